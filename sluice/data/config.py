@@ -1,0 +1,68 @@
+"""`data:` in the project file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from sluice.config import Section
+
+
+class Columns(Section):
+    """Which columns of the source mean what. `features` null: every column but the label."""
+
+    text: str = "text"
+    image: str = "image"
+    label: str = "label"
+    features: list[str] | None = None
+    categorical: list[str] = Field(default=[], description="columns read as categories though they look numeric")
+    ignore: list[str] = []
+
+
+class Split(Section):
+    """Fractions of the rows by content hash; what is left over is for training."""
+
+    test: float = Field(0.2, ge=0, lt=1)
+    validation: float = Field(0.1, gt=0, lt=1)
+    seed: int = 17
+
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> Split:
+        if self.test + self.validation >= 1:
+            raise ValueError(f"test {self.test} + validation {self.validation} leave no rows for training; their sum must be below 1")
+        return self
+
+
+class Range(Section):
+    """Closed interval a numeric column has to stay in."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class Checks(Section):
+    """Limits beyond which the data is refused before any training."""
+
+    rows_min: int = Field(20, ge=1)
+    nulls_max: float = Field(0.0, ge=0, le=1, description="largest fraction of nulls in text, image or label")
+    feature_nulls_max: float = Field(0.5, ge=0, le=1, description="largest fraction of nulls in a tabular feature")
+    duplicates_max: float = Field(0.5, ge=0, le=1, description="largest fraction of rows whose features stand more than once")
+    conflicts_max: float = Field(0.05, ge=0, le=1, description="largest fraction of rows with equal features and different labels")
+    label_rows_min: int = Field(2, ge=1, description="fewest rows of a label")
+    imbalance_max: float = Field(1000.0, ge=1, description="largest ratio of the commonest label to the rarest")
+    leakage_max: float = Field(0.01, ge=0, le=1, description="largest fraction of test rows that are training rows too")
+    labels: list[str] | None = Field(None, description="the only labels allowed")
+    ranges: dict[str, Range] = {}
+
+
+class DataConfig(Section):
+    """Where rows come from, how they are split, and what is demanded of them."""
+
+    source: str = Field(description="file, glob, folder, s3://bucket/key or sklearn://name")
+    test: str | None = Field(None, description="held-out rows; null: `split.test` of the source")
+    format: Literal["auto", "csv", "jsonl", "parquet", "images"] = "auto"
+    columns: Columns = Columns()
+    split: Split = Split()
+    checks: Checks = Checks()
+    shard_rows: int = Field(50_000, ge=1)

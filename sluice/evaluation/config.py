@@ -1,0 +1,24 @@
+"""`evaluate:` in the project file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sluice.config import Section
+
+
+class EvaluateConfig(Section):
+    """The bar a model has to clear, and how it is compared with the champion."""
+
+    metric: Literal["accuracy", "macro_f1", "balanced_accuracy", "log_loss", "rmse", "mae", "r2"] | None = Field(
+        None, description="null: accuracy for classification, rmse for regression")
+    minimum: float | None = Field(None, description="worst value accepted (a maximum for losses and errors)")
+    margin: float = Field(0.005, ge=0, description="how much worse than the champion is still no worse")
+    on_inconclusive: Literal["continue", "refuse"] = Field(
+        "continue", description="when the held-out rows are too few to tell: let the rollout decide, or stop")
+    slices: list[str] = Field([], description="columns whose values are reported apart; 'label' for classes")
+    slice_minimum: float | None = None
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    resamples: int = Field(1000, ge=100)

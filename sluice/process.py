@@ -1,0 +1,89 @@
+"""Child processes that never outlive the command that started them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sluice.errors import DeadlineError, SluiceError
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(sig: int = signal.SIGKILL) -> None:
+    """Ask the kernel to end this process when its parent ends (Linux; elsewhere nothing happens)."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, sig, 0, 0, 0)
+
+
+def spawn(command: Sequence[str], *, log: Path | None = None, **kwargs: Any) -> subprocess.Popen[bytes]:
+    """Start a process that dies with this one; its output goes to `log` (or to nowhere).
+
+    Raises:
+        SluiceError: the program cannot be started.
+    """
+    out = log.open("ab") if log else subprocess.DEVNULL
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                preexec_fn=die_with_parent, **kwargs)  # fmt: skip
+    except OSError as e:
+        raise SluiceError(f"cannot start {command[0]}: {e.strerror or e}", field="process", value=list(command)) from e
+    finally:
+        if log:
+            out.close()  # type: ignore[union-attr]
+
+
+def stop(process: subprocess.Popen[bytes], grace: float = 10.0) -> int:
+    """SIGTERM, wait up to `grace` seconds, SIGKILL. Returns the exit status."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+    return process.returncode
+
+
+def wait_until(ready: Callable[[], bool], *, what: str, seconds: float, every: float = 0.05,
+               process: subprocess.Popen[bytes] | None = None, log: Path | None = None) -> None:  # fmt: skip
+    """Poll `ready` until it is true.
+
+    Raises:
+        DeadlineError: not ready in time, or `process` ended first; the tail of `log` is in the message.
+    """
+    end = time.monotonic() + seconds
+    while not ready():
+        dead = process is not None and process.poll() is not None
+        if dead or time.monotonic() > end:
+            why = f"ended with status {process.returncode}" if dead and process else f"not ready after {seconds:g} s"
+            tail = log.read_text(errors="replace")[-1500:] if log and log.exists() else ""
+            raise DeadlineError(f"{what}: {why}" + (f"\n{tail}" if tail else ""), field=what)
+        time.sleep(every)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port free at this moment on `host`."""
+    with socket.socket() as s:
+        s.bind((host, 0))
+        return int(s.getsockname()[1])
+
+
+def cpu_quota() -> int:
+    """Whole CPUs this process may use: the cgroup's quota or affinity, whichever is less; at least 1."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cpus = min(cpus, max(1, int(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass
+    return max(1, cpus)

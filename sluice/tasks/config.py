@@ -1,0 +1,50 @@
+"""`model:` in the project file, one section a built-in task. No torch here: the project file is read without it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from sluice.config import Section
+
+
+class ImageModel(Section):
+    """Image classification: a small CNN, or a ResNet of torchvision."""
+
+    architecture: Literal["cnn", "resnet18", "resnet34", "resnet50"] = "cnn"
+    channels: Literal[1, 3] = 3
+    size: list[int] = Field([32, 32], min_length=2, max_length=2, description="[height, width] in pixels")
+    width: int = Field(32, ge=4, le=512, description="channels of the CNN's first layer")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    augment: bool = True
+    pretrained: str | None = Field(None, description="state dict (safetensors) of the same architecture")
+
+
+class TextModel(Section):
+    """Text classification: a transformer from a directory or hub id, or a small one from scratch."""
+
+    pretrained: str | None = Field(None, description="local directory or hub id; null: from scratch")
+    max_length: int = Field(64, ge=4, le=8192, description="tokens")
+    vocabulary: int = Field(8000, ge=100, description="tokens learnt from the data when from scratch")
+    layers: int = Field(2, ge=1)
+    hidden: int = Field(128, ge=8)
+    heads: int = Field(4, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    pooling: Literal["mean", "cls"] = "mean"
+    freeze_embeddings: bool = False
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TextModel:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
+        return self
+
+
+class TabularModel(Section):
+    """Tabular classification or regression: an MLP over standardised numbers and embedded categories."""
+
+    objective: Literal["auto", "classification", "regression"] = "auto"
+    hidden: list[int] = Field([64, 64], min_length=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    embedding: int = Field(8, ge=1, description="largest size of a category's embedding")
