@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +24,23 @@ def die_with_parent(sig: int = signal.SIGKILL) -> None:
     """Ask the kernel to end this process when its parent ends (Linux; elsewhere nothing happens)."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, sig, 0, 0, 0)
+
+
+def die_with(pid: int) -> None:
+    """End this process (SIGKILL) when process `pid` ends: for a grandchild behind a shell (Linux)."""
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:  # already gone
+        os.kill(os.getpid(), signal.SIGKILL)
+        return
+
+    def watch() -> None:
+        select.select([fd], [], [])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="die-with", daemon=True).start()
 
 
 def spawn(command: Sequence[str], *, log: Path | None = None, **kwargs: Any) -> subprocess.Popen[bytes]:

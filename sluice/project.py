@@ -72,8 +72,11 @@ class Project(Section):
 
     @property
     def digest(self) -> str:
-        """sha256 over the settings, defaults filled in: the config's version."""
-        return files.digest_of(self.model_dump(mode="json"))
+        """sha256 over the settings that make the model, defaults filled in: the config's version.
+
+        How a model is served, rolled out, watched and tracked does not change what it is.
+        """
+        return files.digest_of(self.model_dump(mode="json", exclude={"serve", "rollout", "monitor", "tracking"}))
 
 
 class Loader(yaml.SafeLoader):
@@ -93,3 +96,184 @@ Loader.yaml_implicit_resolvers = {k: [r for r in v if r[0] not in ("tag:yaml.org
                                   for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}  # fmt: skip
 Loader.add_implicit_resolver("tag:yaml.org,2002:float",
                              re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"), list("-+.0123456789"))  # fmt: skip
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Project:
+    """Read, override and check a project file.
+
+    Args:
+        path: ``sluice.yaml``.
+        overrides: ``a.b=value`` strings; the value is read as YAML.
+
+    Raises:
+        ProjectError: every fault found, each with the path of its key, the value and the nearest valid name.
+    """
+    raw = read_yaml(path)
+    for item in overrides:
+        override(raw, item)
+    return parse(raw, where=path.name, base_dir=path.resolve().parent)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping a YAML file holds. Raises `ProjectError` for anything else."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as e:
+        what = "is a directory" if path.is_dir() else e.strerror or str(e)
+        near = sorted(p.name for p in path.parent.glob("*.y*ml"))[:5] if path.parent.is_dir() else []
+        hint = f"there is {', '.join(near)} in {path.parent}" if near else "`sluice init` writes one"
+        if path.is_dir() and (path / "sluice.yaml").exists():
+            hint = f"name the file: {path / 'sluice.yaml'}"
+        raise ProjectError(f"cannot read the project file: {what}", field=str(path), fix=hint) from e
+    except UnicodeDecodeError as e:
+        raise ProjectError(f"is not UTF-8 text: {e.reason} at byte {e.start}", field=str(path), fix="save it as UTF-8") from e
+    try:
+        raw = yaml.load(text, Loader)  # noqa: S506 - Loader is a SafeLoader
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        at = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ProjectError(f"is not YAML: {getattr(e, 'problem', None) or e}", field=at, fix="check indentation, colons and quotes there") from e
+    if not isinstance(raw, dict):
+        kind = {list: "a list", type(None): "empty", str: "a text"}.get(type(raw), f"a {type(raw).__name__}")
+        raise ProjectError(f"a project file is a mapping (name:, task:, data:), this one is {kind}", field=str(path),
+                           fix="`sluice init` writes one that runs")  # fmt: skip
+    return raw
+
+
+def override(raw: dict[str, Any], item: str) -> None:
+    """Apply one ``a.b=value`` to the raw mapping, in place."""
+    key, eq, text = item.partition("=")
+    parts = key.strip().split(".")
+    if not eq or not all(parts):
+        raise ProjectError("an override is written key.path=value", field="--set", value=item, fix="for example --set train.epochs=5")
+    try:
+        value = yaml.load(text, Loader)  # noqa: S506 - Loader is a SafeLoader
+    except yaml.YAMLError as e:
+        raise ProjectError("the value is not YAML", field=f"--set {key}", value=text, fix="quote it") from e
+    at = raw
+    for part in parts[:-1]:
+        nested = at.get(part)
+        if nested is None:
+            nested = at[part] = {}
+        if not isinstance(nested, dict):
+            raise ProjectError(f"{part} is not a section", field=f"--set {key}", value=nested, fix="name a key inside a section")
+        at = nested
+    at[parts[-1]] = value
+
+
+def parse(raw: dict[str, Any], *, where: str = "project", base_dir: Path | None = None) -> Project:
+    """Check a raw mapping. `base_dir` is where a plug-in task's module may lie."""
+    try:
+        project = Project.model_validate(raw)
+        section = model_section(project.task, base_dir)
+        model = section.model_validate(project.model if project.model is not None else {})
+    except ValidationError as e:
+        prefix = ("model",) if e.title != "Project" else ()
+        root = Project if not prefix else section
+        raise _explain(e, root, prefix, where) from e
+    metric = project.evaluate.metric
+    if project.export.formats and len(set(project.export.formats)) != len(project.export.formats):
+        raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
+    if project.task in ("text", "image") and metric in ("rmse", "mae", "r2"):
+        raise ProjectError(f"is a regression metric, task {project.task} classifies", field=f"{where}: evaluate.metric", value=metric,
+                           fix="use accuracy, macro_f1, balanced_accuracy or log_loss")  # fmt: skip
+    return project.model_copy(update={"model": model})
+
+
+def model_section(task: str, base_dir: Path | None = None) -> type[BaseModel]:
+    """The class that checks `model:` for a task. Raises `ProjectError` for a task that is not there."""
+    if task in BUILT_IN:
+        return BUILT_IN[task]
+    kind = import_task(task, base_dir)
+    return kind.Model  # type: ignore[no-any-return]
+
+
+def import_task(task: str, base_dir: Path | None = None) -> Any:
+    """Import a user's ``module:Class``, looking beside the project file too."""
+    module, colon, name = task.partition(":")
+    if not colon:
+        near = difflib.get_close_matches(task, BUILT_IN, 1, 0.3)
+        raise ProjectError("unknown task", field="task", value=task,
+                           fix=f"did you mean {near[0]!r}? " * bool(near) + f"built-in: {', '.join(BUILT_IN)}; your own: my_module:MyTask")  # fmt: skip
+    if base_dir is not None and str(base_dir) not in sys.path:
+        sys.path.insert(0, str(base_dir))
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except ImportError as e:
+        raise ProjectError(f"cannot import {module}: {e}", field="task", value=task,
+                           fix="put the module beside sluice.yaml or install its package") from e  # fmt: skip
+    except AttributeError as e:
+        raise ProjectError(f"module {module} has no {name}", field="task", value=task, fix="name a class of that module") from e
+    except Exception as e:
+        raise ProjectError(f"{module} failed on import: {type(e).__name__}: {e}", field="task", value=task, fix="run `python -m` on it") from e
+    if not (isinstance(found, type) and isinstance(getattr(found, "Model", None), type)):
+        raise ProjectError("is not a task class", field="task", value=task, fix="derive it from sluice.tasks.base.Task and give it a Model section")
+    return found
+
+
+def _explain(error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str) -> ProjectError:
+    """One readable line a fault; a single fault keeps its field, value and fix apart."""
+    faults = []
+    for e in error.errors():
+        path = ".".join(map(str, (*prefix, *e["loc"])))
+        if e["type"] == "extra_forbidden":
+            near = nearest_key(root, e["loc"])
+            message, fix = "unknown key", (f"did you mean {near!r}?" if near else "remove it; `sluice schema` lists the keys")
+        elif e["type"] == "missing":
+            message, fix = "is required", "add it"
+        else:
+            message, fix = e["msg"].removeprefix("Value error, "), "see `sluice schema`"
+        faults.append((path or where, message, None if e["type"] == "missing" else e["input"], fix, e["type"]))
+    field, message, value, fix, kind = faults[0]
+    if len(faults) == 1:
+        return ProjectError(message, field=f"{where}: {field}", fix=fix, **({} if kind == "missing" else {"value": value}))
+    lines = [str(ProjectError(m, field=f, fix=x, **({} if k == "missing" else {"value": v}))).replace("\n  fix: ", "; ")
+             for f, m, v, x, k in faults]  # fmt: skip
+    return ProjectError(f"{len(faults)} faults\n  - " + "\n  - ".join(lines), field=where, fix="mend each of them")
+
+
+def nearest_key(root: type[BaseModel], loc: tuple[int | str, ...]) -> str | None:
+    """The valid key nearest to an unknown one; a key that belongs to another section is named with its path."""
+    section: type[BaseModel] | None = root
+    for part in loc[:-1]:
+        section = _section(section, str(part)) if section else None
+    wrong = str(loc[-1])
+    if section is not None:
+        near = difflib.get_close_matches(wrong, section.model_fields, 1, 0.55)
+        if near:
+            return near[0]
+    elsewhere = {name: path for path, name in _keys(root)}
+    near = difflib.get_close_matches(wrong, elsewhere, 1, 0.8)
+    return elsewhere[near[0]] if near else None
+
+
+def _section(model: type[BaseModel], field: str) -> type[BaseModel] | None:
+    info = model.model_fields.get(field)
+    if info is None:
+        return None
+    kinds = [info.annotation, *get_args(info.annotation)]
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name in model.model_fields:
+        yield prefix + name, name
+        nested = _section(model, name)
+        if nested:
+            yield from _keys(nested, f"{prefix}{name}.")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of ``sluice.yaml`` for editors: `model` depends on `task`."""
+    out = Project.model_json_schema()
+    defs = out["$defs"]
+    branches = []
+    for task, section in BUILT_IN.items():
+        part = section.model_json_schema()
+        defs.update(part.pop("$defs", {}))
+        defs[section.__name__] = part
+        branches.append({"if": {"properties": {"task": {"const": task}}},
+                         "then": {"properties": {"model": {"$ref": f"#/$defs/{section.__name__}"}}}})  # fmt: skip
+    out["allOf"] = branches
+    out["properties"]["model"] = {"type": "object", "description": "settings of the task's model", "default": {}}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **out}

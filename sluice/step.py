@@ -1,0 +1,59 @@
+"""How a step runs: timed, its gate written, its failure typed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sluice import events
+from sluice.errors import SluiceError
+from sluice.gates import Gate
+from sluice.home import explain_os_error
+from sluice.process import die_with
+from sluice.project import Project, parse
+
+#: Set by `sluice run` for its steps, which end when it does.
+RUNNER_PID = "SLUICE_RUNNER_PID"
+
+
+def run_step(work: Callable[[], Gate], gate_path: str, *, step: str) -> Gate:
+    """Run a step's work; write and announce its gate.
+
+    A failure is announced as an ``error`` event (type, message, fix, exit code) and ends the
+    process with status 1, so that a pipeline back-end marks the task as failed.
+    """
+    if runner := os.environ.get(RUNNER_PID):
+        die_with(int(runner))
+    start = time.perf_counter()
+    try:
+        gate = work()
+        gate = dataclasses.replace(gate, seconds=round(time.perf_counter() - start, 3))
+        gate.write(Path(gate_path))
+    except SluiceError as e:
+        events.emit("error", step=step, **e.to_dict())
+        print(f"{step}: {e}", file=sys.stderr)
+        raise SystemExit(1) from e
+    except OSError as e:
+        known = explain_os_error(e, Path(gate_path))
+        events.emit("error", step=step, **known.to_dict())
+        traceback.print_exc()
+        raise SystemExit(1) from e
+    except Exception as e:
+        traceback.print_exc()
+        events.emit("error", step=step, error=type(e).__name__, message=str(e) or repr(e), field=None, value=None, exit_code=1,
+                    fix="this is a fault in Sluice or in the task's code; the traceback is in the run's log")  # fmt: skip
+        raise SystemExit(1) from e
+    events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds)
+    return gate
+
+
+def open_project(project: dict[str, Any], base_dir: str) -> tuple[Project, Path]:
+    """The project a step is given as a parameter, and where its relative paths start."""
+    base = Path(base_dir or ".")
+    return parse(project, base_dir=base), base

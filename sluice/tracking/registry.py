@@ -1,0 +1,115 @@
+"""The model registry: versions named by package digest, aliases ``champion`` and ``candidate``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from sluice.errors import SluiceError
+from sluice.tracking.tracker import client
+
+CHAMPION = "champion"
+CANDIDATE = "candidate"
+_DIGEST = "sluice.digest"
+_URI = "sluice.uri"
+_METRIC = "sluice.metric."
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """A registered model version.
+
+    Attributes:
+        number: the registry's version number, as text.
+        digest: the package digest.
+        uri: where the package is stored.
+        created: milliseconds since 1970.
+    """
+
+    model: str
+    number: str
+    digest: str
+    uri: str
+    aliases: tuple[str, ...]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    run_id: str | None
+    created: int
+
+
+class Registry:
+    """MLflow's registry through its client.
+
+    Raises (all methods):
+        SluiceError: the registry did not answer, or refused.
+    """
+
+    def __init__(self, uri: str):
+        self.uri = uri
+        self._client = client(uri)
+
+    def _call(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return getattr(self._client, method)(*args, **kwargs)
+        except MlflowException as e:
+            if e.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise SluiceError(f"the model registry could not {what}: {str(e).splitlines()[0][:300]}", field="tracking.uri", value=self.uri,
+                              fix="is the server up, and may this user write there?") from e  # fmt: skip
+
+    def register(self, model: str, digest: str, uri: str, *, metrics: dict[str, float], tags: dict[str, str], run_id: str | None) -> Version:
+        """The version of a package; a package registered before keeps its version (idempotent)."""
+        known = self.by_digest(model, digest)
+        if known:
+            return known
+        if self._call("look the model up", "get_registered_model", model) is None:
+            self._call("create the model", "create_registered_model", model)
+        every = {_DIGEST: digest, _URI: uri, **tags, **{_METRIC + k: repr(float(v)) for k, v in metrics.items()}}
+        made = self._call("register the version", "create_model_version", model, uri, run_id=run_id, tags=every)
+        return self._version(made, ())
+
+    def versions(self, model: str) -> list[Version]:
+        """Every version, newest first."""
+        found = self._call("look the model up", "get_registered_model", model)
+        if found is None:
+            return []
+        names: dict[str, list[str]] = {}
+        for alias, number in dict(found.aliases).items():
+            names.setdefault(str(number), []).append(alias)
+        page, token = [], None
+        while True:
+            got = self._call("list versions", "search_model_versions", f"name='{model}'", max_results=1000, page_token=token)
+            page += list(got)
+            token = got.token
+            if not token:
+                break
+        versions = [self._version(v, tuple(sorted(names.get(str(v.version), ())))) for v in page]
+        return sorted(versions, key=lambda v: int(v.number), reverse=True)
+
+    def by_digest(self, model: str, digest: str) -> Version | None:
+        return next((v for v in self.versions(model) if v.digest == digest), None)
+
+    def by_alias(self, model: str, alias: str) -> Version | None:
+        """The version an alias points at. None when there is no such model, alias or version."""
+        return next((v for v in self.versions(model) if alias in v.aliases), None)
+
+    def set_alias(self, model: str, alias: str, number: str) -> None:
+        self._call(f"set alias {alias}", "set_registered_model_alias", model, alias, number)
+
+    def drop_alias(self, model: str, alias: str) -> None:
+        self._call(f"drop alias {alias}", "delete_registered_model_alias", model, alias)
+
+    def tag(self, model: str, number: str, tags: dict[str, str]) -> None:
+        for key, value in tags.items():
+            self._call("tag the version", "set_model_version_tag", model, number, key, value)
+
+    def models(self) -> list[str]:
+        return sorted(m.name for m in self._call("list models", "search_registered_models", max_results=1000) or [])
+
+    def _version(self, v: Any, aliases: tuple[str, ...]) -> Version:
+        tags = dict(v.tags)
+        metrics = {k.removeprefix(_METRIC): float(x) for k, x in tags.items() if k.startswith(_METRIC)}
+        return Version(model=v.name, number=str(v.version), digest=tags.get(_DIGEST, ""), uri=tags.get(_URI, v.source), aliases=aliases,
+                       metrics=metrics, tags=tags, run_id=v.run_id or None, created=int(v.creation_timestamp))  # fmt: skip
