@@ -1,0 +1,58 @@
+"""From a raw row to the graph's tensors: the one pre-processing code of the project.
+
+Training, evaluation, batch prediction and the model server all call it, so what a model
+was trained on and what it is served are the same numbers. Only numpy is imported at the
+top; `tokenizers` and Pillow when a processor that needs them is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sluice.errors import PackageError
+from sluice.packaging.processors.base import Processor
+from sluice.packaging.processors.image import ImageProcessor
+from sluice.packaging.processors.tabular import Column, TabularProcessor
+from sluice.packaging.processors.tensor import TensorInput, TensorProcessor
+from sluice.packaging.processors.text import TextProcessor
+
+__all__ = [
+    "KINDS", "Column", "ImageProcessor", "Processor", "TabularProcessor", "TensorInput", "TensorProcessor", "TextProcessor",
+    "load_processor",
+]  # fmt: skip
+
+#: kind -> the function that reads its specification.
+KINDS: dict[str, Callable[[Mapping[str, Any], Callable[[str], bytes]], Processor]] = {
+    "text": TextProcessor.load,
+    "image": ImageProcessor.load,
+    "tabular": TabularProcessor.load,
+    "tensor": TensorProcessor.load,
+}
+
+
+def load_processor(spec: Mapping[str, Any], root: Path | Mapping[str, bytes]) -> Processor:
+    """The processor a package's ``preprocess`` describes.
+
+    Args:
+        spec: ``model.json``'s ``preprocess``: its ``kind`` and that kind's settings.
+        root: where side files lie: the package's directory, or their bytes by name.
+
+    Raises:
+        PackageError: an unknown kind, a setting missing, of a wrong type or out of range, or a
+            side file that is missing or unreadable.
+    """
+    if not isinstance(spec, Mapping):
+        raise PackageError("is not an object", field="preprocess", value=spec)
+    kind = spec.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise PackageError("is not a kind of pre-processing", field="preprocess.kind", value=kind, fix=f"one of {', '.join(KINDS)}")
+
+    def side_file(name: str) -> bytes:
+        try:
+            return root[name] if isinstance(root, Mapping) else (root / name).read_bytes()
+        except (OSError, KeyError) as e:
+            raise PackageError("side file cannot be read", field=f"preprocess: {name}", value=str(e), fix="copy the package again") from e
+
+    return KINDS[kind](spec, side_file)

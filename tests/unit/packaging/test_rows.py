@@ -1,0 +1,54 @@
+"""Arrow tables give the same tensors as the rows a client sends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sluice.errors import DataError, InputError
+from sluice.packaging.processors import Column, TabularProcessor
+from sluice.packaging.rows import rows_from_arrow, tensors_from_arrow
+
+TABLE = pa.table({
+    "row_id": ["a", "b", "c"], "age": pa.array([1.5, None, float("nan")]), "job": pa.array(["cook", None, ""]), "n": pa.array([1, None, 3], pa.int64()),
+    "label": ["x", "y", "x"],
+})  # fmt: skip
+PROCESSOR = TabularProcessor([Column("age", "numeric"), Column("job", "categorical"), Column("n", "numeric")])
+
+
+def test_tabular_rows_leave_out_the_identifier_and_the_label():
+    assert rows_from_arrow("tabular", TABLE)[1] == {"age": None, "job": None, "n": None}
+    assert list(rows_from_arrow("tabular", TABLE)[0]) == ["age", "job", "n"]
+
+
+@pytest.mark.parametrize("make", [lambda t: t, lambda t: t.to_batches()[0], lambda t: pa.concat_tables([t.slice(0, 1), t.slice(1)])])
+def test_tensors_from_columns_equal_tensors_from_rows(make):
+    table = make(TABLE)
+    fast, slow = tensors_from_arrow(PROCESSOR, table), PROCESSOR.encode_batch(rows_from_arrow("tabular", TABLE))
+    assert list(fast) == ["age", "job", "n"]
+    for name in fast:
+        assert fast[name].dtype == slow[name].dtype
+        assert np.array_equal(fast[name], slow[name], equal_nan=name != "job")
+
+
+def test_text_and_image_rows_are_their_column():
+    assert rows_from_arrow("text", pa.table({"text": ["a", "b"], "label": ["x", "y"]})) == ["a", "b"]
+    assert rows_from_arrow("image", pa.table({"image": [b"a"]}).to_batches()[0]) == [b"a"]
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(DataError) as e:
+        rows_from_arrow("text", pa.table({"txt": ["a"]}))
+    assert e.value.field == "text"
+    with pytest.raises(DataError) as e:
+        tensors_from_arrow(PROCESSOR, TABLE.drop_columns(["job"]))
+    assert e.value.field == "job"
+    with pytest.raises(DataError):
+        rows_from_arrow("tabular", pa.table({"label": ["a"]}))
+
+
+def test_a_text_in_a_numeric_column_is_named():
+    with pytest.raises(InputError) as e:
+        tensors_from_arrow(PROCESSOR, TABLE.set_column(1, "age", pa.array(["1", "x", "3"])))
+    assert e.value.field == "rows[0].age"
