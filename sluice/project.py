@@ -127,15 +127,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ProjectError(f"cannot read the project file: {what}", field=str(path), fix=hint) from e
     except UnicodeDecodeError as e:
         raise ProjectError(f"is not UTF-8 text: {e.reason} at byte {e.start}", field=str(path), fix="save it as UTF-8") from e
+    return read_text(text, str(path))
+
+
+def read_text(text: str, where: str) -> dict[str, Any]:
+    """The mapping a YAML (or JSON) text holds; `where` names it in errors. Raises `ProjectError`."""
     try:
         raw = yaml.load(text, Loader)  # noqa: S506 - Loader is a SafeLoader
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
-        at = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        at = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
         raise ProjectError(f"is not YAML: {getattr(e, 'problem', None) or e}", field=at, fix="check indentation, colons and quotes there") from e
     if not isinstance(raw, dict):
         kind = {list: "a list", type(None): "empty", str: "a text"}.get(type(raw), f"a {type(raw).__name__}")
-        raise ProjectError(f"a project file is a mapping (name:, task:, data:), this one is {kind}", field=str(path),
+        raise ProjectError(f"a project file is a mapping (name:, task:, data:), this one is {kind}", field=where,
                            fix="`sluice init` writes one that runs")  # fmt: skip
     return raw
 

@@ -9,14 +9,13 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sluice import events
 from sluice.errors import SluiceError
 from sluice.gates import Gate
 from sluice.home import explain_os_error
 from sluice.process import die_with
-from sluice.project import Project, parse
+from sluice.project import Project, parse, read_text
 
 #: Set by `sluice run` for its steps, which end when it does.
 RUNNER_PID = "SLUICE_RUNNER_PID"
@@ -53,7 +52,7 @@ def run_step(work: Callable[[], Gate], gate_path: str, *, step: str) -> Gate:
     return gate
 
 
-def open_project(project: dict[str, Any], base_dir: str) -> tuple[Project, Path]:
-    """The project a step is given as a parameter, and where its relative paths start."""
+def open_project(text: str, base_dir: str) -> tuple[Project, Path]:
+    """The project a step is given as a parameter (YAML or JSON text), and where its relative paths start."""
     base = Path(base_dir or ".")
-    return parse(project, base_dir=base), base
+    return parse(read_text(text, "parameter `project`"), base_dir=base), base

@@ -181,6 +181,10 @@ class Store:
             raise PackageError("is not a package digest (64 hex digits)", field="digest", value=digest)
         return self.root / digest
 
+    def uri(self, digest: str) -> str:
+        """The ``file://`` address of a stored package."""
+        return self.path(digest).absolute().as_uri()
+
     def add(self, package: Package) -> Package:
         """Copy a package in; one already there whole is kept, a damaged one replaced."""
         target = self.path(package.digest)

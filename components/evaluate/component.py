@@ -1,0 +1,46 @@
+"""The KFP face of `evaluate`."""
+
+from kfp import dsl
+
+from components.images import PIPELINE
+
+
+@dsl.component(base_image=PIPELINE, install_kfp_package=False)
+def evaluate(
+    project: str,
+    base_dir: str,
+    home: str,
+    run_id: str,
+    dataset: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    confusion: dsl.Output[dsl.ClassificationMetrics],
+    report: dsl.Output[dsl.HTML],
+    gate: dsl.Output[dsl.Artifact],
+) -> str:
+    """Measure the model on held-out rows, and against the champion on the same rows.
+
+    Args:
+        project: The project file, as YAML or JSON text.
+        base_dir: The folder that relative paths in the project start from.
+        home: The local home folder; empty on a cluster.
+        run_id: The tracking run to write to.
+        dataset: What `preprocess` wrote.
+        model: What `train` wrote.
+        metrics: Every metric on the held-out rows.
+        confusion: The confusion matrix, for the run page.
+        report: Metrics with intervals, slices, calibration, the comparison.
+        gate: The decision and its evidence, as JSON.
+
+    Returns:
+        `pass` or `refuse`.
+    """
+    from components.evaluate.logic import run
+
+    found = run(project, base_dir, home, run_id, dataset_path=dataset.path, model_path=model.path, report_path=report.path, gate_path=gate.path)
+    for name, item in found.evidence["evaluation"]["metrics"].items():
+        metrics.log_metric(name, item["value"])
+    matrix = found.evidence["evaluation"].get("confusion")
+    if matrix and len(matrix["labels"]) <= 50:
+        confusion.log_confusion_matrix(matrix["labels"], matrix["matrix"])
+    return found.decision if found.decision != "inconclusive" else "pass"

@@ -1,0 +1,37 @@
+"""The KFP face of `export_onnx`."""
+
+from kfp import dsl
+
+from components.images import PIPELINE
+
+
+@dsl.component(base_image=PIPELINE, install_kfp_package=False)
+def export_onnx(
+    project: str,
+    base_dir: str,
+    dataset: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    evaluation: dsl.Input[dsl.Artifact],
+    package: dsl.Output[dsl.Model],
+    report: dsl.Output[dsl.HTML],
+    gate: dsl.Output[dsl.Artifact],
+) -> str:
+    """Export to ONNX, quantise, prove parity, and seal the smallest format within the loss budget.
+
+    Args:
+        project: The project file, as YAML or JSON text.
+        base_dir: The folder that relative paths in the project start from.
+        dataset: What `preprocess` wrote.
+        model: What `train` wrote.
+        evaluation: The gate of `evaluate`; its metrics travel in the package.
+        package: The package: a folder any Sluice server can serve.
+        report: Size, parity and loss of each format.
+        gate: The decision and its evidence, as JSON.
+
+    Returns:
+        `pass` or `refuse`.
+    """
+    from components.export_onnx.logic import run
+
+    return run(project, base_dir, dataset_path=dataset.path, model_path=model.path, evaluation_path=evaluation.path,
+               package_path=package.path, report_path=report.path, gate_path=gate.path)  # fmt: skip

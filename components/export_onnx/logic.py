@@ -1,0 +1,29 @@
+"""From weights to a package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sluice import files
+from sluice.data.dataset import Dataset
+from sluice.gates import Gate
+from sluice.packaging.export import export_package
+from sluice.report import page
+from sluice.step import open_project, run_step
+
+
+def run(project: str, base_dir: str, *, dataset_path: str, model_path: str, evaluation_path: str, package_path: str,
+        report_path: str, gate_path: str) -> str:  # fmt: skip
+    """Returns the decision."""
+
+    def work() -> Gate:
+        settings, _ = open_project(project, base_dir)
+        found = Gate.read(Path(evaluation_path)).evidence["evaluation"]["metrics"]
+        metrics = {name: item["value"] for name, item in found.items()}
+        result = export_package(settings, Path(model_path), Dataset.open(Path(dataset_path)), metrics, Path(package_path))
+        digest = result.package.digest if result.package else ""
+        return Gate("export_onnx", result.decision, tuple(result.reasons), {**result.evidence, "digest": digest})
+
+    gate = run_step(work, gate_path, step="export_onnx")
+    files.write_text(Path(report_path), page.step_page(gate))
+    return gate.decision

@@ -1,0 +1,28 @@
+"""The KFP face of `preprocess`."""
+
+from kfp import dsl
+
+from components.images import PIPELINE
+
+
+@dsl.component(base_image=PIPELINE, install_kfp_package=False)
+def preprocess(
+    project: str,
+    base_dir: str,
+    dataset: dsl.Output[dsl.Dataset],
+    gate: dsl.Output[dsl.Artifact],
+) -> str:
+    """Split the rows by content, write them as sharded Parquet with digests, and profile them.
+
+    Args:
+        project: The project file, as YAML or JSON text.
+        base_dir: The folder that relative paths in the project start from.
+        dataset: The dataset folder: shards, manifest, reference profile.
+        gate: Rows per split and the data's digest, as JSON.
+
+    Returns:
+        The dataset's digest: the version of the data.
+    """
+    from components.preprocess.logic import run
+
+    return run(project, base_dir, dataset_path=dataset.path, gate_path=gate.path)

@@ -1,0 +1,24 @@
+"""Turn the project's source into a dataset with a digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sluice.data.prepare import prepare
+from sluice.gates import Gate
+from sluice.step import open_project, run_step
+from sluice.tasks import load_task
+
+
+def run(project: str, base_dir: str, *, dataset_path: str, gate_path: str) -> str:
+    """Returns the dataset's digest."""
+
+    def work() -> Gate:
+        settings, base = open_project(project, base_dir)
+        made = prepare(settings, base, load_task(settings, base), Path(dataset_path))
+        rows = {split: made.rows(split) for split in ("train", "validation", "test")}
+        shards = {split: len(made.shards(split)) for split in rows}
+        return Gate("preprocess", "pass", (), {"digest": made.digest, "rows": rows, "shards": shards, "labels": made.labels,
+                                               "objective": made.objective, "columns": made.columns})  # fmt: skip
+
+    return str(run_step(work, gate_path, step="preprocess").evidence["digest"])

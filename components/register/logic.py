@@ -1,0 +1,49 @@
+"""A package becomes a version of the model, with its lineage."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from sluice.gates import Gate
+from sluice.home import Home
+from sluice.packaging import package as packages
+from sluice.packaging.store import default_store
+from sluice.step import open_project, run_step
+from sluice.tracking.registry import CANDIDATE, Registry
+from sluice.tracking.tracker import tracking_uri
+
+
+def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: str, gate_path: str) -> str:
+    """Returns the package digest."""
+
+    def work() -> Gate:
+        settings, base = open_project(project, base_dir)
+        place = Home(home or None)
+        store = default_store(place)
+        package = store.add(packages.read(Path(package_path)))
+        lineage = {"code": package.provenance.get("code", ""), "config": settings.digest, "data": package.provenance.get("data", ""),
+                   "git": git_commit(base)}  # fmt: skip
+        registry = Registry(tracking_uri(settings, place))
+        version = registry.register(settings.name, package.digest, store.uri(package.digest), metrics=package.metrics,
+                                    tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision},
+                                    run_id=run_id or None)  # fmt: skip
+        registry.set_alias(settings.name, CANDIDATE, version.number)
+        return Gate("register", "pass", (), {"model": settings.name, "version": version.number, "digest": package.digest, "uri": version.uri,
+                                             "lineage": lineage, "run_id": run_id})  # fmt: skip
+
+    return str(run_step(work, gate_path, step="register").evidence["digest"])
+
+
+def git_commit(folder: Path) -> str:
+    """The commit the project file's folder is at, ``-dirty`` where files differ from it; empty outside git."""
+
+    def git(*args: str) -> str:
+        try:
+            out = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return out.stdout.strip() if out.returncode == 0 else ""
+
+    commit = git("rev-parse", "HEAD")
+    return commit + "-dirty" * bool(commit and git("status", "--porcelain", "--untracked-files=no", "."))

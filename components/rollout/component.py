@@ -1,0 +1,34 @@
+"""The KFP face of `rollout`."""
+
+from kfp import dsl
+
+from components.images import PIPELINE
+
+
+@dsl.component(base_image=PIPELINE, install_kfp_package=False)
+def rollout(
+    project: str,
+    base_dir: str,
+    home: str,
+    digest: str,
+    dataset: dsl.Input[dsl.Dataset],
+    report: dsl.Output[dsl.HTML],
+    gate: dsl.Output[dsl.Artifact],
+) -> str:
+    """Let the candidate into traffic as far as the evidence allows: promoted, or rolled back.
+
+    Args:
+        project: The project file, as YAML or JSON text.
+        base_dir: The folder that relative paths in the project start from.
+        home: The local home folder; empty on a cluster.
+        digest: The candidate's package digest, as `register` gave it.
+        dataset: What `preprocess` wrote; its held-out rows are replayed as traffic where there is none.
+        report: Weights, counts and tests over time.
+        gate: The outcome and its evidence, as JSON.
+
+    Returns:
+        `promoted` or `rolled_back`.
+    """
+    from components.rollout.logic import run
+
+    return run(project, base_dir, home, digest, dataset_path=dataset.path, report_path=report.path, gate_path=gate.path)

@@ -1,0 +1,89 @@
+"""Roll a candidate out on this machine: two real servers behind a real Envoy, held-out rows as traffic."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from sluice import events, files
+from sluice.data.dataset import Dataset
+from sluice.gates import Gate
+from sluice.home import Home
+from sluice.packaging.package import Package
+from sluice.packaging.rows import rows_from_arrow
+from sluice.packaging.store import open_store
+from sluice.project import Project
+from sluice.report import page
+from sluice.rollouts.local import Request, RolloutResult, run_local
+from sluice.step import open_project, run_step
+from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry, Version
+from sluice.tracking.tracker import tracking_uri
+
+#: The server is a process to this step, never an import.
+SERVER = (sys.executable, "-m", "serving.runtime")
+
+
+def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: str, report_path: str, gate_path: str) -> str:
+    """Returns ``promoted`` or ``rolled_back``."""
+
+    def work() -> Gate:
+        settings, _ = open_project(project, base_dir)
+        place = Home(home or None)
+        registry = Registry(tracking_uri(settings, place))
+        candidate = registry.by_digest(settings.name, digest)
+        assert candidate is not None, "register ran before"
+        champion = registry.by_alias(settings.name, CHAMPION)
+        if champion and champion.digest == digest:
+            registry.drop_alias(settings.name, CANDIDATE)
+            return Gate("rollout", "pass", ("this very package is the champion already: nothing to roll out",),
+                        {"outcome": "promoted", "version": champion.number, "digest": digest, "unchanged": True})  # fmt: skip
+        result = roll_out(settings, place, candidate, champion, Dataset.open(Path(dataset_path)))
+        settle(registry, settings.name, candidate, champion, result)
+        decision = "pass" if result.outcome == "promoted" else "refuse"
+        return Gate("rollout", decision, tuple(result.reasons),
+                    {**result.evidence, "outcome": result.outcome, "version": candidate.number, "digest": digest,
+                     "stable": champion.digest if champion else None})  # fmt: skip
+
+    gate = run_step(work, gate_path, step="rollout")
+    files.write_text(Path(report_path), page.step_page(gate))
+    return str(gate.evidence["outcome"])
+
+
+def roll_out(settings: Project, home: Home, candidate: Version, champion: Version | None, dataset: Dataset) -> RolloutResult:
+    package = open_store(candidate.uri, home).get(candidate.digest)
+    stable = open_store(champion.uri, home).get(champion.digest).root if champion else None
+    server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads)]
+
+    def on_event(event: dict[str, Any]) -> None:
+        events.emit("progress", step="rollout", **{**event, "of": event.get("kind", "rollout")})
+
+    return run_local(settings.name, settings.rollout, stable=stable, candidate=package.root, server=server,
+                     requests=requests_of(package, settings.name, dataset.read("test")), home=home.root, on_event=on_event)  # fmt: skip
+
+
+def settle(registry: Registry, name: str, candidate: Version, champion: Version | None, result: RolloutResult) -> None:
+    """Move the aliases: the champion changes only when the candidate was promoted."""
+    registry.tag(name, candidate.number, {"sluice.rollout": result.outcome, "sluice.rollout.reason": "; ".join(result.reasons)[:4000]})
+    if result.outcome == "promoted":
+        registry.set_alias(name, CHAMPION, candidate.number)
+    registry.drop_alias(name, CANDIDATE)
+    if champion and result.outcome == "promoted":
+        registry.tag(name, champion.number, {"sluice.replaced_by": candidate.number})
+
+
+def requests_of(package: Package, name: str, table: pa.Table) -> list[Request]:
+    """Held-out rows as V1 requests, one row each, with the true label beside them."""
+    labels = [None if v is None else str(v) for v in table.column("label").to_pylist()]
+
+    def instance(row: Any) -> Any:
+        return {"b64": base64.b64encode(row).decode()} if isinstance(row, bytes) else row
+
+    path = f"/v1/models/{name}:predict"
+    return [Request(body=orjson.dumps({"instances": [instance(row)]}, option=orjson.OPT_SERIALIZE_NUMPY), path=path, label=label,
+                    headers={"content-type": "application/json"})
+            for row, label in zip(rows_from_arrow(package.preprocess, table), labels, strict=True)]  # fmt: skip

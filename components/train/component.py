@@ -1,0 +1,37 @@
+"""The KFP face of `train`."""
+
+from kfp import dsl
+
+from components.images import PIPELINE
+
+
+@dsl.component(base_image=PIPELINE, install_kfp_package=False)
+def train(
+    project: str,
+    base_dir: str,
+    home: str,
+    dataset: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    gate: dsl.Output[dsl.Artifact],
+) -> str:
+    """Train on the dataset's training rows, distributed where the project says so.
+
+    Args:
+        project: The project file, as YAML or JSON text.
+        base_dir: The folder that relative paths in the project start from.
+        home: The local home folder; empty on a cluster.
+        dataset: What `preprocess` wrote.
+        model: Weights and everything fitted with them.
+        metrics: The last and best values of the curves.
+        gate: The training history, as JSON.
+
+    Returns:
+        The tracking run's id.
+    """
+    from components.train.logic import run
+
+    values, run_id = run(project, base_dir, home, dataset_path=dataset.path, model_path=model.path, gate_path=gate.path)
+    for name, value in values.items():
+        metrics.log_metric(name, value)
+    return run_id
