@@ -1,0 +1,82 @@
+"""What a person sees while a pipeline runs here: a line a step, a bar while it trains."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+STEPS = ("validate_data", "preprocess", "train", "evaluate", "export_onnx", "register", "rollout")
+_SIGN = {"pass": ("✔", "green"), "refuse": ("✘", "red"), "inconclusive": ("≈", "yellow"), "error": ("✘", "bold red")}
+
+
+class Display:
+    """Writes to stderr; a live bar only on a terminal."""
+
+    def __init__(self, quiet: bool = False, stream: TextIO | None = None):
+        self.console = Console(file=stream or sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._bar: Any = None
+        self._last = 0.0
+
+    def start(self, title: str) -> None:
+        self.console.print(Text(title, style="bold"))
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Show one event of a running step."""
+        if event["kind"] == "gate":
+            self._end_bar()
+            self._line(event["step"], event["decision"], event["seconds"], event.get("summary") or "; ".join(event["reasons"]))
+        elif event["kind"] == "error":
+            self._end_bar()
+            self._line(event.get("step", "?"), "error", None, event["message"])
+        elif event["kind"] == "note":
+            self.console.print(f"  · {event['text']}", style="dim")
+        elif event["kind"] == "progress":
+            self._advance(event)
+
+    def _line(self, step: str, decision: str, seconds: float | None, text: str) -> None:
+        sign, colour = _SIGN[decision]
+        line = Text.assemble((f"  {sign} ", colour), (f"{step:<14}", "bold"), (f"{seconds:6.1f} s  " if seconds is not None else " " * 10, "dim"))
+        self.console.print(line + Text(text))
+
+    def _advance(self, event: dict[str, Any]) -> None:
+        text, done, total = describe(event)
+        if not text:
+            return
+        if self.console.is_terminal and total:
+            if self._progress is None:
+                self._progress = Progress(TextColumn("  ⠿ {task.fields[step]:<14}"), BarColumn(30), TextColumn("{task.description}"),
+                                          TimeElapsedColumn(), console=self.console, transient=True)  # fmt: skip
+                self._progress.start()
+                self._bar = self._progress.add_task(text, total=total, step=event["step"])
+            self._progress.update(self._bar, completed=done, total=total, description=text)
+        elif event.get("of") in ("epoch", "phase") or time.monotonic() - self._last > 5:
+            self._last = time.monotonic()
+            self.console.print(f"    {event['step']}: {text}", style="dim")
+
+    def _end_bar(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    close = _end_bar
+
+
+def describe(event: dict[str, Any]) -> tuple[str, float, float]:
+    """An event's text, and how much of how much is done."""
+    if event["step"] == "train":
+        numbers = {k: event[k] for k in ("train_loss", "loss", "validation_loss") if isinstance(event.get(k), float)}
+        numbers |= {k: v for k, v in (event.get("validation_metrics") or {}).items() if isinstance(v, float)}
+        shown = "  ".join(f"{k.replace('validation_', 'val ')} {v:.4g}" for k, v in list(numbers.items())[:3])
+        rate = f"  {event['samples_per_second']:,.0f} rows/s" if event.get("samples_per_second") else ""
+        return f"epoch {event.get('epoch', '?')}  {shown}{rate}", float(event.get("step_number") or 0), float(event.get("steps") or 0)
+    if event.get("phase"):
+        weight = event.get("weight")
+        text = event["phase"] + (f"  {weight} % to the candidate" if weight is not None else "") + (f"  {event['text']}" if event.get("text") else "")
+        return text, float(weight or 0), 100.0
+    return str(event.get("text", "")), 0.0, 0.0

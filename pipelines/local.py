@@ -1,0 +1,150 @@
+"""`sluice run`: the training pipeline on this machine, by kfp's own local runner."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from pipelines.display import STEPS, Display
+from sluice import events, files
+from sluice.gates import Gate
+from sluice.home import Home, explain_os_error
+from sluice.project import Project
+from sluice.report import page
+from sluice.step import RUNNER_PID
+
+PROMOTED, FAULT, BAD_INPUT, REFUSED, ROLLED_BACK = 0, 1, 2, 3, 4
+
+
+class _Sink(io.TextIOBase):
+    """Stands in for stdout: events go to the display, everything to the run's log."""
+
+    def __init__(self, log: TextIO, display: Display):
+        self._log, self._display, self._rest = log, display, ""
+        self.events: list[dict[str, Any]] = []
+
+    def write(self, text: str) -> int:
+        self._rest += text
+        *lines, self._rest = self._rest.split("\n")
+        for line in lines:
+            event = events.parse(line)
+            if event is None or event["kind"] == "error":
+                self._log.write(line + "\n")
+            if event is not None:
+                self.events.append(event)
+                self._display.event(event)
+        return len(text)
+
+    def flush(self) -> None:
+        self._log.flush()
+
+
+def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str, quiet: bool = False) -> dict[str, Any]:
+    """Run the whole pipeline here.
+
+    Args:
+        project: the checked project.
+        text: the same, as text, overrides applied: what the steps are given.
+        base_dir: the project file's folder.
+        home: where everything is written; held for the length of the run.
+        command: how this run was started, named to whoever finds the home in use.
+        quiet: show nothing on stderr.
+
+    Returns:
+        The outcome, as ``--json`` prints it: ``outcome``, ``exit_code``, ``run``, ``report``, ``steps``, ``error``...
+
+    Raises:
+        HomeError: the home is in use or cannot be written.
+    """
+    with home.lock(command):
+        home.sweep()
+        try:
+            name = home.new_run(project.name)
+            files.write_text(home.runs / name / "project.yaml", text + "\n")
+            return _run(project, text, base_dir, home, name, quiet)
+        except OSError as e:
+            raise explain_os_error(e, home.root) from e
+
+
+def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, quiet: bool) -> dict[str, Any]:
+    display = Display(quiet)
+    display.start(f"{project.name}: {name}")
+    root = home.artifacts / "pipelines" / name
+    start = time.perf_counter()
+    with (home.runs / name / "log.txt").open("w") as log:
+        sink = _Sink(log, display)
+        with _kfp(root, sink, log):
+            from pipelines.training import training_pipeline
+
+            with contextlib.suppress(RuntimeError):  # a failed task: its error event says more
+                training_pipeline(project=text, base_dir=str(base_dir.resolve()), home=str(home.root))
+    display.close()
+    gates = read_gates(root)
+    failure = next((e for e in sink.events if e["kind"] == "error"), None)
+    outcome = conclude(gates, failure)
+    outcome |= {"run": name, "project": project.name, "seconds": round(time.perf_counter() - start, 2), "log": str(home.runs / name / "log.txt"),
+                "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]}  # fmt: skip
+    report = home.reports / name / "index.html"
+    files.write_text(report, page.run_page(project, outcome, gates))
+    outcome["report"] = str(report)
+    files.write_json(home.runs / name / "outcome.json", outcome)
+    _forget_old_intermediates(home)
+    return outcome
+
+
+@contextlib.contextmanager
+def _kfp(root: Path, sink: _Sink, log: TextIO) -> Iterator[None]:
+    """kfp.local set up to be quiet, with its output in the run's log."""
+    os.environ[RUNNER_PID] = str(os.getpid())
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from kfp import local
+
+    handler = logging.StreamHandler(log)
+    logger = logging.getLogger()
+    before = logger.handlers[:]
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sink):
+            warnings.simplefilter("ignore")
+            local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
+            yield
+    finally:
+        logger.handlers = before
+
+
+def read_gates(root: Path) -> list[Gate]:
+    """The gates of a run, in pipeline order."""
+    found = {p.parent.name.replace("-", "_"): Gate.read(p) for p in root.glob("*/*/gate")}
+    return [found[step] for step in STEPS if step in found]
+
+
+def conclude(gates: list[Gate], failure: dict[str, Any] | None) -> dict[str, Any]:
+    """What the run came to, with its exit code."""
+    if failure is not None:
+        return {"outcome": "failed", "exit_code": failure.get("exit_code", FAULT), "error": failure, "reasons": [failure["message"]]}
+    by_step = {g.step: g for g in gates}
+    if not gates or (gates[-1].step != "rollout" and gates[-1].decision == "pass"):
+        last = gates[-1].step if gates else "the start"
+        error = {"message": f"the pipeline stopped after {last} without a result", "fix": "the traceback is in the run's log", "exit_code": FAULT}
+        return {"outcome": "failed", "exit_code": FAULT, "error": error, "reasons": [error["message"]]}
+    if "rollout" in by_step:
+        gate = by_step["rollout"]
+        promoted = gate.evidence["outcome"] == "promoted"
+        found = {"digest": gate.evidence["digest"], "version": gate.evidence["version"], "reasons": list(gate.reasons)}
+        return found | ({"outcome": "promoted", "exit_code": PROMOTED} if promoted else {"outcome": "rolled_back", "exit_code": ROLLED_BACK})
+    return {"outcome": "refused", "exit_code": REFUSED, "gate": gates[-1].step, "reasons": list(gates[-1].reasons)}
+
+
+def _forget_old_intermediates(home: Home, keep: int = 3) -> None:
+    """Shards and weights of the last `keep` runs stay; packages are in the store and numbers in the reports for good."""
+    for old in sorted(home.artifacts.glob("pipelines/*"), key=lambda p: p.stat().st_mtime)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)

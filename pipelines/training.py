@@ -1,0 +1,52 @@
+"""The training pipeline: from rows to a rolled-out model, with a gate after each judgement."""
+
+from kfp import dsl
+
+from components.evaluate.component import evaluate
+from components.export_onnx.component import export_onnx
+from components.preprocess.component import preprocess
+from components.register.component import register
+from components.rollout.component import rollout
+from components.train.component import train
+from components.validate_data.component import validate_data
+
+#: What the dashboard offers when nothing was filled in: a project that runs as it stands.
+EXAMPLE = "{name: digits, task: image, data: {source: 'sklearn://digits'}, model: {channels: 1, size: [8, 8]}}"
+
+
+@dsl.pipeline(
+    name="sluice-training",
+    description="Validate, preprocess, train, evaluate against the champion, export to ONNX, register, and roll out by statistics.",
+)
+def training_pipeline(project: str = EXAMPLE, base_dir: str = "", home: str = ""):
+    """Data to a promoted model, or a refusal with its evidence.
+
+    Args:
+        project: The project file (sluice.yaml), as YAML or JSON text.
+        base_dir: The folder that relative paths in the project start from; leave empty with s3:// sources.
+        home: The local home folder; leave empty on a cluster.
+    """
+    checked = validate_data(project=project, base_dir=base_dir)
+    uncached(checked)
+    with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
+        data = preprocess(project=project, base_dir=base_dir)
+        uncached(data)
+        trained = train(project=project, base_dir=base_dir, home=home, dataset=data.outputs["dataset"])
+        judged = evaluate(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
+                          dataset=data.outputs["dataset"], model=trained.outputs["model"])  # fmt: skip
+        uncached(judged)
+        with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
+            exported = export_onnx(project=project, base_dir=base_dir, dataset=data.outputs["dataset"],
+                                   model=trained.outputs["model"], evaluation=judged.outputs["gate"])  # fmt: skip
+            with dsl.If(exported.outputs["Output"] == "pass", name="package-accepted"):
+                registered = register(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
+                                      package=exported.outputs["package"])  # fmt: skip
+                uncached(registered)
+                rolled = rollout(project=project, base_dir=base_dir, home=home, digest=registered.outputs["Output"],
+                                 dataset=data.outputs["dataset"])  # fmt: skip
+                uncached(rolled)
+
+
+def uncached(task: dsl.PipelineTask) -> None:
+    """A step that reads or moves the world outside its inputs is never answered from the cache."""
+    task.set_caching_options(False)

@@ -1,0 +1,152 @@
+"""The `sluice` command. Results on stdout, everything else on stderr; `--json` prints one object."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sluice import __version__
+from sluice.errors import ProjectError, SluiceError
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="sluice",
+        description="ML pipelines with gates: on this machine, or on Kubeflow.",
+        epilog="exit status: 0 done or promoted, 1 fault, 2 bad project or data, 3 a gate refused, 4 rolled back",
+    )
+    top.add_argument("--version", action="version", version=f"sluice {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, help_: str, handler: str, parent: Any = commands) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = parent.add_parser(name, help=help_, description=help_)
+        made.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+        made.set_defaults(handler=handler)
+        return made
+
+    init = add("init", "write a project that runs as it stands", "project:init")
+    init.add_argument("directory", nargs="?", default=".", metavar="DIR", type=Path)
+    init.add_argument("--task", required=True, help="image, text or tabular")
+    init.add_argument("--name", help="default: the directory's name")
+
+    add("schema", "print the project file's JSON Schema", "project:schema_")
+
+    run = add("run", "the whole pipeline here, no cluster, to a rolled-out model", "run:run")
+    _project_arguments(run)
+    _home_argument(run)
+    run.add_argument("--quiet", action="store_true", help="show no progress")
+
+    compile_ = add("compile", "the project as a KFP pipeline (IR YAML)", "run:compile_")
+    _project_arguments(compile_)
+    compile_.add_argument("-o", "--output", required=True, type=Path, metavar="FILE")
+
+    serve = add("serve", "the model server on a package", "serve:serve")
+    serve.add_argument("package", help="a package directory, a digest in the store, or NAME for its champion")
+    _home_argument(serve)
+    serve.add_argument("--port", type=int, default=8080)
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--workers", type=int, help="default: the CPU quota")
+    serve.add_argument("--name", help="the model's name in URLs; default: the package's")
+
+    models = add("models", "registered models, their versions and aliases", "history:models")
+    models.add_argument("name", nargs="?")
+    _home_argument(models)
+    history = add("history", "past runs and how they ended", "history:history")
+    history.add_argument("name", nargs="?")
+    history.add_argument("--limit", type=int, default=20)
+    _home_argument(history)
+    compare = add("compare", "two models side by side", "history:compare")
+    compare.add_argument("a", metavar="A", help="NAME@champion, NAME@VERSION, or a digest")
+    compare.add_argument("b", metavar="B")
+    _home_argument(compare)
+
+    data = commands.add_parser("data", help="look at a project's data")
+    data_commands = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True)
+    check = add("check", "run the data checks alone", "data:check", data_commands)
+    _project_arguments(check)
+    infer = add("infer", "propose declared checks from the data", "data:infer", data_commands)
+    _project_arguments(infer)
+
+    rollout = commands.add_parser("rollout", help="a rollout, here or on the cluster")
+    rollout_commands = rollout.add_subparsers(dest="rollout_command", metavar="COMMAND", required=True)
+    for name, help_ in (("status", "what it is doing and why"), ("watch", "follow it live"), ("pause", "hold the weights"),
+                        ("resume", "go on after a pause"), ("abort", "roll back now"), ("promote", "promote now, without more evidence")):  # fmt: skip
+        one = add(name, help_, f"rollout:{name}", rollout_commands)
+        one.add_argument("name", metavar="NAME")
+        _home_argument(one)
+    return top
+
+
+def _project_arguments(to: argparse.ArgumentParser) -> None:
+    to.add_argument("project", type=Path, metavar="PROJECT.yaml")
+    to.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=V", help="override a key; may be repeated")
+
+
+def _home_argument(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--home", type=Path, help="default: $SLUICE_HOME, else .sluice")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status."""
+    args = parser().parse_args(argv)
+    try:
+        return _handler(args.handler)(args)
+    except SluiceError as e:
+        return fail(e, args.json)
+    except KeyboardInterrupt:
+        print("sluice: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+def fail(error: SluiceError, as_json: bool) -> int:
+    """Say what went wrong; returns the exit status."""
+    if as_json:
+        show_json({"outcome": "failed", **error.to_dict()})
+    print(f"sluice: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def show_json(value: Any) -> None:
+    print(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2, default=str).decode())
+
+
+def _handler(name: str) -> Handler:
+    from importlib import import_module
+
+    module, _, function = name.partition(":")
+    found: Handler = getattr(import_module(f"sluice.commands.{module}"), function)
+    return found
+
+
+def checkout_command(name: str) -> Any:
+    """Code of a command that lives outside the library (group ``sluice.commands``).
+
+    Raises:
+        ProjectError: only the wheel is installed.
+    """
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="sluice.commands", name=name):
+        try:
+            return entry.load()
+        except ModuleNotFoundError as e:
+            if e.name and e.name.split(".")[0] in ("pipelines", "components", "serving"):
+                break
+            raise ProjectError(f"needs the package {e.name}, which is not installed", field=f"sluice {name}",
+                               fix="pip install 'sluice-ml[all]'") from e  # fmt: skip
+    raise ProjectError("runs from a checkout or one of the images: the wheel holds the library only", field=f"sluice {name}",
+                       fix="git clone the project and `make setup`, or use the pipeline image")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""`sluice models`, `sluice history`, `sluice compare`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sluice import files
+from sluice.cli import show_json
+from sluice.errors import ProjectError
+from sluice.home import Home
+from sluice.tracking.registry import Registry, Version
+
+
+def _registry(home: Home) -> Registry:
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri and not (home.root / "mlflow.db").exists():
+        raise ProjectError("nothing was run in this home yet", field="--home", value=str(home.root), fix="`sluice run PROJECT.yaml` first")
+    return Registry(uri or home.tracking_uri)
+
+
+def _when(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def models(args: argparse.Namespace) -> int:
+    home = Home(args.home)
+    registry = _registry(home)
+    names = [args.name] if args.name else registry.models()
+    found = {name: registry.versions(name) for name in names}
+    if args.name and not found[args.name]:
+        raise ProjectError("no such model", field="NAME", value=args.name, fix=f"there is: {', '.join(registry.models()) or 'none'}")
+    if args.json:
+        show_json({"models": {name: [_plain(v) for v in versions] for name, versions in found.items()}})
+        return 0
+    table = _table("model", "version", "alias", "rollout", "digest", "metrics", "registered (UTC)")
+    for name, versions in found.items():
+        for v in versions:
+            shown = "  ".join(f"{k} {x:.4g}" for k, x in sorted(v.metrics.items())[:3])
+            table.add_row(name, v.number, " ".join(v.aliases), v.tags.get("sluice.rollout", ""), v.digest[:12], shown, _when(v.created))
+    Console().print(table)
+    return 0
+
+
+def history(args: argparse.Namespace) -> int:
+    home = Home(args.home)
+    found = []
+    for path in sorted(home.runs.glob("*/outcome.json"), reverse=True, key=lambda p: p.stat().st_mtime):
+        outcome = files.read_json(path)
+        if args.name in (None, outcome["project"]):
+            found.append(outcome)
+    found = found[: args.limit]
+    if args.json:
+        show_json({"runs": found})
+        return 0
+    table = _table("run", "outcome", "version", "digest", "seconds", "why")
+    for o in found:
+        table.add_row(o["run"], o["outcome"], str(o.get("version", "")), o.get("digest", "")[:12], f"{o['seconds']:.0f}",
+                      "" if o["outcome"] == "promoted" else "; ".join(o["reasons"])[:80])  # fmt: skip
+    Console().print(table)
+    return 0
+
+
+def find_version(reference: str, home: Home) -> Version:
+    """``NAME@ALIAS``, ``NAME@NUMBER`` or a digest's first digits. Raises `ProjectError`."""
+    registry = _registry(home)
+    name, at, which = reference.partition("@")
+    if at:
+        versions = registry.versions(name)
+        for v in versions:
+            if which in (v.number, *v.aliases):
+                return v
+        there = ", ".join(f"{name}@{v.number}" for v in versions) or f"models: {', '.join(registry.models()) or 'none'}"
+        raise ProjectError("no such version", value=reference, field="model", fix=f"there is {there}")
+    digits = reference.removeprefix("sha256:")
+    found = [v for m in registry.models() for v in registry.versions(m) if len(digits) >= 6 and v.digest.startswith(digits)]
+    if len(found) != 1:
+        raise ProjectError("no version, or more than one, has this digest", field="model", value=reference,
+                           fix="write NAME@champion, NAME@VERSION or more of the digest")  # fmt: skip
+    return found[0]
+
+
+def compare(args: argparse.Namespace) -> int:
+    home = Home(args.home)
+    a, b = find_version(args.a, home), find_version(args.b, home)
+    names = sorted(set(a.metrics) | set(b.metrics))
+    if args.json:
+        show_json({"a": _plain(a), "b": _plain(b), "difference": {n: b.metrics[n] - a.metrics[n] for n in names if n in a.metrics and n in b.metrics}})
+        return 0
+    table = _table("", f"{a.model}@{a.number}", f"{b.model}@{b.number}", "B - A")
+    table.add_row("digest", a.digest[:12], b.digest[:12], "same" if a.digest == b.digest else "")
+    for n in names:
+        x, y = a.metrics.get(n), b.metrics.get(n)
+        table.add_row(n, _number(x), _number(y), f"{y - x:+.4g}" if x is not None and y is not None else "")
+    for key in ("sluice.data", "sluice.config", "sluice.code", "sluice.git", "sluice.precision"):
+        x_, y_ = a.tags.get(key, ""), b.tags.get(key, "")
+        table.add_row(key.removeprefix("sluice."), x_[:12], y_[:12], "same" if x_ == y_ else "differs")
+    Console().print(table)
+    return 0
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _plain(v: Version) -> dict[str, Any]:
+    return {"model": v.model, "version": v.number, "digest": v.digest, "uri": v.uri, "aliases": list(v.aliases), "metrics": v.metrics,
+            "tags": v.tags, "run_id": v.run_id, "created": _when(v.created)}  # fmt: skip
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for c in columns:
+        table.add_column(c, overflow="fold")
+    return table

@@ -1,0 +1,77 @@
+"""`sluice run` and `sluice compile`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from sluice import project as projects
+from sluice.cli import checkout_command, show_json
+from sluice.files import canonical_json
+from sluice.home import Home
+from sluice.project import Project
+
+
+def open_project(args: argparse.Namespace) -> tuple[Project, str]:
+    """The project the arguments name, and its text with overrides applied and defaults left out."""
+    raw = projects.read_yaml(args.project)
+    for item in args.overrides:
+        projects.override(raw, item)
+    found = projects.parse(raw, where=args.project.name, base_dir=args.project.resolve().parent)
+    return found, canonical_json(raw).decode()
+
+
+def run(args: argparse.Namespace) -> int:
+    project, text = open_project(args)
+    execute = checkout_command("run")
+    command = "sluice run " + shlex.quote(str(args.project))
+    outcome = execute(project, text=text, base_dir=args.project.resolve().parent, home=Home(args.home), command=command,
+                      quiet=args.quiet or args.json)  # fmt: skip
+    if args.json:
+        show_json(outcome)
+    else:
+        _conclusion(outcome)
+    return int(outcome["exit_code"])
+
+
+def _conclusion(outcome: dict[str, Any]) -> None:
+    name, seconds = outcome["project"], outcome["seconds"]
+    if outcome["outcome"] == "failed":
+        error = outcome["error"]
+        at = f"{error['field']}: " if error.get("field") else ""
+        got = f" (got {error['value']})" if error.get("value") is not None else ""
+        print(f"sluice: {at}{error['message']}{got}", file=sys.stderr)
+        if error.get("fix"):
+            print(f"  fix: {error['fix']}", file=sys.stderr)
+        print(f"  log: {outcome['log']}", file=sys.stderr)
+        return
+    if outcome["outcome"] == "promoted":
+        print(f"promoted: {name} version {outcome['version']}  sha256:{outcome['digest'][:12]}  in {seconds:.0f} s")
+    elif outcome["outcome"] == "rolled_back":
+        print(f"rolled back: {name} version {outcome['version']}; the champion still serves")
+    else:
+        print(f"refused by {outcome['gate']}: nothing was rolled out; the champion, if there is one, still serves")
+    if outcome["outcome"] != "promoted":
+        for reason in outcome["reasons"]:
+            print(f"  - {reason}")
+    print(f"report: {_near(outcome['report'])}")
+
+
+def _near(path: str) -> str:
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path
+
+
+def compile_(args: argparse.Namespace) -> int:
+    project, text = open_project(args)
+    made = checkout_command("compile")(project, args.output, text=text)
+    if args.json:
+        show_json(made)
+    else:
+        print(f"{made['file']}  sha256:{made['sha256'][:12]}")
+    return 0
