@@ -1,0 +1,229 @@
+"""The task: the one class that knows what kind of learning a project does.
+
+The data side (`kinds`, `objective`, `canonical`) needs pyarrow only; torch is imported inside
+the learning side's methods, so that a project is read and its data checked without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sluice import files
+from sluice.config import Section
+from sluice.errors import DataError, ProjectError
+
+if TYPE_CHECKING:
+    import onnx
+    import pyarrow as pa
+    import torch
+
+    from sluice.data.dataset import Dataset
+    from sluice.packaging.processors import Processor
+    from sluice.project import Project
+    from sluice.training.config import TrainConfig
+
+#: What `State.save` calls its own file; a processor's side files lie beside it.
+STATE = "state.json"
+_FORMAT = "sluice.state/v1"
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Everything fitted to the training rows before the model is.
+
+    Attributes:
+        objective: ``classification`` or ``regression``.
+        labels: class names in the order of the model's outputs; empty for regression.
+        preprocess: the processor's specification, the package's ``preprocess``.
+        files: the processor's side files by name, e.g. ``tokenizer.json``.
+        extra: what the task's `build` and `tensors` need beside it; plain JSON values.
+    """
+
+    objective: str
+    labels: list[str]
+    preprocess: dict[str, Any]
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def save(self, root: Path) -> None:
+        """Write ``state.json`` and the side files into an existing directory."""
+        for name, data in self.files.items():
+            files.write_bytes(root / name, data)
+        files.write_json(root / STATE, {
+            "format": _FORMAT, "objective": self.objective, "labels": self.labels, "preprocess": self.preprocess,
+            "files": sorted(self.files), "extra": self.extra,
+        })  # fmt: skip
+
+    @classmethod
+    def load(cls, root: Path) -> State:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: missing, unreadable, or not a state this version reads.
+        """
+        where = root / STATE
+        try:
+            raw = files.read_json(where)
+            if raw["format"] != _FORMAT:
+                raise DataError(f"format is not {_FORMAT}", field=str(where), value=raw["format"], fix="train again with this version")
+            side = {name: (root / name).read_bytes() for name in raw["files"]}
+            return cls(raw["objective"], raw["labels"], raw["preprocess"], side, raw["extra"])
+        except OSError as e:
+            raise DataError(f"cannot be read: {e.strerror or e}", field=str(e.filename or where),
+                            fix="name a directory that `train` wrote") from e  # fmt: skip
+        except (ValueError, KeyError, TypeError) as e:
+            raise DataError(f"is not a fitted state: {type(e).__name__}: {e}", field=str(where), fix="train again") from e
+
+
+class Task(ABC):
+    """One kind of learning, from a source's columns to the exported graph.
+
+    A task of your own derives from this class, sets `name` and `Model` (a `Section` that checks
+    ``model:`` of the project file), and is named in ``task:`` as ``module:Class``. The abstract
+    methods are what it must bring; the others have defaults that fit a classifier over tensors.
+
+    Args:
+        project: the project; `project.model` is an instance of `Model`.
+        base_dir: where relative paths in the project file start; null: the working directory.
+    """
+
+    name: ClassVar[str]
+    Model: ClassVar[type[Section]]
+
+    def __init__(self, project: Project, base_dir: Path | None = None):
+        self.project = project
+        self.base_dir = base_dir or Path()
+        self._processor: tuple[State, Processor] | None = None
+
+    # --- the data side: pyarrow only ---
+
+    @abstractmethod
+    def kinds(self, table: pa.Table) -> dict[str, str]:
+        """The features of a source's table and their kind: ``text``, ``image``, ``numeric`` or ``categorical``.
+
+        Raises:
+            DataError: a column is missing or of a type the task cannot read.
+        """
+
+    def objective(self, table: pa.Table) -> str:
+        """``classification`` or ``regression``."""
+        return "classification"
+
+    @abstractmethod
+    def canonical(self, table: pa.Table) -> pa.Table:
+        """The source's table under the dataset's column names and types, `label` among them.
+
+        Raises:
+            DataError: as `kinds`.
+        """
+
+    # --- the learning side ---
+
+    @abstractmethod
+    def fit(self, dataset: Dataset) -> State:
+        """Learn vocabularies, means and the like from the training rows alone. Equal data gives an equal state."""
+
+    @abstractmethod
+    def build(self, state: State) -> torch.nn.Module:
+        """The untrained model. `forward(**tensors)` returns logits [rows, labels], or values [rows] for regression."""
+
+    def start(self, model: torch.nn.Module, state: State) -> None:
+        """Load pre-trained weights into a built model before training starts. Default: none.
+
+        Raises:
+            ProjectError: the weights are not there or do not fit.
+        """
+
+    def processor(self, state: State) -> Processor:
+        """The pre-processing of a state, loaded once."""
+        from sluice.packaging.processors import load_processor
+
+        if self._processor is None or self._processor[0] is not state:
+            self._processor = (state, load_processor(state.preprocess, state.files))
+        return self._processor[1]
+
+    def tensors(self, batch: dict[str, np.ndarray], state: State) -> dict[str, torch.Tensor]:
+        """A processor's batch as the model's arguments. Default: the same arrays."""
+        import torch
+
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
+
+    def targets(self, labels: np.ndarray, state: State) -> torch.Tensor:
+        """The dataset's labels as `loss` wants them: INT64 class indices, or FP32 values.
+
+        Args:
+            labels: indices into `state.labels` [rows], or values [rows].
+        """
+        import torch
+
+        return torch.from_numpy(labels.astype(np.int64 if state.objective == "classification" else np.float32))
+
+    def augment(self, tensors: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Change training tensors at random, with `generator` as the only source of chance. Default: not at all."""
+        return tensors
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: TrainConfig) -> torch.Tensor:
+        """Mean loss over the rows, a scalar. Default: cross-entropy with label smoothing, or squared error."""
+        from torch.nn import functional as F
+
+        if targets.is_floating_point():
+            return F.mse_loss(outputs.float(), targets)
+        return F.cross_entropy(outputs.float(), targets, label_smoothing=train.label_smoothing)
+
+    def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
+        """What is exported: `forward(**tensors)` returns probabilities [rows, labels] or values [rows], FP32."""
+        return _serving(model, softmax=state.objective == "classification")
+
+    def example(self, state: State) -> dict[str, torch.Tensor]:
+        """Inputs for the exporter: two rows, free axes of four."""
+        from sluice.packaging.processors.tensor import NUMPY
+
+        batch = {}
+        for t in self.processor(state).inputs:
+            shape = [2, *(4 if n == -1 else n for n in t.shape[1:])]
+            batch[t.name] = np.full(shape, "", dtype=object) if t.datatype == "BYTES" else np.ones(shape, dtype=NUMPY[t.datatype])
+        return self.tensors(batch, state)
+
+    def finish_graph(self, graph: onnx.ModelProto, state: State) -> onnx.ModelProto:
+        """Change the exported ONNX graph, e.g. to take strings. Default: nothing."""
+        return graph
+
+    def resolve(self, path: str) -> Path:
+        """A path of the project file, which may be relative to it."""
+        return (self.base_dir / Path(path).expanduser()).resolve()
+
+
+def _serving(model: torch.nn.Module, softmax: bool) -> torch.nn.Module:
+    import torch
+
+    class Serving(torch.nn.Module):
+        """A trained model with its last step: softmax for classes, one axis for values."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, **tensors: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.model(**tensors).float()
+            return torch.softmax(out, dim=-1) if softmax else out.reshape(-1)
+
+    return Serving().eval()
+
+
+def settings(task: Task, kind: type[Section]) -> Any:
+    """The project's `model` section as the class the task checks it with.
+
+    Raises:
+        ProjectError: it was not parsed with that class.
+    """
+    model = task.project.model
+    if isinstance(model, kind):
+        return model
+    if isinstance(model, dict):
+        return kind.model_validate(model)
+    raise ProjectError(f"is not a {kind.__name__}", field="model", value=model, fix="read the project with sluice.project.load or parse")
