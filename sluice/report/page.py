@@ -1,0 +1,87 @@
+"""Whole pages: a step's own report, and the report of a run. One file, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from sluice import __version__
+from sluice.gates import Gate
+from sluice.project import Project
+from sluice.report import sections, svg
+from sluice.report.style import CSS
+
+TITLES = {"validate_data": "Data", "preprocess": "Dataset", "train": "Training", "evaluate": "Evaluation", "export_onnx": "Package",
+          "register": "Registry", "rollout": "Rollout"}  # fmt: skip
+_WORD = {"pass": "ok", "refuse": "no", "inconclusive": "maybe"}
+
+
+def document(title: str, body: str) -> str:
+    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+            f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>{body}"
+            f'<p class="note">Sluice {__version__}</p></main></body></html>')  # fmt: skip
+
+
+def section(gate: Gate) -> str:
+    """A step's section, with its decision and reasons."""
+    reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
+    body = getattr(sections, gate.step)(gate.evidence)
+    return (f'<section id="{gate.step}"><h2>{TITLES[gate.step]}<span class="badge {gate.decision}">{gate.decision}</span>'
+            f'<span class="note">{gate.seconds:.1f} s</span></h2>{f"<ul class=reasons>{reasons}</ul>" if reasons else ""}{body}</section>')  # fmt: skip
+
+
+def step_page(gate: Gate) -> str:
+    """The HTML artifact of one step."""
+    return document(f"{TITLES[gate.step]}: {gate.decision}", section(gate))
+
+
+def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> str:
+    """The report of a run: what came out, the numbers that matter, every gate's evidence."""
+    word = str(outcome["outcome"])
+    head = (f'<header><h1>{escape(project.name)}</h1><span class="badge {word}">{word.replace("_", " ")}</span>'
+            f'<div class="sub">{escape(outcome["run"])} · {outcome["seconds"]:.0f} s · task {escape(project.task)}</div></header>')  # fmt: skip
+    return document(f"{project.name}: {word}", head + _strip(outcome, gates) + _tiles(gates) + _why(outcome) + "".join(map(section, reversed(gates))))
+
+
+def _strip(outcome: dict[str, Any], gates: list[Gate]) -> str:
+    by = {g.step: g for g in gates}
+    failed = (outcome.get("error") or {}).get("step")
+    boxes = []
+    for step, title in TITLES.items():
+        gate = by.get(step)
+        css = _WORD[gate.decision] if gate else "no" if step == failed else "skip"
+        text = f"{gate.decision} · {gate.seconds:.1f} s" if gate else "failed" if step == failed else "not reached"
+        boxes.append(f'<a class="step {css}" href="#{step}"><b>{title}</b><span>{text}</span></a>')
+    return f'<div class="steps">{"".join(boxes)}</div>'
+
+
+def _why(outcome: dict[str, Any]) -> str:
+    if outcome["outcome"] == "promoted":
+        return ""
+    error = outcome.get("error") or {}
+    fix = f"<p><b>Fix:</b> {escape(str(error['fix']))}</p>" if error.get("fix") else ""
+    at = f"<code>{escape(str(error['field']))}</code> " if error.get("field") else ""
+    got = f" (got <code>{escape(str(error['value']))}</code>)" if error.get("value") is not None else ""
+    first, *more = outcome.get("reasons") or ["no reason was given"]
+    rest = "".join(f"<li>{escape(r)}</li>" for r in more)
+    return f'<section class="error"><h2>Why</h2><pre>{at}{escape(first)}{got}</pre>{f"<ul>{rest}</ul>" if rest else ""}{fix}</section>'
+
+
+def _tiles(gates: list[Gate]) -> str:
+    by = {g.step: g.evidence for g in gates}
+    tiles = []
+    if "evaluate" in by:
+        found, compared = by["evaluate"]["evaluation"], by["evaluate"].get("comparison")
+        tiles.append((svg.number(found["value"]), f"{found['metric']} on {found['rows']:,} held-out rows",
+                      f"{svg.number(found['low'])} to {svg.number(found['high'])}" if found.get("low") is not None else ""))  # fmt: skip
+        if compared:
+            tiles.append((f"{compared['difference']:+.4f}", "against the champion", str(compared["verdict"]).replace("_", " ")))
+    if "preprocess" in by:
+        tiles.append((f"{sum(by['preprocess']['rows'].values()):,}", "rows", f"data {by['preprocess']['digest'][:12]}"))
+    if by.get("export_onnx", {}).get("chosen"):
+        chosen = next(f for f in by["export_onnx"]["formats"] if f["format"] == by["export_onnx"]["chosen"])
+        tiles.append((f"{chosen['bytes'] / 1024:,.0f} KiB", f"ONNX, {chosen['format']}", f"package {by['export_onnx']['digest'][:12]}"))
+    load = by.get("rollout", {}).get("load")
+    if load:
+        tiles.append((f"{load['failed']:,} of {load['sent']:,}", "requests failed in the rollout", f"p99 {svg.number(load['p99_ms'], 3)} ms"))
+    return f'<div class="tiles">{"".join(f"<div class=tile><b>{a}</b>{b}<span>{c}</span></div>" for a, b, c in tiles)}</div>' if tiles else ""

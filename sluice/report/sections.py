@@ -1,0 +1,188 @@
+"""One section a step: evidence in, HTML out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from sluice.report import svg
+
+Evidence = dict[str, Any]
+_STATUS = {"pass": ("ok-text", "✔"), "warn": ("warn-text", "!"), "refuse": ("bad-text", "✘")}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: Sequence[int] = ()) -> str:
+    """A table; cells that are already HTML are given as `Html`."""
+    ths = "".join(f'<th class="{"n" if i in numeric else ""}">{escape(h)}</th>' for i, h in enumerate(head))
+    body = "".join("<tr>" + "".join(f'<td class="{"n" if i in numeric else ""}">{cell(c)}</td>' for i, c in enumerate(r)) + "</tr>" for r in rows)
+    return f'<div class="scroll"><table><thead><tr>{ths}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+
+def cell(value: Any) -> str:
+    if isinstance(value, Html):
+        return value
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    return svg.number(value) if isinstance(value, int | float) else escape(str(value))
+
+
+def validate_data(e: Evidence) -> str:
+    """Checks first, the refused ones on top; then each column as a small picture."""
+    order = {"refuse": 0, "warn": 1, "pass": 2}
+    checks = []
+    for c in sorted(e.get("checks", ()), key=lambda c: order[c["status"]]):
+        css, sign = _STATUS[c["status"]]
+        examples = ", ".join(map(str, c.get("examples") or ()))[:300]
+        detail = escape(c["message"]) + (f'<div class="note">for example: {escape(examples)}</div>' if examples and c["status"] != "pass" else "")
+        checks.append([Html(f'<b class="{css}">{sign}</b>'), c["name"], Html(detail)])
+    labels = sorted((e.get("labels") or {}).items(), key=lambda kv: -kv[1])
+    out = "<h3>Checks</h3>" + table(["", "check", "found"], checks)
+    if labels:
+        out += "<h3>Labels</h3>" + svg.rows_of_bars([(str(k), float(v)) for k, v in labels], total=float(sum(v for _, v in labels)) or None)
+    columns = "".join(_column(c) for c in e.get("columns", ())[:60])
+    return out + (f'<h3>Columns</h3><div class="columns">{columns}</div>' if columns else "")
+
+
+def _column(c: Evidence) -> str:
+    nulls = f' · {100 * c["nulls"] / max(c["rows"], 1):.1f} % null' if c.get("nulls") else ""
+    facts = f'{c["type"]}{nulls} · {svg.number(c["distinct"])} distinct' if c.get("distinct") is not None else f'{c["type"]}{nulls}'
+    picture = ""
+    hist = c.get("histogram") or c.get("length_histogram")
+    if hist:
+        picture = svg.histogram(hist["edges"], hist["counts"], small=True)
+        if not c.get("histogram"):
+            picture += '<div class="note">length in characters</div>'
+    elif c.get("top"):
+        top = c["top"].items() if isinstance(c["top"], dict) else [(t["value"], t["count"]) if isinstance(t, dict) else t for t in c["top"]]
+        picture = svg.rows_of_bars([(str(k), float(v)) for k, v in top], limit=4)
+    return f'<div class="column"><b>{escape(str(c["name"]))}</b><div class="note">{escape(facts)}</div>{picture}</div>'
+
+
+def preprocess(e: Evidence) -> str:
+    rows = e["rows"]
+    total = sum(rows.values()) or 1
+    shares = [[split, n, f"{100 * n / total:.1f} %", e["shards"][split]] for split, n in rows.items()]
+    return table(["split", "rows", "share", "shards"], shares, (1, 2, 3)) + f'<p class="note">data version <code>{e["digest"]}</code></p>'
+
+
+def train(e: Evidence) -> str:
+    history = e["history"]
+    losses = {"training loss": "train_loss", "validation loss": "validation_loss"}
+    series = {name: [(float(h["epoch"]), float(h[key])) for h in history if h.get(key) is not None] for name, key in losses.items()}
+    best = float(e["best_epoch"])
+    out = '<div class="grid2">' + svg.lines(series, "epoch", "loss", mark=best, mark_text="kept")
+    names = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and k != "loss"][:3]
+    curves = {f"validation {n}": [(float(h["epoch"]), float(h["validation_metrics"][n])) for h in history] for n in names}
+    out += svg.lines(curves, "epoch", "", mark=best, mark_text="kept") + "</div>"
+    facts = [("epochs", len(history)), ("kept epoch", e["best_epoch"]), ("stopped early", bool(e.get("stopped_early"))),
+             ("processes", e.get("world_size")), ("rows per second", history[-1].get("samples_per_second")), ("seconds", e.get("seconds"))]  # fmt: skip
+    return out + table([f[0] for f in facts], [[f[1] for f in facts]])
+
+
+def evaluate(e: Evidence) -> str:
+    found, compared = e["evaluation"], e.get("comparison")
+    metrics = [[n, m["value"], f'{svg.number(m["low"])} to {svg.number(m["high"])}' if m.get("low") is not None else ""]
+               for n, m in found["metrics"].items()]  # fmt: skip
+    out = '<div class="grid2"><div><h3>On the held-out rows</h3>' + table(["metric", "value", "interval"], metrics, (1,)) + "</div><div>"
+    if compared:
+        out += "<h3>Against the champion, on the same rows</h3>"
+        out += svg.difference(compared["difference"], compared["low"], compared["high"], compared["margin"])
+        out += f'<p class="note">{escape(str(compared["verdict"]).replace("_", " "))}: {svg.number(compared["difference"])} '
+        out += f'({svg.number(compared["low"])} to {svg.number(compared["high"])})</p>'
+    elif e.get("champion_note"):
+        out += f'<h3>Against the champion</h3><p class="note">{escape(e["champion_note"])}</p>'
+    out += "</div></div>"
+    matrix, bins = found.get("confusion"), (found.get("calibration") or {}).get("bins")
+    out += '<div class="grid2">'
+    if matrix:
+        out += "<div><h3>Confusion matrix</h3>" + svg.confusion(matrix["labels"], matrix["matrix"]) + "</div>"
+    if bins:
+        out += f'<div><h3>Calibration (expected error {svg.number(found["calibration"]["ece"], 3)})</h3>{svg.reliability(bins)}</div>'
+    residuals = found.get("residuals")
+    if residuals:
+        out += "<div><h3>Residuals</h3><figure>" + svg.histogram(residuals["edges"], residuals["counts"], "prediction minus truth") + "</figure></div>"
+    out += "</div>" + _per_label(found.get("per_label") or ()) + _slices(found.get("slices") or ())
+    return out
+
+
+def _per_label(rows: Sequence[Evidence]) -> str:
+    if not rows:
+        return ""
+    worst = sorted(rows, key=lambda r: r["f1"])
+    shown = table(["label", "precision", "recall", "F1", "rows"], [[r["label"], r["precision"], r["recall"], r["f1"], r["support"]] for r in worst],
+                  (1, 2, 3, 4))  # fmt: skip
+    return f"<details><summary>Per label, weakest first ({len(rows)})</summary>{shown}</details>"
+
+
+def _slices(rows: Sequence[Evidence]) -> str:
+    if not rows:
+        return ""
+    shown = [[r["column"], r["value"], r["metric"], f'{svg.number(r["low"])} to {svg.number(r["high"])}' if r.get("low") is not None else "",
+              r["rows"], Html("" if r.get("ok", True) else '<b class="bad-text">below the bar</b>')] for r in rows]  # fmt: skip
+    return f'<details><summary>Slices ({len(rows)})</summary>{table(["column", "value", "metric", "interval", "rows", ""], shown, (2, 4))}</details>'
+
+
+def export_onnx(e: Evidence) -> str:
+    rows = []
+    for f in e["formats"]:
+        verdict = '<b class="ok-text">chosen</b>' if f["format"] == e.get("chosen") else "within budget" if f["ok"] else '<b class="bad-text">refused</b>'
+        rows.append([f["format"], f'{f["bytes"] / 1024:,.0f} KiB' if f.get("bytes") is not None else "", f.get("max_abs_diff"), f.get("agreement"),
+                     f.get("metric"), f.get("loss"), Html(verdict)])  # fmt: skip
+    head = ["format", "size", "largest difference", "label agreement", "metric", "loss", ""]
+    out = table(head, rows, (1, 2, 3, 4, 5))
+    return out + (f'<p class="note">package <code>sha256:{e["digest"]}</code></p>' if e.get("digest") else "")
+
+
+def register(e: Evidence) -> str:
+    rows = [["model", e["model"]], ["version", e["version"]], ["package", Html(f'<code>sha256:{e["digest"]}</code>')],
+            ["stored at", Html(f'<code>{escape(e["uri"])}</code>')]]  # fmt: skip
+    rows += [[{"git": "git commit"}.get(k, f"{k} digest"), Html(f"<code>{escape(str(v))}</code>")] for k, v in e["lineage"].items() if v]
+    return table(["", ""], rows)
+
+
+def rollout(e: Evidence) -> str:
+    if e.get("unchanged"):
+        return '<p class="note">The candidate is the champion, byte for byte.</p>'
+    timeline = e.get("timeline") or []
+    out = ""
+    if len(timeline) > 1:
+        end = float(timeline[-1]["t"])
+        plot = svg.Plot((0, max(end, 0.1)), (0, 105), width=940, height=200).axes("seconds", "% to the candidate")
+        before = ""
+        for at in timeline:
+            if at["phase"] != before:
+                plot.rule(x=float(at["t"]), text=str(at["phase"]))
+                before = at["phase"]
+        plot.line([(float(p["t"]), float(p.get("weight") or 0)) for p in timeline], svg.COLOURS[0], step=True)
+        out += f'<figure>{plot.svg("traffic to the candidate over time")}</figure>'
+        out += _arms(timeline)
+    load = e.get("load") or {}
+    if load:
+        rows = [["requests sent", load.get("sent")], ["failed", load.get("failed")], ["p50", f'{svg.number(load.get("p50_ms"), 3)} ms'],
+                ["p99", f'{svg.number(load.get("p99_ms"), 3)} ms']]  # fmt: skip
+        rows += [[f"answered by {arm}", n] for arm, n in (load.get("by_arm") or {}).items() if isinstance(n, int)]
+        out += '<div class="grid2"><div><h3>Replayed load, counted by the client</h3>' + table(["", ""], rows, (1,)) + "</div>"
+        out += f"<div>{_tests(timeline)}</div></div>"
+    return out or '<p class="note">No traffic was needed: nothing was serving yet.</p>'
+
+
+def _arms(timeline: Sequence[Evidence]) -> str:
+    last: dict[str, Evidence] = {}
+    for at in timeline:
+        for arm, counts in (at.get("arms") or {}).items():
+            last[arm] = counts
+    names = sorted({k for c in last.values() for k, v in c.items() if isinstance(v, int | float)}, key=["requests", "errors", "slow"].__contains__, reverse=True)
+    rows = [[arm, *(c.get(n) for n in names)] for arm, c in last.items()]
+    return "<h3>Evidence in the last step</h3>" + table(["arm", *names], rows, range(1, len(names) + 1)) if rows else ""
+
+
+def _tests(timeline: Sequence[Evidence]) -> str:
+    tests = next((at["tests"] for at in reversed(timeline) if at.get("tests")), [])
+    rows = [[t.get("metric", t.get("name", "")), t.get("verdict", ""), t.get("low"), t.get("high"), t.get("margin"), t.get("text", t.get("reason", ""))]
+            for t in tests]  # fmt: skip
+    return "<h3>Tests at the last judgement</h3>" + table(["metric", "verdict", "low", "high", "margin", ""], rows, (2, 3, 4)) if rows else ""

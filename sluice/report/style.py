@@ -1,0 +1,34 @@
+"""The reports' style sheet."""
+
+CSS = """
+:root{--bg:#f6f7f9;--card:#fff;--ink:#1c2430;--muted:#6b7686;--line:#e2e6ec;--good:#15803d;--bad:#c2342c;--warn:#b7791f;
+--c1:#2563eb;--c2:#ea7317;--c3:#0f9d8a;--c4:#9333ea;--c5:#64748b}
+@media(prefers-color-scheme:dark){:root{--bg:#12161d;--card:#1a2029;--ink:#e4e9f1;--muted:#94a0b2;--line:#2c3542;--good:#37b166;--bad:#f0675c;
+--warn:#e0a63c;--c1:#6c9bff;--c2:#ff9c4a;--c3:#3fcfba;--c4:#c084fc;--c5:#94a3b8}}
+*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{font-size:26px;margin:0;letter-spacing:-.01em}
+h2{font-size:18px;margin:0 0 12px;display:flex;gap:10px;align-items:center}h3{font-size:14px;margin:18px 0 6px;color:var(--muted);font-weight:600}
+section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px 22px;margin:16px 0}
+header{display:flex;flex-wrap:wrap;gap:8px 14px;align-items:center;margin-bottom:14px}.sub{color:var(--muted);width:100%}
+.badge{display:inline-block;border-radius:99px;padding:2px 12px;font-size:13px;font-weight:650;color:#fff;background:var(--muted)}
+.pass,.promoted{background:var(--good)}.refuse,.refused,.failed,.rolled_back{background:var(--bad)}.inconclusive,.warn{background:var(--warn)}
+.steps{display:grid;grid-template-columns:repeat(auto-fit,minmax(118px,1fr));gap:8px;margin:16px 0}
+.step{background:var(--card);border:1px solid var(--line);border-top:4px solid var(--line);border-radius:8px;padding:8px 10px;font-size:13px;color:inherit;text-decoration:none}
+.step b{display:block;font-size:13px}.step span{color:var(--muted)}.step.ok{border-top-color:var(--good)}.step.no{border-top-color:var(--bad)}
+.step.maybe{border-top-color:var(--warn)}.step.skip{opacity:.5}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:10px;margin:16px 0}
+.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px}.tile b{font-size:23px;display:block;letter-spacing:-.02em;line-height:1.25}
+.tile span{color:var(--muted);font-size:13px;display:block}.reasons{margin:0 0 12px;padding-left:20px}
+table{border-collapse:collapse;width:100%;font-size:13.5px}th{text-align:left;color:var(--muted);font-weight:600;border-bottom:1px solid var(--line);padding:4px 10px 4px 0}
+td{border-bottom:1px solid var(--line);padding:5px 10px 5px 0;vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto;max-height:420px;overflow-y:auto}.grid2{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:18px;align-items:start}
+svg{width:100%;height:auto;display:block;overflow:visible}svg text{font-size:10.5px;fill:var(--muted)}svg .label{font-size:11.5px;fill:var(--ink)}
+svg .grid{stroke:var(--line)}svg .axis{stroke:var(--muted)}figure{margin:6px 0}
+.legend{display:flex;flex-wrap:wrap;gap:4px 14px;font-size:12.5px;color:var(--muted);margin-top:4px}.legend i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:5px}
+.hbar{display:grid;grid-template-columns:minmax(80px,34%) 1fr auto;gap:8px;align-items:center;font-size:13px;margin:2px 0}.hbar span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.hbar b{display:block;height:11px;border-radius:3px;background:var(--c1);min-width:2px}.hbar em{font-style:normal;color:var(--muted);font-variant-numeric:tabular-nums;text-align:right;min-width:70px}
+.note{color:var(--muted);font-size:13px}code{font:12.5px ui-monospace,"DejaVu Sans Mono",monospace;background:var(--bg);border-radius:4px;padding:1px 5px;overflow-wrap:anywhere}
+.ok-text{color:var(--good)}.bad-text{color:var(--bad)}.warn-text{color:var(--warn)}.error{border-left:5px solid var(--bad)}pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:6px 0}
+details summary{cursor:pointer;color:var(--muted);margin-top:10px}.columns{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:12px}
+.column{border:1px solid var(--line);border-radius:8px;padding:9px 11px;font-size:12.5px}.column b{overflow-wrap:anywhere}
+"""
