@@ -79,6 +79,6 @@ def against(champion: Package, test: pa.Table, dataset: Dataset, outputs: np.nda
     """Candidate and champion on the same rows; the champion runs from its package, as it does in production."""
     if champion.objective != dataset.objective or champion.task != settings.task:
         return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
-    theirs = Predictor(champion).predict(rows_from_arrow(champion.preprocess, test))
+    theirs = Predictor(champion).predict(rows_from_arrow(champion.preprocess["kind"], test))
     result = compare(outputs, theirs, targets, labels, list(champion.labels), settings.evaluate)
     return {**result, "champion_digest": champion.digest}, ""

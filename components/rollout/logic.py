@@ -86,4 +86,4 @@ def requests_of(package: Package, name: str, table: pa.Table) -> list[Request]:
     path = f"/v1/models/{name}:predict"
     return [Request(body=orjson.dumps({"instances": [instance(row)]}, option=orjson.OPT_SERIALIZE_NUMPY), path=path, label=label,
                     headers={"content-type": "application/json"})
-            for row, label in zip(rows_from_arrow(package.preprocess, table), labels, strict=True)]  # fmt: skip
+            for row, label in zip(rows_from_arrow(package.preprocess["kind"], table), labels, strict=True)]  # fmt: skip

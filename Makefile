@@ -1,0 +1,79 @@
+# Everything a person or a machine does with this project. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= 3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV ?= $(shell command -v uv || echo $(VENV)-uv/bin/uv)
+LOCK := requirements/dev.txt
+STAMP := $(VENV)/.sluice-installed
+# TORCH=cpu takes PyTorch's small CPU build, where its index is reachable; the default is the lock's, with CUDA.
+TORCH ?= lock
+SLUICE_HOME ?= .sluice
+
+.PHONY: help setup run test lint format bench bench-serving bench-rollout bench-training demo-rollout golden lock clean wheel
+
+help: ## list these targets
+	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## install everything, pinned with hashes, into .venv
+
+$(STAMP): $(LOCK) pyproject.toml
+	@command -v $(UV) >/dev/null || { python3 -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet --require-hashes -r requirements/uv.txt; }
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(VENV)
+ifeq ($(TORCH),cpu)
+	@awk '/^[a-z]/ { skip = /^(torch|torchvision|triton|nvidia-|cuda-)/ } !skip' $(LOCK) > $(VENV)/lock.txt
+	@$(UV) pip sync --quiet --python $(VENV) --require-hashes $(VENV)/lock.txt
+	@$(UV) pip install --quiet --python $(VENV) --no-deps --torch-backend cpu $$(grep -oE '^(torch|torchvision)==[0-9.]+' $(LOCK))
+else
+	@$(UV) pip sync --quiet --python $(VENV) --require-hashes $(LOCK)
+endif
+	@$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .
+	@touch $@ && echo "installed into $(VENV)"
+
+run: setup ## train a digits model, promote it, train a better one and promote it through a canary
+	@echo "== a first model"
+	@$(BIN)/sluice run examples/digits/sluice.yaml --home $(SLUICE_HOME) --set train.epochs=2 --set model.width=8
+	@echo "== a better one, through a canary"
+	@$(BIN)/sluice run examples/digits/sluice.yaml --home $(SLUICE_HOME)
+	@$(BIN)/sluice models --home $(SLUICE_HOME)
+
+test: setup lint ## every test that needs no cluster
+	@$(BIN)/python -m pytest tests/unit tests/integration -n 2 --dist loadfile -q
+
+lint: setup ## ruff, mypy, import rules
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: setup ## put the code in order
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+golden: setup ## refresh pipelines/compiled
+	@$(BIN)/python -m pipelines.compiler
+
+lock: ## resolve requirements/*.txt again
+	@$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev -o $(LOCK) pyproject.toml
+	@echo "uv==$$($(UV) --version | cut -d' ' -f2)" | $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/uv.txt -
+
+bench: bench-training bench-serving bench-rollout ## every measurement, against the named peers
+
+bench-training: setup ## training speed against transformers' Trainer and a plain loop
+	@$(BIN)/python -m tests.bench.training
+
+bench-serving: setup ## the model server against kserve, LitServe, BentoML, MLServer
+	@$(BIN)/python -m tests.bench.serving
+
+bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
+	@$(BIN)/python -m tests.bench.rollout
+
+wheel: setup ## build the wheel sluice-ml
+	@$(UV) build --quiet --wheel --out-dir dist .
+	@ls dist
+
+clean: ## remove the environment and local state
+	rm -rf $(VENV) $(VENV)-uv .sluice dist build
+
+-include make/cluster.mk
