@@ -15,10 +15,11 @@ class EvaluateConfig(Section):
     metric: Literal["accuracy", "macro_f1", "balanced_accuracy", "log_loss", "rmse", "mae", "r2"] | None = Field(
         None, description="null: accuracy for classification, rmse for regression")
     minimum: float | None = Field(None, description="worst value accepted (a maximum for losses and errors)")
-    margin: float = Field(0.005, ge=0, description="how much worse than the champion is still no worse")
+    margin: float = Field(0.005, ge=0, description="how much worse than the champion is still no worse; for rmse and mae a fraction of its value")
     on_inconclusive: Literal["continue", "refuse"] = Field(
         "continue", description="when the held-out rows are too few to tell: let the rollout decide, or stop")
     slices: list[str] = Field([], description="columns whose values are reported apart; 'label' for classes")
-    slice_minimum: float | None = None
+    slice_minimum: float | None = Field(None, description="worst value accepted on a slice")
+    slice_rows: int = Field(10, ge=1, description="rows a slice needs for slice_minimum to apply to it")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     resamples: int = Field(1000, ge=100)

@@ -93,10 +93,9 @@ class Predictor:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        parts = [np.empty((0, len(self.package.labels)) if self.package.labels else (0,), dtype=np.float32)]
-        for start in range(0, len(rows), _WINDOW):
-            parts.append(self._window(rows[start : start + _WINDOW], start, batch_size))
-        return np.concatenate(parts)
+        none = np.empty((0, len(self.package.labels)) if self.package.labels else (0,), dtype=np.float32)
+        windows = (self._window(rows[start : start + _WINDOW], start, batch_size) for start in range(0, len(rows), _WINDOW))
+        return np.concatenate([none, *windows])
 
     def _window(self, rows: Sequence[Any], start: int, batch_size: int) -> np.ndarray:
         try:

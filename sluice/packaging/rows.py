@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,27 +15,37 @@ from sluice.packaging.processors import Processor, TabularProcessor
 NOT_FEATURES = ("row_id", "label")
 
 _SINGLE = {"text": "text", "image": "image"}
+_LISTED = {"tabular": "columns", "tensor": "inputs"}
 
 
-def rows_from_arrow(kind: str, table: pa.Table | pa.RecordBatch) -> list[Any]:
-    """Raw rows of a processor's `kind`, in the table's order.
+def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.RecordBatch) -> list[Any]:
+    """Raw rows for a processor, in the table's order.
 
     text: str; image: bytes; tabular and tensor: a dict from feature to value, None where it is null.
-    Columns ``row_id`` and ``label`` are left out.
+
+    Args:
+        preprocess: the specification (a package's ``preprocess``), whose columns are taken; or only its
+            kind, then every column but ``row_id`` and ``label`` is.
+        table: columns of a dataset.
 
     Raises:
-        DataError: the table lacks the column the kind reads.
+        DataError: the table lacks a column.
     """
+    spec = {"kind": preprocess} if isinstance(preprocess, str) else preprocess
+    kind = spec["kind"]
     if kind in _SINGLE:
-        name = _SINGLE[kind]
-        if name not in table.schema.names:
-            raise DataError("is missing from the dataset", field=name, value=table.schema.names)
-        return table.column(name).to_pylist()
-    names = [n for n in table.schema.names if n not in NOT_FEATURES]
-    columns = [table.column(n).to_pylist() for n in names]
+        return _column(table, _SINGLE[kind]).to_pylist()
+    listed = spec.get(_LISTED[kind])
+    names = [n for n in table.schema.names if n not in NOT_FEATURES] if listed is None else [c["name"] for c in listed]
     if not names:
         raise DataError("has no features", field="dataset", value=table.schema.names)
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return [dict(zip(names, values, strict=True)) for values in zip(*(_column(table, n).to_pylist() for n in names), strict=True)]
+
+
+def _column(table: pa.Table | pa.RecordBatch, name: str) -> Any:
+    if name not in table.schema.names:
+        raise DataError("is missing from the dataset", field=name, value=table.schema.names)
+    return table.column(name)
 
 
 def tensors_from_arrow(processor: Processor, table: pa.Table | pa.RecordBatch) -> dict[str, np.ndarray]:
@@ -45,12 +56,10 @@ def tensors_from_arrow(processor: Processor, table: pa.Table | pa.RecordBatch) -
         DataError: as `rows_from_arrow`.
     """
     if not isinstance(processor, TabularProcessor):
-        return processor.encode_batch(rows_from_arrow(processor.kind, table))
+        return processor.encode_batch(rows_from_arrow(processor.spec(), table))
     columns: dict[str, Any] = {}
     for c in processor.columns:
-        if c.name not in table.schema.names:
-            raise DataError("is missing from the dataset", field=c.name, value=table.schema.names)
-        column = table.column(c.name)
+        column = _column(table, c.name)
         numeric = c.type == "numeric" and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
-        columns[c.name] = column.to_numpy(**({} if isinstance(column, pa.ChunkedArray) else {"zero_copy_only": False})) if numeric else column.to_pylist()
+        columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric else column.to_pylist()
     return processor.encode_columns(columns, table.num_rows)

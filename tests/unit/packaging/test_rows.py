@@ -22,6 +22,14 @@ def test_tabular_rows_leave_out_the_identifier_and_the_label():
     assert list(rows_from_arrow("tabular", TABLE)[0]) == ["age", "job", "n"]
 
 
+def test_a_specification_takes_only_its_own_columns():
+    spec = TabularProcessor([Column("n", "numeric")]).spec()
+    assert rows_from_arrow(spec, TABLE) == [{"n": 1}, {"n": None}, {"n": 3}]
+    with pytest.raises(DataError) as e:
+        rows_from_arrow(spec, TABLE.drop_columns(["n"]))
+    assert e.value.field == "n"
+
+
 @pytest.mark.parametrize("make", [lambda t: t, lambda t: t.to_batches()[0], lambda t: pa.concat_tables([t.slice(0, 1), t.slice(1)])])
 def test_tensors_from_columns_equal_tensors_from_rows(make):
     table = make(TABLE)

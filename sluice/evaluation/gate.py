@@ -1,0 +1,81 @@
+"""From numbers to a decision a person can follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sluice.evaluation import metrics
+from sluice.evaluation.config import EvaluateConfig
+from sluice.gates import Decision
+
+_SHOWN_SLICES = 5
+
+
+def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config: EvaluateConfig) -> tuple[Decision, list[str]]:
+    """The evaluation gate.
+
+    A refusal: the metric's value is worse than `minimum`; a slice is worse than `slice_minimum`; the
+    champion is better by more than the margin beyond doubt; or it cannot be told and either
+    `on_inconclusive` says so or the value itself is worse than the champion's by more than the margin.
+    ``inconclusive`` goes on: the rollout will tell.
+
+    Args:
+        evaluation: of `evaluate`.
+        comparison: of `compare`; None where there is no champion to compare with.
+
+    Returns:
+        The decision, and sentences that say why: all that speaks against it, or what it passed by.
+    """
+    metric, against = evaluation["metric"], []
+    value = evaluation["value"]
+    lower = evaluation["direction"] == "lower"
+    if config.minimum is not None:
+        if value is None:
+            against.append(f"{metric} is not defined on the held-out rows, so it cannot reach evaluate.minimum {config.minimum:g}")
+        elif value > config.minimum if lower else value < config.minimum:
+            against.append(f"{metric} {_number(value)} ({_range(evaluation)}) is {'above' if lower else 'below'} evaluate.minimum {config.minimum:g}")
+    failed = [s for s in evaluation["slices"] if s["ok"] is False]
+    against += [f"on the {s['rows']} rows where {s['column']} is {s['value']!r} {metric} is {_number(s['metric'])}, "
+                f"{'above' if lower else 'below'} evaluate.slice_minimum {config.slice_minimum:g}" for s in failed[:_SHOWN_SLICES]]  # fmt: skip
+    if len(failed) > _SHOWN_SLICES:
+        against.append(f"{len(failed) - _SHOWN_SLICES} more slices are {'above' if lower else 'below'} evaluate.slice_minimum")
+    passed = [f"{metric} {_number(value)} ({_range(evaluation)}) on {evaluation['rows']} held-out rows"] if value is not None else []
+    few = [s for s in evaluation["slices"] if s["ok"] is None] if config.slice_minimum is not None else []
+    if few:
+        passed.append(f"{len(few)} slices are too small for evaluate.slice_minimum (fewer than {config.slice_rows} rows) and were not judged")
+    if comparison is None:
+        return ("refuse", against) if against else ("pass", passed)
+    verdict, said = comparison["verdict"], _sentence(comparison)
+    if verdict == "worse":
+        against.append(f"worse than the champion: {said}")
+    elif verdict == "inconclusive" and config.on_inconclusive == "refuse":
+        against.append(f"cannot be told from the champion and evaluate.on_inconclusive is refuse: {said}")
+    elif verdict == "inconclusive" and comparison["difference"] is not None and comparison["difference"] < -comparison["margin"] - metrics.ROUNDING:
+        against.append(f"probably worse than the champion, if not beyond doubt: {said}")
+    if against:
+        return "refuse", against
+    if verdict == "inconclusive":
+        return "inconclusive", [*passed, f"the held-out rows cannot tell it from the champion, so the rollout decides: {said}"]
+    return "pass", [*passed, f"{'better than' if verdict == 'better' else 'no worse than'} the champion: {said}"]
+
+
+def _sentence(c: dict[str, Any]) -> str:
+    note = f" ({c['note']})" if c["note"] else ""
+    if c["difference"] is None:
+        return f"{c['metric']} cannot be compared on {c['rows']} shared rows{note}"
+    limits = f", {c['confidence']:.0%} interval {c['low']:+.4g} to {c['high']:+.4g}" if c["low"] is not None else ""
+    return (f"{c['metric']} {_number(c['candidate'])} against {_number(c['champion'])}, {_gain(c)}{limits}, "
+            f"margin {c['margin']:.4g}, on {c['rows']} rows{note}")  # fmt: skip
+
+
+def _gain(c: dict[str, Any]) -> str:
+    d = c["difference"]
+    return "equal" if d == 0 else f"{'better' if d > 0 else 'worse'} by {abs(d):.4g}"
+
+
+def _range(e: dict[str, Any]) -> str:
+    return f"{e['confidence']:.0%} interval {_number(e['low'])} to {_number(e['high'])}" if e["low"] is not None else "no interval"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"

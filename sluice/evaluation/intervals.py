@@ -1,0 +1,172 @@
+"""Confidence intervals: closed forms where there are good ones, a vectorised BCa bootstrap elsewhere.
+
+All functions are deterministic: resampling is seeded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+import numpy as np
+
+from sluice.evaluation import metrics
+
+SEED = 17
+#: Above this many rows, means are resampled from their normal limit: the rows would cost rows x resamples draws.
+NORMAL_ROWS = 20_000
+_CHUNK = 1 << 20  # random numbers drawn at a time
+_NORMAL = NormalDist()
+
+Interval = tuple[float, float]
+#: Resampled values of a statistic, its leave-one-out values, and how many rows each of those stands for.
+Resampled = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def wilson(successes: float, rows: float, confidence: float) -> Interval:
+    """Wilson's score interval of a proportion (JASA 22, 1927). Never empty at 0 or at all."""
+    z = _NORMAL.inv_cdf(0.5 + confidence / 2)
+    p, n = successes / rows, rows
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (0.0 if successes == 0 else max(0.0, middle - half)), (1.0 if successes == rows else min(1.0, middle + half))
+
+
+def mean_of_proportions(successes: np.ndarray, rows: np.ndarray, confidence: float) -> Interval:
+    """The unweighted mean of independent proportions: Wilson's limits combined by MOVER (Zou and Donner, Stat. Med. 27, 2008)."""
+    limits = np.array([wilson(s, n, confidence) for s, n in zip(successes, rows, strict=True)])
+    p = successes / rows
+    low = p.mean() - math.sqrt(float(((p - limits[:, 0]) ** 2).sum())) / len(p)
+    high = p.mean() + math.sqrt(float(((limits[:, 1] - p) ** 2).sum())) / len(p)
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
+def newcombe_paired(both: int, first: int, second: int, neither: int, confidence: float) -> Interval:
+    """The difference of two proportions on the same rows: Newcombe's method 10 (Stat. Med. 17, 1998, 2635-2650).
+
+    Args:
+        both, first, second, neither: rows on which both, only the first, only the second, or neither succeeded.
+    """
+    n = both + first + second + neither
+    p1, p2 = (both + first) / n, (both + second) / n
+    (l1, u1), (l2, u2) = wilson(both + first, n, confidence), wilson(both + second, n, confidence)
+    product = float(both + first) * (second + neither) * (both + second) * (first + neither)
+    cross = float(both) * neither - float(first) * second
+    if cross > 0:
+        cross = max(cross - n / 2, 0.0)
+    phi = cross / math.sqrt(product) if product > 0 else 0.0
+    a, b, c, d = p1 - l1, u2 - p2, p2 - l2, u1 - p1
+    low = p1 - p2 - math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
+    high = p1 - p2 + math.sqrt(max(c * c - 2 * phi * c * d + d * d, 0.0))
+    return max(-1.0, low), min(1.0, high)
+
+
+def mcnemar_exact(first: int, second: int) -> float:
+    """Two-sided p-value that discordant rows fall either way alike: the exact binomial test at 1/2; 1 where there are none."""
+    n, k = first + second, min(first, second)
+    if n == 0:
+        return 1.0
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    tail = log_factorial[n] - log_factorial[: k + 1] - log_factorial[n - k :][::-1] - n * math.log(2)
+    return min(1.0, 2.0 * float(np.exp(tail).sum()))
+
+
+def bca(value: float, resampled: Resampled, confidence: float) -> Interval | None:
+    """Bias-corrected and accelerated percentiles (Efron, JASA 82, 1987; Efron and Tibshirani 1993, ch. 14).
+
+    Returns:
+        Limits, or None where more than one resample in twenty has no value.
+    """
+    replicates, left_out, weights = resampled
+    finite = replicates[np.isfinite(replicates)]
+    if len(finite) < 0.95 * len(replicates) or not math.isfinite(value):
+        return None
+    tolerance = 1e-12 * max(1.0, abs(value))
+    if np.ptp(finite) <= tolerance:
+        return value, value
+    below = (np.sum(finite < value - tolerance) + 0.5 * np.sum(np.abs(finite - value) <= tolerance)) / len(finite)
+    z0 = _NORMAL.inv_cdf(min(max(float(below), 0.5 / len(finite)), 1 - 0.5 / len(finite)))
+    kept = np.isfinite(left_out)
+    deviation = np.average(left_out[kept], weights=weights[kept]) - left_out[kept]
+    spread = float(np.sum(weights[kept] * deviation**2))
+    acceleration = float(np.sum(weights[kept] * deviation**3)) / (6 * spread**1.5) if spread > 0 else 0.0
+    levels = []
+    for z in (_NORMAL.inv_cdf(0.5 - confidence / 2), _NORMAL.inv_cdf(0.5 + confidence / 2)):
+        shrink = 1 - acceleration * (z0 + z)
+        levels.append(_NORMAL.cdf(z0 + (z0 + z) / shrink) if shrink > 0 else float(z > 0))
+    low, high = np.quantile(finite, levels)
+    return float(low), float(high)
+
+
+def resample_means(rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], resamples: int) -> Resampled:
+    """Resample rows; the statistic is a function of their mean.
+
+    Args:
+        rows: float64 [N, k].
+        statistic: from means [..., k] to values [...].
+    """
+    rng, n = np.random.default_rng(SEED), len(rows)
+    mean = rows.mean(axis=0)
+    left_out = statistic((n * mean - rows) / (n - 1)) if n > 1 else statistic(mean[None])
+    if n > NORMAL_ROWS:
+        draws = rng.multivariate_normal(mean, np.atleast_2d(np.cov(rows, rowvar=False)) / n, size=resamples, method="svd")
+        return statistic(draws), left_out, np.ones(n)
+    parts = []
+    for size in _chunks(resamples, n):
+        drawn = rng.integers(0, n, (size, n))
+        parts.append(statistic(rows[drawn].mean(axis=1)))
+    return np.concatenate(parts), left_out, np.ones(n)
+
+
+def resample_cells(codes: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], float], resamples: int) -> Resampled:
+    """Resample rows of which only integer codes matter: equal rows are one cell, drawn together.
+
+    Args:
+        codes: int64 [N, k], for example target and prediction.
+        statistic: from cells [K, k] and rows a cell [K] to a value.
+    """
+    rng = np.random.default_rng(SEED)
+    cells, counts = np.unique(codes, axis=0, return_counts=True)
+    parts: list[float] = []
+    for size in _chunks(resamples, len(cells)):
+        parts.extend(statistic(cells, drawn) for drawn in rng.multinomial(len(codes), counts / len(codes), size=size).astype(np.float64))
+    left_out = np.empty(len(cells))
+    for i in range(len(cells)):
+        fewer = counts.astype(np.float64)
+        fewer[i] -= 1
+        left_out[i] = statistic(cells, fewer) if len(codes) > 1 else math.nan
+    return np.array(parts), left_out, counts.astype(np.float64)
+
+
+def _chunks(resamples: int, width: int) -> list[int]:
+    size = max(1, _CHUNK // max(1, width))
+    return [min(size, resamples - at) for at in range(0, resamples, size)]
+
+
+def interval(metric: str, outputs: np.ndarray, targets: np.ndarray, confidence: float, resamples: int) -> Interval | None:
+    """A metric's interval on N rows.
+
+    accuracy: Wilson. balanced_accuracy: Wilson's a class, combined. macro_f1: BCa over cells of
+    (target, prediction); where nothing is wrong, which no resample could change, that of the balanced
+    accuracy. log_loss, rmse, mae, r2: BCa over rows.
+
+    Returns:
+        (low, high), or None where it is not defined.
+    """
+    if metric in ("log_loss", *metrics.REGRESSION):
+        rows = metrics.moments(metric, outputs, targets)
+        value = float(metrics.from_means(metric, rows.mean(axis=0)))
+        return bca(value, resample_means(rows, lambda means: metrics.from_means(metric, means), resamples), confidence)
+    predicted, labels = outputs.argmax(axis=1), outputs.shape[1]
+    right = targets == predicted
+    if metric == "accuracy":
+        return wilson(float(right.sum()), len(right), confidence)
+    if metric == "balanced_accuracy" or right.all():
+        rows_of = np.bincount(targets + 1, minlength=labels + 1)
+        hits = np.bincount(targets[right] + 1, minlength=labels + 1)
+        return mean_of_proportions(hits[rows_of > 0], rows_of[rows_of > 0], confidence)
+    value = metrics.from_codes(metric, targets, predicted, labels)
+    resampled = resample_cells(np.stack([targets, predicted], axis=1),
+                               lambda cells, weights: metrics.from_codes(metric, cells[:, 0], cells[:, 1], labels, weights), resamples)  # fmt: skip
+    return bca(value, resampled, confidence)
