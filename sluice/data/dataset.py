@@ -1,0 +1,327 @@
+"""A dataset: sharded Parquet with a manifest, whose digest is the version of the data.
+
+On disk: ``manifest.json``, ``{train,validation,test}/part-00000.parquet`` ..., and ``profile.json``
+where a reference profile was taken. The manifest lists every shard with its rows and the sha256
+of its logical content (`sluice.data.digests`), so a rewritten Parquet file with the same rows is
+the same data and one changed cell is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sluice import files
+from sluice.data.digests import TableHasher
+from sluice.data.shards import write_shards
+from sluice.errors import DataError
+
+FORMAT = "sluice.dataset/v1"
+MANIFEST = "manifest.json"
+PROFILE = "profile.json"
+SPLITS = ("train", "validation", "test")
+OBJECTIVES = ("classification", "regression")
+
+#: Keys of `source` that say where the data lay or when it was read: no part of what it is.
+NOT_CONTENT = frozenset({"uri", "path", "paths", "files", "time"})
+
+#: Arrow type a feature of each kind has.
+KINDS: dict[str, pa.DataType] = {
+    "text": pa.string(), "image": pa.binary(), "numeric": pa.float64(), "categorical": pa.string(),
+}  # fmt: skip
+
+#: Tasks whose features must be of `KINDS`; a plug-in's columns are its own affair.
+_BUILT_IN = frozenset({"text", "image", "tabular"})
+_COPY_AGAIN = "make it again with `sluice run`, or copy it again whole"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A Parquet file of a split: `sha256` (hex) is over its logical content."""
+
+    path: Path
+    rows: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """An opened dataset.
+
+    Attributes:
+        root: its directory.
+        manifest: the whole of ``manifest.json``.
+        digest: sha256 (hex) over the manifest but for where and when the data was read.
+        task: the task's name.
+        objective: ``classification`` or ``regression``.
+        labels: sorted class names; empty for regression.
+        columns: feature name -> ``text``, ``image``, ``numeric`` or ``categorical``.
+    """
+
+    root: Path
+    manifest: dict[str, Any]
+    digest: str
+    task: str
+    objective: str
+    labels: list[str]
+    columns: dict[str, str]
+
+    @classmethod
+    def open(cls, root: Path, verify: bool = True) -> Dataset:
+        """Open a dataset.
+
+        Args:
+            root: its directory.
+            verify: read every shard and compare its rows and digest with the manifest's.
+
+        Raises:
+            DataError: not a dataset; a shard missing, truncated, tampered with or not listed (it is named).
+        """
+        root = Path(root)
+        where = root / MANIFEST
+        dataset = _from_manifest(root, _read_manifest(where))
+        for split in dataset.manifest["splits"]:
+            for shard in dataset.shards(split):
+                if not shard.path.is_file():
+                    raise DataError("the manifest lists this shard, but it is not there", field=str(shard.path), fix=_COPY_AGAIN)
+                if verify:
+                    _verify_shard(shard)
+        if verify:
+            _verify_rest(dataset)
+        return dataset
+
+    def rows(self, split: str) -> int:
+        """Rows of a split. Raises `DataError` for a split that is not there."""
+        return sum(s["rows"] for s in self._entry(split)["shards"])
+
+    def shards(self, split: str) -> list[Shard]:
+        """The split's files in order. Raises `DataError` for a split that is not there."""
+        return [Shard(self.root / s["path"], s["rows"], s["sha256"]) for s in self._entry(split)["shards"]]
+
+    def read(self, split: str, columns: list[str] | None = None) -> pa.Table:
+        """A whole split, in the order it was written. Raises `DataError`."""
+        self._known(columns)
+        tables = []
+        for shard in self.shards(split):
+            with _reading(shard.path), pq.ParquetFile(shard.path) as f:
+                tables.append(_select(f.read(columns=columns), columns).replace_schema_metadata())
+        return pa.concat_tables(tables)
+
+    def batches(self, split: str, columns: list[str] | None = None, rows: int = 4096) -> Iterator[pa.RecordBatch]:
+        """The rows of `read` in batches of at most `rows`, holding one row group in memory. Raises `DataError`."""
+        self._known(columns)
+        for shard in self.shards(split):
+            with _reading(shard.path), pq.ParquetFile(shard.path, pre_buffer=False) as f:
+                for batch in f.iter_batches(batch_size=rows, columns=columns):
+                    yield _select(batch, columns).replace_schema_metadata()
+
+    def profile(self) -> dict[str, Any] | None:
+        """The reference profile for drift, if one was taken. Raises `DataError` when it is not the manifest's."""
+        expected = self.manifest.get("profile")
+        if expected is None:
+            return None
+        path = self.root / PROFILE
+        with _reading(path):
+            raw = path.read_bytes()
+        if hashlib.sha256(raw).hexdigest() != expected["sha256"]:
+            raise DataError("does not have the sha256 the manifest gives", field=str(path), fix=_COPY_AGAIN)
+        return dict(orjson.loads(raw))
+
+    def _entry(self, split: str) -> dict[str, Any]:
+        try:
+            return dict(self.manifest["splits"][split])
+        except KeyError:
+            raise DataError("is not a split of this dataset", field=str(self.root), value=split,
+                            fix=f"splits: {', '.join(self.manifest['splits'])}") from None  # fmt: skip
+
+    def _known(self, columns: list[str] | None) -> None:
+        names = ["row_id", *self.columns, "label"]
+        for name in columns or ():
+            if name not in names:
+                raise DataError("is not a column of this dataset", field=str(self.root), value=name, fix=f"columns: {', '.join(names)}")
+
+
+def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]], *, task: str, objective: str, labels: list[str],
+                  columns: Mapping[str, str], source: Mapping[str, Any], shard_rows: int,
+                  profile: Callable[[Dataset], dict[str, Any]] | None = None) -> Dataset:  # fmt: skip
+    """Write a dataset; it appears at `root` whole, in place of one that was there.
+
+    Args:
+        root: the directory to make.
+        splits: ``train``, ``validation``, ``test`` -> rows with columns ``row_id``, the features and
+            ``label``; an iterable of tables is streamed, one row group in memory.
+        task: the task's name.
+        objective: ``classification`` (labels are strings) or ``regression`` (labels are float64).
+        labels: class names; every label in the rows is one of them. Empty for regression.
+        columns: feature -> kind, in the order the dataset keeps.
+        source: what the rows came from, JSON-able. All but `NOT_CONTENT` counts in the digest.
+        shard_rows: rows of a shard.
+        profile: takes the reference profile of the written rows; it becomes ``profile.json``.
+
+    Raises:
+        DataError: a column is missing, of the wrong type or not named in `columns`; a label is not in
+            `labels` or null; no training rows.
+    """
+    _check_names(splits, objective, labels, columns)
+    schema: pa.Schema | None = None
+    entries: dict[str, Any] = {}
+    with files.new_dir(Path(root)) as tmp:
+        for split in sorted(splits, key=SPLITS.index):
+            tables = splits[split]
+            stream = [tables] if isinstance(tables, pa.Table) else tables
+            checked = (_checked(t, split, task, objective, labels, columns) for t in stream)
+            shards, schema = write_shards(tmp, split, checked, shard_rows, schema)
+            entries[split] = {"rows": sum(s["rows"] for s in shards), "shards": shards}
+        if schema is None or not entries["train"]["rows"]:
+            raise DataError("has no rows", field="train", fix="give more data, or smaller test and validation fractions")
+        manifest: dict[str, Any] = {
+            "format": FORMAT, "task": task, "objective": objective, "labels": sorted(labels),
+            "columns": [{"name": n, "kind": k} for n, k in columns.items()],
+            "schema": [{"name": f.name, "type": str(f.type)} for f in schema],
+            "shard_rows": shard_rows, "splits": entries, "source": dict(source),
+        }  # fmt: skip
+        manifest["digest"] = _digest(manifest)
+        if profile is not None:
+            taken = files.pretty_json(profile(_from_manifest(tmp, manifest)))
+            files.write_bytes(tmp / PROFILE, taken)
+            manifest["profile"] = {"sha256": hashlib.sha256(taken).hexdigest()}
+        files.write_json(tmp / MANIFEST, manifest)
+    return Dataset.open(Path(root), verify=False)
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    content = {k: v for k, v in manifest.items() if k not in ("digest", "profile")}
+    return files.digest_of({**content, "source": _without_places(content["source"])})
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_places(v) for k, v in value.items() if k not in NOT_CONTENT}
+    return [_without_places(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _read_manifest(where: Path) -> dict[str, Any]:
+    try:
+        raw = orjson.loads(where.read_bytes())
+    except OSError as e:
+        raise DataError(f"not a dataset: {e.strerror}", field=str(where), fix="name a directory that `preprocess` wrote") from e
+    except orjson.JSONDecodeError as e:
+        raise DataError(f"is not JSON: {e}", field=str(where), fix=_COPY_AGAIN) from e
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise DataError(f"format is not {FORMAT}", field=str(where), value=raw.get("format") if isinstance(raw, dict) else raw)
+    return raw
+
+
+def _from_manifest(root: Path, manifest: dict[str, Any]) -> Dataset:
+    where = root / MANIFEST
+    try:
+        digest = _digest(manifest)
+        if digest != manifest["digest"]:
+            raise DataError("was changed after it was written: its digest is another", field=str(where), value=manifest["digest"],
+                            fix=_COPY_AGAIN)  # fmt: skip
+        base = root.resolve()
+        for entry in manifest["splits"].values():
+            for shard in entry["shards"]:
+                if not (root / shard["path"]).resolve().is_relative_to(base):
+                    raise DataError("names a shard outside the dataset", field=str(where), value=shard["path"])
+        return Dataset(root=root, manifest=manifest, digest=digest, task=manifest["task"], objective=manifest["objective"],
+                       labels=list(manifest["labels"]), columns={c["name"]: c["kind"] for c in manifest["columns"]})  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as e:
+        raise DataError(f"is missing or misshapes {e}", field=str(where), fix=_COPY_AGAIN) from e
+
+
+def _verify_shard(shard: Shard) -> None:
+    with _reading(shard.path), pq.ParquetFile(shard.path, pre_buffer=False) as f:
+        hasher = TableHasher(f.schema_arrow)
+        for batch in f.iter_batches(batch_size=1 << 16):
+            hasher.update(batch)
+    if hasher.rows != shard.rows:
+        raise DataError(f"has {hasher.rows} rows, the manifest says {shard.rows}", field=str(shard.path), fix=_COPY_AGAIN)
+    if hasher.hexdigest() != shard.sha256:
+        raise DataError("does not hold the rows the manifest gives a digest of", field=str(shard.path), fix=_COPY_AGAIN)
+
+
+def _verify_rest(dataset: Dataset) -> None:
+    dataset.profile()
+    listed = {s["path"] for e in dataset.manifest["splits"].values() for s in e["shards"]}
+    for split in SPLITS:
+        for path in sorted((dataset.root / split).rglob("*.parquet")):
+            if path.relative_to(dataset.root).as_posix() not in listed:
+                raise DataError("lies in the dataset, but the manifest does not list it", field=str(path), fix=_COPY_AGAIN)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as e:
+        raise DataError("is not there, though the manifest lists it", field=str(path), fix=_COPY_AGAIN) from e
+    except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError, MemoryError) as e:  # what damaged Parquet metadata leads to
+        raise DataError(f"cannot be read: {e}", field=str(path), fix=_COPY_AGAIN) from e
+
+
+def _select(table: Any, columns: list[str] | None) -> Any:
+    # Parquet readers take a name for the prefix of a nested path too: "a" may bring "a.b" along.
+    return table if columns is None else table.select(columns)
+
+
+def _check_names(splits: Mapping[str, Any], objective: str, labels: list[str], columns: Mapping[str, str]) -> None:
+    for split in splits:
+        if split not in SPLITS:
+            raise DataError("is not the name of a split", field="splits", value=split, fix=f"use {', '.join(SPLITS)}")
+    if "train" not in splits:
+        raise DataError("has no training rows", field="splits", value=list(splits))
+    if objective not in OBJECTIVES:
+        raise DataError("is not an objective", field="objective", value=objective, fix=f"use {' or '.join(OBJECTIVES)}")
+    if (objective == "regression") == bool(labels):
+        raise DataError("are for classification, and needed there", field="labels", value=labels)
+    if len(set(labels)) != len(labels):
+        raise DataError("name a class twice", field="labels", value=labels)
+    if not columns:
+        raise DataError("names no feature", field="columns", value=dict(columns))
+    for name in ("row_id", "label"):
+        if name in columns:
+            raise DataError("is a name the dataset uses itself", field="columns", value=name, fix="rename the feature")
+
+
+def _checked(table: pa.Table, split: str, task: str, objective: str, labels: list[str], columns: Mapping[str, str]) -> pa.Table:
+    """The table with its columns in the dataset's order, or the error that names what is wrong with it."""
+    names = ["row_id", *columns, "label"]
+    for name in names:
+        if table.schema.names.count(name) != 1:
+            raise DataError(f"column stands {table.schema.names.count(name)} times", field=f"{split}.{name}", value=table.schema.names)
+    extra = [n for n in table.schema.names if n not in names]
+    if extra:
+        raise DataError("is not one of the dataset's columns", field=f"{split}.{extra[0]}", value=names, fix="drop it, or name it a feature")
+    types = {"row_id": pa.string(), "label": pa.string() if objective == "classification" else pa.float64()}
+    if task in _BUILT_IN:
+        for name, kind in columns.items():
+            if kind not in KINDS:
+                raise DataError("is not a kind of feature", field=f"columns.{name}", value=kind, fix=f"use {', '.join(KINDS)}")
+            types[name] = KINDS[kind]
+    for name, expected in types.items():
+        found = table.schema.field(name).type
+        stored = found.value_type if pa.types.is_dictionary(found) else found
+        if not _same(stored, expected):
+            raise DataError(f"is {found}, must be {expected}", field=f"{split}.{name}", value=str(found), fix="the task's canonical() casts it")
+    for name in ("row_id", "label"):
+        if table.column(name).null_count:
+            raise DataError("holds nulls", field=f"{split}.{name}", value=table.column(name).null_count, fix="drop those rows first")
+    if objective == "classification":
+        unknown = sorted(set(table.column("label").unique().to_pylist()) - set(labels))
+        if unknown:
+            raise DataError("is not one of the dataset's labels", field=f"{split}.label", value=unknown[0])
+    return table.select(names)
+
+
+def _same(found: pa.DataType, expected: pa.DataType) -> bool:
+    variants = {pa.string(): (pa.large_string(), pa.string_view()), pa.binary(): (pa.large_binary(), pa.binary_view())}
+    return bool(found == expected or found in variants.get(expected, ()))

@@ -1,0 +1,244 @@
+"""Digests over what an Arrow table says, not over how it is laid out.
+
+Two tables with the same column names, logical types and values have the same digest, whatever
+their chunks, offsets, dictionary encoding, string width, or the bytes that lie under nulls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sluice import files
+from sluice.errors import DataError
+
+#: Hex digits of a row's id.
+ROW_ID_DIGITS = 16
+
+_ID_BLOCK = 1 << 16
+
+
+def logical_type(kind: pa.DataType, column: str = "column") -> pa.DataType:
+    """The plain type of the same values: no dictionary, no large or view variants, no run-end encoding.
+
+    Raises:
+        DataError: a type that neither survives Parquet unchanged nor has fixed bytes (times, decimals, maps, unions).
+    """
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return logical_type(kind.value_type, column)
+    if isinstance(kind, pa.BaseExtensionType):
+        return logical_type(kind.storage_type, column)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if _is_bytes(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return kind
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pa.list_(logical_type(kind.value_type, column))
+    if pa.types.is_struct(kind):
+        return pa.struct([(f.name, logical_type(f.type, column)) for f in kind])
+    raise DataError("has a type datasets do not hold", field=column, value=str(kind),
+                    fix="cast it to a number, a string, bytes or a list of those")  # fmt: skip
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The table with every column in its `logical_type`, without schema metadata. Raises `DataError`."""
+    fields = [pa.field(f.name, logical_type(f.type, f.name)) for f in table.schema]
+    columns = []
+    for f, column in zip(fields, table.columns, strict=True):
+        if isinstance(column.type, pa.BaseExtensionType):
+            column = pa.chunked_array([c.storage for c in column.chunks], column.type.storage_type)
+        columns.append(column if column.type == f.type else _cast(column, f))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _cast(column: pa.ChunkedArray, to: pa.Field) -> pa.ChunkedArray:
+    try:
+        return column.cast(to.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+        raise DataError(f"cannot be read as {to.type}: {e}", field=to.name, value=str(column.type)) from e
+
+
+class TableHasher:
+    """sha256 over a stream of tables or batches of one schema, in `logical_type`s.
+
+    Each column feeds streams of its own (validity, lengths, values), so where the stream is cut
+    makes no difference and nothing is kept in memory.
+    """
+
+    def __init__(self, schema: pa.Schema):
+        self._names = list(schema.names)
+        self._columns = [_ColumnHasher(logical_type(f.type, f.name)) for f in schema]
+        self.rows = 0
+
+    def update(self, table: pa.Table | pa.RecordBatch) -> None:
+        """Take the next rows; the columns are the schema's, in its order and its logical types."""
+        self.rows += table.num_rows
+        for hasher, column in zip(self._columns, table.columns, strict=True):
+            for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+                hasher.update(chunk)
+
+    def hexdigest(self) -> str:
+        columns = [[name, str(c.type), c.digest()] for name, c in zip(self._names, self._columns, strict=True)]
+        return files.digest_of({"rows": self.rows, "columns": columns})
+
+
+def table_digest(table: pa.Table) -> str:
+    """sha256 (hex) of a table's names, logical types and values. Raises `DataError` for types datasets do not hold."""
+    table = plain(table)
+    hasher = TableHasher(table.schema)
+    hasher.update(table)
+    return hasher.hexdigest()
+
+
+class _ColumnHasher:
+    def __init__(self, kind: pa.DataType):
+        self.type = kind
+        self._valid, self._lengths, self._values = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+        self._children = [_ColumnHasher(t) for t in _children(kind)]
+
+    def update(self, array: pa.Array) -> None:
+        if len(array) == 0:
+            return
+        self._valid.update(_valid(array))
+        if pa.types.is_struct(self.type):
+            for child, values in zip(self._children, array.flatten(), strict=True):
+                child.update(values)
+        elif pa.types.is_list(self.type):
+            self._lengths.update(_lengths(array))
+            self._children[0].update(array.flatten())
+        elif self.type in (pa.string(), pa.binary()):
+            self._lengths.update(_lengths(array))
+            self._values.update(_joined(array))
+        else:
+            self._values.update(_fixed(array))
+
+    def digest(self) -> list[Any]:
+        return [self._valid.hexdigest(), self._lengths.hexdigest(), self._values.hexdigest(), [c.digest() for c in self._children]]
+
+
+def row_ids(table: pa.Table, columns: Sequence[str]) -> pa.ChunkedArray:
+    """An id a row: the first 16 hex digits of sha256 over the row's values in `columns`.
+
+    Equal values give equal ids in any table, whatever the order of its columns; 0.0 and -0.0 are
+    equal, and so are null and NaN. Names and types of the columns are part of what is hashed.
+
+    Raises:
+        DataError: a column is not there, or has a type datasets do not hold.
+    """
+    names = sorted(columns)
+    missing = [n for n in names if n not in table.schema.names]
+    if missing or not names:
+        raise DataError("is not a column of the table", field=missing[0] if missing else "features", value=table.schema.names)
+    features = plain(table.select(names))
+    head = hashlib.sha256(files.canonical_json([[f.name, str(f.type)] for f in features.schema])).digest()
+    blocks = [_block_ids(batch, head) for batch in features.to_batches(max_chunksize=_ID_BLOCK)]
+    return pa.chunked_array(blocks, pa.string())
+
+
+def _block_ids(batch: pa.RecordBatch, head: bytes) -> pa.Array:
+    n = batch.num_rows
+    cells = [np.broadcast_to(np.frombuffer(head, np.uint8), (n, len(head))), *(_cells(c) for c in batch.columns)]
+    return pa.array(_sha256_rows(np.concatenate(cells, axis=1)), pa.string())
+
+
+def _sha256_rows(matrix: np.ndarray) -> list[str]:
+    data, width, sha256 = matrix.tobytes(), matrix.shape[1], hashlib.sha256
+    return [sha256(data[i : i + width]).hexdigest()[:ROW_ID_DIGITS] for i in range(0, len(data), width)]
+
+
+def _cells(array: pa.Array) -> np.ndarray:
+    """Each value as bytes of one width, uint8 [rows, 1 + width]: whether it is there, then the value or its sha256."""
+    kind, n = array.type, len(array)
+    valid = np.frombuffer(_valid(array), np.uint8).copy()
+    if kind == pa.string():
+        coded = array.dictionary_encode()
+        table = _sha256_each(coded.dictionary)
+        values = table[np.asarray(coded.indices.fill_null(0))] if len(table) else np.zeros((n, 32), np.uint8)
+    elif kind == pa.binary():
+        values = _sha256_each(array)
+    elif pa.types.is_list(kind):
+        ends = np.cumsum(np.frombuffer(_lengths(array), np.int64))
+        inner = _cells(array.flatten())
+        slices = np.split(inner, ends[:-1]) if n else []
+        values = np.frombuffer(b"".join(hashlib.sha256(s.tobytes()).digest() for s in slices), np.uint8).reshape(n, 32)
+    elif pa.types.is_struct(kind):
+        values = np.concatenate([_cells(c) for c in array.flatten()], axis=1)
+    else:
+        width = 1 if pa.types.is_boolean(kind) else kind.bit_width // 8
+        raw = np.frombuffer(_fixed(array), np.uint8)
+        values = raw.reshape(n, width)
+        if pa.types.is_floating(kind):
+            numbers = raw.view(f"<f{width}") + 0.0  # -0.0 + 0.0 is 0.0
+            valid &= ~np.isnan(numbers)
+            values = numbers.astype(f"<f{width}").view(np.uint8).reshape(n, width)
+    out = np.concatenate([valid[:, None], values], axis=1)
+    out[valid == 0] = 0
+    return out
+
+
+def _sha256_each(array: pa.Array) -> np.ndarray:
+    lengths = np.frombuffer(_lengths(array), np.int64)
+    data, ends = _joined(array), np.cumsum(lengths).tolist()
+    digests, start = [], 0
+    for end in ends:
+        digests.append(hashlib.sha256(data[start:end]).digest())
+        start = end
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(array), 32)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def _children(kind: pa.DataType) -> list[pa.DataType]:
+    if pa.types.is_struct(kind):
+        return [f.type for f in kind]
+    return [kind.value_type] if pa.types.is_list(kind) else []
+
+
+def _valid(array: pa.Array) -> bytes:
+    """One byte a value: 1 where it is not null."""
+    if array.null_count == 0:
+        return b"\x01" * len(array)
+    return np.asarray(array.is_valid()).astype(np.uint8).tobytes()
+
+
+def _lengths(array: pa.Array) -> bytes:
+    """Length of each value, int64 little-endian; 0 for nulls."""
+    lengths = pc.list_value_length(array) if pa.types.is_list(array.type) else pc.binary_length(array)
+    return np.asarray(lengths.fill_null(0)).astype("<i8").tobytes()
+
+
+def _joined(array: pa.Array) -> memoryview:
+    """The bytes of all strings in a row, those under nulls left out."""
+    if array.null_count:
+        array = array.drop_null()
+    if len(array) == 0:
+        return memoryview(b"")
+    offsets = np.frombuffer(array.buffers()[1], np.int32)
+    first, last = int(offsets[array.offset]), int(offsets[array.offset + len(array)])
+    data = array.buffers()[2]
+    return memoryview(data)[first:last] if data is not None and last > first else memoryview(b"")
+
+
+def _fixed(array: pa.Array) -> bytes:
+    """Values of a fixed width, little-endian: 0 under nulls, one bit pattern for every NaN; a boolean is one byte."""
+    if pa.types.is_boolean(array.type):
+        return np.asarray(array.fill_null(False)).astype(np.uint8).tobytes()
+    width = array.type.bit_width // 8
+    raw = np.frombuffer(array.buffers()[1], f"<u{width}", count=array.offset + len(array))[array.offset :]
+    if pa.types.is_floating(array.type):
+        values = raw.view(f"<f{width}")
+        nan = np.isnan(values)
+        if nan.any():
+            raw = np.where(nan, np.array(np.nan, f"<f{width}").view(f"<u{width}"), raw)
+    if array.null_count:
+        raw = np.where(np.asarray(array.is_valid()), raw, 0).astype(raw.dtype)
+    return raw.tobytes()
