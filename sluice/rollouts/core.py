@@ -1,0 +1,415 @@
+"""The decision: a pure function from what was seen to what is to be done.
+
+``decide(spec, state, seen, now)`` reads no clock and no network. Everything around it only
+observes and applies, and may be killed anywhere: actions ask for a state of the world, not for a
+change of it, and are asked for again until they are observed.
+
+Rules: no data never passes; failure outranks a failing measurement, which outranks missing
+evidence; a digest that was rolled back never starts again by itself; a newer digest supersedes,
+routes first; what was counted while weights were settling is no evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sluice.rollouts import evidence, judge
+from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.state import (
+    ARMS,
+    TERMINAL,
+    Action,
+    Arm,
+    Counts,
+    Launch,
+    Note,
+    Observations,
+    Retire,
+    Route,
+    State,
+    add,
+    delta,
+)
+
+_NO_ARM = Arm(exists=False)
+
+
+def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> tuple[State, tuple[Action, ...]]:
+    """One step of a rollout.
+
+    Args:
+        spec: the plan. state: as the last call returned it (or ``State(stable=...)`` at first).
+        seen: one look at the world; one that is not newer than the last changes nothing.
+        now: seconds on the clock of `seen.time`.
+
+    Returns:
+        The new state, to be stored before the actions are applied, and the actions: `Launch`,
+        `Route` and `Retire` repeat until their effect is observed, `Note` comes once.
+    """
+    if seen.time <= state.last_time:
+        return state, ()
+    run = _Run(spec, replace(state, last_time=seen.time), seen, now)
+    run.advance()
+    return run.state, tuple(run.notes + run.wanted())
+
+
+class _Run:
+    """One call of `decide`: the state being worked on and the notes it makes."""
+
+    def __init__(self, spec: RolloutSpec, state: State, seen: Observations, now: float):
+        self.spec, self.state, self.seen, self.now = spec, state, seen, now
+        self.notes: list[Action] = []
+        self.stable, self.candidate = seen.arms.get("stable", _NO_ARM), seen.arms.get("candidate", _NO_ARM)
+
+    # -- small tools -------------------------------------------------------------------------
+
+    def put(self, **changes: Any) -> None:
+        self.state = replace(self.state, **changes)
+
+    def note(self, kind: str, message: str, **data: Any) -> None:
+        self.put(sequence=self.state.sequence + 1)
+        self.notes.append(Note(self.state.sequence, kind, message, data))
+
+    def enter(self, phase: Any, message: str, *, stage: str = "", **changes: Any) -> None:
+        self.put(phase=phase, stage=stage, since=self.now, settled=None, **changes)
+        where = {"phase": phase, "weight": self.state.weight, "step": self.state.step}
+        self.note("phase", message, **where, reasons=list(self.state.reasons), checks=list(self.state.checks))
+
+    def roll_back(self, *reasons: str) -> None:
+        self.enter("RollingBack", "rolling back: " + "; ".join(reasons), weight=0, mirror=False, verdict="fail", reasons=reasons)
+
+    def routed_as_meant(self) -> bool:
+        """The router does what was asked."""
+        routed, s = self.seen.routed, self.state
+        if routed is None:
+            return False
+        return dict(routed.weights) == self.weights() and routed.mirror == (s.candidate if s.mirror else None)
+
+    def weights(self) -> dict[str, int]:
+        s = self.state
+        parts = {s.stable: 100 - s.weight, s.candidate: s.weight} if s.stable else {s.candidate: s.weight}
+        return {d: w for d, w in parts.items() if d and w > 0}
+
+    # -- one look ------------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        if self.seen.present is not None:
+            self.put(retire={d: t for d, t in self.state.retire.items() if d in self.seen.present or t > self.now})
+        self.commands()
+        if self.superseded():
+            return
+        s = self.state
+        if s.phase in ("Pending", "Shadow", "Warmup", "Step", "Paused", "Promoting", "Verifying") and s.candidate:
+            broken = self.broken()
+            if broken:
+                self.count(False)
+                self.roll_back(broken)
+                return
+        handler = getattr(self, "in_" + self.state.phase.lower(), None)
+        if handler:
+            handler()
+
+    def broken(self) -> str | None:
+        """Why the candidate cannot serve at all; outranks everything that was measured."""
+        s, arm = self.state, self.candidate
+        if arm.failure:
+            return f"the candidate {arm.failure}"
+        if s.restarts is not None and arm.restarts - s.restarts > self.spec.restarts:
+            return f"the candidate was restarted {arm.restarts - s.restarts} time(s), {self.spec.restarts} forgiven"
+        return None
+
+    def commands(self) -> None:
+        for ident, command in self.seen.commands:
+            if ident in self.state.handled:
+                continue
+            self.put(handled=(*self.state.handled, ident)[-50:])
+            refused = getattr(self, "on_" + command)()
+            self.note("command", f"{command}: {refused or 'done'}", command=command, id=ident, refused=refused)
+
+    def on_pause(self) -> str | None:
+        s = self.state
+        if s.phase not in ("Pending", "Shadow", "Warmup", "Step"):
+            return f"refused, nothing to pause in phase {s.phase}"
+        self.pause("paused by command")
+        return None
+
+    def pause(self, why: str) -> None:
+        self.enter("Paused", why, stage=self.state.stage, resume=self.state.phase, paused_at=self.now)
+
+    def on_resume(self) -> str | None:
+        s = self.state
+        if s.phase != "Paused" or s.resume is None:
+            return f"refused, not paused but {s.phase}"
+        away = self.now - s.paused_at
+        self.enter(s.resume, f"resumed: {s.resume}", stage="settle" if s.resume in ("Step", "Shadow") else s.stage,
+                   resume=None, deadline_from=s.deadline_from + away)  # fmt: skip
+        if s.resume in ("Step", "Shadow"):
+            self.open_window(counted=False)
+        return None
+
+    def on_abort(self) -> str | None:
+        if self.state.phase in TERMINAL or self.state.phase == "RollingBack" or self.state.candidate is None:
+            return f"refused, the rollout is over: {self.state.phase}"
+        self.roll_back("aborted by command")
+        return None
+
+    def on_promote(self) -> str | None:
+        s = self.state
+        if s.phase not in ("Pending", "Shadow", "Warmup", "Step", "Paused"):
+            return f"refused, nothing to promote in phase {s.phase}"
+        if not self.candidate.ready or self.broken():
+            return "refused, the candidate is not ready"
+        if s.verdict == "fail":
+            return "refused, the candidate has failed"
+        self.promote("promoted by command")
+        return None
+
+    def on_retry(self) -> str | None:
+        s = self.state
+        if s.phase not in ("RolledBack", "Failed"):
+            return f"refused, nothing to retry in phase {s.phase}"
+        self.put(rejected=tuple(d for d in s.rejected if d != self.seen.desired))
+        return None
+
+    def superseded(self) -> bool:
+        """Follow the digest the user wants. True when this look is spent on it."""
+        s, want = self.state, self.seen.desired
+        if s.phase in TERMINAL or (s.phase == "Pending" and s.candidate is None):
+            if want in (s.stable, *s.rejected):
+                return False
+            if s.phase in TERMINAL or s.candidate is None:
+                self.start(want)
+            return False
+        if s.phase in ("RollingBack", "Superseded") or want == s.candidate:
+            return False
+        if s.phase in ("Promoting", "Verifying") and want != s.stable:
+            # Promotion stands on its evidence: the newer digest starts from the promoted one.
+            return False
+        self.enter("Superseded", f"superseded by {want[:12]}", weight=0, mirror=False, reasons=(f"superseded by {want[:12]}",))
+        return True
+
+    def start(self, digest: str) -> None:
+        s = self.state
+        retire = {d: t for d, t in s.retire.items() if d != digest}
+        self.state = State(stable=s.stable, candidate=digest, last_time=s.last_time, rejected=s.rejected, handled=s.handled,
+                           sequence=s.sequence, retire=retire, tests=evidence.begin(self.spec), deadline_from=self.now)  # fmt: skip
+        self.enter("Pending", f"rollout of {digest[:12]}" + (f" beside {s.stable[:12]}" if s.stable else ", the first model"))
+
+    # -- phases --------------------------------------------------------------------------------
+
+    def in_pending(self) -> None:
+        s = self.state
+        if s.candidate is None:
+            return
+        if self.candidate.ready:
+            self.put(restarts=self.candidate.restarts)
+            if s.stable is None:
+                self.promote("the first model is ready")
+            elif self.spec.shadow.requests:
+                self.open_window(counted=False)
+                self.enter("Shadow", "ready: copies of live requests to the candidate", stage="settle", mirror=True,
+                           deadline_from=self.now)  # fmt: skip
+            else:
+                self.warm_up("ready")
+        elif self.now - s.since > self.spec.ready_seconds:
+            self.roll_back(f"the candidate was not ready after {self.spec.ready_seconds:g} s")
+
+    def warm_up(self, message: str) -> None:
+        self.enter("Warmup", f"{message}: staying ready for {self.spec.warmup_seconds:g} s before the first live request",
+                   mirror=False, ready_since=None)  # fmt: skip
+
+    def in_warmup(self) -> None:
+        s = self.state
+        if not self.candidate.ready:
+            self.put(ready_since=None)
+            if self.now - s.since > self.spec.ready_seconds:
+                self.roll_back(f"the candidate did not stay ready within {self.spec.ready_seconds:g} s")
+            return
+        since = self.now if s.ready_since is None else s.ready_since
+        self.put(ready_since=since)
+        if self.now - since >= self.spec.warmup_seconds:
+            self.begin_step(0)
+
+    def begin_step(self, index: int) -> None:
+        weight = self.spec.steps[index]
+        self.open_window(counted=False)
+        self.enter("Step", f"step {index + 1} of {len(self.spec.steps)}: {weight} % to the candidate", stage="settle",
+                   step=index, weight=weight, mirror=False, deadline_from=self.now)  # fmt: skip
+
+    def open_window(self, *, counted: bool) -> None:
+        self.put(window={}, tests=evidence.new_window(self.state.tests, counted=counted), verdict="no data", reasons=(), checks=())
+
+    def in_shadow(self) -> None:
+        self.measure()
+
+    def in_step(self) -> None:
+        self.measure()
+
+    def in_paused(self) -> None:
+        """Held: nothing advances, but a failure still rolls back."""
+        if self.state.resume in ("Shadow", "Step") and self.state.stage == "collect" and self.routed_as_meant():
+            if self.count(True):
+                self.judge()
+                if self.state.verdict == "fail":
+                    self.roll_back(*self.state.reasons)
+        else:
+            self.count(False)
+
+    def measure(self) -> None:
+        """Settle, collect, judge: the same in the shadow and in each step."""
+        s, spec = self.state, self.spec
+        if s.stage == "settle" or not self.routed_as_meant():
+            # Also when a hand moved the weights mid-step: what came in meanwhile is no evidence.
+            self.count(False)
+            settled = (self.now if s.settled is None else s.settled) if self.routed_as_meant() else None
+            self.put(settled=settled, stage="settle")
+            if settled is not None and self.now - settled >= spec.settle_seconds:
+                self.put(stage="collect", since=self.now)
+            self.deadline()
+            return
+        if not self.count(True):
+            self.deadline()
+            return
+        self.judge()
+        s = self.state
+        if s.verdict == "fail":
+            self.roll_back(*s.reasons)
+        elif s.verdict == "pass":
+            self.passed()
+        else:
+            self.deadline()
+
+    def judge(self) -> None:
+        verdict, reasons, checks = judge.judge(self.spec, self.state)
+        if verdict != self.state.verdict:
+            self.note("verdict", f"{verdict}: " + "; ".join(reasons), verdict=verdict, checks=list(checks))
+        self.put(verdict=verdict, reasons=reasons, checks=checks)
+
+    def passed(self) -> None:
+        s = self.state
+        why = "; ".join(s.reasons)
+        self.put(tests=evidence.new_window(s.tests, counted=True))
+        if s.phase == "Shadow":
+            self.warm_up(f"shadow passed ({why})")
+        elif s.step + 1 < len(self.spec.steps):
+            self.note("phase", f"step {s.step + 1} passed: {why}", phase="Step", checks=list(s.checks))
+            self.begin_step(s.step + 1)
+        else:
+            self.promote(f"the last step passed ({why})")
+
+    def deadline(self) -> None:
+        s, spec = self.state, self.spec
+        if self.now - s.deadline_from <= spec.step_deadline_seconds:
+            return
+        where = "the shadow" if s.phase == "Shadow" else f"the step at {s.weight} %"
+        if self.seen.error:
+            why = f"could not be measured: {self.seen.error}"
+        elif not self.routed_as_meant():
+            why = "was not routed as told"
+        else:
+            why = "; ".join(s.reasons) or "no data"
+        message = f"no verdict on {where} within {spec.step_deadline_seconds:g} s: {why}"
+        if spec.on_deadline == "pause":
+            self.put(deadline_from=self.now)
+            self.pause(message)
+        else:
+            self.roll_back(message)
+
+    def promote(self, why: str) -> None:
+        self.enter("Promoting", f"{why}: all traffic to the candidate", weight=100, mirror=False)
+
+    def in_promoting(self) -> None:
+        self.count(False)
+        if self.routed_as_meant():
+            self.put(window={})
+            self.enter("Verifying", f"at 100 %: watched for {self.spec.verify_seconds:g} s with the old model at hand")
+        elif self.now - self.state.since > self.spec.ready_seconds:
+            self.fail(f"traffic was not routed as told within {self.spec.ready_seconds:g} s")
+
+    def in_verifying(self) -> None:
+        s = self.state
+        if self.routed_as_meant():
+            self.count(False, remember=True)
+            bad = judge.verify(self.spec, self.state)
+            if bad:
+                self.roll_back(bad)
+                return
+        if not self.candidate.ready:
+            self.put(ready_since=None)
+            if self.now - s.since > self.spec.ready_seconds:
+                self.roll_back("the candidate stopped being ready at 100 %")
+            return
+        if self.now - s.since >= self.spec.verify_seconds and self.routed_as_meant():
+            old = {s.stable: self.now + self.spec.keep_seconds} if s.stable else {}
+            self.put(stable=s.candidate, candidate=None, retire={**s.retire, **old}, weight=0, cursor={}, restarts=None)
+            self.enter("Succeeded", f"{(s.candidate or '')[:12]} serves", reasons=s.reasons)
+
+    def fail(self, why: str) -> None:
+        self.put(reasons=(why,))
+        self.enter("Failed", why, weight=0, mirror=False)
+
+    def in_rollingback(self) -> None:
+        s = self.state
+        if not self.routed_as_meant() and s.stable is not None:
+            return
+        self.gone(rejected=(*(d for d in s.rejected if d != s.candidate), s.candidate or "")[-20:])
+        self.enter("RolledBack", "rolled back: " + "; ".join(s.reasons), reasons=s.reasons)
+
+    def in_superseded(self) -> None:
+        if self.routed_as_meant() or self.state.stable is None:
+            self.gone()
+            if self.seen.desired in (self.state.stable, *self.state.rejected):
+                self.enter("Succeeded" if self.seen.desired == self.state.stable else "RolledBack", "back to the stable model")
+            else:
+                self.start(self.seen.desired)
+
+    def gone(self, **changes: Any) -> None:
+        s = self.state
+        self.put(retire={**s.retire, s.candidate or "": self.now}, candidate=None, cursor={}, restarts=None, **changes)
+
+    # -- counting ------------------------------------------------------------------------------
+
+    def count(self, live: bool, remember: bool = False) -> bool:
+        """Move the cursor to the counters seen now; `live` blocks are evidence.
+
+        Returns True when both arms were measured. If one was not, neither moves, so the next
+        block covers the same time in both.
+        """
+        now = {arm: {r.id: r.counts for r in self.seen.arms[arm].replicas} for arm in ARMS if arm in self.seen.arms}
+        if any(c is None for replicas in now.values() for c in replicas.values()) or self.seen.error:
+            return False
+        blocks: dict[str, Counts] = {arm: {} for arm in ARMS}
+        cursor: dict[str, dict[str, Counts]] = {}
+        for arm, replicas in now.items():
+            before = self.state.cursor.get(arm)
+            for ident, counts in replicas.items():
+                # Unknown arm: a baseline. Unknown process of a known arm: born since, all it counted is new.
+                old = counts if before is None else before.get(ident)
+                blocks[arm] = add(blocks[arm], delta(old, counts or {})[0])
+            cursor[arm] = {i: c or {} for i, c in replicas.items()}
+        self.put(cursor=cursor)
+        if live:
+            # Copies warm the candidate up: how long it takes over them is no evidence yet.
+            skip = ("slow",) if "Shadow" in (self.state.phase, self.state.resume) else ()
+            self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS},
+                     total={a: add(self.state.total.get(a, {}), blocks[a]) for a in ARMS},
+                     tests=evidence.update(self.spec, self.state.tests, blocks["stable"], blocks["candidate"], skip))  # fmt: skip
+        elif self.state.weight < 100:
+            self.put(tests=evidence.learn(self.state.tests, blocks["stable"]))
+        if remember:
+            self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS})
+        return "stable" in now and "candidate" in now
+
+    # -- what is wanted of the world -------------------------------------------------------------
+
+    def wanted(self) -> list[Action]:
+        s, out = self.state, []
+        if s.candidate and s.phase not in ("RollingBack", "Superseded", *TERMINAL) and not self.candidate.exists:
+            out.append(Launch(s.candidate))
+        if self.weights() and not self.routed_as_meant():
+            out.append(Route(self.weights(), s.candidate if s.mirror else None))
+        due = [d for d, t in s.retire.items() if t <= self.now and d not in (s.stable, s.candidate)]
+        out.extend(Retire(d) for d in due)
+        return out
+

@@ -1,0 +1,187 @@
+"""From the running tests to a verdict with its reasons and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sluice.rollouts import evidence
+from sluice.rollouts.evidence import DISAGREEMENT, RATES, SHIFT
+from sluice.rollouts.spec import Margin, RolloutSpec
+from sluice.rollouts.state import LABEL, Counts, State, Verdict
+from sluice.stats import combine, mean_difference_interval, rate_log_e
+
+Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
+
+#: What a share is called in a sentence.
+WORDS = {"errors": "errors", "slow": "slow answers", "wrong": "wrong answers", SHIFT: "label shares",
+         DISAGREEMENT: "disagreement with stable", "business": "business outcome"}  # fmt: skip
+
+
+def judge(spec: RolloutSpec, state: State) -> Judgement:
+    """The verdict on the window so far: failure first, then missing data, then what is still open.
+
+    Returns:
+        ``(verdict, reasons, checks)``; a check is one share's counts, evidence and own verdict.
+    """
+    a, b = state.window.get("stable", {}), state.window.get("candidate", {})
+    worse = evidence.against(spec, state.tests, state.total)
+    good = evidence.in_favour(state.tests)
+    shadow = state.phase == "Shadow"
+    checks = [_check(spec, name, a, b, worse, good, shadow) for name in _required(spec, state, a, b)]
+    if SHIFT in {c["share"] for c in checks}:
+        _describe_shift(checks, state, worse, good, spec)
+    if shadow and state.total.get("candidate", {}).get("compared", 0):
+        checks.append(_disagreement(spec, state, worse))
+    business = _business(spec, a, b) if spec.strategy == "ab" and not shadow else None
+    if business:
+        checks.append(business)
+    sequence = tuple(checks)
+
+    joint = evidence.together(spec, worse)
+    if joint >= math.log(1 / spec.alpha) or (business and business["verdict"] == "fail"):
+        return "fail", _why_failed(spec, checks, worse, joint), sequence
+    if not a.get("requests") or not b.get("requests"):
+        return "no data", (f"no requests in the {'stable' if not a.get('requests') else 'candidate'} arm yet",), sequence
+    open_ = [c["reason"] for c in checks if c["verdict"] != "pass"]
+    wanted = spec.shadow.requests if shadow else spec.minimum_requests
+    if b["requests"] < wanted:
+        open_.insert(0, f"{b['requests']:.0f} of {wanted} candidate requests")
+    share = b.get("errors", 0) / b["requests"]
+    if share > spec.error_ceiling:
+        open_.insert(0, f"{share:.1%} of the candidate's answers are errors, above the ceiling of {spec.error_ceiling:.0%}")
+    if open_:
+        return "wait", tuple(open_), sequence
+    return "pass", (f"{b['requests']:.0f} candidate requests, {b.get('errors', 0):.0f} errors; no share worse by its margin",), sequence
+
+
+def _required(spec: RolloutSpec, state: State, a: Counts, b: Counts) -> list[str]:
+    """The shares this window must show: truth and labels only where there are any."""
+    names = ["errors"] + (["slow"] if spec.slow is not None and state.phase != "Shadow" else [])
+    arms = (a, b, *state.total.values())
+    if spec.wrong is not None and any(c.get("judged", 0) for c in arms):
+        names.append("wrong")
+    if spec.shift is not None and any(k.startswith(LABEL) for c in arms for k in c):
+        names.append(SHIFT)
+    return names
+
+
+def _check(spec: RolloutSpec, name: str, a: Counts, b: Counts, worse: Mapping[str, float], good: Mapping[str, float],
+           shadow: bool) -> dict[str, Any]:  # fmt: skip
+    limits: Margin = getattr(spec, name)
+    all_key, bad_key = RATES.get(name, ("", ""))
+    check: dict[str, Any] = {"share": name, "tolerance": limits.tolerance, "margin": limits.margin,
+                             "e_worse": _e(worse.get(name, 0.0)), "e_within": _e(good.get(name, 0.0))}  # fmt: skip
+    if name in RATES:
+        n_a, k_a, n_b, k_b = a.get(all_key, 0), a.get(bad_key, 0), b.get(all_key, 0), b.get(bad_key, 0)
+        check |= {"stable": {"n": n_a, "bad": k_a}, "candidate": {"n": n_b, "bad": k_b},
+                  "difference": round(k_b / n_b - k_a / n_a, 6) if n_a and n_b else None}  # fmt: skip
+    if worse.get(name, 0.0) >= math.log(len(evidence.family(spec)) / spec.alpha):
+        check["verdict"] = "fail"
+    elif shadow:
+        # Nobody sees the answers and the steps bring the proof: here it takes no more than looking no worse.
+        looks = check.get("difference")
+        check["verdict"] = "pass" if name not in RATES or (looks is not None and looks <= limits.margin) else "wait"
+    else:
+        check["verdict"] = "pass" if good.get(name, -1.0) >= math.log(1 / spec.alpha) else "wait"
+    check["reason"] = _sentence(name, check)
+    return check
+
+
+def _sentence(name: str, c: Mapping[str, Any]) -> str:
+    words = WORDS[name]
+    if "stable" in c:
+        a, b = c["stable"], c["candidate"]
+        if not a["n"] or not b["n"]:
+            return f"{words}: not measured in both arms"
+        words += f" {b['bad']:.0f} of {b['n']:.0f} ({b['bad'] / b['n']:.2%}) against {a['bad']:.0f} of {a['n']:.0f} ({a['bad'] / a['n']:.2%})"
+    tail = {"pass": f"shown to be less than {_points(c['margin'])} worse", "wait": f"not yet shown to be less than {_points(c['margin'])} worse",
+            "fail": f"shown to be more than {_points(c['tolerance'])} worse"}  # fmt: skip
+    return f"{words}: {tail[c['verdict']]}"
+
+
+def _points(share: float) -> str:
+    return "0 points" if share == 0 else f"{100 * share:g} points"
+
+
+def _e(log_e: float) -> float:
+    return float(f"{math.exp(min(log_e, 230.0)):.4g}")
+
+
+def _describe_shift(checks: list[dict[str, Any]], state: State, worse: Mapping[str, float], good: Mapping[str, float],
+                    spec: RolloutSpec) -> None:  # fmt: skip
+    check = next(c for c in checks if c["share"] == SHIFT)
+    found = evidence.distance(state.window, state.tests.get("labels"))
+    if found is None:
+        check["reason"] = "label shares: no labels in both arms yet"
+        return
+    js, label, moved = found
+    check |= {"js": round(js, 4), "label": label, "moved": round(moved, 4)}
+    tail = {"pass": f"every label shown to have moved by less than {_points(check['margin'])}",
+            "wait": f"not yet shown that every label moved by less than {_points(check['margin'])}",
+            "fail": f"shown to have moved by more than {_points(check['tolerance'])}"}[check["verdict"]]  # fmt: skip
+    check["reason"] = f"label shares ({label!r} {100 * moved:+.1f} points, Jensen-Shannon {js:.2f}): {tail}"
+
+
+def _disagreement(spec: RolloutSpec, state: State, worse: Mapping[str, float]) -> dict[str, Any]:
+    c = state.total["candidate"]
+    n, k = c["compared"], c.get("disagreed", 0)
+    failed = worse.get(DISAGREEMENT, 0.0) >= math.log(len(evidence.family(spec)) / spec.alpha)
+    said = "shown to be above" if failed else "not above"
+    return {"share": DISAGREEMENT, "candidate": {"n": n, "bad": k}, "limit": spec.shadow.disagreement,
+            "e_worse": _e(worse.get(DISAGREEMENT, 0.0)), "verdict": "fail" if failed else "pass",
+            "reason": f"disagreement with stable on {k:.0f} of {n:.0f} copies ({k / n:.1%}): {said} {spec.shadow.disagreement:.0%}"}  # fmt: skip
+
+
+def _business(spec: RolloutSpec, a: Counts, b: Counts) -> dict[str, Any]:
+    """The A/B winner: decided when a confidence sequence for the difference of means leaves 0."""
+    assert spec.business is not None
+    arms = [(c.get("outcomes", 0), c.get("outcome_sum", 0), c.get("outcome_squares", 0)) for c in (a, b)]
+    low, high = mean_difference_interval(*arms, alpha=spec.alpha / len(evidence.family(spec)))
+    sign = 1 if spec.business.better == "higher" else -1
+    if sign < 0:
+        low, high = -high, -low
+    n = min(arms[0][0], arms[1][0])
+    enough = n >= spec.business.minimum_outcomes
+    verdict = "pass" if enough and low > 0 else "fail" if enough and high < 0 else "wait"
+    means = [s / m if m else None for m, s, _ in arms]
+    shown = f"between {low:+.4g} and {high:+.4g} better" if math.isfinite(low) else "not known yet"
+    return {"share": "business", "stable": {"n": arms[0][0], "mean": means[0]}, "candidate": {"n": arms[1][0], "mean": means[1]},
+            "low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None, "verdict": verdict,
+            "reason": f"business outcome of the candidate is {shown} than stable's ({arms[1][0]:.0f} and {arms[0][0]:.0f} outcomes)"}  # fmt: skip
+
+
+def _why_failed(spec: RolloutSpec, checks: list[dict[str, Any]], worse: Mapping[str, float], joint: float) -> tuple[str, ...]:
+    failed = [c["reason"] for c in checks if c["verdict"] == "fail"]
+    if failed:
+        return tuple(failed)
+    # The shares together reached the level none reached alone: name the one that weighs most.
+    name = max(worse, key=lambda k: worse[k])
+    reasons = [c["reason"] for c in checks if c["share"] == name]
+    return (f"{WORDS[name]} above all: together the shares show a worse candidate (e = {_e(joint):g})", *reasons)
+
+
+def verify(spec: RolloutSpec, state: State) -> str | None:
+    """At 100 % there is no second arm: the candidate against what stable showed during the steps, plus the margin.
+
+    Returns:
+        Why to go back, or None.
+    """
+    reference, seen = state.total.get("stable", {}), state.window.get("candidate", {})
+    logs, said = [], []
+    for name in ("errors", "slow"):
+        limits: Margin | None = getattr(spec, name)
+        all_key, bad_key = RATES[name]
+        n, k = seen.get(all_key, 0), seen.get(bad_key, 0)
+        if limits is None or n <= 0:
+            logs.append(0.0)
+            continue
+        base = reference.get(bad_key, 0) / reference[all_key] if reference.get(all_key) else 0.0
+        limit = min(base + limits.margin, 0.99)
+        bets = [limit + (1 - limit) * f for f in (0.05, 0.2, 0.5, 0.9)]
+        logs.append(float(combine(rate_log_e(n, min(k, n), limit, bets))))
+        said.append((logs[-1], f"{WORDS[name]} {k:.0f} of {n:.0f} ({k / n:.2%}) at 100 %, above {limit:.2%}"))
+    if float(combine(logs)) >= math.log(1 / spec.alpha):
+        return max(said)[1]
+    return None

@@ -1,0 +1,211 @@
+"""What the decision core is given, what it keeps, and what it asks for. Plain values, all of them JSON-able."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+#: Cumulative counters of one process (or one arm), by name: ``requests``, ``errors``, ``timed``,
+#: ``slow``, ``judged``, ``wrong``, ``compared``, ``disagreed``, ``outcomes``, ``outcome_sum``,
+#: ``outcome_squares`` and ``label:<name>`` for each label answered.
+Counts = dict[str, float]
+
+Phase = Literal["Pending", "Shadow", "Warmup", "Step", "Promoting", "Verifying", "Succeeded",
+                "Paused", "RollingBack", "RolledBack", "Superseded", "Failed"]  # fmt: skip
+Verdict = Literal["pass", "fail", "wait", "no data"]
+Command = Literal["pause", "resume", "abort", "promote", "retry"]
+ARMS = ("stable", "candidate")
+LABEL = "label:"
+#: Phases that end a rollout.
+TERMINAL = ("Succeeded", "RolledBack", "Failed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Replica:
+    """One process of an arm.
+
+    Attributes:
+        id: differs from every other process's, also from a replacement's.
+        ready: it says it can answer.
+        counts: its counters since it started; None when they could not be read now.
+    """
+
+    id: str
+    ready: bool = True
+    counts: Counts | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One of the two models, as it is seen now.
+
+    Attributes:
+        replicas: its processes; more entries may carry counts only (feedback by arm).
+        ready: enough of it answers to be sent traffic.
+        restarts: how often its processes have been restarted since it was launched.
+        failure: why it can never serve (exited, cannot be pulled), else None.
+        exists: something of it is still running or declared.
+    """
+
+    replicas: tuple[Replica, ...] = ()
+    ready: bool = False
+    restarts: int = 0
+    failure: str | None = None
+    exists: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Routed:
+    """Where traffic goes: per cent by digest, and the digest that gets copies."""
+
+    weights: Mapping[str, int]
+    mirror: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Observations:
+    """One look at the world.
+
+    Attributes:
+        time: seconds, when it was taken; an older or equal one than the last changes nothing.
+        desired: the digest the user wants served.
+        arms: by ``stable`` and ``candidate``; an arm that was not looked at is absent.
+        routed: what the router says it does, None when it could not be asked.
+        present: digests of which something still exists, None when that is not known.
+        commands: (id, command), oldest first; each id acts once.
+        error: why something could not be measured, else None.
+    """
+
+    time: float
+    desired: str
+    arms: Mapping[str, Arm] = dataclasses.field(default_factory=dict)
+    routed: Routed | None = None
+    present: frozenset[str] | None = None
+    commands: tuple[tuple[str, Command], ...] = ()
+    error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """Have this model running."""
+
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """Send traffic so."""
+
+    weights: Mapping[str, int]
+    mirror: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Retire:
+    """This model gets no traffic any more: drain and remove it."""
+
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """Something worth telling: one line of the audit trail.
+
+    Attributes:
+        sequence: rises by one from note to note of a rollout: a repeated note has a known number.
+        kind: ``phase``, ``verdict`` or ``command``.
+        message: for a person. data: the numbers it stands on.
+    """
+
+    sequence: int
+    kind: str
+    message: str
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+Action = Launch | Route | Retire | Note
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Where a rollout stands. Everything `decide` remembers; survives as JSON.
+
+    Attributes:
+        stable, candidate: digests; no stable before the first model.
+        phase: of `Phase`. stage: within a step (or shadow) ``settle`` or ``collect``.
+        step: index into the plan's steps. weight: per cent meant for the candidate. mirror: it gets copies.
+        since: when phase or stage began. deadline_from: when the step's clock began.
+        settled: since when the router has done as told, else None. ready_since: candidate ready without a break.
+        resume: the phase to return to from Paused. paused_at: when it was paused.
+        cursor: by arm and replica, the counters last seen. window: by arm, counts since the step's evidence began.
+        total: by arm, all evidence counts of the rollout. tests: the running tests (`evidence`).
+        restarts: of the candidate, seen before it was sent anything.
+        verdict, reasons: the last judgement. checks: its numbers, one entry a share.
+        rejected: digests rolled back, newest last. handled: command ids acted on, newest last.
+        retire: digests still to be removed, with the time from which on.
+    """
+
+    stable: str | None = None
+    candidate: str | None = None
+    phase: Phase = "Pending"
+    stage: str = ""
+    step: int = 0
+    weight: int = 0
+    mirror: bool = False
+    since: float = 0.0
+    deadline_from: float = 0.0
+    settled: float | None = None
+    ready_since: float | None = None
+    resume: str | None = None
+    paused_at: float = 0.0
+    last_time: float = float("-inf")
+    cursor: dict[str, dict[str, Counts]] = dataclasses.field(default_factory=dict)
+    window: dict[str, Counts] = dataclasses.field(default_factory=dict)
+    total: dict[str, Counts] = dataclasses.field(default_factory=dict)
+    tests: dict[str, Any] = dataclasses.field(default_factory=dict)
+    restarts: int | None = None
+    verdict: str = "no data"
+    reasons: tuple[str, ...] = ()
+    checks: tuple[dict[str, Any], ...] = ()
+    rejected: tuple[str, ...] = ()
+    handled: tuple[str, ...] = ()
+    retire: dict[str, float] = dataclasses.field(default_factory=dict)
+    sequence: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; ``from_dict`` gives the same state back."""
+        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        out["last_time"] = None if self.last_time == float("-inf") else self.last_time
+        return out
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> State:
+        """Unknown keys are left out, so that an older program reads a newer state as far as it goes."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        values = {k: v for k, v in raw.items() if k in known}
+        if values.get("last_time") is None:
+            values["last_time"] = float("-inf")
+        for name in ("reasons", "checks", "rejected", "handled"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)
+
+
+def add(a: Mapping[str, float], b: Mapping[str, float]) -> Counts:
+    """Counts summed by name."""
+    out = dict(a)
+    for k, v in b.items():
+        out[k] = out.get(k, 0) + v
+    return out
+
+
+def delta(before: Mapping[str, float] | None, now: Mapping[str, float]) -> tuple[Counts, bool]:
+    """What was counted since `before`, and whether the process started over in between.
+
+    A counter that fell means a restart: then everything it shows now came after it.
+    """
+    if before is None:
+        return dict(now), False
+    if any(now.get(k, 0) < v for k, v in before.items()):
+        return dict(now), True
+    return {k: v - before.get(k, 0) for k, v in now.items() if v != before.get(k, 0)}, False
