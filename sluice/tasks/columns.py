@@ -1,0 +1,128 @@
+"""From a source's Arrow columns to the dataset's: labels, texts, numbers. No torch."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sluice.errors import DataError
+
+#: A numeric label with more distinct values than this is a quantity, not a class.
+MOST_CLASSES = 20
+#: A column of strings in which this fraction reads as numbers is numeric, and its other values are faults.
+MOSTLY_NUMBERS = 0.9
+
+_NUMBER = r"^\s*[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)\s*$"
+
+
+def column(table: pa.Table, name: str, setting: str) -> pa.ChunkedArray:
+    """A column by the name a setting gives, dictionaries decoded.
+
+    Raises:
+        DataError: it is not there; the nearest name is the fix.
+    """
+    if name not in table.column_names:
+        near = difflib.get_close_matches(name, table.column_names, 1, 0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise DataError("no such column in the data", field=setting, value=name, fix=f"{hint}columns: {', '.join(table.column_names[:20])}")
+    return decoded(table.column(name))
+
+
+def decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same values without dictionary encoding and with plain strings."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_large_string(values.type) or values.type == pa.string_view():
+        values = values.cast(pa.string())
+    return values
+
+
+def is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_boolean(kind))
+
+
+def first(values: pa.ChunkedArray, mask: pa.ChunkedArray) -> tuple[int, Any]:
+    """The first row where `mask` is true, and its value."""
+    at = pc.index(pc.fill_null(mask, False), True).as_py()
+    return at, values[at].as_py()
+
+
+def numbers_in(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """For strings: true where one reads as a number; null where it is null or blank."""
+    text = pc.if_else(pc.equal(pc.utf8_trim_whitespace(values), ""), None, values)
+    return pc.match_substring_regex(text, _NUMBER)
+
+
+def to_float(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
+    """float64; blank strings and NaN become null.
+
+    Raises:
+        DataError: text that is no number; the first row and its value are named.
+    """
+    if pa.types.is_string(values.type):
+        good = numbers_in(values)
+        bad = pc.invert(good)
+        if pc.any(bad).as_py():
+            row, value = first(values, bad)
+            raise DataError("is not a number", field=f"{setting} {name}, row {row + 1}", value=value,
+                            fix=f"mend the value, or list {name} under data.columns.categorical or data.columns.ignore")  # fmt: skip
+        values = pc.utf8_trim_whitespace(pc.if_else(pc.is_valid(good), values, None))
+    try:
+        out = values.cast(pa.float64(), safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+        raise DataError(f"of type {values.type} cannot be read as numbers", field=f"{setting} {name}",
+                        fix=f"list {name} under data.columns.ignore, or store numbers") from e  # fmt: skip
+    return pc.if_else(pc.is_nan(out), None, out)
+
+
+def to_string(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
+    """Strings: whole numbers as ``3``, booleans as ``true``; blank strings and NaN become null.
+
+    Raises:
+        DataError: other numbers, or a type that has no text.
+    """
+    kind = values.type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = to_float(values, name, setting)
+        broken = pc.not_equal(values, pc.floor(values))
+        if pc.any(broken).as_py():
+            row, value = first(values, broken)
+            raise DataError("is not a category", field=f"{setting} {name}, row {row + 1}", value=value,
+                            fix="categories are texts or whole numbers")  # fmt: skip
+        values = values.cast(pa.int64(), safe=False)
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise DataError(f"of type {kind} cannot be read as text", field=f"{setting} {name}", fix="store strings")
+    out = values.cast(pa.string())
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(out), ""), None, out)
+
+
+def label_objective(values: pa.ChunkedArray) -> str:
+    """What kind of label it is: numbers that are not whole, or whole numbers with many values, are quantities."""
+    values = decoded(values)
+    if pa.types.is_boolean(values.type):
+        return "classification"
+    if pa.types.is_string(values.type):
+        good = numbers_in(values)
+        if good.null_count == len(good) or not pc.all(good).as_py():
+            return "classification"
+    elif not is_number(values.type):
+        return "classification"
+    number = to_float(values, "", "data.columns.label")
+    if pc.any(pc.not_equal(number, pc.floor(number))).as_py():
+        return "regression"
+    return "regression" if pc.count_distinct(number, mode="only_valid").as_py() > MOST_CLASSES else "classification"
+
+
+def label(table: pa.Table, name: str, objective: str) -> pa.ChunkedArray:
+    """The label column: strings for classification, float64 for regression.
+
+    Raises:
+        DataError: no such column, or values of another kind.
+    """
+    values = column(table, name, "data.columns.label")
+    if objective == "regression":
+        return to_float(values, name, "label")
+    return to_string(values, name, "label")

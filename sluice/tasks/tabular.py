@@ -1,0 +1,220 @@
+"""Tabular classification and regression: numeric and categorical columns, missing values welcome."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sluice.errors import DataError
+from sluice.tasks import columns
+from sluice.tasks.base import State, Task, settings
+from sluice.tasks.config import TabularModel
+
+if TYPE_CHECKING:
+    import onnx
+    import pyarrow as pa
+    import torch
+
+    from sluice.data.dataset import Dataset
+
+#: Codes of a category column: what is missing, what the training rows did not hold; known values follow.
+MISSING, UNKNOWN, KNOWN = 0, 1, 2
+_MOST_CATEGORIES = 50_000
+#: Suffix of the graph's internal names behind the string inputs.
+_CODES = "__codes"
+
+
+class TabularTask(Task):
+    """Rows are records; imputation, scaling and encoding happen inside the exported graph, which takes raw values."""
+
+    name: ClassVar[str] = "tabular"
+    Model = TabularModel
+
+    def kinds(self, table: pa.Table) -> dict[str, str]:
+        """Numbers and booleans are numeric, strings categorical unless nearly all of them read as numbers."""
+        return {name: self._kind(table, name) for name in self._features(table)}
+
+    def _features(self, table: pa.Table) -> list[str]:
+        wanted = self.project.data.columns
+        if wanted.features is not None:
+            for name in wanted.features:
+                columns.column(table, name, "data.columns.features")
+            names = list(wanted.features)
+        else:
+            names = [n for n in table.column_names if n not in wanted.ignore and n not in (wanted.label, "row_id")]
+        if wanted.label in names:
+            raise DataError("is the label and a feature", field="data.columns.features", value=wanted.label, fix="take it out of the features")
+        for name in ("label", "row_id"):
+            if name in names:
+                raise DataError("is a name the dataset keeps for itself", field="data.columns", value=name,
+                                fix=f"rename the column, or list it under data.columns.ignore (the label column is set to {wanted.label!r})")  # fmt: skip
+        if not names:
+            raise DataError("leaves no feature", field="data.columns", value=table.column_names, fix="name columns that hold features")
+        return names
+
+    def _kind(self, table: pa.Table, name: str) -> str:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        values = columns.column(table, name, "data.columns.features")
+        kind = values.type
+        if name in self.project.data.columns.categorical:
+            return "categorical"
+        if columns.is_number(kind) or pa.types.is_null(kind):
+            return "numeric"
+        if not pa.types.is_string(kind):
+            raise DataError(f"is of type {kind}, which is no feature", field=f"data.columns.features: {name}",
+                            fix=f"turn it into numbers or strings, or list {name} under data.columns.ignore")  # fmt: skip
+        good = columns.numbers_in(values)
+        valid = len(good) - good.null_count
+        numbers = pc.sum(good).as_py() or 0
+        return "numeric" if valid and numbers >= columns.MOSTLY_NUMBERS * valid else "categorical"
+
+    def objective(self, table: pa.Table) -> str:
+        """As ``model.objective`` says; on ``auto`` a label of numbers that are not whole, or of many values, is a quantity."""
+        wanted: str = settings(self, TabularModel).objective
+        if wanted != "auto":
+            return wanted
+        name = self.project.data.columns.label
+        return columns.label_objective(columns.column(table, name, "data.columns.label"))
+
+    def canonical(self, table: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        out: dict[str, Any] = {}
+        for name, kind in self.kinds(table).items():
+            values = columns.column(table, name, "data.columns.features")
+            convert = columns.to_float if kind == "numeric" else columns.to_string
+            out[name] = convert(values, name, "column")
+        out["label"] = columns.label(table, self.project.data.columns.label, self.objective(table))
+        return pa.table(out)
+
+    def fit(self, dataset: Dataset) -> State:
+        """Mean and deviation of each numeric column, the values of each categorical one, scale of a numeric label."""
+        from sluice.packaging.processors import Column, TabularProcessor
+
+        features = [Column(name, "numeric" if kind == "numeric" else "categorical") for name, kind in dataset.columns.items()]
+        moments = {c.name: _Moments() for c in features if c.type == "numeric"}
+        values: dict[str, Counter[str]] = {c.name: Counter() for c in features if c.type == "categorical"}
+        label = _Moments()
+        for batch in dataset.batches("train", columns=[*(c.name for c in features), "label"], rows=65_536):
+            for name, m in moments.items():
+                m.add(batch.column(name).to_numpy(zero_copy_only=False))
+            for name, counter in values.items():
+                counted = batch.column(name).value_counts()
+                counter.update({v: n for v, n in zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True) if v})
+            if dataset.objective == "regression":
+                label.add(batch.column("label").to_numpy(zero_copy_only=False))
+        extra: dict[str, Any] = {
+            "numeric": {name: m.summary() for name, m in moments.items()},
+            "categories": {name: [v for v, _ in sorted(c.items(), key=lambda item: (-item[1], item[0]))][:_MOST_CATEGORIES]
+                           for name, c in values.items()},
+        }  # fmt: skip
+        if dataset.objective == "regression":
+            extra["target"] = label.summary()
+        return State(dataset.objective, dataset.labels, TabularProcessor(features).spec(), {}, extra)
+
+    def build(self, state: State) -> torch.nn.Module:
+        from sluice.tasks.tabular_models import TabularMLP
+
+        return TabularMLP(settings(self, TabularModel), state)
+
+    def tensors(self, batch: dict[str, np.ndarray], state: State) -> dict[str, torch.Tensor]:
+        """FP32 [rows, 1] a numeric column; a categorical one as INT64 codes [rows, 1]."""
+        import torch
+
+        tables = self._codes(state)
+        out = {}
+        for name, array in batch.items():
+            table = tables.get(name)
+            if table is None:
+                out[name] = torch.from_numpy(array)
+            else:
+                codes = np.fromiter((table.get(v, UNKNOWN) for v in array.flat), dtype=np.int64, count=array.size)
+                out[name] = torch.from_numpy(codes.reshape(array.shape))
+        return out
+
+    def _codes(self, state: State) -> dict[str, dict[str, int]]:
+        cached = getattr(self, "_tables", None)
+        if cached is None or cached[0] is not state:
+            cached = (state, {name: codes(values) for name, values in state.extra["categories"].items()})
+            self._tables = cached
+        return cached[1]  # type: ignore[no-any-return]
+
+    def targets(self, labels: np.ndarray, state: State) -> torch.Tensor:
+        import torch
+
+        if state.objective == "classification":
+            return super().targets(labels, state)
+        scale = state.extra["target"]
+        return torch.from_numpy(((labels - scale["mean"]) / scale["std"]).astype(np.float32))
+
+    def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
+        if state.objective == "classification":
+            return super().serving_module(model, state)
+        from sluice.tasks.tabular_models import Denormalised
+
+        return Denormalised(model, state.extra["target"]["mean"], state.extra["target"]["std"]).eval()
+
+    def finish_graph(self, graph: onnx.ModelProto, state: State) -> onnx.ModelProto:
+        """Put an ``ai.onnx.ml`` LabelEncoder before each categorical input, so that the graph takes strings.
+
+        Raises:
+            DataError: the graph lacks the input of a categorical column.
+        """
+        import onnx
+        from onnx import TensorProto, helper
+
+        done = onnx.ModelProto()
+        done.CopyFrom(graph)
+        encoders = []
+        for name, table in self._codes(state).items():
+            entry = next((i for i in done.graph.input if i.name == name), None)
+            if entry is None:
+                raise DataError("is no input of the exported graph", field="model.onnx", value=name, fix="export with the columns' names as inputs")
+            for node in done.graph.node:
+                for at, used in enumerate(node.input):
+                    if used == name:
+                        node.input[at] = name + _CODES
+            entry.type.tensor_type.elem_type = TensorProto.STRING
+            encoders.append(helper.make_node("LabelEncoder", [name], [name + _CODES], name=f"encode_{name}", domain="ai.onnx.ml",
+                                             keys_strings=list(table), values_int64s=list(table.values()), default_int64=UNKNOWN))  # fmt: skip
+        if encoders:
+            nodes = [*encoders, *done.graph.node]
+            del done.graph.node[:]
+            done.graph.node.extend(nodes)
+            if all(o.domain != "ai.onnx.ml" for o in done.opset_import):
+                done.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+        return done
+
+
+def codes(values: list[str]) -> dict[str, int]:
+    """value -> code; an empty string is what is missing."""
+    return {"": MISSING, **{v: i + KNOWN for i, v in enumerate(values)}}
+
+
+class _Moments:
+    """Count, mean and variance in one pass over chunks (Chan, Golub, LeVeque 1983), NaN left out."""
+
+    def __init__(self) -> None:
+        self.rows = self.missing = 0
+        self.mean = self.squares = 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        x = np.asarray(values, dtype=np.float64)
+        seen = x[~np.isnan(x)]
+        self.missing += len(x) - len(seen)
+        if not len(seen):
+            return
+        mean = float(seen.mean())
+        squares = float(((seen - mean) ** 2).sum())
+        total = self.rows + len(seen)
+        self.squares += squares + (mean - self.mean) ** 2 * self.rows * len(seen) / total
+        self.mean += (mean - self.mean) * len(seen) / total
+        self.rows = total
+
+    def summary(self) -> dict[str, float]:
+        std = (self.squares / self.rows) ** 0.5 if self.rows else 0.0
+        return {"mean": self.mean, "std": std if std > 1e-12 * max(abs(self.mean), 1e-300) else 1.0, "missing": self.missing}

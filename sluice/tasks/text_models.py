@@ -1,0 +1,142 @@
+"""Networks for text. torch is imported here, transformers only when a pre-trained encoder is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sluice.errors import ProjectError
+from sluice.tasks.config import TextModel
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
+    """[rows, tokens, width] to [rows, width]: the first token, or the mean over the tokens the mask keeps."""
+    if how == "cls":
+        return hidden[:, 0]
+    keep = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * keep).sum(1) / keep.sum(1).clamp(min=1)
+
+
+class PretrainedClassifier(nn.Module):
+    """An encoder of `transformers`, pooled, with a linear head.
+
+    Args:
+        config: the encoder's ``config.json``.
+        labels: number of classes.
+        model: pooling, dropout, whether embeddings are frozen.
+    """
+
+    def __init__(self, config: dict[str, Any], labels: int, model: TextModel):
+        super().__init__()
+        from transformers import AutoConfig, AutoModel
+
+        kind = config["model_type"]
+        try:
+            parsed = AutoConfig.for_model(kind, **{k: v for k, v in config.items() if k != "model_type"})
+            self.encoder: Any = AutoModel.from_config(parsed, attn_implementation="eager")
+        except (ValueError, KeyError, TypeError) as e:
+            raise ProjectError(f"the architecture cannot be built: {e}", field="model.pretrained", value=kind,
+                               fix="use an encoder that the installed transformers knows") from e  # fmt: skip
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None  # it would take no part in the loss
+        self.pooling = model.pooling
+        self.dropout = nn.Dropout(model.dropout)
+        self.head = nn.Linear(parsed.hidden_size, labels)
+        if model.freeze_embeddings:
+            self.encoder.get_input_embeddings().weight.requires_grad_(False)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        out: torch.Tensor = self.head(self.dropout(pool(hidden, attention_mask, self.pooling)))
+        return out
+
+
+class Layer(nn.Module):
+    """A pre-norm transformer layer (Xiong et al. 2020), which trains from scratch without a long warm-up."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        rows, tokens, width = x.shape
+        q, k, v = self.qkv(self.norm1(x)).reshape(rows, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        weights = torch.softmax(q @ k.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias, dim=-1)
+        mixed = (self.dropout(weights) @ v).transpose(1, 2).reshape(rows, tokens, width)
+        x = x + self.dropout(self.out(mixed))
+        out: torch.Tensor = x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
+        return out
+
+
+class SmallClassifier(nn.Module):
+    """A small transformer encoder trained from scratch: learnt positions, pooled, a linear head.
+
+    Args:
+        vocabulary: number of tokens.
+        labels: number of classes.
+        model: sizes, pooling, dropout.
+    """
+
+    def __init__(self, vocabulary: int, labels: int, model: TextModel):
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, model.hidden)
+        self.positions = nn.Embedding(model.max_length, model.hidden)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        nn.init.normal_(self.positions.weight, std=0.02)
+        self.dropout = nn.Dropout(model.dropout)
+        self.layers = nn.ModuleList(Layer(model.hidden, model.heads, model.dropout) for _ in range(model.layers))
+        self.norm = nn.LayerNorm(model.hidden)
+        self.head = nn.Linear(model.hidden, labels)
+        self.pooling = model.pooling
+        if model.freeze_embeddings:
+            self.tokens.weight.requires_grad_(False)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        at = torch.arange(input_ids.shape[1], device=input_ids.device)
+        x = self.dropout(self.tokens(input_ids) + self.positions(at))
+        bias = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * -1e4
+        for layer in self.layers:
+            x = layer(x, bias)
+        out: torch.Tensor = self.head(self.dropout(pool(self.norm(x), attention_mask, self.pooling)))
+        return out
+
+
+def load_encoder(model: nn.Module, root: Path, name: str) -> None:
+    """Copy a saved encoder's weights into `model.encoder`.
+
+    Prefixes such as ``bert.`` of a model saved with another head are taken off, the old ``gamma``
+    and ``beta`` of layer norms renamed; heads are left out.
+
+    Raises:
+        ProjectError: no safetensors there, or a tensor is missing or of another shape.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    encoder: Any = model.encoder
+    found = sorted(root.glob("*.safetensors"))
+    if not found:
+        raise ProjectError("has no .safetensors weights", field="model.pretrained", value=name, fix="save it with safe_serialization=True")
+    weights: dict[str, torch.Tensor] = {}
+    try:
+        for path in found:
+            weights.update(load_file(path))
+    except (OSError, SafetensorError) as e:
+        raise ProjectError(f"its weights cannot be read: {e}", field="model.pretrained", value=name, fix="copy the directory again") from e
+    prefix = f"{getattr(encoder, 'base_model_prefix', '')}."
+    renamed = {k.removeprefix(prefix).replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): v
+               for k, v in weights.items()}  # fmt: skip
+    own = encoder.state_dict()
+    wrong = sorted(k for k, v in own.items() if k not in renamed or renamed[k].shape != v.shape)
+    if wrong:
+        raise ProjectError(f"its weights lack {len(wrong)} tensors of the architecture, the first is {wrong[0]}", field="model.pretrained",
+                           value=name, fix="the weights and config.json must be of one model")  # fmt: skip
+    encoder.load_state_dict({k: renamed[k] for k in own})
