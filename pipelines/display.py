@@ -45,7 +45,7 @@ class Display:
         self.console.print(line + Text(text))
 
     def _advance(self, event: dict[str, Any]) -> None:
-        text, done, total = describe(event)
+        text, done, total, milestone = describe(event["step"], event["data"])
         if not text:
             return
         if self.console.is_terminal and total:
@@ -55,7 +55,7 @@ class Display:
                 self._progress.start()
                 self._bar = self._progress.add_task(text, total=total, step=event["step"])
             self._progress.update(self._bar, completed=done, total=total, description=text)
-        elif event.get("of") in ("epoch", "phase") or time.monotonic() - self._last > 5:
+        elif milestone or time.monotonic() - self._last > 5:
             self._last = time.monotonic()
             self.console.print(f"    {event['step']}: {text}", style="dim")
 
@@ -67,16 +67,17 @@ class Display:
     close = _end_bar
 
 
-def describe(event: dict[str, Any]) -> tuple[str, float, float]:
-    """An event's text, and how much of how much is done."""
-    if event["step"] == "train":
-        numbers = {k: event[k] for k in ("train_loss", "loss", "validation_loss") if isinstance(event.get(k), float)}
-        numbers |= {k: v for k, v in (event.get("validation_metrics") or {}).items() if isinstance(v, float)}
+def describe(step: str, data: dict[str, Any]) -> tuple[str, float, float, bool]:
+    """A progress event as text, how much of how much is done, and whether it is worth a line of its own."""
+    if step == "train":
+        numbers = {k: data[k] for k in ("train_loss", "loss", "validation_loss") if isinstance(data.get(k), float)}
+        numbers |= {k: v for k, v in (data.get("validation_metrics") or {}).items() if isinstance(v, float)}
         shown = "  ".join(f"{k.replace('validation_', 'val ')} {v:.4g}" for k, v in list(numbers.items())[:3])
-        rate = f"  {event['samples_per_second']:,.0f} rows/s" if event.get("samples_per_second") else ""
-        return f"epoch {event.get('epoch', '?')}  {shown}{rate}", float(event.get("step_number") or 0), float(event.get("steps") or 0)
-    if event.get("phase"):
-        weight = event.get("weight")
-        text = event["phase"] + (f"  {weight} % to the candidate" if weight is not None else "") + (f"  {event['text']}" if event.get("text") else "")
-        return text, float(weight or 0), 100.0
-    return str(event.get("text", "")), 0.0, 0.0
+        rate = f"  {data['samples_per_second']:,.0f} rows/s" if data.get("samples_per_second") else ""
+        done, total = float(data.get("step") or 0), float(data.get("steps") or 0)
+        return f"epoch {data.get('epoch', '?')}  {shown}{rate}", done, total, data.get("kind") == "epoch"
+    if data.get("phase"):
+        weight = data.get("weight")
+        share = f"  {weight} % to the candidate" if weight is not None else ""
+        return data["phase"] + share + (f"  {data['text']}" if data.get("text") else ""), float(weight or 0), 100.0, data.get("kind") == "phase"
+    return str(data.get("text", "")), 0.0, 0.0, False

@@ -14,6 +14,11 @@ from components.validate_data.component import validate_data
 EXAMPLE = "{name: digits, task: image, data: {source: 'sklearn://digits'}, model: {channels: 1, size: [8, 8]}}"
 
 
+def uncached(task: dsl.PipelineTask) -> None:
+    """A step that reads or moves the world outside its inputs is never answered from the cache."""
+    task.set_caching_options(False)
+
+
 @dsl.pipeline(
     name="sluice-training",
     description="Validate, preprocess, train, evaluate against the champion, export to ONNX, register, and roll out by statistics.",
@@ -45,8 +50,3 @@ def training_pipeline(project: str = EXAMPLE, base_dir: str = "", home: str = ""
                 rolled = rollout(project=project, base_dir=base_dir, home=home, digest=registered.outputs["Output"],
                                  dataset=data.outputs["dataset"])  # fmt: skip
                 uncached(rolled)
-
-
-def uncached(task: dsl.PipelineTask) -> None:
-    """A step that reads or moves the world outside its inputs is never answered from the cache."""
-    task.set_caching_options(False)

@@ -104,4 +104,4 @@ def explain_os_error(error: OSError, where: Path) -> HomeError:
                          fix="give it to your user, or name another place: --home DIR")  # fmt: skip
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return HomeError("is a file where a directory is meant", field=str(error.filename or where), fix="name a directory: --home DIR")
-    return HomeError(error.strerror or str(error), field=str(error.filename or where), fix="check the path")
+    return HomeError(error.strerror or str(error), field=str(error.filename or where), fix="name another place: --home DIR")

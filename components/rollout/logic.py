@@ -60,7 +60,7 @@ def roll_out(settings: Project, home: Home, candidate: Version, champion: Versio
     server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads)]
 
     def on_event(event: dict[str, Any]) -> None:
-        events.emit("progress", step="rollout", **{**event, "of": event.get("kind", "rollout")})
+        events.emit("progress", step="rollout", data=event)
 
     return run_local(settings.name, settings.rollout, stable=stable, candidate=package.root, server=server,
                      requests=requests_of(package, settings.name, dataset.read("test")), home=home.root, on_event=on_event)  # fmt: skip

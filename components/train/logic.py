@@ -57,7 +57,7 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
         tracker.put("tags", {"sluice.project": settings.name, "sluice.config": settings.digest, "sluice.data": dataset.digest})
 
         def on_event(event: dict[str, Any]) -> None:
-            events.emit("progress", step="train", **{**event, "of": event.get("kind")})
+            events.emit("progress", step="train", data=event)
             if event.get("kind") == "epoch":
                 tracker.put("metrics", curve_point(event), int(event["epoch"]))
 

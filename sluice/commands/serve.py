@@ -13,8 +13,8 @@ from sluice.home import Home
 
 def serve(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean drain."""
-    start = checkout_command("serve")
     package = locate(args.package, Home(args.home))
+    start = checkout_command("serve")
     argv = [str(package), "--host", args.host, "--port", str(args.port)]
     if args.workers is not None:
         argv += ["--workers", str(args.workers)]

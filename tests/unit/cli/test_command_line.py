@@ -1,0 +1,87 @@
+"""The command line: what it prints, where, and the exit status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+import yaml
+from sluice import project
+from sluice.cli import main
+
+
+@pytest.mark.parametrize("task", ["image", "text", "tabular"])
+def test_init_writes_a_project_the_parser_accepts(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path / "My Model"), "--task", task]) == 0
+    path = tmp_path / "My Model" / "sluice.yaml"
+    found = project.load(path)
+    assert (found.name, found.task) == ("my-model", task)
+    assert "sluice run" in capsys.readouterr().out
+    if "://" not in found.data.source:
+        assert (path.parent / found.data.source).exists()
+
+
+def test_init_never_overwrites_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["init", str(tmp_path), "--task", "image", "--name", "first"])
+    assert main(["init", str(tmp_path), "--task", "text"]) == 2
+    assert "there is a project already" in capsys.readouterr().err
+    assert project.load(tmp_path / "sluice.yaml").name == "first"
+
+
+def test_init_of_an_unknown_task_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path), "--task", "images"]) == 2
+    assert "did you mean image" in capsys.readouterr().err
+
+
+def test_schema_is_one_json_object_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert "train" in orjson.loads(capsys.readouterr().out)["properties"]
+
+
+def test_errors_go_to_stderr_and_to_the_json_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sluice.yaml").write_text("{name: a, task: image, data: {source: x}, train: {epoch: 1}}")
+    assert main(["run", str(tmp_path / "sluice.yaml"), "--json"]) == 2
+    said = capsys.readouterr()
+    assert "did you mean 'epochs'" in said.err
+    found = orjson.loads(said.out)
+    assert (found["field"], found["exit_code"]) == ("sluice.yaml: train.epoch", 2)
+
+
+def test_compile_writes_ir_for_the_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["init", str(tmp_path), "--task", "image", "--name", "digits"])
+    capsys.readouterr()
+    assert main(["compile", str(tmp_path / "sluice.yaml"), "-o", str(tmp_path / "p.yaml"), "--set", "train.epochs=7", "--json"]) == 0
+    assert len(orjson.loads(capsys.readouterr().out)["sha256"]) == 64
+    spec = next(iter(yaml.safe_load_all((tmp_path / "p.yaml").read_text())))
+    assert '"epochs":7' in spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
+
+
+@pytest.mark.parametrize("command", [["models"], ["history"], ["compare", "a@1", "b@1"], ["serve", "digits"]])
+def test_an_empty_home_is_said_to_be_empty(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main([*command, "--home", str(tmp_path / "none")])
+    assert code == (0 if command == ["history"] else 2)
+    if code:
+        assert "nothing was run in this home yet" in capsys.readouterr().err
+
+
+def test_python_m_sluice_is_the_same_command() -> None:
+    out = subprocess.run([sys.executable, "-m", "sluice", "--version"], capture_output=True, text=True, timeout=60, check=True)
+    assert out.stdout.startswith("sluice 0.")
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    code = "import sys, sluice.cli; sluice.cli.parser(); print([m for m in ('torch', 'mlflow', 'kfp', 'pandas', 'pyarrow') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_a_wheel_without_the_checkout_says_what_a_command_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import importlib.metadata
+
+    (tmp_path / "sluice.yaml").write_text("{name: a, task: image, data: {source: x}}")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: ())
+    assert main(["run", str(tmp_path / "sluice.yaml")]) == 2
+    assert "git clone" in capsys.readouterr().err

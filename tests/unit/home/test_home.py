@@ -1,0 +1,93 @@
+"""`$SLUICE_HOME`: one run at a time, clear refusals, and nothing half-written read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from sluice import files
+from sluice.errors import HomeError
+from sluice.home import Home
+
+
+def test_a_second_run_on_one_home_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    code = f"""
+        import time
+        from sluice.home import Home
+        with Home({str(tmp_path)!r}).lock("sluice run first.yaml"):
+            print("held", flush=True)
+            time.sleep(60)
+    """
+    holder = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(HomeError, match=rf"first\.yaml.*pid {holder.pid}"), Home(tmp_path).lock("second"):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with Home(tmp_path).lock("after the first was killed"):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc").exists(), reason="needs a file system that refuses root")
+def test_a_home_that_cannot_be_written_is_named_with_the_fix() -> None:
+    with pytest.raises(HomeError, match="--home DIR") as caught:
+        Home("/proc/sluice-home").create()
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_where_the_home_is_meant_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(HomeError, match="is a file"):
+        Home(tmp_path / "home").create()
+
+
+def test_what_killed_runs_left_is_swept_and_finished_runs_stay(tmp_path: Path) -> None:
+    home = Home(tmp_path).create()
+    killed, done = home.new_run("a"), home.new_run("b")
+    for run in (killed, done):
+        (home.artifacts / "pipelines" / run).mkdir(parents=True)
+    files.write_json(home.runs / done / "outcome.json", {})
+    (home.store / f"{files.PARTIAL}x").mkdir(parents=True)
+    home.sweep()
+    assert {p.name for p in (home.artifacts / "pipelines").iterdir()} == {done}
+    assert not list(home.root.rglob(f"{files.PARTIAL}*"))
+
+
+def test_the_environment_names_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "there"))
+    assert Home().root == tmp_path / "there"
+    assert Home(tmp_path / "here").root == tmp_path / "here"
+
+
+def test_a_child_ends_with_the_run_it_belongs_to(tmp_path: Path) -> None:
+    """As `sluice run` killed by SIGKILL: its step is behind a shell, and still ends."""
+    step = "import time; from sluice.process import die_with; import os; die_with(int(os.environ['R'])); print(os.getpid(), flush=True); time.sleep(60)"
+    runner = f"""
+        import os, subprocess, sys
+        env = {{**os.environ, "R": str(os.getpid())}}
+        subprocess.run(["sh", "-c", "{sys.executable} -c \\"$0\\"; true", {step!r}], env=env)
+    """
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(runner)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 20
+    while time.monotonic() < end and _alive(child):
+        time.sleep(0.05)
+    assert not _alive(child)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,101 @@
+"""Trackers: what was logged can be read back, and a tracker that is down never stops the work."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from sluice.errors import SluiceError
+from sluice.home import Home
+from sluice.project import Project, parse
+from sluice.tracking.tracker import MLflowTracker, client, flatten, open_tracker
+
+
+def project(**tracking: object) -> Project:
+    return parse({"name": "digits", "task": "image", "data": {"source": "sklearn://digits"}, "tracking": tracking})
+
+
+def test_a_run_is_written_to_the_home_s_own_store(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home").create()
+    tracker = open_tracker(project(), home, name="a-run")
+    tracker.params({"train": {"epochs": 3}})
+    for step in range(3):
+        tracker.metrics({"loss": 1.0 / (step + 1)}, step)
+    (tmp_path / "note.txt").write_text("hello")
+    tracker.artifact(tmp_path / "note.txt", "notes")
+    tracker.finish()
+    c = client(home.tracking_uri)
+    run = c.get_run(tracker.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.epochs"] == "3"
+    assert [m.value for m in c.get_metric_history(tracker.run_id, "loss")] == [1.0, 0.5, pytest.approx(1 / 3)]
+    assert [a.path for a in c.list_artifacts(tracker.run_id, "notes")] == ["notes/note.txt"]
+    assert list(home.root.rglob("note.txt")), "artifacts stay below the home"
+
+
+def test_a_run_can_be_taken_up_again_by_its_id(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home").create()
+    first = open_tracker(project(), home)
+    open_tracker(project(), home, run_id=first.run_id).metrics({"test_accuracy": 0.9})
+    assert client(home.tracking_uri).get_run(first.run_id).data.metrics["test_accuracy"] == 0.9
+
+
+def test_a_server_that_is_down_costs_a_warning_and_nothing_else(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with caplog.at_level(logging.WARNING):
+        tracker = MLflowTracker("http://127.0.0.1:9", "x")
+        tracker.params({"a": 1})
+        tracker.metrics({"loss": 1.0})
+        tracker.finish()
+    said = [r for r in caplog.records if "the work goes on" in r.getMessage()]
+    assert len(said) == 1, "said once, not at every step"
+
+
+def test_what_could_not_be_sent_is_sent_when_the_server_is_back(tmp_path: Path) -> None:
+    tracker = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x")
+    real, tracker._client = tracker._client, _Down()
+    tracker.metrics({"loss": 3.0}, 0)
+    tracker.metrics({"loss": 2.0}, 1)
+    tracker._client = real
+    tracker.metrics({"loss": 1.0}, 2)
+    assert [m.value for m in real.get_metric_history(tracker.run_id, "loss")] == [3.0, 2.0, 1.0]
+
+
+class _Down:
+    def log_batch(self, *_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+
+def test_nested_settings_are_flattened_to_dotted_names() -> None:
+    assert flatten({"a": {"b": 1, "c": [1, 2]}, "d": {}}) == {"a.b": 1, "a.c": [1, 2], "d": {}}
+
+
+def test_tensorboard_reads_back_what_was_written_beside_mlflow(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    home = Home(tmp_path / "home").create()
+    tracker = open_tracker(project(also=["tensorboard"]), home, name="a-run")
+    tracker.params({"lr": 0.1})
+    tracker.metrics({"loss": 0.5}, 0)
+    tracker.metrics({"loss": 0.25}, 1)
+    tracker.finish()
+    seen = EventAccumulator(str(home.root / "tensorboard" / "a-run"))
+    seen.Reload()
+    assert [(e.step, e.value) for e in seen.Scalars("loss")] == [(0, 0.5), (1, 0.25)]
+
+
+def test_wandb_offline_writes_its_files_below_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    home = Home(tmp_path / "home").create()
+    tracker = open_tracker(project(also=["wandb"]), home, name="a-run")
+    tracker.params({"lr": 0.1})
+    tracker.metrics({"loss": 0.5}, 0)
+    tracker.finish()
+    assert list((home.root / "wandb").rglob("*.wandb"))
+
+
+def test_an_unknown_tracker_is_refused_by_the_project_file() -> None:
+    with pytest.raises(SluiceError, match=r"tracking\.also"):
+        project(also=["comet"])
