@@ -70,6 +70,11 @@ class Project(Section):
     monitor: MonitorConfig = MonitorConfig()
     tracking: TrackingConfig = TrackingConfig()
 
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Project:
+        """`load`, for notebooks: ``Project.load("sluice.yaml", ["train.epochs=5"])``. Raises `ProjectError`."""
+        return load(Path(path), overrides)
+
     @property
     def digest(self) -> str:
         """sha256 over the settings that make the model, defaults filled in: the config's version.

@@ -32,7 +32,7 @@ def evaluate(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], co
         ``metrics`` {name: {value, low, high}} and ``slices``; for classification ``confusion``
         {labels, matrix}, ``per_label`` [{label, precision, recall, f1, support}], ``calibration``
         {bins, ece} and ``unknown_labels`` (rows whose label the model does not know); for regression
-        ``residuals`` {edges, rows, quantiles}. Values that are undefined are null.
+        ``residuals`` {edges, counts, quantiles}. Values that are undefined are null.
 
     Raises:
         DataError: no rows, or shapes that do not match.
@@ -83,5 +83,5 @@ def _residuals(residuals: np.ndarray) -> dict[str, Any]:
     widen = max(0.0, 1e-6 * max(abs(low), abs(high), 1e-300) - (high - low))  # residuals all but equal still need bins of some width
     rows, edges = np.histogram(residuals, bins=_RESIDUAL_BINS, range=(low - widen, high + widen))
     at = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-    return {"edges": edges.tolist(), "rows": rows.tolist(),
+    return {"edges": edges.tolist(), "counts": rows.tolist(),
             "quantiles": {str(q): float(v) for q, v in zip(at, np.quantile(residuals, at), strict=True)}}  # fmt: skip

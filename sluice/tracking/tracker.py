@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sluice.errors import MissingExtra
+from sluice.files import PARTIAL
 from sluice.home import Home
 from sluice.project import Project
 
@@ -121,7 +122,24 @@ def client(uri: str) -> Any:
     except ImportError as e:
         raise MissingExtra("needs mlflow", field="tracking.backend", value="mlflow", fix="pip install 'sluice-ml[tracking]'") from e
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.exists():
+        _create_database(path, MlflowClient)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _create_database(path: Path, make: Any) -> None:
+    """Make MLflow's tables beside the final place: a process killed half-way leaves no half a database."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{PARTIAL}{path.name}.{os.getpid()}")
+    make(tracking_uri=f"sqlite:///{partial}", registry_uri=f"sqlite:///{partial}").search_registered_models(max_results=1)
+    make(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+    try:
+        partial.rename(path)
+    except OSError:
+        if not path.exists():  # else another process was first: its database serves as well
+            raise
+        partial.unlink(missing_ok=True)
 
 
 def tracking_uri(project: Project, home: Home) -> str:

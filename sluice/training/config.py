@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sluice.config import Section
 
 
 class EarlyStopping(Section):
-    """Stop when `metric` on the validation rows has not improved for `patience` epochs."""
+    """Stop when `metric` on the validation rows has not improved for `patience` epochs; the best epoch's weights are the result."""
 
-    metric: str = "loss"
+    metric: str = Field("loss", description="loss, or a metric of the objective: accuracy, macro_f1, ..., rmse, mae, r2")
     patience: int = Field(3, ge=1)
 
 
@@ -23,25 +23,47 @@ class Checkpoint(Section):
     keep: int = Field(2, ge=1)
 
 
+class Decay(Section):
+    """For the schedules `step` and `plateau`: what the learning rate is multiplied by, and when."""
+
+    factor: float = Field(0.1, gt=0, lt=1)
+    every: int = Field(10, ge=1, description="step: epochs between two cuts")
+    patience: int = Field(2, ge=1, description="plateau: epochs without improvement before a cut")
+
+
 class TrainConfig(Section):
     """The training loop. Learning rates are per optimiser step; sizes are rows."""
 
     epochs: int = Field(3, ge=1)
-    batch_size: int = Field(64, ge=1, description="rows a step, over all processes")
+    batch_size: int = Field(64, ge=1, description="rows a step, over all processes and accumulated parts")
     learning_rate: float = Field(1e-3, gt=0)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = Field(0.01, ge=0, description="on matrices and convolutions; biases and norms have none")
+    schedule: Literal["cosine", "linear", "constant", "step", "plateau"] = "cosine"
+    decay: Decay = Decay()
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of all steps")
     gradient_clip: float | None = Field(1.0, gt=0)
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(1, ge=1, description="parts a process computes its share of a batch in, one after another")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of an exponential moving average of the weights, which is then the model")
+    freeze: list[str] = Field([], description="parameters left as they start, by name or pattern: `encoder.embeddings.*`")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    seed: int = 17
-    processes: int = Field(1, ge=1, description="processes a node")
+    compile: bool = Field(False, description="torch.compile the model")
+    deterministic: bool = Field(True, description="the same weights bit for bit from the same seed, data and settings")
+    seed: int = Field(17, ge=0, lt=2**63)
+    processes: int = Field(1, ge=1, le=1024, description="processes a node")
     nodes: int = Field(1, ge=1)
     threads: int = Field(1, ge=1, description="CPU threads a process")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     early_stopping: EarlyStopping | None = None
     checkpoint: Checkpoint = Checkpoint()
+    restarts: int = Field(3, ge=0, description="times a killed or stuck job starts again from its last checkpoint")
+    hang_seconds: float = Field(300.0, gt=0, description="a process that has not finished a step for so long is stuck")
+
+    @model_validator(mode="after")
+    def _batch_is_enough(self) -> TrainConfig:
+        parts = self.processes * self.nodes * self.accumulate
+        if parts > self.batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is less than processes x nodes x accumulate = {parts}")
+        return self

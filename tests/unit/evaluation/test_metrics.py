@@ -80,7 +80,7 @@ def test_a_regression_has_residuals_in_place_of_a_confusion_matrix():
     assert e["value"] == pytest.approx(0.5)
     assert "confusion" not in e
     assert "calibration" not in e
-    assert sum(e["residuals"]["rows"]) == 200
+    assert sum(e["residuals"]["counts"]) == 200
     assert e["residuals"]["quantiles"]["0.5"] == pytest.approx(0.5)
     assert set(e["metrics"]) == set(REGRESSION)
 
@@ -89,7 +89,7 @@ def test_residuals_that_are_zero_or_all_but_equal_still_have_bins():
     for shift in (0.0, 1e-18, 0.5, 1e9):
         y = np.linspace(0, 1, 50)
         found = evaluate(y + shift, y, [], EvaluateConfig())["residuals"]
-        assert sum(found["rows"]) == 50
+        assert sum(found["counts"]) == 50
         assert np.all(np.diff(found["edges"]) > 0)
 
 

@@ -1,0 +1,79 @@
+"""What the cells of a text file mean: numbers as float64, null where something is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+#: What people write in a column of numbers where there is none; compared in lower case.
+MISSING_NUMBERS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "."})
+#: What stands for "no label", in any case. "NA" and "none" may be labels.
+MISSING_LABELS = frozenset({"", "nan", "null"})
+#: From this share of numbers on, a column is one of numbers, and text in it is a mistake.
+MOSTLY_NUMBERS = 0.9
+
+_NUMBER = r"^\s*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity|nan))\s*$"
+
+
+@dataclasses.dataclass(frozen=True)
+class BadCell:
+    """The first cell of text among numbers.
+
+    Attributes:
+        row: counted from 0.
+        value: the cell.
+        share: how many of the cells that are not empty are numbers.
+        cells: how many cells are text.
+    """
+
+    row: int
+    value: str
+    share: float
+    cells: int
+
+
+def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, BadCell | None]:
+    """Strings as float64, with `MISSING_NUMBERS` and NaN as null; or the first cell that is no number."""
+    present = null_for_empty(pc.utf8_trim_whitespace(column))
+    try:
+        return null_for_nan(present.cast(pa.float64())), None
+    except pa.ArrowInvalid:
+        other = pc.fill_null(pc.invert(looks_numeric(present)), False)
+    spelled = [v for v in pc.filter(present, other).unique().to_pylist() if v.lower() in MISSING_NUMBERS]
+    missing = pc.is_in(present, pa.array(spelled, present.type))
+    bad = np.asarray(pc.and_(other, pc.invert(missing)))
+    if bad.any():
+        row, cells = int(np.argmax(bad)), int(bad.sum())
+        there = len(present) - present.null_count - int(pc.sum(missing).as_py() or 0)
+        return None, BadCell(row, column[row].as_py(), 1 - cells / there, cells)
+    return null_for_nan(pc.if_else(missing, pa.scalar(None, present.type), present).cast(pa.float64())), None
+
+
+def looks_numeric(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """For strings: true where one spells a number, null where it is null."""
+    return pc.match_substring_regex(column, _NUMBER)
+
+
+def null_for_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A float column whose NaN are null."""
+    nan = pc.fill_null(pc.is_nan(column), False)
+    return pc.if_else(nan, pa.scalar(None, column.type), column) if pc.any(nan).as_py() else column
+
+
+def null_for_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of labels with null where there is none: null, NaN, and strings of `MISSING_LABELS`."""
+    kind = column.type
+    if pa.types.is_floating(kind):
+        return null_for_nan(column)
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return column
+    found = [v for v in column.unique().to_pylist() if v is not None and v.strip().lower() in MISSING_LABELS]
+    return pc.if_else(pc.is_in(column, pa.array(found, kind)), pa.scalar(None, kind), column) if found else column
+
+
+def null_for_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of strings whose empty cells are null: CSV cannot tell the two apart."""
+    return pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
