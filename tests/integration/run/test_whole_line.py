@@ -1,0 +1,131 @@
+"""The whole line: real rows to a promoted model, a second one through a canary, and the same digest for the same inputs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+from sluice.commands.project import template
+from sluice.home import Home
+from sluice.packaging.package import Store
+from sluice.tracking.registry import CHAMPION, Registry
+
+pytestmark = pytest.mark.timeout(600)
+QUICK = ("--set", "rollout.minimum_requests=60")
+
+
+def run(project: Path, home: Path, *args: str, expect: int = 0) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-m", "sluice", "run", str(project), "--home", str(home), "--json", *args],
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=400, check=False)  # fmt: skip
+    assert done.returncode == expect, done.stdout + done.stderr
+    found: dict[str, Any] = orjson.loads(done.stdout)
+    return found
+
+
+def gate(home: Path, outcome: dict[str, Any], step: str) -> dict[str, Any]:
+    path = next((home / "artifacts" / "pipelines" / outcome["run"]).glob(f"*/{step.replace('_', '-')}/gate"))
+    found: dict[str, Any] = orjson.loads(path.read_bytes())
+    return found
+
+
+def champion(home: Path, name: str) -> str:
+    version = Registry(Home(home).tracking_uri).by_alias(name, CHAMPION)
+    assert version is not None
+    return version.digest
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    home = tmp_path_factory.mktemp("line") / "home"
+    return home, run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=15", *QUICK)
+
+
+def test_the_first_model_goes_straight_to_stable(first: tuple[Path, dict[str, Any]]) -> None:
+    home, outcome = first
+    assert [s["step"] for s in outcome["steps"]] == ["validate_data", "preprocess", "train", "evaluate", "export_onnx", "register", "rollout"]
+    assert champion(home, "wine") == outcome["digest"]
+    assert Store(home / "store").get(outcome["digest"]).metrics["accuracy"] > 0.8
+
+
+def test_a_second_model_passes_a_canary_and_no_request_fails(first: tuple[Path, dict[str, Any]]) -> None:
+    home, before = first
+    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=25", *QUICK)
+    evidence = gate(home, outcome, "rollout")["evidence"]
+    assert evidence["load"]["failed"] == 0
+    assert evidence["load"]["sent"] >= 120
+    assert evidence["stable"] == before["digest"]
+    assert champion(home, "wine") == outcome["digest"] != before["digest"]
+    assert "against the champion" in Path(outcome["report"]).read_text()
+
+
+def test_the_same_inputs_give_the_same_package_after_the_home_is_gone(first: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    _, before = first
+    again = run(template("tabular") / "sluice.yaml", tmp_path / "another-home", "--set", "train.epochs=15", *QUICK)
+    assert again["digest"] == before["digest"]
+
+
+def test_a_model_below_the_bar_is_refused_and_the_champion_stays(first: tuple[Path, dict[str, Any]]) -> None:
+    home, _ = first
+    serving = champion(home, "wine")
+    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=1", "--set", "evaluate.minimum=0.999", *QUICK, expect=3)
+    assert (outcome["outcome"], outcome["gate"]) == ("refused", "evaluate")
+    assert "0.999" in outcome["reasons"][0]
+    assert champion(home, "wine") == serving
+
+
+TASK = """
+    import numpy as np
+    import pyarrow as pa
+    import torch
+    from sluice.config import Section
+    from sluice.tasks.base import State, Task
+
+    class Model(Section):
+        hidden: int = 16
+
+    class Mine(Task):
+        name = "mine"
+        Model = Model
+
+        def kinds(self, table):
+            return {"a": "numeric", "b": "numeric"}
+
+        def canonical(self, table):
+            return pa.table({"a": table["a"].cast("float64"), "b": table["b"].cast("float64"), "label": table["label"].cast("string")})
+
+        def fit(self, dataset):
+            inputs = [{"name": n, "datatype": "FP32", "shape": [-1, 1]} for n in ("a", "b")]
+            return State("classification", dataset.labels, {"kind": "tensor", "inputs": inputs})
+
+        def build(self, state):
+            return Net(self.project.model.hidden, len(state.labels))
+
+    class Net(torch.nn.Module):
+        def __init__(self, hidden, labels):
+            super().__init__()
+            self.layers = torch.nn.Sequential(torch.nn.Linear(2, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, labels))
+
+        def forward(self, a, b):
+            return self.layers(torch.cat([a, b], dim=1))
+"""
+
+
+def test_a_task_of_the_user_s_own_beside_the_project_file_runs_the_whole_line(tmp_path: Path) -> None:
+    (tmp_path / "xor_task.py").write_text(textwrap.dedent(TASK))
+    lines = ["a,b,label"] + [f"{x / 20 - 1:.2f},{y / 20 - 1:.2f},{'same' if (x < 20) == (y < 20) else 'other'}" for x in range(40) for y in range(0, 40, 2)]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    project = {"name": "xor", "task": "xor_task:Mine", "data": {"source": "rows.csv"}, "model": {"hidden": 24},
+               "train": {"epochs": 12, "learning_rate": 0.02, "batch_size": 32, "processes": 2},
+               "evaluate": {"minimum": 0.85}, "export": {"formats": ["fp32"]}, "rollout": {"minimum_requests": 60}}  # fmt: skip
+    (tmp_path / "sluice.yaml").write_text(yaml.safe_dump(project))
+    outcome = run(tmp_path / "sluice.yaml", tmp_path / "home")
+    package = Store(tmp_path / "home" / "store").get(outcome["digest"])
+    assert package.preprocess["kind"] == "tensor"
+    assert package.metrics["accuracy"] > 0.85
