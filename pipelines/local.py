@@ -95,6 +95,8 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
     report = home.reports / name / "index.html"
     files.write_text(report, page.run_page(project, outcome, gates))
     outcome["report"] = str(report)
+    for gate in gates:
+        gate.write(home.runs / name / "gates" / f"{gate.step}.json")
     files.write_json(home.runs / name / "outcome.json", outcome)
     _forget_old_intermediates(home)
     return outcome

@@ -30,8 +30,7 @@ def run(project: Path, home: Path, *args: str, expect: int = 0) -> dict[str, Any
 
 
 def gate(home: Path, outcome: dict[str, Any], step: str) -> dict[str, Any]:
-    path = next((home / "artifacts" / "pipelines" / outcome["run"]).glob(f"*/{step.replace('_', '-')}/gate"))
-    found: dict[str, Any] = orjson.loads(path.read_bytes())
+    found: dict[str, Any] = orjson.loads((home / "runs" / outcome["run"] / "gates" / f"{step}.json").read_bytes())
     return found
 
 
