@@ -14,7 +14,7 @@ _STATUS = {"pass": ("ok-text", "✔"), "warn": ("warn-text", "!"), "refuse": ("b
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: Sequence[int] = ()) -> str:
     """A table; cells that are already HTML are given as `Html`."""
-    ths = "".join(f'<th class="{"n" if i in numeric else ""}">{escape(h)}</th>' for i, h in enumerate(head))
+    ths = "" if not any(head) else "".join(f'<th class="{"n" if i in numeric else ""}">{escape(h)}</th>' for i, h in enumerate(head))
     body = "".join("<tr>" + "".join(f'<td class="{"n" if i in numeric else ""}">{cell(c)}</td>' for i, c in enumerate(r)) + "</tr>" for r in rows)
     return f'<div class="scroll"><table><thead><tr>{ths}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -176,7 +176,8 @@ def _arms(timeline: Sequence[Evidence]) -> str:
     for at in timeline:
         for arm, counts in (at.get("arms") or {}).items():
             last[arm] = counts
-    names = sorted({k for c in last.values() for k, v in c.items() if isinstance(v, int | float)}, key=["requests", "errors", "slow"].__contains__, reverse=True)
+    every = dict.fromkeys(k for c in last.values() for k, v in c.items() if isinstance(v, int | float))
+    names = sorted(every, key=lambda n: ("requests", "errors", "slow").index(n) if n in ("requests", "errors", "slow") else 9)
     rows = [[arm, *(c.get(n) for n in names)] for arm, c in last.items()]
     return "<h3>Evidence in the last step</h3>" + table(["arm", *names], rows, range(1, len(names) + 1)) if rows else ""
 

@@ -79,12 +79,12 @@ class Plot:
                           f'fill="{colour}"><title>{escape(title)}</title></rect>')  # fmt: skip
         return self
 
-    def rule(self, *, x: float | None = None, y: float | None = None, text: str = "", colour: str = "var(--muted)") -> Plot:
+    def rule(self, *, x: float | None = None, y: float | None = None, text: str = "", colour: str = "var(--muted)", before: bool = False) -> Plot:
         left, top, right, bottom = self.box
         if x is not None:
             p = self.px(x)
             self.parts.append(f'<line x1="{p:.1f}" x2="{p:.1f}" y1="{top}" y2="{bottom}" stroke="{colour}" stroke-dasharray="4 3"/>'
-                              f'<text x="{p + 4:.1f}" y="{top + 9}">{escape(text)}</text>')  # fmt: skip
+                              f'<text x="{p + (-4 if before else 4):.1f}" y="{top - 2}" text-anchor="{"end" if before else "start"}">{escape(text)}</text>')  # fmt: skip
         if y is not None:
             p = self.py(y)
             self.parts.append(f'<line x1="{left}" x2="{right}" y1="{p:.1f}" y2="{p:.1f}" stroke="{colour}" stroke-dasharray="4 3"/>'
@@ -177,7 +177,7 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], limit: int
                          f"{escape(str(labels[j]))}: {n} of {total}</title></rect>")  # fmt: skip
             if n and cell >= 30:
                 ink = "#fff" if share > 0.55 else "currentColor"
-                parts.append(f'<text x="{left + c * cell + cell / 2 - 0.5}" y="{r * cell + cell / 2 + 4}" text-anchor="middle" fill="{ink}" '
+                parts.append(f'<text x="{left + c * cell + cell / 2 - 0.5}" y="{r * cell + cell / 2 + 4}" text-anchor="middle" style="fill:{ink}" '
                              f'pointer-events="none">{n}</text>')  # fmt: skip
     for c, j in enumerate(keep):
         x = left + c * cell + cell / 2 + 3
@@ -206,7 +206,7 @@ def difference(value: float, low: float, high: float, margin: float) -> str:
     """A paired difference with its interval, against zero and the margin."""
     reach = max(abs(low), abs(high), margin) * 1.25 or 0.01
     plot = Plot((-reach, reach), (0, 1), width=460, height=84, left=14, top=16).axes("candidate minus champion", y_ticks=False)
-    plot.rule(x=0, text="equal").rule(x=-margin, text="margin", colour="var(--bad)")
+    plot.rule(x=0, text="equal").rule(x=-margin, text="margin", colour="var(--bad)", before=True)
     colour = "var(--good)" if low >= -margin else "var(--bad)" if high < -margin else "var(--warn)"
     y = plot.py(0.35)
     plot.parts.append(f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
