@@ -111,7 +111,7 @@ def new_dir(path: Path) -> Iterator[Path]:
 
 def sweep_partials(root: Path) -> int:
     """Remove what killed writers left below `root`; returns how many entries."""
-    found = [p for p in root.rglob(f"{PARTIAL}*")]
+    found = list(root.rglob(f"{PARTIAL}*"))
     for p in found:
         if p.is_dir():
             shutil.rmtree(p, ignore_errors=True)

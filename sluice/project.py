@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from sluice import files
 from sluice.config import Section
@@ -138,7 +138,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def read_text(text: str, where: str) -> dict[str, Any]:
     """The mapping a YAML (or JSON) text holds; `where` names it in errors. Raises `ProjectError`."""
     try:
-        raw = yaml.load(text, Loader)  # noqa: S506 - Loader is a SafeLoader
+        raw = yaml.load(text, Loader)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         at = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
@@ -157,7 +157,7 @@ def override(raw: dict[str, Any], item: str) -> None:
     if not eq or not all(parts):
         raise ProjectError("an override is written key.path=value", field="--set", value=item, fix="for example --set train.epochs=5")
     try:
-        value = yaml.load(text, Loader)  # noqa: S506 - Loader is a SafeLoader
+        value = yaml.load(text, Loader)
     except yaml.YAMLError as e:
         raise ProjectError("the value is not YAML", field=f"--set {key}", value=text, fix="quote it") from e
     at = raw

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sluice.packaging.export import export_package
+
 from sluice import files
 from sluice.data.dataset import Dataset
 from sluice.gates import Gate
-from sluice.packaging.export import export_package
 from sluice.report import page
 from sluice.step import open_project, run_step
 

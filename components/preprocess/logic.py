@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sluice.data.prepare import prepare
+
 from sluice.gates import Gate
 from sluice.step import open_project, run_step
 from sluice.tasks import load_task

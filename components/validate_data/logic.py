@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sluice import files
 from sluice.data.prepare import validate_project_data
+
+from sluice import files
 from sluice.gates import Gate
 from sluice.report import page
 from sluice.step import open_project, run_step

@@ -163,7 +163,7 @@ def rollout(e: Evidence) -> str:
         out += _arms(timeline)
     load = e.get("load") or {}
     if load:
-        rows = [["requests sent", load.get("sent")], ["failed", load.get("failed")], ["p50", f'{svg.number(load.get("p50_ms"), 3)} ms'],
+        rows: list[list[Any]] = [["requests sent", load.get("sent")], ["failed", load.get("failed")], ["p50", f'{svg.number(load.get("p50_ms"), 3)} ms'],
                 ["p99", f'{svg.number(load.get("p99_ms"), 3)} ms']]  # fmt: skip
         rows += [[f"answered by {arm}", n] for arm, n in (load.get("by_arm") or {}).items() if isinstance(n, int)]
         out += '<div class="grid2"><div><h3>Replayed load, counted by the client</h3>' + table(["", ""], rows, (1,)) + "</div>"
@@ -183,7 +183,7 @@ def _arms(timeline: Sequence[Evidence]) -> str:
 
 
 def _tests(timeline: Sequence[Evidence]) -> str:
-    tests = next((at["tests"] for at in reversed(timeline) if at.get("tests")), [])
+    tests: list[Evidence] = next((at["tests"] for at in reversed(timeline) if at.get("tests")), [])
     rows = [[t.get("metric", t.get("name", "")), t.get("verdict", ""), t.get("low"), t.get("high"), t.get("margin"), t.get("text", t.get("reason", ""))]
             for t in tests]  # fmt: skip
     return "<h3>Tests at the last judgement</h3>" + table(["metric", "verdict", "low", "high", "margin", ""], rows, (2, 3, 4)) if rows else ""

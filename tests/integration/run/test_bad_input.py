@@ -170,6 +170,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 def tiny_package(root: Path) -> Path:
     """A package whose graph turns two numbers into two probabilities."""
     from onnx import TensorProto, helper
+
     from sluice.packaging import package
     from sluice.packaging.package import TensorSpec
 

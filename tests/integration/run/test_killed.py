@@ -12,6 +12,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+
 from sluice.commands.project import template
 from sluice.packaging.package import Store
 

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 import yaml
+
 from sluice.commands.project import template
 from sluice.home import Home
 from sluice.packaging.package import Store

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 import yaml
+
 from sluice import project
 from sluice.cli import main
 

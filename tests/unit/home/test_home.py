@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from sluice import files
 from sluice.errors import HomeError
 from sluice.home import Home

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from pipelines.compiler import GOLDEN, compile_pipeline, compile_project
 from pipelines.training import training_pipeline
 from sluice import project

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+
 from sluice import project
 from sluice.errors import ProjectError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from sluice.errors import SluiceError
 from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry
 

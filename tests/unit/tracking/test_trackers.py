@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+
 from sluice.errors import SluiceError
 from sluice.home import Home
 from sluice.project import Project, parse
