@@ -1,0 +1,139 @@
+"""The report: every gate drawn, nothing loaded from outside, hostile text shown as text."""
+
+from __future__ import annotations
+
+import math
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice import project
+from sluice.gates import Gate
+from sluice.report import page, sections, svg
+
+LABELS = [str(i) for i in range(10)]
+PROJECT = project.parse({"name": "digits", "task": "image", "data": {"source": "sklearn://digits"}})
+EVIDENCE: dict[str, dict[str, Any]] = {
+    "validate_data": {
+        "checks": [
+            {"name": "rows", "status": "pass", "message": "1,797 rows", "examples": []},
+            {"name": "duplicates", "status": "refuse", "message": "too many", "examples": ["<b>x</b>"]},
+        ],
+        "columns": [
+            {"name": "image", "type": "image", "rows": 9, "nulls": 0, "distinct": 9, "histogram": {"edges": [0, 1, 2], "counts": [4, 5]}},
+            {"name": "job", "type": "categorical", "rows": 9, "nulls": 3, "distinct": 2, "top": [{"value": "cook", "count": 4}]},
+        ],
+        "labels": {"a": 5, "b": 4},
+    },
+    "preprocess": {"digest": "ab" * 32, "rows": {"train": 7, "validation": 1, "test": 1}, "shards": {"train": 1, "validation": 1, "test": 1}},
+    "train": {
+        "history": [{"epoch": i, "train_loss": 1 / i, "validation_loss": math.nan if i == 2 else 1 / i, "validation_metrics": {"accuracy": 0.5}} for i in (1, 2, 3)],
+        "best_epoch": 3, "stopped_early": False, "world_size": 2, "seconds": 3.0,
+    },
+    "evaluate": {
+        "evaluation": {
+            "metric": "accuracy", "value": 0.9833, "low": 0.96, "high": 0.99, "rows": 357, "metrics": {"accuracy": {"value": 0.9833, "low": 0.96, "high": 0.99}},
+            "confusion": {"labels": LABELS, "matrix": [[34 if i == j else 0 for j in range(10)] for i in range(10)]},
+            "per_label": [{"label": "0", "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 3}],
+            "slices": [{"column": "label", "value": "3", "rows": 30, "metric": 0.4, "low": 0.3, "high": 0.5, "ok": False}],
+            "calibration": {"ece": 0.01, "bins": [{"confidence": 0.9, "accuracy": 0.91, "rows": 300}]},
+        },
+        "comparison": {"difference": 0.0112, "low": -0.003, "high": 0.025, "margin": 0.005, "verdict": "no_worse"},
+    },
+    "export_onnx": {"formats": [{"format": "int8", "bytes": 1024, "max_abs_diff": 0.01, "agreement": 1.0, "metric": 0.98, "loss": 0.0, "ok": True}],
+                    "chosen": "int8", "digest": "cd" * 32},
+    "register": {"model": "digits", "version": "2", "digest": "cd" * 32, "uri": "file:///s/sha256/cd", "lineage": {"data": "ab"}},
+    "rollout": {
+        "outcome": "promoted", "digest": "cd" * 32, "version": "2",
+        "timeline": [{"t": t, "phase": "Step", "weight": 10 * t, "arms": {"stable": {"requests": t, "errors": 0}, "candidate": {"requests": t, "errors": 0}},
+                      "tests": [{"metric": "errors", "verdict": "pass"}]} for t in range(5)],
+        "load": {"sent": 5200, "failed": 0, "p50_ms": 1.9, "p99_ms": 7.1, "by_arm": {"stable": 3000, "candidate": 2200}},
+    },
+}  # fmt: skip
+GATES = [Gate(step, "pass", (f"{step} is fine",), evidence, 1.0) for step, evidence in EVIDENCE.items()]
+
+
+class Page(HTMLParser):
+    """Checks nesting, and keeps the text and every address."""
+
+    VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.text, self.addresses = "", []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag != "script"
+        self.addresses += [v for k, v in attrs if k in ("href", "src")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def outcome(**more: Any) -> dict[str, Any]:
+    return {"outcome": "promoted", "run": "digits-1", "seconds": 48.2, "reasons": [], **more}
+
+
+def test_a_promoted_run_shows_every_gate_and_the_numbers_that_matter() -> None:
+    seen = Page(page.run_page(PROJECT, outcome(), GATES))
+    for word in ("promoted", "0.9833", "+0.0112", "0 of 5,200", "1 KiB", "no worse", *page.TITLES.values()):
+        assert word in seen.text, word
+    assert all(a and a.startswith("#") for a in seen.addresses), "nothing is loaded from anywhere"
+
+
+def test_a_failed_run_says_why_where_and_how_to_mend_it() -> None:
+    error = {"step": "validate_data", "message": "no such column", "field": "label", "value": "'sort'", "fix": "name one of: kind"}
+    seen = Page(page.run_page(PROJECT, outcome(outcome="failed", reasons=["no such column"], error=error), []))
+    for word in ("failed", "no such column", "label", "'sort'", "name one of: kind", "not reached"):
+        assert word in seen.text, word
+
+
+def test_what_comes_from_the_data_is_text_never_markup() -> None:
+    bad = "</td><script>alert(1)</script>"
+    evidence = {**EVIDENCE["validate_data"], "labels": {bad: 3}, "columns": [{"name": bad, "type": "text", "rows": 1, "nulls": 0, "distinct": 1}]}
+    html = page.step_page(Gate("validate_data", "refuse", (bad,), evidence, 0.1))
+    assert "<script" not in html
+    assert bad in Page(html).text
+
+
+def test_refused_checks_stand_before_the_ones_that_passed() -> None:
+    html = sections.validate_data(EVIDENCE["validate_data"])
+    assert html.index("too many") < html.index("1,797 rows")
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_a_confusion_matrix_of_many_labels_shows_the_worst_ones(count: int) -> None:
+    matrix = [[10 if i == j else 0 for j in range(count)] for i in range(count)]
+    matrix[count - 1][0] = 99
+    html = svg.confusion([f"l{i}" for i in range(count)], matrix, limit=5)
+    assert "99 of 109" in html
+    assert ("most confusions" in html) == (count > 5)
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-9, 1e9), st.integers(2, 9))
+def test_ticks_are_round_rise_and_stay_inside(low: float, width: float, count: int) -> None:
+    high = low + width
+    found = svg.ticks(low, high, count)
+    assert found == sorted(found)
+    assert len(found) <= count + 1
+    assert all(low - width * 1e-6 <= t <= high + width * 1e-6 for t in found)
+
+
+@given(st.floats(-1e300, 1e300) | st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_any_number_can_be_written(value: float) -> None:
+    text = svg.number(value)
+    assert text == "–" or float(text.replace(",", "")) == pytest.approx(value, rel=0.01, abs=0)
