@@ -24,6 +24,7 @@ from sluice.rollouts.state import Routed
 ARM_HEADER = "x-sluice-arm"
 _CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+_PREVIOUS = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
 _START_SECONDS = 20.0
 
 
@@ -117,13 +118,15 @@ class Envoy:
     def alive(self) -> bool:
         return self._process is None or self._process.poll() is None
 
-    def route(self, addresses: Mapping[str, tuple[str, int]], weights: Mapping[str, int], mirror: str | None) -> None:
+    def route(self, addresses: Mapping[str, tuple[str, int]], weights: Mapping[str, int], mirror: str | None,
+              fallback: str | None = None) -> None:  # fmt: skip
         """Send traffic by `weights` (per cent by digest) and a copy of each request to `mirror`.
 
         Args:
             addresses: digest -> host and port of every model that can be named.
+            fallback: the digest that takes a request another model's process does not even accept.
         """
-        self._write_clusters(addresses)
+        self._write_clusters(addresses, addresses.get(fallback) if fallback else None)
         self._write_routes(weights, mirror)
 
     def routed(self) -> Routed | None:
@@ -180,11 +183,17 @@ class Envoy:
         temporary.write_bytes(orjson.dumps({"version_info": str(self._version), "resources": resources}))
         temporary.replace(self.root / name)
 
-    def _write_clusters(self, addresses: Mapping[str, tuple[str, int]]) -> None:
+    def _write_clusters(self, addresses: Mapping[str, tuple[str, int]], fallback: tuple[str, int] | None = None) -> None:
         self._version += 1
+
+        def endpoints(where: tuple[str, int]) -> list[dict[str, Any]]:
+            # The fallback is of a lower priority: only a retry ever goes there.
+            order = [where] if fallback in (None, where) else [where, fallback]
+            return [{"priority": i, "lb_endpoints": [{"endpoint": {"address": _socket(*a)}}]} for i, a in enumerate(order) if a]
+
         self._put("clusters.json", [{
             "@type": _CLUSTER, "name": digest, "type": "STATIC", "connect_timeout": "2s",
-            "load_assignment": {"cluster_name": digest, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _socket(*where)}}]}]},
+            "load_assignment": {"cluster_name": digest, "endpoints": endpoints(where)},
             "circuit_breakers": {"thresholds": [{"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}]},
         } for digest, where in sorted(addresses.items())])  # fmt: skip
 
@@ -196,8 +205,10 @@ class Envoy:
                     {"name": d, "weight": w, "response_headers_to_add": [{"header": {"key": ARM_HEADER, "value": d},
                      "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]} for d, w in sorted(weights.items()) if w > 0]},
                 "timeout": "60s",
-                # Only what the model has not seen yet is sent again: no error of an arm is hidden.
-                "retry_policy": {"retry_on": "connect-failure,refused-stream", "num_retries": 2},
+                # Only what the model's process has not seen is sent again: no error of an arm is hidden.
+                "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2,
+                                 "retry_priority": {"name": "envoy.retry_priorities.previous_priorities",
+                                                    "typed_config": {"@type": _PREVIOUS, "update_frequency": 1}}},
                 # A name not loaded yet answers 503 for that request instead of refusing the file.
                 "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
             }  # fmt: skip

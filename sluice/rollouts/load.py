@@ -21,7 +21,7 @@ import orjson
 from sluice.errors import MissingExtra, SluiceError
 from sluice.rollouts.state import Counts
 
-_TICK = 0.004
+_TICK = 0.001
 _MAX_REASONS = 20
 
 
@@ -246,7 +246,7 @@ class Load:
             while launched < due:
                 self._dispatch(launched, start + launched / self.rate)
                 launched += 1
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(max(_TICK, start + launched / self.rate - self.loop.time()))
         end = time.monotonic() + self.timeout + 1
         while any(c.request is not None for c in self._all) and time.monotonic() < end:
             await asyncio.sleep(0.01)
@@ -296,7 +296,7 @@ class Load:
                 self.reasons[why] += 1
 
     def answered(self, request: Request, status: int, arm: str, body: bytes, seconds: float) -> None:
-        right = status < 400 and request.label is not None and answer(body)
+        wrong = status < 400 and request.label is not None and answer(body) != request.label
         with self._guard:
             self.finished += 1
             counts = self.arms.setdefault(arm, {"requests": 0, "judged": 0, "wrong": 0})
@@ -309,4 +309,4 @@ class Load:
                     self.reasons[why] += 1
             elif request.label is not None:
                 counts["judged"] += 1
-                counts["wrong"] += right != request.label
+                counts["wrong"] += wrong

@@ -1,0 +1,110 @@
+"""The loop around the decision: observe, decide, store, apply, again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sluice.errors import DeadlineError, SluiceError
+from sluice.rollouts.backend import Backend, View
+from sluice.rollouts.core import decide
+from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.state import TERMINAL, Action, Launch, Note, Observations, Retire, Route, State
+from sluice.rollouts.store import Store
+
+#: Timeline entries kept; beyond it every other one goes.
+_ENTRIES = 400
+_COUNTED = ("requests", "errors", "timed", "slow", "judged", "wrong", "compared", "disagreed", "outcomes", "outcome_sum")
+
+
+class Driver:
+    """Drives one rollout of a back-end, one look at a time.
+
+    Killed anywhere, a new driver with the stored state goes on: notes and state are stored before
+    the actions are applied, and actions are asked for until their effect is observed.
+
+    Args:
+        spec: the plan. backend: what moves the traffic. desired: the digest to roll out.
+        state: where it stands. store: where it is kept.
+        on_event: told of each note and, as ``{"kind": "look", ...}``, of each look.
+        around: more to store beside the state, asked at each look.
+        clock: wall-clock seconds.
+    """
+
+    def __init__(self, spec: RolloutSpec, backend: Backend, desired: str, state: State, store: Store, *,
+                 on_event: Callable[[dict[str, Any]], None] | None = None,
+                 around: Callable[[], Mapping[str, Any]] = dict, clock: Callable[[], float] = time.time):  # fmt: skip
+        self.spec, self.backend, self.desired, self.state, self.store = spec, backend, desired, state, store
+        self.on_event, self.around, self.clock = on_event or (lambda _: None), around, clock
+        self.started = clock()
+        self.timeline: list[dict[str, Any]] = []
+
+    def look(self) -> tuple[Action, ...]:
+        """One round. Returns the actions that were asked for."""
+        s = self.state
+        try:
+            view = self.backend.observe(s.stable, s.candidate)
+        except (SluiceError, OSError) as e:
+            view = View(error=str(e))
+        now = self.clock()
+        seen = Observations(time=now, desired=self.desired, arms=view.arms, routed=view.routed, present=view.present,
+                            commands=self.store.commands(), error=view.error)  # fmt: skip
+        self.state, actions = decide(self.spec, s, seen, now)
+        entry = self.entry(view, now)
+        self.remember(entry)
+        for a in actions:
+            if isinstance(a, Note):
+                self.store.note(a, now)
+        self.store.save(self.state, view=entry, plan=self.spec.model_dump(mode="json"), started=self.started, **self.around())
+        for a in actions:
+            if isinstance(a, Note):
+                self.on_event({"t": round(now - self.started, 3), "sequence": a.sequence, "kind": a.kind, "message": a.message, **a.data})
+            else:
+                self.apply(a)
+        self.on_event({"kind": "look", **entry})
+        return actions
+
+    def apply(self, action: Action) -> None:
+        try:
+            if isinstance(action, Launch):
+                self.backend.launch(action.digest)
+            elif isinstance(action, Route):
+                self.backend.route(action.weights, action.mirror)
+            elif isinstance(action, Retire):
+                self.backend.retire(action.digest)
+        except (SluiceError, OSError) as e:
+            self.on_event({"kind": "fault", "message": f"{type(action).__name__} failed, asked for again: {e}"})
+
+    def run(self, *, every: float, seconds: float, between: Callable[[], None] | None = None) -> State:
+        """Look every `every` seconds until the rollout is over and nothing is left to remove.
+
+        Raises:
+            DeadlineError: not over after `seconds`.
+        """
+        end = self.clock() + seconds
+        while True:
+            begun = time.monotonic()
+            actions = self.look()
+            if self.state.phase in TERMINAL and not any(isinstance(a, Route | Launch) for a in actions) and not self.state.retire:
+                return self.state
+            if self.clock() > end:
+                raise DeadlineError(f"the rollout was not over after {seconds:g} s, in phase {self.state.phase}", field=self.store.name)
+            if between:
+                between()
+            time.sleep(max(0.0, every - (time.monotonic() - begun)))
+
+    def entry(self, view: View, now: float) -> dict[str, Any]:
+        """One point of the timeline: ``{t, phase, stage, weight, routed, verdict, arms, tests, error}``."""
+        s = self.state
+        arms = {arm: {k: s.window.get(arm, {}).get(k, 0) for k in _COUNTED if k in s.window.get(arm, {})} for arm in ("stable", "candidate")}
+        return {"t": round(now - self.started, 3), "phase": s.phase, "stage": s.stage, "step": s.step, "weight": s.weight,
+                "routed": asdict(view.routed) if view.routed else None, "verdict": s.verdict, "reasons": list(s.reasons),
+                "arms": arms, "tests": list(s.checks), "error": view.error,
+                "ready": {a: v.ready for a, v in view.arms.items()}}  # fmt: skip
+
+    def remember(self, entry: dict[str, Any]) -> None:
+        self.timeline.append(entry)
+        if len(self.timeline) > _ENTRIES:
+            del self.timeline[1::2]

@@ -1,0 +1,247 @@
+"""A rollout on this machine: two real server processes behind a real Envoy, under replayed load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sluice.errors import SluiceError
+from sluice.packaging import package
+from sluice.process import wait_until
+from sluice.rollouts.backend import View
+from sluice.rollouts.drive import Driver
+from sluice.rollouts.envoy import Envoy
+from sluice.rollouts.load import Load, Request
+from sluice.rollouts.models import Comparison, Model
+from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.state import TERMINAL, Arm, Replica, State
+from sluice.rollouts.store import Store
+
+__all__ = ["LocalBackend", "Request", "RolloutResult", "run_local"]
+
+_EVERY = 0.25
+_PORTS = 20
+
+
+@dataclass(frozen=True)
+class RolloutResult:
+    """How a rollout ended.
+
+    Attributes:
+        outcome: ``promoted`` or ``rolled_back``.
+        reasons: sentences for a person.
+        evidence: ``{stable, candidate, seconds, timeline: [{t, phase, weight, arms, tests, ...}],
+            events, load: {sent, answered, failed, unsent, reasons, by_arm, p50_ms, p99_ms} | None}``.
+    """
+
+    outcome: Literal["promoted", "rolled_back"]
+    reasons: tuple[str, ...] = ()
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+class LocalBackend:
+    """Server processes and Envoy as a `Backend`.
+
+    Args:
+        root: a directory of its own. name: the model's name in requests.
+        server: the server's command, for example ``[sys.executable, "-m", "serving.runtime"]``.
+        packages: directory by digest, of every model that may be launched.
+        spec: the plan. requests: for probes and comparisons.
+        port: where Envoy listens; 0 takes a free one, a taken one makes way for the next free.
+    """
+
+    def __init__(self, root: Path, name: str, server: Sequence[str], packages: Mapping[str, Path], spec: RolloutSpec,
+                 requests: Sequence[Request] = (), port: int = 0):  # fmt: skip
+        self.root, self.name, self.server, self.packages, self.spec = root, name, list(server), dict(packages), spec
+        self.requests = list(requests)
+        self.models: dict[str, Model] = {}
+        self.load: Load | None = None
+        self._comparison: Comparison | None = None
+        self._mirror: str | None = None
+        self._stable: str | None = None
+        self.envoy = Envoy(root / "envoy", port)
+
+    def start(self) -> None:
+        """Start Envoy. Raises `SluiceError` when no port is to be had."""
+        wanted = self.envoy._wanted
+        for port in [wanted] if wanted == 0 else range(wanted, wanted + _PORTS):
+            self.envoy = Envoy(self.root / "envoy", port)
+            try:
+                self.envoy.start()
+                return
+            except SluiceError as e:
+                if "in use" not in str(e):
+                    raise
+        raise SluiceError(f"no free port from {wanted} to {wanted + _PORTS - 1}", field="port", value=wanted, fix="name another port")
+
+    def stop(self) -> None:
+        """End everything that was started; in the order that fails no request."""
+        if self._comparison is not None:
+            self._comparison.stop()
+        if self.load is not None:
+            self.load.stop()
+        self.envoy.stop()
+        for model in self.models.values():
+            if model.process is not None and model.process.poll() is None:
+                model.process.terminate()
+        for model in self.models.values():
+            model.stop()
+
+    # -- Backend -----------------------------------------------------------------------------------
+
+    def observe(self, stable: str | None, candidate: str | None) -> View:
+        self._stable = stable
+        if not self.envoy.alive():
+            raise SluiceError("Envoy has ended", field=str(self.envoy.log), value=self.envoy.log.read_text(errors="replace")[-400:])
+        arms = {arm: self._arm(digest, arm) for arm, digest in (("stable", stable), ("candidate", candidate)) if digest}
+        lacking = [arm for arm, seen in arms.items() if seen.ready and any(r.counts is None for r in seen.replicas)]
+        error = f"no counters from the {' and '.join(lacking)} server" if lacking else None
+        return View(arms, self.envoy.routed(), frozenset(self.models), error)
+
+    def launch(self, digest: str) -> None:
+        if digest in self.models:
+            return
+        if digest not in self.packages:
+            raise SluiceError("no package of this digest was given", field="digest", value=digest)
+        slo = f"{self.spec.latency_slo_ms:g}"
+        command = [*self.server, str(self.packages[digest]), "--name", self.name, "--slo-ms", slo, "--digest", digest]
+        model = Model(command, self.root / f"server-{digest[:12]}.log", self.spec.latency_slo_ms / 1e3, self.requests)
+        self.models[digest] = model
+        model.start()
+
+    def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        self._send(weights, mirror)
+        if mirror is not None and self._stable in self.models and mirror in self.models and self._mirror != mirror:
+            assert self._stable is not None
+            self._comparison = Comparison(self.requests)
+            self._comparison.start(self.models[self._stable].address, self.models[mirror].address)
+        elif mirror is None and self._comparison is not None:
+            self._comparison.stop()
+        self._mirror = mirror
+
+    def retire(self, digest: str) -> None:
+        model = self.models.get(digest)
+        if model is None or self.envoy.active(digest) > 0:
+            return
+        del self.models[digest]
+        self._again()
+        model.stop()
+
+    def _send(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        self.envoy.route({d: m.address for d, m in self.models.items()}, weights, mirror, self._stable)
+
+    def _again(self) -> None:
+        """The same weights, over the addresses of now."""
+        routed = self.envoy.routed()
+        if routed is not None:
+            self._send(routed.weights, routed.mirror)
+
+    def _arm(self, digest: str, arm: str) -> Arm:
+        model = self.models.get(digest)
+        if model is None:
+            return Arm(exists=False)
+        port = model.address[1]
+        seen = model.look(revive=arm == "stable")
+        if model.address[1] != port:
+            self._again()
+        more = [Replica("replay", counts=self.load.truth(digest))] if self.load is not None else []
+        if self._comparison is not None:
+            more.append(Replica("comparison", counts=self._comparison.counts(arm)))
+        return replace(seen, replicas=(*seen.replicas, *more))
+
+
+def run_local(name: str, spec: RolloutSpec, *, stable: Path | None, candidate: Path, server: Sequence[str],
+              requests: Sequence[Request], home: Path, on_event: Callable[[dict[str, Any]], None] | None = None,
+              port: int = 0) -> RolloutResult:  # fmt: skip
+    """Roll a package out on this machine, from the first copy of a request to all traffic, or back.
+
+    Both models run as real server processes behind a real Envoy while `requests` are replayed. Where
+    it stands, its audit trail and its result are kept under ``<home>/rollouts/<name>/``.
+
+    Args:
+        name: the model's name; requests name it in their paths.
+        spec: the plan; its `replay` gives the load.
+        stable: the package that serves now, None for the first model.
+        candidate: the package to roll out.
+        server: command of the server; the package and options are appended
+            (``PACKAGE --name NAME --slo-ms MS --digest D --host H --port P``).
+        requests: to replay; `Request.label` where the truth is known.
+        home: ``$SLUICE_HOME``.
+        on_event: told of every note (``kind`` phase, verdict, command), look and fault.
+        port: where Envoy listens; 0 takes any.
+
+    Raises:
+        PackageError: a package cannot be read. HomeError: another process rolls out this name.
+        SluiceError: the *stable* model cannot be served, or Envoy not started.
+    """
+    new = package.read(candidate)
+    old = package.read(stable) if stable is not None else None
+    if old is not None and old.digest == new.digest:
+        return RolloutResult("promoted", ("this package already is the stable model",), {"stable": old.digest, "candidate": new.digest})
+    plan = spec.model_copy(update={"step_deadline_seconds": spec.replay.step_deadline_seconds, "keep_seconds": 0.0})
+    store = Store(home, name)
+    with store.held():
+        store.fresh()
+        packages = {new.digest: candidate} | ({old.digest: old.root} if old else {})
+        backend = LocalBackend(store.root, name, server, packages, plan, requests, port)
+        state = State(stable=old.digest if old else None)
+        started = time.time()
+        around = {"address": None, "load": None, "stable": old.digest if old else None, "candidate": new.digest, "desired": new.digest}
+        try:
+            backend.start()
+            around["address"] = f"http://127.0.0.1:{backend.envoy.port}"
+            if old:
+                _serve_stable(backend, old.digest, plan)
+            load = Load(("127.0.0.1", backend.envoy.port), requests, plan.replay.rate, connections=plan.replay.connections,
+                        timeout=plan.replay.timeout_seconds)  # fmt: skip
+            driver = Driver(plan, backend, new.digest, state, store, on_event=on_event,
+                            around=lambda: {**around, "load": load.report()})  # fmt: skip
+
+            def start_load() -> None:
+                if backend.load is None and backend.envoy.routed() is not None:
+                    backend.load = load
+                    load.start()
+
+            start_load()
+            state = driver.run(every=_EVERY, seconds=_longest(plan), between=start_load)
+            load.stop()
+            result = _result(state, new.digest, old.digest if old else None, driver, load if load.sent else None, started, store)
+        finally:
+            backend.stop()
+        store.finish(asdict(result))
+    return result
+
+
+def _serve_stable(backend: LocalBackend, digest: str, plan: RolloutSpec) -> None:
+    """The stable model must serve before anything is compared with it."""
+    backend.launch(digest)
+
+    def ready() -> bool:
+        seen = backend.models[digest].look(revive=False)
+        if seen.failure:
+            raise SluiceError(f"the stable model cannot be served: it {seen.failure}", field="stable", value=digest,
+                              fix="roll back the registry's champion, or pass stable=None to start anew")  # fmt: skip
+        return seen.ready
+
+    wait_until(ready, what="the stable model's server", seconds=plan.ready_seconds, log=backend.models[digest].log)
+    backend.route({digest: 100}, None)
+    wait_until(lambda: backend.envoy.routed() is not None, what="Envoy's first routes", seconds=20)
+
+
+def _longest(plan: RolloutSpec) -> float:
+    """No rollout takes longer, whatever happens: each wait's own deadline, added up."""
+    waits = 2 * plan.ready_seconds + (len(plan.steps) + 1) * (plan.step_deadline_seconds + plan.settle_seconds)
+    return waits + plan.ready_seconds + plan.warmup_seconds + plan.verify_seconds + 60
+
+
+def _result(state: State, candidate: str, stable: str | None, driver: Driver, load: Load | None, started: float,
+            store: Store) -> RolloutResult:  # fmt: skip
+    assert state.phase in TERMINAL
+    promoted = state.phase == "Succeeded" and state.stable == candidate
+    reasons = state.reasons or ("ready and answering",)
+    evidence = {"stable": stable, "candidate": candidate, "phase": state.phase, "seconds": round(time.time() - started, 3),
+                "timeline": driver.timeline, "events": store.events(), "load": load.report() if load else None}  # fmt: skip
+    return RolloutResult("promoted" if promoted else "rolled_back", reasons, evidence)
