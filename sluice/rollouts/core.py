@@ -191,6 +191,8 @@ class _Run:
 
     def start(self, digest: str) -> None:
         s = self.state
+        # What was seen of the candidate's arm was another's.
+        self.candidate = _NO_ARM
         retire = {d: t for d, t in s.retire.items() if d != digest}
         self.state = State(stable=s.stable, candidate=digest, last_time=s.last_time, rejected=s.rejected, handled=s.handled,
                            sequence=s.sequence, retire=retire, tests=evidence.begin(self.spec), deadline_from=self.now)  # fmt: skip

@@ -1,0 +1,199 @@
+"""What would this plan detect at this traffic? The real decision, over made-up traffic and a virtual clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from sluice.rollouts.core import decide
+from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.state import ARMS, LABEL, TERMINAL, Action, Arm, Counts, Observations, Replica, Retire, Route, Routed, State, add
+
+STABLE, CANDIDATE = "stable-digest", "candidate-digest"
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How one model answers: shares of its requests, between 0 and 1.
+
+    Attributes:
+        errors, slow: shares. slow_at_start: a share of slow answers in its first `start_seconds` of traffic.
+        wrong: of answers whose truth is known; None when there is no truth.
+        labels: the shares of its answers' labels; empty when it has none.
+    """
+
+    errors: float = 0.0
+    slow: float = 0.0
+    slow_at_start: float = 0.0
+    start_seconds: float = 0.0
+    wrong: float | None = None
+    labels: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Traffic and two models.
+
+    Attributes:
+        rate: requests a second, on average.
+        traffic: ``steady``; ``diurnal``, a sine of amplitude 0.8 over `period` seconds; ``bursts``, a fault of what
+            both models depend on: a tenth of the time half of all requests fail, in either arm.
+        every: seconds between looks; None for about 60 looks a step.
+    """
+
+    rate: float
+    stable: Behaviour = Behaviour()
+    candidate: Behaviour = Behaviour()
+    traffic: Literal["steady", "diurnal", "bursts"] = "steady"
+    period: float = 86_400.0
+    every: float | None = None
+
+    def interval(self, spec: RolloutSpec) -> float:
+        if self.every is not None:
+            return self.every
+        return max(0.25, spec.minimum_requests / (self.rate * spec.steps[0] / 100) / 60)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One simulated rollout.
+
+    Attributes:
+        phase: how it ended (``Succeeded``, ``RolledBack``), or where it stood at the time limit.
+        seconds: from the first live request to the end. exposed: live requests the candidate got before.
+        harmed: those of them that failed, were slow or wrong. reasons: of the end.
+    """
+
+    phase: str
+    seconds: float
+    exposed: int
+    harmed: int
+    reasons: tuple[str, ...]
+
+
+@dataclass
+class World:
+    """Two arms under a router, on a virtual clock; applies what the decision asks for at once."""
+
+    scenario: Scenario
+    generator: np.random.Generator
+    time: float = 0.0
+    routed: Routed = Routed({STABLE: 100})
+    counts: dict[str, Counts] = field(default_factory=lambda: {arm: {} for arm in ARMS})
+    ready: bool = True
+    live_from: float | None = None
+    warm_from: float | None = None
+    exposed: int = 0
+    harmed: int = 0
+    burst: bool = False
+
+    def pass_time(self, seconds: float) -> None:
+        """Let requests come in for a while."""
+        s = self.scenario
+        self.time += seconds
+        rate = s.rate
+        if s.traffic == "diurnal":
+            rate *= 1 + 0.8 * math.sin(2 * math.pi * self.time / s.period)
+        shared = 0.0
+        if s.traffic == "bursts":
+            # A two-state chain: bursts of five looks on average, a tenth of the time.
+            self.burst = self.generator.random() < (0.8 if self.burst else 0.2 / 9)
+            shared = 0.5 if self.burst else 0.0
+        n = int(self.generator.poisson(rate * seconds))
+        weight = self.routed.weights.get(CANDIDATE, 0)
+        live = int(self.generator.binomial(n, weight / 100))
+        self.answer("stable", s.stable, n - live, shared, 0.0)
+        if self.routed.mirror == CANDIDATE:
+            self.warm_from = self.time if self.warm_from is None else self.warm_from
+            self.answer("candidate", s.candidate, n, shared, self.time - self.warm_from)
+        if live:
+            self.warm_from = self.time if self.warm_from is None else self.warm_from
+            self.live_from = self.time if self.live_from is None else self.live_from
+            self.exposed += live
+            self.harmed += self.answer("candidate", s.candidate, live, shared, self.time - self.warm_from)
+
+    def answer(self, arm: str, how: Behaviour, n: int, shared: float, age: float) -> int:
+        draw = self.generator.binomial
+        errors = int(draw(n, how.errors + shared - how.errors * shared))
+        slow = int(draw(n, how.slow_at_start if age < how.start_seconds else how.slow))
+        new: Counts = {"requests": n, "errors": errors, "timed": n, "slow": slow}
+        wrong = 0
+        if how.wrong is not None:
+            wrong = int(draw(n - errors, how.wrong))
+            new |= {"judged": n - errors, "wrong": wrong}
+        if how.labels:
+            new |= {f"{LABEL}{i}": int(x) for i, x in enumerate(self.generator.multinomial(n - errors, how.labels))}
+        self.counts[arm] = add(self.counts[arm], new)
+        return errors + slow + wrong
+
+    def look(self, **changes: Any) -> Observations:
+        """What an observer sees now."""
+        arms = {
+            "stable": Arm((Replica("s", True, dict(self.counts["stable"])),), True),
+            "candidate": Arm((Replica("c", self.ready, dict(self.counts["candidate"])),), self.ready),
+        }
+        return replace(Observations(self.time, CANDIDATE, arms, self.routed, frozenset((STABLE, CANDIDATE))), **changes)
+
+    def apply(self, actions: Sequence[Action]) -> None:
+        for a in actions:
+            if isinstance(a, Route):
+                self.routed = Routed(dict(a.weights), a.mirror)
+
+
+def run(spec: RolloutSpec, scenario: Scenario, seed: int, limit: float = math.inf) -> Outcome:
+    """One rollout, decided by `decide`, until it ends or `limit` seconds have passed."""
+    world = World(scenario, np.random.default_rng(seed))
+    state = State(stable=STABLE)
+    every = scenario.interval(spec)
+    while state.phase not in TERMINAL and world.time < limit:
+        world.pass_time(every)
+        state, actions = decide(spec, state, world.look(), world.time)
+        world.apply([a for a in actions if not isinstance(a, Retire)])
+    seconds = 0.0 if world.live_from is None else world.time - world.live_from
+    return Outcome(state.phase, seconds, world.exposed, world.harmed, state.reasons)
+
+
+def simulate(spec: RolloutSpec, scenario: Scenario, runs: int = 200, seed: int = 0) -> dict[str, Any]:
+    """Many rollouts alike.
+
+    Returns:
+        ``{runs, promoted, rolled_back, rolled_back_inconclusive, seconds_median, seconds_p95, exposed_median,
+        harmed_median, harmed_p95}``; the first three are shares, seconds count from the first live request.
+    """
+    calm = spec.model_copy(update={"verify_seconds": 0.0, "warmup_seconds": 0.0, "settle_seconds": 0.0})
+    outcomes = [run(calm, scenario, seed * 1_000_003 + i) for i in range(runs)]
+    back = [o for o in outcomes if o.phase == "RolledBack"]
+    unclear = [o for o in back if any(r.startswith("no verdict") for r in o.reasons)]
+    harmed, seconds = np.array([o.harmed for o in outcomes]), np.array([o.seconds for o in outcomes])
+    return {"runs": runs, "promoted": sum(o.phase == "Succeeded" for o in outcomes) / runs, "rolled_back": len(back) / runs,
+            "rolled_back_inconclusive": len(unclear) / runs, "seconds_median": float(np.median(seconds)),
+            "seconds_p95": float(np.quantile(seconds, 0.95)), "exposed_median": float(np.median([o.exposed for o in outcomes])),
+            "harmed_median": float(np.median(harmed)), "harmed_p95": float(np.quantile(harmed, 0.95))}  # fmt: skip
+
+
+#: Regressions a plan is tried on: name -> what the candidate does worse.
+TRIALS: Mapping[str, Mapping[str, float]] = {
+    "as good": {}, "+0.5 points of errors": {"errors": 0.005}, "+1 point of errors": {"errors": 0.01},
+    "+2 points of errors": {"errors": 0.02}, "+5 points of errors": {"errors": 0.05}, "+20 points of slow answers": {"slow": 0.2},
+}  # fmt: skip
+
+
+def detects(spec: RolloutSpec, rate: float, *, errors: float = 0.0, slow: float = 0.0, runs: int = 100, seed: int = 0) -> list[dict[str, Any]]:
+    """The plan tried on `TRIALS` at this traffic: one row each, `simulate`'s figures with ``trial`` before them.
+
+    Args:
+        spec: the plan. rate: requests a second.
+        errors, slow: the stable model's own shares.
+        runs: rollouts a trial.
+    """
+    patient = spec.model_copy(update={"step_deadline_seconds": max(spec.step_deadline_seconds, 40 * spec.minimum_requests / rate)})
+    rows = []
+    for name, worse in TRIALS.items():
+        base = Behaviour(errors=errors, slow=slow)
+        candidate = replace(base, errors=errors + worse.get("errors", 0.0), slow=slow + worse.get("slow", 0.0))
+        rows.append({"trial": name, **simulate(patient, Scenario(rate, base, candidate), runs, seed)})
+    return rows

@@ -1,0 +1,459 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluice.rollouts.core import decide
+from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Scenario, World
+from sluice.rollouts.spec import Business, RolloutSpec, Shadow
+from sluice.rollouts.state import TERMINAL, Arm, Launch, Note, Observations, Replica, Retire, Route, Routed, State
+
+SPEC = RolloutSpec(warmup_seconds=1, settle_seconds=1, verify_seconds=1, step_deadline_seconds=200)
+QUICK = SPEC.model_copy(update={"shadow": Shadow(requests=0)})
+
+
+class Rollout:
+    """A rollout against a simulated world; keeps everything that happened."""
+
+    def __init__(self, scenario: Scenario | None = None, spec: RolloutSpec = SPEC, seed: int = 1, stable: str | None = STABLE):
+        self.spec = spec
+        self.world = World(scenario or Scenario(200.0), np.random.default_rng(seed))
+        self.state = State(stable=stable)
+        self.weights: list[int] = []
+        self.notes: list[Note] = []
+        self.actions: tuple[Any, ...] = ()
+
+    def look(self, seconds: float = 0.5, apply: bool = True, **changes: Any) -> State:
+        self.world.pass_time(seconds)
+        self.state, self.actions = decide(self.spec, self.state, self.world.look(**changes), self.world.time)
+        self.notes += [a for a in self.actions if isinstance(a, Note)]
+        if apply:
+            self.world.apply(self.actions)
+        self.weights.append(self.world.routed.weights.get(CANDIDATE, 0))
+        return self.state
+
+    def until(self, *phases: str, stage: str | None = None, limit: int = 2000, **changes: Any) -> State:
+        for _ in range(limit):
+            if self.state.phase in phases and stage in (None, self.state.stage):
+                return self.state
+            self.look(**changes)
+        raise AssertionError(f"still {self.state.phase}/{self.state.stage}, {self.state.reasons}")
+
+
+def order(command: str, ident: str = "1") -> dict[str, Any]:
+    return {"commands": ((ident, command),)}
+
+
+def test_healthy_candidate_goes_through_all_phases_to_all_traffic():
+    r = Rollout()
+    state = r.until("Succeeded")
+    assert state.stable == CANDIDATE
+    assert r.world.routed.weights == {CANDIDATE: 100}
+    assert sorted(set(r.weights)) == [0, 10, 50, 100]
+    said = [n.data["phase"] for n in r.notes if n.kind == "phase"]
+    assert [p for i, p in enumerate(said) if i == 0 or said[i - 1] != p] == [
+        "Pending", "Shadow", "Warmup", "Step", "Promoting", "Verifying", "Succeeded"]  # fmt: skip
+
+
+def test_three_hundred_clean_requests_are_enough_for_a_step_with_the_defaults():
+    r = Rollout(Scenario(200.0, every=0.5))
+    r.until("Step")
+    while r.state.step == 0:
+        before = r.state
+        r.look()
+    assert before.window["candidate"]["requests"] < 300
+    assert r.state.phase == "Step"
+
+
+@pytest.mark.parametrize(("candidate", "word"), [
+    (Behaviour(errors=0.05), "errors"), (Behaviour(slow=0.3), "slow answers"), (Behaviour(wrong=0.4), "wrong answers"),
+    (Behaviour(wrong=0.0, labels=(0.9, 0.05, 0.05)), "label shares"),
+])  # fmt: skip
+def test_worse_candidate_is_rolled_back_for_the_right_reason(candidate: Behaviour, word: str):
+    stable = Behaviour(wrong=0.0, labels=(0.4, 0.3, 0.3) if candidate.labels else ())
+    r = Rollout(Scenario(200.0, stable, candidate))
+    state = r.until("RolledBack", "Succeeded")
+    assert state.phase == "RolledBack"
+    assert word in " ".join(state.reasons)
+    assert r.world.routed.weights == {STABLE: 100}
+    assert state.rejected == (CANDIDATE,)
+
+
+def test_failing_graph_is_stopped_in_the_shadow_before_its_first_live_request():
+    r = Rollout(Scenario(200.0, candidate=Behaviour(errors=1.0)))
+    r.until("RolledBack")
+    assert r.world.exposed == 0
+
+
+def test_first_model_is_promoted_as_soon_as_it_is_ready():
+    r = Rollout(stable=None)
+    r.world.ready = False
+    r.look()
+    assert r.state.phase == "Pending"
+    r.world.ready = True
+    assert r.until("Succeeded", limit=10).stable == CANDIDATE
+
+
+def test_candidate_that_never_gets_ready_is_rolled_back():
+    r = Rollout()
+    r.world.ready = False
+    state = r.until("RolledBack")
+    assert "not ready after 120 s" in state.reasons[0]
+    assert max(r.weights) == 0
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Shadow", "Warmup", "Step", "Paused", "Promoting", "Verifying"])
+def test_candidate_that_crashes_is_rolled_back_from_any_phase(phase: str):
+    r = Rollout()
+    if phase == "Pending":
+        r.world.ready = False
+        r.look()
+    elif phase == "Paused":
+        r.until("Step", stage="collect")
+        r.look(**order("pause"))
+    else:
+        r.until(phase)
+    assert r.state.phase == phase
+    crashed = Arm(failure="was ended by SIGKILL")
+    r.look(arms={**r.world.look().arms, "candidate": crashed}, **order("promote", "p"))
+    assert r.state.phase == "RollingBack"
+    assert "SIGKILL" in r.state.reasons[0]
+    r.until("RolledBack", limit=3)
+    assert r.world.routed.weights == {STABLE: 100}
+
+
+def test_restart_beyond_the_forgiven_number_is_a_failure():
+    r = Rollout(spec=SPEC.model_copy(update={"restarts": 1}))
+    r.until("Step", stage="collect")
+    arms = r.world.look().arms
+    r.look(arms={**arms, "candidate": replace(arms["candidate"], restarts=1)})
+    assert r.state.phase == "Step"
+    r.look(arms={**arms, "candidate": replace(arms["candidate"], restarts=2)})
+    assert r.state.phase == "RollingBack"
+
+
+def test_failure_outranks_a_promote_command():
+    r = Rollout(Scenario(200.0, candidate=Behaviour(errors=0.3)))
+    r.until("Shadow", stage="collect")
+    for _ in range(20):
+        r.look(apply=False, **order("promote", str(r.world.time)) if r.state.verdict == "fail" else {})
+        if r.state.phase == "RolledBack":
+            break
+    assert 100 not in r.weights
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sampled_from(["unmeasured", "empty", "one_arm", "error", "unready", "unrouted"]), min_size=30, max_size=120), st.booleans())
+def test_no_sequence_of_looks_without_data_promotes(kinds: list[str], shadow: bool):
+    r = Rollout(spec=SPEC if shadow else QUICK)
+    for kind in kinds:
+        r.world.time += 3
+        both = {"stable": Arm((Replica("s", True, {}),), True), "candidate": Arm((Replica("c", True, {}),), True)}
+        look = Observations(r.world.time, CANDIDATE, both, r.world.routed)
+        if kind == "unmeasured":
+            look = replace(look, arms={a: replace(v, replicas=(Replica(a, True, None),)) for a, v in both.items()})
+        elif kind == "one_arm":
+            look = replace(look, arms={**both, "stable": Arm((Replica("s", True, {"requests": r.world.time * 9}),), True)})
+        elif kind == "error":
+            look = replace(look, error="Prometheus is gone")
+        elif kind == "unready":
+            look = replace(look, arms={**both, "candidate": Arm((Replica("c", False, {}),), False)})
+        elif kind == "unrouted":
+            look = replace(look, routed=None)
+        r.state, actions = decide(r.spec, r.state, look, r.world.time)
+        r.world.apply(actions)
+        assert r.world.routed.weights.get(CANDIDATE, 0) < 100
+        assert r.state.phase not in ("Promoting", "Verifying", "Succeeded")
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 0.06), st.lists(st.sampled_from([0, 1, 2, 3]), min_size=5, max_size=30))
+def test_duplicated_stale_and_replayed_looks_change_nothing(seed: int, errors: float, disturb: list[int]):
+    scenario = Scenario(300.0, candidate=Behaviour(errors=errors))
+    plain, rough = Rollout(scenario, seed=seed), Rollout(scenario, seed=seed)
+    old: list[Observations] = []
+    for i in range(400):
+        plain.look()
+        rough.world.pass_time(0.5)
+        seen = rough.world.look()
+        old.append(seen)
+        before = rough.state
+        rough.state, actions = decide(SPEC, before, seen, rough.world.time)
+        kind = disturb[i % len(disturb)]
+        if kind == 1:
+            assert decide(SPEC, rough.state, seen, rough.world.time + 1) == (rough.state, ())
+        elif kind == 2:
+            stale = old[max(0, len(old) - 3)]
+            assert decide(SPEC, rough.state, stale, rough.world.time)[0] == rough.state
+        elif kind == 3:
+            again = State.from_dict(orjson.loads(orjson.dumps(before.to_dict())))
+            assert decide(SPEC, again, seen, rough.world.time) == (rough.state, actions)
+        rough.world.apply(actions)
+        assert rough.state == plain.state
+        if plain.state.phase in TERMINAL:
+            break
+    assert rough.state.phase == plain.state.phase
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0, 0.03), st.floats(0, 0.1))
+def test_weight_only_rises_until_a_rollback_takes_it_to_nothing(seed: int, errors: float, slow: float):
+    r = Rollout(Scenario(300.0, Behaviour(errors=0.005), Behaviour(errors=0.005 + errors, slow=slow)), seed=seed)
+    state = r.until("Succeeded", "RolledBack", limit=1000)
+    live = r.weights if state.phase == "Succeeded" else r.weights[: len(r.weights) - r.weights[::-1].index(max(r.weights))]
+    assert live == sorted(live)
+    assert state.phase == "Succeeded" or r.weights[-1] == 0
+
+
+def test_actions_are_asked_for_until_their_effect_is_seen():
+    r = Rollout()
+    r.until("Step", stage="settle")
+    r.world.routed = Routed({STABLE: 100})
+    for _ in range(3):
+        r.look(apply=False)
+        assert [a for a in r.actions if isinstance(a, Route)] == [Route({STABLE: 90, CANDIDATE: 10})]
+        assert r.state.stage == "settle"
+    r.look()
+    r.look(2.0)
+    assert not [a for a in r.actions if isinstance(a, Route)]
+
+
+def test_candidate_is_launched_until_it_exists():
+    r = Rollout()
+    r.look(arms={"stable": r.world.look().arms["stable"], "candidate": Arm(exists=False)})
+    assert Launch(CANDIDATE) in r.actions
+    r.world.ready = False
+    r.look()
+    assert Launch(CANDIDATE) not in r.actions
+
+
+def test_old_model_is_kept_for_a_while_and_then_retired_until_it_is_gone():
+    r = Rollout(spec=SPEC.model_copy(update={"keep_seconds": 60}))
+    r.until("Succeeded")
+    assert Retire(STABLE) not in r.actions
+    r.look(61)
+    assert Retire(STABLE) in r.actions
+    r.look()
+    assert Retire(STABLE) in r.actions
+    r.look(present=frozenset({CANDIDATE}))
+    r.look(present=frozenset({CANDIDATE}))
+    assert Retire(STABLE) not in r.actions
+
+
+def test_weights_moved_by_hand_are_put_back_and_what_came_in_meanwhile_is_no_evidence():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    r.look()
+    before = r.state.window
+    r.world.routed = Routed({STABLE: 30, CANDIDATE: 70})
+    r.look(apply=False)
+    assert r.state.window == before
+    assert Route({STABLE: 90, CANDIDATE: 10}) in r.actions
+    assert r.state.stage == "settle"
+    assert r.until("Succeeded").phase == "Succeeded"
+
+
+def test_requests_before_the_weight_settled_are_no_evidence():
+    r = Rollout(Scenario(1000.0), QUICK)
+    r.until("Step", stage="settle")
+    r.look(0.4)
+    r.look(0.4)
+    assert r.state.window == {}
+
+
+def test_counters_that_start_over_are_counted_from_zero():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    r.look()
+    before = r.state.window["stable"]["requests"]
+    arms = r.world.look().arms
+    fallen = Arm((Replica("s", True, {"requests": 7.0, "errors": 0.0, "timed": 7.0, "slow": 0.0}),), True)
+    r.look(arms={**arms, "stable": fallen})
+    assert r.state.window["stable"]["requests"] == before + 7
+
+
+def test_an_unmeasured_look_moves_neither_arm():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    r.look()
+    before = r.state
+    arms = r.world.look().arms
+    r.look(arms={**arms, "candidate": Arm((Replica("c", True, None),), True)})
+    assert (r.state.window, r.state.cursor) == (before.window, before.cursor)
+    r.look()
+    assert r.state.window["stable"]["requests"] > before.window["stable"]["requests"] + 100
+
+
+def test_step_without_traffic_ends_at_its_deadline_with_the_reason():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    r.world.scenario = Scenario(0.0)
+    state = r.until("RolledBack")
+    assert "no verdict on the step at 10 % within 200 s" in state.reasons[0]
+
+
+def test_step_that_cannot_be_measured_says_so_at_its_deadline():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    state = r.until("RolledBack", error="Prometheus answers NaN")
+    assert "could not be measured: Prometheus answers NaN" in state.reasons[0]
+
+
+def test_deadline_can_pause_instead():
+    r = Rollout(spec=SPEC.model_copy(update={"on_deadline": "pause"}))
+    r.until("Step", stage="collect")
+    r.world.scenario = Scenario(0.0)
+    assert r.until("Paused").weight == 10
+    r.world.scenario = Scenario(200.0)
+    r.look(**order("resume"))
+    assert r.until("Succeeded").phase == "Succeeded"
+
+
+def test_pause_holds_the_weight_and_resume_goes_on():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    r.look(**order("pause"))
+    for _ in range(500):
+        r.look()
+    assert (r.state.phase, r.world.routed.weights[CANDIDATE]) == ("Paused", 10)
+    r.look(**order("resume", "2"))
+    assert r.until("Succeeded").phase == "Succeeded"
+
+
+def test_paused_candidate_that_fails_is_still_rolled_back():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    r.look(**order("pause"))
+    r.world.scenario = Scenario(200.0, candidate=Behaviour(errors=0.5))
+    assert "errors" in r.until("RolledBack").reasons[0]
+
+
+def test_abort_and_promote_do_what_they_say_and_each_command_acts_once():
+    r = Rollout()
+    r.until("Step")
+    r.look(**order("abort"))
+    assert r.until("RolledBack").reasons == ("aborted by command",)
+    r = Rollout()
+    r.until("Step")
+    r.look(**order("promote"))
+    assert r.state.phase == "Promoting"
+    notes = len([n for n in r.notes if n.kind == "command"])
+    r.look(**order("promote"))
+    assert len([n for n in r.notes if n.kind == "command"]) == notes
+
+
+def test_commands_that_make_no_sense_now_are_refused_with_the_reason():
+    r = Rollout()
+    r.until("Step")
+    r.look(**order("resume"))
+    assert "refused, not paused" in r.notes[-1].message
+    r.until("Succeeded")
+    r.look(**order("abort", "2"))
+    assert "refused" in r.notes[-1].message
+
+
+def test_rejected_digest_never_starts_again_by_itself_but_on_retry():
+    r = Rollout(Scenario(200.0, candidate=Behaviour(errors=0.5)))
+    r.until("RolledBack")
+    for _ in range(50):
+        r.look()
+    assert r.state.phase == "RolledBack"
+    r.world.scenario = Scenario(200.0)
+    r.look(**order("retry"))
+    assert r.until("Succeeded").stable == CANDIDATE
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Shadow", "Warmup", "Step", "Paused"])
+def test_newer_digest_supersedes_routes_first(phase: str):
+    r = Rollout()
+    if phase == "Pending":
+        r.world.ready = False
+        r.look()
+    elif phase == "Paused":
+        r.until("Step", stage="collect")
+        r.look(**order("pause"))
+    else:
+        r.until(phase)
+    r.look(desired="newer", apply=False)
+    assert r.state.phase == "Superseded"
+    assert not [a for a in r.actions if isinstance(a, Launch)]
+    r.world.routed = Routed({STABLE: 100})
+    r.look(desired="newer", apply=False)
+    assert (r.state.phase, r.state.candidate) == ("Pending", "newer")
+    assert CANDIDATE in r.state.retire
+    assert CANDIDATE not in r.state.rejected
+
+
+def test_newer_digest_waits_for_a_promotion_that_stands_on_its_evidence():
+    r = Rollout()
+    r.until("Promoting")
+    r.look(desired="newer")
+    while r.state.phase != "Succeeded":
+        r.look(desired="newer")
+    assert r.state.stable == CANDIDATE
+    r.look(desired="newer", apply=False)
+    assert (r.state.phase, r.state.candidate, r.state.stable) == ("Pending", "newer", CANDIDATE)
+
+
+def test_going_back_to_the_stable_digest_ends_the_rollout_without_rejecting():
+    r = Rollout()
+    r.until("Step")
+    r.look(desired=STABLE)
+    r.look(desired=STABLE)
+    assert (r.state.phase, r.state.stable, r.state.rejected) == ("Succeeded", STABLE, ())
+
+
+def test_candidate_that_breaks_at_full_traffic_is_taken_back():
+    r = Rollout(spec=SPEC.model_copy(update={"verify_seconds": 30}))
+    r.until("Verifying")
+    r.world.scenario = Scenario(200.0, candidate=Behaviour(errors=0.4))
+    state = r.until("RolledBack")
+    assert "at 100 %" in state.reasons[0]
+    assert r.world.routed.weights == {STABLE: 100}
+
+
+def test_both_arms_failing_alike_never_promotes():
+    r = Rollout(Scenario(200.0, Behaviour(errors=0.9), Behaviour(errors=0.9)))
+    state = r.until("RolledBack")
+    assert "above the ceiling" in state.reasons[0]
+    assert max(r.weights) <= 10
+
+
+def business(r: Rollout, better: float) -> dict[str, Arm]:
+    arms = dict(r.world.look().arms)
+    for arm, mean in (("stable", 0.1), ("candidate", 0.1 + better)):
+        n = r.world.counts[arm].get("requests", 0)
+        counts = {"outcomes": n, "outcome_sum": n * mean, "outcome_squares": n * mean}
+        arms[arm] = replace(arms[arm], replicas=(*arms[arm].replicas, Replica("feedback", True, counts)))
+    return arms
+
+
+@pytest.mark.parametrize(("better", "phase"), [(0.05, "Succeeded"), (-0.05, "RolledBack"), (0.0, "RolledBack")])
+def test_ab_names_the_winner_by_its_business_outcome(better: float, phase: str):
+    spec = RolloutSpec(strategy="ab", steps=[50], business=Business(), shadow=Shadow(requests=0), step_deadline_seconds=120)
+    r = Rollout(Scenario(300.0), spec)
+    while r.state.phase not in ("Succeeded", "RolledBack"):
+        r.world.pass_time(0.5)
+        r.state, actions = decide(spec, r.state, r.world.look(arms=business(r, better)), r.world.time)
+        r.world.apply(actions)
+        shown = [c for c in r.state.checks if c["share"] == "business"]
+    assert r.state.phase == phase
+    if better:
+        assert phase == "Succeeded" or "business outcome" in r.state.reasons[0]
+    else:
+        assert "no verdict" in r.state.reasons[0]
+    assert not shown or {"low", "high"} <= shown[0].keys()
+
+
+def test_state_survives_json_at_every_look():
+    r = Rollout(Scenario(200.0, Behaviour(labels=(0.5, 0.5)), Behaviour(labels=(0.5, 0.5))))
+    while r.state.phase != "Succeeded":
+        r.look()
+        assert State.from_dict(orjson.loads(orjson.dumps(r.state.to_dict()))) == r.state
+        assert len(orjson.dumps(r.state.to_dict())) < 20_000
