@@ -27,7 +27,7 @@ def logical_type(kind: pa.DataType, column: str = "column") -> pa.DataType:
     """The plain type of the same values: no dictionary, no large or view variants, no run-end encoding.
 
     Raises:
-        DataError: a type that neither survives Parquet unchanged nor has fixed bytes (times, decimals, maps, unions).
+        DataError: a type without bytes of its own (unions, views of lists).
     """
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return logical_type(kind.value_type, column)
@@ -37,14 +37,15 @@ def logical_type(kind: pa.DataType, column: str = "column") -> pa.DataType:
         return pa.string()
     if _is_bytes(kind) or pa.types.is_fixed_size_binary(kind):
         return pa.binary()
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+    if pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return kind
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return pa.list_(logical_type(kind.value_type, column))
+    if pa.types.is_map(kind):
+        return pa.list_(pa.struct([("key", logical_type(kind.key_type, column)), ("value", logical_type(kind.item_type, column))]))
     if pa.types.is_struct(kind):
         return pa.struct([(f.name, logical_type(f.type, column)) for f in kind])
-    raise DataError("has a type datasets do not hold", field=column, value=str(kind),
-                    fix="cast it to a number, a string, bytes or a list of those")  # fmt: skip
+    raise DataError("has a type Sluice does not read", field=column, value=str(kind), fix="store it as a number, a string, bytes or a list of those")
 
 
 def plain(table: pa.Table) -> pa.Table:
@@ -116,8 +117,8 @@ class _ColumnHasher:
         elif self.type in (pa.string(), pa.binary()):
             self._lengths.update(_lengths(array))
             self._values.update(_joined(array))
-        else:
-            self._values.update(_fixed(array))
+        elif not pa.types.is_null(self.type):
+            self._values.update(_fixed(array).tobytes())
 
     def digest(self) -> list[Any]:
         return [self._valid.hexdigest(), self._lengths.hexdigest(), self._values.hexdigest(), [c.digest() for c in self._children]]
@@ -170,14 +171,14 @@ def _cells(array: pa.Array) -> np.ndarray:
         values = np.frombuffer(b"".join(hashlib.sha256(s.tobytes()).digest() for s in slices), np.uint8).reshape(n, 32)
     elif pa.types.is_struct(kind):
         values = np.concatenate([_cells(c) for c in array.flatten()], axis=1)
+    elif pa.types.is_null(kind):
+        values = np.zeros((n, 0), np.uint8)
     else:
-        width = 1 if pa.types.is_boolean(kind) else kind.bit_width // 8
-        raw = np.frombuffer(_fixed(array), np.uint8)
-        values = raw.reshape(n, width)
+        values = _fixed(array)
         if pa.types.is_floating(kind):
-            numbers = raw.view(f"<f{width}") + 0.0  # -0.0 + 0.0 is 0.0
-            valid &= ~np.isnan(numbers)
-            values = numbers.astype(f"<f{width}").view(np.uint8).reshape(n, width)
+            numbers = values.view(f"<f{kind.bit_width // 8}") + 0.0  # -0.0 + 0.0 is 0.0
+            valid &= ~np.isnan(numbers[:, 0])
+            values = numbers.view(np.uint8)
     out = np.concatenate([valid[:, None], values], axis=1)
     out[valid == 0] = 0
     return out
@@ -228,17 +229,19 @@ def _joined(array: pa.Array) -> memoryview:
     return memoryview(data)[first:last] if data is not None and last > first else memoryview(b"")
 
 
-def _fixed(array: pa.Array) -> bytes:
-    """Values of a fixed width, little-endian: 0 under nulls, one bit pattern for every NaN; a boolean is one byte."""
+def _fixed(array: pa.Array) -> np.ndarray:
+    """Values of a fixed width, uint8 [rows, width], little-endian: 0 under nulls, one bit pattern for every NaN; a boolean is one byte."""
+    n = len(array)
     if pa.types.is_boolean(array.type):
-        return np.asarray(array.fill_null(False)).astype(np.uint8).tobytes()
+        return np.asarray(array.fill_null(False)).astype(np.uint8).reshape(n, 1)
     width = array.type.bit_width // 8
-    raw = np.frombuffer(array.buffers()[1], f"<u{width}", count=array.offset + len(array))[array.offset :]
-    if pa.types.is_floating(array.type):
-        values = raw.view(f"<f{width}")
-        nan = np.isnan(values)
-        if nan.any():
-            raw = np.where(nan, np.array(np.nan, f"<f{width}").view(f"<u{width}"), raw)
-    if array.null_count:
-        raw = np.where(np.asarray(array.is_valid()), raw, 0).astype(raw.dtype)
-    return raw.tobytes()
+    raw = np.frombuffer(array.buffers()[1], np.uint8)[array.offset * width : (array.offset + n) * width].reshape(n, width)
+    blank = ~np.asarray(array.is_valid()) if array.null_count else None
+    nan = np.isnan(raw.view(f"<f{width}")[:, 0]) if pa.types.is_floating(array.type) else None
+    if blank is not None or (nan is not None and nan.any()):
+        raw = raw.copy()
+        if nan is not None:
+            raw[nan] = np.array([np.nan], f"<f{width}").view(np.uint8)
+        if blank is not None:
+            raw[blank] = 0
+    return raw

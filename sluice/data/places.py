@@ -63,7 +63,8 @@ def _local(uri: str, base_dir: Path) -> list[Found]:
     if path.exists():
         return [Found(path, uri)]
     if _GLOB.search(uri):
-        hits = [Path(p) for p in sorted(glob.glob(str(path), recursive=True)) if Path(p).is_file()]
+        names = sorted(glob.glob(str(Path(uri).expanduser()), root_dir=base_dir, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+        hits = [base_dir / n for n in names if (base_dir / n).is_file()]
         if hits:
             return [Found(p, _shown(p, base_dir)) for p in hits]
         raise DataError("matches no file", field="data.source", value=uri, fix=f"relative paths start in {base_dir.resolve()}; {_nearby(path)}")

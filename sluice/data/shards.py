@@ -59,7 +59,7 @@ def _groups(tables: Iterable[pa.Table], split: str, shard_rows: int, schema: pa.
     held: list[pa.Table] = []
     rows = written = 0
     for raw in tables:
-        table = plain(raw)
+        table = _storable(plain(raw), split)
         if schema is None:
             schema = table.schema
         if not table.schema.equals(schema):
@@ -77,6 +77,23 @@ def _groups(tables: Iterable[pa.Table], split: str, shard_rows: int, schema: pa.
                 held, rows = [], 0
     if held:
         yield pa.concat_tables(held)
+
+
+def _storable(table: pa.Table, split: str) -> pa.Table:
+    for f in table.schema:
+        if not _survives(f.type):
+            raise DataError("has a type datasets do not hold", field=f"{split}.{f.name}", value=str(f.type),
+                            fix="the task's canonical() casts it to a number, a string, bytes or a list of those")  # fmt: skip
+    return table
+
+
+def _survives(kind: pa.DataType) -> bool:
+    """Whether Parquet gives the very same type back; times and decimals may come back in another unit."""
+    if pa.types.is_list(kind):
+        return _survives(kind.value_type)
+    if pa.types.is_struct(kind):
+        return len(kind) > 0 and all(_survives(f.type) for f in kind)
+    return kind in (pa.string(), pa.binary(), pa.bool_()) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _difference(found: pa.Schema, expected: pa.Schema) -> str:

@@ -290,3 +290,9 @@ def test_a_plugin_tasks_columns_are_its_own(tmp_path: Path) -> None:
     table = pa.table({"row_id": ["a", "b"], "wave": pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2)), "label": ["x", "y"]})
     dataset = write(tmp_path / "d", splits={"train": table}, task="my_module:Audio", labels=["x", "y"], columns={"wave": "audio"})
     assert Dataset.open(dataset.root).read("train").column("wave").to_pylist() == [[1.0, 2.0], None]
+
+
+def test_a_type_parquet_would_change_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"row_id": ["a"], "when": pa.array([0], pa.timestamp("s")), "label": ["x"]})
+    with pytest.raises(DataError, match=r"train.when: has a type datasets do not hold"):
+        write(tmp_path / "d", splits={"train": table}, task="my_module:Clock", labels=["x"], columns={"when": "time"})

@@ -1,0 +1,62 @@
+"""The data sets that scikit-learn carries in its own wheel, as tables."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sluice.data.config import Columns
+from sluice.data.images import png
+from sluice.errors import DataError, MissingExtra
+
+#: name -> what it holds.
+BUNDLED = {
+    "digits": "1,797 handwritten digits, 8x8 pixels: task image, or 64 columns for task tabular",
+    "iris": "150 flowers of three kinds, four measures",
+    "wine": "178 wines of three growers, 13 measures",
+    "breast_cancer": "569 tumours, malignant or benign, 30 measures",
+    "diabetes": "442 patients, ten measures, progression after a year (regression)",
+}
+
+
+def load(name: str, task_kind: str, columns: Columns) -> pa.Table:
+    """A bundled set under the project's column names.
+
+    ``digits`` for task ``image`` has PNG bytes, grey, 8x8 pixels (0..16 scaled to 0..255). The others,
+    and ``digits`` for other tasks, have one float64 column a measure. Labels are strings (the class's
+    name where it has one), for ``diabetes`` float64.
+
+    Raises:
+        DataError: an unknown name, or one without what the task reads.
+        MissingExtra: scikit-learn is not installed.
+    """
+    if name not in BUNDLED:
+        near = difflib.get_close_matches(name, BUNDLED, 1, 0.5)
+        raise DataError("scikit-learn bundles no such set", field="data.source", value=f"sklearn://{name}",
+                        fix=(f"did you mean {near[0]!r}? " if near else "") + f"there are {', '.join(BUNDLED)}")  # fmt: skip
+    if task_kind == "text" or (task_kind == "image" and name != "digits"):
+        kind = "texts" if task_kind == "text" else "images"
+        raise DataError(f"holds no {kind}", field="data.source", value=f"sklearn://{name}",
+                        fix=f"it is {BUNDLED[name]}; use task: tabular" if task_kind == "image" else "name a file with a column of texts")  # fmt: skip
+    try:
+        from sklearn import datasets
+    except ImportError as e:
+        raise MissingExtra("reading sklearn:// needs scikit-learn", field="data.source", fix="pip install 'sluice-ml[train]'") from e
+    found: Any = getattr(datasets, f"load_{name}")()
+    label = _label(found, name)
+    if task_kind == "image":
+        pixels = np.rint(np.asarray(found.images) * 255 / 16).astype(np.uint8)
+        return pa.table({columns.image: pa.array([png(p) for p in pixels.tolist()], pa.binary()), columns.label: label})
+    values = np.asarray(found.data, dtype=np.float64)
+    names = [str(n).replace(" ", "_").replace("(", "").replace(")", "") for n in found.feature_names]
+    return pa.table({**{n: values[:, i] for i, n in enumerate(names)}, columns.label: label})
+
+
+def _label(found: Any, name: str) -> pa.Array:
+    if name == "diabetes":
+        return pa.array(np.asarray(found.target, dtype=np.float64))
+    classes = [str(n) for n in found.target_names]
+    return pa.array([classes[i] for i in found.target.tolist()], pa.string())

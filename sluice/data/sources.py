@@ -1,0 +1,230 @@
+"""A project's source to one Arrow table, whatever form it has and wherever it lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from sluice.data import bundled
+from sluice.data.columns import MOSTLY_NUMBERS, BadCell, null_for_empty, null_for_missing, numbers
+from sluice.data.config import Columns
+from sluice.data.digests import table_digest
+from sluice.data.images import read_folder, read_listed
+from sluice.data.places import Found, find
+from sluice.data.readers import line_of_row, read_csv, read_jsonl, read_parquet
+from sluice.errors import DataError
+
+Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
+
+_FORMATS: dict[str, Format] = {
+    ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
+_PACKED = {".gz", ".bz2", ".zst", ".lz4"}
+_READERS = {"csv": read_csv, "jsonl": read_jsonl, "parquet": read_parquet}
+_BUNDLED = "sklearn://"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A source that was read.
+
+    Attributes:
+        table: its rows, in the order of the files' names and of their lines.
+        digest: sha256 (hex) of the rows' logical content: the same in one file or many, CSV or Parquet.
+        parts: what was read, with the rows of each.
+        names: each row's file, where a row is a file.
+    """
+
+    table: pa.Table
+    digest: str
+    parts: tuple[tuple[str, int], ...]
+    names: tuple[str, ...] | None = None
+
+    def place(self, row: int) -> str:
+        """Where a row (from 0) came from, in words."""
+        if self.names is not None:
+            return self.names[row]
+        for where, rows in self.parts:
+            if row < rows:
+                return f"{where} row {row + 1}"
+            row -= rows
+        return f"row {row + 1}"
+
+
+def load_source(uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None,
+                like: pa.Schema | None = None) -> pa.Table:  # fmt: skip
+    """The table of `read_source`."""
+    return read_source(uri, format, base_dir, task_kind, columns, like).table
+
+
+def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None,
+                like: pa.Schema | None = None) -> Source:  # fmt: skip
+    """Read a source whole.
+
+    Text files give strings. Of a tabular CSV, columns of numbers become float64 (empty, ``NA``,
+    ``nan`` and the like are null); the label and the columns listed as categorical never do.
+    JSON lines and Parquet bring their own types. A label that is empty, NaN or "null" is null.
+
+    Args:
+        uri: a path, glob, folder, ``s3://bucket/key`` or ``sklearn://name``.
+        format: ``auto`` tells it by the file's name.
+        base_dir: where relative paths start.
+        task_kind: ``text``, ``image``, ``tabular``, or a task of the user's own (read as tabular).
+        columns: ``data.columns`` of the project.
+        like: a schema whose types the columns of a CSV take instead of finding their own (for held-out rows).
+
+    Raises:
+        DataError: what is wrong, with the file and line.
+        MissingExtra: an optional package is needed.
+    """
+    columns = columns or Columns()
+    if uri.startswith(_BUNDLED):
+        table = bundled.load(uri.removeprefix(_BUNDLED).strip("/"), task_kind, columns)
+        return Source(table, table_digest(table), ((uri, table.num_rows),))
+    names: list[str] | None = None
+    parts: tuple[tuple[str, int], ...]
+    with find(uri, base_dir) as found:
+        if found[0].path.is_dir():
+            _folder_is_meant(found[0], format, task_kind)
+            table, names = read_folder(found[0], columns)
+            parts = ((found[0].where, table.num_rows),)
+        else:
+            form = _format(found, format)
+            tables = [_READERS[form](f) for f in found]
+            table = _joined(tables, found)
+            parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
+            _check_header(table.schema.names, columns, task_kind, found[0].where, form, held_out=like is not None)
+            if task_kind == "image" and form in ("csv", "jsonl"):
+                table, names = _images(tables, found, columns)
+            if form == "csv":
+                table = _typed(table, task_kind, columns, like, found, [n for _, n in parts])
+    if columns.label in table.schema.names:
+        at = table.schema.names.index(columns.label)
+        table = table.set_column(at, columns.label, null_for_missing(table.column(at)))
+    return Source(table, table_digest(table), parts, tuple(names) if names is not None else None)
+
+
+def _folder_is_meant(folder: Found, format: Format, task_kind: str) -> None:
+    if format == "images" or (format == "auto" and task_kind == "image"):
+        return
+    inside = sorted({p.suffix for p in folder.path.iterdir() if p.suffix in _FORMATS})
+    fix = f"name a file in it, or a glob: {folder.where.rstrip('/')}/*{inside[0] if inside else '.csv'}"
+    if task_kind == "image":
+        fix += "; for a folder of images set data.format: images"
+    raise DataError("is a directory where a file is meant", field="data.source", value=folder.where, fix=fix)
+
+
+def _format(found: Sequence[Found], format: Format) -> str:
+    if format == "images":
+        raise DataError("is a file where a folder of images is meant", field="data.source", value=found[0].where,
+                        fix="name the folder, or set data.format: auto")  # fmt: skip
+    if format != "auto":
+        return format
+    forms: dict[str, str] = {}
+    for f in found:
+        suffixes = [s.lower() for s in f.path.suffixes]
+        while suffixes and suffixes[-1] in _PACKED:
+            suffixes.pop()
+        form = _FORMATS.get(suffixes[-1]) if suffixes else None
+        if form is None:
+            raise DataError("the file's name does not tell its format", field="data.source", value=f.where,
+                            fix="set data.format to csv, jsonl or parquet (an image folder is named as a folder)")  # fmt: skip
+        forms.setdefault(form, f.where)
+    if len(forms) > 1:
+        raise DataError("names files of different formats", field="data.source", value=list(forms.values()), fix="narrow the glob: data/*.csv")
+    return next(iter(forms))
+
+
+def _joined(tables: Sequence[pa.Table], found: Sequence[Found]) -> pa.Table:
+    """One table; each file has the first one's columns, in any order."""
+    names = tables[0].schema.names
+    for table, f in zip(tables[1:], found[1:], strict=True):
+        other = set(table.schema.names) ^ set(names)
+        if other:
+            name = min(other)
+            missing = name in names
+            raise DataError(f"has {'no' if missing else 'a'} column {name!r}, unlike {found[0].where}", field=f.where, value=table.schema.names,
+                            fix="give all files of a source the same columns")  # fmt: skip
+    try:
+        return pa.concat_tables([t.select(names) for t in tables], promote_options="permissive")
+    except pa.ArrowException:
+        for table, f in zip(tables[1:], found[1:], strict=True):
+            for name in names:
+                a, b = tables[0].schema.field(name).type, table.schema.field(name).type
+                if a != b:
+                    raise DataError(f"column {name!r} is {b}, in {found[0].where} it is {a}", field=f.where, value=str(b),
+                                    fix="write the column with one type in all files") from None  # fmt: skip
+        raise
+
+
+def _images(tables: Sequence[pa.Table], found: Sequence[Found], columns: Columns) -> tuple[pa.Table, list[str]]:
+    read = [read_listed(t, f, columns) for t, f in zip(tables, found, strict=True)]
+    return pa.concat_tables([t for t, _ in read]), [n for _, names in read for n in names]
+
+
+def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where: str, form: str, held_out: bool) -> None:
+    """Name a header line that is missing, and columns the project lists that are not there."""
+    wanted = {"data.columns.label": [columns.label]}
+    if task_kind == "text":
+        wanted["data.columns.text"] = [columns.text]
+    if task_kind not in ("text", "image"):
+        wanted |= {"data.columns.features": columns.features or [], "data.columns.categorical": columns.categorical}
+    if not held_out:  # what is left out need not be there twice
+        wanted["data.columns.ignore"] = columns.ignore
+    for setting, listed in wanted.items():
+        for name in listed:
+            if name in names:
+                continue
+            if form == "csv" and _like_a_row(names):
+                raise DataError("has no header line: its first line looks like a row", field=f"{where}:1", value=list(names),
+                                fix=f"put a line with the columns' names first, {name!r} among them")  # fmt: skip
+            if form == "csv" and len(names) == 1 and re.search(r"[;\t|]", names[0]):
+                raise DataError("is not separated by commas", field=f"{where}:1", value=names[0],
+                                fix="save it with commas, or with tabs under the name .tsv")  # fmt: skip
+            near = difflib.get_close_matches(name, names, 1, 0.5)
+            raise DataError(f"{where} has no such column", field=setting, value=name,
+                            fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(list(names)[:20])}")  # fmt: skip
+
+
+def _like_a_row(names: Sequence[str]) -> bool:
+    return any(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", n) or n.count(" ") >= 3 or len(n) > 60 for n in names)
+
+
+def _typed(table: pa.Table, task_kind: str, columns: Columns, like: pa.Schema | None, found: Sequence[Found], rows: Sequence[int]) -> pa.Table:
+    """Columns of strings to what they hold; null for empty cells."""
+    features = set(columns.features if columns.features is not None else table.schema.names)
+    never = {columns.label, *columns.categorical, *columns.ignore}
+    out = {}
+    for name, column in zip(table.schema.names, table.columns, strict=True):
+        if not pa.types.is_string(column.type):
+            out[name] = column
+            continue
+        expected = like.field(name).type if like is not None and name in like.names else None
+        out[name] = null_for_empty(column)
+        if task_kind in ("text", "image") or name in never or name not in features or expected == pa.string():
+            continue
+        values, bad = numbers(column)
+        if values is not None:
+            out[name] = values
+        elif bad is not None and (bad.share >= MOSTLY_NUMBERS or expected == pa.float64()):
+            raise _text_among_numbers(name, bad, found, rows)
+    return pa.table(out)
+
+
+def _text_among_numbers(name: str, bad: BadCell, found: Sequence[Found], rows: Sequence[int]) -> DataError:
+    row = bad.row
+    for f, n in zip(found, rows, strict=True):
+        if row < n:
+            line = line_of_row(f, row)
+            more = f" (and {bad.cells - 1} more)" if bad.cells > 1 else ""
+            return DataError(f"is text in a column of numbers{more}", field=f"{f.where}:{line if line is not None else '?'}: {name}, row {row + 1}",
+                             value=bad.value, fix="correct the cell, leave it empty if it is missing, or list the column "
+                                                  "under data.columns.categorical or data.columns.ignore")  # fmt: skip
+        row -= n
+    raise AssertionError("a row outside all files")
