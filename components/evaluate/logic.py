@@ -23,17 +23,17 @@ from sluice.report import page
 from sluice.step import open_project, run_step
 from sluice.tracking.registry import CHAMPION, Registry
 from sluice.tracking.tracker import open_tracker, tracking_uri
-from sluice.training import load_trained, predict
+from sluice.training.fit import load_trained, predict
 
 
 def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: str, model_path: str, report_path: str, gate_path: str) -> Gate:
     """Returns the gate, with ``evaluation`` and ``comparison`` as evidence."""
 
     def work() -> Gate:
-        settings, _ = open_project(project, base_dir)
+        settings, base = open_project(project, base_dir)
         place, dataset = Home(home or None), Dataset.open(Path(dataset_path))
         test = dataset.read("test")
-        task, state, module = load_trained(settings, Path(model_path))
+        task, state, module = load_trained(settings, Path(model_path), base)
         outputs = predict(task, state, module, dataset, "test", settings.train.batch_size)
         targets = targets_of(test, state.labels, dataset.objective)
         slices = {c: [str(v) for v in test.column(c).to_pylist()] for c in settings.evaluate.slices}

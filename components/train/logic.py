@@ -14,7 +14,7 @@ from sluice.home import Home
 from sluice.project import Project
 from sluice.step import open_project, run_step
 from sluice.tracking.tracker import Tracker, open_tracker
-from sluice.training import fit
+from sluice.training.fit import fit
 
 
 class BackgroundTracker:
@@ -50,7 +50,7 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
     """Returns the final metrics and the tracking run's id."""
 
     def work() -> Gate:
-        settings, _ = open_project(project, base_dir)
+        settings, base = open_project(project, base_dir)
         dataset = Dataset.open(Path(dataset_path))
         tracker = BackgroundTracker(settings, Home(home or None), Path(model_path).parent.parent.name)
         tracker.put("params", settings.model_dump(mode="json"))
@@ -63,7 +63,7 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
 
         status = "FAILED"
         try:
-            result = fit(settings, dataset, Path(model_path), on_event=on_event)
+            result = fit(settings, dataset, Path(model_path), base_dir=base, on_event=on_event)
             status = "FINISHED"
         finally:
             if status == "FAILED":
