@@ -406,7 +406,8 @@ class _Run:
     # -- what is wanted of the world -------------------------------------------------------------
 
     def wanted(self) -> list[Action]:
-        s, out = self.state, []
+        s = self.state
+        out: list[Action] = []
         if s.candidate and s.phase not in ("RollingBack", "Superseded", *TERMINAL) and not self.candidate.exists:
             out.append(Launch(s.candidate))
         if self.weights() and not self.routed_as_meant():

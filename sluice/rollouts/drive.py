@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from sluice.errors import DeadlineError, SluiceError
 from sluice.rollouts.backend import Backend, View
 from sluice.rollouts.core import decide
+from sluice.rollouts.judge import with_intervals
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import TERMINAL, Action, Launch, Note, Observations, Retire, Route, State
 from sluice.rollouts.store import Store
@@ -96,12 +96,16 @@ class Driver:
             time.sleep(max(0.0, every - (time.monotonic() - begun)))
 
     def entry(self, view: View, now: float) -> dict[str, Any]:
-        """One point of the timeline: ``{t, phase, stage, weight, routed, verdict, arms, tests, error}``."""
+        """One point of the timeline; `weight` is what the router really sends to the model being rolled out."""
         s = self.state
-        arms = {arm: {k: s.window.get(arm, {}).get(k, 0) for k in _COUNTED if k in s.window.get(arm, {})} for arm in ("stable", "candidate")}
-        return {"t": round(now - self.started, 3), "phase": s.phase, "stage": s.stage, "step": s.step, "weight": s.weight,
-                "routed": asdict(view.routed) if view.routed else None, "verdict": s.verdict, "reasons": list(s.reasons),
-                "arms": arms, "tests": list(s.checks), "error": view.error,
+        arms: dict[str, Any] = {}
+        if s.phase in ("Shadow", "Step", "Paused"):
+            windows = {arm: s.window.get(arm, {}) for arm in ("stable", "candidate")}
+            arms = {arm: {k: w[k] for k in _COUNTED if k in w} for arm, w in windows.items()}
+        weight = view.routed.weights.get(self.desired, 0) if view.routed else 0
+        return {"t": round(now - self.started, 3), "phase": s.phase, "stage": s.stage, "step": s.step, "weight": weight,
+                "wanted": s.weight, "mirror": bool(view.routed and view.routed.mirror), "verdict": s.verdict,
+                "reasons": list(s.reasons), "arms": arms, "tests": with_intervals(s.checks, self.spec.alpha), "error": view.error,
                 "ready": {a: v.ready for a, v in view.arms.items()}}  # fmt: skip
 
     def remember(self, entry: dict[str, Any]) -> None:

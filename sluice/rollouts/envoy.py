@@ -25,7 +25,7 @@ ARM_HEADER = "x-sluice-arm"
 _CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 _PREVIOUS = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
-_START_SECONDS = 20.0
+_START_SECONDS, _TAKE_SECONDS = 20.0, 5.0
 
 
 def binary() -> Path:
@@ -71,6 +71,7 @@ class Envoy:
         self._admin: tuple[str, int] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._version = 0
+        self._clusters: tuple[dict[str, tuple[str, int]], tuple[str, int] | None] | None = None
 
     @property
     def log(self) -> Path:
@@ -125,8 +126,15 @@ class Envoy:
         Args:
             addresses: digest -> host and port of every model that can be named.
             fallback: the digest that takes a request another model's process does not even accept.
+
+        Raises:
+            OSError: Envoy does not answer. DeadlineError: it does not take the addresses.
         """
-        self._write_clusters(addresses, addresses.get(fallback) if fallback else None)
+        fresh = self._write_clusters(addresses, addresses.get(fallback) if fallback else None)
+        if fresh:
+            # A route to a name Envoy does not know yet would answer 503.
+            wait_until(lambda: self._knows(fresh), what="Envoy's clusters", seconds=_TAKE_SECONDS, every=0.003,
+                       process=self._process, log=self.log)  # fmt: skip
         self._write_routes(weights, mirror)
 
     def routed(self) -> Routed | None:
@@ -154,6 +162,11 @@ class Envoy:
         _, body = get(self._where(), f"/stats?filter=^{name}$")
         line = body.decode().strip()
         return int(line.rpartition(":")[2]) if line else 0
+
+    def _knows(self, version: str) -> bool:
+        _, text = get(self._where(), "/stats?filter=^cluster_manager.cds.version_text$")
+        _, warming = get(self._where(), "/config_dump?resource=dynamic_warming_clusters")
+        return f'"{version}"' in text.decode() and not orjson.loads(warming).get("configs")
 
     # -- files -----------------------------------------------------------------------------------
 
@@ -183,7 +196,11 @@ class Envoy:
         temporary.write_bytes(orjson.dumps({"version_info": str(self._version), "resources": resources}))
         temporary.replace(self.root / name)
 
-    def _write_clusters(self, addresses: Mapping[str, tuple[str, int]], fallback: tuple[str, int] | None = None) -> None:
+    def _write_clusters(self, addresses: Mapping[str, tuple[str, int]], fallback: tuple[str, int] | None = None) -> str | None:
+        """Returns the version to wait for, None when nothing changed."""
+        if self._clusters == (dict(addresses), fallback):
+            return None
+        self._clusters = dict(addresses), fallback
         self._version += 1
 
         def endpoints(where: tuple[str, int]) -> list[dict[str, Any]]:
@@ -194,8 +211,10 @@ class Envoy:
         self._put("clusters.json", [{
             "@type": _CLUSTER, "name": digest, "type": "STATIC", "connect_timeout": "2s",
             "load_assignment": {"cluster_name": digest, "endpoints": endpoints(where)},
-            "circuit_breakers": {"thresholds": [{"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}]},
+            "circuit_breakers": {"thresholds": [{"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096,
+                                                 "max_retries": 4096}]},
         } for digest, where in sorted(addresses.items())])  # fmt: skip
+        return str(self._version)
 
     def _write_routes(self, weights: Mapping[str, int], mirror: str | None) -> None:
         self._version += 1
@@ -209,7 +228,6 @@ class Envoy:
                 "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2,
                                  "retry_priority": {"name": "envoy.retry_priorities.previous_priorities",
                                                     "typed_config": {"@type": _PREVIOUS, "update_frequency": 1}}},
-                # A name not loaded yet answers 503 for that request instead of refusing the file.
                 "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
             }  # fmt: skip
             if mirror is not None:

@@ -90,7 +90,7 @@ def learn(tests: Mapping[str, Any], stable: Counts) -> dict[str, Any]:
     if labels is None:
         seen = {k.removeprefix(LABEL): v for k, v in known.items() if k.startswith(LABEL)}
         if sum(seen.values()) >= _LEARN:
-            labels = sorted(sorted(seen, key=lambda s: (-seen[s], s))[: _MAX_LABELS - 1]) + [OTHER]
+            labels = [*sorted(sorted(seen, key=lambda s: (-seen[s], s))[: _MAX_LABELS - 1]), OTHER]
     return {**tests, "known": known, "labels": labels}
 
 

@@ -10,7 +10,7 @@ from sluice.rollouts import evidence
 from sluice.rollouts.evidence import DISAGREEMENT, RATES, SHIFT
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, State, Verdict
-from sluice.stats import combine, mean_difference_interval, rate_log_e
+from sluice.stats import combine, difference_interval, mean_difference_interval, rate_log_e
 
 Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
 
@@ -30,7 +30,7 @@ def judge(spec: RolloutSpec, state: State) -> Judgement:
     good = evidence.in_favour(state.tests)
     shadow = state.phase == "Shadow"
     checks = [_check(spec, name, a, b, worse, good, shadow) for name in _required(spec, state, a, b)]
-    if SHIFT in {c["share"] for c in checks}:
+    if SHIFT in {c["metric"] for c in checks}:
         _describe_shift(checks, state, worse, good, spec)
     if shadow and state.total.get("candidate", {}).get("compared", 0):
         checks.append(_disagreement(spec, state, worse))
@@ -44,7 +44,8 @@ def judge(spec: RolloutSpec, state: State) -> Judgement:
         return "fail", _why_failed(spec, checks, worse, joint), sequence
     if not a.get("requests") or not b.get("requests"):
         return "no data", (f"no requests in the {'stable' if not a.get('requests') else 'candidate'} arm yet",), sequence
-    open_ = [c["reason"] for c in checks if c["verdict"] != "pass"]
+    still = [WORDS[c["metric"]] for c in checks if c["verdict"] != "pass"]
+    open_ = [f"not yet shown to be within the margin: {', '.join(still)}"] if still else []
     wanted = spec.shadow.requests if shadow else spec.minimum_requests
     if b["requests"] < wanted:
         open_.insert(0, f"{b['requests']:.0f} of {wanted} candidate requests")
@@ -73,7 +74,7 @@ def _check(spec: RolloutSpec, name: str, a: Counts, b: Counts, worse: Mapping[st
            shadow: bool) -> dict[str, Any]:  # fmt: skip
     limits: Margin = getattr(spec, name)
     all_key, bad_key = RATES.get(name, ("", ""))
-    check: dict[str, Any] = {"share": name, "tolerance": limits.tolerance, "margin": limits.margin,
+    check: dict[str, Any] = {"metric": name, "tolerance": limits.tolerance, "margin": limits.margin,
                              "e_worse": _e(worse.get(name, 0.0)), "e_within": _e(good.get(name, 0.0))}  # fmt: skip
     if name in RATES:
         n_a, k_a, n_b, k_b = a.get(all_key, 0), a.get(bad_key, 0), b.get(all_key, 0), b.get(bad_key, 0)
@@ -85,6 +86,7 @@ def _check(spec: RolloutSpec, name: str, a: Counts, b: Counts, worse: Mapping[st
         # Nobody sees the answers and the steps bring the proof: here it takes no more than looking no worse.
         looks = check.get("difference")
         check["verdict"] = "pass" if name not in RATES or (looks is not None and looks <= limits.margin) else "wait"
+        check["looked_at"] = True
     else:
         check["verdict"] = "pass" if good.get(name, -1.0) >= math.log(1 / spec.alpha) else "wait"
     check["reason"] = _sentence(name, check)
@@ -100,6 +102,8 @@ def _sentence(name: str, c: Mapping[str, Any]) -> str:
         words += f" {b['bad']:.0f} of {b['n']:.0f} ({b['bad'] / b['n']:.2%}) against {a['bad']:.0f} of {a['n']:.0f} ({a['bad'] / a['n']:.2%})"
     tail = {"pass": f"shown to be less than {_points(c['margin'])} worse", "wait": f"not yet shown to be less than {_points(c['margin'])} worse",
             "fail": f"shown to be more than {_points(c['tolerance'])} worse"}  # fmt: skip
+    if c.get("looked_at") and c["verdict"] != "fail":
+        tail = {"pass": "looks no worse", "wait": f"looks more than {_points(c['margin'])} worse"}
     return f"{words}: {tail[c['verdict']]}"
 
 
@@ -113,7 +117,7 @@ def _e(log_e: float) -> float:
 
 def _describe_shift(checks: list[dict[str, Any]], state: State, worse: Mapping[str, float], good: Mapping[str, float],
                     spec: RolloutSpec) -> None:  # fmt: skip
-    check = next(c for c in checks if c["share"] == SHIFT)
+    check = next(c for c in checks if c["metric"] == SHIFT)
     found = evidence.distance(state.window, state.tests.get("labels"))
     if found is None:
         check["reason"] = "label shares: no labels in both arms yet"
@@ -123,6 +127,8 @@ def _describe_shift(checks: list[dict[str, Any]], state: State, worse: Mapping[s
     tail = {"pass": f"every label shown to have moved by less than {_points(check['margin'])}",
             "wait": f"not yet shown that every label moved by less than {_points(check['margin'])}",
             "fail": f"shown to have moved by more than {_points(check['tolerance'])}"}[check["verdict"]]  # fmt: skip
+    if check.get("looked_at") and check["verdict"] == "pass":
+        tail = "not shown to have moved"
     check["reason"] = f"label shares ({label!r} {100 * moved:+.1f} points, Jensen-Shannon {js:.2f}): {tail}"
 
 
@@ -131,7 +137,7 @@ def _disagreement(spec: RolloutSpec, state: State, worse: Mapping[str, float]) -
     n, k = c["compared"], c.get("disagreed", 0)
     failed = worse.get(DISAGREEMENT, 0.0) >= math.log(len(evidence.family(spec)) / spec.alpha)
     said = "shown to be above" if failed else "not above"
-    return {"share": DISAGREEMENT, "candidate": {"n": n, "bad": k}, "limit": spec.shadow.disagreement,
+    return {"metric": DISAGREEMENT, "candidate": {"n": n, "bad": k}, "limit": spec.shadow.disagreement,
             "e_worse": _e(worse.get(DISAGREEMENT, 0.0)), "verdict": "fail" if failed else "pass",
             "reason": f"disagreement with stable on {k:.0f} of {n:.0f} copies ({k / n:.1%}): {said} {spec.shadow.disagreement:.0%}"}  # fmt: skip
 
@@ -140,7 +146,7 @@ def _business(spec: RolloutSpec, a: Counts, b: Counts) -> dict[str, Any]:
     """The A/B winner: decided when a confidence sequence for the difference of means leaves 0."""
     assert spec.business is not None
     arms = [(c.get("outcomes", 0), c.get("outcome_sum", 0), c.get("outcome_squares", 0)) for c in (a, b)]
-    low, high = mean_difference_interval(*arms, alpha=spec.alpha / len(evidence.family(spec)))
+    low, high = mean_difference_interval(arms[0], arms[1], alpha=spec.alpha / len(evidence.family(spec)))
     sign = 1 if spec.business.better == "higher" else -1
     if sign < 0:
         low, high = -high, -low
@@ -149,7 +155,7 @@ def _business(spec: RolloutSpec, a: Counts, b: Counts) -> dict[str, Any]:
     verdict = "pass" if enough and low > 0 else "fail" if enough and high < 0 else "wait"
     means = [s / m if m else None for m, s, _ in arms]
     shown = f"between {low:+.4g} and {high:+.4g} better" if math.isfinite(low) else "not known yet"
-    return {"share": "business", "stable": {"n": arms[0][0], "mean": means[0]}, "candidate": {"n": arms[1][0], "mean": means[1]},
+    return {"metric": "business", "stable": {"n": arms[0][0], "mean": means[0]}, "candidate": {"n": arms[1][0], "mean": means[1]},
             "low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None, "verdict": verdict,
             "reason": f"business outcome of the candidate is {shown} than stable's ({arms[1][0]:.0f} and {arms[0][0]:.0f} outcomes)"}  # fmt: skip
 
@@ -160,8 +166,20 @@ def _why_failed(spec: RolloutSpec, checks: list[dict[str, Any]], worse: Mapping[
         return tuple(failed)
     # The shares together reached the level none reached alone: name the one that weighs most.
     name = max(worse, key=lambda k: worse[k])
-    reasons = [c["reason"] for c in checks if c["share"] == name]
+    reasons = [c["reason"] for c in checks if c["metric"] == name]
     return (f"{WORDS[name]} above all: together the shares show a worse candidate (e = {_e(joint):g})", *reasons)
+
+
+def with_intervals(checks: tuple[dict[str, Any], ...], alpha: float) -> list[dict[str, Any]]:
+    """Checks for showing: ``low`` and ``high`` bound the candidate's excess share at all times at once (`stats.difference_interval`)."""
+    out = []
+    for c in checks:
+        if "stable" in c and "low" not in c and c["stable"].get("n") and c["candidate"].get("n"):
+            a, b = c["stable"], c["candidate"]
+            low, high = difference_interval(a["n"], min(a["bad"], a["n"]), b["n"], min(b["bad"], b["n"]), alpha)
+            c = {**c, "low": round(float(low), 5), "high": round(float(high), 5)}
+        out.append(c)
+    return out
 
 
 def verify(spec: RolloutSpec, state: State) -> str | None:

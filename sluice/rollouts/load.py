@@ -296,7 +296,7 @@ class Load:
                 self.reasons[why] += 1
 
     def answered(self, request: Request, status: int, arm: str, body: bytes, seconds: float) -> None:
-        wrong = status < 400 and request.label is not None and answer(body) != request.label
+        said = answer(body) if status < 400 and request.label is not None else None
         with self._guard:
             self.finished += 1
             counts = self.arms.setdefault(arm, {"requests": 0, "judged": 0, "wrong": 0})
@@ -307,6 +307,7 @@ class Load:
                 why = f"status {status}"
                 if why in self.reasons or len(self.reasons) < _MAX_REASONS:
                     self.reasons[why] += 1
-            elif request.label is not None:
+            elif request.label is not None and not isinstance(said, float):
+                # A label is right or wrong; how far a number is off is not counted here.
                 counts["judged"] += 1
-                counts["wrong"] += wrong
+                counts["wrong"] += said != request.label

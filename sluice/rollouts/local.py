@@ -243,5 +243,11 @@ def _result(state: State, candidate: str, stable: str | None, driver: Driver, lo
     promoted = state.phase == "Succeeded" and state.stable == candidate
     reasons = state.reasons or ("ready and answering",)
     evidence = {"stable": stable, "candidate": candidate, "phase": state.phase, "seconds": round(time.time() - started, 3),
-                "timeline": driver.timeline, "events": store.events(), "load": load.report() if load else None}  # fmt: skip
+                "timeline": driver.timeline, "events": store.events(), "load": _by_arm(load, stable, candidate) if load else None}  # fmt: skip
     return RolloutResult("promoted" if promoted else "rolled_back", reasons, evidence)
+
+
+def _by_arm(load: Load, stable: str | None, candidate: str) -> dict[str, Any]:
+    report = load.report()
+    report["by_arm"] = {arm: report["by_arm"].get(d, 0) for arm, d in (("stable", stable), ("candidate", candidate)) if d}
+    return report

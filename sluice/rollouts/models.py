@@ -171,7 +171,7 @@ class Comparison:
                     self.candidate["compared"] += 1
                     # Numbers differ from model to model; one that is none (NaN) is what must not be.
                     self.candidate["disagreed"] += b is None or (isinstance(a, str) and a != b)
-                    if request.label is not None and b is not None:
+                    if request.label is not None and isinstance(a, str) and isinstance(b, str):
                         for counts, said in ((self.stable, a), (self.candidate, b)):
                             counts["judged"] += 1
                             counts["wrong"] += said != request.label

@@ -82,7 +82,7 @@ class World:
     scenario: Scenario
     generator: np.random.Generator
     time: float = 0.0
-    routed: Routed = Routed({STABLE: 100})
+    routed: Routed = field(default_factory=lambda: Routed({STABLE: 100}))
     counts: dict[str, Counts] = field(default_factory=lambda: {arm: {} for arm in ARMS})
     ready: bool = True
     live_from: float | None = None

@@ -47,12 +47,28 @@ class Store:
         except OSError as e:
             raise HomeError(f"cannot be written: {e.strerror}", field=str(self.root), fix="choose another --home") from e
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e:
-                raise HomeError("another process is rolling out this name", field=str(self.root),
-                                fix=f"wait for it, or `sluice rollout abort {self.name}`") from e  # fmt: skip
+            for attempt in range(10):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as e:
+                    if attempt == 9:
+                        raise HomeError("another process is rolling out this name", field=str(self.root),
+                                        fix=f"wait for it, or `sluice rollout abort {self.name}`") from e  # fmt: skip
+                    # Somebody who asks whether it is driven holds it for a moment.
+                    time.sleep(0.02)
             yield
+
+    def driven(self) -> bool:
+        """Whether a process drives it now; the kernel lets go of the lock when that process ends, however it ends."""
+        try:
+            with (self.root / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
 
     def fresh(self) -> None:
         """Move what an earlier rollout left into the history; the last 20 are kept."""

@@ -1,0 +1,159 @@
+"""Looking at a rollout on this machine, and steering it: what `sluice rollout` calls.
+
+Everything goes through the rollout's directory (`store`), so it works from any process. The same
+functions for a rollout on a cluster are in `sluice.rollouts.cluster`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from sluice.errors import SluiceError
+from sluice.rollouts.state import TERMINAL
+from sluice.rollouts.store import Store
+
+_EVERY = 0.25
+
+
+def status(home: Path, name: str) -> dict[str, Any]:
+    """Where a rollout stands, also one whose process was killed.
+
+    Returns:
+        ``{name, running, interrupted, phase, stage, step, steps, weight, verdict, reasons, stable, candidate, arms, tests,
+        ready, load, address, started, updated, outcome, events}``.
+
+    Raises:
+        SluiceError: no rollout of this name here.
+    """
+    store = Store(home, name)
+    raw = store.load()
+    state, view, plan = raw["state"], raw.get("view", {}), raw.get("plan", {})
+    over = state["phase"] in TERMINAL
+    running = not over and store.driven()
+    result = store.result()
+    return {"name": name, "running": running, "interrupted": not over and not running, "phase": state["phase"], "stage": state["stage"],
+            "step": state["step"], "steps": plan.get("steps", []), "weight": view.get("weight", state["weight"]), "verdict": state["verdict"],
+            "reasons": list(state["reasons"]), "stable": raw.get("stable"), "candidate": raw.get("candidate"),
+            "arms": view.get("arms", {}), "tests": view.get("tests", []), "ready": view.get("ready", {}), "load": raw.get("load"),
+            "address": raw.get("address"), "started": raw.get("started"), "updated": raw["updated"],
+            "outcome": result["outcome"] if result else None, "events": store.events()}  # fmt: skip
+
+
+def request(home: Path, name: str, command: str) -> dict[str, Any]:
+    """Ask the running rollout to pause, resume, abort, promote or retry; it acts at its next look.
+
+    Returns:
+        ``{name, command, id}``.
+
+    Raises:
+        SluiceError: no rollout of this name, not running, or not a command.
+    """
+    found = status(home, name)
+    if not found["running"]:
+        raise SluiceError("is not running", field="name", value=name, fix=f"it is {found['phase']}; `sluice run` starts the next rollout")
+    return {"name": name, "command": command, "id": Store(home, name).order(command)}
+
+
+def explain(found: dict[str, Any]) -> str:
+    """Why it decided as it did: each decision with the numbers it stood on, for a person.
+
+    Args:
+        found: what `status` gave.
+    """
+    lines = [headline(found)]
+    start = found.get("started") or (found["events"][0]["time"] if found["events"] else 0)
+    for e in found["events"]:
+        lines.append(f"{e['time'] - start:8.1f} s  {e['message']}")
+        if e["kind"] == "verdict" and e["data"].get("verdict") in ("pass", "fail"):
+            lines += [f"              {evidence}" for evidence in map(_numbers, e["data"].get("checks", []))]
+    if found["interrupted"]:
+        lines.append("The process that drove it is gone; nothing was promoted by it after the last line above.")
+    return "\n".join(lines)
+
+
+def _numbers(check: dict[str, Any]) -> str:
+    parts = [check["reason"]]
+    if "e_worse" in check:
+        parts.append(f"evidence against {check['e_worse']:g}")
+    if "e_within" in check:
+        parts.append(f"for {check['e_within']:g}")
+    return "; ".join(parts)
+
+
+def headline(found: dict[str, Any]) -> str:
+    """One line: name, phase, weight, verdict."""
+    what = found["phase"] + (f" {found['step'] + 1} of {len(found['steps'])}" if found["phase"] == "Step" else "")
+    if found["interrupted"]:
+        what += " (interrupted)"
+    stage = f", {found['stage']}" if found["phase"] in ("Step", "Shadow") and found["stage"] else ""
+    tail = "; ".join(found["reasons"])
+    return f"{found['name']}: {what}{stage}, {found['weight']} % to the candidate" + (f": {tail}" if tail else "")
+
+
+def watch(home: Path, name: str, *, console: Console | None = None, until: Callable[[], bool] | None = None,
+          seconds: float = 86_400.0) -> dict[str, Any]:  # fmt: skip
+    """Show a rollout live until it is over; returns its last `status`.
+
+    Args:
+        console: where to draw; stderr if None.
+        until: stop also when this says so.
+        seconds: and after this long at most.
+    """
+    out = console or Console(stderr=True)
+    found, end = status(home, name), time.monotonic() + seconds
+    with Live(view(found), console=out, refresh_per_second=8, transient=False) as live:
+        while found["running"] and not (until and until()) and time.monotonic() < end:
+            time.sleep(_EVERY)
+            found = status(home, name)
+            live.update(view(found))
+    return found
+
+
+_COLOURS = {"pass": "green", "fail": "bold red", "wait": "yellow", "no data": "dim"}
+
+
+def view(found: dict[str, Any]) -> RenderableType:
+    """The live view of one `status`."""
+    phase = Text(headline(found).partition(": ")[2].partition(":")[0], style="bold")
+    bar = Table.grid(padding=(0, 1))
+    filled = round(found["weight"] * 0.4)
+    bar.add_row("stable", Text("█" * (40 - filled), style="cyan") + Text("█" * filled, style="magenta"), f"{found['weight']} % candidate")
+    table = Table(box=None, pad_edge=False)
+    for heading, where in (("", "left"), ("stable", "right"), ("candidate", "right"), ("for", "right"), ("against", "right"), ("", "left")):
+        table.add_column(heading, justify=where)  # type: ignore[arg-type]
+    for c in found["tests"]:
+        verdict = Text(c["verdict"], style=_COLOURS.get(c["verdict"], ""))
+        table.add_row(c["metric"], _share(c.get("stable")), _share(c.get("candidate")), _weight(c.get("e_within")),
+                      _weight(c.get("e_worse")), verdict)  # fmt: skip
+    load = found.get("load") or {}
+    traffic = ""
+    if load:
+        traffic = f"{load['sent']:,} requests sent, {load['failed']} failed, p50 {load['p50_ms'] or 0:.1f} ms, p99 {load['p99_ms'] or 0:.1f} ms"
+    said = [Text(f"{e['time'] - (found.get('started') or e['time']):7.1f} s  {e['message'][:150]}", style="dim") for e in found["events"][-6:]]
+    body: list[RenderableType] = [phase, bar, table if found["tests"] else Text(""), Text(traffic, style="dim"), *said]
+    return Panel(Group(*body), title=f"rollout {found['name']}", border_style=_border(found))
+
+
+def _border(found: dict[str, Any]) -> str:
+    return {"Succeeded": "green", "RolledBack": "red", "RollingBack": "red", "Failed": "red"}.get(found["phase"], "blue")
+
+
+def _share(side: dict[str, Any] | None) -> str:
+    if not side or not side.get("n"):
+        return "-"
+    if "mean" in side:
+        return f"{side['mean']:.4g} ({side['n']:.0f})"
+    return f"{side['bad']:.0f} of {side['n']:.0f}"
+
+
+def _weight(e: float | None) -> str:
+    return "" if e is None else f"{e:.3g}"
