@@ -15,7 +15,7 @@ from sluice.home import explain_os_error
 from sluice.project import load, schema
 
 #: Task -> the example a new project starts from. The wheel carries them as sluice/templates.
-EXAMPLES = {"image": "digits", "text": "intents", "tabular": "wine"}
+EXAMPLES = {"image": "digits", "text": "intents", "tabular": "breast_cancer"}
 
 
 def template(task: str) -> Path:

@@ -50,7 +50,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
 def test_the_first_model_goes_straight_to_stable(first: tuple[Path, dict[str, Any]]) -> None:
     home, outcome = first
     assert [s["step"] for s in outcome["steps"]] == ["validate_data", "preprocess", "train", "evaluate", "export_onnx", "register", "rollout"]
-    assert champion(home, "wine") == outcome["digest"]
+    assert champion(home, "breast-cancer") == outcome["digest"]
     assert Store(home / "store").get(outcome["digest"]).metrics["accuracy"] > 0.8
 
 
@@ -61,7 +61,7 @@ def test_a_second_model_passes_a_canary_and_no_request_fails(first: tuple[Path, 
     assert evidence["load"]["failed"] == 0
     assert evidence["load"]["sent"] >= 120
     assert evidence["stable"] == before["digest"]
-    assert champion(home, "wine") == outcome["digest"] != before["digest"]
+    assert champion(home, "breast-cancer") == outcome["digest"] != before["digest"]
     assert "against the champion" in Path(outcome["report"]).read_text()
 
 
@@ -73,11 +73,11 @@ def test_the_same_inputs_give_the_same_package_after_the_home_is_gone(first: tup
 
 def test_a_model_below_the_bar_is_refused_and_the_champion_stays(first: tuple[Path, dict[str, Any]]) -> None:
     home, _ = first
-    serving = champion(home, "wine")
+    serving = champion(home, "breast-cancer")
     outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=1", "--set", "evaluate.minimum=0.999", *QUICK, expect=3)
     assert (outcome["outcome"], outcome["gate"]) == ("refused", "evaluate")
     assert "0.999" in outcome["reasons"][0]
-    assert champion(home, "wine") == serving
+    assert champion(home, "breast-cancer") == serving
 
 
 TASK = """
