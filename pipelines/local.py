@@ -84,13 +84,15 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
         with _kfp(root, sink, log):
             from pipelines.training import training_pipeline
 
+            begun = time.perf_counter()
             with contextlib.suppress(RuntimeError):  # a failed task: its error event says more
                 training_pipeline(project=text, base_dir=str(base_dir.resolve()), home=str(home.root))
+            took = time.perf_counter() - begun
     display.close()
     gates = read_gates(root)
     failure = next((e for e in sink.events if e["kind"] == "error"), None)
     outcome = conclude(gates, failure)
-    outcome |= {"run": name, "project": project.name, "seconds": round(time.perf_counter() - start, 2), "log": str(home.runs / name / "log.txt"),
+    outcome |= {"run": name, "project": project.name, "seconds": round(time.perf_counter() - start, 2), "pipeline_seconds": round(took, 2), "log": str(home.runs / name / "log.txt"),
                 "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]}  # fmt: skip
     report = home.reports / name / "index.html"
     files.write_text(report, page.run_page(project, outcome, gates))

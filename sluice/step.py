@@ -21,15 +21,17 @@ from sluice.project import Project, parse, read_text
 RUNNER_PID = "SLUICE_RUNNER_PID"
 
 
-def run_step(work: Callable[[], Gate], gate_path: str, *, step: str) -> Gate:
+def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: float | None = None) -> Gate:
     """Run a step's work; write and announce its gate.
+
+    `started` (of `time.perf_counter`) is when the step began, if that was before this call.
 
     A failure is announced as an ``error`` event (type, message, fix, exit code) and ends the
     process with status 1, so that a pipeline back-end marks the task as failed.
     """
     if runner := os.environ.get(RUNNER_PID):
         die_with(int(runner))
-    start = time.perf_counter()
+    start = time.perf_counter() if started is None else started
     try:
         gate = work()
         gate = dataclasses.replace(gate, seconds=round(time.perf_counter() - start, 3))

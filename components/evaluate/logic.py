@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components import STARTED
 from sluice import files
 from sluice.data.dataset import Dataset
 from sluice.errors import PackageError
@@ -49,7 +50,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
         tracker.finish("FINISHED")
         return Gate("evaluate", decision, tuple(reasons), {"evaluation": found, "comparison": comparison, "champion_note": note})
 
-    gate = run_step(work, gate_path, step="evaluate")
+    gate = run_step(work, gate_path, step="evaluate", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
     return gate
 

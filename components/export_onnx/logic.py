@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sluice.packaging.export import export_package
-
+from components import STARTED
 from sluice import files
 from sluice.data.dataset import Dataset
 from sluice.gates import Gate
+from sluice.packaging.export import export_package
 from sluice.report import page
 from sluice.step import open_project, run_step
 
@@ -25,6 +25,6 @@ def run(project: str, base_dir: str, *, dataset_path: str, model_path: str, eval
         digest = result.package.digest if result.package else ""
         return Gate("export_onnx", result.decision, tuple(result.reasons), {**result.evidence, "digest": digest})
 
-    gate = run_step(work, gate_path, step="export_onnx")
+    gate = run_step(work, gate_path, step="export_onnx", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
     return gate.decision

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sluice.data.prepare import prepare
 
+from components import STARTED
 from sluice.gates import Gate
 from sluice.step import open_project, run_step
 from sluice.tasks import load_task
@@ -22,4 +23,4 @@ def run(project: str, base_dir: str, *, dataset_path: str, gate_path: str) -> st
         return Gate("preprocess", "pass", (), {"digest": made.digest, "rows": rows, "shards": shards, "labels": made.labels,
                                                "objective": made.objective, "columns": made.columns})  # fmt: skip
 
-    return str(run_step(work, gate_path, step="preprocess").evidence["digest"])
+    return str(run_step(work, gate_path, step="preprocess", started=STARTED).evidence["digest"])

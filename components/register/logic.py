@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from components import STARTED
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging import package as packages
@@ -32,7 +33,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
         return Gate("register", "pass", (), {"model": settings.name, "version": version.number, "digest": package.digest, "uri": version.uri,
                                              "lineage": lineage, "run_id": run_id})  # fmt: skip
 
-    return str(run_step(work, gate_path, step="register").evidence["digest"])
+    return str(run_step(work, gate_path, step="register", started=STARTED).evidence["digest"])
 
 
 def git_commit(folder: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from components import STARTED
 from sluice import events, files
 from sluice.data.dataset import Dataset
 from sluice.gates import Gate
@@ -49,7 +50,7 @@ def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: st
                     {**result.evidence, "outcome": result.outcome, "version": candidate.number, "digest": digest,
                      "stable": champion.digest if champion else None})  # fmt: skip
 
-    gate = run_step(work, gate_path, step="rollout")
+    gate = run_step(work, gate_path, step="rollout", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
     return str(gate.evidence["outcome"])
 

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from components import STARTED
 from sluice import events, files
 from sluice.data.dataset import Dataset
 from sluice.gates import Gate
@@ -76,7 +77,7 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
         del result
         return Gate("train", "pass", (), {**history, "run_id": tracker.run_id or ""})
 
-    gate = run_step(work, gate_path, step="train")
+    gate = run_step(work, gate_path, step="train", started=STARTED)
     best = next((h for h in gate.evidence["history"] if h["epoch"] == gate.evidence["best_epoch"]), gate.evidence["history"][-1])
     return curve_point(best), str(gate.evidence["run_id"])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sluice.data.prepare import validate_project_data
 
+from components import STARTED
 from sluice import files
 from sluice.gates import Gate
 from sluice.report import page
@@ -21,6 +22,6 @@ def run(project: str, base_dir: str, *, gate_path: str, report_path: str) -> str
         report = validate_project_data(settings, base, load_task(settings, base))
         return Gate("validate_data", report.decision, tuple(report.reasons), report.to_dict())
 
-    gate = run_step(work, gate_path, step="validate_data")
+    gate = run_step(work, gate_path, step="validate_data", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
     return gate.decision

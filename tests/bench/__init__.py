@@ -1,0 +1,1 @@
+"""Measurements: interleaved, medians, both sides' versions printed. Never part of the tests."""

@@ -1,0 +1,32 @@
+"""What the pipeline costs beside the steps' own work: the whole run's wall time less every gate's seconds, a step.
+
+Run as ``python -m tests.bench.overhead [RUNS]``. Target: at most 0.25 s a step.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import orjson
+
+from sluice.commands.project import template
+
+
+def main(runs: int = 3) -> None:
+    found = []
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory() as home:
+            out = subprocess.run([sys.executable, "-m", "sluice", "run", str(template("tabular") / "sluice.yaml"), "--home", home, "--json"],
+                                 capture_output=True, text=True, check=True)  # fmt: skip
+        outcome = orjson.loads(out.stdout)
+        steps = outcome["steps"]
+        found.append((outcome["pipeline_seconds"] - sum(s["seconds"] for s in steps)) / len(steps))
+        print(f"{outcome['pipeline_seconds']:6.2f} s, {len(steps)} steps, {found[-1]:.3f} s a step beside their own work")
+    print(f"median {statistics.median(found):.3f} s a step (target 0.25)")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
