@@ -82,7 +82,7 @@ class Store:
             for old in sorted((self.root / HISTORY).iterdir())[:-_KEPT]:
                 shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(self.root / COMMANDS, ignore_errors=True)
-        (self.root / COMMANDS).mkdir()
+        (self.root / COMMANDS).mkdir(parents=True)
 
     def save(self, state: State, **around: Any) -> None:
         """Replace state.json: the state, and what else a reader wants to see of this moment."""
@@ -108,7 +108,7 @@ class Store:
             raise SluiceError("no such rollout here", field="name", value=self.name, fix=f"{self.root.parent} holds: {self.others()}") from e
         except (OSError, ValueError) as e:
             raise SluiceError(f"cannot be read: {e}", field=str(self.root / STATE)) from e
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or not {"state", "updated"} <= value.keys():
             raise SluiceError("is not a rollout's state", field=str(self.root / STATE))
         return value
 

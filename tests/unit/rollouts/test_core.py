@@ -442,7 +442,7 @@ def test_ab_names_the_winner_by_its_business_outcome(better: float, phase: str):
         r.world.pass_time(0.5)
         r.state, actions = decide(spec, r.state, r.world.look(arms=business(r, better)), r.world.time)
         r.world.apply(actions)
-        shown = [c for c in r.state.checks if c["share"] == "business"]
+        shown = [c for c in r.state.checks if c["metric"] == "business"]
     assert r.state.phase == phase
     if better:
         assert phase == "Succeeded" or "business outcome" in r.state.reasons[0]

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sluice.errors import SluiceError
+from sluice.rollouts import scrape
+from sluice.rollouts.load import Histogram, answer
+from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.state import add, delta
+
+PAGE = """\
+# HELP sluice_inference_requests_total Requests.
+# TYPE sluice_inference_requests_total counter
+sluice_inference_requests_total{model="m",version="abc",code="200"} 90
+sluice_inference_requests_total{model="m",version="abc",code="400"} 3
+sluice_inference_requests_total{model="m",version="abc",code="499"} 1
+sluice_inference_requests_total{model="m",version="abc",code="503"} 6
+sluice_inference_requests_total{model="other",version="abc",code="500"} 1000
+sluice_inference_duration_seconds_bucket{model="m",version="abc",le="0.1"} 70
+sluice_inference_duration_seconds_bucket{model="m",version="abc",le="0.2"} 85
+sluice_inference_duration_seconds_bucket{model="m",version="abc",le="+Inf"} 100
+sluice_inference_duration_seconds_count{model="m",version="abc"} 100
+sluice_inference_duration_seconds_sum{model="m",version="abc"} 12.5
+sluice_predictions_total{model="m",version="abc",label="say \\"hi\\""} 60
+sluice_predictions_total{model="m",version="abc",label="b"} 3e1
+process_open_fds 17 1700000000000
+"""
+
+
+def test_counters_are_read_from_a_metrics_page():
+    assert scrape.counts(PAGE, 0.2, "m") == {"requests": 100, "errors": 9, "timed": 100, "slow": 15, 'label:say "hi"': 60, "label:b": 30}
+
+
+def test_an_objective_between_edges_takes_the_edge_below():
+    assert scrape.counts(PAGE, 0.15, "m")["slow"] == 30
+    assert scrape.counts(PAGE, 0.01, "m")["slow"] == 100
+
+
+@pytest.mark.parametrize("line", ["sluice_inference_requests_total{code=\"200\"} NaN", "sluice_inference_requests_total 12 monkeys and x",
+                                  "sluice_inference_requests_total -4", "sluice_inference_requests_total +Inf", "sluice_ {"])  # fmt: skip
+def test_a_page_that_lies_is_an_error_not_a_count(line: str):
+    with pytest.raises(SluiceError):
+        scrape.counts(line, 0.2)
+
+
+def test_an_empty_page_counts_nothing():
+    assert scrape.counts("", 0.2) == {"requests": 0, "errors": 0, "timed": 0, "slow": 0}
+
+
+@pytest.mark.parametrize(("value", "what"), [
+    ({"steps": []}, "steps"), ({"steps": [50, 10]}, "rising"), ({"steps": [10, 10]}, "rising"), ({"steps": [0, 10]}, "between 1 and 99"),
+    ({"steps": [10, 100]}, "100 follows by itself"), ({"errors": {"tolerance": 0.05, "margin": 0.02}}, "no candidate could pass"),
+    ({"strategy": "ab"}, "needs `business`"), ({"stpes": [10]}, "stpes"), ({"alpha": 0.7}, "alpha"), ({"minimum_requests": "many"}, "minimum_requests"),
+])  # fmt: skip
+def test_bad_plans_are_refused_with_the_reason(value: dict[str, Any], what: str):
+    with pytest.raises(ValidationError, match=what):
+        RolloutSpec.model_validate(value)
+
+
+def test_the_design_documents_example_is_a_plan():
+    plan = RolloutSpec.model_validate({"steps": [10, 50], "minimum_requests": 300, "latency_slo_ms": 200})
+    assert plan == RolloutSpec()
+    assert plan.windows == 3
+
+
+@pytest.mark.parametrize(("body", "said"), [
+    ({"predictions": [{"label": "a", "probability": 0.9}]}, "a"), ({"predictions": [{"value": 1.5}]}, 1.5), ({"predictions": ["b"]}, "b"),
+    ({"predictions": [{"value": None}]}, None), ({"predictions": []}, None), ({"error": "x"}, None), ([], None),
+    ({"outputs": [{"name": "label", "data": ["c"]}, {"name": "probabilities", "data": [0.1]}]}, "c"),
+    ({"outputs": [{"name": "value", "data": [2]}]}, 2.0),
+])  # fmt: skip
+def test_answers_of_both_protocols_are_understood(body: Any, said: object):
+    assert answer(json.dumps(body).encode()) == said
+
+
+def test_an_answer_that_is_no_json_is_no_answer():
+    assert answer(b"<html>") is None
+
+
+def test_histogram_quantiles_are_within_two_per_cent():
+    h = Histogram()
+    assert h.quantile(0.5) is None
+    for i in range(1, 1001):
+        h.add(i / 1000)
+    assert h.quantile(0.5) == pytest.approx(0.5, rel=0.025)
+    assert h.quantile(0.99) == pytest.approx(0.99, rel=0.025)
+    h.add(1e9)
+    assert h.quantile(1.0) == pytest.approx(100, rel=0.2)
+
+
+def test_deltas_know_restarts_new_processes_and_new_counters():
+    assert delta({"requests": 5}, {"requests": 9, "errors": 1}) == ({"requests": 4, "errors": 1}, False)
+    assert delta({"requests": 5, "label:a": 5}, {"requests": 9}) == ({"requests": 9}, True)
+    assert delta(None, {"requests": 3}) == ({"requests": 3}, False)
+    assert add({"a": 1}, {"a": 2, "b": 3}) == {"a": 3, "b": 3}
