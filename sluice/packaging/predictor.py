@@ -11,7 +11,8 @@ import numpy as np
 
 from sluice.errors import InputError, PackageError
 from sluice.packaging.package import Package
-from sluice.packaging.processors import load_processor
+from sluice.packaging.processors import Processor, load_processor
+from sluice.packaging.processors.base import Example
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -102,17 +103,18 @@ class Predictor:
             examples = self.processor.encode(rows)
         except InputError as e:
             raise _moved(e, start) from e
-        order = np.argsort([self.processor.length(x) for x in examples], kind="stable")
-        parts = [self._first(self.processor.batch([examples[i] for i in order[at : at + batch_size]]))
-                 for at in range(0, len(order), batch_size)]  # fmt: skip
-        answer = np.concatenate(parts)
-        out = np.empty_like(answer)
-        out[order] = answer
-        return out
+        return run_examples(self._session, self.processor, examples, batch_size)
 
-    def _first(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-        out: np.ndarray = self._session.run(self._outputs[:1], dict(tensors))[0]
-        return out
+
+def run_examples(opened: onnxruntime.InferenceSession, processor: Processor, examples: Sequence[Example], batch_size: int) -> np.ndarray:
+    """A graph's first output for encoded rows, in their order; rows of like length share a batch. `examples` is not empty."""
+    name = opened.get_outputs()[0].name
+    order = np.argsort([processor.length(x) for x in examples], kind="stable")
+    answer = np.concatenate([opened.run([name], processor.batch([examples[i] for i in order[at : at + batch_size]]))[0]
+                             for at in range(0, len(order), batch_size)])  # fmt: skip
+    out = np.empty_like(answer)
+    out[order] = answer
+    return out
 
 
 def _moved(e: InputError, start: int) -> InputError:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from sluice.errors import DataError
 from sluice.packaging.processors import Processor, TabularProcessor
+
+if TYPE_CHECKING:
+    from sluice.data.dataset import Dataset
 
 #: Columns of a dataset that are no features.
 NOT_FEATURES = ("row_id", "label")
@@ -31,7 +34,7 @@ def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.Re
     Raises:
         DataError: the table lacks a column.
     """
-    spec = {"kind": preprocess} if isinstance(preprocess, str) else preprocess
+    spec: Mapping[str, Any] = {"kind": preprocess} if isinstance(preprocess, str) else preprocess
     kind = spec["kind"]
     if kind in _SINGLE:
         return _column(table, _SINGLE[kind]).to_pylist()
@@ -46,6 +49,19 @@ def _column(table: pa.Table | pa.RecordBatch, name: str) -> Any:
     if name not in table.schema.names:
         raise DataError("is missing from the dataset", field=name, value=table.schema.names)
     return table.column(name)
+
+
+def spread(dataset: Dataset, split: str, rows: int) -> pa.Table:
+    """At most `rows` rows of a split, evenly spaced over it, in its order; a batch of it in memory at a time. Raises `DataError`."""
+    total = dataset.rows(split)
+    wanted = np.unique(np.linspace(0, total - 1, min(rows, total)).astype(np.int64))
+    parts, seen = [], 0
+    for batch in dataset.batches(split):
+        inside = wanted[(wanted >= seen) & (wanted < seen + batch.num_rows)] - seen
+        if len(inside):
+            parts.append(batch.take(pa.array(inside)))
+        seen += batch.num_rows
+    return pa.Table.from_batches(parts)
 
 
 def tensors_from_arrow(processor: Processor, table: pa.Table | pa.RecordBatch) -> dict[str, np.ndarray]:

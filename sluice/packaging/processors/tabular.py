@@ -15,6 +15,9 @@ from sluice.errors import InputError, PackageError
 from sluice.packaging.package import TensorSpec
 from sluice.packaging.processors.base import Example, Processor, SideFile, only, setting
 
+#: Names of a graph's outputs: an input cannot have them too.
+RESERVED = frozenset({"probabilities", "value"})
+
 _NUMBERS = frozenset({int, float, bool, type(None), np.float64})
 _LARGEST = float(np.finfo(np.float32).max)
 _DATATYPES = {"numeric": "FP32", "categorical": "BYTES"}
@@ -38,7 +41,7 @@ class TabularProcessor(Processor):
         columns: the features, in the graph's order.
 
     Raises:
-        PackageError: no columns, one named twice, or an unknown type.
+        PackageError: no columns, one named twice or as an output of the graph, or an unknown type.
     """
 
     kind: ClassVar[str] = "tabular"
@@ -50,6 +53,8 @@ class TabularProcessor(Processor):
         for i, c in enumerate(columns):
             if c.type not in _DATATYPES:
                 raise PackageError("must be numeric or categorical", field=f"preprocess.columns[{i}].type", value=c.type)
+            if c.name in RESERVED:
+                raise PackageError("is the name of a graph's output", field=f"preprocess.columns[{i}].name", value=c.name, fix="rename the column")
             if not c.name or c.name in names[:i]:
                 raise PackageError("is empty or stands twice", field=f"preprocess.columns[{i}].name", value=c.name)
         self.columns = tuple(columns)

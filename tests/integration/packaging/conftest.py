@@ -1,0 +1,130 @@
+"""Small models that were really trained, one a task, laid down as `sluice.training.fit` does."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sluice.data.dataset import Dataset, write_dataset
+from sluice.packaging.rows import rows_from_arrow
+from sluice.project import Project, parse
+from sluice.tasks import load_task
+
+
+class Trained(NamedTuple):
+    project: Project
+    dataset: Dataset
+    model: Path
+
+
+def _split(table: pa.Table) -> dict[str, pa.Table]:
+    table = table.add_column(0, "row_id", pa.array([f"{i:016x}" for i in range(table.num_rows)]))
+    order = np.random.default_rng(0).permutation(table.num_rows)
+    test, validation = len(order) // 4, len(order) // 10
+    return {"test": table.take(order[:test]), "validation": table.take(order[test : test + validation]), "train": table.take(order[test + validation :])}
+
+
+def digits(root: Path) -> Dataset:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+
+    def png(row: np.ndarray) -> bytes:
+        out = io.BytesIO()
+        Image.fromarray((row.reshape(8, 8) * 15.9375).astype(np.uint8)).save(out, "PNG")
+        return out.getvalue()
+
+    table = pa.table({"image": pa.array([png(r) for r in pixels], pa.binary()), "label": pa.array([str(v) for v in labels])})
+    return write_dataset(root, _split(table), task="image", objective="classification", labels=[str(i) for i in range(10)], columns={"image": "image"},
+                         source={"name": "digits"}, shard_rows=500, profile=lambda d: {"features": {"image": {"rows": d.rows("train")}}})  # fmt: skip
+
+
+def phrases(root: Path) -> Dataset:
+    """Made-up requests: what is asked for decides the label, the rest is filling."""
+    rng = np.random.default_rng(1)
+    wanted = {"weather": ["rain", "sun", "snow", "storm"], "music": ["song", "album", "band", "tune"], "travel": ["train", "flight", "bus", "ferry"]}
+    fill = ["please", "tell", "me", "about", "the", "next", "best", "today", "near", "here", "and", "now"]
+    texts, labels = [], []
+    for _ in range(900):
+        label = str(rng.choice(list(wanted)))
+        words = [str(w) for w in rng.choice(fill, rng.integers(1, 9))]
+        words.insert(int(rng.integers(0, len(words) + 1)), str(rng.choice(wanted[label])))
+        texts.append(" ".join(words))
+        labels.append(label)
+    table = pa.table({"text": texts, "label": labels})
+    return write_dataset(root, _split(table), task="text", objective="classification", labels=sorted(wanted), columns={"text": "text"},
+                         source={"name": "phrases"}, shard_rows=1000)  # fmt: skip
+
+
+def records(root: Path, objective: str) -> Dataset:
+    """Numbers and categories with holes; the label follows from them."""
+    rng = np.random.default_rng(2)
+    n = 1200
+    age, job = rng.normal(40, 12, n), rng.choice(["cook", "baker", "smith"], n)
+    score = (age - 40) / 12 + (job == "baker") * 1.5 - (job == "smith") + 0.05 * rng.normal(size=n)
+    age_seen = np.where(rng.random(n) < 0.05, np.nan, age)
+    job_seen = [None if rng.random() < 0.05 else str(j) for j in job]
+    label = pa.array(np.where(score > 0.3, "yes", "no")) if objective == "classification" else pa.array(1000 + 50 * score)
+    table = pa.table({"age": pa.array(age_seen, from_pandas=True), "job": pa.array(job_seen), "label": label})
+    return write_dataset(root, _split(table), task="tabular", objective=objective, labels=["no", "yes"] if objective == "classification" else [],
+                         columns={"age": "numeric", "job": "categorical"}, source={"name": "records"}, shard_rows=1000)  # fmt: skip
+
+
+KINDS: dict[str, tuple[Callable[[Path], Dataset], dict[str, Any], int, float]] = {
+    "image": (digits, {"task": "image", "model": {"channels": 1, "size": [8, 8], "width": 8, "augment": False}}, 6, 4e-3),
+    "text": (phrases, {"task": "text", "model": {"hidden": 32, "heads": 2, "layers": 2, "max_length": 16, "vocabulary": 200}}, 8, 4e-3),
+    "tabular": (lambda root: records(root, "classification"), {"task": "tabular", "model": {"hidden": [32, 32]}}, 12, 4e-3),
+    "regression": (lambda root: records(root, "regression"), {"task": "tabular", "model": {"hidden": [32, 32]}}, 12, 4e-3),
+}
+
+
+def train(kind: str, root: Path) -> Trained:
+    """A short loop over `Task.loss`; weights and state on disk under the trainer's names."""
+    import torch
+    from safetensors.torch import save_file
+
+    make, settings, epochs, rate = KINDS[kind]
+    project = parse({"name": f"demo-{kind}", "data": {"source": "made-up"}, **settings})
+    dataset = make(root / "data")
+    task = load_task(project)
+    torch.manual_seed(17)
+    torch.set_num_threads(1)
+    state = task.fit(dataset)
+    model = task.build(state)
+    table = dataset.read("train")
+    examples = task.processor(state).encode(rows_from_arrow(state.preprocess, table))
+    labels = table.column("label").to_pylist()
+    targets = task.targets(np.array([state.labels.index(v) for v in labels] if state.labels else labels), state)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate)
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(examples)).split(64):
+            batch = task.tensors(task.processor(state).batch([examples[i] for i in chosen]), state)
+            loss = task.loss(model(**batch), targets[chosen], project.train)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    out = root / "model"
+    out.mkdir()
+    state.save(out)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, out / "model.safetensors")
+    return Trained(project, dataset, out)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
+    """`trained("image" | "text" | "tabular" | "regression")`, each trained once."""
+    made: dict[str, Trained] = {}
+
+    def get(kind: str) -> Trained:
+        if kind not in made:
+            made[kind] = train(kind, tmp_path_factory.mktemp(kind))
+        return made[kind]
+
+    return get

@@ -1,0 +1,243 @@
+"""Trained models of every task become packages that answer as PyTorch does, byte for byte the same each time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sluice.data.dataset import Dataset, write_dataset
+from sluice.errors import DataError, PackageError, SluiceError
+from sluice.packaging import package
+from sluice.packaging.export import ExportResult, export_package
+from sluice.packaging.predictor import Predictor
+from sluice.packaging.rows import rows_from_arrow
+from sluice.training.fit import load_trained
+
+METRICS = {"accuracy": 0.9}
+
+
+def export(made, out: Path, *, evaluate: dict | None = None, **changes: object) -> ExportResult:
+    project = made.project.model_copy(update={"export": made.project.export.model_copy(update=changes)})
+    if evaluate:
+        project = project.model_copy(update={"evaluate": project.evaluate.model_copy(update=evaluate)})
+    return export_package(project, made.model, made.dataset, METRICS, out)
+
+
+def torch_answers(made) -> np.ndarray:
+    import torch
+
+    task, state, module = load_trained(made.project, made.model)
+    processor = task.processor(state)
+    batch = processor.encode_batch(rows_from_arrow(state.preprocess, made.dataset.read("test")))
+    with torch.no_grad():
+        return task.serving_module(module, state).eval()(**task.tensors(batch, state)).numpy()
+
+
+@pytest.mark.parametrize("kind", ["image", "text", "tabular", "regression"])
+def test_a_package_answers_raw_rows_as_pytorch_does(trained, tmp_path, kind):
+    made = trained(kind)
+    result = export(made, tmp_path / "package", formats=["fp32"])
+    assert result.decision == "pass"
+    opened = package.read(tmp_path / "package")
+    assert (opened.digest, opened.precision, opened.task, opened.metrics) == (result.package.digest, "fp32", made.project.task, METRICS)
+    answers = Predictor(opened).predict(rows_from_arrow(opened.preprocess, made.dataset.read("test")))
+    expected = torch_answers(made)
+    assert np.allclose(answers, expected, rtol=1e-5, atol=1e-5 * max(1.0, float(np.std(expected))))
+    if kind != "regression":
+        assert list(opened.labels) == made.dataset.labels
+        assert np.allclose(answers.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["image", "text", "tabular", "regression"])
+def test_int8_is_smaller_within_the_budget_and_answers_alone_as_in_a_batch(trained, tmp_path, kind):
+    result = export(trained(kind), tmp_path / "package", max_loss=0.02)
+    fp32, int8 = result.evidence["formats"]
+    assert (result.decision, result.evidence["chosen"]) == ("pass", "int8")
+    assert int8["bytes"] < fp32["bytes"]
+    assert int8["loss"] <= int8["allowed"]
+    assert fp32["max_abs_diff"] < int8["max_abs_diff"]
+    assert int8["single_agreement"] == 1
+    assert result.package.precision == "int8"
+    assert result.package.provenance["export"]["rows"] == result.evidence["rows"] == made_rows(trained(kind).dataset)
+
+
+def made_rows(dataset: Dataset) -> int:
+    return min(dataset.rows("test"), 2000)
+
+
+def test_a_text_alone_answers_as_in_a_batch_of_longer_ones(trained, tmp_path):
+    p = Predictor(export(trained("text"), tmp_path / "package", formats=["int8"]).package)
+    long = " ".join(["tell me about the best song"] * 9)
+    together = p.run(p.processor.encode_batch(["snow", long]))["probabilities"][0]
+    assert np.allclose(together, p.predict(["snow"])[0], atol=1e-5)
+
+
+def test_a_category_never_seen_and_one_missing_are_answered(trained, tmp_path):
+    p = Predictor(export(trained("tabular"), tmp_path / "package").package)
+    answers = p.predict([{"age": 40, "job": "astronaut"}, {"age": 40, "job": None}, {"age": None, "job": "baker"}, {}])
+    assert np.isfinite(answers).all()
+    assert answers.shape == (4, 2)
+
+
+def test_the_reference_profile_travels_in_the_package(trained, tmp_path):
+    made = trained("image")
+    opened = export(made, tmp_path / "package").package
+    assert opened.profile() == made.dataset.profile() == {"features": {"image": {"rows": made.dataset.rows("train")}}}
+    assert export(trained("text"), tmp_path / "other").package.profile() is None
+
+
+def test_int8_that_loses_more_than_the_budget_is_left_and_said(trained, tmp_path):
+    result = export(trained("image"), tmp_path / "package", max_loss=0.0, evaluate=None)
+    worse = [f for f in result.evidence["formats"] if f["format"] == "int8"][0]
+    if worse["loss"] <= 0:
+        pytest.fail("the example no longer loses anything in int8: make it harder")
+    assert (result.decision, result.evidence["chosen"]) == ("pass", "fp32")
+    assert any("export.max_loss allows 0" in r for r in result.reasons)
+
+
+def test_no_format_within_the_budget_is_a_refusal_that_leaves_nothing(trained, tmp_path):
+    result = export(trained("image"), tmp_path / "package", formats=["int8"], max_loss=0.0)
+    assert (result.decision, result.package, result.evidence["chosen"]) == ("refuse", None, None)
+    assert "int8 loses" in result.reasons[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_cannot_be_measured_is_no_small_loss(trained, tmp_path):
+    made = trained("regression")
+    table = made.dataset.read("test")
+    flat = table.set_column(table.schema.get_field_index("label"), "label", pa.array([5.0] * table.num_rows))
+    dataset = write_dataset(tmp_path / "data", {"train": made.dataset.read("train"), "test": flat}, task="tabular", objective="regression", labels=[],
+                            columns=made.dataset.columns, source={}, shard_rows=1000)  # fmt: skip
+    result = export(made._replace(dataset=dataset), tmp_path / "package", evaluate={"metric": "r2"})
+    assert (result.decision, result.evidence["chosen"]) == ("pass", "fp32")
+    assert "r2 is undefined" in result.reasons[-1]
+
+
+def test_held_out_rows_are_validation_rows_where_there_is_no_test_split(trained, tmp_path):
+    made = trained("text")
+
+    def without(*splits: str) -> Dataset:
+        kept = {s: made.dataset.read(s) for s in ("train", "validation", "test") if s not in splits}
+        return write_dataset(tmp_path / "-".join(splits), kept, task="text", objective="classification", labels=made.dataset.labels,
+                             columns={"text": "text"}, source={}, shard_rows=1000)  # fmt: skip
+
+    result = export(made._replace(dataset=without("test")), tmp_path / "package")
+    assert result.evidence["rows"] == made.dataset.rows("validation")
+    with pytest.raises(DataError, match="no held-out rows"):
+        export(made._replace(dataset=without("test", "validation")), tmp_path / "package")
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from sluice.data.dataset import Dataset
+from sluice.packaging.export import export_package
+from sluice.project import parse
+out = {}
+for kind, settings, data, model, target in json.load(sys.stdin):
+    r = export_package(parse(settings), Path(model), Dataset.open(Path(data)), {"accuracy": 0.9}, Path(target))
+    out[kind] = r.package.digest
+print(json.dumps(out))
+"""
+
+
+def test_two_processes_export_the_same_bytes(trained, tmp_path):
+    digests = []
+    for seed in ("1", "2"):
+        jobs = [(k, trained(k).project.model_dump(mode="json"), str(trained(k).dataset.root), str(trained(k).model), str(tmp_path / f"{k}-{seed}"))
+                for k in ("image", "text", "tabular", "regression")]  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", PROGRAM], input=json.dumps(jobs), capture_output=True, text=True, timeout=300,
+                              env={**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": seed}, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        digests.append(json.loads(done.stdout.splitlines()[-1]))
+    assert digests[0] == digests[1]
+    assert len(set(digests[0].values())) == 4
+
+
+PLUGIN = '''
+import torch
+from sluice.tasks.text import TextTask
+
+
+class TwoFaced(TextTask):
+    """Answers one thing in PyTorch and another while it is traced."""
+
+    def serving_module(self, model, state):
+        inner = super().serving_module(model, state)
+
+        class Wrapper(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, **tensors):
+                out = self.inner(**tensors)
+                return 1 - out if torch.compiler.is_exporting() else out
+
+        return Wrapper()
+
+
+class Untraceable(TextTask):
+    def serving_module(self, model, state):
+        inner = super().serving_module(model, state)
+
+        class Wrapper(torch.nn.Module):
+            def forward(self, **tensors):
+                out = inner(**tensors)
+                return out * 2 if float(out.sum()) > 1e9 else out
+
+        return Wrapper()
+
+
+class Faithful(TextTask):
+    pass
+'''
+
+
+@pytest.fixture
+def plugin(trained, tmp_path, monkeypatch):
+    """`plugin("Faithful")`: the text model under a task of the user's own, in a module outside the package."""
+    (tmp_path / "own_tasks.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_tasks", raising=False)
+    made = trained("text")
+    yield lambda name: made._replace(project=made.project.model_copy(update={"task": f"own_tasks:{name}"}))
+    sys.modules.pop("own_tasks", None)
+
+
+def test_an_fp32_graph_that_answers_otherwise_than_pytorch_is_refused(plugin, tmp_path):
+    result = export(plugin("TwoFaced"), tmp_path / "package")
+    assert (result.decision, result.package) == ("refuse", None)
+    assert "does not answer as PyTorch does" in result.reasons[0]
+    assert not (tmp_path / "package").exists()
+
+
+def test_a_model_that_cannot_be_traced_is_explained(plugin, tmp_path):
+    with pytest.raises(SluiceError, match="torch cannot export") as e:
+        export(plugin("Untraceable"), tmp_path / "package")
+    assert e.value.fix
+    assert not isinstance(e.value, PackageError)
+
+
+def test_the_code_digest_covers_the_module_of_a_task_of_the_users_own(plugin, tmp_path, trained):
+    built_in = export(trained("text"), tmp_path / "a").package.provenance["code"]
+    own = export(plugin("Faithful"), tmp_path / "b").package.provenance["code"]
+    path = tmp_path / "own_tasks.py"
+    path.write_text(path.read_text() + "# changed\n")
+    changed = export(plugin("Faithful"), tmp_path / "c").package.provenance["code"]
+    assert len({built_in, own, changed}) == 3
+
+
+def test_provenance_says_what_the_package_was_made_from(trained, tmp_path):
+    made = trained("tabular")
+    found = export(made, tmp_path / "package").package.provenance
+    assert found["data"] == made.dataset.digest
+    assert found["seed"] == made.project.train.seed
+    assert {"python", "torch", "onnx", "onnxruntime", "numpy"} <= set(found["libraries"])
