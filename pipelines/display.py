@@ -78,6 +78,6 @@ def describe(step: str, data: dict[str, Any]) -> tuple[str, float, float, bool]:
         return f"epoch {data.get('epoch', '?')}  {shown}{rate}", done, total, data.get("kind") == "epoch"
     if data.get("phase"):
         weight = data.get("weight")
-        share = f"  {weight} % to the candidate" if weight is not None else ""
+        share = f"  {weight} % to the candidate" if weight else ""
         return data["phase"] + share + (f"  {data['text']}" if data.get("text") else ""), float(weight or 0), 100.0, data.get("kind") == "phase"
     return str(data.get("text", "")), 0.0, 0.0, False

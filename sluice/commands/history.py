@@ -43,7 +43,7 @@ def models(args: argparse.Namespace) -> int:
         for v in versions:
             shown = "  ".join(f"{k} {x:.4g}" for k, x in sorted(v.metrics.items())[:3])
             table.add_row(name, v.number, " ".join(v.aliases), v.tags.get("sluice.rollout", ""), v.digest[:12], shown, _when(v.created))
-    Console().print(table)
+    _print(table)
     return 0
 
 
@@ -62,7 +62,7 @@ def history(args: argparse.Namespace) -> int:
     for o in found:
         table.add_row(o["run"], o["outcome"], str(o.get("version", "")), o.get("digest", "")[:12], f"{o['seconds']:.0f}",
                       "" if o["outcome"] == "promoted" else "; ".join(o["reasons"])[:80])  # fmt: skip
-    Console().print(table)
+    _print(table)
     return 0
 
 
@@ -100,7 +100,7 @@ def compare(args: argparse.Namespace) -> int:
     for key in ("sluice.data", "sluice.config", "sluice.code", "sluice.git", "sluice.precision"):
         x_, y_ = a.tags.get(key, ""), b.tags.get(key, "")
         table.add_row(key.removeprefix("sluice."), x_[:12], y_[:12], "same" if x_ == y_ else "differs")
-    Console().print(table)
+    _print(table)
     return 0
 
 
@@ -111,6 +111,12 @@ def _number(value: float | None) -> str:
 def _plain(v: Version) -> dict[str, Any]:
     return {"model": v.model, "version": v.number, "digest": v.digest, "uri": v.uri, "aliases": list(v.aliases), "metrics": v.metrics,
             "tags": v.tags, "run_id": v.run_id, "created": _when(v.created)}  # fmt: skip
+
+
+def _print(table: Table) -> None:
+    """To a terminal in its width; to a file or pipe, unfolded."""
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)
 
 
 def _table(*columns: str) -> Table:

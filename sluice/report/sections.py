@@ -76,7 +76,7 @@ def train(e: Evidence) -> str:
     series = {name: [(float(h["epoch"]), float(h[key])) for h in history if h.get(key) is not None] for name, key in losses.items()}
     best = float(e["best_epoch"])
     out = '<div class="grid2">' + svg.lines(series, "epoch", "loss", mark=best, mark_text="kept")
-    names = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and k != "loss"][:3]
+    names = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and not k.endswith("loss")][:3]
     curves = {f"validation {n}": [(float(h["epoch"]), float(h["validation_metrics"][n])) for h in history] for n in names}
     out += svg.lines(curves, "epoch", "", mark=best, mark_text="kept") + "</div>"
     facts = [("epochs", len(history)), ("kept epoch", e["best_epoch"]), ("stopped early", bool(e.get("stopped_early"))),
@@ -153,10 +153,12 @@ def rollout(e: Evidence) -> str:
     if len(timeline) > 1:
         end = float(timeline[-1]["t"])
         plot = svg.Plot((0, max(end, 0.1)), (0, 105), width=940, height=200).axes("seconds", "% to the candidate")
-        before = ""
+        before, free = "", 0.0
         for at in timeline:
             if at["phase"] != before:
-                plot.rule(x=float(at["t"]), text=str(at["phase"]))
+                x = plot.px(float(at["t"]))
+                plot.rule(x=float(at["t"]), text=str(at["phase"]) if x >= free else "")
+                free = max(free, x + 6.2 * len(str(at["phase"])) + 8)
                 before = at["phase"]
         plot.line([(float(p["t"]), float(p.get("weight") or 0)) for p in timeline], svg.COLOURS[0], step=True)
         out += f'<figure>{plot.svg("traffic to the candidate over time")}</figure>'
@@ -166,8 +168,7 @@ def rollout(e: Evidence) -> str:
         rows: list[list[Any]] = [["requests sent", load.get("sent")], ["failed", load.get("failed")], ["p50", f'{svg.number(load.get("p50_ms"), 3)} ms'],
                 ["p99", f'{svg.number(load.get("p99_ms"), 3)} ms']]  # fmt: skip
         rows += [[f"answered by {arm}", n] for arm, n in (load.get("by_arm") or {}).items() if isinstance(n, int)]
-        out += '<div class="grid2"><div><h3>Replayed load, counted by the client</h3>' + table(["", ""], rows, (1,)) + "</div>"
-        out += f"<div>{_tests(timeline)}</div></div>"
+        out += _tests(timeline) + "<h3>Replayed load, counted by the client</h3>" + table([r[0] for r in rows], [[r[1] for r in rows]])
     return out or '<p class="note">No traffic was needed: nothing was serving yet.</p>'
 
 
