@@ -177,9 +177,8 @@ def _arms(timeline: Sequence[Evidence]) -> str:
     for at in timeline:
         for arm, counts in (at.get("arms") or {}).items():
             last[arm] = counts
-    every = dict.fromkeys(k for c in last.values() for k, v in c.items() if isinstance(v, int | float))
-    names = sorted(every, key=lambda n: ("requests", "errors", "slow").index(n) if n in ("requests", "errors", "slow") else 9)
-    rows = [[arm, *(c.get(n) for n in names)] for arm, c in last.items()]
+    names = ["requests", "errors", "slow", "wrong"]
+    rows = [[arm, *(c.get(n, 0) for n in names)] for arm, c in last.items()]
     return "<h3>Evidence in the last step</h3>" + table(["arm", *names], rows, range(1, len(names) + 1)) if rows else ""
 
 
