@@ -1,0 +1,389 @@
+"""The parent: starts the workers, starts dead ones again, and changes models on all of them or on none."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from serving.runtime import channel, worker
+from serving.runtime.metrics import Metrics, Page
+from serving.runtime.settings import Settings, Source
+from sluice.errors import SluiceError
+
+log = logging.getLogger("sluice.serving")
+
+_BACKOFF = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+#: A worker that lived this long starts again without delay.
+_STEADY_SECONDS = 30.0
+_CHANGE_SECONDS = 120.0
+_POINTER_SECONDS = 0.5
+
+
+class StartError(SluiceError):
+    """The server cannot start: the port is taken, or no worker could load its models."""
+
+    exit_code = 2
+
+
+@dataclasses.dataclass
+class Slot:
+    """A worker's place. `end`: the parent's side of its channel."""
+
+    number: int
+    pid: int = 0
+    pidfd: int = -1
+    end: socket.socket | None = None
+    serving: bool = False
+    started: float = 0.0
+    deaths: int = 0
+    restart_at: float | None = None
+
+
+@dataclasses.dataclass
+class Change:
+    """A model's loading or unloading, in two phases over all workers."""
+
+    number: int
+    action: str
+    name: str
+    uri: str
+    digest: str | None
+    asker: int | None
+    ticket: int
+    phase: str = "prepare"
+    waiting: set[int] = dataclasses.field(default_factory=set)
+    until: float = 0.0
+    found: str | None = None
+    error: dict[str, Any] | None = None
+
+
+class Supervisor:
+    """Runs `settings.workers` workers until SIGTERM or SIGINT."""
+
+    def __init__(self, settings: Settings, sources: list[Source]):
+        self.settings = settings
+        self.sources = {i: s for i, s in enumerate(sources)}
+        self.models: dict[str, Source] = {}
+        self.pages = [Page() for _ in range(settings.workers + 1)]
+        self.metrics = Metrics(self.pages[-1])
+        self.slots = [Slot(i) for i in range(settings.workers)]
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        self._failure: dict[str, Any] | None = None
+        self._announced = False
+        self._changes: deque[Change] = deque()
+        self._numbers = 0
+        self._restarts = self.metrics.counter("sluice_worker_restarts_total")
+        self._up = self.metrics.counter("sluice_workers")
+        self._pointer_next = 0.0
+        self._pointer_seen: str | None = None
+
+    def run(self) -> int:
+        """Returns the exit status: 0 after a clean drain.
+
+        Raises:
+            StartError: the port cannot be bound, or the models cannot be loaded.
+        """
+        hold = self._bind()
+        wake, wakened = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(wakened, False)
+        signal.set_wakeup_fd(wakened)
+        for s in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(s, self._signalled)
+        self._selector.register(wake, selectors.EVENT_READ, wake)
+        try:
+            for slot in self.slots:
+                self._start(slot)
+            while not self._stopping:
+                self._turn(wake)
+            return self._drain()
+        finally:
+            for slot in self.slots:
+                if slot.pid:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(slot.pid, signal.SIGKILL)
+            signal.set_wakeup_fd(-1)
+            hold.close()
+
+    def _bind(self) -> socket.socket:
+        """Take the port for this server, and learn it if any would do. Workers bind it beside this socket, which never listens."""
+        settings = self.settings
+        try:
+            family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+            # Without SO_REUSEPORT first: another server on the port is an error, not company.
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((settings.host, settings.port))
+                port = probe.getsockname()[1]
+            hold = worker.listening_socket(settings.host, port)
+        except OSError as e:
+            raise StartError(f"cannot listen there: {e.strerror or e}", field="--port", value=f"{settings.host}:{settings.port}",
+                             fix="choose another port, or --port 0 for a free one") from e  # fmt: skip
+        self.settings = dataclasses.replace(settings, port=port)
+        return hold
+
+    def _signalled(self, number: int, _: Any) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._stopping = True
+
+    def _start(self, slot: Slot) -> None:
+        ours, theirs = channel.pair()
+        sources = list(self.models.values()) if self._announced else list(self.sources.values())
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                self._become_worker(ours)
+                status = worker.main(self.settings, slot.number, self.pages, theirs, sources)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                os._exit(status)
+        theirs.close()
+        slot.pid, slot.end, slot.started, slot.restart_at = pid, ours, time.monotonic(), None
+        slot.pidfd = os.pidfd_open(pid)
+        self._selector.register(ours, selectors.EVENT_READ, slot)
+        self._selector.register(slot.pidfd, selectors.EVENT_READ, slot)
+
+    def _become_worker(self, ours: socket.socket) -> None:
+        signal.set_wakeup_fd(-1)
+        for s in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(s, signal.SIG_DFL)
+        self._selector.close()
+        ours.close()
+        for other in self.slots:
+            if other.end is not None:
+                other.end.close()
+                os.close(other.pidfd)
+
+    def _turn(self, wake: int) -> None:
+        now = time.monotonic()
+        times = [s.restart_at for s in self.slots if s.restart_at is not None]
+        times += [self._changes[0].until] if self._changes else []
+        times += [self._pointer_next] if self.settings.pointer else []
+        for key, _ in self._selector.select(max(0.0, min(times) - now) if times else None):
+            if key.data == wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 4096)
+            elif key.fileobj == key.data.pidfd:
+                self._ended(key.data)
+            else:
+                self._messages(key.data)
+        now = time.monotonic()
+        for slot in self.slots:
+            if slot.restart_at is not None and slot.restart_at <= now and not self._stopping:
+                self.metrics.values[self._restarts] += 1
+                self._start(slot)
+        if self._changes and self._changes[0].phase != "prepare" and not self._changes[0].waiting:
+            self._settle()
+        if self._changes and self._changes[0].until <= now and self._changes[0].until:
+            self._changes[0].error = {"error": "DeadlineError", "message": f"not loaded on all workers after {_CHANGE_SECONDS:g} s"}
+            self._abort()
+        if self.settings.pointer and self._pointer_next <= now and self._announced:
+            self._pointer_next = now + _POINTER_SECONDS
+            self._look_at_pointer()
+
+    # workers
+    def _ended(self, slot: Slot) -> None:
+        self._messages(slot)
+        if not slot.pid:
+            return
+        _, raw = os.waitpid(slot.pid, 0)
+        status = os.waitstatus_to_exitcode(raw)
+        lived = time.monotonic() - slot.started
+        self._forget(slot)
+        if self._stopping:
+            return
+        slot.deaths = 1 if lived > _STEADY_SECONDS else slot.deaths + 1
+        if not self._announced and (status == worker.CANNOT_LOAD or slot.deaths > 3):
+            error = self._failure or {"message": f"a worker ended with status {status} before it served"}
+            raise StartError(error["message"], field=error.get("field"), fix=error.get("fix"))
+        wait = _BACKOFF[min(slot.deaths - 1, len(_BACKOFF) - 1)]
+        log.error("worker %d ended with status %d after %.1f s; starting it again in %g s", slot.number, status, lived, wait)
+        slot.restart_at = time.monotonic() + wait
+
+    def _forget(self, slot: Slot) -> None:
+        self._selector.unregister(slot.pidfd)
+        os.close(slot.pidfd)
+        if slot.end is not None:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(slot.end)
+            slot.end.close()
+        # What the dead one held is nobody's any more.
+        Metrics(self.pages[slot.number])
+        slot.pid, slot.pidfd, slot.end, slot.serving = 0, -1, None, False
+        self._count()
+        if self._changes:
+            self._heard(slot.number)
+
+    def _count(self) -> None:
+        self.metrics.values[self._up] = sum(s.serving for s in self.slots)
+
+    def _messages(self, slot: Slot) -> None:
+        if slot.end is None:
+            return
+        try:
+            while (message := channel.receive(slot.end)) is not None:
+                self._message(slot, message)
+        except EOFError:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(slot.end)
+
+    def _message(self, slot: Slot, message: dict[str, Any]) -> None:
+        match message["op"]:
+            case "serving":
+                slot.serving = True
+                self._count()
+                self._announce(message["models"])
+                self._catch_up(slot, message["models"])
+            case "failed":
+                self._failure = message["error"]
+            case "change":
+                self.change(message["action"], message["name"], message["uri"], message["digest"], slot.number, message["ticket"])
+            case "prepared" | "committed":
+                change = self._changes[0] if self._changes else None
+                if change is not None and change.number == message["change"]:
+                    if message.get("error") and change.error is None:
+                        change.error = message["error"]
+                    if message.get("digest"):
+                        change.found, change.name = message["digest"], message["name"]
+                    self._heard(slot.number)
+
+    def _announce(self, models: list[dict[str, str]]) -> None:
+        if not self.models:
+            for source, found in zip(self.sources.values(), models, strict=True):
+                self.models[found["name"]] = Source(found["name"], source.uri, found["digest"])
+        if not self._announced and all(s.serving for s in self.slots):
+            self._announced = True
+            s = self.settings
+            log.info("serving", extra={"data": {
+                "url": f"http://{s.host}:{s.port}", "grpc": f"{s.host}:{s.grpc_port}" if s.grpc_port is not None else None, "workers": s.workers,
+                "models": [{"name": n, "version": m.digest[:12] if m.digest else ""} for n, m in self.models.items()]}})  # fmt: skip
+
+    # changes of models
+    def change(self, action: str, name: str, uri: str, digest: str | None, asker: int | None, ticket: int = 0) -> None:
+        """Queue a ``load`` or ``unload``; the worker that asked hears how it ended."""
+        self._numbers += 1
+        self._changes.append(Change(self._numbers, action, name, uri, digest, asker, ticket))
+        if len(self._changes) == 1:
+            self._begin()
+
+    def _begin(self) -> None:
+        change = self._changes[0]
+        change.until = time.monotonic() + _CHANGE_SECONDS
+        change.waiting = {s.number for s in self.slots if s.serving}
+        self._tell({"op": "prepare", "change": change.number, "action": change.action, "name": change.name, "uri": change.uri, "digest": change.digest},
+                   change.waiting)  # fmt: skip
+        if not change.waiting:
+            change.error = {"error": "Unavailable", "message": "no worker serves at the moment"}
+            self._abort()
+
+    def _tell(self, message: dict[str, Any], numbers: set[int]) -> None:
+        for number in list(numbers):
+            end = self.slots[number].end
+            if end is None or not channel.send(end, message):
+                numbers.discard(number)
+
+    def _heard(self, number: int) -> None:
+        """A worker has done its part of the phase, or is gone."""
+        change = self._changes[0]
+        change.waiting.discard(number)
+        if change.waiting:
+            return
+        if change.phase == "prepare":
+            if change.error is not None or (change.action == "load" and change.found is None):
+                self._abort()
+                return
+            # From here on it holds: workers started later load the new one.
+            if change.action == "load":
+                self.models[change.name] = Source(change.name, change.uri, change.found)
+            else:
+                self.models.pop(change.name, None)
+            change.phase = "commit"
+            change.waiting = {s.number for s in self.slots if s.serving}
+            self._tell({"op": "commit", "change": change.number, "name": change.name}, change.waiting)
+        if not change.waiting:
+            self._settle()
+
+    def _abort(self) -> None:
+        change = self._changes[0]
+        self._tell({"op": "abort", "change": change.number}, {s.number for s in self.slots if s.serving})
+        self._settle()
+
+    def _settle(self) -> None:
+        change = self._changes.popleft()
+        outcome = "refused" if change.error else "loaded" if change.action == "load" else "unloaded"
+        self.metrics.values[self.metrics.counter("sluice_model_loads_total", outcome=outcome)] += 1
+        data = {"model": change.name, "action": change.action, "uri": change.uri, "version": (change.found or "")[:12]}
+        if change.error:
+            log.error("refused: %s", change.error.get("message"), extra={"data": data})
+        else:
+            log.info(outcome, extra={"data": data})
+        if change.asker is not None:
+            end = self.slots[change.asker].end
+            if end is not None:
+                channel.send(end, {"op": "changed", "ticket": change.ticket, "error": change.error, "digest": change.found, "name": change.name})
+        if self._changes:
+            self._begin()
+
+    def _catch_up(self, slot: Slot, models: list[dict[str, str]]) -> None:
+        """A worker that started while a change was going on may have missed it: it gets what differs."""
+        has = {m["name"]: m["digest"] for m in models}
+        for name, source in self.models.items():
+            if has.get(name) != source.digest:
+                self.change("load", name, source.uri, source.digest, None)
+
+    def _look_at_pointer(self) -> None:
+        """Load what the pointer file names, once each time it changes."""
+        try:
+            text = Path(self.settings.pointer or "").read_text().strip()
+        except OSError:
+            return
+        if not text or text == self._pointer_seen:
+            return
+        self._pointer_seen = text
+        uri, _, digest = text.partition(" ")
+        name = next(iter(self.models), "")
+        current = self.models.get(name)
+        if current is None or (current.uri, current.digest) != (uri, digest.strip() or current.digest) or not digest:
+            self.change("load", name, uri, digest.strip() or None, None)
+
+    # the end
+    def _drain(self) -> int:
+        """SIGTERM to all workers; what is left when their time is up is killed."""
+        for slot in self.slots:
+            if slot.pid:
+                os.kill(slot.pid, signal.SIGTERM)
+        until = time.monotonic() + self.settings.drain + self.settings.drain_delay + 5.0
+        clean = True
+        for slot in self.slots:
+            if not slot.pid:
+                continue
+            with selectors.DefaultSelector() as one:
+                one.register(slot.pidfd, selectors.EVENT_READ)
+                if not one.select(max(0.0, until - time.monotonic())):
+                    log.error("worker %d did not end in time", slot.number)
+                    os.kill(slot.pid, signal.SIGKILL)
+            status = os.waitstatus_to_exitcode(os.waitpid(slot.pid, 0)[1])
+            # SIGTERM before the handler was there: the worker had taken no request.
+            clean = clean and status in (0, *(() if slot.serving else (-signal.SIGTERM,)))
+            slot.pid = 0
+        log.info("stopped", extra={"data": {"clean": clean}})
+        return 0 if clean else 1
