@@ -230,7 +230,11 @@ class _Run:
             return
         since = self.now if s.ready_since is None else s.ready_since
         self.put(ready_since=since)
-        if self.now - since >= self.spec.warmup_seconds:
+        if self.now - since < self.spec.warmup_seconds:
+            return
+        if self.spec.dry_run:
+            self.pause(f"dry run: would now send {self.spec.steps[0]} % to the candidate")
+        else:
             self.begin_step(0)
 
     def begin_step(self, index: int) -> None:

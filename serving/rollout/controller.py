@@ -1,0 +1,200 @@
+"""One look at one `ModelRollout`: read, observe, decide, store, apply."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from serving.rollout import resource
+from serving.rollout.backends import BACKENDS, ClusterBackend
+from serving.rollout.evidence import Pods, Prometheus, Source, business
+from serving.rollout.kube import MANAGER, ApiFault, Kube, Object
+from serving.rollout.metrics import Metrics
+from serving.rollout.resource import FINALIZER, Rollout
+from sluice.errors import SluiceError
+from sluice.rollouts.backend import View
+from sluice.rollouts.core import decide
+from sluice.rollouts.state import Action, Launch, Note, Observations, Replica, Retire, Route, State
+
+log = logging.getLogger("sluice.rollout")
+
+#: Seconds until an idle rollout is looked at again: four calls in that time.
+IDLE = 300.0
+SOON = 2.0
+
+
+class Controller:
+    """Looks at rollouts, one at a time; holds nothing of them between looks.
+
+    Args:
+        kube: the API. pods: where counters come from unless a rollout names a Prometheus.
+        may_act: asked before every write; False stops the look where it is (the lease was lost).
+        clock: wall-clock seconds.
+    """
+
+    def __init__(self, kube: Kube, pods: Source | None = None, *, metrics: Metrics | None = None,
+                 may_act: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time):  # fmt: skip
+        self.kube, self.pods, self.metrics, self.may_act, self.clock = kube, pods or Pods(kube), metrics or Metrics(), may_act, clock
+
+    def look(self, namespace: str, name: str) -> float | None:
+        """One look. Returns the seconds until the next one is due, None when there is nothing to come back for.
+
+        Raises:
+            ApiFault: the API server does not answer or refuses; look again later.
+        """
+        raw = self.kube.get("ModelRollout", namespace, name)
+        if raw is None:
+            self.metrics.forget(namespace, name)
+            return None
+        raw.setdefault("apiVersion", "sluice.dev/v1alpha1")
+        raw.setdefault("kind", "ModelRollout")
+        try:
+            rollout = resource.read(raw)
+        except SluiceError as why:
+            return self._refuse(raw, why)
+        if rollout.deleted:
+            return self._leave(rollout)
+        if FINALIZER not in (raw["metadata"].get("finalizers") or []):
+            if not self.may_act():
+                return SOON
+            raw = self.kube.merge("ModelRollout", namespace, name, {"metadata": {
+                "finalizers": [*(raw["metadata"].get("finalizers") or []), FINALIZER],
+                "resourceVersion": raw["metadata"]["resourceVersion"]}})  # fmt: skip
+            rollout = resource.read({**raw, "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout"})
+        return self._step(rollout)
+
+    def _step(self, rollout: Rollout) -> float:
+        backend = BACKENDS[rollout.backend](self.kube, rollout, self._source(rollout))
+        if not rollout.raw.get("status", {}).get("state"):
+            rollout = self._adopt(rollout, backend)
+        state = rollout.state
+        view = self._observe(rollout, backend, state)
+        now = self.clock()
+        seen = Observations(time=now, desired=rollout.digest, arms=view.arms, routed=view.routed, present=view.present,
+                            commands=rollout.commands(), error=view.error)  # fmt: skip
+        new, actions = decide(rollout.plan, state, seen, now)
+        notes = [a for a in actions if isinstance(a, Note)]
+        self.metrics.seen(rollout, new, view)
+        if not self.may_act():
+            return SOON
+        if notes or replace(new, last_time=0.0) != replace(state, last_time=0.0):
+            status = resource.status(rollout, new, notes, now=now, error=view.error, routed=view.routed.weights if view.routed else None)
+            try:
+                self.kube.replace_status({**rollout.raw, "status": status})
+            except ApiFault as e:
+                if e.status in (404, 409):
+                    # Someone was faster: this look never happened.
+                    return SOON
+                raise
+        for note in notes:
+            self._tell(rollout, note)
+        after = resource.read({**rollout.raw, "status": {**(rollout.raw.get("status") or {}), "state": new.to_dict(), "models": rollout.models}})
+        acting = BACKENDS[rollout.backend](self.kube, after, self._source(rollout))
+        for action in actions:
+            self._apply(rollout, acting, action)
+        return IDLE if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions) else rollout.every
+
+    def _source(self, rollout: Rollout) -> Source:
+        url = ((rollout.spec.get("analysis") or {}).get("prometheus") or {}).get("url")
+        return Prometheus(url) if url else self.pods
+
+    def _adopt(self, rollout: Rollout, backend: ClusterBackend) -> Rollout:
+        """A rollout without a status: made just now, or restored from a backup beside a model that serves."""
+        found = backend.adopt()
+        if found is None:
+            return rollout
+        digest, uri = found
+        state = State(stable=digest)
+        status = {"state": state.to_dict(), "models": {digest: uri, rollout.digest: rollout.uri}}
+        return replace(rollout, raw={**rollout.raw, "status": status}, state=state)
+
+    def _observe(self, rollout: Rollout, backend: ClusterBackend, state: State) -> View:
+        try:
+            view = backend.observe(state.stable, state.candidate)
+        except (SluiceError, OSError) as e:
+            return View(error=str(e))
+        queries = (rollout.spec.get("analysis") or {}).get("business") or {}
+        prometheus = ((rollout.spec.get("analysis") or {}).get("prometheus") or {}).get("url")
+        if rollout.plan.business is None or not prometheus or not queries.get("queries"):
+            return view
+        arms = dict(view.arms)
+        try:
+            for arm, digest in (("stable", state.stable), ("candidate", state.candidate)):
+                if digest and arm in arms:
+                    outcome = Replica("business", counts=business(prometheus, queries["queries"], digest))
+                    arms[arm] = replace(arms[arm], replicas=(*arms[arm].replicas, outcome))
+        except (SluiceError, OSError) as e:
+            return replace(view, error="; ".join(filter(None, (view.error, f"business: {e}"))))
+        return replace(view, arms=arms)
+
+    def _apply(self, rollout: Rollout, backend: ClusterBackend, action: Action) -> None:
+        if isinstance(action, Note) or not self.may_act():
+            return
+        try:
+            if isinstance(action, Launch):
+                backend.launch(action.digest)
+            elif isinstance(action, Route):
+                backend.route(action.weights, action.mirror)
+            else:
+                backend.retire(action.digest)
+        except (SluiceError, OSError) as e:
+            # Asked for again at the next look.
+            log.warning("%s/%s: %s: %s", rollout.namespace, rollout.name, type(action).__name__, e)
+            self.metrics.faults.labels(type(action).__name__).inc()
+
+    def _refuse(self, raw: Object, why: SluiceError) -> float | None:
+        meta = raw["metadata"]
+        if meta.get("deletionTimestamp"):
+            self._release(raw)
+            return None
+        status = resource.refused(raw, why, self.clock())
+        if status.get("conditions") != (raw.get("status") or {}).get("conditions") and self.may_act():
+            self.kube.replace_status({**raw, "status": status})
+            self._event(raw, "Warning", "SpecIsUnusable", str(why))
+        return None
+
+    def _leave(self, rollout: Rollout) -> float | None:
+        if FINALIZER not in (rollout.raw["metadata"].get("finalizers") or []):
+            return None
+        if not self.may_act():
+            return SOON
+        backend = BACKENDS[rollout.backend](self.kube, rollout, self._source(rollout))
+        backend.leave(rollout.state.stable)
+        self._release(rollout.raw)
+        self.metrics.forget(rollout.namespace, rollout.name)
+        return None
+
+    def _release(self, raw: Object) -> None:
+        meta = raw["metadata"]
+        others = [f for f in meta.get("finalizers") or [] if f != FINALIZER]
+        patch = {"metadata": {"finalizers": others, "resourceVersion": meta["resourceVersion"]}}
+        try:
+            self.kube.merge("ModelRollout", meta["namespace"], meta["name"], patch)
+        except ApiFault as e:
+            if e.status != 404:
+                raise
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def _tell(self, rollout: Rollout, note: Note) -> None:
+        self.metrics.decided(note)
+        bad = note.data.get("phase") in ("RollingBack", "Failed") or note.data.get("verdict") == "fail"
+        reason = str(note.data.get("phase") or note.data.get("verdict") or note.kind).title().replace(" ", "")
+        log.info("%s/%s: %s", rollout.namespace, rollout.name, note.message)
+        self._event(rollout.raw, "Warning" if bad else "Normal", reason, note.message)
+
+    def _event(self, raw: Object, kind: str, reason: str, message: str) -> None:
+        meta, now = raw["metadata"], resource.stamp(self.clock())
+        event: dict[str, Any] = {
+            "apiVersion": "v1", "kind": "Event", "type": kind, "reason": reason, "message": message[:1000], "count": 1,
+            "metadata": {"generateName": f"{meta['name']}.", "namespace": meta["namespace"]}, "firstTimestamp": now, "lastTimestamp": now,
+            "source": {"component": MANAGER}, "involvedObject": {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout",
+            "name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}}  # fmt: skip
+        try:
+            self.kube.create("Event", meta["namespace"], event)
+        except ApiFault as e:
+            # An event is a courtesy; the history in the status is the record.
+            log.debug("event not written: %s", e)

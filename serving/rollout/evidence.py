@@ -1,0 +1,166 @@
+"""Where counters come from on a cluster: the pods themselves, or Prometheus."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import ssl
+import time
+import urllib.parse
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from serving.rollout.kube import ApiFault, Kube, Object
+from serving.rollout.resource import Rollout
+from sluice.errors import SluiceError
+from sluice.rollouts import scrape
+from sluice.rollouts.state import Counts
+
+_TIMEOUT = 3.0
+_PORT = 8080
+#: Older than this many seconds, a sample says nothing about now.
+STALE = 90.0
+
+
+class Source(ABC):
+    """Counters of an arm's pods."""
+
+    @abstractmethod
+    def counts(self, pods: Sequence[Object], rollout: Rollout, digest: str) -> tuple[dict[str, Counts], str | None]:
+        """Counters by pod name; what could not be read is left out, and said in the second value."""
+
+
+def port_of(pod: Object) -> int:
+    """Where the model server itself answers: the scrape annotation, else its first port."""
+    noted = (pod["metadata"].get("annotations") or {}).get("prometheus.io/port")
+    if noted and noted.isdigit() and "prometheus.kserve.io/port" not in (pod["metadata"].get("annotations") or {}):
+        return int(noted)
+    for c in pod["spec"]["containers"]:
+        if c["name"] == "kserve-container":
+            return int(next((p["containerPort"] for p in c.get("ports") or [] if p.get("containerPort")), _PORT))
+    return _PORT
+
+
+class Pods(Source):
+    """Straight from each ready pod's ``/metrics``.
+
+    Args:
+        kube: the API. proxied: go through the API server (from outside the cluster) in place of the pod's address.
+    """
+
+    def __init__(self, kube: Kube, *, proxied: bool = False):
+        self.kube, self.proxied = kube, proxied
+
+    def counts(self, pods: Sequence[Object], rollout: Rollout, digest: str) -> tuple[dict[str, Counts], str | None]:
+        out: dict[str, Counts] = {}
+        said = None
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            if not any(c["type"] == "Ready" and c["status"] == "True" for c in (pod.get("status") or {}).get("conditions") or []):
+                continue
+            try:
+                out[name] = scrape.counts(self.page(pod), rollout.plan.latency_slo_ms / 1e3)
+            except (SluiceError, OSError) as e:
+                said = f"{name}: {e}"
+        return out, said
+
+    def page(self, pod: Object) -> str:
+        port = port_of(pod)
+        if self.proxied:
+            meta = pod["metadata"]
+            text = self.kube.request("GET", self.kube.path("Pod", meta["namespace"], f"{meta['name']}:{port}", "proxy/metrics"))
+            return str(text)
+        connection = http.client.HTTPConnection(pod["status"]["podIP"], port, timeout=_TIMEOUT)
+        try:
+            connection.request("GET", "/metrics")
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status != 200:
+                raise SluiceError("does not show its counters", field="/metrics", value=answer.status)
+            return body.decode("utf-8", "replace")
+        except http.client.HTTPException as e:
+            raise OSError(f"{type(e).__name__}: {e}") from e
+        finally:
+            connection.close()
+
+
+class Prometheus(Source):
+    """From a Prometheus that scrapes the pods, with their ``namespace`` and ``pod`` labels.
+
+    Args:
+        url: its base address.
+    """
+
+    def __init__(self, url: str):
+        self.url = url
+
+    def counts(self, pods: Sequence[Object], rollout: Rollout, digest: str) -> tuple[dict[str, Counts], str | None]:
+        where = f'namespace="{rollout.namespace}",version="{digest[:12]}"'
+        names = f"{scrape.REQUESTS}|{scrape.SECONDS}_bucket|{scrape.SECONDS}_count|{scrape.PREDICTIONS}"
+        try:
+            samples = self.query(f'{{__name__=~"{names}",{where}}}')
+            if not samples:
+                # A model that has answered nothing yet has no series; its info gauge tells it from one nobody scrapes.
+                samples = []
+            ages = {s["metric"].get("pod", ""): time.time() - float(s["value"][1])
+                    for s in self.query(f"max by (pod) (timestamp(sluice_model_info{{{where}}}))")}  # fmt: skip
+        except (SluiceError, OSError) as e:
+            return {}, f"Prometheus: {e}"
+        pages: dict[str, list[str]] = {}
+        for s in samples:
+            metric = dict(s["metric"])
+            labels = ",".join(f"{k}={json.dumps(v)}" for k, v in metric.items() if k not in ("__name__", "pod", "namespace"))
+            pages.setdefault(metric.get("pod", ""), []).append(f"{metric['__name__']}{{{labels}}} {s['value'][1]}")
+        out: dict[str, Counts] = {}
+        said = None
+        for pod in {p["metadata"]["name"] for p in pods}:
+            age = ages.get(pod, math.inf)
+            if age > STALE:
+                said = f"Prometheus has nothing of {pod}" + (f" since {age:.0f} s" if math.isfinite(age) else "")
+                continue
+            try:
+                out[pod] = scrape.counts("\n".join(pages.get(pod, [])), rollout.plan.latency_slo_ms / 1e3)
+            except SluiceError as e:
+                said = f"Prometheus lies about {pod}: {e}"
+        return out, said
+
+    def query(self, expression: str) -> list[Any]:
+        """An instant query's vector. Raises `SluiceError` or ``OSError``."""
+        parts = urllib.parse.urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        extra: dict[str, Any] = {"context": ssl.create_default_context()} if parts.scheme == "https" else {}
+        connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT, **extra)
+        try:
+            connection.request("GET", f"{parts.path.rstrip('/')}/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
+            answer = connection.getresponse()
+            body = json.loads(answer.read())
+            if answer.status != 200 or body.get("status") != "success":
+                raise SluiceError(f"refused the query: {body.get('error', answer.status)}", field=self.url)
+            found: list[Any] = body["data"]["result"]
+            return found
+        except (http.client.HTTPException, ValueError, KeyError) as e:
+            raise OSError(f"{self.url}: {type(e).__name__}: {e}") from e
+        finally:
+            connection.close()
+
+
+def business(url: str, queries: dict[str, str], digest: str) -> Counts:
+    """Outcomes of an arm in A/B: cumulative count, sum and sum of squares, each by a query with ``$(VERSION)``.
+
+    Raises:
+        SluiceError: a query gives no single finite number.
+    """
+    source, out = Prometheus(url), {}
+    for name, key in (("outcomes", "outcomes"), ("sum", "outcome_sum"), ("squares", "outcome_squares")):
+        query = queries.get(name, queries["sum"])
+        found = source.query(query.replace("$(VERSION)", digest[:12]))
+        value = float(found[0]["value"][1]) if len(found) == 1 else 0.0 if not found else math.nan
+        if not math.isfinite(value):
+            raise SluiceError("is not one finite number", field=f"business.{name}", value=query)
+        out[key] = value
+    return out
+
+
+__all__ = ["ApiFault", "Pods", "Prometheus", "Source", "business"]
