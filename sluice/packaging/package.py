@@ -7,37 +7,27 @@ model version, and the store keeps a package under ``sha256/<digest>/``.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import re
+import secrets
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from sluice import files
 from sluice.errors import PackageError
+from sluice.packaging import manifest as manifests
+from sluice.packaging.manifest import DATATYPES, FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, TensorSpec
 
-FORMAT = "sluice.package/v1"
-MANIFEST = "model.json"
-MODEL = "model.onnx"
+__all__ = ["DATATYPES", "FORMAT", "MANIFEST", "MODEL", "PROFILE", "Package", "Store", "TensorSpec", "read", "write"]
+
 PROFILE = "profile.json"
 
-#: V2 (Open Inference Protocol) names of the element types packages use.
-DATATYPES = ("BOOL", "UINT8", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES")
-
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_LIMIT_MANIFEST = 8 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorSpec:
-    """A tensor of the graph: `shape` has -1 where the size is free (axis 0 is always the batch)."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
+_COPY = "copy the package again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +69,15 @@ class Package:
         return self.root / MODEL
 
     def profile(self) -> dict[str, Any] | None:
-        """The reference distribution for drift, if the package has one."""
+        """The reference distribution for drift, if the package has one. Raises `PackageError`."""
         path = self.root / PROFILE
-        return files.read_json(path) if path.exists() else None
+        if PROFILE not in self.manifest.get("files", {}) and not path.exists():
+            return None
+        try:
+            found = files.read_json(path)
+        except (OSError, ValueError) as e:
+            raise PackageError(f"cannot be read: {e}", field=str(path), fix=_COPY) from e
+        return dict(found)
 
 
 def write(root: Path, *, name: str, task: str, objective: str, inputs: list[TensorSpec], outputs: list[TensorSpec],
@@ -91,9 +87,11 @@ def write(root: Path, *, name: str, task: str, objective: str, inputs: list[Tens
 
     Nothing that differs between two equal trainings (times, paths, run ids) may be put in:
     equal seed, data and project give an equal digest.
+
+    Raises:
+        PackageError: what is given, or the directory, would be no package.
     """
-    listed = {p.relative_to(root).as_posix(): {"sha256": files.sha256_file(p), "size": p.stat().st_size}
-              for p in sorted(root.rglob("*")) if p.is_file() and p.name != MANIFEST}  # fmt: skip
+    listed = {name: {"sha256": files.sha256_file(root / name), "size": (root / name).stat().st_size} for name in _regular_files(root)}
     files.write_json(root / MANIFEST, {
         "format": FORMAT, "name": name, "task": task, "objective": objective,
         "inputs": [dataclasses.asdict(t) for t in inputs], "outputs": [dataclasses.asdict(t) for t in outputs],
@@ -104,18 +102,20 @@ def write(root: Path, *, name: str, task: str, objective: str, inputs: list[Tens
 
 
 def read(root: Path, digest: str | None = None) -> Package:
-    """Open and verify a package: the format, every file's digest and size, no file unlisted.
+    """Open and verify a package: the manifest, every file's digest and size, no link and no file unlisted.
 
     Args:
-        root: the directory.
-        digest: the digest it must have, if known.
+        root: the directory; it may be a link itself, nothing in it may.
+        digest: the digest it must have, if known. Without it, an altered manifest that is still a
+            manifest is another package, not an error.
 
     Raises:
         PackageError: missing, truncated, tampered with, or another digest than asked for.
     """
+    root = Path(root)
     where = root / MANIFEST
     try:
-        if where.stat().st_size > _LIMIT_MANIFEST:
+        if where.stat().st_size > LIMIT_MANIFEST:
             raise PackageError("is too large to be a manifest", field=str(where), value=where.stat().st_size)
         raw = where.read_bytes()
     except OSError as e:
@@ -125,47 +125,47 @@ def read(root: Path, digest: str | None = None) -> Package:
     if digest is not None and found != digest.removeprefix("sha256:"):
         raise PackageError(f"digest is {found}, not the one asked for", field=str(where), value=digest,
                            fix="the package was changed after it was registered; fetch it again")  # fmt: skip
+    m = manifests.parse(raw, str(where))
     try:
-        m = orjson.loads(raw)
-        if not isinstance(m, dict) or m.get("format") != FORMAT:
-            raise PackageError(f"format is not {FORMAT}", field=str(where), value=m.get("format") if isinstance(m, dict) else m)
         _verify_files(root, m["files"])
-        return Package(root=root, digest=found, name=m["name"], task=m["task"], objective=m["objective"],
-                       inputs=_tensors(m["inputs"], where), outputs=_tensors(m["outputs"], where),
-                       labels=tuple(m["labels"]), preprocess=m["preprocess"], precision=m["precision"],
-                       metrics=m["metrics"], provenance=m["provenance"], manifest=m)  # fmt: skip
-    except orjson.JSONDecodeError as e:
-        raise PackageError(f"is not JSON: {e}", field=str(where)) from e
-    except (KeyError, TypeError, AttributeError, ValueError) as e:
-        raise PackageError(f"is missing or misshapes {e}", field=str(where)) from e
+    except OSError as e:
+        raise PackageError(f"cannot be read: {e.strerror or e}", field=str(e.filename or root), fix=_COPY) from e
+    return Package(root=root, digest=found, name=m["name"], task=m["task"], objective=m["objective"],
+                   inputs=manifests.tensors(m["inputs"], str(where)), outputs=manifests.tensors(m["outputs"], str(where)),
+                   labels=tuple(m["labels"]), preprocess=m["preprocess"], precision=m["precision"], metrics=m["metrics"],
+                   provenance=m["provenance"], manifest=m)  # fmt: skip
 
 
-def _tensors(raw: list[dict[str, Any]], where: Path) -> tuple[TensorSpec, ...]:
-    specs = tuple(TensorSpec(t["name"], t["datatype"], tuple(int(n) for n in t["shape"])) for t in raw)
-    for t in specs:
-        if t.datatype not in DATATYPES:
-            raise PackageError(f"tensor {t.name} has an unknown datatype", field=str(where), value=t.datatype)
-    return specs
+def _regular_files(root: Path) -> list[str]:
+    """Every file below `root` but the manifest, by its name in the package. Raises `PackageError` for links, sockets and the like."""
+    names = []
+    for path in sorted(root.rglob("*")):
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            raise PackageError("is a link; a package holds its files itself", field=str(path), fix="copy the package with its files")
+        if stat.S_ISDIR(mode):
+            continue
+        if not stat.S_ISREG(mode):
+            raise PackageError("is no regular file", field=str(path), fix=_COPY)
+        if path != root / MANIFEST:
+            names.append(path.relative_to(root).as_posix())
+    return names
 
 
 def _verify_files(root: Path, listed: dict[str, dict[str, Any]]) -> None:
-    if MODEL not in listed:
-        raise PackageError(f"lists no {MODEL}", field=str(root / MANIFEST))
-    base = root.resolve()
+    there = set(_regular_files(root))
     for name, entry in listed.items():
         path = root / name
-        if not path.resolve().is_relative_to(base) or Path(name).is_absolute():
-            raise PackageError("names a file outside the package", field=str(root / MANIFEST), value=name)
-        if not path.is_file():
-            raise PackageError("listed in model.json but not there", field=str(path), fix="copy the package again")
+        if name not in there:
+            raise PackageError("listed in model.json but not there", field=str(path), fix=_COPY)
         size = path.stat().st_size
         if size != entry["size"]:
-            raise PackageError(f"has {size} bytes, model.json says {entry['size']}", field=str(path), fix="copy the package again")
+            raise PackageError(f"has {size} bytes, model.json says {entry['size']}", field=str(path), fix=_COPY)
         if files.sha256_file(path) != entry["sha256"]:
-            raise PackageError("does not have the sha256 model.json gives", field=str(path), fix="copy the package again")
-    extra = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()} - set(listed) - {MANIFEST}
+            raise PackageError("does not have the sha256 model.json gives", field=str(path), fix=_COPY)
+    extra = there - set(listed)
     if extra:
-        raise PackageError("holds files model.json does not list", field=str(root), value=sorted(extra)[:5])
+        raise PackageError("holds files model.json does not list", field=str(root), value=sorted(extra)[:5], fix=_COPY)
 
 
 class Store:
@@ -188,13 +188,14 @@ class Store:
     def add(self, package: Package) -> Package:
         """Copy a package in; one already there whole is kept, a damaged one replaced."""
         target = self.path(package.digest)
-        if target.exists():
-            try:
-                return read(target, package.digest)
-            except PackageError:
-                pass
-        with files.new_dir(target) as tmp:
-            shutil.copytree(package.root, tmp, dirs_exist_ok=True)
+        kept = _whole(target, package.digest)
+        if kept is not None:
+            return kept
+        ready = target.with_name(f"{files.PARTIAL}{package.digest}.{secrets.token_hex(4)}")
+        with files.new_dir(ready) as tmp:
+            shutil.copytree(package.root, tmp, dirs_exist_ok=True, symlinks=True)
+            read(tmp, package.digest)
+        move_in(ready, target, package.digest)
         return read(target, package.digest)
 
     def get(self, digest: str) -> Package:
@@ -205,3 +206,32 @@ class Store:
         if not self.root.is_dir():
             return []
         return sorted(p.name for p in self.root.iterdir() if _DIGEST.fullmatch(p.name))
+
+
+def move_in(ready: Path, target: Path, digest: str) -> None:
+    """Move a verified package to its place, unless it is there already: a whole one is never out of its place, not for a moment."""
+    try:
+        for _ in range(8):
+            try:
+                ready.rename(target)
+                break
+            except OSError:
+                if _whole(target, digest) is not None:
+                    break
+                with contextlib.suppress(FileNotFoundError):  # damaged: out of the way with it
+                    old = target.with_name(f"{files.PARTIAL}old-{digest}.{secrets.token_hex(4)}")
+                    target.rename(old)
+                    shutil.rmtree(old, ignore_errors=True)
+        else:
+            raise PackageError("cannot be moved to its place", field=str(target), fix="look at the folder's permissions")
+    finally:
+        shutil.rmtree(ready, ignore_errors=True)
+    files.fsync_dir(target.parent)
+
+
+def _whole(root: Path, digest: str) -> Package | None:
+    """The package at `root` if it is there and undamaged."""
+    try:
+        return read(root, digest)
+    except PackageError:
+        return None

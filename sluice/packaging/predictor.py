@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluice.errors import InputError, PackageError
+from sluice.packaging import onnxfile
 from sluice.packaging.package import Package
 from sluice.packaging.processors import Processor, load_processor
 from sluice.packaging.processors.base import Example
@@ -71,12 +72,13 @@ class Predictor:
         threads: ONNX Runtime threads.
 
     Raises:
-        PackageError: the package's pre-processing or graph cannot be loaded.
+        PackageError: the package's pre-processing or graph cannot be loaded, or is not safe to load.
     """
 
     def __init__(self, package: Package, threads: int = 1):
         self.package = package
         self.processor = load_processor(package.preprocess, package.root)
+        onnxfile.check(package.model)
         self._session = package_session(package, threads)
         self._outputs = [t.name for t in package.outputs]
 

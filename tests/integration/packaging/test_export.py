@@ -94,8 +94,8 @@ def test_the_reference_profile_travels_in_the_package(trained, tmp_path):
 
 
 def test_int8_that_loses_more_than_the_budget_is_left_and_said(trained, tmp_path):
-    result = export(trained("image"), tmp_path / "package", max_loss=0.0, evaluate=None)
-    worse = [f for f in result.evidence["formats"] if f["format"] == "int8"][0]
+    result = export(trained("image"), tmp_path / "package", max_loss=0.0)
+    worse = next(f for f in result.evidence["formats"] if f["format"] == "int8")
     if worse["loss"] <= 0:
         pytest.fail("the example no longer loses anything in int8: make it harder")
     assert (result.decision, result.evidence["chosen"]) == ("pass", "fp32")

@@ -1,0 +1,260 @@
+"""A package is exactly what was sealed, or a `PackageError`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sluice import files
+from sluice.errors import PackageError
+from sluice.packaging import package
+from sluice.packaging.package import MANIFEST, Package, Store, TensorSpec, read
+
+PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def one(sealed) -> Package:
+    """One package for all examples of a property, which leave it as they found it."""
+    return sealed("text")
+
+
+def files_of(p: Package) -> list[Path]:
+    return sorted(f for f in p.root.rglob("*") if f.is_file())
+
+
+def test_a_sealed_package_reads_back_whole(sealed):
+    p = sealed("text")
+    again = read(p.root, p.digest)
+    assert again == p
+    assert read(p.root, "sha256:" + p.digest).digest == p.digest
+    assert again.labels == ("good", "bad")
+    assert again.outputs == (TensorSpec("probabilities", "FP32", (-1, 2)),)
+    assert again.model.is_file()
+    assert again.profile() is None
+
+
+def test_equal_contents_have_equal_digests_wherever_they_lie(sealed, tmp_path):
+    p = sealed("tabular")
+    copy = tmp_path / "else" / "where"
+    shutil.copytree(p.root, copy)
+    assert read(copy).digest == sealed("tabular").digest == p.digest
+    assert sealed("tabular", metrics={"value": 0.91}).digest != p.digest
+
+
+@PROPERTY
+@given(data=st.data())
+def test_any_byte_of_any_file_changed_is_found(one, data):
+    p = one
+    path = data.draw(st.sampled_from(files_of(p)))
+    whole = path.read_bytes()
+    at, value = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(1, 255))
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ value]) + whole[at + 1 :])
+    try:
+        with pytest.raises(PackageError):
+            read(p.root, p.digest)
+    finally:
+        path.write_bytes(whole)
+    assert read(p.root, p.digest) == p
+
+
+@PROPERTY
+@given(data=st.data())
+def test_any_file_cut_or_grown_is_found(one, data):
+    p = one
+    path = data.draw(st.sampled_from(files_of(p)))
+    whole = path.read_bytes()
+    changed = data.draw(st.one_of(st.integers(0, len(whole) - 1).map(lambda n: whole[:n]), st.binary(min_size=1, max_size=8).map(lambda b: whole + b)))
+    path.write_bytes(changed)
+    try:
+        with pytest.raises(PackageError):
+            read(p.root, p.digest)
+    finally:
+        path.write_bytes(whole)
+
+
+@PROPERTY
+@given(data=st.data())
+def test_a_manifest_that_says_anything_else_is_a_package_error_or_another_package(one, data):
+    p = one
+    m = orjson.loads((p.root / MANIFEST).read_bytes())
+    key = data.draw(st.sampled_from(sorted(m)))
+    leaf = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5)
+    m[key] = data.draw(leaf | st.lists(leaf, max_size=3) | st.dictionaries(st.text(max_size=4), leaf | st.dictionaries(st.text(max_size=6), leaf), max_size=3))
+    root = p.root.with_name("altered")
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(p.root, root)
+    (root / MANIFEST).write_bytes(orjson.dumps(m))
+    with pytest.raises(PackageError):
+        read(root, p.digest)
+    try:
+        assert read(root).digest != p.digest
+    except PackageError as e:
+        assert e.field
+
+
+def test_files_missing_or_unlisted_are_found_and_named(sealed):
+    p = sealed("text")
+    (p.root / "tokenizer.json").rename(p.root.parent / "kept")
+    with pytest.raises(PackageError, match="not there") as e:
+        read(p.root)
+    assert e.value.field.endswith("tokenizer.json")
+    (p.root.parent / "kept").rename(p.root / "tokenizer.json")
+    (p.root / "sub").mkdir()
+    (p.root / "sub" / "extra.py").write_text("import os")
+    with pytest.raises(PackageError, match="does not list") as e:
+        read(p.root)
+    assert e.value.value == ["sub/extra.py"]
+
+
+@pytest.mark.parametrize("target", ["file", "directory", "nowhere", "listed"])
+def test_links_inside_a_package_are_refused(sealed, tmp_path, target):
+    p = sealed("text")
+    if target == "listed":
+        (p.root / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+        (p.root / "tokenizer.json").symlink_to(tmp_path / "tokenizer.json")
+    else:
+        (p.root / "link").symlink_to({"file": tmp_path / "f", "directory": tmp_path, "nowhere": tmp_path / "none"}[target])
+    with pytest.raises(PackageError, match="link"):
+        read(p.root)
+    with pytest.raises(PackageError, match="link"):
+        package.write(p.root, **{k: getattr(p, k) for k in ("name", "task", "objective", "preprocess", "precision", "metrics", "provenance")},
+                      inputs=list(p.inputs), outputs=list(p.outputs), labels=list(p.labels))  # fmt: skip
+
+
+def test_a_link_to_a_package_is_fine(sealed, tmp_path):
+    p = sealed("text")
+    (tmp_path / "models").symlink_to(p.root)
+    assert read(tmp_path / "models").digest == p.digest
+
+
+def test_a_pipe_inside_a_package_is_refused_without_being_opened(sealed):
+    p = sealed("text")
+    os.mkfifo(p.root / "pipe")
+    with pytest.raises(PackageError, match="no regular file"):
+        read(p.root)
+
+
+def rewrite(p: Package, **changes: object) -> Path:
+    (p.root / MANIFEST).write_bytes(files.pretty_json({**p.manifest, **changes}))
+    return p.root
+
+
+@pytest.mark.parametrize(("changes", "field"), [
+    ({"format": "sluice.package/v2"}, "format"), ({"surprise": 1}, "surprise"), ({"name": ""}, "name"), ({"name": 3}, "name"), ({"task": None}, "task"),
+    ({"objective": "ranking"}, "objective"), ({"labels": ["a", "a"]}, "labels"), ({"labels": "ab"}, "labels"), ({"labels": ["a", 1]}, "labels"),
+    ({"labels": ["a"]}, "outputs"), ({"labels": []}, "outputs"), ({"objective": "regression"}, "outputs"), ({"preprocess": []}, "preprocess"),
+    ({"metrics": None}, "metrics"), ({"inputs": []}, "inputs"), ({"inputs": [{"name": "x"}]}, "inputs[0]"),
+    ({"inputs": [{"name": "x", "datatype": "FP8", "shape": [-1]}]}, "inputs[0].datatype"), ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [4]}]}, "inputs[0].shape"),
+    ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 0]}]}, "inputs[0].shape"),
+    ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, True]}]}, "inputs[0].shape"),
+    ({"inputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1]}]}, "inputs, outputs"), ({"files": {}}, "files"), ({"files": []}, "files"),
+])  # fmt: skip
+def test_a_manifest_out_of_form_is_refused_by_the_key_at_fault(sealed, changes, field):
+    with pytest.raises(PackageError) as e:
+        read(rewrite(sealed("text"), **changes))
+    assert field in e.value.field or field in e.value.message
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../outside", "a/../../b", "a//b", "./a", "a/", "..", "model.json", "a\\b", "a\0b"])
+def test_a_manifest_may_name_no_file_outside_the_package(sealed, name):
+    p = sealed("text")
+    entry = {"sha256": "0" * 64, "size": 0}
+    with pytest.raises(PackageError, match="outside the package"):
+        read(rewrite(p, files={**p.manifest["files"], name: entry}))
+
+
+@pytest.mark.parametrize("entry", [None, {}, {"sha256": "0" * 64}, {"sha256": "zz", "size": 1}, {"sha256": "0" * 64, "size": -1}, {"sha256": "0" * 64, "size": True},
+                                   {"sha256": "0" * 64, "size": 5 << 30}])  # fmt: skip
+def test_a_files_entry_out_of_form_is_refused(sealed, entry):
+    p = sealed("text")
+    with pytest.raises(PackageError):
+        read(rewrite(p, files={**p.manifest["files"], "extra": entry}))
+
+
+def test_what_is_no_package_says_what_would_be_one(tmp_path):
+    for root in (tmp_path, tmp_path / "none"):
+        with pytest.raises(PackageError, match="not a package") as e:
+            read(root)
+        assert e.value.fix
+    (tmp_path / MANIFEST).write_text("{")
+    with pytest.raises(PackageError, match="not JSON"):
+        read(tmp_path)
+
+
+def test_a_manifest_too_large_is_not_read(sealed):
+    p = sealed("text")
+    with (p.root / MANIFEST).open("r+b") as f:
+        f.truncate(9 << 20)
+    with pytest.raises(PackageError, match="too large"):
+        read(p.root)
+
+
+# -- the store
+
+
+def test_a_store_keeps_packages_by_digest(sealed, tmp_path):
+    store, a, b = Store(tmp_path / "store"), sealed("text"), sealed("tabular")
+    assert store.digests() == []
+    kept = store.add(a)
+    assert kept.root == tmp_path / "store" / "sha256" / a.digest
+    store.add(b)
+    assert store.digests() == sorted([a.digest, b.digest])
+    assert store.get(f"sha256:{a.digest}").digest == a.digest
+    assert store.uri(a.digest).startswith("file:///")
+    assert store.add(kept).root == kept.root
+
+
+def test_a_damaged_package_in_the_store_is_not_given_out_and_is_replaced(sealed, tmp_path):
+    store, p = Store(tmp_path / "store"), sealed("text")
+    kept = store.add(p)
+    (kept.root / "tokenizer.json").write_text("{}")
+    with pytest.raises(PackageError):
+        store.get(p.digest)
+    store.add(p)
+    assert store.get(p.digest).digest == p.digest
+
+
+def test_a_package_that_changed_after_it_was_read_is_not_added(sealed, tmp_path):
+    store, p = Store(tmp_path / "store"), sealed("text")
+    (p.root / "tokenizer.json").write_text("{}")
+    with pytest.raises(PackageError):
+        store.add(p)
+    assert store.digests() == []
+    assert list((tmp_path / "store" / "sha256").iterdir()) == []
+
+
+def test_a_store_asks_for_digests(tmp_path):
+    for bad in ("latest", "", "../../etc", "A" * 64, "0" * 63):
+        with pytest.raises(PackageError, match="not a package digest"):
+            Store(tmp_path).get(bad)
+    with pytest.raises(PackageError, match="not a package"):
+        Store(tmp_path).get("0" * 64)
+
+
+def test_many_may_add_the_same_package_at_once(sealed, tmp_path):
+    store, p = Store(tmp_path / "store"), sealed("text")
+    failed: list[BaseException] = []
+
+    def add() -> None:
+        try:
+            store.add(p)
+        except BaseException as e:
+            failed.append(e)
+
+    threads = [threading.Thread(target=add) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+    assert failed == []
+    assert store.digests() == [p.digest]
+    assert [x.name for x in (tmp_path / "store" / "sha256").iterdir()] == [p.digest]
+    store.get(p.digest)
