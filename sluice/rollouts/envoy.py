@@ -120,11 +120,12 @@ class Envoy:
         return self._process is None or self._process.poll() is None
 
     def route(self, addresses: Mapping[str, tuple[str, int]], weights: Mapping[str, int], mirror: str | None,
-              fallback: str | None = None) -> None:  # fmt: skip
+              fallback: str | None = None, mirror_percent: int = 100) -> None:  # fmt: skip
         """Send traffic by `weights` (per cent by digest) and a copy of each request to `mirror`.
 
         Args:
             addresses: digest -> host and port of every model that can be named.
+            mirror_percent: how many requests are copied.
             fallback: the digest that takes a request another model's process does not even accept.
 
         Raises:
@@ -135,7 +136,7 @@ class Envoy:
             # A route to a name Envoy does not know yet would answer 503.
             wait_until(lambda: self._knows(fresh), what="Envoy's clusters", seconds=_TAKE_SECONDS, every=0.003,
                        process=self._process, log=self.log)  # fmt: skip
-        self._write_routes(weights, mirror)
+        self._write_routes(weights, mirror, mirror_percent)
 
     def routed(self) -> Routed | None:
         """The weights Envoy runs with, read back from it; None before the first route.
@@ -216,7 +217,7 @@ class Envoy:
         } for digest, where in sorted(addresses.items())])  # fmt: skip
         return str(self._version)
 
-    def _write_routes(self, weights: Mapping[str, int], mirror: str | None) -> None:
+    def _write_routes(self, weights: Mapping[str, int], mirror: str | None, percent: int = 100) -> None:
         self._version += 1
         if weights:
             route: dict[str, Any] = {
@@ -231,7 +232,8 @@ class Envoy:
                 "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
             }  # fmt: skip
             if mirror is not None:
-                route["request_mirror_policies"] = [{"cluster": mirror}]
+                fraction = {"default_value": {"numerator": percent, "denominator": "HUNDRED"}}
+                route["request_mirror_policies"] = [{"cluster": mirror, "runtime_fraction": fraction}]
             action: dict[str, Any] = {"match": {"prefix": "/"}, "route": route}
         else:
             action = {"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": {"inline_string": "no model yet"}}}

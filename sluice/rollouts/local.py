@@ -131,7 +131,7 @@ class LocalBackend:
         model.stop()
 
     def _send(self, weights: Mapping[str, int], mirror: str | None) -> None:
-        self.envoy.route({d: m.address for d, m in self.models.items()}, weights, mirror, self._stable)
+        self.envoy.route({d: m.address for d, m in self.models.items()}, weights, mirror, self._stable, self.spec.shadow.percent)
 
     def _again(self) -> None:
         """The same weights, over the addresses of now."""

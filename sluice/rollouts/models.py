@@ -105,11 +105,14 @@ class Model:
         if failures:
             self.failure = f"answered {len(failures)} of {len(failures)} probes with an error ({failures[0]})"
 
-    def tail(self, size: int = 400) -> str:
+    def tail(self, size: int = 300) -> str:
+        """The last thing it said: from its last line that speaks of an error, else the last line."""
         try:
-            return self.log.read_text(errors="replace").strip()[-size:]
+            lines = [x.strip() for x in self.log.read_text(errors="replace").splitlines() if x.strip()][-40:]
         except OSError:
             return ""
+        spoken = [i for i, x in enumerate(lines) if x.lower().startswith(("error", "oserror", "traceback"))]
+        return " ".join(lines[spoken[-1] if spoken else -1 :])[-size:]
 
 
 def ended(status: int) -> str:

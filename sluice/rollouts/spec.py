@@ -30,6 +30,7 @@ class Shadow(Section):
     """The candidate first gets copies of live requests, whose answers nobody sees."""
 
     requests: int = Field(200, ge=0, description="copies the candidate must answer before it is sent users; 0 skips the phase")
+    percent: int = Field(100, ge=1, le=100, description="how many of the live requests are copied")
     disagreement: float = Field(0.5, gt=0, le=1, description="roll back when shown to answer differently from stable more often than this")
 
 

@@ -73,7 +73,7 @@ class Store:
     def fresh(self) -> None:
         """Move what an earlier rollout left into the history; the last 20 are kept."""
         files.sweep_partials(self.root)
-        if (self.root / STATE).exists():
+        if any((self.root / name).exists() for name in (STATE, EVENTS, RESULT)):
             past = self.root / HISTORY / f"{time.time_ns():020d}"
             past.mkdir(parents=True)
             for name in (STATE, EVENTS, RESULT):

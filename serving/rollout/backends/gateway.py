@@ -99,7 +99,10 @@ class Gateway(ClusterBackend):
         rule: Object = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": refs}
         if mirror:
             copy = {"group": "", "kind": "Service", "name": self.backend(mirror), "port": 80}
-            rule["filters"] = [{"type": "RequestMirror", "requestMirror": {"backendRef": copy}}]
+            how: Object = {"backendRef": copy}
+            if self.rollout.plan.shadow.percent < 100:
+                how["percent"] = self.rollout.plan.shadow.percent
+            rule["filters"] = [{"type": "RequestMirror", "requestMirror": how}]
         rules = [self._stuck(d) for d in sorted(weights)] if sticky else []
         meta: Object = {"name": self.rollout.name, "namespace": self.rollout.namespace, "labels": self.labels()}
         if owned:
