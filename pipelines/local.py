@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import shutil
 import time
 import warnings
@@ -91,8 +92,9 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
     display.close()
     gates = read_gates(root)
     failure = next((e for e in sink.events if e["kind"] == "error"), None)
-    outcome = conclude(gates, failure)
-    outcome |= {"run": name, "project": project.name, "seconds": round(time.perf_counter() - start, 2), "pipeline_seconds": round(took, 2), "log": str(home.runs / name / "log.txt"),
+    outcome = conclude(gates, failure, last_exception(home.runs / name / "log.txt"))
+    outcome |= {"run": name, "project": project.name, "seconds": round(time.perf_counter() - start, 2),
+                "pipeline_seconds": round(took, 2), "log": str(home.runs / name / "log.txt"),
                 "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]}  # fmt: skip
     report = home.reports / name / "index.html"
     files.write_text(report, page.run_page(project, outcome, gates))
@@ -131,14 +133,21 @@ def read_gates(root: Path) -> list[Gate]:
     return [found[step] for step in STEPS if step in found]
 
 
-def conclude(gates: list[Gate], failure: dict[str, Any] | None) -> dict[str, Any]:
+def last_exception(log: Path) -> str:
+    """The last exception's line in a run's log: what a step died of before it could say so. Empty if there is none."""
+    found = [line.strip() for line in log.read_text(errors="replace").splitlines() if re.match(r"\s*[\w.]+(Error|Exception|Exit): ", line)]
+    return found[-1] if found else ""
+
+
+def conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str = "") -> dict[str, Any]:
     """What the run came to, with its exit code."""
     if failure is not None:
         return {"outcome": "failed", "exit_code": failure.get("exit_code", FAULT), "error": failure, "reasons": [failure["message"]]}
     by_step = {g.step: g for g in gates}
     if not gates or (gates[-1].step != "rollout" and gates[-1].decision == "pass"):
         last = gates[-1].step if gates else "the start"
-        error = {"message": f"the pipeline stopped after {last} without a result", "fix": "the traceback is in the run's log", "exit_code": FAULT}
+        message = f"the pipeline stopped after {last} without a result" + (f": {exception}" if exception else "")
+        error = {"message": message, "fix": "the traceback is in the run's log", "exit_code": FAULT}
         return {"outcome": "failed", "exit_code": FAULT, "error": error, "reasons": [error["message"]]}
     if "rollout" in by_step:
         gate = by_step["rollout"]
