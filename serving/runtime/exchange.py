@@ -36,6 +36,19 @@ def new_id() -> str:
     return f"{_PREFIX}{next(_NUMBERS):08x}"
 
 
+def plain_id(text: str) -> bool:
+    """Whether a client's request id may be taken over: short, no spaces, nothing that could break a log line."""
+    return text.isascii() and _ID.fullmatch(text.encode()) is not None
+
+
+def parse_trace(raw: bytes) -> tuple[str, str] | None:
+    """(trace id, parent span id) of a valid ``traceparent``."""
+    found = _TRACE.fullmatch(raw)
+    if found is None or found[1] == b"0" * 32 or found[2] == b"0" * 16:
+        return None
+    return found[1].decode(), found[2].decode()
+
+
 class Sink(Protocol):
     """Where an answer goes; `Connection` of http.py."""
 
@@ -71,11 +84,7 @@ class Exchange:
 
     @property
     def trace(self) -> tuple[str, str] | None:
-        """(trace id, parent span id) of a valid ``traceparent``."""
-        found = _TRACE.fullmatch(self.headers.get(b"traceparent", b""))
-        if found is None or found[1] == b"0" * 32 or found[2] == b"0" * 16:
-            return None
-        return found[1].decode(), found[2].decode()
+        return parse_trace(self.headers.get(b"traceparent", b""))
 
     def send(self, status: int, body: bytes, content_type: bytes = JSON, extra: bytes = b"") -> None:
         """Answer. `extra`: whole header lines, each with its line end."""

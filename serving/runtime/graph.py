@@ -32,7 +32,7 @@ class Graph:
     @property
     def dynamic_scales(self) -> bool:
         """Whether activations are quantised by the batch's own range: a row's answer then depends on its batch mates."""
-        return bool(self.operators & {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat"})
+        return bool(self.operators & {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
 
 
 def check(path: Path, max_bytes: int) -> Graph:
@@ -58,7 +58,7 @@ def check(path: Path, max_bytes: int) -> Graph:
         highest = MAX_OPSET.get(domain)
         if domain not in DOMAINS:
             raise PackageError("needs operators this server does not have", field=str(path), value=domain)
-        if highest is not None and version > highest or domain == "" and version < MIN_OPSET:
+        if (highest is not None and version > highest) or (domain == "" and version < MIN_OPSET):
             raise PackageError(f"has an operator set outside {MIN_OPSET}..{highest}", field=str(path), value=f"{domain or 'ai.onnx'} {version}",
                                fix="export it with opset 18")  # fmt: skip
     total = size

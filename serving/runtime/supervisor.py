@@ -36,6 +36,19 @@ class StartError(SluiceError):
     exit_code = 2
 
 
+def _hold(host: str, port: int, option: str) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # Without SO_REUSEPORT first: another server on the port is an error, not company.
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            port = probe.getsockname()[1]
+        return worker.listening_socket(host, port)
+    except OSError as e:
+        raise StartError(f"cannot listen there: {e.strerror or e}", field=option, value=f"{host}:{port}", fix=f"choose another, or {option} 0 for a free one") from e
+
+
 @dataclasses.dataclass
 class Slot:
     """A worker's place. `end`: the parent's side of its channel."""
@@ -73,7 +86,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, sources: list[Source]):
         self.settings = settings
-        self.sources = {i: s for i, s in enumerate(sources)}
+        self.sources = sources
         self.models: dict[str, Source] = {}
         self.pages = [Page() for _ in range(settings.workers + 1)]
         self.metrics = Metrics(self.pages[-1])
@@ -95,13 +108,13 @@ class Supervisor:
         Raises:
             StartError: the port cannot be bound, or the models cannot be loaded.
         """
-        hold = self._bind()
+        held = self._bind()
         wake, wakened = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(wakened, False)
         signal.set_wakeup_fd(wakened)
-        for s in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(s, self._signalled)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, self._signalled)
         self._selector.register(wake, selectors.EVENT_READ, wake)
         try:
             for slot in self.slots:
@@ -115,24 +128,18 @@ class Supervisor:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(slot.pid, signal.SIGKILL)
             signal.set_wakeup_fd(-1)
-            hold.close()
+            for s in held:
+                s.close()
 
-    def _bind(self) -> socket.socket:
-        """Take the port for this server, and learn it if any would do. Workers bind it beside this socket, which never listens."""
+    def _bind(self) -> list[socket.socket]:
+        """Take the ports for this server, and learn them if any would do. Workers bind them beside these sockets, which never listen."""
         settings = self.settings
-        try:
-            family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-            # Without SO_REUSEPORT first: another server on the port is an error, not company.
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((settings.host, settings.port))
-                port = probe.getsockname()[1]
-            hold = worker.listening_socket(settings.host, port)
-        except OSError as e:
-            raise StartError(f"cannot listen there: {e.strerror or e}", field="--port", value=f"{settings.host}:{settings.port}",
-                             fix="choose another port, or --port 0 for a free one") from e  # fmt: skip
-        self.settings = dataclasses.replace(settings, port=port)
-        return hold
+        held = [_hold(settings.host, settings.port, "--port")]
+        self.settings = dataclasses.replace(settings, port=held[0].getsockname()[1])
+        if settings.grpc_port is not None:
+            held.append(_hold(settings.host, settings.grpc_port, "--grpc-port"))
+            self.settings = dataclasses.replace(self.settings, grpc_port=held[1].getsockname()[1])
+        return held
 
     def _signalled(self, number: int, _: Any) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -140,7 +147,7 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> None:
         ours, theirs = channel.pair()
-        sources = list(self.models.values()) if self._announced else list(self.sources.values())
+        sources = list(self.models.values()) if self._announced else self.sources
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
@@ -268,7 +275,7 @@ class Supervisor:
 
     def _announce(self, models: list[dict[str, str]]) -> None:
         if not self.models:
-            for source, found in zip(self.sources.values(), models, strict=True):
+            for source, found in zip(self.sources, models, strict=True):
                 self.models[found["name"]] = Source(found["name"], source.uri, found["digest"])
         if not self._announced and all(s.serving for s in self.slots):
             self._announced = True

@@ -55,7 +55,7 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...] | None, field: st
             shape = np.array(data, dtype=object).shape
         out = np.empty(len(flat), dtype=object)
         out[:] = flat
-        return _reshape(out, shape, field)
+        return reshape(out, shape, field)
     target = DTYPES[datatype]
     if target.kind == "f" and None in data:
         raise RequestError("holds null", field=f"{field}.data", fix="send numbers")
@@ -69,12 +69,12 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...] | None, field: st
         info = np.iinfo(target)
         if (target.itemsize < 8 or array.dtype.kind != target.kind) and (int(array.min()) < info.min or int(array.max()) > info.max):
             raise RequestError(f"does not fit {datatype}", field=f"{field}.data", fix=f"numbers in {info.min}..{info.max}")
-        return _reshape(array.astype(target, copy=False), shape, field)
+        return reshape(array.astype(target, copy=False), shape, field)
     with np.errstate(over="ignore"):
         cast = array.astype(target, copy=False)
     if target.kind == "f" and cast.size and not np.isfinite(cast).all():
         raise RequestError(f"does not fit {datatype}", field=f"{field}.data", fix=f"numbers up to {np.finfo(target).max}")
-    return _reshape(cast, shape, field)
+    return reshape(cast, shape, field)
 
 
 def _flatten(data: list[Any], field: str) -> Any:
@@ -87,7 +87,8 @@ def _flatten(data: list[Any], field: str) -> Any:
             raise RequestError("does not hold BYTES", field=f"{field}.data", value=v, fix="send strings")
 
 
-def _reshape(array: np.ndarray, shape: tuple[int, ...] | None, field: str) -> np.ndarray:
+def reshape(array: np.ndarray, shape: tuple[int, ...] | None, field: str) -> np.ndarray:
+    """Arranged to `shape`. Raises `RequestError`: another number of elements."""
     if shape is None or array.shape == shape:
         return array
     if array.size != math.prod(shape):
@@ -102,7 +103,7 @@ def from_binary(data: bytes | memoryview, datatype: str, shape: tuple[int, ...],
         RequestError: another number of bytes than the shape needs, or a length that points outside.
     """
     if datatype == "BYTES":
-        return _reshape(_binary_bytes(data, math.prod(shape), field), shape, field)
+        return reshape(_binary_bytes(data, math.prod(shape), field), shape, field)
     dtype = DTYPES[datatype]
     wanted = math.prod(shape) * dtype.itemsize
     if len(data) != wanted:

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving.runtime import channel, exchange
 from serving.runtime.http import HttpServer
@@ -22,6 +22,9 @@ from serving.runtime.service import Service
 from serving.runtime.settings import Settings, Source
 from sluice.errors import SluiceError
 from sluice.process import die_with_parent
+
+if TYPE_CHECKING:
+    from serving.runtime.grpc_server import GrpcServer
 
 log = logging.getLogger("sluice.serving")
 
@@ -76,6 +79,7 @@ class Worker:
         self.service = Service(settings, loop, page, pages)
         self.routes = Routes(self.service)
         self.http = HttpServer(settings, self.service.metrics, self.routes.handle)
+        self.grpc: GrpcServer | None = None
         self._stop = asyncio.Event()
         self._prepared: dict[int, Model | None] = {}
 
@@ -84,6 +88,11 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the parent decides
         listening = await loop.create_server(self.http.connection, sock=listening_socket(self.settings.host, self.settings.port), backlog=_BACKLOG)
+        if self.settings.grpc_port is not None:
+            from serving.runtime.grpc_server import GrpcServer
+
+            self.grpc = GrpcServer(self.service)
+            await self.grpc.start()
         loop.add_reader(self._end, self._messages)
         served = [{"name": s.model.name, "digest": s.model.digest} for s in self.service.models.values()]
         # What is loaded stays: the collector need not look at it again.
@@ -112,11 +121,14 @@ class Worker:
         listening.close()
         http.drain()
         until = self.loop.time() + settings.drain
+        ending = self.loop.create_task(self.grpc.stop(settings.drain)) if self.grpc is not None else None
         while self.service.calls or http.connections:
             if self.loop.time() > until:
                 log.warning("%d requests and %d connections were left after %g s", self.service.calls, len(http.connections), settings.drain)
                 return not self.service.calls
             await asyncio.sleep(0.01)
+        if ending is not None:
+            await ending
         return True
 
     # the parent

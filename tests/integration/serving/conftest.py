@@ -1,0 +1,26 @@
+"""Packages of every kind, and one server on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.serving.server import Server, serving
+from tests.unit.serving import builders
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("packages")
+    makers = {"points": builders.classifier, "intents": builders.text, "digits": builders.image, "churn": builders.tabular, "echo": builders.echo,
+              "slow": builders.slow, "dynamic": builders.dynamic}  # fmt: skip
+    return {name: make(root / name).root for name, make in makers.items()}
+
+
+@pytest.fixture(scope="module")
+def server(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    names = ("points", "intents", "digits", "churn", "echo")
+    with serving(tmp_path_factory.mktemp("server") / "log", *(packages[n] for n in names), "--workers", "2", "--grpc-port", "0") as s:
+        yield s
