@@ -132,6 +132,9 @@ class Task(ABC):
     def build(self, state: State) -> torch.nn.Module:
         """The untrained model. `forward(**tensors)` returns logits [rows, labels], or values [rows] for regression."""
 
+    def preload(self, state: State) -> None:
+        """Import the modules `build` needs, and no more: called once before the training processes are forked. Default: none."""
+
     def start(self, model: torch.nn.Module, state: State) -> None:
         """Load pre-trained weights into a built model before training starts. Default: none.
 

@@ -73,6 +73,12 @@ class ImageTask(Task):
 
         return build(settings(self, ImageModel), len(state.labels), state.extra["mean"], state.extra["std"])
 
+    def preload(self, state: State) -> None:
+        import sluice.tasks.image_models  # noqa: F401
+
+        if settings(self, ImageModel).architecture != "cnn":
+            import torchvision.models.resnet  # noqa: F401
+
     def start(self, model: torch.nn.Module, state: State) -> None:
         """Load ``model.pretrained``: a safetensors state dict of the architecture; a head of another size is left as built."""
         path = settings(self, ImageModel).pretrained

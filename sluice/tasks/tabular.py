@@ -121,6 +121,9 @@ class TabularTask(Task):
 
         return TabularMLP(settings(self, TabularModel), state)
 
+    def preload(self, state: State) -> None:
+        import sluice.tasks.tabular_models  # noqa: F401
+
     def tensors(self, batch: dict[str, np.ndarray], state: State) -> dict[str, torch.Tensor]:
         """FP32 [rows, 1] a numeric column; a categorical one as INT64 codes [rows, 1]."""
         import torch

@@ -101,6 +101,14 @@ class TextTask(Task):
             return PretrainedClassifier(state.extra["config"], len(state.labels), model)
         return SmallClassifier(state.extra["vocabulary"], len(state.labels), model)
 
+    def preload(self, state: State) -> None:
+        import tokenizers  # noqa: F401
+
+        from sluice.tasks.text_models import encoder_class
+
+        if "config" in state.extra:
+            encoder_class(state.extra["config"])
+
     def start(self, model: torch.nn.Module, state: State) -> None:
         """Load ``model.pretrained``'s encoder weights.
 

@@ -21,6 +21,23 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
     return (hidden * keep).sum(1) / keep.sum(1).clamp(min=1)
 
 
+def encoder_class(config: dict[str, Any]) -> tuple[Any, Any]:
+    """The architecture's class in `transformers`, imported, and the parsed configuration.
+
+    Raises:
+        ProjectError: the installed version does not know the architecture.
+    """
+    from transformers import MODEL_MAPPING, AutoConfig
+
+    kind = config["model_type"]
+    try:
+        parsed = AutoConfig.for_model(kind, **{k: v for k, v in config.items() if k != "model_type"})
+        return MODEL_MAPPING[type(parsed)], parsed
+    except (ValueError, KeyError, TypeError) as e:
+        raise ProjectError(f"the architecture cannot be built: {e}", field="model.pretrained", value=kind,
+                           fix="use an encoder that the installed transformers knows") from e  # fmt: skip
+
+
 class PretrainedClassifier(nn.Module):
     """An encoder of `transformers`, pooled, with a linear head.
 
@@ -32,15 +49,8 @@ class PretrainedClassifier(nn.Module):
 
     def __init__(self, config: dict[str, Any], labels: int, model: TextModel):
         super().__init__()
-        from transformers import AutoConfig, AutoModel
-
-        kind = config["model_type"]
-        try:
-            parsed = AutoConfig.for_model(kind, **{k: v for k, v in config.items() if k != "model_type"})
-            self.encoder: Any = AutoModel.from_config(parsed, attn_implementation="eager")
-        except (ValueError, KeyError, TypeError) as e:
-            raise ProjectError(f"the architecture cannot be built: {e}", field="model.pretrained", value=kind,
-                               fix="use an encoder that the installed transformers knows") from e  # fmt: skip
+        kind, parsed = encoder_class(config)
+        self.encoder: Any = kind._from_config(parsed, attn_implementation="eager")
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # it would take no part in the loss
         self.pooling = model.pooling

@@ -1,0 +1,51 @@
+"""An exponential moving average of the weights (Polyak, Juditsky 1992; Tarvainen, Valpola 2017)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+
+class Average:
+    """Averaged copies of a model's floating-point parameters.
+
+    The decay grows from 0.1 towards `decay` over the first steps, so that the start does not
+    weigh on a short run.
+
+    Args:
+        model: the model; its parameters are copied now.
+        decay: weight of the past a step.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self._live = {n: p for n, p in model.named_parameters() if p.requires_grad and p.is_floating_point()}
+        self.tensors = {n: p.detach().clone() for n, p in self._live.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after a step (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.tensors.values()), [p.detach() for p in self._live.values()], 1.0 - decay)
+
+    @torch.no_grad()
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        for name, value in self.tensors.items():
+            value.copy_(tensors[name])
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """The model holds the averages inside, its own weights again after."""
+        with torch.no_grad():
+            kept = {n: p.detach().clone() for n, p in self._live.items()}
+            for name, p in self._live.items():
+                p.copy_(self.tensors[name])
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, p in self._live.items():
+                    p.copy_(kept[name])

@@ -1,0 +1,109 @@
+"""A training job on disk: what the processes that train are given, and what they leave."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluice import files
+from sluice.project import Project, parse
+
+if TYPE_CHECKING:
+    from sluice.data.dataset import Dataset
+    from sluice.tasks.base import State, Task
+
+#: `train:` settings that change where, how long or how safely a run goes, but not what it computes.
+NOT_THE_MODEL = frozenset({"checkpoint", "restarts", "hang_seconds", "processes", "nodes", "threads", "device"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Paths and settings of a job, the same for all its processes.
+
+    Attributes:
+        root: its directory; ``encoded/``, ``state/``, ``result/``, ``errors/`` and ``train.log`` lie in it.
+        project: the project's settings.
+        base_dir: where relative paths in them start.
+        data: the dataset's digest.
+        checkpoints: where its checkpoints are kept.
+        key: digest of all that makes the weights but for the number of processes: only checkpoints of the same key are resumed.
+        world_size: processes, over all nodes.
+    """
+
+    root: Path
+    project: Project
+    base_dir: Path
+    data: str
+    checkpoints: Path
+    key: str
+    world_size: int
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "result"
+
+    @property
+    def errors(self) -> Path:
+        return self.root / "errors"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "train.log"
+
+    def encoded(self, split: str) -> Path:
+        return self.root / "encoded" / split
+
+    def save(self) -> Path:
+        """Write ``job.json``; returns its path."""
+        where = self.root / "job.json"
+        files.write_json(where, {
+            "project": self.project.model_dump(mode="json"), "base_dir": str(self.base_dir), "data": self.data,
+            "checkpoints": str(self.checkpoints), "key": self.key, "world_size": self.world_size, "path": [p for p in sys.path if p],
+        })  # fmt: skip
+        return where
+
+    @classmethod
+    def load(cls, where: Path) -> Job:
+        """Read ``job.json``; the import path of who wrote it is taken over, for tasks of the user's own."""
+        raw = files.read_json(where)
+        sys.path.extend(p for p in raw["path"] if p not in sys.path)
+        base = Path(raw["base_dir"])
+        return cls(root=where.parent, project=parse(raw["project"], base_dir=base), base_dir=base, data=raw["data"],
+                   checkpoints=Path(raw["checkpoints"]), key=raw["key"], world_size=raw["world_size"])  # fmt: skip
+
+
+def key_of(project: Project, dataset: Dataset, task: Task, state: State) -> str:
+    """sha256 of all that makes the weights: the model's and the loop's settings, the data, what was fitted, the task's code."""
+    train = project.train.model_dump(mode="json", exclude=set(NOT_THE_MODEL))
+    source = inspect.getsourcefile(type(task))
+    return files.digest_of({
+        "task": project.task, "model": project.model.model_dump(mode="json"), "train": train, "data": dataset.digest,
+        "state": {"preprocess": state.preprocess, "extra": state.extra, "labels": state.labels, "files": digests(state.files)},
+        "code": files.sha256_file(Path(source)) if source else None,
+    })  # fmt: skip
+
+
+def digests(contents: dict[str, bytes]) -> dict[str, str]:
+    """name -> sha256 (hex) of some files' bytes."""
+    import hashlib
+
+    return {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
+
+
+def read_errors(root: Path) -> list[dict[str, Any]]:
+    """What failed processes wrote below ``errors/``, the earliest first."""
+    found = []
+    for path in root.glob("rank-*.json"):
+        try:
+            found.append(json.loads(path.read_bytes()))
+        except (OSError, ValueError):
+            continue
+    return sorted(found, key=lambda e: float(e["time"]))

@@ -1,0 +1,257 @@
+"""Starts the training processes of one machine and sees them through: ``python -m sluice.training.launch ROOT``.
+
+On CPUs the processes are forked from this one after torch is imported, so its two seconds are
+paid once, and a restart costs none. A killed process, or one that has not finished a step for
+``train.hang_seconds``, ends them all; they start again from the last checkpoint. GPUs cannot be
+used after a fork, so there each process is a program of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sluice.process import die_with_parent, spawn
+from sluice.training.job import Job, read_errors
+
+#: File descriptor a line comes from when the job is ready to start.
+GO_FD = "SLUICE_GO_FD"
+
+#: Seconds a process has to come to its first step, where `hang_seconds` is less.
+_START = 180.0
+#: Seconds for the others to fail, and for the first process to save what is done, after one died.
+_GRACE = 20.0
+_POLL = 0.02
+
+
+@dataclasses.dataclass
+class Child:
+    """A process: `status` as waitpid gives it, None while it runs."""
+
+    rank: int
+    pid: int
+    status: int | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    def describe(self) -> str:
+        if self.status is None:
+            return "is running"
+        if os.WIFSIGNALED(self.status):
+            return f"was killed by {signal.Signals(os.WTERMSIG(self.status)).name}"
+        return f"ended with status {os.WEXITSTATUS(self.status)}"
+
+    @property
+    def killed(self) -> bool:
+        return self.status is not None and os.WIFSIGNALED(self.status)
+
+
+class Launcher:
+    """The processes of one machine.
+
+    Args:
+        job: the job.
+        fork: fork them rather than start programs.
+    """
+
+    def __init__(self, job: Job, fork: bool):
+        from sluice.training.worker import emit
+
+        self.job, self.fork, self.emit = job, fork, emit
+        self.terminate = False
+        self.children: list[Child] = []
+        self._attempt = 0
+
+    def run(self) -> int:
+        """Until the job is done, failed for good, or told to stop; returns the exit status."""
+        from sluice.training.worker import FAILED, TERMINATED
+
+        train = self.job.project.train
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        while True:
+            self._start()
+            why = self._watch()
+            if why is None:
+                return 0
+            if self.terminate:
+                return TERMINATED
+            if read_errors(self.job.errors):
+                return FAILED
+            self._attempt += 1
+            if self._attempt > train.restarts:
+                self._fail(why)
+                return FAILED
+            good = max((p.name for p in (self.job.checkpoints / self.job.key[:16]).glob("step-*")), default=None)
+            self.emit({"kind": "warning", "text": f"{why}; starting again from {good or 'the beginning'} (restart {self._attempt} of {train.restarts})"})
+
+    def _on_sigterm(self, *_: Any) -> None:
+        self.terminate = True
+
+    def _start(self) -> None:
+        from sluice.training.distributed import Heartbeat
+
+        size = self.job.world_size
+        meeting, self._beats_at = self.job.root / f"rendezvous-{self._attempt}", self.job.root / f"heartbeat-{self._attempt}"
+        self.beats = Heartbeat(self._beats_at, size, create=True)
+        self.children = []
+        for rank in range(size):
+            env = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "SLUICE_RENDEZVOUS": str(meeting)}
+            self.children.append(self._fork(rank, env) if self.fork else self._program(rank, env))
+
+    def _fork(self, rank: int, env: dict[str, str]) -> Child:
+        pid = os.fork()
+        if pid:
+            return Child(rank, pid)
+        status = 1
+        try:
+            die_with_parent()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.environ.update(env)
+            from sluice.training.worker import run
+
+            status = run(self.job, self._beats_at)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _program(self, rank: int, env: dict[str, str]) -> Child:
+        from sluice.training.worker import EVENTS_FD
+
+        fds = [int(os.environ[EVENTS_FD])] if EVENTS_FD in os.environ else []
+        process = spawn([sys.executable, "-m", "sluice.training.worker", str(self.job.root / "job.json"), "--heartbeat", str(self._beats_at)],
+                        log=self.job.log, env={**os.environ, **env}, pass_fds=fds)  # fmt: skip
+        return Child(rank, process.pid, process=process)
+
+    def _watch(self) -> str | None:
+        """Until all have ended; why they did, or None when all ended well."""
+        started = looked = time.monotonic()
+        told = False
+        doomed: float | None = None
+        why = None
+        while any(c.status is None for c in self.children):
+            time.sleep(_POLL)
+            now = time.monotonic()
+            if now - looked > 5:  # this process itself was stopped, or the machine slept: that is no fault of the others
+                started += now - looked
+            idle = now - looked > 5
+            looked = now
+            self._reap()
+            if self.terminate and not told:
+                told = True
+                doomed = now + _GRACE
+                if self.job.checkpoints.is_relative_to(self.job.root):  # nobody could resume from there
+                    doomed = now
+                self._signal(signal.SIGTERM)
+            bad = next((c for c in self.children if c.status), None)
+            if bad and doomed is None:
+                why = f"training process {bad.rank} {bad.describe()}"
+                if bad.killed and os.WTERMSIG(bad.status or 0) == signal.SIGKILL:
+                    why += " (out of memory, if nobody else killed it)"
+                doomed = now + _GRACE
+            if doomed is not None and self.children[0].status is not None:
+                doomed = min(doomed, now + 1.0)
+            if doomed is not None and now >= doomed:
+                self._signal(signal.SIGKILL)
+            stuck = [] if doomed is not None or idle else self._stuck(now, started)
+            if stuck:
+                why = self._explain_stuck(stuck)
+                doomed = time.monotonic()
+        return why or next((f"training process {c.rank} {c.describe()}" for c in self.children if c.status), None)
+
+    def _reap(self) -> None:
+        for c in self.children:
+            if c.status is None:
+                pid, status = os.waitpid(c.pid, os.WNOHANG)
+                if pid:
+                    c.status = status
+
+    def _signal(self, sig: signal.Signals) -> None:
+        for c in self.children:
+            if c.status is None:
+                os.kill(c.pid, sig)
+
+    def _stuck(self, now: float, started: float) -> list[Child]:
+        limit = self.job.project.train.hang_seconds
+        out = []
+        for c in self.children:
+            beat = self.beats.read(c.rank)[0]
+            since, allowed = (beat, limit) if beat else (started, max(limit, _START))
+            if c.status is None and now - max(since, started) > allowed:
+                out.append(c)
+        return out
+
+    def _explain_stuck(self, stuck: list[Child]) -> str:
+        """Have every process write its stack, into the log; say who stands still."""
+        stopped = [c for c in self.children if process_state(c.pid) == "T"]
+        for sig in (signal.SIGUSR1, signal.SIGCONT):  # a stopped process writes its stack as it is woken
+            self._signal(sig)
+        time.sleep(0.5)
+        culprits = stopped or stuck
+        for c in self.children:
+            stack = self.job.root / f"stack-{c.rank}.txt"
+            text = stack.read_text(errors="replace") if stack.exists() else ""
+            print(f"--- stack of training process {c.rank}, step {self.beats.read(c.rank)[1]}\n{text}", file=sys.stderr, flush=True)
+            if c in culprits:
+                self.emit({"kind": "stack", "rank": c.rank, "step": self.beats.read(c.rank)[1], "text": text[-4000:]})
+        names = ", ".join(str(c.rank) for c in culprits)
+        how = "is stopped (SIGSTOP)" if stopped else "is stuck"
+        return f"training process {names} {how}: no step was finished for {self.job.project.train.hang_seconds:g} s"
+
+    def _fail(self, why: str) -> None:
+        from sluice.training.errors import ProcessDied
+        from sluice.training.worker import write_error
+
+        write_error(self.job, 0, ProcessDied(f"{why}, {self._attempt} times", field="train", fix="more memory a process (or a smaller batch_size), "
+                                             "or raise train.restarts or train.hang_seconds"))  # fmt: skip
+
+
+def process_state(pid: int) -> str:
+    """The kernel's letter for a process's state (``T``: stopped); empty where there is no /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def wait_for_go() -> bool:
+    """Block until the starter says the job is prepared; false when it has gone."""
+    fd = os.environ.pop(GO_FD, None)
+    if fd is None:
+        return True
+    with os.fdopen(int(fd), "rb") as f:
+        return f.readline() == b"go\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Import torch, wait for the word, run."""
+    root = Path((argv or sys.argv[1:])[0])
+    # The starter's end is a reason to stop in good order; whoever is still there 30 s later is killed.
+    die_with_parent(signal.SIGTERM)
+    import sluice.training.worker  # noqa: F401 - two seconds of imports while the starter encodes the rows
+
+    if not wait_for_go():
+        return 1
+    job = Job.load(root / "job.json")
+    train = job.project.train
+    from sluice.training.distributed import has_gpus
+
+    fork = train.device == "cpu" or not has_gpus(1)
+    if fork:
+        _preload(job)
+    return Launcher(job, fork).run()
+
+
+def _preload(job: Job) -> None:
+    from sluice.tasks import State, load_task
+
+    load_task(job.project, job.base_dir).preload(State.load(job.state))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,401 @@
+"""The training loop of one process."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import random
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from sluice.errors import ProjectError
+from sluice.evaluation.metrics import SMALLER_IS_BETTER
+from sluice.tasks.base import State, Task
+from sluice.training.average import Average
+from sluice.training.checkpoint import Checkpoints, Loaded
+from sluice.training.config import TrainConfig
+from sluice.training.distributed import World
+from sluice.training.encode import Encoded
+from sluice.training.errors import NonFiniteError
+from sluice.training.optimiser import build_optimiser, freeze, load_state_tensors, state_tensors
+from sluice.training.precision import Precision
+from sluice.training.sampler import Sampler, seed_of, share
+from sluice.training.schedule import Patience, multiplier
+from sluice.training.validate import measure, metric_names, run_split
+
+#: Seconds between two `step` events.
+_EVENTS_EVERY = 0.25
+_AVERAGE = "average/"
+
+
+class Stopped(Exception):
+    """SIGTERM came: the state after the last step is saved."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run is: all of a checkpoint that is no tensor.
+
+    Attributes:
+        step: optimiser steps done.
+        epoch: epochs whose validation is done.
+        seconds: time spent so far, interruptions left out.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    loss_sum: float = 0.0
+    loss_rows: int = 0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    stopping: Patience = dataclasses.field(default_factory=lambda: Patience(-1))
+    plateau: Patience = dataclasses.field(default_factory=lambda: Patience(-1))
+    plateau_factor: float = 1.0
+    stopped_early: bool = False
+
+    @classmethod
+    def load(cls, raw: dict[str, Any]) -> Progress:
+        return cls(**{**raw, "stopping": Patience(**raw["stopping"]), "plateau": Patience(**raw["plateau"])})
+
+
+class Trainer:
+    """Trains a model on this process's share of each batch.
+
+    Args:
+        task, state: what is learnt.
+        config: the loop's settings.
+        train, validation: encoded rows; without validation rows nothing is measured.
+        world: this process among the others.
+        checkpoints: where the state is kept; only the first process writes.
+        resumed: a checkpoint to go on from.
+        emit: told of progress and trouble.
+        beat: told of every finished step.
+
+    Raises:
+        ProjectError: settings that do not fit the model, the data or the device.
+    """
+
+    def __init__(self, task: Task, state: State, config: TrainConfig, train: Encoded, validation: Encoded | None, world: World,
+                 checkpoints: Checkpoints, resumed: Loaded | None, emit: Callable[[dict[str, Any]], None],
+                 beat: Callable[[int], None]):  # fmt: skip
+        self.task, self.state, self.config, self.world = task, state, config, world
+        self.data, self.validation = train, validation
+        self.checkpoints, self.emit, self.beat = checkpoints, emit, beat
+        self.sampler = Sampler(train.rows, config.batch_size, config.seed, train.lengths)
+        self.progress = Progress()
+        self.watched = self._watched()
+        self._reproducible()
+        seed_everything(seed_of(config.seed))
+        self.model = task.build(state)
+        if resumed is None:
+            task.start(self.model, state)
+        freeze(self.model, config.freeze)
+        self.model.to(world.device).train()
+        self.precision = Precision(config, world.device)
+        self.average: Average | None = None
+        if resumed is not None:
+            self.model.load_state_dict(resumed.model)
+        self.parallel = self._parallel()
+        self.optimiser = build_optimiser(self.model, config)
+        self.parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
+        if config.ema is not None:
+            self.average = Average(self.model, config.ema)
+        if resumed is not None:
+            self._resume(resumed)
+        self._buffers = [b for b in self.model.buffers() if world.size > 1]
+        self._backup = [b.clone() for b in self._buffers]
+        self._counted = (0.0, 0)
+        self._whole = True  # the weights are those after `progress.step` steps
+        self._terminated = False
+        self._losses: deque[tuple[int, torch.Tensor, np.ndarray]] = deque()
+        self._saved_at = self._told_at = time.monotonic()
+        self._best: dict[str, torch.Tensor] | None = resumed.best if resumed else None
+
+    # --- set-up ---
+
+    def _watched(self) -> str:
+        stopping = self.config.early_stopping
+        names = metric_names(self.state.objective)
+        metric = stopping.metric if stopping else "loss"
+        if metric not in names:
+            raise ProjectError(f"is no metric of {self.state.objective}", field="train.early_stopping.metric", value=metric,
+                               fix=f"one of {', '.join(names)}")  # fmt: skip
+        if self.validation is None and (stopping or self.config.schedule == "plateau"):
+            raise ProjectError("needs validation rows", field="train.early_stopping" if stopping else "train.schedule",
+                               fix="set data.split.validation")  # fmt: skip
+        self.progress.stopping = Patience(-1 if metric == "loss" or metric in SMALLER_IS_BETTER else 1)
+        return metric
+
+    def _reproducible(self) -> None:
+        torch.backends.cudnn.benchmark = not self.config.deterministic
+        torch.use_deterministic_algorithms(self.config.deterministic, warn_only=False)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # it guards against reading garbage, at the price of a fill
+
+    def _parallel(self) -> torch.nn.Module:
+        if self.config.compile:
+            self.model.compile()
+        if self.world.size == 1:
+            return self.model
+        self._drop_unused()
+        ids = [self.world.device.index] if self.world.device.type == "cuda" else None
+        return DistributedDataParallel(self.model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def _drop_unused(self) -> None:
+        """Parameters the loss does not reach would hold the others' gradients up for ever: they leave training."""
+        self.model.eval()
+        tensors, targets = self._load(np.arange(min(2, self.data.rows)))
+        self.task.loss(self.model(**tensors), targets, self.config).backward()  # type: ignore[no-untyped-call]
+        self.model.train()
+        unused = [n for n, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
+        for name, p in self.model.named_parameters():
+            p.grad = None
+            if name in unused:
+                p.requires_grad_(False)
+        if unused:
+            self._tell("note", text=f"{len(unused)} parameters take no part in the loss and are not trained: {', '.join(unused[:4])}")
+
+    def _resume(self, loaded: Loaded) -> None:
+        self.progress = Progress.load(loaded.progress["state"])
+        self.precision.load(loaded.progress["scaler"])
+        load_state_tensors(self.optimiser, {k: v for k, v in loaded.optimizer.items() if not k.startswith(_AVERAGE)})
+        if self.average:
+            self.average.load({k.removeprefix(_AVERAGE): v for k, v in loaded.optimizer.items() if k.startswith(_AVERAGE)})
+        p = self.progress
+        exact = loaded.progress["world_size"] == self.world.size
+        more = "" if exact else f" (it was written by {loaded.progress['world_size']} processes, now {self.world.size}: not bit-identical)"
+        self._tell("note", text=f"resumed from {loaded.path.name}: epoch {p.epoch + 1}, step {p.step} of {self.steps}{more}")
+
+    # --- the loop ---
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.config.epochs * self.sampler.steps
+
+    def run(self) -> dict[str, torch.Tensor]:
+        """Train to the end.
+
+        Returns:
+            The chosen weights and buffers, on the CPU: the best epoch's with early stopping, else the last's.
+
+        Raises:
+            NonFiniteError: NaN or infinity; the step, the rows and the last good checkpoint are named.
+            Stopped: SIGTERM; a checkpoint was written first.
+        """
+        p = self.progress
+        if self.world.first:
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+        self.beat(p.step)
+        try:
+            while p.epoch < self.config.epochs and not p.stopped_early:
+                self._epoch()
+                self._end_epoch()
+        except RuntimeError:
+            self._rescue()
+            raise
+        self.checkpoints.flush()
+        return self._best if self._best is not None and self.config.early_stopping else self._weights()
+
+    def _on_sigterm(self, *_: Any) -> None:
+        self._terminated = True
+
+    def _epoch(self) -> None:
+        p = self.progress
+        for at in range(p.step - p.epoch * self.sampler.steps, self.sampler.steps):
+            if self._terminated:
+                self._save(wait=True)
+                raise Stopped
+            start = time.perf_counter()
+            self._step(self.sampler.batch(p.epoch, at))
+            p.epoch_seconds += time.perf_counter() - start
+            self.beat(p.step)
+            self._report()
+            if self.world.first and time.monotonic() - self._saved_at >= self.config.checkpoint.every_seconds and self._save():
+                self._saved_at = time.monotonic()
+
+    def _step(self, batch: np.ndarray) -> None:
+        c, p = self.config, self.progress
+        if self._buffers:
+            torch._foreach_copy_(self._backup, self._buffers)
+        self._counted = (p.loss_sum, p.loss_rows)
+        rate = c.learning_rate * multiplier(c, p.step, self.steps, self.sampler.steps, p.plateau_factor)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        mine = share(batch, self.world.rank, self.world.size)
+        parts = np.array_split(mine, c.accumulate) if c.accumulate > 1 else [mine]
+        for number, rows in enumerate(parts):
+            last = number == len(parts) - 1
+            with contextlib.nullcontext() if last or self.world.size == 1 else self.parallel.no_sync():  # type: ignore[operator]
+                self._part(rows, batch, number)
+        self._update()
+        p.step += 1
+
+    def _part(self, rows: np.ndarray, batch: np.ndarray, number: int) -> None:
+        p = self.progress
+        seed_everything(seed_of(self.config.seed, p.step, self.world.rank, number), self.world.device)
+        # A process with no row left takes part with weight 0, so that the others' gradients still arrive.
+        tensors, targets = self._load(rows if len(rows) else batch[:1], augment=True)
+        with self.precision.autocast():
+            loss = self.task.loss(self.parallel(**tensors), targets, self.config)
+        self._losses.append((p.step, loss.detach(), rows))
+        while self._losses and (self.world.device.type == "cpu" or len(self._losses) > self.config.accumulate):
+            self._settle(*self._losses.popleft())
+        self.precision.backward(loss * (len(rows) * self.world.size / len(batch)))
+
+    def _load(self, rows: np.ndarray, augment: bool = False) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        tensors = self.task.tensors(self.data.batch(rows), self.state)
+        if augment:
+            generator = torch.Generator().manual_seed(int(torch.randint(0, 2**62, (1,))))
+            tensors = self.task.augment(tensors, generator)
+        targets = self.task.targets(np.asarray(self.data.labels[rows]), self.state)
+        if self.world.device.type == "cpu":
+            return tensors, targets
+        move = {k: v.pin_memory().to(self.world.device, non_blocking=True) for k, v in tensors.items()}
+        return move, targets.pin_memory().to(self.world.device, non_blocking=True)
+
+    def _settle(self, step: int, loss: torch.Tensor, rows: np.ndarray) -> None:
+        """Count a part's loss; on a GPU some steps late, so that it is not waited for."""
+        value = float(loss)
+        if not math.isfinite(value):
+            raise self._non_finite("the loss", value, step, rows)
+        self.progress.loss_sum += value * len(rows)
+        self.progress.loss_rows += len(rows)
+
+    def _non_finite(self, what: str, value: float, step: int, rows: np.ndarray) -> NonFiniteError:
+        ids = self.data.row_ids(rows[:16])
+        more = f" and {len(rows) - 16} more" if len(rows) > 16 else ""
+        good = max((path.name for path in self.checkpoints.root.glob("step-*")), default="none yet")
+        return NonFiniteError(f"{what} became {value} in step {step + 1} (epoch {step // self.sampler.steps + 1}, process {self.world.rank}); "
+                              f"rows {', '.join(ids)}{more}; last good checkpoint: {good}", field="train", value=value,
+                              fix="lower train.learning_rate, set train.gradient_clip, or look at those rows")  # fmt: skip
+
+    def _update(self) -> None:
+        c, scaler = self.config, self.precision.scaler
+        if scaler:
+            scaler.unscale_(self.optimiser)
+        if c.gradient_clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self.parameters, c.gradient_clip)
+            if not scaler and self.world.device.type == "cpu" and not math.isfinite(float(norm)):
+                rows = share(self.sampler.batch(self.progress.epoch, self.progress.step % self.sampler.steps), self.world.rank, self.world.size)
+                raise self._non_finite("the gradient", float(norm), self.progress.step, rows)
+        self._whole = False
+        if scaler:
+            scaler.step(self.optimiser)
+            scaler.update()
+        else:
+            self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update(self.progress.step)
+        # What comes between this line and the count of the step cannot fail.
+        self._whole = True
+
+    # --- the end of an epoch ---
+
+    def _end_epoch(self) -> None:
+        p, c = self.progress, self.config
+        while self._losses:
+            self._settle(*self._losses.popleft())
+        entry = self._measured()
+        rate = c.learning_rate * multiplier(c, p.step - 1, self.steps, self.sampler.steps, p.plateau_factor)
+        loss_sum, loss_rows = self.world.sum(p.loss_sum, p.loss_rows)
+        stop, factor = False, p.plateau_factor
+        if self.world.first:
+            entry = {"epoch": p.epoch + 1, "step": p.step, "train_loss": loss_sum / max(loss_rows, 1), **entry,
+                     "samples_per_second": self.data.rows / p.epoch_seconds if p.epoch_seconds else 0.0, "learning_rate": rate}  # fmt: skip
+            stop, factor = self._judge(entry)
+            p.history.append(entry)
+            self._tell("epoch", **entry, epochs=c.epochs, steps=self.steps)
+        stop, p.plateau_factor = self.world.broadcast([stop, factor])
+        p.stopped_early = stop and p.epoch + 1 < c.epochs
+        p.seconds += p.epoch_seconds
+        p.epoch, p.loss_sum, p.loss_rows, p.epoch_seconds = p.epoch + 1, 0.0, 0, 0.0
+
+    def _measured(self) -> dict[str, Any]:
+        if self.validation is None:
+            return {"validation_loss": None, "validation_metrics": {}}
+        self.world.broadcast_buffers(self.model)
+        with self.average.applied() if self.average else contextlib.nullcontext():
+            outputs, loss = run_split(self.task, self.state, self.model, self.validation, self.world, batch_size=max(64, self.config.batch_size),
+                                      train=self.config, autocast=self.precision.autocast, beat=lambda: self.beat(self.progress.step))  # fmt: skip
+        found = measure(self.state.objective, outputs, self.validation.labels) if outputs is not None else {}
+        return {"validation_loss": loss, "validation_metrics": found}
+
+    def _judge(self, entry: dict[str, Any]) -> tuple[bool, float]:
+        """On the first process: whether to stop, and the plateau's multiplier. The best weights are kept."""
+        c, p = self.config, self.progress
+        stop = False
+        if c.early_stopping:
+            value = entry["validation_loss"] if self.watched == "loss" else entry["validation_metrics"][self.watched]
+            if p.stopping.see(value, p.epoch + 1):
+                self._best = self._weights()
+                self.checkpoints.best(p.epoch + 1, self._best)
+            stop = p.stopping.bad >= c.early_stopping.patience
+        factor = p.plateau_factor
+        if c.schedule == "plateau" and not p.plateau.see(entry["validation_loss"], p.epoch + 1) and p.plateau.bad > c.decay.patience:
+            factor *= c.decay.factor
+            p.plateau.forget()
+        return stop, factor
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """Copies on the CPU of what would be the model now."""
+        with self.average.applied() if self.average else contextlib.nullcontext():
+            return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in self.model.state_dict().items()}
+
+    # --- keeping ---
+
+    def _save(self, wait: bool = False) -> bool:
+        if not self.world.first:
+            return False
+        if self.checkpoints.busy and not wait:
+            return False
+        for p in self.parameters:
+            if not math.isfinite(float(p.detach().sum())):
+                return False  # never take the place of a good one; the next step's loss names the fault
+        optimizer = state_tensors(self.optimiser)
+        if self.average:
+            optimizer |= {_AVERAGE + k: v for k, v in self.average.tensors.items()}
+        progress = {"state": dataclasses.asdict(self.progress), "scaler": self.precision.state(), "world_size": self.world.size}
+        return self.checkpoints.save(self.progress.step, self.model.state_dict(), optimizer, progress, wait=wait)
+
+    def _rescue(self) -> None:
+        """Another process is gone: keep what the finished steps made, so that none has to be done again."""
+        if self.world.first and self.world.size > 1 and self._whole:
+            if self._buffers:
+                torch._foreach_copy_(self._buffers, self._backup)
+            self.progress.loss_sum, self.progress.loss_rows = self._counted
+            self._save(wait=True)
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        p = self.progress
+        if not self.world.first or (now - self._told_at < _EVENTS_EVERY and p.step != self.steps):
+            return
+        self._told_at = now
+        done = p.step - p.epoch * self.sampler.steps
+        rate = done * self.data.rows / self.sampler.steps / p.epoch_seconds
+        self._tell("step", epoch=p.epoch + 1, epochs=self.config.epochs, step=p.step, steps=self.steps,
+                   loss=p.loss_sum / p.loss_rows if p.loss_rows else None, samples_per_second=rate,
+                   seconds_left=(self.steps - p.step) * self.data.rows / self.sampler.steps / rate)  # fmt: skip
+
+    def _tell(self, kind: str, **fields: Any) -> None:
+        if self.world.first:
+            self.emit({"kind": kind, **fields})
+
+
+def seed_everything(seed: int, device: torch.device | None = None) -> None:
+    """Seed torch, numpy and `random`: chance is a function of the run's seed, the step and the process."""
+    torch.default_generator.manual_seed(seed)
+    if device is not None and device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    random.seed(seed)

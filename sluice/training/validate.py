@@ -1,0 +1,85 @@
+"""A model's outputs over a whole split, dealt out over the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from sluice.evaluation import metrics
+from sluice.tasks.base import State, Task
+from sluice.training.config import TrainConfig
+from sluice.training.distributed import World
+from sluice.training.encode import Encoded
+
+
+def metric_names(objective: str) -> tuple[str, ...]:
+    """What validation rows are measured by: ``loss`` and the objective's metrics."""
+    return ("loss", *(metrics.CLASSIFICATION if objective == "classification" else metrics.REGRESSION))
+
+
+def order_by_length(data: Encoded) -> np.ndarray:
+    """Row indices with like lengths together, int64 [rows]."""
+    return np.arange(data.rows) if data.lengths is None else np.argsort(data.lengths, kind="stable")
+
+
+def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for at in range(0, len(rows), size):
+        yield rows[at : at + size]
+
+
+@torch.inference_mode()
+def run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, world: World, *, batch_size: int,
+              train: TrainConfig | None = None, autocast: Callable[[], Any] | None = None,
+              beat: Callable[[], None] = lambda: None) -> tuple[np.ndarray | None, float]:  # fmt: skip
+    """Probabilities [rows, labels] or values [rows], float64 in the split's order, and the mean loss.
+
+    Args:
+        task, state: of the model.
+        model: the bare model; it is left in the mode it was in.
+        data: the split.
+        world: the processes; the outputs arrive at the first, None at the others.
+        batch_size: rows a forward pass.
+        train: for the loss; without it the loss is NaN.
+        autocast: context of the forward pass; FP32 without it.
+        beat: called after each batch.
+    """
+    raw: list[torch.Tensor] = []
+    training = model.training
+    serving = task.serving_module(model, state).eval()
+    hook = model.register_forward_hook(lambda _, __, out: raw.append(out))
+    order = order_by_length(data)
+    mine = order[world.rank :: world.size]
+    outputs, loss = [], 0.0
+    try:
+        for rows in batches(mine, batch_size):
+            tensors = {k: v.to(world.device) for k, v in task.tensors(data.batch(rows), state).items()}
+            raw.clear()
+            with autocast() if autocast else torch.autocast(world.device.type, enabled=False):
+                outputs.append(serving(**tensors).float())
+                if train is not None:
+                    targets = task.targets(np.asarray(data.labels[rows]), state).to(world.device)
+                    loss += float(task.loss(raw[-1] if raw else model(**tensors), targets, train)) * len(rows)
+            beat()
+    finally:
+        hook.remove()
+        model.train(training)
+    width = (len(state.labels),) if state.objective == "classification" else ()
+    part = torch.cat(outputs) if outputs else torch.zeros((0, *width), device=world.device)
+    whole = world.gather_rows(part, data.rows)
+    total = world.sum(loss)[0] / data.rows if train is not None else float("nan")
+    if whole is None:
+        return None, total
+    back = np.empty((data.rows, *part.shape[1:]), dtype=np.float64)
+    back[order] = whole.cpu().numpy()
+    return back, total
+
+
+def measure(objective: str, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The objective's metrics of `run_split`'s outputs; NaN where they are not finite."""
+    names = metric_names(objective)[1:]
+    if not np.isfinite(outputs).all():
+        return dict.fromkeys(names, float("nan"))
+    return {name: metrics.value_of(name, outputs, np.asarray(labels)) for name in names}

@@ -1,0 +1,135 @@
+"""One training process: ``torchrun ... -m sluice.training.worker JOB.json``, or forked by `sluice.training.launch`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+import torch.distributed as dist
+
+from sluice import events, files
+from sluice.errors import SluiceError
+from sluice.tasks import State, load_task
+from sluice.training.checkpoint import Checkpoints
+from sluice.training.distributed import Heartbeat, World, join
+from sluice.training.encode import Encoded
+from sluice.training.environment import environment
+from sluice.training.job import Job
+from sluice.training.loop import Stopped, Trainer
+from sluice.training.tensorfile import write_tensors
+
+#: File descriptor progress is written to, one JSON object a line; without it progress goes to stdout as marked lines.
+EVENTS_FD = "SLUICE_EVENTS_FD"
+#: Exit status after a checkpoint on SIGTERM, as a shell counts it.
+TERMINATED = 128 + signal.SIGTERM
+#: Exit status of a failure that is explained in ``errors/``.
+FAILED = 3
+
+
+def emit(event: dict[str, Any]) -> None:
+    """Send one event to whoever started the job."""
+    fd = os.environ.get(EVENTS_FD)
+    if fd is None:
+        events.emit("progress", step="train", **{**event, "of": event["kind"]})
+        return
+    with contextlib.suppress(BrokenPipeError):
+        os.write(int(fd), orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY, default=str) + b"\n")
+
+
+def run(job: Job, heartbeat: Path | None = None) -> int:
+    """Train as the process the environment says this is; returns the exit status.
+
+    Args:
+        job: the job.
+        heartbeat: file to beat in after every step.
+    """
+    train = job.project.train
+    torch.set_num_threads(train.threads)
+    rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    stack = (job.root / f"stack-{rank}.txt").open("w")
+    faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if rank else signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides
+    beats = Heartbeat(heartbeat, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) if heartbeat else None
+
+    def beat(step: int) -> None:
+        if beats:
+            beats.beat(local, step)
+
+    try:
+        _train(job, join(train.device, timeout=max(600.0, 3 * train.hang_seconds)), beat)
+    except Stopped:
+        emit({"kind": "warning", "text": "told to stop (SIGTERM): a checkpoint was written"})
+        return TERMINATED
+    except Exception as e:
+        write_error(job, rank, e)
+        return FAILED
+    return 0
+
+
+def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
+    task = load_task(job.project, job.base_dir)
+    state = State.load(job.state)
+    processor = task.processor(state)
+    train = Encoded(job.encoded("train"), processor)
+    validation = Encoded(job.encoded("validation"), processor) if job.encoded("validation").exists() else None
+    checkpoints = Checkpoints(job.checkpoints / job.key[:16], job.project.train.checkpoint.keep, lambda text: emit({"kind": "warning", "text": text}))
+    resumed = checkpoints.latest() if world.first else None
+    path = world.broadcast(resumed.path.name if resumed else None)
+    if path and not world.first:
+        resumed = checkpoints.read(checkpoints.root / path)
+    trainer = Trainer(task, state, job.project.train, train, validation, world, checkpoints, resumed, emit, beat)
+    del resumed
+    weights = trainer.run()
+    if world.first:
+        _write_result(job, trainer, weights)
+    world.barrier()
+    if world.size > 1:
+        dist.destroy_process_group()
+
+
+def _write_result(job: Job, trainer: Trainer, weights: dict[str, torch.Tensor]) -> None:
+    p, world = trainer.progress, trainer.world
+    chosen = p.stopping.best_epoch if job.project.train.early_stopping and p.stopping.best_epoch else p.epoch
+    with files.new_dir(job.result) as tmp:
+        write_tensors(tmp / "model.safetensors", weights)
+        files.write_json(tmp / "training.json", {
+            "history": p.history, "best_epoch": chosen, "stopped_early": p.stopped_early, "seconds": p.seconds, "world_size": world.size,
+            "rows": {"train": trainer.data.rows, "validation": trainer.validation.rows if trainer.validation else 0},
+            "checkpoint_copy_seconds": trainer.checkpoints.seconds_copying,
+            "parameters": {"all": sum(t.numel() for t in trainer.model.parameters()), "trained": sum(t.numel() for t in trainer.parameters)},
+            "environment": environment(world),
+        })  # fmt: skip
+
+
+def write_error(job: Job, rank: int, error: Exception) -> None:
+    """Leave a failure where the launcher finds it: the type, the message and the traceback."""
+    text = "".join(traceback.format_exception(error))
+    print(text, file=sys.stderr, flush=True)
+    fields = error.to_dict() if isinstance(error, SluiceError) else {"error": type(error).__name__, "message": str(error) or repr(error)}
+    files.write_json(job.errors / f"rank-{rank}.json", {**fields, "explained": isinstance(error, SluiceError), "rank": rank,
+                                                         "time": time.time(), "traceback": text})  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The entry for torchrun and the cluster."""
+    parser = argparse.ArgumentParser(prog="python -m sluice.training.worker", description="One training process of a prepared job.")
+    parser.add_argument("job", type=Path, help="job.json, as sluice.training.prepare_job writes it")
+    parser.add_argument("--heartbeat", type=Path, help="file to note every finished step in")
+    args = parser.parse_args(argv)
+    return run(Job.load(args.job), args.heartbeat)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
