@@ -69,6 +69,9 @@ bench-serving: setup ## the model server against kserve, LitServe, BentoML, MLSe
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout
 
+demo-rollout: setup ## three candidates (better, slower, wrong) through a real Envoy, live
+	@$(BIN)/python -m tests.bench.demo_rollout
+
 wheel: setup ## build the wheel sluice-ml
 	@$(UV) build --quiet --wheel --out-dir dist .
 	@ls dist

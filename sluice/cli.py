@@ -68,6 +68,10 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("b", metavar="B")
     _home_argument(compare)
 
+    inspect = add("inspect", "verify a package and show what it holds", "inspect:inspect")
+    inspect.add_argument("package", help="a package directory, a digest in the store, or NAME for its champion")
+    _home_argument(inspect)
+
     data = commands.add_parser("data", help="look at a project's data")
     data_commands = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True)
     check = add("check", "run the data checks alone", "data:check", data_commands)

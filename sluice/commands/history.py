@@ -12,7 +12,7 @@ from rich.table import Table
 
 from sluice import files
 from sluice.cli import show_json
-from sluice.errors import ProjectError
+from sluice.errors import PackageError, ProjectError
 from sluice.home import Home
 from sluice.tracking.registry import Registry, Version
 
@@ -38,12 +38,12 @@ def models(args: argparse.Namespace) -> int:
     if args.json:
         show_json({"models": {name: [_plain(v) for v in versions] for name, versions in found.items()}})
         return 0
-    table = _table("model", "version", "alias", "rollout", "digest", "metrics", "registered (UTC)")
+    shown = table("model", "version", "alias", "rollout", "digest", "metrics", "registered (UTC)")
     for name, versions in found.items():
         for v in versions:
-            shown = "  ".join(f"{k} {x:.4g}" for k, x in sorted(v.metrics.items())[:3])
-            table.add_row(name, v.number, " ".join(v.aliases), v.tags.get("sluice.rollout", ""), v.digest[:12], shown, _when(v.created))
-    _print(table)
+            metrics = "  ".join(f"{k} {x:.4g}" for k, x in sorted(v.metrics.items())[:3])
+            shown.add_row(name, v.number, " ".join(v.aliases), v.tags.get("sluice.rollout", ""), v.digest[:12], metrics, _when(v.created))
+    print_table(shown)
     return 0
 
 
@@ -58,11 +58,11 @@ def history(args: argparse.Namespace) -> int:
     if args.json:
         show_json({"runs": found})
         return 0
-    table = _table("run", "outcome", "version", "digest", "seconds", "why")
+    shown = table("run", "outcome", "version", "digest", "seconds", "why")
     for o in found:
-        table.add_row(o["run"], o["outcome"], str(o.get("version", "")), o.get("digest", "")[:12], f"{o['seconds']:.0f}",
+        shown.add_row(o["run"], o["outcome"], str(o.get("version", "")), o.get("digest", "")[:12], f"{o['seconds']:.0f}",
                       "" if o["outcome"] == "promoted" else "; ".join(o["reasons"])[:80])  # fmt: skip
-    _print(table)
+    print_table(shown)
     return 0
 
 
@@ -90,18 +90,29 @@ def compare(args: argparse.Namespace) -> int:
     a, b = find_version(args.a, home), find_version(args.b, home)
     names = sorted(set(a.metrics) | set(b.metrics))
     if args.json:
-        show_json({"a": _plain(a), "b": _plain(b), "difference": {n: b.metrics[n] - a.metrics[n] for n in names if n in a.metrics and n in b.metrics}})
+        show_json({"a": _plain(a), "b": _plain(b), "packages": _packages(a, b, home), "difference": {n: b.metrics[n] - a.metrics[n] for n in names if n in a.metrics and n in b.metrics}})
         return 0
-    table = _table("", f"{a.model}@{a.number}", f"{b.model}@{b.number}", "B - A")
-    table.add_row("digest", a.digest[:12], b.digest[:12], "same" if a.digest == b.digest else "")
+    shown = table("", f"{a.model}@{a.number}", f"{b.model}@{b.number}", "B - A")
+    shown.add_row("digest", a.digest[:12], b.digest[:12], "same" if a.digest == b.digest else "")
     for n in names:
         x, y = a.metrics.get(n), b.metrics.get(n)
-        table.add_row(n, _number(x), _number(y), f"{y - x:+.4g}" if x is not None and y is not None else "")
+        shown.add_row(n, _number(x), _number(y), f"{y - x:+.4g}" if x is not None and y is not None else "")
     for key in ("sluice.data", "sluice.config", "sluice.code", "sluice.git", "sluice.precision"):
         x_, y_ = a.tags.get(key, ""), b.tags.get(key, "")
-        table.add_row(key.removeprefix("sluice."), x_[:12], y_[:12], "same" if x_ == y_ else "differs")
-    _print(table)
+        shown.add_row(key.removeprefix("sluice."), x_[:12], y_[:12], "same" if x_ == y_ else "differs")
+    print_table(shown)
     return 0
+
+
+def _packages(a: Version, b: Version, home: Home) -> dict[str, Any]:
+    """What changed from package to package; empty where one of them is not in reach."""
+    from sluice.packaging.inspection import diff
+    from sluice.packaging.store import open_store
+
+    try:
+        return diff(open_store(a.uri, home).get(a.digest), open_store(b.uri, home).get(b.digest))
+    except PackageError as e:
+        return {"error": str(e)}
 
 
 def _number(value: float | None) -> str:
@@ -113,14 +124,14 @@ def _plain(v: Version) -> dict[str, Any]:
             "tags": v.tags, "run_id": v.run_id, "created": _when(v.created)}  # fmt: skip
 
 
-def _print(table: Table) -> None:
+def print_table(shown: Table) -> None:
     """To a terminal in its width; to a file or pipe, unfolded."""
     console = Console()
-    (console if console.is_terminal else Console(width=200)).print(table)
+    (console if console.is_terminal else Console(width=200)).print(shown)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
+def table(*columns: str) -> Table:
+    made = Table(box=None, header_style="bold", pad_edge=False)
     for c in columns:
-        table.add_column(c, overflow="fold")
-    return table
+        made.add_column(c, overflow="fold")
+    return made

@@ -1,0 +1,37 @@
+"""`sluice inspect`: what a package holds."""
+
+from __future__ import annotations
+
+import argparse
+
+from sluice.cli import show_json
+from sluice.commands.history import print_table, table
+from sluice.commands.serve import locate
+from sluice.home import Home
+from sluice.packaging import package as packages
+from sluice.packaging.inspection import inspect as facts
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Verify a package and show its facts."""
+    found = facts(packages.read(locate(args.package, Home(args.home))))
+    if args.json:
+        show_json(found)
+        return 0
+    graph, labels = found["graph"], found["labels"]
+    shape = lambda t: f"{t['name']} {t['datatype']} [{', '.join('*' if n < 0 else str(n) for n in t['shape'])}]"  # noqa: E731
+    shown = table("", "")
+    for key, value in (
+        ("digest", f"sha256:{found['digest']} (every file verified)"),
+        ("model", f"{found['name']}: {found['task']}, {found['objective']}, {found['precision']}"),
+        ("inputs", "  ".join(map(shape, found["inputs"]))),
+        ("outputs", "  ".join(map(shape, found["outputs"]))),
+        ("labels", f"{len(labels)}: {', '.join(labels[:12])}{', ...' if len(labels) > 12 else ''}" if labels else "none"),
+        ("size", f"{found['bytes']:,} bytes, {graph['parameters']:,} numbers in {graph['nodes']} nodes"),
+        ("operators", "  ".join(f"{n} {k}" for k, n in list(graph["operators"].items())[:8])),
+        ("metrics", "  ".join(f"{k} {v:.4g}" for k, v in sorted(found["metrics"].items()) if isinstance(v, int | float))),
+        ("made from", "  ".join(f"{k} {str(v)[:12]}" for k, v in found["provenance"].items() if isinstance(v, str | int))),
+    ):
+        shown.add_row(key, value)
+    print_table(shown)
+    return 0
