@@ -10,14 +10,16 @@ import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from sluice.data.config import Columns
 from sluice.data.places import Found
 from sluice.data.readers import read_csv
-from sluice.errors import DataError, MissingExtra
-from sluice.packaging.processors.image import LIMIT_BYTES, LIMIT_PIXELS
+from sluice.errors import DataError, InputError, MissingExtra
+from sluice.packaging.processors.image import LIMIT_BYTES, LIMIT_PIXELS, ImageProcessor
 from sluice.process import cpu_quota
 
 #: A table of files and labels may lie in an image folder under this name.
@@ -29,6 +31,8 @@ _READ = {".png", ".jpg", ".jpeg"}
 _OTHER = {".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".avif", ".ico", ".svg", ".ppm", ".pgm"}
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _CHUNK_BYTES = 256 << 20
+_THUMBNAIL = (32, 32)
+_GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L"})
 
 
 def read_folder(folder: Found, columns: Columns) -> tuple[pa.Table, list[str]]:
@@ -141,21 +145,55 @@ def probe(images: Iterable[bytes | None]) -> list[Probe]:
         return list(pool.map(_probe, images))
 
 
-def _probe(data: bytes | None) -> Probe:
+def _probe(data: Any, decode: bool = True) -> Probe:
     from PIL import Image
 
-    if data is None:
+    if not isinstance(data, bytes):
         return Probe(error="is missing")
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
             width, height = picture.size
             if width * height > LIMIT_PIXELS:
                 return Probe(error=f"has {width}x{height} pixels, more than {LIMIT_PIXELS}")
-            picture.load()
+            if decode:
+                picture.load()
             return Probe(width, height, picture.mode)
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, OverflowError, AttributeError, ZeroDivisionError,
             struct.error, zlib.error, Image.DecompressionBombError) as e:  # fmt: skip
         return Probe(error=str(e).split(" <_io")[0] or type(e).__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Thumbnail:
+    """An image as a model would see it, made small: `values` is UINT8 [channels, 32, 32]; `pixels` and `grey` are the image's own."""
+
+    values: np.ndarray
+    pixels: int
+    grey: bool
+
+
+def thumbnails(images: Iterable[Any], channels: int | None) -> list[Thumbnail | None]:
+    """Each image at one small size, a thread a CPU; null where it cannot be read.
+
+    Args:
+        images: encoded images.
+        channels: 1 or 3; null: 1 for a grey image, else 3.
+    """
+    processors = {c: ImageProcessor(c, _THUMBNAIL) for c in (1, 3)}
+
+    def one(data: Any) -> Thumbnail | None:
+        seen = _probe(data, decode=False)
+        if seen.error is not None:
+            return None
+        grey = seen.mode in _GREY
+        try:
+            values = processors[channels or (1 if grey else 3)].encode([data])[0]["image"]
+        except InputError:
+            return None
+        return Thumbnail(values, seen.width * seen.height, grey)
+
+    with ThreadPoolExecutor(cpu_quota()) as pool:
+        return list(pool.map(one, images))
 
 
 def png(pixels: Sequence[Sequence[int]]) -> bytes:

@@ -1,0 +1,192 @@
+"""Checks of one column at a time: types, what is missing, what cannot be used."""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sluice.data.checks.subject import Side, Subject
+from sluice.data.dataset import KINDS
+from sluice.data.report import counted, listed, percent
+from sluice.packaging.processors.text import LIMIT_CHARACTERS
+
+#: Beyond this a float64 is no float32, which is what models compute with.
+_LARGEST = float(np.finfo(np.float32).max)
+#: A text is long beside the others when it has more characters than this, and than this many times the 95th percentile.
+_LONG, _LONG_TIMES = 2000, 20
+
+
+def schema(s: Subject) -> bool:
+    """Every feature and the label are there, with the type their kind has."""
+    label = pa.float64() if s.objective == "regression" else pa.string()
+    expected = {**{n: KINDS.get(k) for n, k in s.kinds.items()}, "label": label}
+    faults = []
+    for side in s.sides:
+        for name, kind in expected.items():
+            if name not in side.table.schema.names:
+                faults.append((side, name, f"column {name!r} is missing"))
+            elif kind is not None and side.table.schema.field(name).type != kind:
+                faults.append((side, name, f"column {name!r} is {_words(side.table.schema.field(name).type)}, must be {_words(kind)}"))
+    if not s.kinds:
+        faults.append((s.train, "label", "there is no feature"))
+    for side, name, message in faults:
+        where = "give the held-out rows the columns of the training rows" if side.name == "test" else "check data.columns"
+        s.add("schema", "refuse", f"{side.prefix}{message}; {where}", column=name)
+    if not faults:
+        s.add("schema", "pass", f"{counted(len(s.kinds), 'feature')} and a label, types as expected")
+    return not faults
+
+
+def nulls(s: Subject) -> None:
+    """Texts, images and labels that are missing or blank; values missing in a feature."""
+    worst = 0.0
+    refused = False
+    for side in s.sides:
+        over = []
+        for name in (*s.kinds, "label"):
+            essential = name == "label" or s.kinds[name] in ("text", "image")
+            missing = _missing(side, name)
+            n = int(missing.sum())
+            fraction, limit = n / max(side.rows, 1), s.limits.nulls_max if essential else s.limits.feature_nulls_max
+            worst = max(worst, fraction)
+            if n == side.rows or fraction > limit:
+                refused = True
+                if not essential:
+                    over.append((name, fraction))
+                    continue
+                what = {"label": "no label (null)", "text": "no text (null or blank)", "image": "no image (null)"}[name if name == "label" else s.kinds[name]]
+                s.add("nulls", "refuse", f"{side.prefix}{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} {what}, allowed are "
+                      f"{percent(limit)}; complete or remove them, or raise data.checks.nulls_max", column=name, value=fraction, limit=limit,
+                      examples=side.examples(missing))  # fmt: skip
+            elif n and essential:
+                s.add("nulls", "warn", f"{side.prefix}{counted(n, 'row')} without {name} will be left out", column=name, value=fraction, limit=limit,
+                      examples=side.examples(missing))  # fmt: skip
+        if over:
+            over.sort(key=lambda o: -o[1])
+            named = listed([f"{n} {percent(f)}" for n, f in over])
+            s.add("nulls", "refuse", f"{side.prefix}{counted(len(over), 'column')} {'misses' if len(over) == 1 else 'miss'} too many values (null), allowed are "
+                  f"{percent(s.limits.feature_nulls_max)}: {named}; fill them, list them under data.columns.ignore, "
+                  "or raise data.checks.feature_nulls_max", column=over[0][0], value=over[0][1], limit=s.limits.feature_nulls_max)  # fmt: skip
+    if not refused:
+        s.add("nulls", "pass", "nothing is missing" if worst == 0 else f"at most {percent(worst)} of a column are missing (null)", value=worst)
+
+
+def non_finite(s: Subject) -> None:
+    """Infinite numbers, or larger than a 32-bit float holds."""
+    names = [*s.train.names("numeric"), *(["label"] if s.objective == "regression" else [])]
+    clean = True
+    for side in s.sides:
+        for name in names:
+            if not pa.types.is_floating(side.table.schema.field(name).type):
+                continue
+            values = side.numbers(name).values
+            bad = np.abs(values) > _LARGEST  # false for NaN
+            if bad.any():
+                clean = False
+                n = int(bad.sum())
+                s.add("finite", "refuse", f"{side.prefix}column {name!r} holds {counted(n, 'number')} that {'is' if n == 1 else 'are'} infinite or beyond "
+                      f"{_LARGEST:.2g}; correct them, or leave the cells empty if they are missing", column=name, value=n, limit=0,
+                      examples=side.examples(bad, name))  # fmt: skip
+    if clean and names:
+        s.add("finite", "pass", "all numbers are finite")
+
+
+def ranges(s: Subject) -> None:
+    """Declared ranges of numeric columns."""
+    for name, limit in s.limits.ranges.items():
+        if name not in s.kinds and not (name == "label" and s.objective == "regression"):
+            near = difflib.get_close_matches(name, s.kinds, 1, 0.5)
+            s.add("ranges", "refuse", f"data.checks.ranges names {name!r}, which is no feature"
+                  + (f"; did you mean {near[0]!r}?" if near else f"; features: {listed(list(s.kinds))}"), column=name)  # fmt: skip
+            continue
+        if name != "label" and s.kinds[name] != "numeric":
+            s.add("ranges", "refuse", f"data.checks.ranges names {name!r}, which is {s.kinds[name]}, not numeric", column=name)
+            continue
+        low = -np.inf if limit.min is None else limit.min
+        high = np.inf if limit.max is None else limit.max
+        outside = 0
+        for side in s.sides:
+            values = side.numbers(name).values
+            bad = (values < low) | (values > high)
+            if bad.any():
+                outside += 1
+                s.add("ranges", "refuse", f"{side.prefix}{counted(int(bad.sum()), 'value')} of {name!r} outside its range [{low:g}, {high:g}]; correct the "
+                      f"rows or widen data.checks.ranges.{name}", column=name, value=float(values[np.argmax(bad)]),
+                      limit=low if values[np.argmax(bad)] < low else high, examples=side.examples(bad, name))  # fmt: skip
+        if not outside:
+            s.add("ranges", "pass", f"{name!r} stays in [{low:g}, {high:g}]", column=name)
+
+
+def images(s: Subject) -> None:
+    """Images that cannot be decoded, or are too large for the server."""
+    for name in s.train.names("image"):
+        total, broken = 0, False
+        for side in s.sides:
+            probes = side.probes(name)
+            total += len(probes)
+            bad = np.array([p.error is not None and p.error != "is missing" for p in probes])
+            if bad.any():
+                broken = True
+                shown = tuple(f"{side.place(r)}: {probes[r].error}" for r in np.flatnonzero(bad).tolist()[:5])
+                s.add("images", "refuse", f"{side.prefix}{counted(int(bad.sum()), 'image')} cannot be read: {listed([side.place(r) for r in np.flatnonzero(bad).tolist()])}; "
+                      "replace or remove them", column=name, value=int(bad.sum()), limit=0, examples=shown)  # fmt: skip
+        if not broken:
+            s.add("images", "pass", f"all {counted(total, 'image')} can be decoded", column=name, value=0, limit=0)
+
+
+def texts(s: Subject) -> None:
+    """Texts too long for the server or far longer than the others; signs of a wrong encoding."""
+    for name in s.train.names("text"):
+        quiet = True
+        for side in s.sides:
+            column = side.table.column(name)
+            length = pc.fill_null(pc.utf8_length(column), 0).to_numpy()
+            over = length > LIMIT_CHARACTERS
+            if over.any():
+                quiet = False
+                s.add("texts", "refuse", f"{side.prefix}{counted(int(over.sum()), 'text')} with more than {LIMIT_CHARACTERS:,} characters, which no server takes; "
+                      "cut or remove them", column=name, value=int(length.max()), limit=LIMIT_CHARACTERS, examples=side.examples(over))  # fmt: skip
+            usual = max(_LONG, _LONG_TIMES * float(np.quantile(length, 0.95))) if len(length) else _LONG
+            long = (length > usual) & ~over
+            if long.any():
+                quiet = False
+                s.add("texts", "warn", f"{side.prefix}{counted(int(long.sum()), 'text')} of more than {usual:,.0f} characters, far longer than the others: is a "
+                      "quote or line break lost? Models read the beginning only", column=name, value=int(length.max()), limit=usual,
+                      examples=side.examples(long))  # fmt: skip
+            broken = np.asarray(pc.fill_null(pc.match_substring_regex(column, "\ufffd|Ã[\u0080-\u00bf]|â€"), False))
+            if broken.any():
+                quiet = False
+                s.add("texts", "warn", f"{side.prefix}{counted(int(broken.sum()), 'text')} with signs of a wrong encoding (such as 'Ã©' or '\ufffd'); save the "
+                      "source as UTF-8 again", column=name, value=int(broken.sum()), limit=0, examples=side.examples(broken, name))  # fmt: skip
+        if quiet:
+            s.add("texts", "pass", "lengths and encoding are plausible", column=name)
+
+
+def constant(s: Subject) -> None:
+    """Features with one value only."""
+    names = [n for n in s.train.names("numeric", "categorical") if _distinct(s.train, n) == 1]
+    if names:
+        s.add("constant", "warn", f"{counted(len(names), 'column')} with one value only: {listed(names)}; nothing can be learnt from "
+              f"{'it' if len(names) == 1 else 'them'}, list {'it' if len(names) == 1 else 'them'} under data.columns.ignore",
+              column=names[0], value=len(names), examples=tuple(names))  # fmt: skip
+    elif s.train.names("numeric", "categorical"):
+        s.add("constant", "pass", "every column varies")
+
+
+def _distinct(side: Side, name: str) -> int:
+    return side.numbers(name).distinct if side.kinds[name] == "numeric" else len(side.coded(name)[0])
+
+
+def _missing(side: Side, name: str) -> np.ndarray:
+    column = side.table.column(name)
+    missing = np.asarray(pc.is_null(column))
+    if name != "label" and side.kinds[name] == "text":
+        missing = missing | np.asarray(pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), False))
+    return missing
+
+
+def _words(kind: pa.DataType) -> str:
+    return {pa.string(): "text", pa.float64(): "numbers", pa.binary(): "bytes"}.get(kind, str(kind))

@@ -1,0 +1,140 @@
+"""Checks of rows against each other: repeated, contradicting, leaking, too few."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sluice.data.checks import labels
+from sluice.data.checks.subject import Side, Subject
+from sluice.data.report import counted, listed, percent
+from sluice.data.splits import SPLITS, checked_sides
+from sluice.errors import DataError
+
+#: With fewer held-out rows an interval is too wide to decide much.
+_FEW = 50
+
+
+def enough(s: Subject) -> bool:
+    """The source has the rows asked for, and held-out rows are some."""
+    n, least = s.train.rows, s.limits.rows_min
+    if n < least:
+        s.add("rows", "refuse", f"{counted(n, 'row')}, at least {least:,} are needed; add rows, or lower data.checks.rows_min", value=n, limit=least)
+    else:
+        s.add("rows", "pass", counted(n, "row"), value=n, limit=least)
+    if s.test is not None and s.test.rows < _FEW:
+        status = "warn" if s.test.rows else "refuse"
+        s.add("rows", status, f"{counted(s.test.rows, 'held-out row')}: too few to measure a model well; give more in data.test", value=s.test.rows, limit=_FEW)  # type: ignore[arg-type]
+    return n > 0 and (s.test is None or s.test.rows > 0)
+
+
+def duplicates(s: Subject) -> None:
+    """Rows whose features stand more than once."""
+    group, counts = s.train.copies
+    again = counts[group] > 1
+    n, limit = int(again.sum()), s.limits.duplicates_max
+    fraction = n / s.train.rows
+    said = f"{counted(n, 'row')} ({percent(fraction)}) {'is a duplicate' if n == 1 else 'are duplicates'}: their features stand more than once"
+    if fraction > limit:
+        most = int(np.argmax(counts))
+        s.add("duplicates", "refuse", f"{said}, allowed are {percent(limit)}; {len(counts):,} rows are left without the repeats; remove them, or raise "
+              "data.checks.duplicates_max", value=fraction, limit=limit, examples=_copies(s.train, group, most, int(counts[most])))  # fmt: skip
+    else:
+        s.add("duplicates", "pass", said if n else "no row stands twice", value=fraction, limit=limit)
+
+
+def conflicts(s: Subject) -> None:
+    """Rows with equal features and different labels."""
+    group, counts = s.train.copies
+    if s.objective == "regression":
+        label = s.train.numbers("label").values
+    else:
+        label = s.train.coded("label")[2].astype(np.float64)
+        label = np.where(label < 0, np.nan, label)
+    known = np.isfinite(label)
+    low, high = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
+    np.minimum.at(low, group[known], label[known])
+    np.maximum.at(high, group[known], label[known])
+    against = known & (low < high)[group]
+    n, limit = int(against.sum()), s.limits.conflicts_max
+    fraction = n / s.train.rows
+    if not n:
+        s.add("conflicts", "pass", "equal features always have one label", value=0, limit=limit)
+        return
+    first = int(group[np.argmax(against)])
+    rows = np.flatnonzero(group == first)
+    differs = rows[np.concatenate([[True], label[rows[1:]] != label[rows[0]]])]
+    mask = np.zeros(s.train.rows, bool)
+    mask[differs] = True
+    examples = s.train.examples(mask, "label")
+    said = f"{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a row with another label"
+    if fraction > limit and s.objective == "classification":
+        s.add("conflicts", "refuse", f"{said}, allowed are {percent(limit)}: no model can be right about them; decide on a label for each, or raise "
+              "data.checks.conflicts_max", value=fraction, limit=limit, examples=examples)  # fmt: skip
+    else:
+        s.add("conflicts", "warn", f"{said}; no model can be right about all of them", value=fraction, limit=limit, examples=examples)
+
+
+def leakage(s: Subject) -> None:
+    """Held-out rows that are training rows too."""
+    limit = s.limits.leakage_max
+    if s.test is None:
+        s.add("leakage", "pass", "rows with equal features are always on one side of the split", value=0, limit=limit)
+        return
+    both = np.isin(s.test.ids, s.train.ids)
+    n = int(both.sum())
+    fraction = n / s.test.rows
+    said = f"{counted(n, 'held-out row')} ({percent(fraction)}) {'is a training row' if n == 1 else 'are training rows'} too"
+    if fraction > limit:
+        order = np.argsort(s.train.ids, kind="stable")
+        examples = []
+        for r in np.flatnonzero(both)[:5].tolist():
+            twin = int(order[np.searchsorted(s.train.ids, s.test.ids[r], sorter=order)])
+            examples.append(f"{s.test.place(r)} = {s.train.place(twin)}")
+        s.add("leakage", "refuse", f"{said}, allowed are {percent(limit)}: the test would measure memory; remove them from one side, or raise "
+              "data.checks.leakage_max", value=fraction, limit=limit, examples=tuple(examples))  # fmt: skip
+    else:
+        s.add("leakage", "warn" if n else "pass", said if n else "no held-out row is a training row", value=fraction, limit=limit,
+              examples=s.test.examples(both) if n else ())  # fmt: skip
+
+
+def unseen_labels(s: Subject) -> None:
+    """Labels that are held out but not trained, or trained but never held out."""
+    if s.test is None or s.objective == "regression":
+        return
+    train, test = labels.counts(s.train), labels.counts(s.test)
+    unknown = [k for k in test if k not in train]
+    if unknown:
+        values, _, codes = s.test.coded("label")
+        bad = np.isin(codes, [i for i, v in enumerate(values.to_pylist()) if v not in train])
+        s.add("unseen_labels", "refuse", f"{counted(len(unknown), 'label')} of held-out rows without a training row: {listed([repr(u) for u in unknown])}; a model "
+              "can never answer them: add training rows, or remove these", column="label", value=len(unknown), limit=0,
+              examples=s.test.examples(bad, "label"))  # fmt: skip
+    unmeasured = sorted(k for k in train if k not in test)
+    if unmeasured:
+        s.add("unseen_labels", "warn", f"{counted(len(unmeasured), 'label')} without a held-out row: {listed([repr(u) for u in unmeasured])}; the model's answers "
+              "there are not measured", column="label", value=len(unmeasured), limit=0)  # fmt: skip
+    if not unknown and not unmeasured:
+        s.add("unseen_labels", "pass", "training and held-out rows have the same labels", column="label")
+
+
+def division(s: Subject) -> None:
+    """The split by content can be made."""
+    label = s.train.table.column("label") if s.objective == "classification" else None
+    try:
+        side = checked_sides(s.train.ids, label, s.split, has_test=s.test is not None)
+    except DataError as e:
+        s.add("split", "refuse", f"the split cannot be made: {e.message}; {e.fix}")
+        return
+    sizes = np.bincount(side, minlength=3).tolist()
+    if s.test is not None:
+        sizes[2] = s.test.rows
+    said = ", ".join(f"{n:,} {name}" for n, name in zip(sizes, SPLITS, strict=True))
+    if s.test is None and sizes[2] < _FEW:
+        s.add("split", "warn", f"rows will be {said}: too few to measure a model well", value=sizes[2], limit=_FEW)
+    else:
+        s.add("split", "pass", f"rows will be {said}", value=sizes[2])
+
+
+def _copies(side: Side, group: np.ndarray, which: int, times: int) -> tuple[str, ...]:
+    rows = np.flatnonzero(group == which)[:4].tolist()
+    return (f"{times:,} times the same: " + " = ".join(side.place(r) for r in rows) + (" = ..." if times > 4 else ""),)

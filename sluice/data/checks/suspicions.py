@@ -1,0 +1,166 @@
+"""What is no fault but often a mistake: warnings to look at."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from sluice.data.checks import labels
+from sluice.data.checks.subject import Side, Subject
+from sluice.data.columns import looks_numeric, null_for_empty
+from sluice.data.report import counted, listed, percent
+from sluice.stats.drift import category_counts, numeric_counts, psi, quantile_edges
+
+#: A column with at least this share of different values names rows rather than describes them.
+_IDENTIFIER = 0.95
+#: A column that alone settles this much of what the commonest label leaves open knows the answer.
+_GIVES_AWAY = 0.98
+_CORRELATED = 0.999
+#: Rows below which none of these can be told from chance.
+_FEWEST = 50
+#: Population stability index from which a shift is large (Siddiqi 2006).
+_SHIFT = 0.25
+
+
+def mixed(s: Subject) -> None:
+    """Categories most of which are numbers: a column of numbers with text in it?"""
+    for name in s.train.names("categorical"):
+        values, counts, codes = s.train.coded(name)
+        number = np.asarray(pc.fill_null(looks_numeric(null_for_empty(pc.utf8_trim_whitespace(values))), False))
+        total = int(counts.sum())
+        share = int(counts[number].sum()) / total if total else 0.0
+        if 0.5 < share < 1:
+            text = ~number
+            s.add("mixed", "warn", f"{name!r} is read as categories, though {percent(share)} of its values are numbers; correct the others if it is a column of "
+                  "numbers", column=name, value=share, limit=0.5, examples=s.train.examples((codes >= 0) & text[codes], name))  # fmt: skip
+
+
+def identifiers(s: Subject) -> None:
+    """Columns that name the row: numbers in sequence, categories that hardly repeat."""
+    if s.train.rows < _FEWEST:
+        return
+    found = [n for n in s.train.names("numeric") if _counts_rows(s.train, n)]
+    for name in s.train.names("categorical"):
+        values, counts, _ = s.train.coded(name)
+        if len(values) >= _IDENTIFIER * max(int(counts.sum()), 1) and len(values) > 1:
+            found.append(name)
+    if found:
+        s.add("identifier", "warn", f"{counted(len(found), 'column')} that {'names' if len(found) == 1 else 'name'} the row rather than describe it: {listed(found)}; "
+              "a model learns rows by heart from such: list under data.columns.ignore", column=found[0], value=len(found), examples=tuple(found))  # fmt: skip
+    elif s.train.names("numeric", "categorical"):
+        s.add("identifier", "pass", "no column looks like an identifier")
+
+
+def predictive(s: Subject) -> None:
+    """Columns that alone give the label away: written down after the fact?"""
+    names = s.train.names("numeric", "categorical")
+    if s.train.rows < _FEWEST or len(names) < 2 or (s.objective == "classification" and len(labels.counts(s.train)) < 2):
+        return
+    found = []
+    for name in names:
+        score = _correlation(s.train, name) if s.objective == "regression" else _settled(s.train, name)
+        if score >= (_CORRELATED if s.objective == "regression" else _GIVES_AWAY):
+            found.append((name, score))
+    if found:
+        found.sort(key=lambda f: -f[1])
+        named = listed([f"{n} ({percent(v)})" for n, v in found])
+        s.add("predictive", "warn", f"{counted(len(found), 'column')} nearly {'gives' if len(found) == 1 else 'give'} the label away alone: {named}; will it be known "
+              "when the model is asked? If not, list it under data.columns.ignore", column=found[0][0], value=found[0][1], limit=_GIVES_AWAY,
+              examples=tuple(n for n, _ in found))  # fmt: skip
+    else:
+        s.add("predictive", "pass", "no single column gives the label away")
+
+
+def shift(s: Subject) -> None:
+    """Held-out rows from elsewhere that are distributed otherwise.
+
+    The population stability index of two samples of one distribution is about (bins - 1)(1/n + 1/m)
+    (Yurdakul, Naranjo: Statistical properties of the population stability index, J. Risk Model
+    Validation 14, 2020); what is warned of is several times that.
+    """
+    if s.test is None or min(s.train.rows, s.test.rows) < _FEWEST:
+        return
+    names = [*s.train.names("numeric", "categorical"), "label"]
+    found = []
+    for name in names:
+        numeric = s.kinds.get(name) == "numeric" or (name == "label" and s.objective == "regression")
+        a, b = _numeric_pair(s, name) if numeric else _category_pair(s, name)
+        score, noise = psi(a, b), 3 * (len(a) - 1) * (1 / a.sum() + 1 / b.sum())
+        if score > max(_SHIFT, noise):
+            found.append((name, score))
+    if found:
+        found.sort(key=lambda f: -f[1])
+        s.add("shift", "warn", f"held-out rows are distributed otherwise in {counted(len(found), 'column')}: {listed([f'{n} ({v:.2g})' for n, v in found])} "
+              "(population stability index); do they come from the same place?", column=found[0][0], value=found[0][1], limit=_SHIFT,
+              examples=tuple(n for n, _ in found))  # fmt: skip
+    else:
+        s.add("shift", "pass", "held-out rows are distributed like the training rows", limit=_SHIFT)
+
+
+def _counts_rows(side: Side, name: str) -> bool:
+    """Whole numbers, all different, that rise with the rows or leave no gaps."""
+    numbers = side.numbers(name)
+    x = numbers.finite
+    if numbers.nulls or numbers.distinct != side.rows or not (x == np.floor(x)).all():
+        return False
+    return bool(x[-1] - x[0] + 1 == len(x) or (np.diff(numbers.values) > 0).all())
+
+
+def _settled(side: Side, name: str) -> float:
+    """How much of what the commonest label leaves wrong the column sets right: 0 nothing, 1 all.
+
+    Goodman and Kruskal's lambda (J. American Statistical Association 49, 1954) over the column's
+    values, numbers in up to 1000 bins of equal rows.
+    """
+    rows = side.sample
+    label = side.coded("label")[2][rows]
+    if side.kinds[name] == "numeric":
+        values = side.numbers(name).values[rows]
+        known = np.isfinite(values)
+        bins = int(np.clip(len(rows) // 20, 10, 1000))
+        code = np.searchsorted(np.unique(np.quantile(values[known], np.linspace(0, 1, bins + 1)[1:-1])), values, side="right") if known.any() else None
+        if code is None:
+            return 0.0
+        code = np.where(known, code, bins)
+    else:
+        code = side.coded(name)[2][rows] + 1
+        if len(np.unique(code)) > len(rows) / 10:
+            return 0.0  # too few rows a value to tell knowledge from chance
+    use = label >= 0
+    width = int(label.max()) + 1
+    cells, n = np.unique(code[use] * width + label[use], return_counts=True)
+    best = np.zeros(int(code.max()) + 1, np.int64)
+    np.maximum.at(best, cells // width, n)
+    total, baseline = int(use.sum()), int(np.bincount(label[use]).max())
+    return float((best.sum() - baseline) / (total - baseline)) if total > baseline else 0.0
+
+
+def _correlation(side: Side, name: str) -> float:
+    """Pearson's coefficient with the label, without sign; 0 for categories."""
+    if side.kinds[name] != "numeric":
+        return 0.0
+    x, y = side.numbers(name).values[side.sample], side.numbers("label").values[side.sample]
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < _FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    x, y = (v / np.abs(v).max() for v in (x, y))  # so that squares of large numbers stay finite
+    spread = x.std() * y.std()
+    return float(abs(((x - x.mean()) * (y - y.mean())).mean() / spread)) if spread > 0 else 0.0
+
+
+def _numeric_pair(s: Subject, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    assert s.test is not None
+    edges = quantile_edges(s.train.numbers(name).values[s.train.sample])
+    return numeric_counts(s.train.numbers(name).values, edges), numeric_counts(s.test.numbers(name).values, edges)
+
+
+def _category_pair(s: Subject, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    assert s.test is not None
+    found = []
+    for side in (s.train, s.test):
+        values, counts, _ = side.coded(name)
+        found.append({**dict(zip(values.to_pylist(), counts.tolist(), strict=True)), "": side.rows - int(counts.sum())})
+    top = [k for k in sorted(found[0], key=lambda k: (-found[0][k], k)) if k != ""][:50]
+    return category_counts(found[0], top), category_counts(found[1], top)

@@ -1,0 +1,166 @@
+"""From a project's source to its report, and to its dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sluice.data.checks import validate
+from sluice.data.columns import null_for_nan, numbers
+from sluice.data.dataset import Dataset, write_dataset
+from sluice.data.digests import plain, row_ids
+from sluice.data.profile import profile_dataset
+from sluice.data.report import Report
+from sluice.data.sources import Source, read_source
+from sluice.data.splits import split_rows
+from sluice.errors import DataError
+from sluice.project import Project
+
+
+class TaskData(Protocol):
+    """The data side of a task (`sluice.tasks.base.Task`)."""
+
+    def kinds(self, table: pa.Table) -> dict[str, str]: ...
+    def objective(self, table: pa.Table) -> str: ...
+    def canonical(self, table: pa.Table) -> pa.Table: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """A source in the task's terms: `table` has the features and ``label``; `source` is what was read."""
+
+    table: pa.Table
+    kinds: dict[str, str]
+    objective: str
+    source: Source
+
+    @property
+    def place(self) -> Callable[[int], str] | None:
+        """Where a row came from, if the task kept the rows one to one."""
+        return self.source.place if self.source.table.num_rows == self.table.num_rows else None
+
+
+def load_canonical(project: Project, base_dir: Path, task: TaskData) -> tuple[pa.Table, dict[str, str], str]:
+    """The source's rows under the dataset's column names, each feature's kind, and the objective.
+
+    Raises:
+        DataError: the source cannot be read, or the task cannot use it.
+        MissingExtra: an optional package is needed.
+    """
+    rows = _load(project, base_dir, task)
+    return rows.table, rows.kinds, rows.objective
+
+
+def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> Report:
+    """Check a project's source, and its held-out rows if it names some, against ``data.checks``.
+
+    Raises:
+        DataError, MissingExtra: as `load_canonical`; what can be read but must not be used is in the report.
+    """
+    train = _load(project, base_dir, task)
+    test = _load_test(project, base_dir, task, train)
+    return validate(train.table, test.table if test else None, kinds=train.kinds, objective=train.objective, checks=project.data.checks,
+                    split=project.data.split, place=train.place, test_place=test.place if test else None)  # fmt: skip
+
+
+def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Dataset:
+    """Split a project's rows by content and write them, with their profile, as a dataset.
+
+    Rows without a label, a text or an image are left out; how many is in ``source`` of the manifest,
+    with the digest of what was read, so that a change to a cell no feature uses is another version too.
+
+    Args:
+        project: the project.
+        base_dir: where relative paths start.
+        task: the project's task.
+        out: the directory to make; it appears there whole.
+
+    Raises:
+        DataError: as `load_canonical`; or a split would be empty, or a label would have no training row.
+    """
+    train = _load(project, base_dir, task)
+    test = _load_test(project, base_dir, task, train)
+    kept = _with_ids(train, "data.source")
+    splits = split_rows(kept, project.data.split, has_test=test is not None)
+    source = {**_described(project.data.source, train, kept), "split": project.data.split.model_dump(), "test": None}
+    if test is not None:
+        splits["test"] = _with_ids(test, "data.test")
+        source["test"] = _described(str(project.data.test), test, splits["test"])
+    labels = sorted(pc.unique(kept.column("label")).to_pylist()) if train.objective == "classification" else []
+    return write_dataset(out, splits, task=project.task, objective=train.objective, labels=labels, columns=train.kinds, source=source,
+                         shard_rows=project.data.shard_rows, profile=profile_dataset)  # fmt: skip
+
+
+def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
+    data = project.data
+    source = read_source(data.source, data.format, base_dir, project.task, data.columns)
+    kinds = dict(task.kinds(source.table))
+    return Rows(_canonical(task, source.table, kinds), kinds, task.objective(source.table), source)
+
+
+def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) -> Rows | None:
+    """Held-out rows with the columns and types of the training rows, as far as they have them."""
+    data = project.data
+    if data.test is None:
+        return None
+    try:
+        source = read_source(data.test, data.format, base_dir, project.task, data.columns, like=train.source.table.schema)
+        found = plain(task.canonical(source.table))
+    except DataError as e:
+        field = (e.field or "data.test").replace("data.source", "data.test")
+        raise DataError(f"held-out rows: {e.message}" if field == e.field else e.message, field=field, fix=e.fix,
+                        **({"value": e.value} if e.has_value else {})) from e  # fmt: skip
+    names = [n for n in train.table.schema.names if n in found.schema.names]
+    table = pa.table({n: _like(found.column(n), train.table.schema.field(n).type) for n in names})
+    return Rows(table, train.kinds, train.objective, source)
+
+
+def _canonical(task: TaskData, table: pa.Table, kinds: dict[str, str]) -> pa.Table:
+    made = plain(task.canonical(table))
+    missing = [n for n in (*kinds, "label") if n not in made.schema.names]
+    if missing:
+        raise DataError(f"{type(task).__name__}.canonical() returns no such column", field=missing[0], value=made.schema.names,
+                        fix="return every feature that kinds() names, and label")  # fmt: skip
+    made = made.select([*kinds, "label"])
+    return pa.table({n: null_for_nan(c) if pa.types.is_floating(c.type) else c for n, c in zip(made.schema.names, made.columns, strict=True)})
+
+
+def _like(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column in the type the training rows have, where its values allow that; the schema check tells where not."""
+    if pa.types.is_floating(column.type):
+        column = null_for_nan(column)
+    if column.type == kind:
+        return column
+    if kind == pa.float64() and pa.types.is_string(column.type):
+        values, _ = numbers(column)
+        return column if values is None else values
+    try:
+        if kind == pa.string() and pa.types.is_floating(column.type):
+            column = column.cast(pa.int64())  # 3.0 is the label "3"; what is not whole raises
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return column
+
+
+def _with_ids(rows: Rows, field: str) -> pa.Table:
+    """The rows that can be used, with their ids first."""
+    table = rows.table
+    use = pc.is_valid(table.column("label"))
+    for name, kind in rows.kinds.items():
+        if name in table.schema.names and kind in ("text", "image"):
+            use = pc.and_(use, pc.is_valid(table.column(name)))
+        if name in table.schema.names and kind == "text":
+            use = pc.and_(use, pc.not_equal(pc.utf8_trim_whitespace(table.column(name)), ""))
+    kept = table.filter(use)
+    if not kept.num_rows:
+        raise DataError("has no row with both features and a label", field=field, fix="check data.columns")
+    return kept.add_column(0, "row_id", row_ids(kept, list(rows.kinds)))
+
+
+def _described(uri: str, rows: Rows, kept: pa.Table) -> dict[str, Any]:
+    return {"uri": uri, "digest": rows.source.digest, "rows": rows.table.num_rows, "left_out": rows.table.num_rows - kept.num_rows}
