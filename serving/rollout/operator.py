@@ -111,6 +111,8 @@ def handlers(controller: Controller, schedule: Schedule) -> kopf.OperatorRegistr
     """Watch only: kopf writes nothing to any object."""
     registry = kopf.OperatorRegistry()
 
+    kopf.on.login(registry=registry)(kopf.login_via_client)
+
     @kopf.on.startup(registry=registry)
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from sluice.errors import MissingExtra, SluiceError
+from sluice.rollouts.envoy import ARM_HEADER
 from sluice.rollouts.state import Counts
 
 _TICK = 0.001
@@ -32,7 +33,7 @@ class Request:
     Attributes:
         body: as sent. path: with the leading slash.
         label: the right answer, if known.
-        headers: beside ``host`` and ``content-length``.
+        headers: beside ``content-length``; ``host`` is the address unless given here (lower case).
     """
 
     body: bytes
@@ -41,8 +42,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
 
     def wire(self, host: str) -> bytes:
-        lines = [f"POST {self.path} HTTP/1.1", f"host: {host}", f"content-length: {len(self.body)}"]
-        lines += [f"{k}: {v}" for k, v in self.headers.items()]
+        headers = {"host": host, "content-length": str(len(self.body)), **self.headers}
+        lines = [f"POST {self.path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + self.body
 
 
@@ -141,7 +142,7 @@ class _Connection(asyncio.Protocol):
             self._fail(f"not HTTP: {e}")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"x-sluice-arm":
+        if name.lower() == self.load.arm_header:
             self.arm = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
@@ -175,12 +176,14 @@ class Load:
         address: host and port. requests: at least one. rate: requests a second.
         connections: open at most; when all are busy, due requests are not sent but counted as `unsent`.
         timeout: seconds after which a missing answer is a failure.
+        arm_header: of answers, says which arm gave them.
 
     Raises:
         SluiceError: no requests. MissingExtra: httptools is not installed.
     """
 
-    def __init__(self, address: tuple[str, int], requests: Sequence[Request], rate: float, *, connections: int = 64, timeout: float = 10.0):
+    def __init__(self, address: tuple[str, int], requests: Sequence[Request], rate: float, *, connections: int = 64, timeout: float = 10.0,
+                 arm_header: str = ARM_HEADER):  # fmt: skip
         if not requests:
             raise SluiceError("a rollout without users needs requests to replay", field="requests", value=[])
         try:
@@ -188,6 +191,7 @@ class Load:
         except ImportError:
             raise MissingExtra("replaying load needs httptools", field="httptools", fix="pip install 'sluice-ml[local]'") from None
         self.address, self.rate, self.timeout, self._most = address, rate, timeout, connections
+        self.arm_header = arm_header.lower().encode()
         self._work = [(r, r.wire(f"{address[0]}:{address[1]}")) for r in requests]
         self.idle: collections.deque[_Connection] = collections.deque()
         self._all: set[_Connection] = set()

@@ -1,0 +1,204 @@
+"""A namespace on a real cluster, and the controller as a real process beside it.
+
+Runs where ``$SLUICE_E2E`` is set and kubectl reaches a cluster with KServe and Gateway API (the lab's).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.rollout.kube import ApiFault, Kube
+from sluice.process import spawn, stop, wait_until
+from sluice.rollouts.load import Load, Request
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[3]
+NAMESPACE = os.environ.get("SLUICE_E2E_NAMESPACE", "sluice-rollout-test")
+IMAGE = "docker.io/library/python:3.11-slim"
+SECURE = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "runAsUser": 1000, "capabilities": {"drop": ["ALL"]},
+          "seccompProfile": {"type": "RuntimeDefault"}}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if str(HERE) in str(item.path):
+            item.add_marker(pytest.mark.e2e)
+            if not os.environ.get("SLUICE_E2E"):
+                item.add_marker(pytest.mark.skip(reason="needs a cluster: set SLUICE_E2E=1"))
+
+
+def kubectl(*args: str, stdin: str | None = None) -> str:
+    done = subprocess.run(["kubectl", *args], input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr}")
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Kube:
+    """The API, with our CRD, an empty restricted namespace, the image of the stand-in on the node, and its source in a ConfigMap."""
+    assert shutil.which("kubectl"), "kubectl is not on PATH"
+    node = kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
+    images = kubectl("get", "node", node, "-o", "jsonpath={.status.images[*].names}")
+    if IMAGE not in images:
+        saved = subprocess.Popen(["docker", "save", IMAGE.removeprefix("docker.io/library/")], stdout=subprocess.PIPE)
+        subprocess.run(["docker", "exec", "-i", node, "ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "-"],
+                       stdin=saved.stdout, check=True, capture_output=True, timeout=300)  # fmt: skip
+    kubectl("apply", "-f", str(ROOT / "manifests" / "crds" / "modelrollout.yaml"))
+    kubectl("delete", "modelrollouts", "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait=false")
+    api = Kube()
+    for item in api.request("GET", f"/apis/sluice.dev/v1alpha1/namespaces/{NAMESPACE}/modelrollouts")["items"]:
+        api.merge("ModelRollout", NAMESPACE, item["metadata"]["name"], {"metadata": {"finalizers": []}})
+    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", "--timeout=110s")
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}))
+    source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "server", "namespace": NAMESPACE},
+              "data": {"server.py": (HERE / "server.py").read_text()}}  # fmt: skip
+    kubectl("apply", "-f", "-", stdin=json.dumps(source))
+    return api
+
+
+@pytest.fixture(scope="session")
+def gateway() -> tuple[str, int]:
+    return kubectl("get", "gateway", "-n", "kserve", "kserve-ingress-gateway", "-o", "jsonpath={.status.addresses[0].value}"), 80
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+PREDICTOR: dict[str, Any] = {
+    "minReplicas": 1, "maxReplicas": 1, "containers": [{
+        "name": "kserve-container", "image": IMAGE, "imagePullPolicy": "Never", "command": ["python", "/srv/server.py"],
+        "env": [{"name": "BEHAVIOUR", "value": "$(URI)"}, {"name": "DIGEST", "value": "$(DIGEST)"}, {"name": "NAME", "value": "$(NAME)"}],
+        "ports": [{"containerPort": 8080, "name": "http1", "protocol": "TCP"}],
+        "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2},
+        "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}, "securityContext": SECURE,
+        "volumeMounts": [{"name": "server", "mountPath": "/srv"}]}],
+    "volumes": [{"name": "server", "configMap": {"name": "server"}}],
+}  # fmt: skip
+
+
+def manifest(name: str, version: str, behaviour: str = "", backend: str = "Gateway", **spec: Any) -> dict[str, Any]:
+    """A ModelRollout at test pace; `version` makes the digest."""
+    traffic: dict[str, Any] = {"backend": backend}
+    if backend == "Gateway":
+        traffic |= {"gateway": {"name": "kserve-ingress-gateway", "namespace": "kserve"}, "hostname": f"{name}.example.com"}
+    shadow = {"shadow": {"requests": 100 if backend == "Gateway" else 0}}
+    strategy = {**shadow, "steps": [20, 50], "minimumRequests": 250, "settleSeconds": 2, "warmupSeconds": 1, "verifySeconds": 3,
+                "readySeconds": 60, "stepDeadlineSeconds": 120, "keepSeconds": 5} | spec.pop("strategy", {})  # fmt: skip
+    return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"model": {"uri": f"test://{behaviour}", "digest": digest(version), "name": "m"}, "traffic": traffic | spec.pop("traffic", {}),
+                     "serving": {"predictor": PREDICTOR}, "strategy": strategy, "intervalSeconds": 1, **spec}}  # fmt: skip
+
+
+class Operator:
+    """The controller as a process, killed and started at will."""
+
+    def __init__(self, log: Path, *more: str):
+        self.log, self.more, self.process = log, more, None
+
+    def start(self) -> Operator:
+        command = [sys.executable, "-m", "serving.rollout", "--namespace", NAMESPACE, "--scrape", "proxy", "--metrics-port", "0",
+                   "--lease-namespace", NAMESPACE, "--lease-seconds", "4", *self.more]  # fmt: skip
+        self.process = spawn(command, log=self.log, cwd=ROOT)
+        return self
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            stop(self.process)
+
+
+@pytest.fixture
+def operator(cluster: Kube, tmp_path: Path) -> Iterator[Operator]:
+    one = Operator(tmp_path / "operator.log").start()
+    yield one
+    one.stop()
+    text = one.log.read_text()
+    assert "the look failed" not in text, text[-5000:]
+
+
+class Api:
+    """What a test asks the cluster."""
+
+    def __init__(self, kube: Kube):
+        self.kube = kube
+
+    def apply(self, obj: dict[str, Any]) -> None:
+        kubectl("apply", "-f", "-", stdin=json.dumps(obj))
+
+    def status(self, name: str) -> dict[str, Any]:
+        found = self.kube.get("ModelRollout", NAMESPACE, name)
+        return (found or {}).get("status") or {}
+
+    def phase(self, name: str) -> str:
+        return str(self.status(name).get("phase", ""))
+
+    def until(self, name: str, *phases: str, seconds: float = 180, version: str | None = None) -> dict[str, Any]:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            status = self.status(name)
+            of = version is None or digest(version)[:12] in (status.get("candidate"), status.get("stable")) or status.get("phase") == "RolledBack"
+            if status.get("phase") in phases and of:
+                return status
+            time.sleep(0.3)
+        status = self.status(name)
+        raise AssertionError(f"{name} is in {status.get('phase')}/{status.get('stage')}, not {phases}: {status.get('message')}\n"
+                             + "\n".join(h["message"] for h in status.get("history", [])))  # fmt: skip
+
+
+@pytest.fixture
+def api(cluster: Kube) -> Api:
+    return Api(cluster)
+
+
+@pytest.fixture
+def load(gateway: tuple[str, int]) -> Iterator[Callable[..., Load]]:
+    running: list[Load] = []
+
+    def start(name: str, rate: float = 60, address: tuple[str, int] | None = None, host: str | None = None) -> Load:
+        headers = {"content-type": "application/json", "host": host or f"{name}.example.com"}
+        requests = [Request(json.dumps({"instances": [n]}).encode(), "/v1/models/m:predict", "abc"[n % 3], headers) for n in range(30)]
+        running.append(Load(address or gateway, requests, rate, arm_header="x-sluice-version"))
+        running[-1].start()
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def named(cluster: Kube, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name for this test's rollout; what it leaves is removed without the controller."""
+    name = "t-" + hashlib.sha256(request.node.name.encode()).hexdigest()[:8]
+    yield name
+    for kind in ("ModelRollout", "HTTPRoute", "InferenceService"):
+        found = [name] if kind != "InferenceService" else [
+            s["metadata"]["name"] for s in cluster.list(kind, NAMESPACE, f"sluice.dev/rollout={name}")]
+        for one in found:
+            try:
+                if kind == "ModelRollout" and cluster.get(kind, NAMESPACE, one):
+                    cluster.merge(kind, NAMESPACE, one, {"metadata": {"finalizers": []}})
+                cluster.delete(kind, NAMESPACE, one)
+            except ApiFault as e:
+                if e.status != 404:
+                    raise
+
+
+__all__ = ["wait_until"]
