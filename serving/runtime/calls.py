@@ -75,7 +75,7 @@ class Call:
         if error is None and not work.cancelled:
             self.outputs = work.outputs()
             if self._cache_key is not None and self.service.cache is not None:
-                self.service.cache.put(self._cache_key, self.outputs)
+                self.service.cache.put(self.served.model.digest, self._cache_key, self.outputs)
         self._finish(error)
 
     def fail(self, error: BaseException) -> None:

@@ -48,6 +48,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--body-timeout", type=_number(float, 0.001), default=d.body_timeout, metavar="SECONDS")
     p.add_argument("--idle-timeout", type=_number(float, 0.001), default=d.idle_timeout, metavar="SECONDS")
     p.add_argument("--write-timeout", type=_number(float, 0.001), default=d.write_timeout, metavar="SECONDS")
+    p.add_argument("--cache", type=_number(int, 0), default=d.cache, metavar="BYTES", help="response cache a worker; 0 is off")
+    p.add_argument("--log", metavar="DIR", help="prediction log: a folder or s3://bucket/prefix")
+    p.add_argument("--log-sample", type=_number(float, 0, 1), default=d.log_sample, help="share of requests it takes")
+    p.add_argument("--log-seconds", type=_number(float, 0.05), default=d.log_seconds, help="how long a part is gathered")
+    p.add_argument("--access-log", metavar="FILE", help="JSON lines; - is stdout")
+    p.add_argument("--allow-load", action="append", default=[], metavar="PREFIX", help="models may be loaded from below it over the network")
     p.add_argument("--pointer", metavar="FILE", help="a file that names the package to serve, and its digest; watched")
     return p
 
@@ -79,8 +85,9 @@ def settings_of(args: argparse.Namespace) -> Settings:
             raise SluiceError("goes with one package", field="--name" if args.name else "--digest", value=len(sources), fix="write NAME=PACKAGE")
         sources[0] = Source(args.name or sources[0].name, sources[0].uri, args.digest)
     same = {"host", "port", "grpc_port", "threads", "slo_ms", "max_batch", "queue", "max_body", "max_rows", "max_connections", "max_model", "drain", "drain_delay",
-            "head_timeout", "body_timeout", "idle_timeout", "write_timeout", "pointer"}  # fmt: skip
+            "head_timeout", "body_timeout", "idle_timeout", "write_timeout", "pointer", "cache", "log", "log_sample", "log_seconds", "access_log"}  # fmt: skip
     return Settings(sources=tuple(sources), workers=args.workers or cpu_quota(), deadline=args.deadline_ms / 1e3 if args.deadline_ms else None,
+                    allow_load=tuple(args.allow_load),
                     **{k: getattr(args, k) for k in same})  # fmt: skip
 
 
@@ -104,11 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
     try:
-        from serving.runtime.places import fetch
         from serving.runtime.supervisor import Supervisor
 
-        settings = settings_of(args)
-        return Supervisor(settings, [fetch(s) for s in settings.sources]).run()
+        return Supervisor(settings_of(args)).run()
     except SluiceError as e:
         print(f"error: {e}", file=sys.stderr)
         return e.exit_code

@@ -13,7 +13,7 @@ import orjson
 from serving.runtime.errors import RequestError, body_of, status_of
 
 JSON = b"application/json"
-REASONS = {100: b"Continue", 200: b"OK", 202: b"Accepted", 204: b"No Content", 400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found",
+REASONS = {100: b"Continue", 200: b"OK", 202: b"Accepted", 400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found",
            405: b"Method Not Allowed", 408: b"Request Timeout", 409: b"Conflict", 411: b"Length Required", 413: b"Content Too Large",
            414: b"URI Too Long", 415: b"Unsupported Media Type", 422: b"Unprocessable Content", 429: b"Too Many Requests",
            431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 503: b"Service Unavailable", 504: b"Gateway Timeout"}  # fmt: skip
@@ -95,6 +95,17 @@ class Exchange:
         close = b"" if self.keep_alive else b"connection: close\r\n"
         self.sink.answer(self, b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n%b" % (
             _STATUS[status], content_type, len(body), self.request_id.encode(), extra, close, b"" if self.method == b"HEAD" else body))  # fmt: skip
+
+    def send_raw(self, status: int, data: bytes) -> None:
+        """Answer with a whole response as it goes over the wire."""
+        self.status = status
+        self.on_gone = None
+        if not self.gone:
+            self.sink.answer(self, data)
+
+    def adopt(self, other: Exchange) -> None:
+        """Take over another exchange's request id."""
+        self._request_id = other.request_id
 
     def send_json(self, status: int, value: Any, extra: bytes = b"") -> None:
         self.send(status, orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS), JSON, extra)

@@ -36,7 +36,7 @@ class HttpServer:
         self.connections: set[Connection] = set()
         self.buffered = 0
         self.draining = False
-        self.on_answer: Callable[[Exchange], None] | None = None
+        self.on_answer: Callable[[Exchange, int, str], None] | None = None
         self._values, self._metrics = metrics.values, metrics
         self._gauge = metrics.counter("sluice_http_connections")
 
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
     """One client: its parser, the request being read, the requests waiting for their turn."""
 
     __slots__ = ("_body", "_closing", "_count", "_current", "_head", "_headers", "_lingered", "_parser", "_pending", "_server", "_since", "_size",
-                 "_state", "_trickled", "_url", "_writing_since", "transport")  # fmt: skip
+                 "_state", "_trickled", "_url", "_writing_since", "client", "transport")  # fmt: skip
 
     def __init__(self, server: HttpServer):
         self._server = server
@@ -96,6 +96,8 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
         self._since = time.perf_counter()
         server = self._server
+        peer = transport.get_extra_info("peername") if server.on_answer is not None else None
+        self.client = peer[0] if peer else ""
         server.opened(self)
         if len(server.connections) > server.settings.max_connections:
             self._refuse(RequestError("too many connections", status=503, retry_after=1), "connections")
@@ -214,7 +216,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(data)
         self._current = None
         if server.on_answer is not None:
-            server.on_answer(exchange)
+            server.on_answer(exchange, len(data), self.client)
         if not exchange.keep_alive or self._closing or (server.draining and not self._pending):
             self._close()
         elif self._pending:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from serving.runtime import v1, v2
+from serving.runtime import openapi, v1, v2
 from serving.runtime.calls import Call
-from serving.runtime.errors import NotFound, RequestError, Unavailable, status_of
+from serving.runtime.errors import NotFound, Overloaded, RequestError, Unavailable, status_of
 from serving.runtime.exchange import Exchange
+from serving.runtime.feedback import feedback_items
+from serving.runtime.jobs import Jobs
 from serving.runtime.metrics import render
+from serving.runtime.repository import Repository
 from serving.runtime.service import Service
 from sluice import __version__
 from sluice.errors import SluiceError
@@ -29,21 +33,17 @@ Handler = Callable[[Exchange, str, str | None], None]
 class Routes:
     """Dispatches exchanges. Every path and method leads to exactly one answer."""
 
-    def __init__(self, service: Service):
-        self._service = service
+    def __init__(self, service: Service, repository: Repository):
+        self._service, self._repository = service, repository
         self._settings = service.settings
+        self._jobs = Jobs(Path(service.settings.scratch)) if service.settings.scratch else None
         self._found: dict[bytes, tuple[dict[bytes, Handler], str, str | None]] = {}
-        get = self._only(b"GET")
+        get, post = self._only(b"GET"), self._only(b"POST")
         self._fixed: dict[str, dict[bytes, Handler]] = {
             "/": get(self._root), "/v2": get(self._server), "/v2/": get(self._server), "/v2/health/live": get(self._live),
-            "/v2/health/ready": get(self._ready), "/v2/models": get(self._models), "/v1/models": get(self._models_v1), "/metrics": get(self._metrics),
+            "/v2/health/ready": get(self._ready), "/v2/models": get(self._models), "/v1/models": get(self._models), "/metrics": get(self._metrics),
+            "/openapi.json": get(self._openapi), "/v2/repository/index": post(lambda exchange, _, __: repository.index(exchange)),
         }  # fmt: skip
-
-    def add(self, path: str, method: bytes, handler: Handler) -> None:
-        """A further fixed path."""
-        self._fixed.setdefault(path, {})[method] = handler
-        if method == b"GET":
-            self._fixed[path][b"HEAD"] = handler
 
     def handle(self, exchange: Exchange) -> None:
         """Answer an exchange, now or later. Never raises."""
@@ -57,7 +57,10 @@ class Routes:
                 allow = b"allow: %b\r\n" % b", ".join(sorted(methods))
                 exchange.fail(RequestError("is not allowed here", field="method", value=exchange.method.decode("latin-1"), status=405), allow)
                 return
-            handler(exchange, name, version)
+            if self._jobs is not None and handler in (self._predict, self._infer) and self._jobs.wanted(exchange):
+                self._jobs.start(exchange, self.handle)
+            else:
+                handler(exchange, name, version)
         except Exception as e:
             if not isinstance(e, SluiceError):
                 log.exception("%s %s failed", exchange.method.decode("latin-1"), exchange.path.decode("latin-1"))
@@ -88,6 +91,13 @@ class Routes:
         match parts:
             case ["v1", "models", rest] if rest.endswith(":predict"):
                 return post(self._predict), rest.removesuffix(":predict"), None
+            case ["v2", "repository", "models", name, "load"] if name:
+                return post(lambda exchange, name, _: self._repository.load(exchange, name)), name, None
+            case ["v2", "repository", "models", name, "unload"] if name:
+                return post(lambda exchange, name, _: self._repository.unload(exchange, name)), name, None
+            case ["v2", "results", job] if self._jobs is not None:
+                jobs = self._jobs
+                return {b"GET": lambda exchange, job, _: jobs.fetch(exchange, job), b"DELETE": lambda exchange, job, _: jobs.delete(exchange, job)}, job, None
             case ["v1", "models", name] if name:
                 return get(self._model_v1), name, None
             case ["v2", "models", name, "versions", version, *tail] if name and version:
@@ -105,6 +115,8 @@ class Routes:
                 return get(self._model_ready)
             case ["infer"]:
                 return post(self._infer)
+            case ["feedback"] if self._service.predictions is not None:
+                return post(self._feedback)
         raise NotFound("no such path", field="path", value=path, fix="GET /openapi.json lists them")
 
     # the server
@@ -127,8 +139,22 @@ class Routes:
     def _models(self, exchange: Exchange, _: str, __: str | None) -> None:
         exchange.send_json(200, {"models": sorted(self._service.models)})
 
-    def _models_v1(self, exchange: Exchange, _: str, __: str | None) -> None:
-        exchange.send_json(200, {"models": sorted(self._service.models)})
+    def _openapi(self, exchange: Exchange, _: str, __: str | None) -> None:
+        changes, feedback = bool(self._settings.allow_load), self._service.predictions is not None
+        exchange.send_json(200, openapi.document(self._service.models, changes=changes, feedback=feedback))
+
+    def _feedback(self, exchange: Exchange, name: str, version: str | None) -> None:
+        predictions = self._service.predictions
+        assert predictions is not None
+        items = feedback_items(self._service.served(name, version).model, exchange.body)
+        if not predictions.feedback(name, items):
+            raise Overloaded("the prediction log is full", retry_after=1)
+        exchange.send_json(202, {"accepted": len(items)})
+
+    def sweep(self) -> None:
+        """Now and then: forget old results."""
+        if self._jobs is not None:
+            self._jobs.sweep()
 
     # one model
     def _model(self, exchange: Exchange, name: str, version: str | None) -> None:

@@ -12,6 +12,7 @@ from serving.runtime.model import Counters, Model
 from serving.runtime.settings import Settings
 
 if TYPE_CHECKING:
+    from serving.runtime.access import AccessLog
     from serving.runtime.cache import Cache
     from serving.runtime.predictions import Predictions
 
@@ -40,10 +41,19 @@ class Service:
         self.calls = 0
         self.cache: Cache | None = None
         self.predictions: Predictions | None = None
+        self.access: AccessLog | None = None
         if settings.cache:
             from serving.runtime.cache import Cache
 
             self.cache = Cache(settings.cache, self.metrics)
+        if settings.log_address:
+            from serving.runtime.predictions import Predictions
+
+            self.predictions = Predictions(settings.log_address, settings.log_sample, self.metrics)
+        if settings.access_log:
+            from serving.runtime.access import AccessLog
+
+            self.access = AccessLog(settings.access_log, self.metrics)
 
     def install(self, model: Model) -> None:
         """Serve a model under its name from now on; what was asked of the one before keeps it."""
@@ -71,6 +81,14 @@ class Service:
         if version and not (len(version) >= 8 and found.model.digest.startswith(version.removeprefix("sha256:"))):
             raise NotFound("no such version", field="version", value=version, fix=f"the version served is {found.model.version}")
         return found
+
+    def close(self) -> None:
+        """Hand over what logs hold; no call is in flight any more."""
+        self.engine.close()
+        if self.predictions is not None:
+            self.predictions.close()
+        if self.access is not None:
+            self.access.close()
 
     @property
     def ready(self) -> bool:

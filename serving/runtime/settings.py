@@ -38,6 +38,8 @@ class Settings:
         allow_load: where models may be loaded from over the network; empty refuses all.
         pointer: a file that names the package to serve; watched.
         max_model: size of an ONNX file, before it is refused.
+        scratch: folder of asynchronous results, made by the parent.
+        log_address: socket of the recorder, made by the parent.
     """
 
     sources: tuple[Source, ...]
@@ -68,3 +70,5 @@ class Settings:
     allow_load: tuple[str, ...] = ()
     pointer: str | None = None
     max_model: int = 4 << 30
+    scratch: str | None = None
+    log_address: bytes = b""

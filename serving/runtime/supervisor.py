@@ -6,17 +6,20 @@ import contextlib
 import dataclasses
 import logging
 import os
+import secrets
 import selectors
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 from serving.runtime import channel, worker
+from serving.runtime.changes import Changes
 from serving.runtime.metrics import Metrics, Page
 from serving.runtime.settings import Settings, Source
 from sluice.errors import SluiceError
@@ -26,7 +29,6 @@ log = logging.getLogger("sluice.serving")
 _BACKOFF = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: A worker that lived this long starts again without delay.
 _STEADY_SECONDS = 30.0
-_CHANGE_SECONDS = 120.0
 _POINTER_SECONDS = 0.5
 
 
@@ -63,40 +65,23 @@ class Slot:
     restart_at: float | None = None
 
 
-@dataclasses.dataclass
-class Change:
-    """A model's loading or unloading, in two phases over all workers."""
-
-    number: int
-    action: str
-    name: str
-    uri: str
-    digest: str | None
-    asker: int | None
-    ticket: int
-    phase: str = "prepare"
-    waiting: set[int] = dataclasses.field(default_factory=set)
-    until: float = 0.0
-    found: str | None = None
-    error: dict[str, Any] | None = None
-
-
 class Supervisor:
     """Runs `settings.workers` workers until SIGTERM or SIGINT."""
 
-    def __init__(self, settings: Settings, sources: list[Source]):
+    def __init__(self, settings: Settings):
         self.settings = settings
-        self.sources = sources
+        self.sources = [dataclasses.replace(s, uri=s.uri if "://" in s.uri else str(Path(s.uri).absolute())) for s in settings.sources]
         self.models: dict[str, Source] = {}
-        self.pages = [Page() for _ in range(settings.workers + 1)]
+        self.pages = [Page() for _ in range(settings.workers + 2)]
         self.metrics = Metrics(self.pages[-1])
+        self._recorder = 0
+        self._recorder_socket: socket.socket | None = None
         self.slots = [Slot(i) for i in range(settings.workers)]
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._failure: dict[str, Any] | None = None
         self._announced = False
-        self._changes: deque[Change] = deque()
-        self._numbers = 0
+        self._changes = Changes(self.models, self._serving, self._tell, self.metrics)
         self._restarts = self.metrics.counter("sluice_worker_restarts_total")
         self._up = self.metrics.counter("sluice_workers")
         self._pointer_next = 0.0
@@ -116,7 +101,12 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, self._signalled)
         self._selector.register(wake, selectors.EVENT_READ, wake)
+        scratch = tempfile.mkdtemp(prefix="sluice-serving-")
+        self.settings = dataclasses.replace(self.settings, scratch=scratch)
         try:
+            if self.settings.log:
+                self._listen_recorder()
+                self._start_recorder()
             for slot in self.slots:
                 self._start(slot)
             while not self._stopping:
@@ -127,6 +117,10 @@ class Supervisor:
                 if slot.pid:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(slot.pid, signal.SIGKILL)
+            if self._recorder:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._recorder, signal.SIGKILL)
+            shutil.rmtree(scratch, ignore_errors=True)
             signal.set_wakeup_fd(-1)
             for s in held:
                 s.close()
@@ -175,6 +169,8 @@ class Supervisor:
             signal.signal(s, signal.SIG_DFL)
         self._selector.close()
         ours.close()
+        if self._recorder_socket is not None:
+            self._recorder_socket.close()
         for other in self.slots:
             if other.end is not None:
                 other.end.close()
@@ -183,12 +179,13 @@ class Supervisor:
     def _turn(self, wake: int) -> None:
         now = time.monotonic()
         times = [s.restart_at for s in self.slots if s.restart_at is not None]
-        times += [self._changes[0].until] if self._changes else []
+        times += [self._changes.until] if self._changes.until else []
         times += [self._pointer_next] if self.settings.pointer else []
         for key, _ in self._selector.select(max(0.0, min(times) - now) if times else None):
             if key.data == wake:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 4096)
+                self._look_at_recorder()
             elif key.fileobj == key.data.pidfd:
                 self._ended(key.data)
             else:
@@ -198,11 +195,7 @@ class Supervisor:
             if slot.restart_at is not None and slot.restart_at <= now and not self._stopping:
                 self.metrics.values[self._restarts] += 1
                 self._start(slot)
-        if self._changes and self._changes[0].phase != "prepare" and not self._changes[0].waiting:
-            self._settle()
-        if self._changes and self._changes[0].until <= now and self._changes[0].until:
-            self._changes[0].error = {"error": "DeadlineError", "message": f"not loaded on all workers after {_CHANGE_SECONDS:g} s"}
-            self._abort()
+        self._changes.expire(now)
         if self.settings.pointer and self._pointer_next <= now and self._announced:
             self._pointer_next = now + _POINTER_SECONDS
             self._look_at_pointer()
@@ -237,8 +230,7 @@ class Supervisor:
         Metrics(self.pages[slot.number])
         slot.pid, slot.pidfd, slot.end, slot.serving = 0, -1, None, False
         self._count()
-        if self._changes:
-            self._heard(slot.number)
+        self._changes.gone(slot.number)
 
     def _count(self) -> None:
         self.metrics.values[self._up] = sum(s.serving for s in self.slots)
@@ -259,19 +251,13 @@ class Supervisor:
                 slot.serving = True
                 self._count()
                 self._announce(message["models"])
-                self._catch_up(slot, message["models"])
+                self._changes.catch_up(message["models"])
             case "failed":
                 self._failure = message["error"]
             case "change":
-                self.change(message["action"], message["name"], message["uri"], message["digest"], slot.number, message["ticket"])
+                self._changes.add(message["action"], message["name"], message["uri"], message["digest"], slot.number, message["ticket"])
             case "prepared" | "committed":
-                change = self._changes[0] if self._changes else None
-                if change is not None and change.number == message["change"]:
-                    if message.get("error") and change.error is None:
-                        change.error = message["error"]
-                    if message.get("digest"):
-                        change.found, change.name = message["digest"], message["name"]
-                    self._heard(slot.number)
+                self._changes.heard(slot.number, message)
 
     def _announce(self, models: list[dict[str, str]]) -> None:
         if not self.models:
@@ -284,78 +270,49 @@ class Supervisor:
                 "url": f"http://{s.host}:{s.port}", "grpc": f"{s.host}:{s.grpc_port}" if s.grpc_port is not None else None, "workers": s.workers,
                 "models": [{"name": n, "version": m.digest[:12] if m.digest else ""} for n, m in self.models.items()]}})  # fmt: skip
 
-    # changes of models
-    def change(self, action: str, name: str, uri: str, digest: str | None, asker: int | None, ticket: int = 0) -> None:
-        """Queue a ``load`` or ``unload``; the worker that asked hears how it ended."""
-        self._numbers += 1
-        self._changes.append(Change(self._numbers, action, name, uri, digest, asker, ticket))
-        if len(self._changes) == 1:
-            self._begin()
+    # the prediction log
+    def _listen_recorder(self) -> None:
+        # An abstract address: no file, and gone with the last process that holds it.
+        address = b"\0sluice-" + secrets.token_hex(16).encode()
+        self._recorder_socket = socket.socket(socket.AF_UNIX)
+        self._recorder_socket.bind(address)
+        self._recorder_socket.listen(256)
+        self.settings = dataclasses.replace(self.settings, log_address=address)
 
-    def _begin(self) -> None:
-        change = self._changes[0]
-        change.until = time.monotonic() + _CHANGE_SECONDS
-        change.waiting = {s.number for s in self.slots if s.serving}
-        self._tell({"op": "prepare", "change": change.number, "action": change.action, "name": change.name, "uri": change.uri, "digest": change.digest},
-                   change.waiting)  # fmt: skip
-        if not change.waiting:
-            change.error = {"error": "Unavailable", "message": "no worker serves at the moment"}
-            self._abort()
-
-    def _tell(self, message: dict[str, Any], numbers: set[int]) -> None:
-        for number in list(numbers):
-            end = self.slots[number].end
-            if end is None or not channel.send(end, message):
-                numbers.discard(number)
-
-    def _heard(self, number: int) -> None:
-        """A worker has done its part of the phase, or is gone."""
-        change = self._changes[0]
-        change.waiting.discard(number)
-        if change.waiting:
+    def _start_recorder(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._recorder = os.fork()
+        if self._recorder:
             return
-        if change.phase == "prepare":
-            if change.error is not None or (change.action == "load" and change.found is None):
-                self._abort()
-                return
-            # From here on it holds: workers started later load the new one.
-            if change.action == "load":
-                self.models[change.name] = Source(change.name, change.uri, change.found)
-            else:
-                self.models.pop(change.name, None)
-            change.phase = "commit"
-            change.waiting = {s.number for s in self.slots if s.serving}
-            self._tell({"op": "commit", "change": change.number, "name": change.name}, change.waiting)
-        if not change.waiting:
-            self._settle()
+        status = 1
+        try:
+            from serving.runtime.recorder import Recorder
 
-    def _abort(self) -> None:
-        change = self._changes[0]
-        self._tell({"op": "abort", "change": change.number}, {s.number for s in self.slots if s.serving})
-        self._settle()
+            end = self._recorder_socket
+            assert end is not None
+            self._recorder_socket = None
+            unused, _ = channel.pair()
+            self._become_worker(unused)
+            status = Recorder(end, self.settings.log or "", self.settings.log_seconds, self.pages[-2]).run()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
 
-    def _settle(self) -> None:
-        change = self._changes.popleft()
-        outcome = "refused" if change.error else "loaded" if change.action == "load" else "unloaded"
-        self.metrics.values[self.metrics.counter("sluice_model_loads_total", outcome=outcome)] += 1
-        data = {"model": change.name, "action": change.action, "uri": change.uri, "version": (change.found or "")[:12]}
-        if change.error:
-            log.error("refused: %s", change.error.get("message"), extra={"data": data})
-        else:
-            log.info(outcome, extra={"data": data})
-        if change.asker is not None:
-            end = self.slots[change.asker].end
-            if end is not None:
-                channel.send(end, {"op": "changed", "ticket": change.ticket, "error": change.error, "digest": change.found, "name": change.name})
-        if self._changes:
-            self._begin()
+    def _look_at_recorder(self) -> None:
+        """Start the recorder again if it died. Workers go on: they drop, count, and connect again."""
+        if self._recorder and not self._stopping and os.waitpid(self._recorder, os.WNOHANG)[0]:
+            log.error("the recorder of the prediction log died; starting it again")
+            self._start_recorder()
 
-    def _catch_up(self, slot: Slot, models: list[dict[str, str]]) -> None:
-        """A worker that started while a change was going on may have missed it: it gets what differs."""
-        has = {m["name"]: m["digest"] for m in models}
-        for name, source in self.models.items():
-            if has.get(name) != source.digest:
-                self.change("load", name, source.uri, source.digest, None)
+    # changes of models
+    def _tell(self, number: int, message: dict[str, Any]) -> bool:
+        end = self.slots[number].end
+        return end is not None and channel.send(end, message)
+
+    def _serving(self) -> set[int]:
+        return {s.number for s in self.slots if s.serving}
 
     def _look_at_pointer(self) -> None:
         """Load what the pointer file names, once each time it changes."""
@@ -370,7 +327,7 @@ class Supervisor:
         name = next(iter(self.models), "")
         current = self.models.get(name)
         if current is None or (current.uri, current.digest) != (uri, digest.strip() or current.digest) or not digest:
-            self.change("load", name, uri, digest.strip() or None, None)
+            self._changes.add("load", name, uri, digest.strip() or None)
 
     # the end
     def _drain(self) -> int:
@@ -392,5 +349,15 @@ class Supervisor:
             # SIGTERM before the handler was there: the worker had taken no request.
             clean = clean and status in (0, *(() if slot.serving else (-signal.SIGTERM,)))
             slot.pid = 0
+        if self._recorder:
+            os.kill(self._recorder, signal.SIGTERM)
+            fd = os.pidfd_open(self._recorder)
+            with selectors.DefaultSelector() as one:
+                one.register(fd, selectors.EVENT_READ)
+                if not one.select(30):
+                    log.error("the recorder of the prediction log did not end in time")
+                    os.kill(self._recorder, signal.SIGKILL)
+            os.waitpid(self._recorder, 0)
+            self._recorder = 0
         log.info("stopped", extra={"data": {"clean": clean}})
         return 0 if clean else 1

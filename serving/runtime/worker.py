@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from pathlib import Path
+import time
 from typing import TYPE_CHECKING, Any
 
-from serving.runtime import channel, exchange
+from serving.runtime import channel
+from serving.runtime.exchange import Exchange, reseed
 from serving.runtime.http import HttpServer
 from serving.runtime.metrics import Page
 from serving.runtime.model import Model, load
+from serving.runtime.places import local
+from serving.runtime.repository import Repository
 from serving.runtime.routes import Routes
 from serving.runtime.service import Service
 from serving.runtime.settings import Settings, Source
@@ -30,6 +34,7 @@ log = logging.getLogger("sluice.serving")
 
 #: Between looks for slow clients and passed deadlines.
 _SWEEP_SECONDS = 0.1
+_RARELY = 100
 _BACKLOG = 1024
 #: Status of a worker that could not load its models: starting it again at once will not help.
 CANNOT_LOAD = 2
@@ -38,10 +43,10 @@ CANNOT_LOAD = 2
 def main(settings: Settings, slot: int, pages: list[Page], end: socket.socket, sources: list[Source]) -> int:
     """Serve until SIGTERM. Returns the exit status: 0 after a clean drain, 2 when the models cannot be loaded."""
     die_with_parent()
-    exchange.reseed()
+    reseed()
     sys.setswitchinterval(0.0005)  # a run that ends in the engine's thread gets back to the loop sooner
     try:
-        models = [load(Path(s.uri), s.name, s.digest, settings.threads, settings.max_model) for s in sources]
+        models = [_load(s.uri, s.name, s.digest, settings) for s in sources]
     except Exception as e:
         error = e.to_dict() if isinstance(e, SluiceError) else {"error": type(e).__name__, "message": str(e)}
         channel.send(end, {"op": "failed", "error": error})
@@ -55,6 +60,10 @@ def main(settings: Settings, slot: int, pages: list[Page], end: socket.socket, s
     for model in models:
         worker.service.install(model)
     return loop.run_until_complete(worker.run())
+
+
+def _load(uri: str, name: str, digest: str | None, settings: Settings) -> Model:
+    return load(local(uri, digest, settings.max_model), name, digest, settings.threads, settings.max_model)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -77,8 +86,11 @@ class Worker:
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, page: Page, pages: list[Page], end: socket.socket):
         self.settings, self.loop, self._end = settings, loop, end
         self.service = Service(settings, loop, page, pages)
-        self.routes = Routes(self.service)
+        self.repository = Repository(self.service, end)
+        self.routes = Routes(self.service, self.repository)
         self.http = HttpServer(settings, self.service.metrics, self.routes.handle)
+        if self.service.access is not None:
+            self.http.on_answer = self._log
         self.grpc: GrpcServer | None = None
         self._stop = asyncio.Event()
         self._prepared: dict[int, Model | None] = {}
@@ -103,14 +115,23 @@ class Worker:
         await self._stop.wait()
         clean = await self._drain(listening)
         sweeper.cancel()
-        self.service.engine.close()
+        self.service.close()
         return 0 if clean else 1
 
     async def _sweep(self) -> None:
-        while True:
+        for turn in itertools.count(1):
             await asyncio.sleep(_SWEEP_SECONDS)
             self.http.sweep()
             self.service.engine.expire()
+            if turn % _RARELY == 0:
+                self.routes.sweep()
+
+    def _log(self, exchange: Exchange, size: int, client: str) -> None:
+        assert self.service.access is not None
+        model = exchange.model
+        self.service.access.add((time.time(), client, exchange.method.decode("latin-1"), exchange.path.decode("latin-1"), exchange.status, len(exchange.body), size,
+                                 time.perf_counter() - exchange.arrived, exchange.request_id, exchange.trace, model.name if model else "",
+                                 model.version if model else ""))  # fmt: skip
 
     async def _drain(self, listening: asyncio.AbstractServer) -> bool:
         """Unready at once, then no new connections, then what is in flight. False when time ran out."""
@@ -152,6 +173,8 @@ class Worker:
                 else:
                     self.service.uninstall(message["name"])
                 channel.send(self._end, {"op": "committed", "change": change})
+            case "changed":
+                self.repository.changed(message)
             case "abort":
                 self._prepared.pop(change, None)
 
@@ -159,7 +182,7 @@ class Worker:
         model, error = None, None
         if message["action"] == "load":
             try:
-                model = load(Path(message["uri"]), message["name"], message["digest"], self.settings.threads, self.settings.max_model)
+                model = _load(message["uri"], message["name"], message["digest"], self.settings)
             except SluiceError as e:
                 error = e.to_dict()
             except Exception as e:

@@ -67,7 +67,7 @@ def test_rest_client_gets_tensors_in_json_and_binary(server: Server, binary: boo
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_rest_client_sends_raw_texts(server: Server, binary: bool) -> None:
-    texts = np.array([b"send money home", "book a flight".encode()], dtype=object)
+    texts = np.array([b"send money home", b"book a flight"], dtype=object)
     response = rest(server, "intents", request("intents", "text", texts, "BYTES", binary=binary))
     singly = [server.predict("intents", t.decode())[0]["label"] for t in texts]
     assert labels(response) == singly

@@ -1,0 +1,56 @@
+"""What became of an answer: the true label, or a business outcome, by request id."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+
+from serving.runtime.errors import RequestError, TooLarge
+from serving.runtime.exchange import plain_id
+from serving.runtime.model import Model
+
+_FIX = 'send {"request_id": "...", "label": "..."} or {"request_id": "...", "outcome": 1.0}, or {"items": [...]} of these'
+_LIMIT_ITEMS = 10_000
+_LIMIT_LABEL = 1024
+
+
+def feedback_items(model: Model, body: bytes) -> list[dict[str, Any]]:
+    """The items of a feedback request: `request_id`, `row` (0 if left out), and `label`, `outcome` or both.
+
+    Raises:
+        RequestError: an item is incomplete, or its label is none of the model's. TooLarge: too many items.
+    """
+    try:
+        doc = orjson.loads(body)
+    except orjson.JSONDecodeError as e:
+        raise RequestError(f"is not JSON: {e}", field="body", fix=_FIX) from e
+    given = doc.get("items", [doc]) if type(doc) is dict else None
+    if type(given) is not list or not given:
+        raise RequestError("must be an object, or a list under items", field="body", fix=_FIX)
+    if len(given) > _LIMIT_ITEMS:
+        raise TooLarge(f"has more than {_LIMIT_ITEMS} items", field="items", value=len(given), fix="send several requests")
+    return [_item(model, item, f"items[{i}]" if "items" in doc else "body") for i, item in enumerate(given)]
+
+
+def _item(model: Model, item: Any, field: str) -> dict[str, Any]:
+    if type(item) is not dict:
+        raise RequestError("is not an object", field=field, value=item, fix=_FIX)
+    out: dict[str, Any] = {"request_id": item.get("request_id"), "row": item.get("row", 0)}
+    if type(out["request_id"]) is not str or not plain_id(out["request_id"]):
+        raise RequestError("must be the x-request-id of an answer", field=f"{field}.request_id", value=out["request_id"], fix=_FIX)
+    if type(out["row"]) is not int or not 0 <= out["row"] < 1 << 31:
+        raise RequestError("must be a whole number of at least 0", field=f"{field}.row", value=out["row"])
+    label, outcome = item.get("label"), item.get("outcome")
+    if label is None and outcome is None:
+        raise RequestError("has neither label nor outcome", field=field, fix=_FIX)
+    if label is not None:
+        if type(label) is not str or len(label) > _LIMIT_LABEL or (model.classifies and label not in model.labels):
+            raise RequestError("is not a label of this model", field=f"{field}.label", value=label, fix=f"labels: {', '.join(model.labels[:20])}")
+        out["label"] = label
+    if outcome is not None:
+        if type(outcome) not in (int, float) or not math.isfinite(outcome):
+            raise RequestError("must be a number", field=f"{field}.outcome", value=outcome)
+        out["outcome"] = float(outcome)
+    return out

@@ -1,0 +1,1 @@
+"""The model server against its peers: ``python -m tests.bench.serving``."""
