@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from sluice.errors import ProjectError
 from sluice.evaluation.metrics import SMALLER_IS_BETTER
@@ -25,8 +24,9 @@ from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
 from sluice.training.encode import Encoded
 from sluice.training.errors import NonFiniteError
-from sluice.training.optimiser import build_optimiser, freeze, load_state_tensors, state_tensors
+from sluice.training.optimiser import Optimiser, freeze
 from sluice.training.precision import Precision
+from sluice.training.reduce import make_reducer
 from sluice.training.sampler import Sampler, seed_of, share
 from sluice.training.schedule import Patience, multiplier
 from sluice.training.validate import measure, metric_names, run_split
@@ -104,9 +104,12 @@ class Trainer:
         self.average: Average | None = None
         if resumed is not None:
             self.model.load_state_dict(resumed.model)
-        self.parallel = self._parallel()
-        self.optimiser = build_optimiser(self.model, config)
-        self.parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
+        if config.compile:
+            self.model.compile()
+        self._drop_unused()
+        self.reducer = make_reducer(self.model, world)
+        self.optimiser = Optimiser(self.model, config)
+        self.parameters = self.optimiser.parameters
         if config.ema is not None:
             self.average = Average(self.model, config.ema)
         if resumed is not None:
@@ -137,17 +140,9 @@ class Trainer:
 
     def _reproducible(self) -> None:
         torch.backends.cudnn.benchmark = not self.config.deterministic
-        torch.use_deterministic_algorithms(self.config.deterministic, warn_only=False)
+        # Not torch.use_deterministic_algorithms: that sets a flag of the compiler too, and imports all of it (3 s) to do so.
+        torch._C._set_deterministic_algorithms(self.config.deterministic, warn_only=False)
         torch.utils.deterministic.fill_uninitialized_memory = False  # it guards against reading garbage, at the price of a fill
-
-    def _parallel(self) -> torch.nn.Module:
-        if self.config.compile:
-            self.model.compile()
-        if self.world.size == 1:
-            return self.model
-        self._drop_unused()
-        ids = [self.world.device.index] if self.world.device.type == "cuda" else None
-        return DistributedDataParallel(self.model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def _drop_unused(self) -> None:
         """Parameters the loss does not reach would hold the others' gradients up for ever: they leave training."""
@@ -165,8 +160,9 @@ class Trainer:
 
     def _resume(self, loaded: Loaded) -> None:
         self.progress = Progress.load(loaded.progress["state"])
-        self.precision.load(loaded.progress["scaler"])
-        load_state_tensors(self.optimiser, {k: v for k, v in loaded.optimizer.items() if not k.startswith(_AVERAGE)})
+        if self.precision.scale:
+            self.precision.scale.value, self.precision.scale.good = loaded.progress["loss_scale"]
+        self.optimiser.load({k: v for k, v in loaded.optimizer.items() if not k.startswith(_AVERAGE)})
         if self.average:
             self.average.load({k.removeprefix(_AVERAGE): v for k, v in loaded.optimizer.items() if k.startswith(_AVERAGE)})
         p = self.progress
@@ -227,15 +223,14 @@ class Trainer:
         if self._buffers:
             torch._foreach_copy_(self._backup, self._buffers)
         self._counted = (p.loss_sum, p.loss_rows)
-        rate = c.learning_rate * multiplier(c, p.step, self.steps, self.sampler.steps, p.plateau_factor)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        self.optimiser.rate = c.learning_rate * multiplier(c, p.step, self.steps, self.sampler.steps, p.plateau_factor)
         mine = share(batch, self.world.rank, self.world.size)
         parts = np.array_split(mine, c.accumulate) if c.accumulate > 1 else [mine]
         for number, rows in enumerate(parts):
             last = number == len(parts) - 1
-            with contextlib.nullcontext() if last or self.world.size == 1 else self.parallel.no_sync():  # type: ignore[operator]
+            with self.reducer.part(last):
                 self._part(rows, batch, number)
+        self.reducer.reduce()
         self._update()
         p.step += 1
 
@@ -245,11 +240,11 @@ class Trainer:
         # A process with no row left takes part with weight 0, so that the others' gradients still arrive.
         tensors, targets = self._load(rows if len(rows) else batch[:1], augment=True)
         with self.precision.autocast():
-            loss = self.task.loss(self.parallel(**tensors), targets, self.config)
+            loss = self.task.loss(self.reducer.module(**tensors), targets, self.config)
         self._losses.append((p.step, loss.detach(), rows))
         while self._losses and (self.world.device.type == "cpu" or len(self._losses) > self.config.accumulate):
             self._settle(*self._losses.popleft())
-        self.precision.backward(loss * (len(rows) * self.world.size / len(batch)))
+        self.precision.backward(loss * (self.reducer.factor * len(rows) / len(batch)))
 
     def _load(self, rows: np.ndarray, augment: bool = False) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         tensors = self.task.tensors(self.data.batch(rows), self.state)
@@ -279,25 +274,20 @@ class Trainer:
                               fix="lower train.learning_rate, set train.gradient_clip, or look at those rows")  # fmt: skip
 
     def _update(self) -> None:
-        c, scaler = self.config, self.precision.scaler
-        if scaler:
-            scaler.unscale_(self.optimiser)
-        if c.gradient_clip is not None:
+        c, scale = self.config, self.precision.scale
+        finite = scale.unscale(self.parameters) if scale else True
+        if c.gradient_clip is not None and finite:
             norm = torch.nn.utils.clip_grad_norm_(self.parameters, c.gradient_clip)
-            if not scaler and self.world.device.type == "cpu" and not math.isfinite(float(norm)):
+            if self.world.device.type == "cpu" and not math.isfinite(float(norm)):
                 rows = share(self.sampler.batch(self.progress.epoch, self.progress.step % self.sampler.steps), self.world.rank, self.world.size)
                 raise self._non_finite("the gradient", float(norm), self.progress.step, rows)
         self._whole = False
-        if scaler:
-            scaler.step(self.optimiser)
-            scaler.update()
-        else:
+        if finite:
             self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.average:
-            self.average.update(self.progress.step)
-        # What comes between this line and the count of the step cannot fail.
+            if self.average:
+                self.average.update(self.progress.step)
         self._whole = True
+        self.optimiser.clear()
 
     # --- the end of an epoch ---
 
@@ -361,10 +351,12 @@ class Trainer:
         for p in self.parameters:
             if not math.isfinite(float(p.detach().sum())):
                 return False  # never take the place of a good one; the next step's loss names the fault
-        optimizer = state_tensors(self.optimiser)
+        optimizer = self.optimiser.tensors()
         if self.average:
             optimizer |= {_AVERAGE + k: v for k, v in self.average.tensors.items()}
-        progress = {"state": dataclasses.asdict(self.progress), "scaler": self.precision.state(), "world_size": self.world.size}
+        scale = self.precision.scale
+        progress = {"state": dataclasses.asdict(self.progress), "loss_scale": [scale.value, scale.good] if scale else None,
+                    "world_size": self.world.size}  # fmt: skip
         return self.checkpoints.save(self.progress.step, self.model.state_dict(), optimizer, progress, wait=wait)
 
     def _rescue(self) -> None:

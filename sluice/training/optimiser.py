@@ -1,10 +1,8 @@
-"""Optimisers, weight-decay groups, and which parameters learn at all."""
+"""The optimiser and its weight-decay groups, and which parameters learn at all."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
@@ -37,41 +35,68 @@ def freeze(model: nn.Module, patterns: list[str]) -> list[str]:
     return sorted(frozen)
 
 
-def build_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov, Hutter 2019) or SGD with momentum, fused kernels where the device has them.
+class Optimiser:
+    """AdamW (Loshchilov, Hutter 2019) or SGD with momentum, on torch's fused kernels.
 
-    Parameters of one dimension (biases, norms) have no weight decay.
+    The kernels are called directly: `torch.optim` imports the whole compiler when it is first used,
+    which takes longer than many a training on a small table. Parameters of one dimension (biases,
+    norms) have no weight decay.
+
+    Args:
+        model: its parameters that require a gradient are trained.
+        config: optimiser, momentum and weight decay.
+
+    Attributes:
+        parameters: what is trained, those with decay first.
+        rate: learning rate of the next step.
     """
-    learning = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learning if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [g for g in groups if g["params"]]
-    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in learning)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=fused)
 
+    BETAS = (0.9, 0.999)
+    EPSILON = 1e-8
 
-def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimiser's state as flat names: ``<parameter's number>.<what>``. The tensors are its own, not copies."""
-    return {f"{i}.{what}": value for i, state in _states(optimiser) for what, value in sorted(state.items()) if isinstance(value, torch.Tensor)}
+    def __init__(self, model: nn.Module, config: TrainConfig):
+        learning = [p for p in model.parameters() if p.requires_grad]
+        decayed, plain = [p for p in learning if p.ndim >= 2], [p for p in learning if p.ndim < 2]
+        self._groups = [(g, decay) for g, decay in ((decayed, config.weight_decay), (plain, 0.0)) if g]
+        self.parameters = [p for g, _ in self._groups for p in g]
+        self.adam = config.optimizer == "adamw"
+        self.momentum = config.momentum
+        self.rate = config.learning_rate
+        self._first = {p: torch.zeros_like(p, memory_format=torch.preserve_format) for p in self.parameters if self.adam or self.momentum}
+        self._second = {p: torch.zeros_like(p, memory_format=torch.preserve_format) for p in self.parameters if self.adam}
+        self._count = {p: torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters}
 
+    @torch.no_grad()
+    def step(self) -> None:
+        """Change the parameters by their gradients; one without a gradient stays as it is."""
+        for group, decay in self._groups:
+            live = [p for p in group if p.grad is not None]
+            if not live:
+                continue
+            gradients = [p.grad for p in live]
+            if self.adam:
+                counts = [self._count[p] for p in live]
+                torch._foreach_add_(counts, 1.0)
+                torch._fused_adamw_(live, gradients, [self._first[p] for p in live], [self._second[p] for p in live], [], counts,
+                                    lr=self.rate, beta1=self.BETAS[0], beta2=self.BETAS[1], weight_decay=decay, eps=self.EPSILON,
+                                    amsgrad=False, maximize=False)  # fmt: skip
+            else:
+                # The kernel starts from the first gradient; so does a buffer of zeros.
+                torch._fused_sgd_(live, gradients, [self._first[p] for p in live] if self.momentum else [], weight_decay=decay, lr=self.rate,
+                                  momentum=self.momentum, dampening=0.0, nesterov=False, maximize=False, is_first_step=False)  # fmt: skip
 
-def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Put back what `state_tensors` gave."""
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in tensors.items():
-        number, _, what = name.partition(".")
-        state.setdefault(int(number), {})[what] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for p in self.parameters:
+            p.grad = None
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The state under flat names, ``<what>.<parameter's number>``: its own tensors, not copies."""
+        kinds = (("first", self._first), ("second", self._second), ("count", self._count))
+        return {f"{what}.{i}": state[p] for what, state in kinds for i, p in enumerate(self.parameters) if p in state}
 
-def _states(optimiser: torch.optim.Optimizer) -> Iterator[tuple[int, dict[str, Any]]]:
-    number = 0
-    for group in optimiser.param_groups:
-        for parameter in group["params"]:
-            if parameter in optimiser.state:
-                yield number, optimiser.state[parameter]
-            number += 1
+    @torch.no_grad()
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Put back what `tensors` gave. Raises `KeyError` for a state of another model."""
+        for name, own in self.tensors().items():
+            own.copy_(tensors[name])

@@ -30,7 +30,7 @@ class Precision:
         if config.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
             raise ProjectError("is not supported by this GPU", field="train.precision", value="bf16", fix="use fp16 or fp32")
         self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[config.precision]
-        self.scaler = torch.amp.GradScaler("cuda") if config.precision == "fp16" else None
+        self.scale = LossScale() if config.precision == "fp16" else None
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.dtype is None:
@@ -38,12 +38,27 @@ class Precision:
         return torch.autocast(self.device, dtype=self.dtype)
 
     def backward(self, loss: torch.Tensor) -> None:
-        (self.scaler.scale(loss) if self.scaler else loss).backward()  # type: ignore[no-untyped-call]
+        (loss * self.scale.value if self.scale else loss).backward()  # type: ignore[no-untyped-call]
 
-    def state(self) -> dict[str, Any]:
-        """Plain JSON values; empty without a scaler."""
-        return {k: float(v) for k, v in self.scaler.state_dict().items()} if self.scaler else {}
 
-    def load(self, state: dict[str, Any]) -> None:
-        if self.scaler and state:
-            self.scaler.load_state_dict({**state, "_growth_tracker": int(state["_growth_tracker"]), "growth_interval": int(state["growth_interval"])})
+class LossScale:
+    """Keeps small FP16 gradients from vanishing: losses are multiplied, gradients divided again.
+
+    Halved when a gradient overflows, and that step left out; doubled after `growth` good steps.
+    """
+
+    def __init__(self, value: float = 2.0**16, growth: int = 2000):
+        self.value, self.growth, self.good = value, growth, 0
+
+    def unscale(self, parameters: list[torch.nn.Parameter]) -> bool:
+        """Divide the gradients; false when one is not finite, and the step must be left out."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        torch._foreach_mul_(gradients, 1.0 / self.value)
+        finite = bool(torch.isfinite(torch.stack(torch._foreach_norm(gradients))).all())
+        if finite:
+            self.good += 1
+            if self.good >= self.growth:
+                self.value, self.good = min(self.value * 2, 2.0**24), 0
+        else:
+            self.value, self.good = max(self.value / 2, 1.0), 0
+        return finite

@@ -1,0 +1,134 @@
+"""Summing gradients over the processes: DDP on GPUs, shared memory or gloo on CPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from sluice.training.distributed import World
+
+#: Set by our launcher: file descriptor of anonymous memory the processes of this machine share.
+SHARED_FD = "SLUICE_SHARED_FD"
+#: Gradients smaller than this are faster through gloo's one message than through two barriers.
+_SMALL = 4 << 20
+
+
+class Reducer:
+    """One process: nothing to sum.
+
+    Attributes:
+        module: what the forward pass calls.
+        factor: what a process's share of the mean loss is multiplied by before its backward pass.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.module: nn.Module = model
+        self.factor = 1.0
+
+    def part(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Context of a part's passes; gradients travel in the last one."""
+        return contextlib.nullcontext()
+
+    def reduce(self) -> None:
+        """After the last part: leave the sum over the processes in every ``.grad``."""
+
+
+class DataParallel(Reducer):
+    """DistributedDataParallel: sums travel while the backward pass goes on. Frozen parameters take no part."""
+
+    def __init__(self, model: nn.Module, world: World):
+        super().__init__(model)
+        from torch.nn.parallel import DistributedDataParallel
+
+        self.module = DistributedDataParallel(model, device_ids=[world.device.index], broadcast_buffers=False, gradient_as_bucket_view=True)
+        self.factor = float(world.size)  # it averages, the weights of the rows are a share of the whole batch
+
+    def part(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext() if last else self.module.no_sync()  # type: ignore[no-any-return,operator]
+
+
+class FlatReducer(Reducer):
+    """All gradients in one FP32 array and one all-reduce."""
+
+    def __init__(self, model: nn.Module, world: World):
+        super().__init__(model)
+        self.world = world
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.size = sum(p.numel() for p in self.parameters)
+        self._flat = self._memory()
+        self._views = _views(self._flat, self.parameters)
+
+    def _memory(self) -> torch.Tensor:
+        return torch.zeros(self.size)
+
+    def _fill(self, views: list[torch.Tensor]) -> None:
+        with torch.no_grad():
+            gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+            torch._foreach_copy_(views, gradients)
+
+    def reduce(self) -> None:
+        self._fill(self._views)
+        dist.all_reduce(self._flat)
+        for p, view in zip(self.parameters, self._views, strict=True):
+            p.grad = view
+
+
+class SharedReducer(FlatReducer):
+    """All gradients in memory the processes of one machine share; each adds up its own slice, in the order of the processes.
+
+    A process writes its gradients once and reads the sum where it stands, so nothing goes through
+    a socket: for large models this is several times as fast as gloo over the loopback.
+    """
+
+    def _memory(self) -> torch.Tensor:
+        length = -(-self.size // 16) * 16
+        total = 4 * length * self.world.size
+        fd = int(os.environ[SHARED_FD])
+        if self.world.first:
+            os.ftruncate(fd, total)
+        dist.barrier()
+        self._map = mmap.mmap(fd, total)
+        whole = torch.frombuffer(self._map, dtype=torch.float32).view(self.world.size, length)
+        self._segments = [whole[r] for r in range(self.world.size)]
+        share = -(-length // self.world.size // 16) * 16
+        self._slice = slice(min(length, self.world.rank * share), min(length, (self.world.rank + 1) * share))
+        self._own = _views(self._segments[self.world.rank], self.parameters)
+        return self._segments[0]
+
+    def reduce(self) -> None:
+        dist.barrier()  # nobody reads the last sum any more
+        self._fill(self._own)
+        dist.barrier()
+        mine = self._segments[0][self._slice]
+        for segment in self._segments[1:]:
+            mine.add_(segment[self._slice])
+        dist.barrier()
+        for p, view in zip(self.parameters, self._views, strict=True):
+            p.grad = view
+
+
+def _views(flat: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
+    out, at = [], 0
+    for p in parameters:
+        out.append(flat[at : at + p.numel()].view_as(p))
+        at += p.numel()
+    return out
+
+
+def make_reducer(model: nn.Module, world: World) -> Reducer:
+    """The way of summing that fits the device and the processes' machines."""
+    if world.size == 1:
+        return Reducer(model)
+    if world.device.type == "cuda":
+        return DataParallel(model, world)
+    for p in model.state_dict().values():
+        dist.broadcast(p, src=0)
+    one_machine = os.environ.get("LOCAL_WORLD_SIZE") == str(world.size) and SHARED_FD in os.environ
+    large = sum(4 * p.numel() for p in model.parameters() if p.requires_grad) >= _SMALL
+    return (SharedReducer if one_machine and large else FlatReducer)(model, world)
