@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,10 @@ class BadCell:
     value: str
     share: float
     cells: int
+
+
+# pyarrow takes a bare string here for something pandas may know, and imports it: a second lost.
+_EMPTY = pa.scalar("")
 
 
 def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, BadCell | None]:
@@ -76,4 +81,9 @@ def null_for_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def null_for_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column of strings whose empty cells are null: CSV cannot tell the two apart."""
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, column.type), column)
+    return pc.if_else(pc.equal(column, _EMPTY), pa.scalar(None, column.type), column)
+
+
+def is_blank(column: Any) -> Any:
+    """For strings, a chunked array or one array: true where there is nothing but white space, null where it is null."""
+    return pc.equal(pc.utf8_trim_whitespace(column), _EMPTY)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.data.checks import validate
-from sluice.data.columns import null_for_nan, numbers
+from sluice.data.columns import is_blank, null_for_nan, numbers
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.digests import plain, row_ids
 from sluice.data.profile import profile_dataset
@@ -155,7 +155,7 @@ def _with_ids(rows: Rows, field: str) -> pa.Table:
         if name in table.schema.names and kind in ("text", "image"):
             use = pc.and_(use, pc.is_valid(table.column(name)))
         if name in table.schema.names and kind == "text":
-            use = pc.and_(use, pc.not_equal(pc.utf8_trim_whitespace(table.column(name)), ""))
+            use = pc.and_(use, pc.invert(is_blank(table.column(name))))
     kept = table.filter(use)
     if not kept.num_rows:
         raise DataError("has no row with both features and a label", field=field, fix="check data.columns")

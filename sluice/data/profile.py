@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
+from sluice.data.columns import is_blank
 from sluice.data.dataset import Dataset
 from sluice.data.images import thumbnails
 from sluice.errors import DataError
@@ -171,8 +172,7 @@ def _column(rows: Any, name: str, kind: str, only: bool) -> list[Any]:
 def _text_lengths(texts: pa.Array) -> dict[str, NDArray[np.float64]]:
     """Characters and words of each text, NaN where it is null."""
     words = pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(texts)))
-    blank = pc.equal(pc.utf8_trim_whitespace(texts), "")
-    words = pc.if_else(blank, 0, words)
+    words = pc.if_else(is_blank(texts), pa.scalar(0, words.type), words)
     return {"characters": _floats(pc.utf8_length(texts)), "words": _floats(words)}
 
 
@@ -209,7 +209,7 @@ def _sampled(dataset: Dataset, name: str) -> Iterator[list[Any]]:
     last = ids[min(SAMPLE, len(ids)) - 1].decode()
     left = SAMPLE
     for batch in dataset.batches("train", ["row_id", name], _BATCH_IMAGES):
-        images = batch.filter(pc.less_equal(batch.column(0), last)).column(1).to_pylist()[:left]
+        images = batch.filter(pc.less_equal(batch.column(0), pa.scalar(last))).column(1).to_pylist()[:left]
         left -= len(images)
         yield images
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.data.checks.subject import Side, Subject
+from sluice.data.columns import is_blank
 from sluice.data.dataset import KINDS
 from sluice.data.report import counted, listed, percent
 from sluice.packaging.processors.text import LIMIT_CHARACTERS
@@ -184,7 +185,7 @@ def _missing(side: Side, name: str) -> np.ndarray:
     column = side.table.column(name)
     missing = np.asarray(pc.is_null(column))
     if name != "label" and side.kinds[name] == "text":
-        missing = missing | np.asarray(pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), False))
+        missing = missing | np.asarray(pc.fill_null(is_blank(column), False))
     return missing
 
 
