@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sluice.data.prepare import prepare
-
 from components import STARTED
+from sluice.data.prepare import prepare
 from sluice.gates import Gate
 from sluice.step import open_project, run_step
 from sluice.tasks import load_task
@@ -20,7 +19,8 @@ def run(project: str, base_dir: str, *, dataset_path: str, gate_path: str) -> st
         made = prepare(settings, base, load_task(settings, base), Path(dataset_path))
         rows = {split: made.rows(split) for split in ("train", "validation", "test")}
         shards = {split: len(made.shards(split)) for split in rows}
-        return Gate("preprocess", "pass", (), {"digest": made.digest, "rows": rows, "shards": shards, "labels": made.labels,
-                                               "objective": made.objective, "columns": made.columns})  # fmt: skip
+        told = ", ".join(f"{n:,} {split}" for split, n in rows.items()) + f" rows; data {made.digest[:12]}"
+        return Gate("preprocess", "pass", (told,), {"digest": made.digest, "rows": rows, "shards": shards, "labels": made.labels,
+                                                    "objective": made.objective, "columns": made.columns})  # fmt: skip
 
     return str(run_step(work, gate_path, step="preprocess", started=STARTED).evidence["digest"])

@@ -30,7 +30,8 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
                                     tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision},
                                     run_id=run_id or None)  # fmt: skip
         registry.set_alias(settings.name, CANDIDATE, version.number)
-        return Gate("register", "pass", (), {"model": settings.name, "version": version.number, "digest": package.digest, "uri": version.uri,
+        told = f"{settings.name} version {version.number}, sha256:{package.digest[:12]}"
+        return Gate("register", "pass", (told,), {"model": settings.name, "version": version.number, "digest": package.digest, "uri": version.uri,
                                              "lineage": lineage, "run_id": run_id})  # fmt: skip
 
     return str(run_step(work, gate_path, step="register", started=STARTED).evidence["digest"])

@@ -62,20 +62,18 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
             if event.get("kind") == "epoch":
                 tracker.put("metrics", curve_point(event), int(event["epoch"]))
 
-        status = "FAILED"
         try:
-            result = fit(settings, dataset, Path(model_path), base_dir=base, on_event=on_event)
-            status = "FINISHED"
-        finally:
-            if status == "FAILED":
-                tracker.put("finish", status)
-                tracker.close()
+            fit(settings, dataset, Path(model_path), base_dir=base, on_event=on_event)
+        except BaseException:
+            tracker.put("finish", "FAILED")
+            tracker.close()
+            raise
         history = files.read_json(Path(model_path) / "training.json")
         tracker.put("tags", {f"environment.{k}": str(v) for k, v in history.get("environment", {}).items()})
         tracker.put("artifact", Path(model_path) / "training.json", "training")
         tracker.close()
-        del result
-        return Gate("train", "pass", (), {**history, "run_id": tracker.run_id or ""})
+        kept = f"epoch {history['best_epoch']} of {len(history['history'])} kept" + ", stopped early" * bool(history.get("stopped_early"))
+        return Gate("train", "pass", (f"{kept}; {history.get('world_size', 1)} processes",), {**history, "run_id": tracker.run_id or ""})
 
     gate = run_step(work, gate_path, step="train", started=STARTED)
     best = next((h for h in gate.evidence["history"] if h["epoch"] == gate.evidence["best_epoch"]), gate.evidence["history"][-1])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from sluice.data.prepare import validate_project_data
+from typing import Any
 
 from components import STARTED
 from sluice import files
+from sluice.data.prepare import validate_project_data
 from sluice.gates import Gate
 from sluice.report import page
 from sluice.step import open_project, run_step
@@ -20,8 +20,17 @@ def run(project: str, base_dir: str, *, gate_path: str, report_path: str) -> str
     def work() -> Gate:
         settings, base = open_project(project, base_dir)
         report = validate_project_data(settings, base, load_task(settings, base))
-        return Gate("validate_data", report.decision, tuple(report.reasons), report.to_dict())
+        found = report.to_dict()
+        return Gate("validate_data", report.decision, tuple(report.reasons) or (summary(found),), found)
 
     gate = run_step(work, gate_path, step="validate_data", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
     return gate.decision
+
+
+def summary(found: dict[str, Any]) -> str:
+    """A passed report in one sentence."""
+    rows = " + ".join(f"{n:,} {split}" for split, n in found["rows"].items())
+    warned = [c["name"] for c in found["checks"] if c["status"] == "warn"]
+    kinds = f", {len(found['labels'])} labels" if found["labels"] else ""
+    return f"{rows} rows{kinds}; {len(found['checks'])} checks" + (f", worth a look: {', '.join(warned)}" if warned else " passed")
