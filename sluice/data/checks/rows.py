@@ -29,13 +29,13 @@ def enough(s: Subject) -> bool:
 
 def duplicates(s: Subject) -> None:
     """Rows whose features stand more than once."""
-    group, counts = s.train.copies
+    group, counts, _ = s.train.copies
     again = counts[group] > 1
     n, limit = int(again.sum()), s.limits.duplicates_max
     fraction = n / s.train.rows
     said = f"{counted(n, 'row')} ({percent(fraction)}) {'is a duplicate' if n == 1 else 'are duplicates'}: their features stand more than once"
     if fraction > limit:
-        most = int(np.argmax(counts))
+        most = int(group[np.argmax(counts[group])])  # of the commonest the one that stands first
         s.add("duplicates", "refuse", f"{said}, allowed are {percent(limit)}; {len(counts):,} rows are left without the repeats; remove them, or raise "
               "data.checks.duplicates_max", value=fraction, limit=limit, examples=_copies(s.train, group, most, int(counts[most])))  # fmt: skip
     else:
@@ -44,7 +44,7 @@ def duplicates(s: Subject) -> None:
 
 def conflicts(s: Subject) -> None:
     """Rows with equal features and different labels."""
-    group, counts = s.train.copies
+    group, counts, _ = s.train.copies
     if s.objective == "regression":
         label = s.train.numbers("label").values
     else:

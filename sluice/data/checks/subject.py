@@ -52,10 +52,10 @@ class Side:
         return id_numbers(row_ids(self.table, list(self.kinds)))
 
     @functools.cached_property
-    def copies(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each row the group of rows with its features; and how many rows each group has."""
-        _, group, counts = np.unique(self.ids, return_inverse=True, return_counts=True)
-        return group, counts
+    def copies(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """For each row the group of rows with its features; how many rows each group has; and the first of them."""
+        _, first, group, counts = np.unique(self.ids, return_index=True, return_inverse=True, return_counts=True)
+        return group, counts, first
 
     def _numbers(self, name: str) -> Numbers:
         return Numbers.of(self.table.column(name))
@@ -72,10 +72,9 @@ class Side:
 
     @functools.cached_property
     def sample(self) -> NDArray[np.int64]:
-        """Rows for slow comparisons: all, or `SAMPLE` evenly spaced."""
-        if self.rows <= SAMPLE:
-            return np.arange(self.rows)
-        return np.linspace(0, self.rows - 1, SAMPLE).astype(np.int64)
+        """Rows for slow comparisons: all that differ in their features, or `SAMPLE` of them, evenly spaced."""
+        rows = np.sort(self.copies[2])
+        return rows if len(rows) <= SAMPLE else rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(np.int64)]
 
     def names(self, *kinds: str) -> list[str]:
         return [n for n, k in self.kinds.items() if k in kinds]

@@ -17,6 +17,8 @@ _IDENTIFIER = 0.95
 #: A column that alone settles this much of what the commonest label leaves open knows the answer.
 _GIVES_AWAY = 0.98
 _CORRELATED = 0.999
+#: Neighbouring rows with one label that are no chance.
+_STRETCH = 5
 #: Rows below which none of these can be told from chance.
 _FEWEST = 50
 #: Population stability index from which a shift is large (Siddiqi 2006).
@@ -55,7 +57,7 @@ def identifiers(s: Subject) -> None:
 def predictive(s: Subject) -> None:
     """Columns that alone give the label away: written down after the fact?"""
     names = s.train.names("numeric", "categorical")
-    if s.train.rows < _FEWEST or len(names) < 2 or (s.objective == "classification" and len(labels.counts(s.train)) < 2):
+    if len(s.train.sample) < _FEWEST or len(names) < 2 or (s.objective == "classification" and len(labels.counts(s.train)) < 2):
         return
     found = []
     for name in names:
@@ -108,32 +110,42 @@ def _counts_rows(side: Side, name: str) -> bool:
 
 
 def _settled(side: Side, name: str) -> float:
-    """How much of what the commonest label leaves wrong the column sets right: 0 nothing, 1 all.
+    """How much of what the commonest label leaves wrong the column sets right: 1 all, 0 or less nothing.
 
-    Goodman and Kruskal's lambda (J. American Statistical Association 49, 1954) over the column's
-    values, numbers in up to 1000 bins of equal rows.
+    Goodman and Kruskal's lambda (J. American Statistical Association 49, 1954): over the column's values
+    or, where numbers hardly repeat, over stretches of neighbouring numbers whose rows have one label.
     """
     rows = side.sample
     label = side.coded("label")[2][rows]
-    if side.kinds[name] == "numeric":
-        values = side.numbers(name).values[rows]
-        known = np.isfinite(values)
-        bins = int(np.clip(len(rows) // 20, 10, 1000))
-        code = np.searchsorted(np.unique(np.quantile(values[known], np.linspace(0, 1, bins + 1)[1:-1])), values, side="right") if known.any() else None
-        if code is None:
-            return 0.0
-        code = np.where(known, code, bins)
-    else:
-        code = side.coded(name)[2][rows] + 1
-        if len(np.unique(code)) > len(rows) / 10:
-            return 0.0  # too few rows a value to tell knowledge from chance
     use = label >= 0
-    width = int(label.max()) + 1
-    cells, n = np.unique(code[use] * width + label[use], return_counts=True)
-    best = np.zeros(int(code.max()) + 1, np.int64)
-    np.maximum.at(best, cells // width, n)
-    total, baseline = int(use.sum()), int(np.bincount(label[use]).max())
-    return float((best.sum() - baseline) / (total - baseline)) if total > baseline else 0.0
+    label = label[use]
+    if side.kinds[name] == "categorical":
+        code = side.coded(name)[2][rows][use]
+    else:
+        values = side.numbers(name).values[rows][use]
+        if len(np.unique(values)) > len(values) / 20:
+            return _lambda(label, _in_stretches(values, label))
+        code = np.unique(values, return_inverse=True)[1]
+    if len(np.unique(code)) > len(code) / 10:
+        return 0.0  # too few rows a value to tell knowledge from chance
+    cells, n = np.unique((code + 1) * (int(label.max()) + 1) + label, return_counts=True)
+    best = np.zeros(int(code.max()) + 2, np.int64)
+    np.maximum.at(best, cells // (int(label.max()) + 1), n)
+    return _lambda(label, int(best.sum()))
+
+
+def _lambda(label: NDArray[np.int64], right: int) -> float:
+    baseline = int(np.bincount(label).max())
+    return (right - baseline) / (len(label) - baseline) if len(label) > baseline else 0.0
+
+
+def _in_stretches(values: NDArray[np.float64], label: NDArray[np.int64]) -> int:
+    """Rows, in the order of their numbers, that stand among at least five in a row with their label."""
+    # Equal numbers in random order: a file sorted by label would make stretches of its own.
+    order = np.lexsort((np.random.default_rng(0).permutation(len(values)), values))
+    turns = np.flatnonzero(np.diff(label[order])) + 1
+    lengths = np.diff(np.concatenate([[0], turns, [len(order)]]))
+    return int(lengths[lengths >= _STRETCH].sum())
 
 
 def _correlation(side: Side, name: str) -> float:

@@ -97,7 +97,7 @@ def test_an_unreadable_file_says_so(folder: Path) -> None:
     (folder / "a.csv").chmod(0)
     if os.access(folder / "a.csv", os.R_OK):
         pytest.skip("this user reads every file")
-    with pytest.raises(DataError, match="a.csv: cannot be read: Permission denied"):
+    with pytest.raises(DataError, match=r"a.csv: cannot be read: Permission denied"):
         load(folder, "a.csv")
 
 
