@@ -110,14 +110,19 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
         return None
     try:
         source = read_source(data.test, data.format, base_dir, project.task, data.columns, like=train.source.table.schema)
+    except DataError as e:
+        raise _retold(e, e.message, (e.field or "data.test").replace("data.source", "data.test")) from e
+    try:
         found = plain(task.canonical(source.table))
     except DataError as e:
-        field = (e.field or "data.test").replace("data.source", "data.test")
-        raise DataError(f"held-out rows: {e.message}" if field == e.field else e.message, field=field, fix=e.fix,
-                        **({"value": e.value} if e.has_value else {})) from e  # fmt: skip
+        raise _retold(e, f"held-out rows: {e.message}", e.field) from e
     names = [n for n in train.table.schema.names if n in found.schema.names]
     table = pa.table({n: _like(found.column(n), train.table.schema.field(n).type) for n in names})
     return Rows(table, train.kinds, train.objective, source)
+
+
+def _retold(error: DataError, message: str, field: str | None) -> DataError:
+    return DataError(message, field=field, fix=error.fix, **({"value": error.value} if error.has_value else {}))
 
 
 def _canonical(task: TaskData, table: pa.Table, kinds: dict[str, str]) -> pa.Table:
@@ -150,11 +155,14 @@ def _like(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 def _with_ids(rows: Rows, field: str) -> pa.Table:
     """The rows that can be used, with their ids first."""
     table = rows.table
+    for name in (*rows.kinds, "label"):
+        if name not in table.schema.names:
+            raise DataError("has no such column, though the training rows do", field=field, value=name, fix="give both the same columns")
     use = pc.is_valid(table.column("label"))
     for name, kind in rows.kinds.items():
-        if name in table.schema.names and kind in ("text", "image"):
+        if kind in ("text", "image"):
             use = pc.and_(use, pc.is_valid(table.column(name)))
-        if name in table.schema.names and kind == "text":
+        if kind == "text":
             use = pc.and_(use, pc.invert(is_blank(table.column(name))))
     kept = table.filter(use)
     if not kept.num_rows:

@@ -187,7 +187,7 @@ def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where:
             if form == "csv" and len(names) == 1 and re.search(r"[;\t|]", names[0]):
                 raise DataError("is not separated by commas", field=f"{where}:1", value=names[0],
                                 fix="save it with commas, or with tabs under the name .tsv")  # fmt: skip
-            near = difflib.get_close_matches(name, names, 1, 0.5)
+            near = difflib.get_close_matches(name, names, 1, 0.6)
             raise DataError(f"{where} has no such column", field=setting, value=name,
                             fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(list(names)[:20])}")  # fmt: skip
 
