@@ -140,9 +140,8 @@ class Connection(asyncio.Protocol):
                 self._refuse(RequestError(f"is longer than {_LIMIT_HEAD} bytes", field="headers", status=431), "head")
 
     def eof_received(self) -> bool:
-        # A client that has sent all and waits for its answers gets them; one in mid-request is done for.
-        self._closing = True
-        return self._current is not None
+        # The client has closed its side: it is taken to be gone, as by nginx and Go. A request that waits is then not run.
+        return False
 
     def pause_writing(self) -> None:
         self._writing_since = time.perf_counter()

@@ -25,7 +25,7 @@ class Settings:
         threads: ONNX Runtime threads a worker.
         slo_ms: latency objective; the latency histogram has an edge there.
         max_batch: most rows of one run; also what large requests are cut into.
-        queue: requests that may wait in one worker before others get 429.
+        queue: requests one worker holds, waiting or running, before others get 429.
         max_body, max_rows: of one request, before it gets 413.
         max_buffered: bytes of request bodies one worker holds at a time, before others get 429.
         deadline: what a request without a deadline of its own gets; None is none.
