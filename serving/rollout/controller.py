@@ -68,7 +68,8 @@ class Controller:
 
     def _step(self, rollout: Rollout) -> float:
         backend = BACKENDS[rollout.backend](self.kube, rollout, self._source(rollout))
-        if not rollout.raw.get("status", {}).get("state"):
+        fresh = not (rollout.raw.get("status") or {}).get("state")
+        if fresh:
             rollout = self._adopt(rollout, backend)
         state = rollout.state
         view = self._observe(rollout, backend, state)
@@ -80,7 +81,7 @@ class Controller:
         self.metrics.seen(rollout, new, view)
         if not self.may_act():
             return SOON
-        if notes or replace(new, last_time=0.0) != replace(state, last_time=0.0):
+        if fresh or notes or replace(new, last_time=0.0) != replace(state, last_time=0.0):
             status = resource.status(rollout, new, notes, now=now, error=view.error, routed=view.routed.weights if view.routed else None)
             try:
                 self.kube.replace_status({**rollout.raw, "status": status})
@@ -107,7 +108,7 @@ class Controller:
         if found is None:
             return rollout
         digest, uri = found
-        state = State(stable=digest)
+        state = State(stable=digest, phase="Succeeded")
         status = {"state": state.to_dict(), "models": {digest: uri, rollout.digest: rollout.uri}}
         return replace(rollout, raw={**rollout.raw, "status": status}, state=state)
 
@@ -182,7 +183,8 @@ class Controller:
     def _tell(self, rollout: Rollout, note: Note) -> None:
         self.metrics.decided(note)
         bad = note.data.get("phase") in ("RollingBack", "Failed") or note.data.get("verdict") == "fail"
-        reason = str(note.data.get("phase") or note.data.get("verdict") or note.kind).title().replace(" ", "")
+        said = str(note.data.get("phase") or note.data.get("verdict") or note.kind)
+        reason = "".join(word[:1].upper() + word[1:] for word in said.split())
         log.info("%s/%s: %s", rollout.namespace, rollout.name, note.message)
         self._event(rollout.raw, "Warning" if bad else "Normal", reason, note.message)
 

@@ -73,7 +73,8 @@ class ClusterBackend(ABC):
                        {"$(URI)": self.uri(digest), "$(DIGEST)": digest, "$(NAME)": self.rollout.model})  # fmt: skip
         if "containers" not in filled:
             model = {"modelFormat": {"name": "sluice"}, "storageUri": self.uri(digest), "args": [f"--digest={digest}"]}
-            filled["model"] = {**model, **(filled.get("model") or {})}
+            # An empty value takes a default away: a runtime that fetches the model itself has no storageUri.
+            filled["model"] = {k: v for k, v in {**model, **(filled.get("model") or {})}.items() if v not in ("", [])}
         filled["labels"] = {**(filled.get("labels") or {}), **self.labels(digest)}
         filled["annotations"] = {**(filled.get("annotations") or {}), DIGEST: digest}
         return filled

@@ -12,6 +12,9 @@ from sluice.errors import SluiceError
 from sluice.rollouts.backend import View
 from sluice.rollouts.state import Arm, Routed
 
+#: KServe's webhook refuses these in a canary, whose replicas are fixed.
+_SCALING = ("maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling")
+
 
 class KServeCanary(ClusterBackend):
     """KServe makes a Deployment ``{service}-{predictor.name}-predictor`` for each canary and weighs its own HTTPRoute.
@@ -95,7 +98,8 @@ class KServeCanary(ClusterBackend):
     def _apply(self, main: str, other: str | None, percent: int, *, owned: bool = True) -> None:
         spec: Object = {"predictor": {"name": self.part(main), **self.predictor(main)}}
         if other is not None:
-            spec["canary"] = [{"predictor": {"name": self.part(other), **self.predictor(other)}, "trafficPercent": percent}]
+            fixed = {k: v for k, v in self.predictor(other).items() if k not in _SCALING}
+            spec["canary"] = [{"predictor": {"name": self.part(other), **fixed}, "trafficPercent": percent}]
         self.kube.apply(self.service(self.rollout.name, spec, main, owned=owned))
 
 

@@ -66,6 +66,7 @@ def cluster() -> Kube:
     source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "server", "namespace": NAMESPACE},
               "data": {"server.py": (HERE / "server.py").read_text()}}  # fmt: skip
     kubectl("apply", "-f", "-", stdin=json.dumps(source))
+    kubectl("apply", "-f", "-", stdin=json.dumps(RUNTIME))
     return api
 
 
@@ -100,7 +101,15 @@ def manifest(name: str, version: str, behaviour: str = "", backend: str = "Gatew
                 "readySeconds": 60, "stepDeadlineSeconds": 120, "keepSeconds": 5} | spec.pop("strategy", {})  # fmt: skip
     return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": {"model": {"uri": f"test://{behaviour}", "digest": digest(version), "name": "m"}, "traffic": traffic | spec.pop("traffic", {}),
-                     "serving": {"predictor": PREDICTOR}, "strategy": strategy, "intervalSeconds": 1, **spec}}  # fmt: skip
+                     "serving": {"predictor": BY_RUNTIME if backend == "KServeCanary" else PREDICTOR}, "strategy": strategy, "intervalSeconds": 1, **spec}}  # fmt: skip
+
+#: KServe's canary takes no custom containers: the same stand-in as a ServingRuntime.
+RUNTIME: dict[str, Any] = {
+    "apiVersion": "serving.kserve.io/v1alpha1", "kind": "ServingRuntime", "metadata": {"name": "standin", "namespace": NAMESPACE},
+    "spec": {"supportedModelFormats": [{"name": "standin", "version": "1"}], "protocolVersions": ["v1"], "volumes": PREDICTOR["volumes"],
+             "containers": [{k: v for k, v in PREDICTOR["containers"][0].items() if k != "env"}]}}  # fmt: skip
+BY_RUNTIME = {"minReplicas": 1, "maxReplicas": 1, "model": {
+    "modelFormat": {"name": "standin"}, "runtime": "standin", "storageUri": "", "args": [], "env": PREDICTOR["containers"][0]["env"]}}  # fmt: skip
 
 
 class Operator:
