@@ -99,16 +99,19 @@ def top(values: pa.Array, counts: NDArray[np.int64], most: int = TOP) -> list[di
 def histogram(finite: NDArray[np.float64], bins: int = BINS) -> dict[str, list[Any]]:
     """Bins of equal width over sorted finite values; few whole numbers have a bin each. k + 1 edges, k counts."""
     low, high = float(finite[0]), float(finite[-1])
-    whole = high - low < bins and bool((finite == np.floor(finite)).all())
-    if whole:
+    if high - low < bins and abs(low) < 2**50 and bool((finite == np.floor(finite)).all()):
         edges = np.arange(low - 0.5, high + 1)
-    elif not np.isfinite(high - low) or low == high or (high - low) / bins <= np.spacing(max(abs(low), abs(high))):
+    elif low == high:
+        room = max(0.5, abs(low) * 1e-6)
+        largest = np.finfo(np.float64).max
+        edges = np.clip([low - room, high + room], -largest, largest)
+    elif not np.isfinite(high - low) or (high - low) / bins <= 1e-15 * max(abs(low), abs(high)):  # no room between floats
         edges = np.array([low, high])
     else:
         edges = np.linspace(low, high, bins + 1)
     at = np.searchsorted(finite, edges[1:-1], side="left")
     counts = np.diff(np.concatenate([[0], at, [len(finite)]]))
-    return {"edges": [_round(e) for e in edges], "counts": counts.astype(int).tolist()}
+    return {"edges": edges.tolist(), "counts": counts.astype(int).tolist()}
 
 
 def _moments(finite: NDArray[np.float64]) -> dict[str, Any]:
