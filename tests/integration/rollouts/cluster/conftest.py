@@ -109,7 +109,17 @@ RUNTIME: dict[str, Any] = {
     "spec": {"supportedModelFormats": [{"name": "standin", "version": "1"}], "protocolVersions": ["v1"], "volumes": PREDICTOR["volumes"],
              "containers": [{k: v for k, v in PREDICTOR["containers"][0].items() if k != "env"}]}}  # fmt: skip
 BY_RUNTIME = {"minReplicas": 1, "maxReplicas": 1, "model": {
-    "modelFormat": {"name": "standin"}, "runtime": "standin", "storageUri": "", "args": [], "env": PREDICTOR["containers"][0]["env"]}}  # fmt: skip
+    "modelFormat": {"name": "standin"}, "runtime": "standin", "args": [], "env": PREDICTOR["containers"][0]["env"]},
+    "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}  # fmt: skip
+
+#: KServe refuses a new main predictor with the old storageUri, so these models are fetched: from this pod, any path is a file.
+FILES = f"http://files.{NAMESPACE}.svc.cluster.local"
+FILE_SERVER: list[dict[str, Any]] = [
+    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "files", "namespace": NAMESPACE, "labels": {"app": "files"}},
+     "spec": {"volumes": PREDICTOR["volumes"], "containers": [{
+         **PREDICTOR["containers"][0], "env": [{"name": "BEHAVIOUR", "value": "test://"}, {"name": "DIGEST", "value": "files"}]}]}},
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "files", "namespace": NAMESPACE},
+     "spec": {"selector": {"app": "files"}, "ports": [{"port": 80, "targetPort": 8080}]}}]  # fmt: skip
 
 
 class Operator:

@@ -58,13 +58,14 @@ async def serve(reader, writer):
             length = next((int(line.split(":")[1]) for line in head.split("\r\n") if line.lower().startswith("content-length")), 0)
             body = await reader.readexactly(length)
             path = head.split(" ")[1]
+            kind = "application/octet-stream" if path.endswith(".bin") else "application/json"
             if path == "/metrics":
                 code, answer = 200, metrics()
             elif body:
                 code, answer = await predict(body)
             else:
                 code, answer = (503 if "never" in BEHAVIOUR else 200), b"{}"
-            writer.write(f"HTTP/1.1 {code} X\r\ncontent-length: {len(answer)}\r\nx-sluice-version: {VERSION}\r\n\r\n".encode() + answer)
+            writer.write(f"HTTP/1.1 {code} X\r\ncontent-length: {len(answer)}\r\nx-sluice-version: {VERSION}\r\ncontent-type: {kind}\r\n\r\n".encode() + answer)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()

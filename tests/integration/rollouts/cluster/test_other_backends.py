@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import threading
 import time
@@ -61,11 +62,16 @@ class KServe21:
 def backend_of(request: pytest.FixtureRequest, cluster: Kube, named: str) -> Iterator[Callable[[State], Any]]:
     """A back-end made anew as each look makes it, over a resource that is only in memory."""
     raw = manifest(named, "two", backend=request.param)
+    raw["spec"]["model"]["uri"] = f"{helpers.FILES}/two.bin"
+    if request.param == "KServeCanary":
+        for obj in helpers.FILE_SERVER:
+            kubectl("apply", "-f", "-", stdin=json.dumps(obj))
+        kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", "pod/files", "--timeout=60s")
     raw["metadata"] |= {"uid": "00000000-0000-0000-0000-000000000000", "generation": 1}
     player = KServe21(cluster, named) if request.param == "KServeCanary" else None
 
     def make(state: State) -> Any:
-        status = {"state": state.to_dict(), "models": {ONE: "test://", TWO: "test://"}}
+        status = {"state": state.to_dict(), "models": {ONE: f"{helpers.FILES}/one.bin", TWO: f"{helpers.FILES}/two.bin"}}
         rollout = resource.read({**raw, "status": status})
         return BACKENDS[request.param](cluster, rollout, Pods(cluster, proxied=True))
 
@@ -132,7 +138,7 @@ def test_back_end_keeps_the_contract(backend_of: Callable[[State], Any], request
     backend_of(after).retire(ONE)
     wait_until(lambda: ONE not in (backend_of(after).observe(TWO, None).present or ()), what="the old model to go", seconds=60, every=0.5)
     assert ready(after, "stable")
-    assert backend_of(after).adopt() == (TWO, "test://")
+    assert backend_of(after).adopt() == (TWO, f"{helpers.FILES}/two.bin")
     backend_of(after).leave(TWO)
     time.sleep(2)
     assert ready(after, "stable")
