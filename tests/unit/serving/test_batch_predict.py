@@ -1,0 +1,106 @@
+"""Batch prediction: order, equality with the Predictor, bad rows, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.batch_predict.logic import predict_files, run, sources
+from sluice.errors import DataError
+from sluice.gates import Gate
+from sluice.packaging.predictor import Predictor
+from tests.unit.serving import builders
+
+WORDS = ["send", "money", "home", "what", "is", "my", "balance", "book", "a", "flight"]
+
+
+def texts(count: int) -> list[str]:
+    r = np.random.default_rng(4)
+    return [" ".join(r.choice(WORDS, size=n)) for n in r.integers(1, 14, size=count)]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_every_row_gets_the_predictors_answer_in_its_order(tmp_path: Path, workers: int) -> None:
+    package = builders.text(tmp_path / "p")
+    rows = texts(10_000)
+    (tmp_path / "in").mkdir()
+    for i in range(2):
+        part = rows[i * 5000 : (i + 1) * 5000]
+        pq.write_table(pa.table({"row_id": [f"{i}-{k}" for k in range(5000)], "text": part}), tmp_path / "in" / f"part-{i}.parquet")
+    done = predict_files(package, sources(str(tmp_path / "in")), tmp_path / "out", keep=["row_id", "absent"], workers=workers)
+    table = pa.concat_tables([pq.read_table(p) for p in sorted((tmp_path / "out").iterdir())])
+    expected = Predictor(package).predict(rows)
+    assert table.column("row_id").to_pylist() == [f"{i}-{k}" for i in range(2) for k in range(5000)]
+    np.testing.assert_allclose(np.array(table.column("probabilities").to_pylist()), expected, rtol=1e-5)
+    assert table.column("prediction").to_pylist() == [builders.LABELS[i] for i in expected.argmax(axis=1)]
+    assert (done.rows, done.bad, sum(done.labels.values())) == (10_000, 0, 10_000)
+    assert table.column("error").null_count == 10_000
+    metadata = pq.read_schema(tmp_path / "out" / "part-00000.parquet").metadata
+    assert metadata[b"digest"].decode() == package.digest and orjson.loads(metadata[b"labels"]) == builders.LABELS
+
+
+def test_a_regression_has_values(tmp_path: Path) -> None:
+    package = builders.echo(tmp_path / "p")
+    pq.write_table(pa.table({"x": [1.5, 2.5]}), tmp_path / "in.parquet")
+    predict_files(package, [tmp_path / "in.parquet"], tmp_path / "out")
+    assert pq.read_table(tmp_path / "out").column("value").to_pylist() == [1.5, 2.5]
+
+
+def test_a_bad_row_ends_the_run_with_its_place_and_leaves_nothing(tmp_path: Path) -> None:
+    package = builders.text(tmp_path / "p")
+    rows: list[str | None] = [*texts(5000)]
+    rows[4500] = None
+    pq.write_table(pa.table({"text": rows}), tmp_path / "in.parquet")
+    with pytest.raises(DataError, match=r"rows counted from 4096.*rows\[404\]"):
+        predict_files(package, [tmp_path / "in.parquet"], tmp_path / "out", workers=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.parquet", "p"]
+
+
+def test_bad_rows_that_are_tolerated_are_marked_and_the_others_predicted(tmp_path: Path) -> None:
+    package = builders.text(tmp_path / "p")
+    rows: list[str | None] = [*texts(100)]
+    rows[3], rows[50] = None, "   "
+    pq.write_table(pa.table({"text": rows}), tmp_path / "in.parquet")
+    done = predict_files(package, [tmp_path / "in.parquet"], tmp_path / "out", tolerate=True)
+    table = pq.read_table(tmp_path / "out")
+    assert done.bad == 2 and done.first_bad is not None and "row 3" in done.first_bad
+    assert [i for i, e in enumerate(table.column("error").to_pylist()) if e] == [3, 50]
+    assert [i for i, p in enumerate(table.column("prediction").to_pylist()) if p is None] == [3, 50]
+    good = [r for r in rows if r and r.strip()]
+    expected = Predictor(package).predict(good)
+    assert [p for p in table.column("prediction").to_pylist() if p] == [builders.LABELS[i] for i in expected.argmax(axis=1)]
+
+
+@pytest.mark.parametrize(("max_bad", "decision"), [(0.05, "pass"), (0.005, "refuse")])
+def test_the_step_refuses_when_more_rows_are_bad_than_may_be(tmp_path: Path, max_bad: float, decision: str) -> None:
+    package = builders.text(tmp_path / "p")
+    rows: list[str | None] = [*texts(99), None]
+    pq.write_table(pa.table({"text": rows}), tmp_path / "in.parquet")
+    gate = run(str(package.root), str(tmp_path / "*.parquet"), str(tmp_path / "out"), digest=package.digest, max_bad=max_bad, gate_path=str(tmp_path / "gate.json"))
+    assert gate.decision == decision and Gate.read(tmp_path / "gate.json").evidence["rows"] == 100
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 not really"])
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "in.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"in\.parquet: cannot be read"):
+        predict_files(builders.text(tmp_path / "p"), [tmp_path / "in.parquet"], tmp_path / "out")
+
+
+def test_an_empty_file_gives_an_empty_part(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "in.parquet")
+    done = predict_files(builders.text(tmp_path / "p"), [tmp_path / "in.parquet"], tmp_path / "out")
+    assert done.rows == 0 and pq.read_table(tmp_path / "out").num_rows == 0
+
+
+def test_a_missing_feature_and_no_files_are_errors(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"other": ["x"]}), tmp_path / "in.parquet")
+    with pytest.raises(DataError, match="text"):
+        predict_files(builders.text(tmp_path / "p"), [tmp_path / "in.parquet"], tmp_path / "out")
+    with pytest.raises(DataError, match="no Parquet file"):
+        sources(str(tmp_path / "none"))
