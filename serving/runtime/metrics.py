@@ -88,8 +88,9 @@ class Metrics:
             self._known[name, labels] = at
             if CATALOGUE[name][0] == "gauge":
                 self.values[at] = 0.0
-        #: Where series go that found no room.
+        #: Where series go that found no room, and where they are counted: made first, while there is some.
         self._lost = _VALUES - 64
+        self._dropped = self._place("sluice_series_dropped_total", {}, None)
 
     def counter(self, name: str, **labels: str) -> int:
         """The place of a counter or gauge: add to `values[place]`."""
@@ -106,8 +107,7 @@ class Metrics:
             at = self._page.add(name, text, edges) if len(self._known) < _VALUES // 4 else None
             if at is None or at >= self._lost - 32:
                 self._known[name, text] = self._lost
-                if name != "sluice_series_dropped_total":
-                    self.values[self.counter("sluice_series_dropped_total")] += 1
+                self.values[self._dropped] += 1
                 return self._lost
             self._known[name, text] = at
         return at
