@@ -1,0 +1,453 @@
+"""The controller against an API server in memory that conflicts, refuses, forgets to answer, and outlives it."""
+
+from __future__ import annotations
+
+import http.server
+import importlib.util
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.rollout import evidence as sources
+from serving.rollout import kube as kube_module
+from serving.rollout import resource
+from serving.rollout.controller import IDLE, Controller
+from serving.rollout.evidence import Pods, Prometheus
+from serving.rollout.kube import ApiFault, Kube
+from serving.rollout.lease import Leadership
+from sluice.errors import SluiceError
+
+_spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).with_name("memory_api.py"))
+assert _spec and _spec.loader
+memory = importlib.util.module_from_spec(_spec)
+sys.modules["rollout_memory_api"] = memory
+_spec.loader.exec_module(memory)
+
+ONE, TWO, THREE = ("1" * 64, "2" * 64, "3" * 64)
+PATH = "/apis/sluice.dev/v1alpha1/namespaces/ns/modelrollouts/m"
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube_module, "_PAUSES", (0.0, 0.0))
+
+
+def rollout(digest: str, **spec: Any) -> dict[str, Any]:
+    strategy = {"steps": [20, 50], "shadow": {"requests": 100}, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5,
+                "stepDeadlineSeconds": 300, "readySeconds": 60} | spec.pop("strategy", {})  # fmt: skip
+    return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "m", "namespace": "ns"},
+            "spec": {"model": {"uri": f"s3://models/{digest[:8]}", "digest": digest}, "strategy": strategy,
+                     "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m.example.com"}, **spec}}  # fmt: skip
+
+
+class Cluster:
+    """An API server and a controller that can be replaced at any time."""
+
+    def __init__(self, seed: int = 1):
+        self.api = memory.MemoryApi(seed=seed)
+        self.replace_controller()
+
+    def replace_controller(self) -> None:
+        kube = Kube(self.api)
+        self.controller = Controller(kube, Pods(kube, proxied=True), clock=lambda: self.api.now)
+
+    def apply(self, digest: str, **spec: Any) -> None:
+        old = self.api.objects.get(PATH)
+        new = rollout(digest, **spec)
+        if old is not None:
+            new = {**old, "spec": new["spec"]}
+        self.api.put(PATH, new)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.api.objects[PATH].get("status") or {}
+        return found
+
+    def look(self) -> float | None:
+        self.api.pass_time(1.0)
+        return self.controller.look("ns", "m")
+
+    def until(self, *phases: str, looks: int = 600) -> dict[str, Any]:
+        for _ in range(looks):
+            if self.status.get("phase") in phases:
+                return self.status
+            try:
+                self.look()
+            except ApiFault:
+                continue
+        raise AssertionError(f"{self.status.get('phase')}, not {phases}: {self.status.get('message')}")
+
+    def served(self) -> dict[str, int]:
+        route = self.api.objects["/apis/gateway.networking.k8s.io/v1/namespaces/ns/httproutes/m"]
+        return {r["name"]: r["weight"] for r in route["spec"]["rules"][-1]["backendRefs"]}
+
+    def services(self) -> set[str]:
+        return {o["metadata"]["name"] for o in self.api.objects.values() if o["kind"] == "InferenceService"}
+
+
+def second(c: Cluster, digest: str = TWO, **spec: Any) -> None:
+    c.apply(ONE)
+    c.until("Succeeded")
+    c.apply(digest, **spec)
+    c.look()
+
+
+def test_two_models_one_after_the_other_take_all_traffic():
+    c = Cluster()
+    second(c)
+    status = c.until("Succeeded")
+    for _ in range(12):
+        after = c.look()
+    assert after == IDLE
+    assert (status["stable"], status["verdict"]) == (TWO[:12], "")
+    assert c.served() == {"m-22222222-predictor": 100}
+    assert c.services() == {"m-22222222"}
+    shares = [w.get("m-22222222-predictor", 0) for w in c.api.weights]
+    assert sorted(set(shares)) == [0, 20, 50, 100]
+    assert set(c.status["models"]) == {TWO}
+
+
+@pytest.mark.parametrize(("behaviour", "word"), [({"errors": 0.2}, "errors"), ({"slow": 0.4}, "slow answers")])
+def test_worse_model_is_rolled_back_removed_and_remembered(behaviour: dict[str, float], word: str):
+    c = Cluster()
+    c.api.behaviour[TWO[:12]] = behaviour
+    second(c)
+    status = c.until("RolledBack")
+    assert word in status["message"]
+    for _ in range(5):
+        c.look()
+    assert c.services() == {"m-11111111"}
+    assert c.served() == {"m-11111111-predictor": 100}
+    assert {x["type"]: x["status"] for x in c.status["conditions"]} == {"Accepted": "True", "Progressing": "False", "Succeeded": "False"}
+    said = c.status["history"]
+    assert any(h["checks"] for h in said) and [h["sequence"] for h in said] == sorted({h["sequence"] for h in said})
+
+
+def test_model_whose_container_crash_loops_is_rolled_back_with_what_kubernetes_says():
+    c = Cluster()
+    c.api.crashed.add(TWO[:12])
+    second(c)
+    assert "CrashLoopBackOff, last ended by OOMKilled with status 137" in c.until("RolledBack")["message"]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.02, 0.3), st.booleans())
+def test_api_server_that_conflicts_refuses_and_does_not_answer_only_delays(seed: int, share: float, good: bool):
+    c = Cluster(seed)
+    kube_module._PAUSES = (0.0, 0.0)
+    c.api.behaviour[TWO[:12]] = {} if good else {"errors": 0.3}
+    c.apply(ONE)
+    c.until("Succeeded")
+    c.api.fault = memory.now_and_then(share, seed)
+    c.apply(TWO)
+    for _ in range(3):
+        try:
+            c.look()
+        except ApiFault:
+            continue
+    while c.status["state"]["candidate"] is None and c.status["state"]["phase"] == "Succeeded" and c.status["state"]["stable"] == ONE:
+        try:
+            c.look()
+        except ApiFault:
+            continue
+    c.until("Succeeded" if good else "RolledBack", looks=3000)
+    assert c.served() == {f"m-{(TWO if good else ONE)[:8]}-predictor": 100}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 25), st.booleans()), max_size=10), st.booleans())
+def test_controller_killed_around_any_write_goes_on_and_no_decision_is_made_twice(kills: list[tuple[int, bool]], good: bool):
+    c = Cluster()
+    c.api.behaviour[TWO[:12]] = {} if good else {"errors": 0.3}
+    c.apply(ONE)
+    c.until("Succeeded")
+    c.apply(TWO)
+    plan, left = list(kills), [0]
+
+    def count(before: bool) -> Any:
+        def strike(method: str, path: str) -> None:
+            if method == "GET" or not plan or plan[0][1] != before:
+                return
+            left[0] += 1
+            if left[0] >= plan[0][0]:
+                plan.pop(0)
+                left[0] = 0
+                raise Killed
+
+        return strike
+
+    c.api.fault, c.api.after = count(True), count(False)
+    end = "Succeeded" if good else "RolledBack"
+    for _ in range(1500):
+        try:
+            c.look()
+        except Killed:
+            c.replace_controller()
+        state = c.status["state"]
+        if state["phase"] == end and (state["stable"] == TWO) == good and not state["candidate"]:
+            break
+    assert c.status["phase"] == end
+    for _ in range(10):
+        try:
+            c.look()
+        except Killed:
+            c.replace_controller()
+    assert c.served() == {f"m-{(TWO if good else ONE)[:8]}-predictor": 100}
+    history = c.status["history"]
+    assert [h["sequence"] for h in history] == list(range(history[0]["sequence"], history[0]["sequence"] + len(history)))
+    assert len([h for h in history if h["message"].startswith("step 1 of 2:")]) <= 1
+    shares = [w.get("m-22222222-predictor", 0) for w in c.api.weights]
+    assert not good or shares == sorted(shares)
+
+
+def test_two_controllers_at_once_decide_once():
+    c = Cluster()
+    second(c)
+    other = Kube(c.api)
+    rival = Controller(other, Pods(other, proxied=True), clock=lambda: c.api.now)
+    real = c.controller.kube.replace_status
+
+    def overtaken(obj: dict[str, Any]) -> dict[str, Any]:
+        c.controller.kube.replace_status = real  # type: ignore[method-assign]
+        rival.look("ns", "m")
+        return real(obj)
+
+    before = c.status["state"]["sequence"]
+    while c.status["phase"] == "Pending" or c.status["state"]["sequence"] == before:
+        c.controller.kube.replace_status = overtaken  # type: ignore[method-assign]
+        c.look()
+    c.controller.kube.replace_status = real  # type: ignore[method-assign]
+    c.until("Succeeded")
+    history = c.status["history"]
+    assert [h["sequence"] for h in history] == list(range(1, len(history) + 1))
+
+
+def test_replica_that_lost_the_lease_writes_nothing():
+    c = Cluster()
+    c.apply(ONE)
+    c.controller.may_act = lambda: False
+    for _ in range(5):
+        c.look()
+    assert {m for m, _ in c.api.calls} == {"GET"}
+    assert c.status == {}
+
+
+def test_deleted_mid_canary_leaves_stable_serving_and_owned_by_nobody():
+    c = Cluster()
+    second(c, strategy={"minimumRequests": 10**6})
+    c.until("Step")
+    c.api.remove(PATH)
+    c.look()
+    assert PATH not in c.api.objects
+    assert c.services() == {"m-11111111"}
+    assert c.served() == {"m-11111111-predictor": 100}
+    assert not any(o["metadata"].get("ownerReferences") for o in c.api.objects.values())
+
+
+def test_restored_without_its_status_it_takes_what_serves_as_stable():
+    c = Cluster()
+    second(c)
+    c.until("Succeeded")
+    for _ in range(10):
+        c.look()
+    del c.api.objects[PATH]["status"]
+    c.look()
+    assert (c.status["stable"], c.status["phase"]) == (TWO[:12], "Succeeded")
+    assert c.served() == {"m-22222222-predictor": 100}
+
+
+def test_unusable_spec_is_said_so_once_and_changes_nothing():
+    c = Cluster()
+    c.apply(ONE)
+    c.until("Succeeded")
+    c.apply(TWO, strategy={"steps": [50, 10]})
+    assert c.look() is None
+    accepted = next(x for x in c.status["conditions"] if x["type"] == "Accepted")
+    assert accepted["status"] == "False" and "rising" in accepted["message"]
+    calls = len(c.api.calls)
+    c.look()
+    assert len(c.api.calls) == calls + 1
+    assert c.served() == {"m-11111111-predictor": 100}
+    c.apply(TWO)
+    c.look()
+    assert c.until("Succeeded")["conditions"][0]["status"] == "True"
+
+
+def test_command_in_the_annotation_acts_once():
+    c = Cluster()
+    second(c, strategy={"minimumRequests": 10**6})
+    c.until("Step")
+    c.api.objects[PATH]["metadata"]["annotations"] = {resource.COMMAND: "pause#1"}
+    c.look()
+    assert c.status["phase"] == "Paused"
+    sequence = c.status["state"]["sequence"]
+    c.look()
+    assert c.status["state"]["sequence"] == sequence
+    c.api.objects[PATH]["metadata"]["annotations"] = {resource.COMMAND: "abort"}
+    c.until("RolledBack")
+
+
+def test_idle_rollout_costs_less_than_one_call_a_minute():
+    c = Cluster()
+    c.apply(ONE)
+    c.until("Succeeded")
+    for _ in range(10):
+        c.look()
+    before = len(c.api.calls)
+    assert c.look() == IDLE
+    # Scrapes through the API server are counted too, though a controller inside the cluster makes none.
+    assert (len(c.api.calls) - before) / (IDLE / 60) <= 1.0
+
+
+def test_sticky_ab_routes_by_cookie_before_weights():
+    c = Cluster()
+    second(c, strategy={"kind": "AB", "steps": [50]}, analysis={"business": {"queries": {"outcomes": "a", "sum": "b"}},
+           "prometheus": {"url": "http://127.0.0.1:1"}}, traffic={"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m", "sticky": "Cookie"})  # fmt: skip
+    read = resource.read(c.api.objects[PATH])
+    from serving.rollout.backends import Gateway
+
+    route = Gateway(Kube(c.api), read, Pods(Kube(c.api))).http_route({ONE: 50, TWO: 50}, None, owned=True)
+    rules = route["spec"]["rules"]
+    assert [r["matches"][0]["headers"][0]["name"] for r in rules[:2]] == ["cookie", "cookie"]
+    assert {f["filters"][0]["responseHeaderModifier"]["add"][0]["value"].split(";")[0] for f in rules[2]["backendRefs"]} == {
+        f"sluice-arm={ONE[:12]}", f"sluice-arm={TWO[:12]}"}  # fmt: skip
+
+
+# -- Prometheus ------------------------------------------------------------------------------------
+
+
+class FakePrometheus(http.server.ThreadingHTTPServer):
+    """Answers instant queries with what `samples` holds: name -> value, aged by `age` seconds."""
+
+    def __init__(self) -> None:
+        self.value, self.age, self.mode = "40", 1.0, "fine"
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *args: Any) -> None:
+                return
+
+            def do_GET(self) -> None:
+                body = outer.answer(self.path)
+                self.send_response(500 if outer.mode == "broken" else 200)
+                self.end_headers()
+                self.wfile.write(body)
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def answer(self, path: str) -> bytes:
+        if self.mode == "html":
+            return b"<html>"
+        if self.mode == "broken":
+            return b'{"status": "error", "error": "out of memory"}'
+        if "timestamp" in path:
+            found = [] if self.mode == "empty" else [{"metric": {"pod": "p"}, "value": [0, str(time.time() - self.age)]}]
+        else:
+            metric = {"__name__": "sluice_inference_requests_total", "pod": "p", "namespace": "ns", "code": "200"}
+            found = [] if self.mode == "empty" else [{"metric": metric, "value": [0, self.value]}]
+        return json.dumps({"status": "success", "data": {"resultType": "vector", "result": found}}).encode()
+
+
+@pytest.fixture
+def prometheus() -> Iterator[FakePrometheus]:
+    server = FakePrometheus()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+POD = {"metadata": {"name": "p", "namespace": "ns"}, "spec": {"containers": []}, "status": {}}
+
+
+def ask(server: FakePrometheus) -> tuple[dict[str, Any], str | None]:
+    return Prometheus(f"http://127.0.0.1:{server.server_address[1]}").counts([POD], resource.read(rollout_with_uid()), ONE)
+
+
+def rollout_with_uid() -> dict[str, Any]:
+    raw = rollout(ONE)
+    raw["metadata"]["uid"] = "u"
+    return raw
+
+
+def test_prometheus_counts_by_pod(prometheus: FakePrometheus):
+    counts, said = ask(prometheus)
+    assert said is None and counts["p"]["requests"] == 40
+
+
+@pytest.mark.parametrize(("change", "word"), [
+    ({"value": "NaN"}, "lies about p"), ({"value": "-3"}, "lies about p"), ({"age": 500.0}, "nothing of p since 500 s"),
+    ({"mode": "empty"}, "nothing of p"), ({"mode": "broken"}, "out of memory"), ({"mode": "html"}, "Prometheus"),
+])  # fmt: skip
+def test_prometheus_that_is_empty_stale_broken_or_lies_is_no_evidence(prometheus: FakePrometheus, change: dict[str, Any], word: str):
+    for name, value in change.items():
+        setattr(prometheus, name, value)
+    counts, said = ask(prometheus)
+    assert counts == {} and said is not None and word in said
+
+
+def test_prometheus_that_is_gone_is_no_evidence(prometheus: FakePrometheus):
+    prometheus.shutdown()
+    prometheus.server_close()
+    counts, said = ask(prometheus)
+    assert counts == {} and said is not None
+
+
+def test_business_outcomes_must_be_one_finite_number(prometheus: FakePrometheus):
+    url = f"http://127.0.0.1:{prometheus.server_address[1]}"
+    assert sources.business(url, {"outcomes": "n", "sum": "s"}, ONE) == {"outcomes": 40, "outcome_sum": 40, "outcome_squares": 40}
+    prometheus.value = "NaN"
+    with pytest.raises(SluiceError, match="finite"):
+        sources.business(url, {"outcomes": "n", "sum": "s"}, ONE)
+
+
+# -- leadership ------------------------------------------------------------------------------------
+
+
+def test_one_replica_leads_at_a_time_and_another_takes_over_when_it_is_gone():
+    api = memory.MemoryApi()
+    clock = [0.0]
+    first, rival = (Leadership(Kube(api), "ns", "lease", name, seconds=10, clock=lambda: clock[0]) for name in ("a", "b"))
+    assert first.attempt() and not rival.attempt()
+    both = 0
+    for _ in range(200):
+        clock[0] += 0.5
+        if clock[0] < 40:
+            first.attempt()
+        rival.attempt()
+        both += first.leading() and rival.leading()
+        assert clock[0] < 40 or not first.leading() or clock[0] < 48.5
+    assert both == 0
+    assert rival.leading() and not first.leading()
+
+
+def test_replica_that_cannot_reach_the_api_stops_before_another_may_start():
+    api = memory.MemoryApi()
+    clock = [0.0]
+    one = Leadership(Kube(api), "ns", "lease", "a", seconds=10, clock=lambda: clock[0])
+    assert one.attempt()
+    api.fault = lambda method, path: (_ for _ in ()).throw(OSError("gone"))
+    clock[0] = 7.0
+    assert one.attempt() and one.leading()
+    clock[0] = 8.5
+    assert not one.attempt() and not one.leading()
+
+
+def test_stopped_replica_gives_the_lease_up_at_once():
+    api = memory.MemoryApi()
+    one = Leadership(Kube(api), "ns", "lease", "a", seconds=10)
+    one.attempt()
+    one.stop()
+    assert Leadership(Kube(api), "ns", "lease", "b", seconds=10).attempt()
