@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -95,3 +97,9 @@ def test_an_undefined_metric_cannot_pass_a_bar():
     decision, reasons = decide(evaluate(np.array([1.0, 2.0]), np.array([3.0, 3.0]), [], config), None, config)
     assert decision == "refuse"
     assert "not defined" in reasons[0]
+
+
+def test_the_example_of_the_documentation_runs(capsys):
+    text = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    assert capsys.readouterr().out.startswith("pass\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import orjson
 
 from sluice.packaging.inspection import diff, inspect
@@ -42,3 +44,12 @@ def test_diff_of_two_kinds_lists_files_and_tensors(sealed):
     assert found["bytes"]["change"] == found["bytes"]["b"] - found["bytes"]["a"] != 0
     assert found["fields"]["task"] == ["text", "tabular"]
     assert "inputs" in found["fields"]
+
+
+def test_the_example_of_the_documentation_runs(sealed, monkeypatch, capsys):
+    p = sealed("text")
+    p.root.rename(p.root.with_name("package"))
+    monkeypatch.chdir(p.root.parent)
+    text = (Path(__file__).parents[3] / "docs" / "packaging.md").read_text()
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    assert p.digest in capsys.readouterr().out
