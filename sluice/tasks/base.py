@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sluice.packaging.processors import Processor
     from sluice.project import Project
     from sluice.training.config import TrainConfig
+    from sluice.training.encode import Encoded
 
 #: What `State.save` calls its own file; a processor's side files lie beside it.
 STATE = "state.json"
@@ -140,6 +141,12 @@ class Task(ABC):
 
         Raises:
             ProjectError: the weights are not there or do not fit.
+        """
+
+    def adapt(self, model: torch.nn.Module, state: State, rows: Encoded) -> None:
+        """Fit a built model to the training rows, in place, before training starts. Default: nothing.
+
+        The model's `state_dict` must stay that of `build`.
         """
 
     def processor(self, state: State) -> Processor:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from sluice.data.dataset import Dataset
+    from sluice.training.encode import Encoded
 
 _TOKENIZER = "tokenizer.json"
 
@@ -121,6 +122,18 @@ class TextTask(Task):
         from sluice.tasks.text_models import load_encoder
 
         load_encoder(model, self._pretrained(pretrained), pretrained)
+
+    def adapt(self, model: torch.nn.Module, state: State, rows: Encoded) -> None:
+        """Train the embeddings of those tokens alone that the training rows hold: the others would only be carried along."""
+        encoder = getattr(model, "encoder", None)
+        if encoder is None or not encoder.get_input_embeddings().weight.requires_grad:
+            return
+        import torch
+
+        from sluice.tasks.text_models import UsedRows
+
+        used = torch.from_numpy(rows.distinct("input_ids"))
+        encoder.set_input_embeddings(UsedRows(encoder.get_input_embeddings(), used))
 
     def example(self, state: State) -> dict[str, torch.Tensor]:
         """Two rows of different lengths, so that neither axis is taken for a constant."""

@@ -150,3 +150,56 @@ def load_encoder(model: nn.Module, root: Path, name: str) -> None:
         raise ProjectError(f"its weights lack {len(wrong)} tensors of the architecture, the first is {wrong[0]}", field="model.pretrained",
                            value=name, fix="the weights and config.json must be of one model")  # fmt: skip
     encoder.load_state_dict({k: renamed[k] for k in own})
+
+
+class UsedRows(nn.Module):
+    """An embedding of which only the rows of some tokens are trained.
+
+    A token that no training row holds has no gradient, yet the optimiser would go through its row
+    every step and only ever shrink it. Here the rows in use are a parameter of their own; the
+    others stay as they were. `state_dict` holds the whole matrix under ``weight``, as
+    `nn.Embedding` has it, and can be loaded from it.
+
+    Args:
+        whole: the embedding to stand for.
+        used: sorted token ids, INT64 [tokens].
+    """
+
+    def __init__(self, whole: nn.Embedding, used: torch.Tensor):
+        super().__init__()
+        self.register_buffer("whole", whole.weight.detach().clone(), persistent=False)
+        self.register_buffer("ids", used, persistent=False)
+        # Tokens out of use stand for row 0; no training batch holds one.
+        place = torch.zeros(whole.num_embeddings, dtype=torch.int64)
+        place[used] = torch.arange(len(used))
+        self.register_buffer("place", place, persistent=False)
+        self.rows = nn.Parameter(whole.weight.detach()[used].clone(), requires_grad=whole.weight.requires_grad)
+        pad = whole.padding_idx
+        self.padding_idx = int(place[pad]) if pad is not None and bool((used == pad).any()) else None
+        self.embedding_dim, self.num_embeddings = whole.embedding_dim, whole.num_embeddings
+        self.register_state_dict_post_hook(_merge_rows)
+        self.register_load_state_dict_pre_hook(_take_rows)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The whole matrix, with the trained rows in their places."""
+        whole: torch.Tensor = self.whole  # type: ignore[assignment]
+        with torch.no_grad():
+            whole.index_copy_(0, self.ids, self.rows.detach())  # type: ignore[arg-type]
+        return whole
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            return F.embedding(self.place[tokens], self.rows, self.padding_idx)  # type: ignore[index]
+        return F.embedding(tokens, self.weight)
+
+
+def _merge_rows(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, _: Any) -> None:
+    del state[f"{prefix}rows"]
+    state[f"{prefix}weight"] = module.weight.clone()  # type: ignore[operator]
+
+
+def _take_rows(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, *_: Any) -> None:
+    whole = state.pop(f"{prefix}weight")
+    module.whole.copy_(whole)  # type: ignore[operator]
+    state[f"{prefix}rows"] = whole[module.ids]  # type: ignore[index]

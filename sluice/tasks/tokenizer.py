@@ -39,7 +39,7 @@ def train_wordpiece(texts: Iterable[str], vocabulary: int) -> bytes:
     if not pieces:
         raise DataError("hold no words to learn a vocabulary from", field="data.columns.text", fix="check the column of texts")
     ids = {token: i for i, token in enumerate([*SPECIAL, *pieces])}
-    tokenizer = Tokenizer(models.WordPiece(vocab=ids, unk_token="[UNK]", max_input_chars_per_word=_LONGEST_WORD))  # noqa: S106
+    tokenizer = Tokenizer(models.WordPiece(vocab=ids, unk_token="[UNK]", max_input_chars_per_word=_LONGEST_WORD))
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.WordPiece()

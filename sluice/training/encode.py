@@ -157,6 +157,14 @@ class Encoded:
             examples.append(example)
         return self._processor.batch(examples)
 
+    def distinct(self, name: str) -> np.ndarray:
+        """The sorted distinct values of an integer input of free size, read in parts."""
+        flat = self._ragged[name][0]
+        found = np.zeros(0, dtype=flat.dtype)
+        for at in range(0, len(flat), 1 << 24):
+            found = np.union1d(found, flat[at : at + (1 << 24)])
+        return found
+
     def row_ids(self, rows: np.ndarray) -> list[str]:
         """Ids of some rows, 16 hex digits each."""
         return [i.decode() for i in self._ids[rows]]

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def environment(world: World) -> dict[str, Any]:
 def cpu_name() -> str:
     """The processor's name, where the system tells it."""
     try:
-        with open("/proc/cpuinfo") as f:
+        with Path("/proc/cpuinfo").open() as f:
             return next((line.partition(":")[2].strip() for line in f if line.startswith("model name")), platform.processor())
     except OSError:
         return platform.processor()

@@ -99,6 +99,7 @@ class Trainer:
         if resumed is None:
             task.start(self.model, state)
         freeze(self.model, config.freeze)
+        task.adapt(self.model, state, train)
         self.model.to(world.device).train()
         self.precision = Precision(config, world.device)
         self.average: Average | None = None
@@ -145,11 +146,13 @@ class Trainer:
         torch.utils.deterministic.fill_uninitialized_memory = False  # it guards against reading garbage, at the price of a fill
 
     def _drop_unused(self) -> None:
-        """Parameters the loss does not reach would hold the others' gradients up for ever: they leave training."""
-        self.model.eval()
+        """Take parameters out of training that the loss does not reach: other processes would wait for their gradients."""
+        buffers = list(self.model.buffers())
+        kept = [b.clone() for b in buffers]
         tensors, targets = self._load(np.arange(min(2, self.data.rows)))
         self.task.loss(self.model(**tensors), targets, self.config).backward()  # type: ignore[no-untyped-call]
-        self.model.train()
+        for buffer, value in zip(buffers, kept, strict=True):
+            buffer.copy_(value)
         unused = [n for n, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
         for name, p in self.model.named_parameters():
             p.grad = None

@@ -127,8 +127,8 @@ def make_reducer(model: nn.Module, world: World) -> Reducer:
         return Reducer(model)
     if world.device.type == "cuda":
         return DataParallel(model, world)
-    for p in model.state_dict().values():
-        dist.broadcast(p, src=0)
+    for tensor in (*model.parameters(), *model.buffers()):
+        dist.broadcast(tensor.detach(), src=0)
     one_machine = os.environ.get("LOCAL_WORLD_SIZE") == str(world.size) and SHARED_FD in os.environ
     large = sum(4 * p.numel() for p in model.parameters() if p.requires_grad) >= _SMALL
     return (SharedReducer if one_machine and large else FlatReducer)(model, world)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import faulthandler
 import os
 import signal
@@ -56,6 +57,7 @@ def run(job: Job, heartbeat: Path | None = None) -> int:
     """
     train = job.project.train
     torch.set_num_threads(train.threads)
+    keep_memory()
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
     stack = (job.root / f"stack-{rank}.txt").open("w")
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
@@ -76,6 +78,15 @@ def run(job: Job, heartbeat: Path | None = None) -> int:
         write_error(job, rank, e)
         return FAILED
     return 0
+
+
+def keep_memory() -> None:
+    """Have the C library keep freed memory: a large gradient is then not mapped, cleared and paged in anew in every step (glibc)."""
+    m_trim_threshold, m_mmap_max = -1, -4
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
