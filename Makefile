@@ -11,7 +11,8 @@ LOCK := requirements/dev.txt
 STAMP := $(VENV)/.sluice-installed
 # TORCH=cpu takes PyTorch's small CPU build, where its index is reachable; the default is the lock's, with CUDA.
 TORCH ?= lock
-SLUICE_HOME ?= .sluice
+# What `make run` writes; made anew each time, apart from your own .sluice.
+DEMO_HOME ?= .sluice/demo
 
 .PHONY: help setup run test lint format bench bench-serving bench-rollout bench-training demo-rollout golden lock clean wheel
 
@@ -34,11 +35,12 @@ endif
 	@touch $@ && echo "installed into $(VENV)"
 
 run: setup ## train a digits model, promote it, train a better one and promote it through a canary
+	@rm -rf $(DEMO_HOME)
 	@echo "== a first model"
-	@$(BIN)/sluice run examples/digits/sluice.yaml --home $(SLUICE_HOME) --set train.epochs=2 --set model.width=8
+	@$(BIN)/sluice run examples/digits/sluice.yaml --home $(DEMO_HOME) --set train.epochs=2 --set model.width=8
 	@echo "== a better one, through a canary"
-	@$(BIN)/sluice run examples/digits/sluice.yaml --home $(SLUICE_HOME)
-	@$(BIN)/sluice models --home $(SLUICE_HOME)
+	@$(BIN)/sluice run examples/digits/sluice.yaml --home $(DEMO_HOME)
+	@$(BIN)/sluice models --home $(DEMO_HOME)
 
 test: setup lint ## every test that needs no cluster
 	@$(BIN)/python -m pytest tests/unit tests/integration -n 2 --dist loadfile -q

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from pipelines.display import STEPS, Display
 from sluice import events, files
 from sluice.gates import Gate
-from sluice.home import Home, explain_os_error
+from sluice.home import Home, explain_os_error, is_storage_fault
 from sluice.project import Project
 from sluice.report import page
 from sluice.step import RUNNER_PID
@@ -72,6 +72,8 @@ def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str
             files.write_text(home.runs / name / "project.yaml", text + "\n")
             return _run(project, text, base_dir, home, name, quiet)
         except OSError as e:
+            if not is_storage_fault(e, home.root):
+                raise
             raise explain_os_error(e, home.root) from e
 
 
@@ -80,7 +82,8 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
     display.start(f"{project.name}: {name}")
     root = home.artifacts / "pipelines" / name
     start = time.perf_counter()
-    with (home.runs / name / "log.txt").open("w") as log:
+    home.note_tracking(project.tracking.uri)
+    with (home.runs / name / "log.txt").open("w") as log, contextlib.closing(display):
         sink = _Sink(log, display)
         with _kfp(root, sink, log):
             from pipelines.training import training_pipeline
@@ -89,7 +92,6 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
             with contextlib.suppress(RuntimeError):  # a failed task: its error event says more
                 training_pipeline(project=text, base_dir=str(base_dir.resolve()), home=str(home.root))
             took = time.perf_counter() - begun
-    display.close()
     gates = read_gates(root)
     failure = next((e for e in sink.events if e["kind"] == "error"), None)
     outcome = conclude(gates, failure, last_exception(home.runs / name / "log.txt"))
@@ -97,11 +99,15 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
                 "pipeline_seconds": round(took, 2), "log": str(home.runs / name / "log.txt"),
                 "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]}  # fmt: skip
     report = home.reports / name / "index.html"
-    files.write_text(report, page.run_page(project, outcome, gates))
     outcome["report"] = str(report)
     for gate in gates:
         gate.write(home.runs / name / "gates" / f"{gate.step}.json")
     files.write_json(home.runs / name / "outcome.json", outcome)
+    try:
+        html = page.run_page(project, outcome, gates)
+    except Exception as e:  # the run stands, whatever its picture does
+        html = page.plain_page(project, outcome, f"the report could not be drawn: {type(e).__name__}: {e}")
+    files.write_text(report, html)
     _forget_old_intermediates(home)
     return outcome
 
@@ -109,13 +115,14 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
 @contextlib.contextmanager
 def _kfp(root: Path, sink: _Sink, log: TextIO) -> Iterator[None]:
     """kfp.local set up to be quiet, with its output in the run's log."""
+    environment = {name: os.environ.get(name) for name in (RUNNER_PID, "OMP_NUM_THREADS")}
     os.environ[RUNNER_PID] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from kfp import local
 
     handler = logging.StreamHandler(log)
     logger = logging.getLogger()
-    before = logger.handlers[:]
+    before, level = logger.handlers[:], logger.level
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     try:
@@ -125,6 +132,12 @@ def _kfp(root: Path, sink: _Sink, log: TextIO) -> Iterator[None]:
             yield
     finally:
         logger.handlers = before
+        logger.setLevel(level)
+        for key, value in environment.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
 
 
 def read_gates(root: Path) -> list[Gate]:
@@ -144,7 +157,7 @@ def conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str =
     if failure is not None:
         return {"outcome": "failed", "exit_code": failure.get("exit_code", FAULT), "error": failure, "reasons": [failure["message"]]}
     by_step = {g.step: g for g in gates}
-    if not gates or (gates[-1].step != "rollout" and gates[-1].decision == "pass"):
+    if not gates or (gates[-1].step != "rollout" and gates[-1].decision != "refuse"):
         last = gates[-1].step if gates else "the start"
         message = f"the pipeline stopped after {last} without a result" + (f": {exception}" if exception else "")
         error = {"message": message, "fix": "the traceback is in the run's log", "exit_code": FAULT}

@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     _home_argument(models)
     history = add("history", "past runs and how they ended", "history:history")
     history.add_argument("name", nargs="?")
-    history.add_argument("--limit", type=int, default=20)
+    history.add_argument("--limit", type=_positive, default=20)
     _home_argument(history)
     compare = add("compare", "two models side by side", "history:compare")
     compare.add_argument("a", metavar="A", help="NAME@champion, NAME@VERSION, or a digest")
@@ -92,6 +92,13 @@ def parser() -> argparse.ArgumentParser:
 def _project_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument("project", type=Path, metavar="PROJECT.yaml")
     to.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=V", help="override a key; may be repeated")
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
 
 
 def _home_argument(to: argparse.ArgumentParser) -> None:

@@ -11,15 +11,16 @@ from typing import Any
 
 from sluice import files
 from sluice import project as projects
-from sluice.commands.history import find_version
+from sluice.commands.history import find_version, registry_of
 from sluice.commands.serve import locate
+from sluice.errors import ProjectError
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging import package as packages
 from sluice.packaging.predictor import Predictor
 from sluice.project import Project
 from sluice.report import page, style, svg
-from sluice.tracking.registry import Registry, Version
+from sluice.tracking.registry import Version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Client:
         """
         from sluice.cli import checkout_command
 
+        if isinstance(project, Project) and overrides:
+            raise ProjectError("goes with a project file's path", field="overrides", value=list(overrides), fix="Project.load(path, overrides)")
         if isinstance(project, Project):
             raw, base = project.model_dump(mode="json", exclude_unset=True), Path(base_dir or ".")
         else:
@@ -135,7 +138,7 @@ class Client:
 
     def models(self, name: str) -> list[Version]:
         """A model's registered versions, newest first."""
-        return Registry(self.home.tracking_uri).versions(name)
+        return registry_of(self.home).versions(name)
 
     def version(self, reference: str) -> Version:
         """``NAME@champion``, ``NAME@3`` or a digest. Raises `ProjectError`."""

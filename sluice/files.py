@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import secrets
@@ -46,7 +47,8 @@ def sha256_file(path: Path, chunk: int = 1 << 20) -> str:
     return h.hexdigest()
 
 
-def fsync_dir(path: Path) -> None:
+def fsync_path(path: Path) -> None:
+    """Make a file's or a directory's content durable."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -57,14 +59,14 @@ def fsync_dir(path: Path) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f"{PARTIAL}{path.name}.{secrets.token_hex(4)}")
+    tmp = path.with_name(f"{PARTIAL}{path.name}.{secrets.token_hex(4)}-{os.getpid()}")
     try:
         with tmp.open("wb") as f:
             f.write(data)
             f.flush()
             os.fsync(f.fileno())
         tmp.replace(path)
-        fsync_dir(path.parent)
+        fsync_path(path.parent)
     finally:
         tmp.unlink(missing_ok=True)
 
@@ -86,32 +88,52 @@ def new_dir(path: Path) -> Iterator[Path]:
     An existing directory at `path` is replaced. After an exception nothing is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f"{PARTIAL}{path.name}.{secrets.token_hex(4)}")
+    tmp = path.with_name(f"{PARTIAL}{path.name}.{secrets.token_hex(4)}-{os.getpid()}")
     tmp.mkdir()
     try:
         yield tmp
-        for f in sorted(tmp.rglob("*")):
-            if f.is_file():
-                fd = os.open(f, os.O_RDONLY)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+        for f in [*sorted(tmp.rglob("*")), tmp]:
+            fsync_path(f)
         if path.exists():
-            old = path.with_name(f"{PARTIAL}old-{path.name}.{secrets.token_hex(4)}")
-            path.rename(old)
-            tmp.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
+            _exchange(tmp, path)
         else:
             tmp.rename(path)
-        fsync_dir(path.parent)
+        fsync_path(path.parent)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
 
 
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Swap two directories in one step (Linux ``renameat2``); elsewhere there is a moment with neither."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is not None and call(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE) == 0:
+        return
+    aside = new.with_name(f"{new.name}.old")
+    old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _alive(partial: Path) -> bool:
+    """Whether the process that is writing a partial entry still runs."""
+    pid = partial.name.rpartition("-")[2]
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return int(pid) != os.getpid()
+
+
 def sweep_partials(root: Path) -> int:
-    """Remove what killed writers left below `root`; returns how many entries."""
-    found = list(root.rglob(f"{PARTIAL}*"))
+    """Remove what killed writers left below `root`, and nothing a live one is writing; returns how many entries."""
+    found = [p for p in root.rglob(f"{PARTIAL}*") if not _alive(p)]
     for p in found:
         if p.is_dir():
             shutil.rmtree(p, ignore_errors=True)

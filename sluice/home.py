@@ -37,7 +37,16 @@ class Home:
 
     @property
     def tracking_uri(self) -> str:
+        """The home's own registry, or the one its last run wrote to."""
+        with contextlib.suppress(OSError, ValueError):
+            noted = files.read_json(self.root / _MARK).get("tracking_uri")
+            if noted:
+                return str(noted)
         return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    def note_tracking(self, uri: str | None) -> None:
+        """Remember the project's own registry (null: the home's), so that `sluice models` asks the same one."""
+        files.write_json(self.root / _MARK, {"format": "sluice.home/v1", "tracking_uri": uri})
 
     def create(self) -> Home:
         """Make the directory, and prove it can be written.
@@ -47,7 +56,10 @@ class Home:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            files.write_json(self.root / _MARK, {"format": "sluice.home/v1"})
+            if not (self.root / _MARK).exists():
+                files.write_json(self.root / _MARK, {"format": "sluice.home/v1"})
+            else:
+                os.utime(self.root / _MARK)
         except OSError as e:
             raise explain_os_error(e, self.root) from e
         return self
@@ -89,6 +101,17 @@ class Home:
         run = f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
         (self.runs / run).mkdir(parents=True)
         return run
+
+
+#: What a disk, or the right to write on it, answers.
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def is_storage_fault(error: OSError, below: Path) -> bool:
+    """Whether an `OSError` is about room or permission for files below `below`; a network's is not."""
+    if error.errno not in STORAGE:
+        return False
+    return error.filename is None or Path(str(error.filename)).absolute().is_relative_to(below)
 
 
 def explain_os_error(error: OSError, where: Path) -> HomeError:

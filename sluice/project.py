@@ -85,20 +85,27 @@ class Project(Section):
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers (``5e-5`` is one) and no key twice."""
+    """YAML 1.2's numbers and booleans (``5e-5`` is a number, ``no`` is a word) and no key twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        self.flatten_mapping(node)
         seen: set[Any] = set()
         for key, _ in node.value:
             name = self.construct_object(key, deep=True)
+            if not isinstance(name, str | int | float | bool):
+                raise ProjectError("a key is a word", field=f"line {key.start_mark.line + 1}", value=name, fix="write a name before the colon")
             if name in seen:
                 raise ProjectError("stands twice", field=f"line {key.start_mark.line + 1}: {name}", fix="keep one of them")
             seen.add(name)
         return super().construct_mapping(node, deep)
 
 
-Loader.yaml_implicit_resolvers = {k: [r for r in v if r[0] not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")]
+_OTHERS = ("bool", "int", "float", "timestamp")
+Loader.yaml_implicit_resolvers = {k: [r for r in v if r[0].rpartition(":")[2] not in _OTHERS]
                                   for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}  # fmt: skip
+Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]+$"), list("-+0123456789"))
+Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
 Loader.add_implicit_resolver("tag:yaml.org,2002:float",
                              re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"), list("-+.0123456789"))  # fmt: skip
 
@@ -111,7 +118,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Project:
         overrides: ``a.b=value`` strings; the value is read as YAML.
 
     Raises:
-        ProjectError: every fault found, each with the path of its key, the value and the nearest valid name.
+        ProjectError: every fault found (those of `model:` once the rest is right), each with the path of its key, the value and the nearest valid name.
     """
     raw = read_yaml(path)
     for item in overrides:
@@ -216,7 +223,7 @@ def import_task(task: str, base_dir: Path | None = None) -> Any:
         raise ProjectError(f"module {module} has no {name}", field="task", value=task, fix="name a class of that module") from e
     except Exception as e:
         raise ProjectError(f"{module} failed on import: {type(e).__name__}: {e}", field="task", value=task, fix="run `python -m` on it") from e
-    if not (isinstance(found, type) and isinstance(getattr(found, "Model", None), type)):
+    if not (isinstance(found, type) and issubclass(getattr(found, "Model", object), BaseModel)):
         raise ProjectError("is not a task class", field="task", value=task, fix="derive it from sluice.tasks.base.Task and give it a Model section")
     return found
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from sluice import events
 from sluice.errors import SluiceError
 from sluice.gates import Gate
-from sluice.home import explain_os_error
+from sluice.home import explain_os_error, is_storage_fault
 from sluice.process import die_with
 from sluice.project import Project, parse, read_text
 
@@ -41,17 +41,24 @@ def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: fl
         print(f"{step}: {e}", file=sys.stderr)
         raise SystemExit(1) from e
     except OSError as e:
-        known = explain_os_error(e, Path(gate_path))
-        events.emit("error", step=step, **known.to_dict())
         traceback.print_exc()
+        run_folder = Path(gate_path).absolute().parents[2]
+        if is_storage_fault(e, run_folder):
+            events.emit("error", step=step, **explain_os_error(e, Path(gate_path)).to_dict())
+        else:
+            _announce_fault(e, step)
         raise SystemExit(1) from e
     except Exception as e:
         traceback.print_exc()
-        events.emit("error", step=step, error=type(e).__name__, message=str(e) or repr(e), field=None, value=None, exit_code=1,
-                    fix="this is a fault in Sluice or in the task's code; the traceback is in the run's log")  # fmt: skip
+        _announce_fault(e, step)
         raise SystemExit(1) from e
     events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds)
     return gate
+
+
+def _announce_fault(error: Exception, step: str) -> None:
+    events.emit("error", step=step, error=type(error).__name__, message=f"{type(error).__name__}: {error}", field=None, value=None, exit_code=1,
+                fix="this is a fault in Sluice, in the task's code or in a service it needs; the traceback is in the run's log")  # fmt: skip
 
 
 def open_project(text: str, base_dir: str) -> tuple[Project, Path]:

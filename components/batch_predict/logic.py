@@ -52,13 +52,27 @@ def run(package: str, source: str, output_path: str, *, digest: str = "", home: 
 
     def work() -> Gate:
         directory = Path(package)
-        found = packages.read(directory, digest or None) if directory.is_dir() else open_store(package, Home(home or None)).get(digest or package.rsplit("/", 1)[-1])
+        found = (
+            packages.read(directory, digest or None)
+            if directory.is_dir()
+            else open_store(package, Home(home or None)).get(digest or package.rsplit("/", 1)[-1])
+        )
         columns = [c.strip() for c in keep.split(",") if c.strip()]
-        done = predict_files(found, sources(source), Path(output_path), keep=columns, tolerate=max_bad > 0, batch_size=batch_size, workers=workers or cpu_quota())
+        done = predict_files(
+            found,
+            sources(source),
+            Path(output_path),
+            keep=columns,
+            tolerate=max_bad > 0,
+            batch_size=batch_size,
+            workers=workers or cpu_quota(),
+        )
         share = done.bad / done.rows if done.rows else 0.0
         evidence: dict[str, Any] = {**dataclasses.asdict(done), "digest": found.digest, "output": output_path}
         if share > max_bad:
-            return Gate("batch_predict", "refuse", (f"{done.bad} of {done.rows} rows cannot be predicted; the first: {done.first_bad}",), evidence)
+            return Gate(
+                "batch_predict", "refuse", (f"{done.bad} of {done.rows} rows cannot be predicted; the first: {done.first_bad}",), evidence
+            )
         return Gate("batch_predict", "pass", (), evidence)
 
     return run_step(work, gate_path, step="batch_predict")
@@ -163,7 +177,9 @@ class _Job:
             answers = self._predictor.predict(rows, self._batch_size)
         except InputError as e:
             if not self._tolerate:
-                raise DataError(f"cannot be predicted: {e.message}", field=f"{path} (rows counted from {start}): {e.field}", fix=e.fix, value=e.value) from e
+                raise DataError(
+                    f"cannot be predicted: {e.message}", field=f"{path} (rows counted from {start}): {e.field}", fix=e.fix, value=e.value
+                ) from e
             errors = [self._problem(row) for row in rows]
             good = [i for i, problem in enumerate(errors) if problem is None]
             answers = self._predictor.predict([rows[i] for i in good], self._batch_size)

@@ -11,13 +11,13 @@ import pyarrow as pa
 from components import STARTED
 from sluice import files
 from sluice.data.dataset import Dataset
-from sluice.errors import PackageError
+from sluice.errors import DataError, InputError, PackageError
 from sluice.evaluation import compare, decide, evaluate
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging.package import Package
 from sluice.packaging.predictor import Predictor
-from sluice.packaging.rows import rows_from_arrow
+from sluice.packaging.rows import for_model, rows_from_arrow
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
@@ -44,7 +44,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
         if champion is not None:
             comparison, note = against(champion, test, dataset, outputs, targets, state.labels, settings)
         decision, reasons = decide(found, comparison, settings.evaluate)
-        tracker = open_tracker(settings, place, run_id=run_id or None)
+        tracker = open_tracker(settings, place, run_id=run_id or None, name=Path(dataset_path).parent.parent.name)
         tracker.metrics({f"test_{k}": v["value"] for k, v in found["metrics"].items()})
         tracker.tags({"sluice.evaluate": decision})
         tracker.finish("FINISHED")
@@ -72,7 +72,8 @@ def champion_package(settings: Project, home: Home) -> tuple[Package | None, str
     try:
         return open_store(version.uri, home).get(version.digest), f"version {version.number}, {version.digest[:12]}"
     except PackageError as e:
-        return None, f"the champion's package cannot be read, so nothing was compared: {e.message}"
+        raise PackageError(f"the champion's package cannot be read: {e.message}", field=f"{settings.name}@{CHAMPION}", value=version.digest,
+                           fix="put the package back into the store, or drop the alias `champion` in the registry to start anew") from e  # fmt: skip
 
 
 def against(champion: Package, test: pa.Table, dataset: Dataset, outputs: np.ndarray, targets: np.ndarray, labels: list[str],
@@ -80,6 +81,9 @@ def against(champion: Package, test: pa.Table, dataset: Dataset, outputs: np.nda
     """Candidate and champion on the same rows; the champion runs from its package, as it does in production."""
     if champion.objective != dataset.objective or champion.task != settings.task:
         return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
-    theirs = Predictor(champion).predict(rows_from_arrow(champion.preprocess["kind"], test))
+    try:
+        theirs = Predictor(champion).predict(rows_from_arrow(champion.preprocess["kind"], for_model(champion, test)))
+    except (InputError, DataError) as e:
+        return None, f"the champion cannot read these rows, so nothing was compared: {e.message}"
     result = compare(outputs, theirs, targets, labels, list(champion.labels), settings.evaluate)
     return {**result, "champion_digest": champion.digest}, ""

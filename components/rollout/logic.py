@@ -16,7 +16,7 @@ from sluice.data.dataset import Dataset
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging.package import Package
-from sluice.packaging.rows import rows_from_arrow
+from sluice.packaging.rows import for_model, rows_from_arrow
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
@@ -57,21 +57,23 @@ def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: st
 
 def roll_out(settings: Project, home: Home, candidate: Version, champion: Version | None, dataset: Dataset) -> RolloutResult:
     package = open_store(candidate.uri, home).get(candidate.digest)
-    stable = open_store(champion.uri, home).get(champion.digest).root if champion else None
+    stable = open_store(champion.uri, home).get(champion.digest) if champion else None
+    rows = for_model(package, dataset.read("test"))
+    rows = for_model(stable, rows) if stable else rows
     server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads)]
 
     def on_event(event: dict[str, Any]) -> None:
         events.emit("progress", step="rollout", data=event)
 
-    return run_local(settings.name, settings.rollout, stable=stable, candidate=package.root, server=server,
-                     requests=requests_of(package, settings.name, dataset.read("test")), home=home.root, on_event=on_event)  # fmt: skip
+    return run_local(settings.name, settings.rollout, stable=stable.root if stable else None, candidate=package.root, server=server,
+                     requests=requests_of(package, settings.name, rows), home=home.root, on_event=on_event)  # fmt: skip
 
 
 def settle(registry: Registry, name: str, candidate: Version, champion: Version | None, result: RolloutResult) -> None:
     """Move the aliases: the champion changes only when the candidate was promoted."""
-    registry.tag(name, candidate.number, {"sluice.rollout": result.outcome, "sluice.rollout.reason": "; ".join(result.reasons)[:4000]})
     if result.outcome == "promoted":
         registry.set_alias(name, CHAMPION, candidate.number)
+    registry.tag(name, candidate.number, {"sluice.rollout": result.outcome, "sluice.rollout.reason": "; ".join(result.reasons)[:4000]})
     registry.drop_alias(name, CANDIDATE)
     if champion and result.outcome == "promoted":
         registry.tag(name, champion.number, {"sluice.replaced_by": candidate.number})

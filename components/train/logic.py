@@ -14,7 +14,7 @@ from sluice.gates import Gate
 from sluice.home import Home
 from sluice.project import Project
 from sluice.step import open_project, run_step
-from sluice.tracking.tracker import Tracker, open_tracker
+from sluice.tracking.tracker import Tracker, check_trackers, open_tracker
 from sluice.training.fit import fit
 
 
@@ -52,6 +52,7 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
 
     def work() -> Gate:
         settings, base = open_project(project, base_dir)
+        check_trackers(settings)
         dataset = Dataset.open(Path(dataset_path))
         tracker = BackgroundTracker(settings, Home(home or None), Path(model_path).parent.parent.name)
         tracker.put("params", settings.model_dump(mode="json"))

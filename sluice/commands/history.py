@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,11 +18,11 @@ from sluice.home import Home
 from sluice.tracking.registry import Registry, Version
 
 
-def _registry(home: Home) -> Registry:
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri and not (home.root / "mlflow.db").exists():
+def registry_of(home: Home) -> Registry:
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or home.tracking_uri
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise ProjectError("nothing was run in this home yet", field="--home", value=str(home.root), fix="`sluice run PROJECT.yaml` first")
-    return Registry(uri or home.tracking_uri)
+    return Registry(uri)
 
 
 def _when(milliseconds: int) -> str:
@@ -30,7 +31,7 @@ def _when(milliseconds: int) -> str:
 
 def models(args: argparse.Namespace) -> int:
     home = Home(args.home)
-    registry = _registry(home)
+    registry = registry_of(home)
     names = [args.name] if args.name else registry.models()
     found = {name: registry.versions(name) for name in names}
     if args.name and not found[args.name]:
@@ -68,7 +69,7 @@ def history(args: argparse.Namespace) -> int:
 
 def find_version(reference: str, home: Home) -> Version:
     """``NAME@ALIAS``, ``NAME@NUMBER`` or a digest's first digits. Raises `ProjectError`."""
-    registry = _registry(home)
+    registry = registry_of(home)
     name, at, which = reference.partition("@")
     if at:
         versions = registry.versions(name)

@@ -12,7 +12,7 @@ from sluice import files
 from sluice.cli import show_json
 from sluice.errors import ProjectError
 from sluice.home import explain_os_error
-from sluice.project import load, schema
+from sluice.project import parse, read_text, schema
 
 #: Task -> the example a new project starts from. The wheel carries them as sluice/templates.
 EXAMPLES = {"image": "digits", "text": "intents", "tabular": "breast_cancer"}
@@ -36,7 +36,11 @@ def init(args: argparse.Namespace) -> int:
     name = args.name or _label(target.resolve().name)
     if (target / "sluice.yaml").exists():
         raise ProjectError("there is a project already", field=str(target / "sluice.yaml"), fix="name another directory")
-    text = re.sub(r"(?m)^name: .*$", f"name: {name}", (source / "sluice.yaml").read_text(), count=1)
+    text = re.sub(r"(?m)^name: .*$", lambda _: f'name: "{name}"' if name in ("true", "false", "null") else f"name: {name}",
+                  (source / "sluice.yaml").read_text(), count=1)  # fmt: skip
+    if '"' in name or "\n" in name:
+        raise ProjectError("is no DNS label", field="--name", value=name, fix="lower-case letters, digits and dashes, a letter first")
+    parse(read_text(text, "--name"), where="--name")
     try:
         for path in sorted(source.rglob("*")):
             inner = path.relative_to(source)
@@ -46,7 +50,6 @@ def init(args: argparse.Namespace) -> int:
         files.write_text(target / "sluice.yaml", text)
     except OSError as e:
         raise explain_os_error(e, target) from e
-    load(target / "sluice.yaml")
     if args.json:
         show_json({"project": str(target / "sluice.yaml"), "name": name, "task": args.task})
     else:

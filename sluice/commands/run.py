@@ -10,9 +10,11 @@ from typing import Any
 
 from sluice import project as projects
 from sluice.cli import checkout_command, show_json
+from sluice.errors import ProjectError
 from sluice.files import canonical_json
 from sluice.home import Home
 from sluice.project import Project
+from sluice.tracking.tracker import check_trackers
 
 
 def open_project(args: argparse.Namespace) -> tuple[Project, str]:
@@ -27,6 +29,7 @@ def open_project(args: argparse.Namespace) -> tuple[Project, str]:
 def run(args: argparse.Namespace) -> int:
     project, text = open_project(args)
     execute = checkout_command("run")
+    check_trackers(project)
     command = "sluice run " + shlex.quote(str(args.project))
     outcome = execute(project, text=text, base_dir=args.project.resolve().parent, home=Home(args.home), command=command,
                       quiet=args.quiet or args.json)  # fmt: skip
@@ -69,7 +72,13 @@ def _near(path: str) -> str:
 
 def compile_(args: argparse.Namespace) -> int:
     project, text = open_project(args)
-    made = checkout_command("compile")(project, args.output, text=text)
+    write = checkout_command("compile")
+    try:
+        made = write(project, args.output, text=text)
+    except OSError as e:
+        raise ProjectError(f"cannot be written: {e.strerror or e}", field="--output", value=str(args.output), fix="name a file in a folder you may write") from e
+    if "://" not in project.data.source:
+        print(f"note: data.source {project.data.source!r} is a path: on a cluster use s3:// or a mounted volume", file=sys.stderr)
     if args.json:
         show_json(made)
     else:

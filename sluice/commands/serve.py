@@ -9,6 +9,7 @@ from pathlib import Path
 from sluice.cli import checkout_command
 from sluice.errors import PackageError
 from sluice.home import Home
+from sluice.packaging.package import MANIFEST
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -24,18 +25,18 @@ def serve(args: argparse.Namespace) -> int:
 
 
 def locate(reference: str, home: Home) -> Path:
-    """The directory a package reference means: a path, a digest (or its first 8+ digits), ``NAME`` or ``NAME@ALIAS``.
+    """The directory a package reference means: a path, a digest (or its first six or more digits), ``NAME`` or ``NAME@ALIAS``.
 
     Raises:
         PackageError: nothing of that name, or more than one digest begins so.
     """
     path = Path(reference)
-    if path.is_dir():
+    if (path / MANIFEST).is_file() or (path.is_dir() and "/" in reference):
         return path
     from sluice.packaging.store import default_store, open_store
 
     digits = reference.removeprefix("sha256:")
-    if re.fullmatch(r"[0-9a-f]{8,64}", digits):
+    if re.fullmatch(r"[0-9a-f]{6,64}", digits):
         found = [d for d in default_store(home).digests() if d.startswith(digits)]
         if len(found) == 1:
             return default_store(home).get(found[0]).root

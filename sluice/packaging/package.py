@@ -226,7 +226,7 @@ def move_in(ready: Path, target: Path, digest: str) -> None:
             raise PackageError("cannot be moved to its place", field=str(target), fix="look at the folder's permissions")
     finally:
         shutil.rmtree(ready, ignore_errors=True)
-    files.fsync_dir(target.parent)
+    files.fsync_path(target.parent)
 
 
 def _whole(root: Path, digest: str) -> Package | None:

@@ -43,6 +43,12 @@ def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> st
     return document(f"{project.name}: {word}", head + _strip(outcome, gates) + _tiles(gates) + _why(outcome) + "".join(map(section, reversed(gates))))
 
 
+def plain_page(project: Project, outcome: dict[str, Any], note: str) -> str:
+    """The outcome without pictures."""
+    reasons = "".join(f"<li>{escape(str(r))}</li>" for r in outcome.get("reasons", ()))
+    return document(project.name, f"<h1>{escape(project.name)}: {escape(str(outcome['outcome']))}</h1><ul>{reasons}</ul><p>{escape(note)}</p>")
+
+
 def _strip(outcome: dict[str, Any], gates: list[Gate]) -> str:
     by = {g.step: g for g in gates}
     failed = (outcome.get("error") or {}).get("step")
@@ -75,7 +81,7 @@ def _tiles(gates: list[Gate]) -> str:
         tiles.append((svg.number(found["value"]), f"{found['metric']} on {found['rows']:,} held-out rows",
                       f"{svg.number(found['low'])} to {svg.number(found['high'])}" if found.get("low") is not None else ""))  # fmt: skip
         if compared:
-            tiles.append((f"{compared['difference']:+.4f}", "against the champion", str(compared["verdict"]).replace("_", " ")))
+            tiles.append((f"{compared['difference']:+.4f}" if compared["difference"] is not None else "–", "against the champion", str(compared["verdict"]).replace("_", " ")))
     if "preprocess" in by:
         tiles.append((f"{sum(by['preprocess']['rows'].values()):,}", "rows", f"data {by['preprocess']['digest'][:12]}"))
     if by.get("export_onnx", {}).get("chosen"):

@@ -77,7 +77,7 @@ def train(e: Evidence) -> str:
     best = float(e["best_epoch"])
     out = '<div class="grid2">' + svg.lines(series, "epoch", "loss", mark=best, mark_text="kept")
     names = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and not k.endswith("loss")][:3]
-    curves = {f"validation {n}": [(float(h["epoch"]), float(h["validation_metrics"][n])) for h in history] for n in names}
+    curves = {f"validation {n}": [(float(h["epoch"]), float(h["validation_metrics"][n])) for h in history if h["validation_metrics"].get(n) is not None] for n in names}
     out += svg.lines(curves, "epoch", "", mark=best, mark_text="kept") + "</div>"
     facts = [("epochs", len(history)), ("kept epoch", e["best_epoch"]), ("stopped early", bool(e.get("stopped_early"))),
              ("processes", e.get("world_size")), ("rows per second", history[-1].get("samples_per_second")), ("seconds", e.get("seconds"))]  # fmt: skip
@@ -91,7 +91,8 @@ def evaluate(e: Evidence) -> str:
     out = '<div class="grid2"><div><h3>On the held-out rows</h3>' + table(["metric", "value", "interval"], metrics, (1,)) + "</div><div>"
     if compared:
         out += "<h3>Against the champion, on the same rows</h3>"
-        out += svg.difference(compared["difference"], compared["low"], compared["high"], compared["margin"])
+        if None not in (compared["difference"], compared["low"], compared["high"]):
+            out += svg.difference(compared["difference"], compared["low"], compared["high"], compared["margin"])
         out += f'<p class="note">{escape(str(compared["verdict"]).replace("_", " "))}: {svg.number(compared["difference"])} '
         out += f'({svg.number(compared["low"])} to {svg.number(compared["high"])})</p>'
     elif e.get("champion_note"):

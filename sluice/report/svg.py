@@ -98,7 +98,7 @@ class Plot:
 
 def _widen(span: Point) -> Point:
     low, high = span
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+    return (low, high) if high > low else (low - max(0.5, abs(low) * 0.01), low + max(0.5, abs(low) * 0.01))
 
 
 def legend(names: Sequence[str]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ from sluice.errors import MissingExtra
 from sluice.home import Home
 from sluice.project import Project
 from sluice.tracking.tracker import Tracker, flatten
+
+log = logging.getLogger(__name__)
 
 
 class TensorBoardTracker:
@@ -43,11 +48,10 @@ class TensorBoardTracker:
             tensor = TensorProto(dtype=DT_STRING, string_val=[str(text).encode()], tensor_shape=shape)
             self._writer.add_event(self._event(summary=self._summary(value=[self._summary.Value(tag=tag, metadata=meta, tensor=tensor)])))
 
-    def metrics(self, values: dict[str, float], step: int = 0) -> None:
-        import time
-
-        summary = self._summary(value=[self._summary.Value(tag=k, simple_value=float(v)) for k, v in values.items()])
+    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        summary = self._summary(value=[self._summary.Value(tag=k, simple_value=float(v)) for k, v in values.items() if v is not None])
         self._writer.add_event(self._event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.flush()
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """TensorBoard keeps no files: nothing is written."""
@@ -66,7 +70,7 @@ class WandbTracker:
             raise MissingExtra("needs wandb", field="tracking.also", value="wandb", fix="pip install 'sluice-ml[wandb]'") from e
         folder.mkdir(parents=True, exist_ok=True)
         mode = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
-        self._run = wandb.init(project=project, name=name, dir=str(folder), mode=mode, settings=wandb.Settings(silent=True))  # type: ignore[arg-type]
+        self._run = wandb.init(project=project, name=name, id=name, resume="allow", dir=str(folder), mode=mode, settings=wandb.Settings(silent=True))  # type: ignore[arg-type]
         self.run_id: str | None = self._run.id
 
     def params(self, values: dict[str, Any]) -> None:
@@ -75,8 +79,8 @@ class WandbTracker:
     def tags(self, values: dict[str, str]) -> None:
         self._run.config.update({f"tag.{k}": v for k, v in values.items()}, allow_val_change=True)
 
-    def metrics(self, values: dict[str, float], step: int = 0) -> None:
-        self._run.log({**values, "step": step})
+    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        self._run.log({**{k: v for k, v in values.items() if v is not None}, "step": step})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self._run.save(str(path), base_path=str(path.parent), policy="now")
@@ -92,25 +96,27 @@ class Several:
         self._trackers = trackers
         self.run_id = trackers[0].run_id
 
+    def _each(self, method: str, *args: Any) -> None:
+        for tracker in self._trackers:
+            try:
+                getattr(tracker, method)(*args)
+            except Exception as e:  # one tracker's trouble stops neither the others nor the work
+                log.warning("tracking: %s failed to %s (%s: %s); the work goes on", type(tracker).__name__, method, type(e).__name__, e)
+
     def params(self, values: dict[str, Any]) -> None:
-        for t in self._trackers:
-            t.params(values)
+        self._each("params", values)
 
     def tags(self, values: dict[str, str]) -> None:
-        for t in self._trackers:
-            t.tags(values)
+        self._each("tags", values)
 
-    def metrics(self, values: dict[str, float], step: int = 0) -> None:
-        for t in self._trackers:
-            t.metrics(values, step)
+    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        self._each("metrics", values, step)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        for t in self._trackers:
-            t.artifact(path, folder)
+        self._each("artifact", path, folder)
 
     def finish(self, status: str = "FINISHED") -> None:
-        for t in self._trackers:
-            t.finish(status)
+        self._each("finish", status)
 
 
 def open_also(kind: str, project: Project, home: Home, name: str) -> Tracker:

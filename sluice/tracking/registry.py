@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from sluice.errors import SluiceError
@@ -10,6 +11,7 @@ from sluice.tracking.tracker import client
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
+_MAY_MISS = ("get_registered_model", "delete_registered_model_alias")
 _DIGEST = "sluice.digest"
 _URI = "sluice.uri"
 _METRIC = "sluice.metric."
@@ -54,19 +56,19 @@ class Registry:
         try:
             return getattr(self._client, method)(*args, **kwargs)
         except MlflowException as e:
-            if e.error_code == "RESOURCE_DOES_NOT_EXIST":
+            if e.error_code == "RESOURCE_DOES_NOT_EXIST" and method in _MAY_MISS:
                 return None
             raise SluiceError(f"the model registry could not {what}: {str(e).splitlines()[0][:300]}", field="tracking.uri", value=self.uri,
                               fix="is the server up, and may this user write there?") from e  # fmt: skip
 
-    def register(self, model: str, digest: str, uri: str, *, metrics: dict[str, float], tags: dict[str, str], run_id: str | None) -> Version:
+    def register(self, model: str, digest: str, uri: str, *, metrics: Mapping[str, float | None], tags: dict[str, str], run_id: str | None) -> Version:
         """The version of a package; a package registered before keeps its version (idempotent)."""
         known = self.by_digest(model, digest)
         if known:
             return known
         if self._call("look the model up", "get_registered_model", model) is None:
             self._call("create the model", "create_registered_model", model)
-        every = {_DIGEST: digest, _URI: uri, **tags, **{_METRIC + k: repr(float(v)) for k, v in metrics.items()}}
+        every = {_DIGEST: digest, _URI: uri, **tags, **{_METRIC + k: repr(float(v)) for k, v in metrics.items() if v is not None}}
         made = self._call("register the version", "create_model_version", model, uri, run_id=run_id, tags=every)
         return self._version(made, ())
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from sluice.errors import MissingExtra
+from sluice.errors import MissingExtra, SluiceError
 from sluice.files import PARTIAL
 from sluice.home import Home
 from sluice.project import Project
 
 log = logging.getLogger(__name__)
+
+_EXTRA = {"mlflow": "tracking"}
 
 #: Milliseconds since 1970, name, value, step.
 Metric = tuple[int, str, float, int]
@@ -28,7 +31,7 @@ class Tracker(Protocol):
 
     def params(self, values: dict[str, Any]) -> None: ...
     def tags(self, values: dict[str, str]) -> None: ...
-    def metrics(self, values: dict[str, float], step: int = 0) -> None: ...
+    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None: ...
     def artifact(self, path: Path, folder: str | None = None) -> None: ...
     def finish(self, status: str = "FINISHED") -> None: ...
 
@@ -79,9 +82,9 @@ class MLflowTracker:
         with self._safe("set tags"):
             self._client.log_batch(self.run_id, tags=[RunTag(k, str(v)[:5000]) for k, v in values.items()])
 
-    def metrics(self, values: dict[str, float], step: int = 0) -> None:
+    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
         now = int(time.time() * 1000)
-        self._waiting = [*self._waiting, *((now, k, float(v), step) for k, v in values.items())][-10_000:]
+        self._waiting = [*self._waiting, *((now, k, float(v), step) for k, v in values.items() if v is not None)][-10_000:]
         self._flush()
 
     def _flush(self) -> None:
@@ -111,6 +114,7 @@ def client(uri: str) -> Any:
 
     Raises:
         MissingExtra: mlflow is not installed.
+        SluiceError: the address is of no kind MLflow knows, or its driver is missing.
     """
     for key, value in {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "GIT_PYTHON_REFRESH": "quiet",
                        "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}.items():  # fmt: skip
@@ -124,7 +128,11 @@ def client(uri: str) -> Any:
     path = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not path.exists():
         _create_database(path, MlflowClient)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except Exception as e:  # an unknown scheme, a missing database driver
+        raise SluiceError(f"cannot be used: {type(e).__name__}: {str(e).splitlines()[0][:200]}", field="tracking.uri", value=uri,
+                          fix="sqlite:///file.db, http(s)://server, or a database whose driver is installed") from e  # fmt: skip
 
 
 def _create_database(path: Path, make: Any) -> None:
@@ -133,17 +141,21 @@ def _create_database(path: Path, make: Any) -> None:
     partial = path.with_name(f"{PARTIAL}{path.name}.{os.getpid()}")
     make(tracking_uri=f"sqlite:///{partial}", registry_uri=f"sqlite:///{partial}").search_registered_models(max_results=1)
     make(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
-    try:
-        partial.rename(path)
-    except OSError:
-        if not path.exists():  # else another process was first: its database serves as well
-            raise
-        partial.unlink(missing_ok=True)
+    with contextlib.suppress(FileExistsError):  # another process was first: its database serves as well
+        os.link(partial, path)
+    partial.unlink(missing_ok=True)
 
 
 def tracking_uri(project: Project, home: Home) -> str:
     """The project's own server, the environment's, or the home's SQLite file, in this order."""
     return project.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or home.tracking_uri
+
+
+def check_trackers(project: Project) -> None:
+    """Raises `MissingExtra` for a tracker whose package is not installed: before training, not after it."""
+    for name in ("mlflow", *project.tracking.also):
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtra("is not installed", field="tracking", value=name, fix=f"pip install 'sluice-ml[{_EXTRA.get(name, name)}]'")
 
 
 def open_tracker(project: Project, home: Home, *, run_id: str | None = None, name: str | None = None) -> Tracker:
@@ -155,4 +167,4 @@ def open_tracker(project: Project, home: Home, *, run_id: str | None = None, nam
         return first
     from sluice.tracking.also import Several, open_also
 
-    return Several([first, *(open_also(kind, project, home, name or project.name) for kind in project.tracking.also)])
+    return Several([first, *(open_also(kind, project, home, name or first.run_id or project.name) for kind in project.tracking.also)])

@@ -24,7 +24,7 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 def test_after_sigkill_at_any_moment_the_next_run_works(tmp_path: Path) -> None:
     home = tmp_path / "home"
     pick = random.Random(20)
-    moments = [pick.uniform(lo, lo + 4) for lo in (1, 5, 8, 11, 14)]
+    moments = [pick.uniform(lo, lo + 4) for lo in (2, 8, 14, 20)]
     killed = 0
     for moment in moments:
         child = subprocess.Popen([*COMMAND, "--home", str(home)], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -37,12 +37,13 @@ def test_after_sigkill_at_any_moment_the_next_run_works(tmp_path: Path) -> None:
         for digest in store.digests():
             assert store.get(digest).digest == digest, "what is in the store is whole"
     assert killed >= 2
+    begun = time.time()
     last = subprocess.run([*COMMAND, "--home", str(home)], env=ENV, capture_output=True, text=True, timeout=240, check=False)
     assert last.returncode == 0, last.stdout + last.stderr
     outcome = orjson.loads(last.stdout)
     assert outcome["outcome"] == "promoted"
     assert Store(home / "store").get(outcome["digest"])
-    assert not [p for p in home.rglob(".partial-*") if p.stat().st_mtime < time.time() - 300]
+    assert not [p for p in home.rglob(".partial-*") if p.stat().st_mtime < begun]
     assert not left_over(str(home)), "no process of a killed run is left"
 
 

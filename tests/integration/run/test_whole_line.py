@@ -80,6 +80,17 @@ def test_a_model_below_the_bar_is_refused_and_the_champion_stays(first: tuple[Pa
     assert champion(home, "breast-cancer") == serving
 
 
+def test_a_worse_model_that_reaches_traffic_is_rolled_back_and_the_champion_stays(first: tuple[Path, dict[str, Any]]) -> None:
+    home, _ = first
+    serving = champion(home, "breast-cancer")
+    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=1", "--set", "train.learning_rate=1e-9", "--set",
+                  "evaluate.minimum=null", "--set", "evaluate.margin=1.0", "--set", "export.max_loss=1.0", expect=4)  # fmt: skip
+    assert outcome["outcome"] == "rolled_back"
+    assert outcome["reasons"]
+    assert champion(home, "breast-cancer") == serving
+    assert gate(home, outcome, "rollout")["evidence"]["load"]["failed"] == 0
+
+
 TASK = """
     import numpy as np
     import pyarrow as pa

@@ -32,6 +32,30 @@ def test_init_never_overwrites_a_project(tmp_path: Path, capsys: pytest.CaptureF
     assert project.load(tmp_path / "sluice.yaml").name == "first"
 
 
+@pytest.mark.parametrize("name", ["Bad Name", "a\\1", 'q"', "-x"])
+def test_init_with_a_bad_name_leaves_nothing_behind(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path / "p"), "--task", "image", f"--name={name}"]) == 2
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_word_that_yaml_1_1_reads_as_a_boolean_is_a_name(tmp_path: Path) -> None:
+    assert main(["init", str(tmp_path), "--task", "image", "--name", "no"]) == 0
+    assert project.load(tmp_path / "sluice.yaml").name == "no"
+
+
+def test_a_folder_named_like_the_model_is_not_taken_for_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["init", "my-model", "--task", "text"])
+    assert main(["serve", "my-model"]) == 2
+    assert "nothing was run in this home yet" in capsys.readouterr().err, "the champion was looked for"
+
+
+def test_compile_onto_a_directory_is_an_error_with_a_fix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["init", str(tmp_path), "--task", "image", "--name", "digits"])
+    assert main(["compile", str(tmp_path / "sluice.yaml"), "-o", str(tmp_path)]) == 2
+    assert "--output" in capsys.readouterr().err
+
+
 def test_init_of_an_unknown_task_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", str(tmp_path), "--task", "images"]) == 2
     assert "did you mean image" in capsys.readouterr().err

@@ -50,6 +50,20 @@ def test_a_directory_replaces_the_one_before(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["two"]
 
 
+def test_the_sweep_leaves_what_a_live_process_is_writing(tmp_path: Path) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        live, dead = tmp_path / f"{files.PARTIAL}a.0000-{child.pid}", tmp_path / f"{files.PARTIAL}b.0000-{2**22 + 1}"
+        live.mkdir()
+        dead.mkdir()
+        assert files.sweep_partials(tmp_path) == 1
+        assert live.exists()
+        assert not dead.exists()
+    finally:
+        child.kill()
+        child.wait()
+
+
 def test_a_killed_writer_leaves_the_old_content_and_its_rest_is_swept(tmp_path: Path) -> None:
     target = tmp_path / "state.json"
     files.write_json(target, {"n": -1})

@@ -131,6 +131,7 @@ def test_an_unknown_task_is_refused_with_what_there_is(task: str, words: str) ->
         ("name: [unclosed", "is not YAML"),
         ("name: a\n\tb: c", "is not YAML"),
         ("name: a\nname: b\n", "stands twice"),
+        ("? [a, b]\n: 3\n", "a key is a word"),
     ],
 )
 def test_what_is_no_project_file_is_called_so(tmp_path: Path, text: str, words: str) -> None:
@@ -151,6 +152,12 @@ def test_binary_junk_is_not_utf8(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ProjectError, match="UTF-8"):
         project.load(path)
+
+
+def test_numbers_and_booleans_are_yaml_1_2_s_and_merge_keys_work(tmp_path: Path) -> None:
+    raw = project.read_yaml(write(tmp_path, "{a: 017, b: 1:30, c: no, d: 5e-5, e: true, f: -3}"))
+    assert raw == {"a": 17, "b": "1:30", "c": "no", "d": 5e-5, "e": True, "f": -3}
+    assert project.read_text("x: &x {a: 1}\ny: {<<: *x, b: 2}", "text")["y"] == {"a": 1, "b": 2}
 
 
 def test_overrides_win_and_are_checked(tmp_path: Path) -> None:

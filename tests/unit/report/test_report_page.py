@@ -6,6 +6,7 @@ import math
 from html.parser import HTMLParser
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ EVIDENCE: dict[str, dict[str, Any]] = {
     },
     "preprocess": {"digest": "ab" * 32, "rows": {"train": 7, "validation": 1, "test": 1}, "shards": {"train": 1, "validation": 1, "test": 1}},
     "train": {
-        "history": [{"epoch": i, "train_loss": 1 / i, "validation_loss": math.nan if i == 2 else 1 / i, "validation_metrics": {"accuracy": 0.5}} for i in (1, 2, 3)],
+        "history": [{"epoch": i, "train_loss": 1 / i, "validation_loss": None if i == 2 else 1 / i, "validation_metrics": {"accuracy": None if i == 1 else 0.5}} for i in (1, 2, 3)],
         "best_epoch": 3, "stopped_early": False, "world_size": 2, "seconds": 3.0,
     },
     "evaluate": {
@@ -53,7 +54,8 @@ EVIDENCE: dict[str, dict[str, Any]] = {
         "load": {"sent": 5200, "failed": 0, "p50_ms": 1.9, "p99_ms": 7.1, "by_arm": {"stable": 3000, "candidate": 2200}},
     },
 }  # fmt: skip
-GATES = [Gate(step, "pass", (f"{step} is fine",), evidence, 1.0) for step, evidence in EVIDENCE.items()]
+# As the report gets them: through JSON.
+GATES = [Gate(step, "pass", (f"{step} is fine",), orjson.loads(orjson.dumps(evidence)), 1.0) for step, evidence in EVIDENCE.items()]
 
 
 class Page(HTMLParser):
@@ -100,6 +102,12 @@ def test_a_failed_run_says_why_where_and_how_to_mend_it() -> None:
     seen = Page(page.run_page(PROJECT, outcome(outcome="failed", reasons=["no such column"], error=error), []))
     for word in ("failed", "no such column", "label", "'sort'", "name one of: kind", "not reached"):
         assert word in seen.text, word
+
+
+def test_a_comparison_without_an_interval_is_still_a_page() -> None:
+    compared = {"difference": None, "low": None, "high": None, "margin": 0.005, "verdict": "inconclusive"}
+    gate = Gate("evaluate", "inconclusive", (), {**EVIDENCE["evaluate"], "comparison": compared}, 1.0)
+    assert "inconclusive" in Page(page.run_page(PROJECT, outcome(), [gate])).text
 
 
 def test_what_comes_from_the_data_is_text_never_markup() -> None:

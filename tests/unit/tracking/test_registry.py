@@ -41,6 +41,12 @@ def test_an_alias_points_at_one_version_and_can_move_or_go(registry: Registry) -
     assert registry.by_digest("aliases", B).aliases == (CHAMPION,)
 
 
+def test_an_alias_onto_a_version_that_is_gone_is_an_error_not_a_success(registry: Registry) -> None:
+    add(registry, "gone", A)
+    with pytest.raises(SluiceError, match="set alias"):
+        registry.set_alias("gone", CHAMPION, "99")
+
+
 def test_what_was_never_registered_is_none_not_an_error(registry: Registry) -> None:
     assert registry.by_alias("nothing", CHAMPION) is None
     assert registry.versions("nothing") == []

@@ -10,7 +10,8 @@ import pytest
 from sluice.errors import SluiceError
 from sluice.home import Home
 from sluice.project import Project, parse
-from sluice.tracking.tracker import MLflowTracker, client, flatten, open_tracker
+from sluice.tracking.also import Several
+from sluice.tracking.tracker import MLflowTracker, _create_database, client, flatten, open_tracker
 
 
 def project(**tracking: object) -> Project:
@@ -85,6 +86,39 @@ def test_tensorboard_reads_back_what_was_written_beside_mlflow(tmp_path: Path) -
     seen = EventAccumulator(str(home.root / "tensorboard" / "a-run"))
     seen.Reload()
     assert [(e.step, e.value) for e in seen.Scalars("loss")] == [(0, 0.5), (1, 0.25)]
+
+
+def test_tensorboard_has_the_curves_of_a_process_that_never_said_finish(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    home = Home(tmp_path / "home").create()
+    open_tracker(project(also=["tensorboard"]), home, name="cut-off").metrics({"loss": 0.5}, 0)
+    seen = EventAccumulator(str(home.root / "tensorboard" / "cut-off"))
+    seen.Reload()
+    assert [e.value for e in seen.Scalars("loss")] == [0.5]
+
+
+def test_one_broken_tracker_stops_neither_the_others_nor_the_work(tmp_path: Path) -> None:
+    first = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x")
+    both = Several([first, _Down()])
+    both.metrics({"loss": 1.0, "undefined": None}, 0)
+    both.finish()
+    assert client(f"sqlite:///{tmp_path / 'm.db'}").get_run(first.run_id).data.metrics == {"loss": 1.0}
+
+
+def test_a_second_process_never_replaces_the_database_of_the_first(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'm.db'}"
+    run = MLflowTracker(uri, "x").run_id
+    from mlflow import MlflowClient
+
+    _create_database(tmp_path / "m.db", MlflowClient)
+    assert client(uri).get_run(run).info.run_id == run
+
+
+@pytest.mark.parametrize("uri", ["htp://mlflow", "mlflow.db"])
+def test_an_address_of_no_known_kind_is_refused_by_the_project_file(uri: str) -> None:
+    with pytest.raises(SluiceError, match=r"tracking\.uri"):
+        project(uri=uri)
 
 
 def test_wandb_offline_writes_its_files_below_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,53 @@
+"""What a local run came to, told from its gates, its error and its log."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from pipelines.display import Display
+from pipelines.local import _Sink, conclude, last_exception
+from sluice.gates import Gate
+
+UP_TO_TRAIN = [Gate(s, "pass") for s in ("validate_data", "preprocess", "train")]
+ROLLED = {"outcome": "rolled_back", "digest": "a", "version": "2"}
+
+
+@pytest.mark.parametrize(
+    ("gates", "failure", "outcome", "code"),
+    [
+        ([], None, "failed", 1),
+        (UP_TO_TRAIN, None, "failed", 1),
+        ([*UP_TO_TRAIN, Gate("evaluate", "inconclusive", ("too few rows",))], None, "failed", 1),
+        ([*UP_TO_TRAIN, Gate("evaluate", "refuse", ("too low",))], None, "refused", 3),
+        ([Gate("validate_data", "refuse", ("bad",))], None, "refused", 3),
+        ([*UP_TO_TRAIN, Gate("rollout", "refuse", ("slow",), ROLLED)], None, "rolled_back", 4),
+        ([*UP_TO_TRAIN, Gate("rollout", "pass", (), {**ROLLED, "outcome": "promoted"})], None, "promoted", 0),
+        ([], {"message": "no such file", "exit_code": 2}, "failed", 2),
+    ],
+)
+def test_every_end_has_its_outcome_and_status(gates: list[Gate], failure: dict | None, outcome: str, code: int) -> None:
+    found = conclude(gates, failure, "MemoryError: boom")
+    assert (found["outcome"], found["exit_code"]) == (outcome, code)
+    if outcome == "failed" and failure is None:
+        assert "MemoryError: boom" in found["error"]["message"]
+
+
+def test_the_last_exception_is_found_in_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("x\n    ValueError: first\nTraceback\n    kfp.Thing.Error: not this: either\n    ImportError: No module named 'x'\nbye\n")
+    assert last_exception(log) == "ImportError: No module named 'x'"
+    log.write_text("all is well")
+    assert last_exception(log) == ""
+
+
+def test_events_reach_the_display_and_everything_else_the_log() -> None:
+    log, shown = io.StringIO(), io.StringIO()
+    sink = _Sink(log, Display(stream=shown))
+    sink.write('hello\n::sluice::{"kind":"gate","step":"train","decision":"pass","seconds":1.5,"reasons":["ep')
+    sink.write('och 3 kept"]}\nrest\n::sluice::not json\n')
+    assert "epoch 3 kept" in shown.getvalue()
+    assert log.getvalue() == "hello\nrest\n::sluice::not json\n"
+    assert [e["kind"] for e in sink.events] == ["gate"]
