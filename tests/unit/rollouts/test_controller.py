@@ -138,7 +138,7 @@ def test_model_whose_container_crash_loops_is_rolled_back_with_what_kubernetes_s
     assert "CrashLoopBackOff, last ended by OOMKilled with status 137" in c.until("RolledBack")["message"]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.02, 0.3), st.booleans())
 def test_api_server_that_conflicts_refuses_and_does_not_answer_only_delays(seed: int, share: float, good: bool):
     c = Cluster(seed)
@@ -166,7 +166,7 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 25), st.booleans()), max_size=10), st.booleans())
 def test_controller_killed_around_any_write_goes_on_and_no_decision_is_made_twice(kills: list[tuple[int, bool]], good: bool):
     c = Cluster()

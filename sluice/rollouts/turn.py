@@ -1,0 +1,114 @@
+"""One turn of the decision: the state being worked on, the notes it makes, and the commands of people."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any
+
+from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.state import TERMINAL, Action, Arm, Note, Observations, State
+
+_NO_ARM = Arm(exists=False)
+
+
+class Turn(ABC):
+    """What `core` works with during one call of `decide`."""
+
+    def __init__(self, spec: RolloutSpec, state: State, seen: Observations, now: float):
+        self.spec, self.state, self.seen, self.now = spec, state, seen, now
+        self.notes: list[Action] = []
+        self.stable, self.candidate = seen.arms.get("stable", _NO_ARM), seen.arms.get("candidate", _NO_ARM)
+
+    # -- small tools -------------------------------------------------------------------------
+
+    def put(self, **changes: Any) -> None:
+        self.state = replace(self.state, **changes)
+
+    def note(self, kind: str, message: str, **data: Any) -> None:
+        self.put(sequence=self.state.sequence + 1)
+        self.notes.append(Note(self.state.sequence, kind, message, data))
+
+    def enter(self, phase: Any, message: str, *, stage: str = "", **changes: Any) -> None:
+        self.put(phase=phase, stage=stage, since=self.now, settled=None, **changes)
+        where = {"phase": phase, "weight": self.state.weight, "step": self.state.step}
+        self.note("phase", message, **where, reasons=list(self.state.reasons), checks=list(self.state.checks))
+
+    def roll_back(self, *reasons: str) -> None:
+        self.enter("RollingBack", "rolling back: " + "; ".join(reasons), weight=0, mirror=False, verdict="fail", reasons=reasons)
+
+    def routed_as_meant(self) -> bool:
+        """The router does what was asked."""
+        routed, s = self.seen.routed, self.state
+        if routed is None:
+            return False
+        return dict(routed.weights) == self.weights() and routed.mirror == (s.candidate if s.mirror else None)
+
+    def weights(self) -> dict[str, int]:
+        s = self.state
+        parts = {s.stable: 100 - s.weight, s.candidate: s.weight} if s.stable else {s.candidate: s.weight}
+        return {d: w for d, w in parts.items() if d and w > 0}
+
+    @abstractmethod
+    def broken(self) -> str | None: ...
+
+    @abstractmethod
+    def promote(self, why: str) -> None: ...
+
+    @abstractmethod
+    def open_window(self, *, counted: bool) -> None: ...
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def commands(self) -> None:
+        for ident, command in self.seen.commands:
+            if ident in self.state.handled:
+                continue
+            self.put(handled=(*self.state.handled, ident)[-50:])
+            refused = getattr(self, "on_" + command)()
+            self.note("command", f"{command}: {refused or 'done'}", command=command, id=ident, refused=refused)
+
+    def on_pause(self) -> str | None:
+        s = self.state
+        if s.phase not in ("Pending", "Shadow", "Warmup", "Step"):
+            return f"refused, nothing to pause in phase {s.phase}"
+        self.pause("paused by command")
+        return None
+
+    def pause(self, why: str) -> None:
+        self.enter("Paused", why, stage=self.state.stage, resume=self.state.phase, paused_at=self.now)
+
+    def on_resume(self) -> str | None:
+        s = self.state
+        if s.phase != "Paused" or s.resume is None:
+            return f"refused, not paused but {s.phase}"
+        away = self.now - s.paused_at
+        self.enter(s.resume, f"resumed: {s.resume}", stage="settle" if s.resume in ("Step", "Shadow") else s.stage,
+                   resume=None, deadline_from=s.deadline_from + away)  # fmt: skip
+        if s.resume in ("Step", "Shadow"):
+            self.open_window(counted=False)
+        return None
+
+    def on_abort(self) -> str | None:
+        if self.state.phase in TERMINAL or self.state.phase == "RollingBack" or self.state.candidate is None:
+            return f"refused, the rollout is over: {self.state.phase}"
+        self.roll_back("aborted by command")
+        return None
+
+    def on_promote(self) -> str | None:
+        s = self.state
+        if s.phase not in ("Pending", "Shadow", "Warmup", "Step", "Paused"):
+            return f"refused, nothing to promote in phase {s.phase}"
+        if not self.candidate.ready or self.broken():
+            return "refused, the candidate is not ready"
+        if s.verdict == "fail":
+            return "refused, the candidate has failed"
+        self.promote("promoted by command")
+        return None
+
+    def on_retry(self) -> str | None:
+        s = self.state
+        if s.phase not in ("RolledBack", "Failed"):
+            return f"refused, nothing to retry in phase {s.phase}"
+        self.put(rejected=tuple(d for d in s.rejected if d != self.seen.desired))
+        return None
