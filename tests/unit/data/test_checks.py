@@ -258,8 +258,8 @@ def test_a_useful_column_is_not_warned_of() -> None:
 
 
 def test_a_file_sorted_by_label_gives_nothing_away() -> None:
-    label = sorted(rows().column("label").to_pylist())
-    table = pa.table({"size": RNG.normal(size=N), "score": np.round(RNG.normal(size=N), 1), "label": label})
+    score = [float(i % 12) for i in range(N)]
+    table = pa.table({"size": RNG.normal(size=N), "score": score, "label": ["a"] * (N // 2) + ["b"] * (N // 2)})
     assert report(table, kinds={"size": "numeric", "score": "numeric"}).warnings == []
 
 
@@ -290,6 +290,11 @@ def test_held_out_rows_distributed_otherwise_are_warned_of() -> None:
     assert c.column == "size" and "distributed otherwise in 1 column: size" in c.message
     for start in range(10, 30):
         assert found(report(rows(), rows(100, start)), "shift", "pass")
+
+
+def test_few_held_out_rows_differ_by_chance_and_are_not_warned_of() -> None:
+    for start in range(40, 60):
+        assert found(report(rows(60, start), rows(50, 100 + start)), "shift", "pass")
 
 
 def texts(*odd: str) -> pa.Table:

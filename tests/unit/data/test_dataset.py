@@ -42,6 +42,16 @@ def test_rows_come_back_in_order_from_all_shards(tmp_path: Path) -> None:
     assert dataset.labels == ["0", "1", "2"] and dataset.columns == COLUMNS and dataset.objective == "classification"
 
 
+def test_shards_end_where_they_should_when_row_groups_do_not_divide_them(tmp_path: Path) -> None:
+    """Rows with bytes are written 1,024 at a time."""
+    n = 3500
+    table = pa.table({"row_id": [str(i) for i in range(n)], "image": pa.array([b"x"] * n, pa.binary()), "label": ["0"] * n})
+    pieces = (table.slice(i, 700) for i in range(0, n, 700))
+    dataset = write(tmp_path / "d", splits={"train": pieces}, labels=["0"], task="image", columns={"image": "image"}, shard_rows=1500)
+    assert [s.rows for s in dataset.shards("train")] == [1500, 1500, 500]
+    assert Dataset.open(dataset.root).read("train", ["row_id"]).column(0).to_pylist() == [str(i) for i in range(n)]
+
+
 def test_columns_are_read_in_the_order_asked_for(tmp_path: Path) -> None:
     dataset = write(tmp_path / "d")
     assert dataset.read("train", ["label", "age"]).schema.names == ["label", "age"]

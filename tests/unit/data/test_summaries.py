@@ -56,7 +56,7 @@ def test_numbers_too_large_to_square_have_moments() -> None:
 def test_the_commonest_values_stand_first_and_equal_ones_by_name(values: list[str]) -> None:
     found = pa.array(values, pa.string()).value_counts()
     made = top(found.field("values"), found.field("counts").to_numpy())
-    expected = sorted(((-values.count(v), v) for v in set(values)))[:10]
+    expected = sorted((-values.count(v), v) for v in set(values))[:10]
     assert made == [{"value": v, "count": -n} for n, v in expected]
 
 
