@@ -26,7 +26,21 @@ class Call:
         request_id: what the prediction log and feedback name it by.
     """
 
-    __slots__ = ("_cache_key", "_work", "arrived", "best", "deadline", "done", "fresh", "outputs", "raw", "request_id", "served", "service", "trace")
+    __slots__ = (
+        "_cache_key",
+        "_work",
+        "arrived",
+        "best",
+        "deadline",
+        "done",
+        "fresh",
+        "outputs",
+        "raw",
+        "request_id",
+        "served",
+        "service",
+        "trace",
+    )
 
     def __init__(self, service: Service, served: Served, done: Callable[[BaseException | None], int], arrived: float, deadline: float | None,
                  request_id: Callable[[], str], trace: str | None = None, fresh: bool = False):  # fmt: skip

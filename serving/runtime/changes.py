@@ -48,7 +48,9 @@ class Changes:
         tell: sends a worker a message; False when it is gone.
     """
 
-    def __init__(self, models: dict[str, Source], serving: Callable[[], set[int]], tell: Callable[[int, dict[str, Any]], bool], metrics: Metrics):
+    def __init__(
+        self, models: dict[str, Source], serving: Callable[[], set[int]], tell: Callable[[int, dict[str, Any]], bool], metrics: Metrics
+    ):
         self._models, self._serving, self._tell, self._metrics = models, serving, tell, metrics
         self._queue: deque[Change] = deque()
         self._numbers = 0
@@ -106,7 +108,14 @@ class Changes:
     def _begin(self) -> None:
         change = self._queue[0]
         change.until = time.monotonic() + _SECONDS
-        message = {"op": "prepare", "change": change.number, "action": change.action, "name": change.name, "uri": change.uri, "digest": change.digest}
+        message = {
+            "op": "prepare",
+            "change": change.number,
+            "action": change.action,
+            "name": change.name,
+            "uri": change.uri,
+            "digest": change.digest,
+        }
         change.waiting = {n for n in self._serving() if self._tell(n, message)}
         if not change.waiting:
             change.error = {"error": "Unavailable", "message": "no worker serves at the moment"}
@@ -148,6 +157,8 @@ class Changes:
         else:
             log.info(outcome, extra={"data": data})
         if change.asker is not None:
-            self._tell(change.asker, {"op": "changed", "ticket": change.ticket, "error": change.error, "digest": change.found, "name": change.name})
+            self._tell(
+                change.asker, {"op": "changed", "ticket": change.ticket, "error": change.error, "digest": change.found, "name": change.name}
+            )
         if self._queue:
             self._begin()

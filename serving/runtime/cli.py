@@ -26,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m serving.runtime", description="Serve Sluice packages and plain ONNX models.",
                                 epilog="exit status: 0 after a clean drain, 2 when the server cannot start, 1 otherwise")  # fmt: skip
     d = Settings(sources=())
-    p.add_argument("packages", nargs="+", metavar="PACKAGE", help="a package directory, an .onnx file or s3://bucket/key; NAME=PACKAGE for several")
+    p.add_argument(
+        "packages", nargs="+", metavar="PACKAGE", help="a package directory, an .onnx file or s3://bucket/key; NAME=PACKAGE for several"
+    )
     p.add_argument("--name", help="the model's name in URLs; default: the package's own")
     p.add_argument("--digest", help="the digest the package must have")
     p.add_argument("--host", default=d.host)
@@ -43,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--max-model", type=_number(int, 1), default=d.max_model, metavar="BYTES")
     p.add_argument("--deadline-ms", type=_number(float, 0.001), help="of a request that names none; default: none")
     p.add_argument("--drain", type=_number(float, 0), default=d.drain, metavar="SECONDS", help="what requests in flight get after SIGTERM")
-    p.add_argument("--drain-delay", type=_number(float, 0), default=d.drain_delay, metavar="SECONDS", help="how long new ones are taken after SIGTERM")
+    p.add_argument(
+        "--drain-delay", type=_number(float, 0), default=d.drain_delay, metavar="SECONDS", help="how long new ones are taken after SIGTERM"
+    )
     p.add_argument("--head-timeout", type=_number(float, 0.001), default=d.head_timeout, metavar="SECONDS")
     p.add_argument("--body-timeout", type=_number(float, 0.001), default=d.body_timeout, metavar="SECONDS")
     p.add_argument("--idle-timeout", type=_number(float, 0.001), default=d.idle_timeout, metavar="SECONDS")
@@ -53,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--log-sample", type=_number(float, 0, 1), default=d.log_sample, help="share of requests it takes")
     p.add_argument("--log-seconds", type=_number(float, 0.05), default=d.log_seconds, help="how long a part is gathered")
     p.add_argument("--access-log", metavar="FILE", help="JSON lines; - is stdout")
-    p.add_argument("--allow-load", action="append", default=[], metavar="PREFIX", help="models may be loaded from below it over the network")
+    p.add_argument(
+        "--allow-load", action="append", default=[], metavar="PREFIX", help="models may be loaded from below it over the network"
+    )
     p.add_argument("--pointer", metavar="FILE", help="a file that names the package to serve, and its digest; watched")
     return p
 
@@ -82,7 +88,9 @@ def settings_of(args: argparse.Namespace) -> Settings:
         sources.append(Source(name if named else "", uri if named else text))
     if args.name or args.digest:
         if len(sources) != 1:
-            raise SluiceError("goes with one package", field="--name" if args.name else "--digest", value=len(sources), fix="write NAME=PACKAGE")
+            raise SluiceError(
+                "goes with one package", field="--name" if args.name else "--digest", value=len(sources), fix="write NAME=PACKAGE"
+            )
         sources[0] = Source(args.name or sources[0].name, sources[0].uri, args.digest)
     same = {"host", "port", "grpc_port", "threads", "slo_ms", "max_batch", "queue", "max_body", "max_rows", "max_connections", "max_model", "drain", "drain_delay",
             "head_timeout", "body_timeout", "idle_timeout", "write_timeout", "pointer", "cache", "log", "log_sample", "log_seconds", "access_log"}  # fmt: skip

@@ -221,7 +221,12 @@ class Engine:
                 kept.append(unit)
                 continue
             low, high = min(short, unit.length), max(long, unit.length)
-            if unit.work.model is not model or rows + unit.rows > self._max_batch or high > low * _LIKE + _SLACK or not alike(model, first, unit):
+            if (
+                unit.work.model is not model
+                or rows + unit.rows > self._max_batch
+                or high > low * _LIKE + _SLACK
+                or not alike(model, first, unit)
+            ):
                 kept.append(unit)
             elif not self._gone(unit, now):
                 batch.append(unit)

@@ -64,9 +64,33 @@ class Exchange:
         on_gone: called when the client hangs up before the answer.
     """
 
-    __slots__ = ("_request_id", "arrived", "body", "gone", "headers", "keep_alive", "method", "model", "on_gone", "path", "query", "sink", "status")
+    __slots__ = (
+        "_request_id",
+        "arrived",
+        "body",
+        "gone",
+        "headers",
+        "keep_alive",
+        "method",
+        "model",
+        "on_gone",
+        "path",
+        "query",
+        "sink",
+        "status",
+    )
 
-    def __init__(self, sink: Sink, method: bytes, path: bytes, query: bytes, headers: dict[bytes, bytes], body: bytes, keep_alive: bool, arrived: float):
+    def __init__(
+        self,
+        sink: Sink,
+        method: bytes,
+        path: bytes,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        keep_alive: bool,
+        arrived: float,
+    ):
         self.sink, self.method, self.path, self.query, self.headers, self.body = sink, method, path, query, headers, body
         self.keep_alive, self.arrived = keep_alive, arrived
         self.status, self.gone = 0, False

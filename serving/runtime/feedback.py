@@ -47,7 +47,9 @@ def _item(model: Model, item: Any, field: str) -> dict[str, Any]:
         raise RequestError("has neither label nor outcome", field=field, fix=_FIX)
     if label is not None:
         if type(label) is not str or len(label) > _LIMIT_LABEL or (model.classifies and label not in model.labels):
-            raise RequestError("is not a label of this model", field=f"{field}.label", value=label, fix=f"labels: {', '.join(model.labels[:20])}")
+            raise RequestError(
+                "is not a label of this model", field=f"{field}.label", value=label, fix=f"labels: {', '.join(model.labels[:20])}"
+            )
         out["label"] = label
     if outcome is not None:
         if type(outcome) not in (int, float) or not math.isfinite(outcome):

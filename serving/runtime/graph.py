@@ -65,7 +65,9 @@ def check(path: Path, max_bytes: int) -> Graph:
     for name in sorted(graph.external):
         total += _external(path, name)
     if total > max_bytes:
-        raise PackageError(f"and its weights are larger than {max_bytes} bytes", field=str(path), value=total, fix="raise --max-model, if that is meant")
+        raise PackageError(
+            f"and its weights are larger than {max_bytes} bytes", field=str(path), value=total, fix="raise --max-model, if that is meant"
+        )
     return graph
 
 

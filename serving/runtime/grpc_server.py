@@ -59,7 +59,10 @@ class GrpcServer:
             "ModelReady": (self._model_ready, pb.ModelReadyRequest), "ServerMetadata": (self._server_metadata, pb.ServerMetadataRequest),
             "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest), "ModelInfer": (self._infer, pb.ModelInferRequest),
         }  # fmt: skip
-        handlers = {name: unary(handler, request_deserializer=kind.FromString, response_serializer=_serialised) for name, (handler, kind) in methods.items()}
+        handlers = {
+            name: unary(handler, request_deserializer=kind.FromString, response_serializer=_serialised)
+            for name, (handler, kind) in methods.items()
+        }
         self._server.add_generic_rpc_handlers((
             grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),
             grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": unary(self._health)}),
@@ -126,7 +129,16 @@ class GrpcServer:
         trace = parse_trace(str(metadata.get("traceparent", "")).encode())
         left = context.time_remaining()
         deadline = left if left is not None else settings.deadline
-        call = Call(service, served, done, arrived, deadline, lambda: request_id, trace[0] if trace else None, "no-" in str(metadata.get("cache-control", "")))
+        call = Call(
+            service,
+            served,
+            done,
+            arrived,
+            deadline,
+            lambda: request_id,
+            trace[0] if trace else None,
+            "no-" in str(metadata.get("cache-control", "")),
+        )
         wanted = None
         try:
             tensors = tensors_of(request)
@@ -160,7 +172,9 @@ async def _abort(context: Any, error: BaseException, digest: str = "", request_i
     trailing = [(k, v) for k, v in (("x-sluice-version", digest), ("x-request-id", request_id)) if v]
     if isinstance(error, RequestError) and error.retry_after is not None:
         trailing.append(("retry-after", str(math.ceil(error.retry_after))))
-    await context.abort(_CODES.get(status_of(error), grpc.StatusCode.INTERNAL), text.encode("ascii", "backslashreplace").decode(), tuple(trailing))
+    await context.abort(
+        _CODES.get(status_of(error), grpc.StatusCode.INTERNAL), text.encode("ascii", "backslashreplace").decode(), tuple(trailing)
+    )
 
 
 def tensors_of(request: Any) -> Tensors:
@@ -215,7 +229,12 @@ def _wanted(model: Model, request: Any) -> list[str] | None:
     names = [o.name for o in request.outputs]
     for i, name in enumerate(names):
         if name not in v2.output_names(model):
-            raise RequestError("is not an output of this model", field=f"outputs[{i}].name", value=name, fix=f"outputs: {', '.join(v2.output_names(model))}")
+            raise RequestError(
+                "is not an output of this model",
+                field=f"outputs[{i}].name",
+                value=name,
+                fix=f"outputs: {', '.join(v2.output_names(model))}",
+            )
     return names or None
 
 

@@ -174,7 +174,13 @@ class Connection(asyncio.Protocol):
         if length is not None and (len(length) > 18 or int(length) > limit):
             raise TooLarge(f"is larger than {limit} bytes", field="body", fix="send less, or use the binary tensor extension")
         if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise RequestError("is not taken", field="content-encoding", value=headers[b"content-encoding"].decode("latin-1"), status=415, fix="send the body as it is")
+            raise RequestError(
+                "is not taken",
+                field="content-encoding",
+                value=headers[b"content-encoding"].decode("latin-1"),
+                status=415,
+                fix="send the body as it is",
+            )
         if headers.get(b"expect", b"").lower() == b"100-continue" and self._current is None:
             self.transport.write(_CONTINUE)
 

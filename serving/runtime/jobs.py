@@ -42,7 +42,9 @@ class Jobs:
         job = secrets.token_hex(16)
         (self._root / f"{job}.wait").write_text(str(os.getpid()))
         headers = {k: v for k, v in exchange.headers.items() if k != b"prefer"}
-        inner = Exchange(_File(self._root, job), exchange.method, exchange.path, exchange.query, headers, exchange.body, True, exchange.arrived)
+        inner = Exchange(
+            _File(self._root, job), exchange.method, exchange.path, exchange.query, headers, exchange.body, True, exchange.arrived
+        )
         inner.adopt(exchange)
         href = f"/v2/results/{job}"
         exchange.send_json(202, {"id": job, "state": "pending", "href": href},

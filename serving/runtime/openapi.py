@@ -69,7 +69,12 @@ def _answers(ok: Any, *codes: int, status: int = 200) -> dict[str, Any]:
 def document(models: dict[str, Served], *, changes: bool, feedback: bool) -> dict[str, Any]:
     """The document. `changes`: models may be loaded over the network. `feedback`: it is kept."""
     names = sorted(models)
-    model: dict[str, Any] = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", **({"enum": names} if names else {})}}
+    model: dict[str, Any] = {
+        "name": "model",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", **({"enum": names} if names else {})},
+    }
     version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
     infer = (400, 404, 413, 415, 429, 431, 500, 503, 504)
     headers = [{"name": "x-request-id", "in": "header", "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"}},
@@ -86,7 +91,14 @@ def document(models: dict[str, Served], *, changes: bool, feedback: bool) -> dic
         answers = _answers(ok, *codes)
         if later:
             answers["202"] = {"description": "accepted; the result is at href", "content": _json("Accepted")}
-        return {"post": {"summary": about, "parameters": parameters, "requestBody": {"required": True, "content": _json(body)}, "responses": answers}}
+        return {
+            "post": {
+                "summary": about,
+                "parameters": parameters,
+                "requestBody": {"required": True, "content": _json(body)},
+                "responses": answers,
+            }
+        }
 
     paths: dict[str, Any] = {
         "/v2": get("the server", _json(plain)),
@@ -111,13 +123,23 @@ def document(models: dict[str, Served], *, changes: bool, feedback: bool) -> dic
                                  "delete": {"summary": "forget a result", "parameters": job, "responses": _answers(_json(plain), 404)}}  # fmt: skip
     paths["/v2/results/{id}"]["get"]["responses"]["202"] = {"description": "not yet", "content": _json("Accepted")}
     if feedback:
-        paths["/v2/models/{model}/feedback"] = post("the true label, or an outcome, of an answered request", "Feedback", _json(plain), (400, 404, 413, 415, 429, 431, 503), [model])
+        paths["/v2/models/{model}/feedback"] = post(
+            "the true label, or an outcome, of an answered request", "Feedback", _json(plain), (400, 404, 413, 415, 429, 431, 503), [model]
+        )
         answers = paths["/v2/models/{model}/feedback"]["post"]["responses"]
         answers["202"] = answers.pop("200")
     if changes:
-        load = {"type": "object", "properties": {"parameters": {"type": "object", "properties": {"uri": {"type": "string"}, "digest": {"type": "string"}}}}}
+        load = {
+            "type": "object",
+            "properties": {"parameters": {"type": "object", "properties": {"uri": {"type": "string"}, "digest": {"type": "string"}}}},
+        }
         for action, about in (("load", "load a package in a model's place"), ("unload", "stop serving a model")):
             paths[f"/v2/repository/models/{{model}}/{action}"] = {"post": {
                 "summary": about, "parameters": [model], "requestBody": {"content": _json(load)},
                 "responses": _answers(_json(plain), 400, 403, 404, 413, 415, 422, 429, 431, 503)}}  # fmt: skip
-    return {"openapi": "3.1.0", "info": {"title": "Sluice model server", "version": __version__}, "paths": paths, "components": {"schemas": _SCHEMAS}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Sluice model server", "version": __version__},
+        "paths": paths,
+        "components": {"schemas": _SCHEMAS},
+    }

@@ -12,7 +12,16 @@ _TIME = pa.timestamp("us", tz="UTC")
 _COMMON = [("time", _TIME), ("request_id", pa.string()), ("row", pa.int32()), ("model", pa.string()), ("version", pa.string()),
            ("prediction", pa.string()), ("probability", pa.float64()), ("probabilities", pa.list_(pa.float32())), ("value", pa.float64()),
            ("trace_id", pa.string())]  # fmt: skip
-FEEDBACK = pa.schema([("time", _TIME), ("request_id", pa.string()), ("row", pa.int32()), ("model", pa.string()), ("label", pa.string()), ("outcome", pa.float64())])
+FEEDBACK = pa.schema(
+    [
+        ("time", _TIME),
+        ("request_id", pa.string()),
+        ("row", pa.int32()),
+        ("model", pa.string()),
+        ("label", pa.string()),
+        ("outcome", pa.float64()),
+    ]
+)
 
 
 def prediction_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
@@ -70,7 +79,11 @@ def _typed(row: dict[str, Any], features: pa.StructType) -> dict[str, Any]:
 
 def feedback_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
     """One line an item of feedback."""
-    lines = [{"time": r["time"], "model": r["model"], "row": 0, "label": None, "outcome": None, **item} for r, _ in records for item in r["items"]]
+    lines = [
+        {"time": r["time"], "model": r["model"], "row": 0, "label": None, "outcome": None, **item}
+        for r, _ in records
+        for item in r["items"]
+    ]
     return pa.Table.from_pylist(lines, schema=FEEDBACK)
 
 

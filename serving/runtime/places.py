@@ -105,7 +105,9 @@ def _package(client: Any, bucket: str, key: str, root: Path, digest: str | None,
     raw = client.get_object(Bucket=bucket, Key=f"{base}{packages.MANIFEST}")["Body"].read(8 << 20)
     found = hashlib.sha256(raw).hexdigest()
     if digest and found != digest.removeprefix("sha256:"):
-        raise PackageError(f"digest is {found}, not the one asked for", field=f"s3://{bucket}/{key}", value=digest, fix="register the package again")
+        raise PackageError(
+            f"digest is {found}, not the one asked for", field=f"s3://{bucket}/{key}", value=digest, fix="register the package again"
+        )
     store = packages.Store(root)
     target = store.path(found)
     if target.exists():

@@ -44,7 +44,9 @@ class Predictions:
         self._queue: deque[tuple[dict[str, Any], Any, int]] = deque()
         self._bytes = 0
         self._metrics = metrics
-        self._places = {o: metrics.counter("sluice_prediction_log_records_total", outcome=o) for o in ("queued", "dropped_full", "dropped_unsent")}
+        self._places = {
+            o: metrics.counter("sluice_prediction_log_records_total", outcome=o) for o in ("queued", "dropped_full", "dropped_unsent")
+        }
         self._socket: socket.socket | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
@@ -129,7 +131,11 @@ def encoded(head: dict[str, Any], rest: Any) -> bytes:
             head["probability"] = outputs[np.arange(len(best)), best].astype(float).tolist()
             head["probabilities"] = outputs.astype(float).tolist()
         else:
-            head["value"] = [float(v) if np.ndim(v) == 0 and np.isreal(v) else None for v in outputs.reshape(len(outputs), -1)[:, 0]] if outputs.dtype.kind in "fiu" else []
+            head["value"] = (
+                [float(v) if np.ndim(v) == 0 and np.isreal(v) else None for v in outputs.reshape(len(outputs), -1)[:, 0]]
+                if outputs.dtype.kind in "fiu"
+                else []
+            )
     body = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
     tail = b"".join(blobs)
     return FRAME.pack(len(body), len(tail)) + body + tail

@@ -115,7 +115,9 @@ class Recorder:
 
     def _take(self, record: dict[str, Any], blobs: bytes) -> None:
         model, version = record["model"], record.get("version", "")
-        folder = f"{record['what'].replace('prediction', 'predictions')}/model={quote(model, safe='')}" + (f"/version={version}" if version else "")
+        folder = f"{record['what'].replace('prediction', 'predictions')}/model={quote(model, safe='')}" + (
+            f"/version={version}" if version else ""
+        )
         part = self._parts.setdefault((record["what"], model, version), Part(folder, time.monotonic()))
         part.records.append((record, blobs))
         part.rows += len(record.get("items") or record.get("prediction") or record.get("value") or [1])

@@ -51,7 +51,9 @@ class Repository:
     def unload(self, exchange: Exchange, name: str) -> None:
         """Stop serving a model. Raises `RequestError` when this server's models may not be changed."""
         if not self._service.settings.allow_load:
-            raise RequestError("models may not be changed", field="model", value=name, status=403, fix="start the server with --allow-load PREFIX")
+            raise RequestError(
+                "models may not be changed", field="model", value=name, status=403, fix="start the server with --allow-load PREFIX"
+            )
         if name not in self._service.models:
             raise NotFound("no such model", field="model", value=name)
         self._ask("unload", name, "", None, exchange)
@@ -68,9 +70,18 @@ class Repository:
                 body = {"error": text, **{k: error[k] for k in ("value", "fix") if error.get(k)}}
                 exchange.send_json(422 if error["error"] == "PackageError" else 503, body)
             else:
-                exchange.send_json(200, {"name": message["name"], "version": (message["digest"] or "")[:12] or None, "state": "READY" if action == "load" else "UNAVAILABLE"})
+                exchange.send_json(
+                    200,
+                    {
+                        "name": message["name"],
+                        "version": (message["digest"] or "")[:12] or None,
+                        "state": "READY" if action == "load" else "UNAVAILABLE",
+                    },
+                )
 
-        if not channel.send(self._end, {"op": "change", "action": action, "name": name, "uri": uri, "digest": digest, "ticket": self._tickets}):
+        if not channel.send(
+            self._end, {"op": "change", "action": action, "name": name, "uri": uri, "digest": digest, "ticket": self._tickets}
+        ):
             raise Unavailable("the parent does not listen", retry_after=1)
         self._asked[self._tickets] = done
 

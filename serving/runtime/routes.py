@@ -55,7 +55,9 @@ class Routes:
             handler = methods.get(exchange.method)
             if handler is None:
                 allow = b"allow: %b\r\n" % b", ".join(sorted(methods))
-                exchange.fail(RequestError("is not allowed here", field="method", value=exchange.method.decode("latin-1"), status=405), allow)
+                exchange.fail(
+                    RequestError("is not allowed here", field="method", value=exchange.method.decode("latin-1"), status=405), allow
+                )
                 return
             if self._jobs is not None and handler in (self._predict, self._infer) and self._jobs.wanted(exchange):
                 self._jobs.start(exchange, self.handle)
@@ -97,7 +99,14 @@ class Routes:
                 return post(lambda exchange, name, _: self._repository.unload(exchange, name)), name, None
             case ["v2", "results", job] if self._jobs is not None:
                 jobs = self._jobs
-                return {b"GET": lambda exchange, job, _: jobs.fetch(exchange, job), b"DELETE": lambda exchange, job, _: jobs.delete(exchange, job)}, job, None
+                return (
+                    {
+                        b"GET": lambda exchange, job, _: jobs.fetch(exchange, job),
+                        b"DELETE": lambda exchange, job, _: jobs.delete(exchange, job),
+                    },
+                    job,
+                    None,
+                )
             case ["v1", "models", name] if name:
                 return get(self._model_v1), name, None
             case ["v2", "models", name, "versions", version, *tail] if name and version:
@@ -205,7 +214,9 @@ class Routes:
                 if json_length is None:
                     exchange.send(200, body, extra=model.head)
                 else:
-                    exchange.send(200, body, b"application/octet-stream", b"%binference-header-content-length: %d\r\n" % (model.head, json_length))
+                    exchange.send(
+                        200, body, b"application/octet-stream", b"%binference-header-content-length: %d\r\n" % (model.head, json_length)
+                    )
             return 499 if exchange.gone else exchange.status
 
         call = self._call(exchange, served, done)
@@ -221,7 +232,9 @@ class Routes:
         fresh = b"no-" in exchange.headers.get(b"cache-control", b"")
         deadline = self._service.deadline(deadline_of(exchange.headers))
         trace = exchange.trace
-        call = Call(self._service, served, done, exchange.arrived, deadline, lambda: exchange.request_id, trace[0] if trace else None, fresh)
+        call = Call(
+            self._service, served, done, exchange.arrived, deadline, lambda: exchange.request_id, trace[0] if trace else None, fresh
+        )
         exchange.model = served.model
         exchange.on_gone = call.cancel
         return call
@@ -246,5 +259,7 @@ def deadline_of(headers: dict[bytes, bytes]) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 < value <= _LIMIT_DEADLINE:
-        raise RequestError("must be a number of milliseconds above 0", field="x-sluice-deadline-ms", value=raw.decode("latin-1"), fix="for example 250")
+        raise RequestError(
+            "must be a number of milliseconds above 0", field="x-sluice-deadline-ms", value=raw.decode("latin-1"), fix="for example 250"
+        )
     return value

@@ -48,7 +48,12 @@ def _hold(host: str, port: int, option: str) -> socket.socket:
             port = probe.getsockname()[1]
         return worker.listening_socket(host, port)
     except OSError as e:
-        raise StartError(f"cannot listen there: {e.strerror or e}", field=option, value=f"{host}:{port}", fix=f"choose another, or {option} 0 for a free one") from e
+        raise StartError(
+            f"cannot listen there: {e.strerror or e}",
+            field=option,
+            value=f"{host}:{port}",
+            fix=f"choose another, or {option} 0 for a free one",
+        ) from e
 
 
 @dataclasses.dataclass

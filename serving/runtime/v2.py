@@ -51,7 +51,9 @@ def parse(model: Model, body: bytes, json_length: bytes | None, max_batch: int, 
         except ValueError:
             split = -1
         if not 0 <= split <= len(body) or not json_length.isdigit():
-            raise RequestError("is not a length within the body", field="inference-header-content-length", value=json_length.decode("latin-1"))
+            raise RequestError(
+                "is not a length within the body", field="inference-header-content-length", value=json_length.decode("latin-1")
+            )
         binary, body = memoryview(body)[split:], body[:split]
     try:
         doc = orjson.loads(body)
@@ -69,7 +71,9 @@ def parse(model: Model, body: bytes, json_length: bytes | None, max_batch: int, 
         field = f"inputs.{name}"
         if size is not None:
             if at + size > len(binary):
-                raise RequestError(f"says {size} bytes, {len(binary) - at} are left", field=f"{field}.parameters.binary_data_size", value=size)
+                raise RequestError(
+                    f"says {size} bytes, {len(binary) - at} are left", field=f"{field}.parameters.binary_data_size", value=size
+                )
             tensors[name] = from_binary(binary[at : at + size], datatype, shape, field)
             at += size
         elif "data" not in entry:
@@ -145,7 +149,9 @@ def output_names(model: Model) -> list[str]:
     return [*model.outputs, "label"] if model.classifies else model.outputs
 
 
-def ask_of_tensors(model: Model, tensors: Tensors, max_batch: int, max_rows: int, *, encoded: bool) -> tuple[list[Unit], np.ndarray | None, Any]:
+def ask_of_tensors(
+    model: Model, tensors: Tensors, max_batch: int, max_rows: int, *, encoded: bool
+) -> tuple[list[Unit], np.ndarray | None, Any]:
     """Units of V2 inputs: one BYTES input ``text`` or ``image``, a tensor a column, or the graph's own tensors.
 
     Args:

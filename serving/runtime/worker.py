@@ -99,7 +99,9 @@ class Worker:
         loop = self.loop
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the parent decides
-        listening = await loop.create_server(self.http.connection, sock=listening_socket(self.settings.host, self.settings.port), backlog=_BACKLOG)
+        listening = await loop.create_server(
+            self.http.connection, sock=listening_socket(self.settings.host, self.settings.port), backlog=_BACKLOG
+        )
         if self.settings.grpc_port is not None:
             from serving.runtime.grpc_server import GrpcServer
 
@@ -145,7 +147,9 @@ class Worker:
         ending = self.loop.create_task(self.grpc.stop(settings.drain)) if self.grpc is not None else None
         while self.service.calls or http.connections:
             if self.loop.time() > until:
-                log.warning("%d requests and %d connections were left after %g s", self.service.calls, len(http.connections), settings.drain)
+                log.warning(
+                    "%d requests and %d connections were left after %g s", self.service.calls, len(http.connections), settings.drain
+                )
                 return not self.service.calls
             await asyncio.sleep(0.01)
         if ending is not None:

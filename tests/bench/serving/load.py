@@ -161,7 +161,11 @@ def main() -> None:
 
     host, port, path, mode, *numbers = sys.argv[1:]
     requests = [base64.b64decode(r) for r in json.loads(Path(path).read_text())]
-    work = closed(host, int(port), requests, int(float(numbers[0])), float(numbers[1])) if mode == "closed" else opened(host, int(port), requests, float(numbers[0]), float(numbers[1]))
+    work = (
+        closed(host, int(port), requests, int(float(numbers[0])), float(numbers[1]))
+        if mode == "closed"
+        else opened(host, int(port), requests, float(numbers[0]), float(numbers[1]))
+    )
     print(json.dumps(uvloop.run(work)))
 
 

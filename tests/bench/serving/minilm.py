@@ -10,7 +10,52 @@ import numpy as np
 LABELS = 20
 MAX_LENGTH = 128
 #: Words texts are made of; what they mean does not matter to speed.
-WORDS = ["please", "transfer", "five", "hundred", "dollars", "from", "my", "savings", "to", "the", "checking", "account", "before", "friday", "because", "rent", "is", "due", "and", "i", "would", "like", "to", "know", "what", "the", "weather", "will", "be", "in", "paris", "next", "week", "when", "we", "travel", "there", "with", "two", "children", "and", "a", "small", "dog"]
+WORDS = [
+    "please",
+    "transfer",
+    "five",
+    "hundred",
+    "dollars",
+    "from",
+    "my",
+    "savings",
+    "to",
+    "the",
+    "checking",
+    "account",
+    "before",
+    "friday",
+    "because",
+    "rent",
+    "is",
+    "due",
+    "and",
+    "i",
+    "would",
+    "like",
+    "to",
+    "know",
+    "what",
+    "the",
+    "weather",
+    "will",
+    "be",
+    "in",
+    "paris",
+    "next",
+    "week",
+    "when",
+    "we",
+    "travel",
+    "there",
+    "with",
+    "two",
+    "children",
+    "and",
+    "a",
+    "small",
+    "dog",
+]
 
 
 def texts(count: int, seed: int = 7, shortest: int = 3, longest: int = 48) -> list[str]:

@@ -42,7 +42,16 @@ def remote(server: Server, request: InferRequest, **kwargs: Any) -> Any:
     return run(ask())
 
 
-def request(model: str, name: str, array: np.ndarray, datatype: str, *, binary: bool, outputs: list[str] | None = None, out_binary: bool | None = None) -> InferRequest:
+def request(
+    model: str,
+    name: str,
+    array: np.ndarray,
+    datatype: str,
+    *,
+    binary: bool,
+    outputs: list[str] | None = None,
+    out_binary: bool | None = None,
+) -> InferRequest:
     given = InferInput(name, list(array.shape), datatype)
     given.set_data_from_numpy(array, binary_data=binary)
     wanted = [RequestedOutput(o, {"binary_data": binary if out_binary is None else out_binary}) for o in outputs] if outputs else None
@@ -57,7 +66,9 @@ def labels(response: InferResponse) -> list[str]:
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("out_binary", [False, True])
 def test_rest_client_gets_tensors_in_json_and_binary(server: Server, binary: bool, out_binary: bool) -> None:
-    response = rest(server, "points", request("points", "x", POINT, "FP32", binary=binary, outputs=["probabilities", "label"], out_binary=out_binary))
+    response = rest(
+        server, "points", request("points", "x", POINT, "FP32", binary=binary, outputs=["probabilities", "label"], out_binary=out_binary)
+    )
     assert response.id == "r-1" and response.model_name == "points"
     probabilities = next(o for o in response.outputs if o.name == "probabilities").as_numpy()
     assert probabilities.shape == (2, 3) and probabilities.dtype == np.float32
@@ -86,7 +97,11 @@ def test_rest_client_sends_columns(server: Server) -> None:
     age.set_data_from_numpy(np.array([[80.0], [1.0]], np.float32), binary_data=False)
     job.set_data_from_numpy(np.array([["cook"], ["cook"]], dtype=object), binary_data=False)
     response = rest(server, "churn", InferRequest("churn", [age, job]))
-    assert labels(response) == [p["label"] for p in server.predict("churn", {"age": 80, "job": "cook"}, {"age": 1, "job": "cook"})] == ["a", "b"]
+    assert (
+        labels(response)
+        == [p["label"] for p in server.predict("churn", {"age": 80, "job": "cook"}, {"age": 1, "job": "cook"})]
+        == ["a", "b"]
+    )
 
 
 def test_rest_client_v1(server: Server) -> None:
@@ -121,7 +136,9 @@ def test_grpc_client_gets_tensors_raw_and_typed(server: Server, binary: bool) ->
 
 def test_grpc_client_sends_raw_texts_images_and_columns(server: Server) -> None:
     texts = np.array([b"what is my balance"], dtype=object)
-    assert labels(remote(server, request("intents", "text", texts, "BYTES", binary=True))) == [server.predict("intents", texts[0].decode())[0]["label"]]
+    assert labels(remote(server, request("intents", "text", texts, "BYTES", binary=True))) == [
+        server.predict("intents", texts[0].decode())[0]["label"]
+    ]
     assert labels(remote(server, request("digits", "image", np.array([png(PICTURE)], dtype=object), "BYTES", binary=True))) == ["c"]
     age, job = InferInput("age", [1, 1], "FP32"), InferInput("job", [1, 1], "BYTES")
     age.set_data_from_numpy(np.array([[80.0]], np.float32), binary_data=True)
@@ -137,7 +154,9 @@ def test_grpc_client_health(server: Server) -> None:
     assert run(ask()) == [True, True, True]
 
 
-@pytest.mark.parametrize(("model", "shape", "code"), [("none", 4, grpc.StatusCode.NOT_FOUND), ("points", 2, grpc.StatusCode.INVALID_ARGUMENT)])
+@pytest.mark.parametrize(
+    ("model", "shape", "code"), [("none", 4, grpc.StatusCode.NOT_FOUND), ("points", 2, grpc.StatusCode.INVALID_ARGUMENT)]
+)
 def test_grpc_errors_have_their_codes(server: Server, model: str, shape: int, code: grpc.StatusCode) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as e:
         remote(server, request(model, "x", POINT[:, :shape], "FP32", binary=True))

@@ -30,7 +30,17 @@ FAST = ("--head-timeout", "0.5", "--body-timeout", "0.5", "--idle-timeout", "1",
 def small(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Small limits, short patience, one worker."""
     names = ("points", "intents", "digits", "churn")
-    with serving(tmp_path_factory.mktemp("small") / "log", *(packages[n] for n in names), "--workers", "1", "--max-body", LIMIT, "--max-rows", "64", *FAST) as s:
+    with serving(
+        tmp_path_factory.mktemp("small") / "log",
+        *(packages[n] for n in names),
+        "--workers",
+        "1",
+        "--max-body",
+        LIMIT,
+        "--max-rows",
+        "64",
+        *FAST,
+    ) as s:
         yield s
 
 
@@ -136,7 +146,11 @@ def test_a_body_just_within_the_limit_is_read(small: Server) -> None:
     body = b'{"instances":[[1,2,3,4]]}'
     padded = body + b" " * (LIMIT - len(body))
     assert small.request("POST", PREDICT, padded)[0] == 200
-    chunked = head(PREDICT, "transfer-encoding: chunked", "connection: close") + b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (body[:9], body[9:])) + b"0\r\n\r\n"
+    chunked = (
+        head(PREDICT, "transfer-encoding: chunked", "connection: close")
+        + b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (body[:9], body[9:]))
+        + b"0\r\n\r\n"
+    )
     assert exchange(small, chunked).startswith(b"HTTP/1.1 200")
 
 
@@ -153,7 +167,10 @@ def test_slow_clients_are_cut_off_and_others_are_not(small: Server) -> None:
         s.close()
     alive(small)
     assert small.metric("sluice_http_refused_total", reason="slow") == 0
-    assert small.metric("sluice_http_refused_total", reason="slow_head") >= 5 and small.metric("sluice_http_refused_total", reason="slow_body") >= 5
+    assert (
+        small.metric("sluice_http_refused_total", reason="slow_head") >= 5
+        and small.metric("sluice_http_refused_total", reason="slow_body") >= 5
+    )
 
 
 def test_a_client_that_does_not_read_its_answers_is_cut_off(small: Server) -> None:
@@ -184,7 +201,11 @@ def test_clients_that_hang_up_leave_nothing_behind(small: Server) -> None:
 
 def test_pipelined_requests_are_answered_in_their_order(small: Server) -> None:
     bodies = [json.dumps({"instances": [[9 * (i % 3 == k) for k in range(3)] + [0]]}).encode() for i in range(40)]
-    data = b"".join(head(PREDICT, f"content-length: {len(b)}") + b for b in bodies[:-1]) + head(PREDICT, f"content-length: {len(bodies[-1])}", "connection: close") + bodies[-1]
+    data = (
+        b"".join(head(PREDICT, f"content-length: {len(b)}") + b for b in bodies[:-1])
+        + head(PREDICT, f"content-length: {len(bodies[-1])}", "connection: close")
+        + bodies[-1]
+    )
     answers = exchange(small, data)
     found = [part.split(b'"', 1)[0].decode() for part in answers.split(b'"label":"')[1:]]
     assert found == ["abc"[i % 3] for i in range(40)]
@@ -192,13 +213,20 @@ def test_pipelined_requests_are_answered_in_their_order(small: Server) -> None:
 
 # Valid requests with a node or two replaced, dropped or doubled: most get past the first checks.
 leaf = st.one_of(st.none(), st.booleans(), st.integers(-3, 300), st.floats(), st.text(max_size=8), st.integers(-(2**70), 2**70))
-value = st.recursive(leaf, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=3)), max_leaves=8)
+value = st.recursive(
+    leaf, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=3)), max_leaves=8
+)
 PIXELS = [[[0] * 4] * 4]
 
 
 def v2(*inputs: tuple[str, str, list[int], list[Any]]) -> dict[str, Any]:
     listed = [{"name": n, "datatype": d, "shape": s, "data": v, "parameters": {}} for n, d, s, v in inputs]
-    return {"id": "7", "inputs": listed, "parameters": {"binary_data_output": False}, "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}]}
+    return {
+        "id": "7",
+        "inputs": listed,
+        "parameters": {"binary_data_output": False},
+        "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}],
+    }
 
 
 VALID: list[tuple[str, dict[str, Any]]] = [
@@ -282,7 +310,11 @@ def test_memory_is_back_at_its_level_after_ten_thousand_malformed_requests(small
     def burst(count: int) -> None:
         with socket.create_connection(("127.0.0.1", small.port), timeout=20) as s:
             for _ in range(count):
-                body = bytes(r.randrange(256) for _ in range(r.randrange(40))) if r.random() < 0.5 else json.dumps({"instances": [[r.random()] * r.randrange(6)] * r.randrange(3)}).encode()
+                body = (
+                    bytes(r.randrange(256) for _ in range(r.randrange(40)))
+                    if r.random() < 0.5
+                    else json.dumps({"instances": [[r.random()] * r.randrange(6)] * r.randrange(3)}).encode()
+                )
                 s.sendall(head(r.choice([PREDICT, INFER, "/v1/models/churn:predict"]), f"content-length: {len(body)}") + body)
                 got = s.recv(65536)
                 assert got.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400")), got

@@ -18,7 +18,9 @@ from tests.unit.serving import builders
 
 
 def start(*argv: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "serving.runtime", *map(str, argv)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "serving.runtime", *map(str, argv)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_requests_in_flight_are_answered_after_sigterm_and_the_exit_is_clean(packages: dict[str, Path], tmp_path: Path) -> None:
@@ -85,7 +87,11 @@ def test_killing_a_worker_under_load_fails_at_most_what_it_held(packages: dict[s
         eventually(lambda: len(answered) > 200)
         victim = server.workers()[0]
         victim.kill()
-        eventually(lambda: len(server.workers()) == 2 and victim.pid not in {p.pid for p in server.workers()} and server.metric("sluice_workers") == 2)
+        eventually(
+            lambda: (
+                len(server.workers()) == 2 and victim.pid not in {p.pid for p in server.workers()} and server.metric("sluice_workers") == 2
+            )
+        )
         seen = len(answered)
         eventually(lambda: len(answered) > seen + 200)
         halt.set()
@@ -116,7 +122,9 @@ def test_two_servers_do_not_share_a_port(packages: dict[str, Path], tmp_path: Pa
         assert done.returncode == 2 and "in use" in done.stderr
 
 
-@pytest.mark.parametrize(("how", "says"), [("missing", "is not there"), ("digest", "not the one asked for"), ("empty", "no package"), ("option", "--workers")])
+@pytest.mark.parametrize(
+    ("how", "says"), [("missing", "is not there"), ("digest", "not the one asked for"), ("empty", "no package"), ("option", "--workers")]
+)
 def test_what_cannot_be_served_ends_with_status_2_and_a_reason(how: str, says: str, tmp_path: Path) -> None:
     package = builders.classifier(tmp_path / "p")
     (tmp_path / "empty").mkdir()
@@ -142,7 +150,10 @@ def test_several_models_in_one_server(server: Server) -> None:
 
 
 def test_an_idle_keep_alive_connection_does_not_hold_up_the_drain(packages: dict[str, Path], tmp_path: Path) -> None:
-    with serving(tmp_path / "log", packages["points"], "--workers", "1", "--drain", "3600") as server, socket.create_connection(("127.0.0.1", server.port)) as s:
+    with (
+        serving(tmp_path / "log", packages["points"], "--workers", "1", "--drain", "3600") as server,
+        socket.create_connection(("127.0.0.1", server.port)) as s,
+    ):
         s.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n")
         assert s.recv(4096).startswith(b"HTTP/1.1 200")
         assert server.terminate() == 0

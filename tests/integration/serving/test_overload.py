@@ -87,7 +87,9 @@ def test_requests_whose_clients_hung_up_are_not_run(tmp_path: Path) -> None:
         for s in sockets:
             s.close()
         eventually(lambda: server.metric("sluice_inference_in_flight") == 0 and server.metric("sluice_inference_requests_total") == 12, 60)
-        assert server.metric("sluice_inference_requests_total", code="499") == 12 - server.metric("sluice_inference_requests_total", code="200")
+        assert server.metric("sluice_inference_requests_total", code="499") == 12 - server.metric(
+            "sluice_inference_requests_total", code="200"
+        )
         assert server.metric("sluice_batch_size_count") < 12
 
 

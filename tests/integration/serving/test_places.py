@@ -41,9 +41,13 @@ def test_a_package_is_served_from_s3_and_a_new_one_swapped_in(bucket: str, tmp_p
     one, two = builders.constant(tmp_path / "1", 1.0), builders.constant(tmp_path / "2", 2.0)
     for p in (one, two):
         upload(p.root, f"sha256/{p.digest}")
-    with serving(tmp_path / "log", f"s3://models/sha256/{one.digest}", "--workers", "2", "--digest", one.digest, "--allow-load", "s3://models/sha256") as server:
+    with serving(
+        tmp_path / "log", f"s3://models/sha256/{one.digest}", "--workers", "2", "--digest", one.digest, "--allow-load", "s3://models/sha256"
+    ) as server:
         assert server.predict("constant", 0.0) == [{"value": 1.0}]
-        server.post("/v2/repository/models/constant/load", {"parameters": {"uri": f"s3://models/sha256/{two.digest}", "digest": two.digest}})
+        server.post(
+            "/v2/repository/models/constant/load", {"parameters": {"uri": f"s3://models/sha256/{two.digest}", "digest": two.digest}}
+        )
         assert {server.predict("constant", 0.0)[0]["value"] for _ in range(10)} == {2.0}
 
 
@@ -71,7 +75,11 @@ def test_what_must_not_be_loaded_is_refused(bucket: str, tmp_path: Path, how: st
     upload(package.root, "m")
     if how == "tampered":
         boto3.client("s3").put_object(Bucket="models", Key="m/tokenizer.json", Body=b"{}")
-    uri, digest, limit = ("s3://models/none" if how == "missing" else "s3://models/m"), ("0" * 64 if how == "digest" else None), 100 if how == "large" else BIG
+    uri, digest, limit = (
+        ("s3://models/none" if how == "missing" else "s3://models/m"),
+        ("0" * 64 if how == "digest" else None),
+        100 if how == "large" else BIG,
+    )
     with pytest.raises(PackageError):
         local(uri, digest, limit)
     assert not list((tmp_path / "cache").rglob("model.onnx"))

@@ -55,13 +55,19 @@ PICTURE = png(np.zeros((4, 4)))
 @pytest.mark.parametrize(
     ("model", "instances", "features"),
     [
-        ("intents", ["send money home", "book a flight"], [{"text": "send money home", "tensors": None}, {"text": "book a flight", "tensors": None}]),
+        (
+            "intents",
+            ["send money home", "book a flight"],
+            [{"text": "send money home", "tensors": None}, {"text": "book a flight", "tensors": None}],
+        ),
         ("churn", [{"age": 41, "job": "cook"}, {"job": None}], [{"age": 41.0, "job": "cook"}, {"age": None, "job": None}]),
         ("digits", [{"b64": base64.b64encode(PICTURE).decode()}], [{"image": PICTURE, "tensors": None}]),
         ("points", [[1, 2, 3, 4]], [{"tensors": "[1,2,3,4]"}]),
     ],
 )
-def test_the_prediction_log_has_features_prediction_and_version(kept: Server, home: Path, model: str, instances: list[Any], features: list[Any]) -> None:
+def test_the_prediction_log_has_features_prediction_and_version(
+    kept: Server, home: Path, model: str, instances: list[Any], features: list[Any]
+) -> None:
     request_id = f"log-{model}"
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     answer = kept.post(f"/v1/models/{model}:predict", {"instances": instances}, **{"x-request-id": request_id, "traceparent": trace})
@@ -81,7 +87,10 @@ def test_regressions_are_logged_with_their_value(kept: Server, home: Path) -> No
 
 def test_parts_of_one_version_have_one_schema(kept: Server, home: Path) -> None:
     kept.predict("intents", "send")
-    kept.post("/v2/models/intents/infer", {"inputs": [{"name": n, "shape": [1, 2], "datatype": "INT64", "data": [2, 1]} for n in ("input_ids", "attention_mask")]})
+    kept.post(
+        "/v2/models/intents/infer",
+        {"inputs": [{"name": n, "shape": [1, 2], "datatype": "INT64", "data": [2, 1]} for n in ("input_ids", "attention_mask")]},
+    )
     eventually(lambda: any(r["features"].get("tensors") for r in rows(home, "predictions") if r["model"] == "intents"))
     schemas: list[pa.Schema] = [pq.read_schema(p) for p in (home / "predictions").glob("predictions/model=intents/**/*.parquet")]
     assert all(s.equals(schemas[0]) for s in schemas) and json.loads(schemas[0].metadata[b"labels"]) == ["a", "b", "c"]
@@ -89,7 +98,9 @@ def test_parts_of_one_version_have_one_schema(kept: Server, home: Path) -> None:
 
 def test_feedback_joins_by_request_id(kept: Server, home: Path) -> None:
     kept.post("/v1/models/points:predict", {"instances": [[9, 0, 0, 0]]}, **{"x-request-id": "fb-1"})
-    status, _, body = kept.request("POST", "/v2/models/points/feedback", {"items": [{"request_id": "fb-1", "label": "a"}, {"request_id": "fb-1", "outcome": 3.5}]})
+    status, _, body = kept.request(
+        "POST", "/v2/models/points/feedback", {"items": [{"request_id": "fb-1", "label": "a"}, {"request_id": "fb-1", "outcome": 3.5}]}
+    )
     assert status == 202 and json.loads(body) == {"accepted": 2}
     eventually(lambda: len([r for r in rows(home, "feedback") if r["request_id"] == "fb-1"]) == 2)
     (prediction,) = logged(home, "fb-1")
@@ -125,7 +136,11 @@ def test_the_access_log_has_a_line_a_request(kept: Server, home: Path) -> None:
     kept.request("POST", "/v1/models/points:predict", b"nonsense", {"x-request-id": "acc-2", "traceparent": "00-0-0-0"})
 
     def lines() -> dict[str, dict[str, Any]]:
-        return {e["request_id"]: e for e in map(json.loads, (home / "access.jsonl").read_text().splitlines()) if e["request_id"].startswith("acc-")}
+        return {
+            e["request_id"]: e
+            for e in map(json.loads, (home / "access.jsonl").read_text().splitlines())
+            if e["request_id"].startswith("acc-")
+        }
 
     eventually(lambda: len(lines()) == 2)
     good, bad = lines()["acc-1"], lines()["acc-2"]
@@ -149,14 +164,21 @@ def test_equal_inputs_are_answered_from_the_cache_unless_told_not_to(kept: Serve
 
 
 def test_an_asynchronous_request_is_fetched_later_from_any_worker(kept: Server) -> None:
-    status, headers, body = kept.request("POST", "/v1/models/points:predict", b'{"instances":[[9,0,0,0]]}', {"prefer": "respond-async", "x-request-id": "later"})
+    status, headers, body = kept.request(
+        "POST", "/v1/models/points:predict", b'{"instances":[[9,0,0,0]]}', {"prefer": "respond-async", "x-request-id": "later"}
+    )
     assert status == 202 and headers["preference-applied"] == "respond-async"
     href = json.loads(body)["href"]
     assert headers["location"] == href
     eventually(lambda: kept.request("GET", href)[0] == 200)
     for _ in range(6):
         status, headers, body = kept.request("GET", href)
-        assert status == 200 and json.loads(body)["predictions"][0]["label"] == "a" and headers["x-request-id"] == "later" and headers["x-sluice-version"]
+        assert (
+            status == 200
+            and json.loads(body)["predictions"][0]["label"] == "a"
+            and headers["x-request-id"] == "later"
+            and headers["x-sluice-version"]
+        )
     assert kept.request("DELETE", href)[0] == 200
     assert kept.request("GET", href)[0] == 404 and kept.request("GET", "/v2/results/../../etc/passwd")[0] == 404
 
@@ -170,7 +192,11 @@ def test_the_openapi_document_holds_against_the_server(kept: Server) -> None:
     """schemathesis: requests made from the document get only documented answers of the documented shape, and never a 5xx."""
     schema = schemathesis.openapi.from_dict(kept.get("/openapi.json"))
     seen: Counter[str] = Counter()
-    checks = (schemathesis.checks.not_a_server_error, schemathesis.checks.CHECKS.get_one("status_code_conformance"), schemathesis.checks.CHECKS.get_one("response_schema_conformance"))
+    checks = (
+        schemathesis.checks.not_a_server_error,
+        schemathesis.checks.CHECKS.get_one("status_code_conformance"),
+        schemathesis.checks.CHECKS.get_one("response_schema_conformance"),
+    )
 
     for result in schema.get_all_operations():
         operation = result.ok()

@@ -16,9 +16,13 @@ F, I64, U8, S = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8, TensorP
 LABELS = ["a", "b", "c"]
 
 
-def save(root: Path, nodes: Sequence[Any], inputs: Sequence[Any], outputs: Sequence[Any], weights: dict[str, np.ndarray] | None = None) -> None:
+def save(
+    root: Path, nodes: Sequence[Any], inputs: Sequence[Any], outputs: Sequence[Any], weights: dict[str, np.ndarray] | None = None
+) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    graph = helper.make_graph(list(nodes), "g", list(inputs), list(outputs), [numpy_helper.from_array(v, k) for k, v in (weights or {}).items()])
+    graph = helper.make_graph(
+        list(nodes), "g", list(inputs), list(outputs), [numpy_helper.from_array(v, k) for k, v in (weights or {}).items()]
+    )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), root / "model.onnx")
 
@@ -113,7 +117,13 @@ def image(root: Path, name: str = "digits") -> Package:
     nodes = [helper.make_node("Cast", ["image"], ["f"], to=F), helper.make_node("Flatten", ["f"], ["flat"]),
              helper.make_node("Mul", ["flat", "step"], ["scaled"]), helper.make_node("MatMul", ["scaled", "W"], ["z"]),
              helper.make_node("Softmax", ["z"], ["probabilities"], axis=1)]  # fmt: skip
-    save(root, nodes, [tensor("image", U8, [None, 1, 4, 4])], [tensor("probabilities", F, [None, 3])], {"W": parts, "step": np.float32(1 / 255).reshape(())})
+    save(
+        root,
+        nodes,
+        [tensor("image", U8, [None, 1, 4, 4])],
+        [tensor("probabilities", F, [None, 3])],
+        {"W": parts, "step": np.float32(1 / 255).reshape(())},
+    )
     return seal(root, name, "image", [TensorSpec("image", "UINT8", (-1, 1, 4, 4))], {"kind": "image", "channels": 1, "size": [4, 4]})
 
 
@@ -132,7 +142,15 @@ def tabular(root: Path, name: str = "churn") -> Package:
     nodes = [
         helper.make_node("IsNaN", ["age"], ["missing"]),
         helper.make_node("Where", ["missing", "zero", "age"], ["filled"]),
-        helper.make_node("LabelEncoder", ["job"], ["code"], domain="ai.onnx.ml", keys_strings=["nurse", "cook"], values_floats=[1.0, 2.0], default_float=0.0),
+        helper.make_node(
+            "LabelEncoder",
+            ["job"],
+            ["code"],
+            domain="ai.onnx.ml",
+            keys_strings=["nurse", "cook"],
+            values_floats=[1.0, 2.0],
+            default_float=0.0,
+        ),
         helper.make_node("Concat", ["filled", "code"], ["both"], axis=1),
         helper.make_node("MatMul", ["both", "W"], ["z"]),
         helper.make_node("Softmax", ["z"], ["probabilities"], axis=1),

@@ -81,7 +81,14 @@ def test_the_step_refuses_when_more_rows_are_bad_than_may_be(tmp_path: Path, max
     package = builders.text(tmp_path / "p")
     rows: list[str | None] = [*texts(99), None]
     pq.write_table(pa.table({"text": rows}), tmp_path / "in.parquet")
-    gate = run(str(package.root), str(tmp_path / "*.parquet"), str(tmp_path / "out"), digest=package.digest, max_bad=max_bad, gate_path=str(tmp_path / "gate.json"))
+    gate = run(
+        str(package.root),
+        str(tmp_path / "*.parquet"),
+        str(tmp_path / "out"),
+        digest=package.digest,
+        max_bad=max_bad,
+        gate_path=str(tmp_path / "gate.json"),
+    )
     assert gate.decision == decision and Gate.read(tmp_path / "gate.json").evidence["rows"] == 100
 
 

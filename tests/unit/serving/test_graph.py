@@ -29,8 +29,12 @@ def external(root: Path, location: str, *, create: bool = True) -> Path:
     weight.data_location = TensorProto.EXTERNAL
     weight.external_data.add(key="location", value=location)
     node = helper.make_node("MatMul", ["x", "W"], ["y"])
-    made = helper.make_graph([node], "g", [builders.tensor("x", TensorProto.FLOAT, [None, 4])], [builders.tensor("y", TensorProto.FLOAT, [None, 4])], [weight])
-    (root / "model.onnx").write_bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString())
+    made = helper.make_graph(
+        [node], "g", [builders.tensor("x", TensorProto.FLOAT, [None, 4])], [builders.tensor("y", TensorProto.FLOAT, [None, 4])], [weight]
+    )
+    (root / "model.onnx").write_bytes(
+        helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
+    )
     if create:
         (root / "weights.bin").write_bytes(raw)
     return root / "model.onnx"
@@ -73,7 +77,9 @@ def test_weights_hidden_in_a_subgraph_are_seen(tmp_path: Path) -> None:
     weight.ClearField("raw_data")
     weight.data_location = TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="/etc/shadow")
-    branch = helper.make_graph([helper.make_node("Constant", [], ["o"], value=weight)], "b", [], [builders.tensor("o", TensorProto.FLOAT, [2])])
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["o"], value=weight)], "b", [], [builders.tensor("o", TensorProto.FLOAT, [2])]
+    )
     node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
     made = helper.make_graph([node], "g", [builders.tensor("c", TensorProto.BOOL, [])], [builders.tensor("y", TensorProto.FLOAT, [2])])
     (tmp_path / "model.onnx").write_bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
@@ -81,7 +87,9 @@ def test_weights_hidden_in_a_subgraph_are_seen(tmp_path: Path) -> None:
         graph.check(tmp_path / "model.onnx", BIG)
 
 
-@pytest.mark.parametrize(("domain", "version", "says"), [("", 99, "operator set outside"), ("", 3, "operator set outside"), ("com.evil", 1, "does not have")])
+@pytest.mark.parametrize(
+    ("domain", "version", "says"), [("", 99, "operator set outside"), ("", 3, "operator set outside"), ("com.evil", 1, "does not have")]
+)
 def test_operator_sets_that_are_not_run_are_refused(tmp_path: Path, domain: str, version: int, says: str) -> None:
     model = onnx.load(builders.classifier(tmp_path).model)
     del model.opset_import[:]

@@ -25,4 +25,6 @@ class Onnx(ls.LitAPI):
 
 
 if __name__ == "__main__":
-    ls.LitServer(Onnx(api_path="/predict"), accelerator="cpu", workers_per_device=2).run(port=int(sys.argv[2]), host="127.0.0.1", generate_client_file=False, log_level="error")
+    ls.LitServer(Onnx(api_path="/predict"), accelerator="cpu", workers_per_device=2).run(
+        port=int(sys.argv[2]), host="127.0.0.1", generate_client_file=False, log_level="error"
+    )
