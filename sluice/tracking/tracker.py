@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -138,7 +139,7 @@ def client(uri: str) -> Any:
 def _create_database(path: Path, make: Any) -> None:
     """Make MLflow's tables beside the final place: a process killed half-way leaves no half a database."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{PARTIAL}{path.name}.{os.getpid()}")
+    partial = path.with_name(f"{PARTIAL}{path.name}.{secrets.token_hex(4)}-{os.getpid()}")  # a new name: MLflow keeps stores by address
     make(tracking_uri=f"sqlite:///{partial}", registry_uri=f"sqlite:///{partial}").search_registered_models(max_results=1)
     make(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
     with contextlib.suppress(FileExistsError):  # another process was first: its database serves as well
