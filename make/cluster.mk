@@ -8,8 +8,9 @@ CLUSTER ?= sluice
 LAB_DIR ?= $(wildcard ../shared/lab)
 OVERLAY ?= kind
 VERSION ?= 0.1.0
-# Images are tagged by what is in them: a changed image never hides behind an old name.
+# A site pins its own bases here, by digest; both have the same Python minor version.
 PYTHON_BASE ?= python:3.11-slim
+TORCH_BASE ?= pytorch/pytorch:2.13.0-cuda13.0-cudnn9-runtime
 DOCKER_BUILD_FLAGS ?= $(if $(LAB_DIR),--network host)
 
 CERT_MANAGER_VERSION ?= v1.18.2
@@ -49,10 +50,13 @@ else
   KFP_CRDS ?= $(GITHUB)/kubeflow/pipelines/manifests/kustomize/cluster-scoped-resources?ref=$(KFP_VERSION)
   KFP_MANIFEST ?= $(GITHUB)/kubeflow/pipelines/manifests/kustomize/env/platform-agnostic?ref=$(KFP_VERSION)
 endif
-export CLUSTER LAB_DIR OVERLAY VERSION PYTHON_BASE DOCKER_BUILD_FLAGS CERT_MANAGER_MANIFEST GATEWAY_API_MANIFEST ENVOY_GATEWAY_CRDS \
+export CLUSTER LAB_DIR OVERLAY VERSION PYTHON_BASE TORCH_BASE DOCKER_BUILD_FLAGS CERT_MANAGER_MANIFEST GATEWAY_API_MANIFEST ENVOY_GATEWAY_CRDS \
   ENVOY_GATEWAY_MANIFEST KSERVE_CRDS KSERVE_MANIFEST JOBSET_MANIFEST TRAINER_MANIFEST PROMETHEUS_OPERATOR_MANIFEST KFP_CRDS KFP_MANIFEST
 
-.PHONY: kind-up kind-down platform
+.PHONY: images kind-up kind-down platform
+
+images: ## build the images, print their sizes, load them into kind
+	@make/images
 
 kind-up: ## a kind cluster with the platform and Sluice on it
 	@make/kind-up
