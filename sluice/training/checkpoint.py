@@ -60,6 +60,7 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self._buffers: dict[str, torch.Tensor] = {}
         self._best: tuple[str, Tensors] | None = None
+        self._sound: set[str] = set()  # best weights on disk that this process wrote or verified
         self.last_good: str | None = None
         self.seconds_copying = 0.0
 
@@ -87,6 +88,7 @@ class Checkpoints:
             self._verified(where)
             best = load_file(where / MODEL)
             self._best = (manifest["best"], best)
+            self._sound.add(manifest["best"])
         return Loaded(path, load_file(path / MODEL), load_file(path / OPTIMIZER), manifest["progress"], best)
 
     def _verified(self, path: Path) -> dict[str, Any]:
@@ -134,6 +136,7 @@ class Checkpoints:
     def best(self, epoch: int, weights: Tensors) -> None:
         """Name the best epoch's weights, which the caller no longer changes. They are written with the next checkpoint."""
         self._best = (f"best-{epoch:04d}", weights)
+        self._sound.discard(self._best[0])
 
     def flush(self) -> None:
         """Wait until nothing is being written."""
@@ -169,8 +172,9 @@ class Checkpoints:
         self._thread.start()
 
     def _write_step(self, step: int, model: Tensors, optimizer: Tensors, progress: dict[str, Any], best: tuple[str, Tensors] | None) -> None:
-        if best is not None and not (self.root / best[0] / MANIFEST).exists():
+        if best is not None and best[0] not in self._sound:
             self._publish(best[0], {MODEL: best[1]}, {})
+            self._sound.add(best[0])
         name = f"step-{step:09d}"
         self._publish(name, {MODEL: model, OPTIMIZER: optimizer}, {"progress": progress, "best": best[0] if best else None})
         self.last_good = name

@@ -153,7 +153,7 @@ def test_pretrained_image_weights_of_another_architecture_are_refused(make, tmp_
     table = pa.table({"image": [png(0), png(255)], "label": ["a", "b"]})
     task, dataset = make("image", table, {"channels": 1, "size": [5, 6], "pretrained": str(tmp_path / "w.safetensors")})
     state = task.fit(dataset)
-    with pytest.raises(ProjectError, match="lacks .* tensors of the architecture"):
+    with pytest.raises(ProjectError, match=r"lacks .* tensors of the architecture"):
         task.start(task.build(state), state)
 
 
