@@ -64,7 +64,7 @@ def test_kserves_types_know_every_field(manifest: dict[str, Any]) -> None:
     from kubernetes.client import V1Container
 
     assert set(container(manifest)) <= set(V1Container.attribute_map.values())
-    assert ApiClient().sanitize_for_serialization(manifest)["kind"] == "ClusterServingRuntime"
+    assert ApiClient().sanitize_for_serialization(manifest)["kind"] == "ServingRuntime"
 
 
 def test_overlays_find_the_number_of_workers_where_they_set_it(manifest: dict[str, Any]) -> None:
