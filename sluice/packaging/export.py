@@ -93,7 +93,7 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, metrics:
     if chosen is None:
         return ExportResult(None, "refuse", tuple(f.why for f in measured if not f.ok), evidence)
     package = _seal(project, task, state, dataset, metrics, out, chosen, specs, held)
-    return ExportResult(package, "pass", (_sentence(chosen, measured), *(f.why for f in measured if not f.ok)), evidence)
+    return ExportResult(package, "pass", (_sentence(chosen, measured, state.objective), *(f.why for f in measured if not f.ok)), evidence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,8 +275,10 @@ def _proof(chosen: _Format) -> dict[str, Any]:
     return {k: None if found[k] is None else round(found[k], 6) for k in ("agreement", "loss", "single_agreement")}
 
 
-def _sentence(chosen: _Format, measured: Sequence[_Format]) -> str:
+def _sentence(chosen: _Format, measured: Sequence[_Format], objective: str) -> str:
     found, whole = chosen.evidence(), len(measured[0].data)
     smaller = f", {whole / len(chosen.data):.1f} times smaller than fp32" if len(chosen.data) < whole else ""
     loss = "" if found["loss"] is None else f", loss {found['loss']:.4g} of {found['allowed']:.4g} allowed"
-    return f"{chosen.name}: {len(chosen.data):,} bytes{smaller}, {found['agreement']:.2%} of held-out answers as PyTorch's{loss}"
+    as_torch = (f"{found['agreement']:.2%} of held-out labels as PyTorch's" if objective == "classification"
+                else f"values at most {found['max_abs_diff']:.3g} from PyTorch's")  # fmt: skip
+    return f"{chosen.name}: {len(chosen.data):,} bytes{smaller}, {as_torch}{loss}"

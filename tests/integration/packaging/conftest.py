@@ -15,6 +15,7 @@ from sluice.data.dataset import Dataset, write_dataset
 from sluice.packaging.rows import rows_from_arrow
 from sluice.project import Project, parse
 from sluice.tasks import load_task
+from sluice.tasks.base import State
 
 
 class Trained(NamedTuple):
@@ -67,14 +68,14 @@ def records(root: Path, objective: str) -> Dataset:
     """Numbers and categories with holes; the label follows from them."""
     rng = np.random.default_rng(2)
     n = 1200
-    age, job = rng.normal(40, 12, n), rng.choice(["cook", "baker", "smith"], n)
-    score = (age - 40) / 12 + (job == "baker") * 1.5 - (job == "smith") + 0.05 * rng.normal(size=n)
+    age, job, weight = rng.normal(40, 12, n), rng.choice(["cook", "baker", "smith"], n), rng.normal(70, 9, n)
+    score = (age - 40) / 12 - (weight - 70) / 18 + (job == "baker") * 1.5 - (job == "smith") + 0.05 * rng.normal(size=n)
     age_seen = np.where(rng.random(n) < 0.05, np.nan, age)
     job_seen = [None if rng.random() < 0.05 else str(j) for j in job]
     label = pa.array(np.where(score > 0.3, "yes", "no")) if objective == "classification" else pa.array(1000 + 50 * score)
-    table = pa.table({"age": pa.array(age_seen, from_pandas=True), "job": pa.array(job_seen), "label": label})
+    table = pa.table({"weight": weight, "job": pa.array(job_seen), "age": pa.array(age_seen, from_pandas=True), "label": label})  # in no order of names
     return write_dataset(root, _split(table), task="tabular", objective=objective, labels=["no", "yes"] if objective == "classification" else [],
-                         columns={"age": "numeric", "job": "categorical"}, source={"name": "records"}, shard_rows=1000)  # fmt: skip
+                         columns={"weight": "numeric", "job": "categorical", "age": "numeric"}, source={"name": "records"}, shard_rows=1000)  # fmt: skip
 
 
 KINDS: dict[str, tuple[Callable[[Path], Dataset], dict[str, Any], int, float]] = {
@@ -96,7 +97,10 @@ def train(kind: str, root: Path) -> Trained:
     task = load_task(project)
     torch.manual_seed(17)
     torch.set_num_threads(1)
-    state = task.fit(dataset)
+    out = root / "model"
+    out.mkdir()
+    task.fit(dataset).save(out)
+    state = State.load(out)  # as the trainer's processes do: what is built is what will be loaded
     model = task.build(state)
     table = dataset.read("train")
     examples = task.processor(state).encode(rows_from_arrow(state.preprocess, table))
@@ -110,9 +114,6 @@ def train(kind: str, root: Path) -> Trained:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    out = root / "model"
-    out.mkdir()
-    state.save(out)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, out / "model.safetensors")
     return Trained(project, dataset, out)
 

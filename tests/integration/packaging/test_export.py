@@ -63,6 +63,11 @@ def test_a_package_answers_raw_rows_as_pytorch_does(trained, tmp_path, kind):
     assert (opened.digest, opened.precision, opened.task, opened.metrics) == (result.package.digest, "fp32", made.project.task, METRICS)
     answers = Predictor(opened).predict(rows_from_arrow(opened.preprocess, made.dataset.read("test")))
     expected = torch_answers(made)
+    truth = made.dataset.read("test").column("label").to_pylist()
+    if kind == "regression":
+        assert np.std(answers - truth) < 0.5 * np.std(truth)
+    else:
+        assert np.mean([made.dataset.labels[i] == t for i, t in zip(answers.argmax(axis=1), truth, strict=True)]) > 0.85
     assert np.allclose(answers, expected, rtol=1e-5, atol=1e-5 * max(1.0, float(np.std(expected))))
     if kind != "regression":
         assert list(opened.labels) == made.dataset.labels
