@@ -17,7 +17,7 @@ from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging.package import Package
 from sluice.packaging.predictor import Predictor
-from sluice.packaging.rows import for_model, rows_from_arrow
+from sluice.packaging.rows import rows_from_arrow
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
@@ -82,7 +82,7 @@ def against(champion: Package, test: pa.Table, dataset: Dataset, outputs: np.nda
     if champion.objective != dataset.objective or champion.task != settings.task:
         return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
     try:
-        theirs = Predictor(champion).predict(rows_from_arrow(champion.preprocess["kind"], for_model(champion, test)))
+        theirs = Predictor(champion).predict(rows_from_arrow(champion.preprocess, test))
     except (InputError, DataError) as e:
         return None, f"the champion cannot read these rows, so nothing was compared: {e.message}"
     result = compare(outputs, theirs, targets, labels, list(champion.labels), settings.evaluate)

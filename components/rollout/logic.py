@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sluice.data.dataset import Dataset
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging.package import Package
-from sluice.packaging.rows import for_model, rows_from_arrow
+from sluice.packaging.rows import rows_from_arrow
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
@@ -58,8 +59,7 @@ def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: st
 def roll_out(settings: Project, home: Home, candidate: Version, champion: Version | None, dataset: Dataset) -> RolloutResult:
     package = open_store(candidate.uri, home).get(candidate.digest)
     stable = open_store(champion.uri, home).get(champion.digest) if champion else None
-    rows = for_model(package, dataset.read("test"))
-    rows = for_model(stable, rows) if stable else rows
+    rows = readable(dataset.read("test"), [p for p in (package, stable) if p])
     server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads)]
 
     def on_event(event: dict[str, Any]) -> None:
@@ -67,6 +67,15 @@ def roll_out(settings: Project, home: Home, candidate: Version, champion: Versio
 
     return run_local(settings.name, settings.rollout, stable=stable.root if stable else None, candidate=package.root, server=server,
                      requests=requests_of(package, settings.name, rows), home=home.root, on_event=on_event)  # fmt: skip
+
+
+def readable(table: pa.Table, packages: Sequence[Package]) -> pa.Table:
+    """The rows with the features every package takes: what a client sends while an older model still serves."""
+    for package in packages:
+        if package.preprocess["kind"] == "tabular":
+            known = {c["name"] for c in package.preprocess["columns"]} | {"row_id", "label"}
+            table = table.select([n for n in table.schema.names if n in known])
+    return table
 
 
 def settle(registry: Registry, name: str, candidate: Version, champion: Version | None, result: RolloutResult) -> None:

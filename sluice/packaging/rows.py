@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.errors import DataError
-from sluice.packaging.package import Package
 from sluice.packaging.processors import Processor, TabularProcessor
 
 if TYPE_CHECKING:
@@ -80,11 +79,3 @@ def tensors_from_arrow(processor: Processor, table: pa.Table | pa.RecordBatch) -
         numeric = c.type == "numeric" and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
         columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric else column.to_pylist()
     return processor.encode_columns(columns, table.num_rows)
-
-
-def for_model(package: Package, table: pa.Table) -> pa.Table:
-    """The table without feature columns a package does not take: a champion from before a column was added still reads the rows."""
-    if package.preprocess["kind"] != TabularProcessor.kind:
-        return table
-    known = {c["name"] for c in package.preprocess["columns"]}
-    return table.select([n for n in table.schema.names if n in known or n in NOT_FEATURES])
