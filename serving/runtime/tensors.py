@@ -63,6 +63,8 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...] | None, field: st
         array = np.array(data)
     except (ValueError, OverflowError) as e:
         raise RequestError("is not a rectangular list of numbers", field=f"{field}.data", fix=f"send {datatype}") from e
+    if target == np.uint64 and array.dtype.kind in "fO":
+        array = _large(data, array)
     if array.dtype.kind not in _KINDS[target.kind] and array.size:
         raise RequestError(f"does not hold {datatype}", field=f"{field}.data", value=data[:5], fix=f"send numbers of {datatype}")
     if target.kind in "ui" and array.size:
@@ -75,6 +77,14 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...] | None, field: st
     if target.kind == "f" and cast.size and not np.isfinite(cast).all():
         raise RequestError(f"does not fit {datatype}", field=f"{field}.data", fix=f"numbers up to {np.finfo(target).max}")
     return reshape(cast, shape, field)
+
+
+def _large(data: list[Any], array: np.ndarray) -> np.ndarray:
+    """Whole numbers of which some need 64 bits without a sign: beside smaller ones numpy takes them for floats."""
+    exact = np.array(data, dtype=object)
+    if not all(type(v) is int and 0 <= v < 1 << 64 for v in exact.flat):
+        return array
+    return exact.astype(np.uint64)
 
 
 def _flatten(data: list[Any], field: str) -> Any:

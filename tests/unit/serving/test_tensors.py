@@ -37,6 +37,14 @@ def test_json_is_lossless_flat_and_nested(array: np.ndarray) -> None:
         assert np.array_equal(from_json(json.loads(json.dumps(array.tolist())), datatype_of(array), array.shape, "x"), array)
 
 
+def test_the_largest_whole_numbers_stay_exact_beside_small_ones() -> None:
+    assert from_json([0, 2**63, 2**64 - 1], "UINT64", (3,), "x").tolist() == [0, 2**63, 2**64 - 1]
+    assert from_json([[1], [2**63]], "UINT64", (2, 1), "x").tolist() == [[1], [2**63]]
+    for wrong in ([0, 2**64], [-1, 2**63], [0.5, 2**63]):
+        with pytest.raises(RequestError):
+            from_json(wrong, "UINT64", (2,), "x")
+
+
 @settings(max_examples=200, deadline=None, database=None)
 @given(values=st.lists(st.binary(max_size=20), max_size=6))
 def test_bytes_are_coded_as_kserve_codes_them(values: list[bytes]) -> None:
