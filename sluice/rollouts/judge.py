@@ -61,8 +61,8 @@ def _required(spec: RolloutSpec, state: State, a: Counts, b: Counts) -> list[str
     """The shares this window must show: truth and labels only where there are any."""
     names = ["errors"] + (["slow"] if spec.slow is not None and state.phase != "Shadow" else [])
     arms = (a, b, *state.total.values())
-    # In the shadow only a comparison can know the truth of answers nobody got.
-    judged = [c.get("judged", 0) for c in ((a, b) if state.phase == "Shadow" else arms)]
+    # In the shadow only a comparison can know the truth of answers nobody got; what it knew there says nothing of a step.
+    judged = [c.get("judged", 0) for c in (a, b)]
     if spec.wrong is not None and (all(judged) if state.phase == "Shadow" else any(judged)):
         names.append("wrong")
     if spec.shift is not None and any(k.startswith(LABEL) for c in arms for k in c):

@@ -60,7 +60,8 @@ class MemoryApi:
                 self.answer(f["requestMirror"]["backendRef"]["name"], total)
 
     def answer(self, service: str, n: int) -> None:
-        pod = self.pods().get(service.removesuffix("-predictor"))
+        name = service.removesuffix("-predictor")
+        pod = self.pods(name).get(name)
         if pod is None:
             return
         how = self.behaviour.get(pod["metadata"]["labels"]["sluice.dev/version"], {})
@@ -69,10 +70,11 @@ class MemoryApi:
         c["errors"] += int(self.generator.binomial(n, how.get("errors", 0)))
         c["slow"] += int(self.generator.binomial(n, how.get("slow", 0)))
 
-    def pods(self) -> dict[str, Object]:
-        """Pod by InferenceService name."""
+    def pods(self, only: str | None = None) -> dict[str, Object]:
+        """Pod by InferenceService name; of one service if `only` names it."""
         out = {}
-        for o in self.objects.values():
+        services = "/apis/serving.kserve.io/v1beta1/namespaces/ns/inferenceservices/"
+        for o in list(self.objects.values()) if only is None else [self.objects[services + only]] if services + only in self.objects else []:
             if o["kind"] != "InferenceService":
                 continue
             labels = o["spec"]["predictor"]["labels"]
@@ -111,7 +113,7 @@ class MemoryApi:
             return self.page(path.rsplit("/", 3)[1].partition(":")[0])
         if path.endswith("/pods"):
             wanted = dict(p.split("=") for p in query["labelSelector"].split(","))
-            return {"items": [p for p in self.pods().values() if wanted.items() <= p["metadata"]["labels"].items()]}
+            return {"items": [p for p in self.pods(wanted["serving.kserve.io/inferenceservice"]).values() if wanted.items() <= p["metadata"]["labels"].items()]}
         if method == "GET" and path not in self.objects:
             if path.rsplit("/", 1)[1] in ("inferenceservices", "modelrollouts", "httproutes", "leases"):
                 wanted = dict(p.split("=") for p in query["labelSelector"].split(",")) if query else {}

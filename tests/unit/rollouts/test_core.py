@@ -457,3 +457,11 @@ def test_state_survives_json_at_every_look():
         r.look()
         assert State.from_dict(orjson.loads(orjson.dumps(r.state.to_dict()))) == r.state
         assert len(orjson.dumps(r.state.to_dict())) < 20_000
+
+
+def test_truth_known_only_in_the_shadow_is_not_waited_for_in_the_steps():
+    r = Rollout(Scenario(200.0, Behaviour(wrong=0.05), Behaviour(wrong=0.05)))
+    r.until("Step", stage="collect")
+    assert r.state.total["candidate"]["judged"] > 0
+    r.world.scenario = Scenario(200.0)
+    assert r.until("Succeeded").phase == "Succeeded"
