@@ -23,7 +23,7 @@ from sluice.process import spawn
 from sluice.tasks import State, Task, load_task
 from sluice.training.encode import encode_split
 from sluice.training.errors import NonFiniteError, ProcessDied, TrainingError
-from sluice.training.job import Job, key_of, read_errors
+from sluice.training.job import Job, causes, key_of, read_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,9 +160,7 @@ def finish_job(job: Job, out: Path) -> TrainResult:
 
 def failure(job: Job, status: int) -> SluiceError:
     """Why a job ended: the earliest failure of its processes, typed as it was raised there."""
-    found = read_errors(job.errors)
-    # When one process fails, its neighbours fail to reach it: those that explain themselves come first.
-    first = min(found, key=lambda e: (_unreachable(e), float(e["time"])), default=None)
+    first = next(iter([*causes(job.errors), *read_errors(job.errors)]), None)
     if first is None:
         tail = job.log.read_text(errors="replace")[-3000:] if job.log.exists() else ""
         return TrainingError(f"the training processes ended with status {status}\n{tail}", field="train")
@@ -172,10 +170,6 @@ def failure(job: Job, status: int) -> SluiceError:
         return kind(first["message"], field=first["field"], fix=first["fix"], **value)
     return TrainingError(f"{first['error']}: {first['message']}\n{first['traceback']}".rstrip(), field=f"train (process {first['rank']})",
                          fix="the traceback shows where; a task of your own is the first place to look")  # fmt: skip
-
-
-def _unreachable(error: dict[str, Any]) -> bool:
-    return not error["explained"] and ("gloo" in error["traceback"].lower() or "nccl" in error["traceback"].lower() or "Dist" in error["error"])
 
 
 class _Shown:

@@ -107,3 +107,14 @@ def read_errors(root: Path) -> list[dict[str, Any]]:
         except (OSError, ValueError):
             continue
     return sorted(found, key=lambda e: float(e["time"]))
+
+
+def causes(root: Path) -> list[dict[str, Any]]:
+    """`read_errors` without those of processes that only lost a neighbour."""
+    return [e for e in read_errors(root) if not e["lost_peer"]]
+
+
+def forget_errors(root: Path) -> None:
+    """Before another attempt."""
+    for path in root.glob("rank-*.json"):
+        path.unlink()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.process import die_with_parent, spawn
-from sluice.training.job import Job, read_errors
+from sluice.training.job import Job, causes, forget_errors
 
 #: File descriptor a line comes from when the job is ready to start.
 GO_FD = "SLUICE_GO_FD"
@@ -81,8 +81,9 @@ class Launcher:
                 return 0
             if self.terminate:
                 return TERMINATED
-            if read_errors(self.job.errors):
+            if causes(self.job.errors):
                 return FAILED
+            forget_errors(self.job.errors)
             self._attempt += 1
             if self._attempt > train.restarts:
                 self._fail(why)

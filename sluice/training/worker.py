@@ -42,7 +42,7 @@ def emit(event: dict[str, Any]) -> None:
     """Send one event to whoever started the job."""
     fd = os.environ.get(EVENTS_FD)
     if fd is None:
-        events.emit("progress", step="train", **{**event, "of": event["kind"]})
+        events.emit("progress", step="train", data=event)
         return
     with contextlib.suppress(BrokenPipeError):
         os.write(int(fd), orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY, default=str) + b"\n")
@@ -129,8 +129,13 @@ def write_error(job: Job, rank: int, error: Exception) -> None:
     text = "".join(traceback.format_exception(error))
     print(text, file=sys.stderr, flush=True)
     fields = error.to_dict() if isinstance(error, SluiceError) else {"error": type(error).__name__, "message": str(error) or repr(error)}
-    files.write_json(job.errors / f"rank-{rank}.json", {**fields, "explained": isinstance(error, SluiceError), "rank": rank,
+    files.write_json(job.errors / f"rank-{rank}.json", {**fields, "explained": isinstance(error, SluiceError), "lost_peer": lost_peer(error), "rank": rank,
                                                          "time": time.time(), "traceback": text})  # fmt: skip
+
+
+def lost_peer(error: Exception) -> bool:
+    """Whether a failure is only that another process could not be reached any more: that one's end is the cause."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and any(n in str(error) for n in ("gloo/", "[gloo", "NCCL")))
 
 
 def main(argv: list[str] | None = None) -> int:
