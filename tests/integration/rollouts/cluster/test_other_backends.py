@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import json
 import sys
@@ -167,3 +168,35 @@ def test_serverless_canary_then_rollback_without_a_failed_request(
     # The third model's own errors are the only ones.
     assert report["failed"] - before == report["reasons"].get("status 500", 0), report
     assert report["by_arm"][TWO[:12]] > 100
+
+
+@pytest.mark.parametrize("backend_of", ["Gateway"], indirect=True)
+def test_cookie_keeps_a_user_in_the_arm_of_the_first_answer(
+        backend_of: Callable[[State], Any], named: str, gateway: tuple[str, int], request: pytest.FixtureRequest):  # fmt: skip
+    both = State(stable=ONE, candidate=TWO, phase="Step")
+    backend = backend_of(both)
+    backend.rollout.raw["spec"]["traffic"]["sticky"] = "Cookie"
+    for d in (ONE, TWO):
+        backend.launch(d)
+
+    def ready() -> bool:
+        arms = backend.observe(ONE, TWO).arms
+        return arms["stable"].ready and arms["candidate"].ready
+
+    wait_until(ready, what="both models", seconds=90, every=0.5)
+    backend.route({ONE: 50, TWO: 50}, None)
+    wait_until(lambda: backend.observe(ONE, TWO).routed == Routed({ONE: 50, TWO: 50}), what="the split", seconds=60, every=0.5)
+
+    def ask(cookie: str | None) -> tuple[str, str]:
+        connection = http.client.HTTPConnection(*gateway, timeout=10)
+        headers = {"host": f"{named}.example.com"} | ({"cookie": cookie} if cookie else {})
+        connection.request("POST", "/v1/models/m:predict", body=b'{"instances": [1]}', headers=headers)
+        got = connection.getresponse()
+        got.read()
+        return got.getheader("x-sluice-version", ""), (got.getheader("set-cookie") or "").partition(";")[0]
+
+    wait_until(lambda: {ask(None)[0] for _ in range(20)} == {ONE[:12], TWO[:12]}, what="both arms to answer", seconds=60, every=1)
+    for _ in range(6):
+        arm, cookie = ask(None)
+        assert cookie == f"sluice-arm={arm}"
+        assert {ask(f"other=1; {cookie}; last=2")[0] for _ in range(15)} == {arm}
