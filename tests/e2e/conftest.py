@@ -99,7 +99,9 @@ def packages() -> list[str]:
     there = kubectl("exec", "store-loader", "--", "sh", "-c", "ls /store/sha256 2>/dev/null || true").split()
     for package in found:
         if package.name not in there:
-            tar = subprocess.run(["tar", "-C", str(package.parents[1]), "-c", f"sha256/{package.name}"], capture_output=True, check=True).stdout
+            tar = subprocess.run(
+                ["tar", "-C", str(package.parents[1]), "-c", f"sha256/{package.name}"], capture_output=True, check=True
+            ).stdout
             kubectl("exec", "-i", "store-loader", "--", "tar", "-x", "--no-same-owner", "--no-same-permissions", "-C", "/store", stdin=tar)
     return [p.name for p in found]
 

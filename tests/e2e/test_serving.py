@@ -71,7 +71,9 @@ def test_the_open_inference_protocol_answers_too(kube: Any, gateway: str, served
     assert body["name"] == "digits"
 
 
-def test_a_second_model_takes_over_by_evidence_and_no_request_fails(kube: Any, gateway: str, served: str, packages: list[str], request_body: bytes) -> None:
+def test_a_second_model_takes_over_by_evidence_and_no_request_fails(
+    kube: Any, gateway: str, served: str, packages: list[str], request_body: bytes
+) -> None:
     with Load(gateway, kube.host, request_body) as load:
         time.sleep(5)
         kube.run("apply", "-f", "-", stdin=kube.manifest(packages[1]))

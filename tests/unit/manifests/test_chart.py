@@ -1,0 +1,93 @@
+"""The chart: the same as kustomize's base, strict about values, each part switchable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "charts" / "sluice"
+
+
+def test_it_agrees_with_kustomize(kustomized: Any, chart: Any) -> None:
+    rendered = chart()
+    only_here = {("Namespace", "sluice")}  # Helm installs into a namespace that is there
+    assert set(kustomized) - only_here == {k for k in rendered if k[0] != "Pod"}
+    runner = {"kind": "ServiceAccount", "name": "pipeline-runner", "namespace": "kubeflow"}  # a component, in kustomize
+    for where, obj in kustomized.items():
+        if where in only_here:
+            continue
+        other = rendered[where]
+        for part in sorted((set(obj) | set(other)) - {"metadata"}):
+            mine, theirs = obj[part], other[part]
+            if part == "subjects":
+                theirs = [s for s in theirs if s != runner]
+            assert theirs == mine, (where, part)
+        labels = obj["metadata"].get("labels") or {}
+        assert labels.items() <= (other["metadata"].get("labels") or {}).items(), where
+
+
+@pytest.mark.parametrize("values", [
+    {"nonsense": 1}, {"controller": {"replicas": 0}}, {"controller": {"replica": 2}}, {"images": {"runtime": {"tag": "latest"}}},
+    {"images": {"runtime": {"digest": "sha256:12"}}}, {"store": {"uri": "http://bucket"}}, {"quota": {"memory": "lots"}}])  # fmt: skip
+def test_a_wrong_value_is_refused(chart: Any, values: dict[str, Any]) -> None:
+    import helm_python
+
+    with helm_python.Chart.load(CHART) as loaded, pytest.raises(helm_python.HelmError):
+        loaded.validate_schema(values)
+    with helm_python.Chart.load(CHART) as loaded:
+        loaded.validate_schema({})
+
+
+@pytest.mark.parametrize(("values", "gone"), [
+    ({"controller": {"enabled": False}}, ("Deployment", "sluice-controller")), ({"mlflow": {"enabled": False}}, ("Deployment", "mlflow")),
+    ({"serving": {"enabled": False}}, ("ServingRuntime", "sluice")), ({"training": {"enabled": False}}, ("TrainingRuntime", "sluice-torch")),
+    ({"monitoring": {"enabled": False}}, ("PrometheusRule", "sluice")), ({"quota": {"enabled": False}}, ("ResourceQuota", "sluice")),
+    ({"networkPolicies": {"enabled": False}}, ("NetworkPolicy", "default-deny")), ({"disruptionBudgets": {"enabled": False}}, ("PodDisruptionBudget", "sluice-controller")),
+    ({"crds": {"install": False}}, ("CustomResourceDefinition", "modelrollouts.sluice.dev")), ({"priorityClasses": {"create": False}}, ("PriorityClass", "sluice-serving")),
+    ({"store": {"uri": "s3://bucket/p"}}, ("PersistentVolumeClaim", "sluice-store"))])  # fmt: skip
+def test_each_part_can_be_left_out(chart: Any, values: dict[str, Any], gone: tuple[str, str]) -> None:
+    assert gone in chart()
+    assert gone not in chart(**values)
+
+
+def test_an_image_by_digest_has_no_tag(chart: Any, pods_of: Any) -> None:
+    digest = "sha256:" + "a" * 64
+    found = chart(images={"registry": "registry.example/ml", "runtime": {"digest": digest}})
+    assert pods_of(found["ServingRuntime", "sluice"])[0]["containers"][0]["image"] == f"registry.example/ml/sluice/runtime@{digest}"
+
+
+def test_secrets_are_named_never_given(chart: Any) -> None:
+    found = chart(mlflow={"existingSecret": "database"}, store={"uri": "s3://bucket/p", "existingSecret": "keys"})
+    env = {e["name"]: e for e in found["Deployment", "mlflow"]["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["MLFLOW_BACKEND_STORE_URI"]["valueFrom"]["secretKeyRef"] == {"name": "database", "key": "uri"}
+    assert found["ConfigMap", "sluice-config"]["data"]["SLUICE_STORE"] == "s3://bucket/p"
+
+
+def test_resources_of_the_claims_stay_with_upgrades(chart: Any) -> None:
+    crd = chart()["CustomResourceDefinition", "modelrollouts.sluice.dev"]
+    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_the_charts_crds_are_kustomizes() -> None:
+    for path in (CHART / "files" / "crds").glob("*.yaml"):
+        assert yaml.safe_load(path.read_text()) == yaml.safe_load((ROOT / "manifests" / "crds" / path.name).read_text())
+
+
+def test_every_value_is_described() -> None:
+    import json
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def same(value: Any, part: dict[str, Any], where: str) -> None:
+        if isinstance(value, dict) and "properties" in part:
+            assert set(value) | {"global"} == set(part["properties"]) | {"global"}, where
+            assert part["additionalProperties"] is False, where
+            for name in value:
+                same(value[name], part["properties"][name], f"{where}.{name}")
+
+    same(values, schema, "values")
