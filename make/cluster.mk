@@ -66,3 +66,7 @@ platform: ## the platform alone, on the current kubectl context
 
 kind-down: ## delete the kind cluster
 	@make/kind-down
+
+.PHONY: e2e
+e2e: setup ## end-to-end tests against the cluster of the current kubectl context
+	@SLUICE_E2E=1 $(BIN)/python -m pytest tests/e2e tests/integration/rollouts/cluster -q -m e2e
