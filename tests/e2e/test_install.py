@@ -1,0 +1,61 @@
+"""The chart beside the kustomize installation: in, tested, upgraded, and gone without a trace; the overlays against the API server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SPACE = "sluice-e2e-helm"
+# CRDs and priority classes are the cluster's, and kustomize's here; a small node.
+VALUES = ["--set", "crds.install=false,priorityClasses.create=false,controller.replicas=1,controller.resources.requests.cpu=10m,"
+          "mlflow.resources.requests.cpu=10m,serving.resources.requests.cpu=10m"]  # fmt: skip
+
+
+def helm(*args: str) -> str:
+    done = subprocess.run(["helm", "-n", SPACE, *args], capture_output=True, text=True, timeout=420, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def space(kube: Any) -> Iterator[str]:
+    if not shutil.which("helm"):
+        pytest.skip("helm is not on PATH")
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kube.run("delete", "namespace", SPACE, "--ignore-not-found", "--timeout=200s")
+    kube.run("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}}))
+    yield SPACE
+    kube.run("delete", "namespace", SPACE, "--wait=false")
+
+
+def test_the_chart_installs_passes_its_test_upgrades_and_leaves(kube: Any, space: str) -> None:
+    chart = str(ROOT / "charts" / "sluice")
+    # not `--wait`: it waits for the store's claim, which a storage class that waits for its first consumer leaves pending
+    helm("install", "sluice", chart, *VALUES)
+    kube.run("wait", "--for=condition=Available", "deployment", "--all", "--timeout=280s", namespace=SPACE)
+    helm("test", "sluice", "--timeout", "3m")
+    helm("upgrade", "sluice", chart, *VALUES, "--set", "quota.cpu=7")
+    quota = json.loads(kube.run("get", "resourcequota", "sluice", "-o", "json", namespace=SPACE))
+    assert quota["spec"]["hard"]["requests.cpu"] == "7"
+    claims = {c["metadata"]["name"]: c["metadata"]["uid"] for c in json.loads(kube.run("get", "pvc", "-o", "json", namespace=SPACE))["items"]}
+    assert set(claims) == {"mlflow", "sluice-store"}
+    helm("uninstall", "sluice", "--wait", "--timeout", "3m")
+    left = kube.run("get", "deployments,services,roles,networkpolicies,resourcequotas,servingruntimes", "-o", "name", namespace=SPACE).split()
+    assert left == []
+    assert kube.run("get", "crd", "modelrollouts.sluice.dev", "-o", "name").strip()
+
+
+@pytest.mark.parametrize("overlay", ["kind", "dev", "staging", "production"])
+def test_the_api_server_takes_every_object_of_an_overlay(kube: Any, overlay: str) -> None:
+    """A server-side dry run; a namespace that is not there is stood in for by the one that is."""
+    text = kube.run("kustomize", str(ROOT / "manifests" / "overlays" / overlay))
+    text = text.replace(f"namespace: sluice-{overlay}\n", f"namespace: {kube.namespace}\n")
+    said = kube.run("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-", stdin=text)
+    assert said.count("serverside-applied") > 30
