@@ -112,7 +112,7 @@ TASK = """
             return pa.table({"a": table["a"].cast("float64"), "b": table["b"].cast("float64"), "label": table["label"].cast("string")})
 
         def fit(self, dataset):
-            inputs = [{"name": n, "datatype": "FP32", "shape": [-1, 1]} for n in ("a", "b")]
+            inputs = [{"name": n, "datatype": "FP32", "shape": [-1]} for n in ("a", "b")]
             return State("classification", dataset.labels, {"kind": "tensor", "inputs": inputs})
 
         def build(self, state):
@@ -124,7 +124,7 @@ TASK = """
             self.layers = torch.nn.Sequential(torch.nn.Linear(2, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, labels))
 
         def forward(self, a, b):
-            return self.layers(torch.cat([a, b], dim=1))
+            return self.layers(torch.stack([a, b], dim=1))
 """
 
 
