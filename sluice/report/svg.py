@@ -22,14 +22,17 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers that cover [low, high]."""
+    """Round numbers inside [low, high]; `[low]` where there is none."""
     if not high > low:
         return [low]
     raw = (high - low) / max(count - 1, 1)
     unit = 10 ** math.floor(math.log10(raw))
     step = next(m * unit for m in (1, 2, 2.5, 5, 10) if m * unit >= raw - 1e-12)
     first = math.ceil(low / step - 1e-9)
-    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    found = [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    # Where the span is near the spacing of floats, rounding may carry a tick outside.
+    slack = (high - low) * 1e-6
+    return [t for t in found if low - slack <= t <= high + slack] or [low]
 
 
 class Plot:

@@ -167,7 +167,7 @@ class Launcher:
                 why = f"training process {bad.rank} {bad.describe()}"
                 if bad.killed and os.WTERMSIG(bad.status or 0) == signal.SIGKILL:
                     why += " (out of memory, if nobody else killed it)"
-                doomed = now + _GRACE
+                doomed = now + (_GRACE if self.beats.read(0)[0] else 1.0)  # before the first step there is nothing to save
             if doomed is not None and self.children[0].status is not None:
                 doomed = min(doomed, now + 1.0)
             if doomed is not None and now >= doomed:

@@ -55,6 +55,7 @@ class Progress:
     loss_sum: float = 0.0
     loss_rows: int = 0
     epoch_seconds: float = 0.0
+    epoch_cpu: float = 0.0
     seconds: float = 0.0
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     stopping: Patience = dataclasses.field(default_factory=lambda: Patience(-1))
@@ -213,9 +214,10 @@ class Trainer:
             if self._terminated:
                 self._save(wait=True)
                 raise Stopped
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             self._step(self.sampler.batch(p.epoch, at))
             p.epoch_seconds += time.perf_counter() - start
+            p.epoch_cpu += time.process_time() - cpu
             self.beat(p.step)
             self._report()
             if self.world.first and time.monotonic() - self._saved_at >= self.config.checkpoint.every_seconds and self._save():
@@ -304,14 +306,15 @@ class Trainer:
         stop, factor = False, p.plateau_factor
         if self.world.first:
             entry = {"epoch": p.epoch + 1, "step": p.step, "train_loss": loss_sum / max(loss_rows, 1), **entry,
-                     "samples_per_second": self.data.rows / p.epoch_seconds if p.epoch_seconds else 0.0, "learning_rate": rate}  # fmt: skip
+                     "samples_per_second": self.data.rows / p.epoch_seconds if p.epoch_seconds else 0.0, "learning_rate": rate,
+                     "cpu_seconds": p.epoch_cpu}  # fmt: skip
             stop, factor = self._judge(entry)
             p.history.append(entry)
             self._tell("epoch", **entry, epochs=c.epochs, steps=self.steps)
         stop, p.plateau_factor = self.world.broadcast([stop, factor])
         p.stopped_early = stop and p.epoch + 1 < c.epochs
         p.seconds += p.epoch_seconds
-        p.epoch, p.loss_sum, p.loss_rows, p.epoch_seconds = p.epoch + 1, 0.0, 0, 0.0
+        p.epoch, p.loss_sum, p.loss_rows, p.epoch_seconds, p.epoch_cpu = p.epoch + 1, 0.0, 0, 0.0, 0.0
 
     def _measured(self) -> dict[str, Any]:
         if self.validation is None:

@@ -44,10 +44,14 @@ def test_the_chart_installs_passes_its_test_upgrades_and_leaves(kube: Any, space
     helm("upgrade", "sluice", chart, *VALUES, "--set", "quota.cpu=7")
     quota = json.loads(kube.run("get", "resourcequota", "sluice", "-o", "json", namespace=SPACE))
     assert quota["spec"]["hard"]["requests.cpu"] == "7"
-    claims = {c["metadata"]["name"]: c["metadata"]["uid"] for c in json.loads(kube.run("get", "pvc", "-o", "json", namespace=SPACE))["items"]}
+    claims = {
+        c["metadata"]["name"]: c["metadata"]["uid"] for c in json.loads(kube.run("get", "pvc", "-o", "json", namespace=SPACE))["items"]
+    }
     assert set(claims) == {"mlflow", "sluice-store"}
     helm("uninstall", "sluice", "--wait", "--timeout", "3m")
-    left = kube.run("get", "deployments,services,roles,networkpolicies,resourcequotas,servingruntimes", "-o", "name", namespace=SPACE).split()
+    left = kube.run(
+        "get", "deployments,services,roles,networkpolicies,resourcequotas,servingruntimes", "-o", "name", namespace=SPACE
+    ).split()
     assert left == []
     assert kube.run("get", "crd", "modelrollouts.sluice.dev", "-o", "name").strip()
 

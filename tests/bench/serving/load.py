@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
+#: Seconds until a request counts as failed: a server may hang.
+_PATIENCE = 20.0
 
 
 def http_request(path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
@@ -64,7 +66,12 @@ class Client(asyncio.Protocol):
         """The status; 0 when the connection broke."""
         self._answered = asyncio.get_running_loop().create_future()
         self._transport.write(request)
-        return await self._answered
+        try:
+            return await asyncio.wait_for(self._answered, _PATIENCE)
+        except TimeoutError:
+            self.open = False
+            self._transport.abort()
+            return 0
 
 
 async def connect(host: str, port: int) -> Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,10 +50,13 @@ def test_better_digits_model_is_promoted_without_a_failed_request(roll: Callable
     assert checks["wrong"]["candidate"]["n"] > 200
 
 
-@pytest.mark.parametrize(("how", "reason"), [({"shuffled": True}, "wrong answers"), ({"broken": True}, "a number that is none")])
+@pytest.mark.parametrize(("how", "reason"), [
+    # Whichever of the two is shown first.
+    ({"shuffled": True}, "wrong answers|disagreement with stable"), ({"broken": True}, "a number that is none"),
+])
 def test_wrong_and_nan_models_are_stopped_before_any_user_meets_them(roll: Callable[..., RolloutResult], how: dict[str, bool], reason: str):
     result = roll(**how)
     assert result.outcome == "rolled_back"
-    assert reason in " ".join(result.reasons)
+    assert re.search(reason, " ".join(result.reasons))
     assert result.evidence["load"]["failed"] == 0
     assert result.evidence["load"]["by_arm"]["candidate"] == 0
