@@ -27,7 +27,8 @@ class TabularMLP(nn.Module):
 
     def __init__(self, model: TabularModel, state: State):
         super().__init__()
-        numeric, categories = state.extra["numeric"], state.extra["categories"]
+        # By name: a state read back from JSON has its keys sorted, and must wire the same network as a fresh one.
+        numeric, categories = (dict(sorted(state.extra[kind].items())) for kind in ("numeric", "categories"))
         self.numeric, self.categorical = list(numeric), list(categories)
         self.register_buffer("mean", torch.tensor([n["mean"] for n in numeric.values()], dtype=torch.float32))
         self.register_buffer("std", torch.tensor([n["std"] for n in numeric.values()], dtype=torch.float32))

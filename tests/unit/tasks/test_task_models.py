@@ -49,6 +49,18 @@ def test_tabular_columns_get_their_kinds_and_missing_values_survive(make):
     assert torch.allclose(found.sum(1), torch.ones(6))
 
 
+def test_a_state_read_back_wires_the_same_network_as_a_fresh_one(make, tmp_path):
+    table = pa.table({"zinc": [1.0, 2.0, 3.0, 4.0], "ash": [9.0, 7.0, 5.0, 1.0], "town": ["Ulm", "Bonn", "Ulm", "Bonn"],
+                      "class": ["a", "b", "c", "a"], "label": ["y", "n", "y", "n"]})  # fmt: skip
+    task, dataset = make("tabular", table)
+    fresh = task.fit(dataset)
+    assert list(fresh.extra["numeric"]) == ["zinc", "ash"]
+    (tmp_path / "state").mkdir()
+    fresh.save(tmp_path / "state")
+    again = type(fresh).load(tmp_path / "state")
+    assert torch.equal(outputs(task, fresh, dataset.read("train")), outputs(task, again, dataset.read("train")))
+
+
 def test_numbers_written_as_text_are_numbers_unless_the_project_says_otherwise(make):
     table = pa.table({"zip": ["10115", "89073", "53111"], "label": ["a", "b", "a"]})
     assert make("tabular", table)[1].columns == {"zip": "numeric"}
