@@ -60,7 +60,7 @@ def roll_out(settings: Project, home: Home, candidate: Version, champion: Versio
     package = open_store(candidate.uri, home).get(candidate.digest)
     stable = open_store(champion.uri, home).get(champion.digest) if champion else None
     rows = readable(dataset.read("test"), [p for p in (package, stable) if p])
-    server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads)]
+    server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads), "--max-batch", str(settings.serve.max_batch)]
 
     def on_event(event: dict[str, Any]) -> None:
         events.emit("progress", step="rollout", data=event)

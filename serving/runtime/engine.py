@@ -38,11 +38,13 @@ _SLACK = 4
 class Unit:
     """Rows that go through one run together: `tensors` with the batch axis, `length` of the longest row."""
 
-    __slots__ = ("length", "outputs", "rows", "tensors", "work")
+    __slots__ = ("alone", "length", "outputs", "rows", "tensors", "work")
 
     def __init__(self, tensors: Tensors, rows: int, length: int = 1):
         self.tensors, self.rows, self.length = tensors, rows, length
         self.outputs: Tensors = {}
+        #: It was in a batch that failed: it is run again by itself, so that nobody answers for another's rows.
+        self.alone = False
         self.work: Work
 
 
@@ -203,7 +205,7 @@ class Engine:
         if first is None:
             return []
         batch = [first]
-        if waiting and first.work.model.batches and first.rows < self._max_batch:
+        if waiting and not first.alone and first.work.model.batches and first.rows < self._max_batch:
             self._company(batch, now)
         for unit in batch:
             if not unit.work.started:
@@ -223,6 +225,7 @@ class Engine:
             low, high = min(short, unit.length), max(long, unit.length)
             if (
                 unit.work.model is not model
+                or unit.alone
                 or rows + unit.rows > self._max_batch
                 or high > low * _LIKE + _SLACK
                 or not alike(model, first, unit)
@@ -234,6 +237,11 @@ class Engine:
         self._waiting = kept
 
     def _answered(self, batch: list[Unit], outputs: Tensors | None, error: BaseException | None, seconds: float) -> None:
+        if error is not None and len(batch) > 1:
+            for unit in batch:
+                unit.alone = True
+            self._waiting.extendleft(reversed(batch))
+            return
         rows = sum(u.rows for u in batch)
         first = batch[0].work
         if error is None and outputs is not None:

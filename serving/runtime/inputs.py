@@ -80,6 +80,13 @@ def units_of_tensors(model: Model, tensors: Tensors, max_batch: int, max_rows: i
             raise RequestError(f"has shape {list(array.shape)}", field=f"inputs.{name}.shape", fix=f"send {list(spec.shape)}")
         if spec.datatype == "BYTES":
             tensors[name] = _object_texts(array, f"inputs.{name}.data")
+        elif name in model.tables and array.size:
+            size, low = model.tables[name], int(array.min())
+            # ONNX counts negative indices from the end; no tokenizer gives one.
+            least, most = -size if model.inferred else 0, int(array.max())
+            if low < least or most >= size:
+                raise RequestError("has a value outside the model's table", field=f"inputs.{name}",
+                                   value=low if low < least else most, fix=f"send {least} to {size - 1}")  # fmt: skip
         if model.inferred:
             continue
         if rows not in (-1, array.shape[0]):

@@ -61,6 +61,8 @@ class Model:
         #: A row's answer may not depend on what else is asked at the moment.
         self.batches = not inferred and not found.dynamic_scales
         self.pads = {"input_ids": int(package.preprocess.get("pad_id", 0)), "attention_mask": 0} if self.kind == "text" else {}
+        #: Values of these inputs pick a row of a table of so many: others are the client's mistake.
+        self.tables = {name: size for name, size in found.tables.items() if name in self.inputs}
         self._session = package_session(package, threads)
         #: Labels as JSON, for answers built by hand.
         self.label_json = [orjson.dumps(label) for label in self.labels]
@@ -195,7 +197,7 @@ def load(path: Path, name: str, digest: str | None, threads: int, max_bytes: int
 
 def _plain(path: Path, name: str, digest: str | None, max_bytes: int) -> Package:
     """A plain ONNX file as a package; its digest covers the file and the weights beside it."""
-    external = sorted(graph.check(path, max_bytes).external)
+    external = sorted(graph.check(path, max_bytes).locations)
     sums = [files.sha256_file(path), *(files.sha256_file(path.parent / e) for e in external)]
     whole = sums[0] if not external else hashlib.sha256("\n".join(sums).encode()).hexdigest()
     if digest is not None and whole != digest.removeprefix("sha256:"):

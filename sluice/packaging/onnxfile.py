@@ -18,6 +18,12 @@ from sluice.errors import PackageError
 #: Newest operator sets a package may use, by domain; ONNX Runtime's own is not versioned.
 MAX_OPSET = {"": 26, "ai.onnx": 26, "ai.onnx.ml": 5, "com.microsoft": 1}
 MIN_OPSET = 7
+#: Other domains ONNX Runtime has built in, and those PyTorch's exporter names its functions by.
+_BUILT_IN = ("ai.onnx.training", "ai.onnx.preview.training", "com.microsoft.nchwc", "com.microsoft.experimental", "com.ms.internal.nhwc", "org.pytorch.aten",
+             "pkg.onnxscript.torch_lib", "pkg.onnxscript.torch_lib.common")  # fmt: skip
+_DYNAMIC = {"DynamicQuantizeLinear", "com.microsoft.DynamicQuantizeMatMul", "com.microsoft.DynamicQuantizeLSTM"}
+#: Operators that hand a table or an index on, one value for one.
+_PASSING = ("Cast", "Identity", "DequantizeLinear")
 #: A protobuf message ends at 2 GiB.
 LIMIT_BYTES = 2 << 30
 _LIMIT_DEPTH = 32
@@ -38,6 +44,8 @@ class Facts:
         opsets: operator set version by domain.
         operators: nodes by operator type (with its domain where that is not ONNX's own), those of branches and functions too.
         external: tensors whose weights lie outside the file.
+        locations: the files those weights are said to be in; "" where none is named.
+        tables: rows of the table that an input picks from, by the input's name: its values must be below.
         elements: numbers stored as constants, by element type.
         weight_bytes: their bytes together, of the types whose size is fixed.
     """
@@ -46,20 +54,28 @@ class Facts:
     opsets: dict[str, int] = dataclasses.field(default_factory=dict)
     operators: Counter[str] = dataclasses.field(default_factory=Counter)
     external: list[str] = dataclasses.field(default_factory=list)
+    locations: set[str] = dataclasses.field(default_factory=set)
+    tables: dict[str, int] = dataclasses.field(default_factory=dict)
     elements: Counter[str] = dataclasses.field(default_factory=Counter)
     weight_bytes: int = 0
 
 
-def facts(path: Path) -> Facts:
+    @property
+    def dynamic_scales(self) -> bool:
+        """Whether activations are quantised by the batch's own range: a row's answer then depends on its batch mates."""
+        return bool(self.operators.keys() & _DYNAMIC)
+
+
+def facts(path: Path, limit: int = LIMIT_BYTES) -> Facts:
     """Read a file's facts.
 
     Raises:
-        PackageError: unreadable, larger than 2 GiB, or no ONNX model.
+        PackageError: unreadable, larger than `limit` bytes, or no ONNX model.
     """
     try:
         size = path.stat().st_size
-        if size > LIMIT_BYTES:
-            raise PackageError(f"is larger than {LIMIT_BYTES} bytes", field=str(path), value=size)
+        if size > limit:
+            raise PackageError(f"is larger than {limit} bytes", field=str(path), value=size, fix="export a smaller model, or raise the limit")
         with path.open("rb") as f:  # the map goes with its last slice: closing it under one is an error
             found = _model(memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)))
     except (OSError, ValueError) as e:
@@ -79,14 +95,19 @@ def check(path: Path) -> Facts:
     found = facts(path)
     if found.external:
         raise PackageError("keeps weights outside the file", field=str(path), value=found.external[:5], fix="export with the weights inside")
-    for domain, version in found.opsets.items():
-        if domain not in MAX_OPSET:
-            raise PackageError("needs operators ONNX Runtime does not have", field=str(path), value=domain, fix="export standard ONNX")
-        low = MIN_OPSET if domain in ("", "ai.onnx") else 1
-        if not low <= version <= MAX_OPSET[domain]:
-            raise PackageError(f"has an operator set outside {low}..{MAX_OPSET[domain]}", field=str(path), value=f"{domain or 'ai.onnx'} {version}",
-                               fix="export it with export.opset 20")  # fmt: skip
+    check_operators(found, path)
     return found
+
+
+def check_operators(found: Facts, path: Path) -> None:
+    """Raises `PackageError`: operators of a domain ONNX Runtime does not have, or of a version it does not run."""
+    for domain, version in found.opsets.items():
+        if domain not in MAX_OPSET and domain not in _BUILT_IN:
+            raise PackageError("needs operators ONNX Runtime does not have", field=str(path), value=domain, fix="export standard ONNX")
+        low, high = MIN_OPSET if domain in ("", "ai.onnx") else 1, MAX_OPSET.get(domain)
+        if high is not None and not low <= version <= high:
+            raise PackageError(f"has an operator set outside {low}..{high}", field=str(path), value=f"{domain or 'ai.onnx'} {version}",
+                               fix="export it with export.opset 20")  # fmt: skip
 
 
 def _model(message: memoryview) -> Facts:
@@ -116,27 +137,58 @@ def _model(message: memoryview) -> Facts:
 def _graph(message: memoryview, found: Facts, depth: int) -> None:
     if depth > _LIMIT_DEPTH:
         raise ValueError("its graphs are nested too deep")
+    rows: dict[str, int] = {}
+    inputs: set[str] = set()
+    picks: list[tuple[str, str]] = []
+    source: dict[str, str] = {}
     for number, value in _fields(message):
         if isinstance(value, memoryview):
             if number == 1:
-                _node(value, found, depth)
+                operator, reads, writes = _node(value, found, depth)
+                if operator == "Gather" and len(reads) == 2:
+                    picks.append((reads[0], reads[1]))
+                elif operator in _PASSING and reads and writes:
+                    source[writes[0]] = reads[0]
             elif number == 5:
-                _tensor(value, found)
+                name, dims = _tensor(value, found)
+                rows[name] = dims[0] if dims else 0
+            elif number == 11:
+                inputs.update(_text(v) for n, v in _fields(value) if n == 1 and isinstance(v, memoryview))
             elif number == 15:
                 _sparse(value, found)
+    if depth == 0:
+        for table, index in picks:
+            size, asked = rows.get(_origin(table, source)), _origin(index, source)
+            if size and asked in inputs - rows.keys():
+                found.tables[asked] = min(size, found.tables.get(asked, size))
 
 
-def _node(message: memoryview, found: Facts, depth: int) -> None:
+def _origin(name: str, source: dict[str, str]) -> str:
+    for _ in range(_LIMIT_DEPTH):
+        if name not in source:
+            break
+        name = source[name]
+    return name
+
+
+def _node(message: memoryview, found: Facts, depth: int) -> tuple[str, list[str], list[str]]:
     operator = domain = ""
+    reads: list[str] = []
+    writes: list[str] = []
     for number, value in _fields(message):
         if isinstance(value, memoryview):
-            if number == 4:
+            if number == 1:
+                reads.append(_text(value))
+            elif number == 2:
+                writes.append(_text(value))
+            elif number == 4:
                 operator = _text(value)
             elif number == 7:
                 domain = _text(value)
             elif number == 5:
                 _attribute(value, found, depth)
     found.operators[f"{domain}.{operator}" if domain not in ("", "ai.onnx") else operator] += 1
+    return operator, reads, writes
 
 
 def _attribute(message: memoryview, found: Facts, depth: int) -> None:
@@ -156,8 +208,9 @@ def _sparse(message: memoryview, found: Facts) -> None:
             _tensor(value, found)
 
 
-def _tensor(message: memoryview, found: Facts) -> None:
+def _tensor(message: memoryview, found: Facts) -> tuple[str, list[int]]:
     dims: list[int] = []
+    keys: dict[str, str] = {}
     kind, name, outside = 0, "", False
     for number, value in _fields(message):
         if number == 1:
@@ -166,14 +219,20 @@ def _tensor(message: memoryview, found: Facts) -> None:
             kind = value
         elif number == 8 and isinstance(value, memoryview):
             name = _text(value)
-        elif number == 13 or (number == 14 and value != 0):  # external_data, data_location
+        elif number == 13 and isinstance(value, memoryview):  # external_data
+            outside = True
+            pair = {n: _text(v) for n, v in _fields(value) if isinstance(v, memoryview)}
+            keys[pair.get(1, "")] = pair.get(2, "")
+        elif number == 14 and value != 0:  # data_location
             outside = True
     if outside:
         found.external.append(name)
+        found.locations.add(keys.get("location", ""))
     datatype, size = _ELEMENTS.get(kind, (f"type {kind}", 0))
     count = math.prod(dims)
     found.elements[datatype] += count
     found.weight_bytes += count * size
+    return name, dims
 
 
 def _packed(message: memoryview) -> Iterator[int]:

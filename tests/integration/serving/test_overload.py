@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,19 @@ def test_a_number_that_is_none_is_the_models_fault(tmp_path: Path) -> None:
         status, headers, body = server.request("POST", "/v1/models/constant:predict", {"instances": [-1.0]})
         assert status == 500 and headers["x-sluice-version"] and b"number that is none" in body
         assert server.metric("sluice_inference_requests_total", code="500") == 1
+
+
+def test_one_clients_bad_row_does_not_fail_those_it_shared_a_run_with(tmp_path: Path) -> None:
+    slow, nan = builders.slow(tmp_path / "slow", size=1200, layers=6), builders.nan(tmp_path / "nan")
+    with serving(tmp_path / "log", slow.root, nan.root, "--workers", "1") as server:
+
+        def ask(i: int) -> int:
+            if i == 0:  # holds the lane while the others gather behind it
+                return server.request("POST", "/v1/models/slow:predict", {"instances": [1.0]})[0]
+            time.sleep(0.02)
+            return server.request("POST", "/v1/models/constant:predict", {"instances": [-1.0 if i == 5 else 4.0]})[0]
+
+        for _ in range(5):
+            statuses = together(10, ask)
+            assert statuses[5] == 500 and statuses[:5] + statuses[6:] == [200] * 9
+        assert server.metric("sluice_inference_requests_total", model="constant", code="500") == 5

@@ -123,3 +123,19 @@ def test_damaged_files_are_read_or_refused_but_never_crash(tmp_path_factory, dat
         check(path)
     except PackageError as e:
         assert e.field == str(path)
+
+
+@pytest.mark.parametrize("through", ["", "Cast", "DequantizeLinear"])
+def test_the_table_an_input_picks_from_is_known(tmp_path, through):
+    table = numpy_helper.from_array(np.ones((17, 4), np.int8 if through == "DequantizeLinear" else np.float32), "table")
+    scale = numpy_helper.from_array(np.float32(1).reshape(()), "scale")
+    nodes, data, index = [], "table", "ids"
+    if through == "DequantizeLinear":
+        nodes, data = [helper.make_node(through, ["table", "scale"], ["wide"])], "wide"
+    elif through:
+        nodes, index = [helper.make_node(through, ["ids"], ["cast"], to=TensorProto.INT64)], "cast"
+    nodes.append(helper.make_node("Gather", [data, index], ["y"]))
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("ids", TensorProto.INT64, [None])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 4])], [table, scale])  # fmt: skip
+    found = facts(write(tmp_path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)))
+    assert found.tables == {"ids": 17}
