@@ -14,7 +14,7 @@ TORCH ?= lock
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
-.PHONY: help setup run test lint format bench bench-overhead bench-serving bench-rollout demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format bench bench-overhead bench-serving bench-rollout demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -42,8 +42,11 @@ run: setup ## train a digits model, promote it, train a better one and promote i
 	@$(BIN)/sluice run examples/digits/sluice.yaml --home $(DEMO_HOME)
 	@$(BIN)/sluice models --home $(DEMO_HOME)
 
-test: setup lint ## every test that needs no cluster
+test: setup lint tools ## every test that needs no cluster
 	@$(BIN)/python -m pytest tests/unit tests/integration -n 2 --dist loadfile -q
+
+tools: ## promtool and prometheus for the tests of rules and dashboards, where they are not on PATH
+	@make/tools
 
 lint: setup ## ruff, mypy, import rules
 	@$(BIN)/ruff check --quiet . || { echo "run: make format"; exit 1; }

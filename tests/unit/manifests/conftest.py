@@ -28,7 +28,7 @@ def key(obj: Object) -> tuple[str, str]:
 def kustomized() -> dict[tuple[str, str], Object]:
     """Objects of the base and of monitoring, by kind and name, with the tags of the base's kustomization."""
     tags = {i["name"]: i["newTag"] for i in yaml.safe_load((ROOT / "manifests/base/kustomization.yaml").read_text())["images"]}
-    found = {key(d): d for d in documents("manifests/base", "manifests/monitoring", "manifests/crds")}
+    found = {key(d): d for d in documents("manifests/base", "manifests/monitoring", "manifests/monitoring/cluster", "manifests/crds")}
     for obj in found.values():
         for pod in pod_specs(obj):
             for container in pod.get("containers", []):

@@ -91,3 +91,27 @@ def test_every_value_is_described() -> None:
                 same(value[name], part["properties"][name], f"{where}.{name}")
 
     same(values, schema, "values")
+
+
+def test_the_charts_monitoring_is_kustomizes() -> None:
+    files = CHART / "files" / "monitoring"
+    found = {p.relative_to(files) for p in files.rglob("*.yaml")}
+    ours = ROOT / "manifests" / "monitoring"
+    assert found == {p.relative_to(ours) for p in ours.rglob("*.yaml") if p.name != "kustomization.yaml"}
+    assert not [str(p) for p in found if (files / p).read_text() != (ours / p).read_text()], "run: make golden"
+
+
+def test_the_latency_alert_follows_the_objective(chart: Any) -> None:
+    def slow(**monitoring: Any) -> str:
+        groups = chart(monitoring=monitoring)["PrometheusRule", "sluice"]["spec"]["groups"]
+        return str(next(r["expr"] for g in groups for r in g["rules"] if r.get("record") == "sluice:slow:ratio_rate5m"))
+
+    assert 'le=~"1|1.0"' in slow()
+    assert 'le=~"0.25|0.25.0"' in slow(latencySloSeconds=0.25)
+
+
+def test_monitors_carry_the_labels_an_operator_selects_by(chart: Any) -> None:
+    found = chart(monitoring={"labels": {"release": "stack"}})
+    for kind, name in (("PodMonitor", "sluice-models"), ("PrometheusRule", "sluice-cluster")):
+        assert found[kind, name]["metadata"]["labels"]["release"] == "stack"
+    assert ("PrometheusRule", "sluice-cluster") not in chart(monitoring={"cluster": False})

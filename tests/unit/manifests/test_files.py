@@ -45,6 +45,7 @@ def test_shellcheck() -> None:
         "make/kind-down",
         "make/platform",
         "make/images",
+        "make/tools",
         "make/env",
         "images/lock",
     )

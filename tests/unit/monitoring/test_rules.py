@@ -1,0 +1,54 @@
+"""Alerts fire where they should and nowhere else, by Prometheus' own evaluation."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.tools import prometheus
+
+CASES = Path(__file__).with_name("alerts.yaml")
+
+
+def promtool(*args: str, cwd: Path) -> None:
+    done = subprocess.run([prometheus.program("promtool"), *args], capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": prometheus.groups()}))
+    (tmp_path / "alerts.yaml").write_text(CASES.read_text())
+    return tmp_path
+
+
+def test_rules_are_well_formed(folder: Path) -> None:
+    promtool("check", "rules", "--lint=all", "--lint-fatal", "rules.yaml", cwd=folder)
+
+
+def test_alerts_fire_and_do_not_as_the_cases_say(folder: Path) -> None:
+    promtool("test", "rules", "alerts.yaml", cwd=folder)
+
+
+def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
+    cases = yaml.safe_load(CASES.read_text())["tests"]
+    checks = [c for t in cases for c in t.get("alert_rule_test", [])]
+    alerts = {r["alert"] for g in prometheus.groups() for r in g["rules"] if "alert" in r}
+    assert {c["alertname"] for c in checks if c["exp_alerts"]} == alerts
+    assert {c["alertname"] for c in checks if not c["exp_alerts"]} == alerts
+
+
+def test_an_alert_says_what_it_is_and_what_to_do() -> None:
+    rules: list[dict[str, Any]] = [r for g in prometheus.groups() for r in g["rules"] if "alert" in r]
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("critical", "warning", "info"), rule["alert"]
+        assert {"summary", "description"} == set(rule["annotations"]), rule["alert"]
+        assert "for" in rule or "XID" in rule["expr"], rule["alert"]
+        # commands the description names exist
+        for command in re.findall(r"`sluice rollout (\w+)`", rule["annotations"]["description"]):
+            assert command in ("status", "watch", "pause", "resume", "abort", "promote")
