@@ -58,7 +58,7 @@ export CLUSTER LAB_DIR OVERLAY VERSION PYTHON_BASE TORCH_BASE DOCKER_BUILD_FLAGS
 images: ## build the images, print their sizes, load them into kind
 	@make/images
 
-kind-up: ## a kind cluster with the platform and Sluice on it
+kind-up: ## from a machine with Docker to a kind cluster with Sluice working on it
 	@make/kind-up
 
 platform: ## the platform alone, on the current kubectl context
