@@ -81,11 +81,15 @@ def parser() -> argparse.ArgumentParser:
 
     rollout = commands.add_parser("rollout", help="a rollout, here or on the cluster")
     rollout_commands = rollout.add_subparsers(dest="rollout_command", metavar="COMMAND", required=True)
-    for name, help_ in (("status", "what it is doing and why"), ("watch", "follow it live"), ("pause", "hold the weights"),
-                        ("resume", "go on after a pause"), ("abort", "roll back now"), ("promote", "promote now, without more evidence")):  # fmt: skip
+    for name, help_ in (("status", "where it stands and why"), ("watch", "follow it live until it ends; exit status as of `sluice run`"),
+                        ("explain", "every decision with the numbers it stood on"), ("pause", "hold the weights"),
+                        ("resume", "go on after a pause"), ("abort", "roll back now"), ("promote", "promote now, without more evidence"),
+                        ("retry", "try a rejected model again (on a cluster)")):  # fmt: skip
         one = add(name, help_, f"rollout:{name}", rollout_commands)
         one.add_argument("name", metavar="NAME")
-        _home_argument(one)
+        where = one.add_mutually_exclusive_group()
+        _home_argument(where)
+        where.add_argument("-n", "--namespace", metavar="NS", help="of a ModelRollout on the cluster; without it, a rollout in the home")
     return top
 
 
@@ -101,7 +105,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _home_argument(to: argparse.ArgumentParser) -> None:
+def _home_argument(to: argparse._ActionsContainer) -> None:
     to.add_argument("--home", type=Path, help="default: $SLUICE_HOME, else .sluice")
 
 

@@ -83,5 +83,11 @@ class MissingExtra(SluiceError):
     exit_code = 2
 
 
+class RolloutError(SluiceError):
+    """No rollout of this name, a command that makes no sense now, or a cluster that cannot be asked as told."""
+
+    exit_code = 2
+
+
 class DeadlineError(SluiceError):
     """A wait ended without what it waited for."""

@@ -81,7 +81,8 @@ class Controller:
         self.metrics.seen(rollout, new, view)
         if not self.may_act():
             return SOON
-        if fresh or notes or replace(new, last_time=0.0) != replace(state, last_time=0.0):
+        unseen = (rollout.raw.get("status") or {}).get("observedGeneration") != rollout.raw["metadata"].get("generation", 0)
+        if fresh or notes or unseen or replace(new, last_time=0.0) != replace(state, last_time=0.0):
             status = resource.status(rollout, new, notes, now=now, error=view.error, routed=view.routed.weights if view.routed else None)
             try:
                 self.kube.replace_status({**rollout.raw, "status": status})
@@ -152,7 +153,7 @@ class Controller:
             self._release(raw)
             return None
         status = resource.refused(raw, why, self.clock())
-        if status.get("conditions") != (raw.get("status") or {}).get("conditions") and self.may_act():
+        if status != (raw.get("status") or {}) and self.may_act():
             self.kube.replace_status({**raw, "status": status})
             self._event(raw, "Warning", "SpecIsUnusable", str(why))
         return None

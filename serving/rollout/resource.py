@@ -22,11 +22,11 @@ _HISTORY = 40
 _STRATEGY = {"kind": "strategy", "shadow": "shadow", "steps": "steps", "minimumRequests": "minimum_requests",
              "settleSeconds": "settle_seconds", "stepDeadlineSeconds": "step_deadline_seconds", "onDeadline": "on_deadline",
              "readySeconds": "ready_seconds", "warmupSeconds": "warmup_seconds", "verifySeconds": "verify_seconds",
-             "keepSeconds": "keep_seconds", "restarts": "restarts"}  # fmt: skip
+             "keepSeconds": "keep_seconds", "unreadySeconds": "unready_seconds", "restarts": "restarts"}  # fmt: skip
 _ANALYSIS = {"alpha": "alpha", "latencySloMs": "latency_slo_ms", "errors": "errors", "errorCeiling": "error_ceiling",
              "slow": "slow", "wrong": "wrong", "shift": "shift", "business": "business"}  # fmt: skip
 #: On a cluster scrapes are seconds apart and pods come and go: slower than on one machine.
-_DEFAULTS: dict[str, Any] = {"settle_seconds": 15, "warmup_seconds": 10, "verify_seconds": 120, "ready_seconds": 600}
+_DEFAULTS: dict[str, Any] = {"settle_seconds": 15, "warmup_seconds": 10, "verify_seconds": 120, "ready_seconds": 600, "unready_seconds": 5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +167,7 @@ def refused(raw: Object, why: SluiceError, now: float) -> Object:
     others = [c for c in old.get("conditions") or [] if c["type"] != "Accepted"]
     said = condition(old.get("conditions") or [], "Accepted", "False", "SpecIsUnusable", str(why), now=now,
                      generation=raw["metadata"].get("generation", 0))  # fmt: skip
-    return {**old, "message": str(why)[:1000], "conditions": [said, *others]}
+    return {**old, "observedGeneration": said["observedGeneration"], "message": str(why)[:1000], "conditions": [said, *others]}
 
 
 def stamp(now: float) -> str:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any
 
-from sluice.errors import MissingExtra, SluiceError
-from sluice.rollouts.state import TERMINAL, Command
+from rich.console import Console
+
+from sluice.errors import MissingExtra, RolloutError, SluiceError
+from sluice.rollouts import control
+from sluice.rollouts.state import TERMINAL
+from sluice.rollouts.store import known, unknown
 
 _GROUP = ("sluice.dev", "v1alpha1")
 _PLURAL = "modelrollouts"
+_EVERY = 2.0
 
 
 def _api() -> Any:
@@ -24,29 +29,36 @@ def _api() -> Any:
         try:
             config.load_kube_config()
         except config.ConfigException as e:
-            raise SluiceError(f"no cluster is configured: {e}", field="kubeconfig", fix="set KUBECONFIG, or leave out --namespace") from e
+            raise RolloutError(f"no cluster is configured: {e}", field="--namespace", fix="set KUBECONFIG, or leave out --namespace") from e
     return client.CustomObjectsApi()
 
 
-def _call(what: str, *args: Any) -> Any:
+def _call(what: str, *args: Any, **more: Any) -> Any:
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
     try:
-        return getattr(_api(), what)(*_GROUP, *args, _request_timeout=15)
+        return getattr(_api(), what)(*_GROUP, *args, _request_timeout=15, **more)
     except ApiException as e:
+        if e.status == 404 and what.startswith("list"):
+            raise RolloutError("this cluster knows no ModelRollouts", field="--namespace", value=args[0], fix="kubectl apply -k manifests/crds") from e
         if e.status == 404:
-            raise SluiceError("no such ModelRollout", field="name", value=args[2], fix=f"kubectl get modelrollouts -n {args[0]}") from e
-        raise SluiceError(f"the cluster refused: {e.status} {e.reason}", field="name", value=args[2]) from e
+            raise unknown(args[2], names(args[0]), f"namespace {args[0]}") from e
+        raise SluiceError(f"the cluster refused: {e.status} {e.reason}", field="--namespace", value=args[0]) from e
     except (HTTPError, OSError) as e:
         raise SluiceError(f"the cluster does not answer: {e}", field="kubeconfig") from e
+
+
+def names(namespace: str) -> list[str]:
+    """Names of the ModelRollouts in a namespace. Raises `SluiceError`."""
+    return sorted(item["metadata"]["name"] for item in _call("list_namespaced_custom_object", namespace, _PLURAL)["items"])
 
 
 def status(namespace: str, name: str) -> dict[str, Any]:
     """What `control.status` gives, of a ModelRollout.
 
     Raises:
-        SluiceError: no such resource, or no cluster. MissingExtra: the Kubernetes client is not installed.
+        RolloutError: no such resource, or no cluster. SluiceError: it does not answer. MissingExtra: the Kubernetes client is not installed.
     """
     raw = _call("get_namespaced_custom_object", namespace, _PLURAL, name)
     found, spec = raw.get("status") or {}, raw["spec"]
@@ -55,13 +67,22 @@ def status(namespace: str, name: str) -> dict[str, Any]:
                "message": h["message"], "data": {"checks": h.get("checks", []), "verdict": h["message"].partition(":")[0]}}
               for h in found.get("history") or []]  # fmt: skip
     phase = found.get("phase", "Pending")
-    return {"name": name, "running": phase not in TERMINAL, "interrupted": False, "phase": phase, "stage": found.get("stage", ""),
+    # A spec the controller has not looked at yet: what the status shows is of the one before.
+    ahead = raw["metadata"].get("generation", 0) > found.get("observedGeneration", 0)
+    refused = any(c["type"] == "Accepted" and c["status"] == "False" for c in found.get("conditions") or [])
+    over = not ahead and (phase in TERMINAL or refused)
+    return {"name": name, "running": not over, "interrupted": False, "phase": phase, "stage": found.get("stage", ""),
             "step": state.get("step", 0), "steps": (spec.get("strategy") or {}).get("steps") or [10, 50], "weight": found.get("weight", 0),
             "verdict": found.get("verdict", ""), "reasons": [found["message"]] if found.get("message") else [],
             "stable": found.get("stable"), "candidate": found.get("candidate"), "arms": state.get("window") or {},
             "tests": found.get("checks") or [], "ready": {}, "load": None, "address": None,
             "started": events[0]["time"] if events else None, "updated": state.get("last_time") or time.time(),
-            "outcome": {"Succeeded": "promoted", "RolledBack": "rolled_back"}.get(phase), "events": events}  # fmt: skip
+            "outcome": {"Succeeded": "promoted", "RolledBack": "rolled_back"}.get(phase) if over and not refused else None, "events": events}  # fmt: skip
+
+
+def watch(namespace: str, name: str, *, console: Console | None = None) -> dict[str, Any]:
+    """What `control.watch` does, for a ModelRollout. Raises as `status` does."""
+    return control.follow(lambda: status(namespace, name), every=_EVERY, console=console)
 
 
 def request(namespace: str, name: str, command: str) -> dict[str, Any]:
@@ -71,10 +92,11 @@ def request(namespace: str, name: str, command: str) -> dict[str, Any]:
         ``{name, command, id}``.
 
     Raises:
-        SluiceError: not a command, no such resource, or no cluster.
+        RolloutError: not a command, no such resource, or no cluster. SluiceError: it does not answer.
     """
-    if command not in get_args(Command):
-        raise SluiceError("is not a command", field="command", value=command, fix="one of " + ", ".join(get_args(Command)))
+    known(command)
     ident = f"{command}#{time.time_ns()}"
-    _call("patch_namespaced_custom_object", namespace, _PLURAL, name, {"metadata": {"annotations": {"sluice.dev/command": ident}}})
+    # A field manager of its own: Flux takes back what one whose name begins with kubectl wrote.
+    _call("patch_namespaced_custom_object", namespace, _PLURAL, name, {"metadata": {"annotations": {"sluice.dev/command": ident}}},
+          field_manager="sluice")  # fmt: skip
     return {"name": name, "command": command, "id": ident}

@@ -17,11 +17,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sluice.errors import SluiceError
+from sluice.errors import RolloutError, SluiceError
 from sluice.rollouts.state import TERMINAL
-from sluice.rollouts.store import Store
+from sluice.rollouts.store import Store, known
 
 _EVERY = 0.25
+#: Seconds for which a rollout that is being watched may be out of sight.
+_PATIENCE = 60.0
 
 
 def status(home: Path, name: str) -> dict[str, Any]:
@@ -32,14 +34,14 @@ def status(home: Path, name: str) -> dict[str, Any]:
         ready, load, address, started, updated, outcome, events}``.
 
     Raises:
-        SluiceError: no rollout of this name here.
+        RolloutError: no rollout of this name here. SluiceError: its files cannot be read.
     """
     store = Store(home, name)
     raw = store.load()
     state, view, plan = raw["state"], raw.get("view", {}), raw.get("plan", {})
-    over = state["phase"] in TERMINAL
-    running = not over and store.driven()
     result = store.result()
+    over = state["phase"] in TERMINAL or (result is not None and state.get("reported", False))
+    running = not over and store.driven()
     return {"name": name, "running": running, "interrupted": not over and not running, "phase": state["phase"], "stage": state["stage"],
             "step": state["step"], "steps": plan.get("steps", []), "weight": view.get("weight", state["weight"]), "verdict": state["verdict"],
             "reasons": list(state["reasons"]), "stable": raw.get("stable"), "candidate": raw.get("candidate"),
@@ -55,11 +57,12 @@ def request(home: Path, name: str, command: str) -> dict[str, Any]:
         ``{name, command, id}``.
 
     Raises:
-        SluiceError: no rollout of this name, not running, or not a command.
+        RolloutError: no rollout of this name, not running, or not a command.
     """
+    known(command)
     found = status(home, name)
     if not found["running"]:
-        raise SluiceError("is not running", field="name", value=name, fix=f"it is {found['phase']}; `sluice run` starts the next rollout")
+        raise RolloutError("is not running", field="name", value=name, fix=f"it is {found['phase']}; `sluice run` starts the next rollout")
     return {"name": name, "command": command, "id": Store(home, name).order(command)}
 
 
@@ -99,6 +102,21 @@ def headline(found: dict[str, Any]) -> str:
     return f"{found['name']}: {what}{stage}, {found['weight']} % to the candidate" + (f": {tail}" if tail else "")
 
 
+def summary(found: dict[str, Any]) -> str:
+    """Where it stands now, for a person: the headline, both models, and the numbers of the window that runs."""
+    lines = [headline(found)]
+    lines += [f"  {arm:<9} {(found[arm] or '-')[:12]}" for arm in ("stable", "candidate") if found[arm]]
+    lines += [f"  {_numbers(check)}" for check in found["tests"]]
+    if found.get("load"):
+        lines.append(f"  {found['load']['sent']:,} requests sent, {found['load']['failed']} failed")
+    return "\n".join(lines)
+
+
+def ended(found: dict[str, Any]) -> int:
+    """The exit status of the rollout that `found` shows: as of ``sluice run``, 0 promoted, 4 rolled back, 1 neither."""
+    return {"promoted": 0, "rolled_back": 4}.get(found["outcome"] or "", 1)
+
+
 def watch(home: Path, name: str, *, console: Console | None = None, until: Callable[[], bool] | None = None,
           seconds: float = 86_400.0) -> dict[str, Any]:  # fmt: skip
     """Show a rollout live until it is over; returns its last `status`.
@@ -107,13 +125,37 @@ def watch(home: Path, name: str, *, console: Console | None = None, until: Calla
         console: where to draw; stderr if None.
         until: stop also when this says so.
         seconds: and after this long at most.
+
+    Raises:
+        RolloutError: no rollout of this name here.
+    """
+    return follow(lambda: status(home, name), every=_EVERY, console=console, until=until, seconds=seconds)
+
+
+def follow(look: Callable[[], dict[str, Any]], *, every: float, console: Console | None = None, until: Callable[[], bool] | None = None,
+           seconds: float = 86_400.0) -> dict[str, Any]:  # fmt: skip
+    """Draw what `look` shows until the rollout is over; returns the last of it.
+
+    Args:
+        look: gives a `status`; when it fails, the last one stays for a minute.
+        every: seconds between looks. console, until, seconds: as of `watch`.
+
+    Raises:
+        SluiceError: the first look failed, or every one for a minute.
     """
     out = console or Console(stderr=True)
-    found, end = status(home, name), time.monotonic() + seconds
+    found, end = look(), time.monotonic() + seconds
+    seen = time.monotonic()
     with Live(view(found), console=out, refresh_per_second=8, transient=False) as live:
         while found["running"] and not (until and until()) and time.monotonic() < end:
-            time.sleep(_EVERY)
-            found = status(home, name)
+            time.sleep(every)
+            try:
+                found = look()
+            except SluiceError:
+                if time.monotonic() - seen > _PATIENCE:
+                    raise
+                continue
+            seen = time.monotonic()
             live.update(view(found))
     return found
 

@@ -65,7 +65,7 @@ class _Run(Turn):
             return
         s = self.state
         if s.phase in ("Pending", "Shadow", "Warmup", "Step", "Paused", "Promoting", "Verifying") and s.candidate:
-            broken = self.broken()
+            broken = self.broken() or self.away()
             if broken:
                 self.count(False)
                 self.roll_back(broken)
@@ -82,6 +82,22 @@ class _Run(Turn):
         if s.restarts is not None and arm.restarts - s.restarts > self.spec.restarts:
             return f"the candidate was restarted {arm.restarts - s.restarts} time(s), {self.spec.restarts} forgiven"
         return None
+
+    def away(self) -> str | None:
+        """Why a candidate that takes traffic answers nobody: no process of it has been ready for a while.
+
+        Its users' requests fail at the router, so no counter of its own would ever show them.
+        """
+        s = self.state
+        if "candidate" not in self.seen.arms:
+            return None
+        if self.candidate.ready or s.weight == 0:
+            self.put(unready_since=None)
+            return None
+        since = self.now if s.unready_since is None else s.unready_since
+        self.put(unready_since=since)
+        gone = self.now - since
+        return f"the candidate has not been ready for {gone:.0f} s while it takes traffic" if gone >= self.spec.unready_seconds else None
 
     def superseded(self) -> bool:
         """Follow the digest the user wants. True when this look is spent on it."""
@@ -117,7 +133,9 @@ class _Run(Turn):
             return
         if self.candidate.ready:
             self.put(restarts=self.candidate.restarts)
-            if s.stable is None:
+            if s.stable is None and self.spec.dry_run:
+                self.report("all traffic to the first model")
+            elif s.stable is None:
                 self.promote("the first model is ready")
             elif self.spec.shadow.requests:
                 self.open_window(counted=False)
@@ -144,9 +162,15 @@ class _Run(Turn):
         if self.now - since < self.spec.warmup_seconds:
             return
         if self.spec.dry_run:
-            self.pause(f"dry run: would now send {self.spec.steps[0]} % to the candidate")
+            self.report(f"{self.spec.steps[0]} % to the candidate")
         else:
             self.begin_step(0)
+
+    def report(self, what: str) -> None:
+        """A dry run ends here, before the first live request."""
+        why = f"dry run: would now send {what}"
+        self.put(reported=True, reasons=(why, *self.state.reasons))
+        self.pause(why)
 
     def begin_step(self, index: int) -> None:
         weight = self.spec.steps[index]

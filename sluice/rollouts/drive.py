@@ -78,7 +78,7 @@ class Driver:
             self.on_event({"kind": "fault", "message": f"{type(action).__name__} failed, asked for again: {e}"})
 
     def run(self, *, every: float, seconds: float, between: Callable[[], None] | None = None) -> State:
-        """Look every `every` seconds until the rollout is over and nothing is left to remove.
+        """Look every `every` seconds until the rollout is over and nothing is left to remove, or a dry run has reported.
 
         Raises:
             DeadlineError: not over after `seconds`.
@@ -88,6 +88,8 @@ class Driver:
             begun = time.monotonic()
             actions = self.look()
             if self.state.phase in TERMINAL and not any(isinstance(a, Route | Launch) for a in actions) and not self.state.retire:
+                return self.state
+            if self.state.reported and self.state.phase == "Paused":
                 return self.state
             if self.clock() > end:
                 raise DeadlineError(f"the rollout was not over after {seconds:g} s, in phase {self.state.phase}", field=self.store.name)

@@ -14,6 +14,8 @@ from sluice.stats import combine, difference_interval, mean_difference_interval,
 
 Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
 
+#: Answers that must be compared with stable's before the shadow may pass; a dozen show that none agrees.
+_COMPARED = 50
 #: What a share is called in a sentence.
 WORDS = {"errors": "errors", "slow": "slow answers", "wrong": "wrong answers", SHIFT: "label shares",
          DISAGREEMENT: "disagreement with stable", "business": "business outcome"}  # fmt: skip
@@ -49,12 +51,25 @@ def judge(spec: RolloutSpec, state: State) -> Judgement:
     wanted = spec.shadow.requests if shadow else spec.minimum_requests
     if b["requests"] < wanted:
         open_.insert(0, f"{b['requests']:.0f} of {wanted} candidate requests")
+    compared, few = _compared(spec, state)
+    if shadow and compared is not None and compared < few:
+        open_.insert(0, f"{compared:.0f} of {few} answers compared with stable's")
     share = b.get("errors", 0) / b["requests"]
     if share > spec.error_ceiling:
         open_.insert(0, f"{share:.1%} of the candidate's answers are errors, above the ceiling of {spec.error_ceiling:.0%}")
     if open_:
         return "wait", tuple(open_), sequence
     return "pass", (f"{b['requests']:.0f} candidate requests, {b.get('errors', 0):.0f} errors; no share worse by its margin",), sequence
+
+
+def _compared(spec: RolloutSpec, state: State) -> tuple[float | None, int]:
+    """(answers compared with stable's so far, how many there must be); None where nobody compares.
+
+    Copies come as fast as the users' requests do, comparisons at a pace of their own: a shadow that
+    passed on copies alone could be over before the answers were looked at.
+    """
+    comparing = any("compared" in counts for counts in state.cursor.get("candidate", {}).values())
+    return state.total.get("candidate", {}).get("compared", 0) if comparing else None, min(spec.shadow.requests, _COMPARED)
 
 
 def _required(spec: RolloutSpec, state: State, a: Counts, b: Counts) -> list[str]:

@@ -239,7 +239,7 @@ def _longest(plan: RolloutSpec) -> float:
 
 def _result(state: State, candidate: str, stable: str | None, driver: Driver, load: Load | None, started: float,
             store: Store) -> RolloutResult:  # fmt: skip
-    assert state.phase in TERMINAL
+    assert state.phase in TERMINAL or state.reported
     promoted = state.phase == "Succeeded" and state.stable == candidate
     reasons = state.reasons or ("ready and answering",)
     evidence = {"stable": stable, "candidate": candidate, "phase": state.phase, "seconds": round(time.time() - started, 3),

@@ -93,6 +93,7 @@ class RolloutSpec(Section):
     verify_seconds: float = Field(2, ge=0, description="watched at 100 % with the old model at hand")
     keep_seconds: float = Field(600, ge=0, description="on a cluster the old model stays this long for an instant way back")
     dry_run: bool = Field(False, description="stop before the first live request and say what would come")
+    unready_seconds: float = Field(3, ge=0, description="a candidate that takes traffic and is not ready for this long is rolled back")
     restarts: int = Field(0, ge=0, description="restarts of candidate processes that are forgiven")
     replay: Replay = Replay()
 

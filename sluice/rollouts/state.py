@@ -137,6 +137,7 @@ class State:
         step: index into the plan's steps. weight: per cent meant for the candidate. mirror: it gets copies.
         since: when phase or stage began. deadline_from: when the step's clock began.
         settled: since when the router has done as told, else None. ready_since: candidate ready without a break.
+        unready_since: since when a candidate that takes traffic has not been ready, else None.
         resume: the phase to return to from Paused. paused_at: when it was paused.
         cursor: by arm and replica, the counters last seen. window: by arm, counts since the step's evidence began.
         total: by arm, all evidence counts of the rollout. tests: the running tests (`evidence`).
@@ -144,6 +145,7 @@ class State:
         verdict, reasons: the last judgement. checks: its numbers, one entry a share.
         rejected: digests rolled back, newest last. handled: command ids acted on, newest last.
         retire: digests still to be removed, with the time from which on.
+        reported: a dry run has come as far as it goes and has said what would follow.
     """
 
     stable: str | None = None
@@ -157,6 +159,7 @@ class State:
     deadline_from: float = 0.0
     settled: float | None = None
     ready_since: float | None = None
+    unready_since: float | None = None
     resume: str | None = None
     paused_at: float = 0.0
     last_time: float = float("-inf")
@@ -172,6 +175,7 @@ class State:
     handled: tuple[str, ...] = ()
     retire: dict[str, float] = dataclasses.field(default_factory=dict)
     sequence: int = 0
+    reported: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``from_dict`` gives the same state back."""

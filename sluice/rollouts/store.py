@@ -10,23 +10,41 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import orjson
 
 from sluice import files
-from sluice.errors import HomeError, SluiceError
+from sluice.errors import HomeError, RolloutError, SluiceError
 from sluice.rollouts.state import Command, Note, State
 
 STATE, EVENTS, RESULT, COMMANDS, HISTORY = "state.json", "events.jsonl", "result.json", "commands", "history"
 _KEPT = 20
+
+
+def unknown(name: str, others: Sequence[str], where: str) -> RolloutError:
+    """The error for a rollout that is not there, naming the nearest one that is.
+
+    Args:
+        name: what was asked for. others: what there is. where: a folder or namespace, for the message.
+    """
+    near = difflib.get_close_matches(name, others, 1, 0.5)
+    there = f"{where} holds: {', '.join(others[:20]) or 'none'}"
+    return RolloutError("no such rollout", field="NAME", value=name, fix=f"did you mean {near[0]!r}? {there}" if near else there)
+
+
+def known(command: str) -> None:
+    """Raises `RolloutError` when `command` is none."""
+    if command not in get_args(Command):
+        raise RolloutError("is not a command", field="command", value=command, fix="one of " + ", ".join(get_args(Command)))
 
 
 class Store:
@@ -101,20 +119,20 @@ class Store:
     # -- reading -----------------------------------------------------------------------------------
 
     def load(self) -> dict[str, Any]:
-        """state.json. Raises `SluiceError` when there is no rollout of this name, or it cannot be read."""
+        """state.json. Raises `RolloutError` when there is no rollout of this name, `SluiceError` when it cannot be read."""
         try:
             value = files.read_json(self.root / STATE)
         except FileNotFoundError as e:
-            raise SluiceError("no such rollout here", field="name", value=self.name, fix=f"{self.root.parent} holds: {self.others()}") from e
+            raise unknown(self.name, self.others(), str(self.root.parent)) from e
         except (OSError, ValueError) as e:
             raise SluiceError(f"cannot be read: {e}", field=str(self.root / STATE)) from e
         if not isinstance(value, dict) or not {"state", "updated"} <= value.keys():
             raise SluiceError("is not a rollout's state", field=str(self.root / STATE))
         return value
 
-    def others(self) -> str:
-        names = sorted(p.name for p in self.root.parent.glob("*") if (p / STATE).exists())
-        return ", ".join(names) if names else "nothing"
+    def others(self) -> list[str]:
+        """Names of the rollouts in this home."""
+        return sorted(p.name for p in self.root.parent.glob("*") if (p / STATE).exists())
 
     def events(self) -> list[dict[str, Any]]:
         """The audit trail; a note written twice across a crash counts once, a torn last line is left out."""
@@ -142,10 +160,9 @@ class Store:
         """Leave a command for the process that drives the rollout; returns its id.
 
         Raises:
-            SluiceError: not a command.
+            RolloutError: not a command.
         """
-        if command not in get_args(Command):
-            raise SluiceError("is not a command", field="command", value=command, fix="one of " + ", ".join(get_args(Command)))
+        known(command)
         ident = f"{time.time_ns():020d}-{secrets.token_hex(3)}"
         files.write_json(self.root / COMMANDS / f"{ident}.json", {"id": ident, "command": command})
         return ident

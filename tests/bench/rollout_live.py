@@ -1,21 +1,26 @@
 """Twenty thousand requests across two rollouts and two killed drivers: ``python -m tests.bench.rollout_live``.
 
 Three real servers behind a real Envoy take a steady load. One process rolls a good candidate out,
-then a bad one, which is rolled back; it is killed (SIGKILL) once in each and another takes its
-place. The data plane goes on without it. Prints what the load generator counted.
+then a slower one, which is rolled back from its first step; it is killed (SIGKILL) once in each and
+another takes its place. The data plane goes on without it. Prints what the load generator counted,
+and how each step's requests were split, in standard deviations from the weight.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
+from sluice.errors import SluiceError
 from sluice.packaging import package
 from sluice.process import wait_until
 from sluice.rollouts.drive import Driver
@@ -30,7 +35,7 @@ from tests.integration.rollouts import digits
 
 NAME = "digits"
 SERVER = [sys.executable, "-m", "serving.runtime"]
-SPEC = RolloutSpec(steps=[20, 50], shadow=Shadow(requests=200), keep_seconds=0, latency_slo_ms=50)
+SPEC = RolloutSpec(steps=[10, 50], shadow=Shadow(requests=200), keep_seconds=0, latency_slo_ms=30)
 
 
 class Held(Model):
@@ -54,6 +59,42 @@ class Held(Model):
         """Its holder does that."""
 
 
+class Splits(threading.Thread):
+    """Counts, between the first and the last look at each settled step, which model answered how many."""
+
+    def __init__(self, store: Store, load: Load):
+        super().__init__(daemon=True)
+        self.store, self.load, self.halt = store, load, threading.Event()
+        self.seen: dict[tuple[str, int], list[dict[str, int]]] = {}
+
+    def run(self) -> None:
+        while not self.halt.wait(0.1):
+            state = self.look()
+            counts = dict(self.load.report()["by_arm"])
+            if state and state == self.look():
+                pair = self.seen.setdefault(state, [counts, counts])
+                pair[1] = counts
+
+    def look(self) -> tuple[str, int] | None:
+        """(candidate, weight) while a step collects."""
+        try:
+            state: dict[str, Any] = self.store.load()["state"]
+        except SluiceError:
+            return None
+        return (state["candidate"], state["weight"]) if (state["phase"], state["stage"]) == ("Step", "collect") else None
+
+    def lines(self, names: dict[str, str]) -> list[str]:
+        out = []
+        for (candidate, weight), (first, last) in self.seen.items():
+            n = sum(last.values()) - sum(first.values())
+            k = last.get(candidate, 0) - first.get(candidate, 0)
+            p = weight / 100
+            if n:
+                sigmas = (k - n * p) / math.sqrt(n * p * (1 - p))
+                out.append(f"{names[candidate]} at {weight} %: {k:,} of {n:,} ({k / n:.2%}), {sigmas:+.2f} standard deviations")
+        return out
+
+
 def drive(home: Path, desired: str, stable: str, addresses: dict[str, int]) -> None:
     """In a process of its own: go on from the stored state, or start."""
     store = Store(home, NAME)
@@ -69,7 +110,7 @@ def drive(home: Path, desired: str, stable: str, addresses: dict[str, int]) -> N
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rate", type=float, default=350)
+    parser.add_argument("--rate", type=float, default=300)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--drive", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -80,7 +121,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sluice-live-") as folder:
         home = Path(folder)
         roots = {"stable": digits.build(home / "p" / "stable", NAME, 150), "good": digits.build(home / "p" / "good", NAME, 1300),
-                 "bad": digits.build(home / "p" / "bad", NAME, 1300, shuffled=True)}  # fmt: skip
+                 "slow": digits.build(home / "p" / "slow", NAME, 1300, work=700)}  # fmt: skip
         digest = {n: package.read(r).digest for n, r in roots.items()}
         backend = LocalBackend(home / "plane", NAME, SERVER, {digest[n]: r for n, r in roots.items()}, SPEC, digits.requests(NAME))
         load = None
@@ -94,8 +135,12 @@ def main() -> int:
             wait_until(lambda: backend.envoy.routed() is not None, what="routes", seconds=10)
             load = Load(("127.0.0.1", backend.envoy.port), digits.requests(NAME), args.rate)
             load.start()
+            splits = Splits(Store(home, NAME), load)
+            splits.start()
             ends = [_rollout(home, backend, digest["good"], digest["stable"], "Step"),
-                    _rollout(home, backend, digest["bad"], digest["good"], "Shadow")]  # fmt: skip
+                    _rollout(home, backend, digest["slow"], digest["good"], "Shadow")]  # fmt: skip
+            splits.halt.set()
+            splits.join(5)
             while load.report()["sent"] < args.requests:
                 time.sleep(0.2)
             load.stop()
@@ -104,6 +149,7 @@ def main() -> int:
             print(f"rollouts ended: {ends}; two drivers killed")
             print(f"{report['sent']:,} requests sent, {report['answered']:,} answered, {report['failed']} failed, {report['unsent']} not sent; "
                   f"by model {({names[a]: n for a, n in report['by_arm'].items()})}; p50 {report['p50_ms']} ms, p99 {report['p99_ms']} ms")  # fmt: skip
+            print("\n".join(splits.lines(names)))
             return 0 if report["failed"] == 0 and ends == ["Succeeded", "RolledBack"] else 1
         finally:
             if load is not None:

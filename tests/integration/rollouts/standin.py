@@ -31,11 +31,12 @@ class Server:
         self.codes: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()
         self.fast = self.slow = 0
-        self.random = random.Random(7)
+        self.random = random.Random(self.behaviour.get("seed", 7))
         self.answered = 0
 
     def ready(self) -> bool:
-        return time.monotonic() - self.started >= self.behaviour.get("ready_after", 0)
+        tired = self.answered >= self.behaviour.get("unready_after", float("inf"))
+        return not tired and time.monotonic() - self.started >= self.behaviour.get("ready_after", 0)
 
     async def predict(self, body: bytes) -> tuple[int, bytes]:
         b, begun = self.behaviour, time.monotonic()

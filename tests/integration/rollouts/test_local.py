@@ -95,6 +95,21 @@ def test_bad_candidate_is_stopped_before_any_user_meets_it(roll: Roll, make: Cal
     assert result.evidence["load"]["by_arm"]["candidate"] == 0
 
 
+def test_candidate_that_stops_being_ready_under_traffic_is_rolled_back(roll: Roll, make: Callable[..., Path]):
+    result = roll(make("stable"), make("tired", unready_after=800), SPEC.model_copy(update={"unready_seconds": 1}))
+    assert result.outcome == "rolled_back"
+    assert "not been ready for" in result.reasons[0]
+    assert result.evidence["load"]["by_arm"]["candidate"] > 0
+
+
+def test_dry_run_ends_before_the_first_live_request_and_says_what_would_come(roll: Roll, make: Callable[..., Path], tmp_path: Path):
+    result = roll(make("stable"), make("candidate"), SPEC.model_copy(update={"dry_run": True}))
+    assert (result.outcome, result.reasons[0]) == ("rolled_back", "dry run: would now send 30 % to the candidate")
+    assert result.evidence["load"]["by_arm"]["candidate"] == 0
+    found = control.status(tmp_path, "m")
+    assert not found["interrupted"] and control.ended(found) == 4
+
+
 def test_slow_candidate_is_stopped_in_the_first_step(roll: Roll, make: Callable[..., Path]):
     result = roll(make("stable"), make("slow", slow_share=0.4))
     assert result.outcome == "rolled_back"

@@ -138,6 +138,58 @@ def test_restart_beyond_the_forgiven_number_is_a_failure():
     assert r.state.phase == "RollingBack"
 
 
+@pytest.mark.parametrize("phase", ["Step", "Paused", "Verifying"])
+def test_candidate_that_takes_traffic_and_is_ready_no_more_is_rolled_back_within_seconds(phase: str):
+    r = Rollout(spec=SPEC.model_copy(update={"verify_seconds": 60, "unready_seconds": 3}))
+    r.until("Verifying" if phase == "Verifying" else "Step", stage=None if phase == "Verifying" else "collect")
+    if phase == "Paused":
+        r.look(**order("pause"))
+    begun = r.world.time
+    r.world.ready = False
+    state = r.until("RolledBack")
+    assert "not been ready for 3 s while it takes traffic" in state.reasons[0]
+    assert r.world.time - begun < 6
+    assert r.world.routed.weights == {STABLE: 100}
+
+
+def test_candidate_unready_for_a_moment_or_not_seen_at_all_is_not_rolled_back_for_it():
+    r = Rollout(spec=SPEC.model_copy(update={"unready_seconds": 3}))
+    r.until("Step", stage="collect")
+    for _ in range(5):
+        r.world.ready = False
+        r.look(2)
+        r.world.ready = True
+        r.look()
+    for _ in range(10):
+        r.look(2, arms={}, error="the API server is gone")
+    assert r.state.phase == "Step"
+
+
+def test_shadow_waits_for_compared_answers_however_many_copies_came():
+    r = Rollout()
+    r.until("Shadow", stage="collect")
+    for compared, phase in ((10.0, "Shadow"), (49.0, "Shadow"), (50.0, "Warmup")):
+        arms = r.world.look().arms
+        comparison = Replica("comparison", counts={"compared": compared, "disagreed": 0.0})
+        if r.state.cursor.get("candidate", {}).get("comparison") is None:
+            zero = replace(comparison, counts={"compared": 0.0, "disagreed": 0.0})
+            r.look(arms={**arms, "candidate": replace(arms["candidate"], replicas=(*arms["candidate"].replicas, zero))})
+            arms = r.world.look().arms
+        r.look(2, arms={**arms, "candidate": replace(arms["candidate"], replicas=(*arms["candidate"].replicas, comparison))})
+        assert r.state.phase == phase, r.state.reasons
+    assert r.state.total["candidate"]["compared"] == 50
+
+
+def test_dry_run_says_what_it_would_do_and_sends_no_user():
+    spec = SPEC.model_copy(update={"dry_run": True})
+    r = Rollout(spec=spec)
+    state = r.until("Paused")
+    assert (state.reasons[0], state.reported, max(r.weights)) == ("dry run: would now send 10 % to the candidate", True, 0)
+    first = Rollout(spec=spec, stable=None)
+    assert first.until("Paused").reasons[0] == "dry run: would now send all traffic to the first model"
+    assert not any(isinstance(a, Route) for a in first.actions)
+
+
 def test_failure_outranks_a_promote_command():
     r = Rollout(Scenario(200.0, candidate=Behaviour(errors=0.3)))
     r.until("Shadow", stage="collect")
