@@ -1,4 +1,4 @@
-"""Roll a candidate out on this machine: two real servers behind a real Envoy, held-out rows as traffic."""
+"""Roll a candidate out: on a cluster by its rollout controller, on this machine by two real servers behind a real Envoy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 from components import STARTED
 from sluice import events, files
 from sluice.data.dataset import Dataset
+from sluice.errors import SluiceError
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging.package import Package
@@ -21,6 +22,7 @@ from sluice.packaging.rows import rows_from_arrow
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
+from sluice.rollouts.handover import hand_over, target
 from sluice.rollouts.local import Request, RolloutResult, run_local
 from sluice.step import open_project, run_step
 from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry, Version
@@ -38,7 +40,9 @@ def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: st
         place = Home(home or None)
         registry = Registry(tracking_uri(settings, place))
         candidate = registry.by_digest(settings.name, digest)
-        assert candidate is not None, "register ran before"
+        if candidate is None:
+            raise SluiceError("is not in the registry: was it registered in another one?", field="digest", value=digest,
+                              fix=f"every step must be given the same MLFLOW_TRACKING_URI; this one asked {registry.uri}")  # fmt: skip
         champion = registry.by_alias(settings.name, CHAMPION)
         if champion and champion.digest == digest:
             registry.drop_alias(settings.name, CANDIDATE)
@@ -57,6 +61,13 @@ def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: st
 
 
 def roll_out(settings: Project, home: Home, candidate: Version, champion: Version | None, dataset: Dataset) -> RolloutResult:
+    """By the controller of the environment this step is told of, else here with held-out rows as traffic."""
+
+    def on_event(event: dict[str, Any]) -> None:
+        events.emit("progress", step="rollout", data=event)
+
+    if (where := target()) is not None:
+        return hand_over(settings.name, candidate.digest, candidate.uri, settings.rollout, where, on_event=on_event)
     package = open_store(candidate.uri, home).get(candidate.digest)
     stable = open_store(champion.uri, home).get(champion.digest) if champion else None
     rows = readable(dataset.read("test"), [p for p in (package, stable) if p])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components import STARTED
+from components import STARTED, environment
 from sluice import files
 from sluice.data.prepare import validate_project_data
 from sluice.gates import Gate
@@ -19,6 +19,7 @@ def run(project: str, base_dir: str, *, gate_path: str, report_path: str) -> str
 
     def work() -> Gate:
         settings, base = open_project(project, base_dir)
+        environment.check(settings)
         report = validate_project_data(settings, base, load_task(settings, base))
         found = report.to_dict()
         return Gate("validate_data", report.decision, tuple(report.reasons) or (summary(found),), found)

@@ -178,7 +178,7 @@ class _Follower:
         self.api, self.digest, self.on_event, self.clock = api, digest, on_event, clock
         self.started = self.answered = clock()
         self.timeline: list[dict[str, Any]] = []
-        self.last: tuple[Any, ...] = ()
+        self.last: tuple[Any, ...] | None = None
 
     def run(self, poll: float, sleep: Callable[[float], None]) -> RolloutResult:
         while (result := self.look()) is None:
@@ -223,7 +223,7 @@ class _Follower:
             return None
         if status["phase"] == "Succeeded" and state.get("stable") == self.digest:
             return self._result("promoted", tuple(state.get("reasons") or ()) or ("ready and answering",), status, state)
-        rejected = state.get("rejected") or ()
+        rejected: list[str] = state.get("rejected") or []
         if self.digest in rejected or state.get("candidate") == self.digest:
             latest = self.digest == (state.get("candidate") or rejected[-1])
             why = tuple(state.get("reasons") or ()) if latest else ()

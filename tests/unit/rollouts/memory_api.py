@@ -140,14 +140,14 @@ class MemoryApi:
         old = self.objects[base]
         if method == "DELETE":
             return self.remove(base)
-        asked = body["metadata"].get("resourceVersion")
+        asked = body.get("metadata", {}).get("resourceVersion")
         if asked is not None and asked != old["metadata"]["resourceVersion"]:
             raise error(409)
         if path.endswith("/status"):
             return self.put(base, {**old, "status": body["status"]})
         if method == "PUT":
             return self.put(base, body)
-        new = {**old, **{k: v for k, v in body.items() if k != "metadata"}, "metadata": {**old["metadata"], **body["metadata"]}}
+        new = merged(old, body)
         answer = self.put(base, new)
         if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
             self.collect(base)
@@ -181,6 +181,19 @@ class MemoryApi:
         uid = self.objects.pop(path)["metadata"]["uid"]
         for p in [p for p, o in self.objects.items() if any(r["uid"] == uid for r in o["metadata"].get("ownerReferences") or [])]:
             self.objects.pop(p, None)
+
+
+def merged(old: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    base = dict(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            base.pop(key, None)
+        else:
+            base[key] = merged(base.get(key), value)
+    return base
 
 
 def error(status: int) -> ApiException:
