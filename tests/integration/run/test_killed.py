@@ -20,7 +20,6 @@ COMMAND = [sys.executable, "-m", "sluice", "run", str(template("tabular") / "slu
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.skipif(not os.environ.get("SLUICE_SLOW"), reason="minutes of whole runs: set SLUICE_SLOW=1")
 @pytest.mark.timeout(600)
 def test_after_sigkill_at_any_moment_the_next_run_works(tmp_path: Path) -> None:
     home = tmp_path / "home"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from nbclient import NotebookClient
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
-@pytest.mark.skipif(not os.environ.get("SLUICE_SLOW"), reason="minutes of whole runs: set SLUICE_SLOW=1")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("notebook", sorted(p.name for p in (EXAMPLES / "notebooks").glob("*.ipynb")))
 def test_a_notebook_runs_and_what_it_claims_holds(notebook: str, tmp_path: Path) -> None:
