@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components import STARTED
+from components.train import nodes
 from sluice import events, files
 from sluice.data.dataset import Dataset
 from sluice.gates import Gate
@@ -64,7 +65,8 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
                 tracker.put("metrics", curve_point(event), int(event["epoch"]))
 
         try:
-            fit(settings, dataset, Path(model_path), base_dir=base, on_event=on_event)
+            train = nodes.fit if nodes.on_cluster(settings.train.nodes) else fit
+            train(settings, dataset, Path(model_path), base_dir=base, on_event=on_event)
         except BaseException:
             tracker.put("finish", "FAILED")
             tracker.close()

@@ -1,34 +1,27 @@
-"""Training over several nodes: a Kubeflow Trainer job from the train step, with all its logs, until it ends or is told to.
-
-The step prepares the job on a volume that the nodes see too, submits a typed ``TrainJob`` whose
-processes are started by ``torchrun``, and collects the model from the volume.
-"""
+"""Kubeflow Trainer jobs: typed manifests, submitted, followed with all their logs, and cancelled."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from components.train.follow import CONTAINER, IMAGE, JOBSET, Follower, held_up, rank_of
 from sluice.errors import DeadlineError, SluiceError
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
-#: Trainer names the container that trains so, and nothing else.
-CONTAINER = "node"
-JOBSET, RANK = "jobset.sigs.k8s.io/jobset-name", "batch.kubernetes.io/job-completion-index"
-#: Where the nodes and the step share a volume: its claim, and the folder it is mounted at in both.
-CLAIM_ENV, MOUNT_ENV, RUNTIME_ENV = "SLUICE_TRAIN_CLAIM", "SLUICE_TRAIN_MOUNT", "SLUICE_TRAIN_RUNTIME"
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class TrainJobError(SluiceError):
     """The job failed, was refused, or was cancelled; the message says which node and why."""
+
+
+class NodeLost(TrainJobError):
+    """A node of a job that ran failed, was killed or evicted: the job may be started again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +70,9 @@ class JobSpec:
         if self.env:
             trainer["env"] = [{"name": k, "value": v} for k, v in sorted(self.env.items())]
         if self.resources:
-            trainer["resourcesPerNode"] = {"requests": dict(self.resources)}
+            # Kubernetes wants a limit for what cannot be overcommitted: devices, whose names have a slash.
+            devices = {k: v for k, v in self.resources.items() if "/" in k}
+            trainer["resourcesPerNode"] = {"requests": dict(self.resources), **({"limits": devices} if devices else {})}
         spec: dict[str, Any] = {"runtimeRef": {"apiGroup": GROUP, "kind": "TrainingRuntime", "name": self.runtime}, "trainer": trainer}
         if self.deadline:
             spec["activeDeadlineSeconds"] = self.deadline
@@ -98,8 +93,8 @@ class JobSpec:
 
 
 def torchrun(spec_nodes: int, processes: int, job: Path) -> tuple[str, ...]:
-    """The command of a node: the Trainer gives rendezvous and rank in ``PET_*``, which torchrun reads itself."""
-    return ("torchrun", f"--nnodes={spec_nodes}", f"--nproc-per-node={processes}", "-m", "sluice.training.worker", str(job))
+    """The command of a node: the Trainer gives rendezvous and rank in ``PET_*``, which torchrun reads itself; all ranks' output is its own."""
+    return ("torchrun", f"--nnodes={spec_nodes}", f"--nproc-per-node={processes}", "--tee=3", "-m", "sluice.training.worker", str(job))
 
 
 class TrainJobs:
@@ -126,12 +121,39 @@ class TrainJobs:
         """Create the job. Raises `TrainJobError` when it is refused."""
         self._call("submit", self.custom.create_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, spec.manifest())
 
+    def replace(self, spec: JobSpec, seconds: float = 120.0) -> None:
+        """`submit`, in place of a job of that name which an earlier, killed step left.
+
+        Raises:
+            TrainJobError: refused.
+            DeadlineError: the old one did not go.
+        """
+        self.cancel(spec.name)
+        end = time.monotonic() + seconds
+        while self.exists(spec.name):
+            if time.monotonic() > end:
+                raise DeadlineError(f"is still there {seconds:g} s after it was deleted", field=f"TrainJob {spec.name}", fix="look at its finalizers")
+            time.sleep(1.0)
+        self.submit(spec)
+
+    def exists(self, name: str) -> bool:
+        from kubernetes.client import ApiException
+
+        try:
+            self.custom.get_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=30)
+        except ApiException as e:
+            if e.status == 404:
+                return False
+            raise TrainJobError(f"cannot be read: {e.reason}", field=f"TrainJob {name}", fix="check the Role sluice-pipeline") from e
+        return True
+
     def cancel(self, name: str) -> None:
         """Delete the job and its pods; nothing happens when it has gone."""
         from kubernetes.client import ApiException
 
         try:
-            self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy="Foreground")
+            self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy="Foreground",
+                                                            _request_timeout=30)  # fmt: skip
         except ApiException as e:
             if e.status != 404:
                 raise TrainJobError(f"cannot be deleted: {e.reason}", field=f"TrainJob {name}", fix="check the Role sluice-pipeline") from e
@@ -148,79 +170,55 @@ class TrainJobs:
         found = self._call("list pods", self.core.list_namespaced_pod, self.namespace, label_selector=f"{JOBSET}={name}").items
         return sorted(found, key=rank_of)
 
-    def wait(
-        self, spec: JobSpec, *, on_line: Callable[[int, str], None], seconds: float, poll: float = 2.0, stop: threading.Event | None = None
-    ) -> None:
+    def wait(self, spec: JobSpec, *, on_line: Callable[[int, str], None], seconds: float, poll: float = 2.0, stop: threading.Event | None = None,
+             on_state: Callable[[str], None] | None = None, image_seconds: float = 180.0) -> None:  # fmt: skip
         """Until the job is complete; every line of every node goes to `on_line(node, line)` as it comes.
 
+        Args:
+            spec: the submitted job.
+            on_line: told of every line.
+            seconds: how long the job may take.
+            poll: seconds between two looks at it.
+            stop: set by another thread to end the job.
+            on_state: told why a node has not started, whenever that changes.
+            image_seconds: how long an image that cannot be pulled is waited for.
+
         Raises:
-            TrainJobError: it failed (the message names the node and the cause), or `stop` was set: then it is deleted.
+            NodeLost: a node failed; the message names it and the cause.
+            TrainJobError: it cannot start, or `stop` was set: then it is deleted.
             DeadlineError: not done after `seconds`: it is deleted.
         """
-        end = time.monotonic() + seconds
-        readers: dict[str, threading.Thread] = {}
+        start = time.monotonic()
         stop = stop or threading.Event()
-        endings: dict[int, str] = {}
-        threading.Thread(target=self._watch_endings, args=(spec.name, endings, int(seconds)), daemon=True).start()
-        last: dict[int, str] = {}
-
-        def heard(node: int, line: str) -> None:
-            last[node] = line
-            on_line(node, line)
-
-        while True:
-            pods = self.pods(spec.name)
-            for pod in pods:
-                if pod.metadata.name not in readers and pod.status.phase in ("Running", "Succeeded", "Failed"):
-                    reader = threading.Thread(target=self._read, args=(pod.metadata.name, rank_of(pod), heard), daemon=True)
-                    reader.start()
-                    readers[pod.metadata.name] = reader
-            kind, message = self.condition(spec.name)
-            if kind != "Running":
-                for reader in readers.values():
-                    reader.join(10)
-                if kind == "Failed":
-                    raise TrainJobError(cause(endings, last, message), field=f"TrainJob {spec.name}", fix="the nodes' logs are above")
-                return
-            if stop.wait(poll):
-                self.cancel(spec.name)
-                raise TrainJobError("was cancelled", field=f"TrainJob {spec.name}")
-            if time.monotonic() > end:
-                states = ", ".join(f"node {rank_of(p)} {p.status.phase}" for p in pods) or "no pod was made"
-                self.cancel(spec.name)
-                raise DeadlineError(
-                    f"not done after {seconds:g} s: {states}", field=f"TrainJob {spec.name}", fix="is there room for its pods?"
-                )
-
-    def _read(self, pod: str, node: int, on_line: Callable[[int, str], None]) -> None:
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
+        follower = Follower(self.core, self.namespace, spec.name, on_line)
+        told = ""
         try:
-            stream = self.core.read_namespaced_pod_log(pod, self.namespace, container=CONTAINER, follow=True, _preload_content=False)
-            for line in lines(stream.stream()):
-                on_line(node, line)
-        except (ApiException, HTTPError) as e:
-            on_line(node, f"(the log ends here: {e})")
-
-    def _watch_endings(self, name: str, endings: dict[int, str], seconds: int) -> None:
-        """How each node's process ended. A failed job's pods are deleted at once: only a watch is sure to see it."""
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
-        try:
-            answer = self.core.list_namespaced_pod(self.namespace, label_selector=f"{JOBSET}={name}", watch=True, timeout_seconds=seconds,
-                                                   _preload_content=False)  # fmt: skip
-            for line in lines(answer.stream()):
-                pod = json.loads(line)["object"]
-                for status in (pod.get("status") or {}).get("containerStatuses") or []:
-                    ended = (status.get("state") or {}).get("terminated")
-                    if ended and ended.get("exitCode"):
-                        rank = int((pod["metadata"].get("labels") or {}).get(RANK, 0))
-                        memory = ended.get("reason") == "OOMKilled"
-                        endings.setdefault(rank, "was killed for memory" if memory else f"ended with status {ended['exitCode']}")
-        except (ApiException, HTTPError, ValueError, KeyError) as e:
-            endings.setdefault(-1, f"could not be watched: {e}")
+            while True:
+                pods = self.pods(spec.name)
+                follower.see(pods)
+                kind, message = self.condition(spec.name)
+                if kind != "Running":
+                    follower.close()
+                    if kind == "Failed":
+                        raise NodeLost(follower.cause(message), field=f"TrainJob {spec.name}", fix="the nodes' logs are above")
+                    return
+                held = "; ".join(f"node {rank_of(p)} waits, {why}" for p in pods if (why := held_up(p)[0]))
+                if held != told and on_state:
+                    on_state(held or "all nodes have started")
+                told = held
+                late = time.monotonic() - start > image_seconds and any(held_up(p)[0].startswith(IMAGE) for p in pods)
+                if late or any(held_up(p)[1] for p in pods):
+                    self.cancel(spec.name)
+                    raise TrainJobError(f"cannot start: {held}", field=f"TrainJob {spec.name}", fix=f"check the image of TrainingRuntime {spec.runtime}")
+                if stop.wait(poll):
+                    self.cancel(spec.name)
+                    raise TrainJobError("was cancelled", field=f"TrainJob {spec.name}")
+                if time.monotonic() - start > seconds:
+                    states = ", ".join(f"node {rank_of(p)} {p.status.phase}" for p in pods) or "no pod was made"
+                    self.cancel(spec.name)
+                    raise DeadlineError(f"not done after {seconds:g} s: {states}", field=f"TrainJob {spec.name}", fix="is there room for its pods?")
+        finally:
+            follower.close(0)
 
     def _call(self, what: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         from kubernetes.client import ApiException
@@ -239,69 +237,9 @@ class TrainJobs:
         raise AssertionError("unreachable")
 
 
-def cause(endings: Mapping[int, str], last: Mapping[int, str], message: str) -> str:
-    """Why a job failed: the node that ended first, its last line, and the job's own words."""
-    found = next(((node, how) for node, how in endings.items() if node >= 0), None)
-    if found is None:
-        return message or "failed"
-    node, how = found
-    return f"node {node} {how}" + (f", its last line: {last[node][-500:]}" if last.get(node) else "") + f" ({message})"
-
-
-def lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Whole lines out of pieces of a stream."""
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line.decode(errors="replace")
-    if rest:
-        yield rest.decode(errors="replace")
-
-
-def rank_of(pod: Any) -> int:
-    """A node's number within its job."""
-    return int((pod.metadata.labels or {}).get(RANK, 0))
-
-
 def own_namespace() -> str:
     """The pod's namespace. Raises `TrainJobError` outside a pod."""
     try:
         return _NAMESPACE_FILE.read_text().strip()
     except OSError as e:
         raise TrainJobError("is not known outside a pod", field="namespace", fix="name it") from e
-
-
-def on_cluster(nodes: int) -> bool:
-    """Whether the train step here hands its work to the Trainer: several nodes are asked for, and a shared volume is named."""
-    return nodes > 1 and bool(os.environ.get(CLAIM_ENV))
-
-
-def owner() -> dict[str, Any] | None:
-    """This pod as an owner reference, from what KFP tells a step."""
-    name, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
-    return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid} if name and uid else None
-
-
-def fit(project: Any, dataset: Any, out: Path, *, base_dir: Path | None = None, jobs: TrainJobs | None = None,
-        on_line: Callable[[int, str], None] | None = None, seconds: float = 24 * 3600.0, stop: threading.Event | None = None) -> Any:  # fmt: skip
-    """As `sluice.training.fit.fit`, over ``train.nodes`` nodes of the cluster.
-
-    Raises:
-        TrainJobError, DeadlineError: the job failed, was refused, cancelled or late.
-        ProjectError, DataError: settings or rows that cannot be trained on.
-    """
-    from sluice.training.fit import finish_job, prepare_job
-
-    train = project.train
-    mount, claim = Path(os.environ.get(MOUNT_ENV, "/store")), os.environ.get(CLAIM_ENV)
-    name = f"{project.name[:40]}-{secrets.token_hex(3)}"
-    root = mount / "jobs" / name
-    root.mkdir(parents=True)
-    job = prepare_job(project, dataset, root, base_dir=base_dir, world_size=train.nodes * train.processes)
-    spec = JobSpec(name=name, nodes=train.nodes, processes=train.processes, command=torchrun(train.nodes, train.processes, root / "job.json"),
-                   runtime=os.environ.get(RUNTIME_ENV, "sluice-torch"), claim=claim, mount=str(mount), owner=owner(), env={"OMP_NUM_THREADS": str(train.threads)})  # fmt: skip
-    jobs = jobs or TrainJobs()
-    jobs.submit(spec)
-    jobs.wait(spec, on_line=on_line or (lambda node, line: print(f"[{node}] {line}", flush=True)), seconds=seconds, stop=stop)
-    return finish_job(job, Path(out))

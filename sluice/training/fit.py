@@ -206,7 +206,7 @@ class _Launched:
         """Give the word, pass events on until the job ends; returns its exit status."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._go, b"go\n")
-        with _sigterm_raises():
+        with sigterm_raises():
             for line in self._events:
                 tell(orjson.loads(line))
             return self.process.wait(_STOP)
@@ -224,7 +224,7 @@ class _Launched:
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """SIGTERM ends this process by an exception, so that the job writes its last checkpoint; a handler of the caller's is left alone."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield

@@ -58,6 +58,11 @@ class Job:
     def log(self) -> Path:
         return self.root / "train.log"
 
+    @property
+    def stop(self) -> Path:
+        """A file that is there once a process was told to end: word for the first of them."""
+        return self.root / "stop"
+
     def encoded(self, split: str) -> Path:
         return self.root / "encoded" / split
 
@@ -118,3 +123,4 @@ def forget_errors(root: Path) -> None:
     """Before another attempt."""
     for path in root.glob("rank-*.json"):
         path.unlink()
+    (root.parent / "stop").unlink(missing_ok=True)

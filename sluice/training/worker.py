@@ -23,9 +23,10 @@ from sluice import events, files
 from sluice.errors import SluiceError
 from sluice.tasks import State, load_task
 from sluice.training.checkpoint import Checkpoints
-from sluice.training.distributed import Heartbeat, World, join
+from sluice.training.distributed import RENDEZVOUS, Heartbeat, World, join
 from sluice.training.encode import Encoded
 from sluice.training.environment import environment
+from sluice.training.guard import Guard
 from sluice.training.job import Job
 from sluice.training.loop import Stopped, Trainer
 from sluice.training.tensorfile import write_tensors
@@ -64,10 +65,13 @@ def run(job: Job, heartbeat: Path | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if rank else signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides
     beats = Heartbeat(heartbeat, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) if heartbeat else None
+    guard = None if beats or RENDEZVOUS in os.environ else Guard(job, rank)
 
     def beat(step: int) -> None:
         if beats:
             beats.beat(local, step)
+        if guard:
+            guard.beat()
 
     try:
         _train(job, join(train.device, timeout=max(600.0, 3 * train.hang_seconds)), beat)

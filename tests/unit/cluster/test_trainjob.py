@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
-from components.train.trainjob import JobSpec, TrainJobError, TrainJobs, lines, torchrun
+from components.train.follow import ending, lines
+from components.train.trainjob import JobSpec, NodeLost, TrainJobError, TrainJobs, torchrun
 from sluice.errors import DeadlineError
 
 SPEC = JobSpec("digits-1", 2, 1, ("torchrun", "x"), claim="store", env={"A": "1"})
 
 
-def pod(rank: int, phase: str = "Running", code: int | None = None, reason: str = "Error") -> Any:
+def pod(rank: int, phase: str = "Running", code: int | None = None, reason: str = "Error", waiting: dict[str, str] | None = None) -> Any:
     ended = Bag(exit_code=code, reason=reason, message=None) if code is not None else None
-    statuses = [Bag(state=Bag(terminated=ended))]
+    statuses = [Bag(state=Bag(terminated=ended, waiting=Bag(**waiting) if waiting else None))]
     return Bag(
         metadata=Bag(name=f"p-{rank}", labels={"batch.kubernetes.io/job-completion-index": str(rank)}),
         status=Bag(phase=phase, container_statuses=statuses),
@@ -52,8 +53,11 @@ class Player:
             {"state": {"terminated": {"exitCode": e.exit_code, "reason": e.reason}}}]}}} for p in self.pods if (e := p.status.container_statuses[0].state.terminated)]  # fmt: skip
         return Bag(stream=lambda: iter([json.dumps(e).encode() + b"\n" for e in events]))
 
+    def read_namespaced_pod(self, *_: Any, **__: Any) -> Any:
+        return Bag(status=Bag(phase="Succeeded"))
+
     def read_namespaced_pod_log(self, name: str, *_: Any, **__: Any) -> Any:
-        return Bag(stream=lambda: iter([b"first\nsec", b"ond\n"]))
+        return Bag(stream=lambda: iter([b"2026-11-20T10:00:00.000000001Z first\n2026-11-20T10:00:00.000000002Z sec", b"ond\n"]))
 
 
 def jobs(player: Player) -> TrainJobs:
@@ -70,7 +74,7 @@ def test_the_manifest_is_typed_and_complete() -> None:
 
 
 def test_torchrun_starts_the_worker_by_module(tmp_path: Any) -> None:
-    assert torchrun(2, 4, tmp_path / "job.json")[:5] == ("torchrun", "--nnodes=2", "--nproc-per-node=4", "-m", "sluice.training.worker")
+    assert torchrun(2, 4, tmp_path / "job.json")[:6] == ("torchrun", "--nnodes=2", "--nproc-per-node=4", "--tee=3", "-m", "sluice.training.worker")
 
 
 @pytest.mark.parametrize("kwargs", [{"env": {"PET_NNODES": "2"}}, {"name": "x" * 51}, {"name": ""}])
@@ -87,7 +91,7 @@ def test_lines_of_all_nodes_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_failure_names_the_node_and_the_cause() -> None:
     player = Player("", "Failed", pods=[pod(0, "Running"), pod(1, "Failed", 137, "OOMKilled")])
-    with pytest.raises(TrainJobError, match=r"node 1 was killed for memory, its last line: second.*the job's own words"):
+    with pytest.raises(NodeLost, match=r"node 1 was killed for memory, its last line: second.*the job's own words"):
         jobs(player).wait(SPEC, on_line=lambda n, t: None, seconds=20, poll=0.01)
 
 
@@ -119,3 +123,52 @@ def test_a_busy_api_is_asked_again_and_a_refusal_is_not(monkeypatch: pytest.Monk
 
 def test_lines_are_put_together() -> None:
     assert list(lines(iter([b"a", b"b\nc", b"\n\xff"]))) == ["ab", "c", "�"]
+
+
+def test_a_broken_log_is_read_on_and_no_line_is_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps = [f"2026-11-20T10:00:00.00000000{i}Z line {i}\n".encode() for i in range(4)]
+    parts = [stamps[:2], stamps[1:]]
+
+    class Broken(Player):
+        asked: list[Any] = []
+
+        def read_namespaced_pod_log(self, name: str, *_: Any, **kwargs: Any) -> Any:
+            self.asked.append(kwargs.get("since_seconds"))
+            return Bag(stream=lambda: iter(parts.pop(0)))
+
+        def read_namespaced_pod(self, *_: Any, **__: Any) -> Any:
+            return Bag(status=Bag(phase="Running" if parts else "Succeeded"))
+
+    monkeypatch.setattr("components.train.follow._PAUSE", 0.01)
+    seen: list[str] = []
+    player = Broken(*[""] * 30, "Complete", pods=[pod(0)])
+    jobs(player).wait(SPEC, on_line=lambda n, t: seen.append(t), seconds=20, poll=0.01)
+    assert seen == ["line 0", "line 1", "line 2", "line 3"]
+    assert player.asked[0] is None and player.asked[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [({"reason": "Evicted", "message": "The node was low on memory"}, "was evicted (The node was low on memory)"),
+     ({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]}, "was evicted (PreemptionByScheduler)"),
+     ({"containerStatuses": [{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}, "was killed for memory"),
+     ({"containerStatuses": [{"state": {"terminated": {"exitCode": 143, "reason": "Error"}}}]}, "was told to end or killed (status 143)"),
+     ({"containerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]}, "ended with status 3"),
+     ({"containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}, ""), ({"containerStatuses": [{"state": {"running": {}}}]}, "")],
+)  # fmt: skip
+def test_how_a_node_ended_is_read_from_its_status(status: dict[str, Any], said: str) -> None:
+    assert ending(status) == said
+
+
+def test_an_image_that_cannot_be_pulled_ends_the_job_with_its_name() -> None:
+    told: list[str] = []
+    player = Player("", pods=[pod(0, "Pending", waiting={"reason": "ErrImagePull", "message": "no such image x:1"})])
+    with pytest.raises(TrainJobError, match="cannot start: node 0 waits, ErrImagePull: no such image x:1"):
+        jobs(player).wait(SPEC, on_line=lambda n, t: None, on_state=told.append, seconds=20, poll=0.01, image_seconds=0.05)
+    assert player.deleted == ["digits-1"]
+    assert told == ["node 0 waits, ErrImagePull: no such image x:1"]
+
+
+def test_devices_are_limited_as_well_as_asked_for() -> None:
+    trainer = JobSpec("a", 1, 2, ("x",), resources={"cpu": "2", "nvidia.com/gpu": "2"}).manifest()["spec"]["trainer"]
+    assert trainer["resourcesPerNode"] == {"requests": {"cpu": "2", "nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
