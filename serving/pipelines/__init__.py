@@ -1,0 +1,1 @@
+"""The controllers of `PipelineSchedule` and `PipelineRun`: Kubeflow Pipelines by custom resources."""
