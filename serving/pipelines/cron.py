@@ -132,9 +132,10 @@ def parse(text: str) -> Cron:
     if len(parts) != 5:
         raise CronError("a cron expression has five fields: minute, hour, day of month, month, day of week", field="spec.schedule", value=text,
                         fix="for example 0 2 * * * is every night at two")  # fmt: skip
-    sets = [_field(part, *field) for part, field in zip(parts, _FIELDS, strict=True)]
+    minutes, hours, days, months, weekdays = (_field(part, *field) for part, field in zip(parts, _FIELDS, strict=True))
     star = [part[0] in "*?" for part in parts]
-    cron = Cron(" ".join(p.lower() for p in parts), *sets, star[1] and len(sets[1]) == 24, star[2], star[4])
+    cron = Cron(" ".join(p.lower() for p in parts), minutes, hours, days, months, weekdays,
+                star[1] and len(hours) == 24, star[2], star[4])  # fmt: skip
     if cron.after(0.0) is None:
         raise CronError("no date matches", field="spec.schedule", value=text, fix="day of month and month exclude each other")
     return cron
