@@ -56,8 +56,9 @@ lint: setup ## ruff, mypy, import rules
 format: setup ## mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 
-golden: setup ## refresh pipelines/compiled
+golden: setup ## refresh pipelines/compiled, the dashboards and the chart's copies
 	@$(BIN)/python -m pipelines.compiler
+	@$(BIN)/python -m manifests.monitoring.dashboards
 
 lock: ## resolve requirements/*.txt again
 	@$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev -o $(LOCK) pyproject.toml
