@@ -1,49 +1,179 @@
-"""`sluice compile`: a project as KFP IR YAML."""
+"""`sluice compile`: a project as KFP IR YAML, or as Pipeline and PipelineVersion objects."""
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
+import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kfp import compiler
+import yaml
+from google.protobuf import json_format
+from kfp import dsl
 
-from pipelines.training import training_pipeline
+from components.cluster import Target, compiling_for
+from pipelines.training import DESCRIPTION, NAME, training
 from sluice import files
+from sluice.cluster import checks
+from sluice.cluster.config import ClusterConfig
+from sluice.cluster.image import check as check_image
+from sluice.errors import ProjectError
 from sluice.project import Project
 
 GOLDEN = Path(__file__).parent / "compiled"
+#: The image of the golden files: a reference of the right form, of no image.
+GOLDEN_IMAGE = "registry.example/sluice/pipeline@sha256:" + "0" * 64
+IMAGE_VARIABLE = "SLUICE_PIPELINE_IMAGE"
 
 
-def compile_pipeline(pipeline: Callable[..., Any], parameters: dict[str, str] | None = None) -> str:
-    """A pipeline's IR, as YAML text; `parameters` become its defaults."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=parameters or {})
-        return path.read_text()
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """A compiled pipeline.
+
+    Attributes:
+        name: the pipeline's name: a DNS label.
+        spec, platform: KFP's pipeline specification, and what it adds for Kubernetes.
+        digest: sha256 (hex) of the two.
+    """
+
+    name: str
+    spec: dict[str, Any]
+    platform: dict[str, Any]
+    digest: str
+
+    @property
+    def version(self) -> str:
+        """The version's name: the same content always has the same, another content another."""
+        return f"{self.name}-{self.digest[:12]}"
+
+    @property
+    def text(self) -> str:
+        """IR YAML: the specification, and the platform's as a second document."""
+        return to_yaml(self.spec, self.platform)
 
 
-def compile_project(project: Project, out: Path, *, text: str) -> dict[str, Any]:
+def compile_pipeline(function: Callable[..., Any], target: Target, *, name: str, description: str,
+                     parameters: dict[str, str] | None = None, allow_tag: bool = False) -> Compiled:  # fmt: skip
+    """Compile a pipeline function for a cluster, and check what came out.
+
+    Args:
+        function: composed of steps that were each given to `components.cluster.place`.
+        target: image and settings of the steps.
+        name: a DNS label.
+        description: one sentence for the dashboard.
+        parameters: new defaults of the function's parameters.
+        allow_tag: let the image be named by tag.
+
+    Raises:
+        ProjectError: a task is not bounded, not pinned or not restricted; it is named.
+    """
+    with compiling_for(target):
+        built = dsl.pipeline(name=name, description=description)(function)
+    # KFP's own writer puts defaults into comments, and one of several lines breaks the file.
+    spec, platform = (json_format.MessageToDict(m) for m in (built.pipeline_spec, built.platform_spec))
+    declared = spec["root"]["inputDefinitions"]["parameters"]
+    for key, value in (parameters or {}).items():
+        declared[key]["defaultValue"] = value
+    checks.require(spec, platform, allow_tag=allow_tag)
+    return Compiled(name, spec, platform, files.digest_of([spec, platform]))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines as they read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None))
+
+
+def to_yaml(*documents: dict[str, Any]) -> str:
+    """YAML with sorted keys: equal documents are equal texts."""
+    return str(yaml.dump_all(documents, Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True))
+
+
+def image_of(image: str | None, *, allow_tag: bool) -> str:
+    """The image steps run in: as given, else ``$SLUICE_PIPELINE_IMAGE``.
+
+    Raises:
+        ProjectError: none was given, or it is not named by digest.
+    """
+    field = "--image" if image else IMAGE_VARIABLE
+    image = image or os.environ.get(IMAGE_VARIABLE)
+    if not image:
+        raise ProjectError("no image was given for the steps", field="--image",
+                           fix=f"--image REGISTRY/sluice/pipeline@sha256:..., or set {IMAGE_VARIABLE}; `make images` builds it")  # fmt: skip
+    return check_image(image, field=field, allow_tag=allow_tag)
+
+
+def compile_training(project: Project, *, text: str, image: str | None = None, allow_tag: bool = False) -> Compiled:
+    """The training pipeline of a project, its text the default of the pipeline's parameter.
+
+    Raises:
+        ProjectError: no image, one that is not pinned, or a task that is not bounded.
+    """
+    target = Target(project.cluster, image_of(image, allow_tag=allow_tag))
+    return compile_pipeline(training, target, name=project.name, description=f"{project.name}: {DESCRIPTION[0].lower()}{DESCRIPTION[1:]}",
+                            parameters={"project": text}, allow_tag=allow_tag)  # fmt: skip
+
+
+def compile_project(project: Project, out: Path, *, text: str, image: str | None = None, allow_tag: bool = False,
+                    kubernetes: bool = False, namespace: str | None = None) -> dict[str, Any]:  # fmt: skip
     """Write the training pipeline with the project baked in as its default parameter.
 
     Args:
         project: the checked project.
         out: the file to write.
         text: the project as YAML or JSON text, overrides applied.
+        image: of the steps, by digest; default ``$SLUICE_PIPELINE_IMAGE``.
+        allow_tag: let the image be named by tag; nothing is cached then.
+        kubernetes: write Pipeline and PipelineVersion objects for `kubectl apply` instead of IR.
+        namespace: of these objects; default: kubectl's.
 
     Returns:
-        Where it was written, its pipeline's name and content hash.
+        Where it was written, its pipeline's and version's names and content hash.
+
+    Raises:
+        ProjectError: as `compile_training`.
     """
-    ir = compile_pipeline(training_pipeline, {"project": text})
-    files.write_text(out, ir)
-    return {"file": str(out), "pipeline": "sluice-training", "project": project.name, "sha256": hashlib.sha256(ir.encode()).hexdigest()}
+    made = compile_training(project, text=text, image=image, allow_tag=allow_tag)
+    files.write_text(out, to_yaml(*manifests(made, namespace)) if kubernetes else made.text)
+    return {"file": str(out), "pipeline": made.name, "version": made.version, "project": project.name, "sha256": made.digest,
+            "kubernetes": kubernetes}  # fmt: skip
+
+
+def manifests(made: Compiled, namespace: str | None = None) -> list[dict[str, Any]]:
+    """KFP's own resources for a compiled pipeline.
+
+    A PipelineVersion's specification cannot be changed once it is there, so it is named by its
+    content: applying the same again changes nothing, another content is another version.
+    """
+    where = {"namespace": namespace} if namespace else {}
+    labels = {"app.kubernetes.io/part-of": "sluice", "app.kubernetes.io/name": made.name}
+    api, description = "pipelines.kubeflow.org/v2beta1", made.spec["pipelineInfo"]["description"]
+    version = {"displayName": made.version, "description": description, "pipelineName": made.name, "pipelineSpec": made.spec}
+    if made.platform:
+        version["platformSpec"] = made.platform
+    return [
+        {"apiVersion": api, "kind": "Pipeline", "metadata": {"name": made.name, "labels": labels, **where},
+         "spec": {"displayName": made.name, "description": description}},
+        {"apiVersion": api, "kind": "PipelineVersion", "spec": version,
+         "metadata": {"name": made.version, "labels": labels, "annotations": {"sluice.dev/sha256": made.digest}, **where}},
+    ]  # fmt: skip
+
+
+def golden() -> dict[str, str]:
+    """The checked-in compiled pipelines: file name -> text."""
+    target = Target(ClusterConfig(), GOLDEN_IMAGE)
+    return {"training.yaml": compile_pipeline(training, target, name=NAME, description=DESCRIPTION).text}
 
 
 def write_golden() -> None:
     """Refresh the checked-in compiled pipelines."""
-    files.write_text(GOLDEN / "training.yaml", compile_pipeline(training_pipeline))
+    for name, text in golden().items():
+        files.write_text(GOLDEN / name, text)
 
 
 if __name__ == "__main__":

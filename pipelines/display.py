@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-STEPS = ("validate_data", "preprocess", "train", "evaluate", "export_onnx", "register", "rollout")
 _SIGN = {"pass": ("✔", "green"), "refuse": ("✘", "red"), "inconclusive": ("≈", "yellow"), "error": ("✘", "bold red")}
 
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipelines.display import STEPS, Display
+from pipelines.display import Display
 from sluice import events, files
-from sluice.gates import Gate
+from sluice.gates import STEPS, Gate
 from sluice.home import Home, explain_os_error, is_storage_fault
 from sluice.project import Project
 from sluice.report import page

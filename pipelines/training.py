@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from components import cluster
 from components.evaluate.component import evaluate
 from components.export_onnx.component import export_onnx
 from components.preprocess.component import preprocess
@@ -14,16 +15,11 @@ from components.validate_data.component import validate_data
 EXAMPLE = "{name: digits, task: image, data: {source: 'sklearn://digits'}, model: {channels: 1, size: [8, 8]}}"
 
 
-def uncached(task: dsl.PipelineTask) -> None:
-    """A step that reads or moves the world outside its inputs is never answered from the cache."""
-    task.set_caching_options(False)
+NAME = "sluice-training"
+DESCRIPTION = "Validate, preprocess, train, evaluate against the champion, export to ONNX, register, and roll out by statistics."
 
 
-@dsl.pipeline(
-    name="sluice-training",
-    description="Validate, preprocess, train, evaluate against the champion, export to ONNX, register, and roll out by statistics.",
-)
-def training_pipeline(project: str = EXAMPLE, base_dir: str = "", home: str = ""):
+def training(project: str = EXAMPLE, base_dir: str = "", home: str = ""):
     """Data to a promoted model, or a refusal with its evidence.
 
     Args:
@@ -31,22 +27,25 @@ def training_pipeline(project: str = EXAMPLE, base_dir: str = "", home: str = ""
         base_dir: The folder that relative paths in the project start from; leave empty with s3:// sources.
         home: The local home folder; leave empty on a cluster.
     """
-    checked = validate_data(project=project, base_dir=base_dir)
-    uncached(checked)
+    checked = cluster.place(validate_data(project=project, base_dir=base_dir), "validate_data")
     with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
-        data = preprocess(project=project, base_dir=base_dir)
-        uncached(data)
-        trained = train(project=project, base_dir=base_dir, home=home, dataset=data.outputs["dataset"])
+        data = cluster.place(preprocess(project=project, base_dir=base_dir), "preprocess")
+        trained = train(project=project, base_dir=base_dir, home=home, environment=cluster.environment("train"), dataset=data.outputs["dataset"])
+        cluster.place(trained, "train", cached=True)
         judged = evaluate(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
                           dataset=data.outputs["dataset"], model=trained.outputs["model"])  # fmt: skip
-        uncached(judged)
+        cluster.place(judged, "evaluate")
         with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
-            exported = export_onnx(project=project, base_dir=base_dir, dataset=data.outputs["dataset"],
-                                   model=trained.outputs["model"], evaluation=judged.outputs["gate"])  # fmt: skip
+            exported = export_onnx(project=project, base_dir=base_dir, environment=cluster.environment("export_onnx"),
+                                   dataset=data.outputs["dataset"], model=trained.outputs["model"], evaluation=judged.outputs["gate"])  # fmt: skip
+            cluster.place(exported, "export_onnx", cached=True)
             with dsl.If(exported.outputs["Output"] == "pass", name="package-accepted"):
                 registered = register(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
                                       package=exported.outputs["package"])  # fmt: skip
-                uncached(registered)
+                cluster.place(registered, "register")
                 rolled = rollout(project=project, base_dir=base_dir, home=home, digest=registered.outputs["Output"],
                                  dataset=data.outputs["dataset"])  # fmt: skip
-                uncached(rolled)
+                cluster.place(rolled, "rollout")
+
+
+training_pipeline = dsl.pipeline(name=NAME, description=DESCRIPTION)(training)

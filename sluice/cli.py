@@ -44,9 +44,12 @@ def parser() -> argparse.ArgumentParser:
     _home_argument(run)
     run.add_argument("--quiet", action="store_true", help="show no progress")
 
-    compile_ = add("compile", "the project as a KFP pipeline (IR YAML)", "run:compile_")
+    compile_ = add("compile", "the project as a KFP pipeline (IR YAML), or as objects for kubectl", "pipelines:compile_")
     _project_arguments(compile_)
     compile_.add_argument("-o", "--output", required=True, type=Path, metavar="FILE")
+    compile_.add_argument("--kubernetes", action="store_true", help="write Pipeline and PipelineVersion objects, named by content hash")
+    compile_.add_argument("--namespace", help="of these objects; default: kubectl's")
+    _image_arguments(compile_)
 
     serve = add("serve", "the model server on a package", "serve:serve")
     serve.add_argument("package", help="a package directory, a digest in the store, or NAME for its champion")
@@ -96,6 +99,11 @@ def parser() -> argparse.ArgumentParser:
 def _project_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument("project", type=Path, metavar="PROJECT.yaml")
     to.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=V", help="override a key; may be repeated")
+
+
+def _image_arguments(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--image", metavar="NAME@sha256:...", help="the image of the steps, by digest; default: $SLUICE_PIPELINE_IMAGE")
+    to.add_argument("--allow-tag", action="store_true", help="let the image be named by tag, on a cluster without a registry; nothing is cached then")
 
 
 def _positive(text: str) -> int:

@@ -10,6 +10,9 @@ from sluice import files
 
 Decision = Literal["pass", "refuse", "inconclusive"]
 
+#: The steps of the training pipeline, in its order.
+STEPS = ("validate_data", "preprocess", "train", "evaluate", "export_onnx", "register", "rollout")
+
 
 @dataclasses.dataclass(frozen=True)
 class Gate:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from sluice import files
+from sluice.cluster.config import ClusterConfig
 from sluice.config import Section
 from sluice.data.config import DataConfig
 from sluice.errors import ProjectError
@@ -69,6 +70,7 @@ class Project(Section):
     rollout: RolloutSpec = RolloutSpec()
     monitor: MonitorConfig = MonitorConfig()
     tracking: TrackingConfig = TrackingConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Project:
@@ -79,9 +81,9 @@ class Project(Section):
     def digest(self) -> str:
         """sha256 over the settings that make the model, defaults filled in: the config's version.
 
-        How a model is served, rolled out, watched and tracked does not change what it is.
+        How a model is served, rolled out, watched and tracked, and where its steps run, does not change what it is.
         """
-        return files.digest_of(self.model_dump(mode="json", exclude={"serve", "rollout", "monitor", "tracking"}))
+        return files.digest_of(self.model_dump(mode="json", exclude={"serve", "rollout", "monitor", "tracking", "cluster"}))
 
 
 class Loader(yaml.SafeLoader):
@@ -155,6 +157,16 @@ def read_text(text: str, where: str) -> dict[str, Any]:
         raise ProjectError(f"a project file is a mapping (name:, task:, data:), this one is {kind}", field=where,
                            fix="`sluice init` writes one that runs")  # fmt: skip
     return raw
+
+
+def write_text(raw: dict[str, Any]) -> str:
+    """A raw mapping as YAML for people; `read_text` gives the same mapping back."""
+    text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=120)
+    try:
+        same = files.canonical_json(read_text(text, "")) == files.canonical_json(raw)
+    except ProjectError:
+        same = False
+    return text if same else files.canonical_json(raw).decode()
 
 
 def override(raw: dict[str, Any], item: str) -> None:

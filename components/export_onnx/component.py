@@ -9,6 +9,7 @@ from components.images import PIPELINE
 def export_onnx(
     project: str,
     base_dir: str,
+    environment: str,
     dataset: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
@@ -21,6 +22,7 @@ def export_onnx(
     Args:
         project: The project file, as YAML or JSON text.
         base_dir: The folder that relative paths in the project start from.
+        environment: Digest of the variables, secrets and devices it runs with: part of the cache's key, and nothing else.
         dataset: What `preprocess` wrote.
         model: What `train` wrote.
         evaluation: The gate of `evaluate`; its metrics travel in the package.

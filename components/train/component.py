@@ -10,6 +10,7 @@ def train(
     project: str,
     base_dir: str,
     home: str,
+    environment: str,
     dataset: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
@@ -21,6 +22,7 @@ def train(
         project: The project file, as YAML or JSON text.
         base_dir: The folder that relative paths in the project start from.
         home: The local home folder; empty on a cluster.
+        environment: Digest of the variables, secrets and devices it runs with: part of the cache's key, and nothing else.
         dataset: What `preprocess` wrote.
         model: Weights and everything fitted with them.
         metrics: The last and best values of the curves.

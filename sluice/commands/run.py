@@ -1,4 +1,4 @@
-"""`sluice run` and `sluice compile`."""
+"""`sluice run`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from sluice import project as projects
 from sluice.cli import checkout_command, show_json
-from sluice.errors import ProjectError
 from sluice.files import canonical_json
 from sluice.home import Home
 from sluice.project import Project
@@ -68,19 +67,3 @@ def _near(path: str) -> str:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:
         return path
-
-
-def compile_(args: argparse.Namespace) -> int:
-    project, text = open_project(args)
-    write = checkout_command("compile")
-    try:
-        made = write(project, args.output, text=text)
-    except OSError as e:
-        raise ProjectError(f"cannot be written: {e.strerror or e}", field="--output", value=str(args.output), fix="name a file in a folder you may write") from e
-    if "://" not in project.data.source:
-        print(f"note: data.source {project.data.source!r} is a path: on a cluster use s3:// or a mounted volume", file=sys.stderr)
-    if args.json:
-        show_json(made)
-    else:
-        print(f"{made['file']}  sha256:{made['sha256'][:12]}")
-    return 0

@@ -1,61 +1,229 @@
-"""The compiled pipeline: the golden file is what the code compiles to, and it is bounded."""
+"""The compiled pipeline: the golden file is what the code compiles to, and it is pinned, bounded and restricted."""
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from pipelines.compiler import GOLDEN, compile_pipeline, compile_project
-from pipelines.training import training_pipeline
+from pipelines.compiler import GOLDEN, Compiled, compile_project, compile_training, golden, image_of
 from sluice import project
+from sluice.cluster import checks
+from sluice.errors import ProjectError
+
+IMAGE = "registry.example:5000/team/pipeline@sha256:" + "a" * 64
+OTHER = "registry.example:5000/team/pipeline@sha256:" + "b" * 64
+TEXT = "{name: mine, task: text, data: {source: 's3://bucket/x.csv'}, cluster: %s}"
+
+
+def built(cluster: str = "{}", image: str = IMAGE, allow_tag: bool = False) -> Compiled:
+    text = TEXT % cluster
+    settings = project.parse(project.read_text(text, "text"))
+    return compile_training(settings, text=text, image=image, allow_tag=allow_tag)
 
 
 @pytest.fixture(scope="module")
-def compiled() -> str:
-    return compile_pipeline(training_pipeline)
+def compiled() -> Compiled:
+    return built()
 
 
-def test_the_golden_file_is_up_to_date(compiled: str) -> None:
-    assert (GOLDEN / "training.yaml").read_text() == compiled, "run `make golden` and look at the difference"
+def tasks(spec: dict[str, Any]) -> dict[str, Any]:
+    found = dict(spec["root"]["dag"]["tasks"])
+    for component in spec["components"].values():
+        found |= component.get("dag", {}).get("tasks", {})
+    return found
 
 
-def test_every_step_runs_in_a_pinned_image_and_installs_nothing(compiled: str) -> None:
-    images = set(re.findall(r"image: (\S+)", compiled))
-    assert images
-    assert not [i for i in images if i.endswith(":latest") or ":" not in i]
-    assert "pip install" not in compiled
+def container(made: Compiled, step: str) -> dict[str, Any]:
+    return made.spec["deploymentSpec"]["executors"][f"exec-{step}"]["container"]
 
 
-def test_every_parameter_has_a_description_and_a_default(compiled: str) -> None:
-    spec = next(iter(yaml.safe_load_all(compiled)))
-    for name, parameter in spec["root"]["inputDefinitions"]["parameters"].items():
+def platform(made: Compiled, step: str) -> dict[str, Any]:
+    return made.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][f"exec-{step}"]
+
+
+def test_the_golden_files_are_up_to_date() -> None:
+    found = golden()
+    assert {p.name for p in GOLDEN.glob("*.yaml")} == set(found)
+    for name, text in found.items():
+        assert (GOLDEN / name).read_text() == text, "run `make golden` and look at the difference"
+
+
+def test_the_golden_files_pass_the_static_checks() -> None:
+    for path in GOLDEN.glob("*.yaml"):
+        assert checks.faults(*yaml.safe_load_all(path.read_text())) == []
+
+
+def test_every_step_runs_in_the_image_asked_for_and_installs_nothing(compiled: Compiled) -> None:
+    assert set(re.findall(r"image: (\S+)", compiled.text)) == {IMAGE}
+    assert "pip install" not in compiled.text
+
+
+def test_every_parameter_has_a_description_and_a_default(compiled: Compiled) -> None:
+    for name, parameter in compiled.spec["root"]["inputDefinitions"]["parameters"].items():
         assert parameter.get("description"), name
         assert parameter.get("isOptional"), name
 
 
-def test_a_step_that_reads_or_moves_the_world_is_never_cached(compiled: str) -> None:
-    spec = next(iter(yaml.safe_load_all(compiled)))
-    tasks = dict(spec["root"]["dag"]["tasks"])
-    for component in spec["components"].values():
-        tasks |= component.get("dag", {}).get("tasks", {})
+def test_a_step_that_reads_or_moves_the_world_is_never_cached(compiled: Compiled) -> None:
+    found = tasks(compiled.spec)
     for name in ("validate-data", "preprocess", "evaluate", "register", "rollout"):
-        assert not tasks[name].get("cachingOptions", {}).get("enableCache"), name
+        assert not found[name].get("cachingOptions", {}).get("enableCache"), name
+    for name in ("train", "export-onnx"):
+        assert found[name]["cachingOptions"]["enableCache"], name
 
 
-def test_the_default_project_is_one_that_is_accepted(compiled: str) -> None:
-    spec = next(iter(yaml.safe_load_all(compiled)))
+def test_nothing_is_answered_from_the_cache_when_the_image_is_named_by_tag() -> None:
+    found = tasks(built(image="team/pipeline:1.0", allow_tag=True).spec)
+    assert not [n for n, t in found.items() if t.get("cachingOptions", {}).get("enableCache")]
+
+
+def key(made: Compiled, task: str) -> tuple[str, str]:
+    """What of a cached task's key KFP does not fill in at run time: the image and the environment's digest."""
+    constant = tasks(made.spec)[task]["inputs"]["parameters"]["environment"]["runtimeValue"]["constant"]
+    return container(made, task)["image"], constant
+
+
+def test_a_changed_image_or_environment_is_another_cache_key_and_more_memory_is_not(compiled: Compiled) -> None:
+    image, changed = built(image=OTHER), built("{defaults: {env: {TORCH: x}}}")
+    moved = built("{defaults: {resources: {limits: {memory: 16Gi}}, node_selector: {pool: big}, timeout: 3h}}")
+    for task in ("train", "export-onnx"):
+        assert key(image, task)[0] != key(compiled, task)[0]
+        assert key(changed, task)[1] != key(compiled, task)[1]
+        assert key(moved, task) == key(compiled, task)
+
+
+def test_settings_of_steps_reach_their_tasks() -> None:
+    made = built(
+        "{defaults: {env: {A: '1'}, image_pull_secrets: [pull]}, steps: {train: {resources: {requests: {cpu: 3}, limits: {memory: 64Gi},"
+        " accelerator: {type: amd.com/gpu, count: 2}}, node_selector: {pool: gpu}, tolerations: [{key: gpu, operator: Exists, effect: NoSchedule}],"
+        " secrets: [{name: s3, env: {id: AWS_ACCESS_KEY_ID}}, {name: ca, mount: /etc/ca, optional: true}],"
+        " volumes: [{claim: cache, mount: /cache, sub_path: x}], retries: {count: 2, backoff: 1m}, timeout: 6h}}}"
+    )
+    train, extra, task = container(made, "train"), platform(made, "train"), tasks(made.spec)["train"]
+    assert train["env"] == [{"name": "A", "value": "1"}]
+    assert train["resources"]["resourceCpuRequest"] == "3" and train["resources"]["resourceCpuLimit"] == "4"
+    assert train["resources"]["resourceMemoryLimit"] == "64Gi" and train["resources"]["resourceMemoryRequest"] == "512Mi"
+    assert train["resources"]["accelerator"]["resourceType"] == "amd.com/gpu" and train["resources"]["accelerator"]["resourceCount"] == "2"
+    assert task["retryPolicy"] == {"maxRetryCount": 2, "backoffDuration": "60s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"}
+    assert extra["activeDeadlineSeconds"] == str(6 * 3600)
+    assert extra["nodeSelector"]["labels"] == {"pool": "gpu"}
+    assert extra["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert extra["secretAsEnv"][0]["secretName"] == "s3" and extra["secretAsVolume"][0]["mountPath"] == "/etc/ca"
+    assert extra["pvcMount"][0]["constant"] == "cache" and extra["pvcMount"][0]["subPath"] == "x"
+    other = platform(made, "evaluate")
+    assert set(other) == {"activeDeadlineSeconds", "securityContext", "imagePullSecret"}
+    assert container(made, "evaluate")["env"] == train["env"]
+
+
+def test_the_default_project_is_one_that_is_accepted() -> None:
+    spec = next(iter(yaml.safe_load_all(golden()["training.yaml"])))
     text = spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
     assert project.parse(project.read_text(text, "default")).name == "digits"
 
 
 def test_a_project_is_baked_in_as_the_default_and_equal_projects_compile_alike(tmp_path: Path) -> None:
-    text = "{name: mine, task: text, data: {source: 's3://bucket/x.csv'}}"
+    text = TEXT % "{}"
     settings = project.parse(project.read_text(text, "text"))
-    one = compile_project(settings, tmp_path / "a.yaml", text=text)
-    two = compile_project(settings, tmp_path / "b.yaml", text=text)
+    one = compile_project(settings, tmp_path / "a.yaml", text=text, image=IMAGE)
+    two = compile_project(settings, tmp_path / "b.yaml", text=text, image=IMAGE)
     assert one["sha256"] == two["sha256"]
+    assert (tmp_path / "a.yaml").read_bytes() == (tmp_path / "b.yaml").read_bytes()
     spec = next(iter(yaml.safe_load_all((tmp_path / "a.yaml").read_text())))
     assert spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"] == text
+
+
+def test_a_project_of_many_lines_survives_in_the_file(tmp_path: Path) -> None:
+    raw = {"name": "mine", "task": "text", "data": {"source": "s3://bucket/x'\"{{y}}.csv"}, "train": {"learning_rate": 5e-5}}
+    text = project.write_text(raw)
+    assert "\n" in text
+    compile_project(project.parse(raw), tmp_path / "a.yaml", text=text, image=IMAGE)
+    spec, _ = yaml.safe_load_all((tmp_path / "a.yaml").read_text())
+    default = spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
+    assert project.read_text(default, "default") == raw
+
+
+def test_objects_for_kubectl_are_named_by_content(tmp_path: Path) -> None:
+    text = TEXT % "{}"
+    settings = project.parse(project.read_text(text, "text"))
+    made = compile_project(settings, tmp_path / "k.yaml", text=text, image=IMAGE, kubernetes=True, namespace="team")
+    pipeline, version = yaml.safe_load_all((tmp_path / "k.yaml").read_text())
+    assert (pipeline["kind"], version["kind"]) == ("Pipeline", "PipelineVersion")
+    assert {o["apiVersion"] for o in (pipeline, version)} == {"pipelines.kubeflow.org/v2beta1"}
+    assert {o["metadata"]["namespace"] for o in (pipeline, version)} == {"team"}
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"] == "mine"
+    assert version["metadata"]["name"] == made["version"] == f"mine-{made['sha256'][:12]}"
+    other = compile_project(settings, tmp_path / "o.yaml", text=text, image=OTHER, kubernetes=True)
+    assert other["version"] != made["version"]
+    assert "namespace" not in next(iter(yaml.safe_load_all((tmp_path / "o.yaml").read_text())))["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("image", "allow_tag", "message"),
+    [
+        ("team/pipeline", True, "pushed last"),
+        ("team/pipeline:latest", True, "pushed last"),
+        ("team/pipeline:1.0", False, "is a tag"),
+        ("team/pipeline@sha256:abc", True, "no image reference"),
+        ("Team Pipeline", True, "no image reference"),
+        (None, True, "no image was given"),
+    ],
+)
+def test_an_image_that_may_change_is_refused_with_the_fix(
+    image: str | None, allow_tag: bool, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLUICE_PIPELINE_IMAGE", raising=False)
+    with pytest.raises(ProjectError, match=message) as caught:
+        image_of(image, allow_tag=allow_tag)
+    assert "sha256:" in str(caught.value.fix)
+
+
+def test_the_image_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_PIPELINE_IMAGE", OTHER)
+    assert image_of(None, allow_tag=False) == OTHER
+    assert image_of("kind/image:1", allow_tag=True) == "kind/image:1"
+
+
+def spoil(made: Compiled, change: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    spec, extra = copy.deepcopy(made.spec), copy.deepcopy(made.platform)
+    train = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
+    more = extra["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+    if change == "latest":
+        train["image"] = "team/pipeline:latest"
+    elif change == "tag":
+        train["image"] = "team/pipeline:1"
+    elif change == "memory":
+        del train["resources"]["resourceMemoryLimit"], train["resources"]["memoryLimit"]
+    elif change == "timeout":
+        del more["activeDeadlineSeconds"]
+    elif change == "retries":
+        spec["components"]["comp-condition-1"]["dag"]["tasks"]["train"]["retryPolicy"] = {"maxRetryCount": 99}
+    elif change == "root":
+        del more["securityContext"]
+    elif change == "privileged":
+        more["securityContext"]["privileged"] = True
+    return spec, extra
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("latest", "pushed last"),
+        ("tag", "is a tag"),
+        ("memory", "no memory limit"),
+        ("timeout", "no time limit"),
+        ("retries", "started again too often"),
+        ("root", "may run as root"),
+        ("privileged", "power over its node"),
+    ],
+)
+def test_a_fault_in_a_compiled_pipeline_names_its_task(compiled: Compiled, change: str, message: str) -> None:
+    found = checks.faults(*spoil(compiled, change))
+    assert [f.task for f in found] == ["data-accepted/train"]
+    with pytest.raises(ProjectError, match=message) as caught:
+        checks.require(*spoil(compiled, change))
+    assert caught.value.field == "task data-accepted/train"

@@ -1,0 +1,96 @@
+"""What a step asks of the cluster, put on its KFP task. The one place that knows how; runs on this machine never come here."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Iterator
+
+from kfp import dsl, kubernetes
+
+from sluice.cluster.config import ClusterConfig, StepSettings, duration_seconds
+from sluice.cluster.image import is_pinned
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a pipeline is compiled for.
+
+    Attributes:
+        cluster: the project's `cluster:` section.
+        image: the image of every step.
+    """
+
+    cluster: ClusterConfig
+    image: str
+
+
+_target: contextvars.ContextVar[Target | None] = contextvars.ContextVar("sluice_target", default=None)
+
+
+@contextlib.contextmanager
+def compiling_for(target: Target) -> Iterator[None]:
+    """Pipelines built inside the block carry the target's settings."""
+    token = _target.set(target)
+    try:
+        yield
+    finally:
+        _target.reset(token)
+
+
+def environment(step: str) -> str:
+    """The cached step's key for what its result may depend on besides its inputs and image; empty off the cluster."""
+    target = _target.get()
+    return target.cluster.environment(step) if target else ""
+
+
+def place(task: dsl.PipelineTask, step: str, *, cached: bool = False) -> dsl.PipelineTask:
+    """Put a step's settings on its task.
+
+    Args:
+        task: the task, fresh.
+        step: the step whose settings it takes.
+        cached: whether an earlier result may stand in for it: only for a step that reads and
+            moves nothing outside its inputs. An image named by tag is never answered from the
+            cache, because the key holds the name and not what the name stands for.
+    """
+    target = _target.get()
+    task.set_caching_options(cached and (target is None or is_pinned(target.image)))
+    if target is None:
+        return task
+    settings = target.cluster.of(step)
+    task.set_container_image(target.image)
+    _bound(task, settings)
+    for name, value in sorted(settings.env.items()):
+        task.set_env_variable(name, value)
+    for secret in settings.secrets:
+        if secret.mount:
+            kubernetes.use_secret_as_volume(task, secret.name, mount_path=secret.mount, optional=secret.optional)
+        else:
+            kubernetes.use_secret_as_env(task, secret.name, secret_key_to_env=dict(sorted(secret.env.items())), optional=secret.optional)
+    for volume in settings.volumes:
+        kubernetes.mount_pvc(task, pvc_name=volume.claim, mount_path=volume.mount, sub_path=volume.sub_path)
+    if settings.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, settings.image_pull_secrets)
+    if settings.node_selector:
+        for key, value in sorted(settings.node_selector.items()):
+            kubernetes.add_node_selector(task, label_key=key, label_value=value)
+    for t in settings.tolerations:
+        kubernetes.add_toleration(task, key=t.key, operator=t.operator, value=t.value, effect=t.effect, toleration_seconds=t.seconds)
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    return task
+
+
+def _bound(task: dsl.PipelineTask, settings: StepSettings) -> None:
+    """Resources, retries and the time limit."""
+    requests, limits, accelerator = settings.resources.requests, settings.resources.limits, settings.resources.accelerator
+    assert requests.cpu and requests.memory and limits.cpu and limits.memory and settings.timeout, "every step is bounded by default"
+    task.set_cpu_request(requests.cpu).set_memory_request(requests.memory).set_cpu_limit(limits.cpu).set_memory_limit(limits.memory)
+    if accelerator:
+        task.set_accelerator_type(accelerator.type).set_accelerator_limit(accelerator.count)
+    retries = settings.retries
+    if retries.count:
+        task.set_retry(retries.count, backoff_duration=f"{duration_seconds(retries.backoff)}s", backoff_factor=retries.factor,
+                       backoff_max_duration=f"{duration_seconds(retries.max_backoff)}s")  # fmt: skip
+    kubernetes.set_timeout(task, seconds=duration_seconds(settings.timeout))
