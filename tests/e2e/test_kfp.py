@@ -1,0 +1,206 @@
+"""The whole line on Kubeflow Pipelines and KServe: a compiled pipeline, from rows to a promoted model, by SDK and by kubectl.
+
+Needs Kubeflow Pipelines in namespace `kubeflow` with its object store, and the pipeline image on the node by digest
+(`make images`).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sluice.process import free_port
+from sluice.tracking.registry import CHAMPION, Registry
+
+ROOT = Path(__file__).parents[2]
+SPACE = "kubeflow"
+#: A name of its own: other tests roll the model `digits` out.
+NAME = "digits-kfp"
+BUCKET = "s3://mlpipeline/sluice-e2e"
+
+
+@contextlib.contextmanager
+def forwarded(namespace: str, service: str, port: int) -> Iterator[str]:
+    """A Service on a port of this machine."""
+    local = free_port()
+    command = ["kubectl", "-n", namespace, "port-forward", f"service/{service}", f"{local}:{port}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "Forwarding" in line, line
+        yield f"http://127.0.0.1:{local}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def endpoint(kube: Any) -> Iterator[str]:
+    if not kube.run("get", "service", "ml-pipeline", "--ignore-not-found", namespace=SPACE, check=False):
+        pytest.skip(f"no Kubeflow Pipelines here: there is no service ml-pipeline in namespace {SPACE}")
+    with forwarded(SPACE, "ml-pipeline", 8888) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def image(kube: Any, endpoint: str) -> str:
+    """The pipeline image as the node knows it by digest."""
+    for node in kube.get("nodes")["items"]:
+        for found in node["status"].get("images", []):
+            if any(n.endswith("sluice/pipeline:0.1.0") for n in found["names"]):
+                pinned = [n for n in found["names"] if "sluice/pipeline@sha256:" in n]
+                if pinned:
+                    return str(pinned[0])
+    pytest.skip("no node has sluice/pipeline by digest: run make images")
+
+
+@pytest.fixture(scope="module")
+def store(kube: Any, endpoint: str) -> Iterator[None]:
+    """Model servers may read KFP's object store, with its own credentials."""
+    keys = json.loads(kube.run("get", "secret", "mlpipeline-minio-artifact", "-o", "json", namespace=SPACE))["data"]
+    text = Path(__file__).with_name("kfp-store.yaml").read_text()
+    for place, key in (("$(ACCESS)", "accesskey"), ("$(SECRET)", "secretkey")):
+        text = text.replace(place, base64.b64decode(keys[key]).decode())
+    kube.run("apply", "-f", "-", stdin=text)
+    kube.run("patch", "serviceaccount", "sluice-predictor", "--type=merge", "-p", '{"secrets": [{"name": "sluice-store"}]}')
+    yield
+    kube.run("patch", "serviceaccount", "sluice-predictor", "--type=merge", "-p", '{"secrets": null}')
+    kube.run("delete", "-f", "-", stdin=text)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    with forwarded("sluice", "mlflow", 5000) as url:
+        yield Registry(url)
+
+
+def project(folder: Path, namespace: str, **model: Any) -> Path:
+    """examples/digits for this cluster: a small model, at test pace."""
+    found = yaml.safe_load((ROOT / "examples/digits/sluice.yaml").read_text())
+    found["name"] = NAME
+    found["model"] |= model
+    found["train"] |= {"epochs": 3, "processes": 1}
+    found["evaluate"] |= {"minimum": 0.5, "margin": 0.2}
+    found["rollout"] = {"steps": [20, 50], "minimum_requests": 200, "latency_slo_ms": 2000, "settle_seconds": 3, "warmup_seconds": 1,
+                        "verify_seconds": 5, "ready_seconds": 300, "step_deadline_seconds": 600, "keep_seconds": 5,
+                        "shadow": {"requests": 50}}  # fmt: skip
+    found["cluster"] = {"defaults": {
+        "env": {"MLFLOW_TRACKING_URI": f"http://mlflow.{namespace}:5000", "SLUICE_STORE": BUCKET, "SLUICE_NAMESPACE": namespace,
+                "AWS_ENDPOINT_URL_S3": "http://minio-service.kubeflow:9000", "AWS_REGION": "minio"},
+        "secrets": [{"name": "mlpipeline-minio-artifact", "env": {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}}],
+        "resources": {"requests": {"cpu": "10m", "memory": "256Mi"}},
+    }}  # fmt: skip
+    path = folder / "sluice.yaml"
+    path.write_text(yaml.safe_dump(found))
+    return path
+
+
+def sluice(*args: str, seconds: float = 850) -> tuple[int, dict[str, Any], str]:
+    done = subprocess.run([sys.executable, "-m", "sluice", *args, "--json"], capture_output=True, text=True, timeout=seconds, check=False)
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+@pytest.fixture(scope="module")
+def first(kube: Any, endpoint: str, image: str, store: None, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The first model, by `sluice submit --wait`."""
+    forget(kube, registry)
+    path = project(tmp_path_factory.mktemp("first"), kube.namespace, width=8)
+    code, outcome, said = sluice("submit", str(path), "--wait", "--endpoint", endpoint, "--namespace", SPACE, "--image", image)
+    assert code == 0, said + json.dumps(outcome)
+    return outcome
+
+
+def forget(kube: Any, registry: Registry) -> None:
+    """No champion and no rollout of this name: runs of an earlier session count for nothing."""
+    registry.drop_alias(NAME, CHAMPION)
+    kube.run("delete", "modelrollout", NAME, "--ignore-not-found", "--timeout=60s")
+    kube.run("delete", "inferenceservice", "-l", f"sluice.dev/rollout={NAME}", "--ignore-not-found", "--timeout=60s")
+    kube.run("delete", "httproute", NAME, "--ignore-not-found")
+
+
+def status(kube: Any) -> dict[str, Any]:
+    return dict(kube.get("modelrollout", NAME).get("status") or {})
+
+
+def answered_by(gateway: str, body: bytes) -> tuple[int, str]:
+    import http.client
+
+    connection = http.client.HTTPConnection(gateway, 80, timeout=15)
+    try:
+        connection.request("POST", f"/v1/models/{NAME}:predict", body, {"host": f"{NAME}.example.com", "content-type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.getheader("x-sluice-version") or ""
+    finally:
+        connection.close()
+
+
+def test_a_submitted_project_ends_as_the_model_that_serves(
+    kube: Any, gateway: str, registry: Registry, first: dict[str, Any], request_body: bytes
+) -> None:
+    assert first["outcome"] == "promoted"
+    champion = registry.by_alias(NAME, CHAMPION)
+    assert champion is not None
+    assert champion.uri.startswith(BUCKET)
+    assert (status(kube)["phase"], status(kube)["stable"]) == ("Succeeded", champion.digest[:12])
+    kube.wait(lambda: answered_by(gateway, request_body) == (200, champion.digest), "an answer in the champion's version", 60)
+
+
+def test_applied_manifests_run_to_a_promoted_model_under_traffic(
+    kube: Any, endpoint: str, image: str, gateway: str, registry: Registry, first: dict[str, Any], request_body: bytes, tmp_path: Path
+) -> None:
+    before = registry.by_alias(NAME, CHAMPION)
+    assert before is not None
+    path, objects = project(tmp_path, kube.namespace, width=12), tmp_path / "objects.yaml"
+    code, made, said = sluice("compile", str(path), "-o", str(objects), "--kubernetes", "--namespace", SPACE, "--image", image)
+    assert code == 0, said
+    kube.run("apply", "-f", str(objects), namespace=SPACE)
+    again = kube.run("apply", "-f", str(objects), namespace=SPACE)
+    assert again.count("unchanged") == 2, again
+    run = start(endpoint, made["pipeline"], made["version"])
+    seen: dict[tuple[int, str], int] = {}
+    deadline = time.monotonic() + 850
+    state = ""
+    while state not in ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"):
+        assert time.monotonic() < deadline, f"the run is {state}; the rollout: {status(kube)}"
+        for _ in range(60):
+            key = answered_by(gateway, request_body)
+            seen[key] = seen.get(key, 0) + 1
+        state = run_state(endpoint, run)
+    after = registry.by_alias(NAME, CHAMPION)
+    assert state == "SUCCEEDED"
+    assert after is not None
+    assert after.digest != before.digest, status(kube)
+    assert status(kube)["stable"] == after.digest[:12]
+    assert set(seen) == {(200, before.digest), (200, after.digest)}
+    print(f"\n{sum(seen.values())} requests, none failed: {[(v[:12], n) for (_, v), n in seen.items()]}")
+
+
+def start(endpoint: str, pipeline: str, version: str) -> str:
+    """A run of an applied version, as the dashboard starts it."""
+    import kfp
+
+    client = kfp.Client(host=endpoint)
+    ident = client.get_pipeline_id(pipeline)
+    assert ident, f"{pipeline} is not known to the API server: does it keep pipelines as objects?"
+    found = [v for v in client.list_pipeline_versions(ident, page_size=100).pipeline_versions if v.display_name == version]
+    experiment = client.create_experiment(NAME)
+    run = client.run_pipeline(experiment.experiment_id, f"{version}-{int(time.time())}", pipeline_id=ident, version_id=found[0].pipeline_version_id)
+    return str(run.run_id)
+
+
+def run_state(endpoint: str, run: str) -> str:
+    import kfp
+
+    return str(kfp.Client(host=endpoint).get_run(run).state)
