@@ -24,6 +24,7 @@ from sluice.project import Project
 from sluice.training.errors import ProcessDied
 from sluice.training.fit import Event, TrainResult, failure, finish_job, prepare_job, sigterm_raises
 from sluice.training.job import causes, forget_errors
+from sluice.training.telemetry import PORT, PORT_ENV
 
 #: Where the nodes and the step share a volume: its claim, the folder it is mounted at in both; and the TrainingRuntime.
 CLAIM_ENV, MOUNT_ENV, RUNTIME_ENV = "SLUICE_TRAIN_CLAIM", "SLUICE_TRAIN_MOUNT", "SLUICE_TRAIN_RUNTIME"
@@ -115,7 +116,8 @@ def fit(project: Project, dataset: Dataset, out: Path, *, base_dir: Path | None 
 
 def _spec(project: Project, name: str, root: Path, claim: str | None, mount: str, seconds: float) -> JobSpec:
     train = project.train
-    env = {"OMP_NUM_THREADS": str(train.threads), "PYTHONUNBUFFERED": "1", "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "[rank ${rank}] "}
+    env = {"OMP_NUM_THREADS": str(train.threads), "PYTHONUNBUFFERED": "1", "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "[rank ${rank}] ",
+           PORT_ENV: str(PORT)}  # fmt: skip
     resources = {"nvidia.com/gpu": str(train.processes)} if train.device == "cuda" else {}
     return JobSpec(name=name, nodes=train.nodes, processes=train.processes, command=torchrun(train.nodes, train.processes, root / "job.json"),
                    runtime=os.environ.get(RUNTIME_ENV, "sluice-torch"), claim=claim, mount=mount, owner=owner(), env=env, resources=resources,

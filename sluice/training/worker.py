@@ -29,6 +29,7 @@ from sluice.training.environment import environment
 from sluice.training.guard import Guard
 from sluice.training.job import Job
 from sluice.training.loop import Stopped, Trainer
+from sluice.training.telemetry import Telemetry, port_of
 from sluice.training.tensorfile import write_tensors
 
 #: File descriptor progress is written to, one JSON object a line; without it progress goes to stdout as marked lines.
@@ -104,7 +105,8 @@ def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
     path = world.broadcast(resumed.path.name if resumed else None)
     if path and not world.first:
         resumed = checkpoints.read(checkpoints.root / path)
-    trainer = Trainer(task, state, job.project.train, train, validation, world, checkpoints, resumed, emit, beat)
+    tell = Telemetry(emit, job.project.name, port_of(job.project.train.metrics_port)).emit if world.first else emit
+    trainer = Trainer(task, state, job.project.train, train, validation, world, checkpoints, resumed, tell, beat)
     del resumed
     weights = trainer.run()
     if world.first:
