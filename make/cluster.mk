@@ -53,10 +53,13 @@ endif
 export CLUSTER LAB_DIR OVERLAY VERSION PYTHON_BASE TORCH_BASE DOCKER_BUILD_FLAGS CERT_MANAGER_MANIFEST GATEWAY_API_MANIFEST ENVOY_GATEWAY_CRDS \
   ENVOY_GATEWAY_MANIFEST KSERVE_CRDS KSERVE_MANIFEST JOBSET_MANIFEST TRAINER_MANIFEST PROMETHEUS_OPERATOR_MANIFEST KFP_CRDS KFP_MANIFEST
 
-.PHONY: images kind-up kind-down platform
+.PHONY: images sbom kind-up kind-down platform
 
 images: ## build the images, print their sizes, load them into kind
 	@make/images
+
+sbom: setup ## a CycloneDX bill of materials for each lock, under build/sbom
+	@make/sbom
 
 kind-up: ## from a machine with Docker to a kind cluster with Sluice working on it
 	@make/kind-up
