@@ -163,13 +163,13 @@ def rollout(e: Evidence) -> str:
                 before = at["phase"]
         plot.line([(float(p["t"]), float(p.get("weight") or 0)) for p in timeline], svg.COLOURS[0], step=True)
         out += f'<figure>{plot.svg("traffic to the candidate over time")}</figure>'
-        out += _arms(timeline)
+        out += _arms(timeline) + _tests(timeline)
     load = e.get("load") or {}
     if load:
         rows: list[list[Any]] = [["requests sent", load.get("sent")], ["failed", load.get("failed")], ["p50", f'{svg.number(load.get("p50_ms"), 3)} ms'],
                 ["p99", f'{svg.number(load.get("p99_ms"), 3)} ms']]  # fmt: skip
         rows += [[f"answered by {arm}", n] for arm, n in (load.get("by_arm") or {}).items() if isinstance(n, int)]
-        out += _tests(timeline) + "<h3>Replayed load, counted by the client</h3>" + table([r[0] for r in rows], [[r[1] for r in rows]])
+        out += "<h3>Replayed load, counted by the client</h3>" + table([r[0] for r in rows], [[r[1] for r in rows]])
     return out or '<p class="note">No traffic was needed: nothing was serving yet.</p>'
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from sluice.errors import DeadlineError, ProjectError, SluiceError
 from sluice.rollouts.cluster import _api
+from sluice.rollouts.judge import with_intervals
 from sluice.rollouts.local import RolloutResult
 from sluice.rollouts.spec import RolloutSpec
-from sluice.rollouts.state import TERMINAL
+from sluice.rollouts.state import ARMS, TERMINAL
 
 GROUP, VERSION, PLURAL = "sluice.dev", "v1alpha1", "modelrollouts"
 #: Environment of a step: the namespace models are served in, the gateway (``[namespace/]name``), and its domain.
@@ -27,6 +28,8 @@ _STRATEGY = ("steps", "shadow", "minimum_requests", "settle_seconds", "step_dead
              "verify_seconds", "keep_seconds", "unready_seconds", "restarts")  # fmt: skip
 _ANALYSIS = ("alpha", "latency_slo_ms", "errors", "error_ceiling", "slow", "wrong", "shift")
 _MAY_BE_OFF = ("slow", "wrong", "shift")
+_COUNTED = ("requests", "errors", "slow", "wrong")
+_COUNTING = ("Shadow", "Step", "Paused")
 #: Seconds a controller may take to look at what it was handed, and how long the API server may be away.
 _UNSEEN, _AWAY = 300.0, 300.0
 _TIMEOUT = 15
@@ -121,7 +124,7 @@ def hand_over(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target
     desired = manifest(name, digest, uri, plan, where) if plan.business is None else {}
     api = _Api(custom if custom is not None else _api(), where.namespace, name)
     api.put(desired, model(name, digest, uri), plan)
-    return _Follower(api, digest, on_event, clock).run(poll, sleep)
+    return _Follower(api, digest, plan.alpha, on_event, clock).run(poll, sleep)
 
 
 class _Api:
@@ -174,8 +177,8 @@ class _Away(SluiceError):
 class _Follower:
     """Reads the status until the rollout of one digest is over."""
 
-    def __init__(self, api: _Api, digest: str, on_event: Callable[[dict[str, Any]], None], clock: Callable[[], float]):
-        self.api, self.digest, self.on_event, self.clock = api, digest, on_event, clock
+    def __init__(self, api: _Api, digest: str, alpha: float, on_event: Callable[[dict[str, Any]], None], clock: Callable[[], float]):
+        self.api, self.digest, self.alpha, self.on_event, self.clock = api, digest, alpha, on_event, clock
         self.started = self.answered = clock()
         self.timeline: list[dict[str, Any]] = []
         self.last: tuple[Any, ...] | None = None
@@ -231,8 +234,11 @@ class _Follower:
         return None
 
     def _tell(self, status: dict[str, Any], state: dict[str, Any]) -> None:
-        at = {"t": round(self.clock() - self.started, 1), "phase": status.get("phase", "Pending"), "weight": status.get("weight", 0),
-              "arms": state.get("window") or {}, "tests": status.get("checks") or []}  # fmt: skip
+        phase, window = status.get("phase", "Pending"), state.get("window") or {}
+        arms = {arm: {k: window.get(arm, {}).get(k, 0) for k in _COUNTED} for arm in ARMS} if phase in _COUNTING else {}
+        weight = 100 if state.get("stable") == self.digest else status.get("weight", 0)
+        at = {"t": round(self.clock() - self.started, 1), "phase": phase, "weight": weight, "arms": arms,
+              "tests": with_intervals(tuple(status.get("checks") or ()), self.alpha)}  # fmt: skip
         # the timeline has each change, and the last look at each stretch between
         here = (at["phase"], at["weight"], status.get("stage"), state.get("step"))
         if here != self.last:

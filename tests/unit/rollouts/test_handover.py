@@ -15,6 +15,7 @@ from serving.rollout.controller import Controller
 from serving.rollout.evidence import Pods
 from serving.rollout.kube import Kube
 from sluice.errors import DeadlineError, ProjectError, SluiceError
+from sluice.report import sections
 from sluice.rollouts.handover import Target, hand_over, manifest, plan_of, target
 from sluice.rollouts.local import RolloutResult
 from sluice.rollouts.spec import RolloutSpec
@@ -78,7 +79,10 @@ def test_a_first_model_serves_and_the_next_one_is_promoted_by_evidence() -> None
     assert result.outcome == "promoted"
     assert [e["phase"] for e in cluster.events if e["phase"] == "Succeeded"] == ["Succeeded", "Succeeded"]
     assert {at["weight"] for at in result.evidence["timeline"]} >= {0, 20, 50, 100}
-    assert result.evidence["timeline"][0]["t"] <= result.evidence["timeline"][-1]["t"]
+    assert result.evidence["timeline"][-1]["weight"] == 100
+    drawn = sections.rollout(result.evidence)
+    assert "Evidence in the last step" in drawn
+    assert "Tests at the last judgement" in drawn
 
 
 def test_a_bad_model_is_rolled_back_with_its_reason_and_not_tried_again() -> None:
