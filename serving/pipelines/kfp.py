@@ -197,9 +197,10 @@ class Kfp:
 
     # -- runs --------------------------------------------------------------------------------------
 
-    def runs(self, experiment: str, **equal: str) -> list[Object]:
-        """An experiment's runs that are not archived, newest first."""
-        query = {"experiment_id": experiment, "sort_by": "created_at desc", "filter": where({"storage_state": "ARCHIVED"}, **equal)}
+    def runs(self, experiment: str, *, archived: bool = False, **equal: str) -> list[Object]:
+        """An experiment's runs, newest first, with those in the archive if `archived`."""
+        query = {"experiment_id": experiment, "sort_by": "created_at desc",
+                 "filter": where(None if archived else {"storage_state": "ARCHIVED"}, **equal)}  # fmt: skip
         return list(self.pages("runs", "runs", query))
 
     def run(self, key: str) -> Object | None:

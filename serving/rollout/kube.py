@@ -21,10 +21,13 @@ _TIMEOUT = (3.0, 10.0)
 #: kind -> (path prefix, plural)
 KINDS = {
     "ModelRollout": (f"/apis/{GROUP}/{VERSION}", PLURAL),
+    "PipelineSchedule": (f"/apis/{GROUP}/{VERSION}", "pipelineschedules"),
+    "PipelineRun": (f"/apis/{GROUP}/{VERSION}", "pipelineruns"),
     "InferenceService": ("/apis/serving.kserve.io/v1beta1", "inferenceservices"),
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
     "Revision": ("/apis/serving.knative.dev/v1", "revisions"),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
+    "ConfigMap": ("/api/v1", "configmaps"),
     "Pod": ("/api/v1", "pods"),
     "Event": ("/api/v1", "events"),
 }

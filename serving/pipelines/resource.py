@@ -1,0 +1,176 @@
+"""`PipelineSchedule` and `PipelineRun`: reading their specs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from serving.pipelines import cron
+from serving.pipelines.cron import Cron
+from serving.rollout.kube import GROUP, Kube, Object
+from sluice import files, project
+from sluice.errors import ProjectError, SluiceError
+
+#: The annotation that steers, as a ModelRollout's does: ``sluice.dev/command: retry#1``.
+COMMAND = f"{GROUP}/command"
+FINALIZER = f"{GROUP}/pipelines"
+#: The training pipeline's parameter that takes a project file's text.
+PROJECT = "project"
+#: The most Kubeflow Pipelines runs at once of one recurring run.
+_MOST = 10
+
+Command = Literal["retry", "terminate", "abandon"]
+
+
+class SpecError(SluiceError):
+    """A spec that the schema lets through and that makes no sense all the same."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to run: a pipeline of Kubeflow Pipelines, a project for the training pipeline, or both.
+
+    Attributes:
+        pipeline: its name; by default the project's. version: name or id; None is the newest.
+        inline, config_map: the project's text, or (name, key) of a ConfigMap that holds it.
+    """
+
+    pipeline: str | None
+    version: str | None
+    parameters: Mapping[str, Any]
+    inline: str | None
+    config_map: tuple[str, str] | None
+    service_account: str
+    root: str
+
+    def resolve(self, kube: Kube, namespace: str) -> tuple[str, dict[str, Any]]:
+        """The pipeline's name, and the parameters with the project's text among them.
+
+        Raises:
+            SpecError: no such ConfigMap or key. ProjectError: the project is wrong.
+        """
+        text, where = self.inline, "spec.project.inline"
+        if self.config_map is not None:
+            name, key = self.config_map
+            where = f"ConfigMap {namespace}/{name}: {key}"
+            found = kube.get("ConfigMap", namespace, name)
+            text = ((found or {}).get("data") or {}).get(key)
+            if text is None:
+                raise SpecError("there is no such key" if found else "there is no such ConfigMap", field=where,
+                                fix="make it, or change spec.project.configMapKeyRef")  # fmt: skip
+        if text is None:
+            assert self.pipeline is not None
+            return self.pipeline, dict(self.parameters)
+        raw = project.read_text(text, where)
+        if ":" not in str(raw.get("task", "")):
+            project.parse(raw, where=where)
+        elif not isinstance(raw.get("name"), str):
+            # A plug-in task's own checks need its code, which is in the pipeline's image and not here.
+            raise ProjectError("a project has a name", field=where)
+        return self.pipeline or str(raw["name"]), {**self.parameters, PROJECT: text}
+
+
+def source(spec: Object) -> Source:
+    """Raises `SpecError`."""
+    named, given = spec.get("pipeline") or {}, spec.get("project") or {}
+    ref = given.get("configMapKeyRef")
+    parameters = dict(spec.get("parameters") or {})
+    if given and PROJECT in parameters:
+        raise SpecError("is given by spec.project already", field=f"spec.parameters.{PROJECT}", fix="leave one of them out")
+    if not given and not named.get("name"):
+        raise SpecError("names neither a pipeline nor a project", field="spec", fix="give pipeline.name, project.inline or project.configMapKeyRef")
+    return Source(named.get("name"), named.get("version"), parameters, given.get("inline"), (ref["name"], ref["key"]) if ref else None,
+                  spec.get("serviceAccountName") or "", spec.get("pipelineRoot") or "")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A `PipelineSchedule` as it was read.
+
+    Attributes:
+        together: how many runs may go on at once. replace: end the older ones.
+        succeeded, failed: how many ended runs stay. remove: delete the others in place of archiving them.
+    """
+
+    raw: Object
+    cron: Cron
+    zone: ZoneInfo
+    source: Source
+    together: int
+    replace: bool
+    suspended: bool
+    catch_up: bool
+    succeeded: int
+    failed: int
+    remove: bool
+
+    @property
+    def title(self) -> str:
+        """The beginning of its recurring runs' names; their hash follows."""
+        return title(self.raw)
+
+    def digest(self, pipeline: str, version: str, parameters: Mapping[str, Any], six: str) -> str:
+        """12 hex digits over everything a recurring run is made from."""
+        return files.digest_of([pipeline, version, dict(parameters), six, self.together, self.catch_up,
+                                self.source.service_account, self.source.root])[:12]  # fmt: skip
+
+
+def title(raw: Object) -> str:
+    return f"{raw['metadata']['name']}/{raw['metadata']['namespace']}"
+
+
+def schedule(raw: Object) -> Schedule:
+    """Raises `SluiceError` naming the field."""
+    spec, history = raw["spec"], raw["spec"].get("history") or {}
+    policy = spec.get("concurrencyPolicy", "Forbid")
+    # Replace lets the new run start beside the old, which is ended then.
+    together = {"Forbid": 1, "Replace": 2, "Allow": int(spec.get("maxConcurrency", _MOST))}[policy]
+    return Schedule(raw, cron.parse(spec["schedule"]), cron.zone(spec.get("timeZone", "UTC")), source(spec), together, policy == "Replace",
+                    bool(spec.get("suspend")), bool(spec.get("catchUp")), int(history.get("succeeded", 10)), int(history.get("failed", 10)),
+                    history.get("excess", "Archive") == "Delete")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """A `PipelineRun` as it was read.
+
+    Attributes:
+        attempt: the one that goes on, from 1. handled: commands that were acted on. retries: more attempts after a failure.
+        timeout: seconds from the resource's creation until it is given up.
+    """
+
+    raw: Object
+    source: Source
+    experiment: str
+    retries: int
+    timeout: float
+    attempt: int
+    handled: tuple[str, ...] = field(default=())
+
+    def name(self, attempt: int) -> str:
+        """The run's name in Kubeflow Pipelines: the same for the same attempt of the same resource, and no other's."""
+        meta = self.raw["metadata"]
+        return f"{title(self.raw)} {meta['uid'][:8]}-{attempt}"
+
+    def command(self) -> tuple[str, Command] | None:
+        """The command that has not been acted on."""
+        found = command(self.raw)
+        return found if found and found[0] not in self.handled else None
+
+
+def command(raw: Object) -> tuple[str, Command] | None:
+    """The annotation's whole value and the command in it."""
+    value = (raw["metadata"].get("annotations") or {}).get(COMMAND, "")
+    word = value.partition("#")[0]
+    return (value, word) if word in ("retry", "terminate", "abandon") else None
+
+
+def run(raw: Object) -> PipelineRun:
+    """Raises `SluiceError` naming the field."""
+    spec, status = raw["spec"], raw.get("status") or {}
+    return PipelineRun(raw, source(spec), spec.get("experiment") or raw["metadata"]["namespace"], int(spec.get("retries", 0)),
+                       float(spec.get("timeoutSeconds", 604800)), int(status.get("attempt", 1)), tuple(status.get("handled") or ()))  # fmt: skip

@@ -1,0 +1,256 @@
+"""One look at one `PipelineRun`: a run in Kubeflow Pipelines, followed to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from serving.pipelines import resource
+from serving.pipelines.core import ENDED
+from serving.pipelines.kfp import KfpRejected, fault, seconds
+from serving.pipelines.reconciler import SOON, Reconciler
+from serving.pipelines.resource import PipelineRun
+from serving.rollout.kube import Object
+from serving.rollout.resource import stamp
+from sluice.errors import SluiceError
+
+_EVERY = 10.0
+_OVER = frozenset({"Succeeded", "Failed", "Terminated"})
+#: How many steps and attempts a status names.
+_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run as Kubeflow Pipelines has it; `state` in the words of the API, `created` in seconds since the epoch."""
+
+    id: str
+    state: str
+    created: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the decision needs of a resource.
+
+    Attributes:
+        attempt: the one that goes on, from 1. started: whether it was made once, as the status says.
+        over: the phase, if it is a last one. since: when the resource was made; deadline: when it is given up.
+        command: the one not acted on. ending: why the run is being ended, if it is.
+    """
+
+    attempt: int
+    retries: int
+    deadline: float
+    started: bool = False
+    over: str = ""
+    command: Literal["retry", "terminate", ""] = ""
+    ending: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do now: at most one call, and what the status will say.
+
+    Attributes:
+        call: ``create`` the attempt's run, ``terminate`` one, or nothing. id: whose.
+    """
+
+    phase: str
+    attempt: int
+    message: str = ""
+    call: Literal["create", "terminate", ""] = ""
+    id: str = ""
+    ending: str = ""
+
+
+def advance(plan: Plan, found: Sequence[Seen], now: float) -> Step:
+    """The next step of a run. Pure: the same again until what it names is to be seen.
+
+    Args:
+        found: runs with the attempt's name, oldest first; more than one when a call was lost that had come through.
+    """
+    if plan.over:
+        if plan.command == "retry":
+            return Step("Pending", plan.attempt + 1, "tried again by command")
+        return Step(plan.over, plan.attempt)
+    doubles = [r for r in found[1:] if r.state not in ENDED and r.state != "CANCELING"]
+    if doubles:
+        return Step("Running", plan.attempt, "a second run of the same attempt is ended", "terminate", doubles[0].id)
+    run = found[0] if found else None
+    ending = plan.ending or ("Terminated" if plan.command == "terminate" else "DeadlineExceeded" if now > plan.deadline else "")
+    if run is None:
+        if ending:
+            return Step("Terminated" if ending == "Terminated" else "Failed", plan.attempt, _ended(ending), ending=ending)
+        if plan.started:
+            return Step("Failed", plan.attempt, "the run is no longer in Kubeflow Pipelines: it was deleted there")
+        return Step("Pending", plan.attempt, call="create")
+    if run.state not in ENDED:
+        if ending:
+            return Step("Terminating", plan.attempt, _ended(ending), "" if run.state == "CANCELING" else "terminate", run.id, ending)
+        return Step("Pending" if run.state == "PENDING" else "Running", plan.attempt)
+    if run.state in ("SUCCEEDED", "SKIPPED"):
+        return Step("Succeeded", plan.attempt)
+    if ending:
+        # A run that was ended is FAILED in Kubeflow Pipelines' words.
+        return Step("Terminated" if ending == "Terminated" else "Failed", plan.attempt, _ended(ending), ending=ending)
+    if run.state == "FAILED" and plan.attempt <= plan.retries:
+        return Step("Pending", plan.attempt + 1, f"attempt {plan.attempt} failed; {plan.retries - plan.attempt + 1} left")
+    return Step("Failed", plan.attempt, "canceled in Kubeflow Pipelines" if run.state == "CANCELED" else "")
+
+
+def _ended(why: str) -> str:
+    return "terminated by command" if why == "Terminated" else "given up: spec.timeoutSeconds are over"
+
+
+class Runs(Reconciler):
+    """The controller of `PipelineRun`."""
+
+    kind = "PipelineRun"
+
+    def step(self, raw: Object) -> tuple[Object, float | None]:
+        item, old, now = resource.run(raw), raw.get("status") or {}, self.clock()
+        asked = item.command()
+        plan = Plan(item.attempt, item.retries, seconds(raw["metadata"].get("creationTimestamp")) + item.timeout,
+                    started=bool(old.get("runId")), over=old["phase"] if old.get("phase") in _OVER else "", ending=old.get("ending", ""),
+                    command=asked[1] if asked and asked[1] != "abandon" else "")  # fmt: skip
+        if plan.over and not asked:
+            return {**old, "conditions": None}, None
+        if plan.over and plan.command != "retry":
+            return {**old, "conditions": None, "handled": [*item.handled, asked[0]] if asked else list(item.handled)}, None
+        if plan.over == "" and plan.command == "retry":
+            # It has not failed yet: there is nothing to try again.
+            plan = replace(plan, command="")
+        experiment, found = self.find(item, create=False)
+        step = advance(plan, found, now)
+        started = bool(found)
+        if step.call == "create":
+            try:
+                found = [self.create(item, experiment)]
+                started = True
+            except KfpRejected as e:
+                # Its parameters or its pipeline do not fit, and the spec cannot change.
+                step = Step("Failed", step.attempt, f"Kubeflow Pipelines refused the run: {e.message}")
+        elif step.call == "terminate":
+            self.acting()
+            self.pipelines.kfp.end_run(step.id, "terminate")
+        handled = [*item.handled, asked[0]] if asked else list(item.handled)
+        fields = self.status(item, step, found[0] if found and started else None, old, handled[-20:])
+        if step.phase in _OVER:
+            return fields, None
+        return fields, SOON if step.call or step.attempt != plan.attempt else _EVERY
+
+    def find(self, item: PipelineRun, *, create: bool) -> tuple[str | None, list[Seen]]:
+        """The experiment's id and the runs with the attempt's name, oldest first."""
+        kfp = self.pipelines.kfp
+        experiment = kfp.experiment(item.experiment, self.pipelines.namespace(item.raw), create=create)
+        if experiment is None:
+            return None, []
+        name = item.name(item.attempt)
+        runs = [r for r in kfp.runs(experiment, archived=True, display_name=name) if r.get("display_name") == name]
+        seen = [Seen(str(r["run_id"]), _state(r), seconds(r.get("created_at"))) for r in runs]
+        return experiment, sorted(seen, key=lambda r: (r.created, r.id))
+
+    def create(self, item: PipelineRun, experiment: str | None) -> Seen:
+        kfp, space, raw = self.pipelines.kfp, self.pipelines.namespace(item.raw), item.raw
+        name, parameters = item.source.resolve(self.kube, raw["metadata"]["namespace"])
+        pipeline = kfp.pipeline(name, space)
+        version, _ = kfp.version(pipeline, item.source.version)
+        self.acting()
+        body: dict[str, Any] = {
+            "display_name": item.name(item.attempt), "description": f"PipelineRun {resource.title(raw)}, attempt {item.attempt}",
+            "experiment_id": experiment or kfp.experiment(item.experiment, space), "runtime_config": {"parameters": parameters},
+            "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version}}  # fmt: skip
+        if item.source.root:
+            body["runtime_config"]["pipeline_root"] = item.source.root
+        if item.source.service_account:
+            body["service_account"] = item.source.service_account
+        made = kfp.create_run(body)
+        return Seen(str(made["run_id"]), _state(made), seconds(made.get("created_at")))
+
+    def status(self, item: PipelineRun, step: Step, run: Seen | None, old: Object, handled: list[str]) -> Object:
+        """The status's fields; a new attempt begins with none of the old one's."""
+        fields: Object = {"phase": step.phase, "attempt": step.attempt, "handled": handled, "attempts": list(old.get("attempts") or []),
+                          **({"ending": step.ending} if step.ending else {})}  # fmt: skip
+        message = step.message
+        if run is not None:
+            full = self.pipelines.kfp.run(run.id)
+            if full is None:
+                raise fault(404, "the run was deleted while it was read", f"GET runs/{run.id}")
+            shown = steps(full)
+            begun, over = seconds(full.get("created_at")), seconds(full.get("finished_at"))
+            fields |= {"runId": run.id, "url": self.pipelines.url("runs", run.id), "state": _state(full), "startTime": stamp(begun),
+                       "logs": f"kubectl logs --all-containers --prefix --tail=-1 -l pipeline/runid={run.id}",
+                       "steps": shown, "progress": f"{sum(s['state'] in ENDED for s in shown)}/{len(shown)}"}  # fmt: skip
+            if over and step.phase in _OVER:
+                fields |= {"endTime": stamp(over), "seconds": round(over - begun)}
+            bad = [s["name"] for s in shown if s["state"] == "FAILED"]
+            if step.phase == "Failed" and bad and not message:
+                message = f"failed at {', '.join(bad)}; see the logs"
+            fields["outcome"] = outcome(step.phase, full, shown)
+            attempt = {"attempt": item.attempt, "runId": run.id, "state": _state(full), **({"failed": bad} if bad else {})}
+            fields["attempts"] = [*(a for a in fields["attempts"] if a["attempt"] != item.attempt), attempt][-_SHOWN:]
+            if step.attempt != item.attempt:
+                for name in ("runId", "url", "state", "startTime", "logs", "steps", "progress", "outcome"):
+                    fields.pop(name)
+        now = self.clock()
+        succeeded = "True" if step.phase == "Succeeded" else "False" if step.phase in _OVER else "Unknown"
+        return {**fields, "message": message, "conditions": [
+            {"type": "Succeeded", "status": succeeded, "reason": step.ending or step.phase, "message": message, "lastTransitionTime": stamp(now)}]}  # fmt: skip
+
+    def leave(self, raw: Object) -> str | None:
+        try:
+            item = resource.run(raw)
+        except SluiceError:
+            # Never usable, so never started.
+            return None
+        _, found = self.find(item, create=False)
+        active = [r for r in found if r.state not in ENDED]
+        for r in active:
+            if r.state != "CANCELING":
+                self.acting()
+                self.pipelines.kfp.end_run(r.id, "terminate")
+        return "the run to end" if active else None
+
+
+def steps(run: Object) -> list[Object]:
+    """A run's steps as people know them, in the order they began: drivers, attempts and groups left out.
+
+    Args:
+        run: from the API. Its tasks come with their drivers, executors and conditions, some without a name.
+    """
+    found: dict[str, Object] = {}
+    ended = _state(run) in ENDED
+    for task in (run.get("run_details") or {}).get("task_details") or []:
+        name = str(task.get("display_name") or "")
+        if not name or name.endswith((")", "-driver")) or name in ("root", "executor", "driver") or name.startswith(("condition-", "for-loop-", "iteration-")):
+            continue
+        begun, over = seconds(task.get("start_time")), seconds(task.get("end_time"))
+        state = str(task.get("state") or "PENDING")
+        if ended and state in ("PENDING", "RUNNING"):
+            # Right after the end some tasks still read as going on.
+            state = "SKIPPED" if not begun else "SUCCEEDED" if _state(run) == "SUCCEEDED" else "FAILED"
+        step: Object = {"name": name, "state": state, **({"startTime": stamp(begun)} if begun else {})}
+        if over > begun > 0:
+            step["seconds"] = round(over - begun)
+        found[name] = step
+    return sorted(found.values(), key=lambda s: (s.get("startTime", "9"), s["name"]))[:_SHOWN]
+
+
+def outcome(phase: str, run: Object, shown: list[Object]) -> str:
+    """In words what came of it: a gate's refusal is a success of the run, and what stands behind the gate was not run."""
+    if phase != "Succeeded":
+        return phase if phase in _OVER else ""
+    tasks = (run.get("run_details") or {}).get("task_details") or []
+    shut = [t for t in tasks if str(t.get("display_name") or "").startswith("condition-") and t.get("state") == "SKIPPED"]
+    done = [s["name"] for s in shown if s["state"] == "SUCCEEDED"]
+    if shut and done:
+        return f"StoppedByGate after {done[-1]}"
+    return "Completed"
+
+
+def _state(run: Object) -> str:
+    state = str(run.get("state") or "")
+    return "PENDING" if state in ("", "RUNTIME_STATE_UNSPECIFIED") else state
+
