@@ -11,6 +11,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from manifests.monitoring.dashboards.gpus import gpus
 from manifests.monitoring.dashboards.models import models
 from manifests.monitoring.dashboards.rollouts import rollouts
+from manifests.monitoring.dashboards.training import training
 
 HEAD = """\
 # Written by `make golden` from manifests/monitoring/dashboards. Grafana's sidecar loads what carries the label;
@@ -26,7 +27,7 @@ data:
 
 def dashboards() -> list[Dashboard]:
     """Every dashboard."""
-    return [made.build() for made in (models(), rollouts(), gpus())]
+    return [made.build() for made in (models(), rollouts(), training(), gpus())]
 
 
 def configmap() -> str:

@@ -24,6 +24,7 @@ from sluice.process import free_port, spawn, stop, wait_until
 from sluice.rollouts.backend import View
 from sluice.rollouts.envoy import binary
 from sluice.rollouts.state import Note, Routed, State
+from sluice.training.telemetry import Gpus, Telemetry
 from tests.integration.monitoring import exporters
 from tests.integration.serving.server import Server, serving
 from tests.tools import dashboards, prometheus
@@ -48,6 +49,25 @@ class Controller:
         self.metrics.decided(Note(1, "phase", "", {"phase": "Step", "checks": []}))
         self.metrics.faults.labels("Route").inc()
         return generate_latest(self.metrics.registry).decode()
+
+
+class TwoGpus(Gpus):
+    """What NVML would say on a machine that has them."""
+
+    def __init__(self) -> None:
+        self._handles = [0, 1]
+
+    def sample(self) -> list[tuple[float, int]]:
+        return [(0.93, 61 << 30), (0.88, 61 << 30)]
+
+
+def training(port: int) -> Telemetry:
+    """The metrics a training serves, after a few steps, an epoch and a warning."""
+    told = Telemetry(lambda event: None, "digits", port, TwoGpus())
+    told.emit({"kind": "step", "epoch": 1, "step": 40, "steps": 200, "loss": 0.71, "samples_per_second": 5100.0, "seconds_left": 12.0})
+    told.emit({"kind": "epoch", "epoch": 1, "train_loss": 0.7, "validation_loss": 0.6})
+    told.emit({"kind": "warning", "text": "a checkpoint could not be written"})
+    return told
 
 
 def envoy(folder: Path, target: int) -> dict[str, Any]:
@@ -122,10 +142,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         stack.callback(load.join, 20)
         stack.callback(done.set)
         load.start()
+        port = free_port()
+        training(port)
         pod = {"namespace": "prod", "pod": "digits-1", "inferenceservice": "digits-bbbbbbbb", "rollout": "digits"}
         found = Prometheus(root, {
             "prod/sluice-models": (f"127.0.0.1:{server.port}", "/metrics", pod),
             "sluice-controller": (stack.enter_context(exporters.page(controller.look)), "/metrics", {"namespace": "prod", "pod": "c1"}),
+            "prod/sluice-training": (f"127.0.0.1:{port}", "/metrics", {"namespace": "prod", "pod": "digits-node-0-0-x7b2k", "trainjob": "digits"}),
             "prod/sluice-gateway": (f"127.0.0.1:{front['admin']}", "/stats/prometheus", {"namespace": "envoy-gateway-system"}),
             "prod/sluice-kserve": (stack.enter_context(exporters.page(exporters.controller_runtime)), "/metrics", {"namespace": "kserve"}),
             "dcgm": (stack.enter_context(exporters.page(exporters.dcgm)), "/metrics", {"namespace": "gpu-operator"}),

@@ -39,7 +39,9 @@ def test_every_metric_named_is_written_by_somebody() -> None:
 
     def written(name: str) -> bool:
         stems = {name, re.sub(r"_(bucket|sum|count)$", "", name), name.removesuffix("_total")}
-        return bool(stems & known) or any(re.search(rf'"{s}"', code) for s in stems)
+        # the training's gauges are declared without their common beginning
+        told = {f'gauge("{name.removeprefix("sluice_train_")}"'} if name.startswith("sluice_train_") else set()
+        return bool(stems & known) or any(s in code for s in {f'"{s}"' for s in stems} | told)
 
     assert not sorted(n for n in asked if not written(n))
 
