@@ -17,7 +17,7 @@ from serving.rollout.resource import FINALIZER, Rollout
 from sluice.errors import SluiceError
 from sluice.rollouts.backend import View
 from sluice.rollouts.core import decide
-from sluice.rollouts.state import Action, Launch, Note, Observations, Replica, Retire, Route, State
+from sluice.rollouts.state import TERMINAL, Action, Launch, Note, Observations, Replica, Retire, Route, State
 
 log = logging.getLogger("sluice.rollout")
 
@@ -81,8 +81,7 @@ class Controller:
         self.metrics.seen(rollout, new, view)
         if not self.may_act():
             return SOON
-        unseen = (rollout.raw.get("status") or {}).get("observedGeneration") != rollout.raw["metadata"].get("generation", 0)
-        if fresh or notes or unseen or replace(new, last_time=0.0) != replace(state, last_time=0.0):
+        if fresh or notes or _outdated(rollout, new, view) or replace(new, last_time=0.0) != replace(state, last_time=0.0):
             status = resource.status(rollout, new, notes, now=now, error=view.error, routed=view.routed.weights if view.routed else None)
             try:
                 self.kube.replace_status({**rollout.raw, "status": status})
@@ -126,8 +125,9 @@ class Controller:
         try:
             for arm, digest in (("stable", state.stable), ("candidate", state.candidate)):
                 if digest and arm in arms:
-                    outcome = Replica("business", counts=business(prometheus, queries["queries"], digest))
-                    arms[arm] = replace(arms[arm], replicas=(*arms[arm].replicas, outcome))
+                    found = business(prometheus, queries["queries"], digest)
+                    outcomes = [Replica(f"business/{pod}", counts=counts) for pod, counts in found.items()]
+                    arms[arm] = replace(arms[arm], replicas=(*arms[arm].replicas, *outcomes))
         except (SluiceError, OSError) as e:
             return replace(view, error="; ".join(filter(None, (view.error, f"business: {e}"))))
         return replace(view, arms=arms)
@@ -201,3 +201,11 @@ class Controller:
         except ApiFault as e:
             # An event is a courtesy; the history in the status is the record.
             log.debug("event not written: %s", e)
+
+
+def _outdated(rollout: Rollout, state: State, view: View) -> bool:
+    """The state may be as before, but what people and tools read beside it is not: the generation seen, or whether evidence comes in."""
+    old = rollout.raw.get("status") or {}
+    blind = bool(view.error) and state.phase not in TERMINAL
+    said = str(old.get("message") or "").startswith(resource.UNMEASURED)
+    return old.get("observedGeneration") != rollout.raw["metadata"].get("generation", 0) or blind != said

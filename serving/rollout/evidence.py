@@ -146,20 +146,25 @@ class Prometheus(Source):
             connection.close()
 
 
-def business(url: str, queries: dict[str, str], digest: str) -> Counts:
-    """Outcomes of an arm in A/B: cumulative count, sum and sum of squares, each by a query with ``$(VERSION)``.
+def business(url: str, queries: dict[str, str], digest: str) -> dict[str, Counts]:
+    """Outcomes of an arm in A/B by pod: cumulative count, sum and sum of squares, each by a query with ``$(VERSION)``.
+
+    A query gives one number, or one for each pod (``sum by (pod)``): only then is a pod that starts
+    over told from outcomes that are gone.
 
     Raises:
-        SluiceError: a query gives no single finite number.
+        SluiceError: a query gives something else, or a number that is not finite.
     """
-    source, out = Prometheus(url), {}
+    source = Prometheus(url)
+    out: dict[str, Counts] = {}
     for name, key in (("outcomes", "outcomes"), ("sum", "outcome_sum"), ("squares", "outcome_squares")):
         query = queries.get(name, queries["sum"])
         found = source.query(query.replace("$(VERSION)", digest[:12]))
-        value = float(found[0]["value"][1]) if len(found) == 1 else 0.0 if not found else math.nan
-        if not math.isfinite(value):
-            raise SluiceError("is not one finite number", field=f"business.{name}", value=query)
-        out[key] = value
+        by_pod = {sample["metric"].get("pod", ""): float(sample["value"][1]) for sample in found}
+        if len(by_pod) < len(found) or not all(map(math.isfinite, by_pod.values())):
+            raise SluiceError("is not one finite number, or one a pod", field=f"business.{name}", value=query)
+        for pod, value in by_pod.items():
+            out.setdefault(pod, {"outcomes": 0.0, "outcome_sum": 0.0, "outcome_squares": 0.0})[key] = value
     return out
 
 

@@ -19,6 +19,8 @@ COMMAND = f"{GROUP}/command"
 FINALIZER = f"{GROUP}/rollout"
 OWNER, DIGEST, ARM_VERSION = f"{GROUP}/rollout", f"{GROUP}/digest", f"{GROUP}/version"
 _HISTORY = 40
+#: How the message of a rollout begins whose evidence does not come in.
+UNMEASURED = "cannot be measured: "
 _STRATEGY = {"kind": "strategy", "shadow": "shadow", "steps": "steps", "minimumRequests": "minimum_requests",
              "settleSeconds": "settle_seconds", "stepDeadlineSeconds": "step_deadline_seconds", "onDeadline": "on_deadline",
              "readySeconds": "ready_seconds", "warmupSeconds": "warmup_seconds", "verifySeconds": "verify_seconds",
@@ -131,7 +133,7 @@ def status(rollout: Rollout, state: State, notes: list[Note], *, now: float, err
     over = state.phase in TERMINAL
     message = "; ".join(state.reasons) or (history[-1]["message"] if history else "")
     if error and not over:
-        message = f"cannot be measured: {error}"
+        message = UNMEASURED + error
     return {
         "phase": state.phase, "stage": state.stage, "observedGeneration": rollout.raw["metadata"].get("generation", 0),
         "step": f"{state.step + 1}/{len(rollout.plan.steps)}" if state.phase in ("Step", "Paused") else "",

@@ -145,6 +145,11 @@ class Counters:
             at = self._codes[status] = self.metrics.counter("sluice_inference_requests_total", **self.who, code=str(status))
         self.values[at] += 1.0
 
+    def outcome(self, value: float) -> None:
+        """Count a business outcome told by feedback."""
+        for name, add in (("outcomes_total", 1.0), ("outcome_sum", value), ("outcome_squares_sum", value * value)):
+            self.values[self.metrics.counter(f"sluice_feedback_{name}", **self.who)] += add
+
     def predicted(self, outputs: Mapping[str, np.ndarray], best: np.ndarray | None) -> None:
         """Count what was predicted. `best`: the winning column of each row of a classification."""
         if best is not None:

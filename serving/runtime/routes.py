@@ -155,9 +155,13 @@ class Routes:
     def _feedback(self, exchange: Exchange, name: str, version: str | None) -> None:
         predictions = self._service.predictions
         assert predictions is not None
-        items = feedback_items(self._service.served(name, version).model, exchange.body)
+        served = self._service.served(name, version)
+        items = feedback_items(served.model, exchange.body)
         if not predictions.feedback(name, items):
             raise Overloaded("the prediction log is full", retry_after=1)
+        for item in items:
+            if "outcome" in item:
+                served.counters.outcome(item["outcome"])
         exchange.send_json(202, {"accepted": len(items)})
 
     def sweep(self) -> None:

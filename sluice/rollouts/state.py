@@ -203,6 +203,10 @@ def add(a: Mapping[str, float], b: Mapping[str, float]) -> Counts:
     return out
 
 
+#: An outcome may be negative, so this falls without a restart; their number then says whether there was one.
+_SIGNED = "outcome_sum"
+
+
 def delta(before: Mapping[str, float] | None, now: Mapping[str, float]) -> tuple[Counts, bool]:
     """What was counted since `before`, and whether the process started over in between.
 
@@ -210,6 +214,6 @@ def delta(before: Mapping[str, float] | None, now: Mapping[str, float]) -> tuple
     """
     if before is None:
         return dict(now), False
-    if any(now.get(k, 0) < v for k, v in before.items()):
+    if any(now.get(k, 0) < v for k, v in before.items() if k != _SIGNED):
         return dict(now), True
     return {k: v - before.get(k, 0) for k, v in now.items() if v != before.get(k, 0)}, False

@@ -72,7 +72,7 @@ class ClusterBackend(ABC):
         filled = _fill(copy.deepcopy(serving.get("predictor") or {}),
                        {"$(URI)": self.uri(digest), "$(DIGEST)": digest, "$(NAME)": self.rollout.model})  # fmt: skip
         if "containers" not in filled:
-            model = {"modelFormat": {"name": "sluice"}, "storageUri": self.uri(digest), "args": [f"--digest={digest}"]}
+            model = {"modelFormat": {"name": "sluice"}, "storageUri": self.uri(digest), "args": [f"--digest={digest}", f"--name={self.rollout.model}"]}
             # An empty value takes a default away: a runtime that fetches the model itself has no storageUri.
             filled["model"] = {k: v for k, v in {**model, **(filled.get("model") or {})}.items() if v not in ("", [])}
         filled["labels"] = {**(filled.get("labels") or {}), **self.labels(digest)}

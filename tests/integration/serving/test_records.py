@@ -108,6 +108,20 @@ def test_feedback_joins_by_request_id(kept: Server, home: Path) -> None:
     assert given == {("a", None), (None, 3.5)} and prediction["prediction"] == "a"
 
 
+def test_outcomes_are_counted_for_the_version_that_took_them(kept: Server) -> None:
+    def counted() -> tuple[float, float, float]:
+        page = kept.request("GET", "/metrics")[2].decode()
+        lines = [x for x in page.splitlines() if x.startswith("sluice_feedback_outcome") and 'model="points"' in x]
+        found = {x.partition("{")[0]: float(x.rpartition(" ")[2]) for x in lines}
+        return tuple(found.get(f"sluice_feedback_{n}", 0.0) for n in ("outcomes_total", "outcome_sum", "outcome_squares_sum"))  # type: ignore[return-value]
+
+    n, total, squares = counted()
+    for value in (2.0, -0.5):
+        assert kept.request("POST", "/v2/models/points/feedback", {"request_id": "fb-2", "outcome": value})[0] == 202
+    assert kept.request("POST", "/v2/models/points/feedback", {"request_id": "fb-2", "label": "a"})[0] == 202
+    assert counted() == (n + 2, total + 1.5, squares + 4.25)
+
+
 @pytest.mark.parametrize("item", [{}, {"request_id": "x"}, {"request_id": "x", "label": "none"}, {"request_id": "a b", "label": "a"}, {"request_id": "x", "outcome": "1"},
                                   {"request_id": "x", "label": "a", "row": -1}])  # fmt: skip
 def test_feedback_that_cannot_be_joined_is_refused(kept: Server, item: dict[str, Any]) -> None:

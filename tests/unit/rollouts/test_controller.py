@@ -407,7 +407,7 @@ def test_prometheus_that_is_gone_is_no_evidence(prometheus: FakePrometheus):
 
 def test_business_outcomes_must_be_one_finite_number(prometheus: FakePrometheus):
     url = f"http://127.0.0.1:{prometheus.server_address[1]}"
-    assert sources.business(url, {"outcomes": "n", "sum": "s"}, ONE) == {"outcomes": 40, "outcome_sum": 40, "outcome_squares": 40}
+    assert sources.business(url, {"outcomes": "n", "sum": "s"}, ONE) == {"p": {"outcomes": 40, "outcome_sum": 40, "outcome_squares": 40}}
     prometheus.value = "NaN"
     with pytest.raises(SluiceError, match="finite"):
         sources.business(url, {"outcomes": "n", "sum": "s"}, ONE)
