@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sluice.home import Home
 from sluice.project import Project
 from sluice.step import open_project, run_step
 from sluice.tracking.tracker import Tracker, check_trackers, open_tracker
+from sluice.training.crossvalidation import Fit, Fold, cross_validate
 from sluice.training.fit import fit
 
 
@@ -66,6 +68,7 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
 
         try:
             train = nodes.fit if nodes.on_cluster(settings.train.nodes) else fit
+            found = _folds(settings, dataset, Path(model_path), base, train, tracker) if settings.train.folds else None
             train(settings, dataset, Path(model_path), base_dir=base, on_event=on_event)
         except BaseException:
             tracker.put("finish", "FAILED")
@@ -74,13 +77,41 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
         history = files.read_json(Path(model_path) / "training.json")
         tracker.put("tags", {f"environment.{k}": str(v) for k, v in history.get("environment", {}).items()})
         tracker.put("artifact", Path(model_path) / "training.json", "training")
+        if found:
+            tracker.put("metrics", {f"folds_{n}": s["mean"] for n, s in found["summary"].items()}, 0)
         tracker.close()
         kept = f"epoch {history['best_epoch']} of {len(history['history'])} kept" + ", stopped early" * bool(history.get("stopped_early"))
-        return Gate("train", "pass", (f"{kept}; {history.get('world_size', 1)} processes",), {**history, "run_id": tracker.run_id or ""})
+        reasons = [f"{kept}; {history.get('world_size', 1)} processes"]
+        if found:
+            own = found["summary"][found["metric"]]
+            reasons.append(f"{found['metric']} over {len(found['folds'])} folds: {own['mean']:.4g} ({own['low']:.4g} to {own['high']:.4g})" if own["low"] is not None
+                           else f"{found['metric']} over {len(found['folds'])} folds is not defined")  # fmt: skip
+        more = {"cross_validation": found} if found else {}
+        return Gate("train", "pass", tuple(reasons), {**history, "run_id": tracker.run_id or "", **more})
 
     gate = run_step(work, gate_path, step="train", started=STARTED)
+    folds = {f"folds_{n}": s["mean"] for n, s in gate.evidence.get("cross_validation", {}).get("summary", {}).items() if s["mean"] is not None}
     best = next((h for h in gate.evidence["history"] if h["epoch"] == gate.evidence["best_epoch"]), gate.evidence["history"][-1])
-    return curve_point(best), str(gate.evidence["run_id"])
+    return {**curve_point(best), **folds}, str(gate.evidence["run_id"])
+
+
+def _folds(settings: Project, dataset: Dataset, model: Path, base: Path, train: Fit, tracker: BackgroundTracker) -> dict[str, Any]:
+    """Cross-validate; every fold is told of, and a run below the step's own."""
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["kind"] == "step":
+            events.emit("progress", step="train", data=event)
+
+    def on_fold(fold: Fold) -> None:
+        shown = ", ".join(f"{n} {v:.4g}" for n, v in list(fold.metrics.items())[:2])
+        events.emit("note", text=f"fold {fold.number} of {settings.train.folds}: {shown} on {fold.rows} rows")
+        curve = [(int(h["epoch"]), curve_point(h)) for h in fold.history]
+        last = curve[-1][0] if curve else 0
+        tracker.put("child", f"fold-{fold.number}", [*curve, (last, {f"fold_{n}": v for n, v in fold.metrics.items()})], {"sluice.fold": str(fold.number)})
+
+    model.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=model.parent, prefix=files.PARTIAL) as work:
+        return cross_validate(settings, dataset, Path(work), base_dir=base, on_event=on_event, on_fold=on_fold, fit=train)
 
 
 def curve_point(epoch: dict[str, Any]) -> dict[str, float]:

@@ -81,7 +81,20 @@ def train(e: Evidence) -> str:
     out += svg.lines(curves, "epoch", "", mark=best, mark_text="kept") + "</div>"
     facts = [("epochs", len(history)), ("kept epoch", e["best_epoch"]), ("stopped early", bool(e.get("stopped_early"))),
              ("processes", e.get("world_size")), ("rows per second", history[-1].get("samples_per_second")), ("seconds", e.get("seconds"))]  # fmt: skip
-    return out + table([f[0] for f in facts], [[f[1] for f in facts]])
+    return out + table([f[0] for f in facts], [[f[1] for f in facts]]) + _folds(e.get("cross_validation"))
+
+
+def _folds(found: Evidence | None) -> str:
+    if not found:
+        return ""
+    names = list(found["summary"])
+    rows = [[f"fold {f['fold']}", f["rows"], *(f["metrics"].get(n) for n in names)] for f in found["folds"]]
+    rows.append([Html("<b>mean</b>"), "", *(found["summary"][n]["mean"] for n in names)])
+    rows.append([f"{100 * found['confidence']:.0f} % interval", "", *(f"{svg.number(s['low'])} to {svg.number(s['high'])}" if s["low"] is not None else ""
+                                                                 for s in found["summary"].values())])  # fmt: skip
+    by = f", rows of equal {found['grouped_by']} together" if found.get("grouped_by") else ""
+    note = f'<p class="note">Each model was judged on the fold it was not trained on{escape(by)}; the model kept is trained on all training rows.</p>'
+    return "<h3>Cross-validation</h3>" + table(["", "rows", *names], rows, range(1, len(names) + 2)) + note
 
 
 def evaluate(e: Evidence) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class TensorBoardTracker:
                                fix="pip install 'sluice-ml[tensorboard]'") from e  # fmt: skip
         self.run_id: str | None = folder.name
         self._event, self._summary = Event, Summary
+        self._folder = folder
         self._writer = EventFileWriter(str(folder))
 
     def params(self, values: dict[str, Any]) -> None:
@@ -55,6 +56,14 @@ class TensorBoardTracker:
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """TensorBoard keeps no files: nothing is written."""
+
+    def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
+        """A folder of its own beside the run's: TensorBoard shows it as ``<run>/<name>``."""
+        below = TensorBoardTracker(self._folder / name)
+        below.tags(dict(tags))
+        for step, values in points:
+            below.metrics(values, step)
+        below.finish()
 
     def finish(self, status: str = "FINISHED") -> None:
         self._writer.close()
@@ -85,6 +94,12 @@ class WandbTracker:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self._run.save(str(path), base_path=str(path.parent), policy="now")
 
+    def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
+        """W&B keeps one run a process: the child's curves lie in it under the child's name."""
+        self._run.config.update({f"{name}.{k}": v for k, v in tags.items()}, allow_val_change=True)
+        for step, values in points:
+            self._run.log({f"{name}/step": step, **{f"{name}/{k}": v for k, v in values.items()}})
+
     def finish(self, status: str = "FINISHED") -> None:
         self._run.finish(exit_code=0 if status == "FINISHED" else 1)
 
@@ -114,6 +129,9 @@ class Several:
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self._each("artifact", path, folder)
+
+    def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
+        self._each("child", name, points, tags)
 
     def finish(self, status: str = "FINISHED") -> None:
         self._each("finish", status)

@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,7 @@ class Tracker(Protocol):
     def tags(self, values: dict[str, str]) -> None: ...
     def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None: ...
     def artifact(self, path: Path, folder: str | None = None) -> None: ...
+    def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None: ...
     def finish(self, status: str = "FINISHED") -> None: ...
 
 
@@ -103,6 +104,21 @@ class MLflowTracker:
                 self._client.log_artifacts(self.run_id, str(path), folder)
             else:
                 self._client.log_artifact(self.run_id, str(path), folder)
+
+    def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
+        """Write a finished run below this one: its curves as (step, values), its tags."""
+        from mlflow.entities import Metric as Entity
+        from mlflow.entities import RunTag
+
+        now = int(time.time() * 1000)
+        found = [Entity(k, float(v), now, step) for step, values in points for k, v in values.items()]
+        with self._safe(f"log the run {name}"):
+            number = self._client.get_run(self.run_id).info.experiment_id
+            made = self._client.create_run(number, run_name=name, tags={"mlflow.parentRunId": self.run_id or ""}).info.run_id
+            self._client.log_batch(made, tags=[RunTag(k, v[:5000]) for k, v in tags.items()])
+            for at in range(0, len(found), 1000):
+                self._client.log_batch(made, metrics=found[at : at + 1000])
+            self._client.set_terminated(made, "FINISHED")
 
     def finish(self, status: str = "FINISHED") -> None:
         self._flush()

@@ -61,6 +61,8 @@ class TrainConfig(Section):
     restarts: int = Field(3, ge=0, description="times a killed or stuck job starts again from its last checkpoint")
     hang_seconds: float = Field(300.0, gt=0, description="a process that has not finished a step for so long is stuck")
 
+    folds: int | None = Field(None, ge=2, le=100, description="cross-validate first, in so many parts of the training rows, stratified by label")
+    fold_groups: str | None = Field(None, description="column whose equal values stay in one fold; null: rows with equal features do")
     metrics_port: int | None = Field(None, ge=1, le=65535, description="serve Prometheus metrics there while training; in a TrainJob 9464 by default")
 
     @model_validator(mode="after")

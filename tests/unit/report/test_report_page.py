@@ -33,6 +33,11 @@ EVIDENCE: dict[str, dict[str, Any]] = {
     "train": {
         "history": [{"epoch": i, "train_loss": 1 / i, "validation_loss": None if i == 2 else 1 / i, "validation_metrics": {"accuracy": None if i == 1 else 0.5}} for i in (1, 2, 3)],
         "best_epoch": 3, "stopped_early": False, "world_size": 2, "seconds": 3.0,
+        "cross_validation": {
+            "metric": "accuracy", "confidence": 0.95, "grouped_by": "town",
+            "folds": [{"fold": i, "rows": 5, "metrics": {"accuracy": 0.9, "log_loss": None}, "epochs": 3, "seconds": 1.0} for i in (1, 2)],
+            "summary": {"accuracy": {"mean": 0.9, "std": 0.0, "low": 0.9, "high": 0.9}, "log_loss": {"mean": None, "std": None, "low": None, "high": None}},
+        },
     },
     "evaluate": {
         "evaluation": {

@@ -36,6 +36,19 @@ def test_a_run_is_written_to_the_home_s_own_store(tmp_path: Path) -> None:
     assert list(home.root.rglob("note.txt")), "artifacts stay below the home"
 
 
+def test_folds_are_runs_below_their_own(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home").create()
+    tracker = open_tracker(project(also=["tensorboard"]), home, name="a-run")
+    tracker.child("fold-1", [(1, {"train_loss": 0.5}), (2, {"train_loss": 0.25}), (2, {"fold_accuracy": 0.9})], {"sluice.fold": "1"})
+    tracker.finish()
+    c = client(home.tracking_uri)
+    (below,) = c.search_runs([c.get_run(tracker.run_id).info.experiment_id], f"tags.mlflow.parentRunId = '{tracker.run_id}'")
+    assert below.info.run_name == "fold-1" and below.info.status == "FINISHED" and below.data.tags["sluice.fold"] == "1"
+    assert [m.value for m in c.get_metric_history(below.info.run_id, "train_loss")] == [0.5, 0.25]
+    assert below.data.metrics["fold_accuracy"] == 0.9
+    assert list((home.root / "tensorboard" / "a-run" / "fold-1").glob("events.*"))
+
+
 def test_a_run_can_be_taken_up_again_by_its_id(tmp_path: Path) -> None:
     home = Home(tmp_path / "home").create()
     first = open_tracker(project(), home)

@@ -1,0 +1,31 @@
+"""Real trainings over folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sluice.errors import ProjectError
+from sluice.training.crossvalidation import cross_validate
+
+HERE = Path(__file__).parent
+
+
+def test_each_fold_is_judged_on_its_own_rows_and_nothing_is_left(points, project, tmp_path):
+    seen, folds = [], []
+    found = cross_validate(project(folds=3, epochs=6), points, tmp_path, base_dir=HERE, on_event=seen.append, on_fold=folds.append)
+    assert [f["rows"] for f in found["folds"]] == [f.rows for f in folds] and sum(f.rows for f in folds) == 400
+    assert max(f.rows for f in folds) - min(f.rows for f in folds) <= 1
+    accuracy = [f.metrics["accuracy"] for f in folds]
+    assert min(accuracy) > 0.7 and found["metric"] == "accuracy"
+    summary = found["summary"]["accuracy"]
+    assert summary["mean"] == pytest.approx(np.mean(accuracy)) and summary["low"] <= summary["mean"] <= summary["high"]
+    assert {e["fold"] for e in seen} == {1, 2, 3}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_that_is_not_there_is_named(points, project, tmp_path):
+    with pytest.raises(ProjectError, match=r"train.fold_groups: is no feature of the dataset \(got 'patient'\)"):
+        cross_validate(project(folds=3, fold_groups="patient"), points, tmp_path, base_dir=HERE)
