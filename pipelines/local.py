@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import os
-import re
 import shutil
 import time
 import warnings
@@ -14,15 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipelines.display import Display
 from sluice import events, files
-from sluice.gates import STEPS, Gate
+from sluice.display import Display
+from sluice.gates import read_gates
 from sluice.home import Home, explain_os_error, is_storage_fault
+from sluice.outcome import conclude, last_exception
 from sluice.project import Project
 from sluice.report import page
 from sluice.step import RUNNER_PID
-
-PROMOTED, FAULT, BAD_INPUT, REFUSED, ROLLED_BACK = 0, 1, 2, 3, 4
 
 
 class _Sink(io.TextIOBase):
@@ -94,7 +92,7 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
             took = time.perf_counter() - begun
     gates = read_gates(root)
     failure = next((e for e in sink.events if e["kind"] == "error"), None)
-    outcome = conclude(gates, failure, last_exception(home.runs / name / "log.txt"))
+    outcome = conclude(gates, failure, last_exception((home.runs / name / "log.txt").read_text(errors="replace")))
     outcome |= {"run": name, "project": project.name, "seconds": round(time.perf_counter() - start, 2),
                 "pipeline_seconds": round(took, 2), "log": str(home.runs / name / "log.txt"),
                 "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]}  # fmt: skip
@@ -138,36 +136,6 @@ def _kfp(root: Path, sink: _Sink, log: TextIO) -> Iterator[None]:
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
-
-
-def read_gates(root: Path) -> list[Gate]:
-    """The gates of a run, in pipeline order."""
-    found = {p.parent.name.replace("-", "_"): Gate.read(p) for p in root.glob("*/*/gate")}
-    return [found[step] for step in STEPS if step in found]
-
-
-def last_exception(log: Path) -> str:
-    """The last exception's line in a run's log: what a step died of before it could say so. Empty if there is none."""
-    found = [line.strip() for line in log.read_text(errors="replace").splitlines() if re.match(r"\s*[\w.]+(Error|Exception|Exit): ", line)]
-    return found[-1] if found else ""
-
-
-def conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str = "") -> dict[str, Any]:
-    """What the run came to, with its exit code."""
-    if failure is not None:
-        return {"outcome": "failed", "exit_code": failure.get("exit_code", FAULT), "error": failure, "reasons": [failure["message"]]}
-    by_step = {g.step: g for g in gates}
-    if not gates or (gates[-1].step != "rollout" and gates[-1].decision != "refuse"):
-        last = gates[-1].step if gates else "the start"
-        message = f"the pipeline stopped after {last} without a result" + (f": {exception}" if exception else "")
-        error = {"message": message, "fix": "the traceback is in the run's log", "exit_code": FAULT}
-        return {"outcome": "failed", "exit_code": FAULT, "error": error, "reasons": [error["message"]]}
-    if "rollout" in by_step:
-        gate = by_step["rollout"]
-        promoted = gate.evidence["outcome"] == "promoted"
-        found = {"digest": gate.evidence["digest"], "version": gate.evidence["version"], "reasons": list(gate.reasons)}
-        return found | ({"outcome": "promoted", "exit_code": PROMOTED} if promoted else {"outcome": "rolled_back", "exit_code": ROLLED_BACK})
-    return {"outcome": "refused", "exit_code": REFUSED, "gate": gates[-1].step, "reasons": list(gates[-1].reasons)}
 
 
 def _forget_old_intermediates(home: Home, keep: int = 3) -> None:

@@ -51,6 +51,14 @@ def parser() -> argparse.ArgumentParser:
     compile_.add_argument("--namespace", help="of these objects; default: kubectl's")
     _image_arguments(compile_)
 
+    submit = add("submit", "a run on a Kubeflow Pipelines endpoint", "pipelines:submit")
+    _project_arguments(submit)
+    submit.add_argument("--wait", action="store_true", help="follow the run to its end; exit as `sluice run`")
+    submit.add_argument("--timeout", type=_positive, default=172800, metavar="SECONDS", help="with --wait: default 172800, two days")
+    submit.add_argument("--quiet", action="store_true", help="show no progress")
+    _endpoint_arguments(submit)
+    _image_arguments(submit)
+
     serve = add("serve", "the model server on a package", "serve:serve")
     serve.add_argument("package", help="a package directory, a digest in the store, or NAME for its champion")
     _home_argument(serve)
@@ -99,6 +107,13 @@ def parser() -> argparse.ArgumentParser:
 def _project_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument("project", type=Path, metavar="PROJECT.yaml")
     to.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=V", help="override a key; may be repeated")
+
+
+def _endpoint_arguments(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--endpoint", metavar="URL", help="of KFP's API, or in-cluster, or kubeconfig; default: $KF_PIPELINES_ENDPOINT, else what is at hand")
+    to.add_argument("--namespace", help="yours, where the endpoint has many users")
+    to.add_argument("--token-file", type=Path, metavar="FILE", help="a bearer token; default: $KF_PIPELINES_TOKEN")
+    to.add_argument("--context", help="of the kubeconfig; default: its current one")
 
 
 def _image_arguments(to: argparse.ArgumentParser) -> None:

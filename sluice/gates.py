@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,3 +41,20 @@ class Gate:
         raw = files.read_json(path)
         return cls(step=raw["step"], decision=raw["decision"], reasons=tuple(raw["reasons"]),
                    evidence=raw["evidence"], seconds=raw["seconds"])  # fmt: skip
+
+
+def read_gates(root: Path) -> list[Gate]:
+    """The gates of a local run's folder of artifacts, in pipeline order."""
+    found = {p.parent.name.replace("-", "_"): Gate.read(p) for p in root.glob("*/*/gate")}
+    return [found[step] for step in STEPS if step in found]
+
+
+def brief(evidence: Mapping[str, Any], limit: int = 8192) -> dict[str, Any]:
+    """Evidence short enough for a line of a log: what is longer than `limit` bytes of JSON is cut down inside, or left out."""
+    kept: dict[str, Any] = {}
+    for key, value in evidence.items():
+        if len(files.canonical_json(value)) <= limit:
+            kept[key] = value
+        elif isinstance(value, Mapping):
+            kept[key] = brief(value, limit // 4)
+    return kept

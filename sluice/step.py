@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sluice import events
 from sluice.errors import SluiceError
-from sluice.gates import Gate
+from sluice.gates import Gate, brief
 from sluice.home import explain_os_error, is_storage_fault
 from sluice.process import die_with
 from sluice.project import Project, parse, read_text
@@ -52,7 +52,7 @@ def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: fl
         traceback.print_exc()
         _announce_fault(e, step)
         raise SystemExit(1) from e
-    events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds)
+    events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds, evidence=brief(gate.evidence))
     return gate
 
 

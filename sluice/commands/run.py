@@ -35,11 +35,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         show_json(outcome)
     else:
-        _conclusion(outcome)
+        show_conclusion(outcome)
     return int(outcome["exit_code"])
 
 
-def _conclusion(outcome: dict[str, Any]) -> None:
+def show_conclusion(outcome: dict[str, Any]) -> None:
+    """What a run came to, in words: the result on stdout, a failure on stderr."""
     name, seconds = outcome["project"], outcome["seconds"]
     if outcome["outcome"] == "failed":
         error = outcome["error"]
@@ -48,7 +49,7 @@ def _conclusion(outcome: dict[str, Any]) -> None:
         print(f"sluice: {at}{error['message']}{got}", file=sys.stderr)
         if error.get("fix"):
             print(f"  fix: {error['fix']}", file=sys.stderr)
-        print(f"  log: {outcome['log']}", file=sys.stderr)
+        print(f"  log: {outcome['log']}" if "log" in outcome else f"  run: {outcome['url']}", file=sys.stderr)
         return
     if outcome["outcome"] == "promoted":
         print(f"promoted: {name} version {outcome['version']}  sha256:{outcome['digest'][:12]}  in {seconds:.0f} s")
@@ -59,7 +60,7 @@ def _conclusion(outcome: dict[str, Any]) -> None:
     if outcome["outcome"] != "promoted":
         for reason in outcome["reasons"]:
             print(f"  - {reason}")
-    print(f"report: {_near(outcome['report'])}")
+    print(f"report: {_near(outcome['report'])}" if "report" in outcome else f"run: {outcome['url']}")
 
 
 def _near(path: str) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees while a pipeline runs here: a line a step, a bar while it trains."""
+"""What a person sees while a pipeline runs, here or on a cluster: a line a step, a bar while it trains."""
 
 from __future__ import annotations
 

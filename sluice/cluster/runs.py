@@ -1,0 +1,239 @@
+"""A run on Kubeflow Pipelines, as far as REST tells: its tasks' states, and what its steps say in their logs.
+
+REST gives neither a reason for a failure nor the outputs of a task, so decisions, evidence and errors
+are read from the events the steps write to their output (`sluice.events`), through the API's own log endpoint.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from sluice import events
+from sluice.cluster.errors import EndpointFault, Unreachable
+from sluice.cluster.kfp import Api
+from sluice.errors import DeadlineError
+from sluice.gates import STEPS, Gate
+from sluice.outcome import FAULT, conclude, last_exception
+
+TERMINAL = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
+_UNSETTLED = ("PENDING", "RUNNING", "CANCELING", "PAUSED")
+#: Which state a step has when several of its tasks differ: the first of these.
+_WORST = ("FAILED", "CANCELED", "RUNNING", "CANCELING", "PAUSED", "PENDING", "SUCCEEDED", "SKIPPED")
+#: Argo's templates whose pods run a step; a pod is named WORKFLOW-TEMPLATE-HASH where its node is WORKFLOW-HASH.
+_TEMPLATES = ("system-container-impl", "retry-system-container-impl")
+
+
+def step_states(run: Mapping[str, Any]) -> dict[str, str]:
+    """Step -> state, in pipeline order; steps not reached are left out.
+
+    KFP reports a task's driver, attempts and executor as tasks too; only those named for a step count.
+    """
+    found: dict[str, set[str]] = {}
+    for task in _tasks(run):
+        step = _step(task)
+        state = str(task.get("state") or "")
+        if step and state and state != "RUNTIME_STATE_UNSPECIFIED":
+            found.setdefault(step, set()).add(state)
+    return {s: next((w for w in _WORST if w in found[s]), "PENDING") for s in STEPS if s in found}
+
+
+def pods(run: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Argo's nodes that may be steps' pods -> the names their pods may have."""
+    found = {}
+    for task in _tasks(run):
+        name = str(task.get("display_name") or "")
+        if _step(task) or name == "executor" or name.startswith("executor("):
+            for child in task.get("child_tasks") or ():
+                workflow, dash, number = str(child.get("pod_name") or "").rpartition("-")
+                if dash and number.isdigit():
+                    found[f"{workflow}-{number}"] = tuple(f"{workflow}-{t}-{number}" for t in _TEMPLATES)
+    return found
+
+
+def seconds(run: Mapping[str, Any]) -> float:
+    """How long a run took, or has taken so far."""
+    start, end = _time(run.get("created_at")), _time(run.get("finished_at"))
+    return 0.0 if start is None else max(0.0, (end or time.time()) - start)
+
+
+def _tasks(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list((run.get("run_details") or {}).get("task_details") or [])
+
+
+def _step(task: Mapping[str, Any]) -> str | None:
+    name = str(task.get("display_name") or "").replace("-", "_")
+    return name if name in STEPS else None
+
+
+def _time(text: Any) -> float | None:
+    """Seconds since 1970; null for nothing, and for the year 1 KFP writes while there is no time yet."""
+    try:
+        found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return found.timestamp() if found.year > 1970 else None
+
+
+@dataclasses.dataclass
+class _Log:
+    """What was read of one pod."""
+
+    pod: str | None = None
+    read: int = 0
+    finished: bool = False
+    tail: collections.deque[str] = dataclasses.field(default_factory=lambda: collections.deque(maxlen=30))
+    step: str | None = None
+
+
+class Watch:
+    """Reads a run again and again: events as they come, gates, the failure.
+
+    Args:
+        api: the endpoint.
+        run_id: the run.
+        on_event: called with each event a step wrote, once.
+        patience: seconds the endpoint may be lost while a run is followed.
+    """
+
+    def __init__(self, api: Api, run_id: str, on_event: Callable[[dict[str, Any]], None] = lambda event: None, *, patience: float = 300.0):
+        self.api, self.run_id, self._on_event, self.patience = api, run_id, on_event, patience
+        self.run: dict[str, Any] = {}
+        self._logs: dict[str, _Log] = {}
+        self._gates: dict[str, Gate] = {}
+        self._failure: dict[str, Any] | None = None
+        self._told: set[str] = set()
+
+    @property
+    def state(self) -> str:
+        return str(self.run.get("state") or "PENDING")
+
+    @property
+    def gates(self) -> list[Gate]:
+        """The gates seen, in pipeline order."""
+        return [self._gates[s] for s in STEPS if s in self._gates]
+
+    def read(self) -> str:
+        """Ask once for the run and its steps' output; returns the run's state. Raises `EndpointError`."""
+        self.run = self.api.run(self.run_id)
+        for step, state in step_states(self.run).items():
+            if state == "RUNNING" and step not in self._told:
+                self._told.add(step)
+                self._on_event({"kind": "progress", "step": step, "data": {"text": "started"}})
+        for node, names in pods(self.run).items():
+            log = self._logs.setdefault(node, _Log())
+            if not log.finished:
+                self._read_log(log, names)
+        return self.state
+
+    def follow(self, *, seconds: float, every: float = 2.0) -> dict[str, Any]:
+        """Read until the run has ended; returns its outcome, as ``sluice run --json`` prints it.
+
+        Raises:
+            DeadlineError: it has not ended after `seconds`. EndpointError: the endpoint was lost.
+        """
+        end, lost = time.monotonic() + seconds, None
+        while True:
+            try:
+                if self.read() in TERMINAL:
+                    break
+                lost = None
+            except (Unreachable, EndpointFault) as e:
+                lost = lost or time.monotonic()
+                if time.monotonic() - lost > self.patience:
+                    raise
+                self._on_event({"kind": "note", "text": f"the endpoint {e.message}; trying again"})
+            if time.monotonic() > end:
+                raise DeadlineError(f"the run has not ended after {seconds:g} s; it goes on", field=self.run_id, value=self.state,
+                                    fix="sluice submit --timeout SECONDS; or terminate it in the dashboard")  # fmt: skip
+            time.sleep(every)
+        self.settle()
+        return self.outcome()
+
+    def settle(self, tries: int = 6, every: float = 1.0) -> None:
+        """Read again until no step is said to be running: right after the end some still are."""
+        for _ in range(tries):
+            if not any(s in _UNSETTLED for s in step_states(self.run).values()):
+                return
+            time.sleep(every)
+            self.read()
+
+    def outcome(self) -> dict[str, Any]:
+        """What the run came to."""
+        states = step_states(self.run)
+        failure = self._failure
+        if failure is None and self.state != "SUCCEEDED":
+            failure = self._unexplained(states)
+        gates = self.gates
+        if failure is None and not self._decided(gates, states):
+            failure = {"message": "the run succeeded, but what its last step decided can no longer be read: its pod and log are gone",
+                       "fix": "look at the run's page; keep pods or archive logs for longer", "exit_code": FAULT}  # fmt: skip
+        found = conclude(gates, failure)
+        return found | {"run": self.run_id, "name": self.run.get("display_name"), "state": self.state, "states": states,
+                        "seconds": round(seconds(self.run), 1), "url": self.api.connection.run_url(self.run_id),
+                        "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]}  # fmt: skip
+
+    def tail(self, step: str | None) -> list[str]:
+        """The last lines a step's pod wrote besides events."""
+        for log in reversed(list(self._logs.values())):
+            if log.tail and (step is None or log.step == step):
+                return list(log.tail)
+        return []
+
+    @staticmethod
+    def _decided(gates: list[Gate], states: Mapping[str, str]) -> bool:
+        """Whether the gates tell why the run ended where it did."""
+        if not gates:
+            return False
+        return gates[-1].step == "rollout" or (gates[-1].decision == "refuse" and "rollout" not in _run(states))
+
+    def _unexplained(self, states: Mapping[str, str]) -> dict[str, Any]:
+        """A failure no step announced: a pod that could not start, was killed, or a run that was ended."""
+        step = next((s for s, state in states.items() if state in ("FAILED", "CANCELED")), None)
+        lines = self.tail(step) or self.tail(None)
+        why = last_exception("\n".join(lines))
+        ended = {"FAILED": "failed or was terminated", "CANCELED": "was cancelled"}.get(self.state, f"ended as {self.state}")
+        message = f"{step} failed" if step else f"the run {ended}"
+        return {"step": step, "message": message + (f": {why}" if why else ""), "exit_code": FAULT,
+                "fix": f"kubectl get pods -l pipeline/runid={self.run_id}; the log's end is above"}  # fmt: skip
+
+    def _read_log(self, log: _Log, names: tuple[str, ...]) -> None:
+        for pod in (log.pod,) if log.pod else names:
+            text = self.api.log(self.run_id, pod)
+            if text is not None:
+                log.pod = pod
+                self._take(log, text)
+                return
+
+    def _take(self, log: _Log, text: str) -> None:
+        ended = self.state in TERMINAL
+        whole = len(text) if ended else text.rfind("\n") + 1
+        fresh, log.read = text[log.read : whole], max(log.read, whole)
+        for line in fresh.splitlines():
+            event = events.parse(line)
+            if event is None:
+                if line.strip():
+                    log.tail.append(line)
+                continue
+            log.step = event.get("step", log.step)
+            self._see(log, event)
+
+    def _see(self, log: _Log, event: dict[str, Any]) -> None:
+        if event["kind"] == "gate":
+            self._gates[event["step"]] = Gate(event["step"], event["decision"], tuple(event["reasons"]), event.get("evidence") or {}, event["seconds"])
+            log.finished = True
+            if self._failure and self._failure.get("step") == event["step"]:
+                self._failure = None
+        elif event["kind"] == "error":
+            log.finished = True
+            if event.get("step") not in self._gates:  # else an attempt before the one that ended well
+                self._failure = event
+        self._on_event(event)
+
+
+def _run(states: Mapping[str, str]) -> Iterator[str]:
+    return (s for s, state in states.items() if state != "SKIPPED")

@@ -1,0 +1,34 @@
+"""What a run came to, told from its gates and its failure: the same here and on a cluster."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sluice.gates import Gate
+
+PROMOTED, FAULT, BAD_INPUT, REFUSED, ROLLED_BACK = 0, 1, 2, 3, 4
+
+
+def conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str = "") -> dict[str, Any]:
+    """What the run came to, with its exit code."""
+    if failure is not None:
+        return {"outcome": "failed", "exit_code": failure.get("exit_code", FAULT), "error": failure, "reasons": [failure["message"]]}
+    by_step = {g.step: g for g in gates}
+    if not gates or (gates[-1].step != "rollout" and gates[-1].decision != "refuse"):
+        last = gates[-1].step if gates else "the start"
+        message = f"the pipeline stopped after {last} without a result" + (f": {exception}" if exception else "")
+        error = {"message": message, "fix": "the traceback is in the run's log", "exit_code": FAULT}
+        return {"outcome": "failed", "exit_code": FAULT, "error": error, "reasons": [error["message"]]}
+    if "rollout" in by_step:
+        gate = by_step["rollout"]
+        promoted = gate.evidence["outcome"] == "promoted"
+        found = {"digest": gate.evidence["digest"], "version": gate.evidence["version"], "reasons": list(gate.reasons)}
+        return found | ({"outcome": "promoted", "exit_code": PROMOTED} if promoted else {"outcome": "rolled_back", "exit_code": ROLLED_BACK})
+    return {"outcome": "refused", "exit_code": REFUSED, "gate": gates[-1].step, "reasons": list(gates[-1].reasons)}
+
+
+def last_exception(log: str) -> str:
+    """The last exception's line in a log: what a step died of before it could say so. Empty if there is none."""
+    found = [line.strip() for line in log.splitlines() if re.match(r"\s*[\w.]+(Error|Exception|Exit): ", line)]
+    return found[-1] if found else ""

@@ -1,0 +1,194 @@
+"""What happens when Kubeflow Pipelines is not there, does not let us in, or is something else; and how it is found."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice.cli import main
+from sluice.cluster.connection import connect
+from sluice.cluster.errors import Conflict, EndpointFault, NotFound, Rejected, Unauthorised, Unreachable
+from sluice.cluster.kfp import Api
+from sluice.errors import ProjectError
+from sluice.process import free_port
+
+
+class Door(http.server.BaseHTTPRequestHandler):
+    """Answers every request with what the test set, and keeps what it was asked."""
+
+    status, body, headers_out = 200, b"{}", {}
+    seen: list[tuple[str, str, dict[str, str]]] = []
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        Door.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+        self.send_response(Door.status)
+        for key, value in Door.headers_out.items():
+            self.send_header(key, value)
+        self.send_header("content-length", str(len(Door.body)))
+        self.end_headers()
+        self.wfile.write(Door.body)
+
+    do_GET = do_POST = _answer
+
+    def log_message(self, *args: Any) -> None:
+        return
+
+
+@pytest.fixture
+def door() -> Iterator[str]:
+    Door.status, Door.body, Door.headers_out, Door.seen = 200, b"{}", {}, []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _no_ambient_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_TOKEN", "KF_PIPELINES_UI_ENDPOINT", "KUBECONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "kind", "code"),
+    [
+        (401, {}, b"no", Unauthorised, 2),
+        (403, {}, b'{"message": "cannot create runs"}', Unauthorised, 2),
+        (302, {"location": "https://login.example/"}, b"", Unauthorised, 2),
+        (404, {}, b'{"message": "Run x not found"}', NotFound, 2),
+        (409, {}, b"{}", Conflict, 2),
+        (400, {}, b'{"error_message": "bad filter"}', Rejected, 2),
+        (500, {}, b"oops", EndpointFault, 1),
+        (200, {}, b"<html>log in</html>", EndpointFault, 1),
+        (200, {}, b"[]", EndpointFault, 1),
+    ],
+)
+def test_every_refusal_is_its_own_error_with_a_fix(
+    door: str, status: int, headers: dict[str, str], body: bytes, kind: type[Exception], code: int
+) -> None:
+    Door.status, Door.headers_out, Door.body = status, headers, body
+    with pytest.raises(kind) as caught:
+        Api(connect(door), tries=1).run("x")
+    error: Any = caught.value
+    assert type(error) is kind and error.exit_code == code and error.fix
+    if body.startswith(b"{") and len(body) > 2:
+        assert next(iter(json.loads(body).values())) in error.message
+
+
+def test_nothing_there_is_told_as_that() -> None:
+    with pytest.raises(Unreachable, match="does not answer") as caught:
+        Api(connect(f"http://127.0.0.1:{free_port()}"), tries=2).health()
+    assert "ml-pipeline" in str(caught.value.fix)
+
+
+def test_an_endpoint_that_takes_the_request_and_says_nothing_runs_into_the_time_limit() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(Unreachable, match="timed out"):
+            Api(connect(f"http://127.0.0.1:{silent.getsockname()[1]}"), timeout=0.3, tries=1).health()
+
+
+def test_a_read_is_tried_again_after_a_server_fault_and_a_write_is_not(door: str) -> None:
+    Door.status = 500
+    with pytest.raises(EndpointFault):
+        Api(connect(door), tries=2).health()
+    assert len(Door.seen) == 2
+    with pytest.raises(EndpointFault):
+        Api(connect(door), tries=2).create_experiment("x", None)
+    assert [m for m, _, _ in Door.seen] == ["GET", "GET", "POST"]
+
+
+def test_a_token_file_is_read_anew_for_each_request(door: str, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    api = Api(connect(door, token_file=file))
+    api.health()
+    file.write_text("second\n")
+    api.health()
+    assert [h["authorization"] for _, _, h in Door.seen] == ["Bearer first", "Bearer second"]
+    assert "first" not in repr(api.connection)
+
+
+def test_names_are_quoted_in_paths_and_filters(door: str) -> None:
+    api = Api(connect(door + "/pipeline/"))
+    api.run("../x y")
+    api.pipeline('a"b', "team")
+    paths = [p for _, p, _ in Door.seen]
+    assert paths[0] == "/pipeline/apis/v2beta1/runs/..%2Fx%20y"
+    assert "namespace=team" in paths[1] and "%5C%22" in paths[1]
+
+
+def test_a_failure_in_the_middle_of_a_log_is_not_part_of_it(door: str) -> None:
+    api = Api(connect(door))
+    Door.body = b'hello\nworld\n{"error_message":"gone","error_details":"x"}'
+    assert api.log("r", "p") == "hello\nworld\n"
+    Door.body = b'{"error_message":"no such pod"}'
+    assert api.log("r", "p") is None
+    Door.body = b""
+    assert api.log("r", "p") == ""
+
+
+@pytest.mark.parametrize("endpoint", ["kubeflow:8888", "ftp://x", "http://", "http://h:99999", "http://u:p@h/", "http://h/?q=1", "http://h/#/runs"])
+def test_what_is_no_endpoint_is_refused_before_anything_is_sent(endpoint: str) -> None:
+    with pytest.raises(ProjectError) as caught:
+        connect(endpoint)
+    assert caught.value.field == "--endpoint" and caught.value.fix
+
+
+@pytest.mark.parametrize("content", [b"", b"two words\n", b"\xff\xfe"])
+def test_a_token_file_without_a_token_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    with pytest.raises(ProjectError, match="token"):
+        connect("http://h", token_file=file)
+    with pytest.raises(ProjectError, match="cannot be read"):
+        connect("http://h", token_file=tmp_path / "none")
+    with pytest.raises(ProjectError, match="both"):
+        connect("http://h", token="x", token_file=file)
+
+
+def test_a_kubeconfig_leads_through_the_api_servers_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "one",
+        "clusters": [{"name": "c", "cluster": {"server": "https://cluster.example:6443"}}],
+        "users": [{"name": "u", "user": {"token": "abc"}}],
+        "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}],
+    }  # fmt: skip
+    file = tmp_path / "config"
+    file.write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
+    found = connect("kubeconfig")
+    assert found.url == "https://cluster.example:6443/api/v1/namespaces/kubeflow/services/ml-pipeline:8888/proxy"
+    assert found.token() == "abc"
+    with pytest.raises(ProjectError, match="kubeconfig"):
+        connect("kubeconfig", context="other")
+
+
+def test_the_runs_page_is_the_dashboards_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connect("http://h:8888/").run_url("r1") == "http://h:8888/#/runs/details/r1"
+    monkeypatch.setenv("KF_PIPELINES_UI_ENDPOINT", "https://kubeflow.example/_/pipeline/")
+    assert connect("http://h:8888").run_url("r1") == "https://kubeflow.example/_/pipeline/#/runs/details/r1"
+
+
+def test_submit_says_which_endpoint_does_not_answer_and_ends_with_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = tmp_path / "sluice.yaml"
+    project.write_text("{name: mine, task: image, data: {source: 'sklearn://digits'}}")
+    image = "registry.example/p@sha256:" + "0" * 64
+    url = f"http://127.0.0.1:{free_port()}"
+    assert main(["submit", str(project), "--image", image, "--endpoint", url, "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["error"] == "Unreachable"
+    assert url in err
