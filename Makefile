@@ -45,7 +45,7 @@ run: setup ## train a digits model, promote it, train a better one and promote i
 test: setup lint tools ## every test that needs no cluster
 	@$(BIN)/python -m pytest tests/unit tests/integration -n 2 --dist loadfile -q
 
-tools: ## promtool and prometheus for the tests of rules and dashboards, where they are not on PATH
+tools: ## promtool, prometheus and actionlint for the tests that ask them, where they are not on PATH
 	@make/tools
 
 lint: setup ## ruff, mypy, import rules
