@@ -1,4 +1,4 @@
-"""``python -m serving.rollout``: the rollout controller."""
+"""``python -m serving.rollout``: the controllers of ModelRollout, PipelineSchedule and PipelineRun."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from prometheus_client import start_http_server
 
+from serving.pipelines import cron
+from serving.pipelines.kfp import Kfp
+from serving.pipelines.reconciler import Installation
+from serving.pipelines.runs import Runs
+from serving.pipelines.schedules import Schedules
 from serving.rollout.controller import Controller
 from serving.rollout.evidence import Pods
 from serving.rollout.kube import Kube
 from serving.rollout.lease import Leadership
 from serving.rollout.metrics import Metrics
 from serving.rollout.operator import Schedule, operate
+from sluice.errors import SluiceError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,8 +37,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--metrics-port", type=int, default=9090, help="0: none")
     parser.add_argument("--metrics-host", default="0.0.0.0")
     parser.add_argument("--scrape", choices=["direct", "proxy"], default="direct", help="proxy: reach pods through the API server")
+    parser.add_argument("--kfp-endpoint", default="", help="Kubeflow Pipelines' API server, http://ml-pipeline.kubeflow:8888; "
+                                                           "empty: PipelineSchedules and PipelineRuns are left alone")  # fmt: skip
+    parser.add_argument("--kfp-ui", default="", help="its dashboard, for links in statuses")
+    parser.add_argument("--kfp-timezone", default="UTC", help="the time zone its scheduler reads cron in (CRON_SCHEDULE_TIMEZONE)")
+    parser.add_argument("--kfp-token", type=Path, help="a file with a bearer token for it")
+    parser.add_argument("--kfp-ca", type=Path, help="a file with its certificate authority")
+    parser.add_argument("--kfp-multi-user", action="store_true", help="runs live in their resource's namespace")
     parser.add_argument("--log-level", default="INFO")
     args = parser.parse_args(argv)
+    if args.kfp_endpoint and not args.kfp_endpoint.startswith(("http://", "https://")):
+        parser.error(f"--kfp-endpoint begins with http:// or https://, not {args.kfp_endpoint!r}")
+    try:
+        zone = cron.zone(args.kfp_timezone, "--kfp-timezone")
+    except SluiceError as e:
+        parser.error(str(e))
     logging.basicConfig(level=args.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
     kube, metrics = Kube(), Metrics()
@@ -55,9 +76,15 @@ def main(argv: list[str] | None = None) -> int:
         with metrics.looks.time():
             return controller.look(namespace, name)
 
+    looks: dict[str, Callable[[str, str], float | None]] = {}
+    if args.kfp_endpoint:
+        there = Installation(Kfp(args.kfp_endpoint, token=args.kfp_token, ca=args.kfp_ca), zone, args.kfp_ui, args.kfp_multi_user)
+        looks = {"pipelineschedules": Schedules(kube, there, may_act=leading).look, "pipelineruns": Runs(kube, there, may_act=leading).look}
+
     async def run() -> None:
         schedule = Schedule(look, leading)
-        await operate(controller, schedule, namespaces=namespaces, clusterwide=args.all_namespaces)
+        others = {plural: Schedule(one, leading) for plural, one in looks.items()}
+        await operate(controller, schedule, others, namespaces=namespaces, clusterwide=args.all_namespaces)
 
     try:
         asyncio.run(run())

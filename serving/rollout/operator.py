@@ -7,7 +7,7 @@ import contextlib
 import heapq
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,7 +24,7 @@ _THREADS = 4
 
 
 class Schedule:
-    """When each rollout is looked at next; never twice at once.
+    """When each resource of a kind is looked at next; never twice at once.
 
     Args:
         look: one look, blocking; returns the seconds to the next or None.
@@ -47,7 +47,7 @@ class Schedule:
         self._wake.set()
 
     def seen(self, kind: str | None, body: Any) -> None:
-        """A watch event of a ModelRollout. What we write ourselves (status) wakes nobody."""
+        """A watch event of a resource. What we write ourselves (status) wakes nobody."""
         meta = body["metadata"]
         key = (meta["namespace"], meta["name"])
         if kind == "DELETED":
@@ -93,7 +93,7 @@ class Schedule:
         except ApiFault as e:
             log.warning("%s/%s: %s", *key, e)
         except Exception:
-            # A fault in our own code must not stop the other rollouts.
+            # A fault in our own code must not stop the other resources.
             log.exception("%s/%s: the look failed", *key)
         finally:
             self._busy.discard(key)
@@ -107,8 +107,8 @@ class Schedule:
             self._wake.set()
 
 
-def handlers(controller: Controller, schedule: Schedule) -> kopf.OperatorRegistry:
-    """Watch only: kopf writes nothing to any object."""
+def handlers(controller: Controller, schedule: Schedule, others: Mapping[str, Schedule] | None = None) -> kopf.OperatorRegistry:
+    """Watch only: kopf writes nothing to any object. `others`: more of our kinds, by plural."""
     registry = kopf.OperatorRegistry()
 
     kopf.on.login(registry=registry)(kopf.login_via_client)
@@ -126,6 +126,12 @@ def handlers(controller: Controller, schedule: Schedule) -> kopf.OperatorRegistr
     def rollout_seen(type: str | None, body: Any, **_: Any) -> None:
         schedule.seen(type, body)
 
+    for plural, queue in (others or {}).items():
+
+        @kopf.on.event(GROUP, VERSION, plural, id=plural, registry=registry)
+        def resource_seen(type: str | None, body: Any, queue: Schedule = queue, **_: Any) -> None:
+            queue.seen(type, body)
+
     @kopf.on.event("gateway.networking.k8s.io", "v1", "httproutes", labels={OWNER: kopf.PRESENT}, registry=registry)
     def route_seen(body: Any, **_: Any) -> None:
         # Someone edited our route by hand, or the gateway has taken it: either is worth a look.
@@ -136,12 +142,14 @@ def handlers(controller: Controller, schedule: Schedule) -> kopf.OperatorRegistr
     return registry
 
 
-async def operate(controller: Controller, schedule: Schedule, *, namespaces: list[str], clusterwide: bool) -> None:
+async def operate(controller: Controller, schedule: Schedule, others: Mapping[str, Schedule] | None = None, *, namespaces: list[str],
+                  clusterwide: bool) -> None:  # fmt: skip
     """Run until stopped."""
-    looking = asyncio.create_task(schedule.run())
+    looking = [asyncio.create_task(s.run()) for s in (schedule, *(others or {}).values())]
     try:
-        await kopf.operator(registry=handlers(controller, schedule), standalone=True, namespaces=namespaces, clusterwide=clusterwide)
+        await kopf.operator(registry=handlers(controller, schedule, others), standalone=True, namespaces=namespaces, clusterwide=clusterwide)
     finally:
-        looking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await looking
+        for task in looking:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

@@ -1,0 +1,75 @@
+"""The resources of schedules and runs: their schemas, the example that ships, and what the chart makes of its values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from serving.pipelines import resource
+from serving.rollout.kube import KINDS
+from sluice import project
+
+ROOT = Path(__file__).parents[3]
+CRDS = {c["spec"]["names"]["kind"]: c for c in (yaml.safe_load(p.read_text()) for p in (ROOT / "manifests/crds").glob("pipeline*.yaml"))}
+NIGHTLY = list(yaml.safe_load_all((ROOT / "manifests/examples/nightly.yaml").read_text()))
+
+
+def schema(kind: str) -> dict[str, Any]:
+    return CRDS[kind]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+
+def read(raw: dict[str, Any]) -> Any:
+    return resource.schedule({**raw, "metadata": {"namespace": "ns", "uid": "u", **raw["metadata"]}})
+
+
+def test_the_controller_asks_for_what_the_definitions_serve() -> None:
+    assert set(CRDS) == {"PipelineSchedule", "PipelineRun"}
+    for kind, crd in CRDS.items():
+        spec = crd["spec"]
+        assert KINDS[kind] == (f"/apis/{spec['group']}/{spec['versions'][0]['name']}", spec["names"]["plural"])
+        assert spec["versions"][0]["subresources"] == {"status": {}}
+
+
+def test_the_nightly_example_is_taken_and_trains_the_examples_at_two() -> None:
+    config, *schedules = NIGHTLY
+    assert [s["kind"] for s in schedules] == ["PipelineSchedule", "PipelineSchedule"]
+    for raw in schedules:
+        jsonschema.validate(raw["spec"], schema("PipelineSchedule"))
+        plan = read(raw)
+        assert plan.cron.text == "0 2 * * *" and plan.zone.key == "UTC" and not plan.suspended
+        name, key = plan.source.config_map
+        assert name == config["metadata"]["name"]
+        text = config["data"][key]
+        example = ROOT / "examples" / key.removesuffix(".yaml").replace("-", "_") / "sluice.yaml"
+        assert yaml.safe_load(text) == yaml.safe_load(example.read_text())
+        assert project.parse(project.read_text(text, key)).data.source.startswith("sklearn://")
+
+
+@pytest.mark.parametrize(("spec", "said"), [
+    ({"schedule": "0 2 * *", "pipeline": {"name": "p"}}, "does not match"), ({"pipeline": {"name": "p"}}, "schedule"),
+    ({"schedule": "0 2 * * *", "concurrencyPolicy": "Maybe"}, "Maybe"), ({"schedule": "0 2 * * *", "history": {"failed": -1}}, "minimum"),
+    ({"schedule": "0 2 * * *", "pipelineRoot": "bucket"}, "does not match")])  # fmt: skip
+def test_a_wrong_schedule_is_refused_by_the_schema(spec: dict[str, Any], said: str) -> None:
+    with pytest.raises(jsonschema.ValidationError, match=said):
+        jsonschema.validate(spec, schema("PipelineSchedule"))
+
+
+def test_pipelines_are_reached_or_left_alone(chart: Any) -> None:
+    def parts(**values: Any) -> tuple[list[str], list[Any], list[Any]]:
+        found = chart(pipelines=values)
+        pod = found["Deployment", "sluice-controller"]["spec"]["template"]["spec"]
+        return pod["containers"][0]["args"], found["NetworkPolicy", "controller"]["spec"]["egress"], pod["volumes"]
+
+    args, egress, volumes = parts()
+    assert "--kfp-endpoint" in args and any(p["port"] == 8888 for rule in egress for p in rule["ports"]) and len(volumes) == 1
+    args, egress, _ = parts(endpoint="")
+    assert not [a for a in args if a.startswith("--kfp")] and not [p for rule in egress for p in rule["ports"] if p["port"] == 8888]
+    args, _, volumes = parts(token=True, multiUser=True, timeZone="Europe/Berlin", ui="https://kubeflow.example.com/pipeline")
+    assert args[4:] == ["--kfp-ui", "https://kubeflow.example.com/pipeline", "--kfp-timezone", "Europe/Berlin", "--kfp-multi-user",
+                        "--kfp-token", "/var/run/secrets/pipelines/token"]  # fmt: skip
+    token = volumes[0]["projected"]["sources"][0]["serviceAccountToken"]
+    assert token["audience"] == "pipelines.kubeflow.org"
