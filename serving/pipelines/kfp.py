@@ -152,7 +152,8 @@ class Kfp:
     def pipeline(self, name: str, namespace: str = "") -> str:
         """A pipeline's id. Raises `KfpNotFound`."""
         query = {"namespace": namespace} if namespace else {}
-        return str(self.call("GET", f"pipelines/names/{quote(name, safe='')}", query=query)["pipeline_id"])
+        path = f"pipelines/names/{quote(name, safe='')}"
+        return need(self.call("GET", path, query=query), "pipeline_id", path)
 
     def version(self, pipeline: str, name: str | None) -> tuple[str, str]:
         """Id and name of a pipeline's version, of the newest without a name. Raises `KfpNotFound`."""
@@ -160,7 +161,7 @@ class Kfp:
                        key=lambda v: seconds(v.get("created_at")), reverse=True)  # fmt: skip
         for v in found:
             if name is None or name in (v.get("display_name"), v.get("name"), v.get("pipeline_version_id")):
-                return str(v["pipeline_version_id"]), str(v.get("display_name") or v.get("name") or "")
+                return need(v, "pipeline_version_id", "versions"), str(v.get("display_name") or v.get("name") or "")
         raise fault(404, f"the pipeline has no version {name}" if name else "the pipeline has no version", f"pipelines/{pipeline}/versions")
 
     def experiment(self, name: str, namespace: str = "", *, create: bool = True) -> str | None:
@@ -169,12 +170,12 @@ class Kfp:
         for _ in range(2):
             for found in self.pages("experiments", "experiments", query):
                 if found.get("display_name") == name:
-                    return str(found["experiment_id"])
+                    return need(found, "experiment_id", "GET experiments")
             if not create:
                 return None
             try:
                 made = self.call("POST", "experiments", {"display_name": name, **({"namespace": namespace} if namespace else {})})
-                return str(made["experiment_id"])
+                return need(made, "experiment_id", "POST experiments")
             except KfpConflict:
                 # another replica made it between the two calls
                 continue
@@ -230,6 +231,14 @@ def where(not_equal: Mapping[str, str] | None = None, **equal: str) -> str:
     predicates = [{"key": k, "operation": _EQUALS, "stringValue": v} for k, v in equal.items()]
     predicates += [{"key": k, "operation": _NOT_EQUALS, "stringValue": v} for k, v in (not_equal or {}).items()]
     return json.dumps({"predicates": predicates})
+
+
+def need(found: Object, key: str, where: str) -> str:
+    """A text that the answer must hold. Raises `KfpBroken`."""
+    value = found.get(key)
+    if not isinstance(value, str) or not value:
+        raise fault(500, f"the answer has no {key}", where)
+    return value
 
 
 def seconds(text: str | None) -> float:

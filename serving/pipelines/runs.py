@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from serving.pipelines import resource
 from serving.pipelines.core import ENDED
-from serving.pipelines.kfp import KfpRejected, fault, seconds
+from serving.pipelines.kfp import KfpRejected, fault, need, seconds
 from serving.pipelines.reconciler import SOON, Reconciler
 from serving.pipelines.resource import PipelineRun
 from serving.rollout.kube import Object
@@ -149,7 +149,7 @@ class Runs(Reconciler):
             return None, []
         name = item.name(item.attempt)
         runs = [r for r in kfp.runs(experiment, archived=True, display_name=name) if r.get("display_name") == name]
-        seen = [Seen(str(r["run_id"]), _state(r), seconds(r.get("created_at"))) for r in runs]
+        seen = [Seen(need(r, "run_id", "GET runs"), _state(r), seconds(r.get("created_at"))) for r in runs]
         return experiment, sorted(seen, key=lambda r: (r.created, r.id))
 
     def create(self, item: PipelineRun, experiment: str | None) -> Seen:
@@ -167,7 +167,7 @@ class Runs(Reconciler):
         if item.source.service_account:
             body["service_account"] = item.source.service_account
         made = kfp.create_run(body)
-        return Seen(str(made["run_id"]), _state(made), seconds(made.get("created_at")))
+        return Seen(need(made, "run_id", "POST runs"), _state(made), seconds(made.get("created_at")))
 
     def status(self, item: PipelineRun, step: Step, run: Seen | None, old: Object, handled: list[str]) -> Object:
         """The status's fields; a new attempt begins with none of the old one's."""

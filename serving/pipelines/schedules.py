@@ -8,7 +8,7 @@ from typing import Any
 from serving.pipelines import core, resource
 from serving.pipelines.core import Action, Recurring, Run, Wanted
 from serving.pipelines.cron import translated
-from serving.pipelines.kfp import seconds
+from serving.pipelines.kfp import need, seconds
 from serving.pipelines.reconciler import IDLE, Reconciler
 from serving.pipelines.resource import Schedule
 from serving.rollout.kube import Object
@@ -126,14 +126,15 @@ class Schedules(Reconciler):
 
 def _recurring(r: Object, prefix: str, runs: tuple[Run, ...]) -> Recurring:
     schedule = (r.get("trigger") or {}).get("cron_schedule") or {}
-    mine = [run for run in runs if run.recurring == r["recurring_run_id"]]
+    key = need(r, "recurring_run_id", "GET recurringruns")
+    mine = [run for run in runs if run.recurring == key]
     created = seconds(r.get("created_at"))
-    return Recurring(str(r["recurring_run_id"]), str(r["display_name"]).removeprefix(prefix), r.get("status") == "ENABLED", str(schedule.get("cron", "")),
+    return Recurring(key, str(r["display_name"]).removeprefix(prefix), r.get("status") == "ENABLED", str(schedule.get("cron", "")),
                      created, seconds(schedule.get("start_time")) or created, sum(run.active for run in mine),
                      max((run.created for run in mine), default=0.0))  # fmt: skip
 
 
 def _run(r: Object) -> Run:
     state = r.get("state") or ""
-    return Run(str(r["run_id"]), "PENDING" if state in ("", "RUNTIME_STATE_UNSPECIFIED") else str(state), seconds(r.get("created_at")),
+    return Run(need(r, "run_id", "GET runs"), "PENDING" if state in ("", "RUNTIME_STATE_UNSPECIFIED") else str(state), seconds(r.get("created_at")),
                str(r.get("display_name", "")), str(r.get("recurring_run_id") or ""))  # fmt: skip

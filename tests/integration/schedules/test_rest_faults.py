@@ -1,0 +1,116 @@
+"""The REST client against a server that fails in each way it can: a typed error, tried again where that is safe."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.pipelines.kfp import Kfp, KfpBroken, KfpConflict, KfpFault, KfpNotFound, KfpRejected, KfpUnauthorized, KfpUnreachable, seconds
+from tests.integration.schedules.pipelines_server import Pipelines, serving
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def state() -> Pipelines:
+    return Pipelines(NOW)
+
+
+@pytest.fixture
+def kfp(state: Pipelines) -> Iterator[Kfp]:
+    with serving(state) as url:
+        yield Kfp(url + "/", pauses=(0.01, 0.01))
+
+
+@pytest.mark.parametrize(("status", "kind"), [
+    (400, KfpRejected), (401, KfpUnauthorized), (403, KfpUnauthorized), (404, KfpNotFound), (409, KfpConflict), (429, KfpUnreachable),
+    (500, KfpBroken), (502, KfpUnreachable), (503, KfpUnreachable), (418, KfpRejected)])  # fmt: skip
+def test_a_status_becomes_its_error_with_the_servers_words(kfp: Kfp, state: Pipelines, status: int, kind: type[KfpFault]) -> None:
+    state.fault = lambda method, path: (status, b'{"error":"x","code":2,"message":"the reason\\n of it"}')
+    with pytest.raises(kind, match="the reason of it") as e:
+        kfp.pipeline("digits")
+    assert type(e.value) is kind and e.value.status == status and str(e.value.field).startswith("GET pipelines/names/digits")
+
+
+@pytest.mark.parametrize("body", [b"", b'{"pipeline_id": 7}', b"<html>bad gateway</html>", b"[1]", b"\xff\xfe"])
+def test_an_answer_that_is_no_object_is_a_fault_of_theirs(kfp: Kfp, state: Pipelines, body: bytes) -> None:
+    state.fault = lambda method, path: (200, body)
+    with pytest.raises(KfpBroken):
+        kfp.pipeline("digits")
+
+
+def test_nobody_there_is_said_so() -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with pytest.raises(KfpUnreachable, match="NetworkPolicy") as e:
+        Kfp(f"http://127.0.0.1:{port}", pauses=()).pipeline("digits")
+    assert e.value.status == 0
+
+
+def test_reading_and_deleting_are_tried_again(kfp: Kfp, state: Pipelines) -> None:
+    key = state.add_pipeline("digits")
+    troubles = iter([(500, b'{"message":"invalid connection"}'), "drop"])
+    state.fault = lambda method, path: next(troubles, None)
+    assert kfp.pipeline("digits") == key
+    state.recurring["r"] = {"recurring_run_id": "r"}
+    troubles = iter([(503, b""), "lose"])
+    kfp.delete_recurring("r")
+    # the first delete came through and its answer was lost: that it is gone is no error
+    assert state.recurring == {}
+
+
+def test_making_a_run_is_never_tried_again(kfp: Kfp, state: Pipelines) -> None:
+    pipeline = state.add_pipeline("digits")
+    state.fault = lambda method, path: "lose" if method == "POST" else None
+    with pytest.raises(KfpUnreachable):
+        kfp.create_run({"display_name": "x", "experiment_id": "e", "runtime_config": {}, "pipeline_version_reference": {"pipeline_id": pipeline}})
+    assert len(state.runs) == 1 and len(state.calls) == 1
+
+
+def test_lists_are_read_to_their_last_page(kfp: Kfp, state: Pipelines) -> None:
+    for n in range(7):
+        state.runs[str(n)] = {"run_id": str(n), "experiment_id": "e", "display_name": "a" if n % 2 else "b", "created_at": str(n), "storage_state": "AVAILABLE"}
+    state.runs["0"]["storage_state"] = "ARCHIVED"
+    assert [r["run_id"] for r in kfp.runs("e")] == ["6", "5", "4", "3", "2", "1"]
+    assert [r["run_id"] for r in kfp.runs("e", archived=True, display_name="b")] == ["6", "4", "2", "0"]
+    assert kfp.recurring("e") == []
+
+
+def test_a_version_is_found_by_name_or_id_or_as_the_newest(kfp: Kfp, state: Pipelines) -> None:
+    key = state.add_pipeline("digits", "v1", "v2", "v3")
+    ids = {v["display_name"]: k for k, v in state.versions.items()}
+    assert kfp.version(key, None) == (ids["v3"], "v3") and kfp.version(key, "v1")[0] == ids["v1"] and kfp.version(key, ids["v2"])[1] == "v2"
+    with pytest.raises(KfpNotFound, match="no version v9"):
+        kfp.version(key, "v9")
+
+
+def test_an_experiment_made_by_another_hand_between_two_calls_is_found(kfp: Kfp, state: Pipelines) -> None:
+    def meanwhile(method: str, path: str) -> None:
+        if method == "POST" and not state.experiments:
+            state.create("experiments", {"display_name": "nightly/ns"})
+
+    state.fault = meanwhile
+    assert kfp.experiment("nightly/ns", create=False) is None
+    assert kfp.experiment("nightly/ns") in state.experiments and len(state.experiments) == 1
+
+
+def test_the_token_is_read_for_each_call(state: Pipelines, tmp_path: Path) -> None:
+    state.add_pipeline("digits")
+    token = tmp_path / "token"
+    with serving(state) as url:
+        kfp = Kfp(url, token=token, pauses=())
+        with pytest.raises(KfpUnauthorized, match="cannot be read"):
+            kfp.pipeline("digits")
+        for value in ("first", "second"):
+            token.write_text(value + "\n")
+            kfp.pipeline("digits")
+    assert [h["Authorization"] for h in state.headers] == ["Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize(("text", "value"), [("2026-11-21T02:00:00Z", 1_795_226_400.0), ("0001-01-01T00:00:00Z", 0.0), (None, 0.0), ("soon", 0.0)])
+def test_times_of_the_api(text: str | None, value: float) -> None:
+    assert seconds(text) == value
