@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sluice import files
 from sluice.errors import HomeError
@@ -95,6 +96,22 @@ class Home:
             if not (run / "outcome.json").exists():
                 shutil.rmtree(self.artifacts / "pipelines" / run.name, ignore_errors=True)
         return files.sweep_partials(self.root)
+
+    def outcomes(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Finished runs' outcomes, newest first; of one project, or of all."""
+        found = sorted(self.runs.glob("*/outcome.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+        return [o for o in map(files.read_json, found) if name in (None, o["project"])]
+
+    def held(self) -> bool:
+        """Whether a run holds the home at this moment."""
+        try:
+            with (self.root / ".lock").open("r") as f:
+                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def new_run(self, name: str) -> str:
         """A run id that sorts by time: ``<name>-<UTC time>-<4 hex>``."""

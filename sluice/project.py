@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from sluice import files
 from sluice.cluster.config import ClusterConfig
@@ -71,11 +71,17 @@ class Project(Section):
     monitor: MonitorConfig = MonitorConfig()
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
+    _base_dir: Path | None = PrivateAttr(None)
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Project:
         """`load`, for notebooks: ``Project.load("sluice.yaml", ["train.epochs=5"])``. Raises `ProjectError`."""
         return load(Path(path), overrides)
+
+    @property
+    def base_dir(self) -> Path | None:
+        """Where its relative paths start: the project file's folder; null for a project of no file."""
+        return self._base_dir
 
     @property
     def digest(self) -> str:
@@ -206,7 +212,9 @@ def parse(raw: dict[str, Any], *, where: str = "project", base_dir: Path | None 
     if project.task in ("text", "image") and metric in ("rmse", "mae", "r2"):
         raise ProjectError(f"is a regression metric, task {project.task} classifies", field=f"{where}: evaluate.metric", value=metric,
                            fix="use accuracy, macro_f1, balanced_accuracy or log_loss")  # fmt: skip
-    return project.model_copy(update={"model": model})
+    found = project.model_copy(update={"model": model})
+    found._base_dir = base_dir
+    return found
 
 
 def model_section(task: str, base_dir: Path | None = None) -> type[BaseModel]:

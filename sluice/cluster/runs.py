@@ -162,6 +162,10 @@ class Watch:
             time.sleep(every)
             self.read()
 
+    def so_far(self) -> dict[str, Any]:
+        """What is known of a run that still goes on."""
+        return {"outcome": "running", "exit_code": None, "reasons": []} | self._facts(step_states(self.run))
+
     def outcome(self) -> dict[str, Any]:
         """What the run came to."""
         states = step_states(self.run)
@@ -172,10 +176,12 @@ class Watch:
         if failure is None and not self._decided(gates, states):
             failure = {"message": "the run succeeded, but what its last step decided can no longer be read: its pod and log are gone",
                        "fix": "look at the run's page; keep pods or archive logs for longer", "exit_code": FAULT}  # fmt: skip
-        found = conclude(gates, failure)
-        return found | {"run": self.run_id, "name": self.run.get("display_name"), "state": self.state, "states": states,
-                        "seconds": round(seconds(self.run), 1), "url": self.api.connection.run_url(self.run_id),
-                        "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]}  # fmt: skip
+        return conclude(gates, failure) | self._facts(states)
+
+    def _facts(self, states: Mapping[str, str]) -> dict[str, Any]:
+        steps = [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in self.gates]
+        return {"run": self.run_id, "name": self.run.get("display_name"), "state": self.state, "states": dict(states), "steps": steps,
+                "seconds": round(seconds(self.run), 1), "url": self.api.connection.run_url(self.run_id)}  # fmt: skip
 
     def tail(self, step: str | None) -> list[str]:
         """The last lines a step's pod wrote besides events."""

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from sluice import files
 from sluice.cli import show_json
 from sluice.errors import PackageError, ProjectError
 from sluice.home import Home
-from sluice.tracking.registry import Registry, Version
-
-
-def registry_of(home: Home) -> Registry:
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or home.tracking_uri
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise ProjectError("nothing was run in this home yet", field="--home", value=str(home.root), fix="`sluice run PROJECT.yaml` first")
-    return Registry(uri)
+from sluice.tracking.references import find_version, registry_of
+from sluice.tracking.registry import Version
 
 
 def _when(milliseconds: int) -> str:
@@ -50,12 +41,7 @@ def models(args: argparse.Namespace) -> int:
 
 def history(args: argparse.Namespace) -> int:
     home = Home(args.home)
-    found = []
-    for path in sorted(home.runs.glob("*/outcome.json"), reverse=True, key=lambda p: p.stat().st_mtime):
-        outcome = files.read_json(path)
-        if args.name in (None, outcome["project"]):
-            found.append(outcome)
-    found = found[: args.limit]
+    found = home.outcomes(args.name)[: args.limit]
     if args.json:
         show_json({"runs": found})
         return 0
@@ -67,28 +53,9 @@ def history(args: argparse.Namespace) -> int:
     return 0
 
 
-def find_version(reference: str, home: Home) -> Version:
-    """``NAME@ALIAS``, ``NAME@NUMBER`` or a digest's first digits. Raises `ProjectError`."""
-    registry = registry_of(home)
-    name, at, which = reference.partition("@")
-    if at:
-        versions = registry.versions(name)
-        for v in versions:
-            if which in (v.number, *v.aliases):
-                return v
-        there = ", ".join(f"{name}@{v.number}" for v in versions) or f"models: {', '.join(registry.models()) or 'none'}"
-        raise ProjectError("no such version", value=reference, field="model", fix=f"there is {there}")
-    digits = reference.removeprefix("sha256:")
-    found = [v for m in registry.models() for v in registry.versions(m) if len(digits) >= 6 and v.digest.startswith(digits)]
-    if len(found) != 1:
-        raise ProjectError("no version, or more than one, has this digest", field="model", value=reference,
-                           fix="write NAME@champion, NAME@VERSION or more of the digest")  # fmt: skip
-    return found[0]
-
-
 def compare(args: argparse.Namespace) -> int:
     home = Home(args.home)
-    a, b = find_version(args.a, home), find_version(args.b, home)
+    a, b = (find_version(reference, registry_of(home)) for reference in (args.a, args.b))
     names = sorted(set(a.metrics) | set(b.metrics))
     if args.json:
         show_json({"a": _plain(a), "b": _plain(b), "packages": _packages(a, b, home), "difference": {n: b.metrics[n] - a.metrics[n] for n in names if n in a.metrics and n in b.metrics}})

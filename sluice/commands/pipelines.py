@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import sys
-import tempfile
-from pathlib import Path
-from typing import Any
 
 from sluice import project as projects
 from sluice.cli import checkout_command, show_json
+from sluice.client.endpoint import Endpoint
 from sluice.cluster.connection import connect
 from sluice.cluster.kfp import Api
-from sluice.cluster.runs import Watch
-from sluice.cluster.submit import Submitted
-from sluice.cluster.submit import submit as start
 from sluice.commands.run import show_conclusion
-from sluice.display import Display
 from sluice.errors import ProjectError
+from sluice.home import Home
 from sluice.project import Project
 
 
@@ -58,7 +52,8 @@ def submit(args: argparse.Namespace) -> int:
     """Start a run on an endpoint; with ``--wait`` follow it, and end as `sluice run` would."""
     project, text = open_project(args)
     api = Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context))
-    started = submit_project(api, project, text, image=args.image, allow_tag=args.allow_tag)
+    endpoint = Endpoint(api, Home(), image=args.image, allow_tag=args.allow_tag)
+    started = endpoint.submit(project, text)
     warn_of_paths(project)
     if not args.wait:
         if args.json:
@@ -67,31 +62,9 @@ def submit(args: argparse.Namespace) -> int:
             print(f"{started.name}  {started.version}{' (there before)' if started.reused else ''}\n{started.url}")
         return 0
     print(started.url, file=sys.stderr)
-    outcome = follow(api, started, project.name, seconds=args.timeout, quiet=args.quiet or args.json)
+    run = endpoint.follow(started.run, f"{project.name}: {started.name}", seconds=args.timeout, quiet=args.quiet or args.json)
     if args.json:
-        show_json(outcome)
+        show_json(run.outcome)
     else:
-        show_conclusion(outcome)
-    return int(outcome["exit_code"])
-
-
-def submit_project(api: Api, project: Project, text: str, *, image: str | None = None, allow_tag: bool = False) -> Submitted:
-    """Compile a project and start a run of it. Raises `ProjectError`, `EndpointError`."""
-    write = checkout_command("compile")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pipeline.yaml"
-        made = write(project, path, text=text, image=image, allow_tag=allow_tag)
-        return start(api, pipeline=made["pipeline"], version=made["version"], text=path.read_text(), description=f"{project.name}: {project.task}",
-                     service_account=project.cluster.service_account)  # fmt: skip
-
-
-def follow(api: Api, started: Submitted, name: str, *, seconds: float, quiet: bool) -> dict[str, Any]:
-    """Show a run's progress until it ends; returns its outcome. Of a failed step the log's last lines are shown."""
-    with contextlib.closing(Display(quiet)) as display:
-        display.start(f"{name}: {started.name}")
-        watch = Watch(api, started.run, display.event)
-        outcome = watch.follow(seconds=seconds)
-    if outcome["outcome"] == "failed" and not quiet:
-        for line in watch.tail((outcome.get("error") or {}).get("step")):
-            print(f"    | {line}", file=sys.stderr)
-    return outcome | {"project": name, "version_name": started.version}
+        show_conclusion(run.outcome)
+    return int(run.outcome["exit_code"])

@@ -30,6 +30,16 @@ def section(gate: Gate) -> str:
             f'<span class="note">{gate.seconds:.1f} s</span></h2>{f"<ul class=reasons>{reasons}</ul>" if reasons else ""}{body}</section>')  # fmt: skip
 
 
+def section_or_note(gate: Gate) -> str:
+    """A step's section; without its pictures where the evidence came through a log that left out what they are drawn from."""
+    try:
+        return section(gate)
+    except (KeyError, TypeError, IndexError):
+        reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
+        return (f'<section id="{gate.step}"><h2>{TITLES[gate.step]}<span class="badge {gate.decision}">{gate.decision}</span></h2>'
+                f'<ul class=reasons>{reasons}</ul><p class="note">the rest of its evidence is in the step\'s own report</p></section>')  # fmt: skip
+
+
 def step_page(gate: Gate) -> str:
     """The HTML artifact of one step."""
     return document(f"{TITLES[gate.step]}: {gate.decision}", section(gate))
@@ -41,6 +51,15 @@ def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> st
     head = (f'<header><h1>{escape(project.name)}</h1><span class="badge {word}">{word.replace("_", " ")}</span>'
             f'<div class="sub">{escape(outcome["run"])} · {outcome["seconds"]:.0f} s · task {escape(project.task)}</div></header>')  # fmt: skip
     return document(f"{project.name}: {word}", head + _strip(outcome, gates) + _tiles(gates) + _why(outcome) + "".join(map(section, reversed(gates))))
+
+
+def cluster_page(outcome: dict[str, Any], gates: list[Gate]) -> str:
+    """The report of a run on a cluster, from what its steps' logs tell."""
+    word, name = str(outcome["outcome"]), str(outcome["project"])
+    head = (f'<header><h1>{escape(name)}</h1><span class="badge {word}">{word.replace("_", " ")}</span>'
+            f'<div class="sub"><a href="{escape(outcome["url"], quote=True)}">{escape(str(outcome["name"]))}</a> · {outcome["seconds"]:.0f} s</div></header>')  # fmt: skip
+    why = "" if word == "running" else _why(outcome)
+    return document(f"{name}: {word}", head + _strip(outcome, gates) + why + "".join(map(section_or_note, reversed(gates))))
 
 
 def plain_page(project: Project, outcome: dict[str, Any], note: str) -> str:

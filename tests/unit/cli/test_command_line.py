@@ -24,6 +24,8 @@ def test_init_writes_a_project_the_parser_accepts(task: str, tmp_path: Path, cap
     if "://" not in found.data.source:
         assert (path.parent / found.data.source).exists()
 
+IMAGE = "registry.example/sluice/pipeline@sha256:" + "0" * 64
+
 
 def test_init_never_overwrites_a_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["init", str(tmp_path), "--task", "image", "--name", "first"])
@@ -52,7 +54,7 @@ def test_a_folder_named_like_the_model_is_not_taken_for_its_package(tmp_path: Pa
 
 def test_compile_onto_a_directory_is_an_error_with_a_fix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["init", str(tmp_path), "--task", "image", "--name", "digits"])
-    assert main(["compile", str(tmp_path / "sluice.yaml"), "-o", str(tmp_path)]) == 2
+    assert main(["compile", str(tmp_path / "sluice.yaml"), "-o", str(tmp_path), "--image", IMAGE]) == 2
     assert "--output" in capsys.readouterr().err
 
 
@@ -78,10 +80,10 @@ def test_errors_go_to_stderr_and_to_the_json_object(tmp_path: Path, capsys: pyte
 def test_compile_writes_ir_for_the_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["init", str(tmp_path), "--task", "image", "--name", "digits"])
     capsys.readouterr()
-    assert main(["compile", str(tmp_path / "sluice.yaml"), "-o", str(tmp_path / "p.yaml"), "--set", "train.epochs=7", "--json"]) == 0
+    assert main(["compile", str(tmp_path / "sluice.yaml"), "-o", str(tmp_path / "p.yaml"), "--set", "train.epochs=7", "--image", IMAGE, "--json"]) == 0
     assert len(orjson.loads(capsys.readouterr().out)["sha256"]) == 64
     spec = next(iter(yaml.safe_load_all((tmp_path / "p.yaml").read_text())))
-    assert '"epochs":7' in spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
+    assert "epochs: 7" in spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
 
 
 @pytest.mark.parametrize("command", [["models"], ["history"], ["compare", "a@1", "b@1"], ["serve", "digits"]])

@@ -1,0 +1,129 @@
+"""The SDK: what the command line does, from a notebook."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sluice import project as projects
+from sluice.client.endpoint import Endpoint
+from sluice.client.local import Local
+from sluice.client.runs import Html, Run
+from sluice.cluster.connection import connect
+from sluice.cluster.kfp import Api
+from sluice.cluster.submit import Submitted
+from sluice.errors import ProjectError
+from sluice.home import Home
+from sluice.packaging import package as packages
+from sluice.packaging.predictor import Predictor
+from sluice.project import Project
+from sluice.tracking.references import find_version, locate
+from sluice.tracking.registry import Version
+
+__all__ = ["Client", "Html", "Run", "Submitted"]
+
+
+class Client:
+    """Runs projects and looks at what came of them: on this machine, or on a Kubeflow Pipelines endpoint.
+
+    Args:
+        home: the folder of local state; default ``$SLUICE_HOME``, else ``.sluice``.
+        endpoint: the URL of KFP's API, ``in-cluster`` or ``kubeconfig``; null: this machine.
+        namespace: yours, where the endpoint has many users.
+        token, token_file: a bearer token, or the file it is in (read anew for each request).
+        context: of the kubeconfig; default its current one.
+        ca: a file of certificates to trust.
+        image: of the steps on the endpoint, by digest; default ``$SLUICE_PIPELINE_IMAGE``.
+        allow_tag: let the image be named by tag.
+        tracking_uri: of the registry the endpoint's steps write to; default ``$MLFLOW_TRACKING_URI``.
+
+    Raises:
+        ProjectError: an endpoint, a token or a kubeconfig that cannot be used. What the endpoint
+            answers raises `sluice.cluster.errors.EndpointError` from the methods.
+    """
+
+    def __init__(self, home: str | Path | None = None, *, endpoint: str | None = None, namespace: str | None = None, token: str | None = None,
+                 token_file: str | Path | None = None, context: str | None = None, ca: str | None = None, image: str | None = None,
+                 allow_tag: bool = False, tracking_uri: str | None = None):  # fmt: skip
+        self.home = Home(home)
+        self._where: Local | Endpoint = Local(self.home)
+        if endpoint is not None:
+            api = Api(connect(endpoint, namespace=namespace, token=token, token_file=token_file, context=context, ca=ca))
+            self._where = Endpoint(api, self.home, image=image, allow_tag=allow_tag, tracking_uri=tracking_uri)
+
+    def run(self, project: Project | str | Path, overrides: Sequence[str] = (), *, base_dir: str | Path | None = None, quiet: bool = False) -> Run:
+        """The whole pipeline, with a progress bar, to its end.
+
+        Args:
+            project: a project file's path, or a `Project`.
+            overrides: ``a.b=value``, as ``--set``; for a path only.
+            base_dir: where relative paths start; default the project file's folder, or the working
+                directory for a `Project` of no file. On an endpoint nothing is relative.
+
+        Raises:
+            ProjectError, HomeError, EndpointError: before any work. What happens later is in the `Run`.
+        """
+        return self._where.run(*_opened(project, overrides, base_dir), quiet=quiet)
+
+    def submit(self, project: Project | str | Path, overrides: Sequence[str] = ()) -> Submitted:
+        """Start a run on the endpoint and come back. Raises `ProjectError` on this machine, whose runs end with their caller."""
+        return self._endpoint("submit").submit(*_opened(project, overrides, None)[:2])
+
+    def terminate(self, run: str) -> None:
+        """Ask for the end of a run on the endpoint."""
+        self._endpoint("terminate").terminate(run)
+
+    def get(self, run: str) -> Run:
+        """A run by its id: of this machine once it has ended, of an endpoint as it is now."""
+        return self._where.get(run)
+
+    def status(self, run: str) -> dict[str, Any]:
+        """``{run, state: running | interrupted | finished, steps: {step: decision or state}, outcome}``."""
+        return self._where.status(run)
+
+    def history(self, name: str | None = None, limit: int | None = None) -> list[Run]:
+        """Runs, newest first; of an endpoint the last 20 unless `limit` says otherwise."""
+        return self._where.history(name, limit)
+
+    def report(self, run: str) -> Path:
+        """A run's report, one HTML file; of a run on an endpoint it is drawn now."""
+        return self._where.report(run)
+
+    def models(self, name: str) -> list[Version]:
+        """A model's registered versions, newest first."""
+        return self._where.registry().versions(name)
+
+    def version(self, reference: str) -> Version:
+        """``NAME@champion``, ``NAME@3`` or a digest. Raises `ProjectError`."""
+        return find_version(reference, self._where.registry())
+
+    def predictor(self, reference: str) -> Predictor:
+        """A model in this process: ``client.predictor("digits@champion").predict(rows)``. Raises `PackageError`."""
+        return Predictor(packages.read(self._locate(reference)))
+
+    def export(self, reference: str, folder: str | Path) -> Path:
+        """Copy a package out of the store, to serve it elsewhere. The folder must not exist."""
+        return Path(shutil.copytree(self._locate(reference), folder))
+
+    def _locate(self, reference: str) -> Path:
+        return locate(reference, self.home, self._where.registry() if isinstance(self._where, Endpoint) else None)
+
+    def _endpoint(self, what: str) -> Endpoint:
+        if isinstance(self._where, Endpoint):
+            return self._where
+        raise ProjectError("is for runs on an endpoint", field=what, fix="Client(endpoint=...); a run of this machine ends before `run` returns")
+
+
+def _opened(project: Project | str | Path, overrides: Sequence[str], base_dir: str | Path | None) -> tuple[Project, str, Path]:
+    """The project, checked; its text with defaults left out; where its relative paths start."""
+    if isinstance(project, Project) and overrides:
+        raise ProjectError("goes with a project file's path", field="overrides", value=list(overrides), fix="Project.load(path, overrides)")
+    if isinstance(project, Project):
+        raw, base = project.model_dump(mode="json", exclude_unset=True), Path(base_dir or project.base_dir or ".")
+    else:
+        raw, base = projects.read_yaml(Path(project)), Path(base_dir or Path(project).resolve().parent)
+        for item in overrides:
+            projects.override(raw, item)
+    return projects.parse(raw, base_dir=base), projects.write_text(raw), base

@@ -1,0 +1,132 @@
+"""Runs on a Kubeflow Pipelines endpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sluice import files
+from sluice.cli import checkout_command
+from sluice.client.runs import Run
+from sluice.cluster import runs as reading
+from sluice.cluster.kfp import Api
+from sluice.cluster.runs import Watch
+from sluice.cluster.submit import Submitted, submit, user_namespace
+from sluice.display import Display
+from sluice.errors import ProjectError
+from sluice.home import Home
+from sluice.project import Project
+from sluice.report import page
+from sluice.tracking.registry import Registry
+
+#: How long a run is followed unless told otherwise: seconds of two days.
+LONGEST = 172800.0
+
+
+class Endpoint:
+    """The runs of one endpoint.
+
+    Args:
+        api: the endpoint.
+        home: where reports that are drawn here are written.
+        image: of the steps, by digest; default ``$SLUICE_PIPELINE_IMAGE``.
+        allow_tag: let the image be named by tag.
+        tracking_uri: of the registry the endpoint's steps write to; default ``$MLFLOW_TRACKING_URI``.
+
+    Raises (all methods):
+        EndpointError: the endpoint does not answer, does not let us in, or has no such thing.
+    """
+
+    def __init__(self, api: Api, home: Home, *, image: str | None = None, allow_tag: bool = False, tracking_uri: str | None = None):
+        self.api, self.home, self.image, self.allow_tag, self.tracking_uri = api, home, image, allow_tag, tracking_uri
+
+    def submit(self, project: Project, text: str) -> Submitted:
+        """Compile a project and start a run of it. Raises `ProjectError` too."""
+        write = checkout_command("compile")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "pipeline.yaml"
+            made = write(project, path, text=text, image=self.image, allow_tag=self.allow_tag)
+            return submit(self.api, pipeline=made["pipeline"], version=made["version"], text=path.read_text(),
+                          description=f"{project.name}: {project.task}", service_account=project.cluster.service_account)  # fmt: skip
+
+    def follow(self, run: str, title: str, *, seconds: float = LONGEST, quiet: bool = False) -> Run:
+        """Show a run's progress until it ends. Of a failed step the log's last lines are shown.
+
+        Raises:
+            DeadlineError: it has not ended in time; it goes on.
+        """
+        with contextlib.closing(Display(quiet)) as display:
+            display.start(title)
+            watch = Watch(self.api, run, display.event)
+            watch.follow(seconds=seconds)
+        found = self._run(watch)
+        if found.outcome["outcome"] == "failed" and not quiet:
+            for line in watch.tail((found.outcome.get("error") or {}).get("step")):
+                print(f"    | {line}", file=sys.stderr)
+        return found
+
+    def run(self, project: Project, text: str, base_dir: Path, *, quiet: bool) -> Run:
+        """Start a run and follow it to its end; its report is drawn here."""
+        started = self.submit(project, text)
+        found = self.follow(started.run, f"{project.name}: {started.name}  {started.url}", quiet=quiet)
+        return Run(found.outcome | {"report": str(self._draw(found))}, found.gates)
+
+    def get(self, run: str) -> Run:
+        """A run as it is now."""
+        watch = Watch(self.api, run)
+        watch.read()
+        if watch.state in reading.TERMINAL:
+            watch.settle()
+        return self._run(watch)
+
+    def status(self, run: str) -> dict[str, Any]:
+        """``{run, state, steps, outcome}``: the steps' states as KFP names them."""
+        found = self.api.run(run)
+        state = str(found.get("state") or "PENDING")
+        outcome = self.get(run).outcome["outcome"] if state in reading.TERMINAL else None
+        return {"run": run, "state": "finished" if outcome else "running", "outcome": outcome, "steps": reading.step_states(found)}
+
+    def history(self, name: str | None, limit: int | None) -> list[Run]:
+        """Runs, newest first; of one project, or of every one the namespace holds."""
+        namespace = user_namespace(self.api)
+        experiment = self.api.experiment(name, namespace) if name else None
+        if name and experiment is None:
+            return []
+        found = self.api.runs(namespace=namespace, experiment_id=str(experiment["experiment_id"]) if experiment else None, limit=limit or 20)
+        return [self.get(str(r["run_id"])) for r in found]
+
+    def report(self, run: str) -> Path:
+        """Draw a run's report from what its steps' logs tell; returns the file."""
+        return self._draw(self.get(run))
+
+    def terminate(self, run: str) -> None:
+        """Ask for a run's end."""
+        self.api.terminate(run)
+
+    def registry(self) -> Registry:
+        """Raises `ProjectError` where no registry was named."""
+        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        if not uri:
+            raise ProjectError("the endpoint does not say where its models are registered", field="tracking_uri",
+                               fix="Client(endpoint=..., tracking_uri=...), or MLFLOW_TRACKING_URI")  # fmt: skip
+        return Registry(uri)
+
+    def _run(self, watch: Watch) -> Run:
+        outcome = watch.outcome() if watch.state in reading.TERMINAL else watch.so_far()
+        return Run(outcome | {"project": _project_name(watch.run)}, tuple(watch.gates))
+
+    def _draw(self, found: Run) -> Path:
+        path = self.home.reports / found.id / "index.html"
+        files.write_text(path, page.cluster_page(found.outcome, list(found.gates)))
+        return path
+
+
+def _project_name(run: dict[str, Any]) -> str:
+    """A run's project, from the name `submit` gave it; else the run's own name."""
+    name = str(run.get("display_name") or run.get("run_id"))
+    parts = name.rsplit("-", 3)
+    return parts[0] if len(parts) == 4 and len(parts[3]) == 4 else name
