@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sluice.project import Project
 
 Fit = Callable[..., TrainResult]
+#: Where a metric can lie; the others are shares.
+RANGES = {**dict.fromkeys(("log_loss", "rmse", "mae"), (0.0, math.inf)), "r2": (-math.inf, 1.0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,15 +96,15 @@ def cross_validate(project: Project, dataset: Dataset, work: Path, *, base_dir: 
     confidence = project.evaluate.confidence
     return {"metric": metrics.metric_of(project.evaluate.metric, dataset.objective), "confidence": confidence, "grouped_by": project.train.fold_groups,
             "folds": [{"fold": f.number, "rows": f.rows, "metrics": f.metrics, "epochs": len(f.history), "seconds": f.seconds} for f in done],
-            "summary": {n: interval([f.metrics[n] for f in done], confidence) for n in names}}  # fmt: skip
+            "summary": {n: interval([f.metrics[n] for f in done], confidence, *RANGES.get(n, (0.0, 1.0))) for n in names}}  # fmt: skip
 
 
-def interval(values: list[float], confidence: float) -> dict[str, float | None]:
+def interval(values: list[float], confidence: float, least: float = -math.inf, most: float = math.inf) -> dict[str, float | None]:
     """Mean, deviation and a t interval of the folds' values.
 
     The folds' training rows overlap, so the variance of the mean is taken as ``(1/k + 1/(k-1)) s²``
     (Nadeau, Bengio 2003, with test rows over training rows = 1/(k-1)): plain ``s²/k`` is far too small.
-    Null bounds where a value is not finite.
+    Null bounds where a value is not finite. The bounds stay between `least` and `most`, the metric's own.
     """
     k = len(values)
     mean = sum(values) / k
@@ -110,7 +112,7 @@ def interval(values: list[float], confidence: float) -> dict[str, float | None]:
         return {"mean": mean if math.isfinite(mean) else None, "std": None, "low": None, "high": None}
     std = math.sqrt(sum((v - mean) ** 2 for v in values) / (k - 1))
     reach = t_quantile(confidence, k - 1) * std * math.sqrt(1 / k + 1 / (k - 1))
-    return {"mean": mean, "std": std, "low": mean - reach, "high": mean + reach}
+    return {"mean": mean, "std": std, "low": max(least, mean - reach), "high": min(most, mean + reach)}
 
 
 def _labels(dataset: Dataset) -> np.ndarray:

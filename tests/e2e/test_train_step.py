@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("train_step.py")
 _RANK = "batch.kubernetes.io/job-completion-index"
+
+
+#: For code newer than the images: a folder of the store with `sluice` and `components`, and a TrainingRuntime whose pods have it on their path.
+OVERLAY, RUNTIME = os.environ.get("SLUICE_E2E_OVERLAY"), os.environ.get("SLUICE_E2E_RUNTIME", "sluice-torch")
 
 
 def step(kube: Any, name: str, *args: str, meanwhile: Callable[[], None] | None = None) -> tuple[dict[str, Any], str]:
@@ -26,6 +31,7 @@ def step(kube: Any, name: str, *args: str, meanwhile: Callable[[], None] | None 
                                     "env": [{"name": "SLUICE_TRAIN_CLAIM", "value": "sluice-store"}, {"name": "SLUICE_TRAIN_MOUNT", "value": "/store"},
                                             {"name": "KFP_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
                                             {"name": "KFP_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+                                            {"name": "SLUICE_TRAIN_RUNTIME", "value": RUNTIME}, *([{"name": "PYTHONPATH", "value": OVERLAY}] if OVERLAY else []),
                                             {"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow:5000"}],
                                     "resources": {"requests": {"cpu": "10m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
                                     "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
@@ -60,13 +66,15 @@ def nodes(kube: Any, name: str) -> list[dict[str, Any]]:
     return sorted(pods, key=lambda p: int(p["metadata"]["labels"][_RANK]))
 
 
-@pytest.fixture(autouse=True)
-def _store(packages: list[str]) -> None:
-    """The claim is bound."""
+@pytest.fixture(autouse=True, scope="module")
+def _store(kube: Any) -> None:
+    """The claim is bound: some pod uses it."""
+    kube.run("apply", "-f", str(SCRIPT.with_name("loader.yaml")))
+    kube.run("wait", "--for=condition=Ready", "pod/store-loader", "--timeout=120s")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(kube: Any, packages: list[str]) -> Iterator[dict[str, Any]]:
+def undisturbed(kube: Any, _store: None) -> Iterator[dict[str, Any]]:
     """What two nodes make when nothing happens to them."""
     found, log = step(kube, "train-step")
     assert "starting again" not in log

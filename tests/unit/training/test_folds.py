@@ -72,3 +72,8 @@ def test_the_interval_is_wider_than_independent_folds_would_give():
 
 def test_an_undefined_fold_gives_no_interval():
     assert interval([0.9, float("nan")], 0.95) == {"mean": None, "std": None, "low": None, "high": None}
+
+
+def test_an_interval_stays_where_the_metric_can_be():
+    found = interval([0.99, 1.0, 0.9], 0.95, 0.0, 1.0)
+    assert found["high"] == 1.0 and 0 < found["low"] < 0.9
