@@ -1,9 +1,25 @@
-"""Prometheus scrapes what it is told to, and every rule it was given is evaluated."""
+"""Prometheus scrapes what it is told to, every rule is evaluated, and what alerts and dashboards ask for is there."""
 
 from __future__ import annotations
 
+import http.client
 import json
+import urllib.parse
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
+
+from tests.tools import dashboards, prometheus
+from tests.unit.monitoring.test_dashboards import metrics
+
+TRAINING = """
+import time
+from sluice.training.telemetry import Telemetry
+told = Telemetry(lambda event: None, "e2e", 9464)
+told.emit({"kind": "step", "epoch": 1, "step": 4, "steps": 20, "loss": 0.7, "samples_per_second": 50.0, "seconds_left": 12.0})
+time.sleep(600)
+"""
 
 
 def ask(kube: Any, path: str) -> Any:
@@ -11,24 +27,94 @@ def ask(kube: Any, path: str) -> Any:
     return json.loads(kube.run("get", "--raw", f"/api/v1/namespaces/monitoring/services/prometheus:9090/proxy{path}"))["data"]
 
 
-def test_models_and_controller_are_scraped(kube: Any, served: str) -> None:
-    def up() -> bool:
-        targets = [t for t in ask(kube, "/api/v1/targets?state=active")["activeTargets"] if t["labels"].get("namespace") == kube.namespace]
-        jobs = {t["scrapePool"].split("/")[2] for t in targets if t["health"] == "up"}
-        return {"sluice-models", "sluice-controller"} <= jobs
+def query(kube: Any, expr: str) -> list[Any]:
+    return list(ask(kube, "/api/v1/query?" + urllib.parse.urlencode({"query": expr}))["result"])
 
-    kube.wait(up, "both jobs up", 120)
+
+def pools(kube: Any) -> dict[str, set[str]]:
+    """Health of the targets of each monitor of this environment."""
+    found: dict[str, set[str]] = {}
+    for target in ask(kube, "/api/v1/targets?state=active")["activeTargets"]:
+        _, namespace, monitor, _ = target["scrapePool"].split("/")
+        if namespace == kube.namespace:
+            found.setdefault(monitor, set()).add(target["health"])
+    return found
+
+
+def test_every_target_is_scraped(kube: Any, served: str) -> None:
+    wanted = {"sluice-models", "sluice-controller", "sluice-gateway", "sluice-kserve"}
+
+    def up() -> bool:
+        found = pools(kube)
+        return all(found.get(monitor) == {"up"} for monitor in wanted)
+
+    kube.wait(up, f"{sorted(wanted)} up", 120)
+
+
+@pytest.fixture
+def trainer(kube: Any) -> Iterator[str]:
+    """A pod that stands where a TrainJob's first node stands, and serves what a training serves."""
+    name = "metrics-of-a-training"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {
+               "app.kubernetes.io/component": "training", "batch.kubernetes.io/job-completion-index": "0", "jobset.sigs.k8s.io/jobset-name": "e2e"}},
+           "spec": {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 1,
+                    "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+                    "containers": [{"name": "node", "image": "sluice/pipeline:0.1.0", "imagePullPolicy": "IfNotPresent", "command": ["python3", "-c", TRAINING],
+                                    "ports": [{"name": "metrics", "containerPort": 9464}],
+                                    "resources": {"requests": {"cpu": "5m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+                                    "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}}]}}  # fmt: skip
+    kube.run("delete", "pod", name, "--ignore-not-found", "--timeout=60s")
+    kube.run("apply", "-f", "-", stdin=json.dumps(pod))
+    kube.run("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
+    yield name
+    kube.run("delete", "pod", name, "--wait=false")
+
+
+def test_a_training_is_scraped_through_its_policy(kube: Any, trainer: str) -> None:
+    kube.wait(lambda: query(kube, 'sluice_train_step{project="e2e",trainjob="e2e"}'), "sluice_train_step", 120)
+    assert query(kube, 'sluice_train_samples_per_second{project="e2e"}')[0]["value"][1] == "50"
 
 
 def test_every_rule_is_loaded_and_evaluates(kube: Any, served: str) -> None:
     def healthy() -> bool:
-        groups = [g for g in ask(kube, "/api/v1/rules")["groups"] if g["name"].startswith("sluice-")]
+        groups = [g for g in ask(kube, "/api/v1/rules")["groups"] if f"/{kube.namespace}-sluice" in g["file"]]
         rules = [r for g in groups for r in g["rules"]]
         assert not [r for r in rules if r["health"] == "err"], [r["lastError"] for r in rules if r["health"] == "err"]
-        return len(groups) == 3 and all(r["health"] == "ok" for r in rules)
+        return {g["name"] for g in groups} == {g["name"] for g in prometheus.groups()} and all(r["health"] == "ok" for r in rules)
 
     kube.wait(healthy, "rules evaluated", 120)
 
 
+def request(kube: Any, gateway: str, body: bytes) -> int:
+    connection = http.client.HTTPConnection(gateway, 80, timeout=15)
+    try:
+        connection.request("POST", "/v1/models/digits:predict", body, {"host": kube.host, "content-type": "application/json"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_no_alert_looks_at_nothing(kube: Any, served: str, gateway: str, request_body: bytes) -> None:
+    """Every metric of an alert has series once a model is asked; a cluster without GPUs has none of DCGM's."""
+    gpus = bool(query(kube, "count(DCGM_FI_DEV_GPU_UTIL)"))
+    wanted = {n for g in prometheus.groups() for r in g["rules"] for n in metrics(r["expr"])}
+    wanted = {n for n in wanted if gpus or not n.startswith("DCGM_")}
+    assert len(wanted) > 12
+
+    def there() -> bool:
+        request(kube, gateway, request_body)
+        return not [n for n in wanted if not query(kube, f"count({n})")]
+
+    kube.wait(there, f"series of {sorted(wanted)}", 180)
+
+
+def test_every_panel_is_answered(kube: Any, served: str) -> None:
+    drawn = 0
+    for board, panel in dashboards.panels():
+        for target in panel["targets"]:
+            drawn += bool(query(kube, dashboards.filled(target["expr"], "1m"))) and board in ("sluice-models", "sluice-rollouts")
+    assert drawn > 15
+
+
 def test_a_served_model_is_counted(kube: Any, served: str) -> None:
-    kube.wait(lambda: ask(kube, "/api/v1/query?query=sluice_model_info")["result"], "sluice_model_info", 60)
+    kube.wait(lambda: query(kube, "sluice_model_info"), "sluice_model_info", 60)
