@@ -157,6 +157,9 @@ def follow(look: Callable[[], dict[str, Any]], *, every: float, console: Console
                 continue
             seen = time.monotonic()
             live.update(view(found))
+    if not out.is_terminal:
+        # There the last frame is left without an end of line.
+        out.line()
     return found
 
 

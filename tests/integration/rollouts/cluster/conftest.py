@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from serving.rollout.backends.base import POD_OF
+from serving.rollout.evidence import Prometheus
 from serving.rollout.kube import ApiFault, Kube
 from sluice.process import spawn, stop, wait_until
 from sluice.rollouts.load import Load, Request
@@ -47,6 +49,10 @@ def kubectl(*args: str, stdin: str | None = None) -> str:
 
 @pytest.fixture(scope="session")
 def cluster() -> Kube:
+    return prepared()
+
+
+def prepared() -> Kube:
     """The API, with our CRD, an empty restricted namespace, the image of the stand-in on the node, and its source in a ConfigMap."""
     assert shutil.which("kubectl"), "kubectl is not on PATH"
     node = kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
@@ -125,13 +131,14 @@ FILE_SERVER: list[dict[str, Any]] = [
 class Operator:
     """The controller as a process, killed and started at will."""
 
-    def __init__(self, log: Path, *more: str):
+    def __init__(self, log: Path, *more: str, kubeconfig: Path | None = None):
         self.log, self.more, self.process = log, more, None
+        self.env = {**os.environ, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
 
     def start(self) -> Operator:
         command = [sys.executable, "-m", "serving.rollout", "--namespace", NAMESPACE, "--scrape", "proxy", "--metrics-port", "0",
                    "--lease-namespace", NAMESPACE, "--lease-seconds", "4", *self.more]  # fmt: skip
-        self.process = spawn(command, log=self.log, cwd=ROOT)
+        self.process = spawn(command, log=self.log, cwd=ROOT, env=self.env)
         return self
 
     def kill(self) -> None:
@@ -150,6 +157,23 @@ def operator(cluster: Kube, tmp_path: Path) -> Iterator[Operator]:
     one.stop()
     text = one.log.read_text()
     assert "the look failed" not in text, text[-5000:]
+
+
+@pytest.fixture
+def prometheus(cluster: Kube) -> str:
+    """The cluster's Prometheus by its port on the node, told to scrape the stand-ins."""
+    node = kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}")
+    port = kubectl("get", "service", "-n", "monitoring", "prometheus", "-o", "jsonpath={.spec.ports[0].nodePort}")
+    monitor = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "standins", "namespace": NAMESPACE},
+               "spec": {"selector": {"matchExpressions": [{"key": POD_OF, "operator": "Exists"}]},
+                        "podMetricsEndpoints": [{"port": "http1", "path": "/metrics", "interval": "2s"}]}}  # fmt: skip
+    kubectl("apply", "-f", "-", stdin=json.dumps(monitor))
+    return f"http://{node}:{port}"
+
+
+def scraped(url: str, of: str) -> bool:
+    """Whether that Prometheus has seen a model with this digest."""
+    return bool(Prometheus(url).query(f'sluice_model_info{{namespace="{NAMESPACE}",version="{of[:12]}"}}'))
 
 
 class Api:

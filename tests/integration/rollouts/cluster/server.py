@@ -1,5 +1,6 @@
 """A stand-in for the model server inside a pod; standard library only. Its behaviour is in $BEHAVIOUR:
-``test://errors=0.05&slow=0.2&delay=0.5&crash=500&never=1&exit=3&eat=64``.
+``test://errors=0.05&slow=0.2&delay=0.5&crash=500&never=1&tired=500&exit=3&eat=64``. A POST to a path
+that ends with ``/feedback`` tells a business outcome, counted under the real server's names.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ VERSION, SLO = os.environ["DIGEST"][:12], 0.2
 WHO = f'model="{os.environ.get("NAME", "m")}",version="{VERSION}"'
 codes, labels = Counter(), Counter()
 timed = Counter()
+outcomes = Counter()
 ballast = []
 
 
@@ -41,9 +43,21 @@ async def predict(body):
     return code, answer
 
 
+def feedback(body):
+    value = json.loads(body)["outcome"]
+    outcomes.update({"total": 1, "sum": value, "squares": value * value})
+    return 202, b'{"accepted": 1}'
+
+
+def ready():
+    return "never" not in BEHAVIOUR and sum(codes.values()) < BEHAVIOUR.get("tired", float("inf"))
+
+
 def metrics():
     lines = [f'sluice_inference_requests_total{{{WHO},code="{c}"}} {n}' for c, n in codes.items()]
     lines += [f'sluice_predictions_total{{{WHO},label="{c}"}} {n}' for c, n in labels.items()]
+    names = {"total": "outcomes_total", "sum": "outcome_sum", "squares": "outcome_squares_sum"}
+    lines += [f"sluice_feedback_{names[k]}{{{WHO}}} {v}" for k, v in outcomes.items()]
     total = timed["fast"] + timed["slow"]
     lines += [f'sluice_inference_duration_seconds_bucket{{{WHO},le="0.2"}} {timed["fast"]}',
               f'sluice_inference_duration_seconds_bucket{{{WHO},le="+Inf"}} {total}',
@@ -60,11 +74,11 @@ async def serve(reader, writer):
             path = head.split(" ")[1]
             kind = "application/octet-stream" if path.endswith(".bin") else "application/json"
             if path == "/metrics":
-                code, answer = 200, metrics()
+                code, answer, kind = 200, metrics(), "text/plain; version=0.0.4"
             elif body:
-                code, answer = await predict(body)
+                code, answer = feedback(body) if path.endswith("/feedback") else await predict(body)
             else:
-                code, answer = (503 if "never" in BEHAVIOUR else 200), b"{}"
+                code, answer = (200 if ready() else 503), b"{}"
             writer.write(f"HTTP/1.1 {code} X\r\ncontent-length: {len(answer)}\r\nx-sluice-version: {VERSION}\r\ncontent-type: {kind}\r\n\r\n".encode() + answer)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):

@@ -156,6 +156,11 @@ def test_commands_dry_run_events_and_columns(operator: Any, api: Any, named: str
     assert "aborted by command" in api.until(named, "RolledBack")["message"]
     events = kubectl("get", "events", "-n", NAMESPACE, "--field-selector", f"involvedObject.name={named}", "-o", "jsonpath={.items[*].reason}")
     assert {"Pending", "Shadow", "Succeeded", "RolledBack"} <= set(events.split())
+    # What GitOps tools go by: our fields are ours by name, and the generation that was seen is told.
+    raw = api.kube.get("ModelRollout", NAMESPACE, named)
+    assert raw["status"]["observedGeneration"] == raw["metadata"]["generation"]
+    route = api.kube.get("HTTPRoute", NAMESPACE, named)
+    assert {m["manager"] for m in route["metadata"]["managedFields"] if m.get("subresource") != "status"} == {"sluice-rollout"}
     conditions = {c["type"]: c["status"] for c in api.status(named)["conditions"]}
     assert conditions == {"Accepted": "True", "Progressing": "False", "Succeeded": "False"}
 
