@@ -65,7 +65,7 @@ class Endpoint:
             watch.follow(seconds=seconds)
         found = self._run(watch)
         if found.outcome["outcome"] == "failed" and not quiet:
-            for line in watch.tail((found.outcome.get("error") or {}).get("step")):
+            for line in watch.tail():
                 print(f"    | {line}", file=sys.stderr)
         return found
 
@@ -91,13 +91,13 @@ class Endpoint:
         return {"run": run, "state": "finished" if outcome else "running", "outcome": outcome, "steps": reading.step_states(found)}
 
     def history(self, name: str | None, limit: int | None) -> list[Run]:
-        """Runs, newest first; of one project, or of every one the namespace holds."""
+        """Runs, newest first; of one project, or of every one the namespace holds. Runs of other pipelines are left out."""
         namespace = user_namespace(self.api)
         experiment = self.api.experiment(name, namespace) if name else None
         if name and experiment is None:
             return []
         found = self.api.runs(namespace=namespace, experiment_id=str(experiment["experiment_id"]) if experiment else None, limit=limit or 20)
-        return [self.get(str(r["run_id"])) for r in found]
+        return [self.get(str(r["run_id"])) for r in found if r.get("state") not in reading.TERMINAL or reading.step_states(r)]
 
     def report(self, run: str) -> Path:
         """Draw a run's report from what its steps' logs tell; returns the file."""

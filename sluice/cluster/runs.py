@@ -6,16 +6,14 @@ are read from the events the steps write to their output (`sluice.events`), thro
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sluice import events
 from sluice.cluster.errors import EndpointFault, Unreachable
 from sluice.cluster.kfp import Api
+from sluice.cluster.logs import PodLog
 from sluice.errors import DeadlineError
 from sluice.gates import STEPS, Gate
 from sluice.outcome import FAULT, conclude, last_exception
@@ -43,15 +41,21 @@ def step_states(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def pods(run: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Argo's nodes that may be steps' pods -> the names their pods may have."""
+    """Argo's nodes that may be steps' pods -> the names their pods may have.
+
+    A step's task has a task `executor` below it: a pod, or, where it may be tried again, the parent of one
+    pod a try. Tasks do not name their own nodes, only their children's.
+    """
+    tasks = _tasks(run)
+    executors = [t for t in tasks if t.get("display_name") == "executor"]
+    parents = [t for t in executors if t.get("child_tasks")]
+    if len(parents) < len(executors):
+        parents += [t for t in tasks if _step(t)]
     found = {}
-    for task in _tasks(run):
-        name = str(task.get("display_name") or "")
-        if _step(task) or name == "executor" or name.startswith("executor("):
-            for child in task.get("child_tasks") or ():
-                workflow, dash, number = str(child.get("pod_name") or "").rpartition("-")
-                if dash and number.isdigit():
-                    found[f"{workflow}-{number}"] = tuple(f"{workflow}-{t}-{number}" for t in _TEMPLATES)
+    for child in (c for t in parents for c in t.get("child_tasks") or ()):
+        workflow, dash, number = str(child.get("pod_name") or "").rpartition("-")
+        if dash and number.isdigit():
+            found[f"{workflow}-{number}"] = tuple(f"{workflow}-{t}-{number}" for t in _TEMPLATES)
     return found
 
 
@@ -79,17 +83,6 @@ def _time(text: Any) -> float | None:
     return found.timestamp() if found.year > 1970 else None
 
 
-@dataclasses.dataclass
-class _Log:
-    """What was read of one pod."""
-
-    pod: str | None = None
-    read: int = 0
-    finished: bool = False
-    tail: collections.deque[str] = dataclasses.field(default_factory=lambda: collections.deque(maxlen=30))
-    step: str | None = None
-
-
 class Watch:
     """Reads a run again and again: events as they come, gates, the failure.
 
@@ -103,7 +96,7 @@ class Watch:
     def __init__(self, api: Api, run_id: str, on_event: Callable[[dict[str, Any]], None] = lambda event: None, *, patience: float = 300.0):
         self.api, self.run_id, self._on_event, self.patience = api, run_id, on_event, patience
         self.run: dict[str, Any] = {}
-        self._logs: dict[str, _Log] = {}
+        self._logs: dict[str, PodLog] = {}
         self._gates: dict[str, Gate] = {}
         self._failure: dict[str, Any] | None = None
         self._told: set[str] = set()
@@ -125,7 +118,7 @@ class Watch:
                 self._told.add(step)
                 self._on_event({"kind": "progress", "step": step, "data": {"text": "started"}})
         for node, names in pods(self.run).items():
-            log = self._logs.setdefault(node, _Log())
+            log = self._logs.setdefault(node, PodLog())
             if not log.finished:
                 self._read_log(log, names)
         return self.state
@@ -183,10 +176,11 @@ class Watch:
         return {"run": self.run_id, "name": self.run.get("display_name"), "state": self.state, "states": dict(states), "steps": steps,
                 "seconds": round(seconds(self.run), 1), "url": self.api.connection.run_url(self.run_id)}  # fmt: skip
 
-    def tail(self, step: str | None) -> list[str]:
-        """The last lines a step's pod wrote besides events."""
+    def tail(self) -> list[str]:
+        """The last lines of what failed, besides events: of the step that said so, else of one that ended without a word."""
+        wanted = (self._failure or {}).get("step")
         for log in reversed(list(self._logs.values())):
-            if log.tail and (step is None or log.step == step):
+            if log.tail and (log.step == wanted if wanted else not log.finished):
                 return list(log.tail)
         return []
 
@@ -200,44 +194,33 @@ class Watch:
     def _unexplained(self, states: Mapping[str, str]) -> dict[str, Any]:
         """A failure no step announced: a pod that could not start, was killed, or a run that was ended."""
         step = next((s for s, state in states.items() if state in ("FAILED", "CANCELED")), None)
-        lines = self.tail(step) or self.tail(None)
-        why = last_exception("\n".join(lines))
+        why = last_exception("\n".join(self.tail()))
         ended = {"FAILED": "failed or was terminated", "CANCELED": "was cancelled"}.get(self.state, f"ended as {self.state}")
         message = f"{step} failed" if step else f"the run {ended}"
         return {"step": step, "message": message + (f": {why}" if why else ""), "exit_code": FAULT,
-                "fix": f"kubectl get pods -l pipeline/runid={self.run_id}; the log's end is above"}  # fmt: skip
+                "fix": f"kubectl get pods -l pipeline/runid={self.run_id}; the log's end is shown with it"}  # fmt: skip
 
-    def _read_log(self, log: _Log, names: tuple[str, ...]) -> None:
+    def _read_log(self, log: PodLog, names: tuple[str, ...]) -> None:
         for pod in (log.pod,) if log.pod else names:
             text = self.api.log(self.run_id, pod)
             if text is not None:
                 log.pod = pod
-                self._take(log, text)
+                for event in log.take(text, whole=self.state in TERMINAL):
+                    self._see(event)
                 return
 
-    def _take(self, log: _Log, text: str) -> None:
-        ended = self.state in TERMINAL
-        whole = len(text) if ended else text.rfind("\n") + 1
-        fresh, log.read = text[log.read : whole], max(log.read, whole)
-        for line in fresh.splitlines():
-            event = events.parse(line)
-            if event is None:
-                if line.strip():
-                    log.tail.append(line)
-                continue
-            log.step = event.get("step", log.step)
-            self._see(log, event)
-
-    def _see(self, log: _Log, event: dict[str, Any]) -> None:
+    def _see(self, event: dict[str, Any]) -> None:
+        step = event.get("step")
         if event["kind"] == "gate":
-            self._gates[event["step"]] = Gate(event["step"], event["decision"], tuple(event["reasons"]), event.get("evidence") or {}, event["seconds"])
-            log.finished = True
-            if self._failure and self._failure.get("step") == event["step"]:
+            evidence = dict(event.get("evidence") or {})
+            if step == "rollout":  # an image older than this may not have said more than its decision
+                ended = "promoted" if event["decision"] == "pass" else "rolled_back"
+                evidence = {"outcome": ended, "digest": "", "version": ""} | evidence
+            self._gates[event["step"]] = Gate(event["step"], event["decision"], tuple(event["reasons"]), evidence, event["seconds"])
+            if self._failure and self._failure.get("step") == step:  # of the attempt before
                 self._failure = None
-        elif event["kind"] == "error":
-            log.finished = True
-            if event.get("step") not in self._gates:  # else an attempt before the one that ended well
-                self._failure = event
+        elif event["kind"] == "error" and step not in self._gates:
+            self._failure = event
         self._on_event(event)
 
 

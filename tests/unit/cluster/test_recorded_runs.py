@@ -1,0 +1,191 @@
+"""What runs came to, told from answers a real KFP 2.17 gave (kept in `recorded/`), read over HTTP again."""
+
+from __future__ import annotations
+
+import copy
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice.cluster import runs
+from sluice.cluster.connection import connect
+from sluice.cluster.kfp import Api
+from sluice.cluster.logs import PodLog
+from sluice.cluster.runs import Watch
+from sluice.errors import DeadlineError
+
+RECORDED = Path(__file__).with_name("recorded")
+
+
+@pytest.fixture
+def replay() -> Iterator[Callable[[dict[str, Any]], Api]]:
+    """A server that gives a recording's answers: the run, and its pods' logs; what is not in it is missing as KFP says it."""
+    kept: dict[str, Any] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            *_, last = self.path.split("/")
+            if last == "log":
+                pod = self.path.split("/")[-2]
+                body = kept["logs"].get(pod, '{"error_message":"pods not found","error_details":"x"}').encode()
+            else:
+                body = json.dumps(kept["run"]).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+
+    def start(recording: dict[str, Any]) -> Api:
+        kept.update(recording)
+        return Api(connect(f"http://127.0.0.1:{server.server_address[1]}"), tries=1)
+
+    yield start
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def recording(name: str) -> dict[str, Any]:
+    return dict(json.loads((RECORDED / f"{name}.json").read_text()))
+
+
+def watched(api: Api, found: dict[str, Any]) -> tuple[Watch, list[dict[str, Any]]]:
+    seen: list[dict[str, Any]] = []
+    watch = Watch(api, found["run"]["run_id"], seen.append, patience=0)
+    watch.follow(seconds=5, every=0.01)
+    return watch, seen
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "code", "reason"),
+    [
+        ("promoted", "promoted", 0, ""),
+        ("refused", "refused", 3, "is below evaluate.minimum"),
+        ("bad_source", "failed", 2, "no such object"),
+    ],
+)
+def test_a_run_ends_with_the_status_it_would_have_here(
+    replay: Callable[..., Api], name: str, outcome: str, code: int, reason: str
+) -> None:
+    found = recording(name)
+    watch, seen = watched(replay(found), found)
+    ended = watch.outcome()
+    assert (ended["outcome"], ended["exit_code"]) == (outcome, code)
+    assert reason in "".join(ended["reasons"])
+    assert ended["url"].endswith(f"/#/runs/details/{found['run']['run_id']}")
+    assert ended["seconds"] > 20
+    assert len([e for e in seen if e["kind"] == "gate"]) == len(ended["steps"]) == len(watch.gates)
+
+
+def test_a_rollback_is_told_from_the_rollouts_decision(replay: Callable[..., Api]) -> None:
+    found = recording("promoted")
+    for pod, log in found["logs"].items():
+        found["logs"][pod] = log.replace('"step":"rollout","decision":"pass"', '"step":"rollout","decision":"refuse"')
+    watch, _ = watched(replay(found), found)
+    assert (watch.outcome()["outcome"], watch.outcome()["exit_code"]) == ("rolled_back", 4)
+
+
+def test_the_failed_steps_own_words_are_kept_and_the_platforms_are_not(replay: Callable[..., Api]) -> None:
+    found = recording("bad_source")
+    watch, _ = watched(replay(found), found)
+    assert watch.tail()[0].startswith("validate_data: data.source: no such object")
+    assert not [line for line in watch.tail() if line.startswith(("I1", "time=", "{", "[KFP"))]
+
+
+def test_a_step_that_died_without_a_word_is_named_with_its_exception(replay: Callable[..., Api]) -> None:
+    found = recording("bad_source")
+    for pod, log in found["logs"].items():
+        kept = [line for line in log.splitlines() if "::sluice::" not in line and "data.source" not in line]
+        found["logs"][pod] = "\n".join([*kept, "Traceback (most recent call last):", "ImportError: No module named 'torch'", ""])
+    watch, _ = watched(replay(found), found)
+    ended = watch.outcome()
+    assert (ended["outcome"], ended["exit_code"]) == ("failed", 1)
+    assert ended["error"]["step"] == "validate_data"
+    assert ended["reasons"] == ["validate_data failed: ImportError: No module named 'torch'"]
+
+
+def test_a_success_whose_logs_are_gone_is_not_called_a_promotion(replay: Callable[..., Api]) -> None:
+    found = recording("promoted")
+    found["logs"] = {}
+    watch, _ = watched(replay(found), found)
+    assert (watch.outcome()["outcome"], watch.outcome()["exit_code"]) == ("failed", 1)
+    assert "can no longer be read" in watch.outcome()["reasons"][0]
+
+
+def test_a_promotion_whose_rollout_log_is_gone_is_not_called_a_refusal(replay: Callable[..., Api]) -> None:
+    found = recording("promoted")
+    found["logs"] = {p: log for p, log in found["logs"].items() if '"step":"rollout"' not in log}
+    assert len(found["logs"]) == 6
+    watch, _ = watched(replay(found), found)
+    assert watch.outcome()["outcome"] == "failed"
+
+
+def test_a_run_ended_by_hand_is_a_failure(replay: Callable[..., Api]) -> None:
+    found = recording("refused")
+    found["run"]["state"] = "FAILED"
+    for task in found["run"]["run_details"]["task_details"]:
+        if task.get("display_name") == "evaluate":
+            task["state"] = "FAILED"
+    found["logs"] = {p: log for p, log in found["logs"].items() if '"step":"evaluate"' not in log}
+    watch, _ = watched(replay(found), found)
+    assert (watch.outcome()["exit_code"], watch.outcome()["error"]["step"]) == (1, "evaluate")
+
+
+def test_a_run_that_does_not_end_is_left_when_its_time_is_up(replay: Callable[..., Api]) -> None:
+    found = recording("refused")
+    found["run"]["state"] = "RUNNING"
+    with pytest.raises(DeadlineError, match="it goes on"):
+        Watch(replay(found), "x").follow(seconds=0.05, every=0.01)
+
+
+def test_events_are_told_once_however_often_a_log_is_read(replay: Callable[..., Api]) -> None:
+    found = recording("refused")
+    found["run"]["state"] = "RUNNING"
+    seen: list[dict[str, Any]] = []
+    watch = Watch(replay(found), "x", seen.append)
+    for _ in range(3):
+        watch.read()
+    assert [e["step"] for e in seen if e["kind"] == "gate"].count("train") == 1
+    assert watch.so_far()["outcome"] == "running"
+
+
+def test_states_of_steps_come_in_pipeline_order_without_drivers_and_attempts() -> None:
+    found = recording("promoted")["run"]
+    assert list(runs.step_states(found)) == list(runs.STEPS)
+    assert set(runs.step_states(found).values()) == {"SUCCEEDED"}
+    again = copy.deepcopy(found)
+    next(t for t in again["run_details"]["task_details"] if t.get("display_name") == "train")["state"] = "RUNNING"
+    assert runs.step_states(again)["train"] == "RUNNING"
+    assert runs.step_states({"state": "PENDING", "run_details": None}) == {}
+
+
+def test_where_nothing_may_be_tried_again_the_executor_is_the_pod_itself() -> None:
+    tasks = [{"display_name": "train", "child_tasks": [{"pod_name": "wf-abc-123"}]}, {"display_name": "executor", "child_tasks": []}]
+    assert runs.pods({"run_details": {"task_details": tasks}})["wf-abc-123"][0] == "wf-abc-system-container-impl-123"
+
+
+def test_the_time_of_a_run_that_has_not_ended_counts_to_now() -> None:
+    assert runs.seconds({"created_at": "2026-11-21T00:00:00Z", "finished_at": "2026-11-21T00:01:40Z"}) == 100
+    assert runs.seconds({"created_at": "2020-01-01T00:00:00Z", "finished_at": "0001-01-01T00:00:00Z"}) > 86400
+    assert runs.seconds({}) == 0
+
+
+def test_half_a_line_waits_for_its_other_half() -> None:
+    log = PodLog()
+    text = '::sluice::{"kind":"gate","step":"train","decision":"pass","seconds":1,"reasons":[]}\nlast words'
+    assert list(log.take(text[:30], whole=False)) == []
+    assert [e["step"] for e in log.take(text, whole=False)] == ["train"]
+    assert list(log.tail) == [] and log.finished
+    assert list(log.take(text, whole=True)) == [] and list(log.tail) == ["last words"]
