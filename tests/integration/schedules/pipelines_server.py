@@ -63,13 +63,21 @@ class Pipelines:
         """Time passes, and recurring runs fire."""
         with self.lock:
             while self.now < moment:
-                self.now = min(moment, self.now + 10)
+                due = [t for r in self.recurring.values() if r["status"] == "ENABLED" and (t := self.tick(r, r["_base"])) > self.now]
+                self.now = min([moment, *due])
                 for r in self.recurring.values():
                     self.fire(r)
 
+    @staticmethod
+    def tick(r: Object, base: float) -> float:
+        known: dict[float, float] = r.setdefault("_ticks", {})
+        if base not in known:
+            known[base] = croniter(r["trigger"]["cron_schedule"]["cron"][2:], base).get_next(float)
+        return known[base]
+
     def fire(self, r: Object) -> None:
-        while r["status"] == "ENABLED" and (tick := croniter(r["trigger"]["cron_schedule"]["cron"][2:], r["_base"]).get_next(float)) <= self.now:
-            later = croniter(r["trigger"]["cron_schedule"]["cron"][2:], tick).get_next(float)
+        while r["status"] == "ENABLED" and (tick := self.tick(r, r["_base"])) <= self.now:
+            later = self.tick(r, tick)
             if r["no_catchup"] and later <= self.now:
                 r["_base"] = tick
                 continue
@@ -168,6 +176,7 @@ def serving(state: Pipelines) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def answer(self) -> None:
             url = urlsplit(self.path)
