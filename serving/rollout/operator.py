@@ -21,6 +21,8 @@ log = logging.getLogger("sluice.rollout")
 Key = tuple[str, str]
 
 _THREADS = 4
+#: Seconds between looks at most while they fail.
+_PATIENCE = 10.0
 
 
 class Schedule:
@@ -37,6 +39,7 @@ class Schedule:
         self._heap: list[tuple[float, Key]] = []
         self._busy: set[Key] = set()
         self._again: set[Key] = set()
+        self._missed: dict[Key, int] = {}
         self._wake = asyncio.Event()
         self._known: dict[Key, Any] = {}
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="look")
@@ -53,6 +56,7 @@ class Schedule:
         if kind == "DELETED":
             self.due.pop(key, None)
             self._known.pop(key, None)
+            self._missed.pop(key, None)
             return
         mark = (meta.get("uid"), meta.get("generation"), meta.get("deletionTimestamp"), (meta.get("annotations") or {}).get(COMMAND))
         if self._known.get(key) != mark:
@@ -87,9 +91,12 @@ class Schedule:
                 await asyncio.wait_for(self._wake.wait(), pause)
 
     async def _one(self, key: Key) -> None:
-        after: float | None = 10.0
+        # A server that refuses once will answer in a moment; one that keeps refusing is asked less and less.
+        after: float | None = min(_PATIENCE, 2.0 ** min(self._missed.get(key, 0), 10))
+        self._missed[key] = self._missed.get(key, 0) + 1
         try:
             after = await asyncio.get_running_loop().run_in_executor(self._pool, self.look, *key)
+            self._missed.pop(key, None)
         except ApiFault as e:
             log.warning("%s/%s: %s", *key, e)
         except Exception:

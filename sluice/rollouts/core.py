@@ -200,6 +200,10 @@ class _Run(Turn):
     def measure(self) -> None:
         """Settle, collect, judge: the same in the shadow and in each step."""
         s, spec = self.state, self.spec
+        if self.seen.error and not self.seen.arms:
+            # Nothing could be looked at: no sign that anybody moved the weights, and the next block covers this time too.
+            self.deadline()
+            return
         if s.stage == "settle" or not self.routed_as_meant():
             # Also when a hand moved the weights mid-step: what came in meanwhile is no evidence.
             self.count(False)

@@ -311,6 +311,17 @@ def test_weights_moved_by_hand_are_put_back_and_what_came_in_meanwhile_is_no_evi
     assert r.until("Succeeded").phase == "Succeeded"
 
 
+def test_look_that_sees_nothing_at_all_neither_settles_again_nor_loses_what_was_served_meanwhile():
+    r = Rollout(Scenario(50.0))
+    r.until("Step", stage="collect")
+    r.look(2)
+    before = r.state.window["stable"]["requests"]
+    r.look(10, arms={}, routed=None, error="the API server is gone")
+    assert r.state.stage == "collect"
+    r.look(2)
+    assert r.state.window["stable"]["requests"] > before + 400
+
+
 def test_requests_before_the_weight_settled_are_no_evidence():
     r = Rollout(Scenario(1000.0), QUICK)
     r.until("Step", stage="settle")

@@ -59,7 +59,7 @@ def test_api_server_that_refuses_conflicts_and_is_gone_for_a_minute_only_delays(
         wait_until(lambda: traffic.report()["by_arm"].get(digest("one")[:12], 0) > 20, what="traffic", seconds=60)
         before = traffic.report()["failed"]
         flaky.fault = fault
-        api.apply(manifest(named, "two"))
+        api.apply(manifest(named, "two", strategy={"stepDeadlineSeconds": 300}))
         api.until(named, "Step")
         held = api.status(named)["weight"]
         gone[0] = True
