@@ -14,7 +14,7 @@ def evaluate(
     dataset: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
-    confusion: dsl.Output[dsl.ClassificationMetrics],
+    classification: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
     gate: dsl.Output[dsl.Artifact],
 ) -> str:
@@ -28,7 +28,7 @@ def evaluate(
         dataset: What `preprocess` wrote.
         model: What `train` wrote.
         metrics: Every metric on the held-out rows.
-        confusion: The confusion matrix, for the run page.
+        classification: The confusion matrix and the ROC curve, for the run page.
         report: Metrics with intervals, slices, calibration, the comparison.
         gate: The decision and its evidence, as JSON.
 
@@ -42,5 +42,8 @@ def evaluate(
         metrics.log_metric(name, item["value"])
     matrix = found.evidence["evaluation"].get("confusion")
     if matrix and len(matrix["labels"]) <= 50:
-        confusion.log_confusion_matrix(matrix["labels"], matrix["matrix"])
+        classification.log_confusion_matrix(matrix["labels"], matrix["matrix"])
+    curve = found.evidence["evaluation"].get("roc")
+    if curve:
+        classification.log_roc_curve(curve["fpr"], curve["tpr"], curve["threshold"])
     return found.decision if found.decision != "inconclusive" else "pass"

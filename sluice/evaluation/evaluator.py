@@ -9,6 +9,7 @@ import numpy as np
 
 from sluice.evaluation import metrics
 from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.curves import roc
 from sluice.evaluation.intervals import interval
 from sluice.evaluation.slices import judge_slices
 
@@ -31,8 +32,8 @@ def evaluate(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], co
         ``metric``, ``direction``, ``value``, ``low``, ``high``, ``minimum``, ``confidence``, ``rows``,
         ``metrics`` {name: {value, low, high}} and ``slices``; for classification ``confusion``
         {labels, matrix}, ``per_label`` [{label, precision, recall, f1, support}], ``calibration``
-        {bins, ece} and ``unknown_labels`` (rows whose label the model does not know); for regression
-        ``residuals`` {edges, counts, quantiles}. Values that are undefined are null.
+        {bins, ece}, ``roc`` (see `curves.roc`) and ``unknown_labels`` (rows whose label the model does not
+        know); for regression ``residuals`` {edges, counts, quantiles}. Values that are undefined are null.
 
     Raises:
         DataError: no rows, or shapes that do not match.
@@ -60,6 +61,7 @@ def _classification(probabilities: np.ndarray, targets: np.ndarray, labels: Sequ
     true, named, hit = metrics.class_counts(targets, predicted, len(labels))
     scores = metrics.class_scores(true, named, hit)
     return {
+        "roc": roc(probabilities, targets, labels),
         "confusion": {"labels": list(labels), "matrix": metrics.confusion(targets, predicted, len(labels)).tolist()},
         "per_label": [{"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
                       for label, p, r, f, n in zip(labels, *scores, true, strict=True)],
