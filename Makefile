@@ -60,8 +60,9 @@ golden: setup ## refresh pipelines/compiled, the dashboards and the chart's copi
 	@$(BIN)/python -m pipelines.compiler
 	@$(BIN)/python -m manifests.monitoring.dashboards
 
+# rfc3987-syntax, which Jupyter asks for and does without, compiles a grammar at each import of kubernetes-validate and so of kfp: 2 to 4 s.
 lock: ## resolve requirements/*.txt again
-	@$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev -o $(LOCK) pyproject.toml
+	@$(UV) pip compile --quiet --python-version 3.11 --no-emit-package rfc3987-syntax --no-emit-package lark --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev -o $(LOCK) pyproject.toml
 	@echo "uv==$$($(UV) --version | cut -d' ' -f2)" | $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/uv.txt -
 
 bench: bench-overhead bench-serving bench-rollout ## every measurement, against the named peers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import sys
@@ -19,6 +20,7 @@ from sluice.project import Project, parse, read_text
 
 #: Set by `sluice run` for its steps, which end when it does.
 RUNNER_PID = "SLUICE_RUNNER_PID"
+_done: list[str] = []
 
 
 def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: float | None = None) -> Gate:
@@ -31,11 +33,13 @@ def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: fl
     """
     if runner := os.environ.get(RUNNER_PID):
         die_with(int(runner))
+        atexit.register(leave)
     start = time.perf_counter() if started is None else started
     try:
         gate = work()
         gate = dataclasses.replace(gate, seconds=round(time.perf_counter() - start, 3))
         gate.write(Path(gate_path))
+        _done.append(step)
     except SluiceError as e:
         events.emit("error", step=step, **e.to_dict())
         print(f"{step}: {e}", file=sys.stderr)
@@ -54,6 +58,17 @@ def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: fl
         raise SystemExit(1) from e
     events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds, evidence=brief(gate.evidence))
     return gate
+
+
+def leave() -> None:
+    """End this process at once where its step is done, as the last of the exit handlers.
+
+    Taking PyTorch and MLflow apart module by module costs over a second. A step that failed ends as ever, with its status.
+    """
+    if _done and not hasattr(sys, "last_type"):  # set where an exception ended the program
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _announce_fault(error: Exception, step: str) -> None:
