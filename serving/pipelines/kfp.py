@@ -100,7 +100,7 @@ class Kfp:
     """
 
     def __init__(self, endpoint: str, *, token: Path | None = None, ca: Path | None = None, pauses: tuple[float, ...] = _PAUSES):
-        self.endpoint, self.token, self.pauses = endpoint.rstrip("/"), token, pauses
+        self.endpoint, self.token, self.ca, self.pauses = endpoint.rstrip("/"), token, ca, pauses
         self.calls = 0
         self._pool = urllib3.PoolManager(num_pools=4, maxsize=8, timeout=_TIMEOUT, retries=False, ca_certs=str(ca) if ca else None)
 

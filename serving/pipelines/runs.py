@@ -13,12 +13,16 @@ from serving.pipelines.reconciler import SOON, Reconciler
 from serving.pipelines.resource import PipelineRun
 from serving.rollout.kube import Object
 from serving.rollout.resource import stamp
+from sluice.cluster.connection import Connection
+from sluice.cluster.kfp import Api
+from sluice.cluster.runs import Watch, step_states
 from sluice.errors import SluiceError
 
 _EVERY = 10.0
 _OVER = frozenset({"Succeeded", "Failed", "Terminated"})
 #: How many steps and attempts a status names.
 _SHOWN = 100
+_GROUPS = ("condition-", "for-loop-", "iteration-")
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,10 @@ class Runs(Reconciler):
             if step.phase == "Failed" and bad and not message:
                 message = f"failed at {', '.join(bad)}; see the logs"
             fields["outcome"] = outcome(step.phase, full, shown)
+            if step.phase in _OVER and not step.ending and step_states(full):
+                word, why = self.told(run.id)
+                if word and (word == "Failed") == (step.phase == "Failed"):
+                    fields["outcome"], message = word, why or message
             attempt = {"attempt": item.attempt, "runId": run.id, "state": _state(full), **({"failed": bad} if bad else {})}
             fields["attempts"] = [*(a for a in fields["attempts"] if a["attempt"] != item.attempt), attempt][-_SHOWN:]
             if step.attempt != item.attempt:
@@ -198,6 +206,23 @@ class Runs(Reconciler):
         succeeded = "True" if step.phase == "Succeeded" else "False" if step.phase in _OVER else "Unknown"
         return {**fields, "message": message, "conditions": [
             {"type": "Succeeded", "status": succeeded, "reason": step.ending or step.phase, "message": message, "lastTransitionTime": stamp(now)}]}  # fmt: skip
+
+    def told(self, run: str) -> tuple[str, str]:
+        """What a run of the training pipeline came to and why, from what its steps wrote; nothing where that cannot be read."""
+        kfp = self.pipelines.kfp
+        token, ca = kfp.token, str(kfp.ca) if kfp.ca else None
+        connection = Connection(kfp.endpoint, token=lambda: token.read_text().strip() if token else None, ca=ca, how="--kfp-endpoint")
+        watch = Watch(Api(connection, timeout=20.0, tries=2), run)
+        try:
+            watch.read()
+            watch.settle(tries=3)
+            found = watch.outcome()
+        except (SluiceError, OSError):
+            # The states tell the rest.
+            return "", ""
+        word = "".join(w.capitalize() for w in str(found["outcome"]).split("_"))
+        fix = (found.get("error") or {}).get("fix")
+        return word, "; ".join(map(str, found["reasons"])) + (f"; fix: {fix}" if fix else "")
 
     def leave(self, raw: Object) -> str | None:
         try:
@@ -218,13 +243,15 @@ def steps(run: Object) -> list[Object]:
     """A run's steps as people know them, in the order they began: drivers, attempts and groups left out.
 
     Args:
-        run: from the API. Its tasks come with their drivers, executors and conditions, some without a name.
+        run: from the API. Each step has a driver; so have the groups (conditions, loops), and the run's own task has none.
     """
+    tasks = (run.get("run_details") or {}).get("task_details") or []
+    driven = {str(t.get("display_name") or "").removesuffix("-driver") for t in tasks if str(t.get("display_name") or "").endswith("-driver")}
     found: dict[str, Object] = {}
     ended = _state(run) in ENDED
-    for task in (run.get("run_details") or {}).get("task_details") or []:
+    for task in tasks:
         name = str(task.get("display_name") or "")
-        if not name or name.endswith((")", "-driver")) or name in ("root", "executor", "driver") or name.startswith(("condition-", "for-loop-", "iteration-")):
+        if name not in driven or name == "root" or name.startswith(_GROUPS):
             continue
         begun, over = seconds(task.get("start_time")), seconds(task.get("end_time"))
         state = str(task.get("state") or "PENDING")
