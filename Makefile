@@ -8,9 +8,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV ?= $(shell command -v uv || echo $(VENV)-uv/bin/uv)
 LOCK := requirements/dev.txt
-STAMP := $(VENV)/.sluice-installed
-# TORCH=cpu takes PyTorch's small CPU build, where its index is reachable; the default is the lock's, with CUDA.
-TORCH ?= lock
+# TORCH=cpu takes PyTorch's small CPU build, where its index is reachable; TORCH=lock, the default, the lock's, with CUDA.
+# What was chosen once stays until it is named again.
+TORCH ?= $(shell cat $(VENV)/.torch 2>/dev/null || echo lock)
+STAMP := $(VENV)/.sluice-installed-$(TORCH)
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
@@ -25,14 +26,14 @@ $(STAMP): $(LOCK) pyproject.toml
 	@command -v $(UV) >/dev/null || { python3 -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet --require-hashes -r requirements/uv.txt; }
 	@$(UV) venv --quiet --clear --python $(PYTHON) $(VENV)
 ifeq ($(TORCH),cpu)
-	@awk '/^[a-z]/ { skip = /^(torch|torchvision|triton|nvidia-|cuda-)/ } !skip' $(LOCK) > $(VENV)/lock.txt
+	@awk '/^[a-z]/ { skip = /^(torch|torchvision|triton|nvidia-|cuda-)/ && !/^nvidia-ml-py/ } !skip' $(LOCK) > $(VENV)/lock.txt
 	@$(UV) pip sync --quiet --python $(VENV) --require-hashes $(VENV)/lock.txt
 	@$(UV) pip install --quiet --python $(VENV) --no-deps --torch-backend cpu $$(grep -oE '^(torch|torchvision)==[0-9.]+' $(LOCK))
 else
 	@$(UV) pip sync --quiet --python $(VENV) --require-hashes $(LOCK)
 endif
 	@$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation -e .
-	@touch $@ && echo "installed into $(VENV)"
+	@echo $(TORCH) > $(VENV)/.torch && touch $@ && echo "installed into $(VENV)"
 
 run: setup ## train a digits model, promote it, train a better one and promote it through a canary
 	@rm -rf $(DEMO_HOME)

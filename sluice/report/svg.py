@@ -18,7 +18,9 @@ def number(value: float | None, digits: int = 4) -> str:
         return f"{int(value):,}"
     if abs(value) >= 1e6 or abs(value) < 1e-4:
         return f"{value:.{digits - 2}e}"
-    return f"{value:,.{digits}g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
