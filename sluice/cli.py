@@ -63,8 +63,11 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("package", help="a package directory, a digest in the store, or NAME for its champion")
     _home_argument(serve)
     serve.add_argument("--port", type=int, default=8080)
+    serve.add_argument("--grpc-port", type=int, help="also serve gRPC there")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--workers", type=int, help="default: the CPU quota")
+    serve.add_argument("--log", metavar="DIR", help="keep predictions there, as Parquet")
+    serve.add_argument("--cache", type=int, metavar="BYTES", help="of answers to inputs seen before; default: none")
     serve.add_argument("--name", help="the model's name in URLs; default: the package's")
 
     models = add("models", "registered models, their versions and aliases", "history:models")

@@ -14,8 +14,7 @@ def serve(args: argparse.Namespace) -> int:
     package = locate(args.package, Home(args.home))
     start = checkout_command("serve")
     argv = [str(package), "--host", args.host, "--port", str(args.port)]
-    if args.workers is not None:
-        argv += ["--workers", str(args.workers)]
-    if args.name:
-        argv += ["--name", args.name]
+    for name in ("grpc_port", "workers", "name", "log", "cache"):
+        if (value := getattr(args, name)) is not None:
+            argv += [f"--{name.replace('_', '-')}", str(value)]
     return int(start(argv) or 0)
