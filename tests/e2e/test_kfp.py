@@ -55,14 +55,19 @@ def endpoint(kube: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def image(kube: Any, endpoint: str) -> str:
-    """The pipeline image as the node knows it by digest."""
+    """The pipeline image as the node knows it by digest; a node tells of a new one within a minute."""
+    try:
+        return str(kube.wait(lambda: pinned(kube), "sluice/pipeline by digest on a node", 75))
+    except AssertionError as e:
+        pytest.skip(f"{e}: run make images")
+
+
+def pinned(kube: Any) -> str | None:
     for node in kube.get("nodes")["items"]:
         for found in node["status"].get("images", []):
             if any(n.endswith("sluice/pipeline:0.1.0") for n in found["names"]):
-                pinned = [n for n in found["names"] if "sluice/pipeline@sha256:" in n]
-                if pinned:
-                    return str(pinned[0])
-    pytest.skip("no node has sluice/pipeline by digest: run make images")
+                return next((n for n in found["names"] if "sluice/pipeline@sha256:" in n), None)
+    return None
 
 
 @pytest.fixture(scope="module")
