@@ -86,6 +86,8 @@ def _time(text: Any) -> float | None:
 class Watch:
     """Reads a run again and again: events as they come, gates, the failure.
 
+    A step that runs and has written nothing for `silence` seconds is pointed out once.
+
     Args:
         api: the endpoint.
         run_id: the run.
@@ -93,13 +95,15 @@ class Watch:
         patience: seconds the endpoint may be lost while a run is followed.
     """
 
+    silence = 60.0
+
     def __init__(self, api: Api, run_id: str, on_event: Callable[[dict[str, Any]], None] = lambda event: None, *, patience: float = 300.0):
         self.api, self.run_id, self._on_event, self.patience = api, run_id, on_event, patience
         self.run: dict[str, Any] = {}
         self._logs: dict[str, PodLog] = {}
         self._gates: dict[str, Gate] = {}
         self._failure: dict[str, Any] | None = None
-        self._told: set[str] = set()
+        self._started: dict[str, float] = {}
 
     @property
     def state(self) -> str:
@@ -114,14 +118,24 @@ class Watch:
         """Ask once for the run and its steps' output; returns the run's state. Raises `EndpointError`."""
         self.run = self.api.run(self.run_id)
         for step, state in step_states(self.run).items():
-            if state == "RUNNING" and step not in self._told:
-                self._told.add(step)
-                self._on_event({"kind": "progress", "step": step, "data": {"text": "started"}})
+            if state == "RUNNING":
+                self._tell_start(step)
         for node, names in pods(self.run).items():
             log = self._logs.setdefault(node, PodLog())
             if not log.finished:
                 self._read_log(log, names)
         return self.state
+
+    def _tell_start(self, step: str) -> None:
+        """Say that a step has started, and, once, that it has been silent for too long."""
+        now = time.monotonic()
+        if step not in self._started:
+            self._started[step] = now
+            self._on_event({"kind": "progress", "step": step, "data": {"text": "started"}})
+        elif now - self._started[step] > self.silence and not any(log.step == step for log in self._logs.values()):
+            self._started[step] = float("inf")
+            self._on_event({"kind": "note", "text": f"{step} has said nothing for {self.silence:g} s: is its image there, and room for it? "
+                            f"kubectl get pods -l pipeline/runid={self.run_id}"})  # fmt: skip
 
     def follow(self, *, seconds: float, every: float = 2.0) -> dict[str, Any]:
         """Read until the run has ended; returns its outcome, as ``sluice run --json`` prints it.
@@ -196,6 +210,9 @@ class Watch:
         step = next((s for s, state in states.items() if state in ("FAILED", "CANCELED")), None)
         why = last_exception("\n".join(self.tail()))
         ended = {"FAILED": "failed or was terminated", "CANCELED": "was cancelled"}.get(self.state, f"ended as {self.state}")
+        if not states:
+            return {"step": None, "message": f"the run {ended} before its first step could start", "exit_code": FAULT,
+                    "fix": f"is there the service account it runs as? kubectl describe workflow -l pipeline/runid={self.run_id}"}  # fmt: skip
         message = f"{step} failed" if step else f"the run {ended}"
         return {"step": step, "message": message + (f": {why}" if why else ""), "exit_code": FAULT,
                 "fix": f"kubectl get pods -l pipeline/runid={self.run_id}; the log's end is shown with it"}  # fmt: skip

@@ -161,6 +161,26 @@ def test_events_are_told_once_however_often_a_log_is_read(replay: Callable[..., 
     assert watch.so_far()["outcome"] == "running"
 
 
+def test_a_step_that_stays_silent_is_pointed_out_once(replay: Callable[..., Api]) -> None:
+    found = recording("refused")
+    found["run"]["state"], found["logs"] = "RUNNING", {}
+    next(t for t in found["run"]["run_details"]["task_details"] if t.get("display_name") == "train")["state"] = "RUNNING"
+    seen: list[dict[str, Any]] = []
+    watch = Watch(replay(found), "x", seen.append)
+    watch.silence = 0.0
+    for _ in range(4):
+        watch.read()
+    assert [e["kind"] for e in seen] == ["progress", "note"]
+    assert "pipeline/runid=x" in seen[1]["text"]
+
+
+def test_a_run_that_failed_before_its_first_step_says_so(replay: Callable[..., Api]) -> None:
+    watch = Watch(replay({"run": {"state": "FAILED", "run_details": {"task_details": [{"display_name": "root-driver(2)", "state": "FAILED"}]}}}), "x")
+    watch.follow(seconds=1)
+    assert "before its first step" in watch.outcome()["reasons"][0]
+    assert "service account" in watch.outcome()["error"]["fix"]
+
+
 def test_states_of_steps_come_in_pipeline_order_without_drivers_and_attempts() -> None:
     found = recording("promoted")["run"]
     assert list(runs.step_states(found)) == list(runs.STEPS)
