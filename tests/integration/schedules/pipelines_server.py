@@ -41,6 +41,7 @@ class Pipelines:
         self.experiments: dict[str, Object] = {}
         self.recurring: dict[str, Object] = {}
         self.runs: dict[str, Object] = {}
+        self.logs: dict[str, str] = {}
         self.calls: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
         self.fault: Fault = lambda method, path: None
@@ -190,6 +191,9 @@ def serving(state: Pipelines) -> Iterator[str]:
                     return
                 if isinstance(wrong, tuple):
                     status, data = wrong
+                elif url.path.endswith("/log"):
+                    # it answers before it has looked
+                    status, data = 200, state.logs.get(url.path.split("/")[-2], '{"error_message":"pods not found","error_details":"x"}').encode()
                 else:
                     status, found = state.serve(self.command, url.path, {k: v[0] for k, v in parse_qs(url.query).items()}, json.loads(body or b"{}"))
                     data = json.dumps({k: v for k, v in found.items() if not k.startswith("_")}).encode()
