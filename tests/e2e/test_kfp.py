@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sluice import Client
 from sluice.process import free_port
 from sluice.tracking.registry import CHAMPION, Registry
 
@@ -209,3 +210,19 @@ def run_state(endpoint: str, run: str) -> str:
     import kfp
 
     return str(kfp.Client(host=endpoint).get_run(run).state)
+
+
+def test_a_source_that_is_not_there_ends_with_status_2_and_the_steps_own_words(
+    kube: Any, endpoint: str, image: str, tmp_path: Path
+) -> None:
+    path = project(tmp_path, kube.namespace, width=8)
+    args = (str(path), "--endpoint", endpoint, "--image", image, "--set", "data.source=s3://mlpipeline/not/there.csv", "--set", "evaluate.slices=[]")
+    code, outcome, said = sluice("submit", *args, "--wait")
+    assert (code, outcome["outcome"]) == (2, "failed"), said
+    assert (outcome["error"]["field"], outcome["error"]["step"]) == ("data.source", "validate_data")
+    client = Client(endpoint=endpoint)
+    assert client.status(outcome["run"]) == {"run": outcome["run"], "state": "finished", "outcome": "failed", "steps": {"validate_data": "FAILED"}}
+    assert outcome["run"] in [r.id for r in client.history(NAME, limit=5)]
+    code, again, _ = sluice("submit", *args)
+    assert (code, again["reused"]) == (0, True)
+    client.terminate(again["run"])
