@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from kfp import dsl
 
 from components.cluster import Target, compiling_for
+from pipelines import tuning
 from pipelines.training import DESCRIPTION, NAME, training
 from sluice import files
 from sluice.cluster import checks
@@ -167,7 +168,8 @@ def manifests(made: Compiled, namespace: str | None = None) -> list[dict[str, An
 def golden() -> dict[str, str]:
     """The checked-in compiled pipelines: file name -> text."""
     target = Target(ClusterConfig(), GOLDEN_IMAGE)
-    return {"training.yaml": compile_pipeline(training, target, name=NAME, description=DESCRIPTION).text}
+    return {"training.yaml": compile_pipeline(training, target, name=NAME, description=DESCRIPTION).text,
+            "tuning.yaml": compile_pipeline(tuning.tuning, target, name=tuning.NAME, description=tuning.DESCRIPTION).text}  # fmt: skip
 
 
 def write_golden() -> None:

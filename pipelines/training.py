@@ -19,6 +19,26 @@ NAME = "sluice-training"
 DESCRIPTION = "Validate, preprocess, train, evaluate against the champion, export to ONNX, register, and roll out by statistics."
 
 
+def learn(project, base_dir, home, data: dsl.PipelineTask) -> None:
+    """The steps from a dataset to a rollout, inside whatever condition they are called in."""
+    trained = train(project=project, base_dir=base_dir, home=home, environment=cluster.environment("train"), dataset=data.outputs["dataset"])
+    cluster.place(trained, "train", cached=True)
+    judged = evaluate(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
+                      dataset=data.outputs["dataset"], model=trained.outputs["model"])  # fmt: skip
+    cluster.place(judged, "evaluate")
+    with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
+        exported = export_onnx(project=project, base_dir=base_dir, environment=cluster.environment("export_onnx"),
+                               dataset=data.outputs["dataset"], model=trained.outputs["model"], evaluation=judged.outputs["gate"])  # fmt: skip
+        cluster.place(exported, "export_onnx", cached=True)
+        with dsl.If(exported.outputs["Output"] == "pass", name="package-accepted"):
+            registered = register(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
+                                  package=exported.outputs["package"])  # fmt: skip
+            cluster.place(registered, "register")
+            rolled = rollout(project=project, base_dir=base_dir, home=home, digest=registered.outputs["Output"],
+                             dataset=data.outputs["dataset"])  # fmt: skip
+            cluster.place(rolled, "rollout")
+
+
 def training(project: str = EXAMPLE, base_dir: str = "", home: str = ""):
     """Data to a promoted model, or a refusal with its evidence.
 
@@ -30,22 +50,7 @@ def training(project: str = EXAMPLE, base_dir: str = "", home: str = ""):
     checked = cluster.place(validate_data(project=project, base_dir=base_dir), "validate_data")
     with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
         data = cluster.place(preprocess(project=project, base_dir=base_dir), "preprocess")
-        trained = train(project=project, base_dir=base_dir, home=home, environment=cluster.environment("train"), dataset=data.outputs["dataset"])
-        cluster.place(trained, "train", cached=True)
-        judged = evaluate(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
-                          dataset=data.outputs["dataset"], model=trained.outputs["model"])  # fmt: skip
-        cluster.place(judged, "evaluate")
-        with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
-            exported = export_onnx(project=project, base_dir=base_dir, environment=cluster.environment("export_onnx"),
-                                   dataset=data.outputs["dataset"], model=trained.outputs["model"], evaluation=judged.outputs["gate"])  # fmt: skip
-            cluster.place(exported, "export_onnx", cached=True)
-            with dsl.If(exported.outputs["Output"] == "pass", name="package-accepted"):
-                registered = register(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
-                                      package=exported.outputs["package"])  # fmt: skip
-                cluster.place(registered, "register")
-                rolled = rollout(project=project, base_dir=base_dir, home=home, digest=registered.outputs["Output"],
-                                 dataset=data.outputs["dataset"])  # fmt: skip
-                cluster.place(rolled, "rollout")
+        learn(project, base_dir, home, data)
 
 
 training_pipeline = dsl.pipeline(name=NAME, description=DESCRIPTION)(training)

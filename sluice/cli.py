@@ -44,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
     _home_argument(run)
     run.add_argument("--quiet", action="store_true", help="show no progress")
 
+    tune = add("tune", "search for the best settings: the project's `tune` section", "tune:tune")
+    _project_arguments(tune)
+    _home_argument(tune)
+    tune.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the project with the best settings goes; default: into the home")
+    tune.add_argument("--quiet", action="store_true", help="show no trials")
+
     compile_ = add("compile", "the project as a KFP pipeline (IR YAML), or as objects for kubectl", "pipelines:compile_")
     _project_arguments(compile_)
     compile_.add_argument("-o", "--output", required=True, type=Path, metavar="FILE")

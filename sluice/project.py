@@ -24,6 +24,7 @@ from sluice.rollouts.spec import RolloutSpec
 from sluice.tasks.config import ImageModel, TabularModel, TextModel
 from sluice.tracking.config import TrackingConfig
 from sluice.training.config import TrainConfig
+from sluice.tuning.config import TuneConfig
 
 BUILT_IN: dict[str, type[Section]] = {"text": TextModel, "image": ImageModel, "tabular": TabularModel}
 
@@ -71,6 +72,7 @@ class Project(Section):
     monitor: MonitorConfig = MonitorConfig()
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
+    tune: TuneConfig | None = None
     _base_dir: Path | None = PrivateAttr(None)
 
     @classmethod
@@ -87,9 +89,9 @@ class Project(Section):
     def digest(self) -> str:
         """sha256 over the settings that make the model, defaults filled in: the config's version.
 
-        How a model is served, rolled out, watched and tracked, and where its steps run, does not change what it is.
+        How a model is served, rolled out, watched and tracked, where its steps run, and how settings were searched for, does not change what it is.
         """
-        return files.digest_of(self.model_dump(mode="json", exclude={"serve", "rollout", "monitor", "tracking", "cluster"}))
+        return files.digest_of(self.model_dump(mode="json", exclude={"serve", "rollout", "monitor", "tracking", "cluster", "tune"}))
 
 
 class Loader(yaml.SafeLoader):
