@@ -32,6 +32,8 @@ ifneq ($(LAB_DIR),)
   JOBSET_MANIFEST ?= $(LAB_YAML)/jobset.yaml
   TRAINER_MANIFEST ?= $(LAB_YAML)/trainer.yaml
   PROMETHEUS_OPERATOR_MANIFEST ?= $(LAB_YAML)/promop.yaml
+  # tests hold our objects against the schemas in there
+  export SLUICE_PLATFORM_MANIFESTS ?= $(LAB_YAML)
   # KFP's backend has no published package; name a directory to install one.
   KFP_CRDS ?=
   KFP_MANIFEST ?=
