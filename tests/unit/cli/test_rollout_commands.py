@@ -109,7 +109,7 @@ class ApiServer(ThreadingHTTPServer):
 
             def do_PATCH(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                found = outer.objects[self.path.removeprefix(BASE + "/")]
+                found = outer.objects[self.path.partition("?")[0].removeprefix(BASE + "/")]
                 found["metadata"].setdefault("annotations", {}).update(body["metadata"]["annotations"])
                 self.answer(200, found)
 
