@@ -15,7 +15,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
-.PHONY: help setup run test tools lint format bench bench-overhead bench-serving bench-rollout demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format bench bench-overhead bench-serving bench-training bench-rollout demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -66,13 +66,16 @@ lock: ## resolve requirements/*.txt again
 	@$(UV) pip compile --quiet --python-version 3.11 --no-emit-package rfc3987-syntax --no-emit-package lark --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev -o $(LOCK) pyproject.toml
 	@echo "uv==$$($(UV) --version | cut -d' ' -f2)" | $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/uv.txt -
 
-bench: bench-overhead bench-serving bench-rollout ## every measurement, against the named peers
+bench: bench-overhead bench-serving bench-rollout bench-training ## every measurement, against the named peers
 
 bench-overhead: setup ## what the pipeline costs beside the steps' own work
 	@$(BIN)/python -m tests.bench.overhead
 
 bench-serving: setup ## the model server against kserve, LitServe, BentoML, MLServer
 	@$(BIN)/python -m tests.bench.serving
+
+bench-training: setup ## training speed against transformers' Trainer and a plain loop
+	@$(BIN)/python -m tests.bench.training
 
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout
