@@ -33,12 +33,21 @@ def _api() -> Any:
     return client.CustomObjectsApi()
 
 
+def plain(value: Any) -> Any:
+    """An object as it was written: an API server gives a float such as 1e99 back as a whole number, more than 64 bits hold."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return float(value) if isinstance(value, int) and abs(value) >= 1 << 63 else value
+
+
 def _call(what: str, *args: Any, **more: Any) -> Any:
     from kubernetes.client import ApiException
     from urllib3.exceptions import HTTPError
 
     try:
-        return getattr(_api(), what)(*_GROUP, *args, _request_timeout=15, **more)
+        return plain(getattr(_api(), what)(*_GROUP, *args, _request_timeout=15, **more))
     except ApiException as e:
         if e.status == 404 and what.startswith("list"):
             raise RolloutError("this cluster knows no ModelRollouts", field="--namespace", value=args[0], fix="kubectl apply -k manifests/crds") from e

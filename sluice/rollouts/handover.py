@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluice.errors import DeadlineError, ProjectError, SluiceError
-from sluice.rollouts.cluster import _api
+from sluice.rollouts.cluster import _api, plain
 from sluice.rollouts.judge import with_intervals
 from sluice.rollouts.local import RolloutResult
 from sluice.rollouts.spec import RolloutSpec
@@ -157,7 +157,7 @@ class _Api:
 
         where = f"ModelRollout {self.namespace}/{self.name}"
         try:
-            return method(GROUP, VERSION, self.namespace, PLURAL, *args, _request_timeout=_TIMEOUT)
+            return plain(method(GROUP, VERSION, self.namespace, PLURAL, *args, _request_timeout=_TIMEOUT))
         except ApiException as e:
             if e.status in allow and not (e.status == 404 and "page not found" in str(e.body)):
                 return None

@@ -14,6 +14,7 @@ from serving.rollout import resource
 from serving.rollout.controller import Controller
 from serving.rollout.evidence import Pods
 from serving.rollout.kube import Kube
+from sluice import files
 from sluice.errors import DeadlineError, ProjectError, SluiceError
 from sluice.report import sections
 from sluice.rollouts.handover import Target, hand_over, manifest, plan_of, target
@@ -33,6 +34,15 @@ PACE: dict[str, Any] = {"steps": [20, 50], "settle_seconds": 1, "warmup_seconds"
                         "step_deadline_seconds": 300, "ready_seconds": 60, "shadow": {"requests": 100}}  # fmt: skip
 
 
+def whole(value: Any) -> Any:
+    """Floats without a fraction come back from an API server as whole numbers, however large."""
+    if isinstance(value, dict):
+        return {k: whole(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [whole(v) for v in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class Custom:
     """The part of `CustomObjectsApi` that is used, on the API server in memory."""
 
@@ -41,7 +51,7 @@ class Custom:
 
     def _send(self, method: str, path: str, body: Any, content: str) -> Any:
         answer = self.api.call_api(path, method, query_params=[], body=body, header_params={"Content-Type": content})
-        return json.loads(answer.data)
+        return whole(json.loads(answer.data))
 
     def get_namespaced_custom_object(self, group: str, version: str, namespace: str, plural: str, name: str, **_: Any) -> Any:
         return self._send("GET", f"/apis/{group}/{version}/namespaces/{namespace}/{plural}/{name}", None, "application/json")
@@ -80,9 +90,20 @@ def test_a_first_model_serves_and_the_next_one_is_promoted_by_evidence() -> None
     assert [e["phase"] for e in cluster.events if e["phase"] == "Succeeded"] == ["Succeeded", "Succeeded"]
     assert {at["weight"] for at in result.evidence["timeline"]} >= {0, 20, 50, 100}
     assert result.evidence["timeline"][-1]["weight"] == 100
+    files.canonical_json(result.evidence)
     drawn = sections.rollout(result.evidence)
     assert "Evidence in the last step" in drawn
     assert "Tests at the last judgement" in drawn
+
+
+def test_evidence_beyond_64_bits_can_be_written_down() -> None:
+    """An e-value of a long rollout, as an API server gives it back."""
+    cluster = Cluster()
+    cluster.hand_over(ONE)
+    cluster.api.objects[PATH]["status"]["checks"] = [{"metric": "errors", "e_within": 10**99}]
+    result = cluster.hand_over(ONE)
+    assert result.evidence["timeline"][-1]["tests"][0]["e_within"] == 1e99
+    files.canonical_json(result.evidence)
 
 
 def test_a_bad_model_is_rolled_back_with_its_reason_and_not_tried_again() -> None:
