@@ -52,3 +52,8 @@ def test_an_alert_says_what_it_is_and_what_to_do() -> None:
         # commands the description names exist
         for command in re.findall(r"`sluice rollout (\w+)`", rule["annotations"]["description"]):
             assert command in ("status", "watch", "pause", "resume", "abort", "promote")
+
+
+def test_the_documentation_lists_every_alert_with_its_severity() -> None:
+    told = dict(re.findall(r"(?m)^\| `(Sluice\w+)` \| (\w+) \|", (prometheus.ROOT / "docs/monitoring.md").read_text()))
+    assert told == {r["alert"]: r["labels"]["severity"] for g in prometheus.groups() for r in g["rules"] if "alert" in r}
