@@ -68,7 +68,7 @@ class Display:
 
 def describe(step: str, data: dict[str, Any]) -> tuple[str, float, float, bool]:
     """A progress event as text, how much of how much is done, and whether it is worth a line of its own."""
-    if step == "train":
+    if step == "train" and "epoch" in data:
         numbers = {k: data[k] for k in ("train_loss", "loss", "validation_loss") if isinstance(data.get(k), float)}
         numbers |= {k: v for k, v in (data.get("validation_metrics") or {}).items() if isinstance(v, float)}
         shown = "  ".join(f"{k.replace('validation_', 'val ')} {v:.4g}" for k, v in list(numbers.items())[:3])

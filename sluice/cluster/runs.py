@@ -117,13 +117,13 @@ class Watch:
     def read(self) -> str:
         """Ask once for the run and its steps' output; returns the run's state. Raises `EndpointError`."""
         self.run = self.api.run(self.run_id)
-        for step, state in step_states(self.run).items():
-            if state == "RUNNING":
-                self._tell_start(step)
         for node, names in pods(self.run).items():
             log = self._logs.setdefault(node, PodLog())
             if not log.finished:
                 self._read_log(log, names)
+        for step, state in step_states(self.run).items():
+            if state == "RUNNING":
+                self._tell_start(step)
         return self.state
 
     def _tell_start(self, step: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from html import escape
 from typing import Any
 
@@ -58,8 +59,10 @@ def cluster_page(outcome: dict[str, Any], gates: list[Gate]) -> str:
     word, name = str(outcome["outcome"]), str(outcome["project"])
     head = (f'<header><h1>{escape(name)}</h1><span class="badge {word}">{word.replace("_", " ")}</span>'
             f'<div class="sub"><a href="{escape(outcome["url"], quote=True)}">{escape(str(outcome["name"]))}</a> · {outcome["seconds"]:.0f} s</div></header>')  # fmt: skip
-    why = "" if word == "running" else _why(outcome)
-    return document(f"{name}: {word}", head + _strip(outcome, gates) + why + "".join(map(section_or_note, reversed(gates))))
+    why, tiles = "" if word == "running" else _why(outcome), ""
+    with contextlib.suppress(KeyError, TypeError):  # evidence a log left out
+        tiles = _tiles(gates)
+    return document(f"{name}: {word}", head + _strip(outcome, gates) + tiles + why + "".join(map(section_or_note, reversed(gates))))
 
 
 def plain_page(project: Project, outcome: dict[str, Any], note: str) -> str:

@@ -151,3 +151,13 @@ def test_ticks_are_round_rise_and_stay_inside(low: float, width: float, count: i
 def test_any_number_can_be_written(value: float) -> None:
     text = svg.number(value)
     assert text == "–" or float(text.replace(",", "")) == pytest.approx(value, rel=0.01, abs=0)
+
+
+def test_a_run_on_a_cluster_is_drawn_from_what_its_logs_told() -> None:
+    outcome = {"outcome": "promoted", "project": "digits", "name": "digits-1", "url": "http://h/#/runs/details/1", "seconds": 309.0, "run": "1", "reasons": []}
+    whole = [Gate(step, "pass", ("fine",), orjson.loads(orjson.dumps(EVIDENCE[step])), 1.0) for step in EVIDENCE]
+    html = page.cluster_page(outcome, whole)
+    assert html.count("<section id=") == len(whole) and 'href="http://h/#/runs/details/1"' in html
+    bare = [Gate(g.step, "pass", ("<b>fine</b>",), {}, 1.0) for g in whole]
+    html = page.cluster_page(outcome, bare)
+    assert html.count("<section id=") == len(bare) and "&lt;b&gt;fine" in html
