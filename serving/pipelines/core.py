@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from serving.pipelines.cron import Cron, parse_six
+from serving.pipelines.cron import parse_six
 
-#: No hand-over this many seconds after a tick (the scheduler may not have seen it yet) nor before one.
-LAG, LEAD = 15.0, 5.0
+#: A tick's run is waited for this long before a hand-over (a busy scheduler is half a minute late), and none begins so near before a tick.
+LAG, LEAD = 60.0, 5.0
 
 #: A pipeline run's end, in the words of the API.
 ENDED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
@@ -40,11 +40,20 @@ class Recurring:
     active: int = 0
     last_run: float = 0.0
 
+    @property
+    def due(self) -> float | None:
+        """The first tick that no run of it is seen for."""
+        cron = parse_six(self.cron)
+        return cron.after(max(self.start, self.last_run)) if cron else None
+
     def missed(self, now: float) -> bool:
         """Whether enabling it now would start a run for a tick that is past."""
-        cron = parse_six(self.cron)
-        tick = cron.after(max(self.start, self.last_run)) if cron else None
-        return tick is not None and tick <= now
+        return self.due is not None and self.due <= now
+
+    def quiet(self, now: float) -> bool:
+        """Whether the scheduler is not at a tick of it: the last one's run is seen, or is not to be expected any more."""
+        due = self.due
+        return far(self.cron, now) and (due is None or due > now or due < now - LAG)
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def reconcile(wanted: Wanted, found: Sequence[Recurring], now: float) -> tuple[A
         return (Action("create", start=wanted.tick - 1),)
     keeper, others = fit[0], [r for r in found if r.id != fit[0].id]
     still = [r for r in others if r.enabled]
-    if not keeper.enabled and still and not all(quiet(c, now) for c in (wanted.cron, *(r.cron for r in still))):
+    if not keeper.enabled and still and not (far(wanted.cron, now) and all(r.quiet(now) for r in still)):
         return (Action("wait"),)
     if still:
         return tuple(Action("disable", r.id) for r in still)
@@ -111,10 +120,10 @@ def leave(found: Sequence[Recurring], runs: Sequence[Run]) -> tuple[Action, ...]
     return tuple(Action("delete", r.id) for r in found)
 
 
-def quiet(cron: str | Cron, now: float) -> bool:
-    """Whether no tick is so near that the scheduler might be at it."""
-    parsed = parse_six(cron) if isinstance(cron, str) else cron
-    tick = parsed.after(now - LAG) if parsed else None
+def far(six: str, now: float) -> bool:
+    """Whether the next tick is not at hand."""
+    cron = parse_six(six)
+    tick = cron.after(now) if cron else None
     return tick is None or tick > now + LEAD
 
 

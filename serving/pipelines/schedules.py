@@ -57,7 +57,7 @@ class Schedules(Reconciler):
             self.apply(action)
         fields = self.status(plan, wanted, found, runs, waiting)
         going = any(r.active for r in runs)
-        return fields, min(IDLE, core.LAG / 3 if waiting else _WATCHING if going else IDLE, max(2.0, tick - now + core.LAG))
+        return fields, min(IDLE, core.LEAD if waiting else _WATCHING if going else IDLE, max(2.0, tick - now + _WATCHING))
 
     def observe(self, raw: Object, experiment: str) -> tuple[tuple[Recurring, ...], tuple[Run, ...]]:
         """The recurring runs this schedule made, and all runs they started; others in the experiment are none of ours."""
