@@ -13,7 +13,7 @@ from serving.runtime.engine import Tensors, Unit
 from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.model import Model
 from serving.runtime.tensors import datatype_of, from_json, texts
-from sluice.packaging.processors import TabularProcessor
+from sluice.packaging.processors import BLOBS, TabularProcessor
 
 _SLACK = 8
 _LIKE = 1.5
@@ -122,12 +122,12 @@ def _object_texts(array: np.ndarray, field: str) -> np.ndarray:
 
 
 def row_of_instance(model: Model, value: Any, i: int) -> Any:
-    """V1's instance as a raw row: an image's ``{"b64": ...}`` decoded, a text's ``{"text": ...}`` opened.
+    """V1's instance as a raw row: an image's or a recording's ``{"b64": ...}`` decoded, a text's ``{"text": ...}`` opened.
 
     Raises:
         RequestError: base64 that is none.
     """
-    if model.kind == "image":
+    if model.kind in BLOBS:
         if isinstance(value, Mapping) and len(value) == 1:
             value = value.get("b64", next(iter(value.values())))
             if isinstance(value, Mapping) and "b64" in value:

@@ -21,7 +21,7 @@ from sluice.errors import PackageError
 from sluice.packaging import package as packages
 from sluice.packaging.package import Package, TensorSpec
 from sluice.packaging.predictor import package_session, session
-from sluice.packaging.processors import Processor, load_processor
+from sluice.packaging.processors import BLOBS, Processor, load_processor
 
 _ORT = {"tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32", "tensor(uint64)": "UINT64",
         "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32", "tensor(int64)": "INT64", "tensor(float16)": "FP16",
@@ -102,7 +102,7 @@ class Model:
     def metadata(self) -> dict[str, Any]:
         """The model's metadata as V2 gives it; raw inputs and the label are listed beside the graph's tensors."""
         inputs = [_shown(t) for t in self.package.inputs]
-        if self.kind in ("text", "image"):
+        if self.kind in ("text", *BLOBS):
             inputs.append({"name": self.kind, "datatype": "BYTES", "shape": [-1]})
         outputs = [_shown(t) for t in self.package.outputs]
         if self.classifies:

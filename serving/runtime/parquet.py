@@ -8,6 +8,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sluice.packaging.processors import BLOBS
+
 _TIME = pa.timestamp("us", tz="UTC")
 _COMMON = [("time", _TIME), ("request_id", pa.string()), ("row", pa.int32()), ("model", pa.string()), ("version", pa.string()),
            ("prediction", pa.string()), ("probability", pa.float64()), ("probabilities", pa.list_(pa.float32())), ("value", pa.float64()),
@@ -25,7 +27,7 @@ FEEDBACK = pa.schema(
 
 
 def prediction_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
-    """One line a predicted row. `features` is a struct: ``text``, ``image``, the columns, or ``tensors`` (JSON) for
+    """One line a predicted row. `features` is a struct: ``text``, ``image``, ``audio``, the columns, or ``tensors`` (JSON) for
     requests that sent the graph's own. `labels` of the probabilities are in the schema's metadata."""
     first = records[0][0]
     features = _features(first)
@@ -40,7 +42,7 @@ def _features(record: dict[str, Any]) -> pa.StructType:
     if record["kind"] == "tabular":
         fields = [(c["name"], pa.float64() if c["type"] == "numeric" else pa.string()) for c in record["columns"]]
     else:
-        fields = {"text": [("text", pa.string())], "image": [("image", pa.binary())]}.get(record["kind"], [])
+        fields = {"text": [("text", pa.string())], **{kind: [(kind, pa.binary())] for kind in BLOBS}}.get(record["kind"], [])
     return pa.struct([*fields, *([("tensors", pa.string())] if record["kind"] != "tabular" else [])])
 
 
@@ -50,7 +52,7 @@ def _lines(record: dict[str, Any], blobs: bytes, features: pa.StructType) -> lis
     if "blobs" in record:
         at = 0
         for i, size in enumerate(record["blobs"]):
-            rows[i] = {"image": blobs[at : at + size]}
+            rows[i] = {record["kind"]: blobs[at : at + size]}
             at += size
     elif record["kind"] == "tabular":
         rows = [_typed(r, features) for r in record["rows"]]

@@ -18,6 +18,7 @@ import orjson
 
 from serving.runtime.engine import Tensors
 from serving.runtime.metrics import Metrics
+from sluice.packaging.processors import BLOBS
 
 if TYPE_CHECKING:
     from serving.runtime.calls import Call
@@ -119,7 +120,7 @@ def encoded(head: dict[str, Any], rest: Any) -> bytes:
     if rest is not None:
         raw, outputs, best, labels = rest
         rows = _rows(raw, len(outputs))
-        if head["kind"] == "image" and all(isinstance(r, bytes) for r in rows):
+        if head["kind"] in BLOBS and all(isinstance(r, bytes) for r in rows):
             blobs = rows
             head["blobs"] = [len(b) for b in blobs]
         elif head["kind"] in ("text", "tabular") and not isinstance(raw, dict):

@@ -11,6 +11,7 @@ from serving.runtime.engine import Tensors, Unit
 from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.inputs import row_of_instance, tensors_of_instances, units_of_rows, units_of_tensors
 from serving.runtime.model import Model
+from sluice.packaging.processors import BLOBS
 
 _FIX = 'send {"instances": [...]}'
 
@@ -41,8 +42,8 @@ def parse(model: Model, body: bytes, max_batch: int, max_rows: int) -> tuple[lis
 
 
 def _are_tensors(model: Model, instance: Any) -> bool:
-    """Whether an instance of a text or image model is the graph's own tensors, not a raw row."""
-    if model.kind not in ("text", "image") or type(instance) is not dict or not model.inputs.keys() & instance.keys():
+    """Whether an instance of a text, image or audio model is the graph's own tensors, not a raw row."""
+    if model.kind not in ("text", *BLOBS) or type(instance) is not dict or not model.inputs.keys() & instance.keys():
         return False
     return all(type(v) is list for v in instance.values())
 

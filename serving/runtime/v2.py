@@ -13,7 +13,7 @@ from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.inputs import from_base64, units_of_rows, units_of_tensors
 from serving.runtime.model import Model
 from serving.runtime.tensors import DATATYPES, from_binary, from_json, shape_of, texts, to_binary
-from sluice.packaging.processors import TabularProcessor
+from sluice.packaging.processors import BLOBS, TabularProcessor
 
 _FIX = 'send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": [...]}]}'
 
@@ -152,17 +152,17 @@ def output_names(model: Model) -> list[str]:
 def ask_of_tensors(
     model: Model, tensors: Tensors, max_batch: int, max_rows: int, *, encoded: bool
 ) -> tuple[list[Unit], np.ndarray | None, Any]:
-    """Units of V2 inputs: one BYTES input ``text`` or ``image``, a tensor a column, or the graph's own tensors.
+    """Units of V2 inputs: one BYTES input ``text``, ``image`` or ``audio``, a tensor a column, or the graph's own tensors.
 
     Args:
-        encoded: BYTES came in JSON, so an image is base64.
+        encoded: BYTES came in JSON, so an image or a recording is base64.
 
     Raises:
         RequestError: inputs that are none of these. InputError: a row cannot be used. TooLarge: too many rows.
     """
     if not tensors:
         raise RequestError("is empty", field="inputs", fix=_FIX)
-    raw = tensors.get(model.kind) if model.kind in ("text", "image") else None
+    raw = tensors.get(model.kind) if model.kind in ("text", *BLOBS) else None
     if raw is not None and raw.dtype == object and len(tensors) == 1:
         if raw.ndim not in (1, 2) or (raw.ndim == 2 and raw.shape[1] != 1) or not raw.size:
             raise RequestError(f"has shape {list(raw.shape)}", field=f"inputs.{model.kind}.shape", fix="send [rows] or [rows, 1]")
@@ -171,7 +171,7 @@ def ask_of_tensors(
         if model.kind == "text":
             rows: list[Any] = texts(values, "inputs.text.data")
         else:
-            rows = [from_base64(v, f"inputs.image.data[{i}]") if encoded or isinstance(v, str) else v for i, v in enumerate(values)]
+            rows = [from_base64(v, f"inputs.{model.kind}.data[{i}]") if encoded or isinstance(v, str) else v for i, v in enumerate(values)]
         return (*units_of_rows(model, rows, max_batch), rows)
     if isinstance(model.processor, TabularProcessor):
         columns = _columns(model, tensors)

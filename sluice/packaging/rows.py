@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 #: Columns of a dataset that are no features.
 NOT_FEATURES = ("row_id", "label")
 
-_SINGLE = {"text": "text", "image": "image"}
+_SINGLE = {"text": "text", "image": "image", "audio": "audio"}
 _LISTED = {"tabular": "columns", "tensor": "inputs"}
 
 
 def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.RecordBatch) -> list[Any]:
     """Raw rows for a processor, in the table's order.
 
-    text: str; image: bytes; tabular and tensor: a dict from feature to value, None where it is null.
+    text: str; image and audio: bytes; tabular and tensor: a dict from feature to value, None where it is null.
 
     Args:
         preprocess: the specification (a package's ``preprocess``), whose columns are taken; or only its

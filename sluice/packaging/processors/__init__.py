@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.errors import PackageError
+from sluice.packaging.processors.audio import AudioProcessor
 from sluice.packaging.processors.base import Processor
 from sluice.packaging.processors.image import ImageProcessor
 from sluice.packaging.processors.tabular import Column, TabularProcessor
@@ -19,7 +20,7 @@ from sluice.packaging.processors.tensor import TensorInput, TensorProcessor
 from sluice.packaging.processors.text import TextProcessor
 
 __all__ = [
-    "KINDS", "Column", "ImageProcessor", "Processor", "TabularProcessor", "TensorInput", "TensorProcessor", "TextProcessor",
+    "BLOBS", "KINDS", "AudioProcessor", "Column", "ImageProcessor", "Processor", "TabularProcessor", "TensorInput", "TensorProcessor", "TextProcessor",
     "load_processor",
 ]  # fmt: skip
 
@@ -27,9 +28,13 @@ __all__ = [
 KINDS: dict[str, Callable[[Mapping[str, Any], Callable[[str], bytes]], Processor]] = {
     "text": TextProcessor.load,
     "image": ImageProcessor.load,
+    "audio": AudioProcessor.load,
     "tabular": TabularProcessor.load,
     "tensor": TensorProcessor.load,
 }
+
+#: Kinds whose row is a file's bytes.
+BLOBS = ("image", "audio")
 
 
 def load_processor(spec: Mapping[str, Any], root: Path | Mapping[str, bytes]) -> Processor:

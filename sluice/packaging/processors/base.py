@@ -22,7 +22,7 @@ class Processor(ABC):
     """Raw rows in, the ONNX graph's input tensors out.
 
     Attributes:
-        kind: ``text``, ``image``, ``tabular`` or ``tensor``.
+        kind: ``text``, ``image``, ``audio``, ``tabular`` or ``tensor``.
         inputs: the graph's inputs, in its order.
     """
 

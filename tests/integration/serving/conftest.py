@@ -14,13 +14,13 @@ from tests.unit.serving import builders
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("packages")
-    makers = {"points": builders.classifier, "intents": builders.text, "digits": builders.image, "churn": builders.tabular, "echo": builders.echo,
+    makers = {"points": builders.classifier, "intents": builders.text, "digits": builders.image, "churn": builders.tabular, "words": builders.audio, "echo": builders.echo,
               "slow": builders.slow, "dynamic": builders.dynamic}  # fmt: skip
     return {name: make(root / name).root for name, make in makers.items()}
 
 
 @pytest.fixture(scope="module")
 def server(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    names = ("points", "intents", "digits", "churn", "echo")
+    names = ("points", "intents", "digits", "churn", "echo", "words")
     with serving(tmp_path_factory.mktemp("server") / "log", *(packages[n] for n in names), "--workers", "2", "--grpc-port", "0") as s:
         yield s

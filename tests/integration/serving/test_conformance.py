@@ -15,7 +15,7 @@ from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRe
 from kserve.protocol.infer_type import InferResponse, RequestedOutput
 
 from tests.integration.serving.server import Server
-from tests.unit.serving.builders import png
+from tests.unit.serving.builders import png, wav
 
 POINT = np.array([[0.0, 3.0, 0.0, 1.0], [5.0, 0.0, 0.0, 0.0]], dtype=np.float32)
 PICTURE = np.full((4, 4), 0, dtype=np.uint8)
@@ -90,6 +90,18 @@ def test_rest_client_sends_raw_images_binary_and_base64(server: Server) -> None:
     as_text = rest(server, "digits", request("digits", "image", np.array([base64.b64encode(raw)], dtype=object), "BYTES", binary=False))
     as_pixels = rest(server, "digits", request("digits", "image", PICTURE[None, None], "UINT8", binary=True, out_binary=False))
     assert labels(as_binary) == labels(as_text) == labels(as_pixels) == ["c"]
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100])
+def test_clients_send_recordings_over_every_protocol(server: Server, rate: int) -> None:
+    at = np.arange(rate // 10) / rate
+    raw = wav(np.sin(2 * np.pi * 300 * at) * np.where(at * 30 >= 2, 0.9, 0.01), rate)  # loud in its last third
+    as_binary = rest(server, "words", request("words", "audio", np.array([raw], dtype=object), "BYTES", binary=True, out_binary=False))
+    as_text = rest(server, "words", request("words", "audio", np.array([base64.b64encode(raw)], dtype=object), "BYTES", binary=False))
+    over_grpc = remote(server, request("words", "audio", np.array([raw], dtype=object), "BYTES", binary=True))
+    assert labels(as_binary) == labels(as_text) == labels(over_grpc) == ["c"]
+    assert server.predict("words", {"b64": base64.b64encode(raw).decode()})[0]["label"] == "c"
+    assert server.predict("words", {"audio": [0.5] * 200 + [0.0] * 600})[0]["label"] == "a"
 
 
 def test_rest_client_sends_columns(server: Server) -> None:

@@ -330,7 +330,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("spec", "field"), [
-    (None, "preprocess"), ({}, "preprocess.kind"), ({"kind": "audio"}, "preprocess.kind"), ({"kind": ["text"]}, "preprocess.kind"),
+    (None, "preprocess"), ({}, "preprocess.kind"), ({"kind": "video"}, "preprocess.kind"), ({"kind": ["text"]}, "preprocess.kind"),
     (GOOD[0] | {"tokenizer": "../tokenizer.json"}, "preprocess.tokenizer"), (GOOD[0] | {"tokenizer": "/etc/passwd"}, "preprocess.tokenizer"),
     (GOOD[0] | {"tokenizer": ".."}, "preprocess.tokenizer"), (GOOD[0] | {"tokenizer": "other.json"}, "preprocess: other.json"),
     (GOOD[0] | {"max_length": 0}, "preprocess.max_length"), (GOOD[0] | {"max_length": 10**9}, "preprocess.max_length"),
