@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from sluice import files
 from sluice.config import Section
@@ -63,7 +63,7 @@ def _checked(parse: Callable[[str], Any]) -> Any:
     return BeforeValidator(check)
 
 
-Cpu = Annotated[str, _checked(cores)]
+Cpu = Annotated[str, _checked(cores), WithJsonSchema({"type": ["string", "number"]})]
 Memory = Annotated[str, _checked(memory_bytes)]
 Duration = Annotated[str, _checked(duration_seconds)]
 

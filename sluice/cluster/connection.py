@@ -15,8 +15,8 @@ ENDPOINT_VARIABLE, TOKEN_VARIABLE, UI_VARIABLE = "KF_PIPELINES_ENDPOINT", "KF_PI
 #: A service account's token for the API, where the pod mounts one; the variable is KFP's own.
 TOKEN_PATH_VARIABLE, TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH", "/var/run/secrets/kubeflow/pipelines/token"
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-#: Where the API is installed, unless told otherwise.
-INSTALLATION = "kubeflow"
+#: The namespace the API is installed in, for the roads that look for it: `kubeflow` unless this variable names another.
+INSTALLATION_VARIABLE = "SLUICE_KFP_NAMESPACE"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Connection:
         namespace: the user's namespace where the installation has many users; null: not given.
         token: gives the bearer token anew for each request, because mounted ones are renewed; null: none.
         ca, cert, key: files for TLS: who to trust, and who we are.
+        verify: whether the endpoint must show a certificate that is trusted; only a kubeconfig can say no.
         ui: the dashboard's root, for links.
         how: in words, for errors.
     """
@@ -38,6 +39,7 @@ class Connection:
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
+    verify: bool = True
     ui: str | None = None
     how: str = "--endpoint"
 
@@ -53,8 +55,7 @@ def connect(endpoint: str | None = None, *, namespace: str | None = None, token:
     Args:
         endpoint: a URL, ``in-cluster`` or ``kubeconfig``; default ``$KF_PIPELINES_ENDPOINT``, else the pod's
             own cluster where this is a pod, else the kubeconfig.
-        namespace: the user's namespace in a multi-user installation; in a single-user one, where
-            the API is installed, for the roads that look there (default ``kubeflow``).
+        namespace: the user's namespace in a multi-user installation; a single-user one ignores it.
         token, token_file: a bearer token, or the file it is in; default ``$KF_PIPELINES_TOKEN``.
         context: a kubeconfig's context; default its current one.
         ca: a file of certificates to trust, in place of the system's.
@@ -66,14 +67,14 @@ def connect(endpoint: str | None = None, *, namespace: str | None = None, token:
     if not wanted:
         wanted = "in-cluster" if (_ACCOUNT / "token").exists() else "kubeconfig"
     bearer = _token(token, token_file)
-    ui = os.environ.get(UI_VARIABLE)
+    ui, installation = os.environ.get(UI_VARIABLE), os.environ.get(INSTALLATION_VARIABLE) or "kubeflow"
     if wanted == "in-cluster":
         mounted = Path(os.environ.get(TOKEN_PATH_VARIABLE, TOKEN_PATH))
         if token is None and token_file is None and mounted.exists():
             bearer = lambda: _read(mounted)  # noqa: E731
-        return Connection(f"http://ml-pipeline.{INSTALLATION}.svc:8888", namespace or _own_namespace(), bearer, ca, ui=ui, how="in-cluster")
+        return Connection(f"http://ml-pipeline.{installation}.svc:8888", namespace or _own_namespace(), bearer, ca, ui=ui, how="in-cluster")
     if wanted == "kubeconfig":
-        return _from_kubeconfig(namespace, context, bearer, ui)
+        return _from_kubeconfig(namespace, installation, context, bearer, ui)
     parts = urlsplit(wanted)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ProjectError("is no URL of an endpoint", field="--endpoint", value=wanted,
@@ -119,7 +120,8 @@ def _own_namespace() -> str | None:
         return None
 
 
-def _from_kubeconfig(namespace: str | None, context: str | None, bearer: Callable[[], str | None], ui: str | None) -> Connection:
+def _from_kubeconfig(namespace: str | None, installation: str, context: str | None, bearer: Callable[[], str | None],
+                     ui: str | None) -> Connection:  # fmt: skip
     """Through the Kubernetes API server's proxy to the service: no port-forward is needed."""
     try:
         from kubernetes import client, config
@@ -137,7 +139,6 @@ def _from_kubeconfig(namespace: str | None, context: str | None, bearer: Callabl
         given = settings.get_api_key_with_prefix("authorization") or settings.get_api_key_with_prefix("BearerToken")
         return str(given).removeprefix("Bearer ") if given else bearer()
 
-    where = namespace or INSTALLATION
-    url = f"{settings.host.rstrip('/')}/api/v1/namespaces/{where}/services/ml-pipeline:8888/proxy"
-    return Connection(url, namespace, identity, settings.ssl_ca_cert, settings.cert_file, settings.key_file, ui,
+    url = f"{settings.host.rstrip('/')}/api/v1/namespaces/{installation}/services/ml-pipeline:8888/proxy"
+    return Connection(url, namespace, identity, settings.ssl_ca_cert, settings.cert_file, settings.key_file, bool(settings.verify_ssl), ui,
                       how=f"kubeconfig, context {context or 'current'}")  # fmt: skip

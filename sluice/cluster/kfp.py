@@ -39,6 +39,8 @@ class Api:
             raise MissingExtra("an endpoint needs urllib3", field="urllib3", fix="pip install 'sluice-ml[cluster]'") from None
         self.connection, self.tries = connection, tries
         tls: dict[str, Any] = {k: v for k, v in (("ca_certs", connection.ca), ("cert_file", connection.cert), ("key_file", connection.key)) if v}
+        if not connection.verify:
+            tls["cert_reqs"] = "CERT_NONE"
         limit = urllib3.Timeout(connect=min(5.0, timeout), read=timeout)
         self._pool = urllib3.PoolManager(timeout=limit, retries=False, maxsize=4, **tls)
 

@@ -172,7 +172,9 @@ def test_a_kubeconfig_leads_through_the_api_servers_proxy(tmp_path: Path, monkey
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
     found = connect("kubeconfig")
     assert found.url == "https://cluster.example:6443/api/v1/namespaces/kubeflow/services/ml-pipeline:8888/proxy"
-    assert found.token() == "abc"
+    assert (found.token(), found.verify) == ("abc", True)
+    monkeypatch.setenv("SLUICE_KFP_NAMESPACE", "ml")
+    assert "/namespaces/ml/services/" in connect("kubeconfig", namespace="team").url, "the user's namespace is not where the API is"
     with pytest.raises(ProjectError, match="kubeconfig"):
         connect("kubeconfig", context="other")
 

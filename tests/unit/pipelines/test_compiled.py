@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from google.protobuf import json_format
 
 from pipelines.compiler import GOLDEN, Compiled, compile_project, compile_training, golden, image_of
 from sluice import project
@@ -118,6 +119,15 @@ def test_settings_of_steps_reach_their_tasks() -> None:
     other = platform(made, "evaluate")
     assert set(other) == {"activeDeadlineSeconds", "securityContext", "imagePullSecret"}
     assert container(made, "evaluate")["env"] == train["env"]
+
+
+def test_the_pipeline_that_runs_here_carries_nothing_of_a_cluster() -> None:
+    from pipelines.training import training_pipeline
+
+    spec = json_format.MessageToDict(training_pipeline.pipeline_spec)
+    assert not training_pipeline.platform_spec.platforms
+    assert not [e for e in spec["deploymentSpec"]["executors"].values() if "resources" in e["container"] or "env" in e["container"]]
+    assert not [t for t in tasks(spec).values() if "retryPolicy" in t]
 
 
 def test_the_default_project_is_one_that_is_accepted() -> None:
