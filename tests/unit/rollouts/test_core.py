@@ -185,6 +185,11 @@ def test_dry_run_says_what_it_would_do_and_sends_no_user():
     r = Rollout(spec=spec)
     state = r.until("Paused")
     assert (state.reasons[0], state.reported, max(r.weights)) == ("dry run: would now send 10 % to the candidate", True, 0)
+    r.look(**order("resume"))
+    assert r.until("Paused").reasons[0].startswith("dry run")
+    r.spec = SPEC
+    r.look(**order("resume", "2"))
+    assert r.until("Succeeded").stable == CANDIDATE
     first = Rollout(spec=spec, stable=None)
     assert first.until("Paused").reasons[0] == "dry run: would now send all traffic to the first model"
     assert not any(isinstance(a, Route) for a in first.actions)

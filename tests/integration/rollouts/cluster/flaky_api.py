@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from sluice.process import die_with_parent
+
 #: Asked before a call is passed on: an HTTP status to answer, 0 to hang up, None to pass it on.
 Fault = Callable[[str, str], int | None]
 #: Told of each call: before it is passed on, and before its answer is. True: hang up there.
@@ -28,7 +30,7 @@ class FlakyApi:
         self.fault: Fault = lambda method, path: None
         self.strike: Strike = lambda method, path, before: False
         self.answered: Counter[int] = Counter()
-        self._upstream = subprocess.Popen(["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, text=True)
+        self._upstream = subprocess.Popen(["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
         assert self._upstream.stdout is not None
         self._to = int(self._upstream.stdout.readline().rpartition(":")[2])
         self.port = 0

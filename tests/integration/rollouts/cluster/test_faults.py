@@ -103,10 +103,11 @@ def test_controller_killed_at_every_write_promotes_once_and_fails_no_request(
         wait_until(lambda: traffic.report()["by_arm"].get(digest("one")[:12], 0) > 20, what="traffic", seconds=60)
         failed = traffic.report()["failed"]
         armed[0] = True
-        api.apply(manifest(named, "two"))
+        # A life is mostly the start of a process: deadlines leave room for many.
+        api.apply(manifest(named, "two", strategy={"readySeconds": 900, "stepDeadlineSeconds": 900}))
         end = time.monotonic() + 600
         while not (api.phase(named) == "Succeeded" and api.status(named)["stable"] == digest("two")[:12]):
-            assert time.monotonic() < end, (api.status(named).get("message"), kills)
+            assert time.monotonic() < end and api.phase(named) != "RolledBack", (api.status(named).get("message"), kills)
             if operator.process.poll() is not None:
                 operator.start()
             time.sleep(0.2)
