@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from kfp import dsl
 
 from components.cluster import Target, compiling_for
-from pipelines import tuning
+from pipelines import batch_inference, tuning
 from pipelines.training import DESCRIPTION, NAME, training
 from sluice import files
 from sluice.cluster import checks
@@ -169,7 +169,9 @@ def golden() -> dict[str, str]:
     """The checked-in compiled pipelines: file name -> text."""
     target = Target(ClusterConfig(), GOLDEN_IMAGE)
     return {"training.yaml": compile_pipeline(training, target, name=NAME, description=DESCRIPTION).text,
-            "tuning.yaml": compile_pipeline(tuning.tuning, target, name=tuning.NAME, description=tuning.DESCRIPTION).text}  # fmt: skip
+            "tuning.yaml": compile_pipeline(tuning.tuning, target, name=tuning.NAME, description=tuning.DESCRIPTION).text,
+            "batch_inference.yaml": compile_pipeline(batch_inference.batch_inference, target, name=batch_inference.NAME,
+                                                     description=batch_inference.DESCRIPTION).text}  # fmt: skip
 
 
 def write_golden() -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sluice import files
+from sluice.data import places
 from sluice.errors import DataError, InputError
 from sluice.gates import Gate
 from sluice.home import Home
@@ -58,15 +59,10 @@ def run(package: str, source: str, output_path: str, *, digest: str = "", home: 
             else open_store(package, Home(home or None)).get(digest or package.rsplit("/", 1)[-1])
         )
         columns = [c.strip() for c in keep.split(",") if c.strip()]
-        done = predict_files(
-            found,
-            sources(source),
-            Path(output_path),
-            keep=columns,
-            tolerate=max_bad > 0,
-            batch_size=batch_size,
-            workers=workers or cpu_quota(),
-        )
+        with places.find(source, Path()) as here:
+            inputs = [path for place in here for path in sources(str(place.path))]
+            done = predict_files(found, inputs, Path(output_path), keep=columns, tolerate=max_bad > 0, batch_size=batch_size,
+                                 workers=workers or cpu_quota())  # fmt: skip
         share = done.bad / done.rows if done.rows else 0.0
         evidence: dict[str, Any] = {**dataclasses.asdict(done), "digest": found.digest, "output": output_path}
         if share > max_bad:
@@ -79,19 +75,13 @@ def run(package: str, source: str, output_path: str, *, digest: str = "", home: 
 
 
 def sources(source: str) -> list[Path]:
-    """Parquet files of a file, a folder (searched below) or a glob, in the order of their names.
+    """Parquet files of a folder (searched below), in the order of their names, or the one file.
 
     Raises:
         DataError: there is none.
     """
     path = Path(source)
-    if path.is_dir():
-        found = sorted(p for p in path.rglob("*.parquet") if not p.name.startswith((files.PARTIAL, ".", "_")))
-    elif path.exists():
-        found = [path]
-    else:
-        root = Path(path.anchor) if path.is_absolute() else Path()
-        found = sorted(root.glob(str(path.relative_to(path.anchor) if path.is_absolute() else path)))
+    found = [path] if path.is_file() else sorted(p for p in path.rglob("*.parquet") if not p.name.startswith((files.PARTIAL, ".", "_")))
     if not found:
         raise DataError("no Parquet file is there", field="source", value=source, fix="name a .parquet file, a folder of them, or a glob")
     return found
