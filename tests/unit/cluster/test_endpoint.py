@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from sluice import Client
 from sluice.cli import main
 from sluice.cluster.connection import connect
 from sluice.cluster.errors import Conflict, EndpointFault, NotFound, Rejected, Unauthorised, Unreachable
 from sluice.cluster.kfp import Api
+from sluice.cluster.submit import _ensure
 from sluice.errors import ProjectError
 from sluice.process import free_port
 
@@ -194,3 +196,55 @@ def test_submit_says_which_endpoint_does_not_answer_and_ends_with_a_fault(tmp_pa
     out, err = capsys.readouterr()
     assert json.loads(out)["error"] == "Unreachable"
     assert url in err
+
+
+def test_an_installation_of_many_users_wants_a_namespace(door: str, tmp_path: Path) -> None:
+    Door.body = b'{"multi_user": true}'
+    with pytest.raises(ProjectError, match="many users"):
+        Client(tmp_path, endpoint=door).history()
+    Client(tmp_path, endpoint=door, namespace="team").history()
+    assert "namespace=team" in Door.seen[-1][1]
+
+
+def test_the_sdk_raises_what_the_endpoint_answers(door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Door.status = 403
+    client = Client(tmp_path, endpoint=door, token="abc")
+    for call in (lambda: client.status("x"), lambda: client.get("x"), lambda: client.report("x"), client.history, lambda: client.terminate("x")):
+        with pytest.raises(Unauthorised):
+            call()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ProjectError, match="registered"):
+        client.models("x")
+
+
+class Shelf:
+    """Something to be created once, with answers that get lost on the way."""
+
+    def __init__(self, *, lost: int = 0, refused: int = 0):
+        self.lost, self.refused, self.made = lost, refused, 0
+
+    def find(self) -> dict[str, Any] | None:
+        return {"id": self.made} if self.made else None
+
+    def create(self) -> dict[str, Any]:
+        if self.refused:
+            self.refused -= 1
+            raise EndpointFault("failed (500)")
+        self.made += 1
+        if self.lost:
+            raise Unreachable("connection reset after the request was read")
+        return {"id": self.made}
+
+
+@pytest.mark.parametrize("shelf", [Shelf(), Shelf(lost=1), Shelf(refused=2), Shelf(lost=1, refused=1)])
+def test_what_is_created_is_created_once_though_answers_get_lost(shelf: Shelf) -> None:
+    assert _ensure(shelf.find, shelf.create, look_first=False) == {"id": 1}
+    assert _ensure(shelf.find, shelf.create) == {"id": 1}
+    assert shelf.made == 1
+
+
+def test_what_cannot_be_created_is_given_up_with_its_reason() -> None:
+    shelf = Shelf(refused=99)
+    with pytest.raises(EndpointFault, match="500"):
+        _ensure(shelf.find, shelf.create)
+    assert (shelf.made, shelf.refused) == (0, 96)
