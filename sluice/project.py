@@ -234,8 +234,8 @@ def import_task(task: str, base_dir: Path | None = None) -> Any:
         near = difflib.get_close_matches(task, BUILT_IN, 1, 0.3)
         raise ProjectError("unknown task", field="task", value=task,
                            fix=f"did you mean {near[0]!r}? " * bool(near) + f"built-in: {', '.join(BUILT_IN)}; your own: my_module:MyTask")  # fmt: skip
-    if base_dir is not None and str(base_dir) not in sys.path:
-        sys.path.insert(0, str(base_dir))
+    if base_dir is not None:
+        _beside(module.partition(".")[0], base_dir.resolve())
     try:
         found = getattr(importlib.import_module(module), name)
     except ImportError as e:
@@ -248,6 +248,20 @@ def import_task(task: str, base_dir: Path | None = None) -> Any:
     if not (isinstance(found, type) and issubclass(getattr(found, "Model", object), BaseModel)):
         raise ProjectError("is not a task class", field="task", value=task, fix="derive it from sluice.tasks.base.Task and give it a Model section")
     return found
+
+
+def _beside(module: str, folder: Path) -> None:
+    """Let a module be found in the project's folder, before one of the same name that another project brought."""
+    there = (folder / f"{module}.py").is_file() or (folder / module).is_dir()
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    elif there and sys.path[0] != str(folder):
+        sys.path.remove(str(folder))
+        sys.path.insert(0, str(folder))
+    known = getattr(sys.modules.get(module), "__file__", None)
+    if there and known and not Path(known).resolve().is_relative_to(folder):
+        for name in [n for n in sys.modules if n == module or n.startswith(f"{module}.")]:
+            del sys.modules[name]
 
 
 def _explain(error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str) -> ProjectError:

@@ -29,6 +29,15 @@ def test_a_class_of_the_user_s_own_lies_beside_the_project_file(tmp_path):
     assert load_task(project, tmp_path).name == "mine"
 
 
+def test_two_projects_with_modules_of_one_name_each_get_their_own(tmp_path):
+    for name in ("one", "two", "one"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "own_task_d.py").write_text(f"from sluice.tasks.image import ImageTask\nclass Mine(ImageTask):\n    name = '{name}'\n")
+        project = parse({**BASE, "task": "own_task_d:Mine"}, base_dir=folder)
+        assert load_task(project, folder).name == name
+
+
 def test_a_class_that_leaves_methods_out_is_told_which(tmp_path):
     (tmp_path / "own_task_b.py").write_text(
         "from sluice.config import Section\nfrom sluice.tasks import Task\nclass Half(Task):\n    name = 'half'\n    Model = Section\n"
