@@ -118,13 +118,16 @@ def sluice(*args: str, seconds: float = 850) -> tuple[int, dict[str, Any], str]:
 
 
 @pytest.fixture(scope="module")
-def first(kube: Any, endpoint: str, image: str, store: None, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def first(
+    kube: Any, endpoint: str, image: str, store: None, registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
     """The first model, by `sluice submit --wait`."""
     forget(kube, registry)
     path = project(tmp_path_factory.mktemp("first"), kube.namespace, width=8)
     code, outcome, said = sluice("submit", str(path), "--wait", "--endpoint", endpoint, "--namespace", SPACE, "--image", image)
     assert code == 0, said + json.dumps(outcome)
-    return outcome
+    yield outcome
+    forget(kube, registry)
 
 
 def forget(kube: Any, registry: Registry) -> None:
