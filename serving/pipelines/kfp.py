@@ -151,18 +151,34 @@ class Kfp:
 
     def pipeline(self, name: str, namespace: str = "") -> str:
         """A pipeline's id. Raises `KfpNotFound`."""
-        query = {"namespace": namespace} if namespace else {}
         path = f"pipelines/names/{quote(name, safe='')}"
-        return need(self.call("GET", path, query=query), "pipeline_id", path)
+        try:
+            found = self.call("GET", path, query={"namespace": namespace} if namespace else {})
+        except KfpNotFound as e:
+            said = KfpNotFound("Kubeflow Pipelines has no such pipeline", field="pipeline", value=name,
+                               fix="upload it, or apply what `sluice compile --kubernetes` writes of its project")  # fmt: skip
+            said.status = e.status
+            raise said from e
+        return need(found, "pipeline_id", path)
 
-    def version(self, pipeline: str, name: str | None) -> tuple[str, str]:
-        """Id and name of a pipeline's version, of the newest without a name. Raises `KfpNotFound`."""
-        found = sorted(self.pages(f"pipelines/{quote(pipeline, safe='')}/versions", "pipeline_versions", {"sort_by": "created_at desc"}),
-                       key=lambda v: seconds(v.get("created_at")), reverse=True)  # fmt: skip
-        for v in found:
-            if name is None or name in (v.get("display_name"), v.get("name"), v.get("pipeline_version_id")):
-                return need(v, "pipeline_version_id", "versions"), str(v.get("display_name") or v.get("name") or "")
-        raise fault(404, f"the pipeline has no version {name}" if name else "the pipeline has no version", f"pipelines/{pipeline}/versions")
+    def version(self, pipeline: str, name: str | None) -> Object:
+        """A pipeline's version by its name or id, the newest without one. Raises `KfpNotFound`."""
+        path = f"pipelines/{quote(pipeline, safe='')}/versions"
+        if name is None:
+            # Versions come with their whole specification: one is enough.
+            found = self.call("GET", path, query={"sort_by": "created_at desc", "page_size": "1"}).get("pipeline_versions") or []
+        else:
+            found = [v for v in self.pages(path, "pipeline_versions", {"filter": where(display_name=name)}) if v.get("display_name") == name]
+        if not found and name is not None:
+            try:
+                found = [self.call("GET", f"{path}/{quote(name, safe='')}")]
+            except KfpNotFound:
+                found = []
+        if not found:
+            raise fault(404, f"the pipeline has no version {name}" if name else "the pipeline has no version", path)
+        need(found[0], "pipeline_version_id", path)
+        version: Object = found[0]
+        return version
 
     def experiment(self, name: str, namespace: str = "", *, create: bool = True) -> str | None:
         """An experiment's id, made if there is none and `create`."""

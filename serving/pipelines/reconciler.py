@@ -146,7 +146,7 @@ class Reconciler:
         if said[1] == "False" and (before != "False" or old.get("message") != status["message"]):
             self.tell(raw, "Warning", said[2], status["message"])
         elif status.get("phase") != old.get("phase"):
-            self.tell(raw, "Warning" if status.get("phase") == "Failed" else "Normal", str(status.get("phase")), status["message"] or str(status.get("phase")))
+            self.tell(raw, "Warning" if status.get("phase") == "Failed" else "Normal", str(status.get("phase")), status["message"] or f"is now {status.get('phase')}")
         return after
 
     # -- leaving -----------------------------------------------------------------------------------

@@ -128,11 +128,11 @@ class Runs(Reconciler):
             plan = replace(plan, command="")
         experiment, found = self.find(item, create=False)
         step = advance(plan, found, now)
-        started = bool(found)
+        planned = int(old.get("planned") or 0)
         if step.call == "create":
             try:
-                found = [self.create(item, experiment)]
-                started = True
+                run, planned = self.create(item, experiment)
+                found = [run]
             except KfpRejected as e:
                 # Its parameters or its pipeline do not fit, and the spec cannot change.
                 step = Step("Failed", step.attempt, f"Kubeflow Pipelines refused the run: {e.message}")
@@ -140,7 +140,7 @@ class Runs(Reconciler):
             self.acting()
             self.pipelines.kfp.end_run(step.id, "terminate")
         handled = [*item.handled, asked[0]] if asked else list(item.handled)
-        fields = self.status(item, step, found[0] if found and started else None, old, handled[-20:])
+        fields = self.status(item, step, found[0] if found else None, {**old, "planned": planned}, handled[-20:])
         if step.phase in _OVER:
             return fields, None
         return fields, SOON if step.call or step.attempt != plan.attempt else _EVERY
@@ -156,26 +156,28 @@ class Runs(Reconciler):
         seen = [Seen(need(r, "run_id", "GET runs"), _state(r), seconds(r.get("created_at"))) for r in runs]
         return experiment, sorted(seen, key=lambda r: (r.created, r.id))
 
-    def create(self, item: PipelineRun, experiment: str | None) -> Seen:
+    def create(self, item: PipelineRun, experiment: str | None) -> tuple[Seen, int]:
+        """Makes the attempt's run. Returns it, and how many steps its pipeline declares."""
         kfp, space, raw = self.pipelines.kfp, self.pipelines.namespace(item.raw), item.raw
         name, parameters = item.source.resolve(self.kube, raw["metadata"]["namespace"])
         pipeline = kfp.pipeline(name, space)
-        version, _ = kfp.version(pipeline, item.source.version)
+        version = kfp.version(pipeline, item.source.version)
         self.acting()
         body: dict[str, Any] = {
             "display_name": item.name(item.attempt), "description": f"PipelineRun {resource.title(raw)}, attempt {item.attempt}",
             "experiment_id": experiment or kfp.experiment(item.experiment, space), "runtime_config": {"parameters": parameters},
-            "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version}}  # fmt: skip
+            "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version["pipeline_version_id"]}}  # fmt: skip
         if item.source.root:
             body["runtime_config"]["pipeline_root"] = item.source.root
         if item.source.service_account:
             body["service_account"] = item.source.service_account
         made = kfp.create_run(body)
-        return Seen(need(made, "run_id", "POST runs"), _state(made), seconds(made.get("created_at")))
+        return Seen(need(made, "run_id", "POST runs"), _state(made), seconds(made.get("created_at"))), declared(version)
 
     def status(self, item: PipelineRun, step: Step, run: Seen | None, old: Object, handled: list[str]) -> Object:
         """The status's fields; a new attempt begins with none of the old one's."""
         fields: Object = {"phase": step.phase, "attempt": step.attempt, "handled": handled, "attempts": list(old.get("attempts") or []),
+                          **({"planned": old["planned"]} if old.get("planned") else {}),
                           **({"ending": step.ending} if step.ending else {})}  # fmt: skip
         message = step.message
         if run is not None:
@@ -186,7 +188,7 @@ class Runs(Reconciler):
             begun, over = seconds(full.get("created_at")), seconds(full.get("finished_at"))
             fields |= {"runId": run.id, "url": self.pipelines.url("runs", run.id), "state": _state(full), "startTime": stamp(begun),
                        "logs": f"kubectl logs --all-containers --prefix --tail=-1 -l pipeline/runid={run.id}",
-                       "steps": shown, "progress": f"{sum(s['state'] in ENDED for s in shown)}/{len(shown)}"}  # fmt: skip
+                       "steps": shown, "progress": f"{sum(s['state'] in ENDED for s in shown)}/{max(len(shown), int(old.get('planned') or 0))}"}  # fmt: skip
             if over and step.phase in _OVER:
                 fields |= {"endTime": stamp(over), "seconds": round(over - begun)}
             bad = [s["name"] for s in shown if s["state"] == "FAILED"]
@@ -263,6 +265,15 @@ def steps(run: Object) -> list[Object]:
             step["seconds"] = round(over - begun)
         found[name] = step
     return sorted(found.values(), key=lambda s: (s.get("startTime", "9"), s["name"]))[:_SHOWN]
+
+
+def declared(version: Object) -> int:
+    """How many steps a pipeline's version has: tasks that run a container, at any depth. Loops count once."""
+    spec: Object = version.get("pipeline_spec") or {}
+    spec = spec.get("pipeline_spec", spec)
+    components = spec.get("components") or {}
+    tasks = [t for part in (spec.get("root") or {}, *components.values()) for t in ((part.get("dag") or {}).get("tasks") or {}).values()]
+    return sum("executorLabel" in (components.get((t.get("componentRef") or {}).get("name")) or {}) for t in tasks)
 
 
 def outcome(phase: str, run: Object, shown: list[Object]) -> str:

@@ -30,7 +30,7 @@ class Schedules(Reconciler):
         name, parameters = plan.source.resolve(self.kube, raw["metadata"]["namespace"])
         kfp, space = self.pipelines.kfp, self.pipelines.namespace(raw)
         pipeline = kfp.pipeline(name, space)
-        version = kfp.version(pipeline, plan.source.version)[0] if plan.source.version else ""
+        version = str(kfp.version(pipeline, plan.source.version)["pipeline_version_id"]) if plan.source.version else ""
         wanted = Wanted(plan.digest(pipeline, version, parameters, six), six, tick, plan.suspended, plan.catch_up)
         experiment = kfp.experiment(plan.title, space, create=False)
         if experiment is None:

@@ -54,7 +54,9 @@ class Pipelines:
         self.pipelines[key] = {"pipeline_id": key, "name": name, "display_name": name}
         for n, version in enumerate(versions or ("v1",)):
             made = self.id()
-            self.versions[made] = {"pipeline_id": key, "pipeline_version_id": made, "display_name": version, "created_at": stamp(self.now - 100 + n)}
+            self.versions[made] = {"pipeline_id": key, "pipeline_version_id": made, "display_name": version, "created_at": stamp(self.now - 100 + n),
+                                   "pipeline_spec": {"root": {"dag": {"tasks": {"fetch": {"componentRef": {"name": "a"}}, "if": {"componentRef": {"name": "c"}}}}},
+                                                     "components": {"a": {"executorLabel": "x"}, "c": {"dag": {"tasks": {"count": {"componentRef": {"name": "a"}}}}}}}}  # fmt: skip
         return key
 
     def id(self) -> str:
@@ -154,8 +156,10 @@ class Pipelines:
                 if p["name"] == unquote(rest.removeprefix("names/")):
                     return 200, p
             return 404, {"message": f"pipeline {unquote(rest.removeprefix('names/'))} not found", "code": 5}
-        match = re.fullmatch(r"([^/]+)/versions", rest)
+        match = re.fullmatch(r"([^/]+)/versions(?:/(.+))?", rest)
         assert match, rest
+        if match[2]:
+            return (200, self.versions[match[2]]) if match[2] in self.versions else (404, {"message": "no such version", "code": 5})
         return 200, self.listed([v for v in self.versions.values() if v["pipeline_id"] == match[1]], "pipeline_versions", query)
 
     def listed(self, items: list[Object], key: str, query: dict[str, str]) -> Object:
@@ -166,8 +170,9 @@ class Pipelines:
         if query.get("sort_by") == "created_at desc":
             items = sorted(items, key=lambda i: i["created_at"], reverse=True)
         begin = int(query.get("page_token", "0"))
-        page = [{k: v for k, v in i.items() if not k.startswith("_")} for i in items[begin : begin + self.page]]
-        more = {"next_page_token": str(begin + self.page)} if begin + self.page < len(items) else {}
+        size = min(self.page, int(query.get("page_size", self.page)))
+        page = [{k: v for k, v in i.items() if not k.startswith("_")} for i in items[begin : begin + size]]
+        more = {"next_page_token": str(begin + size)} if begin + size < len(items) else {}
         return {key: page, "total_size": len(items), **more} if page else {}
 
 

@@ -31,8 +31,14 @@ def kfp(state: Pipelines) -> Iterator[Kfp]:
 def test_a_status_becomes_its_error_with_the_servers_words(kfp: Kfp, state: Pipelines, status: int, kind: type[KfpFault]) -> None:
     state.fault = lambda method, path: (status, b'{"error":"x","code":2,"message":"the reason\\n of it"}')
     with pytest.raises(kind, match="the reason of it") as e:
+        kfp.experiment("nightly")
+    assert type(e.value) is kind and e.value.status == status and e.value.field == "GET experiments"
+
+
+def test_a_pipeline_that_is_not_there_is_named_with_the_way_to_make_it(kfp: Kfp) -> None:
+    with pytest.raises(KfpNotFound, match=r"no such pipeline.*'digits'") as e:
         kfp.pipeline("digits")
-    assert type(e.value) is kind and e.value.status == status and str(e.value.field).startswith("GET pipelines/names/digits")
+    assert "sluice compile --kubernetes" in str(e.value.fix)
 
 
 @pytest.mark.parametrize("body", [b"", b'{"pipeline_id": 7}', b"<html>bad gateway</html>", b"[1]", b"\xff\xfe"])
@@ -83,7 +89,8 @@ def test_lists_are_read_to_their_last_page(kfp: Kfp, state: Pipelines) -> None:
 def test_a_version_is_found_by_name_or_id_or_as_the_newest(kfp: Kfp, state: Pipelines) -> None:
     key = state.add_pipeline("digits", "v1", "v2", "v3")
     ids = {v["display_name"]: k for k, v in state.versions.items()}
-    assert kfp.version(key, None) == (ids["v3"], "v3") and kfp.version(key, "v1")[0] == ids["v1"] and kfp.version(key, ids["v2"])[1] == "v2"
+    found = [kfp.version(key, name)["pipeline_version_id"] for name in (None, "v1", ids["v2"])]
+    assert found == [ids["v3"], ids["v1"], ids["v2"]]
     with pytest.raises(KfpNotFound, match="no version v9"):
         kfp.version(key, "v9")
 

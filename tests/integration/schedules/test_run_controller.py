@@ -42,7 +42,7 @@ def test_it_becomes_a_run_of_the_newest_version_and_is_followed_to_its_end(made:
     assert run["pipeline_version_reference"]["pipeline_version_id"] == newest and run["runtime_config"]["parameters"] == {"epochs": 3}
     made.look(KIND)
     status = made.status(KIND)
-    assert status["phase"] == "Running" and status["url"].endswith(run["run_id"]) and run["run_id"] in status["logs"]
+    assert status["phase"] == "Running" and status["progress"] == "0/2" and status["url"].endswith(run["run_id"]) and run["run_id"] in status["logs"]
     made.state.pass_to(made.state.now + 60)
     made.state.end(run, "SUCCEEDED", [*task("fetch", "SUCCEEDED"), *task("count", "SUCCEEDED")])
     assert made.look(KIND) is None
@@ -154,7 +154,7 @@ def test_one_archived_by_hand_is_still_followed(made: Any) -> None:
 def test_a_pipeline_that_comes_later_is_waited_for(world: Any) -> None:
     world.put(KIND, SPEC)
     assert world.look(KIND) == 5.0
-    assert world.status(KIND)["phase"] == "Pending" and "digits not found" in world.status(KIND)["message"]
+    assert world.status(KIND)["phase"] == "Pending" and "no such pipeline (got 'digits')" in world.status(KIND)["message"]
     world.state.add_pipeline("digits")
     world.settle(KIND)
     assert world.status(KIND)["phase"] == "Running" and world.condition(KIND, "Synced")["status"] == "True"
