@@ -95,7 +95,7 @@ class Watch:
         patience: seconds the endpoint may be lost while a run is followed.
     """
 
-    silence = 60.0
+    silence = 120.0
 
     def __init__(self, api: Api, run_id: str, on_event: Callable[[dict[str, Any]], None] = lambda event: None, *, patience: float = 300.0):
         self.api, self.run_id, self._on_event, self.patience = api, run_id, on_event, patience

@@ -72,6 +72,7 @@ def watched(api: Api, found: dict[str, Any]) -> tuple[Watch, list[dict[str, Any]
     ("name", "outcome", "code", "reason"),
     [
         ("promoted", "promoted", 0, ""),
+        ("rolled_back", "rolled_back", 4, "no verdict on the step at 20 %"),
         ("refused", "refused", 3, "is below evaluate.minimum"),
         ("bad_source", "failed", 2, "no such object"),
     ],
@@ -89,12 +90,13 @@ def test_a_run_ends_with_the_status_it_would_have_here(
     assert len([e for e in seen if e["kind"] == "gate"]) == len(ended["steps"]) == len(watch.gates)
 
 
-def test_a_rollback_is_told_from_the_rollouts_decision(replay: Callable[..., Api]) -> None:
-    found = recording("promoted")
-    for pod, log in found["logs"].items():
-        found["logs"][pod] = log.replace('"step":"rollout","decision":"pass"', '"step":"rollout","decision":"refuse"')
+def test_evidence_comes_with_the_decisions(replay: Callable[..., Api]) -> None:
+    found = recording("rolled_back")
     watch, _ = watched(replay(found), found)
-    assert (watch.outcome()["outcome"], watch.outcome()["exit_code"]) == ("rolled_back", 4)
+    evidence = {g.step: g.evidence for g in watch.gates}
+    assert evidence["evaluate"]["evaluation"]["metrics"]["accuracy"]["value"] == pytest.approx(0.9574, abs=1e-4)
+    assert len(evidence["train"]["history"]) == 3
+    assert watch.outcome()["digest"] == evidence["rollout"]["digest"] == evidence["export_onnx"]["digest"]
 
 
 def test_the_failed_steps_own_words_are_kept_and_the_platforms_are_not(replay: Callable[..., Api]) -> None:
