@@ -153,3 +153,18 @@ def test_a_run_by_kubectl_tells_its_steps_and_its_end(kube: Any, kfp: Kfp, pipel
     wrong = status(kube, "pipelinerun", "wrong")
     synced = next(c for c in wrong["conditions"] if c["type"] == "Synced")
     assert (wrong["phase"], synced["status"], synced["reason"]) == ("Pending", "False", "NotFound") and "no-such-pipeline" in wrong["message"]
+
+
+def test_the_installed_controller_has_the_rights_and_the_way(kube: Any, kfp: Kfp, pipeline: str) -> None:
+    """As it stands on the cluster: its role, its NetworkPolicy, its lease."""
+    pod = kube.get("deployment", "sluice-controller")["spec"]["template"]["spec"]
+    if "--kfp-endpoint" not in pod["containers"][0]["args"]:
+        pytest.skip("the installed controller has no --kfp-endpoint: kubectl apply -k manifests/overlays/kind")
+    body = {"apiVersion": "sluice.dev/v1alpha1", "kind": "PipelineRun", "metadata": {"name": "e2e-installed"}, "spec": {"pipeline": {"name": NAME}}}
+    kube.run("delete", "pipelinerun", "e2e-installed", "--ignore-not-found", "--timeout=120s")
+    kube.run("apply", "-f", "-", stdin=json.dumps(body))
+    found = kube.wait(lambda: kube.get("pipelinerun", "e2e-installed").get("status", {}).get("endTime"), "the run by the installed controller", 240)
+    assert found
+    status = kube.get("pipelinerun", "e2e-installed")["status"]
+    assert (status["phase"], status["progress"]) == ("Succeeded", "2/2"), status
+    kube.run("delete", "pipelinerun", "e2e-installed", "--timeout=120s")
