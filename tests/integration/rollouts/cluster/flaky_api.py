@@ -58,8 +58,14 @@ class FlakyApi:
         self._loop.call_soon_threadsafe(lambda: [w.transport.abort() for w in list(self._open)])
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        def end() -> None:
+            for task in asyncio.all_tasks(self._loop):
+                task.cancel()
+            self._loop.call_later(0.2, self._loop.stop)
+
+        self._loop.call_soon_threadsafe(end)
         self._thread.join(10)
+        self._loop.close()
         self._upstream.terminate()
         self._upstream.wait(10)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import random
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sluice.process import wait_until
+from sluice.process import die_with_parent, wait_until
 from sluice.rollouts.load import Load
 
 _spec = importlib.util.spec_from_file_location("rollout_cluster", Path(__file__).with_name("conftest.py"))
@@ -81,17 +84,67 @@ def test_api_server_that_refuses_conflicts_and_is_gone_for_a_minute_only_delays(
         operator.stop()
 
 
+class Lives:
+    """Controllers one after the other, each a process forked from one that has imported everything already."""
+
+    CODE = """
+import os, sys
+from serving.rollout.__main__ import main
+from sluice.process import die_with_parent
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        die_with_parent()
+        os._exit(main(sys.argv[1:]))
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
+"""
+
+    def __init__(self, log: Path, kubeconfig: Path):
+        command = [sys.executable, "-c", self.CODE, "--namespace", NAMESPACE, "--scrape", "proxy", "--metrics-port", "0", "--lease", ""]
+        with log.open("ab") as out:
+            self.parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, text=True, cwd=helpers.ROOT,
+                                           env={**os.environ, "KUBECONFIG": str(kubeconfig)}, preexec_fn=die_with_parent)  # fmt: skip
+        self.pid = self.writes = 0
+
+    def begin(self) -> None:
+        assert self.parent.stdin and self.parent.stdout
+        self.writes = 0
+        self.parent.stdin.write("\n")
+        self.parent.stdin.flush()
+        self.pid = int(self.parent.stdout.readline())
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        self.pid = 0
+
+    def bury(self) -> None:
+        assert self.parent.stdout
+        assert self.parent.stdout.readline() == "ended\n"
+
+    def stop(self) -> None:
+        self.parent.kill()
+        self.parent.wait(10)
+
+
 def test_controller_killed_at_every_write_promotes_once_and_fails_no_request(
         cluster: Any, flaky: Any, api: Any, named: str, load: Callable[..., Load], tmp_path: Path):  # fmt: skip
-    """Each life of the controller makes one write and dies: in turn just after it was made, and just before."""
-    operator = helpers.Operator(tmp_path / "operator.log", "--lease", "", kubeconfig=flaky.kubeconfig).start()
+    """Each life of the controller dies at its first, second, third or fourth write in turn: just after it was made, or just before."""
+    lives = Lives(tmp_path / "operator.log", flaky.kubeconfig)
+    lives.begin()
     kills: list[str] = []
     armed = [False]
 
     def strike(method: str, path: str, before: bool) -> bool:
-        if not armed[0] or method == "GET" or before != (len(kills) % 2 == 1) or operator.process.poll() is not None:
+        if lives.pid == 0:
+            return True
+        if not armed[0] or method == "GET":
             return False
-        operator.process.kill()
+        lives.writes += before
+        if lives.writes != len(kills) % 4 + 1 or before != (len(kills) // 4 % 2 == 1):
+            return False
+        lives.kill()
         kills.append(f"{'before' if before else 'after'} {method} {path.partition('?')[0].rsplit('/', 2)[-2]}")
         return True
 
@@ -103,14 +156,15 @@ def test_controller_killed_at_every_write_promotes_once_and_fails_no_request(
         wait_until(lambda: traffic.report()["by_arm"].get(digest("one")[:12], 0) > 20, what="traffic", seconds=60)
         failed = traffic.report()["failed"]
         armed[0] = True
-        # A life is mostly the start of a process: deadlines leave room for many.
+        # Deadlines leave room for many lives.
         api.apply(manifest(named, "two", strategy={"readySeconds": 900, "stepDeadlineSeconds": 900}))
         end = time.monotonic() + 600
         while not (api.phase(named) == "Succeeded" and api.status(named)["stable"] == digest("two")[:12]):
             assert time.monotonic() < end and api.phase(named) != "RolledBack", (api.status(named).get("message"), kills)
-            if operator.process.poll() is not None:
-                operator.start()
-            time.sleep(0.2)
+            if lives.pid == 0:
+                lives.bury()
+                lives.begin()
+            time.sleep(0.05)
         armed[0] = False
         status = api.status(named)
         traffic.stop()
@@ -124,7 +178,7 @@ def test_controller_killed_at_every_write_promotes_once_and_fails_no_request(
         assert len(kills) > 15
         print(f"\n{len(kills)} kills, {len(set(kills))} kinds: {sorted(set(kills))}; {report['sent']:,} requests, {report['failed'] - failed} failed")
     finally:
-        operator.stop()
+        lives.stop()
 
 
 def test_prometheus_that_is_gone_mid_canary_promotes_nothing_and_says_so(operator: Any, api: Any, named: str, load: Callable[..., Load], prometheus: str):
