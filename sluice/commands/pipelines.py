@@ -43,9 +43,11 @@ def compile_(args: argparse.Namespace) -> int:
 
 
 def warn_of_paths(project: Project) -> None:
-    """Say which source a step on a cluster would not find."""
+    """Say what a step on a cluster would not find: a source that is a path here, a task's module that is not in the image."""
     if "://" not in project.data.source:
         print(f"note: data.source {project.data.source!r} is a path: on a cluster use s3:// or a mounted volume", file=sys.stderr)
+    if ":" in project.task:
+        print(f"note: task {project.task!r} is your own: the image of the steps must hold its module", file=sys.stderr)
 
 
 def submit(args: argparse.Namespace) -> int:
