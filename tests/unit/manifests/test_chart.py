@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,23 @@ def test_monitors_carry_the_labels_an_operator_selects_by(chart: Any) -> None:
     for kind, name in (("PodMonitor", "sluice-models"), ("PrometheusRule", "sluice-cluster")):
         assert found[kind, name]["metadata"]["labels"]["release"] == "stack"
     assert ("PrometheusRule", "sluice-cluster") not in chart(monitoring={"cluster": False})
+
+
+def test_every_value_says_what_it_is_for() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    silent = [line for before, line in zip(["", *lines], lines, strict=False) if re.match(r"  [a-zA-Z]+:", line) and not before.startswith("  #")]
+    assert silent == []
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ({}, "port-forward service/mlflow"), ({}, "sluice-dashboards"), ({"monitoring": {"enabled": False}}, "Monitoring is off"),
+    ({"controller": {"enabled": False}}, "The rollout controller is off"), ({"crds": {"install": False}}, "kubectl apply --server-side"),
+    ({"store": {"uri": "s3://bucket/p"}}, "No secret for s3://bucket/p")])  # fmt: skip
+def test_the_notes_tell_what_this_installation_lacks(values: dict[str, Any], said: str) -> None:
+    import helm_python
+
+    with helm_python.Chart.load(CHART) as loaded:
+        notes = loaded.render(values, name="sluice", namespace="sluice")["sluice/templates/NOTES.txt"]
+        assert said in notes
+        if values:
+            assert said not in loaded.render({}, name="sluice", namespace="sluice")["sluice/templates/NOTES.txt"]
