@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from sluice.training.reduce import Reducer, local
+
 
 class Average:
     """Averaged copies of a model's floating-point parameters.
@@ -22,25 +24,30 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
-        self._live = {n: p for n, p in model.named_parameters() if p.requires_grad and p.is_floating_point()}
-        self.tensors = {n: p.detach().clone() for n, p in self._live.items()}
+        self._live = {n: local(p.detach()) for n, p in model.named_parameters() if p.requires_grad and p.is_floating_point()}
+        self.tensors = {n: p.clone() for n, p in self._live.items()}
+        self._parameters = {n: p for n, p in model.named_parameters() if n in self._live}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after a step (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.tensors.values()), [p.detach() for p in self._live.values()], 1.0 - decay)
+        torch._foreach_lerp_(list(self.tensors.values()), list(self._live.values()), 1.0 - decay)
+
+    def whole(self, reducer: Reducer) -> dict[str, torch.Tensor]:
+        """The averages; put together where the model is sharded."""
+        return {n: reducer.whole(self._parameters[n], t) for n, t in self.tensors.items()}
 
     @torch.no_grad()
-    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+    def load(self, tensors: dict[str, torch.Tensor], reducer: Reducer) -> None:
         for name, value in self.tensors.items():
-            value.copy_(tensors[name])
+            value.copy_(reducer.slice_of(self._parameters[name], tensors[name]))
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """The model holds the averages inside, its own weights again after."""
         with torch.no_grad():
-            kept = {n: p.detach().clone() for n, p in self._live.items()}
+            kept = {n: p.clone() for n, p in self._live.items()}
             for name, p in self._live.items():
                 p.copy_(self.tensors[name])
         try:

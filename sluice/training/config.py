@@ -56,6 +56,8 @@ class TrainConfig(Section):
     nodes: int = Field(1, ge=1)
     threads: int = Field(1, ge=1, description="CPU threads a process")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    launcher: Literal["torchrun", "horovod"] = Field("torchrun", description="what starts and connects the processes; horovod where it is installed")
+    parallel: Literal["ddp", "fsdp"] = Field("ddp", description="fsdp: parameters in shards, for models that do not fit one device")
     early_stopping: EarlyStopping | None = None
     checkpoint: Checkpoint = Checkpoint()
     restarts: int = Field(3, ge=0, description="times a killed or stuck job starts again from its last checkpoint")

@@ -21,6 +21,7 @@ from sluice import errors, files
 from sluice.errors import DataError, SluiceError
 from sluice.process import spawn
 from sluice.tasks import State, Task, load_task
+from sluice.training import horovod
 from sluice.training.encode import encode_split
 from sluice.training.errors import NonFiniteError, ProcessDied, TrainingError
 from sluice.training.job import Job, causes, key_of, read_errors
@@ -126,6 +127,7 @@ def prepare_job(project: Project, dataset: Dataset, root: Path, *, world_size: i
     Raises:
         ProjectError, DataError: settings or rows that cannot be trained on.
     """
+    horovod.check(project.train)
     task = load_task(project, base_dir)
     state = task.fit(dataset)
     job = Job(root=root.absolute(), project=project, base_dir=(base_dir or Path()).resolve(), data=dataset.digest,

@@ -100,6 +100,9 @@ class Launcher:
         size = self.job.world_size
         meeting, self._beats_at = self.job.root / f"rendezvous-{self._attempt}", self.job.root / f"heartbeat-{self._attempt}"
         self.beats = Heartbeat(self._beats_at, size, create=True)
+        if self.job.project.train.launcher == "horovod":
+            self.children = [self._horovod(size, meeting)]
+            return
         self.children = []
         shared = self._shared_memory() if self.fork and size > 1 else {}
         for rank in range(size):
@@ -141,6 +144,19 @@ class Launcher:
         process = spawn([sys.executable, "-m", "sluice.training.worker", str(self.job.root / "job.json"), "--heartbeat", str(self._beats_at)],
                         log=self.job.log, env={**os.environ, **env}, pass_fds=fds)  # fmt: skip
         return Child(rank, process.pid, process=process)
+
+    def _horovod(self, size: int, meeting: Path) -> Child:
+        """One child, which has started the processes itself; their stacks and deaths are its own to tell."""
+        from sluice.training import horovod
+        from sluice.training.worker import EVENTS_FD
+
+        pipe = self.job.root / f"events-{self._attempt}"
+        env = {k: v for k, v in os.environ.items() if k != EVENTS_FD} | {"SLUICE_RENDEZVOUS": str(meeting)}
+        if EVENTS_FD in os.environ:
+            horovod.relay(pipe, int(os.environ[EVENTS_FD]))
+            env[horovod.EVENTS_PIPE] = str(pipe)
+        process = spawn(horovod.command(self.job.root / "job.json", self._beats_at, size), log=self.job.log, env=env)
+        return Child(0, process.pid, process=process)
 
     def _watch(self) -> str | None:
         """Until all have ended; why they did, or None when all ended well."""
@@ -265,6 +281,8 @@ def _preload(job: Job) -> None:
     from sluice.tasks import State, load_task
 
     load_task(job.project, job.base_dir).preload(State.load(job.state))
+    if job.project.train.parallel == "fsdp" and job.world_size > 1:
+        import torch.distributed.fsdp  # noqa: F401 - seconds, once instead of in every process
 
 
 if __name__ == "__main__":

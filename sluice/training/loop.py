@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import random
 import signal
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from sluice.errors import ProjectError
 from sluice.evaluation.metrics import SMALLER_IS_BETTER
 from sluice.tasks.base import State, Task
 from sluice.training.average import Average
+from sluice.training.chance import seed_everything
 from sluice.training.checkpoint import Checkpoints, Loaded
 from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
@@ -26,7 +26,8 @@ from sluice.training.encode import Encoded
 from sluice.training.errors import NonFiniteError
 from sluice.training.optimiser import Optimiser, freeze
 from sluice.training.precision import Precision
-from sluice.training.reduce import make_reducer
+from sluice.training.progress import Progress
+from sluice.training.reduce import local, make_reducer
 from sluice.training.sampler import Sampler, seed_of, share
 from sluice.training.schedule import Patience, multiplier
 from sluice.training.validate import measure, metric_names, run_split
@@ -34,38 +35,12 @@ from sluice.training.validate import measure, metric_names, run_split
 #: Seconds between two `step` events.
 _EVENTS_EVERY = 0.25
 _AVERAGE = "average/"
+#: Steps between two times that sharded processes ask each other for a checkpoint.
+_AGREE_EVERY = 10
 
 
 class Stopped(Exception):
     """SIGTERM came: the state after the last step is saved."""
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where a run is: all of a checkpoint that is no tensor.
-
-    Attributes:
-        step: optimiser steps done.
-        epoch: epochs whose validation is done.
-        seconds: time spent so far, interruptions left out.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    loss_sum: float = 0.0
-    loss_rows: int = 0
-    epoch_seconds: float = 0.0
-    epoch_cpu: float = 0.0
-    seconds: float = 0.0
-    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    stopping: Patience = dataclasses.field(default_factory=lambda: Patience(-1))
-    plateau: Patience = dataclasses.field(default_factory=lambda: Patience(-1))
-    plateau_factor: float = 1.0
-    stopped_early: bool = False
-
-    @classmethod
-    def load(cls, raw: dict[str, Any]) -> Progress:
-        return cls(**{**raw, "stopping": Patience(**raw["stopping"]), "plateau": Patience(**raw["plateau"])})
 
 
 class Trainer:
@@ -101,15 +76,15 @@ class Trainer:
             task.start(self.model, state)
         freeze(self.model, config.freeze)
         task.adapt(self.model, state, train)
-        self.model.to(world.device).train()
+        self.sharded = config.parallel == "fsdp" and world.size > 1
+        self.model.to("cpu" if self.sharded else world.device).train()  # shards go to the device one by one
         self.precision = Precision(config, world.device)
         self.average: Average | None = None
         if resumed is not None:
             self.model.load_state_dict(resumed.model)
         if config.compile:
             self.model.compile()
-        self._drop_unused()
-        self.reducer = make_reducer(self.model, world)
+        self.reducer = make_reducer(self.model, world, config.parallel, self._drop_unused())
         self.optimiser = Optimiser(self.model, config)
         self.parameters = self.optimiser.parameters
         if config.ema is not None:
@@ -119,6 +94,8 @@ class Trainer:
         self._buffers = [b for b in self.model.buffers() if world.size > 1]
         self._backup = [b.clone() for b in self._buffers]
         self._counted = (0.0, 0)
+        self._stepping = False
+        self._before_end: dict[str, Any] | None = None  # the progress when the end of an epoch began
         self._whole = True  # the weights are those after `progress.step` steps
         self._terminated = False
         self._losses: deque[tuple[int, torch.Tensor, np.ndarray]] = deque()
@@ -146,12 +123,20 @@ class Trainer:
         torch._C._set_deterministic_algorithms(self.config.deterministic, warn_only=False)
         torch.utils.deterministic.fill_uninitialized_memory = False  # it guards against reading garbage, at the price of a fill
 
-    def _drop_unused(self) -> None:
-        """Take parameters out of training that the loss does not reach: other processes would wait for their gradients."""
+    def _drop_unused(self) -> set[torch.nn.Module]:
+        """Take parameters out of training that the loss does not reach: other processes would wait for their gradients.
+
+        Returns:
+            The modules the pass went through.
+        """
+        called: set[torch.nn.Module] = set()
+        hooks = [m.register_forward_hook(lambda module, *_: called.add(module)) for m in self.model.modules()] if self.sharded else []
         buffers = list(self.model.buffers())
         kept = [b.clone() for b in buffers]
-        tensors, targets = self._load(np.arange(min(2, self.data.rows)))
+        tensors, targets = self._load(np.arange(min(2, self.data.rows)), torch.device("cpu") if self.sharded else self.world.device)
         self.task.loss(self.model(**tensors), targets, self.config).backward()  # type: ignore[no-untyped-call]
+        for hook in hooks:
+            hook.remove()
         for buffer, value in zip(buffers, kept, strict=True):
             buffer.copy_(value)
         unused = [n for n, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
@@ -161,16 +146,17 @@ class Trainer:
                 p.requires_grad_(False)
         if unused:
             self._tell("note", text=f"{len(unused)} parameters take no part in the loss and are not trained: {', '.join(unused[:4])}")
+        return called
 
     def _resume(self, loaded: Loaded) -> None:
         self.progress = Progress.load(loaded.progress["state"])
         if self.precision.scale:
             self.precision.scale.value, self.precision.scale.good = loaded.progress["loss_scale"]
-        self.optimiser.load({k: v for k, v in loaded.optimizer.items() if not k.startswith(_AVERAGE)})
+        self.optimiser.load({k: v for k, v in loaded.optimizer.items() if not k.startswith(_AVERAGE)}, self.reducer)
         if self.average:
-            self.average.load({k.removeprefix(_AVERAGE): v for k, v in loaded.optimizer.items() if k.startswith(_AVERAGE)})
+            self.average.load({k.removeprefix(_AVERAGE): v for k, v in loaded.optimizer.items() if k.startswith(_AVERAGE)}, self.reducer)
         p = self.progress
-        exact = loaded.progress["world_size"] == self.world.size
+        exact = (loaded.progress["world_size"], loaded.progress.get("sharded", False)) == (self.world.size, self.sharded)
         more = "" if exact else f" (it was written by {loaded.progress['world_size']} processes, now {self.world.size}: not bit-identical)"
         self._tell("note", text=f"resumed from {loaded.path.name}: epoch {p.epoch + 1}, step {p.step} of {self.steps}{more}")
 
@@ -211,23 +197,34 @@ class Trainer:
     def _epoch(self) -> None:
         p = self.progress
         for at in range(p.step - p.epoch * self.sampler.steps, self.sampler.steps):
-            if self._terminated:
-                self._save(wait=True)
-                raise Stopped
             start, cpu = time.perf_counter(), time.process_time()
             self._step(self.sampler.batch(p.epoch, at))
             p.epoch_seconds += time.perf_counter() - start
             p.epoch_cpu += time.process_time() - cpu
             self.beat(p.step)
             self._report()
-            if self.world.first and time.monotonic() - self._saved_at >= self.config.checkpoint.every_seconds and self._save():
+            stop, late = self._due()
+            if stop:
+                self._save(wait=True)
+                raise Stopped
+            if late and self._save():
                 self._saved_at = time.monotonic()
+
+    def _due(self) -> tuple[bool, bool]:
+        """Whether to stop, and whether a checkpoint is due; where one takes all processes, they ask each other every few steps."""
+        late = self.world.first and time.monotonic() - self._saved_at >= self.config.checkpoint.every_seconds and not self.checkpoints.busy
+        if not self.sharded:
+            return self._terminated, late
+        if self.progress.step % _AGREE_EVERY:
+            return False, False
+        told, wanted = self.world.sum(float(self._terminated), float(late))
+        return told > 0, wanted > 0
 
     def _step(self, batch: np.ndarray) -> None:
         c, p = self.config, self.progress
         if self._buffers:
             torch._foreach_copy_(self._backup, self._buffers)
-        self._counted = (p.loss_sum, p.loss_rows)
+        self._counted, self._stepping = (p.loss_sum, p.loss_rows), True
         self.optimiser.rate = c.learning_rate * multiplier(c, p.step, self.steps, self.sampler.steps, p.plateau_factor)
         mine = share(batch, self.world.rank, self.world.size)
         parts = np.array_split(mine, c.accumulate) if c.accumulate > 1 else [mine]
@@ -238,12 +235,13 @@ class Trainer:
         self.reducer.reduce()
         self._update()
         p.step += 1
+        self._stepping = False
 
     def _part(self, rows: np.ndarray, batch: np.ndarray, number: int) -> None:
         p = self.progress
         seed_everything(seed_of(self.config.seed, p.step, self.world.rank, number), self.world.device)
         # A process with no row left takes part with weight 0, so that the others' gradients still arrive.
-        tensors, targets = self._load(rows if len(rows) else batch[:1], augment=True)
+        tensors, targets = self._load(rows if len(rows) else batch[:1], self.world.device, augment=True)
         with self.precision.autocast():
             loss = self.task.loss(self.reducer.module(**tensors), targets, self.config)
         self._losses.append((p.step, loss.detach(), rows))
@@ -251,16 +249,16 @@ class Trainer:
             self._settle(*self._losses.popleft())
         self.precision.backward(loss * (self.reducer.factor * len(rows) / len(batch)))
 
-    def _load(self, rows: np.ndarray, augment: bool = False) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def _load(self, rows: np.ndarray, device: torch.device, augment: bool = False) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         tensors = self.task.tensors(self.data.batch(rows), self.state)
         if augment:
             generator = torch.Generator().manual_seed(int(torch.randint(0, 2**62, (1,))))
             tensors = self.task.augment(tensors, generator)
         targets = self.task.targets(np.asarray(self.data.labels[rows]), self.state)
-        if self.world.device.type == "cpu":
+        if device.type == "cpu":
             return tensors, targets
-        move = {k: v.pin_memory().to(self.world.device, non_blocking=True) for k, v in tensors.items()}
-        return move, targets.pin_memory().to(self.world.device, non_blocking=True)
+        move = {k: v.pin_memory().to(device, non_blocking=True) for k, v in tensors.items()}
+        return move, targets.pin_memory().to(device, non_blocking=True)
 
     def _settle(self, step: int, loss: torch.Tensor, rows: np.ndarray) -> None:
         """Count a part's loss; on a GPU some steps late, so that it is not waited for."""
@@ -280,10 +278,10 @@ class Trainer:
 
     def _update(self) -> None:
         c, scale = self.config, self.precision.scale
-        finite = scale.unscale(self.parameters) if scale else True
+        finite = scale.unscale(self.parameters, self.reducer) if scale else True
         if c.gradient_clip is not None and finite:
-            norm = torch.nn.utils.clip_grad_norm_(self.parameters, c.gradient_clip)
-            if self.world.device.type == "cpu" and not math.isfinite(float(norm)):
+            norm = self.reducer.clip(self.parameters, c.gradient_clip)
+            if (self.world.device.type == "cpu" or self.sharded) and not math.isfinite(float(norm)):
                 rows = share(self.sampler.batch(self.progress.epoch, self.progress.step % self.sampler.steps), self.world.rank, self.world.size)
                 raise self._non_finite("the gradient", float(norm), self.progress.step, rows)
         self._whole = False
@@ -300,21 +298,27 @@ class Trainer:
         p, c = self.progress, self.config
         while self._losses:
             self._settle(*self._losses.popleft())
+        self._before_end = dataclasses.asdict(p)
         entry = self._measured()
         rate = c.learning_rate * multiplier(c, p.step - 1, self.steps, self.sampler.steps, p.plateau_factor)
         loss_sum, loss_rows = self.world.sum(p.loss_sum, p.loss_rows)
-        stop, factor = False, p.plateau_factor
+        stop, factor, better = False, p.plateau_factor, False
         if self.world.first:
             entry = {"epoch": p.epoch + 1, "step": p.step, "train_loss": loss_sum / max(loss_rows, 1), **entry,
                      "samples_per_second": self.data.rows / p.epoch_seconds if p.epoch_seconds else 0.0, "learning_rate": rate,
                      "cpu_seconds": p.epoch_cpu}  # fmt: skip
-            stop, factor = self._judge(entry)
+            stop, factor, better = self._judge(entry)
             p.history.append(entry)
             self._tell("epoch", **entry, epochs=c.epochs, steps=self.steps)
-        stop, p.plateau_factor = self.world.broadcast([stop, factor])
+        stop, p.plateau_factor, better = self.world.broadcast([stop, factor, better])
+        if better and (self.world.first or self.sharded):
+            self._best = self._weights()
+            if self.world.first:
+                self.checkpoints.best(p.epoch + 1, self._best)
         p.stopped_early = stop and p.epoch + 1 < c.epochs
         p.seconds += p.epoch_seconds
         p.epoch, p.loss_sum, p.loss_rows, p.epoch_seconds, p.epoch_cpu = p.epoch + 1, 0.0, 0, 0.0, 0.0
+        self._before_end = None
 
     def _measured(self) -> dict[str, Any]:
         if self.validation is None:
@@ -322,55 +326,55 @@ class Trainer:
         self.world.broadcast_buffers(self.model)
         with self.average.applied() if self.average else contextlib.nullcontext():
             outputs, loss = run_split(self.task, self.state, self.model, self.validation, self.world, batch_size=max(64, self.config.batch_size),
-                                      train=self.config, autocast=self.precision.autocast, beat=lambda: self.beat(self.progress.step))  # fmt: skip
+                                      train=self.config, autocast=self.precision.autocast, beat=lambda: self.beat(self.progress.step), together=self.sharded)  # fmt: skip
         found = measure(self.state.objective, outputs, self.validation.labels) if outputs is not None else {}
         return {"validation_loss": loss, "validation_metrics": found}
 
-    def _judge(self, entry: dict[str, Any]) -> tuple[bool, float]:
-        """On the first process: whether to stop, and the plateau's multiplier. The best weights are kept."""
+    def _judge(self, entry: dict[str, Any]) -> tuple[bool, float, bool]:
+        """On the first process: whether to stop, the plateau's multiplier, and whether these weights are the best so far."""
         c, p = self.config, self.progress
-        stop = False
+        stop = better = False
         if c.early_stopping:
             value = entry["validation_loss"] if self.watched == "loss" else entry["validation_metrics"][self.watched]
-            if p.stopping.see(value, p.epoch + 1):
-                self._best = self._weights()
-                self.checkpoints.best(p.epoch + 1, self._best)
+            better = p.stopping.see(value, p.epoch + 1)
             stop = p.stopping.bad >= c.early_stopping.patience
         factor = p.plateau_factor
         if c.schedule == "plateau" and not p.plateau.see(entry["validation_loss"], p.epoch + 1) and p.plateau.bad > c.decay.patience:
             factor *= c.decay.factor
             p.plateau.forget()
-        return stop, factor
+        return stop, factor, better
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """Copies on the CPU of what would be the model now."""
         with self.average.applied() if self.average else contextlib.nullcontext():
-            return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in self.model.state_dict().items()}
+            return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in self.reducer.state().items()}
 
     # --- keeping ---
 
     def _save(self, wait: bool = False) -> bool:
-        if not self.world.first:
+        if not (self.world.first or self.sharded) or (self.checkpoints.busy and not wait and not self.sharded):
             return False
-        if self.checkpoints.busy and not wait:
-            return False
-        for p in self.parameters:
-            if not math.isfinite(float(p.detach().sum())):
-                return False  # never take the place of a good one; the next step's loss names the fault
-        optimizer = self.optimiser.tensors()
+        if not self.reducer.agree(all(math.isfinite(float(local(p.detach()).sum())) for p in self.parameters)):
+            return False  # never take the place of a good one; the next step's loss names the fault
+        model, optimizer = self.reducer.state(), self.optimiser.tensors(self.reducer)
         if self.average:
-            optimizer |= {_AVERAGE + k: v for k, v in self.average.tensors.items()}
+            optimizer |= {_AVERAGE + k: v for k, v in self.average.whole(self.reducer).items()}
+        if not self.world.first:
+            return True
         scale = self.precision.scale
         progress = {"state": dataclasses.asdict(self.progress), "loss_scale": [scale.value, scale.good] if scale else None,
-                    "world_size": self.world.size}  # fmt: skip
-        return self.checkpoints.save(self.progress.step, self.model.state_dict(), optimizer, progress, wait=wait)
+                    "world_size": self.world.size, "sharded": self.sharded}  # fmt: skip
+        return self.checkpoints.save(self.progress.step, model, optimizer, progress, wait=wait)
 
     def _rescue(self) -> None:
         """Another process is gone: keep what the finished steps made, so that none has to be done again."""
-        if self.world.first and self.world.size > 1 and self._whole:
-            if self._buffers:
-                torch._foreach_copy_(self._buffers, self._backup)
-            self.progress.loss_sum, self.progress.loss_rows = self._counted
+        if self.world.first and self.world.size > 1 and self._whole and not self.sharded:
+            if self._stepping:
+                self.progress.loss_sum, self.progress.loss_rows = self._counted
+                if self._buffers:
+                    torch._foreach_copy_(self._buffers, self._backup)
+            if self._before_end is not None:  # the epoch's end is done again
+                self.progress = Progress.load(self._before_end)
             self._save(wait=True)
 
     def _report(self) -> None:
@@ -388,12 +392,3 @@ class Trainer:
     def _tell(self, kind: str, **fields: Any) -> None:
         if self.world.first:
             self.emit({"kind": kind, **fields})
-
-
-def seed_everything(seed: int, device: torch.device | None = None) -> None:
-    """Seed torch, numpy and `random`: chance is a function of the run's seed, the step and the process."""
-    torch.default_generator.manual_seed(seed)
-    if device is not None and device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
-    random.seed(seed)

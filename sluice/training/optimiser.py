@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from sluice.errors import ProjectError
 from sluice.training.config import TrainConfig
+from sluice.training.reduce import Reducer, local
 
 
 def freeze(model: nn.Module, patterns: list[str]) -> list[str]:
@@ -62,8 +64,8 @@ class Optimiser:
         self.adam = config.optimizer == "adamw"
         self.momentum = config.momentum
         self.rate = config.learning_rate
-        self._first = {p: torch.zeros_like(p, memory_format=torch.preserve_format) for p in self.parameters if self.adam or self.momentum}
-        self._second = {p: torch.zeros_like(p, memory_format=torch.preserve_format) for p in self.parameters if self.adam}
+        self._first = {p: torch.zeros_like(local(p), memory_format=torch.preserve_format) for p in self.parameters if self.adam or self.momentum}
+        self._second = {p: torch.zeros_like(local(p), memory_format=torch.preserve_format) for p in self.parameters if self.adam}
         self._count = {p: torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters}
 
     @torch.no_grad()
@@ -73,16 +75,16 @@ class Optimiser:
             live = [p for p in group if p.grad is not None]
             if not live:
                 continue
-            gradients = [p.grad for p in live]
+            weights, gradients = [local(p) for p in live], [local(p.grad) for p in live]
             if self.adam:
                 counts = [self._count[p] for p in live]
                 torch._foreach_add_(counts, 1.0)
-                torch._fused_adamw_(live, gradients, [self._first[p] for p in live], [self._second[p] for p in live], [], counts,
+                torch._fused_adamw_(weights, gradients, [self._first[p] for p in live], [self._second[p] for p in live], [], counts,
                                     lr=self.rate, beta1=self.BETAS[0], beta2=self.BETAS[1], weight_decay=decay, eps=self.EPSILON,
                                     amsgrad=False, maximize=False)  # fmt: skip
             else:
                 # The kernel starts from the first gradient; so does a buffer of zeros.
-                torch._fused_sgd_(live, gradients, [self._first[p] for p in live] if self.momentum else [], weight_decay=decay, lr=self.rate,
+                torch._fused_sgd_(weights, gradients, [self._first[p] for p in live] if self.momentum else [], weight_decay=decay, lr=self.rate,
                                   momentum=self.momentum, dampening=0.0, nesterov=False, maximize=False, is_first_step=False)  # fmt: skip
 
     def clear(self) -> None:
@@ -90,13 +92,22 @@ class Optimiser:
         for p in self.parameters:
             p.grad = None
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The state under flat names, ``<what>.<parameter's number>``: its own tensors, not copies."""
-        kinds = (("first", self._first), ("second", self._second), ("count", self._count))
-        return {f"{what}.{i}": state[p] for what, state in kinds for i, p in enumerate(self.parameters) if p in state}
+    def tensors(self, reducer: Reducer | None = None) -> dict[str, torch.Tensor]:
+        """The state under flat names, ``<what>.<parameter's number>``: its own tensors, not copies; whole ones where it is sharded."""
+        out = {}
+        for what, i, p, state in self._state():
+            out[f"{what}.{i}"] = state if what == "count" or reducer is None else reducer.whole(p, state)
+        return out
 
     @torch.no_grad()
-    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+    def load(self, tensors: dict[str, torch.Tensor], reducer: Reducer | None = None) -> None:
         """Put back what `tensors` gave. Raises `KeyError` for a state of another model."""
-        for name, own in self.tensors().items():
-            own.copy_(tensors[name])
+        for what, i, p, state in self._state():
+            found = tensors[f"{what}.{i}"]
+            state.copy_(found if what == "count" or reducer is None else reducer.slice_of(p, found))
+
+    def _state(self) -> Iterator[tuple[str, int, nn.Parameter, torch.Tensor]]:
+        for what, state in (("first", self._first), ("second", self._second), ("count", self._count)):
+            for i, p in enumerate(self.parameters):
+                if p in state:
+                    yield what, i, p, state[p]

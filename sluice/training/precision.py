@@ -9,6 +9,7 @@ import torch
 
 from sluice.errors import ProjectError
 from sluice.training.config import TrainConfig
+from sluice.training.reduce import Reducer, local
 
 
 class Precision:
@@ -50,11 +51,12 @@ class LossScale:
     def __init__(self, value: float = 2.0**16, growth: int = 2000):
         self.value, self.growth, self.good = value, growth, 0
 
-    def unscale(self, parameters: list[torch.nn.Parameter]) -> bool:
-        """Divide the gradients; false when one is not finite, and the step must be left out."""
-        gradients = [p.grad for p in parameters if p.grad is not None]
+    def unscale(self, parameters: list[torch.nn.Parameter], reducer: Reducer | None = None) -> bool:
+        """Divide the gradients; false when one is not finite, on any process, and the step must be left out."""
+        gradients = [local(p.grad) for p in parameters if p.grad is not None]
         torch._foreach_mul_(gradients, 1.0 / self.value)
         finite = bool(torch.isfinite(torch.stack(torch._foreach_norm(gradients))).all())
+        finite = reducer.agree(finite) if reducer else finite
         if finite:
             self.good += 1
             if self.good >= self.growth:

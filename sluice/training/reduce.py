@@ -25,10 +25,14 @@ class Reducer:
     Attributes:
         module: what the forward pass calls.
         factor: what a process's share of the mean loss is multiplied by before its backward pass.
+        sharded: whether a process holds a slice of each parameter; what gathers them is then called by all processes at once.
     """
+
+    sharded = False
 
     def __init__(self, model: nn.Module):
         self.module: nn.Module = model
+        self._bare = model
         self.factor = 1.0
 
     def part(self, last: bool) -> contextlib.AbstractContextManager[Any]:
@@ -37,6 +41,26 @@ class Reducer:
 
     def reduce(self) -> None:
         """After the last part: leave the sum over the processes in every ``.grad``."""
+
+    def whole(self, parameter: torch.Tensor, local: torch.Tensor) -> torch.Tensor:
+        """A tensor that goes with a parameter (itself, its moments), put together from its slices."""
+        return local
+
+    def slice_of(self, parameter: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+        """What of `whole` this process holds."""
+        return whole
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The model's whole tensors, on the first process; live ones where nothing is sharded."""
+        return dict(self._bare.state_dict())
+
+    def agree(self, good: bool) -> bool:
+        """Whether something each process knows of its own slice is good on all."""
+        return good
+
+    def clip(self, parameters: list[nn.Parameter], limit: float) -> float | torch.Tensor:
+        """Scale all gradients down to a common norm of at most `limit`; the norm before."""
+        return torch.nn.utils.clip_grad_norm_(parameters, limit)
 
 
 class DataParallel(Reducer):
@@ -113,6 +137,11 @@ class SharedReducer(FlatReducer):
             p.grad = view
 
 
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's shard of a parameter or gradient, sharing its memory; a plain tensor is its own."""
+    return getattr(tensor, "_local_tensor", tensor)
+
+
 def _views(flat: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
     out, at = [], 0
     for p in parameters:
@@ -121,10 +150,14 @@ def _views(flat: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Ten
     return out
 
 
-def make_reducer(model: nn.Module, world: World) -> Reducer:
-    """The way of summing that fits the device and the processes' machines."""
+def make_reducer(model: nn.Module, world: World, parallel: str = "ddp", called: set[nn.Module] | None = None) -> Reducer:
+    """The way of summing that fits the device and the processes' machines; `parallel` and `called` as `sharded.Sharded` wants them."""
     if world.size == 1:
         return Reducer(model)
+    if parallel == "fsdp":
+        from sluice.training.sharded import sharded_over
+
+        return sharded_over(model, world, called or set())
     if world.device.type == "cuda":
         return DataParallel(model, world)
     for tensor in (*model.parameters(), *model.buffers()):

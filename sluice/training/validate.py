@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,10 +31,9 @@ def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield rows[at : at + size]
 
 
-@torch.inference_mode()
 def run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, world: World, *, batch_size: int,
               train: TrainConfig | None = None, autocast: Callable[[], Any] | None = None,
-              beat: Callable[[], None] = lambda: None) -> tuple[np.ndarray | None, float]:  # fmt: skip
+              beat: Callable[[], None] = lambda: None, together: bool = False) -> tuple[np.ndarray | None, float]:  # fmt: skip
     """Probabilities [rows, labels] or values [rows], float64 in the split's order, and the mean loss.
 
     Args:
@@ -45,7 +45,15 @@ def run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, w
         train: for the loss; without it the loss is NaN.
         autocast: context of the forward pass; FP32 without it.
         beat: called after each batch.
+        together: the processes make the same number of forward passes, as a sharded model needs it.
     """
+    # A sharded model's gathered parameters must not become inference tensors: training goes on with them.
+    with torch.no_grad() if together else torch.inference_mode():
+        return _run_split(task, state, model, data, world, batch_size, train, autocast, beat, together)
+
+
+def _run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, world: World, batch_size: int, train: TrainConfig | None,
+               autocast: Callable[[], Any] | None, beat: Callable[[], None], together: bool) -> tuple[np.ndarray | None, float]:  # fmt: skip
     raw: list[torch.Tensor] = []
     training = model.training
     serving = task.serving_module(model, state).eval()
@@ -53,13 +61,19 @@ def run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, w
     order = order_by_length(data)
     mine = order[world.rank :: world.size]
     outputs, loss = [], 0.0
+    work = list(batches(mine, batch_size))
+    most = math.ceil(data.rows / world.size)  # rows of the process that has most
+    rounds = math.ceil(most / batch_size) if together else len(work)
     try:
-        for rows in batches(mine, batch_size):
+        for number in range(rounds):
+            rows, counted = (work[number], True) if number < len(work) else (order[:1], False)
             tensors = {k: v.to(world.device) for k, v in task.tensors(data.batch(rows), state).items()}
             raw.clear()
             with autocast() if autocast else torch.autocast(world.device.type, enabled=False):
-                outputs.append(serving(**tensors).float())
-                if train is not None:
+                answers = serving(**tensors).float()
+                if counted:
+                    outputs.append(answers)
+                if counted and train is not None:
                     targets = task.targets(np.asarray(data.labels[rows]), state).to(world.device)
                     loss += float(task.loss(raw[-1] if raw else model(**tensors), targets, train)) * len(rows)
             beat()

@@ -22,6 +22,7 @@ import torch.distributed as dist
 from sluice import events, files
 from sluice.errors import SluiceError
 from sluice.tasks import State, load_task
+from sluice.training import horovod
 from sluice.training.checkpoint import Checkpoints
 from sluice.training.distributed import RENDEZVOUS, Heartbeat, World, join
 from sluice.training.encode import Encoded
@@ -42,12 +43,17 @@ FAILED = 3
 
 def emit(event: dict[str, Any]) -> None:
     """Send one event to whoever started the job."""
-    fd = os.environ.get(EVENTS_FD)
-    if fd is None:
+    fd, pipe = os.environ.get(EVENTS_FD), os.environ.get(horovod.EVENTS_PIPE)
+    if fd is None and pipe is None:
         events.emit("progress", step="train", data=event)
         return
+    line = orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY, default=str) + b"\n"
     with contextlib.suppress(BrokenPipeError):
-        os.write(int(fd), orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY, default=str) + b"\n")
+        if pipe is None:
+            os.write(int(fd or 0), line)
+            return
+        with Path(pipe).open("ab", buffering=0) as f:
+            f.write(line)
 
 
 def run(job: Job, heartbeat: Path | None = None) -> int:
@@ -150,6 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("job", type=Path, help="job.json, as sluice.training.prepare_job writes it")
     parser.add_argument("--heartbeat", type=Path, help="file to note every finished step in")
     args = parser.parse_args(argv)
+    horovod.adopt(os.environ)
     return run(Job.load(args.job), args.heartbeat)
 
 

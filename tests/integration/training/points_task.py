@@ -21,6 +21,7 @@ class PointsModel(Section):
     seconds_a_step: float = 0.0
     fault: str = ""
     once: str = ""
+    blocks: int = 0
 
 
 class PointsTask(Task):
@@ -41,15 +42,18 @@ class PointsTask(Task):
         from torch import nn
 
         class Net(nn.Module):
-            def __init__(self, hidden: int, labels: int):
+            def __init__(self, hidden: int, labels: int, blocks: int):
                 super().__init__()
+                self.blocks = nn.ModuleList(nn.Linear(2, 2) for _ in range(blocks))
                 self.layers = nn.Sequential(nn.Linear(2, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.1), nn.Linear(hidden, labels))
                 self.unused = nn.Linear(3, 3)
 
             def forward(self, x):
+                for block in self.blocks:
+                    x = x + 0.1 * block(x)
                 return self.layers(x)
 
-        return Net(self.project.model.hidden, len(state.labels))
+        return Net(self.project.model.hidden, len(state.labels), self.project.model.blocks)
 
     def augment(self, tensors, generator):
         import torch

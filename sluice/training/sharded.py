@@ -1,0 +1,106 @@
+"""FSDP2: parameters, gradients and optimiser state in shards, for models that do not fit one device (Zhao et al. 2023).
+
+Every process holds a slice of each parameter along its first axis; the blocks of the model are put
+together one at a time as the passes come to them. Checkpoints and results hold whole tensors, in
+the format of any other run, so a job may go on with another number of processes, or unsharded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from sluice.training.distributed import World
+from sluice.training.reduce import Reducer, local
+
+
+class Sharded(Reducer):
+    """A model whose parameters are sharded over all processes.
+
+    Args:
+        model: whole and alike on every process; its parameters are replaced by their shards on the world's device.
+        world: the processes.
+        called: modules whose own `forward` a pass goes through; others' parameters stay with the root.
+    """
+
+    sharded = True
+
+    def __init__(self, model: nn.Module, world: World, called: set[nn.Module]):
+        super().__init__(model)
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        self._world = world
+        self.factor = float(world.size)  # it averages, the weights of the rows are a share of the whole batch
+        self._mesh = init_device_mesh(world.device.type, (world.size,))
+        for block in blocks(model, called):
+            fully_shard(block, mesh=self._mesh, reshard_after_forward=True)
+        fully_shard(model, mesh=self._mesh, reshard_after_forward=True)
+
+    @contextlib.contextmanager
+    def part(self, last: bool) -> Iterator[None]:
+        self.module.set_requires_gradient_sync(last)  # type: ignore[operator]
+        yield
+
+    def whole(self, parameter: torch.Tensor, local: torch.Tensor) -> torch.Tensor:
+        from torch.distributed.tensor import DTensor
+
+        if not isinstance(parameter, DTensor):
+            return local
+        found: Any = DTensor.from_local(local, parameter.device_mesh, parameter.placements, run_check=False, shape=parameter.shape, stride=parameter.stride())
+        whole = found.full_tensor()  # by all processes; only the first has a use for it, and not on its device
+        return whole.to("cpu") if self._world.first else whole[:0]
+
+    def slice_of(self, parameter: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+        size = -(-parameter.shape[0] // self._world.size)
+        return whole[self._world.rank * size : (self._world.rank + 1) * size]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        out = {}
+        for name, t in self.module.state_dict().items():
+            whole = self.whole(t.detach(), local(t.detach()))
+            if self._world.first:
+                out[name] = whole
+        return out
+
+    def agree(self, good: bool) -> bool:
+        return self._world.sum(0.0 if good else 1.0)[0] == 0.0
+
+    def clip(self, parameters: list[nn.Parameter], limit: float) -> float:
+        gradients = [local(p.grad) for p in parameters if p.grad is not None]
+        squares = sum(float(g.double().square().sum()) for g in gradients)
+        norm = math.sqrt(self._world.sum(squares)[0])
+        if norm > limit:
+            torch._foreach_mul_(gradients, limit / (norm + 1e-6))
+        return norm
+
+
+def blocks(model: nn.Module, called: set[nn.Module]) -> list[nn.Module]:
+    """The members of lists of modules that are passed through as a whole and share no parameter with the rest: a transformer's layers."""
+    holders: dict[int, int] = {}
+    for module in model.modules():
+        for p in module.parameters(recurse=False):
+            holders[id(p)] = holders.get(id(p), 0) + 1
+    found = []
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList):
+            for block in module:
+                parameters = list(block.parameters())
+                if block in called and parameters and all(holders[id(p)] == 1 for p in parameters):
+                    found.append(block)
+    return [b for b in found if not any(b is not other and b in set(other.modules()) for other in found)]
+
+
+def sharded_over(model: nn.Module, world: World, called: set[nn.Module]) -> Sharded:
+    """`model` sharded; its tensors are made alike first."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        moved = tensor.detach().to(world.device)
+        dist.broadcast(moved, src=0)
+        tensor.data.copy_(moved)
+    return Sharded(model, world, called)
