@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from serving.pipelines.kfp import Kfp, KfpFault, KfpRejected
@@ -189,15 +188,5 @@ class Reconciler:
 
     def tell(self, raw: Object, kind: str, reason: str, message: str) -> None:
         """An Event of the resource."""
-        meta, now = raw["metadata"], stamp(self.clock())
-        log.info("%s/%s: %s: %s", meta["namespace"], meta["name"], reason, message)
-        event: dict[str, Any] = {
-            "apiVersion": "v1", "kind": "Event", "type": kind, "reason": reason, "message": message[:1000], "count": 1,
-            "metadata": {"generateName": f"{meta['name']}.", "namespace": meta["namespace"]}, "firstTimestamp": now, "lastTimestamp": now,
-            "source": {"component": "sluice-pipelines"}, "involvedObject": {"apiVersion": f"{GROUP}/{VERSION}", "kind": self.kind,
-            "name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}}  # fmt: skip
-        try:
-            self.kube.create("Event", meta["namespace"], event)
-        except ApiFault as e:
-            # An event is a courtesy; the status is the record.
-            log.debug("event not written: %s", e)
+        log.info("%s/%s: %s: %s", raw["metadata"]["namespace"], raw["metadata"]["name"], reason, message)
+        self.kube.tell(raw, "sluice-pipelines", kind, reason, message, stamp(self.clock()))

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from serving.rollout import resource
 from serving.rollout.backends import BACKENDS, ClusterBackend
@@ -190,17 +189,7 @@ class Controller:
         self._event(rollout.raw, "Warning" if bad else "Normal", reason, note.message)
 
     def _event(self, raw: Object, kind: str, reason: str, message: str) -> None:
-        meta, now = raw["metadata"], resource.stamp(self.clock())
-        event: dict[str, Any] = {
-            "apiVersion": "v1", "kind": "Event", "type": kind, "reason": reason, "message": message[:1000], "count": 1,
-            "metadata": {"generateName": f"{meta['name']}.", "namespace": meta["namespace"]}, "firstTimestamp": now, "lastTimestamp": now,
-            "source": {"component": MANAGER}, "involvedObject": {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout",
-            "name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}}  # fmt: skip
-        try:
-            self.kube.create("Event", meta["namespace"], event)
-        except ApiFault as e:
-            # An event is a courtesy; the history in the status is the record.
-            log.debug("event not written: %s", e)
+        self.kube.tell(raw, MANAGER, kind, reason, message, resource.stamp(self.clock()))
 
 
 def _outdated(rollout: Rollout, state: State, view: View) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from sluice.errors import SluiceError
+
+log = logging.getLogger("sluice.kube")
 
 MANAGER = "sluice-rollout"
 GROUP, VERSION, PLURAL = "sluice.dev", "v1alpha1", "modelrollouts"
@@ -140,6 +143,19 @@ class Kube:
     def create(self, kind: str, namespace: str, obj: Object) -> Object:
         found: Object = self.request("POST", self.path(kind, namespace), obj)
         return found
+
+    def tell(self, raw: Object, component: str, kind: str, reason: str, message: str, when: str) -> None:
+        """An Event of one of our resources. It is a courtesy (the status is the record), so a fault is only logged."""
+        meta = raw["metadata"]
+        event: Object = {
+            "apiVersion": "v1", "kind": "Event", "type": kind, "reason": reason, "message": message[:1000], "count": 1,
+            "metadata": {"generateName": f"{meta['name']}.", "namespace": meta["namespace"]}, "firstTimestamp": when, "lastTimestamp": when,
+            "source": {"component": component}, "involvedObject": {"apiVersion": f"{GROUP}/{VERSION}", "kind": raw["kind"],
+            "name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}}  # fmt: skip
+        try:
+            self.create("Event", meta["namespace"], event)
+        except ApiFault as e:
+            log.debug("event not written: %s", e)
 
 
 def _said(e: Any) -> str:
