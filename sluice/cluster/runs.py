@@ -74,6 +74,14 @@ def _step(task: Mapping[str, Any]) -> str | None:
     return name if name in STEPS else None
 
 
+def _failed_drivers(run: Mapping[str, Any]) -> Iterator[str]:
+    """Steps whose driver, the pod that prepares theirs, has failed."""
+    for task in _tasks(run):
+        name, suffix, _ = str(task.get("display_name") or "").partition("-driver")
+        if suffix and task.get("state") == "FAILED" and name.replace("-", "_") in STEPS:
+            yield name.replace("-", "_")
+
+
 def _time(text: Any) -> float | None:
     """Seconds since 1970; null for nothing, and for the year 1 KFP writes while there is no time yet."""
     try:
@@ -213,6 +221,10 @@ class Watch:
         if not states:
             return {"step": None, "message": f"the run {ended} before its first step could start", "exit_code": FAULT,
                     "fix": f"is there the service account it runs as? kubectl describe workflow -l pipeline/runid={self.run_id}"}  # fmt: skip
+        unplaced = next((d for d in _failed_drivers(self.run)), None)
+        if step is None and unplaced:
+            return {"step": unplaced, "message": f"{unplaced} could not be started: its driver failed", "exit_code": FAULT,
+                    "fix": f"kubectl logs -l pipeline/runid={self.run_id} --prefix --tail=20 names the reason"}  # fmt: skip
         message = f"{step} failed" if step else f"the run {ended}"
         return {"step": step, "message": message + (f": {why}" if why else ""), "exit_code": FAULT,
                 "fix": f"kubectl get pods -l pipeline/runid={self.run_id}; the log's end is shown with it"}  # fmt: skip

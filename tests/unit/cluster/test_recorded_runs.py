@@ -183,6 +183,14 @@ def test_a_run_that_failed_before_its_first_step_says_so(replay: Callable[..., A
     assert "service account" in watch.outcome()["error"]["fix"]
 
 
+def test_a_step_whose_driver_failed_is_named(replay: Callable[..., Api]) -> None:
+    done, driver = {"display_name": "preprocess", "state": "SUCCEEDED"}, {"display_name": "train-driver", "state": "FAILED"}
+    watch = Watch(replay({"run": {"state": "FAILED", "run_details": {"task_details": [done, driver]}}, "logs": {}}), "x")
+    watch.follow(seconds=1)
+    assert watch.outcome()["error"]["step"] == "train"
+    assert "could not be started" in watch.outcome()["reasons"][0]
+
+
 def test_states_of_steps_come_in_pipeline_order_without_drivers_and_attempts() -> None:
     found = recording("promoted")["run"]
     assert list(runs.step_states(found)) == list(runs.STEPS)
