@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,23 @@ def test_applied_manifests_run_to_a_promoted_model_under_traffic(
     assert status(kube)["stable"] == after.digest[:12]
     assert set(seen) == {(200, before.digest), (200, after.digest)}
     print(f"\n{sum(seen.values())} requests, none failed: {[(v[:12], n) for (_, v), n in seen.items()]}")
+
+
+def test_a_refusal_ends_with_status_3_and_a_rollback_with_4_and_the_champion_serves_on(
+    kube: Any, endpoint: str, image: str, gateway: str, registry: Registry, first: dict[str, Any], request_body: bytes, tmp_path: Path
+) -> None:
+    before = registry.by_alias(NAME, CHAMPION)
+    assert before is not None
+    args = (str(project(tmp_path, kube.namespace, width=10)), "--wait", "--endpoint", endpoint, "--image", image)
+    with ThreadPoolExecutor(2) as pool:  # side by side: the first never comes to a rollout
+        refused, rolled_back = pool.map(lambda more: sluice("submit", *args, "--set", more), ("evaluate.minimum=0.9999", "rollout.ready_seconds=1"))
+    assert (refused[0], refused[1]["outcome"], refused[1]["gate"]) == (3, "refused", "evaluate"), refused
+    assert (rolled_back[0], rolled_back[1]["outcome"]) == (4, "rolled_back"), rolled_back
+    assert "ready" in " ".join(rolled_back[1]["reasons"])
+    after = registry.by_alias(NAME, CHAMPION)
+    assert after is not None
+    assert after.digest == before.digest
+    assert answered_by(gateway, request_body) == (200, before.digest)
 
 
 def start(endpoint: str, pipeline: str, version: str) -> str:
