@@ -94,10 +94,12 @@ def main() -> int:
                 time.sleep(0.5)
         finally:
             load.stop()
+            message = api.status(NAME).get("message")
+            # The controller has to let go of it first.
+            cluster.kubectl("delete", "modelrollout", "-n", cluster.NAMESPACE, NAME, "--timeout=60s")
             operator.stop()
-            cluster.kubectl("delete", "modelrollout", "-n", cluster.NAMESPACE, NAME, "--wait=false")
         report = load.report()
-        print(f"rollouts ended: {ends}; {kills} controllers killed; rolled back because: {api.status(NAME).get('message')}")
+        print(f"rollouts ended: {ends}; {kills} controllers killed; rolled back because: {message}")
         by = {names.get(a, a): n for a, n in report["by_arm"].items()}
         print(f"{report['sent']:,} requests sent, {report['answered']:,} answered, {report['failed']} failed {report['reasons']}, {report['unsent']} not sent; "
               f"by model {by}; p50 {report['p50_ms']} ms, p99 {report['p99_ms']} ms")  # fmt: skip
