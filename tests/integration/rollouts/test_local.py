@@ -96,7 +96,8 @@ def test_bad_candidate_is_stopped_before_any_user_meets_it(roll: Roll, make: Cal
 
 
 def test_candidate_that_stops_being_ready_under_traffic_is_rolled_back(roll: Roll, make: Callable[..., Path]):
-    result = roll(make("stable"), make("tired", unready_after=800), SPEC.model_copy(update={"unready_seconds": 1}))
+    spec = SPEC.model_copy(update={"unready_seconds": 1, "shadow": Shadow(requests=0)})
+    result = roll(make("stable"), make("tired", unready_after=150), spec)
     assert result.outcome == "rolled_back"
     assert "not been ready for" in result.reasons[0]
     assert result.evidence["load"]["by_arm"]["candidate"] > 0
