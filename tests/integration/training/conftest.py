@@ -23,8 +23,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture(scope="session")
-def points(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def points_dataset(root: Path) -> Dataset:
     """400 training points and 100 validation points in two rings."""
     rng = np.random.default_rng(5)
     radius = np.where(np.arange(500) % 2, 1.0, 2.0) + rng.normal(0, 0.1, 500)
@@ -32,9 +31,13 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     x = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype(np.float32)
     table = pa.table({"row_id": [hashlib.sha256(r.tobytes()).hexdigest()[:16] for r in x], "x": pa.array(list(x), pa.list_(pa.float32())),
                       "label": ["inner" if i % 2 else "outer" for i in range(500)]})  # fmt: skip
-    root = tmp_path_factory.mktemp("points") / "dataset"
     return write_dataset(root, {"train": table.slice(0, 400), "validation": table.slice(400)}, task="points", objective="classification",
                          labels=["inner", "outer"], columns={"x": "numeric"}, source={}, shard_rows=100)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def points(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return points_dataset(tmp_path_factory.mktemp("points") / "dataset")
 
 
 @pytest.fixture
