@@ -119,7 +119,8 @@ def test_slow_candidate_is_stopped_in_the_first_step(roll: Roll, make: Callable[
 
 
 def test_candidate_killed_under_traffic_is_rolled_back_and_only_its_requests_in_flight_fail(roll: Roll, make: Callable[..., Path]):
-    result = roll(make("stable"), make("doomed", crash_after=900))
+    spec = SPEC.model_copy(update={"shadow": Shadow(requests=0)})
+    result = roll(make("stable"), make("doomed", crash_after=150), spec)
     assert result.outcome == "rolled_back"
     assert "SIGKILL: out of memory" in result.reasons[0]
     assert result.evidence["load"]["failed"] <= 20

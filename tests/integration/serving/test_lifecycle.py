@@ -144,9 +144,9 @@ def test_a_plain_onnx_file_is_served_as_tensors(packages: dict[str, Path], tmp_p
 
 
 def test_several_models_in_one_server(server: Server) -> None:
-    assert server.get("/v2/models")["models"] == sorted(["points", "intents", "digits", "churn", "echo"])
+    assert server.get("/v2/models")["models"] == sorted(["points", "intents", "digits", "churn", "echo", "words"])
     index = json.loads(server.request("POST", "/v2/repository/index")[2])
-    assert {m["state"] for m in index} == {"READY"} and len({m["version"] for m in index}) == 5
+    assert {m["state"] for m in index} == {"READY"} and len({m["version"] for m in index}) == 6
 
 
 def test_an_idle_keep_alive_connection_does_not_hold_up_the_drain(packages: dict[str, Path], tmp_path: Path) -> None:
