@@ -104,7 +104,7 @@ def fit(project: Project, dataset: Dataset, out: Path, *, base_dir: Path | None 
                 good = max((p.name for p in (job.checkpoints / job.key[:16]).glob("step-*")), default=None)
                 tell({"kind": "warning", "text": f"{e.message}; starting again from {good or 'the beginning'} (restart {attempt + 1} of {train.restarts})"})
         result = finish_job(job, Path(out))
-        shutil.rmtree(job.checkpoints / job.key[:16], ignore_errors=True)
+        job.forget_checkpoints(lambda text: tell({"kind": "warning", "text": text}))
         return result
     except BaseException:
         with contextlib.suppress(TrainJobError):

@@ -7,7 +7,6 @@ import dataclasses
 import difflib
 import fnmatch
 import glob
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sluice.errors import DataError, MissingExtra
+from sluice import s3
+from sluice.errors import DataError
 
 #: Seconds to connect, and to wait for the next bytes, before a request to S3 is tried again (3 times in all).
 CONNECT_SECONDS, READ_SECONDS = 5, 30
@@ -96,7 +96,9 @@ def _s3(uri: str, tmp: Path) -> list[Found]:
     bucket, _, key = uri[len("s3://") :].partition("/")
     if not bucket:
         raise DataError("names no bucket", field="data.source", value=uri, fix="s3://bucket/key")
-    client = _client()
+    client = s3.client("data.source", connect=CONNECT_SECONDS, read=READ_SECONDS, attempts=3)
+    from boto3.exceptions import Boto3Error
+    from boto3.s3.transfer import TransferConfig
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -107,30 +109,17 @@ def _s3(uri: str, tmp: Path) -> list[Found]:
             if not target.is_relative_to(root) or target == root:
                 raise DataError("has a key that leads out of its folder", field="data.source", value=f"s3://{bucket}/{k}", fix="rename the object")
             target.parent.mkdir(parents=True, exist_ok=True)
+        once = TransferConfig(num_download_attempts=1)  # the client itself tries again
         with ThreadPoolExecutor(8) as pool:
-            for done in [pool.submit(client.download_file, bucket, k, str(t)) for k, t in targets.items()]:
+            for done in [pool.submit(client.download_file, bucket, k, str(t), Config=once) for k, t in targets.items()]:
                 done.result()
     except ClientError as e:
         raise _refused(e, bucket, uri) from e
-    except (BotoCoreError, OSError) as e:
+    except (BotoCoreError, Boto3Error, OSError) as e:
         raise _unreachable(e, uri) from e
     if not key or key.endswith("/"):
         return [Found(tmp, uri)]
     return [Found(t, f"s3://{bucket}/{k}") for k, t in targets.items()]
-
-
-def _client() -> Any:
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError as e:
-        raise MissingExtra("reading s3:// needs boto3", field="data.source", fix="pip install 'sluice-ml[s3]'") from e
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
-    # Stores other than AWS rarely have a DNS name for each bucket.
-    style = {"addressing_style": "path" if endpoint else "auto"}
-    config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 3}, s3=style)
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    return boto3.session.Session().client("s3", endpoint_url=endpoint, region_name=region, config=config)
 
 
 def _keys(client: Any, bucket: str, key: str, uri: str) -> tuple[list[str], str]:

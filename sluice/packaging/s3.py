@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from sluice import files
-from sluice.errors import MissingExtra, PackageError
+from sluice import files, s3
+from sluice.errors import PackageError
 from sluice.packaging import manifest as manifests
 from sluice.packaging.manifest import LIMIT_MANIFEST, MANIFEST
 from sluice.packaging.package import Package, Store, move_in, read
 
-#: Seconds to connect, and to wait for the next bytes; a call is tried this often.
-_CONNECT, _READ, _ATTEMPTS = 5, 30, 4
 _CHUNK = 1 << 20
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 
@@ -46,7 +42,7 @@ class S3Store:
         self.bucket, self.prefix = bucket, prefix.strip("/")
         self.root = f"s3://{bucket}/{self.prefix}".rstrip("/")
         self.cache = Store(cache)
-        self._client = _client()
+        self._client = s3.client("store")
 
     def uri(self, digest: str) -> str:
         """The address of a stored package: KServe's ``storageUri``. Raises `PackageError` for what is no digest."""
@@ -157,19 +153,3 @@ class S3Store:
         except (BotoCoreError, Boto3Error) as e:
             raise PackageError(f"the store cannot be reached: {e}", field=where,
                                fix="look at AWS_ENDPOINT_URL_S3, the network, and AWS_ACCESS_KEY_ID or the role") from e  # fmt: skip
-
-
-def _client() -> Any:
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError as e:
-        raise MissingExtra("a store in S3 needs boto3", field="store", fix="pip install 'sluice-ml[s3]'") from e
-    own = bool(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
-    config = Config(
-        connect_timeout=_CONNECT, read_timeout=_READ, retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-        # Servers other than AWS's know neither buckets as host names nor the newer checksums; digests are checked here in any case.
-        s3={"addressing_style": "path" if own else "auto"}, request_checksum_calculation="when_required", response_checksum_validation="when_required",
-    )  # fmt: skip
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ("us-east-1" if own else None)
-    return boto3.session.Session().client("s3", region_name=region, config=config)

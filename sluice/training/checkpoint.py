@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sluice import files
+from sluice.training.mirror import Mirror
 from sluice.training.tensorfile import write_tensors
 
 FORMAT = "sluice.checkpoint/v1"
@@ -53,10 +54,11 @@ class Checkpoints:
         root: the run's directory; one per configuration and data digest.
         keep: how many of the last are kept.
         warn: told what went wrong, in a sentence; training goes on.
+        mirror: an object store that gets a copy of each.
     """
 
-    def __init__(self, root: Path, keep: int, warn: Callable[[str], None]):
-        self.root, self.keep, self._warn = root, keep, warn
+    def __init__(self, root: Path, keep: int, warn: Callable[[str], None], mirror: Mirror | None = None):
+        self.root, self.keep, self._warn, self._mirror = root, keep, warn, mirror
         self._thread: threading.Thread | None = None
         self._buffers: dict[str, torch.Tensor] = {}
         self._best: tuple[str, Tensors] | None = None
@@ -68,6 +70,8 @@ class Checkpoints:
 
     def latest(self) -> Loaded | None:
         """The newest checkpoint that is whole; damaged ones are named in a warning, set aside and passed over."""
+        if self._mirror:
+            self._mirror.fetch(self.root)
         for path in sorted(self.root.glob("step-*"), reverse=True):
             try:
                 loaded = self.read(path)
@@ -175,10 +179,16 @@ class Checkpoints:
         if best is not None and best[0] not in self._sound:
             self._publish(best[0], {MODEL: best[1]}, {})
             self._sound.add(best[0])
+            if self._mirror:
+                self._mirror.push(self.root / best[0])
         name = f"step-{step:09d}"
         self._publish(name, {MODEL: model, OPTIMIZER: optimizer}, {"progress": progress, "best": best[0] if best else None})
         self.last_good = name
+        if self._mirror:
+            self._mirror.push(self.root / name)
         self._prune()
+        if self._mirror:
+            self._mirror.keep({p.name for kind in ("step-*", "best-*") for p in self.root.glob(kind)})
 
     def _publish(self, name: str, contents: dict[str, Tensors], fields: dict[str, Any]) -> None:
         target = self.root / name

@@ -21,6 +21,7 @@ class Checkpoint(Section):
 
     every_seconds: float = Field(60.0, gt=0)
     keep: int = Field(2, ge=1)
+    store: str | None = Field(None, pattern="^s3://[^/]+", description="s3://bucket/prefix: kept there too, for a job whose disk is gone")
 
 
 class Decay(Section):

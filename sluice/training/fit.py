@@ -112,7 +112,7 @@ def fit(project: Project, dataset: Dataset, out: Path, *, base_dir: Path | None 
         if status:
             raise failure(job, status)
         result = finish_job(job, out)
-        shutil.rmtree(job.checkpoints / job.key[:16], ignore_errors=True)
+        job.forget_checkpoints(lambda text: tell({"kind": "warning", "text": text}))
         return result
     finally:
         shutil.rmtree(work, ignore_errors=True)

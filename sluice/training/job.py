@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice import files
 from sluice.project import Project, parse
+from sluice.training.mirror import mirror
 
 if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
@@ -65,6 +68,13 @@ class Job:
 
     def encoded(self, split: str) -> Path:
         return self.root / "encoded" / split
+
+    def forget_checkpoints(self, warn: Callable[[str], None]) -> None:
+        """Delete the job's checkpoints, here and in the store: the model they were for is written."""
+        name = self.key[:16]
+        shutil.rmtree(self.checkpoints / name, ignore_errors=True)
+        if there := mirror(self.project.train.checkpoint.store, name, warn):
+            there.keep(set())
 
     def save(self) -> Path:
         """Write ``job.json``; returns its path."""

@@ -175,7 +175,7 @@ class Launcher:
             if self.terminate and not told:
                 told = True
                 doomed = now + _GRACE
-                if self.job.checkpoints.is_relative_to(self.job.root):  # nobody could resume from there
+                if self.job.checkpoints.is_relative_to(self.job.root) and not self.job.project.train.checkpoint.store:  # nobody could resume from there
                     doomed = now
                 self._signal(signal.SIGTERM)
             bad = next((c for c in self.children if c.status), None)

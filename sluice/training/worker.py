@@ -30,6 +30,7 @@ from sluice.training.environment import environment
 from sluice.training.guard import Guard
 from sluice.training.job import Job
 from sluice.training.loop import Stopped, Trainer
+from sluice.training.mirror import mirror
 from sluice.training.telemetry import Telemetry, port_of
 from sluice.training.tensorfile import write_tensors
 
@@ -106,7 +107,13 @@ def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
     processor = task.processor(state)
     train = Encoded(job.encoded("train"), processor)
     validation = Encoded(job.encoded("validation"), processor) if job.encoded("validation").exists() else None
-    checkpoints = Checkpoints(job.checkpoints / job.key[:16], job.project.train.checkpoint.keep, lambda text: emit({"kind": "warning", "text": text}))
+
+    def warn(text: str) -> None:
+        emit({"kind": "warning", "text": text})
+
+    kept = job.project.train.checkpoint
+    copies = mirror(kept.store, job.key[:16], warn) if world.first else None
+    checkpoints = Checkpoints(job.checkpoints / job.key[:16], kept.keep, warn, copies)
     resumed = checkpoints.latest() if world.first else None
     path = world.broadcast(resumed.path.name if resumed else None)
     if path and not world.first:

@@ -45,9 +45,9 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
         monkeypatch.setenv(key, value)
     for key in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(key, raising=False)
-    from sluice.packaging.s3 import _client
+    from sluice import s3 as store
 
-    client = _client()
+    client = store.client("test")
     client.bucket = f"b{abs(hash(request.node.name)) % 10**12}"
     client.create_bucket(Bucket=client.bucket)
     return client
