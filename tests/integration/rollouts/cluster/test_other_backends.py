@@ -59,9 +59,17 @@ class KServe21:
             }, query={"fieldManager": "kserve-player", "force": "true"}, content="application/apply-patch+yaml")  # fmt: skip
 
 
+def need_knative() -> None:
+    """Skip where the cluster has no Knative: KServe's Serverless mode is an option of the platform."""
+    if not kubectl("get", "crd", "revisions.serving.knative.dev", "--ignore-not-found"):
+        pytest.skip("Knative Serving is not installed on this cluster")
+
+
 @pytest.fixture(params=["Gateway", "Serverless", "KServeCanary"])
 def backend_of(request: pytest.FixtureRequest, cluster: Kube, named: str) -> Iterator[Callable[[State], Any]]:
     """A back-end made anew as each look makes it, over a resource that is only in memory."""
+    if request.param == "Serverless":
+        need_knative()
     raw = manifest(named, "two", backend=request.param)
     raw["spec"]["model"]["uri"] = f"{helpers.FILES}/two.bin"
     if request.param == "KServeCanary":
@@ -147,6 +155,7 @@ def test_back_end_keeps_the_contract(backend_of: Callable[[State], Any], request
 
 @pytest.fixture
 def kourier() -> tuple[str, int]:
+    need_knative()
     return kubectl("get", "service", "-n", "kourier-system", "kourier", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}"), 80
 
 
