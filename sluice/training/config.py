@@ -56,6 +56,7 @@ class TrainConfig(Section):
     processes: int = Field(1, ge=1, le=1024, description="processes a node")
     nodes: int = Field(1, ge=1)
     threads: int = Field(1, ge=1, description="CPU threads a process")
+    workers: int | None = Field(None, ge=0, le=64, description="processes that put batches together beside each training process; null: some on a GPU")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     launcher: Literal["torchrun", "horovod"] = Field("torchrun", description="what starts and connects the processes; horovod where it is installed")
     parallel: Literal["ddp", "fsdp"] = Field("ddp", description="fsdp: parameters in shards, for models that do not fit one device")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sluice.tasks.base import State, Task
 
 #: `train:` settings that change where, how long or how safely a run goes, but not what it computes.
-NOT_THE_MODEL = frozenset({"checkpoint", "restarts", "hang_seconds", "processes", "nodes", "threads", "device", "parallel", "launcher", "metrics_port", "folds", "fold_groups"})
+NOT_THE_MODEL = frozenset({"checkpoint", "restarts", "hang_seconds", "processes", "nodes", "threads", "workers", "device", "parallel", "launcher", "metrics_port", "folds", "fold_groups"})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,8 @@ _START = 180.0
 #: Seconds for the others to fail, and for the first process to save what is done, after one died.
 _GRACE = 20.0
 _POLL = 0.02
+#: `sluice.training.worker.LOADER_DIED`, which is not imported here: torch comes with it.
+_LOADER_DIED = 6
 
 
 @dataclasses.dataclass
@@ -44,6 +46,8 @@ class Child:
             return "is running"
         if os.WIFSIGNALED(self.status):
             return f"was killed by {signal.Signals(os.WTERMSIG(self.status)).name}"
+        if os.WEXITSTATUS(self.status) == _LOADER_DIED:
+            return "lost a process that puts its batches together, killed by another hand (out of memory, if nobody else killed it)"
         return f"ended with status {os.WEXITSTATUS(self.status)}"
 
     @property

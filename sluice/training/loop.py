@@ -24,6 +24,7 @@ from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
 from sluice.training.encode import Encoded
 from sluice.training.errors import NonFiniteError
+from sluice.training.loader import Loader, Part, Step
 from sluice.training.optimiser import Optimiser, freeze
 from sluice.training.precision import Precision
 from sluice.training.progress import Progress
@@ -67,6 +68,7 @@ class Trainer:
         self.data, self.validation = train, validation
         self.checkpoints, self.emit, self.beat = checkpoints, emit, beat
         self.sampler = Sampler(train.rows, config.batch_size, config.seed, train.lengths)
+        self.loader = Loader(task, state, train, self.sampler, config, world)
         self.progress = Progress()
         self.watched = self._watched()
         self._reproducible()
@@ -133,7 +135,7 @@ class Trainer:
         hooks = [m.register_forward_hook(lambda module, *_: called.add(module)) for m in self.model.modules()] if self.sharded else []
         buffers = list(self.model.buffers())
         kept = [b.clone() for b in buffers]
-        tensors, targets = self._load(np.arange(min(2, self.data.rows)), torch.device("cpu") if self.sharded else self.world.device)
+        tensors, targets = self.loader.rows(np.arange(min(2, self.data.rows))).on(torch.device("cpu") if self.sharded else self.world.device)
         self.task.loss(self.model(**tensors), targets, self.config).backward()  # type: ignore[no-untyped-call]
         for hook in hooks:
             hook.remove()
@@ -196,9 +198,10 @@ class Trainer:
 
     def _epoch(self) -> None:
         p = self.progress
-        for at in range(p.step - p.epoch * self.sampler.steps, self.sampler.steps):
+        steps = self.loader.epoch(p.epoch, p.step - p.epoch * self.sampler.steps)
+        while p.step < (p.epoch + 1) * self.sampler.steps:
             start, cpu = time.perf_counter(), time.process_time()
-            self._step(self.sampler.batch(p.epoch, at))
+            self._step(next(steps))
             p.epoch_seconds += time.perf_counter() - start
             p.epoch_cpu += time.process_time() - cpu
             self.beat(p.step)
@@ -220,45 +223,30 @@ class Trainer:
         told, wanted = self.world.sum(float(self._terminated), float(late))
         return told > 0, wanted > 0
 
-    def _step(self, batch: np.ndarray) -> None:
+    def _step(self, step: Step) -> None:
         c, p = self.config, self.progress
         if self._buffers:
             torch._foreach_copy_(self._backup, self._buffers)
         self._counted, self._stepping = (p.loss_sum, p.loss_rows), True
         self.optimiser.rate = c.learning_rate * multiplier(c, p.step, self.steps, self.sampler.steps, p.plateau_factor)
-        mine = share(batch, self.world.rank, self.world.size)
-        parts = np.array_split(mine, c.accumulate) if c.accumulate > 1 else [mine]
-        for number, rows in enumerate(parts):
-            last = number == len(parts) - 1
-            with self.reducer.part(last):
-                self._part(rows, batch, number)
+        for number, part in enumerate(step.parts):
+            with self.reducer.part(number == len(step.parts) - 1):
+                self._part(part, step.rows, number)
         self.reducer.reduce()
         self._update()
         p.step += 1
         self._stepping = False
 
-    def _part(self, rows: np.ndarray, batch: np.ndarray, number: int) -> None:
+    def _part(self, part: Part, batch: int, number: int) -> None:
         p = self.progress
         seed_everything(seed_of(self.config.seed, p.step, self.world.rank, number), self.world.device)
-        # A process with no row left takes part with weight 0, so that the others' gradients still arrive.
-        tensors, targets = self._load(rows if len(rows) else batch[:1], self.world.device, augment=True)
+        tensors, targets = part.on(self.world.device)
         with self.precision.autocast():
             loss = self.task.loss(self.reducer.module(**tensors), targets, self.config)
-        self._losses.append((p.step, loss.detach(), rows))
+        self._losses.append((p.step, loss.detach(), part.rows))
         while self._losses and (self.world.device.type == "cpu" or len(self._losses) > self.config.accumulate):
             self._settle(*self._losses.popleft())
-        self.precision.backward(loss * (self.reducer.factor * len(rows) / len(batch)))
-
-    def _load(self, rows: np.ndarray, device: torch.device, augment: bool = False) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        tensors = self.task.tensors(self.data.batch(rows), self.state)
-        if augment:
-            generator = torch.Generator().manual_seed(int(torch.randint(0, 2**62, (1,))))
-            tensors = self.task.augment(tensors, generator)
-        targets = self.task.targets(np.asarray(self.data.labels[rows]), self.state)
-        if device.type == "cpu":
-            return tensors, targets
-        move = {k: v.pin_memory().to(device, non_blocking=True) for k, v in tensors.items()}
-        return move, targets.pin_memory().to(device, non_blocking=True)
+        self.precision.backward(loss * (self.reducer.factor * len(part.rows) / batch))
 
     def _settle(self, step: int, loss: torch.Tensor, rows: np.ndarray) -> None:
         """Count a part's loss; on a GPU some steps late, so that it is not waited for."""

@@ -29,6 +29,7 @@ from sluice.training.encode import Encoded
 from sluice.training.environment import environment
 from sluice.training.guard import Guard
 from sluice.training.job import Job
+from sluice.training.loader import died
 from sluice.training.loop import Stopped, Trainer
 from sluice.training.mirror import mirror
 from sluice.training.telemetry import Telemetry, port_of
@@ -40,6 +41,8 @@ EVENTS_FD = "SLUICE_EVENTS_FD"
 TERMINATED = 128 + signal.SIGTERM
 #: Exit status of a failure that is explained in ``errors/``.
 FAILED = 3
+#: Exit status where a process that puts batches together was killed: as if this one had been.
+LOADER_DIED = 6
 
 
 def emit(event: dict[str, Any]) -> None:
@@ -87,6 +90,9 @@ def run(job: Job, heartbeat: Path | None = None) -> int:
         emit({"kind": "warning", "text": "told to stop (SIGTERM): a checkpoint was written"})
         return TERMINATED
     except Exception as e:
+        if died(e):
+            traceback.print_exc()
+            return LOADER_DIED
         write_error(job, rank, e)
         return FAILED
     return 0
