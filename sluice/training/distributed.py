@@ -85,7 +85,7 @@ class World:
 
 
 def join(device: str, timeout: float) -> World:
-    """Find this process's place and connect it with the others: gloo on CPUs, NCCL on GPUs.
+    """Find this process's place and connect it with the others, as `backend_for` says.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -100,9 +100,14 @@ def join(device: str, timeout: float) -> World:
         meeting = os.environ.get(RENDEZVOUS)
         if meeting:  # one machine: nothing but the loopback is needed
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if any(n == "lo" for _, n in socket.if_nameindex()) else "lo0")
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", init_method=f"file://{meeting}" if meeting else "env://",
+        dist.init_process_group(backend_for(place, local_size), init_method=f"file://{meeting}" if meeting else "env://",
                                 rank=rank, world_size=size, timeout=timedelta(seconds=timeout))  # fmt: skip
     return World(rank, size, local, place)
+
+
+def backend_for(device: torch.device, local_size: int) -> str:
+    """NCCL where every process of the machine has a GPU of its own: it refuses two on one, for which gloo does."""
+    return "nccl" if device.type == "cuda" and torch.cuda.device_count() >= local_size else "gloo"
 
 
 def choose_device(wanted: str, local_rank: int, local_size: int) -> torch.device:
