@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -23,6 +26,36 @@ TRAIN = {"epochs": 4, "processes": 2, "ema": 0.9, "accumulate": 2, "early_stoppi
 
 PROJECT = {"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": MODEL,
            "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu"}}  # fmt: skip
+
+#: One of several processes that write a model's slices, and then put the whole together out of what lies on the disk.
+RANK = """
+import os, sys, torch
+from pathlib import Path
+from sluice.training.checkpoint import Checkpoints
+from sluice.training.distributed import join
+from sluice.training.sharded import sharded_over
+from sluice.training.shards import Shards
+world, root = join("cpu", 60), Path(sys.argv[1])
+torch.manual_seed(3)
+model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 1))
+whole = {n: t.clone() for n, t in model.state_dict().items()}
+reducer = sharded_over(model, world, set())
+kept = Checkpoints(root, 2, print, shards=Shards.of(world, 30))
+kept.best(1, {n: t.clone() for n, t in reducer.state().items()})
+with torch.no_grad():
+    for p in model.parameters():
+        p.zero_()
+kept.save(1, reducer.state(), {}, {}, wait=True)
+world.barrier()
+loaded = kept.read(root / "step-000000001")
+best = reducer.gathered(reducer.kept(loaded.best))
+assert world.first or sum(t.numel() for t in reducer.state().values()) < sum(t.numel() for t in whole.values()) / 2
+assert best.keys() == (whole if world.first else {}).keys() and all(torch.equal(t, whole[n]) for n, t in best.items())
+reducer.load(loaded.best)
+again = reducer.gathered(reducer.state())
+assert all(torch.equal(t, whole[n]) for n, t in again.items())
+world.barrier()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +78,16 @@ def test_losses_and_weights_are_ddps(results):
     for name, found in ours.items():
         assert found.shape == theirs[name].shape
         assert found == pytest.approx(theirs[name], abs=1e-4), name
+
+
+def test_the_best_weights_are_put_together_out_of_the_shards_on_the_disk(tmp_path):
+    env = {**os.environ, "SLUICE_RENDEZVOUS": str(tmp_path / "meeting"), "WORLD_SIZE": "3", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    processes = [subprocess.Popen([sys.executable, "-c", RANK, str(tmp_path / "run")], env={**env, "RANK": str(r), "LOCAL_RANK": str(r)},
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for r in range(3)]  # fmt: skip
+    for process in processes:
+        said = process.communicate(timeout=120)[0]
+        assert process.returncode == 0, said
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["best-0001", "step-000000001"]
 
 
 def test_processes_killed_at_random_moments_change_nothing(results, points, project, tmp_path):
