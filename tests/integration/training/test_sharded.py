@@ -27,14 +27,19 @@ TRAIN = {"epochs": 4, "processes": 2, "ema": 0.9, "accumulate": 2, "early_stoppi
 PROJECT = {"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": MODEL,
            "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu"}}  # fmt: skip
 
-#: One of several processes that write a model's slices, and then put the whole together out of what lies on the disk.
-RANK = """
+#: Three processes write a model's slices, and then put the whole together out of what lies on the disk.
+TOGETHER = """
 import os, sys, torch
+import torch.distributed.fsdp
 from pathlib import Path
 from sluice.training.checkpoint import Checkpoints
 from sluice.training.distributed import join
 from sluice.training.sharded import sharded_over
 from sluice.training.shards import Shards
+rank = 0 if os.fork() == 0 else 1 if os.fork() == 0 else 2 if os.fork() == 0 else None
+if rank is None:
+    sys.exit(max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(3)))
+os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
 world, root = join("cpu", 60), Path(sys.argv[1])
 torch.manual_seed(3)
 model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.BatchNorm1d(5), torch.nn.Linear(5, 1))
@@ -82,11 +87,8 @@ def test_losses_and_weights_are_ddps(results):
 
 def test_the_best_weights_are_put_together_out_of_the_shards_on_the_disk(tmp_path):
     env = {**os.environ, "SLUICE_RENDEZVOUS": str(tmp_path / "meeting"), "WORLD_SIZE": "3", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    processes = [subprocess.Popen([sys.executable, "-c", RANK, str(tmp_path / "run")], env={**env, "RANK": str(r), "LOCAL_RANK": str(r)},
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for r in range(3)]  # fmt: skip
-    for process in processes:
-        said = process.communicate(timeout=120)[0]
-        assert process.returncode == 0, said
+    done = subprocess.run([sys.executable, "-c", TOGETHER, str(tmp_path / "run")], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["best-0001", "step-000000001"]
 
 
