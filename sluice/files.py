@@ -92,15 +92,21 @@ def new_dir(path: Path) -> Iterator[Path]:
     tmp.mkdir()
     try:
         yield tmp
-        for f in [*sorted(tmp.rglob("*")), tmp]:
-            fsync_path(f)
-        if path.exists():
-            _exchange(tmp, path)
-        else:
-            tmp.rename(path)
-        fsync_path(path.parent)
+        put_dir(tmp, path)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
+
+
+def put_dir(tmp: Path, path: Path) -> None:
+    """Make all of `tmp` durable and put it in the place of `path`, beside it, in one step."""
+    for f in [*sorted(tmp.rglob("*")), tmp]:
+        fsync_path(f)
+    if path.exists():
+        _exchange(tmp, path)
+    else:
+        tmp.rename(path)
+    fsync_path(path.parent)
+    shutil.rmtree(tmp, ignore_errors=True)  # what was there before
 
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
 
 from sluice.training.reduce import Reducer, local
+
+_PREFIX = "average/"
 
 
 class Average:
@@ -34,14 +36,15 @@ class Average:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.tensors.values()), list(self._live.values()), 1.0 - decay)
 
-    def whole(self, reducer: Reducer) -> dict[str, torch.Tensor]:
-        """The averages; put together where the model is sharded."""
-        return {n: reducer.whole(self._parameters[n], t) for n, t in self.tensors.items()}
+    def state(self) -> dict[str, torch.Tensor]:
+        """The averages under the names they have in a checkpoint; slices where the model is in slices."""
+        return {_PREFIX + n: t for n, t in self.tensors.items()}
 
     @torch.no_grad()
-    def load(self, tensors: dict[str, torch.Tensor], reducer: Reducer) -> None:
+    def load(self, stored: Mapping[str, torch.Tensor], reducer: Reducer) -> None:
+        """Put back what `state` gave, all processes' together. Raises `KeyError` where there are none."""
         for name, value in self.tensors.items():
-            value.copy_(reducer.slice_of(self._parameters[name], tensors[name]))
+            value.copy_(reducer.take(stored, _PREFIX + name, self._parameters[name]))
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

@@ -3,7 +3,9 @@
 A checkpoint is a directory ``step-000001234``: ``model.safetensors`` (weights and buffers),
 ``optimizer.safetensors`` (its state, and the moving average's weights), and ``manifest.json``,
 written last, with progress, schedule and the sha256 of every file. The best epoch's weights lie
-in ``best-0007`` of the same form. Chance is a function of seed, step and rank, and so is the order
+in ``best-0007`` of the same form. Where the model is sharded over W processes, each of them writes
+what it holds: ``model-00000-of-0000W.safetensors`` and so on, one beside the other (`stored.Stored`
+reads both forms), and the manifest has ``shards``. Chance is a function of seed, step and rank, and so is the order
 of the rows, so neither a generator's state nor the sampler's has to be kept beyond the step.
 """
 
@@ -11,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import secrets
 import shutil
 import threading
@@ -22,29 +23,29 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from sluice import files
 from sluice.training.mirror import Mirror
+from sluice.training.shards import Shards, reason
+from sluice.training.stored import Stored, file_of
 from sluice.training.tensorfile import write_tensors
 
 FORMAT = "sluice.checkpoint/v1"
 MANIFEST = "manifest.json"
-MODEL = "model.safetensors"
-OPTIMIZER = "optimizer.safetensors"
+MODEL, OPTIMIZER = "model", "optimizer"
 
 Tensors = dict[str, torch.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """A verified checkpoint: tensors of each file, and what its manifest says."""
+    """A checkpoint: its tensors, verified before they are read, and what its manifest says."""
 
     path: Path
-    model: Tensors
-    optimizer: Tensors
+    model: Stored
+    optimizer: Stored
     progress: dict[str, Any]
-    best: Tensors | None
+    best: Stored | None
 
 
 class Checkpoints:
@@ -55,10 +56,12 @@ class Checkpoints:
         keep: how many of the last are kept.
         warn: told what went wrong, in a sentence; training goes on.
         mirror: an object store that gets a copy of each.
+        shards: the processes that write them together; all of these call `save` and `best` alike, with what each holds.
     """
 
-    def __init__(self, root: Path, keep: int, warn: Callable[[str], None], mirror: Mirror | None = None):
-        self.root, self.keep, self._warn, self._mirror = root, keep, warn, mirror
+    def __init__(self, root: Path, keep: int, warn: Callable[[str], None], mirror: Mirror | None = None, shards: Shards | None = None):
+        self.root, self.keep, self._warn, self._mirror, self._shards = root, keep, warn, mirror, shards
+        self._first = shards is None or shards.first
         self._thread: threading.Thread | None = None
         self._buffers: dict[str, torch.Tensor] = {}
         self._best: tuple[str, Tensors] | None = None
@@ -69,42 +72,38 @@ class Checkpoints:
     # --- reading ---
 
     def latest(self) -> Loaded | None:
-        """The newest checkpoint that is whole; damaged ones are named in a warning, set aside and passed over."""
+        """The newest checkpoint that is whole, every byte of it; damaged ones are named in a warning, set aside and passed over."""
+        files.sweep_partials(self.root)
         if self._mirror:
             self._mirror.fetch(self.root)
         for path in sorted(self.root.glob("step-*"), reverse=True):
             try:
-                loaded = self.read(path)
+                loaded = self._opened(path)
+                for stored in (loaded.model, loaded.optimizer, *([loaded.best] if loaded.best else [])):
+                    stored.verify()
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
                 self._warn(f"checkpoint {path.name} is refused: {e}; the one before it is used")
                 path.rename(path.with_name(f"refused-{path.name}-{secrets.token_hex(2)}"))
                 continue
             self.last_good = path.name
-            return loaded
+            return self._adopted(loaded)
         return None
 
     def read(self, path: Path) -> Loaded:
-        """One checkpoint, verified. Raises `OSError`, `ValueError`, `KeyError`, `TypeError` or `SafetensorError` for a damaged one."""
-        manifest = self._verified(path)
-        best = None
-        if manifest["best"] is not None:
-            where = self.root / manifest["best"]
-            self._verified(where)
-            best = load_file(where / MODEL)
-            self._best = (manifest["best"], best)
-            self._sound.add(manifest["best"])
-        return Loaded(path, load_file(path / MODEL), load_file(path / OPTIMIZER), manifest["progress"], best)
+        """One that another process found whole. Raises `OSError`, `ValueError`, `KeyError` or `TypeError` if it is damaged."""
+        return self._adopted(self._opened(path))
 
-    def _verified(self, path: Path) -> dict[str, Any]:
-        manifest: dict[str, Any] = files.read_json(path / MANIFEST)
-        if manifest.get("format") != FORMAT:
-            raise ValueError(f"format is not {FORMAT}")
-        if files.digest_of({k: v for k, v in manifest.items() if k != "digest"}) != manifest["digest"]:
-            raise ValueError("its manifest was changed")
-        for name, entry in manifest["files"].items():
-            if files.sha256_file(path / name) != entry["sha256"]:
-                raise ValueError(f"{name} does not have the sha256 its manifest gives")
-        return manifest
+    def _adopted(self, loaded: Loaded) -> Loaded:
+        if loaded.best is not None:
+            self._best = (loaded.best.path.name, {})  # it is on the disk, and not written again
+            self._sound.add(loaded.best.path.name)
+        return loaded
+
+    def _opened(self, path: Path) -> Loaded:
+        manifest = _manifest(path)
+        where = self.root / manifest["best"] if manifest["best"] is not None else None
+        best = Stored(where, _manifest(where), MODEL) if where else None
+        return Loaded(path, Stored(path, manifest, MODEL), Stored(path, manifest, OPTIMIZER), manifest["progress"], best)
 
     # --- writing ---
 
@@ -117,7 +116,7 @@ class Checkpoints:
 
         Args:
             step: optimiser steps done.
-            model, optimizer: the live tensors.
+            model, optimizer: the live tensors; of shards, this process's slices, and on the first process what all have alike.
             progress: plain JSON values.
             wait: do not return before it is written.
 
@@ -129,10 +128,13 @@ class Checkpoints:
                 return False
             self.flush()
         start = time.perf_counter()
-        copy = {"model": self._copied("model", model), "optimizer": self._copied("optimizer", optimizer)}
+        copy = {MODEL: self._copied(MODEL, model), OPTIMIZER: self._copied(OPTIMIZER, optimizer)}
         self.seconds_copying += time.perf_counter() - start
         best = self._best
-        self._start(lambda: self._write_step(step, copy["model"], copy["optimizer"], progress, best), f"checkpoint of step {step}")
+        new = best is not None and best[0] not in self._sound
+        if self._shards:
+            new = self._shards.told(new)  # only the first process knows whether all of it came to lie on the disk
+        self._start(lambda: self._write_step(step, copy, progress, best, new), f"checkpoint of step {step}")
         if wait:
             self.flush()
         return True
@@ -168,21 +170,26 @@ class Checkpoints:
             try:
                 work()
             except OSError as e:
-                why = "no space left on the device" if e.errno in (errno.ENOSPC, errno.EDQUOT) else e.strerror or str(e)
-                self._warn(f"{what} could NOT be written to {self.root}: {why}. Training goes on; the last good one is {self.last_good or 'none'}")
+                if not self._first:
+                    return  # it has told the first process
+                self._warn(f"{what} could NOT be written to {self.root}: {reason(e)}. Training goes on; the last good one is {self.last_good or 'none'}")
                 self._clean_partials()
 
         self._thread = threading.Thread(target=run, name="checkpoint", daemon=True)
         self._thread.start()
 
-    def _write_step(self, step: int, model: Tensors, optimizer: Tensors, progress: dict[str, Any], best: tuple[str, Tensors] | None) -> None:
-        if best is not None and best[0] not in self._sound:
+    def _write_step(self, step: int, state: dict[str, Tensors], progress: dict[str, Any], best: tuple[str, Tensors] | None, new: bool) -> None:
+        name = f"step-{step:09d}"
+        if self._shards and self._first:
+            self._shards.clear(self.root, {name, best[0]} if best else {name})
+        if best is not None and new:
             self._publish(best[0], {MODEL: best[1]}, {})
             self._sound.add(best[0])
             if self._mirror:
                 self._mirror.push(self.root / best[0])
-        name = f"step-{step:09d}"
-        self._publish(name, {MODEL: model, OPTIMIZER: optimizer}, {"progress": progress, "best": best[0] if best else None})
+        self._publish(name, state, {"progress": progress, "best": best[0] if best else None})
+        if not self._first:
+            return
         self.last_good = name
         if self._mirror:
             self._mirror.push(self.root / name)
@@ -192,10 +199,15 @@ class Checkpoints:
 
     def _publish(self, name: str, contents: dict[str, Tensors], fields: dict[str, Any]) -> None:
         target = self.root / name
-        with files.new_dir(target) as tmp:
-            listed = {file: write_tensors(tmp / file, tensors) for file, tensors in contents.items()}
-            manifest = {"format": FORMAT, "files": listed, **fields}
-            files.write_json(tmp / MANIFEST, {**manifest, "digest": files.digest_of(manifest)})
+        if self._shards is None:
+            with files.new_dir(target) as tmp:
+                _write_manifest(tmp, {file_of(kind): write_tensors(tmp / file_of(kind), tensors) for kind, tensors in contents.items()}, fields)
+            return
+        partial = self._shards.partial(target)
+        listed = self._shards.write(partial, contents)
+        if self._first:
+            _write_manifest(partial, listed, {"shards": self._shards.size, **fields})
+            files.put_dir(partial, target)
 
     def _prune(self) -> None:
         steps = sorted(self.root.glob("step-*"))
@@ -212,3 +224,17 @@ class Checkpoints:
     def _clean_partials(self) -> None:
         for path in self.root.glob(f"{files.PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_manifest(path: Path, listed: dict[str, Any], fields: dict[str, Any]) -> None:
+    manifest = {"format": FORMAT, "files": listed, **fields}
+    files.write_json(path / MANIFEST, {**manifest, "digest": files.digest_of(manifest)})
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = files.read_json(path / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise ValueError(f"format is not {FORMAT}")
+    if files.digest_of({k: v for k, v in manifest.items() if k != "digest"}) != manifest["digest"]:
+        raise ValueError("its manifest was changed")
+    return manifest

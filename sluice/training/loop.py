@@ -18,7 +18,7 @@ from sluice.errors import ProjectError
 from sluice.evaluation.metrics import SMALLER_IS_BETTER
 from sluice.tasks.base import State, Task
 from sluice.training.average import Average
-from sluice.training.chance import seed_everything
+from sluice.training.chance import reproducible, seed_everything
 from sluice.training.checkpoint import Checkpoints, Loaded
 from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
@@ -35,7 +35,6 @@ from sluice.training.validate import measure, metric_names, run_split
 
 #: Seconds between two `step` events.
 _EVENTS_EVERY = 0.25
-_AVERAGE = "average/"
 #: Steps between two times that sharded processes ask each other for a checkpoint.
 _AGREE_EVERY = 10
 
@@ -52,7 +51,7 @@ class Trainer:
         config: the loop's settings.
         train, validation: encoded rows; without validation rows nothing is measured.
         world: this process among the others.
-        checkpoints: where the state is kept; only the first process writes.
+        checkpoints: where the state is kept; only the first process writes, or all of them their shards.
         resumed: a checkpoint to go on from.
         emit: told of progress and trouble.
         beat: told of every finished step.
@@ -71,7 +70,7 @@ class Trainer:
         self.loader = Loader(task, state, train, self.sampler, config, world)
         self.progress = Progress()
         self.watched = self._watched()
-        self._reproducible()
+        reproducible(config.deterministic)
         seed_everything(seed_of(config.seed))
         self.model = task.build(state)
         if resumed is None:
@@ -82,8 +81,6 @@ class Trainer:
         self.model.to("cpu" if self.sharded else world.device).train()  # shards go to the device one by one
         self.precision = Precision(config, world.device)
         self.average: Average | None = None
-        if resumed is not None:
-            self.model.load_state_dict(resumed.model)
         if config.compile:
             self.model.compile()
         self.reducer = make_reducer(self.model, world, config.parallel, self._drop_unused())
@@ -91,6 +88,7 @@ class Trainer:
         self.parameters = self.optimiser.parameters
         if config.ema is not None:
             self.average = Average(self.model, config.ema)
+        self._best: dict[str, torch.Tensor] | None = None
         if resumed is not None:
             self._resume(resumed)
         self._buffers = [b for b in self.model.buffers() if world.size > 1]
@@ -102,7 +100,6 @@ class Trainer:
         self._terminated = False
         self._losses: deque[tuple[int, torch.Tensor, np.ndarray]] = deque()
         self._saved_at = self._told_at = time.monotonic()
-        self._best: dict[str, torch.Tensor] | None = resumed.best if resumed else None
 
     # --- set-up ---
 
@@ -118,12 +115,6 @@ class Trainer:
                                fix="set data.split.validation")  # fmt: skip
         self.progress.stopping = Patience(-1 if metric == "loss" or metric in SMALLER_IS_BETTER else 1)
         return metric
-
-    def _reproducible(self) -> None:
-        torch.backends.cudnn.benchmark = not self.config.deterministic
-        # Not torch.use_deterministic_algorithms: that sets a flag of the compiler too, and imports all of it (3 s) to do so.
-        torch._C._set_deterministic_algorithms(self.config.deterministic, warn_only=False)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it guards against reading garbage, at the price of a fill
 
     def _drop_unused(self) -> set[torch.nn.Module]:
         """Take parameters out of training that the loss does not reach: other processes would wait for their gradients.
@@ -154,9 +145,12 @@ class Trainer:
         self.progress = Progress.load(loaded.progress["state"])
         if self.precision.scale:
             self.precision.scale.value, self.precision.scale.good = loaded.progress["loss_scale"]
-        self.optimiser.load({k: v for k, v in loaded.optimizer.items() if not k.startswith(_AVERAGE)}, self.reducer)
+        self.reducer.load(loaded.model)
+        self.optimiser.load(loaded.optimizer, self.reducer)
         if self.average:
-            self.average.load({k.removeprefix(_AVERAGE): v for k, v in loaded.optimizer.items() if k.startswith(_AVERAGE)}, self.reducer)
+            self.average.load(loaded.optimizer, self.reducer)
+        if loaded.best is not None and (self.world.first or self.sharded):
+            self._best = self.reducer.kept(loaded.best)
         p = self.progress
         exact = (loaded.progress["world_size"], loaded.progress.get("sharded", False)) == (self.world.size, self.sharded)
         more = "" if exact else f" (it was written by {loaded.progress['world_size']} processes, now {self.world.size}: not bit-identical)"
@@ -173,7 +167,7 @@ class Trainer:
         """Train to the end.
 
         Returns:
-            The chosen weights and buffers, on the CPU: the best epoch's with early stopping, else the last's.
+            The chosen weights and buffers, on the first process's CPU: the best epoch's with early stopping, else the last's.
 
         Raises:
             NonFiniteError: NaN or infinity; the step, the rows and the last good checkpoint are named.
@@ -191,7 +185,7 @@ class Trainer:
             self._rescue()
             raise
         self.checkpoints.flush()
-        return self._best if self._best is not None and self.config.early_stopping else self._weights()
+        return self.reducer.gathered(self._best if self._best is not None and self.config.early_stopping else self._weights())
 
     def _on_sigterm(self, *_: Any) -> None:
         self._terminated = True
@@ -209,6 +203,8 @@ class Trainer:
             stop, late = self._due()
             if stop:
                 self._save(wait=True)
+                if self.sharded:
+                    self.world.barrier()  # whoever starts processes may end them all when one has ended
                 raise Stopped
             if late and self._save():
                 self._saved_at = time.monotonic()
@@ -220,8 +216,8 @@ class Trainer:
             return self._terminated, late
         if self.progress.step % _AGREE_EVERY:
             return False, False
-        told, wanted = self.world.sum(float(self._terminated), float(late))
-        return told > 0, wanted > 0
+        told, wanted, busy = self.world.sum(float(self._terminated), float(late), float(self.checkpoints.busy))
+        return told > 0, wanted > 0 and not busy
 
     def _step(self, step: Step) -> None:
         c, p = self.config, self.progress
@@ -301,8 +297,7 @@ class Trainer:
         stop, p.plateau_factor, better = self.world.broadcast([stop, factor, better])
         if better and (self.world.first or self.sharded):
             self._best = self._weights()
-            if self.world.first:
-                self.checkpoints.best(p.epoch + 1, self._best)
+            self.checkpoints.best(p.epoch + 1, self._best)
         p.stopped_early = stop and p.epoch + 1 < c.epochs
         p.seconds += p.epoch_seconds
         p.epoch, p.loss_sum, p.loss_rows, p.epoch_seconds, p.epoch_cpu = p.epoch + 1, 0.0, 0, 0.0, 0.0
@@ -333,22 +328,20 @@ class Trainer:
         return stop, factor, better
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        """Copies on the CPU of what would be the model now."""
+        """Copies on the CPU of what would be the model now; of shards, this process's."""
         with self.average.applied() if self.average else contextlib.nullcontext():
             return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in self.reducer.state().items()}
 
     # --- keeping ---
 
     def _save(self, wait: bool = False) -> bool:
-        if not (self.world.first or self.sharded) or (self.checkpoints.busy and not wait and not self.sharded):
+        if not (self.world.first or self.sharded) or (self.checkpoints.busy and not wait):
             return False
         if not self.reducer.agree(all(math.isfinite(float(local(p.detach()).sum())) for p in self.parameters)):
             return False  # never take the place of a good one; the next step's loss names the fault
-        model, optimizer = self.reducer.state(), self.optimiser.tensors(self.reducer)
+        model, optimizer = self.reducer.state(), self.optimiser.tensors(counts=self.world.first)
         if self.average:
-            optimizer |= {_AVERAGE + k: v for k, v in self.average.whole(self.reducer).items()}
-        if not self.world.first:
-            return True
+            optimizer |= self.average.state()
         scale = self.precision.scale
         progress = {"state": dataclasses.asdict(self.progress), "loss_scale": [scale.value, scale.good] if scale else None,
                     "world_size": self.world.size, "sharded": self.sharded}  # fmt: skip

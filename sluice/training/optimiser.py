@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
@@ -92,19 +92,20 @@ class Optimiser:
         for p in self.parameters:
             p.grad = None
 
-    def tensors(self, reducer: Reducer | None = None) -> dict[str, torch.Tensor]:
-        """The state under flat names, ``<what>.<parameter's number>``: its own tensors, not copies; whole ones where it is sharded."""
-        out = {}
-        for what, i, p, state in self._state():
-            out[f"{what}.{i}"] = state if what == "count" or reducer is None else reducer.whole(p, state)
-        return out
+    def tensors(self, counts: bool = True) -> dict[str, torch.Tensor]:
+        """The state under flat names, ``<what>.<parameter's number>``: its own tensors, not copies.
+
+        Args:
+            counts: with the parameters' numbers of steps, which are the same on all processes; the rest is in slices as the parameters are.
+        """
+        return {f"{what}.{i}": state for what, i, _, state in self._state() if counts or what != "count"}
 
     @torch.no_grad()
-    def load(self, tensors: dict[str, torch.Tensor], reducer: Reducer | None = None) -> None:
-        """Put back what `tensors` gave. Raises `KeyError` for a state of another model."""
+    def load(self, tensors: Mapping[str, torch.Tensor], reducer: Reducer | None = None) -> None:
+        """Put back what `tensors` gave, all processes' together. Raises `KeyError` for a state of another model."""
         for what, i, p, state in self._state():
-            found = tensors[f"{what}.{i}"]
-            state.copy_(found if what == "count" or reducer is None else reducer.slice_of(p, found))
+            name = f"{what}.{i}"
+            state.copy_(tensors[name] if what == "count" or reducer is None else reducer.take(tensors, name, p))
 
     def _state(self) -> Iterator[tuple[str, int, nn.Parameter, torch.Tensor]]:
         for what, state in (("first", self._first), ("second", self._second), ("count", self._count)):

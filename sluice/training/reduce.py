@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -42,17 +43,28 @@ class Reducer:
     def reduce(self) -> None:
         """After the last part: leave the sum over the processes in every ``.grad``."""
 
-    def whole(self, parameter: torch.Tensor, local: torch.Tensor) -> torch.Tensor:
-        """A tensor that goes with a parameter (itself, its moments), put together from its slices."""
-        return local
-
-    def slice_of(self, parameter: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-        """What of `whole` this process holds."""
-        return whole
+    def take(self, stored: Mapping[str, torch.Tensor], name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """What this process holds of a stored tensor that goes with `tensor`, a parameter or buffer (itself, its moments)."""
+        return stored[name]
 
     def state(self) -> dict[str, torch.Tensor]:
-        """The model's whole tensors, on the first process; live ones where nothing is sharded."""
+        """What this process keeps of the model's state in a checkpoint, live; where it is sharded, what is alike on all is the first's to keep."""
         return dict(self._bare.state_dict())
+
+    @torch.no_grad()
+    def load(self, stored: Mapping[str, torch.Tensor]) -> None:
+        """Put a model's stored tensors into the live one. Raises `KeyError` for another model's."""
+        for name, t in self._bare.state_dict().items():
+            local(t).copy_(self.take(stored, name, t))
+
+    def kept(self, stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """As `state`, on the CPU, out of a checkpoint."""
+        live, mine = self._bare.state_dict(), self.state()
+        return {name: self.take(stored, name, live[name]).clone() for name in mine}
+
+    def gathered(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Whole tensors out of what `state` gave on each process; by all of them, and on the CPU of the first only."""
+        return state
 
     def agree(self, good: bool) -> bool:
         """Whether something each process knows of its own slice is good on all."""

@@ -1,15 +1,16 @@
 """FSDP2: parameters, gradients and optimiser state in shards, for models that do not fit one device (Zhao et al. 2023).
 
 Every process holds a slice of each parameter along its first axis; the blocks of the model are put
-together one at a time as the passes come to them. Checkpoints and results hold whole tensors, in
-the format of any other run, so a job may go on with another number of processes, or unsharded.
+together one at a time as the passes come to them. Each process writes its slices into the common
+checkpoint (`shards`), out of which a job may go on with another number of processes, or unsharded;
+only for the result are whole tensors put together, one at a time, on the first process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import nn
 
 from sluice.training.distributed import World
 from sluice.training.reduce import Reducer, local
+from sluice.training.stored import Stored
 
 
 class Sharded(Reducer):
@@ -48,25 +50,34 @@ class Sharded(Reducer):
         self.module.set_requires_gradient_sync(last)  # type: ignore[operator]
         yield
 
-    def whole(self, parameter: torch.Tensor, local: torch.Tensor) -> torch.Tensor:
+    def take(self, stored: Mapping[str, torch.Tensor], name: str, tensor: torch.Tensor) -> torch.Tensor:
         from torch.distributed.tensor import DTensor
 
-        if not isinstance(parameter, DTensor):
-            return local
-        found: Any = DTensor.from_local(local, parameter.device_mesh, parameter.placements, run_check=False, shape=parameter.shape, stride=parameter.stride())
-        whole = found.full_tensor()  # by all processes; only the first has a use for it, and not on its device
-        return whole.to("cpu") if self._world.first else whole[:0]
-
-    def slice_of(self, parameter: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-        size = -(-parameter.shape[0] // self._world.size)
-        return whole[self._world.rank * size : (self._world.rank + 1) * size]
+        assert isinstance(stored, Stored)
+        if not tensor.ndim:
+            return stored[name]
+        rows, at = tensor.shape[0], 0
+        if isinstance(tensor, DTensor):
+            size = -(-rows // self._world.size)
+            at, rows = min(self._world.rank * size, rows), min((self._world.rank + 1) * size, rows)
+        return stored.rows(name, at, rows)
 
     def state(self) -> dict[str, torch.Tensor]:
+        from torch.distributed.tensor import DTensor
+
+        return {n: local(t.detach()) for n, t in self.module.state_dict().items() if self._world.first or isinstance(t, DTensor)}
+
+    def gathered(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        from torch.distributed.tensor import DTensor
+
         out = {}
         for name, t in self.module.state_dict().items():
-            whole = self.whole(t.detach(), local(t.detach()))
+            whole: Any = state.get(name)
+            if isinstance(t, DTensor):
+                part = state[name].to(self._world.device)
+                whole = DTensor.from_local(part, t.device_mesh, t.placements, run_check=False, shape=t.shape, stride=t.stride()).full_tensor()
             if self._world.first:
-                out[name] = whole
+                out[name] = whole.to("cpu")
         return out
 
     def agree(self, good: bool) -> bool:

@@ -32,6 +32,7 @@ from sluice.training.job import Job
 from sluice.training.loader import died
 from sluice.training.loop import Stopped, Trainer
 from sluice.training.mirror import mirror
+from sluice.training.shards import Shards
 from sluice.training.telemetry import Telemetry, port_of
 from sluice.training.tensorfile import write_tensors
 
@@ -119,7 +120,9 @@ def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
 
     kept = job.project.train.checkpoint
     copies = mirror(kept.store, job.key[:16], warn) if world.first else None
-    checkpoints = Checkpoints(job.checkpoints / job.key[:16], kept.keep, warn, copies)
+    # A writer that stands still costs a checkpoint, not the job.
+    shards = Shards.of(world, job.project.train.hang_seconds / 2) if job.project.train.parallel == "fsdp" and world.size > 1 else None
+    checkpoints = Checkpoints(job.checkpoints / job.key[:16], kept.keep, warn, copies, shards)
     resumed = checkpoints.latest() if world.first else None
     path = world.broadcast(resumed.path.name if resumed else None)
     if path and not world.first:

@@ -16,6 +16,7 @@ from sluice.errors import ProjectError
 from sluice.training.fit import fit
 from sluice.training.mirror import Mirror
 from tests.integration.training.test_survival import HERE, MODEL, TRAIN, gone, read_until, start, weights
+from tests.unit.training.test_shards import ALIKE, WHOLE, group, held, same, save
 
 STORED = {**TRAIN, "checkpoint": {**TRAIN["checkpoint"], "store": "s3://runs/team"}}
 
@@ -70,6 +71,21 @@ def test_a_killed_job_whose_disk_is_gone_goes_on_from_the_store(points, project,
     assert any("is refused" in t for t in texts) == damaged
     assert weights(tmp_path / "out") == undisturbed
     assert stored(bucket) == []
+
+
+def test_a_sharded_jobs_checkpoint_comes_back_from_the_store_with_all_its_shards(tmp_path: Path, bucket: str) -> None:
+    warnings: list[str] = []
+    processes = group(tmp_path / "run", 3, warnings, mirror=Mirror("s3://runs/team", "key", warnings.append))
+    for rank, kept in enumerate(processes):
+        kept.best(1, held(WHOLE, ALIKE, rank, 3))
+    for step in (1, 2, 3):
+        save(processes, step)
+    shutil.rmtree(tmp_path / "run")
+    assert {k.split("/")[2] for k in stored(bucket)} == {"best-0001", "step-000000002", "step-000000003"}
+    loaded = group(tmp_path / "run", 2, warnings, mirror=Mirror("s3://runs/team", "key", warnings.append))[0].latest()
+    assert loaded.progress == {"step": 3}
+    assert same(loaded.model, {**WHOLE, **ALIKE}) and same(loaded.best, {**WHOLE, **ALIKE})
+    assert warnings == []
 
 
 def test_a_store_that_does_not_answer_is_warned_of_and_training_ends_the_same(points, project, tmp_path: Path, undisturbed: str, bucket: str) -> None:
