@@ -10,6 +10,7 @@ is fetched by `uv` into a folder of the bench's own; where it cannot be, that ro
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import resource
 import signal
@@ -198,11 +199,15 @@ CONTENDERS: dict[str, Callable[[Path, Path], dict[str, float]]] = {
     "plain": plain, "trainer": trainer, "sluice": ours(1), "sluice-2": ours(2), "sluice-frozen": ours(1, freeze=True),
     "sluice-frozen-2": ours(2, freeze=True),
 }  # fmt: skip
+if DEVICE != "cpu":  # one process to a GPU: two would only share it
+    CONTENDERS = {n: CONTENDERS[n] for n in ("plain", "trainer", "sluice", "sluice-frozen")} | {"sluice-compiled": ours(1, compile=True)}
 ONCE = {"checkpoints": checkpoints, "resume": resume}
 
 
 def peers(into: Path) -> bool:
-    """Fetch what Trainer needs; false where that fails."""
+    """Fetch what Trainer needs, unless it is installed; false where that fails."""
+    if importlib.util.find_spec("accelerate"):
+        return True
     done = subprocess.run(["uv", "pip", "install", "--quiet", "--no-deps", "--target", str(into), "accelerate==1.15.0"], capture_output=True)
     return done.returncode == 0
 
