@@ -176,7 +176,8 @@ class Trainer:
         p = self.progress
         if self.world.first:
             signal.signal(signal.SIGTERM, self._on_sigterm)
-        self.beat(p.step)
+        if self.world.device.type == "cpu":  # a GPU's first step compiles and loads kernels: it has as long as a start
+            self.beat(p.step)
         try:
             while p.epoch < self.config.epochs and not p.stopped_early:
                 self._epoch()

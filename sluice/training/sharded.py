@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from sluice.errors import ProjectError
 from sluice.training.distributed import World
 from sluice.training.reduce import Reducer, local
 from sluice.training.stored import Stored
@@ -109,7 +110,14 @@ def blocks(model: nn.Module, called: set[nn.Module]) -> list[nn.Module]:
 
 
 def sharded_over(model: nn.Module, world: World, called: set[nn.Module]) -> Sharded:
-    """`model` sharded; its tensors are made alike first."""
+    """`model` sharded; its tensors are made alike first.
+
+    Raises:
+        ProjectError: processes share a GPU; what connects them then cannot add up shards there.
+    """
+    if world.device.type == "cuda" and dist.get_backend() != "nccl":
+        raise ProjectError("needs a GPU for each process", field="train.parallel", value="fsdp",
+                           fix=f"train.processes: {torch.cuda.device_count()} on this machine, or train.parallel: ddp")  # fmt: skip
     for tensor in (*model.parameters(), *model.buffers()):
         moved = tensor.detach().to(world.device)
         dist.broadcast(moved, src=0)

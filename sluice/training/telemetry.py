@@ -90,11 +90,12 @@ class Telemetry:
 
     def _watch(self) -> None:
         pause = threading.Event()
-        while not pause.wait(_EVERY):
+        while True:
             if found := self._gpus.sample():
                 self._samples = [*self._samples[-1000:], found]
                 if self._metrics:
                     self._metrics.see_gpus(found)
+            pause.wait(_EVERY)
 
 
 class _Metrics:

@@ -200,7 +200,7 @@ CONTENDERS: dict[str, Callable[[Path, Path], dict[str, float]]] = {
     "sluice-frozen-2": ours(2, freeze=True),
 }  # fmt: skip
 if DEVICE != "cpu":  # one process to a GPU: two would only share it
-    CONTENDERS = {n: CONTENDERS[n] for n in ("plain", "trainer", "sluice", "sluice-frozen")} | {"sluice-compiled": ours(1, compile=True)}
+    CONTENDERS = {n: CONTENDERS[n] for n in ("plain", "trainer", "sluice", "sluice-frozen")} | {"sluice-compiled": ours(1, compile=True), "sluice-unworked": ours(1, workers=0)}
 ONCE = {"checkpoints": checkpoints, "resume": resume}
 
 
@@ -216,7 +216,7 @@ def run(name: str, data: Path, path: Path) -> dict[str, float]:
     """One measurement in a process of its own."""
     with tempfile.TemporaryDirectory() as work:
         done = subprocess.run([sys.executable, "-m", "tests.bench.training", "--one", name, str(data), work], capture_output=True, cwd=ROOT,
-                              env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(path)})  # fmt: skip
+                              env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])})  # fmt: skip
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr.decode()[-3000:]}")
     found: dict[str, float] = orjson.loads(done.stdout.splitlines()[-1])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import orjson
 import psutil
 import pytest
 from safetensors.numpy import load_file
 
 from sluice import files
+from sluice.errors import ProjectError
 from sluice.training.errors import NonFiniteError
 from sluice.training.fit import fit, load_trained, predict
 
@@ -65,20 +69,33 @@ def test_a_killed_process_goes_on_to_the_same_weights(points, project, tmp_path,
 
 
 def test_a_stopped_process_is_found(points, project, tmp_path):
-    running = Running(project(MODEL, **{**TRAIN, "hang_seconds": 3.0}), points, tmp_path / "out")
+    running = Running(project(MODEL, **{**TRAIN, "epochs": 10, "workers": 0, "hang_seconds": 3.0}), points, tmp_path / "out")
     running.wait_for(lambda: step_of(running) >= 5)
     os.kill(ranks()[0].pid, signal.SIGSTOP)
     running.end()
     assert any("is stopped (SIGSTOP)" in t for t in running.texts()), running.texts()
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_may_share_one_gpu(points, project, tmp_path, parallel):
+def test_two_processes_may_share_one_gpu(points, project, tmp_path):
     one = fit(project({"blocks": 2}, **TRAIN), points, tmp_path / "one", base_dir=HERE)
-    two = fit(project({"blocks": 2}, **{**TRAIN, "processes": 2, "parallel": parallel}), points, tmp_path / "two", base_dir=HERE)
-    assert two.world_size == 2 and files.read_json(two.out / "training.json")["environment"]["device"] == "cuda"
+    two = fit(project({"blocks": 2}, **TRAIN, processes=1 + torch.cuda.device_count()), points, tmp_path / "two", base_dir=HERE)
+    assert two.world_size == 1 + torch.cuda.device_count() and files.read_json(two.out / "training.json")["environment"]["device"] == "cuda"
     assert two.history[-1]["validation_loss"] < two.history[0]["validation_loss"]
     assert load_file(one.out / "model.safetensors").keys() == load_file(two.out / "model.safetensors").keys()
+
+
+def test_shards_want_a_gpu_for_each_process(points, project, tmp_path):
+    with pytest.raises(ProjectError, match=r"train\.parallel: needs a GPU for each process"):
+        fit(project(**TRAIN, parallel="fsdp", processes=1 + torch.cuda.device_count()), points, tmp_path / "out", base_dir=HERE)
+
+
+def test_sharded_training_computes_what_unsharded_does(tmp_path):
+    """One process over NCCL: the gathering, the sums, the clipping and the optimiser's slices on the device."""
+    done = subprocess.run([sys.executable, str(HERE / "sharded_on_gpu.py"), str(tmp_path / "meeting")], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = orjson.loads(done.stdout.splitlines()[-1])
+    assert found["sharded"] == pytest.approx(found["whole"], abs=1e-5)
+    assert found["weights_apart"] < 1e-5
 
 
 def test_a_loss_that_is_not_finite_names_its_own_step(points, project, tmp_path):
@@ -94,6 +111,6 @@ def test_a_compiled_model_trains(points, project, tmp_path):
 def test_the_gpus_use_and_memory_are_told(points, project, tmp_path):
     pytest.importorskip("pynvml")
     events: list[dict] = []
-    fit(project(MODEL, **{**TRAIN, "epochs": 14}), points, tmp_path / "out", base_dir=HERE, on_event=events.append)
+    fit(project(MODEL, **{**TRAIN, "epochs": 10, "workers": 0}), points, tmp_path / "out", base_dir=HERE, on_event=events.append)
     told = [e for e in events if e["kind"] == "epoch" and "gpu_memory_bytes" in e]
     assert told and told[-1]["gpu_memory_bytes"] > 1e8 and 0 <= told[-1]["gpu_utilisation"] <= 1
