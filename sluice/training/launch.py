@@ -28,6 +28,8 @@ _START = 180.0
 #: Seconds for the others to fail, and for the first process to save what is done, after one died.
 _GRACE = 20.0
 _POLL = 0.02
+#: One that hangs stops the others in the same step: whose last beat is by so much younger is stuck as well.
+_TOGETHER = 0.5
 #: `sluice.training.worker.LOADER_DIED`, which is not imported here: torch comes with it.
 _LOADER_DIED = 6
 
@@ -192,9 +194,8 @@ class Launcher:
                 doomed = min(doomed, now + 1.0)
             if doomed is not None and now >= doomed:
                 self._signal(signal.SIGKILL)
-            stuck = [] if doomed is not None or idle else self._stuck(now, started)
-            if stuck:
-                why = self._explain_stuck(stuck)
+            if doomed is None and not idle and self._stuck(now, started):
+                why = self._explain_stuck(self._stuck(now + _TOGETHER, started))
                 doomed = time.monotonic()
         return why or next((f"training process {c.rank} {c.describe()}" for c in self.children if c.status), None)
 
