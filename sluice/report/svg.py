@@ -32,9 +32,9 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     step = next(m * unit for m in (1, 2, 2.5, 5, 10) if m * unit >= raw - 1e-12)
     first = math.ceil(low / step - 1e-9)
     found = [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
-    # Where the span is near the spacing of floats, rounding may carry a tick outside.
+    # Where the span is near the spacing of floats, rounding may carry a tick outside, or several to one number.
     slack = (high - low) * 1e-6
-    return [t for t in found if low - slack <= t <= high + slack] or [low]
+    return list(dict.fromkeys(t for t in found if low - slack <= t <= high + slack)) or [low]
 
 
 class Plot:

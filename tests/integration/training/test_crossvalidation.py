@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 def test_each_fold_is_judged_on_its_own_rows_and_nothing_is_left(points, project, tmp_path):
     seen, folds = [], []
-    found = cross_validate(project(folds=3, epochs=6), points, tmp_path, base_dir=HERE, on_event=seen.append, on_fold=folds.append)
+    found = cross_validate(project(folds=3, epochs=12), points, tmp_path, base_dir=HERE, on_event=seen.append, on_fold=folds.append)
     assert [f["rows"] for f in found["folds"]] == [f.rows for f in folds] and sum(f.rows for f in folds) == 400
     assert max(f.rows for f in folds) - min(f.rows for f in folds) <= 1
     accuracy = [f.metrics["accuracy"] for f in folds]

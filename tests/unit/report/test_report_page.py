@@ -139,6 +139,7 @@ def test_a_confusion_matrix_of_many_labels_shows_the_worst_ones(count: int) -> N
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-9, 1e9), st.integers(2, 9))
 @example(450359963.1386719, 5.960464477539063e-08, 2)
+@example(680429297.0, 1.192092896e-07, 6)
 def test_ticks_are_round_rise_and_stay_inside(low: float, width: float, count: int) -> None:
     high = low + width
     found = svg.ticks(low, high, count)
