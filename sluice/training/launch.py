@@ -30,8 +30,6 @@ _GRACE = 20.0
 _POLL = 0.02
 #: One that hangs stops the others in the same step: whose last beat is by so much younger is stuck as well.
 _TOGETHER = 0.5
-#: `sluice.training.worker.LOADER_DIED`, which is not imported here: torch comes with it.
-_LOADER_DIED = 6
 
 
 @dataclasses.dataclass
@@ -48,7 +46,9 @@ class Child:
             return "is running"
         if os.WIFSIGNALED(self.status):
             return f"was killed by {signal.Signals(os.WTERMSIG(self.status)).name}"
-        if os.WEXITSTATUS(self.status) == _LOADER_DIED:
+        from sluice.training.worker import LOADER_DIED
+
+        if os.WEXITSTATUS(self.status) == LOADER_DIED:
             return "lost a process that puts its batches together, killed by another hand (out of memory, if nobody else killed it)"
         return f"ended with status {os.WEXITSTATUS(self.status)}"
 

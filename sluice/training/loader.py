@@ -70,10 +70,6 @@ class Step:
         return Step(self.rows, [p.pin_memory() for p in self.parts])
 
 
-class LoaderDied(RuntimeError):
-    """A worker process was killed; the training goes on from its last checkpoint."""
-
-
 class Loader:
     """The steps of an epoch, in order, from any of them on.
 
@@ -99,7 +95,7 @@ class Loader:
         """The steps of an epoch (from 0), from `first` on.
 
         Raises:
-            LoaderDied: a worker process was killed.
+            RuntimeError: a worker process was killed; `died` tells it from others.
             SluiceError: a row cannot be turned into tensors.
         """
         if not self.workers:
@@ -108,15 +104,10 @@ class Loader:
                 yield step.pin_memory() if self._world.device.type == "cuda" else step
             return
         self._at.epoch, self._at.first = epoch, first
-        try:
-            for found in self._started():
-                if isinstance(found, SluiceError):
-                    raise found
-                yield found
-        except RuntimeError as e:
-            if died(e):
-                raise LoaderDied(str(e)) from e
-            raise
+        for found in self._started():
+            if isinstance(found, SluiceError):
+                raise found
+            yield found
 
     def step(self, epoch: int, at: int) -> Step:
         """This process's share of step `at` of an epoch, both from 0."""
@@ -178,8 +169,8 @@ def workers_of(config: TrainConfig, world: World) -> int:
 
 
 def died(error: BaseException) -> bool:
-    """Whether an error says that a worker process has ended before its time."""
-    return isinstance(error, LoaderDied) or (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"))
+    """Whether an error is torch's word that a worker process has ended before its time; it may come anywhere, by SIGCHLD."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
 def _as_it_is(step: Step | SluiceError) -> Step | SluiceError:

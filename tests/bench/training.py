@@ -116,7 +116,7 @@ def trainer(data: Path, work: Path) -> dict[str, float]:
     return {"rows_per_second": ROWS / (w1 - w0), "rows_per_cpu_second": ROWS / (c1 - c0)}
 
 
-def ours(processes: int, freeze: bool = False, **more: object) -> Callable[[Path, Path], dict[str, float]]:
+def ours(processes: int, freeze: bool = False) -> Callable[[Path, Path], dict[str, float]]:
     """Sluice with `processes`, each with 32 rows a step and 1,024 an epoch; the CPU time is one process's."""
 
     def measure(data: Path, work: Path) -> dict[str, float]:
@@ -126,7 +126,7 @@ def ours(processes: int, freeze: bool = False, **more: object) -> Callable[[Path
         whole = Dataset.open(data, verify=False)
         small = write_dataset(work / "data", {"train": whole.read("train").slice(0, processes * ROWS)}, task="text", objective="classification",
                               labels=whole.labels, columns=whole.columns, source={}, shard_rows=100_000)  # fmt: skip
-        base = clinc_project(epochs=2, processes=processes, batch_size=BATCH * processes, label_smoothing=0.0, device=DEVICE, **more)
+        base = clinc_project(epochs=2, processes=processes, batch_size=BATCH * processes, label_smoothing=0.0, device=DEVICE)
         project = base.model_copy(update={"model": base.model.model_copy(update={"freeze_embeddings": freeze})})
         second = fit(project, small, work / "out", base_dir=ROOT).history[1]
         return {"rows_per_second": second["samples_per_second"], "rows_per_cpu_second": ROWS / second["cpu_seconds"]}
@@ -200,7 +200,7 @@ CONTENDERS: dict[str, Callable[[Path, Path], dict[str, float]]] = {
     "sluice-frozen-2": ours(2, freeze=True),
 }  # fmt: skip
 if DEVICE != "cpu":  # one process to a GPU: two would only share it
-    CONTENDERS = {n: CONTENDERS[n] for n in ("plain", "trainer", "sluice", "sluice-frozen")} | {"sluice-compiled": ours(1, compile=True), "sluice-unworked": ours(1, workers=0)}
+    CONTENDERS = {n: CONTENDERS[n] for n in ("plain", "trainer", "sluice")}
 ONCE = {"checkpoints": checkpoints, "resume": resume}
 
 

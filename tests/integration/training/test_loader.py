@@ -54,6 +54,7 @@ def test_workers_end_with_the_training_that_started_them(points, project, tmp_pa
     running.wait_for(lambda: step_of(running) >= 2)
     found = ranks()
     workers = [w for rank in found for w in rank.children()]
+    assert len(workers) == 2
     found[1].kill()
     running.thread.join(100)
     end = time.monotonic() + 30

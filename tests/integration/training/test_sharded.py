@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 from safetensors.numpy import load_file
 
 from sluice import files
 from sluice.training.fit import fit
-from tests.integration.training.test_survival import Running, ranks, read_until, start, weights
+from tests.integration.training.test_survival import Running, kill_at_random, read_until, start, weights
 
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03, "blocks": 2}
@@ -94,17 +91,7 @@ def test_the_best_weights_are_put_together_out_of_the_shards_on_the_disk(tmp_pat
 
 def test_processes_killed_at_random_moments_change_nothing(results, points, project, tmp_path):
     running = Running(project(MODEL, **TRAIN, parallel="fsdp", restarts=8), points, tmp_path / "out")
-    chance = random.Random(3)
-    kills = 0
-    while running.thread.is_alive() and kills < 4:
-        restarts, steps = sum("starting again" in t for t in running.texts()), sum(e["kind"] == "step" for e in running.events)
-        if restarts < kills or steps <= kills or len(found := ranks()) < 2:
-            time.sleep(0.01)
-            continue
-        time.sleep(chance.uniform(0, 1.0))
-        with contextlib.suppress(psutil.Error):
-            found[chance.randrange(2)].kill()
-            kills += 1
+    kill_at_random(running, random.Random(3), kills=4, longest=1.0)
     running.end()
     assert sum("starting again" in t for t in running.texts()) >= 2, running.texts()
     assert weights(tmp_path / "out") == weights(results["fsdp"].out)

@@ -100,20 +100,24 @@ def step_of(running) -> int:
     return max((e["step"] for e in running.events if e["kind"] in ("step", "epoch")), default=0)
 
 
+def kill_at_random(running: Running, chance: random.Random, kills: int, longest: float) -> None:
+    """Kill one of two processes `kills` times, up to `longest` seconds after the job has made a step since the last time."""
+    killed = 0
+    while running.thread.is_alive() and killed < kills:
+        restarts, steps = sum("starting again" in t for t in running.texts()), sum(e["kind"] == "step" for e in running.events)
+        if restarts < killed or steps <= killed or len(found := ranks()) < 2:
+            time.sleep(0.01)
+            continue
+        time.sleep(chance.uniform(0, longest))
+        with contextlib.suppress(psutil.Error):
+            found[chance.randrange(2)].kill()
+            killed += 1
+
+
 def test_processes_killed_at_random_moments_change_nothing(points, project, tmp_path, undisturbed):
     made = project(MODEL, **TRAIN, restarts=8)
     running = Running(made, points, tmp_path / "out")
-    chance = random.Random(1)
-    kills = 0
-    while running.thread.is_alive() and kills < 5:
-        restarts, steps = sum("starting again" in t for t in running.texts()), sum(e["kind"] == "step" for e in running.events)
-        if restarts < kills or steps <= kills or len(found := ranks()) < 2:
-            time.sleep(0.01)
-            continue
-        time.sleep(chance.uniform(0, 0.3))
-        with contextlib.suppress(psutil.Error):
-            found[chance.randrange(2)].kill()
-            kills += 1
+    kill_at_random(running, random.Random(1), kills=5, longest=0.3)
     running.end()
     assert sum("starting again" in t for t in running.texts()) >= 3, running.texts()
     assert any("was killed by SIGKILL" in t for t in running.texts())
