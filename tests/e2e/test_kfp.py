@@ -203,11 +203,13 @@ def test_a_refusal_ends_with_status_3_and_a_rollback_with_4_and_the_champion_ser
     before = registry.by_alias(NAME, CHAMPION)
     assert before is not None
     args = (str(project(tmp_path, kube.namespace, width=10)), "--wait", "--endpoint", endpoint, "--image", image)
-    with ThreadPoolExecutor(2) as pool:  # side by side: the first never comes to a rollout
-        refused, rolled_back = pool.map(lambda more: sluice("submit", *args, "--set", more), ("evaluate.minimum=0.9999", "rollout.ready_seconds=1"))
+    # Side by side: the first never comes to a rollout. The second has no traffic, and without evidence nothing passes.
+    with ThreadPoolExecutor(2) as pool:
+        settings = ("evaluate.minimum=0.9999", "rollout.step_deadline_seconds=20")
+        refused, rolled_back = pool.map(lambda more: sluice("submit", *args, "--set", more), settings)
     assert (refused[0], refused[1]["outcome"], refused[1]["gate"]) == (3, "refused", "evaluate"), refused
     assert (rolled_back[0], rolled_back[1]["outcome"]) == (4, "rolled_back"), rolled_back
-    assert "ready" in " ".join(rolled_back[1]["reasons"])
+    assert "no verdict on the shadow within 20 s: no requests" in " ".join(rolled_back[1]["reasons"])
     after = registry.by_alias(NAME, CHAMPION)
     assert after is not None
     assert after.digest == before.digest
