@@ -39,7 +39,7 @@ class Users:
         self.users: Counter[str] = Counter()
         self.visits: Counter[str] = Counter()
         self.moved: list[float] = []
-        self.failed = 0
+        self.failed: list[str] = []
         self.threads = [threading.Thread(target=self.run, args=(i,), daemon=True) for i in range(threads)]
         for t in self.threads:
             t.start()
@@ -67,13 +67,16 @@ class Users:
         try:
             connection.request("POST", path, json.dumps(body), {"host": self.host, **({"cookie": cookie} if cookie else {})})
             got = connection.getresponse()
+            said = got.read(300)
             got.read()
             if got.status < 400:
                 return got.getheader("x-sluice-version", ""), (got.getheader("set-cookie") or "").partition(";")[0]
-        except (OSError, http.client.HTTPException):
+            why = f"{got.status} {said!r}"
+        except (OSError, http.client.HTTPException) as e:
+            why = repr(e)
             connection.close()
         with self.guard:
-            self.failed += 1
+            self.failed.append(f"{time.strftime('%H:%M:%S')} {path} with {cookie or 'no cookie'}: {why}")
         return "", ""
 
     def stop(self) -> None:
@@ -97,7 +100,7 @@ def test_half_the_users_each_stick_and_the_model_that_sells_more_takes_over(
     users = Users(gateway, f"{named}.example.com")
     try:
         wait_until(lambda: users.visits.total() > 50, what="visits", seconds=60)
-        users.failed = 0
+        users.failed.clear()
         api.apply(manifest(named, "persuasive", **plan))
         wait_until(lambda: api.status(named).get("stage") == "collect" and api.phase(named) == "Step", what="the split", seconds=240, every=0.5)
         with users.guard:
@@ -125,5 +128,6 @@ def test_half_the_users_each_stick_and_the_model_that_sells_more_takes_over(
     n, k = sum(split.values()), split[digest("persuasive")[:12]]
     assert abs(k - n / 2) <= 3 * math.sqrt(n / 4), split
     moved = [t for t in users.moved if t < last[0]]
-    assert users.failed == 0 and not moved, (users.failed, len(moved))
-    print(f"\n{n} users, {k} of them in the candidate's arm, none moved; {users.visits.total():,} visits, {users.failed} failed\n{shown['reason']}")
+    told = [f"{h['time']} {h['message']}" for h in status["history"]]
+    assert not users.failed and not moved, "\n".join([*users.failed[:20], f"{len(users.failed)} failed, {len(moved)} moved", *told])
+    print(f"\n{n} users, {k} of them in the candidate's arm, none moved; {users.visits.total():,} visits, {len(users.failed)} failed\n{shown['reason']}")
