@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from serving.rollout.backends.base import POD_OF, ClusterBackend
@@ -11,6 +12,8 @@ from sluice.rollouts.backend import View
 from sluice.rollouts.state import Routed
 
 ARM_COOKIE = "sluice-arm"
+#: The response header that names the arm, where users stick to one.
+ARM_HEADER = "x-sluice-arm"
 
 
 class Gateway(ClusterBackend):
@@ -18,7 +21,9 @@ class Gateway(ClusterBackend):
 
     A model's InferenceService is named after its digest and never changed once it serves, so going
     back is a change of weights. With ``spec.traffic.sticky: Cookie`` the first answer sets a cookie
-    that keeps a user in the arm.
+    that keeps a user in the arm for as long as these two arms are compared. The route then has the
+    same rules with as many back-ends each at all times: Envoy Gateway names Envoy's clusters by their
+    places in the route, and one that goes away does so before the routes that lead to it.
     """
 
     MODE = "Standard"
@@ -44,20 +49,23 @@ class Gateway(ClusterBackend):
         if route is None or not accepted(route):
             return None
         by_name = {self.backend(d): d for d in (*digests, *self.rollout.models)}
-        rule = route["spec"]["rules"][-1]
-        weights: dict[str, int] = {}
+        rule = weighted(route)
+        weights: Counter[str] = Counter()
         for ref in rule.get("backendRefs") or []:
             if ref.get("weight", 1) > 0:
-                weights[by_name.get(ref["name"], ref["name"])] = ref.get("weight", 1)
+                weights[by_name.get(ref["name"], ref["name"])] += ref.get("weight", 1)
         copies = [f["requestMirror"]["backendRef"]["name"] for f in rule.get("filters") or [] if f["type"] == "RequestMirror"]
-        total = sum(weights.values()) or 1
+        total = weights.total() or 1
         return Routed({d: round(100 * w / total) for d, w in weights.items()}, by_name.get(copies[0], copies[0]) if copies else None)
 
     def launch(self, digest: str) -> None:
         self.kube.apply(self.service(self.name(digest), {"predictor": self.predictor(digest)}, digest, owned=True))
 
     def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
-        self.kube.apply(self.http_route(weights, mirror, owned=True))
+        # The slots keep their models from one rollout to the next, so that a candidate takes over the one nobody is sent to.
+        now = self.kube.get("HTTPRoute", self.rollout.namespace, self.rollout.name) if self._sticky else None
+        refs = (weighted(now).get("backendRefs") or []) if now else []
+        self.kube.apply(self.http_route(weights, mirror, owned=True, first=refs[0]["name"] if refs else None))
 
     def retire(self, digest: str) -> None:
         self.kube.delete("InferenceService", self.rollout.namespace, self.name(digest))
@@ -66,7 +74,7 @@ class Gateway(ClusterBackend):
         route = self.kube.get("HTTPRoute", self.rollout.namespace, self.rollout.name)
         if route is None:
             return None
-        refs = sorted(route["spec"]["rules"][-1].get("backendRefs") or [], key=lambda r: -r.get("weight", 1))
+        refs = sorted(weighted(route).get("backendRefs") or [], key=lambda r: -r.get("weight", 1))
         for service in self.kube.list("InferenceService", self.rollout.namespace, f"{OWNER}={self.rollout.name}"):
             noted = service["metadata"].get("annotations") or {}
             if refs and refs[0]["name"] == f"{service['metadata']['name']}-predictor" and DIGEST in noted:
@@ -85,38 +93,65 @@ class Gateway(ClusterBackend):
             if service["metadata"]["annotations"].get(DIGEST) != stable:
                 self.kube.delete("InferenceService", self.rollout.namespace, service["metadata"]["name"])
 
-    def http_route(self, weights: Mapping[str, int], mirror: str | None, *, owned: bool) -> Object:
+    def http_route(self, weights: Mapping[str, int], mirror: str | None, *, owned: bool, first: str | None = None) -> Object:
+        """The route; `first` names the Service that was in the first place of the weighted rule."""
         traffic = self.rollout.spec["traffic"]
         gateway = traffic["gateway"]
-        sticky = traffic.get("sticky") == "Cookie" and len(weights) > 1
-        refs = []
-        for digest, weight in sorted(weights.items()):
-            ref: Object = {"group": "", "kind": "Service", "name": self.backend(digest), "port": 80, "weight": weight}
-            if sticky:
-                cookie = f"{ARM_COOKIE}={digest[:12]}; Path=/; HttpOnly; SameSite=Lax"
-                ref["filters"] = [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [{"name": "Set-Cookie", "value": cookie}]}}]
-            refs.append(ref)
-        rule: Object = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": refs}
+        arms = sorted(weights, key=lambda d: (self.backend(d) != first, d))
+        rule: Object = {"matches": [_ANYTHING]}
+        stuck: list[Object] = []
+        if self._sticky:
+            # One model alone holds both places: in the second it waits, with next to no traffic, for a candidate.
+            (a, x), (b, y) = [(d, weights[d]) for d in arms] if len(arms) > 1 else [(arms[0], 999), (arms[0], 1)]
+            rule["backendRefs"] = [self._ref(a, x, against=b), self._ref(b, y, against=a)]
+            stuck = [{"matches": [{**_ANYTHING, "headers": [_carried(_cookie(d, other))]}], "backendRefs": [self._ref(d, 1)]}
+                     for d, other in ((a, b), (b, a))]  # fmt: skip
+        else:
+            rule["backendRefs"] = [{**self._service(d), "weight": weights[d]} for d in arms]
         if mirror:
-            copy = {"group": "", "kind": "Service", "name": self.backend(mirror), "port": 80}
-            how: Object = {"backendRef": copy}
+            how: Object = {"backendRef": self._service(mirror)}
             if self.rollout.plan.shadow.percent < 100:
                 how["percent"] = self.rollout.plan.shadow.percent
             rule["filters"] = [{"type": "RequestMirror", "requestMirror": how}]
-        rules = [self._stuck(d) for d in sorted(weights)] if sticky else []
         meta: Object = {"name": self.rollout.name, "namespace": self.rollout.namespace, "labels": self.labels()}
         if owned:
             meta["ownerReferences"] = [owner(self.rollout)]
         return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": meta, "spec": {
             "parentRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway["name"],
                             "namespace": gateway.get("namespace", self.rollout.namespace)}],
-            "hostnames": [traffic["hostname"]], "rules": [*rules, rule]}}  # fmt: skip
+            "hostnames": [traffic["hostname"]], "rules": [rule, *stuck]}}  # fmt: skip
 
-    def _stuck(self, digest: str) -> Object:
-        """Who carries an arm's cookie goes there."""
-        cookie = {"type": "RegularExpression", "name": "cookie", "value": f"(^|.*;\\s*){ARM_COOKIE}={digest[:12]}(;.*|$)"}
-        return {"matches": [{"path": {"type": "PathPrefix", "value": "/"}, "headers": [cookie]}],
-                "backendRefs": [{"group": "", "kind": "Service", "name": self.backend(digest), "port": 80, "weight": 1}]}  # fmt: skip
+    @property
+    def _sticky(self) -> bool:
+        return bool(self.rollout.spec["traffic"].get("sticky") == "Cookie")
+
+    def _service(self, digest: str) -> Object:
+        return {"group": "", "kind": "Service", "name": self.backend(digest), "port": 80}
+
+    def _ref(self, digest: str, weight: int, against: str | None = None) -> Object:
+        """A back-end that says which arm answers; with another to compare it `against`, as a cookie too."""
+        say: Object = {"set": [{"name": ARM_HEADER, "value": digest[:12]}]}
+        if against and against != digest:
+            say["add"] = [{"name": "Set-Cookie", "value": f"{_cookie(digest, against)}; Path=/; HttpOnly; SameSite=Lax"}]
+        return {**self._service(digest), "weight": weight, "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": say}]}
+
+
+_ANYTHING = {"path": {"type": "PathPrefix", "value": "/"}}
+
+
+def _cookie(arm: str, other: str) -> str:
+    """Of both arms: who was drawn into one comparison is drawn anew in the next."""
+    return f"{ARM_COOKIE}={arm[:12]}-{other[:12]}"
+
+
+def _carried(cookie: str) -> Object:
+    return {"type": "RegularExpression", "name": "cookie", "value": f"(^|.*;\\s*){cookie}(;.*|$)"}
+
+
+def weighted(route: Object) -> Object:
+    """The rule for those who carry no cookie."""
+    rules: list[Object] = route["spec"]["rules"]
+    return next((r for r in rules if not any(m.get("headers") for m in r.get("matches") or [])), rules[-1])
 
 
 def accepted(route: Object) -> bool:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from kubernetes.client import ApiException
 
+from serving.rollout.backends.gateway import weighted
+
 Object = dict[str, Any]
 
 
@@ -52,10 +54,11 @@ class MemoryApi:
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         for route in [o for o in self.objects.values() if o["kind"] == "HTTPRoute"]:
-            rule = route["spec"]["rules"][-1]
+            rule = weighted(route)
+            everything = sum(ref.get("weight", 1) for ref in rule["backendRefs"])
             total = int(self.generator.poisson(self.rate * seconds))
             for ref in rule["backendRefs"]:
-                self.answer(ref["name"], int(self.generator.binomial(total, ref.get("weight", 1) / 100)))
+                self.answer(ref["name"], int(self.generator.binomial(total, ref.get("weight", 1) / everything)))
             for f in rule.get("filters", []):
                 self.answer(f["requestMirror"]["backendRef"]["name"], total)
 
@@ -164,7 +167,7 @@ class MemoryApi:
         if obj["kind"] == "HTTPRoute":
             conditions = [{"type": t, "status": "True", "observedGeneration": meta["generation"]} for t in ("Accepted", "ResolvedRefs")]
             obj["status"] = {"parents": [{"conditions": conditions}]}
-            self.weights.append({r["name"]: r["weight"] for r in obj["spec"]["rules"][-1]["backendRefs"]})
+            self.weights.append({r["name"]: r["weight"] for r in weighted(obj)["backendRefs"]})
         self.objects[path] = obj
         return obj
 

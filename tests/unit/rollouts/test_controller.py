@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import importlib.util
 import json
+import re
 import sys
 import threading
 import time
@@ -87,7 +88,7 @@ class Cluster:
 
     def served(self) -> dict[str, int]:
         route = self.api.objects["/apis/gateway.networking.k8s.io/v1/namespaces/ns/httproutes/m"]
-        return {r["name"]: r["weight"] for r in route["spec"]["rules"][-1]["backendRefs"]}
+        return {r["name"]: r["weight"] for r in route["spec"]["rules"][0]["backendRefs"]}
 
     def services(self) -> set[str]:
         return {o["metadata"]["name"] for o in self.api.objects.values() if o["kind"] == "InferenceService"}
@@ -311,18 +312,53 @@ def test_idle_rollout_costs_less_than_one_call_a_minute():
     assert (len(c.api.calls) - before) / (IDLE / 60) <= 1.0
 
 
-def test_sticky_ab_routes_by_cookie_before_weights():
+STICKY = {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m", "sticky": "Cookie"}
+
+
+def cookies(rules: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """The cookies that the weighted rule gives, and the patterns that the others ask for."""
+    given = [h["value"].split(";")[0] for r in rules[0]["backendRefs"] for h in r["filters"][0]["responseHeaderModifier"].get("add", [])]
+    return given, [r["matches"][0]["headers"][0]["value"] for r in rules[1:]]
+
+
+def test_users_cookies_name_both_arms_and_lead_back_to_their_own():
     c = Cluster()
-    second(c, strategy={"kind": "AB", "steps": [50]}, analysis={"business": {"queries": {"outcomes": "a", "sum": "b"}},
-           "prometheus": {"url": "http://127.0.0.1:1"}}, traffic={"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m", "sticky": "Cookie"})  # fmt: skip
-    read = resource.read(c.api.objects[PATH])
+    second(c, traffic=STICKY)
     from serving.rollout.backends import Gateway
 
-    route = Gateway(Kube(c.api), read, Pods(Kube(c.api))).http_route({ONE: 50, TWO: 50}, None, owned=True)
-    rules = route["spec"]["rules"]
-    assert [r["matches"][0]["headers"][0]["name"] for r in rules[:2]] == ["cookie", "cookie"]
-    assert {f["filters"][0]["responseHeaderModifier"]["add"][0]["value"].split(";")[0] for f in rules[2]["backendRefs"]} == {
-        f"sluice-arm={ONE[:12]}", f"sluice-arm={TWO[:12]}"}  # fmt: skip
+    route = Gateway(Kube(c.api), resource.read(c.api.objects[PATH]), Pods(Kube(c.api))).http_route({ONE: 50, TWO: 50}, None, owned=True)
+    given, asked = cookies(route["spec"]["rules"])
+    assert given == [f"sluice-arm={ONE[:12]}-{TWO[:12]}", f"sluice-arm={TWO[:12]}-{ONE[:12]}"]
+    for i, cookie in enumerate(given):
+        for sent in (cookie, f"a=1; {cookie}", f"{cookie}; b=2"):
+            assert [bool(re.fullmatch(pattern, sent)) for pattern in asked] == [i == 0, i == 1]
+        assert not re.fullmatch(asked[i], "x" + cookie) and not re.fullmatch(asked[i], cookie + "0")
+
+
+def test_sticky_route_keeps_its_places_through_whole_rollouts():
+    # Envoy's clusters are named by these places; one that comes or goes fails the requests of a moment.
+    seen: list[list[tuple[str, int]]] = []
+
+    def note(method: str, path: str) -> None:
+        if method == "PATCH" and "/httproutes/" in path:
+            rules = c.api.objects[path]["spec"]["rules"]
+            assert [len(r["backendRefs"]) for r in rules] == [2, 1, 1]
+            assert all(r["filters"] and r["weight"] > 0 for rule in rules for r in rule["backendRefs"])
+            seen.append([(r["name"], r["weight"]) for r in rules[0]["backendRefs"]])
+            if len({name for name, _ in seen[-1]}) == 1:
+                assert cookies(rules)[0] == []
+
+    c = Cluster()
+    c.api.after = note
+    for digest in (ONE, TWO, THREE):
+        c.apply(digest, traffic=STICKY)
+        c.look()
+        c.until("Succeeded")
+    one, two, three = (f"m-{d[:8]}-predictor" for d in (ONE, TWO, THREE))
+    steps = list(dict.fromkeys(tuple(x) for x in seen))
+    assert steps == [((one, 999), (one, 1)),
+                     ((one, 80), (two, 20)), ((one, 50), (two, 50)), ((two, 999), (two, 1)),
+                     ((two, 80), (three, 20)), ((two, 50), (three, 50)), ((three, 999), (three, 1))]  # fmt: skip
 
 
 # -- Prometheus ------------------------------------------------------------------------------------
