@@ -23,6 +23,8 @@ Key = tuple[str, str]
 _THREADS = 4
 #: Seconds between looks at most while they fail.
 _PATIENCE = 10.0
+#: Watches that end so often, each within so many seconds, end the process; seconds between two.
+_TRIES, _LASTED, _PAUSE = 10, 60.0, 3.0
 
 
 class Schedule:
@@ -151,10 +153,28 @@ def handlers(controller: Controller, schedule: Schedule, others: Mapping[str, Sc
 
 async def operate(controller: Controller, schedule: Schedule, others: Mapping[str, Schedule] | None = None, *, namespaces: list[str],
                   clusterwide: bool) -> None:  # fmt: skip
-    """Run until stopped."""
+    """Run until stopped.
+
+    An error of the API server that kopf takes for its end (a refused watch, ten seconds of 503) begins
+    the watches anew; resources already known are looked at meanwhile.
+
+    Raises:
+        Exception: the watches ended `_TRIES` times, each time within a minute: what they ended by.
+    """
     looking = [asyncio.create_task(s.run()) for s in (schedule, *(others or {}).values())]
+    failed = 0
     try:
-        await kopf.operator(registry=handlers(controller, schedule, others), standalone=True, namespaces=namespaces, clusterwide=clusterwide)
+        while True:
+            begun = time.monotonic()
+            try:
+                return await kopf.operator(registry=handlers(controller, schedule, others), standalone=True,
+                                           namespaces=namespaces, clusterwide=clusterwide)  # fmt: skip
+            except Exception as e:
+                failed = 1 if time.monotonic() - begun > _LASTED else failed + 1
+                if failed == _TRIES:
+                    raise
+                log.warning("the watches ended by %s: %s; again in %g s", type(e).__name__, e, _PAUSE)
+                await asyncio.sleep(_PAUSE)
     finally:
         for task in looking:
             task.cancel()

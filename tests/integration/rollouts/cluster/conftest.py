@@ -26,7 +26,8 @@ from sluice.rollouts.load import Load, Request
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[3]
-NAMESPACE = os.environ.get("SLUICE_E2E_NAMESPACE", "sluice-rollout-test")
+# A namespace for each of pytest's own processes.
+NAMESPACE = "-".join([os.environ.get("SLUICE_E2E_NAMESPACE", "sluice-rollout-test"), *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
 IMAGE = "docker.io/library/python:3.11-slim"
 SECURE = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "runAsUser": 1000, "capabilities": {"drop": ["ALL"]},
           "seccompProfile": {"type": "RuntimeDefault"}}  # fmt: skip
