@@ -66,7 +66,7 @@ class Watched(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, refusals: list[int]):
-        self.refusals = refusals
+        self.refusals, self.accepted = refusals, 0
         super().__init__(("127.0.0.1", 0), Watch)
 
 
@@ -84,6 +84,7 @@ class Watch(http.server.BaseHTTPRequestHandler):
         elif mine and self.server.refusals:
             self.say(self.server.refusals.pop(0), {"kind": "Status", "message": "made up"})
         else:
+            self.server.accepted += mine
             self.send_response(200)
             self.end_headers()
             time.sleep(30)
@@ -125,7 +126,7 @@ def watching(refusals: list[int], path: Path, monkeypatch: pytest.MonkeyPatch) -
         schedule = Schedule(lambda namespace, name: looks.append((namespace, name)))
         operating = asyncio.create_task(operator.operate(None, schedule, namespaces=["ns"], clusterwide=False))  # type: ignore[arg-type]
         end = time.monotonic() + 20
-        while not operating.done() and (server.refusals or not looks) and time.monotonic() < end:
+        while not operating.done() and not (server.accepted and looks) and time.monotonic() < end:
             await asyncio.sleep(0.02)
         if operating.done():
             await operating
@@ -142,7 +143,7 @@ def watching(refusals: list[int], path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_refused_watch_is_begun_anew_by_the_same_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     server, looks = watching([410], tmp_path / "kubeconfig", monkeypatch)
-    assert (server.refusals, set(looks)) == ([], {KEY})
+    assert (server.refusals, server.accepted, set(looks)) == ([], 1, {KEY})
 
 
 def test_watches_that_are_refused_again_and_again_end_the_process_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
