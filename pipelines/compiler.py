@@ -21,6 +21,7 @@ from sluice.cluster.config import ClusterConfig
 from sluice.cluster.image import check as check_image
 from sluice.errors import ProjectError
 from sluice.project import Project
+from sluice.tuning.study import STORAGE_ENV, settings_of
 
 GOLDEN = Path(__file__).parent / "compiled"
 #: The image of the golden files: a reference of the right form, of no image.
@@ -115,14 +116,30 @@ def compile_training(project: Project, *, text: str, image: str | None = None, a
     Raises:
         ProjectError: no image, one that is not pinned, or a task that is not bounded.
     """
+    return _of_project(project, training, DESCRIPTION, project.name, text=text, image=image, allow_tag=allow_tag)
+
+
+def compile_tuning(project: Project, *, text: str, image: str | None = None, allow_tag: bool = False) -> Compiled:
+    """The tuning pipeline of a project, ``NAME-tuning``.
+
+    Raises:
+        ProjectError: as `compile_training`; there is no `tune` section, or nowhere that its tasks could share the study.
+    """
+    if not settings_of(project).storage and STORAGE_ENV not in project.cluster.of("train").env:
+        raise ProjectError("is not set: tasks in pods of their own share the study", field="tune.storage",
+                           fix=f"name a database's URL, or journal:FILE on a volume of cluster.defaults, there or as {STORAGE_ENV} in cluster.defaults.env")  # fmt: skip
+    return _of_project(project, tuning.tuning, tuning.DESCRIPTION, f"{project.name}-tuning", text=text, image=image, allow_tag=allow_tag)
+
+
+def _of_project(project: Project, function: Callable[..., Any], does: str, name: str, *, text: str, image: str | None, allow_tag: bool) -> Compiled:
     target = Target(project.cluster, image_of(image, allow_tag=allow_tag))
-    return compile_pipeline(training, target, name=project.name, description=f"{project.name}: {DESCRIPTION[0].lower()}{DESCRIPTION[1:]}",
+    return compile_pipeline(function, target, name=name, description=f"{project.name}: {does[0].lower()}{does[1:]}",
                             parameters={"project": text}, allow_tag=allow_tag)  # fmt: skip
 
 
 def compile_project(project: Project, out: Path, *, text: str, image: str | None = None, allow_tag: bool = False,
-                    kubernetes: bool = False, namespace: str | None = None) -> dict[str, Any]:  # fmt: skip
-    """Write the training pipeline with the project baked in as its default parameter.
+                    kubernetes: bool = False, namespace: str | None = None, tune: bool = False) -> dict[str, Any]:  # fmt: skip
+    """Write a pipeline with the project baked in as its default parameter.
 
     Args:
         project: the checked project.
@@ -132,14 +149,15 @@ def compile_project(project: Project, out: Path, *, text: str, image: str | None
         allow_tag: let the image be named by tag; nothing is cached then.
         kubernetes: write Pipeline and PipelineVersion objects for `kubectl apply` instead of IR.
         namespace: of these objects; default: kubectl's.
+        tune: the tuning pipeline instead of the training pipeline.
 
     Returns:
         Where it was written, its pipeline's and version's names and content hash.
 
     Raises:
-        ProjectError: as `compile_training`.
+        ProjectError: as `compile_training` or `compile_tuning`.
     """
-    made = compile_training(project, text=text, image=image, allow_tag=allow_tag)
+    made = (compile_tuning if tune else compile_training)(project, text=text, image=image, allow_tag=allow_tag)
     files.write_text(out, to_yaml(*manifests(made, namespace)) if kubernetes else made.text)
     return {"file": str(out), "pipeline": made.name, "version": made.version, "project": project.name, "sha256": made.digest,
             "kubernetes": kubernetes}  # fmt: skip

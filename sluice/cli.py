@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
     compile_ = add("compile", "the project as a KFP pipeline (IR YAML), or as objects for kubectl", "pipelines:compile_")
     _project_arguments(compile_)
+    _tune_argument(compile_)
     compile_.add_argument("-o", "--output", required=True, type=Path, metavar="FILE")
     compile_.add_argument("--kubernetes", action="store_true", help="write Pipeline and PipelineVersion objects, named by content hash")
     compile_.add_argument("--namespace", help="of these objects; default: kubectl's")
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
     submit = add("submit", "a run on a Kubeflow Pipelines endpoint", "pipelines:submit")
     _project_arguments(submit)
+    _tune_argument(submit)
     submit.add_argument("--wait", action="store_true", help="follow the run to its end; exit as `sluice run`")
     submit.add_argument("--timeout", type=_positive, default=172800, metavar="SECONDS", help="with --wait: default 172800, two days")
     submit.add_argument("--quiet", action="store_true", help="show no progress")
@@ -123,6 +125,10 @@ def _endpoint_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument("--namespace", help="yours, where the endpoint has many users")
     to.add_argument("--token-file", type=Path, metavar="FILE", help="a bearer token; default: $KF_PIPELINES_TOKEN")
     to.add_argument("--context", help="of the kubeconfig; default: its current one")
+
+
+def _tune_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tune", action="store_true", help="the tuning pipeline: search (`tune:`), then train with the best settings")
 
 
 def _image_arguments(to: argparse.ArgumentParser) -> None:

@@ -67,9 +67,13 @@ class Client:
         """
         return self._where.run(*_opened(project, overrides, base_dir), quiet=quiet)
 
-    def submit(self, project: Project | str | Path, overrides: Sequence[str] = ()) -> Submitted:
-        """Start a run on the endpoint and come back. Raises `ProjectError` on this machine, whose runs end with their caller."""
-        return self._endpoint("submit").submit(*_opened(project, overrides, None)[:2])
+    def submit(self, project: Project | str | Path, overrides: Sequence[str] = (), *, tune: bool = False) -> Submitted:
+        """Start a run on the endpoint and come back; with `tune` of the tuning pipeline.
+
+        Raises:
+            ProjectError: on this machine, whose runs end with their caller; the project is not fit for it.
+        """
+        return self._endpoint("submit").submit(*_opened(project, overrides, None)[:2], tune=tune)
 
     def terminate(self, run: str) -> None:
         """Ask for the end of a run on the endpoint."""

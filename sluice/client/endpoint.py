@@ -44,12 +44,12 @@ class Endpoint:
     def __init__(self, api: Api, home: Home, *, image: str | None = None, allow_tag: bool = False, tracking_uri: str | None = None):
         self.api, self.home, self.image, self.allow_tag, self.tracking_uri = api, home, image, allow_tag, tracking_uri
 
-    def submit(self, project: Project, text: str) -> Submitted:
-        """Compile a project and start a run of it. Raises `ProjectError` too."""
+    def submit(self, project: Project, text: str, *, tune: bool = False) -> Submitted:
+        """Compile a project and start a run of it, with `tune` of its tuning pipeline. Raises `ProjectError` too."""
         write = checkout_command("compile")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pipeline.yaml"
-            made = write(project, path, text=text, image=self.image, allow_tag=self.allow_tag)
+            made = write(project, path, text=text, image=self.image, allow_tag=self.allow_tag, tune=tune)
             return submit(self.api, pipeline=made["pipeline"], version=made["version"], text=path.read_text(),
                           description=f"{project.name}: {project.task}", service_account=project.cluster.service_account)  # fmt: skip
 

@@ -31,7 +31,7 @@ def compile_(args: argparse.Namespace) -> int:
     write = checkout_command("compile")
     try:
         made = write(project, args.output, text=text, image=args.image, allow_tag=args.allow_tag, kubernetes=args.kubernetes,
-                     namespace=args.namespace)  # fmt: skip
+                     namespace=args.namespace, tune=args.tune)  # fmt: skip
     except OSError as e:
         raise ProjectError(f"cannot be written: {e.strerror or e}", field="--output", value=str(args.output), fix="name a file in a folder you may write") from e
     warn_of_paths(project)
@@ -55,7 +55,7 @@ def submit(args: argparse.Namespace) -> int:
     project, text = open_project(args)
     api = Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context))
     endpoint = Endpoint(api, Home(), image=args.image, allow_tag=args.allow_tag)
-    started = endpoint.submit(project, text)
+    started = endpoint.submit(project, text, tune=args.tune)
     warn_of_paths(project)
     if not args.wait:
         if args.json:

@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NAMESPACE = os.environ.get("SLUICE_E2E_ENVIRONMENT", "sluice")
 HOST = "digits.example.com"
+GROUPS = {"test_access": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_kfp": "pipelines", "test_schedules": "pipelines",
+          "test_install": "installations", "test_upgrade": "installations"}  # fmt: skip
 
 
 def missing() -> str | None:
@@ -35,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mine = [i for i in items if HERE in Path(i.path).parents]
     why = missing() if mine else None
     for item in mine:
+        # Files that share something on the cluster run one after the other, in one of pytest's processes.
+        item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, item.path.stem)))
         item.add_marker(pytest.mark.e2e)
         item.add_marker(pytest.mark.timeout(900))
         if why:
@@ -142,7 +146,7 @@ def served(packages: list[str]) -> str:
     state = get("modelrollout", "--ignore-not-found", "digits") if kubectl("get", "modelrollout", "digits", "--ignore-not-found") else None
     if state and state.get("status", {}).get("stable"):
         kubectl("delete", "modelrollout", "digits", "--timeout=60s")
-        kubectl("delete", "inferenceservice,httproute", "--all", "--timeout=60s")
+        kubectl("delete", "inferenceservice,httproute", "-l", "sluice.dev/rollout=digits", "--timeout=60s")
     kubectl("apply", "-f", "-", stdin=rollout_manifest(packages[0]))
     wait(lambda: get("modelrollout", "digits").get("status", {}).get("phase") == "Succeeded", "the first model", 240)
     return packages[0]

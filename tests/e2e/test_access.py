@@ -101,7 +101,7 @@ def address(kube: Any, whom: str) -> str:
     """A pod's address, so that no Service stands in between; the API server by its Service."""
     if whom == "kubernetes":
         return "kubernetes.default.svc"
-    selector = {"mlflow": "app.kubernetes.io/component=mlflow", "predictor": "serving.kserve.io/inferenceservice",
+    selector = {"mlflow": "app.kubernetes.io/component=mlflow", "predictor": "sluice.dev/rollout=digits",
                 "controller": "app.kubernetes.io/name=sluice-controller", "training": "talker=training"}[whom]  # fmt: skip
     pods = json.loads(kube.run("get", "pods", "-l", selector, "-o", "json"))["items"]
     running = [p["status"]["podIP"] for p in pods if p["status"].get("phase") == "Running" and not p["metadata"].get("deletionTimestamp")]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
-from pipelines.compiler import GOLDEN, Compiled, compile_project, compile_training, golden, image_of
+from pipelines.compiler import GOLDEN, Compiled, compile_project, compile_training, compile_tuning, golden, image_of
 from sluice import project
 from sluice.cluster import checks
 from sluice.errors import ProjectError
@@ -170,6 +170,40 @@ def test_objects_for_kubectl_are_named_by_content(tmp_path: Path) -> None:
     other = compile_project(settings, tmp_path / "o.yaml", text=text, image=OTHER, kubernetes=True)
     assert other["version"] != made["version"]
     assert "namespace" not in next(iter(yaml.safe_load_all((tmp_path / "o.yaml").read_text())))["metadata"]
+
+
+TUNED = """
+name: mine
+task: text
+data: {source: 's3://bucket/x.csv'}
+tune: {trials: 4, parallel: 2, %s space: {train.learning_rate: {type: float, low: 1e-4, high: 1e-2, log: true}}}
+cluster: {defaults: %s}
+"""
+VOLUME = "{volumes: [{claim: studies, mount: /studies}]}"
+
+
+def test_a_tuning_pipeline_shares_its_study_and_ends_in_the_training(tmp_path: Path) -> None:
+    text = TUNED % ("storage: 'journal:/studies/mine.journal',", VOLUME)
+    made = compile_project(project.parse(project.read_text(text, "text")), tmp_path / "t.yaml", text=text, image=IMAGE, tune=True)
+    assert (made["pipeline"], made["version"]) == ("mine-tuning", f"mine-tuning-{made['sha256'][:12]}")
+    spec, other = yaml.safe_load_all((tmp_path / "t.yaml").read_text())
+    assert {"preprocess", "tune-begin", "tune-trials", "tune-choose", "train", "rollout"} <= set(tasks(spec))
+    executors = other["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for step in ("tune-begin", "tune-trials", "tune-choose"):
+        assert [m["mountPath"] for m in executors[f"exec-{step}"]["pvcMount"]] == ["/studies"]
+    assert checks.faults(spec, other) == []
+
+
+@pytest.mark.parametrize(("text", "field"), [(TEXT % "{}", "tune"), (TUNED % ("", VOLUME), "tune.storage")])
+def test_a_project_that_cannot_be_tuned_on_a_cluster_is_told_before_anything_is_sent(text: str, field: str) -> None:
+    with pytest.raises(ProjectError) as said:
+        compile_tuning(project.parse(project.read_text(text, "text")), text=text, image=IMAGE)
+    assert said.value.field == field
+
+
+def test_a_storage_may_come_from_the_steps_environment() -> None:
+    text = TUNED % ("", "{env: {SLUICE_TUNE_STORAGE: 'postgresql://studies/optuna'}}")
+    assert compile_tuning(project.parse(project.read_text(text, "text")), text=text, image=IMAGE).name == "mine-tuning"
 
 
 @pytest.mark.parametrize(

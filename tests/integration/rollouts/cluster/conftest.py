@@ -74,6 +74,7 @@ def prepared() -> Kube:
               "data": {"server.py": (HERE / "server.py").read_text()}}  # fmt: skip
     kubectl("apply", "-f", "-", stdin=json.dumps(source))
     kubectl("apply", "-f", "-", stdin=json.dumps(RUNTIME))
+    kubectl("apply", "-f", "-", stdin=json.dumps(MONITOR))
     return api
 
 
@@ -119,6 +120,11 @@ BY_RUNTIME = {"minReplicas": 1, "maxReplicas": 1, "model": {
     "modelFormat": {"name": "standin"}, "runtime": "standin", "args": [], "env": PREDICTOR["containers"][0]["env"]},
     "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}  # fmt: skip
 
+#: Prometheus hears of a monitor within minutes: it is there before the first test asks.
+MONITOR = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "standins", "namespace": NAMESPACE},
+           "spec": {"selector": {"matchExpressions": [{"key": POD_OF, "operator": "Exists"}]},
+                    "podMetricsEndpoints": [{"port": "http1", "path": "/metrics", "interval": "2s"}]}}  # fmt: skip
+
 #: KServe refuses a new main predictor with the old storageUri, so these models are fetched: from this pod, any path is a file.
 FILES = f"http://files.{NAMESPACE}.svc.cluster.local"
 FILE_SERVER: list[dict[str, Any]] = [
@@ -162,13 +168,9 @@ def operator(cluster: Kube, tmp_path: Path) -> Iterator[Operator]:
 
 @pytest.fixture
 def prometheus(cluster: Kube) -> str:
-    """The cluster's Prometheus by its port on the node, told to scrape the stand-ins."""
+    """The cluster's Prometheus by its port on the node; `prepared` told it of the stand-ins."""
     node = kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}")
     port = kubectl("get", "service", "-n", "monitoring", "prometheus", "-o", "jsonpath={.spec.ports[0].nodePort}")
-    monitor = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "standins", "namespace": NAMESPACE},
-               "spec": {"selector": {"matchExpressions": [{"key": POD_OF, "operator": "Exists"}]},
-                        "podMetricsEndpoints": [{"port": "http1", "path": "/metrics", "interval": "2s"}]}}  # fmt: skip
-    kubectl("apply", "-f", "-", stdin=json.dumps(monitor))
     return f"http://{node}:{port}"
 
 
