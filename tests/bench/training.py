@@ -249,7 +249,7 @@ def main() -> int:
 
 
 def report(rounds: dict[str, list[dict[str, float]]], once: dict[str, dict[str, float]]) -> None:
-    """The issue's table: medians over rounds of each round's own ratio."""
+    """The table: medians over rounds of each round's own ratio."""
 
     def ratio(what: str, a: str, b: str, by: float = 1.0) -> str:
         if a not in rounds or b not in rounds:

@@ -20,8 +20,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NAMESPACE = os.environ.get("SLUICE_E2E_ENVIRONMENT", "sluice")
 HOST = "digits.example.com"
-GROUPS = {"test_access": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_kfp": "pipelines", "test_schedules": "pipelines",
-          "test_install": "installations", "test_upgrade": "installations"}  # fmt: skip
+GROUPS = {"test_access": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
 
 
 def missing() -> str | None:
@@ -33,6 +32,7 @@ def missing() -> str | None:
     return None if done.returncode == 0 else f"no cluster with Sluice on it: {done.stderr.strip()[:200]}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mine = [i for i in items if HERE in Path(i.path).parents]
     why = missing() if mine else None
