@@ -57,7 +57,8 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
         settings, base = open_project(project, base_dir)
         check_trackers(settings)
         dataset = Dataset.open(Path(dataset_path))
-        tracker = BackgroundTracker(settings, Home(home or None), Path(model_path).parent.parent.name)
+        folder = Path(model_path).parent.parent.name.removeprefix("sluice-training-")  # the folder of a run here, the task on Kubeflow
+        tracker = BackgroundTracker(settings, Home(home or None), f"{settings.name}-{folder}")
         tracker.put("params", settings.model_dump(mode="json"))
         tracker.put("tags", {"sluice.project": settings.name, "sluice.config": settings.digest, "sluice.data": dataset.digest})
 
@@ -114,7 +115,11 @@ def _folds(settings: Project, dataset: Dataset, model: Path, base: Path, train: 
         return cross_validate(settings, dataset, Path(work), base_dir=base, on_event=on_event, on_fold=on_fold, fit=train)
 
 
+#: Of an epoch: what the axis shows, and what is the same in all.
+_CONSTANT = ("epoch", "step", "epochs", "steps")
+
+
 def curve_point(epoch: dict[str, Any]) -> dict[str, float]:
     """An epoch's numbers under flat names."""
-    flat = {k: v for k, v in epoch.items() if isinstance(v, int | float) and not isinstance(v, bool) and k not in ("epoch", "step")}
+    flat = {k: v for k, v in epoch.items() if isinstance(v, int | float) and not isinstance(v, bool) and k not in _CONSTANT}
     return {**flat, **{f"validation_{k}": v for k, v in (epoch.get("validation_metrics") or {}).items() if isinstance(v, int | float)}}

@@ -32,13 +32,23 @@ def missing() -> str | None:
     return None if done.returncode == 0 else f"no cluster with Sluice on it: {done.stderr.strip()[:200]}"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files that share something on the cluster run one after the other, in one of pytest's processes; other folders' tests where there is room."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(nodeid.partition("::")[0])
+            return GROUPS.get(file.stem, file.stem) if file.parent.name == HERE.name else nodeid
+
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mine = [i for i in items if HERE in Path(i.path).parents]
     why = missing() if mine else None
     for item in mine:
-        # Files that share something on the cluster run one after the other, in one of pytest's processes.
-        item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, item.path.stem)))
         item.add_marker(pytest.mark.e2e)
         item.add_marker(pytest.mark.timeout(900))
         if why:

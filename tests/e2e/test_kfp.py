@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -131,16 +132,16 @@ def first(
     forget(kube, registry)
 
 
-def forget(kube: Any, registry: Registry) -> None:
+def forget(kube: Any, registry: Registry, name: str = NAME) -> None:
     """No champion and no rollout of this name: runs of an earlier session count for nothing."""
-    registry.drop_alias(NAME, CHAMPION)
-    kube.run("delete", "modelrollout", NAME, "--ignore-not-found", "--timeout=60s")
-    kube.run("delete", "inferenceservice", "-l", f"sluice.dev/rollout={NAME}", "--ignore-not-found", "--timeout=60s")
-    kube.run("delete", "httproute", NAME, "--ignore-not-found")
+    registry.drop_alias(name, CHAMPION)
+    kube.run("delete", "modelrollout", name, "--ignore-not-found", "--timeout=60s")
+    kube.run("delete", "inferenceservice", "-l", f"sluice.dev/rollout={name}", "--ignore-not-found", "--timeout=60s")
+    kube.run("delete", "httproute", name, "--ignore-not-found")
 
 
-def status(kube: Any) -> dict[str, Any]:
-    return dict(kube.get("modelrollout", NAME).get("status") or {})
+def status(kube: Any, name: str = NAME) -> dict[str, Any]:
+    return dict(kube.get("modelrollout", name).get("status") or {})
 
 
 def answered_by(gateway: str, body: bytes) -> tuple[int, str]:
@@ -214,6 +215,33 @@ def test_a_refusal_ends_with_status_3_and_a_rollback_with_4_and_the_champion_ser
     assert after is not None
     assert after.digest == before.digest
     assert answered_by(gateway, request_body) == (200, before.digest)
+
+
+def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
+    kube: Any, endpoint: str, image: str, store: None, registry: Registry, tmp_path: Path
+) -> None:
+    name, claim = "digits-tuned", "sluice-e2e-studies"
+    body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}}  # fmt: skip
+    kube.run("apply", "-f", "-", stdin=json.dumps(body), namespace=SPACE)
+    path = project(tmp_path, kube.namespace, width=8)
+    found = yaml.safe_load(path.read_text())
+    found["name"] = name
+    found["cluster"]["defaults"]["volumes"] = [{"claim": claim, "mount": "/studies"}]
+    found["tune"] = {"trials": 4, "parallel": 2, "storage": f"journal:/studies/{uuid.uuid4().hex[:8]}.journal",
+                     "space": {"train.learning_rate": {"type": "float", "low": 1e-5, "high": 3e-2, "log": True}}}  # fmt: skip
+    path.write_text(yaml.safe_dump(found))
+    forget(kube, registry, name)
+    try:
+        code, outcome, said = sluice("submit", str(path), "--tune", "--wait", "--endpoint", endpoint, "--image", image)
+        assert (code, outcome["outcome"]) == (0, "promoted"), said + json.dumps(outcome)
+        champion = registry.by_alias(name, CHAMPION)
+        assert champion is not None
+        assert (status(kube, name)["phase"], status(kube, name)["stable"]) == ("Succeeded", champion.digest[:12])
+        assert set(outcome["states"].values()) == {"SUCCEEDED"}
+    finally:
+        forget(kube, registry, name)
+        kube.run("delete", "pvc", claim, "--wait=false", namespace=SPACE)
 
 
 def start(endpoint: str, pipeline: str, version: str) -> str:

@@ -133,9 +133,13 @@ def test_back_end_keeps_the_contract(backend_of: Callable[[State], Any], request
     assert two.observe(ONE, TWO).routed == Routed({ONE: 100})
     assert {ONE, TWO} <= set(two.observe(ONE, TWO).present or ())
     for weight in (20, 50):
-        two.route({ONE: 100 - weight, TWO: weight}, None)
         want = Routed({ONE: 100 - weight, TWO: weight})
-        wait_until(lambda want=want: backend_of(both).observe(ONE, TWO).routed == want, what=f"{weight} %", seconds=60, every=0.5)  # type: ignore[misc]
+
+        def led(want: Routed = want) -> bool:
+            two.route(want.weights, None)  # asked for until it is seen, as the controller does
+            return backend_of(both).observe(ONE, TWO).routed == want
+
+        wait_until(led, what=f"{weight} %", seconds=60, every=1)
     if kind == "Gateway":
         two.route({ONE: 100}, TWO)
         wait_until(lambda: backend_of(both).observe(ONE, TWO).routed == Routed({ONE: 100}, TWO), what="the mirror", seconds=60, every=0.5)
