@@ -125,10 +125,27 @@ def compile_tuning(project: Project, *, text: str, image: str | None = None, all
     Raises:
         ProjectError: as `compile_training`; there is no `tune` section, or nowhere that its tasks could share the study.
     """
-    if not settings_of(project).storage and STORAGE_ENV not in project.cluster.of("train").env:
-        raise ProjectError("is not set: tasks in pods of their own share the study", field="tune.storage",
-                           fix=f"name a database's URL, or journal:FILE on a volume of cluster.defaults, there or as {STORAGE_ENV} in cluster.defaults.env")  # fmt: skip
+    _check_storage(project)
     return _of_project(project, tuning.tuning, tuning.DESCRIPTION, f"{project.name}-tuning", text=text, image=image, allow_tag=allow_tag)
+
+
+def _check_storage(project: Project) -> None:
+    """Every task of the study, each in a pod of its own, must reach the same storage."""
+    storage = settings_of(project).storage
+    for step in ("preprocess", "train"):
+        settings = project.cluster.of(step)
+        named = storage or settings.env.get(STORAGE_ENV)
+        if not named and not any(STORAGE_ENV in s.env.values() for s in settings.secrets):
+            raise ProjectError("is not set: tasks in pods of their own share the study", field="tune.storage",
+                               fix="name a database's URL, or journal:FILE on a volume of cluster.defaults; "
+                                   f"or give {STORAGE_ENV} in cluster.defaults, by env or from a Secret")  # fmt: skip
+        mounts = [v.mount for v in settings.volumes]
+        if named and named.startswith("journal:") and not any(named.removeprefix("journal:").startswith(m.rstrip("/") + "/") for m in mounts):
+            raise ProjectError(f"is on no volume of the step {step}: each pod would have a study of its own", field="tune.storage", value=named,
+                               fix="put it below a mount of cluster.defaults.volumes")  # fmt: skip
+        if named and named.startswith("sqlite"):
+            raise ProjectError("is a file for the processes of one machine", field="tune.storage", value=named,
+                               fix="name journal:FILE on a volume of cluster.defaults, or a database server's URL")  # fmt: skip
 
 
 def _of_project(project: Project, function: Callable[..., Any], does: str, name: str, *, text: str, image: str | None, allow_tag: bool) -> Compiled:

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,26 @@ from serving.rollout.lease import Leadership
 from serving.rollout.metrics import Metrics
 from serving.rollout.operator import Schedule, operate
 from sluice.errors import SluiceError
+
+log = logging.getLogger("sluice.rollout")
+#: In the environment: how often in a row the watches have ended soon.
+ENDED = "SLUICE_WATCHES_ENDED"
+#: So often, each within so many seconds, and the process ends; seconds between two.
+_TRIES, _LASTED, _PAUSE = 10, 60.0, 3.0
+
+
+def begin_anew(why: Exception, lived: float, argv: list[str]) -> None:
+    """Become a fresh process with the same number, and so the same lease; come back where that was tried too often.
+
+    Nothing of the old one is left that could act, neither kopf's timers and signal handlers nor a look under way.
+    """
+    ended = 1 if lived > _LASTED else int(os.environ.get(ENDED, "0")) + 1
+    if ended >= _TRIES:
+        return
+    log.warning("the watches ended by %s: %s; again in %g s", type(why).__name__, why, _PAUSE)
+    time.sleep(_PAUSE)
+    os.environ[ENDED] = str(ended)
+    os.execv(sys.executable, [sys.executable, "-m", "serving.rollout", *argv])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,8 +107,12 @@ def main(argv: list[str] | None = None) -> int:
         others = {plural: Schedule(one, leading) for plural, one in looks.items()}
         await operate(controller, schedule, others, namespaces=namespaces, clusterwide=args.all_namespaces)
 
+    begun = time.monotonic()
     try:
         asyncio.run(run())
+    except Exception as why:
+        begin_anew(why, time.monotonic() - begun, sys.argv[1:] if argv is None else argv)
+        raise
     finally:
         if lease is not None:
             lease.stop()

@@ -23,8 +23,6 @@ Key = tuple[str, str]
 _THREADS = 4
 #: Seconds between looks at most while they fail.
 _PATIENCE = 10.0
-#: Watches that end so often, each within so many seconds, end the process; seconds between two.
-_TRIES, _LASTED, _PAUSE = 10, 60.0, 3.0
 
 
 class Schedule:
@@ -155,26 +153,12 @@ async def operate(controller: Controller, schedule: Schedule, others: Mapping[st
                   clusterwide: bool) -> None:  # fmt: skip
     """Run until stopped.
 
-    An error of the API server that kopf takes for its end (a refused watch, ten seconds of 503) begins
-    the watches anew; resources already known are looked at meanwhile.
-
     Raises:
-        Exception: the watches ended `_TRIES` times, each time within a minute: what they ended by.
+        Exception: what kopf ended by: a watch that the API server refused, or answered with errors for half a minute.
     """
     looking = [asyncio.create_task(s.run()) for s in (schedule, *(others or {}).values())]
-    failed = 0
     try:
-        while True:
-            begun = time.monotonic()
-            try:
-                return await kopf.operator(registry=handlers(controller, schedule, others), standalone=True,
-                                           namespaces=namespaces, clusterwide=clusterwide)  # fmt: skip
-            except Exception as e:
-                failed = 1 if time.monotonic() - begun > _LASTED else failed + 1
-                if failed == _TRIES:
-                    raise
-                log.warning("the watches ended by %s: %s; again in %g s", type(e).__name__, e, _PAUSE)
-                await asyncio.sleep(_PAUSE)
+        await kopf.operator(registry=handlers(controller, schedule, others), standalone=True, namespaces=namespaces, clusterwide=clusterwide)
     finally:
         for task in looking:
             task.cancel()

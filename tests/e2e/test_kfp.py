@@ -220,6 +220,8 @@ def test_a_refusal_ends_with_status_3_and_a_rollback_with_4_and_the_champion_ser
 def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
     kube: Any, endpoint: str, image: str, store: None, registry: Registry, tmp_path: Path
 ) -> None:
+    from mlflow import MlflowClient
+
     name, claim = "digits-tuned", "sluice-e2e-studies"
     body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}}  # fmt: skip
@@ -232,13 +234,18 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
                      "space": {"train.learning_rate": {"type": "float", "low": 1e-5, "high": 3e-2, "log": True}}}  # fmt: skip
     path.write_text(yaml.safe_dump(found))
     forget(kube, registry, name)
+    begun = int(1000 * time.time())
     try:
         code, outcome, said = sluice("submit", str(path), "--tune", "--wait", "--endpoint", endpoint, "--image", image)
         assert (code, outcome["outcome"]) == (0, "promoted"), said + json.dumps(outcome)
         champion = registry.by_alias(name, CHAMPION)
         assert champion is not None
         assert (status(kube, name)["phase"], status(kube, name)["stable"]) == ("Succeeded", champion.digest[:12])
-        assert set(outcome["states"].values()) == {"SUCCEEDED"}
+        tracked = MlflowClient(registry.uri)
+        found_runs = tracked.search_runs([tracked.get_experiment_by_name(name).experiment_id], f"attributes.start_time > {begun}")
+        tried = {r.data.params["train.learning_rate"] for r in found_runs if "sluice.trial" in r.data.tags}
+        assert len(tried) == 4
+        assert tracked.get_run(champion.run_id).data.params["train.learning_rate"] in tried
     finally:
         forget(kube, registry, name)
         kube.run("delete", "pvc", claim, "--wait=false", namespace=SPACE)

@@ -44,9 +44,9 @@ class Gateway(ClusterBackend):
         return self.view(arms, self.routed(set(services)), frozenset(services))
 
     def routed(self, digests: set[str]) -> Routed | None:
-        """What the gateway has accepted; None while it has not, or there is no route."""
+        """What the gateway has accepted; None while it has not, or there is no route, or one for users who do (not) stick."""
         route = self.kube.get("HTTPRoute", self.rollout.namespace, self.rollout.name)
-        if route is None or not accepted(route):
+        if route is None or not accepted(route) or len(route["spec"]["rules"]) != (3 if self._sticky else 1):
             return None
         by_name = {self.backend(d): d for d in (*digests, *self.rollout.models)}
         rule = weighted(route)
@@ -62,10 +62,7 @@ class Gateway(ClusterBackend):
         self.kube.apply(self.service(self.name(digest), {"predictor": self.predictor(digest)}, digest, owned=True))
 
     def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
-        # The slots keep their models from one rollout to the next, so that a candidate takes over the one nobody is sent to.
-        now = self.kube.get("HTTPRoute", self.rollout.namespace, self.rollout.name) if self._sticky else None
-        refs = (weighted(now).get("backendRefs") or []) if now else []
-        self.kube.apply(self.http_route(weights, mirror, owned=True, first=refs[0]["name"] if refs else None))
+        self.kube.apply(self.http_route(weights, mirror, owned=True))
 
     def retire(self, digest: str) -> None:
         self.kube.delete("InferenceService", self.rollout.namespace, self.name(digest))
@@ -93,11 +90,11 @@ class Gateway(ClusterBackend):
             if service["metadata"]["annotations"].get(DIGEST) != stable:
                 self.kube.delete("InferenceService", self.rollout.namespace, service["metadata"]["name"])
 
-    def http_route(self, weights: Mapping[str, int], mirror: str | None, *, owned: bool, first: str | None = None) -> Object:
-        """The route; `first` names the Service that was in the first place of the weighted rule."""
+    def http_route(self, weights: Mapping[str, int], mirror: str | None, *, owned: bool) -> Object:
         traffic = self.rollout.spec["traffic"]
         gateway = traffic["gateway"]
-        arms = sorted(weights, key=lambda d: (self.backend(d) != first, d))
+        # The stable model keeps its place, so that a candidate takes over the one nobody is sent to.
+        arms = sorted(weights, key=lambda d: (d != self.rollout.state.stable, d))
         rule: Object = {"matches": [_ANYTHING]}
         stuck: list[Object] = []
         if self._sticky:
@@ -140,7 +137,7 @@ _ANYTHING = {"path": {"type": "PathPrefix", "value": "/"}}
 
 
 def _cookie(arm: str, other: str) -> str:
-    """Of both arms: who was drawn into one comparison is drawn anew in the next."""
+    """Of both arms: who was drawn into one comparison is drawn anew in that of another pair."""
     return f"{ARM_COOKIE}={arm[:12]}-{other[:12]}"
 
 

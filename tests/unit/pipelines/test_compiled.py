@@ -194,15 +194,20 @@ def test_a_tuning_pipeline_shares_its_study_and_ends_in_the_training(tmp_path: P
     assert checks.faults(spec, other) == []
 
 
-@pytest.mark.parametrize(("text", "field"), [(TEXT % "{}", "tune"), (TUNED % ("", VOLUME), "tune.storage")])
-def test_a_project_that_cannot_be_tuned_on_a_cluster_is_told_before_anything_is_sent(text: str, field: str) -> None:
-    with pytest.raises(ProjectError) as said:
+@pytest.mark.parametrize(("text", "field", "said"), [
+    (TEXT % "{}", "tune", "not in the project"), (TUNED % ("", VOLUME), "tune.storage", "is not set"),
+    (TUNED % ("storage: 'journal:/tmp/mine.journal',", VOLUME), "tune.storage", "on no volume of the step preprocess"),
+    (TUNED % ("storage: 'sqlite:////studies/mine.db',", VOLUME), "tune.storage", "one machine"),
+    (TUNED % ("", "{}, steps: {train: {env: {SLUICE_TUNE_STORAGE: 'postgresql://studies/optuna'}}}"), "tune.storage", "is not set")])  # fmt: skip
+def test_a_project_that_cannot_be_tuned_on_a_cluster_is_told_before_anything_is_sent(text: str, field: str, said: str) -> None:
+    with pytest.raises(ProjectError, match=said) as raised:
         compile_tuning(project.parse(project.read_text(text, "text")), text=text, image=IMAGE)
-    assert said.value.field == field
+    assert raised.value.field == field
 
 
-def test_a_storage_may_come_from_the_steps_environment() -> None:
-    text = TUNED % ("", "{env: {SLUICE_TUNE_STORAGE: 'postgresql://studies/optuna'}}")
+@pytest.mark.parametrize("given", ["env: {SLUICE_TUNE_STORAGE: 'postgresql://studies/optuna'}", "secrets: [{name: studies, env: {url: SLUICE_TUNE_STORAGE}}]"])
+def test_a_storage_may_come_from_the_steps_environment(given: str) -> None:
+    text = TUNED % ("", f"{{{given}}}")
     assert compile_tuning(project.parse(project.read_text(text, "text")), text=text, image=IMAGE).name == "mine-tuning"
 
 

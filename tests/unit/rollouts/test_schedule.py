@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +20,9 @@ import pytest
 from serving.rollout import operator
 from serving.rollout.kube import ApiFault
 from serving.rollout.operator import Schedule
+from sluice.process import wait_until
+
+ROOT = Path(__file__).parents[3]
 
 KEY = ("ns", "m")
 BODY: dict[str, Any] = {"metadata": {"namespace": "ns", "name": "m", "uid": "u", "generation": 1}}
@@ -111,42 +118,42 @@ class Watch(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def watching(refusals: list[int], path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Watched, list[tuple[str, str]]]:
-    """`operate` against such a server until the watch is accepted."""
-    monkeypatch.setattr(operator, "_PAUSE", 0.05)
-    server, looks = Watched(refusals), list[tuple[str, str]]()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-    path.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}], "contexts": [context],
-                                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}]}))  # fmt: skip
-    # $KUBECONFIG was read when the module was loaded.
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Callable[..., tuple[Watched, subprocess.Popen[str]]]]:
+    """The controller as a process against such a server."""
+    running: list[tuple[Watched, subprocess.Popen[str]]] = []
 
-    async def run() -> None:
-        schedule = Schedule(lambda namespace, name: looks.append((namespace, name)))
-        operating = asyncio.create_task(operator.operate(None, schedule, namespaces=["ns"], clusterwide=False))  # type: ignore[arg-type]
-        end = time.monotonic() + 20
-        while not operating.done() and not (server.accepted and looks) and time.monotonic() < end:
-            await asyncio.sleep(0.02)
-        if operating.done():
-            await operating
-        operating.cancel()
-        await asyncio.gather(operating, return_exceptions=True)
+    def start(refusals: list[int], **env: str) -> tuple[Watched, subprocess.Popen[str]]:
+        server = Watched(refusals)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+        config = tmp_path / "kubeconfig"
+        config.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}], "contexts": [context],
+                                      "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}]}))  # fmt: skip
+        command = [sys.executable, "-m", "serving.rollout", "--namespace", "ns", "--lease", "", "--metrics-port", "0"]
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "KUBECONFIG": str(config), **env}, stderr=subprocess.PIPE, text=True)
+        running.append((server, process))
+        return running[-1]
 
-    try:
-        asyncio.run(run())
-    finally:
+    yield start
+    for server, process in running:
+        process.kill()
+        process.communicate()
         server.shutdown()
         server.server_close()
-    return server, looks
 
 
-def test_a_refused_watch_is_begun_anew_by_the_same_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    server, looks = watching([410], tmp_path / "kubeconfig", monkeypatch)
-    assert (server.refusals, server.accepted, set(looks)) == ([], 1, {KEY})
+def test_a_refused_watch_is_begun_anew_by_the_same_process_which_still_ends_when_told(watched: Callable[..., tuple[Watched, subprocess.Popen[str]]]):
+    server, process = watched([410])
+    wait_until(lambda: bool(server.accepted), what="the second watch", seconds=60, process=process)  # type: ignore[arg-type]
+    assert server.refusals == []
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+    assert "the watches ended by APIClientError" in said
 
 
-def test_watches_that_are_refused_again_and_again_end_the_process_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(operator, "_TRIES", 2)
-    with pytest.raises(Exception, match="made up"):
-        watching([410] * 100, tmp_path / "kubeconfig", monkeypatch)
+def test_watches_that_end_again_and_again_end_the_process_with_the_reason(watched: Callable[..., tuple[Watched, subprocess.Popen[str]]]):
+    _, process = watched([410] * 9, SLUICE_WATCHES_ENDED="9")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "made up" in said and "again in" not in said

@@ -49,8 +49,9 @@ def kubectl(*args: str, stdin: str | None = None) -> str:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Kube:
-    return prepared()
+def cluster() -> Iterator[Kube]:
+    yield prepared()
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def prepared() -> Kube:
