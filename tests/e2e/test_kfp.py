@@ -222,7 +222,8 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
 ) -> None:
     from mlflow import MlflowClient
 
-    name, claim = "digits-tuned", "sluice-e2e-studies"
+    # A name of its own each time: a claim that is on its way out takes no new pod.
+    name, claim = "digits-tuned", f"sluice-e2e-studies-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}}  # fmt: skip
     kube.run("apply", "-f", "-", stdin=json.dumps(body), namespace=SPACE)
@@ -230,13 +231,13 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
     found = yaml.safe_load(path.read_text())
     found["name"] = name
     found["cluster"]["defaults"]["volumes"] = [{"claim": claim, "mount": "/studies"}]
-    found["tune"] = {"trials": 4, "parallel": 2, "storage": f"journal:/studies/{uuid.uuid4().hex[:8]}.journal",
+    found["tune"] = {"trials": 4, "parallel": 2, "storage": "journal:/studies/digits.journal",
                      "space": {"train.learning_rate": {"type": "float", "low": 1e-5, "high": 3e-2, "log": True}}}  # fmt: skip
     path.write_text(yaml.safe_dump(found))
     forget(kube, registry, name)
     begun = int(1000 * time.time())
     try:
-        code, outcome, said = sluice("submit", str(path), "--tune", "--wait", "--endpoint", endpoint, "--image", image)
+        code, outcome, said = sluice("submit", str(path), "--tune", "--wait", "--endpoint", endpoint, "--image", image, "--timeout", "600")
         assert (code, outcome["outcome"]) == (0, "promoted"), said + json.dumps(outcome)
         champion = registry.by_alias(name, CHAMPION)
         assert champion is not None
