@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
 import importlib.util
 import itertools
-import json
 import re
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.rollout import evidence as sources
 from serving.rollout import kube as kube_module
 from serving.rollout import resource
 from serving.rollout.controller import IDLE, Controller
-from serving.rollout.evidence import Pods, Prometheus
+from serving.rollout.evidence import Pods
 from serving.rollout.kube import ApiFault, Kube
-from serving.rollout.lease import Leadership
-from sluice.errors import SluiceError
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).with_name("memory_api.py"))
 assert _spec and _spec.loader
@@ -373,131 +365,3 @@ def test_route_of_another_shape_is_brought_up_to_date_before_the_next_rollout():
     rules = c.api.objects["/apis/gateway.networking.k8s.io/v1/namespaces/ns/httproutes/m"]["spec"]["rules"]
     assert [len(r["backendRefs"]) for r in rules] == [2, 1, 1]
     assert c.status["phase"] == "Succeeded"
-
-
-# -- Prometheus ------------------------------------------------------------------------------------
-
-
-class FakePrometheus(http.server.ThreadingHTTPServer):
-    """Answers instant queries with what `samples` holds: name -> value, aged by `age` seconds."""
-
-    def __init__(self) -> None:
-        self.value, self.age, self.mode = "40", 1.0, "fine"
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def log_message(self, *args: Any) -> None:
-                return
-
-            def do_GET(self) -> None:
-                body = outer.answer(self.path)
-                self.send_response(500 if outer.mode == "broken" else 200)
-                self.end_headers()
-                self.wfile.write(body)
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def answer(self, path: str) -> bytes:
-        if self.mode == "html":
-            return b"<html>"
-        if self.mode == "broken":
-            return b'{"status": "error", "error": "out of memory"}'
-        if "timestamp" in path:
-            found = [] if self.mode == "empty" else [{"metric": {"pod": "p"}, "value": [0, str(time.time() - self.age)]}]
-        else:
-            metric = {"__name__": "sluice_inference_requests_total", "pod": "p", "namespace": "ns", "code": "200"}
-            found = [] if self.mode == "empty" else [{"metric": metric, "value": [0, self.value]}]
-        return json.dumps({"status": "success", "data": {"resultType": "vector", "result": found}}).encode()
-
-
-@pytest.fixture
-def prometheus() -> Iterator[FakePrometheus]:
-    server = FakePrometheus()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-POD = {"metadata": {"name": "p", "namespace": "ns"}, "spec": {"containers": []}, "status": {}}
-
-
-def ask(server: FakePrometheus) -> tuple[dict[str, Any], str | None]:
-    return Prometheus(f"http://127.0.0.1:{server.server_address[1]}").counts([POD], resource.read(rollout_with_uid()), ONE)
-
-
-def rollout_with_uid() -> dict[str, Any]:
-    raw = rollout(ONE)
-    raw["metadata"]["uid"] = "u"
-    return raw
-
-
-def test_prometheus_counts_by_pod(prometheus: FakePrometheus):
-    counts, said = ask(prometheus)
-    assert said is None and counts["p"]["requests"] == 40
-
-
-@pytest.mark.parametrize(("change", "word"), [
-    ({"value": "NaN"}, "lies about p"), ({"value": "-3"}, "lies about p"), ({"age": 500.0}, "nothing of p since 500 s"),
-    ({"mode": "empty"}, "nothing of p"), ({"mode": "broken"}, "out of memory"), ({"mode": "html"}, "Prometheus"),
-])  # fmt: skip
-def test_prometheus_that_is_empty_stale_broken_or_lies_is_no_evidence(prometheus: FakePrometheus, change: dict[str, Any], word: str):
-    for name, value in change.items():
-        setattr(prometheus, name, value)
-    counts, said = ask(prometheus)
-    assert counts == {} and said is not None and word in said
-
-
-def test_prometheus_that_is_gone_is_no_evidence(prometheus: FakePrometheus):
-    prometheus.shutdown()
-    prometheus.server_close()
-    counts, said = ask(prometheus)
-    assert counts == {} and said is not None
-
-
-def test_business_outcomes_must_be_one_finite_number(prometheus: FakePrometheus):
-    url = f"http://127.0.0.1:{prometheus.server_address[1]}"
-    assert sources.business(url, {"outcomes": "n", "sum": "s"}, ONE) == {"p": {"outcomes": 40, "outcome_sum": 40, "outcome_squares": 40}}
-    prometheus.value = "NaN"
-    with pytest.raises(SluiceError, match="finite"):
-        sources.business(url, {"outcomes": "n", "sum": "s"}, ONE)
-
-
-# -- leadership ------------------------------------------------------------------------------------
-
-
-def test_one_replica_leads_at_a_time_and_another_takes_over_when_it_is_gone():
-    api = memory.MemoryApi()
-    clock = [0.0]
-    first, rival = (Leadership(Kube(api), "ns", "lease", name, seconds=10, clock=lambda: clock[0]) for name in ("a", "b"))
-    assert first.attempt() and not rival.attempt()
-    both = 0
-    for _ in range(200):
-        clock[0] += 0.5
-        if clock[0] < 40:
-            first.attempt()
-        rival.attempt()
-        both += first.leading() and rival.leading()
-        assert clock[0] < 40 or not first.leading() or clock[0] < 48.5
-    assert both == 0
-    assert rival.leading() and not first.leading()
-
-
-def test_replica_that_cannot_reach_the_api_stops_before_another_may_start():
-    api = memory.MemoryApi()
-    clock = [0.0]
-    one = Leadership(Kube(api), "ns", "lease", "a", seconds=10, clock=lambda: clock[0])
-    assert one.attempt()
-    api.fault = lambda method, path: (_ for _ in ()).throw(OSError("gone"))
-    clock[0] = 7.0
-    assert one.attempt() and one.leading()
-    clock[0] = 8.5
-    assert not one.attempt() and not one.leading()
-
-
-def test_stopped_replica_gives_the_lease_up_at_once():
-    api = memory.MemoryApi()
-    one = Leadership(Kube(api), "ns", "lease", "a", seconds=10)
-    one.attempt()
-    one.stop()
-    assert Leadership(Kube(api), "ns", "lease", "b", seconds=10).attempt()
