@@ -35,8 +35,16 @@ class Display:
             self._line(event.get("step", "?"), "error", None, event["message"])
         elif event["kind"] == "note":
             self.console.print(f"  · {event['text']}", style="dim")
-        elif event["kind"] == "progress":
+        elif event["kind"] == "progress" and not self._told(event["step"], event["data"]):
             self._advance(event)
+
+    def _told(self, step: str, data: dict[str, Any]) -> bool:
+        """What is never left out, unlike progress: a restart, a checkpoint that could not be written, where a process stood still."""
+        if data.get("kind") == "warning":
+            self.console.print(Text(f"  ! {step}: {data['text']}", style="yellow"))
+        elif data.get("kind") == "stack":
+            self.console.print(Text(f"  ! {step}: rank {data['rank']} at step {data['step']} stood at\n{data['text'].rstrip()}", style="dim"))
+        return data.get("kind") in ("warning", "stack")
 
     def _line(self, step: str, decision: str, seconds: float | None, text: str) -> None:
         sign, colour = _SIGN[decision]

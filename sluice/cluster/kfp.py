@@ -180,7 +180,10 @@ class Api:
         said = _said(data)
         if status in (401, 403) or 300 <= status < 400:
             what = {401: "does not know who asks (401)", 403: "does not let you do this (403)"}.get(status, f"sends elsewhere to log in ({location})")
-            return Unauthorised(f"{what}{said}", fix="a token of an account with that right: --token-file FILE; and your own --namespace", **where)
+            fix = "a token of an account with that right: --token-file FILE; and your own --namespace"
+            if status == 401 and self.connection.token():
+                fix = "a token that is valid still, and meant for it: kubectl -n NS create token default-editor --audience pipelines.kubeflow.org"
+            return Unauthorised(f"{what}{said}", fix=fix, **where)
         if status == 404:
             return NotFound(f"has no such thing (404){said}", fix="check the id; or the address: the API's root has no /apis at its end", **where)
         if status == 409 or "AlreadyExist" in said or "already exist" in said:

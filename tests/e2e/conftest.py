@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NAMESPACE = os.environ.get("SLUICE_E2E_ENVIRONMENT", "sluice")
 HOST = "digits.example.com"
-GROUPS = {"test_access": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
+GROUPS = {"test_access": "digits", "test_kfp_users": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
 
 
 def missing() -> str | None:

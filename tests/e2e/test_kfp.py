@@ -22,6 +22,8 @@ import pytest
 import yaml
 
 from sluice import Client
+from sluice.cluster.connection import connect
+from sluice.cluster.kfp import Api
 from sluice.process import free_port
 from sluice.tracking.registry import CHAMPION, Registry
 
@@ -49,7 +51,8 @@ def forwarded(namespace: str, service: str, port: int) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def endpoint(kube: Any) -> Iterator[str]:
+def pipelines(kube: Any) -> Iterator[str]:
+    """Kubeflow Pipelines' API."""
     if not kube.run("get", "service", "ml-pipeline", "--ignore-not-found", namespace=SPACE, check=False):
         pytest.skip(f"no Kubeflow Pipelines here: there is no service ml-pipeline in namespace {SPACE}")
     with forwarded(SPACE, "ml-pipeline", 8888) as url:
@@ -57,7 +60,15 @@ def endpoint(kube: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def image(kube: Any, endpoint: str) -> str:
+def endpoint(pipelines: str) -> str:
+    """The same, where it has one user."""
+    if Api(connect(pipelines)).health().get("multi_user"):
+        pytest.skip("this Kubeflow Pipelines has many users: test_kfp_users.py")
+    return pipelines
+
+
+@pytest.fixture(scope="module")
+def image(kube: Any, pipelines: str) -> str:
     """The pipeline image as the node knows it by digest; a node tells of a new one within a minute."""
     try:
         return str(kube.wait(lambda: pinned(kube), "sluice/pipeline by digest on a node", 75))
@@ -74,7 +85,7 @@ def pinned(kube: Any) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def store(kube: Any, endpoint: str) -> Iterator[None]:
+def store(kube: Any, pipelines: str) -> Iterator[None]:
     """Model servers may read KFP's object store, with its own credentials."""
     keys = json.loads(kube.run("get", "secret", "mlpipeline-minio-artifact", "-o", "json", namespace=SPACE))["data"]
     text = Path(__file__).with_name("kfp-store.yaml").read_text()

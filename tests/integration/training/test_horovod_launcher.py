@@ -1,7 +1,9 @@
-"""`train.launcher: horovod` without the package, and with a command that keeps to horovodrun's contract."""
+"""`train.launcher: horovod` without the package, with a command that keeps to horovodrun's contract, and with horovodrun itself where it is."""
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import sys
 import types
 from importlib.machinery import ModuleSpec
@@ -26,6 +28,10 @@ sys.exit(max(p.wait() for p in started))
 """
 
 
+REAL = importlib.util.find_spec("horovod") is not None and shutil.which("horovodrun") is not None
+
+
+@pytest.mark.skipif(REAL, reason="horovod is installed")
 def test_without_the_package_the_error_says_so_before_anything_is_trained(points, project, tmp_path):
     with pytest.raises(MissingExtra, match=r"train.launcher: needs the package horovod") as e:
         fit(project(launcher="horovod"), points, tmp_path / "out", base_dir=HERE)
@@ -45,6 +51,15 @@ def installed(tmp_path, monkeypatch):
 
 
 def test_its_processes_train_the_same_model(points, project, tmp_path, installed):
+    trains_the_same_model(points, project, tmp_path)
+
+
+@pytest.mark.skipif(not REAL, reason="no horovod here: it has no wheels, and 0.28.1 is built against PyTorch by hand")
+def test_horovodruns_own_processes_train_the_same_model(points, project, tmp_path):
+    trains_the_same_model(points, project, tmp_path)
+
+
+def trains_the_same_model(points, project, tmp_path):
     told = []
     made = fit(project(processes=2, epochs=2, launcher="horovod"), points, tmp_path / "out", base_dir=HERE, on_event=told.append)
     assert made.world_size == 2 and [h["step"] for h in made.history] == [10, 20]

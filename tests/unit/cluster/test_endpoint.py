@@ -206,6 +206,14 @@ def test_an_installation_of_many_users_wants_a_namespace(door: str, tmp_path: Pa
     assert "namespace=team" in Door.seen[-1][1]
 
 
+def test_a_token_that_is_not_taken_is_told_from_none(door: str, tmp_path: Path) -> None:
+    Door.status = 401
+    for token, said in ((None, "--token-file FILE"), ("abc", "--audience pipelines.kubeflow.org")):
+        with pytest.raises(Unauthorised) as refused:
+            Client(tmp_path, endpoint=door, token=token).history()
+        assert said in (refused.value.fix or "")
+
+
 def test_the_sdk_raises_what_the_endpoint_answers(door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Door.status = 403
     client = Client(tmp_path, endpoint=door, token="abc")

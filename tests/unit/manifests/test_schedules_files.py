@@ -73,3 +73,28 @@ def test_pipelines_are_reached_or_left_alone(chart: Any) -> None:
                         "--kfp-token", "/var/run/secrets/pipelines/token"]  # fmt: skip
     token = volumes[0]["projected"]["sources"][0]["serviceAccountToken"]
     assert token["audience"] == "pipelines.kubeflow.org"
+
+
+def test_with_many_users_runs_live_in_this_namespace_in_the_chart_as_in_kustomize(chart: Any) -> None:
+    plain, found = chart(), chart(pipelines={"multiUser": True})
+    folder = ROOT / "manifests/components/kfp-multi-user"
+    there = {(d["kind"], d["metadata"]["name"]): d for d in yaml.safe_load_all((folder / "runs.yaml").read_text())}
+    assert set(found) - set(plain) == set(there)
+    for where, obj in there.items():
+        assert {k: v for k, v in found[where].items() if k != "metadata"} == {k: v for k, v in obj.items() if k != "metadata"}, where
+    patches = [op for p in yaml.safe_load((folder / "kustomization.yaml").read_text())["patches"] for op in yaml.safe_load(p["patch"])]
+    container = found["Deployment", "sluice-controller"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"][-3:] == [op["value"] for op in patches[:3]]
+    assert patches[3]["value"] in container["volumeMounts"]
+    assert patches[4]["value"] in found["Deployment", "sluice-controller"]["spec"]["template"]["spec"]["volumes"]
+    sources = found["NetworkPolicy", "mlflow"]["spec"]["ingress"][0]["from"]
+    assert patches[5]["value"] in sources and patches[5]["value"] not in plain["NetworkPolicy", "mlflow"]["spec"]["ingress"][0]["from"]
+
+
+def test_who_runs_steps_elsewhere_reaches_mlflow_from_there(chart: Any) -> None:
+    runners = [{"name": "default-editor", "namespace": n} for n in ("team-a", "team-b", "sluice")]
+    found = chart(pipelines={"runners": runners})
+    assert [s["namespace"] for s in found["RoleBinding", "sluice-pipeline"]["subjects"][1:]] == ["team-a", "team-b", "sluice"]
+    selectors = [s["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+                 for s in found["NetworkPolicy", "mlflow"]["spec"]["ingress"][0]["from"] if "namespaceSelector" in s]  # fmt: skip
+    assert selectors == ["kubeflow", "team-a", "team-b"]

@@ -49,3 +49,14 @@ def test_events_reach_the_display_and_everything_else_the_log() -> None:
     assert "epoch 3 kept" in shown.getvalue()
     assert log.getvalue() == "hello\nrest\n::sluice::not json\n"
     assert [e["kind"] for e in sink.events] == ["gate"]
+
+
+def test_a_warning_and_a_stack_are_shown_however_soon_after_progress() -> None:
+    shown = io.StringIO()
+    display = Display(stream=shown)
+    for data in ({"kind": "epoch", "epoch": 3, "train_loss": 0.5}, {"kind": "step", "epoch": 4, "train_loss": 0.25},
+                 {"kind": "stack", "rank": 1, "step": 7, "text": "  File reduce.py, line 3\n"}, {"kind": "warning", "text": "rank 1 [stuck]; starting again"}):  # fmt: skip
+        display.event({"kind": "progress", "step": "train", "data": data})
+    text = shown.getvalue()
+    assert "epoch 3" in text and "epoch 4" not in text
+    assert "! train: rank 1 at step 7 stood at\n  File reduce.py, line 3\n  ! train: rank 1 [stuck]; starting again\n" in text
