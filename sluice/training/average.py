@@ -48,14 +48,20 @@ class Average:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """The model holds the averages inside, its own weights again after."""
+        """The model holds the averages inside, its own weights again after; where these are shared with others, they stay as they are."""
+        whole = {n: p for n, p in self._parameters.items() if local(p) is p}
+        shards = {n: p for n, p in self._live.items() if n not in whole}
         with torch.no_grad():
-            kept = {n: p.clone() for n, p in self._live.items()}
-            for name, p in self._live.items():
-                p.copy_(self.tensors[name])
+            kept = {n: p.clone() for n, p in shards.items()}
+            for name, p in whole.items():
+                p.data = self.tensors[name]
+            for name, shard in shards.items():
+                shard.copy_(self.tensors[name])  # what gathers them reads this memory
         try:
             yield
         finally:
             with torch.no_grad():
-                for name, p in self._live.items():
-                    p.copy_(kept[name])
+                for name, p in whole.items():
+                    p.data = self._live[name]
+                for name, shard in shards.items():
+                    shard.copy_(kept[name])

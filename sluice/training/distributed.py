@@ -29,12 +29,14 @@ class World:
         rank, size: this process and how many there are.
         local_rank: this process among those of its machine.
         device: where it computes.
+        timeout: seconds after which the processes no longer wait for each other.
     """
 
     rank: int
     size: int
     local_rank: int
     device: torch.device
+    timeout: float = 1800.0
 
     @property
     def first(self) -> bool:
@@ -102,7 +104,7 @@ def join(device: str, timeout: float) -> World:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if any(n == "lo" for _, n in socket.if_nameindex()) else "lo0")
         dist.init_process_group(backend_for(place, local_size), init_method=f"file://{meeting}" if meeting else "env://",
                                 rank=rank, world_size=size, timeout=timedelta(seconds=timeout))  # fmt: skip
-    return World(rank, size, local, place)
+    return World(rank, size, local, place, timeout)
 
 
 def backend_for(device: torch.device, local_size: int) -> str:

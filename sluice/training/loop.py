@@ -84,7 +84,7 @@ class Trainer:
         if config.compile:
             self.model.compile()
         self.reducer = make_reducer(self.model, world, config.parallel, self._drop_unused())
-        self.optimiser = Optimiser(self.model, config)
+        self.optimiser = Optimiser(self.model, config, self.reducer)
         self.parameters = self.optimiser.parameters
         if config.ema is not None:
             self.average = Average(self.model, config.ema)
@@ -272,8 +272,9 @@ class Trainer:
         self._whole = False
         if finite:
             self.optimiser.step()
-            if self.average:
-                self.average.update(self.progress.step)
+        self.reducer.updated()
+        if finite and self.average:
+            self.average.update(self.progress.step)
         self._whole = True
         self.optimiser.clear()
 

@@ -47,6 +47,7 @@ class Optimiser:
     Args:
         model: its parameters that require a gradient are trained.
         config: optimiser, momentum and weight decay.
+        reducer: where the moments are, and which part of a parameter this process changes; default: all of it, here.
 
     Attributes:
         parameters: what is trained, those with decay first.
@@ -56,7 +57,8 @@ class Optimiser:
     BETAS = (0.9, 0.999)
     EPSILON = 1e-8
 
-    def __init__(self, model: nn.Module, config: TrainConfig):
+    def __init__(self, model: nn.Module, config: TrainConfig, reducer: Reducer | None = None):
+        self._reducer = reducer or Reducer(model)
         learning = [p for p in model.parameters() if p.requires_grad]
         decayed, plain = [p for p in learning if p.ndim >= 2], [p for p in learning if p.ndim < 2]
         self._groups = [(g, decay) for g, decay in ((decayed, config.weight_decay), (plain, 0.0)) if g]
@@ -64,8 +66,8 @@ class Optimiser:
         self.adam = config.optimizer == "adamw"
         self.momentum = config.momentum
         self.rate = config.learning_rate
-        self._first = {p: torch.zeros_like(local(p), memory_format=torch.preserve_format) for p in self.parameters if self.adam or self.momentum}
-        self._second = {p: torch.zeros_like(local(p), memory_format=torch.preserve_format) for p in self.parameters if self.adam}
+        self._first = {p: self._reducer.zeros(p, 0) for p in self.parameters if self.adam or self.momentum}
+        self._second = {p: self._reducer.zeros(p, 1) for p in self.parameters if self.adam}
         self._count = {p: torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters}
 
     @torch.no_grad()
@@ -75,17 +77,23 @@ class Optimiser:
             live = [p for p in group if p.grad is not None]
             if not live:
                 continue
-            weights, gradients = [local(p) for p in live], [local(p.grad) for p in live]
             if self.adam:
-                counts = [self._count[p] for p in live]
-                torch._foreach_add_(counts, 1.0)
-                torch._fused_adamw_(weights, gradients, [self._first[p] for p in live], [self._second[p] for p in live], [], counts,
-                                    lr=self.rate, beta1=self.BETAS[0], beta2=self.BETAS[1], weight_decay=decay, eps=self.EPSILON,
-                                    amsgrad=False, maximize=False)  # fmt: skip
+                torch._foreach_add_([self._count[p] for p in live], 1.0)
+            parts = [(p, self._reducer.part_of(p)) for p in live]
+            here = [(p, part) for p, part in parts if part is None or part.start < part.stop]
+            if not here:
+                continue
+            weights = [_part(local(p.detach()), part) for p, part in here]
+            gradients = [_part(local(p.grad), part) for p, part in here if p.grad is not None]
+            first = [_part(self._first[p], part) for p, part in here] if self._first else []
+            if self.adam:
+                second, counts = [_part(self._second[p], part) for p, part in here], [self._count[p] for p, _ in here]
+                torch._fused_adamw_(weights, gradients, first, second, [], counts, lr=self.rate, beta1=self.BETAS[0], beta2=self.BETAS[1],
+                                    weight_decay=decay, eps=self.EPSILON, amsgrad=False, maximize=False)  # fmt: skip
             else:
                 # The kernel starts from the first gradient; so does a buffer of zeros.
-                torch._fused_sgd_(weights, gradients, [self._first[p] for p in live] if self.momentum else [], weight_decay=decay, lr=self.rate,
-                                  momentum=self.momentum, dampening=0.0, nesterov=False, maximize=False, is_first_step=False)  # fmt: skip
+                torch._fused_sgd_(weights, gradients, first, weight_decay=decay, lr=self.rate, momentum=self.momentum,
+                                  dampening=0.0, nesterov=False, maximize=False, is_first_step=False)  # fmt: skip
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -112,3 +120,7 @@ class Optimiser:
             for i, p in enumerate(self.parameters):
                 if p in state:
                     yield what, i, p, state[p]
+
+
+def _part(tensor: torch.Tensor, part: slice | None) -> torch.Tensor:
+    return tensor if part is None else tensor.view(-1)[part]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import mmap
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +17,6 @@ from sluice.training.distributed import World
 SHARED_FD = "SLUICE_SHARED_FD"
 #: Gradients smaller than this are faster through gloo's one message than through two barriers.
 _SMALL = 4 << 20
-#: Numbers added up at once: 512 KiB, which stay in a core's own cache.
-_PIECE = 1 << 17
 
 
 class Reducer:
@@ -77,6 +73,17 @@ class Reducer:
         """Scale all gradients down to a common norm of at most `limit`; the norm before."""
         return torch.nn.utils.clip_grad_norm_(parameters, limit)
 
+    def zeros(self, parameter: nn.Parameter, number: int) -> torch.Tensor:
+        """Room for an optimiser's moment of a parameter's shape: the first (0) or the second (1)."""
+        return torch.zeros_like(local(parameter), memory_format=torch.preserve_format)
+
+    def part_of(self, parameter: nn.Parameter) -> slice | None:
+        """Which of a parameter's numbers, flattened, this process changes in a step; None: all that it holds."""
+        return None
+
+    def updated(self) -> None:
+        """After the optimiser's step, taken or left out: come back when all processes' parts are changed."""
+
 
 class DataParallel(Reducer):
     """DistributedDataParallel: sums travel while the backward pass goes on. Frozen parameters take no part."""
@@ -101,7 +108,7 @@ class FlatReducer(Reducer):
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.size = sum(p.numel() for p in self.parameters)
         self._flat = self._memory()
-        self._views = _views(self._flat, self.parameters)
+        self._views = views(self._flat, self.parameters)
 
     def _memory(self) -> torch.Tensor:
         return torch.zeros(self.size)
@@ -118,65 +125,12 @@ class FlatReducer(Reducer):
             p.grad = view
 
 
-class SharedReducer(FlatReducer):
-    """All gradients in memory the processes of one machine share; each adds up its own slice, in the order of the processes.
-
-    A process writes its gradients once and reads the sum where it stands, so nothing goes through
-    a socket: for large models this is several times as fast as gloo over the loopback. What all of
-    them read, each changes in its own slice only.
-    """
-
-    def _memory(self) -> torch.Tensor:
-        length = -(-self.size // 16) * 16
-        squares = 4 * length * self.world.size
-        total = squares + 8 * self.world.size
-        fd = int(os.environ[SHARED_FD])
-        if self.world.first:
-            os.ftruncate(fd, total)
-        dist.barrier()
-        self._map = mmap.mmap(fd, total)
-        whole = torch.frombuffer(self._map, dtype=torch.float32, count=length * self.world.size).view(self.world.size, length)
-        self._squares = torch.frombuffer(self._map, dtype=torch.float64, count=self.world.size, offset=squares)
-        self._segments = [whole[r] for r in range(self.world.size)]
-        share = -(-length // self.world.size // 16) * 16
-        self._slice = slice(min(length, self.world.rank * share), min(length, (self.world.rank + 1) * share))
-        self._own = _views(self._segments[self.world.rank], self.parameters)
-        return self._segments[0]
-
-    def reduce(self) -> None:
-        dist.barrier()  # nobody reads the last sum any more
-        self._fill(self._own)
-        dist.barrier()
-        self._squares[self.world.rank] = self._add()
-        dist.barrier()
-        for p, view in zip(self.parameters, self._views, strict=True):
-            p.grad = view
-
-    def _add(self) -> float:
-        """Add up this process's slice, piece by piece; returns the sum of its squares, taken while a piece is in the cache."""
-        squares = 0.0
-        for at in range(self._slice.start, self._slice.stop, _PIECE):
-            piece = slice(at, min(at + _PIECE, self._slice.stop))
-            mine = self._segments[0][piece]
-            for segment in self._segments[1:]:
-                mine.add_(segment[piece])
-            squares += float(torch.dot(mine, mine))
-        return squares
-
-    def clip(self, parameters: list[nn.Parameter], limit: float) -> float:
-        norm = math.sqrt(float(self._squares.sum()))
-        if norm > limit:
-            self._segments[0][self._slice].mul_(limit / (norm + 1e-6))
-            dist.barrier()
-        return norm
-
-
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """This process's shard of a parameter or gradient, sharing its memory; a plain tensor is its own."""
     return getattr(tensor, "_local_tensor", tensor)
 
 
-def _views(flat: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
+def views(flat: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
     out, at = [], 0
     for p in parameters:
         out.append(flat[at : at + p.numel()].view_as(p))
@@ -197,5 +151,10 @@ def make_reducer(model: nn.Module, world: World, parallel: str = "ddp", called: 
     for tensor in (*model.parameters(), *model.buffers()):
         dist.broadcast(tensor.detach(), src=0)
     one_machine = os.environ.get("LOCAL_WORLD_SIZE") == str(world.size) and SHARED_FD in os.environ
-    large = sum(4 * p.numel() for p in model.parameters() if p.requires_grad) >= _SMALL
-    return (SharedReducer if one_machine and large else FlatReducer)(model, world)
+    learning = [p for p in model.parameters() if p.requires_grad]
+    large = sum(4 * p.numel() for p in learning) >= _SMALL and all(p.is_contiguous() and p.dtype == torch.float32 for p in learning)
+    if one_machine and large:
+        from sluice.training.shared import SharedReducer
+
+        return SharedReducer(model, world)
+    return FlatReducer(model, world)

@@ -172,6 +172,8 @@ def test_runs_by_kubectl_and_by_the_clock_live_in_their_resources_namespace(
     finally:
         kube.run("delete", "-f", "-", "--timeout=120s", "--ignore-not-found", stdin=yaml.safe_dump_all(mine))
         kube.run("delete", "-f", str(objects))
+        for left in (*workflows(kube, environment, name), *workflows(kube, environment, TWO_STEPS)):
+            kube.run("delete", "workflows.argoproj.io", left, "--wait=false")
         forget(kube, registry, name)
 
 

@@ -1,9 +1,10 @@
-"""Gradients summed over processes: through shared memory or gloo, each process ends with the same ones, clipped once."""
+"""Gradients summed over processes: through shared memory or gloo, each ends with the same ones, clipped once, and with the same weights."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
+from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
-from sluice.training.reduce import SHARED_FD, FlatReducer, SharedReducer, make_reducer
+from sluice.training.optimiser import Optimiser
+from sluice.training.reduce import SHARED_FD, FlatReducer, Reducer, make_reducer
+from sluice.training.shared import SharedReducer
+from sluice.training.worker import lost_peer
 
 SIZE, STEPS = 3, 4
 #: In the last step one process has a number that is none.
@@ -53,7 +58,30 @@ def work(rank: int, fd: int, wide: int, folder: str) -> None:
             found["norms"].append(float(reducer.clip(list(net.parameters()), limit)))
             dist.barrier()
             found["gradients"].append([p.grad.clone() for p in net.parameters() if p.grad is not None])
+            reducer.updated()
+    found["trained"] = trained(net, reducer, lambda step: gradients(wide, rank, step))
+    if rank == SIZE - 1:
+        torch.save(found, f"{folder}/{rank}.pt")
+        os._exit(0)
+    try:
+        reducer.reduce()
+    except RuntimeError as e:
+        found["alone"] = lost_peer(e)
     torch.save(found, f"{folder}/{rank}.pt")
+
+
+def trained(net: nn.Module, reducer: Reducer, of_step: Callable[[int], list[torch.Tensor]]) -> list[torch.Tensor]:
+    """Weights, then moments, after some steps on given gradients."""
+    optimiser = Optimiser(net, TrainConfig(learning_rate=0.01, weight_decay=0.1), reducer)
+    for step in range(STEPS):
+        for p, g in zip(net.parameters(), of_step(step), strict=True):
+            p.grad = g
+        reducer.reduce()
+        reducer.clip(optimiser.parameters, 1.0)
+        optimiser.step()
+        reducer.updated()
+        optimiser.clear()
+    return [t.detach().clone() for t in (*net.parameters(), *optimiser.tensors().values())]
 
 
 @pytest.mark.parametrize(("wide", "kind"), [(500_000, SharedReducer), (8, FlatReducer)])
@@ -75,6 +103,13 @@ def test_every_process_has_the_clipped_sum(wide: int, kind: type[FlatReducer], t
     each = [torch.load(tmp_path / f"{rank}.pt") for rank in range(SIZE)]
     assert {found["kind"] for found in each} == {kind.__name__}
     assert not any(math.isfinite(norm) for found in each for norm in found["norms"][-len(LIMITS) :])
+    assert [found.get("alone") for found in each] == [True, True, None]
+    whole = model(wide)
+    alone = trained(whole, Reducer(whole), lambda step: [sum(parts) for parts in zip(*(gradients(wide, rank, step) for rank in range(SIZE)), strict=True)])
+    for found in each:
+        for mine, first, wanted in zip(found["trained"], each[0]["trained"], alone, strict=True):
+            assert torch.equal(mine, first)
+            torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-6)
     for number in range((STEPS - 1) * len(LIMITS)):
         step, limit = divmod(number, len(LIMITS))
         wanted = [sum(parts) for parts in zip(*(gradients(wide, rank, step) for rank in range(SIZE)), strict=True)]
