@@ -79,6 +79,7 @@ bench-training: setup ## training speed against transformers' Trainer and a plai
 
 bench-kills: setup ## a training killed at 25 moments: what was hit, and whether the weights are the same
 	@$(BIN)/python -m tests.bench.training_kills
+	@$(BIN)/python -m tests.bench.training_kills --large
 
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout

@@ -1,6 +1,6 @@
 """A training of two processes killed at 25 moments: the table of what was hit, and whether the weights are those of a run nothing happened to.
 
-``python -m tests.bench.training_kills [--kills N] [--seed S]``. Every kill is SIGKILL: of one process
+``python -m tests.bench.training_kills [--kills N] [--seed S] [--large]``. Every kill is SIGKILL: of one process
 or of the whole job (the parent, its launcher and both processes), at a random moment, while a
 checkpoint is being written, or at an epoch's edge. Ends with status 1 where a single bit differs.
 """
@@ -28,17 +28,17 @@ from sluice import files
 from sluice.data.dataset import Dataset
 from sluice.project import Project, parse
 from tests.integration.training.conftest import points_dataset
-from tests.integration.training.test_survival import HERE, RUNNER
+from tests.integration.training.test_survival import HERE, LARGE, MODEL, RUNNER
 
 EPOCHS, RESTARTS = 60, 60
 #: Seconds a wait may take before the bench gives up.
 PATIENCE = 300
 
 
-def project() -> Project:
+def project(large: bool) -> Project:
     train = {"epochs": EPOCHS, "batch_size": 40, "learning_rate": 0.02, "device": "cpu", "processes": 2, "ema": 0.9, "restarts": RESTARTS,
              "checkpoint": {"every_seconds": 0.05}, "early_stopping": {"metric": "loss", "patience": EPOCHS}}  # fmt: skip
-    return parse({"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": {"seconds_a_step": 0.03}, "train": train},
+    return parse({"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": LARGE if large else MODEL, "train": train},
                  base_dir=HERE)  # fmt: skip
 
 
@@ -102,12 +102,12 @@ def strike(job: Job, who: str) -> bool:
     return False
 
 
-def main(kills: int, seed: int) -> int:
+def main(kills: int, seed: int, large: bool) -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as tmp:
         root = Path(tmp)
-        made, points = project(), points_dataset(root / "points")
+        made, points = project(large), points_dataset(root / "points")
         quiet = Job(made, points, root / "quiet")
         quiet.process.wait(PATIENCE)
         want = files.sha256_file(root / "quiet" / "out" / "model.safetensors")
@@ -146,4 +146,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=25)
+    parser.add_argument("--large", action="store_true", help="a model that the processes have in common memory")
     sys.exit(main(**vars(parser.parse_args())))
