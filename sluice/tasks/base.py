@@ -178,7 +178,7 @@ class Task(ABC):
         return tensors
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: TrainConfig) -> torch.Tensor:
-        """Mean loss over the rows, a scalar. Default: cross-entropy with label smoothing, or squared error."""
+        """Mean loss over the rows, a scalar; the backward pass is the loop's. Default: cross-entropy with label smoothing, or squared error."""
         from torch.nn import functional as F
 
         if targets.is_floating_point():

@@ -29,6 +29,9 @@ class Average:
         self._live = {n: local(p.detach()) for n, p in model.named_parameters() if p.requires_grad and p.is_floating_point()}
         self.tensors = {n: p.clone() for n, p in self._live.items()}
         self._parameters = {n: p for n, p in model.named_parameters() if n in self._live}
+        # Where others may read the weights meanwhile, the model looks elsewhere; on a GPU, or gathered from shards, memory is what counts.
+        self._here = {n: p for n, p in self._parameters.items() if local(p) is p and p.device.type == "cpu"}
+        self._kept: dict[str, torch.Tensor] = {}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -49,19 +52,22 @@ class Average:
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """The model holds the averages inside, its own weights again after; where these are shared with others, they stay as they are."""
-        whole = {n: p for n, p in self._parameters.items() if local(p) is p}
-        shards = {n: p for n, p in self._live.items() if n not in whole}
-        with torch.no_grad():
-            kept = {n: p.clone() for n, p in shards.items()}
-            for name, p in whole.items():
-                p.data = self.tensors[name]
-            for name, shard in shards.items():
-                shard.copy_(self.tensors[name])  # what gathers them reads this memory
         try:
+            with torch.no_grad():
+                self._kept = {n: p.clone() for n, p in self._live.items() if n not in self._here}
+                for name, p in self._here.items():
+                    p.data = self.tensors[name]
+                for name in self._kept:
+                    self._live[name].copy_(self.tensors[name])
             yield
         finally:
-            with torch.no_grad():
-                for name, p in whole.items():
-                    p.data = self._live[name]
-                for name, shard in shards.items():
-                    shard.copy_(kept[name])
+            self.take_off()
+
+    @torch.no_grad()
+    def take_off(self) -> None:
+        """The model holds its own weights, whatever `applied` came to."""
+        for name, p in self._here.items():
+            p.data = self._live[name]
+        for name, value in self._kept.items():
+            self._live[name].copy_(value)
+        self._kept = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import select
 import socket
+from collections.abc import Callable
 
 import torch.distributed as dist
 
@@ -26,7 +28,7 @@ class Barrier:
     """
 
     def __init__(self, world: World):
-        self._first = world.first
+        self._first, self._timeout = world.first, world.timeout
         name = f"\0sluice-{secrets.token_hex(16)}"  # Linux' abstract names: no file is left behind
         door = None
         if self._first:
@@ -51,11 +53,17 @@ class Barrier:
             if door is not None:
                 door.close()
 
-    def wait(self) -> None:
-        """Come back when all have come."""
+    def wait(self, opening: Callable[[], None] | None = None) -> None:
+        """Come back when all have come.
+
+        Args:
+            opening: called on the first process when all have come and none goes on yet.
+        """
         try:
             if self._first:
                 self._hear()
+                if opening is not None:
+                    opening()
                 self._tell()
             else:
                 self._tell()
@@ -64,9 +72,19 @@ class Barrier:
             raise dist.DistNetworkError(f"a process did not come: {e or type(e).__name__}") from e
 
     def _hear(self) -> None:
-        for other in self._others:
-            if not other.recv(1):
-                raise ConnectionError("it is gone")
+        """A byte from each of the others; one that is gone is learnt of however long another takes."""
+        silent = {other.fileno(): other for other in self._others}
+        looking = select.poll()
+        for fd in silent:
+            looking.register(fd, select.POLLIN)
+        while silent:
+            ready = looking.poll(1000 * self._timeout)
+            if not ready:
+                raise TimeoutError(f"no word for {self._timeout:g} s")
+            for fd, _ in ready:
+                if not silent.pop(fd).recv(1):
+                    raise ConnectionError("it is gone")
+                looking.unregister(fd)
 
     def _tell(self) -> None:
         for other in self._others:

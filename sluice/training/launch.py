@@ -184,7 +184,8 @@ class Launcher:
                 if self.job.checkpoints.is_relative_to(self.job.root) and not self.job.project.train.checkpoint.store:  # nobody could resume from there
                     doomed = now
                 self._signal(signal.SIGTERM)
-            bad = next((c for c in self.children if c.status), None)
+            # One that was killed, before one that only missed it.
+            bad = next((c for c in sorted(self.children, key=lambda c: not c.killed) if c.status), None)
             if bad and doomed is None:
                 why = f"training process {bad.rank} {bad.describe()}"
                 if bad.killed and os.WTERMSIG(bad.status or 0) == signal.SIGKILL:

@@ -229,10 +229,14 @@ class Trainer:
         for number, part in enumerate(step.parts):
             with self.reducer.part(number == len(step.parts) - 1):
                 self._part(part, step.rows, number)
-        self.reducer.reduce()
+        self.reducer.reduce(self._changing)
         self._update()
         p.step += 1
-        self._stepping = False
+        self._stepping, self._whole = False, True
+
+    def _changing(self) -> None:
+        """From here until the step is counted the weights are no step's: not to be rescued."""
+        self._whole = False
 
     def _part(self, part: Part, batch: int, number: int) -> None:
         p = self.progress
@@ -269,13 +273,12 @@ class Trainer:
             if (self.world.device.type == "cpu" or self.sharded) and not math.isfinite(float(norm)):
                 rows = share(self.sampler.batch(self.progress.epoch, self.progress.step % self.sampler.steps), self.world.rank, self.world.size)
                 raise self._non_finite("the gradient", float(norm), self.progress.step, rows)
-        self._whole = False
+        self._changing()
         if finite:
             self.optimiser.step()
         self.reducer.updated()
         if finite and self.average:
             self.average.update(self.progress.step)
-        self._whole = True
         self.optimiser.clear()
 
     # --- the end of an epoch ---
@@ -352,6 +355,8 @@ class Trainer:
     def _rescue(self) -> None:
         """Another process is gone: keep what the finished steps made, so that none has to be done again."""
         if self.world.first and self.world.size > 1 and self._whole and not self.sharded:
+            if self.average:
+                self.average.take_off()
             if self._stepping:
                 self.progress.loss_sum, self.progress.loss_rows = self._counted
                 if self._buffers:

@@ -66,8 +66,8 @@ class Optimiser:
         self.adam = config.optimizer == "adamw"
         self.momentum = config.momentum
         self.rate = config.learning_rate
-        self._first = {p: self._reducer.zeros(p, 0) for p in self.parameters if self.adam or self.momentum}
-        self._second = {p: self._reducer.zeros(p, 1) for p in self.parameters if self.adam}
+        self._first = {p: self._reducer.moment(p, 0) for p in self.parameters if self.adam or self.momentum}
+        self._second = {p: self._reducer.moment(p, 1) for p in self.parameters if self.adam}
         self._count = {p: torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters}
 
     @torch.no_grad()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,9 +27,11 @@ class Reducer:
         module: what the forward pass calls.
         factor: what a process's share of the mean loss is multiplied by before its backward pass.
         sharded: whether a process holds a slice of each parameter; what gathers them is then called by all processes at once.
+        name: how gradients travel, for what is kept of a run.
     """
 
     sharded = False
+    name = "one process"
 
     def __init__(self, model: nn.Module):
         self.module: nn.Module = model
@@ -39,8 +42,12 @@ class Reducer:
         """Context of a part's passes; gradients travel in the last one."""
         return contextlib.nullcontext()
 
-    def reduce(self) -> None:
-        """After the last part: leave the sum over the processes in every ``.grad``."""
+    def reduce(self, opening: Callable[[], None] | None = None) -> None:
+        """After the last part: leave the sum over the processes in every ``.grad``.
+
+        Args:
+            opening: called on the first process before another one may change what they have in common.
+        """
 
     def take(self, stored: Mapping[str, torch.Tensor], name: str, tensor: torch.Tensor) -> torch.Tensor:
         """What this process holds of a stored tensor that goes with `tensor`, a parameter or buffer (itself, its moments)."""
@@ -73,8 +80,8 @@ class Reducer:
         """Scale all gradients down to a common norm of at most `limit`; the norm before."""
         return torch.nn.utils.clip_grad_norm_(parameters, limit)
 
-    def zeros(self, parameter: nn.Parameter, number: int) -> torch.Tensor:
-        """Room for an optimiser's moment of a parameter's shape: the first (0) or the second (1)."""
+    def moment(self, parameter: nn.Parameter, number: int) -> torch.Tensor:
+        """Room for an optimiser's moment of a parameter's shape, zeros at the start: the first (0) or the second (1)."""
         return torch.zeros_like(local(parameter), memory_format=torch.preserve_format)
 
     def part_of(self, parameter: nn.Parameter) -> slice | None:
@@ -87,6 +94,8 @@ class Reducer:
 
 class DataParallel(Reducer):
     """DistributedDataParallel: sums travel while the backward pass goes on. Frozen parameters take no part."""
+
+    name = "ddp"
 
     def __init__(self, model: nn.Module, world: World):
         super().__init__(model)
@@ -101,6 +110,8 @@ class DataParallel(Reducer):
 
 class FlatReducer(Reducer):
     """All gradients in one FP32 array and one all-reduce."""
+
+    name = "gloo"
 
     def __init__(self, model: nn.Module, world: World):
         super().__init__(model)
@@ -118,7 +129,7 @@ class FlatReducer(Reducer):
             gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
             torch._foreach_copy_(views, gradients)
 
-    def reduce(self) -> None:
+    def reduce(self, opening: Callable[[], None] | None = None) -> None:
         self._fill(self._views)
         dist.all_reduce(self._flat)
         for p, view in zip(self.parameters, self._views, strict=True):
@@ -131,9 +142,10 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def views(flat: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
+    """Parts of `flat` in the parameters' shapes and strides: the optimiser's kernels walk memory, and know no strides."""
     out, at = [], 0
     for p in parameters:
-        out.append(flat[at : at + p.numel()].view_as(p))
+        out.append(flat[at : at + p.numel()].as_strided(p.shape, p.stride()))
         at += p.numel()
     return out
 
@@ -150,11 +162,20 @@ def make_reducer(model: nn.Module, world: World, parallel: str = "ddp", called: 
         return DataParallel(model, world)
     for tensor in (*model.parameters(), *model.buffers()):
         dist.broadcast(tensor.detach(), src=0)
-    one_machine = os.environ.get("LOCAL_WORLD_SIZE") == str(world.size) and SHARED_FD in os.environ
     learning = [p for p in model.parameters() if p.requires_grad]
-    large = sum(4 * p.numel() for p in learning) >= _SMALL and all(p.is_contiguous() and p.dtype == torch.float32 for p in learning)
-    if one_machine and large:
+    for p in learning:
+        if torch.empty_like(p).stride() != p.stride():  # gaps or overlaps in its memory
+            p.data = p.data.contiguous()
+    one_machine = os.environ.get("LOCAL_WORLD_SIZE") == str(world.size) and SHARED_FD in os.environ
+    large = sum(4 * p.numel() for p in learning) >= _SMALL
+    if one_machine and large and _movable(model, learning):
         from sluice.training.shared import SharedReducer
 
         return SharedReducer(model, world)
     return FlatReducer(model, world)
+
+
+def _movable(model: nn.Module, learning: list[nn.Parameter]) -> bool:
+    """Whether parameters can get another place: plain FP32 ones, none of which is in another's memory, or a buffer's."""
+    places = Counter(t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers()))
+    return all(p.is_contiguous() and p.dtype == torch.float32 and places[p.untyped_storage().data_ptr()] == 1 for p in learning)

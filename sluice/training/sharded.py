@@ -33,6 +33,7 @@ class Sharded(Reducer):
     """
 
     sharded = True
+    name = "fsdp"
 
     def __init__(self, model: nn.Module, world: World, called: set[nn.Module]):
         super().__init__(model)

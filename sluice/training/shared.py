@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -29,9 +28,10 @@ class SharedReducer(FlatReducer):
     read, each changes in its own slice only, between two barriers.
     """
 
+    name = "shared memory"
+
     def __init__(self, model: nn.Module, world: World):
         super().__init__(model, world)
-        self._last = True
         self._written: set[int] = set()
         at = 0
         self._parts: dict[nn.Parameter, slice] = {}
@@ -69,15 +69,10 @@ class SharedReducer(FlatReducer):
             p.data = view
         return self._segments[0]
 
-    @contextlib.contextmanager
-    def part(self, last: bool) -> Iterator[None]:
-        self._last = last
-        yield
-
     @torch.no_grad()
     def _write(self, number: int, parameter: nn.Parameter) -> None:
-        """A gradient of the last part is ready: it goes to the others, and its own memory to the next."""
-        if not self._last or parameter.grad is None:
+        """A part's gradient is ready: it goes to the others, and its memory to the next one."""
+        if parameter.grad is None:
             return
         view = self._own[number]
         if number in self._written:
@@ -87,14 +82,14 @@ class SharedReducer(FlatReducer):
             self._written.add(number)
         parameter.grad = None
 
-    def reduce(self) -> None:
+    def reduce(self, opening: Callable[[], None] | None = None) -> None:
         for i, p in enumerate(self.parameters):
             if i not in self._written:
                 self._own[i].copy_(p.grad) if p.grad is not None else self._own[i].zero_()
         self._written.clear()
         self._barrier.wait()
         self._squares[self.world.rank] = self._add()
-        self._barrier.wait()
+        self._barrier.wait(opening)  # whoever is let go changes its slice of the weights
         for p, view in zip(self.parameters, self._views, strict=True):
             p.grad = view
 
@@ -115,7 +110,7 @@ class SharedReducer(FlatReducer):
             self._segments[0][self._slice].mul_(limit / (norm + 1e-6))
         return norm
 
-    def zeros(self, parameter: nn.Parameter, number: int) -> torch.Tensor:
+    def moment(self, parameter: nn.Parameter, number: int) -> torch.Tensor:
         return self._moments[parameter][number]
 
     def part_of(self, parameter: nn.Parameter) -> slice:

@@ -148,7 +148,7 @@ def _write_result(job: Job, trainer: Trainer, weights: dict[str, torch.Tensor]) 
             "rows": {"train": trainer.data.rows, "validation": trainer.validation.rows if trainer.validation else 0},
             "checkpoint_copy_seconds": trainer.checkpoints.seconds_copying,
             "parameters": {"all": sum(t.numel() for t in trainer.model.parameters()), "trained": sum(t.numel() for t in trainer.parameters)},
-            "environment": environment(world),
+            "gradients": trainer.reducer.name, "environment": environment(world),
         })  # fmt: skip
 
 

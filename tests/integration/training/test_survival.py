@@ -116,8 +116,8 @@ def kill_at_random(running: Running, chance: random.Random, kills: int, longest:
             killed += 1
 
 
-@pytest.mark.parametrize(("model", "kills"), [(MODEL, 3), (LARGE, 5)])
-def test_processes_killed_at_random_moments_change_nothing(points, project, tmp_path, undisturbed, model, kills):
+@pytest.mark.parametrize(("model", "kills", "way"), [(MODEL, 3, "gloo"), (LARGE, 5, "shared memory")])
+def test_processes_killed_at_random_moments_change_nothing(points, project, tmp_path, undisturbed, model, kills, way):
     made = project(model, **TRAIN, restarts=8)
     running = Running(made, points, tmp_path / "out")
     kill_at_random(running, random.Random(1), kills=kills, longest=0.3)
@@ -126,6 +126,7 @@ def test_processes_killed_at_random_moments_change_nothing(points, project, tmp_
     assert any("was killed by SIGKILL" in t for t in running.texts())
     wanted = undisturbed if model is MODEL else weights(fit(made, points, tmp_path / "undisturbed", base_dir=HERE).out)
     assert weights(tmp_path / "out") == wanted
+    assert files.read_json(tmp_path / "out" / "training.json")["gradients"] == way
 
 
 def start(made, points, out, checkpoints) -> subprocess.Popen:
