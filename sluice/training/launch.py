@@ -184,8 +184,7 @@ class Launcher:
                 if self.job.checkpoints.is_relative_to(self.job.root) and not self.job.project.train.checkpoint.store:  # nobody could resume from there
                     doomed = now
                 self._signal(signal.SIGTERM)
-            # One that was killed, before one that only missed it.
-            bad = next((c for c in sorted(self.children, key=lambda c: not c.killed) if c.status), None)
+            bad = culprit(self.children)
             if bad and doomed is None:
                 why = f"training process {bad.rank} {bad.describe()}"
                 if bad.killed and os.WTERMSIG(bad.status or 0) == signal.SIGKILL:
@@ -245,6 +244,11 @@ class Launcher:
 
         write_error(self.job, 0, ProcessDied(f"{why}, {self._attempt} times", field="train", fix="more memory a process (or a smaller batch_size), "
                                              "or raise train.restarts or train.hang_seconds"))  # fmt: skip
+
+
+def culprit(children: list[Child]) -> Child | None:
+    """Of those that ended badly, one that was killed before one that only missed it; None: all are well."""
+    return min((c for c in children if c.status), key=lambda c: not c.killed, default=None)
 
 
 def process_state(pid: int) -> str:

@@ -58,7 +58,7 @@ class Optimiser:
     EPSILON = 1e-8
 
     def __init__(self, model: nn.Module, config: TrainConfig, reducer: Reducer | None = None):
-        self._reducer = reducer or Reducer(model)
+        reducer = reducer or Reducer(model)
         learning = [p for p in model.parameters() if p.requires_grad]
         decayed, plain = [p for p in learning if p.ndim >= 2], [p for p in learning if p.ndim < 2]
         self._groups = [(g, decay) for g, decay in ((decayed, config.weight_decay), (plain, 0.0)) if g]
@@ -66,8 +66,10 @@ class Optimiser:
         self.adam = config.optimizer == "adamw"
         self.momentum = config.momentum
         self.rate = config.learning_rate
-        self._first = {p: self._reducer.moment(p, 0) for p in self.parameters if self.adam or self.momentum}
-        self._second = {p: self._reducer.moment(p, 1) for p in self.parameters if self.adam}
+        self._first = {p: reducer.moment(p, 0) for p in self.parameters if self.adam or self.momentum}
+        self._second = {p: reducer.moment(p, 1) for p in self.parameters if self.adam}
+        self._part = {p: reducer.part_of(p) for p in self.parameters}
+        self._cut = {p: tuple(_cut(s[p], self._part[p]) for s in (self._first, self._second) if s) for p in self.parameters}  # views, made once
         self._count = {p: torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters}
 
     @torch.no_grad()
@@ -79,15 +81,14 @@ class Optimiser:
                 continue
             if self.adam:
                 torch._foreach_add_([self._count[p] for p in live], 1.0)
-            parts = [(p, self._reducer.part_of(p)) for p in live]
-            here = [(p, part) for p, part in parts if part is None or part.start < part.stop]
-            if not here:
+            live = [p for p in live if (part := self._part[p]) is None or part.start < part.stop]
+            if not live:
                 continue
-            weights = [_part(local(p.detach()), part) for p, part in here]
-            gradients = [_part(local(p.grad), part) for p, part in here if p.grad is not None]
-            first = [_part(self._first[p], part) for p, part in here] if self._first else []
+            weights = [_cut(local(p), self._part[p]) for p in live]
+            gradients = [_cut(local(p.grad), self._part[p]) for p in live]
+            first, second = ([self._cut[p][i] for p in live] if s else [] for i, s in enumerate((self._first, self._second)))
             if self.adam:
-                second, counts = [_part(self._second[p], part) for p, part in here], [self._count[p] for p, _ in here]
+                counts = [self._count[p] for p in live]
                 torch._fused_adamw_(weights, gradients, first, second, [], counts, lr=self.rate, beta1=self.BETAS[0], beta2=self.BETAS[1],
                                     weight_decay=decay, eps=self.EPSILON, amsgrad=False, maximize=False)  # fmt: skip
             else:
@@ -122,5 +123,5 @@ class Optimiser:
                     yield what, i, p, state[p]
 
 
-def _part(tensor: torch.Tensor, part: slice | None) -> torch.Tensor:
+def _cut(tensor: torch.Tensor, part: slice | None) -> torch.Tensor:
     return tensor if part is None else tensor.view(-1)[part]

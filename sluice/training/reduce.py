@@ -124,13 +124,9 @@ class FlatReducer(Reducer):
     def _memory(self) -> torch.Tensor:
         return torch.zeros(self.size)
 
-    def _fill(self, views: list[torch.Tensor]) -> None:
-        with torch.no_grad():
-            gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
-            torch._foreach_copy_(views, gradients)
-
+    @torch.no_grad()
     def reduce(self, opening: Callable[[], None] | None = None) -> None:
-        self._fill(self._views)
+        torch._foreach_copy_(self._views, [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters])
         dist.all_reduce(self._flat)
         for p, view in zip(self.parameters, self._views, strict=True):
             p.grad = view

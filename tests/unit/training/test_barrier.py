@@ -51,6 +51,22 @@ def test_nobody_goes_on_before_the_last_has_come(tmp_path: Path) -> None:
         assert max(came for came, _ in meeting) <= min(went for _, went in meeting)
 
 
+def test_the_first_may_do_something_before_anybody_goes_on(tmp_path: Path) -> None:
+    def work(barrier: Barrier, rank: int, folder: Path) -> None:
+        done = [0.0]
+
+        def opening() -> None:
+            time.sleep(0.2)
+            done[0] = time.monotonic()
+
+        barrier.wait(opening)
+        (folder / str(rank)).write_text(f"{done[0]} {time.monotonic()}")
+
+    each = [tuple(map(float, text.split())) for text in among(tmp_path, work)]
+    assert [done > 0 for done, _ in each] == [True, False, False]
+    assert all(went >= each[0][0] for _, went in each)
+
+
 @pytest.mark.parametrize(("gone", "told"), [(0, [1, 2]), (2, [0, 1])])
 def test_one_that_is_gone_is_told_to_all_the_others(tmp_path: Path, gone: int, told: list[int]) -> None:
     def work(barrier: Barrier, rank: int, folder: Path) -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from sluice.training.distributed import Heartbeat
-from sluice.training.launch import Child, Launcher
+from sluice.training.launch import Child, Launcher, culprit
 
 
 def beat_at(beats: Heartbeat, rank: int, seconds_ago: float) -> None:
@@ -36,3 +36,10 @@ def test_all_whose_last_step_was_the_same_are_stuck(tmp_path: Path, ago: tuple[f
     assert why is not None and f"training process {named} is stuck: no step was finished for 1.5 s" in why
     assert [e["rank"] for e in told if e["kind"] == "stack"] == [int(n) for n in named.split(", ")]
     assert all(subprocess.run(["kill", "-0", str(pid)], capture_output=True).returncode for pid in pids)
+
+
+def test_a_killed_process_is_the_culprit_and_not_one_that_missed_it() -> None:
+    well, failed, killed, running = Child(0, 10, 0), Child(0, 11, 3 << 8), Child(1, 12, 9), Child(2, 13, None)
+    assert culprit([failed, killed, running]) is killed
+    assert culprit([well, failed, running]) is failed
+    assert culprit([well, running]) is None

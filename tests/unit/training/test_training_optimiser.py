@@ -115,3 +115,17 @@ def test_a_loss_scale_is_halved_by_an_overflow_and_doubled_after_good_steps():
 def test_fp16_needs_a_gpu():
     with pytest.raises(ProjectError, match="use bf16 or fp32"):
         Precision(TrainConfig(precision="fp16"), torch.device("cpu"))
+
+
+def test_weights_are_the_models_own_again_however_a_use_of_the_average_ends():
+    model = network()
+    average, live = Average(model, 0.9), [p.detach().clone() for p in model.parameters()]
+    for name in average.tensors:
+        average.tensors[name] = average.tensors[name] + 1
+    broken = dict(list(average.tensors.items())[:1])
+    with pytest.raises(RuntimeError), average.applied():
+        raise RuntimeError("a loader was killed")
+    average.tensors = broken  # half of them on, then an error
+    with pytest.raises(KeyError), average.applied():
+        pass
+    assert all(torch.equal(p, was) for p, was in zip(model.parameters(), live, strict=True))
