@@ -147,11 +147,14 @@ def test_steps_of_several_processes_are_those_of_one(tmp_path: Path) -> None:
     each = among(tmp_path, train)
     for i, settings in enumerate(CONFIGS):
         net = Twice(300_000)
+        begin = [p.detach().clone() for p in net.parameters()]
         alone = trained(net, Reducer(net), TrainConfig(learning_rate=0.01, **settings), 0, 1)
+        begin += [torch.zeros(())] * (len(alone) - len(begin))  # moments and counts
         for found in each:
-            for mine, first, wanted in zip(found[i], each[0][i], alone, strict=True):
+            for mine, first, wanted, start in zip(found[i], each[0][i], alone, begin, strict=True):
                 assert torch.equal(mine, first)
-                torch.testing.assert_close(mine, wanted, rtol=1e-3, atol=1e-4)
+                # Of all that it moved: where a gradient is next to nothing, AdamW makes a step of its last bits.
+                assert (mine - wanted).norm() <= 0.005 * (wanted - start).norm()
 
 
 class Columns(nn.Module):
