@@ -154,7 +154,7 @@ def test_steps_of_several_processes_are_those_of_one(tmp_path: Path) -> None:
             for mine, first, wanted, start in zip(found[i], each[0][i], alone, begin, strict=True):
                 assert torch.equal(mine, first)
                 # Of all that it moved: where a gradient is next to nothing, AdamW makes a step of its last bits.
-                assert (mine - wanted).norm() <= 0.005 * (wanted - start).norm()
+                assert (mine - wanted).norm() <= 0.05 * (wanted - start).norm()
 
 
 class Columns(nn.Module):
