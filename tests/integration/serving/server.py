@@ -27,7 +27,8 @@ class Server:
     def __init__(self, log: Path, *argv: str | Path):
         self.log = log
         command = [sys.executable, "-m", "serving.runtime", "--port", "0", *map(str, argv)]
-        self.process: subprocess.Popen[bytes] = spawn(command, log=log, cwd=ROOT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+        self.process: subprocess.Popen[bytes] = spawn(command, log=log, cwd=ROOT, env={
+            **{k: v for k, v in os.environ.items() if k != "GRPC_ENABLE_FORK_SUPPORT"}, "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
         try:
             wait_until(lambda: self.event("serving") is not None, what="server", seconds=60, process=self.process, log=log)
         except BaseException:
