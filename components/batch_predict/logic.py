@@ -190,7 +190,7 @@ class _Job:
         spread[good] = np.arange(len(good))
         index = pa.array(np.arange(batch.num_rows) if whole else spread, mask=None if whole else spread < 0)
         if self._labels:
-            best = answers.argmax(axis=1)
+            best = self._predictor.codes(answers)
             found = {
                 "prediction": pa.array(self._labels, pa.string()).take(pa.array(best)),
                 "probability": pa.array(answers[np.arange(len(best)), best], pa.float32()),

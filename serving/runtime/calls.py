@@ -10,6 +10,7 @@ import numpy as np
 
 from serving.runtime.engine import Tensors, Unit, Work
 from serving.runtime.errors import status_of
+from sluice.evaluation import decision
 
 if TYPE_CHECKING:
     from serving.runtime.service import Served, Service
@@ -104,7 +105,7 @@ class Call:
         served.calls -= 1
         answered = error is None and bool(self.outputs)
         if answered and model.classifies:
-            self.best = self.outputs[model.outputs[0]].argmax(axis=1)
+            self.best = decision.codes(self.outputs[model.outputs[0]], model.labels, model.rule)
         try:
             status = self.done(error) if answered or error is not None else 499
         except Exception as e:

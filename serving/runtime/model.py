@@ -55,6 +55,7 @@ class Model:
         self.inputs = {t.name: t for t in package.inputs}
         self.outputs = [t.name for t in package.outputs]
         self.labels = package.labels
+        self.rule = package.rule
         self.classifies = bool(package.labels) and package.objective == "classification"
         self.regresses = package.objective == "regression" and not inferred
         self.max_length = int(package.preprocess.get("max_length", 0)) if self.kind == "text" else 0
@@ -113,7 +114,7 @@ class Model:
         """What V2's metadata has no place for."""
         p = self.package
         return {"digest": self.digest, "task": p.task, "objective": p.objective, "labels": list(self.labels), "precision": p.precision,
-                "preprocess": p.preprocess, "metrics": p.metrics}  # fmt: skip
+                "preprocess": p.preprocess, "metrics": p.metrics, "decision": p.rule.to_dict() if p.rule else None}  # fmt: skip
 
 
 class Counters:
@@ -151,7 +152,7 @@ class Counters:
             self.values[self.metrics.counter(f"sluice_feedback_{name}", **self.who)] += add
 
     def predicted(self, outputs: Mapping[str, np.ndarray], best: np.ndarray | None) -> None:
-        """Count what was predicted. `best`: the winning column of each row of a classification."""
+        """Count what was predicted. `best`: the column of the label that each row of a classification was answered."""
         if best is not None:
             values, labels = self.values, self._labels
             for i in best.tolist():

@@ -14,7 +14,8 @@ from sluice.tracking.references import locate
 
 def inspect(args: argparse.Namespace) -> int:
     """Verify a package and show its facts."""
-    found = facts(packages.read(locate(args.package, Home(args.home))))
+    package = packages.read(locate(args.package, Home(args.home)))
+    found = facts(package)
     if args.json:
         show_json(found)
         return 0
@@ -27,6 +28,7 @@ def inspect(args: argparse.Namespace) -> int:
         ("inputs", "  ".join(map(shape, found["inputs"]))),
         ("outputs", "  ".join(map(shape, found["outputs"]))),
         ("labels", f"{len(labels)}: {', '.join(labels[:12])}{', ...' if len(labels) > 12 else ''}" if labels else "none"),
+        *([("decision", str(package.rule) if package.rule else "the most probable label")] if labels else []),
         ("size", f"{found['bytes']:,} bytes, {graph['parameters']:,} numbers in {graph['nodes']} nodes"),
         ("operators", "  ".join(f"{n} {k}" for k, n in list(graph["operators"].items())[:8])),
         ("metrics", "  ".join(f"{k} {v:.4g}" for k, v in sorted(found["metrics"].items()) if isinstance(v, int | float))),

@@ -15,7 +15,7 @@ def inspect(package: Package) -> dict[str, Any]:
 
     Returns:
         ``digest``, ``name``, ``task``, ``objective``, ``precision``, ``labels``, ``inputs``, ``outputs``, ``preprocess``,
-        ``metrics``, ``provenance``, ``bytes`` (all files), ``files`` {name: {size, sha256}} and ``graph`` {ir_version,
+        ``metrics``, ``provenance``, ``decision`` (label, threshold, aim; null where the most probable label is answered), ``bytes`` (all files), ``files`` {name: {size, sha256}} and ``graph`` {ir_version,
         opsets, operators {type: nodes}, nodes, parameters, elements {type: numbers}, weight_bytes}.
 
     Raises:
@@ -25,6 +25,7 @@ def inspect(package: Package) -> dict[str, Any]:
     return {
         "digest": package.digest, **{k: m[k] for k in ("name", "task", "objective", "precision", "labels", "inputs", "outputs", "preprocess", "metrics",
                                                        "provenance", "files")},
+        "decision": m.get("decision"),
         "bytes": sum(e["size"] for e in m["files"].values()) + (package.root / MANIFEST).stat().st_size,
         "graph": {
             "ir_version": found.ir_version, "opsets": {k or "ai.onnx": v for k, v in sorted(found.opsets.items())},

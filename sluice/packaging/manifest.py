@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from sluice.errors import PackageError
+from sluice.evaluation import decision
 
 FORMAT = "sluice.package/v1"
 MANIFEST = "model.json"
@@ -25,6 +26,8 @@ LIMIT_FILES = 256
 LIMIT_BYTES = 4 << 30
 
 _KEYS = ("files", "format", "inputs", "labels", "metrics", "name", "objective", "outputs", "precision", "preprocess", "provenance", "task")
+#: Keys a package need not have: what is absent is as it was before there was the key.
+_OPTIONAL = ("decision",)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIX = "export the model again, or use the version of Sluice that wrote it"
 
@@ -60,7 +63,7 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
         if key not in m:
             raise PackageError("is missing", field=f"{where}: {key}", fix=_FIX)
     for key in m:
-        if key not in _KEYS:
+        if key not in (*_KEYS, *_OPTIONAL):
             raise PackageError("is no key of this format", field=f"{where}: {key}", value=m[key], fix=_FIX)
     for key in ("name", "task", "precision"):
         _need(isinstance(m[key], str) and m[key] != "", "must be a name", where, key, m[key])
@@ -77,6 +80,10 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
     wanted = TensorSpec("probabilities", "FP32", (-1, len(labels))) if classifies else TensorSpec("value", "FP32", (-1,))
     _need(outputs[0] == wanted and bool(labels) == classifies, f"must start with {wanted.name} {wanted.datatype} {list(wanted.shape)} for its labels",
           where, "outputs", m["outputs"])  # fmt: skip
+    try:
+        decision.read(m.get("decision"), labels)
+    except ValueError as e:
+        raise PackageError(str(e), field=f"{where}: decision", value=m["decision"], fix=_FIX) from e
     check_files(m["files"], f"{where}: files")
     return m
 

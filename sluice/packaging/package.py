@@ -19,6 +19,8 @@ from typing import Any
 
 from sluice import files
 from sluice.errors import PackageError
+from sluice.evaluation import decision
+from sluice.evaluation.decision import Rule
 from sluice.packaging import manifest as manifests
 from sluice.packaging.manifest import DATATYPES, FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, TensorSpec
 
@@ -47,6 +49,7 @@ class Package:
         precision: ``fp32`` or ``int8``.
         metrics: metrics on the held-out rows.
         provenance: digests of code, config and data, seed, library versions.
+        rule: how probabilities become a label; None: the most probable one is answered.
         manifest: the whole of ``model.json``.
     """
 
@@ -63,6 +66,7 @@ class Package:
     metrics: dict[str, Any]
     provenance: dict[str, Any]
     manifest: dict[str, Any]
+    rule: Rule | None = None
 
     @property
     def model(self) -> Path:
@@ -82,7 +86,7 @@ class Package:
 
 def write(root: Path, *, name: str, task: str, objective: str, inputs: list[TensorSpec], outputs: list[TensorSpec],
           labels: list[str], preprocess: dict[str, Any], precision: str, metrics: dict[str, Any],
-          provenance: dict[str, Any]) -> Package:  # fmt: skip
+          provenance: dict[str, Any], rule: Rule | None = None) -> Package:  # fmt: skip
     """Seal a directory that already holds ``model.onnx`` and its side files: write ``model.json`` last.
 
     Nothing that differs between two equal trainings (times, paths, run ids) may be put in:
@@ -96,7 +100,7 @@ def write(root: Path, *, name: str, task: str, objective: str, inputs: list[Tens
         "format": FORMAT, "name": name, "task": task, "objective": objective,
         "inputs": [dataclasses.asdict(t) for t in inputs], "outputs": [dataclasses.asdict(t) for t in outputs],
         "labels": labels, "preprocess": preprocess, "precision": precision, "metrics": metrics,
-        "provenance": provenance, "files": listed,
+        "provenance": provenance, "files": listed, **({"decision": rule.to_dict()} if rule else {}),
     })  # fmt: skip
     return read(root)
 
@@ -133,7 +137,7 @@ def read(root: Path, digest: str | None = None) -> Package:
     return Package(root=root, digest=found, name=m["name"], task=m["task"], objective=m["objective"],
                    inputs=manifests.tensors(m["inputs"], str(where)), outputs=manifests.tensors(m["outputs"], str(where)),
                    labels=tuple(m["labels"]), preprocess=m["preprocess"], precision=m["precision"], metrics=m["metrics"],
-                   provenance=m["provenance"], manifest=m)  # fmt: skip
+                   provenance=m["provenance"], manifest=m, rule=decision.read(m.get("decision"), m["labels"]))  # fmt: skip
 
 
 def _regular_files(root: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluice.errors import InputError, PackageError
+from sluice.evaluation import decision
 from sluice.packaging import onnxfile
 from sluice.packaging.package import Package
 from sluice.packaging.processors import Processor, load_processor
@@ -99,6 +100,10 @@ class Predictor:
         none = np.empty((0, len(self.package.labels)) if self.package.labels else (0,), dtype=np.float32)
         windows = (self._window(rows[start : start + _WINDOW], start, batch_size) for start in range(0, len(rows), _WINDOW))
         return np.concatenate([none, *windows])
+
+    def codes(self, probabilities: np.ndarray) -> np.ndarray:
+        """What the package answers for `predict`'s probabilities: indices into its labels, int64 [rows]."""
+        return decision.codes(probabilities, self.package.labels, self.package.rule)
 
     def _window(self, rows: Sequence[Any], start: int, batch_size: int) -> np.ndarray:
         try:

@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kept(packages: dict[str, Path], home: Path) -> Iterator[Server]:
-    names = ("points", "intents", "digits", "churn", "echo")
+    names = ("points", "intents", "digits", "churn", "echo", "rare")
     with serving(home / "log", *(packages[n] for n in names), "--workers", "2", "--log", home / "predictions", "--log-seconds", "0.3", "--access-log",
                  home / "access.jsonl", "--cache", str(1 << 20)) as s:  # fmt: skip
         yield s
@@ -77,6 +77,20 @@ def test_the_prediction_log_has_features_prediction_and_version(
     assert [r["probability"] for r in found] == pytest.approx([p["probability"] for p in answer["predictions"]])
     digest = kept.get(f"/v2/models/{model}")["parameters"]["digest"]
     assert {(r["model"], r["version"], r["trace_id"]) for r in found} == {(model, digest[:12], trace[3:35])}
+
+
+def test_a_package_with_a_threshold_answers_by_it_everywhere(kept: Server, home: Path) -> None:
+    chances = [0.1, 0.2, 0.3, 0.9]
+    expected = ["No", "Yes", "Yes", "Yes"]  # float32's 0.2 is above 0.2, as its JSON is
+    answer = kept.post("/v1/models/rare:predict", {"instances": chances}, **{"x-request-id": "log-rare"})["predictions"]
+    assert [a["label"] for a in answer] == expected
+    assert [a["probability"] for a in answer] == pytest.approx([0.9, 0.2, 0.3, 0.9])
+    tensor = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [4], "data": chances}]}
+    outputs = {o["name"]: o["data"] for o in kept.post("/v2/models/rare/infer", tensor)["outputs"]}
+    assert outputs["label"] == expected
+    assert [r["prediction"] for r in sorted(logged(home, "log-rare"), key=lambda r: r["row"])] == expected
+    assert [kept.metric("sluice_predictions_total", model="rare", label=label) for label in ("No", "Yes")] == [2, 6]
+    assert kept.get("/v2/models/rare")["parameters"]["decision"] == {"label": "Yes", "threshold": 0.2, "aim": "f1"}
 
 
 def test_regressions_are_logged_with_their_value(kept: Server, home: Path) -> None:

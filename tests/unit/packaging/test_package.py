@@ -7,6 +7,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from sluice import files
 from sluice.errors import PackageError
+from sluice.evaluation.decision import Rule, codes
 from sluice.packaging import package
 from sluice.packaging.package import MANIFEST, Package, Store, TensorSpec, read
 
@@ -161,6 +163,36 @@ def test_a_manifest_out_of_form_is_refused_by_the_key_at_fault(sealed, changes, 
     with pytest.raises(PackageError) as e:
         read(rewrite(sealed("text"), **changes))
     assert field in e.value.field or field in e.value.message
+
+
+def test_a_decision_is_part_of_the_package_and_of_its_digest(sealed):
+    p = sealed("text")
+    assert p.rule is None and "decision" not in p.manifest
+    labels = list(p.labels)
+    found = read(rewrite(p, decision={"label": labels[1], "threshold": 0.25, "aim": "f1"}))
+    assert found.rule == Rule(labels[1], 0.25, "f1")
+    assert found.digest != p.digest
+    np.testing.assert_array_equal(codes(np.array([[0.8, 0.2], [0.75, 0.25], [0.1, 0.9]], np.float32), labels, found.rule), [0, 1, 1])
+
+
+@pytest.mark.parametrize(("decision", "says"), [
+    ({"label": "?", "threshold": 0.5}, "no label"), ({"label": 0, "threshold": 0.5}, "no label"), ({"threshold": 0.5}, "must have"), ([], "must have"),
+    ({"threshold": 0.5, "label": "b", "more": 1}, "must have"), ({"threshold": 1.5}, "from 0 to 1"), ({"threshold": True}, "from 0 to 1"),
+    ({"threshold": "0.5"}, "from 0 to 1"), ({"threshold": 0.5, "aim": 3}, "text"),
+])  # fmt: skip
+def test_a_decision_out_of_form_is_refused(sealed, decision, says):
+    p = sealed("text")
+    if isinstance(decision, dict) and "label" not in decision and says != "must have":
+        decision = {"label": p.labels[0], **decision}
+    with pytest.raises(PackageError, match=says):
+        read(rewrite(p, decision=decision))
+
+
+def test_a_decision_is_for_two_labels(sealed):
+    p = sealed("text")
+    with pytest.raises(PackageError, match="two labels"):
+        read(rewrite(p, labels=["a", "b", "c"], outputs=[{"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}],
+                     decision={"label": "a", "threshold": 0.5}))  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../outside", "a/../../b", "a//b", "./a", "a/", "..", "model.json", "a\\b", "a\0b"])

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from sluice.evaluation.decision import Rule
 from sluice.packaging.package import Package, TensorSpec, write
 
 F, I64, U8, S = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8, TensorProto.STRING
@@ -32,11 +33,11 @@ def tensor(name: str, kind: int, shape: Sequence[int | None]) -> Any:
 
 
 def seal(root: Path, name: str, task: str, inputs: list[TensorSpec], preprocess: dict[str, Any], *, labels: list[str] | None = None,
-         precision: str = "fp32") -> Package:  # fmt: skip
+         precision: str = "fp32", rule: Rule | None = None) -> Package:  # fmt: skip
     chosen = LABELS if labels is None else labels
     output = TensorSpec("probabilities", "FP32", (-1, len(chosen))) if chosen else TensorSpec("value", "FP32", (-1,))
     return write(root, name=name, task=task, objective="classification" if chosen else "regression", inputs=inputs, outputs=[output], labels=chosen,
-                 preprocess=preprocess, precision=precision, metrics={"accuracy": 0.9}, provenance={"seed": 1})  # fmt: skip
+                 preprocess=preprocess, precision=precision, metrics={"accuracy": 0.9}, provenance={"seed": 1}, rule=rule)  # fmt: skip
 
 
 def classifier(root: Path, name: str = "points", scale: float = 1.0) -> Package:
@@ -46,6 +47,15 @@ def classifier(root: Path, name: str = "points", scale: float = 1.0) -> Package:
          [tensor("x", F, [None, 4])], [tensor("probabilities", F, [None, 3])], {"W": weights})  # fmt: skip
     spec = {"kind": "tensor", "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}]}
     return seal(root, name, "tensor", [TensorSpec("x", "FP32", (-1, 4))], spec)
+
+
+def rare(root: Path, name: str = "rare") -> Package:
+    """Tensor in: x FP32 [-1], the probability of "Yes"; it is answered from 0.2 on."""
+    save(root, [helper.make_node("Sub", ["one", "x"], ["no"]), helper.make_node("Unsqueeze", ["no", "axis"], ["a"]),
+                helper.make_node("Unsqueeze", ["x", "axis"], ["b"]), helper.make_node("Concat", ["a", "b"], ["probabilities"], axis=1)],
+         [tensor("x", F, [None])], [tensor("probabilities", F, [None, 2])], {"one": np.ones((), np.float32), "axis": np.array([1], np.int64)})  # fmt: skip
+    spec = {"kind": "tensor", "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]}
+    return seal(root, name, "tensor", [TensorSpec("x", "FP32", (-1,))], spec, labels=["No", "Yes"], rule=Rule("Yes", 0.2, "f1"))
 
 
 def echo(root: Path, name: str = "echo") -> Package:
@@ -161,8 +171,8 @@ def wav(samples: np.ndarray, rate: int = 8000) -> bytes:
     return out.getvalue()
 
 
-def tabular(root: Path, name: str = "churn") -> Package:
-    """A number and a category to three probabilities; a missing number counts as 0."""
+def tabular(root: Path, name: str = "churn", labels: list[str] = LABELS, rule: Rule | None = None) -> Package:
+    """A number and a category to two or three probabilities; a missing number counts as 0."""
     nodes = [
         helper.make_node("IsNaN", ["age"], ["missing"]),
         helper.make_node("Where", ["missing", "zero", "age"], ["filled"]),
@@ -179,11 +189,11 @@ def tabular(root: Path, name: str = "churn") -> Package:
         helper.make_node("MatMul", ["both", "W"], ["z"]),
         helper.make_node("Softmax", ["z"], ["probabilities"], axis=1),
     ]
-    weights = np.array([[0.05, 0.0, -0.05], [0.0, 1.0, 0.5]], np.float32)
-    save(root, nodes, [tensor("age", F, [None, 1]), tensor("job", S, [None, 1])], [tensor("probabilities", F, [None, 3])],
+    weights = np.array([[0.05, 0.0, -0.05], [0.0, 1.0, 0.5]], np.float32)[:, : len(labels)]
+    save(root, nodes, [tensor("age", F, [None, 1]), tensor("job", S, [None, 1])], [tensor("probabilities", F, [None, len(labels)])],
          {"W": weights, "zero": np.zeros((), np.float32)})  # fmt: skip
     spec = {"kind": "tabular", "columns": [{"name": "age", "type": "numeric"}, {"name": "job", "type": "categorical"}]}
-    return seal(root, name, "tabular", [TensorSpec("age", "FP32", (-1, 1)), TensorSpec("job", "BYTES", (-1, 1))], spec)
+    return seal(root, name, "tabular", [TensorSpec("age", "FP32", (-1, 1)), TensorSpec("job", "BYTES", (-1, 1))], spec, labels=labels, rule=rule)
 
 
 def dynamic(root: Path, name: str = "dynamic") -> Package:

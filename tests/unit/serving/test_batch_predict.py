@@ -12,6 +12,7 @@ import pytest
 
 from components.batch_predict.logic import predict_files, run, sources
 from sluice.errors import DataError
+from sluice.evaluation.decision import Rule
 from sluice.gates import Gate
 from sluice.packaging.predictor import Predictor
 from tests.unit.serving import builders
@@ -22,6 +23,19 @@ WORDS = ["send", "money", "home", "what", "is", "my", "balance", "book", "a", "f
 def texts(count: int) -> list[str]:
     r = np.random.default_rng(4)
     return [" ".join(r.choice(WORDS, size=n)) for n in r.integers(1, 14, size=count)]
+
+
+def test_a_packages_threshold_decides_what_is_predicted(tmp_path: Path) -> None:
+    package = builders.tabular(tmp_path / "p", labels=["No", "Yes"], rule=Rule("Yes", 0.2, "f1"))
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"age": [0.0, 20.0, 40.0, 60.0], "job": ["cook", None, None, "nurse"]}), tmp_path / "in" / "part-0.parquet")
+    done = predict_files(package, sources(str(tmp_path / "in")), tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "part-00000.parquet")
+    yes = np.array(table.column("probabilities").to_pylist())[:, 1]
+    expected = ["Yes" if p >= 0.2 else "No" for p in yes]
+    assert table.column("prediction").to_pylist() == expected == ["Yes", "Yes", "No", "No"]
+    assert table.column("probability").to_pylist() == pytest.approx([yes[0], yes[1], 1 - yes[2], 1 - yes[3]])
+    assert yes[1] < 0.5 and done.labels == {"Yes": 2, "No": 2}
 
 
 @pytest.mark.parametrize("workers", [1, 4])
