@@ -118,7 +118,7 @@ def _show(study: Any, told: set[int], quiet: bool) -> None:
 def _failure(log: Path, status: int) -> SluiceError:
     """What a process said before it ended."""
     text = log.read_text(errors="replace") if log.exists() else ""
-    said = [e for line in text.splitlines() if (e := events.parse(line)) is not None and e["kind"] == "error"]
+    said = [e for line in text.split("\n") if (e := events.parse(line)) is not None and e["kind"] == "error"]
     if not said:
         return SluiceError(f"a process of the study ended with status {status}\n{text[-2000:]}", field="tune", fix=f"its log: {log}")
     kind = ProjectError if said[-1].get("exit_code") == 2 else SluiceError

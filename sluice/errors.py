@@ -47,6 +47,11 @@ def _rebuild(kind: type[SluiceError], message: str, field: str | None, value: An
     return kind(message, field=field, fix=fix, **({"value": value} if has else {}))
 
 
+def first_line(error: BaseException, most: int = 300) -> str:
+    """The first line of what an exception says, at most `most` characters; its type's name where it says nothing."""
+    return str(error).strip().partition("\n")[0][:most] or type(error).__name__
+
+
 class ProjectError(SluiceError):
     """The project file, or an override of it, is wrong."""
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from sluice import files
 from sluice.errors import HomeError
+from sluice.tracking import sqlite
 
 _MARK = "sluice-home.json"
 
@@ -43,7 +44,7 @@ class Home:
             noted = files.read_json(self.root / _MARK).get("tracking_uri")
             if noted:
                 return str(noted)
-        return f"sqlite:///{self.root / 'mlflow.db'}"
+        return sqlite.uri_of(self.root / "mlflow.db")
 
     def note_tracking(self, uri: str | None) -> None:
         """Remember the project's own registry (null: the home's), so that `sluice models` asks the same one."""

@@ -30,5 +30,5 @@ def conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str =
 
 def last_exception(log: str) -> str:
     """The last exception's line in a log: what a step died of before it could say so. Empty if there is none."""
-    found = [line.strip() for line in log.splitlines() if re.match(r"\s*[\w.]+(Error|Exception|Exit): ", line)]
+    found = [line.strip() for line in log.split("\n") if re.match(r"\s*[\w.]+(Error|Exception|Exit): ", line)]
     return found[-1] if found else ""

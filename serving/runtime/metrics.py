@@ -65,7 +65,7 @@ class Page:
         """(name, labels, histogram edges, first value) of each series."""
         names, _ = _USED.unpack_from(self.memory, 0)
         start = _USED.size + 8 * _VALUES
-        return [tuple(orjson.loads(line)) for line in self.memory[start : start + names].splitlines()]  # type: ignore[misc]
+        return [tuple(orjson.loads(line)) for line in self.memory[start : start + names].split(b"\n") if line]  # type: ignore[misc]
 
     def add(self, name: str, labels: str, edges: Sequence[float] | None) -> int | None:
         """Room for a series; None when the page is full. The names are committed last, so a reader sees whole lines."""

@@ -37,7 +37,7 @@ class PodLog:
         """The events of what is new in `text`, the log so far; its last line counts only if it is `whole`."""
         end = len(text) if whole else text.rfind("\n") + 1
         fresh, self._read = text[self._read : end], max(self._read, end)
-        for line in fresh.splitlines():
+        for line in fresh.split("\n"):
             event = events.parse(line)
             if event is not None:
                 self.step = event.get("step", self.step)

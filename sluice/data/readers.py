@@ -17,7 +17,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from sluice.data.places import Found
-from sluice.errors import DataError
+from sluice.errors import DataError, first_line
 
 #: Bytes parsed at once; no row may be larger.
 _BLOCK = 32 << 20
@@ -87,7 +87,7 @@ def read_parquet(file: Found) -> pa.Table:
             table = f.read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, KeyError) as e:
-        raise DataError(f"is not a readable Parquet file: {_first_line(e)}", field=file.where, fix="write it again, or name another file") from e
+        raise DataError(f"is not a readable Parquet file: {first_line(e)}", field=file.where, fix="write it again, or name another file") from e
     if not table.num_rows:
         raise DataError("holds no rows", field=file.where, value=table.schema.names, fix="name another file")
     twice = [n for n, k in Counter(table.schema.names).items() if k > 1]
@@ -187,7 +187,7 @@ def _explain_csv(file: Found, delimiter: str, header: list[str], error: Exceptio
         return e
     except OSError as e:
         return DataError(f"cannot be unpacked: {e}", field=file.where, fix="compress it again")
-    return DataError(f"cannot be read as CSV: {_first_line(error)}", field=file.where, fix="check quotes and separators")
+    return DataError(f"cannot be read as CSV: {first_line(error)}", field=file.where, fix="check quotes and separators")
 
 
 def _unclosed_quote(file: Found, delimiter: str) -> None:
@@ -262,12 +262,8 @@ def _explain_json(file: Found, error: Exception) -> DataError:
             if kind != first:
                 return DataError(f"is a {kind} here and a {first} in line {where}", field=f"{at}: {key}", value=cell,
                                  fix="write the column the same way in every line")  # fmt: skip
-    return DataError(f"cannot be read as JSON lines: {_first_line(error)}", field=file.where, fix="write one JSON object a line")
+    return DataError(f"cannot be read as JSON lines: {first_line(error)}", field=file.where, fix="write one JSON object a line")
 
 
 def _json_kind(value: Any) -> str:
     return {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}[type(value)]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

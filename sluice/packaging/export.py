@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from sluice import files
-from sluice.errors import DataError, SluiceError
+from sluice.errors import DataError, SluiceError, first_line
 from sluice.gates import Decision
 from sluice.packaging import graph as graphs
 from sluice.packaging import package as packages
@@ -150,7 +150,7 @@ def export_graph(task: Task, state: State, serving: torch.nn.Module, opset: int,
                 external_data=False, verbose=False,
             )  # fmt: skip
     except Exception as e:  # torch.onnx raises a family of its own, torch.export several more
-        raise SluiceError(f"torch cannot export the model to ONNX: {type(e).__name__}: {str(e).strip().splitlines()[0]}", field="export",
+        raise SluiceError(f"torch cannot export the model to ONNX: {type(e).__name__}: {first_line(e)}", field="export",
                           fix="the serving module must be traceable: no branches on values, no Python state") from e  # fmt: skip
     finally:
         exporter.setLevel(level)

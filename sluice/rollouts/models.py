@@ -108,7 +108,7 @@ class Model:
     def tail(self, size: int = 300) -> str:
         """The last thing it said: from its last line that speaks of an error, else the last line."""
         try:
-            lines = [x.strip() for x in self.log.read_text(errors="replace").splitlines() if x.strip()][-40:]
+            lines = [x.strip() for x in self.log.read_text(errors="replace").split("\n") if x.strip()][-40:]
         except OSError:
             return ""
         spoken = [i for i, x in enumerate(lines) if x.lower().startswith(("error", "oserror", "traceback"))]

@@ -23,10 +23,12 @@ _ESCAPE = re.compile(r"\\(.)")
 def samples(text: str, prefix: str = "") -> Iterator[tuple[str, dict[str, str], float]]:
     """(name, labels, value) of each sample whose name starts with `prefix`.
 
+    Only a line feed ends a line of the format: other separators (U+2028, CR, FF) may stand inside a label's value.
+
     Raises:
         SluiceError: a line is not in the format.
     """
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.startswith(prefix) or line.startswith("#") or not line.strip():
             continue
         found = _LINE.match(line)

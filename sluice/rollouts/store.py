@@ -138,7 +138,7 @@ class Store:
         """The audit trail; a note written twice across a crash counts once, a torn last line is left out."""
         out: dict[int, dict[str, Any]] = {}
         try:
-            lines = (self.root / EVENTS).read_bytes().splitlines()
+            lines = (self.root / EVENTS).read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
         for line in lines:

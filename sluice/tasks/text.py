@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice import files
-from sluice.errors import DataError, PackageError, ProjectError
+from sluice.errors import DataError, PackageError, ProjectError, first_line
 from sluice.tasks import columns
 from sluice.tasks.base import State, Task, settings
 from sluice.tasks.config import TextModel
@@ -90,7 +90,7 @@ class TextTask(Task):
 
             found = snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"], etag_timeout=10)
         except Exception as e:  # the hub's client raises many unrelated types
-            raise ProjectError(f"is neither a directory nor a model of the hub that can be fetched: {type(e).__name__}: {e}".splitlines()[0],
+            raise ProjectError(f"is neither a directory nor a model of the hub that can be fetched: {type(e).__name__}: {first_line(e)}",
                                field="model.pretrained", value=name, fix=f"looked in {local}; check the name and the network") from e  # fmt: skip
         return Path(found)
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from sluice.errors import PackageError, ProjectError
 from sluice.home import Home
 from sluice.packaging.package import MANIFEST
+from sluice.tracking import sqlite
 from sluice.tracking.registry import Registry, Version
 
 
 def registry_of(home: Home) -> Registry:
     """The registry the environment names, or the home's own. Raises `ProjectError` where there is none yet."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or home.tracking_uri
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    database = sqlite.path_of(uri)
+    if database is not None and not database.exists():
         raise ProjectError("nothing was run in this home yet", field="--home", value=str(home.root), fix="`sluice run PROJECT.yaml` first")
     return Registry(uri)
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from sluice.errors import SluiceError
+from sluice.errors import SluiceError, first_line
 from sluice.tracking.tracker import client
 
 CHAMPION = "champion"
@@ -58,7 +58,7 @@ class Registry:
         except MlflowException as e:
             if e.error_code == "RESOURCE_DOES_NOT_EXIST" and method in _MAY_MISS:
                 return None
-            raise SluiceError(f"the model registry could not {what}: {str(e).splitlines()[0][:300]}", field="tracking.uri", value=self.uri,
+            raise SluiceError(f"the model registry could not {what}: {first_line(e)}", field="tracking.uri", value=self.uri,
                               fix="is the server up, and may this user write there?") from e  # fmt: skip
 
     def register(self, model: str, digest: str, uri: str, *, metrics: Mapping[str, float | None], tags: dict[str, str], run_id: str | None) -> Version:

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sluice.errors import MissingExtra, SluiceError
+from sluice.errors import MissingExtra, SluiceError, first_line
 from sluice.files import PARTIAL
 from sluice.home import Home
 from sluice.project import Project
+from sluice.tracking import sqlite
 
 log = logging.getLogger(__name__)
 
@@ -142,13 +143,13 @@ def client(uri: str) -> Any:
         raise MissingExtra("needs mlflow", field="tracking.backend", value="mlflow", fix="pip install 'sluice-ml[tracking]'") from e
     for name in ("mlflow", "alembic"):  # after the import, which sets its own levels
         logging.getLogger(name).setLevel(logging.WARNING)
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.exists():
+    path = sqlite.path_of(uri)
+    if path is not None and not path.exists():
         _create_database(path, MlflowClient)
     try:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except Exception as e:  # an unknown scheme, a missing database driver
-        raise SluiceError(f"cannot be used: {type(e).__name__}: {str(e).splitlines()[0][:200]}", field="tracking.uri", value=uri,
+        raise SluiceError(f"cannot be used: {type(e).__name__}: {first_line(e, 200)}", field="tracking.uri", value=uri,
                           fix="sqlite:///file.db, http(s)://server, or a database whose driver is installed") from e  # fmt: skip
 
 
@@ -156,8 +157,9 @@ def _create_database(path: Path, make: Any) -> None:
     """Make MLflow's tables beside the final place: a process killed half-way leaves no half a database."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{path.name}.{secrets.token_hex(4)}-{os.getpid()}")  # a new name: MLflow keeps stores by address
-    make(tracking_uri=f"sqlite:///{partial}", registry_uri=f"sqlite:///{partial}").search_registered_models(max_results=1)
-    make(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+    address = sqlite.uri_of(partial)
+    make(tracking_uri=address, registry_uri=address).search_registered_models(max_results=1)
+    make(tracking_uri=address).search_experiments(max_results=1)
     with contextlib.suppress(FileExistsError):  # another process was first: its database serves as well
         os.link(partial, path)
     partial.unlink(missing_ok=True)
@@ -178,7 +180,7 @@ def check_trackers(project: Project) -> None:
 def open_tracker(project: Project, home: Home, *, run_id: str | None = None, name: str | None = None) -> Tracker:
     """The project's tracker; a new run, or the one `run_id` names."""
     uri = tracking_uri(project, home)
-    artifacts = (home.artifacts / "mlflow").as_uri() if uri.startswith("sqlite:") else None
+    artifacts = (home.artifacts / "mlflow").as_uri() if uri.startswith("sqlite") else None
     first: Tracker = MLflowTracker(uri, project.tracking.experiment or project.name, artifacts=artifacts, run_id=run_id, name=name)
     if not project.tracking.also:
         return first

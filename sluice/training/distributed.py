@@ -102,7 +102,9 @@ def join(device: str, timeout: float) -> World:
         meeting = os.environ.get(RENDEZVOUS)
         if meeting:  # one machine: nothing but the loopback is needed
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if any(n == "lo" for _, n in socket.if_nameindex()) else "lo0")
-        dist.init_process_group(backend_for(place, local_size), init_method=f"file://{meeting}" if meeting else "env://",
+        # A store, not file://PATH: in an address ? and # would end the path.
+        store = dist.FileStore(meeting, size) if meeting else None
+        dist.init_process_group(backend_for(place, local_size), init_method=None if store else "env://", store=store,
                                 rank=rank, world_size=size, timeout=timedelta(seconds=timeout))  # fmt: skip
     return World(rank, size, local, place, timeout)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice import files
-from sluice.errors import MissingExtra, ProjectError, SluiceError
+from sluice.errors import MissingExtra, ProjectError, SluiceError, first_line
 from sluice.evaluation.metrics import SMALLER_IS_BETTER, metric_of
 from sluice.home import Home
 from sluice.project import Project, parse
@@ -117,7 +117,7 @@ def open_study(project: Project, dataset: Dataset, home: Home | None, *, worker:
     try:
         return optuna.create_study(study_name=name, storage=_storage(optuna, where), sampler=sampler, pruner=pruner, direction=direction, load_if_exists=True)
     except (OSError, ImportError, ValueError, optuna.exceptions.OptunaError, *_database_errors()) as e:
-        raise SluiceError(f"cannot be used: {type(e).__name__}: {str(e).splitlines()[0][:200] if str(e) else ''}", field="tune.storage", value=where,
+        raise SluiceError(f"cannot be used: {type(e).__name__}: {first_line(e, 200)}", field="tune.storage", value=where,
                           fix="journal:FILE on a disk all trials see, or a database whose driver is installed") from e  # fmt: skip
 
 

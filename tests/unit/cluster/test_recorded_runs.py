@@ -212,6 +212,12 @@ def test_the_time_of_a_run_that_has_not_ended_counts_to_now() -> None:
     assert runs.seconds({}) == 0
 
 
+def test_only_a_line_feed_ends_a_line_of_a_pod_s_log() -> None:
+    said = {"kind": "note", "step": "train", "text": "on\u2028hold \x85 \x0c\x1c"}
+    (event,) = PodLog().take("::sluice::" + json.dumps(said, ensure_ascii=False) + "\n", whole=True)
+    assert event == said
+
+
 def test_half_a_line_waits_for_its_other_half() -> None:
     log = PodLog()
     text = '::sluice::{"kind":"gate","step":"train","decision":"pass","seconds":1,"reasons":[]}\nlast words'

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from serving.runtime.metrics import Metrics, Page, render
 from sluice.errors import SluiceError
 from sluice.rollouts import scrape
 from sluice.rollouts.load import Histogram, answer
@@ -33,6 +34,15 @@ process_open_fds 17 1700000000000
 
 def test_counters_are_read_from_a_metrics_page():
     assert scrape.counts(PAGE, 0.2, "m") == {"requests": 100, "errors": 9, "timed": 100, "slow": 15, 'label:say "hi"': 60, "label:b": 30}
+
+
+@pytest.mark.parametrize("separator", list("\u2028\u2029\x85\r\x0b\x0c\x1c\x1d\x1e\n"))
+def test_a_label_that_holds_a_line_separator_is_read_as_the_server_wrote_it(separator: str):
+    page, label = Page(), f"on{separator}hold"
+    metrics = Metrics(page)
+    metrics.values[metrics.counter(scrape.PREDICTIONS, model="m", version="v", label=label)] += 3
+    metrics.values[metrics.counter(scrape.REQUESTS, model="m", version="v", code="200")] += 3
+    assert scrape.counts(render([page]).decode(), 0.2) == {"requests": 3, "errors": 0, "timed": 0, "slow": 0, f"label:{label}": 3}
 
 
 def test_an_objective_between_edges_takes_the_edge_below():

@@ -9,8 +9,11 @@ import pytest
 
 from sluice.errors import SluiceError
 from sluice.home import Home
+from sluice.packaging.store import open_store
 from sluice.project import Project, parse
+from sluice.tracking import sqlite
 from sluice.tracking.also import Several
+from sluice.tracking.references import find_version, registry_of
 from sluice.tracking.tracker import MLflowTracker, _create_database, client, flatten, open_tracker
 
 
@@ -34,6 +37,35 @@ def test_a_run_is_written_to_the_home_s_own_store(tmp_path: Path) -> None:
     assert [m.value for m in c.get_metric_history(tracker.run_id, "loss")] == [1.0, 0.5, pytest.approx(1 / 3)]
     assert [a.path for a in c.list_artifacts(tracker.run_id, "notes")] == ["notes/note.txt"]
     assert list(home.root.rglob("note.txt")), "artifacts stay below the home"
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "a#b", "a%20b", "x%2Fy", "a?b=1&c", "100%", "%25"])
+def test_the_address_of_a_database_means_its_file(tmp_path: Path, name: str) -> None:
+    from sqlalchemy.engine import make_url
+
+    path = tmp_path / name / "mlflow.db"
+    assert make_url(sqlite.uri_of(path)).database == str(path) and sqlite.path_of(sqlite.uri_of(path)) == path
+
+
+def test_a_home_may_be_named_as_its_user_likes(tmp_path: Path) -> None:
+    """Jenkins names a workspace ``job_feature%2Fx``; in an address %, ? and # mean something else."""
+    name = "100% a%20b?c=d#e job_feature%2Fx"
+    home = Home(tmp_path / name / "home").create()
+    with pytest.raises(SluiceError, match="nothing was run in this home yet"):
+        registry_of(home)
+    tracker = open_tracker(project(), home)
+    tracker.metrics({"loss": 0.5}, 1)
+    (tmp_path / "note.txt").write_text("hello")
+    tracker.artifact(tmp_path / "note.txt")
+    tracker.finish()
+    store = home.store / "sha256" / ("a" * 64)
+    store.mkdir(parents=True)
+    registry_of(home).register("m", "a" * 64, store.as_uri(), metrics={}, tags={}, run_id=tracker.run_id)
+    c = client(home.tracking_uri)
+    assert c.get_run(tracker.run_id).data.metrics == {"loss": 0.5} and [a.path for a in c.list_artifacts(tracker.run_id)] == ["note.txt"]
+    found = find_version("m@1", registry_of(home))
+    assert open_store(found.uri, Home(tmp_path / "moved")).path(found.digest) == store
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [name], "nothing was written beside it"
 
 
 def test_folds_are_runs_below_their_own(tmp_path: Path) -> None:
