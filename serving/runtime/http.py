@@ -1,8 +1,15 @@
-"""HTTP/1.1 by httptools, one request of a connection at a time."""
+"""HTTP/1.1 by httptools, one request of a connection at a time.
+
+A client that does not read its answers is not read either, and its next request is not begun until its socket has drained: what a
+connection holds is its requests within `max_buffered` and one answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 import time
 from collections import deque
 from collections.abc import Callable
@@ -70,8 +77,8 @@ class HttpServer:
 class Connection(asyncio.Protocol):
     """One client: its parser, the request being read, the requests waiting for their turn."""
 
-    __slots__ = ("_body", "_closing", "_count", "_current", "_head", "_headers", "_lingered", "_parser", "_pending", "_server", "_since", "_size",
-                 "_state", "_trickled", "_url", "_writing_since", "client", "transport")  # fmt: skip
+    __slots__ = ("_body", "_closing", "_count", "_current", "_head", "_headers", "_held", "_lingered", "_messages", "_parser", "_pending", "_server",
+                 "_since", "_size", "_state", "_trickled", "_unsent", "_url", "_writing_since", "client", "transport")  # fmt: skip
 
     def __init__(self, server: HttpServer):
         self._server = server
@@ -81,8 +88,8 @@ class Connection(asyncio.Protocol):
         self._state = "idle"  # idle, head, body, linger
         self._since = 0.0
         self._writing_since = 0.0
-        self._closing = False
-        self._lingered = 0
+        self._closing = self._held = False
+        self._lingered = self._messages = self._unsent = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -121,7 +128,7 @@ class Connection(asyncio.Protocol):
             if self._lingered > _LINGER_BYTES:
                 self.transport.abort()
             return
-        before = self._state
+        before, message = self._state, self._messages
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -133,8 +140,9 @@ class Connection(asyncio.Protocol):
             self._refuse(cause if isinstance(cause, RequestError) else RequestError("is malformed", field="request"), _reason(cause))
         except httptools.HttpParserError:
             self._refuse(RequestError("is not HTTP/1.1", field="request"), "malformed")
-        if before == "head" == self._state:
-            # A header that does not end is not reported by the parser, but it is kept.
+        if before == "head" == self._state and message == self._messages:
+            # A header that does not end is not reported by the parser, but it is kept. Of one message only: what a
+            # client that pipelines sends at once holds the ends and heads of many.
             self._trickled += len(data)
             if self._trickled > _LIMIT_HEAD:
                 self._refuse(RequestError(f"is longer than {_LIMIT_HEAD} bytes", field="headers", status=431), "head")
@@ -144,14 +152,34 @@ class Connection(asyncio.Protocol):
         return False
 
     def pause_writing(self) -> None:
-        self._writing_since = time.perf_counter()
+        self._writing_since, self._unsent = time.perf_counter(), self._outstanding()
+        self._hold()
 
     def resume_writing(self) -> None:
         self._writing_since = 0.0
+        if self.transport.is_closing():
+            return
+        if self._current is None and self._pending:
+            self._take_next()
+        self._release()
+
+    def _hold(self) -> None:
+        """Read no more for now."""
+        if not self._held:
+            self._held = True
+            self.transport.pause_reading()
+
+    def _release(self) -> None:
+        """Read on, unless there is still a reason not to. A client's time to send begins anew: it was this side that waited."""
+        if self._held and not self._writing_since and len(self._pending) < _LIMIT_PIPELINE:
+            self._held = False
+            self._since = time.perf_counter()
+            self.transport.resume_reading()
 
     # httptools
     def on_message_begin(self) -> None:
         self._reset()
+        self._messages += 1
         self._state = "head"
         self._since = time.perf_counter()
 
@@ -205,10 +233,10 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._body = []
         self._state, self._since = "idle", now
-        if self._current is not None:
+        if self._current is not None or self._writing_since:
             self._pending.append(exchange)
             if len(self._pending) >= _LIMIT_PIPELINE:
-                self.transport.pause_reading()
+                self._hold()
             return
         self._current = exchange
         self._server.handle(exchange)
@@ -224,12 +252,14 @@ class Connection(asyncio.Protocol):
             server.on_answer(exchange, len(data), self.client)
         if not exchange.keep_alive or self._closing or (server.draining and not self._pending):
             self._close()
-        elif self._pending:
-            if len(self._pending) == _LIMIT_PIPELINE:
-                self.transport.resume_reading()
-            self._current = following = self._pending.popleft()
-            # Later, not from here: a pipeline of errors would be a recursion.
-            asyncio.get_running_loop().call_soon(self._next, following)
+        elif self._pending and not self._writing_since:
+            self._take_next()
+            self._release()
+
+    def _take_next(self) -> None:
+        self._current = following = self._pending.popleft()
+        # Later, not from here: a pipeline of errors would be a recursion.
+        asyncio.get_running_loop().call_soon(self._next, following)
 
     def _next(self, exchange: Exchange) -> None:
         if not exchange.gone:
@@ -260,30 +290,44 @@ class Connection(asyncio.Protocol):
             self._since = time.perf_counter()
             self.transport.write_eof()
 
+    def _outstanding(self) -> int:
+        """Bytes of answers that the client has not acknowledged: here, and in the kernel's buffer, which may hold megabytes."""
+        raw = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0" * 4)
+        return int(struct.unpack("i", raw)[0]) + self.transport.get_write_buffer_size()
+
+    def _reads_nothing(self, now: float) -> bool:
+        """Whether the client has taken nothing of its answers for `write_timeout`; a slow one that goes on taking is not cut off."""
+        if not self._writing_since or now - self._writing_since <= self._server.settings.write_timeout:
+            return False
+        before, self._unsent, self._writing_since = self._unsent, self._outstanding(), now
+        return self._unsent >= before
+
     def drain(self) -> None:
         for exchange in (self._current, *self._pending):
             if exchange is not None:
                 exchange.keep_alive = False
-        if self._current is None and self._state == "idle":
+        if self._current is None and not self._pending and self._state == "idle":
             self.transport.close()
 
     def check(self, now: float) -> None:
         """Cut the connection off if its client is too slow."""
         settings = self._server.settings
         waited = now - self._since
-        if self._writing_since and now - self._writing_since > settings.write_timeout:
+        if self._reads_nothing(now):
             self._server.refused("slow_reader")
             self.transport.abort()
         elif self._state == "linger":
             if waited > _LINGER_SECONDS and self._current is None:
                 self.transport.abort()
+        elif self._held:
+            pass  # what it has yet to send is not read
         elif self._state == "head":
             if waited > settings.head_timeout:
                 self._refuse(RequestError("took too long", field="headers", status=408), "slow_head")
         elif self._state == "body":
             if waited > settings.body_timeout:
                 self._refuse(RequestError("took too long", field="body", status=408), "slow_body")
-        elif self._current is None and waited > settings.idle_timeout:
+        elif self._current is None and not self._pending and waited > settings.idle_timeout:
             self.transport.close()
 
 
