@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--queue", type=_number(int, 1), default=d.queue, help="requests that may wait in a worker; more get 429")
     p.add_argument("--max-body", type=_number(int, 1), default=d.max_body, metavar="BYTES")
     p.add_argument("--max-rows", type=_number(int, 1), default=d.max_rows)
+    p.add_argument("--max-buffered", type=_number(int, 1), default=d.max_buffered, metavar="BYTES", help="of requests a worker holds; more get 429")
     p.add_argument("--max-connections", type=_number(int, 1), default=d.max_connections)
     p.add_argument("--max-model", type=_number(int, 1), default=d.max_model, metavar="BYTES")
     p.add_argument("--deadline-ms", type=_number(float, 0.001), help="of a request that names none; default: none")
@@ -92,7 +93,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
                 "goes with one package", field="--name" if args.name else "--digest", value=len(sources), fix="write NAME=PACKAGE"
             )
         sources[0] = Source(args.name or sources[0].name, sources[0].uri, args.digest)
-    same = {"host", "port", "grpc_port", "threads", "slo_ms", "max_batch", "queue", "max_body", "max_rows", "max_connections", "max_model", "drain", "drain_delay",
+    same = {"host", "port", "grpc_port", "threads", "slo_ms", "max_batch", "queue", "max_body", "max_rows", "max_buffered", "max_connections", "max_model", "drain", "drain_delay",
             "head_timeout", "body_timeout", "idle_timeout", "write_timeout", "pointer", "cache", "log", "log_sample", "log_seconds", "access_log"}  # fmt: skip
     return Settings(sources=tuple(sources), workers=args.workers or cpu_quota(), deadline=args.deadline_ms / 1e3 if args.deadline_ms else None,
                     allow_load=tuple(args.allow_load),

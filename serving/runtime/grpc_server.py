@@ -1,4 +1,8 @@
-"""Open Inference Protocol V2 over gRPC, on the worker's own event loop, and gRPC's health protocol for probes."""
+"""Open Inference Protocol V2 over gRPC, on the worker's own event loop, and gRPC's health protocol for probes.
+
+ModelInfer is one message each way on the wire. It is handled as a stream of one, because only then does the handler say when
+a message is read and see when the answer is gone: so requests stay within the worker's budget of bytes, and slow clients within its time.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from serving.runtime import v2
 from serving.runtime.calls import Call
@@ -41,6 +46,8 @@ _CONTENTS = {
 }  # fmt: skip
 #: grpc.health.v1.HealthCheckResponse: SERVING and NOT_SERVING.
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"
+#: Seconds a call waits for others' messages to be read before it is refused.
+_TURN = 1.0
 
 
 class GrpcServer:
@@ -49,7 +56,9 @@ class GrpcServer:
     def __init__(self, service: Service):
         self._service = service
         limit = service.settings.max_body
-        self._server = grpc.aio.server(options=[
+        # A message may be as large as the limit until it is there, so only so many are read at a time.
+        self._turns = asyncio.Semaphore(max(1, service.budget.limit // limit))
+        self._server = grpc.aio.server(maximum_concurrent_rpcs=service.settings.max_connections, options=[
             ("grpc.so_reuseport", 1), ("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1),
             ("grpc.max_concurrent_streams", service.settings.queue), ("grpc.max_metadata_size", 32 << 10),
         ])  # fmt: skip
@@ -57,12 +66,13 @@ class GrpcServer:
         methods = {
             "ServerLive": (self._live, pb.ServerLiveRequest), "ServerReady": (self._ready, pb.ServerReadyRequest),
             "ModelReady": (self._model_ready, pb.ModelReadyRequest), "ServerMetadata": (self._server_metadata, pb.ServerMetadataRequest),
-            "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest), "ModelInfer": (self._infer, pb.ModelInferRequest),
+            "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest),
         }  # fmt: skip
         handlers = {
             name: unary(handler, request_deserializer=kind.FromString, response_serializer=_serialised)
             for name, (handler, kind) in methods.items()
         }
+        handlers["ModelInfer"] = grpc.stream_stream_rpc_method_handler(self._infer)
         self._server.add_generic_rpc_handlers((
             grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),
             grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": unary(self._health)}),
@@ -107,7 +117,54 @@ class GrpcServer:
         return pb.ModelMetadataResponse(name=found["name"], versions=found["versions"], platform=found["platform"],
                                         inputs=[tensor(**t) for t in found["inputs"]], outputs=[tensor(**t) for t in found["outputs"]])  # fmt: skip
 
-    async def _infer(self, request: Any, context: Any) -> Any:
+    async def _infer(self, _: Any, context: Any) -> None:
+        """One ModelInfer: read its message, answer it, and count both until they are gone."""
+        budget = self._service.budget
+        raw = await self._read(context)
+        held = len(raw)
+        budget.held += held
+        try:
+            if budget.held > budget.limit:
+                await _abort(context, RequestError("too many bytes of requests are held", status=429, retry_after=1))
+            try:
+                request = pb.ModelInferRequest.FromString(raw)
+            except DecodeError as e:
+                await _abort(context, RequestError(f"is no ModelInferRequest: {e}", field="message"))
+            del raw
+            data = (await self._answer(request, context)).SerializeToString()
+            del request
+            held += len(data)
+            budget.held += len(data)
+            await self._write(context, data)
+        finally:
+            budget.held -= held
+
+    async def _write(self, context: Any, data: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._service.settings.write_timeout):
+                await context.write(data)
+        except TimeoutError:
+            await _abort(context, RequestError("took too long to be read", field="answer", status=504))
+
+    async def _read(self, context: Any) -> bytes:
+        """The call's message. Ends the call where it is not there in time, or too many others are being read."""
+        try:
+            async with asyncio.timeout(_TURN):
+                await self._turns.acquire()
+        except TimeoutError:
+            await _abort(context, RequestError("too many bytes of requests are held", status=429, retry_after=1))
+        try:
+            async with asyncio.timeout(self._service.settings.body_timeout):
+                raw: bytes = await context.read()
+        except TimeoutError:
+            await _abort(context, RequestError("took too long", field="message", status=504))
+        finally:
+            self._turns.release()
+        if raw is grpc.aio.EOF:
+            await _abort(context, RequestError("is missing", field="message"))
+        return raw
+
+    async def _answer(self, request: Any, context: Any) -> Any:
         arrived = time.perf_counter()
         service, settings = self._service, self._service.settings
         try:

@@ -21,6 +21,7 @@ from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.exchange import REASONS, Exchange, dumps_error
 
 if TYPE_CHECKING:
+    from serving.runtime.budget import Budget
     from serving.runtime.metrics import Metrics
     from serving.runtime.settings import Settings
 
@@ -38,10 +39,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class HttpServer:
     """The connections of a worker and what is common to them."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, handle: Callable[[Exchange], None]):
-        self.settings, self.handle = settings, handle
+    def __init__(self, settings: Settings, metrics: Metrics, budget: Budget, handle: Callable[[Exchange], None]):
+        self.settings, self.budget, self.handle = settings, budget, handle
         self.connections: set[Connection] = set()
-        self.buffered = 0
         self.draining = False
         self.on_answer: Callable[[Exchange, int, str], None] | None = None
         self._values, self._metrics = metrics.values, metrics
@@ -111,12 +111,12 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._server.closed(self)
-        self._server.buffered -= self._size
+        self._server.budget.held -= self._size
         self._size = 0
         for exchange in (self._current, *self._pending):
             if exchange is not None:
                 exchange.gone = True
-                self._server.buffered -= len(exchange.body)
+                self._server.budget.held -= len(exchange.body)
                 if exchange.on_gone is not None:
                     exchange.on_gone()
         self._current = None
@@ -214,11 +214,11 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
-        self._server.buffered += len(body)
+        self._server.budget.held += len(body)
         settings = self._server.settings
         if self._size > settings.max_body:
             raise TooLarge(f"is larger than {settings.max_body} bytes", field="body", fix="send less, or use the binary tensor extension")
-        if self._server.buffered > settings.max_buffered:
+        if self._server.budget.held > self._server.budget.limit:
             raise RequestError("too many bytes of requests are held", status=429, retry_after=1)
         self._body.append(body)
 
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
     def answer(self, exchange: Exchange, data: bytes) -> None:
         """Write the answer of the request whose turn it is, and take up the next."""
         server = self._server
-        server.buffered -= len(exchange.body)
+        server.budget.held -= len(exchange.body)
         self.transport.write(data)
         self._current = None
         if server.on_answer is not None:
@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
         if self._state == "linger" or self.transport.is_closing():
             return
         self._server.refused(reason)
-        self._server.buffered -= self._size
+        self._server.budget.held -= self._size
         self._size = 0
         self._body = []
         self._state, self._since = "linger", time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from serving.runtime.budget import Budget
 from serving.runtime.engine import Engine
 from serving.runtime.errors import NotFound, Unavailable
 from serving.runtime.metrics import Metrics, Page
@@ -35,6 +36,7 @@ class Service:
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, page: Page, pages: list[Page]):
         self.settings, self.loop, self.pages = settings, loop, pages
         self.metrics = Metrics(page)
+        self.budget = Budget(settings.max_buffered)
         self.engine = Engine(loop, self.metrics, queue_limit=settings.queue, max_batch=settings.max_batch)
         self.models: dict[str, Served] = {}
         self.draining = False

@@ -27,7 +27,7 @@ class Settings:
         max_batch: most rows of one run; also what large requests are cut into.
         queue: requests one worker holds, waiting or running, before others get 429.
         max_body, max_rows: of one request, before it gets 413.
-        max_buffered: bytes of request bodies one worker holds at a time, before others get 429.
+        max_buffered: bytes of requests one worker holds at a time, of HTTP and gRPC together, before others get 429.
         deadline: what a request without a deadline of its own gets; None is none.
         drain, drain_delay: after SIGTERM, how long what is in flight may take, and how long new
             requests are still taken (for load balancers that learn late).

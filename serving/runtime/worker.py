@@ -88,7 +88,7 @@ class Worker:
         self.service = Service(settings, loop, page, pages)
         self.repository = Repository(self.service, end)
         self.routes = Routes(self.service, self.repository)
-        self.http = HttpServer(settings, self.service.metrics, self.routes.handle)
+        self.http = HttpServer(settings, self.service.metrics, self.service.budget, self.routes.handle)
         if self.service.access is not None:
             self.http.on_answer = self._log
         self.grpc: GrpcServer | None = None
