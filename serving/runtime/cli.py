@@ -55,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--write-timeout", type=_number(float, 0.001), default=d.write_timeout, metavar="SECONDS")
     p.add_argument("--cache", type=_number(int, 0), default=d.cache, metavar="BYTES", help="response cache a worker; 0 is off")
     p.add_argument("--log", metavar="DIR", help="prediction log: a folder or s3://bucket/prefix")
+    p.add_argument("--outcomes", type=_number(float, -1e100, 1e100), nargs=2, default=d.outcomes, metavar=("LOW", "HIGH"),
+                   help=f"outcomes that feedback may tell; default: {d.outcomes[0]:g} {d.outcomes[1]:g}")  # fmt: skip
     p.add_argument("--log-sample", type=_number(float, 0, 1), default=d.log_sample, help="share of requests it takes")
     p.add_argument("--log-seconds", type=_number(float, 0.05), default=d.log_seconds, help="how long a part is gathered")
     p.add_argument("--access-log", metavar="FILE", help="JSON lines; - is stdout")
@@ -93,10 +95,13 @@ def settings_of(args: argparse.Namespace) -> Settings:
                 "goes with one package", field="--name" if args.name else "--digest", value=len(sources), fix="write NAME=PACKAGE"
             )
         sources[0] = Source(args.name or sources[0].name, sources[0].uri, args.digest)
+    low, high = args.outcomes
+    if not low < high:
+        raise SluiceError("must be the smaller one, then the larger one", field="--outcomes", value=args.outcomes, fix="for example --outcomes 0 1")
     same = {"host", "port", "grpc_port", "threads", "slo_ms", "max_batch", "queue", "max_body", "max_rows", "max_buffered", "max_connections", "max_model", "drain", "drain_delay",
             "head_timeout", "body_timeout", "idle_timeout", "write_timeout", "pointer", "cache", "log", "log_sample", "log_seconds", "access_log"}  # fmt: skip
     return Settings(sources=tuple(sources), workers=args.workers or cpu_quota(), deadline=args.deadline_ms / 1e3 if args.deadline_ms else None,
-                    allow_load=tuple(args.allow_load),
+                    allow_load=tuple(args.allow_load), outcomes=(low, high),
                     **{k: getattr(args, k) for k in same})  # fmt: skip
 
 

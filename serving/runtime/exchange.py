@@ -116,9 +116,8 @@ class Exchange:
         self.on_gone = None
         if self.gone:
             return
-        close = b"" if self.keep_alive else b"connection: close\r\n"
-        self.sink.answer(self, b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n%b" % (
-            _STATUS[status], content_type, len(body), self.request_id.encode(), extra, close, b"" if self.method == b"HEAD" else body))  # fmt: skip
+        extra = extra if self.keep_alive else extra + b"connection: close\r\n"
+        self.sink.answer(self, response(status, body, content_type, self.request_id, extra, head=self.method == b"HEAD"))
 
     def send_raw(self, status: int, data: bytes) -> None:
         """Answer with a whole response as it goes over the wire."""
@@ -139,6 +138,12 @@ class Exchange:
         if isinstance(error, RequestError) and error.retry_after is not None:
             extra += b"retry-after: %d\r\n" % max(1, int(error.retry_after))
         self.send(status_of(error), dumps_error(error), JSON, extra)
+
+
+def response(status: int, body: bytes, content_type: bytes = JSON, request_id: str = "", extra: bytes = b"", *, head: bool = False) -> bytes:
+    """A whole answer as it goes over the wire; of a HEAD request, without its body."""
+    return b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b" % (
+        _STATUS[status], content_type, len(body), request_id.encode(), extra, b"" if head else body)  # fmt: skip
 
 
 def dumps_error(error: BaseException) -> bytes:

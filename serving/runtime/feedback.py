@@ -16,11 +16,11 @@ _LIMIT_ITEMS = 10_000
 _LIMIT_LABEL = 1024
 
 
-def feedback_items(model: Model, body: bytes) -> list[dict[str, Any]]:
+def feedback_items(model: Model, body: bytes, outcomes: tuple[float, float]) -> list[dict[str, Any]]:
     """The items of a feedback request: `request_id`, `row` (0 if left out), and `label`, `outcome` or both.
 
     Raises:
-        RequestError: an item is incomplete, or its label is none of the model's. TooLarge: too many items.
+        RequestError: an item is incomplete, its label is none of the model's, or its outcome lies outside `outcomes`. TooLarge: too many items.
     """
     try:
         doc = orjson.loads(body)
@@ -31,10 +31,10 @@ def feedback_items(model: Model, body: bytes) -> list[dict[str, Any]]:
         raise RequestError("must be an object, or a list under items", field="body", fix=_FIX)
     if len(given) > _LIMIT_ITEMS:
         raise TooLarge(f"has more than {_LIMIT_ITEMS} items", field="items", value=len(given), fix="send several requests")
-    return [_item(model, item, f"items[{i}]" if "items" in doc else "body") for i, item in enumerate(given)]
+    return [_item(model, item, f"items[{i}]" if "items" in doc else "body", outcomes) for i, item in enumerate(given)]
 
 
-def _item(model: Model, item: Any, field: str) -> dict[str, Any]:
+def _item(model: Model, item: Any, field: str, outcomes: tuple[float, float]) -> dict[str, Any]:
     if type(item) is not dict:
         raise RequestError("is not an object", field=field, value=item, fix=_FIX)
     out: dict[str, Any] = {"request_id": item.get("request_id"), "row": item.get("row", 0)}
@@ -54,5 +54,8 @@ def _item(model: Model, item: Any, field: str) -> dict[str, Any]:
     if outcome is not None:
         if type(outcome) not in (int, float) or not math.isfinite(outcome):
             raise RequestError("must be a number", field=f"{field}.outcome", value=outcome)
+        if not outcomes[0] <= outcome <= outcomes[1]:
+            raise RequestError(f"is outside {outcomes[0]:g}..{outcomes[1]:g}", field=f"{field}.outcome", value=outcome,
+                               fix="send it in a larger unit, or start the server with --outcomes LOW HIGH")  # fmt: skip
         out["outcome"] = float(outcome)
     return out

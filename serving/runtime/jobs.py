@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serving.runtime.errors import NotFound, Overloaded, RequestError
-from serving.runtime.exchange import Exchange
+from serving.runtime.exchange import Exchange, dumps_error, response
 
 #: Results kept at a time, all workers together, and for how long.
 LIMIT = 1024
+LIMIT_BYTES = 256 << 20
 SECONDS = 600.0
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -35,10 +36,11 @@ class Jobs:
         """Answer 202 now and let `handle` answer into a file.
 
         Raises:
-            Overloaded: as many results are kept as may.
+            Overloaded: as many results are kept as may, or as many bytes of them.
         """
-        if sum(1 for _ in self._root.iterdir()) >= LIMIT:
-            raise Overloaded(f"{LIMIT} results are kept already", retry_after=5, fix="fetch and delete results, or come back later")
+        count, size = kept(self._root)
+        if count >= LIMIT or size >= LIMIT_BYTES:
+            raise Overloaded(f"{count} results of {size} bytes are kept already", retry_after=5, fix="fetch and delete results, or come back later")
         job = secrets.token_hex(16)
         (self._root / f"{job}.wait").write_text(str(os.getpid()))
         headers = {k: v for k, v in exchange.headers.items() if k != b"prefer"}
@@ -98,13 +100,28 @@ class Jobs:
         exchange.send_json(202, {"id": job, "state": "pending", "href": f"/v2/results/{job}"}, b"retry-after: 1\r\n")
 
 
+def kept(root: Path) -> tuple[int, int]:
+    """Results in the folder, finished or not, and their bytes."""
+    count = size = 0
+    with os.scandir(root) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # fetched and deleted meanwhile
+                size += entry.stat().st_size
+                count += 1
+    return count, size
+
+
 class _File:
-    """Takes an exchange's answer into a file."""
+    """Takes an exchange's answer into a file; in place of one that has no room, an error that says so."""
 
     def __init__(self, root: Path, job: str):
         self._root, self._job = root, job
 
     def answer(self, exchange: Exchange, data: bytes) -> None:
+        if kept(self._root)[1] + len(data) > LIMIT_BYTES:
+            error = Overloaded(f"the answer of {len(data)} bytes has no room beside the results kept", retry_after=5,
+                               fix="fetch and delete results, or ask for less at a time")  # fmt: skip
+            data = response(429, dumps_error(error), request_id=exchange.request_id, extra=b"retry-after: 5\r\n")
         tmp = self._root / f"{self._job}.part"
         tmp.write_bytes(data)
         tmp.rename(self._root / self._job)

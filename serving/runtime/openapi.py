@@ -66,8 +66,8 @@ def _answers(ok: Any, *codes: int, status: int = 200) -> dict[str, Any]:
     return out | {str(c): {"description": _REASONS[c], "content": _json("Error")} for c in codes}
 
 
-def document(models: dict[str, Served], *, changes: bool, feedback: bool) -> dict[str, Any]:
-    """The document. `changes`: models may be loaded over the network. `feedback`: it is kept."""
+def document(models: dict[str, Served], *, changes: bool, feedback: tuple[float, float] | None) -> dict[str, Any]:
+    """The document. `changes`: models may be loaded over the network. `feedback`: the smallest and largest outcome it may tell; None: it is not kept."""
     names = sorted(models)
     model: dict[str, Any] = {
         "name": "model",
@@ -122,7 +122,10 @@ def document(models: dict[str, Served], *, changes: bool, feedback: bool) -> dic
     paths["/v2/results/{id}"] = {**get("an asynchronous request's answer, whatever its status", _json(plain), *infer, parameters=job),
                                  "delete": {"summary": "forget a result", "parameters": job, "responses": _answers(_json(plain), 404)}}  # fmt: skip
     paths["/v2/results/{id}"]["get"]["responses"]["202"] = {"description": "not yet", "content": _json("Accepted")}
+    schemas = dict(_SCHEMAS)
     if feedback:
+        outcome = {"type": "number", "minimum": feedback[0], "maximum": feedback[1]}
+        schemas["Feedback"] = {**_SCHEMAS["Feedback"], "properties": {**_SCHEMAS["Feedback"]["properties"], "outcome": outcome}}
         paths["/v2/models/{model}/feedback"] = post(
             "the true label, or an outcome, of an answered request", "Feedback", _json(plain), (400, 404, 413, 415, 429, 431, 503), [model]
         )
@@ -141,5 +144,5 @@ def document(models: dict[str, Served], *, changes: bool, feedback: bool) -> dic
         "openapi": "3.1.0",
         "info": {"title": "Sluice model server", "version": __version__},
         "paths": paths,
-        "components": {"schemas": _SCHEMAS},
+        "components": {"schemas": schemas},
     }

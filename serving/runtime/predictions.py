@@ -63,7 +63,7 @@ class Predictions:
                 "trace_id": call.trace, "kind": model.kind, "labels": list(model.labels) if len(model.labels) <= 1000 else []}  # fmt: skip
         if model.kind == "tabular":
             head["columns"] = model.package.preprocess["columns"]
-        self._put(head, (raw, call.outputs[model.outputs[0]], call.best, model.labels), _size(raw))
+        self._put(head, (raw, call.outputs[model.outputs[0]], call.best, model.labels), _size(raw) + call.outputs[model.outputs[0]].nbytes)
 
     def feedback(self, model: str, items: list[dict[str, Any]]) -> bool:
         """Take feedback; False when there is no room."""
@@ -111,7 +111,15 @@ def _size(raw: Any) -> int:
     """Roughly the bytes a request's features take."""
     if isinstance(raw, dict):
         return sum(a.nbytes for a in raw.values())
-    return sum(len(r) if isinstance(r, str | bytes) else 64 * len(r) if hasattr(r, "__len__") else 64 for r in raw)
+    return sum(_size_of_row(r) for r in raw)
+
+
+def _size_of_row(row: Any) -> int:
+    if isinstance(row, str | bytes):
+        return len(row)
+    if isinstance(row, dict):
+        return sum(64 + (len(v) if isinstance(v, str | bytes) else 0) for v in row.values())
+    return 64 * len(row) if hasattr(row, "__len__") else 64
 
 
 def encoded(head: dict[str, Any], rest: Any) -> bytes:

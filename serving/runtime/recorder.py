@@ -31,7 +31,10 @@ from sluice.process import die_with_parent
 
 log = logging.getLogger("sluice.serving")
 
+#: A part is written when it has so many rows or bytes; all that are gathered hold no more than a few times that.
 _ROWS = 20_000
+_BYTES = 32 << 20
+_LIMIT_GATHERED = 128 << 20
 _LIMIT_FRAME = 512 << 20
 _READ = 1 << 18
 
@@ -44,6 +47,7 @@ class Part:
     begun: float
     records: list[tuple[dict[str, Any], bytes]] = dataclasses.field(default_factory=list)
     rows: int = 0
+    size: int = 0
 
 
 class Recorder:
@@ -79,6 +83,8 @@ class Recorder:
             for key2, part in list(self._parts.items()):
                 if now - part.begun >= self._seconds or part.rows >= _ROWS:
                     self._write(self._parts.pop(key2))
+            while sum(p.size for p in self._parts.values()) > _LIMIT_GATHERED:
+                self._write(self._parts.pop(max(self._parts, key=lambda k: self._parts[k].size)))
         for part in self._parts.values():
             self._write(part)
         return 0
@@ -110,17 +116,21 @@ class Recorder:
                 return
             if len(buffer) < whole:
                 return
-            self._take(orjson.loads(buffer[FRAME.size : FRAME.size + head]), bytes(buffer[FRAME.size + head : whole]))
+            self._take(orjson.loads(buffer[FRAME.size : FRAME.size + head]), bytes(buffer[FRAME.size + head : whole]), whole)
             del buffer[:whole]
 
-    def _take(self, record: dict[str, Any], blobs: bytes) -> None:
+    def _take(self, record: dict[str, Any], blobs: bytes, size: int) -> None:
         model, version = record["model"], record.get("version", "")
         folder = f"{record['what'].replace('prediction', 'predictions')}/model={quote(model, safe='')}" + (
             f"/version={version}" if version else ""
         )
-        part = self._parts.setdefault((record["what"], model, version), Part(folder, time.monotonic()))
+        key = record["what"], model, version
+        part = self._parts.setdefault(key, Part(folder, time.monotonic()))
         part.records.append((record, blobs))
+        part.size += size
         part.rows += len(record.get("items") or record.get("prediction") or record.get("value") or [1])
+        if part.size >= _BYTES:
+            self._write(self._parts.pop(key))
 
     def _write(self, part: Part) -> None:
         from serving.runtime.parquet import feedback_table, parquet_bytes, prediction_table

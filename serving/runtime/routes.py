@@ -150,13 +150,13 @@ class Routes:
 
     def _openapi(self, exchange: Exchange, _: str, __: str | None) -> None:
         changes, feedback = bool(self._settings.allow_load), self._service.predictions is not None
-        exchange.send_json(200, openapi.document(self._service.models, changes=changes, feedback=feedback))
+        exchange.send_json(200, openapi.document(self._service.models, changes=changes, feedback=self._settings.outcomes if feedback else None))
 
     def _feedback(self, exchange: Exchange, name: str, version: str | None) -> None:
         predictions = self._service.predictions
         assert predictions is not None
         served = self._service.served(name, version)
-        items = feedback_items(served.model, exchange.body)
+        items = feedback_items(served.model, exchange.body, self._settings.outcomes)
         if not predictions.feedback(name, items):
             raise Overloaded("the prediction log is full", retry_after=1)
         for item in items:

@@ -33,6 +33,8 @@ class Settings:
             requests are still taken (for load balancers that learn late).
         head_timeout, body_timeout, idle_timeout, write_timeout: of slow clients.
         cache: bytes of the response cache a worker; 0 is off.
+        outcomes: smallest and largest business outcome that feedback may tell; one beyond them is refused, since a single absurd
+            number decides every mean and overflows the sum of squares.
         log, log_sample: folder of the prediction log, and the share of requests it takes.
         access_log: ``-`` for stdout or a file; None is off.
         allow_load: where models may be loaded from over the network; empty refuses all.
@@ -63,6 +65,7 @@ class Settings:
     idle_timeout: float = 120.0
     write_timeout: float = 30.0
     cache: int = 0
+    outcomes: tuple[float, float] = (-1e9, 1e9)
     log: str | None = None
     log_sample: float = 1.0
     log_seconds: float = 30.0

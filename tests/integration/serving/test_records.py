@@ -238,3 +238,14 @@ def test_the_openapi_document_holds_against_the_server(kept: Server) -> None:
 
         holds()
     assert len(seen) >= 18 and seen["POST /v2/models/{model}/infer"] >= 25
+
+
+def test_an_absurd_outcome_is_refused_and_the_counters_stay_finite(kept: Server) -> None:
+    def tell(outcome: float) -> int:
+        return kept.request("POST", "/v2/models/points/feedback", {"request_id": "absurd", "outcome": outcome})[0]
+
+    assert [tell(v) for v in (1e200, -1e200, 1e9 + 1, 1e9, -2.5)] == [400, 400, 400, 202, 202]
+    squares = [v for k, v in kept.metrics().items() if k.startswith("sluice_feedback_outcome_squares_sum")]
+    assert squares and all(v < 1e20 for v in squares)
+    told = kept.get("/openapi.json")["components"]["schemas"]["Feedback"]["properties"]["outcome"]
+    assert (told["minimum"], told["maximum"]) == (-1e9, 1e9)
