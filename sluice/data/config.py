@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sluice.config import Section
+from sluice.data.dialect import Dialect
 
 
 class Columns(Section):
@@ -62,7 +64,41 @@ class DataConfig(Section):
     source: str = Field(description="file, glob, folder, s3://bucket/key or sklearn://name")
     test: str | None = Field(None, description="held-out rows; null: `split.test` of the source")
     format: Literal["auto", "csv", "jsonl", "parquet", "images"] = "auto"
+    delimiter: str | None = Field(None, description="of a CSV: one character, or tab; null: by the file's name and its first rows")
+    quote: Literal["auto", '"', "none"] = Field("auto", description="what opens a cell of a CSV; none: quotes are plain text")
+    header: bool | list[str] = Field(True, description="a CSV's first line names the columns; false: column_1, column_2, ...; or a list of their names")
+    encoding: str = Field("utf-8", description="of a CSV: cp1252, latin-1, utf-16, cp949, gb18030, ...")
     columns: Columns = Columns()
     split: Split = Split()
     checks: Checks = Checks()
     shard_rows: int = Field(50_000, ge=1)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How its text files are written, as far as that is declared."""
+        return Dialect(self.delimiter, self.quote, self.header if isinstance(self.header, bool) else tuple(self.header), self.encoding)
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str | None) -> str | None:
+        value = {"tab": "\t", "\\t": "\t", "auto": None}.get(value or "auto", value)
+        if value is not None and (len(value) != 1 or not value.isascii() or value in '"\r\n'):
+            raise ValueError("is one character, not a quote or line break: ',', ';', '|' or tab")
+        return value
+
+    @field_validator("header")
+    @classmethod
+    def _different_names(cls, value: bool | list[str]) -> bool | list[str]:
+        if not isinstance(value, bool) and (not value or len(set(value)) < len(value) or not all(n.strip() == n != "" for n in value)):
+            raise ValueError("lists the columns' names: at least one, none twice, without spaces around them")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            found = codecs.lookup(value)
+            "".encode(found.name)
+        except (LookupError, UnicodeError, ValueError):
+            raise ValueError("is no text encoding; use utf-8, cp1252, latin-1, utf-16, cp949, gb18030, ...") from None
+        return "utf-8" if found.name == "utf-8-sig" else found.name

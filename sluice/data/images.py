@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.data.config import Columns
+from sluice.data.csvfile import read_csv
 from sluice.data.places import Found
-from sluice.data.readers import read_csv
 from sluice.errors import DataError, InputError, MissingExtra
 from sluice.packaging.processors.image import LIMIT_BYTES, LIMIT_PIXELS, ImageProcessor
 from sluice.process import cpu_quota
@@ -47,7 +47,7 @@ def read_folder(folder: Found, columns: Columns) -> tuple[pa.Table, list[str]]:
             be read or is neither PNG nor JPEG, a file in ``labels.csv`` that is not there.
     """
     if (folder.path / LABELS_FILE).is_file():
-        table = read_csv(Found(folder.path / LABELS_FILE, f"{folder.where.rstrip('/')}/{LABELS_FILE}"))
+        table = read_csv(Found(folder.path / LABELS_FILE, f"{folder.where.rstrip('/')}/{LABELS_FILE}")).table
         return read_listed(table, Found(folder.path / LABELS_FILE, f"{folder.where.rstrip('/')}/{LABELS_FILE}"), columns)
     labels: list[str] = []
     paths: list[Path] = []

@@ -65,7 +65,8 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     train = _load(project, base_dir, task)
     test = _load_test(project, base_dir, task, train)
     return validate(train.table, test.table if test else None, kinds=train.kinds, objective=train.objective, checks=project.data.checks,
-                    split=project.data.split, place=train.place, test_place=test.place if test else None)  # fmt: skip
+                    split=project.data.split, place=train.place, test_place=test.place if test else None,
+                    notes=[*train.source.notes, *(test.source.notes if test else ())])  # fmt: skip
 
 
 def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Dataset:
@@ -98,7 +99,7 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
 
 def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     data = project.data
-    source = read_source(data.source, data.format, base_dir, project.task, data.columns)
+    source = read_source(data.source, data.format, base_dir, project.task, data.columns, dialect=data.dialect)
     kinds = dict(task.kinds(source.table))
     return Rows(_canonical(task, source.table, kinds), kinds, task.objective(source.table), source)
 
@@ -109,7 +110,8 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
     if data.test is None:
         return None
     try:
-        source = read_source(data.test, data.format, base_dir, project.task, data.columns, like=train.source.table.schema)
+        source = read_source(data.test, data.format, base_dir, project.task, data.columns, like=train.source.table.schema,
+                             dialect=data.dialect)  # fmt: skip
     except DataError as e:
         raise _retold(e, e.message, (e.field or "data.test").replace("data.source", "data.test")) from e
     try:

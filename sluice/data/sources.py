@@ -5,29 +5,35 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from sluice.data import bundled
 from sluice.data.columns import MOSTLY_NUMBERS, BadCell, null_for_empty, null_for_missing, numbers
 from sluice.data.config import Columns
+from sluice.data.csvfile import line_of_row, read_csv
+from sluice.data.dialect import DELIMITERS, Dialect
 from sluice.data.digests import table_digest
 from sluice.data.images import read_folder, read_listed
 from sluice.data.places import Found, find
-from sluice.data.readers import line_of_row, read_csv, read_jsonl, read_parquet
+from sluice.data.readers import pandas_index, read_jsonl, read_parquet
 from sluice.errors import DataError
 
 Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
 
 _FORMATS: dict[str, Format] = {
-    ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
+    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".psv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 _PACKED = {".gz", ".bz2", ".zst", ".lz4"}
-_READERS = {"csv": read_csv, "jsonl": read_jsonl, "parquet": read_parquet}
+_READERS = {"jsonl": read_jsonl, "parquet": read_parquet}
 _BUNDLED = "sklearn://"
+#: What pandas calls an index that has no name, in Parquet and in a CSV it reads back.
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
+#: Words about files, before the rest are only counted.
+_MOST_NOTES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +45,14 @@ class Source:
         digest: sha256 (hex) of the rows' logical content: the same in one file or many, CSV or Parquet.
         parts: what was read, with the rows of each.
         names: each row's file, where a row is a file.
+        notes: sentences about what was found out or left out, and not declared.
     """
 
     table: pa.Table
     digest: str
     parts: tuple[tuple[str, int], ...]
     names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def place(self, row: int) -> str:
         """Where a row (from 0) came from, in words."""
@@ -57,19 +65,20 @@ class Source:
         return f"row {row + 1}"
 
 
-def load_source(uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None,
-                like: pa.Schema | None = None) -> pa.Table:  # fmt: skip
+def load_source(uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None, like: pa.Schema | None = None,
+                **more: Any) -> pa.Table:  # fmt: skip
     """The table of `read_source`."""
-    return read_source(uri, format, base_dir, task_kind, columns, like).table
+    return read_source(uri, format, base_dir, task_kind, columns, like, **more).table
 
 
-def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None,
-                like: pa.Schema | None = None) -> Source:  # fmt: skip
+def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None, like: pa.Schema | None = None, *,
+                dialect: Dialect | None = None, named: Collection[str] = ()) -> Source:  # fmt: skip
     """Read a source whole.
 
     Text files give strings. Of a tabular CSV, columns of numbers become float64 (empty, ``NA``,
     ``nan`` and the like are null); the label and the columns listed as categorical never do.
     JSON lines and Parquet bring their own types. A label that is empty, NaN or "null" is null.
+    The index that pandas wrote as a column is left out, unless the project names it.
 
     Args:
         uri: a path, glob, folder, ``s3://bucket/key`` or ``sklearn://name``.
@@ -78,16 +87,19 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
         task_kind: ``text``, ``image``, ``tabular``, or a task of the user's own (read as tabular).
         columns: ``data.columns`` of the project.
         like: a schema whose types the columns of a CSV take instead of finding their own (for held-out rows).
+        dialect: how a CSV is written, as far as it is declared.
+        named: columns that other settings of the project name.
 
     Raises:
         DataError: what is wrong, with the file and line.
         MissingExtra: an optional package is needed.
     """
-    columns = columns or Columns()
+    columns, dialect = columns or Columns(), dialect or Dialect()
     if uri.startswith(_BUNDLED):
         table = bundled.load(uri.removeprefix(_BUNDLED).strip("/"), task_kind, columns)
         return Source(table, table_digest(table), ((uri, table.num_rows),))
     names: list[str] | None = None
+    notes: list[str] = []
     parts: tuple[tuple[str, int], ...]
     with find(uri, base_dir) as found:
         if found[0].path.is_dir():
@@ -96,18 +108,44 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
             parts = ((found[0].where, table.num_rows),)
         else:
             form = _format(found, format)
-            tables = [_READERS[form](f) for f in found]
+            asked = {columns.label, *columns.categorical, *columns.ignore, *(columns.features or ()), *named}
+            tables, dialects, notes = _read(found, form, dialect, asked)
             table = _joined(tables, found)
             parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
-            _check_header(table.schema.names, columns, task_kind, found[0].where, form, held_out=like is not None)
+            _check_header(table.schema.names, columns, task_kind, found[0].where, form, dialects[0] if dialects else None, held_out=like is not None)
             if task_kind == "image" and form in ("csv", "jsonl"):
                 table, names = _images(tables, found, columns)
             if form == "csv":
-                table = _typed(table, task_kind, columns, like, found, [n for _, n in parts])
+                table = _typed(table, task_kind, columns, like, [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)])
     if columns.label in table.schema.names:
         at = table.schema.names.index(columns.label)
         table = table.set_column(at, columns.label, null_for_missing(table.column(at)))
-    return Source(table, table_digest(table), parts, tuple(names) if names is not None else None)
+    return Source(table, table_digest(table), parts, tuple(names) if names is not None else None, tuple(notes))
+
+
+def _read(found: Sequence[Found], form: str, dialect: Dialect, asked: Collection[str]) -> tuple[list[pa.Table], list[Dialect], list[str]]:
+    """Each file's table, how each is written (of CSV), and words about them."""
+    if form != "csv" and dialect.declared:
+        raise DataError("is for files of separated cells", field=f"data.{dialect.declared[0]}", value=getattr(dialect, dialect.declared[0]),
+                        fix=f"remove it: {found[0].where} is {form}")  # fmt: skip
+    tables, dialects, notes = [], [], []
+    for file in found:
+        if form == "csv":
+            made = read_csv(file, dialect, tuple(asked))
+            table, more = made.table, made.notes
+            dialects.append(made.dialect)
+        else:
+            table, more = _READERS[form](file), ()
+        index = {*pandas_index(table), *(n for n in table.schema.names if not n or _INDEX.fullmatch(n))} - set(asked)
+        if index and len(index) < table.num_columns:
+            table = table.drop_columns(sorted(index))
+            shown = " and ".join(repr(n) if n else "the first column, without a name," for n in sorted(index))
+            more = (*more, f"{file.where}: {shown} is left out: the index of a saved table, which says nothing about a row; data.columns.features names it if it does")
+        tables.append(table.replace_schema_metadata())
+        notes += more
+    if len(notes) > _MOST_NOTES:
+        notes = [*notes[:_MOST_NOTES], f"and {len(notes) - _MOST_NOTES} more such words about the files of the source"]
+    return tables, dialects, notes
 
 
 def _folder_is_meant(folder: Found, format: Format, task_kind: str) -> None:
@@ -168,7 +206,7 @@ def _images(tables: Sequence[pa.Table], found: Sequence[Found], columns: Columns
     return pa.concat_tables([t for t, _ in read]), [n for _, names in read for n in names]
 
 
-def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where: str, form: str, held_out: bool) -> None:
+def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where: str, form: str, dialect: Dialect | None, held_out: bool) -> None:
     """Name a header line that is missing, and columns the project lists that are not there."""
     wanted = {"data.columns.label": [columns.label]}
     if task_kind == "text":
@@ -181,12 +219,14 @@ def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where:
         for name in listed:
             if name in names:
                 continue
-            if form == "csv" and _like_a_row(names):
+            if dialect is not None and dialect.header is True and _like_a_row(names):
                 raise DataError("has no header line: its first line looks like a row", field=f"{where}:1", value=list(names),
-                                fix=f"put a line with the columns' names first, {name!r} among them")  # fmt: skip
-            if form == "csv" and len(names) == 1 and re.search(r"[;\t|]", names[0]):
-                raise DataError("is not separated by commas", field=f"{where}:1", value=names[0],
-                                fix="save it with commas, or with tabs under the name .tsv")  # fmt: skip
+                                fix=f"put a line with the columns' names first, {name!r} among them, or list the names in data.header "
+                                    "(false: they are column_1, column_2, ...)")  # fmt: skip
+            other = next((d for d in DELIMITERS if d in names[0]), None) if len(names) == 1 else None
+            if dialect is not None and other is not None:
+                raise DataError(f"is not separated by {dialect.separator}: its first line has {DELIMITERS[other]}", field=f"{where}:1", value=names[0],
+                                fix=f"set data.delimiter: {'tab' if other == chr(9) else repr(other)}")  # fmt: skip
             near = difflib.get_close_matches(name, names, 1, 0.6)
             raise DataError(f"{where} has no such column", field=setting, value=name,
                             fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(list(names)[:20])}")  # fmt: skip
@@ -196,7 +236,8 @@ def _like_a_row(names: Sequence[str]) -> bool:
     return any(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", n) or n.count(" ") >= 3 or len(n) > 60 for n in names)
 
 
-def _typed(table: pa.Table, task_kind: str, columns: Columns, like: pa.Schema | None, found: Sequence[Found], rows: Sequence[int]) -> pa.Table:
+def _typed(table: pa.Table, task_kind: str, columns: Columns, like: pa.Schema | None,
+           files: Sequence[tuple[Found, Dialect, int]]) -> pa.Table:  # fmt: skip
     """Columns of strings to what they hold; null for empty cells."""
     features = set(columns.features if columns.features is not None else table.schema.names)
     never = {columns.label, *columns.categorical, *columns.ignore}
@@ -213,15 +254,15 @@ def _typed(table: pa.Table, task_kind: str, columns: Columns, like: pa.Schema | 
         if values is not None:
             out[name] = values
         elif bad is not None and (bad.share >= MOSTLY_NUMBERS or expected == pa.float64()):
-            raise _text_among_numbers(name, bad, found, rows)
+            raise _text_among_numbers(name, bad, files)
     return pa.table(out)
 
 
-def _text_among_numbers(name: str, bad: BadCell, found: Sequence[Found], rows: Sequence[int]) -> DataError:
+def _text_among_numbers(name: str, bad: BadCell, files: Sequence[tuple[Found, Dialect, int]]) -> DataError:
     row = bad.row
-    for f, n in zip(found, rows, strict=True):
+    for f, dialect, n in files:
         if row < n:
-            line = line_of_row(f, row)
+            line = line_of_row(f, row, dialect)
             more = f" (and {bad.cells - 1} more)" if bad.cells > 1 else ""
             return DataError(f"is text in a column of numbers{more}", field=f"{f.where}:{line if line is not None else '?'}: {name}, row {row + 1}",
                              value=bad.value, fix="correct the cell, leave it empty if it is missing, or list the column "

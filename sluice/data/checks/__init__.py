@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ __all__ = ["validate"]
 
 
 def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str], objective: str, checks: Checks, split: Split,
-             place: Callable[[int], str] | None = None, test_place: Callable[[int], str] | None = None) -> Report:  # fmt: skip
+             place: Callable[[int], str] | None = None, test_place: Callable[[int], str] | None = None,
+             notes: Sequence[str] = ()) -> Report:  # fmt: skip
     """Check rows in canonical form (`Task.canonical`: features and ``label``).
 
     Args:
@@ -29,6 +30,7 @@ def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str]
         checks: the limits.
         split: how the source will be divided.
         place, test_place: where a row (from 0) came from, in words, for examples.
+        notes: what was found out or left out while reading, in sentences.
 
     Raises:
         MissingExtra: images without Pillow.
@@ -36,6 +38,8 @@ def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str]
     kinds = dict(kinds)
     side = Side(train, kinds, "train", place)
     subject = Subject(side, None if test is None else Side(test, kinds, "test", test_place), objective, checks, split)
+    for note in notes:
+        subject.add("reading", "warn", note)
     sound = columns.schema(subject)
     sound = rows.enough(subject) and sound
     if sound:

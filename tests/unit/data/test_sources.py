@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sluice.data.config import Columns
+from sluice.data.dialect import Dialect
 from sluice.data.sources import load_source, read_source
 from sluice.errors import DataError
 
@@ -142,7 +143,7 @@ def test_held_out_rows_take_the_types_of_the_training_rows(folder: Path) -> None
 @pytest.mark.parametrize("content, columns, task, message", [
     ("how is the weather today,weather\nplay some music,music\n", Columns(), "text", r"a.csv:1: has no header line: its first line looks like a row"),
     ("5.1,3.5,setosa\n4.9,3.0,setosa\n", Columns(), "tabular", "has no header line"),
-    ("a;b;label\n1;2;x\n", Columns(), "tabular", r"a.csv:1: is not separated by commas"),
+    ("a;b;label\n1;2\n1;2;x;4\n", Columns(), "tabular", r"a.csv:1: is not separated by commas: its first line has semicolons(.|\n)*set data.delimiter: ';'"),
     ("a,lable\n1,x\n", Columns(), "tabular", r"data.columns.label: a.csv has no such column \(got 'label'\)\n  fix: did you mean 'lable'\? columns: a, lable"),
     ("text,sort\nx,y\n", Columns(label="kind"), "text", r"data.columns.label: a.csv has no such column \(got 'kind'\)"),
     ("txt,label\nx,y\n", Columns(), "text", r"data.columns.text: .*got 'text'(.|\n)*did you mean 'txt'"),
@@ -213,3 +214,107 @@ def test_digits_as_images_hold_the_pixels_scaled() -> None:
 def test_a_set_scikit_learn_does_not_have_is_refused(uri: str, task: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         load(Path(), uri, task)
+
+
+MESSAGES = [("ham", "see you"), ("ham", '"Hello, there'), ("spam", "win 5\" pipes"), ("ham", 'he said "yes" twice'), ("spam", 'done"'), ("ham", "bye")]
+
+
+def test_lone_quotes_swallow_no_row_of_a_file_separated_by_tabs(tmp_path: Path) -> None:
+    """5,574 messages in, 5,574 read: what a cell's first quote swallows are rows up to the next one."""
+    (tmp_path / "sms.tsv").write_text("label\ttext\n" + "".join(f"{a}\t{b}\n" for a, b in MESSAGES))
+    found = read_source("sms.tsv", "auto", tmp_path, "text")
+    assert [tuple(r.values()) for r in found.table.to_pylist()] == MESSAGES
+    assert len(found.notes) == 1 and "line 3" in found.notes[0] and "data.quote" in found.notes[0]
+
+
+def test_a_lone_quote_in_another_file_is_named_with_its_line_and_taken_as_text_where_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "sms.csv").write_text('label,text\nham,see you\nspam,win\nham,"hello\nspam,call now\nham,done"\nspam,bye\n')
+    with pytest.raises(DataError, match=r"sms.csv:4: a quote is opened in the row that begins here and closed 2 line\(s\) further on") as e:
+        load(tmp_path, "sms.csv", "text")
+    assert "data.quote: none" in str(e.value.fix) and "data.quote: '\"'" in str(e.value.fix)
+    assert load(tmp_path, "sms.csv", "text", dialect=Dialect(quote="none")).num_rows == 6
+    assert load(tmp_path, "sms.csv", "text", dialect=Dialect(quote='"')).num_rows == 4
+
+
+@pytest.mark.parametrize("name, text", [
+    ("a.csv", "Dear all,\n1,000 people came,\nbye"), ("a.csv", "ham\n\neggs, toast\n"), ("a.tsv", 'he said ""hi""\nand left'), ("a.csv", "one\ntwo"),
+])  # fmt: skip
+def test_cells_of_several_lines_that_are_meant_so_stay_one(tmp_path: Path, name: str, text: str) -> None:
+    d = "\t" if name.endswith("tsv") else ","
+    (tmp_path / name).write_text(f'text{d}label\n"{text}"{d}1\nother{d}0\nmore{d}1\nless{d}0\n')
+    found = read_source(name, "auto", tmp_path, "text")
+    assert found.table.column("text").to_pylist()[0] == text.replace('""', '"') and found.table.num_rows == 4 and not found.notes
+
+
+@pytest.mark.parametrize("name, separator, words", [
+    ("a.csv", ";", "semicolons"), ("a.csv", "\t", "tabs"), ("a.csv", "|", "bars"), ("a.tsv", ",", "commas"), ("a.txt", "\t", "tabs"), ("a.data", ";", "semicolons"),
+])  # fmt: skip
+def test_the_separator_is_found_out_and_said(tmp_path: Path, name: str, separator: str, words: str) -> None:
+    rows = [["amount", "text", "label"], *[[f"{i}.5", "one two", "ab"[i % 2]] for i in range(9)]]
+    (tmp_path / name).write_text("\n".join(separator.join(r) for r in rows))
+    found = read_source(name, "auto", tmp_path, "tabular")
+    assert found.table.schema.names == rows[0] and found.table.column("amount")[1].as_py() == 1.5
+    assert found.notes == (f"{name} is separated by {words}, as its first rows show; data.delimiter sets it",)
+    declared = read_source(name, "csv", tmp_path, "tabular", dialect=Dialect(delimiter=separator))
+    assert declared.digest == found.digest and not declared.notes
+
+
+def test_commas_in_the_numbers_of_a_semicolon_file_mislead_nobody(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Preis, EUR;label\n" + "".join(f"{i},5;{'xy'[i % 2]}\n" for i in range(9)))
+    assert load(tmp_path, "a.csv").schema.names == ["Preis, EUR", "label"]
+
+
+def test_a_text_file_of_one_column_asks_for_the_separator(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\nb\nc\n")
+    with pytest.raises(DataError, match=r"a.txt: has no separator that divides(.|\n)*data.delimiter"):
+        load(tmp_path, "a.txt", "text")
+
+
+def test_a_file_without_a_header_line_is_read_with_names_given_or_numbered(tmp_path: Path) -> None:
+    (tmp_path / "iris.data").write_text("5.1,3.5,setosa\n\n4.9,3.0,setosa\n6.0,x,virginica\n")
+    columns = Columns(label="column_3", categorical=["column_2"])
+    assert load(tmp_path, "iris.data", columns=columns, dialect=Dialect(header=False)).to_pydict() == {
+        "column_1": [5.1, 4.9, 6.0], "column_2": ["3.5", "3.0", "x"], "column_3": ["setosa", "setosa", "virginica"]}  # fmt: skip
+    named = load(tmp_path, "iris.data", dialect=Dialect(header=("a", "b", "label")), columns=Columns(ignore=["b"]))
+    assert named.schema.names == ["a", "b", "label"] and named.num_rows == 3
+    with pytest.raises(DataError, match=r"data.header: lists 2 names, the first line of iris.data has 3 cells"):
+        load(tmp_path, "iris.data", dialect=Dialect(header=("a", "label")))
+    (tmp_path / "iris.data").write_text("a,b,label\n1,2,x\n")
+    with pytest.raises(DataError, match=r"data.header: is the first line"):
+        load(tmp_path, "iris.data", dialect=Dialect(header=("a", "b", "label")))
+    (tmp_path / "iris.data").write_text("1,2,x\n" * 30 + "1,2\n")
+    with pytest.raises(DataError, match=r"iris.data:31: has 2 cells, the first line has 3"):
+        load(tmp_path, "iris.data", dialect=Dialect(header=False))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "cp949"])
+def test_a_declared_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    word = "영화" if encoding in ("cp949", "utf-16") else "Größe é"
+    (tmp_path / "a.csv").write_bytes(f"text,label\n{word},{word}\nx,y\n".encode(encoding))
+    assert load(tmp_path, "a.csv", "text", dialect=Dialect(encoding=encoding)).to_pydict() == {"text": [word, "x"], "label": [word, "y"]}
+    if encoding != "utf-16-le":
+        with pytest.raises(DataError, match=r"a.csv(:2)?: is (not UTF-8|UTF-16) text(.|\n)*data.encoding"):
+            load(tmp_path, "a.csv", "text")
+
+
+def test_what_says_how_cells_are_separated_is_no_setting_of_parquet(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"data.delimiter: is for files of separated cells(.|\n)*a.parquet is parquet"):
+        load(folder, "a.parquet", dialect=Dialect(delimiter=";"))
+
+
+def test_the_index_of_a_saved_table_is_left_out_and_said_unless_it_is_named(tmp_path: Path) -> None:
+    table = pa.table({"x": [1.0, 2.0], "label": ["a", "b"], "__index_level_0__": [7, 3], "day": [1, 2]})
+    index = orjson.dumps({"index_columns": ["__index_level_0__", "day"], "columns": []})
+    pq.write_table(table.replace_schema_metadata({"pandas": index}), tmp_path / "p.parquet")
+    found = read_source("p.parquet", "auto", tmp_path, "tabular")
+    assert found.table.schema.names == ["x", "label"] and found.table.schema.metadata is None
+    assert len(found.notes) == 1 and "'__index_level_0__' and 'day' is left out" in found.notes[0]
+    assert load(tmp_path, "p.parquet", columns=Columns(features=["x", "day"])).schema.names == ["x", "label", "day"]
+    assert load(tmp_path, "p.parquet", named=["day"]).schema.names == ["x", "label", "day"]
+    for header in (",x,label", "Unnamed: 0,x,label"):
+        (tmp_path / "c.csv").write_text(f"{header}\n0,1,a\n1,2,b\n")
+        found = read_source("c.csv", "auto", tmp_path, "tabular")
+        assert found.table.schema.names == ["x", "label"] and "is left out: the index" in found.notes[0]
+    (tmp_path / "c.csv").write_text("x,label,\n0,a,\n1,b, \n")  # a separator at the end of each line
+    found = read_source("c.csv", "auto", tmp_path, "tabular")
+    assert found.table.schema.names == ["x", "label"] and "column 3 has no name and no cell" in found.notes[0]

@@ -1,0 +1,222 @@
+"""Files of separated cells to Arrow tables, every fault with the line where it lies."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from sluice.data.dialect import Dialect, settle
+from sluice.data.opening import UNPACK_AGAIN, not_empty, not_encoded, opened, text_of
+from sluice.data.places import Found
+from sluice.data.quoting import plain_quote, swallowing
+from sluice.errors import DataError, first_line
+
+#: Bytes parsed at once; no row may be larger.
+BLOCK = 32 << 20
+
+# The csv module only finds the line of a fault here; pyarrow, which reads the data, has no limit on a cell either.
+csv.field_size_limit(1 << 30)
+
+_ENCODING = "data.encoding"
+_CLOSE = 'close it (a quote inside a quoted cell is written ""), or set data.quote: none if quotes are plain text'
+
+
+@dataclasses.dataclass(frozen=True)
+class CsvTable:
+    """What was read: `notes` are sentences about what was found out, not declared."""
+
+    table: pa.Table
+    dialect: Dialect
+    notes: tuple[str, ...] = ()
+
+
+def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] = ()) -> CsvTable:
+    """A file of separated cells, every column as strings (an empty cell is ""). ``.gz`` and the like are unpacked.
+
+    Quoted cells may hold line breaks; ``""`` in them is a quote. Where quotes are not declared, those of
+    a tab-separated file are plain text if one is opened and not closed and every line has the header's
+    cells without them; otherwise a cell that holds whole rows is an error, for its quote is lost.
+    The first column may be without a name (its name is ""): a table saved with its index.
+
+    Args:
+        dialect: what is declared of the file; the rest is found out.
+        wanted: columns the project names, a help in finding the separator.
+
+    Raises:
+        DataError: empty, no rows, not of its encoding, a row of another length than the header, a quote
+            never closed or closed rows later, a column name that is empty or stands twice.
+    """
+    declared = dialect or Dialect()
+    not_empty(file, declared.encoding, _ENCODING)
+    dialect, note = settle(file, declared, wanted)
+    notes = [note] if note else []
+    names = _header(file, dialect)
+    table = None
+    if dialect.quote == "auto" and dialect.delimiter == "\t":
+        table, line = _without_quotes(file, dialect, names)
+        if table is not None:
+            dialect = dataclasses.replace(dialect, quote="none")
+            notes.append(f"{file.where}: quotes are read as plain text, since line {line} has one that is not closed and every line without "
+                         "them has the cells it should; data.quote sets it")  # fmt: skip
+    if table is None:
+        table = _read(file, dialect, names)
+        if dialect.quoted:
+            _no_lost_quote(file, dialect, table)
+    if not table.num_rows:
+        raise DataError("has a header line, but no rows", field=file.where, value=names, fix="add rows, or name another file")
+    return CsvTable(_named(file, table, names, notes), dialect, tuple(notes))
+
+
+def line_of_row(file: Found, row: int, dialect: Dialect) -> int | None:
+    """The line on which a row (from 0, after the header) begins."""
+    skip = 1 if dialect.header is True else 0
+    for i, (line, _) in enumerate(_rows(file, dialect)):
+        if i == row + skip:
+            return line
+    return None
+
+
+def _read(file: Found, dialect: Dialect, names: list[str]) -> pa.Table:
+    """The rows, columns called by their number."""
+    places = [str(i) for i in range(len(names))]
+    options = pyarrow.csv.ReadOptions(block_size=BLOCK, encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding)
+    if dialect.header is not True:
+        options.column_names = places
+    try:
+        with opened(file) as stream:
+            table = pyarrow.csv.read_csv(
+                stream,
+                read_options=options,
+                parse_options=pyarrow.csv.ParseOptions(delimiter=dialect.delimiter, quote_char='"' if dialect.quoted else False,
+                                                       newlines_in_values=dialect.quoted),
+                convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_raw(file, dialect), pa.string()) if dialect.header is True
+                                                           else dict.fromkeys(places, pa.string()), strings_can_be_null=False),
+            )  # fmt: skip
+        return table.rename_columns(places)
+    except (pa.ArrowException, OSError, UnicodeError) as e:
+        raise _explain(file, dialect, len(names), e) from e
+
+
+def _named(file: Found, table: pa.Table, names: list[str], notes: list[str]) -> pa.Table:
+    """The columns under their names; one without a name is the first, or holds nothing and is left out."""
+    keep = []
+    for i, name in enumerate(names):
+        if name or (i == 0 and len(names) > 1):
+            keep.append(i)
+        elif pc.all(pc.equal(pc.utf8_trim_whitespace(table.column(i)), pa.scalar(""))).as_py():
+            notes.append(f"{file.where}: column {i + 1} has no name and no cell; it is left out")
+        else:
+            raise DataError(f"column {i + 1} has no name", field=f"{file.where}:1", value=names, fix="name it in the header line")
+    return table.select(keep).rename_columns([names[i] for i in keep])
+
+
+def _rows(file: Found, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """Rows as the csv module reads them, each with the line it begins on; blank lines are left out. Slow: for messages only."""
+    with text_of(file, dialect.encoding) as f:
+        reader = dialect.reader(f)
+        before = 0
+        while True:
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as e:
+                raise DataError(f"cannot be read as CSV: {e}", field=f"{file.where}:{before + 1}", fix="look for a quote that is not closed") from e
+            if row:
+                yield before + 1, row
+            before = reader.line_num
+
+
+def _raw(file: Found, dialect: Dialect) -> list[str]:
+    """The cells of the first line."""
+    try:
+        _, raw = next(_rows(file, dialect))
+    except StopIteration:
+        raise DataError("is empty", field=file.where, fix="name a file with rows in it") from None
+    except OSError as e:
+        raise DataError(f"cannot be unpacked: {e}", field=file.where, fix=UNPACK_AGAIN) from e
+    return raw
+
+
+def _header(file: Found, dialect: Dialect) -> list[str]:
+    """The columns' names, without the spaces around them: of the header line, as declared, or ``column_1`` and so on."""
+    raw = _raw(file, dialect)
+    if dialect.header is False:
+        return [f"column_{i + 1}" for i in range(len(raw))]
+    if dialect.header is not True:
+        names = list(dialect.header)
+        if len(names) != len(raw):
+            raise DataError(f"lists {len(names)} names, the first line of {file.where} has {len(raw)} cells", field="data.header", value=names,
+                            fix="name every column, in the file's order")  # fmt: skip
+        if names == [c.strip() for c in raw]:
+            raise DataError("is the first line: there is a header line", field="data.header", value=names, fix="remove data.header")
+        return names
+    names = [n.strip() for n in raw]
+    for i, name in enumerate(names):
+        if any("\udc80" <= c <= "\udcff" for c in name):
+            raise not_encoded(file, dialect.encoding, _ENCODING)
+        if name and name in names[:i]:
+            raise DataError("names a column twice (is there a header line?)", field=f"{file.where}:1", value=name,
+                            fix="rename one of them; without a header line set data.header to false or to the names")  # fmt: skip
+    return names
+
+
+def _explain(file: Found, dialect: Dialect, width: int, error: Exception) -> DataError:
+    if "UTF8" in str(error) or isinstance(error, UnicodeError):
+        return not_encoded(file, dialect.encoding, _ENCODING)
+    head = "the header has" if dialect.header is True else "the first line has"
+    try:
+        for line, row in _rows(file, dialect):
+            if len(row) != width:
+                if sum(map(len, row)) > 0 and any("\n" in c for c in row):
+                    return DataError(f"has {len(row)} cells and {sum(c.count(chr(10)) for c in row)} line breaks in them, {head} "
+                                     f"{width} cells", field=f"{file.where}:{line}", value=(dialect.delimiter or "").join(row)[:80],
+                                     fix="look for a quote that is not closed; data.quote: none reads quotes as plain text")  # fmt: skip
+                return DataError(f"has {len(row)} cells, {head} {width}", field=f"{file.where}:{line}", value=(dialect.delimiter or "").join(row)[:500],
+                                 fix=f"quote cells that hold {dialect.separator}, or add what is missing")  # fmt: skip
+    except DataError as e:
+        return e
+    except OSError as e:
+        return DataError(f"cannot be unpacked: {e}", field=file.where, fix=UNPACK_AGAIN)
+    return DataError(f"cannot be read as CSV: {first_line(error)}", field=file.where, fix="check quotes and separators")
+
+
+def _without_quotes(file: Found, dialect: Dialect, names: list[str]) -> tuple[pa.Table | None, int]:
+    """The table with quotes as plain text, if they must be, and the line that shows it."""
+    if any('"' in n for n in _raw(file, dataclasses.replace(dialect, quote="none"))):
+        return None, 0  # the names are quoted: so are cells
+    plain = dataclasses.replace(dialect, quote="none")
+    try:
+        table = _read(file, plain, names)
+    except DataError:
+        return None, 0
+    row = plain_quote(table)
+    return (None, 0) if row is None else (table, line_of_row(file, row, plain) or 0)
+
+
+def _no_lost_quote(file: Found, dialect: Dialect, table: pa.Table) -> None:
+    """Raise if the file ends within a quoted cell, or a cell holds what look like rows."""
+    if not table.num_rows:
+        return
+    if "\n" in table.column(table.num_columns - 1)[-1].as_py():
+        with text_of(file, dialect.encoding) as f:
+            try:
+                for _ in dialect.reader(f, strict=True):
+                    pass
+            except csv.Error as e:
+                if "unexpected end of data" in str(e):
+                    line = max(line for line, _ in _rows(file, dialect))
+                    raise DataError("a quote is opened in the row that begins here and never closed", field=f"{file.where}:{line}",
+                                    fix=_CLOSE) from None  # fmt: skip
+    if dialect.quote == "auto":
+        found = swallowing(table, dialect.delimiter or ",")
+        if found is not None:
+            row, cell = found
+            raise DataError(f"a quote is opened in the row that begins here and closed {cell.count(chr(10))} line(s) further on; what lies between looks "
+                            "like rows of their own", field=f"{file.where}:{line_of_row(file, row, dialect)}", value=cell[:200],
+                            fix=f"{_CLOSE}; data.quote: '\"' says that the cell is meant so")  # fmt: skip

@@ -1,0 +1,70 @@
+"""Files of rows, opened: unpacked, decoded, with a word where that cannot be."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from typing import Any
+
+import pyarrow as pa
+
+from sluice.data.places import Found
+from sluice.errors import DataError
+
+_BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+UNPACK_AGAIN = "compress it again"
+
+
+def opened(file: Found) -> Any:
+    """The bytes of a file as a pyarrow stream, unpacked as its name says."""
+    return pa.input_stream(str(file.path), compression="detect")
+
+
+def text_of(file: Found, encoding: str = "utf-8") -> io.TextIOWrapper:
+    """The file as text, line ends as they are; bytes that are not of the encoding stay apart as lone surrogates."""
+    name = "utf-8-sig" if encoding == "utf-8" else encoding
+    return io.TextIOWrapper(opened(file), encoding=name, errors="surrogateescape" if name == "utf-8-sig" else "replace", newline="")
+
+
+def not_empty(file: Found, encoding: str = "utf-8", setting: str | None = None) -> None:
+    """Raise `DataError` if the file is a directory, cannot be read, is empty, or begins with the mark of another encoding.
+
+    Args:
+        setting: what declares the encoding, where anything does.
+    """
+    try:
+        if file.path.is_dir():
+            raise DataError("is a directory where a file is meant", field=file.where, fix=f"name a file in it, or a glob: {file.where.rstrip('/')}/*")
+        with file.path.open("rb") as f:
+            head = f.read(1 << 16)
+    except OSError as e:
+        raise DataError(f"cannot be read: {e.strerror}", field=file.where, fix="check the path and its permissions") from e
+    if not head.strip():
+        raise DataError("is empty", field=file.where, fix="name a file with rows in it")
+    for mark, name in _BOMS.items():
+        if head.startswith(mark) and not encoding.startswith(name):
+            also = f", or set {setting}: {name}" if setting else ""
+            raise DataError(f"is {name.upper()} text", field=file.where, fix=f"save it as UTF-8{also}")
+
+
+def not_encoded(file: Found, encoding: str = "utf-8", setting: str | None = None) -> DataError:
+    """The error that names the line of the first bytes that are not of the encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    called = encoding.upper() if encoding.startswith("utf") else encoding
+    line = 1
+    with opened(file) as f:
+        while True:
+            block = f.read(1 << 20)
+            pending = decoder.getstate()[0]
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as e:
+                line += (pending + block)[: e.start].count(b"\n")
+                bad = bytes(e.object[e.start : e.start + 4])
+                fix = "save it as UTF-8"
+                if setting:
+                    fix += f", or say what it is: {setting}: cp1252 (older Windows programs), latin-1, utf-16, cp949, ..."
+                return DataError(f"is not {called} text: {e.reason}", field=f"{file.where}:{line}", value=bad, fix=fix)
+            if not block:
+                return DataError(f"holds a string that is not {called}", field=file.where, fix="save it as UTF-8")
+            line += block.count(b"\n")
