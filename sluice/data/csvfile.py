@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from sluice.data.dialect import Dialect, settle
+from sluice.data.dialect import Dialect
 from sluice.data.opening import UNPACK_AGAIN, not_empty, not_encoded, opened, text_of
 from sluice.data.places import Found
 from sluice.data.quoting import plain_quote, swallowing
+from sluice.data.separators import settle
 from sluice.errors import DataError, first_line
 
 #: Bytes parsed at once; no row may be larger.

@@ -128,7 +128,8 @@ def _read(found: Sequence[Found], form: str, dialect: Dialect, asked: Collection
     if form != "csv" and dialect.declared:
         raise DataError("is for files of separated cells", field=f"data.{dialect.declared[0]}", value=getattr(dialect, dialect.declared[0]),
                         fix=f"remove it: {found[0].where} is {form}")  # fmt: skip
-    tables, dialects, notes = [], [], []
+    tables, dialects = [], []
+    notes: list[str] = []
     for file in found:
         if form == "csv":
             made = read_csv(file, dialect, tuple(asked))
