@@ -35,7 +35,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
         place, dataset = Home(home or None), Dataset.open(Path(dataset_path))
         test = dataset.read("test")
         task, state, module = load_trained(settings, Path(model_path), base)
-        outputs = predict(task, state, module, dataset, "test", settings.train.batch_size)
+        outputs = predict(task, state, module, dataset, "test", settings.train.batch_size or 64)
         targets = targets_of(test, state.labels, dataset.objective)
         slices = {c: [str(v) for v in test.column(c).to_pylist()] for c in settings.evaluate.slices}
         found = evaluate(outputs, targets, state.labels, settings.evaluate, slices)

@@ -81,7 +81,7 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
         if found:
             tracker.put("metrics", {f"folds_{n}": s["mean"] for n, s in found["summary"].items()}, 0)
         tracker.close()
-        kept = f"epoch {history['best_epoch']} of {len(history['history'])} kept" + ", stopped early" * bool(history.get("stopped_early"))
+        kept = f"epoch {history['best_epoch']} of {history['history'][-1]['epoch']} kept, by {history['plan']['watch']}" + _ENDED[history["ended"]]
         reasons = [f"{kept}; {history.get('world_size', 1)} processes"]
         if found:
             own = found["summary"][found["metric"]]
@@ -115,6 +115,8 @@ def _folds(settings: Project, dataset: Dataset, model: Path, base: Path, train: 
         return cross_validate(settings, dataset, Path(work), base_dir=base, on_event=on_event, on_fold=on_fold, fit=train)
 
 
+#: What ended a training, as the verdict says it.
+_ENDED = {"epochs": "", "patience": ", stopped early", "time": ", ended by train.budget.minutes"}
 #: Of an epoch: what the axis shows, and what is the same in all.
 _CONSTANT = ("epoch", "step", "epochs", "steps")
 

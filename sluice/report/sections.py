@@ -79,7 +79,10 @@ def train(e: Evidence) -> str:
     names = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and not k.endswith("loss")][:3]
     curves = {f"validation {n}": [(float(h["epoch"]), float(h["validation_metrics"][n])) for h in history if h["validation_metrics"].get(n) is not None] for n in names}
     out += svg.lines(curves, "epoch", "", mark=best, mark_text="kept") + "</div>"
-    facts = [("epochs", len(history)), ("kept epoch", e["best_epoch"]), ("stopped early", bool(e.get("stopped_early"))),
+    plan = e.get("plan") or {}
+    chosen = [(n.replace("_", " ") + ", automatic" * (n in plan["automatic"]), plan[n]) for n in ("batch_size", "learning_rate") if n in plan]
+    ended = {"patience": "stopped improving", "time": "time budget", "epochs": "last epoch"}.get(e.get("ended", ""), bool(e.get("stopped_early")))
+    facts = [("epochs", history[-1]["epoch"]), ("kept epoch", e["best_epoch"]), ("ended by", ended), *chosen,
              ("processes", e.get("world_size")), ("rows per second", history[-1].get("samples_per_second")), ("seconds", e.get("seconds"))]  # fmt: skip
     return out + table([f[0] for f in facts], [[f[1] for f in facts]]) + _folds(e.get("cross_validation"))
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sluice.project import Project
     from sluice.training.config import TrainConfig
     from sluice.training.encode import Encoded
+    from sluice.training.plan import Defaults
 
 #: What `State.save` calls its own file; a processor's side files lie beside it.
 STATE = "state.json"
@@ -143,10 +144,19 @@ class Task(ABC):
             ProjectError: the weights are not there or do not fit.
         """
 
-    def adapt(self, model: torch.nn.Module, state: State, rows: Encoded) -> None:
+    def defaults(self, state: State, rows: int) -> Defaults:
+        """What the `train:` settings that the project leaves open become, for so many training rows. Default: for a small network from scratch."""
+        from sluice.training.plan import Defaults
+
+        return Defaults()
+
+    def adapt(self, model: torch.nn.Module, state: State, rows: Encoded) -> bool | None:
         """Fit a built model to the training rows, in place, before training starts. Default: nothing.
 
         The model's `state_dict` must stay that of `build`.
+
+        Returns:
+            Whether it is a model already: then it is measured as epoch 0, and kept where no epoch is better.
         """
 
     def processor(self, state: State) -> Processor:

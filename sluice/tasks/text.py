@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sluice.data.dataset import Dataset
     from sluice.training.encode import Encoded
+    from sluice.training.plan import Defaults
 
 _TOKENIZER = "tokenizer.json"
 
@@ -122,6 +123,14 @@ class TextTask(Task):
         from sluice.tasks.text_models import load_encoder
 
         load_encoder(model, self._pretrained(pretrained), pretrained)
+
+    def defaults(self, state: State, rows: int) -> Defaults:
+        """A pre-trained encoder is only tuned: few epochs at a small rate."""
+        from sluice.training.plan import Defaults
+
+        if "config" in state.extra:
+            return Defaults(batch_size=32, learning_rate=5e-5, epochs=4)
+        return Defaults()
 
     def adapt(self, model: torch.nn.Module, state: State, rows: Encoded) -> None:
         """Train the embeddings of those tokens alone that the training rows hold: the others would only be carried along."""

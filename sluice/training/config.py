@@ -8,9 +8,12 @@ from pydantic import Field, model_validator
 
 from sluice.config import Section
 
+#: How the learning rate goes from step to step.
+Schedule = Literal["cosine", "linear", "constant", "step", "plateau"]
+
 
 class EarlyStopping(Section):
-    """Stop when `metric` on the validation rows has not improved for `patience` epochs; the best epoch's weights are the result."""
+    """Stop when `metric` on the validation rows has not improved for `patience` epochs; the epoch that was best by it is the result."""
 
     metric: str = Field("loss", description="loss, or a metric of the objective: accuracy, macro_f1, ..., rmse, mae, r2")
     patience: int = Field(3, ge=1)
@@ -24,6 +27,13 @@ class Checkpoint(Section):
     store: str | None = Field(None, pattern="^s3://[^/]+", description="s3://bucket/prefix: kept there too, for a job whose disk is gone")
 
 
+class Budget(Section):
+    """What a training whose number of epochs is automatic may take; it ends at the first of the two, and says when it was time that ended it."""
+
+    steps: int | None = Field(None, ge=1, description="optimiser steps; null: from task and rows")
+    minutes: float = Field(60.0, gt=0, description="of training; where it ends a run, the same run elsewhere may give another model")
+
+
 class Decay(Section):
     """For the schedules `step` and `plateau`: what the learning rate is multiplied by, and when."""
 
@@ -33,15 +43,16 @@ class Decay(Section):
 
 
 class TrainConfig(Section):
-    """The training loop. Learning rates are per optimiser step; sizes are rows."""
+    """The training loop. Learning rates are per optimiser step; sizes are rows. What is null follows from task, model and rows."""
 
-    epochs: int = Field(3, ge=1)
-    batch_size: int = Field(64, ge=1, description="rows a step, over all processes and accumulated parts")
-    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int | None = Field(None, ge=1, description="null: until validation stops improving, within the budget")
+    budget: Budget = Budget()
+    batch_size: int | None = Field(None, ge=1, description="rows a step, over all processes and accumulated parts")
+    learning_rate: float | None = Field(None, gt=0)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0, description="on matrices and convolutions; biases and norms have none")
-    schedule: Literal["cosine", "linear", "constant", "step", "plateau"] = "cosine"
+    weight_decay: float | None = Field(None, ge=0, description="on matrices and convolutions; biases and norms have none")
+    schedule: Schedule | None = None
     decay: Decay = Decay()
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of all steps")
     gradient_clip: float | None = Field(1.0, gt=0)
@@ -72,6 +83,6 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _batch_is_enough(self) -> TrainConfig:
         parts = self.processes * self.nodes * self.accumulate
-        if parts > self.batch_size:
+        if self.batch_size is not None and parts > self.batch_size:
             raise ValueError(f"batch_size {self.batch_size} is less than processes x nodes x accumulate = {parts}")
         return self

@@ -25,6 +25,7 @@ from sluice.training import horovod
 from sluice.training.encode import encode_split
 from sluice.training.errors import NonFiniteError, ProcessDied, TrainingError
 from sluice.training.job import Job, causes, key_of, read_errors
+from sluice.training.plan import plan_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,7 @@ class TrainResult:
 
     Attributes:
         out: the directory: ``model.safetensors``, ``state.json`` with the processor's files, ``training.json``.
-        history: one entry an epoch: epoch, step, train_loss, validation_loss, validation_metrics,
+        history: one entry an epoch (epoch 0 is a model that was fitted before the first step): epoch, step, train_loss, validation_loss, validation_metrics,
             samples_per_second, learning_rate.
         best_epoch: the epoch whose weights are the model, from 1.
         stopped_early: whether early stopping ended the run.
@@ -108,6 +109,7 @@ def fit(project: Project, dataset: Dataset, out: Path, *, base_dir: Path | None 
     try:
         with _Launched(work, project.train.threads) as launched:
             job = prepare_job(project, dataset, work, base_dir=base_dir, checkpoints=checkpoints, world_size=project.train.processes)
+            tell({"kind": "note", "text": job.plan.text(int(dataset.manifest["splits"]["train"]["rows"]))})
             status = launched.run(tell)
         if status:
             raise failure(job, status)
@@ -130,13 +132,15 @@ def prepare_job(project: Project, dataset: Dataset, root: Path, *, world_size: i
     horovod.check(project.train)
     task = load_task(project, base_dir)
     state = task.fit(dataset)
-    job = Job(root=root.absolute(), project=project, base_dir=(base_dir or Path()).resolve(), data=dataset.digest,
-              checkpoints=(checkpoints or root / "checkpoints").absolute(), key=key_of(project, dataset, task, state), world_size=world_size)  # fmt: skip
+    rows = {split: int(dataset.manifest["splits"].get(split, {}).get("rows") or 0) for split in ("train", "validation")}
+    plan = plan_of(task, state, rows["train"], rows["validation"] > 0)
+    job = Job(root=root.absolute(), project=project, plan=plan, base_dir=(base_dir or Path()).resolve(), data=dataset.digest,
+              checkpoints=(checkpoints or root / "checkpoints").absolute(), key=key_of(project, plan, dataset, task, state), world_size=world_size)  # fmt: skip
     for path in (job.state, job.errors):
         path.mkdir(parents=True)
     state.save(job.state)
     encode_split(task, state, dataset, "train", job.encoded("train"))
-    if dataset.manifest["splits"].get("validation", {}).get("rows"):
+    if rows["validation"]:
         encode_split(task, state, dataset, "validation", job.encoded("validation"))
     job.save()
     return job

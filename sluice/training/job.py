@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import shutil
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sluice import files
 from sluice.project import Project, parse
 from sluice.training.mirror import mirror
+from sluice.training.plan import Plan
 
 if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 #: `train:` settings that change where, how long or how safely a run goes, but not what it computes.
 NOT_THE_MODEL = frozenset({"checkpoint", "restarts", "hang_seconds", "processes", "nodes", "threads", "workers", "device", "parallel", "launcher", "metrics_port", "folds", "fold_groups"})
+
+#: Folders of the library whose code makes the weights.
+_MAKES_WEIGHTS = ("training", "tasks", "packaging/processors")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Job:
     Attributes:
         root: its directory; ``encoded/``, ``state/``, ``result/``, ``errors/`` and ``train.log`` lie in it.
         project: the project's settings.
+        plan: its `train:` with nothing left open.
         base_dir: where relative paths in them start.
         data: the dataset's digest.
         checkpoints: where its checkpoints are kept.
@@ -39,6 +45,7 @@ class Job:
 
     root: Path
     project: Project
+    plan: Plan
     base_dir: Path
     data: str
     checkpoints: Path
@@ -80,7 +87,7 @@ class Job:
         """Write ``job.json``; returns its path."""
         where = self.root / "job.json"
         files.write_json(where, {
-            "project": self.project.model_dump(mode="json"), "base_dir": str(self.base_dir), "data": self.data,
+            "project": self.project.model_dump(mode="json"), "plan": self.plan.model_dump(mode="json"), "base_dir": str(self.base_dir), "data": self.data,
             "checkpoints": str(self.checkpoints), "key": self.key, "world_size": self.world_size, "path": [p for p in sys.path if p],
         })  # fmt: skip
         return where
@@ -91,19 +98,29 @@ class Job:
         raw = files.read_json(where)
         sys.path.extend(p for p in raw["path"] if p not in sys.path)
         base = Path(raw["base_dir"])
-        return cls(root=where.parent, project=parse(raw["project"], base_dir=base), base_dir=base, data=raw["data"],
+        return cls(root=where.parent, project=parse(raw["project"], base_dir=base), plan=Plan.model_validate(raw["plan"]), base_dir=base, data=raw["data"],
                    checkpoints=Path(raw["checkpoints"]), key=raw["key"], world_size=raw["world_size"])  # fmt: skip
 
 
-def key_of(project: Project, dataset: Dataset, task: Task, state: State) -> str:
-    """sha256 of all that makes the weights: the model's and the loop's settings, the data, what was fitted, the task's code."""
-    train = project.train.model_dump(mode="json", exclude=set(NOT_THE_MODEL))
+def key_of(project: Project, plan: Plan, dataset: Dataset, task: Task, state: State) -> str:
+    """sha256 of all that makes the weights: the model's and the loop's settings, the data, what was fitted, the task's code and the library's."""
+    train = plan.model_dump(mode="json", exclude=set(NOT_THE_MODEL))
     source = inspect.getsourcefile(type(task))
     return files.digest_of({
         "task": project.task, "model": project.model.model_dump(mode="json"), "train": train, "data": dataset.digest,
         "state": {"preprocess": state.preprocess, "extra": state.extra, "labels": state.labels, "files": digests(state.files)},
-        "code": files.sha256_file(Path(source)) if source else None,
+        "code": files.sha256_file(Path(source)) if source else None, "library": library_code(),
     })  # fmt: skip
+
+
+@functools.cache
+def library_code() -> str:
+    """sha256 of the library's own code that makes weights: of another version's checkpoints nobody knows what they would have become."""
+    import sluice
+
+    root = Path(sluice.__file__).parent
+    found = sorted(p for folder in _MAKES_WEIGHTS for p in (root / folder).rglob("*.py"))
+    return files.digest_of({p.relative_to(root).as_posix(): files.sha256_file(p) for p in found})
 
 
 def digests(contents: dict[str, bytes]) -> dict[str, str]:

@@ -20,12 +20,12 @@ from sluice.tasks.base import State, Task
 from sluice.training.average import Average
 from sluice.training.chance import reproducible, seed_everything
 from sluice.training.checkpoint import Checkpoints, Loaded
-from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
 from sluice.training.encode import Encoded
 from sluice.training.errors import NonFiniteError
 from sluice.training.loader import Loader, Part, Step
 from sluice.training.optimiser import Optimiser, freeze
+from sluice.training.plan import Plan
 from sluice.training.precision import Precision
 from sluice.training.progress import Progress
 from sluice.training.reduce import local, make_reducer
@@ -60,7 +60,7 @@ class Trainer:
         ProjectError: settings that do not fit the model, the data or the device.
     """
 
-    def __init__(self, task: Task, state: State, config: TrainConfig, train: Encoded, validation: Encoded | None, world: World,
+    def __init__(self, task: Task, state: State, config: Plan, train: Encoded, validation: Encoded | None, world: World,
                  checkpoints: Checkpoints, resumed: Loaded | None, emit: Callable[[dict[str, Any]], None],
                  beat: Callable[[int], None]):  # fmt: skip
         self.task, self.state, self.config, self.world = task, state, config, world
@@ -76,7 +76,7 @@ class Trainer:
         if resumed is None:
             task.start(self.model, state)
         freeze(self.model, config.freeze)
-        task.adapt(self.model, state, train)
+        self._fitted = bool(task.adapt(self.model, state, train))
         self.sharded = config.parallel == "fsdp" and world.size > 1
         self.model.to("cpu" if self.sharded else world.device).train()  # shards go to the device one by one
         self.precision = Precision(config, world.device)
@@ -104,9 +104,8 @@ class Trainer:
     # --- set-up ---
 
     def _watched(self) -> str:
-        stopping = self.config.early_stopping
+        stopping, metric = self.config.early_stopping, self.config.watch
         names = metric_names(self.state.objective)
-        metric = stopping.metric if stopping else "loss"
         if metric not in names:
             raise ProjectError(f"is no metric of {self.state.objective}", field="train.early_stopping.metric", value=metric,
                                fix=f"one of {', '.join(names)}")  # fmt: skip
@@ -167,7 +166,7 @@ class Trainer:
         """Train to the end.
 
         Returns:
-            The chosen weights and buffers, on the first process's CPU: the best epoch's with early stopping, else the last's.
+            The chosen weights and buffers, on the first process's CPU: the best epoch's where epochs are measured, else the last's.
 
         Raises:
             NonFiniteError: NaN or infinity; the step, the rows and the last good checkpoint are named.
@@ -179,14 +178,16 @@ class Trainer:
         if self.world.device.type == "cpu":  # a GPU's first step compiles and loads kernels: it has as long as a start
             self.beat(p.step)
         try:
-            while p.epoch < self.config.epochs and not p.stopped_early:
+            if self._fitted and not p.step and not p.history and self.validation is not None:
+                self._start_counts()
+            while p.epoch < self.config.epochs and not p.ended:
                 self._epoch()
                 self._end_epoch()
         except RuntimeError:
             self._rescue()
             raise
         self.checkpoints.flush()
-        return self.reducer.gathered(self._best if self._best is not None and self.config.early_stopping else self._weights())
+        return self.reducer.gathered(self._best if self._best is not None else self._weights())
 
     def _on_sigterm(self, *_: Any) -> None:
         self._terminated = True
@@ -291,19 +292,21 @@ class Trainer:
         entry = self._measured()
         rate = c.learning_rate * multiplier(c, p.step - 1, self.steps, self.sampler.steps, p.plateau_factor)
         loss_sum, loss_rows = self.world.sum(p.loss_sum, p.loss_rows)
-        stop, factor, better = False, p.plateau_factor, False
+        ended, factor, better = "", p.plateau_factor, False
         if self.world.first:
             entry = {"epoch": p.epoch + 1, "step": p.step, "train_loss": loss_sum / max(loss_rows, 1), **entry,
                      "samples_per_second": self.data.rows / p.epoch_seconds if p.epoch_seconds else 0.0, "learning_rate": rate,
                      "cpu_seconds": p.epoch_cpu}  # fmt: skip
-            stop, factor, better = self._judge(entry)
+            ended, factor, better = self._judge(entry)
             p.history.append(entry)
             self._tell("epoch", **entry, epochs=c.epochs, steps=self.steps)
-        stop, p.plateau_factor, better = self.world.broadcast([stop, factor, better])
-        if better and (self.world.first or self.sharded):
-            self._best = self._weights()
-            self.checkpoints.best(p.epoch + 1, self._best)
-        p.stopped_early = stop and p.epoch + 1 < c.epochs
+        ended, p.plateau_factor, better = self.world.broadcast([ended, factor, better])
+        if better:
+            self._keep(p.epoch + 1)
+        p.ended = ended if p.epoch + 1 < c.epochs else ""
+        if p.ended == "time":
+            self._tell("warning", text=f"train.budget.minutes ({c.minutes:g}) ended the training after epoch {p.epoch + 1} of at most {c.epochs}: "
+                                       "on a faster machine the same run would go on, and give another model")  # fmt: skip
         p.seconds += p.epoch_seconds
         p.epoch, p.loss_sum, p.loss_rows, p.epoch_seconds, p.epoch_cpu = p.epoch + 1, 0.0, 0, 0.0, 0.0
         self._before_end = None
@@ -318,19 +321,42 @@ class Trainer:
         found = measure(self.state.objective, outputs, self.validation.labels) if outputs is not None else {}
         return {"validation_loss": loss, "validation_metrics": found}
 
-    def _judge(self, entry: dict[str, Any]) -> tuple[bool, float, bool]:
-        """On the first process: whether to stop, the plateau's multiplier, and whether these weights are the best so far."""
+    def _start_counts(self) -> None:
+        """The model is fitted already: measure it as epoch 0, so that training can only make it better."""
+        p = self.progress
+        entry, better = self._measured(), False
+        if self.world.first:
+            entry = {"epoch": 0, "step": 0, "train_loss": None, **entry, "samples_per_second": 0.0, "learning_rate": 0.0, "cpu_seconds": 0.0}
+            better = p.stopping.see(self._value(entry), 0)
+            p.history.append(entry)
+            self._tell("epoch", **entry, epochs=self.config.epochs, steps=self.steps)
+        if self.world.broadcast(better):
+            self._keep(0)
+
+    def _keep(self, epoch: int) -> None:
+        """The weights as they are now are the best so far."""
+        if self.world.first or self.sharded:
+            self._best = self._weights()
+            self.checkpoints.best(epoch, self._best)
+
+    def _value(self, entry: dict[str, Any]) -> float:
+        return float(entry["validation_loss"] if self.watched == "loss" else entry["validation_metrics"][self.watched])
+
+    def _judge(self, entry: dict[str, Any]) -> tuple[str, float, bool]:
+        """On the first process: what ends the run, the plateau's multiplier, and whether these weights are the best so far."""
         c, p = self.config, self.progress
-        stop = better = False
-        if c.early_stopping:
-            value = entry["validation_loss"] if self.watched == "loss" else entry["validation_metrics"][self.watched]
-            better = p.stopping.see(value, p.epoch + 1)
-            stop = p.stopping.bad >= c.early_stopping.patience
+        ended, better = "", False
+        if self.validation is not None:
+            better = p.stopping.see(self._value(entry), p.epoch + 1)
+            if c.patience is not None and p.stopping.bad >= c.patience:
+                ended = "patience"
+        if c.minutes is not None and p.seconds + p.epoch_seconds >= 60 * c.minutes:
+            ended = ended or "time"
         factor = p.plateau_factor
         if c.schedule == "plateau" and not p.plateau.see(entry["validation_loss"], p.epoch + 1) and p.plateau.bad > c.decay.patience:
             factor *= c.decay.factor
             p.plateau.forget()
-        return stop, factor, better
+        return ended, factor, better
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """Copies on the CPU of what would be the model now; of shards, this process's."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sluice.errors import ProjectError
-from sluice.training.config import TrainConfig
+from sluice.training.plan import Plan
 from sluice.training.reduce import Reducer, local
 
 
@@ -57,7 +57,7 @@ class Optimiser:
     BETAS = (0.9, 0.999)
     EPSILON = 1e-8
 
-    def __init__(self, model: nn.Module, config: TrainConfig, reducer: Reducer | None = None):
+    def __init__(self, model: nn.Module, config: Plan, reducer: Reducer | None = None):
         reducer = reducer or Reducer(model)
         learning = [p for p in model.parameters() if p.requires_grad]
         decayed, plain = [p for p in learning if p.ndim >= 2], [p for p in learning if p.ndim < 2]

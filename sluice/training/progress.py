@@ -16,6 +16,7 @@ class Progress:
         step: optimiser steps done.
         epoch: epochs whose validation is done.
         seconds: time spent so far, interruptions left out.
+        ended: what ended the run before its last epoch: ``patience`` or ``time``; empty while it goes on.
     """
 
     step: int = 0
@@ -29,7 +30,7 @@ class Progress:
     stopping: Patience = dataclasses.field(default_factory=lambda: Patience(-1))
     plateau: Patience = dataclasses.field(default_factory=lambda: Patience(-1))
     plateau_factor: float = 1.0
-    stopped_early: bool = False
+    ended: str = ""
 
     @classmethod
     def load(cls, raw: dict[str, Any]) -> Progress:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from sluice.training.config import TrainConfig
+from sluice.training.plan import Plan
 
 
-def warmup_steps(config: TrainConfig, steps: int) -> int:
+def warmup_steps(config: Plan, steps: int) -> int:
     """Steps over which the rate grows from nearly nothing; `steps` is the whole run's number."""
     return math.ceil(config.warmup * steps)
 
 
-def multiplier(config: TrainConfig, step: int, steps: int, steps_per_epoch: int, plateau: float = 1.0) -> float:
+def multiplier(config: Plan, step: int, steps: int, steps_per_epoch: int, plateau: float = 1.0) -> float:
     """What ``learning_rate`` is multiplied by in a step.
 
     Args:

@@ -128,7 +128,7 @@ def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
     if path and not world.first:
         resumed = checkpoints.read(checkpoints.root / path)
     tell = Telemetry(emit, job.project.name, port_of(job.project.train.metrics_port)).emit if world.first else emit
-    trainer = Trainer(task, state, job.project.train, train, validation, world, checkpoints, resumed, tell, beat)
+    trainer = Trainer(task, state, job.plan, train, validation, world, checkpoints, resumed, tell, beat)
     del resumed
     weights = trainer.run()
     if world.first:
@@ -140,11 +140,11 @@ def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
 
 def _write_result(job: Job, trainer: Trainer, weights: dict[str, torch.Tensor]) -> None:
     p, world = trainer.progress, trainer.world
-    chosen = p.stopping.best_epoch if job.project.train.early_stopping and p.stopping.best_epoch else p.epoch
+    chosen = p.stopping.best_epoch if p.stopping.best is not None else p.epoch
     with files.new_dir(job.result) as tmp:
         write_tensors(tmp / "model.safetensors", weights)
         files.write_json(tmp / "training.json", {
-            "history": p.history, "best_epoch": chosen, "stopped_early": p.stopped_early, "seconds": p.seconds, "world_size": world.size,
+            "history": p.history, "best_epoch": chosen, "stopped_early": p.ended == "patience", "ended": p.ended or "epochs", "plan": job.plan.shown(), "seconds": p.seconds, "world_size": world.size,
             "rows": {"train": trainer.data.rows, "validation": trainer.validation.rows if trainer.validation else 0},
             "checkpoint_copy_seconds": trainer.checkpoints.seconds_copying,
             "parameters": {"all": sum(t.numel() for t in trainer.model.parameters()), "trained": sum(t.numel() for t in trainer.parameters)},

@@ -109,7 +109,7 @@ def open_study(project: Project, dataset: Dataset, home: Home | None, *, worker:
     samplers, pruners = optuna.samplers, optuna.pruners
     sampler = (samplers.TPESampler(seed=tune.seed + worker, multivariate=True, constant_liar=tune.parallel > 1) if tune.sampler == "tpe"
                else samplers.RandomSampler(seed=tune.seed + worker))  # fmt: skip
-    epochs = max([project.train.epochs, *(int(e) for e in getattr(tune.space.get("train.epochs"), "edges", []))])
+    epochs = max([project.train.epochs or 0, *(int(e) for e in getattr(tune.space.get("train.epochs"), "edges", []))]) or "auto"
     pruner = {"asha": lambda: pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
               "hyperband": lambda: pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
               "none": pruners.NopPruner}[tune.pruner]()  # fmt: skip

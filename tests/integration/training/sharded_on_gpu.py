@@ -11,9 +11,9 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
-from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
 from sluice.training.optimiser import Optimiser
+from sluice.training.plan import Plan
 from sluice.training.reduce import Reducer
 from sluice.training.sharded import sharded_over
 
@@ -33,7 +33,7 @@ class Net(nn.Module):
 
 def train(model: nn.Module, reducer: Reducer) -> list[float]:
     generator, losses = torch.Generator().manual_seed(1), []
-    optimiser = Optimiser(model, TrainConfig(learning_rate=0.01, weight_decay=0.1))
+    optimiser = Optimiser(model, Plan(learning_rate=0.01, weight_decay=0.1))
     for _ in range(5):
         x, y = torch.randn(32, 16, generator=generator).cuda(), torch.randint(4, (32,), generator=generator).cuda()
         with reducer.part(True):

@@ -147,3 +147,26 @@ def test_results_do_not_depend_on_how_the_shards_are_cut(points, project, tmp_pa
     outs = [fit(project(epochs=1), d, tmp_path / str(i), base_dir=HERE).out for i, d in enumerate((points, whole))]
     assert weights(outs[0]) == weights(outs[1])
     assert dataclasses.asdict(points) != dataclasses.asdict(whole)
+
+
+def test_the_best_epoch_measured_is_kept_also_without_early_stopping(points, project, tmp_path):
+    result = fit(project(epochs=25, learning_rate=0.5, schedule="constant"), points, tmp_path / "out", base_dir=HERE)
+    losses = {h["epoch"]: h["validation_loss"] for h in result.history}
+    assert len(losses) == 25 and result.best_epoch == min(losses, key=losses.__getitem__) != 25
+    made = project(epochs=25, learning_rate=0.5, schedule="constant")
+    task, state, module = load_trained(made, result.out, HERE)
+    found = predict(task, state, module, points, "validation")
+    truth = [state.labels.index(v) for v in points.read("validation").column("label").to_pylist()]
+    assert -np.log(found[np.arange(100), truth]).mean() == pytest.approx(losses[result.best_epoch], rel=1e-4)
+
+
+def test_with_nothing_said_training_goes_on_within_its_budget(points, project, tmp_path):
+    told = []
+    made = project(epochs=None, batch_size=None, learning_rate=None, budget={"steps": 200})
+    result = fit(made, points, tmp_path / "out", base_dir=HERE, on_event=told.append)
+    plan = files.read_json(result.out / "training.json")["plan"]
+    assert plan["batch_size"] == 64 and plan["epochs"] == 28 and {"epochs", "batch_size", "learning_rate"} <= set(plan["automatic"])
+    assert any("at most 28 epochs (196 steps)" in e.get("text", "") for e in told)
+    late = fit(project(epochs=None, budget={"minutes": 1e-6}), points, tmp_path / "late", base_dir=HERE, on_event=told.append)
+    assert len(late.history) == 1 and files.read_json(late.out / "training.json")["ended"] == "time"
+    assert any("train.budget.minutes (1e-06) ended the training" in e.get("text", "") for e in told)

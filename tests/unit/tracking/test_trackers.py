@@ -33,7 +33,7 @@ def test_a_run_is_written_to_the_home_s_own_store(tmp_path: Path) -> None:
     c = client(home.tracking_uri)
     run = c.get_run(tracker.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params["train.epochs"] == "3"
+    assert run.data.params["train.restarts"] == "3"
     assert [m.value for m in c.get_metric_history(tracker.run_id, "loss")] == [1.0, 0.5, pytest.approx(1 / 3)]
     assert [a.path for a in c.list_artifacts(tracker.run_id, "notes")] == ["notes/note.txt"]
     assert list(home.root.rglob("note.txt")), "artifacts stay below the home"

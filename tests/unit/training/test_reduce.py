@@ -16,10 +16,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
 from sluice.training.loop import Trainer
 from sluice.training.optimiser import Optimiser
+from sluice.training.plan import Plan
 from sluice.training.reduce import SHARED_FD, FlatReducer, Reducer, _movable, make_reducer
 from sluice.training.shared import SharedReducer
 from sluice.training.worker import lost_peer
@@ -110,7 +110,7 @@ class Twice(nn.Module):
         return out * self.sometimes if first else out
 
 
-def trained(net: nn.Module, reducer: Reducer, config: TrainConfig, rank: int, size: int) -> list[torch.Tensor]:
+def trained(net: nn.Module, reducer: Reducer, config: Plan, rank: int, size: int) -> list[torch.Tensor]:
     """Weights, then moments, after some steps of two parts each, on this process's share of the rows."""
     optimiser = Optimiser(net, config, reducer)
     for step in range(STEPS):
@@ -139,7 +139,7 @@ def train(rank: int, fd: int, folder: str) -> None:
         net = Twice(300_000)
         reducer = make_reducer(net, World(rank, SIZE, rank, torch.device("cpu")))
         assert isinstance(reducer, SharedReducer)
-        found[i] = trained(net, reducer, TrainConfig(learning_rate=0.01, **settings), rank, SIZE)
+        found[i] = trained(net, reducer, Plan(learning_rate=0.01, **settings), rank, SIZE)
     torch.save(found, f"{folder}/{rank}.pt")
 
 
@@ -148,7 +148,7 @@ def test_steps_of_several_processes_are_those_of_one(tmp_path: Path) -> None:
     for i, settings in enumerate(CONFIGS):
         net = Twice(300_000)
         begin = [p.detach().clone() for p in net.parameters()]
-        alone = trained(net, Reducer(net), TrainConfig(learning_rate=0.01, **settings), 0, 1)
+        alone = trained(net, Reducer(net), Plan(learning_rate=0.01, **settings), 0, 1)
         begin += [torch.zeros(())] * (len(alone) - len(begin))  # moments and counts
         for found in each:
             for mine, first, wanted, start in zip(found[i], each[0][i], alone, begin, strict=True):
@@ -173,14 +173,14 @@ class Columns(nn.Module):
 def train_columns(rank: int, fd: int, folder: str) -> None:
     net = Columns()
     reducer = make_reducer(net, World(rank, SIZE, rank, torch.device("cpu")))
-    torch.save(trained(net, reducer, TrainConfig(learning_rate=0.01), rank, SIZE)[:2], f"{folder}/{rank}.pt")
+    torch.save(trained(net, reducer, Plan(learning_rate=0.01), rank, SIZE)[:2], f"{folder}/{rank}.pt")
 
 
 def test_the_order_of_a_parameters_memory_changes_nothing(tmp_path: Path) -> None:
     net = Columns()
     for p in net.parameters():
         p.data = p.data.contiguous()
-    alone = trained(net, Reducer(net), TrainConfig(learning_rate=0.01), 0, 1)[:2]
+    alone = trained(net, Reducer(net), Plan(learning_rate=0.01), 0, 1)[:2]
     for found in among(tmp_path, train_columns):
         for mine, wanted in zip(found, alone, strict=True):
             torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-6)
@@ -208,7 +208,7 @@ def interrupted(rank: int, fd: int, folder: str) -> None:
         time.sleep(0.5)
         torch.save({"whole": trainer._whole, "changed": not torch.equal(net[0].weight, before)}, f"{folder}/0.pt")
         os._exit(0)
-    Optimiser(net, TrainConfig(), reducer).step()
+    Optimiser(net, Plan(), reducer).step()
     torch.save({}, f"{folder}/{rank}.pt")
     try:
         reducer.updated()

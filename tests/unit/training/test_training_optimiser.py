@@ -12,6 +12,7 @@ from sluice.errors import ProjectError
 from sluice.training.average import Average
 from sluice.training.config import TrainConfig
 from sluice.training.optimiser import Optimiser, freeze
+from sluice.training.plan import Plan
 from sluice.training.precision import LossScale, Precision
 
 
@@ -27,7 +28,7 @@ def groups(model, decay):
 
 @pytest.mark.parametrize("settings", [{"optimizer": "adamw"}, {"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.0}])
 def test_steps_are_those_of_torch(settings):
-    config = TrainConfig(learning_rate=0.05, weight_decay=0.1, **settings)
+    config = Plan(learning_rate=0.05, weight_decay=0.1, **settings)
     ours, theirs = network(), network()
     mine = Optimiser(ours, config)
     if config.optimizer == "adamw":
@@ -51,7 +52,7 @@ def test_steps_are_those_of_torch(settings):
 def test_a_restored_optimiser_goes_on_bit_for_bit():
     x = torch.randn(16, 4)
     model = network()
-    optimiser = Optimiser(model, TrainConfig())
+    optimiser = Optimiser(model, Plan())
 
     def step(m, o):
         (m(x) ** 2).sum().backward()
@@ -60,7 +61,7 @@ def test_a_restored_optimiser_goes_on_bit_for_bit():
 
     step(model, optimiser)
     twin = copy.deepcopy(model)
-    other = Optimiser(twin, TrainConfig())
+    other = Optimiser(twin, Plan())
     other.load({k: v.clone() for k, v in optimiser.tensors().items()})
     step(model, optimiser)
     step(twin, other)
@@ -70,7 +71,7 @@ def test_a_restored_optimiser_goes_on_bit_for_bit():
 def test_parameters_without_a_gradient_stay():
     model = network()
     before = model[0].weight.detach().clone()
-    optimiser = Optimiser(model, TrainConfig(weight_decay=0.5))
+    optimiser = Optimiser(model, Plan(weight_decay=0.5))
     model[3].weight.sum().backward()
     optimiser.step()
     assert torch.equal(model[0].weight, before)
@@ -79,7 +80,7 @@ def test_parameters_without_a_gradient_stay():
 def test_freezing_by_name_module_or_pattern():
     model = network()
     assert freeze(model, ["0", "2.b*"]) == ["0.bias", "0.weight", "2.bias"]
-    assert Optimiser(model, TrainConfig()).parameters == [model[3].weight, model[2].weight, model[3].bias]
+    assert Optimiser(model, Plan()).parameters == [model[3].weight, model[2].weight, model[3].bias]
     with pytest.raises(ProjectError, match="matches no parameter"):
         freeze(model, ["encoder.*"])
     with pytest.raises(ProjectError, match="leaves no parameter"):

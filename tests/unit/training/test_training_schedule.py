@@ -8,11 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from sluice.training.config import TrainConfig
+from sluice.training.plan import Plan
 from sluice.training.schedule import Patience, multiplier, warmup_steps
 
 
 def rates(steps=100, per_epoch=10, **settings):
-    config = TrainConfig(**settings)
+    config = Plan(**settings)
     return [multiplier(config, s, steps, per_epoch) for s in range(steps)]
 
 
@@ -38,8 +39,8 @@ def test_a_plateau_s_multiplier_is_what_it_was_cut_to():
 
 
 def test_warm_up_is_at_least_a_step_where_there_is_one():
-    assert warmup_steps(TrainConfig(warmup=0.05), 3) == 1
-    assert warmup_steps(TrainConfig(warmup=0.0), 3) == 0
+    assert warmup_steps(Plan(warmup=0.05), 3) == 1
+    assert warmup_steps(Plan(warmup=0.0), 3) == 0
 
 
 def test_patience_counts_epochs_since_the_best_and_nan_is_never_best():
