@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,12 @@ from typing import Any
 from sluice.errors import DeadlineError, SluiceError
 
 _PR_SET_PDEATHSIG = 1
+
+#: What a child does before it becomes its program. Code of ours between fork and exec (`preexec_fn`) may stop for ever, or abort, where
+#: another thread holds a lock at the moment of the fork (CPython's own documentation; gRPC's fork handlers did): so the child is a fresh interpreter.
+#: If the parent has ended before it could ask, the program is not started.
+_GUARD = (f"import ctypes,os,sys;ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG},{int(signal.SIGKILL)},0,0,0);"
+          "os.getppid()==int(sys.argv[1]) or os._exit(1);os.execv(sys.argv[2],sys.argv[3:])")  # fmt: skip
 
 
 def die_with_parent(sig: int = signal.SIGKILL) -> None:
@@ -49,10 +56,13 @@ def spawn(command: Sequence[str], *, log: Path | None = None, **kwargs: Any) -> 
     Raises:
         SluiceError: the program cannot be started.
     """
+    program = shutil.which(command[0], path=(kwargs.get("env") or os.environ).get("PATH"))
+    if program is None:
+        raise SluiceError(f"cannot start {command[0]}: no such program", field="process", value=list(command), fix="install it, or put it on PATH")
+    guarded = [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), program, *command] if sys.platform.startswith("linux") else command
     out = log.open("ab") if log else subprocess.DEVNULL
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                preexec_fn=die_with_parent, **kwargs)  # fmt: skip
+        return subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, **kwargs)
     except OSError as e:
         raise SluiceError(f"cannot start {command[0]}: {e.strerror or e}", field="process", value=list(command)) from e
     finally:
