@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,3 +88,14 @@ def null_for_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def is_blank(column: Any) -> Any:
     """For strings, a chunked array or one array: true where there is nothing but white space, null where it is null."""
     return pc.equal(pc.utf8_trim_whitespace(column), _EMPTY)
+
+
+def usable(table: pa.Table, kinds: Mapping[str, str]) -> pa.ChunkedArray:
+    """For rows in canonical form: true where there is a label, and no text or image is missing."""
+    use = pc.is_valid(table.column("label"))
+    for name, kind in kinds.items():
+        if kind in ("text", "image"):
+            use = pc.and_(use, pc.is_valid(table.column(name)))
+        if kind == "text":
+            use = pc.and_(use, pc.invert(is_blank(table.column(name))))
+    return use

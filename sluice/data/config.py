@@ -23,16 +23,20 @@ class Columns(Section):
 
 
 class Split(Section):
-    """Fractions of the rows by content hash; what is left over is for training."""
+    """Fractions of the rows that are held out; what is left over is for training."""
 
     test: float = Field(0.2, ge=0, lt=1)
     validation: float = Field(0.1, gt=0, lt=1)
     seed: int = 17
+    by: Literal["hash", "time", "group"] = Field("hash", description="what stays together: equal rows; the newest rows are held out; rows of one group")
+    column: str | None = Field(None, description="of the source: the time, or the group; it need not be a feature")
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Split:
         if self.test + self.validation >= 1:
             raise ValueError(f"test {self.test} + validation {self.validation} leave no rows for training; their sum must be below 1")
+        if (self.column is None) != (self.by == "hash"):
+            raise ValueError(f"by {self.by} {'takes no column' if self.by == 'hash' else 'needs data.split.column'}")
         return self
 
 

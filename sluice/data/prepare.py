@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.data.checks import validate
-from sluice.data.columns import is_blank, null_for_nan, numbers
+from sluice.data.columns import null_for_nan, numbers, usable
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.digests import plain, row_ids
 from sluice.data.profile import profile_dataset
 from sluice.data.report import Report
 from sluice.data.sources import Source, read_source
-from sluice.data.splits import split_rows
+from sluice.data.splits import group_keys, split_rows, time_keys
 from sluice.errors import DataError
 from sluice.project import Project
 
@@ -32,12 +33,13 @@ class TaskData(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """A source in the task's terms: `table` has the features and ``label``; `source` is what was read."""
+    """A source in the task's terms: `table` has the features and ``label``; `source` is what was read; `keys` what it is split by."""
 
     table: pa.Table
     kinds: dict[str, str]
     objective: str
     source: Source
+    keys: pa.ChunkedArray | None = None
 
     @property
     def place(self) -> Callable[[int], str] | None:
@@ -66,11 +68,11 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     test = _load_test(project, base_dir, task, train)
     return validate(train.table, test.table if test else None, kinds=train.kinds, objective=train.objective, checks=project.data.checks,
                     split=project.data.split, place=train.place, test_place=test.place if test else None,
-                    notes=[*train.source.notes, *(test.source.notes if test else ())])  # fmt: skip
+                    keys=train.keys, test_keys=test.keys if test else None, notes=[*train.source.notes, *(test.source.notes if test else ())])  # fmt: skip
 
 
 def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Dataset:
-    """Split a project's rows by content and write them, with their profile, as a dataset.
+    """Split a project's rows and write them, with their profile, as a dataset.
 
     Rows without a label, a text or an image are left out; how many is in ``source`` of the manifest,
     with the digest of what was read, so that a change to a cell no feature uses is another version too.
@@ -86,11 +88,11 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     """
     train = _load(project, base_dir, task)
     test = _load_test(project, base_dir, task, train)
-    kept = _with_ids(train, "data.source")
-    splits = split_rows(kept, project.data.split, has_test=test is not None)
+    kept, keys = _with_ids(train, "data.source")
+    splits = split_rows(kept, project.data.split, test is not None, keys)
     source = {**_described(project.data.source, train, kept), "split": project.data.split.model_dump(), "test": None}
     if test is not None:
-        splits["test"] = _with_ids(test, "data.test")
+        splits["test"], _ = _with_ids(test, "data.test")
         source["test"] = _described(str(project.data.test), test, splits["test"])
     labels = sorted(pc.unique(kept.column("label")).to_pylist()) if train.objective == "classification" else []
     return write_dataset(out, splits, task=project.task, objective=train.objective, labels=labels, columns=train.kinds, source=source,
@@ -101,7 +103,8 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     data = project.data
     source = read_source(data.source, data.format, base_dir, project.task, data.columns, dialect=data.dialect)
     kinds = dict(task.kinds(source.table))
-    return Rows(_canonical(task, source.table, kinds), kinds, task.objective(source.table), source)
+    table = _canonical(task, source.table, kinds)
+    return Rows(table, kinds, task.objective(source.table), source, _keys(project, source.table, table.num_rows))
 
 
 def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) -> Rows | None:
@@ -120,7 +123,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
         raise _retold(e, f"held-out rows: {e.message}", e.field) from e
     names = [n for n in train.table.schema.names if n in found.schema.names]
     table = pa.table({n: _like(found.column(n), train.table.schema.field(n).type) for n in names})
-    return Rows(table, train.kinds, train.objective, source)
+    return Rows(table, train.kinds, train.objective, source, _keys(project, source.table, table.num_rows))
 
 
 def _retold(error: DataError, message: str, field: str | None) -> DataError:
@@ -154,22 +157,33 @@ def _like(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return column
 
 
-def _with_ids(rows: Rows, field: str) -> pa.Table:
-    """The rows that can be used, with their ids first."""
+def _with_ids(rows: Rows, field: str) -> tuple[pa.Table, pa.ChunkedArray | None]:
+    """The rows that can be used, with their ids first; and what they are split by."""
     table = rows.table
     for name in (*rows.kinds, "label"):
         if name not in table.schema.names:
             raise DataError("has no such column, though the training rows do", field=field, value=name, fix="give both the same columns")
-    use = pc.is_valid(table.column("label"))
-    for name, kind in rows.kinds.items():
-        if kind in ("text", "image"):
-            use = pc.and_(use, pc.is_valid(table.column(name)))
-        if kind == "text":
-            use = pc.and_(use, pc.invert(is_blank(table.column(name))))
+    use = usable(table, rows.kinds)
     kept = table.filter(use)
     if not kept.num_rows:
         raise DataError("has no row with both features and a label", field=field, fix="check data.columns")
-    return kept.add_column(0, "row_id", row_ids(kept, list(rows.kinds)))
+    return kept.add_column(0, "row_id", row_ids(kept, list(rows.kinds))), None if rows.keys is None else rows.keys.filter(use)
+
+
+def _keys(project: Project, table: pa.Table, rows: int) -> pa.ChunkedArray | None:
+    """What `data.split.column` of a source says of each row: strings for groups, times or numbers for ``time``."""
+    split = project.data.split
+    if split.column is None:
+        return None
+    if split.column not in table.schema.names:
+        near = difflib.get_close_matches(split.column, table.schema.names, 1, 0.5)
+        raise DataError("no such column in the data", field="data.split.column", value=split.column,
+                        fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(table.schema.names[:20])}")  # fmt: skip
+    if table.num_rows != rows:
+        raise DataError("cannot be told of the task's rows: it makes others of the source's", field="data.split.column", value=split.column,
+                        fix="split by hash")  # fmt: skip
+    column = plain(table.select([split.column])).column(0)
+    return group_keys(column) if split.by == "group" else time_keys(column)
 
 
 def _described(uri: str, rows: Rows, kept: pa.Table) -> dict[str, Any]:

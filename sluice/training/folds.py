@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sluice.data.splits import strata
 from sluice.errors import DataError
 from sluice.training.sampler import permuted, seed_of
-
-#: Bins a quantity is cut into, so that folds have like values.
-BINS = 10
-
-
-def strata(labels: np.ndarray) -> np.ndarray:
-    """What folds are levelled over: class codes as they are, values as their decile, int64 [rows].
-
-    Args:
-        labels: int64 class codes, or float64 values, [rows].
-    """
-    if np.issubdtype(labels.dtype, np.integer):
-        return np.asarray(labels, dtype=np.int64)
-    edges = np.unique(np.quantile(labels, np.linspace(0, 1, BINS + 1)[1:-1]))
-    return np.searchsorted(edges, labels, side="right").astype(np.int64)
 
 
 def assign(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -30,7 +16,7 @@ def assign(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.
     alone then fill up what is short, stratum by stratum.
 
     Args:
-        labels: as for `strata`.
+        labels: as for `sluice.data.splits.strata`.
         groups: int64 codes from 0, [rows]: rows of a code stay together.
         folds: how many, at least 2.
         seed: breaks ties and shuffles.

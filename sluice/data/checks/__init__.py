@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.data import summaries
-from sluice.data.checks import columns, labels, rows, suspicions
+from sluice.data.checks import columns, division, labels, rows, suspicions
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
 from sluice.data.report import Report, ordered
@@ -19,7 +19,7 @@ __all__ = ["validate"]
 
 def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str], objective: str, checks: Checks, split: Split,
              place: Callable[[int], str] | None = None, test_place: Callable[[int], str] | None = None,
-             notes: Sequence[str] = ()) -> Report:  # fmt: skip
+             keys: pa.ChunkedArray | None = None, test_keys: pa.ChunkedArray | None = None, notes: Sequence[str] = ()) -> Report:  # fmt: skip
     """Check rows in canonical form (`Task.canonical`: features and ``label``).
 
     Args:
@@ -30,14 +30,15 @@ def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str]
         checks: the limits.
         split: how the source will be divided.
         place, test_place: where a row (from 0) came from, in words, for examples.
+        keys, test_keys: what `split.column` holds for each row; null on ``hash``.
         notes: what was found out or left out while reading, in sentences.
 
     Raises:
         MissingExtra: images without Pillow.
     """
     kinds = dict(kinds)
-    side = Side(train, kinds, "train", place)
-    subject = Subject(side, None if test is None else Side(test, kinds, "test", test_place), objective, checks, split)
+    side = Side(train, kinds, "train", place, keys)
+    subject = Subject(side, None if test is None else Side(test, kinds, "test", test_place, test_keys), objective, checks, split)
     for note in notes:
         subject.add("reading", "warn", note)
     sound = columns.schema(subject)
@@ -45,7 +46,7 @@ def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str]
     if sound:
         for look in (columns.nulls, columns.non_finite, columns.ranges, columns.images, columns.texts, columns.constant,
                      labels.label_set, labels.one_class, labels.label_rows, labels.balance, labels.spelling,
-                     rows.duplicates, rows.conflicts, rows.leakage, rows.unseen_labels, rows.division,
+                     rows.duplicates, rows.conflicts, rows.leakage, rows.unseen_labels, division.division, division.apart,
                      suspicions.mixed, suspicions.identifiers, suspicions.predictive, suspicions.shift):  # fmt: skip
             look(subject)
     return Report(

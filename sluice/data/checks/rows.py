@@ -7,11 +7,9 @@ import numpy as np
 from sluice.data.checks import labels
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.report import counted, listed, percent
-from sluice.data.splits import SPLITS, checked_sides
-from sluice.errors import DataError
 
 #: With fewer held-out rows an interval is too wide to decide much.
-_FEW = 50
+FEW = 50
 
 
 def enough(s: Subject) -> bool:
@@ -21,9 +19,9 @@ def enough(s: Subject) -> bool:
         s.add("rows", "refuse", f"{counted(n, 'row')}, at least {least:,} are needed; add rows, or lower data.checks.rows_min", value=n, limit=least)
     else:
         s.add("rows", "pass", counted(n, "row"), value=n, limit=least)
-    if s.test is not None and s.test.rows < _FEW:
+    if s.test is not None and s.test.rows < FEW:
         status = "warn" if s.test.rows else "refuse"
-        s.add("rows", status, f"{counted(s.test.rows, 'held-out row')}: too few to measure a model well; give more in data.test", value=s.test.rows, limit=_FEW)  # type: ignore[arg-type]
+        s.add("rows", status, f"{counted(s.test.rows, 'held-out row')}: too few to measure a model well; give more in data.test", value=s.test.rows, limit=FEW)  # type: ignore[arg-type]
     return n > 0 and (s.test is None or s.test.rows > 0)
 
 
@@ -78,7 +76,8 @@ def leakage(s: Subject) -> None:
     """Held-out rows that are training rows too."""
     limit = s.limits.leakage_max
     if s.test is None:
-        s.add("leakage", "pass", "rows with equal features are always on one side of the split", value=0, limit=limit)
+        if s.split.by == "hash":
+            s.add("leakage", "pass", "rows with equal features are always on one side of the split", value=0, limit=limit)
         return
     both = np.isin(s.test.ids, s.train.ids)
     n = int(both.sum())
@@ -115,24 +114,6 @@ def unseen_labels(s: Subject) -> None:
               "there are not measured", column="label", value=len(unmeasured), limit=0)  # fmt: skip
     if not unknown and not unmeasured:
         s.add("unseen_labels", "pass", "training and held-out rows have the same labels", column="label")
-
-
-def division(s: Subject) -> None:
-    """The split by content can be made."""
-    label = s.train.table.column("label") if s.objective == "classification" else None
-    try:
-        side = checked_sides(s.train.ids, label, s.split, has_test=s.test is not None)
-    except DataError as e:
-        s.add("split", "refuse", f"the split cannot be made: {e.message}; {e.fix}")
-        return
-    sizes = np.bincount(side, minlength=3).tolist()
-    if s.test is not None:
-        sizes[2] = s.test.rows
-    said = ", ".join(f"{n:,} {name}" for n, name in zip(sizes, SPLITS, strict=True))
-    if s.test is None and sizes[2] < _FEW:
-        s.add("split", "warn", f"rows will be {said}: too few to measure a model well", value=sizes[2], limit=_FEW)
-    else:
-        s.add("split", "pass", f"rows will be {said}", value=sizes[2])
 
 
 def _copies(side: Side, group: np.ndarray, which: int, times: int) -> tuple[str, ...]:

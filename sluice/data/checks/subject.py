@@ -33,10 +33,11 @@ class Side:
         kinds: feature -> kind.
         name: ``train`` or ``test``.
         place: where a row (from 0) came from, in words.
+        keys: what the rows are split by: groups or times; null: their content.
     """
 
-    def __init__(self, table: pa.Table, kinds: dict[str, str], name: str, place: Callable[[int], str] | None):
-        self.table, self.kinds, self.name = table, kinds, name
+    def __init__(self, table: pa.Table, kinds: dict[str, str], name: str, place: Callable[[int], str] | None, keys: pa.ChunkedArray | None = None):
+        self.table, self.kinds, self.name, self.keys = table, kinds, name, keys
         self.place = place or (lambda row: f"row {row + 1}")
         self.rows = table.num_rows
         #: Put before a sentence about the rows.

@@ -91,14 +91,16 @@ def test_the_seed_of_the_split_is_part_of_the_version(tmp_path: Path) -> None:
     assert make(tmp_path).digest != make(tmp_path, out="e", split={"seed": 18}).digest
 
 
-def test_rows_keep_their_side_when_the_source_grows(tmp_path: Path) -> None:
+def test_few_rows_change_sides_when_the_source_grows(tmp_path: Path) -> None:
     csv(tmp_path)
     before = make(tmp_path)
     csv(tmp_path, lines(80, 5000) + lines() + lines(80, 9000))
     after = make(tmp_path, out="e")
+    moved = 0
     for split in ("train", "validation", "test"):
         ids = [set(d.read(split, ["row_id"]).column(0).to_pylist()) for d in (before, after)]
-        assert ids[0] < ids[1]
+        moved += len(ids[0] - ids[1])
+    assert moved <= 0.05 * N
 
 
 def test_held_out_rows_of_their_own_are_the_test_split(tmp_path: Path) -> None:
@@ -169,10 +171,11 @@ def test_data_that_must_not_be_used_is_a_refusal_not_an_error(tmp_path: Path, ro
 
 
 def test_an_impossible_split_is_refused_and_cannot_be_prepared(tmp_path: Path) -> None:
-    csv(tmp_path, [*lines(), *(f"{i},R,rare" for i in (9001, 9002))])
-    split = {"test": 0.95, "validation": 0.04}
-    assert any("the split cannot be made" in r for r in check(tmp_path, split=split).reasons)
-    with pytest.raises(DataError, match=r"data.split: \d labels? would have no training row: .*'rare'"):
+    csv(tmp_path, [*(f"{line.rsplit(',', 1)[0]},no,{i % 30}" for i, line in enumerate(lines())), *(f"{i},R,rare,99" for i in range(9001, 9003))],
+        header="age,town,label,batch")  # fmt: skip
+    split = {"by": "time", "column": "batch"}
+    assert any("the split cannot be made: 1 label would have no training row: 'rare'" in r for r in check(tmp_path, split=split).reasons)
+    with pytest.raises(DataError, match=r"data.split: 1 label would have no training row: 'rare'"):
         make(tmp_path, split=split)
     assert not (tmp_path / "d").exists()
 

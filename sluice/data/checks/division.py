@@ -1,0 +1,114 @@
+"""Checks of the split: can it be made, and is nothing on two sides that belongs together?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sluice.data.checks.rows import FEW
+from sluice.data.checks.subject import Subject
+from sluice.data.columns import usable
+from sluice.data.report import counted, listed, percent
+from sluice.data.splits import SPLITS, checked_sides, time_numbers
+from sluice.errors import DataError
+
+
+def division(s: Subject) -> None:
+    """The split can be made; what it keeps together is said, and measured."""
+    use = np.flatnonzero(np.asarray(usable(s.train.table, s.kinds)))
+    keys = None if s.train.keys is None else s.train.keys.take(pa.array(use))
+    try:
+        side = checked_sides(s.train.ids[use], s.train.table.column("label").take(pa.array(use)), s.split, s.test is not None, keys)
+    except DataError as e:
+        s.add("split", "refuse", f"the split cannot be made: {e.message}; {e.fix}")
+        return
+    sizes = np.bincount(side, minlength=3).tolist()
+    if s.test is not None:
+        sizes[2] = s.test.rows
+    said = ", ".join(f"{n:,} {name}" for n, name in zip(sizes, SPLITS, strict=True))
+    if s.split.by == "time" and keys is not None:
+        said += f"; {_from(keys, side, has_test=s.test is not None)}"
+    elif s.split.by == "group" and keys is not None:
+        groups = [pc.count_distinct(keys.filter(pa.array(side == i)), mode="only_valid").as_py() for i in range(3)]
+        said += f", by {s.split.column!r}: {', '.join(f'{n:,} {name}' for n, name in zip(groups, SPLITS, strict=True) if n)}, no group on two sides"
+        if keys.null_count:
+            said += f"; {counted(keys.null_count, 'row')} without one {'stands' if keys.null_count == 1 else 'stand'} alone"
+    if s.test is None and sizes[2] < FEW:
+        s.add("split", "warn", f"rows will be {said}: too few to measure a model well", value=sizes[2], limit=FEW)
+    else:
+        s.add("split", "pass", f"rows will be {said}", value=sizes[2])
+    if s.split.by != "hash" and s.test is None:
+        _twins(s, use, side)
+
+
+def _from(keys: pa.ChunkedArray, side: np.ndarray, has_test: bool) -> str:
+    """From when on rows validate and test."""
+    parts = []
+    for i, does in ((1, "validate"), (2, "test")):
+        if not (has_test and i == 2):
+            parts.append(f"{does} from {_when(pc.min(keys.filter(pa.array(side == i))))}")
+    return "those that " + " and ".join(parts) + ", older ones train"
+
+
+def _when(value: pa.Scalar) -> str:
+    if pa.types.is_floating(value.type):
+        return f"{value.as_py():.15g}"
+    return str(value.cast(pa.string()).as_py()) if pa.types.is_temporal(value.type) else str(value.as_py())
+
+
+def _twins(s: Subject, use: np.ndarray, side: np.ndarray) -> None:
+    """Rows of the test side that have the features of a training row: where groups or times decide, they may."""
+    ids, limit = s.train.ids[use], s.limits.leakage_max
+    both = np.isin(ids, ids[side == 0]) & (side == 2)
+    n = int(both.sum())
+    fraction = n / max(int((side == 2).sum()), 1)
+    mask = np.zeros(s.train.rows, bool)
+    mask[use[both]] = True
+    if fraction > limit:
+        s.add("leakage", "warn", f"{counted(n, 'test row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a training row, of another "
+              f"{'time' if s.split.by == 'time' else 'group'}: is a feature missing that tells them apart?", value=fraction, limit=limit,
+              examples=s.train.examples(mask))  # fmt: skip
+    else:
+        s.add("leakage", "pass", f"{counted(n, 'test row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a training row"
+              if n else "no test row has the features of a training row", value=fraction, limit=limit)  # fmt: skip
+
+
+def apart(s: Subject) -> None:
+    """Held-out rows from elsewhere keep to the rule the project splits by."""
+    if s.test is None or s.train.keys is None or s.test.keys is None:
+        return
+    if s.split.by == "group":
+        known = pa.array(s.train.keys.drop_null().unique().to_pylist(), pa.string())
+        shared = np.asarray(pc.and_(pc.is_valid(s.test.keys), pc.is_in(s.test.keys, value_set=known)))
+        if shared.any():
+            names = s.test.keys.filter(pa.array(shared)).unique().to_pylist()
+            n = int(shared.sum())
+            s.add("groups", "refuse", f"{counted(len(names), 'group')} of {s.split.column!r} {'is' if len(names) == 1 else 'are'} in the training and the held-out "
+                  f"rows ({counted(n, 'held-out row')}): {listed([repr(v) for v in names])}; take them out of one side", column=s.split.column, value=n, limit=0,
+                  examples=s.test.examples(shared))  # fmt: skip
+        else:
+            s.add("groups", "pass", f"no group of {s.split.column!r} is in the training and the held-out rows", column=s.split.column, value=0, limit=0)
+        return
+    unknown = s.test.keys.null_count
+    if unknown:
+        s.add("time", "refuse", f"held-out rows: {counted(unknown, 'row')} without a time in {s.split.column!r}; fill the column, or take the rows out",
+              column=s.split.column, value=unknown, limit=0, examples=s.test.examples(s.test.keys.is_null()))  # fmt: skip
+        return
+    known = time_numbers(s.train.keys.drop_null())
+    if not len(known):  # the split itself is refused
+        return
+    newest = known.max()
+    times = time_numbers(s.test.keys)
+    older, last = times < newest, _when(pc.max(s.train.keys))
+    n = int(older.sum())
+    if n:
+        s.add("time", "refuse", f"{counted(n, 'held-out row')} of {len(times):,} {'is' if n == 1 else 'are'} older than the newest training row ({last}): the model "
+              "would know what came after them; move them to the training rows, or give newer ones", column=s.split.column, value=n, limit=0,
+              examples=s.test.examples(older))  # fmt: skip
+    elif (times == newest).any():
+        n = int((times == newest).sum())
+        s.add("time", "warn", f"{counted(n, 'held-out row')} {'has' if n == 1 else 'have'} the time of the newest training row ({last}): is a day or hour cut in two?",
+              column=s.split.column, value=n, limit=0, examples=s.test.examples(times == newest))  # fmt: skip
+    else:
+        s.add("time", "pass", f"every held-out row is newer than the newest training row ({last})", column=s.split.column, value=0, limit=0)
