@@ -16,21 +16,21 @@ EXAMPLE = "{name: digits, task: image, data: {source: 'sklearn://digits'}, model
 
 
 NAME = "sluice-training"
-DESCRIPTION = "Validate, preprocess, train, evaluate against the champion, export to ONNX, register, and roll out by statistics."
+DESCRIPTION = "Validate, preprocess, train, export to ONNX, evaluate against the champion, register, and roll out by statistics."
 
 
 def learn(project, base_dir, home, data: dsl.PipelineTask) -> None:
     """The steps from a dataset to a rollout, inside whatever condition they are called in."""
     trained = train(project=project, base_dir=base_dir, home=home, environment=cluster.environment("train"), dataset=data.outputs["dataset"])
     cluster.place(trained, "train", cached=True)
-    judged = evaluate(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
-                      dataset=data.outputs["dataset"], model=trained.outputs["model"])  # fmt: skip
-    cluster.place(judged, "evaluate")
-    with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
-        exported = export_onnx(project=project, base_dir=base_dir, environment=cluster.environment("export_onnx"),
-                               dataset=data.outputs["dataset"], model=trained.outputs["model"], evaluation=judged.outputs["gate"])  # fmt: skip
-        cluster.place(exported, "export_onnx", cached=True)
-        with dsl.If(exported.outputs["Output"] == "pass", name="package-accepted"):
+    exported = export_onnx(project=project, base_dir=base_dir, environment=cluster.environment("export_onnx"),
+                           dataset=data.outputs["dataset"], model=trained.outputs["model"])  # fmt: skip
+    cluster.place(exported, "export_onnx", cached=True)
+    with dsl.If(exported.outputs["Output"] == "pass", name="package-accepted"):
+        judged = evaluate(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
+                          dataset=data.outputs["dataset"], package=exported.outputs["package"])  # fmt: skip
+        cluster.place(judged, "evaluate")
+        with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
             registered = register(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
                                   package=exported.outputs["package"])  # fmt: skip
             cluster.place(registered, "register")

@@ -15,7 +15,7 @@ EXAMPLE = (
 )
 
 NAME = "sluice-tuning"
-DESCRIPTION = "Search for the best settings in parallel, then train with them, evaluate, export, register, and roll out by statistics."
+DESCRIPTION = "Search for the best settings in parallel, then train with them, export, evaluate, register, and roll out by statistics."
 
 
 def tuning(project: str = EXAMPLE, base_dir: str = "", home: str = ""):

@@ -12,7 +12,7 @@ from sluice import files
 Decision = Literal["pass", "refuse", "inconclusive"]
 
 #: The steps of the training pipeline, in its order.
-STEPS = ("validate_data", "preprocess", "train", "evaluate", "export_onnx", "register", "rollout")
+STEPS = ("validate_data", "preprocess", "train", "export_onnx", "evaluate", "register", "rollout")
 
 
 @dataclasses.dataclass(frozen=True)

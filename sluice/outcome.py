@@ -15,17 +15,18 @@ def conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str =
     if failure is not None:
         return {"outcome": "failed", "exit_code": failure.get("exit_code", FAULT), "error": failure, "reasons": [failure["message"]]}
     by_step = {g.step: g for g in gates}
-    if not gates or (gates[-1].step != "rollout" and gates[-1].decision != "refuse"):
-        last = gates[-1].step if gates else "the start"
-        message = f"the pipeline stopped after {last} without a result" + (f": {exception}" if exception else "")
-        error = {"message": message, "fix": "the traceback is in the run's log", "exit_code": FAULT}
-        return {"outcome": "failed", "exit_code": FAULT, "error": error, "reasons": [error["message"]]}
     if "rollout" in by_step:
         gate = by_step["rollout"]
         promoted = gate.evidence["outcome"] == "promoted"
         found = {"digest": gate.evidence["digest"], "version": gate.evidence["version"], "reasons": list(gate.reasons)}
         return found | ({"outcome": "promoted", "exit_code": PROMOTED} if promoted else {"outcome": "rolled_back", "exit_code": ROLLED_BACK})
-    return {"outcome": "refused", "exit_code": REFUSED, "gate": gates[-1].step, "reasons": list(gates[-1].reasons)}
+    refused = next((g for g in reversed(gates) if g.decision == "refuse"), None)
+    if refused is not None:
+        return {"outcome": "refused", "exit_code": REFUSED, "gate": refused.step, "reasons": list(refused.reasons)}
+    last = gates[-1].step if gates else "the start"
+    message = f"the pipeline stopped after {last} without a result" + (f": {exception}" if exception else "")
+    error = {"message": message, "fix": "the traceback is in the run's log", "exit_code": FAULT}
+    return {"outcome": "failed", "exit_code": FAULT, "error": error, "reasons": [error["message"]]}
 
 
 def last_exception(log: str) -> str:

@@ -12,13 +12,13 @@ def evaluate(
     home: str,
     run_id: str,
     dataset: dsl.Input[dsl.Dataset],
-    model: dsl.Input[dsl.Model],
+    package: dsl.Input[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
     gate: dsl.Output[dsl.Artifact],
 ) -> str:
-    """Measure the model on held-out rows, and against the champion on the same rows.
+    """Measure the package, as it will be served, on held-out rows, and against the champion's on the same rows.
 
     Args:
         project: The project file, as YAML or JSON text.
@@ -26,7 +26,7 @@ def evaluate(
         home: The local home folder; empty on a cluster.
         run_id: The tracking run to write to.
         dataset: What `preprocess` wrote.
-        model: What `train` wrote.
+        package: What `export_onnx` wrote.
         metrics: Every metric on the held-out rows.
         classification: The confusion matrix and the ROC curve, for the run page.
         report: Metrics with intervals, slices, calibration, the comparison.
@@ -37,7 +37,7 @@ def evaluate(
     """
     from components.evaluate.logic import run
 
-    found = run(project, base_dir, home, run_id, dataset_path=dataset.path, model_path=model.path, report_path=report.path, gate_path=gate.path)
+    found = run(project, base_dir, home, run_id, dataset_path=dataset.path, package_path=package.path, report_path=report.path, gate_path=gate.path)
     for name, item in found.evidence["evaluation"]["metrics"].items():
         metrics.log_metric(name, item["value"])
     matrix = found.evidence["evaluation"].get("confusion")

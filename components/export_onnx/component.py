@@ -12,7 +12,6 @@ def export_onnx(
     environment: str,
     dataset: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
-    evaluation: dsl.Input[dsl.Artifact],
     package: dsl.Output[dsl.Model],
     report: dsl.Output[dsl.HTML],
     gate: dsl.Output[dsl.Artifact],
@@ -25,7 +24,6 @@ def export_onnx(
         environment: Digest of the variables, secrets and devices it runs with: part of the cache's key, and nothing else.
         dataset: What `preprocess` wrote.
         model: What `train` wrote.
-        evaluation: The gate of `evaluate`; its metrics travel in the package.
         package: The package: a folder any Sluice server can serve.
         report: Size, parity and loss of each format.
         gate: The decision and its evidence, as JSON.
@@ -35,5 +33,5 @@ def export_onnx(
     """
     from components.export_onnx.logic import run
 
-    return run(project, base_dir, dataset_path=dataset.path, model_path=model.path, evaluation_path=evaluation.path,
+    return run(project, base_dir, dataset_path=dataset.path, model_path=model.path,
                package_path=package.path, report_path=report.path, gate_path=gate.path)  # fmt: skip

@@ -13,15 +13,12 @@ from sluice.report import page
 from sluice.step import open_project, run_step
 
 
-def run(project: str, base_dir: str, *, dataset_path: str, model_path: str, evaluation_path: str, package_path: str,
-        report_path: str, gate_path: str) -> str:  # fmt: skip
+def run(project: str, base_dir: str, *, dataset_path: str, model_path: str, package_path: str, report_path: str, gate_path: str) -> str:
     """Returns the decision."""
 
     def work() -> Gate:
-        settings, _ = open_project(project, base_dir)
-        found = Gate.read(Path(evaluation_path)).evidence["evaluation"]["metrics"]
-        metrics = {name: item["value"] for name, item in found.items()}
-        result = export_package(settings, Path(model_path), Dataset.open(Path(dataset_path)), metrics, Path(package_path))
+        settings, base = open_project(project, base_dir)
+        result = export_package(settings, Path(model_path), Dataset.open(Path(dataset_path)), Path(package_path), base_dir=base)
         digest = result.package.digest if result.package else ""
         return Gate("export_onnx", result.decision, tuple(result.reasons), {**result.evidence, "digest": digest})
 

@@ -80,6 +80,7 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
         tracker.put("artifact", Path(model_path) / "training.json", "training")
         if found:
             tracker.put("metrics", {f"folds_{n}": s["mean"] for n, s in found["summary"].items()}, 0)
+        tracker.put("finish", "FINISHED")  # `evaluate` adds to it, where the package gets that far
         tracker.close()
         kept = f"epoch {history['best_epoch']} of {history['history'][-1]['epoch']} kept, by {history['plan']['watch']}" + _ENDED[history["ended"]]
         reasons = [f"{kept}; {history.get('world_size', 1)} processes"]

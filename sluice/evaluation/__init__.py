@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sluice.evaluation.comparison import compare
-    from sluice.evaluation.evaluator import evaluate
+    from sluice.evaluation.evaluator import evaluate, values
     from sluice.evaluation.gate import decide
 
-__all__ = ["compare", "decide", "evaluate"]
+__all__ = ["compare", "decide", "evaluate", "values"]
 
-_HOME = {"compare": "comparison", "evaluate": "evaluator", "decide": "gate"}
+_HOME = {"compare": "comparison", "evaluate": "evaluator", "decide": "gate", "values": "evaluator"}
 
 
 def __getattr__(name: str) -> Any:

@@ -44,16 +44,22 @@ def evaluate(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], co
     metric = metrics.metric_of(config.metric, objective)
     outputs, targets = metrics.checked(outputs, targets, labels)
     found = {}
-    for name in metrics.CLASSIFICATION if labels else metrics.REGRESSION:
-        value = metrics.value_of(name, outputs, targets)
+    for name, value in values(outputs, targets, labels).items():
         limits = interval(name, outputs, targets, config.confidence, config.resamples)
-        found[name] = {"value": value if np.isfinite(value) else None, "low": limits[0] if limits else None, "high": limits[1] if limits else None}
+        found[name] = {"value": value, "low": limits[0] if limits else None, "high": limits[1] if limits else None}
     result: dict[str, Any] = {
         "metric": metric, "direction": "lower" if metrics.sign(metric) < 0 else "higher", **found[metric], "minimum": config.minimum,
         "confidence": config.confidence, "rows": len(targets), "metrics": found,
         "slices": judge_slices(metric, outputs, targets, slices or {}, config),
     }  # fmt: skip
     return result | (_classification(outputs, targets, labels) if labels else {"residuals": _residuals(outputs - targets)})
+
+
+def values(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> dict[str, float | None]:
+    """Every metric's value, null where it is undefined; arguments and errors as `evaluate`."""
+    outputs, targets = metrics.checked(outputs, targets, labels)
+    found = {name: metrics.value_of(name, outputs, targets) for name in (metrics.CLASSIFICATION if labels else metrics.REGRESSION)}
+    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 
 def _classification(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from sluice import files
-from sluice.errors import DataError, SluiceError, first_line
+from sluice import evaluation, files
+from sluice.errors import SluiceError, first_line
 from sluice.gates import Decision
 from sluice.packaging import graph as graphs
 from sluice.packaging import package as packages
 from sluice.packaging.package import Package, TensorSpec
 from sluice.packaging.parity import HeldOut, Parity, measure, scale_of
-from sluice.packaging.predictor import session
+from sluice.packaging.predictor import predict_rows, session
 from sluice.packaging.processors import Processor
 from sluice.packaging.processors.base import Example
 from sluice.packaging.provenance import code_digest, libraries
 from sluice.packaging.quantise import quantise
 from sluice.packaging.rows import rows_from_arrow, spread
+from sluice.packaging.scoring import answers, held_out_split, targets_of
 
 if TYPE_CHECKING:
+    import onnxruntime
     import torch
 
     from sluice.data.dataset import Dataset
@@ -54,18 +56,17 @@ class ExportResult:
     evidence: dict[str, Any]
 
 
-def export_package(project: Project, model_dir: Path, dataset: Dataset, metrics: dict[str, Any], out: Path, *,
-                   base_dir: Path | None = None) -> ExportResult:  # fmt: skip
+def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Path, *, base_dir: Path | None = None) -> ExportResult:
     """Export a trained model and seal the smallest format that loses no more than ``export.max_loss``.
 
     The fp32 graph is always made and has to answer as PyTorch does, within ``export.tolerance``: what
-    failed there would be a fault of the export, so nothing is packaged. Equal inputs give equal bytes.
+    failed there would be a fault of the export, so nothing is packaged. The package's ``metrics`` are those of
+    the format that is sealed, on all held-out rows. Equal inputs give equal bytes.
 
     Args:
         project: the project.
         model_dir: what `fit` wrote.
         dataset: what it was trained on.
-        metrics: name -> value on the held-out rows, for ``model.json``.
         out: the package's directory; it appears whole, or not at all on a refusal.
         base_dir: the project file's folder, where a task of the user's own may lie.
 
@@ -92,7 +93,7 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, metrics:
                 "chosen": chosen.name if chosen else None, "rows": len(held.examples)}  # fmt: skip
     if chosen is None:
         return ExportResult(None, "refuse", tuple(f.why for f in measured if not f.ok), evidence)
-    package = _seal(project, task, state, dataset, metrics, out, chosen, specs, held)
+    package = _seal(project, task, state, dataset, held_out_metrics(chosen.open(processor), processor, state, dataset), out, chosen, specs, held)
     return ExportResult(package, "pass", (_sentence(chosen, measured, state.objective), *(f.why for f in measured if not f.ok)), evidence)
 
 
@@ -100,9 +101,13 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, metrics:
 class _Format:
     name: str
     data: bytes
-    parity: Parity | None
-    ok: bool
+    parity: Parity | None = None
+    ok: bool = False
     why: str = ""
+
+    def open(self, processor: Processor) -> onnxruntime.InferenceSession:
+        """The graph as the server opens it."""
+        return session(self.data, int8_transformer=self.name == "int8" and processor.kind == "text")
 
     def evidence(self) -> dict[str, Any]:
         return {"format": self.name, "bytes": len(self.data) or None, "ok": self.ok, "why": self.why} | (self.parity.to_dict() if self.parity else {})
@@ -188,18 +193,22 @@ def held_out(task: Task, state: State, serving: torch.nn.Module, dataset: Datase
     Raises:
         DataError: there are no such rows.
     """
-    split = next((s for s in ("test", "validation") if s in dataset.manifest["splits"] and dataset.rows(s)), None)
-    if split is None:
-        raise DataError("has no held-out rows to prove the export on", field="dataset", value=str(dataset.root), fix="raise data.split.test")
-    table = spread(dataset, split, rows)
+    table = spread(dataset, held_out_split(dataset), rows)
     processor = task.processor(state)
     examples = processor.encode(rows_from_arrow(state.preprocess, table))
-    if state.objective == "classification":
-        index = {name: i for i, name in enumerate(state.labels)}
-        targets = np.array([index.get(v, -1) for v in table.column("label").to_pylist()], dtype=np.int64)
-    else:
-        targets = np.asarray(table.column("label").to_numpy(), dtype=np.float64)
-    return HeldOut(processor, examples, targets, state.labels, _torch_answers(task, state, serving, processor, examples))
+    return HeldOut(processor, examples, targets_of(table.column("label"), state.labels), state.labels, _torch_answers(task, state, serving, processor, examples))
+
+
+def held_out_metrics(opened: onnxruntime.InferenceSession, processor: Processor, state: State, dataset: Dataset) -> dict[str, float | None]:
+    """Every metric of a graph on all held-out rows: the numbers `evaluate` finds of the package it is sealed in.
+
+    Raises:
+        DataError: there are no held-out rows.
+        SluiceError: the answers are not finite.
+    """
+    split = held_out_split(dataset)
+    outputs = answers(lambda rows: predict_rows(opened, processor, rows), state.preprocess, dataset, split)
+    return evaluation.values(outputs, targets_of(dataset.read(split, ["label"]).column("label"), state.labels), state.labels)
 
 
 def _torch_answers(task: Task, state: State, serving: torch.nn.Module, processor: Processor, examples: Sequence[Example]) -> np.ndarray:
@@ -218,8 +227,8 @@ def _torch_answers(task: Task, state: State, serving: torch.nn.Module, processor
 
 
 def _try(name: str, data: bytes, held: HeldOut, project: Project) -> _Format:
-    rows, transformer = len(held.examples), name == "int8" and held.processor.kind == "text"
-    parity = measure(session(data, int8_transformer=transformer), held, project.evaluate, project.export.max_loss)
+    made, rows = _Format(name, data), len(held.examples)
+    parity = measure(made.open(held.processor), held, project.evaluate, project.export.max_loss)
     limit = project.export.tolerance * scale_of(held.reference)
     metric = project.evaluate.metric or ("accuracy" if held.labels else "rmse")
     why = ""
@@ -230,7 +239,7 @@ def _try(name: str, data: bytes, held: HeldOut, project: Project) -> _Format:
         why = "" if name == "fp32" else f"{metric} is undefined on the held-out rows, so {name} cannot be shown to lose little of it"
     elif not parity.within:
         why = f"{name} loses {parity.loss:.4g} of {metric} on {rows} held-out rows, export.max_loss allows {parity.allowed:.4g}"
-    return _Format(name, data, parity, not why, why)
+    return dataclasses.replace(made, parity=parity, ok=not why, why=why)
 
 
 def _try_int8(fp32: bytes, held: HeldOut, project: Project, processor: Processor, dataset: Dataset,
@@ -252,7 +261,7 @@ def _calibration(processor: Processor, dataset: Dataset, rows: int) -> list[dict
     return [processor.batch(examples[at : at + _CALIBRATION_BATCH]) for at in range(0, len(examples), _CALIBRATION_BATCH)]
 
 
-def _seal(project: Project, task: Task, state: State, dataset: Dataset, metrics: dict[str, Any], out: Path, chosen: _Format,
+def _seal(project: Project, task: Task, state: State, dataset: Dataset, metrics: dict[str, float | None], out: Path, chosen: _Format,
           specs: tuple[list[TensorSpec], list[TensorSpec]], held: HeldOut) -> Package:  # fmt: skip
     provenance = {
         "code": code_digest(type(task)), "config": project.digest, "data": dataset.digest, "seed": project.train.seed, "libraries": libraries(),

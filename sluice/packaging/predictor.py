@@ -97,20 +97,29 @@ class Predictor:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        none = np.empty((0, len(self.package.labels)) if self.package.labels else (0,), dtype=np.float32)
-        windows = (self._window(rows[start : start + _WINDOW], start, batch_size) for start in range(0, len(rows), _WINDOW))
-        return np.concatenate([none, *windows])
+        if not len(rows):
+            return np.empty((0, len(self.package.labels)) if self.package.labels else (0,), dtype=np.float32)
+        return predict_rows(self._session, self.processor, rows, batch_size)
 
     def codes(self, probabilities: np.ndarray) -> np.ndarray:
         """What the package answers for `predict`'s probabilities: indices into its labels, int64 [rows]."""
         return decision.codes(probabilities, self.package.labels, self.package.rule)
 
-    def _window(self, rows: Sequence[Any], start: int, batch_size: int) -> np.ndarray:
+
+def predict_rows(opened: onnxruntime.InferenceSession, processor: Processor, rows: Sequence[Any], batch_size: int = 64) -> np.ndarray:
+    """A graph's first output for raw rows, in their order, encoded some thousands at a time. `rows` is not empty.
+
+    Raises:
+        InputError: as `Predictor.predict`.
+    """
+    parts = []
+    for start in range(0, len(rows), _WINDOW):
         try:
-            examples = self.processor.encode(rows)
+            examples = processor.encode(rows[start : start + _WINDOW])
         except InputError as e:
             raise _moved(e, start) from e
-        return run_examples(self._session, self.processor, examples, batch_size)
+        parts.append(run_examples(opened, processor, examples, batch_size))
+    return np.concatenate(parts)
 
 
 def run_examples(opened: onnxruntime.InferenceSession, processor: Processor, examples: Sequence[Example], batch_size: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from sluice.project import Project
 from sluice.report import sections, svg
 from sluice.report.style import CSS
 
-TITLES = {"validate_data": "Data", "preprocess": "Dataset", "train": "Training", "evaluate": "Evaluation", "export_onnx": "Package",
+TITLES = {"validate_data": "Data", "preprocess": "Dataset", "train": "Training", "export_onnx": "Package", "evaluate": "Evaluation",
           "register": "Registry", "rollout": "Rollout"}  # fmt: skip
 _WORD = {"pass": "ok", "refuse": "no", "inconclusive": "maybe"}
 

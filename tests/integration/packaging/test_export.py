@@ -21,14 +21,12 @@ from sluice.packaging.predictor import Predictor
 from sluice.packaging.rows import rows_from_arrow
 from sluice.training.fit import load_trained
 
-METRICS = {"accuracy": 0.9}
-
 
 def export(made, out: Path, *, evaluate: dict | None = None, **changes: object) -> ExportResult:
     project = made.project.model_copy(update={"export": made.project.export.model_copy(update=changes)})
     if evaluate:
         project = project.model_copy(update={"evaluate": project.evaluate.model_copy(update=evaluate)})
-    return export_package(project, made.model, made.dataset, METRICS, out)
+    return export_package(project, made.model, made.dataset, out)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +58,7 @@ def test_a_package_answers_raw_rows_as_pytorch_does(trained, tmp_path, kind):
     result = export(made, tmp_path / "package", formats=["fp32"])
     assert result.decision == "pass"
     opened = package.read(tmp_path / "package")
-    assert (opened.digest, opened.precision, opened.task, opened.metrics) == (result.package.digest, "fp32", made.project.task, METRICS)
+    assert (opened.digest, opened.precision, opened.task) == (result.package.digest, "fp32", made.project.task)
     answers = Predictor(opened).predict(rows_from_arrow(opened.preprocess, made.dataset.read("test")))
     expected = torch_answers(made)
     truth = made.dataset.read("test").column("label").to_pylist()
@@ -156,7 +154,7 @@ from sluice.packaging.export import export_package
 from sluice.project import parse
 out = {}
 for kind, settings, data, model, target in json.load(sys.stdin):
-    r = export_package(parse(settings), Path(model), Dataset.open(Path(data)), {"accuracy": 0.9}, Path(target))
+    r = export_package(parse(settings), Path(model), Dataset.open(Path(data)), Path(target))
     r.package.manifest["provenance"].pop("code")  # of the files as they are now: a checkout being worked on may change between two processes
     out[kind] = r.package.manifest
 print(json.dumps(out))

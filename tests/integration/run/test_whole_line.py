@@ -49,7 +49,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
 
 def test_the_first_model_goes_straight_to_stable(first: tuple[Path, dict[str, Any]]) -> None:
     home, outcome = first
-    assert [s["step"] for s in outcome["steps"]] == ["validate_data", "preprocess", "train", "evaluate", "export_onnx", "register", "rollout"]
+    assert [s["step"] for s in outcome["steps"]] == ["validate_data", "preprocess", "train", "export_onnx", "evaluate", "register", "rollout"]
     assert champion(home, "breast-cancer") == outcome["digest"]
     assert Store(home / "store").get(outcome["digest"]).metrics["accuracy"] > 0.8
 

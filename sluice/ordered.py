@@ -1,0 +1,30 @@
+"""Work spread over threads whose results come back in order, with a bounded number of them in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def in_order(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
+    """`function` of each item, in the items' order; at most twice as many items as `workers` are taken ahead of the reader.
+
+    Whatever `items` or `function` raises is raised here, once the results before it were given; nothing new is started after that.
+    """
+    waiting: deque[Future[B]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="in-order") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,57 @@
+"""A packaged graph's own answers on a split of a dataset: what export writes into ``model.json`` and what the evaluation judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sluice.data.dataset import Dataset
+from sluice.errors import DataError
+from sluice.ordered import in_order
+from sluice.packaging.rows import rows_from_arrow
+from sluice.process import cpu_quota
+
+#: Rows read and answered at a time. Part of the result: the rows of a window share batches, and a batch moves the last bits.
+WINDOW = 1024
+
+
+def held_out_split(dataset: Dataset) -> str:
+    """``test``, or ``validation`` where there is no test split. Raises `DataError` where neither has rows."""
+    for split in ("test", "validation"):
+        if split in dataset.manifest["splits"] and dataset.rows(split):
+            return split
+    raise DataError("has no held-out rows to prove the export on", field="dataset", value=str(dataset.root), fix="raise data.split.test")
+
+
+def answers(predict: Callable[[Sequence[Any]], np.ndarray], preprocess: str | Mapping[str, Any], dataset: Dataset, split: str) -> np.ndarray:
+    """The answers to a whole split, in its order: probabilities [rows, labels], or values [rows].
+
+    On all cores, each window by one of them, so equal rows give equal answers whatever the machine has. A few windows are in memory at a time.
+
+    Args:
+        predict: raw rows to answers (`Predictor.predict`); called on several threads.
+        preprocess: as for `rows_from_arrow`.
+
+    Raises:
+        InputError: a row cannot be used.
+        DataError: the split lacks a column, or has no rows.
+    """
+
+    def window(batch: pa.RecordBatch) -> np.ndarray:
+        return predict(rows_from_arrow(preprocess, batch))
+
+    found = [a for a in in_order(window, dataset.batches(split, rows=WINDOW), cpu_quota()) if len(a)]
+    if not found:
+        raise DataError("has no rows to judge a model on", field=f"{split} split", fix=f"raise data.split.{split}, or name a data.{split} file")
+    return np.concatenate(found)
+
+
+def targets_of(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
+    """True answers: indices into `labels` int64 [N], -1 for one that is not among them; values float64 [N] where there are no labels."""
+    if not labels:
+        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+    index = {label: i for i, label in enumerate(labels)}
+    return np.array([index.get(v, -1) for v in column.to_pylist()], dtype=np.int64)

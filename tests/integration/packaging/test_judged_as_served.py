@@ -1,0 +1,97 @@
+"""The two steps together: what `export_onnx` writes into the package is what `evaluate` finds of it, without PyTorch and from any folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.evaluate.logic import run as evaluate
+from components.export_onnx.logic import run as export_onnx
+from sluice.gates import Gate
+from sluice.packaging import package
+
+ALONE = """
+import json, sys
+from components.evaluate.logic import run
+positional, named = json.loads(sys.argv[1])
+run(*positional, **named)
+loaded = {m for m in ("torch", "transformers") if m in sys.modules}
+assert not loaded, loaded
+"""
+
+
+def export(made, root: Path, project: dict[str, Any], base: Path) -> Gate:
+    export_onnx(yaml.safe_dump(project), str(base), dataset_path=str(made.dataset.root), model_path=str(made.model), package_path=str(root / "package"),
+                report_path=str(root / "export.html"), gate_path=str(root / "run/export-onnx/1/gate"))  # fmt: skip
+    return Gate.read(root / "run/export-onnx/1/gate")
+
+
+def judge(made, root: Path, project: dict[str, Any], alone: bool) -> Gate:
+    gate = root / "run/evaluate/1/gate"
+    given = (yaml.safe_dump(project), str(root), str(root / "home"), "")
+    named = {"dataset_path": str(made.dataset.root), "package_path": str(root / "package"), "report_path": str(root / "judged.html"), "gate_path": str(gate)}
+    if not alone:
+        evaluate(*given, **named)
+    else:
+        done = subprocess.run([sys.executable, "-c", ALONE, json.dumps([given, named])], capture_output=True, text=True, timeout=120, check=False,
+                              env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "2"})  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    return Gate.read(gate)
+
+
+OWN = """
+from sluice.tasks.text import TextTask
+
+
+class Mine(TextTask):
+    def serving_module(self, model, state):
+        import torch
+        inner, scale = super().serving_module(model, state), float(self.resolve("scale.txt").read_text())
+
+        class Sharper(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, **tensors):
+                raised = self.inner(**tensors) ** scale
+                return raised / raised.sum(dim=1, keepdim=True)
+
+        return Sharper()
+"""
+
+
+@pytest.mark.parametrize(("kind", "alone"), [("tabular", True), ("regression", False)])
+def test_the_metrics_of_the_package_are_those_evaluate_finds_and_it_needs_no_pytorch(trained, tmp_path, kind, alone):
+    made = trained(kind)
+    project = made.project.model_dump(mode="json")
+    exported = export(made, tmp_path, project, tmp_path)
+    judged = judge(made, tmp_path, project, alone)
+    sealed = package.read(tmp_path / "package")
+    assert sealed.digest == exported.evidence["digest"] == judged.evidence["digest"]
+    assert sealed.metrics == {name: m["value"] for name, m in judged.evidence["evaluation"]["metrics"].items()}
+    assert judged.evidence["evaluation"]["rows"] == made.dataset.rows("test")
+
+
+def test_a_task_of_the_users_own_beside_the_project_file_is_exported_from_any_folder(trained, tmp_path, monkeypatch):
+    base, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    base.mkdir()
+    elsewhere.mkdir()
+    (base / "beside_the_file.py").write_text(OWN)
+    (base / "scale.txt").write_text("1.5")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.delitem(sys.modules, "beside_the_file", raising=False)
+    made = trained("text")
+    try:
+        done = export(made, tmp_path, made.project.model_dump(mode="json") | {"task": "beside_the_file:Mine", "export": {"formats": ["fp32"]}}, base)
+    finally:
+        sys.modules.pop("beside_the_file", None)
+    assert done.decision == "pass"
+    assert package.read(tmp_path / "package").task == "beside_the_file:Mine"
