@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sluice.config import Section
+from sluice.config import Names, Section
 from sluice.data.dialect import Dialect
 
 
@@ -59,7 +59,7 @@ class Checks(Section):
     imbalance_max: float = Field(1000.0, ge=1, description="largest ratio of the commonest label to the rarest")
     leakage_max: float = Field(0.01, ge=0, le=1, description="largest fraction of test rows that are training rows too")
     labels: list[str] | None = Field(None, description="the only labels allowed")
-    ranges: dict[str, Range] = {}
+    ranges: Annotated[dict[str, Range], Names("field")] = {}
 
 
 class DataConfig(Section):

@@ -15,6 +15,7 @@ from sluice.data.checks import validate
 from sluice.data.columns import null_for_nan, numbers, usable
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.digests import plain, row_ids
+from sluice.data.names import check_names, columns_named
 from sluice.data.profile import profile_dataset
 from sluice.data.report import Report
 from sluice.data.sources import Source, read_source
@@ -62,9 +63,12 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     """Check a project's source, and its held-out rows if it names some, against ``data.checks``.
 
     Raises:
+        ProjectError: a setting names a column, a label or a file that is not there.
         DataError, MissingExtra: as `load_canonical`; what can be read but must not be used is in the report.
     """
     train = _load(project, base_dir, task)
+    labels = pc.unique(train.table.column("label").drop_null()).to_pylist() if train.objective == "classification" else []
+    check_names(project, base_dir, columns=train.source.table.schema.names, features=list(train.kinds), labels=labels)
     test = _load_test(project, base_dir, task, train)
     return validate(train.table, test.table if test else None, kinds=train.kinds, objective=train.objective, checks=project.data.checks,
                     split=project.data.split, place=train.place, test_place=test.place if test else None,
@@ -101,7 +105,8 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
 
 def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     data = project.data
-    source = read_source(data.source, data.format, base_dir, project.task, data.columns, dialect=data.dialect)
+    source = read_source(data.source, data.format, base_dir, project.task, data.columns, dialect=data.dialect,
+                         named=columns_named(project))  # fmt: skip
     kinds = dict(task.kinds(source.table))
     table = _canonical(task, source.table, kinds)
     return Rows(table, kinds, task.objective(source.table), source, _keys(project, source.table, table.num_rows))
@@ -114,7 +119,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
         return None
     try:
         source = read_source(data.test, data.format, base_dir, project.task, data.columns, like=train.source.table.schema,
-                             dialect=data.dialect)  # fmt: skip
+                             dialect=data.dialect, named=columns_named(project))  # fmt: skip
     except DataError as e:
         raise _retold(e, e.message, (e.field or "data.test").replace("data.source", "data.test")) from e
     try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sluice.config import Section
+from sluice.config import Names, Section
 
 
 class EvaluateConfig(Section):
@@ -18,7 +18,7 @@ class EvaluateConfig(Section):
     margin: float = Field(0.005, ge=0, description="how much worse than the champion is still no worse; for rmse and mae a fraction of its value")
     on_inconclusive: Literal["continue", "refuse"] = Field(
         "continue", description="when the held-out rows are too few to tell: let the rollout decide, or stop")
-    slices: list[str] = Field([], description="columns whose values are reported apart; 'label' for classes")
+    slices: Annotated[list[str], Names("field")] = Field([], description="columns whose values are reported apart; 'label' for classes")
     slice_minimum: float | None = Field(None, description="worst value accepted on a slice")
     slice_rows: int = Field(10, ge=1, description="rows a slice needs for slice_minimum to apply to it")
     confidence: float = Field(0.95, gt=0.5, lt=1)

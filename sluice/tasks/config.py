@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sluice.config import Section
+from sluice.config import Names, Section
 
 
 class ImageModel(Section):
@@ -18,13 +18,13 @@ class ImageModel(Section):
     width: int = Field(32, ge=4, le=512, description="channels of the CNN's first layer")
     dropout: float = Field(0.1, ge=0, lt=1)
     augment: bool = True
-    pretrained: str | None = Field(None, description="state dict (safetensors) of the same architecture")
+    pretrained: Annotated[str | None, Names("file")] = Field(None, description="state dict (safetensors) of the same architecture")
 
 
 class TextModel(Section):
     """Text classification: a transformer from a directory or hub id, or a small one from scratch."""
 
-    pretrained: str | None = Field(None, description="local directory or hub id; null: from scratch")
+    pretrained: Annotated[str | None, Names("model")] = Field(None, description="local directory or hub id; null: from scratch")
     max_length: int = Field(64, ge=4, le=8192, description="tokens")
     vocabulary: int = Field(8000, ge=100, description="tokens learnt from the data when from scratch")
     layers: int = Field(2, ge=1)

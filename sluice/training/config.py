@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sluice.config import Section
+from sluice.config import Names, Section
 
 #: How the learning rate goes from step to step.
 Schedule = Literal["cosine", "linear", "constant", "step", "plateau"]
@@ -77,7 +77,7 @@ class TrainConfig(Section):
     hang_seconds: float = Field(300.0, gt=0, description="a process that has not finished a step for so long is stuck")
 
     folds: int | None = Field(None, ge=2, le=100, description="cross-validate first, in so many parts of the training rows, stratified by label")
-    fold_groups: str | None = Field(None, description="column whose equal values stay in one fold; null: rows with equal features do")
+    fold_groups: Annotated[str | None, Names("feature")] = Field(None, description="column whose equal values stay in one fold; null: rows with equal features do")
     metrics_port: int | None = Field(None, ge=1, le=65535, description="serve Prometheus metrics there while training; in a TrainJob 9464 by default")
 
     @model_validator(mode="after")
