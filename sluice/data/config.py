@@ -48,13 +48,13 @@ class Range(Section):
 
 
 class Checks(Section):
-    """Limits beyond which the data is refused before any training."""
+    """Limits beyond which the data is refused before any training. Without one (null) noise is a warning with its figures."""
 
     rows_min: int = Field(20, ge=1)
-    nulls_max: float = Field(0.0, ge=0, le=1, description="largest fraction of nulls in text, image or label")
-    feature_nulls_max: float = Field(0.5, ge=0, le=1, description="largest fraction of nulls in a tabular feature")
-    duplicates_max: float = Field(0.5, ge=0, le=1, description="largest fraction of rows whose features stand more than once")
-    conflicts_max: float = Field(0.05, ge=0, le=1, description="largest fraction of rows with equal features and different labels")
+    nulls_max: float | None = Field(None, ge=0, le=1, description="largest fraction of nulls in text, image or label; null: such rows are left out with a warning")
+    feature_nulls_max: float | None = Field(None, ge=0, le=1, description="largest fraction of nulls in a tabular feature; null: a warning from half on")
+    duplicates_max: float | None = Field(None, ge=0, le=1, description="largest fraction of rows whose features stand more than once; null: a warning")
+    conflicts_max: float | None = Field(None, ge=0, le=1, description="largest fraction of rows with equal features and different labels; null: a warning")
     label_rows_min: int = Field(2, ge=1, description="fewest rows of a label")
     imbalance_max: float = Field(1000.0, ge=1, description="largest ratio of the commonest label to the rarest")
     leakage_max: float = Field(0.01, ge=0, le=1, description="largest fraction of test rows that are training rows too")

@@ -18,6 +18,8 @@ from sluice.packaging.processors.text import LIMIT_CHARACTERS
 _LARGEST = float(np.finfo(np.float32).max)
 #: A text is long beside the others when it has more characters than this, and than this many times the 95th percentile.
 _LONG, _LONG_TIMES = 2000, 20
+#: From this share of missing values on a column is worth a look, where no limit is declared.
+_GAPS = 0.5
 
 
 def schema(s: Subject) -> bool:
@@ -44,35 +46,55 @@ def schema(s: Subject) -> bool:
 def nulls(s: Subject) -> None:
     """Texts, images and labels that are missing or blank; values missing in a feature."""
     worst = 0.0
-    refused = False
+    quiet = True
     for side in s.sides:
-        over = []
+        gaps = []
         for name in (*s.kinds, "label"):
-            essential = name == "label" or s.kinds[name] in ("text", "image")
             missing = _missing(side, name)
             n = int(missing.sum())
-            fraction, limit = n / max(side.rows, 1), s.limits.nulls_max if essential else s.limits.feature_nulls_max
+            fraction = n / max(side.rows, 1)
             worst = max(worst, fraction)
-            if n == side.rows or fraction > limit:
-                refused = True
-                if not essential:
-                    over.append((name, fraction))
-                    continue
-                what = {"label": "no label (null)", "text": "no text (null or blank)", "image": "no image (null)"}[name if name == "label" else s.kinds[name]]
-                s.add("nulls", "refuse", f"{side.prefix}{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} {what}, allowed are "
-                      f"{percent(limit)}; complete or remove them, or raise data.checks.nulls_max", column=name, value=fraction, limit=limit,
-                      examples=side.examples(missing))  # fmt: skip
-            elif n and essential:
-                s.add("nulls", "warn", f"{side.prefix}{counted(n, 'row')} without {name} will be left out", column=name, value=fraction, limit=limit,
-                      examples=side.examples(missing))  # fmt: skip
-        if over:
-            over.sort(key=lambda o: -o[1])
-            named = listed([f"{n} {percent(f)}" for n, f in over])
-            s.add("nulls", "refuse", f"{side.prefix}{counted(len(over), 'column')} {'misses' if len(over) == 1 else 'miss'} too many values (null), allowed are "
-                  f"{percent(s.limits.feature_nulls_max)}: {named}; fill them, list them under data.columns.ignore, "
-                  "or raise data.checks.feature_nulls_max", column=over[0][0], value=over[0][1], limit=s.limits.feature_nulls_max)  # fmt: skip
-    if not refused:
+            if name == "label" or s.kinds[name] in ("text", "image"):
+                quiet = _essential(s, side, name, missing) and quiet
+            elif n == side.rows or fraction > (_GAPS if s.limits.feature_nulls_max is None else s.limits.feature_nulls_max):
+                gaps.append((name, fraction))
+        if gaps:
+            quiet = False
+            _gaps(s, side, sorted(gaps, key=lambda g: -g[1]))
+    if quiet:
         s.add("nulls", "pass", "nothing is missing" if worst == 0 else f"at most {percent(worst)} of a column are missing (null)", value=worst)
+
+
+def _essential(s: Subject, side: Side, name: str, missing: np.ndarray) -> bool:
+    """Whether nothing is missing in a column whose rows are left out where something is."""
+    n, limit = int(missing.sum()), s.limits.nulls_max
+    fraction = n / max(side.rows, 1)
+    if not n:
+        return True
+    what = {"label": "no label (null)", "text": "no text (null or blank)", "image": "no image (null)"}[name if name == "label" else s.kinds[name]]
+    said = f"{side.prefix}{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} {what}"
+    if n == side.rows or (limit is not None and fraction > limit):
+        allowed = "there is nothing to learn from" if limit is None else f"allowed are {percent(limit)}"
+        more = "" if limit is None else ", or raise data.checks.nulls_max"
+        s.add("nulls", "refuse", f"{said}, {allowed}; complete or remove them{more}", column=name, value=fraction, limit=limit, examples=side.examples(missing))
+    else:
+        s.add("nulls", "warn", f"{said}, and {'is' if n == 1 else 'are'} left out" + ("; data.checks.nulls_max sets a limit" if limit is None else ""),
+              column=name, value=fraction, limit=limit, examples=side.examples(missing))  # fmt: skip
+    return False
+
+
+def _gaps(s: Subject, side: Side, gaps: list[tuple[str, float]]) -> None:
+    """Features that miss more than is allowed or, where nothing is said, more than half of their values."""
+    limit, (first, most) = s.limits.feature_nulls_max, gaps[0]
+    named = listed([f"{n} {percent(f)}" for n, f in gaps])
+    said = f"{side.prefix}{counted(len(gaps), 'column')} {'misses' if len(gaps) == 1 else 'miss'}"
+    if limit is not None or most == 1:
+        allowed = "too many values (null)" + ("" if limit is None else f", allowed are {percent(limit)}")
+        more = "" if limit is None else ", or raise data.checks.feature_nulls_max"
+        s.add("nulls", "refuse", f"{said} {allowed}: {named}; fill them, list them under data.columns.ignore{more}", column=first, value=most, limit=limit)
+    else:
+        s.add("nulls", "warn", f"{said} more than half of the values (null): {named}; a model learns that a value is missing too, so keep what is missing "
+              "for a reason, and list the rest under data.columns.ignore", column=first, value=most)  # fmt: skip
 
 
 def non_finite(s: Subject) -> None:

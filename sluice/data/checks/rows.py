@@ -32,12 +32,14 @@ def duplicates(s: Subject) -> None:
     n, limit = int(again.sum()), s.limits.duplicates_max
     fraction = n / s.train.rows
     said = f"{counted(n, 'row')} ({percent(fraction)}) {'is a duplicate' if n == 1 else 'are duplicates'}: their features stand more than once"
-    if fraction > limit:
+    if limit is not None and fraction > limit:
         most = int(group[np.argmax(counts[group])])  # of the commonest the one that stands first
         s.add("duplicates", "refuse", f"{said}, allowed are {percent(limit)}; {len(counts):,} rows are left without the repeats; remove them, or raise "
               "data.checks.duplicates_max", value=fraction, limit=limit, examples=_copies(s.train, group, most, int(counts[most])))  # fmt: skip
     else:
-        s.add("duplicates", "pass", said if n else "no row stands twice", value=fraction, limit=limit)
+        noise = n > 0 and limit is None
+        s.add("duplicates", "warn" if noise else "pass", f"{said}; {len(counts):,} rows are left without the repeats, which lie on one side of the split"
+              if noise else said if n else "no row stands twice", value=fraction, limit=limit)  # fmt: skip
 
 
 def conflicts(s: Subject) -> None:
@@ -65,7 +67,7 @@ def conflicts(s: Subject) -> None:
     mask[differs] = True
     examples = s.train.examples(mask, "label")
     said = f"{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a row with another label"
-    if fraction > limit and s.objective == "classification":
+    if limit is not None and fraction > limit and s.objective == "classification":
         s.add("conflicts", "refuse", f"{said}, allowed are {percent(limit)}: no model can be right about them; decide on a label for each, or raise "
               "data.checks.conflicts_max", value=fraction, limit=limit, examples=examples)  # fmt: skip
     else:

@@ -14,6 +14,8 @@ from sluice.stats.drift import category_counts, numeric_counts, psi, quantile_ed
 
 #: A column with at least this share of different values names rows rather than describes them.
 _IDENTIFIER = 0.95
+#: From so many gaps between words a value on, it is a text.
+_WORDS = 2.0
 #: A column that alone settles this much of what the commonest label leaves open knows the answer.
 _GIVES_AWAY = 0.98
 _CORRELATED = 0.999
@@ -39,18 +41,26 @@ def mixed(s: Subject) -> None:
 
 
 def identifiers(s: Subject) -> None:
-    """Columns that name the row: numbers in sequence, categories that hardly repeat."""
+    """Columns that name the row: whole numbers in sequence, categories that hardly repeat."""
     if s.train.rows < _FEWEST:
         return
-    found = [n for n in s.train.names("numeric") if _counts_rows(s.train, n)]
+    keys = [n for n in s.train.names("numeric") if _counts_rows(s.train, n)]
+    texts: list[str] = []
     for name in s.train.names("categorical"):
         values, counts, _ = s.train.coded(name)
-        if len(values) >= _IDENTIFIER * max(int(counts.sum()), 1) and len(values) > 1:
-            found.append(name)
-    if found:
-        s.add("identifier", "warn", f"{counted(len(found), 'column')} that {'names' if len(found) == 1 else 'name'} the row rather than describe it: {listed(found)}; "
-              "a model learns rows by heart from such: list under data.columns.ignore", column=found[0], value=len(found), examples=tuple(found))  # fmt: skip
-    elif s.train.names("numeric", "categorical"):
+        if len(values) < _IDENTIFIER * max(int(counts.sum()), 1) or len(values) < 2:
+            continue
+        words = np.asarray(pc.count_substring_regex(values, r"\S\s+\S")).mean()
+        (texts if words >= _WORDS else keys).append(name)
+    if keys:
+        s.add("identifier", "warn", f"{counted(len(keys), 'column')} with another value in nearly every row, like a number or name the row is known by: {listed(keys)}; if that "
+              "is what it is, list it under data.columns.ignore, for a model learns such rows by heart; what is measured or counted may stay",
+              column=keys[0], value=len(keys), examples=tuple(keys))  # fmt: skip
+    if texts:
+        s.add("identifier", "warn", f"{counted(len(texts), 'column')} of free text: {listed(texts)}; read as categories, of which each row has one of its own, they teach nothing: "
+              "make columns of what matters in them, or learn from one alone with task: text and data.columns.text", column=texts[0], value=len(texts),
+              examples=tuple(texts))  # fmt: skip
+    if not keys and not texts and s.train.names("numeric", "categorical"):
         s.add("identifier", "pass", "no column looks like an identifier")
 
 

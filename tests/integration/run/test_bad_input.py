@@ -90,7 +90,7 @@ def test_text_in_a_numeric_column_names_the_row_and_the_value(tmp_path: Path) ->
 )
 def test_data_that_fails_a_check_is_refused_as_a_result(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
     (tmp_path / "rows.csv").write_text(text)
-    found = run(tmp_path, TABLE)
+    found = run(tmp_path, {**TABLE, "data": {**TABLE["data"], "checks": {**TABLE["data"].get("checks", {}), "nulls_max": 0.0, "duplicates_max": 0.5}}})
     assert (found["outcome"], found["exit_code"]) == ("refused", REFUSED)
     assert all(w in "; ".join(found["reasons"]) for w in words), found["reasons"]
     assert found["gate"] == "validate_data"

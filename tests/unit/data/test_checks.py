@@ -98,27 +98,42 @@ def test_too_few_rows() -> None:
 
 
 def test_labels_that_are_missing_are_refused_with_their_rows() -> None:
-    c = only(report(changed("label", {4: None, 7: None})), "nulls")
+    c = only(report(changed("label", {4: None, 7: None}), nulls_max=0.0), "nulls")
     assert c.message.startswith("2 rows (1 %) have no label (null), allowed are 0 %") and c.column == "label"
     assert c.examples == ("row 5", "row 8") and (c.value, c.limit) == (0.01, 0.0)
-    assert only(report(rows(), changed("label", {0: None}, 100, 3)), "nulls").message.startswith("held-out rows: 1 row (1 %) has no label")
+    assert only(report(rows(), changed("label", {0: None}, 100, 3), nulls_max=0.0), "nulls").message.startswith("held-out rows: 1 row (1 %) has no label")
 
 
 def test_missing_labels_within_the_limit_are_left_out_with_a_warning() -> None:
     made = report(changed("label", {4: None}), nulls_max=0.01)
-    assert made.decision == "pass" and "1 row without label will be left out" in only(made, "nulls", "warn").message
+    assert made.decision == "pass" and "1 row (0.5 %) has no label (null), and is left out" in only(made, "nulls", "warn").message
+
+
+def test_noise_is_a_warning_with_its_figures_until_a_limit_is_declared() -> None:
+    made = report(changed("label", {4: None, 7: None}))
+    assert made.decision == "pass"
+    assert only(made, "nulls", "warn").message == "2 rows (1 %) have no label (null), and are left out; data.checks.nulls_max sets a limit"
+    assert "no label (null), there is nothing to learn from" in found(report(changed("label", dict.fromkeys(range(N)))), "nulls", "refuse").message
+    gaps = report(changed("size", dict.fromkeys(range(120))))
+    assert gaps.decision == "pass" and "1 column misses more than half of the values (null): size 60 %" in found(gaps, "nulls", "warn").message
+    twin = changed("label", {})
+    other = twin.set_column(2, "label", pa.array([{"a": "b", "b": "c", "c": "a"}[v] for v in twin.column("label").to_pylist()]))
+    noisy = report(pa.concat_tables([twin, other.slice(0, 20)]))
+    assert noisy.decision == "pass" and "40 rows (18.2 %)" in found(noisy, "conflicts", "warn").message
+    c = found(noisy, "duplicates", "warn")
+    assert "40 rows (18.2 %) are duplicates" in c.message and "200 rows are left without the repeats" in c.message and c.limit is None
 
 
 @pytest.mark.parametrize("nothing", [None, "", " \t"])
 def test_texts_that_are_missing_or_blank_are_refused(nothing: str | None) -> None:
     texts = [f"text {i}" for i in range(N)]
     texts[2] = nothing  # type: ignore[call-overload]
-    c = only(report(pa.table({"text": pa.array(texts, pa.string()), "label": rows().column("label")}), kinds={"text": "text"}), "nulls")
+    c = only(report(pa.table({"text": pa.array(texts, pa.string()), "label": rows().column("label")}), kinds={"text": "text"}, nulls_max=0.0), "nulls")
     assert "no text (null or blank)" in c.message and c.examples == ("row 3",)
 
 
 def test_a_feature_with_too_many_gaps_is_refused() -> None:
-    c = found(report(changed("size", dict.fromkeys(range(120)))), "nulls", "refuse")
+    c = found(report(changed("size", dict.fromkeys(range(120))), feature_nulls_max=0.5), "nulls", "refuse")
     assert "1 column misses too many values (null), allowed are 50 %: size 60 %" in c.message
     assert found(report(changed("size", dict.fromkeys(range(90)))), "nulls", "pass").value == 0.45
     both = rows(size=pa.nulls(N, pa.float64()), town=pa.nulls(N, pa.string()))
@@ -179,20 +194,20 @@ def test_labels_written_in_several_ways_or_meaning_none_are_warned_of() -> None:
 
 def test_duplicates() -> None:
     repeated = rows().take(pa.array(list(range(40)) * 5))
-    c = only(report(repeated), "duplicates")
+    c = only(report(repeated, duplicates_max=0.5), "duplicates")
     assert "200 rows (100 %) are duplicates" in c.message and "40 rows are left without the repeats" in c.message and c.value == 1.0
     assert c.examples == ("5 times the same: row 1 = row 41 = row 81 = row 121 = ...",)
     few = pa.concat_tables([rows(), rows().slice(0, 1)])
-    assert "2 rows (0.995 %)" in found(report(few), "duplicates", "pass").message
+    assert "2 rows (0.995 %)" in found(report(few, duplicates_max=0.5), "duplicates", "pass").message
 
 
 def test_conflicting_labels() -> None:
     twin = changed("label", {})
     other = twin.set_column(2, "label", pa.array([{"a": "b", "b": "c", "c": "a"}[v] for v in twin.column("label").to_pylist()]))
-    c = only(report(pa.concat_tables([twin, other.slice(0, 20)])), "conflicts")
+    c = only(report(pa.concat_tables([twin, other.slice(0, 20)]), conflicts_max=0.05, duplicates_max=0.5), "conflicts")
     assert "40 rows (18.2 %) have the features of a row with another label" in c.message
     assert len(c.examples) == 2 and c.examples[0].startswith("row 1: ") and c.examples[1].startswith("row 201: ")
-    assert only(report(pa.concat_tables([twin, other.slice(0, 2)])), "conflicts", "warn").value == pytest.approx(4 / 202)
+    assert only(report(pa.concat_tables([twin, other.slice(0, 2)]), conflicts_max=0.05, duplicates_max=0.5), "conflicts", "warn").value == pytest.approx(4 / 202)
 
 
 def test_quantities_may_differ_for_equal_features_with_a_warning() -> None:
@@ -234,7 +249,15 @@ def test_constant_columns_are_warned_of() -> None:
 def test_identifiers_are_warned_of(column: Any) -> None:
     kind = "categorical" if isinstance(column, list) else "numeric"
     made = report(rows(key=pa.array(column)), kinds={**KINDS, "key": kind})
-    assert made.decision == "pass" and "1 column that names the row rather than describe it: key" in only(made, "identifier", "warn").message
+    assert made.decision == "pass" and "1 column with another value in nearly every row, like a number or name the row is known by: key" in (
+        said := only(made, "identifier", "warn").message)
+    assert "what is measured or counted may stay" in said, "no advice to throw an amount away"
+
+
+def test_free_text_is_no_identifier_and_the_advice_is_another() -> None:
+    made = report(rows(note=[f"the customer of row {i} called twice" for i in range(N)]), kinds={**KINDS, "note": "categorical"})
+    said = only(made, "identifier", "warn").message
+    assert "1 column of free text: note" in said and "task: text" in said and "ignore" not in said
 
 
 def test_whole_numbers_that_repeat_or_fractions_are_no_identifiers() -> None:
@@ -332,14 +355,14 @@ def test_missing_images_are_missing_not_corrupt() -> None:
     images = pictures()
     images[7] = None
     table = pa.table({"image": pa.array(images, pa.binary()), "label": rows().column("label")})
-    assert "no image (null)" in only(report(table, kinds={"image": "image"}), "nulls").message
+    assert "no image (null)" in only(report(table, kinds={"image": "image"}, nulls_max=0.0), "nulls").message
 
 
 def test_a_plugins_own_kind_of_feature_is_checked_as_far_as_it_is_known() -> None:
     table = pa.table({"wave": pa.array(RNG.normal(size=(N, 3)).tolist(), pa.list_(pa.float64())), "label": rows().column("label")})
     made = report(table, kinds={"wave": "audio"})
     assert made.decision == "pass" and made.columns[0]["type"] == "audio"
-    assert report(pa.concat_tables([table.slice(0, 10)] * 20), kinds={"wave": "audio"}).decision == "refuse"
+    assert report(pa.concat_tables([table.slice(0, 10)] * 20), kinds={"wave": "audio"}, duplicates_max=0.5).decision == "refuse"
 
 
 def test_ugly_values_break_no_check() -> None:

@@ -166,7 +166,7 @@ def test_a_source_with_nothing_to_learn_from_is_bad_data(tmp_path: Path) -> None
 ])  # fmt: skip
 def test_data_that_must_not_be_used_is_a_refusal_not_an_error(tmp_path: Path, rows: list[str], name: str) -> None:
     csv(tmp_path, rows)
-    report = check(tmp_path)
+    report = check(tmp_path, checks={"nulls_max": 0.0, "duplicates_max": 0.5, "conflicts_max": 0.05})
     assert report.decision == "refuse" and name in [c.name for c in report.checks if c.status == "refuse"], report.reasons
 
 
