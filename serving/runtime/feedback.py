@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -46,9 +47,11 @@ def _item(model: Model, item: Any, field: str, outcomes: tuple[float, float]) ->
     if label is None and outcome is None:
         raise RequestError("has neither label nor outcome", field=field, fix=_FIX)
     if label is not None:
+        with contextlib.suppress(ValueError):  # a number may be the name of a class
+            label = model.label_spelling.text(label) if model.classifies else label
         if type(label) is not str or len(label) > _LIMIT_LABEL or (model.classifies and label not in model.labels):
             raise RequestError(
-                "is not a label of this model", field=f"{field}.label", value=label, fix=f"labels: {', '.join(model.labels[:20])}"
+                "is not a label of this model", field=f"{field}.label", value=item["label"], fix=f"labels: {', '.join(model.labels[:20])}"
             )
         out["label"] = label
     if outcome is not None:

@@ -21,7 +21,8 @@ from sluice.errors import PackageError
 from sluice.packaging import package as packages
 from sluice.packaging.package import Package, TensorSpec
 from sluice.packaging.predictor import package_session, session
-from sluice.packaging.processors import BLOBS, Processor, load_processor
+from sluice.packaging.processors import BLOBS, Processor, TabularProcessor, load_processor
+from sluice.spelling import Spelling
 
 _ORT = {"tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32", "tensor(uint64)": "UINT64",
         "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32", "tensor(int64)": "INT64", "tensor(float16)": "FP16",
@@ -52,7 +53,11 @@ class Model:
         self.digest, self.version = package.digest, package.digest[:12]
         self.kind = "tensor" if inferred else str(package.preprocess.get("kind"))
         self.processor: Processor | None = None if inferred else load_processor(package.preprocess, package.root)
+        #: By the name clients use: of rows the column's, where the graph's input has another.
         self.inputs = {t.name: t for t in package.inputs}
+        if isinstance(self.processor, TabularProcessor):
+            named = {c.tensor: c.name for c in self.processor.columns}
+            self.inputs = {named[t.name]: dataclasses.replace(t, name=named[t.name]) for t in self.processor.inputs}
         self.outputs = [t.name for t in package.outputs]
         self.labels = package.labels
         self.rule = package.rule
@@ -67,6 +72,7 @@ class Model:
         self._session = package_session(package, threads)
         #: Labels as JSON, for answers built by hand.
         self.label_json = [orjson.dumps(label) for label in self.labels]
+        self.label_spelling = Spelling.kept(self.labels)
         self.label_objects = np.array(self.labels, dtype=object) if self.labels else None
         #: Seconds a row took at the last run, by length: what decides whether a run may hold the event loop.
         self.row_seconds = 0.0
@@ -102,7 +108,7 @@ class Model:
 
     def metadata(self) -> dict[str, Any]:
         """The model's metadata as V2 gives it; raw inputs and the label are listed beside the graph's tensors."""
-        inputs = [_shown(t) for t in self.package.inputs]
+        inputs = [_shown(t) for t in self.inputs.values()]
         if self.kind in ("text", *BLOBS):
             inputs.append({"name": self.kind, "datatype": "BYTES", "shape": [-1]})
         outputs = [_shown(t) for t in self.package.outputs]

@@ -55,7 +55,7 @@ def _lines(record: dict[str, Any], blobs: bytes, features: pa.StructType) -> lis
             rows[i] = {record["kind"]: blobs[at : at + size]}
             at += size
     elif record["kind"] == "tabular":
-        rows = [_typed(r, features) for r in record["rows"]]
+        rows = record["rows"]
     elif record["kind"] == "text" and "rows" in record:
         rows = [{"text": r} for r in record["rows"]]
     else:
@@ -63,20 +63,6 @@ def _lines(record: dict[str, Any], blobs: bytes, features: pa.StructType) -> lis
     common = {k: record.get(k) for k in ("time", "request_id", "model", "version", "trace_id")}
     given = {k: record.get(k) for k in ("prediction", "probability", "probabilities", "value")}
     return [{**common, "row": i, "features": row, **{k: v[i] if v else None for k, v in given.items()}} for i, row in enumerate(rows)]
-
-
-def _typed(row: dict[str, Any], features: pa.StructType) -> dict[str, Any]:
-    """A tabular row's values as the columns' types; the server has checked that they can be."""
-    out: dict[str, Any] = {}
-    for field in features:
-        value = row.get(field.name)
-        if value is None or (isinstance(value, str) and not value):
-            out[field.name] = None
-        elif pa.types.is_floating(field.type):
-            out[field.name] = float(value)
-        else:
-            out[field.name] = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(int(value))
-    return out
 
 
 def feedback_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:

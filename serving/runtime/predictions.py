@@ -18,7 +18,7 @@ import orjson
 
 from serving.runtime.engine import Tensors
 from serving.runtime.metrics import Metrics
-from sluice.packaging.processors import BLOBS
+from sluice.packaging.processors import BLOBS, TabularProcessor
 
 if TYPE_CHECKING:
     from serving.runtime.calls import Call
@@ -62,8 +62,10 @@ class Predictions:
         head = {"what": "prediction", "time": time.time_ns() // 1000, "model": model.name, "version": model.version, "request_id": request_id,
                 "trace_id": call.trace, "kind": model.kind, "labels": list(model.labels) if len(model.labels) <= 1000 else []}  # fmt: skip
         if model.kind == "tabular":
-            head["columns"] = model.package.preprocess["columns"]
-        self._put(head, (raw, call.outputs[model.outputs[0]], call.best, model.labels), _size(raw) + call.outputs[model.outputs[0]].nbytes)
+            head["columns"] = [{"name": c["name"], "type": c["type"]} for c in model.package.preprocess["columns"]]
+        plain = model.processor.plain if isinstance(model.processor, TabularProcessor) else None
+        self._put(head, (raw, call.outputs[model.outputs[0]], call.best, model.labels, plain),
+                  _size(raw) + call.outputs[model.outputs[0]].nbytes)
 
     def feedback(self, model: str, items: list[dict[str, Any]]) -> bool:
         """Take feedback; False when there is no room."""
@@ -126,8 +128,8 @@ def encoded(head: dict[str, Any], rest: Any) -> bytes:
     """The frame of a record."""
     blobs: list[bytes] = []
     if rest is not None:
-        raw, outputs, best, labels = rest
-        rows = _rows(raw, len(outputs))
+        raw, outputs, best, labels, plain = rest
+        rows = plain(raw) if plain is not None else _rows(raw, len(outputs))
         if head["kind"] in BLOBS and all(isinstance(r, bytes) for r in rows):
             blobs = rows
             head["blobs"] = [len(b) for b in blobs]

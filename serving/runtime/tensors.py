@@ -6,12 +6,16 @@ BYTES elements are each preceded by their length in 4 bytes.
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.ma  # numpy itself loads it with the first masked array: better before workers are forked
+import orjson
 
 from serving.runtime.errors import RequestError
 
@@ -26,6 +30,8 @@ DATATYPES = (*DTYPES, "BYTES")
 _KINDS = {"b": "b", "u": "ui", "i": "ui", "f": "fui"}
 _LENGTH = struct.Struct("<I")
 _LIMIT_AXES = 16
+#: A number of JSON that may have more digits than 64 bits hold.
+_LONG = re.compile(rb"[\[:,\s]-?[0-9]{19}")
 
 
 def shape_of(raw: Any, field: str) -> tuple[int, ...]:
@@ -77,6 +83,59 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...] | None, field: st
     if target.kind == "f" and cast.size and not np.isfinite(cast).all():
         raise RequestError(f"does not fit {datatype}", field=f"{field}.data", fix=f"numbers up to {np.finfo(target).max}")
     return reshape(cast, shape, field)
+
+
+def with_missing(data: Any, datatype: str, shape: tuple[int, ...] | None, field: str) -> np.ndarray:
+    """A tensor from JSON `data` in which null stands for what is missing: a masked array where there is any.
+
+    The elements that are there are held to the datatype as `from_json` holds them.
+
+    Raises:
+        RequestError: as `from_json`.
+    """
+    if type(data) is not list or not (None in data or any(type(v) is list for v in data)):
+        return from_json(data, datatype, shape, field)
+    try:
+        whole = np.array(data, dtype=object)
+    except ValueError as e:
+        raise RequestError("is not a rectangular list", field=f"{field}.data", fix=f"send {datatype}") from e
+    mask = np.array([v is None for v in whole.flat], dtype=bool)
+    if not mask.any():
+        return from_json(data, datatype, shape, field)
+    there = from_json([v for v in whole.flat if v is not None], datatype, (int((~mask).sum()),), field)
+    full = np.empty(whole.size, dtype=there.dtype)
+    full[mask] = "" if datatype == "BYTES" else 0
+    full[~mask] = there
+    return reshape(np.ma.MaskedArray(full, mask=mask).reshape(whole.shape), shape, field)
+
+
+def json_values(array: np.ndarray) -> Any:
+    """An array's numbers as JSON can say them, nested as it is: what is no finite number becomes ``"NaN"``, ``"Infinity"`` or ``"-Infinity"``.
+
+    These are the strings of protobuf's JSON mapping; `float` and numpy read them back.
+    """
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return array.tolist()
+    wide = array.astype(np.float64)
+    out = wide.astype(object)
+    out[np.isnan(wide)], out[wide == np.inf], out[wide == -np.inf] = "NaN", "Infinity", "-Infinity"
+    return out.tolist()
+
+
+def loads(body: bytes | memoryview, fix: str, *, exact: bool = False) -> Any:
+    """A request's JSON.
+
+    Args:
+        exact: whole numbers keep all their digits; otherwise those beyond 64 bits become floats.
+
+    Raises:
+        RequestError: it is none.
+    """
+    try:
+        doc = orjson.loads(body)
+        return json.loads(bytes(body)) if exact and _LONG.search(body) else doc
+    except (ValueError, RecursionError) as e:
+        raise RequestError(f"is not JSON: {e}", field="body", fix=fix) from e
 
 
 def _large(data: list[Any], array: np.ndarray) -> np.ndarray:
@@ -160,11 +219,11 @@ def datatype_of(array: np.ndarray) -> str:
     return "BYTES" if array.dtype.kind in "OUS" else NAMES[array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype]
 
 
-def texts(values: Sequence[Any] | np.ndarray, field: str) -> list[str]:
-    """BYTES elements as text. Raises `RequestError` for what is not UTF-8."""
-    out = []
+def texts(values: Sequence[Any] | np.ndarray, field: str) -> list[Any]:
+    """BYTES elements as text; None stays None. Raises `RequestError` for what is not UTF-8."""
+    out: list[Any] = []
     for i, v in enumerate(values):
-        if isinstance(v, str):
+        if v is None or isinstance(v, str):
             out.append(v)
             continue
         try:

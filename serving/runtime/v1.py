@@ -11,6 +11,7 @@ from serving.runtime.engine import Tensors, Unit
 from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.inputs import row_of_instance, tensors_of_instances, units_of_rows, units_of_tensors
 from serving.runtime.model import Model
+from serving.runtime.tensors import json_values, loads
 from sluice.packaging.processors import BLOBS
 
 _FIX = 'send {"instances": [...]}'
@@ -22,10 +23,7 @@ def parse(model: Model, body: bytes, max_batch: int, max_rows: int) -> tuple[lis
     Raises:
         RequestError: not of the protocol. InputError: a row cannot be used. TooLarge: too many rows.
     """
-    try:
-        doc = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        raise RequestError(f"is not JSON: {e}", field="body", fix=_FIX) from e
+    doc = loads(body, _FIX, exact=model.kind == "tabular")
     instances = doc.get("instances", doc.get("inputs")) if type(doc) is dict else None
     if type(instances) is not list:
         raise RequestError("must be a list", field="instances", value=instances, fix=_FIX)
@@ -56,18 +54,14 @@ def render(model: Model, outputs: Tensors, best: np.ndarray | None) -> bytes:
         values = outputs[model.outputs[0]].ravel()
         return orjson.dumps({"predictions": [{"value": v} for v in values.tolist()]})
     if len(outputs) == 1:
-        return orjson.dumps({"predictions": _plain(next(iter(outputs.values())))}, option=orjson.OPT_SERIALIZE_NUMPY)
-    columns = {name: _plain(array) for name, array in outputs.items()}
+        return orjson.dumps({"predictions": json_values(next(iter(outputs.values())))}, option=orjson.OPT_SERIALIZE_NUMPY)
+    columns = {name: json_values(array) for name, array in outputs.items()}
     rows = {len(c) for c in columns.values() if isinstance(c, list)}
     if len(rows) == 1 and all(isinstance(c, list) for c in columns.values()):
         predictions: Any = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     else:
         predictions = columns
     return orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _plain(array: np.ndarray) -> Any:
-    return array.tolist()
 
 
 def _classes(model: Model, probabilities: np.ndarray, best: np.ndarray) -> bytes:

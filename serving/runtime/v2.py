@@ -12,7 +12,7 @@ from serving.runtime.engine import Tensors, Unit
 from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.inputs import from_base64, units_of_rows, units_of_tensors
 from serving.runtime.model import Model
-from serving.runtime.tensors import DATATYPES, from_binary, from_json, shape_of, texts, to_binary
+from serving.runtime.tensors import DATATYPES, from_binary, from_json, json_values, loads, shape_of, texts, to_binary, with_missing
 from sluice.packaging.processors import BLOBS, TabularProcessor
 
 _FIX = 'send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": [...]}]}'
@@ -55,10 +55,7 @@ def parse(model: Model, body: bytes, json_length: bytes | None, max_batch: int, 
                 "is not a length within the body", field="inference-header-content-length", value=json_length.decode("latin-1")
             )
         binary, body = memoryview(body)[split:], body[:split]
-    try:
-        doc = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        raise RequestError(f"is not JSON: {e}", field="body", fix=_FIX) from e
+    doc = loads(body, _FIX, exact=model.kind == "tabular")
     if type(doc) is not dict or type(doc.get("inputs")) is not list:
         raise RequestError("must be a list", field="inputs", value=doc.get("inputs") if type(doc) is dict else doc, fix=_FIX)
     wanted = _wanted(model, doc)
@@ -78,11 +75,9 @@ def parse(model: Model, body: bytes, json_length: bytes | None, max_batch: int, 
             at += size
         elif "data" not in entry:
             raise RequestError("is missing", field=f"{field}.data", fix="send data, or binary_data_size and the bytes behind the JSON")
-        elif model.kind == "tabular" and datatype != "BYTES" and type(entry["data"]) is list and None in entry["data"]:
-            data = np.array([np.nan if v is None else v for v in entry["data"]], dtype=object)
-            tensors[name] = _with_missing(data, shape, field)
         else:
-            tensors[name] = from_json(entry["data"], datatype, shape, field)
+            read = with_missing if model.kind == "tabular" else from_json
+            tensors[name] = read(entry["data"], datatype, shape, field)
     if at != len(binary):
         raise RequestError(f"holds {len(binary) - at} bytes no input takes", field="body", fix="set binary_data_size of each binary input")
     units, order, raw = ask_of_tensors(model, tensors, max_batch, max_rows, encoded=json_length is None)
@@ -107,13 +102,6 @@ def _entry(entry: Any, i: int) -> tuple[str, str, tuple[int, ...], int | None]:
         if size is not None and (type(size) is not int or size < 0):
             raise RequestError("must be a whole number of at least 0", field=f"{field}.parameters.binary_data_size", value=size)
     return name, datatype, shape_of(entry.get("shape"), field), size
-
-
-def _with_missing(data: np.ndarray, shape: tuple[int, ...], field: str) -> np.ndarray:
-    try:
-        return np.asarray(data, dtype=np.float64).reshape(shape)
-    except (ValueError, TypeError, OverflowError) as e:
-        raise RequestError("does not hold numbers of its shape", field=f"{field}.data", value=list(shape)) from e
 
 
 def _wanted(model: Model, doc: dict[str, Any]) -> Wanted:
@@ -194,8 +182,12 @@ def _columns(model: Model, tensors: Tensors) -> dict[str, list[Any]]:
             raise RequestError("is not a column of this model", field=f"inputs.{name}", fix=f"columns: {', '.join(model.inputs)}")
         if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1) or not array.size:
             raise RequestError(f"has shape {list(array.shape)}", field=f"inputs.{name}.shape", fix="send [rows] or [rows, 1]")
-        values = array.ravel().tolist()
-        columns[name] = texts(values, f"inputs.{name}.data") if array.dtype == object else values
+        values = array.ravel().tolist()  # None where a masked array misses one
+        if array.dtype == object:
+            values = texts(values, f"inputs.{name}.data")
+        elif spec.datatype == "BYTES" and array.dtype.kind == "f":
+            values = [None if v is None else array.dtype.type(v) for v in values]  # 0.1 of 32 bits has fewer digits than as 64
+        columns[name] = values
     sizes = {name: len(c) for name, c in columns.items()}
     if len(set(sizes.values())) > 1:
         raise RequestError("do not have one number of rows", field="inputs", value=sizes)
@@ -220,8 +212,8 @@ def render(model: Model, outputs: Tensors, best: np.ndarray | None, wanted: Want
             raw = to_binary(array)
             entry["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
-        elif is_text or array.dtype == np.float16:
-            entry["data"] = array.ravel().tolist()
+        elif is_text or array.dtype == np.float16 or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+            entry["data"] = json_values(array.ravel())
         else:
             entry["data"] = np.ascontiguousarray(array).ravel()
         listed.append(entry)

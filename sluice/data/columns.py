@@ -85,6 +85,12 @@ def null_for_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(column, _EMPTY), pa.scalar(None, column.type), column)
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings, encoded as a dictionary or not."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return kind in (pa.string(), pa.large_string(), pa.string_view())
+
+
 def is_blank(column: Any) -> Any:
     """For strings, a chunked array or one array: true where there is nothing but white space, null where it is null."""
     return pc.equal(pc.utf8_trim_whitespace(column), _EMPTY)

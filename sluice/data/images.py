@@ -19,7 +19,7 @@ from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
 from sluice.data.places import Found
 from sluice.errors import DataError, InputError, MissingExtra
-from sluice.packaging.processors.image import LIMIT_BYTES, LIMIT_PIXELS, ImageProcessor
+from sluice.packaging.processors.image import LIMIT_BYTES, LIMIT_PIXELS, ImageProcessor, reason
 from sluice.process import cpu_quota
 
 #: A table of files and labels may lie in an image folder under this name.
@@ -160,7 +160,7 @@ def _probe(data: Any, decode: bool = True) -> Probe:
             return Probe(width, height, picture.mode)
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, OverflowError, AttributeError, ZeroDivisionError,
             struct.error, zlib.error, Image.DecompressionBombError) as e:  # fmt: skip
-        return Probe(error=str(e).split(" <_io")[0] or type(e).__name__)
+        return Probe(error=reason(e))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,9 +19,11 @@ from sluice.data.names import check_names, columns_named
 from sluice.data.profile import profile_dataset
 from sluice.data.report import Report
 from sluice.data.sources import Source, read_source
+from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, split_rows, time_keys
 from sluice.errors import DataError
 from sluice.project import Project
+from sluice.spelling import Spelling, value_text
 
 
 class TaskData(Protocol):
@@ -34,12 +36,16 @@ class TaskData(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """A source in the task's terms: `table` has the features and ``label``; `source` is what was read; `keys` what it is split by."""
+    """A source in the task's terms: `table` has the features and ``label``; `source` is what was read.
+
+    `spellings`: of the columns of categories, ``label`` among them where it has classes; `keys`: what it is split by.
+    """
 
     table: pa.Table
     kinds: dict[str, str]
     objective: str
     source: Source
+    spellings: dict[str, Spelling]
     keys: pa.ChunkedArray | None = None
 
     @property
@@ -108,8 +114,11 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     source = read_source(data.source, data.format, base_dir, project.task, data.columns, dialect=data.dialect,
                          named=columns_named(project))  # fmt: skip
     kinds = dict(task.kinds(source.table))
-    table = _canonical(task, source.table, kinds)
-    return Rows(table, kinds, task.objective(source.table), source, _keys(project, source.table, table.num_rows))
+    table, objective = _canonical(task, source.table, kinds), task.objective(source.table)
+    named = [*(n for n, k in kinds.items() if k == "categorical"), *(["label"] if objective == "classification" else [])]
+    spellings = {n: spelling_of(table.column(n)) for n in named if pa.types.is_string(table.schema.field(n).type)}
+    table = respelled_table(table, spellings, source.table, data.columns.label)
+    return Rows(table, kinds, objective, source, spellings, _keys(project, source.table, table.num_rows))
 
 
 def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) -> Rows | None:
@@ -128,7 +137,8 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
         raise _retold(e, f"held-out rows: {e.message}", e.field) from e
     names = [n for n in train.table.schema.names if n in found.schema.names]
     table = pa.table({n: _like(found.column(n), train.table.schema.field(n).type) for n in names})
-    return Rows(table, train.kinds, train.objective, source, _keys(project, source.table, table.num_rows))
+    table = respelled_table(table, train.spellings, source.table, data.columns.label)
+    return Rows(table, train.kinds, train.objective, source, train.spellings, _keys(project, source.table, table.num_rows))
 
 
 def _retold(error: DataError, message: str, field: str | None) -> DataError:
@@ -156,9 +166,9 @@ def _like(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return column if values is None else values
     try:
         if kind == pa.string() and pa.types.is_floating(column.type):
-            column = column.cast(pa.int64())  # 3.0 is the label "3"; what is not whole raises
+            return each_value(column, value_text)
         return column.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
         return column
 
 

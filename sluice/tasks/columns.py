@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.data.spellings import each_value
 from sluice.errors import DataError
+from sluice.spelling import value_text
 
 #: A numeric label with more distinct values than this is a quantity, not a class.
 MOST_CLASSES = 20
@@ -79,24 +82,29 @@ def to_float(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArra
 
 
 def to_string(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
-    """Strings: whole numbers as ``3``, booleans as ``true``; blank strings and NaN become null.
+    """Strings: booleans and numbers in their one spelling (`sluice.spelling`), texts as they are; blank strings and NaN become null.
 
     Raises:
-        DataError: other numbers, or a type that has no text.
+        DataError: an infinite number, or a type that has no text.
     """
     kind = values.type
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = to_float(values, name, setting)
-        broken = pc.not_equal(values, pc.floor(values))
-        if pc.any(broken).as_py():
-            row, value = first(values, broken)
-            raise DataError("is not a category", field=f"{setting} {name}, row {row + 1}", value=value,
-                            fix="categories are texts or whole numbers")  # fmt: skip
-        values = values.cast(pa.int64(), safe=False)
+        return _number_texts(values, name, setting)
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise DataError(f"of type {kind} cannot be read as text", field=f"{setting} {name}", fix="store strings")
     out = values.cast(pa.string())
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(out), ""), None, out)
+
+
+def _number_texts(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
+    if pa.types.is_floating(values.type):
+        infinite = pc.is_inf(values)
+        if pc.any(infinite).as_py():
+            row, value = first(values, infinite)
+            raise DataError("is infinite, which is no category", field=f"{setting} {name}, row {row + 1}", value=value,
+                            fix="mend the value, or leave it empty if it is missing")  # fmt: skip
+    narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(values.type)
+    return each_value(values, value_text if narrow is None else lambda v: value_text(None if v is None else narrow(v)))
 
 
 def label_objective(values: pa.ChunkedArray) -> str:
@@ -125,4 +133,11 @@ def label(table: pa.Table, name: str, objective: str) -> pa.ChunkedArray:
     values = column(table, name, "data.columns.label")
     if objective == "regression":
         return to_float(values, name, "label")
-    return to_string(values, name, "label")
+    texts = to_string(values, name, "label")
+    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+        broken = pc.match_substring_regex(texts, r"[^0-9-]")
+        if pc.any(broken).as_py():
+            row, _ = first(texts, broken)
+            raise DataError("is not a category", field=f"label {name}, row {row + 1}", value=values[row].as_py(),
+                            fix="classes are texts or whole numbers; a quantity needs model.objective: regression")  # fmt: skip
+    return texts

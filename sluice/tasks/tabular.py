@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from sluice.errors import DataError
+from sluice.spelling import Spelling
 from sluice.tasks import columns
 from sluice.tasks.base import State, Task, settings
 from sluice.tasks.config import TabularModel
@@ -94,8 +96,11 @@ class TabularTask(Task):
     def fit(self, dataset: Dataset) -> State:
         """Mean and deviation of each numeric column, the values of each categorical one, scale of a numeric label."""
         from sluice.packaging.processors import Column, TabularProcessor
+        from sluice.packaging.processors.tabular import input_name
 
-        features = [Column(name, "numeric" if kind == "numeric" else "categorical") for name, kind in dataset.columns.items()]
+        features = [Column(name, "numeric" if kind == "numeric" else "categorical", None, input_name(name, dataset.columns))
+                    for name, kind in dataset.columns.items()]  # fmt: skip
+        inputs = {c.name: c.tensor for c in features}
         moments = {c.name: _Moments() for c in features if c.type == "numeric"}
         values: dict[str, Counter[str]] = {c.name: Counter() for c in features if c.type == "categorical"}
         label = _Moments()
@@ -107,14 +112,17 @@ class TabularTask(Task):
                 counter.update({v: n for v, n in zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True) if v})
             if dataset.objective == "regression":
                 label.add(batch.column("label").to_numpy(zero_copy_only=False))
+        known = {name: [v for v, _ in sorted(c.items(), key=lambda item: (-item[1], item[0]))] for name, c in values.items()}
+        spellings = {name: Spelling.kept(v) for name, v in known.items()}
+        features = [dataclasses.replace(c, spelling=spellings[c.name].kind) if c.name in spellings else c for c in features]
+        processor = TabularProcessor(features, {name: s.written for name, s in spellings.items()})
         extra: dict[str, Any] = {
-            "numeric": {name: m.summary() for name, m in moments.items()},
-            "categories": {name: [v for v, _ in sorted(c.items(), key=lambda item: (-item[1], item[0]))][:_MOST_CATEGORIES]
-                           for name, c in values.items()},
-        }  # fmt: skip
+            "numeric": {inputs[name]: m.summary() for name, m in moments.items()},
+            "categories": {inputs[name]: v[:_MOST_CATEGORIES] for name, v in known.items()},
+        }
         if dataset.objective == "regression":
             extra["target"] = label.summary()
-        return State(dataset.objective, dataset.labels, TabularProcessor(features).spec(), {}, extra)
+        return State(dataset.objective, dataset.labels, processor.spec(), processor.files(), extra)
 
     def build(self, state: State) -> torch.nn.Module:
         from sluice.tasks.tabular_models import TabularMLP
@@ -177,12 +185,15 @@ class TabularTask(Task):
             entry = next((i for i in done.graph.input if i.name == name), None)
             if entry is None:
                 raise DataError("is no input of the exported graph", field="model.onnx", value=name, fix="export with the columns' names as inputs")
+            inside = name + _CODES
+            while any(inside == i.name for i in done.graph.input):
+                inside += "_"
             for node in done.graph.node:
                 for at, used in enumerate(node.input):
                     if used == name:
-                        node.input[at] = name + _CODES
+                        node.input[at] = inside
             entry.type.tensor_type.elem_type = TensorProto.STRING
-            encoders.append(helper.make_node("LabelEncoder", [name], [name + _CODES], name=f"encode_{name}", domain="ai.onnx.ml",
+            encoders.append(helper.make_node("LabelEncoder", [name], [inside], name=f"encode_{name}", domain="ai.onnx.ml",
                                              keys_strings=list(table), values_int64s=list(table.values()), default_int64=UNKNOWN))  # fmt: skip
         if encoders:
             nodes = [*encoders, *done.graph.node]

@@ -9,6 +9,7 @@ import numpy as np
 
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.report import counted, listed
+from sluice.spelling import Spelling
 
 #: Labels that may stand for "none", in lower case.
 _DOUBTFUL = frozenset({"na", "n/a", "#n/a", "none", "nil", "?", "-", "unknown", "undefined", "missing"})
@@ -25,6 +26,9 @@ def counts(side: Side) -> dict[str, int]:
 def label_set(s: Subject) -> None:
     """Only declared labels stand in the rows."""
     declared = s.limits.labels
+    if declared is not None:  # in the spelling the rows have: 1.0 declares the class 1
+        spelling = Spelling.kept(counts(s.train))
+        declared = list(dict.fromkeys(spelling.text(v) for v in declared))
     if s.objective == "regression":
         if declared is not None:
             s.add("label_set", "refuse", "data.checks.labels names classes, but the label is a quantity; remove it, or set model.objective")

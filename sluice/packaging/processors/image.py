@@ -19,6 +19,8 @@ LIMIT_BYTES = 32 << 20
 #: Pixels of the encoded image: 64 million decode to 192 MB of RGB.
 LIMIT_PIXELS = 64 << 20
 _LIMIT_SIDE = 4096
+#: Where a PNG says how many bits a sample has: in its header, the first chunk.
+_DEPTH = 24
 
 
 class ImageProcessor(Processor):
@@ -72,13 +74,14 @@ class ImageProcessor(Processor):
                         raise InputError(f"has more than {LIMIT_PIXELS} pixels", field=field, value=f"{width}x{height}",
                                          fix="send a smaller image")  # fmt: skip
                     picture.load()
-                    image = _flatten(ImageOps.exif_transpose(picture), "L" if self.channels == 1 else "RGB")
+                    whole = _deep_and_clear(picture, raw) or picture
+                    image = _flatten(ImageOps.exif_transpose(whole), "L" if self.channels == 1 else "RGB")
                     if image.size != (self.size[1], self.size[0]):
                         image = image.resize((self.size[1], self.size[0]), Image.Resampling.BILINEAR)
                     array = np.array(image, dtype=np.uint8)
         except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, OverflowError, AttributeError, ZeroDivisionError,
                 struct.error, zlib.error, Image.DecompressionBombError) as e:  # fmt: skip
-            raise InputError(f"is not a readable PNG or JPEG image: {e}", field=field, value=bytes(raw[:16]),
+            raise InputError(f"is not a readable PNG or JPEG image: {reason(e)}", field=field, value=bytes(raw[:16]),
                              fix="send the whole file's bytes, PNG or JPEG") from e  # fmt: skip
         return array[None] if self.channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
@@ -88,6 +91,36 @@ class ImageProcessor(Processor):
 
     def spec(self) -> dict[str, Any]:
         return {"kind": "image", "channels": self.channels, "size": list(self.size)}
+
+
+def reason(error: Exception) -> str:
+    """Why Pillow cannot read an image, without the address of the buffer it was read from."""
+    return str(error).split(" <_io")[0] or type(error).__name__
+
+
+def _deep_and_clear(picture: Any, raw: bytes) -> Any:
+    """A 16-bit PNG that calls one colour transparent (tRNS) as 8-bit RGBA; null for other pictures.
+
+    PNG (Third Edition) 11.3.1.1: all 16 bits of a sample count. Pillow keeps the high 8 of RGB, so the low ones are read by themselves.
+    """
+    from PIL import Image
+
+    clear = picture.info.get("transparency")
+    if picture.format != "PNG" or raw[_DEPTH] != 16:
+        return None
+    if picture.mode == "I;16" and isinstance(clear, int):
+        deep = np.asarray(picture)
+        opaque, colours = deep != clear, [(deep >> 8).astype(np.uint8)] * 3
+    elif picture.mode == "RGB" and isinstance(clear, tuple):
+        with Image.open(io.BytesIO(raw), formats=("PNG",)) as low:
+            low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+            deep = np.asarray(picture).astype(np.uint16) << 8 | np.asarray(low)
+        opaque, colours = (deep != np.array(clear, np.uint16)).any(axis=2), list(np.asarray(picture).transpose(2, 0, 1))
+    else:
+        return None
+    out = Image.fromarray(np.dstack([*colours, np.where(opaque, 255, 0).astype(np.uint8)]), "RGBA")
+    out.info = {k: v for k, v in picture.info.items() if k != "transparency"}  # with its orientation
+    return out
 
 
 def _flatten(picture: Any, mode: str) -> Any:

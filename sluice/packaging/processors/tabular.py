@@ -6,17 +6,23 @@ import dataclasses
 import difflib
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
+import orjson
 
 from sluice.errors import InputError, PackageError
 from sluice.packaging.package import TensorSpec
 from sluice.packaging.processors.base import Example, Processor, SideFile, only, setting
+from sluice.spelling import KINDS as SPELLINGS
+from sluice.spelling import TEXT, Spelling
 
-#: Names of a graph's outputs: an input cannot have them too.
-RESERVED = frozenset({"probabilities", "value"})
+#: What an input of the graph cannot be called: its outputs' names, and what the exporter's functions call themselves.
+RESERVED = frozenset({"probabilities", "value", "self"})
+#: The file of a package that holds what `Spelling.written` is of its columns.
+_SPELLINGS = "spellings.json"
 
 _NUMBERS = frozenset({int, float, bool, type(None), np.float64})
 _LARGEST = float(np.finfo(np.float32).max)
@@ -25,54 +31,90 @@ _DATATYPES = {"numeric": "FP32", "categorical": "BYTES"}
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A feature: `type` is ``numeric`` or ``categorical``."""
+    """A feature.
+
+    Attributes:
+        name: the client's and the data's.
+        type: ``numeric`` or ``categorical``.
+        spelling: how a categorical column's training rows spell their values (`sluice.spelling`): ``boolean``,
+            ``number`` or ``text``. None in packages of before: texts stay as they are.
+        input: the graph's input, where it cannot have the column's name.
+    """
 
     name: str
     type: str
+    spelling: str | None = None
+    input: str | None = None
+
+    @property
+    def tensor(self) -> str:
+        """The graph's input."""
+        return self.input or self.name
+
+
+def input_name(name: str, columns: Collection[str]) -> str | None:
+    """`Column.input` of a column among `columns`: None where its own name can be the graph's."""
+    if name not in RESERVED:
+        return None
+    found = f"{name}__column"
+    while found in columns:
+        found += "_"
+    return found
 
 
 class TabularProcessor(Processor):
-    """Rows are dicts from column to value; None, NaN, an empty string and an absent key mean missing.
+    """Rows are dicts from column to value; None, NaN, a blank string and an absent key mean missing.
 
     Numeric columns take numbers and booleans (1 and 0); a missing one is NaN. Categorical columns take
-    strings, and whole numbers and booleans as Arrow writes them (``3``, ``true``); a missing one is ``""``.
+    strings, numbers and booleans, each in the spelling of the training rows; a missing one is ``""``.
 
     Args:
         columns: the features, in the graph's order.
+        written: `Spelling.written` of the columns of texts that have one, by the column's name.
 
     Raises:
-        PackageError: no columns, one named twice or as an output of the graph, or an unknown type.
+        PackageError: no columns, one named twice, an input of the graph named twice or as an output, or an unknown type or spelling.
     """
 
     kind: ClassVar[str] = "tabular"
 
-    def __init__(self, columns: Sequence[Column]):
+    def __init__(self, columns: Sequence[Column], written: Mapping[str, Mapping[str, str | None]] | None = None):
         names = [c.name for c in columns]
         if not names:
             raise PackageError("has no columns", field="preprocess.columns", value=[])
         for i, c in enumerate(columns):
             if c.type not in _DATATYPES:
                 raise PackageError("must be numeric or categorical", field=f"preprocess.columns[{i}].type", value=c.type)
-            if c.name in RESERVED:
-                raise PackageError("is the name of a graph's output", field=f"preprocess.columns[{i}].name", value=c.name, fix="rename the column")
+            if c.spelling is not None and (c.spelling not in SPELLINGS or c.type != "categorical"):
+                raise PackageError(f"must be {', '.join(SPELLINGS)}, of a categorical column", field=f"preprocess.columns[{i}].spelling", value=c.spelling)
             if not c.name or c.name in names[:i]:
                 raise PackageError("is empty or stands twice", field=f"preprocess.columns[{i}].name", value=c.name)
+            if c.tensor in RESERVED or c.tensor in [d.tensor for d in columns[:i]]:
+                raise PackageError("is the name of a graph's output, or stands twice", field=f"preprocess.columns[{i}].input", value=c.tensor,
+                                   fix="train again: the graph's input gets a name of its own")  # fmt: skip
         self.columns = tuple(columns)
+        self.written = {name: dict(found) for name, found in (written or {}).items() if found}
         self._names = frozenset(names)
-        self.inputs = tuple(TensorSpec(c.name, _DATATYPES[c.type], (-1, 1)) for c in columns)
+        self._spellings = {c.name: Spelling(c.spelling, self.written.get(c.name, {})) for c in columns if c.spelling is not None}
+        self.inputs = tuple(TensorSpec(c.tensor, _DATATYPES[c.type], (-1, 1)) for c in columns)
 
     @classmethod
     def load(cls, spec: Mapping[str, Any], side_file: SideFile) -> TabularProcessor:
-        """Read ``{"kind": "tabular", "columns": [{"name": "age", "type": "numeric"}]}``. Raises `PackageError`."""
-        only(spec, "kind", "columns")
+        """Read ``{"kind": "tabular", "columns": [{"name": "age", "type": "numeric"}]}``. Raises `PackageError`.
+
+        A column may have ``spelling`` and ``input``; ``"spellings": "spellings.json"`` names the file of `written`.
+        """
+        only(spec, "kind", "columns", "spellings")
         columns = []
         for i, c in enumerate(setting(spec, "columns", list)):
             where = f"preprocess.columns[{i}]"
             if not isinstance(c, Mapping):
                 raise PackageError("is not an object", field=where, value=c)
-            only(c, "name", "type", where=where)
-            columns.append(Column(setting(c, "name", str, where), setting(c, "type", str, where)))
-        return cls(columns)
+            only(c, "name", "type", "spelling", "input", where=where)
+            spelling, given = (setting(c, key, str, where) if key in c else None for key in ("spelling", "input"))
+            columns.append(Column(setting(c, "name", str, where), setting(c, "type", str, where), spelling, given))
+        written = _read_written(side_file(_file_name(setting(spec, "spellings", str)))) if "spellings" in spec else None
+        return cls(columns, written)
 
     def encode(self, rows: Sequence[Any]) -> list[Example]:
         """One [1] tensor a column: FP32, or object (str). Raises `InputError`."""
@@ -93,7 +135,20 @@ class TabularProcessor(Processor):
 
     def encode_columns(self, columns: Mapping[str, Sequence[Any]], rows: int) -> dict[str, np.ndarray]:
         """The same from whole columns of `rows` values each; an absent column is missing throughout. Raises `InputError`."""
-        return {c.name: (_numbers if c.type == "numeric" else _strings)(columns.get(c.name), rows, c.name) for c in self.columns}
+        return {c.tensor: _numbers(columns.get(c.name), rows, c.name) if c.type == "numeric"
+                else _strings(columns.get(c.name), rows, c.name, self._spellings.get(c.name)) for c in self.columns}  # fmt: skip
+
+    def plain(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float | str | None]]:
+        """Rows that `encode` takes, as the prediction log keeps them: a float or the category's text a column, None where it is missing."""
+        columns: dict[str, list[Any]] = {}
+        for c in self.columns:
+            values = [row.get(c.name) for row in rows]
+            if c.type == "numeric":
+                found = [_number(v, i, c.name) for i, v in enumerate(values)]
+                columns[c.name] = [None if math.isnan(v) else v for v in found]
+            else:
+                columns[c.name] = [v or None for v in _strings(values, len(rows), c.name, self._spellings.get(c.name)).ravel().tolist()]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _unknown(self, i: int, row: Mapping[Any, Any]) -> None:
         name = next(k for k in row if k not in self._names)
@@ -106,7 +161,27 @@ class TabularProcessor(Processor):
         return {t.name: np.stack([e[t.name] for e in examples]) for t in self.inputs}
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": "tabular", "columns": [dataclasses.asdict(c) for c in self.columns]}
+        columns = [{k: v for k, v in dataclasses.asdict(c).items() if v is not None} for c in self.columns]
+        return {"kind": "tabular", "columns": columns, **({"spellings": _SPELLINGS} if self.written else {})}
+
+    def files(self) -> dict[str, bytes]:
+        return {_SPELLINGS: orjson.dumps(self.written, option=orjson.OPT_SORT_KEYS)} if self.written else {}
+
+
+def _file_name(name: str) -> str:
+    if PurePosixPath(name).name != name or name in {"", ".", ".."}:
+        raise PackageError("must be a file name in the package", field="preprocess.spellings", value=name)
+    return name
+
+
+def _read_written(raw: bytes) -> dict[str, dict[str, str | None]]:
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError as e:
+        raise PackageError(f"is not JSON: {e}", field="preprocess.spellings", fix="copy the package again") from e
+    if not isinstance(found, dict) or not all(isinstance(m, dict) and all(isinstance(v, str | None) for v in m.values()) for m in found.values()):
+        raise PackageError("must hold texts by column and value", field="preprocess.spellings", fix="copy the package again")
+    return found
 
 
 def _numbers(values: Sequence[Any] | None, rows: int, name: str) -> np.ndarray:
@@ -139,23 +214,44 @@ def _number(value: Any, i: int, name: str) -> float:
     raise InputError("is not a number", field=f"rows[{i}].{name}", value=value, fix="send a number, or null when it is missing")
 
 
-def _strings(values: Sequence[Any] | None, rows: int, name: str) -> np.ndarray:
+def _strings(values: Sequence[Any] | None, rows: int, name: str, spelling: Spelling | None) -> np.ndarray:
     out = np.empty(rows, dtype=object)
     if values is None:
         out[:] = ""
     else:
-        out[:] = [v if type(v) is str else _string(v, i, name) for i, v in enumerate(values)]
+        if spelling is None:
+            out[:] = [v if type(v) is str and not v.isspace() else _string(v, i, name) for i, v in enumerate(values)]
+        elif spelling.kind == TEXT:
+            out[:] = [v if type(v) is str and not v.isspace() else _spelled(v, i, name, spelling) for i, v in enumerate(values)]
+        else:
+            known: dict[Any, str] = {}  # a column of a few values in many rows is read as fast as texts are
+            found = []
+            for i, v in enumerate(values):
+                key = v if type(v) is str else (type(v), v)
+                text = known.get(key)
+                if text is None:
+                    text = known[key] = _spelled(v, i, name, spelling)
+                found.append(text)
+            out[:] = found
         if not all(map(str.isascii, out)):
             for i, v in enumerate(out):
                 _whole(v, i, name)
     return out.reshape(rows, 1)
 
 
+def _spelled(value: Any, i: int, name: str, spelling: Spelling) -> str:
+    try:
+        return spelling.text(value)
+    except ValueError as e:
+        raise InputError(str(e), field=f"rows[{i}].{name}", value=value, fix="send a string, or null when it is missing") from e
+
+
 def _string(value: Any, i: int, name: str) -> str:
+    """As packages without a spelling were served."""
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
         return ""
     if isinstance(value, str):
-        return str(value)
+        return "" if value.isspace() else str(value)
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, int | np.integer) or (isinstance(value, float | np.floating) and float(value).is_integer()):

@@ -59,7 +59,7 @@ class TextProcessor(Processor):
     def encode(self, rows: Sequence[Any]) -> list[Example]:
         """`input_ids` and `attention_mask`, INT64 [tokens] each. Raises `InputError`."""
         texts = rows if type(rows) is list else list(rows)
-        if not {str}.issuperset(map(type, texts)) or max(map(len, texts), default=0) > LIMIT_CHARACTERS:
+        if not {str}.issuperset(map(type, texts)) or max(map(len, texts), default=0) > LIMIT_CHARACTERS or not all(map(str.strip, texts)):
             texts = [_checked(text, i) for i, text in enumerate(texts)]
         try:
             encodings = self._tokenizer.encode_batch_fast(texts)
@@ -100,6 +100,8 @@ def _checked(text: Any, i: int) -> str:
         raise InputError("is not a text", field=field, value=text, fix="send a string")
     if len(text) > LIMIT_CHARACTERS:
         raise InputError(f"has more than {LIMIT_CHARACTERS} characters", field=field, value=len(text), fix="send a shorter text")
+    if not text.strip():  # training leaves such rows out, so the model has no answer to them
+        raise InputError("is blank", field=field, value=text[:100], fix="send a text with something in it")
     try:
         text.encode()
     except UnicodeEncodeError as e:

@@ -9,12 +9,14 @@ import sys
 import zlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from sluice.data.columns import is_blank
 from sluice.errors import InputError, PackageError
 from sluice.packaging.package import TensorSpec
 from sluice.packaging.processors import (
@@ -94,10 +96,16 @@ def test_text_names_the_row_that_is_no_text(bad, says):
     assert e.value.fix
 
 
-def test_text_refuses_what_has_no_tokens_and_what_is_too_long():
-    with pytest.raises(InputError, match="no tokens") as e:
-        TextProcessor(tokenizer(special=False), max_length=8).encode(["cat", "  \n"])
-    assert e.value.field == "rows[1]"
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u3000\u2028", "\x1c"])
+def test_a_blank_text_is_refused_as_training_leaves_it_out(blank):
+    assert is_blank(pa.chunked_array([[blank]])).to_pylist() == [True]
+    for processor in (TEXT, TextProcessor(tokenizer(special=False), max_length=8)):
+        with pytest.raises(InputError, match="is blank") as e:
+            processor.encode(["cat", blank])
+        assert e.value.field == "rows[1]"
+
+
+def test_text_refuses_what_is_too_long():
     with pytest.raises(InputError, match="characters"):
         TEXT.encode(["a" * (LIMIT_CHARACTERS + 1)])
 
@@ -108,7 +116,7 @@ def test_text_takes_any_sequence_and_subclass_of_str():
 
 
 @QUICK
-@given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
+@given(st.lists(st.text(max_size=40).filter(str.strip), min_size=1, max_size=8))
 def test_text_examples_do_not_depend_on_their_neighbours(texts):
     together = TEXT.encode(texts)
     for text, e in zip(texts, together, strict=True):
