@@ -98,7 +98,7 @@ def reason(error: Exception) -> str:
     return str(error).split(" <_io")[0] or type(error).__name__
 
 
-def _deep_and_clear(picture: Any, raw: bytes) -> Any:
+def _deep_and_clear(picture: Any, raw: bytes | bytearray | memoryview) -> Any:
     """A 16-bit PNG that calls one colour transparent (tRNS) as 8-bit RGBA; null for other pictures.
 
     PNG (Third Edition) 11.3.1.1: all 16 bits of a sample count. Pillow keeps the high 8 of RGB, so the low ones are read by themselves.
