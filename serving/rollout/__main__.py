@@ -58,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--metrics-port", type=int, default=9090, help="0: none")
     parser.add_argument("--metrics-host", default="0.0.0.0")
     parser.add_argument("--scrape", choices=["direct", "proxy"], default="direct", help="proxy: reach pods through the API server")
+    parser.add_argument("--prometheus", action="append", default=[], metavar="URL", help="a Prometheus that rollouts may name, with all below it; may be repeated")
     parser.add_argument("--kfp-endpoint", default="", help="Kubeflow Pipelines' API server, http://ml-pipeline.kubeflow:8888; "
                                                            "empty: PipelineSchedules and PipelineRuns are left alone")  # fmt: skip
     parser.add_argument("--kfp-ui", default="", help="its dashboard, for links in statuses")
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         metrics.leading.set(int(answer))
         return answer
 
-    controller = Controller(kube, Pods(kube, proxied=args.scrape == "proxy"), metrics=metrics, may_act=leading)
+    controller = Controller(kube, Pods(kube, proxied=args.scrape == "proxy"), prometheus=args.prometheus, metrics=metrics, may_act=leading)
 
     def look(namespace: str, name: str) -> float | None:
         with metrics.looks.time():

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from serving.rollout import resource
 from serving.rollout.backends import BACKENDS, ClusterBackend
-from serving.rollout.evidence import Pods, Prometheus, Source, business
+from serving.rollout.evidence import Pods, Prometheus, Source, allowed, business
 from serving.rollout.kube import MANAGER, ApiFault, Kube, Object
 from serving.rollout.metrics import Metrics
 from serving.rollout.resource import FINALIZER, Rollout
-from sluice.errors import SluiceError
+from sluice.errors import ProjectError, SluiceError
 from sluice.rollouts.backend import View
 from sluice.rollouts.core import decide
 from sluice.rollouts.state import TERMINAL, Action, Launch, Note, Observations, Replica, Retire, Route, State
@@ -30,13 +30,15 @@ class Controller:
 
     Args:
         kube: the API. pods: where counters come from unless a rollout names a Prometheus.
+        prometheus: addresses that a rollout may name, or that lie above it; who may write a ModelRollout cannot have this process ask others.
         may_act: asked before every write; False stops the look where it is (the lease was lost).
         clock: wall-clock seconds.
     """
 
-    def __init__(self, kube: Kube, pods: Source | None = None, *, metrics: Metrics | None = None,
+    def __init__(self, kube: Kube, pods: Source | None = None, *, prometheus: Sequence[str] = (), metrics: Metrics | None = None,
                  may_act: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time):  # fmt: skip
         self.kube, self.pods, self.metrics, self.may_act, self.clock = kube, pods or Pods(kube), metrics or Metrics(), may_act, clock
+        self.prometheus = tuple(prometheus)
 
     def look(self, namespace: str, name: str) -> float | None:
         """One look. Returns the seconds until the next one is due, None when there is nothing to come back for.
@@ -56,6 +58,10 @@ class Controller:
             return self._refuse(raw, why)
         if rollout.deleted:
             return self._leave(rollout)
+        named = _prometheus(rollout)
+        if named and not allowed(named, self.prometheus):
+            return self._refuse(raw, ProjectError("is no Prometheus that this controller may ask", field="spec.analysis.prometheus.url", value=named, fix=(
+                f"one of {', '.join(self.prometheus) or 'none'}; whoever runs the controller adds others: --prometheus, controller.prometheus of the chart")))
         if FINALIZER not in (raw["metadata"].get("finalizers") or []):
             if not self.may_act():
                 return SOON
@@ -98,7 +104,7 @@ class Controller:
         return IDLE if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions) else rollout.every
 
     def _source(self, rollout: Rollout) -> Source:
-        url = ((rollout.spec.get("analysis") or {}).get("prometheus") or {}).get("url")
+        url = _prometheus(rollout)
         return Prometheus(url) if url else self.pods
 
     def _adopt(self, rollout: Rollout, backend: ClusterBackend) -> Rollout:
@@ -117,7 +123,7 @@ class Controller:
         except (SluiceError, OSError) as e:
             return View(error=str(e))
         queries = (rollout.spec.get("analysis") or {}).get("business") or {}
-        prometheus = ((rollout.spec.get("analysis") or {}).get("prometheus") or {}).get("url")
+        prometheus = _prometheus(rollout)
         if rollout.plan.business is None or not prometheus or not queries.get("queries"):
             return view
         arms = dict(view.arms)
@@ -190,6 +196,12 @@ class Controller:
 
     def _event(self, raw: Object, kind: str, reason: str, message: str) -> None:
         self.kube.tell(raw, MANAGER, kind, reason, message, resource.stamp(self.clock()))
+
+
+def _prometheus(rollout: Rollout) -> str | None:
+    """The Prometheus a rollout names, if it names one."""
+    found: str | None = ((rollout.spec.get("analysis") or {}).get("prometheus") or {}).get("url")
+    return found
 
 
 def _outdated(rollout: Rollout, state: State, view: View) -> bool:

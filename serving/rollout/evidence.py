@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
-import ssl
+import re
 import time
 import urllib.parse
 from abc import ABC, abstractmethod
@@ -14,11 +13,15 @@ from typing import Any
 
 from serving.rollout.kube import ApiFault, Kube, Object
 from serving.rollout.resource import Rollout
+from sluice import fetch
 from sluice.errors import SluiceError
 from sluice.rollouts import scrape
 from sluice.rollouts.state import Counts
 
-_TIMEOUT = 3.0
+#: Of one read, from connecting to its last byte, and the most bytes of it: a pod's page, and an answer of Prometheus.
+_SECONDS = 3.0
+_LIMIT_PAGE = 8 << 20
+_LIMIT_ANSWER = 16 << 20
 _PORT = 8080
 #: Older than this many seconds, a sample says nothing about now.
 STALE = 90.0
@@ -33,9 +36,9 @@ class Source(ABC):
 
 
 def port_of(pod: Object) -> int:
-    """Where the model server itself answers: the scrape annotation, else its first port."""
-    noted = (pod["metadata"].get("annotations") or {}).get("prometheus.io/port")
-    if noted and noted.isdigit() and "prometheus.kserve.io/port" not in (pod["metadata"].get("annotations") or {}):
+    """Where the model server itself answers: the scrape annotation if it names a port, else its first port."""
+    noted = str((pod["metadata"].get("annotations") or {}).get("prometheus.io/port") or "")
+    if re.fullmatch("[0-9]{1,5}", noted) and 0 < int(noted) < 1 << 16 and "prometheus.kserve.io/port" not in (pod["metadata"].get("annotations") or {}):
         return int(noted)
     for c in pod["spec"]["containers"]:
         if c["name"] == "kserve-container":
@@ -72,18 +75,11 @@ class Pods(Source):
             meta = pod["metadata"]
             text = self.kube.request("GET", self.kube.path("Pod", meta["namespace"], f"{meta['name']}:{port}", "proxy/metrics"))
             return str(text)
-        connection = http.client.HTTPConnection(pod["status"]["podIP"], port, timeout=_TIMEOUT)
-        try:
-            connection.request("GET", "/metrics")
-            answer = connection.getresponse()
-            body = answer.read()
-            if answer.status != 200:
-                raise SluiceError("does not show its counters", field="/metrics", value=answer.status)
-            return body.decode("utf-8", "replace")
-        except http.client.HTTPException as e:
-            raise OSError(f"{type(e).__name__}: {e}") from e
-        finally:
-            connection.close()
+        host = pod["status"]["podIP"]
+        status, body = fetch.get(f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics", seconds=_SECONDS, limit=_LIMIT_PAGE)
+        if status != 200:
+            raise SluiceError("does not show its counters", field="/metrics", value=status)
+        return body.decode("utf-8", "replace")
 
 
 class Prometheus(Source):
@@ -128,22 +124,34 @@ class Prometheus(Source):
 
     def query(self, expression: str) -> list[Any]:
         """An instant query's vector. Raises `SluiceError` or ``OSError``."""
-        parts = urllib.parse.urlsplit(self.url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        extra: dict[str, Any] = {"context": ssl.create_default_context()} if parts.scheme == "https" else {}
-        connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT, **extra)
+        address = f"{self.url.rstrip('/')}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+        status, raw = fetch.get(address, seconds=_SECONDS, limit=_LIMIT_ANSWER)
         try:
-            connection.request("GET", f"{parts.path.rstrip('/')}/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
-            answer = connection.getresponse()
-            body = json.loads(answer.read())
-            if answer.status != 200 or body.get("status") != "success":
-                raise SluiceError(f"refused the query: {body.get('error', answer.status)}", field=self.url)
+            body = json.loads(raw)
+            if status != 200 or body.get("status") != "success":
+                raise SluiceError(f"refused the query: {body.get('error', status)}", field=self.url)
             found: list[Any] = body["data"]["result"]
             return found
-        except (http.client.HTTPException, ValueError, KeyError) as e:
-            raise OSError(f"{self.url}: {type(e).__name__}: {e}") from e
-        finally:
-            connection.close()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+            raise OSError(f"{self.url}: {type(e).__name__}: {str(e)[:200]}") from e
+
+
+def allowed(url: str, prefixes: Sequence[str]) -> bool:
+    """Whether an address is one of `prefixes` or lies below one: same scheme, host and port, and its path on whole segments."""
+    parts = _place(url)
+    return parts is not None and any((at := _place(p)) is not None and parts[0] == at[0] and parts[1][: len(at[1])] == at[1] for p in prefixes)
+
+
+def _place(url: str) -> tuple[tuple[str, str, int], list[str]] | None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return None
+    path = [p for p in parts.path.split("/") if p]
+    if parts.scheme not in ("http", "https") or parts.username is not None or parts.query or parts.fragment or {".", ".."} & set(path):
+        return None
+    return (parts.scheme, (parts.hostname or "").rstrip("."), port), path
 
 
 def business(url: str, queries: dict[str, str], digest: str) -> dict[str, Counts]:
@@ -168,4 +176,4 @@ def business(url: str, queries: dict[str, str], digest: str) -> dict[str, Counts
     return out
 
 
-__all__ = ["ApiFault", "Pods", "Prometheus", "Source", "business"]
+__all__ = ["ApiFault", "Pods", "Prometheus", "Source", "allowed", "business"]

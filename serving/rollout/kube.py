@@ -20,6 +20,8 @@ Object = dict[str, Any]
 _PASSING = {429, 500, 502, 503, 504}
 _PAUSES = (0.2, 0.6)
 _TIMEOUT = (3.0, 10.0)
+#: Of one answer: a list of thousands of objects is a few tens of megabytes, and takes seconds.
+_LIMIT, _SECONDS = 128 << 20, 60.0
 
 #: kind -> (path prefix, plural)
 KINDS = {
@@ -81,7 +83,7 @@ class Kube:
                     path, method, query_params=list((query or {}).items()), auth_settings=["BearerToken"], _preload_content=False,
                     header_params={"Accept": "application/json", "Content-Type": content}, _request_timeout=_TIMEOUT,
                     body=body, _return_http_data_only=True)  # fmt: skip
-                data = answer.data
+                data = _whole(answer)
                 return json.loads(data) if data[:1] in (b"{", b"[") else data.decode("utf-8", "replace")
             except ApiException as e:
                 status, said = int(e.status or 0), _said(e)
@@ -156,6 +158,21 @@ class Kube:
             self.create("Event", meta["namespace"], event)
         except ApiFault as e:
             log.debug("event not written: %s", e)
+
+
+def _whole(answer: Any) -> bytes:
+    """The body of an answer. Raises ``OSError`` for one that is too long, or never ends: a page may be a pod's, passed through."""
+    end, body = time.monotonic() + _SECONDS, bytearray()
+    try:
+        while chunk := answer.read1(1 << 16):
+            body += chunk
+            if len(body) > _LIMIT or time.monotonic() > end:
+                raise OSError(f"an answer of more than {_LIMIT} bytes or {_SECONDS:g} s")
+    except BaseException:
+        answer.close()
+        raise
+    answer.release_conn()
+    return bytes(body)
 
 
 def _said(e: Any) -> str:

@@ -6,7 +6,6 @@ keep the route they started with, so nothing fails across a change.
 
 from __future__ import annotations
 
-import http.client
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from sluice import files
+from sluice import fetch, files
 from sluice.errors import DeadlineError, MissingExtra, SluiceError
 from sluice.process import spawn, stop, wait_until
 from sluice.rollouts.state import Routed
@@ -26,6 +25,8 @@ _CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 _PREVIOUS = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
 _START_SECONDS, _TAKE_SECONDS = 20.0, 5.0
+#: Most bytes of a page that is read: counters of a model with many thousands of labels.
+_LIMIT = 64 << 20
 
 
 def binary() -> Path:
@@ -46,15 +47,7 @@ def binary() -> Path:
 
 def get(address: tuple[str, int], path: str, timeout: float = 5.0) -> tuple[int, bytes]:
     """One HTTP GET. Raises ``OSError`` when nobody answers."""
-    connection = http.client.HTTPConnection(*address, timeout=timeout)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except http.client.HTTPException as e:
-        raise OSError(f"{address[0]}:{address[1]}{path}: {type(e).__name__}: {e}") from e
-    finally:
-        connection.close()
+    return fetch.get(f"http://{address[0]}:{address[1]}{path}", seconds=timeout, limit=_LIMIT)
 
 
 class Envoy:

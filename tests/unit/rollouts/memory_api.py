@@ -8,6 +8,7 @@ is accepted at once; the requests of a `World` fall on the pods by the route's w
 from __future__ import annotations
 
 import copy
+import io
 import json
 import random
 from collections.abc import Callable
@@ -24,6 +25,14 @@ Object = dict[str, Any]
 class Answer:
     def __init__(self, value: Any):
         self.data = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+        self._rest = io.BytesIO(self.data)
+
+    def read1(self, size: int) -> bytes:
+        return self._rest.read1(size)
+
+    def close(self) -> None: ...
+
+    def release_conn(self) -> None: ...
 
 
 class MemoryApi:

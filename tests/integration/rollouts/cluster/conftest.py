@@ -159,8 +159,8 @@ class Operator:
 
 
 @pytest.fixture
-def operator(cluster: Kube, tmp_path: Path) -> Iterator[Operator]:
-    one = Operator(tmp_path / "operator.log").start()
+def operator(cluster: Kube, tmp_path: Path, prometheus: str) -> Iterator[Operator]:
+    one = Operator(tmp_path / "operator.log", "--prometheus", prometheus, "--prometheus", "http://127.0.0.1:9").start()
     yield one
     one.stop()
     text = one.log.read_text()
