@@ -1,4 +1,4 @@
-"""From a trained model to a package: ONNX, int8, parity with PyTorch, the smallest format within the loss budget."""
+"""From a trained model to a package: ONNX, parity with PyTorch, the smallest format within the budget, sealed with its own metrics."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ import onnx
 from sluice import evaluation, files
 from sluice.errors import SluiceError, first_line
 from sluice.gates import Decision
+from sluice.packaging import formats
 from sluice.packaging import graph as graphs
 from sluice.packaging import package as packages
+from sluice.packaging.formats import Format
 from sluice.packaging.package import Package, TensorSpec
-from sluice.packaging.parity import HeldOut, Parity, measure, scale_of
-from sluice.packaging.predictor import predict_rows, session
+from sluice.packaging.parity import HeldOut
+from sluice.packaging.predictor import predict_rows
 from sluice.packaging.processors import Processor
 from sluice.packaging.processors.base import Example
 from sluice.packaging.provenance import code_digest, libraries
-from sluice.packaging.quantise import quantise
 from sluice.packaging.rows import rows_from_arrow, spread
 from sluice.packaging.scoring import answers, held_out_split, targets_of
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from sluice.tasks.base import State, Task
 
 _BATCH = 16
-_CALIBRATION_BATCH = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ExportResult:
         package: the sealed package; None on a refusal.
         decision: ``pass`` or ``refuse``.
         reasons: sentences.
-        evidence: ``formats`` [{format, bytes, ok, why, and the fields of `Parity`}], ``chosen`` (null on a refusal), ``rows``.
+        evidence: ``formats`` (`Format.evidence`), ``chosen`` (null on a refusal), ``rows``.
     """
 
     package: Package | None
@@ -57,7 +57,7 @@ class ExportResult:
 
 
 def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Path, *, base_dir: Path | None = None) -> ExportResult:
-    """Export a trained model and seal the smallest format that loses no more than ``export.max_loss``.
+    """Export a trained model and seal the smallest format that pays, and loses and moves no more than ``export`` allows.
 
     The fp32 graph is always made and has to answer as PyTorch does, within ``export.tolerance``: what
     failed there would be a fault of the export, so nothing is packaged. The package's ``metrics`` are those of
@@ -82,35 +82,14 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     specs = list(processor.inputs), [output_spec(state)]
     held = held_out(task, state, serving, dataset, project.export.parity_rows)
     fp32 = export_graph(task, state, serving, project.export.opset, *specs)
-    measured = [_try("fp32", fp32, held, project)]
-    if "int8" in project.export.formats:
-        measured.append(_try_int8(fp32, held, project, processor, dataset, specs))
-    faithful = measured[0].ok
-    wanted = [f for f in measured if f.name in project.export.formats]
-    fit = sorted((f for f in wanted if f.ok), key=lambda f: (len(f.data), f.name)) if faithful else []
-    chosen = fit[0] if fit else None
-    evidence = {"formats": [f.evidence() for f in measured if f.name in project.export.formats or not f.ok],
+    found = formats.measured(fp32, held, project, processor, dataset, specs)
+    chosen = formats.choose(found, project.export)
+    evidence = {"formats": [f.evidence() for f in found if f.name in project.export.formats or not f.ok],
                 "chosen": chosen.name if chosen else None, "rows": len(held.examples)}  # fmt: skip
     if chosen is None:
-        return ExportResult(None, "refuse", tuple(f.why for f in measured if not f.ok), evidence)
+        return ExportResult(None, "refuse", tuple(f.why for f in found if not f.ok), evidence)
     package = _seal(project, task, state, dataset, held_out_metrics(chosen.open(processor), processor, state, dataset), out, chosen, specs, held)
-    return ExportResult(package, "pass", (_sentence(chosen, measured, state.objective), *(f.why for f in measured if not f.ok)), evidence)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Format:
-    name: str
-    data: bytes
-    parity: Parity | None = None
-    ok: bool = False
-    why: str = ""
-
-    def open(self, processor: Processor) -> onnxruntime.InferenceSession:
-        """The graph as the server opens it."""
-        return session(self.data, int8_transformer=self.name == "int8" and processor.kind == "text")
-
-    def evidence(self) -> dict[str, Any]:
-        return {"format": self.name, "bytes": len(self.data) or None, "ok": self.ok, "why": self.why} | (self.parity.to_dict() if self.parity else {})
+    return ExportResult(package, "pass", (formats.sentence(chosen, found, held), *(f.why for f in found if not f.ok)), evidence)
 
 
 def output_spec(state: State) -> TensorSpec:
@@ -195,8 +174,10 @@ def held_out(task: Task, state: State, serving: torch.nn.Module, dataset: Datase
     """
     table = spread(dataset, held_out_split(dataset), rows)
     processor = task.processor(state)
-    examples = processor.encode(rows_from_arrow(state.preprocess, table))
-    return HeldOut(processor, examples, targets_of(table.column("label"), state.labels), state.labels, _torch_answers(task, state, serving, processor, examples))
+    raw = rows_from_arrow(state.preprocess, table)
+    examples = processor.encode(raw)
+    return HeldOut(processor, examples, targets_of(table.column("label"), state.labels), state.labels, _torch_answers(task, state, serving, processor, examples),
+                   raw, table.column("row_id").to_pylist())  # fmt: skip
 
 
 def held_out_metrics(opened: onnxruntime.InferenceSession, processor: Processor, state: State, dataset: Dataset) -> dict[str, float | None]:
@@ -226,46 +207,11 @@ def _torch_answers(task: Task, state: State, serving: torch.nn.Module, processor
     return out
 
 
-def _try(name: str, data: bytes, held: HeldOut, project: Project) -> _Format:
-    made, rows = _Format(name, data), len(held.examples)
-    parity = measure(made.open(held.processor), held, project.evaluate, project.export.max_loss)
-    limit = project.export.tolerance * scale_of(held.reference)
-    metric = project.evaluate.metric or ("accuracy" if held.labels else "rmse")
-    why = ""
-    if name == "fp32" and parity.max_abs_diff > limit:
-        why = (f"the fp32 graph does not answer as PyTorch does: the largest difference on {rows} held-out rows is {parity.max_abs_diff:.3g}, "
-               f"export.tolerance allows {limit:.3g}")  # fmt: skip
-    elif parity.loss is None:
-        why = "" if name == "fp32" else f"{metric} is undefined on the held-out rows, so {name} cannot be shown to lose little of it"
-    elif not parity.within:
-        why = f"{name} loses {parity.loss:.4g} of {metric} on {rows} held-out rows, export.max_loss allows {parity.allowed:.4g}"
-    return dataclasses.replace(made, parity=parity, ok=not why, why=why)
-
-
-def _try_int8(fp32: bytes, held: HeldOut, project: Project, processor: Processor, dataset: Dataset,
-              specs: tuple[list[TensorSpec], list[TensorSpec]]) -> _Format:  # fmt: skip
-    try:
-        made = quantise(onnx.load_model_from_string(fp32), _calibration(processor, dataset, project.export.calibration_rows))
-    except SluiceError as e:
-        return _Format("int8", b"", None, False, f"there is no int8: {e.message}")
-    if made is None:
-        return _Format("int8", b"", None, False, "there is no int8: the graph has no matrix product or convolution with weights")
-    data = graphs.to_bytes(graphs.normalise(made))
-    graphs.check(data, *specs)
-    return _try("int8", data, held, project)
-
-
-def _calibration(processor: Processor, dataset: Dataset, rows: int) -> list[dict[str, np.ndarray]]:
-    """Batches of like length of training rows, evenly spaced over the split."""
-    examples = sorted(processor.encode(rows_from_arrow(processor.spec(), spread(dataset, "train", rows))), key=processor.length)
-    return [processor.batch(examples[at : at + _CALIBRATION_BATCH]) for at in range(0, len(examples), _CALIBRATION_BATCH)]
-
-
-def _seal(project: Project, task: Task, state: State, dataset: Dataset, metrics: dict[str, float | None], out: Path, chosen: _Format,
+def _seal(project: Project, task: Task, state: State, dataset: Dataset, metrics: dict[str, float | None], out: Path, chosen: Format,
           specs: tuple[list[TensorSpec], list[TensorSpec]], held: HeldOut) -> Package:  # fmt: skip
     provenance = {
         "code": code_digest(type(task)), "config": project.digest, "data": dataset.digest, "seed": project.train.seed, "libraries": libraries(),
-        "export": {"opset": project.export.opset, "rows": len(held.examples), **_proof(chosen)},
+        "export": {"opset": project.export.opset, "rows": len(held.examples), **chosen.proof()},
     }  # fmt: skip
     with files.new_dir(out) as tmp:
         files.write_bytes(tmp / packages.MODEL, chosen.data)
@@ -277,17 +223,3 @@ def _seal(project: Project, task: Task, state: State, dataset: Dataset, metrics:
                                 labels=list(state.labels), preprocess=state.preprocess, precision=chosen.name, metrics=metrics,
                                 provenance=provenance)  # fmt: skip
     return packages.read(out, sealed.digest)
-
-
-def _proof(chosen: _Format) -> dict[str, Any]:
-    found = chosen.evidence()
-    return {k: None if found[k] is None else round(found[k], 6) for k in ("agreement", "loss", "single_agreement")}
-
-
-def _sentence(chosen: _Format, measured: Sequence[_Format], objective: str) -> str:
-    found, whole = chosen.evidence(), len(measured[0].data)
-    smaller = f", {whole / len(chosen.data):.1f} times smaller than fp32" if len(chosen.data) < whole else ""
-    loss = "" if found["loss"] is None else f", loss {found['loss']:.4g} of {found['allowed']:.4g} allowed"
-    as_torch = (f"{found['agreement']:.2%} of held-out labels as PyTorch's" if objective == "classification"
-                else f"values at most {found['max_abs_diff']:.3g} from PyTorch's")  # fmt: skip
-    return f"{chosen.name}: {len(chosen.data):,} bytes{smaller}, {as_torch}{loss}"

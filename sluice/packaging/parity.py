@@ -25,13 +25,15 @@ _TIMED_RUNS = 30
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """Encoded held-out rows, their targets (indices into labels, -1 unknown; or values) and PyTorch's answers."""
+    """Encoded held-out rows, their targets (indices into labels, -1 unknown; or values), PyTorch's answers, and the rows as they came."""
 
     processor: Processor
     examples: Sequence[Example]
     targets: np.ndarray
     labels: Sequence[str]
     reference: np.ndarray
+    rows: Sequence[Any]
+    row_ids: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,6 @@ class Parity:
         within: `loss` is at most `allowed`.
         single_agreement: fraction of rows with the same label alone and in batches of 16 with their neighbours.
         single_max_diff: largest difference between these two.
-        latency_ms: median time of one row in the graph, one thread.
     """
 
     max_abs_diff: float
@@ -60,17 +61,28 @@ class Parity:
     within: bool
     single_agreement: float
     single_max_diff: float
-    latency_ms: float
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
-def measure(opened: onnxruntime.InferenceSession, held: HeldOut, config: EvaluateConfig, max_loss: float) -> Parity:
-    """Run a graph over the held-out rows.
+def outputs_of(opened: onnxruntime.InferenceSession, held: HeldOut) -> np.ndarray:
+    """A graph's answers to the held-out rows, in their order."""
+    return run_examples(opened, held.processor, held.examples, _BATCH)
+
+
+def movement(outputs: np.ndarray, base: np.ndarray, held: HeldOut) -> np.ndarray:
+    """How far each row's answer is from another graph's, float64 [rows]: the largest difference of a probability, or the value's in the targets' deviation."""
+    change = np.abs(outputs.astype(np.float64) - base)
+    return change.max(axis=1) if held.labels else change / scale_of(held.targets)
+
+
+def measure(opened: onnxruntime.InferenceSession, outputs: np.ndarray, held: HeldOut, config: EvaluateConfig, max_loss: float) -> Parity:
+    """A graph's answers beside PyTorch's.
 
     Args:
         opened: the graph.
+        outputs: its answers, of `outputs_of`.
         held: rows and PyTorch's answers on them.
         config: the project's ``evaluate``: which metric, which confidence.
         max_loss: the budget; for rmse and mae a fraction of PyTorch's value.
@@ -78,7 +90,6 @@ def measure(opened: onnxruntime.InferenceSession, held: HeldOut, config: Evaluat
     Raises:
         SluiceError: the graph's answers are not finite.
     """
-    outputs = run_examples(opened, held.processor, held.examples, _BATCH)
     judged = compare(outputs, held.reference, held.targets, held.labels, held.labels, config)
     name = judged["metric"]
     loss = None if judged["difference"] is None else 0.0 - judged["difference"]
@@ -88,7 +99,7 @@ def measure(opened: onnxruntime.InferenceSession, held: HeldOut, config: Evaluat
         max_abs_diff=float(np.abs(outputs.astype(np.float64) - held.reference).max()), agreement=_agreement(outputs, held.reference, held.reference),
         metric=judged["candidate"], loss=loss, loss_high=None if judged["low"] is None else 0.0 - judged["low"],
         allowed=allowed, within=loss is not None and loss <= allowed + metrics.ROUNDING, single_agreement=_agreement(alone, grouped, held.reference),
-        single_max_diff=float(np.abs(alone.astype(np.float64) - grouped).max()), latency_ms=_latency(opened, held),
+        single_max_diff=float(np.abs(alone.astype(np.float64) - grouped).max()),
     )  # fmt: skip
 
 
@@ -111,11 +122,13 @@ def _batches_of(opened: onnxruntime.InferenceSession, held: HeldOut, size: int) 
     return np.concatenate([opened.run([name], held.processor.batch(rows[at : at + size]))[0] for at in range(0, len(rows), size)])
 
 
-def _latency(opened: onnxruntime.InferenceSession, held: HeldOut) -> float:
+def latencies(opened: Sequence[onnxruntime.InferenceSession], held: HeldOut) -> list[float]:
+    """Median milliseconds of the first row in each graph, one thread, run in turns."""
     batch = held.processor.batch(held.examples[:1])
-    times = []
+    times: list[list[float]] = [[] for _ in opened]
     for _ in range(_TIMED_RUNS):
-        start = time.perf_counter()
-        opened.run(None, batch)
-        times.append(time.perf_counter() - start)
-    return round(float(np.median(times)) * 1e3, 4)
+        for graph, taken in zip(opened, times, strict=True):
+            start = time.perf_counter()
+            graph.run(None, batch)
+            taken.append(time.perf_counter() - start)
+    return [round(float(np.median(t)) * 1e3, 4) for t in times]

@@ -36,7 +36,7 @@ def exported(trained, tmp_path_factory) -> Callable[[str], ExportResult]:
 
     def get(kind: str) -> ExportResult:
         if kind not in done:
-            done[kind] = export(trained(kind), tmp_path_factory.mktemp("exported") / kind, max_loss=0.02)
+            done[kind] = export(trained(kind), tmp_path_factory.mktemp("exported") / kind, max_loss=0.02, max_answer_change=1.0, int8_above=0)
         return done[kind]
 
     return get
@@ -81,6 +81,8 @@ def test_int8_is_smaller_within_the_budget_and_answers_alone_as_in_a_batch(train
     assert int8["loss"] <= int8["allowed"]
     assert fp32["max_abs_diff"] < int8["max_abs_diff"]
     assert int8["single_agreement"] == 1
+    assert 0 < int8["moved"]["change"] < 1
+    assert min(fp32["latency_ms"], int8["latency_ms"]) > 0
     assert result.package.precision == "int8"
     assert result.package.provenance["export"]["rows"] == result.evidence["rows"] == trained(kind).dataset.rows("test")
 
@@ -106,12 +108,32 @@ def test_the_reference_profile_travels_in_the_package(trained, exported):
 
 
 def test_int8_that_loses_more_than_the_budget_is_left_and_said(trained, tmp_path):
-    result = export(trained("image"), tmp_path / "package", max_loss=0.0)
+    result = export(trained("image"), tmp_path / "package", max_loss=0.0, int8_above=0)
     worse = next(f for f in result.evidence["formats"] if f["format"] == "int8")
     if worse["loss"] <= 0:
         pytest.fail("the example no longer loses anything in int8: make it harder")
     assert (result.decision, result.evidence["chosen"]) == ("pass", "fp32")
     assert any("export.max_loss allows 0" in r for r in result.reasons)
+
+
+def test_a_small_graph_is_fp32_unless_int8_alone_is_asked_for(trained, tmp_path):
+    both = export(trained("tabular"), tmp_path / "both")
+    assert (both.evidence["chosen"], both.evidence["formats"][1]["tried"]) == ("fp32", False)
+    assert "int8 was not tried: it pays for graphs of more than 1,048,576 bytes" in both.reasons[1]
+    alone = export(trained("tabular"), tmp_path / "alone", formats=["int8"], max_loss=0.02)
+    assert (alone.decision, alone.package.precision) == ("pass", "int8")
+
+
+@pytest.mark.parametrize(("formats", "decision", "chosen"), [(["fp32", "int8"], "pass", "fp32"), (["int8"], "refuse", None)])
+def test_one_answer_moved_too_far_rules_int8_out_and_the_row_is_named(trained, tmp_path, formats, decision, chosen):
+    made = trained("regression")
+    result = export(made, tmp_path / "package", formats=formats, max_loss=1.0, int8_above=0, max_answer_change=1e-3)
+    assert (result.decision, result.evidence["chosen"]) == (decision, chosen)
+    moved = next(f for f in result.evidence["formats"] if f["format"] == "int8")["moved"]
+    row = made.dataset.read("test").to_pylist()[made.dataset.read("test").column("row_id").to_pylist().index(moved["row_id"])]
+    assert moved["row"].startswith(f"weight={row['weight']}")
+    assert moved["change"] * np.std(made.dataset.read("test").column("label").to_numpy()) == pytest.approx(abs(moved["answer"] - moved["fp32"]), rel=1e-3)
+    assert any(f"int8 moves the answer to row {moved['row_id']} by" in r and "export.max_answer_change allows 0.001" in r for r in result.reasons)
 
 
 def test_no_format_within_the_budget_is_a_refusal_that_leaves_nothing(trained, tmp_path):
@@ -127,7 +149,7 @@ def test_a_loss_that_cannot_be_measured_is_no_small_loss(trained, tmp_path):
     flat = table.set_column(table.schema.get_field_index("label"), "label", pa.array([5.0] * table.num_rows))
     dataset = write_dataset(tmp_path / "data", {"train": made.dataset.read("train"), "test": flat}, task="tabular", objective="regression", labels=[],
                             columns=made.dataset.columns, source={}, shard_rows=1000)  # fmt: skip
-    result = export(made._replace(dataset=dataset), tmp_path / "package", evaluate={"metric": "r2"})
+    result = export(made._replace(dataset=dataset), tmp_path / "package", evaluate={"metric": "r2"}, int8_above=0, max_answer_change=10.0)
     assert (result.decision, result.evidence["chosen"]) == ("pass", "fp32")
     assert "r2 is undefined" in result.reasons[-1]
 

@@ -49,7 +49,9 @@ EVIDENCE: dict[str, dict[str, Any]] = {
         },
         "comparison": {"difference": 0.0112, "low": -0.003, "high": 0.025, "margin": 0.005, "verdict": "no_worse"},
     },
-    "export_onnx": {"formats": [{"format": "int8", "bytes": 1024, "max_abs_diff": 0.01, "agreement": 1.0, "metric": 0.98, "loss": 0.0, "ok": True}],
+    "export_onnx": {"formats": [{"format": "int8", "bytes": 1024, "max_abs_diff": 0.01, "agreement": 1.0, "metric": 0.98, "loss": 0.0, "ok": True,
+                                 "moved": {"row_id": "00ab", "row": "x=<i>1</i>", "change": 0.01, "label": "<yes>", "fp32": 0.5, "answer": 0.51}},
+                                {"format": "int4", "bytes": None, "ok": False, "tried": False}],
                     "chosen": "int8", "digest": "cd" * 32},
     "register": {"model": "digits", "version": "2", "digest": "cd" * 32, "uri": "file:///s/sha256/cd", "lineage": {"data": "ab"}},
     "rollout": {
