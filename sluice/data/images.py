@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -71,7 +72,7 @@ def read_listed(table: pa.Table, file: Found, columns: Columns) -> tuple[pa.Tabl
     """A table of file names and labels, with the names replaced by the files' bytes; they start in the table's folder.
 
     Raises:
-        DataError: as `read_folder`.
+        DataError: as `read_folder`; or a file lies outside the table's folder: a list from elsewhere must not bring this machine's files into a dataset.
     """
     name = next((n for n in (columns.image, *FILE_COLUMNS) if n in table.schema.names), None)
     if name is None or not pa.types.is_string(table.schema.field(name).type):
@@ -83,7 +84,11 @@ def read_listed(table: pa.Table, file: Found, columns: Columns) -> tuple[pa.Tabl
         raise DataError(f"row {blank + 1} names no image", field=file.where, value=written[blank], fix="name its file, or remove the row")
     base = file.path.parent
     root = file.where.rpartition("/")[0]
-    paths = [base / w for w in written]
+    paths = [Path(os.path.normpath(base / w)) for w in written]
+    outside = [w for w, p in zip(written, paths, strict=True) if not p.is_relative_to(os.path.normpath(base))]
+    if outside:
+        raise DataError(f"names a file outside the folder of the table{_and_others(outside)}", field=file.where, value=outside[0],
+                        fix="put the images below that folder, and name them from there")  # fmt: skip
     missing = [w for w, p in zip(written, paths, strict=True) if not p.is_file()]
     if missing:
         raise DataError(f"names a file that is not there{_and_others(missing)}", field=file.where, value=missing[0],

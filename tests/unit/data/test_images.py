@@ -83,6 +83,8 @@ def listed(text: str):
     (lambda d: put(d, "pets/dog/1.png", b"<html>"), r"pets/dog/1.png: is neither PNG nor JPEG, whatever its name says"),
     (lambda d: (put(d, "pets/dog/1.png"), (d / "pets/dog/2.png").symlink_to("gone")), r"pets/dog/2.png: cannot be read: No such file"),
     (listed("file,label\ndog.png,dog\ncat.png,cat\n"), r"pets/labels.csv: names a file that is not there \(and 1 more\) \(got 'dog.png'\)"),
+    (listed("file,label\n../secret.png,dog\n/etc/passwd,cat\n"), r"pets/labels.csv: names a file outside the folder .*and 1 more.*'../secret.png'"),
+    (listed("file,label\nall/../../pets2/a.png,dog\n"), r"names a file outside the folder of the table"),
     (listed("name,label\ndog.png,dog\n"), r"pets/labels.csv: has no column of file names"),
     (listed("file,label\n,dog\n"), r"pets/labels.csv: row 1 names no image"),
 ])  # fmt: skip
