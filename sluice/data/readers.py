@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
 import pyarrow.parquet as pq
 
@@ -15,10 +17,18 @@ from sluice.data.csvfile import BLOCK
 from sluice.data.opening import UNPACK_AGAIN, not_empty, opened
 from sluice.data.places import Found
 from sluice.errors import DataError, first_line
+from sluice.spelling import number_text, value_text
+
+#: From here on, a float64 is not every whole number.
+_EXACT = 2**53
 
 
-def read_jsonl(file: Found) -> pa.Table:
+def read_jsonl(file: Found, names: Collection[str] = ()) -> pa.Table:
     """A file of JSON objects, one a line. Strings stay strings; a key that is absent is null.
+
+    Args:
+        names: columns whose numbers name something: where they would become floats that do not hold all
+            their digits, they are read as texts of them.
 
     Raises:
         DataError: empty, not UTF-8, a line that is no JSON object, a key whose type changes (the line is named).
@@ -30,6 +40,10 @@ def read_jsonl(file: Found) -> pa.Table:
         if times:  # the reader takes strings that look like dates for dates
             table = _parse_json(file, pa.schema([(n, pa.string()) for n in times]))
         table.validate(full=True)
+        for at, name in enumerate(table.schema.names):
+            column = table.column(name)
+            if name in names and pa.types.is_floating(column.type) and pc.any(pc.greater_equal(pc.abs(column), float(_EXACT))).as_py():
+                table = table.set_column(at, name, _digits(file, name, table.num_rows))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
         raise _explain_json(file, e) from e
     if not table.num_rows or not table.num_columns:
@@ -67,6 +81,24 @@ def _parse_json(file: Found, schema: pa.Schema | None) -> pa.Table:
     with opened(file) as stream:
         return pyarrow.json.read_json(stream, read_options=pyarrow.json.ReadOptions(block_size=BLOCK),
                                       parse_options=pyarrow.json.ParseOptions(explicit_schema=schema))  # fmt: skip
+
+
+def _digits(file: Found, name: str, rows: int) -> pa.ChunkedArray:
+    """The numbers of a column as texts with all their digits."""
+    found: list[str | None] = []
+    with opened(file) as stream:
+        lines = stream.read().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        cell = json.loads(line, parse_float=lambda text: number_text(text) or text).get(name)
+        try:
+            found.append(cell if isinstance(cell, str) else value_text(cell) or None)
+        except ValueError as e:
+            raise DataError(f"{e}, which is no category", field=f"{file.where}:{number}: {name}", value=cell, fix="write it as a string") from e
+    if len(found) != rows:
+        raise DataError("has lines that hold no or several objects", field=file.where, fix="write one JSON object a line")
+    return pa.chunked_array([found], pa.string())
 
 
 def _explain_json(file: Found, error: Exception) -> DataError:

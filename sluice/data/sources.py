@@ -20,6 +20,7 @@ from sluice.data.digests import table_digest
 from sluice.data.images import read_folder, read_listed
 from sluice.data.places import Found, find
 from sluice.data.readers import pandas_index, read_jsonl, read_parquet
+from sluice.data.spellings import texts_of
 from sluice.errors import DataError
 
 Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
@@ -28,7 +29,6 @@ _FORMATS: dict[str, Format] = {
     ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".psv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 _PACKED = {".gz", ".bz2", ".zst", ".lz4"}
-_READERS = {"jsonl": read_jsonl, "parquet": read_parquet}
 _BUNDLED = "sklearn://"
 #: What pandas calls an index that has no name, in Parquet and in a CSV it reads back.
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
@@ -109,8 +109,9 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
         else:
             form = _format(found, format)
             asked = {columns.label, *columns.categorical, *columns.ignore, *(columns.features or ()), *named}
-            tables, dialects, notes = _read(found, form, dialect, asked)
-            table = _joined(tables, found)
+            names_things = {columns.label, *columns.categorical}
+            tables, dialects, notes = _read(found, form, dialect, asked, names_things)
+            table = _joined(tables, found, names_things)
             parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
             _check_header(table.schema.names, columns, task_kind, found[0].where, form, dialects[0] if dialects else None, held_out=like is not None)
             if task_kind == "image" and form in ("csv", "jsonl"):
@@ -123,7 +124,7 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
     return Source(table, table_digest(table), parts, tuple(names) if names is not None else None, tuple(notes))
 
 
-def _read(found: Sequence[Found], form: str, dialect: Dialect, asked: Collection[str]) -> tuple[list[pa.Table], list[Dialect], list[str]]:
+def _read(found: Sequence[Found], form: str, dialect: Dialect, asked: Collection[str], named: Collection[str]) -> tuple[list[pa.Table], list[Dialect], list[str]]:
     """Each file's table, how each is written (of CSV), and words about them."""
     if form != "csv" and dialect.declared:
         raise DataError("is for files of separated cells", field=f"data.{dialect.declared[0]}", value=getattr(dialect, dialect.declared[0]),
@@ -136,7 +137,7 @@ def _read(found: Sequence[Found], form: str, dialect: Dialect, asked: Collection
             table, more = made.table, made.notes
             dialects.append(made.dialect)
         else:
-            table, more = _READERS[form](file), ()
+            table, more = read_parquet(file) if form == "parquet" else read_jsonl(file, named), ()
         index = {*pandas_index(table), *(n for n in table.schema.names if not n or _INDEX.fullmatch(n))} - set(asked)
         if index and len(index) < table.num_columns:
             table = table.drop_columns(sorted(index))
@@ -180,8 +181,13 @@ def _format(found: Sequence[Found], format: Format) -> str:
     return next(iter(forms))
 
 
-def _joined(tables: Sequence[pa.Table], found: Sequence[Found]) -> pa.Table:
-    """One table; each file has the first one's columns, in any order."""
+def _joined(tables: Sequence[pa.Table], found: Sequence[Found], texts: Collection[str] = ()) -> pa.Table:
+    """One table; each file has the first one's columns, in any order.
+
+    Args:
+        texts: columns whose values name something: where files store them as different types, they are put together as texts,
+            since a type that holds both may not hold each digit.
+    """
     names = tables[0].schema.names
     for table, f in zip(tables[1:], found[1:], strict=True):
         other = set(table.schema.names) ^ set(names)
@@ -190,6 +196,8 @@ def _joined(tables: Sequence[pa.Table], found: Sequence[Found]) -> pa.Table:
             missing = name in names
             raise DataError(f"has {'no' if missing else 'a'} column {name!r}, unlike {found[0].where}", field=f.where, value=table.schema.names,
                             fix="give all files of a source the same columns")  # fmt: skip
+    mixed = [n for n in names if n in texts and len({t.schema.field(n).type for t in tables}) > 1]
+    tables = [_as_texts(t, mixed, f) for t, f in zip(tables, found, strict=True)]
     try:
         return pa.concat_tables([t.select(names) for t in tables], promote_options="permissive")
     except pa.ArrowException:
@@ -200,6 +208,15 @@ def _joined(tables: Sequence[pa.Table], found: Sequence[Found]) -> pa.Table:
                     raise DataError(f"column {name!r} is {b}, in {found[0].where} it is {a}", field=f.where, value=str(b),
                                     fix="write the column with one type in all files") from None  # fmt: skip
         raise
+
+
+def _as_texts(table: pa.Table, names: Sequence[str], file: Found) -> pa.Table:
+    for name in names:
+        column = table.column(name)
+        if not pa.types.is_null(column.type):
+            plain = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+            table = table.set_column(table.schema.names.index(name), name, texts_of(plain, f"{file.where}: {name}"))
+    return table
 
 
 def _images(tables: Sequence[pa.Table], found: Sequence[Found], columns: Columns) -> tuple[pa.Table, list[str]]:

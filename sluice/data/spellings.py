@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.data.columns import is_text
-from sluice.spelling import NUMBER, TEXT, Spelling
+from sluice.errors import DataError
+from sluice.spelling import NUMBER, TEXT, Spelling, value_text
 
 
 def each_value(column: pa.ChunkedArray, text: Callable[[Any], str | None]) -> pa.ChunkedArray:
@@ -18,6 +20,31 @@ def each_value(column: pa.ChunkedArray, text: Callable[[Any], str | None]) -> pa
     coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
     texts = pa.array([text(v) or None for v in coded.dictionary.to_pylist()], pa.string())
     return pa.chunked_array([texts.take(coded.indices)], pa.string())
+
+
+def texts_of(values: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
+    """Strings, booleans and numbers as strings, each in its one text (`sluice.spelling.value_text`); NaN is null.
+
+    Args:
+        field: what an error calls the column.
+
+    Raises:
+        DataError: an infinite number, or a type that has no text.
+    """
+    kind = values.type
+    if pa.types.is_floating(kind):
+        infinite = pc.fill_null(pc.is_inf(values), False)
+        row = pc.index(infinite, True).as_py()
+        if row >= 0:
+            raise DataError("is infinite, which is no category", field=f"{field}, row {row + 1}", value=values[row].as_py(),
+                            fix="mend the value, or leave it empty if it is missing")  # fmt: skip
+        narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(kind)
+        return each_value(values, value_text if narrow is None else lambda v: value_text(None if v is None else narrow(v)))
+    if pa.types.is_decimal(kind):
+        return each_value(values, value_text)
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise DataError(f"of type {kind} cannot be read as text", field=field, fix="store strings")
+    return values.cast(pa.string())
 
 
 def spelling_of(column: pa.ChunkedArray) -> Spelling:

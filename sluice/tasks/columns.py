@@ -5,13 +5,11 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.data.spellings import each_value
+from sluice.data.spellings import texts_of
 from sluice.errors import DataError
-from sluice.spelling import value_text
 
 #: A numeric label with more distinct values than this is a quantity, not a class.
 MOST_CLASSES = 20
@@ -87,24 +85,8 @@ def to_string(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArr
     Raises:
         DataError: an infinite number, or a type that has no text.
     """
-    kind = values.type
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _number_texts(values, name, setting)
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        raise DataError(f"of type {kind} cannot be read as text", field=f"{setting} {name}", fix="store strings")
-    out = values.cast(pa.string())
+    out = texts_of(values, f"{setting} {name}")
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(out), ""), None, out)
-
-
-def _number_texts(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
-    if pa.types.is_floating(values.type):
-        infinite = pc.is_inf(values)
-        if pc.any(infinite).as_py():
-            row, value = first(values, infinite)
-            raise DataError("is infinite, which is no category", field=f"{setting} {name}, row {row + 1}", value=value,
-                            fix="mend the value, or leave it empty if it is missing")  # fmt: skip
-    narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(values.type)
-    return each_value(values, value_text if narrow is None else lambda v: value_text(None if v is None else narrow(v)))
 
 
 def label_objective(values: pa.ChunkedArray) -> str:

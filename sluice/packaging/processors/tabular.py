@@ -7,6 +7,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
@@ -206,7 +207,7 @@ def _numbers(values: Sequence[Any] | None, rows: int, name: str) -> np.ndarray:
 def _number(value: Any, i: int, name: str) -> float:
     if value is None:
         return math.nan
-    if isinstance(value, numbers.Real | np.bool_):
+    if isinstance(value, numbers.Real | np.bool_ | Decimal):
         try:
             return float(value)
         except OverflowError:
