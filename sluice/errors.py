@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 _UNSET: Any = object()
@@ -30,14 +32,13 @@ class SluiceError(Exception):
     def describe(self) -> str:
         head = f"{self.field}: {self.message}" if self.field else self.message
         if self.has_value:
-            shown = repr(self.value)
-            head += f" (got {shown if len(shown) <= 120 else shown[:117] + '...'})"
+            head += f" (got {shown(self.value, 120)})"
         return head + (f"\n  fix: {self.fix}" if self.fix else "")
 
     def to_dict(self) -> dict[str, Any]:
-        shown = repr(self.value)[:500] if self.has_value else None
+        value = shown(self.value, 500) if self.has_value else None
         return {"error": type(self).__name__, "message": self.message, "field": self.field,
-                "value": shown, "fix": self.fix, "exit_code": self.exit_code}  # fmt: skip
+                "value": value, "fix": self.fix, "exit_code": self.exit_code}  # fmt: skip
 
     def __reduce__(self) -> Any:
         return (_rebuild, (type(self), self.message, self.field, self.value, self.has_value, self.fix))
@@ -45,6 +46,61 @@ class SluiceError(Exception):
 
 def _rebuild(kind: type[SluiceError], message: str, field: str | None, value: Any, has: bool, fix: str | None) -> Any:
     return kind(message, field=field, fix=fix, **({"value": value} if has else {}))
+
+
+def shown(value: Any, most: int) -> str:
+    """``repr(value)`` cut to `most` characters; of a long text, a large number or a big structure only the beginning is ever built."""
+    out: list[str] = []
+    try:
+        _show(value, most + 1, out)
+    except Exception as e:  # a repr of someone else's that fails
+        return f"<{type(value).__name__}: {type(e).__name__}>"[:most]
+    text = "".join(out)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def _show(value: Any, room: int, out: list[str]) -> int:
+    """Add `value` to `out` while there is room for characters; returns the room left."""
+    if room <= 0:
+        return 0
+    if isinstance(value, str | bytes) and len(value) > room:
+        text = repr(value[:room])
+    elif type(value) is int and value.bit_length() > _LONG_NUMBER:
+        text = f"<a whole number of {value.bit_length()} bits>"
+    elif type(value) is dict or type(value) in _BRACKETS:
+        opens, closes = _BRACKETS.get(type(value), ("{", "}")) if value or type(value) is not set else ("set(", ")")
+        out.append(opens)
+        room -= 1
+        for i, item in enumerate(value.items() if type(value) is dict else value):
+            if i:
+                out.append(", ")
+                room -= 2
+            if type(value) is dict:
+                room = _show(item[0], room, out)
+                out.append(": ")
+                room = _show(item[1], room - 2, out)
+            else:
+                room = _show(item, room, out)
+            if room <= 0:
+                return 0
+        text = ("," if type(value) is tuple and len(value) == 1 else "") + closes
+    elif isinstance(value, Mapping | Sequence | Set) and not isinstance(value, str | bytes | range):
+        out.append(type(value).__name__ + "(")
+        room = _show(dict(value.items()) if isinstance(value, Mapping) else list(itertools.islice(value, room)), room, out)
+        text = ")"
+    elif hasattr(type(value), "model_fields"):  # a section of the project file
+        out.append(type(value).__name__ + "(")
+        room = _show(dict(value), room, out)
+        text = ")"
+    else:
+        text = repr(value)
+    out.append(text)
+    return room - len(text)
+
+
+#: Bits from which on a whole number is not written out: time and, from 4,300 digits on, Python's own limit.
+_LONG_NUMBER = 2048
+_BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}")}
 
 
 def first_line(error: BaseException, most: int = 300) -> str:

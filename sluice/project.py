@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
-from sluice import files
+from sluice import files, yamlfile
 from sluice.cluster.config import ClusterConfig
 from sluice.config import Section
 from sluice.data.config import DataConfig
@@ -94,32 +93,6 @@ class Project(Section):
         return files.digest_of(self.model_dump(mode="json", exclude={"serve", "rollout", "monitor", "tracking", "cluster", "tune"}))
 
 
-class Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers and booleans (``5e-5`` is a number, ``no`` is a word) and no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        self.flatten_mapping(node)
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            name = self.construct_object(key, deep=True)
-            if not isinstance(name, str | int | float | bool):
-                raise ProjectError("a key is a word", field=f"line {key.start_mark.line + 1}", value=name, fix="write a name before the colon")
-            if name in seen:
-                raise ProjectError("stands twice", field=f"line {key.start_mark.line + 1}: {name}", fix="keep one of them")
-            seen.add(name)
-        return super().construct_mapping(node, deep)
-
-
-_OTHERS = ("bool", "int", "float", "timestamp")
-Loader.yaml_implicit_resolvers = {k: [r for r in v if r[0].rpartition(":")[2] not in _OTHERS]
-                                  for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}  # fmt: skip
-Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]+$"), list("-+0123456789"))
-Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
-Loader.add_implicit_resolver("tag:yaml.org,2002:float",
-                             re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"), list("-+.0123456789"))  # fmt: skip
-
-
 def load(path: Path, overrides: Sequence[str] = ()) -> Project:
     """Read, override and check a project file.
 
@@ -154,12 +127,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def read_text(text: str, where: str) -> dict[str, Any]:
     """The mapping a YAML (or JSON) text holds; `where` names it in errors. Raises `ProjectError`."""
-    try:
-        raw = yaml.load(text, Loader)
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
-        at = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
-        raise ProjectError(f"is not YAML: {getattr(e, 'problem', None) or e}", field=at, fix="check indentation, colons and quotes there") from e
+    raw = yamlfile.load(text, where)
     if not isinstance(raw, dict):
         kind = {list: "a list", type(None): "empty", str: "a text"}.get(type(raw), f"a {type(raw).__name__}")
         raise ProjectError(f"a project file is a mapping (name:, task:, data:), this one is {kind}", field=where,
@@ -183,10 +151,7 @@ def override(raw: dict[str, Any], item: str) -> None:
     parts = key.strip().split(".")
     if not eq or not all(parts):
         raise ProjectError("an override is written key.path=value", field="--set", value=item, fix="for example --set train.epochs=5")
-    try:
-        value = yaml.load(text, Loader)
-    except yaml.YAMLError as e:
-        raise ProjectError("the value is not YAML", field=f"--set {key}", value=text, fix="quote it") from e
+    value = yamlfile.load(text, f"--set {key}") if text.strip() else None
     at = raw
     for part in parts[:-1]:
         nested = at.get(part)

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from sluice import project
+from sluice import project, yamlfile
 from sluice.errors import ProjectError
 
 REPO = Path(__file__).resolve().parents[3]
@@ -181,7 +181,7 @@ def test_the_schema_accepts_what_the_parser_accepts_and_refuses_unknown_keys() -
     schema = project.schema()
     validator = jsonschema.Draft202012Validator(schema)
     for example in sorted(REPO.glob("examples/*/sluice.yaml")):
-        raw = yaml.load(example.read_text(), project.Loader)
+        raw = yaml.load(example.read_text(), yamlfile.Loader)
         assert not list(validator.iter_errors(raw)), example
         project.parse(raw)
     assert list(validator.iter_errors({**GOOD, "model": {"max_len": 3}}))
