@@ -11,7 +11,11 @@ PROMOTED, FAULT, BAD_INPUT, REFUSED, ROLLED_BACK = 0, 1, 2, 3, 4
 
 
 def conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str = "") -> dict[str, Any]:
-    """What the run came to, with its exit code."""
+    """What the run came to, with its exit code, and the gates' cautions."""
+    return _conclude(gates, failure, exception) | {"cautions": cautions(gates)}
+
+
+def _conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str) -> dict[str, Any]:
     if failure is not None:
         return {"outcome": "failed", "exit_code": failure.get("exit_code", FAULT), "error": failure, "reasons": [failure["message"]]}
     by_step = {g.step: g for g in gates}
@@ -27,6 +31,11 @@ def conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str =
     message = f"the pipeline stopped after {last} without a result" + (f": {exception}" if exception else "")
     error = {"message": message, "fix": "the traceback is in the run's log", "exit_code": FAULT}
     return {"outcome": "failed", "exit_code": FAULT, "error": error, "reasons": [error["message"]]}
+
+
+def cautions(gates: list[Gate]) -> list[str]:
+    """What the gates let pass, but a person has to hear beside the verdict."""
+    return [str(c) for g in gates for c in g.evidence.get("cautions") or ()]
 
 
 def last_exception(log: str) -> str:

@@ -12,6 +12,9 @@ from sluice import files
 from sluice.data.dataset import Dataset
 from sluice.errors import DataError, InputError, PackageError
 from sluice.evaluation import compare, decide, evaluate
+from sluice.evaluation.baselines import simple, trivial
+from sluice.evaluation.floor import judge
+from sluice.evaluation.gate import cautions
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging import package as packages
@@ -42,13 +45,16 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
         comparison = None
         if champion is not None:
             comparison, note = against(champion, dataset, outputs, targets, labels, settings)
-        decision, reasons = decide(found, comparison, settings.evaluate)
+        baselines = (trivial(dataset, labels, found["metric"]),
+                     simple(dataset, labels, package.preprocess, package.root, settings.evaluate.baselines))  # fmt: skip
+        floor = judge(outputs, targets, labels, found, *baselines, settings.evaluate)
+        decision, reasons = decide(found, comparison, settings.evaluate, floor)
         tracker = open_tracker(settings, place, run_id=run_id or None, name=Path(dataset_path).parent.parent.name)
         tracker.metrics({f"test_{k}": v["value"] for k, v in found["metrics"].items()})
         tracker.tags({"sluice.evaluate": decision})
         tracker.finish("FINISHED")
         return Gate("evaluate", decision, tuple(reasons), {"evaluation": found, "comparison": comparison, "champion_note": note,
-                                                           "digest": package.digest, "precision": package.precision})  # fmt: skip
+                                                           "digest": package.digest, "precision": package.precision, "floor": floor, "cautions": cautions(floor)})  # fmt: skip
 
     gate = run_step(work, gate_path, step="evaluate", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))

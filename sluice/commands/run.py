@@ -60,6 +60,9 @@ def show_conclusion(outcome: dict[str, Any]) -> None:
     if outcome["outcome"] != "promoted":
         for reason in outcome["reasons"]:
             print(f"  - {reason}")
+    for caution in outcome.get("cautions") or ():
+        if not any(caution in reason for reason in outcome["reasons"]):
+            print(f"  ! {caution}")
     print(f"report: {_near(outcome['report'])}" if "report" in outcome else f"run: {outcome['url']}")
 
 

@@ -9,6 +9,14 @@ from pydantic import Field
 from sluice.config import Names, Section
 
 
+class BaselinesConfig(Section):
+    """What a trivial model (majority class, mean) and a linear one on the same fields have to say; both are always trained."""
+
+    on_no_better: Literal["refuse", "warn"] = Field("refuse", description="when the model is shown to be no better than the trivial one")
+    on_ahead: Literal["warn", "refuse"] = Field("warn", description="when the linear one is better beyond doubt")
+    seconds: float = Field(60, gt=0, le=3600, description="processor time the linear one may take; past that the gate goes on without it")
+
+
 class EvaluateConfig(Section):
     """The bar a model has to clear, and how it is compared with the champion."""
 
@@ -23,3 +31,4 @@ class EvaluateConfig(Section):
     slice_rows: int = Field(10, ge=1, description="rows a slice needs for slice_minimum to apply to it")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     resamples: int = Field(1000, ge=100)
+    baselines: BaselinesConfig = BaselinesConfig()

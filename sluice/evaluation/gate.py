@@ -11,17 +11,20 @@ from sluice.gates import Decision
 _SHOWN_SLICES = 5
 
 
-def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config: EvaluateConfig) -> tuple[Decision, list[str]]:
+def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config: EvaluateConfig,
+           floor: dict[str, Any] | None = None) -> tuple[Decision, list[str]]:  # fmt: skip
     """The evaluation gate.
 
     A refusal: the metric's value is worse than `minimum`; a slice is worse than `slice_minimum`; the
     champion is better by more than the margin beyond doubt; or it cannot be told and either
     `on_inconclusive` says so or the value itself is worse than the champion's by more than the margin.
-    ``inconclusive`` goes on: the rollout will tell.
+    ``inconclusive`` goes on: the rollout will tell. Champion or none, a model shown to be no better than the trivial one is
+    refused (`evaluate.baselines.on_no_better`), and one that cannot be told from it is ``inconclusive``.
 
     Args:
         evaluation: of `evaluate`.
         comparison: of `compare`; None where there is no champion to compare with.
+        floor: of `floor.judge`; None: not looked at.
 
     Returns:
         The decision, and sentences that say why: all that speaks against it, or what it passed by.
@@ -43,8 +46,9 @@ def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config
     few = [s for s in evaluation["slices"] if s["ok"] is None] if config.slice_minimum is not None else []
     if few:
         passed.append(f"{len(few)} slices are too small for evaluate.slice_minimum (fewer than {config.slice_rows} rows) and were not judged")
+    unsure = _floor(floor, config, against, passed) if floor else False
     if comparison is None:
-        return ("refuse", against) if against else ("pass", passed)
+        return ("refuse", against) if against else ("inconclusive" if unsure else "pass", passed)
     verdict, said = comparison["verdict"], _sentence(comparison)
     if verdict == "worse":
         against.append(f"worse than the champion: {said}")
@@ -56,7 +60,30 @@ def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config
         return "refuse", against
     if verdict == "inconclusive":
         return "inconclusive", [*passed, f"the held-out rows cannot tell it from the champion, so the rollout decides: {said}"]
-    return "pass", [*passed, f"{'better than' if verdict == 'better' else 'no worse than'} the champion: {said}"]
+    return "inconclusive" if unsure else "pass", [*passed, f"{'better than' if verdict == 'better' else 'no worse than'} the champion: {said}"]
+
+
+def _floor(floor: dict[str, Any], config: EvaluateConfig, against: list[str], passed: list[str]) -> bool:
+    """What the baselines say, into either list; true where the rows are too few to tell the model from the trivial one."""
+    verdict, said = floor["verdict"], floor["said"]
+    if verdict == "no_better" and config.baselines.on_no_better == "refuse":
+        against.append(f"no better than no model: {said}")
+    elif verdict == "no_better":
+        passed.append(f"no better than no model (evaluate.baselines.on_no_better is warn): {said}")
+    elif verdict == "inconclusive" and config.on_inconclusive == "refuse":
+        against.append(f"cannot be told from no model and evaluate.on_inconclusive is refuse: {said}")
+    else:
+        passed.append(said)
+    if floor["ahead"]:
+        refuse = config.baselines.on_ahead == "refuse"
+        (against if refuse else passed).append(floor["ahead"] + (" and evaluate.baselines.on_ahead is refuse" if refuse else ""))
+    return bool(verdict == "inconclusive")
+
+
+def cautions(floor: dict[str, Any]) -> list[str]:
+    """What a person has to hear of the floor beside a verdict of `pass`."""
+    spoken = [floor["said"]] if floor["verdict"] != "better" else []
+    return spoken + ([floor["ahead"]] if floor["ahead"] else [])
 
 
 def _sentence(c: dict[str, Any]) -> str:

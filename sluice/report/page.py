@@ -51,7 +51,7 @@ def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> st
     word = str(outcome["outcome"])
     head = (f'<header><h1>{escape(project.name)}</h1><span class="badge {word}">{word.replace("_", " ")}</span>'
             f'<div class="sub">{escape(outcome["run"])} · {outcome["seconds"]:.0f} s · task {escape(project.task)}</div></header>')  # fmt: skip
-    return document(f"{project.name}: {word}", head + _strip(outcome, gates) + _tiles(gates) + _why(outcome) + "".join(map(section, reversed(gates))))
+    return document(f"{project.name}: {word}", head + _strip(outcome, gates) + _tiles(gates) + _why(outcome) + _cautions(outcome) + "".join(map(section, reversed(gates))))
 
 
 def cluster_page(outcome: dict[str, Any], gates: list[Gate]) -> str:
@@ -62,7 +62,7 @@ def cluster_page(outcome: dict[str, Any], gates: list[Gate]) -> str:
     why, tiles = "" if word == "running" else _why(outcome), ""
     with contextlib.suppress(KeyError, TypeError):  # evidence a log left out
         tiles = _tiles(gates)
-    return document(f"{name}: {word}", head + _strip(outcome, gates) + tiles + why + "".join(map(section_or_note, reversed(gates))))
+    return document(f"{name}: {word}", head + _strip(outcome, gates) + tiles + why + _cautions(outcome) + "".join(map(section_or_note, reversed(gates))))
 
 
 def plain_page(project: Project, outcome: dict[str, Any], note: str) -> str:
@@ -93,6 +93,12 @@ def _why(outcome: dict[str, Any]) -> str:
     first, *more = outcome.get("reasons") or ["no reason was given"]
     rest = "".join(f"<li>{escape(r)}</li>" for r in more)
     return f'<section class="error"><h2>Why</h2><pre>{at}{escape(first)}{got}</pre>{f"<ul>{rest}</ul>" if rest else ""}{fix}</section>'
+
+
+def _cautions(outcome: dict[str, Any]) -> str:
+    said = "".join(f'<li><b class="warn-text">{escape(str(c))}</b></li>' for c in outcome.get("cautions") or ()
+                   if not any(c in str(r) for r in outcome.get("reasons") or ()))  # fmt: skip
+    return f"<section><h2>Mind</h2><ul>{said}</ul></section>" if said else ""
 
 
 def _tiles(gates: list[Gate]) -> str:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from sluice.report import svg
+from sluice.report.floor import floor
 
 Evidence = dict[str, Any]
 _STATUS = {"pass": ("ok-text", "✔"), "warn": ("warn-text", "!"), "refuse": ("bad-text", "✘")}
@@ -113,7 +114,7 @@ def evaluate(e: Evidence) -> str:
         out += f'({svg.number(compared["low"])} to {svg.number(compared["high"])})</p>'
     elif e.get("champion_note"):
         out += f'<h3>Against the champion</h3><p class="note">{escape(e["champion_note"])}</p>'
-    out += "</div></div>"
+    out += "</div></div>" + (floor(e["floor"]) if e.get("floor") else "")
     matrix, bins = found.get("confusion"), (found.get("calibration") or {}).get("bins")
     out += '<div class="grid2">'
     if matrix:

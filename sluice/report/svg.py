@@ -217,3 +217,17 @@ def difference(value: float, low: float, high: float, margin: float) -> str:
     plot.parts.append(f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
                       f'<circle cx="{plot.px(value):.1f}" cy="{y}" r="6" fill="{colour}"/>')  # fmt: skip
     return f"<figure>{plot.svg('difference from the champion')}</figure>"
+
+
+def differences(items: Sequence[tuple[str, float, float, float]], title: str) -> str:
+    """Paired differences (name, value, low, high) one under another, against zero: green above it, red below, else undecided."""
+    reach = max(max(abs(low), abs(high)) for _, _, low, high in items) * 1.25 or 0.01
+    plot = Plot((-reach, reach), (0, len(items)), width=460, height=60 + 34 * len(items), left=14, top=16).axes(title, y_ticks=False)
+    plot.rule(x=0, text="equal")
+    for i, (name, value, low, high) in enumerate(items):
+        colour = "var(--good)" if low > 0 else "var(--bad)" if high < 0 else "var(--warn)"
+        y = plot.py(len(items) - i - 0.65)
+        plot.parts.append(f'<text x="{plot.px(-reach) + 4:.1f}" y="{y - 9:.1f}">{escape(name[:60])}</text>'
+                          f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
+                          f'<circle cx="{plot.px(value):.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')  # fmt: skip
+    return f"<figure>{plot.svg(title)}</figure>"

@@ -1,0 +1,122 @@
+"""The floor: is the model better than no model, and than a simple one?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from sluice.evaluation.baselines import Baseline
+from sluice.evaluation.comparison import compare
+from sluice.evaluation.config import EvaluateConfig
+
+#: Held-out rows that a constant answer gets wrong, from which on "it answers like the trivial model" is a finding: a model
+#: that told half of such rows would answer like it on all five one time in 32.
+ENOUGH = 5
+#: Of the test that the stated number of rows is for.
+POWER = 0.8
+_NORMAL = NormalDist()
+
+
+def judge(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], evaluation: dict[str, Any], trivial: Baseline, simple: Baseline | str,
+          config: EvaluateConfig) -> dict[str, Any]:  # fmt: skip
+    """The candidate against the baselines, on the same rows.
+
+    Args:
+        outputs, targets, labels: as for `evaluate`, of the candidate.
+        evaluation: what `evaluate` found of the candidate.
+        trivial: on all rows.
+        simple: on some or all of them, or why there is none.
+        config: the project's ``evaluate``.
+
+    Returns:
+        ``trivial`` and ``simple`` (what `compare` gives, with ``baseline`` for the champion's value, ``name``, ``facts``; `simple` is
+        ``{"missing": why}`` where there is none), ``verdict`` and ``said``, a sentence. Verdicts: ``better`` than the trivial one beyond doubt;
+        ``ranks`` where the metric does not show it but the area under the ROC curve is above 1/2 beyond doubt; ``no_better``: the whole
+        interval is at or below 0, or it answers like a constant; ``inconclusive``, with ``rows_needed``. ``ahead`` is a sentence where
+        the simple one is better beyond doubt, else null.
+    """
+    against = _against(outputs, targets, labels, trivial, config)
+    found: dict[str, Any] = {"trivial": against, "rows_needed": None, "ahead": None}
+    if isinstance(simple, str):
+        found["simple"] = {"name": "ridge regression" if not labels else "logistic regression", "missing": simple}
+    else:
+        found["simple"] = other = _against(outputs[simple.rows], targets[simple.rows], labels, simple, config)
+        if other["high"] is not None and other["high"] < 0:
+            found["ahead"] = f"{simple.name} is better by {_gap(-other['difference'], -other['high'], -other['low'], other)}"
+    wrong = len(targets) - (int((targets == trivial.outputs.argmax(axis=1)).sum()) if labels else 0)
+    verdict, said = _verdict(outputs, wrong, bool(labels), against, evaluation, config)
+    if verdict == "inconclusive":
+        needed = rows_needed(against, config.confidence) if against["difference"] != 0 else math.ceil(ENOUGH * len(targets) / wrong) if wrong else None
+        found["rows_needed"] = needed
+        said += (f": if things stay as they are, about {needed:,} would tell ({POWER:.0%} power)" if needed else
+                 ": they hold nothing to reckon from how many would tell")  # fmt: skip
+    return found | {"verdict": verdict, "said": said}
+
+
+def rows_needed(against: dict[str, Any], confidence: float) -> int | None:
+    """Held-out rows on which a difference of the size seen would be told from 0, with `POWER`; null where none was seen.
+
+    The usual n = (z_confidence + z_power)^2 (s / d)^2 of a paired comparison; s, the deviation of a row's paired difference, is
+    read from the interval's width, so it holds for every metric.
+    """
+    d, low, high, n = (against[k] for k in ("difference", "low", "high", "rows"))
+    if not d or low is None or high <= low:
+        return None
+    z = _NORMAL.inv_cdf(0.5 + confidence / 2)
+    s = math.sqrt(n) * (high - low) / (2 * z)
+    exact = ((z + _NORMAL.inv_cdf(POWER)) * s / abs(d)) ** 2
+    digits = 10 ** max(0, len(str(int(exact))) - 2)  # two digits: an estimate from few rows has no more
+    return int(max(n + 1, math.ceil(exact / digits) * digits))
+
+
+def _against(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], baseline: Baseline, config: EvaluateConfig) -> dict[str, Any]:
+    c = compare(outputs, baseline.outputs, targets, labels, labels, config)
+    kept = ("metric", "direction", "confidence", "rows", "candidate", "difference", "low", "high", "n_discordant", "method")
+    return {k: c[k] for k in kept} | {"baseline": c["champion"], "name": baseline.name, "facts": baseline.facts}
+
+
+def _verdict(outputs: np.ndarray, wrong: int, classes: bool, c: dict[str, Any], evaluation: dict[str, Any],
+             config: EvaluateConfig) -> tuple[str, str]:  # fmt: skip
+    metric, name = c["metric"], c["name"]
+    numbers = f"{metric} {_number(c['candidate'])} against {_number(c['baseline'])}"
+    if c["low"] is not None and c["low"] > 0:
+        return "better", f"better than {name}: {numbers}"
+    constant = bool(np.all(np.ptp(outputs, axis=0) <= 1e-6 * np.maximum(np.abs(outputs).max(axis=0), 1e-300)))
+    alike = constant or (classes and c["n_discordant"] == 0 and c["difference"] == 0)
+    worse = c["high"] is not None and c["high"] <= 0 and c["difference"] < 0
+    area = evaluation["metrics"].get("roc_auc")
+    ranks = not constant and area is not None and area["low"] is not None and area["low"] > 0.5
+    if alike:
+        what = f"it gives every row the same answer, as {name} does" if constant else f"on every held-out row it answers as {name} does"
+    elif worse:
+        what = f"it is worse than {name}: {numbers}, by {_gap(-c['difference'], -c['high'], -c['low'], c)}"
+    else:
+        what = f"{numbers} does not tell it from {name} (difference {_gap(c['difference'], c['low'], c['high'], c)})"
+    if ranks and not (worse and config.metric is not None):
+        return "ranks", f"{what}, but its probabilities rank the rows ({_area(area)}): judge it by another evaluate.metric ({_ADVICE}), or choose its threshold"
+    if (alike and wrong >= ENOUGH) or (worse and not alike):
+        rank = f"; it ranks the rows ({_area(area)}), so another evaluate.metric ({_ADVICE}) or threshold may suit it" if ranks else \
+            f", and its probabilities do not rank the rows beyond doubt ({_area(area)})" if area and area["low"] is not None and not constant else ""  # fmt: skip
+        return "no_better", what + rank
+    return "inconclusive", what + f" on {c['rows']} held-out rows"
+
+
+_ADVICE = "balanced_accuracy, macro_f1 or log_loss"
+
+
+def _area(area: dict[str, Any]) -> str:
+    return f"ROC AUC {area['value']:.3f}, {area['low']:.3f} to {area['high']:.3f}"
+
+
+def _gap(difference: float | None, low: float | None, high: float | None, c: dict[str, Any]) -> str:
+    if difference is None:
+        return "undefined"
+    return f"{difference:.3g}" + (f", {c['confidence']:.0%} interval {low:.3g} to {high:.3g}" if low is not None else "")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"

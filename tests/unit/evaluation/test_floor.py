@@ -1,0 +1,163 @@
+"""Better than no model? The verdict, its words, and the rows it would take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sluice.evaluation import decide, evaluate, floor
+from sluice.evaluation.baselines import Baseline
+from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.gate import cautions
+
+LABELS = ["No", "Yes"]
+
+
+def answered(outputs: np.ndarray, targets: np.ndarray, shares: tuple[float, float] = (0.6, 0.4), simple: np.ndarray | str = "left out",
+             area: tuple[float, float, float] | None = None, **settings: object) -> tuple[dict, str, list[str]]:  # fmt: skip
+    """The floor, the decision and its reasons; `area` stands for the candidate's ROC AUC."""
+    config, n = EvaluateConfig(**settings), len(targets)
+    labels = [] if outputs.ndim == 1 else LABELS
+    trivial = Baseline("the majority class 'No'" if labels else "the mean", np.tile(shares, (n, 1)) if labels else np.zeros(n), np.arange(n), {"note": ""})
+    found = evaluate(outputs, targets, labels, config)
+    if area:
+        found["metrics"]["roc_auc"] = dict(zip(("value", "low", "high"), area, strict=True))
+    other = simple if isinstance(simple, str) else Baseline("logistic regression", simple, np.arange(n), {"note": ""})
+    judged = floor.judge(outputs, targets, labels, found, trivial, other, config)
+    return judged, *decide(found, None, config, judged)
+
+
+def sure(codes: np.ndarray) -> np.ndarray:
+    return np.eye(2)[codes] * 0.9 + 0.05
+
+
+def truth(n: int, yes: float = 0.4) -> np.ndarray:
+    return (np.arange(n) * 37 % 100 < 100 * yes).astype(np.int64)
+
+
+def flipped(y: np.ndarray, wrong: int) -> np.ndarray:
+    return np.where(np.arange(len(y)) < wrong, 1 - y, y)
+
+
+def test_a_model_shown_to_be_better_passes_without_a_caution():
+    y = truth(300)
+    judged, decision, reasons = answered(sure(flipped(y, 30)), y)
+    assert (judged["verdict"], decision, cautions(judged)) == ("better", "pass", [])
+    assert "better than the majority class 'No': accuracy 0.9 against 0.6" in reasons[-1]
+
+
+def test_a_model_shown_to_be_worse_than_no_model_is_refused_champion_or_none():
+    y = truth(300)
+    judged, decision, reasons = answered(sure(flipped(y, 200)), y)
+    assert (judged["verdict"], decision) == ("no_better", "refuse")
+    assert "no better than no model: it is worse than the majority class 'No'" in reasons[0]
+    assert answered(sure(flipped(y, 200)), y, baselines={"on_no_better": "warn"})[1] == "pass"
+    config = EvaluateConfig()
+    champion = {"verdict": "better", "difference": 0.2, "margin": 0.0, "metric": "accuracy", "candidate": 0.3, "champion": 0.1, "rows": 300,
+                "low": 0.1, "high": 0.3, "confidence": 0.95, "note": ""}  # fmt: skip
+    assert decide(evaluate(sure(flipped(y, 200)), y, LABELS, config), champion, config, judged)[0] == "refuse"
+
+
+def test_a_model_that_never_says_yes_is_refused_unless_it_ranks():
+    y = truth(1000, 0.06)
+    never = np.stack([0.97 - 0.02 * (np.arange(1000) % 3), 0.03 + 0.02 * (np.arange(1000) % 3)], axis=1)
+    judged, decision, reasons = answered(never, y, (0.94, 0.06), area=(0.52, 0.44, 0.6))
+    assert (judged["verdict"], decision) == ("no_better", "refuse")
+    assert "on every held-out row it answers as the majority class 'No' does" in reasons[0]
+    assert "do not rank the rows beyond doubt (ROC AUC 0.520, 0.440 to 0.600)" in reasons[0]
+
+    judged, decision, reasons = answered(never, y, (0.94, 0.06), area=(0.71, 0.64, 0.77))
+    assert (judged["verdict"], decision) == ("ranks", "pass")
+    assert "ROC AUC 0.710, 0.640 to 0.770" in cautions(judged)[0]
+    assert "evaluate.metric" in cautions(judged)[0]
+
+
+def test_worse_by_a_metric_the_project_chose_is_refused_though_it_ranks_and_by_the_default_is_not():
+    y = truth(1000, 0.06)
+    eager = sure(flipped(y, 250))
+    assert answered(eager, y, (0.94, 0.06), area=(0.8, 0.7, 0.9))[1] == "pass"
+    _, decision, reasons = answered(eager, y, (0.94, 0.06), area=(0.8, 0.7, 0.9), metric="accuracy")
+    assert decision == "refuse"
+    assert "it ranks the rows" in reasons[0]
+
+
+def test_one_answer_for_every_row_is_no_model_whatever_the_metric():
+    y = truth(200)
+    constant = np.tile([0.7, 0.3], (200, 1))
+    for metric in ("accuracy", "macro_f1", "log_loss"):
+        judged, decision, reasons = answered(constant, y, metric=metric)
+        assert (judged["verdict"], decision) == ("no_better", "refuse")
+        assert "gives every row the same answer" in reasons[0]
+    rng = np.random.default_rng(0)
+    assert answered(np.full(100, 0.02), rng.normal(size=100))[1] == "refuse"
+
+
+def test_like_the_trivial_one_on_rows_that_could_show_no_difference_is_no_finding():
+    y = np.array([0] * 26 + [1] * 4)
+    judged, decision, _ = answered(sure(np.zeros(30, dtype=np.int64)), y)
+    assert (judged["verdict"], decision) == ("inconclusive", "inconclusive")
+    assert judged["rows_needed"] == 38  # five rows of Yes at 4 in 30
+    assert answered(sure(np.zeros(30, dtype=np.int64)), np.zeros(30, dtype=np.int64))[0]["rows_needed"] is None
+
+
+def test_too_few_rows_are_said_with_how_many_it_would_take():
+    y = truth(40)
+    judged, decision, reasons = answered(sure(flipped(y, 12)), y, shares=(0.6, 0.4))
+    assert (judged["verdict"], decision) == ("inconclusive", "inconclusive")
+    assert f"about {judged['rows_needed']:,} would tell (80% power)" in reasons[-1]
+    assert answered(sure(flipped(y, 12)), y, on_inconclusive="refuse")[1] == "refuse"
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "rmse"])
+def test_the_rows_said_to_be_needed_are_about_right(kind):
+    """With the median of what 40 small samples of one truth ask for, about 80 % of samples of that size do tell."""
+    rng = np.random.default_rng(5)
+
+    def sample(n: int) -> dict:
+        if kind == "accuracy":
+            y = (rng.random(n) < 0.4).astype(np.int64)
+            return answered(sure(np.where(rng.random(n) < 0.3, 1 - y, y)), y)[0]
+        y = rng.normal(size=n)
+        return answered(0.3 * y + rng.normal(size=n) * 0.45, y, metric="rmse", resamples=200)[0]
+
+    asked = [r for s in (sample(40) for _ in range(25)) if s["trivial"]["difference"] > 0 and (r := floor.rows_needed(s["trivial"], 0.95))]
+    n = int(np.median(asked))
+    told = np.mean([sample(n)["verdict"] == "better" for _ in range(40)])
+    assert 0.6 < told < 0.95, (n, told)
+
+
+def test_a_simple_model_ahead_beyond_doubt_is_named_and_refuses_where_the_project_says_so():
+    y = truth(1000)
+    ours, theirs = sure(flipped(y, 200)), sure(flipped(y, 100))
+    judged, decision, reasons = answered(ours, y, simple=theirs)
+    assert decision == "pass"
+    assert judged["ahead"].startswith("logistic regression is better by 0.1, 95% interval 0.0")
+    assert judged["ahead"] in reasons
+    assert cautions(judged) == [judged["ahead"]]
+    _, decision, reasons = answered(ours, y, simple=theirs, baselines={"on_ahead": "refuse"})
+    assert decision == "refuse"
+    assert "on_ahead is refuse" in reasons[0]
+    assert answered(ours, y, simple=sure(flipped(y, 199)))[0]["ahead"] is None
+    assert answered(theirs, y, simple=ours)[0]["ahead"] is None
+
+
+def test_a_baseline_that_failed_is_said_and_decides_nothing():
+    y = truth(300)
+    judged, decision, _ = answered(sure(flipped(y, 30)), y, simple="it ran out of the 3 GiB it may use", baselines={"on_ahead": "refuse"})
+    assert decision == "pass"
+    assert judged["simple"] == {"name": "logistic regression", "missing": "it ran out of the 3 GiB it may use"}
+
+
+def test_a_baseline_judged_on_some_rows_is_compared_on_those():
+    y = truth(200)
+    config = EvaluateConfig()
+    trivial = Baseline("the majority class 'No'", np.tile([0.6, 0.4], (200, 1)), np.arange(200), {})
+    at = np.arange(0, 200, 2)
+    judged = floor.judge(sure(y), y, LABELS, evaluate(sure(y), y, LABELS, config), trivial, Baseline("logistic regression", sure(y[at]), at, {}), config)
+    assert judged["simple"]["rows"] == 100
+    assert judged["simple"]["difference"] == 0
+
+
+def test_an_undefined_metric_is_inconclusive():
+    judged, decision, _ = answered(np.array([1.0, 2.0, 3.0]), np.full(3, 5.0), metric="r2")
+    assert (judged["verdict"], decision) == ("inconclusive", "inconclusive")
