@@ -47,6 +47,15 @@ EVIDENCE: dict[str, dict[str, Any]] = {
             "slices": [{"column": "label", "value": "3", "rows": 30, "metric": 0.4, "low": 0.3, "high": 0.5, "ok": False}],
             "calibration": {"ece": 0.01, "bins": [{"confidence": 0.9, "accuracy": 0.91, "rows": 300}]},
         },
+        "floor": {
+            "verdict": "better", "said": "better than the majority class '<b>0</b>': accuracy 0.98 against 0.1", "rows_needed": None,
+            "ahead": "logistic regression is better by 0.01",
+            "trivial": {"metric": "accuracy", "name": "the majority class '<b>0</b>'", "baseline": 0.1, "difference": 0.88, "low": 0.85, "high": 0.9, "rows": 357,
+                        "facts": {"rows_trained": 1000, "rows_judged": 357, "note": ""}},
+            "simple": {"metric": "accuracy", "name": "logistic regression", "baseline": 0.99, "difference": -0.01, "low": -0.02, "high": -0.001, "rows": 300,
+                       "facts": {"rows_trained": 1000, "features": 64, "seconds": 1.2, "note": "judged on 300 of 357 held-out rows, spread over all"}},
+        },
+        "cautions": ["logistic regression is better by 0.01"],
         "comparison": {"difference": 0.0112, "low": -0.003, "high": 0.025, "margin": 0.005, "verdict": "no_worse"},
     },
     "export_onnx": {"formats": [{"format": "int8", "bytes": 1024, "max_abs_diff": 0.01, "agreement": 1.0, "metric": 0.98, "loss": 0.0, "ok": True,
@@ -164,3 +173,16 @@ def test_a_run_on_a_cluster_is_drawn_from_what_its_logs_told() -> None:
     bare = [Gate(g.step, "pass", ("<b>fine</b>",), {}, 1.0) for g in whole]
     html = page.cluster_page(outcome, bare)
     assert html.count("<section id=") == len(bare) and "&lt;b&gt;fine" in html
+
+
+def test_the_floor_is_drawn_and_a_simple_model_ahead_stands_at_the_head():
+    caution = "logistic regression is better by 0.01"
+    html = page.run_page(PROJECT, outcome(cautions=[caution]), GATES)
+    text = Page(html).text
+    assert caution in text[: text.index("Against no model")]
+    assert "judged on 300 of 357 held-out rows" in text
+    assert "majority class '<b>0</b>'" in text  # as text, not as markup
+    assert "candidate better by" in text
+    missing = {**EVIDENCE["evaluate"], "floor": {**EVIDENCE["evaluate"]["floor"], "ahead": None, "simple": {"name": "logistic regression", "missing": "it ran out of time"}}}
+    assert "logistic regression was left out: it ran out of time" in Page(sections.evaluate(missing)).text
+    assert "Mind" not in Page(page.run_page(PROJECT, outcome(), GATES)).text
