@@ -139,7 +139,7 @@ def write_text(raw: dict[str, Any]) -> str:
     """A raw mapping as YAML for people; `read_text` gives the same mapping back."""
     text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=120)
     try:
-        same = files.canonical_json(read_text(text, "")) == files.canonical_json(raw)
+        same = files.canonical_json(read_text(text, "")) == files.canonical_json(raw)  # 1 and 1.0 and true are not the same
     except ProjectError:
         same = False
     return text if same else files.canonical_json(raw).decode()

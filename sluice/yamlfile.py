@@ -55,8 +55,10 @@ class Loader(yaml.SafeLoader):
         self.flatten_mapping(node)
         seen: set[Any] = set()
         for key, _ in node.value:
+            if key.tag in _KEYS:  # ``{0: 1.5}``: a key is a name, as in JSON, in the spelling it has
+                key.tag = "tag:yaml.org,2002:str"
             name = self.construct_object(key, deep=True)
-            if not isinstance(name, str | int | float | bool):
+            if not isinstance(name, str):
                 raise ProjectError("a key is a word", field=f"line {key.start_mark.line + 1}", value=name, fix="write a name before the colon")
             if name in seen:
                 raise ProjectError("stands twice", field=f"line {key.start_mark.line + 1}: {name}", fix="keep one of them")
@@ -64,6 +66,7 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_KEYS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool"))
 _OTHERS = ("bool", "int", "float", "timestamp")
 Loader.yaml_implicit_resolvers = {k: [r for r in v if r[0].rpartition(":")[2] not in _OTHERS]
                                   for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}  # fmt: skip

@@ -56,6 +56,12 @@ def test_what_cannot_be_used_is_refused(text: str, message: str) -> None:
     assert time.process_time() - started < 1.0
 
 
+def test_a_key_is_a_name_whatever_it_looks_like() -> None:
+    assert yamlfile.load("w: {0: 1.5, 1.0: 2, true: 3, no: 4}", "x") == {"w": {"0": 1.5, "1.0": 2, "true": 3, "no": 4}}
+    with pytest.raises(ProjectError, match="a key is a word"):
+        yamlfile.load("{[1]: 2}", "x")
+
+
 def bomb(levels: int) -> str:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     return "\n".join([*lines, *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels))])
