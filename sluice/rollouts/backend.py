@@ -17,6 +17,8 @@ class View:
     routed: Routed | None = None
     present: frozenset[str] | None = None
     error: str | None = None
+    limit: str | None = None
+    pace: float = 1.0
 
 
 class Backend(Protocol):

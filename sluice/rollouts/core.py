@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from sluice.rollouts import evidence, judge
+from sluice.rollouts.evidence import RATES
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import (
     ARMS,
@@ -47,7 +48,7 @@ def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> t
     """
     if seen.time <= state.last_time:
         return state, ()
-    run = _Run(spec, replace(state, last_time=seen.time), seen, now)
+    run = _Run(spec, replace(state, last_time=seen.time), seen, now, state.last_time)
     run.advance()
     return run.state, tuple(run.notes + run.wanted())
 
@@ -58,6 +59,7 @@ class _Run(Turn):
     # -- one look ------------------------------------------------------------------------------
 
     def advance(self) -> None:
+        self.hold_up(self.last)
         if self.seen.present is not None:
             self.put(retire={d: t for d, t in self.state.retire.items() if d in self.seen.present or t > self.now})
         self.commands()
@@ -143,8 +145,8 @@ class _Run(Turn):
                            deadline_from=self.now)  # fmt: skip
             else:
                 self.warm_up("ready")
-        elif self.now - s.since > self.spec.ready_seconds:
-            self.roll_back(f"the candidate was not ready after {self.spec.ready_seconds:g} s")
+        elif self.late(s.since, self.spec.ready_seconds):
+            self.roll_back(f"the candidate was not ready after {self.now - s.since:.0f} s{self.of_which()}")
 
     def warm_up(self, message: str) -> None:
         self.enter("Warmup", f"{message}: staying ready for {self.spec.warmup_seconds:g} s before the first live request",
@@ -154,8 +156,8 @@ class _Run(Turn):
         s = self.state
         if not self.candidate.ready:
             self.put(ready_since=None)
-            if self.now - s.since > self.spec.ready_seconds:
-                self.roll_back(f"the candidate did not stay ready within {self.spec.ready_seconds:g} s")
+            if self.late(s.since, self.spec.ready_seconds):
+                self.roll_back(f"the candidate did not stay ready within {self.now - s.since:.0f} s{self.of_which()}")
             return
         since = self.now if s.ready_since is None else s.ready_since
         self.put(ready_since=since)
@@ -245,7 +247,7 @@ class _Run(Turn):
 
     def deadline(self) -> None:
         s, spec = self.state, self.spec
-        if self.now - s.deadline_from <= spec.step_deadline_seconds:
+        if not self.late(s.deadline_from, spec.step_deadline_seconds):
             return
         where = "the shadow" if s.phase == "Shadow" else f"the step at {s.weight} %"
         if self.seen.error:
@@ -254,7 +256,7 @@ class _Run(Turn):
             why = "was not routed as told"
         else:
             why = "; ".join(s.reasons) or "no data"
-        message = f"no verdict on {where} within {spec.step_deadline_seconds:g} s: {why}"
+        message = f"no verdict on {where} within {self.now - s.deadline_from:.0f} s{self.of_which()}: {why}"
         if spec.on_deadline == "pause":
             self.put(deadline_from=self.now)
             self.pause(message)
@@ -269,8 +271,8 @@ class _Run(Turn):
         if self.routed_as_meant():
             self.put(window={})
             self.enter("Verifying", f"at 100 %: watched for {self.spec.verify_seconds:g} s with the old model at hand")
-        elif self.now - self.state.since > self.spec.ready_seconds:
-            self.fail(f"traffic was not routed as told within {self.spec.ready_seconds:g} s")
+        elif self.late(self.state.since, self.spec.ready_seconds):
+            self.fail(f"traffic was not routed as told within {self.now - self.state.since:.0f} s")
 
     def in_verifying(self) -> None:
         s = self.state
@@ -282,13 +284,14 @@ class _Run(Turn):
                 return
         if not self.candidate.ready:
             self.put(ready_since=None)
-            if self.now - s.since > self.spec.ready_seconds:
+            if self.late(s.since, self.spec.ready_seconds):
                 self.roll_back("the candidate stopped being ready at 100 %")
             return
         if self.now - s.since >= self.spec.verify_seconds and self.routed_as_meant():
             old = {s.stable: self.now + self.spec.keep_seconds} if s.stable else {}
             self.put(stable=s.candidate, candidate=None, retire={**s.retire, **old}, weight=0, cursor={}, restarts=None)
-            self.enter("Succeeded", f"{(s.candidate or '')[:12]} serves", reasons=s.reasons)
+            slow = judge.slow_first(self.spec, s)
+            self.enter("Succeeded", f"{(s.candidate or '')[:12]} serves", reasons=s.reasons + ((slow,) if slow else ()))
 
     def fail(self, why: str) -> None:
         self.put(reasons=(why,))
@@ -337,12 +340,16 @@ class _Run(Turn):
         if live:
             # Copies warm the candidate up: how long it takes over them is no evidence yet.
             skip = ("slow",) if "Shadow" in (self.state.phase, self.state.resume) else ()
+            # On a machine busy with other work slowness is no evidence against a model; that it is not slower still speaks for it.
+            spared = ("slow",) if self.seen.limit else ()
             self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS},
                      total={a: add(self.state.total.get(a, {}), blocks[a]) for a in ARMS},
-                     tests=evidence.update(self.spec, self.state.tests, blocks["stable"], blocks["candidate"], skip))  # fmt: skip
+                     tests=evidence.update(self.spec, self.state.tests, blocks["stable"], blocks["candidate"], skip, spared))  # fmt: skip
         elif self.state.weight < 100:
             self.put(tests=evidence.learn(self.state.tests, blocks["stable"]))
         if remember:
+            if self.seen.limit:
+                blocks = {a: {k: v for k, v in b.items() if k not in RATES["slow"]} for a, b in blocks.items()}
             self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS})
         return "stable" in now and "candidate" in now
 

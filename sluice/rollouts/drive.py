@@ -14,6 +14,8 @@ from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import TERMINAL, Action, Launch, Note, Observations, Retire, Route, State
 from sluice.rollouts.store import Store
 
+#: Seconds a rollout that is over may take to move its traffic and remove a model.
+_TIDY = 30.0
 #: Timeline entries kept; beyond it every other one goes.
 _ENTRIES = 400
 _COUNTED = ("requests", "errors", "timed", "slow", "judged", "wrong", "compared", "disagreed", "outcomes", "outcome_sum")
@@ -50,7 +52,7 @@ class Driver:
             view = View(error=str(e))
         now = self.clock()
         seen = Observations(time=now, desired=self.desired, arms=view.arms, routed=view.routed, present=view.present,
-                            commands=self.store.commands(), error=view.error)  # fmt: skip
+                            commands=self.store.commands(), error=view.error, limit=view.limit, pace=view.pace)  # fmt: skip
         self.state, actions = decide(self.spec, s, seen, now)
         entry = self.entry(view, now)
         self.remember(entry)
@@ -84,14 +86,19 @@ class Driver:
             DeadlineError: not over after `seconds`.
         """
         end = self.clock() + seconds
+        over: float | None = None
         while True:
             begun = time.monotonic()
             actions = self.look()
-            if self.state.phase in TERMINAL and not any(isinstance(a, Route | Launch) for a in actions) and not self.state.retire:
-                return self.state
+            if self.state.phase in TERMINAL:
+                over = begun if over is None else over
+                done = not any(isinstance(a, Route | Launch) for a in actions) and not self.state.retire
+                # Decided is decided: what could not be tidied up in this time ends with the back-end.
+                if done or begun - over > _TIDY:
+                    return self.state
             if self.state.reported and self.state.phase == "Paused":
                 return self.state
-            if self.clock() > end:
+            if self.clock() > end and over is None:
                 raise DeadlineError(f"the rollout was not over after {seconds:g} s, in phase {self.state.phase}", field=self.store.name)
             if between:
                 between()
@@ -107,7 +114,7 @@ class Driver:
         weight = view.routed.weights.get(self.desired, 0) if view.routed else 0
         return {"t": round(now - self.started, 3), "phase": s.phase, "stage": s.stage, "step": s.step, "weight": weight,
                 "wanted": s.weight, "mirror": bool(view.routed and view.routed.mirror), "verdict": s.verdict,
-                "reasons": list(s.reasons), "arms": arms, "tests": with_intervals(s.checks, self.spec.alpha), "error": view.error,
+                "reasons": list(s.reasons), "limit": view.limit, "arms": arms, "tests": with_intervals(s.checks, self.spec.alpha), "error": view.error,
                 "ready": {a: v.ready for a, v in view.arms.items()}}  # fmt: skip
 
     def remember(self, entry: dict[str, Any]) -> None:

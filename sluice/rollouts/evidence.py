@@ -117,13 +117,15 @@ class _Rows:
         self.values.append((n_a, k_a, n_b, k_b, rate, boundary, sign, fraction, scale))
 
 
-def update(spec: RolloutSpec, tests: Mapping[str, Any], stable: Counts, candidate: Counts, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+def update(spec: RolloutSpec, tests: Mapping[str, Any], stable: Counts, candidate: Counts, skip: tuple[str, ...] = (),
+           spared: tuple[str, ...] = ()) -> dict[str, Any]:  # fmt: skip
     """Add a block of evidence: what both arms counted between two looks, weights unchanged.
 
     Args:
         spec, tests: the plan and the running tests.
         stable, candidate: the block, by arm.
         skip: shares this block says nothing about.
+        spared: shares in which it says nothing against the candidate. What decides that must not be the counts themselves.
     """
     tracks = {name: dict(t) for name, t in tests["tracks"].items()}
     known, labels = tests["known"], tests["labels"]
@@ -135,13 +137,13 @@ def update(spec: RolloutSpec, tests: Mapping[str, Any], stable: Counts, candidat
             continue
         track = tracks.setdefault(name, _track(1, tests["finished"]))
         k_a, k_b = min(k_a, n_a), min(k_b, n_b)
-        if limits.tolerance == 0:
+        if limits.tolerance == 0 and name not in spared:
             gain = np.minimum(ratio_log_e(n_a, k_a, n_b, k_b, _RATIOS), _cap(spec, 1))
             _grow(track, gain[None, :])
         n, k = known.get(all_key, 0), known.get(bad_key, 0)
         if n >= _LEARN:
             rate, fraction = _rate(n, k, 0.01), min(_MOST, n / (n + n_a))
-            if limits.tolerance > 0:
+            if limits.tolerance > 0 and name not in spared:
                 rows.put(name, "fail", 0, n_a, k_a, n_b, k_b, rate, limits.tolerance, 1.0, fraction)
             rows.put(name, "pass", 0, n_a, k_a, n_b, k_b, rate, limits.margin, -1.0, fraction)
     if spec.shift is not None and labels is not None:

@@ -200,6 +200,8 @@ def with_intervals(checks: tuple[dict[str, Any], ...], alpha: float) -> list[dic
 def verify(spec: RolloutSpec, state: State) -> str | None:
     """At 100 % there is no second arm: the candidate against what stable showed during the steps, plus the margin.
 
+    A first model has nothing to be compared with: how fast it has to be only the project can say, by `latency_slo_ms`.
+
     Returns:
         Why to go back, or None.
     """
@@ -209,7 +211,7 @@ def verify(spec: RolloutSpec, state: State) -> str | None:
         limits: Margin | None = getattr(spec, name)
         all_key, bad_key = RATES[name]
         n, k = seen.get(all_key, 0), seen.get(bad_key, 0)
-        if limits is None or n <= 0:
+        if limits is None or n <= 0 or (name == "slow" and _unasked(spec, state)):
             logs.append(0.0)
             continue
         base = reference.get(bad_key, 0) / reference[all_key] if reference.get(all_key) else 0.0
@@ -220,3 +222,18 @@ def verify(spec: RolloutSpec, state: State) -> str | None:
     if float(combine(logs)) >= math.log(1 / spec.alpha):
         return max(said)[1]
     return None
+
+
+def _unasked(spec: RolloutSpec, state: State) -> bool:
+    """Nobody has said how fast a first model must be."""
+    return state.stable is None and "latency_slo_ms" not in spec.model_fields_set
+
+
+def slow_first(spec: RolloutSpec, state: State) -> str | None:
+    """What to say of a first model that was slow and not stopped for it, or None."""
+    seen = state.window.get("candidate", {})
+    n, k = seen.get("timed", 0), seen.get("slow", 0)
+    if spec.slow is None or not _unasked(spec, state) or n <= 0 or k / n <= spec.slow.margin:
+        return None
+    return (f"warning: {k:.0f} of {n:.0f} answers ({k / n:.0%}) took longer than {spec.latency_slo_ms:g} ms; nothing to compare a first model with, "
+            "so this stopped nothing: set rollout.latency_slo_ms where it should")  # fmt: skip

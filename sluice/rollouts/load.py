@@ -1,8 +1,9 @@
-"""Load for a rollout without users: requests replayed at a fixed rate, every failure counted.
+"""Load for a rollout without users: requests replayed as fast as was asked for and the servers sustain, every failure counted.
 
 Open loop: requests leave when they are due whether or not earlier ones were answered, and a
-latency counts from when the request was due, so a server that stalls cannot hide it. Connections
-are kept alive. Answers are compared with the known truth, by arm.
+latency counts from when the request was due, so a server that stalls cannot hide it; what is due
+follows the servers over the seconds (`pace`). Connections are kept alive. Answers are compared
+with the known truth, by arm.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import orjson
 
 from sluice.errors import MissingExtra, SluiceError
 from sluice.rollouts.envoy import ARM_HEADER
+from sluice.rollouts.pace import EVERY, Pace
 from sluice.rollouts.state import Counts
 
 _TICK = 0.001
@@ -173,8 +175,8 @@ class Load:
     """Replays requests, round and round, from a thread of its own.
 
     Args:
-        address: host and port. requests: at least one. rate: requests a second.
-        connections: open at most; when all are busy, due requests are not sent but counted as `unsent`.
+        address: host and port. requests: at least one. rate: requests a second, reached as far as the servers sustain it.
+        connections: open at most, and fewer at less than the rate; when all are busy, due requests are not sent but counted as `unsent`.
         timeout: seconds after which a missing answer is a failure.
         arm_header: of answers, says which arm gave them.
 
@@ -190,12 +192,14 @@ class Load:
             import httptools  # noqa: F401
         except ImportError:
             raise MissingExtra("replaying load needs httptools", field="httptools", fix="pip install 'sluice-ml[local]'") from None
-        self.address, self.rate, self.timeout, self._most = address, rate, timeout, connections
+        self.address, self.timeout = address, timeout
+        self.pace = Pace(rate, connections)
         self.arm_header = arm_header.lower().encode()
         self._work = [(r, r.wire(f"{address[0]}:{address[1]}")) for r in requests]
         self.idle: collections.deque[_Connection] = collections.deque()
         self._all: set[_Connection] = set()
-        self._opening = 0
+        self._flying = self._refused = 0
+        self._wait, self._eased = timeout + 1, False
         self._halt = threading.Event()
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -209,18 +213,28 @@ class Load:
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self._thread.start()
 
-    def stop(self, grace: float = 5.0) -> None:
-        """No new requests; wait for those in flight."""
+    def stop(self, wait: float | None = None) -> None:
+        """No new requests; wait for those in flight, for `wait` seconds at most (the time-out if None)."""
+        self._wait = self.timeout + 1 if wait is None else wait
         self._halt.set()
         if self._thread is not None:
-            self._thread.join(self.timeout + grace)
+            self._thread.join(self._wait + 5)
+
+    def ease(self) -> None:
+        """Begin gently again, as other servers take the requests from now on."""
+        self._eased = True
+
+    @property
+    def share(self) -> float:
+        """The part of the asked rate that is sent now, between 0 and 1."""
+        return self.pace.rate / self.pace.most
 
     def report(self) -> dict[str, Any]:
-        """``{sent, answered, failed, unsent, reasons, by_arm, p50_ms, p99_ms}`` so far."""
+        """``{sent, answered, failed, unsent, rate, reasons, by_arm, p50_ms, p99_ms}`` so far; `rate` is that of now."""
         with self._guard:
             p50, p99 = self.latency.quantile(0.5), self.latency.quantile(0.99)
             return {"sent": self.sent, "answered": self.finished, "failed": self.failed, "unsent": self.unsent,
-                    "reasons": dict(self.reasons), "by_arm": {a: int(c["requests"]) for a, c in self.arms.items()},
+                    "rate": round(self.pace.rate, 1), "reasons": dict(self.reasons), "by_arm": {a: int(c["requests"]) for a, c in self.arms.items()},
                     "p50_ms": None if p50 is None else round(p50 * 1e3, 3), "p99_ms": None if p99 is None else round(p99 * 1e3, 3)}  # fmt: skip
 
     def truth(self, arm: str) -> Counts:
@@ -243,16 +257,30 @@ class Load:
 
     async def _pace(self) -> None:
         self.loop = asyncio.get_running_loop()
-        start, launched = self.loop.time(), 0
+        due = looked = self.loop.time()
+        index, late, sent = 0, 0.0, 0
         while not self._halt.is_set():
             now = self.loop.time()
-            due = int((now - start) * self.rate)
-            while launched < due:
-                self._dispatch(launched, start + launched / self.rate)
-                launched += 1
-            await asyncio.sleep(max(_TICK, start + launched / self.rate - self.loop.time()))
-        end = time.monotonic() + self.timeout + 1
-        while any(c.request is not None for c in self._all) and time.monotonic() < end:
+            if now - due > EVERY:
+                # This process itself stood still: what was due meanwhile would come as one burst.
+                missed = int((now - due) * self.pace.rate)
+                with self._guard:
+                    self.unsent += missed
+                index, due = index + missed, now
+            while due <= now:
+                self._dispatch(index, due)
+                late, sent = late + now - due, sent + 1
+                index, due = index + 1, due + 1 / self.pace.rate
+            if self._eased:
+                self._eased = False
+                self.pace.ease()
+            if now - looked >= EVERY:
+                self.pace.look(now, in_flight=self._flying, lag=late / max(sent, 1), refused=self._refused)
+                looked, late, sent, self._refused = now, 0.0, 0, 0
+                due = min(due, now + 1 / self.pace.rate)
+            await asyncio.sleep(max(_TICK, min(due, looked + EVERY) - self.loop.time()))
+        end = time.monotonic() + self._wait
+        while self._flying and time.monotonic() < end:
             await asyncio.sleep(0.01)
         for c in list(self._all):
             if c.transport is not None:
@@ -260,6 +288,11 @@ class Load:
 
     def _dispatch(self, index: int, due: float) -> None:
         request, wire = self._work[index % len(self._work)]
+        if self._flying >= self.pace.in_flight:
+            with self._guard:
+                self.unsent += 1
+            return
+        self._flying += 1
         while self.idle:
             connection = self.idle.pop()
             if connection.transport is not None and not connection.transport.is_closing():
@@ -267,11 +300,6 @@ class Load:
                     self.sent += 1
                 connection.send(request, wire, due)
                 return
-        if len(self._all) + self._opening >= self._most:
-            with self._guard:
-                self.unsent += 1
-            return
-        self._opening += 1
         with self._guard:
             self.sent += 1
         self.loop.create_task(self._open(request, wire, due))
@@ -282,8 +310,6 @@ class Load:
         except (OSError, TimeoutError) as e:
             self.failed_with(f"cannot connect: {type(e).__name__}", "")
             return
-        finally:
-            self._opening -= 1
         self._all.add(connection)
         connection.send(request, wire, due)
 
@@ -293,6 +319,8 @@ class Load:
             self.idle.remove(connection)
 
     def failed_with(self, why: str, arm: str) -> None:
+        self._flying -= 1
+        self._refused += 1
         with self._guard:
             self.failed += 1
             self.finished += 1
@@ -300,6 +328,9 @@ class Load:
                 self.reasons[why] += 1
 
     def answered(self, request: Request, status: int, arm: str, body: bytes, seconds: float) -> None:
+        self._flying -= 1
+        self._refused += status in (429, 503)
+        self.pace.answered(arm, seconds)
         said = answer(body) if status < 400 and request.label is not None else None
         with self._guard:
             self.finished += 1

@@ -15,15 +15,19 @@ from sluice.rollouts.backend import View
 from sluice.rollouts.drive import Driver
 from sluice.rollouts.envoy import Envoy
 from sluice.rollouts.load import Load, Request
+from sluice.rollouts.machine import Machine
 from sluice.rollouts.models import Comparison, Model
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import TERMINAL, Arm, Replica, State
 from sluice.rollouts.store import Store
+from sluice.rollouts.turn import STRETCH
 
 __all__ = ["LocalBackend", "Request", "RolloutResult", "run_local"]
 
 _EVERY = 0.25
 _PORTS = 20
+#: Seconds that requests in flight to a model which is taken away get to be answered, and that a late answer to a health check is borne.
+_DRAIN, _PATIENCE = 5.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class RolloutResult:
         outcome: ``promoted`` or ``rolled_back``.
         reasons: sentences for a person.
         evidence: ``{stable, candidate, seconds, timeline: [{t, phase, weight, arms, tests, ...}],
-            events, load: {sent, answered, failed, unsent, reasons, by_arm, p50_ms, p99_ms} | None}``.
+            events, machine: {limited, limit}, load: {sent, answered, failed, unsent, rate, reasons, by_arm, p50_ms, p99_ms} | None}``;
+            ``limited``: seconds in which the machine was the limit, ``limit``: why, the last time.
     """
 
     outcome: Literal["promoted", "rolled_back"]
@@ -59,7 +64,9 @@ class LocalBackend:
         self.requests = list(requests)
         self.models: dict[str, Model] = {}
         self.load: Load | None = None
+        self.machine = Machine()
         self._comparison: Comparison | None = None
+        self._draining: dict[str, float] = {}
         self._mirror: str | None = None
         self._stable: str | None = None
         self.envoy = Envoy(root / "envoy", port)
@@ -96,10 +103,13 @@ class LocalBackend:
         self._stable = stable
         if not self.envoy.alive():
             raise SluiceError("Envoy has ended", field=str(self.envoy.log), value=self.envoy.log.read_text(errors="replace")[-400:])
+        limit = self.machine.limit()
+        for model in self.models.values():
+            model.patience = _PATIENCE if limit else 0.0
         arms = {arm: self._arm(digest, arm) for arm, digest in (("stable", stable), ("candidate", candidate)) if digest}
         lacking = [arm for arm, seen in arms.items() if seen.ready and any(r.counts is None for r in seen.replicas)]
         error = f"no counters from the {' and '.join(lacking)} server" if lacking else None
-        return View(arms, self.envoy.routed(), frozenset(self.models), error)
+        return View(arms, self.envoy.routed(), frozenset(self.models), error, limit, self.load.share if self.load is not None else 1.0)
 
     def launch(self, digest: str) -> None:
         if digest in self.models:
@@ -114,6 +124,8 @@ class LocalBackend:
 
     def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
         self._send(weights, mirror)
+        if self.load is not None:
+            self.load.ease()
         if mirror is not None and self._stable in self.models and mirror in self.models and self._mirror != mirror:
             assert self._stable is not None
             self._comparison = Comparison(self.requests)
@@ -124,9 +136,18 @@ class LocalBackend:
 
     def retire(self, digest: str) -> None:
         model = self.models.get(digest)
-        if model is None or self.envoy.active(digest) > 0:
+        if model is None:
             return
-        del self.models[digest]
+        routed = self.envoy.routed()
+        if routed is not None and set(routed.weights) == {digest}:
+            # A first model that is rolled back: nobody takes its place, so there is nothing to replay and nowhere to send it.
+            if self.load is not None:
+                self.load.stop(wait=_DRAIN)
+            self._send({}, None)
+        began = self._draining.setdefault(digest, time.monotonic())
+        if self.envoy.active(digest) > 0 and time.monotonic() - began < _DRAIN:
+            return
+        del self.models[digest], self._draining[digest]
         self._again()
         model.stop()
 
@@ -232,9 +253,9 @@ def _serve_stable(backend: LocalBackend, digest: str, plan: RolloutSpec) -> None
 
 
 def _longest(plan: RolloutSpec) -> float:
-    """No rollout takes longer, whatever happens: each wait's own deadline, added up."""
+    """No rollout takes longer, whatever happens: each wait's own deadline, added up and put off as far as it can be."""
     waits = 2 * plan.ready_seconds + (len(plan.steps) + 1) * (plan.step_deadline_seconds + plan.settle_seconds)
-    return waits + plan.ready_seconds + plan.warmup_seconds + plan.verify_seconds + 60
+    return (1 + STRETCH) * (waits + plan.ready_seconds) + plan.warmup_seconds + plan.verify_seconds + 60
 
 
 def _result(state: State, candidate: str, stable: str | None, driver: Driver, load: Load | None, started: float,
@@ -243,7 +264,7 @@ def _result(state: State, candidate: str, stable: str | None, driver: Driver, lo
     promoted = state.phase == "Succeeded" and state.stable == candidate
     reasons = state.reasons or ("ready and answering",)
     evidence = {"stable": stable, "candidate": candidate, "phase": state.phase, "seconds": round(time.time() - started, 3),
-                "timeline": driver.timeline, "events": store.events(), "load": _by_arm(load, stable, candidate) if load else None}  # fmt: skip
+                "timeline": driver.timeline, "events": store.events(), "machine": {"limited": round(state.limited, 1), "limit": state.limit}, "load": _by_arm(load, stable, candidate) if load else None}  # fmt: skip
     return RolloutResult("promoted" if promoted else "rolled_back", reasons, evidence)
 
 

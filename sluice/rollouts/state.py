@@ -75,6 +75,8 @@ class Observations:
         present: digests of which something still exists, None when that is not known.
         commands: (id, command), oldest first; each id acts once.
         error: why something could not be measured, else None.
+        limit: why the machine rather than the models sets the pace now, else None: then slowness is no fault of theirs.
+        pace: the share of the planned traffic that could be sent; deadlines are meant for all of it.
     """
 
     time: float
@@ -84,6 +86,8 @@ class Observations:
     present: frozenset[str] | None = None
     commands: tuple[tuple[str, Command], ...] = ()
     error: str | None = None
+    limit: str | None = None
+    pace: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +150,8 @@ class State:
         rejected: digests rolled back, newest last. handled: command ids acted on, newest last.
         retire: digests still to be removed, with the time from which on.
         reported: a dry run has come as far as it goes and has said what would follow.
+        held_up: seconds of the phase or step that do not count for its deadline: the machine was busy, or traffic thinner than planned.
+        limited: seconds of the whole rollout in which the machine was the limit, and `limit` why, the last time.
     """
 
     stable: str | None = None
@@ -176,6 +182,9 @@ class State:
     retire: dict[str, float] = dataclasses.field(default_factory=dict)
     sequence: int = 0
     reported: bool = False
+    held_up: float = 0.0
+    limited: float = 0.0
+    limit: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``from_dict`` gives the same state back."""

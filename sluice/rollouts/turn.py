@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
@@ -10,13 +11,17 @@ from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import TERMINAL, Action, Arm, Note, Observations, State
 
 _NO_ARM = Arm(exists=False)
+#: A deadline is put off by at most this many times its length, however busy the machine is.
+STRETCH = 4.0
+#: Between two looks no more than this counts as held up: a machine that slept was not busy.
+_LOOK = 10.0
 
 
 class Turn(ABC):
     """What `core` works with during one call of `decide`."""
 
-    def __init__(self, spec: RolloutSpec, state: State, seen: Observations, now: float):
-        self.spec, self.state, self.seen, self.now = spec, state, seen, now
+    def __init__(self, spec: RolloutSpec, state: State, seen: Observations, now: float, last: float):
+        self.spec, self.state, self.seen, self.now, self.last = spec, state, seen, now, last
         self.notes: list[Action] = []
         self.stable, self.candidate = seen.arms.get("stable", _NO_ARM), seen.arms.get("candidate", _NO_ARM)
 
@@ -30,9 +35,30 @@ class Turn(ABC):
         self.notes.append(Note(self.state.sequence, kind, message, data))
 
     def enter(self, phase: Any, message: str, *, stage: str = "", **changes: Any) -> None:
-        self.put(phase=phase, stage=stage, since=self.now, settled=None, **changes)
+        self.put(phase=phase, stage=stage, since=self.now, settled=None, held_up=0.0, **changes)
         where = {"phase": phase, "weight": self.state.weight, "step": self.state.step}
         self.note("phase", message, **where, reasons=list(self.state.reasons), checks=list(self.state.checks))
+
+    def hold_up(self, since: float) -> None:
+        """Note how much of the time since the last look says nothing of the models."""
+        passed = min(max(self.now - since, 0.0), _LOOK) if math.isfinite(since) else 0.0
+        limited = self.seen.limit is not None
+        lost = passed if limited else passed * (1.0 - min(max(self.seen.pace, 0.0), 1.0))
+        if lost > 0:
+            self.put(held_up=self.state.held_up + lost)
+        if limited:
+            self.put(limited=self.state.limited + passed, limit=self.seen.limit)
+
+    def late(self, since: float, seconds: float) -> bool:
+        """`seconds` have passed, and as many more as the machine took, up to `STRETCH` times as many."""
+        return self.now - since - min(self.state.held_up, STRETCH * seconds) > seconds
+
+    def of_which(self) -> str:
+        """How much of a deadline that is over went by for want of a machine or of traffic; empty where hardly any did."""
+        if self.state.held_up < 1:
+            return ""
+        why = f"the machine was the limit: {self.state.limit}" if self.state.limit else "there was less traffic than planned"
+        return f" ({self.state.held_up:.0f} s of them {why})"
 
     def roll_back(self, *reasons: str) -> None:
         self.enter("RollingBack", "rolling back: " + "; ".join(reasons), weight=0, mirror=False, verdict="fail", reasons=reasons)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from rich.console import Console
 from sluice.errors import HomeError, SluiceError
 from sluice.packaging import package
 from sluice.process import wait_until
-from sluice.rollouts import control
+from sluice.rollouts import control, local
 from sluice.rollouts.load import Request
 from sluice.rollouts.local import LocalBackend, RolloutResult, run_local
 from sluice.rollouts.spec import Replay, RolloutSpec, Shadow
@@ -40,6 +41,12 @@ def roll(tmp_path: Path, requests: Sequence[Request]) -> Roll:
         return run_local("m", spec, stable=stable, candidate=candidate, server=SERVER, requests=requests, home=tmp_path, **more)
 
     return run
+
+
+@pytest.fixture
+def calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else this machine does, it is not taken for the limit."""
+    monkeypatch.setattr(local.Machine, "limit", lambda _: None)
 
 
 def servers(home: Path) -> list[psutil.Process]:
@@ -79,7 +86,7 @@ def test_second_rollout_of_a_name_keeps_the_first_in_its_history(roll: Roll, mak
 
 @pytest.mark.parametrize(("behaviour", "reason"), [
     ({"exit": 3}, "exited with status 3: cannot load the graph"),
-    ({"ready_after": 1e9}, "not ready after 2 s"),
+    ({"ready_after": 1e9}, "the candidate was not ready after"),
     ({"error_share": 1.0}, "answered 5 of 5 probes with an error"),
     ({"error_share": 0.2}, "errors"),
     ({"wrong_share": 1.0}, "disagreement with stable"),
@@ -111,6 +118,7 @@ def test_dry_run_ends_before_the_first_live_request_and_says_what_would_come(rol
     assert not found["interrupted"] and control.ended(found) == 4
 
 
+@pytest.mark.usefixtures("calm")
 def test_slow_candidate_is_stopped_in_the_first_step(roll: Roll, make: Callable[..., Path]):
     result = roll(make("stable"), make("slow", slow_share=0.4))
     assert result.outcome == "rolled_back"
@@ -134,6 +142,19 @@ def test_first_model_is_checked_and_goes_straight_to_stable(roll: Roll, make: Ca
     broken = roll(None, make("broken", error_share=1.0))
     assert broken.outcome == "rolled_back"
     assert "probes" in broken.reasons[0]
+
+
+def test_first_model_that_is_rolled_back_under_traffic_ends_the_rollout_within_seconds(roll: Roll, make: Callable[..., Path], tmp_path: Path):
+    """Nobody takes its place: the load ends, the route goes, and so does the server."""
+    weights: list[tuple[str, int]] = []
+    begun = time.monotonic()
+    spec = SPEC.model_copy(update={"verify_seconds": 60.0, "unready_seconds": 1.0})
+    result = roll(None, make("tired", unready_after=100), spec, on_event=lambda e: weights.append((e["phase"], e["weight"])) if e["kind"] == "look" else None)
+    assert result.outcome == "rolled_back" and "not been ready" in result.reasons[0]
+    over = next(i for i, (phase, _) in enumerate(weights) if phase == "RolledBack")
+    assert weights[-1] == ("RolledBack", 0) and len(weights) - over < 20, "looks after the decision"
+    assert time.monotonic() - begun < 60 and servers(tmp_path) == []
+    assert control.status(tmp_path, "m")["outcome"] == "rolled_back"
 
 
 def test_stable_model_that_cannot_be_served_is_an_error_that_says_so(roll: Roll, make: Callable[..., Path], tmp_path: Path):

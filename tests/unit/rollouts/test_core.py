@@ -18,6 +18,9 @@ SPEC = RolloutSpec(warmup_seconds=1, settle_seconds=1, verify_seconds=1, step_de
 QUICK = SPEC.model_copy(update={"shadow": Shadow(requests=0)})
 
 
+BUSY = {"limit": "other work takes 80% of its 2 CPUs"}
+
+
 class Rollout:
     """A rollout against a simulated world; keeps everything that happened."""
 
@@ -38,8 +41,8 @@ class Rollout:
         self.weights.append(self.world.routed.weights.get(CANDIDATE, 0))
         return self.state
 
-    def until(self, *phases: str, stage: str | None = None, limit: int = 2000, **changes: Any) -> State:
-        for _ in range(limit):
+    def until(self, *phases: str, stage: str | None = None, looks: int = 2000, **changes: Any) -> State:
+        for _ in range(looks):
             if self.state.phase in phases and stage in (None, self.state.stage):
                 return self.state
             self.look(**changes)
@@ -97,7 +100,64 @@ def test_first_model_is_promoted_as_soon_as_it_is_ready():
     r.look()
     assert r.state.phase == "Pending"
     r.world.ready = True
-    assert r.until("Succeeded", limit=10).stable == CANDIDATE
+    assert r.until("Succeeded", looks=10).stable == CANDIDATE
+
+
+@pytest.mark.parametrize(("set_by_project", "phase"), [(False, "Succeeded"), (True, "RolledBack")])
+def test_slowness_of_a_first_model_is_a_warning_unless_the_project_says_how_fast_it_must_be(set_by_project: bool, phase: str):
+    spec = RolloutSpec(verify_seconds=5, **({"latency_slo_ms": 200} if set_by_project else {}))
+    r = Rollout(Scenario(30.0, candidate=Behaviour(slow=0.7)), spec, stable=None)
+    state = r.until("Succeeded", "RolledBack")
+    assert state.phase == phase
+    said = "; ".join(state.reasons)
+    assert "answers" in said and ("rollout.latency_slo_ms" in said) == (not set_by_project)
+
+
+def test_errors_of_a_first_model_roll_it_back_however_busy_the_machine_is():
+    r = Rollout(Scenario(30.0, candidate=Behaviour(errors=0.7)), RolloutSpec(verify_seconds=5), stable=None)
+    assert "errors" in r.until("RolledBack", limit="the machine is busy").reasons[0]
+
+
+def test_slow_first_model_with_a_limit_of_its_own_is_not_condemned_while_the_machine_is_the_limit():
+    spec = RolloutSpec(verify_seconds=5, latency_slo_ms=200)
+    r = Rollout(Scenario(30.0, candidate=Behaviour(slow=0.7)), spec, stable=None)
+    state = r.until("Succeeded", "RolledBack", **BUSY)
+    assert state.phase == "Succeeded" and state.limit == BUSY["limit"] and state.limited >= 5
+
+
+def test_slow_candidate_is_not_condemned_while_the_machine_is_the_limit_and_is_when_it_is_not():
+    r = Rollout(Scenario(200.0, Behaviour(slow=0.02), Behaviour(slow=0.4)), QUICK)
+    r.until("Step", stage="collect")
+    for _ in range(100):
+        r.look(**BUSY)
+    assert r.state.phase == "Step" and "slow answers" in " ".join(r.state.reasons)
+    assert r.until("RolledBack", "Succeeded").phase == "RolledBack"
+
+
+def test_candidate_as_good_as_stable_passes_on_a_busy_machine_too():
+    both = Behaviour(slow=0.3)
+    r = Rollout(Scenario(400.0, both, both), QUICK.model_copy(update={"step_deadline_seconds": 3600}))
+    assert r.until("Succeeded", "RolledBack", **BUSY).phase == "Succeeded"
+
+
+def test_deadlines_wait_for_a_busy_machine_but_not_for_ever_and_say_so():
+    spec = QUICK.model_copy(update={"step_deadline_seconds": 20})
+    r = Rollout(Scenario(0.0), spec)
+    r.until("Step")
+    begun = r.world.time
+    state = r.until("RolledBack", **BUSY)
+    assert 5 * 20 <= r.world.time - begun <= 5 * 20 + 5
+    assert "the machine was the limit: other work" in state.reasons[0]
+
+
+def test_thin_traffic_puts_a_deadline_off_by_what_it_lacks():
+    spec = QUICK.model_copy(update={"step_deadline_seconds": 20})
+    r = Rollout(Scenario(0.0), spec)
+    r.until("Step")
+    begun = r.world.time
+    state = r.until("RolledBack", pace=0.5)
+    assert 40 <= r.world.time - begun <= 42
+    assert "there was less traffic than planned" in state.reasons[0]
 
 
 def test_candidate_that_never_gets_ready_is_rolled_back():
@@ -124,7 +184,7 @@ def test_candidate_that_crashes_is_rolled_back_from_any_phase(phase: str):
     r.look(arms={**r.world.look().arms, "candidate": crashed}, **order("promote", "p"))
     assert r.state.phase == "RollingBack"
     assert "SIGKILL" in r.state.reasons[0]
-    r.until("RolledBack", limit=3)
+    r.until("RolledBack", looks=3)
     assert r.world.routed.weights == {STABLE: 100}
 
 
@@ -262,7 +322,7 @@ def test_duplicated_stale_and_replayed_looks_change_nothing(seed: int, errors: f
 @given(st.integers(0, 10_000), st.floats(0, 0.03), st.floats(0, 0.1))
 def test_weight_only_rises_until_a_rollback_takes_it_to_nothing(seed: int, errors: float, slow: float):
     r = Rollout(Scenario(300.0, Behaviour(errors=0.005), Behaviour(errors=0.005 + errors, slow=slow)), seed=seed)
-    state = r.until("Succeeded", "RolledBack", limit=1000)
+    state = r.until("Succeeded", "RolledBack", looks=1000)
     live = r.weights if state.phase == "Succeeded" else r.weights[: len(r.weights) - r.weights[::-1].index(max(r.weights))]
     assert live == sorted(live)
     assert state.phase == "Succeeded" or r.weights[-1] == 0
