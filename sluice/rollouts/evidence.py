@@ -245,4 +245,4 @@ def distance(window: Mapping[str, Counts], labels: list[str] | None) -> tuple[fl
         return None
     moved = b / b.sum() - a / a.sum()
     i = int(np.argmax(np.abs(moved)))
-    return js(a, b), labels[i], float(moved[i])
+    return js(a, b) or 0.0, labels[i], float(moved[i])

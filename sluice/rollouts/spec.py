@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -103,6 +104,22 @@ class RolloutSpec(Section):
         if any(not 1 <= s <= 99 for s in steps) or sorted(set(steps)) != steps:
             raise ValueError(f"must be rising whole per cents between 1 and 99 (got {steps}); 100 follows by itself after the last")
         return steps
+
+    @model_validator(mode="before")
+    @classmethod
+    def _margins_merge(cls, raw: Any) -> Any:
+        """A share named with one of its two numbers keeps the default of the other; a margin at or below the default tolerance shrinks that with it."""
+        if not isinstance(raw, Mapping):
+            return raw
+        merged = dict(raw)
+        for name, given in raw.items():
+            default = cls.model_fields[name].default if name in cls.model_fields else None
+            if isinstance(default, Margin) and isinstance(given, Mapping):
+                margin, tolerance = given.get("margin", default.margin), default.tolerance
+                if isinstance(margin, int | float) and margin <= tolerance:
+                    tolerance *= margin / default.margin
+                merged[name] = {"tolerance": tolerance, "margin": default.margin, **given}
+        return merged
 
     @model_validator(mode="after")
     def _whole(self) -> RolloutSpec:

@@ -11,7 +11,9 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -29,18 +31,50 @@ def shares(counts: ArrayLike, prior: float = 0.5) -> Floats:
     return np.asarray(c / c.sum(axis=-1, keepdims=True))
 
 
-def psi(reference: ArrayLike, current: ArrayLike, prior: float = 0.5) -> float:
-    """Population stability index between counts over the same bins (shape [bins] each)."""
+def psi(reference: ArrayLike, current: ArrayLike, prior: float = 0.5) -> float | None:
+    """Population stability index between counts over the same bins (shape [bins] each); None where one side has no rows."""
+    if _empty(reference, current):
+        return None
     p, q = shares(reference, prior), shares(current, prior)
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def js(reference: ArrayLike, current: ArrayLike, prior: float = 0.5) -> float:
-    """Jensen-Shannon distance (the square root of the divergence, base 2, in [0, 1]) between counts over the same bins."""
+def js(reference: ArrayLike, current: ArrayLike, prior: float = 0.5) -> float | None:
+    """Jensen-Shannon distance (the square root of the divergence, base 2, in [0, 1]) between counts over the same bins; None without rows."""
+    if _empty(reference, current):
+        return None
     p, q = shares(reference, prior), shares(current, prior)
     m = 0.5 * (p + q)
     divergence = 0.5 * ((p * np.log2(p / m)).sum() + (q * np.log2(q / m)).sum())
     return float(np.sqrt(max(divergence, 0.0)))
+
+
+def noise_floor(method: str, reference: ArrayLike, current: ArrayLike, level: float = 0.01) -> float | None:
+    """The distance that equal distributions exceed with probability `level`, at so many rows: below it nothing has been seen to move.
+
+    Between two samples of n and m rows over B bins that occur, PSI / (1/n + 1/m) is about chi-squared with B - 1 degrees of freedom (Yurdakul,
+    Naranjo: Statistical properties of the population stability index, Journal of Risk Model Validation 14, 2020); the Jensen-Shannon
+    divergence is an eighth of it near 0. Quantile of chi-squared: Wilson, Hilferty (1931).
+
+    Args:
+        method: ``psi`` or ``js``. reference, current: counts over the same bins.
+
+    Returns:
+        In the method's own unit; None where one side has no rows.
+    """
+    if _empty(reference, current):
+        return None
+    p, q = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
+    free = max(int(((p + q) > 0).sum()) - 1, 1)
+    z = NormalDist().inv_cdf(1 - level)
+    found = free * (1 - 2 / (9 * free) + z * math.sqrt(2 / (9 * free))) ** 3 * (1 / p.sum() + 1 / q.sum())
+    if method == "psi":
+        return float(found)
+    return float(min(1.0, math.sqrt(found / (8 * math.log(2)))))
+
+
+def _empty(*counts: ArrayLike) -> bool:
+    return any(np.asarray(c, dtype=np.float64).sum() <= 0 for c in counts)
 
 
 def total_variation(reference: ArrayLike, current: ArrayLike) -> float:
@@ -52,19 +86,30 @@ def total_variation(reference: ArrayLike, current: ArrayLike) -> float:
 def quantile_edges(values: ArrayLike, bins: int = 10) -> Floats:
     """Inner bin edges at the reference's quantiles, ties merged; missing values are left out.
 
+    A value that makes up the share of a bin or more (zero, a flag's two) is a mass point and has a bin of its own, `[v, next float)`: between quantiles
+    it would swallow its neighbours, and a column that is nine tenths its smallest value would have no bins at all. The rest share
+    what bins are left, by their own quantiles.
+
     Args:
         values: shape [n], NaN where missing.
         bins: how many bins to aim for.
 
     Returns:
-        Rising edges; k edges make k + 1 bins. Empty when the values are all one or all missing.
+        Rising edges; k edges make k + 1 bins. Empty when all are missing.
     """
     x = np.asarray(values, dtype=np.float64)
     x = x[np.isfinite(x)]
     if x.size == 0:
         return np.empty(0)
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)[1:-1], method="nearest"))
-    return edges[edges > x.min()] if edges.size and edges[0] == x.min() else edges
+    distinct, counts = np.unique(x, return_counts=True)
+    mass = distinct[counts * bins >= x.size]
+    rest = x[~np.isin(x, mass)]
+    own = np.concatenate([mass, np.nextafter(mass, np.inf)])
+    left = round(bins * rest.size / x.size) if mass.size else bins
+    if left < 2:
+        return np.unique(own)
+    edges = np.unique(np.quantile(rest, np.linspace(0, 1, left + 1)[1:-1], method="nearest"))
+    return np.unique(np.concatenate([own, edges[edges > rest.min()] if edges.size and edges[0] == rest.min() else edges]))
 
 
 def numeric_counts(values: ArrayLike, edges: ArrayLike) -> NDArray[np.int64]:

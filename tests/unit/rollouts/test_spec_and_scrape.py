@@ -107,3 +107,13 @@ def test_deltas_know_restarts_new_processes_and_new_counters():
     assert delta({"requests": 5, "label:a": 5}, {"requests": 9}) == ({"requests": 9}, True)
     assert delta(None, {"requests": 3}) == ({"requests": 3}, False)
     assert add({"a": 1}, {"a": 2, "b": 3}) == {"a": 3, "b": 3}
+
+
+def test_a_margin_named_alone_keeps_the_default_tolerance():
+    """`shift: {margin: 0.3}` set the tolerance to 0, and so was stricter than the default it meant to widen."""
+    spec = RolloutSpec.model_validate({"shift": {"margin": 0.3}, "slow": {"tolerance": 0.02}, "errors": {"margin": 0.01}})
+    assert (spec.shift.tolerance, spec.shift.margin) == (0.1, 0.3) and (spec.slow.tolerance, spec.slow.margin) == (0.02, 0.05)
+    assert (spec.errors.tolerance, spec.errors.margin) == (0.0, 0.01)
+    assert RolloutSpec.model_validate({"shift": {"margin": 0.05}}).shift.tolerance == pytest.approx(0.025)
+    assert RolloutSpec.model_validate({"shift": {"margin": 0.05, "tolerance": 0}}).shift.tolerance == 0
+    assert RolloutSpec.model_validate({"slow": None}).slow is None

@@ -111,9 +111,9 @@ def test_psi_of_a_worked_example():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 1000), min_size=2, max_size=8), st.data())
+@given(st.lists(st.integers(0, 1000), min_size=2, max_size=8).filter(any), st.data())
 def test_distances_are_zero_for_equal_symmetric_and_bounded(counts, data):
-    other = data.draw(st.lists(st.integers(0, 1000), min_size=len(counts), max_size=len(counts)))
+    other = data.draw(st.lists(st.integers(0, 1000), min_size=len(counts), max_size=len(counts)).filter(any))
     assert drift.psi(counts, counts) == pytest.approx(0)
     assert drift.js(counts, counts) == pytest.approx(0, abs=1e-7)
     assert drift.js(counts, other) == pytest.approx(drift.js(other, counts))
@@ -137,8 +137,8 @@ def test_numeric_bins_are_fixed_by_the_reference_and_hold_every_value():
     assert counts[-1] == 2
 
 
-def test_constant_or_missing_reference_has_no_edges():
-    assert drift.quantile_edges([3.0] * 10).size == 0
+def test_a_missing_reference_has_no_edges_and_a_constant_one_its_own_bin():
+    assert drift.numeric_counts([3.0, 2.9, 3.1], drift.quantile_edges([3.0] * 10)).tolist() == [1, 1, 1, 0]
     assert drift.quantile_edges([np.nan]).size == 0
     assert drift.numeric_counts([1.0, np.nan], []).tolist() == [1, 1]
 
@@ -168,3 +168,44 @@ def test_bootstrap_covers_the_statistic_and_repeats_with_its_seed():
     assert first == stats.bootstrap(200, lambda i: float(x[i].mean()), draws=300, seed=9)
     assert first[0] < x.mean() < first[1]
     assert all(math.isnan(v) for v in stats.bootstrap(5, lambda _: float("nan"), draws=10))
+
+
+def test_a_mass_point_has_a_bin_of_its_own_and_its_move_is_seen():
+    flag = np.repeat([0.0, 1.0], [950, 50])
+    edges = drift.quantile_edges(flag)
+    before, after = drift.numeric_counts(flag, edges), drift.numeric_counts(1 - flag, edges)
+    assert sorted(before[before > 0]) == [50, 950] and drift.psi(before, after) > 2
+    spiked = np.concatenate([np.zeros(900), np.linspace(1, 100, 100)])
+    counts = drift.numeric_counts(spiked, drift.quantile_edges(spiked))
+    assert counts.max() == 900 and drift.psi(counts, drift.numeric_counts(spiked - 1, drift.quantile_edges(spiked))) > 0.25
+    constant = np.full(200, 7.5)
+    edges = drift.quantile_edges(constant)
+    assert drift.psi(drift.numeric_counts(constant, edges), drift.numeric_counts(constant + 1, edges)) > 2
+
+
+@given(st.lists(st.sampled_from([0.0, -1.5, 2.0, 1e300, 5e-324]) | st.floats(-1e6, 1e6), min_size=1, max_size=200))
+@settings(deadline=None, max_examples=60)
+def test_edges_rise_and_every_common_value_is_alone_in_its_bin(values: list[float]):
+    x = np.array(values)
+    edges = drift.quantile_edges(x)
+    assert (np.diff(edges) > 0).all() and drift.numeric_counts(x, edges).sum() == x.size
+    for value, n in zip(*np.unique(x, return_counts=True), strict=True):
+        if n * 10 >= x.size:
+            assert drift.numeric_counts(x, edges)[np.searchsorted(edges, value, side="right")] == n
+
+
+def test_no_rows_are_no_distance():
+    assert drift.psi([5, 5], [0, 0]) is None and drift.js([0, 0], [5, 5]) is None and drift.noise_floor("psi", [5, 5], [0, 0]) is None
+
+
+@pytest.mark.parametrize("method", ["psi", "js"])
+@pytest.mark.parametrize(("n", "m"), [(5000, 300), (2000, 2000), (20_000, 100)])
+def test_equal_data_exceeds_the_noise_floor_as_often_as_is_said(method: str, n: int, m: int):
+    generator = np.random.default_rng(5)
+    shares = np.full(10, 0.1)
+    distance = {"psi": drift.psi, "js": drift.js}[method]
+    beyond = 0
+    for _ in range(2000):
+        a, b = generator.multinomial(n, shares), generator.multinomial(m, shares)
+        beyond += distance(a, b) > drift.noise_floor(method, a, b, level=0.05)
+    assert 0.03 <= beyond / 2000 <= 0.075
