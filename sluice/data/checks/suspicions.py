@@ -10,7 +10,7 @@ from sluice.data.checks import labels
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import looks_numeric, null_for_empty
 from sluice.data.report import counted, listed, percent
-from sluice.stats.drift import category_counts, numeric_counts, psi, quantile_edges
+from sluice.stats.drift import category_counts, noise_floor, numeric_counts, psi, quantile_edges
 
 #: A column with at least this share of different values names rows rather than describes them.
 _IDENTIFIER = 0.95
@@ -25,6 +25,8 @@ _STRETCH = 5
 _FEWEST = 50
 #: Population stability index from which a shift is large (Siddiqi 2006).
 _SHIFT = 0.25
+#: How seldom two samples of one distribution may be named for a column.
+_BY_CHANCE = 1e-4
 
 
 def mixed(s: Subject) -> None:
@@ -85,12 +87,7 @@ def predictive(s: Subject) -> None:
 
 
 def shift(s: Subject) -> None:
-    """Held-out rows from elsewhere that are distributed otherwise.
-
-    The population stability index of two samples of one distribution is about (bins - 1)(1/n + 1/m)
-    (Yurdakul, Naranjo: Statistical properties of the population stability index, J. Risk Model
-    Validation 14, 2020); what is warned of is several times that.
-    """
+    """Held-out rows from elsewhere that are distributed otherwise: beyond a threshold, and beyond what so few rows show by chance."""
     if s.test is None or min(s.train.rows, s.test.rows) < _FEWEST:
         return
     names = [*s.train.names("numeric", "categorical"), "label"]
@@ -98,8 +95,8 @@ def shift(s: Subject) -> None:
     for name in names:
         numeric = s.kinds.get(name) == "numeric" or (name == "label" and s.objective == "regression")
         a, b = _numeric_pair(s, name) if numeric else _category_pair(s, name)
-        score, noise = psi(a, b), 3 * (len(a) - 1) * (1 / a.sum() + 1 / b.sum())
-        if score > max(_SHIFT, noise):
+        score, noise = psi(a, b), noise_floor("psi", a, b, _BY_CHANCE)
+        if score is not None and noise is not None and score > max(_SHIFT, noise):
             found.append((name, score))
     if found:
         found.sort(key=lambda f: -f[1])
