@@ -176,9 +176,12 @@ def parse(raw: dict[str, Any], *, where: str = "project", base_dir: Path | None 
     metric = project.evaluate.metric
     if project.export.formats and len(set(project.export.formats)) != len(project.export.formats):
         raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
-    if project.task in ("text", "image") and metric in ("rmse", "mae", "r2"):
-        raise ProjectError(f"is a regression metric, task {project.task} classifies", field=f"{where}: evaluate.metric", value=metric,
-                           fix="use accuracy, macro_f1, balanced_accuracy or log_loss")  # fmt: skip
+    if metric is not None and project.task in ("text", "image"):
+        from sluice.evaluation.metrics import TABLE, names
+
+        if TABLE[metric].objective == "regression":
+            raise ProjectError(f"is a regression metric, task {project.task} classifies", field=f"{where}: evaluate.metric", value=metric,
+                               fix=f"one of {', '.join(names('classification'))}")  # fmt: skip
     found = project.model_copy(update={"model": model})
     found._base_dir = base_dir
     return found

@@ -39,7 +39,8 @@ def evaluate(
 
     found = run(project, base_dir, home, run_id, dataset_path=dataset.path, package_path=package.path, report_path=report.path, gate_path=gate.path)
     for name, item in found.evidence["evaluation"]["metrics"].items():
-        metrics.log_metric(name, item["value"])
+        if item["value"] is not None:
+            metrics.log_metric(name, item["value"])
     matrix = found.evidence["evaluation"].get("confusion")
     if matrix and len(matrix["labels"]) <= 50:
         classification.log_confusion_matrix(matrix["labels"], matrix["matrix"])

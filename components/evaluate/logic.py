@@ -14,13 +14,13 @@ from sluice.errors import DataError, InputError, PackageError
 from sluice.evaluation import compare, decide, evaluate
 from sluice.evaluation.baselines import simple, trivial
 from sluice.evaluation.floor import judge
-from sluice.evaluation.gate import cautions
+from sluice.evaluation.gate import cautions, never_predicted
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging import package as packages
 from sluice.packaging.package import Package
 from sluice.packaging.predictor import Predictor
-from sluice.packaging.scoring import answers, targets_of
+from sluice.packaging.scoring import answers, positive_label, targets_of
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
@@ -40,21 +40,22 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
         outputs = answers(Predictor(package).predict, package.preprocess, dataset, "test")
         targets = targets_of(test.column("label"), labels)
         slices = {c: [str(v) for v in test.column(c).to_pylist()] for c in settings.evaluate.slices}
-        found = evaluate(outputs, targets, labels, settings.evaluate, slices)
+        positive = positive_label(settings.evaluate, dataset)
+        found = evaluate(outputs, targets, labels, settings.evaluate, slices, rule=package.rule, positive=positive)
         champion, note = champion_package(settings, place)
         comparison = None
         if champion is not None:
-            comparison, note = against(champion, dataset, outputs, targets, labels, settings)
+            comparison, note = against(champion, dataset, outputs, targets, package, settings, positive)
         baselines = (trivial(dataset, labels, found["metric"]),
                      simple(dataset, labels, package.preprocess, package.root, settings.evaluate.baselines))  # fmt: skip
-        floor = judge(outputs, targets, labels, found, *baselines, settings.evaluate)
+        floor = judge(outputs, targets, labels, found, *baselines, settings.evaluate, rule=package.rule, positive=positive)
         decision, reasons = decide(found, comparison, settings.evaluate, floor)
         tracker = open_tracker(settings, place, run_id=run_id or None, name=Path(dataset_path).parent.parent.name)
         tracker.metrics({f"test_{k}": v["value"] for k, v in found["metrics"].items()})
         tracker.tags({"sluice.evaluate": decision})
         tracker.finish("FINISHED")
         return Gate("evaluate", decision, tuple(reasons), {"evaluation": found, "comparison": comparison, "champion_note": note,
-                                                           "digest": package.digest, "precision": package.precision, "floor": floor, "cautions": cautions(floor)})  # fmt: skip
+                                                           "digest": package.digest, "precision": package.precision, "floor": floor, "cautions": cautions(floor) + never_predicted(found)})  # fmt: skip
 
     gate = run_step(work, gate_path, step="evaluate", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
@@ -73,8 +74,8 @@ def champion_package(settings: Project, home: Home) -> tuple[Package | None, str
                            fix="put the package back into the store, or drop the alias `champion` in the registry to start anew") from e  # fmt: skip
 
 
-def against(champion: Package, dataset: Dataset, outputs: np.ndarray, targets: np.ndarray, labels: list[str],
-            settings: Project) -> tuple[dict[str, Any] | None, str]:  # fmt: skip
+def against(champion: Package, dataset: Dataset, outputs: np.ndarray, targets: np.ndarray, candidate: Package,
+            settings: Project, positive: str | None) -> tuple[dict[str, Any] | None, str]:  # fmt: skip
     """Candidate and champion on the same rows; the champion runs from its package, as it does in production."""
     if champion.objective != dataset.objective or champion.task != settings.task:
         return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
@@ -82,5 +83,6 @@ def against(champion: Package, dataset: Dataset, outputs: np.ndarray, targets: n
         theirs = answers(Predictor(champion).predict, champion.preprocess, dataset, "test")
     except (InputError, DataError) as e:
         return None, f"the champion cannot read these rows, so nothing was compared: {e.message}"
-    result = compare(outputs, theirs, targets, labels, list(champion.labels), settings.evaluate)
+    result = compare(outputs, theirs, targets, list(candidate.labels), list(champion.labels), settings.evaluate, rule=candidate.rule,
+                     champion_rule=champion.rule, positive=positive)  # fmt: skip
     return {**result, "champion_digest": champion.digest}, ""

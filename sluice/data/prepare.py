@@ -22,6 +22,7 @@ from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, split_rows, time_keys
 from sluice.errors import DataError
+from sluice.evaluation.check import check_settings
 from sluice.project import Project
 from sluice.spelling import Spelling, value_text
 
@@ -69,12 +70,13 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     """Check a project's source, and its held-out rows if it names some, against ``data.checks``.
 
     Raises:
-        ProjectError: a setting names a column, a label or a file that is not there.
+        ProjectError: a setting names a column, a label or a file that is not there, or ``evaluate`` asks for what such labels do not have.
         DataError, MissingExtra: as `load_canonical`; what can be read but must not be used is in the report.
     """
     train = _load(project, base_dir, task)
     labels = pc.unique(train.table.column("label").drop_null()).to_pylist() if train.objective == "classification" else []
     check_names(project, base_dir, columns=train.source.table.schema.names, features=list(train.kinds), labels=labels)
+    check_settings(project.evaluate, train.objective, labels)
     test = _load_test(project, base_dir, task, train)
     return validate(train.table, test.table if test else None, kinds=train.kinds, objective=train.objective, checks=project.data.checks,
                     split=project.data.split, place=train.place, test_place=test.place if test else None,

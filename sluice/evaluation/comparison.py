@@ -9,15 +9,19 @@ import numpy as np
 
 from sluice.errors import DataError
 from sluice.evaluation import intervals, metrics
+from sluice.evaluation.answers import Answers, answers
 from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.decision import Rule
 
 
 def compare(candidate: np.ndarray, champion: np.ndarray, targets: np.ndarray, labels: Sequence[str], champion_labels: Sequence[str],
-            config: EvaluateConfig) -> dict[str, Any]:  # fmt: skip
+            config: EvaluateConfig, *, rule: Rule | None = None, champion_rule: Rule | None = None,
+            positive: str | None = None) -> dict[str, Any]:  # fmt: skip
     """The paired difference of the metric, and what it says.
 
-    The difference is turned so that more is better, whatever the metric's direction. Its interval:
-    Newcombe's for accuracy, a paired BCa bootstrap over rows elsewhere. Verdicts: ``better`` where the
+    The difference is turned so that more is better, whatever the metric's direction. Its interval is the metric's own
+    (`metrics.Metric.difference`): Newcombe's for accuracy and recall, the rows' influence for areas under curves, a paired
+    BCa bootstrap over rows elsewhere. Each model answers by its own decision rule. Verdicts: ``better`` where the
     whole interval is above 0, ``no_worse`` where it is at or above -margin, ``worse`` where it is
     below -margin, ``inconclusive`` otherwise. Models that answer alike on every row are ``no_worse``:
     nothing in the rows tells them apart. The margin is absolute, for rmse and mae a fraction of the champion's value.
@@ -29,12 +33,15 @@ def compare(candidate: np.ndarray, champion: np.ndarray, targets: np.ndarray, la
         candidate, champion: probabilities [N, labels of each], or values [N].
         targets: indices into `labels` (the candidate's), -1 for others; or values.
         labels, champion_labels: both empty for regression.
+        rule, champion_rule: how each one's probabilities become a label; None: the most probable.
+        positive: the positive label; `config.positive`, or of two labels the rarer one of these rows, unless told.
 
     Returns:
-        ``metric``, ``direction``, ``candidate`` and ``champion`` (the metric of each), ``difference``,
+        ``metric``, ``direction``, ``positive``, ``candidate`` and ``champion`` (the metric of each), ``difference``,
         ``low``, ``high``, ``margin``, ``confidence``, ``verdict``, ``rows``, ``rows_left_out``, ``n_discordant``,
         ``method``, ``labels_added``, ``labels_removed``, ``note``; for classification also
-        ``candidate_only_right``, ``champion_only_right`` and ``p_value`` (exact McNemar). Numbers are null where no row is shared.
+        ``candidate_only_right``, ``champion_only_right`` and ``p_value`` (exact McNemar). Numbers are null where no row is shared
+        or the metric is not defined on the rows, which ``note`` says.
 
     Raises:
         DataError, ProjectError, SluiceError: as `evaluate`, for either model; DataError also where one model
@@ -42,55 +49,50 @@ def compare(candidate: np.ndarray, champion: np.ndarray, targets: np.ndarray, la
     """
     if bool(len(labels)) != bool(len(champion_labels)):
         raise DataError("solves another problem than the candidate", field="champion", fix="give the new model another name")
-    metric = metrics.metric_of(config.metric, "classification" if labels else "regression")
-    candidate, targets = metrics.checked(candidate, targets, labels)
+    metric = metrics.TABLE[metrics.metric_of(config.metric, "classification" if labels else "regression")]
+    ours = answers(candidate, targets, labels, rule=rule, positive=positive or config.positive)
+    metrics.need_positive(metric.name, ours.positive, len(labels))
     if labels:
+        theirs = answers(champion, np.zeros(len(ours.targets), dtype=np.int64), champion_labels, rule=champion_rule)
+        of = None if ours.positive is None else labels[ours.positive]
         union = sorted({*labels, *champion_labels})
-        champion, _ = metrics.checked(champion, np.zeros(len(targets), dtype=np.int64), champion_labels)
-        candidate, champion = _spread(candidate, labels, union), _spread(champion, champion_labels, union)
-        shared = np.isin(targets, [i for i, name in enumerate(labels) if name in set(champion_labels)])
-        targets = np.array([union.index(name) for name in labels], dtype=np.int64)[targets[shared]]
-        candidate, champion = candidate[shared], champion[shared]
+        shared = np.isin(ours.targets, [i for i, name in enumerate(labels) if name in set(champion_labels)])
+        ours, theirs = (_spread(a, known, union, ours.targets, labels, of).rows(shared) for a, known in ((ours, labels), (theirs, champion_labels)))
     else:
-        champion, _ = metrics.checked(champion, targets, labels)
-        shared = np.ones(len(targets), dtype=bool)
+        theirs, of = answers(champion, targets, labels), None
+        shared = np.ones(len(ours.targets), dtype=bool)
     left_out = int((~shared).sum())
     added, removed = sorted(set(labels) - set(champion_labels)), sorted(set(champion_labels) - set(labels))
     head: dict[str, Any] = {
-        "metric": metric, "direction": "lower" if metrics.sign(metric) < 0 else "higher", "confidence": config.confidence,
+        "metric": metric.name, "direction": metric.better, "positive": of, "confidence": config.confidence,
         "rows": int(shared.sum()), "rows_left_out": left_out, "labels_added": added, "labels_removed": removed,
         "note": _note(added, removed, left_out, len(shared)),
     }  # fmt: skip
     if not shared.any():
         return head | {"candidate": None, "champion": None, "difference": None, "low": None, "high": None, "margin": config.margin,
                        "verdict": "inconclusive", "n_discordant": 0, "method": "none"}  # fmt: skip
-    return head | _measure(metric, candidate, champion, targets, config, classification=bool(labels))
+    return head | _measure(metric, ours, theirs, config, head["note"])
 
 
-def _measure(metric: str, candidate: np.ndarray, champion: np.ndarray, targets: np.ndarray, config: EvaluateConfig, *,
-             classification: bool) -> dict[str, Any]:  # fmt: skip
-    values = metrics.value_of(metric, candidate, targets), metrics.value_of(metric, champion, targets)
-    out: dict[str, Any] = {"candidate": _finite(values[0]), "champion": _finite(values[1])}
-    if classification:
-        ours, theirs = candidate.argmax(axis=1), champion.argmax(axis=1)
-        right, right_too = ours == targets, theirs == targets
+def _measure(metric: metrics.Metric, ours: Answers, theirs: Answers, config: EvaluateConfig, note: str) -> dict[str, Any]:
+    values = metric.value(ours), metric.value(theirs)
+    difference = _finite(metric.sign * (values[0] - values[1]))
+    out: dict[str, Any] = {"candidate": _finite(values[0]), "champion": _finite(values[1]), "method": metric.method()}
+    if metric.objective == "classification":
+        right, right_too = ours.predicted == ours.targets, theirs.predicted == theirs.targets
         only, other = int((right & ~right_too).sum()), int((~right & right_too).sum())
-        out |= {"n_discordant": int((ours != theirs).sum()), "candidate_only_right": only, "champion_only_right": other,
+        out |= {"n_discordant": int((ours.predicted != theirs.predicted).sum()), "candidate_only_right": only, "champion_only_right": other,
                 "p_value": intervals.mcnemar_exact(only, other)}  # fmt: skip
     else:
-        out["n_discordant"] = int((candidate != champion).sum())
-    sign = metrics.sign(metric)
-    margin = metrics.allowance(metric, config.margin, values[1])
-    if metric == "accuracy":
-        limits: intervals.Interval | None = intervals.newcombe_paired(
-            int((right & right_too).sum()), only, other, int((~right & ~right_too).sum()), config.confidence)  # fmt: skip
-        out["method"] = "newcombe"
-    else:
-        limits = intervals.bca(sign * (values[0] - values[1]), _resampled(metric, candidate, champion, targets, config.resamples), config.confidence)
-        out["method"] = "paired bootstrap"
-    difference = _finite(sign * (values[0] - values[1]))
+        out["n_discordant"] = int((ours.outputs != theirs.outputs).sum())
+    margin = config.margin if difference is None else metrics.allowance(metric.name, config.margin, values[1])
+    limits = None if difference is None else metric.difference(ours, theirs, config.confidence, config.resamples)
     low, high = limits if limits else (None, None)
-    same = out["n_discordant"] == 0 and (metric in ("accuracy", "macro_f1", "balanced_accuracy") or np.array_equal(candidate, champion))
+    same = difference is not None and out["n_discordant"] == 0 and (metric.by_label or np.array_equal(ours.outputs, theirs.outputs))
+    if difference is None:
+        undefined = [f"the {who}'s {metric.name} is not defined: {metric.why(a)}" for who, a, v in zip(("candidate", "champion"), (ours, theirs), values, strict=True)
+                     if not np.isfinite(v)]  # fmt: skip
+        out["note"] = ". ".join([*([note] if note else []), *undefined])
     return out | {"difference": difference, "low": low, "high": high, "margin": margin, "verdict": _verdict(low, high, margin, same)}
 
 
@@ -106,32 +108,16 @@ def _verdict(low: float | None, high: float | None, margin: float, same: bool) -
     return "worse" if high < -margin - metrics.ROUNDING else "inconclusive"
 
 
-def _resampled(metric: str, candidate: np.ndarray, champion: np.ndarray, targets: np.ndarray, resamples: int) -> intervals.Resampled:
-    """The oriented difference on resampled rows, both models on the same ones."""
-    sign = metrics.sign(metric)
-    if metric in ("log_loss", *metrics.REGRESSION):
-        ours, theirs = metrics.moments(metric, candidate, targets), metrics.moments(metric, champion, targets)
-        k = ours.shape[1]
+def _spread(a: Answers, known: Sequence[str], union: Sequence[str], targets: np.ndarray, labels: Sequence[str], positive: str | None) -> Answers:
+    """A model's answers in the labels of `union`, and the truth, told in `labels`, in them too.
 
-        def by_means(means: np.ndarray) -> np.ndarray:
-            return np.asarray(sign * (metrics.from_means(metric, means[..., :k]) - metrics.from_means(metric, means[..., k:])))
-
-        return intervals.resample_means(np.concatenate([ours, theirs], axis=1), by_means, resamples)
-    labels = candidate.shape[1]
-
-    def by_cells(cells: np.ndarray, weights: np.ndarray) -> float:
-        return (metrics.from_codes(metric, cells[:, 0], cells[:, 1], labels, weights)
-                - metrics.from_codes(metric, cells[:, 0], cells[:, 2], labels, weights))  # fmt: skip
-
-    codes = np.stack([targets, candidate.argmax(axis=1), champion.argmax(axis=1)], axis=1)
-    return intervals.resample_cells(codes, by_cells, resamples)
-
-
-def _spread(probabilities: np.ndarray, labels: Sequence[str], union: Sequence[str]) -> np.ndarray:
-    """Columns in the order of `union`; a label the model does not know gets -1, which is never the largest, and clips to no probability."""
-    out = np.full((len(probabilities), len(union)), -1.0)
-    out[:, [union.index(name) for name in labels]] = probabilities
-    return out
+    A label the model does not know gets the probability -1, which is never the largest, ranks last, and clips to none.
+    """
+    place = np.array([union.index(name) for name in known], dtype=np.int64)
+    out = np.full((len(a.outputs), len(union)), -1.0)
+    out[:, place] = a.outputs
+    truth = np.array([union.index(name) for name in labels] + [-1], dtype=np.int64)[targets]
+    return Answers.of(out, truth, place[a.predicted], None if positive is None else union.index(positive))
 
 
 def _note(added: list[str], removed: list[str], left_out: int, rows: int) -> str:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from sluice.evaluation import metrics
+from sluice.evaluation import curves, metrics, ranks
+from sluice.evaluation.answers import Answers, answers
 from sluice.evaluation.config import EvaluateConfig
-from sluice.evaluation.curves import roc
-from sluice.evaluation.intervals import interval
+from sluice.evaluation.counts import class_counts, class_scores, confusion
+from sluice.evaluation.decision import Rule
+from sluice.evaluation.metrics import Metric
 from sluice.evaluation.slices import judge_slices
 
+#: Of more than two labels, one with fewer held-out rows than this may be missed by chance.
+_FEW_ROWS = 5
+#: More labels than this are told without intervals.
+_MOST_LABELS = 50
 _BINS = 10
 _RESIDUAL_BINS = 20
 
 
-def evaluate(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], config: EvaluateConfig,
-             slices: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:  # fmt: skip
+def evaluate(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], config: EvaluateConfig, slices: Mapping[str, Sequence[str]] | None = None, *,
+             rule: Rule | None = None, positive: str | None = None) -> dict[str, Any]:  # fmt: skip
     """Judge a model's answers.
 
     Args:
@@ -27,53 +34,78 @@ def evaluate(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], co
         labels: class names; empty for regression.
         config: the project's ``evaluate``.
         slices: column -> its value for each row.
+        rule: how probabilities become a label; None: the most probable.
+        positive: the positive label; `config.positive`, or of two labels the rarer one of these rows, unless told.
 
     Returns:
         ``metric``, ``direction``, ``value``, ``low``, ``high``, ``minimum``, ``confidence``, ``rows``,
-        ``metrics`` {name: {value, low, high}} and ``slices``; for classification ``confusion``
-        {labels, matrix}, ``per_label`` [{label, precision, recall, f1, support}], ``calibration``
-        {bins, ece}, ``roc`` (see `curves.roc`) and ``unknown_labels`` (rows whose label the model does not
-        know); for regression ``residuals`` {edges, counts, quantiles}. Values that are undefined are null.
+        ``metrics`` {name: {value, low, high}} and ``slices``; for classification ``positive`` (null for none), ``decision``
+        (the rule; null for none), ``confusion`` {labels, matrix}, ``per_label`` [{label, precision, recall, f1, roc_auc, average_precision, support,
+        intervals {precision, recall, f1}}], ``never_predicted`` [{label, rows}],
+        ``calibration`` {bins, ece}, ``roc`` and ``precision_recall`` (see `curves`) and ``unknown_labels`` (rows whose label the model does not
+        know); for regression ``residuals`` {edges, counts, quantiles}. Values that are undefined are null, with a ``why``.
 
     Raises:
         DataError: no rows, or shapes that do not match.
-        ProjectError: the metric is of another objective, or a slice column has too many values.
+        ProjectError: the metric is of another objective or of a positive label that is none, or a slice column has too many values.
         SluiceError: the outputs are not finite.
     """
     objective = "classification" if labels else "regression"
-    metric = metrics.metric_of(config.metric, objective)
-    outputs, targets = metrics.checked(outputs, targets, labels)
-    found = {}
-    for name, value in values(outputs, targets, labels).items():
-        limits = interval(name, outputs, targets, config.confidence, config.resamples)
-        found[name] = {"value": value, "low": limits[0] if limits else None, "high": limits[1] if limits else None}
+    metric = metrics.TABLE[metrics.metric_of(config.metric, objective)]
+    a = answers(outputs, targets, labels, rule=rule, positive=positive or config.positive)
+    metrics.need_positive(metric.name, a.positive, len(labels))
+    found = {name: measured(metrics.TABLE[name], a, config) for name in metrics.names(objective, positive=a.positive is not None)}
     result: dict[str, Any] = {
-        "metric": metric, "direction": "lower" if metrics.sign(metric) < 0 else "higher", **found[metric], "minimum": config.minimum,
-        "confidence": config.confidence, "rows": len(targets), "metrics": found,
-        "slices": judge_slices(metric, outputs, targets, slices or {}, config),
+        "metric": metric.name, "direction": metric.better, **{k: found[metric.name][k] for k in ("value", "low", "high")}, "minimum": config.minimum,
+        "confidence": config.confidence, "rows": len(a.targets), "metrics": found, "slices": judge_slices(metric, a, slices or {}, config),
     }  # fmt: skip
-    return result | (_classification(outputs, targets, labels) if labels else {"residuals": _residuals(outputs - targets)})
+    return result | (_classification(a, labels, rule, config) if labels else {"residuals": _residuals(a.outputs - a.targets)})
 
 
-def values(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> dict[str, float | None]:
+def values(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], *, rule: Rule | None = None,
+           positive: str | None = None) -> dict[str, float | None]:  # fmt: skip
     """Every metric's value, null where it is undefined; arguments and errors as `evaluate`."""
-    outputs, targets = metrics.checked(outputs, targets, labels)
-    found = {name: metrics.value_of(name, outputs, targets) for name in (metrics.CLASSIFICATION if labels else metrics.REGRESSION)}
+    a = answers(outputs, targets, labels, rule=rule, positive=positive)
+    found = {name: metrics.TABLE[name].value(a) for name in metrics.names("classification" if labels else "regression", positive=a.positive is not None)}
     return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 
-def _classification(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-    predicted = probabilities.argmax(axis=1)
-    true, named, hit = metrics.class_counts(targets, predicted, len(labels))
-    scores = metrics.class_scores(true, named, hit)
+def measured(metric: Metric, a: Answers, config: EvaluateConfig) -> dict[str, Any]:
+    """A metric's ``value``, ``low`` and ``high``; null where there is none, the value's reason then as ``why``."""
+    value = metric.value(a)
+    if not np.isfinite(value):
+        return {"value": None, "low": None, "high": None, "why": metric.why(a)}
+    limits = metric.interval(a, config.confidence, config.resamples)
+    return {"value": value, "low": limits[0] if limits else None, "high": limits[1] if limits else None}
+
+
+def _classification(a: Answers, labels: Sequence[str], rule: Rule | None, config: EvaluateConfig) -> dict[str, Any]:
+    true, named, _ = class_counts(a.targets, a.predicted, len(labels))
+    few = 1 if len(labels) == 2 else _FEW_ROWS
     return {
-        "roc": roc(probabilities, targets, labels),
-        "confusion": {"labels": list(labels), "matrix": metrics.confusion(targets, predicted, len(labels)).tolist()},
-        "per_label": [{"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-                      for label, p, r, f, n in zip(labels, *scores, true, strict=True)],
-        "calibration": _calibration(probabilities.max(axis=1), targets == predicted),
-        "unknown_labels": int((targets < 0).sum()),
+        "positive": None if a.positive is None else labels[a.positive], "decision": rule.to_dict() if rule else None,
+        "roc": curves.roc(a, labels), "precision_recall": curves.precision_recall(a, labels),
+        "confusion": {"labels": list(labels), "matrix": confusion(a.targets, a.predicted, len(labels)).tolist()},
+        "per_label": _per_label(a, labels, config),
+        "never_predicted": [{"label": labels[k], "rows": int(true[k])} for k in np.argsort(-true, kind="stable") if not named[k] and true[k] >= few],
+        "calibration": _calibration(a.outputs.max(axis=1), a.targets == a.outputs.argmax(axis=1)),
+        "unknown_labels": int((a.targets < 0).sum()),
     }  # fmt: skip
+
+
+def _per_label(a: Answers, labels: Sequence[str], config: EvaluateConfig) -> list[dict[str, Any]]:
+    """Each label's scores; 0 where there is nothing to divide by. An interval is null where its value is undefined."""
+    true, named, hit = class_counts(a.targets, a.predicted, len(labels))
+    scores = dict(zip(("precision", "recall", "f1"), class_scores(true, named, hit), strict=True))
+    out = []
+    for k, label in enumerate(labels):
+        of = dataclasses.replace(a, positive=k)
+        areas = [area(a.outputs[:, k], a.targets == k) for area in (ranks.roc_auc, ranks.average_precision)]
+        limits = {name: metrics.TABLE[name].interval(of, config.confidence, config.resamples) for name in scores} if len(labels) <= _MOST_LABELS else {}
+        out.append({"label": label, **{name: float(v[k]) for name, v in scores.items()}, "support": int(true[k]),
+                    "roc_auc": areas[0][0] if areas[0] else None, "average_precision": areas[1][0] if areas[1] else None,
+                    "intervals": {name: list(v) if v else None for name, v in limits.items()}})  # fmt: skip
+    return out
 
 
 def _calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:

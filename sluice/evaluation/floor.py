@@ -12,6 +12,7 @@ import numpy as np
 from sluice.evaluation.baselines import Baseline
 from sluice.evaluation.comparison import compare
 from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.decision import Rule
 
 #: Held-out rows that a constant answer gets wrong, from which on "it answers like the trivial model" is a finding: a model
 #: that told half of such rows would answer like it on all five one time in 32.
@@ -22,7 +23,7 @@ _NORMAL = NormalDist()
 
 
 def judge(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], evaluation: dict[str, Any], trivial: Baseline, simple: Baseline | str,
-          config: EvaluateConfig) -> dict[str, Any]:  # fmt: skip
+          config: EvaluateConfig, *, rule: Rule | None = None, positive: str | None = None) -> dict[str, Any]:  # fmt: skip
     """The candidate against the baselines, on the same rows.
 
     Args:
@@ -31,6 +32,7 @@ def judge(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], evalu
         trivial: on all rows.
         simple: on some or all of them, or why there is none.
         config: the project's ``evaluate``.
+        rule, positive: of the candidate, as for `evaluate`; the baselines answer the most probable label.
 
     Returns:
         ``trivial`` and ``simple`` (what `compare` gives, with ``baseline`` for the champion's value, ``name``, ``facts``; `simple` is
@@ -39,12 +41,12 @@ def judge(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], evalu
         interval is at or below 0, or it answers like a constant; ``inconclusive``, with ``rows_needed``. ``ahead`` is a sentence where
         the simple one is better beyond doubt, else null.
     """
-    against = _against(outputs, targets, labels, trivial, config)
+    against = _against(outputs, targets, labels, trivial, config, rule, positive)
     found: dict[str, Any] = {"trivial": against, "rows_needed": None, "ahead": None}
     if isinstance(simple, str):
         found["simple"] = {"name": "ridge regression" if not labels else "logistic regression", "missing": simple}
     else:
-        found["simple"] = other = _against(outputs[simple.rows], targets[simple.rows], labels, simple, config)
+        found["simple"] = other = _against(outputs[simple.rows], targets[simple.rows], labels, simple, config, rule, positive)
         if other["high"] is not None and other["high"] < 0:
             found["ahead"] = f"{simple.name} is better by {_gap(-other['difference'], -other['high'], -other['low'], other)}"
     wrong = len(targets) - (int((targets == trivial.outputs.argmax(axis=1)).sum()) if labels else 0)
@@ -73,8 +75,9 @@ def rows_needed(against: dict[str, Any], confidence: float) -> int | None:
     return int(max(n + 1, math.ceil(exact / digits) * digits))
 
 
-def _against(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], baseline: Baseline, config: EvaluateConfig) -> dict[str, Any]:
-    c = compare(outputs, baseline.outputs, targets, labels, labels, config)
+def _against(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], baseline: Baseline, config: EvaluateConfig,
+             rule: Rule | None, positive: str | None) -> dict[str, Any]:  # fmt: skip
+    c = compare(outputs, baseline.outputs, targets, labels, labels, config, rule=rule, positive=positive)
     kept = ("metric", "direction", "confidence", "rows", "candidate", "difference", "low", "high", "n_discordant", "method")
     return {k: c[k] for k in kept} | {"baseline": c["champion"], "name": baseline.name, "facts": baseline.facts}
 
@@ -97,7 +100,7 @@ def _verdict(outputs: np.ndarray, wrong: int, classes: bool, c: dict[str, Any], 
     else:
         what = f"{numbers} does not tell it from {name} (difference {_gap(c['difference'], c['low'], c['high'], c)})"
     if ranks and not (worse and config.metric is not None):
-        return "ranks", f"{what}, but its probabilities rank the rows ({_area(area)}): judge it by another evaluate.metric ({_ADVICE}), or choose its threshold"
+        return "ranks", f"{what}, but its probabilities rank the rows ({_area(area)}): judge it by another evaluate.metric ({_ADVICE}), or choose its threshold with evaluate.decision"
     if (alike and wrong >= ENOUGH) or (worse and not alike):
         rank = f"; it ranks the rows ({_area(area)}), so another evaluate.metric ({_ADVICE}) or threshold may suit it" if ranks else \
             f", and its probabilities do not rank the rows beyond doubt ({_area(area)})" if area and area["low"] is not None and not constant else ""  # fmt: skip

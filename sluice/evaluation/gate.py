@@ -43,12 +43,13 @@ def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config
     if len(failed) > _SHOWN_SLICES:
         against.append(f"{len(failed) - _SHOWN_SLICES} more slices are {'above' if lower else 'below'} evaluate.slice_minimum")
     passed = [f"{metric} {_number(value)} ({_range(evaluation)}) on {evaluation['rows']} held-out rows"] if value is not None else []
+    passed += never_predicted(evaluation)
     few = [s for s in evaluation["slices"] if s["ok"] is None] if config.slice_minimum is not None else []
     if few:
         passed.append(f"{len(few)} slices are too small for evaluate.slice_minimum (fewer than {config.slice_rows} rows) and were not judged")
     unsure = _floor(floor, config, against, passed) if floor else False
     if comparison is None:
-        return ("refuse", against) if against else ("inconclusive" if unsure else "pass", passed)
+        return ("refuse", [*against, *never_predicted(evaluation)]) if against else ("inconclusive" if unsure else "pass", passed)
     verdict, said = comparison["verdict"], _sentence(comparison)
     if verdict == "worse":
         against.append(f"worse than the champion: {said}")
@@ -57,7 +58,7 @@ def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config
     elif verdict == "inconclusive" and comparison["difference"] is not None and comparison["difference"] < -comparison["margin"] - metrics.ROUNDING:
         against.append(f"probably worse than the champion, if not beyond doubt: {said}")
     if against:
-        return "refuse", against
+        return "refuse", [*against, *never_predicted(evaluation)]
     if verdict == "inconclusive":
         return "inconclusive", [*passed, f"the held-out rows cannot tell it from the champion, so the rollout decides: {said}"]
     return "inconclusive" if unsure else "pass", [*passed, f"{'better than' if verdict == 'better' else 'no worse than'} the champion: {said}"]
@@ -84,6 +85,18 @@ def cautions(floor: dict[str, Any]) -> list[str]:
     """What a person has to hear of the floor beside a verdict of `pass`."""
     spoken = [floor["said"]] if floor["verdict"] != "better" else []
     return spoken + ([floor["ahead"]] if floor["ahead"] else [])
+
+
+def never_predicted(evaluation: dict[str, Any]) -> list[str]:
+    """A warning of labels that are never answered, with what to do."""
+    missed = evaluation.get("never_predicted") or []
+    if not missed:
+        return []
+    shown = ", ".join(f"{m['label']!r} ({m['rows']} rows, {m['rows'] / evaluation['rows']:.1%})" for m in missed[:_SHOWN_SLICES])
+    more = f" and {len(missed) - _SHOWN_SLICES} labels more" if len(missed) > _SHOWN_SLICES else ""
+    two = len(evaluation["confusion"]["labels"]) == 2
+    threshold = "choose a threshold with evaluate.decision (for example {aim: f1}), or " if two else ""
+    return [f"warning: it never predicts {shown}{more} of the held-out rows: {threshold}set train.class_weights: balanced"]
 
 
 def _sentence(c: dict[str, Any]) -> str:

@@ -11,8 +11,6 @@ from statistics import NormalDist
 
 import numpy as np
 
-from sluice.evaluation import metrics
-
 SEED = 17
 #: Above this many rows, means are resampled from their normal limit: the rows would cost rows x resamples draws.
 NORMAL_ROWS = 20_000
@@ -139,34 +137,18 @@ def resample_cells(codes: np.ndarray, statistic: Callable[[np.ndarray, np.ndarra
     return np.array(parts), left_out, counts.astype(np.float64)
 
 
+def resample_table(table: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], resamples: int) -> Resampled:
+    """Resample rows that fall into few cells.
+
+    Args:
+        table: rows a cell [K].
+        statistic: from tables [..., K] to values [...].
+    """
+    drawn = np.random.default_rng(SEED).multinomial(int(table.sum()), table / table.sum(), size=resamples)
+    kept = table > 0
+    return statistic(drawn), statistic(table - np.eye(len(table), dtype=np.int64)[kept]), table[kept].astype(np.float64)
+
+
 def _chunks(resamples: int, width: int) -> list[int]:
     size = max(1, _CHUNK // max(1, width))
     return [min(size, resamples - at) for at in range(0, resamples, size)]
-
-
-def interval(metric: str, outputs: np.ndarray, targets: np.ndarray, confidence: float, resamples: int) -> Interval | None:
-    """A metric's interval on N rows.
-
-    accuracy: Wilson. balanced_accuracy: Wilson's a class, combined. macro_f1: BCa over cells of
-    (target, prediction); where nothing is wrong, which no resample could change, that of the balanced
-    accuracy. log_loss, rmse, mae, r2: BCa over rows.
-
-    Returns:
-        (low, high), or None where it is not defined.
-    """
-    if metric in ("log_loss", *metrics.REGRESSION):
-        rows = metrics.moments(metric, outputs, targets)
-        value = float(metrics.from_means(metric, rows.mean(axis=0)))
-        return bca(value, resample_means(rows, lambda means: metrics.from_means(metric, means), resamples), confidence)
-    predicted, labels = outputs.argmax(axis=1), outputs.shape[1]
-    right = targets == predicted
-    if metric == "accuracy":
-        return wilson(float(right.sum()), len(right), confidence)
-    if metric == "balanced_accuracy" or right.all():
-        rows_of = np.bincount(targets + 1, minlength=labels + 1)
-        hits = np.bincount(targets[right] + 1, minlength=labels + 1)
-        return mean_of_proportions(hits[rows_of > 0], rows_of[rows_of > 0], confidence)
-    value = metrics.from_codes(metric, targets, predicted, labels)
-    resampled = resample_cells(np.stack([targets, predicted], axis=1),
-                               lambda cells, weights: metrics.from_codes(metric, cells[:, 0], cells[:, 1], labels, weights), resamples)  # fmt: skip
-    return bca(value, resampled, confidence)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from sluice.errors import DataError, ProjectError
-from sluice.evaluation import metrics
+from sluice.evaluation.answers import Answers
 from sluice.evaluation.config import EvaluateConfig
-from sluice.evaluation.intervals import interval
+from sluice.evaluation.metrics import Metric
 
 _MOST_VALUES = 1000
 
 
-def judge_slices(metric: str, outputs: np.ndarray, targets: np.ndarray, columns: Mapping[str, Sequence[str]], config: EvaluateConfig) -> list[dict[str, Any]]:
+def judge_slices(metric: Metric, a: Answers, columns: Mapping[str, Sequence[str]], config: EvaluateConfig) -> list[dict[str, Any]]:
     """Each value of each column, the worst first within its column.
 
     Returns:
@@ -28,23 +28,22 @@ def judge_slices(metric: str, outputs: np.ndarray, targets: np.ndarray, columns:
     """
     out: list[dict[str, Any]] = []
     for column, values in columns.items():
-        if len(values) != len(targets):
-            raise DataError(f"has {len(values)} values for {len(targets)} rows", field=f"slices.{column}")
+        if len(values) != len(a.targets):
+            raise DataError(f"has {len(values)} values for {len(a.targets)} rows", field=f"slices.{column}")
         names, codes = np.unique(np.asarray(values, dtype=object).astype(str), return_inverse=True)
         if len(names) > _MOST_VALUES:
             raise ProjectError(f"has {len(names)} values; a column to slice by has at most {_MOST_VALUES}", field="evaluate.slices", value=column,
                                fix="name a categorical column")  # fmt: skip
-        found = [_slice(column, str(name), metric, outputs[codes == i], targets[codes == i], config) for i, name in enumerate(names)]
-        sign = metrics.sign(metric)
-        out += sorted(found, key=lambda s: (s["metric"] is None, sign * (s["metric"] or 0.0), s["value"]))
+        found = [_slice(column, str(name), metric, a.rows(codes == i), config) for i, name in enumerate(names)]
+        out += sorted(found, key=lambda s: (s["metric"] is None, metric.sign * (s["metric"] or 0.0), s["value"]))
     return out
 
 
-def _slice(column: str, name: str, metric: str, outputs: np.ndarray, targets: np.ndarray, config: EvaluateConfig) -> dict[str, Any]:
-    value = metrics.value_of(metric, outputs, targets)
-    limits = interval(metric, outputs, targets, config.confidence, config.resamples)
+def _slice(column: str, name: str, metric: Metric, a: Answers, config: EvaluateConfig) -> dict[str, Any]:
+    value, rows = metric.value(a), len(a.targets)
+    limits = metric.interval(a, config.confidence, config.resamples)
     ok: bool | None = None
-    if config.slice_minimum is not None and len(targets) >= config.slice_rows and np.isfinite(value):
-        ok = metrics.sign(metric) * (value - config.slice_minimum) >= 0
-    return {"column": column, "value": name, "rows": len(targets), "metric": value if np.isfinite(value) else None,
+    if config.slice_minimum is not None and rows >= config.slice_rows and np.isfinite(value):
+        ok = metric.sign * (value - config.slice_minimum) >= 0
+    return {"column": column, "value": name, "rows": rows, "metric": value if np.isfinite(value) else None,
             "low": limits[0] if limits else None, "high": limits[1] if limits else None, "ok": ok}  # fmt: skip

@@ -14,6 +14,8 @@ import onnx
 
 from sluice import evaluation, files
 from sluice.errors import SluiceError, first_line
+from sluice.evaluation.decision import Rule
+from sluice.evaluation.threshold import Choice
 from sluice.gates import Decision
 from sluice.packaging import formats
 from sluice.packaging import graph as graphs
@@ -26,7 +28,7 @@ from sluice.packaging.processors import Processor
 from sluice.packaging.processors.base import Example
 from sluice.packaging.provenance import code_digest, libraries
 from sluice.packaging.rows import rows_from_arrow, spread
-from sluice.packaging.scoring import answers, held_out_split, targets_of
+from sluice.packaging.scoring import answers, decide_threshold, held_out_split, positive_label, targets_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -47,7 +49,8 @@ class ExportResult:
         package: the sealed package; None on a refusal.
         decision: ``pass`` or ``refuse``.
         reasons: sentences.
-        evidence: ``formats`` (`Format.evidence`), ``chosen`` (null on a refusal), ``rows``.
+        evidence: ``formats`` (`Format.evidence`), ``chosen`` (null on a refusal), ``rows``, and, where ``evaluate.decision``
+            is set, ``decision`` (see `threshold.Choice`).
     """
 
     package: Package | None
@@ -82,14 +85,28 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     specs = list(processor.inputs), [output_spec(state)]
     held = held_out(task, state, serving, dataset, project.export.parity_rows)
     fp32 = export_graph(task, state, serving, project.export.opset, *specs)
+    choice = _choice(Format("fp32", fp32), processor, state, dataset, project)
+    positive = positive_label(project.evaluate, dataset)
+    held = dataclasses.replace(held, rule=choice.rule if choice else None, positive=positive)
     found = formats.measured(fp32, held, project, processor, dataset, specs)
     chosen = formats.choose(found, project.export)
     evidence = {"formats": [f.evidence() for f in found if f.name in project.export.formats or not f.ok],
                 "chosen": chosen.name if chosen else None, "rows": len(held.examples)}  # fmt: skip
     if chosen is None:
         return ExportResult(None, "refuse", tuple(f.why for f in found if not f.ok), evidence)
-    package = _seal(project, task, state, dataset, held_out_metrics(chosen.open(processor), processor, state, dataset), out, chosen, specs, held)
-    return ExportResult(package, "pass", (formats.sentence(chosen, found, held), *(f.why for f in found if not f.ok)), evidence)
+    if choice is not None and chosen.name != "fp32":
+        choice = _choice(chosen, processor, state, dataset, project)
+    rule = choice.rule if choice else None
+    metrics = held_out_metrics(chosen.open(processor), processor, state, dataset, rule, positive)
+    package = _seal(project, task, state, dataset, metrics, rule, out, chosen, specs, held)
+    said = (formats.sentence(chosen, found, held), *([choice.text] if choice else []), *(f.why for f in found if not f.ok))
+    return ExportResult(package, "pass", said, evidence | ({"decision": {**choice.evidence, "text": choice.text}} if choice else {}))
+
+
+def _choice(made: Format, processor: Processor, state: State, dataset: Dataset, project: Project) -> Choice | None:
+    """The threshold by a format's own answers on the validation rows."""
+    opened = made.open(processor)
+    return decide_threshold(lambda rows: predict_rows(opened, processor, rows), state.preprocess, dataset, state.labels, project.evaluate)
 
 
 def output_spec(state: State) -> TensorSpec:
@@ -180,7 +197,8 @@ def held_out(task: Task, state: State, serving: torch.nn.Module, dataset: Datase
                    raw, table.column("row_id").to_pylist())  # fmt: skip
 
 
-def held_out_metrics(opened: onnxruntime.InferenceSession, processor: Processor, state: State, dataset: Dataset) -> dict[str, float | None]:
+def held_out_metrics(opened: onnxruntime.InferenceSession, processor: Processor, state: State, dataset: Dataset, rule: Rule | None,
+                     positive: str | None) -> dict[str, float | None]:  # fmt: skip
     """Every metric of a graph on all held-out rows: the numbers `evaluate` finds of the package it is sealed in.
 
     Raises:
@@ -189,7 +207,7 @@ def held_out_metrics(opened: onnxruntime.InferenceSession, processor: Processor,
     """
     split = held_out_split(dataset)
     outputs = answers(lambda rows: predict_rows(opened, processor, rows), state.preprocess, dataset, split)
-    return evaluation.values(outputs, targets_of(dataset.read(split, ["label"]).column("label"), state.labels), state.labels)
+    return evaluation.values(outputs, targets_of(dataset.read(split, ["label"]).column("label"), state.labels), state.labels, rule=rule, positive=positive)
 
 
 def _torch_answers(task: Task, state: State, serving: torch.nn.Module, processor: Processor, examples: Sequence[Example]) -> np.ndarray:
@@ -207,7 +225,7 @@ def _torch_answers(task: Task, state: State, serving: torch.nn.Module, processor
     return out
 
 
-def _seal(project: Project, task: Task, state: State, dataset: Dataset, metrics: dict[str, float | None], out: Path, chosen: Format,
+def _seal(project: Project, task: Task, state: State, dataset: Dataset, metrics: dict[str, float | None], rule: Rule | None, out: Path, chosen: Format,
           specs: tuple[list[TensorSpec], list[TensorSpec]], held: HeldOut) -> Package:  # fmt: skip
     provenance = {
         "code": code_digest(type(task)), "config": project.digest, "data": dataset.digest, "seed": project.train.seed, "libraries": libraries(),
@@ -221,5 +239,5 @@ def _seal(project: Project, task: Task, state: State, dataset: Dataset, metrics:
             files.write_bytes(tmp / packages.PROFILE, (dataset.root / packages.PROFILE).read_bytes())
         sealed = packages.write(tmp, name=project.name, task=project.task, objective=state.objective, inputs=specs[0], outputs=specs[1],
                                 labels=list(state.labels), preprocess=state.preprocess, precision=chosen.name, metrics=metrics,
-                                provenance=provenance)  # fmt: skip
+                                provenance=provenance, rule=rule)  # fmt: skip
     return packages.read(out, sealed.digest)

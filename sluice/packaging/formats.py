@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 
 from sluice.errors import SluiceError
+from sluice.evaluation.metrics import metric_of
 from sluice.packaging import graph as graphs
 from sluice.packaging.package import TensorSpec
 from sluice.packaging.parity import HeldOut, Parity, latencies, measure, movement, outputs_of, scale_of
@@ -182,7 +183,7 @@ def _moved_by(moved: Mapping[str, Any], held: HeldOut) -> str:
 
 
 def _metric(project: Project, held: HeldOut) -> str:
-    return project.evaluate.metric or ("accuracy" if held.labels else "rmse")
+    return metric_of(project.evaluate.metric, "classification" if held.labels else "regression")
 
 
 def _loses(name: str, parity: Parity, held: HeldOut, project: Project) -> str:

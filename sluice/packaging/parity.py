@@ -11,6 +11,7 @@ import numpy as np
 
 from sluice.evaluation import compare, metrics
 from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.decision import Rule, codes
 from sluice.packaging.predictor import run_examples
 from sluice.packaging.processors import Processor
 from sluice.packaging.processors.base import Example
@@ -25,7 +26,7 @@ _TIMED_RUNS = 30
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """Encoded held-out rows, their targets (indices into labels, -1 unknown; or values), PyTorch's answers, and the rows as they came."""
+    """Encoded held-out rows, their targets (indices into labels, -1 unknown; or values), PyTorch's answers, the rows as they came, how a label follows."""
 
     processor: Processor
     examples: Sequence[Example]
@@ -34,6 +35,8 @@ class HeldOut:
     reference: np.ndarray
     rows: Sequence[Any]
     row_ids: Sequence[str]
+    rule: Rule | None = None
+    positive: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,23 +93,23 @@ def measure(opened: onnxruntime.InferenceSession, outputs: np.ndarray, held: Hel
     Raises:
         SluiceError: the graph's answers are not finite.
     """
-    judged = compare(outputs, held.reference, held.targets, held.labels, held.labels, config)
+    judged = compare(outputs, held.reference, held.targets, held.labels, held.labels, config, rule=held.rule, champion_rule=held.rule, positive=held.positive)
     name = judged["metric"]
     loss = None if judged["difference"] is None else 0.0 - judged["difference"]
     allowed = max_loss if judged["champion"] is None else metrics.allowance(name, max_loss, judged["champion"])
     alone, grouped = _batches_of(opened, held, 1), _batches_of(opened, held, _BATCH)
     return Parity(
-        max_abs_diff=float(np.abs(outputs.astype(np.float64) - held.reference).max()), agreement=_agreement(outputs, held.reference, held.reference),
+        max_abs_diff=float(np.abs(outputs.astype(np.float64) - held.reference).max()), agreement=_agreement(outputs, held.reference, held),
         metric=judged["candidate"], loss=loss, loss_high=None if judged["low"] is None else 0.0 - judged["low"],
-        allowed=allowed, within=loss is not None and loss <= allowed + metrics.ROUNDING, single_agreement=_agreement(alone, grouped, held.reference),
+        allowed=allowed, within=loss is not None and loss <= allowed + metrics.ROUNDING, single_agreement=_agreement(alone, grouped, held),
         single_max_diff=float(np.abs(alone.astype(np.float64) - grouped).max()),
     )  # fmt: skip
 
 
-def _agreement(outputs: np.ndarray, others: np.ndarray, reference: np.ndarray) -> float:
+def _agreement(outputs: np.ndarray, others: np.ndarray, held: HeldOut) -> float:
     if outputs.ndim == 2:
-        return float((outputs.argmax(axis=1) == others.argmax(axis=1)).mean())
-    return float((np.abs(outputs.astype(np.float64) - others) <= 0.01 * scale_of(reference)).mean())
+        return float((codes(outputs, held.labels, held.rule) == codes(others, held.labels, held.rule)).mean())
+    return float((np.abs(outputs.astype(np.float64) - others) <= 0.01 * scale_of(held.reference)).mean())
 
 
 def scale_of(reference: np.ndarray) -> float:

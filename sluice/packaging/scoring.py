@@ -10,6 +10,10 @@ import pyarrow as pa
 
 from sluice.data.dataset import Dataset
 from sluice.errors import DataError
+from sluice.evaluation.answers import rarer
+from sluice.evaluation.check import check_settings
+from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.threshold import Choice, choose
 from sluice.ordered import in_order
 from sluice.packaging.rows import rows_from_arrow
 from sluice.process import cpu_quota
@@ -55,3 +59,32 @@ def targets_of(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
         return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
     index = {label: i for i, label in enumerate(labels)}
     return np.array([index.get(v, -1) for v in column.to_pylist()], dtype=np.int64)
+
+
+def positive_label(config: EvaluateConfig, dataset: Dataset) -> str | None:
+    """The label that metrics of one label and the decision are of: the one told, or of two the rarer one of the training rows."""
+    if config.positive is not None or len(dataset.labels) != 2:
+        return config.positive
+    return rarer(targets_of(dataset.read("train", ["label"]).column("label"), dataset.labels), dataset.labels)
+
+
+def decide_threshold(predict: Callable[[Sequence[Any]], np.ndarray], preprocess: str | Mapping[str, Any], dataset: Dataset, labels: Sequence[str],
+                     config: EvaluateConfig) -> Choice | None:  # fmt: skip
+    """The threshold for ``evaluate.decision``, by a packaged graph's own answers on the validation rows; None where none is asked for.
+
+    Args:
+        predict, preprocess: as for `answers`.
+        labels: of the model.
+
+    Raises:
+        ProjectError: the model does not decide between two labels.
+    """
+    check_settings(config, dataset.objective, labels)
+    if config.decision is None:
+        return None
+    positive = positive_label(config, dataset)
+    assert positive is not None
+    if "validation" not in dataset.manifest["splits"] or not dataset.rows("validation"):
+        return choose(np.empty((0, 2)), np.empty(0, dtype=np.int64), labels, positive, config.decision)
+    targets = targets_of(dataset.read("validation", ["label"]).column("label"), labels)
+    return choose(answers(predict, preprocess, dataset, "validation"), targets, labels, positive, config.decision)

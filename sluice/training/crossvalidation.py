@@ -17,6 +17,7 @@ import numpy as np
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.errors import ProjectError
 from sluice.evaluation import metrics
+from sluice.evaluation.answers import positive_index, rarer
 from sluice.stats.student import t_quantile
 from sluice.training.fit import Event, TrainResult, load_trained, predict
 from sluice.training.fit import fit as fit_here
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from sluice.project import Project
 
 Fit = Callable[..., TrainResult]
-#: Where a metric can lie; the others are shares.
-RANGES = {**dict.fromkeys(("log_loss", "rmse", "mae"), (0.0, math.inf)), "r2": (-math.inf, 1.0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +79,10 @@ def cross_validate(project: Project, dataset: Dataset, work: Path, *, base_dir: 
     labels, groups = _labels(dataset), _groups(dataset, project.train.fold_groups)
     fold_of = assign(labels, groups, k, project.train.seed)
     alone = project.model_copy(update={"train": project.train.model_copy(update={"folds": None, "fold_groups": None})})
-    names = metrics.CLASSIFICATION if dataset.objective == "classification" else metrics.REGRESSION
+    positive = None
+    if dataset.objective == "classification":
+        positive = positive_index(project.evaluate.positive or rarer(labels, dataset.labels), dataset.labels)
+    names = metrics.names(dataset.objective, positive=positive is not None)
     done: list[Fold] = []
     for i in range(k):
         with tempfile.TemporaryDirectory(dir=work, prefix=f"fold-{i + 1}-") as tmp:
@@ -90,13 +92,13 @@ def cross_validate(project: Project, dataset: Dataset, work: Path, *, base_dir: 
             task, state, model = load_trained(alone, result.out, base_dir)
             outputs = predict(task, state, model, part, "test")
             targets = labels[fold_of == i]
-            done.append(Fold(i + 1, len(targets), {n: metrics.value_of(n, outputs, targets) for n in names}, result.history, result.seconds))
+            done.append(Fold(i + 1, len(targets), {n: metrics.value_of(n, outputs, targets, positive=positive) for n in names}, result.history, result.seconds))
         if on_fold:
             on_fold(done[-1])
     confidence = project.evaluate.confidence
     return {"metric": metrics.metric_of(project.evaluate.metric, dataset.objective), "confidence": confidence, "grouped_by": project.train.fold_groups,
             "folds": [{"fold": f.number, "rows": f.rows, "metrics": f.metrics, "epochs": len(f.history), "seconds": f.seconds} for f in done],
-            "summary": {n: interval([f.metrics[n] for f in done], confidence, *RANGES.get(n, (0.0, 1.0))) for n in names}}  # fmt: skip
+            "summary": {n: interval([f.metrics[n] for f in done], confidence, metrics.TABLE[n].least, metrics.TABLE[n].most) for n in names}}  # fmt: skip
 
 
 def interval(values: list[float], confidence: float, least: float = -math.inf, most: float = math.inf) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sluice.errors import ProjectError
-from sluice.evaluation.metrics import SMALLER_IS_BETTER
+from sluice.evaluation.metrics import metric_of, need_positive, sign
 from sluice.tasks.base import State, Task
 from sluice.training.average import Average
 from sluice.training.chance import reproducible, seed_everything
@@ -31,7 +31,7 @@ from sluice.training.progress import Progress
 from sluice.training.reduce import local, make_reducer
 from sluice.training.sampler import Sampler, seed_of, share
 from sluice.training.schedule import Patience, multiplier
-from sluice.training.validate import measure, metric_names, run_split
+from sluice.training.validate import measure, run_split
 
 #: Seconds between two `step` events.
 _EVENTS_EVERY = 0.25
@@ -62,7 +62,8 @@ class Trainer:
 
     def __init__(self, task: Task, state: State, config: Plan, train: Encoded, validation: Encoded | None, world: World,
                  checkpoints: Checkpoints, resumed: Loaded | None, emit: Callable[[dict[str, Any]], None],
-                 beat: Callable[[int], None]):  # fmt: skip
+                 beat: Callable[[int], None], positive: int | None = None):  # fmt: skip
+        self.positive = positive
         self.task, self.state, self.config, self.world = task, state, config, world
         self.data, self.validation = train, validation
         self.checkpoints, self.emit, self.beat = checkpoints, emit, beat
@@ -105,14 +106,12 @@ class Trainer:
 
     def _watched(self) -> str:
         stopping, metric = self.config.early_stopping, self.config.watch
-        names = metric_names(self.state.objective)
-        if metric not in names:
-            raise ProjectError(f"is no metric of {self.state.objective}", field="train.early_stopping.metric", value=metric,
-                               fix=f"one of {', '.join(names)}")  # fmt: skip
+        metric_of(metric, self.state.objective, "train.early_stopping.metric", ("loss",))
+        need_positive(metric, self.positive, len(self.state.labels))
         if self.validation is None and (stopping or self.config.schedule == "plateau"):
             raise ProjectError("needs validation rows", field="train.early_stopping" if stopping else "train.schedule",
                                fix="set data.split.validation")  # fmt: skip
-        self.progress.stopping = Patience(-1 if metric == "loss" or metric in SMALLER_IS_BETTER else 1)
+        self.progress.stopping = Patience(sign(metric))
         return metric
 
     def _drop_unused(self) -> set[torch.nn.Module]:
@@ -318,7 +317,7 @@ class Trainer:
         with self.average.applied() if self.average else contextlib.nullcontext():
             outputs, loss = run_split(self.task, self.state, self.model, self.validation, self.world, batch_size=max(64, self.config.batch_size),
                                       train=self.config, autocast=self.precision.autocast, beat=lambda: self.beat(self.progress.step), together=self.sharded)  # fmt: skip
-        found = measure(self.state.objective, outputs, self.validation.labels) if outputs is not None else {}
+        found = measure(self.state.objective, outputs, self.validation.labels, self.positive) if outputs is not None else {}
         return {"validation_loss": loss, "validation_metrics": found}
 
     def _start_counts(self) -> None:

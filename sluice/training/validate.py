@@ -16,11 +16,6 @@ from sluice.training.distributed import World
 from sluice.training.encode import Encoded
 
 
-def metric_names(objective: str) -> tuple[str, ...]:
-    """What validation rows are measured by: ``loss`` and the objective's metrics."""
-    return ("loss", *(metrics.CLASSIFICATION if objective == "classification" else metrics.REGRESSION))
-
-
 def order_by_length(data: Encoded) -> np.ndarray:
     """Row indices with like lengths together, int64 [rows]."""
     return np.arange(data.rows) if data.lengths is None else np.argsort(data.lengths, kind="stable")
@@ -91,9 +86,9 @@ def _run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, 
     return back, total
 
 
-def measure(objective: str, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The objective's metrics of `run_split`'s outputs; NaN where they are not finite."""
-    names = metric_names(objective)[1:]
+def measure(objective: str, outputs: np.ndarray, labels: np.ndarray, positive: int | None = None) -> dict[str, float]:
+    """The objective's metrics of `run_split`'s outputs, those of the positive label (its index) too where there is one; NaN where one is not defined."""
+    names = metrics.names(objective, positive=positive is not None)
     if not np.isfinite(outputs).all():
         return dict.fromkeys(names, float("nan"))
-    return {name: metrics.value_of(name, outputs, np.asarray(labels)) for name in names}
+    return {name: metrics.value_of(name, outputs, np.asarray(labels), positive=positive) for name in names}

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import torch
 import torch.distributed as dist
 
 from sluice import events, files
 from sluice.errors import SluiceError
+from sluice.evaluation.answers import positive_index, rarer
 from sluice.tasks import State, load_task
 from sluice.training import horovod
 from sluice.training.checkpoint import Checkpoints
@@ -128,7 +130,8 @@ def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
     if path and not world.first:
         resumed = checkpoints.read(checkpoints.root / path)
     tell = Telemetry(emit, job.project.name, port_of(job.project.train.metrics_port)).emit if world.first else emit
-    trainer = Trainer(task, state, job.plan, train, validation, world, checkpoints, resumed, tell, beat)
+    trainer = Trainer(task, state, job.plan, train, validation, world, checkpoints, resumed, tell, beat,
+                      positive=positive_index(job.project.evaluate.positive or rarer(np.asarray(train.labels), state.labels), state.labels))  # fmt: skip
     del resumed
     weights = trainer.run()
     if world.first:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.dataset import Dataset
+from sluice.evaluation.metrics import need_positive
 from sluice.project import Project, parse
 from sluice.training.errors import NonFiniteError
 from sluice.training.fit import TrainResult, fit
@@ -43,6 +44,7 @@ def search(study: optuna.Study, raw: dict[str, Any], project: Project, dataset: 
     """
     tune, done = settings_of(project), 0
     name, _ = metric(project, dataset.objective)
+    need_positive(name, None if len(dataset.labels) != 2 and project.evaluate.positive is None else 0, len(dataset.labels))
     states = _optuna().trial.TrialState
     while _before(study, None) < tune.trials:
         trial = study.ask()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice import files
 from sluice.errors import MissingExtra, ProjectError, SluiceError, first_line
-from sluice.evaluation.metrics import SMALLER_IS_BETTER, metric_of
+from sluice.evaluation.metrics import metric_of, sign
 from sluice.home import Home
 from sluice.project import Project, parse
 from sluice.tuning.config import Choice, FloatRange, TuneConfig
@@ -73,13 +73,9 @@ def metric(project: Project, objective: str) -> tuple[str, str]:
     Raises:
         ProjectError: no metric of the objective.
     """
-    from sluice.training.validate import metric_names
-
     tune = settings_of(project)
-    name = tune.metric or metric_of(project.evaluate.metric, objective)
-    if name not in metric_names(objective):
-        raise ProjectError(f"is no metric of {objective}", field="tune.metric", value=name, fix=f"one of {', '.join(metric_names(objective))}")
-    return name, tune.direction or ("minimize" if name == "loss" or name in SMALLER_IS_BETTER else "maximize")
+    name = metric_of(tune.metric, objective, "tune.metric", ("loss",)) if tune.metric else metric_of(project.evaluate.metric, objective)
+    return name, tune.direction or ("minimize" if sign(name) < 0 else "maximize")
 
 
 def study_name(project: Project, dataset: Dataset) -> str:

@@ -101,11 +101,11 @@ def test_like_the_trivial_one_on_rows_that_could_show_no_difference_is_no_findin
 
 
 def test_too_few_rows_are_said_with_how_many_it_would_take():
-    y = truth(40)
-    judged, decision, reasons = answered(sure(flipped(y, 12)), y, shares=(0.6, 0.4))
+    y, unsure = truth(40), (0.7, 0.48, 0.86)
+    judged, decision, reasons = answered(sure(flipped(y, 12)), y, area=unsure)
     assert (judged["verdict"], decision) == ("inconclusive", "inconclusive")
     assert f"about {judged['rows_needed']:,} would tell (80% power)" in reasons[-1]
-    assert answered(sure(flipped(y, 12)), y, on_inconclusive="refuse")[1] == "refuse"
+    assert answered(sure(flipped(y, 12)), y, area=unsure, on_inconclusive="refuse")[1] == "refuse"
 
 
 @pytest.mark.parametrize("kind", ["accuracy", "rmse"])

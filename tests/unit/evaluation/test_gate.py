@@ -10,6 +10,7 @@ import pytest
 from sluice.errors import DataError, ProjectError
 from sluice.evaluation import compare, decide, evaluate
 from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.decision import Rule
 
 LABELS = ["a", "b"]
 
@@ -103,3 +104,27 @@ def test_the_example_of_the_documentation_runs(capsys):
     text = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
     exec(text.split("```python\n")[1].split("```")[0], {})
     assert capsys.readouterr().out.startswith("pass\n")
+
+
+def test_a_label_that_is_never_predicted_is_named_with_what_to_do():
+    y = (np.arange(200) % 20 == 0).astype(int)
+    p = np.stack([0.99 - 0.4 * y, 0.01 + 0.4 * y], axis=1)  # "Yes" is put first, and never over a half
+    config = EvaluateConfig()
+    found = evaluate(p, y, ["No", "Yes"], config)
+    assert found["never_predicted"] == [{"label": "Yes", "rows": 10}]
+    decision, reasons = decide(found, None, config)
+    assert decision == "pass"
+    (warning,) = [r for r in reasons if r.startswith("warning")]
+    assert "'Yes' (10 rows, 5.0%)" in warning and "evaluate.decision" in warning and "class_weights" in warning
+    assert any("never predicts" in r for r in decide(found, None, EvaluateConfig(minimum=0.99))[1][1:])
+    ruled = evaluate(p, y, ["No", "Yes"], config, rule=Rule("Yes", 0.3))
+    assert ruled["never_predicted"] == [] and ruled["metrics"]["recall"]["value"] == 1
+    assert not any("warning" in r for r in decide(ruled, None, config)[1])
+
+
+def test_of_many_labels_those_with_rows_enough_are_named():
+    y = np.repeat([0, 1, 2], [50, 6, 3])
+    found = evaluate(np.tile([0.8, 0.1, 0.1], (len(y), 1)), y, ["a", "b", "c"], EvaluateConfig())
+    assert [m["label"] for m in found["never_predicted"]] == ["b"]
+    (warning,) = [r for r in decide(found, None, EvaluateConfig())[1] if r.startswith("warning")]
+    assert "evaluate.decision" not in warning  # a threshold is for two labels

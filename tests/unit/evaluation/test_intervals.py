@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sluice.evaluation import intervals
+from sluice.evaluation.counts import from_codes
 from sluice.evaluation.intervals import (
     bca,
-    interval,
     mcnemar_exact,
     mean_of_proportions,
     newcombe_paired,
@@ -21,9 +21,13 @@ from sluice.evaluation.intervals import (
     resample_means,
     wilson,
 )
-from sluice.evaluation.metrics import from_codes
+from sluice.evaluation.metrics import TABLE, Answers
 
 QUICK = settings(max_examples=100, deadline=None)
+
+
+def interval(metric, outputs, targets, confidence, resamples):
+    return TABLE[metric].interval(Answers.of(outputs, targets), confidence, resamples)
 
 
 @QUICK

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from sluice.errors import DataError, ProjectError, SluiceError
 from sluice.evaluation import evaluate
 from sluice.evaluation.config import EvaluateConfig
-from sluice.evaluation.metrics import CLASSIFICATION, REGRESSION, metric_of, value_of
+from sluice.evaluation.metrics import metric_of, names, value_of
 
 QUICK = settings(max_examples=60, deadline=None)
 
@@ -54,9 +54,13 @@ def test_the_whole_evaluation_of_a_classifier_agrees_with_scikit_learn():
     assert e["confusion"] == {"labels": labels, "matrix": sk.confusion_matrix(y, predicted).tolist()}
     precision, recall, f1, support = sk.precision_recall_fscore_support(y, predicted)
     for i, row in enumerate(e["per_label"]):
-        assert row == {"label": labels[i], "precision": pytest.approx(precision[i]), "recall": pytest.approx(recall[i]),
-                       "f1": pytest.approx(f1[i]), "support": support[i]}  # fmt: skip
-    assert set(e["metrics"]) == set(CLASSIFICATION)
+        one = (y == i).astype(int)
+        assert {k: v for k, v in row.items() if k != "intervals"} == {
+            "label": labels[i], "precision": pytest.approx(precision[i]), "recall": pytest.approx(recall[i]), "f1": pytest.approx(f1[i]),
+            "support": support[i], "roc_auc": pytest.approx(sk.roc_auc_score(one, p[:, i]), abs=1e-12),
+            "average_precision": pytest.approx(sk.average_precision_score(one, p[:, i]), abs=1e-12)}  # fmt: skip
+        assert all(low < row[name] < high for name, (low, high) in row["intervals"].items())
+    assert set(e["metrics"]) == set(names("classification", positive=False))
     for m in e["metrics"].values():
         assert m["low"] < m["value"] < m["high"]
     assert (e["value"], e["low"], e["high"]) == tuple(e["metrics"]["macro_f1"][k] for k in ("value", "low", "high"))
@@ -82,7 +86,7 @@ def test_a_regression_has_residuals_in_place_of_a_confusion_matrix():
     assert "calibration" not in e
     assert sum(e["residuals"]["counts"]) == 200
     assert e["residuals"]["quantiles"]["0.5"] == pytest.approx(0.5)
-    assert set(e["metrics"]) == set(REGRESSION)
+    assert set(e["metrics"]) == set(names("regression"))
 
 
 def test_residuals_that_are_zero_or_all_but_equal_still_have_bins():
@@ -105,7 +109,7 @@ def test_a_label_the_model_does_not_know_counts_as_wrong():
 
 def test_r2_of_targets_that_do_not_vary_is_undefined_and_not_a_number_in_disguise():
     e = evaluate(np.array([1.0, 2.0]), np.array([0.1, 0.1]), [], EvaluateConfig())
-    assert e["metrics"]["r2"] == {"value": None, "low": None, "high": None}
+    assert e["metrics"]["r2"] == {"value": None, "low": None, "high": None, "why": "the targets do not vary"}
 
 
 def test_one_row_is_judged():
