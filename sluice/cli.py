@@ -13,7 +13,13 @@ import orjson
 from sluice import __version__
 from sluice.errors import ProjectError, SluiceError
 
+#: What a folder's project file is called.
+PROJECT_FILE = "sluice.yaml"
+
 Handler = Callable[[argparse.Namespace], int]
+
+
+_PACKAGE = "a package directory, a digest in the store, NAME or a project (its folder or file) for the champion, or NAME@VERSION"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     _image_arguments(submit)
 
     serve = add("serve", "the model server on a package", "serve:serve")
-    serve.add_argument("package", help="a package directory, a digest in the store, or NAME for its champion")
+    serve.add_argument("package", metavar="PACKAGE", help=_PACKAGE)
     _home_argument(serve)
     serve.add_argument("--port", type=int, default=8080)
     serve.add_argument("--grpc-port", type=int, help="also serve gRPC there")
@@ -81,17 +87,17 @@ def parser() -> argparse.ArgumentParser:
     models = add("models", "registered models, their versions and aliases", "history:models")
     models.add_argument("name", nargs="?")
     _home_argument(models)
-    history = add("history", "past runs and how they ended", "history:history")
+    history = add("history", "past runs: their metric, how they ended, how long they took", "history:history")
     history.add_argument("name", nargs="?")
     history.add_argument("--limit", type=_positive, default=20)
     _home_argument(history)
-    compare = add("compare", "two models side by side", "history:compare")
+    compare = add("compare", "two models side by side: settings, data and metrics that differ", "history:compare")
     compare.add_argument("a", metavar="A", help="NAME@champion, NAME@VERSION, or a digest")
     compare.add_argument("b", metavar="B")
     _home_argument(compare)
 
     inspect = add("inspect", "verify a package and show what it holds", "inspect:inspect")
-    inspect.add_argument("package", help="a package directory, a digest in the store, or NAME for its champion")
+    inspect.add_argument("package", metavar="PACKAGE", help=_PACKAGE)
     _home_argument(inspect)
 
     data = commands.add_parser("data", help="look at a project's data")
@@ -116,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _project_arguments(to: argparse.ArgumentParser) -> None:
-    to.add_argument("project", type=Path, metavar="PROJECT.yaml")
+    to.add_argument("project", type=_project_file, metavar="PROJECT", help="a project file, or the folder of its sluice.yaml")
     to.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=V", help="override a key; may be repeated")
 
 
@@ -134,6 +140,12 @@ def _tune_argument(parser: argparse.ArgumentParser) -> None:
 def _image_arguments(to: argparse.ArgumentParser) -> None:
     to.add_argument("--image", metavar="NAME@sha256:...", help="the image of the steps, by digest; default: $SLUICE_PIPELINE_IMAGE")
     to.add_argument("--allow-tag", action="store_true", help="let the image be named by tag, on a cluster without a registry; nothing is cached then")
+
+
+def _project_file(text: str) -> Path:
+    """A project file; of a folder, its ``sluice.yaml``."""
+    path = Path(text)
+    return path / PROJECT_FILE if path.is_dir() else path
 
 
 def _positive(text: str) -> int:

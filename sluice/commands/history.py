@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +13,10 @@ from rich.table import Table
 
 from sluice.cli import show_json
 from sluice.errors import PackageError, ProjectError
+from sluice.gates import Gate
 from sluice.home import Home
 from sluice.tracking.references import find_version, registry_of
-from sluice.tracking.registry import Version
+from sluice.tracking.registry import Registry, Version
 
 
 def _when(milliseconds: int) -> str:
@@ -41,35 +44,105 @@ def models(args: argparse.Namespace) -> int:
 
 def history(args: argparse.Namespace) -> int:
     home = Home(args.home)
-    found = home.outcomes(args.name)[: args.limit]
+    every = home.outcomes(args.name)
+    found, left = [o | {"metric": measured(home, o["run"])} for o in every[: args.limit]], max(0, len(every) - args.limit)
     if args.json:
         show_json({"runs": found})
         return 0
-    shown = table("run", "outcome", "version", "digest", "seconds", "why")
+    shown = table("run", "outcome", "metric", "against the champion", "took", "version", "digest", "why")
     for o in found:
-        shown.add_row(o["run"], o["outcome"], str(o.get("version", "")), o.get("digest", "")[:12], f"{o['seconds']:.0f}",
-                      "" if o["outcome"] == "promoted" else "; ".join(o["reasons"])[:80])  # fmt: skip
+        shown.add_row(o["run"], o["outcome"], _measured(o["metric"]), (o["metric"] or {}).get("verdict", ""), _took(o["seconds"]), str(o.get("version", "")),
+                      o.get("digest", "")[:12], "" if o["outcome"] == "promoted" else cut("; ".join(o["reasons"]), 80))  # fmt: skip
     print_table(shown)
+    if left:
+        print(f"the newest {len(found)} of {len(found) + left} runs; --limit {len(found) + left} shows all", file=sys.stderr)
     return 0
+
+
+def measured(home: Home, run: str) -> dict[str, Any] | None:
+    """A run's metric on the held-out rows: name, value, low, high, and the verdict against the champion; null where it did not get that far."""
+    try:
+        evidence = Gate.read(home.runs / run / "gates" / "evaluate.json").evidence
+        found, compared = evidence["evaluation"], evidence.get("comparison")
+        verdict = compared["verdict"] if compared else "first model" if "first model" in (evidence.get("champion_note") or "") else "not compared"
+        return {"name": found["metric"], "value": found["value"], "low": found["low"], "high": found["high"], "verdict": verdict.replace("_", " ")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _measured(m: dict[str, Any] | None) -> str:
+    if m is None:
+        return ""
+    limits = f" ({m['low']:.4g} to {m['high']:.4g})" if m["low"] is not None else ""
+    return f"{m['name']} {_number(m['value']) or 'undefined'}{limits}"
+
+
+def _took(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most `most` characters; of a longer one, its beginning and how much more there is."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters; --json shows all)"
 
 
 def compare(args: argparse.Namespace) -> int:
+    """The settings that differ, the data, the metrics: A's, B's, and what is between them."""
     home = Home(args.home)
-    a, b = (find_version(reference, registry_of(home)) for reference in (args.a, args.b))
+    registry = registry_of(home)
+    a, b = (find_version(reference, registry) for reference in (args.a, args.b))
+    settings, known = settings_between(registry, a, b)
+    packages = _packages(a, b, home)
     names = sorted(set(a.metrics) | set(b.metrics))
     if args.json:
-        show_json({"a": _plain(a), "b": _plain(b), "packages": _packages(a, b, home), "difference": {n: b.metrics[n] - a.metrics[n] for n in names if n in a.metrics and n in b.metrics}})
+        show_json({"a": _plain(a), "b": _plain(b), "packages": packages, "settings": settings if known else None,
+                   "rows": [_rows(home, v) for v in (a, b)],
+                   "difference": {n: b.metrics[n] - a.metrics[n] for n in names if n in a.metrics and n in b.metrics}})  # fmt: skip
         return 0
     shown = table("", f"{a.model}@{a.number}", f"{b.model}@{b.number}", "B - A")
     shown.add_row("digest", a.digest[:12], b.digest[:12], "same" if a.digest == b.digest else "")
-    for n in names:
-        x, y = a.metrics.get(n), b.metrics.get(n)
-        shown.add_row(n, _number(x), _number(y), f"{y - x:+.4g}" if x is not None and y is not None else "")
+    shown.add_section()
+    for key, (x, y) in settings.items():
+        shown.add_row(key, cut(x, 60), cut(y, 60), "")
+    if not settings:
+        shown.add_row("settings", *("same" if known else "not known: the tracking run is gone",) * 2, "")
+    shown.add_section()
+    for what, (x, y) in {"rows": (_rows(home, a), _rows(home, b)), "labels": _more(packages.get("labels"))}.items():
+        if x or y:
+            shown.add_row(what, x, y, "same" if x == y else "differs")
     for key in ("sluice.data", "sluice.config", "sluice.code", "sluice.git", "sluice.precision"):
-        x_, y_ = a.tags.get(key, ""), b.tags.get(key, "")
-        shown.add_row(key.removeprefix("sluice."), x_[:12], y_[:12], "same" if x_ == y_ else "differs")
+        x, y = a.tags.get(key, ""), b.tags.get(key, "")
+        shown.add_row(key.removeprefix("sluice."), x[:12], y[:12], "same" if x == y else "differs")
+    shown.add_section()
+    for n in names:
+        p, q = a.metrics.get(n), b.metrics.get(n)
+        shown.add_row(n, _number(p), _number(q), f"{q - p:+.4g}" if p is not None and q is not None else "")
     print_table(shown)
     return 0
+
+
+def settings_between(registry: Registry, a: Version, b: Version) -> tuple[dict[str, tuple[str, str]], bool]:
+    """The settings in which two versions' projects differ, ("" where one has no such key), and whether both are known."""
+    old, new = registry.settings(a), registry.settings(b)
+    return {k: (old.get(k, ""), new.get(k, "")) for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)}, bool(old and new)
+
+
+def _rows(home: Home, v: Version) -> str:
+    """How many rows a version was made of, as far as this home has its run."""
+    for o in home.outcomes(v.model):
+        if o.get("digest") == v.digest:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                rows = Gate.read(home.runs / o["run"] / "gates" / "preprocess.json").evidence["rows"]
+                return ", ".join(f"{n:,} {split}" for split, n in rows.items())
+    return ""
+
+
+def _more(labels: dict[str, Any] | None) -> tuple[str, str]:
+    """The labels only A, and only B knows."""
+    if not labels:
+        return "", ""
+    return tuple(cut(", ".join(f"also {n}" for n in labels[k]), 60) for k in ("removed", "added"))  # type: ignore[return-value]
 
 
 def _packages(a: Version, b: Version, home: Home) -> dict[str, Any]:

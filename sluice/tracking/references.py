@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sluice.errors import PackageError, ProjectError
 from sluice.home import Home
 from sluice.packaging.package import MANIFEST
 from sluice.tracking import sqlite
 from sluice.tracking.registry import Registry, Version
+
+if TYPE_CHECKING:
+    from sluice.project import Project
 
 
 def registry_of(home: Home) -> Registry:
@@ -40,19 +44,37 @@ def find_version(reference: str, registry: Registry) -> Version:
     return found[0]
 
 
+def _project_of(path: Path) -> Project | None:
+    """The project a folder or file is, if it is one. Raises `ProjectError` where its file is wrong."""
+    file = path / "sluice.yaml" if path.is_dir() else path
+    if not (file.is_file() and file.suffix in (".yaml", ".yml")):
+        return None
+    from sluice import project as projects
+
+    return projects.load(file)
+
+
 def locate(reference: str, home: Home, registry: Registry | None = None) -> Path:
-    """The directory a package reference means: a path, a digest (or its first six or more digits), ``NAME`` or ``NAME@ALIAS``.
+    """The directory a package reference means: a path, a digest (or its first six or more digits), ``NAME`` or ``NAME@ALIAS``,
+    or a project, which is its champion: a folder with a ``sluice.yaml``, or such a file.
 
     `registry` is asked for names in place of the home's own.
 
     Raises:
         PackageError: nothing of that name, or more than one digest begins so.
+        ProjectError: no such version, or the project file is wrong.
     """
-    path = Path(reference)
-    if (path / MANIFEST).is_file() or (path.is_dir() and "/" in reference):
-        return path
     from sluice.packaging.store import default_store, open_store
 
+    path = Path(reference)
+    if (path / MANIFEST).is_file():
+        return path
+    project = _project_of(path)
+    if project is not None:
+        version = find_version(f"{project.name}@champion", registry or (Registry(project.tracking.uri) if project.tracking.uri else registry_of(home)))
+        return open_store(version.uri, home).get(version.digest).root
+    if path.is_dir() and "/" in reference:
+        return path
     digits = reference.removeprefix("sha256:")
     if re.fullmatch(r"[0-9a-f]{6,64}", digits):
         found = [d for d in default_store(home).digests() if d.startswith(digits)]

@@ -11,7 +11,7 @@ from sluice.tracking.tracker import client
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
-_MAY_MISS = ("get_registered_model", "delete_registered_model_alias")
+_MAY_MISS = ("get_registered_model", "delete_registered_model_alias", "get_run")
 _DIGEST = "sluice.digest"
 _URI = "sluice.uri"
 _METRIC = "sluice.metric."
@@ -106,6 +106,11 @@ class Registry:
     def tag(self, model: str, number: str, tags: dict[str, str]) -> None:
         for key, value in tags.items():
             self._call("tag the version", "set_model_version_tag", model, number, key, value)
+
+    def settings(self, version: Version) -> dict[str, str]:
+        """The project's settings, defaults filled in, that a version was trained with: dotted key -> text; empty where its run is not known."""
+        run = self._call("look the run up", "get_run", version.run_id) if version.run_id else None
+        return {} if run is None else dict(run.data.params)
 
     def models(self) -> list[str]:
         return sorted(m.name for m in self._call("list models", "search_registered_models", max_results=1000) or [])
