@@ -102,6 +102,8 @@ def with_missing(data: Any, datatype: str, shape: tuple[int, ...] | None, field:
     mask = np.array([v is None for v in whole.flat], dtype=bool)
     if not mask.any():
         return from_json(data, datatype, shape, field)
+    if any(type(v) is list for v in whole.flat):
+        raise RequestError("is not a rectangular list", field=f"{field}.data", fix=f"send {datatype}")
     there = from_json([v for v in whole.flat if v is not None], datatype, (int((~mask).sum()),), field)
     full = np.empty(whole.size, dtype=there.dtype)
     full[mask] = "" if datatype == "BYTES" else 0

@@ -127,6 +127,7 @@ def export_graph(task: Task, state: State, serving: torch.nn.Module, opset: int,
     example = task.example(state)
     free = {t.name: {axis: _axis_name(t, axis) for axis, n in enumerate(t.shape) if n == -1} for t in inputs}
     names = list(example)
+    plain = {f"input_{i}__": name for i, name in enumerate(names)}  # a column may be called as a layer or its weights are
 
     class Positional(torch.nn.Module):
         """The exporter names inputs by position."""
@@ -146,7 +147,7 @@ def export_graph(task: Task, state: State, serving: torch.nn.Module, opset: int,
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                Positional().eval(), tuple(example.values()), dynamo=True, opset_version=opset, input_names=names,
+                Positional().eval(), tuple(example.values()), dynamo=True, opset_version=opset, input_names=list(plain),
                 output_names=[t.name for t in outputs], dynamic_shapes=(tuple(free.get(n, {0: "batch"}) for n in names),),
                 external_data=False, verbose=False,
             )  # fmt: skip
@@ -157,7 +158,9 @@ def export_graph(task: Task, state: State, serving: torch.nn.Module, opset: int,
         exporter.setLevel(level)
     if program is None:
         raise SluiceError("torch exported nothing", field="export")
-    model = _freed(task.finish_graph(program.model_proto, state), inputs, outputs)
+    exported = program.model_proto
+    graphs.name_inputs(exported, plain)
+    model = _freed(task.finish_graph(exported, state), inputs, outputs)
     data = graphs.to_bytes(graphs.normalise(model))
     graphs.check(data, inputs, outputs)
     return data

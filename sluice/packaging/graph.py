@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
@@ -47,6 +47,28 @@ def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
     for graph in _graphs(out.graph):
         _strip(graph, names)
     return out
+
+
+def name_inputs(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Give inputs of the graph other names, in place; whatever had one of these inside the graph gives way.
+
+    Args:
+        names: an input's name -> its new one.
+    """
+    there = {n for g in _graphs(model.graph) for node in g.node for n in (*node.input, *node.output)}
+    there |= {t.name for g in _graphs(model.graph) for t in (*g.initializer, *g.input, *g.output)}
+    new = dict(names)
+    for name in set(names.values()) & (there - set(names)):
+        other = f"{name}__inner"
+        while other in there or other in new.values():
+            other += "_"
+        new[name] = other
+    for graph in _graphs(model.graph):
+        for node in graph.node:
+            node.input[:] = [new.get(n, n) for n in node.input]
+            node.output[:] = [new.get(n, n) for n in node.output]
+        for named in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
+            named.name = new.get(named.name, named.name)
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:

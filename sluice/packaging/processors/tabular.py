@@ -225,15 +225,9 @@ def _strings(values: Sequence[Any] | None, rows: int, name: str, spelling: Spell
         elif spelling.kind == TEXT:
             out[:] = [v if type(v) is str and not v.isspace() else _spelled(v, i, name, spelling) for i, v in enumerate(values)]
         else:
-            known: dict[Any, str] = {}  # a column of a few values in many rows is read as fast as texts are
-            found = []
-            for i, v in enumerate(values):
-                key = v if type(v) is str else (type(v), v)
-                text = known.get(key)
-                if text is None:
-                    text = known[key] = _spelled(v, i, name, spelling)
-                found.append(text)
-            out[:] = found
+            # A column of a few texts in many rows is read as fast as one of names is.
+            known = {v: spelling.text(v) for v in {v for v in values if type(v) is str}}
+            out[:] = [known[v] if type(v) is str else _spelled(v, i, name, spelling) for i, v in enumerate(values)]
         if not all(map(str.isascii, out)):
             for i, v in enumerate(out):
                 _whole(v, i, name)
