@@ -9,6 +9,20 @@ from pydantic import Field, field_validator, model_validator
 
 from sluice.config import Names, Section
 from sluice.data.dialect import Dialect
+from sluice.numerals import Numerals
+
+
+class NumberFormat(Section):
+    """How numbers are written in text: ``1.234,50`` has a comma before its decimals and a point between thousands."""
+
+    decimal: Literal[".", ","] = "."
+    thousands: Literal[",", ".", " ", "'"] | None = Field(None, description="a space is one of any width")
+
+    @model_validator(mode="after")
+    def _tells_them_apart(self) -> NumberFormat:
+        if self.decimal == self.thousands:
+            raise ValueError(f"{self.decimal!r} cannot separate both decimals and thousands")
+        return self
 
 
 class Columns(Section):
@@ -20,6 +34,7 @@ class Columns(Section):
     features: list[str] | None = None
     categorical: list[str] = Field(default=[], description="columns read as categories though they look numeric")
     ignore: list[str] = []
+    numbers: dict[str, NumberFormat] = Field(default={}, description="columns of texts such as 1,234 or 12,5 that are numbers, and how they are written")
 
 
 class Split(Section):
@@ -72,6 +87,7 @@ class DataConfig(Section):
     quote: Literal["auto", '"', "none"] = Field("auto", description="what opens a cell of a CSV; none: quotes are plain text")
     header: bool | list[str] = Field(True, description="a CSV's first line names the columns; false: column_1, column_2, ...; or a list of their names")
     encoding: str = Field("utf-8", description="of a CSV: cp1252, latin-1, utf-16, cp949, gb18030, ...")
+    numbers: NumberFormat | None = Field(None, description="how numbers are written in every column of texts; null: found out where there is one way to read a column")
     columns: Columns = Columns()
     split: Split = Split()
     checks: Checks = Checks()
@@ -81,6 +97,12 @@ class DataConfig(Section):
     def dialect(self) -> Dialect:
         """How its text files are written, as far as that is declared."""
         return Dialect(self.delimiter, self.quote, self.header if isinstance(self.header, bool) else tuple(self.header), self.encoding)
+
+    @property
+    def numerals(self) -> dict[str, Numerals]:
+        """How numbers are written, by column; of "" in every other."""
+        declared = {**({"": self.numbers} if self.numbers else {}), **self.columns.numbers}
+        return {name: Numerals(n.decimal, n.thousands) for name, n in declared.items()}
 
     @field_validator("delimiter")
     @classmethod

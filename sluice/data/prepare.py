@@ -106,6 +106,9 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     if test is not None:
         splits["test"], _ = _with_ids(test, "data.test")
         source["test"] = _described(str(project.data.test), test, splits["test"])
+    written = {name: dataclasses.asdict(n) for name, n in train.source.numerals.items() if name in train.kinds}
+    if written:
+        source["numerals"] = written
     labels = sorted(pc.unique(kept.column("label")).to_pylist()) if train.objective == "classification" else []
     return write_dataset(out, splits, task=project.task, objective=train.objective, labels=labels, columns=train.kinds, source=source,
                          shard_rows=project.data.shard_rows, profile=profile_dataset)  # fmt: skip
@@ -114,7 +117,7 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
 def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     data = project.data
     source = read_source(data.source, data.format, base_dir, project.task, data.columns, dialect=data.dialect,
-                         named=columns_named(project))  # fmt: skip
+                         named=columns_named(project), numerals=data.numerals)  # fmt: skip
     kinds = dict(task.kinds(source.table))
     table, objective = _canonical(task, source.table, kinds), task.objective(source.table)
     named = [*(n for n, k in kinds.items() if k == "categorical"), *(["label"] if objective == "classification" else [])]
@@ -130,7 +133,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
         return None
     try:
         source = read_source(data.test, data.format, base_dir, project.task, data.columns, like=train.source.table.schema,
-                             dialect=data.dialect, named=columns_named(project))  # fmt: skip
+                             dialect=data.dialect, named=columns_named(project), numerals=train.source.numerals)  # fmt: skip
     except DataError as e:
         raise _retold(e, e.message, (e.field or "data.test").replace("data.source", "data.test")) from e
     try:

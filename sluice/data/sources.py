@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +18,12 @@ from sluice.data.csvfile import line_of_row, read_csv
 from sluice.data.dialect import DELIMITERS, Dialect
 from sluice.data.digests import table_digest
 from sluice.data.images import read_folder, read_listed
+from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.places import Found, find
 from sluice.data.readers import pandas_index, read_jsonl, read_parquet
 from sluice.data.spellings import texts_of
 from sluice.errors import DataError
+from sluice.numerals import Numerals
 
 Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
 
@@ -46,6 +48,7 @@ class Source:
         parts: what was read, with the rows of each.
         names: each row's file, where a row is a file.
         notes: sentences about what was found out or left out, and not declared.
+        numerals: how columns of texts that are numbers are written.
     """
 
     table: pa.Table
@@ -53,6 +56,7 @@ class Source:
     parts: tuple[tuple[str, int], ...]
     names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    numerals: dict[str, Numerals] = dataclasses.field(default_factory=dict)
 
     def place(self, row: int) -> str:
         """Where a row (from 0) came from, in words."""
@@ -72,13 +76,14 @@ def load_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
 
 
 def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None, like: pa.Schema | None = None, *,
-                dialect: Dialect | None = None, named: Collection[str] = ()) -> Source:  # fmt: skip
+                dialect: Dialect | None = None, named: Collection[str] = (), numerals: Mapping[str, Numerals] | None = None) -> Source:  # fmt: skip
     """Read a source whole.
 
     Text files give strings. Of a tabular CSV, columns of numbers become float64 (empty, ``NA``,
     ``nan`` and the like are null); the label and the columns listed as categorical never do.
     JSON lines and Parquet bring their own types. A label that is empty, NaN or "null" is null.
-    The index that pandas wrote as a column is left out, unless the project names it.
+    A tabular column of texts that spell numbers (1,234.50 or 12,5 %) becomes float64 where that is
+    declared or there is one way to read it. The index that pandas wrote as a column is left out, unless the project names it.
 
     Args:
         uri: a path, glob, folder, ``s3://bucket/key`` or ``sklearn://name``.
@@ -89,6 +94,7 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
         like: a schema whose types the columns of a CSV take instead of finding their own (for held-out rows).
         dialect: how a CSV is written, as far as it is declared.
         named: columns that other settings of the project name.
+        numerals: how numbers are written, by column, of "" in every other; for held-out rows, those of the training rows.
 
     Raises:
         DataError: what is wrong, with the file and line.
@@ -100,6 +106,7 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
         return Source(table, table_digest(table), ((uri, table.num_rows),))
     names: list[str] | None = None
     notes: list[str] = []
+    written: dict[str, Numerals] = {}
     parts: tuple[tuple[str, int], ...]
     with find(uri, base_dir) as found:
         if found[0].path.is_dir():
@@ -108,7 +115,7 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
             parts = ((found[0].where, table.num_rows),)
         else:
             form = _format(found, format)
-            asked = {columns.label, *columns.categorical, *columns.ignore, *(columns.features or ()), *named}
+            asked = {columns.label, *columns.categorical, *columns.numbers, *columns.ignore, *(columns.features or ()), *named}
             names_things = {columns.label, *columns.categorical}
             tables, dialects, notes = _read(found, form, dialect, asked, names_things)
             table = _joined(tables, found, names_things)
@@ -116,12 +123,13 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
             _check_header(table.schema.names, columns, task_kind, found[0].where, form, dialects[0] if dialects else None, held_out=like is not None)
             if task_kind == "image" and form in ("csv", "jsonl"):
                 table, names = _images(tables, found, columns)
-            if form == "csv":
-                table = _typed(table, task_kind, columns, like, [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)])
+            files = [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)] if form == "csv" else []
+            table, written, more = _typed(table, task_kind, columns, like, files, numerals or {})
+            notes += more
     if columns.label in table.schema.names:
         at = table.schema.names.index(columns.label)
         table = table.set_column(at, columns.label, null_for_missing(table.column(at)))
-    return Source(table, table_digest(table), parts, tuple(names) if names is not None else None, tuple(notes))
+    return Source(table, table_digest(table), parts, tuple(names) if names is not None else None, tuple(notes), written)
 
 
 def _read(found: Sequence[Found], form: str, dialect: Dialect, asked: Collection[str], named: Collection[str]) -> tuple[list[pa.Table], list[Dialect], list[str]]:
@@ -230,7 +238,7 @@ def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where:
     if task_kind == "text":
         wanted["data.columns.text"] = [columns.text]
     if task_kind not in ("text", "image"):
-        wanted |= {"data.columns.features": columns.features or [], "data.columns.categorical": columns.categorical}
+        wanted |= {"data.columns.features": columns.features or [], "data.columns.categorical": columns.categorical, "data.columns.numbers": list(columns.numbers)}
     if not held_out:  # what is left out need not be there twice
         wanted["data.columns.ignore"] = columns.ignore
     for setting, listed in wanted.items():
@@ -254,36 +262,46 @@ def _like_a_row(names: Sequence[str]) -> bool:
     return any(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", n) or n.count(" ") >= 3 or len(n) > 60 for n in names)
 
 
-def _typed(table: pa.Table, task_kind: str, columns: Columns, like: pa.Schema | None,
-           files: Sequence[tuple[Found, Dialect, int]]) -> pa.Table:  # fmt: skip
-    """Columns of strings to what they hold; null for empty cells."""
-    features = set(columns.features if columns.features is not None else table.schema.names)
-    never = {columns.label, *columns.categorical, *columns.ignore}
-    out = {}
+def _typed(table: pa.Table, task_kind: str, columns: Columns, like: pa.Schema | None, files: Sequence[tuple[Found, Dialect, int]],
+           numerals: Mapping[str, Numerals]) -> tuple[pa.Table, dict[str, Numerals], list[str]]:  # fmt: skip
+    """Columns of strings to what they hold, how numbers among them are written, and words about that. Of a CSV (it has `files`) empty cells are null."""
+    features = set(columns.features if columns.features is not None else table.schema.names) | {columns.label}
+    never = {*columns.categorical, *columns.ignore}
+    out, written, notes = {}, {}, []
     for name, column in zip(table.schema.names, table.columns, strict=True):
         if not pa.types.is_string(column.type):
             out[name] = column
             continue
         expected = like.field(name).type if like is not None and name in like.names else None
-        out[name] = null_for_empty(column)
+        out[name] = null_for_empty(column) if files else column
         if task_kind in ("text", "image") or name in never or name not in features or expected == pa.string():
             continue
-        values, bad = numbers(column)
-        if values is not None:
-            out[name] = values
+        plain, bad = numbers(column)
+        declared = numerals.get(name, numerals.get("")) if like is None else numerals.get(name)
+        spelled = Spelled()
+        if (plain is None and (declared or like is None)) or (plain is not None and declared):
+            spelled = spelled_numbers(column, name, declared)
+        if spelled.note:
+            notes.append(spelled.note)
+        if spelled.values is not None and spelled.numerals is not None and not (plain is not None and spelled.values.equals(plain)):
+            out[name], written[name] = spelled.values, spelled.numerals
+        elif name == columns.label or not files:
+            continue
+        elif plain is not None:
+            out[name] = plain
         elif bad is not None and (bad.share >= MOSTLY_NUMBERS or expected == pa.float64()):
-            raise _text_among_numbers(name, bad, files)
-    return pa.table(out)
+            raise _text_among_numbers(name, bad, files, spelled.note)
+    return pa.table(out), written, notes
 
 
-def _text_among_numbers(name: str, bad: BadCell, files: Sequence[tuple[Found, Dialect, int]]) -> DataError:
+def _text_among_numbers(name: str, bad: BadCell, files: Sequence[tuple[Found, Dialect, int]], note: str | None) -> DataError:
     row = bad.row
     for f, dialect, n in files:
         if row < n:
             line = line_of_row(f, row, dialect)
             more = f" (and {bad.cells - 1} more)" if bad.cells > 1 else ""
             return DataError(f"is text in a column of numbers{more}", field=f"{f.where}:{line if line is not None else '?'}: {name}, row {row + 1}",
-                             value=bad.value, fix="correct the cell, leave it empty if it is missing, or list the column "
+                             value=bad.value, fix=note or "correct the cell, leave it empty if it is missing, or list the column "
                                                   "under data.columns.categorical or data.columns.ignore")  # fmt: skip
         row -= n
     raise AssertionError("a row outside all files")

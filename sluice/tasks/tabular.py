@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from sluice.errors import DataError
+from sluice.numerals import Numerals
 from sluice.spelling import Spelling
 from sluice.tasks import columns
 from sluice.tasks.base import State, Task, settings
@@ -114,7 +115,9 @@ class TabularTask(Task):
                 label.add(batch.column("label").to_numpy(zero_copy_only=False))
         known = {name: [v for v, _ in sorted(c.items(), key=lambda item: (-item[1], item[0]))] for name, c in values.items()}
         spellings = {name: Spelling.kept(v) for name, v in known.items()}
-        features = [dataclasses.replace(c, spelling=spellings[c.name].kind) if c.name in spellings else c for c in features]
+        numerals = {name: Numerals.load(n) for name, n in dataset.manifest["source"].get("numerals", {}).items()}
+        features = [dataclasses.replace(c, spelling=spellings[c.name].kind) if c.name in spellings else
+                    dataclasses.replace(c, numerals=numerals.get(c.name)) for c in features]  # fmt: skip
         processor = TabularProcessor(features, {name: s.written for name, s in spellings.items()})
         extra: dict[str, Any] = {
             "numeric": {inputs[name]: m.summary() for name, m in moments.items()},

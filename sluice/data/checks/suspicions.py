@@ -10,6 +10,7 @@ from sluice.data.checks import labels
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import looks_numeric, null_for_empty
 from sluice.data.report import counted, listed, percent
+from sluice.numerals import spells_number
 from sluice.stats.drift import category_counts, noise_floor, numeric_counts, psi, quantile_edges
 
 #: A column with at least this share of different values names rows rather than describes them.
@@ -52,6 +53,8 @@ def identifiers(s: Subject) -> None:
         values, counts, _ = s.train.coded(name)
         if len(values) < _IDENTIFIER * max(int(counts.sum()), 1) or len(values) < 2:
             continue
+        if all(map(spells_number, values.slice(0, 100).to_pylist())):
+            continue  # what they are and how to have them read is said where they were read
         words = np.asarray(pc.count_substring_regex(values, r"\S\s+\S")).mean()
         (texts if words >= _WORDS else keys).append(name)
     if keys:

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from sluice.errors import InputError, PackageError
+from sluice.numerals import Numerals
 from sluice.packaging.package import TensorSpec
 from sluice.packaging.processors.base import Example, Processor, SideFile, only, setting
 from sluice.spelling import KINDS as SPELLINGS
@@ -40,12 +41,14 @@ class Column:
         spelling: how a categorical column's training rows spell their values (`sluice.spelling`): ``boolean``,
             ``number`` or ``text``. None in packages of before: texts stay as they are.
         input: the graph's input, where it cannot have the column's name.
+        numerals: how a numeric column's numbers are written where they come as texts; None: texts are no numbers.
     """
 
     name: str
     type: str
     spelling: str | None = None
     input: str | None = None
+    numerals: Numerals | None = None
 
     @property
     def tensor(self) -> str:
@@ -88,6 +91,8 @@ class TabularProcessor(Processor):
                 raise PackageError("must be numeric or categorical", field=f"preprocess.columns[{i}].type", value=c.type)
             if c.spelling is not None and (c.spelling not in SPELLINGS or c.type != "categorical"):
                 raise PackageError(f"must be {', '.join(SPELLINGS)}, of a categorical column", field=f"preprocess.columns[{i}].spelling", value=c.spelling)
+            if c.numerals is not None and c.type != "numeric":
+                raise PackageError("are of a numeric column", field=f"preprocess.columns[{i}].numerals", value=c.type)
             if not c.name or c.name in names[:i]:
                 raise PackageError("is empty or stands twice", field=f"preprocess.columns[{i}].name", value=c.name)
             if c.tensor in RESERVED or c.tensor in [d.tensor for d in columns[:i]]:
@@ -103,7 +108,7 @@ class TabularProcessor(Processor):
     def load(cls, spec: Mapping[str, Any], side_file: SideFile) -> TabularProcessor:
         """Read ``{"kind": "tabular", "columns": [{"name": "age", "type": "numeric"}]}``. Raises `PackageError`.
 
-        A column may have ``spelling`` and ``input``; ``"spellings": "spellings.json"`` names the file of `written`.
+        A column may have ``spelling``, ``numerals`` (`Numerals` as an object) and ``input``; ``"spellings": "spellings.json"`` names the file of `written`.
         """
         only(spec, "kind", "columns", "spellings")
         columns = []
@@ -111,9 +116,13 @@ class TabularProcessor(Processor):
             where = f"preprocess.columns[{i}]"
             if not isinstance(c, Mapping):
                 raise PackageError("is not an object", field=where, value=c)
-            only(c, "name", "type", "spelling", "input", where=where)
+            only(c, "name", "type", "spelling", "input", "numerals", where=where)
             spelling, given = (setting(c, key, str, where) if key in c else None for key in ("spelling", "input"))
-            columns.append(Column(setting(c, "name", str, where), setting(c, "type", str, where), spelling, given))
+            try:
+                numerals = Numerals.load(setting(c, "numerals", dict, where)) if "numerals" in c else None
+            except (TypeError, ValueError) as e:
+                raise PackageError(f"cannot be read: {e}", field=f"{where}.numerals", value=c["numerals"]) from e
+            columns.append(Column(setting(c, "name", str, where), setting(c, "type", str, where), spelling, given, numerals))
         written = _read_written(side_file(_file_name(setting(spec, "spellings", str)))) if "spellings" in spec else None
         return cls(columns, written)
 
@@ -136,7 +145,7 @@ class TabularProcessor(Processor):
 
     def encode_columns(self, columns: Mapping[str, Sequence[Any]], rows: int) -> dict[str, np.ndarray]:
         """The same from whole columns of `rows` values each; an absent column is missing throughout. Raises `InputError`."""
-        return {c.tensor: _numbers(columns.get(c.name), rows, c.name) if c.type == "numeric"
+        return {c.tensor: _numbers(columns.get(c.name), rows, c.name, c.numerals) if c.type == "numeric"
                 else _strings(columns.get(c.name), rows, c.name, self._spellings.get(c.name)) for c in self.columns}  # fmt: skip
 
     def plain(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float | str | None]]:
@@ -145,7 +154,7 @@ class TabularProcessor(Processor):
         for c in self.columns:
             values = [row.get(c.name) for row in rows]
             if c.type == "numeric":
-                found = [_number(v, i, c.name) for i, v in enumerate(values)]
+                found = [_number(v, i, c.name, c.numerals) for i, v in enumerate(values)]
                 columns[c.name] = [None if math.isnan(v) else v for v in found]
             else:
                 columns[c.name] = [v or None for v in _strings(values, len(rows), c.name, self._spellings.get(c.name)).ravel().tolist()]
@@ -185,7 +194,7 @@ def _read_written(raw: bytes) -> dict[str, dict[str, str | None]]:
     return found
 
 
-def _numbers(values: Sequence[Any] | None, rows: int, name: str) -> np.ndarray:
+def _numbers(values: Sequence[Any] | None, rows: int, name: str, numerals: Numerals | None) -> np.ndarray:
     if values is None:
         return np.full((rows, 1), np.nan, dtype=np.float32)
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
@@ -194,9 +203,9 @@ def _numbers(values: Sequence[Any] | None, rows: int, name: str) -> np.ndarray:
         try:
             wide = np.array(values, dtype=np.float64)
         except OverflowError:
-            wide = np.array([_number(v, i, name) for i, v in enumerate(values)], dtype=np.float64)
+            wide = np.array([_number(v, i, name, numerals) for i, v in enumerate(values)], dtype=np.float64)
     else:
-        wide = np.array([_number(v, i, name) for i, v in enumerate(values)], dtype=np.float64)
+        wide = np.array([_number(v, i, name, numerals) for i, v in enumerate(values)], dtype=np.float64)
     over = np.abs(wide) > _LARGEST
     if over.any():
         i = int(np.argmax(over))
@@ -204,7 +213,7 @@ def _numbers(values: Sequence[Any] | None, rows: int, name: str) -> np.ndarray:
     return wide.astype(np.float32).reshape(rows, 1)
 
 
-def _number(value: Any, i: int, name: str) -> float:
+def _number(value: Any, i: int, name: str, numerals: Numerals | None = None) -> float:
     if value is None:
         return math.nan
     if isinstance(value, numbers.Real | np.bool_ | Decimal):
@@ -212,6 +221,12 @@ def _number(value: Any, i: int, name: str) -> float:
             return float(value)
         except OverflowError:
             return math.inf
+    if numerals is not None and isinstance(value, str):
+        found = numerals.parse(value)
+        if found is not None:
+            return found
+        raise InputError("is not a number as the training rows write it", field=f"rows[{i}].{name}", value=value,
+                         fix=f"send a number, or a text with {numerals.words()}")  # fmt: skip
     raise InputError("is not a number", field=f"rows[{i}].{name}", value=value, fix="send a number, or null when it is missing")
 
 
