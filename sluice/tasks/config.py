@@ -42,9 +42,11 @@ class TextModel(Section):
 
 
 class TabularModel(Section):
-    """Tabular classification or regression: an MLP over standardised numbers and embedded categories."""
+    """Tabular classification or regression: a linear model, and an ensemble of perceptrons over what it leaves."""
 
     objective: Literal["auto", "classification", "regression"] = "auto"
     hidden: list[int] = Field([64, 64], min_length=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     embedding: int = Field(8, ge=1, description="largest size of a category's embedding")
+    members: int = Field(8, ge=1, le=64, description="perceptrons whose mean is the answer")
+    bins: int = Field(12, ge=0, le=12, description="piecewise-linear parts a number is cut into at its quantiles; 0: none")

@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     import torch
 
     from sluice.data.dataset import Dataset
+    from sluice.training.config import TrainConfig
+    from sluice.training.encode import Encoded
+    from sluice.training.plan import Defaults
 
 #: Codes of a category column: what is missing, what the training rows did not hold; known values follow.
 MISSING, UNKNOWN, KNOWN = 0, 1, 2
 _MOST_CATEGORIES = 50_000
+#: Numbers, of all rows and columns, the linear start is fitted to.
+_MOST_FITTED = 10_000_000
+#: Quantiles of a number that are kept, and values they are taken from.
+_EDGES, _SAMPLE = 12, 16_384
 #: Suffix of the graph's internal names behind the string inputs.
 _CODES = "__codes"
 
@@ -135,6 +142,36 @@ class TabularTask(Task):
     def preload(self, state: State) -> None:
         import sluice.tasks.tabular_models  # noqa: F401
 
+    def defaults(self, state: State, rows: int) -> Defaults:
+        """Small steps from the linear model, averaged; larger batches for more rows."""
+        from sluice.training.plan import Defaults
+
+        batch = 128 if rows < 20_000 else 256 if rows < 100_000 else 1024
+        return Defaults(batch_size=batch, learning_rate=2e-3, weight_decay=0.02, schedule="constant", ema=0.99, steps=6000, patience=15)
+
+    def adapt(self, model: torch.nn.Module, state: State, rows: Encoded) -> bool:
+        """Fit the linear part to the training rows, or to an even choice of many."""
+        from typing import cast
+
+        import torch
+
+        from sluice.tasks.linear import fit_linear
+        from sluice.tasks.tabular_models import TabularMLP
+
+        net = cast(TabularMLP, model)
+        step = -(-rows.rows * max(1, len(net.numeric)) // _MOST_FITTED)
+        chosen = np.arange(0, rows.rows, step)
+        with torch.no_grad():
+            flat, _, codes = net.eval().features(self.tensors(rows.batch(chosen), state))
+        fit_linear(net.straight, net.linear_parts(), flat, codes, self.targets(np.asarray(rows.labels[chosen]), state))
+        return True
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: TrainConfig) -> torch.Tensor:
+        """While training every member has its own loss."""
+        if outputs.dim() == (2 if targets.is_floating_point() else 3):
+            targets, outputs = targets.repeat_interleave(outputs.shape[1]), outputs.flatten(0, 1)
+        return super().loss(outputs, targets, train)
+
     def tensors(self, batch: dict[str, np.ndarray], state: State) -> dict[str, torch.Tensor]:
         """FP32 [rows, 1] a numeric column; a categorical one as INT64 codes [rows, 1]."""
         import torch
@@ -213,11 +250,13 @@ def codes(values: list[str]) -> dict[str, int]:
 
 
 class _Moments:
-    """Count, mean and variance in one pass over chunks (Chan, Golub, LeVeque 1983), NaN left out."""
+    """Count, mean, variance, ends and quantiles in one pass over chunks (Chan, Golub, LeVeque 1983), NaN left out; quantiles of an even choice of values."""
 
     def __init__(self) -> None:
         self.rows = self.missing = 0
         self.mean = self.squares = 0.0
+        self.low, self.high = float("inf"), float("-inf")
+        self.sample, self.every = np.zeros(0, dtype=np.float64), 1
 
     def add(self, values: np.ndarray) -> None:
         x = np.asarray(values, dtype=np.float64)
@@ -225,6 +264,10 @@ class _Moments:
         self.missing += len(x) - len(seen)
         if not len(seen):
             return
+        self.low, self.high = min(self.low, float(seen.min())), max(self.high, float(seen.max()))
+        self.sample = np.concatenate([self.sample, seen[-self.rows % self.every :: self.every]])
+        while len(self.sample) > _SAMPLE:
+            self.sample, self.every = self.sample[::2], 2 * self.every
         mean = float(seen.mean())
         squares = float(((seen - mean) ** 2).sum())
         total = self.rows + len(seen)
@@ -232,6 +275,11 @@ class _Moments:
         self.mean += (mean - self.mean) * len(seen) / total
         self.rows = total
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, Any]:
+        """mean, std, missing, low, high and edges: its distinct values if they are few, else its quantiles."""
         std = (self.squares / self.rows) ** 0.5 if self.rows else 0.0
-        return {"mean": self.mean, "std": std if std > 1e-12 * max(abs(self.mean), 1e-300) else 1.0, "missing": self.missing}
+        distinct = np.unique(self.sample)
+        edges = distinct if len(distinct) <= _EDGES + 1 else np.unique(np.quantile(self.sample, np.linspace(0, 1, _EDGES + 1)))
+        ends = (self.low, self.high) if self.rows else (0.0, 0.0)
+        return {"mean": self.mean, "std": std if std > 1e-12 * max(abs(self.mean), 1e-300) else 1.0, "missing": self.missing,
+                "low": ends[0], "high": ends[1], "edges": [float(e) for e in edges]}  # fmt: skip

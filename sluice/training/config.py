@@ -58,7 +58,7 @@ class TrainConfig(Section):
     gradient_clip: float | None = Field(1.0, gt=0)
     accumulate: int = Field(1, ge=1, description="parts a process computes its share of a batch in, one after another")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    ema: float | None = Field(None, gt=0, lt=1, description="decay of an exponential moving average of the weights, which is then the model")
+    ema: float | None = Field(None, ge=0, lt=1, description="decay of an exponential moving average of the weights, which is then the model; 0: none; null: with automatic epochs the task's, else none")
     freeze: list[str] = Field([], description="parameters left as they start, by name or pattern: `encoder.embeddings.*`")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     compile: bool = Field(False, description="torch.compile the model")

@@ -22,7 +22,7 @@ class Defaults:
         batch_size: rows a step.
         learning_rate: per step.
         weight_decay: as ``train.weight_decay``.
-        schedule: as ``train.schedule``.
+        schedule, ema: as in ``train``, where the number of epochs is automatic too.
         steps: budget of optimiser steps; the run may end before.
         patience: epochs without improvement that end it; null: from the number of epochs.
         epochs: for a model that is known to need few: so many and no more, whatever `steps` says.
@@ -34,6 +34,7 @@ class Defaults:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     schedule: Schedule = "cosine"
+    ema: float | None = None
     steps: int = 3000
     patience: int | None = None
     epochs: int | None = None
@@ -46,7 +47,7 @@ class Plan(TrainConfig):
 
     Attributes:
         epochs: at most so many.
-        batch_size, learning_rate, weight_decay, schedule: as in `TrainConfig`.
+        batch_size, learning_rate, weight_decay, schedule, ema: as in `TrainConfig`.
         watch: the validation measure by which the best epoch is kept.
         patience: epochs without improvement that end the run; null: it goes on to the last.
         minutes: of training after which it ends; null: as long as it takes.
@@ -65,7 +66,7 @@ class Plan(TrainConfig):
 
     def shown(self) -> dict[str, Any]:
         """What was decided and what by, for the history and the report."""
-        names = ("epochs", "batch_size", "learning_rate", "weight_decay", "schedule", "watch", "patience", "minutes", "automatic")
+        names = ("epochs", "batch_size", "learning_rate", "weight_decay", "schedule", "ema", "watch", "patience", "minutes", "automatic")
         return {n: getattr(self, n) for n in names}
 
     def text(self, rows: int) -> str:
@@ -90,13 +91,13 @@ def decide(config: TrainConfig, defaults: Defaults, rows: int, measured: bool) -
         rows: of the training split.
         measured: whether there are validation rows. Without them nothing can say when to stop: a third of the budget is trained.
     """
-    raw = config.model_dump()
+    raw, open_ended = config.model_dump(), config.epochs is None
     automatic = [n for n in ("epochs", "batch_size", "learning_rate", "weight_decay", "schedule") if raw[n] is None]
     given = config.early_stopping
     least = config.processes * config.nodes * config.accumulate
     batch = config.batch_size or max(least, min(defaults.batch_size, rows))
     steps = math.ceil(rows / batch)
-    epochs, patience, minutes = config.epochs, given.patience if given else None, config.budget.minutes if config.epochs is None else None
+    epochs, patience, minutes = config.epochs, given.patience if given else None, config.budget.minutes if open_ended else None
     if epochs is None and defaults.epochs is not None and config.budget.steps is None:
         epochs = defaults.epochs
     elif epochs is None:
@@ -107,7 +108,8 @@ def decide(config: TrainConfig, defaults: Defaults, rows: int, measured: bool) -
         elif given is None:
             patience = defaults.patience or max(3, min(20, epochs // 5))
     return Plan(**{**raw, "epochs": epochs, "batch_size": batch, "patience": patience, "minutes": minutes, "automatic": automatic,
-                   "learning_rate": config.learning_rate or defaults.learning_rate, "schedule": config.schedule or defaults.schedule,
+                   "learning_rate": config.learning_rate or defaults.learning_rate, "schedule": config.schedule or (defaults.schedule if open_ended else "cosine"),
+                   "ema": (config.ema or None) if config.ema is not None or not open_ended else defaults.ema,
                    "weight_decay": defaults.weight_decay if config.weight_decay is None else config.weight_decay,
                    "watch": given.metric if given else "loss"})  # fmt: skip
 

@@ -42,7 +42,7 @@ def test_tabular_columns_get_their_kinds_and_missing_values_survive(make):
     task, dataset = make("tabular", ROWS)
     assert dataset.columns == {"age": "numeric", "city": "categorical", "member": "numeric"}
     state = task.fit(dataset)
-    assert state.extra["numeric"]["age"] == {"mean": 40.0, "std": pytest.approx(200**0.5), "missing": 1}
+    assert state.extra["numeric"]["age"] == {"mean": 40.0, "std": pytest.approx(200**0.5), "missing": 1, "low": 20.0, "high": 60.0, "edges": [20.0, 30.0, 40.0, 50.0, 60.0]}
     assert state.extra["categories"] == {"city": ["Bonn", "Ulm", "Köln"]}
     found = outputs(task, state, dataset.read("train"))
     assert found.shape == (6, 2)
