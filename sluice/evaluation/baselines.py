@@ -198,6 +198,7 @@ def sampled(dataset: Dataset, split: str) -> tuple[pa.Table, np.ndarray]:
 
 def main() -> int:
     """The child: a request as JSON on stdin, the answers as a file."""
+    sys.modules["pandas"] = None  # type: ignore[assignment]  # scikit-learn looks for it and does without: a third of its import
     from sluice.evaluation.features import fields_of
     from sluice.packaging.processors import load_processor
     from sluice.process import die_with

@@ -84,7 +84,7 @@ def test_a_worse_model_that_reaches_traffic_is_rolled_back_and_the_champion_stay
     home, _ = first
     serving = champion(home, "breast-cancer")
     outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=1", "--set", "train.learning_rate=1e-9", "--set",
-                  "evaluate.minimum=null", "--set", "evaluate.margin=1.0", "--set", "export.max_loss=1.0", expect=4)  # fmt: skip
+                  "evaluate.minimum=null", "--set", "evaluate.margin=1.0", "--set", "evaluate.baselines.on_no_better=warn", "--set", "export.max_loss=1.0", expect=4)  # fmt: skip
     assert outcome["outcome"] == "rolled_back"
     assert outcome["reasons"]
     assert champion(home, "breast-cancer") == serving
