@@ -47,15 +47,16 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
         if champion is not None:
             comparison, note = against(champion, dataset, outputs, targets, package, settings, positive)
         baselines = (trivial(dataset, labels, found["metric"]),
-                     simple(dataset, labels, package.preprocess, package.root, settings.evaluate.baselines))  # fmt: skip
+                     simple(dataset, labels, package.preprocess, package.root, settings.evaluate, positive))  # fmt: skip
         floor = judge(outputs, targets, labels, found, *baselines, settings.evaluate, rule=package.rule, positive=positive)
         decision, reasons = decide(found, comparison, settings.evaluate, floor)
         tracker = open_tracker(settings, place, run_id=run_id or None, name=Path(dataset_path).parent.parent.name)
         tracker.metrics({f"test_{k}": v["value"] for k, v in found["metrics"].items()})
         tracker.tags({"sluice.evaluate": decision})
         tracker.finish("FINISHED")
-        return Gate("evaluate", decision, tuple(reasons), {"evaluation": found, "comparison": comparison, "champion_note": note,
-                                                           "digest": package.digest, "precision": package.precision, "floor": floor, "cautions": cautions(floor) + never_predicted(found)})  # fmt: skip
+        evidence = {"evaluation": found, "comparison": comparison, "champion_note": note, "digest": package.digest, "precision": package.precision,
+                    "floor": floor, "cautions": cautions(floor) + never_predicted(found)}  # fmt: skip
+        return Gate("evaluate", decision, tuple(reasons), evidence)
 
     gate = run_step(work, gate_path, step="evaluate", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.abc
 import math
 import os
 import signal
@@ -25,7 +26,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.data.dataset import Dataset
-from sluice.evaluation.config import BaselinesConfig
+from sluice.evaluation.config import BaselinesConfig, EvaluateConfig
+from sluice.evaluation.decision import Rule
+from sluice.evaluation.threshold import choose
 from sluice.packaging.scoring import targets_of
 
 if TYPE_CHECKING:
@@ -55,12 +58,14 @@ class Baseline:
         outputs: probabilities [rows, labels] or values [rows].
         rows: which of the held-out rows they are for, int64 [rows], ascending.
         facts: how it was made, plain JSON: ``rows_trained``, ``rows_judged``, ``features``, ``seconds``, ``note``.
+        rule: how its probabilities become a label; None: the most probable.
     """
 
     name: str
     outputs: np.ndarray
     rows: np.ndarray
     facts: dict[str, Any]
+    rule: Rule | None = None
 
 
 def trivial(dataset: Dataset, labels: Sequence[str], metric: str) -> Baseline:
@@ -79,14 +84,16 @@ def trivial(dataset: Dataset, labels: Sequence[str], metric: str) -> Baseline:
     return Baseline(name, np.tile(counts / counts.sum(), (n, 1)), np.arange(n), facts)
 
 
-def simple(dataset: Dataset, labels: Sequence[str], preprocess: Mapping[str, Any], side_files: Path, config: BaselinesConfig) -> Baseline | str:
+def simple(dataset: Dataset, labels: Sequence[str], preprocess: Mapping[str, Any], side_files: Path, config: EvaluateConfig,
+           positive: str | None = None) -> Baseline | str:  # fmt: skip
     """Logistic or ridge regression on the dataset's fields, in a process of its own.
 
     Args:
         dataset: its training rows are learnt from, its test rows answered.
         labels: the order of the answers' columns; empty for regression.
         preprocess, side_files: the package's pre-processing, and the folder of its side files.
-        config: the project's ``evaluate.baselines``.
+        config: the project's ``evaluate``. Where it has a decision, the baseline's threshold is chosen as the model's is, on the validation rows.
+        positive: the label that a threshold is for.
 
     Returns:
         The baseline, or why there is none.
@@ -94,21 +101,26 @@ def simple(dataset: Dataset, labels: Sequence[str], preprocess: Mapping[str, Any
     with tempfile.TemporaryDirectory(prefix="sluice-") as tmp:
         out = Path(tmp) / "answers.npz"
         request = {"dataset": str(dataset.root), "preprocess": dict(preprocess), "side_files": str(side_files), "out": str(out), "parent": os.getpid(),
-                   "labels": list(labels), "seconds": config.seconds}  # fmt: skip
+                   "labels": list(labels), "seconds": config.baselines.seconds,
+                   "validation": config.decision is not None}  # fmt: skip
         command = [sys.executable, "-W", "ignore", "-m", "sluice.evaluation.baselines"]
         start = time.perf_counter()
         try:
-            done = subprocess.run(command, input=orjson.dumps(request), capture_output=True, timeout=PATIENCE * config.seconds, env=_environment(), check=False)
+            done = subprocess.run(command, input=orjson.dumps(request), capture_output=True, timeout=PATIENCE * config.baselines.seconds, env=_environment(), check=False)
         except subprocess.TimeoutExpired:
-            return f"it was not done within {PATIENCE} times evaluate.baselines.seconds ({config.seconds:g}) by the clock"
+            return f"it was not done within {PATIENCE} times evaluate.baselines.seconds ({config.baselines.seconds:g}) by the clock"
         except OSError as e:
             return f"its process could not be started: {e}"
         if done.returncode or not out.exists():
-            return _why(done.returncode, done.stderr.decode(errors="replace").strip().split("\n")[-1], config)
+            return _why(done.returncode, done.stderr.decode(errors="replace").strip().split("\n")[-1], config.baselines)
         with np.load(out, allow_pickle=False) as found:
             facts = orjson.loads(found["facts"].tobytes())
             facts["seconds"] = round(time.perf_counter() - start, 2)
-            return Baseline(facts.pop("name"), found["outputs"], found["rows"], facts)
+            rule = None
+            if config.decision is not None and positive is not None:
+                column = dataset.read("validation", ["label"]).column("label").take(pa.array(found["validation_rows"]))
+                rule = choose(found["validation"], targets_of(column, labels), labels, positive, config.decision).rule
+            return Baseline(facts.pop("name"), found["outputs"], found["rows"], facts, rule)
 
 
 def _why(status: int, said: str, config: BaselinesConfig) -> str:
@@ -124,14 +136,14 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
-def learn(train: pa.Table, test: pa.Table, fields: list[Field], labels: Sequence[str]) -> tuple[str, np.ndarray, dict[str, Any]]:
-    """Fit on `train`, answer `test`.
+def learn(train: pa.Table, tests: Sequence[pa.Table], fields: list[Field], labels: Sequence[str]) -> tuple[str, list[np.ndarray], dict[str, Any]]:
+    """Fit on `train`, answer each of `tests`.
 
     Logistic regression with scikit-learn's defaults (L2, C = 1, L-BFGS); over the many features of texts by
     coordinate descent in the dual (liblinear, C = 10), one class against the rest. Ridge regression with alpha = 1.
 
     Returns:
-        Its name, probabilities [rows, labels] or values [rows], facts.
+        Its name; probabilities [rows, labels] or values [rows] of each table; facts.
 
     Raises:
         ValueError: nothing to learn from: no features, or rows of one class.
@@ -140,7 +152,7 @@ def learn(train: pa.Table, test: pa.Table, fields: list[Field], labels: Sequence
 
     from sluice.evaluation.features import beside
 
-    x, xt = beside([f.fit(train) for f in fields], train.num_rows), beside([f.transform(test) for f in fields], test.num_rows)
+    x = beside([f.fit(train) for f in fields], train.num_rows)
     if not x.shape[1]:
         raise ValueError("no field that varies in the training rows can be read as numbers")
     y = targets_of(train.column("label"), labels)
@@ -153,7 +165,8 @@ def learn(train: pa.Table, test: pa.Table, fields: list[Field], labels: Sequence
     if not labels:
         from sklearn.linear_model import Ridge
 
-        return "ridge regression", Ridge(alpha=1.0).fit(x, y).predict(xt), facts
+        ridge = Ridge(alpha=1.0).fit(x, y)
+        return "ridge regression", [ridge.predict(_matrix(fields, test)) for test in tests], facts
     classes = np.unique(y)
     if len(classes) < 2:
         raise ValueError("the training rows hold one class")
@@ -165,10 +178,19 @@ def learn(train: pa.Table, test: pa.Table, fields: list[Field], labels: Sequence
         model = one if len(classes) == 2 else OneVsRestClassifier(one)
     else:
         model = LogisticRegression(max_iter=300)
-    found = model.fit(x, y).predict_proba(xt)
-    outputs = np.zeros((len(found), len(labels)))
-    outputs[:, model.classes_] = found
-    return "logistic regression", outputs, facts
+    model.fit(x, y)
+    answers = []
+    for test in tests:
+        outputs = np.zeros((test.num_rows, len(labels)))
+        outputs[:, model.classes_] = model.predict_proba(_matrix(fields, test))
+        answers.append(outputs)
+    return "logistic regression", answers, facts
+
+
+def _matrix(fields: list[Field], table: pa.Table) -> Any:
+    from sluice.evaluation.features import beside
+
+    return beside([f.transform(table) for f in fields], table.num_rows)
 
 
 def some(n: int, most: int) -> np.ndarray:
@@ -196,9 +218,17 @@ def sampled(dataset: Dataset, split: str) -> tuple[pa.Table, np.ndarray]:
     return table, at
 
 
+class _NoPandas(importlib.abc.MetaPathFinder):
+    """scikit-learn and Arrow look for pandas and do without it, which saves a third of the import."""
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("not needed here", name=name)
+
+
 def main() -> int:
     """The child: a request as JSON on stdin, the answers as a file."""
-    sys.modules["pandas"] = None  # type: ignore[assignment]  # scikit-learn looks for it and does without: a third of its import
+    sys.meta_path.insert(0, _NoPandas())
     from sluice.evaluation.features import fields_of
     from sluice.packaging.processors import load_processor
     from sluice.process import die_with
@@ -210,14 +240,15 @@ def main() -> int:
         dataset = Dataset.open(Path(request["dataset"]), verify=False)
         train, _ = sampled(dataset, "train")
         test, at = sampled(dataset, "test")
+        validation, others = sampled(dataset, "validation") if request["validation"] else (None, at[:0])
         fields = fields_of(dataset.columns, load_processor(request["preprocess"], Path(request["side_files"])))
-        name, outputs, facts = learn(train, test, fields, request["labels"])
+        name, answers, facts = learn(train, [test] if validation is None else [test, validation], fields, request["labels"])
     except Exception as e:
         said = str(e).split("\n")[0]
         print(said if isinstance(e, ValueError) and said else f"{type(e).__name__}: {said}", file=sys.stderr)
         return 1
     facts |= {"name": name, "rows_judged": len(at), "note": _note(dataset, facts["rows_trained"], len(at))}
-    np.savez(request["out"], outputs=outputs, rows=at, facts=np.frombuffer(orjson.dumps(facts), dtype=np.uint8))
+    np.savez(request["out"], outputs=answers[0], rows=at, validation=answers[-1], validation_rows=others, facts=np.frombuffer(orjson.dumps(facts), dtype=np.uint8))
     return 0
 
 

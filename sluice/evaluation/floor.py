@@ -13,6 +13,7 @@ from sluice.evaluation.baselines import Baseline
 from sluice.evaluation.comparison import compare
 from sluice.evaluation.config import EvaluateConfig
 from sluice.evaluation.decision import Rule
+from sluice.evaluation.metrics import TABLE
 
 #: Held-out rows that a constant answer gets wrong, from which on "it answers like the trivial model" is a finding: a model
 #: that told half of such rows would answer like it on all five one time in 32.
@@ -32,7 +33,7 @@ def judge(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], evalu
         trivial: on all rows.
         simple: on some or all of them, or why there is none.
         config: the project's ``evaluate``.
-        rule, positive: of the candidate, as for `evaluate`; the baselines answer the most probable label.
+        rule, positive: of the candidate, as for `evaluate`; the baselines answer by their own.
 
     Returns:
         ``trivial`` and ``simple`` (what `compare` gives, with ``baseline`` for the champion's value, ``name``, ``facts``; `simple` is
@@ -50,9 +51,10 @@ def judge(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], evalu
         if other["high"] is not None and other["high"] < 0:
             found["ahead"] = f"{simple.name} is better by {_gap(-other['difference'], -other['high'], -other['low'], other)}"
     wrong = len(targets) - (int((targets == trivial.outputs.argmax(axis=1)).sum()) if labels else 0)
-    verdict, said = _verdict(outputs, wrong, bool(labels), against, evaluation, config)
+    verdict, said = _verdict(outputs, wrong, against, evaluation, chosen=config.metric is not None and rule is None)
     if verdict == "inconclusive":
-        needed = rows_needed(against, config.confidence) if against["difference"] != 0 else math.ceil(ENOUGH * len(targets) / wrong) if wrong else None
+        alike = labels and against["n_discordant"] == 0
+        needed = (math.ceil(ENOUGH * len(targets) / wrong) if wrong else None) if alike else rows_needed(against, config.confidence)
         found["rows_needed"] = needed
         said += (f": if things stay as they are, about {needed:,} would tell ({POWER:.0%} power)" if needed else
                  ": they hold nothing to reckon from how many would tell")  # fmt: skip
@@ -77,38 +79,42 @@ def rows_needed(against: dict[str, Any], confidence: float) -> int | None:
 
 def _against(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], baseline: Baseline, config: EvaluateConfig,
              rule: Rule | None, positive: str | None) -> dict[str, Any]:  # fmt: skip
-    c = compare(outputs, baseline.outputs, targets, labels, labels, config, rule=rule, positive=positive)
+    c = compare(outputs, baseline.outputs, targets, labels, labels, config, rule=rule, champion_rule=baseline.rule, positive=positive)
     kept = ("metric", "direction", "confidence", "rows", "candidate", "difference", "low", "high", "n_discordant", "method")
     return {k: c[k] for k in kept} | {"baseline": c["champion"], "name": baseline.name, "facts": baseline.facts}
 
 
-def _verdict(outputs: np.ndarray, wrong: int, classes: bool, c: dict[str, Any], evaluation: dict[str, Any],
-             config: EvaluateConfig) -> tuple[str, str]:  # fmt: skip
-    metric, name = c["metric"], c["name"]
-    numbers = f"{metric} {_number(c['candidate'])} against {_number(c['baseline'])}"
+def _verdict(outputs: np.ndarray, wrong: int, c: dict[str, Any], evaluation: dict[str, Any], *, chosen: bool) -> tuple[str, str]:
+    """The verdict and its sentence. `wrong`: rows the trivial one gets wrong; `chosen`: the project named the metric, and no threshold."""
+    metric, name = TABLE[c["metric"]], c["name"]
+    numbers = f"{metric.name} {_number(c['candidate'])} against {_number(c['baseline'])}"
     if c["low"] is not None and c["low"] > 0:
         return "better", f"better than {name}: {numbers}"
     constant = bool(np.all(np.ptp(outputs, axis=0) <= 1e-6 * np.maximum(np.abs(outputs).max(axis=0), 1e-300)))
-    alike = constant or (classes and c["n_discordant"] == 0 and c["difference"] == 0)
-    worse = c["high"] is not None and c["high"] <= 0 and c["difference"] < 0
-    area = evaluation["metrics"].get("roc_auc")
-    ranks = not constant and area is not None and area["low"] is not None and area["low"] > 0.5
+    alike = constant or (metric.by_label and c["n_discordant"] == 0)
+    worse = not alike and c["high"] is not None and c["high"] <= 0 and c["difference"] < 0
+    area = evaluation["metrics"].get("roc_auc") or {"low": None}
+    ranks = not constant and area["low"] is not None and area["low"] > 0.5
     if alike:
         what = f"it gives every row the same answer, as {name} does" if constant else f"on every held-out row it answers as {name} does"
     elif worse:
         what = f"it is worse than {name}: {numbers}, by {_gap(-c['difference'], -c['high'], -c['low'], c)}"
+    elif c["difference"] is None:
+        what = f"{numbers} cannot be compared with {name}"
     else:
         what = f"{numbers} does not tell it from {name} (difference {_gap(c['difference'], c['low'], c['high'], c)})"
-    if ranks and not (worse and config.metric is not None):
-        return "ranks", f"{what}, but its probabilities rank the rows ({_area(area)}): judge it by another evaluate.metric ({_ADVICE}), or choose its threshold with evaluate.decision"
-    if (alike and wrong >= ENOUGH) or (worse and not alike):
-        rank = f"; it ranks the rows ({_area(area)}), so another evaluate.metric ({_ADVICE}) or threshold may suit it" if ranks else \
-            f", and its probabilities do not rank the rows beyond doubt ({_area(area)})" if area and area["low"] is not None and not constant else ""  # fmt: skip
+    if ranks and c["difference"] is None and c["candidate"] is not None:
+        return "better", f"{name} has no {metric.name}, this model has {_number(c['candidate'])} and ranks the rows ({_area(area)})"
+    two = evaluation.get("positive") is not None
+    advice = f"evaluate.metric ({'average_precision, balanced_accuracy or f1' if two else 'balanced_accuracy, macro_f1 or log_loss'})"
+    threshold = ", or choose its threshold with evaluate.decision" if two and not evaluation.get("decision") else ""
+    if ranks and not (worse and chosen):
+        return "ranks", f"{what}, but its probabilities rank the rows ({_area(area)}): judge it by another {advice}{threshold}"
+    if worse or (alike and wrong >= ENOUGH):
+        rank = f"; its probabilities rank the rows, though ({_area(area)}): another {advice} may be the right one{threshold}" if ranks else \
+            f", and its probabilities do not rank the rows beyond doubt ({_area(area)})" if area["low"] is not None and not constant else ""  # fmt: skip
         return "no_better", what + rank
     return "inconclusive", what + f" on {c['rows']} held-out rows"
-
-
-_ADVICE = "balanced_accuracy, macro_f1 or log_loss"
 
 
 def _area(area: dict[str, Any]) -> str:

@@ -15,10 +15,10 @@ import pytest
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.images import png
 from sluice.evaluation import baselines, features
-from sluice.evaluation.config import BaselinesConfig
+from sluice.evaluation.config import EvaluateConfig
 from sluice.packaging.processors import AudioProcessor, Column, ImageProcessor, TabularProcessor, TensorInput, TensorProcessor
 
-CONFIG = BaselinesConfig()
+CONFIG = EvaluateConfig()
 NAMES = ["red", "green", "blue", "grey"]
 
 
@@ -34,7 +34,8 @@ def dataset(root: Path, columns: dict[str, str], table: pa.Table, held_out: int,
 
 def learn(data: Dataset, processor: Any = None) -> tuple[str, np.ndarray, dict[str, Any]]:
     fields = features.fields_of(data.columns, processor)
-    return baselines.learn(data.read("train"), data.read("test"), fields, data.labels)
+    name, (found,), facts = baselines.learn(data.read("train"), [data.read("test")], fields, data.labels)
+    return name, found, facts
 
 
 def people(n: int, label: list[Any], seed: int = 0) -> pa.Table:
@@ -234,3 +235,19 @@ def test_why_the_process_ended_is_said(tmp_path, monkeypatch, status, stderr, sa
     data = dataset(tmp_path / "d", KINDS, people(20, ["a", "b"] * 10), 5)
     monkeypatch.setattr(baselines.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, status, b"", stderr))
     assert said in baselines.simple(data, data.labels, columns_of(data), tmp_path, CONFIG)
+
+
+def test_where_the_project_has_a_threshold_the_baseline_gets_one_too(tmp_path):
+    rng = np.random.default_rng(7)
+    x, yes = rng.normal(size=900), rng.random(900)
+    label = ["Yes" if u < 0.02 + 0.3 * (v > 1) else "No" for u, v in zip(yes, x, strict=True)]
+    table = pa.table({"x": x, "label": label, "row_id": [str(i) for i in range(900)]})
+    data = write_dataset(tmp_path / "d", {"train": table.slice(0, 300), "validation": table.slice(300, 300), "test": table.slice(600)}, task="tabular",
+                         objective="classification", labels=["No", "Yes"], columns={"x": "numeric"}, source={}, shard_rows=1000)  # fmt: skip
+    config = EvaluateConfig(decision={"aim": "f1"})
+    found = baselines.simple(data, data.labels, columns_of(data), tmp_path, config, "Yes")
+    assert isinstance(found, baselines.Baseline)
+    assert found.rule is not None
+    assert found.rule.label == "Yes"
+    assert found.rule.threshold < 0.5
+    assert len(found.outputs) == 300

@@ -8,22 +8,23 @@ import pytest
 from sluice.evaluation import decide, evaluate, floor
 from sluice.evaluation.baselines import Baseline
 from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.decision import Rule
 from sluice.evaluation.gate import cautions
 
 LABELS = ["No", "Yes"]
 
 
 def answered(outputs: np.ndarray, targets: np.ndarray, shares: tuple[float, float] = (0.6, 0.4), simple: np.ndarray | str = "left out",
-             area: tuple[float, float, float] | None = None, **settings: object) -> tuple[dict, str, list[str]]:  # fmt: skip
+             area: tuple[float, float, float] | None = None, rule: Rule | None = None, **settings: object) -> tuple[dict, str, list[str]]:  # fmt: skip
     """The floor, the decision and its reasons; `area` stands for the candidate's ROC AUC."""
     config, n = EvaluateConfig(**settings), len(targets)
     labels = [] if outputs.ndim == 1 else LABELS
     trivial = Baseline("the majority class 'No'" if labels else "the mean", np.tile(shares, (n, 1)) if labels else np.zeros(n), np.arange(n), {"note": ""})
-    found = evaluate(outputs, targets, labels, config)
+    found = evaluate(outputs, targets, labels, config, rule=rule)
     if area:
         found["metrics"]["roc_auc"] = dict(zip(("value", "low", "high"), area, strict=True))
     other = simple if isinstance(simple, str) else Baseline("logistic regression", simple, np.arange(n), {"note": ""})
-    judged = floor.judge(outputs, targets, labels, found, trivial, other, config)
+    judged = floor.judge(outputs, targets, labels, found, trivial, other, config, rule=rule)
     return judged, *decide(found, None, config, judged)
 
 
@@ -78,7 +79,7 @@ def test_worse_by_a_metric_the_project_chose_is_refused_though_it_ranks_and_by_t
     assert answered(eager, y, (0.94, 0.06), area=(0.8, 0.7, 0.9))[1] == "pass"
     _, decision, reasons = answered(eager, y, (0.94, 0.06), area=(0.8, 0.7, 0.9), metric="accuracy")
     assert decision == "refuse"
-    assert "it ranks the rows" in reasons[0]
+    assert "rank the rows, though" in reasons[0]
 
 
 def test_one_answer_for_every_row_is_no_model_whatever_the_metric():
@@ -161,3 +162,43 @@ def test_a_baseline_judged_on_some_rows_is_compared_on_those():
 def test_an_undefined_metric_is_inconclusive():
     judged, decision, _ = answered(np.array([1.0, 2.0, 3.0]), np.full(3, 5.0), metric="r2")
     assert (judged["verdict"], decision) == ("inconclusive", "inconclusive")
+
+
+def scores(y: np.ndarray, lift: float, seed: int = 6) -> np.ndarray:
+    """Probabilities of a rare Yes, never the larger, that rank its rows by `lift` standard deviations."""
+    p = 0.05 + 0.4 / (1 + np.exp(-(np.random.default_rng(seed).normal(size=len(y)) + lift * y)))
+    return np.stack([1 - p, p], axis=1)
+
+
+@pytest.mark.parametrize("metric", [None, "accuracy", "balanced_accuracy", "macro_f1", "f1", "mcc", "precision"])
+def test_a_real_area_decides_over_a_model_that_never_says_yes_whatever_the_metric(metric):
+    y = truth(1500, 0.06)
+    judged, decision, _ = answered(scores(y, 1.0), y, (0.94, 0.06), metric=metric)
+    assert (judged["verdict"], decision) == ("ranks", "pass")
+    assert "average_precision" in judged["said"]
+    assert "evaluate.decision" in judged["said"]
+    judged, decision, _ = answered(scores(y, 0.0), y, (0.94, 0.06), metric=metric)
+    assert (judged["verdict"], decision) == ("no_better", "refuse")
+
+
+def test_by_metrics_of_rank_and_probability_a_rare_label_is_told():
+    y = truth(1500, 0.06)
+    for metric in ("roc_auc", "average_precision"):
+        assert answered(scores(y, 1.5), y, (0.94, 0.06), metric=metric)[0]["verdict"] == "better"
+    assert answered(scores(y, 0.0), y, (0.94, 0.06), metric="log_loss")[1] == "refuse"
+
+
+def test_a_threshold_chosen_at_the_cost_of_accuracy_is_no_fault():
+    y = truth(1500, 0.06)
+    rule = Rule("Yes", 0.3, "best f1")
+    judged, decision, _ = answered(scores(y, 1.5), y, (0.94, 0.06), rule=rule, metric="accuracy")
+    assert judged["trivial"]["high"] < 0
+    assert (judged["verdict"], decision) == ("ranks", "pass")
+    assert answered(scores(y, 1.5), y, (0.94, 0.06), rule=rule, metric="f1")[0]["verdict"] == "better"
+
+
+def test_precision_is_told_though_the_trivial_one_has_none():
+    y = truth(1500, 0.06)
+    judged, decision, _ = answered(scores(y, 1.5), y, (0.94, 0.06), rule=Rule("Yes", 0.3), metric="precision")
+    assert judged["trivial"]["baseline"] is None
+    assert (judged["verdict"], decision) == ("better", "pass")
