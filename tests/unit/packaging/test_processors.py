@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import subprocess
 import sys
 import zlib
@@ -208,6 +209,54 @@ def test_image_bytes_changed_anywhere_decode_or_raise_input_errors(data):
         assert ImageProcessor(3, [4, 4]).encode([bytes(raw)])[0]["image"].shape == (3, 4, 4)
     except InputError as e:
         assert e.field == "rows[0]"
+
+
+def deep_png(pixels: np.ndarray, clear: tuple[int, ...], interlaced: bool = False) -> bytes:
+    """A 16-bit PNG of pixels [height, width] or [height, width, 3] in which one colour is transparent (tRNS)."""
+
+    def part(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width = pixels.shape[:2]
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)) if interlaced else ((0, 0, 1, 1),)
+    parts = [pixels[y::dy, x::dx] for x, y, dx, dy in passes]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for p in parts if p.size for row in p)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2 if pixels.ndim == 3 else 0, 0, 0, int(interlaced))
+    return (b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"tRNS", struct.pack(f">{len(clear)}H", *clear)) + part(b"IDAT", zlib.compress(rows))
+            + part(b"IEND", b""))  # fmt: skip
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("clear", "other"), [((0x8000,), (0x8001,)), ((0,), (1,)), ((0x80FF, 7, 0xFFFF), (0x80FE, 7, 0xFFFF)), ((0, 0, 0), (0, 0, 255))])
+def test_the_transparent_colour_of_a_deep_png_is_white_and_none_beside_it(clear, other, channels, interlaced):
+    pixels = np.full((9, 8, len(clear)), clear, np.uint16)
+    pixels[3, 4] = other
+    image = ImageProcessor(channels, (9, 8)).encode([deep_png(pixels[..., 0] if len(clear) == 1 else pixels, clear, interlaced)])[0]["image"]
+    rgb = [v >> 8 for v in (other if len(other) == 3 else other * 3)]
+    expected = rgb if channels == 3 else [(rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16]
+    assert image[:, 3, 4].tolist() == expected
+    image[:, 3, 4] = 255
+    assert (image == 255).all()
+
+
+def test_a_deep_png_with_a_transparent_colour_is_turned_upright():
+    pixels = np.zeros((4, 6), np.uint16)
+    pixels[0, :] = 0x4000
+    raw = deep_png(pixels, (0,))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the first row is the right side
+    body = exif.tobytes()
+    chunk = struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
+    image = ImageProcessor(1, (6, 4)).encode([raw[:33] + chunk + raw[33:]])[0]["image"][0]
+    assert (image[:, -1] == 0x40).all() and (image[:, :-1] == 255).all()
+
+
+@pytest.mark.parametrize("raw", [b"abc", b"", b"GIF89a" + b"\0" * 20, b"\x89PNG\r\n\x1a\n" + b"\0" * 30])
+def test_an_error_of_an_image_says_nothing_of_our_own_objects(raw):
+    with pytest.raises(InputError) as e:
+        ImageProcessor(1, (8, 8)).encode([raw])
+    assert "<" not in e.value.message and "0x" not in e.value.message
 
 
 # -- tabular
