@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from sluice.home import Home
 from sluice.packaging import package as packages
 from sluice.packaging.package import Package
 from sluice.packaging.predictor import Predictor
+from sluice.packaging.rows import spelled_by
 from sluice.packaging.scoring import answers, positive_label, targets_of
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
+from sluice.spelling import Spelling
 from sluice.step import open_project, run_step
 from sluice.tracking.registry import CHAMPION, Registry
 from sluice.tracking.tracker import open_tracker, tracking_uri
@@ -81,9 +84,15 @@ def against(champion: Package, dataset: Dataset, outputs: np.ndarray, targets: n
     if champion.objective != dataset.objective or champion.task != settings.task:
         return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
     try:
-        theirs = answers(Predictor(champion).predict, champion.preprocess, dataset, "test")
+        predict, spelled = Predictor(champion).predict, spelled_by(champion)
+        theirs = answers(lambda rows: predict(spelled(rows)), champion.preprocess, dataset, "test")
     except (InputError, DataError) as e:
         return None, f"the champion cannot read these rows, so nothing was compared: {e.message}"
-    result = compare(outputs, theirs, targets, list(candidate.labels), list(champion.labels), settings.evaluate, rule=candidate.rule,
-                     champion_rule=champion.rule, positive=positive)  # fmt: skip
+    labels, rule = list(champion.labels), champion.rule
+    if not set(labels) & set(candidate.labels):  # made when 1.0 was another class than 1
+        spelling = Spelling.kept(candidate.labels)
+        labels = [spelling.text(v) for v in labels]
+        rule = dataclasses.replace(rule, label=spelling.text(rule.label)) if rule is not None else None
+    result = compare(outputs, theirs, targets, list(candidate.labels), labels, settings.evaluate, rule=candidate.rule,
+                     champion_rule=rule, positive=positive)  # fmt: skip
     return {**result, "champion_digest": champion.digest}, ""

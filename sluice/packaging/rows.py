@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from sluice.errors import DataError
+from sluice.packaging.package import Package
 from sluice.packaging.processors import Processor, TabularProcessor
+from sluice.spelling import Spelling
 
 if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
@@ -49,6 +51,20 @@ def _values(column: Any) -> list[Any]:
     """A column's cells; floats of 32 and 16 bits stay such, since 0.1 of them has fewer digits than the same number of 64."""
     narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(column.type)
     return column.to_pylist() if narrow is None else [None if v is None else narrow(v) for v in column.to_pylist()]
+
+
+def spelled_by(package: Package) -> Callable[[list[Any]], list[Any]]:
+    """Turns a dataset's rows into those a package knows that was made before categories had one spelling: ``true`` to its ``True``.
+
+    Its profile tells how its training rows spelled the commonest values. Other packages take the rows as they are.
+    """
+    of_before = [c["name"] for c in package.preprocess.get("columns", []) if c.get("type") == "categorical" and "spelling" not in c]
+    features = (package.profile() or {}).get("features", {}) if of_before else {}
+    written = {name: Spelling.kept(features[name]["parts"]["value"]["values"]).written for name in of_before if name in features}
+    written = {name: found for name, found in written.items() if found}
+    if not written:
+        return lambda rows: rows
+    return lambda rows: [{**row, **{n: found.get(row.get(n)) or row.get(n) for n, found in written.items()}} for row in rows]
 
 
 def _column(table: pa.Table | pa.RecordBatch, name: str) -> Any:

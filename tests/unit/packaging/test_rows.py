@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from sluice.errors import DataError, InputError
 from sluice.packaging.processors import Column, TabularProcessor
-from sluice.packaging.rows import rows_from_arrow, tensors_from_arrow
+from sluice.packaging.rows import rows_from_arrow, spelled_by, tensors_from_arrow
 
 TABLE = pa.table({
     "row_id": ["a", "b", "c"], "age": pa.array([1.5, None, float("nan")]), "job": pa.array(["cook", None, ""]), "n": pa.array([1, None, 3], pa.int64()),
@@ -60,3 +62,26 @@ def test_a_text_in_a_numeric_column_is_named():
     with pytest.raises(InputError) as e:
         tensors_from_arrow(PROCESSOR, TABLE.set_column(1, "age", pa.array(["1", "x", "3"])))
     assert e.value.field == "rows[0].age"
+
+
+def test_rows_are_spelled_as_a_package_of_before_knows_them(tmp_path):
+    """A champion that was trained on ``True`` and ``1.0`` is judged on the same rows, not on ones it has never seen."""
+    columns = [{"name": n, "type": t} for n, t in (("active", "categorical"), ("store", "categorical"), ("age", "numeric"))]
+
+    class Old:
+        preprocess: ClassVar = {"kind": "tabular", "columns": columns}
+
+        def profile(self):
+            return {"features": {n: {"parts": {"value": {"values": v}}} for n, v in (("active", ["True", "False"]), ("store", ["2.0", "1.0"]))}}
+
+    rows = [{"active": "true", "store": "1", "age": 3}, {"active": None, "store": "other", "age": None}]
+    assert spelled_by(Old())(rows) == [{"active": "True", "store": "1.0", "age": 3}, {"active": None, "store": "other", "age": None}]
+
+    class New(Old):
+        preprocess: ClassVar = {"kind": "tabular", "columns": [{**c, "spelling": "text"} if c["type"] == "categorical" else c for c in columns]}
+
+    assert spelled_by(New())(rows) is rows
+
+
+def test_floats_of_32_bits_stay_such():
+    assert rows_from_arrow("tabular", pa.table({"x": pa.array([0.1, None], pa.float32())}))[0]["x"] == np.float32(0.1)
