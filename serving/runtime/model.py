@@ -53,11 +53,10 @@ class Model:
         self.digest, self.version = package.digest, package.digest[:12]
         self.kind = "tensor" if inferred else str(package.preprocess.get("kind"))
         self.processor: Processor | None = None if inferred else load_processor(package.preprocess, package.root)
-        #: By the name clients use: of rows the column's, where the graph's input has another.
+        #: By the name clients use: of rows the column's, whatever the graph's inputs are called.
         self.inputs = {t.name: t for t in package.inputs}
         if isinstance(self.processor, TabularProcessor):
-            named = {c.tensor: c.name for c in self.processor.columns}
-            self.inputs = {named[t.name]: dataclasses.replace(t, name=named[t.name]) for t in self.processor.inputs}
+            self.inputs = dict(self.processor.fields)
         self.outputs = [t.name for t in package.outputs]
         self.labels = package.labels
         self.rule = package.rule

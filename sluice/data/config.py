@@ -35,6 +35,30 @@ class Columns(Section):
     categorical: list[str] = Field(default=[], description="columns read as categories though they look numeric")
     ignore: list[str] = []
     numbers: dict[str, NumberFormat] = Field(default={}, description="columns of texts such as 1,234 or 12,5 that are numbers, and how they are written")
+    timestamps: dict[str, str] = Field(default={}, description="columns of times and how they are written: iso, s, ms, us, ns, a form such as %d.%m.%Y, or auto")
+    time_zone: str = Field("UTC", description="whose clock times are read by: a zone of the IANA database; a time that names no zone is of this one")
+
+    @field_validator("timestamps")
+    @classmethod
+    def _are_forms(cls, value: dict[str, str]) -> dict[str, str]:
+        from sluice.packaging.processors.timestamps import TimeForm
+
+        for name, form in value.items():
+            try:
+                if form != "auto":
+                    TimeForm(form)
+            except ValueError as e:
+                raise ValueError(f"{name}: {e}") from e
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        if value != "UTC":
+            from sluice.packaging.processors.zones import Zone
+
+            Zone.named(value)
+        return value
 
 
 class Split(Section):
@@ -44,7 +68,7 @@ class Split(Section):
     validation: float = Field(0.1, gt=0, lt=1)
     seed: int = 17
     by: Literal["hash", "time", "group"] = Field("hash", description="what stays together: equal rows; the newest rows are held out; rows of one group")
-    column: str | None = Field(None, description="of the source: the time, or the group; it need not be a feature")
+    column: Annotated[str | None, Names("column")] = Field(None, description="of the source: the time, or the group; it need not be a feature")
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Split:

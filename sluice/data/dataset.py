@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from sluice import files
 from sluice.data.digests import TableHasher
 from sluice.data.shards import write_shards
+from sluice.data.timestamps import TIME, Times
 from sluice.errors import DataError
 
 FORMAT = "sluice.dataset/v1"
@@ -35,7 +36,7 @@ NOT_CONTENT = frozenset({"uri", "path", "paths", "files", "time"})
 
 #: Arrow type a feature of each kind has.
 KINDS: dict[str, pa.DataType] = {
-    "text": pa.string(), "image": pa.binary(), "numeric": pa.float64(), "categorical": pa.string(),
+    "text": pa.string(), "image": pa.binary(), "numeric": pa.float64(), "categorical": pa.string(), "timestamp": TIME,
 }  # fmt: skip
 
 #: Tasks whose features must be of `KINDS`; a plug-in's columns are its own affair.
@@ -63,7 +64,7 @@ class Dataset:
         task: the task's name.
         objective: ``classification`` or ``regression``.
         labels: sorted class names; empty for regression.
-        columns: feature name -> ``text``, ``image``, ``numeric`` or ``categorical``.
+        columns: feature name -> ``text``, ``image``, ``numeric``, ``categorical`` or ``timestamp``.
     """
 
     root: Path
@@ -97,6 +98,11 @@ class Dataset:
         if verify:
             _verify_rest(dataset)
         return dataset
+
+    @property
+    def times(self) -> dict[str, Times]:
+        """How the source wrote the features that are times."""
+        return {c["name"]: Times(c["form"], c["zone"], c["declared"]) for c in self.manifest["columns"] if c["kind"] == "timestamp"}
 
     def rows(self, split: str) -> int:
         """Rows of a split. Raises `DataError` for a split that is not there."""
@@ -150,7 +156,7 @@ class Dataset:
 
 
 def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]], *, task: str, objective: str, labels: list[str],
-                  columns: Mapping[str, str], source: Mapping[str, Any], shard_rows: int,
+                  columns: Mapping[str, str], source: Mapping[str, Any], shard_rows: int, times: Mapping[str, Times] | None = None,
                   profile: Callable[[Dataset], dict[str, Any]] | None = None) -> Dataset:  # fmt: skip
     """Write a dataset; it appears at `root` whole, in place of one that was there.
 
@@ -164,6 +170,7 @@ def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]
         columns: feature -> kind, in the order the dataset keeps.
         source: what the rows came from, JSON-able. All but `NOT_CONTENT` counts in the digest.
         shard_rows: rows of a shard.
+        times: how each feature of kind ``timestamp`` was written.
         profile: takes the reference profile of the written rows; it becomes ``profile.json``.
 
     Raises:
@@ -184,7 +191,8 @@ def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]
             raise DataError("has no rows", field="train", fix="give more data, or smaller test and validation fractions")
         manifest: dict[str, Any] = {
             "format": FORMAT, "task": task, "objective": objective, "labels": sorted(labels),
-            "columns": [{"name": n, "kind": k} for n, k in columns.items()],
+            "columns": [{"name": n, "kind": k, **(dataclasses.asdict((times or {}).get(n, Times("iso"))) if k == "timestamp" else {})}
+                        for n, k in columns.items()],
             "schema": [{"name": f.name, "type": str(f.type)} for f in schema],
             "shard_rows": shard_rows, "splits": entries, "source": dict(source),
         }  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.data import timestamps
 from sluice.data.checks import validate
 from sluice.data.columns import null_for_nan, numbers, usable
 from sluice.data.dataset import Dataset, write_dataset
@@ -21,6 +22,7 @@ from sluice.data.report import Report
 from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, split_rows, time_keys
+from sluice.data.timestamps import Times
 from sluice.errors import DataError
 from sluice.evaluation.check import check_settings
 from sluice.project import Project
@@ -35,11 +37,20 @@ class TaskData(Protocol):
     def canonical(self, table: pa.Table) -> pa.Table: ...
 
 
+@runtime_checkable
+class ReadsTimes(TaskData, Protocol):
+    """A task some of whose features are times."""
+
+    def times(self, table: pa.Table) -> dict[str, Times]: ...
+    def reading(self, times: Mapping[str, Times]) -> TaskData: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """A source in the task's terms: `table` has the features and ``label``; `source` is what was read.
 
-    `spellings`: of the columns of categories, ``label`` among them where it has classes; `keys`: what it is split by.
+    `spellings`: of the columns of categories, ``label`` among them where it has classes; `times`: how its times are
+    written; `keys`: what it is split by.
     """
 
     table: pa.Table
@@ -47,6 +58,7 @@ class Rows:
     objective: str
     source: Source
     spellings: dict[str, Spelling]
+    times: Mapping[str, Times]
     keys: pa.ChunkedArray | None = None
 
     @property
@@ -80,7 +92,7 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     test = _load_test(project, base_dir, task, train)
     return validate(train.table, test.table if test else None, kinds=train.kinds, objective=train.objective, checks=project.data.checks,
                     split=project.data.split, place=train.place, test_place=test.place if test else None,
-                    keys=train.keys, test_keys=test.keys if test else None, notes=[*train.source.notes, *(test.source.notes if test else ())])  # fmt: skip
+                    keys=train.keys, test_keys=test.keys if test else None, times=train.times, notes=[*train.source.notes, *(test.source.notes if test else ())])  # fmt: skip
 
 
 def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Dataset:
@@ -111,7 +123,7 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
         source["numerals"] = written
     labels = sorted(pc.unique(kept.column("label")).to_pylist()) if train.objective == "classification" else []
     return write_dataset(out, splits, task=project.task, objective=train.objective, labels=labels, columns=train.kinds, source=source,
-                         shard_rows=project.data.shard_rows, profile=profile_dataset)  # fmt: skip
+                         shard_rows=project.data.shard_rows, times=train.times, profile=profile_dataset)  # fmt: skip
 
 
 def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
@@ -123,7 +135,8 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     named = [*(n for n, k in kinds.items() if k == "categorical"), *(["label"] if objective == "classification" else [])]
     spellings = {n: spelling_of(table.column(n)) for n in named if pa.types.is_string(table.schema.field(n).type)}
     table = respelled_table(table, spellings, source.table, data.columns.label)
-    return Rows(table, kinds, objective, source, spellings, _keys(project, source.table, table.num_rows))
+    times = _times(project, source.table, task)
+    return Rows(table, kinds, objective, source, spellings, times, _keys(project, source.table, table.num_rows, times))
 
 
 def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) -> Rows | None:
@@ -137,13 +150,14 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
     except DataError as e:
         raise _retold(e, e.message, (e.field or "data.test").replace("data.source", "data.test")) from e
     try:
-        found = plain(task.canonical(source.table))
+        like = task.reading(train.times) if isinstance(task, ReadsTimes) else task
+        found = plain(like.canonical(source.table))
     except DataError as e:
         raise _retold(e, f"held-out rows: {e.message}", e.field) from e
     names = [n for n in train.table.schema.names if n in found.schema.names]
     table = pa.table({n: _like(found.column(n), train.table.schema.field(n).type) for n in names})
     table = respelled_table(table, train.spellings, source.table, data.columns.label)
-    return Rows(table, train.kinds, train.objective, source, train.spellings, _keys(project, source.table, table.num_rows))
+    return Rows(table, train.kinds, train.objective, source, train.spellings, train.times, _keys(project, source.table, table.num_rows, train.times))
 
 
 def _retold(error: DataError, message: str, field: str | None) -> DataError:
@@ -190,7 +204,18 @@ def _with_ids(rows: Rows, field: str) -> tuple[pa.Table, pa.ChunkedArray | None]
     return kept.add_column(0, "row_id", row_ids(kept, list(rows.kinds))), None if rows.keys is None else rows.keys.filter(use)
 
 
-def _keys(project: Project, table: pa.Table, rows: int) -> pa.ChunkedArray | None:
+def _times(project: Project, table: pa.Table, task: TaskData) -> dict[str, Times]:
+    """How the features that are times are written, and the column the rows are split by."""
+    found = dict(task.times(table)) if isinstance(task, ReadsTimes) else {}
+    columns, name = project.data.columns, project.data.split.column
+    if project.data.split.by == "time" and name is not None and name not in found and name in table.schema.names:
+        times = timestamps.find(plain(table.select([name])).column(0), name, columns.timestamps.get(name), columns.time_zone)
+        if times is not None:
+            found[name] = times
+    return found
+
+
+def _keys(project: Project, table: pa.Table, rows: int, times: Mapping[str, Times]) -> pa.ChunkedArray | None:
     """What `data.split.column` of a source says of each row: strings for groups, times or numbers for ``time``."""
     split = project.data.split
     if split.column is None:
@@ -203,7 +228,9 @@ def _keys(project: Project, table: pa.Table, rows: int) -> pa.ChunkedArray | Non
         raise DataError("cannot be told of the task's rows: it makes others of the source's", field="data.split.column", value=split.column,
                         fix="split by hash")  # fmt: skip
     column = plain(table.select([split.column])).column(0)
-    return group_keys(column) if split.by == "group" else time_keys(column)
+    if split.by == "group":
+        return group_keys(column)
+    return timestamps.read(column, split.column, times[split.column]) if split.column in times else time_keys(column)
 
 
 def _described(uri: str, rows: Rows, kept: pa.Table) -> dict[str, Any]:

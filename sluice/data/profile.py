@@ -11,7 +11,7 @@ only), then what is missing.
      "features": {name: {"kind", "rows", "nulls", ... , "parts": {part: PART}}}}
     PART = {"edges": [...]} | {"values": [...]} | {"buckets": 256}  with  "counts", "fractions"
 
-Parts: numeric and categorical ``value``; text ``characters``, ``words``, ``tokens`` (hashed words);
+Parts: timestamp ``month``, ``weekday``, ``hour`` where they vary (years and ages always move: they are no drift); numeric and categorical ``value``; text ``characters``, ``words``, ``tokens`` (hashed words);
 image ``brightness``, ``contrast``, ``pixels``, ``channel_0`` ...
 """
 
@@ -27,10 +27,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
+from sluice.data import timestamps
 from sluice.data.columns import is_blank
 from sluice.data.dataset import Dataset
 from sluice.data.images import thumbnails
 from sluice.errors import DataError
+from sluice.packaging.processors import timeparts
+from sluice.packaging.processors.timestamps import TimeForm
+from sluice.packaging.processors.zones import MISSING, Zone
 from sluice.stats.drift import category_counts, numeric_counts, quantile_edges
 
 FORMAT = "sluice.profile/v1"
@@ -54,7 +58,7 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
     Args:
         dataset: the dataset.
         kinds: feature -> kind; null: the dataset's own. Features of other kinds than ``numeric``,
-            ``categorical``, ``text`` and ``image`` have no parts.
+            ``categorical``, ``timestamp``, ``text`` and ``image`` have no parts.
     """
     kinds = dict(dataset.columns if kinds is None else kinds)
     features = {name: _REFERENCE[kind](dataset, name) if kind in _REFERENCE else {"kind": kind, "parts": {}} for name, kind in kinds.items()}
@@ -139,7 +143,23 @@ def _image(dataset: Dataset, name: str) -> dict[str, Any]:
             "parts": parts}  # fmt: skip
 
 
-_REFERENCE = {"numeric": _numeric, "categorical": _categorical, "text": _text, "image": _image}
+def _timestamp(dataset: Dataset, name: str) -> dict[str, Any]:
+    wall = timestamps.wall_clock(dataset.read("train", [name]).column(name))
+    times, known = dataset.times[name], wall[wall != MISSING]
+    cycles = [p for p in timeparts.parts_of(known, times.reader.dated) if p in timeparts.CYCLES]
+    parts = {p: _part({"values": (found := sorted({str(v) for v in timeparts.whole(known, p).tolist()}, key=int))}, _cycle_counts(wall, p, found)) for p in cycles}
+    ends = {"min": timestamps.iso(int(known.min())), "max": timestamps.iso(int(known.max()))} if len(known) else {"min": None, "max": None}
+    return {"kind": "timestamp", "rows": len(wall), "nulls": int((wall == MISSING).sum()), "form": times.form, "zone": times.reader.zone.spec(), **ends, "parts": parts}
+
+
+def _cycle_counts(wall: NDArray[np.int64], part: str, values: Sequence[str]) -> NDArray[np.int64]:
+    """Rows of each value of a part, then those of others, then those without a time."""
+    known = wall[wall != MISSING]
+    seen = Counter(map(str, timeparts.whole(known, part).tolist()))
+    return category_counts({**seen, "": len(wall) - len(known)}, list(values))
+
+
+_REFERENCE = {"numeric": _numeric, "timestamp": _timestamp, "categorical": _categorical, "text": _text, "image": _image}
 
 
 def _counts(reference: Mapping[str, Any], values: list[Any]) -> dict[str, NDArray[np.int64]]:
@@ -148,6 +168,10 @@ def _counts(reference: Mapping[str, Any], values: list[Any]) -> dict[str, NDArra
         return {"value": numeric_counts(_numbers(values), parts["value"]["edges"])}
     if kind == "categorical":
         return {"value": category_counts(values, parts["value"]["values"])}
+    if kind == "timestamp":
+        reader = TimeForm(reference["form"], Zone.load(reference["zone"], "profile"))
+        wall = reader.read(values, len(values), "", strict=False)
+        return {p: _cycle_counts(wall, p, part["values"]) for p, part in parts.items()}
     if kind == "text":
         texts = pa.array([v if isinstance(v, str) else None for v in values], pa.string())
         lengths = _text_lengths(texts)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sluice.data.digests import TableHasher, plain
+from sluice.data.timestamps import TIME
 from sluice.errors import DataError
 
 #: Rows of a row group: what a reader holds at once. Rows with bytes or lists in them are large.
@@ -88,12 +89,12 @@ def _storable(table: pa.Table, split: str) -> pa.Table:
 
 
 def _survives(kind: pa.DataType) -> bool:
-    """Whether Parquet gives the very same type back; times and decimals may come back in another unit."""
+    """Whether Parquet gives the very same type back; times of other units and decimals may not."""
     if pa.types.is_list(kind):
         return _survives(kind.value_type)
     if pa.types.is_struct(kind):
         return len(kind) > 0 and all(_survives(f.type) for f in kind)
-    return kind in (pa.string(), pa.binary(), pa.bool_()) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return kind in (pa.string(), pa.binary(), pa.bool_(), TIME) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _difference(found: pa.Schema, expected: pa.Schema) -> str:

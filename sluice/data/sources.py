@@ -266,7 +266,7 @@ def _typed(table: pa.Table, task_kind: str, columns: Columns, like: pa.Schema | 
            numerals: Mapping[str, Numerals]) -> tuple[pa.Table, dict[str, Numerals], list[str]]:  # fmt: skip
     """Columns of strings to what they hold, how numbers among them are written, and words about that. Of a CSV (it has `files`) empty cells are null."""
     features = set(columns.features if columns.features is not None else table.schema.names) | {columns.label}
-    never = {*columns.categorical, *columns.ignore}
+    never = {*columns.categorical, *columns.timestamps, *columns.ignore}
     out, written, notes = {}, {}, []
     for name, column in zip(table.schema.names, table.columns, strict=True):
         if not pa.types.is_string(column.type):

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sluice.data.columns import null_for_nan
+from sluice.data.columns import null_for_nan, numbers
 from sluice.data.config import Split
 from sluice.data.digests import ROW_ID_DIGITS
 from sluice.errors import DataError
@@ -246,9 +246,13 @@ def time_keys(column: pa.ChunkedArray) -> pa.ChunkedArray:
     Raises:
         DataError: a column of something else.
     """
+    if pa.types.is_string(column.type):
+        read, _ = numbers(column)
+        column = column if read is None else read
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_temporal(column.type):
         return null_for_nan(column) if pa.types.is_floating(column.type) else column
-    raise DataError(f"of type {column.type} tells no time", field="data.split.column", fix="name a column of times, or of numbers that rise with time")
+    raise DataError(f"of type {column.type} tells no time", field="data.split.column", 
+                    fix="name a column of times, or of numbers that rise with time; data.columns.timestamps says how times are written")  # fmt: skip
 
 
 def time_numbers(keys: pa.ChunkedArray) -> NDArray[Any]:

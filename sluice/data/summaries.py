@@ -83,6 +83,16 @@ def image(name: str, column: pa.ChunkedArray, probes: Sequence[Probe], distinct:
             "top": [{"value": s, "count": n} for s, n in sorted(sizes.items(), key=lambda kv: (-kv[1], kv[0]))[:TOP]]}  # fmt: skip
 
 
+def timestamp(name: str, column: pa.ChunkedArray) -> dict[str, Any]:
+    """Type, counts, the first and the last time, and the years (as ``top``)."""
+    found = column.drop_null()
+    out = {"name": name, "type": "timestamp", "rows": len(column), "nulls": column.null_count, "distinct": pc.count_distinct(found).as_py()}
+    if not len(found):
+        return out
+    ends, years = pc.min_max(found).as_py(), pc.value_counts(pc.year(found))
+    return {**out, "first": ends["min"].isoformat(), "last": ends["max"].isoformat(), "top": top(years.field("values"), np.asarray(years.field("counts")))}
+
+
 def other(name: str, kind: str, column: pa.ChunkedArray) -> dict[str, Any]:
     """A column of a plug-in's own kind."""
     return {"name": name, "type": kind, "rows": len(column), "nulls": column.null_count, "distinct": None}

@@ -48,7 +48,9 @@ def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.Re
 
 
 def _values(column: Any) -> list[Any]:
-    """A column's cells; floats of 32 and 16 bits stay such, since 0.1 of them has fewer digits than the same number of 64."""
+    """A column's cells: times as ISO 8601; floats of 32 and 16 bits stay such, since 0.1 of them has fewer digits than the same number of 64."""
+    if pa.types.is_temporal(column.type):
+        return [None if v is None else v.isoformat() for v in column.to_pylist()]
     narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(column.type)
     return column.to_pylist() if narrow is None else [None if v is None else narrow(v) for v in column.to_pylist()]
 
@@ -99,5 +101,5 @@ def tensors_from_arrow(processor: Processor, table: pa.Table | pa.RecordBatch) -
     for c in processor.columns:
         column = _column(table, c.name)
         numeric = c.type == "numeric" and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
-        columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric else _values(column)
+        columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric or pa.types.is_timestamp(column.type) else _values(column)
     return processor.encode_columns(columns, table.num_rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from sluice.data.dataset import Dataset
+    from sluice.data.timestamps import Times
     from sluice.packaging.processors import Processor
     from sluice.project import Project
     from sluice.training.config import TrainConfig
@@ -106,7 +108,7 @@ class Task(ABC):
 
     @abstractmethod
     def kinds(self, table: pa.Table) -> dict[str, str]:
-        """The features of a source's table and their kind: ``text``, ``image``, ``numeric`` or ``categorical``.
+        """The features of a source's table and their kind: ``text``, ``image``, ``numeric``, ``categorical`` or ``timestamp``.
 
         Raises:
             DataError: a column is missing or of a type the task cannot read.
@@ -123,6 +125,14 @@ class Task(ABC):
         Raises:
             DataError: as `kinds`.
         """
+
+    def times(self, table: pa.Table) -> dict[str, Times]:
+        """How the features of kind ``timestamp`` are written in a source's table. Default: there is none."""
+        return {}
+
+    def reading(self, times: Mapping[str, Times]) -> Task:
+        """The same task, for a table whose times are written like another's. Default: itself."""
+        return self
 
     # --- the learning side ---
 

@@ -57,6 +57,13 @@ def numbers_in(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.match_substring_regex(text, _NUMBER)
 
 
+def mostly_numbers(values: pa.ChunkedArray) -> bool:
+    """Whether nearly all of a column's strings are numbers; those that are not are then faults."""
+    good = numbers_in(values)
+    valid = len(good) - good.null_count
+    return bool(valid and (pc.sum(good).as_py() or 0) >= MOSTLY_NUMBERS * valid)
+
+
 def to_float(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
     """float64; blank strings and NaN become null.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from sluice.data.dataset import Dataset
+    from sluice.data.timestamps import Times
+    from sluice.packaging.processors import Column
     from sluice.training.config import TrainConfig
     from sluice.training.encode import Encoded
     from sluice.training.plan import Defaults
@@ -43,7 +46,7 @@ class TabularTask(Task):
     Model = TabularModel
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
-        """Numbers and booleans are numeric, strings categorical unless nearly all of them read as numbers."""
+        """Numbers and booleans are numeric, strings categorical unless nearly all of them read as numbers, or as times."""
         return {name: self._kind(table, name) for name in self._features(table)}
 
     def _features(self, table: pa.Table) -> list[str]:
@@ -66,21 +69,46 @@ class TabularTask(Task):
 
     def _kind(self, table: pa.Table, name: str) -> str:
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         values = columns.column(table, name, "data.columns.features")
         kind = values.type
         if name in self.project.data.columns.categorical:
             return "categorical"
+        if self._time(table, name) is not None:
+            return "timestamp"
         if columns.is_number(kind) or pa.types.is_null(kind):
             return "numeric"
         if not pa.types.is_string(kind):
             raise DataError(f"is of type {kind}, which is no feature", field=f"data.columns.features: {name}",
                             fix=f"turn it into numbers or strings, or list {name} under data.columns.ignore")  # fmt: skip
-        good = columns.numbers_in(values)
-        valid = len(good) - good.null_count
-        numbers = pc.sum(good).as_py() or 0
-        return "numeric" if valid and numbers >= columns.MOSTLY_NUMBERS * valid else "categorical"
+        return "numeric" if columns.mostly_numbers(values) else "categorical"
+
+    def times(self, table: pa.Table) -> dict[str, Times]:
+        return {name: found for name in self._features(table) if (found := self._time(table, name)) is not None}
+
+    def reading(self, times: Mapping[str, Times]) -> TabularTask:
+        wanted = self.project.data.columns
+        told = wanted.model_copy(update={"timestamps": {**wanted.timestamps, **{name: t.form for name, t in times.items()}}})
+        data = self.project.data.model_copy(update={"columns": told})
+        return type(self)(self.project.model_copy(update={"data": data}), self.base_dir)
+
+    def _time(self, table: pa.Table, name: str) -> Times | None:
+        """How a column's times are written, null where it has none; looked for once a table."""
+        import pyarrow as pa
+
+        from sluice.data import timestamps
+
+        cached: tuple[pa.Table, dict[str, Times | None]] | None = getattr(self, "_found", None)
+        if cached is None or cached[0] is not table:
+            cached = (table, {})
+            self._found = cached
+        if name not in cached[1]:
+            wanted = self.project.data.columns
+            values = columns.column(table, name, "data.columns.features")
+            declared = wanted.timestamps.get(name)
+            looked = declared is not None or not pa.types.is_string(values.type) or not columns.mostly_numbers(values)
+            cached[1][name] = None if name in wanted.categorical or not looked else timestamps.find(values, name, declared, wanted.time_zone)
+        return cached[1][name]
 
     def objective(self, table: pa.Table) -> str:
         """As ``model.objective`` says; on ``auto`` a label of numbers that are not whole, or of many values, is a quantity."""
@@ -93,42 +121,56 @@ class TabularTask(Task):
     def canonical(self, table: pa.Table) -> pa.Table:
         import pyarrow as pa
 
+        from sluice.data import timestamps
+
         out: dict[str, Any] = {}
         for name, kind in self.kinds(table).items():
             values = columns.column(table, name, "data.columns.features")
+            found = self._time(table, name)
+            if found is not None:
+                out[name] = timestamps.read(values, name, found)
+                continue
             convert = columns.to_float if kind == "numeric" else columns.to_string
             out[name] = convert(values, name, "column")
         out["label"] = columns.label(table, self.project.data.columns.label, self.objective(table))
         return pa.table(out)
 
     def fit(self, dataset: Dataset) -> State:
-        """Mean and deviation of each numeric column, the values of each categorical one, scale of a numeric label."""
-        from sluice.packaging.processors import Column, TabularProcessor
-        from sluice.packaging.processors.tabular import input_name
+        """Mean and deviation of each number, the values of each category, the parts and the newest of times, scale of a numeric label."""
+        from sluice.data import timestamps
+        from sluice.packaging.processors import TabularProcessor
 
-        features = [Column(name, "numeric" if kind == "numeric" else "categorical", None, input_name(name, dataset.columns))
-                    for name, kind in dataset.columns.items()]  # fmt: skip
-        inputs = {c.name: c.tensor for c in features}
-        moments = {c.name: _Moments() for c in features if c.type == "numeric"}
-        values: dict[str, Counter[str]] = {c.name: Counter() for c in features if c.type == "categorical"}
+        features = _features_of(dataset)
+        inputs = [t for c in features for t in c.inputs()]
+        moments = {t.name: _Moments() for t in inputs if t.datatype != "BYTES"}
+        values: dict[str, Counter[str]] = {t.name: Counter() for t in inputs if t.datatype == "BYTES"}
         label = _Moments()
         for batch in dataset.batches("train", columns=[*(c.name for c in features), "label"], rows=65_536):
-            for name, m in moments.items():
-                m.add(batch.column(name).to_numpy(zero_copy_only=False))
-            for name, counter in values.items():
-                counted = batch.column(name).value_counts()
-                counter.update({v: n for v, n in zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True) if v})
+            for c in features:
+                column = batch.column(c.name)
+                if c.time is not None:
+                    for name, tensor in c.time.tensors(timestamps.wall_clock(column), c.tensor).items():
+                        if name in moments:
+                            moments[name].add(tensor[:, 0])
+                        else:
+                            values[name].update(v for v in tensor[:, 0] if v)
+                elif c.type == "numeric":
+                    moments[c.tensor].add(column.to_numpy(zero_copy_only=False) - c.centre)
+                else:
+                    counted = column.value_counts()
+                    counts = zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
+                    values[c.tensor].update({v: n for v, n in counts if v})
             if dataset.objective == "regression":
                 label.add(batch.column("label").to_numpy(zero_copy_only=False))
         known = {name: [v for v, _ in sorted(c.items(), key=lambda item: (-item[1], item[0]))] for name, c in values.items()}
-        spellings = {name: Spelling.kept(v) for name, v in known.items()}
+        spellings = {c.name: Spelling.kept(known[c.tensor]) for c in features if c.type == "categorical"}
         numerals = {name: Numerals.load(n) for name, n in dataset.manifest["source"].get("numerals", {}).items()}
         features = [dataclasses.replace(c, spelling=spellings[c.name].kind) if c.name in spellings else
-                    dataclasses.replace(c, numerals=numerals.get(c.name)) for c in features]  # fmt: skip
+                    dataclasses.replace(c, numerals=numerals.get(c.name)) if c.type == "numeric" else c for c in features]  # fmt: skip
         processor = TabularProcessor(features, {name: s.written for name, s in spellings.items()})
         extra: dict[str, Any] = {
-            "numeric": {inputs[name]: m.summary() for name, m in moments.items()},
-            "categories": {inputs[name]: v[:_MOST_CATEGORIES] for name, v in known.items()},
+            "numeric": {name: m.summary() for name, m in moments.items()},
+            "categories": {name: v[:_MOST_CATEGORIES] for name, v in known.items()},
         }
         if dataset.objective == "regression":
             extra["target"] = label.summary()
@@ -242,6 +284,31 @@ class TabularTask(Task):
             if all(o.domain != "ai.onnx.ml" for o in done.opset_import):
                 done.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
         return done
+
+
+def _features_of(dataset: Dataset) -> list[Column]:
+    """The features as the package keeps them: what is made of times, what numbers are centred at, and the inputs' names."""
+    from sluice.data import timestamps
+    from sluice.packaging.processors import Column
+    from sluice.packaging.processors.centre import centre
+    from sluice.packaging.processors.tabular import input_name
+    from sluice.packaging.processors.timeparts import TimeColumn, parts_of
+
+    times = {}
+    for name in (n for n, kind in dataset.columns.items() if kind == "timestamp"):
+        reader = dataset.times[name].reader
+        wall = timestamps.known(dataset.read("train", [name]).column(name))
+        time = TimeColumn(reader, int(wall.max()) if len(wall) else None, parts_of(wall, reader.dated))
+        times[name] = Column(name, "timestamp", None, input_name(name, dataset.columns), time=time)
+    taken = [t.name for c in times.values() for t in c.inputs()]
+
+    def column(name: str, kind: str) -> Column:
+        given = input_name(name, dataset.columns, taken)
+        if kind != "numeric":
+            return Column(name, "categorical", None, given)
+        return Column(name, kind, None, given, centre=centre(dataset.read("train", [name]).column(name).to_numpy()))
+
+    return [times[name] if name in times else column(name, kind) for name, kind in dataset.columns.items()]
 
 
 def codes(values: list[str]) -> dict[str, int]:

@@ -154,7 +154,7 @@ def _fold_data(dataset: Dataset, fold_of: np.ndarray, fold: int, root: Path) -> 
     if dataset.manifest["splits"].get("validation", {}).get("rows"):
         splits["validation"] = dataset.read("validation")
     return write_dataset(root, splits, task=dataset.task, objective=dataset.objective, labels=dataset.labels, columns=dataset.columns,
-                         source={"fold": fold, "of": dataset.digest}, shard_rows=dataset.manifest["shard_rows"])  # fmt: skip
+                         source={"fold": fold, "of": dataset.digest}, shard_rows=dataset.manifest["shard_rows"], times=dataset.times)  # fmt: skip
 
 
 def _with_fold(on_event: Callable[[Event], None] | None, fold: int, folds: int) -> Callable[[Event], None]:

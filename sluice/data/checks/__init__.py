@@ -10,16 +10,19 @@ import pyarrow as pa
 
 from sluice.data import summaries
 from sluice.data.checks import columns, division, labels, rows, suspicions
+from sluice.data.checks import times as times_
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
 from sluice.data.report import Report, ordered
+from sluice.data.timestamps import TIME, Times
 
 __all__ = ["validate"]
 
 
 def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str], objective: str, checks: Checks, split: Split,
              place: Callable[[int], str] | None = None, test_place: Callable[[int], str] | None = None,
-             keys: pa.ChunkedArray | None = None, test_keys: pa.ChunkedArray | None = None, notes: Sequence[str] = ()) -> Report:  # fmt: skip
+             keys: pa.ChunkedArray | None = None, test_keys: pa.ChunkedArray | None = None, notes: Sequence[str] = (),
+             times: Mapping[str, Times] | None = None) -> Report:  # fmt: skip
     """Check rows in canonical form (`Task.canonical`: features and ``label``).
 
     Args:
@@ -31,6 +34,7 @@ def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str]
         split: how the source will be divided.
         place, test_place: where a row (from 0) came from, in words, for examples.
         keys, test_keys: what `split.column` holds for each row; null on ``hash``.
+        times: how features of kind ``timestamp`` are written.
         notes: what was found out or left out while reading, in sentences.
 
     Raises:
@@ -38,13 +42,13 @@ def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str]
     """
     kinds = dict(kinds)
     side = Side(train, kinds, "train", place, keys)
-    subject = Subject(side, None if test is None else Side(test, kinds, "test", test_place, test_keys), objective, checks, split)
+    subject = Subject(side, None if test is None else Side(test, kinds, "test", test_place, test_keys), objective, checks, split, times or {})
     for note in notes:
         subject.add("reading", "warn", note)
     sound = columns.schema(subject)
     sound = rows.enough(subject) and sound
     if sound:
-        for look in (columns.nulls, columns.non_finite, columns.ranges, columns.images, columns.texts, columns.constant,
+        for look in (columns.nulls, columns.non_finite, columns.ranges, columns.images, columns.texts, columns.constant, times_.times, times_.precision,
                      labels.label_set, labels.one_class, labels.label_rows, labels.balance, labels.spelling,
                      rows.duplicates, rows.conflicts, rows.leakage, rows.unseen_labels, division.division, division.apart,
                      suspicions.mixed, suspicions.identifiers, suspicions.predictive, suspicions.shift):  # fmt: skip
@@ -70,6 +74,8 @@ def _summary(side: Side, name: str, kind: str) -> dict[str, Any]:
     if kind == "categorical" and pa.types.is_string(column.type):
         values, counts, _ = side.coded(name)
         return summaries.categorical(name, values, counts, side.rows)
+    if kind == "timestamp" and column.type == TIME:
+        return summaries.timestamp(name, column)
     if kind == "text" and pa.types.is_string(column.type):
         return summaries.text(name, column)
     if kind == "image" and pa.types.is_binary(column.type):

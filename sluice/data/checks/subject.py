@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from sluice.data.images import Probe, probe
 from sluice.data.report import EXAMPLES, Check, Status
 from sluice.data.splits import id_numbers
 from sluice.data.summaries import Numbers
+from sluice.data.timestamps import Times
 
 #: Rows that slow comparisons look at, evenly spaced.
 SAMPLE = 100_000
@@ -91,9 +92,9 @@ class Side:
 class Subject:
     """The rows, what the project declares about them, and the checks made so far."""
 
-    def __init__(self, train: Side, test: Side | None, objective: str, checks: Checks, split: Split):
+    def __init__(self, train: Side, test: Side | None, objective: str, checks: Checks, split: Split, times: Mapping[str, Times]):
         self.train, self.test, self.objective, self.limits, self.split = train, test, objective, checks, split
-        self.kinds = train.kinds
+        self.kinds, self.times = train.kinds, times
         self.found: list[Check] = []
 
     @property

@@ -18,6 +18,9 @@ from sluice.errors import InputError, PackageError
 from sluice.numerals import Numerals
 from sluice.packaging.package import TensorSpec
 from sluice.packaging.processors.base import Example, Processor, SideFile, only, setting
+from sluice.packaging.processors.timeparts import TimeColumn
+from sluice.packaging.processors.timestamps import iso
+from sluice.packaging.processors.zones import MISSING
 from sluice.spelling import KINDS as SPELLINGS
 from sluice.spelling import TEXT, Spelling
 
@@ -29,6 +32,8 @@ _SPELLINGS = "spellings.json"
 _NUMBERS = frozenset({int, float, bool, type(None), np.float64})
 _LARGEST = float(np.finfo(np.float32).max)
 _DATATYPES = {"numeric": "FP32", "categorical": "BYTES"}
+#: A column whose cells become several of the graph's inputs.
+_TIME = "timestamp"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +42,13 @@ class Column:
 
     Attributes:
         name: the client's and the data's.
-        type: ``numeric`` or ``categorical``.
+        type: ``numeric``, ``categorical`` or ``timestamp``.
         spelling: how a categorical column's training rows spell their values (`sluice.spelling`): ``boolean``,
             ``number`` or ``text``. None in packages of before: texts stay as they are.
         input: the graph's input, where it cannot have the column's name.
         numerals: how a numeric column's numbers are written where they come as texts; None: texts are no numbers.
+        time: how a ``timestamp`` is read and what is made of it; None for the others.
+        centre: of a numeric column: what is taken away in 64 bits before the number becomes one of 32.
     """
 
     name: str
@@ -49,19 +56,35 @@ class Column:
     spelling: str | None = None
     input: str | None = None
     numerals: Numerals | None = None
+    time: TimeColumn | None = None
+    centre: float = 0.0
 
     @property
     def tensor(self) -> str:
-        """The graph's input."""
+        """The graph's input; of a time the beginning of theirs."""
         return self.input or self.name
 
+    def inputs(self) -> list[TensorSpec]:
+        """The graph's inputs."""
+        listed = [(self.tensor, _DATATYPES[self.type])] if self.time is None else self.time.inputs(self.tensor)
+        return [TensorSpec(name, datatype, (-1, 1)) for name, datatype in listed]
 
-def input_name(name: str, columns: Collection[str]) -> str | None:
-    """`Column.input` of a column among `columns`: None where its own name can be the graph's."""
-    if name not in RESERVED:
+    def field(self) -> TensorSpec:
+        """What a client sends of it."""
+        datatype = "BYTES" if self.time is not None else "FP64" if self.centre else _DATATYPES[self.type]
+        return TensorSpec(self.name, datatype, (-1, 1))
+
+    def spec(self) -> dict[str, Any]:
+        given = {"spelling": self.spelling, "input": self.input, "numerals": self.numerals and dataclasses.asdict(self.numerals), "centre": self.centre or None}
+        return {"name": self.name, "type": self.type, **{k: v for k, v in given.items() if v is not None}, **(self.time.spec() if self.time else {})}
+
+
+def input_name(name: str, columns: Collection[str], taken: Collection[str] = ()) -> str | None:
+    """`Column.input` of a column among `columns`: None where its own name can be the graph's, which is none of `taken`."""
+    if name not in RESERVED and name not in taken:
         return None
     found = f"{name}__column"
-    while found in columns:
+    while found in columns or found in taken:
         found += "_"
     return found
 
@@ -71,6 +94,7 @@ class TabularProcessor(Processor):
 
     Numeric columns take numbers and booleans (1 and 0); a missing one is NaN. Categorical columns take
     strings, numbers and booleans, each in the spelling of the training rows; a missing one is ``""``.
+    Columns of times take what `TimeForm.read` does, and become several inputs (`TimeColumn.inputs`).
 
     Args:
         columns: the features, in the graph's order.
@@ -87,28 +111,32 @@ class TabularProcessor(Processor):
         if not names:
             raise PackageError("has no columns", field="preprocess.columns", value=[])
         for i, c in enumerate(columns):
-            if c.type not in _DATATYPES:
-                raise PackageError("must be numeric or categorical", field=f"preprocess.columns[{i}].type", value=c.type)
+            if c.type not in _DATATYPES and (c.type != _TIME or c.time is None):
+                raise PackageError("must be numeric, categorical or timestamp", field=f"preprocess.columns[{i}].type", value=c.type)
             if c.spelling is not None and (c.spelling not in SPELLINGS or c.type != "categorical"):
                 raise PackageError(f"must be {', '.join(SPELLINGS)}, of a categorical column", field=f"preprocess.columns[{i}].spelling", value=c.spelling)
             if c.numerals is not None and c.type != "numeric":
                 raise PackageError("are of a numeric column", field=f"preprocess.columns[{i}].numerals", value=c.type)
             if not c.name or c.name in names[:i]:
                 raise PackageError("is empty or stands twice", field=f"preprocess.columns[{i}].name", value=c.name)
-            if c.tensor in RESERVED or c.tensor in [d.tensor for d in columns[:i]]:
+            before = {t.name for d in columns[:i] for t in d.inputs()}
+            if any(t.name in RESERVED or t.name in before for t in c.inputs()):
                 raise PackageError("is the name of a graph's output, or stands twice", field=f"preprocess.columns[{i}].input", value=c.tensor,
                                    fix="train again: the graph's input gets a name of its own")  # fmt: skip
         self.columns = tuple(columns)
         self.written = {name: dict(found) for name, found in (written or {}).items() if found}
         self._names = frozenset(names)
         self._spellings = {c.name: Spelling(c.spelling, self.written.get(c.name, {})) for c in columns if c.spelling is not None}
-        self.inputs = tuple(TensorSpec(c.tensor, _DATATYPES[c.type], (-1, 1)) for c in columns)
+        self.inputs = tuple(t for c in columns for t in c.inputs())
+        #: What clients send, by column: the graph's inputs but for their names, times, and numbers that are centred.
+        self.fields = {c.name: c.field() for c in columns}
 
     @classmethod
     def load(cls, spec: Mapping[str, Any], side_file: SideFile) -> TabularProcessor:
         """Read ``{"kind": "tabular", "columns": [{"name": "age", "type": "numeric"}]}``. Raises `PackageError`.
 
-        A column may have ``spelling``, ``numerals`` (`Numerals` as an object) and ``input``; ``"spellings": "spellings.json"`` names the file of `written`.
+        A column may have ``spelling``, ``numerals`` (`Numerals` as an object), ``centre`` and ``input``; one of times has what
+        `TimeColumn.load` reads; ``"spellings": "spellings.json"`` names the file of `written`.
         """
         only(spec, "kind", "columns", "spellings")
         columns = []
@@ -116,13 +144,18 @@ class TabularProcessor(Processor):
             where = f"preprocess.columns[{i}]"
             if not isinstance(c, Mapping):
                 raise PackageError("is not an object", field=where, value=c)
-            only(c, "name", "type", "spelling", "input", "numerals", where=where)
+            kind = setting(c, "type", str, where)
+            only(c, "name", "type", "input", *(("form", "zone", "reference", "parts") if kind == _TIME else ("spelling", "numerals", "centre")), where=where)
             spelling, given = (setting(c, key, str, where) if key in c else None for key in ("spelling", "input"))
             try:
                 numerals = Numerals.load(setting(c, "numerals", dict, where)) if "numerals" in c else None
             except (TypeError, ValueError) as e:
                 raise PackageError(f"cannot be read: {e}", field=f"{where}.numerals", value=c["numerals"]) from e
-            columns.append(Column(setting(c, "name", str, where), setting(c, "type", str, where), spelling, given, numerals))
+            centre = c.get("centre", 0.0)
+            if isinstance(centre, bool) or not isinstance(centre, int | float) or not math.isfinite(centre):
+                raise PackageError("must be a finite number", field=f"{where}.centre", value=centre)
+            time = TimeColumn.load(c, where) if kind == _TIME else None
+            columns.append(Column(setting(c, "name", str, where), kind, spelling, given, numerals, time, float(centre)))
         written = _read_written(side_file(_file_name(setting(spec, "spellings", str)))) if "spellings" in spec else None
         return cls(columns, written)
 
@@ -145,15 +178,26 @@ class TabularProcessor(Processor):
 
     def encode_columns(self, columns: Mapping[str, Sequence[Any]], rows: int) -> dict[str, np.ndarray]:
         """The same from whole columns of `rows` values each; an absent column is missing throughout. Raises `InputError`."""
-        return {c.tensor: _numbers(columns.get(c.name), rows, c.name, c.numerals) if c.type == "numeric"
-                else _strings(columns.get(c.name), rows, c.name, self._spellings.get(c.name)) for c in self.columns}  # fmt: skip
+        out: dict[str, np.ndarray] = {}
+        for c in self.columns:
+            values = columns.get(c.name)
+            if c.time is not None:
+                out |= c.time.tensors(c.time.form.read(values, rows, c.name), c.tensor)
+            elif c.type == "numeric":
+                out[c.tensor] = _numbers(values, rows, c.name, c.numerals, c.centre)
+            else:
+                out[c.tensor] = _strings(values, rows, c.name, self._spellings.get(c.name))
+        return out
 
     def plain(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float | str | None]]:
-        """Rows that `encode` takes, as the prediction log keeps them: a float or the category's text a column, None where it is missing."""
+        """Rows that `encode` takes, as the prediction log keeps them: a float, the category's text or the
+        time as ISO 8601 a column, None where it is missing."""
         columns: dict[str, list[Any]] = {}
         for c in self.columns:
             values = [row.get(c.name) for row in rows]
-            if c.type == "numeric":
+            if c.time is not None:
+                columns[c.name] = [None if v == MISSING else iso(v) for v in c.time.form.read(values, len(rows), c.name).tolist()]
+            elif c.type == "numeric":
                 found = [_number(v, i, c.name, c.numerals) for i, v in enumerate(values)]
                 columns[c.name] = [None if math.isnan(v) else v for v in found]
             else:
@@ -171,8 +215,7 @@ class TabularProcessor(Processor):
         return {t.name: np.stack([e[t.name] for e in examples]) for t in self.inputs}
 
     def spec(self) -> dict[str, Any]:
-        columns = [{k: v for k, v in dataclasses.asdict(c).items() if v is not None} for c in self.columns]
-        return {"kind": "tabular", "columns": columns, **({"spellings": _SPELLINGS} if self.written else {})}
+        return {"kind": "tabular", "columns": [c.spec() for c in self.columns], **({"spellings": _SPELLINGS} if self.written else {})}
 
     def files(self) -> dict[str, bytes]:
         return {_SPELLINGS: orjson.dumps(self.written, option=orjson.OPT_SORT_KEYS)} if self.written else {}
@@ -194,7 +237,7 @@ def _read_written(raw: bytes) -> dict[str, dict[str, str | None]]:
     return found
 
 
-def _numbers(values: Sequence[Any] | None, rows: int, name: str, numerals: Numerals | None) -> np.ndarray:
+def _numbers(values: Sequence[Any] | None, rows: int, name: str, numerals: Numerals | None, centre: float = 0.0) -> np.ndarray:
     if values is None:
         return np.full((rows, 1), np.nan, dtype=np.float32)
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
@@ -206,10 +249,12 @@ def _numbers(values: Sequence[Any] | None, rows: int, name: str, numerals: Numer
             wide = np.array([_number(v, i, name, numerals) for i, v in enumerate(values)], dtype=np.float64)
     else:
         wide = np.array([_number(v, i, name, numerals) for i, v in enumerate(values)], dtype=np.float64)
+    if centre:
+        wide = wide - centre
     over = np.abs(wide) > _LARGEST
     if over.any():
         i = int(np.argmax(over))
-        raise InputError("is not a finite 32-bit number", field=f"rows[{i}].{name}", value=float(wide[i]), fix="send a finite number, or null")
+        raise InputError("is not a finite 32-bit number", field=f"rows[{i}].{name}", value=float(wide[i] + centre), fix="send a finite number, or null")
     return wide.astype(np.float32).reshape(rows, 1)
 
 

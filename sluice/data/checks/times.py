@@ -1,0 +1,47 @@
+"""Checks of times, and of numbers that lose them in 32 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.compute as pc
+
+from sluice.data.checks.subject import Subject
+from sluice.data.report import counted
+from sluice.packaging.processors.centre import centre
+from sluice.packaging.processors.timestamps import iso
+
+#: Share of the values of a column of fractions that may fall together with another: those of a measurement do by chance.
+_LOST = 0.1
+
+
+def times(s: Subject) -> None:
+    """How each column of times is read, and from when to when it goes."""
+    for name in s.train.names("timestamp"):
+        column = s.train.table.column(name)
+        ends = pc.min_max(column.cast("int64")).as_py()
+        how = s.times.get(name)
+        if how is None or ends["min"] is None:
+            continue
+        said = f"column {name!r} is read as times: {how.reader.words}, {'as declared' if how.declared else 'found out from its values'}, {how.zone}"
+        if not how.declared and how.reader.unit:
+            said += f"; if it only counts, list it under data.columns.categorical or declare data.columns.timestamps: {{{name}: ...}}"
+        s.add("times", "pass", f"{said}; from {iso(ends['min'])} to {iso(ends['max'])}", column=name)
+
+
+def precision(s: Subject) -> None:
+    """Numbers that differ and fall together in the 32 bits a model computes with, even with their middle taken away."""
+    for name in s.train.names("numeric"):
+        distinct = np.unique(s.train.numbers(name).finite)
+        if np.abs(distinct).max(initial=0) > np.finfo(np.float32).max:
+            continue  # refused already
+        middle = centre(distinct)
+        whole = bool((distinct == np.floor(distinct)).all())
+        lost = len(distinct) - len(np.unique((distinct - middle).astype(np.float32)))
+        if lost and (whole or lost >= _LOST * len(distinct)):
+            spread = np.unique((distinct - middle).astype(np.float32), return_inverse=True)[1]
+            at = int(np.argmax(spread[1:] == spread[:-1]))
+            s.add("precision", "warn", f"{counted(lost, 'value')} of {len(distinct):,} in {name!r} fall together with another in the 32 bits a model computes with, "
+                  f"such as {distinct[at]:.17g} and {distinct[at + 1]:.17g}; if they are times, declare data.columns.timestamps: {{{name}: s}} (or ms, us, ns); if they "
+                  "name things, list the column under data.columns.categorical; else store what they differ by", column=name, value=lost, limit=0)  # fmt: skip
+        elif middle:
+            s.add("precision", "pass", f"{name!r} is taken relative to {middle:.15g}, so that its values stay apart in 32 bits", column=name, value=middle)
