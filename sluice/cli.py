@@ -84,6 +84,14 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--cache", type=int, metavar="BYTES", help="of answers to inputs seen before; default: none")
     serve.add_argument("--name", help="the model's name in URLs; default: the package's")
 
+    predict = add("predict", "a file of rows again, with a model's answers as columns", "predict:predict")
+    predict.add_argument("package", metavar="NAME", help=_PACKAGE)
+    predict.add_argument("file", metavar="FILE", help="CSV (any separator), JSON lines or Parquet; the rows as the source of the training rows has them")
+    predict.add_argument("-o", "--output", type=Path, metavar="OUT", help="default: FILE's name with .predictions in it, here")
+    predict.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="what a row that cannot be used does; default: stop, and name its line")
+    predict.add_argument("--workers", type=_positive, help="default: the CPU quota")
+    _home_argument(predict)
+
     models = add("models", "registered models, their versions and aliases", "history:models")
     models.add_argument("name", nargs="?")
     _home_argument(models)

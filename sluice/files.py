@@ -58,13 +58,21 @@ def fsync_path(path: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    with new_file(path) as tmp:
+        tmp.write_bytes(data)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Fill a file beside its final place; it appears there whole, in the place of an older one, when the block ends well.
+
+    After an exception nothing is left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f"{PARTIAL}{path.name}.{secrets.token_hex(4)}-{os.getpid()}")
     try:
-        with tmp.open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
+        yield tmp
+        fsync_path(tmp)
         tmp.replace(path)
         fsync_path(path.parent)
     finally:

@@ -14,7 +14,7 @@ B = TypeVar("B")
 def in_order(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
     """`function` of each item, in the items' order; at most twice as many items as `workers` are taken ahead of the reader.
 
-    Whatever `items` or `function` raises is raised here, once the results before it were given; nothing new is started after that.
+    Whatever `items` or `function` raises is raised here, and nothing new is started after that.
     """
     waiting: deque[Future[B]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="in-order") as pool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,13 @@ from sluice.data import places
 from sluice.errors import DataError, InputError
 from sluice.gates import Gate
 from sluice.home import Home
+from sluice.ordered import in_order
 from sluice.packaging import package as packages
 from sluice.packaging.package import Package
 from sluice.packaging.predictor import Predictor
 from sluice.packaging.rows import rows_from_arrow
 from sluice.packaging.store import open_store
+from sluice.prediction.answers import Answered, Tally, answer, columns_of
 from sluice.process import cpu_quota
 from sluice.step import run_step
 
@@ -105,33 +105,19 @@ def predict_files(package: Package, inputs: list[Path], out: Path, *, keep: list
         DataError: a file cannot be read or lacks a feature, or a row cannot be used and `tolerate` is off.
     """
     predictor = Predictor(package, threads=1)
-    job = _Job(predictor, keep or [], tolerate, batch_size)
-    with files.new_dir(out) as tmp, ThreadPoolExecutor(workers, thread_name_prefix="predict") as pool:
+    job, tally = _Job(predictor, keep or [], tolerate, batch_size), Tally()
+    with files.new_dir(out) as tmp:
         for number, path in enumerate(inputs):
             writer: pq.ParquetWriter | None = None
             try:
-                for table in _in_order(pool, job, path, workers * 2):
+                for table, bad, first in in_order(lambda window, path=path: job.predict(path, *window), _windows(path), workers):  # type: ignore[misc]
+                    tally.add(table.num_rows, bad, first, table.column("prediction") if package.labels else None)
                     writer = writer or pq.ParquetWriter(tmp / _PART.format(number), table.schema, compression="zstd")
                     writer.write_table(table)
             finally:
                 if writer is not None:
                     writer.close()
-    return Summary(job.rows, job.bad, dict(sorted(job.labels.items())), job.first_bad)
-
-
-def _in_order(pool: ThreadPoolExecutor, job: _Job, path: Path, ahead: int) -> Iterator[pa.Table]:
-    """Predicted windows of a file, in its order; at most `ahead` of them are in memory."""
-    waiting: deque[Future[tuple[pa.Table, int, str | None]]] = deque()
-    try:
-        for start, batch in _windows(path):
-            waiting.append(pool.submit(job.predict, path, start, batch))
-            if len(waiting) >= ahead:
-                yield job.count(waiting.popleft().result())
-        while waiting:
-            yield job.count(waiting.popleft().result())
-    finally:
-        for future in waiting:
-            future.cancel()
+    return Summary(tally.rows, tally.bad, dict(sorted(tally.labels.items())), tally.first_bad)
 
 
 def _windows(path: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -148,67 +134,33 @@ def _windows(path: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
 
 
 class _Job:
-    """What all windows share, and the counts over them."""
+    """What all windows share."""
 
     def __init__(self, predictor: Predictor, keep: list[str], tolerate: bool, batch_size: int):
         self._predictor, self._keep, self._tolerate, self._batch_size = predictor, keep, tolerate, batch_size
         self._labels = list(predictor.package.labels)
         self._metadata = {"labels": orjson.dumps(self._labels), "digest": predictor.package.digest, "model": predictor.package.name}
-        self.rows = self.bad = 0
-        self.labels: Counter[str] = Counter()
-        self.first_bad: str | None = None
 
     def predict(self, path: Path, start: int, batch: pa.RecordBatch) -> tuple[pa.Table, int, str | None]:
         """(predictions of a window, rows that cannot be used, the first of them). Called on any thread."""
         rows = rows_from_arrow(self._predictor.processor.spec(), batch)
-        errors: list[str | None] = [None] * len(rows)
-        good = list(range(len(rows)))
         try:
-            answers = self._predictor.predict(rows, self._batch_size)
+            found = answer(self._predictor, rows, self._batch_size, tolerate=self._tolerate)
         except InputError as e:
-            if not self._tolerate:
-                raise DataError(
-                    f"cannot be predicted: {e.message}", field=f"{path} (rows counted from {start}): {e.field}", fix=e.fix, value=e.value
-                ) from e
-            errors = [self._problem(row) for row in rows]
-            good = [i for i, problem in enumerate(errors) if problem is None]
-            answers = self._predictor.predict([rows[i] for i in good], self._batch_size)
-        first = next((f"{path}: row {start + i}: {e}" for i, e in enumerate(errors) if e), None)
-        return self._table(batch, answers, good, errors), len(rows) - len(good), first
+            raise DataError(f"cannot be predicted: {e.message}", field=f"{path} (rows counted from {start}): {e.field}", fix=e.fix, value=e.value) from e
+        first = next((f"{path}: row {start + i}: {e}" for i, e in enumerate(found.errors) if e), None)
+        return self._table(batch, found), found.bad, first
 
-    def _problem(self, row: Any) -> str | None:
-        try:
-            self._predictor.processor.encode([row])
-        except InputError as e:
-            return (e.field or "").removeprefix("rows[0]").lstrip(".") + (": " if "." in (e.field or "") else "") + e.message
-        return None
-
-    def _table(self, batch: pa.RecordBatch, answers: np.ndarray, good: list[int], errors: list[str | None]) -> pa.Table:
+    def _table(self, batch: pa.RecordBatch, found: Answered) -> pa.Table:
         columns = {name: batch.column(name) for name in self._keep if name in batch.schema.names}
-        whole = len(good) == batch.num_rows
-        spread = np.full(batch.num_rows, -1)
-        spread[good] = np.arange(len(good))
-        index = pa.array(np.arange(batch.num_rows) if whole else spread, mask=None if whole else spread < 0)
+        made, answers = columns_of(self._predictor, found.answers), found.answers
         if self._labels:
-            best = self._predictor.codes(answers)
-            found = {
-                "prediction": pa.array(self._labels, pa.string()).take(pa.array(best)),
-                "probability": pa.array(answers[np.arange(len(best)), best], pa.float32()),
-                "probabilities": pa.ListArray.from_arrays(pa.array(np.arange(len(answers) + 1) * len(self._labels), pa.int32()), pa.array(answers.ravel(), pa.float32())),
-            }  # fmt: skip
-        else:
-            found = {"value": pa.array(answers, pa.float32())}
-        columns |= {name: column if whole else column.take(index) for name, column in found.items()}
-        columns["error"] = pa.array(errors, pa.string())
+            made["probabilities"] = pa.ListArray.from_arrays(pa.array(np.arange(len(answers) + 1) * len(self._labels), pa.int32()),
+                                                             pa.array(answers.ravel(), pa.float32()))  # fmt: skip
+        if found.bad:
+            spread = np.full(batch.num_rows, -1)
+            spread[found.good] = np.arange(len(found.good))
+            made = {name: column.take(pa.array(spread, mask=spread < 0)) for name, column in made.items()}
+        columns |= made
+        columns["error"] = pa.array(found.errors, pa.string())
         return pa.table(columns).replace_schema_metadata(self._metadata)
-
-    def count(self, found: tuple[pa.Table, int, str | None]) -> pa.Table:
-        """Add a window to the counts. Called in the rows' order, on one thread."""
-        table, bad, first = found
-        self.rows += table.num_rows
-        self.bad += bad
-        self.first_bad = self.first_bad or first
-        if self._labels:
-            counts = table.column("prediction").drop_null().value_counts()
-            self.labels.update({c["values"].as_py(): c["counts"].as_py() for c in counts})
-        return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -116,6 +116,10 @@ class DataConfig(Section):
     split: Split = Split()
     checks: Checks = Checks()
     shard_rows: int = Field(50_000, ge=1)
+
+    def reading(self) -> dict[str, Any]:
+        """What is said of how rows are read, as far as it is not as by default: plain JSON that goes with the model, to read more rows alike."""
+        return self.model_dump(mode="json", exclude_defaults=True, exclude={"source", "test", "format", "split", "checks", "shard_rows"})
 
     @property
     def dialect(self) -> Dialect:

@@ -56,7 +56,7 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
     not_empty(file, declared.encoding, _ENCODING)
     dialect, note = settle(file, declared, wanted)
     notes = [note] if note else []
-    names = _header(file, dialect)
+    names = names_of(file, dialect)
     table = None
     if dialect.quote == "auto" and dialect.delimiter == "\t":
         table, line = _without_quotes(file, dialect, names)
@@ -76,7 +76,7 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
 def line_of_row(file: Found, row: int, dialect: Dialect) -> int | None:
     """The line on which a row (from 0, after the header) begins."""
     skip = 1 if dialect.header is True else 0
-    for i, (line, _) in enumerate(_rows(file, dialect)):
+    for i, (line, _) in enumerate(rows_of(file, dialect)):
         if i == row + skip:
             return line
     return None
@@ -116,7 +116,7 @@ def _named(file: Found, table: pa.Table, names: list[str], notes: list[str]) -> 
     return table.select(keep).rename_columns([names[i] for i in keep])
 
 
-def _rows(file: Found, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+def rows_of(file: Found, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """Rows as the csv module reads them, each with the line it begins on; blank lines are left out. Slow: for messages only."""
     with text_of(file, dialect.encoding) as f:
         reader = dialect.reader(f)
@@ -136,7 +136,7 @@ def _rows(file: Found, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
 def _raw(file: Found, dialect: Dialect) -> list[str]:
     """The cells of the first line."""
     try:
-        _, raw = next(_rows(file, dialect))
+        _, raw = next(rows_of(file, dialect))
     except StopIteration:
         raise DataError("is empty", field=file.where, fix="name a file with rows in it") from None
     except OSError as e:
@@ -144,7 +144,7 @@ def _raw(file: Found, dialect: Dialect) -> list[str]:
     return raw
 
 
-def _header(file: Found, dialect: Dialect) -> list[str]:
+def names_of(file: Found, dialect: Dialect) -> list[str]:
     """The columns' names, without the spaces around them: of the header line, as declared, or ``column_1`` and so on."""
     raw = _raw(file, dialect)
     if dialect.header is False:
@@ -172,7 +172,7 @@ def _explain(file: Found, dialect: Dialect, width: int, error: Exception) -> Dat
         return not_encoded(file, dialect.encoding, _ENCODING)
     head = "the header has" if dialect.header is True else "the first line has"
     try:
-        for line, row in _rows(file, dialect):
+        for line, row in rows_of(file, dialect):
             if len(row) != width:
                 if sum(map(len, row)) > 0 and any("\n" in c for c in row):
                     return DataError(f"has {len(row)} cells and {sum(c.count(chr(10)) for c in row)} line breaks in them, {head} "
@@ -204,20 +204,30 @@ def _no_lost_quote(file: Found, dialect: Dialect, table: pa.Table) -> None:
     """Raise if the file ends within a quoted cell, or a cell holds what look like rows."""
     if not table.num_rows:
         return
-    if "\n" in table.column(table.num_columns - 1)[-1].as_py():
-        with text_of(file, dialect.encoding) as f:
-            try:
-                for _ in dialect.reader(f, strict=True):
-                    pass
-            except csv.Error as e:
-                if "unexpected end of data" in str(e):
-                    line = max(line for line, _ in _rows(file, dialect))
-                    raise DataError("a quote is opened in the row that begins here and never closed", field=f"{file.where}:{line}",
-                                    fix=_CLOSE) from None  # fmt: skip
+    closed_at_the_end(file, dialect, table.column(table.num_columns - 1)[-1].as_py())
     if dialect.quote == "auto":
         found = swallowing(table, dialect.delimiter or ",")
         if found is not None:
             row, cell = found
-            raise DataError(f"a quote is opened in the row that begins here and closed {cell.count(chr(10))} line(s) further on; what lies between looks "
-                            "like rows of their own", field=f"{file.where}:{line_of_row(file, row, dialect)}", value=cell[:200],
-                            fix=f"{_CLOSE}; data.quote: '\"' says that the cell is meant so")  # fmt: skip
+            raise swallowed(f"{file.where}:{line_of_row(file, row, dialect)}", cell)
+
+
+def closed_at_the_end(file: Found, dialect: Dialect, last: str) -> None:
+    """Raise `DataError` if the file ends within a quoted cell; `last` is its last cell."""
+    if "\n" not in last:
+        return
+    with text_of(file, dialect.encoding) as f:
+        try:
+            for _ in dialect.reader(f, strict=True):
+                pass
+        except csv.Error as e:
+            if "unexpected end of data" in str(e):
+                line = max(line for line, _ in rows_of(file, dialect))
+                raise DataError("a quote is opened in the row that begins here and never closed", field=f"{file.where}:{line}",
+                                fix=_CLOSE) from None  # fmt: skip
+
+
+def swallowed(at: str, cell: str) -> DataError:
+    """The error for a cell that holds whole rows; `at` is where its row begins."""
+    return DataError(f"a quote is opened in the row that begins here and closed {cell.count(chr(10))} line(s) further on; what lies between looks "
+                     "like rows of their own", field=at, value=cell[:200], fix=f"{_CLOSE}; data.quote: '\"' says that the cell is meant so")  # fmt: skip

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 #: A cell that is quoted whole: every quote inside is doubled.
-_WHOLE = r'^"(?:[^"]|"")*"$'
+WHOLE = r'^"(?:[^"]|"")*"$'
 #: Cells of several lines looked at.
 _MOST_CELLS = 10_000
 #: A column with more different values says nothing about whether a cell belongs to it.
@@ -26,7 +26,7 @@ def plain_quote(table: pa.Table) -> int | None:
     for column in table.columns:
         opens = pc.starts_with(column, '"')
         if pc.any(opens).as_py():
-            at = pc.index(pc.and_(opens, pc.invert(pc.match_substring_regex(column, _WHOLE))), True).as_py()
+            at = pc.index(pc.and_(opens, pc.invert(pc.match_substring_regex(column, WHOLE))), True).as_py()
             if at >= 0:
                 rows.append(at)
     return min(rows, default=None)

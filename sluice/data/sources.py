@@ -168,6 +168,14 @@ def _folder_is_meant(folder: Found, format: Format, task_kind: str) -> None:
     raise DataError("is a directory where a file is meant", field="data.source", value=folder.where, fix=fix)
 
 
+def format_of(path: Path) -> str | None:
+    """``csv``, ``jsonl`` or ``parquet``, as a file's name tells, packed or not; null where it does not."""
+    suffixes = [s.lower() for s in path.suffixes]
+    while suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return _FORMATS.get(suffixes[-1]) if suffixes else None
+
+
 def _format(found: Sequence[Found], format: Format) -> str:
     if format == "images":
         raise DataError("is a file where a folder of images is meant", field="data.source", value=found[0].where,
@@ -176,10 +184,7 @@ def _format(found: Sequence[Found], format: Format) -> str:
         return format
     forms: dict[str, str] = {}
     for f in found:
-        suffixes = [s.lower() for s in f.path.suffixes]
-        while suffixes and suffixes[-1] in _PACKED:
-            suffixes.pop()
-        form = _FORMATS.get(suffixes[-1]) if suffixes else None
+        form = format_of(f.path)
         if form is None:
             raise DataError("the file's name does not tell its format", field="data.source", value=f.where,
                             fix="set data.format to csv, jsonl or parquet (an image folder is named as a folder)")  # fmt: skip

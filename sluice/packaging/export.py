@@ -240,6 +240,8 @@ def _seal(project: Project, task: Task, state: State, dataset: Dataset, metrics:
             files.write_bytes(tmp / name, data)
         if dataset.profile() is not None:
             files.write_bytes(tmp / packages.PROFILE, (dataset.root / packages.PROFILE).read_bytes())
+        if reading := project.data.reading():
+            files.write_json(tmp / packages.READING, reading)
         sealed = packages.write(tmp, name=project.name, task=project.task, objective=state.objective, inputs=specs[0], outputs=specs[1],
                                 labels=list(state.labels), preprocess=state.preprocess, precision=chosen.name, metrics=metrics,
                                 provenance=provenance, rule=rule)  # fmt: skip

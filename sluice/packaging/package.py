@@ -24,9 +24,11 @@ from sluice.evaluation.decision import Rule
 from sluice.packaging import manifest as manifests
 from sluice.packaging.manifest import DATATYPES, FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, TensorSpec
 
-__all__ = ["DATATYPES", "FORMAT", "MANIFEST", "MODEL", "PROFILE", "Package", "Store", "TensorSpec", "read", "write"]
+__all__ = ["DATATYPES", "FORMAT", "MANIFEST", "MODEL", "PROFILE", "READING", "Package", "Store", "TensorSpec", "read", "write"]
 
 PROFILE = "profile.json"
+#: Keys of the project's ``data:`` that say how its source is read, as far as they are not as by default.
+READING = "reading.json"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COPY = "copy the package again"
@@ -74,8 +76,15 @@ class Package:
 
     def profile(self) -> dict[str, Any] | None:
         """The reference distribution for drift, if the package has one. Raises `PackageError`."""
-        path = self.root / PROFILE
-        if PROFILE not in self.manifest.get("files", {}) and not path.exists():
+        return self._side_file(PROFILE)
+
+    def reading(self) -> dict[str, Any]:
+        """How the source it was trained on is read (`READING`); empty where nothing but the defaults was said. Raises `PackageError`."""
+        return self._side_file(READING) or {}
+
+    def _side_file(self, name: str) -> dict[str, Any] | None:
+        path = self.root / name
+        if name not in self.manifest.get("files", {}) and not path.exists():
             return None
         try:
             found = files.read_json(path)

@@ -1,0 +1,113 @@
+"""From a file's columns to the rows a package takes: the columns it names, cells of text read as training reads them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sluice.data.columns import numbers
+from sluice.data.config import Columns
+from sluice.data.images import FILE_COLUMNS, read_listed
+from sluice.data.places import Found
+from sluice.errors import DataError
+from sluice.packaging.package import Package
+
+
+def needed(package: Package, columns: Columns, there: Sequence[str], where: str) -> list[str]:
+    """The file's columns that hold the package's features, in its order.
+
+    Raises:
+        DataError: one is not there; the nearest name is the fix.
+    """
+    kind = package.preprocess["kind"]
+    if kind == "text":
+        wanted = [columns.text]
+    elif kind == "image":
+        wanted = [next((n for n in (columns.image, *FILE_COLUMNS) if n in there), columns.image)]
+    elif kind == "audio":
+        wanted = ["audio"]
+    else:
+        wanted = [c["name"] for c in package.preprocess["columns" if kind == "tabular" else "inputs"]]
+    for name in wanted:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, 1, 0.6)
+            cut = f" and {len(there) - 20} more" if len(there) > 20 else ""
+            raise DataError("has no such column, which the model was trained on", field=where, value=name,
+                            fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(list(there)[:20])}{cut}")  # fmt: skip
+    return wanted
+
+
+def reader(package: Package, columns: Columns, wanted: Sequence[str], file: Found) -> Callable[[Mapping[str, Any]], list[Any]]:
+    """What turns a window's columns into raw rows for the package's processor.
+
+    Text: str, None where it is missing. Images: bytes, of a cell or of the file it names. Tabular and tensor: a
+    dict from feature to value. A cell of text that spells a number is that number in a column of numbers; a cell
+    the processor cannot use stays as it is, and the processor says so.
+    """
+    kind = package.preprocess["kind"]
+    if kind == "text":
+        return lambda window: _list(window[wanted[0]])
+    if kind == "image":
+        return lambda window: [_image(v, wanted[0], file, columns) for v in _list(window[wanted[0]])]
+    if kind == "audio":
+        return lambda window: _list(window[wanted[0]])
+    if kind == "tabular":
+        types = {c["name"]: c["type"] for c in package.preprocess["columns"]}
+    else:
+        types = {c["name"]: "text" if c["datatype"] == "BYTES" else "numeric" for c in package.preprocess["inputs"]}
+
+    def rows(window: Mapping[str, Any]) -> list[Any]:
+        found = [_numbers(window[n]) if types[n] == "numeric" else _values(window[n]) for n in wanted]
+        return [dict(zip(wanted, values, strict=True)) for values in zip(*found, strict=True)]
+
+    return rows
+
+
+def _list(column: Any) -> list[Any]:
+    return column if isinstance(column, list) else list(column.to_pylist())
+
+
+def _values(column: Any) -> list[Any]:
+    """Values of a column that is no column of numbers; null for empty text, and floats of the width they have."""
+    if isinstance(column, list):
+        return [None if v == "" else v for v in column]
+    if pa.types.is_floating(column.type) and column.type != pa.float64():
+        return [None if v is None else np.float32(v) for v in column.cast(pa.float32()).to_pylist()]
+    return [None if isinstance(v, str) and v == "" else v for v in column.to_pylist()]
+
+
+def _numbers(column: Any) -> list[Any]:
+    """Values of a column of numbers: texts as numbers where they spell one as programs write it, null where nothing is there."""
+    if not isinstance(column, list):
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            return [float(v) if isinstance(v, Decimal) else v for v in column.to_pylist()]
+        column = column.to_pylist()
+    texts = [v if isinstance(v, str) else None for v in column]
+    if any(t is not None for t in texts):
+        found, bad = numbers(pa.chunked_array([pa.array(texts, pa.string())]))
+        read = found.to_pylist() if found is not None else [_number(t) for t in texts] if bad is not None else texts
+        column = [r if isinstance(v, str) else v for v, r in zip(column, read, strict=True)]
+    return [float(v) if isinstance(v, Decimal) else v for v in column]
+
+
+def _number(text: str | None) -> Any:
+    """One text as a number, null or, where it is neither, itself."""
+    found, _ = numbers(pa.chunked_array([pa.array([text], pa.string())]))
+    return text if found is None else found[0].as_py()
+
+
+def _image(value: Any, name: str, file: Found, columns: Columns) -> Any:
+    """An image's bytes; of a text, the file's it names below the table's folder. Raises `DataError`."""
+    if not isinstance(value, str):
+        return value
+    table, _ = read_listed(pa.table({columns.image: pa.array([value], pa.string())}), file, columns)
+    return table.column(columns.image)[0].as_py()
+
+
