@@ -11,6 +11,7 @@ routes first; what was counted while weights were settling is no evidence.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from sluice.rollouts.evidence import RATES
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import (
     ARMS,
+    SIGNED,
     TERMINAL,
     Action,
     Arm,
@@ -33,6 +35,11 @@ from sluice.rollouts.state import (
 )
 from sluice.rollouts.turn import Turn
 
+#: Requests of each arm that close a block of evidence. A bet on a candidate's one request loses what waiting for the third does not.
+_BLOCK = {"stable": 1, "candidate": 3}
+#: Processes of an arm that are gone and still remembered.
+_ABSENT = 100
+
 
 def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> tuple[State, tuple[Action, ...]]:
     """One step of a rollout.
@@ -40,17 +47,38 @@ def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> t
     Args:
         spec: the plan. state: as the last call returned it (or ``State(stable=...)`` at first).
         seen: one look at the world; one that is not newer than the last changes nothing.
-        now: seconds on the clock of `seen.time`.
+        now: seconds on the clock of `seen.time`. Earlier than the last look, it is a clock that was set back: what the state
+            remembers of times goes back with it, so that no deadline and no check waits for the clock to come round again.
 
     Returns:
         The new state, to be stored before the actions are applied, and the actions: `Launch`,
         `Route` and `Retire` repeat until their effect is observed, `Note` comes once.
+
+    Raises:
+        ValueError: a time that is no number.
     """
-    if seen.time <= state.last_time:
+    if not math.isfinite(seen.time) or not math.isfinite(now):
+        raise ValueError(f"a look at {seen.time} decided at {now}")
+    if seen.time <= now < state.last_time:
+        state = state.moved(seen.time - state.last_time)
+    elif seen.time <= state.last_time:
         return state, ()
+    seen = _sound(seen)
     run = _Run(spec, replace(state, last_time=seen.time), seen, now, state.last_time)
     run.advance()
     return run.state, tuple(run.notes + run.wanted())
+
+
+def _sound(seen: Observations) -> Observations:
+    """A look without counters that are none: a process that shows NaN, infinity or less than nothing could not be read."""
+    arms, said = dict(seen.arms), seen.error
+    for arm, at in seen.arms.items():
+        bad = {r.id for r in at.replicas if r.counts is not None and not all(
+            math.isfinite(v) and (v >= 0 or k in SIGNED) for k, v in r.counts.items())}  # fmt: skip
+        if bad:
+            arms[arm] = replace(at, replicas=tuple(replace(r, counts=None) if r.id in bad else r for r in at.replicas))
+            said = said or f"{', '.join(sorted(bad))} of the {arm} arm shows counters that are no counts"
+    return replace(seen, arms=arms, error=said)
 
 
 class _Run(Turn):
@@ -322,7 +350,9 @@ class _Run(Turn):
         """Move the cursor to the counters seen now; `live` blocks are evidence.
 
         Returns True when both arms were measured. If one was not, neither moves, so the next
-        block covers the same time in both.
+        block covers the same time in both. Nor does evidence move before both arms have answered a few requests: where counters come by
+        scrapes that are out of step with the looks, a block of one arm alone says nothing, and moving on would lose it. When a block
+        closes depends on how many requests there were, never on how they ended.
         """
         now = {arm: {r.id: r.counts for r in self.seen.arms[arm].replicas} for arm in ARMS if arm in self.seen.arms}
         if any(c is None for replicas in now.values() for c in replicas.values()) or self.seen.error:
@@ -335,8 +365,14 @@ class _Run(Turn):
                 # Unknown arm: a baseline. Unknown process of a known arm: born since, all it counted is new.
                 old = counts if before is None else before.get(ident)
                 blocks[arm] = add(blocks[arm], delta(old, counts or {})[0])
-            cursor[arm] = {i: c or {} for i, c in replicas.items()}
-        self.put(cursor=cursor)
+            # A process that is not there now may come back: its counters then begin where they were left.
+            gone = [i for i in before or {} if i not in replicas][-_ABSENT:]
+            cursor[arm] = {**{i: (before or {})[i] for i in gone}, **{i: c or {} for i, c in replicas.items()}}
+        known = self.state.cursor
+        if live and any(blocks[arm].get("requests", 0) < fewest for arm, fewest in _BLOCK.items()):
+            self.put(cursor={**known, **{arm: c for arm, c in cursor.items() if arm not in known}})
+            return False
+        self.put(cursor={**known, **cursor})
         if live:
             # Copies warm the candidate up: how long it takes over them is no evidence yet.
             skip = ("slow",) if "Shadow" in (self.state.phase, self.state.resume) else ()

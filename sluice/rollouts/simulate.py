@@ -43,6 +43,8 @@ class Scenario:
         traffic: ``steady``; ``diurnal``, a sine of amplitude 0.8 over `period` seconds; ``bursts``, a fault of what
             both models depend on: a tenth of the time half of all requests fail, in either arm.
         every: seconds between looks; None for about 60 looks a step.
+        scrape: seconds between scrapes of an arm's counters (Prometheus), which come at another moment for each arm; None: a look reads them itself.
+        flap: how often a candidate's process is missing from a look, and back in the next.
     """
 
     rate: float
@@ -51,6 +53,8 @@ class Scenario:
     traffic: Literal["steady", "diurnal", "bursts"] = "steady"
     period: float = 86_400.0
     every: float | None = None
+    scrape: float | None = None
+    flap: float = 0.0
 
     def interval(self, spec: RolloutSpec) -> float:
         if self.every is not None:
@@ -90,6 +94,8 @@ class World:
     exposed: int = 0
     harmed: int = 0
     burst: bool = False
+    shown: dict[str, Counts] = field(default_factory=lambda: {arm: {} for arm in ARMS})
+    scraped: dict[str, float] = field(default_factory=lambda: dict.fromkeys(ARMS, -math.inf))
 
     def pass_time(self, seconds: float) -> None:
         """Let requests come in for a while."""
@@ -116,6 +122,11 @@ class World:
             self.exposed += live
             self.harmed += self.answer("candidate", s.candidate, live, shared, self.time - self.warm_from)
 
+        for i, arm in enumerate(ARMS):
+            turn = math.floor((self.time + i * 0.4 * s.scrape) / s.scrape) if s.scrape else self.time
+            if turn > self.scraped[arm]:
+                self.scraped[arm], self.shown[arm] = turn, dict(self.counts[arm])
+
     def answer(self, arm: str, how: Behaviour, n: int, shared: float, age: float) -> int:
         draw = self.generator.binomial
         errors = int(draw(n, how.errors + shared - how.errors * shared))
@@ -133,10 +144,13 @@ class World:
     def look(self, **changes: Any) -> Observations:
         """What an observer sees now."""
         arms = {
-            "stable": Arm((Replica("s", True, dict(self.counts["stable"])),), True),
-            "candidate": Arm((Replica("c", self.ready, dict(self.counts["candidate"])),), self.ready),
+            "stable": Arm((Replica("s", True, dict(self.shown["stable"])),), True),
+            "candidate": Arm(() if self.missing() else (Replica("c", self.ready, dict(self.shown["candidate"])),), self.ready),
         }
         return replace(Observations(self.time, CANDIDATE, arms, self.routed, frozenset((STABLE, CANDIDATE))), **changes)
+
+    def missing(self) -> bool:
+        return self.scenario.flap > 0 and bool(self.generator.random() < self.scenario.flap)
 
     def apply(self, actions: Sequence[Action]) -> None:
         for a in actions:

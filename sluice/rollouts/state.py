@@ -192,6 +192,13 @@ class State:
         out["last_time"] = None if self.last_time == float("-inf") else self.last_time
         return out
 
+    def moved(self, seconds: float) -> State:
+        """The same with all its times moved by so much: after the clock was set."""
+        at: dict[str, Any] = {name: getattr(self, name) + seconds for name in ("since", "deadline_from", "paused_at", "last_time")}
+        maybe = {name: getattr(self, name) for name in ("settled", "ready_since", "unready_since")}
+        at |= {name: None if value is None else value + seconds for name, value in maybe.items()}
+        return dataclasses.replace(self, **at, retire={d: t + seconds for d, t in self.retire.items()})
+
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> State:
         """Unknown keys are left out, so that an older program reads a newer state as far as it goes."""
@@ -213,7 +220,7 @@ def add(a: Mapping[str, float], b: Mapping[str, float]) -> Counts:
 
 
 #: An outcome may be negative, so this falls without a restart; their number then says whether there was one.
-_SIGNED = "outcome_sum"
+SIGNED = ("outcome_sum",)
 
 
 def delta(before: Mapping[str, float] | None, now: Mapping[str, float]) -> tuple[Counts, bool]:
@@ -223,6 +230,6 @@ def delta(before: Mapping[str, float] | None, now: Mapping[str, float]) -> tuple
     """
     if before is None:
         return dict(now), False
-    if any(now.get(k, 0) < v for k, v in before.items() if k != _SIGNED):
+    if any(now.get(k, 0) < v for k, v in before.items() if k not in SIGNED):
         return dict(now), True
     return {k: v - before.get(k, 0) for k, v in now.items() if v != before.get(k, 0)}, False

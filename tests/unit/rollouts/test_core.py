@@ -402,7 +402,8 @@ def test_counters_that_start_over_are_counted_from_zero():
     before = r.state.window["stable"]["requests"]
     arms = r.world.look().arms
     fallen = Arm((Replica("s", True, {"requests": 7.0, "errors": 0.0, "timed": 7.0, "slow": 0.0}),), True)
-    r.look(arms={**arms, "stable": fallen})
+    some = {k: v + 3 for k, v in (arms["candidate"].replicas[0].counts or {}).items() if k in ("requests", "timed")}
+    r.look(arms={"candidate": Arm((Replica("c", True, {**(arms["candidate"].replicas[0].counts or {}), **some}),), True), "stable": fallen})
     assert r.state.window["stable"]["requests"] == before + 7
 
 
