@@ -24,7 +24,7 @@ UNMEASURED = "cannot be measured: "
 _STRATEGY = {"kind": "strategy", "shadow": "shadow", "steps": "steps", "minimumRequests": "minimum_requests",
              "settleSeconds": "settle_seconds", "stepDeadlineSeconds": "step_deadline_seconds", "onDeadline": "on_deadline",
              "readySeconds": "ready_seconds", "warmupSeconds": "warmup_seconds", "verifySeconds": "verify_seconds",
-             "keepSeconds": "keep_seconds", "unreadySeconds": "unready_seconds", "restarts": "restarts"}  # fmt: skip
+             "keepSeconds": "keep_seconds", "holdBack": "hold_back", "unreadySeconds": "unready_seconds", "restarts": "restarts"}  # fmt: skip
 _ANALYSIS = {"alpha": "alpha", "latencySloMs": "latency_slo_ms", "errors": "errors", "errorCeiling": "error_ceiling",
              "slow": "slow", "wrong": "wrong", "shift": "shift", "business": "business"}  # fmt: skip
 #: On a cluster scrapes are seconds apart and pods come and go: slower than on one machine.

@@ -292,34 +292,55 @@ class _Run(Turn):
             self.roll_back(message)
 
     def promote(self, why: str) -> None:
-        self.enter("Promoting", f"{why}: all traffic to the candidate", weight=100, mirror=False)
+        held = self.spec.hold_back if self.state.stable else 0
+        self.enter("Promoting", f"{why}: {100 - held} % of traffic to the candidate" if held else f"{why}: all traffic to the candidate",
+                   weight=100 - held, mirror=False)  # fmt: skip
 
     def in_promoting(self) -> None:
         self.count(False)
         if self.routed_as_meant():
             self.put(window={})
-            self.enter("Verifying", f"at 100 %: watched for {self.spec.verify_seconds:g} s with the old model at hand")
+            self.enter("Verifying", f"at {self.state.weight} %: watched for {self.spec.verify_seconds:g} s with the old model at hand")
         elif self.late(self.state.since, self.spec.ready_seconds):
             self.fail(f"traffic was not routed as told within {self.now - self.state.since:.0f} s")
 
     def in_verifying(self) -> None:
         s = self.state
-        if self.routed_as_meant():
-            self.count(False, remember=True)
-            bad = judge.verify(self.spec, self.state)
-            if bad:
-                self.roll_back(bad)
-                return
+        if self.routed_as_meant() and (bad := self.at_full_traffic()):
+            self.roll_back(*bad)
+            return
         if not self.candidate.ready:
             self.put(ready_since=None)
             if self.late(s.since, self.spec.ready_seconds):
-                self.roll_back("the candidate stopped being ready at 100 %")
+                self.roll_back(f"the candidate stopped being ready at {s.weight} %")
             return
         if self.now - s.since >= self.spec.verify_seconds and self.routed_as_meant():
+            if s.weight < 100:
+                self.put(weight=100)
+                return
             old = {s.stable: self.now + self.spec.keep_seconds} if s.stable else {}
             self.put(stable=s.candidate, candidate=None, retire={**s.retire, **old}, weight=0, cursor={}, restarts=None)
             slow = judge.slow_first(self.spec, s)
             self.enter("Succeeded", f"{(s.candidate or '')[:12]} serves", reasons=s.reasons + ((slow,) if slow else ()))
+
+    def at_full_traffic(self) -> tuple[str, ...]:
+        """Why to go back from (almost) all traffic; empty where nothing says so.
+
+        While a part of it stays on the stable model, the paired test of the steps goes on: what strikes both alike is no reason. A first model
+        has nothing to be compared with.
+        """
+        s = self.state
+        if s.weight == 100:
+            self.count(False, remember=True)
+            bad = judge.verify(self.spec, self.state) if s.stable is None or not self.spec.hold_back else None
+            return (bad,) if bad else ()
+        if not self.count(True):
+            return ()
+        verdict, reasons, checks = judge.judge(self.spec, self.state)
+        if verdict != "fail":
+            return ()
+        self.put(checks=checks)
+        return reasons
 
     def fail(self, why: str) -> None:
         self.put(reasons=(why,))

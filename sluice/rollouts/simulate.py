@@ -123,8 +123,8 @@ class World:
             self.harmed += self.answer("candidate", s.candidate, live, shared, self.time - self.warm_from)
 
         for i, arm in enumerate(ARMS):
-            turn = math.floor((self.time + i * 0.4 * s.scrape) / s.scrape) if s.scrape else self.time
-            if turn > self.scraped[arm]:
+            turn = math.floor(self.time / s.scrape + 0.4 * i) if s.scrape else math.inf
+            if turn > self.scraped[arm] or not s.scrape:
                 self.scraped[arm], self.shown[arm] = turn, dict(self.counts[arm])
 
     def answer(self, arm: str, how: Behaviour, n: int, shared: float, age: float) -> int:

@@ -91,7 +91,8 @@ class RolloutSpec(Section):
     settle_seconds: float = Field(1, ge=0, description="after a change of weights, measurements are no evidence for this long")
     step_deadline_seconds: float = Field(3600, gt=0, description="a step without a verdict by then ends the rollout")
     on_deadline: Literal["rollback", "pause"] = "rollback"
-    verify_seconds: float = Field(2, ge=0, description="watched at 100 % with the old model at hand")
+    verify_seconds: float = Field(2, ge=0, description="watched at (almost) all traffic with the old model at hand")
+    hold_back: int = Field(5, ge=0, le=50, description="per cent that stay on the stable model while the candidate is watched: the comparison goes on")
     keep_seconds: float = Field(600, ge=0, description="on a cluster the old model stays this long for an instant way back")
     dry_run: bool = Field(False, description="stop before the first live request and say what would come")
     unready_seconds: float = Field(3, ge=0, description="a candidate that takes traffic and is not ready for this long is rolled back")
@@ -129,5 +130,5 @@ class RolloutSpec(Section):
 
     @property
     def windows(self) -> int:
-        """How many windows of evidence the plan has: the shadow and each step."""
-        return len(self.steps) + (1 if self.shadow.requests else 0)
+        """How many windows of evidence the plan has: the shadow, each step, and the last watch where stable keeps a part."""
+        return len(self.steps) + (1 if self.shadow.requests else 0) + (1 if self.hold_back and self.verify_seconds else 0)

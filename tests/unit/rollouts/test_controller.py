@@ -105,7 +105,7 @@ def test_two_models_one_after_the_other_take_all_traffic():
     assert c.served() == {"m-22222222-predictor": 100}
     assert c.services() == {"m-22222222"}
     shares = [w.get("m-22222222-predictor", 0) for w in c.api.weights]
-    assert sorted(set(shares)) == [0, 20, 50, 100]
+    assert sorted(set(shares)) == [0, 20, 50, 95, 100]
     assert set(c.status["models"]) == {TWO}
 
 
@@ -351,7 +351,7 @@ def test_sticky_route_keeps_its_places_through_whole_rollouts():
     one, two, three = (f"m-{d[:8]}-predictor" for d in (ONE, TWO, THREE))
     steps = [seen[0], *(after for before, after in itertools.pairwise(seen) if after != before)]
     assert steps == [[(two, 999), (two, 1)],
-                     [(two, 80), (one, 20)], [(two, 50), (one, 50)], [(one, 999), (one, 1)],
+                     [(two, 80), (one, 20)], [(two, 50), (one, 50)], [(two, 5), (one, 95)], [(one, 999), (one, 1)],
                      [(one, 80), (three, 20)], [(one, 999), (one, 1)]]  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def test_bad_plans_are_refused_with_the_reason(value: dict[str, Any], what: str)
 def test_the_design_documents_example_is_a_plan():
     plan = RolloutSpec.model_validate({"steps": [10, 50], "minimum_requests": 300, "latency_slo_ms": 200})
     assert plan == RolloutSpec()
-    assert plan.windows == 3
+    assert plan.windows == 4
 
 
 @pytest.mark.parametrize(("body", "said"), [
