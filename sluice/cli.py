@@ -40,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
 
     init = add("init", "write a project that runs as it stands", "project:init")
     init.add_argument("directory", nargs="?", default=".", metavar="DIR", type=Path)
-    init.add_argument("--task", required=True, help="image, text or tabular")
+    init.add_argument("--task", help="image, text or tabular: an example of it; with --data: what the columns say")
+    init.add_argument("--data", type=Path, metavar="FILE", help="your own file or folder of images: it is looked at, and the project is one of it")
+    init.add_argument("--label", metavar="COL", help="with --data: the column to learn; default: found or asked for")
     init.add_argument("--name", help="default: the directory's name")
 
     add("schema", "print the project file's JSON Schema", "project:schema_")

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import functools
 import re
 import shutil
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sluice import files
 from sluice.cli import show_json
 from sluice.errors import ProjectError
 from sluice.home import explain_os_error
 from sluice.project import parse, read_text, schema
+
+if TYPE_CHECKING:
+    from sluice.data.look import Look
 
 #: Task -> the example a new project starts from. The wheel carries them as sluice/templates.
 EXAMPLES = {"image": "digits", "text": "intents", "tabular": "breast_cancer"}
@@ -32,10 +38,15 @@ def template(task: str) -> Path:
 
 
 def init(args: argparse.Namespace) -> int:
+    if args.data is not None:
+        return _of_data(args)
+    if args.label is not None:
+        raise ProjectError("is of a file of yours", field="--label", value=args.label, fix="name the file: --data FILE")
+    if args.task is None:
+        raise ProjectError("says neither which example nor which data", field="sluice init", fix=f"--data FILE for a project of your file, or --task {'|'.join(EXAMPLES)}")
     source, target = template(args.task), args.directory
     name = args.name or _label(target.resolve().name)
-    if (target / "sluice.yaml").exists():
-        raise ProjectError("there is a project already", field=str(target / "sluice.yaml"), fix="name another directory")
+    _no_project_yet(target)
     text = re.sub(r"(?m)^name: .*$", lambda _: f'name: "{name}"' if name in ("true", "false", "null") else f"name: {name}",
                   (source / "sluice.yaml").read_text(), count=1)  # fmt: skip
     if '"' in name or "\n" in name:
@@ -55,6 +66,64 @@ def init(args: argparse.Namespace) -> int:
     else:
         print(f"wrote {target / 'sluice.yaml'}; next: sluice run {target / 'sluice.yaml'}")
     return 0
+
+
+def _of_data(args: argparse.Namespace) -> int:
+    """A project of a file: looked at, asked about where somebody can be asked, and written so that it runs as it stands."""
+    from sluice.commands.starter import draft
+
+    target, tasks = args.directory, tuple(EXAMPLES)
+    _no_project_yet(target)
+    if args.task is not None and args.task not in tasks:
+        raise ProjectError("is none of the built-in tasks", field="--task", value=args.task, fix=f"one of {', '.join(tasks)}")
+    named = _label(args.data.name.split(".")[0]) if target.resolve() == Path.cwd() else _label(target.resolve().name)
+    name = args.name or named
+    parse({"name": name, "task": "tabular", "data": {"source": "x"}}, where="--name")
+    ask = _ask if not args.json and sys.stdin.isatty() and sys.stderr.isatty() else None
+    made = draft(args.data, target, name=name, task=args.task, label=args.label, ask=ask)
+    text = made.text(f"sluice init --data {args.data}")
+    try:
+        files.write_text(target / "sluice.yaml", text)
+    except OSError as e:
+        raise explain_os_error(e, target) from e
+    found = made.to_dict()
+    if args.json:
+        show_json({"project": str(target / "sluice.yaml"), "name": name, **found})
+        return 0
+    print(f"wrote {target / 'sluice.yaml'}: task {found['task']}, label {found['label']!r}, {found['rows']:,} rows")
+    for column, why in made.left_out.items():
+        print(f"  left out {column}: {why}")
+    for note in made.notes:
+        print(f"  {note}")
+    print(f"next: sluice run {target / 'sluice.yaml'}")
+    return 0
+
+
+def _no_project_yet(target: Path) -> None:
+    if (target / "sluice.yaml").exists():
+        raise ProjectError("there is a project already", field=str(target / "sluice.yaml"), fix="name another directory")
+
+
+def _ask(look: Look) -> str:
+    """Which column is to be learnt; asked on a terminal."""
+    names = [c.name for c in look.columns]
+    likely = look.candidates()[:9] or names[:9]
+    say = functools.partial(print, file=sys.stderr)
+    say("Which column is to be learnt?")
+    for i, name in enumerate(likely, 1):
+        column = look.columns[names.index(name)]
+        say(f"  {i}  {name}  ({column.kind}, {column.distinct} values, such as {column.example!r})")
+    while True:
+        print("number or name [1]: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            raise ProjectError("nothing was chosen", field="--label", fix=f"name the column: --label {likely[0]}")
+        answer = line.strip() or "1"
+        if answer in names:
+            return answer
+        if answer.isdigit() and 1 <= int(answer) <= len(likely):
+            return likely[int(answer) - 1]
+        say(f"there is no {answer!r}")
 
 
 def _label(text: str) -> str:

@@ -114,10 +114,10 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
             table, names = read_folder(found[0], columns)
             parts = ((found[0].where, table.num_rows),)
         else:
-            form = _format(found, format)
+            form = form_of_files(found, format)
             asked = {columns.label, *columns.categorical, *columns.numbers, *columns.ignore, *(columns.features or ()), *named}
             names_things = {columns.label, *columns.categorical}
-            tables, dialects, notes = _read(found, form, dialect, asked, names_things)
+            tables, dialects, notes = read_tables(found, form, dialect, asked, names_things)
             table = _joined(tables, found, names_things)
             parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
             _check_header(table.schema.names, columns, task_kind, found[0].where, form, dialects[0] if dialects else None, held_out=like is not None)
@@ -132,8 +132,8 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
     return Source(table, table_digest(table), parts, tuple(names) if names is not None else None, tuple(notes), written)
 
 
-def _read(found: Sequence[Found], form: str, dialect: Dialect, asked: Collection[str], named: Collection[str]) -> tuple[list[pa.Table], list[Dialect], list[str]]:
-    """Each file's table, how each is written (of CSV), and words about them."""
+def read_tables(found: Sequence[Found], form: str, dialect: Dialect, asked: Collection[str], named: Collection[str]) -> tuple[list[pa.Table], list[Dialect], list[str]]:
+    """Each file's table without an index pandas saved, how each is written (of CSV), and words about them. Raises `DataError`."""
     if form != "csv" and dialect.declared:
         raise DataError("is for files of separated cells", field=f"data.{dialect.declared[0]}", value=getattr(dialect, dialect.declared[0]),
                         fix=f"remove it: {found[0].where} is {form}")  # fmt: skip
@@ -176,7 +176,8 @@ def format_of(path: Path) -> str | None:
     return _FORMATS.get(suffixes[-1]) if suffixes else None
 
 
-def _format(found: Sequence[Found], format: Format) -> str:
+def form_of_files(found: Sequence[Found], format: Format) -> str:
+    """The form of a source's files: as said, or as their names tell. Raises `DataError`."""
     if format == "images":
         raise DataError("is a file where a folder of images is meant", field="data.source", value=found[0].where,
                         fix="name the folder, or set data.format: auto")  # fmt: skip
@@ -264,6 +265,7 @@ def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where:
 
 
 def _like_a_row(names: Sequence[str]) -> bool:
+    """Whether what stands in the first line are values and no names."""
     return any(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", n) or n.count(" ") >= 3 or len(n) > 60 for n in names)
 
 

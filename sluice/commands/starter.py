@@ -1,0 +1,337 @@
+"""From a file to a project of it: what `sluice init --data` finds out, and the commented sluice.yaml it writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sluice.data.look import Look, images_in, looked_at, sums_to
+from sluice.data.prepare import load_canonical, validate_project_data
+from sluice.data.report import Check, Report, counted, listed
+from sluice.errors import DataError, ProjectError
+from sluice.project import parse, read_text
+from sluice.tasks import load_task
+
+#: Labels listed in the checks, and rounds of mending, at most.
+_MOST_LABELS, _ROUNDS = 30, 60
+#: From this share of the rarer of two labels down, and this ratio of several, accuracy says little.
+_RARE, _RATIO = 0.2, 10.0
+_WIDTH = 44
+
+
+@dataclasses.dataclass
+class Draft:
+    """A project that is being written.
+
+    Attributes:
+        raw: the project file as a mapping.
+        left_out: column -> why it is no feature.
+        categorical: column -> why it is one of categories.
+        report: the checks that the data passes with it.
+        notes: what a person should know, in sentences.
+        look: the file.
+    """
+
+    raw: dict[str, Any]
+    look: Look | None = None
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    categorical: dict[str, str] = dataclasses.field(default_factory=dict)
+    report: Report | None = None
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def text(self, command: str) -> str:
+        """The project file, commented. `command` made it."""
+        return _Writer(self).text(command)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``: plain values."""
+        columns = [dataclasses.asdict(c) for c in self.look.columns] if self.look else []
+        return {"task": self.raw["task"], "label": self.raw["data"].get("columns", {}).get("label", "label"), "columns": columns,
+                "left_out": self.left_out, "notes": self.notes, "whole": self.look.whole if self.look else True,
+                "rows": self.report.rows["train"] if self.report else None}  # fmt: skip
+
+
+def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str | None, ask: Callable[[Look], str] | None) -> Draft:
+    """A project whose limits the data passes.
+
+    Args:
+        data: the file, or a folder of images.
+        folder: where the project file will lie.
+        task: text, image or tabular; null: what the columns say.
+        label: the label's column; null: found, or asked for.
+        ask: chooses a label among several; null: nobody can be asked.
+
+    Raises:
+        DataError: the file cannot be read or learnt from.
+        ProjectError: the label is not said and not to be told from the columns (they are listed), or is none of them.
+    """
+    where = Path(os.path.relpath(data, folder)).as_posix()
+    if data.is_dir():
+        return _images(Draft({"name": name, "task": task or "image", "data": {"source": where}}), data, folder)
+    if not data.is_file():
+        raise DataError("no such file", field="--data", value=str(data), fix=f"it was looked for at {data.absolute()}")
+    with looked_at(data, where) as look:
+        chosen = _label(look, label, ask)
+        made = Draft({"name": name, "task": task or _task(look, chosen), "data": {"source": where, **_declared(look), "columns": {"label": chosen}}}, look)
+        made.notes += look.notes
+        if not look.whole:
+            made.notes.append(f"only the first {look.rows:,} rows were looked at; what lies behind them may not pass the checks")
+        _columns(made, look, chosen)
+        _settle(made, look.path, folder)
+        return made
+
+
+def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> str:
+    names = [c.name for c in look.columns]
+    if given is not None:
+        if given not in names:
+            near = next((n for n in names if n.lower() == given.lower()), None)
+            raise ProjectError("is no column of the file", field="--label", value=given, fix=(f"did you mean {near!r}? " if near else "") + f"columns: {', '.join(names[:20])}")
+        return given
+    found = look.label()
+    if found is not None:
+        return found
+    if ask is not None:
+        return ask(look)
+    raise ProjectError("which column is to be learnt cannot be told from the file", field="--label",
+                       fix=f"name it: --label {look.candidates()[0]}; candidates, the likeliest first: {', '.join(look.candidates()[:10])}"
+                       if look.candidates() else f"name one of the columns: {', '.join(names[:20])}")  # fmt: skip
+
+
+def _declared(look: Look) -> dict[str, Any]:
+    """Settings without which the file cannot be read."""
+    return {key: getattr(look.dialect, key) for key in look.dialect.declared}
+
+
+def _task(look: Look, label: str) -> str:
+    if look.of("image"):
+        return "image"
+    texts = [n for n in look.of("text") if n != label]
+    others = [n for n in look.of("number", "category", "date") if n != label]
+    return "text" if texts and len(others) <= 1 else "tabular"
+
+
+def _columns(made: Draft, look: Look, label: str) -> None:
+    """What the look alone tells of each column."""
+    columns, task = made.raw["data"]["columns"], made.raw["task"]
+    if task in ("text", "image"):
+        kind = {"text": "text", "image": "image"}[task]
+        fit = [n for n in look.of(kind) if n != label] or ([n for n in look.of("key", "category") if n != label] if task == "text" else [])
+        if not fit:
+            raise DataError(f"has no column of {kind}s beside the label {label!r}", field="--data", value=[c.name for c in look.columns], fix="use --task tabular")
+        columns[kind] = max(fit, key=lambda n: next(len(c.example) for c in look.columns if c.name == n)) if task == "text" else fit[0]
+        if len(fit) > 1:
+            made.notes.append(f"the {kind} is read from {columns[kind]!r}; {listed([n for n in fit if n != columns[kind]])} may be it too (data.columns.{kind})")
+        return
+    for c in look.columns:
+        if c.name == label:
+            continue
+        if c.kind == "empty":
+            made.left_out[c.name] = "no row has a value"
+        elif c.kind == "constant" and c.missing == 0:
+            made.left_out[c.name] = f"every value is {c.example}"
+        elif c.kind == "key":
+            made.left_out[c.name] = "names the row: another value in each"
+        elif c.kind == "text":
+            made.left_out[c.name] = "free text, which this task does not read"
+        elif c.name in ("label", "row_id"):
+            made.left_out[c.name] = "a name the dataset keeps for itself: rename the column to use it"
+
+
+def _settle(made: Draft, path: Path, folder: Path) -> None:
+    """Validate and mend until the data passes: what is looked at may be a part of the source."""
+    for _ in range(_ROUNDS):
+        raw = _with_columns(made)
+        project = parse({**raw, "data": {**raw["data"], "source": str(path)}}, base_dir=folder)
+        task = load_task(project, folder)
+        try:
+            made.report = validate_project_data(project, folder, task)
+        except DataError as e:
+            if not _mend_error(made, e):
+                raise
+            continue
+        mended = [_mend(made, c) for c in made.report.checks if c.status != "pass"]
+        if any(mended) or _computed(made, project, folder, task):
+            continue
+        made.raw = raw
+        break
+    report = made.report
+    if report is None or report.decision != "pass":
+        reasons = report.reasons if report else ["it cannot be read"]
+        raise DataError(f"no project of it passes its checks: {'; '.join(reasons)}", field="--data", fix="mend the rows, or write sluice.yaml by hand")
+    _judge(made, report)
+
+
+def _with_columns(made: Draft) -> dict[str, Any]:
+    columns = {**made.raw["data"].get("columns", {})}
+    for key, names in (("ignore", list(made.left_out)), ("categorical", list(made.categorical))):
+        columns.pop(key, None)
+        if names and made.raw["task"] not in ("text", "image"):
+            columns[key] = names
+    return {**made.raw, "data": {**made.raw["data"], **({"columns": columns} if columns else {})}}
+
+
+def _mend_error(made: Draft, error: DataError) -> bool:
+    """Whether an error of reading could be mended."""
+    field = error.field or ""
+    among = re.search(r": (.+), row \d+$", field, re.DOTALL)
+    if error.message.startswith("is text in a column of numbers") and among and among[1] not in made.categorical:
+        made.categorical[among[1]] = f"numbers, but for {error.value!r} ({field.rsplit(', ', 1)[-1]})"
+        return True
+    name = error.value if error.message.startswith("is a name the dataset keeps") else field.removeprefix("data.columns.features: ")
+    if isinstance(name, str) and name != field and name not in made.left_out:
+        made.left_out[name] = error.message
+        return True
+    return False
+
+
+def _mend(made: Draft, check: Check) -> bool:
+    """Whether what a check found was mended: by a limit that the data passes, or by leaving a column out."""
+    data, rows = made.raw["data"], made.report.rows["train"] if made.report else 0
+    checks: dict[str, Any] = data.setdefault("checks", {})
+    before = (dict(checks), dict(made.left_out), dict(data.get("split", {})))
+    if check.status == "refuse":
+        if check.name == "rows" and rows:
+            checks["rows_min"] = max(1, rows // 2)
+        elif check.name == "label_rows":
+            checks["label_rows_min"] = 1
+        elif check.name == "balance" and check.value:
+            checks["imbalance_max"] = float(math.ceil(2 * check.value))
+        elif check.name in ("finite", "nulls") and check.column and check.column != "label" and data["columns"].get("text") is None:
+            made.left_out[check.column] = "holds numbers no model computes with" if check.name == "finite" else "no row has a value"
+        elif check.name == "split" and (seed := re.search(r"data\.split\.seed: (\d+)", check.message)):
+            data["split"] = {"seed": int(seed[1])}
+    elif check.name in ("predictive", "constant"):
+        for name in check.examples:
+            made.left_out[name] = "gives the label away alone: will it be known when the model is asked?" if check.name == "predictive" else "one value only"
+    elif check.name == "identifier":
+        for name in check.examples:
+            if _names_rows(made, name):
+                made.left_out[name] = "free text, which this task does not read" if "free text" in check.message else "names the row: another value in nearly each"
+    if not checks:
+        data.pop("checks")
+    return before != (dict(checks), dict(made.left_out), dict(data.get("split", {})))
+
+
+def _names_rows(made: Draft, name: str) -> bool:
+    """Whether a column with another value in every row is a key: not a quantity that happens to rise with the rows."""
+    look = next((c for c in made.look.columns if c.name == name), None) if made.look else None
+    return look is None or look.kind != "number" or bool(re.search(r"(^|[^a-z])(id|key|no|nr|number|index|row|code)s?$|[a-z]I[dD]$", name, re.IGNORECASE))
+
+
+def _computed(made: Draft, project: Any, folder: Path, task: Any) -> bool:
+    """Whether columns from which the label was computed were found, and left out."""
+    if made.report is None or made.report.objective != "regression":
+        return False
+    table, kinds, _ = load_canonical(project, folder, task)
+    found = sums_to(table, [n for n, k in kinds.items() if k == "numeric"], "label")
+    for name in found:
+        others = [n for n in found if n != name]
+        made.left_out[name] = f"the label is computed from it{f' and {listed(others)}' if others else ''}: will it be known when the model is asked?"
+    return bool(found)
+
+
+def _judge(made: Draft, report: Report) -> None:
+    """Limits, and a metric that sees rare labels."""
+    data, counts = made.raw["data"], report.labels
+    checks: dict[str, Any] = data.setdefault("checks", {})
+    checks.setdefault("rows_min", max(1, report.rows["train"] // 2))
+    if counts and len(counts) <= _MOST_LABELS and (made.look is None or made.look.whole):
+        checks["labels"] = sorted(counts)
+    if len(counts) == 2 and min(counts.values()) < _RARE * sum(counts.values()):
+        made.raw["evaluate"] = {"metric": "average_precision", "decision": {"aim": "f1"}}
+    elif len(counts) > 2 and max(counts.values()) > _RATIO * min(counts.values()):
+        made.raw["evaluate"] = {"metric": "balanced_accuracy"}
+    made.notes += [c.message for c in report.checks if c.status == "warn" and c.name not in ("reading", "identifier", "balance")]
+
+
+def _images(made: Draft, data: Path, folder: Path) -> Draft:
+    if made.raw["task"] != "image" or not images_in(data):
+        inside = sorted({p.suffix for p in data.iterdir() if p.is_file()})
+        raise DataError("is a folder without images in sub-folders", field="--data", value=str(data),
+                        fix=f"name a file in it{f', or a glob: {data}/*{inside[0]}' if inside else ''}; images lie in a sub-folder a label")  # fmt: skip
+    _settle(made, data.absolute(), folder)
+    return made
+
+
+class _Writer:
+    """The text of a project file, a comment beside what was found out."""
+
+    def __init__(self, made: Draft):
+        self._made, self._lines = made, list[str]()
+
+    def text(self, command: str) -> str:
+        made, raw = self._made, self._made.raw
+        report, data = made.report, raw["data"]
+        assert report is not None
+        rows = report.rows["train"]
+        self._note(0, f"Written by `{command}` from {counted(rows, 'row')}" + (f" of {counted(len(made.look.columns), 'column')}" if made.look else "")
+                   + "; `sluice schema` lists every key.")  # fmt: skip
+        self._add(0, f"name: {_scalar(raw['name'])}")
+        features = len(report.columns) - 1
+        what = f"a class out of {len(report.labels)}" if report.labels else "a quantity"
+        self._add(0, f"task: {raw['task']}", f"learns {what} from {counted(features, 'feature')}")
+        self._add(0, "data:")
+        for key, value in data.items():
+            if key == "columns":
+                self._columns(value, report)
+            elif key != "checks":
+                self._add(1, f"{key}: {_scalar(value)}", {"encoding": "as the bytes look: see that letters are right", "header": "the first line looks like a row",
+                                                          "split": "with the usual seed a label would have no training row"}.get(key))  # fmt: skip
+        times = [c["name"] for c in report.columns if c.get("kind", c.get("type")) in ("timestamp", "time")] or (made.look.of("date") if made.look else [])
+        if times:
+            self._note(1, f"split: {{by: time, column: {_scalar(times[0])}}}   # instead, if the model is asked about days to come: the newest rows are held out")
+        self._add(1, "checks:", "a run that breaks these is refused before any training")
+        for key, value in data["checks"].items():
+            self._add(2, f"{key}: {_scalar(value)}")
+        evaluate: Mapping[str, Any] = raw.get("evaluate", {})
+        if evaluate:
+            rare, common = (list(report.labels.items())[i] for i in (-1, 0))
+            self._add(0, "evaluate:")
+            self._add(1, f"metric: {evaluate['metric']}", f"{rare[0]} has {rare[1]:,} rows, {common[0]} {common[1]:,}: accuracy would hide how the rare ones do")
+            if "decision" in evaluate:
+                self._add(1, f"decision: {_scalar(evaluate['decision'])}", f"the probability from which {rare[0]} is answered")
+        for note in made.notes:
+            self._note(0, note)
+        text = "\n".join(self._lines) + "\n"
+        assert read_text(text, "sluice.yaml") == raw, "what is written is what was checked"
+        return text
+
+    def _columns(self, columns: Mapping[str, Any], report: Report) -> None:
+        self._add(1, "columns:")
+        for key, value in columns.items():
+            if key in ("ignore", "categorical"):
+                self._add(2, f"{key}:")
+                for name in value:
+                    self._add(3, f"- {_scalar(name)}", (self._made.left_out if key == "ignore" else self._made.categorical)[name])
+            elif key == "label":
+                shown = [f"{k} {n:,}" for k, n in report.labels.items()]
+                self._add(2, f"label: {_scalar(value)}", listed(shown) if shown else "a quantity")
+            else:
+                self._add(2, f"{key}: {_scalar(value)}")
+
+    def _add(self, depth: int, text: str, comment: str | None = None) -> None:
+        line = "  " * depth + text
+        self._lines.append(f"{line:{_WIDTH}}  # {_one_line(comment)}" if comment else line)
+
+    def _note(self, depth: int, text: str) -> None:
+        self._lines.append(f"{'  ' * depth}# {_one_line(text)}")
+
+
+def _one_line(text: str) -> str:
+    return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+", " ", text)
+
+
+def _scalar(value: Any) -> str:
+    """A value in YAML, on one line."""
+    text = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True, allow_unicode=True, width=1 << 20, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+

@@ -1,0 +1,301 @@
+"""A first look at a file nobody has described yet: what its columns hold, and which of them may be the label."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import itertools
+import re
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sluice.data.columns import null_for_empty, numbers
+from sluice.data.dialect import Dialect
+from sluice.data.opening import opened, text_of
+from sluice.data.places import Found
+from sluice.data.separators import settle
+from sluice.data.sources import form_of_files, read_tables
+
+#: Bytes of a text file, and rows of a Parquet file, that are looked at; a larger one is looked at as far as that.
+MOST_BYTES, MOST_ROWS = 32 << 20, 200_000
+#: Values of a column looked at to tell what it holds.
+_SAMPLE = 2000
+#: From this share of different values on a column names rows; and from so many characters a value on it is a text.
+_KEY, _TEXT_CHARACTERS = 0.95, 20
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( \d{1,2}:\d{2}.*)?|\d{4}/\d{1,2}/\d{1,2}.*")
+_IMAGE = re.compile(r".+\.(png|jpe?g)", re.IGNORECASE)
+#: Names of labels: those that mean nothing else, and those that often are one.
+_LABEL = frozenset({"label", "labels", "target", "targets"})
+_OFTEN = frozenset({
+    "y", "class", "category", "outcome", "result", "response", "sentiment", "rating", "grade", "score", "quality", "species", "type", "status", "churn", "churned",
+    "survived", "default", "fraud", "isfraud", "spam", "intent", "topic", "diagnosis", "price", "saleprice", "sales", "count", "cnt", "purchase", "income", "medv",
+    "exited", "attrition", "deposit", "approved", "loanstatus", "cancelled", "converted", "clicked", "demand",
+})  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnLook:
+    """What a column seems to hold.
+
+    Attributes:
+        kind: ``empty``, ``constant``, ``number``, ``category``, ``text``, ``key`` (another value in nearly every row), ``date`` or ``image`` (a file's name).
+        distinct: different values among those looked at.
+        missing: share of the rows.
+        example: a value.
+    """
+
+    name: str
+    kind: str
+    distinct: int
+    missing: float
+    example: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """A file looked at.
+
+    Attributes:
+        path: what was read: the file, or a part of it.
+        rows: that were read.
+        whole: whether that is the whole file.
+        dialect: settings a CSV needs that are not as they are by default.
+        columns: in the file's order.
+        notes: what was found out while reading.
+    """
+
+    path: Path
+    rows: int
+    whole: bool
+    dialect: Dialect
+    columns: tuple[ColumnLook, ...]
+    notes: tuple[str, ...]
+
+    def of(self, *kinds: str) -> list[str]:
+        return [c.name for c in self.columns if c.kind in kinds]
+
+    def candidates(self) -> list[str]:
+        """Columns that may be the label, the likeliest first."""
+        fit = [c for c in self.columns if c.kind in ("number", "category") and c.missing < 0.5]
+        last = self.columns[-1].name
+        return [c.name for c in sorted(fit, key=lambda c: -_likely(c, last, self.columns[0].name))]
+
+    def label(self) -> str | None:
+        """The label, if there is no doubt: by its name, or as the only column that can be one."""
+        found = self.candidates()
+        named = [n for n in found if _plain(n) in _LABEL] or [n for n in found if _plain(n) in _OFTEN]
+        if len(named) == 1 and (_plain(named[0]) in _LABEL or named[0] in (self.columns[0].name, self.columns[-1].name)):
+            return named[0]
+        return found[0] if len(found) == 1 else None
+
+
+@contextlib.contextmanager
+def looked_at(path: Path, where: str) -> Iterator[Look]:
+    """Look at a file of rows; the part of a large one that is looked at is there until the block ends.
+
+    Args:
+        where: what to call the file in errors.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    file = Found(path, where)
+    form = form_of_files([file], "auto")
+    with tempfile.TemporaryDirectory(prefix="sluice-look-") as tmp:
+        part = _part(file, form, Path(tmp))
+        dialect = _dialect(part) if form == "csv" else Dialect()
+        tables, _, notes = read_tables([part], form, dialect, (), ())
+        table = tables[0]
+        columns = tuple(_look(n, c, table.num_rows) for n, c in zip(table.schema.names, table.columns, strict=True))
+        yield Look(part.path, table.num_rows, part is file, dialect, columns, tuple(notes))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _likely(column: ColumnLook, last: str, first: str) -> int:
+    name = _plain(column.name)
+    found = 100 if name in _LABEL else 40 if name in _OFTEN else 0
+    found += 15 if column.name == last else 5 if column.name == first else 0
+    return found + (10 if 2 <= column.distinct <= 20 else 0)
+
+
+def _part(file: Found, form: str, tmp: Path) -> Found:
+    """The file, or as much of its beginning as is looked at, in whole rows."""
+    if form == "parquet":
+        with pq.ParquetFile(file.path) as f:
+            if f.metadata.num_rows <= MOST_ROWS:
+                return file
+            batches, rows = [], 0
+            for batch in f.iter_batches(1 << 14):
+                batches.append(batch)
+                rows += batch.num_rows
+                if rows >= MOST_ROWS:
+                    break
+            made = pa.Table.from_batches(batches)
+        pq.write_table(made, tmp / "part.parquet")
+        return Found(tmp / "part.parquet", file.where)
+    if file.path.stat().st_size <= MOST_BYTES and not {".gz", ".bz2", ".zst", ".lz4"} & set(file.path.suffixes):
+        return file
+    with opened(file) as stream:
+        head = stream.read(MOST_BYTES + 1)
+    if len(head) <= MOST_BYTES:
+        return file
+    suffix = next((s for s in reversed(file.path.suffixes) if s.lower() not in (".gz", ".bz2", ".zst", ".lz4")), ".csv")
+    part = Found(tmp / f"part{suffix}", file.where)
+    part.path.write_bytes(head[: head.rfind(b"\n") + 1])
+    if form == "csv":
+        _whole_rows(part)
+    return part
+
+
+def _whole_rows(part: Found) -> None:
+    """Cut the last row off, which may go on behind the part's end."""
+    dialect, _ = settle(part, _dialect(part))
+    before = last = 0
+    with text_of(part, dialect.encoding) as f, contextlib.suppress(csv.Error):
+        reader = dialect.reader(f)
+        for _ in reader:
+            before, last = last, reader.line_num
+    with part.path.open("rb") as f:
+        lines = [f.readline() for _ in range(before)]
+    part.path.write_bytes(b"".join(lines))
+
+
+def _dialect(file: Found) -> Dialect:
+    """What has to be declared of a CSV: its encoding, and that it has no header line."""
+    dialect = Dialect(encoding=_encoding(file))
+    settled, _ = settle(file, dialect)
+    with text_of(file, dialect.encoding) as f:
+        rows = list(itertools.islice((row for row in settled.reader(f) if row), _SAMPLE))
+    return dataclasses.replace(dialect, header=False) if rows and _no_names(rows[0], rows[1:]) else dialect
+
+
+def _no_names(first: list[str], rest: list[list[str]]) -> bool:
+    """Whether the first line has values: nothing but numbers, one twice, or one that its column has again."""
+    cells = [c.strip() for c in first]
+    if len(cells) < 2:
+        return False
+    numeric = [bool(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", c)) for c in cells]
+    again = any(c and not n and any(len(row) > i and row[i].strip() == c for row in rest) for i, (c, n) in enumerate(zip(cells, numeric, strict=True)))
+    return all(numeric) or again or len({c for c in cells if c}) < len([c for c in cells if c])
+
+
+def _encoding(file: Found) -> str:
+    """UTF-8, or the encoding that the bytes of the beginning are most likely in."""
+    with opened(file) as stream:
+        head = stream.read(1 << 20)
+    head = head[: head.rfind(b"\n") + 1] or head
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    with contextlib.suppress(UnicodeDecodeError):
+        head.decode("utf-8")
+        return "utf-8"
+    # Scripts of their own in two bytes a letter; what is left over is a Western letter here and there.
+    scripts = (("cp949", "[\uac00-\ud7a3]", 0.05), ("shift_jis", "[\u3040-\u30ff]", 0.05), ("euc_jp", "[\u3040-\u30ff]", 0.05), ("gb18030", "[\u4e00-\u9fa5]", 0.05),
+               ("cp1251", "[\u0410-\u044f]", 0.2))  # fmt: skip
+    for name, letters, least in scripts:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = head.decode(name)
+            foreign = [c for c in text if ord(c) > 127]
+            if sum(1 for c in foreign if re.match(letters, c)) > 0.6 * len(foreign) and len(foreign) > least * len(text):
+                return name
+    with contextlib.suppress(UnicodeDecodeError):
+        head.decode("cp1252")
+        return "cp1252"
+    return "latin-1"
+
+
+def _look(name: str, column: pa.ChunkedArray, rows: int) -> ColumnLook:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    present = (null_for_empty(pc.utf8_trim_whitespace(column)) if text else column).drop_null()
+    missing = 1 - len(present) / max(rows, 1)
+    if not len(present):
+        return ColumnLook(name, "empty", 0, 1.0, "")
+    step = max(1, len(present) // _SAMPLE)
+    values: list[Any] = present.take(pa.array(np.arange(0, len(present), step))).to_pylist()
+    distinct = len({repr(v) for v in values})
+    example = str(values[0])[:60]
+    return ColumnLook(name, _kind(present, values, distinct, text), distinct, missing, example)
+
+
+def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool) -> str:
+    if distinct == 1 and len(values) > 1:
+        return "constant"
+    if pa.types.is_temporal(present.type):
+        return "date"
+    if not text:
+        return "key" if pa.types.is_integer(present.type) and counts_rows(np.asarray(present.combine_chunks(), dtype=np.float64)) else "number" if (
+            pa.types.is_integer(present.type) or pa.types.is_floating(present.type) or pa.types.is_boolean(present.type) or pa.types.is_decimal(present.type)) else "category"  # fmt: skip
+    plain, _ = numbers(present)
+    if plain is not None:
+        return "key" if counts_rows(np.asarray(plain.drop_null().combine_chunks(), dtype=np.float64)) else "number"
+    if sum(bool(_DATE.fullmatch(v.strip())) for v in values) >= 0.95 * len(values):
+        return "date"
+    if sum(bool(_IMAGE.fullmatch(v)) for v in values) >= 0.95 * len(values):
+        return "image"
+    if distinct >= 0.5 * len(values) and _like_texts(values):
+        return "text"
+    return "key" if distinct >= _KEY * len(values) and len(values) > 20 else "category"
+
+
+def counts_rows(values: np.ndarray) -> bool:
+    """Whole numbers from 0 or 1 on, one more in each row."""
+    return bool(len(values) > 20 and values[0] in (0, 1) and (np.diff(values) == 1).all())
+
+
+def _like_texts(values: list[str]) -> bool:
+    """Several words, or the length of several in a script without spaces."""
+    words = np.mean([len(v.split()) for v in values])
+    foreign = np.mean([sum(c > "\u2e80" for c in v) / max(len(v), 1) for v in values])
+    return bool((words >= 3 and np.mean([len(v) for v in values]) >= _TEXT_CHARACTERS) or (foreign > 0.3 and np.mean([len(v) for v in values]) >= 8))
+
+
+def sums_to(table: pa.Table, features: Collection[str], label: str) -> list[str]:
+    """Numeric features whose sum or difference is the label, or two whose product is: it was computed from them.
+
+    Other weights are what a model is there to learn.
+
+
+    Args:
+        table: rows in canonical form, `label` and the features float64.
+    """
+    y = np.asarray(table.column(label), dtype=np.float64)[:20_000]
+    columns = {n: np.asarray(table.column(n), dtype=np.float64)[:20_000] for n in features}
+    use = np.isfinite(y)
+    columns = {n: x for n, x in columns.items() if np.isfinite(x[use]).all() and np.ptp(x[use]) > 0} if use.any() else {}
+    if len(y[use]) < 50 or not columns or len(columns) > 300 or np.ptp(y[use]) == 0:
+        return []
+    y = y[use] - y[use].mean()
+    names = list(columns)
+    x = np.stack([(c[use] - c[use].mean()) / c[use].std() for c in columns.values()], axis=1)
+    if len(names) < len(y) / 4:
+        weights, *_ = np.linalg.lstsq(x, y, rcond=None)
+        raw = weights / np.array([c[use].std() for c in columns.values()])
+        involved = [n for n, w in zip(names, raw, strict=True) if abs(w) > 0.5]
+        alike = np.allclose(np.abs(raw[np.abs(raw) > 0.5]), 1, atol=1e-4) and np.abs(raw[np.abs(raw) <= 0.5]).max(initial=0) < 1e-4
+        if involved and alike and np.abs(x @ weights - y).max() <= 1e-6 * np.abs(y).max():
+            return involved
+    if len(names) <= 40:
+        raw = np.asarray(table.column(label), dtype=np.float64)[:20_000][use]
+        for i, a in enumerate(names):
+            for b in names[i + 1 :]:
+                if np.allclose(columns[a][use] * columns[b][use], raw, rtol=1e-6, atol=1e-9):
+                    return [a, b]
+    return []
+
+
+def images_in(folder: Path) -> bool:
+    """Whether a folder holds images in sub-folders, or a list of them."""
+    return (folder / "labels.csv").is_file() or any(_IMAGE.fullmatch(p.name) for sub in folder.iterdir() if sub.is_dir() for p in list(sub.iterdir())[:20])
