@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.packaging.processors import Processor
+from sluice.data.timestamps import wall_clock
+from sluice.packaging.processors import Processor, TabularProcessor
+from sluice.packaging.processors.timeparts import TimeColumn
 from sluice.packaging.rows import tensors_from_arrow
 
 #: Categories of a column that get an indicator of their own, the most frequent first.
@@ -92,6 +94,25 @@ class Categories:
         codes = pc.fill_null(found, -1).to_numpy(zero_copy_only=False) if isinstance(found, pa.ChunkedArray) else np.asarray(pc.fill_null(found, -1))
         rows = np.flatnonzero(codes >= 0)
         return sparse.csr_matrix((np.ones(len(rows)), (rows, codes[rows])), shape=(table.num_rows, len(self.values)))
+
+
+class Times:
+    """What the package makes of a column of times: its numbers as `Numbers`, its months, weekdays and hours as `Categories`."""
+
+    def __init__(self, name: str, time: TimeColumn):
+        self.name, self.time = name, time
+        self.parts: list[Field] = [Categories(n) if datatype == "BYTES" else Numbers(n) for n, datatype in time.inputs(name)]
+
+    def fit(self, table: pa.Table) -> Matrix:
+        made = self._table(table)
+        return beside([p.fit(made) for p in self.parts], table.num_rows)
+
+    def transform(self, table: pa.Table) -> Matrix:
+        made = self._table(table)
+        return beside([p.transform(made) for p in self.parts], table.num_rows)
+
+    def _table(self, table: pa.Table) -> pa.Table:
+        return pa.table({n: v[:, 0] for n, v in self.time.tensors(wall_clock(table.column(self.name)), self.name).items()})
 
 
 class Texts:
@@ -189,8 +210,10 @@ REDUCE: dict[str, Callable[[np.ndarray], np.ndarray]] = {"audio": spectrum}
 
 def fields_of(columns: Mapping[str, str], processor: Processor | None) -> list[Field]:
     """The blocks of a dataset's columns (name -> kind)."""
-    own = [FIELDS[kind](name) for name, kind in columns.items() if kind in FIELDS]
-    rest = any(kind not in FIELDS for kind in columns.values())
+    own: list[Field] = [FIELDS[kind](name) for name, kind in columns.items() if kind in FIELDS]
+    if isinstance(processor, TabularProcessor):
+        own += [Times(c.name, c.time) for c in processor.columns if c.time is not None]
+    rest = any(kind not in (*FIELDS, "timestamp") for kind in columns.values())
     return [*own, Tensors(processor)] if rest and processor is not None else own
 
 

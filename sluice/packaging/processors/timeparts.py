@@ -65,12 +65,8 @@ class TimeColumn:
                 out += [(f"{name}.{part}_sin", "FP32"), (f"{name}.{part}_cos", "FP32")]
         return out
 
-    def encode(self, values: Any, rows: int, name: str) -> dict[str, np.ndarray]:
-        """The tensors of `inputs`, each [rows, 1]; NaN and "" where there is no time. Raises `InputError`."""
-        return self.tensors(self.form.read(values, rows, name), name)
-
     def tensors(self, wall: np.ndarray, name: str) -> dict[str, np.ndarray]:
-        """The same of times that are read, int64 [rows]."""
+        """The tensors of `inputs`, each [rows, 1], for times [rows] of the wall clock (`TimeForm.read`); NaN and "" where there is none."""
         missing = wall == MISSING
         known = np.where(missing, 0, wall) if missing.any() else wall
         out: dict[str, np.ndarray] = {}
