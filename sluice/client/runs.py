@@ -72,8 +72,8 @@ class Run:
     def _repr_html_(self) -> str:
         word = str(self.outcome["outcome"])
         numbers = "".join(f"<li>{escape(k)}: {svg.number(v)}</li>" for k, v in self.metrics.items())
-        reasons = "".join(f"<li>{escape(r)}</li>" for r in self.outcome.get("reasons", ())) if not self.promoted else ""
-        return Html(f'<h3>{escape(str(self.outcome["project"]))} <span class="badge {word}">{word.replace("_", " ")}</span></h3>'
+        reasons = "".join(f"<li>{escape(str(r))}</li>" for r in self.outcome.get("reasons", ())) if not self.promoted else ""
+        return Html(f'<h3>{escape(str(self.outcome["project"]))} <span class="badge {escape(word, quote=True)}">{escape(word.replace("_", " "))}</span></h3>'
                     f'<ul>{numbers}{reasons}</ul><p class="note">{escape(str(self.outcome.get("report") or self.url))}</p>')._repr_html_()  # fmt: skip
 
 
@@ -84,6 +84,8 @@ class Html:
         self.body = body
 
     def _repr_html_(self) -> str:
-        source = escape(f"<style>{style.CSS}</style><main>{self.body}</main>", quote=True)
+        policy = f'<meta http-equiv="Content-Security-Policy" content="{page.POLICY}">'
+        source = escape(f"{policy}<style>{style.CSS}</style><main>{self.body}</main>", quote=True)
+        # No scripts run in it; of the same origin, or the notebook could not read how high it is.
         grow = "this.style.height=this.contentWindow.document.documentElement.scrollHeight+'px'"
-        return f'<iframe srcdoc="{source}" style="width:100%;border:0" onload="{grow}"></iframe>'
+        return f'<iframe sandbox="allow-same-origin" srcdoc="{source}" style="width:100%;border:0" onload="{grow}"></iframe>'

@@ -27,13 +27,17 @@ def inspect(args: argparse.Namespace) -> int:
         ("model", f"{found['name']}: {found['task']}, {found['objective']}, {found['precision']}"),
         ("inputs", "  ".join(map(shape, found["inputs"]))),
         ("outputs", "  ".join(map(shape, found["outputs"]))),
-        ("labels", f"{len(labels)}: {', '.join(labels[:12])}{', ...' if len(labels) > 12 else ''}" if labels else "none"),
+        ("labels", f"{len(labels)}: {', '.join(labels[:12])}{_more(len(labels) - 12)}" if labels else "none"),
         *([("decision", str(package.rule) if package.rule else "the most probable label")] if labels else []),
         ("size", f"{found['bytes']:,} bytes, {graph['parameters']:,} numbers in {graph['nodes']} nodes"),
-        ("operators", "  ".join(f"{n} {k}" for k, n in list(graph["operators"].items())[:8])),
+        ("operators", "  ".join(f"{n} {k}" for k, n in list(graph["operators"].items())[:8]) + _more(len(graph["operators"]) - 8)),
         ("metrics", "  ".join(f"{k} {v:.4g}" for k, v in sorted(found["metrics"].items()) if isinstance(v, int | float))),
         ("made from", "  ".join(f"{k} {str(v)[:12]}" for k, v in found["provenance"].items() if isinstance(v, str | int))),
     ):
         shown.add_row(key, value)
     print_table(shown)
     return 0
+
+
+def _more(left: int) -> str:
+    return f" and {left} more (--json lists all)" if left > 0 else ""

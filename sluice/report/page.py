@@ -17,8 +17,13 @@ TITLES = {"validate_data": "Data", "preprocess": "Dataset", "train": "Training",
 _WORD = {"pass": "ok", "refuse": "no", "inconclusive": "maybe"}
 
 
+#: Nothing is loaded and nothing runs in a report, whatever text got into it.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
 def document(title: str, body: str) -> str:
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
             f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>{body}"
             f'<p class="note">Sluice {__version__}</p></main></body></html>')  # fmt: skip
 
@@ -27,7 +32,7 @@ def section(gate: Gate) -> str:
     """A step's section, with its decision and reasons."""
     reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
     body = getattr(sections, gate.step)(gate.evidence)
-    return (f'<section id="{gate.step}"><h2>{TITLES[gate.step]}<span class="badge {gate.decision}">{gate.decision}</span>'
+    return (f'<section id="{gate.step}"><h2>{TITLES[gate.step]}{_badge(gate.decision)}'
             f'<span class="note">{gate.seconds:.1f} s</span></h2>{f"<ul class=reasons>{reasons}</ul>" if reasons else ""}{body}</section>')  # fmt: skip
 
 
@@ -37,8 +42,12 @@ def section_or_note(gate: Gate) -> str:
         return section(gate)
     except (KeyError, TypeError, IndexError):
         reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
-        return (f'<section id="{gate.step}"><h2>{TITLES[gate.step]}<span class="badge {gate.decision}">{gate.decision}</span></h2>'
+        return (f'<section id="{gate.step}"><h2>{TITLES[gate.step]}{_badge(gate.decision)}</h2>'
                 f'<ul class=reasons>{reasons}</ul><p class="note">the rest of its evidence is in the step\'s own report</p></section>')  # fmt: skip
+
+
+def _badge(word: str) -> str:
+    return f'<span class="badge {escape(word, quote=True)}">{escape(word.replace("_", " "))}</span>'
 
 
 def step_page(gate: Gate) -> str:
@@ -49,7 +58,7 @@ def step_page(gate: Gate) -> str:
 def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> str:
     """The report of a run: what came out, the numbers that matter, every gate's evidence."""
     word = str(outcome["outcome"])
-    head = (f'<header><h1>{escape(project.name)}</h1><span class="badge {word}">{word.replace("_", " ")}</span>'
+    head = (f'<header><h1>{escape(project.name)}</h1>{_badge(word)}'
             f'<div class="sub">{escape(outcome["run"])} · {outcome["seconds"]:.0f} s · task {escape(project.task)}</div></header>')  # fmt: skip
     return document(f"{project.name}: {word}", head + _strip(outcome, gates) + _tiles(gates) + _why(outcome) + _cautions(outcome) + "".join(map(section, reversed(gates))))
 
@@ -57,7 +66,7 @@ def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> st
 def cluster_page(outcome: dict[str, Any], gates: list[Gate]) -> str:
     """The report of a run on a cluster, from what its steps' logs tell."""
     word, name = str(outcome["outcome"]), str(outcome["project"])
-    head = (f'<header><h1>{escape(name)}</h1><span class="badge {word}">{word.replace("_", " ")}</span>'
+    head = (f'<header><h1>{escape(name)}</h1>{_badge(word)}'
             f'<div class="sub"><a href="{escape(outcome["url"], quote=True)}">{escape(str(outcome["name"]))}</a> · {outcome["seconds"]:.0f} s</div></header>')  # fmt: skip
     why, tiles = "" if word == "running" else _why(outcome), ""
     with contextlib.suppress(KeyError, TypeError):  # evidence a log left out
@@ -77,8 +86,8 @@ def _strip(outcome: dict[str, Any], gates: list[Gate]) -> str:
     boxes = []
     for step, title in TITLES.items():
         gate = by.get(step)
-        css = _WORD[gate.decision] if gate else "no" if step == failed else "skip"
-        text = f"{gate.decision} · {gate.seconds:.1f} s" if gate else "failed" if step == failed else "not reached"
+        css = _WORD.get(gate.decision, "skip") if gate else "no" if step == failed else "skip"
+        text = f"{escape(gate.decision)} · {gate.seconds:.1f} s" if gate else "failed" if step == failed else "not reached"
         boxes.append(f'<a class="step {css}" href="#{step}"><b>{title}</b><span>{text}</span></a>')
     return f'<div class="steps">{"".join(boxes)}</div>'
 
@@ -113,9 +122,9 @@ def _tiles(gates: list[Gate]) -> str:
     if "preprocess" in by:
         tiles.append((f"{sum(by['preprocess']['rows'].values()):,}", "rows", f"data {by['preprocess']['digest'][:12]}"))
     if by.get("export_onnx", {}).get("chosen"):
-        chosen = next(f for f in by["export_onnx"]["formats"] if f["format"] == by["export_onnx"]["chosen"])
+        chosen = {f["format"]: f for f in by["export_onnx"]["formats"]}[by["export_onnx"]["chosen"]]
         tiles.append((f"{chosen['bytes'] / 1024:,.0f} KiB", f"ONNX, {chosen['format']}", f"package {by['export_onnx']['digest'][:12]}"))
     load = by.get("rollout", {}).get("load")
     if load:
         tiles.append((f"{load['failed']:,} of {load['sent']:,}", "requests failed in the rollout", f"p99 {svg.number(load['p99_ms'], 3)} ms"))
-    return f'<div class="tiles">{"".join(f"<div class=tile><b>{a}</b>{b}<span>{c}</span></div>" for a, b, c in tiles)}</div>' if tiles else ""
+    return f'<div class="tiles">{"".join(f"<div class=tile><b>{escape(a)}</b>{escape(b)}<span>{escape(c)}</span></div>" for a, b, c in tiles)}</div>' if tiles else ""

@@ -10,6 +10,10 @@ from sluice.report import svg
 from sluice.report.floor import floor
 
 Evidence = dict[str, Any]
+#: Columns that are drawn.
+_COLUMNS = 60
+#: Where what a page leaves out is.
+_REST = "all are in the step's gate (gates/{}.json of a run on this machine)"
 _STATUS = {"pass": ("ok-text", "✔"), "warn": ("warn-text", "!"), "refuse": ("bad-text", "✘")}
 
 
@@ -38,15 +42,20 @@ def validate_data(e: Evidence) -> str:
     checks = []
     for c in sorted(e.get("checks", ()), key=lambda c: order[c["status"]]):
         css, sign = _STATUS[c["status"]]
-        examples = ", ".join(map(str, c.get("examples") or ()))[:300]
+        examples = svg.cut(", ".join(map(str, c.get("examples") or ())), 300)
         detail = escape(c["message"]) + (f'<div class="note">for example: {escape(examples)}</div>' if examples and c["status"] != "pass" else "")
         checks.append([Html(f'<b class="{css}">{sign}</b>'), c["name"], Html(detail)])
     labels = sorted((e.get("labels") or {}).items(), key=lambda kv: -kv[1])
     out = "<h3>Checks</h3>" + table(["", "check", "found"], checks)
     if labels:
-        out += "<h3>Labels</h3>" + svg.rows_of_bars([(str(k), float(v)) for k, v in labels], total=float(sum(v for _, v in labels)) or None)
-    columns = "".join(_column(c) for c in e.get("columns", ())[:60])
-    return out + (f'<h3>Columns</h3><div class="columns">{columns}</div>' if columns else "")
+        out += "<h3>Labels</h3>" + svg.rows_of_bars([(str(k), float(v)) for k, v in labels], total=float(sum(v for _, v in labels)) or None,
+                                                      rest=_REST.format("validate_data"))  # fmt: skip
+    every = list(e.get("columns", ()))
+    columns = "".join(_column(c) for c in every[:_COLUMNS])
+    left = every[_COLUMNS:]
+    names = f'<details><summary>{len(left):,} more columns, of {len(every):,}</summary><p class="note">{escape(", ".join(str(c["name"]) for c in left))}; ' \
+            f"{_REST.format('validate_data')}</p></details>"  # fmt: skip
+    return out + (f'<h3>Columns</h3><div class="columns">{columns}</div>{names if left else ""}' if columns else "")
 
 
 def _column(c: Evidence) -> str:
@@ -60,7 +69,7 @@ def _column(c: Evidence) -> str:
             picture += '<div class="note">length in characters</div>'
     elif c.get("top"):
         top = c["top"].items() if isinstance(c["top"], dict) else [(t["value"], t["count"]) if isinstance(t, dict) else t for t in c["top"]]
-        picture = svg.rows_of_bars([(str(k), float(v)) for k, v in top], limit=4)
+        picture = svg.rows_of_bars([(str(k), float(v)) for k, v in top], limit=4, of=c.get("distinct"))
     return f'<div class="column"><b>{escape(str(c["name"]))}</b><div class="note">{escape(facts)}</div>{picture}</div>'
 
 
@@ -68,7 +77,7 @@ def preprocess(e: Evidence) -> str:
     rows = e["rows"]
     total = sum(rows.values()) or 1
     shares = [[split, n, f"{100 * n / total:.1f} %", e["shards"][split]] for split, n in rows.items()]
-    return table(["split", "rows", "share", "shards"], shares, (1, 2, 3)) + f'<p class="note">data version <code>{e["digest"]}</code></p>'
+    return table(["split", "rows", "share", "shards"], shares, (1, 2, 3)) + f'<p class="note">data version <code>{escape(str(e["digest"]))}</code></p>'
 
 
 def train(e: Evidence) -> str:
@@ -77,9 +86,12 @@ def train(e: Evidence) -> str:
     series = {name: [(float(h["epoch"]), float(h[key])) for h in history if h.get(key) is not None] for name, key in losses.items()}
     best = float(e["best_epoch"])
     out = '<div class="grid2">' + svg.lines(series, "epoch", "loss", mark=best, mark_text="kept")
-    names = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and not k.endswith("loss")][:3]
+    every = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and not k.endswith("loss")]
+    names = every[:3]
     curves = {f"validation {n}": [(float(h["epoch"]), float(h["validation_metrics"][n])) for h in history if h["validation_metrics"].get(n) is not None] for n in names}
     out += svg.lines(curves, "epoch", "", mark=best, mark_text="kept") + "</div>"
+    if len(every) > len(names):
+        out += f'<p class="note">not drawn: {escape(", ".join(every[3:]))}; {_REST.format("train")}</p>'
     plan = e.get("plan") or {}
     chosen = [(n.replace("_", " ") + ", automatic" * (n in plan["automatic"]), plan[n]) for n in ("batch_size", "learning_rate") if n in plan]
     ended = {"patience": "stopped improving", "time": "time budget", "epochs": "last epoch"}.get(e.get("ended", ""), bool(e.get("stopped_early")))
@@ -155,7 +167,7 @@ def export_onnx(e: Evidence) -> str:
     head = ["format", "size", "largest difference", "label agreement", "metric", "loss", ""]
     out = table(head, rows, (1, 2, 3, 4, 5))
     out += "".join(_moved(f) for f in e["formats"] if f.get("moved"))
-    return out + (f'<p class="note">package <code>sha256:{e["digest"]}</code></p>' if e.get("digest") else "")
+    return out + (f'<p class="note">package <code>sha256:{escape(str(e["digest"]))}</code></p>' if e.get("digest") else "")
 
 
 def _moved(f: Evidence) -> str:
@@ -167,7 +179,7 @@ def _moved(f: Evidence) -> str:
 
 
 def register(e: Evidence) -> str:
-    rows = [["model", e["model"]], ["version", e["version"]], ["package", Html(f'<code>sha256:{e["digest"]}</code>')],
+    rows = [["model", e["model"]], ["version", e["version"]], ["package", Html(f'<code>sha256:{escape(str(e["digest"]))}</code>')],
             ["stored at", Html(f'<code>{escape(e["uri"])}</code>')]]  # fmt: skip
     rows += [[{"git": "git commit"}.get(k, f"{k} digest"), Html(f"<code>{escape(str(v))}</code>")] for k, v in e["lineage"].items() if v]
     return table(["", ""], rows)

@@ -55,7 +55,8 @@ def _curves(e: dict[str, Any]) -> str:
 def _settings(e: dict[str, Any]) -> str:
     """The value against each setting, the most telling first."""
     done = [t for t in e["trials"] if t["state"] == "complete" and t["value"] is not None]
-    names = sorted({k for t in done for k in t["params"]}, key=lambda k: (-e["importance"].get(k, 0.0), k))[:_SHOWN]
+    every = sorted({k for t in done for k in t["params"]}, key=lambda k: (-e["importance"].get(k, 0.0), k))
+    names = every[:_SHOWN]
     out = ""
     for name in names:
         values = [t["params"].get(name) for t in done]
@@ -66,11 +67,12 @@ def _settings(e: dict[str, Any]) -> str:
         plot = _plot(xs, [t["value"] for t in done])
         plot.axes(f"log10 {name}" if log else name, e["metric"], x_ticks=numeric)
         for i, kind in enumerate(() if numeric else kinds):
-            plot.parts.append(f'<text x="{plot.px(i):.1f}" y="{plot.box[3] + 15}" text-anchor="middle">{escape(kind[:14])}</text>')
+            plot.parts.append(f'<text x="{plot.px(i):.1f}" y="{plot.box[3] + 15}" text-anchor="middle">{svg.short(kind, 14)}</text>')
         _dots(plot, [(x, t["value"]) for x, t in zip(xs, done, strict=True)], e, [t["number"] for t in done])
         weight = f'<div class="note">importance {e["importance"][name]:.0%}</div>' if name in e["importance"] else ""
         out += f"<figure>{plot.svg(f'value against {name}')}{weight}</figure>"
-    return f'<h3>Settings</h3><div class="grid2">{out}</div>' if out else ""
+    left = f'<p class="note">and {len(every) - _SHOWN} more settings, which told less: {escape(", ".join(every[_SHOWN:]))}; their values are in the table</p>'
+    return f'<h3>Settings</h3><div class="grid2">{out}</div>{left if len(every) > _SHOWN else ""}' if out else ""
 
 
 def _table(e: dict[str, Any]) -> str:
@@ -78,7 +80,7 @@ def _table(e: dict[str, Any]) -> str:
     rows: list[list[Any]] = []
     for t in e["trials"]:
         number = Html(f'<b class="ok-text">{t["number"]}</b>') if t["number"] == e["best"]["number"] else t["number"]
-        rows.append([number, t["state"] if not t["error"] else f"diverged: {t['error'][:120]}", t["value"], *(t["params"].get(n) for n in names), t["seconds"]])
+        rows.append([number, t["state"] if not t["error"] else f"diverged: {svg.cut(t['error'], 120)}", t["value"], *(t["params"].get(n) for n in names), t["seconds"]])
     head = ["trial", "state", e["metric"], *names, "seconds"]
     return f"<details open><summary>All trials</summary>{table(head, rows, (2, len(head) - 1))}</details>"
 

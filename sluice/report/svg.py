@@ -37,6 +37,16 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return list(dict.fromkeys(t for t in found if low - slack <= t <= high + slack)) or [low]
 
 
+def short(text: str, most: int) -> str:
+    """Text for an SVG, escaped: of more than `most` characters its beginning, and the whole as its tooltip."""
+    return escape(text) if len(text) <= most else f"{escape(text[: most - 1])}…<title>{escape(text)}</title>"
+
+
+def cut(text: str, most: int) -> str:
+    """Text for a page, not yet escaped: of more than `most` characters its beginning, and how many more there are."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
+
+
 class Plot:
     """Axes in pixels: data go in, SVG text comes out."""
 
@@ -97,7 +107,7 @@ class Plot:
         return self
 
     def svg(self, name: str) -> str:
-        return (f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(name)}" '
+        return (f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(name, quote=True)}" '
                 f'style="max-width:{self.width}px">{"".join(self.parts)}</svg>')  # fmt: skip
 
 
@@ -146,8 +156,14 @@ def histogram(edges: Sequence[float], counts: Sequence[float], x_label: str = ""
     return plot.svg(x_label or "histogram")
 
 
-def rows_of_bars(items: Sequence[tuple[str, float]], *, total: float | None = None, limit: int = 12) -> str:
-    """Named amounts as horizontal bars, in HTML so that long names wrap."""
+def rows_of_bars(items: Sequence[tuple[str, float]], *, total: float | None = None, limit: int = 12, of: int | None = None, rest: str = "") -> str:
+    """Named amounts as horizontal bars, in HTML so that long names wrap.
+
+    Args:
+        limit: how many are drawn; how many are not is said.
+        of: how many there are, where `items` is a part of them.
+        rest: where the others are, in words.
+    """
     if not items:
         return ""
     most = max(v for _, v in items) or 1
@@ -156,7 +172,8 @@ def rows_of_bars(items: Sequence[tuple[str, float]], *, total: float | None = No
         f"<em>{number(v)}{f' ({100 * v / total:.1f} %)' if total else ''}</em></div>"
         for n, v in items[:limit]
     )
-    more = f'<div class="note">and {len(items) - limit} more</div>' if len(items) > limit else ""
+    left = max(of or 0, len(items)) - min(limit, len(items))
+    more = f'<div class="note">and {left:,} more{f": {escape(rest)}" if rest else ""}</div>' if left > 0 else ""
     return f'<div class="hbars">{shown}{more}</div>'
 
 
@@ -172,7 +189,7 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], limit: int
     parts = []
     for r, i in enumerate(keep):
         total = sum(matrix[i]) or 1
-        parts.append(f'<text x="{left - 6}" y="{r * cell + cell / 2 + 4}" text-anchor="end">{escape(str(labels[i])[:18])}</text>')
+        parts.append(f'<text x="{left - 6}" y="{r * cell + cell / 2 + 4}" text-anchor="end">{short(str(labels[i]), 18)}</text>')
         for c, j in enumerate(keep):
             n = matrix[i][j]
             share = n / total
@@ -186,7 +203,7 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], limit: int
                              f'pointer-events="none">{n}</text>')  # fmt: skip
     for c, j in enumerate(keep):
         x = left + c * cell + cell / 2 + 3
-        parts.append(f'<text transform="translate({x} {size + 8}) rotate(-60)" text-anchor="end">{escape(str(labels[j])[:18])}</text>')
+        parts.append(f'<text transform="translate({x} {size + 8}) rotate(-60)" text-anchor="end">{short(str(labels[j]), 18)}</text>')
     height = size + 12 + (left if len(keep) else 0)
     note = f'<div class="note">the {limit} labels with most confusions, of {len(labels)}</div>' if len(labels) > limit else ""
     return (f'<figure><svg viewBox="0 0 {left + size + 4} {height}" style="max-width:{left + size + 4}px" role="img" '
@@ -227,7 +244,7 @@ def differences(items: Sequence[tuple[str, float, float, float]], title: str) ->
     for i, (name, value, low, high) in enumerate(items):
         colour = "var(--good)" if low > 0 else "var(--bad)" if high < 0 else "var(--warn)"
         y = plot.py(len(items) - i - 0.65)
-        plot.parts.append(f'<text x="{plot.px(-reach) + 4:.1f}" y="{y - 9:.1f}">{escape(name[:60])}</text>'
+        plot.parts.append(f'<text x="{plot.px(-reach) + 4:.1f}" y="{y - 9:.1f}">{short(name, 60)}</text>'
                           f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
                           f'<circle cx="{plot.px(value):.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')  # fmt: skip
     return f"<figure>{plot.svg(title)}</figure>"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sluice import project
+from sluice.client.runs import Run
 from sluice.gates import Gate
 from sluice.report import page, sections, svg
 
@@ -132,6 +135,55 @@ def test_what_comes_from_the_data_is_text_never_markup() -> None:
     html = page.step_page(Gate("validate_data", "refuse", (bad,), evidence, 0.1))
     assert "<script" not in html
     assert bad in Page(html).text
+
+
+MARKUP = """<script>alert(1)</script>'"><svg onload=alert(2)>"""
+
+
+def poisoned(value: Any) -> Iterator[Any]:
+    """The evidence again and again, each time with markup in one of its texts or keys."""
+    if isinstance(value, str):
+        yield value + MARKUP
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from ([*value[:i], bad, *value[i + 1 :]] for bad in poisoned(item))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from ({**value, key: bad} for bad in poisoned(item))
+            yield {(k + MARKUP if k == key else k): v for k, v in value.items()}
+
+
+@pytest.mark.parametrize("step", list(page.TITLES))
+def test_no_text_of_any_evidence_becomes_markup(step: str) -> None:
+    drawn = 0
+    for evidence in poisoned(EVIDENCE[step]):
+        gate = Gate(step, "pass", (f"fine {MARKUP}",), evidence, 1.0)
+        for html in (page.section_or_note(gate), page.cluster_page({**outcome(project=f"p{MARKUP}", name=f"n{MARKUP}", url=f"http://x/{MARKUP}")}, [gate])):
+            assert "<script" not in html and "<svg onload" not in html
+            drawn += 1
+    assert drawn > 4
+
+
+def test_outcomes_and_notebooks_show_text_as_text_and_run_nothing() -> None:
+    found = outcome(outcome=f"failed{MARKUP}", project=f"p{MARKUP}", reasons=[MARKUP], cautions=[MARKUP], report=MARKUP,
+                    error={"message": MARKUP, "field": MARKUP, "value": MARKUP, "fix": MARKUP, "step": "train"})  # fmt: skip
+    html = page.run_page(PROJECT, found, GATES)
+    assert "<script" not in html and "<svg onload" not in html
+    assert "default-src 'none'" in html and "script-src" not in html
+    frame = Run(found, tuple(GATES))._repr_html_()
+    assert '<iframe sandbox="allow-same-origin" srcdoc="' in frame
+    inner = unescape(frame.partition('srcdoc="')[2].partition('"')[0])
+    assert "<script" not in inner and "<svg onload" not in inner and "default-src 'none'" in inner
+
+
+def test_what_is_cut_says_how_much_and_where_the_rest_is() -> None:
+    columns = [{"name": f"column-{i}", "type": "numeric", "rows": 1, "nulls": 0, "distinct": 900, "top": [[str(v), 1] for v in range(9)]} for i in range(75)]
+    checks = [{"name": "c", "status": "refuse", "message": "m", "examples": ["x" * 400]}]
+    seen = Page(page.step_page(Gate("validate_data", "refuse", (), {"checks": checks, "labels": {f"l{i}": 1 for i in range(40)}, "columns": columns}, 1.0)))
+    for word in ("15 more columns, of 75", "column-74", "gates/validate_data.json", "and 28 more: all", "and 896 more", "100 more characters"):
+        assert word in seen.text, word
+    long = "a label of more than eighteen characters"
+    assert long in Page(svg.confusion([long, "b"], [[1, 2], [3, 4]])).text
 
 
 def test_refused_checks_stand_before_the_ones_that_passed() -> None:
