@@ -7,6 +7,8 @@ import io
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,11 +17,12 @@ from typing import Any, TextIO
 
 from sluice import events, files
 from sluice.display import Display
-from sluice.gates import read_gates
+from sluice.gates import STEPS, Gate, read_gates
 from sluice.home import Home, explain_os_error, is_storage_fault
 from sluice.outcome import conclude, last_exception
 from sluice.project import Project
 from sluice.report import page
+from sluice.rollouts.again import Kept
 from sluice.step import RUNNER_PID
 
 
@@ -46,8 +49,8 @@ class _Sink(io.TextIOBase):
         self._log.flush()
 
 
-def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str, quiet: bool = False) -> dict[str, Any]:
-    """Run the whole pipeline here.
+def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str, quiet: bool = False, again: Kept | None = None) -> dict[str, Any]:
+    """Run the whole pipeline here, or its rollout again.
 
     Args:
         project: the checked project.
@@ -56,9 +59,10 @@ def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str
         home: where everything is written; held for the length of the run.
         command: how this run was started, named to whoever finds the home in use.
         quiet: show nothing on stderr.
+        again: the rollout to make again: nothing is trained, and the report shows the first run's gates before it.
 
     Returns:
-        The outcome, as ``--json`` prints it: ``outcome``, ``exit_code``, ``run``, ``report``, ``steps``, ``error``...
+        The outcome, as ``--json`` prints it: ``outcome``, ``exit_code``, ``run``, ``report``, ``steps``, ``error``, ``retry_of``...
 
     Raises:
         HomeError: the home is in use or cannot be written.
@@ -68,34 +72,42 @@ def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str
         try:
             name = home.new_run(project.name)
             files.write_text(home.runs / name / "project.yaml", text + "\n")
-            return _run(project, text, base_dir, home, name, quiet)
+            return _run(project, text, base_dir, home, name, quiet, again)
         except OSError as e:
             if not is_storage_fault(e, home.root):
                 raise
             raise explain_os_error(e, home.root) from e
 
 
-def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, quiet: bool) -> dict[str, Any]:
+def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, quiet: bool, again: Kept | None) -> dict[str, Any]:
     display = Display(quiet)
-    display.start(f"{project.name}: {name}")
+    before = _before(home, again) if again else None
+    display.start(f"{project.name}: {name}" + (f", the rollout of sha256:{again.digest[:12]} again" if again else ""))
     root = home.artifacts / "pipelines" / name
     start = time.perf_counter()
     home.note_tracking(project.tracking.uri)
     with (home.runs / name / "log.txt").open("w") as log, contextlib.closing(display):
         sink = _Sink(log, display)
-        with _kfp(root, sink, log):
-            from pipelines.training import training_pipeline
-
+        if again:
             begun = time.perf_counter()
-            with contextlib.suppress(RuntimeError):  # a failed task: its error event says more
-                training_pipeline(project=text, base_dir=str(base_dir.resolve()), home=str(home.root))
-            took = time.perf_counter() - begun
+            _rollout(home, name, again, root, sink)
+        else:
+            with _kfp(root, sink, log):
+                from pipelines.training import training_pipeline
+
+                begun = time.perf_counter()
+                with contextlib.suppress(RuntimeError):  # a failed task: its error event says more
+                    training_pipeline(project=text, base_dir=str(base_dir.resolve()), home=str(home.root))
+        took = time.perf_counter() - begun
     gates = read_gates(root)
     failure = next((e for e in sink.events if e["kind"] == "error"), None)
     outcome = conclude(gates, failure, last_exception((home.runs / name / "log.txt").read_text(errors="replace")))
     outcome |= {"run": name, "project": project.name, "seconds": round(time.perf_counter() - start, 2),
                 "pipeline_seconds": round(took, 2), "log": str(home.runs / name / "log.txt"),
                 "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]}  # fmt: skip
+    if again:
+        outcome["retry_of"] = before
+        gates = [*_gates_of(home, before), *gates]
     report = home.reports / name / "index.html"
     outcome["report"] = str(report)
     for gate in gates:
@@ -108,6 +120,30 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
     files.write_text(report, html)
     _forget_old_intermediates(home)
     return outcome
+
+
+def _before(home: Home, again: Kept) -> str | None:
+    """The run that made the package: not a retry itself. None where it did not come to its end."""
+    return next((o["run"] for o in home.outcomes(again.name) if o.get("digest") == again.digest and "retry_of" not in o), None)
+
+
+def _gates_of(home: Home, run: str | None) -> list[Gate]:
+    """The gates of an earlier run before its rollout, in pipeline order."""
+    found = [home.runs / run / "gates" / f"{step}.json" for step in STEPS if step != "rollout"] if run else []
+    return [Gate.read(path) for path in found if path.exists()]
+
+
+def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink) -> None:
+    """The rollout step as a process of its own, as the pipeline starts it; what it says goes to `sink`."""
+    folder = root / "rollout" / "rollout"
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "components.rollout", str(home.root), again.name, str(home.runs / name / "project.yaml"), str(folder / "report"),
+               str(folder / "gate")]  # fmt: skip
+    env = {"OMP_NUM_THREADS": "1", **os.environ, RUNNER_PID: str(os.getpid())}
+    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            sink.write(line.decode(errors="replace"))
 
 
 @contextlib.contextmanager

@@ -122,12 +122,15 @@ def parser() -> argparse.ArgumentParser:
     for name, help_ in (("status", "where it stands and why"), ("watch", "follow it live until it ends; exit status as of `sluice run`"),
                         ("explain", "every decision with the numbers it stood on"), ("pause", "hold the weights"),
                         ("resume", "go on after a pause"), ("abort", "roll back now"), ("promote", "promote now, without more evidence"),
-                        ("retry", "try a rejected model again (on a cluster)")):  # fmt: skip
+                        ("retry", "try the rejected model again, without training; here it ends as `sluice run` does")):  # fmt: skip
         one = add(name, help_, f"rollout:{name}", rollout_commands)
         one.add_argument("name", metavar="NAME")
         where = one.add_mutually_exclusive_group()
         _home_argument(where)
         where.add_argument("-n", "--namespace", metavar="NS", help="of a ModelRollout on the cluster; without it, a rollout in the home")
+        if name == "retry":
+            one.add_argument("--set", action="append", default=[], dest="overrides", metavar="rollout.A=V", help="override a key of its plan; here only")
+            one.add_argument("--quiet", action="store_true", help="show no progress")
     return top
 
 

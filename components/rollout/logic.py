@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from sluice.packaging.rows import rows_from_arrow
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
+from sluice.rollouts import again
 from sluice.rollouts.handover import hand_over, target
+from sluice.rollouts.judge import WARNING
 from sluice.rollouts.local import Request, RolloutResult, run_local
 from sluice.step import open_project, run_step
 from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry, Version
@@ -34,7 +37,16 @@ SERVER = (sys.executable, "-m", "serving.runtime")
 
 def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: str, report_path: str, gate_path: str) -> str:
     """Returns ``promoted`` or ``rolled_back``."""
+    return _step(project, base_dir, home, digest, lambda: again.sample(Dataset.open(Path(dataset_path)).read("test")), report_path, gate_path)
 
+
+def retry(home: str, name: str, *, project: str, report_path: str, gate_path: str) -> str:
+    """Make the last rollout of a name in this home again, under the plan in `project`; returns as `run` does."""
+    kept = again.kept(Home(home).root, name)
+    return _step(project, kept.base_dir, home, kept.digest, kept.table, report_path, gate_path)
+
+
+def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[], pa.Table], report_path: str, gate_path: str) -> str:
     def work() -> Gate:
         settings, _ = open_project(project, base_dir)
         place = Home(home or None)
@@ -48,11 +60,13 @@ def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: st
             registry.drop_alias(settings.name, CANDIDATE)
             return Gate("rollout", "pass", ("this very package is the champion already: nothing to roll out",),
                         {"outcome": "promoted", "version": champion.number, "digest": digest, "unchanged": True})  # fmt: skip
-        result = roll_out(settings, place, candidate, champion, Dataset.open(Path(dataset_path)))
+        keep = partial(again.keep, place.root, settings.name, project=project, base_dir=base_dir, digest=digest)
+        result = roll_out(settings, place, candidate, champion, rows, keep)
         settle(registry, settings.name, candidate, champion, result)
         decision = "pass" if result.outcome == "promoted" else "refuse"
-        return Gate("rollout", decision, tuple(result.reasons),
-                    {**result.evidence, "outcome": result.outcome, "version": candidate.number, "digest": digest,
+        cautions = [r.removeprefix(WARNING) for r in result.reasons if r.startswith(WARNING)]
+        return Gate("rollout", decision, tuple(r for r in result.reasons if not r.startswith(WARNING)) or ("ready and answering",),
+                    {**result.evidence, "cautions": cautions, "outcome": result.outcome, "version": candidate.number, "digest": digest,
                      "stable": champion.digest if champion else None})  # fmt: skip
 
     gate = run_step(work, gate_path, step="rollout", started=STARTED)
@@ -60,8 +74,9 @@ def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: st
     return str(gate.evidence["outcome"])
 
 
-def roll_out(settings: Project, home: Home, candidate: Version, champion: Version | None, dataset: Dataset) -> RolloutResult:
-    """By the controller of the environment this step is told of, else here with held-out rows as traffic."""
+def roll_out(settings: Project, home: Home, candidate: Version, champion: Version | None, held_out: Callable[[], pa.Table],
+             keep: Callable[..., None]) -> RolloutResult:  # fmt: skip
+    """By the controller of the environment this step is told of, else here with held-out rows as traffic, which are kept for another try."""
 
     def on_event(event: dict[str, Any]) -> None:
         events.emit("progress", step="rollout", data=event)
@@ -70,11 +85,10 @@ def roll_out(settings: Project, home: Home, candidate: Version, champion: Versio
         return hand_over(settings.name, candidate.digest, candidate.uri, settings.rollout, where, on_event=on_event)
     package = open_store(candidate.uri, home).get(candidate.digest)
     stable = open_store(champion.uri, home).get(champion.digest) if champion else None
-    rows = readable(dataset.read("test"), [p for p in (package, stable) if p])
+    table = held_out()
+    keep(rows=table)
+    rows = readable(table, [p for p in (package, stable) if p])
     server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads), "--max-batch", str(settings.serve.max_batch)]
-
-    def on_event(event: dict[str, Any]) -> None:
-        events.emit("progress", step="rollout", data=event)
 
     return run_local(settings.name, settings.rollout, stable=stable.root if stable else None, candidate=package.root, server=server,
                      requests=requests_of(package, settings.name, rows), home=home.root, on_event=on_event)  # fmt: skip

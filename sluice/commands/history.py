@@ -51,7 +51,7 @@ def history(args: argparse.Namespace) -> int:
         return 0
     shown = table("run", "outcome", "metric", "against the champion", "took", "version", "digest", "why")
     for o in found:
-        shown.add_row(o["run"], o["outcome"], _measured(o["metric"]), (o["metric"] or {}).get("verdict", ""), _took(o["seconds"]), str(o.get("version", "")),
+        shown.add_row(o["run"], o["outcome"] + " (retry)" * ("retry_of" in o), _measured(o["metric"]), (o["metric"] or {}).get("verdict", ""), _took(o["seconds"]), str(o.get("version", "")),
                       o.get("digest", "")[:12], "" if o["outcome"] == "promoted" else cut("; ".join(o["reasons"]), 80))  # fmt: skip
     print_table(shown)
     if left:

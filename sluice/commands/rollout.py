@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
-from sluice.cli import show_json
+from sluice.cli import checkout_command, show_json
+from sluice.errors import RolloutError
 from sluice.home import Home
 from sluice.rollouts import cluster, control
 
@@ -71,4 +73,28 @@ def promote(args: argparse.Namespace) -> int:
 
 
 def retry(args: argparse.Namespace) -> int:
-    return _ask(args, "retry")
+    """On a cluster a word to the controller; here the rollout itself, and its exit status is that of ``sluice run``."""
+    if args.namespace and args.overrides:
+        raise RolloutError("can be overridden only here", field="--set", value=args.overrides[0], fix="on a cluster change the ModelRollout's spec")
+    if args.namespace:
+        return _ask(args, "retry")
+    from sluice import project as projects
+    from sluice.commands.run import show_conclusion
+    from sluice.files import canonical_json
+    from sluice.rollouts import again
+
+    home = Home(args.home)
+    kept = again.kept(home.root, args.name)
+    raw = projects.read_text(kept.project, "the rolled back run's project")
+    for item in args.overrides:
+        if not item.startswith("rollout."):
+            raise RolloutError("is no part of the plan; all else is in the package", field="--set", value=item, fix="`sluice run` with the setting trains anew")
+        projects.override(raw, item)
+    project = projects.parse(raw, where="the rolled back run's project", base_dir=Path(kept.base_dir))
+    outcome = checkout_command("run")(project, text=canonical_json(raw).decode(), base_dir=Path(kept.base_dir), home=home,
+                                      command=f"sluice rollout retry {args.name}", quiet=args.quiet or args.json, again=kept)  # fmt: skip
+    if args.json:
+        show_json(outcome)
+    else:
+        show_conclusion(outcome)
+    return int(outcome["exit_code"])

@@ -54,7 +54,7 @@ def show_conclusion(outcome: dict[str, Any]) -> None:
     if outcome["outcome"] == "promoted":
         print(f"promoted: {name} version {outcome['version']}  sha256:{outcome['digest'][:12]}  in {seconds:.0f} s")
     elif outcome["outcome"] == "rolled_back":
-        print(f"rolled back: {name} version {outcome['version']}; the champion still serves")
+        print(f"rolled back: {name} version {outcome['version']}; the champion, if there is one, still serves")
     else:
         print(f"refused by {outcome['gate']}: nothing was rolled out; the champion, if there is one, still serves")
     if outcome["outcome"] != "promoted":
@@ -63,7 +63,14 @@ def show_conclusion(outcome: dict[str, Any]) -> None:
     for caution in outcome.get("cautions") or ():
         if not any(caution in reason for reason in outcome["reasons"]):
             print(f"  ! {caution}")
+    if outcome["outcome"] == "rolled_back" and "report" in outcome:
+        print(f"again, without training: {_retry(outcome)}")
     print(f"report: {_near(outcome['report'])}" if "report" in outcome else f"run: {outcome['url']}")
+
+
+def _retry(outcome: dict[str, Any]) -> str:
+    home = Path(outcome["report"]).parents[2]
+    return shlex.join(["sluice", "rollout", "retry", outcome["project"], *(["--home", _near(str(home))] if home != Home().root else [])])
 
 
 def _near(path: str) -> str:

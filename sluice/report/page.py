@@ -59,8 +59,14 @@ def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> st
     """The report of a run: what came out, the numbers that matter, every gate's evidence."""
     word = str(outcome["outcome"])
     head = (f'<header><h1>{escape(project.name)}</h1>{_badge(word)}'
-            f'<div class="sub">{escape(outcome["run"])} · {outcome["seconds"]:.0f} s · task {escape(project.task)}</div></header>')  # fmt: skip
+            f'<div class="sub">{escape(outcome["run"])} · {outcome["seconds"]:.0f} s · task {escape(project.task)}{_retried(outcome)}</div></header>')  # fmt: skip
     return document(f"{project.name}: {word}", head + _strip(outcome, gates) + _tiles(gates) + _why(outcome) + _cautions(outcome) + "".join(map(section, reversed(gates))))
+
+
+def _retried(outcome: dict[str, Any]) -> str:
+    if "retry_of" not in outcome:
+        return ""
+    return f" · the rollout of {escape(outcome['retry_of'] or 'an earlier run')} again, nothing was trained"
 
 
 def cluster_page(outcome: dict[str, Any], gates: list[Gate]) -> str:

@@ -207,6 +207,10 @@ def rollout(e: Evidence) -> str:
     if load:
         rows: list[list[Any]] = [["requests sent", load.get("sent")], ["failed", load.get("failed")], ["p50", f'{svg.number(load.get("p50_ms"), 3)} ms'],
                 ["p99", f'{svg.number(load.get("p99_ms"), 3)} ms']]  # fmt: skip
+        if load.get("rate"):
+            rows.append(["requests a second at the end", load["rate"]])
+        if (e.get("machine") or {}).get("limited"):
+            rows.append(["the machine was the limit", f"{e['machine']['limited']:.0f} s: {e['machine']['limit']}"])
         rows += [[f"answered by {arm}", n] for arm, n in (load.get("by_arm") or {}).items() if isinstance(n, int)]
         out += "<h3>Replayed load, counted by the client</h3>" + table([r[0] for r in rows], [[r[1] for r in rows]])
     return out or '<p class="note">No traffic was needed: nothing was serving yet.</p>'

@@ -62,7 +62,7 @@ def request(home: Path, name: str, command: str) -> dict[str, Any]:
     known(command)
     found = status(home, name)
     if not found["running"]:
-        raise RolloutError("is not running", field="name", value=name, fix=f"it is {found['phase']}; `sluice run` starts the next rollout")
+        raise RolloutError("is not running", field="name", value=name, fix=f"it is {found['phase']}; `sluice run` starts the next rollout, `sluice rollout retry {name}` the same again")
     return {"name": name, "command": command, "id": Store(home, name).order(command)}
 
 

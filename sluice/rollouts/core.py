@@ -314,14 +314,17 @@ class _Run(Turn):
             if self.late(s.since, self.spec.ready_seconds):
                 self.roll_back(f"the candidate stopped being ready at {s.weight} %")
             return
-        if self.now - s.since >= self.spec.verify_seconds and self.routed_as_meant():
+        if self.now - s.since >= self.spec.verify_seconds and not self.too_early() and self.routed_as_meant():
             if s.weight < 100:
                 self.put(weight=100)
                 return
             old = {s.stable: self.now + self.spec.keep_seconds} if s.stable else {}
             self.put(stable=s.candidate, candidate=None, retire={**s.retire, **old}, weight=0, cursor={}, restarts=None)
-            slow = judge.slow_first(self.spec, s)
-            self.enter("Succeeded", f"{(s.candidate or '')[:12]} serves", reasons=s.reasons + ((slow,) if slow else ()))
+            self.enter("Succeeded", f"{(s.candidate or '')[:12]} serves", reasons=s.reasons + judge.caution(self.spec, s))
+
+    def too_early(self) -> bool:
+        """A busy machine has hidden how fast the candidate is, and may not hide it for ever."""
+        return judge.asked(self.spec, self.state) and not self.late(self.state.since, self.spec.verify_seconds)
 
     def at_full_traffic(self) -> tuple[str, ...]:
         """Why to go back from (almost) all traffic; empty where nothing says so.

@@ -16,6 +16,8 @@ Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
 
 #: Answers that must be compared with stable's before the shadow may pass; a dozen show that none agrees.
 _COMPARED = 50
+#: How a reason begins that stopped nothing.
+WARNING = "warning: "
 #: What a share is called in a sentence.
 WORDS = {"errors": "errors", "slow": "slow answers", "wrong": "wrong answers", SHIFT: "label shares",
          DISAGREEMENT: "disagreement with stable", "business": "business outcome"}  # fmt: skip
@@ -211,7 +213,7 @@ def verify(spec: RolloutSpec, state: State) -> str | None:
         limits: Margin | None = getattr(spec, name)
         all_key, bad_key = RATES[name]
         n, k = seen.get(all_key, 0), seen.get(bad_key, 0)
-        if limits is None or n <= 0 or (name == "slow" and _unasked(spec, state)):
+        if limits is None or n <= 0 or (name == "slow" and not asked(spec, state)):
             logs.append(0.0)
             continue
         base = reference.get(bad_key, 0) / reference[all_key] if reference.get(all_key) else 0.0
@@ -224,16 +226,20 @@ def verify(spec: RolloutSpec, state: State) -> str | None:
     return None
 
 
-def _unasked(spec: RolloutSpec, state: State) -> bool:
-    """Nobody has said how fast a first model must be."""
-    return state.stable is None and "latency_slo_ms" not in spec.model_fields_set
+def asked(spec: RolloutSpec, state: State) -> bool:
+    """Whether how fast the candidate is has a limit: the stable model's, or for a first model one that the project sets."""
+    return spec.slow is not None and (state.stable is not None or "latency_slo_ms" in spec.model_fields_set)
 
 
-def slow_first(spec: RolloutSpec, state: State) -> str | None:
-    """What to say of a first model that was slow and not stopped for it, or None."""
+def caution(spec: RolloutSpec, state: State) -> tuple[str, ...]:
+    """What to say beside the promotion of a first model of how fast it answers: it was slow and not stopped for it, or that was not to be told."""
     seen = state.window.get("candidate", {})
     n, k = seen.get("timed", 0), seen.get("slow", 0)
-    if spec.slow is None or not _unasked(spec, state) or n <= 0 or k / n <= spec.slow.margin:
-        return None
-    return (f"warning: {k:.0f} of {n:.0f} answers ({k / n:.0%}) took longer than {spec.latency_slo_ms:g} ms; nothing to compare a first model with, "
-            "so this stopped nothing: set rollout.latency_slo_ms where it should")  # fmt: skip
+    if state.stable is not None or spec.slow is None:
+        return ()
+    if not n and state.limited > 0:
+        return (f"{WARNING}how fast it answers could not be judged, the machine was the limit: {state.limit}",)
+    if asked(spec, state) or not n or k / n <= spec.slow.margin:
+        return ()
+    return (f"{WARNING}{k:.0f} of {n:.0f} answers ({k / n:.0%}) took longer than {spec.latency_slo_ms:g} ms; nothing to compare a first model with, "
+            "so this stopped nothing: set rollout.latency_slo_ms where it should",)  # fmt: skip

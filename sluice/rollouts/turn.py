@@ -43,7 +43,9 @@ class Turn(ABC):
         """Note how much of the time since the last look says nothing of the models."""
         passed = min(max(self.now - since, 0.0), _LOOK) if math.isfinite(since) else 0.0
         limited = self.seen.limit is not None
-        lost = passed if limited else passed * (1.0 - min(max(self.seen.pace, 0.0), 1.0))
+        # Where evidence is collected, time with half the traffic is half the time.
+        thin = 1.0 - min(max(self.seen.pace, 0.0), 1.0) if self.state.phase in ("Shadow", "Step") else 0.0
+        lost = passed if limited else passed * thin
         if lost > 0:
             self.put(held_up=self.state.held_up + lost)
         if limited:
