@@ -394,21 +394,22 @@ class _Run(Turn):
             cursor[arm] = {**{i: (before or {})[i] for i in gone}, **{i: c or {} for i, c in replicas.items()}}
         known = self.state.cursor
         if live and any(blocks[arm].get("requests", 0) < fewest for arm, fewest in _BLOCK.items()):
-            self.put(cursor={**known, **{arm: c for arm, c in cursor.items() if arm not in known}})
+            self.put(cursor={**known, **{arm: c for arm, c in cursor.items() if arm not in known}}, spared=self.state.spared or self.seen.limit is not None)
             return False
-        self.put(cursor={**known, **cursor})
+        limited = self.seen.limit is not None or (live and self.state.spared)
+        self.put(cursor={**known, **cursor}, spared=False)
         if live:
             # Copies warm the candidate up: how long it takes over them is no evidence yet.
             skip = ("slow",) if "Shadow" in (self.state.phase, self.state.resume) else ()
             # On a machine busy with other work slowness is no evidence against a model; that it is not slower still speaks for it.
-            spared = ("slow",) if self.seen.limit else ()
+            spared = ("slow",) if limited else ()
             self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS},
                      total={a: add(self.state.total.get(a, {}), blocks[a]) for a in ARMS},
                      tests=evidence.update(self.spec, self.state.tests, blocks["stable"], blocks["candidate"], skip, spared))  # fmt: skip
         elif self.state.weight < 100:
             self.put(tests=evidence.learn(self.state.tests, blocks["stable"]))
         if remember:
-            if self.seen.limit:
+            if limited:
                 blocks = {a: {k: v for k, v in b.items() if k not in RATES["slow"]} for a, b in blocks.items()}
             self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS})
         return "stable" in now and "candidate" in now

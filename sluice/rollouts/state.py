@@ -151,6 +151,7 @@ class State:
         retire: digests still to be removed, with the time from which on.
         reported: a dry run has come as far as it goes and has said what would follow.
         held_up: seconds of the phase or step that do not count for its deadline: the machine was busy, or traffic thinner than planned.
+        spared: the machine was the limit in a part of the block of evidence that is open.
         limited: seconds of the whole rollout in which the machine was the limit, and `limit` why, the last time.
     """
 
@@ -185,6 +186,7 @@ class State:
     held_up: float = 0.0
     limited: float = 0.0
     limit: str | None = None
+    spared: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``from_dict`` gives the same state back."""
