@@ -72,9 +72,13 @@ def rows_needed(against: dict[str, Any], confidence: float) -> int | None:
         return None
     z = _NORMAL.inv_cdf(0.5 + confidence / 2)
     s = math.sqrt(n) * (high - low) / (2 * z)
-    exact = ((z + _NORMAL.inv_cdf(POWER)) * s / abs(d)) ** 2
-    digits = 10 ** max(0, len(str(int(exact))) - 2)  # two digits: an estimate from few rows has no more
-    return int(max(n + 1, math.ceil(exact / digits) * digits))
+    return max(n + 1, rounded_up(((z + _NORMAL.inv_cdf(POWER)) * s / abs(d)) ** 2))
+
+
+def rounded_up(rows: float) -> int:
+    """A number of rows to two digits: an estimate from few rows has no more."""
+    digits = 10 ** max(0, len(str(int(rows))) - 2)
+    return int(math.ceil(rows / digits) * digits)
 
 
 def _against(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], baseline: Baseline, config: EvaluateConfig,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sluice.evaluation import metrics
 from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.floor import rounded_up
 from sluice.gates import Decision
 
 _SHOWN_SLICES = 5
@@ -16,9 +16,9 @@ def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config
     """The evaluation gate.
 
     A refusal: the metric's value is worse than `minimum`; a slice is worse than `slice_minimum`; the
-    champion is better by more than the margin beyond doubt; or it cannot be told and either
-    `on_inconclusive` says so or the value itself is worse than the champion's by more than the margin.
-    ``inconclusive`` goes on: the rollout will tell. Champion or none, a model shown to be no better than the trivial one is
+    champion is better by more than the margin beyond doubt, which happens to one no worse than it with probability (1 - confidence) / 2 at most;
+    or it cannot be told and `on_inconclusive` says so. The bare difference refuses nobody: of candidates as good as the champion a third
+    would look worse by a margin of half a point on a few hundred rows. ``inconclusive`` goes on: the rollout will tell. Champion or none, a model shown to be no better than the trivial one is
     refused (`evaluate.baselines.on_no_better`), and one that cannot be told from it is ``inconclusive``.
 
     Args:
@@ -55,12 +55,10 @@ def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config
         against.append(f"worse than the champion: {said}")
     elif verdict == "inconclusive" and config.on_inconclusive == "refuse":
         against.append(f"cannot be told from the champion and evaluate.on_inconclusive is refuse: {said}")
-    elif verdict == "inconclusive" and comparison["difference"] is not None and comparison["difference"] < -comparison["margin"] - metrics.ROUNDING:
-        against.append(f"probably worse than the champion, if not beyond doubt: {said}")
     if against:
         return "refuse", [*against, *never_predicted(evaluation)]
     if verdict == "inconclusive":
-        return "inconclusive", [*passed, f"the held-out rows cannot tell it from the champion, so the rollout decides: {said}"]
+        return "inconclusive", [*passed, f"the held-out rows cannot tell it from the champion, so the rollout decides: {said}{_resolution(comparison)}"]
     return "inconclusive" if unsure else "pass", [*passed, f"{'better than' if verdict == 'better' else 'no worse than'} the champion: {said}"]
 
 
@@ -106,6 +104,15 @@ def _sentence(c: dict[str, Any]) -> str:
     limits = f", {c['confidence']:.0%} interval {c['low']:+.4g} to {c['high']:+.4g}" if c["low"] is not None else ""
     return (f"{c['metric']} {_number(c['candidate'])} against {_number(c['champion'])}, {_gain(c)}{limits}, "
             f"margin {c['margin']:.4g}, on {c['rows']} rows{note}")  # fmt: skip
+
+
+def _resolution(c: dict[str, Any]) -> str:
+    """What difference these rows can show, and how many the margin needs: the interval's half-width falls with the root of the rows."""
+    if c["low"] is None or not c["high"] > c["low"]:
+        return ""
+    half = (c["high"] - c["low"]) / 2
+    needed = f", the margin needs about {rounded_up(c['rows'] * (half / c['margin']) ** 2):,}" if c["margin"] > 0 and half > c["margin"] else ""
+    return f"; so many rows show a difference from about {half:.2g} on{needed}"
 
 
 def _gain(c: dict[str, Any]) -> str:
