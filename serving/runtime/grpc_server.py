@@ -269,8 +269,8 @@ def tensors_of(request: Any) -> Tensors:
     return out
 
 
-_WIDE = {"BOOL": np.bool_, "FP32": np.float32, "FP64": np.float64, "UINT64": np.uint64, "UINT8": np.int64, "UINT16": np.int64, "UINT32": np.int64,
-         "INT8": np.int64, "INT16": np.int64, "INT32": np.int64, "INT64": np.int64}  # fmt: skip
+#: What numbers of typed contents are read as: protobuf has whole numbers of 32 and 64 bits only.
+_WIDE = {name: np.dtype(np.int64) if dtype.kind in "ui" and name != "UINT64" else dtype for name, dtype in DTYPES.items()}
 
 
 def _fitted(array: np.ndarray, datatype: str, field: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from serving.runtime.errors import ModelFault
 from serving.runtime.metrics import ROWS, Metrics, seconds_edges
 from serving.runtime.tensors import DTYPES
 from sluice import files
+from sluice.datatypes import TABLE
 from sluice.errors import PackageError
 from sluice.packaging import package as packages
 from sluice.packaging.package import Package, TensorSpec
@@ -24,9 +25,7 @@ from sluice.packaging.predictor import package_session, session
 from sluice.packaging.processors import BLOBS, Processor, TabularProcessor, load_processor
 from sluice.spelling import Spelling
 
-_ORT = {"tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32", "tensor(uint64)": "UINT64",
-        "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32", "tensor(int64)": "INT64", "tensor(float16)": "FP16",
-        "tensor(float)": "FP32", "tensor(double)": "FP64", "tensor(string)": "BYTES"}  # fmt: skip
+_ORT = {d.ort: d.name for d in TABLE}
 #: A free axis is this long when a model is warmed up.
 _WARM_LENGTH = 8
 #: Labels beyond this many are counted together, so a model cannot fill the metrics page.

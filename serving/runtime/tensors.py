@@ -18,15 +18,12 @@ import numpy.ma  # numpy itself loads it with the first masked array: better bef
 import orjson
 
 from serving.runtime.errors import RequestError
+from sluice.datatypes import TABLE
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(np.bool_), "UINT8": np.dtype(np.uint8), "UINT16": np.dtype("<u2"), "UINT32": np.dtype("<u4"),
-    "UINT64": np.dtype("<u8"), "INT8": np.dtype(np.int8), "INT16": np.dtype("<i2"), "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"), "FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"),
-}  # fmt: skip
+DTYPES: dict[str, np.dtype[Any]] = {d.name: np.dtype(d.numpy) for d in TABLE if d.name != "BYTES"}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 #: Every datatype of the protocol that is taken.
-DATATYPES = (*DTYPES, "BYTES")
+DATATYPES = tuple(d.name for d in TABLE)
 _KINDS = {"b": "b", "u": "ui", "i": "ui", "f": "fui"}
 _LENGTH = struct.Struct("<I")
 _LIMIT_AXES = 16

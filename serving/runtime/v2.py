@@ -12,7 +12,18 @@ from serving.runtime.engine import Tensors, Unit
 from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.inputs import from_base64, units_of_rows, units_of_tensors
 from serving.runtime.model import Model
-from serving.runtime.tensors import DATATYPES, from_binary, from_json, json_values, loads, shape_of, texts, to_binary, with_missing
+from serving.runtime.tensors import (
+    DATATYPES,
+    datatype_of,
+    from_binary,
+    from_json,
+    json_values,
+    loads,
+    shape_of,
+    texts,
+    to_binary,
+    with_missing,
+)
 from sluice.packaging.processors import BLOBS, TabularProcessor
 
 _FIX = 'send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": [...]}]}'
@@ -207,7 +218,7 @@ def render(model: Model, outputs: Tensors, best: np.ndarray | None, wanted: Want
     listed, tail = [], []
     for name, array in select(model, outputs, best, wanted.outputs).items():
         is_text = array.dtype == object
-        entry: dict[str, Any] = {"name": name, "datatype": "BYTES" if is_text else _NAMES[array.dtype.str], "shape": list(array.shape)}
+        entry: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
         if wanted.binary.get(name, wanted.all_binary):
             raw = to_binary(array)
             entry["parameters"] = {"binary_data_size": len(raw)}
@@ -223,7 +234,3 @@ def render(model: Model, outputs: Tensors, best: np.ndarray | None, wanted: Want
     doc["outputs"] = listed
     body = orjson.dumps(doc, option=orjson.OPT_SERIALIZE_NUMPY)
     return (body + b"".join(tail), len(body)) if tail else (body, None)
-
-
-_NAMES = {"|b1": "BOOL", "|u1": "UINT8", "<u2": "UINT16", "<u4": "UINT32", "<u8": "UINT64", "|i1": "INT8", "<i2": "INT16", "<i4": "INT32",
-          "<i8": "INT64", "<f2": "FP16", "<f4": "FP32", "<f8": "FP64"}  # fmt: skip

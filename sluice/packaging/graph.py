@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
+from sluice.datatypes import TABLE
 from sluice.errors import PackageError
 from sluice.packaging.package import TensorSpec
 
 #: What every runtime of the last years reads; QDQ and all operators up to opset 23 fit it.
 IR_VERSION = 10
 
-_ELEMENTS: dict[str, int] = {
-    "BOOL": onnx.TensorProto.BOOL, "UINT8": onnx.TensorProto.UINT8, "INT32": onnx.TensorProto.INT32, "INT64": onnx.TensorProto.INT64,
-    "FP16": onnx.TensorProto.FLOAT16, "FP32": onnx.TensorProto.FLOAT, "FP64": onnx.TensorProto.DOUBLE, "BYTES": onnx.TensorProto.STRING,
-}  # fmt: skip
+_ELEMENTS = {d.name: d.onnx for d in TABLE if d.packaged}
 
 
 def normalise(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from sluice.datatypes import TABLE
 from sluice.errors import PackageError
 from sluice.evaluation import decision
 
@@ -18,7 +19,7 @@ MANIFEST = "model.json"
 MODEL = "model.onnx"
 
 #: V2 (Open Inference Protocol) names of the element types packages use.
-DATATYPES = ("BOOL", "UINT8", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES")
+DATATYPES = tuple(d.name for d in TABLE if d.packaged)
 
 LIMIT_MANIFEST = 8 << 20
 LIMIT_FILES = 256

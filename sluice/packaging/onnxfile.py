@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from sluice.datatypes import TABLE
 from sluice.errors import PackageError
 
 #: Newest operator sets a package may use, by domain; ONNX Runtime's own is not versioned.
@@ -29,10 +30,7 @@ LIMIT_BYTES = 2 << 30
 _LIMIT_DEPTH = 32
 
 #: TensorProto.DataType -> name and bytes an element; 0 where that varies or is packed.
-_ELEMENTS = {
-    1: ("FP32", 4), 2: ("UINT8", 1), 3: ("INT8", 1), 4: ("UINT16", 2), 5: ("INT16", 2), 6: ("INT32", 4), 7: ("INT64", 8), 8: ("BYTES", 0), 9: ("BOOL", 1),
-    10: ("FP16", 2), 11: ("FP64", 8), 12: ("UINT32", 4), 13: ("UINT64", 8), 16: ("BF16", 2),
-}  # fmt: skip
+_ELEMENTS = {d.onnx: (d.name, d.size) for d in TABLE} | {16: ("BF16", 2)}
 
 
 @dataclasses.dataclass

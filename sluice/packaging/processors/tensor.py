@@ -9,14 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sluice.datatypes import TABLE
 from sluice.errors import InputError, PackageError
 from sluice.packaging.package import DATATYPES, TensorSpec
 from sluice.packaging.processors.base import Example, Processor, SideFile, only, setting
 
-NUMPY: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(np.bool_), "UINT8": np.dtype(np.uint8), "INT32": np.dtype(np.int32), "INT64": np.dtype(np.int64),
-    "FP16": np.dtype(np.float16), "FP32": np.dtype(np.float32), "FP64": np.dtype(np.float64), "BYTES": np.dtype(object),
-}  # fmt: skip
+NUMPY: dict[str, np.dtype[Any]] = {d.name: np.dtype(d.numpy) for d in TABLE if d.packaged}
 _LIMIT_ELEMENTS = 1 << 28
 
 

@@ -8,9 +8,11 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from sluice.datatypes import TABLE
 from sluice.errors import PackageError
-from sluice.packaging.graph import check, normalise, to_bytes
+from sluice.packaging.graph import check, name_inputs, normalise, to_bytes
 from sluice.packaging.package import TensorSpec
+from sluice.packaging.predictor import session
 
 X, Y = TensorSpec("x", "FP32", (-1, 3)), TensorSpec("value", "FP32", (-1,))
 
@@ -143,3 +145,24 @@ def test_a_graph_that_breaks_onnx_is_refused():
     model.graph.node[0].op_type = "MatMull"
     with pytest.raises(PackageError, match="not valid ONNX"):
         check(to_bytes(model), [X], [Y])
+
+
+def test_the_one_table_of_element_types_says_what_numpy_onnx_and_its_runtime_say():
+    for d in TABLE:
+        dtype = np.dtype(d.numpy)
+        assert onnx.TensorProto.DataType.Name(d.onnx) == onnx.TensorProto.DataType.Name(onnx.helper.np_dtype_to_tensor_dtype(dtype))
+        assert d.size == (dtype.itemsize if d.name != "BYTES" else 0)
+        x, y = (onnx.helper.make_tensor_value_info(n, d.onnx, [1]) for n in "xy")
+        made = onnx.helper.make_model(onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y]),
+                                      opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)  # fmt: skip
+        assert [i.type for i in session(made.SerializeToString()).get_inputs()] == [d.ort]
+
+
+@pytest.mark.parametrize("name", ["head.weight", "m", "bias", "r", "axes", "x__inner"])
+def test_an_input_may_be_called_as_a_part_of_the_graph_is(name):
+    made = net()
+    name_inputs(made, {"x": name})
+    done = check(to_bytes(normalise(made)), [TensorSpec(name, "FP32", (-1, 3))], [Y])
+    rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    found = session(done.SerializeToString()).run(None, {name: rows})[0]
+    np.testing.assert_array_equal(found, session(to_bytes(normalise(net()))).run(None, {"x": rows})[0])
