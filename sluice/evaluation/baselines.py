@@ -26,12 +26,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.data.dataset import Dataset
-from sluice.evaluation.config import BaselinesConfig, EvaluateConfig
 from sluice.evaluation.decision import Rule
 from sluice.evaluation.threshold import choose
 from sluice.packaging.scoring import targets_of
 
 if TYPE_CHECKING:
+    from sluice.evaluation.config import BaselinesConfig, EvaluateConfig
     from sluice.evaluation.features import Field
 
 SEED = 17

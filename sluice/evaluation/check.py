@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sluice.errors import ProjectError
 from sluice.evaluation import metrics
-from sluice.evaluation.config import EvaluateConfig
+
+if TYPE_CHECKING:
+    from sluice.evaluation.config import EvaluateConfig
 
 
 def check_settings(config: EvaluateConfig, objective: str, labels: Sequence[str]) -> None:

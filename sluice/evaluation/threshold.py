@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sluice.evaluation.answers import Answers, positive_index
-from sluice.evaluation.config import DecisionConfig
 from sluice.evaluation.decision import Rule
+
+if TYPE_CHECKING:
+    from sluice.evaluation.config import DecisionConfig
 
 #: Fewer rows of either label than this tell nothing of a threshold: a single row would move it.
 FEWEST = 10

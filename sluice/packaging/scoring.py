@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +12,13 @@ from sluice.data.dataset import Dataset
 from sluice.errors import DataError
 from sluice.evaluation.answers import rarer
 from sluice.evaluation.check import check_settings
-from sluice.evaluation.config import EvaluateConfig
 from sluice.evaluation.threshold import Choice, choose
 from sluice.ordered import in_order
 from sluice.packaging.rows import rows_from_arrow
 from sluice.process import cpu_quota
+
+if TYPE_CHECKING:
+    from sluice.evaluation.config import EvaluateConfig
 
 #: Rows read and answered at a time. Part of the result: the rows of a window share batches, and a batch moves the last bits.
 WINDOW = 1024
