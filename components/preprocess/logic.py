@@ -21,6 +21,7 @@ def run(project: str, base_dir: str, *, dataset_path: str, gate_path: str) -> st
         shards = {split: len(made.shards(split)) for split in rows}
         told = ", ".join(f"{n:,} {split}" for split, n in rows.items()) + f" rows; data {made.digest[:12]}"
         return Gate("preprocess", "pass", (told,), {"digest": made.digest, "rows": rows, "shards": shards, "labels": made.labels,
-                                                    "objective": made.objective, "columns": made.columns})  # fmt: skip
+                                                    "objective": made.objective, "columns": made.columns,
+                                                    "split": made.manifest["source"]["split"]})  # fmt: skip
 
     return str(run_step(work, gate_path, step="preprocess", started=STARTED).evidence["digest"])

@@ -185,6 +185,14 @@ def _mend_error(made: Draft, error: DataError) -> bool:
     if error.message.startswith("is text in a column of numbers") and among and among[1] not in made.categorical:
         made.categorical[among[1]] = f"numbers, but for {error.value!r} ({field.rsplit(', ', 1)[-1]})"
         return True
+    if error.message.startswith("can be read as two different days") and (forms := re.findall(r'"(%[^"]+)"', error.fix or "")):
+        times = made.raw["data"]["columns"].setdefault("timestamps", {})
+        times[field.removeprefix("column ")] = forms[0]
+        made.notes.append(f"{field} has days such as {error.value}, which can be read in two ways: {forms[0]} is a guess, {forms[1]} the other (data.columns.timestamps)")
+        return True
+    if error.message.startswith("is not a time in") and (cell := re.fullmatch(r"column (.+), row \d+", field, re.DOTALL)) and cell[1] not in made.categorical:
+        made.categorical[cell[1]] = f"times, but for {error.value!r} ({field.rsplit(', ', 1)[-1]})"
+        return True
     name = error.value if error.message.startswith("is a name the dataset keeps") else field.removeprefix("data.columns.features: ")
     if isinstance(name, str) and name != field and name not in made.left_out:
         made.left_out[name] = error.message

@@ -41,6 +41,8 @@ KINDS: dict[str, pa.DataType] = {
 
 #: Tasks whose features must be of `KINDS`; a plug-in's columns are its own affair.
 _BUILT_IN = frozenset({"text", "image", "tabular"})
+#: A column of the group each row was split by, where one was; no feature. Null: the row stands alone.
+GROUP = "__group"
 _COPY_AGAIN = "make it again with `sluice run`, or copy it again whole"
 
 
@@ -100,6 +102,11 @@ class Dataset:
         return dataset
 
     @property
+    def grouped_by(self) -> str | None:
+        """The source's column whose groups lie whole on one side of the split, and stand in `GROUP`."""
+        return self.manifest.get("grouped_by")
+
+    @property
     def times(self) -> dict[str, Times]:
         """How the source wrote the features that are times."""
         return {c["name"]: Times(c["form"], c["zone"], c["declared"]) for c in self.manifest["columns"] if c["kind"] == "timestamp"}
@@ -149,14 +156,14 @@ class Dataset:
                             fix=f"splits: {', '.join(self.manifest['splits'])}") from None  # fmt: skip
 
     def _known(self, columns: list[str] | None) -> None:
-        names = ["row_id", *self.columns, "label"]
+        names = ["row_id", *self.columns, "label", *([GROUP] if self.grouped_by else [])]
         for name in columns or ():
             if name not in names:
                 raise DataError("is not a column of this dataset", field=str(self.root), value=name, fix=f"columns: {', '.join(names)}")
 
 
 def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]], *, task: str, objective: str, labels: list[str],
-                  columns: Mapping[str, str], source: Mapping[str, Any], shard_rows: int, times: Mapping[str, Times] | None = None,
+                  columns: Mapping[str, str], source: Mapping[str, Any], shard_rows: int, times: Mapping[str, Times] | None = None, grouped_by: str | None = None,
                   profile: Callable[[Dataset], dict[str, Any]] | None = None) -> Dataset:  # fmt: skip
     """Write a dataset; it appears at `root` whole, in place of one that was there.
 
@@ -171,6 +178,7 @@ def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]
         source: what the rows came from, JSON-able. All but `NOT_CONTENT` counts in the digest.
         shard_rows: rows of a shard.
         times: how each feature of kind ``timestamp`` was written.
+        grouped_by: the column whose groups the rows have in `GROUP`; null: none.
         profile: takes the reference profile of the written rows; it becomes ``profile.json``.
 
     Raises:
@@ -184,7 +192,7 @@ def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]
         for split in sorted(splits, key=SPLITS.index):
             tables = splits[split]
             stream = [tables] if isinstance(tables, pa.Table) else tables
-            checked = (_checked(t, split, task, objective, labels, columns) for t in stream)
+            checked = (_checked(t, split, task, objective, labels, columns, grouped_by is not None) for t in stream)
             shards, schema = write_shards(tmp, split, checked, shard_rows, schema)
             entries[split] = {"rows": sum(s["rows"] for s in shards), "shards": shards}
         if schema is None or not entries["train"]["rows"]:
@@ -194,7 +202,7 @@ def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]
             "columns": [{"name": n, "kind": k, **(dataclasses.asdict((times or {}).get(n, Times("iso"))) if k == "timestamp" else {})}
                         for n, k in columns.items()],
             "schema": [{"name": f.name, "type": str(f.type)} for f in schema],
-            "shard_rows": shard_rows, "splits": entries, "source": dict(source),
+            "shard_rows": shard_rows, "splits": entries, "source": dict(source), **({"grouped_by": grouped_by} if grouped_by else {}),
         }  # fmt: skip
         manifest["digest"] = _digest(manifest)
         if profile is not None:
@@ -295,14 +303,14 @@ def _check_names(splits: Mapping[str, Any], objective: str, labels: list[str], c
         raise DataError("name a class twice", field="labels", value=labels)
     if not columns:
         raise DataError("names no feature", field="columns", value=dict(columns))
-    for name in ("row_id", "label"):
+    for name in ("row_id", "label", GROUP):
         if name in columns:
             raise DataError("is a name the dataset uses itself", field="columns", value=name, fix="rename the feature")
 
 
-def _checked(table: pa.Table, split: str, task: str, objective: str, labels: list[str], columns: Mapping[str, str]) -> pa.Table:
+def _checked(table: pa.Table, split: str, task: str, objective: str, labels: list[str], columns: Mapping[str, str], grouped: bool) -> pa.Table:
     """The table with its columns in the dataset's order, or the error that names what is wrong with it."""
-    names = ["row_id", *columns, "label"]
+    names = ["row_id", *columns, "label", *([GROUP] if grouped else [])]
     for name in names:
         if table.schema.names.count(name) != 1:
             raise DataError(f"column stands {table.schema.names.count(name)} times", field=f"{split}.{name}", value=table.schema.names)

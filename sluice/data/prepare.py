@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sluice.data import timestamps
 from sluice.data.checks import validate
 from sluice.data.columns import null_for_nan, numbers, usable
-from sluice.data.dataset import Dataset, write_dataset
+from sluice.data.dataset import GROUP, Dataset, write_dataset
 from sluice.data.digests import plain, row_ids
 from sluice.data.names import check_names, columns_named
 from sluice.data.profile import profile_dataset
@@ -113,17 +113,20 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     train = _load(project, base_dir, task)
     test = _load_test(project, base_dir, task, train)
     kept, keys = _with_ids(train, "data.source")
+    groups = project.data.split.column if project.data.split.by == "group" else None
+    kept = kept if groups is None else kept.append_column(GROUP, keys)
     splits = split_rows(kept, project.data.split, test is not None, keys)
     source = {**_described(project.data.source, train, kept), "split": project.data.split.model_dump(), "test": None}
     if test is not None:
-        splits["test"], _ = _with_ids(test, "data.test")
+        splits["test"], others = _with_ids(test, "data.test")
+        splits["test"] = splits["test"] if groups is None else splits["test"].append_column(GROUP, others)
         source["test"] = _described(str(project.data.test), test, splits["test"])
     written = {name: dataclasses.asdict(n) for name, n in train.source.numerals.items() if name in train.kinds}
     if written:
         source["numerals"] = written
     labels = sorted(pc.unique(kept.column("label")).to_pylist()) if train.objective == "classification" else []
     return write_dataset(out, splits, task=project.task, objective=train.objective, labels=labels, columns=train.kinds, source=source,
-                         shard_rows=project.data.shard_rows, times=train.times, profile=profile_dataset)  # fmt: skip
+                         shard_rows=project.data.shard_rows, times=train.times, grouped_by=groups, profile=profile_dataset)  # fmt: skip
 
 
 def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
 
 #: Columns of a dataset that are no features.
-NOT_FEATURES = ("row_id", "label")
+NOT_FEATURES = ("row_id", "label", "__group")
 
 _SINGLE = {"text": "text", "image": "image", "audio": "audio"}
 _LISTED = {"tabular": "columns", "tensor": "inputs"}

@@ -77,7 +77,10 @@ def preprocess(e: Evidence) -> str:
     rows = e["rows"]
     total = sum(rows.values()) or 1
     shares = [[split, n, f"{100 * n / total:.1f} %", e["shards"][split]] for split, n in rows.items()]
-    return table(["split", "rows", "share", "shards"], shares, (1, 2, 3)) + f'<p class="note">data version <code>{escape(str(e["digest"]))}</code></p>'
+    by = e.get("split") or {}
+    how = {"time": "the newest rows of {!r} are held out", "group": "groups of {!r} are on one side"}.get(by.get("by", ""), "rows with equal features are on one side")
+    note = f'<p class="note">{escape(how.format(by.get("column")))}</p>' if by else ""
+    return table(["split", "rows", "share", "shards"], shares, (1, 2, 3)) + note + f'<p class="note">data version <code>{escape(str(e["digest"]))}</code></p>'
 
 
 def train(e: Evidence) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluice.data.dataset import Dataset, write_dataset
+from sluice.data.dataset import GROUP, Dataset, write_dataset
 from sluice.errors import ProjectError
 from sluice.evaluation import metrics
 from sluice.evaluation.answers import positive_index, rarer
@@ -96,7 +96,7 @@ def cross_validate(project: Project, dataset: Dataset, work: Path, *, base_dir: 
         if on_fold:
             on_fold(done[-1])
     confidence = project.evaluate.confidence
-    return {"metric": metrics.metric_of(project.evaluate.metric, dataset.objective), "confidence": confidence, "grouped_by": project.train.fold_groups,
+    return {"metric": metrics.metric_of(project.evaluate.metric, dataset.objective), "confidence": confidence, "grouped_by": project.train.fold_groups or dataset.grouped_by,
             "folds": [{"fold": f.number, "rows": f.rows, "metrics": f.metrics, "epochs": len(f.history), "seconds": f.seconds} for f in done],
             "summary": {n: interval([f.metrics[n] for f in done], confidence, metrics.TABLE[n].least, metrics.TABLE[n].most) for n in names}}  # fmt: skip
 
@@ -127,10 +127,11 @@ def _labels(dataset: Dataset) -> np.ndarray:
 
 
 def _groups(dataset: Dataset, column: str | None) -> np.ndarray:
-    """Codes of the rows' groups: equal values of a column, or equal features (rows of one id)."""
+    """Codes of the rows' groups: equal values of a column, the groups the dataset was split by, or equal features (rows of one id)."""
     if column is not None and column not in dataset.columns:
         raise ProjectError("is no feature of the dataset", field="train.fold_groups", value=column, fix=f"columns: {', '.join(list(dataset.columns)[:20])}")
     ids = dataset.read("train", ["row_id"]).column("row_id").to_pylist()
+    column = GROUP if column is None and dataset.grouped_by else column
     keys = ids if column is None else [
         f"id {i}" if v is None else v for i, v in zip(ids, dataset.read("train", [column]).column(column).to_pylist(), strict=True)
     ]  # fmt: skip
@@ -154,7 +155,7 @@ def _fold_data(dataset: Dataset, fold_of: np.ndarray, fold: int, root: Path) -> 
     if dataset.manifest["splits"].get("validation", {}).get("rows"):
         splits["validation"] = dataset.read("validation")
     return write_dataset(root, splits, task=dataset.task, objective=dataset.objective, labels=dataset.labels, columns=dataset.columns,
-                         source={"fold": fold, "of": dataset.digest}, shard_rows=dataset.manifest["shard_rows"], times=dataset.times)  # fmt: skip
+                         source={"fold": fold, "of": dataset.digest}, shard_rows=dataset.manifest["shard_rows"], times=dataset.times, grouped_by=dataset.grouped_by)  # fmt: skip
 
 
 def _with_fold(on_event: Callable[[Event], None] | None, fold: int, folds: int) -> Callable[[Event], None]:

@@ -166,3 +166,11 @@ def test_a_folder_of_images_becomes_an_image_project(tmp_path: Path, capsys: pyt
     assert (made.task, made.data.source) == ("image", "../pets")
     assert main(["init", str(tmp_path / "r"), "--data", str(tmp_path / "dataset")]) == 2
     assert "is a folder without images" in capsys.readouterr().err
+
+
+def test_days_that_can_be_read_in_two_ways_are_a_guess_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{i % 12 + 1:02}/{i * 5 % 12 + 1:02}/2024,{i % 17},{'ab'[i % 2]}" for i in range(200)]
+    (tmp_path / "d.csv").write_text("when,size,label\n" + "\n".join(rows) + "\n")
+    assert main(["init", str(tmp_path / "p"), "--data", str(tmp_path / "d.csv"), "--label", "label"]) == 0
+    assert "can be read in two ways: %m/%d/%Y is a guess" in capsys.readouterr().out
+    assert "timestamps: {when: '%m/%d/%Y'}" in (tmp_path / "p" / "sluice.yaml").read_text()
