@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,14 @@ class Answers:
         targets: indices into the labels int64 [N], -1 for a label the model does not know; or values float64 [N].
         predicted: what is answered, indices into the labels int64 [N]; empty for a regression.
         positive: index of the positive label; None where there is none.
+        memo: what was found of them and may be asked for again.
     """
 
     outputs: np.ndarray
     targets: np.ndarray
     predicted: np.ndarray
     positive: int | None
+    memo: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, outputs: np.ndarray, targets: np.ndarray, predicted: np.ndarray | None = None, positive: int | None = None) -> Answers:

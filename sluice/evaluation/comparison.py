@@ -88,7 +88,7 @@ def _measure(metric: metrics.Metric, ours: Answers, theirs: Answers, config: Eva
     margin = config.margin if difference is None else metrics.allowance(metric.name, config.margin, values[1])
     limits = None if difference is None else metric.difference(ours, theirs, config.confidence, config.resamples)
     low, high = limits if limits else (None, None)
-    same = difference is not None and out["n_discordant"] == 0 and (metric.by_label or np.array_equal(ours.outputs, theirs.outputs))
+    same = difference is not None and metric.alike(ours, theirs)
     if difference is None:
         undefined = [f"the {who}'s {metric.name} is not defined: {metric.why(a)}" for who, a, v in zip(("candidate", "champion"), (ours, theirs), values, strict=True)
                      if not np.isfinite(v)]  # fmt: skip

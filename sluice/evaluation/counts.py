@@ -6,8 +6,6 @@ there by definition); `predicted` int64 [N]. Averages over classes run over the 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 
@@ -34,42 +32,58 @@ def class_counts(targets: np.ndarray, predicted: np.ndarray, labels: int, weight
             np.bincount(targets[known & right], weights[known & right], labels))  # fmt: skip
 
 
-def from_codes(metric: str, targets: np.ndarray, predicted: np.ndarray, labels: int, weights: np.ndarray | None = None, of: int = 0) -> float:
+def totals(targets: np.ndarray, predicted: np.ndarray, labels: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """What every metric of answers follows from, float64 [3 labels + 1]: `class_counts` one after the other, and all rows.
+
+    They add up: the totals of some rows and of the others are those of all.
+    """
+    rows = float(len(targets) if weights is None else weights.sum())
+    return np.concatenate([*class_counts(targets, predicted, labels, weights), [rows]])
+
+
+def from_totals(metric: str, found: np.ndarray, of: int = 0) -> np.ndarray:
     """A metric of what was answered: accuracy, macro_f1, balanced_accuracy, mcc; precision, recall and f1 of the class `of`.
 
     Args:
         metric: its name.
-        targets, predicted: [N].
-        labels: how many.
-        weights: rows each entry stands for [N].
+        found: `totals` [..., 3 labels + 1].
         of: a class's index.
 
     Returns:
-        The value; NaN where it is not defined. Rows of an unknown label are wrong (one class more for the averages).
+        Values [...]; NaN where one is not defined. Rows of an unknown label are wrong (one class more for the averages).
     """
+    true, named, hit = np.split(found[..., :-1], 3, axis=-1)
+    rows = found[..., -1]
     if metric == "accuracy":
-        return float(np.average(targets == predicted, weights=weights))
-    true, named, hit = class_counts(targets, predicted, labels, weights)
+        return _over(hit.sum(axis=-1), rows)
     if metric in ("precision", "recall", "f1"):
         above, below = {"precision": (hit, named), "recall": (hit, true), "f1": (2 * hit, true + named)}[metric]
-        return float(above[of] / below[of]) if below[of] > 0 else math.nan
+        return _over(above[..., of], below[..., of])
+    unknown = np.maximum(rows - true.sum(axis=-1), 0.0)
     if metric == "mcc":
-        return _matthews(true, named, hit, float(len(targets) if weights is None else weights.sum()))
+        return _matthews(true, named, hit, rows, unknown)
     _, recall, f1 = class_scores(true, named, hit)
-    scores = (f1 if metric == "macro_f1" else recall)[true > 0]
-    unknown = targets < 0
-    classes = len(scores) + int(unknown.any() and (weights is None or weights[unknown].sum() > 0))
-    return float(scores.sum() / classes)
+    scores = np.where(true > 0, f1 if metric == "macro_f1" else recall, 0.0).sum(axis=-1)
+    return _over(scores, (true > 0).sum(axis=-1) + (unknown > 0.5))
 
 
-def _matthews(true: np.ndarray, named: np.ndarray, hit: np.ndarray, rows: float) -> float:
+def from_codes(metric: str, targets: np.ndarray, predicted: np.ndarray, labels: int, weights: np.ndarray | None = None, of: int = 0) -> float:
+    """`from_totals` of rows, each of which stands for `weights` [N]."""
+    return float(from_totals(metric, totals(targets, predicted, labels, weights), of))
+
+
+def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)
+
+
+def _matthews(true: np.ndarray, named: np.ndarray, hit: np.ndarray, rows: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     """Matthews' correlation of truth and answer (Gorodkin, Comp. Biol. Chem. 28, 2004, for more than two classes).
 
     0 where one class is always answered, which tells nothing; NaN where one class is all there is to tell.
     """
-    unknown = rows - float(true.sum())
-    covariance = float(hit.sum()) * rows - float(true @ named)
-    truth, answer = rows * rows - float(true @ true) - unknown * unknown, rows * rows - float(named @ named)
-    if truth <= 0:
-        return math.nan
-    return covariance / math.sqrt(truth * answer) if answer > 0 else 0.0
+    covariance = hit.sum(axis=-1) * rows - (true * named).sum(axis=-1)
+    truth = rows * rows - np.square(true).sum(axis=-1) - unknown * unknown
+    answer = rows * rows - np.square(named).sum(axis=-1)
+    known = (truth > 0) & (answer > 0)
+    found = np.divide(covariance, np.sqrt(np.where(known, truth, 1)) * np.sqrt(np.where(known, answer, 1)), out=np.zeros(np.shape(rows)), where=known)
+    return np.where(truth > 0, found, np.nan)

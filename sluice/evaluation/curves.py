@@ -29,14 +29,13 @@ def roc(a: Answers, labels: Sequence[str], points: int = 100) -> dict[str, Any] 
         ``{of, fpr, tpr, threshold, auc, macro}``: the first point is (0, 0) at threshold 1, the last (1, 1). ``macro`` is, for more
         than two labels, the mean of their curves: {x, y, area}, else null. Null where nothing is right, or nothing is wrong.
     """
-    scores, truth, of = _pooled(a, labels)
-    found = _roc(scores, truth)
-    if found is None:
+    of, hits, alarms, threshold = _pooled(a, labels)
+    if not hits[-1] or not alarms[-1]:
         return None
-    fpr, tpr, threshold = found
+    fpr, tpr, threshold = np.append(0.0, alarms / alarms[-1]), np.append(0.0, hits / hits[-1]), np.append(1.0, threshold)
     area = float(np.trapezoid(tpr, fpr))
     kept = _thinned(fpr + tpr, 2.0, points)
-    return {"of": of, "auc": round(area, 6), **_rounded(fpr=fpr[kept], tpr=tpr[kept], threshold=threshold[kept]), "macro": _macro_roc(a)}
+    return {"of": of, "auc": round(area, 6), **_rounded(fpr=fpr[kept], tpr=tpr[kept], threshold=threshold[kept]), "macro": _means(a)[0]}
 
 
 def precision_recall(a: Answers, labels: Sequence[str], points: int = 100) -> dict[str, Any] | None:
@@ -46,25 +45,28 @@ def precision_recall(a: Answers, labels: Sequence[str], points: int = 100) -> di
         ``{of, recall, precision, threshold, area, share, point, macro}``: from the fewest rows named to all; ``share`` is the precision of
         naming every row; ``point`` {recall, precision} where the labels answered lie, null where nothing is named; ``macro`` as in `roc`.
     """
-    scores, truth, of = _pooled(a, labels)
-    right = int(truth.sum())
-    if not right or right == len(truth):
+    of, hits, alarms, threshold = _pooled(a, labels)
+    right, rows = int(hits[-1]), int(hits[-1] + alarms[-1])
+    if not right or right == rows:
         return None
-    recall, precision, threshold = _precision_recall(scores, truth)
+    recall, precision = hits / right, hits / (hits + alarms)
     kept = _thinned(np.arange(len(recall)) / max(len(recall) - 1, 1) + recall, 2.0, points)
-    answered = (a.predicted == a.positive) if a.labels == 2 else (a.predicted[:, None] == np.arange(a.labels)).ravel()
-    point = {"recall": round(float(truth[answered].sum() / right), 6), "precision": round(float(truth[answered].mean()), 6)} if answered.any() else None
+    named = len(a.predicted) if a.labels != 2 else int((a.predicted == a.positive).sum())
+    found = int((a.predicted == a.targets).sum() if a.labels != 2 else ((a.predicted == a.positive) & (a.targets == a.positive)).sum())
+    point = {"recall": round(found / right, 6), "precision": round(found / named, 6)} if named else None
     area = float(np.sum(np.diff(recall, prepend=0.0) * precision))
-    return {"of": of, "area": round(area, 6), "share": round(right / len(truth), 6), "point": point,
-            **_rounded(recall=recall[kept], precision=precision[kept], threshold=threshold[kept]), "macro": _macro_precision_recall(a)}  # fmt: skip
+    return {"of": of, "area": round(area, 6), "share": round(right / rows, 6), "point": point,
+            **_rounded(recall=recall[kept], precision=precision[kept], threshold=threshold[kept]), "macro": _means(a)[1]}  # fmt: skip
 
 
-def _pooled(a: Answers, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray, str]:
-    """Scores, truth, and whose they are."""
+def _pooled(a: Answers, labels: Sequence[str]) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
+    """Whose curve it is, and `_counted` of it."""
     if a.labels == 2:
         k = a.positive if a.positive is not None else 1
-        return a.outputs[:, k], a.targets == k, labels[k]
-    return a.outputs.ravel(), (a.targets[:, None] == np.arange(a.labels)).ravel(), _MICRO
+        return labels[k], *_counted(a.outputs[:, k], a.targets == k)
+    if "pooled" not in a.memo:
+        a.memo["pooled"] = _counted(a.outputs.ravel(), (a.targets[:, None] == np.arange(a.labels)).ravel())
+    return _MICRO, *a.memo["pooled"]
 
 
 def _counted(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,42 +74,31 @@ def _counted(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndar
     order = np.argsort(-scores, kind="stable")
     scores, truth = scores[order], truth[order]
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    return np.cumsum(truth)[last], np.cumsum(~truth)[last], np.clip(scores[last], 0.0, 1.0)
+    hits = np.cumsum(truth)[last]
+    return hits, last + 1 - hits, np.clip(scores[last], 0.0, 1.0)
 
 
-def _roc(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    hits, alarms, threshold = _counted(scores, truth)
-    if not hits[-1] or not alarms[-1]:
-        return None
-    return np.append(0.0, alarms / alarms[-1]), np.append(0.0, hits / hits[-1]), np.append(1.0, threshold)
-
-
-def _precision_recall(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    hits, alarms, threshold = _counted(scores, truth)
-    return hits / hits[-1], hits / (hits + alarms), threshold
-
-
-def _macro_roc(a: Answers) -> dict[str, Any] | None:
+def _means(a: Answers) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The mean of the labels' ROC curves, and of their curves of precision against recall: over the labels that occur, each against the rest."""
     if a.labels == 2:
-        return None
-    found = [c for k in range(a.labels) if (c := _roc(a.outputs[:, k], a.targets == k)) is not None]
-    if not found:
-        return None
-    height = np.mean([np.interp(_GRID, fpr, tpr) for fpr, tpr, _ in found], axis=0)
-    return {**_rounded(x=_GRID, y=height), "area": round(float(np.mean([np.trapezoid(tpr, fpr) for fpr, tpr, _ in found])), 6)}
-
-
-def _macro_precision_recall(a: Answers) -> dict[str, Any] | None:
-    if a.labels == 2:
-        return None
-    heights, areas = [], []
-    for k in range(a.labels):
-        truth = a.targets == k
-        if truth.any() and not truth.all():
-            recall, precision, _ = _precision_recall(a.outputs[:, k], truth)
-            heights.append(precision[np.searchsorted(recall, _GRID, "left").clip(0, len(recall) - 1)])
-            areas.append(float(np.sum(np.diff(recall, prepend=0.0) * precision)))
-    return {**_rounded(x=_GRID, y=np.mean(heights, axis=0)), "area": round(float(np.mean(areas)), 6)} if heights else None
+        return None, None
+    if "means" not in a.memo:
+        heights: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        areas: tuple[list[float], list[float]] = ([], [])
+        for k in range(a.labels):
+            truth = a.targets == k
+            if not truth.any() or truth.all():
+                continue
+            hits, alarms, _ = _counted(a.outputs[:, k], truth)
+            fpr, recall, precision = np.append(0.0, alarms / alarms[-1]), hits / hits[-1], hits / (hits + alarms)
+            tpr = np.append(0.0, recall)
+            heights[0].append(np.interp(_GRID, fpr, tpr))
+            areas[0].append(float(np.trapezoid(tpr, fpr)))
+            heights[1].append(precision[np.searchsorted(recall, _GRID, "left").clip(0, len(recall) - 1)])
+            areas[1].append(float(np.sum(np.diff(recall, prepend=0.0) * precision)))
+        a.memo["means"] = tuple({**_rounded(x=_GRID, y=np.mean(h, axis=0)), "area": round(float(np.mean(s)), 6)} if h else None
+                                for h, s in zip(heights, areas, strict=True))  # fmt: skip
+    return a.memo["means"]  # type: ignore[no-any-return]
 
 
 def _thinned(along: np.ndarray, end: float, points: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sluice.evaluation import curves, metrics, ranks
+from sluice.evaluation import curves, metrics
 from sluice.evaluation.answers import Answers, answers
 from sluice.evaluation.config import EvaluateConfig
 from sluice.evaluation.counts import class_counts, class_scores, confusion
@@ -39,7 +39,7 @@ def evaluate(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], co
 
     Returns:
         ``metric``, ``direction``, ``value``, ``low``, ``high``, ``minimum``, ``confidence``, ``rows``,
-        ``metrics`` {name: {value, low, high}} and ``slices``; for classification ``positive`` (null for none), ``decision``
+        ``metrics`` {name: {value, low, high}} and ``slices``; for classification ``positive`` (null for none, ``positive_because`` says whence), ``decision``
         (the rule; null for none), ``confusion`` {labels, matrix}, ``per_label`` [{label, precision, recall, f1, roc_auc, average_precision, support,
         intervals {precision, recall, f1}}], ``never_predicted`` [{label, rows}],
         ``calibration`` {bins, ece}, ``roc`` and ``precision_recall`` (see `curves`) and ``unknown_labels`` (rows whose label the model does not
@@ -83,7 +83,9 @@ def _classification(a: Answers, labels: Sequence[str], rule: Rule | None, config
     true, named, _ = class_counts(a.targets, a.predicted, len(labels))
     few = 1 if len(labels) == 2 else _FEW_ROWS
     return {
-        "positive": None if a.positive is None else labels[a.positive], "decision": rule.to_dict() if rule else None,
+        "positive": None if a.positive is None else labels[a.positive],
+        "positive_because": "set as evaluate.positive" if config.positive is not None else "the rarer label of the training rows",
+        "decision": rule.to_dict() if rule else None,
         "roc": curves.roc(a, labels), "precision_recall": curves.precision_recall(a, labels),
         "confusion": {"labels": list(labels), "matrix": confusion(a.targets, a.predicted, len(labels)).tolist()},
         "per_label": _per_label(a, labels, config),
@@ -97,13 +99,13 @@ def _per_label(a: Answers, labels: Sequence[str], config: EvaluateConfig) -> lis
     """Each label's scores; 0 where there is nothing to divide by. An interval is null where its value is undefined."""
     true, named, hit = class_counts(a.targets, a.predicted, len(labels))
     scores = dict(zip(("precision", "recall", "f1"), class_scores(true, named, hit), strict=True))
+    areas = {name: metric.areas(a) for name, metric in metrics.TABLE.items() if isinstance(metric, metrics.OfRanks)}
     out = []
     for k, label in enumerate(labels):
-        of = dataclasses.replace(a, positive=k)
-        areas = [area(a.outputs[:, k], a.targets == k) for area in (ranks.roc_auc, ranks.average_precision)]
+        of = dataclasses.replace(a, positive=k, memo={})
         limits = {name: metrics.TABLE[name].interval(of, config.confidence, config.resamples) for name in scores} if len(labels) <= _MOST_LABELS else {}
         out.append({"label": label, **{name: float(v[k]) for name, v in scores.items()}, "support": int(true[k]),
-                    "roc_auc": areas[0][0] if areas[0] else None, "average_precision": areas[1][0] if areas[1] else None,
+                    **{name: v[k] for name, v in areas.items()},
                     "intervals": {name: list(v) if v else None for name, v in limits.items()}})  # fmt: skip
     return out
 

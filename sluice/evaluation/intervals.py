@@ -15,6 +15,7 @@ SEED = 17
 #: Above this many rows, means are resampled from their normal limit: the rows would cost rows x resamples draws.
 NORMAL_ROWS = 20_000
 _CHUNK = 1 << 20  # random numbers drawn at a time
+_CELLS = 1024  # left out at a time
 _NORMAL = NormalDist()
 
 Interval = tuple[float, float]
@@ -117,36 +118,26 @@ def resample_means(rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarra
     return np.concatenate(parts), left_out, np.ones(n)
 
 
-def resample_cells(codes: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], float], resamples: int) -> Resampled:
+def resample_cells(codes: np.ndarray, totals: Callable[[np.ndarray, np.ndarray], np.ndarray], statistic: Callable[[np.ndarray], np.ndarray],
+                   resamples: int) -> Resampled:  # fmt: skip
     """Resample rows of which only integer codes matter: equal rows are one cell, drawn together.
 
     Args:
         codes: int64 [N, k], for example target and prediction.
-        statistic: from cells [K, k] and rows a cell [K] to a value.
+        totals: from cells [K, k] and rows a cell [K] to sums over the rows [m].
+        statistic: from sums [..., m] to values [...].
     """
     rng = np.random.default_rng(SEED)
     cells, counts = np.unique(codes, axis=0, return_counts=True)
-    parts: list[float] = []
+    parts = []
     for size in _chunks(resamples, len(cells)):
-        parts.extend(statistic(cells, drawn) for drawn in rng.multinomial(len(codes), counts / len(codes), size=size).astype(np.float64))
-    left_out = np.empty(len(cells))
-    for i in range(len(cells)):
-        fewer = counts.astype(np.float64)
-        fewer[i] -= 1
-        left_out[i] = statistic(cells, fewer) if len(codes) > 1 else math.nan
-    return np.array(parts), left_out, counts.astype(np.float64)
-
-
-def resample_table(table: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], resamples: int) -> Resampled:
-    """Resample rows that fall into few cells.
-
-    Args:
-        table: rows a cell [K].
-        statistic: from tables [..., K] to values [...].
-    """
-    drawn = np.random.default_rng(SEED).multinomial(int(table.sum()), table / table.sum(), size=resamples)
-    kept = table > 0
-    return statistic(drawn), statistic(table - np.eye(len(table), dtype=np.int64)[kept]), table[kept].astype(np.float64)
+        drawn = rng.multinomial(len(codes), counts / len(codes), size=size).astype(np.float64)
+        parts.append(statistic(np.stack([totals(cells, weights) for weights in drawn])))
+    whole, one, left_out = totals(cells, counts.astype(np.float64)), np.ones(1), []
+    for at in range(0, len(cells), _CELLS):
+        left_out.append(statistic(whole - np.stack([totals(cells[i : i + 1], one) for i in range(at, min(at + _CELLS, len(cells)))])))
+    known = np.concatenate(left_out) if len(codes) > 1 else np.full(len(cells), np.nan)
+    return np.concatenate(parts), known, counts.astype(np.float64)
 
 
 def _chunks(resamples: int, width: int) -> list[int]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,7 +35,6 @@ class Metric:
         better: ``higher`` or ``lower``.
         least, most: where its values lie.
         relative: it has the target's own unit, so a margin on it is a fraction of a value.
-        by_label: it looks at the label that is answered alone, not at probabilities.
         of_positive: it is of the positive label, so there has to be one.
     """
 
@@ -44,8 +44,9 @@ class Metric:
     least: float = 0.0
     most: float = 1.0
     relative: bool = False
-    by_label: bool = False
     of_positive: bool = False
+    #: It looks at the label that is answered alone, not at probabilities.
+    by_label: ClassVar[bool] = False
 
     @property
     def sign(self) -> int:
@@ -63,6 +64,10 @@ class Metric:
     def difference(self, ours: Answers, theirs: Answers, confidence: float, resamples: int) -> Interval | None:
         """The interval of the difference on the same rows, turned so that more is better for ours."""
         raise NotImplementedError
+
+    def alike(self, ours: Answers, theirs: Answers) -> bool:
+        """Whether nothing that the metric looks at differs on any row."""
+        return np.array_equal(ours.outputs, theirs.outputs)
 
     def method(self) -> str:
         """How `difference` finds its interval."""
@@ -82,6 +87,8 @@ class Metric:
 class OfCounts(Metric):
     """Of what was answered: resampled by cells of (target, answer), equal rows together."""
 
+    by_label = True
+
     def value(self, a: Answers) -> float:
         return counts.from_codes(self.name, a.targets, a.predicted, a.labels, of=a.positive or 0)
 
@@ -93,11 +100,11 @@ class OfCounts(Metric):
         closed = self._closed(a, value, confidence)
         if closed is not None:
             return closed
-        if self.name == "f1":
-            table = np.bincount(2 * (a.targets == a.positive) + (a.predicted == a.positive), minlength=4)
-            return intervals.bca(value, intervals.resample_table(table, _f1, resamples), confidence)
+        if self.of_positive:  # of all others it matters only that they are others
+            a = _two(a)
         cells = np.stack([a.targets, a.predicted], axis=1)
-        return intervals.bca(value, intervals.resample_cells(cells, self._on(a, 1), resamples), confidence)
+        resampled = intervals.resample_cells(cells, lambda c, w: counts.totals(c[:, 0], c[:, 1], a.labels, w), lambda t: self._from(t, a), resamples)
+        return intervals.bca(value, resampled, confidence)
 
     def difference(self, ours: Answers, theirs: Answers, confidence: float, resamples: int) -> Interval | None:
         if self.name == "accuracy":
@@ -105,16 +112,25 @@ class OfCounts(Metric):
         if self.name == "recall":  # an accuracy on the rows of the label
             return self._newcombe(ours, theirs, ours.targets == ours.positive, confidence)
         value = self.value(ours) - self.value(theirs)
-        first, second = self._on(ours, 1), self._on(ours, 2)
+        if self.of_positive:
+            ours, theirs = _two(ours), _two(theirs)
+        m = 3 * ours.labels + 1
+
+        def both(cells: np.ndarray, weights: np.ndarray) -> np.ndarray:
+            return np.concatenate([counts.totals(cells[:, 0], cells[:, column], ours.labels, weights) for column in (1, 2)])
+
         cells = np.stack([ours.targets, ours.predicted, theirs.predicted], axis=1)
-        resampled = intervals.resample_cells(cells, lambda c, w: first(c, w) - second(c, w), resamples)
+        resampled = intervals.resample_cells(cells, both, lambda t: self._from(t[..., :m], ours) - self._from(t[..., m:], theirs), resamples)
         return intervals.bca(value, resampled, confidence)
+
+    def alike(self, ours: Answers, theirs: Answers) -> bool:
+        return np.array_equal(ours.predicted, theirs.predicted)
 
     def method(self) -> str:
         return "newcombe" if self.name in ("accuracy", "recall") else "paired bootstrap"
 
-    def _on(self, a: Answers, column: int) -> Callable[[np.ndarray, np.ndarray], float]:
-        return lambda cells, weights: counts.from_codes(self.name, cells[:, 0], cells[:, column], a.labels, weights, of=a.positive or 0)
+    def _from(self, found: np.ndarray, a: Answers) -> np.ndarray:
+        return counts.from_totals(self.name, found, a.positive or 0)
 
     def _newcombe(self, ours: Answers, theirs: Answers, rows: np.ndarray, confidence: float) -> Interval | None:
         if not rows.any():
@@ -141,10 +157,9 @@ class OfCounts(Metric):
         return None
 
 
-def _f1(table: np.ndarray) -> np.ndarray:
-    """F1 of rows neither of the class nor named so, named so alone, of it alone, and both [..., 4]."""
-    wrong, hit = table[..., 1] + table[..., 2], 2.0 * table[..., 3]
-    return np.divide(hit, wrong + hit, out=np.full(hit.shape, np.nan), where=wrong + hit > 0)
+def _two(a: Answers) -> Answers:
+    """The positive label and the others."""
+    return Answers(a.outputs[:, :2], (a.targets == a.positive).astype(np.int64), (a.predicted == a.positive).astype(np.int64), 1)
 
 
 class OfMeans(Metric):
@@ -224,34 +239,45 @@ class OfRanks(Metric):
     def method(self) -> str:
         return "paired influence"
 
-    def _scored(self, a: Answers) -> ranks.Scored | None:
-        area = ranks.roc_auc if self.name == "roc_auc" else ranks.average_precision
-        if a.labels == 2:
-            assert a.positive is not None
-            return area(a.outputs[:, a.positive], a.targets == a.positive)
-        return ranks.macro(area, a.outputs, a.targets)
+    def alike(self, ours: Answers, theirs: Answers) -> bool:
+        def order(a: Answers, k: int) -> np.ndarray:
+            return np.unique(a.outputs[:, k], return_inverse=True)[1]
+
+        return all(np.array_equal(order(ours, k), order(theirs, k)) for k in range(ours.labels))
+
+    def areas(self, a: Answers) -> list[float | None]:
+        """Each label's own area; null where there are no rows of it, or no others."""
+        return self._scored(a)[0]
+
+    def _scored(self, a: Answers) -> tuple[list[float | None], np.ndarray | None]:
+        """Each label's area, and the influence of the value: the positive label's, or the labels' mean. Found once for some answers."""
+        if self.name not in a.memo:
+            area = ranks.roc_auc if self.name == "roc_auc" else ranks.average_precision
+            a.memo[self.name] = ranks.each(area, a.outputs, a.targets, a.positive if a.labels == 2 else None)
+        return a.memo[self.name]  # type: ignore[no-any-return]
 
     def value(self, a: Answers) -> float:
-        found = self._scored(a)
-        return math.nan if found is None else found[0]
+        areas, _ = self._scored(a)
+        known = [v for v in ([areas[a.positive or 0]] if a.labels == 2 else areas) if v is not None]
+        return float(np.mean(known)) if known else math.nan
 
     def interval(self, a: Answers, confidence: float, resamples: int) -> Interval | None:
-        found = self._scored(a)
-        if found is None:
+        influence, value = self._scored(a)[1], self.value(a)
+        if influence is None:
             return None
-        return ranks.logit_interval(found[0], ranks.reach_of(found[1], a.targets, confidence)) or self._sure(a, found[0], confidence)
+        return ranks.logit_interval(value, ranks.reach_of(influence, a.targets, confidence)) or self._sure(a, value, confidence)
 
     def difference(self, ours: Answers, theirs: Answers, confidence: float, resamples: int) -> Interval | None:
-        first, second = self._scored(ours), self._scored(theirs)
+        first, second = self._scored(ours)[1], self._scored(theirs)[1]
         if first is None or second is None:
             return None
-        value = first[0] - second[0]
-        reach = ranks.reach_of(first[1] - second[1], ours.targets, confidence)
-        limits = value - reach, value + reach
+        left, right = self.value(ours), self.value(theirs)
+        reach = ranks.reach_of(first - second, ours.targets, confidence)
+        low, high = left - right - reach, left - right + reach
         if not reach > 0:  # no row tells the variance: the limits of both, as if they were apart
-            (l1, u1), (l2, u2) = self._sure(ours, first[0], confidence), self._sure(theirs, second[0], confidence)
-            limits = value - math.hypot(first[0] - l1, u2 - second[0]), value + math.hypot(u1 - first[0], second[0] - l2)
-        return max(-1.0, limits[0]), min(1.0, limits[1])
+            (l1, u1), (l2, u2) = self._sure(ours, left, confidence), self._sure(theirs, right, confidence)
+            low, high = left - right - math.hypot(left - l1, u2 - right), left - right + math.hypot(u1 - left, right - l2)
+        return max(-1.0, low), min(1.0, high)
 
     def _sure(self, a: Answers, value: float, confidence: float) -> Interval:
         of = [a.positive or 0] if a.labels == 2 else range(a.labels)
@@ -262,11 +288,11 @@ class OfRanks(Metric):
 _C, _R = "classification", "regression"
 #: Every metric there is; the first of an objective is the one it is judged by unless told.
 TABLE: dict[str, Metric] = {m.name: m for m in (
-    OfCounts("accuracy", _C, "higher", by_label=True), OfCounts("macro_f1", _C, "higher", by_label=True), OfCounts("balanced_accuracy", _C, "higher", by_label=True),
-    OfCounts("mcc", _C, "higher", least=-1.0, by_label=True), OfRanks("roc_auc", _C, "higher"), OfRanks("average_precision", _C, "higher"),
+    OfCounts("accuracy", _C, "higher"), OfCounts("macro_f1", _C, "higher"), OfCounts("balanced_accuracy", _C, "higher"),
+    OfCounts("mcc", _C, "higher", least=-1.0), OfRanks("roc_auc", _C, "higher"), OfRanks("average_precision", _C, "higher"),
     LogLoss("log_loss", _C, "lower", most=math.inf), Brier("brier", _C, "lower", most=2.0),
-    OfCounts("precision", _C, "higher", by_label=True, of_positive=True), OfCounts("recall", _C, "higher", by_label=True, of_positive=True),
-    OfCounts("f1", _C, "higher", by_label=True, of_positive=True),
+    OfCounts("precision", _C, "higher", of_positive=True), OfCounts("recall", _C, "higher", of_positive=True),
+    OfCounts("f1", _C, "higher", of_positive=True),
     Error("rmse", _R, "lower", most=math.inf, relative=True), Error("mae", _R, "lower", most=math.inf, relative=True),
     Determination("r2", _R, "higher", least=-math.inf),
 )}  # fmt: skip

@@ -61,12 +61,27 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> Scored | None:
     return value, influence * (math.sqrt(p / (p - 1)) if p > 1 else math.nan)
 
 
-def macro(area: Callable[[np.ndarray, np.ndarray], Scored | None], probabilities: np.ndarray, targets: np.ndarray) -> Scored | None:
-    """The unweighted mean over the classes that occur, each against the rest. `probabilities` [N, labels], `targets` [N], -1 unknown."""
-    found = [f for k in range(probabilities.shape[1]) if (f := area(probabilities[:, k], targets == k)) is not None]
-    if not found:
-        return None
-    return float(np.mean([f[0] for f in found])), np.asarray(sum(f[1] for f in found) / len(found))
+def each(area: Callable[[np.ndarray, np.ndarray], Scored | None], probabilities: np.ndarray, targets: np.ndarray,
+         of: int | None) -> tuple[list[float | None], np.ndarray | None]:  # fmt: skip
+    """Every class's area against the rest, and an influence.
+
+    Args:
+        area: `roc_auc` or `average_precision`.
+        probabilities: [N, labels].
+        targets: [N], -1 unknown.
+        of: whose influence; None: that of the unweighted mean over the classes that occur.
+
+    Returns:
+        Areas, null where there is none; the influence [N], None where there is none.
+    """
+    values: list[float | None] = []
+    sums, known = np.zeros(len(targets)), 0
+    for k in range(probabilities.shape[1]):
+        found = area(probabilities[:, k], targets == k)
+        values.append(None if found is None else found[0])
+        if found is not None and of in (None, k):
+            sums, known = sums + found[1], known + 1
+    return values, sums / known if known else None
 
 
 def deviation(influence: np.ndarray) -> float:

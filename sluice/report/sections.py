@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from sluice.report import svg
+from sluice.report import classes, svg
 from sluice.report.floor import floor
+from sluice.report.tables import Html, table
 
 Evidence = dict[str, Any]
 #: Columns that are drawn.
@@ -15,25 +16,6 @@ _COLUMNS = 60
 #: Where what a page leaves out is.
 _REST = "all are in the step's gate (gates/{}.json of a run on this machine)"
 _STATUS = {"pass": ("ok-text", "✔"), "warn": ("warn-text", "!"), "refuse": ("bad-text", "✘")}
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: Sequence[int] = ()) -> str:
-    """A table; cells that are already HTML are given as `Html`."""
-    ths = "" if not any(head) else "".join(f'<th class="{"n" if i in numeric else ""}">{escape(h)}</th>' for i, h in enumerate(head))
-    body = "".join("<tr>" + "".join(f'<td class="{"n" if i in numeric else ""}">{cell(c)}</td>' for i, c in enumerate(r)) + "</tr>" for r in rows)
-    return f'<div class="scroll"><table><thead><tr>{ths}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-class Html(str):
-    """Text that is HTML already."""
-
-
-def cell(value: Any) -> str:
-    if isinstance(value, Html):
-        return value
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: ""}[value]
-    return svg.number(value) if isinstance(value, int | float) else escape(str(value))
 
 
 def validate_data(e: Evidence) -> str:
@@ -118,8 +100,8 @@ def _folds(found: Evidence | None) -> str:
 
 def evaluate(e: Evidence) -> str:
     found, compared = e["evaluation"], e.get("comparison")
-    metrics = [[n, m["value"], f'{svg.number(m["low"])} to {svg.number(m["high"])}' if m.get("low") is not None else ""]
-               for n, m in found["metrics"].items()]  # fmt: skip
+    metrics = [[Html(f"<b>{escape(n)}</b>") if n == found["metric"] else n, m["value"], f'{svg.number(m["low"])} to {svg.number(m["high"])}' if m.get("low") is not None else m.get("why", "")]
+               for n, m in sorted(found["metrics"].items(), key=lambda item: item[0] != found["metric"])]  # fmt: skip
     out = '<div class="grid2"><div><h3>On the held-out rows</h3>' + table(["metric", "value", "interval"], metrics, (1,)) + "</div><div>"
     if compared:
         out += "<h3>Against the champion, on the same rows</h3>"
@@ -131,25 +113,16 @@ def evaluate(e: Evidence) -> str:
         out += f'<h3>Against the champion</h3><p class="note">{escape(e["champion_note"])}</p>'
     out += "</div></div>" + (floor(e["floor"]) if e.get("floor") else "")
     matrix, bins = found.get("confusion"), (found.get("calibration") or {}).get("bins")
-    out += '<div class="grid2">'
+    out += (classes.answered(found) if matrix else "") + classes.curves(found) + '<div class="grid2">'
     if matrix:
-        out += "<div><h3>Confusion matrix</h3>" + svg.confusion(matrix["labels"], matrix["matrix"]) + "</div>"
+        out += f"<div>{classes.confusion(matrix)}</div>"
     if bins:
         out += f'<div><h3>Calibration (expected error {svg.number(found["calibration"]["ece"], 3)})</h3>{svg.reliability(bins)}</div>'
     residuals = found.get("residuals")
     if residuals:
         out += "<div><h3>Residuals</h3><figure>" + svg.histogram(residuals["edges"], residuals["counts"], "prediction minus truth") + "</figure></div>"
-    out += "</div>" + _per_label(found.get("per_label") or ()) + _slices(found.get("slices") or ())
+    out += "</div>" + classes.per_label(found.get("per_label") or ()) + _slices(found.get("slices") or ())
     return out
-
-
-def _per_label(rows: Sequence[Evidence]) -> str:
-    if not rows:
-        return ""
-    worst = sorted(rows, key=lambda r: r["f1"])
-    shown = table(["label", "precision", "recall", "F1", "rows"], [[r["label"], r["precision"], r["recall"], r["f1"], r["support"]] for r in worst],
-                  (1, 2, 3, 4))  # fmt: skip
-    return f"<details><summary>Per label, weakest first ({len(rows)})</summary>{shown}</details>"
 
 
 def _slices(rows: Sequence[Evidence]) -> str:

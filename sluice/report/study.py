@@ -8,7 +8,7 @@ from typing import Any
 
 from sluice.report import svg
 from sluice.report.page import document
-from sluice.report.sections import Html, table
+from sluice.report.tables import Html, table
 
 _SHOWN = 8
 

@@ -25,6 +25,7 @@ td{border-bottom:1px solid var(--line);padding:5px 10px 5px 0;vertical-align:top
 svg{width:100%;height:auto;display:block;overflow:visible}svg text{font-size:10.5px;fill:var(--muted)}svg .label{font-size:11.5px;fill:var(--ink)}
 svg .grid{stroke:var(--line)}svg .axis{stroke:var(--muted)}figure{margin:6px 0}
 .legend{display:flex;flex-wrap:wrap;gap:4px 14px;font-size:12.5px;color:var(--muted);margin-top:4px}.legend i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:5px}
+figcaption{font-size:13px;color:var(--muted);margin-bottom:4px}.legend i.dash{height:0;border-radius:0;border-top:2px dashed var(--muted);vertical-align:middle}.legend i.dot{border-radius:50%;background:var(--bad)}
 .hbar{display:grid;grid-template-columns:minmax(80px,34%) 1fr auto;gap:8px;align-items:center;font-size:13px;margin:2px 0}.hbar span{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .hbar b{display:block;height:11px;border-radius:3px;background:var(--c1);min-width:2px}.hbar em{font-style:normal;color:var(--muted);font-variant-numeric:tabular-nums;text-align:right;min-width:70px}
 .note{color:var(--muted);font-size:13px}code{font:12.5px ui-monospace,"DejaVu Sans Mono",monospace;background:var(--bg);border-radius:4px;padding:1px 5px;overflow-wrap:anywhere}

@@ -94,6 +94,11 @@ class Plot:
                           f'fill="{colour}"><title>{escape(title)}</title></rect>')  # fmt: skip
         return self
 
+    def dot(self, x: float, y: float, colour: str, title: str) -> Plot:
+        self.parts.append(f'<circle cx="{self.px(x):.1f}" cy="{self.py(y):.1f}" r="6" fill="{colour}" stroke="var(--card)" stroke-width="1.5">'
+                          f"<title>{escape(title)}</title></circle>")  # fmt: skip
+        return self
+
     def rule(self, *, x: float | None = None, y: float | None = None, text: str = "", colour: str = "var(--muted)", before: bool = False) -> Plot:
         left, top, right, bottom = self.box
         if x is not None:
@@ -116,9 +121,9 @@ def _widen(span: Point) -> Point:
     return (low, high) if high > low else (low - max(0.5, abs(low) * 0.01), low + max(0.5, abs(low) * 0.01))
 
 
-def legend(names: Sequence[str]) -> str:
+def legend(names: Sequence[str], more: str = "") -> str:
     items = "".join(f'<span><i style="background:{COLOURS[i % len(COLOURS)]}"></i>{escape(n)}</span>' for i, n in enumerate(names))
-    return f'<div class="legend">{items}</div>'
+    return f'<div class="legend">{items}{more}</div>'
 
 
 def lines(series: dict[str, list[Point]], x_label: str, y_label: str = "", *, mark: float | None = None, mark_text: str = "") -> str:
@@ -183,7 +188,7 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], limit: int
     if len(labels) > limit:
         wrong = [sum(r) - r[i] + sum(row[i] for row in matrix) - matrix[i][i] for i, r in enumerate(matrix)]
         keep = sorted(sorted(keep, key=lambda i: -wrong[i])[:limit])
-    cell = 30 if len(keep) <= 12 else 16
+    cell = 56 if len(keep) <= 5 else 36 if len(keep) <= 12 else 16
     left = 8 + 7 * min(max(len(str(labels[i])) for i in keep), 18)
     size = cell * len(keep)
     parts = []
@@ -199,15 +204,17 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], limit: int
                          f"{escape(str(labels[j]))}: {n} of {total}</title></rect>")  # fmt: skip
             if n and cell >= 30:
                 ink = "#fff" if share > 0.55 else "currentColor"
-                parts.append(f'<text x="{left + c * cell + cell / 2 - 0.5}" y="{r * cell + cell / 2 + 4}" text-anchor="middle" style="fill:{ink}" '
-                             f'pointer-events="none">{n}</text>')  # fmt: skip
+                middle = left + c * cell + cell / 2 - 0.5
+                parts.append(f'<text x="{middle}" y="{r * cell + cell / 2 - 2}" text-anchor="middle" style="fill:{ink}" pointer-events="none">{n}</text>'
+                             f'<text x="{middle}" y="{r * cell + cell / 2 + 10}" text-anchor="middle" style="fill:{ink};font-size:9px" '
+                             f'pointer-events="none">{share:.0%}</text>')  # fmt: skip
     for c, j in enumerate(keep):
         x = left + c * cell + cell / 2 + 3
         parts.append(f'<text transform="translate({x} {size + 8}) rotate(-60)" text-anchor="end">{short(str(labels[j]), 18)}</text>')
     height = size + 12 + (left if len(keep) else 0)
     note = f'<div class="note">the {limit} labels with most confusions, of {len(labels)}</div>' if len(labels) > limit else ""
     return (f'<figure><svg viewBox="0 0 {left + size + 4} {height}" style="max-width:{left + size + 4}px" role="img" '
-            f'aria-label="confusion matrix">{"".join(parts)}</svg><div class="note">rows: truth, columns: prediction</div>{note}</figure>')  # fmt: skip
+            f'aria-label="confusion matrix">{"".join(parts)}</svg><div class="note">rows: truth, columns: answer; share of the row</div>{note}</figure>')  # fmt: skip
 
 
 def reliability(bins: Sequence[dict[str, float]]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sluice.evaluation import intervals
-from sluice.evaluation.counts import from_codes
+from sluice.evaluation.counts import from_codes, from_totals, totals
 from sluice.evaluation.intervals import (
     bca,
     mcnemar_exact,
@@ -93,7 +93,7 @@ def test_cells_resample_as_rows_do():
     y = rng.integers(0, 3, 400)
     predicted = np.where(rng.random(400) < 0.8, y, rng.integers(0, 3, 400))
     value = from_codes("macro_f1", y, predicted, 3)
-    ours = bca(value, resample_cells(np.stack([y, predicted], 1), lambda c, w: from_codes("macro_f1", c[:, 0], c[:, 1], 3, w), 5000), 0.95)
+    ours = bca(value, resample_cells(np.stack([y, predicted], 1), lambda c, w: totals(c[:, 0], c[:, 1], 3, w), lambda t: from_totals("macro_f1", t), 5000), 0.95)
     theirs = stats.bootstrap((y, predicted), lambda a, b: from_codes("macro_f1", a, b, 3), paired=True, vectorized=False, n_resamples=3000,
                              method="BCa", rng=np.random.default_rng(6)).confidence_interval  # fmt: skip
     assert ours == pytest.approx(tuple(theirs), abs=0.006)

@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 from sluice.errors import ProjectError
 from sluice.evaluation import compare, evaluate, ranks
 from sluice.evaluation.config import EvaluateConfig
+from sluice.evaluation.decision import Rule
 from sluice.evaluation.metrics import TABLE, Answers, value_of
 
 QUICK = settings(max_examples=60, deadline=None)
@@ -176,3 +177,28 @@ def test_a_metric_of_one_label_among_many_needs_its_name():
     found = evaluate(p, y, labels, EvaluateConfig(metric="recall", positive="c"))
     assert found["value"] == pytest.approx(sk.recall_score(y == 2, p.argmax(axis=1) == 2))
     assert "recall" not in evaluate(p, y, labels, EvaluateConfig())["metrics"]
+
+
+def test_models_that_rank_alike_are_no_worse_whatever_their_probabilities_and_thresholds():
+    p, y = binary(9, 80)
+    flat = np.stack([1 - p[:, 1] / 4, p[:, 1] / 4], axis=1)  # never above a half
+    for metric in ("roc_auc", "average_precision"):
+        found = compare(p, flat, y, ["No", "Yes"], ["No", "Yes"], EvaluateConfig(metric=metric))
+        assert (found["verdict"], found["difference"]) == ("no_worse", 0)
+        assert found["n_discordant"] > 0
+
+
+def test_each_model_is_compared_by_its_own_decision():
+    p, y = binary(10, 400, 0.15)
+    labels = ["No", "Yes"]
+    config = EvaluateConfig(metric="f1", positive="Yes")
+    alone = compare(p, p, y, labels, labels, config)
+    ruled = compare(p, p, y, labels, labels, config, rule=Rule("Yes", 0.3), champion_rule=Rule("Yes", 0.9))
+    assert alone["difference"] == 0
+    for who, threshold in (("candidate", 0.3), ("champion", 0.9)):
+        assert ruled[who] == pytest.approx(sk.f1_score(y, p[:, 1] >= threshold))
+    assert ruled["n_discordant"] == int(((p[:, 1] >= 0.3) != (p[:, 1] >= 0.9)).sum())
+    # The champion may know a label more: its answers are still its own.
+    three = np.column_stack([np.full(len(y), 0.1), p * 0.9])
+    wider = compare(p, three, y, labels, ["Maybe", *labels], config, rule=Rule("Yes", 0.3))
+    assert wider["candidate"] == ruled["candidate"] and wider["labels_removed"] == ["Maybe"]

@@ -1,0 +1,28 @@
+"""Tables of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from sluice.report import svg
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: Sequence[int] = ()) -> str:
+    """A table; cells that are already HTML are given as `Html`."""
+    ths = "" if not any(head) else "".join(f'<th class="{"n" if i in numeric else ""}">{escape(h)}</th>' for i, h in enumerate(head))
+    body = "".join("<tr>" + "".join(f'<td class="{"n" if i in numeric else ""}">{cell(c)}</td>' for i, c in enumerate(r)) + "</tr>" for r in rows)
+    return f'<div class="scroll"><table><thead><tr>{ths}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+
+def cell(value: Any) -> str:
+    if isinstance(value, Html):
+        return value
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    return svg.number(value) if isinstance(value, int | float) else escape(str(value))
