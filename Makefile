@@ -72,10 +72,10 @@ bench-overhead: setup ## what the pipeline costs beside the steps' own work
 	@$(BIN)/python -m tests.bench.overhead
 
 bench-serving: setup ## the model server against kserve, LitServe, BentoML, MLServer
-	@$(BIN)/python -m tests.bench.serving
+	@UV=$(UV) $(BIN)/python -m tests.bench.serving
 
 bench-training: setup ## training speed against transformers' Trainer and a plain loop
-	@$(BIN)/python -m tests.bench.training
+	@UV=$(UV) $(BIN)/python -m tests.bench.training
 
 bench-kills: setup ## a training killed at 25 moments: what was hit, and whether the weights are the same
 	@$(BIN)/python -m tests.bench.training_kills

@@ -29,6 +29,7 @@ from sluice.packaging.processors import load_processor
 from sluice.process import free_port, spawn, stop, wait_until
 from tests.bench.serving.load import drive, http_request
 from tests.bench.serving.minilm import texts
+from tests.bench.tools import uv
 from tests.integration.serving.server import serving
 from tests.unit.serving import builders
 
@@ -126,7 +127,7 @@ def overhead(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
             ours(package.root, "--workers", "1", "--name", "model") as s,
             peer([sys.executable, str(PEERS / "kserve_server.py"), str(package.root), str(port)], port) as k,
         ):
-            for protocol, target in (("V1", "<= 0.15"), ("V2", "<= 0.20")):
+            for protocol in ("V1", "V2"):
                 request = [http_request(paths[protocol], bodies[protocol])]
                 found: dict[str, list[float]] = {"ours": [], "peer": []}
                 for _ in range(rounds):
@@ -140,7 +141,7 @@ def overhead(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
                         found[who].append(((cpu(process) - before) / done["answered"] - base) * 1e3)
                 mine, theirs = (statistics.median(found[w]) for w in ("ours", "peer"))
                 yield {"what": f"CPU ms a request over session.run, {protocol} JSON", "ours": f"{mine:.3f}", "peer": f"{theirs:.3f}", "against": version("kserve"),
-                       "result": f"{mine:.3f} ms", "target": f"{target} ms"}  # fmt: skip
+                       "result": f"{mine / theirs:.2f}x", "target": "<= 0.5x"}  # fmt: skip
 
 
 def compare(
@@ -187,35 +188,58 @@ def raw_text(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
            "result": f"{mine / theirs:.2f}x", "target": ">= 9x"}  # fmt: skip
 
 
+#: A process that runs a package's graph on batches of so many rows of 32 tokens, as a worker of the server does; prints rows a second.
+_IN_PROCESS = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from sluice.packaging.package import read
+from sluice.packaging.predictor import Predictor
+predictor, rows, seconds = Predictor(read(Path(sys.argv[1])), threads=1), int(sys.argv[2]), float(sys.argv[3])
+feed = {"input_ids": np.tile(np.arange(100, 132, dtype=np.int64), (rows, 1)), "attention_mask": np.ones((rows, 32), np.int64)}
+predictor.run(feed)
+begun, runs = time.perf_counter(), 0
+while time.perf_counter() - begun < seconds:
+    predictor.run(feed)
+    runs += 1
+print(rows * runs / (time.perf_counter() - begun))
+"""
+#: The server joins requests that wait into batches, at most one of each of the 16 clients.
+_BATCHES = (1, 4, 8, 16)
+
+
+def in_process(package: Path, seconds: float, workers: int = 2) -> dict[str, Any]:
+    """What as many processes as the server has workers do with the same sessions and nothing around them, at the batch size that serves them best."""
+    rates = {}
+    for rows in _BATCHES:
+        command = [sys.executable, "-c", _IN_PROCESS, str(package), str(rows), str(max(seconds / len(_BATCHES), 0.5))]
+        running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(workers)]
+        said = [process.communicate(timeout=120)[0] for process in running]
+        rates[rows] = sum(map(float, said))
+    best = max(rates, key=lambda n: rates[n])
+    return {"answered": 1, "failed": {}, "rate": rates[best], "rows": best}
+
+
 def bare(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
-    """Two workers against twice what one thread does in process, sequences of 32 tokens."""
+    """Two workers against two processes with the same sessions, which no server can exceed; sequences of 32 tokens."""
     feed = {"input_ids": np.arange(100, 132, dtype=np.int64)[None], "attention_mask": np.ones((1, 32), np.int64)}
-    predictor = Predictor(read(models["int8"]))
     request = [http_request("/v2/models/minilm/infer", v2_body(feed))]
-
-    def in_process() -> dict[str, Any]:
-        begun, runs = time.perf_counter(), 0
-        while time.perf_counter() - begun < seconds:
-            predictor.run(feed)
-            runs += 1
-        return {"answered": runs, "failed": {}, "rate": 2 * runs / (time.perf_counter() - begun)}
-
     with ours(models["int8"], "--workers", "2") as s:
-        mine, theirs = compare(rounds, lambda: drive(s.port, request, "closed", 16, seconds), in_process)
-    yield {"what": "requests/s over 2x one thread in process, 32 tokens", "ours": f"{mine:.0f}", "peer": f"{theirs:.0f}", "against": version("onnxruntime"),
-           "result": f"{mine / theirs:.2f}", "target": ">= 0.88"}  # fmt: skip
+        mine, theirs = compare(rounds, lambda: drive(s.port, request, "closed", 16, seconds), lambda: in_process(models["int8"], seconds))
+    yield {"what": "requests/s over two processes in batches, 32 tokens", "ours": f"{mine:.0f}", "peer": f"{theirs:.0f}", "against": version("onnxruntime"),
+           "result": f"{mine / theirs:.2f}", "target": ">= 0.65, <= 1"}  # fmt: skip
 
 
 def environment() -> Path:
-    """The peers that are not in the project's environment, each in one of its own. Raises `CalledProcessError`.
+    """The peers that are not in the project's environment, each in one of its own. Raises `CalledProcessError`, or `FileNotFoundError` without uv.
 
     MLServer 1.7.1's worker processes ask uvloop for a loop that from 0.22 on it no longer makes.
     """
     root = Path("bench-results/serving/peers").absolute()
     for name, packages in {"litserve": ["litserve"], "bentoml": ["bentoml"], "mlserver": ["mlserver", "uvloop<0.22"]}.items():
         if not (root / name / "done").exists():
-            subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", "3.11", str(root / name)], check=True)
-            subprocess.run(["uv", "pip", "install", "--quiet", "--python", str(root / name), *packages, "onnxruntime", "numpy"], check=True)
+            subprocess.run([uv(), "venv", "--quiet", "--clear", "--python", "3.11", str(root / name)], check=True)
+            subprocess.run([uv(), "pip", "install", "--quiet", "--python", str(root / name), *packages, "onnxruntime", "numpy"], check=True)
             (root / name / "done").write_text("")
     return root
 
@@ -277,7 +301,7 @@ def tail(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
         for n in names:
             try:
                 at[n] = stack.enter_context(competitor(n, models["int8"]))
-            except (SluiceError, subprocess.CalledProcessError) as e:
+            except (SluiceError, OSError, subprocess.CalledProcessError) as e:
                 print(f"{n} does not run here and is left out: {str(e)[-300:]}", file=sys.stderr)
         names = list(at)
         server = stack.enter_context(ours(models["int8"], "--workers", "2"))
@@ -349,7 +373,7 @@ def memory(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
     code = "import kserve, psutil; print(psutil.Process().memory_info().rss)"
     imported = int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()[-1]) / 2**20
     yield {"what": f"MB a worker, less the package's {model:.0f}", "ours": f"{worker - model:.0f}", "peer": f"{imported:.0f}", "against": f"{version('kserve')} at import",
-           "result": f"{worker - model:.0f} MB", "target": "<= 120 MB"}  # fmt: skip
+           "result": f"{(worker - model) / imported:.2f}x", "target": "<= 0.6x"}  # fmt: skip
 
 
 def overload(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
