@@ -41,6 +41,8 @@ _LEARN, _REMEMBER = 20, 5000
 _MOST = 0.9
 _MAX_LABELS = 32
 _TINY = 1e-5
+#: A label below this share of stable's answers is rare: it could vanish and never move by the tolerance in points.
+RARE = 0.2
 
 
 def family(spec: RolloutSpec) -> list[str]:
@@ -150,6 +152,8 @@ def update(spec: RolloutSpec, tests: Mapping[str, Any], stable: Counts, candidat
         tracks.setdefault(SHIFT, _track(2 * len(labels), tests["finished"]))
         _label_rows(rows, spec.shift, _labels(known, labels), _labels(stable, labels), _labels(candidate, labels))
     _bet(spec, rows, tracks)
+    if spec.shift is not None and labels is not None:
+        _rare_labels(spec, tracks[SHIFT], _labels(known, labels), _labels(stable, labels), _labels(candidate, labels))
     return learn({**tests, "tracks": tracks}, stable)
 
 
@@ -161,8 +165,31 @@ def _label_rows(rows: _Rows, limits: Margin, known: Floats, a: Floats, b: Floats
     for i in range(a.size):
         rate = _rate(n, known[i], 1 / a.size)
         for row, sign in ((2 * i, 1.0), (2 * i + 1, -1.0)):
-            rows.put(SHIFT, "fail", row, n_a, a[i], n_b, b[i], rate, sign * limits.tolerance, sign, fraction)
+            if rate >= RARE:
+                rows.put(SHIFT, "fail", row, n_a, a[i], n_b, b[i], rate, sign * limits.tolerance, sign, fraction)
             rows.put(SHIFT, "pass", row, n_a, a[i], n_b, b[i], rate, sign * limits.margin, -sign, fraction)
+
+
+def factor(limits: Margin) -> float:
+    """How many times more, or less, often a rare label may be answered: 2 at the default tolerance of 10 points, 1 at none."""
+    return 1 + 10 * limits.tolerance
+
+
+def _rare_labels(spec: RolloutSpec, track: dict[str, Any], known: Floats, a: Floats, b: Floats) -> None:
+    """Against the candidate, labels that stable seldom answers: by how many times more or less often, since in points they cannot move far.
+
+    Of the answers with the label in both arms each falls into the candidate's with its share of all answers, weighted by `factor`
+    at the edge of the null (as `ratio_log_e` at 1; of a Bernoulli share the conditional mean is that up to 1/n).
+    """
+    n, n_a, n_b, limits = known.sum(), a.sum(), b.sum(), spec.shift
+    if n < _LEARN or n_a <= 0 or n_b <= 0 or limits is None:
+        return
+    gain = np.zeros((2 * a.size, _BETS))
+    for i in range(a.size):
+        if _rate(n, known[i], 1 / a.size) < RARE:
+            gain[2 * i] = ratio_log_e(n_a, a[i], factor(limits) * n_b, b[i], _RATIOS)
+            gain[2 * i + 1] = ratio_log_e(n_b, b[i], factor(limits) * n_a, a[i], _RATIOS)
+    _grow(track, np.minimum(gain, _cap(spec, 2 * a.size)))
 
 
 def _rate(n: float, k: float, prior: float) -> float:
@@ -236,13 +263,16 @@ def in_favour(tests: Mapping[str, Any]) -> dict[str, float]:
     return out
 
 
-def distance(window: Mapping[str, Counts], labels: list[str] | None) -> tuple[float, str, float] | None:
-    """(Jensen-Shannon distance of the arms' labels, the label that moved most, by how much); None without labels in both."""
+def distance(window: Mapping[str, Counts], tests: Mapping[str, Any]) -> tuple[float, str, float] | None:
+    """(Jensen-Shannon distance of the arms' labels, the label whose move is shown best, by how much); None without labels in both."""
+    labels = tests.get("labels")
     if labels is None:
         return None
     a, b = _labels(window.get("stable", {}), labels), _labels(window.get("candidate", {}), labels)
     if a.sum() == 0 or b.sum() == 0:
         return None
     moved = b / b.sum() - a / a.sum()
-    i = int(np.argmax(np.abs(moved)))
+    track = tests["tracks"].get(SHIFT)
+    shown = np.asarray(track["whole"]).max(axis=1).reshape(-1, 2).max(axis=1) if track else np.abs(moved)
+    i = int(np.argmax(shown if shown.max() > 0 else np.abs(moved)))
     return js(a, b) or 0.0, labels[i], float(moved[i])

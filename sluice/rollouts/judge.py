@@ -135,15 +135,18 @@ def _e(log_e: float) -> float:
 def _describe_shift(checks: list[dict[str, Any]], state: State, worse: Mapping[str, float], good: Mapping[str, float],
                     spec: RolloutSpec) -> None:  # fmt: skip
     check = next(c for c in checks if c["metric"] == SHIFT)
-    found = evidence.distance(state.window, state.tests.get("labels"))
+    found = evidence.distance(state.window, state.tests)
     if found is None:
         check["reason"] = "label shares: no labels in both arms yet"
         return
     js, label, moved = found
     check |= {"js": round(js, 4), "label": label, "moved": round(moved, 4)}
+    beyond = f"more than {_points(check['tolerance'])}"
+    if spec.shift is not None and evidence.factor(spec.shift) > 1:
+        beyond += f", or a rare one by more than {evidence.factor(spec.shift):g} times"
     tail = {"pass": f"every label shown to have moved by less than {_points(check['margin'])}",
             "wait": f"not yet shown that every label moved by less than {_points(check['margin'])}",
-            "fail": f"shown to have moved by more than {_points(check['tolerance'])}"}[check["verdict"]]  # fmt: skip
+            "fail": f"shown to have moved by {beyond}"}[check["verdict"]]  # fmt: skip
     if check.get("looked_at") and check["verdict"] == "pass":
         tail = "not shown to have moved"
     check["reason"] = f"label shares ({label!r} {100 * moved:+.1f} points, Jensen-Shannon {js:.2f}): {tail}"
