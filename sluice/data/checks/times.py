@@ -10,8 +10,8 @@ from sluice.data.report import counted
 from sluice.packaging.processors.centre import centre
 from sluice.packaging.processors.timestamps import iso
 
-#: Share of the values of a column of fractions that may fall together with another: those of a measurement do by chance.
-_LOST = 0.1
+#: Share of a column's values from which on it matters that they fall together with another: of whole numbers, and of fractions, of which some do by chance.
+_LOST_WHOLE, _LOST = 0.01, 0.1
 
 
 def times(s: Subject) -> None:
@@ -31,13 +31,15 @@ def times(s: Subject) -> None:
 def precision(s: Subject) -> None:
     """Numbers that differ and fall together in the 32 bits a model computes with, even with their middle taken away."""
     for name in s.train.names("numeric"):
-        distinct = np.unique(s.train.numbers(name).finite)
-        if np.abs(distinct).max(initial=0) > np.finfo(np.float32).max:
-            continue  # refused already
+        numbers = s.train.numbers(name)
+        narrow = numbers.finite.astype(np.float32) if np.abs(numbers.finite).max(initial=0) <= np.finfo(np.float32).max else numbers.finite  # refused already
+        if numbers.distinct <= 1 + np.count_nonzero(narrow[1:] != narrow[:-1]):
+            continue
+        distinct = np.unique(numbers.finite)
         middle = centre(distinct)
         whole = bool((distinct == np.floor(distinct)).all())
         lost = len(distinct) - len(np.unique((distinct - middle).astype(np.float32)))
-        if lost and (whole or lost >= _LOST * len(distinct)):
+        if lost and lost >= (_LOST_WHOLE if whole else _LOST) * len(distinct):
             spread = np.unique((distinct - middle).astype(np.float32), return_inverse=True)[1]
             at = int(np.argmax(spread[1:] == spread[:-1]))
             s.add("precision", "warn", f"{counted(lost, 'value')} of {len(distinct):,} in {name!r} fall together with another in the 32 bits a model computes with, "

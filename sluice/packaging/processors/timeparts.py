@@ -67,8 +67,12 @@ class TimeColumn:
 
     def tensors(self, wall: np.ndarray, name: str) -> dict[str, np.ndarray]:
         """The tensors of `inputs`, each [rows, 1], for times [rows] of the wall clock (`TimeForm.read`); NaN and "" where there is none."""
-        missing = wall == MISSING
-        known = np.where(missing, 0, wall) if missing.any() else wall
+        missing: np.ndarray | None = wall == MISSING
+        known = wall
+        if missing is not None and missing.any():
+            known = np.where(missing, 0, wall)
+        else:
+            missing = None
         out: dict[str, np.ndarray] = {}
         for part in self.parts:
             if part in NUMBERS:
@@ -76,7 +80,7 @@ class TimeColumn:
                 continue
             if part in CYCLES:
                 texts = _TEXTS[whole(known, part)]
-                out[f"{name}.{part}"] = np.where(missing, "", texts).astype(object).reshape(-1, 1)
+                out[f"{name}.{part}"] = (texts if missing is None else np.where(missing, "", texts).astype(object)).reshape(-1, 1)
             angle = 2 * np.pi * _turn(known, part)
             out[f"{name}.{part}_sin"], out[f"{name}.{part}_cos"] = _column(np.sin(angle), missing), _column(np.cos(angle), missing)
         return out
@@ -121,5 +125,5 @@ def _turn(known: np.ndarray, part: str) -> np.ndarray:
     return np.asarray((known % size) / size)
 
 
-def _column(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    return np.where(missing, np.nan, values).astype(np.float32).reshape(-1, 1)
+def _column(values: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
+    return (values if missing is None else np.where(missing, np.nan, values)).astype(np.float32).reshape(-1, 1)

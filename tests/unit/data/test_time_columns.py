@@ -210,11 +210,14 @@ def test_settings_that_cannot_be_are_named(tmp_path: Path, settings: dict[str, A
 
 def test_numbers_that_fall_together_in_32_bits_are_centred_or_named(tmp_path: Path) -> None:
     start = 1_700_000_000
-    csv(tmp_path, **{**columns(), "counter": [start + 60 * i for i in range(N)], "wide": [(i * 10**13 + i) for i in range(N)]})
+    csv(tmp_path, **{**columns(), "counter": [start + 60 * i for i in range(N)], "pairs": [(i // 2 + 1) * 10**9 + i % 2 for i in range(N)],
+                     "price": [10**8 + 7919 * i for i in range(N)]})
     made = project(tmp_path)
     report = validate_project_data(*made)
     said = {c.column: (c.status, c.message) for c in report.checks if c.name == "precision"}
     assert said["counter"][0] == "pass" and "relative to 1700003570" in said["counter"][1]
+    assert said["pairs"][0] == "warn" and "52 values of 120 in 'pairs' fall together" in said["pairs"][1] and "1000000000 and 1000000001" in said["pairs"][1]
+    assert "price" not in said
     data = prepare(*made, tmp_path / "d")
     state = made[2].fit(data)
     found = load_processor(state.preprocess, {})
