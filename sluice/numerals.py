@@ -110,12 +110,20 @@ def find_numerals(texts: Iterable[str]) -> Numerals | Doubt | None:
         return None
     if len(units - {""}) > 1 or ("" in units and unit in ("%", "‰")):
         return Doubt(values[0])
+    if len(read) > 1 and unit not in (None, "%", "‰"):  # of money nobody writes three decimals
+        read = {numbers: way for numbers, way in read.items() if not any(_decimals(way, v) == 3 for v in values)} or read
     if len(read) > 1:
         ways = list(read.items())
         at = next(i for i in range(len(values)) if len({numbers[i] for numbers, _ in ways}) > 1)
         return Doubt(values[at], tuple((way, numbers[at]) for numbers, way in ways))
     only, way = next(iter(read.items()))
     return Doubt(values[0], ((way, only[0]),)) if unit is None and _names_something(values) else way
+
+
+def _decimals(way: Numerals, text: str) -> int:
+    found = _split(text)
+    match = _pattern(way.decimal, way.thousands).fullmatch(found[1]) if found else None
+    return len(match[2] or "") if match else 0
 
 
 def _names_something(values: list[str]) -> bool:

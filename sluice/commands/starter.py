@@ -72,11 +72,11 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
         DataError: the file cannot be read or learnt from.
         ProjectError: the label is not said and not to be told from the columns (they are listed), or is none of them.
     """
-    where = Path(os.path.relpath(data, folder)).as_posix()
+    where, data = Path(os.path.relpath(data.absolute(), folder.absolute())).as_posix(), data.absolute()
     if data.is_dir():
         return _images(Draft({"name": name, "task": task or "image", "data": {"source": where}}), data, folder)
     if not data.is_file():
-        raise DataError("no such file", field="--data", value=str(data), fix=f"it was looked for at {data.absolute()}")
+        raise DataError("no such file", field="--data", value=str(data), fix="check the path")
     with looked_at(data, where) as look:
         chosen = _label(look, label, ask)
         made = Draft({"name": name, "task": task or _task(look, chosen), "data": {"source": where, **_declared(look), "columns": {"label": chosen}}}, look)
@@ -130,6 +130,12 @@ def _columns(made: Draft, look: Look, label: str) -> None:
         if len(fit) > 1:
             made.notes.append(f"the {kind} is read from {columns[kind]!r}; {listed([n for n in fit if n != columns[kind]])} may be it too (data.columns.{kind})")
         return
+    sure = next((c for c in look.columns if c.numerals is not None and c.numerals.thousands in (",", ".")), None)
+    unsure = [c.name for c in look.columns if c.doubt]
+    if sure is not None and sure.numerals is not None and unsure:
+        written = {"decimal": sure.numerals.decimal, "thousands": sure.numerals.thousands}
+        columns["numbers"] = {name: dict(written) for name in unsure}
+        made.notes.append(f"{listed(unsure)} {'is' if len(unsure) == 1 else 'are'} read with {sure.numerals.words()}, as {sure.name} shows")
     for c in look.columns:
         if c.name == label:
             continue
@@ -257,7 +263,8 @@ def _judge(made: Draft, report: Report) -> None:
         made.raw["evaluate"] = {"metric": "average_precision", "decision": {"aim": "f1"}}
     elif len(counts) > 2 and max(counts.values()) > _RATIO * min(counts.values()):
         made.raw["evaluate"] = {"metric": "balanced_accuracy"}
-    made.notes += [c.message for c in report.checks if c.status == "warn" and c.name not in ("reading", "identifier", "balance")]
+    made.notes += [c.message for c in report.checks if c.status == "warn" and c.name not in ("identifier", "balance")
+                   and c.message.replace(str(made.look.path) if made.look else "", data["source"]) not in made.notes]  # fmt: skip
 
 
 def _images(made: Draft, data: Path, folder: Path) -> Draft:
@@ -265,7 +272,7 @@ def _images(made: Draft, data: Path, folder: Path) -> Draft:
         inside = sorted({p.suffix for p in data.iterdir() if p.is_file()})
         raise DataError("is a folder without images in sub-folders", field="--data", value=str(data),
                         fix=f"name a file in it{f', or a glob: {data}/*{inside[0]}' if inside else ''}; images lie in a sub-folder a label")  # fmt: skip
-    _settle(made, data.absolute(), folder)
+    _settle(made, data, folder)
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -70,6 +71,8 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
             _no_lost_quote(file, dialect, table)
     if not table.num_rows:
         raise DataError("has a header line, but no rows", field=file.where, value=names, fix="add rows, or name another file")
+    if _padded(file, dialect):
+        table = _without_padding(file, table, notes)
     return CsvTable(_named(file, table, names, notes), dialect, tuple(notes))
 
 
@@ -101,6 +104,27 @@ def _read(file: Found, dialect: Dialect, names: list[str]) -> pa.Table:
         return table.rename_columns(places)
     except (pa.ArrowException, OSError, UnicodeError) as e:
         raise _explain(file, dialect, len(names), e) from e
+
+
+def _padded(file: Found, dialect: Dialect) -> bool:
+    """Whether the first row has spaces beside its separators, outside of any quotes."""
+    with text_of(file, dialect.encoding) as f:
+        lines = [line for line in itertools.islice(f, 20) if line.strip()]
+    cells = lines[min(int(dialect.header is True), len(lines) - 1)].split(dialect.delimiter)
+    return dialect.delimiter != " " and len(cells) > 1 and (all(c.startswith(" ") for c in cells[1:]) or all(c.endswith(" ") for c in cells[:-1]))
+
+
+def _without_padding(file: Found, table: pa.Table, notes: list[str]) -> pa.Table:
+    """Cells without the space that follows, or goes before, every separator of the file."""
+    for trim, beside, columns in ((pc.utf8_ltrim, pc.starts_with, range(1, table.num_columns)), (pc.utf8_rtrim, pc.ends_with, range(table.num_columns - 1))):
+        padded = [pc.or_(beside(table.column(i), " "), pc.equal(table.column(i), pa.scalar(""))) for i in columns]
+        if not padded or not all(pc.all(p).as_py() for p in padded) or not any(pc.any(beside(table.column(i), " ")).as_py() for i in columns):
+            continue
+        where = "after" if columns.start else "before"
+        notes.append(f"{file.where}: the space {where} each separator is no part of the cells")
+        for i in columns:
+            table = table.set_column(i, table.schema.names[i], trim(table.column(i), characters=" "))
+    return table
 
 
 def _named(file: Found, table: pa.Table, names: list[str], notes: list[str]) -> pa.Table:

@@ -19,10 +19,12 @@ import pyarrow.parquet as pq
 
 from sluice.data.columns import null_for_empty, numbers
 from sluice.data.dialect import Dialect
+from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of
 from sluice.data.places import Found
 from sluice.data.separators import settle
 from sluice.data.sources import form_of_files, read_tables
+from sluice.numerals import Numerals
 
 #: Bytes of a text file, and rows of a Parquet file, that are looked at; a larger one is looked at as far as that.
 MOST_BYTES, MOST_ROWS = 32 << 20, 200_000
@@ -50,6 +52,8 @@ class ColumnLook:
         distinct: different values among those looked at.
         missing: share of the rows.
         example: a value.
+        numerals: how its numbers are written, where they are texts such as ``$1,200``; null: plainly, or in a way that cannot be told.
+        doubt: whether it cannot be told.
     """
 
     name: str
@@ -57,6 +61,8 @@ class ColumnLook:
     distinct: int
     missing: float
     example: str
+    numerals: Numerals | None = None
+    doubt: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +233,9 @@ def _look(name: str, column: pa.ChunkedArray, rows: int) -> ColumnLook:
     values: list[Any] = present.take(pa.array(np.arange(0, len(present), step))).to_pylist()
     distinct = len({repr(v) for v in values})
     example = str(values[0])[:60]
+    spelled = spelled_numbers(present, name, None) if text and numbers(present)[0] is None else Spelled()
+    if spelled != Spelled():
+        return ColumnLook(name, "number", distinct, missing, example, spelled.numerals, spelled.numerals is None)
     return ColumnLook(name, _kind(present, values, distinct, text), distinct, missing, example)
 
 
@@ -285,13 +294,13 @@ def sums_to(table: pa.Table, features: Collection[str], label: str) -> list[str]
         raw = weights / np.array([c[use].std() for c in columns.values()])
         involved = [n for n, w in zip(names, raw, strict=True) if abs(w) > 0.5]
         alike = np.allclose(np.abs(raw[np.abs(raw) > 0.5]), 1, atol=1e-4) and np.abs(raw[np.abs(raw) <= 0.5]).max(initial=0) < 1e-4
-        if involved and alike and np.abs(x @ weights - y).max() <= 1e-6 * np.abs(y).max():
+        if involved and alike and np.abs(x @ weights - y).max() <= 1e-4 * np.abs(y).max():
             return involved
     if len(names) <= 40:
         raw = np.asarray(table.column(label), dtype=np.float64)[:20_000][use]
         for i, a in enumerate(names):
             for b in names[i + 1 :]:
-                if np.allclose(columns[a][use] * columns[b][use], raw, rtol=1e-6, atol=1e-9):
+                if np.allclose(columns[a][use] * columns[b][use], raw, rtol=2e-3, atol=1e-9):  # a price rounded to cents
                     return [a, b]
     return []
 

@@ -297,6 +297,17 @@ def test_a_declared_encoding_is_read(tmp_path: Path, encoding: str) -> None:
             load(tmp_path, "a.csv", "text")
 
 
+def test_a_space_beside_every_separator_is_no_part_of_the_cells_and_one_beside_some_is(tmp_path: Path) -> None:
+    (tmp_path / "adult.csv").write_text("age, job, label\n39, State-gov, <=50K\n50, , >50K\n")
+    found = read_source("adult.csv", "auto", tmp_path, "tabular")
+    assert found.table.to_pydict() == {"age": [39.0, 50.0], "job": ["State-gov", None], "label": ["<=50K", ">50K"]}
+    assert found.notes == ("adult.csv: the space after each separator is no part of the cells",)
+    (tmp_path / "adult.csv").write_text("age | job | label\n39 | a | x\n50 | b | y\n")
+    assert load(tmp_path, "adult.csv").to_pydict() == {"age": [39.0, 50.0], "job": ["a", "b"], "label": ["x", "y"]}
+    (tmp_path / "adult.csv").write_text("age,job,label\n39, a,<=50K\n50,b, >50K\n")
+    assert load(tmp_path, "adult.csv").column("job").to_pylist() == [" a", "b"]
+
+
 def test_what_says_how_cells_are_separated_is_no_setting_of_parquet(folder: Path) -> None:
     with pytest.raises(DataError, match=r"data.delimiter: is for files of separated cells(.|\n)*a.parquet is parquet"):
         load(folder, "a.parquet", dialect=Dialect(delimiter=";"))
