@@ -20,26 +20,42 @@ from sluice.tracking.tracker import Tracker, check_trackers, open_tracker
 from sluice.training.crossvalidation import Fit, Fold, cross_validate
 from sluice.training.fit import fit
 
+#: Seconds between two tries to open a tracker.
+_AGAIN = 15.0
+
 
 class BackgroundTracker:
     """Sends to the tracker from a thread of its own: neither its start nor a slow server holds training up."""
 
     def __init__(self, settings: Project, home: Home, name: str):
         self._calls: queue.Queue[tuple[str, tuple[Any, ...]] | None] = queue.Queue()
-        self.run_id: str | None = None
-        self._open = lambda: open_tracker(settings, home, name=name)
+        self._open = lambda: open_tracker(settings, home, name=name, say=_say)
+        self._tracker: Tracker | None = None
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
         self._thread.start()
 
+    @property
+    def run_id(self) -> str | None:
+        """Of the run in the tracker; None while it has not been reached."""
+        return self._tracker.run_id if self._tracker else None
+
     def _work(self) -> None:
-        try:
-            tracker: Tracker = self._open()
-        except Exception as e:
-            events.emit("note", text=f"tracking is off for this run: {e}")
+        said = last = False
+        while self._tracker is None and not last:
+            last = self._closing.is_set()
+            try:
+                self._tracker = self._open()
+            except Exception as e:
+                if not said:
+                    _say(f"tracking cannot begin, and is tried again while the run goes on: {e}")
+                said = True
+                self._closing.wait(_AGAIN)
+        if self._tracker is None:
+            _say("tracking never began: nothing of this run was written down there")
             return
-        self.run_id = tracker.run_id
         while (call := self._calls.get()) is not None:
-            getattr(tracker, call[0])(*call[1])
+            getattr(self._tracker, call[0])(*call[1])
 
     def put(self, method: str, *args: Any) -> None:
         self._calls.put((method, args))
@@ -47,7 +63,12 @@ class BackgroundTracker:
     def close(self, seconds: float = 60) -> None:
         """Wait for what was put, at most `seconds`."""
         self._calls.put(None)
+        self._closing.set()
         self._thread.join(seconds)
+
+
+def _say(text: str) -> None:
+    events.emit("note", text=text)
 
 
 def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path: str, gate_path: str) -> tuple[dict[str, float], str]:

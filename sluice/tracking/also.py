@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sluice.errors import MissingExtra
 from sluice.home import Home
 from sluice.project import Project
+from sluice.tracking.outbox import Outbox
 from sluice.tracking.tracker import Tracker, flatten
 
 log = logging.getLogger(__name__)
@@ -105,18 +107,21 @@ class WandbTracker:
 
 
 class Several:
-    """The same run in several trackers; the first one's id is the run's."""
+    """The same run in several trackers; the first one's id is the run's. One tracker's trouble stops neither the others nor the work."""
 
-    def __init__(self, trackers: list[Tracker]):
+    def __init__(self, trackers: list[Tracker], *, say: Callable[[str], None] = log.warning, clock: Callable[[], float] = time.monotonic):
         self._trackers = trackers
-        self.run_id = trackers[0].run_id
+        self._outboxes = [Outbox(type(t).__name__.removesuffix("Tracker"), say=say, clock=clock) for t in trackers]
+
+    @property
+    def run_id(self) -> str | None:
+        return self._trackers[0].run_id
 
     def _each(self, method: str, *args: Any) -> None:
-        for tracker in self._trackers:
-            try:
-                getattr(tracker, method)(*args)
-            except Exception as e:  # one tracker's trouble stops neither the others nor the work
-                log.warning("tracking: %s failed to %s (%s: %s); the work goes on", type(tracker).__name__, method, type(e).__name__, e)
+        for tracker, outbox in zip(self._trackers, self._outboxes, strict=True):
+            outbox.put(method, partial(getattr(tracker, method), *args))
+            if method == "finish":
+                outbox.flush(last=True)
 
     def params(self, values: dict[str, Any]) -> None:
         self._each("params", values)

@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,10 +17,17 @@ from sluice.files import PARTIAL
 from sluice.home import Home
 from sluice.project import Project
 from sluice.tracking import sqlite
+from sluice.tracking.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 _EXTRA = {"mlflow": "tracking"}
+
+#: Metrics that wait at most; beyond them the oldest go.
+_METRICS = 10_000
+#: MLflow's words for "not this, whenever you ask".
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "PERMISSION_DENIED", "UNAUTHENTICATED",
+             "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")  # fmt: skip
 
 #: Milliseconds since 1970, name, value, step.
 Metric = tuple[int, str, float, int]
@@ -29,7 +36,8 @@ Metric = tuple[int, str, float, int]
 class Tracker(Protocol):
     """One tracked run. Nothing here raises: what cannot be sent is kept and sent later, or warned about."""
 
-    run_id: str | None
+    @property
+    def run_id(self) -> str | None: ...
 
     def params(self, values: dict[str, Any]) -> None: ...
     def tags(self, values: dict[str, str]) -> None: ...
@@ -51,60 +59,71 @@ def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class MLflowTracker:
-    """MLflow through its client. Metrics that fail to go out are buffered, at most 10,000, and tried again."""
+    """MLflow through its client. What does not go out waits, in bounds, and goes out when the server answers again.
 
-    def __init__(self, uri: str, experiment: str, *, artifacts: str | None = None, run_id: str | None = None, name: str | None = None):
+    Args:
+        uri: the server or database. experiment: its name. artifacts: where a new experiment keeps files. run_id: a run to add to; None begins one.
+        name: of a new run. say: told, once, that the server does not answer.
+
+    Attributes:
+        run_id: None until the server has made the run.
+    """
+
+    def __init__(self, uri: str, experiment: str, *, artifacts: str | None = None, run_id: str | None = None, name: str | None = None,
+                 say: Callable[[str], None] = log.warning, clock: Callable[[], float] = time.monotonic):  # fmt: skip
         self.run_id = run_id
         self._waiting: list[Metric] = []
-        self._warned = False
         self._client = client(uri)
-        with self._safe("start the run"):
-            if run_id is None:
-                found = self._client.get_experiment_by_name(experiment)
-                number = found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=artifacts)
-                self.run_id = self._client.create_run(number, run_name=name).info.run_id
+        self._outbox = Outbox("MLflow", say=say, refused=_refused, clock=clock)
+        if run_id is None:
+            self._outbox.put("start the run", lambda: self._start(experiment, artifacts, name))
 
-    @contextlib.contextmanager
-    def _safe(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as e:
-            level = logging.DEBUG if self._warned else logging.WARNING
-            log.log(level, "tracking: could not %s (%s: %s); the work goes on", what, type(e).__name__, str(e).split("\n")[0][:200])
-            self._warned = True
+    def _start(self, experiment: str, artifacts: str | None, name: str | None) -> None:
+        found = self._client.get_experiment_by_name(experiment)
+        number = found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=artifacts)
+        self.run_id = self._client.create_run(number, run_name=name).info.run_id
+
+    def _put(self, what: str, call: Callable[[str], None]) -> None:
+        """Make a call that takes the run's id."""
+
+        def with_run() -> None:
+            if self.run_id is None:
+                raise _NoRun("the run could not be started")
+            call(self.run_id)
+
+        self._outbox.put(what, with_run)
 
     def params(self, values: dict[str, Any]) -> None:
         from mlflow.entities import Param
 
-        with self._safe("log parameters"):
-            self._client.log_batch(self.run_id, params=[Param(k, str(v)[:6000]) for k, v in flatten(values).items()])
+        found = [Param(k, str(v)[:6000]) for k, v in flatten(values).items()]
+        self._put("log parameters", lambda run: self._client.log_batch(run, params=found))
 
     def tags(self, values: dict[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        with self._safe("set tags"):
-            self._client.log_batch(self.run_id, tags=[RunTag(k, str(v)[:5000]) for k, v in values.items()])
+        found = [RunTag(k, str(v)[:5000]) for k, v in values.items()]
+        self._put("set tags", lambda run: self._client.log_batch(run, tags=found))
 
     def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
         now = int(time.time() * 1000)
-        self._waiting = [*self._waiting, *((now, k, float(v), step) for k, v in values.items() if v is not None)][-10_000:]
-        self._flush()
+        self._waiting = [*self._waiting, *((now, k, float(v), step) for k, v in values.items() if v is not None)][-_METRICS:]
+        if self._outbox.holds("log metrics"):
+            self._outbox.flush()
+        elif self._waiting:
+            self._put("log metrics", self._send)
 
-    def _flush(self) -> None:
+    def _send(self, run: str) -> None:
         from mlflow.entities import Metric as Entity
 
-        with self._safe("log metrics"):
-            for at in range(0, len(self._waiting), 1000):
-                batch = [Entity(k, v, t, s) for t, k, v, s in self._waiting[at : at + 1000]]
-                self._client.log_batch(self.run_id, metrics=batch)
-            self._waiting = []
+        while self._waiting:
+            batch = self._waiting[:1000]
+            self._client.log_batch(run, metrics=[Entity(k, v, t, s) for t, k, v, s in batch])
+            self._waiting = self._waiting[len(batch) :]
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        with self._safe(f"log artifact {path.name}"):
-            if path.is_dir():
-                self._client.log_artifacts(self.run_id, str(path), folder)
-            else:
-                self._client.log_artifact(self.run_id, str(path), folder)
+        send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        self._put(f"log artifact {path.name}", lambda run: send(run, str(path), folder))
 
     def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
         """Write a finished run below this one: its curves as (step, values), its tags."""
@@ -113,18 +132,31 @@ class MLflowTracker:
 
         now = int(time.time() * 1000)
         found = [Entity(k, float(v), now, step) for step, values in points for k, v in values.items()]
-        with self._safe(f"log the run {name}"):
-            number = self._client.get_run(self.run_id).info.experiment_id
-            made = self._client.create_run(number, run_name=name, tags={"mlflow.parentRunId": self.run_id or ""}).info.run_id
-            self._client.log_batch(made, tags=[RunTag(k, v[:5000]) for k, v in tags.items()])
+        made: list[str] = []
+
+        def write(run: str) -> None:
+            if not made:
+                number = self._client.get_run(run).info.experiment_id
+                made.append(self._client.create_run(number, run_name=name, tags={"mlflow.parentRunId": run}).info.run_id)
+            self._client.log_batch(made[0], tags=[RunTag(k, v[:5000]) for k, v in tags.items()])
             for at in range(0, len(found), 1000):
-                self._client.log_batch(made, metrics=found[at : at + 1000])
-            self._client.set_terminated(made, "FINISHED")
+                self._client.log_batch(made[0], metrics=found[at : at + 1000])
+            self._client.set_terminated(made[0], "FINISHED")
+
+        self._put(f"log the run {name}", write)
 
     def finish(self, status: str = "FINISHED") -> None:
-        self._flush()
-        with self._safe("finish the run"):
-            self._client.set_terminated(self.run_id, status)
+        self._put("finish the run", lambda run: self._client.set_terminated(run, status))
+        self._outbox.flush(last=True)
+
+
+class _NoRun(Exception):
+    """Nothing can be told of a run that MLflow refused to make."""
+
+
+def _refused(error: Exception) -> bool:
+    """Whether MLflow answered, and will answer the same again."""
+    return isinstance(error, _NoRun | FileNotFoundError) or getattr(error, "error_code", None) in _REFUSALS
 
 
 def client(uri: str) -> Any:
@@ -177,13 +209,14 @@ def check_trackers(project: Project) -> None:
             raise MissingExtra("is not installed", field="tracking", value=name, fix=f"pip install 'sluice-ml[{_EXTRA.get(name, name)}]'")
 
 
-def open_tracker(project: Project, home: Home, *, run_id: str | None = None, name: str | None = None) -> Tracker:
-    """The project's tracker; a new run, or the one `run_id` names."""
+def open_tracker(project: Project, home: Home, *, run_id: str | None = None, name: str | None = None,
+                 say: Callable[[str], None] = log.warning) -> Tracker:  # fmt: skip
+    """The project's tracker; a new run, or the one `run_id` names. `say` is told, once each, of a tracker that does not answer."""
     uri = tracking_uri(project, home)
     artifacts = (home.artifacts / "mlflow").as_uri() if uri.startswith("sqlite") else None
-    first: Tracker = MLflowTracker(uri, project.tracking.experiment or project.name, artifacts=artifacts, run_id=run_id, name=name)
+    first: Tracker = MLflowTracker(uri, project.tracking.experiment or project.name, artifacts=artifacts, run_id=run_id, name=name, say=say)
     if not project.tracking.also:
         return first
     from sluice.tracking.also import Several, open_also
 
-    return Several([first, *(open_also(kind, project, home, name or first.run_id or project.name) for kind in project.tracking.also)])
+    return Several([first, *(open_also(kind, project, home, name or first.run_id or project.name) for kind in project.tracking.also)], say=say)

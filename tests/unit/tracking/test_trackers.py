@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from sluice.packaging.store import open_store
 from sluice.project import Project, parse
 from sluice.tracking import sqlite
 from sluice.tracking.also import Several
+from sluice.tracking.outbox import Outbox
 from sluice.tracking.references import find_version, registry_of
 from sluice.tracking.tracker import MLflowTracker, _create_database, client, flatten, open_tracker
 
@@ -33,7 +35,7 @@ def test_a_run_is_written_to_the_home_s_own_store(tmp_path: Path) -> None:
     c = client(home.tracking_uri)
     run = c.get_run(tracker.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params["train.restarts"] == "3"
+    assert run.data.params["train.epochs"] == "3"
     assert [m.value for m in c.get_metric_history(tracker.run_id, "loss")] == [1.0, 0.5, pytest.approx(1 / 3)]
     assert [a.path for a in c.list_artifacts(tracker.run_id, "notes")] == ["notes/note.txt"]
     assert list(home.root.rglob("note.txt")), "artifacts stay below the home"
@@ -88,31 +90,100 @@ def test_a_run_can_be_taken_up_again_by_its_id(tmp_path: Path) -> None:
     assert client(home.tracking_uri).get_run(first.run_id).data.metrics["test_accuracy"] == 0.9
 
 
-def test_a_server_that_is_down_costs_a_warning_and_nothing_else(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_costs_one_word_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    with caplog.at_level(logging.WARNING):
-        tracker = MLflowTracker("http://127.0.0.1:9", "x")
-        tracker.params({"a": 1})
-        tracker.metrics({"loss": 1.0})
-        tracker.finish()
-    said = [r for r in caplog.records if "the work goes on" in r.getMessage()]
-    assert len(said) == 1, "said once, not at every step"
+    said: list[str] = []
+    tracker = MLflowTracker("http://127.0.0.1:9", "x", say=said.append)
+    tracker.params({"a": 1})
+    for step in range(500):
+        tracker.metrics({"loss": 1.0}, step)
+    tracker.finish()
+    assert len(said) == 2 and "the work goes on, and it is tried again" in said[0] and "were not written" in said[1]
+
+
+class Flaky:
+    """An MLflow client whose server may be away; counts what it is asked meanwhile."""
+
+    def __init__(self, real: Any):
+        self.real, self.away, self.asked = real, False, 0
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **more: Any) -> Any:
+            if self.away:
+                self.asked += 1
+                raise ConnectionError("gone")
+            return getattr(self.real, name)(*args, **more)
+
+        return call
 
 
 def test_what_could_not_be_sent_is_sent_when_the_server_is_back(tmp_path: Path) -> None:
-    tracker = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x")
-    real, tracker._client = tracker._client, _Down()
-    tracker.metrics({"loss": 3.0}, 0)
-    tracker.metrics({"loss": 2.0}, 1)
-    tracker._client = real
-    tracker.metrics({"loss": 1.0}, 2)
-    assert [m.value for m in real.get_metric_history(tracker.run_id, "loss")] == [3.0, 2.0, 1.0]
+    """The run itself, parameters, tags, curves, files and its end: none is lost, in whatever moment the server went away."""
+    said: list[str] = []
+    now = [0.0]
+    tracker = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x", run_id="not yet", say=said.append, clock=lambda: now[0])
+    flaky = tracker._client = Flaky(tracker._client)
+    flaky.away, tracker.run_id = True, None
+    tracker._outbox.put("start the run", lambda: tracker._start("x", None, "late"))
+    tracker.params({"train": {"epochs": 3}})
+    tracker.tags({"who": "me"})
+    for step in range(2500):
+        tracker.metrics({"loss": float(step)}, step)
+    (tmp_path / "note.txt").write_text("hello")
+    tracker.artifact(tmp_path / "note.txt")
+    assert tracker.run_id is None and flaky.asked == 1 and len(said) == 1, "asked once, said once, the work goes on"
+    now[0], flaky.away = 3600.0, False
+    tracker.metrics({"loss": 0.0}, 2500)
+    tracker.finish()
+    run = flaky.real.get_run(tracker.run_id)
+    assert (run.info.status, run.data.params, run.data.tags["who"]) == ("FINISHED", {"train.epochs": "3"}, "me")
+    assert [m.step for m in flaky.real.get_metric_history(tracker.run_id, "loss")] == list(range(2501))
+    assert [a.path for a in flaky.real.list_artifacts(tracker.run_id)] == ["note.txt"]
+    assert len(said) == 1
 
 
-class _Down:
-    def log_batch(self, *_: object, **__: object) -> None:
+class Down:
+    def __init__(self) -> None:
+        self.took: list[str] = []
+        self.away = True
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: Any) -> None:
+            if self.away:
+                raise ConnectionError("gone")
+            self.took.append(name)
+
+        return call
+
+
+def test_what_waits_is_bounded_and_the_pauses_between_tries_grow() -> None:
+    now, tries = [0.0], []
+    outbox = Outbox("it", say=lambda _: None, clock=lambda: now[0])
+
+    def fail() -> None:
+        tries.append(now[0])
         raise ConnectionError("gone")
+
+    for i in range(3000):
+        outbox.put(f"{i}", fail)
+        now[0] += 1
+    assert len(outbox) == 1000 and outbox.lost == 2000 and outbox.holds("0"), "what opens the run is kept"
+    pauses = [b - a for a, b in itertools.pairwise(tries)]
+    assert pauses[0] <= 2 and max(pauses) == 60 and len(tries) < 70
+
+
+def test_what_a_tracker_refuses_does_not_hold_up_the_rest(tmp_path: Path) -> None:
+    said: list[str] = []
+    tracker = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x", say=said.append)
+    tracker.params({"lr": 1})
+    tracker.params({"lr": 2})  # MLflow's parameters never change
+    tracker.artifact(tmp_path / "gone.txt")
+    tracker.metrics({"loss": 1.0})
+    tracker.finish()
+    run = client(f"sqlite:///{tmp_path / 'm.db'}").get_run(tracker.run_id)
+    assert (run.info.status, run.data.metrics, run.data.params) == ("FINISHED", {"loss": 1.0}, {"lr": "1"})
+    assert len(said) == 1 and "did not take what was to log parameters" in said[0]
 
 
 def test_nested_settings_are_flattened_to_dotted_names() -> None:
@@ -144,10 +215,16 @@ def test_tensorboard_has_the_curves_of_a_process_that_never_said_finish(tmp_path
 
 
 def test_one_broken_tracker_stops_neither_the_others_nor_the_work(tmp_path: Path) -> None:
-    first = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x")
-    both = Several([first, _Down()])
-    both.metrics({"loss": 1.0, "undefined": None}, 0)
+    said: list[str] = []
+    now = [0.0]
+    first, broken = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x"), Down()
+    both = Several([first, broken], say=said.append, clock=lambda: now[0])
+    for step in range(20):
+        both.metrics({"loss": 1.0, "undefined": None}, step)
+    assert len(said) == 1 and "Down could not metrics" in said[0]
+    now[0], broken.away = 100.0, False
     both.finish()
+    assert broken.took == ["metrics"] * 20 + ["finish"], "it caught up"
     assert client(f"sqlite:///{tmp_path / 'm.db'}").get_run(first.run_id).data.metrics == {"loss": 1.0}
 
 
