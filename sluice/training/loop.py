@@ -31,7 +31,7 @@ from sluice.training.progress import Progress
 from sluice.training.reduce import local, make_reducer
 from sluice.training.sampler import Sampler, seed_of, share
 from sluice.training.schedule import Patience, multiplier
-from sluice.training.validate import measure, run_split
+from sluice.training.validate import measure, run_split, undefined
 
 #: Seconds between two `step` events.
 _EVENTS_EVERY = 0.25
@@ -111,6 +111,9 @@ class Trainer:
         if self.validation is None and (stopping or self.config.schedule == "plateau"):
             raise ProjectError("needs validation rows", field="train.early_stopping" if stopping else "train.schedule",
                                fix="set data.split.validation")  # fmt: skip
+        if stopping and self.validation is not None and (why := undefined(metric, self.state.objective, self.validation.labels, len(self.state.labels), self.positive)):
+            raise ProjectError(f"is not defined on the validation rows: {why}", field="train.early_stopping.metric", value=metric,
+                               fix="watch loss, or raise data.split.validation")  # fmt: skip
         self.progress.stopping = Patience(sign(metric))
         return metric
 

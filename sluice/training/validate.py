@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sluice.evaluation import metrics
+from sluice.evaluation.answers import Answers
 from sluice.tasks.base import State, Task
 from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
@@ -84,6 +85,15 @@ def _run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, 
     back = np.empty((data.rows, *part.shape[1:]), dtype=np.float64)
     back[order] = whole.cpu().numpy()
     return back, total
+
+
+def undefined(metric: str, objective: str, targets: np.ndarray, labels: int, positive: int | None) -> str:
+    """Why a metric has no value on such rows, whatever is answered; empty where it has one, also where it depends on the answers (precision)."""
+    if objective != "classification" or metric in ("loss", "precision"):
+        return ""
+    found, targets = metrics.TABLE[metric], np.asarray(targets)
+    any_ = Answers.of(np.eye(labels)[np.arange(len(targets)) % labels], targets, positive=positive)
+    return "" if np.isfinite(found.value(any_)) else found.why(any_)
 
 
 def measure(objective: str, outputs: np.ndarray, labels: np.ndarray, positive: int | None = None) -> dict[str, float]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -16,6 +17,8 @@ from components.evaluate.logic import run as evaluate
 from components.export_onnx.logic import run as export_onnx
 from sluice.gates import Gate
 from sluice.packaging import package
+from sluice.packaging.predictor import Predictor
+from sluice.packaging.rows import rows_from_arrow
 
 ALONE = """
 import json, sys
@@ -72,9 +75,25 @@ class Mine(TextTask):
 def test_the_metrics_of_the_package_are_those_evaluate_finds_and_it_needs_no_pytorch(trained, tmp_path, kind, alone):
     made = trained(kind)
     project = made.project.model_dump(mode="json")
+    if kind == "tabular":
+        project["evaluate"] |= {"metric": "average_precision", "decision": {"aim": "recall", "recall": 0.98}}
     exported = export(made, tmp_path, project, tmp_path)
     judged = judge(made, tmp_path, project, alone)
     sealed = package.read(tmp_path / "package")
+    if kind == "tabular":
+        assert sealed.rule is not None and (sealed.rule.label, sealed.rule.aim) == ("yes", "most precision at a recall of 0.98")
+        chosen, plain = exported.evidence["decision"], exported.evidence["decision"]["plain"]
+        assert chosen["threshold"] == sealed.rule.threshold < 0.5 and chosen["recall"] >= 0.98 >= plain["recall"]
+        assert judged.evidence["evaluation"]["decision"] == sealed.manifest["decision"]
+        assert judged.evidence["evaluation"]["positive"] == "yes"  # the rarer one of the training rows
+        assert any("'yes' is answered from a probability of" in r for r in exported.reasons)
+        # The label's own row of the confusion is what its recall says, with the threshold and not at a half.
+        test, predictor = made.dataset.read("test"), Predictor(sealed)
+        p = predictor.predict(rows_from_arrow(sealed.preprocess, test))
+        truth = np.array(test.column("label").to_pylist()) == "yes"
+        expected = float(((p[:, 1] >= sealed.rule.threshold) & truth).sum() / truth.sum())
+        assert sealed.metrics["recall"] == pytest.approx(expected)
+        assert [sealed.labels[i] for i in predictor.codes(p)] == ["yes" if x >= sealed.rule.threshold else "no" for x in p[:, 1]]
     assert sealed.digest == exported.evidence["digest"] == judged.evidence["digest"]
     assert sealed.metrics == {name: m["value"] for name, m in judged.evidence["evaluation"]["metrics"].items()}
     assert judged.evidence["evaluation"]["rows"] == made.dataset.rows("test")
