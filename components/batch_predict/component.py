@@ -24,7 +24,7 @@ def batch_predict(
         digest: The digest it must have; empty takes the address's.
         source: A .parquet file, a folder of them or a glob, on a volume or s3://.
         keep: Columns copied to the output, separated by commas.
-        max_bad: The share of rows that may be unusable; 0 stops at the first.
+        max_bad: The share of rows that may be unusable; 0 stops at the first, but leaves rows without a text or image out and counts them.
         home: The local home folder; empty on a cluster.
         predictions: One Parquet part an input file, in the rows' order.
         metrics: Rows, unusable rows, and the share of each label.
@@ -38,6 +38,7 @@ def batch_predict(
     found = run(package, source, predictions.path, digest=digest, home=home, keep=keep, max_bad=max_bad, gate_path=gate.path)
     metrics.log_metric("rows", found.evidence["rows"])
     metrics.log_metric("unusable_rows", found.evidence["bad"])
+    metrics.log_metric("empty_rows", found.evidence["empty"])
     for label, count in list(found.evidence["labels"].items())[:50]:
         metrics.log_metric(f"share_{label}", count / max(found.evidence["rows"], 1))
     return found.decision

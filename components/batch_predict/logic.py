@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from sluice import files
 from sluice.data import places
+from sluice.data.report import counted
 from sluice.errors import DataError, InputError
 from sluice.gates import Gate
 from sluice.home import Home
@@ -34,12 +35,13 @@ _PART = "part-{:05d}.parquet"
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a run did. `bad`: rows that could not be predicted; `first_bad`: where the first is and why."""
+    """What a run did. `bad`: rows that could not be predicted; `first_bad`: where the first is and why; `empty`: rows without a text or image, left out."""
 
     rows: int
     bad: int
     labels: dict[str, int]
     first_bad: str | None
+    empty: int = 0
 
 
 def run(package: str, source: str, output_path: str, *, digest: str = "", home: str = "", keep: str = "row_id", max_bad: float = 0.0, batch_size: int = 64,
@@ -69,7 +71,8 @@ def run(package: str, source: str, output_path: str, *, digest: str = "", home: 
             return Gate(
                 "batch_predict", "refuse", (f"{done.bad} of {done.rows} rows cannot be predicted; the first: {done.first_bad}",), evidence
             )
-        return Gate("batch_predict", "pass", (), evidence)
+        left_out = (f"{counted(done.empty, 'row')} of {done.rows:,} without a text or image {'was' if done.empty == 1 else 'were'} left out",) if done.empty else ()
+        return Gate("batch_predict", "pass", left_out, evidence)
 
     return run_step(work, gate_path, step="batch_predict")
 
@@ -97,7 +100,8 @@ def predict_files(package: Package, inputs: list[Path], out: Path, *, keep: list
 
     Args:
         package: verified.
-        tolerate: rows that cannot be used are marked in ``error``; otherwise the first ends the run.
+        tolerate: rows that cannot be used are marked in ``error`` and counted as bad; otherwise the first ends the run, but for rows
+            without a text or image, which are marked and counted apart.
         batch_size: rows of one run of the graph.
         workers: threads; ONNX Runtime and the tokenizer let go of the interpreter's lock.
 
@@ -105,19 +109,20 @@ def predict_files(package: Package, inputs: list[Path], out: Path, *, keep: list
         DataError: a file cannot be read or lacks a feature, or a row cannot be used and `tolerate` is off.
     """
     predictor = Predictor(package, threads=1)
-    job, tally = _Job(predictor, keep or [], tolerate, batch_size), Tally()
+    job, tally, empty = _Job(predictor, keep or [], tolerate, batch_size), Tally(), 0
     with files.new_dir(out) as tmp:
         for number, path in enumerate(inputs):
             writer: pq.ParquetWriter | None = None
             try:
                 for table, bad, first in in_order(lambda window, path=path: job.predict(path, *window), _windows(path), workers):  # type: ignore[misc]
                     tally.add(table.num_rows, bad, first, table.column("prediction") if package.labels else None)
+                    empty += table.num_rows - table.column("error").null_count - bad
                     writer = writer or pq.ParquetWriter(tmp / _PART.format(number), table.schema, compression="zstd")
                     writer.write_table(table)
             finally:
                 if writer is not None:
                     writer.close()
-    return Summary(tally.rows, tally.bad, dict(sorted(tally.labels.items())), tally.first_bad)
+    return Summary(tally.rows, tally.bad, dict(sorted(tally.labels.items())), tally.first_bad, empty)
 
 
 def _windows(path: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -148,7 +153,7 @@ class _Job:
             found = answer(self._predictor, rows, self._batch_size, tolerate=self._tolerate)
         except InputError as e:
             raise DataError(f"cannot be predicted: {e.message}", field=f"{path} (rows counted from {start}): {e.field}", fix=e.fix, value=e.value) from e
-        first = next((f"{path}: row {start + i}: {e}" for i, e in enumerate(found.errors) if e), None)
+        first = next((f"{path}: row {start + i}: {e}" for i, e in enumerate(found.errors) if e), None) if found.bad else None
         return self._table(batch, found), found.bad, first
 
     def _table(self, batch: pa.RecordBatch, found: Answered) -> pa.Table:
@@ -157,7 +162,7 @@ class _Job:
         if self._labels:
             made["probabilities"] = pa.ListArray.from_arrays(pa.array(np.arange(len(answers) + 1) * len(self._labels), pa.int32()),
                                                              pa.array(answers.ravel(), pa.float32()))  # fmt: skip
-        if found.bad:
+        if len(found.good) < batch.num_rows:
             spread = np.full(batch.num_rows, -1)
             spread[found.good] = np.arange(len(found.good))
             made = {name: column.take(pa.array(spread, mask=spread < 0)) for name, column in made.items()}

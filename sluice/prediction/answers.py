@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,10 @@ from sluice.packaging.predictor import Predictor
 from sluice.packaging.processors import Processor
 
 
+#: Why a row that says nothing was not answered.
+EMPTY = "is empty"
+
+
 @dataclasses.dataclass(frozen=True)
 class Answered:
     """Rows that were put to a package.
@@ -22,23 +27,27 @@ class Answered:
     Attributes:
         good: indices of the rows that were answered.
         answers: theirs: probabilities [good, labels], or values [good].
-        errors: for every row null, or why it cannot be used.
+        errors: for every row null, or why it was not answered.
+        empty: rows that say nothing, as training leaves them out too.
     """
 
     good: list[int]
     answers: np.ndarray
     errors: list[str | None]
+    empty: int = 0
 
     @property
     def bad(self) -> int:
-        return len(self.errors) - len(self.good)
+        """Rows that cannot be used."""
+        return len(self.errors) - len(self.good) - self.empty
 
 
 def answer(predictor: Predictor, rows: Sequence[Any], batch_size: int = 64, *, tolerate: bool = False) -> Answered:
     """Put rows to a package.
 
     Args:
-        tolerate: leave out the rows that cannot be used and say why; otherwise the first is an error.
+        tolerate: leave out all rows that cannot be used and say why; otherwise those alone that say nothing (a text that is
+            null or blank), and the first of the others is an error.
 
     Raises:
         InputError: as `Predictor.predict`, unless `tolerate`.
@@ -47,10 +56,28 @@ def answer(predictor: Predictor, rows: Sequence[Any], batch_size: int = 64, *, t
         return Answered(list(range(len(rows))), predictor.predict(rows, batch_size), [None] * len(rows))
     except InputError:
         if not tolerate:
-            raise
+            there = [i for i, row in enumerate(rows) if not _says_nothing(row)]
+            if len(there) == len(rows):
+                raise
+            errors = [EMPTY if _says_nothing(row) else None for row in rows]
+            return Answered(there, _predicted(predictor, rows, there, batch_size), errors, len(rows) - len(there))
     errors = [problem(predictor.processor, row) for row in rows]
     good = [i for i, error in enumerate(errors) if error is None]
     return Answered(good, predictor.predict([rows[i] for i in good], batch_size), errors)
+
+
+def _predicted(predictor: Predictor, rows: Sequence[Any], use: list[int], batch_size: int) -> np.ndarray:
+    try:
+        return predictor.predict([rows[i] for i in use], batch_size)
+    except InputError as e:  # its place counts the rows that were left out too
+        at = re.match(r"rows\[(\d+)\]", e.field or "")
+        if at is None:
+            raise
+        raise InputError(e.message, field=f"rows[{use[int(at[1])]}]{(e.field or '')[at.end() :]}", fix=e.fix, value=e.value) from e
+
+
+def _says_nothing(row: Any) -> bool:
+    return row is None or (isinstance(row, str | bytes) and not row.strip())
 
 
 def problem(processor: Processor, row: Any) -> str | None:

@@ -15,6 +15,7 @@ from sluice.errors import DataError
 from sluice.evaluation.decision import Rule
 from sluice.gates import Gate
 from sluice.packaging.predictor import Predictor
+from sluice.packaging.processors.text import LIMIT_CHARACTERS
 from tests.unit.serving import builders
 
 WORDS = ["send", "money", "home", "what", "is", "my", "balance", "book", "a", "flight"]
@@ -68,11 +69,26 @@ def test_a_regression_has_values(tmp_path: Path) -> None:
 def test_a_bad_row_ends_the_run_with_its_place_and_leaves_nothing(tmp_path: Path) -> None:
     package = builders.text(tmp_path / "p")
     rows: list[str | None] = [*texts(5000)]
-    rows[4500] = None
+    rows[4400], rows[4500] = None, "x" * (LIMIT_CHARACTERS + 1)
     pq.write_table(pa.table({"text": rows}), tmp_path / "in.parquet")
     with pytest.raises(DataError, match=r"rows counted from 4096.*rows\[404\]"):
         predict_files(package, [tmp_path / "in.parquet"], tmp_path / "out", workers=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.parquet", "p"]
+
+
+def test_rows_without_a_text_are_left_out_and_counted_unless_a_limit_is_declared(tmp_path: Path) -> None:
+    package = builders.text(tmp_path / "p")
+    rows: list[str | None] = [*texts(200)]
+    rows[3], rows[50] = None, " \t"
+    pq.write_table(pa.table({"text": rows}), tmp_path / "in.parquet")
+    gate = run(str(package.root), str(tmp_path / "in.parquet"), str(tmp_path / "out"), gate_path=str(tmp_path / "a" / "b" / "gate"))
+    assert (gate.decision, gate.reasons) == ("pass", ("2 rows of 200 without a text or image were left out",))
+    assert (gate.evidence["rows"], gate.evidence["bad"], gate.evidence["empty"], sum(gate.evidence["labels"].values())) == (200, 0, 2, 198)
+    table = pq.read_table(tmp_path / "out" / "part-00000.parquet")
+    assert [i for i, e in enumerate(table.column("error").to_pylist()) if e] == [3, 50] and table.column("prediction")[3].as_py() is None
+    assert table.column("prediction").to_pylist()[4] == Predictor(package).package.labels[int(Predictor(package).predict([rows[4]]).argmax())]
+    limited = run(str(package.root), str(tmp_path / "in.parquet"), str(tmp_path / "o2"), max_bad=0.001, gate_path=str(tmp_path / "a" / "b" / "gate"))
+    assert limited.decision == "refuse" and limited.evidence["bad"] == 2
 
 
 def test_bad_rows_that_are_tolerated_are_marked_and_the_others_predicted(tmp_path: Path) -> None:
