@@ -244,7 +244,8 @@ def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where:
     if task_kind == "text":
         wanted["data.columns.text"] = [columns.text]
     if task_kind not in ("text", "image"):
-        wanted |= {"data.columns.features": columns.features or [], "data.columns.categorical": columns.categorical, "data.columns.numbers": list(columns.numbers)}
+        wanted |= {"data.columns.features": columns.features or [], "data.columns.categorical": columns.categorical, "data.columns.numbers": list(columns.numbers),
+                   "data.columns.timestamps": list(columns.timestamps)}  # fmt: skip
     if not held_out:  # what is left out need not be there twice
         wanted["data.columns.ignore"] = columns.ignore
     for setting, listed in wanted.items():

@@ -15,7 +15,6 @@ from sluice.errors import InputError
 from sluice.packaging.predictor import Predictor
 from sluice.packaging.processors import Processor
 
-
 #: Why a row that says nothing was not answered.
 EMPTY = "is empty"
 
