@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,12 @@ def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[]
                               fix=f"every step must be given the same MLFLOW_TRACKING_URI; this one asked {registry.uri}")  # fmt: skip
         champion = registry.by_alias(settings.name, CHAMPION)
         if champion and champion.digest == digest:
-            registry.drop_alias(settings.name, CANDIDATE)
+            registry.drop_alias(settings.name, CANDIDATE, candidate.number)
             return Gate("rollout", "pass", ("this very package is the champion already: nothing to roll out",),
                         {"outcome": "promoted", "version": champion.number, "digest": digest, "unchanged": True})  # fmt: skip
         keep = partial(again.keep, place.root, settings.name, project=project, base_dir=base_dir, digest=digest)
         result = roll_out(settings, place, candidate, champion, rows, keep)
-        settle(registry, settings.name, candidate, champion, result)
+        result = settle(registry, settings.name, candidate, champion, result)
         decision = "pass" if result.outcome == "promoted" else "refuse"
         cautions = [r.removeprefix(WARNING) for r in result.reasons if r.startswith(WARNING)]
         return Gate("rollout", decision, tuple(r for r in result.reasons if not r.startswith(WARNING)) or ("ready and answering",),
@@ -103,14 +104,20 @@ def readable(table: pa.Table, packages: Sequence[Package]) -> pa.Table:
     return table
 
 
-def settle(registry: Registry, name: str, candidate: Version, champion: Version | None, result: RolloutResult) -> None:
-    """Move the aliases: the champion changes only when the candidate was promoted."""
+def settle(registry: Registry, name: str, candidate: Version, champion: Version | None, result: RolloutResult) -> RolloutResult:
+    """Move the aliases: the champion changes only when the candidate was promoted, and is still the one it was compared with."""
     if result.outcome == "promoted":
-        registry.set_alias(name, CHAMPION, candidate.number)
+        now = registry.by_alias(name, CHAMPION)
+        if now is not None and now.number not in (candidate.number, champion.number if champion else None):
+            why = f"version {now.number} became the champion meanwhile, and was not what this one was compared with"
+            result = replace(result, outcome="rolled_back", reasons=(why, *result.reasons))
+        else:
+            registry.set_alias(name, CHAMPION, candidate.number)
     registry.tag(name, candidate.number, {"sluice.rollout": result.outcome, "sluice.rollout.reason": "; ".join(result.reasons)[:4000]})
-    registry.drop_alias(name, CANDIDATE)
+    registry.drop_alias(name, CANDIDATE, candidate.number)
     if champion and result.outcome == "promoted":
         registry.tag(name, champion.number, {"sluice.replaced_by": candidate.number})
+    return result
 
 
 def requests_of(package: Package, name: str, table: pa.Table) -> list[Request]:

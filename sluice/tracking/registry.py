@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from sluice.tracking.tracker import client
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
+#: Tries, doubling pauses from a tenth of a second, while another process writes to an SQLite file.
+_BUSY_TRIES = 8
 _MAY_MISS = ("get_registered_model", "delete_registered_model_alias", "get_run")
 _DIGEST = "sluice.digest"
 _URI = "sluice.uri"
@@ -53,16 +56,24 @@ class Registry:
     def _call(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:
         from mlflow.exceptions import MlflowException
 
-        try:
-            return getattr(self._client, method)(*args, **kwargs)
-        except MlflowException as e:
-            if e.error_code == "RESOURCE_DOES_NOT_EXIST" and method in _MAY_MISS:
-                return None
-            raise SluiceError(f"the model registry could not {what}: {first_line(e)}", field="tracking.uri", value=self.uri,
+        attempt = 0
+        while True:
+            try:
+                return getattr(self._client, method)(*args, **kwargs)
+            except MlflowException as e:
+                if e.error_code == "RESOURCE_DOES_NOT_EXIST" and method in _MAY_MISS:
+                    return None
+                if e.error_code == "RESOURCE_ALREADY_EXISTS" and method == "create_registered_model":
+                    return None
+                attempt += 1
+                if attempt < _BUSY_TRIES and "database is locked" in str(e):
+                    time.sleep(0.05 * 2**attempt)
+                    continue
+                raise SluiceError(f"the model registry could not {what}: {first_line(e)}", field="tracking.uri", value=self.uri,
                               fix="is the server up, and may this user write there?") from e  # fmt: skip
 
     def register(self, model: str, digest: str, uri: str, *, metrics: Mapping[str, float | None], tags: dict[str, str], run_id: str | None) -> Version:
-        """The version of a package; a package registered before keeps its version (idempotent)."""
+        """The version of a package; a package registered before keeps its version, also where two processes register it at once."""
         known = self.by_digest(model, digest)
         if known:
             return known
@@ -70,6 +81,11 @@ class Registry:
             self._call("create the model", "create_registered_model", model)
         every = {_DIGEST: digest, _URI: uri, **tags, **{_METRIC + k: repr(float(v)) for k, v in metrics.items() if v is not None}}
         made = self._call("register the version", "create_model_version", model, uri, run_id=run_id, tags=every)
+        # The registry has no "unless it is there": of two made at once the first stays, and both processes see which that is.
+        first = self.by_digest(model, digest)
+        if first is not None and int(first.number) < int(made.version):
+            self._call("take the version back", "delete_model_version", model, str(made.version))
+            return first
         return self._version(made, ())
 
     def versions(self, model: str) -> list[Version]:
@@ -91,7 +107,8 @@ class Registry:
         return sorted(versions, key=lambda v: int(v.number), reverse=True)
 
     def by_digest(self, model: str, digest: str) -> Version | None:
-        return next((v for v in self.versions(model) if v.digest == digest), None)
+        """The first version of a package. None when it was never registered."""
+        return min((v for v in self.versions(model) if v.digest == digest), key=lambda v: int(v.number), default=None)
 
     def by_alias(self, model: str, alias: str) -> Version | None:
         """The version an alias points at. None when there is no such model, alias or version."""
@@ -100,8 +117,10 @@ class Registry:
     def set_alias(self, model: str, alias: str, number: str) -> None:
         self._call(f"set alias {alias}", "set_registered_model_alias", model, alias, number)
 
-    def drop_alias(self, model: str, alias: str) -> None:
-        self._call(f"drop alias {alias}", "delete_registered_model_alias", model, alias)
+    def drop_alias(self, model: str, alias: str, number: str | None = None) -> None:
+        """Take an alias away; with `number` only from that version: another run may have given it to its own."""
+        if number is None or number in [v.number for v in self.versions(model) if alias in v.aliases]:
+            self._call(f"drop alias {alias}", "delete_registered_model_alias", model, alias)
 
     def tag(self, model: str, number: str, tags: dict[str, str]) -> None:
         for key, value in tags.items():

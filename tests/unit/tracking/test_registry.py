@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from components.rollout.logic import settle
 from sluice.errors import SluiceError
+from sluice.rollouts.local import RolloutResult
 from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry
 
 A, B = "a" * 64, "b" * 64
@@ -28,6 +33,47 @@ def test_a_package_registered_twice_is_one_version(registry: Registry) -> None:
     assert (first.number, again.number, other.number) == ("1", "1", "2")
     assert registry.by_digest("twice", A).metrics == {"accuracy": 0.98125}
     assert [v.number for v in registry.versions("twice")] == ["2", "1"]
+
+
+def test_two_processes_that_register_at_once_get_the_versions_they_would_one_after_the_other(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'at-once.db'}"
+    Registry(uri).models()
+    both = threading.Barrier(4)
+
+    class Late(Registry):
+        """Every process looks before any of them writes: the worst moment."""
+
+        def _call(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:
+            if method == "create_registered_model":
+                both.wait(60)
+            return super()._call(what, method, *args, **kwargs)
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda digest: add(Late(uri), "race", digest), [A, A, B, B]))
+    left = {v.digest: v.number for v in Registry(uri).versions("race")}
+    assert len(Registry(uri).versions("race")) == 2 and set(left) == {A, B}
+    assert [left[v.digest] for v in made] == [v.number for v in made]
+
+
+def test_an_alias_is_taken_only_from_the_version_that_is_meant(registry: Registry) -> None:
+    one, two = add(registry, "taken", A), add(registry, "taken", B)
+    registry.set_alias("taken", CANDIDATE, two.number)
+    registry.drop_alias("taken", CANDIDATE, one.number)
+    assert registry.by_alias("taken", CANDIDATE).digest == B
+    registry.drop_alias("taken", CANDIDATE, two.number)
+    assert registry.by_alias("taken", CANDIDATE) is None
+
+
+def test_a_candidate_does_not_replace_a_champion_it_was_never_compared_with(registry: Registry) -> None:
+    old, new, faster = (add(registry, "settled", d * 64) for d in "cde")
+    registry.set_alias("settled", CHAMPION, old.number)
+    registry.set_alias("settled", CANDIDATE, new.number)
+    registry.set_alias("settled", CHAMPION, faster.number)
+    result = settle(registry, "settled", new, old, RolloutResult("promoted", ("fine",)))
+    assert result.outcome == "rolled_back" and f"version {faster.number} became the champion meanwhile" in result.reasons[0]
+    assert registry.by_alias("settled", CHAMPION).number == faster.number and registry.by_alias("settled", CANDIDATE) is None
+    assert settle(registry, "settled", new, faster, RolloutResult("promoted", ("fine",))).outcome == "promoted"
+    assert registry.by_alias("settled", CHAMPION).number == new.number
 
 
 def test_an_alias_points_at_one_version_and_can_move_or_go(registry: Registry) -> None:
