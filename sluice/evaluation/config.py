@@ -77,6 +77,22 @@ class EvaluateConfig(Section):
     resamples: int = Field(1000, ge=100)
     baselines: BaselinesConfig = BaselinesConfig()
 
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _as_a_label_is_spelt(cls, label: Any) -> Any:
+        if not isinstance(label, bool | int | float):
+            return label
+        from sluice.spelling import value_text
+
+        return value_text(label)
+
+    @field_validator("decision", mode="before")
+    @classmethod
+    def _a_section(cls, decision: Any) -> Any:
+        if isinstance(decision, str):
+            raise ValueError(f"is a section: write decision: {{aim: {decision}}}")
+        return decision
+
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, name: str | None) -> str | None:

@@ -124,3 +124,9 @@ def test_settings_that_such_labels_do_not_have_are_refused_before_training():
 def test_an_unknown_metric_is_told_the_nearest():
     with pytest.raises(ValidationError, match="did you mean 'roc_auc'"):
         EvaluateConfig(metric="ROC-AUC")
+
+
+def test_a_label_that_is_a_number_in_yaml_is_spelt_as_the_data_s_and_a_bare_aim_is_told_its_place():
+    assert [EvaluateConfig(positive=v).positive for v in (1, 1.0, True, "Yes", None)] == ["1", "1", "true", "Yes", None]
+    with pytest.raises(ValidationError, match=r"write decision: \{aim: f1\}"):
+        EvaluateConfig(decision="f1")
