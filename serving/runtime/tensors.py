@@ -11,6 +11,7 @@ import math
 import re
 import struct
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ DATATYPES = tuple(d.name for d in TABLE)
 _KINDS = {"b": "b", "u": "ui", "i": "ui", "f": "fui"}
 _LENGTH = struct.Struct("<I")
 _LIMIT_AXES = 16
-#: A number of JSON that may have more digits than 64 bits hold.
-_LONG = re.compile(rb"[\[:,\s]-?[0-9]{19}")
+#: A number of JSON that may have more digits than 64 bits, or a float, hold.
+_LONG = re.compile(rb"[\[:,\s]-?[0-9]{16}")
 
 
 def shape_of(raw: Any, field: str) -> tuple[int, ...]:
@@ -121,20 +122,26 @@ def json_values(array: np.ndarray) -> Any:
     return out.tolist()
 
 
-def loads(body: bytes | memoryview, fix: str, *, exact: bool = False) -> Any:
+def loads(body: bytes | memoryview, fix: str, *, exact: bool = False, decimals: bool = False) -> Any:
     """A request's JSON.
 
     Args:
         exact: whole numbers keep all their digits; otherwise those beyond 64 bits become floats.
+        decimals: so do those written with a point or an exponent, as `Decimal` where a float is another number.
 
     Raises:
         RequestError: it is none.
     """
     try:
         doc = orjson.loads(body)
-        return json.loads(bytes(body)) if exact and _LONG.search(body) else doc
+        return json.loads(bytes(body), parse_float=_whole if decimals else None) if exact and _LONG.search(body) else doc
     except (ValueError, RecursionError) as e:
         raise RequestError(f"is not JSON: {e}", field="body", fix=fix) from e
+
+
+def _whole(text: str) -> float | Decimal:
+    found = float(text)
+    return Decimal(text) if found.is_integer() and abs(found) >= 1 << 53 and Decimal(text) != found else found
 
 
 def _large(data: list[Any], array: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ def parse(model: Model, body: bytes, max_batch: int, max_rows: int) -> tuple[lis
     Raises:
         RequestError: not of the protocol. InputError: a row cannot be used. TooLarge: too many rows.
     """
-    doc = loads(body, _FIX, exact=model.kind == "tabular")
+    doc = loads(body, _FIX, exact=model.kind == "tabular", decimals=True)
     instances = doc.get("instances", doc.get("inputs")) if type(doc) is dict else None
     if type(instances) is not list:
         raise RequestError("must be a list", field="instances", value=instances, fix=_FIX)

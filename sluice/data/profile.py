@@ -35,6 +35,7 @@ from sluice.errors import DataError
 from sluice.packaging.processors import timeparts
 from sluice.packaging.processors.timestamps import TimeForm
 from sluice.packaging.processors.zones import MISSING, Zone
+from sluice.spelling import Spelling
 from sluice.stats.drift import category_counts, numeric_counts, quantile_edges
 
 FORMAT = "sluice.profile/v1"
@@ -167,7 +168,8 @@ def _counts(reference: Mapping[str, Any], values: list[Any]) -> dict[str, NDArra
     if kind == "numeric":
         return {"value": numeric_counts(_numbers(values), parts["value"]["edges"])}
     if kind == "categorical":
-        return {"value": category_counts(values, parts["value"]["values"])}
+        spelling = Spelling.kept(parts["value"]["values"])
+        return {"value": category_counts([v if isinstance(v, str) else _category(v, spelling) for v in values], parts["value"]["values"])}
     if kind == "timestamp":
         reader = TimeForm(reference["form"], Zone.load(reference["zone"], "profile"))
         wall = reader.read(values, len(values), "", strict=False)
@@ -183,6 +185,14 @@ def _counts(reference: Mapping[str, Any], values: list[Any]) -> dict[str, NDArra
             out[f"channel_{c}"] = sum((f["histograms"][c] for f in found), np.zeros(len(_PIXEL_EDGES) + 2, np.int64))
         return out
     return {}
+
+
+def _category(value: Any, spelling: Spelling) -> str:
+    """A typed value as the reference spells it."""
+    try:
+        return spelling.text(value)
+    except ValueError:
+        return str(value)
 
 
 def _column(rows: Any, name: str, kind: str, only: bool) -> list[Any]:

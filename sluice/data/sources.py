@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sluice.data import bundled
 from sluice.data.columns import MOSTLY_NUMBERS, BadCell, null_for_empty, null_for_missing, numbers
@@ -125,7 +126,7 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
                 table, names = _images(tables, found, columns)
             files = [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)] if form == "csv" else []
             table, written, more = _typed(table, task_kind, columns, like, files, numerals or {})
-            notes += more
+            notes += [*more, *_inexact(table, columns.categorical)]
     if columns.label in table.schema.names:
         at = table.schema.names.index(columns.label)
         table = table.set_column(at, columns.label, null_for_missing(table.column(at)))
@@ -222,6 +223,19 @@ def _joined(tables: Sequence[pa.Table], found: Sequence[Found], texts: Collectio
                     raise DataError(f"column {name!r} is {b}, in {found[0].where} it is {a}", field=f.where, value=str(b),
                                     fix="write the column with one type in all files") from None  # fmt: skip
         raise
+
+
+def _inexact(table: pa.Table, categories: Sequence[str]) -> Iterator[str]:
+    """A word about each column of categories whose floats are too large to be every whole number."""
+    for name in categories:
+        if name in table.schema.names and pa.types.is_floating(table.schema.field(name).type):
+            large = pc.greater_equal(pc.abs(table.column(name)), 2.0**53)
+            rows = pc.sum(large).as_py()
+            if rows:
+                row = pc.index(pc.fill_null(large, False), True).as_py()
+                yield (f"{name!r} names something by floats of 2^53 and more in {rows:,} {'row' if rows == 1 else 'rows'} (row {row + 1}: "
+                       f"{table.column(name)[row].as_py():.17g}): not every whole number is such a float, so an id that was made one has lost digits; "
+                       "store whole numbers or texts")  # fmt: skip
 
 
 def _as_texts(table: pa.Table, names: Sequence[str], file: Found) -> pa.Table:

@@ -193,3 +193,11 @@ def test_a_plugins_own_kind_has_no_parts(tmp_path: Path) -> None:
 def test_another_format_is_refused() -> None:
     with pytest.raises(DataError, match=r"profile: format is not sluice.profile/v1"):
         profile_counts({"format": "x"}, [])
+
+
+def test_rows_of_a_client_are_counted_however_their_values_are_typed(tmp_path):
+    d = dataset(tmp_path, "tabular", {"flag": "categorical", "store": "categorical"}, flag=["true", "false"] * 20, store=["1", "2", "2", "3"] * 10)
+    profile = profile_dataset(d)
+    typed = profile_counts(profile, [{"flag": True, "store": 1.0}, {"flag": 1, "store": 3}, {"flag": 0.0, "store": math.inf}, {"flag": None, "store": 9}])
+    text = profile_counts(profile, [{"flag": "true", "store": "1"}, {"flag": "true", "store": "3"}, {"flag": "false", "store": "?"}, {"flag": "", "store": "9"}])
+    assert typed["features"] == text["features"]

@@ -18,6 +18,7 @@ from serving.runtime import grpc_server, v1, v2
 from serving.runtime.errors import RequestError
 from serving.runtime.model import Model, load
 from serving.runtime.tensors import json_values, loads
+from sluice.spelling import value_text
 
 
 @pytest.fixture(scope="module", params=[TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16])
@@ -67,3 +68,9 @@ def test_exact_json_keeps_the_digits_of_whole_numbers(number: int) -> None:
 def test_json_that_cannot_be_read_is_the_clients_mistake(body: bytes) -> None:
     with pytest.raises(RequestError, match="is not JSON"):
         loads(body, "", exact=True)
+
+
+def test_numbers_written_with_a_point_keep_digits_that_a_float_has_not() -> None:
+    found = loads(b"[9007199254740993.0, 9007199254740993e0, 9007199254740992.0, 1234567890123456.5, 0.1, 9.007199254740993e15]", "", exact=True, decimals=True)
+    assert [value_text(v) for v in found] == ["9007199254740993", "9007199254740993", "9007199254740992", "1234567890123456.5", "0.1", "9007199254740993"]
+    assert [type(v) for v in found[2:5]] == [float] * 3 and loads(b"[9007199254740993.0]", "", exact=True) == [9007199254740992.0]
