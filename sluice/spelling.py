@@ -11,6 +11,7 @@ data is read, and what it finds goes with the model, so that a server reads as t
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -58,7 +59,7 @@ def number_text(text: str) -> str | None:
 
 
 def value_text(value: Any) -> str:
-    """The text of a value that is no text: booleans, whole numbers, floats and decimals; "" for None and NaN.
+    """The text of a value that is no text: booleans, whole numbers, floats, decimals, dates and times; "" for None and NaN.
 
     Raises:
         ValueError: infinite, or of a type that has no text; the message says which.
@@ -78,6 +79,8 @@ def value_text(value: Any) -> str:
         if text is None:
             raise ValueError("is infinite" if value.is_infinite() else "is out of range")
         return text
+    if isinstance(value, datetime.date | datetime.time):
+        return str(value)  # as pandas writes it in a CSV
     raise ValueError("is not a category")
 
 

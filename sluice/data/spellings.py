@@ -23,7 +23,7 @@ def each_value(column: pa.ChunkedArray, text: Callable[[Any], str | None]) -> pa
 
 
 def texts_of(values: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
-    """Strings, booleans and numbers as strings, each in its one text (`sluice.spelling.value_text`); NaN is null.
+    """Strings, booleans, numbers, dates and times as strings, each in its one text (`sluice.spelling.value_text`); NaN is null.
 
     Args:
         field: what an error calls the column.
@@ -40,7 +40,9 @@ def texts_of(values: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
                             fix="mend the value, or leave it empty if it is missing")  # fmt: skip
         narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(kind)
         return each_value(values, value_text if narrow is None else lambda v: value_text(None if v is None else narrow(v)))
-    if pa.types.is_decimal(kind):
+    if pa.types.is_timestamp(kind):
+        values = values.cast(pa.timestamp("us", kind.tz), safe=False)
+    if pa.types.is_decimal(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return each_value(values, value_text)
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise DataError(f"of type {kind} cannot be read as text", field=field, fix="store strings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from decimal import Decimal
 from pathlib import Path
@@ -49,6 +50,9 @@ def test_json_numbers_keep_their_digits_as_category_and_as_class(tmp_path: Path,
     (pa.array([1e19, 3e19, 1.0]), [str(10**19), str(3 * 10**19), "1"]), (pa.array([0.0, -0.0, math.nan]), ["0", "0", None]),
     (pa.array([0.1, 2.0, 1e20], pa.float32()), ["0.1", "2", "100000002004087734272"]),
     (pa.array([2**64 - 1, 2**64 - 3, 5], pa.uint64()), [str(2**64 - 1), str(2**64 - 3), "5"]), (pa.array([True, False, None]), ["true", "false", None]),
+    (pa.array([datetime.date(2024, 1, 2), datetime.date(1969, 1, 1), None]), ["2024-01-02", "1969-01-01", None]),
+    *((pa.array([datetime.datetime(2024, 1, 2, 3, 4, 5), datetime.datetime(1960, 1, 1), None], pa.timestamp(unit)), ["2024-01-02 03:04:05", "1960-01-01 00:00:00", None])
+      for unit in ("s", "ms", "us", "ns")),
     (pa.array([BIG, BIG + 2, None]).dictionary_encode(), [str(BIG), str(BIG + 2), None]),
 ])  # fmt: skip
 def test_parquet_values_keep_their_digits(tmp_path: Path, column: pa.Array, expected: list[str | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from decimal import Decimal
 
@@ -82,6 +83,10 @@ def test_what_counts_nothing_is_no_number(text):
 def test_what_has_no_text_says_why(value, says):
     with pytest.raises(ValueError, match=says):
         value_text(value)
+
+
+def test_dates_and_times_are_written_as_in_a_csv():
+    assert [value_text(v) for v in (datetime.date(2024, 1, 2), datetime.datetime(2024, 1, 2, 3), datetime.time(4, 5))] == ["2024-01-02", "2024-01-02 03:00:00", "04:05:00"]
 
 
 def test_what_is_missing_has_no_text():
