@@ -72,12 +72,15 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
         DataError: the file cannot be read or learnt from.
         ProjectError: the label is not said and not to be told from the columns (they are listed), or is none of them.
     """
-    where, data = Path(os.path.relpath(data.absolute(), folder.absolute())).as_posix(), data.absolute()
+    given, where, data = str(data), Path(os.path.relpath(data.absolute(), folder.absolute())).as_posix(), data.absolute()
     if data.is_dir():
         return _images(Draft({"name": name, "task": task or "image", "data": {"source": where}}), data, folder)
     if not data.is_file():
-        raise DataError("no such file", field="--data", value=str(data), fix="check the path")
-    with looked_at(data, where) as look:
+        raise DataError("no such file", field="--data", value=given, fix=f"it was looked for at {data}")
+    with looked_at(data, given) as look:
+        if len(look.columns) < 2:
+            raise DataError("has one column: nothing to learn it from", field=given, value=look.columns[0].name,
+                            fix="if its cells are separated by another character, save the file with commas")  # fmt: skip
         chosen = _label(look, label, ask)
         made = Draft({"name": name, "task": task or _task(look, chosen), "data": {"source": where, **_declared(look), "columns": {"label": chosen}}}, look)
         made.notes += look.notes
@@ -85,6 +88,7 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
             made.notes.append(f"only the first {look.rows:,} rows were looked at; what lies behind them may not pass the checks")
         _columns(made, look, chosen)
         _settle(made, look.path, folder)
+        made.notes = list(dict.fromkeys(n.replace(str(look.path), given) for n in made.notes))
         return made
 
 
@@ -107,7 +111,8 @@ def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> 
 
 def _declared(look: Look) -> dict[str, Any]:
     """Settings without which the file cannot be read."""
-    return {key: getattr(look.dialect, key) for key in look.dialect.declared}
+    form = {"format": look.format} if look.format != "auto" else {}
+    return {**form, **{key: getattr(look.dialect, key) for key in look.dialect.declared}}
 
 
 def _task(look: Look, label: str) -> str:
@@ -263,8 +268,7 @@ def _judge(made: Draft, report: Report) -> None:
         made.raw["evaluate"] = {"metric": "average_precision", "decision": {"aim": "f1"}}
     elif len(counts) > 2 and max(counts.values()) > _RATIO * min(counts.values()):
         made.raw["evaluate"] = {"metric": "balanced_accuracy"}
-    made.notes += [c.message for c in report.checks if c.status == "warn" and c.name not in ("identifier", "balance")
-                   and c.message.replace(str(made.look.path) if made.look else "", data["source"]) not in made.notes]  # fmt: skip
+    made.notes += [c.message for c in report.checks if c.status == "warn" and c.name not in ("identifier", "balance")]
 
 
 def _images(made: Draft, data: Path, folder: Path) -> Draft:

@@ -23,7 +23,8 @@ from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of
 from sluice.data.places import Found
 from sluice.data.separators import settle
-from sluice.data.sources import form_of_files, read_tables
+from sluice.data.sources import WORKBOOKS, form_of_files, format_of, read_tables
+from sluice.errors import DataError
 from sluice.numerals import Numerals
 
 #: Bytes of a text file, and rows of a Parquet file, that are looked at; a larger one is looked at as far as that.
@@ -76,6 +77,7 @@ class Look:
         dialect: settings a CSV needs that are not as they are by default.
         columns: in the file's order.
         notes: what was found out while reading.
+        format: what has to be declared of a file whose name does not tell it.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class Look:
     dialect: Dialect
     columns: tuple[ColumnLook, ...]
     notes: tuple[str, ...]
+    format: str = "auto"
 
     def of(self, *kinds: str) -> list[str]:
         return [c.name for c in self.columns if c.kind in kinds]
@@ -114,14 +117,24 @@ def looked_at(path: Path, where: str) -> Iterator[Look]:
         DataError: it cannot be read.
     """
     file = Found(path, where)
-    form = form_of_files([file], "auto")
+    told = format_of(path)
+    form = told or form_of_files([file], "auto" if path.suffix.lower() in WORKBOOKS else "csv")
     with tempfile.TemporaryDirectory(prefix="sluice-look-") as tmp:
         part = _part(file, form, Path(tmp))
+        if form != "parquet":
+            _is_text(part)
         dialect = _dialect(part) if form == "csv" else Dialect()
         tables, _, notes = read_tables([part], form, dialect, (), ())
         table = tables[0]
         columns = tuple(_look(n, c, table.num_rows) for n, c in zip(table.schema.names, table.columns, strict=True))
-        yield Look(part.path, table.num_rows, part is file, dialect, columns, tuple(notes))
+        yield Look(part.path, table.num_rows, part is file, dialect, columns, tuple(notes), "auto" if told else form)
+
+
+def _is_text(file: Found) -> None:
+    with opened(file) as stream:
+        head = stream.read(1 << 16)
+    if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError("holds zero bytes: it is no text", field=file.where, fix="name a CSV, JSON-lines or Parquet file, with the ending of its kind")
 
 
 def _plain(name: str) -> str:
@@ -157,7 +170,7 @@ def _part(file: Found, form: str, tmp: Path) -> Found:
     if len(head) <= MOST_BYTES:
         return file
     suffix = next((s for s in reversed(file.path.suffixes) if s.lower() not in (".gz", ".bz2", ".zst", ".lz4")), ".csv")
-    part = Found(tmp / f"part{suffix}", file.where)
+    part = Found(tmp / f"part{suffix if format_of(file.path) else '.txt'}", file.where)
     part.path.write_bytes(head[: head.rfind(b"\n") + 1])
     if form == "csv":
         _whole_rows(part)

@@ -31,6 +31,7 @@ Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
 _FORMATS: dict[str, Format] = {
     ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".psv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
+WORKBOOKS = {".xlsx", ".xls", ".xlsm", ".ods", ".numbers"}
 _PACKED = {".gz", ".bz2", ".zst", ".lz4"}
 _BUNDLED = "sklearn://"
 #: What pandas calls an index that has no name, in Parquet and in a CSV it reads back.
@@ -187,6 +188,8 @@ def form_of_files(found: Sequence[Found], format: Format) -> str:
     forms: dict[str, str] = {}
     for f in found:
         form = format_of(f.path)
+        if form is None and f.path.suffix.lower() in WORKBOOKS:
+            raise DataError("is a workbook of a spreadsheet program", field="data.source", value=f.where, fix="save its sheet as CSV (UTF-8)")
         if form is None:
             raise DataError("the file's name does not tell its format", field="data.source", value=f.where,
                             fix="set data.format to csv, jsonl or parquet (an image folder is named as a folder)")  # fmt: skip

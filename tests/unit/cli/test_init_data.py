@@ -89,6 +89,22 @@ def test_texts_and_labels_become_a_text_project(tmp_path: Path) -> None:
     assert (made.task, made.data.columns.text, made.data.columns.label) == ("text", "v2", "v1")
 
 
+def test_a_file_whose_name_tells_nothing_without_a_header_line_is_a_project_too(tmp_path: Path) -> None:
+    """As the UCI archive ships its SMS collection."""
+    rows = [f"{'ham' if i % 3 else 'spam'}\tmessage {i} with {'free money' if i % 3 == 0 else 'regards to you'}" for i in range(N)]
+    (tmp_path / "SMSSpamCollection").write_text("\n".join([*rows[:9], 'ham\t"lone quote, that is it', *rows[9:]]) + "\n")
+    made = init(tmp_path, tmp_path / "SMSSpamCollection")
+    assert (made.data.format, made.data.header, made.data.columns.label, made.data.columns.text) == ("csv", False, "column_1", "column_2")
+    assert "quotes are read as plain text, since line 10 has one that is not closed" in (tmp_path / "p" / "sluice.yaml").read_text()
+
+
+@pytest.mark.parametrize("content, message", [(b"\x89PNG\0\0", "holds zero bytes: it is no text"), (b"text\none\ntwo\n", "has one column: nothing to learn"), (b"", "is empty")])
+def test_what_is_no_table_is_refused_by_the_name_it_was_given(tmp_path: Path, content: bytes, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "d.csv").write_bytes(content)
+    assert main(["init", str(tmp_path / "p"), "--data", str(tmp_path / "d.csv")]) == 2
+    assert f"{tmp_path / 'd.csv'}: {message}" in capsys.readouterr().err and not (tmp_path / "p").exists()
+
+
 @pytest.mark.parametrize("encoding, words", [("cp1252", ["schöne Grüße", "naïve café"]), ("cp949", ["재미있는 영화", "지루한 드라마"]), ("utf-16", ["日本語の文章です", "中文的句子"])])
 def test_a_file_of_another_encoding_and_without_a_header_line_is_read(tmp_path: Path, encoding: str, words: list[str]) -> None:
     lines = [f"{words[i % 2]} {i} ja wohl doch;{'ab'[i % 2]}" for i in range(60)]
