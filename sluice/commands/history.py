@@ -52,7 +52,7 @@ def history(args: argparse.Namespace) -> int:
     shown = table("run", "outcome", "metric", "against the champion", "took", "version", "digest", "why")
     for o in found:
         shown.add_row(o["run"], o["outcome"] + " (retry)" * ("retry_of" in o), _measured(o["metric"]), (o["metric"] or {}).get("verdict", ""), _took(o["seconds"]), str(o.get("version", "")),
-                      o.get("digest", "")[:12], "" if o["outcome"] == "promoted" else cut("; ".join(o["reasons"]), 80))  # fmt: skip
+                      o.get("digest", "")[:12], cut("; ".join(o.get("cautions") or () if o["outcome"] == "promoted" else o["reasons"]), 80))  # fmt: skip
     print_table(shown)
     if left:
         print(f"the newest {len(found)} of {len(found) + left} runs; --limit {len(found) + left} shows all", file=sys.stderr)

@@ -203,9 +203,9 @@ def some(n: int, most: int) -> np.ndarray:
 
 def sampled(dataset: Dataset, split: str) -> tuple[pa.Table, np.ndarray]:
     """Rows of a split within the limits above, and which they are; a batch of the split in memory at a time."""
-    from sluice.evaluation.features import FIELDS
+    from sluice.evaluation.features import CHEAP
 
-    at = some(dataset.rows(split), MOST_ROWS if all(kind in FIELDS for kind in dataset.columns.values()) else MOST_DECODED)
+    at = some(dataset.rows(split), MOST_ROWS if CHEAP.issuperset(dataset.columns.values()) else MOST_DECODED)
     parts, seen = [], 0
     for batch in dataset.batches(split):
         parts.append(batch.take(pa.array(at[np.searchsorted(at, seen) : np.searchsorted(at, seen + batch.num_rows)] - seen)))

@@ -153,7 +153,6 @@ class Tensors:
 
     def fit(self, table: pa.Table) -> Matrix:
         wide = self._numbers(table)
-        self.width = wide.shape[1]
         self.mean, self.scale = wide.mean(axis=0), wide.std(axis=0)
         self.kept = self.scale > 1e-9 * np.maximum(np.abs(self.mean), 1e-9)
         return self._scaled(wide)
@@ -204,6 +203,8 @@ def spectrum(x: np.ndarray) -> np.ndarray:
 
 #: kind of a feature -> its block; all other kinds go through the package's own pre-processing together.
 FIELDS: dict[str, Callable[[str], Field]] = {"numeric": Numbers, "categorical": Categories, "text": Texts}
+#: Kinds that need no decoding.
+CHEAP = frozenset({*FIELDS, "timestamp"})
 #: kind of a pre-processing -> what brings its tensors [rows, ...] down to [rows, k].
 REDUCE: dict[str, Callable[[np.ndarray], np.ndarray]] = {"audio": spectrum}
 
@@ -213,7 +214,7 @@ def fields_of(columns: Mapping[str, str], processor: Processor | None) -> list[F
     own: list[Field] = [FIELDS[kind](name) for name, kind in columns.items() if kind in FIELDS]
     if isinstance(processor, TabularProcessor):
         own += [Times(c.name, c.time) for c in processor.columns if c.time is not None]
-    rest = any(kind not in (*FIELDS, "timestamp") for kind in columns.values())
+    rest = any(kind not in CHEAP for kind in columns.values())
     return [*own, Tensors(processor)] if rest and processor is not None else own
 
 

@@ -125,6 +125,9 @@ def _tiles(gates: list[Gate]) -> str:
                       f"{svg.number(found['low'])} to {svg.number(found['high'])}" if found.get("low") is not None else ""))  # fmt: skip
         if compared:
             tiles.append((f"{compared['difference']:+.4f}" if compared["difference"] is not None else "–", "against the champion", str(compared["verdict"]).replace("_", " ")))
+    floor = by.get("evaluate", {}).get("floor")
+    beside = [c for c in ((floor["simple"], floor["trivial"]) if floor else ()) if c.get("low") is not None][:1]  # the linear one, else no model
+    tiles += [(f"{c['difference']:+.4g}", f"{c['metric']} better than {c['name']}", f"{svg.number(c['low'])} to {svg.number(c['high'])}") for c in beside]
     if "preprocess" in by:
         tiles.append((f"{sum(by['preprocess']['rows'].values()):,}", "rows", f"data {by['preprocess']['digest'][:12]}"))
     if by.get("export_onnx", {}).get("chosen"):

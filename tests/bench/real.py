@@ -69,7 +69,7 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
 
     from sluice import project as projects
     from sluice.data.dataset import Dataset
-    from sluice.evaluation import compare
+    from sluice.evaluation import compare, features
     from sluice.packaging import package as packages
     from sluice.packaging.predictor import Predictor
     from sluice.packaging.scoring import answers, positive_label, targets_of
@@ -78,7 +78,9 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
     if "text" in dataset.columns.values():
         return {"missing": "has no texts"}
     labels, train, test = list(package.labels), dataset.read("train"), dataset.read("test")
-    columns = [_column(name, kind, train, test, Predictor(package).processor) for name, kind in dataset.columns.items()]
+    columns = [_column(name, kind, train, test) for name, kind in dataset.columns.items() if kind in ("categorical", "numeric")]
+    rest = features.fields_of({n: k for n, k in dataset.columns.items() if k not in ("categorical", "numeric")}, Predictor(package).processor)
+    columns += [(_dense(f.fit(train)), _dense(f.transform(test)), False) for f in rest]
     x, xt = (np.concatenate([c[i] for c in columns], axis=1) for i in (0, 1))
     categories = np.concatenate([np.full(c[0].shape[1], c[2]) for c in columns])
     y = targets_of(train.column("label"), labels)
@@ -94,23 +96,26 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
     return {"baseline": c["champion"], **{k: c[k] for k in ("difference", "low", "high")}}
 
 
-def _column(name: str, kind: str, train: Any, test: Any, processor: Any) -> tuple[np.ndarray, np.ndarray, bool]:
+def _column(name: str, kind: str, train: Any, test: Any) -> tuple[np.ndarray, np.ndarray, bool]:
     """A column's numbers in both splits, and whether they are codes of categories: of the 254 most frequent ones, which is what it takes."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from sluice.evaluation import features
+    from sluice.evaluation.features import Categories
 
-    if kind == "categorical":
-        one = features.Categories(name)
-        one.fit(train)
-        kept = one.values[:254]
-        codes = [pc.index_in(pc.cast(t.column(name), pa.string()), kept) for t in (train, test)]
-        return (*(np.asarray(pc.cast(c, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)[:, None] for c in codes), True)  # type: ignore[return-value]
+    def numbers(column: Any) -> np.ndarray:
+        return np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)[:, None]
+
     if kind == "numeric":
-        return (*(np.asarray(t.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)[:, None] for t in (train, test)), False)  # type: ignore[return-value]
-    block = features.FIELDS[kind](name) if kind in features.FIELDS else features.Tensors(processor)
-    return block.fit(train), block.transform(test), False
+        return numbers(train.column(name)), numbers(test.column(name)), False
+    known = Categories(name)
+    known.fit(train)
+    first, second = (numbers(pc.index_in(t.column(name).cast(pa.string()), known.values[:254])) for t in (train, test))
+    return first, second, True
+
+
+def _dense(matrix: Any) -> np.ndarray:
+    return np.asarray(matrix if isinstance(matrix, np.ndarray) else matrix.toarray())
 
 
 def run(project: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -175,7 +180,7 @@ def main() -> int:
         (Path(request["work"]) / "result.json").write_bytes(orjson.dumps(found))
         return 0
     OUT.mkdir(parents=True, exist_ok=True)
-    sets = find([f.resolve() for f in args.folders], args.hints, OUT / "data")
+    sets = find([f.resolve() for f in args.folders], args.hints, (OUT / "data").resolve())
     unknown = sorted(set(args.only or ()) - set(sets))
     if unknown:
         parser.error(f"no set is called {', '.join(unknown)}; there are {', '.join(sets)}")
