@@ -49,7 +49,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
         comparison = None
         if champion is not None:
             comparison, note = against(champion, dataset, outputs, targets, package, settings, positive)
-        baselines = (trivial(dataset, labels, found["metric"]),
+        baselines = (trivial(dataset, labels, found["metric"], positive),
                      simple(dataset, labels, package.preprocess, package.root, settings.evaluate, positive))  # fmt: skip
         floor = judge(outputs, targets, labels, found, *baselines, settings.evaluate, rule=package.rule, positive=positive)
         decision, reasons = decide(found, comparison, settings.evaluate, floor)

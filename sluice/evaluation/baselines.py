@@ -68,9 +68,10 @@ class Baseline:
     rule: Rule | None = None
 
 
-def trivial(dataset: Dataset, labels: Sequence[str], metric: str) -> Baseline:
-    """The training rows' class shares as every row's probabilities, in the order of `labels`; the mean of their values, the median where
-    `metric` is ``mae``."""
+def trivial(dataset: Dataset, labels: Sequence[str], metric: str, positive: str | None = None) -> Baseline:
+    """One answer for every row: the training rows' class shares, in the order of `labels`; the mean of their values, the median where
+    `metric` is ``mae``. Of a metric of the positive label it is that label: at random one would reach less (Lipton, Elkan,
+    Naryanaswamy, ECML PKDD 2014)."""
     label = dataset.read("train", ["label"]).column("label")
     n = dataset.rows("test")
     facts = {"rows_trained": len(label), "rows_judged": n, "note": ""}
@@ -78,6 +79,8 @@ def trivial(dataset: Dataset, labels: Sequence[str], metric: str) -> Baseline:
         values = label.to_numpy(zero_copy_only=False)
         what, value = ("median", np.median(values)) if metric == "mae" else ("mean", values.mean())
         return Baseline(f"the {what} of the training rows, {value:.4g}", np.full(n, float(value)), np.arange(n), facts)
+    if metric in ("precision", "f1") and positive in labels:
+        return Baseline(f"answering {positive!r} throughout", np.tile(np.eye(len(labels))[list(labels).index(positive)], (n, 1)), np.arange(n), facts)
     codes = targets_of(label, labels)
     counts = np.bincount(codes[codes >= 0], minlength=len(labels))
     name = f"the majority class {labels[int(counts.argmax())]!r}"

@@ -39,10 +39,12 @@ def judge(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], evalu
         ``trivial`` and ``simple`` (what `compare` gives, with ``baseline`` for the champion's value, ``name``, ``facts``; `simple` is
         ``{"missing": why}`` where there is none), ``verdict`` and ``said``, a sentence. Verdicts: ``better`` than the trivial one beyond doubt;
         ``ranks`` where the metric does not show it but the area under the ROC curve is above 1/2 beyond doubt; ``no_better``: the whole
-        interval is at or below 0, or it answers like a constant; ``inconclusive``, with ``rows_needed``. ``ahead`` is a sentence where
+        interval is at or below 0, or it answers like a constant; ``inconclusive``, with ``rows_needed``. Where the metric is recall these are of the balanced accuracy. ``ahead`` is a sentence where
         the simple one is better beyond doubt, else null.
     """
-    against = _against(outputs, targets, labels, trivial, config, rule, positive)
+    # Recall alone is had by answering the label throughout.
+    by = config.model_copy(update={"metric": "balanced_accuracy"}) if config.metric == "recall" else config
+    against = _against(outputs, targets, labels, trivial, by, rule, positive)
     found: dict[str, Any] = {"trivial": against, "rows_needed": None, "ahead": None}
     if isinstance(simple, str):
         found["simple"] = {"name": "ridge regression" if not labels else "logistic regression", "missing": simple}
@@ -96,19 +98,20 @@ def _verdict(outputs: np.ndarray, wrong: int, c: dict[str, Any], evaluation: dic
         return "better", f"better than {name}: {numbers}"
     constant = bool(np.all(np.ptp(outputs, axis=0) <= 1e-6 * np.maximum(np.abs(outputs).max(axis=0), 1e-300)))
     alike = constant or (metric.by_label and c["n_discordant"] == 0)
-    worse = not alike and c["high"] is not None and c["high"] <= 0 and c["difference"] < 0
+    nothing = c["candidate"] is None and c["baseline"] is not None  # a precision of rows that are never named
+    worse = not alike and (nothing or (c["high"] is not None and c["high"] <= 0 and c["difference"] < 0))
     area = evaluation["metrics"].get("roc_auc") or {"low": None}
     ranks = not constant and area["low"] is not None and area["low"] > 0.5
     if alike:
         what = f"it gives every row the same answer, as {name} does" if constant else f"on every held-out row it answers as {name} does"
+    elif nothing:
+        what = f"its {metric.name} is undefined where {name} has {_number(c['baseline'])}"
     elif worse:
         what = f"it is worse than {name}: {numbers}, by {_gap(-c['difference'], -c['high'], -c['low'], c)}"
     elif c["difference"] is None:
         what = f"{numbers} cannot be compared with {name}"
     else:
         what = f"{numbers} does not tell it from {name} (difference {_gap(c['difference'], c['low'], c['high'], c)})"
-    if ranks and c["difference"] is None and c["candidate"] is not None:
-        return "better", f"{name} has no {metric.name}, this model has {_number(c['candidate'])} and ranks the rows ({_area(area)})"
     two = evaluation.get("positive") is not None
     advice = f"evaluate.metric ({'average_precision, balanced_accuracy or f1' if two else 'balanced_accuracy, macro_f1 or log_loss'})"
     threshold = ", or choose its threshold with evaluate.decision" if two and not evaluation.get("decision") else ""

@@ -142,6 +142,8 @@ def test_the_trivial_one_is_class_shares_the_mean_or_for_mae_the_median(tmp_path
     assert found.outputs.shape == (10, 3)
     assert found.outputs[0] == pytest.approx([0.25, 0.75, 0.0])
     assert found.name == "the majority class 'b'"
+    always = baselines.trivial(data, data.labels, "f1", "c")
+    assert (always.name, always.outputs[0].tolist()) == ("answering 'c' throughout", [0, 0, 1])
     numbers = dataset(tmp_path / "r", KINDS, people(5, [1.0, 2.0, 9.0, 0.0, 0.0]), 2)
     assert baselines.trivial(numbers, [], "rmse").outputs.tolist() == [4.0, 4.0]
     assert baselines.trivial(numbers, [], "mae").outputs.tolist() == [2.0, 2.0]

@@ -19,7 +19,10 @@ def answered(outputs: np.ndarray, targets: np.ndarray, shares: tuple[float, floa
     """The floor, the decision and its reasons; `area` stands for the candidate's ROC AUC."""
     config, n = EvaluateConfig(**settings), len(targets)
     labels = [] if outputs.ndim == 1 else LABELS
-    trivial = Baseline("the majority class 'No'" if labels else "the mean", np.tile(shares, (n, 1)) if labels else np.zeros(n), np.arange(n), {"note": ""})
+    of_yes = config.metric in ("precision", "f1")
+    same = np.array([0.0, 1.0] if of_yes else shares)
+    name = "the mean" if not labels else "answering 'Yes' throughout" if of_yes else "the majority class 'No'"
+    trivial = Baseline(name, np.tile(same, (n, 1)) if labels else np.zeros(n), np.arange(n), {"note": ""})
     found = evaluate(outputs, targets, labels, config, rule=rule)
     if area:
         found["metrics"]["roc_auc"] = dict(zip(("value", "low", "high"), area, strict=True))
@@ -170,7 +173,7 @@ def scores(y: np.ndarray, lift: float, seed: int = 6) -> np.ndarray:
     return np.stack([1 - p, p], axis=1)
 
 
-@pytest.mark.parametrize("metric", [None, "accuracy", "balanced_accuracy", "macro_f1", "f1", "mcc", "precision"])
+@pytest.mark.parametrize("metric", [None, "accuracy", "balanced_accuracy", "macro_f1", "mcc", "recall"])
 def test_a_real_area_decides_over_a_model_that_never_says_yes_whatever_the_metric(metric):
     y = truth(1500, 0.06)
     judged, decision, _ = answered(scores(y, 1.0), y, (0.94, 0.06), metric=metric)
@@ -179,6 +182,15 @@ def test_a_real_area_decides_over_a_model_that_never_says_yes_whatever_the_metri
     assert "evaluate.decision" in judged["said"]
     judged, decision, _ = answered(scores(y, 0.0), y, (0.94, 0.06), metric=metric)
     assert (judged["verdict"], decision) == ("no_better", "refuse")
+
+
+@pytest.mark.parametrize("metric", ["f1", "precision"])
+def test_by_a_metric_of_the_rare_label_that_is_never_answered_a_threshold_is_asked_for(metric):
+    y = truth(1500, 0.06)
+    judged, decision, reasons = answered(scores(y, 1.0), y, (0.94, 0.06), metric=metric)
+    assert (judged["verdict"], decision) == ("no_better", "refuse")
+    assert "choose its threshold with evaluate.decision" in reasons[0]
+    assert answered(scores(y, 0.0), y, (0.94, 0.06), metric=metric)[1] == "refuse"
 
 
 def test_by_metrics_of_rank_and_probability_a_rare_label_is_told():
@@ -197,8 +209,12 @@ def test_a_threshold_chosen_at_the_cost_of_accuracy_is_no_fault():
     assert answered(scores(y, 1.5), y, (0.94, 0.06), rule=rule, metric="f1")[0]["verdict"] == "better"
 
 
-def test_precision_is_told_though_the_trivial_one_has_none():
-    y = truth(1500, 0.06)
-    judged, decision, _ = answered(scores(y, 1.5), y, (0.94, 0.06), rule=Rule("Yes", 0.3), metric="precision")
-    assert judged["trivial"]["baseline"] is None
-    assert (judged["verdict"], decision) == ("better", "pass")
+@pytest.mark.parametrize("metric", ["precision", "recall", "f1", "mcc", "balanced_accuracy"])
+def test_guessing_the_rare_label_is_no_better_than_no_model_by_any_metric_of_it(metric):
+    y = truth(3000, 0.06)
+    p = np.random.default_rng(8).random(3000)
+    guesses = np.stack([1 - p, p], axis=1)  # Yes for every other row: recall 0.5, where the majority has none
+    judged = answered(guesses, y, (0.94, 0.06), metric=metric, positive="Yes")[0]
+    assert judged["verdict"] in ("no_better", "inconclusive")
+    good = answered(scores(y, 1.5), y, (0.94, 0.06), rule=Rule("Yes", 0.3), metric=metric, positive="Yes")[0]
+    assert good["verdict"] == "better"
