@@ -79,7 +79,7 @@ def trivial(dataset: Dataset, labels: Sequence[str], metric: str, positive: str 
         values = label.to_numpy(zero_copy_only=False)
         what, value = ("median", np.median(values)) if metric == "mae" else ("mean", values.mean())
         return Baseline(f"the {what} of the training rows, {value:.4g}", np.full(n, float(value)), np.arange(n), facts)
-    if metric in ("precision", "f1") and positive in labels:
+    if metric in ("precision", "f1") and positive is not None:
         return Baseline(f"answering {positive!r} throughout", np.tile(np.eye(len(labels))[list(labels).index(positive)], (n, 1)), np.arange(n), facts)
     codes = targets_of(label, labels)
     counts = np.bincount(codes[codes >= 0], minlength=len(labels))

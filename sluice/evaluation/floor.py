@@ -39,7 +39,7 @@ def judge(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], evalu
         ``trivial`` and ``simple`` (what `compare` gives, with ``baseline`` for the champion's value, ``name``, ``facts``; `simple` is
         ``{"missing": why}`` where there is none), ``verdict`` and ``said``, a sentence. Verdicts: ``better`` than the trivial one beyond doubt;
         ``ranks`` where the metric does not show it but the area under the ROC curve is above 1/2 beyond doubt; ``no_better``: the whole
-        interval is at or below 0, or it answers like a constant; ``inconclusive``, with ``rows_needed``. Where the metric is recall these are of the balanced accuracy. ``ahead`` is a sentence where
+        interval is at or below 0 or does not reach past the margin, or it answers like a constant; ``inconclusive``, with ``rows_needed``. Where the metric is recall these are of the balanced accuracy. ``ahead`` is a sentence where
         the simple one is better beyond doubt, else null.
     """
     # Recall alone is had by answering the label throughout.
@@ -86,7 +86,7 @@ def rounded_up(rows: float) -> int:
 def _against(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], baseline: Baseline, config: EvaluateConfig,
              rule: Rule | None, positive: str | None) -> dict[str, Any]:  # fmt: skip
     c = compare(outputs, baseline.outputs, targets, labels, labels, config, rule=rule, champion_rule=baseline.rule, positive=positive)
-    kept = ("metric", "direction", "confidence", "rows", "candidate", "difference", "low", "high", "n_discordant", "method")
+    kept = ("metric", "direction", "confidence", "rows", "candidate", "difference", "low", "high", "margin", "n_discordant", "method")
     return {k: c[k] for k in kept} | {"baseline": c["champion"], "name": baseline.name, "facts": baseline.facts}
 
 
@@ -100,6 +100,7 @@ def _verdict(outputs: np.ndarray, wrong: int, c: dict[str, Any], evaluation: dic
     alike = constant or (metric.by_label and c["n_discordant"] == 0)
     nothing = c["candidate"] is None and c["baseline"] is not None  # a precision of rows that are never named
     worse = not alike and (nothing or (c["high"] is not None and c["high"] <= 0 and c["difference"] < 0))
+    close = not alike and not worse and c["high"] is not None and c["high"] <= c["margin"]
     area = evaluation["metrics"].get("roc_auc") or {"low": None}
     ranks = not constant and area["low"] is not None and area["low"] > 0.5
     if alike:
@@ -108,6 +109,8 @@ def _verdict(outputs: np.ndarray, wrong: int, c: dict[str, Any], evaluation: dic
         what = f"its {metric.name} is undefined where {name} has {_number(c['baseline'])}"
     elif worse:
         what = f"it is worse than {name}: {numbers}, by {_gap(-c['difference'], -c['high'], -c['low'], c)}"
+    elif close:
+        what = f"{numbers}: not better than {name} by more than evaluate.margin ({c['margin']:.3g}; difference {_gap(c['difference'], c['low'], c['high'], c)})"
     elif c["difference"] is None:
         what = f"{numbers} cannot be compared with {name}"
     else:
@@ -117,7 +120,7 @@ def _verdict(outputs: np.ndarray, wrong: int, c: dict[str, Any], evaluation: dic
     threshold = ", or choose its threshold with evaluate.decision" if two and not evaluation.get("decision") else ""
     if ranks and not (worse and chosen):
         return "ranks", f"{what}, but its probabilities rank the rows ({_area(area)}): judge it by another {advice}{threshold}"
-    if worse or (alike and wrong >= ENOUGH):
+    if worse or close or (alike and wrong >= ENOUGH):
         rank = f"; its probabilities rank the rows, though ({_area(area)}): another {advice} may be the right one{threshold}" if ranks else \
             f", and its probabilities do not rank the rows beyond doubt ({_area(area)})" if area["low"] is not None and not constant else ""  # fmt: skip
         return "no_better", what + rank

@@ -218,3 +218,16 @@ def test_guessing_the_rare_label_is_no_better_than_no_model_by_any_metric_of_it(
     assert judged["verdict"] in ("no_better", "inconclusive")
     good = answered(scores(y, 1.5), y, (0.94, 0.06), rule=Rule("Yes", 0.3), metric=metric, positive="Yes")[0]
     assert good["verdict"] == "better"
+
+
+def test_all_but_the_same_answers_are_no_better_and_a_small_gain_beyond_doubt_is():
+    y = truth(3000, 0.06)
+    nearly = np.zeros(3000, dtype=np.int64)
+    nearly[[np.flatnonzero(y)[0], *np.flatnonzero(y == 0)[:2]]] = 1
+    judged, decision, reasons = answered(sure(nearly), y, (0.94, 0.06))
+    assert judged["trivial"]["low"] < 0 < judged["trivial"]["high"] < 0.005
+    assert (judged["verdict"], decision) == ("no_better", "refuse")
+    assert "evaluate.margin (0.005" in reasons[0]
+    few = np.zeros(3000, dtype=np.int64)
+    few[np.flatnonzero(y)[:8]] = 1  # eight right, none wrong: +0.0027
+    assert answered(sure(few), y, (0.94, 0.06))[0]["verdict"] == "better"
