@@ -44,10 +44,10 @@ def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.Re
     names = [n for n in table.schema.names if n not in NOT_FEATURES] if listed is None else [c["name"] for c in listed]
     if not names:
         raise DataError("has no features", field="dataset", value=table.schema.names)
-    return [dict(zip(names, values, strict=True)) for values in zip(*(_values(_column(table, n)) for n in names), strict=True)]
+    return [dict(zip(names, values, strict=True)) for values in zip(*(cells_of(_column(table, n)) for n in names), strict=True)]
 
 
-def _values(column: Any) -> list[Any]:
+def cells_of(column: Any) -> list[Any]:
     """A column's cells: times as ISO 8601; floats of 32 and 16 bits stay such, since 0.1 of them has fewer digits than the same number of 64."""
     if pa.types.is_temporal(column.type):
         return [None if v is None else v.isoformat() for v in column.to_pylist()]
@@ -101,5 +101,5 @@ def tensors_from_arrow(processor: Processor, table: pa.Table | pa.RecordBatch) -
     for c in processor.columns:
         column = _column(table, c.name)
         numeric = c.type == "numeric" and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
-        columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric or pa.types.is_timestamp(column.type) else _values(column)
+        columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric or pa.types.is_timestamp(column.type) else cells_of(column)
     return processor.encode_columns(columns, table.num_rows)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from sluice.data.columns import numbers
@@ -16,6 +15,7 @@ from sluice.data.images import FILE_COLUMNS, read_listed
 from sluice.data.places import Found
 from sluice.errors import DataError
 from sluice.packaging.package import Package
+from sluice.packaging.rows import cells_of, spelled_by
 
 
 def needed(package: Package, columns: Columns, there: Sequence[str], where: str) -> list[str]:
@@ -47,7 +47,7 @@ def reader(package: Package, columns: Columns, wanted: Sequence[str], file: Foun
 
     Text: str, None where it is missing. Images: bytes, of a cell or of the file it names. Tabular and tensor: a
     dict from feature to value. A cell of text that spells a number is that number in a column of numbers; a cell
-    the processor cannot use stays as it is, and the processor says so.
+    the processor reads by itself (a time, a number with separators) or cannot use stays as it is.
     """
     kind = package.preprocess["kind"]
     if kind == "text":
@@ -61,9 +61,11 @@ def reader(package: Package, columns: Columns, wanted: Sequence[str], file: Foun
     else:
         types = {c["name"]: "text" if c["datatype"] == "BYTES" else "numeric" for c in package.preprocess["inputs"]}
 
+    spelled = spelled_by(package)
+
     def rows(window: Mapping[str, Any]) -> list[Any]:
         found = [_numbers(window[n]) if types[n] == "numeric" else _values(window[n]) for n in wanted]
-        return [dict(zip(wanted, values, strict=True)) for values in zip(*found, strict=True)]
+        return spelled([dict(zip(wanted, values, strict=True)) for values in zip(*found, strict=True)])
 
     return rows
 
@@ -73,12 +75,8 @@ def _list(column: Any) -> list[Any]:
 
 
 def _values(column: Any) -> list[Any]:
-    """Values of a column that is no column of numbers; null for empty text, and floats of the width they have."""
-    if isinstance(column, list):
-        return [None if v == "" else v for v in column]
-    if pa.types.is_floating(column.type) and column.type != pa.float64():
-        return [None if v is None else np.float32(v) for v in column.cast(pa.float32()).to_pylist()]
-    return [None if isinstance(v, str) and v == "" else v for v in column.to_pylist()]
+    """Values of a column that is no column of numbers; null for empty text."""
+    return [None if isinstance(v, str) and v == "" else v for v in (column if isinstance(column, list) else cells_of(column))]
 
 
 def _numbers(column: Any) -> list[Any]:

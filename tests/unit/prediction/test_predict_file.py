@@ -17,9 +17,12 @@ import pytest
 
 from sluice import files
 from sluice.cli import main
+from sluice.data.config import Columns
+from sluice.data.places import Found
 from sluice.packaging import package as packages
 from sluice.packaging.package import Package
 from sluice.packaging.predictor import Predictor
+from sluice.prediction.cells import reader
 from tests.unit.serving import builders
 
 ROWS = [{"id": "r1", "age": 20.0, "job": "cook", "label": "a"}, {"id": "r2", "age": None, "job": "nurse", "label": "b"},
@@ -151,6 +154,19 @@ def test_text_is_read_as_its_source_was(tmp_path: Path, capsys: pytest.CaptureFi
     answers = Predictor(model).predict([rows[0], rows[1], rows[3]])
     out = list(csv.reader((tmp_path / "out.txt").read_bytes().decode("cp1252").splitlines(), delimiter="\t"))
     assert [r[:2] for r in out] == [[t, model.labels[i]] for t, i in zip([rows[0], rows[1], rows[3]], answers.argmax(axis=1), strict=True)]
+
+
+def test_times_and_numbers_with_separators_reach_the_processor_as_they_are_written(model: Package) -> None:
+    class Dated:
+        preprocess = {"kind": "tabular", "columns": [{"name": "when", "type": "timestamp"}, {"name": "age", "type": "numeric"}]}
+
+        def profile(self) -> None:
+            return None
+
+    read = reader(Dated(), Columns(), ["when", "age"], Found(Path("x"), "x"))  # type: ignore[arg-type]
+    assert read({"when": ["2026-01-02", ""], "age": ["1,234", " 5 "]}) == [{"when": "2026-01-02", "age": "1,234"}, {"when": None, "age": 5.0}]
+    moment = pa.array([0, None], pa.timestamp("s"))
+    assert read({"when": moment, "age": pa.array([1, None])}) == [{"when": "1970-01-01T00:00:00", "age": 1}, {"when": None, "age": None}]
 
 
 def test_images_are_named_from_the_file_s_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
