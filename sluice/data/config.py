@@ -35,7 +35,7 @@ class Columns(Section):
     categorical: list[str] = Field(default=[], description="columns read as categories though they look numeric")
     ignore: list[str] = []
     numbers: dict[str, NumberFormat] = Field(default={}, description="columns of texts such as 1,234 or 12,5 that are numbers, and how they are written")
-    timestamps: dict[str, str] = Field(default={}, description="columns of times and how they are written: iso, s, ms, us, ns, a form such as %d.%m.%Y, or auto")
+    timestamps: Annotated[dict[str, str], Names("column")] = Field(default={}, description="columns of times and how they are written: iso, s, ms, us, ns, a form such as %d.%m.%Y, or auto")
     time_zone: str = Field("UTC", description="whose clock times are read by: a zone of the IANA database; a time that names no zone is of this one")
 
     @field_validator("timestamps")

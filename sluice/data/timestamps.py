@@ -149,13 +149,16 @@ def _times(wall: np.ndarray) -> pa.ChunkedArray:
 
 def _of_texts(column: pa.ChunkedArray, name: str) -> str | None:
     distinct = pc.utf8_trim_whitespace(column.drop_null().unique())
-    texts = [t for t in distinct.to_pylist()[:_MANY] if t.lower() not in MISSING_TIMES]
+    if len(distinct) > _MANY:  # spread: the first days of a month cannot be told from months
+        distinct = distinct.take(pa.array(np.linspace(0, len(distinct) - 1, _MANY).astype(np.int64)))
+    texts = [t for t in distinct.to_pylist() if t.lower() not in MISSING_TIMES]
     if not texts or not any(_like_a_time(t) for t in texts[:_FEW]):
         return None
     few = texts[:: max(1, len(texts) // _FEW)][:_FEW]
     if _share("iso", few) >= MOSTLY_TIMES:
         return "iso"
-    forms = [f for f in _forms() if _share(f, few) >= 0.5]
+    versions = len({len(t.split()[0]) for t in few}) > 1  # 1.2.10 is none of 2010
+    forms = [f for f in _forms() if _share(f, few) >= 0.5 and not (versions and f.startswith("%d.%m.%y"))]
     shares = {f: _share(f, texts) for f in forms}
     best = max(shares.values(), default=0.0)
     if best < MOSTLY_TIMES:

@@ -22,7 +22,7 @@ def times(s: Subject) -> None:
         how = s.times.get(name)
         if how is None or ends["min"] is None:
             continue
-        said = f"column {name!r} is read as times: {how.reader.words}, {'as declared' if how.declared else 'found out from its values'}, {how.zone}"
+        said = f"column {name!r} is read as times: {how.reader.words}, {'as it is declared' if how.declared else 'found out from its values'}, {how.zone}"
         if not how.declared and how.reader.unit:
             said += f"; if it only counts, list it under data.columns.categorical or declare data.columns.timestamps: {{{name}: ...}}"
         s.add("times", "pass", f"{said}; from {iso(ends['min'])} to {iso(ends['max'])}", column=name)

@@ -47,7 +47,7 @@ def test_forms_are_found_out(form: str, found: str) -> None:
 
 
 @pytest.mark.parametrize("values", [
-    ["1.2.3", "10.12.24", "2.0.1"], ["a", "b"], ["192.168.0.1", "10.0.0.1"], ["16:9", "4:3"], ["2024-W01", "2024-W02"], ["12-3456", "34-1234"], ["+49 30 123", "+49 30 456"],
+    ["1.2.3", "10.12.24", "2.0.1"], ["1.2.10", "1.11.11", "2.3.12"], ["a", "b"], ["192.168.0.1", "10.0.0.1"], ["16:9", "4:3"], ["2024-W01", "2024-W02"], ["12-3456", "34-1234"], ["+49 30 123", "+49 30 456"],
     ["1-2", "3-4"], ["9999-99-99", "0000-12-45"], ["", " "], ["v2024-01-01", "v2024-02-02"],
 ])  # fmt: skip
 def test_what_is_no_time_stays_a_category(values: list[str]) -> None:
@@ -206,6 +206,18 @@ def test_a_split_by_group_keeps_groups_that_are_no_feature_on_one_side(tmp_path:
 def test_settings_that_cannot_be_are_named(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ProjectError, match=message):
         project(tmp_path, **settings)
+
+
+def test_a_form_for_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    csv(tmp_path, **columns())
+    with pytest.raises(DataError, match=r"data.columns.timestamps: .*no such column \(got 'wen'\)"):
+        validate_project_data(*project(tmp_path, columns={"timestamps": {"wen": "iso"}}))
+
+
+def test_a_month_that_begins_a_long_column_does_not_hide_which_is_the_day() -> None:
+    start = datetime.datetime(2024, 1, 1)
+    values = [(start + datetime.timedelta(minutes=i)).strftime("%d/%m/%Y %H:%M") for i in range(60_000)]
+    assert find(pa.chunked_array([values]), "when", None, "UTC") == Times("%d/%m/%Y")
 
 
 def test_numbers_that_fall_together_in_32_bits_are_centred_or_named(tmp_path: Path) -> None:
