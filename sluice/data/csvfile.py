@@ -61,7 +61,7 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
     table = None
     if dialect.quote == "auto" and dialect.delimiter == "\t":
         table, line = _without_quotes(file, dialect, names)
-        if table is not None:
+        if line is not None:
             dialect = dataclasses.replace(dialect, quote="none")
             notes.append(f"{file.where}: quotes are read as plain text, since line {line} has one that is not closed and every line without "
                          "them has the cells it should; data.quote sets it")  # fmt: skip
@@ -211,17 +211,19 @@ def _explain(file: Found, dialect: Dialect, width: int, error: Exception) -> Dat
     return DataError(f"cannot be read as CSV: {first_line(error)}", field=file.where, fix="check quotes and separators")
 
 
-def _without_quotes(file: Found, dialect: Dialect, names: list[str]) -> tuple[pa.Table | None, int]:
-    """The table with quotes as plain text, if they must be, and the line that shows it."""
+def _without_quotes(file: Found, dialect: Dialect, names: list[str]) -> tuple[pa.Table | None, int | None]:
+    """The table, if no cell begins with a quote or quotes must be plain text; and the line that shows the latter."""
     if any('"' in n for n in _raw(file, dataclasses.replace(dialect, quote="none"))):
-        return None, 0  # the names are quoted: so are cells
+        return None, None  # the names are quoted: so are cells
     plain = dataclasses.replace(dialect, quote="none")
     try:
         table = _read(file, plain, names)
     except DataError:
-        return None, 0
+        return None, None
+    if not any(pc.any(pc.starts_with(column, '"')).as_py() for column in table.columns):
+        return table, None
     row = plain_quote(table)
-    return (None, 0) if row is None else (table, line_of_row(file, row, plain) or 0)
+    return (None, None) if row is None else (table, line_of_row(file, row, plain))
 
 
 def _no_lost_quote(file: Found, dialect: Dialect, table: pa.Table) -> None:

@@ -171,7 +171,7 @@ def wav(samples: np.ndarray, rate: int = 8000) -> bytes:
     return out.getvalue()
 
 
-def tabular(root: Path, name: str = "churn", labels: list[str] = LABELS, rule: Rule | None = None) -> Package:
+def tabular(root: Path, name: str = "churn", labels: list[str] = LABELS, rule: Rule | None = None, numerals: dict[str, str] | None = None) -> Package:
     """A number and a category to two or three probabilities; a missing number counts as 0."""
     nodes = [
         helper.make_node("IsNaN", ["age"], ["missing"]),
@@ -192,7 +192,8 @@ def tabular(root: Path, name: str = "churn", labels: list[str] = LABELS, rule: R
     weights = np.array([[0.05, 0.0, -0.05], [0.0, 1.0, 0.5]], np.float32)[:, : len(labels)]
     save(root, nodes, [tensor("age", F, [None, 1]), tensor("job", S, [None, 1])], [tensor("probabilities", F, [None, len(labels)])],
          {"W": weights, "zero": np.zeros((), np.float32)})  # fmt: skip
-    spec = {"kind": "tabular", "columns": [{"name": "age", "type": "numeric"}, {"name": "job", "type": "categorical"}]}
+    written = {"numerals": numerals} if numerals else {}
+    spec = {"kind": "tabular", "columns": [{"name": "age", "type": "numeric", **written}, {"name": "job", "type": "categorical"}]}
     return seal(root, name, "tabular", [TensorSpec("age", "FP32", (-1, 1)), TensorSpec("job", "BYTES", (-1, 1))], spec, labels=labels, rule=rule)
 
 
