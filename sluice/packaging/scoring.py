@@ -20,8 +20,9 @@ from sluice.process import cpu_quota
 if TYPE_CHECKING:
     from sluice.evaluation.config import EvaluateConfig
 
-#: Rows read and answered at a time. Part of the result: the rows of a window share batches, and a batch moves the last bits.
-WINDOW = 1024
+#: Rows read and answered at a time; of images and sounds fewer, since each core holds some of these windows decoded.
+#: Part of the result: the rows of a window share batches, and a batch moves the last bits.
+_WINDOW, _LARGE = 1024, 64
 
 
 def held_out_split(dataset: Dataset) -> str:
@@ -46,10 +47,13 @@ def answers(predict: Callable[[Sequence[Any]], np.ndarray], preprocess: str | Ma
         DataError: the split lacks a column, or has no rows.
     """
 
+    kind = preprocess if isinstance(preprocess, str) else preprocess["kind"]
+    rows = _LARGE if kind in ("image", "audio") else _WINDOW
+
     def window(batch: pa.RecordBatch) -> np.ndarray:
         return predict(rows_from_arrow(preprocess, batch))
 
-    found = [a for a in in_order(window, dataset.batches(split, rows=WINDOW), cpu_quota()) if len(a)]
+    found = [a for a in in_order(window, dataset.batches(split, rows=rows), cpu_quota()) if len(a)]
     if not found:
         raise DataError("has no rows to judge a model on", field=f"{split} split", fix=f"raise data.split.{split}, or name a data.{split} file")
     return np.concatenate(found)

@@ -102,7 +102,10 @@ def evaluate(e: Evidence) -> str:
     found, compared = e["evaluation"], e.get("comparison")
     metrics = [[Html(f"<b>{escape(n)}</b>") if n == found["metric"] else n, m["value"], f'{svg.number(m["low"])} to {svg.number(m["high"])}' if m.get("low") is not None else m.get("why", "")]
                for n, m in sorted(found["metrics"].items(), key=lambda item: item[0] != found["metric"])]  # fmt: skip
-    out = '<div class="grid2"><div><h3>On the held-out rows</h3>' + table(["metric", "value", "interval"], metrics, (1,)) + "</div><div>"
+    out = '<div class="grid2"><div><h3>On the held-out rows</h3>' + table(["metric", "value", "interval"], metrics, (1,))
+    if e.get("precision"):
+        out += f'<p class="note">of the answers of the package as it is served: ONNX, {escape(str(e["precision"]))}</p>'
+    out += "</div><div>"
     if compared:
         out += "<h3>Against the champion, on the same rows</h3>"
         if None not in (compared["difference"], compared["low"], compared["high"]):

@@ -60,6 +60,7 @@ EVIDENCE: dict[str, dict[str, Any]] = {
         },
         "cautions": ["logistic regression is better by 0.01"],
         "comparison": {"difference": 0.0112, "low": -0.003, "high": 0.025, "margin": 0.005, "verdict": "no_worse"},
+        "precision": "fp32",
     },
     "export_onnx": {"formats": [{"format": "int8", "bytes": 1024, "max_abs_diff": 0.01, "agreement": 1.0, "metric": 0.98, "loss": 0.0, "ok": True,
                                  "moved": {"row_id": "00ab", "row": "x=<i>1</i>", "change": 0.01, "label": "<yes>", "fp32": 0.5, "answer": 0.51}},
