@@ -95,7 +95,7 @@ def units_of_tensors(model: Model, tensors: Tensors, max_batch: int, max_rows: i
         for n in array.shape[1:]:
             if n == 0:
                 raise RequestError("has an empty axis", field=f"inputs.{name}.shape", value=list(array.shape))
-            length = max(length, n if name in model.pads else 1)
+            length = max(length, n if name in model.tokens else 1)
     if model.inferred:
         return [Unit(tensors, 1)]
     if rows == 0:
@@ -105,7 +105,7 @@ def units_of_tensors(model: Model, tensors: Tensors, max_batch: int, max_rows: i
     if model.max_length and length > model.max_length:
         raise RequestError(f"is longer than the model's {model.max_length} tokens", field="inputs", value=length, fix="cut it")
     if model.kind == "text":
-        _same_shape(tensors)
+        _same_shape({name: tensors[name] for name in model.tokens if name in tensors})
     return cut(tensors, rows, length, max_batch if model.batches else 1)
 
 

@@ -64,7 +64,9 @@ class Model:
         self.max_length = int(package.preprocess.get("max_length", 0)) if self.kind == "text" else 0
         #: A row's answer may not depend on what else is asked at the moment.
         self.batches = not inferred and not found.dynamic_scales
-        self.pads = {"input_ids": int(package.preprocess.get("pad_id", 0)), "attention_mask": 0} if self.kind == "text" else {}
+        self.pads = {"input_ids": int(package.preprocess.get("pad_id", 0)), "attention_mask": 0, "ngrams": 0} if self.kind == "text" else {}
+        #: Of these, the ones whose length is the text's.
+        self.tokens = tuple(name for name in self.pads if name != "ngrams")
         #: Values of these inputs pick a row of a table of so many: others are the client's mistake.
         self.tables = {name: size for name, size in found.tables.items() if name in self.inputs}
         self._session = package_session(package, threads)

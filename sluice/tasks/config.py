@@ -22,13 +22,14 @@ class ImageModel(Section):
 
 
 class TextModel(Section):
-    """Text classification: a transformer from a directory or hub id, or a small one from scratch."""
+    """Text classification: a transformer from a directory or hub id; or from scratch a small one, beside a linear model of n-grams."""
 
     pretrained: Annotated[str | None, Names("model")] = Field(None, description="local directory or hub id; null: from scratch")
     max_length: int = Field(64, ge=4, le=8192, description="tokens")
     vocabulary: int = Field(8000, ge=100, description="tokens learnt from the data when from scratch")
-    layers: int = Field(2, ge=1)
-    hidden: int = Field(128, ge=8)
+    ngrams: int = Field(100_000, ge=0, description="words, pairs of words and runs of characters that are weighed beside the transformer from scratch; 0: none")
+    layers: int = Field(1, ge=1)
+    hidden: int = Field(64, ge=8)
     heads: int = Field(4, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     pooling: Literal["mean", "cls"] = "mean"

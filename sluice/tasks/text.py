@@ -1,4 +1,4 @@
-"""Text classification: a transformer from `transformers`, or a small one from scratch."""
+"""Text classification: a transformer from `transformers`, or a small one from scratch beside a linear model of n-grams."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     import torch
 
     from sluice.data.dataset import Dataset
+    from sluice.packaging.processors.ngrams import Ngrams
     from sluice.training.encode import Encoded
     from sluice.training.plan import Defaults
 
-_TOKENIZER = "tokenizer.json"
+_TOKENIZER, _NGRAMS = "tokenizer.json", "ngrams.bin"
+#: Weights of the linear model, characters its n-grams are learnt from, and n-grams of all rows it is fitted to.
+_MOST_WEIGHTS, _MOST_CHARACTERS, _MOST_FITTED = 4_000_000, 3_000_000, 20_000_000
 
 
 class TextTask(Task):
@@ -53,11 +56,13 @@ class TextTask(Task):
 
         model: TextModel = settings(self, TextModel)
         extra: dict[str, Any] = {}
+        ngrams = None
         if model.pretrained is None:
             from sluice.tasks.tokenizer import PAD_ID, train_wordpiece
 
             texts = (t for batch in dataset.batches("train", columns=["text"]) for t in batch.column("text").to_pylist() if t)
             tokenizer, pad = train_wordpiece(texts, model.vocabulary), PAD_ID
+            ngrams = self._ngrams(dataset, min(model.ngrams, _MOST_WEIGHTS // max(2, len(dataset.labels))))
         else:
             root = self._pretrained(model.pretrained)
             tokenizer, config = _tokenizer(root, model.pretrained), _config(root, model.pretrained)
@@ -69,7 +74,7 @@ class TextTask(Task):
             weights = sorted(root.glob("*.safetensors"))
             extra = {"config": config, "pretrained": {p.name: files.sha256_file(p) for p in weights}}
         try:
-            processor = TextProcessor(tokenizer, model.max_length, pad, _TOKENIZER)
+            processor = TextProcessor(tokenizer, model.max_length, pad, _TOKENIZER, ngrams)
         except PackageError as e:
             raise ProjectError(f"its tokenizer cannot be used: {e.message}", field="model.pretrained", value=model.pretrained) from e
         if "config" not in extra:
@@ -77,6 +82,18 @@ class TextTask(Task):
 
             extra["vocabulary"] = Tokenizer.from_buffer(tokenizer).get_vocab_size()
         return State("classification", dataset.labels, processor.spec(), processor.files(), extra)
+
+    def _ngrams(self, dataset: Dataset, most: int) -> tuple[str, bytes] | None:
+        """The file of n-grams learnt from the training texts, or from an even choice of many; None where no two texts share one."""
+        from sluice.packaging.processors.ngrams import Ngrams
+
+        if not most:
+            return None
+        characters = sum(len(t or "") for b in dataset.batches("train", columns=["text"]) for t in b.column("text").to_pylist())
+        step = -(-characters // _MOST_CHARACTERS) or 1
+        rows = (t for b in dataset.batches("train", columns=["text"]) for t in b.column("text").to_pylist() if t)
+        learnt = Ngrams.learn([t for i, t in enumerate(rows) if i % step == 0], most)
+        return (_NGRAMS, learnt.bytes()) if len(learnt.hashes) else None
 
     def _pretrained(self, name: str) -> Path:
         """The directory of a pre-trained model: a local one, or the hub's snapshot of an id."""
@@ -101,7 +118,18 @@ class TextTask(Task):
         model: TextModel = settings(self, TextModel)
         if "config" in state.extra:
             return PretrainedClassifier(state.extra["config"], len(state.labels), model)
-        return SmallClassifier(state.extra["vocabulary"], len(state.labels), model)
+        import torch
+
+        known = self._known(state)
+        return SmallClassifier(state.extra["vocabulary"], len(state.labels), model, None if known is None else torch.from_numpy(known.weights()))
+
+    def _known(self, state: State) -> Ngrams | None:
+        """The n-grams of a state's processor."""
+        from typing import cast
+
+        from sluice.packaging.processors import TextProcessor
+
+        return cast(TextProcessor, self.processor(state)).ngrams
 
     def preload(self, state: State) -> None:
         import tokenizers  # noqa: F401
@@ -130,19 +158,36 @@ class TextTask(Task):
 
         if "config" in state.extra:
             return Defaults(batch_size=32, learning_rate=5e-5, epochs=4)
-        return Defaults()
+        return Defaults(batch_size=64 if rows < 100_000 else 256, steps=1500, patience=2)
 
-    def adapt(self, model: torch.nn.Module, state: State, rows: Encoded) -> None:
-        """Train the embeddings of those tokens alone that the training rows hold: the others would only be carried along."""
+    def adapt(self, model: torch.nn.Module, state: State, rows: Encoded) -> bool:
+        """Fit the linear model of n-grams; of a pre-trained encoder, train the embeddings of those tokens alone that the training rows hold."""
+        if getattr(model, "bag", None) is not None:
+            self._fit_bag(model, state, rows)
+            return True
         encoder = getattr(model, "encoder", None)
         if encoder is None or not encoder.get_input_embeddings().weight.requires_grad:
-            return
+            return False
         import torch
 
         from sluice.tasks.text_models import UsedRows
 
         used = torch.from_numpy(rows.distinct("input_ids"))
         encoder.set_input_embeddings(UsedRows(encoder.get_input_embeddings(), used))
+        return False
+
+    def _fit_bag(self, model: Any, state: State, rows: Encoded) -> None:
+        import numpy as np
+        import torch
+
+        from sluice.tasks.linear import fit_bag
+
+        weigh = model.bag.weigh.numpy()
+        _, lengths = rows.bags("ngrams", np.arange(min(rows.rows, 1000)))
+        chosen = np.arange(0, rows.rows, -(-rows.rows * int(lengths.mean() + 1) // _MOST_FITTED))
+        numbers, lengths = rows.bags("ngrams", chosen)
+        table = fit_bag(numbers, lengths, weigh, np.asarray(rows.labels[chosen]), len(state.labels))
+        model.bag.table.copy_(torch.from_numpy(table))
 
     def example(self, state: State) -> dict[str, torch.Tensor]:
         """Two rows of different lengths, so that neither axis is taken for a constant."""

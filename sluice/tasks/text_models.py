@@ -86,17 +86,41 @@ class Layer(nn.Module):
         return out
 
 
+class NgramBag(nn.Module):
+    """A linear model of the n-grams a text holds: their weights, scaled to length 1, times a row of a table each.
+
+    The table is fitted as a whole (`sluice.tasks.linear.fit_bag`) and not trained further.
+
+    Args:
+        weigh: a number's weight [numbers]; that of none (0) is 0.
+        labels: number of classes.
+    """
+
+    def __init__(self, weigh: torch.Tensor, labels: int):
+        super().__init__()
+        self.register_buffer("weigh", weigh)
+        self.register_buffer("table", torch.zeros(len(weigh), labels))
+
+    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+        weights = F.embedding(numbers, self.weigh.unsqueeze(1))  # type: ignore[operator]
+        norm = (weights * weights).sum(1).clamp(min=1e-12).sqrt()
+        out: torch.Tensor = (F.embedding(numbers, self.table) * weights).sum(1) / norm  # type: ignore[arg-type]
+        return out
+
+
 class SmallClassifier(nn.Module):
-    """A small transformer encoder trained from scratch: learnt positions, pooled, a linear head.
+    """A small transformer encoder trained from scratch: learnt positions, pooled, a linear head; it learns what a linear model of n-grams leaves.
 
     Args:
         vocabulary: number of tokens.
         labels: number of classes.
         model: sizes, pooling, dropout.
+        weigh: the n-grams' weights; None: there is no linear model.
     """
 
-    def __init__(self, vocabulary: int, labels: int, model: TextModel):
+    def __init__(self, vocabulary: int, labels: int, model: TextModel, weigh: torch.Tensor | None = None):
         super().__init__()
+        self.bag = None if weigh is None else NgramBag(weigh, labels)
         self.tokens = nn.Embedding(vocabulary, model.hidden)
         self.positions = nn.Embedding(model.max_length, model.hidden)
         nn.init.normal_(self.tokens.weight, std=0.02)
@@ -105,18 +129,21 @@ class SmallClassifier(nn.Module):
         self.layers = nn.ModuleList(Layer(model.hidden, model.heads, model.dropout) for _ in range(model.layers))
         self.norm = nn.LayerNorm(model.hidden)
         self.head = nn.Linear(model.hidden, labels)
+        if self.bag is not None:  # the untrained model is the linear one
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
         self.pooling = model.pooling
         if model.freeze_embeddings:
             self.tokens.weight.requires_grad_(False)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, ngrams: torch.Tensor | None = None) -> torch.Tensor:
         at = torch.arange(input_ids.shape[1], device=input_ids.device)
         x = self.dropout(self.tokens(input_ids) + self.positions(at))
         bias = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * -1e4
         for layer in self.layers:
             x = layer(x, bias)
         out: torch.Tensor = self.head(self.dropout(pool(self.norm(x), attention_mask, self.pooling)))
-        return out
+        return out if self.bag is None or ngrams is None else out + self.bag(ngrams)
 
 
 def load_encoder(model: nn.Module, root: Path, name: str) -> None:

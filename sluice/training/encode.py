@@ -165,6 +165,13 @@ class Encoded:
             found = np.union1d(found, flat[at : at + (1 << 24)])
         return found
 
+    def bags(self, name: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """An input of free size over some rows: their values one after another, and how many each has."""
+        flat, shapes, offsets = self._ragged[name]
+        lengths = shapes[rows, 0].astype(np.int64)
+        inside = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return flat[np.repeat(offsets[rows], lengths) + inside], lengths
+
     def row_ids(self, rows: np.ndarray) -> list[str]:
         """Ids of some rows, 16 hex digits each."""
         return [i.decode() for i in self._ids[rows]]

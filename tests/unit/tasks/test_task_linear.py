@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sluice.tasks.linear import fit_linear, minimise
+from sluice.tasks.linear import fit_bag, fit_linear, minimise
 
 
 def rows(n=400, seed=3):
@@ -61,6 +61,26 @@ def test_the_penalty_is_chosen_by_folds_where_rows_are_few():
 
 
 def test_a_minimum_is_found_where_the_valley_is_narrow():
-    x = torch.tensor([-1.2, 1.0], requires_grad=True)
-    minimise(lambda: (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2, [x], 1.0)
-    assert x.detach().tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
+    def at(point):
+        x = point.clone().requires_grad_(True)
+        value = (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+        return float(value.detach()), torch.autograd.grad(value, x)[0]
+
+    assert minimise(at, torch.tensor([-1.2, 1.0], dtype=torch.float64)).tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
+
+
+def test_a_bag_s_table_is_logistic_regression_on_vectors_of_length_1(monkeypatch):
+    from sklearn.linear_model import LogisticRegression
+
+    monkeypatch.setattr("sluice.tasks.linear.BAG_STRENGTHS", (1.0,))
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(1, 6, 300)
+    numbers = np.concatenate([rng.choice(20, n, replace=False) + 1 for n in lengths])
+    weigh = np.concatenate([[0.0], rng.uniform(0.5, 2, 20)]).astype(np.float32)
+    bags = np.zeros((300, 21))
+    bags[np.repeat(np.arange(300), lengths), numbers] = weigh[numbers]
+    bags /= np.linalg.norm(bags, axis=1, keepdims=True)
+    targets = (bags[:, 1:8].sum(1) > bags[:, 8:].sum(1)).astype(np.int64)
+    table = fit_bag(numbers, lengths, weigh, targets, 2)
+    theirs = LogisticRegression(fit_intercept=False, C=2.0).fit(bags, targets).predict_proba(bags)  # of two classes' weights each has half the penalty
+    np.testing.assert_allclose(torch.softmax(torch.from_numpy(bags @ table), 1).numpy(), theirs, atol=0.01)
