@@ -113,7 +113,7 @@ def _why(outcome: dict[str, Any]) -> str:
 def _cautions(outcome: dict[str, Any]) -> str:
     said = "".join(f'<li><b class="warn-text">{escape(str(c))}</b></li>' for c in outcome.get("cautions") or ()
                    if not any(c in str(r) for r in outcome.get("reasons") or ()))  # fmt: skip
-    return f"<section><h2>Mind</h2><ul>{said}</ul></section>" if said else ""
+    return f"<section><h2>Warnings</h2><ul>{said}</ul></section>" if said else ""
 
 
 def _tiles(gates: list[Gate]) -> str:
@@ -127,7 +127,7 @@ def _tiles(gates: list[Gate]) -> str:
             tiles.append((f"{compared['difference']:+.4f}" if compared["difference"] is not None else "–", "against the champion", str(compared["verdict"]).replace("_", " ")))
     floor = by.get("evaluate", {}).get("floor")
     beside = [c for c in ((floor["simple"], floor["trivial"]) if floor else ()) if c.get("low") is not None][:1]  # the linear one, else no model
-    tiles += [(f"{c['difference']:+.4g}", f"{c['metric']} better than {c['name']}", f"{svg.number(c['low'])} to {svg.number(c['high'])}") for c in beside]
+    tiles += [(f"{c['difference']:+.4g}", f"{c['metric']} against {c['name']}", f"{svg.number(c['low'])} to {svg.number(c['high'])}") for c in beside]
     if "preprocess" in by:
         tiles.append((f"{sum(by['preprocess']['rows'].values()):,}", "rows", f"data {by['preprocess']['digest'][:12]}"))
     if by.get("export_onnx", {}).get("chosen"):

@@ -15,6 +15,7 @@ import yaml
 
 from components.evaluate.logic import run as evaluate
 from components.export_onnx.logic import run as export_onnx
+from sluice.evaluation import baselines
 from sluice.gates import Gate
 from sluice.packaging import package
 from sluice.packaging.predictor import Predictor
@@ -97,6 +98,11 @@ def test_the_metrics_of_the_package_are_those_evaluate_finds_and_it_needs_no_pyt
     assert sealed.digest == exported.evidence["digest"] == judged.evidence["digest"]
     assert sealed.metrics == {name: m["value"] for name, m in judged.evidence["evaluation"]["metrics"].items()}
     assert judged.evidence["evaluation"]["rows"] == made.dataset.rows("test")
+    floor = judged.evidence["floor"]
+    assert floor["verdict"] == "better"
+    assert [floor[b]["rows"] for b in ("trivial", "simple")] == [made.dataset.rows("test")] * 2
+    assert any(floor["said"] in r for r in judged.reasons)
+    assert "on the same rows" in (tmp_path / "judged.html").read_text()
 
 
 def test_a_task_of_the_users_own_beside_the_project_file_is_exported_from_any_folder(trained, tmp_path, monkeypatch):
@@ -114,3 +120,14 @@ def test_a_task_of_the_users_own_beside_the_project_file_is_exported_from_any_fo
         sys.modules.pop("beside_the_file", None)
     assert done.decision == "pass"
     assert package.read(tmp_path / "package").task == "beside_the_file:Mine"
+
+
+def test_a_baseline_that_breaks_is_said_and_the_gate_goes_on(trained, tmp_path, monkeypatch):
+    made = trained("regression")
+    project = made.project.model_dump(mode="json")
+    export(made, tmp_path, project, tmp_path)
+    monkeypatch.setattr(baselines, "PATIENCE", 1e-4)
+    judged = judge(made, tmp_path, project, alone=False)
+    assert judged.decision == "pass"
+    assert "by the clock" in judged.evidence["floor"]["simple"]["missing"]
+    assert "ridge regression was left out" in (tmp_path / "judged.html").read_text()

@@ -238,4 +238,4 @@ def test_the_floor_is_drawn_and_a_simple_model_ahead_stands_at_the_head():
     assert "candidate better by" in text
     missing = {**EVIDENCE["evaluate"], "floor": {**EVIDENCE["evaluate"]["floor"], "ahead": None, "simple": {"name": "logistic regression", "missing": "it ran out of time"}}}
     assert "logistic regression was left out: it ran out of time" in Page(sections.evaluate(missing)).text
-    assert "Mind" not in Page(page.run_page(PROJECT, outcome(), GATES)).text
+    assert "Warnings" not in Page(page.run_page(PROJECT, outcome(), GATES)).text
