@@ -103,7 +103,7 @@ def top(values: pa.Array, counts: NDArray[np.int64], most: int = TOP) -> list[di
     least = np.partition(counts, -most)[-most] if len(counts) > most else 0
     near = np.flatnonzero(counts >= least)
     named = sorted(zip((-counts[near]).tolist(), values.take(pa.array(near)).to_pylist(), strict=True))[:most]
-    return [{"value": str(v)[:_SHOWN], "count": -n} for n, v in named]
+    return [{"value": v if len(v) <= _SHOWN else f"{v[: _SHOWN - 1]}…", "count": -n} for n, v in ((n, str(v)) for n, v in named)]
 
 
 def histogram(finite: NDArray[np.float64], bins: int = BINS) -> dict[str, list[Any]]:
