@@ -58,6 +58,8 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
     dialect, note = settle(file, declared, wanted)
     notes = [note] if note else []
     names = names_of(file, dialect)
+    if dialect.header is True:
+        names, dialect = _with_row_names(file, dialect, names)
     table = None
     if dialect.quote == "auto" and dialect.delimiter == "\t":
         table, line = _without_quotes(file, dialect, names)
@@ -78,7 +80,7 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
 
 def line_of_row(file: Found, row: int, dialect: Dialect) -> int | None:
     """The line on which a row (from 0, after the header) begins."""
-    skip = 1 if dialect.header is True else 0
+    skip = 1 if dialect.header is True or dialect.skip else 0
     for i, (line, _) in enumerate(rows_of(file, dialect)):
         if i == row + skip:
             return line
@@ -91,6 +93,7 @@ def _read(file: Found, dialect: Dialect, names: list[str]) -> pa.Table:
     options = pyarrow.csv.ReadOptions(block_size=BLOCK, encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding)
     if dialect.header is not True:
         options.column_names = places
+        options.skip_rows = dialect.skip
     try:
         with opened(file) as stream:
             table = pyarrow.csv.read_csv(
@@ -104,6 +107,21 @@ def _read(file: Found, dialect: Dialect, names: list[str]) -> pa.Table:
         return table.rename_columns(places)
     except (pa.ArrowException, OSError, UnicodeError) as e:
         raise _explain(file, dialect, len(names), e) from e
+
+
+def _with_row_names(file: Found, dialect: Dialect, names: list[str]) -> tuple[list[str], Dialect]:
+    """The names with one that is missing: rows have a cell more than the header line, R's row names first or nothing last."""
+    try:
+        rows = [row for _, row in itertools.islice(rows_of(file, dialect), 1, 50)]
+    except (DataError, OSError):
+        return names, dialect  # said where the rows are read
+    if not rows or any(len(row) != len(names) + 1 for row in rows) or len(names) < 2:
+        return names, dialect
+    full = [*names, ""] if not any(row[-1].strip() for row in rows) else ["", *names]
+    with text_of(file, dialect.encoding) as f:
+        reader = dialect.reader(f)
+        next(row for row in reader if row)
+        return full, dataclasses.replace(dialect, header=tuple(full), skip=reader.line_num)
 
 
 def _padded(file: Found, dialect: Dialect) -> bool:
@@ -182,6 +200,9 @@ def names_of(file: Found, dialect: Dialect) -> list[str]:
             raise DataError("is the first line: there is a header line", field="data.header", value=names, fix="remove data.header")
         return names
     names = [n.strip() for n in raw]
+    if names[0].lower() in ("sep=", f"sep={dialect.delimiter}"):
+        raise DataError("begins with the line that tells Excel the separator", field=f"{file.where}:1", value=(dialect.delimiter or "").join(raw),
+                        fix="remove that line")  # fmt: skip
     for i, name in enumerate(names):
         if any("\udc80" <= c <= "\udcff" for c in name):
             raise not_encoded(file, dialect.encoding, _ENCODING)
@@ -203,12 +224,20 @@ def _explain(file: Found, dialect: Dialect, width: int, error: Exception) -> Dat
                                      f"{width} cells", field=f"{file.where}:{line}", value=(dialect.delimiter or "").join(row)[:80],
                                      fix="look for a quote that is not closed; data.quote: none reads quotes as plain text")  # fmt: skip
                 return DataError(f"has {len(row)} cells, {head} {width}", field=f"{file.where}:{line}", value=(dialect.delimiter or "").join(row)[:500],
-                                 fix=f"quote cells that hold {dialect.separator}, or add what is missing")  # fmt: skip
+                                 fix=_remedy(dialect, line, row, width))  # fmt: skip
     except DataError as e:
         return e
     except OSError as e:
         return DataError(f"cannot be unpacked: {e}", field=file.where, fix=UNPACK_AGAIN)
     return DataError(f"cannot be read as CSV: {first_line(error)}", field=file.where, fix="check quotes and separators")
+
+
+def _remedy(dialect: Dialect, line: int, row: list[str], width: int) -> str:
+    if any('\\"' in c or c.endswith("\\") or "\\" in c[:-1] and '"' in c for c in row):
+        return 'write a quote inside a quoted cell as "", not as \\"'
+    if len(row) > width and line < 20 and dialect.header is True:
+        return f"quote cells that hold {dialect.separator}; if the columns' names stand further down, remove the lines before them"
+    return f"quote cells that hold {dialect.separator}, add what is missing, or remove the line if it is no row"
 
 
 def _without_quotes(file: Found, dialect: Dialect, names: list[str]) -> tuple[pa.Table | None, int | None]:

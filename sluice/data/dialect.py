@@ -18,12 +18,14 @@ class Dialect:
         quote: a quote at the beginning of a cell opens it (`"`), is text (``none``), or whichever fits the file (``auto``).
         header: whether the first line has the columns' names; or the names, where there is no such line.
         encoding: a codec of Python's.
+        skip: lines before the rows, where the names do not stand in the file as they are.
     """
 
     delimiter: str | None = None
     quote: str = "auto"
     header: bool | tuple[str, ...] = True
     encoding: str = "utf-8"
+    skip: int = 0
 
     @property
     def declared(self) -> list[str]:

@@ -38,7 +38,7 @@ def settle(file: Found, dialect: Dialect, wanted: Sequence[str] = ()) -> tuple[D
         return dataclasses.replace(dialect, delimiter=usual), None
     if not good:
         raise DataError("has no separator that divides its first rows into equally many cells", field=file.where,
-                        fix="say which one it is: data.delimiter: ',' or ';' or tab or '|'; a file of one column is named .csv")  # fmt: skip
+                        fix="say which one it is: data.delimiter: ',' or ';' or tab or '|' or ' '; a file of one column is named .csv")  # fmt: skip
     found = max(naming or good, key=lambda d: (len(fits[d][1]), fits[d][0]))
     settled = dataclasses.replace(dialect, delimiter=found)
     return settled, f"{file.where} is separated by {settled.separator}, as its first rows show; data.delimiter sets it"

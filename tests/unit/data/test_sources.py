@@ -307,6 +307,29 @@ def test_a_space_beside_every_separator_is_no_part_of_the_cells_and_one_beside_s
     assert load(tmp_path, "adult.csv").column("job").to_pylist() == [" a", "b"]
 
 
+def test_a_header_line_one_cell_short_has_the_names_of_rows_first_or_nothing_last(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text('\n"x","label"\n"1",3,"a"\n"2",oops,"b"\n' + "".join(f'"{i}",{i},"a"\n' for i in range(3, 30)))
+    with pytest.raises(DataError, match=r"r.csv:4: x, row 2: is text in a column of numbers"):
+        load(tmp_path, "r.csv")
+    (tmp_path / "r.csv").write_text('"x","label"\n"1",3,"a"\n"2",4,"b"\n')  # as R's write.table does
+    found = read_source("r.csv", "auto", tmp_path, "tabular")
+    assert found.table.to_pydict() == {"x": [3.0, 4.0], "label": ["a", "b"]} and "the first column, without a name, is left out" in found.notes[0]
+    (tmp_path / "r.csv").write_text("x,label\n1,a,\n2,b,\n")
+    assert load(tmp_path, "r.csv").to_pydict() == {"x": [1.0, 2.0], "label": ["a", "b"]}
+
+
+@pytest.mark.parametrize("content, message", [
+    ('text,label\n"he said \\"hi\\", ok",a\n"plain",b\n', r'a.csv:2: has 3 cells(.|\n)*as "", not as'),
+    ("# made by x\nx,label\n1,a\n2,b\n", r"a.csv:2: has 2 cells, the header has 1(.|\n)*names stand further down, remove the lines"),
+    ("x,label\n1,a\n2,b\n(2 rows)\n", r"a.csv:4: has 1 cells(.|\n)*remove the line if it is no row"),
+    ("sep=;\nx;label\n1;a\n", r"a.csv:1: begins with the line that tells Excel the separator"),
+])  # fmt: skip
+def test_what_programs_put_around_the_rows_is_told(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, "a.csv", "text")
+
+
 def test_what_says_how_cells_are_separated_is_no_setting_of_parquet(folder: Path) -> None:
     with pytest.raises(DataError, match=r"data.delimiter: is for files of separated cells(.|\n)*a.parquet is parquet"):
         load(folder, "a.parquet", dialect=Dialect(delimiter=";"))
