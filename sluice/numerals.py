@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+#: What people write in a column of numbers where there is none; compared in lower case.
+MISSING_NUMBERS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "."})
+
 _UNITS = r"[$¢£¤¥฿₠-₿﷼%‰]|R\$|kr|zł|Kč|Ft|Fr\.?|USD|EUR|GBP|CHF|JPY|CNY|KRW|INR|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|AUD|CAD"
 _SPACES = " \u00a0\u2009\u202f"
 _SHAPE = re.compile(
@@ -43,8 +46,8 @@ class Numerals:
     unit: str | None = None
 
     def parse(self, text: str) -> float | None:
-        """The number a text spells; NaN for a blank one; None where it spells none, or has another unit."""
-        if not text or text.isspace():
+        """The number a text spells; NaN for a blank one and for `MISSING_NUMBERS`; None where it spells none, or has another unit."""
+        if text.strip().lower() in MISSING_NUMBERS:
             return math.nan
         found = _split(text)
         if found is None:

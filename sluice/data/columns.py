@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-#: What people write in a column of numbers where there is none; compared in lower case.
-MISSING_NUMBERS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "."})
+from sluice.numerals import MISSING_NUMBERS
+
 #: What stands for "no label", in any case. "NA" and "none" may be labels.
 MISSING_LABELS = frozenset({"", "nan", "null"})
 #: From this share of numbers on, a column is one of numbers, and text in it is a mistake.

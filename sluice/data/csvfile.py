@@ -233,7 +233,7 @@ def _explain(file: Found, dialect: Dialect, width: int, error: Exception) -> Dat
 
 
 def _remedy(dialect: Dialect, line: int, row: list[str], width: int) -> str:
-    if any('\\"' in c or c.endswith("\\") or "\\" in c[:-1] and '"' in c for c in row):
+    if any('\\"' in c or c.endswith("\\") or ("\\" in c[:-1] and '"' in c) for c in row):
         return 'write a quote inside a quoted cell as "", not as \\"'
     if len(row) > width and line < 20 and dialect.header is True:
         return f"quote cells that hold {dialect.separator}; if the columns' names stand further down, remove the lines before them"

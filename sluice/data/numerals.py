@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.data.columns import MISSING_NUMBERS, MOSTLY_NUMBERS, null_for_empty
-from sluice.numerals import Doubt, Numerals, find_numerals, spells_number
+from sluice.data.columns import MOSTLY_NUMBERS, null_for_empty
+from sluice.numerals import MISSING_NUMBERS, Doubt, Numerals, find_numerals, spells_number
 
 #: Different values looked at before a column is taken for one of numbers.
 _SAMPLE = 200

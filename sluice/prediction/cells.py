@@ -47,7 +47,7 @@ def reader(package: Package, columns: Columns, wanted: Sequence[str], file: Foun
 
     Text: str, None where it is missing. Images: bytes, of a cell or of the file it names. Tabular and tensor: a
     dict from feature to value. A cell of text that spells a number is that number in a column of numbers; a cell
-    the processor reads by itself (a time, a number with separators) or cannot use stays as it is.
+    the processor reads by itself (a time; a number where the training rows write 1.234,50) or cannot use stays as it is.
     """
     kind = package.preprocess["kind"]
     if kind == "text":
@@ -57,7 +57,7 @@ def reader(package: Package, columns: Columns, wanted: Sequence[str], file: Foun
     if kind == "audio":
         return lambda window: _list(window[wanted[0]])
     if kind == "tabular":
-        types = {c["name"]: c["type"] for c in package.preprocess["columns"]}
+        types = {c["name"]: "written" if "numerals" in c else c["type"] for c in package.preprocess["columns"]}
     else:
         types = {c["name"]: "text" if c["datatype"] == "BYTES" else "numeric" for c in package.preprocess["inputs"]}
 

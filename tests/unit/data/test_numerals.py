@@ -119,8 +119,8 @@ def test_what_is_trained_is_what_is_served(tmp_path: Path) -> None:
     state = task.fit(dataset)
     assert state.preprocess["columns"][0] == {"name": "amount", "type": "numeric", "numerals": {"decimal": ".", "thousands": ",", "unit": None}}
     processor = load_processor(state.preprocess, state.files)
-    found = processor.encode_batch([{"amount": v, "x": 1} for v in ("1,500.25", 1500.25, "1500.25", "", None)])["amount"].ravel()
-    assert np.array_equal(found, np.float32([1500.25, 1500.25, 1500.25, np.nan, np.nan]), equal_nan=True)
+    found = processor.encode_batch([{"amount": v, "x": 1} for v in ("1,500.25", 1500.25, "1500.25", "", None, "N/A")])["amount"].ravel()
+    assert np.array_equal(found, np.float32([1500.25, 1500.25, 1500.25, np.nan, np.nan, np.nan]), equal_nan=True)
     for row in ({"amount": "1.500,25"}, {"amount": "many"}, {"x": "1"}):
         with pytest.raises(InputError, match=r"is not a number( as the training rows write it)?"):
             processor.encode_batch([row])

@@ -22,6 +22,7 @@ from sluice.data.places import Found
 from sluice.packaging import package as packages
 from sluice.packaging.package import Package
 from sluice.packaging.predictor import Predictor
+from sluice.packaging.processors import load_processor
 from sluice.prediction.cells import reader
 from tests.unit.serving import builders
 
@@ -167,6 +168,22 @@ def test_times_and_numbers_with_separators_reach_the_processor_as_they_are_writt
     assert read({"when": ["2026-01-02", ""], "age": ["1,234", " 5 "]}) == [{"when": "2026-01-02", "age": "1,234"}, {"when": None, "age": 5.0}]
     moment = pa.array([0, None], pa.timestamp("s"))
     assert read({"when": moment, "age": pa.array([1, None])}) == [{"when": "1970-01-01T00:00:00", "age": 1}, {"when": None, "age": None}]
+
+
+def test_what_the_training_rows_wrote_with_separators_is_never_read_without_them(model: Package) -> None:
+    """In a column of 1.234,50 a cell of 1.234 is a thousand and more, however many plain numbers stand beside it."""
+
+    class German:
+        preprocess = {"kind": "tabular", "columns": [{"name": "age", "type": "numeric", "numerals": {"decimal": ",", "thousands": ".", "unit": None}}]}
+
+        def profile(self) -> None:
+            return None
+
+    read = reader(German(), Columns(), ["age"], Found(Path("x"), "x"))  # type: ignore[arg-type]
+    rows = read({"age": ["1.234", "5", "", "2,5"]})
+    assert rows == [{"age": "1.234"}, {"age": "5"}, {"age": None}, {"age": "2,5"}]
+    processor = load_processor(German.preprocess, {})
+    assert np.array_equal(processor.encode_batch(rows)["age"].ravel(), np.float32([1234, 5, np.nan, 2.5]), equal_nan=True)
 
 
 def test_images_are_named_from_the_file_s_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
