@@ -49,6 +49,8 @@ def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.Re
 
 def cells_of(column: Any) -> list[Any]:
     """A column's cells: times as ISO 8601; floats of 32 and 16 bits stay such, since 0.1 of them has fewer digits than the same number of 64."""
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # which Python has no type of its own for
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     if pa.types.is_temporal(column.type):
         return [None if v is None else v.isoformat() for v in column.to_pylist()]
     narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(column.type)
@@ -101,5 +103,6 @@ def tensors_from_arrow(processor: Processor, table: pa.Table | pa.RecordBatch) -
     for c in processor.columns:
         column = _column(table, c.name)
         numeric = c.type == "numeric" and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
-        columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric or pa.types.is_timestamp(column.type) else cells_of(column)
+        stored = column.type == pa.timestamp("us")  # as datasets have times; one with a zone is an instant
+        columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric or stored else cells_of(column)
     return processor.encode_columns(columns, table.num_rows)

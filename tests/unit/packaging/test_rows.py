@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,9 @@ import pytest
 
 from sluice.errors import DataError, InputError
 from sluice.packaging.processors import Column, TabularProcessor
+from sluice.packaging.processors.timeparts import TimeColumn
+from sluice.packaging.processors.timestamps import TimeForm
+from sluice.packaging.processors.zones import Zone
 from sluice.packaging.rows import rows_from_arrow, spelled_by, tensors_from_arrow
 
 TABLE = pa.table({
@@ -85,3 +89,17 @@ def test_rows_are_spelled_as_a_package_of_before_knows_them(tmp_path):
 
 def test_floats_of_32_bits_stay_such():
     assert rows_from_arrow("tabular", pa.table({"x": pa.array([0.1, None], pa.float32())}))[0]["x"] == np.float32(0.1)
+
+
+def test_times_of_any_type_of_column_are_read_alike():
+    """An instant of 16:30 in UTC is 18:30 on Berlin's clock, whatever type of column says so."""
+    column = Column("when", "timestamp", time=TimeColumn(TimeForm("iso", Zone.named("Europe/Berlin")), None, ("hour",)))
+    processor = TabularProcessor([column])
+    wall, instant = datetime.datetime(2023, 7, 4, 18, 30), datetime.datetime(2023, 7, 4, 16, 30)
+    typed = [pa.array([wall, None], pa.timestamp(unit)) for unit in ("s", "ms", "us", "ns")]
+    typed += [pa.array([instant, None], pa.timestamp(unit, "UTC")) for unit in ("s", "us", "ns")] + [pa.array([instant, None], pa.timestamp("us", "Asia/Tokyo"))]
+    typed += [pa.array(["2023-07-04T16:30Z", None]), pa.array(["2023-07-04 18:30", ""])]
+    for values in typed:
+        table = pa.table({"when": values})
+        for tensors in (tensors_from_arrow(processor, table), processor.encode_batch(rows_from_arrow(processor.spec(), table))):
+            assert tensors["when.hour"].ravel().tolist() == ["18", ""], values.type
