@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from sluice.data.timestamps import Times
     from sluice.packaging.processors import Processor
     from sluice.project import Project
-    from sluice.training.config import TrainConfig
     from sluice.training.encode import Encoded
-    from sluice.training.plan import Defaults
+    from sluice.training.plan import Defaults, Plan
 
 #: What `State.save` calls its own file; a processor's side files lie beside it.
 STATE = "state.json"
@@ -197,13 +196,20 @@ class Task(ABC):
         """Change training tensors at random, with `generator` as the only source of chance. Default: not at all."""
         return tensors
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: TrainConfig) -> torch.Tensor:
-        """Mean loss over the rows, a scalar; the backward pass is the loop's. Default: cross-entropy with label smoothing, or squared error."""
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: Plan) -> torch.Tensor:
+        """Mean loss over the rows, a scalar; the backward pass is the loop's. Default: squared error, or cross-entropy with label smoothing.
+
+        A row weighs as `train.label_weights` says; the mean is over the rows and not over their weights, so that it does not matter
+        which process or part of a batch a row falls to.
+        """
         from torch.nn import functional as F
 
         if targets.is_floating_point():
             return F.mse_loss(outputs.float(), targets)
-        return F.cross_entropy(outputs.float(), targets, label_smoothing=train.label_smoothing)
+        if train.label_weights is None:
+            return F.cross_entropy(outputs.float(), targets, label_smoothing=train.label_smoothing)
+        each = F.cross_entropy(outputs.float(), targets, label_smoothing=train.label_smoothing, reduction="none")
+        return (each * outputs.new_tensor(train.label_weights, dtype=each.dtype)[targets]).mean()
 
     def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
         """What is exported: `forward(**tensors)` returns probabilities [rows, labels] or values [rows], FP32."""

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
     from sluice.data.timestamps import Times
     from sluice.packaging.processors import Column
-    from sluice.training.config import TrainConfig
     from sluice.training.encode import Encoded
-    from sluice.training.plan import Defaults
+    from sluice.training.plan import Defaults, Plan
 
 #: Codes of a category column: what is missing, what the training rows did not hold; known values follow.
 MISSING, UNKNOWN, KNOWN = 0, 1, 2
@@ -199,16 +198,20 @@ class TabularTask(Task):
 
         from sluice.tasks.linear import fit_linear
         from sluice.tasks.tabular_models import TabularMLP
+        from sluice.training.weights import label_weights
 
         net = cast(TabularMLP, model)
         step = -(-rows.rows * max(1, len(net.numeric)) // _MOST_FITTED)
         chosen = np.arange(0, rows.rows, step)
         with torch.no_grad():
             flat, _, codes = net.eval().features(self.tensors(rows.batch(chosen), state))
-        fit_linear(net.straight, net.linear_parts(), flat, codes, self.targets(np.asarray(rows.labels[chosen]), state))
+        weights = label_weights(self.project.train.class_weights, state.labels, np.asarray(rows.labels))
+        labels = np.asarray(rows.labels[chosen])
+        weigh = torch.tensor(weights)[torch.from_numpy(labels)] if weights else None
+        fit_linear(net.straight, net.linear_parts(), flat, codes, self.targets(labels, state), weigh)
         return True
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: TrainConfig) -> torch.Tensor:
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: Plan) -> torch.Tensor:
         """While training every member has its own loss."""
         if outputs.dim() == (2 if targets.is_floating_point() else 3):
             targets, outputs = targets.repeat_interleave(outputs.shape[1]), outputs.flatten(0, 1)

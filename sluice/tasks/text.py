@@ -181,12 +181,15 @@ class TextTask(Task):
         import torch
 
         from sluice.tasks.linear import fit_bag
+        from sluice.training.weights import label_weights
 
         weigh = model.bag.weigh.numpy()
         _, lengths = rows.bags("ngrams", np.arange(min(rows.rows, 1000)))
         chosen = np.arange(0, rows.rows, -(-rows.rows * int(lengths.mean() + 1) // _MOST_FITTED))
         numbers, lengths = rows.bags("ngrams", chosen)
-        table = fit_bag(numbers, lengths, weigh, np.asarray(rows.labels[chosen]), len(state.labels))
+        weights = label_weights(self.project.train.class_weights, state.labels, np.asarray(rows.labels))
+        labels = np.asarray(rows.labels[chosen])
+        table = fit_bag(numbers, lengths, weigh, labels, len(state.labels), np.array(weights)[labels] if weights else None)
         model.bag.table.copy_(torch.from_numpy(table))
 
     def example(self, state: State) -> dict[str, torch.Tensor]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sluice.config import Names, Section
 
+#: Of a label, against 1.
+Weight = Annotated[float, Field(gt=0, le=1e6)]
 #: How the learning rate goes from step to step.
 Schedule = Literal["cosine", "linear", "constant", "step", "plateau"]
 
@@ -57,6 +59,8 @@ class TrainConfig(Section):
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of all steps")
     gradient_clip: float | None = Field(1.0, gt=0)
     accumulate: int = Field(1, ge=1, description="parts a process computes its share of a batch in, one after another")
+    class_weights: Annotated[Literal["balanced"] | dict[str, Weight] | None, Names("class", ("balanced",))] = Field(
+        None, description="how much a row of a label weighs in the loss, {label: weight}, 1 for the others; balanced: all labels together alike")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ema: float | None = Field(None, ge=0, lt=1, description="decay of an exponential moving average of the weights, which is then the model; 0: none; null: with automatic epochs the task's, else none")
     freeze: list[str] = Field([], description="parameters left as they start, by name or pattern: `encoder.embeddings.*`")
@@ -79,6 +83,16 @@ class TrainConfig(Section):
     folds: int | None = Field(None, ge=2, le=100, description="cross-validate first, in so many parts of the training rows, stratified by label")
     fold_groups: Annotated[str | None, Names("feature")] = Field(None, description="column whose equal values stay in one fold; null: rows with equal features do")
     metrics_port: int | None = Field(None, ge=1, le=65535, description="serve Prometheus metrics there while training; in a TrainJob 9464 by default")
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _as_labels_are_spelt(cls, weights: Any) -> Any:
+        """YAML reads the label 1 as a number."""
+        if not isinstance(weights, dict):
+            return weights
+        from sluice.spelling import value_text
+
+        return {value_text(label) if isinstance(label, bool | int | float) else label: weight for label, weight in weights.items()}
 
     @model_validator(mode="after")
     def _batch_is_enough(self) -> TrainConfig:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
 from sluice import errors, files
@@ -22,13 +23,12 @@ from sluice.errors import DataError, SluiceError
 from sluice.process import spawn
 from sluice.tasks import State, Task, load_task
 from sluice.training import horovod
-from sluice.training.encode import encode_split
+from sluice.training.encode import Encoded, encode_split
 from sluice.training.errors import NonFiniteError, ProcessDied, TrainingError
-from sluice.training.job import Job, causes, key_of, read_errors
+from sluice.training.job import ENCODED, Job, causes, key_of, read_errors
 from sluice.training.plan import plan_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from sluice.data.dataset import Dataset
@@ -132,16 +132,15 @@ def prepare_job(project: Project, dataset: Dataset, root: Path, *, world_size: i
     horovod.check(project.train)
     task = load_task(project, base_dir)
     state = task.fit(dataset)
-    rows = {split: int(dataset.manifest["splits"].get(split, {}).get("rows") or 0) for split in ("train", "validation")}
-    plan = plan_of(task, state, rows["train"], rows["validation"] > 0)
+    validated = bool(dataset.manifest["splits"].get("validation", {}).get("rows"))
+    for split in ("train", "validation") if validated else ("train",):
+        encode_split(task, state, dataset, split, root / ENCODED / split)
+    plan = plan_of(task, state, np.asarray(Encoded(root / ENCODED / "train", task.processor(state)).labels), validated)
     job = Job(root=root.absolute(), project=project, plan=plan, base_dir=(base_dir or Path()).resolve(), data=dataset.digest,
               checkpoints=(checkpoints or root / "checkpoints").absolute(), key=key_of(project, plan, dataset, task, state), world_size=world_size)  # fmt: skip
     for path in (job.state, job.errors):
         path.mkdir(parents=True)
     state.save(job.state)
-    encode_split(task, state, dataset, "train", job.encoded("train"))
-    if rows["validation"]:
-        encode_split(task, state, dataset, "validation", job.encoded("validation"))
     job.save()
     return job
 

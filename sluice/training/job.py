@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: `train:` settings that change where, how long or how safely a run goes, but not what it computes.
 NOT_THE_MODEL = frozenset({"checkpoint", "restarts", "hang_seconds", "processes", "nodes", "threads", "workers", "device", "parallel", "launcher", "metrics_port", "folds", "fold_groups"})
 
+#: Folder of a job's encoded rows, a folder a split.
+ENCODED = "encoded"
 #: Folders of the library whose code makes the weights.
 _MAKES_WEIGHTS = ("training", "tasks", "packaging/processors")
 
@@ -74,7 +76,7 @@ class Job:
         return self.root / "stop"
 
     def encoded(self, split: str) -> Path:
-        return self.root / "encoded" / split
+        return self.root / ENCODED / split
 
     def forget_checkpoints(self, warn: Callable[[str], None]) -> None:
         """Delete the job's checkpoints, here and in the store: the model they were for is written."""

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from sluice.training.config import Schedule, TrainConfig
+from sluice.training.weights import label_weights
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sluice.tasks.base import State, Task
 
 
@@ -52,6 +55,7 @@ class Plan(TrainConfig):
         patience: epochs without improvement that end the run; null: it goes on to the last.
         minutes: of training after which it ends; null: as long as it takes.
         automatic: the settings that were decided here.
+        label_weights: of a row in the loss, by its label's index; null: all rows weigh the same.
     """
 
     epochs: int = Field(3, ge=1)
@@ -63,10 +67,11 @@ class Plan(TrainConfig):
     patience: int | None = None
     minutes: float | None = None
     automatic: list[str] = []
+    label_weights: list[float] | None = None
 
     def shown(self) -> dict[str, Any]:
         """What was decided and what by, for the history and the report."""
-        names = ("epochs", "batch_size", "learning_rate", "weight_decay", "schedule", "ema", "watch", "patience", "minutes", "automatic")
+        names = ("epochs", "batch_size", "learning_rate", "weight_decay", "schedule", "ema", "watch", "patience", "minutes", "automatic", "label_weights")
         return {n: getattr(self, n) for n in names}
 
     def text(self, rows: int) -> str:
@@ -114,6 +119,7 @@ def decide(config: TrainConfig, defaults: Defaults, rows: int, measured: bool) -
                    "watch": given.metric if given else "loss"})  # fmt: skip
 
 
-def plan_of(task: Task, state: State, rows: int, measured: bool) -> Plan:
-    """The plan of a task's project; see `decide`."""
-    return decide(task.project.train, task.defaults(state, rows), rows, measured)
+def plan_of(task: Task, state: State, labels: np.ndarray, measured: bool) -> Plan:
+    """The plan of a task's project for training rows of such labels, as `Encoded.labels` has them; see `decide`. Raises `ProjectError`."""
+    plan = decide(task.project.train, task.defaults(state, len(labels)), len(labels), measured)
+    return plan.model_copy(update={"label_weights": label_weights(plan.class_weights, state.labels, labels)})

@@ -12,9 +12,9 @@ import torch
 from sluice.evaluation import metrics
 from sluice.evaluation.answers import Answers
 from sluice.tasks.base import State, Task
-from sluice.training.config import TrainConfig
 from sluice.training.distributed import World
 from sluice.training.encode import Encoded
+from sluice.training.plan import Plan
 
 
 def order_by_length(data: Encoded) -> np.ndarray:
@@ -28,7 +28,7 @@ def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, world: World, *, batch_size: int,
-              train: TrainConfig | None = None, autocast: Callable[[], Any] | None = None,
+              train: Plan | None = None, autocast: Callable[[], Any] | None = None,
               beat: Callable[[], None] = lambda: None, together: bool = False) -> tuple[np.ndarray | None, float]:  # fmt: skip
     """Probabilities [rows, labels] or values [rows], float64 in the split's order, and the mean loss.
 
@@ -48,7 +48,7 @@ def run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, w
         return _run_split(task, state, model, data, world, batch_size, train, autocast, beat, together)
 
 
-def _run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, world: World, batch_size: int, train: TrainConfig | None,
+def _run_split(task: Task, state: State, model: torch.nn.Module, data: Encoded, world: World, batch_size: int, train: Plan | None,
                autocast: Callable[[], Any] | None, beat: Callable[[], None], together: bool) -> tuple[np.ndarray | None, float]:  # fmt: skip
     raw: list[torch.Tensor] = []
     training = model.training

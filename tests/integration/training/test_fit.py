@@ -160,6 +160,16 @@ def test_the_best_epoch_measured_is_kept_also_without_early_stopping(points, pro
     assert -np.log(found[np.arange(100), truth]).mean() == pytest.approx(losses[result.best_epoch], rel=1e-4)
 
 
+def test_weights_of_labels_hold_in_several_processes(points, project, tmp_path):
+    answers = {}
+    for weights in ({"inner": 50}, {"outer": 50}):
+        made = project(processes=2, label_smoothing=0.05, class_weights=weights)
+        result = fit(made, points, tmp_path / next(iter(weights)), base_dir=HERE)
+        task, state, module = load_trained(made, result.out, HERE)
+        answers[next(iter(weights))] = predict(task, state, module, points, "validation")[:, state.labels.index("inner")]
+    assert (answers["inner"] > answers["outer"]).all()
+
+
 def test_with_nothing_said_training_goes_on_within_its_budget(points, project, tmp_path):
     told = []
     made = project(epochs=None, batch_size=None, learning_rate=None, budget={"steps": 200})
