@@ -59,7 +59,7 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
     notes = [note] if note else []
     names = names_of(file, dialect)
     if dialect.header is True:
-        names, dialect = _with_row_names(file, dialect, names)
+        names, dialect = with_row_names(file, dialect, names)
     table = None
     if dialect.quote == "auto" and dialect.delimiter == "\t":
         table, line = _without_quotes(file, dialect, names)
@@ -73,7 +73,7 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
             _no_lost_quote(file, dialect, table)
     if not table.num_rows:
         raise DataError("has a header line, but no rows", field=file.where, value=names, fix="add rows, or name another file")
-    if _padded(file, dialect):
+    if any(padding(file, dialect)):
         table = _without_padding(file, table, notes)
     return CsvTable(_named(file, table, names, notes), dialect, tuple(notes))
 
@@ -109,7 +109,7 @@ def _read(file: Found, dialect: Dialect, names: list[str]) -> pa.Table:
         raise _explain(file, dialect, len(names), e) from e
 
 
-def _with_row_names(file: Found, dialect: Dialect, names: list[str]) -> tuple[list[str], Dialect]:
+def with_row_names(file: Found, dialect: Dialect, names: list[str]) -> tuple[list[str], Dialect]:
     """The names with one that is missing: rows have a cell more than the header line, R's row names first or nothing last."""
     try:
         rows = [row for _, row in itertools.islice(rows_of(file, dialect), 1, 50)]
@@ -124,12 +124,14 @@ def _with_row_names(file: Found, dialect: Dialect, names: list[str]) -> tuple[li
         return full, dataclasses.replace(dialect, header=tuple(full), skip=reader.line_num)
 
 
-def _padded(file: Found, dialect: Dialect) -> bool:
-    """Whether the first row has spaces beside its separators, outside of any quotes."""
+def padding(file: Found, dialect: Dialect) -> tuple[bool, bool]:
+    """Whether the first row has a space after, and before, each of its separators, outside of any quotes."""
     with text_of(file, dialect.encoding) as f:
         lines = [line for line in itertools.islice(f, 20) if line.strip()]
     cells = lines[min(int(dialect.header is True), len(lines) - 1)].split(dialect.delimiter)
-    return dialect.delimiter != " " and len(cells) > 1 and (all(c.startswith(" ") for c in cells[1:]) or all(c.endswith(" ") for c in cells[:-1]))
+    if dialect.delimiter == " " or len(cells) < 2:
+        return False, False
+    return all(c.startswith(" ") for c in cells[1:]), all(c.endswith(" ") for c in cells[:-1])
 
 
 def _without_padding(file: Found, table: pa.Table, notes: list[str]) -> pa.Table:

@@ -18,7 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sluice.data.csvfile import closed_at_the_end, names_of, rows_of, swallowed
+from sluice.data.csvfile import closed_at_the_end, names_of, padding, rows_of, swallowed, with_row_names
 from sluice.data.dialect import Dialect
 from sluice.data.opening import not_empty, opened
 from sluice.data.places import Found
@@ -106,6 +106,9 @@ class CsvStream(Stream):
         if isinstance(self.dialect.header, tuple):
             self.dialect = dataclasses.replace(self.dialect, header=_present(self.dialect, file, optional))
         self.columns = names_of(file, self.dialect)
+        if self.dialect.header is True:
+            self.columns, self.dialect = with_row_names(file, self.dialect, self.columns)
+        self._padded = padding(file, self.dialect)
         if self.dialect.quote == "auto" and self.dialect.delimiter == "\t" and _plain_quotes(file, self.dialect, len(self.columns)):
             self.dialect = dataclasses.replace(self.dialect, quote="none")
             notes.append(f"{file.where}: quotes are read as plain text, since one is not closed and every line without them has the cells it should")
@@ -117,7 +120,7 @@ class CsvStream(Stream):
         broken: list[tuple[str, str, Any]] = []
         last, width = "", len(self.columns)
         found = rows_of(self.file, self.dialect)
-        if self.dialect.header is True:
+        if self.dialect.header is True or self.dialect.skip:
             next(found)
         for line, row in found:
             if len(row) != width:
@@ -138,13 +141,20 @@ class CsvStream(Stream):
             yield self._window(held, places, broken)
 
     def _window(self, held: list[list[str]], places: list[str], broken: list[tuple[str, str, Any]]) -> Window:
-        columns = dict(zip(self.columns, (list(c) for c in zip(*held, strict=True)), strict=True)) if held else {n: [] for n in self.columns}
+        columns = {n: [] for n in self.columns} if not held else {
+            name: self._cells(i, cells) for i, (name, cells) in enumerate(zip(self.columns, zip(*held, strict=True), strict=True))}  # fmt: skip
         if self.dialect.quote == "auto" and held:
             several = {n: c for n, c in columns.items() if any("\n" in v for v in c)}
             lost = swallowing(pa.table(list(map(pa.array, columns.values())), names=list(map(str, range(len(columns))))), self.dialect.delimiter or ",") if several else None
             if lost is not None:
                 raise swallowed(f"{self.file.where}:{places[lost[0]]}", lost[1])
         return Window(places, columns, held, broken)
+
+    def _cells(self, column: int, cells: Sequence[str]) -> list[str]:
+        """Without the space that stands beside every separator, as the training rows were read."""
+        after, before = self._padded
+        found = [c.lstrip(" ") for c in cells] if after and column else list(cells)
+        return [c.rstrip(" ") for c in found] if before and column < len(self.columns) - 1 else found
 
     @contextlib.contextmanager
     def writer(self, path: Path, added: Sequence[str], packing: str | None) -> Iterator[Writer]:
@@ -153,7 +163,7 @@ class CsvStream(Stream):
             quoting: Any = csv.QUOTE_MINIMAL if self.dialect.quoted else csv.QUOTE_NONE
             writer = csv.writer(out, delimiter=self.dialect.delimiter or ",", quoting=quoting, quotechar='"' if self.dialect.quoted else None,
                                 lineterminator="\n")  # fmt: skip
-            if self.dialect.header is True:
+            if self.dialect.header is True or self.dialect.skip:
                 writer.writerow([*self.columns, *added])
             yield _CsvWriter(writer, self.file)
 

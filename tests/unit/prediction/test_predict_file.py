@@ -186,6 +186,17 @@ def test_what_the_training_rows_wrote_with_separators_is_never_read_without_them
     assert np.array_equal(processor.encode_batch(rows)["age"].ravel(), np.float32([1234, 5, np.nan, 2.5]), equal_nan=True)
 
 
+@pytest.mark.parametrize("content", [
+    "age, job\n20, cook\n40, nurse\n", "age | job\n20 | cook\n40 | nurse\n", '"age","job"\n"1",20,"cook"\n"2",40,"nurse"\n', "age,job\n20,cook,\n40,nurse,\n",
+], ids=["spaces after", "spaces around", "names of rows", "a separator last"])  # fmt: skip
+def test_a_file_is_read_as_training_reads_it_whatever_stands_around_the_cells(tmp_path: Path, model: Package, content: str) -> None:
+    (tmp_path / "rows.csv").write_text(content)
+    assert predict(model, tmp_path / "rows.csv", "-o", str(tmp_path / "out.csv")) == 0
+    labels, _ = expected(model, [{"age": 20, "job": "cook"}, {"age": 40, "job": "nurse"}])
+    rows = list(csv.reader((tmp_path / "out.csv").open(), delimiter="|" if "|" in content else ","))
+    assert [r[rows[0].index("prediction")] for r in rows[1:]] == labels
+
+
 def test_images_are_named_from_the_file_s_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = builders.image(tmp_path / "p")
     picture = np.zeros((4, 4), np.uint8)
