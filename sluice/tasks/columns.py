@@ -8,15 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.data.columns import MOSTLY_NUMBERS, looks_numeric, null_for_empty, numbers
 from sluice.data.spellings import texts_of
 from sluice.errors import DataError
 
 #: A numeric label with more distinct values than this is a quantity, not a class.
 MOST_CLASSES = 20
-#: A column of strings in which this fraction reads as numbers is numeric, and its other values are faults.
-MOSTLY_NUMBERS = 0.9
-
-_NUMBER = r"^\s*[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)\s*$"
 
 
 def column(table: pa.Table, name: str, setting: str) -> pa.ChunkedArray:
@@ -53,31 +50,28 @@ def first(values: pa.ChunkedArray, mask: pa.ChunkedArray) -> tuple[int, Any]:
 
 def numbers_in(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """For strings: true where one reads as a number; null where it is null or blank."""
-    text = pc.if_else(pc.equal(pc.utf8_trim_whitespace(values), ""), None, values)
-    return pc.match_substring_regex(text, _NUMBER)
+    return looks_numeric(null_for_empty(pc.utf8_trim_whitespace(values)))
 
 
 def mostly_numbers(values: pa.ChunkedArray) -> bool:
     """Whether nearly all of a column's strings are numbers; those that are not are then faults."""
-    good = numbers_in(values)
-    valid = len(good) - good.null_count
-    return bool(valid and (pc.sum(good).as_py() or 0) >= MOSTLY_NUMBERS * valid)
+    found, bad = numbers(values)
+    return found.null_count < len(found) if found is not None else bad is not None and bad.share >= MOSTLY_NUMBERS
 
 
 def to_float(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
-    """float64; blank strings and NaN become null.
+    """float64; blank strings, what stands for a missing number (`MISSING_NUMBERS`) and NaN become null.
 
     Raises:
         DataError: text that is no number; the first row and its value are named.
     """
     if pa.types.is_string(values.type):
-        good = numbers_in(values)
-        bad = pc.invert(good)
-        if pc.any(bad).as_py():
-            row, value = first(values, bad)
-            raise DataError("is not a number", field=f"{setting} {name}, row {row + 1}", value=value,
+        found, bad = numbers(values)
+        if found is None:
+            assert bad is not None
+            raise DataError("is not a number", field=f"{setting} {name}, row {bad.row + 1}", value=bad.value,
                             fix=f"mend the value, or list {name} under data.columns.categorical or data.columns.ignore")  # fmt: skip
-        values = pc.utf8_trim_whitespace(pc.if_else(pc.is_valid(good), values, None))
+        return found
     try:
         out = values.cast(pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:

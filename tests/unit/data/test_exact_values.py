@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 from decimal import Decimal
 from pathlib import Path
@@ -85,3 +86,17 @@ def test_floats_that_may_have_lost_digits_are_said(tmp_path: Path) -> None:
     project = parse({"name": "t", "task": "tabular", "data": {"source": "d.parquet", "columns": {"categorical": ["id"]}}})
     report = validate_project_data(project, tmp_path, load_task(project, tmp_path))
     assert [c.status for c in report.checks if "'id' names something by floats of 2^53 and more in 20 rows (row 2: 9007199254740992)" in c.message] == ["warn"]
+
+
+def test_the_same_texts_are_the_same_columns_from_csv_json_lines_and_parquet(tmp_path: Path) -> None:
+    columns = {"id": ["007", "1", "2", "3"] * 5, "x": ["1", " 2.5e3 ", "n/a", "-.5"] * 5, "y": ["1", "inf", "2", "3"] * 5, "flag": ["True", "", "false", "TRUE"] * 5,
+               "some": ["", "", "4", ""] * 5, "mixed": ["1", "two", "3", "four"] * 5, "label": ["1.0", "0", "1", "0.0"] * 5}  # fmt: skip
+    table = pa.table(columns)
+    pq.write_table(table, tmp_path / "d.parquet")
+    (tmp_path / "d.csv").write_text("\n".join(",".join(row) for row in [list(columns), *zip(*columns.values(), strict=True)]) + "\n")
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    found = [read(tmp_path, f"d.{form}") for form in ("csv", "jsonl", "parquet")]
+    assert found[0].equals(found[1]) and found[0].equals(found[2])
+    assert {n: found[0].column(n).to_pylist()[:4] for n in columns} == {
+        "id": ["007", "1", "2", "3"], "x": [1.0, 2500.0, None, -0.5], "y": [1.0, math.inf, 2.0, 3.0], "flag": ["true", None, "false", "true"],
+        "some": [None, None, 4.0, None], "mixed": ["1", "two", "3", "four"], "label": ["1", "0", "1", "0"]}  # fmt: skip
