@@ -31,7 +31,9 @@ from numpy.typing import NDArray
 from sluice.data.columns import null_for_nan, numbers
 from sluice.data.config import Split
 from sluice.data.digests import ROW_ID_DIGITS
+from sluice.data.spellings import each_value, texts_of
 from sluice.errors import DataError
+from sluice.spelling import number_text
 
 SPLITS = ("train", "validation", "test")
 #: Units of a label from which on a side is a matter of the unit's own number.
@@ -224,20 +226,12 @@ def _by_time(keys: pa.ChunkedArray, split: Split, has_test: bool) -> NDArray[np.
 
 
 def group_keys(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Groups as strings: whole numbers as ``3`` whatever their type, blank cells as null.
+    """Groups as strings: a number as ``3`` whatever its type and whether a text says ``3.0``, blank cells as null.
 
     Raises:
-        DataError: a type that names no groups.
+        DataError: infinite numbers, or a type that names no groups.
     """
-    if pa.types.is_floating(column.type):
-        whole = column.cast(pa.int64(), safe=False)
-        if pc.all(pc.equal(whole.cast(column.type), column)).as_py() is not False:
-            column = pc.if_else(pc.is_finite(column), whole, None)
-    try:
-        texts = column.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
-        raise DataError(f"of type {column.type} does not name groups", field="data.split.column", fix="name a column of texts or whole numbers") from e
-    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(texts), ""), None, texts)
+    return each_value(texts_of(column, "data.split.column"), lambda v: None if v is None or not v.strip() else number_text(v) or v)
 
 
 def time_keys(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -54,7 +54,7 @@ def _from(keys: pa.ChunkedArray, side: np.ndarray, has_test: bool) -> str:
 def _when(value: pa.Scalar) -> str:
     if pa.types.is_floating(value.type):
         return f"{value.as_py():.15g}"
-    return str(value.cast(pa.string()).as_py()) if pa.types.is_temporal(value.type) else str(value.as_py())
+    return str(value.as_py())
 
 
 def _twins(s: Subject, use: np.ndarray, side: np.ndarray) -> None:

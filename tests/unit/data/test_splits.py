@@ -238,5 +238,6 @@ def test_nothing_of_the_future_trains_and_equal_times_stay_together(times, has_t
 
 
 def test_groups_are_one_text_whatever_the_type() -> None:
-    for column in (pa.array([1, 2, None]), pa.array([1.0, 2.0, None]), pa.array(["1", "2", " "])):
+    for column in (pa.array([1, 2, None]), pa.array([1, 2, None], pa.float32()), pa.array([1.0, 2.0, None]), pa.array(["1", "2", " "]), pa.array(["1.0", "2.0", ""]),
+                   pa.array([1, 2, None], pa.decimal128(5, 1))):
         assert group_keys(pa.chunked_array([column])).to_pylist() == ["1", "2", None]
