@@ -82,7 +82,7 @@ bench-kills: setup ## a training killed at 25 moments: what was hit, and whether
 	@$(BIN)/python -m tests.bench.training_kills --large
 
 bench-real: setup ## the default model on real data against simple ones; DATA="folder ..." takes more, ONLY="name ..." fewer
-	@$(BIN)/python -m tests.bench.real $(DATA) $(if $(HINTS),--hints $(HINTS)) $(if $(ONLY),--only $(ONLY))
+	@$(BIN)/python -m tests.bench.real $(DATA) $(if $(HINTS),--hints $(HINTS)) $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
 
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout
