@@ -46,8 +46,8 @@ class Business(Section):
 class Replay(Section):
     """Load for a rollout on this machine, where there are no users."""
 
-    rate: float = Field(300, gt=0, le=20_000, description="requests a second, open loop")
-    connections: int = Field(64, ge=1, le=4096, description="connections kept open at most")
+    rate: float = Field(300, gt=0, le=20_000, description="requests a second, as far as the servers sustain them; open loop")
+    connections: int = Field(64, ge=1, le=4096, description="requests in flight at most")
     timeout_seconds: float = Field(10, gt=0, description="an answer later than this is a failure")
     step_deadline_seconds: float = Field(60, gt=0, description="in place of the rollout's step deadline")
 
@@ -77,7 +77,7 @@ class RolloutSpec(Section):
     strategy: Literal["canary", "ab"] = Field("canary", description="ab: hold at the first step and let `business` name the winner")
     steps: list[int] = Field([10, 50], min_length=1, max_length=20, description="per cent of traffic, rising")
     minimum_requests: int = Field(300, ge=1, description="candidate requests a step must see")
-    latency_slo_ms: float = Field(200, gt=0, description="slower than this counts as slow")
+    latency_slo_ms: float = Field(200, gt=0, description="slower than this counts as slow; a limit for a first model only where it is set")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="probability of rolling back a healthy candidate, and of passing a bad one")
     errors: Margin = Margin(tolerance=0.0, margin=0.02)
     error_ceiling: float = Field(0.1, gt=0, le=1, description="never promote above this share of errors, however bad stable is")
