@@ -62,7 +62,7 @@ def _reader(form: str, zone: str) -> TimeForm:
     return TimeForm(form, Zone.named(zone))
 
 
-__all__ = ["TIME", "Times", "find", "iso", "known", "read", "wall_clock"]
+__all__ = ["TIME", "Times", "find", "iso", "known", "nearly", "read", "wall_clock"]
 
 
 def find(column: pa.ChunkedArray, name: str, declared: str | None, zone: str) -> Times | None:
@@ -147,23 +147,20 @@ def _times(wall: np.ndarray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(wall, pa.int64(), mask=wall == MISSING).cast(TIME)])
 
 
+def nearly(values: Any) -> tuple[str, float] | None:
+    """The form that most of a column's different texts have, and how many of them do; null where fewer than half have one."""
+    texts = _texts(values)
+    shares = _shares(texts)
+    return max(shares.items(), key=lambda s: s[1]) if shares else None
+
+
 def _of_texts(column: pa.ChunkedArray, name: str) -> str | None:
-    distinct = pc.utf8_trim_whitespace(column.drop_null().unique())
-    if len(distinct) > _MANY:  # spread: the first days of a month cannot be told from months
-        distinct = distinct.take(pa.array(np.linspace(0, len(distinct) - 1, _MANY).astype(np.int64)))
-    texts = [t for t in distinct.to_pylist() if t.lower() not in MISSING_TIMES]
-    if not texts or not any(_like_a_time(t) for t in texts[:_FEW]):
-        return None
-    few = texts[:: max(1, len(texts) // _FEW)][:_FEW]
-    if _share("iso", few) >= MOSTLY_TIMES:
-        return "iso"
-    versions = len({len(t.split()[0]) for t in few}) > 1  # 1.2.10 is none of 2010
-    forms = [f for f in _forms() if _share(f, few) >= 0.5 and not (versions and f.startswith("%d.%m.%y"))]
-    shares = {f: _share(f, texts) for f in forms}
+    texts = _texts(column.drop_null().unique())
+    shares = _shares(texts)
     best = max(shares.values(), default=0.0)
     if best < MOSTLY_TIMES:
         return None
-    found = [f for f in forms if shares[f] == best]
+    found = [f for f, share in shares.items() if share == best]
     first = _reader(found[0], "UTC").read(texts, len(texts), name, strict=False)
     for other in found[1:]:
         differ = first != _reader(other, "UTC").read(texts, len(texts), name, strict=False)
@@ -173,6 +170,25 @@ def _of_texts(column: pa.ChunkedArray, name: str) -> str | None:
                             fix=f'say which is meant: data.columns.timestamps: {{{name}: "{found[0]}"}} or {{{name}: "{other}"}}; '
                                 f"or list {name} under data.columns.categorical") from None  # fmt: skip
     return found[0]
+
+
+def _texts(distinct: Any) -> list[str]:
+    """Different texts that are not missing, or an even choice of them."""
+    if len(distinct) > _MANY:  # spread: the first days of a month cannot be told from months
+        distinct = distinct.take(pa.array(np.linspace(0, len(distinct) - 1, _MANY).astype(np.int64)))
+    return [t for t in pc.utf8_trim_whitespace(distinct).to_pylist() if t.lower() not in MISSING_TIMES]
+
+
+def _shares(texts: list[str]) -> dict[str, float]:
+    """Of the forms that at least half of the texts have, how many do."""
+    if not texts or not any(_like_a_time(t) for t in texts[:_FEW]):
+        return {}
+    few = texts[:: max(1, len(texts) // _FEW)][:_FEW]
+    if _share("iso", few) >= MOSTLY_TIMES:
+        return {"iso": 1.0}
+    versions = len({len(t.split()[0]) for t in few}) > 1  # 1.2.10 is none of 2010
+    forms = [f for f in ("iso", *_forms()) if _share(f, few) >= 0.5 and not (versions and f.startswith("%d.%m.%y"))]
+    return {f: _share(f, texts) for f in forms}
 
 
 @functools.cache

@@ -10,7 +10,10 @@ from sluice.data.checks import labels
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import looks_numeric, null_for_empty
 from sluice.data.report import counted, listed, percent
+from sluice.data.timestamps import nearly
 from sluice.numerals import spells_number
+from sluice.packaging.processors.timestamps import TimeForm
+from sluice.packaging.processors.zones import MISSING
 from sluice.stats.drift import category_counts, noise_floor, numeric_counts, psi, quantile_edges
 
 #: A column with at least this share of different values names rows rather than describes them.
@@ -31,7 +34,7 @@ _BY_CHANCE = 1e-4
 
 
 def mixed(s: Subject) -> None:
-    """Categories most of which are numbers: a column of numbers with text in it?"""
+    """Categories most of which are numbers or times: a column of these with something else in it?"""
     for name in s.train.names("categorical"):
         values, counts, codes = s.train.coded(name)
         number = np.asarray(pc.fill_null(looks_numeric(null_for_empty(pc.utf8_trim_whitespace(values))), False))
@@ -41,6 +44,12 @@ def mixed(s: Subject) -> None:
             text = ~number
             s.add("mixed", "warn", f"{name!r} is read as categories, though {percent(share)} of its values are numbers; correct the others if it is a column of "
                   "numbers", column=name, value=share, limit=0.5, examples=s.train.examples((codes >= 0) & text[codes], name))  # fmt: skip
+        elif (times := nearly(values)) is not None and 0.5 < times[1] < 1:
+            form, reader = times[0], TimeForm(times[0])
+            other = reader.read(values.to_pylist(), len(values), name, strict=False) == MISSING
+            s.add("mixed", "warn", f"{name!r} is read as categories, though {percent(times[1])} of its values are times; correct the others, or declare "
+                  f"data.columns.timestamps: {{{name}: {form!r}}}, if it is a column of times", column=name, value=times[1], limit=0.5,
+                  examples=s.train.examples((codes >= 0) & other[codes], name))  # fmt: skip
 
 
 def identifiers(s: Subject) -> None:

@@ -208,6 +208,14 @@ def test_settings_that_cannot_be_are_named(tmp_path: Path, settings: dict[str, A
         project(tmp_path, **settings)
 
 
+def test_a_column_most_of_which_is_times_is_named_with_what_is_not(tmp_path: Path) -> None:
+    csv(tmp_path, **{**columns(), "due": [m.strftime("%d.%m.%Y") if i % 4 else f"week {i}" for i, m in enumerate(MOMENTS)]})
+    made = project(tmp_path)
+    found = next(c for c in validate_project_data(*made).checks if c.name == "mixed")
+    assert "'due' is read as categories, though 75 % of its values are times" in found.message and "{due: '%d.%m.%Y'}" in found.message
+    assert found.examples[0].endswith("'week 0'")
+
+
 def test_a_form_for_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     csv(tmp_path, **columns())
     with pytest.raises(DataError, match=r"data.columns.timestamps: .*no such column \(got 'wen'\)"):
