@@ -10,7 +10,7 @@ import pytest
 from sluice import project as projects
 from sluice.config import Named, Names, Section, names_in
 from sluice.data.prepare import validate_project_data
-from sluice.errors import ProjectError
+from sluice.errors import DataError, ProjectError
 from sluice.tasks import load_task
 
 
@@ -22,7 +22,7 @@ def check(folder: Path, task: str = "tabular", **sections: Any) -> str:
     made = projects.parse({"name": "trial", "task": task, "data": data, **sections}, base_dir=folder)
     try:
         validate_project_data(made, folder, load_task(made, folder))
-    except ProjectError as e:
+    except (ProjectError, DataError) as e:
         assert e.exit_code == 2
         return str(e)
     return ""
@@ -33,6 +33,9 @@ def check(folder: Path, task: str = "tabular", **sections: Any) -> str:
     ({"evaluate": {"slices": ["TOWN"]}}, "did you mean 'town'?"),
     ({"evaluate": {"slices": ["text"]}}, "evaluate.slices: is a column of the source, but no feature"),
     ({"train": {"folds": 3, "fold_groups": "label"}}, "train.fold_groups: is no feature of the data (got 'label')"),
+    ({"train": {"class_weights": {"yess": 2.0}}}, "train.class_weights: is no label of the data (got 'yess')\n  fix: did you mean 'yes'?"),
+    ({"evaluate": {"metric": "f1", "positive": "Yes"}}, "evaluate.positive: is no label of the data (got 'Yes')\n  fix: did you mean 'yes'?"),
+    ({"data": {"columns": {"ignore": ["text"]}, "split": {"by": "group", "column": "towns"}}}, "(got 'towns')\n  fix: did you mean 'town'?"),
     ({"data": {"checks": {"ranges": {"aged": {"min": 0.0}}}}}, "data.checks.ranges: is no feature of the data (got 'aged')\n  fix: did you mean 'age'?"),
 ])  # fmt: skip
 def test_a_wrong_name_is_named_with_its_setting_and_the_nearest_right_one(tmp_path: Path, sections: dict, message: str) -> None:
