@@ -15,7 +15,7 @@ class BaselinesConfig(Section):
 
     on_no_better: Literal["refuse", "warn"] = Field("refuse", description="when the model is shown to be no better than the trivial one")
     on_ahead: Literal["warn", "refuse"] = Field("warn", description="when the linear one is better beyond doubt")
-    seconds: float = Field(60, gt=0, le=3600, description="processor time the linear one may take; past that the gate goes on without it")
+    seconds: float = Field(120, gt=0, le=3600, description="processor time the linear one may take; past that the gate goes on without it")
 
 
 class CostsConfig(Section):

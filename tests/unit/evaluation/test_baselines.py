@@ -224,14 +224,14 @@ def test_the_process_of_its_own_answers_as_the_library_does_and_what_breaks_it_i
 
     assert "is not a kind" in baselines.simple(data, data.labels, {"kind": "smoke"}, tmp_path, CONFIG)
     monkeypatch.setattr(baselines, "PATIENCE", 0.001)
-    assert "seconds (60) by the clock" in baselines.simple(data, data.labels, columns_of(data), tmp_path, CONFIG)
+    assert "seconds (120) by the clock" in baselines.simple(data, data.labels, columns_of(data), tmp_path, CONFIG)
     monkeypatch.setattr(baselines.sys, "executable", str(tmp_path / "no-python"))
     assert "could not be started" in baselines.simple(data, data.labels, columns_of(data), tmp_path, CONFIG)
 
 
 @pytest.mark.parametrize(("status", "stderr", "said"), [
     (1, b"Traceback\nnumpy._core._exceptions._ArrayMemoryError: Unable to allocate 9 TiB for an array", "ran out of the 3 GiB"),
-    (1, b"MemoryError: ", "ran out of the 3 GiB"), (-24, b"", "seconds (60) of processor time"), (-11, b"", "status -11"), (1, b"the training rows hold one class\n", "the training rows hold one class"),
+    (1, b"MemoryError: ", "ran out of the 3 GiB"), (-24, b"", "seconds (120) of processor time"), (-11, b"", "status -11"), (1, b"the training rows hold one class\n", "the training rows hold one class"),
 ])  # fmt: skip
 def test_why_the_process_ended_is_said(tmp_path, monkeypatch, status, stderr, said):
     data = dataset(tmp_path / "d", KINDS, people(20, ["a", "b"] * 10), 5)
