@@ -28,6 +28,8 @@ _DIGIT_OF, _WORD_OF = {"true": "1", "false": "0"}, {"1": "true", "0": "false"}
 #: No plus and no leading zero: ``+49`` and ``007`` name something, they count nothing.
 _PLAIN = re.compile(r"(-?)(?:(0|[1-9][0-9]*)(?:\.([0-9]*))?|\.([0-9]+))")
 _EXPONENT = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)[eE][+-]?[0-9]{1,4}")
+#: How programs write large floats: one digit before the point. Such a text is that float, whose digits are more than those shown.
+_SCIENTIFIC = re.compile(r"-?[1-9](?:\.[0-9]*)?[eE]")
 #: How programs write floats of themselves: 1e+16, 2.5e-07. ``1E5`` may be the name of a thing.
 _WRITTEN_BY_FLOATS = re.compile(r"e[+-][0-9]{2,}")
 #: Characters of a number that is read as one, and decimal places between it and one: beyond any float.
@@ -53,7 +55,7 @@ def number_text(text: str) -> str | None:
     if not _EXPONENT.fullmatch(text):
         return None
     exact, near = Decimal(text), float(text)
-    if math.isfinite(near) and Decimal(repr(near)) == exact:
+    if _SCIENTIFIC.match(text) and math.isfinite(near) and Decimal(repr(near)) == exact:
         return _of_float(near, repr(near))
     return _of_decimal(exact)
 

@@ -26,6 +26,7 @@ WRITTEN = ("{0}", "{0}.0", "{0}.", "{0}.000", " {0} ", "{0}e0", "{0}E+00")
 @given(WHOLE, st.sampled_from(WRITTEN))
 @example(2**53 + 1, "{0}e0")
 @example(0, "-{0}.0")
+@example(1192092895507812500000000000000000, "{0}e0")
 def test_a_whole_number_is_its_digits_however_it_is_written(n, form):
     assert number_text(form.format(n)) == value_text(n) == value_text(Decimal(n)) == str(n)
 
