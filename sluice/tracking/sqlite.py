@@ -40,8 +40,19 @@ def uri_of(path: Path) -> str:
     return _SCHEME + text
 
 
+def meant(uri: str) -> str:
+    """An address, escaped where somebody wrote a path into it as it stands: only so its folder is there."""
+    text = uri.removeprefix(_SCHEME)
+    if not uri.startswith(_SCHEME) or not {"%", "?"} & set(text) or not Path(text).parent.is_dir():
+        return uri
+    before, _, query = text.partition("?")
+    literal = "/" in query or not Path(unquote(before) if _unquotes() else before).parent.is_dir()
+    return uri_of(Path(text)) if literal else uri
+
+
 def path_of(uri: str) -> Path | None:
-    """The file an address means; None for the address of something else (a server, a database in memory)."""
+    """The file an address means (see `meant`); None for the address of something else (a server, a database in memory)."""
+    uri = meant(uri)
     scheme = next((s for s in (_SCHEME, _QUOTED) if uri.startswith(s)), None)
     if scheme is None:
         return None

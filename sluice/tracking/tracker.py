@@ -175,6 +175,7 @@ def client(uri: str) -> Any:
         raise MissingExtra("needs mlflow", field="tracking.backend", value="mlflow", fix="pip install 'sluice-ml[tracking]'") from e
     for name in ("mlflow", "alembic"):  # after the import, which sets its own levels
         logging.getLogger(name).setLevel(logging.WARNING)
+    uri = sqlite.meant(uri)
     path = sqlite.path_of(uri)
     if path is not None and not path.exists():
         _create_database(path, MlflowClient)

@@ -49,6 +49,14 @@ def test_the_address_of_a_database_means_its_file(tmp_path: Path, name: str) -> 
     assert make_url(sqlite.uri_of(path)).database == str(path) and sqlite.path_of(sqlite.uri_of(path)) == path
 
 
+@pytest.mark.parametrize("name", ["plain", "a b", "a#b", "a%20b", "x%2Fy", "a?b", "100%"])
+def test_an_address_a_path_was_written_into_as_it_stands_means_that_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    path = tmp_path / name / "mlflow.db"
+    assert sqlite.path_of(f"sqlite:///{path}") == sqlite.path_of(sqlite.meant(f"sqlite:///{path}")) == path
+    assert sqlite.path_of(f"sqlite:///{tmp_path}/m.db?timeout=5") == tmp_path / "m.db", "a query is one"
+
+
 def test_a_home_may_be_named_as_its_user_likes(tmp_path: Path) -> None:
     """Jenkins names a workspace ``job_feature%2Fx``; in an address %, ? and # mean something else."""
     name = "100% a%20b?c=d#e job_feature%2Fx"
