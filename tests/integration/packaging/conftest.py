@@ -16,6 +16,7 @@ from sluice.packaging.rows import rows_from_arrow
 from sluice.project import Project, parse
 from sluice.tasks import load_task
 from sluice.tasks.base import State
+from sluice.training.plan import Defaults, decide
 
 
 class Trained(NamedTuple):
@@ -106,11 +107,12 @@ def train(kind: str, root: Path) -> Trained:
     examples = task.processor(state).encode(rows_from_arrow(state.preprocess, table))
     labels = table.column("label").to_pylist()
     targets = task.targets(np.array([state.labels.index(v) for v in labels] if state.labels else labels), state)
+    plan = decide(project.train, Defaults(), len(examples), measured=False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate)
     for _ in range(epochs):
         for chosen in torch.randperm(len(examples)).split(64):
             batch = task.tensors(task.processor(state).batch([examples[i] for i in chosen]), state)
-            loss = task.loss(model(**batch), targets[chosen], project.train)
+            loss = task.loss(model(**batch), targets[chosen], plan)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
