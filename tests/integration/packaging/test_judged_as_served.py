@@ -17,9 +17,12 @@ from components.evaluate.logic import run as evaluate
 from components.export_onnx.logic import run as export_onnx
 from sluice.evaluation import baselines
 from sluice.gates import Gate
+from sluice.home import Home
 from sluice.packaging import package
 from sluice.packaging.predictor import Predictor
 from sluice.packaging.rows import rows_from_arrow
+from sluice.packaging.store import default_store
+from sluice.tracking.registry import CHAMPION, Registry
 
 ALONE = """
 import json, sys
@@ -98,6 +101,15 @@ def test_the_metrics_of_the_package_are_those_evaluate_finds_and_it_needs_no_pyt
     assert sealed.digest == exported.evidence["digest"] == judged.evidence["digest"]
     assert sealed.metrics == {name: m["value"] for name, m in judged.evidence["evaluation"]["metrics"].items()}
     assert judged.evidence["evaluation"]["rows"] == made.dataset.rows("test")
+    if alone:
+        return
+    home = Home(tmp_path / "home")
+    kept = default_store(home).add(sealed)
+    registry = Registry(home.tracking_uri)
+    registry.set_alias(sealed.name, CHAMPION, registry.register(sealed.name, kept.digest, default_store(home).uri(kept.digest), metrics={}, tags={}, run_id=None).number)
+    against = judge(made, tmp_path, project, alone).evidence["comparison"]
+    assert (against["champion_digest"], against["difference"], against["verdict"]) == (kept.digest, 0.0, "no_worse")
+    assert against["champion"] == against["candidate"] == sealed.metrics[against["metric"]]
     floor = judged.evidence["floor"]
     assert floor["verdict"] == "better"
     assert [floor[b]["rows"] for b in ("trivial", "simple")] == [made.dataset.rows("test")] * 2
