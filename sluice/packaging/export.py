@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,12 +122,27 @@ def export_graph(task: Task, state: State, serving: torch.nn.Module, opset: int,
     Raises:
         SluiceError: torch cannot export it, or what came out is not the declared graph.
     """
-    import torch
-
     example = task.example(state)
     free = {t.name: {axis: _axis_name(t, axis) for axis, n in enumerate(t.shape) if n == -1} for t in inputs}
     names = list(example)
     plain = {f"input_{i}__": name for i, name in enumerate(names)}  # a column may be called as a layer or its weights are
+
+    exported = task.graph(serving, state, {name: new for new, name in plain.items()}, outputs[0].name, opset)
+    if exported is None:
+        exported = _traced(serving, example, plain, tuple(free.get(n, {0: "batch"}) for n in names), outputs, opset)
+    graphs.name_inputs(exported, plain)
+    model = _freed(task.finish_graph(exported, state), inputs, outputs)
+    data = graphs.to_bytes(graphs.normalise(model))
+    graphs.check(data, inputs, outputs)
+    return data
+
+
+def _traced(serving: torch.nn.Module, example: Mapping[str, torch.Tensor], plain: Mapping[str, str], free: tuple[Any, ...], outputs: Sequence[TensorSpec],
+            opset: int) -> onnx.ModelProto:  # fmt: skip
+    """What torch exports."""
+    import torch
+
+    names = list(example)
 
     class Positional(torch.nn.Module):
         """The exporter names inputs by position."""
@@ -148,7 +163,7 @@ def export_graph(task: Task, state: State, serving: torch.nn.Module, opset: int,
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 Positional().eval(), tuple(example.values()), dynamo=True, opset_version=opset, input_names=list(plain),
-                output_names=[t.name for t in outputs], dynamic_shapes=(tuple(free.get(n, {0: "batch"}) for n in names),),
+                output_names=[t.name for t in outputs], dynamic_shapes=(free,),
                 external_data=False, verbose=False,
             )  # fmt: skip
     except Exception as e:  # torch.onnx raises a family of its own, torch.export several more
@@ -158,12 +173,8 @@ def export_graph(task: Task, state: State, serving: torch.nn.Module, opset: int,
         exporter.setLevel(level)
     if program is None:
         raise SluiceError("torch exported nothing", field="export")
-    exported = program.model_proto
-    graphs.name_inputs(exported, plain)
-    model = _freed(task.finish_graph(exported, state), inputs, outputs)
-    data = graphs.to_bytes(graphs.normalise(model))
-    graphs.check(data, inputs, outputs)
-    return data
+    traced: onnx.ModelProto = program.model_proto
+    return traced
 
 
 def _axis_name(t: TensorSpec, axis: int) -> str:

@@ -225,6 +225,17 @@ class Task(ABC):
             batch[t.name] = np.full(shape, "", dtype=object) if t.datatype == "BYTES" else np.ones(shape, dtype=NUMPY[t.datatype])
         return self.tensors(batch, state)
 
+    def graph(self, serving: torch.nn.Module, state: State, inputs: Mapping[str, str], output: str, opset: int) -> onnx.ModelProto | None:
+        """The graph of a serving module, for a task that writes it by itself. Default: None, torch exports it.
+
+        Args:
+            serving: as `serving_module` gave it.
+            inputs: the model's arguments -> what they are to be called in the graph for now.
+            output: what its output is called.
+            opset: of ai.onnx.
+        """
+        return None
+
     def finish_graph(self, graph: onnx.ModelProto, state: State) -> onnx.ModelProto:
         """Change the exported ONNX graph, e.g. to take strings. Default: nothing."""
         return graph

@@ -254,6 +254,12 @@ class TabularTask(Task):
 
         return Denormalised(model, state.extra["target"]["mean"], state.extra["target"]["std"]).eval()
 
+    def graph(self, serving: torch.nn.Module, state: State, inputs: Mapping[str, str], output: str, opset: int) -> onnx.ModelProto | None:
+        from sluice.tasks.tabular_graph import tabular_graph
+        from sluice.tasks.tabular_models import TabularMLP
+
+        return tabular_graph(serving, inputs, output, opset) if isinstance(getattr(serving, "model", None), TabularMLP) else None
+
     def finish_graph(self, graph: onnx.ModelProto, state: State) -> onnx.ModelProto:
         """Put an ``ai.onnx.ml`` LabelEncoder before each categorical input, so that the graph takes strings.
 
