@@ -133,7 +133,7 @@ def test_what_could_not_be_sent_is_sent_when_the_server_is_back(tmp_path: Path) 
     tracker = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x", run_id="not yet", say=said.append, clock=lambda: now[0])
     flaky = tracker._client = Flaky(tracker._client)
     flaky.away, tracker.run_id = True, None
-    tracker._outbox.put("start the run", lambda: tracker._start("x", None, "late"))
+    tracker._outbox.put("start the run", lambda: tracker._start("x", (tmp_path / "artifacts").as_uri(), "late"))
     tracker.params({"train": {"epochs": 3}})
     tracker.tags({"who": "me"})
     for step in range(2500):
