@@ -69,7 +69,7 @@ def test_pipelines_are_reached_or_left_alone(chart: Any) -> None:
     args, egress, _ = parts(endpoint="")
     assert not [a for a in args if a.startswith("--kfp")] and not [p for rule in egress for p in rule["ports"] if p["port"] == 8888]
     args, _, volumes = parts(token=True, multiUser=True, timeZone="Europe/Berlin", ui="https://kubeflow.example.com/pipeline")
-    assert args[4:] == ["--kfp-ui", "https://kubeflow.example.com/pipeline", "--kfp-timezone", "Europe/Berlin", "--kfp-multi-user",
+    assert args[args.index("--kfp-endpoint") + 2 :] == ["--kfp-ui", "https://kubeflow.example.com/pipeline", "--kfp-timezone", "Europe/Berlin", "--kfp-multi-user",
                         "--kfp-token", "/var/run/secrets/pipelines/token"]  # fmt: skip
     token = volumes[0]["projected"]["sources"][0]["serviceAccountToken"]
     assert token["audience"] == "pipelines.kubeflow.org"
