@@ -60,7 +60,7 @@ def test_healthy_candidate_is_promoted_and_no_request_fails(roll: Roll, make: Ca
     assert result.outcome == "promoted", result.reasons
     load, timeline = result.evidence["load"], result.evidence["timeline"]
     assert load["failed"] == 0 and load["sent"] == load["answered"] == sum(load["by_arm"].values())
-    assert sorted({e["weight"] for e in timeline}) == [0, 30, 60, 100]
+    assert sorted({e["weight"] for e in timeline}) == [0, 30, 60, 95, 100]
     assert [e["phase"] for e in timeline][-1] == "Succeeded"
     for c in next(e["tests"] for e in reversed(timeline) if e["tests"]):
         assert c["verdict"] == "pass" and (c["metric"] == "shift" or c["low"] < c["margin"])

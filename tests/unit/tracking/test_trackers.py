@@ -183,7 +183,7 @@ def test_what_waits_is_bounded_and_the_pauses_between_tries_grow() -> None:
 
 def test_what_a_tracker_refuses_does_not_hold_up_the_rest(tmp_path: Path) -> None:
     said: list[str] = []
-    tracker = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x", say=said.append)
+    tracker = MLflowTracker(f"sqlite:///{tmp_path / 'm.db'}", "x", artifacts=(tmp_path / "artifacts").as_uri(), say=said.append)
     tracker.params({"lr": 1})
     tracker.params({"lr": 2})  # MLflow's parameters never change
     tracker.artifact(tmp_path / "gone.txt")
