@@ -9,14 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sluice import events, files
 from sluice.data.prepare import prepare
 from sluice.errors import ProjectError, SluiceError
 from sluice.home import Home
 from sluice.process import spawn
-from sluice.project import Project, read_text
+from sluice.project import Project, read_text, write_text
 from sluice.report.study import study_page
 from sluice.step import RUNNER_PID
 from sluice.tasks import load_task
@@ -68,7 +66,7 @@ def tune(project: Project, *, text: str, base_dir: Path, home: Home, command: st
         files.write_text(report, study_page(project.name, found))
         out = output or work / "best.yaml"
         try:
-            files.write_text(out, yaml.safe_dump(merged(raw, best(study).params), sort_keys=False, allow_unicode=True))
+            files.write_text(out, write_text(merged(raw, best(study).params)))
         except OSError as e:
             raise ProjectError(f"cannot be written: {e.strerror or e}", field="--output", value=str(out), fix="name a file in a folder you may write") from e
     return {"outcome": "found", "exit_code": 0, "study": found["study"], "metric": found["metric"], "direction": found["direction"], "best": found["best"],

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from sluice import files, yamlfile
@@ -137,7 +136,7 @@ def read_text(text: str, where: str) -> dict[str, Any]:
 
 def write_text(raw: dict[str, Any]) -> str:
     """A raw mapping as YAML for people; `read_text` gives the same mapping back."""
-    text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=120)
+    text = yamlfile.dump(raw)
     try:
         same = files.canonical_json(read_text(text, "")) == files.canonical_json(raw)  # 1 and 1.0 and true are not the same
     except ProjectError:

@@ -77,6 +77,20 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float",
                              re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"), list("-+.0123456789"))  # fmt: skip
 
 
+class Dumper(yaml.SafeDumper):
+    """Quotes every text that `Loader`, or a reader of YAML 1.1, would take for something else: ``08`` and ``1e5`` as well as ``no``."""
+
+
+Dumper.yaml_implicit_resolvers = {k: [*yaml.SafeDumper.yaml_implicit_resolvers.get(k, []), *Loader.yaml_implicit_resolvers.get(k, [])]
+                                  for k in {*yaml.SafeDumper.yaml_implicit_resolvers, *Loader.yaml_implicit_resolvers}}  # fmt: skip
+
+
+def dump(value: Any, *, flow: bool = False, width: int = 120) -> str:
+    """A value as YAML for people, keys in their order. `flow`: on one line as far as `width` goes, in braces and brackets."""
+    text: str = yaml.dump(value, Dumper=Dumper, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=width)
+    return text
+
+
 def load(text: str, where: str) -> Any:
     """The value a JSON or YAML text holds; every character of it is what was written.
 

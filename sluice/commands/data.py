@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-import yaml
 from rich.console import Console
 
+from sluice import yamlfile
 from sluice.cli import show_json
 from sluice.commands.run import open_project
 from sluice.data.infer import infer_checks
@@ -41,5 +41,5 @@ def infer(args: argparse.Namespace) -> int:
     if args.json:
         show_json({"data": {"checks": checks}})
     else:
-        print(yaml.safe_dump({"data": {"checks": checks}}, sort_keys=False, allow_unicode=True), end="")
+        print(yamlfile.dump({"data": {"checks": checks}}), end="")
     return 0

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from sluice import yamlfile
 from sluice.data.look import Look, images_in, looked_at, sums_to
 from sluice.data.prepare import load_canonical, validate_project_data
 from sluice.data.report import Check, Report, counted, listed
@@ -350,7 +349,7 @@ def _one_line(text: str) -> str:
 
 def _scalar(value: Any) -> str:
     """A value in YAML, on one line."""
-    text = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True, allow_unicode=True, width=1 << 20, sort_keys=False)
+    text = yamlfile.dump(list(value) if isinstance(value, tuple) else value, flow=True, width=1 << 20)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

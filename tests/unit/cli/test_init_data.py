@@ -132,6 +132,11 @@ def test_names_with_colons_quotes_and_control_characters_survive(tmp_path: Path)
     assert made.data.columns.ignore == ["- dash"] and made.data.columns.label == "yes"
 
 
+def test_labels_and_names_that_yaml_would_take_for_numbers_stay_texts(tmp_path: Path) -> None:
+    made = init(tmp_path, table(tmp_path, {"size": SIZE, "1e5": [f"k{i}" for i in range(N)], "month": [f"{8 + i % 3:02}" for i in range(N)]}), "--label", "month")
+    assert made.data.checks.labels == ["08", "09", "10"] and made.data.columns.ignore == ["1e5"]
+
+
 def test_without_a_label_the_candidates_are_listed_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = table(tmp_path, {"survived": LABELS, "size": SIZE, "class": COLOUR})
     assert main(["init", str(tmp_path / "p"), "--data", str(data), "--json"]) == 2
