@@ -42,7 +42,9 @@ def texts_of(values: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
         return each_value(values, value_text if narrow is None else lambda v: value_text(None if v is None else narrow(v)))
     if pa.types.is_timestamp(kind):
         values = values.cast(pa.timestamp("us", kind.tz), safe=False)
-    if pa.types.is_decimal(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+    if pa.types.is_time64(kind):
+        values = values.cast(pa.time64("us"), safe=False)
+    if pa.types.is_decimal(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
         return each_value(values, value_text)
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise DataError(f"of type {kind} cannot be read as text", field=field, fix="store strings")

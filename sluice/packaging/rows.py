@@ -11,7 +11,7 @@ import pyarrow as pa
 from sluice.errors import DataError
 from sluice.packaging.package import Package
 from sluice.packaging.processors import Processor, TabularProcessor
-from sluice.spelling import Spelling
+from sluice.spelling import Spelling, value_text
 
 if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
@@ -48,11 +48,15 @@ def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.Re
 
 
 def cells_of(column: Any) -> list[Any]:
-    """A column's cells: times as ISO 8601; floats of 32 and 16 bits stay such, since 0.1 of them has fewer digits than the same number of 64."""
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # which Python has no type of its own for
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    if pa.types.is_temporal(column.type):
-        return [None if v is None else v.isoformat() for v in column.to_pylist()]
+    """A column's cells: dates and times as the text they are as a category, which a column of times reads too; floats of 32 and 16
+    bits stay such, since 0.1 of them has fewer digits than the same number of 64."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":  # which Python has no type of its own for
+        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
+    elif pa.types.is_time64(kind):
+        column = column.cast(pa.time64("us"), safe=False)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
+        return [None if v is None else value_text(v) for v in column.to_pylist()]
     narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(column.type)
     return column.to_pylist() if narrow is None else [None if v is None else narrow(v) for v in column.to_pylist()]
 

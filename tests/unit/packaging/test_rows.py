@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sluice.data.spellings import texts_of
 from sluice.errors import DataError, InputError
 from sluice.packaging.processors import Column, TabularProcessor
 from sluice.packaging.processors.timeparts import TimeColumn
@@ -103,3 +104,14 @@ def test_times_of_any_type_of_column_are_read_alike():
         table = pa.table({"when": values})
         for tensors in (tensors_from_arrow(processor, table), processor.encode_batch(rows_from_arrow(processor.spec(), table))):
             assert tensors["when.hour"].ravel().tolist() == ["18", ""], values.type
+
+
+@pytest.mark.parametrize("column", [
+    pa.array([datetime.time(8, 30), None]), pa.array([1, None], pa.time32("s")), pa.array([1_000_000_001, None], pa.time64("ns")), pa.array([datetime.date(2024, 1, 2), None]),
+    pa.array([datetime.datetime(2024, 1, 2, 3), None], pa.timestamp("ns")), pa.array([datetime.datetime(2024, 1, 2, 3), None], pa.timestamp("s", "Asia/Tokyo")),
+])  # fmt: skip
+def test_a_date_or_time_as_a_category_is_the_text_that_training_read(column):
+    trained = texts_of(pa.chunked_array([column]), "at").to_pylist()
+    rows = rows_from_arrow("tabular", pa.table({"at": column}))
+    processor = TabularProcessor([Column("at", "categorical", spelling="text")])
+    assert [v or None for v in processor.encode_batch(rows)["at"].ravel().tolist()] == trained
