@@ -45,8 +45,11 @@ def texts_of(values: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
     if pa.types.is_time64(kind):
         values = values.cast(pa.time64("us"), safe=False)
     if pa.types.is_decimal(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
-        return each_value(values, value_text)
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        try:
+            return each_value(values, value_text)
+        except OverflowError as e:
+            raise DataError("holds a date outside of the years 1 to 9999", field=field, fix="correct it, or leave it empty if it is missing") from e
+    if pa.types.is_fixed_size_binary(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise DataError(f"of type {kind} cannot be read as text", field=field, fix="store strings")
     return values.cast(pa.string())
 

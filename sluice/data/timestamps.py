@@ -30,6 +30,8 @@ _OTHERS = ("%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%
 _TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p")
 #: Years in which a form is believed that was not declared.
 _YEARS = (1800, 2200)
+#: Microseconds at which the years 1 and 10000 begin.
+_CALENDAR = (-62_135_596_800_000_000, 253_402_300_800_000_000)
 #: Distinct values looked at: first a few, to rule a column out.
 _FEW, _MANY = 100, 20_000
 #: Words in a column's name that make its numbers since 1970 likely.
@@ -112,7 +114,13 @@ def read(column: pa.ChunkedArray, name: str, times: Times, setting: str = "colum
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
             raise DataError(f"of type {kind} cannot be read as times: {e}", field=f"{setting} {name}", fix="store microseconds") from e
         values = np.asarray(pc.fill_null(wall, MISSING))
-        return _times(reader.zone.locals(values) if getattr(kind, "tz", None) else values)
+        local = reader.zone.locals(values) if getattr(kind, "tz", None) else values
+        beyond = (local != MISSING) & ((local < _CALENDAR[0]) | (local >= _CALENDAR[1]))
+        if beyond.any():
+            row = int(np.argmax(beyond))
+            raise DataError("is a time outside of the years 1 to 9999", field=f"{setting} {name}, row {row + 1}", value=str(np.datetime64(int(local[row]), "us")),
+                            fix=f"correct the cell, leave it empty if it is missing, or list {name} under data.columns.ignore")  # fmt: skip
+        return _times(local)
     if pa.types.is_time(kind):
         ticks = column.cast(pa.time64("us"), safe=False).cast(pa.int64())
         return _times(np.asarray(pc.fill_null(ticks, MISSING)))

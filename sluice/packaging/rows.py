@@ -56,7 +56,10 @@ def cells_of(column: Any) -> list[Any]:
     elif pa.types.is_time64(kind):
         column = column.cast(pa.time64("us"), safe=False)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
-        return [None if v is None else value_text(v) for v in column.to_pylist()]
+        try:
+            return [None if v is None else value_text(v) for v in column.to_pylist()]
+        except OverflowError as e:
+            raise DataError("holds a date outside of the years 1 to 9999", field="rows", fix="correct it, or leave it empty if it is missing") from e
     narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(column.type)
     return column.to_pylist() if narrow is None else [None if v is None else narrow(v) for v in column.to_pylist()]
 

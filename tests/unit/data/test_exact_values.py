@@ -100,3 +100,9 @@ def test_the_same_texts_are_the_same_columns_from_csv_json_lines_and_parquet(tmp
     assert {n: found[0].column(n).to_pylist()[:4] for n in columns} == {
         "id": ["007", "1", "2", "3"], "x": [1.0, 2500.0, None, -0.5], "y": [1.0, math.inf, 2.0, 3.0], "flag": ["true", None, "false", "true"],
         "some": [None, None, 4.0, None], "mixed": ["1", "two", "3", "four"], "label": ["1", "0", "1", "0"]}  # fmt: skip
+
+
+def test_bytes_of_one_length_are_no_category_either(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": pa.array([b"\x00\x01", b"\x02\x03"] * 2, pa.binary(2)), "x": [1.5] * 4, "label": ["a", "b"] * 2}), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="cannot be read as text"):
+        read(tmp_path, "d.parquet")

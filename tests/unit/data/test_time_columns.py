@@ -119,7 +119,7 @@ def test_training_evaluation_and_requests_see_the_same_whatever_the_source(tmp_p
     table = data.read("test")
     trained = tensors_from_arrow(first, table)
     sent = rows_from_arrow(first.spec(), table)
-    assert sent[0]["when"] == table.column("when")[0].as_py().isoformat()
+    assert sent[0]["when"] == table.column("when")[0].as_py().isoformat(" ")
     spellings = [sent, [{**r, "when": datetime.datetime.fromisoformat(r["when"]).strftime("%d/%m/%Y %H:%M:%S")} for r in sent], [{**r, "when": r["when"] + "Z"} for r in sent],
                  [{**r, "when": int(datetime.datetime.fromisoformat(r["when"] + "+00:00").timestamp())} for r in sent]]  # fmt: skip
     for other, made_of in found:
@@ -243,3 +243,17 @@ def test_numbers_that_fall_together_in_32_bits_are_centred_or_named(tmp_path: Pa
     found = load_processor(state.preprocess, {})
     out = found.encode_batch([{"counter": start + 60 * i} for i in range(N)])["counter"]
     assert len(np.unique(out)) == N and abs(state.extra["numeric"]["counter"]["mean"]) < 60 * N
+
+
+@pytest.mark.parametrize("settings, said", [({}, "row 3: is a time outside of the years 1 to 9999 (got '14646-"), ({"columns": {"categorical": ["when"]}}, "when: holds a date outside of the years")])
+def test_a_typed_date_beyond_the_calendar_is_named(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    far = pa.array([0, None, 400_045_824_000_000_000, *range(N - 3)], pa.timestamp("us"))
+    pq.write_table(pa.table({"when": far, "label": ["a", "b"] * (N // 2)}), tmp_path / "rows.parquet")
+    with pytest.raises(DataError) as e:
+        validate_project_data(*project(tmp_path, source="rows.parquet", **settings))
+    assert said in str(e.value)
+
+
+def test_the_last_day_of_the_calendar_is_a_time() -> None:
+    last = datetime.datetime(9999, 12, 31, 23, 59)
+    assert read(pa.chunked_array([pa.array([last, None])]), "when", Times("iso")).to_pylist() == [last, None]
