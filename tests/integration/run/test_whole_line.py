@@ -56,7 +56,7 @@ def test_the_first_model_goes_straight_to_stable(first: tuple[Path, dict[str, An
 
 def test_a_second_model_passes_a_canary_and_no_request_fails(first: tuple[Path, dict[str, Any]]) -> None:
     home, before = first
-    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=25", *QUICK)
+    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=25", "--set", "train.seed=18", *QUICK)
     evidence = gate(home, outcome, "rollout")["evidence"]
     assert evidence["load"]["failed"] == 0
     assert evidence["load"]["sent"] >= 120
@@ -83,7 +83,7 @@ def test_a_model_below_the_bar_is_refused_and_the_champion_stays(first: tuple[Pa
 def test_a_worse_model_that_reaches_traffic_is_rolled_back_and_the_champion_stays(first: tuple[Path, dict[str, Any]]) -> None:
     home, _ = first
     serving = champion(home, "breast-cancer")
-    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=1", "--set", "train.learning_rate=1e-9", "--set",
+    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=1", "--set", "train.class_weights={malignant: 1000000}", "--set",
                   "evaluate.minimum=null", "--set", "evaluate.margin=1.0", "--set", "evaluate.baselines.on_no_better=warn", "--set", "export.max_loss=1.0", expect=4)  # fmt: skip
     assert outcome["outcome"] == "rolled_back"
     assert outcome["reasons"]
