@@ -158,7 +158,7 @@ class TextTask(Task):
 
         if "config" in state.extra:
             return Defaults(batch_size=32, learning_rate=5e-5, epochs=4)
-        return Defaults(batch_size=64 if rows < 100_000 else 256, steps=1500, patience=2)
+        return Defaults(batch_size=64 if rows < 100_000 else 256, steps=1500, patience=2, most=30)
 
     def adapt(self, model: torch.nn.Module, state: State, rows: Encoded) -> bool:
         """Fit the linear model of n-grams; of a pre-trained encoder, train the embeddings of those tokens alone that the training rows hold."""
