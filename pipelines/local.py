@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 import os
@@ -93,7 +92,7 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
             begun = time.perf_counter()
             _rollout(home, name, again, root, sink)
         else:
-            with _kfp(root, sink, log, _bytecode(home)):
+            with _kfp(root, sink, log):
                 from pipelines.training import training_pipeline
 
                 begun = time.perf_counter()
@@ -140,30 +139,17 @@ def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink) -> Non
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "components.rollout", str(home.root), again.name, str(home.runs / name / "project.yaml"), str(folder / "report"),
                str(folder / "gate")]  # fmt: skip
-    env = {"OMP_NUM_THREADS": "1", **os.environ, **_bytecode(home), RUNNER_PID: str(os.getpid())}
+    env = {"OMP_NUM_THREADS": "1", **os.environ, RUNNER_PID: str(os.getpid())}
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         for line in process.stdout:
             sink.write(line.decode(errors="replace"))
 
 
-def _bytecode(home: Home) -> dict[str, str]:
-    """Environment by which the steps share compiled modules below the home.
-
-    Only where Python was told to leave none beside their sources (PYTHONDONTWRITEBYTECODE) and nobody else has: each of a run's eight
-    processes would compile torch, kfp and MLflow anew, which is half of their time.
-    """
-    spec = importlib.util.find_spec("kfp")
-    if not sys.dont_write_bytecode or spec is None or spec.origin is None or Path(importlib.util.cache_from_source(spec.origin)).exists():
-        return {}
-    return {"PYTHONPYCACHEPREFIX": str(home.root / "cache" / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
-
-
 @contextlib.contextmanager
-def _kfp(root: Path, sink: _Sink, log: TextIO, more: dict[str, str]) -> Iterator[None]:
-    """kfp.local set up to be quiet, with its output in the run's log; `more` is environment for the steps."""
-    environment = {name: os.environ.get(name) for name in (RUNNER_PID, "OMP_NUM_THREADS", *more)}
-    os.environ.update(more)
+def _kfp(root: Path, sink: _Sink, log: TextIO) -> Iterator[None]:
+    """kfp.local set up to be quiet, with its output in the run's log."""
+    environment = {name: os.environ.get(name) for name in (RUNNER_PID, "OMP_NUM_THREADS")}
     os.environ[RUNNER_PID] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from kfp import local
