@@ -87,8 +87,11 @@ Dumper.yaml_implicit_resolvers = {k: [*yaml.SafeDumper.yaml_implicit_resolvers.g
 
 def dump(value: Any, *, flow: bool = False, width: int = 120) -> str:
     """A value as YAML for people, keys in their order. `flow`: on one line as far as `width` goes, in braces and brackets."""
-    text: str = yaml.dump(value, Dumper=Dumper, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=width)
-    return text
+    def written(plain: bool) -> str:
+        return str(yaml.dump(value, Dumper=Dumper, default_flow_style=flow, sort_keys=False, allow_unicode=plain, width=width))
+
+    text = written(True)
+    return written(False) if _NO_TEXT.search(text) else text  # U+0085 and its like as escapes
 
 
 def load(text: str, where: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice import yamlfile
+from sluice.data.dataset import RESERVED
 from sluice.data.look import Look, images_in, looked_at, sums_to
 from sluice.data.prepare import load_canonical, validate_project_data
 from sluice.data.report import Check, Report, counted, listed
@@ -151,7 +152,7 @@ def _columns(made: Draft, look: Look, label: str) -> None:
             made.left_out[c.name] = "names the row: another value in each"
         elif c.kind == "text":
             made.left_out[c.name] = "free text, which this task does not read"
-        elif c.name in ("label", "row_id"):
+        elif c.name in RESERVED:
             made.left_out[c.name] = "a name the dataset keeps for itself: rename the column to use it"
 
 
@@ -164,6 +165,8 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
         try:
             made.report = validate_project_data(project, folder, task)
         except DataError as e:
+            if e.message == "leaves no feature" and made.left_out:
+                raise _nothing_left(made) from e
             if not _mend_error(made, e):
                 raise
             continue
@@ -177,6 +180,13 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
         reasons = report.reasons if report else ["it cannot be read"]
         raise DataError(f"no project of it passes its checks: {'; '.join(reasons)}", field="--data", fix="mend the rows, or write sluice.yaml by hand")
     _judge(made, report)
+
+
+def _nothing_left(made: Draft) -> DataError:
+    """Every column was left out: why, and what else is wrong with the rows."""
+    refused = made.report.reasons if made.report and made.report.decision == "refuse" else ()
+    return DataError("; ".join([*refused, f"no column is left to learn from: {listed([f'{name} ({why})' for name, why in made.left_out.items()])}"]), field="--data",
+                     fix="name another label with --label, or write sluice.yaml by hand")  # fmt: skip
 
 
 def _with_columns(made: Draft) -> dict[str, Any]:

@@ -12,6 +12,10 @@ from sluice.data.dialect import Dialect
 from sluice.numerals import Numerals
 
 
+#: Codecs of Python's that are for names, or for its own source.
+_NOT_OF_FILES = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape"})
+
+
 class NumberFormat(Section):
     """How numbers are written in text: ``1.234,50`` has a comma before its decimals and a point between thousands."""
 
@@ -153,6 +157,8 @@ class DataConfig(Section):
         try:
             found = codecs.lookup(value)
             "".encode(found.name)
+            if found.name in _NOT_OF_FILES:
+                raise ValueError
         except (LookupError, UnicodeError, ValueError):
             raise ValueError("is no text encoding; use utf-8, cp1252, latin-1, utf-16, cp949, gb18030, ...") from None
         return "utf-8" if found.name == "utf-8-sig" else found.name

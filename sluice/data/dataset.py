@@ -43,6 +43,8 @@ KINDS: dict[str, pa.DataType] = {
 _BUILT_IN = frozenset({"text", "image", "tabular"})
 #: A column of the group each row was split by, where one was; no feature. Null: the row stands alone.
 GROUP = "__group"
+#: What no feature can be called.
+RESERVED = ("row_id", "label", GROUP)
 _COPY_AGAIN = "make it again with `sluice run`, or copy it again whole"
 
 
@@ -303,7 +305,7 @@ def _check_names(splits: Mapping[str, Any], objective: str, labels: list[str], c
         raise DataError("name a class twice", field="labels", value=labels)
     if not columns:
         raise DataError("names no feature", field="columns", value=dict(columns))
-    for name in ("row_id", "label", GROUP):
+    for name in RESERVED:
         if name in columns:
             raise DataError("is a name the dataset uses itself", field="columns", value=name, fix="rename the feature")
 

@@ -25,7 +25,7 @@ from sluice.data.places import Found
 from sluice.data.separators import settle
 from sluice.data.sources import WORKBOOKS, form_of_files, format_of, read_tables
 from sluice.errors import DataError
-from sluice.numerals import Numerals
+from sluice.numerals import MISSING_NUMBERS, Numerals
 
 #: Bytes of a text file, and rows of a Parquet file, that are looked at; a larger one is looked at as far as that.
 MOST_BYTES, MOST_ROWS = 32 << 20, 200_000
@@ -34,6 +34,7 @@ _SAMPLE = 2000
 #: From this share of different values on a column names rows; and from so many characters a value on it is a text.
 _KEY, _TEXT_CHARACTERS = 0.95, 20
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( \d{1,2}:\d{2}.*)?|\d{4}/\d{1,2}/\d{1,2}.*")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _IMAGE = re.compile(r".+\.(png|jpe?g)", re.IGNORECASE)
 #: Names of labels: those that mean nothing else, and those that often are one.
 _LABEL = frozenset({"label", "labels", "target", "targets"})
@@ -200,13 +201,20 @@ def _dialect(file: Found) -> Dialect:
 
 
 def _no_names(first: list[str], rest: list[list[str]]) -> bool:
-    """Whether the first line has values: nothing but numbers, one twice, or one that its column has again."""
+    """Whether the first line has values: nothing but numbers, one twice, or one that its column has again; a word above numbers is a name."""
     cells = [c.strip() for c in first]
     if len(cells) < 2:
         return False
-    numeric = [bool(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", c)) for c in cells]
+    numeric = [bool(_NUMBER.fullmatch(c)) for c in cells]
+    if any(not n and c.lower() not in MISSING_NUMBERS and _numeric_below(rest, i) for i, (c, n) in enumerate(zip(cells, numeric, strict=True))):
+        return False
     again = any(c and not n and any(len(row) > i and row[i].strip() == c for row in rest) for i, (c, n) in enumerate(zip(cells, numeric, strict=True)))
     return all(numeric) or again or len({c for c in cells if c}) < len([c for c in cells if c])
+
+
+def _numeric_below(rest: list[list[str]], column: int) -> bool:
+    below = [c for row in rest if len(row) > column and (c := row[column].strip())]
+    return bool(below) and all(map(_NUMBER.fullmatch, below))
 
 
 def _encoding(file: Found) -> str:

@@ -45,6 +45,15 @@ def not_empty(file: Found, encoding: str = "utf-8", setting: str | None = None) 
         if head.startswith(mark) and not encoding.startswith(name):
             also = f", or set {setting}: {name}" if setting else ""
             raise DataError(f"is {name.upper()} text", field=file.where, fix=f"save it as UTF-8{also}")
+    if encoding in _BOMS.values():
+        try:
+            with opened(file) as stream:
+                begin = stream.read(4)
+        except OSError as e:
+            raise DataError(f"cannot be unpacked: {e}", field=file.where, fix=UNPACK_AGAIN) from e
+        if not any(begin.startswith(mark) for mark, name in _BOMS.items() if name == encoding):
+            raise DataError(f"does not begin with the mark of {encoding.upper()}", field=file.where,
+                            fix=f"set {setting or 'the encoding'}: {encoding}-le or {encoding}-be, or utf-8 if that is what it is")  # fmt: skip
 
 
 def not_encoded(file: Found, encoding: str = "utf-8", setting: str | None = None) -> DataError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from sluice.data.dataset import RESERVED
 from sluice.errors import DataError
 from sluice.numerals import Numerals
 from sluice.spelling import Spelling
@@ -58,7 +59,7 @@ class TabularTask(Task):
             names = [n for n in table.column_names if n not in wanted.ignore and n not in (wanted.label, "row_id")]
         if wanted.label in names:
             raise DataError("is the label and a feature", field="data.columns.features", value=wanted.label, fix="take it out of the features")
-        for name in ("label", "row_id"):
+        for name in RESERVED:
             if name in names:
                 raise DataError("is a name the dataset keeps for itself", field="data.columns", value=name,
                                 fix=f"rename the column, or list it under data.columns.ignore (the label column is set to {wanted.label!r})")  # fmt: skip

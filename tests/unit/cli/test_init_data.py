@@ -137,6 +137,21 @@ def test_labels_and_names_that_yaml_would_take_for_numbers_stay_texts(tmp_path: 
     assert made.data.checks.labels == ["08", "09", "10"] and made.data.columns.ignore == ["1e5"]
 
 
+def test_a_name_that_is_a_value_of_its_column_too_stays_a_name_above_numbers(tmp_path: Path) -> None:
+    made = init(tmp_path, table(tmp_path, {"a": SIZE, "b": [R.choice("abc") for _ in range(N)], "label": LABELS}))
+    assert made.data.header is True and made.data.columns.label == "label"
+
+
+def test_labels_with_control_characters_are_written_as_escapes(tmp_path: Path) -> None:
+    made = init(tmp_path, table(tmp_path, {"size": SIZE, "label": ["p\x85x" if i % 2 else "q" for i in range(N)]}))
+    assert made.data.checks.labels == ["p\x85x", "q"]
+
+
+def test_where_no_column_is_left_the_reasons_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path / "p"), "--data", str(table(tmp_path, {"size": [1] * N, "label": LABELS}))]) == 2
+    assert "no column is left to learn from: size (every value is 1)" in capsys.readouterr().err
+
+
 def test_without_a_label_the_candidates_are_listed_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = table(tmp_path, {"survived": LABELS, "size": SIZE, "class": COLOUR})
     assert main(["init", str(tmp_path / "p"), "--data", str(data), "--json"]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from sluice.data.config import Columns
 from sluice.data.dialect import Dialect
 from sluice.data.sources import load_source, read_source
-from sluice.errors import DataError
+from sluice.errors import DataError, ProjectError
+from sluice.project import parse
 
 ROWS = [{"age": 30.0, "town": "Rome", "label": "yes"}, {"age": None, "town": "Oslo", "label": "no"}, {"age": 4.5, "town": "Rome", "label": "yes"}]
 CSV = "age,town,label\n30,Rome,yes\nNA,Oslo,no\n4.50,Rome,yes\n"
@@ -284,6 +286,21 @@ def test_a_file_without_a_header_line_is_read_with_names_given_or_numbered(tmp_p
     (tmp_path / "iris.data").write_text("1,2,x\n" * 30 + "1,2\n")
     with pytest.raises(DataError, match=r"iris.data:31: has 2 cells, the first line has 3"):
         load(tmp_path, "iris.data", dialect=Dialect(header=False))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_an_encoding_whose_mark_is_missing_is_told(tmp_path: Path, encoding: str, name: str) -> None:
+    content = b"text,label\na,b\nx,y\n"
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(DataError, match=f"does not begin with the mark of {encoding.upper()}(.|\n)*{encoding}-le"):
+        load(tmp_path, name, "text", dialect=Dialect(encoding=encoding))
+
+
+@pytest.mark.parametrize("encoding", ["idna", "punycode", "rot13", "zlib", "undefined", "unicode_escape", "a\0b", ""])
+def test_what_is_no_encoding_of_files_is_refused(encoding: str) -> None:
+    with pytest.raises(ProjectError, match="data.encoding: is no text encoding"):
+        parse({"name": "x", "task": "text", "data": {"source": "a.csv", "encoding": encoding}})
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "cp949"])

@@ -103,7 +103,7 @@ def test_an_error_never_builds_the_whole_repr_of_a_big_value() -> None:
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("text", ["08", "-08", "1e5", "5E-3", "1.e5", "007", "no", "null", "2024-01-01"])
-def test_a_text_that_looks_like_a_number_is_written_as_a_text(text: str) -> None:
+@pytest.mark.parametrize("text", ["08", "-08", "1e5", "5E-3", "1.e5", "007", "no", "null", "2024-01-01", "a\x85b", "\u2028"])
+def test_a_text_that_looks_like_something_else_is_written_as_a_text(text: str) -> None:
     for flow in (False, True):
         assert yamlfile.load(yamlfile.dump({text: [text, 8, 1e5, True]}, flow=flow), "x") == {text: [text, 8, 1e5, True]}

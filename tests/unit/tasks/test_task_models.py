@@ -89,6 +89,11 @@ def test_tabular_columns_that_cannot_be_are_refused(make, columns, message):
         make("tabular", ROWS, data={"columns": columns})
 
 
+def test_the_name_of_the_groups_column_is_refused_by_the_checks(make):
+    with pytest.raises(DataError, match=r"is a name the dataset keeps for itself \(got '__group'\)"):
+        make("tabular", pa.table({"__group": [1, 2, 3], "label": ["a", "b", "a"]}))
+
+
 def test_a_regression_label_is_standardised_for_the_loss_and_given_back_in_its_unit(make):
     table = pa.table({"x": [0.0, 1.0, 2.0, 3.0], "label": [100.5, 200.0, 300.0, 400.25]})
     task, dataset = make("tabular", table)
