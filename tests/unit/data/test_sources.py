@@ -299,7 +299,7 @@ def test_an_encoding_whose_mark_is_missing_is_told(tmp_path: Path, encoding: str
 
 @pytest.mark.parametrize("encoding", ["idna", "punycode", "rot13", "zlib", "undefined", "unicode_escape", "a\0b", ""])
 def test_what_is_no_encoding_of_files_is_refused(encoding: str) -> None:
-    with pytest.raises(ProjectError, match="data.encoding: is no text encoding"):
+    with pytest.raises(ProjectError, match=r"data\.encoding: is no text encoding"):
         parse({"name": "x", "task": "text", "data": {"source": "a.csv", "encoding": encoding}})
 
 
