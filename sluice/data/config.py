@@ -11,7 +11,6 @@ from sluice.config import Names, Section
 from sluice.data.dialect import Dialect
 from sluice.numerals import Numerals
 
-
 #: Codecs of Python's that are for names, or for its own source.
 _NOT_OF_FILES = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape"})
 

@@ -232,7 +232,7 @@ def _inexact(table: pa.Table, categories: Sequence[str]) -> Iterator[str]:
     """A word about each column of categories whose floats are too large to be every whole number."""
     for name in categories:
         if name in table.schema.names and pa.types.is_floating(table.schema.field(name).type):
-            large = pc.greater_equal(pc.abs(table.column(name)), 2.0**53)
+            large = pc.greater_equal(pc.abs(table.column(name).cast(pa.float64())), 2.0**53)
             rows = pc.sum(large).as_py()
             if rows:
                 row = pc.index(pc.fill_null(large, False), True).as_py()

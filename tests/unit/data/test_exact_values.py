@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -100,6 +101,11 @@ def test_the_same_texts_are_the_same_columns_from_csv_json_lines_and_parquet(tmp
     assert {n: found[0].column(n).to_pylist()[:4] for n in columns} == {
         "id": ["007", "1", "2", "3"], "x": [1.0, 2500.0, None, -0.5], "y": [1.0, math.inf, 2.0, 3.0], "flag": ["true", None, "false", "true"],
         "some": [None, None, 4.0, None], "mixed": ["1", "two", "3", "four"], "label": ["1", "0", "1", "0"]}  # fmt: skip
+
+
+def test_floats_of_16_bits_are_categories_of_their_few_digits(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": pa.array(np.array([0.1, 2, 0.1, 2], np.float16)), "x": [1.5] * 4, "label": ["a", "b"] * 2}), tmp_path / "d.parquet")
+    assert read(tmp_path, "d.parquet").column("id").to_pylist() == ["0.1", "2", "0.1", "2"]
 
 
 def test_bytes_of_one_length_are_no_category_either(tmp_path: Path) -> None:
