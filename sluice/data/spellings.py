@@ -33,6 +33,8 @@ def texts_of(values: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
     """
     kind = values.type
     if pa.types.is_floating(kind):
+        if pa.types.is_float16(kind):  # which Arrow has few functions for
+            values = values.cast(pa.float32())
         infinite = pc.fill_null(pc.is_inf(values), False)
         row = pc.index(infinite, True).as_py()
         if row >= 0:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.data.columns import MOSTLY_NUMBERS
+from sluice.data.columns import MOSTLY_NUMBERS, numbers
 from sluice.errors import DataError, InputError
 from sluice.packaging.processors.timestamps import MISSING_TIMES, UNITS, TimeForm, iso
 from sluice.packaging.processors.zones import MISSING, Zone
@@ -91,6 +91,8 @@ def find(column: pa.ChunkedArray, name: str, declared: str | None, zone: str) ->
         return Times("%H:%M:%S", zone, True)
     if pa.types.is_string(kind):
         form = _of_texts(column, name)
+        if form is None and declared == "auto" and (since := numbers(column)[0]) is not None:
+            form = _of_numbers(since, name, hinted=True)
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
         form = _of_numbers(column, name, hinted=declared == "auto")
     else:

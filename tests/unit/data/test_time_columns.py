@@ -19,6 +19,7 @@ from sluice.data.profile import profile_counts
 from sluice.data.timestamps import Times, find, read
 from sluice.errors import DataError, ProjectError
 from sluice.packaging.processors import TabularProcessor, load_processor
+from sluice.packaging.processors.timestamps import TimeForm
 from sluice.packaging.rows import rows_from_arrow, tensors_from_arrow
 from sluice.tasks import load_task
 from sluice.training.crossvalidation import _groups
@@ -214,6 +215,15 @@ def test_a_column_most_of_which_is_times_is_named_with_what_is_not(tmp_path: Pat
     found = next(c for c in validate_project_data(*made).checks if c.name == "mixed")
     assert "'due' is read as categories, though 75 % of its values are times" in found.message and "{due: '%d.%m.%Y'}" in found.message
     assert found.examples[0].endswith("'week 0'")
+
+
+@pytest.mark.parametrize("factor, unit", [(1, "s"), (1000, "ms")])
+def test_auto_finds_numbers_since_1970_in_a_csv_too(tmp_path: Path, factor: int, unit: str) -> None:
+    csv(tmp_path, **{**columns(), "when": [factor * int(m.replace(tzinfo=datetime.UTC).timestamp()) for m in MOMENTS]})
+    made = project(tmp_path, columns={"timestamps": {"when": "auto"}})
+    data = prepare(*made, tmp_path / "d")
+    assert data.columns["when"] == "timestamp" and {m for s in data.manifest["splits"] for m in data.read(s).column("when").to_pylist()} == set(MOMENTS)
+    assert any(c.column == "when" and f"in {unit}" in c.message or TimeForm(unit).words in c.message for c in validate_project_data(*made).checks if c.name == "times")
 
 
 def test_a_form_for_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
