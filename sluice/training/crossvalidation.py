@@ -18,6 +18,8 @@ from sluice.data.dataset import GROUP, Dataset, write_dataset
 from sluice.errors import ProjectError
 from sluice.evaluation import metrics
 from sluice.evaluation.answers import positive_index, rarer
+from sluice.evaluation.decision import codes
+from sluice.evaluation.threshold import choose
 from sluice.stats.student import t_quantile
 from sluice.training.fit import Event, TrainResult, load_trained, predict
 from sluice.training.fit import fit as fit_here
@@ -54,7 +56,8 @@ def cross_validate(project: Project, dataset: Dataset, work: Path, *, base_dir: 
                    on_fold: Callable[[Fold], None] | None = None, fit: Fit = fit_here) -> dict[str, Any]:  # fmt: skip
     """Train ``train.folds`` models, each on the training rows outside one fold, and judge each on its fold.
 
-    Early stopping and schedules look at the dataset's own validation rows in every fold.
+    Early stopping and schedules look at the dataset's own validation rows in every fold, and ``evaluate.decision`` chooses each
+    model's threshold on them.
 
     Args:
         project: with ``train.folds``.
@@ -92,12 +95,18 @@ def cross_validate(project: Project, dataset: Dataset, work: Path, *, base_dir: 
             task, state, model = load_trained(alone, result.out, base_dir)
             outputs = predict(task, state, model, part, "test")
             targets = labels[fold_of == i]
-            done.append(Fold(i + 1, len(targets), {n: metrics.value_of(n, outputs, targets, positive=positive) for n in names}, result.history, result.seconds))
+            predicted = None
+            if project.evaluate.decision is not None and positive is not None:
+                held = predict(task, state, model, part, "validation") if part.manifest["splits"].get("validation", {}).get("rows") else outputs[:0]
+                rule = choose(held, _labels(part, "validation") if len(held) else targets[:0], dataset.labels, dataset.labels[positive], project.evaluate.decision).rule
+                predicted = codes(outputs, dataset.labels, rule)
+            found = {n: metrics.value_of(n, outputs, targets, predicted=predicted, positive=positive) for n in names}
+            done.append(Fold(i + 1, len(targets), found, result.history, result.seconds))
         if on_fold:
             on_fold(done[-1])
     confidence = project.evaluate.confidence
     return {"metric": metrics.metric_of(project.evaluate.metric, dataset.objective), "confidence": confidence, "grouped_by": project.train.fold_groups or dataset.grouped_by,
-            "folds": [{"fold": f.number, "rows": f.rows, "metrics": f.metrics, "epochs": len(f.history), "seconds": f.seconds} for f in done],
+            "folds": [{"fold": f.number, "rows": f.rows, "metrics": f.metrics, "epochs": f.history[-1]["epoch"], "seconds": f.seconds} for f in done],
             "summary": {n: interval([f.metrics[n] for f in done], confidence, metrics.TABLE[n].least, metrics.TABLE[n].most) for n in names}}  # fmt: skip
 
 
@@ -117,9 +126,9 @@ def interval(values: list[float], confidence: float, least: float = -math.inf, m
     return {"mean": mean, "std": std, "low": max(least, mean - reach), "high": min(most, mean + reach)}
 
 
-def _labels(dataset: Dataset) -> np.ndarray:
-    """Class codes, or values, of the training rows."""
-    column = dataset.read("train", ["label"]).column("label")
+def _labels(dataset: Dataset, split: str = "train") -> np.ndarray:
+    """Class codes, or values, of a split's rows."""
+    column = dataset.read(split, ["label"]).column("label")
     if dataset.objective != "classification":
         return np.asarray(column.to_numpy(), dtype=np.float64)
     index = {label: i for i, label in enumerate(dataset.labels)}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sluice.errors import ProjectError
+from sluice.evaluation.config import CostsConfig, DecisionConfig
 from sluice.training.crossvalidation import cross_validate
 
 HERE = Path(__file__).parent
@@ -24,6 +25,15 @@ def test_each_fold_is_judged_on_its_own_rows_and_nothing_is_left(points, project
     assert summary["mean"] == pytest.approx(np.mean(accuracy)) and summary["low"] <= summary["mean"] <= summary["high"]
     assert {e["fold"] for e in seen} == {1, 2, 3}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folds_answer_by_the_threshold_the_project_asks_for(points, project, tmp_path):
+    asked = project(folds=2, epochs=1)
+    costs = DecisionConfig(aim="cost", costs=CostsConfig(false_positive=1000, false_negative=1))
+    decided = asked.model_copy(update={"evaluate": asked.evaluate.model_copy(update={"decision": costs})})
+    found = cross_validate(decided, points, tmp_path, base_dir=HERE)["folds"]
+    assert max(f["metrics"]["recall"] for f in found) < 0.5  # the most probable label reaches 0.85 and more
+    assert [f["epochs"] for f in found] == [1, 1]
 
 
 def test_a_column_that_is_not_there_is_named(points, project, tmp_path):
