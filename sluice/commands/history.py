@@ -166,9 +166,9 @@ def _plain(v: Version) -> dict[str, Any]:
 
 
 def print_table(shown: Table) -> None:
-    """To a terminal in its width; to a file or pipe, unfolded."""
-    console = Console()
-    (console if console.is_terminal else Console(width=200)).print(shown)
+    """To a terminal in its width; to a file or pipe, unfolded. What stands in brackets is text, as of a label."""
+    console = Console(markup=False, emoji=False)
+    (console if console.is_terminal else Console(width=200, markup=False, emoji=False)).print(shown)
 
 
 def table(*columns: str) -> Table:

@@ -24,7 +24,7 @@ from sluice.data.opening import opened, text_of
 from sluice.data.places import Found
 from sluice.data.separators import settle
 from sluice.data.sources import WORKBOOKS, form_of_files, format_of, read_tables
-from sluice.errors import DataError
+from sluice.errors import DataError, first_line
 from sluice.numerals import MISSING_NUMBERS, Numerals
 
 #: Bytes of a text file, and rows of a Parquet file, that are looked at; a larger one is looked at as far as that.
@@ -121,10 +121,13 @@ def looked_at(path: Path, where: str) -> Iterator[Look]:
     told = format_of(path)
     form = told or form_of_files([file], "auto" if path.suffix.lower() in WORKBOOKS else "csv")
     with tempfile.TemporaryDirectory(prefix="sluice-look-") as tmp:
-        part = _part(file, form, Path(tmp))
-        if form != "parquet":
-            _is_text(part)
-        dialect = _dialect(part) if form == "csv" else Dialect()
+        try:
+            part = _part(file, form, Path(tmp))
+            if form != "parquet":
+                _is_text(part)
+            dialect = _dialect(part) if form == "csv" else Dialect()
+        except (OSError, pa.ArrowException) as e:
+            raise DataError(f"cannot be read: {first_line(e)}", field=where, fix="check its permissions; write or compress it again") from e
         tables, _, notes = read_tables([part], form, dialect, (), ())
         table = tables[0]
         columns = tuple(_look(n, c, table.num_rows) for n, c in zip(table.schema.names, table.columns, strict=True))

@@ -51,6 +51,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
+def test_brackets_and_colons_of_a_reason_are_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = Home(tmp_path / "home").create()
+    outcome(home, "points-20260103-000000-0000", 12, outcome="refused", gate="validate_data", reasons=["label '[/b]' and ':smile:' [red]"])
+    assert main(["history", "--home", str(home.root)]) == 0
+    assert "label '[/b]' and ':smile:' [red]" in capsys.readouterr().out
+
+
 def test_history_shows_the_metric_with_its_interval_the_verdict_and_the_time(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["history", "--home", str(home.root)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -105,6 +105,13 @@ def test_what_is_no_table_is_refused_by_the_name_it_was_given(tmp_path: Path, co
     assert f"{tmp_path / 'd.csv'}: {message}" in capsys.readouterr().err and not (tmp_path / "p").exists()
 
 
+@pytest.mark.parametrize("name", ["d.csv.gz", "d.jsonl.gz", "d.parquet"])
+def test_what_cannot_be_unpacked_is_told(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / name).write_bytes(b"PAR1 no gzip, no parquet PAR1")
+    assert main(["init", str(tmp_path / "p"), "--data", str(tmp_path / name)]) == 2
+    assert f"{tmp_path / name}: cannot be read: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("encoding, words", [("cp1252", ["schöne Grüße", "naïve café"]), ("cp949", ["재미있는 영화", "지루한 드라마"]), ("utf-16", ["日本語の文章です", "中文的句子"])])
 def test_a_file_of_another_encoding_and_without_a_header_line_is_read(tmp_path: Path, encoding: str, words: list[str]) -> None:
     lines = [f"{words[i % 2]} {i} ja wohl doch;{'ab'[i % 2]}" for i in range(60)]
