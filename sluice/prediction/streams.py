@@ -264,7 +264,7 @@ class _JsonWriter(Writer):
     def write(self, window: Window, good: Sequence[int], added: Mapping[str, pa.Array]) -> None:
         taken = next((n for n in added if n in window.columns), None)
         if taken is not None:
-            at = next(p for p, v in zip(window.places, window.columns[taken], strict=True) if v is not None)
+            at = next((p for p, v in zip(window.places, window.columns[taken], strict=True) if v is not None), window.places[0])
             raise DataError("is a key here, and not in the lines before: the prediction would be a second one of the same name", field=f"{self._file.where}:{at}: {taken}",
                             fix="rename the key")  # fmt: skip
         columns = [[float(t) for t in _texts(c)] if pa.types.is_float32(c.type) else c.to_pylist() for c in added.values()]

@@ -123,7 +123,7 @@ class TimeForm:
         if isinstance(value, bool | np.bool_):
             raise ValueError
         if isinstance(value, int | float | np.integer | np.floating):
-            return self._number(value)
+            return self._number(float(value) if isinstance(value, np.floating) else value)
         if isinstance(value, datetime.datetime):
             wall = _micros(value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
             shift = value.utcoffset()

@@ -229,3 +229,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         out = subprocess.run([sys.executable, "-c", code, str(model.root), str(path)], capture_output=True, text=True, timeout=120, check=True)
         sizes.append(int(out.stdout) / 1024)
     assert sizes[1] - sizes[0] < 15, f"{sizes} MiB; the larger file has {path.stat().st_size >> 20} MiB"
+
+
+@pytest.mark.parametrize("value", ["null", '"a"'])
+def test_a_key_of_the_predictions_name_that_comes_late_is_told(model: Package, tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"age": 1, "job": "cook"}\n' * 4100 + f'{{"age": 1, "job": "cook", "prediction": {value}}}\n')
+    assert predict(model, tmp_path / "rows.jsonl", "-o", str(tmp_path / "out.jsonl")) == 2
+    assert "prediction: is a key here, and not in the lines before" in capsys.readouterr().err and not (tmp_path / "out.jsonl").exists()
