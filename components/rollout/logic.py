@@ -20,7 +20,7 @@ from sluice.errors import SluiceError
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging.package import Package
-from sluice.packaging.rows import rows_from_arrow
+from sluice.packaging.rows import rows_from_arrow, spelled_by
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
@@ -92,7 +92,7 @@ def roll_out(settings: Project, home: Home, candidate: Version, champion: Versio
     server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads), "--max-batch", str(settings.serve.max_batch)]
 
     return run_local(settings.name, settings.rollout, stable=stable.root if stable else None, candidate=package.root, server=server,
-                     requests=requests_of(package, settings.name, rows), home=home.root, on_event=on_event)  # fmt: skip
+                     requests=requests_of(package, settings.name, rows, stable), home=home.root, on_event=on_event)  # fmt: skip
 
 
 def readable(table: pa.Table, packages: Sequence[Package]) -> pa.Table:
@@ -120,8 +120,13 @@ def settle(registry: Registry, name: str, candidate: Version, champion: Version 
     return result
 
 
-def requests_of(package: Package, name: str, table: pa.Table) -> list[Request]:
-    """Held-out rows as V1 requests, one row each, with the true label beside them."""
+def requests_of(package: Package, name: str, table: pa.Table, stable: Package | None = None) -> list[Request]:
+    """Held-out rows as V1 requests, one row each, with the true label beside them.
+
+    A `stable` made before categories had one spelling knows its own alone, which the other understands too: that is sent.
+    """
+    rows = rows_from_arrow(package.preprocess["kind"], table)
+    rows = spelled_by(stable)(rows) if stable is not None else rows
     labels = [None if v is None else str(v) for v in table.column("label").to_pylist()]
 
     def instance(row: Any) -> Any:
@@ -130,4 +135,4 @@ def requests_of(package: Package, name: str, table: pa.Table) -> list[Request]:
     path = f"/v1/models/{name}:predict"
     return [Request(body=orjson.dumps({"instances": [instance(row)]}, option=orjson.OPT_SERIALIZE_NUMPY), path=path, label=label,
                     headers={"content-type": "application/json"})
-            for row, label in zip(rows_from_arrow(package.preprocess["kind"], table), labels, strict=True)]  # fmt: skip
+            for row, label in zip(rows, labels, strict=True)]  # fmt: skip
