@@ -75,7 +75,7 @@ def spelled_by(package: Package) -> Callable[[list[Any]], list[Any]]:
     written = {name: found for name, found in written.items() if found}
     if not written:
         return lambda rows: rows
-    return lambda rows: [{**row, **{n: found.get(row.get(n)) or row.get(n) for n, found in written.items()}} for row in rows]
+    return lambda rows: [{**row, **{n: found.get(v) or v for n, found in written.items() if isinstance(v := row.get(n), str)}} for row in rows]
 
 
 def _column(table: pa.Table | pa.RecordBatch, name: str) -> Any:

@@ -79,8 +79,8 @@ def test_rows_are_spelled_as_a_package_of_before_knows_them(tmp_path):
         def profile(self):
             return {"features": {n: {"parts": {"value": {"values": v}}} for n, v in (("active", ["True", "False"]), ("store", ["2.0", "1.0"]))}}
 
-    rows = [{"active": "true", "store": "1", "age": 3}, {"active": None, "store": "other", "age": None}]
-    assert spelled_by(Old())(rows) == [{"active": "True", "store": "1.0", "age": 3}, {"active": None, "store": "other", "age": None}]
+    rows = [{"active": "true", "store": "1", "age": 3}, {"active": None, "store": "other", "age": None}, {"active": ["no text"], "age": 1}]
+    assert spelled_by(Old())(rows) == [{"active": "True", "store": "1.0", "age": 3}, *rows[1:]]
 
     class New(Old):
         preprocess: ClassVar = {"kind": "tabular", "columns": [{**c, "spelling": "text"} if c["type"] == "categorical" else c for c in columns]}
