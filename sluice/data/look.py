@@ -300,7 +300,6 @@ def sums_to(table: pa.Table, features: Collection[str], label: str) -> list[str]
 
     Other weights are what a model is there to learn.
 
-
     Args:
         table: rows in canonical form, `label` and the features float64.
     """

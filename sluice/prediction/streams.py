@@ -28,8 +28,6 @@ from sluice.errors import DataError, first_line
 
 #: A number whose digits a float does not hold: it is read as it is written.
 _LONG = re.compile(rb"[0-9.]{16}")
-
-
 #: Lines of JSON looked at for the keys that occur.
 _FIRST = 4096
 
