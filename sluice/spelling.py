@@ -32,6 +32,8 @@ _EXPONENT = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)[eE][+-]?[
 _SCIENTIFIC = re.compile(r"-?[1-9](?:\.[0-9]*)?[eE]")
 #: How programs write floats of themselves: 1e+16, 2.5e-07. ``1E5`` may be the name of a thing.
 _WRITTEN_BY_FLOATS = re.compile(r"e[+-][0-9]{2,}")
+#: A whole number as a float is written.
+_WHOLE_FLOAT = re.compile(r"-?(0|[1-9][0-9]*)\.0")
 #: Characters of a number that is read as one, and decimal places between it and one: beyond any float.
 _LONGEST = 400
 
@@ -58,6 +60,11 @@ def number_text(text: str) -> str | None:
     if _SCIENTIFIC.match(text) and math.isfinite(near) and Decimal(repr(near)) == exact:
         return _of_float(near, repr(near))
     return _of_decimal(exact)
+
+
+def label_now(text: str) -> str:
+    """What a class is called today that a model made before labels had one spelling calls by `text`: ``True`` is true, ``1.0`` is 1."""
+    return boolean_text(text) or (text[:-2] if _WHOLE_FLOAT.fullmatch(text) else text)
 
 
 def value_text(value: Any) -> str:

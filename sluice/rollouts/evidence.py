@@ -25,6 +25,7 @@ import numpy as np
 
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, add
+from sluice.spelling import label_now
 from sluice.stats import combine, difference_log_e, hedge, js, log_mean_exp, rate_log_e, ratio_log_e
 from sluice.stats.special import Floats
 
@@ -97,11 +98,13 @@ def learn(tests: Mapping[str, Any], stable: Counts) -> dict[str, Any]:
 
 
 def _labels(counts: Mapping[str, float], labels: list[str]) -> Floats:
-    place = {name: i for i, name in enumerate(labels)}
+    """Answers by label; one that an older model spells otherwise (``True``, ``1.0``) is the same label."""
+    place = {**{label_now(name): i for i, name in enumerate(labels)}, **{name: i for i, name in enumerate(labels)}}
     out = np.zeros(len(labels))
     for k, v in counts.items():
         if k.startswith(LABEL):
-            out[place.get(k[len(LABEL):], len(labels) - 1)] += v  # fmt: skip
+            name = k.removeprefix(LABEL)
+            out[place.get(name, place.get(label_now(name), len(labels) - 1))] += v
     return out
 
 

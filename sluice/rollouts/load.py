@@ -23,6 +23,7 @@ from sluice.errors import MissingExtra, SluiceError
 from sluice.rollouts.envoy import ARM_HEADER
 from sluice.rollouts.pace import EVERY, Pace
 from sluice.rollouts.state import Counts
+from sluice.spelling import label_now
 
 _TICK = 0.001
 _MAX_REASONS = 20
@@ -50,7 +51,7 @@ class Request:
 
 
 def answer(body: bytes) -> str | float | None:
-    """The first prediction of a V1 or V2 answer: a label, a number, or None for neither (NaN included)."""
+    """The first prediction of a V1 or V2 answer: a label, spelled as labels are now, a number, or None for neither (NaN included)."""
     try:
         value: Any = orjson.loads(body)
         if "predictions" in value:
@@ -63,7 +64,7 @@ def answer(body: bytes) -> str | float | None:
     except (ValueError, TypeError, LookupError):
         return None
     if isinstance(value, str):
-        return value
+        return label_now(value)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
@@ -345,4 +346,4 @@ class Load:
             elif request.label is not None and not isinstance(said, float):
                 # A label is right or wrong; how far a number is off is not counted here.
                 counts["judged"] += 1
-                counts["wrong"] += said != request.label
+                counts["wrong"] += said != label_now(request.label)

@@ -16,6 +16,7 @@ from sluice.rollouts import scrape
 from sluice.rollouts.envoy import get
 from sluice.rollouts.load import Request, answer
 from sluice.rollouts.state import Arm, Counts, Replica
+from sluice.spelling import label_now
 
 _ATTEMPTS = 4
 _PROBES = 5
@@ -184,5 +185,5 @@ class Comparison:
                     if request.label is not None and isinstance(a, str) and isinstance(b, str):
                         for counts, said in ((self.stable, a), (self.candidate, b)):
                             counts["judged"] += 1
-                            counts["wrong"] += said != request.label
+                            counts["wrong"] += said != label_now(request.label)
             time.sleep(self.pause)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.rollouts import evidence
 from sluice.rollouts.core import decide
 from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Scenario, World, run
 from sluice.rollouts.spec import Business, RolloutSpec, Shadow
-from sluice.rollouts.state import TERMINAL, Arm, Launch, Note, Observations, Replica, Retire, Route, Routed, State
+from sluice.rollouts.state import LABEL, TERMINAL, Arm, Launch, Note, Observations, Replica, Retire, Route, Routed, State
 
 SPEC = RolloutSpec(warmup_seconds=1, settle_seconds=1, verify_seconds=1, step_deadline_seconds=200)
 QUICK = SPEC.model_copy(update={"shadow": Shadow(requests=0)})
@@ -657,3 +658,11 @@ def test_a_rare_label_that_vanishes_takes_the_candidate_back_and_is_named():
         gone = ended((0.5, 0.5, 0.0), seed)
         assert gone.phase == "RolledBack" and "'2'" in gone.reasons[0] and "rare" in gone.reasons[0]
         assert ended((0.45, 0.45, 0.1), seed).phase == ended((0.475, 0.475, 0.05), seed).phase == "Succeeded"
+
+
+@pytest.mark.parametrize(("old", "new"), [(("False", "True"), ("false", "true")), (("0.0", "1.0"), ("0", "1"))])
+def test_a_label_that_an_older_champion_spells_otherwise_is_the_same_label(old: tuple[str, str], new: tuple[str, str]):
+    counts = {"stable": {f"{LABEL}{n}": x for n, x in zip(old, (30, 70), strict=True)}, "candidate": {f"{LABEL}{n}": x for n, x in zip(new, (30, 70), strict=True)}}
+    tests = evidence.learn(evidence.begin(SPEC), {**counts["stable"], "requests": 100})
+    found = evidence.distance(counts, {**tests, "tracks": {}})
+    assert found is not None and found[0] == found[2] == 0

@@ -78,7 +78,7 @@ def test_the_design_documents_example_is_a_plan():
 
 
 @pytest.mark.parametrize(("body", "said"), [
-    ({"predictions": [{"label": "a", "probability": 0.9}]}, "a"), ({"predictions": [{"value": 1.5}]}, 1.5), ({"predictions": ["b"]}, "b"),
+    ({"predictions": [{"label": "a", "probability": 0.9}]}, "a"), ({"predictions": [{"value": 1.5}]}, 1.5), ({"predictions": ["b"]}, "b"), ({"predictions": ["True"]}, "true"),
     ({"predictions": [{"value": None}]}, None), ({"predictions": []}, None), ({"error": "x"}, None), ([], None),
     ({"outputs": [{"name": "label", "data": ["c"]}, {"name": "probabilities", "data": [0.1]}]}, "c"),
     ({"outputs": [{"name": "value", "data": [2]}]}, 2.0),

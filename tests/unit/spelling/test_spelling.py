@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sluice.spelling import Spelling, boolean_text, number_text, value_text
+from sluice.spelling import Spelling, boolean_text, label_now, number_text, value_text
 
 QUICK = settings(max_examples=300, deadline=None, database=None)
 
@@ -162,3 +162,8 @@ def test_different_ids_never_become_one(ids):
     spelling = Spelling.of([str(n) for n in ids])
     for form in (str, int, Decimal, "{}.0".format):
         assert len({spelling.text(form(n)) for n in ids}) == len(set(ids))
+
+
+@pytest.mark.parametrize(("before", "now"), [("True", "true"), ("FALSE", "false"), ("1.0", "1"), ("-3.0", "-3"), ("1.10", "1.10"), ("007.0", "007.0"), ("yes", "yes"), ("", ""), ("1", "1")])
+def test_a_label_of_before_has_a_name_now(before: str, now: str) -> None:
+    assert label_now(before) == now == label_now(now)
