@@ -28,6 +28,7 @@ from sluice.rollouts import again
 from sluice.rollouts.handover import hand_over, target
 from sluice.rollouts.judge import WARNING
 from sluice.rollouts.local import Request, RolloutResult, run_local
+from sluice.rollouts.spec import RolloutSpec
 from sluice.step import open_project, run_step
 from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry, Version
 from sluice.tracking.tracker import tracking_uri
@@ -91,8 +92,24 @@ def roll_out(settings: Project, home: Home, candidate: Version, champion: Versio
     rows = readable(table, [p for p in (package, stable) if p])
     server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads), "--max-batch", str(settings.serve.max_batch)]
 
-    return run_local(settings.name, settings.rollout, stable=stable.root if stable else None, candidate=package.root, server=server,
-                     requests=requests_of(package, settings.name, rows, stable), home=home.root, on_event=on_event)  # fmt: skip
+    plan, caution = plan_of(settings.rollout, package, stable)
+    result = run_local(settings.name, plan, stable=stable.root if stable else None, candidate=package.root, server=server,
+                       requests=requests_of(package, settings.name, rows, stable), home=home.root, on_event=on_event)  # fmt: skip
+    return replace(result, reasons=(*result.reasons, WARNING + caution)) if caution else result
+
+
+def plan_of(plan: RolloutSpec, package: Package, stable: Package | None) -> tuple[RolloutSpec, str | None]:
+    """The plan as this candidate needs it, and what to say of it.
+
+    Models that choose their label by another rule (a threshold where there was none, another aim) answer other shares of each label on purpose:
+    unless the project itself sets `rollout.shift`, that is not held against the new one.
+    """
+    if stable is None or plan.shift is None or "shift" in plan.model_fields_set:
+        return plan, None
+    ours, theirs = ((p.rule.label, p.rule.aim) if p.rule else None for p in (package, stable))
+    if ours == theirs:
+        return plan, None
+    return plan.model_copy(update={"shift": None}), "label shares were not compared: the models choose their label by different rules (evaluate.decision)"
 
 
 def readable(table: pa.Table, packages: Sequence[Package]) -> pa.Table:

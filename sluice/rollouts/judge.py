@@ -146,7 +146,7 @@ def _describe_shift(checks: list[dict[str, Any]], state: State, worse: Mapping[s
         beyond += f", or a rare one by more than {evidence.factor(spec.shift):g} times"
     tail = {"pass": f"every label shown to have moved by less than {_points(check['margin'])}",
             "wait": f"not yet shown that every label moved by less than {_points(check['margin'])}",
-            "fail": f"shown to have moved by {beyond}"}[check["verdict"]]  # fmt: skip
+            "fail": f"shown to have moved by {beyond} (where that is meant, set rollout.shift: null)"}[check["verdict"]]  # fmt: skip
     if check.get("looked_at") and check["verdict"] == "pass":
         tail = "not shown to have moved"
     check["reason"] = f"label shares ({label!r} {100 * moved:+.1f} points, Jensen-Shannon {js:.2f}): {tail}"

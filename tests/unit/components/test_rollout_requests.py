@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pyarrow as pa
 
-from components.rollout.logic import requests_of
+from components.rollout.logic import plan_of, requests_of
 from sluice import files
+from sluice.evaluation.decision import Rule
 from sluice.packaging import package as packages
+from sluice.rollouts.spec import RolloutSpec
 from tests.unit.serving import builders
 
 
@@ -25,3 +29,16 @@ def test_rows_are_sent_in_the_spelling_a_champion_of_before_knows(tmp_path: Path
         found = requests_of(made, "churn", table, stable)
         assert [orjson.loads(r.body)["instances"][0] for r in found] == [{"age": 1.5, "job": sent}, {"age": None, "job": None}]
         assert [r.label for r in found] == ["a", "b"] and found[0].path == "/v1/models/churn:predict"
+
+
+def test_models_that_decide_by_different_rules_are_not_compared_by_their_label_shares() -> None:
+    """A threshold where there was none moves the shares on purpose; another value of the same aim does not."""
+    def by(rule: Rule | None) -> Any:
+        return SimpleNamespace(rule=rule)
+
+    none, low, high, recall = by(None), by(Rule("Yes", 0.1, "f1")), by(Rule("Yes", 0.3, "f1")), by(Rule("Yes", 0.1, "recall"))
+    for package, stable, compared in ((low, none, False), (none, low, False), (recall, low, False), (low, high, True), (none, none, True), (low, None, True)):
+        plan, caution = plan_of(RolloutSpec(), package, stable)
+        assert (plan.shift is not None) == compared and (caution is None) == compared
+    asked = RolloutSpec.model_validate({"shift": {"margin": 0.3}})
+    assert plan_of(asked, low, none) == (asked, None)
