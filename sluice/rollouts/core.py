@@ -16,29 +16,18 @@ from dataclasses import replace
 from typing import Any
 
 from sluice.rollouts import evidence, judge
-from sluice.rollouts.evidence import RATES
+from sluice.rollouts.counting import Counting, sound
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import (
-    ARMS,
-    SIGNED,
     TERMINAL,
     Action,
     Arm,
-    Counts,
     Launch,
     Observations,
     Retire,
     Route,
     State,
-    add,
-    delta,
 )
-from sluice.rollouts.turn import Turn
-
-#: Requests of each arm that close a block of evidence. A bet on a candidate's one request loses what waiting for the third does not.
-_BLOCK = {"stable": 1, "candidate": 3}
-#: Processes of an arm that are gone and still remembered.
-_ABSENT = 100
 
 
 def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> tuple[State, tuple[Action, ...]]:
@@ -63,25 +52,13 @@ def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> t
         state = state.moved(seen.time - state.last_time)
     elif seen.time <= state.last_time:
         return state, ()
-    seen = _sound(seen)
+    seen = sound(seen)
     run = _Run(spec, replace(state, last_time=seen.time), seen, now, state.last_time)
     run.advance()
     return run.state, tuple(run.notes + run.wanted())
 
 
-def _sound(seen: Observations) -> Observations:
-    """A look without counters that are none: a process that shows NaN, infinity or less than nothing could not be read."""
-    arms, said = dict(seen.arms), seen.error
-    for arm, at in seen.arms.items():
-        bad = {r.id for r in at.replicas if r.counts is not None and not all(
-            math.isfinite(v) and (v >= 0 or k in SIGNED) for k, v in r.counts.items())}  # fmt: skip
-        if bad:
-            arms[arm] = replace(at, replicas=tuple(replace(r, counts=None) if r.id in bad else r for r in at.replicas))
-            said = said or f"{', '.join(sorted(bad))} of the {arm} arm shows counters that are no counts"
-    return replace(seen, arms=arms, error=said)
-
-
-class _Run(Turn):
+class _Run(Counting):
     """One call of `decide`."""
 
     # -- one look ------------------------------------------------------------------------------
@@ -367,52 +344,6 @@ class _Run(Turn):
     def gone(self, **changes: Any) -> None:
         s = self.state
         self.put(retire={**s.retire, s.candidate or "": self.now}, candidate=None, cursor={}, restarts=None, **changes)
-
-    # -- counting ------------------------------------------------------------------------------
-
-    def count(self, live: bool, remember: bool = False) -> bool:
-        """Move the cursor to the counters seen now; `live` blocks are evidence.
-
-        Returns True when both arms were measured. If one was not, neither moves, so the next
-        block covers the same time in both. Nor does evidence move before both arms have answered a few requests: where counters come by
-        scrapes that are out of step with the looks, a block of one arm alone says nothing, and moving on would lose it. When a block
-        closes depends on how many requests there were, never on how they ended.
-        """
-        now = {arm: {r.id: r.counts for r in self.seen.arms[arm].replicas} for arm in ARMS if arm in self.seen.arms}
-        if any(c is None for replicas in now.values() for c in replicas.values()) or self.seen.error:
-            return False
-        blocks: dict[str, Counts] = {arm: {} for arm in ARMS}
-        cursor: dict[str, dict[str, Counts]] = {}
-        for arm, replicas in now.items():
-            before = self.state.cursor.get(arm)
-            for ident, counts in replicas.items():
-                # Unknown arm: a baseline. Unknown process of a known arm: born since, all it counted is new.
-                old = counts if before is None else before.get(ident)
-                blocks[arm] = add(blocks[arm], delta(old, counts or {})[0])
-            # A process that is not there now may come back: its counters then begin where they were left.
-            gone = [i for i in before or {} if i not in replicas][-_ABSENT:]
-            cursor[arm] = {**{i: (before or {})[i] for i in gone}, **{i: c or {} for i, c in replicas.items()}}
-        known = self.state.cursor
-        if live and any(blocks[arm].get("requests", 0) < fewest for arm, fewest in _BLOCK.items()):
-            self.put(cursor={**known, **{arm: c for arm, c in cursor.items() if arm not in known}}, spared=self.state.spared or self.seen.limit is not None)
-            return False
-        limited = self.seen.limit is not None or (live and self.state.spared)
-        self.put(cursor={**known, **cursor}, spared=False)
-        if live:
-            # Copies warm the candidate up: how long it takes over them is no evidence yet.
-            skip = ("slow",) if "Shadow" in (self.state.phase, self.state.resume) else ()
-            # On a machine busy with other work slowness is no evidence against a model; that it is not slower still speaks for it.
-            spared = ("slow",) if limited else ()
-            self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS},
-                     total={a: add(self.state.total.get(a, {}), blocks[a]) for a in ARMS},
-                     tests=evidence.update(self.spec, self.state.tests, blocks["stable"], blocks["candidate"], skip, spared))  # fmt: skip
-        elif self.state.weight < 100:
-            self.put(tests=evidence.learn(self.state.tests, blocks["stable"]))
-        if remember:
-            if limited:
-                blocks = {a: {k: v for k, v in b.items() if k not in RATES["slow"]} for a, b in blocks.items()}
-            self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS})
-        return "stable" in now and "candidate" in now
 
     # -- what is wanted of the world -------------------------------------------------------------
 

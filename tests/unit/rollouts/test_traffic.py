@@ -1,0 +1,107 @@
+"""Verdicts in traffic as it is: scrapes out of step, processes that flap, faults that strike both models, clocks set back, rare labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sluice.rollouts import evidence
+from sluice.rollouts.core import decide
+from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Scenario, World, run
+from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.state import LABEL, Arm, Observations, Replica, State
+
+SPEC = RolloutSpec(warmup_seconds=1, settle_seconds=1, verify_seconds=1, step_deadline_seconds=200)
+
+
+class Rollout:
+    """A rollout against a simulated world."""
+
+    def __init__(self) -> None:
+        self.world, self.state = World(Scenario(200.0), np.random.default_rng(1)), State(stable=STABLE)
+
+    def look(self, seconds: float = 0.5, **changes: Any) -> State:
+        self.world.pass_time(seconds)
+        self.state, actions = decide(SPEC, self.state, self.world.look(**changes), self.world.time)
+        self.world.apply(actions)
+        return self.state
+
+    def until(self, phase: str, stage: str | None = None) -> State:
+        for _ in range(2000):
+            if self.state.phase == phase and stage in (None, self.state.stage):
+                return self.state
+            self.look()
+        raise AssertionError(f"still {self.state.phase}/{self.state.stage}, {self.state.reasons}")
+
+
+def test_counters_scraped_out_of_step_with_the_looks_lose_no_evidence():
+    """Each arm's counters move at other looks: blocks of one arm alone were dropped, and so was nearly all evidence."""
+    shipped = RolloutSpec(settle_seconds=15, warmup_seconds=10, verify_seconds=120, unready_seconds=5)
+    base = Behaviour(errors=0.003, slow=0.01)
+    for scrape in (15.0, 60.0):
+        good = [run(shipped, Scenario(50.0, base, base, every=5.0, scrape=scrape), seed, 8000) for seed in range(4)]
+        assert {o.phase for o in good} == {"Succeeded"}
+        bad = [run(shipped, Scenario(50.0, base, replace(base, errors=0.023), every=5.0, scrape=scrape), seed, 8000) for seed in range(4)]
+        assert {o.phase for o in bad} == {"RolledBack"} and not any("no verdict" in o.reasons[0] for o in bad)
+
+
+def test_a_process_missing_from_a_look_comes_back_with_the_counters_it_left():
+    base = Behaviour(errors=0.003, slow=0.01)
+    cold = replace(base, slow_at_start=0.6, start_seconds=20)
+    ended = [run(RolloutSpec(settle_seconds=15, verify_seconds=30, unready_seconds=5), Scenario(50.0, base, cold, every=5.0, flap=0.1), seed, 8000) for seed in range(6)]
+    assert {o.phase for o in ended} == {"Succeeded"}
+
+
+def test_faults_that_strike_both_models_alike_take_no_model_back_at_full_traffic():
+    base = Behaviour(errors=0.003, slow=0.01)
+    spec = RolloutSpec(settle_seconds=15, warmup_seconds=10, verify_seconds=120)
+    ended = [run(spec, Scenario(50.0, base, base, traffic="bursts", every=5.0), seed, 8000) for seed in range(12)]
+    assert {o.phase for o in ended} == {"Succeeded"}
+
+
+def test_a_clock_set_back_an_hour_stops_no_check_and_no_deadline():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    r.look()
+    r.world.time -= 3600
+    before = r.state.window["candidate"]["requests"]
+    assert r.look().window["candidate"]["requests"] > before
+    crashed = replace(r.world.look().arms["candidate"], failure="exited with status 139")
+    state = r.look(arms={**r.world.look().arms, "candidate": crashed})
+    assert state.phase == "RollingBack" and "139" in state.reasons[0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_a_counter_that_is_no_count_is_no_evidence_and_poisons_nothing(value: float):
+    r = Rollout()
+    r.until("Step", stage="collect")
+    r.look()
+    before, arms = r.state, r.world.look().arms
+    counts = {**(arms["candidate"].replicas[0].counts or {}), "errors": value}
+    r.look(arms={**arms, "candidate": Arm((Replica("c", True, counts),), True)})
+    assert r.state.window == before.window and r.state.tests == before.tests
+    assert r.until("Succeeded").stable == CANDIDATE
+    with pytest.raises(ValueError):
+        decide(SPEC, r.state, Observations(float("nan"), STABLE), 1.0)
+
+
+def test_a_rare_label_that_vanishes_takes_the_candidate_back_and_is_named():
+    """A tenth of the answers cannot move by the tolerance of ten points: in 99.5 % such a candidate was promoted."""
+    def ended(labels: tuple[float, ...], seed: int) -> Any:
+        return run(SPEC, Scenario(50.0, Behaviour(labels=(0.45, 0.45, 0.1)), Behaviour(labels=labels), every=5.0), seed, 8000)
+
+    for seed in range(4):
+        gone = ended((0.5, 0.5, 0.0), seed)
+        assert gone.phase == "RolledBack" and "'2'" in gone.reasons[0] and "rare" in gone.reasons[0]
+        assert ended((0.45, 0.45, 0.1), seed).phase == ended((0.475, 0.475, 0.05), seed).phase == "Succeeded"
+
+
+@pytest.mark.parametrize(("old", "new"), [(("False", "True"), ("false", "true")), (("0.0", "1.0"), ("0", "1"))])
+def test_a_label_that_an_older_champion_spells_otherwise_is_the_same_label(old: tuple[str, str], new: tuple[str, str]):
+    counts = {"stable": {f"{LABEL}{n}": x for n, x in zip(old, (30, 70), strict=True)}, "candidate": {f"{LABEL}{n}": x for n, x in zip(new, (30, 70), strict=True)}}
+    tests = evidence.learn(evidence.begin(SPEC), {**counts["stable"], "requests": 100})
+    found = evidence.distance(counts, {**tests, "tracks": {}})
+    assert found is not None and found[0] == found[2] == 0
