@@ -181,13 +181,13 @@ class Checkpoints:
     def _write_step(self, step: int, state: dict[str, Tensors], progress: dict[str, Any], best: tuple[str, Tensors] | None, new: bool) -> None:
         name = f"step-{step:09d}"
         if self._shards and self._first:
-            self._shards.clear(self.root, {name, best[0]} if best else {name})
+            self._shards.clear(self.root, step)
         if best is not None and new:
-            self._publish(best[0], {MODEL: best[1]}, {})
+            self._publish(step, best[0], {MODEL: best[1]}, {})
             self._sound.add(best[0])
             if self._mirror:
                 self._mirror.push(self.root / best[0])
-        self._publish(name, state, {"progress": progress, "best": best[0] if best else None})
+        self._publish(step, name, state, {"progress": progress, "best": best[0] if best else None})
         if not self._first:
             return
         self.last_good = name
@@ -197,13 +197,13 @@ class Checkpoints:
         if self._mirror:
             self._mirror.keep({p.name for kind in ("step-*", "best-*") for p in self.root.glob(kind)})
 
-    def _publish(self, name: str, contents: dict[str, Tensors], fields: dict[str, Any]) -> None:
+    def _publish(self, step: int, name: str, contents: dict[str, Tensors], fields: dict[str, Any]) -> None:
         target = self.root / name
         if self._shards is None:
             with files.new_dir(target) as tmp:
                 _write_manifest(tmp, {file_of(kind): write_tensors(tmp / file_of(kind), tensors) for kind, tensors in contents.items()}, fields)
             return
-        partial = self._shards.partial(target)
+        partial = self._shards.partial(target, step)
         listed = self._shards.write(partial, contents)
         if self._first:
             _write_manifest(partial, listed, {"shards": self._shards.size, **fields})

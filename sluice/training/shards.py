@@ -50,15 +50,15 @@ class Shards:
     def first(self) -> bool:
         return self.rank == 0
 
-    def partial(self, target: Path) -> Path:
-        """Where `target` is put together."""
-        return target.with_name(f"{files.PARTIAL}{target.name}.{self._token}")
+    def partial(self, target: Path, step: int) -> Path:
+        """Where `target` is put together at a step. The best weights are tried again at the next one if a process could not write them:
+        what another had written for the step before, perhaps after the first process gave that up, is never taken for this one's."""
+        return target.with_name(f"{files.PARTIAL}{target.name}.{step}.{self._token}")
 
-    def clear(self, root: Path, names: set[str]) -> None:
-        """Remove what processes that were given up have left since, below `root`; not what is put together for `names`."""
-        keep = {self.partial(root / name) for name in names}
+    def clear(self, root: Path, step: int) -> None:
+        """Remove what processes that were given up have left since, below `root`; not what is put together at this step."""
         for path in root.glob(f"{files.PARTIAL}*.{self._token}"):
-            if path not in keep:
+            if not path.name.endswith(f".{step}.{self._token}"):
                 shutil.rmtree(path, ignore_errors=True)
 
     def write(self, partial: Path, contents: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -171,7 +172,7 @@ def test_what_a_killed_attempt_left_is_never_taken_for_this_ones(tmp_path):
     warnings: list[str] = []
     old = group(tmp_path / "run", 2, [], token="old-999999999")
     old[1].save(5, held(WHOLE, ALIKE, 1, 2), {}, {"step": 5}, wait=True)  # and then all are killed
-    assert names(tmp_path / "run") == [".partial-step-000000005.old-999999999"]
+    assert names(tmp_path / "run") == [".partial-step-000000005.5.old-999999999"]
     new = group(tmp_path / "run", 2, warnings, token="new-1", seconds=0.2)
     new[0].save(5, held(WHOLE, ALIKE, 0, 2), {}, {"step": 5}, wait=True)
     assert len(warnings) == 1
@@ -185,10 +186,40 @@ def test_a_process_that_comes_too_late_leaves_nothing_behind(tmp_path):
     processes = group(tmp_path / "run", 2, warnings, seconds=0.1)
     processes[0].save(1, held(WHOLE, ALIKE, 0, 2), {}, {}, wait=True)
     processes[1].save(1, held(WHOLE, ALIKE, 1, 2), {}, {}, wait=True)
-    assert names(tmp_path / "run") == [".partial-step-000000001.aa-1"]
+    assert names(tmp_path / "run") == [".partial-step-000000001.1.aa-1"]
     save(processes, 2)
     assert names(tmp_path / "run") == ["step-000000002"]
     assert len(warnings) == 1
+
+
+def test_best_weights_that_one_process_could_not_write_are_put_together_anew(tmp_path, monkeypatch):
+    """The other process had written its part, after the first gave that up: it is of the step before and not taken for this one's."""
+    warnings: list[str] = []
+    first, other = group(tmp_path / "run", 2, warnings)
+
+    def full(path: Path, tensors):
+        if "best" in str(path.parent.name):
+            raise OSError(28, "No space left on device")
+        return write_tensors(path, tensors)
+
+    for r, kept in enumerate((first, other)):
+        kept.best(1, held(WHOLE, ALIKE, r, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "write_tensors", full)
+        first.save(1, held(WHOLE, ALIKE, 0, 2), {}, {}, wait=True)
+    other.save(1, held(WHOLE, ALIKE, 1, 2), {}, {}, wait=True)
+    assert len(warnings) == 1
+    changed = {n: t + 1 for n, t in WHOLE.items()}
+    for r, kept in enumerate((first, other)):
+        kept.best(1, held(changed, ALIKE, r, 2))
+    mine, theirs = (held(WHOLE, ALIKE, r, 2) for r in (0, 1))
+    first.save(2, mine, {f"first.{n}": t for n, t in mine.items()}, {"step": 2})
+    time.sleep(0.3)
+    assert not (tmp_path / "run" / "best-0001").exists()  # it waits for the other's part of this step
+    other.save(2, theirs, {f"first.{n}": t for n, t in theirs.items()}, {"step": 2}, wait=True)
+    first.flush()
+    loaded = first.latest()
+    assert loaded.progress == {"step": 2} and same(loaded.best, {**changed, **ALIKE})
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
