@@ -145,7 +145,7 @@ def watched(tmp_path: Path) -> Iterator[Callable[..., tuple[Watched, subprocess.
 
 def test_a_refused_watch_is_begun_anew_by_the_same_process_which_still_ends_when_told(watched: Callable[..., tuple[Watched, subprocess.Popen[str]]]):
     server, process = watched([410])
-    wait_until(lambda: bool(server.accepted), what="the second watch", seconds=60, process=process)  # type: ignore[arg-type]
+    wait_until(lambda: bool(server.accepted), what="the second watch", seconds=200, process=process)  # type: ignore[arg-type]
     assert server.refusals == []
     process.terminate()
     _, said = process.communicate(timeout=30)
@@ -154,6 +154,6 @@ def test_a_refused_watch_is_begun_anew_by_the_same_process_which_still_ends_when
 
 def test_watches_that_end_again_and_again_end_the_process_with_the_reason(watched: Callable[..., tuple[Watched, subprocess.Popen[str]]]):
     _, process = watched([410] * 9, SLUICE_WATCHES_ENDED="9")
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=200)
     assert process.returncode == 1
     assert "made up" in said and "again in" not in said
