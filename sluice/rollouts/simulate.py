@@ -44,7 +44,6 @@ class Scenario:
             both models depend on: a tenth of the time half of all requests fail, in either arm.
         every: seconds between looks; None for about 60 looks a step.
         scrape: seconds between scrapes of an arm's counters (Prometheus), which come at another moment for each arm; None: a look reads them itself.
-        flap: how often a candidate's process is missing from a look, and back in the next.
     """
 
     rate: float
@@ -54,7 +53,6 @@ class Scenario:
     period: float = 86_400.0
     every: float | None = None
     scrape: float | None = None
-    flap: float = 0.0
 
     def interval(self, spec: RolloutSpec) -> float:
         if self.every is not None:
@@ -145,12 +143,9 @@ class World:
         """What an observer sees now."""
         arms = {
             "stable": Arm((Replica("s", True, dict(self.shown["stable"])),), True),
-            "candidate": Arm(() if self.missing() else (Replica("c", self.ready, dict(self.shown["candidate"])),), self.ready),
+            "candidate": Arm((Replica("c", self.ready, dict(self.shown["candidate"])),), self.ready),
         }
         return replace(Observations(self.time, CANDIDATE, arms, self.routed, frozenset((STABLE, CANDIDATE))), **changes)
-
-    def missing(self) -> bool:
-        return self.scenario.flap > 0 and bool(self.generator.random() < self.scenario.flap)
 
     def apply(self, actions: Sequence[Action]) -> None:
         for a in actions:

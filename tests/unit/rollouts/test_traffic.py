@@ -1,4 +1,4 @@
-"""Verdicts in traffic as it is: scrapes out of step, processes that flap, faults that strike both models, clocks set back, rare labels."""
+"""Verdicts in traffic as it is: scrapes out of step, processes missing from a look, faults that strike both models, clocks set back, rare labels."""
 
 from __future__ import annotations
 
@@ -49,10 +49,24 @@ def test_counters_scraped_out_of_step_with_the_looks_lose_no_evidence():
 
 
 def test_a_process_missing_from_a_look_comes_back_with_the_counters_it_left():
-    base = Behaviour(errors=0.003, slow=0.01)
-    cold = replace(base, slow_at_start=0.6, start_seconds=20)
-    ended = [run(RolloutSpec(settle_seconds=15, verify_seconds=30, unready_seconds=5), Scenario(50.0, base, cold, every=5.0, flap=0.1), seed, 8000) for seed in range(6)]
-    assert {o.phase for o in ended} == {"Succeeded"}
+    """One of the candidate's two processes was cold in the shadow. Unready for one look, it came back as new, its whole life counted."""
+    r = Rollout()
+    r.until("Step", "settle")
+    cold = {"requests": 50_000.0, "errors": 0.0, "timed": 50_000.0, "slow": 30_000.0}
+
+    def look(there: bool) -> State:
+        for name in ("requests", "timed"):
+            cold[name] += 3
+        arms = r.world.look().arms
+        one = arms["candidate"].replicas
+        return r.look(arms={**arms, "candidate": Arm((*one, Replica("d", True, dict(cold))) if there else one, True)})
+
+    while r.state.stage != "collect":
+        look(True)
+    for there in (True, True, False, False, True, True):
+        look(there)
+    assert 0 < r.state.window["candidate"]["requests"] < 1000 and r.state.window["candidate"].get("slow", 0) == 0
+    assert r.state.phase == "Step"
 
 
 def test_faults_that_strike_both_models_alike_take_no_model_back_at_full_traffic():
