@@ -94,8 +94,9 @@ def test_a_counter_that_is_no_count_is_no_evidence_and_poisons_nothing(value: fl
     r.until("Step", stage="collect")
     r.look()
     before, arms = r.state, r.world.look().arms
-    counts = {**(arms["candidate"].replicas[0].counts or {}), "errors": value}
-    r.look(arms={**arms, "candidate": Arm((Replica("c", True, counts),), True)})
+    more = {arm: {k: v + 5 if k in ("requests", "timed") else v for k, v in (at.replicas[0].counts or {}).items()} for arm, at in arms.items()}
+    more["candidate"]["errors"] = value  # in a block that both arms' requests close
+    r.look(arms={arm: Arm((Replica(arm[0], True, counts),), True) for arm, counts in more.items()})
     assert r.state.window == before.window and r.state.tests == before.tests
     assert r.until("Succeeded").stable == CANDIDATE
     with pytest.raises(ValueError):
