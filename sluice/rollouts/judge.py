@@ -10,7 +10,7 @@ from sluice.rollouts import evidence
 from sluice.rollouts.evidence import DISAGREEMENT, RATES, SHIFT
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, State, Verdict
-from sluice.stats import combine, difference_interval, mean_difference_interval, rate_log_e
+from sluice.stats import combine, difference_interval, mean_difference_interval, rate_interval, rate_log_e
 
 Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
 
@@ -56,12 +56,26 @@ def judge(spec: RolloutSpec, state: State) -> Judgement:
     compared, few = _compared(spec, state)
     if shadow and compared is not None and compared < few:
         open_.insert(0, f"{compared:.0f} of {few} answers compared with stable's")
-    share = b.get("errors", 0) / b["requests"]
-    if share > spec.error_ceiling:
-        open_.insert(0, f"{share:.1%} of the candidate's answers are errors, above the ceiling of {spec.error_ceiling:.0%}")
+    if above := _above_ceiling(spec, a, b):
+        open_.insert(0, above)
     if open_:
         return "wait", tuple(open_), sequence
     return "pass", (f"{b['requests']:.0f} candidate requests, {b.get('errors', 0):.0f} errors; no share worse by its margin",), sequence
+
+
+def _above_ceiling(spec: RolloutSpec, a: Counts, b: Counts) -> str | None:
+    """Why this share of errors may not be promoted, however the margin lies: the candidate is shown above the ceiling, and stable is not.
+
+    Shown by the arms' confidence sequences, so that a bad minute proves nothing; where stable lies above it too, the ceiling tells the two
+    models no longer apart, and they are compared as everywhere.
+    """
+    arms = [(c["requests"], min(c.get("errors", 0), c["requests"])) for c in (a, b)]
+    low = rate_interval([n for n, _ in arms], [k for _, k in arms], spec.alpha)[0]
+    if low[1] <= spec.error_ceiling or low[0] > spec.error_ceiling:
+        return None
+    (n_a, k_a), (n_b, k_b) = arms
+    return (f"{k_b / n_b:.1%} of the candidate's answers are errors, shown to be above the ceiling of {spec.error_ceiling:.0%}, "
+            f"where stable's {k_a / n_a:.1%} are not (rollout.error_ceiling)")  # fmt: skip
 
 
 def _compared(spec: RolloutSpec, state: State) -> tuple[float | None, int]:

@@ -80,7 +80,7 @@ class RolloutSpec(Section):
     latency_slo_ms: float = Field(200, gt=0, description="slower than this counts as slow; a limit for a first model only where it is set")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="probability of rolling back a healthy candidate, and of passing a bad one")
     errors: Margin = Margin(tolerance=0.0, margin=0.02)
-    error_ceiling: float = Field(0.1, gt=0, le=1, description="never promote above this share of errors, however bad stable is")
+    error_ceiling: float = Field(0.1, gt=0, le=1, description="never promote what is shown to answer with more errors than this, where stable is not")
     slow: Margin | None = Margin(tolerance=0.01, margin=0.05)
     wrong: Margin | None = Field(Margin(tolerance=0.02, margin=0.1), description="answers unlike the known truth, where there is one")
     shift: Margin | None = Field(Margin(tolerance=0.1, margin=0.2), description="move of any label's share of the answers")

@@ -10,8 +10,9 @@ import pytest
 
 from sluice.rollouts import evidence
 from sluice.rollouts.core import decide
+from sluice.rollouts.judge import judge
 from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Scenario, World, run
-from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Arm, Observations, Replica, State
 
 SPEC = RolloutSpec(warmup_seconds=1, settle_seconds=1, verify_seconds=1, step_deadline_seconds=200)
@@ -120,3 +121,15 @@ def test_a_label_that_an_older_champion_spells_otherwise_is_the_same_label(old: 
     tests = evidence.learn(evidence.begin(SPEC), {**counts["stable"], "requests": 100})
     found = evidence.distance(counts, {**tests, "tracks": {}})
     assert found is not None and found[0] == found[2] == 0
+
+
+def test_the_ceiling_of_errors_is_judged_beside_stable_and_only_when_it_is_shown():
+    """Both at 15 % sat in the shadow for the whole hour; a bad minute of a candidate below the ceiling was held up too."""
+    spec = SPEC.model_copy(update={"step_deadline_seconds": 3600})
+    both = Behaviour(errors=0.15)
+    assert run(spec, Scenario(200.0, both, both, every=5.0), 1, 20_000).phase == "Succeeded"
+    wide = spec.model_copy(update={"step_deadline_seconds": 300, "errors": Margin(tolerance=0.2, margin=0.4)})
+    over = run(wide, Scenario(200.0, Behaviour(errors=0.03), both, every=5.0), 1, 20_000)
+    assert over.phase == "RolledBack" and "above the ceiling of 10%" in over.reasons[0] and "stable's 2.9%" in over.reasons[0]
+    few = {"stable": {"requests": 900.0, "errors": 9.0}, "candidate": {"requests": 50.0, "errors": 6.0}}
+    assert "ceiling" not in "".join(judge(wide, State(phase="Step", window=few, tests=evidence.begin(wide)))[1])
