@@ -16,6 +16,8 @@ Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
 
 #: Answers that must be compared with stable's before the shadow may pass; a dozen show that none agrees.
 _COMPARED = 50
+#: Above this share of errors nothing is promoted even where stable is as bad.
+_BROKEN = 0.5
 #: How a reason begins that stopped nothing.
 WARNING = "warning: "
 #: What a share is called in a sentence.
@@ -67,15 +69,16 @@ def _above_ceiling(spec: RolloutSpec, a: Counts, b: Counts) -> str | None:
     """Why this share of errors may not be promoted, however the margin lies: the candidate is shown above the ceiling, and stable is not.
 
     Shown by the arms' confidence sequences, so that a bad minute proves nothing; where stable lies above it too, the ceiling tells the two
-    models no longer apart, and they are compared as everywhere.
+    models no longer apart, and they are compared as everywhere. Where most answers of both are errors, something else is broken.
     """
     arms = [(c["requests"], min(c.get("errors", 0), c["requests"])) for c in (a, b)]
     low = rate_interval([n for n, _ in arms], [k for _, k in arms], spec.alpha)[0]
-    if low[1] <= spec.error_ceiling or low[0] > spec.error_ceiling:
+    both = low[0] > spec.error_ceiling
+    if low[1] <= spec.error_ceiling or (both and low[1] <= _BROKEN):
         return None
     (n_a, k_a), (n_b, k_b) = arms
-    return (f"{k_b / n_b:.1%} of the candidate's answers are errors, shown to be above the ceiling of {spec.error_ceiling:.0%}, "
-            f"where stable's {k_a / n_a:.1%} are not (rollout.error_ceiling)")  # fmt: skip
+    beside = f"as are {k_a / n_a:.1%} of stable's" if both else f"where stable's {k_a / n_a:.1%} are not"
+    return f"{k_b / n_b:.1%} of the candidate's answers are errors, shown to be above the ceiling of {spec.error_ceiling:.0%}, {beside} (rollout.error_ceiling)"
 
 
 def _compared(spec: RolloutSpec, state: State) -> tuple[float | None, int]:
