@@ -49,7 +49,8 @@ class _Sink(io.TextIOBase):
         self._log.flush()
 
 
-def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str, quiet: bool = False, again: Kept | None = None) -> dict[str, Any]:
+def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str, quiet: bool = False, again: Kept | None = None,
+        name: str | None = None) -> dict[str, Any]:  # fmt: skip
     """Run the whole pipeline here, or its rollout again.
 
     Args:
@@ -60,6 +61,7 @@ def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str
         command: how this run was started, named to whoever finds the home in use.
         quiet: show nothing on stderr.
         again: the rollout to make again: nothing is trained, and the report shows the first run's gates before it.
+        name: the run's id, of `Home.new_run`; null: a new one.
 
     Returns:
         The outcome, as ``--json`` prints it: ``outcome``, ``exit_code``, ``run``, ``report``, ``steps``, ``error``, ``retry_of``...
@@ -70,7 +72,7 @@ def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str
     with home.lock(command):
         home.sweep()
         try:
-            name = home.new_run(project.name)
+            name = name or home.new_run(project.name)
             files.write_text(home.runs / name / "project.yaml", text + "\n")
             return _run(project, text, base_dir, home, name, quiet, again)
         except OSError as e:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import time
@@ -113,6 +114,11 @@ class Home:
         except BlockingIOError:
             return True
         return False
+
+    def holder(self) -> int | None:
+        """The process id of who holds the home at this moment."""
+        found = re.search(r"\(pid (\d+)", (self.root / ".lock").read_text()) if self.held() else None
+        return int(found[1]) if found else None
 
     def new_run(self, name: str) -> str:
         """A run id that sorts by time: ``<name>-<UTC time>-<4 hex>``."""

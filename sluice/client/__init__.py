@@ -53,7 +53,8 @@ class Client:
             api = Api(connect(endpoint, namespace=namespace, token=token, token_file=token_file, context=context, ca=ca))
             self._where = Endpoint(api, self.home, image=image, allow_tag=allow_tag, tracking_uri=tracking_uri)
 
-    def run(self, project: Project | str | Path, overrides: Sequence[str] = (), *, base_dir: str | Path | None = None, quiet: bool = False) -> Run:
+    def run(self, project: Project | str | Path, overrides: Sequence[str] = (), *, base_dir: str | Path | None = None, timeout: float | None = None,
+            quiet: bool = False) -> Run:  # fmt: skip
         """The whole pipeline, with a progress bar, to its end.
 
         Args:
@@ -61,26 +62,38 @@ class Client:
             overrides: ``a.b=value``, as ``--set``; for a path only.
             base_dir: where relative paths start; default the project file's folder, or the working
                 directory for a `Project` of no file. On an endpoint nothing is relative.
+            timeout: seconds to wait; the run goes on past them, here too. Default: to its end; a run of this
+                machine without a deadline ends with its caller.
 
         Raises:
             ProjectError, HomeError, EndpointError: before any work. What happens later is in the `Run`.
+            DeadlineError: it has not ended in time; it says how to come back.
         """
-        return self._where.run(*_opened(project, overrides, base_dir), quiet=quiet)
+        return self._where.run(*_opened(project, overrides, base_dir), seconds=timeout, quiet=quiet)
 
-    def submit(self, project: Project | str | Path, overrides: Sequence[str] = (), *, tune: bool = False) -> Submitted:
-        """Start a run on the endpoint and come back; with `tune` of the tuning pipeline.
+    def submit(self, project: Project | str | Path, overrides: Sequence[str] = (), *, base_dir: str | Path | None = None, tune: bool = False) -> Submitted:
+        """Start a run and come back: on the endpoint, with `tune` of the tuning pipeline; or here, in a process that outlives this one.
 
         Raises:
-            ProjectError: on this machine, whose runs end with their caller; the project is not fit for it.
+            ProjectError: the project is not fit for it. HomeError: another run holds the home.
         """
-        return self._endpoint("submit").submit(*_opened(project, overrides, None)[:2], tune=tune)
+        return self._where.submit(*_opened(project, overrides, base_dir), tune=tune)
+
+    def wait(self, run: str, *, timeout: float | None = None, quiet: bool = False) -> Run:
+        """Follow a run, by its id, to its end; of an endpoint at most two days unless told otherwise.
+
+        Raises:
+            DeadlineError: it has not ended after `timeout` seconds. It goes on, and the same call comes back to it.
+            HomeError, EndpointError: there is no such run, or it was cut off.
+        """
+        return self._where.wait(run, seconds=timeout, quiet=quiet)
 
     def terminate(self, run: str) -> None:
-        """Ask for the end of a run on the endpoint."""
-        self._endpoint("terminate").terminate(run)
+        """Ask for the end of a run on the endpoint, or of one that `submit` started here. Raises `HomeError`, `EndpointError`."""
+        self._where.terminate(run)
 
     def get(self, run: str) -> Run:
-        """A run by its id: of this machine once it has ended, of an endpoint as it is now."""
+        """A run by its id, as it is now. Raises `HomeError` or `EndpointError` where there is none."""
         return self._where.get(run)
 
     def status(self, run: str) -> dict[str, Any]:
@@ -113,11 +126,6 @@ class Client:
 
     def _locate(self, reference: str) -> Path:
         return locate(reference, self.home, self._where.registry() if isinstance(self._where, Endpoint) else None)
-
-    def _endpoint(self, what: str) -> Endpoint:
-        if isinstance(self._where, Endpoint):
-            return self._where
-        raise ProjectError("is for runs on an endpoint", field=what, fix="Client(endpoint=...); a run of this machine ends before `run` returns")
 
 
 def _opened(project: Project | str | Path, overrides: Sequence[str], base_dir: str | Path | None) -> tuple[Project, str, Path]:

@@ -17,7 +17,7 @@ from sluice.cluster.kfp import Api
 from sluice.cluster.runs import Watch
 from sluice.cluster.submit import Submitted, submit, user_namespace
 from sluice.display import Display
-from sluice.errors import ProjectError
+from sluice.errors import DeadlineError, ProjectError
 from sluice.home import Home
 from sluice.project import Project
 from sluice.report import page
@@ -43,9 +43,12 @@ class Endpoint:
 
     def __init__(self, api: Api, home: Home, *, image: str | None = None, allow_tag: bool = False, tracking_uri: str | None = None):
         self.api, self.home, self.image, self.allow_tag, self.tracking_uri = api, home, image, allow_tag, tracking_uri
+        connection = api.connection
+        at = connection.how.removeprefix("--endpoint ").partition(",")[0]
+        self.back = f'Client(endpoint="{at}"' + (f', namespace="{connection.namespace}")' if connection.namespace else ")")
 
-    def submit(self, project: Project, text: str, *, tune: bool = False) -> Submitted:
-        """Compile a project and start a run of it, with `tune` of its tuning pipeline. Raises `ProjectError` too."""
+    def submit(self, project: Project, text: str, base_dir: Path | None = None, *, tune: bool = False) -> Submitted:
+        """Compile a project and start a run of it, with `tune` of its tuning pipeline; nothing is relative there. Raises `ProjectError` too."""
         write = checkout_command("compile")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pipeline.yaml"
@@ -62,18 +65,26 @@ class Endpoint:
         with contextlib.closing(Display(quiet)) as display:
             display.start(title)
             watch = Watch(self.api, run, display.event)
-            watch.follow(seconds=seconds)
+            try:
+                watch.follow(seconds=seconds)
+            except DeadlineError as e:
+                raise DeadlineError(e.message, field=run, value=e.value, fix=f'{self.back}.wait("{run}") comes back to it, as does its page: '
+                                    f"{self.api.connection.run_url(run)}") from None  # fmt: skip
         found = self._run(watch)
         if found.outcome["outcome"] == "failed" and not quiet:
             for line in watch.tail():
                 print(f"    | {line}", file=sys.stderr)
         return found
 
-    def run(self, project: Project, text: str, base_dir: Path, *, quiet: bool) -> Run:
+    def run(self, project: Project, text: str, base_dir: Path, *, seconds: float | None = None, quiet: bool) -> Run:
         """Start a run and follow it to its end; its report is drawn here."""
-        started = self.submit(project, text)
-        found = self.follow(started.run, f"{project.name}: {started.name}  {started.url}", quiet=quiet)
-        return Run(found.outcome | {"report": str(self._draw(found))}, found.gates)
+        return self.wait(self.submit(project, text).run, seconds=seconds, quiet=quiet)
+
+    def wait(self, run: str, *, seconds: float | None = None, quiet: bool = False) -> Run:
+        """Follow a run to its end; its report is drawn here. Raises `DeadlineError` as `follow`."""
+        name = self.api.run(run).get("display_name") or run
+        found = self.follow(run, f"{name}  {self.api.connection.run_url(run)}", seconds=LONGEST if seconds is None else seconds, quiet=quiet)
+        return Run(found.outcome | {"report": str(self._draw(found))}, found.gates, self.back)
 
     def get(self, run: str) -> Run:
         """A run as it is now."""
@@ -117,7 +128,7 @@ class Endpoint:
 
     def _run(self, watch: Watch) -> Run:
         outcome = watch.outcome() if watch.state in reading.TERMINAL else watch.so_far()
-        return Run(outcome | {"project": _project_name(watch.run)}, tuple(watch.gates))
+        return Run(outcome | {"project": _project_name(watch.run)}, tuple(watch.gates), self.back)
 
     def _draw(self, found: Run) -> Path:
         path = self.home.reports / found.id / "index.html"

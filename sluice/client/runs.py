@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from sluice import advice
+from sluice.client import plot
 from sluice.gates import Gate
 from sluice.report import page, style, svg
+
+#: A line of `repr`, so that the whole fits a screen.
+_WIDE = 220
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run that has ended, or one on a cluster that still goes on.
+    """A run that has ended, or one that still goes on.
 
     Attributes:
         outcome: what ``sluice run --json`` prints; ``outcome["outcome"]`` is ``running`` while it goes on.
         gates: every step's decision and evidence, in pipeline order; of a run on a cluster, as far as
             its steps' logs still tell, with long evidence left out.
+        back: how the client that knows it is written.
     """
 
     outcome: dict[str, Any]
     gates: tuple[Gate, ...]
+    back: str = "client"
 
     @property
     def promoted(self) -> bool:
@@ -69,12 +77,58 @@ class Run:
             raise KeyError(f"{step} was not reached; there is {', '.join(g.step for g in self.gates)}")
         return Html(page.section_or_note(found))
 
+    @property
+    def why(self) -> str | None:
+        """Why it did not end promoted, in one line; null where it did, or goes on."""
+        return advice.why(self.outcome)
+
+    @property
+    def next(self) -> str | None:
+        """What to do about it, in one line; null for a run that ended promoted."""
+        return advice.what_next(self.outcome, self.back)
+
+    def plot(self) -> Html:
+        """The gates, the deciding metric with its interval against the champion's, and the rollout's evidence, as far as the run came."""
+        return Html(plot.pictures(self.outcome, self.gates))
+
+    def __repr__(self) -> str:
+        o = self.outcome
+        facts = [f"version {o['version']}" if o.get("version") else "", f"sha256:{self.digest[:12]}" if self.digest else "", f"{o['seconds']:.0f} s" if "seconds" in o else ""]
+        lines = [", ".join([f"{o.get('name') or self.id}: {str(o['outcome']).replace('_', ' ')}", *filter(None, facts)])]
+        lines += [f"  {line}" for line in self._judged()]
+        if self.gates:
+            lines.append("  " + "  ".join(f"{g.step} {g.decision}" for g in self.gates))
+        lines += [f"  {name}: {said}" for name, said in (("why", self.why), ("next", self.next)) if said]
+        lines.append(f"  {o.get('report') or self.url}")
+        return "\n".join(line if len(line) <= _WIDE + 60 else line[: _WIDE + 59] + "…" for line in lines)
+
+    def _judged(self) -> list[str]:
+        """The deciding metric, and the comparison with the champion."""
+        found = self.gate("evaluate")
+        e = (found.evidence.get("evaluation") if found else None) or {}
+        if e.get("value") is None:
+            return []
+        limits = f", {e.get('confidence', 0.95):.0%} interval {svg.number(e['low'])} to {svg.number(e['high'])}" if e.get("low") is not None else ""
+        lines = [f"{e['metric']} {svg.number(e['value'])}{limits}, {e['rows']:,} held-out rows"]
+        c = found.evidence.get("comparison") if found else None
+        if c and c.get("difference") is not None:
+            between = f" ({c['low']:+.4g} to {c['high']:+.4g})" if c.get("low") is not None else ""
+            lines.append(f"against the champion: {str(c['verdict']).replace('_', ' ')}, {c['difference']:+.4g}{between}")
+        return lines
+
     def _repr_html_(self) -> str:
-        word = str(self.outcome["outcome"])
-        numbers = "".join(f"<li>{escape(k)}: {svg.number(v)}</li>" for k, v in self.metrics.items())
-        reasons = "".join(f"<li>{escape(str(r))}</li>" for r in self.outcome.get("reasons", ())) if not self.promoted else ""
-        return Html(f'<h3>{escape(str(self.outcome["project"]))} <span class="badge {escape(word, quote=True)}">{escape(word.replace("_", " "))}</span></h3>'
-                    f'<ul>{numbers}{reasons}</ul><p class="note">{escape(str(self.outcome.get("report") or self.url))}</p>')._repr_html_()  # fmt: skip
+        o, word = self.outcome, str(self.outcome["outcome"])
+        figures, took = "", f" · {o['seconds']:.0f} s" if "seconds" in o else ""
+        with contextlib.suppress(KeyError, TypeError):  # evidence that a log left out
+            figures = page.key_figures(list(self.gates))
+        said = "".join(f"<p><b>{name}</b> {escape(text)}</p>" for name, text in (("Why:", self.why), ("Next:", self.next)) if text)
+        cautions = "".join(f'<li class="warn-text">{escape(str(c))}</li>' for c in o.get("cautions") or ())
+        where = str(o.get("report") or self.url)
+        link = f'<a href="{escape(where, quote=True)}" target="_blank">{escape(where)}</a>' if where.startswith("http") else f"<code>{escape(where)}</code>"
+        return Html(f'<header><h2 style="margin:0">{escape(str(o["project"]))} <span class="badge {escape(word, quote=True)}">{escape(word.replace("_", " "))}</span></h2>'
+                    f'<div class="sub">{escape(str(o.get("name") or self.id))}{took}</div></header>'
+                    f'{f"<section class=error>{said}</section>" if said else ""}{page.strip(o, list(self.gates), links=False)}{figures}'
+                    f'{f"<ul class=reasons>{cautions}</ul>" if cautions else ""}<p class="note">{link}</p>')._repr_html_()  # fmt: skip
 
 
 class Html:

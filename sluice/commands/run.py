@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
+from sluice import advice
 from sluice import project as projects
 from sluice.cli import checkout_command, show_json
 from sluice.files import canonical_json
@@ -64,17 +64,5 @@ def show_conclusion(outcome: dict[str, Any]) -> None:
         if not any(caution in reason for reason in outcome["reasons"]):
             print(f"  ! {caution}")
     if outcome["outcome"] == "rolled_back" and "report" in outcome:
-        print(f"again, without training: {_retry(outcome)}")
-    print(f"report: {_near(outcome['report'])}" if "report" in outcome else f"run: {outcome['url']}")
-
-
-def _retry(outcome: dict[str, Any]) -> str:
-    home = Path(outcome["report"]).parents[2]
-    return shlex.join(["sluice", "rollout", "retry", outcome["project"], *(["--home", _near(str(home))] if home != Home().root else [])])
-
-
-def _near(path: str) -> str:
-    try:
-        return str(Path(path).relative_to(Path.cwd()))
-    except ValueError:
-        return path
+        print(f"again, without training: {advice.retry_command(outcome)}")
+    print(f"report: {advice.near(outcome['report'])}" if "report" in outcome else f"run: {outcome['url']}")

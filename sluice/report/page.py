@@ -60,7 +60,7 @@ def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> st
     word = str(outcome["outcome"])
     head = (f'<header><h1>{escape(project.name)}</h1>{_badge(word)}'
             f'<div class="sub">{escape(outcome["run"])} · {outcome["seconds"]:.0f} s · task {escape(project.task)}{_retried(outcome)}</div></header>')  # fmt: skip
-    return document(f"{project.name}: {word}", head + _strip(outcome, gates) + _tiles(gates) + _why(outcome) + _cautions(outcome) + "".join(map(section, reversed(gates))))
+    return document(f"{project.name}: {word}", head + strip(outcome, gates) + key_figures(gates) + _why(outcome) + _cautions(outcome) + "".join(map(section, reversed(gates))))
 
 
 def _retried(outcome: dict[str, Any]) -> str:
@@ -76,8 +76,8 @@ def cluster_page(outcome: dict[str, Any], gates: list[Gate]) -> str:
             f'<div class="sub"><a href="{escape(outcome["url"], quote=True)}">{escape(str(outcome["name"]))}</a> · {outcome["seconds"]:.0f} s</div></header>')  # fmt: skip
     why, tiles = "" if word == "running" else _why(outcome), ""
     with contextlib.suppress(KeyError, TypeError):  # evidence a log left out
-        tiles = _tiles(gates)
-    return document(f"{name}: {word}", head + _strip(outcome, gates) + tiles + why + _cautions(outcome) + "".join(map(section_or_note, reversed(gates))))
+        tiles = key_figures(gates)
+    return document(f"{name}: {word}", head + strip(outcome, gates) + tiles + why + _cautions(outcome) + "".join(map(section_or_note, reversed(gates))))
 
 
 def plain_page(project: Project, outcome: dict[str, Any], note: str) -> str:
@@ -86,7 +86,8 @@ def plain_page(project: Project, outcome: dict[str, Any], note: str) -> str:
     return document(project.name, f"<h1>{escape(project.name)}: {escape(str(outcome['outcome']))}</h1><ul>{reasons}</ul><p>{escape(note)}</p>")
 
 
-def _strip(outcome: dict[str, Any], gates: list[Gate]) -> str:
+def strip(outcome: dict[str, Any], gates: list[Gate], *, links: bool = True) -> str:
+    """A box a step; with `links` to its section of the page."""
     by = {g.step: g for g in gates}
     failed = (outcome.get("error") or {}).get("step")
     boxes = []
@@ -94,7 +95,8 @@ def _strip(outcome: dict[str, Any], gates: list[Gate]) -> str:
         gate = by.get(step)
         css = _WORD.get(gate.decision, "skip") if gate else "no" if step == failed else "skip"
         text = f"{escape(gate.decision)} · {gate.seconds:.1f} s" if gate else "failed" if step == failed else "not reached"
-        boxes.append(f'<a class="step {css}" href="#{step}"><b>{title}</b><span>{text}</span></a>')
+        inside = f"<b>{title}</b><span>{text}</span>"
+        boxes.append(f'<a class="step {css}" href="#{step}">{inside}</a>' if links else f'<div class="step {css}">{inside}</div>')
     return f'<div class="steps">{"".join(boxes)}</div>'
 
 
@@ -116,7 +118,8 @@ def _cautions(outcome: dict[str, Any]) -> str:
     return f"<section><h2>Warnings</h2><ul>{said}</ul></section>" if said else ""
 
 
-def _tiles(gates: list[Gate]) -> str:
+def key_figures(gates: list[Gate]) -> str:
+    """The numbers that matter, one tile each."""
     by = {g.step: g.evidence for g in gates}
     tiles = []
     if "evaluate" in by:

@@ -9,7 +9,7 @@ import pytest
 
 from sluice import Client, Project, files
 from sluice.client import _opened
-from sluice.errors import HomeError, ProjectError
+from sluice.errors import DeadlineError, HomeError, ProjectError
 
 TEXT = "{name: mine, task: tabular, data: {source: rows.csv}}"
 
@@ -55,7 +55,37 @@ def test_a_run_that_was_cut_off_and_one_that_never_was_are_told_apart(tmp_path: 
 
 
 def test_what_only_an_endpoint_can_do_says_so(tmp_path: Path) -> None:
+    (tmp_path / "sluice.yaml").write_text(TEXT)
     with pytest.raises(ProjectError, match="endpoint"):
-        Client(tmp_path).submit("sluice.yaml")
+        Client(tmp_path).submit(tmp_path / "sluice.yaml", tune=True)
+    with pytest.raises(HomeError, match="no run in the background"):
+        Client(tmp_path).terminate("mine-1")
     with pytest.raises(ProjectError, match="no URL"):
         Client(tmp_path, endpoint="kubeflow")
+
+
+def test_a_run_in_the_background_goes_on_past_the_clients_deadline_and_is_come_back_to(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sluice.yaml").write_text("{name: mine, task: tabular, data: {source: nowhere.csv}}")
+    client = Client(tmp_path / "home")
+    started = client.submit(tmp_path / "sluice.yaml")
+    assert client.status(started.run)["state"] == "running"
+    assert client.get(started.run).outcome["outcome"] == "running"
+    with pytest.raises(HomeError, match="in use"):
+        client.submit(tmp_path / "sluice.yaml")
+    with pytest.raises(DeadlineError, match="goes on") as told:
+        client.wait(started.run, timeout=0)
+    assert f'Client("{tmp_path}/home").wait("{started.run}")' in str(told.value.fix)
+    run = Client(tmp_path / "home").wait(started.run)
+    assert (run.id, run.outcome["outcome"], run.outcome["exit_code"]) == (started.run, "failed", 2)
+    assert "nowhere.csv" in str(run.why) and "no such file" in capfd.readouterr().err, "its progress is shown to whoever waits"
+    assert client.wait(started.run, quiet=True).outcome == run.outcome, "waiting for a run that has ended is over at once"
+
+
+def test_a_run_in_the_background_can_be_ended(tmp_path: Path) -> None:
+    (tmp_path / "sluice.yaml").write_text("{name: mine, task: tabular, data: {source: nowhere.csv}}")
+    client = Client(tmp_path / "home")
+    started = client.submit(tmp_path / "sluice.yaml")
+    client.terminate(started.run)
+    with pytest.raises(HomeError, match="process is gone"):
+        client.wait(started.run, timeout=20, quiet=True)
+    assert client.status(started.run)["state"] == "interrupted"

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from sluice.client.endpoint import Endpoint
 from sluice.cluster import runs
 from sluice.cluster.connection import connect
 from sluice.cluster.kfp import Api
 from sluice.cluster.logs import PodLog
 from sluice.cluster.runs import Watch
 from sluice.errors import DeadlineError
+from sluice.home import Home
 
 RECORDED = Path(__file__).with_name("recorded")
 
@@ -143,6 +145,19 @@ def test_a_run_ended_by_hand_is_a_failure(replay: Callable[..., Api]) -> None:
     found["logs"] = {p: log for p, log in found["logs"].items() if '"step":"evaluate"' not in log}
     watch, _ = watched(replay(found), found)
     assert (watch.outcome()["exit_code"], watch.outcome()["error"]["step"]) == (1, "evaluate")
+
+
+def test_a_clients_deadline_leaves_the_run_going_and_says_how_to_come_back(replay: Callable[..., Api], tmp_path: Path) -> None:
+    found = recording("refused")
+    found["run"]["state"] = "RUNNING"
+    there, run = Endpoint(replay(found), Home(tmp_path)), found["run"]["run_id"]
+    with pytest.raises(DeadlineError, match="it goes on") as told:
+        there.wait(run, seconds=0, quiet=True)
+    assert f'Client(endpoint="{there.api.connection.url}").wait("{run}")' in str(told.value.fix)
+    assert f'{there.back}.wait("{run}")' in repr(there.get(run))
+    found["run"]["state"] = "SUCCEEDED"
+    ended = Endpoint(replay(found), Home(tmp_path)).wait(run, seconds=5, quiet=True)
+    assert "is below evaluate.minimum" in str(ended.why) and ended.report.is_file()
 
 
 def test_a_run_that_does_not_end_is_left_when_its_time_is_up(replay: Callable[..., Api]) -> None:

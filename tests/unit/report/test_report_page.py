@@ -159,7 +159,8 @@ def test_no_text_of_any_evidence_becomes_markup(step: str) -> None:
     drawn = 0
     for evidence in poisoned(EVIDENCE[step]):
         gate = Gate(step, "pass", (f"fine {MARKUP}",), evidence, 1.0)
-        for html in (page.section_or_note(gate), page.cluster_page({**outcome(project=f"p{MARKUP}", name=f"n{MARKUP}", url=f"http://x/{MARKUP}")}, [gate])):
+        for html in (page.section_or_note(gate), page.cluster_page({**outcome(project=f"p{MARKUP}", name=f"n{MARKUP}", url=f"http://x/{MARKUP}")}, [gate]),
+                     Run(REFUSED, (gate,)).plot().body):  # fmt: skip
             assert "<script" not in html and "<svg onload" not in html
             drawn += 1
     assert drawn > 4
@@ -239,3 +240,44 @@ def test_the_floor_is_drawn_and_a_simple_model_ahead_stands_at_the_head():
     missing = {**EVIDENCE["evaluate"], "floor": {**EVIDENCE["evaluate"]["floor"], "ahead": None, "simple": {"name": "logistic regression", "missing": "it ran out of time"}}}
     assert "logistic regression was left out: it ran out of time" in Page(sections.evaluate(missing)).text
     assert "Warnings" not in Page(page.run_page(PROJECT, outcome(), GATES)).text
+
+
+REFUSED = {"run": "digits-1", "project": "digits", "outcome": "refused", "gate": "evaluate", "seconds": 34.0, "report": "/h/reports/digits-1/index.html",
+           "reasons": ["worse than the champion: " + "x" * 4000, "accuracy 0.4 is below evaluate.minimum 0.9"]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why", "then"),
+    [
+        (REFUSED, "worse than the champion", 'run.show("evaluate")'),
+        (REFUSED | {"outcome": "failed", "error": {"field": "data.source", "message": "no such file", "value": "a.csv", "fix": "it was looked for\nat /x"}, "reasons": ["no such file"]},
+         "data.source: no such file (got a.csv)", "it was looked for at /x"),
+        (REFUSED | {"outcome": "rolled_back", "version": "3", "digest": "ab" * 32}, "worse than the champion", "sluice rollout retry digits --home /h"),
+        (REFUSED | {"outcome": "running", "reasons": []}, None, 'Client("/h").wait("digits-1")'),
+        (REFUSED | {"outcome": "promoted", "version": "3", "digest": "ab" * 32}, None, None),
+    ],
+)  # fmt: skip
+def test_a_run_on_a_screen_says_why_and_what_next_in_a_line_each(outcome: dict[str, Any], why: str | None, then: str | None) -> None:
+    run = Run(outcome, tuple(GATES), 'Client("/h")')
+    lines = repr(run).splitlines()
+    assert len(lines) <= 10 and max(map(len, lines)) <= 280
+    assert "accuracy 0.9833, 95% interval 0.96 to 0.99, 357 held-out rows" in repr(run)
+    found = {name: [line for line in lines if line.startswith(f"  {name}: ")] for name in ("why", "next")}
+    for name, wanted in (("why", why), ("next", then)):
+        assert len(found[name]) == (wanted is not None)
+        assert wanted is None or wanted in found[name][0]
+    if outcome is REFUSED:
+        assert "(and 1 more)" in found["why"][0]
+    drawn = unescape(run._repr_html_().partition('srcdoc="')[2])
+    assert all(said is None or said in unescape(drawn) for said in (run.why, run.next))
+
+
+def test_a_run_is_plotted_as_far_as_it_came() -> None:
+    whole = Page(Run(REFUSED, tuple(GATES)).plot().body)
+    assert "this model: 0.9833" in whole.text and "the majority class '<b>0</b>': 0.1" in whole.text
+    assert whole.text.count("0.96 to 0.99") == 1
+    assert "Gates" in Run(REFUSED, ()).plot().body and "<svg" not in Run(REFUSED, ()).plot().body
+    steps = [{"t": t, "phase": "Step", "weight": 10, "tests": [{"metric": "errors", "verdict": "pass", "difference": 0.01, "low": -0.02, "high": 0.04, "e_worse": e, "e_within": None}]}
+             for t, e in ((0.0, 1.0), (1.0, 1e300))]  # fmt: skip
+    rollout = Page(Run(REFUSED, (Gate("rollout", "refuse", (), {"timeline": steps, "outcome": "rolled_back"}),)).plot().body)
+    assert "evidence that it is worse" in rollout.text and "errors: pass" in rollout.text and "no worse than the margin" not in rollout.text
