@@ -25,6 +25,7 @@ class Call:
         done: called once with the error if there is one; it renders `outputs` and returns the
             HTTP status that was sent (499: the client was gone).
         request_id: what the prediction log and feedback name it by.
+        group: of users, the one whose user asks; None where that is not known.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Call:
         "deadline",
         "done",
         "fresh",
+        "group",
         "outputs",
         "raw",
         "request_id",
@@ -44,10 +46,11 @@ class Call:
     )
 
     def __init__(self, service: Service, served: Served, done: Callable[[BaseException | None], int], arrived: float, deadline: float | None,
-                 request_id: Callable[[], str], trace: str | None = None, fresh: bool = False):  # fmt: skip
+                 request_id: Callable[[], str], trace: str | None = None, fresh: bool = False,
+                 group: int | None = None):  # fmt: skip
         self.service, self.served, self.done, self.arrived = service, served, done, arrived
         self.deadline = _NEVER if deadline is None else arrived + deadline
-        self.request_id, self.trace, self.fresh = request_id, trace, fresh
+        self.request_id, self.trace, self.fresh, self.group = request_id, trace, fresh, group
         self.outputs: Tensors = {}
         self.best: np.ndarray | None = None
         self.raw: Any = None
@@ -113,8 +116,11 @@ class Call:
             raise
         finally:
             counters.code(status)
+            seconds = time.perf_counter() - self.arrived
+            if self.group is not None:
+                counters.user(self.group, status, seconds)
         if status == 200:
-            counters.duration.observe(time.perf_counter() - self.arrived)
+            counters.duration.observe(seconds)
             counters.predicted(self.outputs, self.best)
             if self.service.predictions is not None:
                 self.service.predictions.record(self)

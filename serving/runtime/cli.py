@@ -10,6 +10,7 @@ for _name, _value in (("OPENBLAS_NUM_THREADS", "1"), ("OMP_NUM_THREADS", "1"), (
 
 import argparse  # noqa: E402
 import logging  # noqa: E402
+import re  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from typing import Any  # noqa: E402
@@ -57,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--log", metavar="DIR", help="prediction log: a folder or s3://bucket/prefix")
     p.add_argument("--outcomes", type=_number(float, -1e100, 1e100), nargs=2, default=d.outcomes, metavar=("LOW", "HIGH"),
                    help=f"outcomes that feedback may tell; default: {d.outcomes[0]:g} {d.outcomes[1]:g}")  # fmt: skip
+    p.add_argument("--user-header", type=_header, default=d.user_header, metavar="NAME",
+                   help="the request header that names the user: evidence of a rollout is counted by groups of users, and names none")  # fmt: skip
     p.add_argument("--log-sample", type=_number(float, 0, 1), default=d.log_sample, help="share of requests it takes")
     p.add_argument("--log-seconds", type=_number(float, 0.05), default=d.log_seconds, help="how long a part is gathered")
     p.add_argument("--access-log", metavar="FILE", help="JSON lines; - is stdout")
@@ -76,6 +79,12 @@ def _number(kind: type, low: float, high: float = float("inf")) -> Any:
 
     read.__name__ = "number"
     return read
+
+
+def _header(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9-]{1,64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a header")
+    return text.lower()
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -99,7 +108,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     if not low < high:
         raise SluiceError("must be the smaller one, then the larger one", field="--outcomes", value=args.outcomes, fix="for example --outcomes 0 1")
     same = {"host", "port", "grpc_port", "threads", "slo_ms", "max_batch", "queue", "max_body", "max_rows", "max_buffered", "max_connections", "max_model", "drain", "drain_delay",
-            "head_timeout", "body_timeout", "idle_timeout", "write_timeout", "pointer", "cache", "log", "log_sample", "log_seconds", "access_log"}  # fmt: skip
+            "head_timeout", "body_timeout", "idle_timeout", "write_timeout", "pointer", "cache", "log", "log_sample", "log_seconds", "access_log", "user_header"}  # fmt: skip
     return Settings(sources=tuple(sources), workers=args.workers or cpu_quota(), deadline=args.deadline_ms / 1e3 if args.deadline_ms else None,
                     allow_load=tuple(args.allow_load), outcomes=(low, high),
                     **{k: getattr(args, k) for k in same})  # fmt: skip

@@ -11,17 +11,19 @@ import orjson
 from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.exchange import plain_id
 from serving.runtime.model import Model
+from serving.runtime.users import group_of
 
 _FIX = 'send {"request_id": "...", "label": "..."} or {"request_id": "...", "outcome": 1.0}, or {"items": [...]} of these'
 _LIMIT_ITEMS = 10_000
 _LIMIT_LABEL = 1024
+_LIMIT_USER = 1024
 
 
 def feedback_items(model: Model, body: bytes, outcomes: tuple[float, float]) -> list[dict[str, Any]]:
-    """The items of a feedback request: `request_id`, `row` (0 if left out), and `label`, `outcome` or both.
+    """The items of a feedback request: `request_id`, `row` (0 if left out), `label`, `outcome` or both, and the `group` of a user who is named.
 
     Raises:
-        RequestError: an item is incomplete, its label is none of the model's, or its outcome lies outside `outcomes`. TooLarge: too many items.
+        RequestError: an item is incomplete, its user is no text, its label is none of the model's, or its outcome lies outside `outcomes`. TooLarge: too many items.
     """
     try:
         doc = orjson.loads(body)
@@ -61,4 +63,9 @@ def _item(model: Model, item: Any, field: str, outcomes: tuple[float, float]) ->
             raise RequestError(f"is outside {outcomes[0]:g}..{outcomes[1]:g}", field=f"{field}.outcome", value=outcome,
                                fix="send it in a larger unit, or start the server with --outcomes LOW HIGH")  # fmt: skip
         out["outcome"] = float(outcome)
+    if (user := item.get("user")) is not None:
+        if type(user) is not str or not 0 < len(user) <= _LIMIT_USER:
+            raise RequestError(f"must be a text of at most {_LIMIT_USER} characters", field=f"{field}.user", value=user)
+        # Who it was is told to nobody from here on.
+        out["group"] = group_of(user.encode("utf-8", "surrogatepass"))
     return out

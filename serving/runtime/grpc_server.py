@@ -17,7 +17,7 @@ import grpc.aio
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from serving.runtime import v2
+from serving.runtime import users, v2
 from serving.runtime.calls import Call
 from serving.runtime.errors import RequestError, body_of, status_of
 from serving.runtime.exchange import new_id, parse_trace, plain_id
@@ -195,6 +195,7 @@ class GrpcServer:
             lambda: request_id,
             trace[0] if trace else None,
             "no-" in str(metadata.get("cache-control", "")),
+            users.known(str(metadata.get(settings.user_header, "")).encode(), str(metadata.get("cookie", "")).encode()),
         )
         wanted = None
         try:

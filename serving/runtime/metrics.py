@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 #: Values (float64) a page holds, and bytes for their names.
-_VALUES = 16384
+_VALUES = 32768
 _NAMES = 4 << 20
 _USED = struct.Struct("<QQ")
 _SIZE = _USED.size + 8 * _VALUES + _NAMES
@@ -37,7 +37,10 @@ CATALOGUE = {
     "sluice_cache_misses_total": ("counter", "Requests the response cache did not hold."),
     "sluice_cache_bytes": ("gauge", "Bytes the response cache holds."),
     "sluice_prediction_log_records_total": ("counter", "Records of the prediction log and the feedback, by what became of them."),
-    "sluice_feedback_outcomes_total": ("counter", "Outcomes told by feedback, counted for the version that took them."),
+    "sluice_user_requests_total": ("counter", "Inference requests of known users answered, by group of whole users."),
+    "sluice_user_errors_total": ("counter", "Those answered with status 400 or more (499 left out)."),
+    "sluice_user_slow_total": ("counter", "Those answered later than the latency objective; 200s only."),
+    "sluice_feedback_outcomes_total": ("counter", "Outcomes told by feedback, counted for the version that took them, by group of whole users where one is known."),
     "sluice_feedback_outcome_sum": ("counter", "Their sum; falls when one is negative."),
     "sluice_feedback_outcome_squares_sum": ("counter", "The sum of their squares."),
     "sluice_access_log_dropped_total": ("counter", "Lines of the access log that were dropped."),

@@ -139,6 +139,9 @@ class Counters:
         self.hits = metrics.counter("sluice_cache_hits_total", **who)
         self.misses = metrics.counter("sluice_cache_misses_total", **who)
         self._codes: dict[int, int] = {}
+        #: By group of users: the places of requests, errors and slow answers; made when the first of a group comes.
+        self._groups: dict[int, tuple[int, int, int]] = {}
+        self._slo = slo_ms / 1e3
         shown = model.labels[:_LIMIT_LABELS]
         self._labels = [metrics.counter("sluice_predictions_total", **who, label=label) for label in shown]
         if len(model.labels) > len(shown):
@@ -152,10 +155,25 @@ class Counters:
             at = self._codes[status] = self.metrics.counter("sluice_inference_requests_total", **self.who, code=str(status))
         self.values[at] += 1.0
 
-    def outcome(self, value: float) -> None:
-        """Count a business outcome told by feedback."""
-        for name, add in (("outcomes_total", 1.0), ("outcome_sum", value), ("outcome_squares_sum", value * value)):
-            self.values[self.metrics.counter(f"sluice_feedback_{name}", **self.who)] += add
+    def user(self, group: int, status: int, seconds: float) -> None:
+        """Count an answered request of a user in this group."""
+        at = self._groups.get(group)
+        if at is None:
+            names = ("requests", "errors", "slow")
+            at = tuple(self.metrics.counter(f"sluice_user_{n}_total", **self.who, group=str(group)) for n in names)  # type: ignore[assignment]
+            self._groups[group] = at
+        requests, errors, slow = at
+        self.values[requests] += 1.0
+        if status >= 400 and status != 499:
+            self.values[errors] += 1.0
+        elif status == 200 and seconds > self._slo:
+            self.values[slow] += 1.0
+
+    def outcome(self, value: float, group: int | None = None) -> None:
+        """Count a business outcome told by feedback, of a user in this group where one is known."""
+        who = self.who if group is None else {**self.who, "group": str(group)}
+        for name, add, whose in (("outcomes_total", 1.0, who), ("outcome_sum", value, who), ("outcome_squares_sum", value * value, self.who)):
+            self.values[self.metrics.counter(f"sluice_feedback_{name}", **whose)] += add
 
     def predicted(self, outputs: Mapping[str, np.ndarray], best: np.ndarray | None) -> None:
         """Count what was predicted. `best`: the column of the label that each row of a classification was answered."""

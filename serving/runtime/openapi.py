@@ -47,7 +47,8 @@ _SCHEMAS: dict[str, Any] = {
     "Feedback": {
         "type": "object", "required": ["request_id"],
         "properties": {"request_id": {"type": "string", "minLength": 1, "maxLength": 128}, "row": {"type": "integer", "minimum": 0, "maximum": 2147483647},
-                       "label": {"type": "string", "maxLength": 1024}, "outcome": {"type": "number"}},
+                       "label": {"type": "string", "maxLength": 1024}, "outcome": {"type": "number"},
+                       "user": {"type": "string", "minLength": 1, "maxLength": 1024}},
     },
     "Accepted": {"type": "object", "required": ["id", "state", "href"], "properties": {"id": {"type": "string"}, "state": {"type": "string"}, "href": {"type": "string"}}},
 }  # fmt: skip
@@ -66,7 +67,7 @@ def _answers(ok: Any, *codes: int, status: int = 200) -> dict[str, Any]:
     return out | {str(c): {"description": _REASONS[c], "content": _json("Error")} for c in codes}
 
 
-def document(models: dict[str, Served], *, changes: bool, feedback: tuple[float, float] | None) -> dict[str, Any]:
+def document(models: dict[str, Served], *, changes: bool, feedback: tuple[float, float] | None, user_header: str = "x-sluice-user") -> dict[str, Any]:
     """The document. `changes`: models may be loaded over the network. `feedback`: the smallest and largest outcome it may tell; None: it is not kept."""
     names = sorted(models)
     model: dict[str, Any] = {
@@ -82,6 +83,8 @@ def document(models: dict[str, Served], *, changes: bool, feedback: tuple[float,
                {"name": "cache-control", "in": "header", "schema": {"enum": ["no-cache", "no-store"]}},
                {"name": "prefer", "in": "header", "schema": {"enum": ["respond-async"]}},
                {"name": "traceparent", "in": "header", "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"}}]  # fmt: skip
+    user = {"name": user_header, "in": "header", "schema": {"type": "string"}}
+    headers.append(user)
     plain = {"type": "object"}
 
     def get(about: str, ok: Any, *codes: int, parameters: list[Any] | None = None) -> dict[str, Any]:
@@ -127,7 +130,7 @@ def document(models: dict[str, Served], *, changes: bool, feedback: tuple[float,
         outcome = {"type": "number", "minimum": feedback[0], "maximum": feedback[1]}
         schemas["Feedback"] = {**_SCHEMAS["Feedback"], "properties": {**_SCHEMAS["Feedback"]["properties"], "outcome": outcome}}
         paths["/v2/models/{model}/feedback"] = post(
-            "the true label, or an outcome, of an answered request", "Feedback", _json(plain), (400, 404, 413, 415, 429, 431, 503), [model]
+            "the true label, or an outcome, of an answered request", "Feedback", _json(plain), (400, 404, 413, 415, 429, 431, 503), [model, user]
         )
         answers = paths["/v2/models/{model}/feedback"]["post"]["responses"]
         answers["202"] = answers.pop("200")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from serving.runtime import openapi, v1, v2
+from serving.runtime import openapi, users, v1, v2
 from serving.runtime.calls import Call
 from serving.runtime.errors import NotFound, Overloaded, RequestError, Unavailable, status_of
 from serving.runtime.exchange import Exchange
@@ -36,6 +36,7 @@ class Routes:
     def __init__(self, service: Service, repository: Repository):
         self._service, self._repository = service, repository
         self._settings = service.settings
+        self._user_header = service.settings.user_header.encode()
         self._jobs = Jobs(Path(service.settings.scratch)) if service.settings.scratch else None
         self._found: dict[bytes, tuple[dict[bytes, Handler], str, str | None]] = {}
         get, post = self._only(b"GET"), self._only(b"POST")
@@ -150,18 +151,21 @@ class Routes:
 
     def _openapi(self, exchange: Exchange, _: str, __: str | None) -> None:
         changes, feedback = bool(self._settings.allow_load), self._service.predictions is not None
-        exchange.send_json(200, openapi.document(self._service.models, changes=changes, feedback=self._settings.outcomes if feedback else None))
+        exchange.send_json(200, openapi.document(self._service.models, changes=changes, feedback=self._settings.outcomes if feedback else None,
+                                               user_header=self._settings.user_header))  # fmt: skip
 
     def _feedback(self, exchange: Exchange, name: str, version: str | None) -> None:
         predictions = self._service.predictions
         assert predictions is not None
         served = self._service.served(name, version)
         items = feedback_items(served.model, exchange.body, self._settings.outcomes)
+        of = users.known(exchange.headers.get(self._user_header), exchange.headers.get(b"cookie"))
+        groups = [item.pop("group", of) for item in items]
         if not predictions.feedback(name, items):
             raise Overloaded("the prediction log is full", retry_after=1)
-        for item in items:
+        for item, group in zip(items, groups, strict=True):
             if "outcome" in item:
-                served.counters.outcome(item["outcome"])
+                served.counters.outcome(item["outcome"], group)
         exchange.send_json(202, {"accepted": len(items)})
 
     def sweep(self) -> None:
@@ -192,12 +196,12 @@ class Routes:
 
         def done(error: BaseException | None) -> int:
             if error is not None:
-                exchange.fail(error, model.head)
+                exchange.fail(error, head)
             else:
-                exchange.send(200, v1.render(model, call.outputs, call.best), extra=model.head)
+                exchange.send(200, v1.render(model, call.outputs, call.best), extra=head)
             return 499 if exchange.gone else exchange.status
 
-        call = self._call(exchange, served, done)
+        call, head = self._call(exchange, served, done)
         try:
             units, order, raw = v1.parse(model, exchange.body, settings.max_batch, settings.max_rows)
             call.ask(units, order, raw)
@@ -212,18 +216,18 @@ class Routes:
 
         def done(error: BaseException | None) -> int:
             if error is not None:
-                exchange.fail(error, model.head)
+                exchange.fail(error, head)
             else:
                 body, json_length = v2.render(model, call.outputs, call.best, wanted)
                 if json_length is None:
-                    exchange.send(200, body, extra=model.head)
+                    exchange.send(200, body, extra=head)
                 else:
                     exchange.send(
-                        200, body, b"application/octet-stream", b"%binference-header-content-length: %d\r\n" % (model.head, json_length)
+                        200, body, b"application/octet-stream", b"%binference-header-content-length: %d\r\n" % (head, json_length)
                     )
             return 499 if exchange.gone else exchange.status
 
-        call = self._call(exchange, served, done)
+        call, head = self._call(exchange, served, done)
         try:
             length = exchange.headers.get(b"inference-header-content-length")
             question = v2.parse(model, exchange.body, length, settings.max_batch, settings.max_rows)
@@ -232,16 +236,21 @@ class Routes:
         except Exception as e:
             self._failed(call, e)
 
-    def _call(self, exchange: Exchange, served: Any, done: Callable[[BaseException | None], int]) -> Call:
+    def _call(self, exchange: Exchange, served: Any, done: Callable[[BaseException | None], int]) -> tuple[Call, bytes]:
+        """The call, and the header lines of its answer."""
+        head: bytes = served.model.head
+        group = users.known(exchange.headers.get(self._user_header), exchange.headers.get(b"cookie"))
+        if group is None and (group := users.drawn(exchange.headers)) is not None:
+            head += users.cookie(group)
         fresh = b"no-" in exchange.headers.get(b"cache-control", b"")
         deadline = self._service.deadline(deadline_of(exchange.headers))
         trace = exchange.trace
         call = Call(
-            self._service, served, done, exchange.arrived, deadline, lambda: exchange.request_id, trace[0] if trace else None, fresh
+            self._service, served, done, exchange.arrived, deadline, lambda: exchange.request_id, trace[0] if trace else None, fresh, group
         )
         exchange.model = served.model
         exchange.on_gone = call.cancel
-        return call
+        return call, head
 
     def _failed(self, call: Call, error: Exception) -> None:
         if status_of(error) >= 500 and not isinstance(error, SluiceError):

@@ -35,6 +35,7 @@ class Settings:
         cache: bytes of the response cache a worker; 0 is off.
         outcomes: smallest and largest business outcome that feedback may tell; one beyond them is refused, since a single absurd
             number decides every mean and overflows the sum of squares.
+        user_header: the request header that names the user, in lower case; counted by group, kept nowhere.
         log, log_sample: folder of the prediction log, and the share of requests it takes.
         access_log: ``-`` for stdout or a file; None is off.
         allow_load: where models may be loaded from over the network; empty refuses all.
@@ -66,6 +67,7 @@ class Settings:
     write_timeout: float = 30.0
     cache: int = 0
     outcomes: tuple[float, float] = (-1e9, 1e9)
+    user_header: str = "x-sluice-user"
     log: str | None = None
     log_sample: float = 1.0
     log_seconds: float = 30.0

@@ -14,6 +14,7 @@ import pytest
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import InferResponse, RequestedOutput
 
+from serving.runtime import users
 from tests.integration.serving.server import Server
 from tests.unit.serving.builders import png, wav
 
@@ -156,6 +157,15 @@ def test_grpc_client_sends_raw_texts_images_and_columns(server: Server) -> None:
     age.set_data_from_numpy(np.array([[80.0]], np.float32), binary_data=True)
     job.set_data_from_numpy(np.array([["cook"]], dtype=object), binary_data=True)
     assert labels(remote(server, InferRequest("churn", [age, job]))) == ["a"]
+
+
+def test_grpc_metadata_names_the_user_as_the_header_does(server: Server) -> None:
+    group = str(users.group_of(b"grpc-user"))
+    before = server.metric("sluice_user_requests_total", model="points", group=group)
+    remote(server, request("points", "x", POINT, "FP32", binary=True), headers=[("x-sluice-user", "grpc-user")])
+    remote(server, request("points", "x", POINT, "FP32", binary=True), headers=[("cookie", f"sluice-group={group}")])
+    remote(server, request("points", "x", POINT, "FP32", binary=True))
+    assert server.metric("sluice_user_requests_total", model="points", group=group) == before + 2
 
 
 def test_grpc_client_health(server: Server) -> None:

@@ -16,6 +16,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
+from serving.runtime import users
 from tests.integration.serving.server import Server, eventually, serving
 from tests.unit.serving.builders import png
 
@@ -134,6 +135,42 @@ def test_outcomes_are_counted_for_the_version_that_took_them(kept: Server) -> No
         assert kept.request("POST", "/v2/models/points/feedback", {"request_id": "fb-2", "outcome": value})[0] == 202
     assert kept.request("POST", "/v2/models/points/feedback", {"request_id": "fb-2", "label": "a"})[0] == 202
     assert counted() == (n + 2, total + 1.5, squares + 4.25)
+
+
+def test_users_are_counted_by_group_and_named_nowhere(kept: Server, home: Path) -> None:
+    """The user of a header, of a cookie and of an item of feedback lands in one group on every worker; who is unknown is counted as before."""
+    def by_group(name: str) -> dict[str, float]:
+        return {str(g): kept.metric(name, model="points", group=str(g)) for g in range(users.GROUPS) if kept.metric(name, model="points", group=str(g))}
+
+    names = ("sluice_user_requests_total", "sluice_user_errors_total", "sluice_feedback_outcomes_total", "sluice_feedback_outcome_sum")
+    assert [by_group(n) for n in names] == [{}] * 4
+    ann = str(users.group_of(b"ann@example.com"))
+    before = kept.metric("sluice_feedback_outcomes_total", model="points")
+    for i in range(6):
+        kept.post("/v1/models/points:predict", {"instances": [[i, 2, 3, 4]]}, **{"x-sluice-user": "ann@example.com"})
+    assert kept.request("POST", "/v1/models/points:predict", b"nonsense", {"x-sluice-user": "ann@example.com"})[0] == 400
+    _, headers, _ = kept.request("POST", "/v1/models/points:predict", {"instances": [[1, 2, 3, 4]]}, {"x-sluice-sticky": "1"})
+    cookie = headers["set-cookie"].partition(";")[0]
+    _, headers, _ = kept.request("POST", "/v1/models/points:predict", {"instances": [[1, 2, 3, 4]]}, {"x-sluice-sticky": "1", "cookie": cookie})
+    assert "set-cookie" not in headers
+    kept.predict("points", [1, 2, 3, 4])
+
+    def tell(body: dict[str, Any], **headers: str) -> int:
+        return kept.request("POST", "/v2/models/points/feedback", body, headers)[0]
+
+    one = {"request_id": "users", "outcome": 2.0}
+    item = {**one, "user": "ann@example.com"}
+    assert [tell(one, **{"x-sluice-user": "ann@example.com"}), tell(one, cookie=cookie), tell({"items": [item, {**item, "outcome": -5.0}]}), tell(one)] == [202] * 4
+    drawn = cookie.partition("=")[2]
+    assert by_group("sluice_user_requests_total") == dict(Counter({ann: 7.0}) + Counter({drawn: 2.0}))
+    assert by_group("sluice_user_errors_total") == {ann: 1.0}
+    assert by_group("sluice_feedback_outcomes_total") == dict(Counter({ann: 3.0}) + Counter({drawn: 1.0}))
+    assert kept.metric("sluice_feedback_outcome_sum", model="points", group=ann) == -1.0 + 2.0 * (drawn == ann)
+    assert kept.metric("sluice_feedback_outcomes_total", model="points") == before + 5
+    assert tell({**one, "user": ""}) == tell({**one, "user": 7}) == 400  # type: ignore[dict-item]
+    assert "ann" not in kept.request("GET", "/metrics")[2].decode()
+    eventually(lambda: len([r for r in rows(home, "feedback") if r["request_id"] == "users"]) == 5)
+    assert all("user" not in r and "group" not in r for r in rows(home, "feedback"))
 
 
 @pytest.mark.parametrize("item", [{}, {"request_id": "x"}, {"request_id": "x", "label": "none"}, {"request_id": "a b", "label": "a"}, {"request_id": "x", "outcome": "1"},
