@@ -1,4 +1,4 @@
-"""What a step asks of the cluster, put on its KFP task. The one place that knows how; runs on this machine never come here."""
+"""Where a pipeline is to run: what a step asks of the cluster, put on its KFP task, or the folders of a run on this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from kfp import dsl, kubernetes
 
@@ -20,12 +21,28 @@ class Target:
     Attributes:
         cluster: the project's `cluster:` section.
         image: the image of every step.
+        form: the typed parameters' values that are compiled in; null: those of the pipeline's own example.
     """
 
     cluster: ClusterConfig
     image: str
+    form: dict[str, Any] | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Here:
+    """The folders of a run on this machine; both empty on a cluster.
+
+    Attributes:
+        base_dir: where relative paths in the project start.
+        home: where the run writes.
+    """
+
+    base_dir: str = ""
+    home: str = ""
+
+
+_here: contextvars.ContextVar[Here | None] = contextvars.ContextVar("sluice_here", default=None)
 _target: contextvars.ContextVar[Target | None] = contextvars.ContextVar("sluice_target", default=None)
 
 
@@ -37,6 +54,27 @@ def compiling_for(target: Target) -> Iterator[None]:
         yield
     finally:
         _target.reset(token)
+
+
+@contextlib.contextmanager
+def running_here(base_dir: str, home: str) -> Iterator[None]:
+    """Pipelines built inside the block work in these folders."""
+    token = _here.set(Here(base_dir, home))
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+def here() -> Here:
+    """The folders that a pipeline's steps are given, as constants: nobody fills them in."""
+    return _here.get() or Here()
+
+
+def compiled_form(example: dict[str, Any]) -> dict[str, Any]:
+    """The typed parameters' values that are compiled in: the target's, else those of the pipeline's example."""
+    target = _target.get()
+    return example if target is None or target.form is None else target.form
 
 
 def environment(step: str) -> str:

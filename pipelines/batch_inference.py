@@ -9,7 +9,7 @@ NAME = "sluice-batch-inference"
 DESCRIPTION = "Predict every row of Parquet files with a registered model, at full machine speed."
 
 
-def batch_inference(package: str, source: str, digest: str = "", keep: str = "row_id", max_bad: float = 0.0, home: str = ""):
+def batch_inference(package: str, source: str, digest: str = "", keep: str = "row_id", max_bad: float = 0.0):
     """Parquet files to predictions.
 
     Args:
@@ -18,9 +18,8 @@ def batch_inference(package: str, source: str, digest: str = "", keep: str = "ro
         digest: The digest the package must have; leave empty to take the address's.
         keep: Columns copied to the output, separated by commas.
         max_bad: The share of rows that may be unusable; 0 stops at the first.
-        home: The local home folder; leave empty on a cluster.
     """
-    ran = batch_predict(package=package, digest=digest, source=source, keep=keep, max_bad=max_bad, home=home)
+    ran = batch_predict(package=package, digest=digest, source=source, keep=keep, max_bad=max_bad, home=cluster.here().home)
     cluster.place(ran, "batch_predict")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from kfp import dsl
 
 from components.cluster import Target, compiling_for
 from pipelines import batch_inference, tuning
-from pipelines.training import DESCRIPTION, NAME, training
+from pipelines.training import DESCRIPTION, FORM, NAME, training
 from sluice import files
-from sluice.cluster import checks
+from sluice.cluster import checks, form
 from sluice.cluster.config import ClusterConfig
 from sluice.cluster.image import check as check_image
 from sluice.errors import ProjectError
-from sluice.project import Project
+from sluice.project import Project, read_text
 from sluice.tuning.study import STORAGE_ENV, settings_of
 
 GOLDEN = Path(__file__).parent / "compiled"
@@ -56,7 +56,7 @@ class Compiled:
 
 
 def compile_pipeline(function: Callable[..., Any], target: Target, *, name: str, description: str,
-                     parameters: dict[str, str] | None = None, allow_tag: bool = False) -> Compiled:  # fmt: skip
+                     parameters: dict[str, Any] | None = None, allow_tag: bool = False) -> Compiled:  # fmt: skip
     """Compile a pipeline function for a cluster, and check what came out.
 
     Args:
@@ -77,6 +77,9 @@ def compile_pipeline(function: Callable[..., Any], target: Target, *, name: str,
     declared = spec["root"]["inputDefinitions"]["parameters"]
     for key, value in (parameters or {}).items():
         declared[key]["defaultValue"] = value
+    for key, told in form.DESCRIPTIONS.items():
+        if key in declared:
+            declared[key].setdefault("description", told)
     checks.require(spec, platform, allow_tag=allow_tag)
     return Compiled(name, spec, platform, files.digest_of([spec, platform]))
 
@@ -111,12 +114,12 @@ def image_of(image: str | None, *, allow_tag: bool) -> str:
 
 
 def compile_training(project: Project, *, text: str, image: str | None = None, allow_tag: bool = False) -> Compiled:
-    """The training pipeline of a project, its text the default of the pipeline's parameter.
+    """The training pipeline of a project, its settings the defaults of the pipeline's parameters.
 
     Raises:
         ProjectError: no image, one that is not pinned, or a task that is not bounded.
     """
-    return _of_project(project, training, DESCRIPTION, project.name, text=text, image=image, allow_tag=allow_tag)
+    return _of_project(project, training, DESCRIPTION, project.name, form.TRAINING, text=text, image=image, allow_tag=allow_tag)
 
 
 def compile_tuning(project: Project, *, text: str, image: str | None = None, allow_tag: bool = False) -> Compiled:
@@ -126,7 +129,7 @@ def compile_tuning(project: Project, *, text: str, image: str | None = None, all
         ProjectError: as `compile_training`; there is no `tune` section, or nowhere that its tasks could share the study.
     """
     _check_storage(project)
-    return _of_project(project, tuning.tuning, tuning.DESCRIPTION, f"{project.name}-tuning", text=text, image=image, allow_tag=allow_tag)
+    return _of_project(project, tuning.tuning, tuning.DESCRIPTION, f"{project.name}-tuning", form.TUNING, text=text, image=image, allow_tag=allow_tag)
 
 
 def _check_storage(project: Project) -> None:
@@ -148,15 +151,17 @@ def _check_storage(project: Project) -> None:
                                fix="name journal:FILE on a volume of cluster.defaults, or a database server's URL")  # fmt: skip
 
 
-def _of_project(project: Project, function: Callable[..., Any], does: str, name: str, *, text: str, image: str | None, allow_tag: bool) -> Compiled:
-    target = Target(project.cluster, image_of(image, allow_tag=allow_tag))
+def _of_project(project: Project, function: Callable[..., Any], does: str, name: str,
+                parameters: Sequence[form.Parameter], *, text: str, image: str | None, allow_tag: bool) -> Compiled:  # fmt: skip
+    values = form.defaults(read_text(text, "the project"), parameters)
+    target = Target(project.cluster, image_of(image, allow_tag=allow_tag), form.typed(values))
     return compile_pipeline(function, target, name=name, description=f"{project.name}: {does[0].lower()}{does[1:]}",
-                            parameters={"project": text}, allow_tag=allow_tag)  # fmt: skip
+                            parameters=values, allow_tag=allow_tag)  # fmt: skip
 
 
 def compile_project(project: Project, out: Path, *, text: str, image: str | None = None, allow_tag: bool = False,
                     kubernetes: bool = False, namespace: str | None = None, tune: bool = False) -> dict[str, Any]:  # fmt: skip
-    """Write a pipeline with the project baked in as its default parameter.
+    """Write a pipeline with the project baked in as its parameters' defaults.
 
     Args:
         project: the checked project.
@@ -203,8 +208,8 @@ def manifests(made: Compiled, namespace: str | None = None) -> list[dict[str, An
 def golden() -> dict[str, str]:
     """The checked-in compiled pipelines: file name -> text."""
     target = Target(ClusterConfig(), GOLDEN_IMAGE)
-    return {"training.yaml": compile_pipeline(training, target, name=NAME, description=DESCRIPTION).text,
-            "tuning.yaml": compile_pipeline(tuning.tuning, target, name=tuning.NAME, description=tuning.DESCRIPTION).text,
+    return {"training.yaml": compile_pipeline(training, target, name=NAME, description=DESCRIPTION, parameters=FORM).text,
+            "tuning.yaml": compile_pipeline(tuning.tuning, target, name=tuning.NAME, description=tuning.DESCRIPTION, parameters=tuning.FORM).text,
             "batch_inference.yaml": compile_pipeline(batch_inference.batch_inference, target, name=batch_inference.NAME,
                                                      description=batch_inference.DESCRIPTION).text}  # fmt: skip
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sluice import events, files
+from sluice.cluster.struct import to_struct
 from sluice.display import Display
 from sluice.gates import STEPS, Gate, read_gates
 from sluice.home import Home, explain_os_error, is_storage_fault
 from sluice.outcome import conclude, last_exception
-from sluice.project import Project
+from sluice.project import Project, read_text
 from sluice.report import page
 from sluice.rollouts.again import Kept
 from sluice.step import RUNNER_PID
@@ -95,11 +96,12 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
             _rollout(home, name, again, root, sink)
         else:
             with _kfp(root, sink, log):
-                from pipelines.training import training_pipeline
+                from pipelines.training import pipeline_here
 
+                begin = pipeline_here(str(base_dir.resolve()), str(home.root))
                 begun = time.perf_counter()
                 with contextlib.suppress(RuntimeError):  # a failed task: its error event says more
-                    training_pipeline(project=text, base_dir=str(base_dir.resolve()), home=str(home.root))
+                    begin(project=to_struct(read_text(text, "the project")))
         took = time.perf_counter() - begun
     gates = read_gates(root)
     failure = next((e for e in sink.events if e["kind"] == "error"), None)

@@ -1,5 +1,8 @@
 """The training pipeline: from rows to a rolled-out model, with a gate after each judgement."""
 
+from collections.abc import Callable
+from typing import Any
+
 from kfp import dsl
 
 from components import cluster
@@ -10,17 +13,20 @@ from components.register.component import register
 from components.rollout.component import rollout
 from components.train.component import train
 from components.validate_data.component import validate_data
+from sluice.cluster import form
 
 #: What the dashboard offers when nothing was filled in: a project that runs as it stands.
-EXAMPLE = "{name: digits, task: image, data: {source: 'sklearn://digits'}, model: {channels: 1, size: [8, 8]}}"
+EXAMPLE = {"name": "digits", "task": "image", "data": {"source": "sklearn://digits"}, "model": {"channels": 1, "size": [8, 8]}}
+FORM = form.defaults(EXAMPLE)
 
 
 NAME = "sluice-training"
 DESCRIPTION = "Validate, preprocess, train, export to ONNX, evaluate against the champion, register, and roll out by statistics."
 
 
-def learn(project, base_dir, home, data: dsl.PipelineTask) -> None:
-    """The steps from a dataset to a rollout, inside whatever condition they are called in."""
+def learn(project, data: dsl.PipelineTask) -> None:
+    """The steps from a dataset to a rollout, inside whatever condition they are called in. `project` is the checked one's text."""
+    base_dir, home = cluster.here().base_dir, cluster.here().home
     trained = train(project=project, base_dir=base_dir, home=home, environment=cluster.environment("train"), dataset=data.outputs["dataset"])
     cluster.place(trained, "train", cached=True)
     exported = export_onnx(project=project, base_dir=base_dir, environment=cluster.environment("export_onnx"),
@@ -39,18 +45,31 @@ def learn(project, base_dir, home, data: dsl.PipelineTask) -> None:
             cluster.place(rolled, "rollout")
 
 
-def training(project: str = EXAMPLE, base_dir: str = "", home: str = ""):
-    """Data to a promoted model, or a refusal with its evidence.
-
-    Args:
-        project: The project file (sluice.yaml), as YAML or JSON text.
-        base_dir: The folder that relative paths in the project start from; leave empty with s3:// sources.
-        home: The local home folder; leave empty on a cluster.
-    """
-    checked = cluster.place(validate_data(project=project, base_dir=base_dir), "validate_data")
+def training(
+    project: dict = FORM["project"],
+    set: str = "",
+    data_source: str = FORM["data_source"],
+    evaluate_minimum: float = FORM["evaluate_minimum"],
+    rollout_minimum_requests: int = FORM["rollout_minimum_requests"],
+    rollout_steps: list = FORM["rollout_steps"],
+    train_batch_size: int = FORM["train_batch_size"],
+    train_epochs: int = FORM["train_epochs"],
+    train_learning_rate: float = FORM["train_learning_rate"],
+):
+    """Data to a promoted model, or a refusal with its evidence. What the parameters are stands in `sluice.cluster.form`."""
+    base_dir = cluster.here().base_dir
+    checked = validate_data(
+        project=project, set=set, base_dir=base_dir, compiled=cluster.compiled_form(form.typed(FORM)), data_source=data_source,
+        evaluate_minimum=evaluate_minimum, rollout_minimum_requests=rollout_minimum_requests, rollout_steps=rollout_steps,
+        train_batch_size=train_batch_size, train_epochs=train_epochs, train_learning_rate=train_learning_rate,
+    )  # fmt: skip
+    cluster.place(checked, "validate_data")
     with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
-        data = cluster.place(preprocess(project=project, base_dir=base_dir), "preprocess")
-        learn(project, base_dir, home, data)
+        data = cluster.place(preprocess(project=checked.outputs["project"], base_dir=base_dir), "preprocess")
+        learn(checked.outputs["project"], data)
 
 
-training_pipeline = dsl.pipeline(name=NAME, description=DESCRIPTION)(training)
+def pipeline_here(base_dir: str, home: str) -> Callable[..., Any]:
+    """The pipeline for a run on this machine, by kfp.local: the very same steps, in these folders."""
+    with cluster.running_here(base_dir, home):
+        return dsl.pipeline(name=NAME, description=DESCRIPTION)(training)

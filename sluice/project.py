@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -162,16 +162,23 @@ def override(raw: dict[str, Any], item: str) -> None:
     at[parts[-1]] = value
 
 
-def parse(raw: dict[str, Any], *, where: str = "project", base_dir: Path | None = None) -> Project:
-    """Check a raw mapping. `base_dir` is where a plug-in task's module may lie."""
+def parse(raw: Mapping[str, Any], *, where: str = "project", base_dir: Path | None = None, said_by: Mapping[str, str] | None = None) -> Project:
+    """Check a raw mapping.
+
+    Args:
+        where: what to call it in errors.
+        base_dir: where a plug-in task's module may lie.
+        said_by: path of a key -> who gave its value, where that was not the mapping itself: named in errors.
+
+    Raises:
+        ProjectError: every fault of it.
+    """
+    project = parse_sections(raw, where=where, said_by=said_by)
+    section = model_section(project.task, base_dir)
     try:
-        project = Project.model_validate(raw)
-        section = model_section(project.task, base_dir)
         model = section.model_validate(project.model if project.model is not None else {})
     except ValidationError as e:
-        prefix = ("model",) if e.title != "Project" else ()
-        root = Project if not prefix else section
-        raise _explain(e, root, prefix, where) from e
+        raise _explain(e, section, ("model",), where, said_by or {}) from e
     metric = project.evaluate.metric
     if project.export.formats and len(set(project.export.formats)) != len(project.export.formats):
         raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
@@ -184,6 +191,14 @@ def parse(raw: dict[str, Any], *, where: str = "project", base_dir: Path | None 
     found = project.model_copy(update={"model": model})
     found._base_dir = base_dir
     return found
+
+
+def parse_sections(raw: Mapping[str, Any], *, where: str = "project", said_by: Mapping[str, str] | None = None) -> Project:
+    """`parse` without the task's own section, `model`, which stays as it was written: it takes no code of the task's."""
+    try:
+        return Project.model_validate(raw)
+    except ValidationError as e:
+        raise _explain(e, Project, (), where, said_by or {}) from e
 
 
 def model_section(task: str, base_dir: Path | None = None) -> type[BaseModel]:
@@ -231,8 +246,13 @@ def _beside(module: str, folder: Path) -> None:
             del sys.modules[name]
 
 
-def _explain(error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str) -> ProjectError:
+def _explain(error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str, said_by: Mapping[str, str]) -> ProjectError:
     """One readable line a fault; a single fault keeps its field, value and fix apart."""
+
+    def giver(path: str) -> str:
+        under = [who for key, who in said_by.items() if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")]
+        return ", ".join(dict.fromkeys(under)) if path else ""
+
     faults = []
     for e in error.errors():
         path = ".".join(map(str, (*prefix, *e["loc"])))
@@ -242,12 +262,12 @@ def _explain(error: ValidationError, root: type[BaseModel], prefix: tuple[str, .
         elif e["type"] == "missing":
             message, fix = "is required", "add it"
         else:
-            message, fix = e["msg"].removeprefix("Value error, "), "see `sluice schema`"
+            message, fix = e["msg"].removeprefix("Value error, "), f"change {giver(path)}" if giver(path) else "see `sluice schema`"
         faults.append((path or where, message, None if e["type"] == "missing" else e["input"], fix, e["type"]))
     field, message, value, fix, kind = faults[0]
     if len(faults) == 1:
-        return ProjectError(message, field=f"{where}: {field}", fix=fix, **({} if kind == "missing" else {"value": value}))
-    lines = [str(ProjectError(m, field=f, fix=x, **({} if k == "missing" else {"value": v}))).replace("\n  fix: ", "; ")
+        return ProjectError(message, field=f"{giver(field) or where}: {field}", fix=fix, **({} if kind == "missing" else {"value": value}))
+    lines = [str(ProjectError(m, field=f"{giver(f)}: {f}" if giver(f) else f, fix=x, **({} if k == "missing" else {"value": v}))).replace("\n  fix: ", "; ")
              for f, m, v, x, k in faults]  # fmt: skip
     return ProjectError(f"{len(faults)} faults\n  - " + "\n  - ".join(lines), field=where, fix="mend each of them")
 

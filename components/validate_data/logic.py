@@ -1,24 +1,37 @@
-"""Validate the project's data and say, column by column, what was found."""
+"""Put the form together to one project, validate its data, and say, column by column, what was found."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from components import STARTED, environment
 from sluice import files
+from sluice.cluster.form import resolve
 from sluice.data.prepare import validate_project_data
 from sluice.gates import Gate
 from sluice.report import page
-from sluice.step import open_project, run_step
+from sluice.step import run_step
 from sluice.tasks import load_task
 
 
-def run(project: str, base_dir: str, *, gate_path: str, report_path: str) -> str:
-    """Returns the decision. Raises nothing: failures end the process as events say."""
+class Checked(NamedTuple):
+    """The decision (kfp.local decides by no output of another name), and the project as JSON text."""
+
+    Output: str
+    project: str
+
+
+def run(project: Mapping[str, Any], set_: str, typed: Mapping[str, Any], compiled: Mapping[str, Any], base_dir: str, *,
+        gate_path: str, report_path: str) -> Checked:  # fmt: skip
+    """Returns the decision and the project. Raises nothing: failures end the process as events say."""
+    text = ""
 
     def work() -> Gate:
-        settings, base = open_project(project, base_dir)
+        nonlocal text
+        base = Path(base_dir or ".")
+        settings, text = resolve(project, set_, typed, compiled, base_dir=base)
         environment.check(settings)
         report = validate_project_data(settings, base, load_task(settings, base))
         found = report.to_dict()
@@ -26,7 +39,7 @@ def run(project: str, base_dir: str, *, gate_path: str, report_path: str) -> str
 
     gate = run_step(work, gate_path, step="validate_data", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
-    return gate.decision
+    return Checked(gate.decision, text)
 
 
 def summary(found: dict[str, Any]) -> str:

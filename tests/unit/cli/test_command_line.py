@@ -83,7 +83,8 @@ def test_compile_writes_ir_for_the_project(tmp_path: Path, capsys: pytest.Captur
     assert main(["compile", str(tmp_path / "sluice.yaml"), "-o", str(tmp_path / "p.yaml"), "--set", "train.epochs=7", "--image", IMAGE, "--json"]) == 0
     assert len(orjson.loads(capsys.readouterr().out)["sha256"]) == 64
     spec = next(iter(yaml.safe_load_all((tmp_path / "p.yaml").read_text())))
-    assert "epochs: 7" in spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
+    form = spec["root"]["inputDefinitions"]["parameters"]
+    assert form["project"]["defaultValue"]["train"]["epochs"] == form["train_epochs"]["defaultValue"] == 7
 
 
 @pytest.mark.parametrize("command", [["models"], ["history"], ["compare", "a@1", "b@1"], ["serve", "digits"]])

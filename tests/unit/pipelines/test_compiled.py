@@ -12,8 +12,10 @@ import yaml
 from google.protobuf import json_format
 
 from pipelines.compiler import GOLDEN, Compiled, compile_project, compile_training, compile_tuning, golden, image_of
+from pipelines.training import pipeline_here
 from sluice import project
 from sluice.cluster import checks
+from sluice.cluster.struct import from_struct
 from sluice.errors import ProjectError
 
 IMAGE = "registry.example:5000/team/pipeline@sha256:" + "a" * 64
@@ -122,18 +124,17 @@ def test_settings_of_steps_reach_their_tasks() -> None:
 
 
 def test_the_pipeline_that_runs_here_carries_nothing_of_a_cluster() -> None:
-    from pipelines.training import training_pipeline
-
-    spec = json_format.MessageToDict(training_pipeline.pipeline_spec)
-    assert not training_pipeline.platform_spec.platforms
+    made = pipeline_here("/work/project", "/work/home")
+    spec = json_format.MessageToDict(made.pipeline_spec)
+    assert not made.platform_spec.platforms
     assert not [e for e in spec["deploymentSpec"]["executors"].values() if "resources" in e["container"] or "env" in e["container"]]
     assert not [t for t in tasks(spec).values() if "retryPolicy" in t]
 
 
 def test_the_default_project_is_one_that_is_accepted() -> None:
     spec = next(iter(yaml.safe_load_all(golden()["training.yaml"])))
-    text = spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
-    assert project.parse(project.read_text(text, "default")).name == "digits"
+    default = spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
+    assert project.parse(from_struct(default)).name == "digits"
 
 
 def test_a_project_is_baked_in_as_the_default_and_equal_projects_compile_alike(tmp_path: Path) -> None:
@@ -144,17 +145,14 @@ def test_a_project_is_baked_in_as_the_default_and_equal_projects_compile_alike(t
     assert one["sha256"] == two["sha256"]
     assert (tmp_path / "a.yaml").read_bytes() == (tmp_path / "b.yaml").read_bytes()
     spec = next(iter(yaml.safe_load_all((tmp_path / "a.yaml").read_text())))
-    assert spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"] == text
+    assert spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"] == project.read_text(text, "text")
 
 
-def test_a_project_of_many_lines_survives_in_the_file(tmp_path: Path) -> None:
-    raw = {"name": "mine", "task": "text", "data": {"source": "s3://bucket/x'\"{{y}}.csv"}, "train": {"learning_rate": 5e-5}}
-    text = project.write_text(raw)
-    assert "\n" in text
-    compile_project(project.parse(raw), tmp_path / "a.yaml", text=text, image=IMAGE)
+def test_a_project_of_odd_signs_survives_in_the_file(tmp_path: Path) -> None:
+    raw = {"name": "mine", "task": "text", "data": {"source": "s3://bucket/x'\"{{y}}.csv"}, "train": {"learning_rate": 5e-5, "seed": 2**60 + 1}}
+    compile_project(project.parse(raw), tmp_path / "a.yaml", text=project.write_text(raw), image=IMAGE)
     spec, _ = yaml.safe_load_all((tmp_path / "a.yaml").read_text())
-    default = spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
-    assert project.read_text(default, "default") == raw
+    assert from_struct(spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]) == raw
 
 
 def test_objects_for_kubectl_are_named_by_content(tmp_path: Path) -> None:

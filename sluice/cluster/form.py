@@ -1,0 +1,150 @@
+"""What a compiled pipeline asks of whoever starts a run: the project as one object, `set`, and typed parameters that a person knows.
+
+The project comes first; a typed parameter that differs from what was compiled in wins over it; `set` wins over both. So a typed
+parameter that nobody touched never undoes what was edited in the project.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sluice import files
+from sluice import project as projects
+from sluice.cluster.struct import from_struct, to_struct
+from sluice.errors import ProjectError
+from sluice.project import Project
+
+PROJECT, SET = "project", "set"
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """A typed parameter of the form: one setting of the project.
+
+    Attributes:
+        name: in the form. setting: the path of its key in the project.
+        does: what it is, in a few words, on one line.
+        zero: what 0 stands for, where the setting may also be null: Kubeflow Pipelines' form has no empty number.
+            ``automatic``: null. ``none``: null as it stands, and 0 where it was changed to 0.
+    """
+
+    name: str
+    setting: str
+    does: str
+    zero: str = ""
+
+    @property
+    def description(self) -> str:
+        """One line for the dashboard, with the rule of precedence."""
+        zero = f"; 0: {self.zero}" if self.zero else ""
+        return f"{self.does} ({self.setting}){zero}. Counts where it is changed: as it stands, `project` decides. `set` comes last."
+
+
+_DATA = Parameter("data_source", "data.source", "Where the rows are: s3://bucket/prefix, sklearn://digits, a path on a volume")
+_EPOCHS = Parameter("train_epochs", "train.epochs", "Passes over the training rows", "automatic")
+_MINIMUM = Parameter("evaluate_minimum", "evaluate.minimum", "Worst value of the metric that is accepted", "none")
+_REQUESTS = Parameter("rollout_minimum_requests", "rollout.minimum_requests", "Requests the new model must answer in each step")
+_STEPS = Parameter("rollout_steps", "rollout.steps", "Per cent of traffic for the new model, step by step")
+
+#: By pipeline. What a study searches for (`tune.space`) is no parameter of its form.
+TRAINING = (_DATA, _MINIMUM, _REQUESTS, _STEPS,
+            Parameter("train_batch_size", "train.batch_size", "Rows a training step", "automatic"), _EPOCHS,
+            Parameter("train_learning_rate", "train.learning_rate", "Learning rate", "automatic"))  # fmt: skip
+TUNING = (_DATA, _MINIMUM, _REQUESTS, _STEPS, Parameter("tune_trials", "tune.trials", "Trainings that are tried"))
+
+#: Of every parameter, a line each.
+DESCRIPTIONS = {p.name: p.description for p in (*TRAINING, *TUNING)} | {
+    PROJECT: "The project (sluice.yaml) as a JSON object. A typed parameter that was changed wins over it, and `set` over both.",
+    SET: "Settings by path, as --set takes them: train.epochs=5 model.width=8. A value with spaces stands in quotes or brackets. Wins over all else.",
+}
+
+
+def defaults(raw: Mapping[str, Any], parameters: Sequence[Parameter] = TRAINING) -> dict[str, Any]:
+    """What the form shows for a raw project, every parameter with a value.
+
+    Returns:
+        `project`, `set` (empty) and each typed parameter; none is null, for the form takes a parameter with no default as missing.
+
+    Raises:
+        ProjectError: the project is wrong.
+    """
+    project = projects.parse_sections(raw)
+    return {PROJECT: to_struct(raw), SET: "", **{p.name: _shown(project, p) for p in parameters}}
+
+
+def typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The typed ones among a form's values."""
+    return {k: v for k, v in values.items() if k not in (PROJECT, SET)}
+
+
+def resolve(project: Mapping[str, Any], set_: str, given: Mapping[str, Any], compiled: Mapping[str, Any], *,
+            base_dir: Path | None = None) -> tuple[Project, str]:  # fmt: skip
+    """The one project that a filled-in form means.
+
+    Args:
+        project: the object, as `to_struct` made it or a person changed it.
+        set_: ``key.path=value`` items, apart by spaces.
+        given: the typed parameters. compiled: their values as they were compiled in: one that still has it does not count.
+        base_dir: where a plug-in task's module may lie.
+
+    Returns:
+        The checked project, and it as JSON text on one line.
+
+    Raises:
+        ProjectError: naming the form's parameter, its setting, the value and the fix.
+    """
+    known = {p.name: p for p in (*TRAINING, *TUNING)}
+    said_by: dict[str, str] = {}
+    raw = dict(project)
+    for name, value in given.items():
+        if value in ("", None) or (name in compiled and value == compiled[name]):
+            continue
+        parameter = known[name]
+        _put(raw, parameter, None if value == 0 and parameter.zero == "automatic" else value)
+        said_by[parameter.setting] = name
+    raw = from_struct(raw)
+    for item in items(set_):
+        try:
+            projects.override(raw, item)
+        except ProjectError as e:
+            field = str(e.field or "").replace("--set", SET)
+            raise ProjectError(e.message, field=field or SET, fix=str(e.fix or "").replace("--set ", ""), **({"value": e.value} if e.has_value else {})) from e
+        said_by[item.partition("=")[0].strip()] = SET
+    return projects.parse(raw, where=PROJECT, base_dir=base_dir, said_by=said_by), files.canonical_json(raw).decode()
+
+
+def items(text: str) -> list[str]:
+    """The ``key.path=value`` items of a text: apart by white space outside quotes and brackets."""
+    found, begin, depth, quote = [], 0, 0, ""
+    for i, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote and text[i - 1] != "\\" else quote
+        elif sign in "'\"" and (i == 0 or text[i - 1] in "=[{(,: \t\n"):
+            quote = sign
+        elif sign in "[{":
+            depth += 1
+        elif sign in "]}":
+            depth = max(depth - 1, 0)
+        elif sign.isspace() and not depth:
+            found.append(text[begin:i])
+            begin = i + 1
+    return [one for one in (*found, text[begin:]) if re.search(r"\S", one)]
+
+
+def _shown(project: Project, parameter: Parameter) -> Any:
+    value: Any = project
+    for key in parameter.setting.split("."):
+        value = getattr(value, key, None)
+    return 0 if value is None else list(value) if isinstance(value, tuple) else value
+
+
+def _put(raw: dict[str, Any], parameter: Parameter, value: Any) -> None:
+    section, key = parameter.setting.split(".")
+    there = raw.get(section)
+    if there is not None and not isinstance(there, Mapping):
+        raise ProjectError("is not a section", field=f"{PROJECT}: {section}", value=there, fix=f"write {section}: {{...}}, or leave it out")
+    raw[section] = {**(there or {}), key: value}
