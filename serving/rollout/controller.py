@@ -1,11 +1,17 @@
-"""One look at one `ModelRollout`: read, observe, decide, store, apply."""
+"""One look at one `ModelRollout`: read, observe, decide, store, apply.
+
+A look that only counted more requests is not stored: each write of a status is a line of ``kubectl get -w``. What it counted is kept here
+and stored with the next decision, or after `PERSIST` seconds. A controller that is killed in between loses no request and counts none twice:
+the next one reads the same counters on from where the stored state left them, as one block of evidence in place of several.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from serving.rollout import resource
 from serving.rollout.backends import BACKENDS, ClusterBackend
@@ -23,10 +29,18 @@ log = logging.getLogger("sluice.rollout")
 #: Seconds until an idle rollout is looked at again: four calls in that time.
 IDLE = 300.0
 SOON = 2.0
+#: Seconds that what was measured may be ahead of the status.
+PERSIST = 30.0
+#: Of the state, what looks measure. All else is a decision: stored before it is acted on.
+_MEASURED = frozenset({"cursor", "window", "total", "tests", "checks", "reasons", "spared", "held_up", "limited", "limit", "settled", "ready_since",
+                       "unready_since", "last_time"})  # fmt: skip
+_DECIDED = tuple(f.name for f in fields(State) if f.name not in _MEASURED)
+#: Of the status, what people see change.
+_SHOWN = ("phase", "stage", "step", "weight", "stable", "candidate", "verdict", "observedGeneration", "models")
 
 
 class Controller:
-    """Looks at rollouts, one at a time; holds nothing of them between looks.
+    """Looks at rollouts, one at a time; holds nothing of them between looks but measurements of the last seconds.
 
     Args:
         kube: the API. pods: where counters come from unless a rollout names a Prometheus.
@@ -39,6 +53,8 @@ class Controller:
                  may_act: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time):  # fmt: skip
         self.kube, self.pods, self.metrics, self.may_act, self.clock = kube, pods or Pods(kube), metrics or Metrics(), may_act, clock
         self.prometheus = tuple(prometheus)
+        #: By rollout: its uid, the time of the stored state, and the state since.
+        self._ahead: dict[tuple[str, str], tuple[str, float, State]] = {}
 
     def look(self, namespace: str, name: str) -> float | None:
         """One look. Returns the seconds until the next one is due, None when there is nothing to come back for.
@@ -48,7 +64,7 @@ class Controller:
         """
         raw = self.kube.get("ModelRollout", namespace, name)
         if raw is None:
-            self.metrics.forget(namespace, name)
+            self._forget(namespace, name)
             return None
         raw.setdefault("apiVersion", "sluice.dev/v1alpha1")
         raw.setdefault("kind", "ModelRollout")
@@ -76,7 +92,7 @@ class Controller:
         fresh = not (rollout.raw.get("status") or {}).get("state")
         if fresh:
             rollout = self._adopt(rollout, backend)
-        state = rollout.state
+        state, known = self._latest(rollout)
         view = self._observe(rollout, backend, state)
         now = self.clock()
         seen = Observations(time=now, desired=rollout.digest, arms=view.arms, routed=view.routed, present=view.present,
@@ -86,8 +102,9 @@ class Controller:
         self.metrics.seen(rollout, new, view)
         if not self.may_act():
             return SOON
-        if fresh or notes or _outdated(rollout, new, view) or replace(new, last_time=0.0) != replace(state, last_time=0.0):
-            status = resource.status(rollout, new, notes, now=now, error=view.error, routed=view.routed.weights if view.routed else None)
+        status = resource.status(rollout, new, notes, now=now, error=view.error, routed=view.routed.weights if view.routed else None)
+        store = fresh or bool(notes) or self._due(rollout, new, status, known=known)
+        if store:
             try:
                 self.kube.replace_status({**rollout.raw, "status": status})
             except ApiFault as e:
@@ -95,6 +112,7 @@ class Controller:
                     # Someone was faster: this look never happened.
                     return SOON
                 raise
+        self._keep(rollout, new, new.last_time if store else rollout.state.last_time)
         for note in notes:
             self._tell(rollout, note)
         after = resource.read({**rollout.raw, "status": {**(rollout.raw.get("status") or {}), "state": new.to_dict(), "models": rollout.models}})
@@ -102,6 +120,34 @@ class Controller:
         for action in actions:
             self._apply(rollout, acting, action)
         return IDLE if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions) else rollout.every
+
+    # -- what is ahead of the status ---------------------------------------------------------------
+
+    def _latest(self, rollout: Rollout) -> tuple[State, bool]:
+        """The state as of the last look, and whether that look was this process's. What another one stored since counts more than what is kept."""
+        kept = self._ahead.get((rollout.namespace, rollout.name))
+        if kept is None or kept[:2] != (rollout.uid, rollout.state.last_time):
+            return rollout.state, False
+        return kept[2], True
+
+    def _due(self, rollout: Rollout, new: State, status: Object, *, known: bool) -> bool:
+        """Whether this look is stored: it decided, shows something new, or measured and the last write is long ago or another process's."""
+        old, stored = rollout.raw.get("status") or {}, rollout.state
+        if _shown(old) != _shown(status) or any(getattr(new, name) != getattr(stored, name) for name in _DECIDED):
+            return True
+        measured = replace(new, last_time=0.0) != replace(stored, last_time=0.0)
+        return measured and (not known or new.last_time - stored.last_time >= PERSIST)
+
+    def _keep(self, rollout: Rollout, new: State, stored: float) -> None:
+        key = (rollout.namespace, rollout.name)
+        if new.phase in TERMINAL:
+            self._ahead.pop(key, None)
+        else:
+            self._ahead[key] = (rollout.uid, stored, new)
+
+    def _forget(self, namespace: str, name: str) -> None:
+        self._ahead.pop((namespace, name), None)
+        self.metrics.forget(namespace, name)
 
     def _source(self, rollout: Rollout) -> Source:
         url = _prometheus(rollout)
@@ -171,7 +217,7 @@ class Controller:
         backend = BACKENDS[rollout.backend](self.kube, rollout, self._source(rollout))
         backend.leave(rollout.state.stable)
         self._release(rollout.raw)
-        self.metrics.forget(rollout.namespace, rollout.name)
+        self._forget(rollout.namespace, rollout.name)
         return None
 
     def _release(self, raw: Object) -> None:
@@ -204,9 +250,8 @@ def _prometheus(rollout: Rollout) -> str | None:
     return found
 
 
-def _outdated(rollout: Rollout, state: State, view: View) -> bool:
-    """The state may be as before, but what people and tools read beside it is not: the generation seen, or whether evidence comes in."""
-    old = rollout.raw.get("status") or {}
-    blind = bool(view.error) and state.phase not in TERMINAL
-    said = str(old.get("message") or "").startswith(resource.UNMEASURED)
-    return old.get("observedGeneration") != rollout.raw["metadata"].get("generation", 0) or blind != said
+def _shown(status: Object) -> list[Any]:
+    """What a status shows, its running numbers apart: also whether evidence comes in, and what its conditions say."""
+    blind = str(status.get("message") or "").startswith(resource.UNMEASURED)
+    said = sorted((c["type"], c["status"]) for c in status.get("conditions") or [])
+    return [*(status.get(name) for name in _SHOWN), blind, said]

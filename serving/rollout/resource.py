@@ -135,14 +135,29 @@ def status(rollout: Rollout, state: State, notes: list[Note], *, now: float, err
     if error and not over:
         message = UNMEASURED + error
     return {
-        "phase": state.phase, "stage": state.stage, "observedGeneration": rollout.raw["metadata"].get("generation", 0),
+        "phase": state.phase, "stage": stage(state), "observedGeneration": rollout.raw["metadata"].get("generation", 0),
         "step": f"{state.step + 1}/{len(rollout.plan.steps)}" if state.phase in ("Step", "Paused") else "",
-        "weight": int(routed.get(candidate, 0)) if routed and candidate else 0,
+        "weight": int(routed.get(candidate, 0)) if routed and candidate else 0, "requests": requests(rollout.plan, state),
         "stable": (state.stable or "")[:12], "candidate": candidate[:12], "verdict": state.verdict if candidate else "",
         "message": message[:1000], "checks": [dict(c) for c in state.checks],
         "conditions": conditions(old.get("conditions") or [], rollout, state, message, now), "history": history,
         "models": {d: u for d, u in rollout.models.items() if d in keep}, "state": state.to_dict(),
     }  # fmt: skip
+
+
+def stage(state: State) -> str:
+    """Where within its phase a rollout is: ``full`` once all traffic is the candidate's; at its end, whether a model that is out is still there."""
+    if state.phase in TERMINAL and state.retire:
+        return "keeping" if state.phase == "Succeeded" else "removing"
+    if state.phase == "Verifying" and state.weight == 100:
+        return "full"
+    return state.stage
+
+
+def requests(plan: RolloutSpec, state: State) -> str:
+    """How many requests the candidate answered in the window that runs, of those it must: ``212/300``. Empty where none are counted."""
+    needed = {"Shadow": plan.shadow.requests, "Step": plan.minimum_requests}.get(str(state.resume if state.phase == "Paused" else state.phase))
+    return "" if needed is None else f"{state.window.get('candidate', {}).get('requests', 0):.0f}/{needed}"
 
 
 def conditions(old: list[Object], rollout: Rollout, state: State, message: str, now: float) -> list[Object]:
