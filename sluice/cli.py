@@ -64,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
     compile_.add_argument("-o", "--output", required=True, type=Path, metavar="FILE")
     compile_.add_argument("--kubernetes", action="store_true", help="write Pipeline and PipelineVersion objects, named by content hash")
     compile_.add_argument("--namespace", help="of these objects; default: kubectl's")
+    compile_.add_argument("--context", help="of the kubeconfig; default: its current one")
     _image_arguments(compile_)
+    _site_arguments(compile_)
 
     submit = add("submit", "a run on a Kubeflow Pipelines endpoint", "pipelines:submit")
     _project_arguments(submit)
@@ -74,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     submit.add_argument("--quiet", action="store_true", help="show no progress")
     _endpoint_arguments(submit)
     _image_arguments(submit)
+    _site_arguments(submit)
 
     serve = add("serve", "the model server on a package", "serve:serve")
     serve.add_argument("package", metavar="PACKAGE", help=_PACKAGE)
@@ -151,8 +154,15 @@ def _tune_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _image_arguments(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--image", metavar="NAME@sha256:...", help="the image of the steps, by digest; default: $SLUICE_PIPELINE_IMAGE")
+    to.add_argument("--image", metavar="NAME@sha256:...", help="the image of the steps, by digest; default: $SLUICE_PIPELINE_IMAGE, else the cluster's")
     to.add_argument("--allow-tag", action="store_true", help="let the image be named by tag, on a cluster without a registry; nothing is cached then")
+
+
+def _site_arguments(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--environment", metavar="NS", help="the namespace Sluice is installed in, whose ConfigMap sluice-cluster says how steps reach things there; "
+                                                        "default: $SLUICE_NAMESPACE, else sluice")  # fmt: skip
+    to.add_argument("--offline", action="store_true", help="ask no cluster: the project's own `cluster:` section says everything")
+    to.add_argument("--unchecked", action="store_true", help="let pass what the steps seem to lack: something else gives it to them")
 
 
 def _project_file(text: str) -> Path:

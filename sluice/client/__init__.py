@@ -35,9 +35,11 @@ class Client:
         token, token_file: a bearer token, or the file it is in (read anew for each request).
         context: of the kubeconfig; default its current one.
         ca: a file of certificates to trust.
-        image: of the steps on the endpoint, by digest; default ``$SLUICE_PIPELINE_IMAGE``.
+        image: of the steps on the endpoint, by digest; default ``$SLUICE_PIPELINE_IMAGE``, else the cluster's own.
         allow_tag: let the image be named by tag.
         tracking_uri: of the registry the endpoint's steps write to; default ``$MLFLOW_TRACKING_URI``.
+        environment: the namespace Sluice is installed in, whose ConfigMap says how steps reach things; default ``$SLUICE_NAMESPACE``, else ``sluice``.
+        offline: ask no cluster for it: the project's own ``cluster:`` section says everything.
 
     Raises:
         ProjectError: an endpoint, a token or a kubeconfig that cannot be used. What the endpoint
@@ -46,12 +48,13 @@ class Client:
 
     def __init__(self, home: str | Path | None = None, *, endpoint: str | None = None, namespace: str | None = None, token: str | None = None,
                  token_file: str | Path | None = None, context: str | None = None, ca: str | None = None, image: str | None = None,
-                 allow_tag: bool = False, tracking_uri: str | None = None):  # fmt: skip
+                 allow_tag: bool = False, tracking_uri: str | None = None, environment: str | None = None, offline: bool = False):  # fmt: skip
         self.home = Home(home)
         self._where: Local | Endpoint = Local(self.home)
         if endpoint is not None:
             api = Api(connect(endpoint, namespace=namespace, token=token, token_file=token_file, context=context, ca=ca))
-            self._where = Endpoint(api, self.home, image=image, allow_tag=allow_tag, tracking_uri=tracking_uri)
+            self._where = Endpoint(api, self.home, image=image, allow_tag=allow_tag, tracking_uri=tracking_uri, environment=environment, context=context,
+                                   offline=offline)  # fmt: skip
 
     def run(self, project: Project | str | Path, overrides: Sequence[str] = (), *, base_dir: str | Path | None = None, timeout: float | None = None,
             quiet: bool = False) -> Run:  # fmt: skip

@@ -12,8 +12,11 @@ from typing import Any
 from sluice import files
 from sluice.cli import checkout_command
 from sluice.client.runs import Run
+from sluice.cluster import needs, site
 from sluice.cluster import runs as reading
+from sluice.cluster.connection import INSTALLATION_VARIABLE
 from sluice.cluster.kfp import Api
+from sluice.cluster.needs import Ready
 from sluice.cluster.runs import Watch
 from sluice.cluster.submit import Submitted, submit, user_namespace
 from sluice.display import Display
@@ -36,25 +39,40 @@ class Endpoint:
         image: of the steps, by digest; default ``$SLUICE_PIPELINE_IMAGE``.
         allow_tag: let the image be named by tag.
         tracking_uri: of the registry the endpoint's steps write to; default ``$MLFLOW_TRACKING_URI``.
+        environment: the namespace Sluice is installed in. context: a kubeconfig's, to ask its ConfigMap with. offline: ask no cluster.
+        unchecked: start a run whose steps seem to lack something.
 
     Raises (all methods):
         EndpointError: the endpoint does not answer, does not let us in, or has no such thing.
     """
 
-    def __init__(self, api: Api, home: Home, *, image: str | None = None, allow_tag: bool = False, tracking_uri: str | None = None):
+    def __init__(self, api: Api, home: Home, *, image: str | None = None, allow_tag: bool = False, tracking_uri: str | None = None,
+                 environment: str | None = None, context: str | None = None, offline: bool = False, unchecked: bool = False):  # fmt: skip
         self.api, self.home, self.image, self.allow_tag, self.tracking_uri = api, home, image, allow_tag, tracking_uri
+        self.environment, self.context, self.offline, self.unchecked = environment, context, offline, unchecked
         connection = api.connection
         at = connection.how.removeprefix("--endpoint ").partition(",")[0]
         self.back = f'Client(endpoint="{at}"' + (f', namespace="{connection.namespace}")' if connection.namespace else ")")
 
-    def submit(self, project: Project, text: str, base_dir: Path | None = None, *, tune: bool = False) -> Submitted:
-        """Compile a project and start a run of it, with `tune` of its tuning pipeline; nothing is relative there. Raises `ProjectError` too."""
+    def prepare(self, project: Project) -> Ready:
+        """The project with the cluster's settings under its own. Raises `ProjectError` with all that its steps would lack."""
+        told = site.ask(self.environment, context=self.context, offline=self.offline)
+        runs = (user_namespace(self.api) or os.environ.get(INSTALLATION_VARIABLE) or "kubeflow") if told.kube else None
+        return needs.prepare(project, told, image=self.image, allow_tag=self.allow_tag, runs=runs, unchecked=self.unchecked)
+
+    def submit(self, project: Project, text: str, base_dir: Path | None = None, *, tune: bool = False, ready: Ready | None = None) -> Submitted:
+        """Compile a project and start a run of it, with `tune` of its tuning pipeline; nothing is relative there. Raises `ProjectError` too.
+
+        Args:
+            ready: what `prepare` gave, where that was asked already.
+        """
         write = checkout_command("compile")
+        ready = ready or self.prepare(project)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pipeline.yaml"
-            made = write(project, path, text=text, image=self.image, allow_tag=self.allow_tag, tune=tune)
+            made = write(ready.project, path, text=text, image=ready.image, allow_tag=self.allow_tag, tune=tune)
             return submit(self.api, pipeline=made["pipeline"], version=made["version"], text=path.read_text(),
-                          description=f"{project.name}: {project.task}", service_account=project.cluster.service_account)  # fmt: skip
+                          description=f"{project.name}: {project.task}", service_account=ready.project.cluster.service_account)  # fmt: skip
 
     def follow(self, run: str, title: str, *, seconds: float = LONGEST, quiet: bool = False) -> Run:
         """Show a run's progress until it ends. Of a failed step the log's last lines are shown.

@@ -209,8 +209,8 @@ class ClusterConfig(Section):
         """
         given = self.defaults.model_dump(exclude_unset=True)
         if step in self.steps:
-            given = _merge(given, self.steps[step].model_dump(exclude_unset=True))
-        merged = _merge(_bounds(step), given)
+            given = merge(given, self.steps[step].model_dump(exclude_unset=True))
+        merged = merge(_bounds(step), given)
         held, most = merged["resources"]["requests"], merged["resources"]["limits"]
         told = given.get("resources", {})
         for unit, size in (("cpu", cores), ("memory", memory_bytes)):
@@ -238,10 +238,11 @@ def _bounds(step: str) -> dict[str, Any]:
     return {"resources": {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": limits}, "timeout": timeout}
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Mappings key by key; anything else of `over` takes the place of what was there."""
     merged = dict(base)
     for key, value in over.items():
         if value is None:  # as good as left out
             continue
-        merged[key] = _merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+        merged[key] = merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
     return merged

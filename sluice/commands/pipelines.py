@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 
 from sluice import project as projects
 from sluice.cli import checkout_command, show_json
 from sluice.client.endpoint import Endpoint
-from sluice.cluster.connection import connect
+from sluice.cluster import needs, site
+from sluice.cluster.connection import INSTALLATION_VARIABLE, connect
 from sluice.cluster.kfp import Api
+from sluice.cluster.needs import Ready
 from sluice.commands.run import show_conclusion
 from sluice.errors import ProjectError
 from sluice.home import Home
@@ -29,8 +32,12 @@ def open_project(args: argparse.Namespace) -> tuple[Project, str]:
 def compile_(args: argparse.Namespace) -> int:
     project, text = open_project(args)
     write = checkout_command("compile")
+    told = site.ask(args.environment, context=args.context, offline=args.offline)
+    runs = args.namespace or os.environ.get(INSTALLATION_VARIABLE) or "kubeflow"
+    ready = needs.prepare(project, told, image=args.image, allow_tag=args.allow_tag, runs=runs, unchecked=args.unchecked)
+    show_told(ready)
     try:
-        made = write(project, args.output, text=text, image=args.image, allow_tag=args.allow_tag, kubernetes=args.kubernetes,
+        made = write(ready.project, args.output, text=text, image=ready.image, allow_tag=args.allow_tag, kubernetes=args.kubernetes,
                      namespace=args.namespace, tune=args.tune)  # fmt: skip
     except OSError as e:
         raise ProjectError(f"cannot be written: {e.strerror or e}", field="--output", value=str(args.output), fix="name a file in a folder you may write") from e
@@ -40,6 +47,14 @@ def compile_(args: argparse.Namespace) -> int:
     else:
         print(f"{made['file']}  {made['version']}  sha256:{made['sha256'][:12]}")
     return 0
+
+
+def show_told(ready: Ready) -> None:
+    """Say what was taken from the cluster, and what was found missing and let pass."""
+    if ready.told.site and ready.told.kube:
+        print(f"cluster: ConfigMap {ready.told.site.namespace}/{site.NAME} (context {ready.told.kube.context})", file=sys.stderr)
+    for need in ready.missing:
+        print(f"note: {need}", file=sys.stderr)
 
 
 def warn_of_paths(project: Project) -> None:
@@ -54,8 +69,11 @@ def submit(args: argparse.Namespace) -> int:
     """Start a run on an endpoint; with ``--wait`` follow it, and end as `sluice run` would."""
     project, text = open_project(args)
     api = Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context))
-    endpoint = Endpoint(api, Home(), image=args.image, allow_tag=args.allow_tag)
-    started = endpoint.submit(project, text, tune=args.tune)
+    endpoint = Endpoint(api, Home(), image=args.image, allow_tag=args.allow_tag, environment=args.environment, context=args.context,
+                        offline=args.offline, unchecked=args.unchecked)  # fmt: skip
+    ready = endpoint.prepare(project)
+    show_told(ready)
+    started = endpoint.submit(project, text, tune=args.tune, ready=ready)
     warn_of_paths(project)
     if not args.wait:
         if args.json:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sluice.cluster.site import NAMESPACE_ENV
 from sluice.errors import DeadlineError, ProjectError, SluiceError
 from sluice.rollouts.cluster import _api, plain
 from sluice.rollouts.judge import with_intervals
@@ -20,8 +21,8 @@ from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import ARMS, TERMINAL
 
 GROUP, VERSION, PLURAL = "sluice.dev", "v1alpha1", "modelrollouts"
-#: Environment of a step: the namespace models are served in, the gateway (``[namespace/]name``), and its domain.
-NAMESPACE_ENV, GATEWAY_ENV, DOMAIN_ENV = "SLUICE_NAMESPACE", "SLUICE_GATEWAY", "SLUICE_DOMAIN"
+#: Environment of a step beside the namespace models are served in: the gateway (``[namespace/]name``), and its domain.
+GATEWAY_ENV, DOMAIN_ENV = "SLUICE_GATEWAY", "SLUICE_DOMAIN"
 
 _NAME_LIMIT = 40
 _STRATEGY = ("steps", "shadow", "minimum_requests", "settle_seconds", "step_deadline_seconds", "ready_seconds", "warmup_seconds",

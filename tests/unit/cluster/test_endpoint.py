@@ -192,7 +192,7 @@ def test_submit_says_which_endpoint_does_not_answer_and_ends_with_a_fault(tmp_pa
     project.write_text("{name: mine, task: image, data: {source: 'sklearn://digits'}}")
     image = "registry.example/p@sha256:" + "0" * 64
     url = f"http://127.0.0.1:{free_port()}"
-    assert main(["submit", str(project), "--image", image, "--endpoint", url, "--json"]) == 1
+    assert main(["submit", str(project), "--image", image, "--unchecked", "--endpoint", url, "--json"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["error"] == "Unreachable"
     assert url in err
