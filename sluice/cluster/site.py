@@ -59,7 +59,8 @@ class Site:
         defaults["env"] = {k: v for k, v in data.items() if _VARIABLE.fullmatch(k) and v} | dict(defaults.get("env") or {})
         raw = {**raw, "defaults": defaults}
         _section(raw, f"{where}: cluster")
-        return cls(namespace, *(str(data.get(k) or "").strip() for k in KEYS[:3]), raw)
+        image, pipeline, ui = (str(data.get(k) or "").strip() for k in KEYS[:3])
+        return cls(namespace, image, pipeline, ui, raw)
 
     def under(self, project: ClusterConfig) -> ClusterConfig:
         """The project's section over this one: key by key; of secrets and volumes the project's stand beside the cluster's.
