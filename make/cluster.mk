@@ -74,4 +74,4 @@ kind-down: ## delete the kind cluster
 
 .PHONY: e2e
 e2e: setup ## end-to-end tests against the cluster of the current kubectl context
-	@SLUICE_E2E=1 $(BIN)/python -m pytest tests/e2e tests/integration/rollouts/cluster -q -m e2e -n 3 --durations=12
+	@SLUICE_E2E=1 $(BIN)/python -m pytest tests/e2e tests/integration/rollouts/cluster -q -rs -m e2e -n 3 --durations=12

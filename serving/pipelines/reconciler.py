@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from serving.pipelines.kfp import Kfp, KfpFault, KfpRejected
@@ -32,19 +33,33 @@ class Installation:
 
     Attributes:
         zone: the time zone its scheduler reads cron in (CRON_SCHEDULE_TIMEZONE). ui: where its dashboard is, empty if nowhere.
-        multi_user: whether runs live in their resource's namespace; otherwise in Kubeflow Pipelines' own.
+        multi_user: whether runs live in their resource's namespace; otherwise in Kubeflow Pipelines' own, `system`.
     """
 
     kfp: Kfp
     zone: ZoneInfo
     ui: str = ""
     multi_user: bool = False
+    system: str = "kubeflow"
 
     def namespace(self, raw: Object) -> str:
         return str(raw["metadata"]["namespace"]) if self.multi_user else ""
 
+    def logs(self, raw: Object, run: str) -> str:
+        """A command that prints the logs of all of a run's steps, as it is pasted into any shell."""
+        space = self.namespace(raw) or self.system
+        return f"kubectl -n {space} logs -l pipeline/runid={run} --all-containers --prefix --tail=-1 --ignore-errors"
+
     def url(self, what: str, key: str) -> str:
         return f"{self.ui.rstrip('/')}/#/{what}/details/{key}" if self.ui and key else ""
+
+
+def system_of(endpoint: str) -> str:
+    """The namespace Kubeflow Pipelines is installed in, by its API server's address: ``ml-pipeline.kubeflow`` is a Service's name and namespace."""
+    name, _, rest = (urlsplit(endpoint).hostname or "").partition(".")
+    space, _, zone = rest.partition(".")
+    inside = name and space and not space.isdigit() and (not zone or zone == "svc" or zone.startswith("svc."))
+    return space if inside else "kubeflow"
 
 
 class Reconciler:

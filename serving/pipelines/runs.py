@@ -187,7 +187,7 @@ class Runs(Reconciler):
             shown = steps(full)
             begun, over = seconds(full.get("created_at")), seconds(full.get("finished_at"))
             fields |= {"runId": run.id, "url": self.pipelines.url("runs", run.id), "state": _state(full), "startTime": stamp(begun),
-                       "logs": f"kubectl logs --all-containers --prefix --tail=-1 -l pipeline/runid={run.id}",
+                       "logs": self.pipelines.logs(item.raw, run.id),
                        "steps": shown, "progress": f"{sum(s['state'] in ENDED for s in shown)}/{max(len(shown), int(old.get('planned') or 0))}"}  # fmt: skip
             if over and step.phase in _OVER:
                 fields |= {"endTime": stamp(over), "seconds": round(over - begun)}

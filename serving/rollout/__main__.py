@@ -16,7 +16,7 @@ from prometheus_client import start_http_server
 
 from serving.pipelines import cron
 from serving.pipelines.kfp import Kfp
-from serving.pipelines.reconciler import Installation
+from serving.pipelines.reconciler import Installation, system_of
 from serving.pipelines.runs import Runs
 from serving.pipelines.schedules import Schedules
 from serving.rollout.controller import Controller
@@ -66,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kfp-token", type=Path, help="a file with a bearer token for it")
     parser.add_argument("--kfp-ca", type=Path, help="a file with its certificate authority")
     parser.add_argument("--kfp-multi-user", action="store_true", help="runs live in their resource's namespace")
+    parser.add_argument("--kfp-namespace", help="where it is installed, and so its runs' pods unless it is multi-user (default: by the endpoint, else kubeflow)")
     parser.add_argument("--log-level", default="INFO")
     args = parser.parse_args(argv)
     if args.kfp_endpoint and not args.kfp_endpoint.startswith(("http://", "https://")):
@@ -100,7 +101,8 @@ def main(argv: list[str] | None = None) -> int:
 
     looks: dict[str, Callable[[str, str], float | None]] = {}
     if args.kfp_endpoint:
-        there = Installation(Kfp(args.kfp_endpoint, token=args.kfp_token, ca=args.kfp_ca), zone, args.kfp_ui, args.kfp_multi_user)
+        there = Installation(Kfp(args.kfp_endpoint, token=args.kfp_token, ca=args.kfp_ca), zone, args.kfp_ui, args.kfp_multi_user,
+                             args.kfp_namespace or system_of(args.kfp_endpoint))  # fmt: skip
         looks = {"pipelineschedules": Schedules(kube, there, may_act=leading).look, "pipelineruns": Runs(kube, there, may_act=leading).look}
 
     async def run() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from serving.pipelines.reconciler import system_of
 
 KIND = "PipelineRun"
 SPEC: dict[str, Any] = {"pipeline": {"name": "digits"}, "parameters": {"epochs": 3}, "retries": 0, "timeoutSeconds": 3600}
@@ -42,13 +46,35 @@ def test_it_becomes_a_run_of_the_newest_version_and_is_followed_to_its_end(made:
     assert run["pipeline_version_reference"]["pipeline_version_id"] == newest and run["runtime_config"]["parameters"] == {"epochs": 3}
     made.look(KIND)
     status = made.status(KIND)
-    assert status["phase"] == "Running" and status["progress"] == "0/2" and status["url"].endswith(run["run_id"]) and run["run_id"] in status["logs"]
+    assert status["phase"] == "Running" and status["progress"] == "0/2" and status["url"].endswith(run["run_id"])
     made.state.pass_to(made.state.now + 60)
     made.state.end(run, "SUCCEEDED", [*task("fetch", "SUCCEEDED"), *task("count", "SUCCEEDED")])
     assert made.look(KIND) is None
     status = made.status(KIND)
     assert (status["phase"], status["outcome"], status["progress"], status["seconds"]) == ("Succeeded", "Completed", "2/2", 60)
     assert [s["name"] for s in status["steps"]] == ["count", "fetch"] and made.condition(KIND, "Succeeded")["status"] == "True"
+
+
+@pytest.mark.parametrize(("many_users", "space"), [(False, "kubeflow"), (True, "ns")])
+def test_the_command_for_the_logs_runs_as_pasted(made: Any, tmp_path: Path, many_users: bool, space: str) -> None:
+    """In a shell, against a kubectl that says what it was given: the pods' namespace is among it."""
+    controller = made.controllers[KIND]
+    controller.pipelines = dataclasses.replace(controller.pipelines, multi_user=many_users)
+    made.look(KIND)
+    made.look(KIND)
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    kubectl.chmod(0o755)
+    said = subprocess.run(made.status(KIND)["logs"], shell=True, capture_output=True, text=True, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    given = said.stdout.split()
+    assert given[:3] == ["-n", space, "logs"] and f"pipeline/runid={the_run(made)['run_id']}" in given and "--ignore-errors" in given
+
+
+@pytest.mark.parametrize(("endpoint", "space"), [
+    ("http://ml-pipeline.kubeflow:8888", "kubeflow"), ("http://ml-pipeline.pipes.svc.cluster.local:8888", "pipes"), ("https://kfp.pipes.svc", "pipes"),
+    ("https://kfp.example.com", "kubeflow"), ("http://10.0.0.7:8888", "kubeflow"), ("http://localhost:8888", "kubeflow")])  # fmt: skip
+def test_the_installations_namespace_is_read_from_a_services_name(endpoint: str, space: str) -> None:
+    assert system_of(endpoint) == space
 
 
 def test_a_run_that_is_over_costs_one_read_and_no_write(made: Any) -> None:
