@@ -29,7 +29,7 @@ class Parameter:
         name: in the form. setting: the path of its key in the project.
         does: what it is, in a few words, on one line.
         zero: what 0 stands for, where the setting may also be null: Kubeflow Pipelines' form has no empty number.
-            ``automatic``: null. ``none``: null as it stands, and 0 where it was changed to 0.
+            ``automatic``: null. ``none``: null where the project has none, else the number 0.
     """
 
     name: str
@@ -56,8 +56,9 @@ TRAINING = (_DATA, _MINIMUM, _REQUESTS, _STEPS,
             Parameter("train_learning_rate", "train.learning_rate", "Learning rate", "automatic"))  # fmt: skip
 TUNING = (_DATA, _MINIMUM, _REQUESTS, _STEPS, Parameter("tune_trials", "tune.trials", "Trainings that are tried"))
 
+_BY_NAME = {p.name: p for p in (*TRAINING, *TUNING)}
 #: Of every parameter, a line each.
-DESCRIPTIONS = {p.name: p.description for p in (*TRAINING, *TUNING)} | {
+DESCRIPTIONS = {p.name: p.description for p in _BY_NAME.values()} | {
     PROJECT: "The project (sluice.yaml) as a JSON object. A typed parameter that was changed wins over it, and `set` over both.",
     SET: "Settings by path, as --set takes them: train.epochs=5 model.width=8. A value with spaces stands in quotes or brackets. Wins over all else.",
 }
@@ -97,15 +98,62 @@ def resolve(project: Mapping[str, Any], set_: str, given: Mapping[str, Any], com
     Raises:
         ProjectError: naming the form's parameter, its setting, the value and the fix.
     """
-    known = {p.name: p for p in (*TRAINING, *TUNING)}
+    raw, said_by = _merged(project, set_, {k: v for k, v in given.items() if k not in compiled or v != compiled[k]})
+    return projects.parse(raw, where=PROJECT, base_dir=base_dir, said_by=said_by), files.canonical_json(raw).decode()
+
+
+def fill(compiled: Mapping[str, Any], given: Mapping[str, Any], raw: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Every parameter of a run, so that two runs can be compared by them, as a person who filled in the form would have given them.
+
+    Args:
+        compiled: the values that are compiled in, `project` among them.
+        given: what the run is asked for by name: any of the parameters.
+        raw: the project to run in place of the one that is compiled in; `given` then says nothing of `project`.
+
+    Returns:
+        A value for each of `compiled` and `given`. A typed parameter shows what its setting comes to. What is said of such a
+        setting in `set` moves there, so that in a copy of the run no field is overruled by a text beside it.
+
+    Raises:
+        ProjectError: the settings are wrong, as far as they can be checked without the task's own code.
+    """
+    known = {k: v for k, v in typed(compiled).items() if k in _BY_NAME}
+    asked = {k: v for k, v in given.items() if k in known}
+    if raw is None:
+        project = given.get(PROJECT, compiled[PROJECT])
+        asked = {k: v for k, v in asked.items() if v != known[k]}
+    else:
+        project, asked = to_struct(_merged(to_struct(raw), "", asked)[0]), {}
+    parts = items(str(given.get(SET, compiled.get(SET, ""))))
+    wanted, said_by = _merged(project, " ".join(parts), asked)
+    settled = projects.parse_sections(wanted, said_by=said_by)
+    shown = {name: _shown(settled, _BY_NAME[name]) for name in known}
+    changed = {k: v for k, v in shown.items() if v != known[k]}
+    for part in list(parts):
+        rest = [p for p in parts if p is not part]
+        if _means(project, " ".join(rest), changed, settled):
+            parts = rest
+    return {**compiled, **given, PROJECT: project, SET: " ".join(parts), **shown}
+
+
+def _means(project: Mapping[str, Any], set_: str, changed: Mapping[str, Any], settled: Project) -> bool:
+    try:
+        found = projects.parse_sections(_merged(project, set_, changed)[0])
+    except ProjectError:
+        return False
+    return files.canonical_json(found.model_dump(mode="json")) == files.canonical_json(settled.model_dump(mode="json"))
+
+
+def _merged(project: Mapping[str, Any], set_: str, changed: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The raw project with changed typed parameters and then `set` in it, and who said what: path of a key -> parameter."""
     said_by: dict[str, str] = {}
     raw = dict(project)
-    for name, value in given.items():
-        if value in ("", None) or (name in compiled and value == compiled[name]):
+    for name, value in changed.items():
+        if value in ("", None):
             continue
-        parameter = known[name]
-        _put(raw, parameter, None if value == 0 and parameter.zero == "automatic" else value)
-        said_by[parameter.setting] = name
+        parameter = _BY_NAME[name]
+        if _put(raw, parameter, value):
+            said_by[parameter.setting] = name
     raw = from_struct(raw)
     for item in items(set_):
         try:
@@ -114,7 +162,7 @@ def resolve(project: Mapping[str, Any], set_: str, given: Mapping[str, Any], com
             field = str(e.field or "").replace("--set", SET)
             raise ProjectError(e.message, field=field or SET, fix=str(e.fix or "").replace("--set ", ""), **({"value": e.value} if e.has_value else {})) from e
         said_by[item.partition("=")[0].strip()] = SET
-    return projects.parse(raw, where=PROJECT, base_dir=base_dir, said_by=said_by), files.canonical_json(raw).decode()
+    return raw, said_by
 
 
 def items(text: str) -> list[str]:
@@ -142,9 +190,13 @@ def _shown(project: Project, parameter: Parameter) -> Any:
     return 0 if value is None else list(value) if isinstance(value, tuple) else value
 
 
-def _put(raw: dict[str, Any], parameter: Parameter, value: Any) -> None:
+def _put(raw: dict[str, Any], parameter: Parameter, value: Any) -> bool:
+    """Whether it changed what the project says."""
     section, key = parameter.setting.split(".")
     there = raw.get(section)
     if there is not None and not isinstance(there, Mapping):
         raise ProjectError("is not a section", field=f"{PROJECT}: {section}", value=there, fix=f"write {section}: {{...}}, or leave it out")
-    raw[section] = {**(there or {}), key: value}
+    if value == 0 and parameter.zero == "none" and (there or {}).get(key) is None:
+        return False
+    raw[section] = {**(there or {}), key: None if value == 0 and parameter.zero == "automatic" else value}
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,41 @@ def test_every_parameter_has_a_description_and_a_default(compiled: Compiled) -> 
     for name, parameter in compiled.spec["root"]["inputDefinitions"]["parameters"].items():
         assert parameter.get("description"), name
         assert parameter.get("isOptional"), name
+
+
+FORM = {
+    "project": "STRUCT", "set": "STRING", "data_source": "STRING", "evaluate_minimum": "NUMBER_DOUBLE", "rollout_minimum_requests": "NUMBER_INTEGER",
+    "rollout_steps": "LIST", "train_batch_size": "NUMBER_INTEGER", "train_epochs": "NUMBER_INTEGER", "train_learning_rate": "NUMBER_DOUBLE",
+}  # fmt: skip
+STUDY = {k: v for k, v in FORM.items() if not k.startswith("train_")} | {"tune_trials": "NUMBER_INTEGER"}
+BATCH = {"package": "STRING", "source": "STRING", "digest": "STRING", "keep": "STRING", "max_bad": "NUMBER_DOUBLE"}
+
+
+@pytest.mark.parametrize(("name", "form"), [("training", FORM), ("tuning", STUDY), ("batch_inference", BATCH)])
+def test_the_form_asks_for_what_a_person_knows(name: str, form: dict[str, str]) -> None:
+    parameters = next(iter(yaml.safe_load_all(golden()[f"{name}.yaml"])))["root"]["inputDefinitions"]["parameters"]
+    assert {k: v["parameterType"] for k, v in parameters.items()} == form
+    lines = [p["description"] for p in parameters.values()] + [json.dumps(p.get("defaultValue")) for p in parameters.values()]
+    assert not [line for line in lines if "\n" in line or "\\n" in line], "a browser drops line breaks"
+    # The dashboard takes a parameter without a default as missing: only what nobody can know beforehand has none.
+    assert {k for k, v in parameters.items() if "defaultValue" not in v} == ({"package", "source"} if name == "batch_inference" else set())
+
+
+def test_the_form_shows_the_projects_own_values(compiled: Compiled) -> None:
+    text = "{name: mine, task: text, data: {source: 's3://bucket/x.csv'}, train: {epochs: 7, learning_rate: 5e-5}, rollout: {steps: [5]}}"
+    made = compile_training(project.parse(project.read_text(text, "text")), text=text, image=IMAGE)
+    shown = {k: v["defaultValue"] for k, v in made.spec["root"]["inputDefinitions"]["parameters"].items()}
+    assert (shown["data_source"], shown["train_epochs"], shown["train_learning_rate"], shown["rollout_steps"]) == ("s3://bucket/x.csv", 7, 5e-5, [5])
+    constants = tasks(made.spec)["validate-data"]["inputs"]["parameters"]["compiled"]["runtimeValue"]["constant"]
+    assert constants == {k: v for k, v in shown.items() if k not in ("project", "set")}, "what is compared with is what is shown"
+
+
+def test_no_step_takes_a_folder_of_this_machine_from_the_form(compiled: Compiled) -> None:
+    for component in compiled.spec["components"].values():
+        assert not {"pipelinechannel--base_dir", "pipelinechannel--home"} & set(component.get("inputDefinitions", {}).get("parameters", {}))
+    here = json_format.MessageToDict(pipeline_here("/work/project", "/work/home").pipeline_spec)
+    constants = {t["inputs"]["parameters"][k]["runtimeValue"]["constant"] for t in tasks(here).values() for k in ("base_dir", "home") if k in t["inputs"]["parameters"]}
+    assert constants == {"/work/project", "/work/home"} and set(here["root"]["inputDefinitions"]["parameters"]) == set(FORM)
 
 
 def test_a_step_that_reads_or_moves_the_world_is_never_cached(compiled: Compiled) -> None:
