@@ -10,10 +10,9 @@ from typing import Any
 
 import yaml
 from google.protobuf import json_format
-from kfp import dsl
 
 from components.cluster import Target, compiling_for
-from pipelines import batch_inference, tuning
+from pipelines import batch_inference, flat, tuning
 from pipelines.training import DESCRIPTION, FORM, NAME, training
 from sluice import files
 from sluice.cluster import checks, form
@@ -71,7 +70,7 @@ def compile_pipeline(function: Callable[..., Any], target: Target, *, name: str,
         ProjectError: a task is not bounded, not pinned or not restricted; it is named.
     """
     with compiling_for(target):
-        built = dsl.pipeline(name=name, description=description)(function)
+        built = flat.pipeline(function, name=name, description=description)
     # KFP's own writer puts defaults into comments, and one of several lines breaks the file.
     spec, platform = (json_format.MessageToDict(m) for m in (built.pipeline_spec, built.platform_spec))
     declared = spec["root"]["inputDefinitions"]["parameters"]

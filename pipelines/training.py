@@ -13,6 +13,7 @@ from components.register.component import register
 from components.rollout.component import rollout
 from components.train.component import train
 from components.validate_data.component import validate_data
+from pipelines import flat
 from sluice.cluster import form
 
 #: What the dashboard offers when nothing was filled in: a project that runs as it stands.
@@ -72,4 +73,4 @@ def training(
 def pipeline_here(base_dir: str, home: str) -> Callable[..., Any]:
     """The pipeline for a run on this machine, by kfp.local: the very same steps, in these folders."""
     with cluster.running_here(base_dir, home):
-        return dsl.pipeline(name=NAME, description=DESCRIPTION)(training)
+        return flat.pipeline(training, name=NAME, description=DESCRIPTION)

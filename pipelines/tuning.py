@@ -42,7 +42,7 @@ def tuning(
         settled = checked.outputs["project"]
         data = cluster.place(preprocess(project=settled, base_dir=base_dir), "preprocess")
         begun = cluster.place(tune_begin(project=settled, base_dir=base_dir, home=home, dataset=data.outputs["dataset"]), "preprocess")
-        with dsl.ParallelFor(begun.outputs["Output"], name="processes") as worker:
+        with dsl.ParallelFor(begun.outputs["Output"], name="trials") as worker:
             ran = tune_trials_step(project=settled, base_dir=base_dir, home=home, worker=worker, dataset=data.outputs["dataset"])
             cluster.place(ran, "train")
         chosen = tune_choose(project=settled, base_dir=base_dir, home=home, dataset=data.outputs["dataset"]).after(ran)

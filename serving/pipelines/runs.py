@@ -281,7 +281,9 @@ def outcome(phase: str, run: Object, shown: list[Object]) -> str:
     if phase != "Succeeded":
         return phase if phase in _OVER else ""
     tasks = (run.get("run_details") or {}).get("task_details") or []
+    # Pipelines compiled before conditions were tasks' own have groups for them.
     shut = [t for t in tasks if str(t.get("display_name") or "").startswith("condition-") and t.get("state") == "SKIPPED"]
+    shut += [s for s in shown if s["state"] == "SKIPPED"]
     done = [s["name"] for s in shown if s["state"] == "SUCCEEDED"]
     if shut and done:
         return f"StoppedByGate after {done[-1]}"

@@ -19,7 +19,7 @@ class Fault:
     """One thing that is wrong.
 
     Attributes:
-        task: the task's name, its groups before it: ``data-accepted/train``.
+        task: the task's name, its loops before it: ``trials/tune-trials``.
         message: what is wrong.
         value: what stands there.
         fix: what to do.

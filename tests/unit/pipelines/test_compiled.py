@@ -18,6 +18,7 @@ from sluice import project
 from sluice.cluster import checks
 from sluice.cluster.struct import from_struct
 from sluice.errors import ProjectError
+from sluice.gates import STEPS
 
 IMAGE = "registry.example:5000/team/pipeline@sha256:" + "a" * 64
 OTHER = "registry.example:5000/team/pipeline@sha256:" + "b" * 64
@@ -60,6 +61,23 @@ def test_the_golden_files_are_up_to_date() -> None:
 def test_the_golden_files_pass_the_static_checks() -> None:
     for path in GOLDEN.glob("*.yaml"):
         assert checks.faults(*yaml.safe_load_all(path.read_text())) == []
+
+
+def test_every_step_is_at_the_root_in_a_line_and_asks_the_gate_before_it(compiled: Compiled) -> None:
+    found = compiled.spec["root"]["dag"]["tasks"]
+    line = [s.replace("_", "-") for s in STEPS]
+    assert set(found) == set(line)
+    assert [found[b]["dependentTasks"] for b in line[1:]] == [[a] for a in line[:-1]]
+    assert not [c for c in compiled.spec["components"].values() if "dag" in c]
+    asked = {n: re.findall(r"pipelinechannel--([a-z-]+)-Output'\] == '(\w+)'", t.get("triggerPolicy", {}).get("condition", "")) for n, t in found.items()}
+    assert asked == {"validate-data": [], **dict.fromkeys(("preprocess", "train", "export-onnx"), [("validate-data", "pass")]),
+                     "evaluate": [("export-onnx", "pass")], **dict.fromkeys(("register", "rollout"), [("evaluate", "pass")])}  # fmt: skip
+    for name, task in found.items():  # what a condition names, the task is given, and its component knows
+        for used in re.findall(r"parameter_values\['([^']+)'\]", task.get("triggerPolicy", {}).get("condition", "")):
+            assert task["inputs"]["parameters"][used]["taskOutputParameter"]["producerTask"] == asked[name][0][0]
+            assert compiled.spec["components"][f"comp-{name}"]["inputDefinitions"]["parameters"][used]["parameterType"] == "STRING"
+        for given in (*task["inputs"].get("parameters", {}).values(), *task["inputs"].get("artifacts", {}).values()):
+            assert "pipelinechannel--" not in given.get("componentInputParameter", "") + given.get("componentInputArtifact", "")
 
 
 def test_every_step_runs_in_the_image_asked_for_and_installs_nothing(compiled: Compiled) -> None:
@@ -222,6 +240,9 @@ def test_a_tuning_pipeline_shares_its_study_and_ends_in_the_training(tmp_path: P
     assert (made["pipeline"], made["version"]) == ("mine-tuning", f"mine-tuning-{made['sha256'][:12]}")
     spec, other = yaml.safe_load_all((tmp_path / "t.yaml").read_text())
     assert {"preprocess", "tune-begin", "tune-trials", "tune-choose", "train", "rollout"} <= set(tasks(spec))
+    root = spec["root"]["dag"]["tasks"]
+    assert {t["taskInfo"]["name"] for n, t in root.items() if "dag" in spec["components"][t["componentRef"]["name"]]} == {"trials"}
+    assert set(tasks(spec)) - set(root) == {"tune-trials"}
     executors = other["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for step in ("tune-begin", "tune-trials", "tune-choose"):
         assert [m["mountPath"] for m in executors[f"exec-{step}"]["pvcMount"]] == ["/studies"]
@@ -284,7 +305,7 @@ def spoil(made: Compiled, change: str) -> tuple[dict[str, Any], dict[str, Any]]:
     elif change == "timeout":
         del more["activeDeadlineSeconds"]
     elif change == "retries":
-        spec["components"]["comp-condition-1"]["dag"]["tasks"]["train"]["retryPolicy"] = {"maxRetryCount": 99}
+        spec["root"]["dag"]["tasks"]["train"]["retryPolicy"] = {"maxRetryCount": 99}
     elif change == "root":
         del more["securityContext"]
     elif change == "privileged":
@@ -306,7 +327,7 @@ def spoil(made: Compiled, change: str) -> tuple[dict[str, Any], dict[str, Any]]:
 )
 def test_a_fault_in_a_compiled_pipeline_names_its_task(compiled: Compiled, change: str, message: str) -> None:
     found = checks.faults(*spoil(compiled, change))
-    assert [f.task for f in found] == ["data-accepted/train"]
+    assert [f.task for f in found] == ["train"]
     with pytest.raises(ProjectError, match=message) as caught:
         checks.require(*spoil(compiled, change))
-    assert caught.value.field == "task data-accepted/train"
+    assert caught.value.field == "task train"

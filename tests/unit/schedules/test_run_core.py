@@ -91,6 +91,17 @@ def test_steps_are_those_people_know_in_the_order_they_ran(name: str, names: lis
     assert outcome("Succeeded", run, shown) == what
 
 
+def test_a_gate_without_a_group_of_its_own_is_seen_by_the_steps_behind_it() -> None:
+    run = recorded("refused")
+    tasks = [t for t in run["run_details"]["task_details"] if not str(t.get("display_name")).startswith("condition-")]
+    behind = [{"display_name": "register-driver", "state": "SUCCEEDED"}, {"display_name": "register", "state": "SKIPPED"},
+              {"display_name": "rollout-driver"}, {"display_name": "rollout"}]  # fmt: skip
+    run["run_details"]["task_details"] = [*tasks, *behind]
+    shown = steps(run)
+    assert [s["name"] for s in shown if s["state"] == "SKIPPED"] == ["register", "rollout"]
+    assert outcome("Succeeded", run, shown) == "StoppedByGate after evaluate"
+
+
 def test_a_failed_step_is_named() -> None:
     shown = steps(recorded("bad_source"))
     assert [(s["name"], s["state"]) for s in shown] == [("validate-data", "FAILED")]
