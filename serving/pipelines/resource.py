@@ -11,13 +11,14 @@ from serving.pipelines import cron
 from serving.pipelines.cron import Cron
 from serving.rollout.kube import GROUP, Kube, Object
 from sluice import files, project
+from sluice.cluster import form
 from sluice.errors import ProjectError, SluiceError
 
 #: The annotation that steers, as a ModelRollout's does: ``sluice.dev/command: retry#1``.
 COMMAND = f"{GROUP}/command"
 FINALIZER = f"{GROUP}/pipelines"
-#: The training pipeline's parameter that takes a project file's text.
-PROJECT = "project"
+#: The training pipeline's parameter that takes a project.
+PROJECT = form.PROJECT
 #: The most Kubeflow Pipelines runs at once of one recurring run.
 _MOST = 10
 
@@ -47,8 +48,8 @@ class Source:
     service_account: str
     root: str
 
-    def resolve(self, kube: Kube, namespace: str) -> tuple[str, dict[str, Any]]:
-        """The pipeline's name, and the parameters with the project's text among them.
+    def resolve(self, kube: Kube, namespace: str) -> tuple[str, str | None]:
+        """The pipeline's name, and the project's text where one is given.
 
         Raises:
             SpecError: no such ConfigMap or key. ProjectError: the project is wrong.
@@ -64,14 +65,45 @@ class Source:
                                 fix="make it, or change spec.project.configMapKeyRef")  # fmt: skip
         if text is None:
             assert self.pipeline is not None
-            return self.pipeline, dict(self.parameters)
+            return self.pipeline, None
         raw = project.read_text(text, where)
         if ":" not in str(raw.get("task", "")):
             project.parse(raw, where=where)
         elif not isinstance(raw.get("name"), str):
             # A plug-in task's own checks need its code, which is in the pipeline's image and not here.
             raise ProjectError("a project has a name", field=where)
-        return self.pipeline or str(raw["name"]), {**self.parameters, PROJECT: text}
+        return self.pipeline or str(raw["name"]), text
+
+    def filled(self, version: Object, text: str | None) -> dict[str, Any]:
+        """The parameters to start a run of a version with: all that its form asks for, so that runs can be compared by them.
+
+        Of a pipeline with a form of another kind only what is given, and the project as text.
+
+        Raises:
+            ProjectError: naming the parameter that is wrong.
+        """
+        inputs = inputs_of(version)
+        if not has_form(version):
+            return {**self.parameters, **({PROJECT: text} if text is not None else {})}
+        given = dict(self.parameters)
+        if text is None and isinstance(given.get(PROJECT), str):
+            text = given.pop(PROJECT)
+        raw = project.read_text(text, f"spec.parameters.{PROJECT}") if text is not None else None
+        return form.fill({name: one.get("defaultValue") for name, one in inputs.items()}, given, raw)
+
+
+def inputs_of(version: Object) -> dict[str, Object]:
+    """The parameters of a pipeline's version: name -> ``{parameterType, defaultValue, ...}``."""
+    spec: Object = version.get("pipeline_spec") or {}
+    spec = spec.get("pipeline_spec", spec)
+    found: dict[str, Object] = (((spec.get("root") or {}).get("inputDefinitions") or {}).get("parameters")) or {}
+    return found
+
+
+def has_form(version: Object) -> bool:
+    """Whether it asks for a project as an object, as what `sluice compile` writes does."""
+    inputs = inputs_of(version)
+    return form.SET in inputs and (inputs.get(PROJECT) or {}).get("parameterType") == "STRUCT"
 
 
 def source(spec: Object) -> Source:

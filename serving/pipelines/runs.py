@@ -159,9 +159,10 @@ class Runs(Reconciler):
     def create(self, item: PipelineRun, experiment: str | None) -> tuple[Seen, int]:
         """Makes the attempt's run. Returns it, and how many steps its pipeline declares."""
         kfp, space, raw = self.pipelines.kfp, self.pipelines.namespace(item.raw), item.raw
-        name, parameters = item.source.resolve(self.kube, raw["metadata"]["namespace"])
+        name, text = item.source.resolve(self.kube, raw["metadata"]["namespace"])
         pipeline = kfp.pipeline(name, space)
         version = kfp.version(pipeline, item.source.version)
+        parameters = item.source.filled(version, text)
         self.acting()
         body: dict[str, Any] = {
             "display_name": item.name(item.attempt), "description": f"PipelineRun {resource.title(raw)}, attempt {item.attempt}",

@@ -27,10 +27,13 @@ class Schedules(Reconciler):
     def step(self, raw: Object) -> tuple[Object, float | None]:
         plan, now = resource.schedule(raw), self.clock()
         six, tick = translated(plan.cron, plan.zone, self.pipelines.zone, now)
-        name, parameters = plan.source.resolve(self.kube, raw["metadata"]["namespace"])
+        name, text = plan.source.resolve(self.kube, raw["metadata"]["namespace"])
         kfp, space = self.pipelines.kfp, self.pipelines.namespace(raw)
         pipeline = kfp.pipeline(name, space)
-        version = str(kfp.version(pipeline, plan.source.version)["pipeline_version_id"]) if plan.source.version else ""
+        newest = kfp.version(pipeline, plan.source.version)
+        parameters = plan.source.filled(newest, text)
+        # What a form is filled in with belongs to the version that asked for it.
+        version = str(newest["pipeline_version_id"]) if plan.source.version or resource.has_form(newest) else ""
         wanted = Wanted(plan.digest(pipeline, version, parameters, six), six, tick, plan.suspended, plan.catch_up)
         experiment = kfp.experiment(plan.title, space, create=False)
         if experiment is None:

@@ -21,6 +21,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from croniter import croniter
 
+from sluice.cluster.form import defaults
+
 Object = dict[str, Any]
 #: (method, path) -> what goes wrong: (status, body), "drop" before it is done, "lose" the answer after it, or nothing.
 Fault = Callable[[str, str], "tuple[int, bytes] | str | None"]
@@ -28,6 +30,12 @@ Fault = Callable[[str, str], "tuple[int, bytes] | str | None"]
 
 def stamp(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
+
+
+def form_of(raw: Object) -> Object:
+    """The parameters that a compiled project's version declares, as far as the controllers look."""
+    kinds: dict[type, str] = {dict: "STRUCT", str: "STRING", int: "NUMBER_INTEGER", float: "NUMBER_DOUBLE", list: "LIST"}
+    return {k: {"parameterType": kinds[type(v)], "defaultValue": v} for k, v in defaults(raw).items()}
 
 
 class Pipelines:
@@ -49,15 +57,21 @@ class Pipelines:
 
     # -- what a test sets up and moves -------------------------------------------------------------
 
-    def add_pipeline(self, name: str, *versions: str) -> str:
+    def add_pipeline(self, name: str, *versions: str, form: Object | None = None) -> str:
         key = self.id()
         self.pipelines[key] = {"pipeline_id": key, "name": name, "display_name": name}
         for n, version in enumerate(versions or ("v1",)):
-            made = self.id()
-            self.versions[made] = {"pipeline_id": key, "pipeline_version_id": made, "display_name": version, "created_at": stamp(self.now - 100 + n),
-                                   "pipeline_spec": {"root": {"dag": {"tasks": {"fetch": {"componentRef": {"name": "a"}}, "if": {"componentRef": {"name": "c"}}}}},
-                                                     "components": {"a": {"executorLabel": "x"}, "c": {"dag": {"tasks": {"count": {"componentRef": {"name": "a"}}}}}}}}  # fmt: skip
+            self.add_version(key, version, n, form)
         return key
+
+    def add_version(self, key: str, version: str, n: float, form: Object | None = None) -> None:
+        """`form`: its parameters, name -> ``{parameterType, defaultValue}``."""
+        made = self.id()
+        root = {"dag": {"tasks": {"fetch": {"componentRef": {"name": "a"}}, "if": {"componentRef": {"name": "c"}}}},
+                **({"inputDefinitions": {"parameters": form}} if form else {})}  # fmt: skip
+        self.versions[made] = {"pipeline_id": key, "pipeline_version_id": made, "display_name": version, "created_at": stamp(self.now - 100 + n),
+                               "pipeline_spec": {"root": root, "components": {
+                                   "a": {"executorLabel": "x"}, "c": {"dag": {"tasks": {"count": {"componentRef": {"name": "a"}}}}}}}}  # fmt: skip
 
     def id(self) -> str:
         return str(uuid.uuid4())

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from serving.pipelines.reconciler import system_of
+from tests.integration.schedules.pipelines_server import form_of
 
 KIND = "PipelineRun"
 SPEC: dict[str, Any] = {"pipeline": {"name": "digits"}, "parameters": {"epochs": 3}, "retries": 0, "timeoutSeconds": 3600}
@@ -75,6 +76,35 @@ def test_the_command_for_the_logs_runs_as_pasted(made: Any, tmp_path: Path, many
     ("https://kfp.example.com", "kubeflow"), ("http://10.0.0.7:8888", "kubeflow"), ("http://localhost:8888", "kubeflow")])  # fmt: skip
 def test_the_installations_namespace_is_read_from_a_services_name(endpoint: str, space: str) -> None:
     assert system_of(endpoint) == space
+
+
+DIGITS: dict[str, Any] = {"name": "form", "task": "image", "data": {"source": "sklearn://digits"}, "train": {"epochs": 20}}
+
+
+@pytest.mark.parametrize(("spec", "epochs", "project_epochs", "minimum", "left"), [
+    ({"pipeline": {"name": "form"}}, 20, 20, 0, ""),
+    ({"pipeline": {"name": "form"}, "parameters": {"train_epochs": 3}}, 3, 20, 0, ""),
+    ({"pipeline": {"name": "form"}, "parameters": {"set": "train.epochs=4 model.width=8"}}, 4, 20, 0, "model.width=8"),
+    ({"project": {"inline": json.dumps({**DIGITS, "train": {"epochs": 40}, "evaluate": {"minimum": 0.9}})}}, 40, 40, 0.9, ""),
+    ({"project": {"inline": json.dumps({**DIGITS, "train": {"epochs": 40}})}, "parameters": {"train_epochs": 20}}, 20, 20, 0, ""),
+    ({"pipeline": {"name": "form"}, "parameters": {"project": json.dumps({**DIGITS, "train": {"epochs": 5}})}}, 5, 5, 0, "")])  # fmt: skip
+def test_a_run_of_a_version_with_a_form_shows_all_it_was_filled_in_with(
+    world: Any, spec: dict[str, Any], epochs: int, project_epochs: int, minimum: float, left: str
+) -> None:
+    world.state.add_pipeline("form", form=form_of(DIGITS))
+    world.put(KIND, {"retries": 0, "timeoutSeconds": 3600, **spec})
+    world.look(KIND)
+    sent = the_run(world)["runtime_config"]["parameters"]
+    assert set(sent) == set(form_of(DIGITS))
+    assert (sent["train_epochs"], sent["project"]["train"]["epochs"], sent["evaluate_minimum"], sent["set"]) == (epochs, project_epochs, minimum, left)
+
+
+def test_a_wrong_value_in_a_form_is_refused_in_words_before_anything_is_started(world: Any) -> None:
+    world.state.add_pipeline("form", form=form_of(DIGITS))
+    world.put(KIND, {"pipeline": {"name": "form"}, "parameters": {"rollout_steps": [50, 10]}, "retries": 0, "timeoutSeconds": 3600})
+    world.look(KIND)
+    status = world.status(KIND)
+    assert status["phase"] == "Refused" and "rollout_steps: rollout.steps" in status["message"] and "fix:" in status["message"] and not world.state.runs
 
 
 def test_a_run_that_is_over_costs_one_read_and_no_write(made: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.schedules.pipelines_server import form_of
+
 HOUR = 3600.0
 KIND = "PipelineSchedule"
 SPEC: dict[str, Any] = {"schedule": "0 2 * * *", "timeZone": "UTC", "pipeline": {"name": "digits"}, "parameters": {"epochs": 3}}
@@ -158,6 +160,22 @@ def test_a_project_in_a_config_map_names_the_pipeline_and_its_change_is_a_new_re
     made.look(KIND)
     assert "epochs" in made.condition(KIND, "Accepted")["message"] and made.condition(KIND, "Accepted")["status"] == "False"
     assert the_one(made)["status"] == "ENABLED"
+
+
+def test_what_a_form_is_filled_in_with_goes_with_the_version_that_asked_for_it(world: Any) -> None:
+    raw = {"name": "form", "task": "image", "data": {"source": "sklearn://digits"}, "train": {"epochs": 20}}
+    key = world.state.add_pipeline("form", form=form_of(raw))
+    world.put(KIND, {"schedule": "0 2 * * *", "pipeline": {"name": "form"}, "parameters": {"rollout_steps": [5]}})
+    world.settle(KIND)
+    first = the_one(world)
+    assert first["runtime_config"]["parameters"] == {k: v["defaultValue"] for k, v in form_of(raw).items()} | {"rollout_steps": [5]}
+    assert first["pipeline_version_reference"]["pipeline_version_id"] in world.state.versions
+    # a newer version has other settings of its own, which none of the old one's may overrule
+    world.state.add_version(key, "v2", 50, form_of({**raw, "train": {"epochs": 40}}))
+    world.settle(KIND)
+    again = the_one(world)
+    assert again["pipeline_version_reference"] != first["pipeline_version_reference"]
+    assert again["runtime_config"]["parameters"]["train_epochs"] == 40 and again["runtime_config"]["parameters"]["rollout_steps"] == [5]
 
 
 @pytest.mark.parametrize(("change", "said"), [
