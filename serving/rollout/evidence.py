@@ -64,7 +64,7 @@ class Pods(Source):
             if not any(c["type"] == "Ready" and c["status"] == "True" for c in (pod.get("status") or {}).get("conditions") or []):
                 continue
             try:
-                out[name] = scrape.counts(self.page(pod), rollout.plan.latency_slo_ms / 1e3)
+                out[name] = scrape.counts(self.page(pod), rollout.plan.latency_slo_ms / 1e3, outcomes=counts_outcomes(rollout))
             except (SluiceError, OSError) as e:
                 said = f"{name}: {e}"
         return out, said
@@ -94,7 +94,9 @@ class Prometheus(Source):
 
     def counts(self, pods: Sequence[Object], rollout: Rollout, digest: str) -> tuple[dict[str, Counts], str | None]:
         where = f'namespace="{rollout.namespace}",version="{digest[:12]}"'
-        names = f"{scrape.REQUESTS}|{scrape.SECONDS}_bucket|{scrape.SECONDS}_count|{scrape.PREDICTIONS}"
+        outcomes = counts_outcomes(rollout)
+        names = "|".join((scrape.REQUESTS, f"{scrape.SECONDS}_bucket", f"{scrape.SECONDS}_count", scrape.PREDICTIONS, *scrape.USERS,
+                          *(scrape.OUTCOMES if outcomes else ())))  # fmt: skip
         try:
             samples = self.query(f'{{__name__=~"{names}",{where}}}')
             if not samples:
@@ -117,7 +119,7 @@ class Prometheus(Source):
                 said = f"Prometheus has nothing of {pod}" + (f" since {age:.0f} s" if math.isfinite(age) else "")
                 continue
             try:
-                out[pod] = scrape.counts("\n".join(pages.get(pod, [])), rollout.plan.latency_slo_ms / 1e3)
+                out[pod] = scrape.counts("\n".join(pages.get(pod, [])), rollout.plan.latency_slo_ms / 1e3, outcomes=outcomes)
             except SluiceError as e:
                 said = f"Prometheus lies about {pod}: {e}"
         return out, said
@@ -154,11 +156,16 @@ def _place(url: str) -> tuple[tuple[str, str, int], list[str]] | None:
     return (parts.scheme, (parts.hostname or "").rstrip("."), port), path
 
 
+def counts_outcomes(rollout: Rollout) -> bool:
+    """Whether outcomes are what the model server counts: the plan has a business outcome, and no queries of its own for it."""
+    return rollout.plan.business is not None and not (rollout.spec.get("analysis") or {}).get("business", {}).get("queries")
+
+
 def business(url: str, queries: dict[str, str], digest: str) -> dict[str, Counts]:
     """Outcomes of an arm in A/B by pod: cumulative count, sum and sum of squares, each by a query with ``$(VERSION)``.
 
-    A query gives one number, or one for each pod (``sum by (pod)``): only then is a pod that starts
-    over told from outcomes that are gone.
+    A query gives one number, or one for each pod (``sum by (pod, group)``): only then is a pod that starts
+    over told from outcomes that are gone. With a label ``group`` it is of that group of users.
 
     Raises:
         SluiceError: a query gives something else, or a number that is not finite.
@@ -168,11 +175,13 @@ def business(url: str, queries: dict[str, str], digest: str) -> dict[str, Counts
     for name, key in (("outcomes", "outcomes"), ("sum", "outcome_sum"), ("squares", "outcome_squares")):
         query = queries.get(name, queries["sum"])
         found = source.query(query.replace("$(VERSION)", digest[:12]))
-        by_pod = {sample["metric"].get("pod", ""): float(sample["value"][1]) for sample in found}
-        if len(by_pod) < len(found) or not all(map(math.isfinite, by_pod.values())):
-            raise SluiceError("is not one finite number, or one a pod", field=f"business.{name}", value=query)
-        for pod, value in by_pod.items():
-            out.setdefault(pod, {"outcomes": 0.0, "outcome_sum": 0.0, "outcome_squares": 0.0})[key] = value
+        values = {(s["metric"].get("pod", ""), s["metric"].get("group", "")): float(s["value"][1]) for s in found}
+        if len(values) < len(found) or not all(map(math.isfinite, values.values())):
+            raise SluiceError("is not one finite number, or one a pod and group", field=f"business.{name}", value=query)
+        for (pod, group), value in values.items():
+            into = out.setdefault(pod, {"outcomes": 0.0, "outcome_sum": 0.0, "outcome_squares": 0.0})
+            into[key] += value
+            scrape.grouped(into, key, {"group": group}, value)
     return out
 
 

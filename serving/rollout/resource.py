@@ -104,7 +104,7 @@ def read(raw: Object) -> Rollout:
     if values.get("business"):
         b = values["business"]
         values["business"] = {"kind": b.get("kind", "Rate").lower(), "better": b.get("better", "Higher").lower(),
-                              "minimum_outcomes": b.get("minimumOutcomes", 200)}  # fmt: skip
+                              "unit": b.get("unit", "User").lower(), "minimum_outcomes": b.get("minimumOutcomes", 200)}  # fmt: skip
     backend = spec["traffic"]["backend"]
     if backend != "Gateway":
         # Knative and KServe's own canary copy no requests.

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sluice.rollouts import evidence
 from sluice.rollouts.evidence import RATES
-from sluice.rollouts.state import ARMS, SIGNED, Counts, Observations, add, delta
+from sluice.rollouts.state import ARMS, Counts, Observations, add, delta, signed
 from sluice.rollouts.turn import Turn
 
 #: Requests of each arm that close a block of evidence. A bet on a candidate's one request loses what waiting for the third does not.
@@ -21,7 +21,7 @@ def sound(seen: Observations) -> Observations:
     arms, said = dict(seen.arms), seen.error
     for arm, at in seen.arms.items():
         bad = {r.id for r in at.replicas if r.counts is not None and not all(
-            math.isfinite(v) and (v >= 0 or k in SIGNED) for k, v in r.counts.items())}  # fmt: skip
+            math.isfinite(v) and (v >= 0 or signed(k)) for k, v in r.counts.items())}  # fmt: skip
         if bad:
             arms[arm] = replace(at, replicas=tuple(replace(r, counts=None) if r.id in bad else r for r in at.replicas))
             said = said or f"{', '.join(sorted(bad))} of the {arm} arm shows counters that are no counts"

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from sluice.rollouts import users
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, add
 from sluice.spelling import label_now
@@ -85,7 +86,7 @@ def _mixture(wealth: Any) -> Any:
 
 def learn(tests: Mapping[str, Any], stable: Counts) -> dict[str, Any]:
     """Take a block of the stable arm that is no evidence (weights still settling) as knowledge of its rates."""
-    known = add(tests["known"], stable)
+    known = add(tests["known"], users.without(stable))
     n = known.get("requests", 0)
     if n > _REMEMBER:
         known = {k: v * _REMEMBER / n for k, v in known.items()}

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sluice.rollouts import evidence
+from sluice.rollouts import business, evidence
 from sluice.rollouts.evidence import DISAGREEMENT, RATES, SHIFT
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, State, Verdict
-from sluice.stats import combine, difference_interval, mean_difference_interval, rate_interval, rate_log_e
+from sluice.stats import combine, difference_interval, rate_interval, rate_log_e
 
 Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
 
@@ -40,17 +40,17 @@ def judge(spec: RolloutSpec, state: State) -> Judgement:
         _describe_shift(checks, state, worse, good, spec)
     if shadow and state.total.get("candidate", {}).get("compared", 0):
         checks.append(_disagreement(spec, state, worse))
-    business = _business(spec, a, b) if spec.strategy == "ab" and not shadow else None
-    if business:
-        checks.append(business)
+    outcome = business.check(spec, a, b) if spec.strategy == "ab" and not shadow else None
+    if outcome:
+        checks.append(outcome)
     sequence = tuple(checks)
 
     joint = evidence.together(spec, worse)
-    if joint >= math.log(1 / spec.alpha) or (business and business["verdict"] == "fail"):
+    if joint >= math.log(1 / spec.alpha) or (outcome and outcome["verdict"] == "fail"):
         return "fail", _why_failed(spec, checks, worse, joint), sequence
     if not a.get("requests") or not b.get("requests"):
         return "no data", (f"no requests in the {'stable' if not a.get('requests') else 'candidate'} arm yet",), sequence
-    still = [WORDS[c["metric"]] for c in checks if c["verdict"] != "pass"]
+    still = [WORDS[c["metric"]] for c in checks if c["verdict"] != "pass" and c is not outcome]
     open_ = [f"not yet shown to be within the margin: {', '.join(still)}"] if still else []
     wanted = spec.shadow.requests if shadow else spec.minimum_requests
     if b["requests"] < wanted:
@@ -58,6 +58,8 @@ def judge(spec: RolloutSpec, state: State) -> Judgement:
     compared, few = _compared(spec, state)
     if shadow and compared is not None and compared < few:
         open_.insert(0, f"{compared:.0f} of {few} answers compared with stable's")
+    if outcome and outcome["verdict"] != "pass":
+        open_.append(outcome["reason"])
     if above := _above_ceiling(spec, a, b):
         open_.insert(0, above)
     if open_:
@@ -177,24 +179,6 @@ def _disagreement(spec: RolloutSpec, state: State, worse: Mapping[str, float]) -
     return {"metric": DISAGREEMENT, "candidate": {"n": n, "bad": k}, "limit": spec.shadow.disagreement,
             "e_worse": _e(worse.get(DISAGREEMENT, 0.0)), "verdict": "fail" if failed else "pass",
             "reason": f"disagreement with stable on {k:.0f} of {n:.0f} copies ({k / n:.1%}): {said} {spec.shadow.disagreement:.0%}"}  # fmt: skip
-
-
-def _business(spec: RolloutSpec, a: Counts, b: Counts) -> dict[str, Any]:
-    """The A/B winner: decided when a confidence sequence for the difference of means leaves 0."""
-    assert spec.business is not None
-    arms = [(c.get("outcomes", 0), c.get("outcome_sum", 0), c.get("outcome_squares", 0)) for c in (a, b)]
-    low, high = mean_difference_interval(arms[0], arms[1], alpha=spec.alpha / len(evidence.family(spec)))
-    sign = 1 if spec.business.better == "higher" else -1
-    if sign < 0:
-        low, high = -high, -low
-    n = min(arms[0][0], arms[1][0])
-    enough = n >= spec.business.minimum_outcomes
-    verdict = "pass" if enough and low > 0 else "fail" if enough and high < 0 else "wait"
-    means = [s / m if m else None for m, s, _ in arms]
-    shown = f"between {low:+.4g} and {high:+.4g} better" if math.isfinite(low) else "not known yet"
-    return {"metric": "business", "stable": {"n": arms[0][0], "mean": means[0]}, "candidate": {"n": arms[1][0], "mean": means[1]},
-            "low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None, "verdict": verdict,
-            "reason": f"business outcome of the candidate is {shown} than stable's ({arms[1][0]:.0f} and {arms[0][0]:.0f} outcomes)"}  # fmt: skip
 
 
 def _why_failed(spec: RolloutSpec, checks: list[dict[str, Any]], worse: Mapping[str, float], joint: float) -> tuple[str, ...]:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sluice.errors import SluiceError
-from sluice.rollouts.state import LABEL, Counts
+from sluice.rollouts.state import BY_USER, LABEL, Counts, signed
 
 REQUESTS = "sluice_inference_requests_total"
 SECONDS = "sluice_inference_duration_seconds"
 PREDICTIONS = "sluice_predictions_total"
+#: By group of users: what each counts.
+USERS = {"sluice_user_requests_total": "requests", "sluice_user_errors_total": "errors", "sluice_user_slow_total": "slow"}
+#: Business outcomes, told by feedback; by group where the user is known.
+OUTCOMES = {"sluice_feedback_outcomes_total": "outcomes", "sluice_feedback_outcome_sum": "outcome_sum",
+            "sluice_feedback_outcome_squares_sum": "outcome_squares"}  # fmt: skip
+#: Groups of users whose counters are read, and characters of a group's name: each lies in the rollout's status.
+_GROUPS, _GROUP = 256, 8
 #: 499: the client hung up; no answer of the model's was wrong.
 _NOT_ERRORS = ("499",)
 
@@ -42,7 +49,7 @@ def samples(text: str, prefix: str = "") -> Iterator[tuple[str, dict[str, str], 
         yield found[1], labels, value
 
 
-def counts(text: str, slo_seconds: float, model: str | None = None) -> Counts:
+def counts(text: str, slo_seconds: float, model: str | None = None, *, outcomes: bool = False) -> Counts:
     """A server's counters as evidence: requests and errors by code, slow ones by the histogram, answers by label.
 
     An error is any code of 400 or more: a candidate that refuses what stable accepts is no better
@@ -52,18 +59,21 @@ def counts(text: str, slo_seconds: float, model: str | None = None) -> Counts:
         text: the page. slo_seconds: the latency objective; the histogram needs an edge there, else
             the largest edge below it is taken.
         model: only this model's samples, all if None.
+        outcomes: read the business outcomes too.
 
     Raises:
         SluiceError: the page does not parse, or a counter is NaN, infinite or negative.
     """
+    names = {REQUESTS, SECONDS + "_bucket", SECONDS + "_count", PREDICTIONS, *USERS, *(OUTCOMES if outcomes else ())}
     out: Counts = {"requests": 0, "errors": 0, "timed": 0, "slow": 0}
     buckets: dict[float, float] = {}
     for name, labels, value in samples(text, "sluice_"):
         if model is not None and labels.get("model", model) != model:
             continue
-        if name not in (REQUESTS, SECONDS + "_bucket", SECONDS + "_count", PREDICTIONS):
+        if name not in names:
             continue
-        if not math.isfinite(value) or value < 0:
+        key = OUTCOMES.get(name, "")
+        if not math.isfinite(value) or (value < 0 and not signed(key)):
             raise SluiceError("is not a count", field=name, value=value)
         if name == REQUESTS:
             out["requests"] += value
@@ -75,6 +85,11 @@ def counts(text: str, slo_seconds: float, model: str | None = None) -> Counts:
         elif name == SECONDS + "_bucket":
             edge = float(labels.get("le", "+Inf").replace("+Inf", "inf"))
             buckets[edge] = buckets.get(edge, 0) + value
+        elif key:
+            out[key] = out.get(key, 0) + value
+            grouped(out, key, labels, value)
+        elif name in USERS:
+            grouped(out, USERS[name], labels, value)
         else:
             key = LABEL + labels.get("label", "")
             out[key] = out.get(key, 0) + value
@@ -82,3 +97,19 @@ def counts(text: str, slo_seconds: float, model: str | None = None) -> Counts:
     if buckets:
         out["slow"] = out["timed"] - (buckets[max(edges)] if edges else 0)
     return out
+
+
+def grouped(into: Counts, name: str, labels: Mapping[str, str], value: float) -> None:
+    """Add a sample with a label ``group`` to that group's counter; one without, or one that has no counter by user, adds nothing.
+
+    Raises:
+        SluiceError: more groups, or a longer name of one, than a rollout's status has room for.
+    """
+    group = labels.get("group", "")
+    if not group or not value or name not in BY_USER:
+        return
+    key = BY_USER[name] + group
+    if key not in into and (len(group) > _GROUP or sum(k.startswith(BY_USER[name]) for k in into) >= _GROUPS):
+        raise SluiceError(f"has more than {_GROUPS} groups of users, or one whose name is longer than {_GROUP}", field=f"group of {name}", value=group,
+                          fix="spread whole users over a few dozen groups: a label a user is without end")  # fmt: skip
+    into[key] = into.get(key, 0.0) + value

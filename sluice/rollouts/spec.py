@@ -36,10 +36,11 @@ class Shadow(Section):
 
 
 class Business(Section):
-    """A/B: the outcome that names the winner, by feedback per arm."""
+    """A/B: the outcome that names the winner, by feedback per arm, counted by groups of users."""
 
     kind: Literal["rate", "mean"] = "rate"
     better: Literal["higher", "lower"] = "higher"
+    unit: Literal["user", "request"] = Field("user", description="what is independent: users, who may come again; request: each outcome is another user's")
     minimum_outcomes: int = Field(200, ge=2, description="outcomes in each arm before a winner is named")
 
 

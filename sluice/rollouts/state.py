@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 #: Cumulative counters of one process (or one arm), by name: ``requests``, ``errors``, ``timed``,
 #: ``slow``, ``judged``, ``wrong``, ``compared``, ``disagreed``, ``outcomes``, ``outcome_sum``,
-#: ``outcome_squares`` and ``label:<name>`` for each label answered.
+#: ``outcome_squares`` and ``label:<name>`` for each label answered; those of `BY_USER` by group of users too.
 Counts = dict[str, float]
+#: Counters that also come by group of whole users, as ``n@17`` for group 17: short names keep a rollout's status small.
+BY_USER = {"requests": "r@", "errors": "e@", "slow": "w@", "outcomes": "n@", "outcome_sum": "s@"}
 
 Phase = Literal["Pending", "Shadow", "Warmup", "Step", "Promoting", "Verifying", "Succeeded",
                 "Paused", "RollingBack", "RolledBack", "Superseded", "Failed"]  # fmt: skip
@@ -221,8 +223,9 @@ def add(a: Mapping[str, float], b: Mapping[str, float]) -> Counts:
     return out
 
 
-#: An outcome may be negative, so this falls without a restart; their number then says whether there was one.
-SIGNED = ("outcome_sum",)
+def signed(name: str) -> bool:
+    """A counter that may fall without a restart: an outcome may be negative. Their number then says whether there was one."""
+    return name == "outcome_sum" or name.startswith(BY_USER["outcome_sum"])
 
 
 def delta(before: Mapping[str, float] | None, now: Mapping[str, float]) -> tuple[Counts, bool]:
@@ -232,6 +235,6 @@ def delta(before: Mapping[str, float] | None, now: Mapping[str, float]) -> tuple
     """
     if before is None:
         return dict(now), False
-    if any(now.get(k, 0) < v for k, v in before.items() if k not in SIGNED):
+    if any(now.get(k, 0) < v for k, v in before.items() if not signed(k)):
         return dict(now), True
     return {k: v - before.get(k, 0) for k, v in now.items() if v != before.get(k, 0)}, False

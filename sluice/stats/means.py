@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sluice.stats.special import Floats
+from sluice.stats.student import student
 
 
 def bounded_interval(values: ArrayLike, alpha: float = 0.05) -> tuple[Floats, Floats]:
@@ -68,26 +69,29 @@ def mean_interval(n: ArrayLike, total: ArrayLike, squares: ArrayLike, alpha: flo
     safe = np.where(n >= 2, n, 2.0)
     mean = total / safe
     variance = np.maximum(squares / safe - mean**2, 0.0)
-    half = _half_width(safe, np.sqrt(variance), alpha, best_at)
+    half = np.sqrt(variance / safe) * _boundary(safe, alpha, best_at)
     return np.where(n >= 2, mean - half, -np.inf)[()], np.where(n >= 2, mean + half, np.inf)[()]
 
 
-def _half_width(n: Any, sigma: Any, alpha: float, best_at: float) -> Any:
-    r2 = _rho(alpha, best_at) ** 2
-    return sigma * np.sqrt((2 * (n * r2 + 1) / (n**2 * r2)) * np.log(np.sqrt(n * r2 + 1) / alpha))
+def _boundary(n: Any, alpha: float, best_at: float) -> Any:
+    """How many of its standard errors a mean of n values may ever lie off."""
+    r = n * _rho(alpha, best_at) ** 2
+    return np.sqrt((2 * (r + 1) / r) * np.log(np.sqrt(r + 1) / alpha))
 
 
 def mean_difference_interval(a: tuple[float, float, float], b: tuple[float, float, float], alpha: float = 0.05,
-                             best_at: float = 1000) -> tuple[float, float]:  # fmt: skip
+                             best_at: float = 1000, df: float = math.inf) -> tuple[float, float]:  # fmt: skip
     """Asymptotic confidence sequence for ``mean(b) - mean(a)`` from each arm's (n, sum, sum of squares).
 
     For units assigned at random with a constant split (the paper's section 4): the difference of
-    means is the mean of n = n_a + n_b influence values with variance ``n (s_a^2/n_a + s_b^2/n_b)``.
+    means is the mean of n = n_a + n_b influence values with variance ``n (s_a^2/n_a + s_b^2/n_b)``, or that of both arms' values
+    together where it is larger: an arm that has had none of the rare values yet (a small one, of 1 % buyers) has no variance of its own.
 
     Args:
-        a, b: per arm; (-inf, inf) while either has fewer than 2 values.
+        a, b: per arm; (-inf, inf) while either has fewer than 2 values, or all values are the same.
         alpha: the probability that it ever misses (in the limit of a late start).
         best_at: the number of units in both arms near which it is tightest.
+        df: degrees of freedom of the variance, where few groups of units give it.
     """
     (n_a, sum_a, squares_a), (n_b, sum_b, squares_b) = a, b
     if min(n_a, n_b) < 2:
@@ -95,5 +99,9 @@ def mean_difference_interval(a: tuple[float, float, float], b: tuple[float, floa
     mean_a, mean_b = sum_a / n_a, sum_b / n_b
     variance_a, variance_b = max(squares_a / n_a - mean_a**2, 0.0), max(squares_b / n_b - mean_b**2, 0.0)
     n = n_a + n_b
-    half = float(_half_width(n, math.sqrt(n * (variance_a / n_a + variance_b / n_b)), alpha, best_at))
+    together = max((squares_a + squares_b) / n - ((sum_a + sum_b) / n) ** 2, 0.0)
+    variance = max(variance_a / n_a + variance_b / n_b, together * (1 / n_a + 1 / n_b))
+    if variance <= 0:
+        return -math.inf, math.inf
+    half = math.sqrt(variance) * student(float(_boundary(n, alpha, best_at)), df)
     return mean_b - mean_a - half, mean_b - mean_a + half

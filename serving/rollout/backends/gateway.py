@@ -100,8 +100,8 @@ class Gateway(ClusterBackend):
         if self._sticky:
             # One model alone holds both places: in the second it waits, with next to no traffic, for a candidate.
             (a, x), (b, y) = [(d, weights[d]) for d in arms] if len(arms) > 1 else [(arms[0], 999), (arms[0], 1)]
-            rule["backendRefs"] = [self._ref(a, x, against=b), self._ref(b, y, against=a)]
-            stuck = [{"matches": [{**_ANYTHING, "headers": [_carried(_cookie(d, other))]}], "backendRefs": [self._ref(d, 1)]}
+            rule |= {"backendRefs": [self._ref(a, x, against=b), self._ref(b, y, against=a)], "filters": [_STAYS]}
+            stuck = [{"matches": [{**_ANYTHING, "headers": [_carried(_cookie(d, other))]}], "backendRefs": [self._ref(d, 1)], "filters": [_STAYS]}
                      for d, other in ((a, b), (b, a))]  # fmt: skip
         else:
             rule["backendRefs"] = [{**self._service(d), "weight": weights[d]} for d in arms]
@@ -109,7 +109,7 @@ class Gateway(ClusterBackend):
             how: Object = {"backendRef": self._service(mirror)}
             if self.rollout.plan.shadow.percent < 100:
                 how["percent"] = self.rollout.plan.shadow.percent
-            rule["filters"] = [{"type": "RequestMirror", "requestMirror": how}]
+            rule["filters"] = [*rule.get("filters", []), {"type": "RequestMirror", "requestMirror": how}]
         meta: Object = {"name": self.rollout.name, "namespace": self.rollout.namespace, "labels": self.labels()}
         if owned:
             meta["ownerReferences"] = [owner(self.rollout)]
@@ -134,6 +134,8 @@ class Gateway(ClusterBackend):
 
 
 _ANYTHING = {"path": {"type": "PathPrefix", "value": "/"}}
+#: Says that users stay: the model server then puts who has none into a group of users (`serving/runtime/users.py`).
+_STAYS = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-sluice-sticky", "value": "1"}]}}
 
 
 def _cookie(arm: str, other: str) -> str:

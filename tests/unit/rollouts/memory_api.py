@@ -68,7 +68,7 @@ class MemoryApi:
             total = int(self.generator.poisson(self.rate * seconds))
             for ref in rule["backendRefs"]:
                 self.answer(ref["name"], int(self.generator.binomial(total, ref.get("weight", 1) / everything)))
-            for f in rule.get("filters", []):
+            for f in [f for f in rule.get("filters", []) if f["type"] == "RequestMirror"]:
                 self.answer(f["requestMirror"]["backendRef"]["name"], total)
 
     def answer(self, service: str, n: int) -> None:

@@ -18,6 +18,7 @@ from serving.rollout import resource
 from serving.rollout.controller import IDLE, Controller
 from serving.rollout.evidence import Pods
 from serving.rollout.kube import ApiFault, Kube
+from serving.runtime.users import STICKY as STICKY_HEADER
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).with_name("memory_api.py"))
 assert _spec and _spec.loader
@@ -337,6 +338,9 @@ def test_sticky_route_keeps_its_places_through_whole_rollouts():
             rules = c.api.objects[path]["spec"]["rules"]
             assert [len(r["backendRefs"]) for r in rules] == [2, 1, 1]
             assert all(r["filters"] and r["weight"] > 0 for rule in rules for r in rule["backendRefs"])
+            # The model server is told on every rule that users stay, and puts them into groups.
+            told = [f["requestHeaderModifier"]["set"][0]["name"] for rule in rules for f in rule["filters"] if f["type"] == "RequestHeaderModifier"]
+            assert told == [STICKY_HEADER.decode()] * 3
             seen.append([(r["name"], r["weight"]) for r in rules[0]["backendRefs"]])
             if len({name for name, _ in seen[-1]}) == 1:
                 assert cookies(rules)[0] == []
@@ -359,6 +363,7 @@ def test_route_of_another_shape_is_brought_up_to_date_before_the_next_rollout():
     c = Cluster()
     second(c, traffic={k: v for k, v in STICKY.items() if k != "sticky"})
     c.until("Succeeded")
+    assert "filters" not in c.api.objects["/apis/gateway.networking.k8s.io/v1/namespaces/ns/httproutes/m"]["spec"]["rules"][0]
     c.apply(TWO, traffic=STICKY)
     for _ in range(3):
         c.look()

@@ -34,7 +34,7 @@ PATH = "/apis/sluice.dev/v1alpha1/namespaces/ns/modelrollouts/m"
 class Prometheus(http.server.ThreadingHTTPServer):
     """Scrapes the pods of a `MemoryApi` at the moment it is asked; `mode` says in what way it fails.
 
-    `outcomes` gives (n, sum) of the business outcome of a version; `lost` is taken off a pod's counters, as if it had started over.
+    `outcomes` gives (n, sum) of the business outcome of a version, of 32 groups of users alike; `lost` is taken off a pod's counters, as if it had started over.
     """
 
     def __init__(self, api: Any):
@@ -66,7 +66,7 @@ class Prometheus(http.server.ThreadingHTTPServer):
             return [{"metric": {"pod": p}, "value": [now, str(now - (600 if self.mode == "stale" else 1))]} for p in pods]
         if query.startswith("business_"):
             n, total = self.outcomes(version)
-            return [{"metric": {"pod": p}, "value": [now, str(n if "outcomes" in query else total)]} for p in pods]
+            return [{"metric": {"pod": p, "group": str(g)}, "value": [now, str((n if "outcomes" in query else total) / 32)]} for p in pods for g in range(32)]
         out = []
         for pod in pods:
             for line in self.api.page(pod).splitlines():
@@ -192,6 +192,7 @@ def test_ab_switches_to_the_winner_by_its_outcome_and_shows_the_interval(world: 
     verdict = next(h for h in reversed(status["history"]) if h["kind"] == "verdict")
     shown = next(c for c in verdict["checks"] if c["metric"] == "business")
     assert shown["low"] < better < shown["high"] and (shown["low"] > 0) == (better > 0)
+    assert shown["unit"] == "users" and shown["groups"] == [32, 32] and shown["known"] == [1.0, 1.0]
     assert f"between {shown['low']:+.4g} and {shown['high']:+.4g} better" in shown["reason"]
 
 

@@ -23,7 +23,7 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
     """Answers instant queries with what `samples` holds: name -> value, aged by `age` seconds."""
 
     def __init__(self) -> None:
-        self.value, self.age, self.mode = "40", 1.0, "fine"
+        self.value, self.age, self.mode, self.group = "40", 1.0, "fine", ""
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,7 +47,7 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
         if "timestamp" in path:
             found = [] if self.mode == "empty" else [{"metric": {"pod": "p"}, "value": [0, str(time.time() - self.age)]}]
         else:
-            metric = {"__name__": "sluice_inference_requests_total", "pod": "p", "namespace": "ns", "code": "200"}
+            metric = {"__name__": "sluice_inference_requests_total", "pod": "p", "namespace": "ns", "code": "200", **({"group": self.group} if self.group else {})}
             found = [] if self.mode == "empty" else [{"metric": metric, "value": [0, self.value]}]
         return json.dumps({"status": "success", "data": {"resultType": "vector", "result": found}}).encode()
 
@@ -99,6 +99,11 @@ def test_prometheus_that_is_gone_is_no_evidence(prometheus: FakePrometheus):
 def test_business_outcomes_must_be_one_finite_number(prometheus: FakePrometheus):
     url = f"http://127.0.0.1:{prometheus.server_address[1]}"
     assert sources.business(url, {"outcomes": "n", "sum": "s"}, ONE) == {"p": {"outcomes": 40, "outcome_sum": 40, "outcome_squares": 40}}
+    prometheus.group = "7"
+    assert sources.business(url, {"outcomes": "n", "sum": "s"}, ONE)["p"] == {"outcomes": 40, "outcome_sum": 40, "outcome_squares": 40, "n@7": 40, "s@7": 40}
+    prometheus.group = "somebody@example.com"
+    with pytest.raises(SluiceError, match="spread whole users over a few dozen groups"):
+        sources.business(url, {"outcomes": "n", "sum": "s"}, ONE)
     prometheus.value = "NaN"
     with pytest.raises(SluiceError, match="finite"):
         sources.business(url, {"outcomes": "n", "sum": "s"}, ONE)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from serving.runtime.metrics import Metrics, Page, render
+from serving.runtime.model import Counters
 from sluice.errors import SluiceError
-from sluice.rollouts import scrape
+from sluice.rollouts import scrape, users
 from sluice.rollouts.load import Histogram, answer
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import add, delta
@@ -43,6 +45,42 @@ def test_a_label_that_holds_a_line_separator_is_read_as_the_server_wrote_it(sepa
     metrics.values[metrics.counter(scrape.PREDICTIONS, model="m", version="v", label=label)] += 3
     metrics.values[metrics.counter(scrape.REQUESTS, model="m", version="v", code="200")] += 3
     assert scrape.counts(render([page]).decode(), 0.2) == {"requests": 3, "errors": 0, "timed": 0, "slow": 0, f"label:{label}": 3}
+
+
+def test_counters_by_group_of_users_are_read_beside_the_whole():
+    page, sums = Page(), {"outcomes": 0.0, "outcome_sum": 0.0}
+    server = Counters(Metrics(page), SimpleNamespace(name="m", version="v", digest="d", labels=[], regresses=False), 200.0)  # type: ignore[arg-type]
+    for group, status, seconds in ((7, 200, 0.1), (7, 200, 0.3), (7, 500, 0.3), (63, 499, 0.1), (None, 200, 0.1)):
+        server.code(status)
+        if group is not None:
+            server.user(group, status, seconds)
+    for value, group in ((1.0, 7), (-2.5, 7), (0.0, 8), (4.0, None)):
+        server.outcome(value, group)
+        sums["outcomes"] += 1
+        sums["outcome_sum"] += value
+    text = render([page]).decode()
+    by_user = {"r@7": 3, "e@7": 1, "w@7": 1, "r@63": 1}
+    found = scrape.counts(text, 0.2)
+    assert {k: v for k, v in found.items() if "@" in k} == by_user and (found["requests"], found["errors"]) == (5, 1)
+    found = scrape.counts(text, 0.2, outcomes=True)
+    assert {k: v for k, v in found.items() if "@" in k} == by_user | {"n@7": 2, "s@7": -1.5, "n@8": 1}
+    assert {k: found[k] for k in sums} == sums and found["outcome_squares"] == 1 + 6.25 + 16
+    assert users.known(found, "outcomes") == 0.75 and users.known(found, "requests") == 0.8
+    requests, errors = users.by_group(found, "requests", "errors")
+    assert requests.tolist() == [1, 3] and errors.tolist() == [0, 1]
+    assert delta({"n@7": 2, "s@7": -1.5}, {"n@7": 3, "s@7": -4.0}) == ({"n@7": 1, "s@7": -2.5}, False)
+    assert delta({"n@7": 2, "s@7": 1.5}, {"n@7": 1, "s@7": 2.0}) == ({"n@7": 1, "s@7": 2.0}, True)
+
+
+@pytest.mark.parametrize("line", [
+    'sluice_user_requests_total{group="1"} NaN', 'sluice_user_errors_total{group="1"} -1', 'sluice_feedback_outcomes_total{group="1"} -1',
+    'sluice_feedback_outcome_sum{group="1"} NaN', 'sluice_user_requests_total{group="somebody@example.com"} 3',
+    "\n".join(f'sluice_user_requests_total{{group="{i}"}} 1' for i in range(300))])  # fmt: skip
+def test_groups_that_are_no_counts_or_name_users_are_refused(line: str):
+    """A label a user is without end, and each would lie in the rollout's status."""
+    with pytest.raises(SluiceError, match=r"is not a count|groups of users"):
+        scrape.counts(line, 0.2, outcomes=True)
+    assert scrape.counts('sluice_feedback_outcome_sum{group="1"} -3', 0.2, outcomes=True)["s@1"] == -3
 
 
 def test_an_objective_between_edges_takes_the_edge_below():
