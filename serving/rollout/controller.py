@@ -37,6 +37,8 @@ _MEASURED = frozenset({"cursor", "window", "total", "tests", "checks", "reasons"
 _DECIDED = tuple(f.name for f in fields(State) if f.name not in _MEASURED)
 #: Of the status, what people see change.
 _SHOWN = ("phase", "stage", "step", "weight", "stable", "candidate", "verdict", "observedGeneration", "models")
+#: And between looks at one that failed for want of something, which may be there by now.
+STILL = 15.0
 
 
 class Controller:
@@ -96,7 +98,8 @@ class Controller:
         view = self._observe(rollout, backend, state)
         now = self.clock()
         seen = Observations(time=now, desired=rollout.digest, arms=view.arms, routed=view.routed, present=view.present,
-                            commands=rollout.commands(), error=view.error)  # fmt: skip
+                            commands=rollout.commands(), error=view.error,
+                            generation=rollout.raw["metadata"].get("generation", 0))  # fmt: skip
         new, actions = decide(rollout.plan, state, seen, now)
         notes = [a for a in actions if isinstance(a, Note)]
         self.metrics.seen(rollout, new, view)
@@ -119,7 +122,9 @@ class Controller:
         acting = BACKENDS[rollout.backend](self.kube, after, self._source(rollout))
         for action in actions:
             self._apply(rollout, acting, action)
-        return IDLE if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions) else rollout.every
+        if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions):
+            return IDLE
+        return max(rollout.every, STILL) if new.phase == "Failed" else rollout.every
 
     # -- what is ahead of the status ---------------------------------------------------------------
 

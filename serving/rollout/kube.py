@@ -111,10 +111,23 @@ class Kube:
                 return None
             raise
 
-    def list(self, kind: str, namespace: str, labels: str = "") -> list[Object]:
-        query = {"labelSelector": labels} if labels else {}
+    def list(self, kind: str, namespace: str, labels: str = "", fields: str = "") -> list[Object]:
+        query = {k: v for k, v in (("labelSelector", labels), ("fieldSelector", fields)) if v}
         items: list[Object] = self.request("GET", self.path(kind, namespace), query=query)["items"]
         return items
+
+    def log(self, namespace: str, pod: str, container: str) -> str:
+        """The end of what a container that has ended wrote; empty where it cannot be read."""
+        query = {"container": container, "tailLines": "30", "limitBytes": "8192"}
+        for previous in ("true", "false"):
+            try:
+                found = str(self.request("GET", self.path("Pod", namespace, pod, "log"), query={**query, "previous": previous}))
+            except ApiFault as e:
+                log.debug("no log of %s/%s: %s", pod, container, e)
+                continue
+            if found.strip():
+                return found
+        return ""
 
     def apply(self, obj: Object) -> Object:
         """Server-side apply under our own field manager; ours wins where another hand changed our fields."""

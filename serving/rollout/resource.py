@@ -19,6 +19,8 @@ COMMAND = f"{GROUP}/command"
 FINALIZER = f"{GROUP}/rollout"
 OWNER, DIGEST, ARM_VERSION = f"{GROUP}/rollout", f"{GROUP}/digest", f"{GROUP}/version"
 _HISTORY = 40
+#: Characters of a condition's message: the reason, and the last lines of a container.
+_MESSAGE = 3200
 #: How the message of a rollout begins whose evidence does not come in.
 UNMEASURED = "cannot be measured: "
 _STRATEGY = {"kind": "strategy", "shadow": "shadow", "steps": "steps", "minimumRequests": "minimum_requests",
@@ -141,6 +143,7 @@ def status(rollout: Rollout, state: State, notes: list[Note], *, now: float, err
         "stable": (state.stable or "")[:12], "candidate": candidate[:12], "verdict": state.verdict if candidate else "",
         "message": message[:1000], "checks": [dict(c) for c in state.checks],
         "conditions": conditions(old.get("conditions") or [], rollout, state, message, now), "history": history,
+        "previous": (state.previous or "")[:12], "log": state.said,
         "models": {d: u for d, u in rollout.models.items() if d in keep}, "state": state.to_dict(),
     }  # fmt: skip
 
@@ -163,6 +166,8 @@ def requests(plan: RolloutSpec, state: State) -> str:
 def conditions(old: list[Object], rollout: Rollout, state: State, message: str, now: float) -> list[Object]:
     """``Progressing``, ``Succeeded`` and ``Accepted``, each with the time it last changed."""
     over = state.phase in TERMINAL
+    if state.said and state.phase != "Succeeded":
+        message = f"{message[:1000]}\n{state.said}"
     want = [
         ("Accepted", "True", "SpecIsUsable", ""),
         ("Progressing", "False" if over or state.phase == "Paused" else "True", state.phase, message),
@@ -174,7 +179,7 @@ def conditions(old: list[Object], rollout: Rollout, state: State, message: str, 
 def condition(old: list[Object], kind: str, value: str, reason: str, message: str, *, now: float, generation: int) -> Object:
     before = next((c for c in old if c["type"] == kind), None)
     since = before["lastTransitionTime"] if before and before["status"] == value else stamp(now)
-    return {"type": kind, "status": value, "reason": reason, "message": message[:1000], "lastTransitionTime": since,
+    return {"type": kind, "status": value, "reason": reason, "message": message[:_MESSAGE], "lastTransitionTime": since,
             "observedGeneration": generation}  # fmt: skip
 
 

@@ -192,6 +192,8 @@ def rollout(e: Evidence) -> str:
             rows.append(["the machine was the limit", f"{e['machine']['limited']:.0f} s: {e['machine']['limit']}"])
         rows += [[f"answered by {arm}", n] for arm, n in (load.get("by_arm") or {}).items() if isinstance(n, int)]
         out += "<h3>Replayed load, counted by the client</h3>" + table([r[0] for r in rows], [[r[1] for r in rows]])
+    if e.get("said"):
+        out += f"<h3>The last lines the candidate wrote</h3><pre>{escape(str(e['said']))}</pre>"
     return out or '<p class="note">No traffic was needed: nothing was serving yet.</p>'
 
 

@@ -82,7 +82,7 @@ def status(namespace: str, name: str) -> dict[str, Any]:
     over = not ahead and (phase in TERMINAL or refused)
     return {"name": name, "running": not over, "interrupted": False, "phase": phase, "stage": found.get("stage", ""),
             "step": state.get("step", 0), "steps": (spec.get("strategy") or {}).get("steps") or [10, 50], "weight": found.get("weight", 0),
-            "verdict": found.get("verdict", ""), "reasons": [found["message"]] if found.get("message") else [],
+            "verdict": found.get("verdict", ""), "said": state.get("said") or "", "reasons": [found["message"]] if found.get("message") else [],
             "stable": found.get("stable"), "candidate": found.get("candidate"), "arms": state.get("window") or {},
             "tests": found.get("checks") or [], "ready": {}, "load": None, "address": None,
             "started": events[0]["time"] if events else None, "updated": state.get("last_time") or time.time(),

@@ -78,9 +78,16 @@ def explain(found: dict[str, Any]) -> str:
         lines.append(f"{e['time'] - start:8.1f} s  {e['message']}")
         if e["kind"] == "verdict" and e["data"].get("verdict") in ("pass", "fail"):
             lines += [f"              {evidence}" for evidence in map(_numbers, e["data"].get("checks", []))]
+    lines += said(found)
     if found["interrupted"]:
         lines.append("The process that drove it is gone; nothing was promoted by it after the last line above.")
     return "\n".join(lines)
+
+
+def said(found: dict[str, Any]) -> list[str]:
+    """The last lines of a candidate's process that failed, for a person."""
+    words = (found.get("said") or "").splitlines()
+    return ["            the last lines the candidate wrote:", *(f"            | {line}" for line in words)] if words else []
 
 
 def _numbers(check: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ observes and applies, and may be killed anywhere: actions ask for a state of the
 change of it, and are asked for again until they are observed.
 
 Rules: no data never passes; failure outranks a failing measurement, which outranks missing
-evidence; a digest that was rolled back never starts again by itself; a newer digest supersedes,
+evidence; a digest that was rolled back never starts again by itself, one that failed for want of
+something (a node, an image, credentials) does when that is there; a newer digest supersedes,
 routes first; what was counted while weights were settling is no evidence.
 """
 
@@ -28,6 +29,11 @@ from sluice.rollouts.state import (
     Route,
     State,
 )
+
+#: Seconds a first model is watched at most: there is no other to go back to.
+_FIRST = 5.0
+#: What a rollout that leaves no model behind says.
+NOTHING_SERVES = "nothing serves now: there was no model before it"
 
 
 def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> tuple[State, tuple[Action, ...]]:
@@ -72,10 +78,12 @@ class _Run(Counting):
             return
         s = self.state
         if s.phase in ("Pending", "Shadow", "Warmup", "Step", "Paused", "Promoting", "Verifying") and s.candidate:
-            broken = self.broken() or self.away()
-            if broken:
+            broken, away = self.broken(), self.away()
+            if broken or away:
                 self.count(False)
-                self.roll_back(broken)
+                # A pod that was evicted, or whose node is gone, is no fault of the model's.
+                obstacle = None if broken else self.candidate.obstacle
+                self.roll_back(*filter(None, (broken or away, *self.obstacle_reasons())), blameless=obstacle is not None)
                 return
         handler = getattr(self, "in_" + self.state.phase.lower(), None)
         if handler:
@@ -110,10 +118,9 @@ class _Run(Counting):
         """Follow the digest the user wants. True when this look is spent on it."""
         s, want = self.state, self.seen.desired
         if s.phase in TERMINAL or (s.phase == "Pending" and s.candidate is None):
-            if want in (s.stable, *s.rejected):
+            if want in (s.stable, *s.rejected) or (s.phase == "Failed" and want == s.candidate and not self.mended()):
                 return False
-            if s.phase in TERMINAL or s.candidate is None:
-                self.start(want)
+            self.start(want)
             return False
         if s.phase in ("RollingBack", "Superseded") or want == s.candidate:
             return False
@@ -127,9 +134,11 @@ class _Run(Counting):
         s = self.state
         # What was seen of the candidate's arm was another's.
         self.candidate = Arm(exists=False)
-        retire = {d: t for d, t in s.retire.items() if d != digest}
-        self.state = State(stable=s.stable, candidate=digest, last_time=s.last_time, rejected=s.rejected, handled=s.handled,
-                           sequence=s.sequence, retire=retire, tests=evidence.begin(self.spec), deadline_from=self.now)  # fmt: skip
+        left = {s.candidate: self.now} if s.candidate else {}
+        retire = {d: t for d, t in {**s.retire, **left}.items() if d != digest}
+        self.state = State(stable=s.stable, previous=s.previous, candidate=digest, last_time=s.last_time, rejected=s.rejected, handled=s.handled,
+                           sequence=s.sequence, retire=retire, tests=evidence.begin(self.spec), deadline_from=self.now,
+                           generation=self.seen.generation)  # fmt: skip
         self.enter("Pending", f"rollout of {digest[:12]}" + (f" beside {s.stable[:12]}" if s.stable else ", the first model"))
 
     # -- phases --------------------------------------------------------------------------------
@@ -138,8 +147,12 @@ class _Run(Counting):
         s = self.state
         if s.candidate is None:
             return
+        if self.seen.generation != s.generation:
+            # Asked for again as the spec says now, which may be what was missing.
+            self.put(generation=self.seen.generation, obstructed=None)
+            self.candidate = replace(self.candidate, exists=False)
         if self.candidate.ready:
-            self.put(restarts=self.candidate.restarts)
+            self.put(restarts=self.candidate.restarts, obstructed=None, reasons=())
             if s.stable is None and self.spec.dry_run:
                 self.report("all traffic to the first model")
             elif s.stable is None:
@@ -150,8 +163,11 @@ class _Run(Counting):
                            deadline_from=self.now)  # fmt: skip
             else:
                 self.warm_up("ready")
+        elif self.obstructed():
+            self.roll_back(*self.obstacle_reasons(), blameless=True)
         elif self.late(s.since, self.spec.ready_seconds):
-            self.roll_back(f"the candidate was not ready after {self.now - s.since:.0f} s{self.of_which()}")
+            self.roll_back(f"the candidate was not ready after {self.now - s.since:.0f} s{self.of_which()}", *self.obstacle_reasons(),
+                           blameless=self.candidate.obstacle is not None)  # fmt: skip
 
     def warm_up(self, message: str) -> None:
         self.enter("Warmup", f"{message}: staying ready for {self.spec.warmup_seconds:g} s before the first live request",
@@ -277,7 +293,8 @@ class _Run(Counting):
         self.count(False)
         if self.routed_as_meant():
             self.put(window={})
-            self.enter("Verifying", f"at {self.state.weight} %: watched for {self.spec.verify_seconds:g} s with the old model at hand")
+            beside = "with the old model at hand" if self.state.stable else "the first model"
+            self.enter("Verifying", f"at {self.state.weight} %: watched for {self.watched:g} s, {beside}")
         elif self.late(self.state.since, self.spec.ready_seconds):
             self.fail(f"traffic was not routed as told within {self.now - self.state.since:.0f} s")
 
@@ -291,17 +308,22 @@ class _Run(Counting):
             if self.late(s.since, self.spec.ready_seconds):
                 self.roll_back(f"the candidate stopped being ready at {s.weight} %")
             return
-        if self.now - s.since >= self.spec.verify_seconds and not self.too_early() and self.routed_as_meant():
+        if self.now - s.since >= self.watched and not self.too_early() and self.routed_as_meant():
             if s.weight < 100:
                 self.put(weight=100)
                 return
             old = {s.stable: self.now + self.spec.keep_seconds} if s.stable else {}
-            self.put(stable=s.candidate, candidate=None, retire={**s.retire, **old}, weight=0, cursor={}, restarts=None)
+            self.put(stable=s.candidate, previous=s.stable, candidate=None, retire={**s.retire, **old}, weight=0, cursor={}, restarts=None)
             self.enter("Succeeded", f"{(s.candidate or '')[:12]} serves", reasons=s.reasons + judge.caution(self.spec, s))
+
+    @property
+    def watched(self) -> float:
+        """Seconds at (almost) all traffic before it is over; a first model has no other to go back to, and waits for none."""
+        return self.spec.verify_seconds if self.state.stable else min(self.spec.verify_seconds, _FIRST)
 
     def too_early(self) -> bool:
         """A busy machine has hidden how fast the candidate is, and may not hide it for ever."""
-        return judge.asked(self.spec, self.state) and not self.late(self.state.since, self.spec.verify_seconds)
+        return judge.asked(self.spec, self.state) and not self.late(self.state.since, self.watched)
 
     def at_full_traffic(self) -> tuple[str, ...]:
         """Why to go back from (almost) all traffic; empty where nothing says so.
@@ -323,15 +345,37 @@ class _Run(Counting):
         return reasons
 
     def fail(self, why: str) -> None:
-        self.put(reasons=(why,))
+        """Over, with no word against the digest: the candidate stays, so that it can be seen when what was missing is there."""
+        self.put(reasons=(why,), generation=self.seen.generation)
         self.enter("Failed", why, weight=0, mirror=False)
+
+    def mended(self) -> bool:
+        """What failed begins again: on another spec, on `retry`, or because the candidate has become ready meanwhile."""
+        s = self.state
+        return self.seen.generation != s.generation or (self.candidate.ready and (s.blameless or self.now - s.since >= self.spec.ready_seconds))
+
+    def in_failed(self) -> None:
+        s = self.state
+        if s.candidate is not None and self.seen.desired in (s.stable, *s.rejected):
+            self.gone()
+            self.enter("Succeeded" if self.seen.desired == s.stable else "RolledBack", "back to the stable model" if s.stable else "nothing serves", reasons=())
 
     def in_rollingback(self) -> None:
         s = self.state
-        if not self.routed_as_meant() and s.stable is not None:
+        if not self.routed_as_meant() and not self.left_alone():
+            return
+        nothing = () if s.stable else (NOTHING_SERVES,)
+        reasons = (*(r for r in s.reasons if r not in nothing), *nothing)
+        if s.blameless:
+            self.put(reasons=reasons, generation=self.seen.generation)
+            self.enter("Failed", "; ".join(reasons))
             return
         self.gone(rejected=(*(d for d in s.rejected if d != s.candidate), s.candidate or "")[-20:])
-        self.enter("RolledBack", "rolled back: " + "; ".join(s.reasons), reasons=s.reasons)
+        self.enter("RolledBack", "rolled back: " + "; ".join(reasons), reasons=reasons)
+
+    def left_alone(self) -> bool:
+        """A first model that failed by no fault of its own keeps its place: there is no other to take it, and it may come back."""
+        return self.state.blameless and self.state.stable is None
 
     def in_superseded(self) -> None:
         if self.routed_as_meant() or self.state.stable is None:
@@ -352,7 +396,8 @@ class _Run(Counting):
         out: list[Action] = []
         if s.candidate and s.phase not in ("RollingBack", "Superseded", *TERMINAL) and not self.candidate.exists:
             out.append(Launch(s.candidate))
-        if self.weights() and not self.routed_as_meant():
+        # A first model that is rolled back leaves nobody to send to: the route goes before the model does.
+        if (self.weights() or (s.phase == "RollingBack" and not self.left_alone())) and not self.routed_as_meant():
             out.append(Route(self.weights(), s.candidate if s.mirror else None))
         due = [d for d, t in s.retire.items() if t <= self.now and d not in (s.stable, s.candidate)]
         out.extend(Retire(d) for d in due)

@@ -18,7 +18,7 @@ from sluice.rollouts.cluster import _api, plain
 from sluice.rollouts.judge import with_intervals
 from sluice.rollouts.local import RolloutResult
 from sluice.rollouts.spec import RolloutSpec
-from sluice.rollouts.state import ARMS, TERMINAL
+from sluice.rollouts.state import ARMS, MEND, TERMINAL
 
 GROUP, VERSION, PLURAL = "sluice.dev", "v1alpha1", "modelrollouts"
 #: Environment of a step beside the namespace models are served in: the gateway (``[namespace/]name``), and its domain.
@@ -110,7 +110,8 @@ def hand_over(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target
               custom: Any = None, poll: float = 2.0, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep) -> RolloutResult:  # fmt: skip
     """Ask the controller to serve a package, and wait for its verdict.
 
-    A digest that was rolled back before is not tried again: the answer is the old one.
+    A digest that was rolled back before is not tried again: the answer is the old one. One that could not be started, by no fault of its own,
+    is.
 
     Args:
         on_event: called with ``{"kind": "phase", "phase", "weight", "text"}`` as the rollout goes on.
@@ -119,13 +120,14 @@ def hand_over(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target
 
     Raises:
         ProjectError: the project's plan or address cannot be rolled out there.
-        SluiceError: no cluster, no CRD, no right, a spec the controller refuses, or the ModelRollout was deleted.
+        SluiceError: no cluster, no CRD, no right, a spec the controller refuses, the ModelRollout was deleted, or the package could not be
+            started, for want of a node, an image, credentials or the like.
         DeadlineError: the controller did not look at it, or the API server was away too long.
     """
     desired = manifest(name, digest, uri, plan, where) if plan.business is None else {}
     api = _Api(custom if custom is not None else _api(), where.namespace, name)
-    api.put(desired, model(name, digest, uri), plan)
-    return _Follower(api, digest, plan.alpha, on_event, clock).run(poll, sleep)
+    order = api.put(desired, model(name, digest, uri), plan)
+    return _Follower(api, digest, plan.alpha, on_event, clock, order).run(poll, sleep)
 
 
 class _Api:
@@ -134,18 +136,25 @@ class _Api:
     def __init__(self, custom: Any, namespace: str, name: str):
         self._custom, self.namespace, self.name = custom, namespace, name
 
-    def put(self, desired: dict[str, Any], wanted: dict[str, str], plan: RolloutSpec) -> None:
-        """Make it, or change the model of the one that is there."""
-        if self.get() is None:
+    def put(self, desired: dict[str, Any], wanted: dict[str, str], plan: RolloutSpec) -> str | None:
+        """Make it, or change the model of the one that is there. Returns the command that has what failed before tried again, if there is one."""
+        found = self.get()
+        if found is None:
             if not desired:
                 raise ProjectError("needs a ModelRollout with its queries, and there is none", field="rollout.business",
                                    fix=f"apply a ModelRollout {self.name} with spec.analysis.business.queries in namespace {self.namespace}")  # fmt: skip
             if self._call("create", self._custom.create_namespaced_custom_object, desired, allow=(409,)) is not None:
-                return
+                return None
         strategy, analysis = plan_of(plan)
         patch: dict[str, Any] = {"spec": {"model": wanted, "dryRun": plan.dry_run}}
         patch["spec"] |= {k: v for k, v in (("strategy", strategy), ("analysis", analysis)) if v}
+        status = (found or {}).get("status") or {}
+        order = None
+        if status.get("phase") == "Failed" and (status.get("state") or {}).get("candidate") == wanted["digest"]:
+            order = f"retry#{time.time_ns()}"
+            patch["metadata"] = {"annotations": {"sluice.dev/command": order}}
         self._call("change", self._custom.patch_namespaced_custom_object, self.name, patch)
+        return order
 
     def get(self) -> dict[str, Any] | None:
         """The object, None where there is none."""
@@ -178,8 +187,9 @@ class _Away(SluiceError):
 class _Follower:
     """Reads the status until the rollout of one digest is over."""
 
-    def __init__(self, api: _Api, digest: str, alpha: float, on_event: Callable[[dict[str, Any]], None], clock: Callable[[], float]):
-        self.api, self.digest, self.alpha, self.on_event, self.clock = api, digest, alpha, on_event, clock
+    def __init__(self, api: _Api, digest: str, alpha: float, on_event: Callable[[dict[str, Any]], None], clock: Callable[[], float],
+                 order: str | None = None):  # fmt: skip
+        self.api, self.digest, self.alpha, self.on_event, self.clock, self.order = api, digest, alpha, on_event, clock, order
         self.started = self.answered = clock()
         self.timeline: list[dict[str, Any]] = []
         self.last: tuple[Any, ...] | None = None
@@ -203,7 +213,9 @@ class _Follower:
             raise SluiceError("was deleted before the controller decided", field=where, fix="run the pipeline again")
         status = raw.get("status") or {}
         state = status.get("state") or {}
-        if status.get("observedGeneration", 0) < raw["metadata"].get("generation", 0) and not self._settled(status, state):
+        unseen = status.get("observedGeneration", 0) < raw["metadata"].get("generation", 0)
+        ordered = self.order is not None and self.order not in (state.get("handled") or [])
+        if ordered or (unseen and (status.get("phase") == "Failed" or not self._settled(status, state))):
             if self.clock() - self.started > _UNSEEN:
                 raise DeadlineError(f"no controller has looked at it for {_UNSEEN:g} s", field=where,
                                     fix=f"kubectl -n {self.api.namespace} get deployment sluice-controller")  # fmt: skip
@@ -227,6 +239,11 @@ class _Follower:
             return None
         if status["phase"] == "Succeeded" and state.get("stable") == self.digest:
             return self._result("promoted", tuple(state.get("reasons") or ()) or ("ready and answering",), status, state)
+        if status["phase"] == "Failed" and state.get("candidate") == self.digest:
+            reasons: list[str] = state.get("reasons") or []
+            mend = next((r.removeprefix(MEND) for r in reasons if r.startswith(MEND)), None)
+            said = f"\n{state['said']}" if state.get("said") else ""
+            raise SluiceError("; ".join(r for r in reasons if not r.startswith(MEND)) + said, field=f"ModelRollout {self.api.namespace}/{self.api.name}", fix=mend)
         rejected: list[str] = state.get("rejected") or []
         if self.digest in rejected or state.get("candidate") == self.digest:
             latest = self.digest == (state.get("candidate") or rejected[-1])
@@ -252,7 +269,7 @@ class _Follower:
     def _result(self, outcome: Any, reasons: tuple[str, ...], status: dict[str, Any], state: dict[str, Any]) -> RolloutResult:
         events = [{k: h.get(k) for k in ("sequence", "time", "kind", "message")} for h in status.get("history") or []]
         evidence = {"stable": state.get("stable"), "candidate": self.digest, "phase": status.get("phase"), "seconds": round(self.clock() - self.started, 3),
-                    "timeline": self.timeline, "events": events, "load": None,
+                    "timeline": self.timeline, "events": events, "load": None, "said": state.get("said") or "",
                     "resource": {"namespace": self.api.namespace, "name": self.api.name}}  # fmt: skip
         return RolloutResult(outcome, reasons, evidence)
 

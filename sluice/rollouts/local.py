@@ -18,7 +18,7 @@ from sluice.rollouts.load import Load, Request
 from sluice.rollouts.machine import Machine
 from sluice.rollouts.models import Comparison, Model
 from sluice.rollouts.spec import RolloutSpec
-from sluice.rollouts.state import TERMINAL, Arm, Replica, State
+from sluice.rollouts.state import TERMINAL, Arm, Replica, Routed, State
 from sluice.rollouts.store import Store
 from sluice.rollouts.turn import STRETCH
 
@@ -109,7 +109,7 @@ class LocalBackend:
         arms = {arm: self._arm(digest, arm) for arm, digest in (("stable", stable), ("candidate", candidate)) if digest}
         lacking = [arm for arm, seen in arms.items() if seen.ready and any(r.counts is None for r in seen.replicas)]
         error = f"no counters from the {' and '.join(lacking)} server" if lacking else None
-        return View(arms, self.envoy.routed(), frozenset(self.models), error, limit, self.load.share if self.load is not None else 1.0)
+        return View(arms, self.envoy.routed() or Routed({}), frozenset(self.models), error, limit, self.load.share if self.load is not None else 1.0)
 
     def launch(self, digest: str) -> None:
         if digest in self.models:
@@ -123,8 +123,11 @@ class LocalBackend:
         model.start()
 
     def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        if not weights and self.load is not None:
+            # A first model that is rolled back: nobody takes its place, so there is nothing to replay and nowhere to send it.
+            self.load.stop(wait=_DRAIN)
         self._send(weights, mirror)
-        if self.load is not None:
+        if weights and self.load is not None:
             self.load.ease()
         if mirror is not None and self._stable in self.models and mirror in self.models and self._mirror != mirror:
             assert self._stable is not None
@@ -138,12 +141,6 @@ class LocalBackend:
         model = self.models.get(digest)
         if model is None:
             return
-        routed = self.envoy.routed()
-        if routed is not None and set(routed.weights) == {digest}:
-            # A first model that is rolled back: nobody takes its place, so there is nothing to replay and nowhere to send it.
-            if self.load is not None:
-                self.load.stop(wait=_DRAIN)
-            self._send({}, None)
         began = self._draining.setdefault(digest, time.monotonic())
         if self.envoy.active(digest) > 0 and time.monotonic() - began < _DRAIN:
             return

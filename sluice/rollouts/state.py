@@ -19,6 +19,8 @@ Verdict = Literal["pass", "fail", "wait", "no data"]
 Command = Literal["pause", "resume", "abort", "promote", "retry"]
 ARMS = ("stable", "candidate")
 LABEL = "label:"
+#: How a reason begins that says what a person does about the one before it.
+MEND = "to mend it: "
 #: Phases that end a rollout.
 TERMINAL = ("Succeeded", "RolledBack", "Failed")
 
@@ -39,6 +41,19 @@ class Replica:
 
 
 @dataclasses.dataclass(frozen=True)
+class Obstacle:
+    """A fault of what is around a model: no node, no image, no credentials. It says nothing of the model.
+
+    Attributes:
+        why: in words. mend: what a person does about it. patient: it may go away by itself in the time a start may take.
+    """
+
+    why: str
+    mend: str
+    patient: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Arm:
     """One of the two models, as it is seen now.
 
@@ -46,8 +61,10 @@ class Arm:
         replicas: its processes; more entries may carry counts only (feedback by arm).
         ready: enough of it answers to be sent traffic.
         restarts: how often its processes have been restarted since it was launched.
-        failure: why it can never serve (exited, cannot be pulled), else None.
+        failure: why the model can never serve (it exits, it takes too much memory), else None.
         exists: something of it is still running or declared.
+        obstacle: what is not the model's doing and keeps it from starting, else None.
+        said: the last lines its process wrote, where it failed.
     """
 
     replicas: tuple[Replica, ...] = ()
@@ -55,6 +72,8 @@ class Arm:
     restarts: int = 0
     failure: str | None = None
     exists: bool = True
+    obstacle: Obstacle | None = None
+    said: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +98,7 @@ class Observations:
         error: why something could not be measured, else None.
         limit: why the machine rather than the models sets the pace now, else None: then slowness is no fault of theirs.
         pace: the share of the planned traffic that could be sent; deadlines are meant for all of it.
+        generation: of the spec the rollout is made by; where it changes, what failed for want of something may start now.
     """
 
     time: float
@@ -90,6 +110,7 @@ class Observations:
     error: str | None = None
     limit: str | None = None
     pace: float = 1.0
+    generation: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +159,7 @@ class State:
     """Where a rollout stands. Everything `decide` remembers; survives as JSON.
 
     Attributes:
-        stable, candidate: digests; no stable before the first model.
+        stable, candidate: digests; no stable before the first model. previous: the stable one before, None before the second.
         phase: of `Phase`. stage: within a step (or shadow) ``settle`` or ``collect``.
         step: index into the plan's steps. weight: per cent meant for the candidate. mirror: it gets copies.
         since: when phase or stage began. deadline_from: when the step's clock began.
@@ -155,9 +176,12 @@ class State:
         held_up: seconds of the phase or step that do not count for its deadline: the machine was busy, or traffic thinner than planned.
         spared: the machine was the limit in a part of the block of evidence that is open.
         limited: seconds of the whole rollout in which the machine was the limit, and `limit` why, the last time.
+        obstructed: since when an obstacle keeps the candidate from starting, else None. blameless: the rollout ends for one, so the digest is not rejected.
+        generation: of the spec it began with, or failed at. said: the last lines the candidate's process wrote.
     """
 
     stable: str | None = None
+    previous: str | None = None
     candidate: str | None = None
     phase: Phase = "Pending"
     stage: str = ""
@@ -189,6 +213,10 @@ class State:
     limited: float = 0.0
     limit: str | None = None
     spared: bool = False
+    obstructed: float | None = None
+    blameless: bool = False
+    generation: int = 0
+    said: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``from_dict`` gives the same state back."""
@@ -199,7 +227,7 @@ class State:
     def moved(self, seconds: float) -> State:
         """The same with all its times moved by so much: after the clock was set."""
         at: dict[str, Any] = {name: getattr(self, name) + seconds for name in ("since", "deadline_from", "paused_at", "last_time")}
-        maybe = {name: getattr(self, name) for name in ("settled", "ready_since", "unready_since")}
+        maybe = {name: getattr(self, name) for name in ("settled", "ready_since", "unready_since", "obstructed")}
         at |= {name: None if value is None else value + seconds for name, value in maybe.items()}
         return dataclasses.replace(self, **at, retire={d: t + seconds for d, t in self.retire.items()})
 

@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from sluice.rollouts.spec import RolloutSpec
-from sluice.rollouts.state import TERMINAL, Action, Arm, Note, Observations, State
+from sluice.rollouts.state import MEND, TERMINAL, Action, Arm, Note, Observations, State
 
 _NO_ARM = Arm(exists=False)
 #: A deadline is put off by at most this many times its length, however busy the machine is.
 STRETCH = 4.0
+#: Seconds for which an obstacle that does not go away by itself is borne.
+OBSTRUCTED = 120.0
 #: Between two looks no more than this counts as held up: a machine that slept was not busy.
 _LOOK = 10.0
 
@@ -62,7 +64,8 @@ class Turn(ABC):
         why = f"the machine was the limit: {self.state.limit}" if self.state.limit else "there was less traffic than planned"
         return f" ({self.state.held_up:.0f} s of them {why})"
 
-    def roll_back(self, *reasons: str) -> None:
+    def roll_back(self, *reasons: str, blameless: bool = False) -> None:
+        self.put(blameless=blameless, said=self.candidate.said or self.state.said)
         self.enter("RollingBack", "rolling back: " + "; ".join(reasons), weight=0, mirror=False, verdict="fail", reasons=reasons)
 
     def routed_as_meant(self) -> bool:
@@ -76,6 +79,23 @@ class Turn(ABC):
         s = self.state
         parts = {s.stable: 100 - s.weight, s.candidate: s.weight} if s.stable else {s.candidate: s.weight}
         return {d: w for d, w in parts.items() if d and w > 0}
+
+    def obstructed(self) -> bool:
+        """Whether an obstacle that needs a person has been there for long enough; what it is, is said at once."""
+        s, obstacle = self.state, self.candidate.obstacle
+        if obstacle is None or "candidate" not in self.seen.arms:
+            if s.obstructed is not None and "candidate" in self.seen.arms:
+                self.put(obstructed=None, reasons=())
+            return False
+        since = self.now if s.obstructed is None else s.obstructed
+        if s.obstructed is None:
+            self.note("verdict", "; ".join(self.obstacle_reasons()), verdict="wait")
+        self.put(obstructed=since, reasons=self.obstacle_reasons(), said=self.candidate.said)
+        return not obstacle.patient and self.now - since >= min(OBSTRUCTED, self.spec.ready_seconds)
+
+    def obstacle_reasons(self) -> tuple[str, ...]:
+        obstacle = self.candidate.obstacle
+        return () if obstacle is None else (f"the candidate cannot start, by no fault of its own: {obstacle.why}", MEND + obstacle.mend)
 
     @abstractmethod
     def broken(self) -> str | None: ...
@@ -138,5 +158,6 @@ class Turn(ABC):
         s = self.state
         if s.phase not in ("RolledBack", "Failed"):
             return f"refused, nothing to retry in phase {s.phase}"
-        self.put(rejected=tuple(d for d in s.rejected if d != self.seen.desired))
+        # No generation is this one: what failed begins again though neither spec nor surroundings changed.
+        self.put(rejected=tuple(d for d in s.rejected if d != self.seen.desired), generation=-1)
         return None

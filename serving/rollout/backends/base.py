@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import copy
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, ClassVar
 
+from serving.rollout import faults
 from serving.rollout.evidence import Source
-from serving.rollout.kube import Kube, Object
+from serving.rollout.faults import CONTAINER, Fault
+from serving.rollout.kube import ApiFault, Kube, Object
 from serving.rollout.resource import ARM_VERSION, DIGEST, OWNER, Rollout, owner
 from sluice.errors import SluiceError
 from sluice.rollouts.backend import View
-from sluice.rollouts.state import Arm, Replica, Routed
+from sluice.rollouts.state import MEND, Arm, Obstacle, Replica, Routed
 
 URI = "sluice.dev/uri"
 #: The pod label KServe gives every predictor's pods.
 POD_OF = "serving.kserve.io/inferenceservice"
-CONTAINER = "kserve-container"
-#: A container waiting for one of these will not come up by itself.
-_HOPELESS = ("CrashLoopBackOff", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError",
-             "CreateContainerError", "RunContainerError")  # fmt: skip
+#: Seconds a candidate may show no reason before the cluster's events are asked for one.
+_SILENT = 15.0
 
 
 class ClusterBackend(ABC):
@@ -88,16 +91,19 @@ class ClusterBackend(ABC):
 
     # -- evidence ----------------------------------------------------------------------------------
 
-    def arm(self, digest: str, selector: str, *, declared: bool) -> tuple[Arm, str | None]:
-        """An arm from its pods: ready ones with their counters, restarts and hopeless states. Second: what could not be read."""
+    def arm(self, digest: str, selector: str, *, declared: Object | None) -> tuple[Arm, str | None]:
+        """An arm from its pods: ready ones with their counters, restarts, and why none serves. Second: what could not be read.
+
+        Args:
+            declared: the InferenceService it is part of, None where there is none.
+        """
         pods = [p for p in self.kube.list("Pod", self.rollout.namespace, selector) if not p["metadata"].get("deletionTimestamp")]
         counts, problem = self.source.counts(pods, self.rollout, digest)
-        replicas, restarts, failure, ready = [], 0, None, 0
+        replicas, restarts, ready = [], 0, 0
         for pod in pods:
             statuses = {c["name"]: c for c in (pod.get("status") or {}).get("containerStatuses") or []}
             main = statuses.get(CONTAINER, {})
             restarts += int(main.get("restartCount", 0))
-            failure = failure or hopeless(pod, main)
             if is_ready(pod):
                 ready += 1
                 # A container started over is another process: its counters begin at zero.
@@ -105,7 +111,39 @@ class ClusterBackend(ABC):
                 replicas.append(Replica(ident, True, counts.get(pod["metadata"]["name"])))
         lacking = [r.id for r in replicas if r.counts is None]
         said = problem or (f"no counters from {', '.join(lacking)}" if lacking else None)
-        return Arm(tuple(replicas), ready > 0, restarts, failure, declared), said
+        fault = self.fault(pods, declared, digest) if digest == self.rollout.state.candidate else None
+        seen = Arm(tuple(replicas), ready > 0, restarts, exists=declared is not None)
+        if fault is None:
+            return (replace(seen, said=faults.last_words(pods)) if restarts else seen), said
+        if fault.package:
+            return replace(seen, failure=f"; {MEND}".join(filter(None, (fault.why, fault.mend))), said=fault.said), said
+        # An obstacle of one pod is none of the arm's while another serves.
+        return (seen if ready else replace(seen, obstacle=Obstacle(fault.why, fault.mend, fault.patient), said=fault.said)), said
+
+    def fault(self, pods: Sequence[Object], service: Object | None, digest: str) -> Fault | None:
+        """Why the candidate does not serve, with the last lines of its container."""
+        found = faults.of_pods(pods)
+        if found is None and service is not None and not any(map(is_ready, pods)):
+            found = faults.of_service(service) or (self.told(pods, digest) if time.time() - _begun(service) >= _SILENT else None)
+        if found is not None and found.package and not found.said and found.container and self.rollout.state.phase != "RollingBack":
+            pod, container = found.container
+            return replace(found, said=faults.last_lines(self.kube.log(self.rollout.namespace, pod, container)))
+        return found
+
+    def told(self, pods: Sequence[Object], digest: str) -> Fault | None:
+        """What the cluster's events say of pods that show no reason themselves, or are not even made."""
+        names = [p["metadata"]["name"] for p in pods]
+        fields = [f"involvedObject.name={n}" for n in names] or ["reason=FailedCreate"]
+        try:
+            events = [e for f in fields for e in self.kube.list("Event", self.rollout.namespace, fields=f"type=Warning,{f}")]
+        except ApiFault:
+            # A Role from before has no such right: the deadline says less, and in time.
+            return None
+        return faults.of_events(events if names else [e for e in events if self.made(e["involvedObject"].get("name", ""), digest)])
+
+    def made(self, name: str, digest: str) -> bool:
+        """Whether an object of this name is one of those made for a model's pods."""
+        return name.startswith(f"{self.rollout.name}-{digest[:8]}-")
 
     def view(self, arms: Mapping[str, tuple[Arm, str | None]], routed: Routed | None, present: frozenset[str]) -> View:
         said = [f"{arm}: {why}" for arm, (_, why) in arms.items() if why]
@@ -127,14 +165,9 @@ def is_ready(pod: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def hopeless(pod: Object, container: Object) -> str | None:
-    """Why this pod will not serve, in words, or None."""
-    statuses = (pod.get("status") or {}).get("initContainerStatuses") or []
-    for status in [container, *statuses]:
-        waiting = (status.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") in _HOPELESS:
-            ended = (status.get("lastState") or {}).get("terminated") or {}
-            last = f", last ended by {ended.get('reason', 'Error')} with status {ended.get('exitCode')}" if ended else ""
-            return f"cannot run: {status.get('name')} is in {waiting['reason']}{last}"
-    ended = (container.get("state") or {}).get("terminated") or {}
-    return f"was ended: {ended.get('reason')} with status {ended.get('exitCode')}" if ended.get("reason") == "OOMKilled" else None
+def _begun(service: Object) -> float:
+    """When the object was made, seconds since 1970; now where it does not say."""
+    try:
+        return datetime.fromisoformat(service["metadata"]["creationTimestamp"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return time.time()

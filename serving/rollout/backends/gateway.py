@@ -39,14 +39,16 @@ class Gateway(ClusterBackend):
         services = {s["metadata"]["annotations"].get(DIGEST, ""): s
                     for s in self.kube.list("InferenceService", self.rollout.namespace, f"{OWNER}={self.rollout.name}")
                     if not s["metadata"].get("deletionTimestamp")}  # fmt: skip
-        arms = {arm: self.arm(d, f"{POD_OF}={self.name(d)}", declared=d in services)
+        arms = {arm: self.arm(d, f"{POD_OF}={self.name(d)}", declared=services.get(d))
                 for arm, d in (("stable", stable), ("candidate", candidate)) if d}  # fmt: skip
         return self.view(arms, self.routed(set(services)), frozenset(services))
 
     def routed(self, digests: set[str]) -> Routed | None:
-        """What the gateway has accepted; None while it has not, or there is no route, or one for users who do (not) stick."""
+        """What the gateway has accepted, nothing where there is no route; None while it has not, or for one for users who do (not) stick."""
         route = self.kube.get("HTTPRoute", self.rollout.namespace, self.rollout.name)
-        if route is None or not accepted(route) or len(route["spec"]["rules"]) != (3 if self._sticky else 1):
+        if route is None:
+            return Routed({})
+        if not accepted(route) or len(route["spec"]["rules"]) != (3 if self._sticky else 1):
             return None
         by_name = {self.backend(d): d for d in (*digests, *self.rollout.models)}
         rule = weighted(route)
@@ -62,6 +64,9 @@ class Gateway(ClusterBackend):
         self.kube.apply(self.service(self.name(digest), {"predictor": self.predictor(digest)}, digest, owned=True))
 
     def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        if not weights:
+            self.kube.delete("HTTPRoute", self.rollout.namespace, self.rollout.name)
+            return
         self.kube.apply(self.http_route(weights, mirror, owned=True))
 
     def retire(self, digest: str) -> None:

@@ -36,8 +36,11 @@ class KServeCanary(ClusterBackend):
         for arm, digest in (("stable", stable), ("candidate", candidate)):
             if digest:
                 selector = f"{POD_OF}={self.rollout.name},sluice.dev/version={digest[:12]}"
-                arms[arm] = self.arm(digest, selector, declared=digest in declared)
-        return self.view(arms, self._routed(declared), frozenset(declared))
+                arms[arm] = self.arm(digest, selector, declared=service if digest in declared else None)
+        return self.view(arms, Routed({}) if service is None else self._routed(declared), frozenset(declared))
+
+    def made(self, name: str, digest: str) -> bool:
+        return name.startswith(f"{self.rollout.name}-{self.part(digest)}-")
 
     def _service(self) -> Object | None:
         service = self.kube.get("InferenceService", self.rollout.namespace, self.rollout.name)
@@ -68,6 +71,9 @@ class KServeCanary(ClusterBackend):
             raise SluiceError("KServe's canary copies no requests", field="spec.strategy.shadow", fix="set shadow.requests to 0")
         service = self._service()
         if service is None:
+            return
+        if not weights:
+            self.kube.delete("InferenceService", self.rollout.namespace, self.rollout.name)
             return
         main = _digest(service["spec"]["predictor"]) or ""
         others = [d for d in (_digest(c["predictor"]) for c in service["spec"].get("canary") or []) if d]

@@ -33,10 +33,13 @@ class Serverless(ClusterBackend):
         for arm, digest in (("stable", stable), ("candidate", candidate)):
             if digest:
                 selector = f"{POD_OF}={self.rollout.name},{ARM_VERSION}={digest[:12]}"
-                arms[arm] = self.arm(digest, selector, declared=digest == declared or digest in revisions.values())
+                arms[arm] = self.arm(digest, selector, declared=service if digest == declared or digest in revisions.values() else None)
         routed = self._routed(service, revisions)
         # A retired arm leaves a revision that costs nothing at scale zero; Knative's own collector takes it.
         return self.view(arms, routed, frozenset(d for d in present if d is not None and d in (stable, candidate)))
+
+    def made(self, name: str, digest: str) -> bool:
+        return name.startswith(f"{self.rollout.name}-predictor-")
 
     def _revisions(self) -> dict[str, str]:
         """Digest by revision name."""
@@ -45,7 +48,7 @@ class Serverless(ClusterBackend):
 
     def _routed(self, service: Object | None, revisions: Mapping[str, str]) -> Routed | None:
         if service is None:
-            return None
+            return Routed({})
         predictor = ((service.get("status") or {}).get("components") or {}).get("predictor") or {}
         weights: dict[str, int] = {}
         for target in predictor.get("traffic") or []:
@@ -67,6 +70,9 @@ class Serverless(ClusterBackend):
         service = self.kube.get("InferenceService", self.rollout.namespace, self.rollout.name)
         newest = _asked(service)
         if newest is None:
+            return
+        if not weights:
+            self.kube.delete("InferenceService", self.rollout.namespace, self.rollout.name)
             return
         share = weights.get(newest, 0)
         self._apply(newest, None if share == 100 else share)

@@ -40,7 +40,8 @@ class MemoryApi:
 
     Attributes:
         objects: by path. behaviour: of the model with this version (12 digits): shares of errors and slow answers.
-        broken: versions whose pods never get ready; crashed: whose pods are in CrashLoopBackOff.
+        broken: versions whose pods never get ready; crashed: whose pods are in CrashLoopBackOff; status: of the pods of these versions.
+        unmade: versions for whose pods there is no room. events: of the namespace. logs: by pod.
         fault: asked before each call; raises to make it fail.
     """
 
@@ -52,6 +53,10 @@ class MemoryApi:
         self.behaviour: dict[str, dict[str, float]] = {}
         self.broken: set[str] = set()
         self.crashed: set[str] = set()
+        self.status: dict[str, Object] = {}
+        self.unmade: set[str] = set()
+        self.events: list[Object] = []
+        self.logs: dict[str, str] = {}
         self.counts: dict[str, dict[str, float]] = {}
         self.fault: Callable[[str, str], None] = lambda method, path: None
         self.after: Callable[[str, str], None] = lambda method, path: None
@@ -91,6 +96,8 @@ class MemoryApi:
                 continue
             labels = o["spec"]["predictor"]["labels"]
             version = labels["sluice.dev/version"]
+            if version in self.unmade:
+                continue
             ready = "False" if version in self.broken or version in self.crashed else "True"
             state = {"waiting": {"reason": "CrashLoopBackOff"}} if version in self.crashed else {"running": {}}
             last = {"terminated": {"reason": "OOMKilled", "exitCode": 137}} if version in self.crashed else {}
@@ -98,7 +105,7 @@ class MemoryApi:
                 "metadata": {"name": o["metadata"]["name"] + "-pod", "namespace": o["metadata"]["namespace"],
                              "labels": {**labels, "serving.kserve.io/inferenceservice": o["metadata"]["name"]}},
                 "spec": {"containers": [{"name": "kserve-container", "ports": [{"containerPort": 8080}]}]},
-                "status": {"conditions": [{"type": "Ready", "status": ready}],
+                "status": self.status.get(version) or {"conditions": [{"type": "Ready", "status": ready}],
                            "containerStatuses": [{"name": "kserve-container", "restartCount": 0, "state": state, "lastState": last}]}}  # fmt: skip
         return out
 
@@ -123,6 +130,11 @@ class MemoryApi:
     def serve(self, path: str, method: str, query: dict[str, str], body: Any, content: str) -> Any:
         if path.endswith("/proxy/metrics"):
             return self.page(path.rsplit("/", 3)[1].partition(":")[0])
+        if path.endswith("/log"):
+            return self.logs.get(path.rsplit("/", 2)[1]) or self.absent()
+        if path.endswith("/events") and method == "GET":
+            wanted = dict(p.split("=") for p in query["fieldSelector"].split(","))
+            return {"items": [e for e in self.events if all(e["involvedObject"]["name"] == v if k == "involvedObject.name" else e[k] == v for k, v in wanted.items())]}
         if path.endswith("/pods"):
             wanted = dict(p.split("=") for p in query["labelSelector"].split(","))
             return {"items": [p for p in self.pods(wanted["serving.kserve.io/inferenceservice"]).values() if wanted.items() <= p["metadata"]["labels"].items()]}
@@ -165,12 +177,16 @@ class MemoryApi:
             self.collect(base)
         return answer
 
+    def absent(self) -> Any:
+        raise error(404)
+
     def put(self, path: str, obj: Object) -> Object:
         old = self.objects.get(path)
         self.version += 1
         meta = obj["metadata"]
         meta["resourceVersion"] = str(self.version)
         meta.setdefault("uid", f"uid-{self.version}")
+        meta.setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
         changed = old is None or old.get("spec") != obj.get("spec")
         meta["generation"] = (old["metadata"]["generation"] if old else 0) + (1 if changed else 0)
         if obj["kind"] == "HTTPRoute":
