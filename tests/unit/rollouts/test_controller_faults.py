@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from serving.rollout.backends import base
-from serving.rollout.controller import IDLE, STILL
+from serving.rollout.controller import IDLE, PERSIST, STILL
 from sluice.errors import SluiceError
 from sluice.report import sections
 from sluice.rollouts import cluster as cluster_view
@@ -92,7 +92,8 @@ def test_a_pod_without_a_reason_has_it_from_the_events_and_no_pod_from_the_quota
     assert "a volume cannot be mounted" in c.status["message"] and 'secret "x" not found' in c.status["message"]
     c.api.unmade.add(TWO[:12])
     c.api.events[:] = [{**mount, "reason": "FailedCreate", "involvedObject": {"name": f"m-{n}-predictor-7d"}, "message": f"{n} exceeded quota: sluice"} for n in ("33333333", "22222222")]
-    c.look()
+    for _ in range(int(PERSIST) + 2):
+        c.look()
     assert "22222222 exceeded quota" in c.status["message"]
 
 
