@@ -111,7 +111,7 @@ def _of_container(pod: str, container: Object, *, init: bool) -> Fault | None:
     if last.get("reason") in _NOT_STARTED:
         return Fault(f"cannot run: {name} could not be started ({last['reason']}): {_line(last.get('message'))}",
                      mend="see that the image holds the command that spec.serving.predictor or the ServingRuntime names")  # fmt: skip
-    failed = bool(last) and (reason == "CrashLoopBackOff" or bool(ended) and ended.get("exitCode") != 0)
+    failed = bool(last) and (reason == "CrashLoopBackOff" or (bool(ended) and ended.get("exitCode") != 0))
     if not failed:
         return None
     said = last_lines(str(last.get("message") or ""))
