@@ -72,7 +72,7 @@ class Client:
             ProjectError, HomeError, EndpointError: before any work. What happens later is in the `Run`.
             DeadlineError: it has not ended in time; it says how to come back.
         """
-        return self._where.run(*_opened(project, overrides, base_dir), seconds=timeout, quiet=quiet)
+        return self._where.run(*_opened(project, overrides, base_dir), seconds=timeout, quiet=quiet, **self._asked(project, overrides))
 
     def submit(self, project: Project | str | Path, overrides: Sequence[str] = (), *, base_dir: str | Path | None = None, tune: bool = False) -> Submitted:
         """Start a run and come back: on the endpoint, with `tune` of the tuning pipeline; or here, in a process that outlives this one.
@@ -80,7 +80,7 @@ class Client:
         Raises:
             ProjectError: the project is not fit for it. HomeError: another run holds the home.
         """
-        return self._where.submit(*_opened(project, overrides, base_dir), tune=tune)
+        return self._where.submit(*_opened(project, overrides, base_dir), tune=tune, **self._asked(project, overrides))
 
     def wait(self, run: str, *, timeout: float | None = None, quiet: bool = False) -> Run:
         """Follow a run, by its id, to its end; of an endpoint at most two days unless told otherwise.
@@ -126,6 +126,12 @@ class Client:
     def export(self, reference: str, folder: str | Path) -> Path:
         """Copy a package out of the store, to serve it elsewhere. The folder must not exist."""
         return Path(shutil.copytree(self._locate(reference), folder))
+
+    def _asked(self, project: Project | str | Path, overrides: Sequence[str]) -> dict[str, Any]:
+        """What an endpoint is told besides: the same file is the same version of a pipeline there, whatever it is started with."""
+        if isinstance(project, Project) or not isinstance(self._where, Endpoint):
+            return {}
+        return {"asked": (projects.read_yaml(Path(project)), overrides)}
 
     def _locate(self, reference: str) -> Path:
         return locate(reference, self.home, self._where.registry() if isinstance(self._where, Endpoint) else None)

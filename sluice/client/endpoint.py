@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sluice import files
 from sluice.cli import checkout_command
 from sluice.client.runs import Run
-from sluice.cluster import needs, site
+from sluice.cluster import form, needs, site
 from sluice.cluster import runs as reading
 from sluice.cluster.connection import INSTALLATION_VARIABLE
 from sluice.cluster.kfp import Api
@@ -22,12 +24,14 @@ from sluice.cluster.submit import Submitted, submit, user_namespace
 from sluice.display import Display
 from sluice.errors import DeadlineError, ProjectError
 from sluice.home import Home
-from sluice.project import Project
+from sluice.project import Project, read_text, write_text
 from sluice.report import page
 from sluice.tracking.registry import Registry
 
 #: How long a run is followed unless told otherwise: seconds of two days.
 LONGEST = 172800.0
+#: What a project's file says, and the overrides over it.
+Asked = tuple[Mapping[str, Any], Sequence[str]]
 
 
 class Endpoint:
@@ -57,22 +61,29 @@ class Endpoint:
     def prepare(self, project: Project) -> Ready:
         """The project with the cluster's settings under its own. Raises `ProjectError` with all that its steps would lack."""
         told = site.ask(self.environment, context=self.context, offline=self.offline)
+        if told.site and told.site.ui and not self.api.connection.ui:
+            self.api.connection = dataclasses.replace(self.api.connection, ui=told.site.ui)
         runs = (user_namespace(self.api) or os.environ.get(INSTALLATION_VARIABLE) or "kubeflow") if told.kube else None
         return needs.prepare(project, told, image=self.image, allow_tag=self.allow_tag, runs=runs, unchecked=self.unchecked)
 
-    def submit(self, project: Project, text: str, base_dir: Path | None = None, *, tune: bool = False, ready: Ready | None = None) -> Submitted:
+    def submit(self, project: Project, text: str, base_dir: Path | None = None, *, tune: bool = False, ready: Ready | None = None,
+               asked: Asked | None = None) -> Submitted:  # fmt: skip
         """Compile a project and start a run of it, with `tune` of its tuning pipeline; nothing is relative there. Raises `ProjectError` too.
 
         Args:
+            project, text: as it is to run, overrides applied.
             ready: what `prepare` gave, where that was asked already.
+            asked: what its file says and the overrides over it: the file is compiled, and they are the run's own.
         """
         write = checkout_command("compile")
         ready = ready or self.prepare(project)
+        base, set_ = form.split(*asked) if asked else (read_text(text, "the project"), "")
+        values = form.fill(form.defaults(base, form.TUNING if tune else form.TRAINING), {form.SET: set_})
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pipeline.yaml"
-            made = write(ready.project, path, text=text, image=ready.image, allow_tag=self.allow_tag, tune=tune)
+            made = write(ready.project, path, text=write_text(base), image=ready.image, allow_tag=self.allow_tag, tune=tune)
             return submit(self.api, pipeline=made["pipeline"], version=made["version"], text=path.read_text(),
-                          description=f"{project.name}: {project.task}", service_account=ready.project.cluster.service_account)  # fmt: skip
+                          description=f"{project.name}: {project.task}", parameters=values, service_account=ready.project.cluster.service_account)  # fmt: skip
 
     def follow(self, run: str, title: str, *, seconds: float = LONGEST, quiet: bool = False) -> Run:
         """Show a run's progress until it ends. Of a failed step the log's last lines are shown.
@@ -87,21 +98,21 @@ class Endpoint:
                 watch.follow(seconds=seconds)
             except DeadlineError as e:
                 raise DeadlineError(e.message, field=run, value=e.value, fix=f'{self.back}.wait("{run}") comes back to it, as does its page: '
-                                    f"{self.api.connection.run_url(run)}") from None  # fmt: skip
+                                    f"{self.api.run_page(run)}") from None  # fmt: skip
         found = self._run(watch)
         if found.outcome["outcome"] == "failed" and not quiet:
             for line in watch.tail():
                 print(f"    | {line}", file=sys.stderr)
         return found
 
-    def run(self, project: Project, text: str, base_dir: Path, *, seconds: float | None = None, quiet: bool) -> Run:
+    def run(self, project: Project, text: str, base_dir: Path, *, seconds: float | None = None, quiet: bool, asked: Asked | None = None) -> Run:
         """Start a run and follow it to its end; its report is drawn here."""
-        return self.wait(self.submit(project, text).run, seconds=seconds, quiet=quiet)
+        return self.wait(self.submit(project, text, asked=asked).run, seconds=seconds, quiet=quiet)
 
     def wait(self, run: str, *, seconds: float | None = None, quiet: bool = False) -> Run:
         """Follow a run to its end; its report is drawn here. Raises `DeadlineError` as `follow`."""
         name = self.api.run(run).get("display_name") or run
-        found = self.follow(run, f"{name}  {self.api.connection.run_url(run)}", seconds=LONGEST if seconds is None else seconds, quiet=quiet)
+        found = self.follow(run, f"{name}  {self.api.run_page(run)}", seconds=LONGEST if seconds is None else seconds, quiet=quiet)
         return Run(found.outcome | {"report": str(self._draw(found))}, found.gates, self.back)
 
     def get(self, run: str) -> Run:

@@ -51,8 +51,8 @@ class Run:
 
     @property
     def url(self) -> str | None:
-        """Its page in the dashboard; null for a run of this machine."""
-        return self.outcome.get("url")
+        """Its page in the dashboard; null for a run of this machine, and where no dashboard is known."""
+        return self.outcome.get("url") or None
 
     def gate(self, step: str) -> Gate | None:
         return next((g for g in self.gates if g.step == step), None)

@@ -17,6 +17,9 @@ TOKEN_PATH_VARIABLE, TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH", "/var/run/secret
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 #: The namespace the API is installed in, for the roads that look for it: `kubeflow` unless this variable names another.
 INSTALLATION_VARIABLE = "SLUICE_KFP_NAMESPACE"
+#: What stands in place of a link that would not open.
+NO_PAGE = (f"set {UI_VARIABLE} to the dashboard's address for a link (kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80 makes it "
+           "http://localhost:8080)")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Connection:
         token: gives the bearer token anew for each request, because mounted ones are renewed; null: none.
         ca, cert, key: files for TLS: who to trust, and who we are.
         verify: whether the endpoint must show a certificate that is trusted; only a kubeconfig can say no.
-        ui: the dashboard's root, for links.
+        ui: the dashboard's root, for links; null: nobody named it.
         how: in words, for errors.
     """
 
@@ -43,9 +46,6 @@ class Connection:
     ui: str | None = None
     how: str = "--endpoint"
 
-    def run_url(self, run_id: str) -> str:
-        """The run's page in the dashboard."""
-        return f"{(self.ui or self.url).rstrip('/')}/#/runs/details/{run_id}"
 
 
 def connect(endpoint: str | None = None, *, namespace: str | None = None, token: str | None = None, token_file: str | Path | None = None,

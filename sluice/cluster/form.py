@@ -6,6 +6,7 @@ parameter that nobody touched never undoes what was edited in the project.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -100,6 +101,40 @@ def resolve(project: Mapping[str, Any], set_: str, given: Mapping[str, Any], com
     """
     raw, said_by = _merged(project, set_, {k: v for k, v in given.items() if k not in compiled or v != compiled[k]})
     return projects.parse(raw, where=PROJECT, base_dir=base_dir, said_by=said_by), files.canonical_json(raw).decode()
+
+
+def split(raw: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """What of a project and its overrides is compiled in, and what a run of it is started with, as `set` takes it.
+
+    Compiled in is what decides where steps run and what the pipeline is called, so that the same project is the same version
+    whatever else it is started with. Where the file alone is no whole project, all of it is.
+    """
+    base, left = copy.deepcopy(dict(raw)), []
+    try:
+        projects.parse_sections(base)
+    except ProjectError:
+        return _with(base, overrides), ""
+    for item in overrides:
+        if re.match(r"\s*(name|cluster)\s*[.=]", item):
+            projects.override(base, item)
+        else:
+            left.append(item if items(item) == [item] else _quoted(item))
+    return base, " ".join(left)
+
+
+def _with(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    for item in overrides:
+        projects.override(raw, item)
+    return raw
+
+
+def _quoted(item: str) -> str:
+    """The item with its value as JSON, whose spaces stand in quotes or brackets."""
+    value: Any = _with({}, [item])
+    key = item.partition("=")[0].strip()
+    for part in key.split("."):
+        value = value[part]
+    return f"{key}={files.canonical_json(value).decode()}"
 
 
 def fill(compiled: Mapping[str, Any], given: Mapping[str, Any], raw: Mapping[str, Any] | None = None) -> dict[str, Any]:

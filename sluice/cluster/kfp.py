@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sluice.cluster.connection import Connection
+from sluice.cluster.connection import NO_PAGE, Connection
 from sluice.cluster.errors import Conflict, EndpointError, EndpointFault, NotFound, Rejected, Unauthorised, Unreachable
 from sluice.errors import MissingExtra
 
@@ -38,11 +38,32 @@ class Api:
         except ImportError:
             raise MissingExtra("an endpoint needs urllib3", field="urllib3", fix="pip install 'sluice-ml[cluster]'") from None
         self.connection, self.tries = connection, tries
+        self._pages: bool | None = None
         tls: dict[str, Any] = {k: v for k, v in (("ca_certs", connection.ca), ("cert_file", connection.cert), ("key_file", connection.key)) if v}
         if not connection.verify:
             tls["cert_reqs"] = "CERT_NONE"
         limit = urllib3.Timeout(connect=min(5.0, timeout), read=timeout)
         self._pool = urllib3.PoolManager(timeout=limit, retries=False, maxsize=4, **tls)
+
+    def run_url(self, run_id: str) -> str:
+        """The run's page in the dashboard; empty where there is none that would open: nobody named one, and the API's own address is none."""
+        root = self.connection.ui or (self.connection.url if self._is_dashboard() else "")
+        return f"{root.rstrip('/')}/#/runs/details/{run_id}" if root else ""
+
+    def run_page(self, run_id: str) -> str:
+        """`run_url`, or in words what it takes to have one."""
+        return self.run_url(run_id) or f"{run_id}: {NO_PAGE}"
+
+    def _is_dashboard(self) -> bool:
+        """Whether the endpoint shows pages too: the dashboard passes on what its API is asked. Asked once."""
+        if self._pages is None:
+            try:
+                answer = self._pool.request("GET", self.connection.url + "/", headers={"accept": "text/html"}, redirect=False, timeout=5.0)
+                # A page to log in at stands before pages, and not before an API alone.
+                self._pages = 300 <= answer.status < 400 or (answer.status == 200 and "html" in str(answer.headers.get("content-type")))
+            except Exception:
+                self._pages = False
+        return self._pages
 
     # -- what is there
 

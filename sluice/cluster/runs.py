@@ -196,7 +196,7 @@ class Watch:
     def _facts(self, states: Mapping[str, str]) -> dict[str, Any]:
         steps = [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in self.gates]
         return {"run": self.run_id, "name": self.run.get("display_name"), "state": self.state, "states": dict(states), "steps": steps,
-                "seconds": round(seconds(self.run), 1), "url": self.api.connection.run_url(self.run_id)}  # fmt: skip
+                "seconds": round(seconds(self.run), 1), "url": self.api.run_url(self.run_id)}  # fmt: skip
 
     def tail(self) -> list[str]:
         """The last lines of what failed, besides events: of the step that said so, else of one that ended without a word."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sluice.cluster.errors import Conflict, EndpointFault, Unreachable
@@ -22,7 +22,7 @@ class Submitted:
         name: its name, ``<project>-<UTC time>-<4 hex>``.
         pipeline, version: the pipeline's and the version's names.
         reused: whether the version was there before.
-        url: its page in the dashboard.
+        url: its page in the dashboard; empty where none is known.
     """
 
     run: str
@@ -46,7 +46,8 @@ def user_namespace(api: Api) -> str | None:
     return api.connection.namespace
 
 
-def submit(api: Api, *, pipeline: str, version: str, text: str, description: str, service_account: str | None = None) -> Submitted:
+def submit(api: Api, *, pipeline: str, version: str, text: str, description: str, parameters: Mapping[str, Any],
+           service_account: str | None = None) -> Submitted:  # fmt: skip
     """Make sure the version is there, and start a run of it in the pipeline's own experiment.
 
     Args:
@@ -55,6 +56,7 @@ def submit(api: Api, *, pipeline: str, version: str, text: str, description: str
         version: the version's name; it stands for `text`, by content hash.
         text: IR YAML.
         description: for the dashboard.
+        parameters: of the run, each with its value: what the dashboard compares runs by, and what a copy of the run begins with.
         service_account: the run's; default: the installation's.
 
     Raises:
@@ -69,14 +71,14 @@ def submit(api: Api, *, pipeline: str, version: str, text: str, description: str
     experiment_id = str(experiment["experiment_id"])
     name = f"{pipeline}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     body: dict[str, Any] = {
-        "display_name": name, "experiment_id": experiment_id, "runtime_config": {"parameters": {}},
+        "display_name": name, "experiment_id": experiment_id, "runtime_config": {"parameters": dict(parameters)},
         "pipeline_version_reference": {"pipeline_id": pipeline_id, "pipeline_version_id": str(found["pipeline_version_id"])},
     }  # fmt: skip
     if service_account:
         body["service_account"] = service_account
     started = _ensure(lambda: api.run_named(name, experiment_id), lambda: api.create_run(body), look_first=False)
     run_id = str(started["run_id"])
-    return Submitted(run_id, name, pipeline, version, there is not None, api.connection.run_url(run_id))
+    return Submitted(run_id, name, pipeline, version, there is not None, api.run_url(run_id))
 
 
 def _ensure(find: Callable[[], dict[str, Any] | None], create: Callable[[], dict[str, Any]], *, look_first: bool = True) -> dict[str, Any]:

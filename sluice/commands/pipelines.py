@@ -73,15 +73,15 @@ def submit(args: argparse.Namespace) -> int:
                         offline=args.offline, unchecked=args.unchecked)  # fmt: skip
     ready = endpoint.prepare(project)
     show_told(ready)
-    started = endpoint.submit(project, text, tune=args.tune, ready=ready)
+    started = endpoint.submit(project, text, tune=args.tune, ready=ready, asked=(projects.read_yaml(args.project), args.overrides))
     warn_of_paths(project)
     if not args.wait:
         if args.json:
             show_json(dataclasses.asdict(started))
         else:
-            print(f"{started.name}  {started.version}{' (there before)' if started.reused else ''}\n{started.url}")
+            print(f"{started.name}  {started.version}{' (there before)' if started.reused else ''}\n{api.run_page(started.run)}")
         return 0
-    print(started.url, file=sys.stderr)
+    print(api.run_page(started.run), file=sys.stderr)
     run = endpoint.follow(started.run, f"{project.name}: {started.name}", seconds=args.timeout, quiet=args.quiet or args.json)
     if args.json:
         show_json(run.outcome)

@@ -49,7 +49,7 @@ def show_conclusion(outcome: dict[str, Any]) -> None:
         print(f"sluice: {at}{error['message']}{got}", file=sys.stderr)
         if error.get("fix"):
             print(f"  fix: {error['fix']}", file=sys.stderr)
-        print(f"  log: {outcome['log']}" if "log" in outcome else f"  run: {outcome['url']}", file=sys.stderr)
+        print(f"  log: {outcome['log']}" if "log" in outcome else f"  run: {outcome['url'] or outcome['run']}", file=sys.stderr)
         return
     if outcome["outcome"] == "promoted":
         print(f"promoted: {name} version {outcome['version']}  sha256:{outcome['digest'][:12]}  in {seconds:.0f} s")
@@ -65,4 +65,4 @@ def show_conclusion(outcome: dict[str, Any]) -> None:
             print(f"  ! {caution}")
     if outcome["outcome"] == "rolled_back" and "report" in outcome:
         print(f"again, without training: {advice.retry_command(outcome)}")
-    print(f"report: {advice.near(outcome['report'])}" if "report" in outcome else f"run: {outcome['url']}")
+    print(f"report: {advice.near(outcome['report'])}" if "report" in outcome else f"run: {outcome['url'] or outcome['run']}")

@@ -69,11 +69,15 @@ def _retried(outcome: dict[str, Any]) -> str:
     return f" · the rollout of {escape(outcome['retry_of'] or 'an earlier run')} again, nothing was trained"
 
 
+def _link(url: str, text: str) -> str:
+    return f'<a href="{escape(url, quote=True)}">{escape(text)}</a>' if url else escape(text)
+
+
 def cluster_page(outcome: dict[str, Any], gates: list[Gate]) -> str:
     """The report of a run on a cluster, from what its steps' logs tell."""
     word, name = str(outcome["outcome"]), str(outcome["project"])
     head = (f'<header><h1>{escape(name)}</h1>{_badge(word)}'
-            f'<div class="sub"><a href="{escape(outcome["url"], quote=True)}">{escape(str(outcome["name"]))}</a> · {outcome["seconds"]:.0f} s</div></header>')  # fmt: skip
+            f'<div class="sub">{_link(outcome["url"], str(outcome["name"]))} · {outcome["seconds"]:.0f} s</div></header>')  # fmt: skip
     why, tiles = "" if word == "running" else _why(outcome), ""
     with contextlib.suppress(KeyError, TypeError):  # evidence a log left out
         tiles = key_figures(gates)

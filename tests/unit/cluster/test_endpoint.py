@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -181,10 +182,71 @@ def test_a_kubeconfig_leads_through_the_api_servers_proxy(tmp_path: Path, monkey
         connect("kubeconfig", context="other")
 
 
-def test_the_runs_page_is_the_dashboards_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert connect("http://h:8888/").run_url("r1") == "http://h:8888/#/runs/details/r1"
+@pytest.mark.parametrize(("status", "headers", "opens"), [
+    (200, {"content-type": "text/html; charset=utf-8"}, True), (302, {"location": "/dex/auth"}, True),
+    (404, {"content-type": "text/plain"}, False), (200, {"content-type": "application/json"}, False)])  # fmt: skip
+def test_a_runs_link_is_one_that_opens_or_names_what_it_takes(
+    door: str, status: int, headers: dict[str, str], opens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Door.status, Door.headers_out = status, headers
+    api = Api(connect(door))
+    assert api.run_url("r1") == (f"{door}/#/runs/details/r1" if opens else "")
+    assert opens or "KF_PIPELINES_UI_ENDPOINT" in api.run_page("r1")
+    api.run_page("r2")
+    assert len(Door.seen) == 1, "it is asked once"
     monkeypatch.setenv("KF_PIPELINES_UI_ENDPOINT", "https://kubeflow.example/_/pipeline/")
-    assert connect("http://h:8888").run_url("r1") == "https://kubeflow.example/_/pipeline/#/runs/details/r1"
+    assert Api(connect(door)).run_url("r1") == "https://kubeflow.example/_/pipeline/#/runs/details/r1"
+
+
+class Pipelines(Door):
+    """Kubeflow Pipelines as far as `sluice submit` goes; no dashboard."""
+
+    made: dict[str, list[dict[str, Any]]] = {}
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        path = self.path.partition("?")[0].rpartition("/")[2]
+        if self.command == "POST":
+            kind, name = ("versions", parse_qs(self.path.partition("?")[2])["name"][0]) if path == "upload_version" else (path, json.loads(body)["display_name"])
+            at = len(Pipelines.made.setdefault(kind, []))
+            found: dict[str, Any] = {f"{'pipeline_version' if kind == 'versions' else kind[:-1]}_id": f"{kind}-{at}", "display_name": name}
+            Pipelines.made[kind].append({**found, **(json.loads(body) if kind == "runs" else {})})
+        elif path in ("pipelines", "versions", "experiments", "runs"):
+            wanted = json.loads(parse_qs(self.path.partition("?")[2])["filter"][0])["predicates"][0]["string_value"]
+            found = {"pipeline_versions" if path == "versions" else path: [x for x in Pipelines.made.get(path, []) if x["display_name"] == wanted]}
+        else:
+            found = {}
+        text = json.dumps(found).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = _answer
+
+
+def test_the_same_file_is_the_same_version_whatever_a_run_of_it_is_started_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Pipelines.made = {}
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pipelines)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    file, image = tmp_path / "sluice.yaml", "registry.example/p@sha256:" + "0" * 64
+    file.write_text("{name: mine, task: image, data: {source: 'sklearn://digits'}, train: {epochs: 20}}")
+    where = ["--endpoint", f"http://127.0.0.1:{server.server_address[1]}", "--image", image, "--unchecked", "--offline"]
+    try:
+        assert main(["submit", str(file), *where, "--json"]) == 0
+        first = json.loads(capsys.readouterr().out)
+        assert main(["submit", str(file), *where, "--set", "train.epochs=5", "--set", "model.width=8", "--set", "data.source=two words"]) == 0
+        out = capsys.readouterr().out
+        assert main(["compile", str(file), "-o", str(tmp_path / "p.yaml"), "--image", image, "--unchecked", "--offline", "--json"]) == 0
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert json.loads(capsys.readouterr().out)["version"] == first["version"] and f"{first['version']} (there before)" in out
+    assert [len(Pipelines.made[k]) for k in ("pipelines", "versions", "runs")] == [1, 1, 2]
+    assert first["url"] == "" and "KF_PIPELINES_UI_ENDPOINT" in out
+    plain, changed = (r["runtime_config"]["parameters"] for r in Pipelines.made["runs"])
+    assert {k: (plain[k], changed[k]) for k in plain if plain[k] != changed[k]} == {
+        "train_epochs": (20, 5), "set": ("", "model.width=8"), "data_source": ("sklearn://digits", "two words")}  # fmt: skip
 
 
 def test_submit_says_which_endpoint_does_not_answer_and_ends_with_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

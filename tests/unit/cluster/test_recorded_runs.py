@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import http.server
 import json
 import threading
@@ -51,7 +52,7 @@ def replay() -> Iterator[Callable[[dict[str, Any]], Api]]:
 
     def start(recording: dict[str, Any]) -> Api:
         kept.update(recording)
-        return Api(connect(f"http://127.0.0.1:{server.server_address[1]}"), tries=1)
+        return Api(dataclasses.replace(connect(f"http://127.0.0.1:{server.server_address[1]}"), ui="http://kubeflow.example"), tries=1)
 
     yield start
     server.shutdown()
@@ -87,7 +88,7 @@ def test_a_run_ends_with_the_status_it_would_have_here(
     ended = watch.outcome()
     assert (ended["outcome"], ended["exit_code"]) == (outcome, code)
     assert reason in "".join(ended["reasons"])
-    assert ended["url"].endswith(f"/#/runs/details/{found['run']['run_id']}")
+    assert ended["url"] == f"http://kubeflow.example/#/runs/details/{found['run']['run_id']}"
     assert ended["seconds"] > 20
     assert len([e for e in seen if e["kind"] == "gate"]) == len(ended["steps"]) == len(watch.gates)
 
