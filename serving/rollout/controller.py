@@ -36,7 +36,7 @@ _MEASURED = frozenset({"cursor", "window", "total", "tests", "checks", "reasons"
                        "unready_since", "last_time"})  # fmt: skip
 _DECIDED = tuple(f.name for f in fields(State) if f.name not in _MEASURED)
 #: Of the status, what people see change.
-_SHOWN = ("phase", "stage", "step", "weight", "stable", "candidate", "verdict", "observedGeneration", "models")
+_SHOWN = ("phase", "stage", "step", "weight", "stable", "candidate", "verdict", "observedGeneration", "models", "protocols")
 #: And between looks at one that failed for want of something, which may be there by now.
 STILL = 15.0
 
@@ -105,7 +105,8 @@ class Controller:
         self.metrics.seen(rollout, new, view)
         if not self.may_act():
             return SOON
-        status = resource.status(rollout, new, notes, now=now, error=view.error, routed=view.routed.weights if view.routed else None)
+        status = resource.status(rollout, new, notes, now=now, error=view.error, routed=view.routed.weights if view.routed else None,
+                                 protocols=backend.protocols() if view.arms else ())  # fmt: skip
         store = fresh or bool(notes) or self._due(rollout, new, status, known=known)
         if store:
             try:

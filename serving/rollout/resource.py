@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,7 +123,8 @@ def read(raw: Object) -> Rollout:
                    float(spec.get("intervalSeconds", 5)))  # fmt: skip
 
 
-def status(rollout: Rollout, state: State, notes: list[Note], *, now: float, error: str | None, routed: Mapping[str, int] | None) -> Object:
+def status(rollout: Rollout, state: State, notes: list[Note], *, now: float, error: str | None, routed: Mapping[str, int] | None,
+           protocols: Sequence[str] = ()) -> Object:  # fmt: skip
     """The status to write: what people read, and the state behind it."""
     old = rollout.raw.get("status") or {}
     history = [h for h in old.get("history") or [] if h["sequence"] not in {n.sequence for n in notes}]
@@ -141,7 +142,7 @@ def status(rollout: Rollout, state: State, notes: list[Note], *, now: float, err
         "step": f"{state.step + 1}/{len(rollout.plan.steps)}" if state.phase in ("Step", "Paused") else "",
         "weight": int(routed.get(candidate, 0)) if routed and candidate else 0, "requests": requests(rollout.plan, state),
         "stable": (state.stable or "")[:12], "candidate": candidate[:12], "verdict": state.verdict if candidate else "",
-        "message": message[:1000], "checks": [dict(c) for c in state.checks],
+        "protocols": list(protocols) or old.get("protocols") or [], "message": message[:1000], "checks": [dict(c) for c in state.checks],
         "conditions": conditions(old.get("conditions") or [], rollout, state, message, now), "history": history,
         "previous": (state.previous or "")[:12], "log": state.said,
         "models": {d: u for d, u in rollout.models.items() if d in keep}, "state": state.to_dict(),

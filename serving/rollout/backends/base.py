@@ -24,6 +24,8 @@ URI = "sluice.dev/uri"
 POD_OF = "serving.kserve.io/inferenceservice"
 #: Seconds a candidate may show no reason before the cluster's events are asked for one.
 _SILENT = 15.0
+#: A predictor's Service answers its container's first port here, each other one under its own number.
+PORT = 80
 
 
 class ClusterBackend(ABC):
@@ -37,6 +39,8 @@ class ClusterBackend(ABC):
 
     def __init__(self, kube: Kube, rollout: Rollout, source: Source):
         self.kube, self.rollout, self.source = kube, rollout, source
+        #: By digest, the pods that `arm` saw.
+        self.pods: dict[str, list[Object]] = {}
 
     @abstractmethod
     def observe(self, stable: str | None, candidate: str | None) -> View: ...
@@ -53,6 +57,10 @@ class ClusterBackend(ABC):
     @abstractmethod
     def adopt(self) -> tuple[str, str] | None:
         """(digest, uri) of a model that already serves under this rollout's name, from before its status knew of it."""
+
+    @abstractmethod
+    def protocols(self) -> tuple[str, ...]:
+        """By what users reach the models with the rollout's weights, as of the last `observe`: ``REST``, ``gRPC``; nothing where that does not show."""
 
     @abstractmethod
     def leave(self, stable: str | None) -> None:
@@ -98,6 +106,7 @@ class ClusterBackend(ABC):
             declared: the InferenceService it is part of, None where there is none.
         """
         pods = [p for p in self.kube.list("Pod", self.rollout.namespace, selector) if not p["metadata"].get("deletionTimestamp")]
+        self.pods[digest] = pods
         counts, problem = self.source.counts(pods, self.rollout, digest)
         replicas, restarts, ready = [], 0, 0
         for pod in pods:
@@ -145,6 +154,11 @@ class ClusterBackend(ABC):
         """Whether an object of this name is one of those made for a model's pods."""
         return name.startswith(f"{self.rollout.name}-{digest[:8]}-")
 
+    def spoken(self) -> tuple[str, ...]:
+        """What the first port of the pods' containers speaks: KServe leads all paths there that nothing else is said of."""
+        ports = {grpc_port(p["spec"]["containers"]) for pods in self.pods.values() for p in pods}
+        return () if not ports else ("gRPC",) if ports == {PORT} else ("REST",)
+
     def view(self, arms: Mapping[str, tuple[Arm, str | None]], routed: Routed | None, present: frozenset[str]) -> View:
         said = [f"{arm}: {why}" for arm, (_, why) in arms.items() if why]
         return View({a: arm for a, (arm, _) in arms.items()}, routed, present, "; ".join(said) or None)
@@ -158,6 +172,18 @@ def _fill(value: Any, words: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {k: _fill(v, words) for k, v in value.items()}
     return [_fill(v, words) for v in value] if isinstance(value, list) else value
+
+
+def grpc_port(containers: Sequence[Object]) -> int | None:
+    """The port of a predictor's Service that speaks gRPC (HTTP/2 without TLS), None where none does.
+
+    KServe's rules (0.20, Standard mode): a port whose name holds ``grpc`` or ``h2c`` gets the appProtocol ``kubernetes.io/h2c``.
+    """
+    ports = next((c.get("ports") or [] for c in containers if c["name"] == CONTAINER), [])
+    for place, port in enumerate(ports):
+        if any(word in (port.get("name") or "") for word in ("grpc", "h2c")):
+            return int(port["containerPort"]) if place else PORT
+    return None
 
 
 def is_ready(pod: Object) -> bool:

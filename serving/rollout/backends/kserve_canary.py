@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from serving.rollout.backends.base import POD_OF, ClusterBackend
-from serving.rollout.backends.gateway import accepted
+from serving.rollout.backends.gateway import accepted, for_grpc
 from serving.rollout.kube import Object
 from serving.rollout.resource import DIGEST
 from sluice.errors import SluiceError
@@ -19,12 +19,15 @@ _SCALING = ("maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "aut
 class KServeCanary(ClusterBackend):
     """KServe makes a Deployment ``{service}-{predictor.name}-predictor`` for each canary and weighs its own HTTPRoute.
 
+    KServe's own route carries gRPC too where the container has a port for it (0.20); that counts as reachable where its weights are REST's.
+
     Weights are read back from that HTTPRoute, not from the InferenceService's status, which shows
     what was asked for. Promotion names the main predictor after the canary and drops the entry, so
     that no pod restarts.
     """
 
     MODE = "Standard"
+    _both = False
 
     def part(self, digest: str) -> str:
         return f"m-{digest[:8]}"
@@ -52,11 +55,17 @@ class KServeCanary(ClusterBackend):
             return None
         by_name = {f"{self.rollout.name}-{self.part(d)}-predictor": d for d in declared}
         weights: dict[str, int] = {}
-        for ref in route["spec"]["rules"][-1].get("backendRefs") or []:
+        of_rest, of_grpc = ([r.get("backendRefs") or [] for r in route["spec"]["rules"] if for_grpc(r) == of] for of in (False, True))
+        for ref in of_rest[-1]:
             if ref.get("weight", 1) > 0:
                 weights[by_name.get(ref["name"], ref["name"])] = ref.get("weight", 1)
+        parts = [[(r["name"], r.get("weight", 1)) for r in refs] for refs in (of_rest[-1], *of_grpc)]
+        self._both = len(parts) == 2 and parts[0] == parts[1]
         total = sum(weights.values()) or 1
         return Routed({d: round(100 * w / total) for d, w in weights.items()})
+
+    def protocols(self) -> tuple[str, ...]:
+        return ("REST", "gRPC") if self._both else self.spoken()
 
     def launch(self, digest: str) -> None:
         service = self._service()

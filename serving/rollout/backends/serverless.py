@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving.rollout.backends.base import POD_OF, ClusterBackend
+from serving.rollout.backends.base import POD_OF, ClusterBackend, grpc_port
 from serving.rollout.kube import Object
 from serving.rollout.resource import ARM_VERSION, DIGEST, OWNER
 from sluice.errors import SluiceError
@@ -19,10 +19,12 @@ class Serverless(ClusterBackend):
 
     A changed predictor with ``canaryTrafficPercent: 0`` makes the candidate's revision; the field
     moves weights; leaving it out promotes; 0 sends all back to the revision rolled out before. What
+    Knative lets a container have one port, so users reach the models by one protocol: gRPC where that port is named ``h2c``, else REST. What
     Knative really routes is read from ``status.components.predictor.traffic``.
     """
 
     MODE = "Knative"
+    _grpc = False
 
     def observe(self, stable: str | None, candidate: str | None) -> View:
         service = self.kube.get("InferenceService", self.rollout.namespace, self.rollout.name)
@@ -44,6 +46,7 @@ class Serverless(ClusterBackend):
     def _revisions(self) -> dict[str, str]:
         """Digest by revision name."""
         found = self.kube.list("Revision", self.rollout.namespace, f"{OWNER}={self.rollout.name}")
+        self._grpc = bool(found) and all(grpc_port((r.get("spec") or {}).get("containers") or []) for r in found)
         return {r["metadata"]["name"]: (r["metadata"].get("annotations") or {}).get(DIGEST, "") for r in found}
 
     def _routed(self, service: Object | None, revisions: Mapping[str, str]) -> Routed | None:
@@ -57,6 +60,9 @@ class Serverless(ClusterBackend):
             if target.get("percent"):
                 weights[digest] = weights.get(digest, 0) + int(target["percent"])
         return Routed(weights) if weights else None
+
+    def protocols(self) -> tuple[str, ...]:
+        return ("gRPC",) if self._grpc else ("REST",)
 
     def launch(self, digest: str) -> None:
         service = self.kube.get("InferenceService", self.rollout.namespace, self.rollout.name)

@@ -40,6 +40,7 @@ class MemoryApi:
 
     Attributes:
         objects: by path. behaviour: of the model with this version (12 digits): shares of errors and slow answers.
+        ports: of a model's container, by version (12 digits); one port for REST by default.
         broken: versions whose pods never get ready; crashed: whose pods are in CrashLoopBackOff; status: of the pods of these versions.
         unmade: versions for whose pods there is no room. events: of the namespace. logs: by pod.
         fault: asked before each call; raises to make it fail.
@@ -51,6 +52,7 @@ class MemoryApi:
         self.rate, self.now = rate, 1_000_000.0
         self.generator = np.random.default_rng(seed)
         self.behaviour: dict[str, dict[str, float]] = {}
+        self.ports: dict[str, list[Object]] = {}
         self.broken: set[str] = set()
         self.crashed: set[str] = set()
         self.status: dict[str, Object] = {}
@@ -104,7 +106,7 @@ class MemoryApi:
             out[o["metadata"]["name"]] = {
                 "metadata": {"name": o["metadata"]["name"] + "-pod", "namespace": o["metadata"]["namespace"],
                              "labels": {**labels, "serving.kserve.io/inferenceservice": o["metadata"]["name"]}},
-                "spec": {"containers": [{"name": "kserve-container", "ports": [{"containerPort": 8080}]}]},
+                "spec": {"containers": [{"name": "kserve-container", "ports": self.ports.get(version, [{"containerPort": 8080}])}]},
                 "status": self.status.get(version) or {"conditions": [{"type": "Ready", "status": ready}],
                            "containerStatuses": [{"name": "kserve-container", "restartCount": 0, "state": state, "lastState": last}]}}  # fmt: skip
         return out

@@ -44,6 +44,12 @@ def test_probes_and_annotations_point_at_the_servers_port(manifest: dict[str, An
     )
 
 
+def test_its_second_port_carries_grpc_by_the_name_kserve_goes_by(manifest: dict[str, Any]) -> None:
+    http, h2c = container(manifest)["ports"]
+    assert (http["name"], h2c["name"]) == ("http", "h2c")
+    assert f"--grpc-port={h2c['containerPort']}" in container(manifest)["args"]
+
+
 def test_it_may_run_under_pod_security_restricted(manifest: dict[str, Any]) -> None:
     s = container(manifest)["securityContext"]
     assert (
