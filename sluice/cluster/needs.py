@@ -13,11 +13,10 @@ from sluice.cluster.kube import KubeFault
 from sluice.cluster.site import NAME, NAMESPACE_ENV, STORE_ENV, TRACKING_ENV, Told
 from sluice.errors import ProjectError, shown
 from sluice.gates import STEPS
+from sluice.packaging.store import MOUNT, MOUNT_ENV
 from sluice.project import Project
 
 IMAGE_VARIABLE = "SLUICE_PIPELINE_IMAGE"
-#: Where a step finds a store that is a claim (``pvc://CLAIM[/folder]``), and where it is mounted unless this variable says otherwise.
-MOUNT_ENV, MOUNT = "SLUICE_STORE_MOUNT", "/store"
 #: Folders a step may write to whatever is mounted.
 _WRITABLE = ("/tmp",)
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

@@ -11,6 +11,9 @@ from sluice.errors import PackageError
 from sluice.home import Home
 from sluice.packaging.package import Package, Store
 
+#: Where a claim is mounted, unless the variable says otherwise.
+MOUNT_ENV, MOUNT = "SLUICE_STORE_MOUNT", "/store"
+
 
 class PackageStore(Protocol):
     """Content-addressed packages. All methods raise `PackageError`."""
@@ -21,8 +24,31 @@ class PackageStore(Protocol):
     def uri(self, digest: str) -> str: ...
 
 
+class ClaimStore(Store):
+    """A store on a PersistentVolumeClaim (``pvc://CLAIM[/folder]``), mounted where ``$SLUICE_STORE_MOUNT`` says (``/store``).
+
+    Steps see the folder; what is registered is the claim's address, which KServe mounts for a model server.
+
+    Raises:
+        PackageError: nothing is mounted there.
+    """
+
+    def __init__(self, root: str):
+        claim, _, folder = root.removeprefix("pvc://").partition("/")
+        mount = Path(os.environ.get(MOUNT_ENV) or MOUNT)
+        if not claim or not mount.is_dir():
+            raise PackageError("nothing is mounted where it is looked for" if claim else "names no claim", field="SLUICE_STORE", value=root,
+                               fix=f"volumes: [{{claim: {claim or 'CLAIM'}, mount: {mount}}}] below cluster.defaults, or {MOUNT_ENV}")  # fmt: skip
+        super().__init__(mount / folder)
+        self._root = root.rstrip("/")
+
+    def uri(self, digest: str) -> str:
+        """The ``pvc://`` address of a stored package."""
+        return f"{self._root}/sha256/{self.path(digest).name}"
+
+
 def default_store(home: Home) -> PackageStore:
-    """`$SLUICE_STORE` (``s3://bucket/prefix`` or a folder), or the home's own."""
+    """`$SLUICE_STORE` (``s3://bucket/prefix``, ``pvc://claim[/folder]`` or a folder), or the home's own."""
     return _store(os.environ.get("SLUICE_STORE") or str(home.store), home)
 
 
@@ -42,7 +68,9 @@ def _store(root: str, home: Home) -> PackageStore:
         from sluice.packaging.s3 import S3Store
 
         return S3Store(root, cache=home.store)
+    if root.startswith("pvc://"):
+        return ClaimStore(root)
     if "://" in root and not root.startswith("file://"):
-        raise PackageError("stores of this kind are not known", field="store", value=root, fix="use a folder or s3://bucket/prefix")
+        raise PackageError("stores of this kind are not known", field="store", value=root, fix="use a folder, s3://bucket/prefix or pvc://claim")
     path = Path(unquote(urlparse(root).path)) if root.startswith("file://") else Path(root)
     return Store(path if (path / "sha256").is_dir() else home.store) if root.startswith("file://") else Store(path)
