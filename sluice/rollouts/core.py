@@ -16,8 +16,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from sluice.rollouts import evidence, judge
-from sluice.rollouts.counting import Counting, sound
+from sluice.rollouts import evidence, judge, traffic
+from sluice.rollouts.counting import sound
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import (
     TERMINAL,
@@ -29,6 +29,7 @@ from sluice.rollouts.state import (
     Route,
     State,
 )
+from sluice.rollouts.waiting import Waiting
 
 #: Seconds a first model is watched at most: there is no other to go back to.
 _FIRST = 5.0
@@ -64,13 +65,16 @@ def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> t
     return run.state, tuple(run.notes + run.wanted())
 
 
-class _Run(Counting):
+class _Run(Waiting):
     """One call of `decide`."""
 
     # -- one look ------------------------------------------------------------------------------
 
     def advance(self) -> None:
         self.hold_up(self.last)
+        if self.state.phase not in TERMINAL:
+            self.put(traffic=traffic.observe(self.state.traffic, self.seen.arms, self.now, copies=self.state.weight == 0,
+                                             deadline=self.spec.step_deadline_seconds))  # fmt: skip
         if self.seen.present is not None:
             self.put(retire={d: t for d, t in self.state.retire.items() if d in self.seen.present or t > self.now})
         self.commands()
@@ -184,6 +188,8 @@ class _Run(Counting):
         self.put(ready_since=since)
         if self.now - since < self.spec.warmup_seconds:
             return
+        if self.thin():
+            return
         if self.spec.dry_run:
             self.report(f"{self.spec.steps[0]} % to the candidate")
         else:
@@ -211,18 +217,29 @@ class _Run(Counting):
         self.measure()
 
     def in_paused(self) -> None:
-        """Held: nothing advances, but a failure still rolls back."""
+        """Held: nothing advances, but a failure still rolls back; for want of traffic only until there is enough."""
+        if self.state.held and self.state.resume in ("Shadow", "Warmup") and not self.thin(sure=False):
+            self.go_on(f"{traffic.pace(traffic.rate(self.state.traffic, self.now))}: the plan can be kept now")
+            return
         if self.state.resume in ("Shadow", "Step") and self.state.stage == "collect" and self.routed_as_meant():
             if self.count(True):
+                held = self.state.reasons if self.state.held else None
                 self.judge()
                 if self.state.verdict == "fail":
                     self.roll_back(*self.state.reasons)
+                elif held and self.state.verdict == "pass":
+                    self.go_on("the evidence has come in")
+                    self.passed()
+                elif held:
+                    self.put(reasons=held)
         else:
             self.count(False)
 
     def measure(self) -> None:
         """Settle, collect, judge: the same in the shadow and in each step."""
         s, spec = self.state, self.spec
+        if self.early() and self.thin():
+            return
         if self.seen.error and not self.seen.arms:
             # Nothing could be looked at: no sign that anybody moved the weights, and the next block covers this time too.
             self.deadline()
@@ -275,6 +292,13 @@ class _Run(Counting):
             why = f"could not be measured: {self.seen.error}"
         elif not self.routed_as_meant():
             why = "was not routed as told"
+        elif few := self.lacks_traffic():
+            # A want of traffic speaks against no candidate: the tests go on, and so does the rollout once they have an answer.
+            if s.unhurried:
+                self.put(deadline_from=self.now)
+            else:
+                self.hold(f"held, no verdict on {where} for want of traffic{self.of_which()}: {few}; goes on by itself when there is a verdict")
+            return
         else:
             why = "; ".join(s.reasons) or "no data"
         message = f"no verdict on {where} within {self.now - s.deadline_from:.0f} s{self.of_which()}: {why}"

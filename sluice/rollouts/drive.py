@@ -82,7 +82,7 @@ class Driver:
             self.on_event({"kind": "fault", "message": f"{type(action).__name__} failed, asked for again: {e}"})
 
     def run(self, *, every: float, seconds: float, between: Callable[[], None] | None = None) -> State:
-        """Look every `every` seconds, in a long rollout up to four times as far apart, until the rollout is over and nothing is left to remove, or a dry run has reported.
+        """Look every `every` seconds, in a long rollout up to four times as far apart, until the rollout is over and nothing is left to remove, a dry run has reported, or it is held for want of traffic.
 
         Raises:
             DeadlineError: not over after `seconds`.
@@ -99,7 +99,8 @@ class Driver:
                 # Decided is decided: what could not be tidied up in this time ends with the back-end.
                 if done or begun - over > _TIDY:
                     return self.state
-            if self.state.reported and self.state.phase == "Paused":
+            if self.state.phase == "Paused" and (self.state.reported or self.state.held):
+                # Replayed load is what it is: nobody comes who could bring more.
                 return self.state
             if self.clock() > end and over is None:
                 raise DeadlineError(f"the rollout was not over after {seconds:g} s, in phase {self.state.phase}", field=self.store.name)

@@ -267,6 +267,29 @@ def in_favour(tests: Mapping[str, Any]) -> dict[str, float]:
     return out
 
 
+def requests_to_pass(spec: RolloutSpec, known: Counts, weight: int) -> float:
+    """Candidate requests at which one that answers as stable does is shown to be within every margin, at `weight` per cent of the traffic.
+
+    From the growth of the best of the bets (`update`) a request, where both arms have stable's rates; about half of all rollouts need more.
+    0 where nothing is known of stable yet.
+    """
+    beside = (100 - weight) / weight
+    most, requests = 0.0, known.get("requests", 0)
+    limits = {name: getattr(spec, name) for name in (*RATES, SHIFT) if getattr(spec, name) is not None}
+    cases = [(limits[name].margin, known.get(all_key, 0), known.get(bad_key, 0), 0.01) for name, (all_key, bad_key) in RATES.items() if name in limits]
+    answers = {k: v for k, v in known.items() if k.startswith(LABEL)}
+    if SHIFT in limits and answers:
+        cases.append((limits[SHIFT].margin, sum(answers.values()), max(answers.values()), 0.5))
+    for margin, n, k, prior in cases:
+        if n < _LEARN or requests <= 0:
+            continue
+        rate = _rate(n, min(k, n), prior)
+        bets = np.clip(rate + margin * (1 - _INSIDE), _TINY, 1 - _TINY)
+        gain = float(np.max(difference_log_e(beside, beside * rate, 1.0, rate, rate, bets, margin))) * _MOST * n / requests
+        most = max(most, math.log(_BETS / spec.alpha) / gain if gain > 0 else 0.0)
+    return most
+
+
 def distance(window: Mapping[str, Counts], tests: Mapping[str, Any]) -> tuple[float, str, float] | None:
     """(Jensen-Shannon distance of the arms' labels, the label whose move is shown best, by how much); None without labels in both."""
     labels = tests.get("labels")

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sluice.errors import SluiceError
+from sluice.errors import ProjectError, SluiceError
 from sluice.packaging import package
 from sluice.process import wait_until
+from sluice.rollouts import traffic
 from sluice.rollouts.backend import View
 from sluice.rollouts.drive import Driver
 from sluice.rollouts.envoy import Envoy
@@ -26,6 +27,8 @@ __all__ = ["LocalBackend", "Request", "RolloutResult", "run_local"]
 
 _EVERY = 0.25
 _PORTS = 20
+#: Seconds a step may take where the project says nothing: at least, at most.
+_DEADLINE = (60.0, 600.0)
 #: Seconds that requests in flight to a model which is taken away get to be answered, and that a late answer to a health check is borne.
 _DRAIN, _PATIENCE = 5.0, 20.0
 
@@ -193,13 +196,14 @@ def run_local(name: str, spec: RolloutSpec, *, stable: Path | None, candidate: P
 
     Raises:
         PackageError: a package cannot be read. HomeError: another process rolls out this name.
+        ProjectError: the replayed traffic gives no verdict in time; the package may be tried again.
         SluiceError: the *stable* model cannot be served, or Envoy not started.
     """
     new = package.read(candidate)
     old = package.read(stable) if stable is not None else None
     if old is not None and old.digest == new.digest:
         return RolloutResult("promoted", ("this package already is the stable model",), {"stable": old.digest, "candidate": new.digest})
-    plan = spec.model_copy(update={"step_deadline_seconds": spec.replay.step_deadline_seconds, "keep_seconds": 0.0})
+    plan = spec.model_copy(update={"step_deadline_seconds": deadline(spec), "keep_seconds": 0.0})
     store = Store(home, name)
     with store.held():
         store.fresh()
@@ -208,6 +212,9 @@ def run_local(name: str, spec: RolloutSpec, *, stable: Path | None, candidate: P
         state = State(stable=old.digest if old else None)
         started = time.time()
         around = {"address": None, "load": None, "stable": old.digest if old else None, "candidate": new.digest, "desired": new.digest}
+        if old and traffic.slowest(plan, {}, plan.replay.rate)[0] > plan.step_deadline_seconds:
+            store.save(state, plan=plan.model_dump(mode="json"), started=time.time(), **around)
+            raise _held(name, plan, traffic.said(plan, {}, plan.replay.rate))
         try:
             backend.start()
             around["address"] = f"http://127.0.0.1:{backend.envoy.port}"
@@ -226,11 +233,26 @@ def run_local(name: str, spec: RolloutSpec, *, stable: Path | None, candidate: P
             start_load()
             state = driver.run(every=_EVERY, seconds=_longest(plan), between=start_load)
             load.stop()
+            if state.held:
+                raise _held(name, plan, "; ".join(state.reasons))
             result = _result(state, new.digest, old.digest if old else None, driver, load if load.sent else None, started, store)
         finally:
             backend.stop()
         store.finish(asdict(result))
     return result
+
+
+def deadline(spec: RolloutSpec) -> float:
+    """Seconds a step may take on this machine: as set, else four times what it takes at the rate that is replayed, a minute at least and ten at most."""
+    if spec.replay.step_deadline_seconds is not None:
+        return spec.replay.step_deadline_seconds
+    return min(max(_DEADLINE[0], 4 * traffic.slowest(spec, {}, spec.replay.rate)[0]), _DEADLINE[1])
+
+
+def _held(name: str, plan: RolloutSpec, why: str) -> ProjectError:
+    return ProjectError(f"no verdict is to be had: {why}", field="rollout.replay.rate", value=plan.replay.rate, fix=(
+        f"`sluice rollout retry {name}` with --set rollout.replay.rate, rollout.replay.step_deadline_seconds, rollout.steps or rollout.minimum_requests; "
+        "nothing was held against the candidate"))  # fmt: skip
 
 
 def _serve_stable(backend: LocalBackend, digest: str, plan: RolloutSpec) -> None:

@@ -14,6 +14,8 @@ from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import ARMS, LABEL, TERMINAL, Action, Arm, Counts, Observations, Replica, Retire, Route, Routed, State, add
 
 STABLE, CANDIDATE = "stable-digest", "candidate-digest"
+#: Deadlines after which a plan that is held is given up.
+PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Outcome:
     """One simulated rollout.
 
     Attributes:
-        phase: how it ended (``Succeeded``, ``RolledBack``), or where it stood at the time limit.
+        phase: how it ended (``Succeeded``, ``RolledBack``; ``Held`` before the first step, as the plan cannot be kept at this traffic), or where
+            it stood at the time limit.
         seconds: from the first live request to the end. exposed: live requests the candidate got before.
         harmed: those of them that failed, were slow or wrong. reasons: of the end.
     """
@@ -162,6 +165,8 @@ def run(spec: RolloutSpec, scenario: Scenario, seed: int, limit: float = math.in
         world.pass_time(every)
         state, actions = decide(spec, state, world.look(), world.time)
         world.apply([a for a in actions if not isinstance(a, Retire)])
+        if state.held and state.resume != "Step" and world.time - state.paused_at > PATIENCE * spec.step_deadline_seconds:
+            return Outcome("Held", 0.0, world.exposed, world.harmed, state.reasons)
     seconds = 0.0 if world.live_from is None else world.time - world.live_from
     return Outcome(state.phase, seconds, world.exposed, world.harmed, state.reasons)
 
@@ -170,18 +175,18 @@ def simulate(spec: RolloutSpec, scenario: Scenario, runs: int = 200, seed: int =
     """Many rollouts alike.
 
     Returns:
-        ``{runs, promoted, rolled_back, rolled_back_inconclusive, seconds_median, seconds_p95, exposed_median,
-        harmed_median, harmed_p95}``; the first three are shares, seconds count from the first live request.
+        ``{runs, promoted, rolled_back, rolled_back_inconclusive, held, seconds_median, seconds_p95, exposed_median,
+        harmed_median, harmed_p95, says}``; those up to `held` are shares, seconds count from the first live request, `says` is why it was held.
     """
-    calm = spec.model_copy(update={"verify_seconds": 0.0, "warmup_seconds": 0.0, "settle_seconds": 0.0})
-    outcomes = [run(calm, scenario, seed * 1_000_003 + i) for i in range(runs)]
+    outcomes = [run(spec, scenario, seed * 1_000_003 + i) for i in range(runs)]
     back = [o for o in outcomes if o.phase == "RolledBack"]
     unclear = [o for o in back if any(r.startswith("no verdict") for r in o.reasons)]
     harmed, seconds = np.array([o.harmed for o in outcomes]), np.array([o.seconds for o in outcomes])
     return {"runs": runs, "promoted": sum(o.phase == "Succeeded" for o in outcomes) / runs, "rolled_back": len(back) / runs,
-            "rolled_back_inconclusive": len(unclear) / runs, "seconds_median": float(np.median(seconds)),
+            "rolled_back_inconclusive": len(unclear) / runs, "held": sum(o.phase == "Held" for o in outcomes) / runs, "seconds_median": float(np.median(seconds)),
             "seconds_p95": float(np.quantile(seconds, 0.95)), "exposed_median": float(np.median([o.exposed for o in outcomes])),
-            "harmed_median": float(np.median(harmed)), "harmed_p95": float(np.quantile(harmed, 0.95))}  # fmt: skip
+            "harmed_median": float(np.median(harmed)), "harmed_p95": float(np.quantile(harmed, 0.95)),
+            "says": next((o.reasons[0] for o in outcomes if o.phase == "Held"), None)}  # fmt: skip
 
 
 #: Regressions a plan is tried on: name -> what the candidate does worse.
@@ -192,17 +197,18 @@ TRIALS: Mapping[str, Mapping[str, float]] = {
 
 
 def detects(spec: RolloutSpec, rate: float, *, errors: float = 0.0, slow: float = 0.0, runs: int = 100, seed: int = 0) -> list[dict[str, Any]]:
-    """The plan tried on `TRIALS` at this traffic: one row each, `simulate`'s figures with ``trial`` before them.
+    """The plan as it is, its deadline included, tried on `TRIALS` at this traffic: one row each, `simulate`'s figures with ``trial`` before them.
+
+    A plan that cannot end in time at this traffic is held: ``held`` is 1 then, and ``says`` what would do.
 
     Args:
         spec: the plan. rate: requests a second.
         errors, slow: the stable model's own shares.
         runs: rollouts a trial.
     """
-    patient = spec.model_copy(update={"step_deadline_seconds": max(spec.step_deadline_seconds, 40 * spec.minimum_requests / rate)})
     rows = []
     for name, worse in TRIALS.items():
         base = Behaviour(errors=errors, slow=slow)
         candidate = replace(base, errors=errors + worse.get("errors", 0.0), slow=slow + worse.get("slow", 0.0))
-        rows.append({"trial": name, **simulate(patient, Scenario(rate, base, candidate), runs, seed)})
+        rows.append({"trial": name, **simulate(spec, Scenario(rate, base, candidate), runs, seed)})
     return rows

@@ -50,7 +50,8 @@ class Replay(Section):
     rate: float = Field(300, gt=0, le=20_000, description="requests a second, as far as the servers sustain them; open loop")
     connections: int = Field(64, ge=1, le=4096, description="requests in flight at most")
     timeout_seconds: float = Field(10, gt=0, description="an answer later than this is a failure")
-    step_deadline_seconds: float = Field(60, gt=0, description="in place of the rollout's step deadline")
+    step_deadline_seconds: float | None = Field(None, gt=0, description="in place of the rollout's step deadline; by default four times what a step takes "
+                                                "at this rate, between 60 and 600")  # fmt: skip
 
 
 class RolloutSpec(Section):
@@ -90,8 +91,8 @@ class RolloutSpec(Section):
     ready_seconds: float = Field(120, gt=0, description="the candidate must be ready within this")
     warmup_seconds: float = Field(1, ge=0, description="and stay ready this long before it is sent users")
     settle_seconds: float = Field(1, ge=0, description="after a change of weights, measurements are no evidence for this long")
-    step_deadline_seconds: float = Field(3600, gt=0, description="a step without a verdict by then ends the rollout")
-    on_deadline: Literal["rollback", "pause"] = "rollback"
+    step_deadline_seconds: float = Field(3600, gt=0, description="a step whose evidence is open by then ends the rollout; one that lacks traffic is held")
+    on_deadline: Literal["rollback", "pause"] = Field("rollback", description="for a step that had its requests and no verdict; for want of traffic it is held in either case")
     verify_seconds: float = Field(2, ge=0, description="watched at (almost) all traffic with the old model at hand")
     hold_back: int = Field(5, ge=0, le=50, description="per cent that stay on the stable model while the candidate is watched: the comparison goes on")
     keep_seconds: float = Field(600, ge=0, description="on a cluster the old model stays this long for an instant way back")

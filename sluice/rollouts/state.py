@@ -175,6 +175,8 @@ class State:
         reported: a dry run has come as far as it goes and has said what would follow.
         held_up: seconds of the phase or step that do not count for its deadline: the machine was busy, or traffic thinner than planned.
         spared: the machine was the limit in a part of the block of evidence that is open.
+        traffic: how many live requests there were in which time (`sluice.rollouts.traffic`).
+        held: Paused for want of traffic: it goes on by itself once there is enough. unhurried: a person said to go on with too little.
         limited: seconds of the whole rollout in which the machine was the limit, and `limit` why, the last time.
         obstructed: since when an obstacle keeps the candidate from starting, else None. blameless: the rollout ends for one, so the digest is not rejected.
         generation: of the spec it began with, or failed at. said: the last lines the candidate's process wrote.
@@ -217,6 +219,9 @@ class State:
     blameless: bool = False
     generation: int = 0
     said: str = ""
+    traffic: dict[str, Any] = dataclasses.field(default_factory=dict)
+    held: bool = False
+    unhurried: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``from_dict`` gives the same state back."""
@@ -229,6 +234,8 @@ class State:
         at: dict[str, Any] = {name: getattr(self, name) + seconds for name in ("since", "deadline_from", "paused_at", "last_time")}
         maybe = {name: getattr(self, name) for name in ("settled", "ready_since", "unready_since", "obstructed")}
         at |= {name: None if value is None else value + seconds for name, value in maybe.items()}
+        if self.traffic:
+            at["traffic"] = {**self.traffic, "since": self.traffic["since"] + seconds}
         return dataclasses.replace(self, **at, retire={d: t + seconds for d, t in self.retire.items()})
 
     @classmethod

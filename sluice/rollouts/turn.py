@@ -37,7 +37,7 @@ class Turn(ABC):
         self.notes.append(Note(self.state.sequence, kind, message, data))
 
     def enter(self, phase: Any, message: str, *, stage: str = "", **changes: Any) -> None:
-        self.put(phase=phase, stage=stage, since=self.now, settled=None, held_up=0.0, **changes)
+        self.put(**{"phase": phase, "stage": stage, "since": self.now, "settled": None, "held_up": 0.0, "held": False, **changes})
         where = {"phase": phase, "weight": self.state.weight, "step": self.state.step}
         self.note("phase", message, **where, reasons=list(self.state.reasons), checks=list(self.state.checks))
 
@@ -118,6 +118,9 @@ class Turn(ABC):
 
     def on_pause(self) -> str | None:
         s = self.state
+        if s.phase == "Paused" and s.held:
+            self.put(held=False)
+            return None
         if s.phase not in ("Pending", "Shadow", "Warmup", "Step"):
             return f"refused, nothing to pause in phase {s.phase}"
         self.pause("paused by command")
@@ -131,6 +134,8 @@ class Turn(ABC):
         if s.phase != "Paused" or s.resume is None:
             return f"refused, not paused but {s.phase}"
         away = self.now - s.paused_at
+        # Who goes on in spite of too little traffic has seen how long it will take.
+        self.put(unhurried=s.unhurried or s.held)
         self.enter(s.resume, f"resumed: {s.resume}", stage="settle" if s.resume in ("Step", "Shadow") else s.stage,
                    resume=None, deadline_from=s.deadline_from + away)  # fmt: skip
         if s.resume in ("Step", "Shadow"):

@@ -141,21 +141,19 @@ def test_candidate_as_good_as_stable_passes_on_a_busy_machine_too():
 
 
 def test_deadlines_wait_for_a_busy_machine_but_not_for_ever_and_say_so():
-    spec = QUICK.model_copy(update={"step_deadline_seconds": 20})
-    r = Rollout(Scenario(0.0), spec)
+    r = Rollout(spec=SPEC.model_copy(update={"step_deadline_seconds": 20}))
     r.until("Step")
-    begun = r.world.time
-    state = r.until("RolledBack", **BUSY)
+    begun, r.world.scenario = r.world.time, Scenario(0.0)
+    state = r.until("Paused", **BUSY)
     assert 5 * 20 <= r.world.time - begun <= 5 * 20 + 5
     assert "the machine was the limit: other work" in state.reasons[0]
 
 
 def test_thin_traffic_puts_a_deadline_off_by_what_it_lacks():
-    spec = QUICK.model_copy(update={"step_deadline_seconds": 20})
-    r = Rollout(Scenario(0.0), spec)
+    r = Rollout(spec=SPEC.model_copy(update={"step_deadline_seconds": 20}))
     r.until("Step")
-    begun = r.world.time
-    state = r.until("RolledBack", pace=0.5)
+    begun, r.world.scenario = r.world.time, Scenario(0.0)
+    state = r.until("Paused", pace=0.5)
     assert 40 <= r.world.time - begun <= 42
     assert "there was less traffic than planned" in state.reasons[0]
 
@@ -419,12 +417,39 @@ def test_an_unmeasured_look_moves_neither_arm():
     assert r.state.window["stable"]["requests"] > before.window["stable"]["requests"] + 100
 
 
-def test_step_without_traffic_ends_at_its_deadline_with_the_reason():
+def test_step_whose_traffic_fades_is_held_at_its_deadline_and_goes_on_by_itself():
+    """It was rolled back, however good the candidate."""
     r = Rollout()
     r.until("Step", stage="collect")
     r.world.scenario = Scenario(0.0)
-    state = r.until("RolledBack")
-    assert "no verdict on the step at 10 % within 200 s" in state.reasons[0]
+    begun = r.world.time
+    state = r.until("Paused")
+    assert 199 <= r.world.time - begun <= 202 and state.weight == 10
+    assert state.reasons[0].startswith("held, no verdict on the step at 10 % for want of traffic") and "candidate requests" in state.reasons[0]
+    for _ in range(100):
+        r.look()
+    assert r.state.phase == "Paused" and r.state.reasons == state.reasons
+    r.world.scenario = Scenario(200.0)
+    assert r.until("Succeeded").stable == CANDIDATE
+
+
+def test_candidate_that_is_bad_is_rolled_back_while_its_rollout_is_held():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    r.world.scenario = Scenario(0.0)
+    r.until("Paused")
+    r.world.scenario = Scenario(50.0, candidate=Behaviour(errors=0.3))
+    assert "errors" in r.until("RolledBack").reasons[0]
+
+
+def test_step_whose_candidate_alone_gets_no_requests_is_no_want_of_traffic():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    stuck = r.world.look().arms["candidate"]
+    while r.state.phase == "Step":
+        r.world.pass_time(0.5)
+        r.state, _ = decide(SPEC, r.state, r.world.look(arms={**r.world.look().arms, "candidate": stuck}), r.world.time)
+    assert r.state.phase == "RollingBack" and "no verdict on the step at 10 % within 200 s" in r.state.reasons[0]
 
 
 def test_step_that_cannot_be_measured_says_so_at_its_deadline():

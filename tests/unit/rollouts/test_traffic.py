@@ -12,7 +12,7 @@ from sluice.rollouts import evidence
 from sluice.rollouts.core import decide
 from sluice.rollouts.judge import judge
 from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Scenario, World, run
-from sluice.rollouts.spec import Margin, RolloutSpec
+from sluice.rollouts.spec import Margin, RolloutSpec, Shadow
 from sluice.rollouts.state import LABEL, Arm, Observations, Replica, State
 
 SPEC = RolloutSpec(warmup_seconds=1, settle_seconds=1, verify_seconds=1, step_deadline_seconds=200)
@@ -133,3 +133,54 @@ def test_the_ceiling_of_errors_is_judged_beside_stable_and_only_when_it_is_shown
     assert over.phase == "RolledBack" and "above the ceiling of 10%" in over.reasons[0] and "stable's 2.9%" in over.reasons[0]
     few = {"stable": {"requests": 900.0, "errors": 9.0}, "candidate": {"requests": 50.0, "errors": 6.0}}
     assert "ceiling" not in "".join(judge(wide, State(phase="Step", window=few, tests=evidence.begin(wide)))[1])
+
+
+SHIPPED = RolloutSpec(settle_seconds=15, warmup_seconds=10, verify_seconds=120, ready_seconds=600, unready_seconds=5)
+
+
+@pytest.mark.parametrize(("rate", "shadow"), [(0.2, 200), (0.5, 0)])
+def test_a_plan_that_cannot_end_at_the_traffic_seen_is_held_with_the_figures_before_users_meet_the_candidate(rate: float, shadow: int):
+    """Every good candidate was rolled back by the deadline of an hour."""
+    spec, both = SHIPPED.model_copy(update={"shadow": Shadow(requests=shadow)}), Behaviour(errors=0.003, slow=0.01)
+    world, state, held = World(Scenario(rate, both, both), np.random.default_rng(3)), State(stable=STABLE), 0.0
+
+    def look(plan: RolloutSpec, **changes: Any) -> None:
+        nonlocal state
+        world.pass_time(30.0)
+        state, actions = decide(plan, State.from_dict(state.to_dict()), world.look(**changes), world.time)
+        world.apply(actions)
+
+    while world.time < 2 * 3600:
+        look(spec)
+        held = held or (world.time if state.phase == "Paused" else 0.0)
+    assert 60 < held < 1200 and state.phase == "Paused" and state.held and world.routed.weights == {STABLE: 100}
+    assert world.exposed < 20 and "the deadline is 1 h: set step" in state.reasons[0] and "step_deadline_seconds above" in state.reasons[0]
+    longer = float(state.reasons[0].partition("step_deadline_seconds above ")[2].split()[0])
+    patient = spec.model_copy(update={"step_deadline_seconds": longer})
+    while state.phase != "Succeeded" and world.time < 40 * 3600:
+        look(patient)
+    assert state.phase == "Succeeded", state.reasons
+
+
+def test_a_person_who_goes_on_with_too_little_traffic_is_let():
+    world, state, told = World(Scenario(0.5), np.random.default_rng(3)), State(stable=STABLE), False
+    while state.phase != "Succeeded" and world.time < 20 * 3600:
+        world.pass_time(5.0)
+        orders = {"commands": (("1", "resume"),)} if state.held else {}
+        told = told or state.held
+        state, actions = decide(SHIPPED, state, world.look(**orders), world.time)
+        world.apply(actions)
+    assert told and state.phase == "Succeeded"
+
+
+def test_traffic_that_comes_back_lets_a_held_plan_go_on():
+    world, state = World(Scenario(0.1), np.random.default_rng(3)), State(stable=STABLE)
+    phases = []
+    while state.phase != "Succeeded" and world.time < 20 * 3600:
+        world.pass_time(5.0)
+        if world.time > 3600:
+            world.scenario = Scenario(20.0)
+        state, actions = decide(SHIPPED, state, world.look(), world.time)
+        world.apply(actions)
+        phases += [state.phase] if phases[-1:] != [state.phase] else []
+    assert phases == ["Pending", "Shadow", "Paused", "Shadow", "Warmup", "Step", "Promoting", "Verifying", "Succeeded"]
