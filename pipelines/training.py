@@ -39,7 +39,8 @@ def learn(project, data: dsl.PipelineTask) -> None:
         cluster.place(judged, "evaluate")
         with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
             registered = register(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
-                                  package=exported.outputs["package"])  # fmt: skip
+                                  package=exported.outputs["package"], prepared=data.outputs["gate"], trained=trained.outputs["gate"],
+                                  exported=exported.outputs["gate"], judged=judged.outputs["gate"])  # fmt: skip
             cluster.place(registered, "register")
             rolled = rollout(project=project, base_dir=base_dir, home=home, digest=registered.outputs["Output"],
                              dataset=data.outputs["dataset"])  # fmt: skip

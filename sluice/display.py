@@ -18,6 +18,8 @@ class Display:
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None):
         self.console = Console(file=stream or sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
+        # A file is none, whatever colours it was told to take.
+        self._live = self.console.is_terminal and self.console.file.isatty()
         self._progress: Progress | None = None
         self._bar: Any = None
         self._last = 0.0
@@ -55,10 +57,11 @@ class Display:
         text, done, total, milestone = describe(event["step"], event["data"])
         if not text:
             return
-        if self.console.is_terminal and total:
+        if self._live and total:
             if self._progress is None:
+                # stdout stays what it is: the events of the steps come through it.
                 self._progress = Progress(TextColumn("  ⠿ {task.fields[step]:<14}"), BarColumn(30), TextColumn("{task.description}"),
-                                          TimeElapsedColumn(), console=self.console, transient=True)  # fmt: skip
+                                          TimeElapsedColumn(), console=self.console, transient=True, redirect_stdout=False, redirect_stderr=False)  # fmt: skip
                 self._progress.start()
                 self._bar = self._progress.add_task(text, total=total, step=event["step"])
             self._progress.update(self._bar, completed=done, total=total, description=text)

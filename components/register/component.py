@@ -12,6 +12,10 @@ def register(
     home: str,
     run_id: str,
     package: dsl.Input[dsl.Model],
+    prepared: dsl.Input[dsl.Artifact],
+    trained: dsl.Input[dsl.Artifact],
+    exported: dsl.Input[dsl.Artifact],
+    judged: dsl.Input[dsl.Artifact],
     gate: dsl.Output[dsl.Artifact],
 ) -> str:
     """Store the package under its digest and register it as the model's candidate.
@@ -22,6 +26,10 @@ def register(
         home: The local home folder; empty on a cluster.
         run_id: The tracking run it came from.
         package: What `export_onnx` wrote.
+        prepared: The gate of `preprocess`, for the model card.
+        trained: The gate of `train`.
+        exported: The gate of `export_onnx`.
+        judged: The gate of `evaluate`.
         gate: Version, digest, place and lineage, as JSON.
 
     Returns:
@@ -29,4 +37,5 @@ def register(
     """
     from components.register.logic import run
 
-    return run(project, base_dir, home, run_id, package_path=package.path, gate_path=gate.path)
+    gates = [prepared.path, trained.path, exported.path, judged.path]
+    return run(project, base_dir, home, run_id, package_path=package.path, gate_paths=gates, gate_path=gate.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from components import STARTED
@@ -11,12 +12,13 @@ from sluice.home import Home
 from sluice.packaging import package as packages
 from sluice.packaging.store import default_store
 from sluice.step import open_project, run_step
+from sluice.tracking.card import Card
 from sluice.tracking.registry import CANDIDATE, Registry
 from sluice.tracking.tracker import tracking_uri
 
 
-def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: str, gate_path: str) -> str:
-    """Returns the package digest."""
+def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: str, gate_paths: Sequence[str], gate_path: str) -> str:
+    """Returns the package digest. `gate_paths` are of the steps before, in pipeline order."""
 
     def work() -> Gate:
         settings, base = open_project(project, base_dir)
@@ -28,10 +30,11 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
         registry = Registry(tracking_uri(settings, place))
         version = registry.register(settings.name, package.digest, store.uri(package.digest), metrics=package.metrics,
                                     tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision},
-                                    run_id=run_id or None)  # fmt: skip
+                                    run_id=run_id or None,
+                                    card=Card(package, settings.data.source, [Gate.read(Path(p)) for p in gate_paths], lineage))  # fmt: skip
         registry.set_alias(settings.name, CANDIDATE, version.number)
         told = f"{settings.name} version {version.number}, sha256:{package.digest[:12]}"
-        return Gate("register", "pass", (told,), {"model": settings.name, "version": version.number, "digest": package.digest, "uri": version.uri,
+        return Gate("register", "pass", (told, *filter(None, [registry.note])), {"model": settings.name, "version": version.number, "digest": package.digest, "uri": version.uri,
                                              "lineage": lineage, "run_id": run_id})  # fmt: skip
 
     return str(run_step(work, gate_path, step="register", started=STARTED).evidence["digest"])

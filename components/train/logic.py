@@ -16,7 +16,7 @@ from sluice.gates import Gate
 from sluice.home import Home
 from sluice.project import Project
 from sluice.step import open_project, run_step
-from sluice.tracking.tracker import Tracker, check_trackers, open_tracker
+from sluice.tracking.tracker import Data, Tracker, check_trackers, open_tracker
 from sluice.training.crossvalidation import Fit, Fold, cross_validate
 from sluice.training.fit import fit
 
@@ -82,6 +82,9 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
         tracker = BackgroundTracker(settings, Home(home or None), f"{settings.name}-{folder}")
         tracker.put("params", settings.model_dump(mode="json"))
         tracker.put("tags", {"sluice.project": settings.name, "sluice.config": settings.digest, "sluice.data": dataset.digest})
+
+        rows = {split: dataset.rows(split) for split in ("train", "validation", "test")}
+        tracker.put("dataset", Data(settings.name, dataset.digest, settings.data.source, dataset.columns, rows))
 
         def on_event(event: dict[str, Any]) -> None:
             events.emit("progress", step="train", data=event)

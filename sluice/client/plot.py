@@ -35,7 +35,9 @@ def _evaluated(e: Evidence) -> str:
     points: list[tuple[str, float, float | None, float | None, str]] = [("this model", found["value"], found.get("low"), found.get("high"), svg.COLOURS[0])]
     if compared.get("champion") is not None:
         points.append(("champion, on the same rows", compared["champion"], None, None, svg.COLOURS[1]))
-    points += [(str(b["name"]), b["baseline"], None, None, "var(--muted)") for b in (floor.get("simple"), floor.get("trivial")) if b and b.get("baseline") is not None]
+    simple = floor.get("simple") or {}  # the trivial one is so far away that no interval could be seen beside it
+    if simple.get("baseline") is not None:
+        points.append((str(simple["name"]), simple["baseline"], None, None, "var(--muted)"))
     out = f"<h3>{escape(metric)}, {found.get('confidence', 0.95):.0%} interval, {found['rows']:,} held-out rows</h3>" + _values(points, metric, found.get("minimum"))
     limits = [compared.get(k) for k in ("difference", "low", "high", "margin")]
     if None not in limits:

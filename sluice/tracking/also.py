@@ -14,7 +14,7 @@ from sluice.errors import MissingExtra
 from sluice.home import Home
 from sluice.project import Project
 from sluice.tracking.outbox import Outbox
-from sluice.tracking.tracker import Tracker, flatten
+from sluice.tracking.tracker import Data, Tracker, flatten
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,9 @@ class TensorBoardTracker:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """TensorBoard keeps no files: nothing is written."""
 
+    def dataset(self, data: Data) -> None:
+        self.tags({"dataset": f"{data.source} sha256:{data.digest}"})
+
     def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
         """A folder of its own beside the run's: TensorBoard shows it as ``<run>/<name>``."""
         below = TensorBoardTracker(self._folder / name)
@@ -95,6 +98,9 @@ class WandbTracker:
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self._run.save(str(path), base_path=str(path.parent), policy="now")
+
+    def dataset(self, data: Data) -> None:
+        self._run.config.update({"dataset": data.source, "dataset.digest": data.digest}, allow_val_change=True)
 
     def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
         """W&B keeps one run a process: the child's curves lie in it under the child's name."""
@@ -134,6 +140,9 @@ class Several:
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self._each("artifact", path, folder)
+
+    def dataset(self, data: Data) -> None:
+        self._each("dataset", data)
 
     def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
         self._each("child", name, points, tags)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sluice.errors import SluiceError, first_line
+from sluice.tracking.logged import drop, log_model, tell_version
 from sluice.tracking.tracker import client
+
+if TYPE_CHECKING:
+    from sluice.tracking.card import Card
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
@@ -18,6 +22,7 @@ _MAY_MISS = ("get_registered_model", "delete_registered_model_alias", "get_run")
 _DIGEST = "sluice.digest"
 _URI = "sluice.uri"
 _METRIC = "sluice.metric."
+_LOGGED = "sluice.logged_model"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Registry:
 
     def __init__(self, uri: str):
         self.uri = uri
+        self.note = ""
         self._client = client(uri)
 
     def _call(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -72,20 +78,35 @@ class Registry:
                 raise SluiceError(f"the model registry could not {what}: {first_line(e)}", field="tracking.uri", value=self.uri,
                               fix="is the server up, and may this user write there?") from e  # fmt: skip
 
-    def register(self, model: str, digest: str, uri: str, *, metrics: Mapping[str, float | None], tags: dict[str, str], run_id: str | None) -> Version:
-        """The version of a package; a package registered before keeps its version, also where two processes register it at once."""
+    def register(self, model: str, digest: str, uri: str, *, metrics: Mapping[str, float | None], tags: dict[str, str], run_id: str | None,
+                 card: Card | None = None) -> Version:  # fmt: skip
+        """The version of a package; a package registered before keeps its version, also where two processes register it at once.
+
+        With a `card` it has a description and a logged model with signature and files; where MLflow takes none, `note` says why.
+        """
+        self.note = ""
         known = self.by_digest(model, digest)
         if known:
             return known
         if self._call("look the model up", "get_registered_model", model) is None:
             self._call("create the model", "create_registered_model", model)
         every = {_DIGEST: digest, _URI: uri, **tags, **{_METRIC + k: repr(float(v)) for k, v in metrics.items() if v is not None}}
-        made = self._call("register the version", "create_model_version", model, uri, run_id=run_id, tags=every)
+        logged = None
+        if card is not None and run_id:
+            logged, self.note = log_model(self._client, run_id, card, uri)
+        more: dict[str, Any] = {"description": card.description()} if card else {}
+        if logged:  # the version's files are then the logged model's, which the server can show; the package's address is a tag
+            more["model_id"] = every[_LOGGED] = logged.id
+        made = self._call("register the version", "create_model_version", model, logged.location if logged else uri, run_id=run_id, tags=every, **more)
         # The registry has no "unless it is there": of two made at once the first stays, and both processes see which that is.
         first = self.by_digest(model, digest)
         if first is not None and int(first.number) < int(made.version):
             self._call("take the version back", "delete_model_version", model, str(made.version))
+            if logged:
+                drop(self._client, logged.id)
             return first
+        if logged:
+            tell_version(self._client, logged.id, model, str(made.version))
         return self._version(made, ())
 
     def versions(self, model: str) -> list[Version]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
+import json
 import logging
 import os
 import secrets
@@ -23,6 +25,12 @@ log = logging.getLogger(__name__)
 
 _EXTRA = {"mlflow": "tracking"}
 
+#: What MLflow 3 opens an experiment as; without it a guess, and that may be its view of chats and prompts.
+_KIND, _TRAINING = "mlflow.experimentKind", "custom_model_development"
+#: Characters of a dataset's digest that MLflow keeps.
+_DIGEST = 36
+#: Columns of a dataset whose kinds are told.
+_COLUMNS = 2000
 #: Metrics that wait at most; beyond them the oldest go.
 _METRICS = 10_000
 #: MLflow's words for "not this, whenever you ask".
@@ -31,6 +39,22 @@ _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"
 
 #: Milliseconds since 1970, name, value, step.
 Metric = tuple[int, str, float, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The rows a run learned from.
+
+    Attributes:
+        name: the project's. digest: theirs, hex. source: where they came from, as the project says it.
+        columns: feature -> kind. rows: split -> how many.
+    """
+
+    name: str
+    digest: str
+    source: str
+    columns: dict[str, str]
+    rows: dict[str, int]
 
 
 class Tracker(Protocol):
@@ -43,6 +67,7 @@ class Tracker(Protocol):
     def tags(self, values: dict[str, str]) -> None: ...
     def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None: ...
     def artifact(self, path: Path, folder: str | None = None) -> None: ...
+    def dataset(self, data: Data) -> None: ...
     def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None: ...
     def finish(self, status: str = "FINISHED") -> None: ...
 
@@ -80,7 +105,9 @@ class MLflowTracker:
 
     def _start(self, experiment: str, artifacts: str | None, name: str | None) -> None:
         found = self._client.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=artifacts)
+        number = found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=artifacts, tags={_KIND: _TRAINING})
+        if found and _KIND not in found.tags:
+            self._client.set_experiment_tag(number, _KIND, _TRAINING)
         self.run_id = self._client.create_run(number, run_name=name).info.run_id
 
     def _put(self, what: str, call: Callable[[str], None]) -> None:
@@ -124,6 +151,21 @@ class MLflowTracker:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         self._put(f"log artifact {path.name}", lambda run: send(run, str(path), folder))
+
+    def dataset(self, data: Data) -> None:
+        """Write down what the run learned from; of the digest as many digits as MLflow keeps, and the whole of it in the profile."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        from sluice.tracking.card import schema
+
+        scheme, there, _ = data.source.partition("://")
+        kind = scheme if there else "local"
+        found = Dataset(name=data.name, digest=data.digest[:_DIGEST], source_type=kind,
+                        source=json.dumps({"url" if kind in ("http", "https") else "uri": data.source}),
+                        schema=json.dumps({"mlflow_colspec": schema(data.columns)}) if len(data.columns) <= _COLUMNS else None,
+                        profile=json.dumps({"digest": f"sha256:{data.digest}", "num_rows": sum(data.rows.values()), **{f"num_rows_{k}": v for k, v in data.rows.items()}}))  # fmt: skip
+        entry = DatasetInput(found, [InputTag("mlflow.data.context", "training")])
+        self._put("log the dataset", lambda run: self._client.log_inputs(run, [entry]))
 
     def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
         """Write a finished run below this one: its curves as (step, values), its tags."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import pytest
 
 from pipelines.local import _Sink
+from sluice import events
 from sluice.display import Display
 from sluice.gates import Gate
 from sluice.outcome import conclude, last_exception
@@ -60,3 +62,24 @@ def test_a_warning_and_a_stack_are_shown_however_soon_after_progress() -> None:
     text = shown.getvalue()
     assert "epoch 3" in text and "epoch 4" not in text
     assert "! train: rank 1 at step 7 stood at\n  File reduce.py, line 3\n  ! train: rank 1 [stuck]; starting again\n" in text
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_bar_takes_nothing_that_the_steps_say(stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal has a bar, a file none, though a notebook's kernel tells its children to colour whatever they write to."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    log, shown = io.StringIO(), stream()
+    display = Display(stream=shown)
+    with contextlib.redirect_stdout(_Sink(log, display)):
+        for epoch in (1, 2):
+            events.emit("progress", step="train", data={"kind": "epoch", "epoch": epoch, "step": epoch, "steps": 2})
+            print("something else")
+    display.close()
+    assert log.getvalue() == "something else\nsomething else\n" and "something else" not in shown.getvalue()
+    assert "::sluice" not in shown.getvalue() and ("\x1b[?25l" in shown.getvalue()) == (stream is Terminal)

@@ -274,7 +274,7 @@ def test_a_run_on_a_screen_says_why_and_what_next_in_a_line_each(outcome: dict[s
 
 def test_a_run_is_plotted_as_far_as_it_came() -> None:
     whole = Page(Run(REFUSED, tuple(GATES)).plot().body)
-    assert "this model: 0.9833" in whole.text and "the majority class '<b>0</b>': 0.1" in whole.text
+    assert "this model: 0.9833" in whole.text and "logistic regression: 0.99" in whole.text
     assert whole.text.count("0.96 to 0.99") == 1
     assert "Gates" in Run(REFUSED, ()).plot().body and "<svg" not in Run(REFUSED, ()).plot().body
     steps = [{"t": t, "phase": "Step", "weight": 10, "tests": [{"metric": "errors", "verdict": "pass", "difference": 0.01, "low": -0.02, "high": 0.04, "e_worse": e, "e_within": None}]}
