@@ -76,7 +76,7 @@ class Card:
 
     def _data(self) -> str:
         rows = self._evidence("preprocess").get("rows") or {}
-        counted = ", ".join(f"{n:,} {split}" for split, n in rows.items())
+        counted = ", ".join(f"{rows[split]:,} {split}" for split in ("train", "validation", "test") if split in rows)
         return f"{self.source}{f' ({counted} rows)' if counted else ''}, digest `{self.lineage.get('data', '')[:12]}`"
 
     def signature(self) -> dict[str, str]:
