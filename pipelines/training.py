@@ -22,7 +22,7 @@ FORM = form.defaults(EXAMPLE)
 
 
 NAME = "sluice-training"
-DESCRIPTION = "Validate, preprocess, train, export to ONNX, evaluate against the champion, register, and roll out by statistics."
+DESCRIPTION = "Validate, preprocess, train, export to ONNX, evaluate against the champion, register, and roll out by statistics. " + form.RULE
 
 
 def learn(project, data: dsl.PipelineTask) -> None:

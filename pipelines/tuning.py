@@ -19,7 +19,7 @@ EXAMPLE = {
 FORM = form.defaults(EXAMPLE, form.TUNING)
 
 NAME = "sluice-tuning"
-DESCRIPTION = "Search for the best settings in parallel, then train with them, export, evaluate, register, and roll out by statistics."
+DESCRIPTION = "Search for the best settings in parallel, then train with them, export, evaluate, register, and roll out by statistics. " + form.RULE
 
 
 def tuning(

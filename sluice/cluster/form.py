@@ -20,6 +20,8 @@ from sluice.errors import ProjectError
 from sluice.project import Project
 
 PROJECT, SET = "project", "set"
+#: For the pipeline's page: the dashboard's form shows no descriptions of parameters.
+RULE = "In the form a changed field wins over `project`, and `set` over both."
 
 
 @dataclasses.dataclass(frozen=True)
