@@ -112,23 +112,24 @@ def image_of(image: str | None, *, allow_tag: bool) -> str:
     return check_image(image, field=field, allow_tag=allow_tag)
 
 
-def compile_training(project: Project, *, text: str, image: str | None = None, allow_tag: bool = False) -> Compiled:
+def compile_training(project: Project, *, text: str, image: str | None = None, allow_tag: bool = False, name: str | None = None) -> Compiled:
     """The training pipeline of a project, its settings the defaults of the pipeline's parameters.
 
     Raises:
         ProjectError: no image, one that is not pinned, or a task that is not bounded.
     """
-    return _of_project(project, training, DESCRIPTION, project.name, form.TRAINING, text=text, image=image, allow_tag=allow_tag)
+    return _of_project(project, training, DESCRIPTION, name or project.name, form.TRAINING, text=text, image=image, allow_tag=allow_tag)
 
 
-def compile_tuning(project: Project, *, text: str, image: str | None = None, allow_tag: bool = False) -> Compiled:
+def compile_tuning(project: Project, *, text: str, image: str | None = None, allow_tag: bool = False, name: str | None = None) -> Compiled:
     """The tuning pipeline of a project, ``NAME-tuning``.
 
     Raises:
         ProjectError: as `compile_training`; there is no `tune` section, or nowhere that its tasks could share the study.
     """
     _check_storage(project)
-    return _of_project(project, tuning.tuning, tuning.DESCRIPTION, f"{project.name}-tuning", form.TUNING, text=text, image=image, allow_tag=allow_tag)
+    return _of_project(project, tuning.tuning, tuning.DESCRIPTION, name or f"{project.name}-tuning", form.TUNING, text=text, image=image,
+                       allow_tag=allow_tag)  # fmt: skip
 
 
 def _check_storage(project: Project) -> None:
@@ -154,12 +155,13 @@ def _of_project(project: Project, function: Callable[..., Any], does: str, name:
                 parameters: Sequence[form.Parameter], *, text: str, image: str | None, allow_tag: bool) -> Compiled:  # fmt: skip
     values = form.defaults(read_text(text, "the project"), parameters)
     target = Target(project.cluster, image_of(image, allow_tag=allow_tag), form.typed(values))
-    return compile_pipeline(function, target, name=name, description=f"{project.name}: {does[0].lower()}{does[1:]}",
+    said = does if name not in (project.name, f"{project.name}-tuning") else f"{project.name}: {does[0].lower()}{does[1:]}"
+    return compile_pipeline(function, target, name=name, description=said,
                             parameters=values, allow_tag=allow_tag)  # fmt: skip
 
 
 def compile_project(project: Project, out: Path, *, text: str, image: str | None = None, allow_tag: bool = False,
-                    kubernetes: bool = False, namespace: str | None = None, tune: bool = False) -> dict[str, Any]:  # fmt: skip
+                    kubernetes: bool = False, namespace: str | None = None, tune: bool = False, name: str | None = None) -> dict[str, Any]:  # fmt: skip
     """Write a pipeline with the project baked in as its parameters' defaults.
 
     Args:
@@ -171,6 +173,7 @@ def compile_project(project: Project, out: Path, *, text: str, image: str | None
         kubernetes: write Pipeline and PipelineVersion objects for `kubectl apply` instead of IR.
         namespace: of these objects; default: kubectl's.
         tune: the tuning pipeline instead of the training pipeline.
+        name: of the pipeline, where it is for any project and this one only an example; default: the project's own.
 
     Returns:
         Where it was written, its pipeline's and version's names and content hash.
@@ -178,7 +181,7 @@ def compile_project(project: Project, out: Path, *, text: str, image: str | None
     Raises:
         ProjectError: as `compile_training` or `compile_tuning`.
     """
-    made = (compile_tuning if tune else compile_training)(project, text=text, image=image, allow_tag=allow_tag)
+    made = (compile_tuning if tune else compile_training)(project, text=text, image=image, allow_tag=allow_tag, name=name)
     files.write_text(out, to_yaml(*manifests(made, namespace)) if kubernetes else made.text)
     return {"file": str(out), "pipeline": made.name, "version": made.version, "project": project.name, "sha256": made.digest,
             "kubernetes": kubernetes}  # fmt: skip

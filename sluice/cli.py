@@ -68,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
     _image_arguments(compile_)
     _site_arguments(compile_)
 
+    upload = add("upload", "the pipeline on a Kubeflow Pipelines endpoint, for its page and for PipelineRuns; no run is started", "pipelines:upload")
+    _project_arguments(upload, optional="default: the pipeline that takes any project, as the cluster's ConfigMap names it")
+    _tune_argument(upload)
+    _endpoint_arguments(upload)
+    _image_arguments(upload)
+    _site_arguments(upload)
+
     submit = add("submit", "a run on a Kubeflow Pipelines endpoint", "pipelines:submit")
     _project_arguments(submit)
     _tune_argument(submit)
@@ -137,8 +144,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _project_arguments(to: argparse.ArgumentParser) -> None:
-    to.add_argument("project", type=_project_file, metavar="PROJECT", help="a project file, or the folder of its sluice.yaml")
+def _project_arguments(to: argparse.ArgumentParser, optional: str = "") -> None:
+    help_ = "a project file, or the folder of its sluice.yaml" + (f"; {optional}" if optional else "")
+    to.add_argument("project", type=_project_file, metavar="PROJECT", nargs="?" if optional else None, help=help_)
     to.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=V", help="override a key; may be repeated")
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from serving.pipelines.kfp import Kfp, KfpFault, KfpRejected
-from serving.pipelines.resource import FINALIZER, command
+from serving.pipelines.kfp import Kfp, KfpFault, KfpNotFound, KfpRejected
+from serving.pipelines.resource import FINALIZER, Source, command
 from serving.rollout.kube import GROUP, VERSION, ApiFault, Kube, Object
 from serving.rollout.resource import condition, stamp
+from sluice.cluster import site
+from sluice.cluster.site import Site
 from sluice.errors import SluiceError
 
 log = logging.getLogger("sluice.pipelines")
@@ -90,6 +92,35 @@ class Reconciler:
     def leave(self, raw: Object) -> str | None:
         """Undo what stands in Kubeflow Pipelines. None when nothing is left, else what is waited for."""
         raise NotImplementedError
+
+    # -- what the environment says -----------------------------------------------------------------
+
+    def settled(self, raw: Object, source: Source) -> Source:
+        """What is to run, with the environment's defaults where the resource says nothing: account, and the pipeline for any project.
+
+        Raises:
+            KfpFault: Kubeflow Pipelines cannot be asked. ProjectError: the environment's ConfigMap is wrong.
+        """
+        namespace = raw["metadata"]["namespace"]
+        found = self.kube.get("ConfigMap", namespace, site.NAME)
+        if found is None:
+            return source
+        here = Site.parse(namespace, found.get("data") or {})
+        return replace(source, service_account=source.service_account or str(here.cluster.get("service_account") or ""), fallback=here.pipeline)
+
+    def pipeline(self, raw: Object, source: Source, name: str) -> str:
+        """The id of the pipeline: the one that is named, or of the project's name, else the one for any project.
+
+        Raises:
+            KfpNotFound: there is neither.
+        """
+        kfp, space = self.pipelines.kfp, self.pipelines.namespace(raw)
+        try:
+            return kfp.pipeline(name, space)
+        except KfpNotFound:
+            if source.pipeline or not source.fallback:
+                raise
+            return kfp.pipeline(source.fallback, space)
 
     # -- looking -----------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class Source:
     Attributes:
         pipeline: its name; by default the project's. version: name or id; None is the newest.
         inline, config_map: the project's text, or (name, key) of a ConfigMap that holds it.
+        fallback: the pipeline for any project, where none has the project's name; empty: there is none.
     """
 
     pipeline: str | None
@@ -47,6 +48,7 @@ class Source:
     config_map: tuple[str, str] | None
     service_account: str
     root: str
+    fallback: str = ""
 
     def resolve(self, kube: Kube, namespace: str) -> tuple[str, str | None]:
         """The pipeline's name, and the project's text where one is given.

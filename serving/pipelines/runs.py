@@ -159,19 +159,20 @@ class Runs(Reconciler):
     def create(self, item: PipelineRun, experiment: str | None) -> tuple[Seen, int]:
         """Makes the attempt's run. Returns it, and how many steps its pipeline declares."""
         kfp, space, raw = self.pipelines.kfp, self.pipelines.namespace(item.raw), item.raw
-        name, text = item.source.resolve(self.kube, raw["metadata"]["namespace"])
-        pipeline = kfp.pipeline(name, space)
-        version = kfp.version(pipeline, item.source.version)
-        parameters = item.source.filled(version, text)
+        source = self.settled(raw, item.source)
+        name, text = source.resolve(self.kube, raw["metadata"]["namespace"])
+        pipeline = self.pipeline(raw, source, name)
+        version = kfp.version(pipeline, source.version)
+        parameters = source.filled(version, text)
         self.acting()
         body: dict[str, Any] = {
             "display_name": item.name(item.attempt), "description": f"PipelineRun {resource.title(raw)}, attempt {item.attempt}",
             "experiment_id": experiment or kfp.experiment(item.experiment, space), "runtime_config": {"parameters": parameters},
             "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version["pipeline_version_id"]}}  # fmt: skip
-        if item.source.root:
-            body["runtime_config"]["pipeline_root"] = item.source.root
-        if item.source.service_account:
-            body["service_account"] = item.source.service_account
+        if source.root:
+            body["runtime_config"]["pipeline_root"] = source.root
+        if source.service_account:
+            body["service_account"] = source.service_account
         made = kfp.create_run(body)
         return Seen(need(made, "run_id", "POST runs"), _state(made), seconds(made.get("created_at"))), declared(version)
 

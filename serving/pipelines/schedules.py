@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,10 +27,11 @@ class Schedules(Reconciler):
 
     def step(self, raw: Object) -> tuple[Object, float | None]:
         plan, now = resource.schedule(raw), self.clock()
+        plan = replace(plan, source=self.settled(raw, plan.source))
         six, tick = translated(plan.cron, plan.zone, self.pipelines.zone, now)
         name, text = plan.source.resolve(self.kube, raw["metadata"]["namespace"])
         kfp, space = self.pipelines.kfp, self.pipelines.namespace(raw)
-        pipeline = kfp.pipeline(name, space)
+        pipeline = self.pipeline(raw, plan.source, name)
         newest = kfp.version(pipeline, plan.source.version)
         parameters = plan.source.filled(newest, text)
         # What a form is filled in with belongs to the version that asked for it.

@@ -20,7 +20,7 @@ from sluice.cluster.connection import INSTALLATION_VARIABLE
 from sluice.cluster.kfp import Api
 from sluice.cluster.needs import Ready
 from sluice.cluster.runs import Watch
-from sluice.cluster.submit import Submitted, submit, user_namespace
+from sluice.cluster.submit import Submitted, submit, upload, user_namespace
 from sluice.display import Display
 from sluice.errors import DeadlineError, ProjectError
 from sluice.home import Home
@@ -84,6 +84,22 @@ class Endpoint:
             made = write(ready.project, path, text=write_text(base), image=ready.image, allow_tag=self.allow_tag, tune=tune)
             return submit(self.api, pipeline=made["pipeline"], version=made["version"], text=path.read_text(),
                           description=f"{project.name}: {project.task}", parameters=values, service_account=ready.project.cluster.service_account)  # fmt: skip
+
+    def upload(self, ready: Ready, text: str, *, tune: bool = False, name: str | None = None) -> dict[str, Any]:
+        """Put a pipeline's version there and start nothing: the dashboard offers it, and PipelineRuns find it.
+
+        Args:
+            ready: what `prepare` gave. text: the project. name: of the pipeline, where it is for any project and this one only its example.
+
+        Returns:
+            ``{pipeline, version, reused}``.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "pipeline.yaml"
+            made = checkout_command("compile")(ready.project, path, text=text, image=ready.image, allow_tag=self.allow_tag, tune=tune, name=name)
+            said = f"{ready.project.name}: {ready.project.task}" if name is None else "any project: data to a promoted model"
+            there = upload(self.api, user_namespace(self.api), pipeline=made["pipeline"], version=made["version"], text=path.read_text(), description=said)
+        return {"pipeline": made["pipeline"], "version": made["version"], "reused": there[2]}
 
     def follow(self, run: str, title: str, *, seconds: float = LONGEST, quiet: bool = False) -> Run:
         """Show a run's progress until it ends. Of a failed step the log's last lines are shown.

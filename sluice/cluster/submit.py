@@ -46,6 +46,15 @@ def user_namespace(api: Api) -> str | None:
     return api.connection.namespace
 
 
+def upload(api: Api, namespace: str | None, *, pipeline: str, version: str, text: str, description: str) -> tuple[str, str, bool]:
+    """Make sure a pipeline's version is there: the pipeline's id, the version's, and whether the version was there before."""
+    owner = _ensure(lambda: api.pipeline(pipeline, namespace), lambda: api.create_pipeline(pipeline, description=description, namespace=namespace))
+    pipeline_id = str(owner["pipeline_id"])
+    there = api.version(pipeline_id, version)
+    found = there or _ensure(lambda: api.version(pipeline_id, version), lambda: api.upload_version(pipeline_id, version, text, description=description))
+    return pipeline_id, str(found["pipeline_version_id"]), there is not None
+
+
 def submit(api: Api, *, pipeline: str, version: str, text: str, description: str, parameters: Mapping[str, Any],
            service_account: str | None = None) -> Submitted:  # fmt: skip
     """Make sure the version is there, and start a run of it in the pipeline's own experiment.
@@ -63,22 +72,19 @@ def submit(api: Api, *, pipeline: str, version: str, text: str, description: str
         EndpointError, ProjectError: as `Api` and `user_namespace`.
     """
     namespace = user_namespace(api)
-    owner = _ensure(lambda: api.pipeline(pipeline, namespace), lambda: api.create_pipeline(pipeline, description=description, namespace=namespace))
-    pipeline_id = str(owner["pipeline_id"])
-    there = api.version(pipeline_id, version)
-    found = there or _ensure(lambda: api.version(pipeline_id, version), lambda: api.upload_version(pipeline_id, version, text, description=description))
+    pipeline_id, version_id, there = upload(api, namespace, pipeline=pipeline, version=version, text=text, description=description)
     experiment = _ensure(lambda: api.experiment(pipeline, namespace), lambda: api.create_experiment(pipeline, namespace))
     experiment_id = str(experiment["experiment_id"])
     name = f"{pipeline}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     body: dict[str, Any] = {
         "display_name": name, "experiment_id": experiment_id, "runtime_config": {"parameters": dict(parameters)},
-        "pipeline_version_reference": {"pipeline_id": pipeline_id, "pipeline_version_id": str(found["pipeline_version_id"])},
+        "pipeline_version_reference": {"pipeline_id": pipeline_id, "pipeline_version_id": version_id},
     }  # fmt: skip
     if service_account:
         body["service_account"] = service_account
     started = _ensure(lambda: api.run_named(name, experiment_id), lambda: api.create_run(body), look_first=False)
     run_id = str(started["run_id"])
-    return Submitted(run_id, name, pipeline, version, there is not None, api.run_url(run_id))
+    return Submitted(run_id, name, pipeline, version, there, api.run_url(run_id))
 
 
 def _ensure(find: Callable[[], dict[str, Any] | None], create: Callable[[], dict[str, Any]], *, look_first: bool = True) -> dict[str, Any]:

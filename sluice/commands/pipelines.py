@@ -1,4 +1,4 @@
-"""`sluice compile` and `sluice submit`."""
+"""`sluice compile`, `sluice upload` and `sluice submit`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import os
 import sys
 
 from sluice import project as projects
-from sluice.cli import checkout_command, show_json
+from sluice.cli import PROJECT_FILE, checkout_command, show_json
 from sluice.client.endpoint import Endpoint
 from sluice.cluster import needs, site
 from sluice.cluster.connection import INSTALLATION_VARIABLE, connect
 from sluice.cluster.kfp import Api
 from sluice.cluster.needs import Ready
+from sluice.commands.project import template
 from sluice.commands.run import show_conclusion
 from sluice.errors import ProjectError
 from sluice.home import Home
@@ -65,12 +66,38 @@ def warn_of_paths(project: Project) -> None:
         print(f"note: task {project.task!r} is your own: the image of the steps must hold its module", file=sys.stderr)
 
 
+def endpoint_of(args: argparse.Namespace) -> Endpoint:
+    """The endpoint the arguments name, and how it is used."""
+    api = Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context))
+    return Endpoint(api, Home(), image=args.image, allow_tag=args.allow_tag, environment=args.environment, context=args.context,
+                    offline=args.offline, unchecked=args.unchecked)  # fmt: skip
+
+
+def upload(args: argparse.Namespace) -> int:
+    """A pipeline's version on the endpoint, and no run: of a project, or the one that takes any."""
+    any_project = args.project is None
+    if any_project:
+        args.project = template("image") / PROJECT_FILE
+    project, text = open_project(args)
+    endpoint = endpoint_of(args)
+    ready = endpoint.prepare(project)
+    show_told(ready)
+    name = None
+    if any_project:
+        name = (ready.told.site.pipeline if ready.told.site else "") or f"{site.environment_of(args.environment)}-training"
+    made = endpoint.upload(ready, text, tune=args.tune, name=f"{name}-tuning" if name and args.tune else name)
+    if args.json:
+        show_json(made)
+    else:
+        print(f"{made['pipeline']}  {made['version']}{' (there before)' if made['reused'] else ''}")
+    return 0
+
+
 def submit(args: argparse.Namespace) -> int:
     """Start a run on an endpoint; with ``--wait`` follow it, and end as `sluice run` would."""
     project, text = open_project(args)
-    api = Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context))
-    endpoint = Endpoint(api, Home(), image=args.image, allow_tag=args.allow_tag, environment=args.environment, context=args.context,
-                        offline=args.offline, unchecked=args.unchecked)  # fmt: skip
+    endpoint = endpoint_of(args)
+    api = endpoint.api
     ready = endpoint.prepare(project)
     show_told(ready)
     started = endpoint.submit(project, text, tune=args.tune, ready=ready, asked=(projects.read_yaml(args.project), args.overrides))

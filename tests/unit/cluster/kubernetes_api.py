@@ -22,7 +22,7 @@ class Api:
         objects: by path; a value that is a text is answered as text, a number is a status.
         allowed: (user or "", attributes) -> whether a review says yes.
         made: what was POSTed, by path, in order. deleted: paths. after: called with (method, path, body) before the answer.
-        delay: seconds before each answer.
+        route: asked first: (method, path, body) -> (status, answer), or null for the rest. delay: seconds before each answer.
     """
 
     def __init__(self) -> None:
@@ -30,16 +30,19 @@ class Api:
         self.allowed: Callable[[str, Object], bool] = lambda user, what: True
         self.made: list[tuple[str, Object]] = []
         self.deleted: list[str] = []
-        self.after: Callable[[str, str, Object], None] = lambda method, path, body: None
+        self.after: Callable[[str, str, Any], None] = lambda method, path, body: None
+        self.route: Callable[[str, str, Any], tuple[int, Any] | None] = lambda method, path, body: None
         self.delay = 0.0
         self.asked: list[str] = []
 
     def config_map(self, namespace: str, name: str, **data: str) -> None:
         self.objects[f"/api/v1/namespaces/{namespace}/configmaps/{name}"] = {"metadata": {"name": name, "namespace": namespace}, "data": data}
 
-    def answer(self, method: str, path: str, body: Object) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         self.asked.append(f"{method} {path}")
         self.after(method, path, body)
+        if routed := self.route(method, path, body):
+            return routed
         if path.startswith("/apis/authorization.k8s.io/"):
             spec = body["spec"]
             return 201, {"status": {"allowed": self.allowed(spec.get("user", ""), spec["resourceAttributes"])}}
@@ -71,7 +74,7 @@ def serving(api: Api, folder: Path) -> Iterator[Path]:
             raw = self.rfile.read(int(self.headers.get("content-length") or 0))
             time.sleep(api.delay)
             parts = urlsplit(self.path)
-            status, found = api.answer(self.command, parts.path, json.loads(raw) if raw else {})
+            status, found = api.answer(self.command, parts.path, json.loads(raw) if raw[:1] in (b"{", b"[") else raw.decode() or {})
             data = found.encode() if isinstance(found, str) else json.dumps(found).encode()
             self.send_response(status)
             self.send_header("content-type", "text/plain" if isinstance(found, str) else "application/json")

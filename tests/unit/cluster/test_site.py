@@ -167,3 +167,34 @@ def test_a_cluster_that_is_away_is_said_and_offline_asks_none(tmp_path: Path, mo
     assert "--offline: no cluster was asked" in capsys.readouterr().err
     assert run("--offline", "--unchecked", "--image", IMAGE, folder=tmp_path) == 0
     assert "note: cluster.defaults.env.SLUICE_STORE" in capsys.readouterr().err
+
+
+def kfp(api: Api) -> list[tuple[str, str]]:
+    """Kubeflow Pipelines behind the API server's proxy, with nothing in it; gives the versions put there: (name, IR)."""
+    root, put = "/api/v1/namespaces/kubeflow/services/ml-pipeline:8888/proxy/apis/v2beta1", []
+
+    def route(method: str, path: str, body: Any) -> tuple[int, Any] | None:
+        if not path.startswith(root):
+            return None
+        what = path.removeprefix(root)
+        if method == "POST" and what == "/pipelines":
+            return 200, {"pipeline_id": body["name"]}
+        if method == "POST" and what == "/pipelines/upload_version":
+            put.append((str(body).partition('filename="')[2].partition(".yaml")[0], str(body)))
+            return 200, {"pipeline_version_id": "v"}
+        return 200, {}
+
+    api.route = route
+    return put
+
+
+def test_upload_puts_the_pipeline_for_any_project_there_as_the_cluster_names_it(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api.config_map("sluice", "sluice-cluster", pipeline="sluice-training", **DATA)
+    put = kfp(api)
+    assert main(["upload", "--json"]) == 0
+    made = orjson.loads(capsys.readouterr().out)
+    assert made == {"pipeline": "sluice-training", "version": put[0][0], "reused": False}
+    assert made["version"].startswith("sluice-training-") and IMAGE in put[0][1] and "s3://models/sluice" in put[0][1]
+    (tmp_path / "sluice.yaml").write_text(yaml.safe_dump(RAW))
+    assert main(["upload", str(tmp_path)]) == 0
+    assert put[1][0].startswith("digits-"), "of a project it has the project's name"

@@ -149,3 +149,22 @@ def test_a_sites_own_defaults_reach_every_project(chart: Any) -> None:
     assert settings.resources.requests.cpu == "10m" and [v.claim for v in settings.volumes] == ["sluice-store"]
     assert told(chart(mlflow={"enabled": False, "uri": "https://mlflow.example"}), "sluice").cluster["defaults"]["env"]["MLFLOW_TRACKING_URI"] == "https://mlflow.example"
     assert json.dumps(site.cluster)
+
+
+def test_the_examples_are_a_kustomization_that_runs_the_digits_project(tmp_path: Path) -> None:
+    import jsonschema
+
+    from serving.pipelines import resource
+    from tests.unit.rollouts.memory_api import MemoryApi
+
+    found = built("manifests/examples")
+    assert set(found) == {("ConfigMap", "digits-project"), ("PipelineRun", "digits")}
+    run, config = found["PipelineRun", "digits"], found["ConfigMap", "digits-project"]
+    assert {o["metadata"]["namespace"] for o in found.values()} == {"sluice"} and "DIGEST" not in json.dumps(list(found.values()))
+    crd = yaml.safe_load((ROOT / "manifests/crds/pipelinerun.yaml").read_text())
+    jsonschema.validate(run["spec"], crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])
+    api = MemoryApi()
+    api.put("/api/v1/namespaces/sluice/configmaps/digits-project", config)
+    name, text = resource.source(run["spec"]).resolve(resource.Kube(api), "sluice")
+    assert (name, yamlfile.load(text or "", "run")) == ("digits", DIGITS)
+    assert (ROOT / "examples/digits/sluice.yaml").read_text() == text
