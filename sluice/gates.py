@@ -14,6 +14,9 @@ Decision = Literal["pass", "refuse", "inconclusive"]
 #: The steps of the training pipeline, in its order.
 STEPS = ("validate_data", "preprocess", "train", "export_onnx", "evaluate", "register", "rollout")
 
+#: Tasks of a run on a cluster beside its steps: what tells the run's outcome, and what fails where a refusal is to fail the run.
+REPORT, REFUSAL = "report", "refusal"
+
 
 @dataclasses.dataclass(frozen=True)
 class Gate:

@@ -33,6 +33,30 @@ def _conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str)
     return {"outcome": "failed", "exit_code": FAULT, "error": error, "reasons": [error["message"]]}
 
 
+def figures(outcome: dict[str, Any], gates: list[Gate]) -> dict[str, float | str]:
+    """What a run came to and the numbers it turned on, by name: few, and the same names in every run, so that runs can be compared.
+
+    ``outcome`` is a word and ``promoted`` 1 or 0, left out where that is not known; ``gate`` is the step that decided, with its first
+    reason; the project's metric goes by its own name, with ``_minimum``, ``_champion``, ``_difference``, ``_low`` and ``_high`` after it.
+    """
+    word = str(outcome["outcome"])
+    found: dict[str, float | str] = {"outcome": word} | ({} if word in ("unknown", "running") else {"promoted": float(word == "promoted")})
+    decisive = (outcome.get("error") or {}).get("step") or outcome.get("gate") or ("rollout" if word in ("promoted", "rolled_back") else None)
+    reasons = outcome.get("reasons") or ()
+    found |= {"gate": str(decisive)} if decisive else {}
+    found |= {"reason": " ".join(str(reasons[0]).split())[:300]} if reasons else {}
+    by = {g.step: g.evidence for g in gates}
+    judged, compared = by.get("evaluate", {}).get("evaluation") or {}, by.get("evaluate", {}).get("comparison") or {}
+    if name := judged.get("metric"):
+        numbers = {name: judged.get("value"), f"{name}_minimum": judged.get("minimum")}
+        numbers |= {f"{name}_{key}": compared.get(key) for key in ("champion", "difference", "low", "high")}
+        found |= {k: float(v) for k, v in numbers.items() if isinstance(v, int | float)}
+    load = by.get("rollout", {}).get("load") or {}
+    found |= {f"requests_{key}": float(load[key]) for key in ("sent", "failed") if isinstance(load.get(key), int | float)}
+    version = outcome.get("version") or by.get("register", {}).get("version")
+    return found | ({"version": str(version)} if version else {})
+
+
 def cautions(gates: list[Gate]) -> list[str]:
     """What the gates let pass, but a person has to hear beside the verdict."""
     return [str(c) for g in gates for c in g.evidence.get("cautions") or ()]

@@ -132,13 +132,13 @@ class Api:
         """Ask for a run's end; KFP then calls it FAILED."""
         self._json("POST", f"{_V2}/runs/{_part(run_id)}:terminate", {})
 
-    def log(self, run_id: str, pod: str) -> str | None:
-        """What a step's pod wrote so far; null where there is no such pod and no archive of it.
+    def log(self, run_id: str, pod: str, last: int | None = None) -> str | None:
+        """What a step's pod wrote so far, or its `last` bytes alone; null where there is no such pod and no archive of it.
 
         The endpoint answers 200 before it has looked, and puts a failure in the body.
         """
         try:
-            data = self._request("GET", f"/apis/v1alpha1/runs/{_part(run_id)}/nodes/{_part(pod)}/log")
+            data = self._request("GET", f"/apis/v1alpha1/runs/{_part(run_id)}/nodes/{_part(pod)}/log", last=last)
         except (NotFound, Rejected, EndpointFault):
             return None
         text = data.decode(errors="replace")
@@ -158,18 +158,18 @@ class Api:
         data = None if body is None else json.dumps(body).encode()
         return _parsed(self._request(method, path, data, "application/json"), path)
 
-    def _request(self, method: str, path: str, body: bytes | None = None, kind: str | None = None) -> bytes:
+    def _request(self, method: str, path: str, body: bytes | None = None, kind: str | None = None, last: int | None = None) -> bytes:
         tries = self.tries if method == "GET" else 1
         for attempt in range(tries):
             try:
-                return self._once(method, path, body, kind)
+                return self._once(method, path, body, kind, last)
             except (Unreachable, EndpointFault):
                 if attempt == tries - 1:
                     raise
                 time.sleep(0.5 * 2**attempt)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _once(self, method: str, path: str, body: bytes | None, kind: str | None) -> bytes:
+    def _once(self, method: str, path: str, body: bytes | None, kind: str | None, last: int | None) -> bytes:
         import urllib3
 
         headers = {"accept": "application/json"} | ({"content-type": kind} if body is not None and kind else {})
@@ -178,14 +178,18 @@ class Api:
             headers["authorization"] = f"Bearer {token}"
         url = self.connection.url + path
         try:
-            answer = self._pool.request(method, url, body=body, headers=headers, redirect=False)
+            answer = self._pool.request(method, url, body=body, headers=headers, redirect=False, preload_content=False)
+            try:
+                data = _tail(answer, last)
+            finally:
+                answer.release_conn()
         except urllib3.exceptions.HTTPError as e:
             raise self._unreachable(e) from e
         except OSError as e:  # a certificate file that cannot be read
             raise self._unreachable(e) from e
         if answer.status >= 300:
-            raise self._refused(answer.status, answer.headers.get("location"), answer.data)
-        return bytes(answer.data)
+            raise self._refused(answer.status, answer.headers.get("location"), data)
+        return data
 
     def _unreachable(self, error: Exception) -> Unreachable:
         reason = getattr(error, "reason", None) or error
@@ -216,6 +220,18 @@ class Api:
 
 def _named(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": name}]})
+
+
+def _tail(answer: Any, last: int | None) -> bytes:
+    """A body, or its last bytes, never more than twice as much in memory."""
+    if last is None:
+        return bytes(answer.read())
+    kept = b""
+    for piece in answer.stream(1 << 16):
+        kept += piece
+        if len(kept) > 2 * last:
+            kept = kept[-last:]
+    return kept[-last:]
 
 
 def _part(text: str) -> str:

@@ -15,13 +15,17 @@ from sluice.cluster.errors import EndpointFault, Unreachable
 from sluice.cluster.kfp import Api
 from sluice.cluster.logs import PodLog
 from sluice.errors import DeadlineError
-from sluice.gates import STEPS, Gate
+from sluice.gates import REFUSAL, REPORT, STEPS, Gate
 from sluice.outcome import FAULT, conclude, last_exception
 
 TERMINAL = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 _UNSETTLED = ("PENDING", "RUNNING", "CANCELING", "PAUSED")
 #: Which state a step has when several of its tasks differ: the first of these.
 _WORST = ("FAILED", "CANCELED", "RUNNING", "CANCELING", "PAUSED", "PENDING", "SUCCEEDED", "SKIPPED")
+#: What has a driver, but is no step.
+_BESIDE = ("root", REPORT, REFUSAL)
+#: How KFP names what groups tasks.
+_GROUPS = ("condition-", "for-loop-", "iteration-", "exit-handler-")
 #: Argo's templates whose pods run a step; a pod is named WORKFLOW-TEMPLATE-HASH where its node is WORKFLOW-HASH.
 _TEMPLATES = ("system-container-impl", "retry-system-container-impl")
 
@@ -40,8 +44,32 @@ def step_states(run: Mapping[str, Any]) -> dict[str, str]:
     return {s: next((w for w in _WORST if w in found[s]), "PENDING") for s in STEPS if s in found}
 
 
-def pods(run: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Argo's nodes that may be steps' pods -> the names their pods may have.
+def failed_tasks(run: Mapping[str, Any]) -> list[str]:
+    """Tasks that failed or were ended, of whatever pipeline; groups that failed with them, and what only tells the outcome, are left out."""
+    found = (str(t.get("display_name") or "") for t in _tasks(run) if t.get("state") in ("FAILED", "CANCELED"))
+    return [n for n in dict.fromkeys(found) if n in _driven(run) and n not in _BESIDE and not n.startswith(_GROUPS)]
+
+
+def is_over(run: Mapping[str, Any]) -> bool:
+    """Whether nothing more will come of a run's steps, while its own task that reports on them still runs.
+
+    So it is once a task has failed, or was skipped, since a gate was shut; and when the last step is done. Not being started
+    yet, as between two steps, is no end.
+    """
+    if str(run.get("state")) in (*TERMINAL, "CANCELING"):
+        return True
+    steps = _driven(run) - set(_BESIDE)
+    for task in _tasks(run):
+        name, state = str(task.get("display_name") or ""), task.get("state")
+        if name in steps and (state in ("FAILED", "CANCELED", "SKIPPED") or (state == "SUCCEEDED" and _step(task) == STEPS[-1])):
+            return True
+        if state == "FAILED" and name.endswith("-driver") and name.removesuffix("-driver") in steps:
+            return True
+    return False
+
+
+def pods(run: Mapping[str, Any], *, ended: bool = False) -> dict[str, tuple[str, ...]]:
+    """Argo's nodes that may be steps' pods -> the names their pods may have; with `ended`, of those alone that are done.
 
     A step's task has a task `executor` below it: a pod, or, where it may be tried again, the parent of one
     pod a try. Tasks do not name their own nodes, only their children's.
@@ -51,6 +79,7 @@ def pods(run: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     parents = [t for t in executors if t.get("child_tasks")]
     if len(parents) < len(executors):
         parents += [t for t in tasks if _step(t)]
+    parents = [t for t in parents if t.get("state") in TERMINAL] if ended else parents
     found = {}
     for child in (c for t in parents for c in t.get("child_tasks") or ()):
         workflow, dash, number = str(child.get("pod_name") or "").rpartition("-")
@@ -74,12 +103,18 @@ def _step(task: Mapping[str, Any]) -> str | None:
     return name if name in STEPS else None
 
 
+def _driven(run: Mapping[str, Any]) -> set[str]:
+    """Names of what has a driver, a pod that prepares it: tasks and groups, not their attempts and executors."""
+    names = (str(t.get("display_name") or "") for t in _tasks(run))
+    return {n.removesuffix("-driver") for n in names if n.endswith("-driver")}
+
+
 def _failed_drivers(run: Mapping[str, Any]) -> Iterator[str]:
     """Steps whose driver, the pod that prepares theirs, has failed."""
     for task in _tasks(run):
-        name, suffix, _ = str(task.get("display_name") or "").partition("-driver")
-        if suffix and task.get("state") == "FAILED" and name.replace("-", "_") in STEPS:
-            yield name.replace("-", "_")
+        name = str(task.get("display_name") or "")
+        if name.endswith("-driver") and task.get("state") == "FAILED" and (step := name.removesuffix("-driver").replace("-", "_")) in STEPS:
+            yield step
 
 
 def _time(text: Any) -> float | None:
@@ -101,12 +136,14 @@ class Watch:
         run_id: the run.
         on_event: called with each event a step wrote, once.
         patience: seconds the endpoint may be lost while a run is followed.
+        last: how many bytes of a log are read, its last; null: all of it.
     """
 
     silence = 120.0
 
-    def __init__(self, api: Api, run_id: str, on_event: Callable[[dict[str, Any]], None] = lambda event: None, *, patience: float = 300.0):
-        self.api, self.run_id, self._on_event, self.patience = api, run_id, on_event, patience
+    def __init__(self, api: Api, run_id: str, on_event: Callable[[dict[str, Any]], None] = lambda event: None, *, patience: float = 300.0,
+                 last: int | None = None):  # fmt: skip
+        self.api, self.run_id, self._on_event, self.patience, self.last = api, run_id, on_event, patience, last
         self.run: dict[str, Any] = {}
         self._logs: dict[str, PodLog] = {}
         self._gates: dict[str, Gate] = {}
@@ -122,15 +159,15 @@ class Watch:
         """The gates seen, in pipeline order."""
         return [self._gates[s] for s in STEPS if s in self._gates]
 
-    def read(self) -> str:
-        """Ask once for the run and its steps' output; returns the run's state. Raises `EndpointError`."""
+    def read(self, *, ended: bool = False) -> str:
+        """Ask once for the run and its steps' output, with `ended` only of those that are done; returns the run's state. Raises `EndpointError`."""
         self.run = self.api.run(self.run_id)
-        for node, names in pods(self.run).items():
+        for node, names in pods(self.run, ended=ended).items():
             log = self._logs.setdefault(node, PodLog())
             if not log.finished:
-                self._read_log(log, names)
+                self._read_log(log, names, ended or self.state in TERMINAL)
         for step, state in step_states(self.run).items():
-            if state == "RUNNING":
+            if state == "RUNNING" and not ended:
                 self._tell_start(step)
         return self.state
 
@@ -181,11 +218,34 @@ class Watch:
         """What is known of a run that still goes on."""
         return {"outcome": "running", "exit_code": None, "reasons": []} | self._facts(step_states(self.run))
 
+    def is_known(self) -> bool:
+        """Whether it can be told what the run came to: its last step's decision was read, or a failure is to be seen."""
+        return self._failure is not None or self._went_wrong() or self._decided(self.gates, step_states(self.run))
+
+    def failed_quietly(self) -> bool:
+        """Whether a step failed and no event of its own says why."""
+        return self._failure is None and self._went_wrong()
+
+    def unread(self) -> list[str]:
+        """Steps that are done, but whose decision was not read: answered from the cache, or with their pods and logs out of reach."""
+        told = {g.step for g in self.gates} | {(self._failure or {}).get("step")}
+        return [s for s, state in step_states(self.run).items() if state == "SUCCEEDED" and s not in told]
+
+    def cached(self) -> int:
+        """How many tasks were answered from the cache: these ran no pod and said nothing."""
+        return sum(t.get("display_name") == "executor" and t.get("state") == "SKIPPED" for t in _tasks(self.run))
+
+    def _went_wrong(self) -> bool:
+        """Whether the run failed, and not because a refusal is to fail it; to be told while it still reports on itself, too."""
+        if failed_tasks(self.run) or any(_failed_drivers(self.run)):
+            return True
+        return self.state in ("FAILED", "CANCELED", "CANCELING") and not self._decided(self.gates, step_states(self.run))
+
     def outcome(self) -> dict[str, Any]:
         """What the run came to."""
         states = step_states(self.run)
         failure = self._failure
-        if failure is None and self.state != "SUCCEEDED":
+        if failure is None and self._went_wrong():
             failure = self._unexplained(states)
         gates = self.gates
         if failure is None and not self._decided(gates, states):
@@ -201,7 +261,7 @@ class Watch:
     def tail(self) -> list[str]:
         """The last lines of what failed, besides events: of the step that said so, else of one that ended without a word."""
         wanted = (self._failure or {}).get("step")
-        for log in reversed(list(self._logs.values())):
+        for log in reversed([log for log in self._logs.values() if log.step not in _BESIDE]):
             if log.tail and (log.step == wanted if wanted else not log.finished):
                 return list(log.tail)
         return []
@@ -216,8 +276,9 @@ class Watch:
     def _unexplained(self, states: Mapping[str, str]) -> dict[str, Any]:
         """A failure no step announced: a pod that could not start, was killed, or a run that was ended."""
         step = next((s for s, state in states.items() if state in ("FAILED", "CANCELED")), None)
+        step = step or next((t.replace("-", "_") for t in failed_tasks(self.run)), None)
         why = last_exception("\n".join(self.tail()))
-        ended = {"FAILED": "failed or was terminated", "CANCELED": "was cancelled"}.get(self.state, f"ended as {self.state}")
+        ended = {"FAILED": "failed or was terminated", "CANCELED": "was cancelled", "CANCELING": "was cancelled"}.get(self.state, f"ended as {self.state}")
         if not states:
             return {"step": None, "message": f"the run {ended} before its first step could start", "exit_code": FAULT,
                     "fix": f"is there the service account it runs as? kubectl describe workflow -l pipeline/runid={self.run_id}"}  # fmt: skip
@@ -229,12 +290,12 @@ class Watch:
         return {"step": step, "message": message + (f": {why}" if why else ""), "exit_code": FAULT,
                 "fix": f"kubectl get pods -l pipeline/runid={self.run_id}; the log's end is shown with it"}  # fmt: skip
 
-    def _read_log(self, log: PodLog, names: tuple[str, ...]) -> None:
+    def _read_log(self, log: PodLog, names: tuple[str, ...], whole: bool) -> None:
         for pod in (log.pod,) if log.pod else names:
-            text = self.api.log(self.run_id, pod)
+            text = self.api.log(self.run_id, pod, self.last)
             if text is not None:
                 log.pod = pod
-                for event in log.take(text, whole=self.state in TERMINAL):
+                for event in log.take(text, whole=whole):
                     self._see(event)
                 return
 

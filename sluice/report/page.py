@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -73,32 +74,46 @@ def _link(url: str, text: str) -> str:
     return f'<a href="{escape(url, quote=True)}">{escape(text)}</a>' if url else escape(text)
 
 
-def cluster_page(outcome: dict[str, Any], gates: list[Gate]) -> str:
-    """The report of a run on a cluster, from what its steps' logs tell."""
+def cluster_page(outcome: dict[str, Any], gates: list[Gate], tail: Sequence[str] = (), unread: Sequence[str] = ()) -> str:
+    """The report of a run on a cluster, from what its steps' logs tell.
+
+    Args:
+        outcome: with `url`, its page, or none where nobody said where that is.
+        gates: the decisions that were read.
+        tail: the last lines of the step that failed.
+        unread: what could not be read.
+    """
     word, name = str(outcome["outcome"]), str(outcome["project"])
-    head = (f'<header><h1>{escape(name)}</h1>{_badge(word)}'
-            f'<div class="sub">{_link(outcome["url"], str(outcome["name"]))} · {outcome["seconds"]:.0f} s</div></header>')  # fmt: skip
+    link = _link(str(outcome.get("url") or ""), str(outcome.get("name") or outcome["run"]))
+    head = f'<header><h1>{escape(name)}</h1>{_badge(word)}<div class="sub">{link} · {outcome["seconds"]:.0f} s</div></header>'
     why, tiles = "" if word == "running" else _why(outcome), ""
+    if tail:
+        why += f'<section><h2>Its last lines</h2><pre>{escape(chr(10).join(svg.cut(line, 500) for line in tail))}</pre></section>'
+    said = [u for u in unread if u not in (outcome.get("reasons") or ())]
+    if said:
+        why += f'<section><h2>Not in this report</h2><ul>{"".join(f"<li>{escape(u)}</li>" for u in said)}</ul></section>'
     with contextlib.suppress(KeyError, TypeError):  # evidence a log left out
         tiles = key_figures(gates)
     return document(f"{name}: {word}", head + strip(outcome, gates) + tiles + why + _cautions(outcome) + "".join(map(section_or_note, reversed(gates))))
 
 
-def plain_page(project: Project, outcome: dict[str, Any], note: str) -> str:
+def plain_page(name: str, outcome: dict[str, Any], note: str) -> str:
     """The outcome without pictures."""
     reasons = "".join(f"<li>{escape(str(r))}</li>" for r in outcome.get("reasons", ()))
-    return document(project.name, f"<h1>{escape(project.name)}: {escape(str(outcome['outcome']))}</h1><ul>{reasons}</ul><p>{escape(note)}</p>")
+    return document(name, f"<h1>{escape(name)}: {escape(str(outcome['outcome']))}</h1><ul>{reasons}</ul><p>{escape(note)}</p>")
 
 
 def strip(outcome: dict[str, Any], gates: list[Gate], *, links: bool = True) -> str:
     """A box a step; with `links` to its section of the page."""
     by = {g.step: g for g in gates}
     failed = (outcome.get("error") or {}).get("step")
+    silent = {"SUCCEEDED": "done, not read", "RUNNING": "still running"}
     boxes = []
     for step, title in TITLES.items():
         gate = by.get(step)
         css = _WORD.get(gate.decision, "skip") if gate else "no" if step == failed else "skip"
-        text = f"{escape(gate.decision)} · {gate.seconds:.1f} s" if gate else "failed" if step == failed else "not reached"
+        other = "failed" if step == failed else silent.get((outcome.get("states") or {}).get(step, ""), "not reached")
+        text = f"{escape(gate.decision)} · {gate.seconds:.1f} s" if gate else other
         inside = f"<b>{title}</b><span>{text}</span>"
         boxes.append(f'<a class="step {css}" href="#{step}">{inside}</a>' if links else f'<div class="step {css}">{inside}</div>')
     return f'<div class="steps">{"".join(boxes)}</div>'
