@@ -77,6 +77,12 @@ def compiled_form(example: dict[str, Any]) -> dict[str, Any]:
     return example if target is None or target.form is None else target.form
 
 
+def for_cluster() -> ClusterConfig | None:
+    """The cluster's settings where a pipeline is compiled for one; null for a run on this machine."""
+    target = _target.get()
+    return target.cluster if target else None
+
+
 def environment(step: str) -> str:
     """The cached step's key for what its result may depend on besides its inputs and image; empty off the cluster."""
     target = _target.get()

@@ -120,7 +120,7 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
     try:
         html = page.run_page(project, outcome, gates)
     except Exception as e:  # the run stands, whatever its picture does
-        html = page.plain_page(project, outcome, f"the report could not be drawn: {type(e).__name__}: {e}")
+        html = page.plain_page(project.name, outcome, f"the report could not be drawn: {type(e).__name__}: {e}")
     files.write_text(report, html)
     _forget_old_intermediates(home)
     return outcome

@@ -10,11 +10,13 @@ from components.evaluate.component import evaluate
 from components.export_onnx.component import export_onnx
 from components.preprocess.component import preprocess
 from components.register.component import register
+from components.report.component import refusal, report
 from components.rollout.component import rollout
 from components.train.component import train
 from components.validate_data.component import validate_data
 from pipelines import flat
 from sluice.cluster import form
+from sluice.cluster.config import duration_seconds
 
 #: What the dashboard offers when nothing was filled in: a project that runs as it stands.
 EXAMPLE = {"name": "digits", "task": "image", "data": {"source": "sklearn://digits"}, "model": {"channels": 1, "size": [8, 8]}}
@@ -47,6 +49,23 @@ def learn(project, data: dsl.PipelineTask) -> None:
             cluster.place(rolled, "rollout")
 
 
+def tell(project) -> None:
+    """What reports the whole run, beside its steps: on a cluster alone, since `sluice run` writes the report of a run on this machine.
+
+    Args:
+        project: what the run was given, as an object.
+    """
+    settings = cluster.for_cluster()
+    if settings is None:
+        return
+    seconds = duration_seconds(settings.of("report").timeout or "1h")
+    told = report(project=project, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, seconds=seconds - min(600, seconds // 2))
+    cluster.place(told, "report")
+    if settings.refusal == "fails":
+        with dsl.If(told.outputs["refusal"] == "yes", name="refused"):
+            cluster.place(refusal(outcome=told.outputs["Output"]), "report")
+
+
 def training(
     project: dict = FORM["project"],
     set: str = "",
@@ -69,6 +88,7 @@ def training(
     with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
         data = cluster.place(preprocess(project=checked.outputs["project"], base_dir=base_dir), "preprocess")
         learn(checked.outputs["project"], data)
+    tell(project)
 
 
 def pipeline_here(base_dir: str, home: str) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ from components.preprocess.component import preprocess
 from components.tune.component import tune_begin, tune_choose
 from components.tune.component import tune_trials as tune_trials_step
 from components.validate_data.component import validate_data
-from pipelines.training import learn
+from pipelines.training import learn, tell
 from sluice.cluster import form
 
 EXAMPLE = {
@@ -48,3 +48,4 @@ def tuning(
         chosen = tune_choose(project=settled, base_dir=base_dir, home=home, dataset=data.outputs["dataset"]).after(ran)
         cluster.place(chosen, "preprocess")
         learn(chosen.outputs["Output"], data)
+    tell(project)

@@ -49,10 +49,7 @@ def endpoint() -> Api:
 
 def _ending(run_id: str, seconds: float, api: Api | None) -> Ending:
     try:
-        api = api or endpoint()
-        found = await_end(api, run_id, seconds=seconds)
-        # The API's address inside the cluster is no page a person could open.
-        return found if api.connection.ui else dataclasses.replace(found, outcome=found.outcome | {"url": None})
+        return await_end(api or endpoint(), run_id, seconds=seconds)
     except SluiceError as e:
         asked = "Kubeflow Pipelines " if isinstance(e, EndpointError) else ""
         return _unknown(f"{asked}{e.message}", e.to_dict())

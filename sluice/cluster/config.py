@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from sluice import files
 from sluice.config import Section
-from sluice.gates import STEPS
+from sluice.gates import REPORT, STEPS
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -180,21 +180,22 @@ class ClusterConfig(Section):
 
     service_account: str | None = Field(None, pattern=_NAME, description="runs submitted by `sluice submit`; null: the installation's own")
     cache_key: str = Field("", description="part of every cached step's key: change it to compute all of it again")
+    refusal: Literal["succeeds", "fails"] = Field("succeeds", description="how Kubeflow Pipelines shows a run that was refused or rolled back")
     defaults: StepSettings = StepSettings()
-    steps: dict[str, StepSettings] = Field({}, description="settings of single steps, by name: " + ", ".join(STEPS))
+    steps: dict[str, StepSettings] = Field({}, description="settings of single steps, by name: " + ", ".join((*STEPS, REPORT)))
 
     @field_validator("steps")
     @classmethod
     def _known(cls, value: dict[str, StepSettings]) -> dict[str, StepSettings]:
         for name in value:
-            if name not in STEPS:
-                near = difflib.get_close_matches(name, STEPS, 1, 0.5)
-                raise ValueError(f"{name!r} is no step" + (f", did you mean {near[0]!r}?" if near else "; there is " + ", ".join(STEPS)))
+            if name not in (*STEPS, REPORT):
+                near = difflib.get_close_matches(name, (*STEPS, REPORT), 1, 0.5)
+                raise ValueError(f"{name!r} is no step" + (f", did you mean {near[0]!r}?" if near else "; there is " + ", ".join((*STEPS, REPORT))))
         return value
 
     @model_validator(mode="after")
     def _agree(self) -> ClusterConfig:
-        for step in STEPS:
+        for step in (*STEPS, REPORT):
             held, most = self.of(step).resources.requests, self.of(step).resources.limits
             if held.cpu and most.cpu and cores(held.cpu) > cores(most.cpu):
                 raise ValueError(f"{step}: requests.cpu {held.cpu} is above limits.cpu {most.cpu}")
@@ -205,9 +206,12 @@ class ClusterConfig(Section):
     def of(self, step: str) -> StepSettings:
         """A step's settings: its own over `defaults` over what Sluice bounds every step by.
 
-        Where only one of a request and its limit is given, the other gives way.
+        Where only one of a request and its limit is given, the other gives way. The report, which waits beside the steps for as long as
+        all of them take, has of the defaults what lets a pod start and find its way: it takes no step's CPU, volume or secret.
         """
         given = self.defaults.model_dump(exclude_unset=True)
+        if step == REPORT:
+            given = {k: v for k, v in given.items() if k in _ANY_POD} | {"timeout": f"{self.longest()}s"}
         if step in self.steps:
             given = merge(given, self.steps[step].model_dump(exclude_unset=True))
         merged = merge(_bounds(step), given)
@@ -221,6 +225,11 @@ class ClusterConfig(Section):
                     most[unit] = held[unit]
         return StepSettings.model_validate(merged)
 
+    def longest(self) -> int:
+        """Seconds that all steps may take together, a study's before them, tried as often as they may be, and some to start in."""
+        settings = map(self.of, (*STEPS, "preprocess", "train", "preprocess"))
+        return sum((1 + s.retries.count) * (duration_seconds(s.timeout or "2h") + 900) for s in settings)
+
     def environment(self, step: str) -> str:
         """Digest (12 hex) of what a step's result may depend on and KFP's cache key does not hold: variables, secrets, devices."""
         found = self.of(step)
@@ -230,8 +239,14 @@ class ClusterConfig(Section):
                                 "accelerator": accelerator.model_dump() if accelerator else None})[:12]  # fmt: skip
 
 
+#: What of the defaults a pod that does no step's work has, too.
+_ANY_POD = ("env", "image_pull_secrets", "node_selector", "tolerations")
+
+
 def _bounds(step: str) -> dict[str, Any]:
     """Requests small enough for a laptop's cluster, limits that keep one step from taking a node down, and a time limit."""
+    if step == REPORT:
+        return {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}}
     heavy = step in ("train", "evaluate", "export_onnx", "rollout")
     limits = {"cpu": "4", "memory": "8Gi"} if step == "train" else {"cpu": "2", "memory": "4Gi" if heavy else "2Gi"}
     timeout = {"train": "24h", "rollout": "24h"}.get(step, "2h")

@@ -279,10 +279,10 @@ class Watch:
         step = step or next((t.replace("-", "_") for t in failed_tasks(self.run)), None)
         why = last_exception("\n".join(self.tail()))
         ended = {"FAILED": "failed or was terminated", "CANCELED": "was cancelled", "CANCELING": "was cancelled"}.get(self.state, f"ended as {self.state}")
-        if not states:
+        unplaced = next((d for d in _failed_drivers(self.run)), None)
+        if not states and unplaced is None:
             return {"step": None, "message": f"the run {ended} before its first step could start", "exit_code": FAULT,
                     "fix": f"is there the service account it runs as? kubectl describe workflow -l pipeline/runid={self.run_id}"}  # fmt: skip
-        unplaced = next((d for d in _failed_drivers(self.run)), None)
         if step is None and unplaced:
             return {"step": unplaced, "message": f"{unplaced} could not be started: its driver failed", "exit_code": FAULT,
                     "fix": f"kubectl logs -l pipeline/runid={self.run_id} --prefix --tail=20 names the reason"}  # fmt: skip

@@ -12,7 +12,7 @@ from sluice import yamlfile
 from sluice.cluster.config import ClusterConfig, merge
 from sluice.cluster.kube import Kube, KubeFault
 from sluice.errors import MissingExtra, ProjectError
-from sluice.gates import STEPS
+from sluice.gates import REPORT, STEPS
 
 #: Its name, and the namespace Sluice is installed in unless told otherwise.
 NAME, ENVIRONMENT = "sluice-cluster", "sluice"
@@ -69,7 +69,7 @@ class Site:
         """
         mine, theirs = project.model_dump(exclude_unset=True), self.cluster
         plain = {k: v for k, v in {**theirs, **{k: v for k, v in mine.items() if v is not None}}.items() if k not in ("defaults", "steps")}
-        named = [s for s in STEPS if s in (theirs.get("steps") or {}) or s in (mine.get("steps") or {})]
+        named = [s for s in (*STEPS, REPORT) if s in (theirs.get("steps") or {}) or s in (mine.get("steps") or {})]
         steps = {s: _beside(_whole(theirs, s), _whole(mine, s)) for s in named}
         return _section({**plain, "defaults": _beside(theirs.get("defaults") or {}, mine.get("defaults") or {}), "steps": steps}, "cluster")
 

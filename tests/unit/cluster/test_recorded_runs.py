@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import http.server
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +12,12 @@ import pytest
 
 from sluice.client.endpoint import Endpoint
 from sluice.cluster import runs
-from sluice.cluster.connection import connect
 from sluice.cluster.kfp import Api
 from sluice.cluster.logs import PodLog
 from sluice.cluster.runs import Watch
 from sluice.errors import DeadlineError
 from sluice.home import Home
-
-RECORDED = Path(__file__).with_name("recorded")
-
-
-@pytest.fixture
-def replay() -> Iterator[Callable[[dict[str, Any]], Api]]:
-    """A server that gives a recording's answers: the run, and its pods' logs; what is not in it is missing as KFP says it."""
-    kept: dict[str, Any] = {}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            *_, last = self.path.split("/")
-            if last == "log":
-                pod = self.path.split("/")[-2]
-                body = kept["logs"].get(pod, '{"error_message":"pods not found","error_details":"x"}').encode()
-            else:
-                body = json.dumps(kept["run"]).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: Any) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-
-    def start(recording: dict[str, Any]) -> Api:
-        kept.update(recording)
-        return Api(dataclasses.replace(connect(f"http://127.0.0.1:{server.server_address[1]}"), ui="http://kubeflow.example"), tries=1)
-
-    yield start
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def recording(name: str) -> dict[str, Any]:
-    return dict(json.loads((RECORDED / f"{name}.json").read_text()))
+from tests.unit.cluster.replays import recording
 
 
 def watched(api: Api, found: dict[str, Any]) -> tuple[Watch, list[dict[str, Any]]]:

@@ -66,19 +66,43 @@ def test_the_golden_files_pass_the_static_checks() -> None:
 def test_every_step_is_at_the_root_in_a_line_and_asks_the_gate_before_it(compiled: Compiled) -> None:
     found = compiled.spec["root"]["dag"]["tasks"]
     line = [s.replace("_", "-") for s in STEPS]
-    assert set(found) == set(line)
+    assert set(found) == {*line, "report"}
     assert [found[b]["dependentTasks"] for b in line[1:]] == [[a] for a in line[:-1]]
     assert not [c for c in compiled.spec["components"].values() if "dag" in c]
     asked = {n: re.findall(r"pipelinechannel--([a-z-]+)-Output'\] == '(\w+)'", t.get("triggerPolicy", {}).get("condition", "")) for n, t in found.items()}
     gate = {"preprocess": "validate-data", "train": "validate-data", "export-onnx": "validate-data", "evaluate": "export-onnx",
             "register": "evaluate", "rollout": "evaluate"}  # fmt: skip
-    assert asked == {"validate-data": []} | {step: [(before, "pass")] for step, before in gate.items()}
+    assert asked == {"validate-data": [], "report": []} | {step: [(before, "pass")] for step, before in gate.items()}
     for name, task in found.items():  # what a condition names, the task is given, and its component knows
         for used in re.findall(r"parameter_values\['([^']+)'\]", task.get("triggerPolicy", {}).get("condition", "")):
             assert task["inputs"]["parameters"][used]["taskOutputParameter"]["producerTask"] == asked[name][0][0]
             assert compiled.spec["components"][f"comp-{name}"]["inputDefinitions"]["parameters"][used]["parameterType"] == "STRING"
         for given in (*task["inputs"].get("parameters", {}).values(), *task["inputs"].get("artifacts", {}).values()):
             assert "pipelinechannel--" not in given.get("componentInputParameter", "") + given.get("componentInputArtifact", "")
+
+
+def test_the_report_waits_beside_the_steps_and_takes_nothing_of_theirs() -> None:
+    made = built("{defaults: {env: {A: '1'}, secrets: [{name: s3, env: {id: AWS_ACCESS_KEY_ID}}], volumes: [{claim: c, mount: /c}], timeout: 1h,"
+                 " resources: {requests: {cpu: 4, memory: 16Gi}}, node_selector: {pool: x}}, steps: {train: {timeout: 3h}}}")  # fmt: skip
+    task, extra, held = tasks(made.spec)["report"], platform(made, "report"), container(made, "report")["resources"]
+    assert "dependentTasks" not in task and "triggerPolicy" not in task and not task["cachingOptions"].get("enableCache")
+    assert task["inputs"]["parameters"]["run_id"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
+    assert held["resourceCpuRequest"] == "50m" and held["resourceMemoryRequest"] == "256Mi"
+    assert set(extra) == {"activeDeadlineSeconds", "securityContext", "nodeSelector"} and container(made, "report")["env"] == [{"name": "A", "value": "1"}]
+    steps = sum(int(platform(made, s.replace("_", "-"))["activeDeadlineSeconds"]) for s in STEPS)
+    waits = int(task["inputs"]["parameters"]["seconds"]["runtimeValue"]["constant"])
+    assert steps < waits < int(extra["activeDeadlineSeconds"]) < 3 * steps
+
+
+def test_a_refusal_fails_the_run_only_where_the_project_says_so(compiled: Compiled) -> None:
+    assert "refusal" not in tasks(compiled.spec)
+    made = built("{refusal: fails}")
+    task = made.spec["root"]["dag"]["tasks"]["refusal"]
+    assert task["dependentTasks"] == ["report"]
+    assert task["triggerPolicy"]["condition"] == "inputs.parameter_values['pipelinechannel--report-refusal'] == 'yes'"
+    assert checks.faults(made.spec, made.platform) == []
+    with pytest.raises(ProjectError, match="succeeds"):
+        built("{refusal: failed}")
 
 
 def test_every_step_runs_in_the_image_asked_for_and_installs_nothing(compiled: Compiled) -> None:
@@ -242,7 +266,7 @@ def test_a_tuning_pipeline_shares_its_study_and_ends_in_the_training(tmp_path: P
     spec, other = yaml.safe_load_all((tmp_path / "t.yaml").read_text())
     assert {"preprocess", "tune-begin", "tune-trials", "tune-choose", "train", "rollout"} <= set(tasks(spec))
     root = spec["root"]["dag"]["tasks"]
-    assert {t["taskInfo"]["name"] for n, t in root.items() if "dag" in spec["components"][t["componentRef"]["name"]]} == {"trials"}
+    assert {t["taskInfo"]["name"] for t in root.values() if "dag" in spec["components"][t["componentRef"]["name"]]} == {"trials"}
     assert set(tasks(spec)) - set(root) == {"tune-trials"}
     executors = other["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for step in ("tune-begin", "tune-trials", "tune-choose"):

@@ -1,0 +1,25 @@
+"""Kubeflow Pipelines as it was recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sluice.cluster.connection import connect
+from sluice.cluster.kfp import Api
+from tests.unit.cluster.replays import serving
+
+
+@pytest.fixture
+def replay() -> Iterator[Callable[[dict[str, Any]], Api]]:
+    """Starts to answer from a recording, and gives the client for it; changes of the recording show at once."""
+    with serving() as (url, kept):
+
+        def start(recording: dict[str, Any]) -> Api:
+            kept.update(recording)
+            return Api(dataclasses.replace(connect(url), ui="http://kubeflow.example"), tries=1)
+
+        yield start
