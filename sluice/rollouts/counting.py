@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from sluice.rollouts import evidence
+from sluice.rollouts import evidence, users
 from sluice.rollouts.evidence import RATES
 from sluice.rollouts.state import ARMS, Counts, Observations, add, delta, signed
 from sluice.rollouts.turn import Turn
@@ -65,7 +65,7 @@ class Counting(Turn):
             # On a machine busy with other work slowness is no evidence against a model; that it is not slower still speaks for it.
             spared = ("slow",) if limited else ()
             self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS},
-                     total={a: add(self.state.total.get(a, {}), blocks[a]) for a in ARMS},
+                     total={a: add(self.state.total.get(a, {}), users.without(blocks[a], "outcomes", "outcome_sum")) for a in ARMS},
                      tests=evidence.update(self.spec, self.state.tests, blocks["stable"], blocks["candidate"], skip, spared))  # fmt: skip
         elif self.state.weight < 100:
             self.put(tests=evidence.learn(self.state.tests, blocks["stable"]))

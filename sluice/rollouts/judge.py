@@ -74,6 +74,9 @@ def _above_ceiling(spec: RolloutSpec, a: Counts, b: Counts) -> str | None:
     models no longer apart, and they are compared as everywhere. Where most answers of both are errors, something else is broken.
     """
     arms = [(c["requests"], min(c.get("errors", 0), c["requests"])) for c in (a, b)]
+    if arms[1][1] <= spec.error_ceiling * arms[1][0]:
+        # Its sequence holds its own share: nothing can be shown, and the look stays cheap.
+        return None
     low = rate_interval([n for n, _ in arms], [k for _, k in arms], spec.alpha)[0]
     both = low[0] > spec.error_ceiling
     if low[1] <= spec.error_ceiling or (both and low[1] <= _BROKEN):

@@ -8,10 +8,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sluice.rollouts.core import decide
+from sluice.rollouts.crowd import Crowd, Users
 from sluice.rollouts.spec import RolloutSpec
-from sluice.rollouts.state import ARMS, LABEL, TERMINAL, Action, Arm, Counts, Observations, Replica, Retire, Route, Routed, State, add
+from sluice.rollouts.state import (
+    ARMS,
+    BY_USER,
+    LABEL,
+    TERMINAL,
+    Action,
+    Arm,
+    Counts,
+    Observations,
+    Replica,
+    Retire,
+    Route,
+    Routed,
+    State,
+    add,
+)
 
 STABLE, CANDIDATE = "stable-digest", "candidate-digest"
 #: Deadlines after which a plan that is held is given up.
@@ -26,6 +43,7 @@ class Behaviour:
         errors, slow: shares. slow_at_start: a share of slow answers in its first `start_seconds` of traffic.
         wrong: of answers whose truth is known; None when there is no truth.
         labels: the shares of its answers' labels; empty when it has none.
+        outcome: of requests that bring the business outcome 1 and not 0; None when nobody tells.
     """
 
     errors: float = 0.0
@@ -34,6 +52,7 @@ class Behaviour:
     start_seconds: float = 0.0
     wrong: float | None = None
     labels: tuple[float, ...] = ()
+    outcome: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,10 @@ class Scenario:
         traffic: ``steady``; ``diurnal``, a sine of amplitude 0.8 over `period` seconds; ``bursts``, a fault of what
             both models depend on: a tenth of the time half of all requests fail, in either arm.
         every: seconds between looks; None for about 60 looks a step.
-        scrape: seconds between scrapes of an arm's counters (Prometheus), which come at another moment for each arm; None: a look reads them itself.
+        scrape: seconds between scrapes of a process's counters (Prometheus), which come at another moment for each; None: a look reads them itself.
+        users: who asks; None: nobody twice.
+        pods: processes of each arm.
+        clock: (when, by how many seconds) the clock of the looks is set once, forward or back; None: it runs as time does.
     """
 
     rate: float
@@ -55,6 +77,9 @@ class Scenario:
     period: float = 86_400.0
     every: float | None = None
     scrape: float | None = None
+    users: Users | None = None
+    pods: int = 1
+    clock: tuple[float, float] | None = None
 
     def interval(self, spec: RolloutSpec) -> float:
         if self.every is not None:
@@ -95,8 +120,19 @@ class World:
     exposed: int = 0
     harmed: int = 0
     burst: bool = False
-    shown: dict[str, Counts] = field(default_factory=lambda: {arm: {} for arm in ARMS})
-    scraped: dict[str, float] = field(default_factory=lambda: dict.fromkeys(ARMS, -math.inf))
+
+    def __post_init__(self) -> None:
+        #: By arm and process: its counters, as they are and as they were last scraped, and the number of that scrape.
+        self.pods: dict[str, list[Counts]] = {arm: [{} for _ in range(self.scenario.pods)] for arm in ARMS}
+        self.shown: dict[str, list[Counts]] = {arm: [{} for _ in range(self.scenario.pods)] for arm in ARMS}
+        self.scraped = {(arm, i): -math.inf for arm in ARMS for i in range(self.scenario.pods)}
+        self.crowd = Crowd(self.scenario.users, self.generator) if self.scenario.users else None
+
+    @property
+    def now(self) -> float:
+        """What the clock of the looks says."""
+        at = self.scenario.clock
+        return self.time + (at[1] if at and self.time >= at[0] else 0.0)
 
     def pass_time(self, seconds: float) -> None:
         """Let requests come in for a while."""
@@ -112,43 +148,75 @@ class World:
             shared = 0.5 if self.burst else 0.0
         n = int(self.generator.poisson(rate * seconds))
         weight = self.routed.weights.get(CANDIDATE, 0)
-        live = int(self.generator.binomial(n, weight / 100))
-        self.answer("stable", s.stable, n - live, shared, 0.0)
+        if self.crowd is None:
+            live = int(self.generator.binomial(n, weight / 100))
+            who, mine, theirs = None, None, None
+        else:
+            who, arms = self.crowd.come(n, weight)
+            live = int(arms.sum())
+            mine, theirs = who[arms == 0], who[arms == 1]
+        self.answer("stable", s.stable, n - live, shared, 0.0, mine)
         if self.routed.mirror == CANDIDATE:
             self.warm_from = self.time if self.warm_from is None else self.warm_from
-            self.answer("candidate", s.candidate, n, shared, self.time - self.warm_from)
+            self.answer("candidate", s.candidate, n, shared, self.time - self.warm_from, who)
         if live:
             self.warm_from = self.time if self.warm_from is None else self.warm_from
             self.live_from = self.time if self.live_from is None else self.live_from
             self.exposed += live
-            self.harmed += self.answer("candidate", s.candidate, live, shared, self.time - self.warm_from)
+            self.harmed += self.answer("candidate", s.candidate, live, shared, self.time - self.warm_from, theirs)
+        if self.crowd is not None and who is not None:
+            self.crowd.leave(who)
 
         for i, arm in enumerate(ARMS):
-            turn = math.floor(self.time / s.scrape + 0.4 * i) if s.scrape else math.inf
-            if turn > self.scraped[arm] or not s.scrape:
-                self.scraped[arm], self.shown[arm] = turn, dict(self.counts[arm])
+            for j, counts in enumerate(self.pods[arm]):
+                turn = math.floor(self.time / s.scrape + 0.4 * i + 0.23 * j) if s.scrape else math.inf
+                if turn > self.scraped[arm, j] or not s.scrape:
+                    self.scraped[arm, j], self.shown[arm][j] = turn, dict(counts)
 
-    def answer(self, arm: str, how: Behaviour, n: int, shared: float, age: float) -> int:
+    def answer(self, arm: str, how: Behaviour, n: int, shared: float, age: float, who: NDArray[np.int64] | None = None) -> int:
+        """n requests answered, spread over the arm's processes; how many were no good to their users."""
+        if self.scenario.pods == 1:
+            return self._answer(arm, 0, how, n, shared, age, who)
+        pods = range(self.scenario.pods)
+        if who is None:
+            parts = self.generator.multinomial(n, [1 / self.scenario.pods] * self.scenario.pods)
+            return sum(self._answer(arm, i, how, int(parts[i]), shared, age, None) for i in pods)
+        at = self.generator.integers(0, self.scenario.pods, n)
+        return sum(self._answer(arm, i, how, int((at == i).sum()), shared, age, who[at == i]) for i in pods)
+
+    def _answer(self, arm: str, pod: int, how: Behaviour, n: int, shared: float, age: float, who: NDArray[np.int64] | None) -> int:
         draw = self.generator.binomial
-        errors = int(draw(n, how.errors + shared - how.errors * shared))
-        slow = int(draw(n, how.slow_at_start if age < how.start_seconds else how.slow))
-        new: Counts = {"requests": n, "errors": errors, "timed": n, "slow": slow}
+        fails, late = how.errors + shared - how.errors * shared, how.slow_at_start if age < how.start_seconds else how.slow
+        if self.crowd is None or who is None:
+            errors, slow = int(draw(n, fails)), int(draw(n, late))
+            new: Counts = {"requests": n, "errors": errors, "timed": n, "slow": slow}
+        else:
+            failed, slowly = (self.crowd.turns_out(way, who, share) for way, share in (("errors", fails), ("slow", late)))
+            errors, slow = int(failed.sum()), int(slowly.sum())
+            new = {"requests": n, "errors": errors, "timed": n, "slow": slow}
+            for name, of in (("requests", who), ("errors", who[failed]), ("slow", who[slowly])):
+                new |= self.crowd.by_group(BY_USER[name], of)
+            if how.outcome is not None:
+                brings = self.crowd.turns_out("outcome", who, how.outcome).astype(np.float64)
+                total = float(brings.sum())
+                new |= {"outcomes": n, "outcome_sum": total, "outcome_squares": total}
+                new |= self.crowd.by_group(BY_USER["outcomes"], who) | self.crowd.by_group(BY_USER["outcome_sum"], who, brings)
         wrong = 0
         if how.wrong is not None:
             wrong = int(draw(n - errors, how.wrong))
             new |= {"judged": n - errors, "wrong": wrong}
         if how.labels:
             new |= {f"{LABEL}{i}": int(x) for i, x in enumerate(self.generator.multinomial(n - errors, how.labels))}
-        self.counts[arm] = add(self.counts[arm], new)
+        self.counts[arm], self.pods[arm][pod] = add(self.counts[arm], new), add(self.pods[arm][pod], new)
         return errors + slow + wrong
 
     def look(self, **changes: Any) -> Observations:
         """What an observer sees now."""
-        arms = {
-            "stable": Arm((Replica("s", True, dict(self.shown["stable"])),), True),
-            "candidate": Arm((Replica("c", self.ready, dict(self.shown["candidate"])),), self.ready),
-        }
-        return replace(Observations(self.time, CANDIDATE, arms, self.routed, frozenset((STABLE, CANDIDATE))), **changes)
+        def replicas(arm: str, ready: bool) -> tuple[Replica, ...]:
+            return tuple(Replica(arm[0] + (str(i) if i else ""), ready, dict(c)) for i, c in enumerate(self.shown[arm]))
+
+        arms = {"stable": Arm(replicas("stable", True), True), "candidate": Arm(replicas("candidate", self.ready), self.ready)}
+        return replace(Observations(self.now, CANDIDATE, arms, self.routed, frozenset((STABLE, CANDIDATE))), **changes)
 
     def apply(self, actions: Sequence[Action]) -> None:
         for a in actions:
@@ -163,7 +231,7 @@ def run(spec: RolloutSpec, scenario: Scenario, seed: int, limit: float = math.in
     every = scenario.interval(spec)
     while state.phase not in TERMINAL and world.time < limit:
         world.pass_time(every)
-        state, actions = decide(spec, state, world.look(), world.time)
+        state, actions = decide(spec, state, world.look(), world.now)
         world.apply([a for a in actions if not isinstance(a, Retire)])
         if state.held and state.resume != "Step" and world.time - state.paused_at > PATIENCE * spec.step_deadline_seconds:
             return Outcome("Held", 0.0, world.exposed, world.harmed, state.reasons)

@@ -18,19 +18,22 @@ KNOWN = 0.9
 
 
 def by_group(counts: Mapping[str, float], *names: str) -> list[Floats]:
-    """Counters (`state.BY_USER`) by group, each of shape [groups], in the order of the groups that any of them has."""
-    signs = [BY_USER[name] for name in names]
-    groups = sorted({k[len(s) :] for s in signs for k in counts if k.startswith(s)})
-    return [np.array([counts.get(s + g, 0.0) for g in groups], dtype=np.float64) for s in signs]
+    """Counters (`state.BY_USER`) by group, each of shape [groups], over the groups that any of them has."""
+    places = {BY_USER[name]: i for i, name in enumerate(names)}
+    groups: dict[str, list[float]] = {}
+    for k, v in counts.items():
+        if k[1:2] == "@" and (i := places.get(k[:2])) is not None:
+            groups.setdefault(k[2:], [0.0] * len(names))[i] = v
+    return list(np.array(list(groups.values()), dtype=np.float64).reshape(-1, len(names)).T)
 
 
-def without(counts: Mapping[str, float]) -> Counts:
-    """The counts that are not by group."""
-    return {k: v for k, v in counts.items() if k[1:2] != "@"}
+def without(counts: Mapping[str, float], *names: str) -> Counts:
+    """The counts less those of these counters by group, or of any where none is named."""
+    signs = {BY_USER[n] for n in names or BY_USER}
+    return {k: v for k, v in counts.items() if k[:2] not in signs}
 
 
 def known(counts: Mapping[str, float], name: str) -> float:
     """The share of a counter that is of known users, between 0 and 1; 0 where there is nothing."""
-    whole = counts.get(name, 0.0)
-    (grouped,) = by_group(counts, name)
-    return min(float(grouped.sum()) / whole, 1.0) if whole > 0 else 0.0
+    whole, sign = counts.get(name, 0.0), BY_USER[name]
+    return min(sum(v for k, v in counts.items() if k[:2] == sign) / whole, 1.0) if whole > 0 else 0.0

@@ -604,6 +604,7 @@ def test_ab_names_the_winner_by_its_business_outcome(better: float, known: float
         r.world.apply(actions)
         shown = next((c for c in r.state.checks if c["metric"] == "business"), shown)
     assert r.state.phase == phase and shown["unit"] == f"{unit}s"
+    assert State.from_dict(orjson.loads(orjson.dumps(r.state.to_dict()))) == r.state
     if better == 0.0:
         assert "no verdict" in r.state.reasons[0] and shown["low"] < 0 < shown["high"]
     elif known < 0.9 and unit == "user":
