@@ -36,6 +36,11 @@ def compiled() -> Compiled:
     return built()
 
 
+@pytest.fixture(scope="module")
+def goldens() -> dict[str, str]:
+    return golden()
+
+
 def tasks(spec: dict[str, Any]) -> dict[str, Any]:
     found = dict(spec["root"]["dag"]["tasks"])
     for component in spec["components"].values():
@@ -51,10 +56,9 @@ def platform(made: Compiled, step: str) -> dict[str, Any]:
     return made.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][f"exec-{step}"]
 
 
-def test_the_golden_files_are_up_to_date() -> None:
-    found = golden()
-    assert {p.name for p in GOLDEN.glob("*.yaml")} == set(found)
-    for name, text in found.items():
+def test_the_golden_files_are_up_to_date(goldens: dict[str, str]) -> None:
+    assert {p.name for p in GOLDEN.glob("*.yaml")} == set(goldens)
+    for name, text in goldens.items():
         assert (GOLDEN / name).read_text() == text, "run `make golden` and look at the difference"
 
 
@@ -125,8 +129,8 @@ BATCH = {"package": "STRING", "source": "STRING", "digest": "STRING", "keep": "S
 
 
 @pytest.mark.parametrize(("name", "form"), [("training", FORM), ("tuning", STUDY), ("batch_inference", BATCH)])
-def test_the_form_asks_for_what_a_person_knows(name: str, form: dict[str, str]) -> None:
-    parameters = next(iter(yaml.safe_load_all(golden()[f"{name}.yaml"])))["root"]["inputDefinitions"]["parameters"]
+def test_the_form_asks_for_what_a_person_knows(name: str, form: dict[str, str], goldens: dict[str, str]) -> None:
+    parameters = next(iter(yaml.safe_load_all(goldens[f"{name}.yaml"])))["root"]["inputDefinitions"]["parameters"]
     assert {k: v["parameterType"] for k, v in parameters.items()} == form
     lines = [p["description"] for p in parameters.values()] + [json.dumps(p.get("defaultValue")) for p in parameters.values()]
     assert not [line for line in lines if "\n" in line or "\\n" in line], "a browser drops line breaks"
@@ -210,8 +214,8 @@ def test_the_pipeline_that_runs_here_carries_nothing_of_a_cluster() -> None:
     assert not [t for t in tasks(spec).values() if "retryPolicy" in t]
 
 
-def test_the_default_project_is_one_that_is_accepted() -> None:
-    spec = next(iter(yaml.safe_load_all(golden()["training.yaml"])))
+def test_the_default_project_is_one_that_is_accepted(goldens: dict[str, str]) -> None:
+    spec = next(iter(yaml.safe_load_all(goldens["training.yaml"])))
     default = spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]
     assert project.parse(from_struct(default)).name == "digits"
 
