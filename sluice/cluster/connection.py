@@ -130,7 +130,7 @@ def _from_kubeconfig(namespace: str | None, installation: str, context: str | No
                            fix="pip install 'sluice-ml[cluster]', or give --endpoint URL") from None  # fmt: skip
     settings: Any = client.Configuration()
     try:
-        config.load_kube_config(client_configuration=settings, context=context)
+        config.load_kube_config(os.environ.get("KUBECONFIG") or None, context, client_configuration=settings)
     except (config.ConfigException, OSError) as e:
         raise ProjectError(f"no endpoint was given, and no kubeconfig can be used: {e}", field="--endpoint",
                            fix=f"--endpoint URL, {ENDPOINT_VARIABLE}, or KUBECONFIG") from e  # fmt: skip

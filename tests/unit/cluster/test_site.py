@@ -188,13 +188,10 @@ def kfp(api: Api) -> list[tuple[str, str]]:
     return put
 
 
-def test_upload_puts_the_pipeline_for_any_project_there_as_the_cluster_names_it(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_upload_puts_the_pipeline_for_any_project_there_as_the_cluster_names_it(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.config_map("sluice", "sluice-cluster", pipeline="sluice-training", **DATA)
     put = kfp(api)
     assert main(["upload", "--json"]) == 0
     made = orjson.loads(capsys.readouterr().out)
     assert made == {"pipeline": "sluice-training", "version": put[0][0], "reused": False}
     assert made["version"].startswith("sluice-training-") and IMAGE in put[0][1] and "s3://models/sluice" in put[0][1]
-    (tmp_path / "sluice.yaml").write_text(yaml.safe_dump(RAW))
-    assert main(["upload", str(tmp_path)]) == 0
-    assert put[1][0].startswith("digits-"), "of a project it has the project's name"
