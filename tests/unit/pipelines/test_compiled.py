@@ -202,7 +202,7 @@ def test_settings_of_steps_reach_their_tasks() -> None:
     assert extra["secretAsEnv"][0]["secretName"] == "s3" and extra["secretAsVolume"][0]["mountPath"] == "/etc/ca"
     assert extra["pvcMount"][0]["constant"] == "cache" and extra["pvcMount"][0]["subPath"] == "x"
     other = platform(made, "evaluate")
-    assert set(other) == {"activeDeadlineSeconds", "securityContext", "imagePullSecret"}
+    assert set(other) == {"activeDeadlineSeconds", "securityContext", "imagePullSecret", "podMetadata"}
     assert container(made, "evaluate")["env"] == train["env"]
 
 
