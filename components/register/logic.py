@@ -35,7 +35,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
         registry.set_alias(settings.name, CANDIDATE, version.number)
         told = f"{settings.name} version {version.number}, sha256:{package.digest[:12]}"
         return Gate("register", "pass", (told, *filter(None, [registry.note])), {"model": settings.name, "version": version.number, "digest": package.digest, "uri": version.uri,
-                                             "lineage": lineage, "run_id": run_id})  # fmt: skip
+                                             "lineage": lineage, "run_id": run_id, "page": registry.page(version)})  # fmt: skip
 
     return str(run_step(work, gate_path, step="register", started=STARTED).evidence["digest"])
 

@@ -160,6 +160,8 @@ def _moved(f: Evidence) -> str:
 def register(e: Evidence) -> str:
     rows = [["model", e["model"]], ["version", e["version"]], ["package", Html(f'<code>sha256:{escape(str(e["digest"]))}</code>')],
             ["stored at", Html(f'<code>{escape(e["uri"])}</code>')]]  # fmt: skip
+    if e.get("page"):
+        rows.append(["in MLflow", Html(f'<a href="{escape(str(e["page"]), quote=True)}">{escape(str(e["page"]))}</a>')])
     rows += [[{"git": "git commit"}.get(k, f"{k} digest"), Html(f"<code>{escape(str(v))}</code>")] for k, v in e["lineage"].items() if v]
     return table(["", ""], rows)
 

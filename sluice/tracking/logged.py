@@ -45,7 +45,7 @@ def log_model(client: Any, run_id: str, card: Card, at: str) -> tuple[Logged | N
         run = client.get_run(run_id)
         params = {"task": package.task, "objective": package.objective, "precision": package.precision, "package": f"sha256:{package.digest}"}
         model = client.create_logged_model(run.info.experiment_id, name=package.name, source_run_id=run_id, model_type="sluice", params=params,
-                                          tags={"sluice.digest": package.digest, "sluice.uri": at})  # fmt: skip
+                                          tags={"sluice.digest": package.digest, "sluice.uri": at, "mlflow.note.content": card.description()})  # fmt: skip
         made = str(model.model_id)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "MLmodel").write_text(card.mlmodel(model_id=made, run_id=run_id, at=at))

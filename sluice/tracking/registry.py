@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sluice.errors import SluiceError, first_line
 from sluice.tracking.logged import drop, log_model, tell_version
@@ -151,6 +152,12 @@ class Registry:
         """The project's settings, defaults filled in, that a version was trained with: dotted key -> text; empty where its run is not known."""
         run = self._call("look the run up", "get_run", version.run_id) if version.run_id else None
         return {} if run is None else dict(run.data.params)
+
+    def page(self, version: Version) -> str | None:
+        """Its page in MLflow, opened as model training whatever the browser was last used for; null where the registry is a database."""
+        if not self.uri.startswith(("http://", "https://")):
+            return None
+        return f"{self.uri.rstrip('/')}/#/models/{quote(version.model, safe='')}/versions/{version.number}?workflowType=machine_learning"
 
     def models(self) -> list[str]:
         return sorted(m.name for m in self._call("list models", "search_registered_models", max_results=1000) or [])

@@ -107,6 +107,12 @@ def test_a_registry_that_is_down_is_a_typed_error_that_names_it(monkeypatch: pyt
     assert caught.value.value == uri
 
 
+def test_a_version_s_page_opens_as_model_training_and_a_database_has_none(registry: Registry) -> None:
+    version = add(registry, "paged", A)
+    assert registry.page(version) is None
+    assert Registry("https://mlflow.example/").page(version) == "https://mlflow.example/#/models/paged/versions/1?workflowType=machine_learning"
+
+
 def test_the_store_file_is_where_it_was_asked_for(tmp_path: Path) -> None:
     Registry(f"sqlite:///{tmp_path / 'x.db'}").models()
     assert (tmp_path / "x.db").exists()
