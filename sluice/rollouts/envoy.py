@@ -1,4 +1,4 @@
-"""A real Envoy in front of the two arms, steered by files it watches.
+"""A real Envoy in front of the two arms, steered by files it watches. REST and gRPC have one address and the same weights and copies.
 
 Weights change by renaming a new file into place (Envoy's file-system xDS): requests in flight
 keep the route they started with, so nothing fails across a change.
@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -23,7 +24,10 @@ from sluice.rollouts.state import Routed
 ARM_HEADER = "x-sluice-arm"
 _CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+_HTTP = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _PREVIOUS = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+#: Paths of gRPC's services, as on a cluster (`serving/rollout/backends/gateway.py`), and how their clusters are named after a model's.
+_GRPC, _OF_GRPC = ("/inference.GRPCInferenceService/", "/grpc.health.v1.Health/"), "-grpc"
 _START_SECONDS, _TAKE_SECONDS = 20.0, 5.0
 #: Most bytes of a page that is read: counters of a model with many thousands of labels.
 _LIMIT = 64 << 20
@@ -64,7 +68,7 @@ class Envoy:
         self._admin: tuple[str, int] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._version = 0
-        self._clusters: tuple[dict[str, tuple[str, int]], tuple[str, int] | None] | None = None
+        self._clusters: Any = None
 
     @property
     def log(self) -> Path:
@@ -79,7 +83,7 @@ class Envoy:
         self.root.mkdir(parents=True, exist_ok=True)
         for name in ("admin.txt", "routes.json", "clusters.json"):
             (self.root / name).unlink(missing_ok=True)
-        self._write_clusters({})
+        self._write_clusters({}, {}, None)
         self._write_routes({}, None)
         files.write_json(self.root / "envoy.json", self._bootstrap())
         address = self.root / "admin.txt"
@@ -113,23 +117,24 @@ class Envoy:
         return self._process is None or self._process.poll() is None
 
     def route(self, addresses: Mapping[str, tuple[str, int]], weights: Mapping[str, int], mirror: str | None,
-              fallback: str | None = None, mirror_percent: int = 100) -> None:  # fmt: skip
+              fallback: str | None = None, mirror_percent: int = 100, grpc: Mapping[str, tuple[str, int]] | None = None) -> None:  # fmt: skip
         """Send traffic by `weights` (per cent by digest) and a copy of each request to `mirror`.
 
         Args:
             addresses: digest -> host and port of every model that can be named.
             mirror_percent: how many requests are copied.
             fallback: the digest that takes a request another model's process does not even accept.
+            grpc: digest -> host and port of models that speak gRPC; they get gRPC's calls by the same weights.
 
         Raises:
             OSError: Envoy does not answer. DeadlineError: it does not take the addresses.
         """
-        fresh = self._write_clusters(addresses, addresses.get(fallback) if fallback else None)
+        fresh = self._write_clusters(addresses, grpc or {}, fallback)
         if fresh:
             # A route to a name Envoy does not know yet would answer 503.
             wait_until(lambda: self._knows(fresh), what="Envoy's clusters", seconds=_TAKE_SECONDS, every=0.003,
                        process=self._process, log=self.log)  # fmt: skip
-        self._write_routes(weights, mirror, mirror_percent)
+        self._write_routes(weights, mirror, mirror_percent, frozenset(grpc or {}))
 
     def routed(self) -> Routed | None:
         """The weights Envoy runs with, read back from it; None before the first route.
@@ -141,7 +146,7 @@ class Envoy:
         status, body = get(self._where(), "/config_dump?resource=dynamic_route_configs")
         try:
             configs = orjson.loads(body).get("configs", [])
-            route = configs[0]["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
+            route = configs[0]["route_config"]["virtual_hosts"][0]["routes"][-1]["route"]
         except (orjson.JSONDecodeError, LookupError) as e:
             if status == 200 and isinstance(e, LookupError):
                 return None
@@ -152,10 +157,8 @@ class Envoy:
 
     def active(self, digest: str) -> int:
         """Requests in flight to a model."""
-        name = f"cluster.{digest}.upstream_rq_active"
-        _, body = get(self._where(), f"/stats?filter=^{name}$")
-        line = body.decode().strip()
-        return int(line.rpartition(":")[2]) if line else 0
+        _, body = get(self._where(), "/stats?filter=" + quote(f"^cluster.{digest}({_OF_GRPC})?.upstream_rq_active$"))
+        return sum(int(line.rpartition(":")[2]) for line in body.decode().split("\n") if line.strip())
 
     def _knows(self, version: str) -> bool:
         _, text = get(self._where(), "/stats?filter=^cluster_manager.cds.version_text$")
@@ -190,32 +193,35 @@ class Envoy:
         temporary.write_bytes(orjson.dumps({"version_info": str(self._version), "resources": resources}))
         temporary.replace(self.root / name)
 
-    def _write_clusters(self, addresses: Mapping[str, tuple[str, int]], fallback: tuple[str, int] | None = None) -> str | None:
+    def _write_clusters(self, addresses: Mapping[str, tuple[str, int]], grpc: Mapping[str, tuple[str, int]], fallback: str | None) -> str | None:
         """Returns the version to wait for, None when nothing changed."""
-        if self._clusters == (dict(addresses), fallback):
+        if self._clusters == (dict(addresses), dict(grpc), fallback):
             return None
-        self._clusters = dict(addresses), fallback
+        self._clusters = dict(addresses), dict(grpc), fallback
         self._version += 1
 
-        def endpoints(where: tuple[str, int]) -> list[dict[str, Any]]:
+        def cluster(name: str, where: tuple[str, int], other: tuple[str, int] | None, **more: Any) -> dict[str, Any]:
             # The fallback is of a lower priority: only a retry ever goes there.
-            order = [where] if fallback in (None, where) else [where, fallback]
-            return [{"priority": i, "lb_endpoints": [{"endpoint": {"address": _socket(*a)}}]} for i, a in enumerate(order) if a]
+            order = [where] if other in (None, where) else [where, other]
+            ends = [{"priority": i, "lb_endpoints": [{"endpoint": {"address": _socket(*a)}}]} for i, a in enumerate(order) if a]
+            return {"@type": _CLUSTER, "name": name, "type": "STATIC", "connect_timeout": "2s",
+                    "load_assignment": {"cluster_name": name, "endpoints": ends},
+                    "circuit_breakers": {"thresholds": [{"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096,
+                                                         "max_retries": 4096}]}, **more}  # fmt: skip
 
-        self._put("clusters.json", [{
-            "@type": _CLUSTER, "name": digest, "type": "STATIC", "connect_timeout": "2s",
-            "load_assignment": {"cluster_name": digest, "endpoints": endpoints(where)},
-            "circuit_breakers": {"thresholds": [{"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096,
-                                                 "max_retries": 4096}]},
-        } for digest, where in sorted(addresses.items())])  # fmt: skip
+        both = {"typed_extension_protocol_options": {_HTTP.partition("/")[2]: {"@type": _HTTP, "explicit_http_config": {"http2_protocol_options": {}}}}}
+        self._put("clusters.json", [
+            *(cluster(d, at, addresses.get(fallback or "")) for d, at in sorted(addresses.items())),
+            *(cluster(d + _OF_GRPC, at, grpc.get(fallback or ""), **both) for d, at in sorted(grpc.items()))])  # fmt: skip
         return str(self._version)
 
-    def _write_routes(self, weights: Mapping[str, int], mirror: str | None, percent: int = 100) -> None:
+    def _write_routes(self, weights: Mapping[str, int], mirror: str | None, percent: int = 100, grpc: frozenset[str] = frozenset()) -> None:
         self._version += 1
-        if weights:
-            route: dict[str, Any] = {
+
+        def route(weights: Mapping[str, int], mirror: str | None, suffix: str) -> dict[str, Any]:
+            out: dict[str, Any] = {
                 "weighted_clusters": {"clusters": [
-                    {"name": d, "weight": w, "response_headers_to_add": [{"header": {"key": ARM_HEADER, "value": d},
+                    {"name": d + suffix, "weight": w, "response_headers_to_add": [{"header": {"key": ARM_HEADER, "value": d},
                      "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]} for d, w in sorted(weights.items()) if w > 0]},
                 "timeout": "60s",
                 # Only what the model's process has not seen is sent again: no error of an arm is hidden.
@@ -226,11 +232,15 @@ class Envoy:
             }  # fmt: skip
             if mirror is not None:
                 fraction = {"default_value": {"numerator": percent, "denominator": "HUNDRED"}}
-                route["request_mirror_policies"] = [{"cluster": mirror, "runtime_fraction": fraction}]
-            action: dict[str, Any] = {"match": {"prefix": "/"}, "route": route}
-        else:
-            action = {"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": {"inline_string": "no model yet"}}}
-        hosts = [{"name": "all", "domains": ["*"], "routes": [action]}]
+                out["request_mirror_policies"] = [{"cluster": mirror + suffix, "runtime_fraction": fraction}]
+            return out
+
+        routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": {"inline_string": "no model yet"}}}]
+        if weights:
+            routes = [{"match": {"prefix": "/"}, "route": route(weights, mirror, "")}]
+        if weights and grpc.issuperset(d for d, w in weights.items() if w > 0):
+            routes = [*({"match": {"prefix": p}, "route": route(weights, mirror if mirror in grpc else None, _OF_GRPC)} for p in _GRPC), *routes]
+        hosts = [{"name": "all", "domains": ["*"], "routes": routes}]
         self._put("routes.json", [{"@type": _ROUTES, "name": "models", "virtual_hosts": hosts, "validate_clusters": False}])
 
     def _bootstrap(self) -> dict[str, Any]:

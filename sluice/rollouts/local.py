@@ -152,7 +152,8 @@ class LocalBackend:
         model.stop()
 
     def _send(self, weights: Mapping[str, int], mirror: str | None) -> None:
-        self.envoy.route({d: m.address for d, m in self.models.items()}, weights, mirror, self._stable, self.spec.shadow.percent)
+        self.envoy.route({d: m.address for d, m in self.models.items()}, weights, mirror, self._stable, self.spec.shadow.percent,
+                         {d: m.grpc for d, m in self.models.items()})  # fmt: skip
 
     def _again(self) -> None:
         """The same weights, over the addresses of now."""
@@ -188,7 +189,7 @@ def run_local(name: str, spec: RolloutSpec, *, stable: Path | None, candidate: P
         stable: the package that serves now, None for the first model.
         candidate: the package to roll out.
         server: command of the server; the package and options are appended
-            (``PACKAGE --name NAME --slo-ms MS --digest D --host H --port P``).
+            (``PACKAGE --name NAME --slo-ms MS --digest D --host H --port P --grpc-port G``).
         requests: to replay; `Request.label` where the truth is known.
         home: ``$SLUICE_HOME``.
         on_event: told of every note (``kind`` phase, verdict, command), look and fault.

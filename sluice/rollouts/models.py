@@ -35,7 +35,7 @@ class Model:
         self.command, self.log, self.slo_seconds, self.probes = list(command), log, slo_seconds, list(probes[:_PROBES])
         self.attempts = 0
         self.starts = 0
-        self.address = ("127.0.0.1", 0)
+        self.address = self.grpc = ("127.0.0.1", 0)
         self.failure: str | None = None
         #: Seconds for which a server that was ready and now answers late is taken to be ready still.
         self.patience = 0.0
@@ -47,11 +47,11 @@ class Model:
         """Start on free ports. Raises `SluiceError` when the program cannot be started."""
         self.attempts += 1
         self.starts += 1
-        self.address = ("127.0.0.1", free_port())
+        self.address, self.grpc = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
         self._answers, self._ready_at = False, float("-inf")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_bytes(b"")
-        self.process = spawn([*self.command, "--host", self.address[0], "--port", str(self.address[1])], log=self.log)
+        self.process = spawn([*self.command, "--host", self.address[0], "--port", str(self.address[1]), "--grpc-port", str(self.grpc[1])], log=self.log)
 
     def stop(self, grace: float = 10.0) -> None:
         if self.process is not None:

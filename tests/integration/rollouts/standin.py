@@ -1,6 +1,6 @@
 """A small real model server whose behaviour its package describes: errors, delays, wrong labels, crashes.
 
-``python standin.py PACKAGE --name N --host H --port P --slo-ms MS --digest D``; the right label of
+``python standin.py PACKAGE --name N --host H --port P --grpc-port G --slo-ms MS --digest D``; the right label of
 the instance n is "a", "b" or "c", by n modulo 3.
 """
 
@@ -115,6 +115,7 @@ async def main() -> None:
     for name in ("--name", "--host", "--digest"):
         parser.add_argument(name)
     parser.add_argument("--port", type=int)
+    parser.add_argument("--grpc-port", type=int)  # REST only, whatever is asked for
     parser.add_argument("--slo-ms", type=float)
     args = parser.parse_args()
     server = Server(args)
