@@ -101,7 +101,7 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
                 begin = pipeline_here(str(base_dir.resolve()), str(home.root))
                 begun = time.perf_counter()
                 with contextlib.suppress(RuntimeError):  # a failed task: its error event says more
-                    begin(project=to_struct(read_text(text, "the project")))
+                    begin(project=to_struct(read_text(text, "the project"), nulls=False))
         took = time.perf_counter() - begun
     gates = read_gates(root)
     failure = next((e for e in sink.events if e["kind"] == "error"), None)

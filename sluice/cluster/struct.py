@@ -2,7 +2,7 @@
 
 Whether 12.0 was written 12 or 12.0 is said by the schema of the project's sections. Where it does not say (a task's own
 settings, values of a choice), and for integers that no float holds, the object carries a note beside them:
-``exact_numbers: {"/model/scale": "12.0"}``, by JSON pointer (RFC 6901). A note counts while the number is the one that was sent.
+``exact_values: {"/model/scale": "12.0"}``, by JSON pointer (RFC 6901). A note counts while the value is the one that was sent.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from sluice.errors import ProjectError
 from sluice.project import Project, model_section
 
 #: The key of the notes; no section has its name.
-NOTES = "exact_numbers"
+NOTES = "exact_values"
 #: From here on a float may stand for several integers.
 _EXACT = 2**53
 
 Kind = Literal["int", "float", "either"]
 
 
-def to_struct(raw: Mapping[str, Any]) -> dict[str, Any]:
+def to_struct(raw: Mapping[str, Any], *, nulls: bool = True) -> dict[str, Any]:
     """A raw project as an object that survives its numbers becoming floats.
 
     Args:
         raw: what a project file holds: mappings, lists, text, numbers, true, false and null.
+        nulls: whether null may be in it; kfp.local takes none, and is given an empty text with a note.
 
     Returns:
         The same, with integers that fit no float as the nearest float, and notes where `from_struct` could not tell.
@@ -41,6 +42,9 @@ def to_struct(raw: Mapping[str, Any]) -> dict[str, Any]:
             if not _same(_restored(float(value), kind), value) and not (kind == "float" and float(value) == value):
                 notes[path] = repr(value)
             return value if isinstance(value, int) and abs(value) <= _EXACT else float(value)
+        if value is None and not nulls:
+            notes[path] = "null"
+            return ""
         return _inside(value, hints, path, sent)
 
     made: dict[str, Any] = sent(dict(raw), _of_project(raw), "")
@@ -58,11 +62,13 @@ def from_struct(given: Mapping[str, Any], *, where: str = "project") -> dict[str
         ProjectError: an integer that no float holds, or notes that are none.
     """
     notes = given.get(NOTES) or {}
-    if not isinstance(notes, Mapping) or not all(isinstance(v, str) and _number(v) is not None for v in notes.values()):
+    if not isinstance(notes, Mapping) or not all(isinstance(v, str) and (v == "null" or _number(v) is not None) for v in notes.values()):
         raise ProjectError('is no mapping of places to numbers written as text, like {"/model/scale": "12.0"}', field=f"{where}: {NOTES}", value=notes,
                            fix="remove it: whole numbers are then read as integers where a setting may be either")  # fmt: skip
 
     def read(value: Any, hints: tuple[Any, ...], path: str) -> Any:
+        if value == "" and notes.get(path) == "null":
+            return None
         if _is_number(value):
             noted = _number(notes[path]) if path in notes else None
             if noted is not None and float(noted) == value:

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf import json_format, struct_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kfp.compiler.pipeline_spec_builder import to_protobuf_value
 
 from sluice import project
 from sluice.cluster.struct import NOTES, from_struct, to_struct
@@ -58,6 +59,9 @@ values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.di
 def test_a_task_of_ones_own_gets_its_settings_as_they_were_written(model: dict[str, Any]) -> None:
     raw = {"name": "mine", "task": "no_such_module:Task", "data": {"source": "x.csv"}, "model": model}
     assert spelt(from_struct(travelled(to_struct(raw)))) == spelt(raw)
+    here = to_struct(raw, nulls=False)
+    to_protobuf_value(here)  # kfp.local takes no null
+    assert spelt(from_struct(travelled(here))) == spelt(raw)
 
 
 @given(seed=st.integers(0, 2**63 - 1), rate=st.floats(1e-9, 1e9) | st.integers(1, 10**9), epochs=st.none() | st.integers(1, 2**53),
