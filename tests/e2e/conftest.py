@@ -1,8 +1,13 @@
-"""A real cluster with Sluice on it, as `make kind-up` leaves it; without one every test here skips and says why."""
+"""A real cluster with Sluice on it, as `make kind-up` leaves it; without one every test here skips and says why.
+
+What tests make has names of its own, and what was there is put back: at the end the environment is compared with what it was.
+"""
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import hashlib
 import io
 import json
 import os
@@ -10,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +24,11 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NAMESPACE = os.environ.get("SLUICE_E2E_ENVIRONMENT", "sluice")
-HOST = "digits.example.com"
-GROUPS = {"test_access": "digits", "test_kfp_users": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
+ROLLOUT = "digits-e2e"
+HOST = f"{ROLLOUT}.example.com"
+#: The pod through which this process of pytest's reaches the claim with the packages.
+LOADER = "-".join(["sluice-e2e-loader", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
+GROUPS = {"test_access": "digits", "test_grpc": "digits", "test_kfp_users": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
 
 
 def missing() -> str | None:
@@ -71,11 +79,71 @@ class Kube:
     """kubectl and what goes with it, for the tests."""
 
     namespace = NAMESPACE
-    host = HOST
+    host, rollout, loader = HOST, ROLLOUT, LOADER
     run = staticmethod(kubectl)
     get = staticmethod(get)
     manifest = staticmethod(lambda digest: rollout_manifest(digest))
+    forget = staticmethod(lambda name: forget(name))
+    kept = staticmethod(lambda *objects, namespace=NAMESPACE: kept(*objects, namespace=namespace))
     wait = staticmethod(lambda ready, what, seconds=120: wait(ready, what, seconds))
+
+
+@contextlib.contextmanager
+def kept(*objects: tuple[str, str], namespace: str = NAMESPACE) -> Iterator[None]:
+    """Objects by kind and name that a test changes or makes: afterwards they are as they were, or gone."""
+    before = {o: kubectl("get", *o, "-o", "json", "--ignore-not-found", namespace=namespace).strip() for o in objects}
+    try:
+        yield
+    finally:
+        for (kind, name), text in before.items():
+            if not text:
+                kubectl("delete", kind, name, "--ignore-not-found", "--timeout=120s", namespace=namespace)
+                continue
+            found = json.loads(text)
+            found["metadata"] = {k: v for k, v in found["metadata"].items() if k not in ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields")}
+            kubectl("replace", "-f", "-", stdin=json.dumps({k: v for k, v in found.items() if k != "status"}), namespace=namespace)
+
+
+#: What a person's environment consists of; what KServe and Deployments make of it follows by itself.
+_KINDS = ("secrets,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,resourcequotas,limitranges,services,persistentvolumeclaims,deployments,pods,"
+          "servingruntimes,inferenceservices,httproutes,modelrollouts,pipelineruns,pipelineschedules")  # fmt: skip
+
+
+def inventory() -> dict[str, str]:
+    """A digest of what each object of the environment asks for, by kind and name; of pods only those that nobody made."""
+    found = {}
+    for item in [*get(_KINDS)["items"], *(c for c in get("crd")["items"] if c["spec"]["group"] == "sluice.dev")]:
+        meta = item["metadata"]
+        if meta.get("ownerReferences") or meta.get("deletionTimestamp"):
+            continue
+        asks = [{k: v for k, v in item.items() if k not in ("metadata", "status")}, meta.get("labels")]
+        if item["kind"] == "Deployment":
+            asks = [item["spec"]["template"]["spec"]]
+        found[f"{item['kind']}/{meta['name']}"] = hashlib.sha256(json.dumps(asks, sort_keys=True).encode()).hexdigest()
+    return found
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Only in the process that starts the others."""
+    if os.environ.get("SLUICE_E2E") and not hasattr(session.config, "workerinput") and missing() is None:
+        session.config.stash[_BEFORE] = inventory()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    before = session.config.stash.get(_BEFORE, None)
+    if before is None:
+        return
+    end = time.monotonic() + 90
+    while (after := inventory()) != before and time.monotonic() < end:
+        time.sleep(3)
+    traces = [f"{what} {word}" for word, names in (("is left behind", after.keys() - before.keys()), ("is gone", before.keys() - after.keys()),
+              ("is not as it was", {k for k in before.keys() & after.keys() if before[k] != after[k]})) for what in sorted(names)]  # fmt: skip
+    if traces:
+        print(f"\nnamespace {NAMESPACE} is not as it was before these tests:\n  " + "\n  ".join(traces))
+        session.exitstatus = exitstatus or 1
+
+
+_BEFORE = pytest.StashKey[dict[str, str]]()
 
 
 def wait(ready: Callable[[], Any], what: str, seconds: float = 120) -> Any:
@@ -99,7 +167,17 @@ def kube() -> Kube:
 
 
 @pytest.fixture(scope="session")
-def packages() -> list[str]:
+def loader() -> Iterator[Callable[..., str]]:
+    """Runs a command beside the claim with the packages."""
+    kubectl("delete", "pod", LOADER, "--ignore-not-found", "--timeout=60s")
+    kubectl("apply", "-f", "-", stdin=(HERE / "loader.yaml").read_text().replace("$(NAME)", LOADER))
+    kubectl("wait", "--for=condition=Ready", f"pod/{LOADER}", "--timeout=120s")
+    yield lambda *command, stdin=None: kubectl("exec", *(["-i"] if stdin else []), LOADER, "--", *command, stdin=stdin)
+    kubectl("delete", "pod", LOADER, "--timeout=60s")
+
+
+@pytest.fixture(scope="session")
+def packages(loader: Callable[..., str]) -> Iterator[list[str]]:
     """Digests of two digits packages, trained by `sluice run`, in the cluster's store. `$SLUICE_E2E_HOME` keeps them."""
     home = Path(os.environ.get("SLUICE_E2E_HOME") or ROOT / "build" / "e2e-home")
     patient = ["--set", "rollout.latency_slo_ms=20000"]  # the cluster shares this machine, and only the packages are wanted
@@ -109,16 +187,17 @@ def packages() -> list[str]:
                                   capture_output=True, text=True, timeout=600, check=False)  # fmt: skip
             assert done.returncode == 0, done.stderr
     found = sorted((p for p in home.glob("store/sha256/*") if (p / "model.json").exists()), key=lambda p: p.stat().st_mtime)[:2]
-    kubectl("apply", "-f", str(HERE / "loader.yaml"))
-    kubectl("wait", "--for=condition=Ready", "pod/store-loader", "--timeout=120s")
-    there = kubectl("exec", "store-loader", "--", "sh", "-c", "ls /store/sha256 2>/dev/null || true").split()
+    there = loader("sh", "-c", "ls /store/sha256 2>/dev/null || true").split()
     for package in found:
         if package.name not in there:
             tar = subprocess.run(
                 ["tar", "-C", str(package.parents[1]), "-c", f"sha256/{package.name}"], capture_output=True, check=True
             ).stdout
-            kubectl("exec", "-i", "store-loader", "--", "tar", "-x", "--no-same-owner", "--no-same-permissions", "-C", "/store", stdin=tar)
-    return [p.name for p in found]
+            loader("tar", "-x", "--no-same-owner", "--no-same-permissions", "-C", "/store", stdin=tar)
+    yield [p.name for p in found]
+    brought = [p.name for p in found if p.name not in there]
+    if brought:
+        loader("sh", "-c", "cd /store/sha256 && chmod -R u+w \"$@\" && rm -rf \"$@\"", "sh", *brought)
 
 
 @pytest.fixture(scope="session")
@@ -128,10 +207,13 @@ def gateway() -> str:
 
 
 def rollout_manifest(digest: str) -> str:
-    """The example's ModelRollout, at test pace."""
+    """The example's ModelRollout under another name and host, at test pace."""
     import yaml
 
     found = yaml.safe_load((ROOT / "manifests/examples/digits.yaml").read_text().replace("DIGEST\n", f"{digest}\n"))
+    found["metadata"]["name"], found["spec"]["traffic"]["hostname"] = ROLLOUT, HOST
+    # Packages are in the claim, wherever this environment keeps its own.
+    found["spec"]["model"]["uri"] = f"pvc://sluice-store/sha256/{digest}"
     found["spec"]["intervalSeconds"] = 1
     found["spec"]["strategy"] |= {"minimumRequests": 250, "settleSeconds": 3, "warmupSeconds": 1, "verifySeconds": 5, "readySeconds": 120,
                                   "stepDeadlineSeconds": 240, "keepSeconds": 5, "shadow": {"requests": 100}}  # fmt: skip
@@ -150,13 +232,17 @@ def request_body() -> bytes:
     return json.dumps({"instances": [{"b64": base64.b64encode(out.getvalue()).decode()}]}).encode()
 
 
+def forget(name: str = ROLLOUT) -> None:
+    """No rollout of this name and nothing that it left serving."""
+    kubectl("delete", "modelrollout", name, "--ignore-not-found", "--timeout=60s")
+    kubectl("delete", "inferenceservice,httproute", "-l", f"sluice.dev/rollout={name}", "--timeout=60s")
+
+
 @pytest.fixture(scope="session")
-def served(packages: list[str]) -> str:
+def served(packages: list[str]) -> Iterator[str]:
     """The first package, serving at 100 %: its digest."""
-    state = get("modelrollout", "--ignore-not-found", "digits") if kubectl("get", "modelrollout", "digits", "--ignore-not-found") else None
-    if state and state.get("status", {}).get("stable"):
-        kubectl("delete", "modelrollout", "digits", "--timeout=60s")
-        kubectl("delete", "inferenceservice,httproute", "-l", "sluice.dev/rollout=digits", "--timeout=60s")
+    forget()
     kubectl("apply", "-f", "-", stdin=rollout_manifest(packages[0]))
-    wait(lambda: get("modelrollout", "digits").get("status", {}).get("phase") == "Succeeded", "the first model", 240)
-    return packages[0]
+    wait(lambda: get("modelrollout", ROLLOUT).get("status", {}).get("phase") == "Succeeded", "the first model", 240)
+    yield packages[0]
+    forget()

@@ -82,7 +82,7 @@ LISTEN = "import socket\ns=socket.create_server(('0.0.0.0',7777),backlog=64)\nwh
 def talkers(kube: Any, served: str) -> Any:
     names = []
     for component in ("step", "training", "stranger", "controller"):
-        name = f"talker-{component}"
+        name = f"sluice-e2e-talker-{component}"
         names.append(name)
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app.kubernetes.io/component": component, "talker": component}},
                "spec": {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 1,
@@ -93,15 +93,15 @@ def talkers(kube: Any, served: str) -> Any:
         kube.run("apply", "-f", "-", stdin=json.dumps(pod))
     for name in names:
         kube.run("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s")
-    yield lambda component, host, port: kube.run("exec", f"talker-{component}", "--", "python", "-c", PROBE, host, port).strip()
-    kube.run("delete", "pod", *names, "--wait=false")
+    yield lambda component, host, port: kube.run("exec", f"sluice-e2e-talker-{component}", "--", "python", "-c", PROBE, host, port).strip()
+    kube.run("delete", "pod", *names, "--timeout=60s")
 
 
 def address(kube: Any, whom: str) -> str:
     """A pod's address, so that no Service stands in between; the API server by its Service."""
     if whom == "kubernetes":
         return "kubernetes.default.svc"
-    selector = {"mlflow": "app.kubernetes.io/component=mlflow", "predictor": "sluice.dev/rollout=digits",
+    selector = {"mlflow": "app.kubernetes.io/component=mlflow", "predictor": f"sluice.dev/rollout={kube.rollout}",
                 "controller": "app.kubernetes.io/name=sluice-controller", "training": "talker=training"}[whom]  # fmt: skip
     pods = json.loads(kube.run("get", "pods", "-l", selector, "-o", "json"))["items"]
     running = [p["status"]["podIP"] for p in pods if p["status"].get("phase") == "Running" and not p["metadata"].get("deletionTimestamp")]

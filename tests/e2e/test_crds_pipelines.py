@@ -11,15 +11,12 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SPACE = "r-crds"
+SPACE = "sluice-e2e-crds"
 GOOD = {"schedule": "0 2 * * *", "pipeline": {"name": "digits"}}
 
 
 @pytest.fixture(scope="module")
 def space(kube: Any) -> Iterator[str]:
-    for name in ("pipelineschedule", "pipelinerun"):
-        kube.run("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / f"manifests/crds/{name}.yaml"))
-        kube.run("wait", "--for=condition=Established", f"crd/{name}s.sluice.dev", "--timeout=60s")
     kube.run("create", "namespace", SPACE, check=False)
     yield SPACE
     kube.run("delete", "namespace", SPACE, "--wait=false")

@@ -30,7 +30,7 @@ from sluice.tracking.registry import CHAMPION, Registry
 ROOT = Path(__file__).parents[2]
 SPACE = "kubeflow"
 #: A name of its own: other tests roll the model `digits` out.
-NAME = "digits-kfp"
+NAME = "digits-e2e-kfp"
 BUCKET = "s3://mlpipeline/sluice-e2e"
 
 
@@ -86,16 +86,19 @@ def pinned(kube: Any) -> str | None:
 
 @pytest.fixture(scope="module")
 def store(kube: Any, pipelines: str) -> Iterator[None]:
-    """Model servers may read KFP's object store, with its own credentials."""
+    """Model servers may read KFP's object store, with its own credentials: as `make kind-up` leaves it, or lent for the time of these tests."""
+    account = kube.get("serviceaccount", "sluice-predictor")
+    if any(kube.run("get", "secret", s["name"], "--ignore-not-found") for s in account.get("secrets") or []):
+        yield
+        return
     keys = json.loads(kube.run("get", "secret", "mlpipeline-minio-artifact", "-o", "json", namespace=SPACE))["data"]
     text = Path(__file__).with_name("kfp-store.yaml").read_text()
     for place, key in (("$(ACCESS)", "accesskey"), ("$(SECRET)", "secretkey")):
         text = text.replace(place, base64.b64decode(keys[key]).decode())
-    kube.run("apply", "-f", "-", stdin=text)
-    kube.run("patch", "serviceaccount", "sluice-predictor", "--type=merge", "-p", '{"secrets": [{"name": "sluice-store"}]}')
-    yield
-    kube.run("patch", "serviceaccount", "sluice-predictor", "--type=merge", "-p", '{"secrets": null}')
-    kube.run("delete", "-f", "-", stdin=text)
+    with kube.kept(("serviceaccount", "sluice-predictor"), ("secret", "sluice-e2e-store"), ("networkpolicy", "sluice-e2e-store")):
+        kube.run("apply", "-f", "-", stdin=text)
+        kube.run("patch", "serviceaccount", "sluice-predictor", "--type=merge", "-p", '{"secrets": [{"name": "sluice-e2e-store"}]}')
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,7 @@ def first(
     assert code == 0, said + json.dumps(outcome)
     yield outcome
     forget(kube, registry)
+    unregister(registry)
 
 
 def forget(kube: Any, registry: Registry, name: str = NAME) -> None:
@@ -149,6 +153,21 @@ def forget(kube: Any, registry: Registry, name: str = NAME) -> None:
     kube.run("delete", "modelrollout", name, "--ignore-not-found", "--timeout=60s")
     kube.run("delete", "inferenceservice", "-l", f"sluice.dev/rollout={name}", "--ignore-not-found", "--timeout=60s")
     kube.run("delete", "httproute", name, "--ignore-not-found")
+
+
+def unregister(registry: Registry, name: str = NAME) -> None:
+    """The registry and the tracking server know nothing of this name any more."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(registry.uri)
+    with contextlib.suppress(MlflowException):
+        client.delete_registered_model(name)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None and experiment.lifecycle_stage == "active":
+        # A deleted experiment keeps its name, and one of that name is wanted next time.
+        client.rename_experiment(experiment.experiment_id, f"{name}-{experiment.experiment_id}")
+        client.delete_experiment(experiment.experiment_id)
 
 
 def status(kube: Any, name: str = NAME) -> dict[str, Any]:
@@ -234,7 +253,7 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
     from mlflow import MlflowClient
 
     # A name of its own each time: a claim that is on its way out takes no new pod.
-    name, claim = "digits-tuned", f"sluice-e2e-studies-{uuid.uuid4().hex[:8]}"
+    name, claim = "digits-e2e-tuned", f"sluice-e2e-studies-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}}  # fmt: skip
     kube.run("apply", "-f", "-", stdin=json.dumps(body), namespace=SPACE)
@@ -260,6 +279,7 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
         assert tracked.get_run(champion.run_id).data.params["train.learning_rate"] in tried
     finally:
         forget(kube, registry, name)
+        unregister(registry, name)
         kube.run("delete", "pvc", claim, "--wait=false", namespace=SPACE)
 
 

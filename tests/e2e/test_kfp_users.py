@@ -20,7 +20,7 @@ import yaml
 from sluice.cluster.connection import connect
 from sluice.cluster.kfp import Api
 from sluice.tracking.registry import CHAMPION, Registry
-from tests.e2e.test_kfp import BUCKET, SPACE, forget, image, pipelines, project, registry, sluice, status, store
+from tests.e2e.test_kfp import BUCKET, SPACE, forget, image, pipelines, project, registry, sluice, status, store, unregister
 from tests.e2e.two_steps import NAME as TWO_STEPS
 from tests.e2e.two_steps import two_steps
 
@@ -81,9 +81,9 @@ def workflows(kube: Any, namespace: str, prefix: str) -> list[str]:
 def test_a_users_project_ends_as_a_model_by_a_run_in_the_users_namespace(
     kube: Any, many: str, team: str, image: str, store: None, registry: Registry, tmp_path: Path
 ) -> None:
-    name = "digits-team"
+    name = "digits-e2e-team"
     path = project(tmp_path, kube.namespace, width=8)
-    path.write_text(path.read_text().replace("name: digits-kfp", f"name: {name}"))
+    path.write_text(path.read_text().replace("name: digits-e2e-kfp", f"name: {name}"))
     forget(kube, registry, name)
     try:
         args = ("submit", str(path), "--wait", "--endpoint", many, "--namespace", team, "--image", image)
@@ -97,6 +97,7 @@ def test_a_users_project_ends_as_a_model_by_a_run_in_the_users_namespace(
         assert not workflows(kube, SPACE, name)
     finally:
         forget(kube, registry, name)
+        unregister(registry, name)
 
 
 def test_who_is_not_let_in_is_told_what_to_bring(kube: Any, many: str, team: str, image: str, tmp_path: Path) -> None:
@@ -119,7 +120,6 @@ def test_who_is_not_let_in_is_told_what_to_bring(kube: Any, many: str, team: str
 def environment(kube: Any, many: str, tmp_path: Path) -> Iterator[str]:
     """This environment as a profile, its controller as the component `kfp-multi-user` leaves it."""
     text = profile(kube, kube.namespace)
-    kube.run("apply", "-f", "-", stdin=text)
     from_here = os.path.relpath(ROOT / "manifests", tmp_path)  # kustomize takes no absolute paths
     overlay = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": kube.namespace,
                "resources": [f"{from_here}/overlays/kind"], "components": [f"{from_here}/components/kfp-multi-user"]}  # fmt: skip
@@ -129,23 +129,24 @@ def environment(kube: Any, many: str, tmp_path: Path) -> Iterator[str]:
     added = [o for o in yaml.safe_load_all(there) if (o["kind"], o["metadata"]["name"]) not in known]
     assert [o["metadata"]["name"] for o in added] == ["sluice-runs", "sluice-runs", "sluice-steps", "runs"]
 
-    def put(manifests: str) -> None:
-        kube.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifests)
+    # Only what the component changes, so that this environment stays its owner's in all else.
+    plain = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(before)}
+    changed = [o for o in yaml.safe_load_all(there) if plain.get((o["kind"], o["metadata"]["name"])) != o]
+    touched = [(o["kind"].lower(), o["metadata"]["name"]) for o in (*yaml.safe_load_all(text), *changed)]
+    with kube.kept(*touched):
+        kube.run("apply", "-f", "-", stdin=text)
+        kube.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(changed))
         kube.run("rollout", "status", "deployment/sluice-controller", "--timeout=180s")
-
-    put(there)
-    yield kube.namespace
-    put(before)
-    kube.run("delete", "-f", "-", stdin=yaml.safe_dump_all(added))
-    kube.run("delete", "-f", "-", stdin=text)
+        yield kube.namespace
+    kube.run("rollout", "status", "deployment/sluice-controller", "--timeout=180s")
 
 
 def test_runs_by_kubectl_and_by_the_clock_live_in_their_resources_namespace(
     kube: Any, many: str, environment: str, image: str, store: None, registry: Registry, tmp_path: Path
 ) -> None:
-    name = "digits-run"
+    name = "digits-e2e-run"
     path, objects = project(tmp_path, environment, width=8), tmp_path / "objects.yaml"
-    path.write_text(path.read_text().replace("name: digits-kfp", f"name: {name}"))
+    path.write_text(path.read_text().replace("name: digits-e2e-kfp", f"name: {name}"))
     forget(kube, registry, name)
     code, _, said = sluice("compile", str(path), "-o", str(objects), "--kubernetes", "--namespace", environment, "--image", image)
     assert code == 0, said
@@ -170,6 +171,7 @@ def test_runs_by_kubectl_and_by_the_clock_live_in_their_resources_namespace(
         assert workflows(kube, environment, name)
         assert not workflows(kube, SPACE, name)
     finally:
+        unregister(registry, name)
         kube.run("delete", "-f", "-", "--timeout=120s", "--ignore-not-found", stdin=yaml.safe_dump_all(mine))
         kube.run("delete", "-f", str(objects))
         for left in (*workflows(kube, environment, name), *workflows(kube, environment, TWO_STEPS)):

@@ -67,7 +67,7 @@ def trainer(kube: Any) -> Iterator[str]:
     kube.run("apply", "-f", "-", stdin=json.dumps(pod))
     kube.run("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
     yield name
-    kube.run("delete", "pod", name, "--wait=false")
+    kube.run("delete", "pod", name, "--timeout=60s")
 
 
 def test_a_training_is_scraped_through_its_policy(kube: Any, trainer: str) -> None:

@@ -25,7 +25,7 @@ from tests.e2e.test_kfp import forwarded
 from tests.e2e.two_steps import NAME, two_steps
 
 ROOT = Path(__file__).parents[2]
-SPACE, PIPELINES = "r-schedules", "kubeflow"
+SPACE, PIPELINES = "sluice-e2e-schedules", "kubeflow"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def kfp(kube: Any) -> Iterator[Kfp]:
 
 
 @pytest.fixture(scope="module")
-def pipeline(kfp: Kfp, tmp_path_factory: pytest.TempPathFactory) -> str:
+def pipeline(kfp: Kfp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of a fresh version of the test's pipeline."""
     from kfp import compiler
 
@@ -48,8 +48,12 @@ def pipeline(kfp: Kfp, tmp_path_factory: pytest.TempPathFactory) -> str:
     api = Api(connect(kfp.endpoint))
     known = api.pipeline(NAME, None) or api.create_pipeline(NAME, description="a test's", namespace=None)
     version = f"{NAME}-{uuid.uuid4().hex[:6]}"
-    api.upload_version(known["pipeline_id"], version, file.read_text(), description="a test's")
-    return version
+    made = api.upload_version(known["pipeline_id"], version, file.read_text(), description="a test's")
+    yield version
+    path = f"pipelines/{known['pipeline_id']}"
+    kfp.call("DELETE", f"{path}/versions/{made['pipeline_version_id']}")
+    if not list(kfp.pages(f"{path}/versions", "pipeline_versions", {})):
+        kfp.call("DELETE", path)
 
 
 class Process:
@@ -73,8 +77,6 @@ class Process:
 
 @pytest.fixture(scope="module")
 def controller(kube: Any, kfp: Kfp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    for name in ("pipelineschedule", "pipelinerun"):
-        kube.run("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / f"manifests/crds/{name}.yaml"))
     kube.run("create", "namespace", SPACE, check=False)
     process = Process(kfp.endpoint, tmp_path_factory.mktemp("controller") / "log")
     yield process
@@ -82,6 +84,12 @@ def controller(kube: Any, kfp: Kfp, tmp_path_factory: pytest.TempPathFactory) ->
     kube.wait(lambda: not kube.get("pipelineschedules,pipelineruns", namespace=SPACE)["items"], "the finalizers", 90)
     process.kill()
     kube.run("delete", "namespace", SPACE, "--wait=false")
+    for experiment in kfp.pages("experiments", "experiments", {}):
+        # named after the schedules, and the namespace
+        if experiment["display_name"].partition("/")[2] == SPACE or experiment["display_name"] == SPACE:
+            for run in kfp.runs(experiment["experiment_id"], archived=True):
+                kfp.end_run(run["run_id"], "remove")
+            kfp.call("DELETE", f"experiments/{experiment['experiment_id']}")
 
 
 def apply(kube: Any, kind: str, name: str, spec: dict[str, Any]) -> None:
@@ -170,3 +178,4 @@ def test_the_installed_controller_has_the_rights_and_the_way(kube: Any, kfp: Kfp
     status = kube.get("pipelinerun", "e2e-installed")["status"]
     assert (status["phase"], status["progress"]) == ("Succeeded", "2/2"), status
     kube.run("delete", "pipelinerun", "e2e-installed", "--timeout=120s")
+    kfp.end_run(status["runId"], "remove")

@@ -88,4 +88,4 @@ def test_a_second_model_takes_over_by_evidence_and_no_request_fails(
 
 
 def status(kube: Any) -> dict[str, Any]:
-    return kube.get("modelrollout", "digits").get("status") or {}
+    return kube.get("modelrollout", kube.rollout).get("status") or {}

@@ -72,10 +72,10 @@ def nodes(kube: Any, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _store(kube: Any) -> None:
-    """The claim is bound: some pod uses it."""
-    kube.run("apply", "-f", str(SCRIPT.with_name("loader.yaml")))
-    kube.run("wait", "--for=condition=Ready", "pod/store-loader", "--timeout=120s")
+def _store(loader: Callable[..., str]) -> Iterator[None]:
+    """The claim is bound: some pod uses it. What the steps wrote there goes with them."""
+    yield
+    loader("rm", "-rf", "/store/e2e-train")
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ if what == "fails":
         print("RESULT " + json.dumps({"error": str(e), "nodes": sorted(seen)}))
     jobs.cancel(spec.name)
     sys.exit()
-settings["name"] = "digits"
+settings["name"] = "digits-e2e"
 paths = {name: str(work / name / "x" / name) for name in ("data", "data_gate", "model", "gate")}
 for path in paths.values():
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,9 @@ def prepared() -> Kube:
         saved = subprocess.Popen(["docker", "save", IMAGE.removeprefix("docker.io/library/")], stdout=subprocess.PIPE)
         subprocess.run(["docker", "exec", "-i", node, "ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "-"],
                        stdin=saved.stdout, check=True, capture_output=True, timeout=300)  # fmt: skip
-    kubectl("apply", "-f", str(ROOT / "manifests" / "crds" / "modelrollout.yaml"))
+    if not kubectl("get", "crd", "modelrollouts.sluice.dev", "--ignore-not-found"):
+        # One that is there is whoever's put it there.
+        kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds" / "modelrollout.yaml"))
     kubectl("delete", "modelrollouts", "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait=false")
     api = Kube()
     for item in api.request("GET", f"/apis/sluice.dev/v1alpha1/namespaces/{NAMESPACE}/modelrollouts")["items"]:
