@@ -20,6 +20,8 @@ from sluice.project import Project, parse, read_text
 
 #: Set by `sluice run` for its steps, which end when it does.
 RUNNER_PID = "SLUICE_RUNNER_PID"
+#: Bytes of JSON that a single part of the evidence may take in an event: a report drawn from a pod's log shows as much.
+_TOLD = 1 << 16
 _done: list[str] = []
 
 
@@ -56,7 +58,7 @@ def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: fl
         traceback.print_exc()
         _announce_fault(e, step)
         raise SystemExit(1) from e
-    events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds, evidence=brief(gate.evidence))
+    events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds, evidence=brief(gate.evidence, _TOLD))
     return gate
 
 

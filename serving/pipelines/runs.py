@@ -15,8 +15,9 @@ from serving.rollout.kube import Object
 from serving.rollout.resource import stamp
 from sluice.cluster.connection import Connection
 from sluice.cluster.kfp import Api
-from sluice.cluster.runs import Watch, step_states
+from sluice.cluster.runs import Watch, step_states, was_refused
 from sluice.errors import SluiceError
+from sluice.gates import REFUSAL, REPORT
 
 _EVERY = 10.0
 _OVER = frozenset({"Succeeded", "Failed", "Terminated"})
@@ -27,11 +28,16 @@ _GROUPS = ("condition-", "for-loop-", "iteration-")
 
 @dataclass(frozen=True)
 class Seen:
-    """A run as Kubeflow Pipelines has it; `state` in the words of the API, `created` in seconds since the epoch."""
+    """A run as Kubeflow Pipelines has it; `state` in the words of the API, `created` in seconds since the epoch.
+
+    Attributes:
+        refused: it is called failed because the project lets a refusal or a rollback fail it.
+    """
 
     id: str
     state: str
     created: float = 0.0
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def advance(plan: Plan, found: Sequence[Seen], now: float) -> Step:
     if ending:
         # A run that was ended is FAILED in Kubeflow Pipelines' words.
         return Step("Terminated" if ending == "Terminated" else "Failed", plan.attempt, _ended(ending), ending=ending)
-    if run.state == "FAILED" and plan.attempt <= plan.retries:
+    if run.state == "FAILED" and not run.refused and plan.attempt <= plan.retries:
         return Step("Pending", plan.attempt + 1, f"attempt {plan.attempt} failed; {plan.retries - plan.attempt + 1} left")
     return Step("Failed", plan.attempt, "canceled in Kubeflow Pipelines" if run.state == "CANCELED" else "")
 
@@ -127,6 +133,8 @@ class Runs(Reconciler):
             # It has not failed yet: there is nothing to try again.
             plan = replace(plan, command="")
         experiment, found = self.find(item, create=False)
+        if found and found[0].state == "FAILED":
+            found[0] = replace(found[0], refused=was_refused(self.pipelines.kfp.run(found[0].id) or {}))
         step = advance(plan, found, now)
         planned = int(old.get("planned") or 0)
         if step.call == "create":
@@ -199,7 +207,8 @@ class Runs(Reconciler):
             fields["outcome"] = outcome(step.phase, full, shown)
             if step.phase in _OVER and not step.ending and step_states(full):
                 word, why = self.told(run.id)
-                if word and (word == "Failed") == (step.phase == "Failed"):
+                refused = word in ("Refused", "RolledBack")  # of a run that fails for it, too
+                if word and (refused or (word == "Failed") == (step.phase == "Failed")):
                     fields["outcome"], message = word, why or message
             attempt = {"attempt": item.attempt, "runId": run.id, "state": _state(full), **({"failed": bad} if bad else {})}
             fields["attempts"] = [*(a for a in fields["attempts"] if a["attempt"] != item.attempt), attempt][-_SHOWN:]
@@ -285,8 +294,9 @@ def outcome(phase: str, run: Object, shown: list[Object]) -> str:
     tasks = (run.get("run_details") or {}).get("task_details") or []
     # Pipelines compiled before conditions were tasks' own have groups for them.
     shut = [t for t in tasks if str(t.get("display_name") or "").startswith("condition-") and t.get("state") == "SKIPPED"]
-    shut += [s for s in shown if s["state"] == "SKIPPED"]
-    done = [s["name"] for s in shown if s["state"] == "SUCCEEDED"]
+    own = [s for s in shown if s["name"] not in (REPORT, REFUSAL)]
+    shut += [s for s in own if s["state"] == "SKIPPED"]
+    done = [s["name"] for s in own if s["state"] == "SUCCEEDED"]
     if shut and done:
         return f"StoppedByGate after {done[-1]}"
     return "Completed"

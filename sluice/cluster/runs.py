@@ -50,6 +50,11 @@ def failed_tasks(run: Mapping[str, Any]) -> list[str]:
     return [n for n in dict.fromkeys(found) if n in _driven(run) and n not in _BESIDE and not n.startswith(_GROUPS)]
 
 
+def was_refused(run: Mapping[str, Any]) -> bool:
+    """Whether a run failed because it was refused or rolled back, and the project lets that fail it: the same again would end the same."""
+    return any(t.get("display_name") == REFUSAL and t.get("state") == "FAILED" for t in _tasks(run))
+
+
 def is_over(run: Mapping[str, Any]) -> bool:
     """Whether nothing more will come of a run's steps, while its own task that reports on them still runs.
 

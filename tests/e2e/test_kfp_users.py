@@ -63,6 +63,8 @@ def team(kube: Any, many: str) -> Iterator[str]:
                   "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": TEAM}}}]}]}},
     ]  # fmt: skip
     kube.run("apply", "-f", "-", stdin=yaml.safe_dump_all(mine))
+    kube.run("create", "role", "sluice-report", "--verb=create", "--resource=serviceaccounts/token", "--resource-name=default-editor", namespace=TEAM)
+    kube.run("create", "rolebinding", "sluice-report", "--role=sluice-report", f"--serviceaccount={TEAM}:default-editor", namespace=TEAM)
     yield TEAM
     kube.run("delete", "-f", "-", stdin=yaml.safe_dump_all(mine))
     kube.run("delete", "namespace", TEAM, "--wait=false")
@@ -127,7 +129,7 @@ def environment(kube: Any, many: str, tmp_path: Path) -> Iterator[str]:
     there, before = kube.run("kustomize", str(tmp_path)), kube.run("kustomize", str(ROOT / "manifests/overlays/kind"))
     known = {(o["kind"], o["metadata"]["name"]) for o in yaml.safe_load_all(before)}
     added = [o for o in yaml.safe_load_all(there) if (o["kind"], o["metadata"]["name"]) not in known]
-    assert [o["metadata"]["name"] for o in added] == ["sluice-runs", "sluice-runs", "sluice-steps", "runs"]
+    assert sorted(o["metadata"]["name"] for o in added) == ["runs", "sluice-report", "sluice-report", "sluice-runs", "sluice-runs", "sluice-steps"]
 
     # Only what the component changes, so that this environment stays its owner's in all else.
     plain = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(before)}

@@ -130,6 +130,18 @@ def test_the_outcome_is_what_the_steps_wrote_or_else_what_the_states_tell(made: 
     assert (status["phase"], status["outcome"]) == (phase, word) and why in status["message"], status["message"]
 
 
+def test_a_run_that_fails_for_a_refusal_is_refused_and_not_tried_again(made: Any) -> None:
+    made.put(KIND, {**SPEC, "retries": 2})
+    made.look(KIND)
+    recorded = json.loads((RECORDED / "refused.json").read_text())
+    tasks = [*recorded["run"]["run_details"]["task_details"], *task("report", "SUCCEEDED"), *task("refusal", "FAILED")]
+    made.state.end(the_run(made), "FAILED", tasks)
+    made.state.logs = recorded["logs"]
+    made.settle(KIND)
+    status = made.status(KIND)
+    assert (status["phase"], status["outcome"], len(made.state.runs)) == ("Failed", "Refused", 1) and "accuracy" in status["message"]
+
+
 def test_a_failed_run_is_tried_again_as_often_as_it_may(made: Any) -> None:
     made.put(KIND, {**SPEC, "retries": 2})
     for n in range(3):

@@ -98,3 +98,15 @@ def test_who_runs_steps_elsewhere_reaches_mlflow_from_there(chart: Any) -> None:
     selectors = [s["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
                  for s in found["NetworkPolicy", "mlflow"]["spec"]["ingress"][0]["from"] if "namespaceSelector" in s]  # fmt: skip
     assert selectors == ["kubeflow", "team-a", "team-b"]
+
+
+def test_a_runs_report_may_ask_for_a_token_of_its_own_account_and_of_no_other(chart: Any) -> None:
+    runners = [{"name": n, "namespace": s} for n, s in (("default-editor", "team-a"), ("robot", "team-a"), ("pipeline-runner", "kubeflow"), ("x", "sluice"))]
+    found = chart(pipelines={"runners": runners})
+    roles = {name: o for (kind, name), o in found.items() if kind == "Role" and "-report" in name}
+    assert {(o["metadata"]["namespace"], *o["rules"][0]["resourceNames"]) for o in roles.values()} == {("team-a", "default-editor"), ("team-a", "robot")}
+    for name, role in roles.items():
+        assert role["rules"] == [{"apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": role["rules"][0]["resourceNames"], "verbs": ["create"]}]
+        bound = found["RoleBinding", name]
+        assert (bound["metadata"]["namespace"], bound["roleRef"]["name"]) == (role["metadata"]["namespace"], name)
+        assert [(s["name"], s["namespace"]) for s in bound["subjects"]] == [(role["rules"][0]["resourceNames"][0], "team-a")]

@@ -60,6 +60,12 @@ def test_of_two_runs_of_one_attempt_the_older_stays() -> None:
     assert advance(PLAN, [Seen("a", "RUNNING", 1), Seen("b", "FAILED", 2)], 10.0) == Step("Running", 1)
 
 
+def test_a_run_that_failed_for_a_refusal_is_not_tried_again() -> None:
+    plan = replace(PLAN, retries=3)
+    assert advance(plan, [Seen("a", "FAILED", 1)], 10.0).phase == "Pending"
+    assert advance(plan, [Seen("a", "FAILED", 1, refused=True)], 10.0) == Step("Failed", 1)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 3), st.integers(0, 4), st.integers(0, 2**32))
 def test_lost_calls_and_lost_statuses_never_make_a_run_too_many(retries: int, fails: int, seed: int) -> None:
