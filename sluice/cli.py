@@ -127,6 +127,15 @@ def parser() -> argparse.ArgumentParser:
     infer = add("infer", "propose declared checks from the data", "data:infer", data_commands)
     _project_arguments(infer)
 
+    doctor = add("doctor", "what works and what does not, here and on the cluster, each with the command that mends it", "doctor:doctor")
+    _home_argument(doctor)
+    doctor.add_argument("--local", action="store_true", help="look at this machine alone")
+    doctor.add_argument("--no-pods", action="store_true", help="start no pod on the cluster: what steps and model servers reach from there is not asked")
+    doctor.add_argument("--timeout", type=_positive, default=10, metavar="SECONDS", help="for each look; default 10")
+    doctor.add_argument("--pod-timeout", type=_positive, default=120, metavar="SECONDS", help="for each of the two pods; default 120")
+    doctor.add_argument("--environment", metavar="NS", help="the namespace Sluice is installed in; default: $SLUICE_NAMESPACE, else sluice")
+    _endpoint_arguments(doctor)
+
     rollout = commands.add_parser("rollout", help="a rollout, here or on the cluster")
     rollout_commands = rollout.add_subparsers(dest="rollout_command", metavar="COMMAND", required=True)
     for name, help_ in (("status", "where it stands and why"), ("watch", "follow it live until it ends; exit status as of `sluice run`"),

@@ -1,0 +1,97 @@
+"""`sluice doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from sluice.cli import show_json
+from sluice.cluster import site
+from sluice.cluster.connection import INSTALLATION_VARIABLE, connect
+from sluice.cluster.kfp import Api
+from sluice.cluster.kube import Kube, KubeFault
+from sluice.cluster.submit import user_namespace
+from sluice.doctor import cluster, local, probes
+from sluice.doctor.cluster import Place
+from sluice.doctor.finding import Finding, Look, look, note
+from sluice.errors import MissingExtra, ProjectError, SluiceError
+from sluice.home import Home
+
+_STYLES = {"ok": "green", "note": "yellow", "fault": "red"}
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Exit 0 when nothing is at fault, 2 otherwise."""
+    here = look(local.looks(Home(args.home)))
+    there = [] if args.local else look_at_cluster(args)
+    found = [*here, *there]
+    wrong = [f for f in found if f.state == "fault"]
+    if args.json:
+        show_json({"outcome": "fault" if wrong else "ok", "faults": len(wrong), "machine": [f.to_dict() for f in here], "cluster": [f.to_dict() for f in there]})
+    else:
+        _show("this machine", here)
+        _show("cluster", there)
+        print(f"{len(wrong)} fault{'s' * (len(wrong) != 1)}, {sum(f.state == 'note' for f in found)} notes" if wrong else "nothing is at fault")
+    return 2 if wrong else 0
+
+
+def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
+    """Every look at the cluster that the arguments name; one line where there is none."""
+    environment = site.environment_of(args.environment)
+    try:
+        kube = Kube(args.context, read=args.timeout)
+    except MissingExtra as e:
+        return [note("cluster", e.message, e.fix or "")]
+    except KubeFault as e:
+        return [note("cluster", e.message.replace("\n", " "), e.fix or "")]
+    first = look([Look("cluster", lambda: cluster.version(kube), args.timeout)])
+    if first[0].state == "fault":
+        return [dataclasses.replace(first[0], fix=first[0].fix or "kubectl cluster-info; is the cluster up, and this the context you mean?")]
+    said, why = None, ""
+    try:
+        said = site.read(kube, environment)
+    except ProjectError as e:
+        why = f"{e.field}: {e.message}"
+    except SluiceError as e:
+        why = e.message
+    installation = os.environ.get(INSTALLATION_VARIABLE) or "kubeflow"
+    runs = args.namespace or installation
+    default = "default-editor" if args.namespace and args.namespace != installation else "pipeline-runner"
+    account = str((said.cluster if said else {}).get("service_account") or default)
+    place = Place(kube, environment, runs, installation, account, said)
+
+    def api() -> Api:
+        return Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context), timeout=args.timeout)
+
+    seconds = args.timeout
+    looks = [
+        Look("resources", lambda: cluster.served(place), seconds), Look("configuration", lambda: cluster.configuration(place, why), seconds),
+        Look("your rights", lambda: cluster.rights_of_person(place), seconds), Look("rights of steps", lambda: cluster.rights_of_steps(place), seconds),
+        Look("rights of the controller", lambda: cluster.rights_of_controller(place), seconds), Look("deployments", lambda: cluster.deployments(place), seconds),
+        Look("serving", lambda: cluster.runtime(place), seconds), Look("gateway", lambda: cluster.gateway(place), seconds),
+        Look("Prometheus", lambda: cluster.prometheus(place), seconds), Look("Kubeflow Pipelines", lambda: cluster.pipelines(place, api, user_namespace), seconds),
+        Look("policies", lambda: cluster.policies(place), seconds), Look("store's keys", lambda: cluster.store_keys(place), seconds),
+    ]  # fmt: skip
+    if not args.no_pods and said is not None:
+        # a pod has to be scheduled, and to start Python, before it asks anything
+        looks += [Look("from steps", lambda: probes.from_steps(place, args.pod_timeout), args.pod_timeout + seconds),
+                  Look("from model servers", lambda: probes.from_servers(place, args.pod_timeout), args.pod_timeout + seconds)]  # fmt: skip
+    return [*first, *look(looks)]
+
+
+def _show(title: str, found: Sequence[Finding]) -> None:
+    if not found:
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(title, style="bold"))
+    for f in found:
+        console.print(Text.assemble("  ", (f"{f.state:<6}", _STYLES[f.state]), f"{f.check:<26}{f.said}"))
+        if f.fix:
+            console.print(Text(f"{'':34}{f.fix}", style="cyan" if f.state == "fault" else "dim"))
+
+
