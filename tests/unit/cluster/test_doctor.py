@@ -53,7 +53,7 @@ def whole(api: Api) -> None:
     put["/apis/networking.k8s.io/v1/namespaces/kubeflow/networkpolicies"] = {"items": []}
     put[f"{KFP}/healthz"] = {"multi_user": False, "tag_name": "2.17.0"}
     put[f"{KFP}/pipelines"] = {"pipelines": [{"pipeline_id": "p", "display_name": "sluice-training"}]}
-    pods(api, lambda job: {"phase": "Succeeded"}, lambda job: "a line\n::doctor::" + json.dumps({q: None for q in questions(job)}))
+    pods(api, lambda job: {"phase": "Succeeded"}, lambda job: "a line\n::doctor::" + json.dumps(dict.fromkeys(questions(job))))
 
 
 def questions(job: dict[str, Any]) -> list[str]:
