@@ -35,6 +35,26 @@ def space(kube: Any) -> Iterator[str]:
     kube.run("delete", "namespace", SPACE, "--wait=false")
 
 
+@pytest.mark.parametrize(("more", "says"), [
+    ([], ["crds.install=false,priorityClasses.create=false", "--take-ownership --set adopt=true"]),
+    (["--set", "crds.install=false"], ["--set priorityClasses.create=false"])])  # fmt: skip
+def test_the_chart_beside_kustomize_names_the_flags_it_needs(kube: Any, space: str, more: list[str], says: list[str]) -> None:
+    said = refused(SPACE, *more)
+    assert all(s in said for s in says), said
+    assert kube.run("get", "serviceaccounts", "-o", "name", namespace=SPACE).split() == ["serviceaccount/default"]
+
+
+def test_the_chart_in_the_namespace_of_another_installation_says_so_and_changes_nothing(kube: Any, space: str) -> None:
+    said = refused(kube.namespace)
+    assert f"namespace {kube.namespace} holds another installation of Sluice" in said
+
+
+def refused(namespace: str, *more: str) -> str:
+    done = subprocess.run(["helm", "-n", namespace, "install", "sluice-e2e", str(ROOT / "charts" / "sluice"), *more], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    return done.stderr
+
+
 def test_the_chart_installs_passes_its_test_upgrades_and_leaves(kube: Any, space: str) -> None:
     chart = str(ROOT / "charts" / "sluice")
     # not `--wait`: it waits for the store's claim, which a storage class that waits for its first consumer leaves pending
