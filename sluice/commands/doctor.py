@@ -18,7 +18,7 @@ from sluice.cluster.kube import Kube, KubeFault
 from sluice.cluster.submit import user_namespace
 from sluice.doctor import cluster, local, probes
 from sluice.doctor.cluster import Place
-from sluice.doctor.finding import Finding, Look, look, note
+from sluice.doctor.finding import Finding, Look, fault, look, note
 from sluice.errors import MissingExtra, ProjectError, SluiceError
 from sluice.home import Home
 
@@ -69,6 +69,11 @@ def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
         return Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context), timeout=args.timeout)
 
     seconds = args.timeout
+    if said is None and not why and kube.get(f"/api/v1/namespaces/{environment}") is None:
+        bare = fault("environment", f"there is no namespace {environment}: Sluice is not installed here, or elsewhere",
+                     "make kind-up, kubectl apply -k manifests/overlays/OVERLAY, or helm install; or name its namespace: --environment NS")  # fmt: skip
+        return [*first, bare, *look([Look("resources", lambda: cluster.served(place), seconds), Look("gateway", lambda: cluster.gateway(place), seconds),
+                                     Look("Kubeflow Pipelines", lambda: cluster.pipelines(place, api, user_namespace), seconds)])]  # fmt: skip
     looks = [
         Look("resources", lambda: cluster.served(place), seconds), Look("configuration", lambda: cluster.configuration(place, why), seconds),
         Look("your rights", lambda: cluster.rights_of_person(place), seconds), Look("rights of steps", lambda: cluster.rights_of_steps(place), seconds),

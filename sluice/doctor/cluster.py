@@ -72,7 +72,8 @@ def version(kube: Kube) -> Finding:
 def served(place: Place) -> list[Finding]:
     """The resources Sluice works with, in the version it speaks."""
     there: dict[str, Object | None] = {}
-    found, good = [], []
+    lacks: dict[tuple[bool, str], list[str]] = {}
+    good = []
     for group, version_, resource, needed, brings in SERVED:
         path = f"/apis/{group}/{version_}"
         if path not in there:
@@ -81,8 +82,9 @@ def served(place: Place) -> list[Finding]:
             good.append(f"{resource}.{group}/{version_}")
             continue
         others = [v["version"] for v in ((place.kube.get(f"/apis/{group}") or {}).get("versions") or [])]
-        said = f"{resource}.{group}/{version_} is not served" + (f"; the group is there in {', '.join(others)}" if others else "")
-        found.append((fault if needed else note)("resources", said, brings))
+        lacks.setdefault((needed, brings), []).append(f"{resource}.{group}/{version_}" + (f" (only {', '.join(others)})" if others else ""))
+    found = [(fault if needed else note)("resources", f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not served", brings)
+             for (needed, brings), names in lacks.items()]  # fmt: skip
     return [*([ok("resources", ", ".join(good))] if good else []), *found]
 
 
@@ -130,7 +132,8 @@ def rights_of(place: Place, check: str, namespace: str, account: str, wanted: Se
     """
     user = f"system:serviceaccount:{namespace}:{account}"
     if place.kube.get(place.namespaced(f"serviceaccounts/{account}", namespace)) is None:
-        return [fault(check, f"there is no service account {account} in namespace {namespace}", f"kubectl -n {namespace} create serviceaccount {account}")]
+        mend = APPLY if namespace == place.environment else f"kubectl -n {namespace} create serviceaccount {account}"
+        return [fault(check, f"there is no service account {account} in namespace {namespace}", mend)]
     try:
         lacks = [f"{verb} {resource}" for verb, group, resource in wanted if not place.kube.may(verb, group, resource, place.environment, user=user)[0]]
         if check == "rights of steps" and not place.kube.may("get", "", "configmaps", place.environment, user=user, name=site.NAME)[0]:
@@ -316,9 +319,9 @@ def pipelines(place: Place, connect: Callable[[], Api], namespace: Callable[[Any
     api.tries = 1
     health = api.health()
     tag = str(health.get("tag_name") or "")
-    said = f"{api.connection.how}, {'many users' if health.get('multi_user') else 'one user'}" + (f", version {tag}" if tag else "")
+    said = f"{api.connection.how}, {'many users' if health.get('multi_user') else 'one user'}" + (f", version {tag}" if tag[:1].isdigit() else "")
     found = [ok("Kubeflow Pipelines", said)]
-    if tag and not tag.startswith("2."):
+    if tag[:1].isdigit() and not tag.startswith("2."):
         found.append(fault("Kubeflow Pipelines", f"is version {tag}: Sluice speaks to 2.x", "install Kubeflow Pipelines 2.17"))
     if place.site and place.site.pipeline:
         try:

@@ -27,6 +27,7 @@ def whole(api: Api) -> None:
     """A cluster as `make kind-up` leaves it."""
     put, env = api.objects, "/api/v1/namespaces/sluice"
     put["/version"] = {"gitVersion": "v1.34.4"}
+    put["/api/v1/namespaces/sluice"] = {}
     for group, version, names in (
         ("sluice.dev", "v1alpha1", "modelrollouts pipelineruns pipelineschedules"), ("serving.kserve.io", "v1beta1", "inferenceservices"),
         ("serving.kserve.io", "v1alpha1", "servingruntimes"), ("gateway.networking.k8s.io", "v1", "httproutes"),
@@ -139,7 +140,7 @@ def waiting(reason: str) -> Callable[[Api], None]:
 
 
 @pytest.mark.parametrize(("change", "check", "said", "fix"), [
-    (gone("/apis/sluice.dev/v1alpha1"), "resources", "modelrollouts.sluice.dev/v1alpha1 is not served", "kubectl apply --server-side --force-conflicts -k manifests/crds"),
+    (gone("/apis/sluice.dev/v1alpha1"), "resources", "modelrollouts.sluice.dev/v1alpha1", "kubectl apply --server-side --force-conflicts -k manifests/crds"),
     (gone("/api/v1/namespaces/sluice/configmaps/sluice-cluster"), "configuration", "is not there", "--environment NS"),
     (data(imag="x"), "configuration", "neither a variable", ""),
     (data(SLUICE_STORE=""), "configuration", "names no store", "patch configmap sluice-cluster"),
@@ -176,6 +177,13 @@ def test_each_thing_that_is_missing_is_named_with_what_mends_it(
     assert mine, answer
     assert any(said in f["said"] and fix in f["fix"] for f in mine), mine
     assert len({p.rpartition("/")[0] for p in api.deleted}) == len([p for p, _ in api.made if p.endswith("/jobs")]), "no pod is left"
+
+
+def test_where_sluice_is_not_installed_that_is_the_one_thing_said_of_it(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    gone("/api/v1/namespaces/sluice/configmaps/sluice-cluster", "/api/v1/namespaces/sluice")(api)
+    code, faults, answer = doctor(capsys)
+    assert (code, [f["check"] for f in faults]) == (2, ["environment"]) and "--environment NS" in faults[0]["fix"]
+    assert {"resources", "gateway", "Kubeflow Pipelines"} <= {f["check"] for f in answer["cluster"]} and not api.made
 
 
 def test_what_may_not_be_asked_is_a_note(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
