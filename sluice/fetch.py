@@ -1,4 +1,4 @@
-"""One HTTP GET, bounded in bytes and in time as a whole: whoever answers a byte a second, or for ever, costs what was said and no more."""
+"""One HTTP request, bounded in bytes and in time as a whole: whoever answers a byte a second, or for ever, costs what was said and no more."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ import ssl
 import threading
 import time
 import urllib.parse
+from collections.abc import Mapping
 from typing import Any
 
 
 def get(url: str, *, seconds: float, limit: int) -> tuple[int, bytes]:
-    """The status and the body at an ``http`` or ``https`` address. Redirects are not followed.
+    """The status and the body at an address; see `send`."""
+    return send("GET", url, seconds=seconds, limit=limit)
+
+
+def send(method: str, url: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None, seconds: float, limit: int) -> tuple[int, bytes]:
+    """The status and the body of an ``http`` or ``https`` address's answer. Redirects are not followed.
 
     Args:
-        url: the address. seconds: from connecting to the last byte. limit: most bytes of the body.
+        url: the address. body: to send. seconds: from connecting to the last byte. limit: most bytes of the answer's body.
 
     Raises:
         OSError: nobody answers, not in time (`TimeoutError`), not in HTTP, or with more than `limit` bytes.
@@ -35,16 +41,16 @@ def get(url: str, *, seconds: float, limit: int) -> tuple[int, bytes]:
         watchdog = threading.Timer(max(0.0, end - time.monotonic()), _expire, (connection.sock, expired))
         watchdog.daemon = True
         watchdog.start()
-        connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+        connection.request(method, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, dict(headers or {}))
         answer = connection.getresponse()
-        body = bytearray()
+        found = bytearray()
         while chunk := answer.read1(1 << 16):
-            body += chunk
-            if len(body) > limit:
+            found += chunk
+            if len(found) > limit:
                 raise OSError(f"{where}: answers with more than {limit} bytes")
         if expired.is_set() or time.monotonic() > end:
             raise TimeoutError
-        return answer.status, bytes(body)
+        return answer.status, bytes(found)
     except TimeoutError as e:
         raise TimeoutError(f"{where}: no whole answer in {seconds:g} s") from e
     except (http.client.HTTPException, ValueError) as e:

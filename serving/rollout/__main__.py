@@ -25,7 +25,10 @@ from serving.rollout.kube import Kube
 from serving.rollout.lease import Leadership
 from serving.rollout.metrics import Metrics
 from serving.rollout.operator import Schedule, operate
+from serving.rollout.registrar import Registrar
 from sluice.errors import SluiceError
+from sluice.tracking.registry import Registry
+from sluice.tracking.rest import Rest
 
 log = logging.getLogger("sluice.rollout")
 #: In the environment: how often in a row the watches have ended soon.
@@ -59,6 +62,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--metrics-host", default="0.0.0.0")
     parser.add_argument("--scrape", choices=["direct", "proxy"], default="direct", help="proxy: reach pods through the API server")
     parser.add_argument("--prometheus", action="append", default=[], metavar="URL", help="a Prometheus that rollouts may name, with all below it; may be repeated")
+    parser.add_argument("--registry", default=os.environ.get("MLFLOW_TRACKING_URI", ""), metavar="URL",
+                        help="MLflow's server, whose champion is to be what serves; credentials by MLflow's own variables; "
+                             "default: $MLFLOW_TRACKING_URI; empty: none")  # fmt: skip
     parser.add_argument("--kfp-endpoint", default="", help="Kubeflow Pipelines' API server, http://ml-pipeline.kubeflow:8888; "
                                                            "empty: PipelineSchedules and PipelineRuns are left alone")  # fmt: skip
     parser.add_argument("--kfp-ui", default="", help="its dashboard, for links in statuses")
@@ -71,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.kfp_endpoint and not args.kfp_endpoint.startswith(("http://", "https://")):
         parser.error(f"--kfp-endpoint begins with http:// or https://, not {args.kfp_endpoint!r}")
+    if args.registry and not args.registry.startswith(("http://", "https://")):
+        parser.error(f"--registry begins with http:// or https://, not {args.registry!r}: the controller asks MLflow's server, not its database")
     try:
         zone = cron.zone(args.kfp_timezone, "--kfp-timezone")
     except SluiceError as e:
@@ -93,7 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         metrics.leading.set(int(answer))
         return answer
 
-    controller = Controller(kube, Pods(kube, proxied=args.scrape == "proxy"), prometheus=args.prometheus, metrics=metrics, may_act=leading)
+    registrar = Registrar(Registry(args.registry, Rest(args.registry)), may_act=leading) if args.registry else None
+    controller = Controller(kube, Pods(kube, proxied=args.scrape == "proxy"), prometheus=args.prometheus, metrics=metrics, may_act=leading, registrar=registrar)
 
     def look(namespace: str, name: str) -> float | None:
         with metrics.looks.time():
@@ -108,6 +117,10 @@ def main(argv: list[str] | None = None) -> int:
     async def run() -> None:
         schedule = Schedule(look, leading)
         others = {plural: Schedule(one, leading) for plural, one in looks.items()}
+        if registrar is not None:
+            loop = asyncio.get_running_loop()
+            registrar.changed = lambda key: loop.call_soon_threadsafe(schedule.known, key)
+            registrar.start()
         await operate(controller, schedule, others, namespaces=namespaces, clusterwide=args.all_namespaces)
 
     begun = time.monotonic()
@@ -117,6 +130,8 @@ def main(argv: list[str] | None = None) -> int:
         begin_anew(why, time.monotonic() - begun, sys.argv[1:] if argv is None else argv)
         raise
     finally:
+        if registrar is not None:
+            registrar.stop()
         if lease is not None:
             lease.stop()
     return 0

@@ -18,11 +18,13 @@ from serving.rollout.backends import BACKENDS, ClusterBackend
 from serving.rollout.evidence import Pods, Prometheus, Source, allowed, business
 from serving.rollout.kube import MANAGER, ApiFault, Kube, Object
 from serving.rollout.metrics import Metrics
+from serving.rollout.registrar import Registrar, served
 from serving.rollout.resource import FINALIZER, Rollout
 from sluice.errors import ProjectError, SluiceError
 from sluice.rollouts.backend import View
 from sluice.rollouts.core import decide
 from sluice.rollouts.state import TERMINAL, Action, Launch, Note, Observations, Replica, Retire, Route, State
+from sluice.tracking.serving import Served
 
 log = logging.getLogger("sluice.rollout")
 
@@ -48,13 +50,15 @@ class Controller:
         kube: the API. pods: where counters come from unless a rollout names a Prometheus.
         prometheus: addresses that a rollout may name, or that lie above it; who may write a ModelRollout cannot have this process ask others.
         may_act: asked before every write; False stops the look where it is (the lease was lost).
+        registrar: told what serves, for the model registry; None: there is none to follow.
         clock: wall-clock seconds.
     """
 
     def __init__(self, kube: Kube, pods: Source | None = None, *, prometheus: Sequence[str] = (), metrics: Metrics | None = None,
-                 may_act: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time):  # fmt: skip
+                 may_act: Callable[[], bool] = lambda: True, registrar: Registrar | None = None,
+                 clock: Callable[[], float] = time.time):  # fmt: skip
         self.kube, self.pods, self.metrics, self.may_act, self.clock = kube, pods or Pods(kube), metrics or Metrics(), may_act, clock
-        self.prometheus = tuple(prometheus)
+        self.prometheus, self.registrar = tuple(prometheus), registrar
         #: By rollout: its uid, the time of the stored state, and the state since.
         self._ahead: dict[tuple[str, str], tuple[str, float, State]] = {}
 
@@ -105,8 +109,9 @@ class Controller:
         self.metrics.seen(rollout, new, view)
         if not self.may_act():
             return SOON
+        key, want = (rollout.namespace, rollout.name), served(rollout, new) if self.registrar else None
         status = resource.status(rollout, new, notes, now=now, error=view.error, routed=view.routed.weights if view.routed else None,
-                                 protocols=backend.protocols() if view.arms else ())  # fmt: skip
+                                 protocols=backend.protocols() if view.arms else (), registered=self._registered(rollout, key, want))  # fmt: skip
         store = fresh or bool(notes) or self._due(rollout, new, status, known=known)
         if store:
             try:
@@ -117,6 +122,9 @@ class Controller:
                     return SOON
                 raise
         self._keep(rollout, new, new.last_time if store else rollout.state.last_time)
+        if self.registrar is not None:
+            # Only what is stored: a process that dies here finds it in the status, and asks for it again.
+            self.registrar.want(key, want) if want else self.registrar.forget(key)
         for note in notes:
             self._tell(rollout, note)
         after = resource.read({**rollout.raw, "status": {**(rollout.raw.get("status") or {}), "state": new.to_dict(), "models": rollout.models}})
@@ -126,6 +134,18 @@ class Controller:
         if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions):
             return IDLE
         return max(rollout.every, STILL) if new.phase == "Failed" else rollout.every
+
+    def _registered(self, rollout: Rollout, key: tuple[str, str], want: Served | None) -> tuple[str, str, str] | None:
+        """The condition on the registry: as it went with what is wanted now, else as it was where the champion is the same."""
+        if self.registrar is None or want is None:
+            return None
+        said = self.registrar.said(key, want)
+        if said is not None:
+            return "True" if said.agrees else "False", said.reason, said.message
+        old = next((c for c in (rollout.raw.get("status") or {}).get("conditions") or [] if c["type"] == resource.REGISTERED), None)
+        if old is not None and want.champion and f"({want.champion[:12]}) is champion" in old["message"]:
+            return old["status"], old["reason"], old["message"]
+        return "Unknown", "NotYet", "the registry is being told"
 
     # -- what is ahead of the status ---------------------------------------------------------------
 
@@ -152,6 +172,8 @@ class Controller:
             self._ahead[key] = (rollout.uid, stored, new)
 
     def _forget(self, namespace: str, name: str) -> None:
+        if self.registrar is not None:
+            self.registrar.forget((namespace, name))
         self._ahead.pop((namespace, name), None)
         self.metrics.forget(namespace, name)
 
@@ -259,5 +281,5 @@ def _prometheus(rollout: Rollout) -> str | None:
 def _shown(status: Object) -> list[Any]:
     """What a status shows, its running numbers apart: also whether evidence comes in, and what its conditions say."""
     blind = str(status.get("message") or "").startswith(resource.UNMEASURED)
-    said = sorted((c["type"], c["status"]) for c in status.get("conditions") or [])
+    said = sorted((c["type"], c["status"], c["reason"] if c["type"] == resource.REGISTERED else "") for c in status.get("conditions") or [])
     return [*(status.get(name) for name in _SHOWN), blind, said]

@@ -70,6 +70,11 @@ class Schedule:
         else:
             self.at(key, time.monotonic())
 
+    def known(self, key: Key) -> None:
+        """Look at it now if it is one that is looked at: something beside the API server has changed."""
+        if key in self._known:
+            self.wake(key)
+
     async def run(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
         while True:

@@ -19,6 +19,8 @@ COMMAND = f"{GROUP}/command"
 FINALIZER = f"{GROUP}/rollout"
 OWNER, DIGEST, ARM_VERSION = f"{GROUP}/rollout", f"{GROUP}/digest", f"{GROUP}/version"
 _HISTORY = 40
+#: The condition that says whether the registry has what serves as its champion.
+REGISTERED = "Registered"
 #: Characters of a condition's message: the reason, and the last lines of a container.
 _MESSAGE = 3200
 #: How the message of a rollout begins whose evidence does not come in.
@@ -124,15 +126,15 @@ def read(raw: Object) -> Rollout:
 
 
 def status(rollout: Rollout, state: State, notes: list[Note], *, now: float, error: str | None, routed: Mapping[str, int] | None,
-           protocols: Sequence[str] = ()) -> Object:  # fmt: skip
-    """The status to write: what people read, and the state behind it."""
+           protocols: Sequence[str] = (), registered: tuple[str, str, str] | None = None) -> Object:  # fmt: skip
+    """The status to write: what people read, and the state behind it. `registered` is of `conditions`."""
     old = rollout.raw.get("status") or {}
     history = [h for h in old.get("history") or [] if h["sequence"] not in {n.sequence for n in notes}]
     history += [{"sequence": n.sequence, "time": stamp(now), "kind": n.kind, "message": n.message[:1000],
                  "checks": list(n.data.get("checks") or [])} for n in notes]  # fmt: skip
     history = sorted(history, key=lambda h: h["sequence"])[-_HISTORY:]
     candidate = state.candidate or ""
-    keep = {state.stable, state.candidate, rollout.digest, *state.retire}
+    keep = {state.stable, state.previous, state.candidate, rollout.digest, *state.retire}
     over = state.phase in TERMINAL
     message = "; ".join(state.reasons) or (history[-1]["message"] if history else "")
     if error and not over:
@@ -143,7 +145,7 @@ def status(rollout: Rollout, state: State, notes: list[Note], *, now: float, err
         "weight": int(routed.get(candidate, 0)) if routed and candidate else 0, "requests": requests(rollout.plan, state),
         "stable": (state.stable or "")[:12], "candidate": candidate[:12], "verdict": state.verdict if candidate else "",
         "protocols": list(protocols) or old.get("protocols") or [], "message": message[:1000], "checks": [dict(c) for c in state.checks],
-        "conditions": conditions(old.get("conditions") or [], rollout, state, message, now), "history": history,
+        "conditions": conditions(old.get("conditions") or [], rollout, state, message, now, registered), "history": history,
         "previous": (state.previous or "")[:12], "log": state.said,
         "models": {d: u for d, u in rollout.models.items() if d in keep}, "state": state.to_dict(),
     }  # fmt: skip
@@ -164,8 +166,13 @@ def requests(plan: RolloutSpec, state: State) -> str:
     return "" if needed is None else f"{state.window.get('candidate', {}).get('requests', 0):.0f}/{needed}"
 
 
-def conditions(old: list[Object], rollout: Rollout, state: State, message: str, now: float) -> list[Object]:
-    """``Progressing``, ``Succeeded`` and ``Accepted``, each with the time it last changed."""
+def conditions(old: list[Object], rollout: Rollout, state: State, message: str, now: float,
+               registered: tuple[str, str, str] | None = None) -> list[Object]:  # fmt: skip
+    """``Progressing``, ``Succeeded``, ``Accepted`` and, where there is a registry to follow, ``Registered``, each with the time it last changed.
+
+    Args:
+        registered: status, reason and message of the last of them.
+    """
     over = state.phase in TERMINAL
     if state.said and state.phase != "Succeeded":
         message = f"{message[:1000]}\n{state.said}"
@@ -173,6 +180,7 @@ def conditions(old: list[Object], rollout: Rollout, state: State, message: str, 
         ("Accepted", "True", "SpecIsUsable", ""),
         ("Progressing", "False" if over or state.phase == "Paused" else "True", state.phase, message),
         ("Succeeded", "True" if state.phase == "Succeeded" else "False" if over else "Unknown", state.phase, message if over else ""),
+        *([(REGISTERED, *registered)] if registered else []),
     ]
     return [condition(old, *w, now=now, generation=rollout.raw["metadata"].get("generation", 0)) for w in want]
 

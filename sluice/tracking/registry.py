@@ -1,4 +1,4 @@
-"""The model registry: versions named by package digest, aliases ``champion`` and ``candidate``."""
+"""The model registry: versions named by package digest, aliases ``champion``, ``previous`` and ``candidate``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from sluice.tracking.tracker import client
 
 if TYPE_CHECKING:
     from sluice.tracking.card import Card
+    from sluice.tracking.rest import Rest
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
+PREVIOUS = "previous"
 #: Tries, doubling pauses from a tenth of a second, while another process writes to an SQLite file.
 _BUSY_TRIES = 8
 _MAY_MISS = ("get_registered_model", "delete_registered_model_alias", "get_run")
@@ -48,36 +50,52 @@ class Version:
     created: int
 
 
-class Registry:
-    """MLflow's registry through its client.
+class RegistryFault(SluiceError):
+    """The registry did not answer, or refused.
 
-    Raises (all methods):
-        SluiceError: the registry did not answer, or refused.
+    Attributes:
+        away: it did not answer, and may do so another time.
     """
 
-    def __init__(self, uri: str):
+    away = False
+
+
+class Registry:
+    """MLflow's registry through its client, or through one that answers as it does.
+
+    Args:
+        uri: where it is. connection: `rest.Rest`, for a program without `mlflow`; None: MLflow's own client.
+
+    Raises (all methods):
+        RegistryFault: the registry did not answer, or refused.
+    """
+
+    def __init__(self, uri: str, connection: Rest | None = None):
         self.uri = uri
         self.note = ""
-        self._client = client(uri)
+        self._client: Any = client(uri) if connection is None else connection
 
     def _call(self, what: str, method: str, *args: Any, **kwargs: Any) -> Any:
-        from mlflow.exceptions import MlflowException
-
         attempt = 0
         while True:
             try:
                 return getattr(self._client, method)(*args, **kwargs)
-            except MlflowException as e:
-                if e.error_code == "RESOURCE_DOES_NOT_EXIST" and method in _MAY_MISS:
+            except Exception as e:  # an MlflowException or a RestFault: both have MLflow's word for it
+                code = getattr(e, "error_code", None)
+                if code is None:
+                    raise
+                if code == "RESOURCE_DOES_NOT_EXIST" and method in _MAY_MISS:
                     return None
-                if e.error_code == "RESOURCE_ALREADY_EXISTS" and method == "create_registered_model":
+                if code == "RESOURCE_ALREADY_EXISTS" and method == "create_registered_model":
                     return None
                 attempt += 1
                 if attempt < _BUSY_TRIES and "database is locked" in str(e):
                     time.sleep(0.05 * 2**attempt)
                     continue
-                raise SluiceError(f"the model registry could not {what}: {first_line(e)}", field="tracking.uri", value=self.uri,
-                              fix="is the server up, and may this user write there?") from e  # fmt: skip
+                fault = RegistryFault(f"the model registry could not {what}: {first_line(e)}", field="tracking.uri", value=self.uri,
+                                      fix="is the server up, and may this user write there?")  # fmt: skip
+                fault.away = bool(getattr(e, "away", False))
+                raise fault from e
 
     def register(self, model: str, digest: str, uri: str, *, metrics: Mapping[str, float | None], tags: dict[str, str], run_id: str | None,
                  card: Card | None = None) -> Version:  # fmt: skip
