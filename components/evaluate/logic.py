@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from components import STARTED
 from sluice import files
 from sluice.data.dataset import Dataset
-from sluice.errors import DataError, InputError, PackageError
+from sluice.errors import DataError, InputError, PackageError, SluiceError
 from sluice.evaluation import compare, decide, evaluate
 from sluice.evaluation.baselines import simple, trivial
 from sluice.evaluation.floor import judge
@@ -26,9 +27,11 @@ from sluice.packaging.scoring import answers, positive_label, targets_of
 from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
+from sluice.rollouts.handover import serving, target
 from sluice.spelling import Spelling
 from sluice.step import open_project, run_step
-from sluice.tracking.registry import CHAMPION, Registry
+from sluice.tracking.registry import CHAMPION, Registry, Version
+from sluice.tracking.serving import BY
 from sluice.tracking.tracker import open_tracker, tracking_uri
 
 
@@ -66,14 +69,28 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
     return gate
 
 
+def champion_version(registry: Registry, name: str) -> Version | None:
+    """On a cluster what serves, where it can be asked for and has a version: the registry may be behind. Else the registry's champion."""
+    where, digest = target(), None
+    if where is not None:
+        try:
+            digest = serving(name, where)
+        except SluiceError as e:
+            print(f"what serves could not be asked for, the registry's champion is taken: {e}", file=sys.stderr)
+    return (registry.by_digest(name, digest) if digest else None) or registry.by_alias(name, CHAMPION)
+
+
 def champion_package(settings: Project, home: Home) -> tuple[Package | None, str]:
     """The model in production, and why there is none if there is none."""
-    version = Registry(tracking_uri(settings, home)).by_alias(settings.name, CHAMPION)
+    version = champion_version(Registry(tracking_uri(settings, home)), settings.name)
     if version is None:
         return None, "there is no champion yet: this is the first model"
     try:
         return open_store(version.uri, home).get(version.digest), f"version {version.number}, {version.digest[:12]}"
     except PackageError as e:
+        if BY in version.tags:
+            # Applied by hand, from where only KServe can fetch: no run could do anything about it.
+            return None, f"the champion, version {version.number}, was registered by {version.tags[BY]} and cannot be read here, so nothing was compared: {e.message}"
         raise PackageError(f"the champion's package cannot be read: {e.message}", field=f"{settings.name}@{CHAMPION}", value=version.digest,
                            fix="put the package back into the store, or drop the alias `champion` in the registry to start anew") from e  # fmt: skip
 

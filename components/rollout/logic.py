@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from sluice.packaging.store import open_store
 from sluice.project import Project
 from sluice.report import page
 from sluice.rollouts import again
-from sluice.rollouts.handover import hand_over, target
+from sluice.rollouts.handover import Target, hand_over, target
 from sluice.rollouts.judge import WARNING
 from sluice.rollouts.local import Request, RolloutResult, run_local
 from sluice.rollouts.spec import RolloutSpec
@@ -57,6 +57,8 @@ def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[]
         if candidate is None:
             raise SluiceError("is not in the registry: was it registered in another one?", field="digest", value=digest,
                               fix=f"every step must be given the same MLFLOW_TRACKING_URI; this one asked {registry.uri}")  # fmt: skip
+        if (where := target()) is not None:
+            return handed_over(registry, settings, candidate, where)
         champion = registry.by_alias(settings.name, CHAMPION)
         if champion and champion.digest == digest:
             registry.drop_alias(settings.name, CANDIDATE, candidate.number)
@@ -64,27 +66,54 @@ def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[]
                         {"outcome": "promoted", "version": champion.number, "digest": digest, "unchanged": True})  # fmt: skip
         keep = partial(again.keep, place.root, settings.name, project=project, base_dir=base_dir, digest=digest)
         result = roll_out(settings, place, candidate, champion, rows, keep)
-        result = settle(registry, settings.name, candidate, champion, result)
-        decision = "pass" if result.outcome == "promoted" else "refuse"
-        cautions = [r.removeprefix(WARNING) for r in result.reasons if r.startswith(WARNING)]
-        return Gate("rollout", decision, tuple(r for r in result.reasons if not r.startswith(WARNING)) or ("ready and answering",),
-                    {**result.evidence, "cautions": cautions, "outcome": result.outcome, "version": candidate.number, "digest": digest,
-                     "stable": champion.digest if champion else None})  # fmt: skip
+        return gate_of(settle(registry, settings.name, candidate, champion, result), candidate, champion.digest if champion else None)
 
     gate = run_step(work, gate_path, step="rollout", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
     return str(gate.evidence["outcome"])
 
 
+def gate_of(result: RolloutResult, candidate: Version, stable: str | None) -> Gate:
+    """The step's gate, from how the rollout ended. `stable` is the digest that served before."""
+    cautions = [r.removeprefix(WARNING) for r in result.reasons if r.startswith(WARNING)]
+    return Gate("rollout", "pass" if result.outcome == "promoted" else "refuse",
+                tuple(r for r in result.reasons if not r.startswith(WARNING)) or ("ready and answering",),
+                {**result.evidence, "cautions": cautions, "outcome": result.outcome, "version": candidate.number, "digest": candidate.digest,
+                 "stable": stable})  # fmt: skip
+
+
+def on_event(event: dict[str, Any]) -> None:
+    events.emit("progress", step="rollout", data=event)
+
+
+def handed_over(registry: Registry, settings: Project, candidate: Version, where: Target) -> Gate:
+    """By the controller of the environment this step is told of. It also says who is champion, where it follows a registry: what serves is the truth."""
+    result = hand_over(settings.name, candidate.digest, candidate.uri, settings.rollout, where, on_event=on_event)
+    followed, stable = result.evidence["registry"], result.evidence["stable"]
+    if followed is None:
+        champion = registry.by_digest(settings.name, stable) if stable else None
+        result = settle(registry, settings.name, candidate, champion, result)
+    else:
+        registry.drop_alias(settings.name, CANDIDATE, candidate.number)
+        if result.outcome == "promoted" and (why := disagreement(registry, settings.name, candidate, followed)):
+            result = replace(result, reasons=(*result.reasons, WARNING + why))
+    return gate_of(result, candidate, stable)
+
+
+def disagreement(registry: Registry, name: str, candidate: Version, followed: Mapping[str, Any]) -> str | None:
+    """Why the registry does not show what serves, and what becomes of it; None where it does."""
+    if not followed["agrees"]:
+        return f"it serves, and the registry does not show it yet: {followed['message']}; the controller sees to it"
+    champion = registry.by_alias(name, CHAMPION)
+    if champion is not None and champion.digest == candidate.digest:
+        return None
+    return (f"it serves, and is not the champion in {registry.uri}: the controller follows another registry ({followed['message']}); "
+            "give it and the steps one MLFLOW_TRACKING_URI")  # fmt: skip
+
+
 def roll_out(settings: Project, home: Home, candidate: Version, champion: Version | None, held_out: Callable[[], pa.Table],
              keep: Callable[..., None]) -> RolloutResult:  # fmt: skip
-    """By the controller of the environment this step is told of, else here with held-out rows as traffic, which are kept for another try."""
-
-    def on_event(event: dict[str, Any]) -> None:
-        events.emit("progress", step="rollout", data=event)
-
-    if (where := target()) is not None:
-        return hand_over(settings.name, candidate.digest, candidate.uri, settings.rollout, where, on_event=on_event)
+    """Here, with held-out rows as traffic, which are kept for another try."""
     package = open_store(candidate.uri, home).get(candidate.digest)
     stable = open_store(champion.uri, home).get(champion.digest) if champion else None
     table = held_out()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sluice.cluster.site import NAMESPACE_ENV
@@ -31,8 +31,8 @@ _ANALYSIS = ("alpha", "latency_slo_ms", "errors", "error_ceiling", "slow", "wron
 _MAY_BE_OFF = ("slow", "wrong", "shift")
 _COUNTED = ("requests", "errors", "slow", "wrong")
 _COUNTING = ("Shadow", "Step", "Paused")
-#: Seconds a controller may take to look at what it was handed, and how long the API server may be away.
-_UNSEEN, _AWAY = 300.0, 300.0
+#: Seconds a controller may take to look at what it was handed, how long the API server may be away, and how long the registry is waited for.
+_UNSEEN, _AWAY, _REGISTRY = 300.0, 300.0, 60.0
 _TIMEOUT = 15
 
 
@@ -130,11 +130,19 @@ def hand_over(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target
     return _Follower(api, digest, plan.alpha, on_event, clock, order).run(poll, sleep)
 
 
+def serving(name: str, where: Target, *, custom: Any = None) -> str | None:
+    """The digest that serves under a project's name there; None where none does. Raises `SluiceError` where it cannot be asked."""
+    raw = _Api(custom if custom is not None else _api(), where.namespace, name).get()
+    return (((raw or {}).get("status") or {}).get("state") or {}).get("stable")
+
+
 class _Api:
     """One ModelRollout."""
 
     def __init__(self, custom: Any, namespace: str, name: str):
         self._custom, self.namespace, self.name = custom, namespace, name
+        #: What was handed over is what served already.
+        self.unchanged = False
 
     def put(self, desired: dict[str, Any], wanted: dict[str, str], plan: RolloutSpec) -> str | None:
         """Make it, or change the model of the one that is there. Returns the command that has what failed before tried again, if there is one."""
@@ -150,6 +158,7 @@ class _Api:
         patch["spec"] |= {k: v for k, v in (("strategy", strategy), ("analysis", analysis)) if v}
         status = (found or {}).get("status") or {}
         order = None
+        self.unchanged = status.get("phase") == "Succeeded" and (status.get("state") or {}).get("stable") == wanted["digest"]
         if status.get("phase") == "Failed" and (status.get("state") or {}).get("candidate") == wanted["digest"]:
             order = f"retry#{time.time_ns()}"
             patch["metadata"] = {"annotations": {"sluice.dev/command": order}}
@@ -197,7 +206,22 @@ class _Follower:
     def run(self, poll: float, sleep: Callable[[float], None]) -> RolloutResult:
         while (result := self.look()) is None:
             sleep(poll)
-        return result
+        end = self.clock() + _REGISTRY
+        while (registry := self._registry(result)) is not None and registry["agrees"] is None and self.clock() < end:
+            sleep(poll)
+        return replace(result, evidence={**result.evidence, "registry": registry})
+
+    def _registry(self, result: RolloutResult) -> dict[str, Any] | None:
+        """What the controller says of the registry: whether it has what serves as its champion (null: not yet), and why not. None: it follows none."""
+        try:
+            raw = self.api.get() or {}
+        except _Away:
+            raw = {}
+        said = next((c for c in (raw.get("status") or {}).get("conditions") or [] if c["type"] == "Registered"), None)
+        if said is None:
+            return None
+        waits = result.outcome == "promoted" and (said["status"] == "Unknown" or said["reason"] == "RegistryAway")
+        return {"agrees": None if waits else said["status"] == "True", "message": said.get("message", "")}
 
     def look(self) -> RolloutResult | None:
         """One look; the result when it is over. The rollout's own deadlines bound how long that takes, and people's pauses."""
@@ -268,7 +292,8 @@ class _Follower:
 
     def _result(self, outcome: Any, reasons: tuple[str, ...], status: dict[str, Any], state: dict[str, Any]) -> RolloutResult:
         events = [{k: h.get(k) for k in ("sequence", "time", "kind", "message")} for h in status.get("history") or []]
-        evidence = {"stable": state.get("stable"), "candidate": self.digest, "phase": status.get("phase"), "seconds": round(self.clock() - self.started, 3),
+        before = state.get("previous") if outcome == "promoted" else state.get("stable")
+        evidence = {"stable": before, "unchanged": outcome == "promoted" and self.api.unchanged, "candidate": self.digest, "phase": status.get("phase"), "seconds": round(self.clock() - self.started, 3),
                     "timeline": self.timeline, "events": events, "load": None, "said": state.get("said") or "",
                     "resource": {"namespace": self.api.namespace, "name": self.api.name}}  # fmt: skip
         return RolloutResult(outcome, reasons, evidence)

@@ -245,3 +245,25 @@ def test_the_environment_is_read_from_the_step() -> None:
     assert target({"SLUICE_NAMESPACE": "production", "SLUICE_GATEWAY": "edge/public", "SLUICE_DOMAIN": "ml.example.org"}) == Target(
         "production", "edge/public", "ml.example.org"
     )
+
+
+def test_the_wait_for_the_registry_is_short_and_says_what_the_controller_says() -> None:
+    cluster = Cluster()
+    assert cluster.hand_over(ONE).evidence["registry"] is None, "this controller follows none"
+    told = {"type": "Registered", "status": "Unknown", "reason": "NotYet", "message": "the registry is being told"}
+    cluster.api.objects[PATH]["status"]["conditions"].append(told)
+    sleep, slept = cluster.sleep, []
+
+    def answer(seconds: float) -> None:
+        slept.append(seconds)
+        sleep(seconds)
+        if len(slept) == 3:
+            told.update(status="True", reason="ChampionServes", message="m version 1 is champion")
+
+    cluster.controller, cluster.sleep = None, answer  # type: ignore[method-assign]
+    found = cluster.hand_over(ONE)
+    assert found.evidence["registry"] == {"agrees": True, "message": "m version 1 is champion"} and len(slept) == 3
+    assert found.evidence["unchanged"]
+    told.update(status="False", reason="RegistryAway", message="no answer")
+    slept[:] = [0.0] * 10
+    assert cluster.hand_over(ONE).evidence["registry"] == {"agrees": None, "message": "no answer"} and len(slept) == 70
