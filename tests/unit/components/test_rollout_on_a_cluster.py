@@ -33,7 +33,7 @@ class Shelf(Registry):
         self.written.append(("drop", alias, str(number)))
 
     def tag(self, model: str, number: str, tags: dict[str, str]) -> None:
-        self.written.append(("tag", number, tags["sluice.rollout"] if "sluice.rollout" in tags else ""))
+        self.written.append(("tag", number, tags.get("sluice.rollout", "")))
 
 
 def step(monkeypatch: pytest.MonkeyPatch, registry: Shelf, outcome: str, followed: dict[str, Any] | None) -> Any:
