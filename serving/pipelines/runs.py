@@ -198,7 +198,7 @@ class Runs(Reconciler):
             begun, over = seconds(full.get("created_at")), seconds(full.get("finished_at"))
             fields |= {"runId": run.id, "url": self.pipelines.url("runs", run.id), "state": _state(full), "startTime": stamp(begun),
                        "logs": self.pipelines.logs(item.raw, run.id),
-                       "steps": shown, "progress": f"{sum(s['state'] in ENDED for s in shown)}/{max(len(shown), int(old.get('planned') or 0))}"}  # fmt: skip
+                       "steps": shown, "running": ", ".join(s["name"] for s in shown if s["state"] == "RUNNING"), "progress": f"{sum(s['state'] in ENDED for s in shown)}/{max(len(shown), int(old.get('planned') or 0))}"}  # fmt: skip
             if over and step.phase in _OVER:
                 fields |= {"endTime": stamp(over), "seconds": round(over - begun)}
             bad = [s["name"] for s in shown if s["state"] == "FAILED"]
@@ -213,7 +213,7 @@ class Runs(Reconciler):
             attempt = {"attempt": item.attempt, "runId": run.id, "state": _state(full), **({"failed": bad} if bad else {})}
             fields["attempts"] = [*(a for a in fields["attempts"] if a["attempt"] != item.attempt), attempt][-_SHOWN:]
             if step.attempt != item.attempt:
-                for name in ("runId", "url", "state", "startTime", "logs", "steps", "progress", "outcome"):
+                for name in ("runId", "url", "state", "startTime", "logs", "steps", "running", "progress", "outcome"):
                     fields.pop(name)
         now = self.clock()
         succeeded = "True" if step.phase == "Succeeded" else "False" if step.phase in _OVER else "Unknown"

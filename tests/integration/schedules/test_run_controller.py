@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from serving.pipelines.reconciler import system_of
 from tests.integration.schedules.pipelines_server import form_of
 
 KIND = "PipelineRun"
 SPEC: dict[str, Any] = {"pipeline": {"name": "digits"}, "parameters": {"epochs": 3}, "retries": 0, "timeoutSeconds": 3600}
+CRD = Path(__file__).parents[3] / "manifests/crds/pipelinerun.yaml"
 RECORDED = Path(__file__).parents[2] / "unit/cluster/recorded"
 
 
@@ -105,6 +108,29 @@ def test_a_wrong_value_in_a_form_is_refused_in_words_before_anything_is_started(
     world.look(KIND)
     status = world.status(KIND)
     assert status["phase"] == "Refused" and "rollout_steps: rollout.steps" in status["message"] and "fix:" in status["message"] and not world.state.runs
+
+
+def test_a_watch_prints_a_line_for_a_change_and_none_for_a_look(made: Any) -> None:
+    shown = [c["jsonPath"].split(".")[2:] for c in yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["additionalPrinterColumns"]
+             if c["jsonPath"].startswith(".status.") and not c.get("priority") and "[" not in c["jsonPath"]]  # fmt: skip
+    lines: list[Any] = []
+
+    def note(method: str, path: str) -> None:
+        if method == "PUT" and path.endswith("/status"):
+            lines.append([made.status(KIND).get(name) for (name,) in shown])
+
+    made.api.after = note
+    made.look(KIND)
+    run = the_run(made)
+    for tasks in ([], task("fetch", "RUNNING"), [*task("fetch", "SUCCEEDED"), *task("count", "RUNNING")], [*task("fetch", "SUCCEEDED"), *task("count", "SUCCEEDED")]):
+        run["run_details"] = {"task_details": tasks}
+        run["state"] = "RUNNING"
+        for _ in range(4):
+            made.look(KIND)
+    made.state.end(run, "SUCCEEDED", run["run_details"]["task_details"])
+    made.look(KIND)
+    assert len(lines) >= 5 and all(a != b for a, b in itertools.pairwise(lines)), lines
+    assert [x[2] for x in lines if x[2]] == ["fetch", "count"], lines
 
 
 def test_a_run_that_is_over_costs_one_read_and_no_write(made: Any) -> None:
