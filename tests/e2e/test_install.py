@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SPACE = "sluice-e2e-helm"
 # CRDs and priority classes are the cluster's, and kustomize's here; a small node.
-VALUES = ["--set", "crds.install=false,priorityClasses.create=false,controller.replicas=1,controller.resources.requests.cpu=10m,"
+VALUES = ["--set", "crds.install=false,pipelines.upload=false,priorityClasses.create=false,controller.replicas=1,controller.resources.requests.cpu=10m,"
           "mlflow.resources.requests.cpu=10m,serving.resources.requests.cpu=10m"]  # fmt: skip
 
 

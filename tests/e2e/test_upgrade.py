@@ -76,7 +76,7 @@ def test_an_upgrade_from_the_previous_chart_keeps_everything(kube: Any, space: s
     kube.run("apply", "-f", "-", stdin=json.dumps(rollout), namespace=SPACE)
     before = {kind: uids(kube, kind) for kind in ("pvc", "modelrollouts", "serviceaccounts")}
 
-    helm("upgrade", "sluice", str(NOW), *SMALL, "--set", "crds.install=false,monitoring.cluster=false")
+    helm("upgrade", "sluice", str(NOW), *SMALL, "--set", "crds.install=false,monitoring.cluster=false,pipelines.upload=false")
     up(kube)
 
     for kind, found in before.items():
