@@ -106,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
 
     models = add("models", "registered models, their versions and aliases", "history:models")
     models.add_argument("name", nargs="?")
+    models.add_argument("-n", "--namespace", metavar="NS", help="show beside them what serves there on the cluster, and where the two differ")
     _home_argument(models)
     history = add("history", "past runs: their metric, how they ended, how long they took", "history:history")
     history.add_argument("name", nargs="?")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +20,9 @@ from sluice.home import Home
 from sluice.tracking.references import find_version, registry_of
 from sluice.tracking.registry import Registry, Version
 
+if TYPE_CHECKING:
+    from sluice.rollouts.cluster import Serving
+
 
 def _when(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M")
@@ -26,20 +31,53 @@ def _when(milliseconds: int) -> str:
 def models(args: argparse.Namespace) -> int:
     home = Home(args.home)
     registry = registry_of(home)
-    names = [args.name] if args.name else registry.models()
+    there = [s for s in _serving(args.namespace) if args.name in (None, s.model)] if args.namespace else []
+    names = [args.name] if args.name else sorted({*registry.models(), *(s.model for s in there)})
     found = {name: registry.versions(name) for name in names}
-    if args.name and not found[args.name]:
+    if args.name and not found[args.name] and not there:
         raise ProjectError("no such model", field="NAME", value=args.name, fix=f"there is: {', '.join(registry.models()) or 'none'}")
+    apart = differences(found, there, registry.uri, args.namespace)
     if args.json:
-        show_json({"models": {name: [_plain(v) for v in versions] for name, versions in found.items()}})
+        show_json({"models": {name: [_plain(v) for v in versions] for name, versions in found.items()},
+                   **({"serving": [dataclasses.asdict(s) for s in there], "differences": apart} if args.namespace else {})})  # fmt: skip
         return 0
-    shown = table("model", "version", "alias", "rollout", "digest", "metrics", "registered (UTC)")
+    shown = table("model", "version", "alias", *(["serves"] if args.namespace else []), "rollout", "digest", "metrics", "registered (UTC)")
     for name, versions in found.items():
+        by = {s.digest: s for s in there if s.model == name and s.digest}
         for v in versions:
             metrics = "  ".join(f"{k} {x:.4g}" for k, x in sorted(v.metrics.items())[:3])
-            shown.add_row(name, v.number, " ".join(v.aliases), v.tags.get("sluice.rollout", ""), v.digest[:12], metrics, _when(v.created))
+            shown.add_row(name, v.number, " ".join(v.aliases), *(["yes" if v.digest in by else ""] if args.namespace else []),
+                          v.tags.get("sluice.rollout", ""), v.digest[:12], metrics, _when(v.created))  # fmt: skip
+        for digest in by.keys() - {v.digest for v in versions}:
+            shown.add_row(name, "-", "", "yes", "", str(digest)[:12], "", "never")
     print_table(shown)
+    for said in apart:
+        print(said, file=sys.stderr)
     return 0
+
+
+def _serving(namespace: str) -> list[Serving]:
+    from sluice.rollouts import cluster
+
+    return cluster.serving(namespace)
+
+
+def differences(found: Mapping[str, Sequence[Version]], there: Sequence[Serving], registry: str, namespace: str) -> list[str]:
+    """Where the registry and what serves in a namespace differ, each with what becomes of it or what to do."""
+    out = []
+    for s in there:
+        champion = next((v for v in found.get(s.model, ()) if "champion" in v.aliases), None)
+        if s.digest is None or (champion is not None and champion.digest == s.digest):
+            continue
+        version = next((v for v in found.get(s.model, ()) if v.digest == s.digest), None)
+        what = f"version {version.number} ({s.digest[:12]})" if version else f"{s.digest[:12]}, which is in no version,"
+        said = f"{s.model}: {what} serves in {namespace} (ModelRollout {s.rollout}), and the champion in {registry} is {f'version {champion.number}' if champion else 'none'}"
+        if s.follows:
+            said += f". The controller makes what serves the champion of its registry: {s.said}. Where that is another one than {registry}, give both the same MLFLOW_TRACKING_URI"
+        else:
+            said += ". No controller sees to it: start it with --registry, or set spec.registry.follow to true"
+        out.append(said)
+    return out
 
 
 def history(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,34 @@ from sluice.rollouts.store import known, unknown
 _GROUP = ("sluice.dev", "v1alpha1")
 _PLURAL = "modelrollouts"
 _EVERY = 2.0
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What one ModelRollout serves, and what it says of the registry.
+
+    Attributes:
+        rollout: its name. model: that of the registered model. digest: what serves, None where nothing does.
+        uri: where its package is. phase: of the rollout. follows: the controller keeps the registry in agreement. said: the condition's sentence.
+    """
+
+    rollout: str
+    model: str
+    digest: str | None
+    uri: str
+    phase: str
+    follows: bool
+    said: str
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Serving:
+        """From the resource."""
+        status, spec, name = raw.get("status") or {}, raw["spec"], raw["metadata"]["name"]
+        digest = (status.get("state") or {}).get("stable")
+        condition: dict[str, Any] = next((c for c in status.get("conditions") or [] if c["type"] == "Registered"), {})
+        model = (spec.get("registry") or {}).get("model") or spec["model"].get("name", name)
+        return cls(name, model, digest, (status.get("models") or {}).get(digest, ""), status.get("phase", "Pending"), bool(condition),
+                   condition.get("message", ""))  # fmt: skip
 
 
 def _api() -> Any:
@@ -61,6 +90,11 @@ def _call(what: str, *args: Any, **more: Any) -> Any:
 def names(namespace: str) -> list[str]:
     """Names of the ModelRollouts in a namespace. Raises `SluiceError`."""
     return sorted(item["metadata"]["name"] for item in _call("list_namespaced_custom_object", namespace, _PLURAL)["items"])
+
+
+def serving(namespace: str) -> list[Serving]:
+    """What serves in a namespace, by every ModelRollout there. Raises as `names` does."""
+    return [Serving.of(item) for item in _call("list_namespaced_custom_object", namespace, _PLURAL)["items"]]
 
 
 def status(namespace: str, name: str) -> dict[str, Any]:

@@ -112,3 +112,30 @@ def test_a_folder_is_its_project_file(command: list[str], tmp_path: Path, monkey
 def test_a_folder_without_a_project_says_which_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(tmp_path)]) == 2
     assert "sluice.yaml" in capsys.readouterr().err
+
+
+def test_models_shows_what_serves_beside_what_is_registered_and_where_they_differ(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    versions = Registry(home.tracking_uri).versions("points")
+    champion = next(v for v in versions if CHAMPION in v.aliases)
+    other = next(v for v in versions if CHAMPION not in v.aliases)
+
+    def rollout(digest: str | None, conditions: list[dict], name: str = "points") -> dict:
+        return {"metadata": {"name": name}, "spec": {"model": {"digest": "x"}}, "status": {"state": {"stable": digest}, "models": {}, "conditions": conditions}}
+
+    said = {"type": "Registered", "status": "False", "reason": "RegistryAway", "message": "no answer; tried again by itself"}
+    for found, words, row in ((rollout(champion.digest, []), "", f"{champion.digest[:12]}"),
+                              (rollout(other.digest, [said]), f"version {other.number} ({other.digest[:12]}) serves in prod (ModelRollout points), and the champion in", other.digest[:12]),
+                              (rollout(other.digest, [said]), "no answer; tried again by itself", other.digest[:12]),
+                              (rollout("f" * 64, []), "ffffffffffff, which is in no version, serves in prod", "ffffffffffff"),
+                              (rollout("f" * 64, [], "unheard"), "unheard: ffffffffffff, which is in no version, serves in prod (ModelRollout unheard), and the champion", "ffffffffffff"),
+                              (rollout(None, []), "", "points")):  # fmt: skip
+        monkeypatch.setattr("sluice.rollouts.cluster._call", lambda *_, found=found: {"items": [found]})
+        assert main(["models", "--home", str(home.root), "-n", "prod"]) == 0
+        out, err = capsys.readouterr()
+        assert words in err and bool(words) == bool(err.strip()), err
+        serves = [line for line in out.splitlines() if " yes " in line]
+        assert len(serves) == (0 if row == "points" else 1) and all(row in line for line in serves)
+    assert main(["models", "--home", str(home.root), "-n", "prod", "--json"]) == 0
+    shown = orjson.loads(capsys.readouterr().out)
+    assert shown["serving"][0]["rollout"] == "points" and shown["differences"] == []
