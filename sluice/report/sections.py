@@ -211,6 +211,6 @@ def _arms(timeline: Sequence[Evidence]) -> str:
 
 def _tests(timeline: Sequence[Evidence]) -> str:
     tests: list[Evidence] = next((at["tests"] for at in reversed(timeline) if at.get("tests")), [])
-    rows = [[t.get("metric", t.get("name", "")), t.get("verdict", ""), t.get("low"), t.get("high"), t.get("margin"), t.get("text", t.get("reason", ""))]
+    rows = [[t.get("metric", t.get("name", "")), t.get("unit", ""), t.get("verdict", ""), t.get("low"), t.get("high"), t.get("margin"), t.get("text", t.get("reason", ""))]
             for t in tests]  # fmt: skip
-    return "<h3>Tests at the last judgement</h3>" + table(["metric", "verdict", "low", "high", "margin", ""], rows, (2, 3, 4)) if rows else ""
+    return "<h3>Tests at the last judgement</h3>" + table(["metric", "by", "verdict", "low", "high", "margin", ""], rows, (3, 4, 5)) if rows else ""

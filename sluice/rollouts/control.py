@@ -92,11 +92,21 @@ def said(found: dict[str, Any]) -> list[str]:
 
 def _numbers(check: dict[str, Any]) -> str:
     parts = [check["reason"]]
+    if unit(check):
+        parts.append(f"by {unit(check)}")
     if "e_worse" in check:
         parts.append(f"evidence against {check['e_worse']:g}")
     if "e_within" in check:
         parts.append(f"for {check['e_within']:g}")
     return "; ".join(parts)
+
+
+def unit(check: dict[str, Any]) -> str:
+    """What one observation of a test is, for a person; empty for one of before there was more than one kind."""
+    said = str(check.get("unit", ""))
+    apart = check.get("dispersion")
+    most = max(apart) if isinstance(apart, list | tuple) else apart
+    return said + (f", {most:.3g} {'outcomes' if check['metric'] == 'business' else 'requests'} of theirs worth one" if most and most > 1 else "")
 
 
 def headline(found: dict[str, Any]) -> str:
@@ -180,12 +190,12 @@ def view(found: dict[str, Any]) -> RenderableType:
     filled = round(found["weight"] * 0.4)
     bar.add_row("stable", Text("█" * (40 - filled), style="cyan") + Text("█" * filled, style="magenta"), f"{found['weight']} % candidate")
     table = Table(box=None, pad_edge=False)
-    for heading, where in (("", "left"), ("stable", "right"), ("candidate", "right"), ("for", "right"), ("against", "right"), ("", "left")):
+    for heading, where in (("", "left"), ("stable", "right"), ("candidate", "right"), ("for", "right"), ("against", "right"), ("by", "left"), ("", "left")):
         table.add_column(heading, justify=where)  # type: ignore[arg-type]
     for c in found["tests"]:
         verdict = Text(c["verdict"], style=_COLOURS.get(c["verdict"], ""))
         table.add_row(c["metric"], _share(c.get("stable")), _share(c.get("candidate")), _weight(c.get("e_within")),
-                      _weight(c.get("e_worse")), verdict)  # fmt: skip
+                      _weight(c.get("e_worse")), c.get("unit", ""), verdict)  # fmt: skip
     load = found.get("load") or {}
     traffic = ""
     if load:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sluice.rollouts import business, evidence
+from sluice.rollouts import business, evidence, users
 from sluice.rollouts.evidence import DISAGREEMENT, RATES, SHIFT
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, State, Verdict
@@ -32,10 +32,11 @@ def judge(spec: RolloutSpec, state: State) -> Judgement:
         ``(verdict, reasons, checks)``; a check is one share's counts, evidence and own verdict.
     """
     a, b = state.window.get("stable", {}), state.window.get("candidate", {})
-    worse = evidence.against(spec, state.tests, state.total)
-    good = evidence.in_favour(state.tests)
+    apart = users.dispersions(state.total)
+    worse = {name: e / apart.get(name, 1.0) for name, e in evidence.against(spec, state.tests, state.total).items()}
+    good = {name: e / apart.get(name, 1.0) for name, e in evidence.in_favour(state.tests).items()}
     shadow = state.phase == "Shadow"
-    checks = [_check(spec, name, a, b, worse, good, shadow) for name in _required(spec, state, a, b)]
+    checks = [{**_check(spec, name, a, b, worse, good, shadow), **_unit(apart.get(name))} for name in _required(spec, state, a, b)]
     if SHIFT in {c["metric"] for c in checks}:
         _describe_shift(checks, state, worse, good, spec)
     if shadow and state.total.get("candidate", {}).get("compared", 0):
@@ -132,6 +133,11 @@ def _check(spec: RolloutSpec, name: str, a: Counts, b: Counts, worse: Mapping[st
     return check
 
 
+def _unit(apart: float | None) -> dict[str, Any]:
+    """What counts as one observation: a request, or where users are known as much as they are alike."""
+    return {"unit": "requests"} if apart is None else {"unit": "users", "dispersion": round(apart, 3)}
+
+
 def _sentence(name: str, c: Mapping[str, Any]) -> str:
     words = WORDS[name]
     if "stable" in c:
@@ -179,7 +185,7 @@ def _disagreement(spec: RolloutSpec, state: State, worse: Mapping[str, float]) -
     n, k = c["compared"], c.get("disagreed", 0)
     failed = worse.get(DISAGREEMENT, 0.0) >= math.log(len(evidence.family(spec)) / spec.alpha)
     said = "shown to be above" if failed else "not above"
-    return {"metric": DISAGREEMENT, "candidate": {"n": n, "bad": k}, "limit": spec.shadow.disagreement,
+    return {"metric": DISAGREEMENT, "unit": "requests", "candidate": {"n": n, "bad": k}, "limit": spec.shadow.disagreement,
             "e_worse": _e(worse.get(DISAGREEMENT, 0.0)), "verdict": "fail" if failed else "pass",
             "reason": f"disagreement with stable on {k:.0f} of {n:.0f} copies ({k / n:.1%}): {said} {spec.shadow.disagreement:.0%}"}  # fmt: skip
 
@@ -199,8 +205,10 @@ def with_intervals(checks: tuple[dict[str, Any], ...], alpha: float) -> list[dic
     out = []
     for c in checks:
         if "stable" in c and "low" not in c and c["stable"].get("n") and c["candidate"].get("n"):
-            a, b = c["stable"], c["candidate"]
-            low, high = difference_interval(a["n"], min(a["bad"], a["n"]), b["n"], min(b["bad"], b["n"]), alpha)
+            # As many as independent ones are worth, on the unit of the test.
+            worth = c.get("dispersion", 1.0)
+            (n_a, k_a), (n_b, k_b) = [(x["n"] / worth, min(x["bad"], x["n"]) / worth) for x in (c["stable"], c["candidate"])]
+            low, high = difference_interval(n_a, k_a, n_b, k_b, alpha)
             c = {**c, "low": round(float(low), 5), "high": round(float(high), 5)}
         out.append(c)
     return out

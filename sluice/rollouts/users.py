@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sluice.rollouts.state import BY_USER, Counts
+from sluice.stats import dispersion
 from sluice.stats.special import Floats
 
 #: Of an arm's counts, the share that has to be of known users before the rest may be left out.
@@ -25,6 +26,27 @@ def by_group(counts: Mapping[str, float], *names: str) -> list[Floats]:
         if k[1:2] == "@" and (i := places.get(k[:2])) is not None:
             groups.setdefault(k[2:], [0.0] * len(names))[i] = v
     return list(np.array(list(groups.values()), dtype=np.float64).reshape(-1, len(names)).T)
+
+
+def dispersions(arms: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """By share of requests (errors, slow): how many requests are worth one independent one, as users who keep to their arm differ.
+
+    The evidence of either side is to be divided by it. Of the candidate's groups alone or of both arms', each about its own rate, where
+    that is larger: a user of whom everything fails is one error, and may be the only one there is. Empty where users are not known.
+
+    Args:
+        arms: counts by arm, over all the evidence there is.
+    """
+    if any(known(c, "requests") < KNOWN for c in (arms.get("stable", {}), arms.get("candidate", {}))):
+        return {}
+    out = {}
+    for name in ("errors", "slow"):
+        n, k = zip(*(by_group(arms[arm], "requests", name) for arm in ("stable", "candidate")), strict=True)
+        most = max(len(x) for x in n)
+        totals, bad = (np.stack([np.pad(x, (0, most - len(x))) for x in side]) for side in (n, k))
+        bad = np.minimum(bad, totals)
+        out[name] = max(dispersion(bad, totals), dispersion(bad[1], totals[1]))
+    return out
 
 
 def without(counts: Mapping[str, float], *names: str) -> Counts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from sluice.rollouts import business
 from sluice.rollouts.core import decide
 from sluice.rollouts.crowd import Crowd, Users
+from sluice.rollouts.judge import with_intervals
 from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Scenario, World, run
 from sluice.rollouts.spec import Business, RolloutSpec, Shadow
 from sluice.rollouts.state import Route, Routed, State
@@ -90,3 +92,29 @@ def test_made_up_users_are_as_alike_as_they_are_said_to_be():
     for _ in range(400):
         crowd.leave(crowd.come(20, 50.0)[0])
     assert 400 * 20 / (crowd.met - 100) == pytest.approx(4, rel=0.15)
+
+
+def test_errors_that_cluster_by_user_take_no_good_candidate_back_and_say_their_unit():
+    """Sticky users of whom two errors correlate by 0.3: taken as requests, every fourth candidate as good as stable was rolled back."""
+    spec = RolloutSpec(settle_seconds=15, warmup_seconds=10, verify_seconds=0, hold_back=0, slow=None, wrong=None, unready_seconds=5)
+    base = Behaviour(errors=0.02)
+    scenario = Scenario(50.0, base, base, every=10.0, users=Users(15, 0.3))
+    back = [i for i in range(8) if run(spec, scenario, i, 1500).phase in ("RollingBack", "RolledBack")]
+    unknown = replace(scenario, users=Users(15, 0.3, known=0.5))
+    assert not back and any(run(spec, unknown, i, 1500).phase == "RolledBack" for i in range(8))
+    world, state = World(scenario, np.random.default_rng(1)), State(stable=STABLE)
+    for _ in range(60):
+        world.pass_time(10.0)
+        state, actions = decide(spec, state, world.look(), world.now)
+        world.apply([a for a in actions if isinstance(a, Route)])
+    (check,) = with_intervals(state.checks, spec.alpha)
+    assert check["unit"] == "users" and 2 < check["dispersion"] < 12
+    apart = with_intervals(tuple({**c, "dispersion": 1.0} for c in state.checks), spec.alpha)[0]
+    assert check["low"] < apart["low"] < apart["high"] < check["high"]
+
+
+def test_errors_of_everybody_are_found_as_fast_by_user_as_by_request():
+    spec = RolloutSpec(settle_seconds=15, warmup_seconds=10, verify_seconds=0, hold_back=0, slow=None, wrong=None, unready_seconds=5)
+    scenario = Scenario(50.0, Behaviour(errors=0.003), Behaviour(errors=0.023), every=5.0, users=Users(1, 0.0))
+    ended = [run(spec, scenario, i, 3000) for i in range(6)]
+    assert {o.phase for o in ended} == {"RolledBack"} and np.median([o.harmed for o in ended]) <= 10
