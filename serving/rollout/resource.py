@@ -136,13 +136,16 @@ def status(rollout: Rollout, state: State, notes: list[Note], *, now: float, err
     candidate = state.candidate or ""
     keep = {state.stable, state.previous, state.candidate, rollout.digest, *state.retire}
     over = state.phase in TERMINAL
+    # While the gateway takes a change, or could not be asked, what it did before is shown.
+    before = old.get("weight", 0) if candidate and candidate[:12] == old.get("candidate") else 0
+    weight = int(routed.get(candidate, 0)) if routed and candidate else before
     message = "; ".join(state.reasons) or (history[-1]["message"] if history else "")
     if error and not over:
         message = UNMEASURED + error
     return {
         "phase": state.phase, "stage": stage(state), "observedGeneration": rollout.raw["metadata"].get("generation", 0),
         "step": f"{state.step + 1}/{len(rollout.plan.steps)}" if state.phase in ("Step", "Paused") else "",
-        "weight": int(routed.get(candidate, 0)) if routed and candidate else 0, "requests": requests(rollout.plan, state),
+        "weight": weight, "requests": requests(rollout.plan, state),
         "stable": (state.stable or "")[:12], "candidate": candidate[:12], "verdict": state.verdict if candidate else "",
         "protocols": list(protocols) or old.get("protocols") or [], "message": message[:1000], "checks": [dict(c) for c in state.checks],
         "conditions": conditions(old.get("conditions") or [], rollout, state, message, now, registered), "history": history,

@@ -144,6 +144,28 @@ def test_what_another_controller_stored_since_counts_more_than_what_this_one_kep
     assert mine._latest(rollout) == (rollout.state, False) and rollout.state.last_time == stored
 
 
+def test_a_route_that_cannot_be_read_for_a_moment_shows_the_weight_of_before():
+    c = Watched()
+    helpers.second(c, strategy={"minimumRequests": 10**6})
+    c.until("Step")
+    for _ in range(4):
+        c.look()
+    assert c.status["weight"] == 20
+
+    def gone(method: str, path: str) -> None:
+        if method == "GET" and "/httproutes/" in path:
+            raise helpers.memory.error(503)
+
+    c.api.fault = gone
+    for _ in range(3):
+        c.look()
+    assert {text[3] for _, text in c.lines[-1:]} == {20}
+    c.api.fault = lambda method, path: None
+    for _ in range(4):
+        c.look()
+    assert {text[3] for t, text in c.lines if t > c.api.now - 7} == {20}
+
+
 def test_evidence_that_stops_and_comes_again_is_told_at_once():
     c = Watched()
     helpers.second(c, strategy={"minimumRequests": 10**6})
