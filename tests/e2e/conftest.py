@@ -28,7 +28,7 @@ ROLLOUT = "digits-e2e"
 HOST = f"{ROLLOUT}.example.com"
 #: The pod through which this process of pytest's reaches the claim with the packages.
 LOADER = "-".join(["sluice-e2e-loader", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
-GROUPS = {"test_access": "digits", "test_grpc": "digits", "test_kfp_users": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
+GROUPS = {"test_access": "digits", "test_grpc": "digits", "test_registry": "digits", "test_kfp_users": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
 
 
 def missing() -> str | None:
@@ -214,6 +214,8 @@ def rollout_manifest(digest: str) -> str:
     found["metadata"]["name"], found["spec"]["traffic"]["hostname"] = ROLLOUT, HOST
     # Packages are in the claim, wherever this environment keeps its own.
     found["spec"]["model"]["uri"] = f"pvc://sluice-store/sha256/{digest}"
+    # Nobody's champion is a test's.
+    found["spec"]["registry"] = {"follow": False}
     found["spec"]["intervalSeconds"] = 1
     found["spec"]["strategy"] |= {"minimumRequests": 250, "settleSeconds": 3, "warmupSeconds": 1, "verifySeconds": 5, "readySeconds": 120,
                                   "stepDeadlineSeconds": 240, "keepSeconds": 5, "shadow": {"requests": 100}}  # fmt: skip
