@@ -44,6 +44,14 @@ _STORAGE: tuple[tuple[str, str, str], ...] = (
     (r"No space left|ENOSPC|Disk quota", "there is no room for the package", "raise the storage of the pod or node"),
 )  # fmt: skip
 
+#: What the model server's last words mean where it found no package to judge, of a claim that is mounted or a store it reads itself.
+_SERVER: tuple[tuple[str, str, str], ...] = (
+    (r"is no package and no ONNX model|is not in the store|there is no such bucket", "there is no such package in the store",
+     "see that spec.model.uri names where the package lies, ending in /sha256/<digest>"),
+    (r"the store refused|the store cannot be reached|cannot be read: .*(?:[Cc]onnect|[Cc]redential|Denied|Forbidden|timed out)", "the store does not give it the package",
+     "see that the store answers, that a NetworkPolicy lets predictors reach it, and that their service account has its credentials"),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -125,6 +133,9 @@ def _of_container(pod: str, container: Object, *, init: bool) -> Fault | None:
         where = f"cannot run: {name} is in {reason}, {how}" if reason else f"was ended: OOMKilled with status {last.get('exitCode')}"
         return Fault(f"{where}: it takes more memory than resources.limits.memory allows", package=True,
                      mend="raise spec.serving.predictor.model.resources.limits.memory, then `sluice rollout retry`", said=said, container=(pod, name))  # fmt: skip
+    for pattern, what, mend in _SERVER:
+        if told := next((line for line in reversed(said.splitlines()) if re.search(pattern, line)), None):
+            return Fault(f"cannot start: {what}: {told[:300]}", mend=mend, said=said)
     # Ended once it is started again; in the loop it has been, and fails each time.
     return Fault(f"cannot run: {name} is in {reason}, {how}", package=True, said=said, container=(pod, name)) if reason else None
 
