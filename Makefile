@@ -89,6 +89,7 @@ bench-real: setup ## the default model on real data against simple ones; DATA="f
 
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout
+	@$(BIN)/python -m tests.bench.rollout_users
 
 demo-rollout: setup ## three candidates (better, slower, wrong) through a real Envoy, live
 	@$(BIN)/python -m tests.bench.demo_rollout

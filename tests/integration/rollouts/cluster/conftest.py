@@ -74,7 +74,7 @@ def prepared() -> Kube:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}))
     source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "server", "namespace": NAMESPACE},
-              "data": {"server.py": (HERE / "server.py").read_text()}}  # fmt: skip
+              "data": {"server.py": (HERE / "server.py").read_text(), "users.py": (ROOT / "serving" / "runtime" / "users.py").read_text()}}  # fmt: skip
     kubectl("apply", "-f", "-", stdin=json.dumps(source))
     kubectl("apply", "-f", "-", stdin=json.dumps(RUNTIME))
     kubectl("apply", "-f", "-", stdin=json.dumps(MONITOR))
