@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-DIGEST = "docker.io/sluice/pipeline@sha256:" + "a" * 64
+SHA = "sha256:" + "a" * 64
+DIGEST = f"docker.io/sluice/pipeline@{SHA}"
 KUBECTL = r"""#!/bin/bash
 echo "kubectl $*" >> "$NOTES/asked"
 case "$*" in
@@ -37,7 +38,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in {
-        "kubectl": KUBECTL, "kind": "#!/bin/bash\n", "docker": f"#!/bin/bash\n[[ $* == *'images ls'* ]] && echo '{DIGEST} x'; exit 0\n",
+        "kubectl": KUBECTL, "kind": "#!/bin/bash\n", "docker": f"#!/bin/bash\n[[ $* == *'images ls'* ]] && printf 'REF TYPE DIGEST\\n%s x {SHA}\\n' docker.io/sluice/pipeline:0.1.0; exit 0\n",
         "curl": '#!/bin/bash\n[[ $* == *:30500/* || ($* == *:30888/* && -n $THERE) ]] && printf 200 || printf 503\n', "sleep": "#!/bin/bash\n",
     }.items():  # fmt: skip
         (folder / name).write_text(text)
