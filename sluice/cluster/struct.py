@@ -71,7 +71,7 @@ def from_struct(given: Mapping[str, Any], *, where: str = "project") -> dict[str
             return None
         if _is_number(value):
             noted = _number(notes[path]) if path in notes else None
-            if noted is not None and float(noted) == value:
+            if noted is not None and float(noted) == float(value):  # 2^60 arrives as the shortest digits of its float
                 return noted
             kind = _kind(hints)
             if kind == "int" and float(value).is_integer() and abs(value) > _EXACT:

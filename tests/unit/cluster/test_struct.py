@@ -78,6 +78,13 @@ def test_sections_come_back_by_their_schema(seed: int, rate: float, epochs: int 
     assert spelt(after.model_dump(mode="json")) == spelt(before.model_dump(mode="json"))
 
 
+def test_an_integer_that_arrives_in_the_shortest_digits_of_its_float_is_itself() -> None:
+    raw = {"name": "mine", "task": "image", "data": {"source": "x"}, "train": {"seed": 2**60 + 1}}
+    sent = to_struct(raw)
+    sent["train"] = {"seed": 1152921504606847000}  # as a browser and Kubeflow Pipelines write it
+    assert from_struct(sent) == raw
+
+
 def test_an_edited_number_counts_and_its_note_no_longer() -> None:
     raw = {"name": "mine", "task": "my:Task", "data": {"source": "x"}, "model": {"scale": 12.0, "big": 2**60 + 1}}
     sent = travelled(to_struct(raw))
