@@ -28,11 +28,12 @@ UNMEASURED = "cannot be measured: "
 _STRATEGY = {"kind": "strategy", "shadow": "shadow", "steps": "steps", "minimumRequests": "minimum_requests",
              "settleSeconds": "settle_seconds", "stepDeadlineSeconds": "step_deadline_seconds", "onDeadline": "on_deadline",
              "readySeconds": "ready_seconds", "warmupSeconds": "warmup_seconds", "verifySeconds": "verify_seconds",
-             "keepSeconds": "keep_seconds", "holdBack": "hold_back", "unreadySeconds": "unready_seconds", "restarts": "restarts"}  # fmt: skip
+             "keepSeconds": "keep_seconds", "holdBack": "hold_back", "troubleSeconds": "trouble_seconds", "unreadySeconds": "unready_seconds", "restarts": "restarts"}  # fmt: skip
 _ANALYSIS = {"alpha": "alpha", "latencySloMs": "latency_slo_ms", "errors": "errors", "errorCeiling": "error_ceiling",
              "slow": "slow", "wrong": "wrong", "shift": "shift", "business": "business"}  # fmt: skip
 #: On a cluster scrapes are seconds apart and pods come and go: slower than on one machine.
-_DEFAULTS: dict[str, Any] = {"settle_seconds": 15, "warmup_seconds": 10, "verify_seconds": 120, "ready_seconds": 600, "unready_seconds": 5}
+_DEFAULTS: dict[str, Any] = {"settle_seconds": 15, "warmup_seconds": 10, "verify_seconds": 120, "ready_seconds": 600, "unready_seconds": 5,
+                             "trouble_seconds": 45}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

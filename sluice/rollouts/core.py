@@ -37,6 +37,10 @@ _FIRST = 5.0
 NOTHING_SERVES = "nothing serves now: there was no model before it"
 
 
+#: Of the trouble of a process, how long the shadow collects at least.
+_SHADOW = 1.5
+
+
 def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> tuple[State, tuple[Action, ...]]:
     """One step of a rollout.
 
@@ -260,7 +264,8 @@ class _Run(Waiting):
         s = self.state
         if s.verdict == "fail":
             self.roll_back(*s.reasons)
-        elif s.verdict == "pass":
+        elif s.verdict == "pass" and (s.phase == "Step" or self.now - s.since >= _SHADOW * self.spec.trouble_seconds):
+            # Copies cost no user anything: the shadow lasts until more than one trouble can have spoken.
             self.passed()
         else:
             self.deadline()

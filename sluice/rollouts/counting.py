@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from sluice.rollouts import evidence, users
-from sluice.rollouts.evidence import RATES
+from sluice.rollouts import evidence, stretches, users
 from sluice.rollouts.state import ARMS, Counts, Observations, add, delta, signed
+from sluice.rollouts.stretches import RATES
 from sluice.rollouts.turn import Turn
 
 #: Requests of each arm that close a block of evidence. A bet on a candidate's one request loses what waiting for the third does not.
@@ -43,13 +43,15 @@ class Counting(Turn):
         if any(c is None for replicas in now.values() for c in replicas.values()) or self.seen.error:
             return False
         blocks: dict[str, Counts] = {arm: {} for arm in ARMS}
+        each: dict[str, dict[str, Counts]] = {arm: {} for arm in ARMS}
         cursor: dict[str, dict[str, Counts]] = {}
         for arm, replicas in now.items():
             before = self.state.cursor.get(arm)
             for ident, counts in replicas.items():
                 # Unknown arm: a baseline. Unknown process of a known arm: born since, all it counted is new.
                 old = counts if before is None else before.get(ident)
-                blocks[arm] = add(blocks[arm], delta(old, counts or {})[0])
+                each[arm][ident] = delta(old, counts or {})[0]
+                blocks[arm] = add(blocks[arm], each[arm][ident])
             # A process that is not there now may come back: its counters then begin where they were left.
             gone = [i for i in before or {} if i not in replicas][-_ABSENT:]
             cursor[arm] = {**{i: (before or {})[i] for i in gone}, **{i: c or {} for i, c in replicas.items()}}
@@ -58,12 +60,15 @@ class Counting(Turn):
             self.put(cursor={**known, **{arm: c for arm, c in cursor.items() if arm not in known}}, spared=self.state.spared or self.seen.limit is not None)
             return False
         limited = self.seen.limit is not None or (live and self.state.spared)
-        self.put(cursor={**known, **cursor}, spared=False)
+        begun = self.state.counted if math.isfinite(self.state.counted) else self.now
+        self.put(cursor={**known, **cursor}, spared=False, counted=self.now)
         if live:
             # Copies warm the candidate up: how long it takes over them is no evidence yet.
             skip = ("slow",) if "Shadow" in (self.state.phase, self.state.resume) else ()
             # On a machine busy with other work slowness is no evidence against a model; that it is not slower still speaks for it.
             spared = ("slow",) if limited else ()
+            kept = stretches.take(self.state.tests.get("stretches", {}), each, begun, self.now, self.spec.trouble_seconds)
+            self.put(tests={**self.state.tests, "stretches": kept})
             self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS},
                      total={a: add(self.state.total.get(a, {}), users.without(blocks[a], "outcomes", "outcome_sum")) for a in ARMS},
                      tests=evidence.update(self.spec, self.state.tests, blocks["stable"], blocks["candidate"], skip, spared))  # fmt: skip

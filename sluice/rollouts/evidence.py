@@ -12,7 +12,7 @@ blocks of counts, a block being what both arms counted between two looks (`sluic
 
 Bets need the stable model's rate, learned from earlier blocks only; they are hedged, so that a
 block unlike the earlier ones (a burst in both arms) costs a bounded part of the wealth. Against
-the candidate no single block can decide alone: what it adds is capped.
+the candidate no single block can decide alone: what it adds is capped. Nor can one process's or one user's trouble: see `stretches`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from sluice.rollouts import users
+from sluice.rollouts import stretches, users
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, add
+from sluice.rollouts.stretches import RATES
 from sluice.spelling import label_now
 from sluice.stats import combine, difference_log_e, hedge, js, log_mean_exp, rate_log_e, ratio_log_e
 from sluice.stats.special import Floats
 
-#: share -> (counter of outcomes, counter of bad ones)
-RATES = {"errors": ("requests", "errors"), "slow": ("timed", "slow"), "wrong": ("judged", "wrong")}
 SHIFT, DISAGREEMENT, OTHER = "shift", "disagreement", "(other)"
 
 _RATIOS = np.array([1.5, 2.5, 5.0, 12.0, 40.0, 300.0])
@@ -55,7 +54,7 @@ def family(spec: RolloutSpec) -> list[str]:
 
 def begin(spec: RolloutSpec) -> dict[str, Any]:
     """Tests of a rollout that has seen nothing."""
-    return {"known": {}, "labels": None, "tracks": {}, "finished": 0}
+    return {"known": {}, "labels": None, "tracks": {}, "finished": 0, "stretches": stretches.begin()}
 
 
 def _track(rows: int, finished: int) -> dict[str, Any]:
@@ -71,8 +70,9 @@ def new_window(tests: Mapping[str, Any], *, counted: bool) -> dict[str, Any]:
         tests: as kept in the state.
         counted: the window that ends was one of the plan's (the shadow or a step).
     """
+    tests = {**tests, "stretches": stretches.turn(tests.get("stretches", {}))}
     if not counted:
-        return dict(tests)
+        return tests
     tracks = {}
     for name, t in tests["tracks"].items():
         reached = min(math.exp(min(float(_mixture(t["step"])), 600.0)), 1e12)
@@ -154,10 +154,10 @@ def update(spec: RolloutSpec, tests: Mapping[str, Any], stable: Counts, candidat
             rows.put(name, "pass", 0, n_a, k_a, n_b, k_b, rate, limits.margin, -1.0, fraction)
     if spec.shift is not None and labels is not None:
         tracks.setdefault(SHIFT, _track(2 * len(labels), tests["finished"]))
-        _label_rows(rows, spec.shift, _labels(known, labels), _labels(stable, labels), _labels(candidate, labels))
+        answers = [_labels(counts, labels) for counts in (known, stable, candidate)]
+        _label_rows(rows, spec.shift, *answers)
+        _rare_labels(spec, tracks[SHIFT], *answers)
     _bet(spec, rows, tracks)
-    if spec.shift is not None and labels is not None:
-        _rare_labels(spec, tracks[SHIFT], _labels(known, labels), _labels(stable, labels), _labels(candidate, labels))
     return learn({**tests, "tracks": tracks}, stable)
 
 
@@ -189,10 +189,10 @@ def _rare_labels(spec: RolloutSpec, track: dict[str, Any], known: Floats, a: Flo
     if n < _LEARN or n_a <= 0 or n_b <= 0 or limits is None:
         return
     gain = np.zeros((2 * a.size, _BETS))
-    for i in range(a.size):
-        if _rate(n, known[i], 1 / a.size) < RARE:
-            gain[2 * i] = ratio_log_e(n_a, a[i], factor(limits) * n_b, b[i], _RATIOS)
-            gain[2 * i + 1] = ratio_log_e(n_b, b[i], factor(limits) * n_a, a[i], _RATIOS)
+    rare = np.flatnonzero([_rate(n, k, 1 / a.size) < RARE for k in known])
+    few_a, few_b = a[rare, None], b[rare, None]
+    gain[2 * rare] = ratio_log_e(n_a, few_a, factor(limits) * n_b, few_b, _RATIOS)
+    gain[2 * rare + 1] = ratio_log_e(n_b, few_b, factor(limits) * n_a, few_a, _RATIOS)
     _grow(track, np.minimum(gain, _cap(spec, 2 * a.size)))
 
 
@@ -236,14 +236,27 @@ def _cap(spec: RolloutSpec, rows: int) -> float:
     return 0.6 * math.log(2 * len(family(spec)) * rows * _BETS / spec.alpha)
 
 
-def against(spec: RolloutSpec, tests: Mapping[str, Any], total: Mapping[str, Counts]) -> dict[str, float]:
-    """log e-value against the candidate, by share: "it is worse than stable by at most `tolerance`" is the null."""
+def against(spec: RolloutSpec, tests: Mapping[str, Any], total: Mapping[str, Counts], apart: Mapping[str, float] | None = None,
+            clumps: dict[str, tuple[float, str]] | None = None) -> dict[str, float]:
+    """log e-value against the candidate, by share: "it is worse than stable by at most `tolerance`" is the null.
+
+    `apart` is how many bad answers come of one user; `clumps` takes by what each was divided, and by what that was seen.
+    """
     out = {}
     windows = max(spec.windows, tests["finished"] + 1)
     for name, t in tests["tracks"].items():
         left = windows - tests["finished"] - 1
         steps = (t["frozen"] + math.exp(min(float(_mixture(t["step"])), 600.0)) + left) / windows
         out[name] = float(combine([float(_mixture(t["whole"])), math.log(max(steps, 1e-300))]))
+        limits = getattr(spec, name)
+        if name in RATES and out[name] > 0 and (kept := tests.get("stretches")) and limits is not None:
+            # A rollout that an older controller began has no stretches of what it saw until then.
+            clump, seen = stretches.clumped(kept, name, (apart or {}).get(name, 1.0))
+            out[name] /= clump
+            if clumps is not None:
+                clumps[name] = (clump, seen)
+            if not stretches.agrees(kept, name, limits.tolerance, spec.trouble_seconds, clump):
+                out[name] = min(out[name], 0.5 * math.log(len(family(spec)) / spec.alpha))
     copies = total.get("candidate", {})
     if spec.shadow.requests and copies.get("compared", 0) > 0:
         limit = spec.shadow.disagreement

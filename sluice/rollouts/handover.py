@@ -26,7 +26,7 @@ GATEWAY_ENV, DOMAIN_ENV = "SLUICE_GATEWAY", "SLUICE_DOMAIN"
 
 _NAME_LIMIT = 40
 _STRATEGY = ("steps", "shadow", "minimum_requests", "settle_seconds", "step_deadline_seconds", "ready_seconds", "warmup_seconds",
-             "verify_seconds", "keep_seconds", "hold_back", "unready_seconds", "restarts")  # fmt: skip
+             "verify_seconds", "keep_seconds", "hold_back", "unready_seconds", "restarts", "trouble_seconds")  # fmt: skip
 _ANALYSIS = ("alpha", "latency_slo_ms", "errors", "error_ceiling", "slow", "wrong", "shift")
 _MAY_BE_OFF = ("slow", "wrong", "shift")
 _COUNTED = ("requests", "errors", "slow", "wrong")

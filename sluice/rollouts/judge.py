@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sluice.rollouts import business, evidence, users
-from sluice.rollouts.evidence import DISAGREEMENT, RATES, SHIFT
+from sluice.rollouts import business, evidence, stretches, users
+from sluice.rollouts.evidence import DISAGREEMENT, SHIFT
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, State, Verdict
+from sluice.rollouts.stretches import RATES
 from sluice.stats import combine, difference_interval, rate_interval, rate_log_e
 
 Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
@@ -33,10 +34,13 @@ def judge(spec: RolloutSpec, state: State) -> Judgement:
     """
     a, b = state.window.get("stable", {}), state.window.get("candidate", {})
     apart = users.dispersions(state.total)
-    worse = {name: e / apart.get(name, 1.0) for name, e in evidence.against(spec, state.tests, state.total).items()}
+    clumps: dict[str, tuple[float, str]] = {}
+    worse = evidence.against(spec, state.tests, state.total, apart, clumps)
     good = {name: e / apart.get(name, 1.0) for name, e in evidence.in_favour(state.tests).items()}
     shadow = state.phase == "Shadow"
     checks = [{**_check(spec, name, a, b, worse, good, shadow), **_unit(apart.get(name))} for name in _required(spec, state, a, b)]
+    for c in checks:
+        _clumped(c, *clumps.get(c["metric"], (1.0, "")), stretches.alone(state.tests.get("stretches", {})))
     if SHIFT in {c["metric"] for c in checks}:
         _describe_shift(checks, state, worse, good, spec)
     if shadow and state.total.get("candidate", {}).get("compared", 0):
@@ -136,6 +140,15 @@ def _check(spec: RolloutSpec, name: str, a: Counts, b: Counts, worse: Mapping[st
 def _unit(apart: float | None) -> dict[str, Any]:
     """What counts as one observation: a request, or where users are known as much as they are alike."""
     return {"unit": "requests"} if apart is None else {"unit": "users", "dispersion": round(apart, 3)}
+
+
+def _clumped(check: dict[str, Any], clump: float, seen: str, alone: bool) -> None:
+    """Say by how much the evidence was divided, and where a process's own trouble cannot be told from the model's."""
+    if clump >= 1.05:
+        check |= {"dispersion": round(clump, 3)}
+        check["reason"] += f"; {clump:.1f} bad answers of one cause {seen}, so they count for one"
+    if check["verdict"] == "fail" and alone and check["metric"] in RATES:
+        check["reason"] += "; the candidate has one process, whose own trouble would look the same if it lasts"
 
 
 def _sentence(name: str, c: Mapping[str, Any]) -> str:

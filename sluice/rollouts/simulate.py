@@ -56,6 +56,19 @@ class Behaviour:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """What a process goes through by itself, while the others are well.
+
+    Attributes:
+        share: of the time. seconds: it lasts, on average. errors: the share of its requests that fail meanwhile.
+    """
+
+    share: float
+    seconds: float = 25.0
+    errors: float = 0.5
+
+
+@dataclass(frozen=True)
 class Scenario:
     """Traffic and two models.
 
@@ -66,7 +79,9 @@ class Scenario:
         every: seconds between looks; None for about 60 looks a step.
         scrape: seconds between scrapes of a process's counters (Prometheus), which come at another moment for each; None: a look reads them itself.
         users: who asks; None: nobody twice.
-        pods: processes of each arm.
+        pods: processes of each arm, or of stable and of the candidate. trouble: of each by itself, by one law for all.
+        flapping: the share of looks at which a process is not there, of an arm that has several.
+        turning: by so much the shares of the first two labels turn to and fro over `period`, in both arms.
         clock: (when, by how many seconds) the clock of the looks is set once, forward or back; None: it runs as time does.
     """
 
@@ -78,7 +93,10 @@ class Scenario:
     every: float | None = None
     scrape: float | None = None
     users: Users | None = None
-    pods: int = 1
+    pods: int | tuple[int, int] = 1
+    trouble: Trouble | None = None
+    flapping: float = 0.0
+    turning: float = 0.0
     clock: tuple[float, float] | None = None
 
     def interval(self, spec: RolloutSpec) -> float:
@@ -123,9 +141,12 @@ class World:
 
     def __post_init__(self) -> None:
         #: By arm and process: its counters, as they are and as they were last scraped, and the number of that scrape.
-        self.pods: dict[str, list[Counts]] = {arm: [{} for _ in range(self.scenario.pods)] for arm in ARMS}
-        self.shown: dict[str, list[Counts]] = {arm: [{} for _ in range(self.scenario.pods)] for arm in ARMS}
-        self.scraped = {(arm, i): -math.inf for arm in ARMS for i in range(self.scenario.pods)}
+        s = self.scenario
+        many = dict(zip(ARMS, s.pods if isinstance(s.pods, tuple) else (s.pods, s.pods), strict=True))
+        self.pods: dict[str, list[Counts]] = {arm: [{} for _ in range(n)] for arm, n in many.items()}
+        self.shown: dict[str, list[Counts]] = {arm: [{} for _ in range(n)] for arm, n in many.items()}
+        self.scraped = {(arm, i): -math.inf for arm, n in many.items() for i in range(n)}
+        self.troubled = {arm: self.generator.random(n) < s.trouble.share if s.trouble else np.zeros(n, dtype=bool) for arm, n in many.items()}
         self.crowd = Crowd(self.scenario.users, self.generator) if self.scenario.users else None
 
     @property
@@ -146,6 +167,10 @@ class World:
             # A two-state chain: bursts of five looks on average, a tenth of the time.
             self.burst = self.generator.random() < (0.8 if self.burst else 0.2 / 9)
             shared = 0.5 if self.burst else 0.0
+        if s.trouble is not None:
+            stay = math.exp(-seconds / s.trouble.seconds)
+            come = (1 - stay) * s.trouble.share / (1 - s.trouble.share)
+            self.troubled = {arm: self.generator.random(now.size) < np.where(now, stay, come) for arm, now in self.troubled.items()}
         n = int(self.generator.poisson(rate * seconds))
         weight = self.routed.weights.get(CANDIDATE, 0)
         if self.crowd is None:
@@ -175,17 +200,19 @@ class World:
 
     def answer(self, arm: str, how: Behaviour, n: int, shared: float, age: float, who: NDArray[np.int64] | None = None) -> int:
         """n requests answered, spread over the arm's processes; how many were no good to their users."""
-        if self.scenario.pods == 1:
+        many = len(self.pods[arm])
+        if many == 1:
             return self._answer(arm, 0, how, n, shared, age, who)
-        pods = range(self.scenario.pods)
         if who is None:
-            parts = self.generator.multinomial(n, [1 / self.scenario.pods] * self.scenario.pods)
-            return sum(self._answer(arm, i, how, int(parts[i]), shared, age, None) for i in pods)
-        at = self.generator.integers(0, self.scenario.pods, n)
-        return sum(self._answer(arm, i, how, int((at == i).sum()), shared, age, who[at == i]) for i in pods)
+            parts = self.generator.multinomial(n, [1 / many] * many)
+            return sum(self._answer(arm, i, how, int(parts[i]), shared, age, None) for i in range(many))
+        at = self.generator.integers(0, many, n)
+        return sum(self._answer(arm, i, how, int((at == i).sum()), shared, age, who[at == i]) for i in range(many))
 
     def _answer(self, arm: str, pod: int, how: Behaviour, n: int, shared: float, age: float, who: NDArray[np.int64] | None) -> int:
         draw = self.generator.binomial
+        if self.scenario.trouble is not None and self.troubled[arm][pod]:
+            shared += (1 - shared) * self.scenario.trouble.errors
         fails, late = how.errors + shared - how.errors * shared, how.slow_at_start if age < how.start_seconds else how.slow
         if self.crowd is None or who is None:
             errors, slow = int(draw(n, fails)), int(draw(n, late))
@@ -206,14 +233,24 @@ class World:
             wrong = int(draw(n - errors, how.wrong))
             new |= {"judged": n - errors, "wrong": wrong}
         if how.labels:
-            new |= {f"{LABEL}{i}": int(x) for i, x in enumerate(self.generator.multinomial(n - errors, how.labels))}
+            new |= {f"{LABEL}{i}": int(x) for i, x in enumerate(self.generator.multinomial(n - errors, self.mix(how.labels)))}
         self.counts[arm], self.pods[arm][pod] = add(self.counts[arm], new), add(self.pods[arm][pod], new)
         return errors + slow + wrong
+
+    def mix(self, labels: tuple[float, ...]) -> NDArray[np.float64]:
+        """The labels' shares of now."""
+        out = np.array(labels)
+        if self.scenario.turning:
+            turned = self.scenario.turning * math.sin(2 * math.pi * self.time / self.scenario.period)
+            out[:2] += (turned, -turned)
+        return out
 
     def look(self, **changes: Any) -> Observations:
         """What an observer sees now."""
         def replicas(arm: str, ready: bool) -> tuple[Replica, ...]:
-            return tuple(Replica(arm[0] + (str(i) if i else ""), ready, dict(c)) for i, c in enumerate(self.shown[arm]))
+            away = self.scenario.flapping if len(self.shown[arm]) > 1 else 0.0
+            return tuple(Replica(arm[0] + (str(i) if i else ""), ready, dict(c)) for i, c in enumerate(self.shown[arm])
+                         if not (away and i and self.generator.random() < away))  # fmt: skip
 
         arms = {"stable": Arm(replicas("stable", True), True), "candidate": Arm(replicas("candidate", self.ready), self.ready)}
         return replace(Observations(self.now, CANDIDATE, arms, self.routed, frozenset((STABLE, CANDIDATE))), **changes)

@@ -88,6 +88,8 @@ class RolloutSpec(Section):
     shift: Margin | None = Field(Margin(tolerance=0.1, margin=0.2), description="move of any label's share of the answers")
     business: Business | None = None
     shadow: Shadow = Shadow()
+    trouble_seconds: float = Field(2, ge=0, description="trouble of one process passes: evidence against a candidate that lies within so long a stretch alone "
+                                   "does not decide; 45 on a cluster")  # fmt: skip
     ready_seconds: float = Field(120, gt=0, description="the candidate must be ready within this")
     warmup_seconds: float = Field(1, ge=0, description="and stay ready this long before it is sent users")
     settle_seconds: float = Field(1, ge=0, description="after a change of weights, measurements are no evidence for this long")

@@ -175,6 +175,7 @@ class State:
         reported: a dry run has come as far as it goes and has said what would follow.
         held_up: seconds of the phase or step that do not count for its deadline: the machine was busy, or traffic thinner than planned.
         spared: the machine was the limit in a part of the block of evidence that is open.
+        counted: when the cursor last moved.
         traffic: how many live requests there were in which time (`sluice.rollouts.traffic`).
         held: Paused for want of traffic: it goes on by itself once there is enough. unhurried: a person said to go on with too little.
         limited: seconds of the whole rollout in which the machine was the limit, and `limit` why, the last time.
@@ -219,6 +220,7 @@ class State:
     blameless: bool = False
     generation: int = 0
     said: str = ""
+    counted: float = float("-inf")
     traffic: dict[str, Any] = dataclasses.field(default_factory=dict)
     held: bool = False
     unhurried: bool = False
@@ -226,12 +228,12 @@ class State:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``from_dict`` gives the same state back."""
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        out["last_time"] = None if self.last_time == float("-inf") else self.last_time
+        out |= {name: None if out[name] == float("-inf") else out[name] for name in ("last_time", "counted")}
         return out
 
     def moved(self, seconds: float) -> State:
         """The same with all its times moved by so much: after the clock was set."""
-        at: dict[str, Any] = {name: getattr(self, name) + seconds for name in ("since", "deadline_from", "paused_at", "last_time")}
+        at: dict[str, Any] = {name: getattr(self, name) + seconds for name in ("since", "deadline_from", "paused_at", "last_time", "counted")}
         maybe = {name: getattr(self, name) for name in ("settled", "ready_since", "unready_since", "obstructed")}
         at |= {name: None if value is None else value + seconds for name, value in maybe.items()}
         if self.traffic:
@@ -243,8 +245,7 @@ class State:
         """Unknown keys are left out, so that an older program reads a newer state as far as it goes."""
         known = {f.name for f in dataclasses.fields(cls)}
         values = {k: v for k, v in raw.items() if k in known}
-        if values.get("last_time") is None:
-            values["last_time"] = float("-inf")
+        values |= {name: float("-inf") for name in ("last_time", "counted") if values.get(name) is None}
         for name in ("reasons", "checks", "rejected", "handled"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)
