@@ -58,7 +58,7 @@ class Fault:
     """What keeps a pod from serving.
 
     Attributes:
-        why: in words, to follow "the candidate". package: it is the package's own. mend: what a person does about it.
+        why: in words; of a fault of the package to follow "the candidate". package: it is the package's own. mend: what a person does about it.
         said: the last lines of the container. patient: it may go away by itself within the time a start may take.
         container: pod and container whose log says more, None where there is nothing to read.
     """
@@ -84,10 +84,10 @@ def of_pod(pod: Object) -> Fault | None:
     status = pod.get("status") or {}
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False" and condition.get("reason") in ("Unschedulable", "SchedulerError"):
-            return Fault(f"fits on no node: {_line(condition.get('message'))}",
+            return Fault(f"it fits on no node: {_line(condition.get('message'))}",
                          mend="add a node, free one, or ask for less in spec.serving.predictor.model.resources", patient=True)  # fmt: skip
     if status.get("phase") == "Failed" and (status.get("reason") in _NODE or not status.get("containerStatuses")):
-        return Fault(f"was removed from its node: {status.get('reason') or 'Failed'}: {_line(status.get('message'))}",
+        return Fault(f"it was removed from its node: {status.get('reason') or 'Failed'}: {_line(status.get('message'))}",
                      mend="another pod comes by itself; where it does not, `kubectl describe nodes`", patient=True)  # fmt: skip
     for init, container in _containers(status):
         found = _of_container(pod["metadata"].get("name", ""), container, init=init)
@@ -111,13 +111,13 @@ def _of_container(pod: str, container: Object, *, init: bool) -> Fault | None:
     last = ended or (container.get("lastState") or {}).get("terminated") or {}
     reason = str(waiting.get("reason") or "")
     if reason in _IMAGE:
-        return Fault(f"cannot run: the image of {name} cannot be pulled ({reason}): {_line(waiting.get('message'))}",
+        return Fault(f"the image of {name} cannot be pulled ({reason}): {_line(waiting.get('message'))}",
                      mend="see that the image's name is right, that its registry answers, and that the service account names a pull secret")  # fmt: skip
     if reason in _SETUP:
-        return Fault(f"cannot run: {name} is in {reason}: {_line(waiting.get('message'))}",
+        return Fault(f"{name} is in {reason}: {_line(waiting.get('message'))}",
                      mend="make what it names, or change spec.serving.predictor")  # fmt: skip
     if last.get("reason") in _NOT_STARTED:
-        return Fault(f"cannot run: {name} could not be started ({last['reason']}): {_line(last.get('message'))}",
+        return Fault(f"{name} could not be started ({last['reason']}): {_line(last.get('message'))}",
                      mend="see that the image holds the command that spec.serving.predictor or the ServingRuntime names")  # fmt: skip
     failed = bool(last) and (reason == "CrashLoopBackOff" or (bool(ended) and ended.get("exitCode") != 0))
     if not failed:
@@ -126,7 +126,7 @@ def _of_container(pod: str, container: Object, *, init: bool) -> Fault | None:
     if init:
         return _of_init(name, last, said, looping=reason == "CrashLoopBackOff")
     if name != CONTAINER:
-        return Fault(f"cannot run: {name}, beside the model's own container, fails: {said.rpartition(chr(10))[2][:300] or last.get('reason')}",
+        return Fault(f"{name}, beside the model's own container, fails: {said.rpartition(chr(10))[2][:300] or last.get('reason')}",
                      mend=f"see its log: `kubectl logs POD -c {name}`", said=said) if reason else None  # fmt: skip
     how = f"last ended by {last.get('reason', 'Error')} with status {last.get('exitCode')}"
     if last.get("reason") == "OOMKilled":
@@ -135,19 +135,19 @@ def _of_container(pod: str, container: Object, *, init: bool) -> Fault | None:
                      mend="raise spec.serving.predictor.model.resources.limits.memory, then `sluice rollout retry`", said=said, container=(pod, name))  # fmt: skip
     for pattern, what, mend in _SERVER:
         if told := next((line for line in reversed(said.splitlines()) if re.search(pattern, line)), None):
-            return Fault(f"cannot start: {what}: {told[:300]}", mend=mend, said=said)
+            return Fault(f"{what}: {told[:300]}", mend=mend, said=said)
     # Ended once it is started again; in the loop it has been, and fails each time.
     return Fault(f"cannot run: {name} is in {reason}, {how}", package=True, said=said, container=(pod, name)) if reason else None
 
 
 def _of_init(name: str, last: Mapping[str, object], said: str, *, looping: bool) -> Fault | None:
     if last.get("reason") == "OOMKilled":
-        return Fault(f"cannot start: {name} was ended by OOMKilled", mend="give the storage initializer more memory (KServe's inferenceservice-config)", said=said)
+        return Fault(f"{name} was ended by OOMKilled", mend="give the storage initializer more memory (KServe's inferenceservice-config)", said=said)
     told = said.rstrip().rpartition("\n")[2].strip() or f"it ended with status {last.get('exitCode')}"
     for pattern, what, mend in _STORAGE:
         if re.search(pattern, said):
-            return Fault(f"cannot start: {name} cannot fetch the package, {what}: {told[:300]}", mend=mend, said=said)
-    return Fault(f"cannot start: {name} fails: {told[:300]}", mend=f"see its log: `kubectl logs POD -c {name}`", said=said, patient=not looping)
+            return Fault(f"{name} cannot fetch the package, {what}: {told[:300]}", mend=mend, said=said)
+    return Fault(f"{name} fails: {told[:300]}", mend=f"see its log: `kubectl logs POD -c {name}`", said=said, patient=not looping)
 
 
 def last_words(pods: Sequence[Object]) -> str:
@@ -165,7 +165,7 @@ def of_service(service: Object) -> Fault | None:
     found = ((service.get("status") or {}).get("modelStatus") or {}).get("lastFailureInfo") or {}
     if found.get("reason") not in _SERVICE:
         return None
-    return Fault(f"cannot run: KServe says {found['reason']}: {_line(found.get('message'))}",
+    return Fault(f"KServe says {found['reason']}: {_line(found.get('message'))}",
                  mend="see that the ServingRuntime `sluice` is in this namespace, and what spec.serving.predictor asks for")  # fmt: skip
 
 
@@ -174,14 +174,14 @@ def of_events(events: Sequence[Object]) -> Fault | None:
     for event in sorted(events, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""), reverse=True):
         reason, message = event.get("reason"), _line(event.get("message"))
         if reason in _MOUNT:
-            return Fault(f"cannot start: a volume cannot be mounted ({reason}): {message}", mend="make the claim, ConfigMap or Secret it names, and see where the claim is bound")
+            return Fault(f"a volume cannot be mounted ({reason}): {message}", mend="make the claim, ConfigMap or Secret it names, and see where the claim is bound")
         if reason in _SANDBOX:
-            return Fault(f"cannot start: its pod cannot be set up ({reason}): {message}", mend="see to the node's network (its CNI plug-in)", patient=True)
+            return Fault(f"its pod cannot be set up ({reason}): {message}", mend="see to the node's network (its CNI plug-in)", patient=True)
         if reason == "FailedCreate":
             what = "the namespace's quota is used up" if "quota" in message else "its pod is not let in"
             mend = ("raise the ResourceQuota, or ask for less in spec.serving.predictor.model.resources" if "quota" in message
                     else "change spec.serving.predictor so that the namespace's policies let it in")  # fmt: skip
-            return Fault(f"cannot start: {what}: {message}", mend=mend)
+            return Fault(f"{what}: {message}", mend=mend)
     return None
 
 
