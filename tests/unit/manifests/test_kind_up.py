@@ -38,7 +38,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in {
-        "kubectl": KUBECTL, "kind": "#!/bin/bash\n", "docker": f"#!/bin/bash\n[[ $* == *'images ls'* ]] && printf 'REF TYPE DIGEST\\n%s x {SHA}\\n' docker.io/sluice/pipeline:0.1.0; exit 0\n",
+        "kubectl": KUBECTL, "kind": "#!/bin/bash\n", "docker": f"#!/bin/bash\n[[ $* == *'images ls'* ]] && printf 'REF TYPE DIGEST\\n%s x {SHA}\\n' docker.io/sluice/pipeline:0.1.0\n[[ $1 == port && $3 != 30090/tcp ]] && echo 127.0.0.1:${{3%/tcp}}; [[ $1 == inspect ]] && printf 172.18.0.2; exit 0\n",
         "curl": '#!/bin/bash\n[[ $* == *:30500/* || ($* == *:30888/* && -n $THERE) ]] && printf 200 || printf 503\n', "sleep": "#!/bin/bash\n",
     }.items():  # fmt: skip
         (folder / name).write_text(text)
@@ -65,7 +65,7 @@ def test_without_kubeflow_pipelines_nothing_of_it_is_applied_and_the_next_comman
     assert not [a for a in asked if "manifests/runs" in a or "secret" in a]
     assert "KFP_MANIFEST=... make platform && PARTS=sluice make kind-up" in said
     assert "MLflow             http://127.0.0.1:30500/" in said
-    assert "Prometheus         does not answer at http://127.0.0.1:30090/alerts: sluice doctor says why" in said
+    assert "Prometheus         does not answer at http://172.18.0.2:30090/alerts (503): sluice doctor says why" in said
 
 
 def test_with_it_the_runs_have_what_they_need_and_the_image_is_named_by_digest(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
