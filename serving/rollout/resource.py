@@ -32,7 +32,7 @@ _STRATEGY = {"kind": "strategy", "shadow": "shadow", "steps": "steps", "minimumR
 _ANALYSIS = {"alpha": "alpha", "latencySloMs": "latency_slo_ms", "errors": "errors", "errorCeiling": "error_ceiling",
              "slow": "slow", "wrong": "wrong", "shift": "shift", "business": "business"}  # fmt: skip
 #: On a cluster scrapes are seconds apart and pods come and go: slower than on one machine.
-_DEFAULTS: dict[str, Any] = {"settle_seconds": 15, "warmup_seconds": 10, "verify_seconds": 120, "ready_seconds": 600, "unready_seconds": 5,
+SHIPPED: dict[str, Any] = {"settle_seconds": 15, "warmup_seconds": 10, "verify_seconds": 120, "ready_seconds": 600, "unready_seconds": 5,
                              "trouble_seconds": 45}  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def read(raw: Object) -> Rollout:
     """Raises `SluiceError` when the spec makes no sense beyond what the schema can check."""
     spec, meta = raw["spec"], raw["metadata"]
     strategy, analysis = spec.get("strategy") or {}, spec.get("analysis") or {}
-    values = {**_DEFAULTS}
+    values = {**SHIPPED}
     values |= {ours: strategy[theirs] for theirs, ours in _STRATEGY.items() if strategy.get(theirs) is not None}
     values |= {ours: analysis[theirs] for theirs, ours in _ANALYSIS.items() if analysis.get(theirs) is not None}
     values["strategy"] = {"Canary": "canary", "AB": "ab"}[strategy.get("kind", "Canary")]

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serving.rollout.resource import _DEFAULTS
+from serving.rollout.resource import SHIPPED as DEFAULTS
 from sluice.rollouts import stretches
 from sluice.rollouts.crowd import Users
 from sluice.rollouts.simulate import Behaviour, Outcome, Scenario, Trouble, run
 from sluice.rollouts.spec import RolloutSpec
 
-SHIPPED = RolloutSpec(**_DEFAULTS)
+SHIPPED = RolloutSpec(**DEFAULTS)
 BASE = Behaviour(errors=0.003, slow=0.01)
 
 
