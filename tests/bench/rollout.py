@@ -120,11 +120,12 @@ def cases() -> list[Case]:
     errors = {more: replace(BASE, errors=BASE.errors + more) for more in (0.005, 0.02, 0.05, 0.5)}
     bare = SHIPPED.model_copy(update={"shadow": Shadow(requests=0)})
     return [
-        *(_case("traffic", f"{rate:g}/s", rate) for rate in (0.2, 0.5, 2.0, 50.0, 500.0)),
-        _case("traffic", "bursts of faults in both", traffic="bursts"),
-        _case("traffic", "by time of day, 5/s on average", 5.0, traffic="diurnal", period=7200.0),
-        _case("traffic", "both at 15 % errors", model=replace(BASE, errors=0.15)),
-        _case("traffic", "label mixes that turn in both", model=LABELLED, turning=0.25, period=600.0),
+        *(_case("regressions", f"+{100 * more:g} points of errors", worse=w) for more, w in errors.items()),
+        *(_case("regressions", f"+2 points, scraped every {every:g} s", worse=errors[0.02], scrape=every) for every in (15.0, 30.0, 60.0)),
+        _case("regressions", "+2 points, no shadow", worse=errors[0.02], spec=bare),
+        _case("regressions", "+2 points, no shadow, scraped every 30 s", worse=errors[0.02], spec=bare, scrape=30.0),
+        _case("regressions", "+20 points of slow answers", worse=replace(BASE, slow=0.21)),
+        _case("regressions", "+5 points, bursts of faults in both", worse=errors[0.05], traffic="bursts"),
         _case("processes", "trouble of one of 2 and 2 processes, 10 % of the time", trouble=Trouble(0.1), pods=2),
         _case("processes", "of one of 3 and 3, 3 % of the time, a minute long", trouble=Trouble(0.03, 60.0, 0.3), pods=3),
         _case("processes", "of one of 3 and 1, 10 %", trouble=Trouble(0.1), pods=(3, 1)),
@@ -139,12 +140,11 @@ def cases() -> list[Case]:
         _case("plans", "steps [1, 99]", spec=SHIPPED.model_copy(update={"steps": [1, 99]})),
         _case("plans", "minimum_requests: 1", spec=SHIPPED.model_copy(update={"minimum_requests": 1})),
         _case("plans", "no shadow", spec=bare),
-        *(_case("regressions", f"+{100 * more:g} points of errors", worse=w) for more, w in errors.items()),
-        *(_case("regressions", f"+2 points, scraped every {every:g} s", worse=errors[0.02], scrape=every) for every in (15.0, 30.0, 60.0)),
-        _case("regressions", "+2 points, no shadow", worse=errors[0.02], spec=bare),
-        _case("regressions", "+2 points, no shadow, scraped every 30 s", worse=errors[0.02], spec=bare, scrape=30.0),
-        _case("regressions", "+20 points of slow answers", worse=replace(BASE, slow=0.21)),
-        _case("regressions", "+5 points, bursts of faults in both", worse=errors[0.05], traffic="bursts"),
+        *(_case("traffic", f"{rate:g}/s", rate) for rate in (50.0, 500.0, 2.0, 0.5, 0.2)),
+        _case("traffic", "bursts of faults in both", traffic="bursts"),
+        _case("traffic", "by time of day, 5/s on average", 5.0, traffic="diurnal", period=7200.0),
+        _case("traffic", "both at 15 % errors", model=replace(BASE, errors=0.15)),
+        _case("traffic", "label mixes that turn in both", model=LABELLED, turning=0.25, period=600.0),
     ]  # fmt: skip
 
 
