@@ -142,7 +142,7 @@ def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink) -> Non
     folder = root / "rollout" / "rollout"
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "components.rollout", str(home.root), again.name, str(home.runs / name / "project.yaml"), str(folder / "report"),
-               str(folder / "gate")]  # fmt: skip
+               str(folder / "gate.json")]  # fmt: skip
     env = {"OMP_NUM_THREADS": "1", **os.environ, RUNNER_PID: str(os.getpid())}
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None

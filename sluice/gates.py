@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,8 @@ from typing import Any, Literal
 from sluice import files
 
 Decision = Literal["pass", "refuse", "inconclusive"]
+#: Bytes of JSON that one part of a gate's evidence may take where it is handed to a later step.
+_HANDED = 1024
 
 #: The steps of the training pipeline, in its order.
 STEPS = ("validate_data", "preprocess", "train", "export_onnx", "evaluate", "register", "rollout")
@@ -41,15 +44,32 @@ class Gate:
 
     @classmethod
     def read(cls, path: Path) -> Gate:
-        raw = files.read_json(path)
+        return cls.of(files.read_json(path))
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Gate:
+        """What `write` wrote, or `hand_on`, parsed."""
         return cls(step=raw["step"], decision=raw["decision"], reasons=tuple(raw["reasons"]),
                    evidence=raw["evidence"], seconds=raw["seconds"])  # fmt: skip
 
 
 def read_gates(root: Path) -> list[Gate]:
     """The gates of a local run's folder of artifacts, in pipeline order."""
-    found = {p.parent.name.replace("-", "_"): Gate.read(p) for p in root.glob("*/*/gate")}
+    found = {p.parent.name.replace("-", "_"): Gate.read(p) for p in root.glob("*/*/gate.json")}
     return [found[step] for step in STEPS if step in found]
+
+
+def hand_on(path: str) -> None:
+    """Write at `path` what later steps and the dashboard get of the gate in the file of that name with ``.json`` behind it.
+
+    It is a step's output parameter: an artifact would be one more node of the graph for each step. A parameter stands in the arguments of
+    the step it is handed to (128 KiB at most) and several times in the workflow, which Kubeflow Pipelines can no longer read when it is
+    larger than 1 MiB: long evidence is left out.
+    """
+    gate = Gate.read(Path(f"{path}.json"))
+    told = files.canonical_json(dataclasses.asdict(dataclasses.replace(gate, evidence=brief(gate.evidence, _HANDED))))
+    # Two braces are a template's tag to Argo, which sees every argument; in JSON they stand in texts alone.
+    files.write_bytes(Path(path), re.sub(rb"\{(?=\{)", b"\\\\u007b", told))
 
 
 def brief(evidence: Mapping[str, Any], limit: int = 8192) -> dict[str, Any]:

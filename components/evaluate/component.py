@@ -16,7 +16,7 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     classification: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
-    gate: dsl.Output[dsl.Artifact],
+    gate: dsl.OutputPath(str),
 ) -> str:
     """Measure the package, as it will be served, on held-out rows, and against the champion's on the same rows.
 
@@ -30,14 +30,16 @@ def evaluate(
         metrics: Every metric on the held-out rows.
         classification: The confusion matrix and the ROC curve, for the run page.
         report: Metrics with intervals, slices, calibration, the comparison.
-        gate: The decision and its evidence, as JSON.
+        gate: The decision and its evidence, as JSON; long evidence is left out.
 
     Returns:
         `pass` or `refuse`.
     """
     from components.evaluate.logic import run
+    from sluice.gates import hand_on
 
-    found = run(project, base_dir, home, run_id, dataset_path=dataset.path, package_path=package.path, report_path=report.path, gate_path=gate.path)
+    found = run(project, base_dir, home, run_id, dataset_path=dataset.path, package_path=package.path, report_path=report.path, gate_path=f"{gate}.json")
+    hand_on(gate)
     for name, item in found.evidence["evaluation"]["metrics"].items():
         if item["value"] is not None:
             metrics.log_metric(name, item["value"])

@@ -14,7 +14,7 @@ def export_onnx(
     model: dsl.Input[dsl.Model],
     package: dsl.Output[dsl.Model],
     report: dsl.Output[dsl.HTML],
-    gate: dsl.Output[dsl.Artifact],
+    gate: dsl.OutputPath(str),
 ) -> str:
     """Export to ONNX, quantise, prove parity, and seal the smallest format within the loss budget.
 
@@ -26,12 +26,15 @@ def export_onnx(
         model: What `train` wrote.
         package: The package: a folder any Sluice server can serve.
         report: Size, parity and loss of each format.
-        gate: The decision and its evidence, as JSON.
+        gate: The decision and its evidence, as JSON; long evidence is left out.
 
     Returns:
         `pass` or `refuse`.
     """
     from components.export_onnx.logic import run
+    from sluice.gates import hand_on
 
-    return run(project, base_dir, dataset_path=dataset.path, model_path=model.path,
-               package_path=package.path, report_path=report.path, gate_path=gate.path)  # fmt: skip
+    found = run(project, base_dir, dataset_path=dataset.path, model_path=model.path,
+                package_path=package.path, report_path=report.path, gate_path=f"{gate}.json")  # fmt: skip
+    hand_on(gate)
+    return found

@@ -10,7 +10,7 @@ def preprocess(
     project: str,
     base_dir: str,
     dataset: dsl.Output[dsl.Dataset],
-    gate: dsl.Output[dsl.Artifact],
+    gate: dsl.OutputPath(str),
 ) -> str:
     """Split the rows by content, write them as sharded Parquet with digests, and profile them.
 
@@ -18,11 +18,14 @@ def preprocess(
         project: The project file, as YAML or JSON text.
         base_dir: The folder that relative paths in the project start from.
         dataset: The dataset folder: shards, manifest, reference profile.
-        gate: Rows per split and the data's digest, as JSON.
+        gate: Rows per split and the data's digest, as JSON; long evidence is left out.
 
     Returns:
         The dataset's digest: the version of the data.
     """
     from components.preprocess.logic import run
+    from sluice.gates import hand_on
 
-    return run(project, base_dir, dataset_path=dataset.path, gate_path=gate.path)
+    found = run(project, base_dir, dataset_path=dataset.path, gate_path=f"{gate}.json")
+    hand_on(gate)
+    return found

@@ -12,11 +12,11 @@ def register(
     home: str,
     run_id: str,
     package: dsl.Input[dsl.Model],
-    prepared: dsl.Input[dsl.Artifact],
-    trained: dsl.Input[dsl.Artifact],
-    exported: dsl.Input[dsl.Artifact],
-    judged: dsl.Input[dsl.Artifact],
-    gate: dsl.Output[dsl.Artifact],
+    prepared: str,
+    trained: str,
+    exported: str,
+    judged: str,
+    gate: dsl.OutputPath(str),
 ) -> str:
     """Store the package under its digest and register it as the model's candidate.
 
@@ -30,12 +30,15 @@ def register(
         trained: The gate of `train`.
         exported: The gate of `export_onnx`.
         judged: The gate of `evaluate`.
-        gate: Version, digest, place and lineage, as JSON.
+        gate: Version, digest, place and lineage, as JSON; long evidence is left out.
 
     Returns:
         The package digest.
     """
     from components.register.logic import run
+    from sluice.gates import hand_on
 
-    gates = [prepared.path, trained.path, exported.path, judged.path]
-    return run(project, base_dir, home, run_id, package_path=package.path, gate_paths=gates, gate_path=gate.path)
+    gates = [prepared, trained, exported, judged]
+    found = run(project, base_dir, home, run_id, package_path=package.path, gates=gates, gate_path=f"{gate}.json")
+    hand_on(gate)
+    return found

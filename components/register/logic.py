@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,8 @@ from sluice.tracking.registry import CANDIDATE, Registry
 from sluice.tracking.tracker import tracking_uri
 
 
-def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: str, gate_paths: Sequence[str], gate_path: str) -> str:
-    """Returns the package digest. `gate_paths` are of the steps before, in pipeline order."""
+def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: str, gates: Sequence[str], gate_path: str) -> str:
+    """Returns the package digest. `gates`: what the steps before handed on of theirs, JSON, in pipeline order."""
 
     def work() -> Gate:
         settings, base = open_project(project, base_dir)
@@ -31,7 +32,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
         version = registry.register(settings.name, package.digest, store.uri(package.digest), metrics=package.metrics,
                                     tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision},
                                     run_id=run_id or None,
-                                    card=Card(package, settings.data.source, [Gate.read(Path(p)) for p in gate_paths], lineage))  # fmt: skip
+                                    card=Card(package, settings.data.source, [Gate.of(json.loads(g)) for g in gates], lineage))  # fmt: skip
         registry.set_alias(settings.name, CANDIDATE, version.number)
         told = f"{settings.name} version {version.number}, sha256:{package.digest[:12]}"
         return Gate("register", "pass", (told, *filter(None, [registry.note])), {"model": settings.name, "version": version.number, "digest": package.digest, "uri": version.uri,

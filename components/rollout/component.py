@@ -13,7 +13,7 @@ def rollout(
     digest: str,
     dataset: dsl.Input[dsl.Dataset],
     report: dsl.Output[dsl.HTML],
-    gate: dsl.Output[dsl.Artifact],
+    gate: dsl.OutputPath(str),
 ) -> str:
     """Let the candidate into traffic as far as the evidence allows: promoted, or rolled back.
 
@@ -24,11 +24,14 @@ def rollout(
         digest: The candidate's package digest, as `register` gave it.
         dataset: What `preprocess` wrote; its held-out rows are replayed as traffic where there is none.
         report: Weights, counts and tests over time.
-        gate: The outcome and its evidence, as JSON.
+        gate: The outcome and its evidence, as JSON; long evidence is left out.
 
     Returns:
         `promoted` or `rolled_back`.
     """
     from components.rollout.logic import run
+    from sluice.gates import hand_on
 
-    return run(project, base_dir, home, digest, dataset_path=dataset.path, report_path=report.path, gate_path=gate.path)
+    found = run(project, base_dir, home, digest, dataset_path=dataset.path, report_path=report.path, gate_path=f"{gate}.json")
+    hand_on(gate)
+    return found

@@ -17,7 +17,7 @@ def validate_data(
     evaluate_minimum: float,
     rollout_minimum_requests: int,
     rollout_steps: list,
-    gate: dsl.Output[dsl.Artifact],
+    gate: dsl.OutputPath(str),
     report: dsl.Output[dsl.HTML],
     train_batch_size: int = 0,
     train_epochs: int = 0,
@@ -35,7 +35,7 @@ def validate_data(
         evaluate_minimum: Worst value of the metric that is accepted.
         rollout_minimum_requests: Requests the new model must answer in each step.
         rollout_steps: Per cent of traffic for the new model, step by step.
-        gate: The decision and every check, as JSON.
+        gate: The decision and every check, as JSON; long evidence is left out.
         report: The checks and each column's distribution, for people.
         train_batch_size: Rows a training step; 0: automatic.
         train_epochs: Passes over the training rows; 0: automatic.
@@ -46,10 +46,13 @@ def validate_data(
         `pass` or `refuse`, and the project that every later step takes, as JSON text.
     """
     from components.validate_data.logic import run
+    from sluice.gates import hand_on
 
     typed = {
         "data_source": data_source, "evaluate_minimum": evaluate_minimum, "rollout_minimum_requests": rollout_minimum_requests,
         "rollout_steps": rollout_steps, "train_batch_size": train_batch_size, "train_epochs": train_epochs,
         "train_learning_rate": train_learning_rate, "tune_trials": tune_trials,
     }  # fmt: skip
-    return run(project, set, {k: v for k, v in typed.items() if k in compiled}, compiled, base_dir, gate_path=gate.path, report_path=report.path)
+    found = run(project, set, {k: v for k, v in typed.items() if k in compiled}, compiled, base_dir, gate_path=f"{gate}.json", report_path=report.path)
+    hand_on(gate)
+    return found

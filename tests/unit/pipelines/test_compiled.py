@@ -73,6 +73,8 @@ def test_every_step_is_at_the_root_in_a_line_and_asks_the_gate_before_it(compile
     assert set(found) == {*line, "report"}
     assert [found[b]["dependentTasks"] for b in line[1:]] == [[a] for a in line[:-1]]
     assert not [c for c in compiled.spec["components"].values() if "dag" in c]
+    drawn = {a for c in compiled.spec["components"].values() for a in c.get("outputDefinitions", {}).get("artifacts", {})}
+    assert drawn == {"dataset", "model", "package", "metrics", "classification", "report", "outcome", "page"}  # each is a node of the graph
     asked = {n: re.findall(r"pipelinechannel--([a-z-]+)-Output'\] == '(\w+)'", t.get("triggerPolicy", {}).get("condition", "")) for n, t in found.items()}
     gate = {"preprocess": "validate-data", "train": "validate-data", "export-onnx": "validate-data", "evaluate": "export-onnx",
             "register": "evaluate", "rollout": "evaluate"}  # fmt: skip

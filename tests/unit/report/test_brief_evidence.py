@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.files import canonical_json
-from sluice.gates import brief
+from sluice.gates import Gate, brief, hand_on
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=400),
@@ -28,6 +31,16 @@ def test_what_is_kept_is_unchanged_and_every_short_value_is_kept(evidence: dict[
     found = brief(evidence, limit=256)
     assert subset(found, evidence)
     assert all(key in found for key, value in evidence.items() if len(canonical_json(value)) <= 256)
+
+
+def test_what_is_handed_on_is_the_gate_without_long_evidence_and_no_tag_of_a_template(tmp_path: Path) -> None:
+    whole = Gate("evaluate", "refuse", ("label '{{workflow.name}}' is wrong",), {"rows": 5, "history": list(range(10**5)), "label": "{{{x}}}"}, 1.5)
+    whole.write(tmp_path / "gate.json")
+    hand_on(str(tmp_path / "gate"))
+    text = (tmp_path / "gate").read_text()
+    assert "{{" not in text and len(text) < 1000
+    assert Gate.of(json.loads(text)) == dataclasses.replace(whole, evidence={"rows": 5, "label": "{{{x}}}"})
+    assert Gate.read(tmp_path / "gate.json") == whole
 
 
 def test_a_long_list_goes_and_its_neighbours_stay() -> None:
