@@ -118,7 +118,7 @@ class Call:
             counters.code(status)
             seconds = time.perf_counter() - self.arrived
             if self.group is not None:
-                counters.user(self.group, status, seconds)
+                counters.user(self.group, status, seconds, 0 if self.best is None or not self.best.size else int(self.best[0]))
         if status == 200:
             counters.duration.observe(seconds)
             counters.predicted(self.outputs, self.best)

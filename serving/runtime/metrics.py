@@ -40,6 +40,7 @@ CATALOGUE = {
     "sluice_user_requests_total": ("counter", "Inference requests of known users answered, by group of whole users."),
     "sluice_user_errors_total": ("counter", "Those answered with status 400 or more (499 left out)."),
     "sluice_user_slow_total": ("counter", "Those answered later than the latency objective; 200s only."),
+    "sluice_user_odd_labels_total": ("counter", "Those answered (first) with a label at an odd place of the model's list: how alike one user's answers are."),
     "sluice_feedback_outcomes_total": ("counter", "Outcomes told by feedback, counted for the version that took them, by group of whole users where one is known."),
     "sluice_feedback_outcome_sum": ("counter", "Their sum; falls when one is negative."),
     "sluice_feedback_outcome_squares_sum": ("counter", "The sum of their squares."),

@@ -139,8 +139,8 @@ class Counters:
         self.hits = metrics.counter("sluice_cache_hits_total", **who)
         self.misses = metrics.counter("sluice_cache_misses_total", **who)
         self._codes: dict[int, int] = {}
-        #: By group of users: the places of requests, errors and slow answers; made when the first of a group comes.
-        self._groups: dict[int, tuple[int, int, int]] = {}
+        #: By group of users: the places of requests, errors, slow answers and odd labels; made when the first of a group comes.
+        self._groups: dict[int, tuple[int, int, int, int]] = {}
         self._slo = slo_ms / 1e3
         shown = model.labels[:_LIMIT_LABELS]
         self._labels = [metrics.counter("sluice_predictions_total", **who, label=label) for label in shown]
@@ -155,19 +155,22 @@ class Counters:
             at = self._codes[status] = self.metrics.counter("sluice_inference_requests_total", **self.who, code=str(status))
         self.values[at] += 1.0
 
-    def user(self, group: int, status: int, seconds: float) -> None:
-        """Count an answered request of a user in this group."""
+    def user(self, group: int, status: int, seconds: float, label: int = 0) -> None:
+        """Count an answered request of a user in this group. `label`: the place of its first row's in the model's list, 0 for a model without."""
         at = self._groups.get(group)
         if at is None:
-            names = ("requests", "errors", "slow")
+            names = ("requests", "errors", "slow", "odd_labels")
             at = tuple(self.metrics.counter(f"sluice_user_{n}_total", **self.who, group=str(group)) for n in names)  # type: ignore[assignment]
             self._groups[group] = at
-        requests, errors, slow = at
+        requests, errors, slow, odd = at
         self.values[requests] += 1.0
         if status >= 400 and status != 499:
             self.values[errors] += 1.0
-        elif status == 200 and seconds > self._slo:
-            self.values[slow] += 1.0
+        elif status == 200:
+            if seconds > self._slo:
+                self.values[slow] += 1.0
+            if label & 1:
+                self.values[odd] += 1.0
 
     def outcome(self, value: float, group: int | None = None) -> None:
         """Count a business outcome told by feedback, of a user in this group where one is known."""

@@ -19,7 +19,7 @@ class Users:
 
     Attributes:
         visits: requests a user makes in all, on average (geometric, so most make fewer and some many more).
-        correlation: between two requests of one user, of whether they fail, are slow or bring an outcome; from 0 to 1.
+        correlation: between two requests of one user, of whether they fail, are slow, get a label or bring an outcome; from 0 to 1.
         sticky: whoever has met one of the two models keeps to it.
         known: the share of users who are counted by group.
         at_once: users who come again in the same time; with few, one user's requests follow each other closely.
@@ -35,7 +35,7 @@ class Users:
 class Crowd:
     """The users of the moment. Each is of a kind, a number in [0, 1] for each way a request may turn out, fixed for life."""
 
-    KINDS = ("errors", "slow", "outcome")
+    KINDS = ("errors", "slow", "outcome", "label")
 
     def __init__(self, how: Users, generator: np.random.Generator):
         self.how, self.generator = how, generator
@@ -67,6 +67,12 @@ class Crowd:
         """Whether each request turns out so, whose probability is `share`: as the user's kind is, or each time by chance anew."""
         own = self.generator.random(who.size) < np.sqrt(self.how.correlation)
         return np.where(own, self.kind[self.KINDS.index(way), who], self.generator.random(who.size)) < share
+
+    def labels(self, who: NDArray[np.int64], shares: Floats) -> NDArray[np.int64]:
+        """The label that answers each request: of the user's kind, or by chance anew; `shares` of all, shape [labels]."""
+        own = self.generator.random(who.size) < np.sqrt(self.how.correlation)
+        at = np.where(own, self.kind[self.KINDS.index("label"), who], self.generator.random(who.size))
+        return np.minimum(np.searchsorted(np.cumsum(shares), at, side="right"), len(shares) - 1)
 
     def leave(self, who: NDArray[np.int64]) -> None:
         """After their requests some users never come again."""

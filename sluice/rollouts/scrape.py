@@ -13,7 +13,7 @@ REQUESTS = "sluice_inference_requests_total"
 SECONDS = "sluice_inference_duration_seconds"
 PREDICTIONS = "sluice_predictions_total"
 #: By group of users: what each counts.
-USERS = {"sluice_user_requests_total": "requests", "sluice_user_errors_total": "errors", "sluice_user_slow_total": "slow"}
+USERS = {f"sluice_user_{name}_total": name for name in ("requests", "errors", "slow", "odd_labels")}
 #: Business outcomes, told by feedback; by group where the user is known.
 OUTCOMES = {"sluice_feedback_outcomes_total": "outcomes", "sluice_feedback_outcome_sum": "outcome_sum",
             "sluice_feedback_outcome_squares_sum": "outcome_squares"}  # fmt: skip

@@ -223,6 +223,11 @@ class World:
             new = {"requests": n, "errors": errors, "timed": n, "slow": slow}
             for name, of in (("requests", who), ("errors", who[failed]), ("slow", who[slowly])):
                 new |= self.crowd.by_group(BY_USER[name], of)
+            if how.labels:
+                answered = who[~failed]
+                found = self.crowd.labels(answered, self.mix(how.labels))
+                new |= {f"{LABEL}{i}": int(x) for i, x in enumerate(np.bincount(found, minlength=len(how.labels)))}
+                new |= self.crowd.by_group(BY_USER["odd_labels"], answered[found % 2 == 1])
             if how.outcome is not None:
                 brings = self.crowd.turns_out("outcome", who, how.outcome).astype(np.float64)
                 total = float(brings.sum())
@@ -232,7 +237,7 @@ class World:
         if how.wrong is not None:
             wrong = int(draw(n - errors, how.wrong))
             new |= {"judged": n - errors, "wrong": wrong}
-        if how.labels:
+        if how.labels and (self.crowd is None or who is None):
             new |= {f"{LABEL}{i}": int(x) for i, x in enumerate(self.generator.multinomial(n - errors, self.mix(how.labels)))}
         self.counts[arm], self.pods[arm][pod] = add(self.counts[arm], new), add(self.pods[arm][pod], new)
         return errors + slow + wrong

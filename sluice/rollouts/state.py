@@ -11,7 +11,7 @@ from typing import Any, Literal
 #: ``outcome_squares`` and ``label:<name>`` for each label answered; those of `BY_USER` by group of users too.
 Counts = dict[str, float]
 #: Counters that also come by group of whole users, as ``n@17`` for group 17: short names keep a rollout's status small.
-BY_USER = {"requests": "r@", "errors": "e@", "slow": "w@", "outcomes": "n@", "outcome_sum": "s@"}
+BY_USER = {"requests": "r@", "errors": "e@", "slow": "w@", "odd_labels": "o@", "outcomes": "n@", "outcome_sum": "s@"}
 
 Phase = Literal["Pending", "Shadow", "Warmup", "Step", "Promoting", "Verifying", "Succeeded",
                 "Paused", "RollingBack", "RolledBack", "Superseded", "Failed"]  # fmt: skip

@@ -29,10 +29,11 @@ def by_group(counts: Mapping[str, float], *names: str) -> list[Floats]:
 
 
 def dispersions(arms: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """By share of requests (errors, slow): how many requests are worth one independent one, as users who keep to their arm differ.
+    """By share of requests (errors, slow, shift): how many requests are worth one independent one, as users who keep to their arm differ.
 
     The evidence of either side is to be divided by it. Of the candidate's groups alone or of both arms', each about its own rate, where
-    that is larger: a user of whom everything fails is one error, and may be the only one there is. Empty where users are not known.
+    that is larger: a user of whom everything fails is one error, and may be the only one there is. Of labels, how users
+    differ in every other one of them. Empty where users are not known.
 
     Args:
         arms: counts by arm, over all the evidence there is.
@@ -40,12 +41,12 @@ def dispersions(arms: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     if any(known(c, "requests") < KNOWN for c in (arms.get("stable", {}), arms.get("candidate", {}))):
         return {}
     out = {}
-    for name in ("errors", "slow"):
-        n, k = zip(*(by_group(arms[arm], "requests", name) for arm in ("stable", "candidate")), strict=True)
-        most = max(len(x) for x in n)
-        totals, bad = (np.stack([np.pad(x, (0, most - len(x))) for x in side]) for side in (n, k))
-        bad = np.minimum(bad, totals)
-        out[name] = max(dispersion(bad, totals), dispersion(bad[1], totals[1]))
+    found = [by_group(arms[arm], "requests", "errors", "slow", "odd_labels") for arm in ("stable", "candidate")]
+    most = max(side[0].size for side in found)
+    requests, errors, slow, odd = (np.stack([np.pad(side[i], (0, most - side[i].size)) for side in found]) for i in range(4))
+    for name, counts, totals in (("errors", errors, requests), ("slow", slow, requests), ("shift", odd, np.maximum(requests - errors, 0.0))):
+        counts = np.minimum(counts, totals)
+        out[name] = max(dispersion(counts, totals), dispersion(counts[1], totals[1]))
     return out
 
 

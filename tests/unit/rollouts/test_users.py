@@ -118,3 +118,15 @@ def test_errors_of_everybody_are_found_as_fast_by_user_as_by_request():
     scenario = Scenario(50.0, Behaviour(errors=0.003), Behaviour(errors=0.023), every=5.0, users=Users(1, 0.0))
     ended = [run(spec, scenario, i, 3000) for i in range(6)]
     assert {o.phase for o in ended} == {"RolledBack"} and np.median([o.harmed for o in ended]) <= 10
+
+
+def test_label_shares_of_few_users_at_a_time_take_no_good_candidate_back():
+    """Eighty users at once, each with labels of its own: the candidate's few are unlike stable's many, whatever the model does."""
+    spec = RolloutSpec(settle_seconds=15, warmup_seconds=10, verify_seconds=0, hold_back=0, slow=None, wrong=None, unready_seconds=5)
+    base = Behaviour(labels=(0.4, 0.3, 0.2, 0.1))
+    scenario = Scenario(50.0, base, base, every=10.0, users=Users(40, 0.6, at_once=80))
+    assert not any(run(spec, scenario, i, 400).phase in ("RollingBack", "RolledBack") for i in range(4))
+    unknown = replace(scenario, users=Users(40, 0.6, at_once=80, known=0.5))
+    assert any(run(spec, unknown, i, 400).phase == "RolledBack" for i in range(4))
+    moved = replace(scenario, candidate=Behaviour(labels=(0.02, 0.68, 0.2, 0.1)), users=Users(3, 0.3))
+    assert {run(spec, moved, i, 4000).phase for i in range(2)} == {"RolledBack"}
