@@ -85,7 +85,8 @@ class Turn(ABC):
         s, obstacle = self.state, self.candidate.obstacle
         if obstacle is None or "candidate" not in self.seen.arms:
             if s.obstructed is not None and "candidate" in self.seen.arms:
-                self.put(obstructed=None, reasons=())
+                # A container that is started over shows none for a moment: since when it is so counts on, until the candidate is ready.
+                self.put(reasons=())
             return False
         since = self.now if s.obstructed is None else s.obstructed
         if s.obstructed is None:

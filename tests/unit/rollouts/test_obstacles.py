@@ -47,8 +47,21 @@ def test_obstacle_that_goes_in_time_leaves_no_word():
     r = Rollout()
     r.look(**wanting())
     r.look(**UNREADY)
-    assert r.state.phase == "Pending" and r.state.reasons == () and r.state.obstructed is None
+    assert r.state.phase == "Pending" and r.state.reasons == ()
+    assert r.until("Shadow").obstructed is None
     assert r.until("Succeeded").stable == CANDIDATE
+
+
+def test_a_container_that_is_started_over_and_over_is_one_obstacle():
+    r = Rollout()
+    r.look(**UNREADY)
+    begun = r.world.time
+    while r.state.phase == "Pending":
+        r.look(5.0, **wanting())
+        r.look(5.0, **UNREADY)
+        assert r.world.time < begun + 200
+    assert r.state.phase in ("RollingBack", "Failed") and 120 <= r.world.time - begun <= 140
+    assert len([n for n in r.notes if n.kind == "verdict"]) == 1
 
 
 @pytest.mark.parametrize("by", ["environment", "spec", "retry", "newer"])
