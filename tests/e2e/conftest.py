@@ -28,7 +28,7 @@ ROLLOUT = "digits-e2e"
 HOST = f"{ROLLOUT}.example.com"
 #: The pod through which this process of pytest's reaches the claim with the packages.
 LOADER = "-".join(["sluice-e2e-loader", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
-GROUPS = {"test_access": "digits", "test_grpc": "digits", "test_registry": "digits", "test_kfp_users": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
+GROUPS = {"test_access": "digits", "test_grpc": "digits", "test_registry": "digits", "test_roads": "test_kfp", "test_kfp_users": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
 
 
 def missing() -> str | None:
