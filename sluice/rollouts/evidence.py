@@ -257,6 +257,8 @@ def against(spec: RolloutSpec, tests: Mapping[str, Any], total: Mapping[str, Cou
                 clumps[name] = (clump, seen)
             if not stretches.agrees(kept, name, limits.tolerance, spec.trouble_seconds, clump):
                 out[name] = min(out[name], 0.5 * math.log(len(family(spec)) / spec.alpha))
+        elif out[name] > 0:
+            out[name] /= (apart or {}).get(name, 1.0)
     copies = total.get("candidate", {})
     if spec.shadow.requests and copies.get("compared", 0) > 0:
         limit = spec.shadow.disagreement
