@@ -14,7 +14,8 @@ from sluice.stats import clustered_difference, mean_difference_interval
 from sluice.stats.clusters import FEWEST_INTERVAL, Arm
 
 #: What makes an outcome's user known, or says that it need not be.
-FIX = ("send the users' cookie or x-sluice-user along with feedback, and keep the label `group` in business.queries; "
+FIX = ("with traffic.sticky: Cookie send the users' cookies along with feedback, or name them by x-sluice-user there and in requests, and keep "
+       "the label `group` in business.queries; "
        "where no user has two outcomes, say so: business.unit: Request")  # fmt: skip
 
 

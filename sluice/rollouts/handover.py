@@ -83,8 +83,8 @@ def manifest(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target)
         raise ProjectError(f"has more than the {_NAME_LIMIT} characters a rollout's name may have on a cluster", field="name", value=name,
                            fix="choose a shorter one")  # fmt: skip
     if plan.business is not None:
-        raise ProjectError("needs the queries its outcome is read by, which a project file has no place for", field="rollout.business",
-                           fix=f"apply a ModelRollout {name} with spec.analysis.business.queries once; runs then change its model")  # fmt: skip
+        raise ProjectError("needs users who stay with a model, which a project file has no place for", field="rollout.business",
+                           fix=f"apply a ModelRollout {name} with spec.traffic.sticky and spec.analysis.business once; runs then change its model")  # fmt: skip
     strategy, analysis = plan_of(plan)
     space, _, gateway = where.gateway.rpartition("/")
     restricted = {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -149,8 +149,8 @@ class _Api:
         found = self.get()
         if found is None:
             if not desired:
-                raise ProjectError("needs a ModelRollout with its queries, and there is none", field="rollout.business",
-                                   fix=f"apply a ModelRollout {self.name} with spec.analysis.business.queries in namespace {self.namespace}")  # fmt: skip
+                raise ProjectError("needs a ModelRollout whose users stay with a model, and there is none", field="rollout.business",
+                                   fix=f"apply a ModelRollout {self.name} with spec.traffic.sticky and spec.analysis.business in namespace {self.namespace}")  # fmt: skip
             if self._call("create", self._custom.create_namespaced_custom_object, desired, allow=(409,)) is not None:
                 return None
         strategy, analysis = plan_of(plan)
