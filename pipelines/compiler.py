@@ -70,7 +70,7 @@ def compile_pipeline(function: Callable[..., Any], target: Target, *, name: str,
         ProjectError: a task is not bounded, not pinned or not restricted; it is named.
     """
     with compiling_for(target):
-        built = flat.pipeline(function, name=name, description=description)
+        built = flat.pipeline(function, name=name, description=description, here=False)
     # KFP's own writer puts defaults into comments, and one of several lines breaks the file.
     spec, platform = (json_format.MessageToDict(m) for m in (built.pipeline_spec, built.platform_spec))
     declared = spec["root"]["inputDefinitions"]["parameters"]

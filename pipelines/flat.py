@@ -19,30 +19,33 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as ir
 _USED = re.compile(r"inputs\.parameter_values\['([^']+)'\]")
 
 
-def pipeline(function: Callable[..., Any], *, name: str, description: str) -> Any:
-    """The pipeline of a function that uses `dsl.If`, flat: what `dsl.pipeline` makes, to be compiled or called."""
+def pipeline(function: Callable[..., Any], *, name: str, description: str, here: bool = True) -> Any:
+    """The pipeline of a function that uses `dsl.If`, flat: what `dsl.pipeline` makes, to be compiled or, where it is to run `here`, called."""
     built = dsl.pipeline(name=name, description=description)(function)
-    flatten(built.pipeline_spec)
+    flatten(built.pipeline_spec, here=here)
     return built
 
 
-def flatten(spec: ir.PipelineSpec) -> None:
+def flatten(spec: ir.PipelineSpec, *, here: bool = True) -> None:
     """Move every condition's tasks up to the DAG the condition stands in, in place. Loops and exit handlers stay.
+
+    On a cluster nothing is started behind a task that was skipped, so only the first tasks of a group ask; `kfp.local` knows no such
+    thing, and `here` every task asks.
 
     Raises:
         ValueError: a condition with outputs (`dsl.OneOf`, `dsl.Else`): those need their group.
     """
-    _flatten_dag(spec, spec.root.dag)
+    _flatten_dag(spec, spec.root.dag, here)
     for name in sorted(spec.components):
         if name in spec.components and spec.components[name].WhichOneof("implementation") == "dag":
-            _flatten_dag(spec, spec.components[name].dag)
+            _flatten_dag(spec, spec.components[name].dag, here)
 
 
-def _flatten_dag(spec: ir.PipelineSpec, dag: ir.DagSpec) -> None:
+def _flatten_dag(spec: ir.PipelineSpec, dag: ir.DagSpec, here: bool) -> None:
     moved: set[str] = set()
     while groups := [name for name, task in dag.tasks.items() if _is_condition(spec, task)]:
         for name in groups:
-            moved |= _dissolve(spec, dag, name)
+            moved |= _dissolve(spec, dag, name, here)
     needs = {name: set(task.dependent_tasks) | (_producers(task) if name in moved else set()) for name, task in dag.tasks.items()}
     for name in sorted(moved):
         if name in dag.tasks:
@@ -55,7 +58,7 @@ def _is_condition(spec: ir.PipelineSpec, task: ir.PipelineTaskSpec) -> bool:
     return bool(task.trigger_policy.condition) and inner.WhichOneof("implementation") == "dag" and not task.WhichOneof("iterator")
 
 
-def _dissolve(spec: ir.PipelineSpec, dag: ir.DagSpec, name: str) -> set[str]:
+def _dissolve(spec: ir.PipelineSpec, dag: ir.DagSpec, name: str, here: bool) -> set[str]:
     """Puts what is in a group in its place; returns the names."""
     group = ir.PipelineTaskSpec()
     group.CopyFrom(dag.tasks[name])
@@ -72,7 +75,8 @@ def _dissolve(spec: ir.PipelineSpec, dag: ir.DagSpec, name: str) -> set[str]:
         _lift(task.inputs.artifacts, group.inputs.artifacts, "component_input_artifact")
         component = spec.components[task.component_ref.name]
         # What is done in a loop hangs on a task that has the condition, and so is not reached without it.
-        if not task.WhichOneof("iterator") and not _implied(task, inner.dag, asked):
+        first = not (set(task.dependent_tasks) | _producers(task)) & set(inner.dag.tasks)
+        if (here or first) and not task.WhichOneof("iterator") and not _implied(task, inner.dag, asked):
             for parameter in asked:
                 task.inputs.parameters[parameter].CopyFrom(group.inputs.parameters[parameter])
                 definition = component.input_definitions.parameters[parameter]

@@ -28,23 +28,23 @@ DESCRIPTION = "Validate, preprocess, train, export to ONNX, evaluate against the
 
 
 def learn(project, data: dsl.PipelineTask) -> None:
-    """The steps from a dataset to a rollout, inside whatever condition they are called in. `project` is the checked one's text."""
+    """The steps from a dataset to a rollout, inside whatever condition they are called in. `project` is the checked one's text, as the step before hands it on."""
     base_dir, home = cluster.here().base_dir, cluster.here().home
     trained = train(project=project, base_dir=base_dir, home=home, environment=cluster.environment("train"), dataset=data.outputs["dataset"])
     cluster.place(trained, "train", cached=True)
-    exported = export_onnx(project=project, base_dir=base_dir, environment=cluster.environment("export_onnx"),
+    exported = export_onnx(project=trained.outputs["handed"], base_dir=base_dir, environment=cluster.environment("export_onnx"),
                            dataset=data.outputs["dataset"], model=trained.outputs["model"])  # fmt: skip
     cluster.place(exported, "export_onnx", cached=True)
     with dsl.If(exported.outputs["Output"] == "pass", name="package-accepted"):
-        judged = evaluate(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
+        judged = evaluate(project=exported.outputs["handed"], base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
                           dataset=data.outputs["dataset"], package=exported.outputs["package"])  # fmt: skip
         cluster.place(judged, "evaluate")
         with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
-            registered = register(project=project, base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
+            registered = register(project=judged.outputs["handed"], base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
                                   package=exported.outputs["package"], prepared=data.outputs["gate"], trained=trained.outputs["gate"],
                                   exported=exported.outputs["gate"], judged=judged.outputs["gate"])  # fmt: skip
             cluster.place(registered, "register")
-            rolled = rollout(project=project, base_dir=base_dir, home=home, digest=registered.outputs["Output"],
+            rolled = rollout(project=registered.outputs["handed"], base_dir=base_dir, home=home, digest=registered.outputs["Output"],
                              dataset=data.outputs["dataset"])  # fmt: skip
             cluster.place(rolled, "rollout")
 
@@ -87,7 +87,7 @@ def training(
     cluster.place(checked, "validate_data")
     with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
         data = cluster.place(preprocess(project=checked.outputs["project"], base_dir=base_dir), "preprocess")
-        learn(checked.outputs["project"], data)
+        learn(data.outputs["handed"], data)
     tell(project)
 
 

@@ -39,8 +39,8 @@ def tuning(
     )  # fmt: skip
     cluster.place(checked, "validate_data")
     with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
-        settled = checked.outputs["project"]
-        data = cluster.place(preprocess(project=settled, base_dir=base_dir), "preprocess")
+        data = cluster.place(preprocess(project=checked.outputs["project"], base_dir=base_dir), "preprocess")
+        settled = data.outputs["handed"]
         begun = cluster.place(tune_begin(project=settled, base_dir=base_dir, home=home, dataset=data.outputs["dataset"]), "preprocess")
         with dsl.ParallelFor(begun.outputs["Output"], name="trials") as worker:
             ran = tune_trials_step(project=settled, base_dir=base_dir, home=home, worker=worker, dataset=data.outputs["dataset"])

@@ -17,6 +17,7 @@ def evaluate(
     classification: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
     gate: dsl.OutputPath(str),
+    handed: dsl.OutputPath(str),
 ) -> str:
     """Measure the package, as it will be served, on held-out rows, and against the champion's on the same rows.
 
@@ -31,6 +32,7 @@ def evaluate(
         classification: The confusion matrix and the ROC curve, for the run page.
         report: Metrics with intervals, slices, calibration, the comparison.
         gate: The decision and its evidence, as JSON; long evidence is left out.
+        handed: The project, for the step behind: each step takes it of the one before, and so the graph is a line.
 
     Returns:
         `pass` or `refuse`.
@@ -40,6 +42,8 @@ def evaluate(
 
     found = run(project, base_dir, home, run_id, dataset_path=dataset.path, package_path=package.path, report_path=report.path, gate_path=f"{gate}.json")
     hand_on(gate)
+    with open(handed, "w") as file:  # noqa: PTH123 (nothing is imported for it)
+        file.write(project)
     for name, item in found.evidence["evaluation"]["metrics"].items():
         if item["value"] is not None:
             metrics.log_metric(name, item["value"])

@@ -11,6 +11,7 @@ def preprocess(
     base_dir: str,
     dataset: dsl.Output[dsl.Dataset],
     gate: dsl.OutputPath(str),
+    handed: dsl.OutputPath(str),
 ) -> str:
     """Split the rows by content, write them as sharded Parquet with digests, and profile them.
 
@@ -19,6 +20,7 @@ def preprocess(
         base_dir: The folder that relative paths in the project start from.
         dataset: The dataset folder: shards, manifest, reference profile.
         gate: Rows per split and the data's digest, as JSON; long evidence is left out.
+        handed: The project, for the step behind: each step takes it of the one before, and so the graph is a line.
 
     Returns:
         The dataset's digest: the version of the data.
@@ -28,4 +30,6 @@ def preprocess(
 
     found = run(project, base_dir, dataset_path=dataset.path, gate_path=f"{gate}.json")
     hand_on(gate)
+    with open(handed, "w") as file:  # noqa: PTH123 (nothing is imported for it)
+        file.write(project)
     return found

@@ -17,6 +17,7 @@ def register(
     exported: str,
     judged: str,
     gate: dsl.OutputPath(str),
+    handed: dsl.OutputPath(str),
 ) -> str:
     """Store the package under its digest and register it as the model's candidate.
 
@@ -31,6 +32,7 @@ def register(
         exported: The gate of `export_onnx`.
         judged: The gate of `evaluate`.
         gate: Version, digest, place and lineage, as JSON; long evidence is left out.
+        handed: The project, for the step behind: each step takes it of the one before, and so the graph is a line.
 
     Returns:
         The package digest.
@@ -41,4 +43,6 @@ def register(
     gates = [prepared, trained, exported, judged]
     found = run(project, base_dir, home, run_id, package_path=package.path, gates=gates, gate_path=f"{gate}.json")
     hand_on(gate)
+    with open(handed, "w") as file:  # noqa: PTH123 (nothing is imported for it)
+        file.write(project)
     return found

@@ -12,7 +12,6 @@ def rollout(
     home: str,
     digest: str,
     dataset: dsl.Input[dsl.Dataset],
-    report: dsl.Output[dsl.HTML],
     gate: dsl.OutputPath(str),
 ) -> str:
     """Let the candidate into traffic as far as the evidence allows: promoted, or rolled back.
@@ -23,7 +22,6 @@ def rollout(
         home: The local home folder; empty on a cluster.
         digest: The candidate's package digest, as `register` gave it.
         dataset: What `preprocess` wrote; its held-out rows are replayed as traffic where there is none.
-        report: Weights, counts and tests over time.
         gate: The outcome and its evidence, as JSON; long evidence is left out.
 
     Returns:
@@ -32,6 +30,6 @@ def rollout(
     from components.rollout.logic import run
     from sluice.gates import hand_on
 
-    found = run(project, base_dir, home, digest, dataset_path=dataset.path, report_path=report.path, gate_path=f"{gate}.json")
+    found = run(project, base_dir, home, digest, dataset_path=dataset.path, report_path=f"{gate}.html", gate_path=f"{gate}.json")
     hand_on(gate)
     return found

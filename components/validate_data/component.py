@@ -18,7 +18,6 @@ def validate_data(
     rollout_minimum_requests: int,
     rollout_steps: list,
     gate: dsl.OutputPath(str),
-    report: dsl.Output[dsl.HTML],
     train_batch_size: int = 0,
     train_epochs: int = 0,
     train_learning_rate: float = 0.0,
@@ -36,7 +35,6 @@ def validate_data(
         rollout_minimum_requests: Requests the new model must answer in each step.
         rollout_steps: Per cent of traffic for the new model, step by step.
         gate: The decision and every check, as JSON; long evidence is left out.
-        report: The checks and each column's distribution, for people.
         train_batch_size: Rows a training step; 0: automatic.
         train_epochs: Passes over the training rows; 0: automatic.
         train_learning_rate: Learning rate; 0: automatic.
@@ -53,6 +51,6 @@ def validate_data(
         "rollout_steps": rollout_steps, "train_batch_size": train_batch_size, "train_epochs": train_epochs,
         "train_learning_rate": train_learning_rate, "tune_trials": tune_trials,
     }  # fmt: skip
-    found = run(project, set, {k: v for k, v in typed.items() if k in compiled}, compiled, base_dir, gate_path=f"{gate}.json", report_path=report.path)
+    found = run(project, set, {k: v for k, v in typed.items() if k in compiled}, compiled, base_dir, report_path=f"{gate}.html", gate_path=f"{gate}.json")
     hand_on(gate)
     return found

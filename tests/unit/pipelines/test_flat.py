@@ -44,6 +44,12 @@ def test_tasks_of_nested_conditions_stand_side_by_side_with_what_they_need() -> 
     assert found["say-4"]["inputs"]["parameters"]["word"]["taskOutputParameter"]["producerTask"] == "say-3"
 
 
+def test_on_a_cluster_only_the_first_of_a_group_asks_since_nothing_starts_behind_it() -> None:
+    spec = flat.pipeline(nested, name="p", description="d", here=False).pipeline_spec
+    asked = {n: bool(t.trigger_policy.condition) for n, t in spec.root.dag.tasks.items()}
+    assert asked == {"say": False, "say-2": True, "say-3": False, "say-4": True}
+
+
 def test_a_condition_on_a_parameter_holds_inside_one_on_a_result_too() -> None:
     def both(switch: str = "on", into: str = ""):
         with dsl.If(switch == "on"):
