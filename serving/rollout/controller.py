@@ -35,7 +35,7 @@ SOON = 2.0
 PERSIST = 30.0
 #: Of the state, what looks measure. All else is a decision: stored before it is acted on.
 _MEASURED = frozenset({"cursor", "window", "total", "tests", "checks", "reasons", "spared", "held_up", "limited", "limit", "settled", "ready_since",
-                       "unready_since", "last_time", "traffic"})  # fmt: skip
+                       "unready_since", "obstacle", "last_time", "traffic"})  # fmt: skip
 _DECIDED = tuple(f.name for f in fields(State) if f.name not in _MEASURED)
 #: Of the status, what people see change.
 _SHOWN = ("phase", "stage", "step", "weight", "stable", "candidate", "verdict", "observedGeneration", "models", "protocols")

@@ -143,7 +143,7 @@ def _of_container(pod: str, container: Object, *, init: bool) -> Fault | None:
 def _of_init(name: str, last: Mapping[str, object], said: str, *, looping: bool) -> Fault | None:
     if last.get("reason") == "OOMKilled":
         return Fault(f"{name} was ended by OOMKilled", mend="give the storage initializer more memory (KServe's inferenceservice-config)", said=said)
-    told = said.rstrip().rpartition("\n")[2].strip() or f"it ended with status {last.get('exitCode')}"
+    told = _message(said.rstrip().rpartition("\n")[2]) or f"it ended with status {last.get('exitCode')}"
     for pattern, what, mend in _STORAGE:
         if re.search(pattern, said):
             return Fault(f"{name} cannot fetch the package, {what}: {told[:300]}", mend=mend, said=said)
@@ -192,6 +192,11 @@ def last_lines(text: str) -> str:
     while len(lines) > 1 and len("\n".join(lines).encode()) > KEPT:
         del lines[0]
     return "\n".join(lines).encode()[-KEPT:].decode("utf-8", "ignore")
+
+
+def _message(line: str) -> str:
+    """A line of a log without when, who and how grave."""
+    return re.sub(r"^.*?\b(?:ERROR|CRITICAL)\b:?\s*(?:\[[^\]]*\])?:?\s*", "", line).strip() or line.strip()
 
 
 def _line(text: object) -> str:

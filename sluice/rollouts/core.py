@@ -157,10 +157,10 @@ class _Run(Waiting):
             return
         if self.seen.generation != s.generation:
             # Asked for again as the spec says now, which may be what was missing.
-            self.put(generation=self.seen.generation, obstructed=None)
+            self.put(generation=self.seen.generation, obstructed=None, obstacle=())
             self.candidate = replace(self.candidate, exists=False)
         if self.candidate.ready:
-            self.put(restarts=self.candidate.restarts, obstructed=None, reasons=())
+            self.put(restarts=self.candidate.restarts, obstructed=None, obstacle=(), reasons=())
             if s.stable is None and self.spec.dry_run:
                 self.report("all traffic to the first model")
             elif s.stable is None:
@@ -174,8 +174,8 @@ class _Run(Waiting):
         elif self.obstructed():
             self.roll_back(*self.obstacle_reasons(), blameless=True)
         elif self.late(s.since, self.spec.ready_seconds):
-            self.roll_back(f"the candidate was not ready after {self.now - s.since:.0f} s{self.of_which()}", *self.obstacle_reasons(),
-                           blameless=self.candidate.obstacle is not None)  # fmt: skip
+            self.roll_back(f"the candidate was not ready after {self.now - s.since:.0f} s{self.of_which()}", *self.state.obstacle,
+                           blameless=bool(self.state.obstacle))  # fmt: skip
 
     def warm_up(self, message: str) -> None:
         self.enter("Warmup", f"{message}: staying ready for {self.spec.warmup_seconds:g} s before the first live request",

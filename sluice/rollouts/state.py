@@ -179,7 +179,7 @@ class State:
         traffic: how many live requests there were in which time (`sluice.rollouts.traffic`).
         held: Paused for want of traffic: it goes on by itself once there is enough. unhurried: a person said to go on with too little.
         limited: seconds of the whole rollout in which the machine was the limit, and `limit` why, the last time.
-        obstructed: since when an obstacle keeps the candidate from starting, else None. blameless: the rollout ends for one, so the digest is not rejected.
+        obstructed: since when an obstacle keeps the candidate from starting, else None, and obstacle what it was. blameless: the rollout ends for one, so the digest is not rejected.
         generation: of the spec it began with, or failed at. said: the last lines the candidate's process wrote.
     """
 
@@ -217,6 +217,7 @@ class State:
     limit: str | None = None
     spared: bool = False
     obstructed: float | None = None
+    obstacle: tuple[str, ...] = ()
     blameless: bool = False
     generation: int = 0
     said: str = ""
@@ -246,7 +247,7 @@ class State:
         known = {f.name for f in dataclasses.fields(cls)}
         values = {k: v for k, v in raw.items() if k in known}
         values |= {name: float("-inf") for name in ("last_time", "counted") if values.get(name) is None}
-        for name in ("reasons", "checks", "rejected", "handled"):
+        for name in ("reasons", "checks", "rejected", "handled", "obstacle"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)
 

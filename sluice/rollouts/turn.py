@@ -91,7 +91,7 @@ class Turn(ABC):
         since = self.now if s.obstructed is None else s.obstructed
         if s.obstructed is None:
             self.note("verdict", "; ".join(self.obstacle_reasons()), verdict="wait")
-        self.put(obstructed=since, reasons=self.obstacle_reasons(), said=self.candidate.said)
+        self.put(obstructed=since, obstacle=self.obstacle_reasons(), reasons=self.obstacle_reasons(), said=self.candidate.said)
         return not obstacle.patient and self.now - since >= min(OBSTRUCTED, self.spec.ready_seconds)
 
     def obstacle_reasons(self) -> tuple[str, ...]:

@@ -47,6 +47,10 @@ botocore.exceptions.NoCredentialsError: Unable to locate credentials
 """
 NO_BUCKET = "botocore.errorfactory.NoSuchBucket: An error occurred (NoSuchBucket) when calling the ListObjects operation: The specified bucket does not exist\n"
 NOTHING_THERE = "RuntimeError: Failed to fetch model. No model found in s3://models/sha256/22.\n"
+LOGGED = """\
+2026-11-29 17:47:52.860 1 storage.initializer ERROR [storage_errors.py:raise_storage_error():42] S3 error for s3://nowhere/sha256/3a: Unable to locate credentials
+2026-11-29 17:47:52.860 1 storage.initializer ERROR [initializer-entrypoint:<module>():28] Storage initialization failed: S3 authentication failed.
+"""
 FORBIDDEN = "botocore.exceptions.ClientError: An error occurred (403) when calling the HeadObject operation: Forbidden\n"
 UNREACHABLE = 'botocore.exceptions.EndpointConnectionError: Could not connect to the endpoint URL: "http://seaweedfs.kubeflow:9000/models?list-type=2"\n'
 ODD = "ValueError: something else entirely\n"
@@ -67,6 +71,8 @@ TABLE: dict[str, tuple[Object, bool, bool, str, str]] = {
                    False, False, "could not be started (StartError)", "command"),
     "store without credentials": (pod(init=crashed(NO_CREDENTIALS)), False, False, "the store lets it not in: botocore.exceptions.NoCredentialsError: Unable to locate credentials",
                                   "service account a Secret"),
+    "store without credentials, as KServe 0.20 logs it": (pod(init=crashed(LOGGED)), False, False,
+                                                          "the store lets it not in: Storage initialization failed: S3 authentication failed.", "Secret"),
     "store forbids": (pod(init=crashed(FORBIDDEN, loop=False)), False, False, "the store lets it not in", "Secret"),
     "no bucket": (pod(init=crashed(NO_BUCKET)), False, False, "there is no such package in the store", "spec.model.uri"),
     "no package": (pod(init=crashed(NOTHING_THERE)), False, False, "there is no such package in the store: RuntimeError: Failed to fetch model", "spec.model.uri"),
