@@ -10,6 +10,7 @@ from typing import Any
 
 from sluice import yamlfile
 from sluice.cluster.config import ClusterConfig, merge
+from sluice.cluster.connection import UI_VARIABLE
 from sluice.cluster.kube import Kube, KubeFault
 from sluice.errors import MissingExtra, ProjectError
 from sluice.gates import REPORT, STEPS
@@ -71,6 +72,9 @@ class Site:
         plain = {k: v for k, v in {**theirs, **{k: v for k, v in mine.items() if v is not None}}.items() if k not in ("defaults", "steps")}
         named = [s for s in (*STEPS, REPORT) if s in (theirs.get("steps") or {}) or s in (mine.get("steps") or {})]
         steps = {s: _beside(_whole(theirs, s), _whole(mine, s)) for s in named}
+        if self.ui:  # the report links to the run's page
+            report = steps.setdefault(REPORT, {})
+            report["env"] = {UI_VARIABLE: self.ui} | dict(report.get("env") or {})
         return _section({**plain, "defaults": _beside(theirs.get("defaults") or {}, mine.get("defaults") or {}), "steps": steps}, "cluster")
 
 
@@ -86,8 +90,8 @@ def _section(raw: Mapping[str, Any], where: str) -> ClusterConfig:
 
 
 def _whole(section: Mapping[str, Any], step: str) -> dict[str, Any]:
-    """All that one section says of a step."""
-    return merge(section.get("defaults") or {}, (section.get("steps") or {}).get(step) or {})
+    """All that one section says of a step; of the report, which has little of the defaults, what is said of it alone."""
+    return merge({} if step == REPORT else section.get("defaults") or {}, (section.get("steps") or {}).get(step) or {})
 
 
 def _beside(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,14 @@ def over(cluster: str) -> ClusterConfig:
     return Site.parse("sluice", DATA).under(ClusterConfig.model_validate(yaml.safe_load(cluster)))
 
 
+def test_the_report_has_neither_secrets_nor_resources_of_any_step_and_knows_the_page() -> None:
+    for own in ("{}", "{steps: {report: {env: {X: '1'}}}}"):
+        found = Site.parse("sluice", {**DATA, "ui": "https://kubeflow.example/pipeline"}).under(ClusterConfig.model_validate(yaml.safe_load(own))).of("report")
+        assert found.secrets == [] and found.volumes == [] and found.resources.requests.cpu == "50m"
+        assert found.env["KF_PIPELINES_UI_ENDPOINT"] == "https://kubeflow.example/pipeline" and found.env["SLUICE_STORE"] == "s3://models/sluice"
+    assert found.env["X"] == "1"
+
+
 def test_a_projects_own_key_goes_before_the_clusters_before_the_bounds() -> None:
     found = over("{defaults: {env: {SLUICE_STORE: 's3://mine/x'}, resources: {requests: {memory: 1Gi}}}, steps: {train: {resources: {limits: {cpu: 8}}}}}")
     train, register = found.of("train"), found.of("register")
