@@ -54,6 +54,7 @@ def test_obstacle_that_goes_in_time_leaves_no_word():
 
 def test_the_deadline_between_two_tries_of_a_container_remembers_what_hindered_it():
     r = Rollout(spec=SPEC.model_copy(update={"ready_seconds": 60}))
+    r.look(**UNREADY)
     r.look(**wanting(True))
     r.until("Failed", **UNREADY)
     assert r.state.rejected == () and "the image cannot be pulled" in " ".join(r.state.reasons) and "to mend it" in " ".join(r.state.reasons)
