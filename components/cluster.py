@@ -12,6 +12,7 @@ from kfp import dsl, kubernetes
 
 from sluice.cluster.config import ClusterConfig, StepSettings, duration_seconds
 from sluice.cluster.image import is_pinned
+from sluice.cluster.site import ENVIRONMENT_LABEL, NAMESPACE_ENV
 
 #: Of every step's pod: NetworkPolicies and quotas know it by them.
 LABELS = {"app.kubernetes.io/component": "step", "app.kubernetes.io/part-of": "sluice"}
@@ -126,7 +127,8 @@ def place(task: dsl.PipelineTask, step: str, *, cached: bool = False) -> dsl.Pip
     for t in settings.tolerations:
         kubernetes.add_toleration(task, key=t.key, operator=t.operator, value=t.value, effect=t.effect, toleration_seconds=t.seconds)
     kubernetes.set_security_context(task, run_as_non_root=True)
-    for key, value in LABELS.items():
+    environment = {ENVIRONMENT_LABEL: settings.env[NAMESPACE_ENV]} if settings.env.get(NAMESPACE_ENV) else {}
+    for key, value in {**LABELS, **environment}.items():
         kubernetes.add_pod_label(task, key, value)
     return task
 

@@ -19,6 +19,8 @@ from sluice.gates import REPORT, STEPS
 NAME, ENVIRONMENT = "sluice-cluster", "sluice"
 #: Variables of a step: where models are served, where packages are kept, where the registry is.
 NAMESPACE_ENV, STORE_ENV, TRACKING_ENV = "SLUICE_NAMESPACE", "SLUICE_STORE", "MLFLOW_TRACKING_URI"
+#: Of a step's pod: the environment it works for, of several that share a namespace of runs.
+ENVIRONMENT_LABEL = "sluice.dev/environment"
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 #: Keys that are no environment variables of the steps.
 KEYS = ("image", "pipeline", "ui", "cluster")

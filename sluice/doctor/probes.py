@@ -81,7 +81,8 @@ def from_steps(place: Place, seconds: float) -> list[Finding]:
     mend = {"MLflow": f"let namespace {place.runs} in: NetworkPolicy mlflow of {place.environment} (chart: pipelines.runners); and out: kubectl apply --server-side -k manifests/runs",
             "Kubernetes": f"kubectl -n {place.environment} create rolebinding sluice-steps-{place.runs} --role=sluice-pipeline --serviceaccount={place.runs}:{place.account}",
             "Kubeflow Pipelines": "kubectl apply --server-side -k manifests/runs"}  # fmt: skip
-    pod = _pod(place, place.runs, place.account, _STEP, env, volumes, questions, write=True, token=True)
+    labels = {**_STEP, site.ENVIRONMENT_LABEL: settings.env.get(site.NAMESPACE_ENV) or place.environment}
+    pod = _pod(place, place.runs, place.account, labels, env, volumes, questions, write=True, token=True)
     return _answers("steps", place, place.runs, pod, seconds, mend)
 
 
@@ -141,7 +142,10 @@ def _answers(who: str, place: Place, namespace: str, job: Object, seconds: float
         with contextlib.suppress(SluiceError):  # its time to live removes it
             place.kube.request("DELETE", f"{jobs}/{name}", {"propagationPolicy": "Background", "gracePeriodSeconds": 0})
     if found is None:
-        return [fault(check, why, f"kubectl -n {namespace} get events --field-selector involvedObject.kind=Pod")]
+        fix = f"kubectl -n {namespace} get events --field-selector involvedObject.kind=Pod"
+        if "mage" in why:
+            fix = f"is {place.site.image} where nodes pull from? on kind: PARTS='images sluice' make kind-up; {fix}"
+        return [fault(check, why, fix)]
     lines = []
     for question, wrong in found.items():
         if wrong is None:
@@ -184,7 +188,7 @@ def _wait(place: Place, namespace: str, job: str, seconds: float) -> tuple[dict[
                 return dict(json.loads(said[0].removeprefix(_MARK))), ""
             return None, f"the pod ended as {phase}: {' '.join(log.split())[-300:] or pod['status'].get('message', 'without a word')}"
         why = _waits(pod)
-        if any(word in why for word in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError")):
+        if any(word in why for word in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainer")):
             return None, why
     return None, f"{why} (after {seconds:g} s)"
 

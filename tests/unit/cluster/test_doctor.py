@@ -164,7 +164,8 @@ def waiting(reason: str) -> Callable[[Api], None]:
     (lambda api: api.objects.update({f"{KFP}/pipelines": {}}), "pipelines", "sluice-training, the pipeline for any project, is not there", "sluice upload"),
     (unreached("store", "ConnectTimeoutError: x"), "from model servers", "store is not: ConnectTimeoutError", "NetworkPolicy store of namespace sluice"),
     (unreached("MLflow", "TimeoutError: x"), "from steps", "MLflow is not", "NetworkPolicy mlflow"),
-    (waiting("ErrImagePull"), "from steps", "ErrImagePull: not found", "get events"),
+    (waiting("ErrImagePull"), "from steps", "ErrImagePull: not found", "PARTS='images sluice' make kind-up"),
+    (waiting("CreateContainerError"), "from model servers", "CreateContainerError: not found", "get events"),
     (lambda api: pods(api, lambda job: {"phase": "Failed"}, lambda job: "Traceback: no python"), "from steps", "ended as Failed: Traceback: no python", "get events"),
 ])  # fmt: skip
 def test_each_thing_that_is_missing_is_named_with_what_mends_it(

@@ -109,6 +109,9 @@ def test_the_namespace_of_runs_is_the_same_by_kustomize_and_by_helm(chart: Any) 
     theirs = rendered["NetworkPolicy", "sluice-steps"]
     assert (ours["metadata"]["namespace"], ours["spec"]) == (theirs["metadata"]["namespace"], theirs["spec"])
     assert ("NetworkPolicy", "sluice-steps") not in chart()
+    assert ours["spec"]["podSelector"]["matchLabels"]["sluice.dev/environment"] == "sluice", "another environment's steps are not held by it"
+    ports = chart(networkPolicies={"steps": True}, store={"uri": "s3://models/p", "ports": [9443, 443]})["NetworkPolicy", "sluice-steps"]["spec"]["egress"][1]["ports"]
+    assert [p["port"] for p in ports] == [443, 6443, 9443]
     claim = built("manifests/runs/claim")["PersistentVolumeClaim", "sluice-store"]
     values = STORES["claim"][1]
     import helm_python

@@ -207,6 +207,10 @@ def test_settings_of_steps_reach_their_tasks() -> None:
     other = platform(made, "evaluate")
     assert set(other) == {"activeDeadlineSeconds", "securityContext", "imagePullSecret", "podMetadata"}
     assert container(made, "evaluate")["env"] == train["env"]
+    labels = {"app.kubernetes.io/component": "step", "app.kubernetes.io/part-of": "sluice"}
+    assert other["podMetadata"]["labels"] == labels
+    here = platform(built("{defaults: {env: {SLUICE_NAMESPACE: team}}}"), "train")
+    assert here["podMetadata"]["labels"] == {**labels, "sluice.dev/environment": "team"}
 
 
 def test_the_pipeline_that_runs_here_carries_nothing_of_a_cluster() -> None:
