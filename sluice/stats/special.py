@@ -40,7 +40,7 @@ def log_beta(a: ArrayLike, b: ArrayLike) -> Any:
 
 def xlogy(x: ArrayLike, y: ArrayLike) -> Any:
     """x log y with 0 log 0 = 0, elementwise."""
-    a, b = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
+    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(a == 0, 0.0, a * np.log(b))
 
