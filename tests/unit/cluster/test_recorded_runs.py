@@ -34,6 +34,8 @@ def watched(api: Api, found: dict[str, Any]) -> tuple[Watch, list[dict[str, Any]
         ("promoted", "promoted", 0, ""),
         ("rolled_back", "rolled_back", 4, "no verdict on the step at 20 %"),
         ("refused", "refused", 3, "is below evaluate.minimum"),
+        ("promoted_flat", "promoted", 0, ""),  # as compiled since: no groups, pods with labels, a report beside the steps
+        ("refusal_fails", "refused", 3, "is below evaluate.minimum"),  # the same, called failed by KFP for cluster.refusal: fails
         ("bad_source", "failed", 2, "no such object"),
     ],
 )

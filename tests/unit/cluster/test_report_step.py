@@ -63,7 +63,9 @@ def silent(found: Recording, step: str, *lines: str) -> Recording:
     ("promoted", (), "promoted", "rollout", "", "no"),
     ("rolled_back", (), "rolled_back", "rollout", "no verdict on the step at 20 %", "yes"),
     ("refused", REFUSED, "refused", "evaluate", "is below evaluate.minimum", "yes"),
-    ("bad_source", (), "failed", "validate_data", "no such object", "no")])  # fmt: skip
+    ("bad_source", (), "failed", "validate_data", "no such object", "no"),
+    ("promoted_flat", (), "promoted", "rollout", "", "no"),
+    ("refusal_fails", (), "refused", "evaluate", "is below evaluate.minimum", "yes")])  # fmt: skip
 def test_every_end_of_a_run_can_be_told_from_the_others(
     written: Callable[[Recording], Written], name: str, more: tuple[dict[str, Any], ...], word: str, gate: str, reason: str, refusal: str
 ) -> None:
