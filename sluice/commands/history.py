@@ -73,7 +73,7 @@ def differences(found: Mapping[str, Sequence[Version]], there: Sequence[Serving]
         what = f"version {version.number} ({s.digest[:12]})" if version else f"{s.digest[:12]}, which is in no version,"
         said = f"{s.model}: {what} serves in {namespace} (ModelRollout {s.rollout}), and the champion in {registry} is {f'version {champion.number}' if champion else 'none'}"
         if s.follows:
-            said += f". The controller makes what serves the champion of its registry: {s.said}. Where that is another one than {registry}, give both the same MLFLOW_TRACKING_URI"
+            said += f". The controller sees to it within 15 minutes; last it said: {s.said}. Where it follows another registry than {registry}, give both one MLFLOW_TRACKING_URI"
         else:
             said += ". No controller sees to it: start it with --registry, or set spec.registry.follow to true"
         out.append(said)
