@@ -15,7 +15,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
-.PHONY: help setup run test tools lint format bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ bench-kills: setup ## a training killed at 25 moments: what was hit, and whether
 
 bench-real: setup ## the default model on real data against simple ones; DATA="folder ..." takes more, ONLY="name ..." fewer
 	@$(BIN)/python -m tests.bench.real $(DATA) $(if $(HINTS),--hints $(HINTS)) $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
+
+bench-intervals: setup ## how often the intervals of losses hold what they are of: the table of docs/evaluation.md; about 20 minutes
+	@$(BIN)/python -m tests.bench.intervals
 
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout

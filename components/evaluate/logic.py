@@ -16,7 +16,7 @@ from sluice.errors import DataError, InputError, PackageError, SluiceError
 from sluice.evaluation import compare, decide, evaluate
 from sluice.evaluation.baselines import simple, trivial
 from sluice.evaluation.floor import judge
-from sluice.evaluation.gate import cautions, never_predicted
+from sluice.evaluation.gate import cautions, never_predicted, too_narrow
 from sluice.gates import Gate
 from sluice.home import Home
 from sluice.packaging import package as packages
@@ -61,7 +61,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
         tracker.tags({"sluice.evaluate": decision})
         tracker.finish("FINISHED")
         evidence = {"evaluation": found, "comparison": comparison, "champion_note": note, "digest": package.digest, "precision": package.precision,
-                    "floor": floor, "cautions": cautions(floor) + never_predicted(found)}  # fmt: skip
+                    "floor": floor, "cautions": cautions(floor) + never_predicted(found) + too_narrow(found)}  # fmt: skip
         return Gate("evaluate", decision, tuple(reasons), evidence)
 
     gate = run_step(work, gate_path, step="evaluate", started=STARTED)

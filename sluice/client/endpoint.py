@@ -113,8 +113,8 @@ class Endpoint:
             try:
                 watch.follow(seconds=seconds)
             except DeadlineError as e:
-                raise DeadlineError(e.message, field=run, value=e.value, fix=f'{self.back}.wait("{run}") comes back to it, as does its page: '
-                                    f"{self.api.run_page(run)}") from None  # fmt: skip
+                page = self.api.run_url(run)
+                raise DeadlineError(e.message, field=run, value=e.value, fix=f'{self.back}.wait("{run}") comes back to it' + (f"; its page: {page}" if page else "")) from None
         found = self._run(watch)
         if found.outcome["outcome"] == "failed" and not quiet:
             for line in watch.tail():

@@ -99,7 +99,7 @@ class Run:
         if self.gates:
             lines.append("  " + "  ".join(f"{g.step} {g.decision}" for g in self.gates))
         lines += [f"  {name}: {said}" for name, said in (("why", self.why), ("next", self.next)) if said]
-        lines.append(f"  {o.get('report') or self.url}")
+        lines += [f"  {where}" for where in (o.get("report") or self.url,) if where]
         return "\n".join(line if len(line) <= _WIDE + 60 else line[: _WIDE + 59] + "…" for line in lines)
 
     def _judged(self) -> list[str]:
@@ -123,7 +123,7 @@ class Run:
             figures = page.key_figures(list(self.gates))
         said = "".join(f"<p><b>{name}</b> {escape(text)}</p>" for name, text in (("Why:", self.why), ("Next:", self.next)) if text)
         cautions = "".join(f'<li class="warn-text">{escape(str(c))}</li>' for c in o.get("cautions") or ())
-        where = str(o.get("report") or self.url)
+        where = str(o.get("report") or self.url or "")
         link = f'<a href="{escape(where, quote=True)}" target="_blank">{escape(where)}</a>' if where.startswith("http") else f"<code>{escape(where)}</code>"
         return Html(f'<header><h2 style="margin:0">{escape(str(o["project"]))} <span class="badge {escape(word, quote=True)}">{escape(word.replace("_", " "))}</span></h2>'
                     f'<div class="sub">{escape(str(o.get("name") or self.id))}{took}</div></header>'

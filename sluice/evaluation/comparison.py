@@ -20,8 +20,8 @@ def compare(candidate: np.ndarray, champion: np.ndarray, targets: np.ndarray, la
     """The paired difference of the metric, and what it says.
 
     The difference is turned so that more is better, whatever the metric's direction. Its interval is the metric's own
-    (`metrics.Metric.difference`): Newcombe's for accuracy and recall, the rows' influence for areas under curves, a paired
-    BCa bootstrap over rows elsewhere. Each model answers by its own decision rule. Verdicts: ``better`` where the
+    (`metrics.Metric.difference`): Newcombe's for accuracy and recall, the rows' influence for areas under curves, the rows' differences
+    for means of losses, a paired BCa bootstrap over rows elsewhere. Each model answers by its own decision rule. Verdicts: ``better`` where the
     whole interval is above 0, ``no_worse`` where it is at or above -margin, ``worse`` where it is
     below -margin, ``inconclusive`` otherwise. Models that answer alike on every row are ``no_worse``:
     nothing in the rows tells them apart. The margin is absolute, for rmse and mae a fraction of the champion's value.
@@ -93,6 +93,9 @@ def _measure(metric: metrics.Metric, ours: Answers, theirs: Answers, config: Eva
         undefined = [f"the {who}'s {metric.name} is not defined: {metric.why(a)}" for who, a, v in zip(("candidate", "champion"), (ours, theirs), values, strict=True)
                      if not np.isfinite(v)]  # fmt: skip
         out["note"] = ". ".join([*([note] if note else []), *undefined])
+    few = metric.difference_too_narrow(len(ours.targets)) if low is not None and not same else None
+    if few:
+        out["note"] = ". ".join([*([note] if note else []), few])
     return out | {"difference": difference, "low": low, "high": high, "margin": margin, "verdict": _verdict(low, high, margin, same)}
 
 

@@ -71,12 +71,13 @@ def values(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], *, r
 
 
 def measured(metric: Metric, a: Answers, config: EvaluateConfig) -> dict[str, Any]:
-    """A metric's ``value``, ``low`` and ``high``; null where there is none, the value's reason then as ``why``."""
+    """A metric's ``value``, ``low`` and ``high``; null where there is none, the value's reason then as ``why``; a ``note`` where the interval may be too narrow."""
     value = metric.value(a)
     if not np.isfinite(value):
         return {"value": None, "low": None, "high": None, "why": metric.why(a)}
     limits = metric.interval(a, config.confidence, config.resamples)
-    return {"value": value, "low": limits[0] if limits else None, "high": limits[1] if limits else None}
+    said = metric.too_narrow(a) if limits else None
+    return {"value": value, "low": limits[0] if limits else None, "high": limits[1] if limits else None, **({"note": said} if said else {})}
 
 
 def _classification(a: Answers, labels: Sequence[str], rule: Rule | None, config: EvaluateConfig) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config
     if len(failed) > _SHOWN_SLICES:
         against.append(f"{len(failed) - _SHOWN_SLICES} more slices are {'above' if lower else 'below'} evaluate.slice_minimum")
     passed = [f"{metric} {_number(value)} ({_range(evaluation)}) on {evaluation['rows']} held-out rows"] if value is not None else []
-    passed += never_predicted(evaluation)
+    passed += never_predicted(evaluation) + too_narrow(evaluation)
     few = [s for s in evaluation["slices"] if s["ok"] is None] if config.slice_minimum is not None else []
     if few:
         passed.append(f"{len(few)} slices are too small for evaluate.slice_minimum (fewer than {config.slice_rows} rows) and were not judged")
@@ -83,6 +83,12 @@ def cautions(floor: dict[str, Any]) -> list[str]:
     """What a person has to hear of the floor beside a verdict of `pass`."""
     spoken = [floor["said"]] if floor["verdict"] != "better" else []
     return spoken + ([floor["ahead"]] if floor["ahead"] else [])
+
+
+def too_narrow(evaluation: dict[str, Any]) -> list[str]:
+    """A warning where the deciding metric's interval says more than these rows show."""
+    note = evaluation["metrics"].get(evaluation["metric"], {}).get("note")
+    return [f"warning: {note}"] if note else []
 
 
 def never_predicted(evaluation: dict[str, Any]) -> list[str]:

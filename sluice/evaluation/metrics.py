@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +21,11 @@ from sluice.evaluation.intervals import Interval
 
 #: Differences of metrics are compared up to this: 0.93 - 0.95 is not -0.02 in binary.
 ROUNDING = 1e-12
+
+#: From this share of a sum in its largest hundredth on, few rows decide, and a person is told.
+_CARRIED = 0.3
+#: Fewer rows than this show nothing of rare large errors: by the rule of three what fewer than 3 in n rows have may have been missed.
+_ENOUGH = 100
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -72,6 +77,14 @@ class Metric:
     def method(self) -> str:
         """How `difference` finds its interval."""
         return "paired bootstrap"
+
+    def too_narrow(self, a: Answers) -> str | None:
+        """Why the interval may miss more often than it says; null where nothing on these rows tells so."""
+        return None
+
+    def difference_too_narrow(self, rows: int) -> str | None:
+        """The same of a difference's interval on so many rows."""
+        return None
 
     def why(self, a: Answers) -> str:
         """Why there is no value."""
@@ -177,8 +190,7 @@ class OfMeans(Metric):
         return float(self.combine(self.moments(a).mean(axis=0)))
 
     def interval(self, a: Answers, confidence: float, resamples: int) -> Interval | None:
-        rows = self.moments(a)
-        return intervals.bca(float(self.combine(rows.mean(axis=0))), intervals.resample_means(rows, self.combine, resamples), confidence)
+        return self._inside(self._limits(intervals.skewed, self.moments(a), self.combine, confidence))
 
     def difference(self, ours: Answers, theirs: Answers, confidence: float, resamples: int) -> Interval | None:
         rows = np.concatenate([self.moments(ours), self.moments(theirs)], axis=1)
@@ -187,7 +199,31 @@ class OfMeans(Metric):
         def by_means(means: np.ndarray) -> np.ndarray:
             return np.asarray(self.sign * (self.combine(means[..., :k]) - self.combine(means[..., k:])))
 
-        return intervals.bca(float(by_means(rows.mean(axis=0))), intervals.resample_means(rows, by_means, resamples), confidence)
+        return self._limits(intervals.two_sided, rows, by_means, confidence)
+
+    def method(self) -> str:
+        return "paired t, unskewed"
+
+    def too_narrow(self, a: Answers) -> str | None:
+        losses = self.moments(a)[:, 0]
+        share = intervals.largest_share(losses)
+        if share >= _CARRIED:
+            part = "row carries" if len(losses) <= 100 else f"1% of the rows ({math.ceil(len(losses) / 100):,}) carry"
+            return f"the interval of {self.name} may be too narrow: the largest {part} {share:.0%} of the sum, and rows like these are few"
+        return None
+
+    def difference_too_narrow(self, rows: int) -> str | None:
+        return f"of {rows} rows, fewer than {_ENOUGH}, the interval may be too narrow" if rows < _ENOUGH else None
+
+    @staticmethod
+    def _limits(method: Callable[[float, np.ndarray, float], Interval | None], rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray],
+                confidence: float) -> Interval | None:  # fmt: skip
+        if len(rows) < 2:
+            return None
+        return method(float(statistic(rows.mean(axis=0))), intervals.leave_one_out(rows, statistic), confidence)
+
+    def _inside(self, found: Interval | None) -> Interval | None:
+        return (max(self.least, found[0]), min(self.most, found[1])) if found else None
 
 
 class LogLoss(OfMeans):
@@ -219,6 +255,21 @@ class Error(OfMeans):
     def combine(self, means: np.ndarray) -> np.ndarray:
         return np.asarray(np.sqrt(means[..., 0]) if self.name == "rmse" else means[..., 0])
 
+    def interval(self, a: Answers, confidence: float, resamples: int) -> Interval | None:
+        """Of the mean (of squares), whose limits' roots are those of the rmse; errors have no bound, so what may lie beyond the largest counts too."""
+        losses = self.moments(a)
+        found = self._limits(intervals.skewed, losses, lambda means: means[..., 0], confidence)
+        if found is None:
+            return None
+        low, high = max(0.0, found[0]), found[1] + intervals.unseen(losses[:, 0], confidence)
+        return (math.sqrt(low), math.sqrt(high)) if self.name == "rmse" else (low, high)
+
+    def too_narrow(self, a: Answers) -> str | None:
+        rows = len(a.targets)
+        if rows < _ENOUGH:
+            return f"the interval of {self.name} may be too narrow: {rows} rows show no large error that fewer than one row in {max(1, rows // 3)} has"
+        return super().too_narrow(a)
+
 
 class Determination(OfMeans):
     """r2. The targets are centred first, so that the difference of squares keeps its digits."""
@@ -231,6 +282,9 @@ class Determination(OfMeans):
         variance = means[..., 2] - means[..., 1] ** 2
         floor = 1e-12 * np.maximum(means[..., 2], 1e-300)
         return np.where(variance > floor, 1 - means[..., 0] / np.where(variance > floor, variance, 1), np.nan)
+
+    def interval(self, a: Answers, confidence: float, resamples: int) -> Interval | None:
+        return self._inside(self._limits(intervals.two_sided, self.moments(a), self.combine, confidence))
 
 
 class OfRanks(Metric):

@@ -103,6 +103,8 @@ def evaluate(e: Evidence) -> str:
     metrics = [[Html(f"<b>{escape(n)}</b>") if n == found["metric"] else n, m["value"], f'{svg.number(m["low"])} to {svg.number(m["high"])}' if m.get("low") is not None else m.get("why", "")]
                for n, m in sorted(found["metrics"].items(), key=lambda item: item[0] != found["metric"])]  # fmt: skip
     out = '<div class="grid2"><div><h3>On the held-out rows</h3>' + table(["metric", "value", "interval"], metrics, (1,))
+    notes = [m["note"] for m in found["metrics"].values() if m.get("note")]
+    out += f'<p class="note">{escape("; ".join(notes))}</p>' if notes else ""
     if e.get("precision"):
         out += f'<p class="note">of the answers of the package as it is served: ONNX, {escape(str(e["precision"]))}</p>'
     out += "</div><div>"
