@@ -17,7 +17,7 @@ def conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str =
 
 def _conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str) -> dict[str, Any]:
     if failure is not None:
-        return {"outcome": "failed", "exit_code": failure.get("exit_code", FAULT), "error": failure, "reasons": [failure["message"]]}
+        return {"outcome": "failed", "exit_code": failure.get("exit_code", FAULT), "error": failure, "reasons": [_said(failure)]}
     by_step = {g.step: g for g in gates}
     if "rollout" in by_step:
         gate = by_step["rollout"]
@@ -31,6 +31,12 @@ def _conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str)
     message = f"the pipeline stopped after {last} without a result" + (f": {exception}" if exception else "")
     error = {"message": message, "fix": "the traceback is in the run's log", "exit_code": FAULT}
     return {"outcome": "failed", "exit_code": FAULT, "error": error, "reasons": [error["message"]]}
+
+
+def _said(error: dict[str, Any]) -> str:
+    """A failure in one line, with what it is about: of a wrong value, the field of the form or the file."""
+    at = f"{error['field']}: " if error.get("field") else ""
+    return f"{at}{error['message']}" + (f" (got {error['value']})" if error.get("value") is not None else "")
 
 
 def figures(outcome: dict[str, Any], gates: list[Gate]) -> dict[str, float | str]:

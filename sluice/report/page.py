@@ -127,6 +127,7 @@ def _why(outcome: dict[str, Any]) -> str:
     at = f"<code>{escape(str(error['field']))}</code> " if error.get("field") else ""
     got = f" (got <code>{escape(str(error['value']))}</code>)" if error.get("value") is not None else ""
     first, *more = outcome.get("reasons") or ["no reason was given"]
+    first = error.get("message") or first
     rest = "".join(f"<li>{escape(r)}</li>" for r in more)
     return f'<section class="error"><h2>Why</h2><pre>{at}{escape(first)}{got}</pre>{f"<ul>{rest}</ul>" if rest else ""}{fix}</section>'
 

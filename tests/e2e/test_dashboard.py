@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -103,7 +104,9 @@ def test_a_person_fills_in_the_form_and_sees_in_what_two_runs_differ(page: Any, 
     assert (sent["project"]["train"]["seed"], sent["train_epochs"], sent["set"]) == (18, 3, "model.width=4")
     assert ended(kube, api, run)["state"] == "SUCCEEDED"
     said = kube.run("logs", "-l", f"pipeline/runid={run}", "-c", "main", "--tail=-1", namespace="kubeflow")
-    assert '"epochs":1' in said and '"seed":18' in said and '"width":4' in said, "the one project that the first step handed on"
+    for setting in ("epochs: 1", "seed: 18", "width: 4"):
+        key, value = setting.split(": ")
+        assert re.search(rf'{key}\\*": ?{value}\b', said), f"{setting} in the one project that the first step handed on"
 
     page.goto("about:blank")
     page.goto(f"/#/compare?runlist={wrong},{run}")
@@ -111,3 +114,6 @@ def test_a_person_fills_in_the_form_and_sees_in_what_two_runs_differ(page: Any, 
     rows.first.wait_for()
     assert "0.5" in rows.first.inner_text() and "0.9999" in rows.first.inner_text()
     assert "-3" in page.locator("tr", has_text="train_epochs").first.inner_text()
+    page.locator("tr", has_text="promoted").first.wait_for()
+    said = page.locator("table", has_text="promoted").first.inner_text()
+    assert '"failed"' in said and '"refused"' in said and "is below evaluate.minimum 0.9999" in said, "what each came to"
