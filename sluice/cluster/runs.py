@@ -27,8 +27,8 @@ _BESIDE = ("root", REPORT, REFUSAL)
 #: How KFP names what groups tasks.
 _GROUPS = ("condition-", "for-loop-", "iteration-", "exit-handler-")
 #: Argo's templates whose pods run a step; a pod is named WORKFLOW-TEMPLATE-HASH where its node is WORKFLOW-HASH. KFP names them by how
-#: many annotations and labels the pod has, of our steps and of those compiled before these had labels, and whether it may be tried again.
-_TEMPLATES = tuple(f"{extra}{again}system-container-impl" for extra in ("metadata-0-2-", "") for again in ("", "retry-"))
+#: many annotations and labels the pod has (components.cluster: the third names the environment; compiled before, none), and whether it may be tried again.
+_TEMPLATES = tuple(f"{extra}{again}system-container-impl" for extra in ("metadata-0-3-", "metadata-0-2-", "") for again in ("", "retry-"))
 
 
 def step_states(run: Mapping[str, Any]) -> dict[str, str]:
