@@ -35,7 +35,7 @@ SOON = 2.0
 PERSIST = 30.0
 #: Of the state, what looks measure. All else is a decision: stored before it is acted on.
 _MEASURED = frozenset({"cursor", "window", "total", "tests", "checks", "reasons", "spared", "held_up", "limited", "limit", "settled", "ready_since",
-                       "unready_since", "obstacle", "last_time", "traffic"})  # fmt: skip
+                       "unready_since", "obstacle", "last_time", "traffic", "counted"})  # fmt: skip
 _DECIDED = tuple(f.name for f in fields(State) if f.name not in _MEASURED)
 #: Of the status, what people see change.
 _SHOWN = ("phase", "stage", "step", "weight", "stable", "candidate", "verdict", "observedGeneration", "models", "protocols")
@@ -157,7 +157,7 @@ class Controller:
         return kept[2], True
 
     def _due(self, rollout: Rollout, new: State, status: Object, *, known: bool) -> bool:
-        """Whether this look is stored: it decided, shows something new, or measured and the last write is long ago or another process's."""
+        """Whether this look is stored: it decided, shows something new, or counted and the last write is long ago or another process's."""
         old, stored = rollout.raw.get("status") or {}, rollout.state
         if _shown(old) != _shown(status) or any(getattr(new, name) != getattr(stored, name) for name in _DECIDED):
             return True

@@ -165,9 +165,10 @@ def stage(state: State) -> str:
 
 
 def requests(plan: RolloutSpec, state: State) -> str:
-    """How many requests the candidate answered in the window that runs, of those it must: ``212/300``. Empty where none are counted."""
+    """How many requests the candidate answered in the window that runs, of those it must, if it must: ``212/300``. Empty where none are counted."""
     needed = {"Shadow": plan.shadow.requests, "Step": plan.minimum_requests}.get(str(state.resume if state.phase == "Paused" else state.phase))
-    return "" if needed is None else f"{state.window.get('candidate', {}).get('requests', 0):.0f}/{needed}"
+    answered = f"{state.window.get('candidate', {}).get('requests', 0):.0f}"
+    return f"{answered}/{needed}" if needed is not None else answered if state.phase == "Verifying" else ""
 
 
 def conditions(old: list[Object], rollout: Rollout, state: State, message: str, now: float,
