@@ -32,7 +32,7 @@ _spec.loader.exec_module(memory)
 
 def resource(i: int, digest: str) -> dict[str, Any]:
     name = f"m{i:04d}"
-    strategy = {"steps": [20, 50], "shadow": {"requests": 100}, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5}
+    strategy = {"steps": [20, 50], "shadow": {"requests": 100}, "troubleSeconds": 2, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5}
     return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": name, "namespace": "ns"},
             "spec": {"model": {"uri": "s3://models/x", "digest": digest}, "strategy": strategy,
                      "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": name}}}  # fmt: skip

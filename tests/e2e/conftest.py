@@ -217,7 +217,7 @@ def rollout_manifest(digest: str) -> str:
     # Nobody's champion is a test's.
     found["spec"]["registry"] = {"follow": False}
     found["spec"]["intervalSeconds"] = 1
-    found["spec"]["strategy"] |= {"minimumRequests": 250, "settleSeconds": 3, "warmupSeconds": 1, "verifySeconds": 5, "readySeconds": 120,
+    found["spec"]["strategy"] |= {"minimumRequests": 250, "troubleSeconds": 2, "settleSeconds": 3, "warmupSeconds": 1, "verifySeconds": 5, "readySeconds": 120,
                                   "stepDeadlineSeconds": 240, "keepSeconds": 5, "shadow": {"requests": 100}}  # fmt: skip
     return json.dumps(found)
 

@@ -114,7 +114,7 @@ def project(folder: Path, namespace: str, **model: Any) -> Path:
     found["model"] |= model
     found["train"] |= {"epochs": 3, "processes": 1}
     found["evaluate"] |= {"minimum": 0.5, "margin": 0.2}
-    found["rollout"] = {"steps": [20, 50], "minimum_requests": 200, "latency_slo_ms": 2000, "settle_seconds": 3, "warmup_seconds": 1,
+    found["rollout"] = {"steps": [20, 50], "minimum_requests": 200, "latency_slo_ms": 2000, "trouble_seconds": 2, "settle_seconds": 3, "warmup_seconds": 1,
                         "verify_seconds": 5, "ready_seconds": 300, "step_deadline_seconds": 600, "keep_seconds": 5,
                         "shadow": {"requests": 50}}  # fmt: skip
     found["cluster"] = {"defaults": {

@@ -36,7 +36,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rollout(digest: str, **spec: Any) -> dict[str, Any]:
-    strategy = {"steps": [20, 50], "shadow": {"requests": 100}, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5,
+    strategy = {"steps": [20, 50], "shadow": {"requests": 100}, "troubleSeconds": 2, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5,
                 "stepDeadlineSeconds": 300, "readySeconds": 60} | spec.pop("strategy", {})  # fmt: skip
     return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "m", "namespace": "ns"},
             "spec": {"model": {"uri": f"s3://models/{digest[:8]}", "digest": digest}, "strategy": strategy,

@@ -94,7 +94,7 @@ class World:
         self.controller = Controller(Kube(self.api), prometheus=["http://127.0.0.1:1", self.url], clock=lambda: self.api.now)
 
     def apply(self, digest: str, **more: Any) -> None:
-        strategy = {"steps": [20, 50], "shadow": {"requests": 0}, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5,
+        strategy = {"steps": [20, 50], "shadow": {"requests": 0}, "troubleSeconds": 2, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5,
                     "stepDeadlineSeconds": 120, "readySeconds": 60} | more.pop("strategy", {})  # fmt: skip
         analysis = {"prometheus": {"url": self.url}} | more.pop("analysis", {})
         spec = {"model": {"uri": f"s3://models/{digest[:8]}", "digest": digest}, "strategy": strategy, "analysis": analysis,

@@ -29,7 +29,7 @@ from tests.unit.rollouts.test_controller import ONE, PATH, THREE, TWO, Cluster
 
 DIGESTS = {d: f"s3://models/sha256/{d}" for d in (ONE, TWO, THREE, "4" * 64)}
 SEQUENCES = int(os.environ.get("SLUICE_REGISTRY_SEQUENCES", "15"))
-QUICK = {"steps": [50], "shadow": {"requests": 0}, "settleSeconds": 0, "warmupSeconds": 0, "verifySeconds": 0, "holdBack": 0, "keepSeconds": 0,
+QUICK = {"steps": [50], "shadow": {"requests": 0}, "troubleSeconds": 2, "settleSeconds": 0, "warmupSeconds": 0, "verifySeconds": 0, "holdBack": 0, "keepSeconds": 0,
          "minimumRequests": 50}  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def manifest(name: str, version: str, behaviour: str = "", backend: str = "Gatew
     if backend == "Gateway":
         traffic |= {"gateway": {"name": "kserve-ingress-gateway", "namespace": "kserve"}, "hostname": f"{name}.example.com"}
     shadow = {"shadow": {"requests": 100 if backend == "Gateway" else 0}}
-    strategy = {**shadow, "steps": [20, 50], "minimumRequests": 250, "settleSeconds": 2, "warmupSeconds": 1, "verifySeconds": 3,
+    strategy = {**shadow, "steps": [20, 50], "minimumRequests": 250, "troubleSeconds": 2, "settleSeconds": 2, "warmupSeconds": 1, "verifySeconds": 3,
                 "readySeconds": 60, "stepDeadlineSeconds": 120, "keepSeconds": 5} | spec.pop("strategy", {})  # fmt: skip
     return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": {"model": {"uri": f"test://{behaviour}", "digest": digest(version), "name": "m"}, "traffic": traffic | spec.pop("traffic", {}),

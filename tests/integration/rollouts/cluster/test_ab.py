@@ -92,7 +92,7 @@ class Users:
 def test_half_the_users_each_stick_and_the_model_that_sells_more_takes_over(
         operator: Any, api: Any, named: str, gateway: tuple[str, int], prometheus: str):  # fmt: skip
     plan: dict[str, Any] = {
-        "strategy": {"kind": "AB", "steps": [50], "minimumRequests": 300, "stepDeadlineSeconds": 400, "settleSeconds": 6},
+        "strategy": {"kind": "AB", "steps": [50], "minimumRequests": 300, "stepDeadlineSeconds": 400, "troubleSeconds": 2, "settleSeconds": 6},
         "analysis": {"prometheus": {"url": prometheus}, "business": {"minimumOutcomes": 200}},
         "traffic": {"sticky": "Cookie"}}  # fmt: skip
     api.apply(manifest(named, "plain", **plan))
