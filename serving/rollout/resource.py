@@ -102,10 +102,11 @@ def read(raw: Object) -> Rollout:
     values["on_deadline"] = {"Rollback": "rollback", "Pause": "pause"}[strategy.get("onDeadline", "Rollback")]
     values["dry_run"] = bool(spec.get("dryRun"))
     for name in ("slow", "wrong", "shift"):
-        if (values.get(name) or {}).get("off"):
+        # YAML reads the key off without quotes as false
+        if any((values.get(name) or {}).get(key) for key in ("off", "false")):
             values[name] = None
         elif name in values:
-            values[name] = {k: v for k, v in values[name].items() if k != "off"}
+            values[name] = {k: v for k, v in values[name].items() if k not in ("off", "false")}
     if values.get("business"):
         b = values["business"]
         values["business"] = {"kind": b.get("kind", "Rate").lower(), "better": b.get("better", "Higher").lower(),

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from serving.runtime.metrics import Metrics, Page, render
@@ -155,3 +156,13 @@ def test_a_margin_named_alone_keeps_the_default_tolerance():
     assert RolloutSpec.model_validate({"shift": {"margin": 0.05}}).shift.tolerance == pytest.approx(0.025)
     assert RolloutSpec.model_validate({"shift": {"margin": 0.05, "tolerance": 0}}).shift.tolerance == 0
     assert RolloutSpec.model_validate({"slow": None}).slow is None
+
+
+@pytest.mark.parametrize("written", ["{off: true}", '{"off": true}'])
+def test_a_comparison_is_left_out_however_off_is_written(written: str):
+    """YAML reads `off` without quotes as false, and an API server keeps the key as the text "false"."""
+    from serving.rollout.resource import read
+    from tests.unit.rollouts.test_controller import rollout
+
+    raw = rollout("a" * 64, analysis=json.loads(json.dumps(yaml.safe_load(f"shift: {written}"))))
+    assert read(raw).plan.shift is None and read(raw).plan.slow is not None

@@ -81,7 +81,7 @@ def test_every_line_of_a_watch_shows_a_change(whole: Watched):
     assert whole.status["stable"] == TWO[:12]
     same = [a for a, b in zip(lines, lines[1:], strict=False) if a == b]
     assert not same, same
-    assert whole.looks > 150 and len(lines) < 30, (whole.looks, len(lines))
+    assert whole.looks > 100 and len(lines) < 30, (whole.looks, len(lines))
 
 
 def test_what_is_measured_is_at_most_half_a_minute_old(whole: Watched):

@@ -45,12 +45,13 @@ def test_no_winner_among_equals_whatever_their_users_do(visits: float, correlati
 
 def test_visits_taken_as_independent_name_a_winner_among_equals():
     """The measurement that made users the unit: the same traffic, each visit an observation of its own."""
-    assert sum(winners(60, 0.9, "request", 12)) >= 6
+    assert sum(winners(60, 0.9, "request", 12)) >= 4  # chance: below one in a hundred thousand
 
 
 def test_a_real_winner_and_a_real_loser_are_found():
-    assert winners(5, 0.29, "user", 4, better=0.06) == (4, 0)
-    assert winners(5, 0.29, "user", 4, better=-0.06) == (0, 4)
+    """Found in most, and never the wrong one; how many outcomes it takes is measured by the bench."""
+    better, worse = winners(5, 0.29, "user", 4, better=0.06), winners(5, 0.29, "user", 4, better=-0.06)
+    assert better[0] >= 3 and better[1] == 0 and worse[1] >= 3 and worse[0] == 0
 
 
 def test_few_users_with_many_visits_name_nobody():
