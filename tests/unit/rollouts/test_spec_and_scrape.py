@@ -165,4 +165,5 @@ def test_a_comparison_is_left_out_however_off_is_written(written: str):
     from tests.unit.rollouts.test_controller import rollout
 
     raw = rollout("a" * 64, analysis=json.loads(json.dumps(yaml.safe_load(f"shift: {written}"))))
+    raw["metadata"]["uid"] = "u"
     assert read(raw).plan.shift is None and read(raw).plan.slow is not None
