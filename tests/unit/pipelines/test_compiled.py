@@ -153,9 +153,9 @@ def test_the_form_shows_the_projects_own_values(compiled: Compiled) -> None:
 def test_no_step_takes_a_folder_of_this_machine_from_the_form(compiled: Compiled) -> None:
     for component in compiled.spec["components"].values():
         assert not {"pipelinechannel--base_dir", "pipelinechannel--home"} & set(component.get("inputDefinitions", {}).get("parameters", {}))
-    here = json_format.MessageToDict(pipeline_here("/work/project", "/work/home").pipeline_spec)
+    here = json_format.MessageToDict(pipeline_here("/here/project", "/here/home").pipeline_spec)
     constants = {t["inputs"]["parameters"][k]["runtimeValue"]["constant"] for t in tasks(here).values() for k in ("base_dir", "home") if k in t["inputs"]["parameters"]}
-    assert constants == {"/work/project", "/work/home"} and set(here["root"]["inputDefinitions"]["parameters"]) == set(FORM)
+    assert constants == {"/here/project", "/here/home"} and set(here["root"]["inputDefinitions"]["parameters"]) == set(FORM)
 
 
 def test_a_step_that_reads_or_moves_the_world_is_never_cached(compiled: Compiled) -> None:
@@ -214,7 +214,7 @@ def test_settings_of_steps_reach_their_tasks() -> None:
 
 
 def test_the_pipeline_that_runs_here_carries_nothing_of_a_cluster() -> None:
-    made = pipeline_here("/work/project", "/work/home")
+    made = pipeline_here("/here/project", "/here/home")
     spec = json_format.MessageToDict(made.pipeline_spec)
     assert not made.platform_spec.platforms
     assert not [e for e in spec["deploymentSpec"]["executors"].values() if "resources" in e["container"] or "env" in e["container"]]
