@@ -33,6 +33,8 @@ _COUNTED = ("requests", "errors", "slow", "wrong")
 _COUNTING = ("Shadow", "Step", "Paused")
 #: Seconds a controller may take to look at what it was handed, how long the API server may be away, and how long the registry is waited for.
 _UNSEEN, _AWAY, _REGISTRY = 300.0, 300.0, 60.0
+#: Seconds of a step where the ModelRollout names none: the plan's own default.
+_STEP_DEADLINE = float(RolloutSpec.model_fields["step_deadline_seconds"].default)
 _TIMEOUT = 15
 
 
@@ -200,6 +202,8 @@ class _Follower:
                  order: str | None = None):  # fmt: skip
         self.api, self.digest, self.alpha, self.on_event, self.clock, self.order = api, digest, alpha, on_event, clock, order
         self.started = self.answered = clock()
+        #: Since when it has been held for want of traffic.
+        self.held: float | None = None
         self.timeline: list[dict[str, Any]] = []
         self.last: tuple[Any, ...] | None = None
 
@@ -255,7 +259,18 @@ class _Follower:
             return self._result("rolled_back", (f"superseded: {newer[:12]} was handed over meanwhile",), status, state)
         if state.get("reported"):
             return self._result("rolled_back", ("a dry run: stopped before the first live request", *(state.get("reasons") or ())), status, state)
-        return self._settled(status, state)
+        return self._settled(status, state) or self._waiting(raw["spec"].get("strategy") or {}, status, state)
+
+    def _waiting(self, strategy: dict[str, Any], status: dict[str, Any], state: dict[str, Any]) -> RolloutResult | None:
+        """A rollout held for want of traffic may wait for days. A run waits for it as long as for a step, and leaves it going."""
+        if status.get("phase") != "Paused" or not state.get("held"):
+            self.held = None
+            return None
+        self.held = self.clock() if self.held is None else self.held
+        if self.clock() - self.held <= (strategy.get("stepDeadlineSeconds") or _STEP_DEADLINE):
+            return None
+        left = "this run ends without a verdict: the model before serves on, nothing is rejected, and the rollout goes on by itself when there is traffic"
+        return self._result("rolled_back", (*(state.get("reasons") or ()), left), status, state)
 
     def _settled(self, status: dict[str, Any], state: dict[str, Any]) -> RolloutResult | None:
         """What a finished rollout says of this digest, if it speaks of it."""

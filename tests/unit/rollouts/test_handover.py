@@ -267,3 +267,19 @@ def test_the_wait_for_the_registry_is_short_and_says_what_the_controller_says() 
     told.update(status="False", reason="RegistryAway", message="no answer")
     slept[:] = [0.0] * 10
     assert cluster.hand_over(ONE).evidence["registry"] == {"agrees": None, "message": "no answer"} and len(slept) == 70
+
+
+def test_a_run_waits_for_traffic_as_long_as_for_a_step_and_leaves_the_rollout_going() -> None:
+    cluster = Cluster()
+    cluster.hand_over(ONE)
+    busy, cluster.api.rate = cluster.api.rate, 0.0
+    began = cluster.api.now
+    result = cluster.hand_over(TWO)
+    assert result.outcome == "rolled_back" and cluster.api.now - began < 1200
+    assert "no traffic" in result.reasons[0] and "goes on by itself" in result.reasons[-1]
+    status = cluster.api.objects[PATH]["status"]
+    assert (status["phase"], status["state"]["stable"], list(status["state"]["rejected"])) == ("Paused", ONE, [])
+    cluster.api.rate = busy
+    while cluster.api.objects[PATH]["status"]["phase"] != "Succeeded" and cluster.api.now - began < 3000:
+        cluster.sleep(1.0)
+    assert cluster.api.objects[PATH]["status"]["state"]["stable"] == TWO
