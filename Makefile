@@ -53,12 +53,12 @@ tools: ## promtool, prometheus and actionlint for the tests that ask them, where
 	@make/tools
 
 lint: setup ## ruff, mypy, import rules
-	@$(BIN)/ruff check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . || { echo "run: make format"; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
 format: setup ## mend what ruff can mend
-	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 golden: setup ## refresh pipelines/compiled, the dashboards and the chart's copies
 	@$(BIN)/python -m pipelines.compiler

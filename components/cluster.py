@@ -10,9 +10,9 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from sluice.cluster.config import ClusterConfig, StepSettings, duration_seconds
-from sluice.cluster.image import is_pinned
-from sluice.cluster.site import ENVIRONMENT_LABEL, NAMESPACE_ENV
+from sluice.kfp.config import ClusterConfig, StepSettings, duration_seconds
+from sluice.kube.image import is_pinned
+from sluice.kube.site import ENVIRONMENT_LABEL, NAMESPACE_ENV
 
 #: Of every step's pod: NetworkPolicies and quotas know it by them.
 LABELS = {"app.kubernetes.io/component": "step", "app.kubernetes.io/part-of": "sluice"}
@@ -142,6 +142,10 @@ def _bound(task: dsl.PipelineTask, settings: StepSettings) -> None:
         task.set_accelerator_type(accelerator.type).set_accelerator_limit(accelerator.count)
     retries = settings.retries
     if retries.count:
-        task.set_retry(retries.count, backoff_duration=f"{duration_seconds(retries.backoff)}s", backoff_factor=retries.factor,
-                       backoff_max_duration=f"{duration_seconds(retries.max_backoff)}s")  # fmt: skip
+        task.set_retry(
+            retries.count,
+            backoff_duration=f"{duration_seconds(retries.backoff)}s",
+            backoff_factor=retries.factor,
+            backoff_max_duration=f"{duration_seconds(retries.max_backoff)}s",
+        )
     kubernetes.set_timeout(task, seconds=duration_seconds(settings.timeout))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from sluice.cluster import needs
+from sluice.kfp import needs
 from sluice.project import Project
 
 #: Kubeflow Pipelines gives it to every step's pod; runs on this machine do not have it.

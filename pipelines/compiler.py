@@ -14,11 +14,11 @@ from google.protobuf import json_format
 from components.cluster import Target, compiling_for
 from pipelines import batch_inference, flat, tuning
 from pipelines.training import DESCRIPTION, FORM, NAME, training
-from sluice import files
-from sluice.cluster import checks, form
-from sluice.cluster.config import ClusterConfig
-from sluice.cluster.image import check as check_image
-from sluice.errors import ProjectError
+from sluice.core import files
+from sluice.core.errors import ProjectError
+from sluice.kfp import checks, form
+from sluice.kfp.config import ClusterConfig
+from sluice.kube.image import check as check_image
 from sluice.project import Project, read_text
 from sluice.tuning.study import STORAGE_ENV, settings_of
 
@@ -54,8 +54,15 @@ class Compiled:
         return to_yaml(self.spec, self.platform)
 
 
-def compile_pipeline(function: Callable[..., Any], target: Target, *, name: str, description: str,
-                     parameters: dict[str, Any] | None = None, allow_tag: bool = False) -> Compiled:  # fmt: skip
+def compile_pipeline(
+    function: Callable[..., Any],
+    target: Target,
+    *,
+    name: str,
+    description: str,
+    parameters: dict[str, Any] | None = None,
+    allow_tag: bool = False,
+) -> Compiled:
     """Compile a pipeline function for a cluster, and check what came out.
 
     Args:
@@ -90,7 +97,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None))
+_Dumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+)
 
 
 def to_yaml(*documents: dict[str, Any]) -> str:
@@ -107,12 +116,17 @@ def image_of(image: str | None, *, allow_tag: bool) -> str:
     field = "--image" if image else IMAGE_VARIABLE
     image = image or os.environ.get(IMAGE_VARIABLE)
     if not image:
-        raise ProjectError("no image was given for the steps", field="--image",
-                           fix=f"--image REGISTRY/sluice/pipeline@sha256:..., or set {IMAGE_VARIABLE}; `make images` builds it")  # fmt: skip
+        raise ProjectError(
+            "no image was given for the steps",
+            field="--image",
+            fix=f"--image REGISTRY/sluice/pipeline@sha256:..., or set {IMAGE_VARIABLE}; `make images` builds it",
+        )
     return check_image(image, field=field, allow_tag=allow_tag)
 
 
-def compile_training(project: Project, *, text: str, image: str | None = None, allow_tag: bool = False, name: str | None = None) -> Compiled:
+def compile_training(
+    project: Project, *, text: str, image: str | None = None, allow_tag: bool = False, name: str | None = None
+) -> Compiled:
     """The training pipeline of a project, its settings the defaults of the pipeline's parameters.
 
     Raises:
@@ -128,8 +142,16 @@ def compile_tuning(project: Project, *, text: str, image: str | None = None, all
         ProjectError: as `compile_training`; there is no `tune` section, or nowhere that its tasks could share the study.
     """
     _check_storage(project)
-    return _of_project(project, tuning.tuning, tuning.DESCRIPTION, name or f"{project.name}-tuning", form.TUNING, text=text, image=image,
-                       allow_tag=allow_tag)  # fmt: skip
+    return _of_project(
+        project,
+        tuning.tuning,
+        tuning.DESCRIPTION,
+        name or f"{project.name}-tuning",
+        form.TUNING,
+        text=text,
+        image=image,
+        allow_tag=allow_tag,
+    )
 
 
 def _check_storage(project: Project) -> None:
@@ -139,29 +161,62 @@ def _check_storage(project: Project) -> None:
         settings = project.cluster.of(step)
         named = storage or settings.env.get(STORAGE_ENV)
         if not named and not any(STORAGE_ENV in s.env.values() for s in settings.secrets):
-            raise ProjectError("is not set: tasks in pods of their own share the study", field="tune.storage",
-                               fix="name a database's URL, or journal:FILE on a volume of cluster.defaults; "
-                                   f"or give {STORAGE_ENV} in cluster.defaults, by env or from a Secret")  # fmt: skip
+            raise ProjectError(
+                "is not set: tasks in pods of their own share the study",
+                field="tune.storage",
+                fix="name a database's URL, or journal:FILE on a volume of cluster.defaults; "
+                f"or give {STORAGE_ENV} in cluster.defaults, by env or from a Secret",
+            )
         mounts = [v.mount for v in settings.volumes]
-        if named and named.startswith("journal:") and not any(named.removeprefix("journal:").startswith(m.rstrip("/") + "/") for m in mounts):
-            raise ProjectError(f"is on no volume of the step {step}: each pod would have a study of its own", field="tune.storage", value=named,
-                               fix="put it below a mount of cluster.defaults.volumes")  # fmt: skip
+        if (
+            named
+            and named.startswith("journal:")
+            and not any(named.removeprefix("journal:").startswith(m.rstrip("/") + "/") for m in mounts)
+        ):
+            raise ProjectError(
+                f"is on no volume of the step {step}: each pod would have a study of its own",
+                field="tune.storage",
+                value=named,
+                fix="put it below a mount of cluster.defaults.volumes",
+            )
         if named and named.startswith("sqlite"):
-            raise ProjectError("is a file for the processes of one machine", field="tune.storage", value=named,
-                               fix="name journal:FILE on a volume of cluster.defaults, or a database server's URL")  # fmt: skip
+            raise ProjectError(
+                "is a file for the processes of one machine",
+                field="tune.storage",
+                value=named,
+                fix="name journal:FILE on a volume of cluster.defaults, or a database server's URL",
+            )
 
 
-def _of_project(project: Project, function: Callable[..., Any], does: str, name: str,
-                parameters: Sequence[form.Parameter], *, text: str, image: str | None, allow_tag: bool) -> Compiled:  # fmt: skip
+def _of_project(
+    project: Project,
+    function: Callable[..., Any],
+    does: str,
+    name: str,
+    parameters: Sequence[form.Parameter],
+    *,
+    text: str,
+    image: str | None,
+    allow_tag: bool,
+) -> Compiled:
     values = form.defaults(read_text(text, "the project"), parameters)
     target = Target(project.cluster, image_of(image, allow_tag=allow_tag), form.typed(values))
     said = does if name not in (project.name, f"{project.name}-tuning") else f"{project.name}: {does[0].lower()}{does[1:]}"
-    return compile_pipeline(function, target, name=name, description=said,
-                            parameters=values, allow_tag=allow_tag)  # fmt: skip
+    return compile_pipeline(function, target, name=name, description=said, parameters=values, allow_tag=allow_tag)
 
 
-def compile_project(project: Project, out: Path, *, text: str, image: str | None = None, allow_tag: bool = False,
-                    kubernetes: bool = False, namespace: str | None = None, tune: bool = False, name: str | None = None) -> dict[str, Any]:  # fmt: skip
+def compile_project(
+    project: Project,
+    out: Path,
+    *,
+    text: str,
+    image: str | None = None,
+    allow_tag: bool = False,
+    kubernetes: bool = False,
+    namespace: str | None = None,
+    tune: bool = False,
+    name: str | None = None,
+) -> dict[str, Any]:
     """Write a pipeline with the project baked in as its parameters' defaults.
 
     Args:
@@ -183,8 +238,14 @@ def compile_project(project: Project, out: Path, *, text: str, image: str | None
     """
     made = (compile_tuning if tune else compile_training)(project, text=text, image=image, allow_tag=allow_tag, name=name)
     files.write_text(out, to_yaml(*manifests(made, namespace)) if kubernetes else made.text)
-    return {"file": str(out), "pipeline": made.name, "version": made.version, "project": project.name, "sha256": made.digest,
-            "kubernetes": kubernetes}  # fmt: skip
+    return {
+        "file": str(out),
+        "pipeline": made.name,
+        "version": made.version,
+        "project": project.name,
+        "sha256": made.digest,
+        "kubernetes": kubernetes,
+    }
 
 
 def manifests(made: Compiled, namespace: str | None = None) -> list[dict[str, Any]]:
@@ -200,20 +261,33 @@ def manifests(made: Compiled, namespace: str | None = None) -> list[dict[str, An
     if made.platform:
         version["platformSpec"] = made.platform
     return [
-        {"apiVersion": api, "kind": "Pipeline", "metadata": {"name": made.name, "labels": labels, **where},
-         "spec": {"displayName": made.name, "description": description}},
-        {"apiVersion": api, "kind": "PipelineVersion", "spec": version,
-         "metadata": {"name": made.version, "labels": labels, "annotations": {"sluice.dev/sha256": made.digest}, **where}},
-    ]  # fmt: skip
+        {
+            "apiVersion": api,
+            "kind": "Pipeline",
+            "metadata": {"name": made.name, "labels": labels, **where},
+            "spec": {"displayName": made.name, "description": description},
+        },
+        {
+            "apiVersion": api,
+            "kind": "PipelineVersion",
+            "spec": version,
+            "metadata": {"name": made.version, "labels": labels, "annotations": {"sluice.dev/sha256": made.digest}, **where},
+        },
+    ]
 
 
 def golden() -> dict[str, str]:
     """The checked-in compiled pipelines: file name -> text."""
     target = Target(ClusterConfig(), GOLDEN_IMAGE)
-    return {"training.yaml": compile_pipeline(training, target, name=NAME, description=DESCRIPTION, parameters=FORM).text,
-            "tuning.yaml": compile_pipeline(tuning.tuning, target, name=tuning.NAME, description=tuning.DESCRIPTION, parameters=tuning.FORM).text,
-            "batch_inference.yaml": compile_pipeline(batch_inference.batch_inference, target, name=batch_inference.NAME,
-                                                     description=batch_inference.DESCRIPTION).text}  # fmt: skip
+    return {
+        "training.yaml": compile_pipeline(training, target, name=NAME, description=DESCRIPTION, parameters=FORM).text,
+        "tuning.yaml": compile_pipeline(
+            tuning.tuning, target, name=tuning.NAME, description=tuning.DESCRIPTION, parameters=tuning.FORM
+        ).text,
+        "batch_inference.yaml": compile_pipeline(
+            batch_inference.batch_inference, target, name=batch_inference.NAME, description=batch_inference.DESCRIPTION
+        ).text,
+    }
 
 
 def write_golden() -> None:

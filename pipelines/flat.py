@@ -50,7 +50,9 @@ def _flatten_dag(spec: ir.PipelineSpec, dag: ir.DagSpec, here: bool) -> None:
     for name in sorted(moved):
         if name in dag.tasks:
             del dag.tasks[name].dependent_tasks[:]
-            dag.tasks[name].dependent_tasks.extend(d for d in sorted(needs[name]) if not any(d in _before(needs, o) for o in needs[name] - {d}))
+            dag.tasks[name].dependent_tasks.extend(
+                d for d in sorted(needs[name]) if not any(d in _before(needs, o) for o in needs[name] - {d})
+            )
 
 
 def _is_condition(spec: ir.PipelineSpec, task: ir.PipelineTaskSpec) -> bool:

@@ -15,16 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from sluice import events, files
-from sluice.cluster.struct import to_struct
-from sluice.display import Display
-from sluice.gates import STEPS, Gate, read_gates
-from sluice.home import Home, explain_os_error, is_storage_fault
-from sluice.outcome import conclude, last_exception
+from sluice.client.display import Display
+from sluice.core import events, files
+from sluice.core.gate import STEPS, Gate, read_gates
+from sluice.core.home import Home, explain_os_error, is_storage_fault
+from sluice.kfp.struct import to_struct
 from sluice.project import Project, read_text
 from sluice.report import page
 from sluice.rollouts.again import Kept
-from sluice.step import RUNNER_PID
+from sluice.steps.execute import RUNNER_PID
+from sluice.steps.outcome import conclude, last_exception
 
 
 class _Sink(io.TextIOBase):
@@ -50,8 +50,17 @@ class _Sink(io.TextIOBase):
         self._log.flush()
 
 
-def run(project: Project, *, text: str, base_dir: Path, home: Home, command: str, quiet: bool = False, again: Kept | None = None,
-        name: str | None = None) -> dict[str, Any]:  # fmt: skip
+def run(
+    project: Project,
+    *,
+    text: str,
+    base_dir: Path,
+    home: Home,
+    command: str,
+    quiet: bool = False,
+    again: Kept | None = None,
+    name: str | None = None,
+) -> dict[str, Any]:
     """Run the whole pipeline here, or its rollout again.
 
     Args:
@@ -106,9 +115,14 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
     gates = read_gates(root)
     failure = next((e for e in sink.events if e["kind"] == "error"), None)
     outcome = conclude(gates, failure, last_exception((home.runs / name / "log.txt").read_text(errors="replace")))
-    outcome |= {"run": name, "project": project.name, "seconds": round(time.perf_counter() - start, 2),
-                "pipeline_seconds": round(took, 2), "log": str(home.runs / name / "log.txt"),
-                "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]}  # fmt: skip
+    outcome |= {
+        "run": name,
+        "project": project.name,
+        "seconds": round(time.perf_counter() - start, 2),
+        "pipeline_seconds": round(took, 2),
+        "log": str(home.runs / name / "log.txt"),
+        "steps": [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates],
+    }
     if again:
         outcome["retry_of"] = before
         gates = [*_gates_of(home, before), *gates]
@@ -141,8 +155,16 @@ def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink) -> Non
     """The rollout step as a process of its own, as the pipeline starts it; what it says goes to `sink`."""
     folder = root / "rollout" / "rollout"
     folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "components.rollout", str(home.root), again.name, str(home.runs / name / "project.yaml"), str(folder / "report"),
-               str(folder / "gate.json")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "components.rollout",
+        str(home.root),
+        again.name,
+        str(home.runs / name / "project.yaml"),
+        str(folder / "report"),
+        str(folder / "gate.json"),
+    ]
     env = {"OMP_NUM_THREADS": "1", **os.environ, RUNNER_PID: str(os.getpid())}
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None

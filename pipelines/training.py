@@ -15,8 +15,8 @@ from components.rollout.component import rollout
 from components.train.component import train
 from components.validate_data.component import validate_data
 from pipelines import flat
-from sluice.cluster import form
-from sluice.cluster.config import duration_seconds
+from sluice.kfp import form
+from sluice.kfp.config import duration_seconds
 
 #: What the dashboard offers when nothing was filled in: a project that runs as it stands.
 EXAMPLE = {"name": "digits", "task": "image", "data": {"source": "sklearn://digits"}, "model": {"channels": 1, "size": [8, 8]}}
@@ -24,28 +24,56 @@ FORM = form.defaults(EXAMPLE)
 
 
 NAME = "sluice-training"
-DESCRIPTION = "Validate, preprocess, train, export to ONNX, evaluate against the champion, register, and roll out by statistics. " + form.RULE
+DESCRIPTION = (
+    "Validate, preprocess, train, export to ONNX, evaluate against the champion, register, and roll out by statistics. " + form.RULE
+)
 
 
 def learn(project, data: dsl.PipelineTask) -> None:
     """The steps from a dataset to a rollout, inside whatever condition they are called in. `project` is the checked one's text, as the step before hands it on."""
     base_dir, home = cluster.here().base_dir, cluster.here().home
-    trained = train(project=project, base_dir=base_dir, home=home, environment=cluster.environment("train"), dataset=data.outputs["dataset"])
+    trained = train(
+        project=project, base_dir=base_dir, home=home, environment=cluster.environment("train"), dataset=data.outputs["dataset"]
+    )
     cluster.place(trained, "train", cached=True)
-    exported = export_onnx(project=trained.outputs["handed"], base_dir=base_dir, environment=cluster.environment("export_onnx"),
-                           dataset=data.outputs["dataset"], model=trained.outputs["model"])  # fmt: skip
+    exported = export_onnx(
+        project=trained.outputs["handed"],
+        base_dir=base_dir,
+        environment=cluster.environment("export_onnx"),
+        dataset=data.outputs["dataset"],
+        model=trained.outputs["model"],
+    )
     cluster.place(exported, "export_onnx", cached=True)
     with dsl.If(exported.outputs["Output"] == "pass", name="package-accepted"):
-        judged = evaluate(project=exported.outputs["handed"], base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
-                          dataset=data.outputs["dataset"], package=exported.outputs["package"])  # fmt: skip
+        judged = evaluate(
+            project=exported.outputs["handed"],
+            base_dir=base_dir,
+            home=home,
+            run_id=trained.outputs["Output"],
+            dataset=data.outputs["dataset"],
+            package=exported.outputs["package"],
+        )
         cluster.place(judged, "evaluate")
         with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
-            registered = register(project=judged.outputs["handed"], base_dir=base_dir, home=home, run_id=trained.outputs["Output"],
-                                  package=exported.outputs["package"], prepared=data.outputs["gate"], trained=trained.outputs["gate"],
-                                  exported=exported.outputs["gate"], judged=judged.outputs["gate"])  # fmt: skip
+            registered = register(
+                project=judged.outputs["handed"],
+                base_dir=base_dir,
+                home=home,
+                run_id=trained.outputs["Output"],
+                package=exported.outputs["package"],
+                prepared=data.outputs["gate"],
+                trained=trained.outputs["gate"],
+                exported=exported.outputs["gate"],
+                judged=judged.outputs["gate"],
+            )
             cluster.place(registered, "register")
-            rolled = rollout(project=registered.outputs["handed"], base_dir=base_dir, home=home, digest=registered.outputs["Output"],
-                             dataset=data.outputs["dataset"])  # fmt: skip
+            rolled = rollout(
+                project=registered.outputs["handed"],
+                base_dir=base_dir,
+                home=home,
+                digest=registered.outputs["Output"],
+                dataset=data.outputs["dataset"],
+            )
             cluster.place(rolled, "rollout")
 
 
@@ -77,13 +105,21 @@ def training(
     train_epochs: int = FORM["train_epochs"],
     train_learning_rate: float = FORM["train_learning_rate"],
 ):
-    """Data to a promoted model, or a refusal with its evidence. What the parameters are stands in `sluice.cluster.form`."""
+    """Data to a promoted model, or a refusal with its evidence. What the parameters are stands in `sluice.kfp.form`."""
     base_dir = cluster.here().base_dir
     checked = validate_data(
-        project=project, set=set, base_dir=base_dir, compiled=cluster.compiled_form(form.typed(FORM)), data_source=data_source,
-        evaluate_minimum=evaluate_minimum, rollout_minimum_requests=rollout_minimum_requests, rollout_steps=rollout_steps,
-        train_batch_size=train_batch_size, train_epochs=train_epochs, train_learning_rate=train_learning_rate,
-    )  # fmt: skip
+        project=project,
+        set=set,
+        base_dir=base_dir,
+        compiled=cluster.compiled_form(form.typed(FORM)),
+        data_source=data_source,
+        evaluate_minimum=evaluate_minimum,
+        rollout_minimum_requests=rollout_minimum_requests,
+        rollout_steps=rollout_steps,
+        train_batch_size=train_batch_size,
+        train_epochs=train_epochs,
+        train_learning_rate=train_learning_rate,
+    )
     cluster.place(checked, "validate_data")
     with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
         data = cluster.place(preprocess(project=checked.outputs["project"], base_dir=base_dir), "preprocess")

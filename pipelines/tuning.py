@@ -8,18 +8,29 @@ from components.tune.component import tune_begin, tune_choose
 from components.tune.component import tune_trials as tune_trials_step
 from components.validate_data.component import validate_data
 from pipelines.training import learn, tell
-from sluice.cluster import form
+from sluice.kfp import form
 
 EXAMPLE = {
-    "name": "digits", "task": "image", "data": {"source": "sklearn://digits"}, "model": {"channels": 1, "size": [8, 8]},
-    "tune": {"trials": 8, "parallel": 2, "storage": "journal:/store/studies/digits.journal",
-             "space": {"train.learning_rate": {"type": "float", "low": 1e-4, "high": 3e-2, "log": True},
-                       "model.width": {"type": "int", "low": 8, "high": 32, "step": 8}}},
-}  # fmt: skip
+    "name": "digits",
+    "task": "image",
+    "data": {"source": "sklearn://digits"},
+    "model": {"channels": 1, "size": [8, 8]},
+    "tune": {
+        "trials": 8,
+        "parallel": 2,
+        "storage": "journal:/store/studies/digits.journal",
+        "space": {
+            "train.learning_rate": {"type": "float", "low": 1e-4, "high": 3e-2, "log": True},
+            "model.width": {"type": "int", "low": 8, "high": 32, "step": 8},
+        },
+    },
+}
 FORM = form.defaults(EXAMPLE, form.TUNING)
 
 NAME = "sluice-tuning"
-DESCRIPTION = "Search for the best settings in parallel, then train with them, export, evaluate, register, and roll out by statistics. " + form.RULE
+DESCRIPTION = (
+    "Search for the best settings in parallel, then train with them, export, evaluate, register, and roll out by statistics. " + form.RULE
+)
 
 
 def tuning(
@@ -31,12 +42,19 @@ def tuning(
     rollout_steps: list = FORM["rollout_steps"],
     tune_trials: int = FORM["tune_trials"],
 ):
-    """Data to a promoted model with settings found by a search. What the parameters are stands in `sluice.cluster.form`."""
+    """Data to a promoted model with settings found by a search. What the parameters are stands in `sluice.kfp.form`."""
     base_dir, home = cluster.here().base_dir, cluster.here().home
     checked = validate_data(
-        project=project, set=set, base_dir=base_dir, compiled=cluster.compiled_form(form.typed(FORM)), data_source=data_source,
-        evaluate_minimum=evaluate_minimum, rollout_minimum_requests=rollout_minimum_requests, rollout_steps=rollout_steps, tune_trials=tune_trials,
-    )  # fmt: skip
+        project=project,
+        set=set,
+        base_dir=base_dir,
+        compiled=cluster.compiled_form(form.typed(FORM)),
+        data_source=data_source,
+        evaluate_minimum=evaluate_minimum,
+        rollout_minimum_requests=rollout_minimum_requests,
+        rollout_steps=rollout_steps,
+        tune_trials=tune_trials,
+    )
     cluster.place(checked, "validate_data")
     with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
         data = cluster.place(preprocess(project=checked.outputs["project"], base_dir=base_dir), "preprocess")

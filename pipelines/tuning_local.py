@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sluice import events, files
+from sluice.core import events, files
+from sluice.core.errors import ProjectError, SluiceError
+from sluice.core.home import Home
+from sluice.core.processes import spawn
 from sluice.data.prepare import prepare
-from sluice.errors import ProjectError, SluiceError
-from sluice.home import Home
-from sluice.process import spawn
 from sluice.project import Project, read_text, write_text
 from sluice.report.study import study_page
-from sluice.step import RUNNER_PID
+from sluice.steps.execute import RUNNER_PID
 from sluice.tasks import load_task
 from sluice.tuning.study import best, check_space, ended, evidence, merged, open_study, requeue, settings_of
 
@@ -25,7 +25,9 @@ _ROUNDS = 4
 _POLL = 0.5
 
 
-def tune(project: Project, *, text: str, base_dir: Path, home: Home, command: str, output: Path | None = None, quiet: bool = False) -> dict[str, Any]:
+def tune(
+    project: Project, *, text: str, base_dir: Path, home: Home, command: str, output: Path | None = None, quiet: bool = False
+) -> dict[str, Any]:
     """Search until the study has its trials. One that was killed goes on; one that has them all is only reported.
 
     Args:
@@ -68,9 +70,20 @@ def tune(project: Project, *, text: str, base_dir: Path, home: Home, command: st
         try:
             files.write_text(out, write_text(merged(raw, best(study).params)))
         except OSError as e:
-            raise ProjectError(f"cannot be written: {e.strerror or e}", field="--output", value=str(out), fix="name a file in a folder you may write") from e
-    return {"outcome": "found", "exit_code": 0, "study": found["study"], "metric": found["metric"], "direction": found["direction"], "best": found["best"],
-            "trials": len(found["trials"]), "project": str(out), "report": str(report)}  # fmt: skip
+            raise ProjectError(
+                f"cannot be written: {e.strerror or e}", field="--output", value=str(out), fix="name a file in a folder you may write"
+            ) from e
+    return {
+        "outcome": "found",
+        "exit_code": 0,
+        "study": found["study"],
+        "metric": found["metric"],
+        "direction": found["direction"],
+        "best": found["best"],
+        "trials": len(found["trials"]),
+        "project": str(out),
+        "report": str(report),
+    }
 
 
 def _work(study: Any, processes: int, work: Path, base_dir: Path, home: Home, dataset: Path, told: set[int], quiet: bool) -> None:
@@ -81,8 +94,17 @@ def _work(study: Any, processes: int, work: Path, base_dir: Path, home: Home, da
         for worker in range(1, processes + 1):
             log = work / f"process-{worker}.log"
             log.unlink(missing_ok=True)
-            command = [sys.executable, "-m", "components.tune", str(work / "project.json"), str(base_dir), str(home.root), str(worker), str(dataset),
-                       str(work / f"gate-{worker}.json")]  # fmt: skip
+            command = [
+                sys.executable,
+                "-m",
+                "components.tune",
+                str(work / "project.json"),
+                str(base_dir),
+                str(home.root),
+                str(worker),
+                str(dataset),
+                str(work / f"gate-{worker}.json"),
+            ]
             running[spawn(command, log=log, env=env)] = log
         while any(p.poll() is None for p in running):
             time.sleep(_POLL)

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from sluice import __version__
-from sluice.errors import ProjectError, SluiceError
+from sluice.core.errors import ProjectError, SluiceError
 
 #: What a folder's project file is called.
 PROJECT_FILE = "sluice.yaml"
@@ -41,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
     init = add("init", "write a project that runs as it stands", "project:init")
     init.add_argument("directory", nargs="?", default=".", metavar="DIR", type=Path)
     init.add_argument("--task", help="image, text or tabular: an example of it; with --data: what the columns say")
-    init.add_argument("--data", type=Path, metavar="FILE", help="your own file or folder of images: it is looked at, and the project is one of it")
+    init.add_argument(
+        "--data", type=Path, metavar="FILE", help="your own file or folder of images: it is looked at, and the project is one of it"
+    )
     init.add_argument("--label", metavar="COL", help="with --data: the column to learn; default: found or asked for")
     init.add_argument("--name", help="default: the directory's name")
 
@@ -55,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
     tune = add("tune", "search for the best settings: the project's `tune` section", "tune:tune")
     _project_arguments(tune)
     _home_argument(tune)
-    tune.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the project with the best settings goes; default: into the home")
+    tune.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="where the project with the best settings goes; default: into the home"
+    )
     tune.add_argument("--quiet", action="store_true", help="show no trials")
 
     compile_ = add("compile", "the project as a KFP pipeline (IR YAML), or as objects for kubectl", "pipelines:compile_")
@@ -68,7 +72,9 @@ def parser() -> argparse.ArgumentParser:
     _image_arguments(compile_)
     _site_arguments(compile_)
 
-    upload = add("upload", "the pipeline on a Kubeflow Pipelines endpoint, for its page and for PipelineRuns; no run is started", "pipelines:upload")
+    upload = add(
+        "upload", "the pipeline on a Kubeflow Pipelines endpoint, for its page and for PipelineRuns; no run is started", "pipelines:upload"
+    )
     _project_arguments(upload, optional="default: the pipeline that takes any project, as the cluster's ConfigMap names it")
     _tune_argument(upload)
     _endpoint_arguments(upload)
@@ -98,15 +104,21 @@ def parser() -> argparse.ArgumentParser:
 
     predict = add("predict", "a file of rows again, with a model's answers as columns", "predict:predict")
     predict.add_argument("package", metavar="NAME", help=_PACKAGE)
-    predict.add_argument("file", metavar="FILE", help="CSV (any separator), JSON lines or Parquet; the rows as the source of the training rows has them")
+    predict.add_argument(
+        "file", metavar="FILE", help="CSV (any separator), JSON lines or Parquet; the rows as the source of the training rows has them"
+    )
     predict.add_argument("-o", "--output", type=Path, metavar="OUT", help="default: FILE's name with .predictions in it, here")
-    predict.add_argument("--on-error", choices=("stop", "skip"), default="stop", help="what a row that cannot be used does; default: stop, and name its line")
+    predict.add_argument(
+        "--on-error", choices=("stop", "skip"), default="stop", help="what a row that cannot be used does; default: stop, and name its line"
+    )
     predict.add_argument("--workers", type=_positive, help="default: the CPU quota")
     _home_argument(predict)
 
     models = add("models", "registered models, their versions and aliases", "history:models")
     models.add_argument("name", nargs="?")
-    models.add_argument("-n", "--namespace", metavar="NS", help="show beside them what serves there on the cluster, and where the two differ")
+    models.add_argument(
+        "-n", "--namespace", metavar="NS", help="show beside them what serves there on the cluster, and where the two differ"
+    )
     _home_argument(models)
     history = add("history", "past runs: their metric, how they ended, how long they took", "history:history")
     history.add_argument("name", nargs="?")
@@ -131,7 +143,9 @@ def parser() -> argparse.ArgumentParser:
     doctor = add("doctor", "what works and what does not, here and on the cluster, each with the command that mends it", "doctor:doctor")
     _home_argument(doctor)
     doctor.add_argument("--local", action="store_true", help="look at this machine alone")
-    doctor.add_argument("--no-pods", action="store_true", help="start no pod on the cluster: what steps and model servers reach from there is not asked")
+    doctor.add_argument(
+        "--no-pods", action="store_true", help="start no pod on the cluster: what steps and model servers reach from there is not asked"
+    )
     doctor.add_argument("--timeout", type=_positive, default=10, metavar="SECONDS", help="for each look; default 10")
     doctor.add_argument("--pod-timeout", type=_positive, default=120, metavar="SECONDS", help="for each of the two pods; default 120")
     doctor.add_argument("--environment", metavar="NS", help="the namespace Sluice is installed in; default: $SLUICE_NAMESPACE, else sluice")
@@ -139,17 +153,25 @@ def parser() -> argparse.ArgumentParser:
 
     rollout = commands.add_parser("rollout", help="a rollout, here or on the cluster")
     rollout_commands = rollout.add_subparsers(dest="rollout_command", metavar="COMMAND", required=True)
-    for name, help_ in (("status", "where it stands and why"), ("watch", "follow it live until it ends; exit status as of `sluice run`"),
-                        ("explain", "every decision with the numbers it stood on"), ("pause", "hold the weights"),
-                        ("resume", "go on after a pause"), ("abort", "roll back now"), ("promote", "promote now, without more evidence"),
-                        ("retry", "try the rejected model again, without training; here it ends as `sluice run` does")):  # fmt: skip
+    for name, help_ in (
+        ("status", "where it stands and why"),
+        ("watch", "follow it live until it ends; exit status as of `sluice run`"),
+        ("explain", "every decision with the numbers it stood on"),
+        ("pause", "hold the weights"),
+        ("resume", "go on after a pause"),
+        ("abort", "roll back now"),
+        ("promote", "promote now, without more evidence"),
+        ("retry", "try the rejected model again, without training; here it ends as `sluice run` does"),
+    ):
         one = add(name, help_, f"rollout:{name}", rollout_commands)
         one.add_argument("name", metavar="NAME")
         where = one.add_mutually_exclusive_group()
         _home_argument(where)
         where.add_argument("-n", "--namespace", metavar="NS", help="of a ModelRollout on the cluster; without it, a rollout in the home")
         if name == "retry":
-            one.add_argument("--set", action="append", default=[], dest="overrides", metavar="rollout.A=V", help="override a key of its plan; here only")
+            one.add_argument(
+                "--set", action="append", default=[], dest="overrides", metavar="rollout.A=V", help="override a key of its plan; here only"
+            )
             one.add_argument("--quiet", action="store_true", help="show no progress")
     return top
 
@@ -161,7 +183,11 @@ def _project_arguments(to: argparse.ArgumentParser, optional: str = "") -> None:
 
 
 def _endpoint_arguments(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--endpoint", metavar="URL", help="of KFP's API, or in-cluster, or kubeconfig; default: $KF_PIPELINES_ENDPOINT, else what is at hand")
+    to.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="of KFP's API, or in-cluster, or kubeconfig; default: $KF_PIPELINES_ENDPOINT, else what is at hand",
+    )
     to.add_argument("--namespace", help="yours, where the endpoint has many users")
     to.add_argument("--token-file", type=Path, metavar="FILE", help="a bearer token; default: $KF_PIPELINES_TOKEN")
     to.add_argument("--context", help="of the kubeconfig; default: its current one")
@@ -172,13 +198,21 @@ def _tune_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _image_arguments(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--image", metavar="NAME@sha256:...", help="the image of the steps, by digest; default: $SLUICE_PIPELINE_IMAGE, else the cluster's")
-    to.add_argument("--allow-tag", action="store_true", help="let the image be named by tag, on a cluster without a registry; nothing is cached then")
+    to.add_argument(
+        "--image", metavar="NAME@sha256:...", help="the image of the steps, by digest; default: $SLUICE_PIPELINE_IMAGE, else the cluster's"
+    )
+    to.add_argument(
+        "--allow-tag", action="store_true", help="let the image be named by tag, on a cluster without a registry; nothing is cached then"
+    )
 
 
 def _site_arguments(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--environment", metavar="NS", help="the namespace Sluice is installed in, whose ConfigMap sluice-cluster says how steps reach things there; "
-                                                        "default: $SLUICE_NAMESPACE, else sluice")  # fmt: skip
+    to.add_argument(
+        "--environment",
+        metavar="NS",
+        help="the namespace Sluice is installed in, whose ConfigMap sluice-cluster says how steps reach things there; "
+        "default: $SLUICE_NAMESPACE, else sluice",
+    )
     to.add_argument("--offline", action="store_true", help="ask no cluster: the project's own `cluster:` section says everything")
     to.add_argument("--unchecked", action="store_true", help="let pass what the steps seem to lack: something else gives it to them")
 
@@ -248,10 +282,14 @@ def checkout_command(name: str) -> Any:
         except ModuleNotFoundError as e:
             if e.name and e.name.split(".")[0] in ("pipelines", "components", "serving"):
                 break
-            raise ProjectError(f"needs the package {e.name}, which is not installed", field=f"sluice {name}",
-                               fix="pip install 'sluice-ml[all]'") from e  # fmt: skip
-    raise ProjectError("runs from a checkout or one of the images: the wheel holds the library only", field=f"sluice {name}",
-                       fix="git clone the project and `make setup`, or use the pipeline image")  # fmt: skip
+            raise ProjectError(
+                f"needs the package {e.name}, which is not installed", field=f"sluice {name}", fix="pip install 'sluice-ml[all]'"
+            ) from e
+    raise ProjectError(
+        "runs from a checkout or one of the images: the wheel holds the library only",
+        field=f"sluice {name}",
+        fix="git clone the project and `make setup`, or use the pipeline image",
+    )
 
 
 if __name__ == "__main__":

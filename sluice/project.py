@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
-from sluice import files, yamlfile
-from sluice.cluster.config import ClusterConfig
-from sluice.config import Section
+from sluice.core import files, yamlfile
+from sluice.core.errors import ProjectError
+from sluice.core.registry import Registry
+from sluice.core.section import Section
 from sluice.data.config import DataConfig
-from sluice.errors import ProjectError
-from sluice.evaluation.config import EvaluateConfig
-from sluice.packaging.config import ExportConfig
+from sluice.gates.config import EvaluateConfig
+from sluice.kfp.config import ClusterConfig
+from sluice.learners.torch.config import TrainConfig
+from sluice.package.config import ExportConfig
 from sluice.rollouts.spec import RolloutSpec
 from sluice.tasks.config import ImageModel, TabularModel, TextModel
 from sluice.tracking.config import TrackingConfig
-from sluice.training.config import TrainConfig
 from sluice.tuning.config import TuneConfig
 
+#: Every task there is by name.
+TASKS = Registry(
+    "task", {"image": "sluice.tasks.image:ImageTask", "tabular": "sluice.tasks.tabular:TabularTask", "text": "sluice.tasks.text:TextTask"}
+)
+#: The sections of the built-in ones, which are read without their code.
 BUILT_IN: dict[str, type[Section]] = {"text": TextModel, "image": ImageModel, "tabular": TabularModel}
 
 
@@ -129,8 +133,9 @@ def read_text(text: str, where: str) -> dict[str, Any]:
     raw = yamlfile.load(text, where)
     if not isinstance(raw, dict):
         kind = {list: "a list", type(None): "empty", str: "a text"}.get(type(raw), f"a {type(raw).__name__}")
-        raise ProjectError(f"a project file is a mapping (name:, task:, data:), this one is {kind}", field=where,
-                           fix="`sluice init` writes one that runs")  # fmt: skip
+        raise ProjectError(
+            f"a project file is a mapping (name:, task:, data:), this one is {kind}", field=where, fix="`sluice init` writes one that runs"
+        )
     return raw
 
 
@@ -162,7 +167,9 @@ def override(raw: dict[str, Any], item: str) -> None:
     at[parts[-1]] = value
 
 
-def parse(raw: Mapping[str, Any], *, where: str = "project", base_dir: Path | None = None, said_by: Mapping[str, str] | None = None) -> Project:
+def parse(
+    raw: Mapping[str, Any], *, where: str = "project", base_dir: Path | None = None, said_by: Mapping[str, str] | None = None
+) -> Project:
     """Check a raw mapping.
 
     Args:
@@ -183,11 +190,15 @@ def parse(raw: Mapping[str, Any], *, where: str = "project", base_dir: Path | No
     if project.export.formats and len(set(project.export.formats)) != len(project.export.formats):
         raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
     if metric is not None and project.task in ("text", "image"):
-        from sluice.evaluation.metrics import TABLE, names
+        from sluice.problems.metrics import TABLE, names
 
         if TABLE[metric].objective == "regression":
-            raise ProjectError(f"is a regression metric, task {project.task} classifies", field=f"{where}: evaluate.metric", value=metric,
-                               fix=f"one of {', '.join(names('classification'))}")  # fmt: skip
+            raise ProjectError(
+                f"is a regression metric, task {project.task} classifies",
+                field=f"{where}: evaluate.metric",
+                value=metric,
+                fix=f"one of {', '.join(names('classification'))}",
+            )
     found = project.model_copy(update={"model": model})
     found._base_dir = base_dir
     return found
@@ -210,43 +221,18 @@ def model_section(task: str, base_dir: Path | None = None) -> type[BaseModel]:
 
 
 def import_task(task: str, base_dir: Path | None = None) -> Any:
-    """Import a user's ``module:Class``, looking beside the project file too."""
-    module, colon, name = task.partition(":")
-    if not colon:
-        near = difflib.get_close_matches(task, BUILT_IN, 1, 0.3)
-        raise ProjectError("unknown task", field="task", value=task,
-                           fix=f"did you mean {near[0]!r}? " * bool(near) + f"built-in: {', '.join(BUILT_IN)}; your own: my_module:MyTask")  # fmt: skip
-    if base_dir is not None:
-        _beside(module.partition(".")[0], base_dir.resolve())
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except ImportError as e:
-        raise ProjectError(f"cannot import {module}: {e}", field="task", value=task,
-                           fix="put the module beside sluice.yaml or install its package") from e  # fmt: skip
-    except AttributeError as e:
-        raise ProjectError(f"module {module} has no {name}", field="task", value=task, fix="name a class of that module") from e
-    except Exception as e:
-        raise ProjectError(f"{module} failed on import: {type(e).__name__}: {e}", field="task", value=task, fix="run `python -m` on it") from e
+    """The class of a task by its name; a user's ``module:Class`` may lie beside the project file. Raises `ProjectError`."""
+    found = TASKS.get(task, field="task", beside=base_dir)
     if not (isinstance(found, type) and issubclass(getattr(found, "Model", object), BaseModel)):
-        raise ProjectError("is not a task class", field="task", value=task, fix="derive it from sluice.tasks.base.Task and give it a Model section")
+        raise ProjectError(
+            "is not a task class", field="task", value=task, fix="derive it from sluice.tasks.base.Task and give it a Model section"
+        )
     return found
 
 
-def _beside(module: str, folder: Path) -> None:
-    """Let a module be found in the project's folder, before one of the same name that another project brought."""
-    there = (folder / f"{module}.py").is_file() or (folder / module).is_dir()
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    elif there and sys.path[0] != str(folder):
-        sys.path.remove(str(folder))
-        sys.path.insert(0, str(folder))
-    known = getattr(sys.modules.get(module), "__file__", None)
-    if there and known and not Path(known).resolve().is_relative_to(folder):
-        for name in [n for n in sys.modules if n == module or n.startswith(f"{module}.")]:
-            del sys.modules[name]
-
-
-def _explain(error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str, said_by: Mapping[str, str]) -> ProjectError:
+def _explain(
+    error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str, said_by: Mapping[str, str]
+) -> ProjectError:
     """One readable line a fault; a single fault keeps its field, value and fix apart."""
 
     def giver(path: str) -> str:
@@ -267,8 +253,12 @@ def _explain(error: ValidationError, root: type[BaseModel], prefix: tuple[str, .
     field, message, value, fix, kind = faults[0]
     if len(faults) == 1:
         return ProjectError(message, field=f"{giver(field) or where}: {field}", fix=fix, **({} if kind == "missing" else {"value": value}))
-    lines = [str(ProjectError(m, field=f"{giver(f)}: {f}" if giver(f) else f, fix=x, **({} if k == "missing" else {"value": v}))).replace("\n  fix: ", "; ")
-             for f, m, v, x, k in faults]  # fmt: skip
+    lines = [
+        str(ProjectError(m, field=f"{giver(f)}: {f}" if giver(f) else f, fix=x, **({} if k == "missing" else {"value": v}))).replace(
+            "\n  fix: ", "; "
+        )
+        for f, m, v, x, k in faults
+    ]
     return ProjectError(f"{len(faults)} faults\n  - " + "\n  - ".join(lines), field=where, fix="mend each of them")
 
 
@@ -312,8 +302,9 @@ def schema() -> dict[str, Any]:
         part = section.model_json_schema()
         defs.update(part.pop("$defs", {}))
         defs[section.__name__] = part
-        branches.append({"if": {"properties": {"task": {"const": task}}},
-                         "then": {"properties": {"model": {"$ref": f"#/$defs/{section.__name__}"}}}})  # fmt: skip
+        branches.append(
+            {"if": {"properties": {"task": {"const": task}}}, "then": {"properties": {"model": {"$ref": f"#/$defs/{section.__name__}"}}}}
+        )
     out["allOf"] = branches
     out["properties"]["model"] = {"type": "object", "description": "settings of the task's model", "default": {}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **out}

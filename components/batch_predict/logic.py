@@ -12,21 +12,21 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sluice import files
-from sluice.data import places
+from sluice.core import files
+from sluice.core.errors import DataError, InputError
+from sluice.core.gate import Gate
+from sluice.core.home import Home
+from sluice.core.ordered import in_order
+from sluice.core.processes import cpu_quota
+from sluice.data import locations
 from sluice.data.report import counted
-from sluice.errors import DataError, InputError
-from sluice.gates import Gate
-from sluice.home import Home
-from sluice.ordered import in_order
-from sluice.packaging import package as packages
-from sluice.packaging.package import Package
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.rows import rows_from_arrow
-from sluice.packaging.store import open_store
+from sluice.engines.predictor import Predictor
+from sluice.engines.rows import rows_from_arrow
+from sluice.package import package as packages
+from sluice.package.package import Package
+from sluice.package.store import open_store
 from sluice.prediction.answers import Answered, Tally, answer, columns_of
-from sluice.process import cpu_quota
-from sluice.step import run_step
+from sluice.steps.execute import run_step
 
 #: Rows read, predicted and written at a time: memory is a few of these, whatever the files' size.
 WINDOW = 4096
@@ -44,8 +44,19 @@ class Summary:
     empty: int = 0
 
 
-def run(package: str, source: str, output_path: str, *, digest: str = "", home: str = "", keep: str = "row_id", max_bad: float = 0.0, batch_size: int = 64,
-        workers: int = 0, gate_path: str) -> Gate:  # fmt: skip
+def run(
+    package: str,
+    source: str,
+    output_path: str,
+    *,
+    digest: str = "",
+    home: str = "",
+    keep: str = "row_id",
+    max_bad: float = 0.0,
+    batch_size: int = 64,
+    workers: int = 0,
+    gate_path: str,
+) -> Gate:
     """The step: a gate with the rows, labels and rows a second as evidence; refused when too many rows cannot be used.
 
     Args:
@@ -61,17 +72,22 @@ def run(package: str, source: str, output_path: str, *, digest: str = "", home: 
             else open_store(package, Home(home or None)).get(digest or package.rsplit("/", 1)[-1])
         )
         columns = [c.strip() for c in keep.split(",") if c.strip()]
-        with places.find(source, Path()) as here:
+        with locations.find(source, Path()) as here:
             inputs = [path for place in here for path in sources(str(place.path))]
-            done = predict_files(found, inputs, Path(output_path), keep=columns, tolerate=max_bad > 0, batch_size=batch_size,
-                                 workers=workers or cpu_quota())  # fmt: skip
+            done = predict_files(
+                found, inputs, Path(output_path), keep=columns, tolerate=max_bad > 0, batch_size=batch_size, workers=workers or cpu_quota()
+            )
         share = done.bad / done.rows if done.rows else 0.0
         evidence: dict[str, Any] = {**dataclasses.asdict(done), "digest": found.digest, "output": output_path}
         if share > max_bad:
             return Gate(
                 "batch_predict", "refuse", (f"{done.bad} of {done.rows} rows cannot be predicted; the first: {done.first_bad}",), evidence
             )
-        left_out = (f"{counted(done.empty, 'row')} of {done.rows:,} without a text or image {'was' if done.empty == 1 else 'were'} left out",) if done.empty else ()
+        left_out = (
+            (f"{counted(done.empty, 'row')} of {done.rows:,} without a text or image {'was' if done.empty == 1 else 'were'} left out",)
+            if done.empty
+            else ()
+        )
         return Gate("batch_predict", "pass", left_out, evidence)
 
     return run_step(work, gate_path, step="batch_predict")
@@ -90,8 +106,16 @@ def sources(source: str) -> list[Path]:
     return found
 
 
-def predict_files(package: Package, inputs: list[Path], out: Path, *, keep: list[str] | None = None, tolerate: bool = False, batch_size: int = 64,
-                  workers: int = 1) -> Summary:  # fmt: skip
+def predict_files(
+    package: Package,
+    inputs: list[Path],
+    out: Path,
+    *,
+    keep: list[str] | None = None,
+    tolerate: bool = False,
+    batch_size: int = 64,
+    workers: int = 1,
+) -> Summary:
     """Write one part of predictions an input file; the folder appears whole, in the rows' order.
 
     Columns: `keep`'s, then ``prediction`` (string), ``probability`` (float32) and ``probabilities``
@@ -152,7 +176,9 @@ class _Job:
         try:
             found = answer(self._predictor, rows, self._batch_size, tolerate=self._tolerate)
         except InputError as e:
-            raise DataError(f"cannot be predicted: {e.message}", field=f"{path} (rows counted from {start}): {e.field}", fix=e.fix, value=e.value) from e
+            raise DataError(
+                f"cannot be predicted: {e.message}", field=f"{path} (rows counted from {start}): {e.field}", fix=e.fix, value=e.value
+            ) from e
         first = next((f"{path}: row {start + i}: {e}" for i, e in enumerate(found.errors) if e), None) if found.bad else None
         return self._table(batch, found), found.bad, first
 
@@ -160,8 +186,9 @@ class _Job:
         columns = {name: batch.column(name) for name in self._keep if name in batch.schema.names}
         made, answers = columns_of(self._predictor, found.answers), found.answers
         if self._labels:
-            made["probabilities"] = pa.ListArray.from_arrays(pa.array(np.arange(len(answers) + 1) * len(self._labels), pa.int32()),
-                                                             pa.array(answers.ravel(), pa.float32()))  # fmt: skip
+            made["probabilities"] = pa.ListArray.from_arrays(
+                pa.array(np.arange(len(answers) + 1) * len(self._labels), pa.int32()), pa.array(answers.ravel(), pa.float32())
+            )
         if len(found.good) < batch.num_rows:
             spread = np.full(batch.num_rows, -1)
             spread[found.good] = np.arange(len(found.good))

@@ -38,9 +38,18 @@ def evaluate(
         `pass` or `refuse`.
     """
     from components.evaluate.logic import run
-    from sluice.gates import hand_on
+    from sluice.core.gate import hand_on
 
-    found = run(project, base_dir, home, run_id, dataset_path=dataset.path, package_path=package.path, report_path=report.path, gate_path=f"{gate}.json")
+    found = run(
+        project,
+        base_dir,
+        home,
+        run_id,
+        dataset_path=dataset.path,
+        package_path=package.path,
+        report_path=report.path,
+        gate_path=f"{gate}.json",
+    )
     hand_on(gate)
     with open(handed, "w") as file:  # noqa: PTH123 (nothing is imported for it)
         file.write(project)

@@ -10,32 +10,35 @@ from typing import Any
 import numpy as np
 
 from components import STARTED
-from sluice import files
+from sluice.core import files
+from sluice.core.errors import DataError, InputError, PackageError, SluiceError
+from sluice.core.gate import Gate
+from sluice.core.home import Home
+from sluice.core.spelling import Spelling
 from sluice.data.dataset import Dataset
-from sluice.errors import DataError, InputError, PackageError, SluiceError
-from sluice.evaluation import compare, decide, evaluate
-from sluice.evaluation.baselines import simple, trivial
-from sluice.evaluation.floor import judge
-from sluice.evaluation.gate import cautions, never_predicted, too_narrow
-from sluice.gates import Gate
-from sluice.home import Home
-from sluice.packaging import package as packages
-from sluice.packaging.package import Package
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.rows import spelled_by
-from sluice.packaging.scoring import answers, positive_label, targets_of
-from sluice.packaging.store import open_store
+from sluice.engines.predictor import Predictor
+from sluice.engines.rows import spelled_by
+from sluice.engines.scoring import answers, positive_label, targets_of
+from sluice.gates.baselines import simple, trivial
+from sluice.gates.champion import compare
+from sluice.gates.floor import judge
+from sluice.gates.quality import cautions, decide, never_predicted, too_narrow
+from sluice.package import package as packages
+from sluice.package.package import Package
+from sluice.package.store import open_store
+from sluice.problems.evaluator import evaluate
 from sluice.project import Project
+from sluice.registry.serving import BY
+from sluice.registry.versions import CHAMPION, Registry, Version
 from sluice.report import page
 from sluice.rollouts.handover import serving, target
-from sluice.spelling import Spelling
-from sluice.step import open_project, run_step
-from sluice.tracking.registry import CHAMPION, Registry, Version
-from sluice.tracking.serving import BY
+from sluice.steps.execute import open_project, run_step
 from sluice.tracking.tracker import open_tracker, tracking_uri
 
 
-def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: str, package_path: str, report_path: str, gate_path: str) -> Gate:
+def run(
+    project: str, base_dir: str, home: str, run_id: str, *, dataset_path: str, package_path: str, report_path: str, gate_path: str
+) -> Gate:
     """Returns the gate, with ``evaluation`` and ``comparison`` as evidence."""
 
     def work() -> Gate:
@@ -52,16 +55,25 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, dataset_path: st
         comparison = None
         if champion is not None:
             comparison, note = against(champion, dataset, outputs, targets, package, settings, positive)
-        baselines = (trivial(dataset, labels, found["metric"], positive),
-                     simple(dataset, labels, package.preprocess, package.root, settings.evaluate, positive))  # fmt: skip
+        baselines = (
+            trivial(dataset, labels, found["metric"], positive),
+            simple(dataset, labels, package.preprocess, package.root, settings.evaluate, positive),
+        )
         floor = judge(outputs, targets, labels, found, *baselines, settings.evaluate, rule=package.rule, positive=positive)
         decision, reasons = decide(found, comparison, settings.evaluate, floor)
         tracker = open_tracker(settings, place, run_id=run_id or None, name=Path(dataset_path).parent.parent.name)
         tracker.metrics({f"test_{k}": v["value"] for k, v in found["metrics"].items()})
         tracker.tags({"sluice.evaluate": decision})
         tracker.finish("FINISHED")
-        evidence = {"evaluation": found, "comparison": comparison, "champion_note": note, "digest": package.digest, "precision": package.precision,
-                    "floor": floor, "cautions": cautions(floor) + never_predicted(found) + too_narrow(found)}  # fmt: skip
+        evidence = {
+            "evaluation": found,
+            "comparison": comparison,
+            "champion_note": note,
+            "digest": package.digest,
+            "precision": package.precision,
+            "floor": floor,
+            "cautions": cautions(floor) + never_predicted(found) + too_narrow(found),
+        }
         return Gate("evaluate", decision, tuple(reasons), evidence)
 
     gate = run_step(work, gate_path, step="evaluate", started=STARTED)
@@ -90,13 +102,27 @@ def champion_package(settings: Project, home: Home) -> tuple[Package | None, str
     except PackageError as e:
         if BY in version.tags:
             # Applied by hand, from where only KServe can fetch: no run could do anything about it.
-            return None, f"the champion, version {version.number}, was registered by {version.tags[BY]} and cannot be read here, so nothing was compared: {e.message}"
-        raise PackageError(f"the champion's package cannot be read: {e.message}", field=f"{settings.name}@{CHAMPION}", value=version.digest,
-                           fix="put the package back into the store, or drop the alias `champion` in the registry to start anew") from e  # fmt: skip
+            return (
+                None,
+                f"the champion, version {version.number}, was registered by {version.tags[BY]} and cannot be read here, so nothing was compared: {e.message}",
+            )
+        raise PackageError(
+            f"the champion's package cannot be read: {e.message}",
+            field=f"{settings.name}@{CHAMPION}",
+            value=version.digest,
+            fix="put the package back into the store, or drop the alias `champion` in the registry to start anew",
+        ) from e
 
 
-def against(champion: Package, dataset: Dataset, outputs: np.ndarray, targets: np.ndarray, candidate: Package,
-            settings: Project, positive: str | None) -> tuple[dict[str, Any] | None, str]:  # fmt: skip
+def against(
+    champion: Package,
+    dataset: Dataset,
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    candidate: Package,
+    settings: Project,
+    positive: str | None,
+) -> tuple[dict[str, Any] | None, str]:
     """Candidate and champion on the same rows; the champion runs from its package, as it does in production."""
     if champion.objective != dataset.objective or champion.task != settings.task:
         return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
@@ -110,6 +136,15 @@ def against(champion: Package, dataset: Dataset, outputs: np.ndarray, targets: n
         spelling = Spelling.kept(candidate.labels)
         labels = [spelling.text(v) for v in labels]
         rule = dataclasses.replace(rule, label=spelling.text(rule.label)) if rule is not None else None
-    result = compare(outputs, theirs, targets, list(candidate.labels), labels, settings.evaluate, rule=candidate.rule,
-                     champion_rule=rule, positive=positive)  # fmt: skip
+    result = compare(
+        outputs,
+        theirs,
+        targets,
+        list(candidate.labels),
+        labels,
+        settings.evaluate,
+        rule=candidate.rule,
+        champion_rule=rule,
+        positive=positive,
+    )
     return {**result, "champion_digest": champion.digest}, ""

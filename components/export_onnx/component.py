@@ -32,10 +32,17 @@ def export_onnx(
         `pass` or `refuse`.
     """
     from components.export_onnx.logic import run
-    from sluice.gates import hand_on
+    from sluice.core.gate import hand_on
 
-    found = run(project, base_dir, dataset_path=dataset.path, model_path=model.path,
-                package_path=package.path, report_path=f"{gate}.html", gate_path=f"{gate}.json")  # fmt: skip
+    found = run(
+        project,
+        base_dir,
+        dataset_path=dataset.path,
+        model_path=model.path,
+        package_path=package.path,
+        report_path=f"{gate}.html",
+        gate_path=f"{gate}.json",
+    )
     hand_on(gate)
     with open(handed, "w") as file:  # noqa: PTH123 (nothing is imported for it)
         file.write(project)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from components import STARTED
-from sluice import files
+from sluice.core import files
+from sluice.core.gate import Gate
 from sluice.data.dataset import Dataset
-from sluice.gates import Gate
-from sluice.packaging.export import export_package
+from sluice.formats.export import export_package
 from sluice.report import page
-from sluice.step import open_project, run_step
+from sluice.steps.execute import open_project, run_step
 
 
 def run(project: str, base_dir: str, *, dataset_path: str, model_path: str, package_path: str, report_path: str, gate_path: str) -> str:

@@ -26,7 +26,7 @@ def preprocess(
         The dataset's digest: the version of the data.
     """
     from components.preprocess.logic import run
-    from sluice.gates import hand_on
+    from sluice.core.gate import hand_on
 
     found = run(project, base_dir, dataset_path=dataset.path, gate_path=f"{gate}.json")
     hand_on(gate)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from components import STARTED
+from sluice.core.gate import Gate
 from sluice.data.prepare import prepare
-from sluice.gates import Gate
-from sluice.step import open_project, run_step
+from sluice.steps.execute import open_project, run_step
 from sluice.tasks import load_task
 
 
@@ -20,8 +20,19 @@ def run(project: str, base_dir: str, *, dataset_path: str, gate_path: str) -> st
         rows = {split: made.rows(split) for split in ("train", "validation", "test")}
         shards = {split: len(made.shards(split)) for split in rows}
         told = ", ".join(f"{n:,} {split}" for split, n in rows.items()) + f" rows; data {made.digest[:12]}"
-        return Gate("preprocess", "pass", (told,), {"digest": made.digest, "rows": rows, "shards": shards, "labels": made.labels,
-                                                    "objective": made.objective, "columns": made.columns,
-                                                    "split": made.manifest["source"]["split"]})  # fmt: skip
+        return Gate(
+            "preprocess",
+            "pass",
+            (told,),
+            {
+                "digest": made.digest,
+                "rows": rows,
+                "shards": shards,
+                "labels": made.labels,
+                "objective": made.objective,
+                "columns": made.columns,
+                "split": made.manifest["source"]["split"],
+            },
+        )
 
     return str(run_step(work, gate_path, step="preprocess", started=STARTED).evidence["digest"])

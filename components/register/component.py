@@ -38,7 +38,7 @@ def register(
         The package digest.
     """
     from components.register.logic import run
-    from sluice.gates import hand_on
+    from sluice.core.gate import hand_on
 
     gates = [prepared, trained, exported, judged]
     found = run(project, base_dir, home, run_id, package_path=package.path, gates=gates, gate_path=f"{gate}.json")

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components import STARTED
-from sluice.gates import Gate
-from sluice.home import Home
-from sluice.packaging import package as packages
-from sluice.packaging.store import default_store
-from sluice.step import open_project, run_step
+from sluice.core.gate import Gate
+from sluice.core.home import Home
+from sluice.package import package as packages
+from sluice.package.store import default_store
+from sluice.registry.versions import CANDIDATE, Registry
+from sluice.steps.execute import open_project, run_step
 from sluice.tracking.card import Card
-from sluice.tracking.registry import CANDIDATE, Registry
 from sluice.tracking.tracker import tracking_uri
 
 
@@ -26,17 +26,38 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
         place = Home(home or None)
         store = default_store(place)
         package = store.add(packages.read(Path(package_path)))
-        lineage = {"code": package.provenance.get("code", ""), "config": settings.digest, "data": package.provenance.get("data", ""),
-                   "git": git_commit(base)}  # fmt: skip
+        lineage = {
+            "code": package.provenance.get("code", ""),
+            "config": settings.digest,
+            "data": package.provenance.get("data", ""),
+            "git": git_commit(base),
+        }
         registry = Registry(tracking_uri(settings, place))
-        version = registry.register(settings.name, package.digest, store.uri(package.digest), metrics=package.metrics,
-                                    tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision},
-                                    run_id=run_id or None,
-                                    card=Card(package, settings.data.source, [Gate.of(json.loads(g)) for g in gates], lineage))  # fmt: skip
+        version = registry.register(
+            settings.name,
+            package.digest,
+            store.uri(package.digest),
+            metrics=package.metrics,
+            tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision},
+            run_id=run_id or None,
+            card=Card(package, settings.data.source, [Gate.of(json.loads(g)) for g in gates], lineage),
+        )
         registry.set_alias(settings.name, CANDIDATE, version.number)
         told = f"{settings.name} version {version.number}, sha256:{package.digest[:12]}"
-        return Gate("register", "pass", (told, *filter(None, [registry.note])), {"model": settings.name, "version": version.number, "digest": package.digest, "uri": version.uri,
-                                             "lineage": lineage, "run_id": run_id, "page": registry.page(version)})  # fmt: skip
+        return Gate(
+            "register",
+            "pass",
+            (told, *filter(None, [registry.note])),
+            {
+                "model": settings.name,
+                "version": version.number,
+                "digest": package.digest,
+                "uri": version.uri,
+                "lineage": lineage,
+                "run_id": run_id,
+                "page": registry.page(version),
+            },
+        )
 
     return str(run_step(work, gate_path, step="register", started=STARTED).evidence["digest"])
 

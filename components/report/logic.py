@@ -8,22 +8,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sluice import files
-from sluice.cluster.account import OwnToken
-from sluice.cluster.connection import connect
-from sluice.cluster.ending import Ending, await_end
-from sluice.cluster.errors import EndpointError
-from sluice.cluster.kfp import Api
-from sluice.errors import SluiceError
-from sluice.outcome import figures
+from sluice.core import files
+from sluice.core.errors import SluiceError
+from sluice.kfp.account import OwnToken
+from sluice.kfp.client import Api
+from sluice.kfp.connection import connect
+from sluice.kfp.ending import Ending, await_end
+from sluice.kfp.errors import EndpointError
 from sluice.report import page
+from sluice.steps.outcome import figures
 
 #: The page's size at most, in bytes; a browser draws it in a frame of the run's page.
 LARGEST = 8 << 20
 
 
-def run(project: Mapping[str, Any], run_id: str, seconds: float, *, page_path: str, refusal_path: str, api: Api | None = None) -> dict[str, float | str]:
-    """Returns `sluice.outcome.figures` of the run. Raises nothing: a run is never worse for its report."""
+def run(
+    project: Mapping[str, Any], run_id: str, seconds: float, *, page_path: str, refusal_path: str, api: Api | None = None
+) -> dict[str, float | str]:
+    """Returns `sluice.steps.outcome.figures` of the run. Raises nothing: a run is never worse for its report."""
     ending = _ending(run_id, seconds, api)
     outcome = {"run": run_id, "seconds": 0.0, "name": None} | ending.outcome | {"project": _name(project, ending)}
     files.write_text(Path(page_path), _page(outcome, ending))

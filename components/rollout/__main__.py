@@ -9,9 +9,16 @@ from components.rollout.logic import retry
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m components.rollout", description="Roll a registered package out again, without training.")
-    for name, told in (("home", "the home"), ("name", "of the rollout"), ("project", "file with the project's text"), ("report", "file to write"),
-                       ("gate", "file to write")):  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m components.rollout", description="Roll a registered package out again, without training."
+    )
+    for name, told in (
+        ("home", "the home"),
+        ("name", "of the rollout"),
+        ("project", "file with the project's text"),
+        ("report", "file to write"),
+        ("gate", "file to write"),
+    ):
         parser.add_argument(name, help=told)
     args = parser.parse_args()
     retry(args.home, args.name, project=Path(args.project).read_text(), report_path=args.report, gate_path=args.gate)

@@ -28,7 +28,7 @@ def rollout(
         `promoted` or `rolled_back`.
     """
     from components.rollout.logic import run
-    from sluice.gates import hand_on
+    from sluice.core.gate import hand_on
 
     found = run(project, base_dir, home, digest, dataset_path=dataset.path, report_path=f"{gate}.html", gate_path=f"{gate}.json")
     hand_on(gate)

@@ -14,23 +14,23 @@ import orjson
 import pyarrow as pa
 
 from components import STARTED
-from sluice import events, files
+from sluice.core import events, files
+from sluice.core.errors import SluiceError
+from sluice.core.gate import Gate
+from sluice.core.home import Home
 from sluice.data.dataset import Dataset
-from sluice.errors import SluiceError
-from sluice.gates import Gate
-from sluice.home import Home
-from sluice.packaging.package import Package
-from sluice.packaging.rows import rows_from_arrow, spelled_by
-from sluice.packaging.store import open_store
+from sluice.engines.rows import rows_from_arrow, spelled_by
+from sluice.package.package import Package
+from sluice.package.store import open_store
 from sluice.project import Project
+from sluice.registry.versions import CANDIDATE, CHAMPION, Registry, Version
 from sluice.report import page
 from sluice.rollouts import again
 from sluice.rollouts.handover import Target, hand_over, target
 from sluice.rollouts.judge import WARNING
 from sluice.rollouts.local import Request, RolloutResult, run_local
 from sluice.rollouts.spec import RolloutSpec
-from sluice.step import open_project, run_step
-from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry, Version
+from sluice.steps.execute import open_project, run_step
 from sluice.tracking.tracker import tracking_uri
 
 #: The server is a process to this step, never an import.
@@ -39,7 +39,9 @@ SERVER = (sys.executable, "-m", "serving.runtime")
 
 def run(project: str, base_dir: str, home: str, digest: str, *, dataset_path: str, report_path: str, gate_path: str) -> str:
     """Returns ``promoted`` or ``rolled_back``."""
-    return _step(project, base_dir, home, digest, lambda: again.sample(Dataset.open(Path(dataset_path)).read("test")), report_path, gate_path)
+    return _step(
+        project, base_dir, home, digest, lambda: again.sample(Dataset.open(Path(dataset_path)).read("test")), report_path, gate_path
+    )
 
 
 def retry(home: str, name: str, *, project: str, report_path: str, gate_path: str) -> str:
@@ -55,15 +57,23 @@ def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[]
         registry = Registry(tracking_uri(settings, place))
         candidate = registry.by_digest(settings.name, digest)
         if candidate is None:
-            raise SluiceError("is not in the registry: was it registered in another one?", field="digest", value=digest,
-                              fix=f"every step must be given the same MLFLOW_TRACKING_URI; this one asked {registry.uri}")  # fmt: skip
+            raise SluiceError(
+                "is not in the registry: was it registered in another one?",
+                field="digest",
+                value=digest,
+                fix=f"every step must be given the same MLFLOW_TRACKING_URI; this one asked {registry.uri}",
+            )
         if (where := target()) is not None:
             return handed_over(registry, settings, candidate, where)
         champion = registry.by_alias(settings.name, CHAMPION)
         if champion and champion.digest == digest:
             registry.drop_alias(settings.name, CANDIDATE, candidate.number)
-            return Gate("rollout", "pass", ("this very package is the champion already: nothing to roll out",),
-                        {"outcome": "promoted", "version": champion.number, "digest": digest, "unchanged": True})  # fmt: skip
+            return Gate(
+                "rollout",
+                "pass",
+                ("this very package is the champion already: nothing to roll out",),
+                {"outcome": "promoted", "version": champion.number, "digest": digest, "unchanged": True},
+            )
         keep = partial(again.keep, place.root, settings.name, project=project, base_dir=base_dir, digest=digest)
         result = roll_out(settings, place, candidate, champion, rows, keep)
         return gate_of(settle(registry, settings.name, candidate, champion, result), candidate, champion.digest if champion else None)
@@ -76,10 +86,19 @@ def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[]
 def gate_of(result: RolloutResult, candidate: Version, stable: str | None) -> Gate:
     """The step's gate, from how the rollout ended. `stable` is the digest that served before."""
     cautions = [r.removeprefix(WARNING) for r in result.reasons if r.startswith(WARNING)]
-    return Gate("rollout", "pass" if result.outcome == "promoted" else "refuse",
-                tuple(r for r in result.reasons if not r.startswith(WARNING)) or ("ready and answering",),
-                {**result.evidence, "cautions": cautions, "outcome": result.outcome, "version": candidate.number, "digest": candidate.digest,
-                 "stable": stable})  # fmt: skip
+    return Gate(
+        "rollout",
+        "pass" if result.outcome == "promoted" else "refuse",
+        tuple(r for r in result.reasons if not r.startswith(WARNING)) or ("ready and answering",),
+        {
+            **result.evidence,
+            "cautions": cautions,
+            "outcome": result.outcome,
+            "version": candidate.number,
+            "digest": candidate.digest,
+            "stable": stable,
+        },
+    )
 
 
 def on_event(event: dict[str, Any]) -> None:
@@ -107,23 +126,42 @@ def disagreement(registry: Registry, name: str, candidate: Version, followed: Ma
     champion = registry.by_alias(name, CHAMPION)
     if champion is not None and champion.digest == candidate.digest:
         return None
-    return (f"it serves, and is not the champion in {registry.uri}: the controller follows another registry ({followed['message']}); "
-            "give it and the steps one MLFLOW_TRACKING_URI")  # fmt: skip
+    return (
+        f"it serves, and is not the champion in {registry.uri}: the controller follows another registry ({followed['message']}); "
+        "give it and the steps one MLFLOW_TRACKING_URI"
+    )
 
 
-def roll_out(settings: Project, home: Home, candidate: Version, champion: Version | None, held_out: Callable[[], pa.Table],
-             keep: Callable[..., None]) -> RolloutResult:  # fmt: skip
+def roll_out(
+    settings: Project, home: Home, candidate: Version, champion: Version | None, held_out: Callable[[], pa.Table], keep: Callable[..., None]
+) -> RolloutResult:
     """Here, with held-out rows as traffic, which are kept for another try."""
     package = open_store(candidate.uri, home).get(candidate.digest)
     stable = open_store(champion.uri, home).get(champion.digest) if champion else None
     table = held_out()
     keep(rows=table)
     rows = readable(table, [p for p in (package, stable) if p])
-    server = [*SERVER, "--workers", str(settings.serve.workers), "--threads", str(settings.serve.threads), "--max-batch", str(settings.serve.max_batch)]
+    server = [
+        *SERVER,
+        "--workers",
+        str(settings.serve.workers),
+        "--threads",
+        str(settings.serve.threads),
+        "--max-batch",
+        str(settings.serve.max_batch),
+    ]
 
     plan, caution = plan_of(settings.rollout, package, stable)
-    result = run_local(settings.name, plan, stable=stable.root if stable else None, candidate=package.root, server=server,
-                       requests=requests_of(package, settings.name, rows, stable), home=home.root, on_event=on_event)  # fmt: skip
+    result = run_local(
+        settings.name,
+        plan,
+        stable=stable.root if stable else None,
+        candidate=package.root,
+        server=server,
+        requests=requests_of(package, settings.name, rows, stable),
+        home=home.root,
+        on_event=on_event,
+    )
     return replace(result, reasons=(*result.reasons, WARNING + caution)) if caution else result
 
 
@@ -138,7 +176,9 @@ def plan_of(plan: RolloutSpec, package: Package, stable: Package | None) -> tupl
     ours, theirs = ((p.rule.label, p.rule.aim) if p.rule else None for p in (package, stable))
     if ours == theirs:
         return plan, None
-    return plan.model_copy(update={"shift": None}), "label shares were not compared: the models choose their label by different rules (evaluate.decision)"
+    return plan.model_copy(
+        update={"shift": None}
+    ), "label shares were not compared: the models choose their label by different rules (evaluate.decision)"
 
 
 def readable(table: pa.Table, packages: Sequence[Package]) -> pa.Table:
@@ -179,6 +219,12 @@ def requests_of(package: Package, name: str, table: pa.Table, stable: Package | 
         return {"b64": base64.b64encode(row).decode()} if isinstance(row, bytes) else row
 
     path = f"/v1/models/{name}:predict"
-    return [Request(body=orjson.dumps({"instances": [instance(row)]}, option=orjson.OPT_SERIALIZE_NUMPY), path=path, label=label,
-                    headers={"content-type": "application/json"})
-            for row, label in zip(rows, labels, strict=True)]  # fmt: skip
+    return [
+        Request(
+            body=orjson.dumps({"instances": [instance(row)]}, option=orjson.OPT_SERIALIZE_NUMPY),
+            path=path,
+            label=label,
+            headers={"content-type": "application/json"},
+        )
+        for row, label in zip(rows, labels, strict=True)
+    ]

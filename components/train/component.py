@@ -34,7 +34,7 @@ def train(
         The tracking run's id.
     """
     from components.train.logic import run
-    from sluice.gates import hand_on
+    from sluice.core.gate import hand_on
 
     values, run_id = run(project, base_dir, home, dataset_path=dataset.path, model_path=model.path, gate_path=f"{gate}.json")
     hand_on(gate)

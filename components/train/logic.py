@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from components import STARTED
-from components.train import nodes
-from sluice import events, files
+from components.train import trainjob_fit
+from sluice.core import events, files
+from sluice.core.gate import Gate
+from sluice.core.home import Home
 from sluice.data.dataset import Dataset
-from sluice.gates import Gate
-from sluice.home import Home
+from sluice.learners.torch.crossvalidation import Fit, Fold, cross_validate
+from sluice.learners.torch.fit import fit
 from sluice.project import Project
-from sluice.step import open_project, run_step
+from sluice.steps.execute import open_project, run_step
 from sluice.tracking.tracker import Data, Tracker, check_trackers, open_tracker
-from sluice.training.crossvalidation import Fit, Fold, cross_validate
-from sluice.training.fit import fit
 
 #: Seconds between two tries to open a tracker.
 _AGAIN = 15.0
@@ -92,7 +92,7 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
                 tracker.put("metrics", curve_point(event), int(event["epoch"]))
 
         try:
-            train = nodes.fit if nodes.on_cluster(settings.train.nodes) else fit
+            train = trainjob_fit.fit if trainjob_fit.on_cluster(settings.train.nodes) else fit
             found = _folds(settings, dataset, Path(model_path), base, train, tracker) if settings.train.folds else None
             train(settings, dataset, Path(model_path), base_dir=base, on_event=on_event)
         except BaseException:
@@ -106,17 +106,25 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
             tracker.put("metrics", {f"folds_{n}": s["mean"] for n, s in found["summary"].items()}, 0)
         tracker.put("finish", "FINISHED")  # `evaluate` adds to it, where the package gets that far
         tracker.close()
-        kept = f"epoch {history['best_epoch']} of {history['history'][-1]['epoch']} kept, by {history['plan']['watch']}" + _ENDED[history["ended"]]
+        kept = (
+            f"epoch {history['best_epoch']} of {history['history'][-1]['epoch']} kept, by {history['plan']['watch']}"
+            + _ENDED[history["ended"]]
+        )
         reasons = [f"{kept}; {history.get('world_size', 1)} processes"]
         if found:
             own = found["summary"][found["metric"]]
-            reasons.append(f"{found['metric']} over {len(found['folds'])} folds: {own['mean']:.4g} ({own['low']:.4g} to {own['high']:.4g})" if own["low"] is not None
-                           else f"{found['metric']} over {len(found['folds'])} folds is not defined")  # fmt: skip
+            reasons.append(
+                f"{found['metric']} over {len(found['folds'])} folds: {own['mean']:.4g} ({own['low']:.4g} to {own['high']:.4g})"
+                if own["low"] is not None
+                else f"{found['metric']} over {len(found['folds'])} folds is not defined"
+            )
         more = {"cross_validation": found} if found else {}
         return Gate("train", "pass", tuple(reasons), {**history, "run_id": tracker.run_id or "", **more})
 
     gate = run_step(work, gate_path, step="train", started=STARTED)
-    folds = {f"folds_{n}": s["mean"] for n, s in gate.evidence.get("cross_validation", {}).get("summary", {}).items() if s["mean"] is not None}
+    folds = {
+        f"folds_{n}": s["mean"] for n, s in gate.evidence.get("cross_validation", {}).get("summary", {}).items() if s["mean"] is not None
+    }
     best = next((h for h in gate.evidence["history"] if h["epoch"] == gate.evidence["best_epoch"]), gate.evidence["history"][-1])
     return {**curve_point(best), **folds}, str(gate.evidence["run_id"])
 
@@ -133,7 +141,12 @@ def _folds(settings: Project, dataset: Dataset, model: Path, base: Path, train: 
         events.emit("note", text=f"fold {fold.number} of {settings.train.folds}: {shown} on {fold.rows} rows")
         curve = [(int(h["epoch"]), curve_point(h)) for h in fold.history]
         last = curve[-1][0] if curve else 0
-        tracker.put("child", f"fold-{fold.number}", [*curve, (last, {f"fold_{n}": v for n, v in fold.metrics.items()})], {"sluice.fold": str(fold.number)})
+        tracker.put(
+            "child",
+            f"fold-{fold.number}",
+            [*curve, (last, {f"fold_{n}": v for n, v in fold.metrics.items()})],
+            {"sluice.fold": str(fold.number)},
+        )
 
     model.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=model.parent, prefix=files.PARTIAL) as work:

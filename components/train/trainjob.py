@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.train.follow import CONTAINER, IMAGE, JOBSET, Follower, held_up, rank_of
-from sluice.errors import DeadlineError, SluiceError
+from components.train.pod_logs import CONTAINER, IMAGE, JOBSET, Follower, held_up, rank_of
+from sluice.core.errors import DeadlineError, SluiceError
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -77,8 +77,10 @@ class JobSpec:
         if self.deadline:
             spec["activeDeadlineSeconds"] = self.deadline
         if self.claim:
-            pod = {"volumes": [{"name": "job", "persistentVolumeClaim": {"claimName": self.claim}}],
-                   "containers": [{"name": CONTAINER, "volumeMounts": [{"name": "job", "mountPath": self.mount}]}]}  # fmt: skip
+            pod = {
+                "volumes": [{"name": "job", "persistentVolumeClaim": {"claimName": self.claim}}],
+                "containers": [{"name": CONTAINER, "volumeMounts": [{"name": "job", "mountPath": self.mount}]}],
+            }
             job = {"name": CONTAINER, "template": {"spec": {"template": {"spec": pod}}}}
             spec["runtimePatches"] = [
                 {"manager": "sluice.dev/train", "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}}}
@@ -94,7 +96,15 @@ class JobSpec:
 
 def torchrun(spec_nodes: int, processes: int, job: Path) -> tuple[str, ...]:
     """The command of a node: the Trainer gives rendezvous and rank in ``PET_*``, which torchrun reads itself; all ranks' output is its own."""
-    return ("torchrun", f"--nnodes={spec_nodes}", f"--nproc-per-node={processes}", "--tee=3", "-m", "sluice.training.worker", str(job))
+    return (
+        "torchrun",
+        f"--nnodes={spec_nodes}",
+        f"--nproc-per-node={processes}",
+        "--tee=3",
+        "-m",
+        "sluice.learners.torch.worker",
+        str(job),
+    )
 
 
 class TrainJobs:
@@ -132,7 +142,9 @@ class TrainJobs:
         end = time.monotonic() + seconds
         while self.exists(spec.name):
             if time.monotonic() > end:
-                raise DeadlineError(f"is still there {seconds:g} s after it was deleted", field=f"TrainJob {spec.name}", fix="look at its finalizers")
+                raise DeadlineError(
+                    f"is still there {seconds:g} s after it was deleted", field=f"TrainJob {spec.name}", fix="look at its finalizers"
+                )
             time.sleep(1.0)
         self.submit(spec)
 
@@ -152,8 +164,9 @@ class TrainJobs:
         from kubernetes.client import ApiException
 
         try:
-            self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy="Foreground",
-                                                            _request_timeout=30)  # fmt: skip
+            self.custom.delete_namespaced_custom_object(
+                GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy="Foreground", _request_timeout=30
+            )
         except ApiException as e:
             if e.status != 404:
                 raise TrainJobError(f"cannot be deleted: {e.reason}", field=f"TrainJob {name}", fix="check the Role sluice-pipeline") from e
@@ -170,8 +183,17 @@ class TrainJobs:
         found = self._call("list pods", self.core.list_namespaced_pod, self.namespace, label_selector=f"{JOBSET}={name}").items
         return sorted(found, key=rank_of)
 
-    def wait(self, spec: JobSpec, *, on_line: Callable[[int, str], None], seconds: float, poll: float = 2.0, stop: threading.Event | None = None,
-             on_state: Callable[[str], None] | None = None, image_seconds: float = 180.0) -> None:  # fmt: skip
+    def wait(
+        self,
+        spec: JobSpec,
+        *,
+        on_line: Callable[[int, str], None],
+        seconds: float,
+        poll: float = 2.0,
+        stop: threading.Event | None = None,
+        on_state: Callable[[str], None] | None = None,
+        image_seconds: float = 180.0,
+    ) -> None:
         """Until the job is complete; every line of every node goes to `on_line(node, line)` as it comes.
 
         Args:
@@ -209,14 +231,18 @@ class TrainJobs:
                 late = time.monotonic() - start > image_seconds and any(held_up(p)[0].startswith(IMAGE) for p in pods)
                 if late or any(held_up(p)[1] for p in pods):
                     self.cancel(spec.name)
-                    raise TrainJobError(f"cannot start: {held}", field=f"TrainJob {spec.name}", fix=f"check the image of TrainingRuntime {spec.runtime}")
+                    raise TrainJobError(
+                        f"cannot start: {held}", field=f"TrainJob {spec.name}", fix=f"check the image of TrainingRuntime {spec.runtime}"
+                    )
                 if stop.wait(poll):
                     self.cancel(spec.name)
                     raise TrainJobError("was cancelled", field=f"TrainJob {spec.name}")
                 if time.monotonic() - start > seconds:
                     states = ", ".join(f"node {rank_of(p)} {p.status.phase}" for p in pods) or "no pod was made"
                     self.cancel(spec.name)
-                    raise DeadlineError(f"not done after {seconds:g} s: {states}", field=f"TrainJob {spec.name}", fix="is there room for its pods?")
+                    raise DeadlineError(
+                        f"not done after {seconds:g} s: {states}", field=f"TrainJob {spec.name}", fix="is there room for its pods?"
+                    )
         finally:
             follower.close(0)
 
@@ -232,8 +258,11 @@ class TrainJobs:
                 if pause is not None and (status == 0 or status == 429 or status >= 500):
                     time.sleep(pause)
                     continue
-                raise TrainJobError(f"could not {what}: {status} {getattr(e, 'body', None) or e}"[:800], field="TrainJob",
-                                    fix="is the Trainer installed, and does the Role sluice-pipeline allow it?") from e  # fmt: skip
+                raise TrainJobError(
+                    f"could not {what}: {status} {getattr(e, 'body', None) or e}"[:800],
+                    field="TrainJob",
+                    fix="is the Trainer installed, and does the Role sluice-pipeline allow it?",
+                ) from e
         raise AssertionError("unreachable")
 
 

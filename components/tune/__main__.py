@@ -10,8 +10,14 @@ from components.tune.logic import trials
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m components.tune", description="Run trials of a study that was begun.")
-    for name, told in (("project", "file with the project's text"), ("base_dir", "where its relative paths start"), ("home", "the home"),
-                       ("worker", "number of this process"), ("dataset", "what `preprocess` wrote"), ("gate", "file to write")):  # fmt: skip
+    for name, told in (
+        ("project", "file with the project's text"),
+        ("base_dir", "where its relative paths start"),
+        ("home", "the home"),
+        ("worker", "number of this process"),
+        ("dataset", "what `preprocess` wrote"),
+        ("gate", "file to write"),
+    ):
         parser.add_argument(name, help=told)
     args = parser.parse_args()
     trials(Path(args.project).read_text(), args.base_dir, args.home, args.worker, dataset_path=args.dataset, gate_path=args.gate)

@@ -25,7 +25,9 @@ def tune_begin(project: str, base_dir: str, home: str, dataset: dsl.Input[dsl.Da
 
 
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
-def tune_trials(project: str, base_dir: str, home: str, worker: str, dataset: dsl.Input[dsl.Dataset], gate: dsl.Output[dsl.Artifact]) -> int:
+def tune_trials(
+    project: str, base_dir: str, home: str, worker: str, dataset: dsl.Input[dsl.Dataset], gate: dsl.Output[dsl.Artifact]
+) -> int:
     """Train with settings the study proposes, one trial after another, until it has enough.
 
     Args:

@@ -8,13 +8,13 @@ from typing import Any
 
 from components import STARTED
 from components.train.logic import BackgroundTracker, curve_point
-from sluice import events, files
+from sluice.core import events, files
+from sluice.core.gate import Gate
+from sluice.core.home import Home
 from sluice.data.dataset import Dataset
-from sluice.gates import Gate
-from sluice.home import Home
 from sluice.project import Project, read_text
 from sluice.report.study import study_page
-from sluice.step import open_project, run_step
+from sluice.steps.execute import open_project, run_step
 from sluice.tuning.search import search
 from sluice.tuning.study import best, check_space, evidence, merged, open_study, requeue, settings_of
 
@@ -32,7 +32,9 @@ def begin(project: str, base_dir: str, home: str, *, dataset_path: str, gate_pat
         check_space(read_text(project, "parameter `project`"), tune, base)
         study = open_study(settings, Dataset.open(Path(dataset_path)), _home(home))
         again = requeue(study)
-        told = f"study {study.study_name}: {tune.trials} trials over {', '.join(tune.space)}" + (f"; {again} of a killed process again" if again else "")
+        told = f"study {study.study_name}: {tune.trials} trials over {', '.join(tune.space)}" + (
+            f"; {again} of a killed process again" if again else ""
+        )
         return Gate("tune", "pass", (told,), {"study": study.study_name, "workers": [str(i + 1) for i in range(tune.parallel)]})
 
     return list(run_step(work, gate_path, step="tune", started=STARTED).evidence["workers"])
@@ -54,8 +56,16 @@ def trials(project: str, base_dir: str, home: str, worker: str, *, dataset_path:
             _track(settings, Home(home or None), study.study_name, found)
 
         with tempfile.TemporaryDirectory(dir=place, prefix=files.PARTIAL) as tmp:
-            done = search(study, read_text(project, "parameter `project`"), settings, dataset, Path(tmp), base_dir=base, on_trial=on_trial,
-                          on_event=lambda event: events.emit("progress", step="tune", data=event))  # fmt: skip
+            done = search(
+                study,
+                read_text(project, "parameter `project`"),
+                settings,
+                dataset,
+                Path(tmp),
+                base_dir=base,
+                on_trial=on_trial,
+                on_event=lambda event: events.emit("progress", step="tune", data=event),
+            )
         return Gate("tune", "pass", (f"{done} trials by process {worker}",), {"trials": done})
 
     return int(run_step(work, gate_path, step="tune", started=STARTED).evidence["trials"])
@@ -88,7 +98,15 @@ def _told(params: dict[str, Any]) -> str:
 def _track(settings: Project, home: Home, study: str, found: dict[str, Any]) -> None:
     tracker = BackgroundTracker(settings, home, f"{study}-trial-{found['number']}")
     tracker.put("params", found["params"])
-    tracker.put("tags", {"sluice.project": settings.name, "sluice.study": study, "sluice.trial": str(found["number"]), "sluice.trial.state": found["state"]})
+    tracker.put(
+        "tags",
+        {
+            "sluice.project": settings.name,
+            "sluice.study": study,
+            "sluice.trial": str(found["number"]),
+            "sluice.trial.state": found["state"],
+        },
+    )
     for entry in found["history"]:
         tracker.put("metrics", curve_point(entry), int(entry["epoch"]))
     tracker.put("finish", "FINISHED" if found["state"] == "complete" else "KILLED" if found["state"] == "pruned" else "FAILED")

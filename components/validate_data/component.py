@@ -44,13 +44,26 @@ def validate_data(
         `pass` or `refuse`, and the project that every later step takes, as JSON text.
     """
     from components.validate_data.logic import run
-    from sluice.gates import hand_on
+    from sluice.core.gate import hand_on
 
     typed = {
-        "data_source": data_source, "evaluate_minimum": evaluate_minimum, "rollout_minimum_requests": rollout_minimum_requests,
-        "rollout_steps": rollout_steps, "train_batch_size": train_batch_size, "train_epochs": train_epochs,
-        "train_learning_rate": train_learning_rate, "tune_trials": tune_trials,
-    }  # fmt: skip
-    found = run(project, set, {k: v for k, v in typed.items() if k in compiled}, compiled, base_dir, report_path=f"{gate}.html", gate_path=f"{gate}.json")
+        "data_source": data_source,
+        "evaluate_minimum": evaluate_minimum,
+        "rollout_minimum_requests": rollout_minimum_requests,
+        "rollout_steps": rollout_steps,
+        "train_batch_size": train_batch_size,
+        "train_epochs": train_epochs,
+        "train_learning_rate": train_learning_rate,
+        "tune_trials": tune_trials,
+    }
+    found = run(
+        project,
+        set,
+        {k: v for k, v in typed.items() if k in compiled},
+        compiled,
+        base_dir,
+        report_path=f"{gate}.html",
+        gate_path=f"{gate}.json",
+    )
     hand_on(gate)
     return found

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components import STARTED, environment
-from sluice import files
-from sluice.cluster.form import resolve
+from sluice.core import files
+from sluice.core.gate import Gate
 from sluice.data.prepare import validate_project_data
-from sluice.gates import Gate
+from sluice.kfp.form import resolve
 from sluice.report import page
-from sluice.step import run_step
+from sluice.steps.execute import run_step
 from sluice.tasks import load_task
 
 
@@ -23,8 +23,16 @@ class Checked(NamedTuple):
     project: str
 
 
-def run(project: Mapping[str, Any], set_: str, typed: Mapping[str, Any], compiled: Mapping[str, Any], base_dir: str, *,
-        gate_path: str, report_path: str) -> Checked:  # fmt: skip
+def run(
+    project: Mapping[str, Any],
+    set_: str,
+    typed: Mapping[str, Any],
+    compiled: Mapping[str, Any],
+    base_dir: str,
+    *,
+    gate_path: str,
+    report_path: str,
+) -> Checked:
     """Returns the decision and the project. Raises nothing: failures end the process as events say."""
     text = ""
 

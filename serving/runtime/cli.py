@@ -18,14 +18,17 @@ from typing import Any  # noqa: E402
 import orjson  # noqa: E402
 
 from serving.runtime.settings import Settings, Source  # noqa: E402
-from sluice.errors import SluiceError  # noqa: E402
-from sluice.process import cpu_quota  # noqa: E402
+from sluice.core.errors import SluiceError  # noqa: E402
+from sluice.core.processes import cpu_quota  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
     """The options; their defaults are those of `Settings`."""
-    p = argparse.ArgumentParser(prog="python -m serving.runtime", description="Serve Sluice packages and plain ONNX models.",
-                                epilog="exit status: 0 after a clean drain, 2 when the server cannot start, 1 otherwise")  # fmt: skip
+    p = argparse.ArgumentParser(
+        prog="python -m serving.runtime",
+        description="Serve Sluice packages and plain ONNX models.",
+        epilog="exit status: 0 after a clean drain, 2 when the server cannot start, 1 otherwise",
+    )
     d = Settings(sources=())
     p.add_argument(
         "packages", nargs="+", metavar="PACKAGE", help="a package directory, an .onnx file or s3://bucket/key; NAME=PACKAGE for several"
@@ -42,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--queue", type=_number(int, 1), default=d.queue, help="requests that may wait in a worker; more get 429")
     p.add_argument("--max-body", type=_number(int, 1), default=d.max_body, metavar="BYTES")
     p.add_argument("--max-rows", type=_number(int, 1), default=d.max_rows)
-    p.add_argument("--max-buffered", type=_number(int, 1), default=d.max_buffered, metavar="BYTES", help="of requests a worker holds; more get 429")
+    p.add_argument(
+        "--max-buffered", type=_number(int, 1), default=d.max_buffered, metavar="BYTES", help="of requests a worker holds; more get 429"
+    )
     p.add_argument("--max-connections", type=_number(int, 1), default=d.max_connections)
     p.add_argument("--max-model", type=_number(int, 1), default=d.max_model, metavar="BYTES")
     p.add_argument("--deadline-ms", type=_number(float, 0.001), help="of a request that names none; default: none")
@@ -56,10 +61,21 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--write-timeout", type=_number(float, 0.001), default=d.write_timeout, metavar="SECONDS")
     p.add_argument("--cache", type=_number(int, 0), default=d.cache, metavar="BYTES", help="response cache a worker; 0 is off")
     p.add_argument("--log", metavar="DIR", help="prediction log: a folder or s3://bucket/prefix")
-    p.add_argument("--outcomes", type=_number(float, -1e100, 1e100), nargs=2, default=d.outcomes, metavar=("LOW", "HIGH"),
-                   help=f"outcomes that feedback may tell; default: {d.outcomes[0]:g} {d.outcomes[1]:g}")  # fmt: skip
-    p.add_argument("--user-header", type=_header, default=d.user_header, metavar="NAME",
-                   help="the request header that names the user: evidence of a rollout is counted by groups of users, and names none")  # fmt: skip
+    p.add_argument(
+        "--outcomes",
+        type=_number(float, -1e100, 1e100),
+        nargs=2,
+        default=d.outcomes,
+        metavar=("LOW", "HIGH"),
+        help=f"outcomes that feedback may tell; default: {d.outcomes[0]:g} {d.outcomes[1]:g}",
+    )
+    p.add_argument(
+        "--user-header",
+        type=_header,
+        default=d.user_header,
+        metavar="NAME",
+        help="the request header that names the user: evidence of a rollout is counted by groups of users, and names none",
+    )
     p.add_argument("--log-sample", type=_number(float, 0, 1), default=d.log_sample, help="share of requests it takes")
     p.add_argument("--log-seconds", type=_number(float, 0.05), default=d.log_seconds, help="how long a part is gathered")
     p.add_argument("--access-log", metavar="FILE", help="JSON lines; - is stdout")
@@ -106,20 +122,57 @@ def settings_of(args: argparse.Namespace) -> Settings:
         sources[0] = Source(args.name or sources[0].name, sources[0].uri, args.digest)
     low, high = args.outcomes
     if not low < high:
-        raise SluiceError("must be the smaller one, then the larger one", field="--outcomes", value=args.outcomes, fix="for example --outcomes 0 1")
-    same = {"host", "port", "grpc_port", "threads", "slo_ms", "max_batch", "queue", "max_body", "max_rows", "max_buffered", "max_connections", "max_model", "drain", "drain_delay",
-            "head_timeout", "body_timeout", "idle_timeout", "write_timeout", "pointer", "cache", "log", "log_sample", "log_seconds", "access_log", "user_header"}  # fmt: skip
-    return Settings(sources=tuple(sources), workers=args.workers or cpu_quota(), deadline=args.deadline_ms / 1e3 if args.deadline_ms else None,
-                    allow_load=tuple(args.allow_load), outcomes=(low, high),
-                    **{k: getattr(args, k) for k in same})  # fmt: skip
+        raise SluiceError(
+            "must be the smaller one, then the larger one", field="--outcomes", value=args.outcomes, fix="for example --outcomes 0 1"
+        )
+    same = {
+        "host",
+        "port",
+        "grpc_port",
+        "threads",
+        "slo_ms",
+        "max_batch",
+        "queue",
+        "max_body",
+        "max_rows",
+        "max_buffered",
+        "max_connections",
+        "max_model",
+        "drain",
+        "drain_delay",
+        "head_timeout",
+        "body_timeout",
+        "idle_timeout",
+        "write_timeout",
+        "pointer",
+        "cache",
+        "log",
+        "log_sample",
+        "log_seconds",
+        "access_log",
+        "user_header",
+    }
+    return Settings(
+        sources=tuple(sources),
+        workers=args.workers or cpu_quota(),
+        deadline=args.deadline_ms / 1e3 if args.deadline_ms else None,
+        allow_load=tuple(args.allow_load),
+        outcomes=(low, high),
+        **{k: getattr(args, k) for k in same},
+    )
 
 
 class JsonLines(logging.Formatter):
     """A log line as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        out = {"time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"), "level": record.levelname.lower(), "pid": record.process,
-               "message": record.getMessage(), **getattr(record, "data", {})}  # fmt: skip
+        out = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "pid": record.process,
+            "message": record.getMessage(),
+            **getattr(record, "data", {}),
+        }
         if record.exc_info:
             out["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(out, default=str).decode()
@@ -134,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
     try:
-        from serving.runtime.supervisor import Supervisor
+        from serving.runtime.process.supervisor import Supervisor
 
         return Supervisor(settings_of(args)).run()
     except SluiceError as e:

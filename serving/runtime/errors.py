@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sluice.errors import InputError, SluiceError
+from sluice.core.errors import InputError, SluiceError
 
 
 class RequestError(SluiceError):

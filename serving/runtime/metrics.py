@@ -40,8 +40,14 @@ CATALOGUE = {
     "sluice_user_requests_total": ("counter", "Inference requests of known users answered, by group of whole users."),
     "sluice_user_errors_total": ("counter", "Those answered with status 400 or more (499 left out)."),
     "sluice_user_slow_total": ("counter", "Those answered later than the latency objective; 200s only."),
-    "sluice_user_odd_labels_total": ("counter", "Those answered (first) with a label at an odd place of the model's list: how alike one user's answers are."),
-    "sluice_feedback_outcomes_total": ("counter", "Outcomes told by feedback, counted for the version that took them, by group of whole users where one is known."),
+    "sluice_user_odd_labels_total": (
+        "counter",
+        "Those answered (first) with a label at an odd place of the model's list: how alike one user's answers are.",
+    ),
+    "sluice_feedback_outcomes_total": (
+        "counter",
+        "Outcomes told by feedback, counted for the version that took them, by group of whole users where one is known.",
+    ),
     "sluice_feedback_outcome_sum": ("counter", "Their sum; falls when one is negative."),
     "sluice_feedback_outcome_squares_sum": ("counter", "The sum of their squares."),
     "sluice_access_log_dropped_total": ("counter", "Lines of the access log that were dropped."),
@@ -51,7 +57,7 @@ CATALOGUE = {
     "sluice_worker_restarts_total": ("counter", "Workers started again after they died."),
     "sluice_workers": ("gauge", "Workers that serve."),
     "sluice_series_dropped_total": ("counter", "Series that did not fit the page and are not counted."),
-}  # fmt: skip
+}
 
 #: Edges of latency histograms in seconds; the latency objective is added to them.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

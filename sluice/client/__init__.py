@@ -11,16 +11,16 @@ from sluice import project as projects
 from sluice.client.endpoint import Endpoint
 from sluice.client.local import Local
 from sluice.client.runs import Html, Run
-from sluice.cluster.connection import connect
-from sluice.cluster.kfp import Api
-from sluice.cluster.submit import Submitted
-from sluice.errors import ProjectError
-from sluice.home import Home
-from sluice.packaging import package as packages
-from sluice.packaging.predictor import Predictor
+from sluice.core.errors import ProjectError
+from sluice.core.home import Home
+from sluice.engines.predictor import Predictor
+from sluice.kfp.client import Api
+from sluice.kfp.connection import connect
+from sluice.kfp.submit import Submitted
+from sluice.package import package as packages
 from sluice.project import Project
-from sluice.tracking.references import find_version, locate
-from sluice.tracking.registry import Version
+from sluice.registry.references import find_version, locate
+from sluice.registry.versions import Version
 
 __all__ = ["Client", "Html", "Run", "Submitted"]
 
@@ -43,21 +43,49 @@ class Client:
 
     Raises:
         ProjectError: an endpoint, a token or a kubeconfig that cannot be used. What the endpoint
-            answers raises `sluice.cluster.errors.EndpointError` from the methods.
+            answers raises `sluice.kfp.errors.EndpointError` from the methods.
     """
 
-    def __init__(self, home: str | Path | None = None, *, endpoint: str | None = None, namespace: str | None = None, token: str | None = None,
-                 token_file: str | Path | None = None, context: str | None = None, ca: str | None = None, image: str | None = None,
-                 allow_tag: bool = False, tracking_uri: str | None = None, environment: str | None = None, offline: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        home: str | Path | None = None,
+        *,
+        endpoint: str | None = None,
+        namespace: str | None = None,
+        token: str | None = None,
+        token_file: str | Path | None = None,
+        context: str | None = None,
+        ca: str | None = None,
+        image: str | None = None,
+        allow_tag: bool = False,
+        tracking_uri: str | None = None,
+        environment: str | None = None,
+        offline: bool = False,
+    ):
         self.home = Home(home)
         self._where: Local | Endpoint = Local(self.home)
         if endpoint is not None:
             api = Api(connect(endpoint, namespace=namespace, token=token, token_file=token_file, context=context, ca=ca))
-            self._where = Endpoint(api, self.home, image=image, allow_tag=allow_tag, tracking_uri=tracking_uri, environment=environment, context=context,
-                                   offline=offline)  # fmt: skip
+            self._where = Endpoint(
+                api,
+                self.home,
+                image=image,
+                allow_tag=allow_tag,
+                tracking_uri=tracking_uri,
+                environment=environment,
+                context=context,
+                offline=offline,
+            )
 
-    def run(self, project: Project | str | Path, overrides: Sequence[str] = (), *, base_dir: str | Path | None = None, timeout: float | None = None,
-            quiet: bool = False) -> Run:  # fmt: skip
+    def run(
+        self,
+        project: Project | str | Path,
+        overrides: Sequence[str] = (),
+        *,
+        base_dir: str | Path | None = None,
+        timeout: float | None = None,
+        quiet: bool = False,
+    ) -> Run:
         """The whole pipeline, with a progress bar, to its end.
 
         Args:
@@ -74,7 +102,9 @@ class Client:
         """
         return self._where.run(*_opened(project, overrides, base_dir), seconds=timeout, quiet=quiet, **self._asked(project, overrides))
 
-    def submit(self, project: Project | str | Path, overrides: Sequence[str] = (), *, base_dir: str | Path | None = None, tune: bool = False) -> Submitted:
+    def submit(
+        self, project: Project | str | Path, overrides: Sequence[str] = (), *, base_dir: str | Path | None = None, tune: bool = False
+    ) -> Submitted:
         """Start a run and come back: on the endpoint, with `tune` of the tuning pipeline; or here, in a process that outlives this one.
 
         Raises:

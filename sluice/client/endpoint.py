@@ -11,22 +11,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sluice import files
 from sluice.cli import checkout_command
+from sluice.client.display import Display
 from sluice.client.runs import Run
-from sluice.cluster import form, needs, site
-from sluice.cluster import runs as reading
-from sluice.cluster.connection import INSTALLATION_VARIABLE
-from sluice.cluster.kfp import Api
-from sluice.cluster.needs import Ready
-from sluice.cluster.runs import Watch
-from sluice.cluster.submit import Submitted, submit, upload, user_namespace
-from sluice.display import Display
-from sluice.errors import DeadlineError, ProjectError
-from sluice.home import Home
+from sluice.core import files
+from sluice.core.errors import DeadlineError, ProjectError
+from sluice.core.home import Home
+from sluice.kfp import form, needs
+from sluice.kfp import runs as reading
+from sluice.kfp.client import Api
+from sluice.kfp.connection import INSTALLATION_VARIABLE
+from sluice.kfp.needs import Ready
+from sluice.kfp.runs import Watch
+from sluice.kfp.submit import Submitted, submit, upload, user_namespace
+from sluice.kube import site
 from sluice.project import Project, read_text, write_text
+from sluice.registry.versions import Registry
 from sluice.report import page
-from sluice.tracking.registry import Registry
 
 #: How long a run is followed unless told otherwise: seconds of two days.
 LONGEST = 172800.0
@@ -50,8 +51,19 @@ class Endpoint:
         EndpointError: the endpoint does not answer, does not let us in, or has no such thing.
     """
 
-    def __init__(self, api: Api, home: Home, *, image: str | None = None, allow_tag: bool = False, tracking_uri: str | None = None,
-                 environment: str | None = None, context: str | None = None, offline: bool = False, unchecked: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        api: Api,
+        home: Home,
+        *,
+        image: str | None = None,
+        allow_tag: bool = False,
+        tracking_uri: str | None = None,
+        environment: str | None = None,
+        context: str | None = None,
+        offline: bool = False,
+        unchecked: bool = False,
+    ):
         self.api, self.home, self.image, self.allow_tag, self.tracking_uri = api, home, image, allow_tag, tracking_uri
         self.environment, self.context, self.offline, self.unchecked = environment, context, offline, unchecked
         connection = api.connection
@@ -66,8 +78,16 @@ class Endpoint:
         runs = (user_namespace(self.api) or os.environ.get(INSTALLATION_VARIABLE) or "kubeflow") if told.kube else None
         return needs.prepare(project, told, image=self.image, allow_tag=self.allow_tag, runs=runs, unchecked=self.unchecked)
 
-    def submit(self, project: Project, text: str, base_dir: Path | None = None, *, tune: bool = False, ready: Ready | None = None,
-               asked: Asked | None = None) -> Submitted:  # fmt: skip
+    def submit(
+        self,
+        project: Project,
+        text: str,
+        base_dir: Path | None = None,
+        *,
+        tune: bool = False,
+        ready: Ready | None = None,
+        asked: Asked | None = None,
+    ) -> Submitted:
         """Compile a project and start a run of it, with `tune` of its tuning pipeline; nothing is relative there. Raises `ProjectError` too.
 
         Args:
@@ -82,8 +102,15 @@ class Endpoint:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pipeline.yaml"
             made = write(ready.project, path, text=write_text(base), image=ready.image, allow_tag=self.allow_tag, tune=tune)
-            return submit(self.api, pipeline=made["pipeline"], version=made["version"], text=path.read_text(),
-                          description=f"{project.name}: {project.task}", parameters=values, service_account=ready.project.cluster.service_account)  # fmt: skip
+            return submit(
+                self.api,
+                pipeline=made["pipeline"],
+                version=made["version"],
+                text=path.read_text(),
+                description=f"{project.name}: {project.task}",
+                parameters=values,
+                service_account=ready.project.cluster.service_account,
+            )
 
     def upload(self, ready: Ready, text: str, *, tune: bool = False, name: str | None = None) -> dict[str, Any]:
         """Put a pipeline's version there and start nothing: the dashboard offers it, and PipelineRuns find it.
@@ -96,9 +123,18 @@ class Endpoint:
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pipeline.yaml"
-            made = checkout_command("compile")(ready.project, path, text=text, image=ready.image, allow_tag=self.allow_tag, tune=tune, name=name)
+            made = checkout_command("compile")(
+                ready.project, path, text=text, image=ready.image, allow_tag=self.allow_tag, tune=tune, name=name
+            )
             said = f"{ready.project.name}: {ready.project.task}" if name is None else "any project: data to a promoted model"
-            there = upload(self.api, user_namespace(self.api), pipeline=made["pipeline"], version=made["version"], text=path.read_text(), description=said)
+            there = upload(
+                self.api,
+                user_namespace(self.api),
+                pipeline=made["pipeline"],
+                version=made["version"],
+                text=path.read_text(),
+                description=said,
+            )
         return {"pipeline": made["pipeline"], "version": made["version"], "reused": there[2]}
 
     def follow(self, run: str, title: str, *, seconds: float = LONGEST, quiet: bool = False) -> Run:
@@ -114,14 +150,21 @@ class Endpoint:
                 watch.follow(seconds=seconds)
             except DeadlineError as e:
                 page = self.api.run_url(run)
-                raise DeadlineError(e.message, field=run, value=e.value, fix=f'{self.back}.wait("{run}") comes back to it' + (f"; its page: {page}" if page else "")) from None
+                raise DeadlineError(
+                    e.message,
+                    field=run,
+                    value=e.value,
+                    fix=f'{self.back}.wait("{run}") comes back to it' + (f"; its page: {page}" if page else ""),
+                ) from None
         found = self._run(watch)
         if found.outcome["outcome"] == "failed" and not quiet:
             for line in watch.tail():
                 print(f"    | {line}", file=sys.stderr)
         return found
 
-    def run(self, project: Project, text: str, base_dir: Path, *, seconds: float | None = None, quiet: bool, asked: Asked | None = None) -> Run:
+    def run(
+        self, project: Project, text: str, base_dir: Path, *, seconds: float | None = None, quiet: bool, asked: Asked | None = None
+    ) -> Run:
         """Start a run and follow it to its end; its report is drawn here."""
         return self.wait(self.submit(project, text, asked=asked).run, seconds=seconds, quiet=quiet)
 
@@ -152,7 +195,9 @@ class Endpoint:
         experiment = self.api.experiment(name, namespace) if name else None
         if name and experiment is None:
             return []
-        found = self.api.runs(namespace=namespace, experiment_id=str(experiment["experiment_id"]) if experiment else None, limit=limit or 20)
+        found = self.api.runs(
+            namespace=namespace, experiment_id=str(experiment["experiment_id"]) if experiment else None, limit=limit or 20
+        )
         return [self.get(str(r["run_id"])) for r in found if r.get("state") not in reading.TERMINAL or reading.step_states(r)]
 
     def report(self, run: str) -> Path:
@@ -167,8 +212,11 @@ class Endpoint:
         """Raises `ProjectError` where no registry was named."""
         uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
         if not uri:
-            raise ProjectError("the endpoint does not say where its models are registered", field="tracking_uri",
-                               fix="Client(endpoint=..., tracking_uri=...), or MLFLOW_TRACKING_URI")  # fmt: skip
+            raise ProjectError(
+                "the endpoint does not say where its models are registered",
+                field="tracking_uri",
+                fix="Client(endpoint=..., tracking_uri=...), or MLFLOW_TRACKING_URI",
+            )
         return Registry(uri)
 
     def _run(self, watch: Watch) -> Run:

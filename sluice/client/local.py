@@ -7,17 +7,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sluice import files
 from sluice.cli import checkout_command
 from sluice.client import background
 from sluice.client.runs import Run
-from sluice.cluster.submit import Submitted
-from sluice.errors import DeadlineError, HomeError, ProjectError
-from sluice.gates import Gate, read_gates
-from sluice.home import Home
+from sluice.core import files
+from sluice.core.errors import DeadlineError, HomeError, ProjectError
+from sluice.core.gate import Gate, read_gates
+from sluice.core.home import Home
+from sluice.kfp.submit import Submitted
 from sluice.project import Project
-from sluice.tracking.references import registry_of
-from sluice.tracking.registry import Registry
+from sluice.registry.references import registry_of
+from sluice.registry.versions import Registry
 
 
 class Local:
@@ -58,7 +58,9 @@ class Local:
             if not self._goes_on(run):
                 break
             if time.monotonic() > end:
-                raise DeadlineError(f"the run has not ended after {seconds:g} s; it goes on", field=run, fix=f'{self.back}.wait("{run}") comes back to it')
+                raise DeadlineError(
+                    f"the run has not ended after {seconds:g} s; it goes on", field=run, fix=f'{self.back}.wait("{run}") comes back to it'
+                )
             time.sleep(0.1)
         _show(folder / background.PROGRESS, shown, quiet)
         return self.get(run)
@@ -80,7 +82,12 @@ class Local:
         """``{run, state, steps, outcome}``. Raises `HomeError` for a run that is not there."""
         if run and (self.home.runs / run).is_dir() and not (self.home.runs / run / "outcome.json").exists():
             gates = self._gates_so_far(run)
-            return {"run": run, "state": "running" if self.home.held() else "interrupted", "outcome": None, "steps": {g.step: g.decision for g in gates}}
+            return {
+                "run": run,
+                "state": "running" if self.home.held() else "interrupted",
+                "outcome": None,
+                "steps": {g.step: g.decision for g in gates},
+            }
         found = self.get(run)
         return {"run": run, "state": "finished", "outcome": found.outcome["outcome"], "steps": {g.step: g.decision for g in found.gates}}
 
@@ -109,8 +116,19 @@ class Local:
     def _running(self, run: str) -> Run:
         gates = self._gates_so_far(run)
         steps = [{"step": g.step, "decision": g.decision, "seconds": g.seconds, "reasons": list(g.reasons)} for g in gates]
-        return Run({"outcome": "running", "exit_code": None, "reasons": [], "run": run, "project": run.rsplit("-", 3)[0], "steps": steps,
-                    "report": str(self.home.reports / run / "index.html")}, tuple(gates), self.back)  # fmt: skip
+        return Run(
+            {
+                "outcome": "running",
+                "exit_code": None,
+                "reasons": [],
+                "run": run,
+                "project": run.rsplit("-", 3)[0],
+                "steps": steps,
+                "report": str(self.home.reports / run / "index.html"),
+            },
+            tuple(gates),
+            self.back,
+        )
 
     def _run(self, outcome: dict[str, Any]) -> Run:
         folder = self.home.runs / outcome["run"] / "gates"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from sluice.gates import Gate
+from sluice.core.gate import Gate
 from sluice.report import page, svg
 
 Evidence = dict[str, Any]
@@ -32,13 +32,17 @@ def _evaluated(e: Evidence) -> str:
     if found.get("value") is None:
         return ""
     metric = str(found["metric"])
-    points: list[tuple[str, float, float | None, float | None, str]] = [("this model", found["value"], found.get("low"), found.get("high"), svg.COLOURS[0])]
+    points: list[tuple[str, float, float | None, float | None, str]] = [
+        ("this model", found["value"], found.get("low"), found.get("high"), svg.COLOURS[0])
+    ]
     if compared.get("champion") is not None:
         points.append(("champion, on the same rows", compared["champion"], None, None, svg.COLOURS[1]))
     simple = floor.get("simple") or {}  # the trivial one is so far away that no interval could be seen beside it
     if simple.get("baseline") is not None:
         points.append((str(simple["name"]), simple["baseline"], None, None, "var(--muted)"))
-    out = f"<h3>{escape(metric)}, {found.get('confidence', 0.95):.0%} interval, {found['rows']:,} held-out rows</h3>" + _values(points, metric, found.get("minimum"))
+    out = f"<h3>{escape(metric)}, {found.get('confidence', 0.95):.0%} interval, {found['rows']:,} held-out rows</h3>" + _values(
+        points, metric, found.get("minimum")
+    )
     limits = [compared.get(k) for k in ("difference", "low", "high", "margin")]
     if None not in limits:
         out += svg.difference(*limits)  # type: ignore[arg-type]
@@ -56,10 +60,14 @@ def _values(points: Sequence[tuple[str, float, float | None, float | None, str]]
         plot.rule(x=minimum, text="evaluate.minimum", colour="var(--bad)", before=minimum > sum(span) / 2)
     for i, (name, value, low, high, colour) in enumerate(points):
         y = len(points) - i - 0.72
-        plot.parts.append(f'<text x="{plot.px(span[0]) + 4:.1f}" y="{plot.py(y) - 10:.1f}">{svg.short(f"{name}: {svg.number(value)}", 60)}</text>')
+        plot.parts.append(
+            f'<text x="{plot.px(span[0]) + 4:.1f}" y="{plot.py(y) - 10:.1f}">{svg.short(f"{name}: {svg.number(value)}", 60)}</text>'
+        )
         if low is not None and high is not None:
             plot.line([(low, y), (high, y)], colour)
-        plot.dot(value, y, colour, f"{name}: {svg.number(value)}" + (f" ({svg.number(low)} to {svg.number(high)})" if low is not None else ""))
+        plot.dot(
+            value, y, colour, f"{name}: {svg.number(value)}" + (f" ({svg.number(low)} to {svg.number(high)})" if low is not None else "")
+        )
     return f"<figure>{plot.svg(metric)}</figure>"
 
 
@@ -79,8 +87,11 @@ def _rollout(e: Evidence) -> str:
         if curves:
             out += f"<div><p class=note>{title}</p>{svg.lines(curves, 'seconds')}</div>"
     last: list[Evidence] = next((at["tests"] for at in reversed(timeline) if at.get("tests")), [])
-    known = [(f"{t['metric']}: {t.get('verdict', '')}", float(t["difference"]), float(t["low"]), float(t["high"])) for t in last
-             if None not in (t.get("difference"), t.get("low"), t.get("high"))]  # fmt: skip
+    known = [
+        (f"{t['metric']}: {t.get('verdict', '')}", float(t["difference"]), float(t["low"]), float(t["high"]))
+        for t in last
+        if None not in (t.get("difference"), t.get("low"), t.get("high"))
+    ]
     # More errors are worse: turned round, so that green is good here too.
     turned = [(name, -value, -high, -low) for name, value, low, high in known]
     return out + (svg.differences(turned, "share of answers by which it is better than stable") if turned else "") + "</div>"

@@ -8,9 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from sluice import advice
-from sluice.client import plot
-from sluice.gates import Gate
+from sluice.client import advice, plot
+from sluice.core.gate import Gate
 from sluice.report import page, style, svg
 
 #: A line of `repr`, so that the whole fits a screen.
@@ -93,7 +92,11 @@ class Run:
 
     def __repr__(self) -> str:
         o = self.outcome
-        facts = [f"version {o['version']}" if o.get("version") else "", f"sha256:{self.digest[:12]}" if self.digest else "", f"{o['seconds']:.0f} s" if "seconds" in o else ""]
+        facts = [
+            f"version {o['version']}" if o.get("version") else "",
+            f"sha256:{self.digest[:12]}" if self.digest else "",
+            f"{o['seconds']:.0f} s" if "seconds" in o else "",
+        ]
         lines = [", ".join([f"{o.get('name') or self.id}: {str(o['outcome']).replace('_', ' ')}", *filter(None, facts)])]
         lines += [f"  {line}" for line in self._judged()]
         if self.gates:
@@ -108,7 +111,11 @@ class Run:
         e = (found.evidence.get("evaluation") if found else None) or {}
         if e.get("value") is None:
             return []
-        limits = f", {e.get('confidence', 0.95):.0%} interval {svg.number(e['low'])} to {svg.number(e['high'])}" if e.get("low") is not None else ""
+        limits = (
+            f", {e.get('confidence', 0.95):.0%} interval {svg.number(e['low'])} to {svg.number(e['high'])}"
+            if e.get("low") is not None
+            else ""
+        )
         lines = [f"{e['metric']} {svg.number(e['value'])}{limits}, {e['rows']:,} held-out rows"]
         c = found.evidence.get("comparison") if found else None
         if c and c.get("difference") is not None:
@@ -124,11 +131,17 @@ class Run:
         said = "".join(f"<p><b>{name}</b> {escape(text)}</p>" for name, text in (("Why:", self.why), ("Next:", self.next)) if text)
         cautions = "".join(f'<li class="warn-text">{escape(str(c))}</li>' for c in o.get("cautions") or ())
         where = str(o.get("report") or self.url or "")
-        link = f'<a href="{escape(where, quote=True)}" target="_blank">{escape(where)}</a>' if where.startswith("http") else f"<code>{escape(where)}</code>"
-        return Html(f'<header><h2 style="margin:0">{escape(str(o["project"]))} <span class="badge {escape(word, quote=True)}">{escape(word.replace("_", " "))}</span></h2>'
-                    f'<div class="sub">{escape(str(o.get("name") or self.id))}{took}</div></header>'
-                    f'{f"<section class=error>{said}</section>" if said else ""}{page.strip(o, list(self.gates), links=False)}{figures}'
-                    f'{f"<ul class=reasons>{cautions}</ul>" if cautions else ""}<p class="note">{link}</p>')._repr_html_()  # fmt: skip
+        link = (
+            f'<a href="{escape(where, quote=True)}" target="_blank">{escape(where)}</a>'
+            if where.startswith("http")
+            else f"<code>{escape(where)}</code>"
+        )
+        return Html(
+            f'<header><h2 style="margin:0">{escape(str(o["project"]))} <span class="badge {escape(word, quote=True)}">{escape(word.replace("_", " "))}</span></h2>'
+            f'<div class="sub">{escape(str(o.get("name") or self.id))}{took}</div></header>'
+            f"{f'<section class=error>{said}</section>' if said else ''}{page.strip(o, list(self.gates), links=False)}{figures}"
+            f'{f"<ul class=reasons>{cautions}</ul>" if cautions else ""}<p class="note">{link}</p>'
+        )._repr_html_()
 
 
 class Html:

@@ -6,9 +6,9 @@ import argparse
 
 from rich.console import Console
 
-from sluice import yamlfile
 from sluice.cli import show_json
 from sluice.commands.run import open_project
+from sluice.core import yamlfile
 from sluice.data.infer import infer_checks
 from sluice.data.prepare import load_canonical, validate_project_data
 from sluice.tasks import load_task

@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.text import Text
 
 from sluice.cli import show_json
-from sluice.cluster import site
-from sluice.cluster.connection import INSTALLATION_VARIABLE, connect
-from sluice.cluster.kfp import Api
-from sluice.cluster.kube import Kube, KubeFault
-from sluice.cluster.submit import user_namespace
+from sluice.core.errors import MissingExtra, ProjectError, SluiceError
+from sluice.core.home import Home
 from sluice.doctor import cluster, local, probes
 from sluice.doctor.cluster import Place
 from sluice.doctor.finding import Finding, Look, fault, look, note
-from sluice.errors import MissingExtra, ProjectError, SluiceError
-from sluice.home import Home
+from sluice.kfp.client import Api
+from sluice.kfp.connection import INSTALLATION_VARIABLE, connect
+from sluice.kfp.submit import user_namespace
+from sluice.kube import site
+from sluice.kube.client import Kube, KubeFault
 
 _STYLES = {"ok": "green", "note": "yellow", "fault": "red"}
 
@@ -32,11 +32,22 @@ def doctor(args: argparse.Namespace) -> int:
     found = [*here, *there]
     wrong = [f for f in found if f.state == "fault"]
     if args.json:
-        show_json({"outcome": "fault" if wrong else "ok", "faults": len(wrong), "machine": [f.to_dict() for f in here], "cluster": [f.to_dict() for f in there]})
+        show_json(
+            {
+                "outcome": "fault" if wrong else "ok",
+                "faults": len(wrong),
+                "machine": [f.to_dict() for f in here],
+                "cluster": [f.to_dict() for f in there],
+            }
+        )
     else:
         _show("this machine", here)
         _show("cluster", there)
-        print(f"{len(wrong)} fault{'s' * (len(wrong) != 1)}, {sum(f.state == 'note' for f in found)} notes" if wrong else "nothing is at fault")
+        print(
+            f"{len(wrong)} fault{'s' * (len(wrong) != 1)}, {sum(f.state == 'note' for f in found)} notes"
+            if wrong
+            else "nothing is at fault"
+        )
     return 2 if wrong else 0
 
 
@@ -51,7 +62,9 @@ def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
         return [note("cluster", e.message.replace("\n", " "), e.fix or "")]
     first = look([Look("cluster", lambda: cluster.version(kube), args.timeout)])
     if first[0].state == "fault":
-        return [dataclasses.replace(first[0], fix=first[0].fix or "kubectl cluster-info; is the cluster up, and this the context you mean?")]
+        return [
+            dataclasses.replace(first[0], fix=first[0].fix or "kubectl cluster-info; is the cluster up, and this the context you mean?")
+        ]
     said, why = None, ""
     try:
         said = site.read(kube, environment)
@@ -70,22 +83,42 @@ def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
 
     seconds = args.timeout
     if said is None and not why and kube.get(f"/api/v1/namespaces/{environment}") is None:
-        bare = fault("environment", f"there is no namespace {environment}: Sluice is not installed here, or elsewhere",
-                     "make kind-up, kubectl apply -k manifests/overlays/OVERLAY, or helm install; or name its namespace: --environment NS")  # fmt: skip
-        return [*first, bare, *look([Look("resources", lambda: cluster.served(place), seconds), Look("gateway", lambda: cluster.gateway(place), seconds),
-                                     Look("Kubeflow Pipelines", lambda: cluster.pipelines(place, api, user_namespace), seconds)])]  # fmt: skip
+        bare = fault(
+            "environment",
+            f"there is no namespace {environment}: Sluice is not installed here, or elsewhere",
+            "make kind-up, kubectl apply -k manifests/overlays/OVERLAY, or helm install; or name its namespace: --environment NS",
+        )
+        return [
+            *first,
+            bare,
+            *look(
+                [
+                    Look("resources", lambda: cluster.served(place), seconds),
+                    Look("gateway", lambda: cluster.gateway(place), seconds),
+                    Look("Kubeflow Pipelines", lambda: cluster.pipelines(place, api, user_namespace), seconds),
+                ]
+            ),
+        ]
     looks = [
-        Look("resources", lambda: cluster.served(place), seconds), Look("configuration", lambda: cluster.configuration(place, why), seconds),
-        Look("your rights", lambda: cluster.rights_of_person(place), seconds), Look("rights of steps", lambda: cluster.rights_of_steps(place), seconds),
-        Look("rights of the controller", lambda: cluster.rights_of_controller(place), seconds), Look("deployments", lambda: cluster.deployments(place), seconds),
-        Look("serving", lambda: cluster.runtime(place), seconds), Look("gateway", lambda: cluster.gateway(place), seconds),
-        Look("Prometheus", lambda: cluster.prometheus(place), seconds), Look("Kubeflow Pipelines", lambda: cluster.pipelines(place, api, user_namespace), seconds),
-        Look("policies", lambda: cluster.policies(place), seconds), Look("store's keys", lambda: cluster.store_keys(place), seconds),
-    ]  # fmt: skip
+        Look("resources", lambda: cluster.served(place), seconds),
+        Look("configuration", lambda: cluster.configuration(place, why), seconds),
+        Look("your rights", lambda: cluster.rights_of_person(place), seconds),
+        Look("rights of steps", lambda: cluster.rights_of_steps(place), seconds),
+        Look("rights of the controller", lambda: cluster.rights_of_controller(place), seconds),
+        Look("deployments", lambda: cluster.deployments(place), seconds),
+        Look("serving", lambda: cluster.runtime(place), seconds),
+        Look("gateway", lambda: cluster.gateway(place), seconds),
+        Look("Prometheus", lambda: cluster.prometheus(place), seconds),
+        Look("Kubeflow Pipelines", lambda: cluster.pipelines(place, api, user_namespace), seconds),
+        Look("policies", lambda: cluster.policies(place), seconds),
+        Look("store's keys", lambda: cluster.store_keys(place), seconds),
+    ]
     if not args.no_pods and said is not None:
         # a pod has to be scheduled, and to start Python, before it asks anything
-        looks += [Look("from steps", lambda: probes.from_steps(place, args.pod_timeout), args.pod_timeout + seconds),
-                  Look("from model servers", lambda: probes.from_servers(place, args.pod_timeout), args.pod_timeout + seconds)]  # fmt: skip
+        looks += [
+            Look("from steps", lambda: probes.from_steps(place, args.pod_timeout), args.pod_timeout + seconds),
+            Look("from model servers", lambda: probes.from_servers(place, args.pod_timeout), args.pod_timeout + seconds),
+        ]
     return [*first, *look(looks)]
 
 
@@ -98,5 +131,3 @@ def _show(title: str, found: Sequence[Finding]) -> None:
         console.print(Text.assemble("  ", (f"{f.state:<6}", _STYLES[f.state]), f"{f.check:<26}{f.said}"))
         if f.fix:
             console.print(Text(f"{'':34}{f.fix}", style="cyan" if f.state == "fault" else "dim"))
-
-

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from sluice.cli import show_json
-from sluice.errors import PackageError, ProjectError
-from sluice.gates import Gate
-from sluice.home import Home
-from sluice.tracking.references import find_version, registry_of
-from sluice.tracking.registry import Registry, Version
+from sluice.core.errors import PackageError, ProjectError
+from sluice.core.gate import Gate
+from sluice.core.home import Home
+from sluice.registry.references import find_version, registry_of
+from sluice.registry.versions import Registry, Version
 
 if TYPE_CHECKING:
     from sluice.rollouts.cluster import Serving
@@ -38,16 +38,28 @@ def models(args: argparse.Namespace) -> int:
         raise ProjectError("no such model", field="NAME", value=args.name, fix=f"there is: {', '.join(registry.models()) or 'none'}")
     apart = differences(found, there, registry.uri, args.namespace)
     if args.json:
-        show_json({"models": {name: [_plain(v) for v in versions] for name, versions in found.items()},
-                   **({"serving": [dataclasses.asdict(s) for s in there], "differences": apart} if args.namespace else {})})  # fmt: skip
+        show_json(
+            {
+                "models": {name: [_plain(v) for v in versions] for name, versions in found.items()},
+                **({"serving": [dataclasses.asdict(s) for s in there], "differences": apart} if args.namespace else {}),
+            }
+        )
         return 0
     shown = table("model", "version", "alias", *(["serves"] if args.namespace else []), "rollout", "digest", "metrics", "registered (UTC)")
     for name, versions in found.items():
         by = {s.digest: s for s in there if s.model == name and s.digest}
         for v in versions:
             metrics = "  ".join(f"{k} {x:.4g}" for k, x in sorted(v.metrics.items())[:3])
-            shown.add_row(name, v.number, " ".join(v.aliases), *(["yes" if v.digest in by else ""] if args.namespace else []),
-                          v.tags.get("sluice.rollout", ""), v.digest[:12], metrics, _when(v.created))  # fmt: skip
+            shown.add_row(
+                name,
+                v.number,
+                " ".join(v.aliases),
+                *(["yes" if v.digest in by else ""] if args.namespace else []),
+                v.tags.get("sluice.rollout", ""),
+                v.digest[:12],
+                metrics,
+                _when(v.created),
+            )
         for digest in by.keys() - {v.digest for v in versions}:
             shown.add_row(name, "-", "", "yes", "", str(digest)[:12], "", "never")
     print_table(shown)
@@ -89,8 +101,16 @@ def history(args: argparse.Namespace) -> int:
         return 0
     shown = table("run", "outcome", "metric", "against the champion", "took", "version", "digest", "why")
     for o in found:
-        shown.add_row(o["run"], o["outcome"] + " (retry)" * ("retry_of" in o), _measured(o["metric"]), (o["metric"] or {}).get("verdict", ""), _took(o["seconds"]), str(o.get("version", "")),
-                      o.get("digest", "")[:12], cut("; ".join(o.get("cautions") or () if o["outcome"] == "promoted" else o["reasons"]), 80))  # fmt: skip
+        shown.add_row(
+            o["run"],
+            o["outcome"] + " (retry)" * ("retry_of" in o),
+            _measured(o["metric"]),
+            (o["metric"] or {}).get("verdict", ""),
+            _took(o["seconds"]),
+            str(o.get("version", "")),
+            o.get("digest", "")[:12],
+            cut("; ".join(o.get("cautions") or () if o["outcome"] == "promoted" else o["reasons"]), 80),
+        )
     print_table(shown)
     if left:
         print(f"the newest {len(found)} of {len(found) + left} runs; --limit {len(found) + left} shows all", file=sys.stderr)
@@ -102,8 +122,16 @@ def measured(home: Home, run: str) -> dict[str, Any] | None:
     try:
         evidence = Gate.read(home.runs / run / "gates" / "evaluate.json").evidence
         found, compared = evidence["evaluation"], evidence.get("comparison")
-        verdict = compared["verdict"] if compared else "first model" if "first model" in (evidence.get("champion_note") or "") else "not compared"
-        return {"name": found["metric"], "value": found["value"], "low": found["low"], "high": found["high"], "verdict": verdict.replace("_", " ")}
+        verdict = (
+            compared["verdict"] if compared else "first model" if "first model" in (evidence.get("champion_note") or "") else "not compared"
+        )
+        return {
+            "name": found["metric"],
+            "value": found["value"],
+            "low": found["low"],
+            "high": found["high"],
+            "verdict": verdict.replace("_", " "),
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -134,9 +162,16 @@ def compare(args: argparse.Namespace) -> int:
     packages = _packages(a, b, home)
     names = sorted(set(a.metrics) | set(b.metrics))
     if args.json:
-        show_json({"a": _plain(a), "b": _plain(b), "packages": packages, "settings": settings if known else None,
-                   "rows": [_rows(home, v) for v in (a, b)],
-                   "difference": {n: b.metrics[n] - a.metrics[n] for n in names if n in a.metrics and n in b.metrics}})  # fmt: skip
+        show_json(
+            {
+                "a": _plain(a),
+                "b": _plain(b),
+                "packages": packages,
+                "settings": settings if known else None,
+                "rows": [_rows(home, v) for v in (a, b)],
+                "difference": {n: b.metrics[n] - a.metrics[n] for n in names if n in a.metrics and n in b.metrics},
+            }
+        )
         return 0
     shown = table("", f"{a.model}@{a.number}", f"{b.model}@{b.number}", "B - A")
     shown.add_row("digest", a.digest[:12], b.digest[:12], "same" if a.digest == b.digest else "")
@@ -185,8 +220,8 @@ def _more(labels: dict[str, Any] | None) -> tuple[str, str]:
 
 def _packages(a: Version, b: Version, home: Home) -> dict[str, Any]:
     """What changed from package to package; empty where one of them is not in reach."""
-    from sluice.packaging.inspection import diff
-    from sluice.packaging.store import open_store
+    from sluice.package.inspection import diff
+    from sluice.package.store import open_store
 
     try:
         return diff(open_store(a.uri, home).get(a.digest), open_store(b.uri, home).get(b.digest))
@@ -199,8 +234,17 @@ def _number(value: float | None) -> str:
 
 
 def _plain(v: Version) -> dict[str, Any]:
-    return {"model": v.model, "version": v.number, "digest": v.digest, "uri": v.uri, "aliases": list(v.aliases), "metrics": v.metrics,
-            "tags": v.tags, "run_id": v.run_id, "created": _when(v.created)}  # fmt: skip
+    return {
+        "model": v.model,
+        "version": v.number,
+        "digest": v.digest,
+        "uri": v.uri,
+        "aliases": list(v.aliases),
+        "metrics": v.metrics,
+        "tags": v.tags,
+        "run_id": v.run_id,
+        "created": _when(v.created),
+    }
 
 
 def print_table(shown: Table) -> None:

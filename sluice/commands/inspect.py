@@ -6,10 +6,10 @@ import argparse
 
 from sluice.cli import show_json
 from sluice.commands.history import print_table, table
-from sluice.home import Home
-from sluice.packaging import package as packages
-from sluice.packaging.inspection import inspect as facts
-from sluice.tracking.references import locate
+from sluice.core.home import Home
+from sluice.package import package as packages
+from sluice.package.inspection import inspect as facts
+from sluice.registry.references import locate
 
 
 def inspect(args: argparse.Namespace) -> int:

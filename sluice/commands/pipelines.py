@@ -10,14 +10,15 @@ import sys
 from sluice import project as projects
 from sluice.cli import PROJECT_FILE, checkout_command, show_json
 from sluice.client.endpoint import Endpoint
-from sluice.cluster import needs, site
-from sluice.cluster.connection import INSTALLATION_VARIABLE, connect
-from sluice.cluster.kfp import Api
-from sluice.cluster.needs import Ready
 from sluice.commands.project import template
 from sluice.commands.run import show_conclusion
-from sluice.errors import ProjectError
-from sluice.home import Home
+from sluice.core.errors import ProjectError
+from sluice.core.home import Home
+from sluice.kfp import needs
+from sluice.kfp.client import Api
+from sluice.kfp.connection import INSTALLATION_VARIABLE, connect
+from sluice.kfp.needs import Ready
+from sluice.kube import site
 from sluice.project import Project
 
 
@@ -38,10 +39,20 @@ def compile_(args: argparse.Namespace) -> int:
     ready = needs.prepare(project, told, image=args.image, allow_tag=args.allow_tag, runs=runs, unchecked=args.unchecked)
     show_told(ready)
     try:
-        made = write(ready.project, args.output, text=text, image=ready.image, allow_tag=args.allow_tag, kubernetes=args.kubernetes,
-                     namespace=args.namespace, tune=args.tune)  # fmt: skip
+        made = write(
+            ready.project,
+            args.output,
+            text=text,
+            image=ready.image,
+            allow_tag=args.allow_tag,
+            kubernetes=args.kubernetes,
+            namespace=args.namespace,
+            tune=args.tune,
+        )
     except OSError as e:
-        raise ProjectError(f"cannot be written: {e.strerror or e}", field="--output", value=str(args.output), fix="name a file in a folder you may write") from e
+        raise ProjectError(
+            f"cannot be written: {e.strerror or e}", field="--output", value=str(args.output), fix="name a file in a folder you may write"
+        ) from e
     warn_of_paths(project)
     if args.json:
         show_json(made)
@@ -69,8 +80,16 @@ def warn_of_paths(project: Project) -> None:
 def endpoint_of(args: argparse.Namespace) -> Endpoint:
     """The endpoint the arguments name, and how it is used."""
     api = Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context))
-    return Endpoint(api, Home(), image=args.image, allow_tag=args.allow_tag, environment=args.environment, context=args.context,
-                    offline=args.offline, unchecked=args.unchecked)  # fmt: skip
+    return Endpoint(
+        api,
+        Home(),
+        image=args.image,
+        allow_tag=args.allow_tag,
+        environment=args.environment,
+        context=args.context,
+        offline=args.offline,
+        unchecked=args.unchecked,
+    )
 
 
 def upload(args: argparse.Namespace) -> int:

@@ -8,28 +8,35 @@ import sys
 from pathlib import Path
 
 from sluice.cli import show_json
-from sluice.data import places
-from sluice.errors import DataError, ProjectError
-from sluice.home import Home
-from sluice.packaging import package as packages
+from sluice.core.errors import DataError, ProjectError
+from sluice.core.home import Home
+from sluice.core.processes import cpu_quota
+from sluice.data import locations
+from sluice.package import package as packages
 from sluice.prediction.files import check_out, predict_file
-from sluice.process import cpu_quota
-from sluice.tracking.references import locate
+from sluice.registry.references import locate
 
 
 def predict(args: argparse.Namespace) -> int:
     """0 when the file was written; 2 on a file or a row that cannot be used."""
     package = packages.read(locate(args.package, Home(args.home)))
-    with places.find(args.file, Path()) as found:
+    with locations.find(args.file, Path()) as found:
         file = found[0]
         if len(found) > 1 or file.path.is_dir():
-            raise DataError("is one file", field="FILE", value=args.file, fix=f"name one of them: {found[0].where}" if len(found) > 1 else "name a file in it")
+            raise DataError(
+                "is one file",
+                field="FILE",
+                value=args.file,
+                fix=f"name one of them: {found[0].where}" if len(found) > 1 else "name a file in it",
+            )
         out = args.output or Path(default_name(file.path))
         check_out(file, out)
         try:
             done = predict_file(package, file, out, on_error=args.on_error, workers=args.workers or cpu_quota())
         except OSError as e:
-            raise ProjectError(f"cannot be written: {e.strerror or e}", field="--output", value=str(out), fix="name a file in a folder you may write") from e
+            raise ProjectError(
+                f"cannot be written: {e.strerror or e}", field="--output", value=str(out), fix="name a file in a folder you may write"
+            ) from e
     for text in done.notes:
         print(f"note: {text}", file=sys.stderr)
     for text in done.skipped_rows:

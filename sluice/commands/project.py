@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluice import files
 from sluice.cli import show_json
-from sluice.errors import ProjectError
-from sluice.home import explain_os_error
+from sluice.core import files
+from sluice.core.errors import ProjectError
+from sluice.core.home import explain_os_error
 from sluice.project import parse, read_text, schema
 
 if TYPE_CHECKING:
@@ -28,8 +28,12 @@ def template(task: str) -> Path:
     """The folder a task's example lies in. Raises `ProjectError` for a task that has none."""
     if task not in EXAMPLES:
         near = difflib.get_close_matches(task, EXAMPLES, 1, 0.3)
-        raise ProjectError("there is no example of this task", field="--task", value=task,
-                           fix=f"did you mean {near[0]}?" if near else f"one of {', '.join(EXAMPLES)}")  # fmt: skip
+        raise ProjectError(
+            "there is no example of this task",
+            field="--task",
+            value=task,
+            fix=f"did you mean {near[0]}?" if near else f"one of {', '.join(EXAMPLES)}",
+        )
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "templates" / EXAMPLES[task], package.parent / "examples" / EXAMPLES[task]):
         if folder.is_dir():
@@ -43,12 +47,20 @@ def init(args: argparse.Namespace) -> int:
     if args.label is not None:
         raise ProjectError("is of a file of yours", field="--label", value=args.label, fix="name the file: --data FILE")
     if args.task is None:
-        raise ProjectError("says neither which example nor which data", field="sluice init", fix=f"--data FILE for a project of your file, or --task {'|'.join(EXAMPLES)}")
+        raise ProjectError(
+            "says neither which example nor which data",
+            field="sluice init",
+            fix=f"--data FILE for a project of your file, or --task {'|'.join(EXAMPLES)}",
+        )
     source, target = template(args.task), args.directory
     name = args.name or _label(target.resolve().name)
     _no_project_yet(target)
-    text = re.sub(r"(?m)^name: .*$", lambda _: f'name: "{name}"' if name in ("true", "false", "null") else f"name: {name}",
-                  (source / "sluice.yaml").read_text(), count=1)  # fmt: skip
+    text = re.sub(
+        r"(?m)^name: .*$",
+        lambda _: f'name: "{name}"' if name in ("true", "false", "null") else f"name: {name}",
+        (source / "sluice.yaml").read_text(),
+        count=1,
+    )
     if '"' in name or "\n" in name:
         raise ProjectError("is no DNS label", field="--name", value=name, fix="lower-case letters, digits and dashes, a letter first")
     parse(read_text(text, "--name"), where="--name")

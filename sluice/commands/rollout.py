@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sluice.cli import checkout_command, show_json
-from sluice.errors import RolloutError
-from sluice.home import Home
+from sluice.core.errors import RolloutError
+from sluice.core.home import Home
 from sluice.rollouts import cluster, control
 
 
@@ -75,12 +75,14 @@ def promote(args: argparse.Namespace) -> int:
 def retry(args: argparse.Namespace) -> int:
     """On a cluster a word to the controller; here the rollout itself, and its exit status is that of ``sluice run``."""
     if args.namespace and args.overrides:
-        raise RolloutError("can be overridden only here", field="--set", value=args.overrides[0], fix="on a cluster change the ModelRollout's spec")
+        raise RolloutError(
+            "can be overridden only here", field="--set", value=args.overrides[0], fix="on a cluster change the ModelRollout's spec"
+        )
     if args.namespace:
         return _ask(args, "retry")
     from sluice import project as projects
     from sluice.commands.run import show_conclusion
-    from sluice.files import canonical_json
+    from sluice.core.files import canonical_json
     from sluice.rollouts import again
 
     home = Home(args.home)
@@ -88,11 +90,23 @@ def retry(args: argparse.Namespace) -> int:
     raw = projects.read_text(kept.project, "the rolled back run's project")
     for item in args.overrides:
         if not item.startswith("rollout."):
-            raise RolloutError("is no part of the plan; all else is in the package", field="--set", value=item, fix="`sluice run` with the setting trains anew")
+            raise RolloutError(
+                "is no part of the plan; all else is in the package",
+                field="--set",
+                value=item,
+                fix="`sluice run` with the setting trains anew",
+            )
         projects.override(raw, item)
     project = projects.parse(raw, where="the rolled back run's project", base_dir=Path(kept.base_dir))
-    outcome = checkout_command("run")(project, text=canonical_json(raw).decode(), base_dir=Path(kept.base_dir), home=home,
-                                      command=f"sluice rollout retry {args.name}", quiet=args.quiet or args.json, again=kept)  # fmt: skip
+    outcome = checkout_command("run")(
+        project,
+        text=canonical_json(raw).decode(),
+        base_dir=Path(kept.base_dir),
+        home=home,
+        command=f"sluice rollout retry {args.name}",
+        quiet=args.quiet or args.json,
+        again=kept,
+    )
     if args.json:
         show_json(outcome)
     else:

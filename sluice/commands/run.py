@@ -7,11 +7,11 @@ import shlex
 import sys
 from typing import Any
 
-from sluice import advice
 from sluice import project as projects
 from sluice.cli import checkout_command, show_json
-from sluice.files import canonical_json
-from sluice.home import Home
+from sluice.client import advice
+from sluice.core.files import canonical_json
+from sluice.core.home import Home
 from sluice.project import Project
 from sluice.tracking.tracker import check_trackers
 
@@ -30,8 +30,9 @@ def run(args: argparse.Namespace) -> int:
     execute = checkout_command("run")
     check_trackers(project)
     command = "sluice run " + shlex.quote(str(args.project))
-    outcome = execute(project, text=text, base_dir=args.project.resolve().parent, home=Home(args.home), command=command,
-                      quiet=args.quiet or args.json)  # fmt: skip
+    outcome = execute(
+        project, text=text, base_dir=args.project.resolve().parent, home=Home(args.home), command=command, quiet=args.quiet or args.json
+    )
     if args.json:
         show_json(outcome)
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from sluice.cli import checkout_command
-from sluice.home import Home
-from sluice.tracking.references import locate
+from sluice.core.home import Home
+from sluice.registry.references import locate
 
 
 def serve(args: argparse.Namespace) -> int:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sluice import yamlfile
+from sluice.core import yamlfile
+from sluice.core.errors import DataError, ProjectError
 from sluice.data.dataset import RESERVED
 from sluice.data.look import Look, images_in, looked_at, sums_to
 from sluice.data.prepare import load_canonical, validate_project_data
 from sluice.data.report import Check, Report, counted, listed
-from sluice.errors import DataError, ProjectError
 from sluice.project import parse, read_text
 from sluice.tasks import load_task
 
@@ -53,9 +53,15 @@ class Draft:
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``: plain values."""
         columns = [dataclasses.asdict(c) for c in self.look.columns] if self.look else []
-        return {"task": self.raw["task"], "label": self.raw["data"].get("columns", {}).get("label", "label"), "columns": columns,
-                "left_out": self.left_out, "notes": self.notes, "whole": self.look.whole if self.look else True,
-                "rows": self.report.rows["train"] if self.report else None}  # fmt: skip
+        return {
+            "task": self.raw["task"],
+            "label": self.raw["data"].get("columns", {}).get("label", "label"),
+            "columns": columns,
+            "left_out": self.left_out,
+            "notes": self.notes,
+            "whole": self.look.whole if self.look else True,
+            "rows": self.report.rows["train"] if self.report else None,
+        }
 
 
 def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str | None, ask: Callable[[Look], str] | None) -> Draft:
@@ -79,10 +85,17 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
         raise DataError("no such file", field="--data", value=given, fix=f"it was looked for at {data}")
     with looked_at(data, given) as look:
         if len(look.columns) < 2:
-            raise DataError("has one column: nothing to learn it from", field=given, value=look.columns[0].name,
-                            fix="if its cells are separated by another character, save the file with commas")  # fmt: skip
+            raise DataError(
+                "has one column: nothing to learn it from",
+                field=given,
+                value=look.columns[0].name,
+                fix="if its cells are separated by another character, save the file with commas",
+            )
         chosen = _label(look, label, ask)
-        made = Draft({"name": name, "task": task or _task(look, chosen), "data": {"source": where, **_declared(look), "columns": {"label": chosen}}}, look)
+        made = Draft(
+            {"name": name, "task": task or _task(look, chosen), "data": {"source": where, **_declared(look), "columns": {"label": chosen}}},
+            look,
+        )
         made.notes += look.notes
         if not look.whole:
             made.notes.append(f"only the first {look.rows:,} rows were looked at; what lies behind them may not pass the checks")
@@ -97,16 +110,25 @@ def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> 
     if given is not None:
         if given not in names:
             near = next((n for n in names if n.lower() == given.lower()), None)
-            raise ProjectError("is no column of the file", field="--label", value=given, fix=(f"did you mean {near!r}? " if near else "") + f"columns: {', '.join(names[:20])}")
+            raise ProjectError(
+                "is no column of the file",
+                field="--label",
+                value=given,
+                fix=(f"did you mean {near!r}? " if near else "") + f"columns: {', '.join(names[:20])}",
+            )
         return given
     found = look.label()
     if found is not None:
         return found
     if ask is not None:
         return ask(look)
-    raise ProjectError("which column is to be learnt cannot be told from the file", field="--label",
-                       fix=f"name it: --label {look.candidates()[0]}; candidates, the likeliest first: {', '.join(look.candidates()[:10])}"
-                       if look.candidates() else f"name one of the columns: {', '.join(names[:20])}")  # fmt: skip
+    raise ProjectError(
+        "which column is to be learnt cannot be told from the file",
+        field="--label",
+        fix=f"name it: --label {look.candidates()[0]}; candidates, the likeliest first: {', '.join(look.candidates()[:10])}"
+        if look.candidates()
+        else f"name one of the columns: {', '.join(names[:20])}",
+    )
 
 
 def _declared(look: Look) -> dict[str, Any]:
@@ -130,10 +152,17 @@ def _columns(made: Draft, look: Look, label: str) -> None:
         kind = {"text": "text", "image": "image"}[task]
         fit = [n for n in look.of(kind) if n != label] or ([n for n in look.of("key", "category") if n != label] if task == "text" else [])
         if not fit:
-            raise DataError(f"has no column of {kind}s beside the label {label!r}", field="--data", value=[c.name for c in look.columns], fix="use --task tabular")
+            raise DataError(
+                f"has no column of {kind}s beside the label {label!r}",
+                field="--data",
+                value=[c.name for c in look.columns],
+                fix="use --task tabular",
+            )
         columns[kind] = max(fit, key=lambda n: next(len(c.example) for c in look.columns if c.name == n)) if task == "text" else fit[0]
         if len(fit) > 1:
-            made.notes.append(f"the {kind} is read from {columns[kind]!r}; {listed([n for n in fit if n != columns[kind]])} may be it too (data.columns.{kind})")
+            made.notes.append(
+                f"the {kind} is read from {columns[kind]!r}; {listed([n for n in fit if n != columns[kind]])} may be it too (data.columns.{kind})"
+            )
         return
     sure = next((c for c in look.columns if c.numerals is not None and c.numerals.thousands in (",", ".")), None)
     unsure = [c.name for c in look.columns if c.doubt]
@@ -178,15 +207,20 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
     report = made.report
     if report is None or report.decision != "pass":
         reasons = report.reasons if report else ["it cannot be read"]
-        raise DataError(f"no project of it passes its checks: {'; '.join(reasons)}", field="--data", fix="mend the rows, or write sluice.yaml by hand")
+        raise DataError(
+            f"no project of it passes its checks: {'; '.join(reasons)}", field="--data", fix="mend the rows, or write sluice.yaml by hand"
+        )
     _judge(made, report)
 
 
 def _nothing_left(made: Draft) -> DataError:
     """Every column was left out: why, and what else is wrong with the rows."""
     refused = made.report.reasons if made.report and made.report.decision == "refuse" else ()
-    return DataError("; ".join([*refused, f"no column is left to learn from: {listed([f'{name} ({why})' for name, why in made.left_out.items()])}"]), field="--data",
-                     fix="name another label with --label, or write sluice.yaml by hand")  # fmt: skip
+    return DataError(
+        "; ".join([*refused, f"no column is left to learn from: {listed([f'{name} ({why})' for name, why in made.left_out.items()])}"]),
+        field="--data",
+        fix="name another label with --label, or write sluice.yaml by hand",
+    )
 
 
 def _with_columns(made: Draft) -> dict[str, Any]:
@@ -208,9 +242,15 @@ def _mend_error(made: Draft, error: DataError) -> bool:
     if error.message.startswith("can be read as two different days") and (forms := re.findall(r'"(%[^"]+)"', error.fix or "")):
         times = made.raw["data"]["columns"].setdefault("timestamps", {})
         times[field.removeprefix("column ")] = forms[0]
-        made.notes.append(f"{field} has days such as {error.value}, which can be read in two ways: {forms[0]} is a guess, {forms[1]} the other (data.columns.timestamps)")
+        made.notes.append(
+            f"{field} has days such as {error.value}, which can be read in two ways: {forms[0]} is a guess, {forms[1]} the other (data.columns.timestamps)"
+        )
         return True
-    if error.message.startswith("is not a time in") and (cell := re.fullmatch(r"column (.+), row \d+", field, re.DOTALL)) and cell[1] not in made.categorical:
+    if (
+        error.message.startswith("is not a time in")
+        and (cell := re.fullmatch(r"column (.+), row \d+", field, re.DOTALL))
+        and cell[1] not in made.categorical
+    ):
         made.categorical[cell[1]] = f"times, but for {error.value!r} ({field.rsplit(', ', 1)[-1]})"
         return True
     name = error.value if error.message.startswith("is a name the dataset keeps") else field.removeprefix("data.columns.features: ")
@@ -238,11 +278,17 @@ def _mend(made: Draft, check: Check) -> bool:
             data["split"] = {"seed": int(seed[1])}
     elif check.name in ("predictive", "constant"):
         for name in check.examples:
-            made.left_out[name] = "gives the label away alone: will it be known when the model is asked?" if check.name == "predictive" else "one value only"
+            made.left_out[name] = (
+                "gives the label away alone: will it be known when the model is asked?" if check.name == "predictive" else "one value only"
+            )
     elif check.name == "identifier":
         for name in check.examples:
             if _names_rows(made, name):
-                made.left_out[name] = "free text, which this task does not read" if "free text" in check.message else "names the row: another value in nearly each"
+                made.left_out[name] = (
+                    "free text, which this task does not read"
+                    if "free text" in check.message
+                    else "names the row: another value in nearly each"
+                )
     if not checks:
         data.pop("checks")
     return before != (dict(checks), dict(made.left_out), dict(data.get("split", {})))
@@ -251,7 +297,11 @@ def _mend(made: Draft, check: Check) -> bool:
 def _names_rows(made: Draft, name: str) -> bool:
     """Whether a column with another value in every row is a key: not a quantity that happens to rise with the rows."""
     look = next((c for c in made.look.columns if c.name == name), None) if made.look else None
-    return look is None or look.kind != "number" or bool(re.search(r"(^|[^a-z])(id|key|no|nr|number|index|row|code)s?$|[a-z]I[dD]$", name, re.IGNORECASE))
+    return (
+        look is None
+        or look.kind != "number"
+        or bool(re.search(r"(^|[^a-z])(id|key|no|nr|number|index|row|code)s?$|[a-z]I[dD]$", name, re.IGNORECASE))
+    )
 
 
 def _computed(made: Draft, project: Any, folder: Path, task: Any) -> bool:
@@ -262,7 +312,9 @@ def _computed(made: Draft, project: Any, folder: Path, task: Any) -> bool:
     found = sums_to(table, [n for n, k in kinds.items() if k == "numeric"], "label")
     for name in found:
         others = [n for n in found if n != name]
-        made.left_out[name] = f"the label is computed from it{f' and {listed(others)}' if others else ''}: will it be known when the model is asked?"
+        made.left_out[name] = (
+            f"the label is computed from it{f' and {listed(others)}' if others else ''}: will it be known when the model is asked?"
+        )
     return bool(found)
 
 
@@ -283,8 +335,12 @@ def _judge(made: Draft, report: Report) -> None:
 def _images(made: Draft, data: Path, folder: Path) -> Draft:
     if made.raw["task"] != "image" or not images_in(data):
         inside = sorted({p.suffix for p in data.iterdir() if p.is_file()})
-        raise DataError("is a folder without images in sub-folders", field="--data", value=str(data),
-                        fix=f"name a file in it{f', or a glob: {data}/*{inside[0]}' if inside else ''}; images lie in a sub-folder a label")  # fmt: skip
+        raise DataError(
+            "is a folder without images in sub-folders",
+            field="--data",
+            value=str(data),
+            fix=f"name a file in it{f', or a glob: {data}/*{inside[0]}' if inside else ''}; images lie in a sub-folder a label",
+        )
     _settle(made, data, folder)
     return made
 
@@ -300,8 +356,12 @@ class _Writer:
         report, data = made.report, raw["data"]
         assert report is not None
         rows = report.rows["train"]
-        self._note(0, f"Written by `{command}` from {counted(rows, 'row')}" + (f" of {counted(len(made.look.columns), 'column')}" if made.look else "")
-                   + "; `sluice schema` lists every key.")  # fmt: skip
+        self._note(
+            0,
+            f"Written by `{command}` from {counted(rows, 'row')}"
+            + (f" of {counted(len(made.look.columns), 'column')}" if made.look else "")
+            + "; `sluice schema` lists every key.",
+        )
         self._add(0, f"name: {_scalar(raw['name'])}")
         features = len(report.columns) - 1
         what = f"a class out of {len(report.labels)}" if report.labels else "a quantity"
@@ -311,11 +371,23 @@ class _Writer:
             if key == "columns":
                 self._columns(value, report)
             elif key != "checks":
-                self._add(1, f"{key}: {_scalar(value)}", {"encoding": "as the bytes look: see that letters are right", "header": "the first line looks like a row",
-                                                          "split": "with the usual seed a label would have no training row"}.get(key))  # fmt: skip
-        times = [c["name"] for c in report.columns if c.get("kind", c.get("type")) in ("timestamp", "time")] or (made.look.of("date") if made.look else [])
+                self._add(
+                    1,
+                    f"{key}: {_scalar(value)}",
+                    {
+                        "encoding": "as the bytes look: see that letters are right",
+                        "header": "the first line looks like a row",
+                        "split": "with the usual seed a label would have no training row",
+                    }.get(key),
+                )
+        times = [c["name"] for c in report.columns if c.get("kind", c.get("type")) in ("timestamp", "time")] or (
+            made.look.of("date") if made.look else []
+        )
         if times:
-            self._note(1, f"split: {{by: time, column: {_scalar(times[0])}}}   # instead, if the model is asked about days to come: the newest rows are held out")
+            self._note(
+                1,
+                f"split: {{by: time, column: {_scalar(times[0])}}}   # instead, if the model is asked about days to come: the newest rows are held out",
+            )
         self._add(1, "checks:", "a run that breaks these is refused before any training")
         for key, value in data["checks"].items():
             self._add(2, f"{key}: {_scalar(value)}")
@@ -323,7 +395,11 @@ class _Writer:
         if evaluate:
             rare, common = (list(report.labels.items())[i] for i in (-1, 0))
             self._add(0, "evaluate:")
-            self._add(1, f"metric: {evaluate['metric']}", f"{rare[0]} has {rare[1]:,} rows, {common[0]} {common[1]:,}: accuracy would hide how the rare ones do")
+            self._add(
+                1,
+                f"metric: {evaluate['metric']}",
+                f"{rare[0]} has {rare[1]:,} rows, {common[0]} {common[1]:,}: accuracy would hide how the rare ones do",
+            )
             if "decision" in evaluate:
                 self._add(1, f"decision: {_scalar(evaluate['decision'])}", f"the probability from which {rare[0]} is answered")
         for note in made.notes:
@@ -361,5 +437,3 @@ def _scalar(value: Any) -> str:
     """A value in YAML, on one line."""
     text = yamlfile.dump(list(value) if isinstance(value, tuple) else value, flow=True, width=1 << 20)
     return text.removesuffix("\n").removesuffix("\n...")
-
-

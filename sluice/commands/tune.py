@@ -7,15 +7,22 @@ import shlex
 
 from sluice.cli import checkout_command, show_json
 from sluice.commands.run import open_project
-from sluice.home import Home
+from sluice.core.home import Home
 from sluice.tuning.study import settings_of
 
 
 def tune(args: argparse.Namespace) -> int:
     project, text = open_project(args)
     settings_of(project)
-    found = checkout_command("tune")(project, text=text, base_dir=args.project.resolve().parent, home=Home(args.home),
-                                     command="sluice tune " + shlex.quote(str(args.project)), output=args.output, quiet=args.quiet or args.json)  # fmt: skip
+    found = checkout_command("tune")(
+        project,
+        text=text,
+        base_dir=args.project.resolve().parent,
+        home=Home(args.home),
+        command="sluice tune " + shlex.quote(str(args.project)),
+        output=args.output,
+        quiet=args.quiet or args.json,
+    )
     if args.json:
         show_json(found)
         return 0

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sluice.core.errors import DataError, MissingExtra
 from sluice.data.config import Columns
 from sluice.data.images import png
-from sluice.errors import DataError, MissingExtra
 
 #: name -> what it holds.
 BUNDLED = {
@@ -35,12 +35,20 @@ def load(name: str, task_kind: str, columns: Columns) -> pa.Table:
     """
     if name not in BUNDLED:
         near = difflib.get_close_matches(name, BUNDLED, 1, 0.5)
-        raise DataError("scikit-learn bundles no such set", field="data.source", value=f"sklearn://{name}",
-                        fix=(f"did you mean {near[0]!r}? " if near else "") + f"there are {', '.join(BUNDLED)}")  # fmt: skip
+        raise DataError(
+            "scikit-learn bundles no such set",
+            field="data.source",
+            value=f"sklearn://{name}",
+            fix=(f"did you mean {near[0]!r}? " if near else "") + f"there are {', '.join(BUNDLED)}",
+        )
     if task_kind == "text" or (task_kind == "image" and name != "digits"):
         kind = "texts" if task_kind == "text" else "images"
-        raise DataError(f"holds no {kind}", field="data.source", value=f"sklearn://{name}",
-                        fix=f"it is {BUNDLED[name]}; use task: tabular" if task_kind == "image" else "name a file with a column of texts")  # fmt: skip
+        raise DataError(
+            f"holds no {kind}",
+            field="data.source",
+            value=f"sklearn://{name}",
+            fix=f"it is {BUNDLED[name]}; use task: tabular" if task_kind == "image" else "name a file with a column of texts",
+        )
     try:
         from sklearn import datasets
     except ImportError as e:

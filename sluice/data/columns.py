@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.numerals import MISSING_NUMBERS
+from sluice.core.numerals import MISSING_NUMBERS
 
 #: What stands for "no label", in any case. "NA" and "none" may be labels.
 MISSING_LABELS = frozenset({"", "nan", "null"})

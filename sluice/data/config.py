@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sluice.config import Names, Section
+from sluice.core.numerals import Numerals
+from sluice.core.section import Names, Section
 from sluice.data.dialect import Dialect
-from sluice.numerals import Numerals
 
 #: Codecs of Python's that are for names, or for its own source.
 _NOT_OF_FILES = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape"})
@@ -37,14 +37,20 @@ class Columns(Section):
     features: list[str] | None = None
     categorical: list[str] = Field(default=[], description="columns read as categories though they look numeric")
     ignore: list[str] = []
-    numbers: dict[str, NumberFormat] = Field(default={}, description="columns of texts such as 1,234 or 12,5 that are numbers, and how they are written")
-    timestamps: Annotated[dict[str, str], Names("column")] = Field(default={}, description="columns of times and how they are written: iso, s, ms, us, ns, a form such as %d.%m.%Y, or auto")
-    time_zone: str = Field("UTC", description="whose clock times are read by: a zone of the IANA database; a time that names no zone is of this one")
+    numbers: dict[str, NumberFormat] = Field(
+        default={}, description="columns of texts such as 1,234 or 12,5 that are numbers, and how they are written"
+    )
+    timestamps: Annotated[dict[str, str], Names("column")] = Field(
+        default={}, description="columns of times and how they are written: iso, s, ms, us, ns, a form such as %d.%m.%Y, or auto"
+    )
+    time_zone: str = Field(
+        "UTC", description="whose clock times are read by: a zone of the IANA database; a time that names no zone is of this one"
+    )
 
     @field_validator("timestamps")
     @classmethod
     def _are_forms(cls, value: dict[str, str]) -> dict[str, str]:
-        from sluice.packaging.processors.timestamps import TimeForm
+        from sluice.fields.timestamps import TimeForm
 
         for name, form in value.items():
             try:
@@ -58,7 +64,7 @@ class Columns(Section):
     @classmethod
     def _is_a_zone(cls, value: str) -> str:
         if value != "UTC":
-            from sluice.packaging.processors.zones import Zone
+            from sluice.fields.zones import Zone
 
             Zone.named(value)
         return value
@@ -70,8 +76,12 @@ class Split(Section):
     test: float = Field(0.2, ge=0, lt=1)
     validation: float = Field(0.1, gt=0, lt=1)
     seed: int = 17
-    by: Literal["hash", "time", "group"] = Field("hash", description="what stays together: equal rows; the newest rows are held out; rows of one group")
-    column: Annotated[str | None, Names("column")] = Field(None, description="of the source: the time, or the group; it need not be a feature")
+    by: Literal["hash", "time", "group"] = Field(
+        "hash", description="what stays together: equal rows; the newest rows are held out; rows of one group"
+    )
+    column: Annotated[str | None, Names("column")] = Field(
+        None, description="of the source: the time, or the group; it need not be a feature"
+    )
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Split:
@@ -93,10 +103,18 @@ class Checks(Section):
     """Limits beyond which the data is refused before any training. Without one (null) noise is a warning with its figures."""
 
     rows_min: int = Field(20, ge=1)
-    nulls_max: float | None = Field(None, ge=0, le=1, description="largest fraction of nulls in text, image or label; null: such rows are left out with a warning")
-    feature_nulls_max: float | None = Field(None, ge=0, le=1, description="largest fraction of nulls in a tabular feature; null: a warning from half on")
-    duplicates_max: float | None = Field(None, ge=0, le=1, description="largest fraction of rows whose features stand more than once; null: a warning")
-    conflicts_max: float | None = Field(None, ge=0, le=1, description="largest fraction of rows with equal features and different labels; null: a warning")
+    nulls_max: float | None = Field(
+        None, ge=0, le=1, description="largest fraction of nulls in text, image or label; null: such rows are left out with a warning"
+    )
+    feature_nulls_max: float | None = Field(
+        None, ge=0, le=1, description="largest fraction of nulls in a tabular feature; null: a warning from half on"
+    )
+    duplicates_max: float | None = Field(
+        None, ge=0, le=1, description="largest fraction of rows whose features stand more than once; null: a warning"
+    )
+    conflicts_max: float | None = Field(
+        None, ge=0, le=1, description="largest fraction of rows with equal features and different labels; null: a warning"
+    )
     label_rows_min: int = Field(2, ge=1, description="fewest rows of a label")
     imbalance_max: float = Field(1000.0, ge=1, description="largest ratio of the commonest label to the rarest")
     leakage_max: float = Field(0.01, ge=0, le=1, description="largest fraction of test rows that are training rows too")
@@ -112,9 +130,13 @@ class DataConfig(Section):
     format: Literal["auto", "csv", "jsonl", "parquet", "images"] = "auto"
     delimiter: str | None = Field(None, description="of a CSV: one character, or tab; null: by the file's name and its first rows")
     quote: Literal["auto", '"', "none"] = Field("auto", description="what opens a cell of a CSV; none: quotes are plain text")
-    header: bool | list[str] = Field(True, description="a CSV's first line names the columns; false: column_1, column_2, ...; or a list of their names")
+    header: bool | list[str] = Field(
+        True, description="a CSV's first line names the columns; false: column_1, column_2, ...; or a list of their names"
+    )
     encoding: str = Field("utf-8", description="of a CSV: cp1252, latin-1, utf-16, cp949, gb18030, ...")
-    numbers: NumberFormat | None = Field(None, description="how numbers are written in every column of texts; null: found out where there is one way to read a column")
+    numbers: NumberFormat | None = Field(
+        None, description="how numbers are written in every column of texts; null: found out where there is one way to read a column"
+    )
     columns: Columns = Columns()
     split: Split = Split()
     checks: Checks = Checks()

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from sluice.core.errors import DataError, first_line
 from sluice.data.dialect import Dialect
+from sluice.data.locations import Found
 from sluice.data.opening import UNPACK_AGAIN, not_empty, not_encoded, opened, text_of
-from sluice.data.places import Found
 from sluice.data.quoting import plain_quote, swallowing
 from sluice.data.separators import settle
-from sluice.errors import DataError, first_line
 
 #: Bytes parsed at once; no row may be larger.
 BLOCK = 32 << 20
@@ -65,8 +65,10 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
         table, line = _without_quotes(file, dialect, names)
         if line is not None:
             dialect = dataclasses.replace(dialect, quote="none")
-            notes.append(f"{file.where}: quotes are read as plain text, since line {line} has one that is not closed and every line without "
-                         "them has the cells it should; data.quote sets it")  # fmt: skip
+            notes.append(
+                f"{file.where}: quotes are read as plain text, since line {line} has one that is not closed and every line without "
+                "them has the cells it should; data.quote sets it"
+            )
     if table is None:
         table = _read(file, dialect, names)
         if dialect.quoted:
@@ -99,11 +101,16 @@ def _read(file: Found, dialect: Dialect, names: list[str]) -> pa.Table:
             table = pyarrow.csv.read_csv(
                 stream,
                 read_options=options,
-                parse_options=pyarrow.csv.ParseOptions(delimiter=dialect.delimiter, quote_char='"' if dialect.quoted else False,
-                                                       newlines_in_values=dialect.quoted),
-                convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_raw(file, dialect), pa.string()) if dialect.header is True
-                                                           else dict.fromkeys(places, pa.string()), strings_can_be_null=False),
-            )  # fmt: skip
+                parse_options=pyarrow.csv.ParseOptions(
+                    delimiter=dialect.delimiter, quote_char='"' if dialect.quoted else False, newlines_in_values=dialect.quoted
+                ),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(_raw(file, dialect), pa.string())
+                    if dialect.header is True
+                    else dict.fromkeys(places, pa.string()),
+                    strings_can_be_null=False,
+                ),
+            )
         return table.rename_columns(places)
     except (pa.ArrowException, OSError, UnicodeError) as e:
         raise _explain(file, dialect, len(names), e) from e
@@ -136,9 +143,16 @@ def padding(file: Found, dialect: Dialect) -> tuple[bool, bool]:
 
 def _without_padding(file: Found, table: pa.Table, notes: list[str]) -> pa.Table:
     """Cells without the space that follows, or goes before, every separator of the file."""
-    for trim, beside, columns in ((pc.utf8_ltrim, pc.starts_with, range(1, table.num_columns)), (pc.utf8_rtrim, pc.ends_with, range(table.num_columns - 1))):
+    for trim, beside, columns in (
+        (pc.utf8_ltrim, pc.starts_with, range(1, table.num_columns)),
+        (pc.utf8_rtrim, pc.ends_with, range(table.num_columns - 1)),
+    ):
         padded = [pc.or_(beside(table.column(i), " "), pc.equal(table.column(i), pa.scalar(""))) for i in columns]
-        if not padded or not all(pc.all(p).as_py() for p in padded) or not any(pc.any(beside(table.column(i), " ")).as_py() for i in columns):
+        if (
+            not padded
+            or not all(pc.all(p).as_py() for p in padded)
+            or not any(pc.any(beside(table.column(i), " ")).as_py() for i in columns)
+        ):
             continue
         where = "after" if columns.start else "before"
         notes.append(f"{file.where}: the space {where} each separator is no part of the cells")
@@ -171,7 +185,9 @@ def rows_of(file: Found, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
             except StopIteration:
                 return
             except csv.Error as e:
-                raise DataError(f"cannot be read as CSV: {e}", field=f"{file.where}:{before + 1}", fix="look for a quote that is not closed") from e
+                raise DataError(
+                    f"cannot be read as CSV: {e}", field=f"{file.where}:{before + 1}", fix="look for a quote that is not closed"
+                ) from e
             if row:
                 yield before + 1, row
             before = reader.line_num
@@ -196,21 +212,33 @@ def names_of(file: Found, dialect: Dialect) -> list[str]:
     if dialect.header is not True:
         names = list(dialect.header)
         if len(names) != len(raw):
-            raise DataError(f"lists {len(names)} names, the first line of {file.where} has {len(raw)} cells", field="data.header", value=names,
-                            fix="name every column, in the file's order")  # fmt: skip
+            raise DataError(
+                f"lists {len(names)} names, the first line of {file.where} has {len(raw)} cells",
+                field="data.header",
+                value=names,
+                fix="name every column, in the file's order",
+            )
         if names == [c.strip() for c in raw]:
             raise DataError("is the first line: there is a header line", field="data.header", value=names, fix="remove data.header")
         return names
     names = [n.strip() for n in raw]
     if names[0].lower() in ("sep=", f"sep={dialect.delimiter}"):
-        raise DataError("begins with the line that tells Excel the separator", field=f"{file.where}:1", value=(dialect.delimiter or "").join(raw),
-                        fix="remove that line")  # fmt: skip
+        raise DataError(
+            "begins with the line that tells Excel the separator",
+            field=f"{file.where}:1",
+            value=(dialect.delimiter or "").join(raw),
+            fix="remove that line",
+        )
     for i, name in enumerate(names):
         if any("\udc80" <= c <= "\udcff" for c in name):
             raise not_encoded(file, dialect.encoding, _ENCODING)
         if name and name in names[:i]:
-            raise DataError("names a column twice (is there a header line?)", field=f"{file.where}:1", value=name,
-                            fix="rename one of them; without a header line set data.header to false or to the names")  # fmt: skip
+            raise DataError(
+                "names a column twice (is there a header line?)",
+                field=f"{file.where}:1",
+                value=name,
+                fix="rename one of them; without a header line set data.header to false or to the names",
+            )
     return names
 
 
@@ -222,11 +250,18 @@ def _explain(file: Found, dialect: Dialect, width: int, error: Exception) -> Dat
         for line, row in rows_of(file, dialect):
             if len(row) != width:
                 if sum(map(len, row)) > 0 and any("\n" in c for c in row):
-                    return DataError(f"has {len(row)} cells and {sum(c.count(chr(10)) for c in row)} line breaks in them, {head} "
-                                     f"{width} cells", field=f"{file.where}:{line}", value=(dialect.delimiter or "").join(row)[:80],
-                                     fix="look for a quote that is not closed; data.quote: none reads quotes as plain text")  # fmt: skip
-                return DataError(f"has {len(row)} cells, {head} {width}", field=f"{file.where}:{line}", value=(dialect.delimiter or "").join(row)[:500],
-                                 fix=_remedy(dialect, line, row, width))  # fmt: skip
+                    return DataError(
+                        f"has {len(row)} cells and {sum(c.count(chr(10)) for c in row)} line breaks in them, {head} {width} cells",
+                        field=f"{file.where}:{line}",
+                        value=(dialect.delimiter or "").join(row)[:80],
+                        fix="look for a quote that is not closed; data.quote: none reads quotes as plain text",
+                    )
+                return DataError(
+                    f"has {len(row)} cells, {head} {width}",
+                    field=f"{file.where}:{line}",
+                    value=(dialect.delimiter or "").join(row)[:500],
+                    fix=_remedy(dialect, line, row, width),
+                )
     except DataError as e:
         return e
     except OSError as e:
@@ -280,11 +315,17 @@ def closed_at_the_end(file: Found, dialect: Dialect, last: str) -> None:
         except csv.Error as e:
             if "unexpected end of data" in str(e):
                 line = max(line for line, _ in rows_of(file, dialect))
-                raise DataError("a quote is opened in the row that begins here and never closed", field=f"{file.where}:{line}",
-                                fix=_CLOSE) from None  # fmt: skip
+                raise DataError(
+                    "a quote is opened in the row that begins here and never closed", field=f"{file.where}:{line}", fix=_CLOSE
+                ) from None
 
 
 def swallowed(at: str, cell: str) -> DataError:
     """The error for a cell that holds whole rows; `at` is where its row begins."""
-    return DataError(f"a quote is opened in the row that begins here and closed {cell.count(chr(10))} line(s) further on; what lies between looks "
-                     "like rows of their own", field=at, value=cell[:200], fix=f"{_CLOSE}; data.quote: '\"' says that the cell is meant so")  # fmt: skip
+    return DataError(
+        f"a quote is opened in the row that begins here and closed {cell.count(chr(10))} line(s) further on; what lies between looks "
+        "like rows of their own",
+        field=at,
+        value=cell[:200],
+        fix=f"{_CLOSE}; data.quote: '\"' says that the cell is meant so",
+    )

@@ -19,11 +19,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sluice import files
+from sluice.core import files
+from sluice.core.errors import DataError
 from sluice.data.digests import TableHasher
 from sluice.data.shards import write_shards
 from sluice.data.timestamps import TIME, Times
-from sluice.errors import DataError
 
 FORMAT = "sluice.dataset/v1"
 MANIFEST = "manifest.json"
@@ -36,8 +36,12 @@ NOT_CONTENT = frozenset({"uri", "path", "paths", "files", "time"})
 
 #: Arrow type a feature of each kind has.
 KINDS: dict[str, pa.DataType] = {
-    "text": pa.string(), "image": pa.binary(), "numeric": pa.float64(), "categorical": pa.string(), "timestamp": TIME,
-}  # fmt: skip
+    "text": pa.string(),
+    "image": pa.binary(),
+    "numeric": pa.float64(),
+    "categorical": pa.string(),
+    "timestamp": TIME,
+}
 
 #: Tasks whose features must be of `KINDS`; a plug-in's columns are its own affair.
 _BUILT_IN = frozenset({"text", "image", "tabular"})
@@ -154,8 +158,9 @@ class Dataset:
         try:
             return dict(self.manifest["splits"][split])
         except KeyError:
-            raise DataError("is not a split of this dataset", field=str(self.root), value=split,
-                            fix=f"splits: {', '.join(self.manifest['splits'])}") from None  # fmt: skip
+            raise DataError(
+                "is not a split of this dataset", field=str(self.root), value=split, fix=f"splits: {', '.join(self.manifest['splits'])}"
+            ) from None
 
     def _known(self, columns: list[str] | None) -> None:
         names = ["row_id", *self.columns, "label", *([GROUP] if self.grouped_by else [])]
@@ -164,9 +169,20 @@ class Dataset:
                 raise DataError("is not a column of this dataset", field=str(self.root), value=name, fix=f"columns: {', '.join(names)}")
 
 
-def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]], *, task: str, objective: str, labels: list[str],
-                  columns: Mapping[str, str], source: Mapping[str, Any], shard_rows: int, times: Mapping[str, Times] | None = None, grouped_by: str | None = None,
-                  profile: Callable[[Dataset], dict[str, Any]] | None = None) -> Dataset:  # fmt: skip
+def write_dataset(
+    root: Path,
+    splits: Mapping[str, pa.Table | Iterable[pa.Table]],
+    *,
+    task: str,
+    objective: str,
+    labels: list[str],
+    columns: Mapping[str, str],
+    source: Mapping[str, Any],
+    shard_rows: int,
+    times: Mapping[str, Times] | None = None,
+    grouped_by: str | None = None,
+    profile: Callable[[Dataset], dict[str, Any]] | None = None,
+) -> Dataset:
     """Write a dataset; it appears at `root` whole, in place of one that was there.
 
     Args:
@@ -200,12 +216,20 @@ def write_dataset(root: Path, splits: Mapping[str, pa.Table | Iterable[pa.Table]
         if schema is None or not entries["train"]["rows"]:
             raise DataError("has no rows", field="train", fix="give more data, or smaller test and validation fractions")
         manifest: dict[str, Any] = {
-            "format": FORMAT, "task": task, "objective": objective, "labels": sorted(labels),
-            "columns": [{"name": n, "kind": k, **(dataclasses.asdict((times or {}).get(n, Times("iso"))) if k == "timestamp" else {})}
-                        for n, k in columns.items()],
+            "format": FORMAT,
+            "task": task,
+            "objective": objective,
+            "labels": sorted(labels),
+            "columns": [
+                {"name": n, "kind": k, **(dataclasses.asdict((times or {}).get(n, Times("iso"))) if k == "timestamp" else {})}
+                for n, k in columns.items()
+            ],
             "schema": [{"name": f.name, "type": str(f.type)} for f in schema],
-            "shard_rows": shard_rows, "splits": entries, "source": dict(source), **({"grouped_by": grouped_by} if grouped_by else {}),
-        }  # fmt: skip
+            "shard_rows": shard_rows,
+            "splits": entries,
+            "source": dict(source),
+            **({"grouped_by": grouped_by} if grouped_by else {}),
+        }
         manifest["digest"] = _digest(manifest)
         if profile is not None:
             taken = files.pretty_json(profile(_from_manifest(tmp, manifest)))
@@ -243,15 +267,23 @@ def _from_manifest(root: Path, manifest: dict[str, Any]) -> Dataset:
     try:
         digest = _digest(manifest)
         if digest != manifest["digest"]:
-            raise DataError("was changed after it was written: its digest is another", field=str(where), value=manifest["digest"],
-                            fix=_COPY_AGAIN)  # fmt: skip
+            raise DataError(
+                "was changed after it was written: its digest is another", field=str(where), value=manifest["digest"], fix=_COPY_AGAIN
+            )
         base = root.resolve()
         for entry in manifest["splits"].values():
             for shard in entry["shards"]:
                 if not (root / shard["path"]).resolve().is_relative_to(base):
                     raise DataError("names a shard outside the dataset", field=str(where), value=shard["path"])
-        return Dataset(root=root, manifest=manifest, digest=digest, task=manifest["task"], objective=manifest["objective"],
-                       labels=list(manifest["labels"]), columns={c["name"]: c["kind"] for c in manifest["columns"]})  # fmt: skip
+        return Dataset(
+            root=root,
+            manifest=manifest,
+            digest=digest,
+            task=manifest["task"],
+            objective=manifest["objective"],
+            labels=list(manifest["labels"]),
+            columns={c["name"]: c["kind"] for c in manifest["columns"]},
+        )
     except (KeyError, TypeError, AttributeError) as e:
         raise DataError(f"is missing or misshapes {e}", field=str(where), fix=_COPY_AGAIN) from e
 
@@ -310,7 +342,9 @@ def _check_names(splits: Mapping[str, Any], objective: str, labels: list[str], c
             raise DataError("is a name the dataset uses itself", field="columns", value=name, fix="rename the feature")
 
 
-def _checked(table: pa.Table, split: str, task: str, objective: str, labels: list[str], columns: Mapping[str, str], grouped: bool) -> pa.Table:
+def _checked(
+    table: pa.Table, split: str, task: str, objective: str, labels: list[str], columns: Mapping[str, str], grouped: bool
+) -> pa.Table:
     """The table with its columns in the dataset's order, or the error that names what is wrong with it."""
     names = ["row_id", *columns, "label", *([GROUP] if grouped else [])]
     for name in names:
@@ -318,7 +352,9 @@ def _checked(table: pa.Table, split: str, task: str, objective: str, labels: lis
             raise DataError(f"column stands {table.schema.names.count(name)} times", field=f"{split}.{name}", value=table.schema.names)
     extra = [n for n in table.schema.names if n not in names]
     if extra:
-        raise DataError("is not one of the dataset's columns", field=f"{split}.{extra[0]}", value=names, fix="drop it, or name it a feature")
+        raise DataError(
+            "is not one of the dataset's columns", field=f"{split}.{extra[0]}", value=names, fix="drop it, or name it a feature"
+        )
     types = {"row_id": pa.string(), "label": pa.string() if objective == "classification" else pa.float64()}
     if task in _BUILT_IN:
         for name, kind in columns.items():
@@ -329,7 +365,9 @@ def _checked(table: pa.Table, split: str, task: str, objective: str, labels: lis
         found = table.schema.field(name).type
         stored = found.value_type if pa.types.is_dictionary(found) else found
         if not _same(stored, expected):
-            raise DataError(f"is {found}, must be {expected}", field=f"{split}.{name}", value=str(found), fix="the task's canonical() casts it")
+            raise DataError(
+                f"is {found}, must be {expected}", field=f"{split}.{name}", value=str(found), fix="the task's canonical() casts it"
+            )
     for name in ("row_id", "label"):
         if table.column(name).null_count:
             raise DataError("holds nulls", field=f"{split}.{name}", value=table.column(name).null_count, fix="drop those rows first")

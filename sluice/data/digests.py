@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice import files
-from sluice.errors import DataError
+from sluice.core import files
+from sluice.core.errors import DataError
 
 #: Hex digits of a row's id.
 ROW_ID_DIGITS = 16
@@ -45,7 +45,9 @@ def logical_type(kind: pa.DataType, column: str = "column") -> pa.DataType:
         return pa.list_(pa.struct([("key", logical_type(kind.key_type, column)), ("value", logical_type(kind.item_type, column))]))
     if pa.types.is_struct(kind):
         return pa.struct([(f.name, logical_type(f.type, column)) for f in kind])
-    raise DataError("has a type Sluice does not read", field=column, value=str(kind), fix="store it as a number, a string, bytes or a list of those")
+    raise DataError(
+        "has a type Sluice does not read", field=column, value=str(kind), fix="store it as a number, a string, bytes or a list of those"
+    )
 
 
 def plain(table: pa.Table) -> pa.Table:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sluice.core.errors import DataError, InputError, MissingExtra
+from sluice.core.processes import cpu_quota
 from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
-from sluice.data.places import Found
-from sluice.errors import DataError, InputError, MissingExtra
-from sluice.packaging.processors.image import LIMIT_BYTES, LIMIT_PIXELS, ImageProcessor, reason
-from sluice.process import cpu_quota
+from sluice.data.locations import Found
+from sluice.fields.image import LIMIT_BYTES, LIMIT_PIXELS, ImageProcessor, reason
 
 #: A table of files and labels may lie in an image folder under this name.
 LABELS_FILE = "labels.csv"
@@ -55,15 +55,22 @@ def read_folder(folder: Found, columns: Columns) -> tuple[pa.Table, list[str]]:
     groups = [p for p in sorted(folder.path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
     loose = [p for p in sorted(folder.path.iterdir()) if p.suffix.lower() in _READ]
     if loose:
-        raise DataError(f"lies in no label's folder{_and_others(loose)}", field=_shown(folder, loose[0]),
-                        fix=f"put it into a sub-folder named after its label, or list files and labels in {LABELS_FILE}")  # fmt: skip
+        raise DataError(
+            f"lies in no label's folder{_and_others(loose)}",
+            field=_shown(folder, loose[0]),
+            fix=f"put it into a sub-folder named after its label, or list files and labels in {LABELS_FILE}",
+        )
     for group in groups:
         found = _images_in(folder, group)
         labels += [group.name] * len(found)
         paths += found
     if not paths:
-        raise DataError("holds no images in sub-folders", field=folder.where, value=[p.name for p in groups][:10],
-                        fix=f"one sub-folder a label with PNG or JPEG files in it, or a {LABELS_FILE}")  # fmt: skip
+        raise DataError(
+            "holds no images in sub-folders",
+            field=folder.where,
+            value=[p.name for p in groups][:10],
+            fix=f"one sub-folder a label with PNG or JPEG files in it, or a {LABELS_FILE}",
+        )
     names = [_shown(folder, p) for p in paths]
     return pa.table({columns.image: read_files(paths, names), columns.label: pa.array(labels, pa.string())}), names
 
@@ -76,8 +83,12 @@ def read_listed(table: pa.Table, file: Found, columns: Columns) -> tuple[pa.Tabl
     """
     name = next((n for n in (columns.image, *FILE_COLUMNS) if n in table.schema.names), None)
     if name is None or not pa.types.is_string(table.schema.field(name).type):
-        raise DataError("has no column of file names", field=file.where, value=table.schema.names,
-                        fix=f"name it {columns.image}, {' or '.join(FILE_COLUMNS)}, or set data.columns.image")  # fmt: skip
+        raise DataError(
+            "has no column of file names",
+            field=file.where,
+            value=table.schema.names,
+            fix=f"name it {columns.image}, {' or '.join(FILE_COLUMNS)}, or set data.columns.image",
+        )
     written = table.column(name).to_pylist()
     blank = next((i for i, w in enumerate(written) if not w), None)
     if blank is not None:
@@ -87,12 +98,20 @@ def read_listed(table: pa.Table, file: Found, columns: Columns) -> tuple[pa.Tabl
     paths = [Path(os.path.normpath(base / w)) for w in written]
     outside = [w for w, p in zip(written, paths, strict=True) if not p.is_relative_to(os.path.normpath(base))]
     if outside:
-        raise DataError(f"names a file outside the folder of the table{_and_others(outside)}", field=file.where, value=outside[0],
-                        fix="put the images below that folder, and name them from there")  # fmt: skip
+        raise DataError(
+            f"names a file outside the folder of the table{_and_others(outside)}",
+            field=file.where,
+            value=outside[0],
+            fix="put the images below that folder, and name them from there",
+        )
     missing = [w for w, p in zip(written, paths, strict=True) if not p.is_file()]
     if missing:
-        raise DataError(f"names a file that is not there{_and_others(missing)}", field=file.where, value=missing[0],
-                        fix="file names start in the folder of the table")  # fmt: skip
+        raise DataError(
+            f"names a file that is not there{_and_others(missing)}",
+            field=file.where,
+            value=missing[0],
+            fix="file names start in the folder of the table",
+        )
     names = [f"{root}/{w}" if root else w for w in written]
     bytes_ = read_files(paths, names)
     rest = table.drop_columns([name])
@@ -118,9 +137,13 @@ def read_files(paths: Sequence[Path], names: Sequence[str]) -> pa.ChunkedArray:
         if not data:
             raise DataError("is empty", field=name, fix="put the image back, or remove the file")
         if len(data) > LIMIT_BYTES:
-            raise DataError(f"is larger than {LIMIT_BYTES} bytes", field=name, value=len(data), fix="store it smaller; no server takes it either")
+            raise DataError(
+                f"is larger than {LIMIT_BYTES} bytes", field=name, value=len(data), fix="store it smaller; no server takes it either"
+            )
         if not data.startswith(_SIGNATURES):
-            raise DataError("is neither PNG nor JPEG, whatever its name says", field=name, value=data[:8], fix="convert it to PNG, or remove it")
+            raise DataError(
+                "is neither PNG nor JPEG, whatever its name says", field=name, value=data[:8], fix="convert it to PNG, or remove it"
+            )
         held.append(data)
         size += len(data)
         if size >= _CHUNK_BYTES:
@@ -163,8 +186,20 @@ def _probe(data: Any, decode: bool = True) -> Probe:
             if decode:
                 picture.load()
             return Probe(width, height, picture.mode)
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, OverflowError, AttributeError, ZeroDivisionError,
-            struct.error, zlib.error, Image.DecompressionBombError) as e:  # fmt: skip
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        TypeError,
+        LookupError,
+        OverflowError,
+        AttributeError,
+        ZeroDivisionError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as e:
         return Probe(error=reason(e))
 
 
@@ -228,8 +263,11 @@ def _images_in(folder: Found, group: Path) -> list[Path]:
         if suffix in _READ:
             (found if path.parent == group else deep).append(path)
     if deep:
-        raise DataError(f"lies deeper than its label's folder {group.name}{_and_others(deep)}", field=_shown(folder, deep[0]),
-                        fix="name the folder whose sub-folders are the labels (for example .../train), or move the files up")  # fmt: skip
+        raise DataError(
+            f"lies deeper than its label's folder {group.name}{_and_others(deep)}",
+            field=_shown(folder, deep[0]),
+            fix="name the folder whose sub-folders are the labels (for example .../train), or move the files up",
+        )
     if not found:
         raise DataError("is a label's folder without images", field=_shown(folder, group), fix="put PNG or JPEG files in, or remove it")
     return found

@@ -17,15 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sluice.core.errors import DataError, first_line
+from sluice.core.numerals import MISSING_NUMBERS, Numerals
 from sluice.data.columns import null_for_empty, numbers
 from sluice.data.dialect import Dialect
+from sluice.data.locations import Found
 from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of
-from sluice.data.places import Found
 from sluice.data.separators import settle
 from sluice.data.sources import WORKBOOKS, form_of_files, format_of, read_tables
-from sluice.errors import DataError, first_line
-from sluice.numerals import MISSING_NUMBERS, Numerals
 
 #: Bytes of a text file, and rows of a Parquet file, that are looked at; a larger one is looked at as far as that.
 MOST_BYTES, MOST_ROWS = 32 << 20, 200_000
@@ -38,11 +38,51 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _IMAGE = re.compile(r".+\.(png|jpe?g)", re.IGNORECASE)
 #: Names of labels: those that mean nothing else, and those that often are one.
 _LABEL = frozenset({"label", "labels", "target", "targets"})
-_OFTEN = frozenset({
-    "y", "class", "category", "outcome", "result", "response", "sentiment", "rating", "grade", "score", "quality", "species", "type", "status", "churn", "churned",
-    "survived", "default", "fraud", "isfraud", "spam", "intent", "topic", "diagnosis", "price", "saleprice", "sales", "count", "cnt", "purchase", "income", "medv",
-    "exited", "attrition", "deposit", "approved", "loanstatus", "cancelled", "converted", "clicked", "demand",
-})  # fmt: skip
+_OFTEN = frozenset(
+    {
+        "y",
+        "class",
+        "category",
+        "outcome",
+        "result",
+        "response",
+        "sentiment",
+        "rating",
+        "grade",
+        "score",
+        "quality",
+        "species",
+        "type",
+        "status",
+        "churn",
+        "churned",
+        "survived",
+        "default",
+        "fraud",
+        "isfraud",
+        "spam",
+        "intent",
+        "topic",
+        "diagnosis",
+        "price",
+        "saleprice",
+        "sales",
+        "count",
+        "cnt",
+        "purchase",
+        "income",
+        "medv",
+        "exited",
+        "attrition",
+        "deposit",
+        "approved",
+        "loanstatus",
+        "cancelled",
+        "converted",
+        "clicked",
+        "demand",
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +178,9 @@ def _is_text(file: Found) -> None:
     with opened(file) as stream:
         head = stream.read(1 << 16)
     if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError("holds zero bytes: it is no text", field=file.where, fix="name a CSV, JSON-lines or Parquet file, with the ending of its kind")
+        raise DataError(
+            "holds zero bytes: it is no text", field=file.where, fix="name a CSV, JSON-lines or Parquet file, with the ending of its kind"
+        )
 
 
 def _plain(name: str) -> str:
@@ -209,9 +251,14 @@ def _no_names(first: list[str], rest: list[list[str]]) -> bool:
     if len(cells) < 2:
         return False
     numeric = [bool(_NUMBER.fullmatch(c)) for c in cells]
-    if any(not n and c.lower() not in MISSING_NUMBERS and _numeric_below(rest, i) for i, (c, n) in enumerate(zip(cells, numeric, strict=True))):
+    if any(
+        not n and c.lower() not in MISSING_NUMBERS and _numeric_below(rest, i) for i, (c, n) in enumerate(zip(cells, numeric, strict=True))
+    ):
         return False
-    again = any(c and not n and any(len(row) > i and row[i].strip() == c for row in rest) for i, (c, n) in enumerate(zip(cells, numeric, strict=True)))
+    again = any(
+        c and not n and any(len(row) > i and row[i].strip() == c for row in rest)
+        for i, (c, n) in enumerate(zip(cells, numeric, strict=True))
+    )
     return all(numeric) or again or len({c for c in cells if c}) < len([c for c in cells if c])
 
 
@@ -231,8 +278,13 @@ def _encoding(file: Found) -> str:
         head.decode("utf-8")
         return "utf-8"
     # Scripts of their own in two bytes a letter; what is left over is a Western letter here and there.
-    scripts = (("cp949", "[\uac00-\ud7a3]", 0.05), ("shift_jis", "[\u3040-\u30ff]", 0.05), ("euc_jp", "[\u3040-\u30ff]", 0.05), ("gb18030", "[\u4e00-\u9fa5]", 0.05),
-               ("cp1251", "[\u0410-\u044f]", 0.2))  # fmt: skip
+    scripts = (
+        ("cp949", "[\uac00-\ud7a3]", 0.05),
+        ("shift_jis", "[\u3040-\u30ff]", 0.05),
+        ("euc_jp", "[\u3040-\u30ff]", 0.05),
+        ("gb18030", "[\u4e00-\u9fa5]", 0.05),
+        ("cp1251", "[\u0410-\u044f]", 0.2),
+    )
     for name, letters, least in scripts:
         with contextlib.suppress(UnicodeDecodeError):
             text = head.decode(name)
@@ -269,8 +321,18 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
     if pa.types.is_temporal(present.type):
         return "date"
     if not text:
-        return "key" if pa.types.is_integer(present.type) and counts_rows(np.asarray(present.combine_chunks(), dtype=np.float64)) else "number" if (
-            pa.types.is_integer(present.type) or pa.types.is_floating(present.type) or pa.types.is_boolean(present.type) or pa.types.is_decimal(present.type)) else "category"  # fmt: skip
+        return (
+            "key"
+            if pa.types.is_integer(present.type) and counts_rows(np.asarray(present.combine_chunks(), dtype=np.float64))
+            else "number"
+            if (
+                pa.types.is_integer(present.type)
+                or pa.types.is_floating(present.type)
+                or pa.types.is_boolean(present.type)
+                or pa.types.is_decimal(present.type)
+            )
+            else "category"
+        )
     plain, _ = numbers(present)
     if plain is not None:
         return "key" if counts_rows(np.asarray(plain.drop_null().combine_chunks(), dtype=np.float64)) else "number"
@@ -292,7 +354,9 @@ def _like_texts(values: list[str]) -> bool:
     """Several words, or the length of several in a script without spaces."""
     words = np.mean([len(v.split()) for v in values])
     foreign = np.mean([sum(c > "\u2e80" for c in v) / max(len(v), 1) for v in values])
-    return bool((words >= 3 and np.mean([len(v) for v in values]) >= _TEXT_CHARACTERS) or (foreign > 0.3 and np.mean([len(v) for v in values]) >= 8))
+    return bool(
+        (words >= 3 and np.mean([len(v) for v in values]) >= _TEXT_CHARACTERS) or (foreign > 0.3 and np.mean([len(v) for v in values]) >= 8)
+    )
 
 
 def sums_to(table: pa.Table, features: Collection[str], label: str) -> list[str]:
@@ -330,4 +394,6 @@ def sums_to(table: pa.Table, features: Collection[str], label: str) -> list[str]
 
 def images_in(folder: Path) -> bool:
     """Whether a folder holds images in sub-folders, or a list of them."""
-    return (folder / "labels.csv").is_file() or any(_IMAGE.fullmatch(p.name) for sub in folder.iterdir() if sub.is_dir() for p in list(sub.iterdir())[:20])
+    return (folder / "labels.csv").is_file() or any(
+        _IMAGE.fullmatch(p.name) for sub in folder.iterdir() if sub.is_dir() for p in list(sub.iterdir())[:20]
+    )

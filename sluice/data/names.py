@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from sluice.config import Named, names_in
-from sluice.errors import ProjectError
+from sluice.core.errors import ProjectError
+from sluice.core.section import Named, names_in
 from sluice.project import Project
 
 _LISTED = 20
@@ -38,15 +38,23 @@ def check_names(project: Project, base_dir: Path, *, columns: Collection[str], f
     raise ProjectError(f"{len(faults)} names that are not there\n  - " + "\n  - ".join(lines), field=project.name, fix="mend each of them")
 
 
-def _faults(project: Project, base_dir: Path, columns: Collection[str], features: Sequence[str], labels: Sequence[str]) -> Iterator[ProjectError]:
+def _faults(
+    project: Project, base_dir: Path, columns: Collection[str], features: Sequence[str], labels: Sequence[str]
+) -> Iterator[ProjectError]:
     for found in names_in(project):
         fields = [*features, "label"] if found.what == "field" else list(features)
         if found.what in ("feature", "field") and found.name not in fields:
             if "label" in fields and found.name == project.data.columns.label:
-                yield ProjectError("is the label; it is called label here", field=found.setting, value=found.name, fix=f"write label for {found.name}")
+                yield ProjectError(
+                    "is the label; it is called label here", field=found.setting, value=found.name, fix=f"write label for {found.name}"
+                )
             elif found.name in columns and found.name != project.data.columns.label:
-                yield ProjectError("is a column of the source, but no feature: data.columns leaves it out", field=found.setting, value=found.name,
-                                   fix="take it out of data.columns.ignore, or name another column")  # fmt: skip
+                yield ProjectError(
+                    "is a column of the source, but no feature: data.columns leaves it out",
+                    field=found.setting,
+                    value=found.name,
+                    fix="take it out of data.columns.ignore, or name another column",
+                )
             else:
                 yield _unknown(found, "is no feature of the data", fields, "features")
         elif found.what == "column" and found.name not in columns:
@@ -55,8 +63,12 @@ def _faults(project: Project, base_dir: Path, columns: Collection[str], features
             if labels:
                 yield _unknown(found, "is no label of the data", list(labels), "labels")
             else:
-                yield ProjectError("names a class, but the label is a quantity", field=found.setting, value=found.name,
-                                   fix="remove it, or set model.objective: classification")  # fmt: skip
+                yield ProjectError(
+                    "names a class, but the label is a quantity",
+                    field=found.setting,
+                    value=found.name,
+                    fix="remove it, or set model.objective: classification",
+                )
         elif found.what in ("file", "model"):
             path = base_dir / Path(found.name).expanduser()
             if not path.exists() and (found.what == "file" or found.name.startswith((".", "/", "~")) or found.name.count("/") > 1):
@@ -66,4 +78,6 @@ def _faults(project: Project, base_dir: Path, columns: Collection[str], features
 def _unknown(found: Named, message: str, there: list[str], what: str) -> ProjectError:
     near = difflib.get_close_matches(found.name, there, 1, 0.5) or [n for n in there if n.lower() == found.name.lower()]
     shown = ", ".join(there[:_LISTED]) + (f" and {len(there) - _LISTED} more" if len(there) > _LISTED else "")
-    return ProjectError(message, field=found.setting, value=found.name, fix=(f"did you mean {near[0]!r}? " if near else "") + f"{what}: {shown}")
+    return ProjectError(
+        message, field=found.setting, value=found.name, fix=(f"did you mean {near[0]!r}? " if near else "") + f"{what}: {shown}"
+    )

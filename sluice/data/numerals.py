@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.core.numerals import MISSING_NUMBERS, Doubt, Numerals, find_numerals, spells_number
 from sluice.data.columns import MOSTLY_NUMBERS, null_for_empty
-from sluice.numerals import MISSING_NUMBERS, Doubt, Numerals, find_numerals, spells_number
 
 #: Different values looked at before a column is taken for one of numbers.
 _SAMPLE = 200
@@ -50,14 +50,22 @@ def spelled_numbers(column: pa.ChunkedArray, name: str, declared: Numerals | Non
             return Spelled(_numbers(present, numbers), found, None if declared else _said(name, distinct, found))
         if len(other) > (1 - MOSTLY_NUMBERS) * len(distinct):
             return Spelled()
-        return Spelled(note=f"column {name!r} is read as categories, since {len(other)} of its {len(distinct)} different values are no numbers written as {found.setting()}, "
-                            f"such as {other[0]!r}: mend them, or list the column under data.columns.categorical")  # fmt: skip
+        return Spelled(
+            note=f"column {name!r} is read as categories, since {len(other)} of its {len(distinct)} different values are no numbers written as {found.setting()}, "
+            f"such as {other[0]!r}: mend them, or list the column under data.columns.categorical"
+        )
     if isinstance(found, Doubt):
         return Spelled(note=_doubt(name, found))
     other = [v for v in distinct if not spells_number(v)]
-    said = f"{len(other)} of its {len(distinct)} different values are none, such as {other[0]!r}" if other else "they are not all written in one way"
-    return Spelled(note=f"column {name!r} spells numbers ({sample[0]!r}) but is read as categories, since {said}: mend them, or list the column under "
-                        "data.columns.categorical")  # fmt: skip
+    said = (
+        f"{len(other)} of its {len(distinct)} different values are none, such as {other[0]!r}"
+        if other
+        else "they are not all written in one way"
+    )
+    return Spelled(
+        note=f"column {name!r} spells numbers ({sample[0]!r}) but is read as categories, since {said}: mend them, or list the column under "
+        "data.columns.categorical"
+    )
 
 
 def _numbers(present: pa.ChunkedArray, numbers: dict[str, Any]) -> pa.ChunkedArray:
@@ -75,10 +83,16 @@ def _said(name: str, distinct: list[str], found: Numerals) -> str:
 def _doubt(name: str, found: Doubt) -> str:
     if len(found.readings) > 1:
         ways = " or ".join(f"{value:.12g} ({way.setting()})" for way, value in found.readings[:2])
-        return f"column {name!r} spells numbers and is read as categories, since {found.example!r} may be {ways}: say which in data.numbers, or for this column " \
-               f"alone in data.columns.numbers: {{{name}: {found.readings[0][0].setting()}}}"  # fmt: skip
+        return (
+            f"column {name!r} spells numbers and is read as categories, since {found.example!r} may be {ways}: say which in data.numbers, or for this column "
+            f"alone in data.columns.numbers: {{{name}: {found.readings[0][0].setting()}}}"
+        )
     if found.readings:
-        return f"column {name!r} may spell numbers ({found.example!r}) or name something: it is read as categories; " \
-               f"data.columns.numbers: {{{name}: {found.readings[0][0].setting()}}} reads it as numbers"  # fmt: skip
-    return f"column {name!r} spells numbers with different units, or some with and some without a per cent sign ({found.example!r}): it is read as categories; " \
-           "write one unit in all of it"  # fmt: skip
+        return (
+            f"column {name!r} may spell numbers ({found.example!r}) or name something: it is read as categories; "
+            f"data.columns.numbers: {{{name}: {found.readings[0][0].setting()}}} reads it as numbers"
+        )
+    return (
+        f"column {name!r} spells numbers with different units, or some with and some without a per cent sign ({found.example!r}): it is read as categories; "
+        "write one unit in all of it"
+    )

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sluice.data.places import Found
-from sluice.errors import DataError
+from sluice.core.errors import DataError
+from sluice.data.locations import Found
 
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 UNPACK_AGAIN = "compress it again"
@@ -34,7 +34,9 @@ def not_empty(file: Found, encoding: str = "utf-8", setting: str | None = None) 
     """
     try:
         if file.path.is_dir():
-            raise DataError("is a directory where a file is meant", field=file.where, fix=f"name a file in it, or a glob: {file.where.rstrip('/')}/*")
+            raise DataError(
+                "is a directory where a file is meant", field=file.where, fix=f"name a file in it, or a glob: {file.where.rstrip('/')}/*"
+            )
         with file.path.open("rb") as f:
             head = f.read(1 << 16)
     except OSError as e:
@@ -52,8 +54,11 @@ def not_empty(file: Found, encoding: str = "utf-8", setting: str | None = None) 
         except OSError as e:
             raise DataError(f"cannot be unpacked: {e}", field=file.where, fix=UNPACK_AGAIN) from e
         if not any(begin.startswith(mark) for mark, name in _BOMS.items() if name == encoding):
-            raise DataError(f"does not begin with the mark of {encoding.upper()}", field=file.where,
-                            fix=f"set {setting or 'the encoding'}: {encoding}-le or {encoding}-be, or utf-8 if that is what it is")  # fmt: skip
+            raise DataError(
+                f"does not begin with the mark of {encoding.upper()}",
+                field=file.where,
+                fix=f"set {setting or 'the encoding'}: {encoding}-le or {encoding}-be, or utf-8 if that is what it is",
+            )
 
 
 def not_encoded(file: Found, encoding: str = "utf-8", setting: str | None = None) -> DataError:

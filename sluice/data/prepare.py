@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.core.errors import DataError
+from sluice.core.spelling import Spelling, value_text
 from sluice.data import timestamps
 from sluice.data.checks import validate
 from sluice.data.columns import null_for_nan, numbers, usable
@@ -23,10 +25,8 @@ from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, split_rows, time_keys
 from sluice.data.timestamps import Times
-from sluice.errors import DataError
-from sluice.evaluation.check import check_settings
+from sluice.gates.labels import check_settings
 from sluice.project import Project
-from sluice.spelling import Spelling, value_text
 
 
 class TaskData(Protocol):
@@ -90,9 +90,20 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     check_names(project, base_dir, columns=train.source.table.schema.names, features=list(train.kinds), labels=labels)
     check_settings(project.evaluate, train.objective, labels)
     test = _load_test(project, base_dir, task, train)
-    return validate(train.table, test.table if test else None, kinds=train.kinds, objective=train.objective, checks=project.data.checks,
-                    split=project.data.split, place=train.place, test_place=test.place if test else None,
-                    keys=train.keys, test_keys=test.keys if test else None, times=train.times, notes=[*train.source.notes, *(test.source.notes if test else ())])  # fmt: skip
+    return validate(
+        train.table,
+        test.table if test else None,
+        kinds=train.kinds,
+        objective=train.objective,
+        checks=project.data.checks,
+        split=project.data.split,
+        place=train.place,
+        test_place=test.place if test else None,
+        keys=train.keys,
+        test_keys=test.keys if test else None,
+        times=train.times,
+        notes=[*train.source.notes, *(test.source.notes if test else ())],
+    )
 
 
 def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Dataset:
@@ -125,14 +136,33 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     if written:
         source["numerals"] = written
     labels = sorted(pc.unique(kept.column("label")).to_pylist()) if train.objective == "classification" else []
-    return write_dataset(out, splits, task=project.task, objective=train.objective, labels=labels, columns=train.kinds, source=source,
-                         shard_rows=project.data.shard_rows, times=train.times, grouped_by=groups, profile=profile_dataset)  # fmt: skip
+    return write_dataset(
+        out,
+        splits,
+        task=project.task,
+        objective=train.objective,
+        labels=labels,
+        columns=train.kinds,
+        source=source,
+        shard_rows=project.data.shard_rows,
+        times=train.times,
+        grouped_by=groups,
+        profile=profile_dataset,
+    )
 
 
 def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     data = project.data
-    source = read_source(data.source, data.format, base_dir, project.task, data.columns, dialect=data.dialect,
-                         named=columns_named(project), numerals=data.numerals)  # fmt: skip
+    source = read_source(
+        data.source,
+        data.format,
+        base_dir,
+        project.task,
+        data.columns,
+        dialect=data.dialect,
+        named=columns_named(project),
+        numerals=data.numerals,
+    )
     kinds = dict(task.kinds(source.table))
     table, objective = _canonical(task, source.table, kinds), task.objective(source.table)
     named = [*(n for n, k in kinds.items() if k == "categorical"), *(["label"] if objective == "classification" else [])]
@@ -148,8 +178,17 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
     if data.test is None:
         return None
     try:
-        source = read_source(data.test, data.format, base_dir, project.task, data.columns, like=train.source.table.schema,
-                             dialect=data.dialect, named=columns_named(project), numerals=train.source.numerals)  # fmt: skip
+        source = read_source(
+            data.test,
+            data.format,
+            base_dir,
+            project.task,
+            data.columns,
+            like=train.source.table.schema,
+            dialect=data.dialect,
+            named=columns_named(project),
+            numerals=train.source.numerals,
+        )
     except DataError as e:
         raise _retold(e, e.message, (e.field or "data.test").replace("data.source", "data.test")) from e
     try:
@@ -160,7 +199,9 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
     names = [n for n in train.table.schema.names if n in found.schema.names]
     table = pa.table({n: _like(found.column(n), train.table.schema.field(n).type) for n in names})
     table = respelled_table(table, train.spellings, source.table, data.columns.label)
-    return Rows(table, train.kinds, train.objective, source, train.spellings, train.times, _keys(project, source.table, table.num_rows, train.times))
+    return Rows(
+        table, train.kinds, train.objective, source, train.spellings, train.times, _keys(project, source.table, table.num_rows, train.times)
+    )
 
 
 def _retold(error: DataError, message: str, field: str | None) -> DataError:
@@ -171,10 +212,16 @@ def _canonical(task: TaskData, table: pa.Table, kinds: dict[str, str]) -> pa.Tab
     made = plain(task.canonical(table))
     missing = [n for n in (*kinds, "label") if n not in made.schema.names]
     if missing:
-        raise DataError(f"{type(task).__name__}.canonical() returns no such column", field=missing[0], value=made.schema.names,
-                        fix="return every feature that kinds() names, and label")  # fmt: skip
+        raise DataError(
+            f"{type(task).__name__}.canonical() returns no such column",
+            field=missing[0],
+            value=made.schema.names,
+            fix="return every feature that kinds() names, and label",
+        )
     made = made.select([*kinds, "label"])
-    return pa.table({n: null_for_nan(c) if pa.types.is_floating(c.type) else c for n, c in zip(made.schema.names, made.columns, strict=True)})
+    return pa.table(
+        {n: null_for_nan(c) if pa.types.is_floating(c.type) else c for n, c in zip(made.schema.names, made.columns, strict=True)}
+    )
 
 
 def _like(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
@@ -225,11 +272,19 @@ def _keys(project: Project, table: pa.Table, rows: int, times: Mapping[str, Time
         return None
     if split.column not in table.schema.names:
         near = difflib.get_close_matches(split.column, table.schema.names, 1, 0.5)
-        raise DataError("no such column in the data", field="data.split.column", value=split.column,
-                        fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(table.schema.names[:20])}")  # fmt: skip
+        raise DataError(
+            "no such column in the data",
+            field="data.split.column",
+            value=split.column,
+            fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(table.schema.names[:20])}",
+        )
     if table.num_rows != rows:
-        raise DataError("cannot be told of the task's rows: it makes others of the source's", field="data.split.column", value=split.column,
-                        fix="split by hash")  # fmt: skip
+        raise DataError(
+            "cannot be told of the task's rows: it makes others of the source's",
+            field="data.split.column",
+            value=split.column,
+            fix="split by hash",
+        )
     column = plain(table.select([split.column])).column(0)
     if split.by == "group":
         return group_keys(column)

@@ -27,15 +27,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
+from sluice.core.errors import DataError
+from sluice.core.spelling import Spelling
 from sluice.data import timestamps
 from sluice.data.columns import is_blank
 from sluice.data.dataset import Dataset
 from sluice.data.images import thumbnails
-from sluice.errors import DataError
-from sluice.packaging.processors import timeparts
-from sluice.packaging.processors.timestamps import TimeForm
-from sluice.packaging.processors.zones import MISSING, Zone
-from sluice.spelling import Spelling
+from sluice.fields import timeparts
+from sluice.fields.timestamps import TimeForm
+from sluice.fields.zones import MISSING, Zone
 from sluice.stats.drift import category_counts, numeric_counts, quantile_edges
 
 FORMAT = "sluice.profile/v1"
@@ -62,7 +62,9 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
             ``categorical``, ``timestamp``, ``text`` and ``image`` have no parts.
     """
     kinds = dict(dataset.columns if kinds is None else kinds)
-    features = {name: _REFERENCE[kind](dataset, name) if kind in _REFERENCE else {"kind": kind, "parts": {}} for name, kind in kinds.items()}
+    features = {
+        name: _REFERENCE[kind](dataset, name) if kind in _REFERENCE else {"kind": kind, "parts": {}} for name, kind in kinds.items()
+    }
     labels = dataset.read("train", ["label"]).column("label")
     if dataset.objective == "regression":
         values = labels.to_numpy()
@@ -73,8 +75,9 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
     return {"format": FORMAT, "rows": len(labels), "objective": dataset.objective, "label": label, "features": features}
 
 
-def profile_counts(profile: Mapping[str, Any], rows: pa.Table | pa.RecordBatch | Sequence[Any],
-                   labels: Sequence[Any] | None = None) -> dict[str, Any]:  # fmt: skip
+def profile_counts(
+    profile: Mapping[str, Any], rows: pa.Table | pa.RecordBatch | Sequence[Any], labels: Sequence[Any] | None = None
+) -> dict[str, Any]:
     """Count new rows into a profile's bins.
 
     Args:
@@ -106,7 +109,13 @@ def profile_counts(profile: Mapping[str, Any], rows: pa.Table | pa.RecordBatch |
 def _numeric(dataset: Dataset, name: str) -> dict[str, Any]:
     column = dataset.read("train", [name]).column(name)
     values = column.cast(pa.float64()).to_numpy()
-    return {"kind": "numeric", "rows": len(values), "nulls": int(np.isnan(values).sum()), **_moments(values), "parts": {"value": _numeric_part(values)}}
+    return {
+        "kind": "numeric",
+        "rows": len(values),
+        "nulls": int(np.isnan(values).sum()),
+        **_moments(values),
+        "parts": {"value": _numeric_part(values)},
+    }
 
 
 def _categorical(dataset: Dataset, name: str) -> dict[str, Any]:
@@ -114,8 +123,13 @@ def _categorical(dataset: Dataset, name: str) -> dict[str, Any]:
     known = {v: n for v, n in seen.items() if v not in (None, "")}
     top = sorted(known, key=lambda v: (-known[v], v))[:TOP]
     rows = sum(seen.values())
-    return {"kind": "categorical", "rows": rows, "nulls": rows - sum(known.values()), "distinct": len(known),
-            "parts": {"value": _part({"values": top}, category_counts(seen, top))}}  # fmt: skip
+    return {
+        "kind": "categorical",
+        "rows": rows,
+        "nulls": rows - sum(known.values()),
+        "distinct": len(known),
+        "parts": {"value": _part({"values": top}, category_counts(seen, top))},
+    }
 
 
 def _text(dataset: Dataset, name: str) -> dict[str, Any]:
@@ -137,20 +151,41 @@ def _image(dataset: Dataset, name: str) -> dict[str, Any]:
     values = {k: np.concatenate([f[k] for f in found]) for k in ("brightness", "contrast", "pixels")}
     parts = {k: _numeric_part(v) for k, v in values.items()}
     for c in range(channels):
-        parts[f"channel_{c}"] = _part({"edges": _PIXEL_EDGES}, sum((f["histograms"][c] for f in found), np.zeros(len(_PIXEL_EDGES) + 2, np.int64)))
+        parts[f"channel_{c}"] = _part(
+            {"edges": _PIXEL_EDGES}, sum((f["histograms"][c] for f in found), np.zeros(len(_PIXEL_EDGES) + 2, np.int64))
+        )
     rows = len(values["brightness"])
-    return {"kind": "image", "rows": rows, "nulls": parts["brightness"]["counts"][-1], "channels": channels,
-            "mean": _round(np.nanmean(values["brightness"])) if rows else None, "std": _round(np.nanmean(values["contrast"])) if rows else None,
-            "parts": parts}  # fmt: skip
+    return {
+        "kind": "image",
+        "rows": rows,
+        "nulls": parts["brightness"]["counts"][-1],
+        "channels": channels,
+        "mean": _round(np.nanmean(values["brightness"])) if rows else None,
+        "std": _round(np.nanmean(values["contrast"])) if rows else None,
+        "parts": parts,
+    }
 
 
 def _timestamp(dataset: Dataset, name: str) -> dict[str, Any]:
     wall = timestamps.wall_clock(dataset.read("train", [name]).column(name))
     times, known = dataset.times[name], wall[wall != MISSING]
     cycles = [p for p in timeparts.parts_of(known, times.reader.dated) if p in timeparts.CYCLES]
-    parts = {p: _part({"values": (found := sorted({str(v) for v in timeparts.whole(known, p).tolist()}, key=int))}, _cycle_counts(wall, p, found)) for p in cycles}
+    parts = {
+        p: _part(
+            {"values": (found := sorted({str(v) for v in timeparts.whole(known, p).tolist()}, key=int))}, _cycle_counts(wall, p, found)
+        )
+        for p in cycles
+    }
     ends = {"min": timestamps.iso(int(known.min())), "max": timestamps.iso(int(known.max()))} if len(known) else {"min": None, "max": None}
-    return {"kind": "timestamp", "rows": len(wall), "nulls": int((wall == MISSING).sum()), "form": times.form, "zone": times.reader.zone.spec(), **ends, "parts": parts}
+    return {
+        "kind": "timestamp",
+        "rows": len(wall),
+        "nulls": int((wall == MISSING).sum()),
+        "form": times.form,
+        "zone": times.reader.zone.spec(),
+        **ends,
+        "parts": parts,
+    }
 
 
 def _cycle_counts(wall: NDArray[np.int64], part: str, values: Sequence[str]) -> NDArray[np.int64]:
@@ -180,7 +215,10 @@ def _counts(reference: Mapping[str, Any], values: list[Any]) -> dict[str, NDArra
         return {**{k: numeric_counts(v, parts[k]["edges"]) for k, v in lengths.items()}, "tokens": _token_counts(texts)}
     if kind == "image":
         found = [_image_values(values[i : i + _BATCH_IMAGES], reference["channels"]) for i in range(0, len(values), _BATCH_IMAGES)]
-        out = {k: numeric_counts(np.concatenate([np.empty(0), *(f[k] for f in found)]), parts[k]["edges"]) for k in ("brightness", "contrast", "pixels")}
+        out = {
+            k: numeric_counts(np.concatenate([np.empty(0), *(f[k] for f in found)]), parts[k]["edges"])
+            for k in ("brightness", "contrast", "pixels")
+        }
         for c in range(reference["channels"]):
             out[f"channel_{c}"] = sum((f["histograms"][c] for f in found), np.zeros(len(_PIXEL_EDGES) + 2, np.int64))
         return out

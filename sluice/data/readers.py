@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from sluice.core.errors import DataError, first_line
+from sluice.core.spelling import number_text, value_text
 from sluice.data.csvfile import BLOCK
+from sluice.data.locations import Found
 from sluice.data.opening import UNPACK_AGAIN, not_empty, opened
-from sluice.data.places import Found
-from sluice.errors import DataError, first_line
-from sluice.spelling import number_text, value_text
 
 #: From here on, a float64 is not every whole number.
 _EXACT = 2**53
@@ -59,7 +59,9 @@ def read_parquet(file: Found) -> pa.Table:
             table = f.read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, KeyError) as e:
-        raise DataError(f"is not a readable Parquet file: {first_line(e)}", field=file.where, fix="write it again, or name another file") from e
+        raise DataError(
+            f"is not a readable Parquet file: {first_line(e)}", field=file.where, fix="write it again, or name another file"
+        ) from e
     if not table.num_rows:
         raise DataError("holds no rows", field=file.where, value=table.schema.names, fix="name another file")
     twice = [n for n, k in Counter(table.schema.names).items() if k > 1]
@@ -79,8 +81,9 @@ def pandas_index(table: pa.Table) -> list[str]:
 
 def _parse_json(file: Found, schema: pa.Schema | None) -> pa.Table:
     with opened(file) as stream:
-        return pyarrow.json.read_json(stream, read_options=pyarrow.json.ReadOptions(block_size=BLOCK),
-                                      parse_options=pyarrow.json.ParseOptions(explicit_schema=schema))  # fmt: skip
+        return pyarrow.json.read_json(
+            stream, read_options=pyarrow.json.ReadOptions(block_size=BLOCK), parse_options=pyarrow.json.ParseOptions(explicit_schema=schema)
+        )
 
 
 def _digits(file: Found, name: str, rows: int) -> pa.ChunkedArray:
@@ -95,7 +98,9 @@ def _digits(file: Found, name: str, rows: int) -> pa.ChunkedArray:
         try:
             found.append(cell if isinstance(cell, str) else value_text(cell) or None)
         except ValueError as e:
-            raise DataError(f"{e}, which is no category", field=f"{file.where}:{number}: {name}", value=cell, fix="write it as a string") from e
+            raise DataError(
+                f"{e}, which is no category", field=f"{file.where}:{number}: {name}", value=cell, fix="write it as a string"
+            ) from e
     if len(found) != rows:
         raise DataError("has lines that hold no or several objects", field=file.where, fix="write one JSON object a line")
     return pa.chunked_array([found], pa.string())
@@ -130,8 +135,12 @@ def _explain_json(file: Found, error: Exception) -> DataError:
             kind = _json_kind(cell)
             first, where = seen.setdefault(key, (kind, number))
             if kind != first:
-                return DataError(f"is a {kind} here and a {first} in line {where}", field=f"{at}: {key}", value=cell,
-                                 fix="write the column the same way in every line")  # fmt: skip
+                return DataError(
+                    f"is a {kind} here and a {first} in line {where}",
+                    field=f"{at}: {key}",
+                    value=cell,
+                    fix="write the column the same way in every line",
+                )
     return DataError(f"cannot be read as JSON lines: {first_line(error)}", field=file.where, fix="write one JSON object a line")
 
 

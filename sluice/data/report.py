@@ -74,10 +74,16 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "decision": self.decision, "reasons": self.reasons, "warnings": self.warnings, "objective": self.objective, "rows": self.rows,
-            "checks": [c.to_dict() for c in self.checks], "columns": list(self.columns),
-            "labels": self.labels, "test_labels": self.test_labels,
-        }  # fmt: skip
+            "decision": self.decision,
+            "reasons": self.reasons,
+            "warnings": self.warnings,
+            "objective": self.objective,
+            "rows": self.rows,
+            "checks": [c.to_dict() for c in self.checks],
+            "columns": list(self.columns),
+            "labels": self.labels,
+            "test_labels": self.test_labels,
+        }
 
 
 def ordered(checks: Sequence[Check]) -> tuple[Check, ...]:

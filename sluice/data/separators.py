@@ -7,10 +7,10 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from sluice.core.errors import DataError
 from sluice.data.dialect import DELIMITERS, Dialect
+from sluice.data.locations import Found
 from sluice.data.opening import UNPACK_AGAIN, text_of
-from sluice.data.places import Found
-from sluice.errors import DataError
 
 _BY_NAME = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|"}
 #: Characters and rows looked at to find the separator out.
@@ -37,8 +37,11 @@ def settle(file: Found, dialect: Dialect, wanted: Sequence[str] = ()) -> tuple[D
     if usual is not None and (usual in naming or (usual in good and not naming) or not good):
         return dataclasses.replace(dialect, delimiter=usual), None
     if not good:
-        raise DataError("has no separator that divides its first rows into equally many cells", field=file.where,
-                        fix="say which one it is: data.delimiter: ',' or ';' or tab or '|' or ' '; a file of one column is named .csv")  # fmt: skip
+        raise DataError(
+            "has no separator that divides its first rows into equally many cells",
+            field=file.where,
+            fix="say which one it is: data.delimiter: ',' or ';' or tab or '|' or ' '; a file of one column is named .csv",
+        )
     found = max(naming or good, key=lambda d: (len(fits[d][1]), fits[d][0]))
     settled = dataclasses.replace(dialect, delimiter=found)
     return settled, f"{file.where} is separated by {settled.separator}, as its first rows show; data.delimiter sets it"

@@ -9,16 +9,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sluice.core.errors import DataError
 from sluice.data.digests import TableHasher, plain
 from sluice.data.timestamps import TIME
-from sluice.errors import DataError
 
 #: Rows of a row group: what a reader holds at once. Rows with bytes or lists in them are large.
 _GROUP, _GROUP_WIDE = 1 << 16, 1 << 10
 
 
-def write_shards(root: Path, split: str, tables: Iterable[pa.Table], shard_rows: int,
-                 schema: pa.Schema | None = None) -> tuple[list[dict[str, Any]], pa.Schema | None]:  # fmt: skip
+def write_shards(
+    root: Path, split: str, tables: Iterable[pa.Table], shard_rows: int, schema: pa.Schema | None = None
+) -> tuple[list[dict[str, Any]], pa.Schema | None]:
     """Write ``<root>/<split>/part-00000.parquet`` ...: every file but the last has `shard_rows` rows.
 
     Files depend on the rows and their order alone, not on how the tables are cut.
@@ -83,8 +84,12 @@ def _groups(tables: Iterable[pa.Table], split: str, shard_rows: int, schema: pa.
 def _storable(table: pa.Table, split: str) -> pa.Table:
     for f in table.schema:
         if not _survives(f.type):
-            raise DataError("has a type datasets do not hold", field=f"{split}.{f.name}", value=str(f.type),
-                            fix="the task's canonical() casts it to a number, a string, bytes or a list of those")  # fmt: skip
+            raise DataError(
+                "has a type datasets do not hold",
+                field=f"{split}.{f.name}",
+                value=str(f.type),
+                fix="the task's canonical() casts it to a number, a string, bytes or a list of those",
+            )
     return table
 
 

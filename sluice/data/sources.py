@@ -12,6 +12,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.core.errors import DataError
+from sluice.core.numerals import Numerals
 from sluice.data import bundled
 from sluice.data.columns import MOSTLY_NUMBERS, BadCell, null_for_empty, null_for_missing, numbers
 from sluice.data.config import Columns
@@ -19,18 +21,27 @@ from sluice.data.csvfile import line_of_row, read_csv
 from sluice.data.dialect import DELIMITERS, Dialect
 from sluice.data.digests import table_digest
 from sluice.data.images import read_folder, read_listed
+from sluice.data.locations import Found, find
 from sluice.data.numerals import Spelled, spelled_numbers
-from sluice.data.places import Found, find
 from sluice.data.readers import pandas_index, read_jsonl, read_parquet
 from sluice.data.spellings import texts_of
-from sluice.errors import DataError
-from sluice.numerals import Numerals
 
 Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
 
 _FORMATS: dict[str, Format] = {
-    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".psv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
-}  # fmt: skip
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".psv": "csv",
+    ".txt": "csv",
+    ".dat": "csv",
+    ".data": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 WORKBOOKS = {".xlsx", ".xls", ".xlsm", ".ods", ".numbers"}
 _PACKED = {".gz", ".bz2", ".zst", ".lz4"}
 _BUNDLED = "sklearn://"
@@ -71,14 +82,25 @@ class Source:
         return f"row {row + 1}"
 
 
-def load_source(uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None, like: pa.Schema | None = None,
-                **more: Any) -> pa.Table:  # fmt: skip
+def load_source(
+    uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None, like: pa.Schema | None = None, **more: Any
+) -> pa.Table:
     """The table of `read_source`."""
     return read_source(uri, format, base_dir, task_kind, columns, like, **more).table
 
 
-def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None, like: pa.Schema | None = None, *,
-                dialect: Dialect | None = None, named: Collection[str] = (), numerals: Mapping[str, Numerals] | None = None) -> Source:  # fmt: skip
+def read_source(
+    uri: str,
+    format: Format,
+    base_dir: Path,
+    task_kind: str,
+    columns: Columns | None = None,
+    like: pa.Schema | None = None,
+    *,
+    dialect: Dialect | None = None,
+    named: Collection[str] = (),
+    numerals: Mapping[str, Numerals] | None = None,
+) -> Source:
     """Read a source whole.
 
     Text files give strings. Of a tabular CSV, columns of numbers become float64 (empty, ``NA``,
@@ -122,7 +144,9 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
             tables, dialects, notes = read_tables(found, form, dialect, asked, names_things)
             table = _joined(tables, found, names_things)
             parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
-            _check_header(table.schema.names, columns, task_kind, found[0].where, form, dialects[0] if dialects else None, held_out=like is not None)
+            _check_header(
+                table.schema.names, columns, task_kind, found[0].where, form, dialects[0] if dialects else None, held_out=like is not None
+            )
             if task_kind == "image" and form in ("csv", "jsonl"):
                 table, names = _images(tables, found, columns)
             files = [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)] if form == "csv" else []
@@ -134,11 +158,17 @@ def read_source(uri: str, format: Format, base_dir: Path, task_kind: str, column
     return Source(table, table_digest(table), parts, tuple(names) if names is not None else None, tuple(notes), written)
 
 
-def read_tables(found: Sequence[Found], form: str, dialect: Dialect, asked: Collection[str], named: Collection[str]) -> tuple[list[pa.Table], list[Dialect], list[str]]:
+def read_tables(
+    found: Sequence[Found], form: str, dialect: Dialect, asked: Collection[str], named: Collection[str]
+) -> tuple[list[pa.Table], list[Dialect], list[str]]:
     """Each file's table without an index pandas saved, how each is written (of CSV), and words about them. Raises `DataError`."""
     if form != "csv" and dialect.declared:
-        raise DataError("is for files of separated cells", field=f"data.{dialect.declared[0]}", value=getattr(dialect, dialect.declared[0]),
-                        fix=f"remove it: {found[0].where} is {form}")  # fmt: skip
+        raise DataError(
+            "is for files of separated cells",
+            field=f"data.{dialect.declared[0]}",
+            value=getattr(dialect, dialect.declared[0]),
+            fix=f"remove it: {found[0].where} is {form}",
+        )
     tables, dialects = [], []
     notes: list[str] = []
     for file in found:
@@ -152,7 +182,10 @@ def read_tables(found: Sequence[Found], form: str, dialect: Dialect, asked: Coll
         if index and len(index) < table.num_columns:
             table = table.drop_columns(sorted(index))
             shown = " and ".join(repr(n) if n else "the first column, without a name," for n in sorted(index))
-            more = (*more, f"{file.where}: {shown} is left out: the index of a saved table, which says nothing about a row; data.columns.features names it if it does")
+            more = (
+                *more,
+                f"{file.where}: {shown} is left out: the index of a saved table, which says nothing about a row; data.columns.features names it if it does",
+            )
         tables.append(table.replace_schema_metadata())
         notes += more
     if len(notes) > _MOST_NOTES:
@@ -181,21 +214,33 @@ def format_of(path: Path) -> str | None:
 def form_of_files(found: Sequence[Found], format: Format) -> str:
     """The form of a source's files: as said, or as their names tell. Raises `DataError`."""
     if format == "images":
-        raise DataError("is a file where a folder of images is meant", field="data.source", value=found[0].where,
-                        fix="name the folder, or set data.format: auto")  # fmt: skip
+        raise DataError(
+            "is a file where a folder of images is meant",
+            field="data.source",
+            value=found[0].where,
+            fix="name the folder, or set data.format: auto",
+        )
     if format != "auto":
         return format
     forms: dict[str, str] = {}
     for f in found:
         form = format_of(f.path)
         if form is None and f.path.suffix.lower() in WORKBOOKS:
-            raise DataError("is a workbook of a spreadsheet program", field="data.source", value=f.where, fix="save its sheet as CSV (UTF-8)")
+            raise DataError(
+                "is a workbook of a spreadsheet program", field="data.source", value=f.where, fix="save its sheet as CSV (UTF-8)"
+            )
         if form is None:
-            raise DataError("the file's name does not tell its format", field="data.source", value=f.where,
-                            fix="set data.format to csv, jsonl or parquet (an image folder is named as a folder)")  # fmt: skip
+            raise DataError(
+                "the file's name does not tell its format",
+                field="data.source",
+                value=f.where,
+                fix="set data.format to csv, jsonl or parquet (an image folder is named as a folder)",
+            )
         forms.setdefault(form, f.where)
     if len(forms) > 1:
-        raise DataError("names files of different formats", field="data.source", value=list(forms.values()), fix="narrow the glob: data/*.csv")
+        raise DataError(
+            "names files of different formats", field="data.source", value=list(forms.values()), fix="narrow the glob: data/*.csv"
+        )
     return next(iter(forms))
 
 
@@ -212,8 +257,12 @@ def _joined(tables: Sequence[pa.Table], found: Sequence[Found], texts: Collectio
         if other:
             name = min(other)
             missing = name in names
-            raise DataError(f"has {'no' if missing else 'a'} column {name!r}, unlike {found[0].where}", field=f.where, value=table.schema.names,
-                            fix="give all files of a source the same columns")  # fmt: skip
+            raise DataError(
+                f"has {'no' if missing else 'a'} column {name!r}, unlike {found[0].where}",
+                field=f.where,
+                value=table.schema.names,
+                fix="give all files of a source the same columns",
+            )
     mixed = [n for n in names if n in texts and len({t.schema.field(n).type for t in tables}) > 1]
     tables = [_as_texts(t, mixed, f) for t, f in zip(tables, found, strict=True)]
     try:
@@ -223,8 +272,12 @@ def _joined(tables: Sequence[pa.Table], found: Sequence[Found], texts: Collectio
             for name in names:
                 a, b = tables[0].schema.field(name).type, table.schema.field(name).type
                 if a != b:
-                    raise DataError(f"column {name!r} is {b}, in {found[0].where} it is {a}", field=f.where, value=str(b),
-                                    fix="write the column with one type in all files") from None  # fmt: skip
+                    raise DataError(
+                        f"column {name!r} is {b}, in {found[0].where} it is {a}",
+                        field=f.where,
+                        value=str(b),
+                        fix="write the column with one type in all files",
+                    ) from None
         raise
 
 
@@ -236,9 +289,11 @@ def _inexact(table: pa.Table, categories: Sequence[str]) -> Iterator[str]:
             rows = pc.sum(large).as_py()
             if rows:
                 row = pc.index(pc.fill_null(large, False), True).as_py()
-                yield (f"{name!r} names something by floats of 2^53 and more in {rows:,} {'row' if rows == 1 else 'rows'} (row {row + 1}: "
-                       f"{table.column(name)[row].as_py():.17g}): not every whole number is such a float, so an id that was made one has lost digits; "
-                       "store whole numbers or texts")  # fmt: skip
+                yield (
+                    f"{name!r} names something by floats of 2^53 and more in {rows:,} {'row' if rows == 1 else 'rows'} (row {row + 1}: "
+                    f"{table.column(name)[row].as_py():.17g}): not every whole number is such a float, so an id that was made one has lost digits; "
+                    "store whole numbers or texts"
+                )
 
 
 def _as_texts(table: pa.Table, names: Sequence[str], file: Found) -> pa.Table:
@@ -255,14 +310,20 @@ def _images(tables: Sequence[pa.Table], found: Sequence[Found], columns: Columns
     return pa.concat_tables([t for t, _ in read]), [n for _, names in read for n in names]
 
 
-def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where: str, form: str, dialect: Dialect | None, held_out: bool) -> None:
+def _check_header(
+    names: Sequence[str], columns: Columns, task_kind: str, where: str, form: str, dialect: Dialect | None, held_out: bool
+) -> None:
     """Name a header line that is missing, and columns the project lists that are not there."""
     wanted = {"data.columns.label": [columns.label]}
     if task_kind == "text":
         wanted["data.columns.text"] = [columns.text]
     if task_kind not in ("text", "image"):
-        wanted |= {"data.columns.features": columns.features or [], "data.columns.categorical": columns.categorical, "data.columns.numbers": list(columns.numbers),
-                   "data.columns.timestamps": list(columns.timestamps)}  # fmt: skip
+        wanted |= {
+            "data.columns.features": columns.features or [],
+            "data.columns.categorical": columns.categorical,
+            "data.columns.numbers": list(columns.numbers),
+            "data.columns.timestamps": list(columns.timestamps),
+        }
     if not held_out:  # what is left out need not be there twice
         wanted["data.columns.ignore"] = columns.ignore
     for setting, listed in wanted.items():
@@ -270,16 +331,28 @@ def _check_header(names: Sequence[str], columns: Columns, task_kind: str, where:
             if name in names:
                 continue
             if dialect is not None and dialect.header is True and _like_a_row(names):
-                raise DataError("has no header line: its first line looks like a row", field=f"{where}:1", value=list(names),
-                                fix=f"put a line with the columns' names first, {name!r} among them, or list the names in data.header "
-                                    "(false: they are column_1, column_2, ...)")  # fmt: skip
+                raise DataError(
+                    "has no header line: its first line looks like a row",
+                    field=f"{where}:1",
+                    value=list(names),
+                    fix=f"put a line with the columns' names first, {name!r} among them, or list the names in data.header "
+                    "(false: they are column_1, column_2, ...)",
+                )
             other = next((d for d in DELIMITERS if d in names[0]), None) if len(names) == 1 else None
             if dialect is not None and other is not None:
-                raise DataError(f"is not separated by {dialect.separator}: its first line has {DELIMITERS[other]}", field=f"{where}:1", value=names[0],
-                                fix=f"set data.delimiter: {'tab' if other == chr(9) else repr(other)}")  # fmt: skip
+                raise DataError(
+                    f"is not separated by {dialect.separator}: its first line has {DELIMITERS[other]}",
+                    field=f"{where}:1",
+                    value=names[0],
+                    fix=f"set data.delimiter: {'tab' if other == chr(9) else repr(other)}",
+                )
             near = difflib.get_close_matches(name, names, 1, 0.6)
-            raise DataError(f"{where} has no such column", field=setting, value=name,
-                            fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(list(names)[:20])}")  # fmt: skip
+            raise DataError(
+                f"{where} has no such column",
+                field=setting,
+                value=name,
+                fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(list(names)[:20])}",
+            )
 
 
 def _like_a_row(names: Sequence[str]) -> bool:
@@ -287,8 +360,14 @@ def _like_a_row(names: Sequence[str]) -> bool:
     return any(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", n) or n.count(" ") >= 3 or len(n) > 60 for n in names)
 
 
-def _typed(table: pa.Table, task_kind: str, columns: Columns, like: pa.Schema | None, files: Sequence[tuple[Found, Dialect, int]],
-           numerals: Mapping[str, Numerals]) -> tuple[pa.Table, dict[str, Numerals], list[str]]:  # fmt: skip
+def _typed(
+    table: pa.Table,
+    task_kind: str,
+    columns: Columns,
+    like: pa.Schema | None,
+    files: Sequence[tuple[Found, Dialect, int]],
+    numerals: Mapping[str, Numerals],
+) -> tuple[pa.Table, dict[str, Numerals], list[str]]:
     """Columns of strings to what they hold, how numbers among them are written, and words about that. Of a CSV (it has `files`) empty cells are null."""
     features = set(columns.features if columns.features is not None else table.schema.names) | {columns.label}
     never = {*columns.categorical, *columns.timestamps, *columns.ignore}
@@ -325,8 +404,13 @@ def _text_among_numbers(name: str, bad: BadCell, files: Sequence[tuple[Found, Di
         if row < n:
             line = line_of_row(f, row, dialect)
             more = f" (and {bad.cells - 1} more)" if bad.cells > 1 else ""
-            return DataError(f"is text in a column of numbers{more}", field=f"{f.where}:{line if line is not None else '?'}: {name}, row {row + 1}",
-                             value=bad.value, fix=note or "correct the cell, leave it empty if it is missing, or list the column "
-                                                  "under data.columns.categorical or data.columns.ignore")  # fmt: skip
+            return DataError(
+                f"is text in a column of numbers{more}",
+                field=f"{f.where}:{line if line is not None else '?'}: {name}, row {row + 1}",
+                value=bad.value,
+                fix=note
+                or "correct the cell, leave it empty if it is missing, or list the column "
+                "under data.columns.categorical or data.columns.ignore",
+            )
         row -= n
     raise AssertionError("a row outside all files")

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.core.errors import DataError
+from sluice.core.spelling import NUMBER, TEXT, Spelling, value_text
 from sluice.data.columns import is_text
-from sluice.errors import DataError
-from sluice.spelling import NUMBER, TEXT, Spelling, value_text
 
 
 def each_value(column: pa.ChunkedArray, text: Callable[[Any], str | None]) -> pa.ChunkedArray:
@@ -23,7 +23,7 @@ def each_value(column: pa.ChunkedArray, text: Callable[[Any], str | None]) -> pa
 
 
 def texts_of(values: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
-    """Strings, booleans, numbers, dates and times as strings, each in its one text (`sluice.spelling.value_text`); NaN is null.
+    """Strings, booleans, numbers, dates and times as strings, each in its one text (`sluice.core.spelling.value_text`); NaN is null.
 
     Args:
         field: what an error calls the column.
@@ -38,8 +38,12 @@ def texts_of(values: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
         infinite = pc.fill_null(pc.is_inf(values), False)
         row = pc.index(infinite, True).as_py()
         if row >= 0:
-            raise DataError("is infinite, which is no category", field=f"{field}, row {row + 1}", value=values[row].as_py(),
-                            fix="mend the value, or leave it empty if it is missing")  # fmt: skip
+            raise DataError(
+                "is infinite, which is no category",
+                field=f"{field}, row {row + 1}",
+                value=values[row].as_py(),
+                fix="mend the value, or leave it empty if it is missing",
+            )
         narrow = {pa.float16(): np.float16, pa.float32(): np.float32}.get(kind)
         return each_value(values, value_text if narrow is None else lambda v: value_text(None if v is None else narrow(v)))
     if pa.types.is_timestamp(kind):
@@ -50,7 +54,9 @@ def texts_of(values: pa.ChunkedArray, field: str) -> pa.ChunkedArray:
         try:
             return each_value(values, value_text)
         except OverflowError as e:
-            raise DataError("holds a date outside of the years 1 to 9999", field=field, fix="correct it, or leave it empty if it is missing") from e
+            raise DataError(
+                "holds a date outside of the years 1 to 9999", field=field, fix="correct it, or leave it empty if it is missing"
+            ) from e
     if pa.types.is_fixed_size_binary(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise DataError(f"of type {kind} cannot be read as text", field=field, fix="store strings")
     return values.cast(pa.string())

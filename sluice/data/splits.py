@@ -28,12 +28,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sluice.core.errors import DataError
+from sluice.core.spelling import number_text
 from sluice.data.columns import null_for_nan, numbers
 from sluice.data.config import Split
 from sluice.data.digests import ROW_ID_DIGITS
 from sluice.data.spellings import each_value, texts_of
-from sluice.errors import DataError
-from sluice.spelling import number_text
 
 SPLITS = ("train", "validation", "test")
 #: Units of a label from which on a side is a matter of the unit's own number.
@@ -101,8 +101,9 @@ def split_rows(table: pa.Table, split: Split, has_test: bool, keys: pa.ChunkedAr
     return {name: table.filter(pa.array(side == i)) for i, name in enumerate(names)}
 
 
-def checked_sides(ids: NDArray[np.uint64], labels: pa.ChunkedArray, split: Split, has_test: bool,
-                  keys: pa.ChunkedArray | None = None) -> NDArray[np.int8]:  # fmt: skip
+def checked_sides(
+    ids: NDArray[np.uint64], labels: pa.ChunkedArray, split: Split, has_test: bool, keys: pa.ChunkedArray | None = None
+) -> NDArray[np.int8]:
     """The index in `SPLITS` of each row's side, int8 [rows].
 
     Args:
@@ -114,15 +115,21 @@ def checked_sides(ids: NDArray[np.uint64], labels: pa.ChunkedArray, split: Split
         DataError: a split would be empty, a label would have no training row, or a row has no time.
     """
     if not has_test and split.test == 0:
-        raise DataError("leaves no rows to test on", field="data.split.test", value=0, fix="set a fraction above 0, or name held-out rows in data.test")
+        raise DataError(
+            "leaves no rows to test on", field="data.split.test", value=0, fix="set a fraction above 0, or name held-out rows in data.test"
+        )
     codes, names = _codes(labels)
     if split.by == "time":
         assert keys is not None
         side = _by_time(keys, split, has_test)
         fault = _fault(side, codes, names, has_test)
         if fault:
-            raise DataError(f"{fault} (of {len(side):,} rows; the newest are held out)", field="data.split", value=split.model_dump(),
-                            fix="give rows of a longer time, smaller fractions, or data.split.by: hash")  # fmt: skip
+            raise DataError(
+                f"{fault} (of {len(side):,} rows; the newest are held out)",
+                field="data.split",
+                value=split.model_dump(),
+                fix="give rows of a longer time, smaller fractions, or data.split.by: hash",
+            )
         return side
     units = _Units(ids, keys if split.by == "group" else None, codes, names)
     side = units.sides(split, has_test)
@@ -207,13 +214,21 @@ def _quotas(rows: NDArray[np.int64], test: float, validation: float, chance: flo
 def _by_time(keys: pa.ChunkedArray, split: Split, has_test: bool) -> NDArray[np.int8]:
     if keys.null_count:
         row = int(np.argmax(np.asarray(keys.is_null())))
-        raise DataError(f"{keys.null_count:,} of {len(keys):,} rows have no time; the first is row {row + 1} of those that can be used",
-                        field="data.split.column", value=split.column, fix="fill the column, take the rows out, or split by another column")  # fmt: skip
+        raise DataError(
+            f"{keys.null_count:,} of {len(keys):,} rows have no time; the first is row {row + 1} of those that can be used",
+            field="data.split.column",
+            value=split.column,
+            fix="fill the column, take the rows out, or split by another column",
+        )
     times, of_row, rows = np.unique(time_numbers(keys), return_inverse=True, return_counts=True)
     least = 2 if has_test else 3
     if len(times) < least:
-        raise DataError(f"holds {len(times)} different times, {least} are needed (of {len(keys):,} rows)", field="data.split.column", value=split.column,
-                        fix="give rows of a longer time, or data.split.by: hash")  # fmt: skip
+        raise DataError(
+            f"holds {len(times)} different times, {least} are needed (of {len(keys):,} rows)",
+            field="data.split.column",
+            value=split.column,
+            fix="give rows of a longer time, or data.split.by: hash",
+        )
     out = np.zeros(len(times), np.int8)
     end = len(times)
     for side, fraction, left in ((2, 0.0 if has_test else split.test, 2), (1, split.validation, 1)):
@@ -245,8 +260,11 @@ def time_keys(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column if read is None else read
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_temporal(column.type):
         return null_for_nan(column) if pa.types.is_floating(column.type) else column
-    raise DataError(f"of type {column.type} tells no time", field="data.split.column", 
-                    fix="name a column of times, or of numbers that rise with time; data.columns.timestamps says how times are written")  # fmt: skip
+    raise DataError(
+        f"of type {column.type} tells no time",
+        field="data.split.column",
+        fix="name a column of times, or of numbers that rise with time; data.columns.timestamps says how times are written",
+    )
 
 
 def time_numbers(keys: pa.ChunkedArray) -> NDArray[Any]:

@@ -54,12 +54,24 @@ def numeric(name: str, column: Numbers) -> dict[str, Any]:
     out = {"name": name, "type": "numeric", "rows": len(column.values), "nulls": column.nulls, "distinct": column.distinct}
     if not len(column.finite):
         return out
-    return {**out, **_moments(column.finite), "quantiles": {str(q): column.quantile(q) for q in _QUANTILES}, "histogram": histogram(column.finite)}
+    return {
+        **out,
+        **_moments(column.finite),
+        "quantiles": {str(q): column.quantile(q) for q in _QUANTILES},
+        "histogram": histogram(column.finite),
+    }
 
 
 def categorical(name: str, values: pa.Array, counts: NDArray[np.int64], rows: int) -> dict[str, Any]:
     """Type, counts, the commonest values. `values` and `counts` leave nulls out."""
-    return {"name": name, "type": "categorical", "rows": rows, "nulls": rows - int(counts.sum()), "distinct": len(values), "top": top(values, counts)}
+    return {
+        "name": name,
+        "type": "categorical",
+        "rows": rows,
+        "nulls": rows - int(counts.sum()),
+        "distinct": len(values),
+        "top": top(values, counts),
+    }
 
 
 def text(name: str, column: pa.ChunkedArray) -> dict[str, Any]:
@@ -70,17 +82,30 @@ def text(name: str, column: pa.ChunkedArray) -> dict[str, Any]:
         return out
     characters = np.sort(pc.utf8_length(found).to_numpy()).astype(np.float64)
     words = np.sort(pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(found))).to_numpy()).astype(np.float64)
-    return {**out, "characters": _moments(characters), "words": _moments(words), "length_histogram": histogram(characters),
-            "words_histogram": histogram(words)}  # fmt: skip
+    return {
+        **out,
+        "characters": _moments(characters),
+        "words": _moments(words),
+        "length_histogram": histogram(characters),
+        "words_histogram": histogram(words),
+    }
 
 
 def image(name: str, column: pa.ChunkedArray, probes: Sequence[Probe], distinct: int) -> dict[str, Any]:
     """Type, counts, the sizes in pixels (as ``top``) and colour modes."""
     good = [p for p in probes if p.error is None]
     sizes, modes = Counter(f"{p.width}x{p.height}" for p in good), Counter(p.mode for p in good)
-    return {"name": name, "type": "image", "rows": len(column), "nulls": column.null_count, "distinct": distinct, "unreadable": len(probes) - len(good),
-            "bytes": int(pc.sum(pc.binary_length(column)).as_py() or 0), "modes": dict(modes.most_common(TOP)),
-            "top": [{"value": s, "count": n} for s, n in sorted(sizes.items(), key=lambda kv: (-kv[1], kv[0]))[:TOP]]}  # fmt: skip
+    return {
+        "name": name,
+        "type": "image",
+        "rows": len(column),
+        "nulls": column.null_count,
+        "distinct": distinct,
+        "unreadable": len(probes) - len(good),
+        "bytes": int(pc.sum(pc.binary_length(column)).as_py() or 0),
+        "modes": dict(modes.most_common(TOP)),
+        "top": [{"value": s, "count": n} for s, n in sorted(sizes.items(), key=lambda kv: (-kv[1], kv[0]))[:TOP]],
+    }
 
 
 def timestamp(name: str, column: pa.ChunkedArray) -> dict[str, Any]:
@@ -90,7 +115,12 @@ def timestamp(name: str, column: pa.ChunkedArray) -> dict[str, Any]:
     if not len(found):
         return out
     ends, years = pc.min_max(found).as_py(), pc.value_counts(pc.year(found))
-    return {**out, "first": ends["min"].isoformat(), "last": ends["max"].isoformat(), "top": top(years.field("values"), np.asarray(years.field("counts")))}
+    return {
+        **out,
+        "first": ends["min"].isoformat(),
+        "last": ends["max"].isoformat(),
+        "top": top(years.field("values"), np.asarray(years.field("counts"))),
+    }
 
 
 def other(name: str, kind: str, column: pa.ChunkedArray) -> dict[str, Any]:
@@ -128,7 +158,12 @@ def _moments(finite: NDArray[np.float64]) -> dict[str, Any]:
     # Scaled first, so that the squares of very large numbers stay finite.
     scale = float(np.abs(finite[[0, -1]]).max()) or 1.0
     x = finite / scale
-    return {"min": float(finite[0]), "max": float(finite[-1]), "mean": _round(float(x.mean()) * scale), "std": _round(float(x.std()) * scale)}
+    return {
+        "min": float(finite[0]),
+        "max": float(finite[-1]),
+        "mean": _round(float(x.mean()) * scale),
+        "std": _round(float(x.std()) * scale),
+    }
 
 
 def _round(value: float) -> float:

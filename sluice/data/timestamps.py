@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.core.errors import DataError, InputError
 from sluice.data.columns import MOSTLY_NUMBERS, numbers
-from sluice.errors import DataError, InputError
-from sluice.packaging.processors.timestamps import MISSING_TIMES, UNITS, TimeForm, iso
-from sluice.packaging.processors.zones import MISSING, Zone
+from sluice.fields.timestamps import MISSING_TIMES, UNITS, TimeForm, iso
+from sluice.fields.zones import MISSING, Zone
 
 #: Type of a column of times in a dataset: the wall clock's, in the zone they are read in.
 TIME = pa.timestamp("us")
@@ -23,8 +23,26 @@ MOSTLY_TIMES = MOSTLY_NUMBERS
 
 #: A date's form reads a time of 24 hours behind it too.
 _CLOCKS = ("", " %I:%M %p", " %I:%M:%S %p", ", %I:%M %p", ", %I:%M:%S %p")
-_DATES = ("%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%b-%y",
-          "%a, %d %b %Y", "%a %b %d %Y", "%a, %b %d, %Y", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y")  # fmt: skip
+_DATES = (
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%d.%m.%Y",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d %b %Y",
+    "%b %d %Y",
+    "%b %d, %Y",
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%a, %d %b %Y",
+    "%a %b %d %Y",
+    "%a, %b %d, %Y",
+    "%d.%m.%y",
+    "%m/%d/%y",
+    "%d/%m/%y",
+)
 _MONTHS = ("%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y")
 _OTHERS = ("%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %Y", "%b %d %H:%M:%S %Y")
 _TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p")
@@ -35,7 +53,26 @@ _CALENDAR = (-62_135_596_800_000_000, 253_402_300_800_000_000)
 #: Distinct values looked at: first a few, to rule a column out.
 _FEW, _MANY = 100, 20_000
 #: Words in a column's name that make its numbers since 1970 likely.
-_HINTS = frozenset({"time", "times", "date", "datetime", "timestamp", "ts", "epoch", "unix", "created", "updated", "modified", "at", "when", "utc", "day", "dt"})
+_HINTS = frozenset(
+    {
+        "time",
+        "times",
+        "date",
+        "datetime",
+        "timestamp",
+        "ts",
+        "epoch",
+        "unix",
+        "created",
+        "updated",
+        "modified",
+        "at",
+        "when",
+        "utc",
+        "day",
+        "dt",
+    }
+)
 #: Times a number since 1970 is believed to be: 2000 to 2050.
 _SINCE, _UNTIL = 946_684_800, 2_524_608_000
 
@@ -98,8 +135,12 @@ def find(column: pa.ChunkedArray, name: str, declared: str | None, zone: str) ->
     else:
         form = None
     if form is None and declared == "auto":
-        raise DataError("has no form of time that is known", field=f"data.columns.timestamps: {name}", value=_first(column),
-                        fix=f'declare it, such as {{{name}: "%d.%m.%Y %H:%M"}}, or iso, s, ms, us or ns')  # fmt: skip
+        raise DataError(
+            "has no form of time that is known",
+            field=f"data.columns.timestamps: {name}",
+            value=_first(column),
+            fix=f'declare it, such as {{{name}: "%d.%m.%Y %H:%M"}}, or iso, s, ms, us or ns',
+        )
     return None if form is None else Times(form, zone)
 
 
@@ -120,8 +161,12 @@ def read(column: pa.ChunkedArray, name: str, times: Times, setting: str = "colum
         beyond = (local != MISSING) & ((local < _CALENDAR[0]) | (local >= _CALENDAR[1]))
         if beyond.any():
             row = int(np.argmax(beyond))
-            raise DataError("is a time outside of the years 1 to 9999", field=f"{setting} {name}, row {row + 1}", value=str(np.datetime64(int(local[row]), "us")),
-                            fix=f"correct the cell, leave it empty if it is missing, or list {name} under data.columns.ignore")  # fmt: skip
+            raise DataError(
+                "is a time outside of the years 1 to 9999",
+                field=f"{setting} {name}, row {row + 1}",
+                value=str(np.datetime64(int(local[row]), "us")),
+                fix=f"correct the cell, leave it empty if it is missing, or list {name} under data.columns.ignore",
+            )
         return _times(local)
     if pa.types.is_time(kind):
         ticks = column.cast(pa.time64("us"), safe=False).cast(pa.int64())
@@ -137,9 +182,13 @@ def read(column: pa.ChunkedArray, name: str, times: Times, setting: str = "colum
         bad = np.append((values == MISSING) & ~blank, False)[codes]
         row = int(np.argmax(bad))
         more = f" (and {int(bad.sum()) - 1:,} more)" if bad.sum() > 1 else ""
-        raise DataError(f"is not a time in {reader.words}{more}", field=f"{setting} {name}, row {row + 1}", value=column[row].as_py(),
-                        fix=f"correct the cell, leave it empty if it is missing, say how it is written: data.columns.timestamps: {{{name}: ...}}, or list "
-                            f"{name} under data.columns.categorical or data.columns.ignore") from e  # fmt: skip
+        raise DataError(
+            f"is not a time in {reader.words}{more}",
+            field=f"{setting} {name}, row {row + 1}",
+            value=column[row].as_py(),
+            fix=f"correct the cell, leave it empty if it is missing, say how it is written: data.columns.timestamps: {{{name}: ...}}, or list "
+            f"{name} under data.columns.categorical or data.columns.ignore",
+        ) from e
     return _times(np.append(wall, MISSING)[codes])
 
 
@@ -176,9 +225,13 @@ def _of_texts(column: pa.ChunkedArray, name: str) -> str | None:
         differ = first != _reader(other, "UTC").read(texts, len(texts), name, strict=False)
         if differ.any():
             at = int(np.argmax(differ))
-            raise DataError("can be read as two different days", field=f"column {name}", value=texts[at],
-                            fix=f'say which is meant: data.columns.timestamps: {{{name}: "{found[0]}"}} or {{{name}: "{other}"}}; '
-                                f"or list {name} under data.columns.categorical") from None  # fmt: skip
+            raise DataError(
+                "can be read as two different days",
+                field=f"column {name}",
+                value=texts[at],
+                fix=f'say which is meant: data.columns.timestamps: {{{name}: "{found[0]}"}} or {{{name}: "{other}"}}; '
+                f"or list {name} under data.columns.categorical",
+            ) from None
     return found[0]
 
 
@@ -228,7 +281,11 @@ def _of_numbers(column: pa.ChunkedArray, name: str, hinted: bool) -> str | None:
     unit = next((u for u, micros in UNITS.items() if low * micros / 1e6 >= _SINCE and high * micros / 1e6 < _UNTIL), None)
     if unit is not None:
         return unit
-    if low < 19_000_101 or high > 21_001_231 or pc.any(pc.not_equal(column.cast(pa.float64()), pc.floor(column.cast(pa.float64())))).as_py():
+    if (
+        low < 19_000_101
+        or high > 21_001_231
+        or pc.any(pc.not_equal(column.cast(pa.float64()), pc.floor(column.cast(pa.float64())))).as_py()
+    ):
         return None
     distinct = column.unique().drop_null().to_pylist()
     return "%Y%m%d" if _share("%Y%m%d", distinct) == 1 else None

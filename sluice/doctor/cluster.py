@@ -6,33 +6,47 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sluice.cluster import image as images
-from sluice.cluster import needs, site
-from sluice.cluster.config import StepSettings
-from sluice.cluster.kfp import Api
-from sluice.cluster.kube import Kube, KubeFault, Object
-from sluice.cluster.needs import Need
-from sluice.cluster.site import Site, Told
+from sluice.core.errors import ProjectError
+from sluice.core.gate import STEPS
 from sluice.doctor.finding import Finding, fault, note, ok
-from sluice.errors import ProjectError
-from sluice.gates import STEPS
+from sluice.kfp import needs
+from sluice.kfp.client import Api
+from sluice.kfp.config import StepSettings
+from sluice.kfp.needs import Need
+from sluice.kube import image as images
+from sluice.kube import site
+from sluice.kube.client import Kube, KubeFault, Object
+from sluice.kube.site import Site, Told
 
 APPLY = "kubectl apply --server-side --force-conflicts -k manifests/overlays/OVERLAY (or helm upgrade)"
 #: What Sluice asks the API server for: (group, version, resource, whether nothing works without it, what brings it).
-SERVED = (("sluice.dev", "v1alpha1", "modelrollouts", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
-          ("sluice.dev", "v1alpha1", "pipelineruns", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
-          ("sluice.dev", "v1alpha1", "pipelineschedules", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
-          ("serving.kserve.io", "v1beta1", "inferenceservices", True, "make platform (KServe)"),
-          ("serving.kserve.io", "v1alpha1", "servingruntimes", True, "make platform (KServe)"),
-          ("gateway.networking.k8s.io", "v1", "httproutes", True, "make platform (the Gateway API)"),
-          ("trainer.kubeflow.org", "v1alpha1", "trainjobs", False, "make platform (Kubeflow Trainer): training over several nodes"),
-          ("monitoring.coreos.com", "v1", "podmonitors", False, "make platform (the Prometheus operator): metrics and alerts"))  # fmt: skip
+SERVED = (
+    ("sluice.dev", "v1alpha1", "modelrollouts", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
+    ("sluice.dev", "v1alpha1", "pipelineruns", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
+    ("sluice.dev", "v1alpha1", "pipelineschedules", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
+    ("serving.kserve.io", "v1beta1", "inferenceservices", True, "make platform (KServe)"),
+    ("serving.kserve.io", "v1alpha1", "servingruntimes", True, "make platform (KServe)"),
+    ("gateway.networking.k8s.io", "v1", "httproutes", True, "make platform (the Gateway API)"),
+    ("trainer.kubeflow.org", "v1alpha1", "trainjobs", False, "make platform (Kubeflow Trainer): training over several nodes"),
+    ("monitoring.coreos.com", "v1", "podmonitors", False, "make platform (the Prometheus operator): metrics and alerts"),
+)
 #: What each identity does: (verb, group, resource).
-PERSON = (("get", "", "configmaps"), ("list", "sluice.dev", "modelrollouts"), ("patch", "sluice.dev", "modelrollouts"), ("create", "sluice.dev", "pipelineruns"))
+PERSON = (
+    ("get", "", "configmaps"),
+    ("list", "sluice.dev", "modelrollouts"),
+    ("patch", "sluice.dev", "modelrollouts"),
+    ("create", "sluice.dev", "pipelineruns"),
+)
 STEP = (("get", "sluice.dev", "modelrollouts"), ("create", "sluice.dev", "modelrollouts"), ("patch", "sluice.dev", "modelrollouts"))
-CONTROLLER = (("patch", "sluice.dev", "modelrollouts"), ("patch", "sluice.dev", "modelrollouts/status"), ("patch", "sluice.dev", "pipelineruns/status"),
-              ("create", "serving.kserve.io", "inferenceservices"), ("patch", "gateway.networking.k8s.io", "httproutes"), ("get", "", "configmaps"),
-              ("update", "coordination.k8s.io", "leases"))  # fmt: skip
+CONTROLLER = (
+    ("patch", "sluice.dev", "modelrollouts"),
+    ("patch", "sluice.dev", "modelrollouts/status"),
+    ("patch", "sluice.dev", "pipelineruns/status"),
+    ("create", "serving.kserve.io", "inferenceservices"),
+    ("patch", "gateway.networking.k8s.io", "httproutes"),
+    ("get", "", "configmaps"),
+    ("update", "coordination.k8s.io", "leases"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +67,7 @@ class Place:
 
     def step(self, name: str = "register") -> StepSettings:
         """A step's settings, for a project that says nothing itself."""
-        from sluice.cluster.config import ClusterConfig
+        from sluice.kfp.config import ClusterConfig
 
         return (self.site.under(ClusterConfig()) if self.site else ClusterConfig()).of(name)
 
@@ -83,8 +97,10 @@ def served(place: Place) -> list[Finding]:
             continue
         others = [v["version"] for v in ((place.kube.get(f"/apis/{group}") or {}).get("versions") or [])]
         lacks.setdefault((needed, brings), []).append(f"{resource}.{group}/{version_}" + (f" (only {', '.join(others)})" if others else ""))
-    found = [(fault if needed else note)("resources", f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not served", brings)
-             for (needed, brings), names in lacks.items()]  # fmt: skip
+    found = [
+        (fault if needed else note)("resources", f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} not served", brings)
+        for (needed, brings), names in lacks.items()
+    ]
     return [*([ok("resources", ", ".join(good))] if good else []), *found]
 
 
@@ -107,11 +123,19 @@ def configuration(place: Place, error: str = "") -> list[Finding]:
 def image(place: Place) -> list[Finding]:
     """The steps' image is named by digest."""
     named = place.site.image if place.site else ""
-    mend = f"kubectl -n {place.environment} patch configmap {site.NAME} --type merge -p '{{\"data\": {{\"image\": \"REGISTRY/sluice/pipeline@sha256:...\"}}}}'"
+    mend = f'kubectl -n {place.environment} patch configmap {site.NAME} --type merge -p \'{{"data": {{"image": "REGISTRY/sluice/pipeline@sha256:..."}}}}\''
     if not named:
-        return [note("image", "the environment names none: --image, or SLUICE_PIPELINE_IMAGE", mend + "; on kind: PARTS='images sluice' make kind-up")]
+        return [
+            note(
+                "image",
+                "the environment names none: --image, or SLUICE_PIPELINE_IMAGE",
+                mend + "; on kind: PARTS='images sluice' make kind-up",
+            )
+        ]
     wrong = images.fault(named)
-    return [fault("image", f"{named} {wrong[0]}", mend + "; on kind: PARTS='images sluice' make kind-up")] if wrong else [ok("image", named)]
+    return (
+        [fault("image", f"{named} {wrong[0]}", mend + "; on kind: PARTS='images sluice' make kind-up")] if wrong else [ok("image", named)]
+    )
 
 
 def rights_of_person(place: Place) -> list[Finding]:
@@ -119,9 +143,14 @@ def rights_of_person(place: Place) -> list[Finding]:
     lacks = [f"{verb} {resource}" for verb, group, resource in PERSON if not place.kube.may(verb, group, resource, place.environment)[0]]
     if not lacks:
         return [ok("your rights", f"in {place.environment}: " + ", ".join(f"{v} {r}" for v, _, r in PERSON))]
-    return [fault("your rights", f"you may not {', '.join(lacks)} in namespace {place.environment}",
-                  f"somebody who may: kubectl -n {place.environment} create rolebinding YOU --clusterrole=edit --user=YOU, and for sluice.dev: "
-                  f"kubectl -n {place.environment} create role sluice-user --verb=get,list,watch,create,patch --resource=modelrollouts.sluice.dev,pipelineruns.sluice.dev")]  # fmt: skip
+    return [
+        fault(
+            "your rights",
+            f"you may not {', '.join(lacks)} in namespace {place.environment}",
+            f"somebody who may: kubectl -n {place.environment} create rolebinding YOU --clusterrole=edit --user=YOU, and for sluice.dev: "
+            f"kubectl -n {place.environment} create role sluice-user --verb=get,list,watch,create,patch --resource=modelrollouts.sluice.dev,pipelineruns.sluice.dev",
+        )
+    ]
 
 
 def rights_of(place: Place, check: str, namespace: str, account: str, wanted: Sequence[tuple[str, str, str]], fix: str) -> list[Finding]:
@@ -135,7 +164,11 @@ def rights_of(place: Place, check: str, namespace: str, account: str, wanted: Se
         mend = APPLY if namespace == place.environment else f"kubectl -n {namespace} create serviceaccount {account}"
         return [fault(check, f"there is no service account {account} in namespace {namespace}", mend)]
     try:
-        lacks = [f"{verb} {resource}" for verb, group, resource in wanted if not place.kube.may(verb, group, resource, place.environment, user=user)[0]]
+        lacks = [
+            f"{verb} {resource}"
+            for verb, group, resource in wanted
+            if not place.kube.may(verb, group, resource, place.environment, user=user)[0]
+        ]
         if check == "rights of steps" and not place.kube.may("get", "", "configmaps", place.environment, user=user, name=site.NAME)[0]:
             lacks.append(f"get configmap {site.NAME}")
     except KubeFault as e:
@@ -148,8 +181,10 @@ def rights_of(place: Place, check: str, namespace: str, account: str, wanted: Se
 
 
 def rights_of_steps(place: Place) -> list[Finding]:
-    fix = (f"kubectl -n {place.environment} create rolebinding sluice-steps-{place.runs} --role=sluice-pipeline --serviceaccount={place.runs}:{place.account}"
-           " (chart: pipelines.runners)")  # fmt: skip
+    fix = (
+        f"kubectl -n {place.environment} create rolebinding sluice-steps-{place.runs} --role=sluice-pipeline --serviceaccount={place.runs}:{place.account}"
+        " (chart: pipelines.runners)"
+    )
     return rights_of(place, "rights of steps", place.runs, place.account, STEP, fix)
 
 
@@ -175,7 +210,9 @@ def deployments(place: Place) -> list[Finding]:
         image_ = obj["spec"]["template"]["spec"]["containers"][0]["image"]
         look_ = f"kubectl -n {place.environment} describe deployment/{name}; kubectl -n {place.environment} logs deployment/{name}"
         if wanted == 0:
-            found.append(fault(check, f"Deployment {name} is scaled to 0", f"kubectl -n {place.environment} scale deployment/{name} --replicas=1"))
+            found.append(
+                fault(check, f"Deployment {name} is scaled to 0", f"kubectl -n {place.environment} scale deployment/{name} --replicas=1")
+            )
         elif up == 0:
             found.append(fault(check, f"Deployment {name}: none of {wanted} is available", look_))
         else:
@@ -191,19 +228,36 @@ def gateway(place: Place) -> list[Finding]:
     space = space or place.environment
     found = place.kube.get(f"/apis/gateway.networking.k8s.io/v1/namespaces/{space}/gateways/{name}")
     if found is None:
-        return [fault("gateway", f"there is no Gateway {name} in namespace {space}", f"make platform, or name yours: {GATEWAY_ENV} in {site.NAME}")]
+        return [
+            fault(
+                "gateway", f"there is no Gateway {name} in namespace {space}", f"make platform, or name yours: {GATEWAY_ENV} in {site.NAME}"
+            )
+        ]
     status = found.get("status") or {}
-    programmed = next((c for c in status.get("conditions") or [] if c["type"] == "Programmed"), {"status": "Unknown", "message": "no controller has looked at it"})
+    programmed = next(
+        (c for c in status.get("conditions") or [] if c["type"] == "Programmed"),
+        {"status": "Unknown", "message": "no controller has looked at it"},
+    )
     at = ", ".join(a["value"] for a in status.get("addresses") or [])
     if programmed["status"] != "True":
-        return [fault("gateway", f"{space}/{name} is not programmed: {programmed.get('message', '')}", f"kubectl -n {space} describe gateway {name}")]
+        return [
+            fault(
+                "gateway",
+                f"{space}/{name} is not programmed: {programmed.get('message', '')}",
+                f"kubectl -n {space} describe gateway {name}",
+            )
+        ]
     return [ok("gateway", f"{space}/{name} at {at or 'no address'}")]
 
 
 def prometheus(place: Place) -> list[Finding]:
     """Evidence and alerts: one of the addresses the controller may ask answers."""
     obj = place.kube.get(place.namespaced("apps/v1:deployments/sluice-controller")) or {}
-    args = [str(a) for c in ((((obj.get("spec") or {}).get("template") or {}).get("spec") or {}).get("containers") or []) for a in c.get("args") or []]
+    args = [
+        str(a)
+        for c in ((((obj.get("spec") or {}).get("template") or {}).get("spec") or {}).get("containers") or [])
+        for a in c.get("args") or []
+    ]
     named = [after.removeprefix("http://") for before, after in zip(args, args[1:], strict=False) if before == "--prometheus"]
     for at in named:
         host, _, port = at.partition(":")
@@ -214,7 +268,13 @@ def prometheus(place: Place) -> list[Finding]:
         except KubeFault as e:
             if e.status in (401, 403):
                 return [note("Prometheus", f"you may not ask {at} through the API server")]
-    return [note("Prometheus", f"none of {', '.join(named) or 'no address'} answers: rollouts judge by what pods count; alerts and dashboards are missing", "make platform")]
+    return [
+        note(
+            "Prometheus",
+            f"none of {', '.join(named) or 'no address'} answers: rollouts judge by what pods count; alerts and dashboards are missing",
+            "make platform",
+        )
+    ]
 
 
 def policies(place: Place) -> list[Finding]:
@@ -228,15 +288,24 @@ def policies(place: Place) -> list[Finding]:
     if "default-deny" not in names:
         found.append(note("policies", f"namespace {place.environment} denies nothing by default", APPLY))
     elif wanted - names:
-        found.append(fault("policies", f"namespace {place.environment} denies by default and lacks {', '.join(sorted(wanted - names))}", APPLY))
+        found.append(
+            fault("policies", f"namespace {place.environment} denies by default and lacks {', '.join(sorted(wanted - names))}", APPLY)
+        )
     else:
         found.append(ok("policies", f"{place.environment}: default-deny, {', '.join(sorted(wanted))}"))
     if place.runs != place.environment:
         items = place.kube.request("GET", place.namespaced("networking.k8s.io/v1:networkpolicies", place.runs))["items"]
-        denies = [i["metadata"]["name"] for i in items if i["spec"].get("podSelector") == {} and "Egress" in (i["spec"].get("policyTypes") or [])]
+        denies = [
+            i["metadata"]["name"] for i in items if i["spec"].get("podSelector") == {} and "Egress" in (i["spec"].get("policyTypes") or [])
+        ]
         if denies and f"{place.environment}-steps" not in {i["metadata"]["name"] for i in items}:
-            found.append(fault("policies", f"namespace {place.runs} denies by default ({', '.join(denies)}), and nothing lets steps out",
-                               "kubectl apply --server-side -k manifests/runs (chart: networkPolicies.steps)"))  # fmt: skip
+            found.append(
+                fault(
+                    "policies",
+                    f"namespace {place.runs} denies by default ({', '.join(denies)}), and nothing lets steps out",
+                    "kubectl apply --server-side -k manifests/runs (chart: networkPolicies.steps)",
+                )
+            )
     return found
 
 
@@ -258,16 +327,32 @@ def store_keys(place: Place) -> list[Finding]:
         lacks = sorted(set(secret.env) - set((obj or {}).get("data") or {}))
         if obj is None and not secret.optional:
             keys = " ".join(f"--from-literal={k}=..." for k in secret.env)
-            found.append(fault("store's keys", f"there is no Secret {secret.name} in namespace {place.runs}, which steps take",
-                               f"kubectl -n {place.runs} create secret generic {secret.name} {keys}"))  # fmt: skip
+            found.append(
+                fault(
+                    "store's keys",
+                    f"there is no Secret {secret.name} in namespace {place.runs}, which steps take",
+                    f"kubectl -n {place.runs} create secret generic {secret.name} {keys}",
+                )
+            )
         elif obj is not None and lacks:
-            found.append(fault("store's keys", f"Secret {place.runs}/{secret.name} has no key {', '.join(lacks)}", f"kubectl -n {place.runs} edit secret {secret.name}"))
+            found.append(
+                fault(
+                    "store's keys",
+                    f"Secret {place.runs}/{secret.name} has no key {', '.join(lacks)}",
+                    f"kubectl -n {place.runs} edit secret {secret.name}",
+                )
+            )
     if kind == "pvc":
         claim = env[site.STORE_ENV].removeprefix("pvc://").partition("/")[0]
         for space in dict.fromkeys((place.environment, place.runs)):
             if place.kube.get(place.namespaced(f"persistentvolumeclaims/{claim}", space)) is None:
-                found.append(fault("store's claim", f"there is no PersistentVolumeClaim {claim} in namespace {space}",
-                                   "kubectl apply --server-side -k manifests/runs/claim, with manifests/components/volume in the overlay (chart: store.volume)"))  # fmt: skip
+                found.append(
+                    fault(
+                        "store's claim",
+                        f"there is no PersistentVolumeClaim {claim} in namespace {space}",
+                        "kubectl apply --server-side -k manifests/runs/claim, with manifests/components/volume in the overlay (chart: store.volume)",
+                    )
+                )
         return found or [ok("store's claim", f"{claim} in {place.environment} and {place.runs}")]
     account = place.kube.get(place.namespaced("serviceaccounts/sluice-predictor"))
     bound = [s["name"] for s in (account or {}).get("secrets") or []]
@@ -276,7 +361,7 @@ def store_keys(place: Place) -> list[Finding]:
     own = bool(env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"))
     if not bound:
         said = "service account sluice-predictor names no Secret: model servers fetch packages with the cloud's identity, or not at all"
-        bind = f"kubectl -n {place.environment} patch serviceaccount sluice-predictor --type merge -p '{{\"secrets\": [{{\"name\": \"sluice-store\"}}]}}'"
+        bind = f'kubectl -n {place.environment} patch serviceaccount sluice-predictor --type merge -p \'{{"secrets": [{{"name": "sluice-store"}}]}}\''
         return [*found, (fault if own else note)("store's keys", said, bind)]
     for name in bound:
         try:
@@ -286,10 +371,17 @@ def store_keys(place: Place) -> list[Finding]:
                 return [*found, note("store's keys", f"you may not look up Secret {place.environment}/{name}")]
             raise
         if obj is None:
-            found.append(fault("store's keys", f"there is no Secret {name} in namespace {place.environment}, which model servers fetch with", copied))
+            found.append(
+                fault("store's keys", f"there is no Secret {name} in namespace {place.environment}, which model servers fetch with", copied)
+            )
         elif own and "serving.kserve.io/s3-endpoint" not in (obj["metadata"].get("annotations") or {}):
-            found.append(fault("store's keys", f"Secret {place.environment}/{name} does not say where the store is: KServe would ask AWS",
-                               f"kubectl -n {place.environment} annotate secret {name} serving.kserve.io/s3-endpoint=HOST:PORT serving.kserve.io/s3-usehttps=0"))  # fmt: skip
+            found.append(
+                fault(
+                    "store's keys",
+                    f"Secret {place.environment}/{name} does not say where the store is: KServe would ask AWS",
+                    f"kubectl -n {place.environment} annotate secret {name} serving.kserve.io/s3-endpoint=HOST:PORT serving.kserve.io/s3-usehttps=0",
+                )
+            )
     return found or [ok("store's keys", f"for steps in {place.runs}, for model servers {', '.join(bound)}")]
 
 
@@ -299,18 +391,35 @@ def copy_of_keys(place: Place) -> str:
     keys = {variable: (s.name, key) for s in mine for key, variable in s.env.items() if variable.startswith("AWS_")}
     if len(keys) < 2:
         return f"kubectl -n {place.environment} create secret generic sluice-store --from-literal=AWS_ACCESS_KEY_ID=... --from-literal=AWS_SECRET_ACCESS_KEY=..."
-    key = " ".join(f'--from-literal={v}="$(kubectl -n {place.runs} get secret {name} -o jsonpath={{.data.{k}}} | base64 -d)"' for v, (name, k) in sorted(keys.items()))
+    key = " ".join(
+        f'--from-literal={v}="$(kubectl -n {place.runs} get secret {name} -o jsonpath={{.data.{k}}} | base64 -d)"'
+        for v, (name, k) in sorted(keys.items())
+    )
     host = env.get("AWS_ENDPOINT_URL_S3", "").partition("://")[2]
-    where = f" && kubectl -n {place.environment} annotate secret sluice-store serving.kserve.io/s3-endpoint={host} serving.kserve.io/s3-usehttps=0" if host else ""
+    where = (
+        f" && kubectl -n {place.environment} annotate secret sluice-store serving.kserve.io/s3-endpoint={host} serving.kserve.io/s3-usehttps=0"
+        if host
+        else ""
+    )
     region = f" serving.kserve.io/s3-region={env['AWS_REGION']}" if host and env.get("AWS_REGION") else ""
     return f"kubectl -n {place.environment} create secret generic sluice-store {key}{where}{region}"
 
 
 def runtime(place: Place) -> list[Finding]:
     """What model servers are made from."""
-    lacks = [n for n, path in (("ServingRuntime sluice", place.namespaced("serving.kserve.io/v1alpha1:servingruntimes/sluice")),
-                               ("PriorityClass sluice-serving", "/apis/scheduling.k8s.io/v1/priorityclasses/sluice-serving")) if place.kube.get(path) is None]  # fmt: skip
-    return [fault("serving", f"there is no {' and no '.join(lacks)}", APPLY)] if lacks else [ok("serving", "ServingRuntime sluice, PriorityClass sluice-serving")]
+    lacks = [
+        n
+        for n, path in (
+            ("ServingRuntime sluice", place.namespaced("serving.kserve.io/v1alpha1:servingruntimes/sluice")),
+            ("PriorityClass sluice-serving", "/apis/scheduling.k8s.io/v1/priorityclasses/sluice-serving"),
+        )
+        if place.kube.get(path) is None
+    ]
+    return (
+        [fault("serving", f"there is no {' and no '.join(lacks)}", APPLY)]
+        if lacks
+        else [ok("serving", "ServingRuntime sluice, PriorityClass sluice-serving")]
+    )
 
 
 def pipelines(place: Place, connect: Callable[[], Api], namespace: Callable[[Any], str | None]) -> list[Finding]:
@@ -319,7 +428,9 @@ def pipelines(place: Place, connect: Callable[[], Api], namespace: Callable[[Any
     api.tries = 1
     health = api.health()
     tag = str(health.get("tag_name") or "")
-    said = f"{api.connection.how}, {'many users' if health.get('multi_user') else 'one user'}" + (f", version {tag}" if tag[:1].isdigit() else "")
+    said = f"{api.connection.how}, {'many users' if health.get('multi_user') else 'one user'}" + (
+        f", version {tag}" if tag[:1].isdigit() else ""
+    )
     found = [ok("Kubeflow Pipelines", said)]
     if tag[:1].isdigit() and not tag.startswith("2."):
         found.append(fault("Kubeflow Pipelines", f"is version {tag}: Sluice speaks to 2.x", "install Kubeflow Pipelines 2.17"))
@@ -329,6 +440,9 @@ def pipelines(place: Place, connect: Callable[[], Api], namespace: Callable[[Any
         except ProjectError as e:
             return [*found, note("pipelines", e.message, e.fix or "")]
         upload = f"sluice upload --environment {place.environment}"
-        found.append(ok("pipelines", f"{place.site.pipeline} takes any project") if there else
-                     fault("pipelines", f"{place.site.pipeline}, the pipeline for any project, is not there", upload))  # fmt: skip
+        found.append(
+            ok("pipelines", f"{place.site.pipeline} takes any project")
+            if there
+            else fault("pipelines", f"{place.site.pipeline}, the pipeline for any project, is not there", upload)
+        )
     return found

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from sluice.errors import SluiceError, first_line
+from sluice.core.errors import SluiceError, first_line
 
 State = Literal["ok", "note", "fault"]
 
@@ -72,5 +72,8 @@ def look(looks: Sequence[Look]) -> list[Finding]:
     for thread, it in zip(threads, looks, strict=True):
         thread.join(max(0.0, begun + it.seconds - time.monotonic()))
     late = "look at it by hand; --timeout SECONDS gives it longer"
-    return [f for it, found in zip(looks, answers, strict=True)
-            for f in (found if found is not None else [fault(it.check, f"no answer within {it.seconds:g} s", late)])]  # fmt: skip
+    return [
+        f
+        for it, found in zip(looks, answers, strict=True)
+        for f in (found if found is not None else [fault(it.check, f"no answer within {it.seconds:g} s", late)])
+    ]

@@ -6,16 +6,22 @@ import shutil
 import sys
 from importlib import metadata
 
-from sluice import __version__, files
+from sluice import __version__
+from sluice.core import files
+from sluice.core.errors import HomeError
+from sluice.core.home import Home
 from sluice.doctor.finding import Finding, Look, fault, note, ok
-from sluice.errors import HomeError
-from sluice.home import Home
 
 #: What a road needs -> (package, the version it must be or empty, who needs it, the extra that brings it).
-_PACKAGES = (("torch", "", "sluice run", "train"), ("onnxruntime", "", "sluice run, serve and predict", "serve"),
-             ("mlflow", "", "sluice run and models", "tracking"), ("kfp", "2.17.0", "sluice run, compile and submit", "pipelines"),
-             ("kfp-kubernetes", "2.17.0", "sluice compile and submit", "pipelines"), ("kubernetes", "", "sluice submit, rollout and doctor on a cluster", "cluster"),
-             ("boto3", "", "s3:// sources and stores", "s3"))  # fmt: skip
+_PACKAGES = (
+    ("torch", "", "sluice run", "train"),
+    ("onnxruntime", "", "sluice run, serve and predict", "serve"),
+    ("mlflow", "", "sluice run and models", "tracking"),
+    ("kfp", "2.17.0", "sluice run, compile and submit", "pipelines"),
+    ("kfp-kubernetes", "2.17.0", "sluice compile and submit", "pipelines"),
+    ("kubernetes", "", "sluice submit, rollout and doctor on a cluster", "cluster"),
+    ("boto3", "", "s3:// sources and stores", "s3"),
+)
 #: Bytes under which a run is likely to fail, and under which that is worth a word.
 _FULL, _TIGHT = 1 << 30, 5 << 30
 
@@ -39,8 +45,13 @@ def packages() -> list[Finding]:
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found.append(note("packages", f"{name} is not installed, which {who} need{'s' if ' and ' not in who and ',' not in who else ''}",
-                              f"pip install 'sluice-ml[{extra}]'"))  # fmt: skip
+            found.append(
+                note(
+                    "packages",
+                    f"{name} is not installed, which {who} need{'s' if ' and ' not in who and ',' not in who else ''}",
+                    f"pip install 'sluice-ml[{extra}]'",
+                )
+            )
             continue
         if wanted and version != wanted:
             found.append(fault("packages", f"{name} is {version}; pipelines are compiled with {wanted}", f"pip install '{name}=={wanted}'"))
@@ -70,7 +81,7 @@ def writable(home: Home) -> Finding:
             files.write_text(probe, "x")
             probe.unlink()
     except OSError as e:
-        from sluice.home import explain_os_error
+        from sluice.core.home import explain_os_error
 
         why = explain_os_error(e, home.root)
         return fault("home", f"{why.field}: {why.message}", why.fix or "")

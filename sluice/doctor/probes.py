@@ -8,11 +8,11 @@ import secrets
 import time
 from typing import Any
 
-from sluice.cluster import site
-from sluice.cluster.kube import KubeFault, Object
+from sluice.core.errors import SluiceError
 from sluice.doctor.cluster import APPLY, Place
 from sluice.doctor.finding import Finding, fault, note, ok
-from sluice.errors import SluiceError
+from sluice.kube import site
+from sluice.kube.client import KubeFault, Object
 
 #: Seconds each question has for its answer, once the pod runs.
 _EACH = 8
@@ -30,7 +30,7 @@ def http(url):
     urllib.request.urlopen(url, timeout=each).read(64)
 
 def s3(uri):
-    from sluice.s3 import client
+    from sluice.core.s3 import client
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     s3 = client("SLUICE_STORE", connect=each / 2, read=each / 2, attempts=1)
     s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
@@ -47,7 +47,7 @@ def claim(folder):
         probe.unlink()
 
 def kubernetes(path):
-    from sluice.cluster.kube import Kube
+    from sluice.kube.client import Kube
     Kube(connect=each / 2, read=each / 2).request("GET", path)
 
 ways = {"http": http, "s3": s3, "claim": claim, "kubernetes": kubernetes}
@@ -70,17 +70,25 @@ os._exit(0)
 def from_steps(place: Place, seconds: float) -> list[Finding]:
     """The registry, the store, the API server and Kubeflow Pipelines, as a step reaches them."""
     settings = place.step()
-    questions = [["Kubernetes", "kubernetes", f"/api/v1/namespaces/{place.environment}/configmaps/{site.NAME}"],
-                 ["Kubeflow Pipelines", "http", f"http://ml-pipeline.{place.installation}:8888/apis/v2beta1/healthz"]]  # fmt: skip
+    questions = [
+        ["Kubernetes", "kubernetes", f"/api/v1/namespaces/{place.environment}/configmaps/{site.NAME}"],
+        ["Kubeflow Pipelines", "http", f"http://ml-pipeline.{place.installation}:8888/apis/v2beta1/healthz"],
+    ]
     tracking = settings.env.get(site.TRACKING_ENV, "")
     if tracking.startswith("http"):
         questions.append(["MLflow", "http", f"{tracking.rstrip('/')}/health"])
     env: list[Object] = [{"name": k, "value": v} for k, v in sorted(settings.env.items())]
-    env += [{"name": v, "valueFrom": {"secretKeyRef": {"name": s.name, "key": k, "optional": s.optional}}} for s in settings.secrets for k, v in s.env.items()]
+    env += [
+        {"name": v, "valueFrom": {"secretKeyRef": {"name": s.name, "key": k, "optional": s.optional}}}
+        for s in settings.secrets
+        for k, v in s.env.items()
+    ]
     volumes = [(v.claim, v.mount, v.sub_path) for v in settings.volumes]
-    mend = {"MLflow": f"let namespace {place.runs} in: NetworkPolicy mlflow of {place.environment} (chart: pipelines.runners); and out: kubectl apply --server-side -k manifests/runs",
-            "Kubernetes": f"kubectl -n {place.environment} create rolebinding sluice-steps-{place.runs} --role=sluice-pipeline --serviceaccount={place.runs}:{place.account}",
-            "Kubeflow Pipelines": "kubectl apply --server-side -k manifests/runs"}  # fmt: skip
+    mend = {
+        "MLflow": f"let namespace {place.runs} in: NetworkPolicy mlflow of {place.environment} (chart: pipelines.runners); and out: kubectl apply --server-side -k manifests/runs",
+        "Kubernetes": f"kubectl -n {place.environment} create rolebinding sluice-steps-{place.runs} --role=sluice-pipeline --serviceaccount={place.runs}:{place.account}",
+        "Kubeflow Pipelines": "kubectl apply --server-side -k manifests/runs",
+    }
     labels = {**_STEP, site.ENVIRONMENT_LABEL: settings.env.get(site.NAMESPACE_ENV) or place.environment}
     pod = _pod(place, place.runs, place.account, labels, env, volumes, questions, write=True, token=True)
     return _answers("steps", place, place.runs, pod, seconds, mend)
@@ -88,17 +96,38 @@ def from_steps(place: Place, seconds: float) -> list[Finding]:
 
 def from_servers(place: Place, seconds: float) -> list[Finding]:
     """The store, as a model server's fetching reaches it."""
-    env: list[Object] = [{"name": k, "value": v} for k, v in sorted(place.step().env.items()) if k in (site.STORE_ENV, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION")]
+    env: list[Object] = [
+        {"name": k, "value": v}
+        for k, v in sorted(place.step().env.items())
+        if k in (site.STORE_ENV, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION")
+    ]
     account = place.kube.get(place.namespaced("serviceaccounts/sluice-predictor")) or {}
     for secret in account.get("secrets") or []:
-        env += [{"name": k, "valueFrom": {"secretKeyRef": {"name": secret["name"], "key": k, "optional": True}}} for k in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
-    volumes = [(v.claim, v.mount, v.sub_path) for v in place.step().volumes if place.step().env.get(site.STORE_ENV, "").startswith(f"pvc://{v.claim}")]
+        env += [
+            {"name": k, "valueFrom": {"secretKeyRef": {"name": secret["name"], "key": k, "optional": True}}}
+            for k in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        ]
+    volumes = [
+        (v.claim, v.mount, v.sub_path)
+        for v in place.step().volumes
+        if place.step().env.get(site.STORE_ENV, "").startswith(f"pvc://{v.claim}")
+    ]
     pod = _pod(place, place.environment, "sluice-predictor", _SERVER, env, volumes, [], write=False, token=False)
     return _answers("model servers", place, place.environment, pod, seconds, {})
 
 
-def _pod(place: Place, namespace: str, account: str, labels: dict[str, str], env: list[Object], volumes: list[tuple[str, str, str]],
-         questions: list[list[str]], *, write: bool, token: bool) -> Object:  # fmt: skip
+def _pod(
+    place: Place,
+    namespace: str,
+    account: str,
+    labels: dict[str, str],
+    env: list[Object],
+    volumes: list[tuple[str, str, str]],
+    questions: list[list[str]],
+    *,
+    write: bool,
+    token: bool,
+) -> Object:
     name = f"sluice-doctor-{secrets.token_hex(3)}"
     store = place.step().env.get(site.STORE_ENV, "")
     if store.startswith("s3://"):
@@ -107,21 +136,45 @@ def _pod(place: Place, namespace: str, account: str, labels: dict[str, str], env
         questions = [*questions, ["store", "claim", place.step().env.get("SLUICE_STORE_MOUNT") or "/store"]]
     asked = json.dumps({"questions": questions, "write": write, "name": name})
     restricted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    container = {"name": "doctor", "image": place.site.image if place.site else "", "imagePullPolicy": "IfNotPresent",
-                 "command": ["python3", "-c", SCRIPT, str(_EACH), asked], "env": env, "securityContext": restricted,
-                 "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-                 "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *({"name": f"v{i}", "mountPath": mount, **({"subPath": sub} if sub else {})}
-                                                                         for i, (_, mount, sub) in enumerate(volumes))]}  # fmt: skip
-    spec = {"serviceAccountName": account, "automountServiceAccountToken": token, "restartPolicy": "Never", "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": 1, "containers": [container],
-            "imagePullSecrets": [{"name": n} for n in place.step().image_pull_secrets],
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-            "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}, *({"name": f"v{i}", "persistentVolumeClaim": {"claimName": claim}}
-                                                                            for i, (claim, _, _) in enumerate(volumes))]}  # fmt: skip
+    container = {
+        "name": "doctor",
+        "image": place.site.image if place.site else "",
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", SCRIPT, str(_EACH), asked],
+        "env": env,
+        "securityContext": restricted,
+        "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},
+            *({"name": f"v{i}", "mountPath": mount, **({"subPath": sub} if sub else {})} for i, (_, mount, sub) in enumerate(volumes)),
+        ],
+    }
+    spec = {
+        "serviceAccountName": account,
+        "automountServiceAccountToken": token,
+        "restartPolicy": "Never",
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        "imagePullSecrets": [{"name": n} for n in place.step().image_pull_secrets],
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "volumes": [
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            *({"name": f"v{i}", "persistentVolumeClaim": {"claimName": claim}} for i, (claim, _, _) in enumerate(volumes)),
+        ],
+    }
     # A Job: it takes its pod along, and goes by itself where nobody is left to remove it.
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/name": "sluice-doctor"}},
-            "spec": {"backoffLimit": 0, "activeDeadlineSeconds": 300, "ttlSecondsAfterFinished": 60,
-                     "template": {"metadata": {"labels": {**labels, "app.kubernetes.io/name": "sluice-doctor"}}, "spec": spec}}}  # fmt: skip
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/name": "sluice-doctor"}},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": 300,
+            "ttlSecondsAfterFinished": 60,
+            "template": {"metadata": {"labels": {**labels, "app.kubernetes.io/name": "sluice-doctor"}}, "spec": spec},
+        },
+    }
 
 
 def _answers(who: str, place: Place, namespace: str, job: Object, seconds: float, mend: dict[str, str]) -> list[Finding]:
@@ -165,8 +218,10 @@ def _store_fix(place: Place, who: str, wrong: str) -> str:
         return "the volume must be writable for user 65532: chmod 1777 its folder"
     if who == "steps":
         return f"kubectl apply --server-side -k manifests/runs; is AWS_ENDPOINT_URL_S3 of {site.NAME} right?"
-    return (f"NetworkPolicy store of namespace {place.environment} names the store's namespace and ports (manifests/components/kfp-store, chart: store.namespace, store.ports); "
-            "and where a policy guards the store: kubectl apply --server-side -k manifests/runs/store")  # fmt: skip
+    return (
+        f"NetworkPolicy store of namespace {place.environment} names the store's namespace and ports (manifests/components/kfp-store, chart: store.namespace, store.ports); "
+        "and where a policy guards the store: kubectl apply --server-side -k manifests/runs/store"
+    )
 
 
 def _wait(place: Place, namespace: str, job: str, seconds: float) -> tuple[dict[str, Any] | None, str]:

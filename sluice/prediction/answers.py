@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sluice.errors import InputError
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.processors import Processor
+from sluice.core.errors import InputError
+from sluice.engines.predictor import Predictor
+from sluice.fields import Processor
 
 #: Why a row that says nothing was not answered.
 EMPTY = "is empty"
@@ -95,7 +95,10 @@ def columns_of(predictor: Predictor, answers: np.ndarray) -> dict[str, pa.Array]
     if not labels:
         return {"value": pa.array(answers, pa.float32())}
     best = predictor.codes(answers)
-    return {"prediction": pa.array(labels, pa.string()).take(pa.array(best)), "probability": pa.array(answers[np.arange(len(best)), best], pa.float32())}
+    return {
+        "prediction": pa.array(labels, pa.string()).take(pa.array(best)),
+        "probability": pa.array(answers[np.arange(len(best)), best], pa.float32()),
+    }
 
 
 class Tally:

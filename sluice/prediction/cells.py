@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from sluice.core.errors import DataError
 from sluice.data.columns import numbers
 from sluice.data.config import Columns
 from sluice.data.images import FILE_COLUMNS, read_listed
-from sluice.data.places import Found
-from sluice.errors import DataError
-from sluice.packaging.package import Package
-from sluice.packaging.rows import cells_of, spelled_by
+from sluice.data.locations import Found
+from sluice.engines.rows import cells_of, spelled_by
+from sluice.package.package import Package
 
 
 def needed(package: Package, columns: Columns, there: Sequence[str], where: str) -> list[str]:
@@ -37,8 +37,12 @@ def needed(package: Package, columns: Columns, there: Sequence[str], where: str)
         if name not in there:
             near = difflib.get_close_matches(name, there, 1, 0.6)
             cut = f" and {len(there) - 20} more" if len(there) > 20 else ""
-            raise DataError("has no such column, which the model was trained on", field=where, value=name,
-                            fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(list(there)[:20])}{cut}")  # fmt: skip
+            raise DataError(
+                "has no such column, which the model was trained on",
+                field=where,
+                value=name,
+                fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(list(there)[:20])}{cut}",
+            )
     return wanted
 
 
@@ -107,5 +111,3 @@ def _image(value: Any, name: str, file: Found, columns: Columns) -> Any:
         return value
     table, _ = read_listed(pa.table({columns.image: pa.array([value], pa.string())}), file, columns)
     return table.column(columns.image)[0].as_py()
-
-

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sluice import files
+from sluice.core import files
+from sluice.core.errors import DataError, InputError, PackageError, ProjectError, SluiceError
+from sluice.core.ordered import in_order
 from sluice.data.config import DataConfig
-from sluice.data.places import Found
+from sluice.data.locations import Found
 from sluice.data.sources import format_of
-from sluice.errors import DataError, InputError, PackageError, ProjectError, SluiceError
-from sluice.ordered import in_order
-from sluice.packaging.package import Package
-from sluice.packaging.predictor import Predictor
+from sluice.engines.predictor import Predictor
+from sluice.package.package import Package
 from sluice.prediction.answers import Tally, columns_of
 from sluice.prediction.cells import needed, reader
 from sluice.prediction.streams import Window, open_stream
@@ -48,7 +48,9 @@ class Summary:
     notes: list[str]
 
 
-def predict_file(package: Package, file: Found, out: Path, *, on_error: Literal["stop", "skip"] = "stop", batch_size: int = 64, workers: int = 1) -> Summary:
+def predict_file(
+    package: Package, file: Found, out: Path, *, on_error: Literal["stop", "skip"] = "stop", batch_size: int = 64, workers: int = 1
+) -> Summary:
     """Write a file's rows again with the package's answers behind them, in the same format and order; `out` appears whole or not at all.
 
     Added: ``prediction`` (the label) and ``probability`` (its), or ``value``; with ``predicted_`` before them where the
@@ -65,7 +67,9 @@ def predict_file(package: Package, file: Found, out: Path, *, on_error: Literal[
     """
     form = format_of(file.path)
     if form is None:
-        raise DataError("the file's name does not tell its format", field="FILE", value=file.where, fix="name it .csv, .tsv, .jsonl or .parquet")
+        raise DataError(
+            "the file's name does not tell its format", field="FILE", value=file.where, fix="name it .csv, .tsv, .jsonl or .parquet"
+        )
     data = _reading(package)
     stream = open_stream(file, form, data.dialect, _wanted(package, data), [data.columns.label])
     names = needed(package, data.columns, list(stream.columns), file.where)
@@ -80,12 +84,18 @@ def predict_file(package: Package, file: Found, out: Path, *, on_error: Literal[
                 made = dict(zip(added, columns_of(predictor, answers).values(), strict=True))
                 if good:
                     writer.write(window, good, made)
-                tally.add(len(window.places) + len(window.broken), len(bad), bad[0] if bad else None, made[added[0]] if package.labels else None)
+                tally.add(
+                    len(window.places) + len(window.broken), len(bad), bad[0] if bad else None, made[added[0]] if package.labels else None
+                )
                 told += bad[: _SHOWN - len(told)]
         if not tally.rows:
             raise DataError("holds no rows", field=file.where, fix="name another file")
         if tally.bad == tally.rows:
-            raise DataError(f"has no row that can be predicted; the first: {tally.first_bad}", field=file.where, fix="correct the rows, or name another file")
+            raise DataError(
+                f"has no row that can be predicted; the first: {tally.first_bad}",
+                field=file.where,
+                fix="correct the rows, or name another file",
+            )
     return Summary(tally.rows, tally.bad, added, dict(sorted(tally.labels.items())), told, list(stream.notes))
 
 
@@ -93,8 +103,12 @@ def check_out(file: Found, out: Path) -> None:
     """Raises `ProjectError` where `out` is the file itself, or its name says another format."""
     form, other = format_of(file.path), format_of(out)
     if form != other:
-        raise ProjectError(f"is to be {form} like {file.where}" if form else "is to have the format of FILE", field="--output", value=str(out),
-                           fix=f"name it {out.with_suffix(file.path.suffix).name}")  # fmt: skip
+        raise ProjectError(
+            f"is to be {form} like {file.where}" if form else "is to have the format of FILE",
+            field="--output",
+            value=str(out),
+            fix=f"name it {out.with_suffix(file.path.suffix).name}",
+        )
     if out.exists() and out.samefile(file.path):
         raise ProjectError("is FILE itself", field="--output", value=str(out), fix="name another file")
 
@@ -113,8 +127,12 @@ class _Job:
                 return window, range(len(rows)), self._predictor.predict(rows, self._batch_size), []
             except (InputError, DataError):
                 pass  # row by row, to say which
-        faults = {place: DataError(message, field=f"{self._file.where}:{place}", value=value, fix="correct the row, or leave such rows out: --on-error skip")
-                  for place, message, value in window.broken}  # fmt: skip
+        faults = {
+            place: DataError(
+                message, field=f"{self._file.where}:{place}", value=value, fix="correct the row, or leave such rows out: --on-error skip"
+            )
+            for place, message, value in window.broken
+        }
         good, rows = [], []
         for i, place in enumerate(window.places):
             try:
@@ -133,14 +151,21 @@ class _Job:
     def _fault(self, place: str, e: SluiceError) -> DataError:
         column = (e.field or "").removeprefix("rows[0]").lstrip(".") if isinstance(e, InputError) else ""
         fix = f"{e.fix}; or leave such rows out: --on-error skip" if e.fix else "correct the row, or leave such rows out: --on-error skip"
-        return DataError(e.message, field=f"{self._file.where}:{place}" + (f": {column}" if column else ""), fix=fix, **({"value": e.value} if e.has_value else {}))
+        return DataError(
+            e.message,
+            field=f"{self._file.where}:{place}" + (f": {column}" if column else ""),
+            fix=fix,
+            **({"value": e.value} if e.has_value else {}),
+        )
 
 
 def _reading(package: Package) -> DataConfig:
     try:
         return DataConfig.model_validate({"source": "-", **package.reading()})
     except ValueError as e:
-        raise PackageError(f"cannot be read: {e}", field=f"{package.root}/reading.json", fix="use the version of Sluice that wrote the package") from e
+        raise PackageError(
+            f"cannot be read: {e}", field=f"{package.root}/reading.json", fix="use the version of Sluice that wrote the package"
+        ) from e
 
 
 def _wanted(package: Package, data: DataConfig) -> list[str]:

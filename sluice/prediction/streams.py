@@ -18,13 +18,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sluice.core.errors import DataError, first_line
 from sluice.data.csvfile import closed_at_the_end, names_of, padding, rows_of, swallowed, with_row_names
 from sluice.data.dialect import Dialect
+from sluice.data.locations import Found
 from sluice.data.opening import not_empty, opened
-from sluice.data.places import Found
 from sluice.data.quoting import WHOLE, swallowing
 from sluice.data.separators import settle
-from sluice.errors import DataError, first_line
 
 #: A number whose digits a float does not hold: it is read as it is written.
 _LONG = re.compile(rb"[0-9.]{16}")
@@ -109,7 +109,9 @@ class CsvStream(Stream):
         self._padded = padding(file, self.dialect)
         if self.dialect.quote == "auto" and self.dialect.delimiter == "\t" and _plain_quotes(file, self.dialect, len(self.columns)):
             self.dialect = dataclasses.replace(self.dialect, quote="none")
-            notes.append(f"{file.where}: quotes are read as plain text, since one is not closed and every line without them has the cells it should")
+            notes.append(
+                f"{file.where}: quotes are read as plain text, since one is not closed and every line without them has the cells it should"
+            )
         self.notes = notes
 
     def windows(self, rows: int) -> Iterator[Window]:
@@ -122,8 +124,13 @@ class CsvStream(Stream):
             next(found)
         for line, row in found:
             if len(row) != width:
-                broken.append((str(line), f"has {len(row)} cells, the {'header' if self.dialect.header is True else 'first line'} has {width}",
-                               (self.dialect.delimiter or ",").join(row)[:200]))  # fmt: skip
+                broken.append(
+                    (
+                        str(line),
+                        f"has {len(row)} cells, the {'header' if self.dialect.header is True else 'first line'} has {width}",
+                        (self.dialect.delimiter or ",").join(row)[:200],
+                    )
+                )
             elif not _encoded(row):
                 broken.append((str(line), f"is not {self.dialect.encoding.upper()} text", (self.dialect.delimiter or ",").join(row)[:200]))
             else:
@@ -139,11 +146,21 @@ class CsvStream(Stream):
             yield self._window(held, places, broken)
 
     def _window(self, held: list[list[str]], places: list[str], broken: list[tuple[str, str, Any]]) -> Window:
-        columns = {n: [] for n in self.columns} if not held else {
-            name: self._cells(i, cells) for i, (name, cells) in enumerate(zip(self.columns, zip(*held, strict=True), strict=True))}  # fmt: skip
+        columns = (
+            {n: [] for n in self.columns}
+            if not held
+            else {name: self._cells(i, cells) for i, (name, cells) in enumerate(zip(self.columns, zip(*held, strict=True), strict=True))}
+        )
         if self.dialect.quote == "auto" and held:
             several = {n: c for n, c in columns.items() if any("\n" in v for v in c)}
-            lost = swallowing(pa.table(list(map(pa.array, columns.values())), names=list(map(str, range(len(columns))))), self.dialect.delimiter or ",") if several else None
+            lost = (
+                swallowing(
+                    pa.table(list(map(pa.array, columns.values())), names=list(map(str, range(len(columns))))),
+                    self.dialect.delimiter or ",",
+                )
+                if several
+                else None
+            )
             if lost is not None:
                 raise swallowed(f"{self.file.where}:{places[lost[0]]}", lost[1])
         return Window(places, columns, held, broken)
@@ -157,10 +174,18 @@ class CsvStream(Stream):
     @contextlib.contextmanager
     def writer(self, path: Path, added: Sequence[str], packing: str | None) -> Iterator[Writer]:
         """The same separator, quotes, encoding, and header line if there was one."""
-        with pa.output_stream(str(path), compression=packing) as raw, io.TextIOWrapper(raw, encoding=self.dialect.encoding, newline="") as out:
+        with (
+            pa.output_stream(str(path), compression=packing) as raw,
+            io.TextIOWrapper(raw, encoding=self.dialect.encoding, newline="") as out,
+        ):
             quoting: Any = csv.QUOTE_MINIMAL if self.dialect.quoted else csv.QUOTE_NONE
-            writer = csv.writer(out, delimiter=self.dialect.delimiter or ",", quoting=quoting, quotechar='"' if self.dialect.quoted else None,
-                                lineterminator="\n")  # fmt: skip
+            writer = csv.writer(
+                out,
+                delimiter=self.dialect.delimiter or ",",
+                quoting=quoting,
+                quotechar='"' if self.dialect.quoted else None,
+                lineterminator="\n",
+            )
             if self.dialect.header is True or self.dialect.skip:
                 writer.writerow([*self.columns, *added])
             yield _CsvWriter(writer, self.file)
@@ -175,7 +200,11 @@ class _CsvWriter(Writer):
         try:
             self._writer.writerows([*window.raw[i], *values] for i, *values in zip(good, *columns, strict=True))
         except (csv.Error, UnicodeError) as e:
-            raise DataError(f"a label cannot be written as this file is: {e}", field=self._file.where, fix="save the rows as UTF-8 CSV with quotes, or as JSON lines") from e
+            raise DataError(
+                f"a label cannot be written as this file is: {e}",
+                field=self._file.where,
+                fix="save the rows as UTF-8 CSV with quotes, or as JSON lines",
+            ) from e
 
 
 def _texts(column: pa.Array) -> list[str]:
@@ -263,8 +292,11 @@ class _JsonWriter(Writer):
         taken = next((n for n in added if n in window.columns), None)
         if taken is not None:
             at = next((p for p, v in zip(window.places, window.columns[taken], strict=True) if v is not None), window.places[0])
-            raise DataError("is a key here, and not in the lines before: the prediction would be a second one of the same name", field=f"{self._file.where}:{at}: {taken}",
-                            fix="rename the key")  # fmt: skip
+            raise DataError(
+                "is a key here, and not in the lines before: the prediction would be a second one of the same name",
+                field=f"{self._file.where}:{at}: {taken}",
+                fix="rename the key",
+            )
         columns = [[float(t) for t in _texts(c)] if pa.types.is_float32(c.type) else c.to_pylist() for c in added.values()]
         for i, *values in zip(good, *columns, strict=True):
             line = window.raw[i]
@@ -328,7 +360,9 @@ class ParquetStream(Stream):
         try:
             yield
         except (pa.ArrowException, OSError, ValueError, KeyError) as e:
-            raise DataError(f"is not a readable Parquet file: {first_line(e)}", field=self.file.where, fix="write it again, or name another file") from e
+            raise DataError(
+                f"is not a readable Parquet file: {first_line(e)}", field=self.file.where, fix="write it again, or name another file"
+            ) from e
 
     def windows(self, rows: int) -> Iterator[Window]:
         start = 0
@@ -336,7 +370,11 @@ class ParquetStream(Stream):
             batches = file.iter_batches(rows)
             while (batch := next(batches, None)) is not None:
                 batch.validate(full=True)
-                yield Window([f"row {start + i + 1}" for i in range(batch.num_rows)], dict(zip(batch.schema.names, batch.columns, strict=True)), batch)
+                yield Window(
+                    [f"row {start + i + 1}" for i in range(batch.num_rows)],
+                    dict(zip(batch.schema.names, batch.columns, strict=True)),
+                    batch,
+                )
                 start += batch.num_rows
 
     @contextlib.contextmanager
@@ -356,7 +394,8 @@ class _ParquetWriter(Writer):
     def write(self, window: Window, good: Sequence[int], added: Mapping[str, pa.Array]) -> None:
         batch = window.raw if len(good) == window.raw.num_rows else window.raw.take(pa.array(good, pa.int64()))
         table = pa.table({**dict(zip(batch.schema.names, batch.columns, strict=True)), **added}).cast(
-            pa.schema([*batch.schema, *(pa.field(n, c.type) for n, c in added.items())], metadata=batch.schema.metadata))  # fmt: skip
+            pa.schema([*batch.schema, *(pa.field(n, c.type) for n, c in added.items())], metadata=batch.schema.metadata)
+        )
         self._writer = self._writer or pq.ParquetWriter(self._path, table.schema, compression="zstd")
         self._writer.write_table(table)
 

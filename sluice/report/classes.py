@@ -18,11 +18,15 @@ def answered(found: Evidence) -> str:
     rule, positive = found.get("decision"), found.get("positive")
     said = []
     if positive is not None:
-        said.append(f"The positive label is <b>{escape(str(positive))}</b> ({escape(str(found.get('positive_because', '')))}): "
-                    "average precision, precision, recall and F1 are of it.")  # fmt: skip
+        said.append(
+            f"The positive label is <b>{escape(str(positive))}</b> ({escape(str(found.get('positive_because', '')))}): "
+            "average precision, precision, recall and F1 are of it."
+        )
     if rule is not None:
-        said.append(f"<b>{escape(str(rule['label']))}</b> is answered where its probability is at least <b>{svg.number(rule['threshold'])}</b> "
-                    f"({escape(str(rule['aim']))} on the validation rows).")  # fmt: skip
+        said.append(
+            f"<b>{escape(str(rule['label']))}</b> is answered where its probability is at least <b>{svg.number(rule['threshold'])}</b> "
+            f"({escape(str(rule['aim']))} on the validation rows)."
+        )
     elif positive is not None and len(found["confusion"]["labels"]) == 2:
         said.append("The more probable label is answered; <code>evaluate.decision</code> chooses a threshold.")
     return f'<p class="note">{" ".join(said)}</p>' if said else ""
@@ -36,23 +40,32 @@ def curves(found: Evidence) -> str:
     point = pr["point"]
     plot = svg.Plot((0, 1), (0, 1), width=400, height=300).axes("false positive rate (other rows named)", "true positive rate (recall)")
     plot.line([(0, 0), (1, 1)], "var(--muted)", dash="4 3")
-    other = svg.Plot((0, 1), (0, 1), width=400, height=300).axes("recall (rows of the label that are named)", "precision (rows named that are right)")
+    other = svg.Plot((0, 1), (0, 1), width=400, height=300).axes(
+        "recall (rows of the label that are named)", "precision (rows named that are right)"
+    )
     other.line([(0, pr["share"]), (1, pr["share"])], "var(--muted)", dash="4 3")
     for i, (ours, theirs) in enumerate(zip(_lines(roc, "fpr", "tpr"), _lines(pr, "recall", "precision"), strict=True)):
         plot.line(ours, svg.COLOURS[i])
         other.line(theirs, svg.COLOURS[i])
     if point:
-        other.dot(point["recall"], point["precision"], "var(--bad)", f"what is answered: recall {point['recall']:.3f}, precision {point['precision']:.3f}")
+        other.dot(
+            point["recall"],
+            point["precision"],
+            "var(--bad)",
+            f"what is answered: recall {point['recall']:.3f}, precision {point['precision']:.3f}",
+        )
     names = [(f"{roc['of']}: {svg.number(roc['auc'])}", f"{pr['of']}: {svg.number(pr['area'])}")]
     if roc.get("macro") and pr.get("macro"):
         names.append((f"mean of the labels: {svg.number(roc['macro']['area'])}", f"mean of the labels: {svg.number(pr['macro']['area'])}"))
     chance = '<span><i class="dash"></i>by chance: 0.5</span>'
     more = f'<span><i class="dash"></i>all rows named: {svg.number(pr["share"], 3)}</span>'
     more += '<span><i class="dot"></i>what is answered</span>' if point else ""
-    return ('<h3>Over every threshold</h3><div class="grid2">'
-            f"<figure><figcaption>ROC curve, area under it</figcaption>{plot.svg('ROC curve')}{svg.legend([n[0] for n in names], chance)}</figure>"
-            f"<figure><figcaption>Precision and recall, average precision</figcaption>{other.svg('precision against recall')}"
-            f"{svg.legend([n[1] for n in names], more)}</figure></div>{_as_table(roc, pr)}")  # fmt: skip
+    return (
+        '<h3>Over every threshold</h3><div class="grid2">'
+        f"<figure><figcaption>ROC curve, area under it</figcaption>{plot.svg('ROC curve')}{svg.legend([n[0] for n in names], chance)}</figure>"
+        f"<figure><figcaption>Precision and recall, average precision</figcaption>{other.svg('precision against recall')}"
+        f"{svg.legend([n[1] for n in names], more)}</figure></div>{_as_table(roc, pr)}"
+    )
 
 
 def _lines(curve: Evidence, x: str, y: str) -> list[list[svg.Point]]:
@@ -90,9 +103,14 @@ def per_label(rows: Sequence[Evidence]) -> str:
     if not rows:
         return ""
     score: Callable[[Evidence, str], Html] = lambda r, name: Html(cell(r[name]) + _range((r.get("intervals") or {}).get(name)))  # noqa: E731
-    shown = table(["label", "precision", "recall", "F1", "ROC AUC", "average precision", "rows"],
-                  [[r["label"], *(score(r, n) for n in ("precision", "recall", "f1")), r.get("roc_auc"), r.get("average_precision"), r["support"]]
-                   for r in sorted(rows, key=lambda r: r["f1"])], (1, 2, 3, 4, 5, 6))  # fmt: skip
+    shown = table(
+        ["label", "precision", "recall", "F1", "ROC AUC", "average precision", "rows"],
+        [
+            [r["label"], *(score(r, n) for n in ("precision", "recall", "f1")), r.get("roc_auc"), r.get("average_precision"), r["support"]]
+            for r in sorted(rows, key=lambda r: r["f1"])
+        ],
+        (1, 2, 3, 4, 5, 6),
+    )
     few = len(rows) <= 6
     return f"<details{' open' if few else ''}><summary>Per label, weakest first ({len(rows)})</summary>{shown}</details>"
 

@@ -8,13 +8,20 @@ from html import escape
 from typing import Any
 
 from sluice import __version__
-from sluice.gates import Gate
+from sluice.core.gate import Gate
 from sluice.project import Project
 from sluice.report import sections, svg
 from sluice.report.style import CSS
 
-TITLES = {"validate_data": "Data", "preprocess": "Dataset", "train": "Training", "export_onnx": "Package", "evaluate": "Evaluation",
-          "register": "Registry", "rollout": "Rollout"}  # fmt: skip
+TITLES = {
+    "validate_data": "Data",
+    "preprocess": "Dataset",
+    "train": "Training",
+    "export_onnx": "Package",
+    "evaluate": "Evaluation",
+    "register": "Registry",
+    "rollout": "Rollout",
+}
 _WORD = {"pass": "ok", "refuse": "no", "inconclusive": "maybe"}
 
 
@@ -23,18 +30,22 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri
 
 
 def document(title: str, body: str) -> str:
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-            f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>{body}"
-            f'<p class="note">Sluice {__version__}</p></main></body></html>')  # fmt: skip
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>{body}"
+        f'<p class="note">Sluice {__version__}</p></main></body></html>'
+    )
 
 
 def section(gate: Gate) -> str:
     """A step's section, with its decision and reasons."""
     reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
     body = getattr(sections, gate.step)(gate.evidence)
-    return (f'<section id="{gate.step}"><h2>{TITLES[gate.step]}{_badge(gate.decision)}'
-            f'<span class="note">{gate.seconds:.1f} s</span></h2>{f"<ul class=reasons>{reasons}</ul>" if reasons else ""}{body}</section>')  # fmt: skip
+    return (
+        f'<section id="{gate.step}"><h2>{TITLES[gate.step]}{_badge(gate.decision)}'
+        f'<span class="note">{gate.seconds:.1f} s</span></h2>{f"<ul class=reasons>{reasons}</ul>" if reasons else ""}{body}</section>'
+    )
 
 
 def section_or_note(gate: Gate) -> str:
@@ -43,8 +54,10 @@ def section_or_note(gate: Gate) -> str:
         return section(gate)
     except (KeyError, TypeError, IndexError):
         reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
-        return (f'<section id="{gate.step}"><h2>{TITLES[gate.step]}{_badge(gate.decision)}</h2>'
-                f'<ul class=reasons>{reasons}</ul><p class="note">the rest of its evidence is in the step\'s own report</p></section>')  # fmt: skip
+        return (
+            f'<section id="{gate.step}"><h2>{TITLES[gate.step]}{_badge(gate.decision)}</h2>'
+            f'<ul class=reasons>{reasons}</ul><p class="note">the rest of its evidence is in the step\'s own report</p></section>'
+        )
 
 
 def _badge(word: str) -> str:
@@ -59,9 +72,14 @@ def step_page(gate: Gate) -> str:
 def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> str:
     """The report of a run: what came out, the numbers that matter, every gate's evidence."""
     word = str(outcome["outcome"])
-    head = (f'<header><h1>{escape(project.name)}</h1>{_badge(word)}'
-            f'<div class="sub">{escape(outcome["run"])} · {outcome["seconds"]:.0f} s · task {escape(project.task)}{_retried(outcome)}</div></header>')  # fmt: skip
-    return document(f"{project.name}: {word}", head + strip(outcome, gates) + key_figures(gates) + _why(outcome) + _cautions(outcome) + "".join(map(section, reversed(gates))))
+    head = (
+        f"<header><h1>{escape(project.name)}</h1>{_badge(word)}"
+        f'<div class="sub">{escape(outcome["run"])} · {outcome["seconds"]:.0f} s · task {escape(project.task)}{_retried(outcome)}</div></header>'
+    )
+    return document(
+        f"{project.name}: {word}",
+        head + strip(outcome, gates) + key_figures(gates) + _why(outcome) + _cautions(outcome) + "".join(map(section, reversed(gates))),
+    )
 
 
 def _retried(outcome: dict[str, Any]) -> str:
@@ -88,13 +106,15 @@ def cluster_page(outcome: dict[str, Any], gates: list[Gate], tail: Sequence[str]
     head = f'<header><h1>{escape(name)}</h1>{_badge(word)}<div class="sub">{link} · {outcome["seconds"]:.0f} s</div></header>'
     why, tiles = "" if word == "running" else _why(outcome), ""
     if tail:
-        why += f'<section><h2>Its last lines</h2><pre>{escape(chr(10).join(svg.cut(line, 500) for line in tail))}</pre></section>'
+        why += f"<section><h2>Its last lines</h2><pre>{escape(chr(10).join(svg.cut(line, 500) for line in tail))}</pre></section>"
     said = [u for u in unread if u not in (outcome.get("reasons") or ())]
     if said:
-        why += f'<section><h2>Not in this report</h2><ul>{"".join(f"<li>{escape(u)}</li>" for u in said)}</ul></section>'
+        why += f"<section><h2>Not in this report</h2><ul>{''.join(f'<li>{escape(u)}</li>' for u in said)}</ul></section>"
     with contextlib.suppress(KeyError, TypeError):  # evidence a log left out
         tiles = key_figures(gates)
-    return document(f"{name}: {word}", head + strip(outcome, gates) + tiles + why + _cautions(outcome) + "".join(map(section_or_note, reversed(gates))))
+    return document(
+        f"{name}: {word}", head + strip(outcome, gates) + tiles + why + _cautions(outcome) + "".join(map(section_or_note, reversed(gates)))
+    )
 
 
 def plain_page(name: str, outcome: dict[str, Any], note: str) -> str:
@@ -133,8 +153,11 @@ def _why(outcome: dict[str, Any]) -> str:
 
 
 def _cautions(outcome: dict[str, Any]) -> str:
-    said = "".join(f'<li><b class="warn-text">{escape(str(c))}</b></li>' for c in outcome.get("cautions") or ()
-                   if not any(c in str(r) for r in outcome.get("reasons") or ()))  # fmt: skip
+    said = "".join(
+        f'<li><b class="warn-text">{escape(str(c))}</b></li>'
+        for c in outcome.get("cautions") or ()
+        if not any(c in str(r) for r in outcome.get("reasons") or ())
+    )
     return f"<section><h2>Warnings</h2><ul>{said}</ul></section>" if said else ""
 
 
@@ -144,13 +167,29 @@ def key_figures(gates: list[Gate]) -> str:
     tiles = []
     if "evaluate" in by:
         found, compared = by["evaluate"]["evaluation"], by["evaluate"].get("comparison")
-        tiles.append((svg.number(found["value"]), f"{found['metric']} on {found['rows']:,} held-out rows",
-                      f"{svg.number(found['low'])} to {svg.number(found['high'])}" if found.get("low") is not None else ""))  # fmt: skip
+        tiles.append(
+            (
+                svg.number(found["value"]),
+                f"{found['metric']} on {found['rows']:,} held-out rows",
+                f"{svg.number(found['low'])} to {svg.number(found['high'])}" if found.get("low") is not None else "",
+            )
+        )
         if compared:
-            tiles.append((f"{compared['difference']:+.4f}" if compared["difference"] is not None else "–", "against the champion", str(compared["verdict"]).replace("_", " ")))
+            tiles.append(
+                (
+                    f"{compared['difference']:+.4f}" if compared["difference"] is not None else "–",
+                    "against the champion",
+                    str(compared["verdict"]).replace("_", " "),
+                )
+            )
     floor = by.get("evaluate", {}).get("floor")
-    beside = [c for c in ((floor["simple"], floor["trivial"]) if floor else ()) if c.get("low") is not None][:1]  # the linear one, else no model
-    tiles += [(f"{c['difference']:+.4g}", f"{c['metric']} against {c['name']}", f"{svg.number(c['low'])} to {svg.number(c['high'])}") for c in beside]
+    beside = [c for c in ((floor["simple"], floor["trivial"]) if floor else ()) if c.get("low") is not None][
+        :1
+    ]  # the linear one, else no model
+    tiles += [
+        (f"{c['difference']:+.4g}", f"{c['metric']} against {c['name']}", f"{svg.number(c['low'])} to {svg.number(c['high'])}")
+        for c in beside
+    ]
     if "preprocess" in by:
         tiles.append((f"{sum(by['preprocess']['rows'].values()):,}", "rows", f"data {by['preprocess']['digest'][:12]}"))
     if by.get("export_onnx", {}).get("chosen"):
@@ -158,5 +197,11 @@ def key_figures(gates: list[Gate]) -> str:
         tiles.append((f"{chosen['bytes'] / 1024:,.0f} KiB", f"ONNX, {chosen['format']}", f"package {by['export_onnx']['digest'][:12]}"))
     load = by.get("rollout", {}).get("load")
     if load:
-        tiles.append((f"{load['failed']:,} of {load['sent']:,}", "requests failed in the rollout", f"p99 {svg.number(load['p99_ms'], 3)} ms"))
-    return f'<div class="tiles">{"".join(f"<div class=tile><b>{escape(a)}</b>{escape(b)}<span>{escape(c)}</span></div>" for a, b, c in tiles)}</div>' if tiles else ""
+        tiles.append(
+            (f"{load['failed']:,} of {load['sent']:,}", "requests failed in the rollout", f"p99 {svg.number(load['p99_ms'], 3)} ms")
+        )
+    return (
+        f'<div class="tiles">{"".join(f"<div class=tile><b>{escape(a)}</b>{escape(b)}<span>{escape(c)}</span></div>" for a, b, c in tiles)}</div>'
+        if tiles
+        else ""
+    )

@@ -25,24 +25,29 @@ def validate_data(e: Evidence) -> str:
     for c in sorted(e.get("checks", ()), key=lambda c: order[c["status"]]):
         css, sign = _STATUS[c["status"]]
         examples = svg.cut(", ".join(map(str, c.get("examples") or ())), 300)
-        detail = escape(c["message"]) + (f'<div class="note">for example: {escape(examples)}</div>' if examples and c["status"] != "pass" else "")
+        detail = escape(c["message"]) + (
+            f'<div class="note">for example: {escape(examples)}</div>' if examples and c["status"] != "pass" else ""
+        )
         checks.append([Html(f'<b class="{css}">{sign}</b>'), c["name"], Html(detail)])
     labels = sorted((e.get("labels") or {}).items(), key=lambda kv: -kv[1])
     out = "<h3>Checks</h3>" + table(["", "check", "found"], checks)
     if labels:
-        out += "<h3>Labels</h3>" + svg.rows_of_bars([(str(k), float(v)) for k, v in labels], total=float(sum(v for _, v in labels)) or None,
-                                                      rest=_REST.format("validate_data"))  # fmt: skip
+        out += "<h3>Labels</h3>" + svg.rows_of_bars(
+            [(str(k), float(v)) for k, v in labels], total=float(sum(v for _, v in labels)) or None, rest=_REST.format("validate_data")
+        )
     every = list(e.get("columns", ()))
     columns = "".join(_column(c) for c in every[:_COLUMNS])
     left = every[_COLUMNS:]
-    names = f'<details><summary>{len(left):,} more columns, of {len(every):,}</summary><p class="note">{escape(", ".join(str(c["name"]) for c in left))}; ' \
-            f"{_REST.format('validate_data')}</p></details>"  # fmt: skip
+    names = (
+        f'<details><summary>{len(left):,} more columns, of {len(every):,}</summary><p class="note">{escape(", ".join(str(c["name"]) for c in left))}; '
+        f"{_REST.format('validate_data')}</p></details>"
+    )
     return out + (f'<h3>Columns</h3><div class="columns">{columns}</div>{names if left else ""}' if columns else "")
 
 
 def _column(c: Evidence) -> str:
-    nulls = f' · {100 * c["nulls"] / max(c["rows"], 1):.1f} % null' if c.get("nulls") else ""
-    facts = f'{c["type"]}{nulls} · {svg.number(c["distinct"])} distinct' if c.get("distinct") is not None else f'{c["type"]}{nulls}'
+    nulls = f" · {100 * c['nulls'] / max(c['rows'], 1):.1f} % null" if c.get("nulls") else ""
+    facts = f"{c['type']}{nulls} · {svg.number(c['distinct'])} distinct" if c.get("distinct") is not None else f"{c['type']}{nulls}"
     picture = ""
     hist = c.get("histogram") or c.get("length_histogram")
     if hist:
@@ -60,9 +65,15 @@ def preprocess(e: Evidence) -> str:
     total = sum(rows.values()) or 1
     shares = [[split, n, f"{100 * n / total:.1f} %", e["shards"][split]] for split, n in rows.items()]
     by = e.get("split") or {}
-    how = {"time": "the newest rows of {!r} are held out", "group": "groups of {!r} are on one side"}.get(by.get("by", ""), "rows with equal features are on one side")
+    how = {"time": "the newest rows of {!r} are held out", "group": "groups of {!r} are on one side"}.get(
+        by.get("by", ""), "rows with equal features are on one side"
+    )
     note = f'<p class="note">{escape(how.format(by.get("column")))}</p>' if by else ""
-    return table(["split", "rows", "share", "shards"], shares, (1, 2, 3)) + note + f'<p class="note">data version <code>{escape(str(e["digest"]))}</code></p>'
+    return (
+        table(["split", "rows", "share", "shards"], shares, (1, 2, 3))
+        + note
+        + f'<p class="note">data version <code>{escape(str(e["digest"]))}</code></p>'
+    )
 
 
 def train(e: Evidence) -> str:
@@ -73,15 +84,31 @@ def train(e: Evidence) -> str:
     out = '<div class="grid2">' + svg.lines(series, "epoch", "loss", mark=best, mark_text="kept")
     every = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and not k.endswith("loss")]
     names = every[:3]
-    curves = {f"validation {n}": [(float(h["epoch"]), float(h["validation_metrics"][n])) for h in history if h["validation_metrics"].get(n) is not None] for n in names}
+    curves = {
+        f"validation {n}": [
+            (float(h["epoch"]), float(h["validation_metrics"][n])) for h in history if h["validation_metrics"].get(n) is not None
+        ]
+        for n in names
+    }
     out += svg.lines(curves, "epoch", "", mark=best, mark_text="kept") + "</div>"
     if len(every) > len(names):
         out += f'<p class="note">not drawn: {escape(", ".join(every[3:]))}; {_REST.format("train")}</p>'
     plan = e.get("plan") or {}
-    chosen = [(n.replace("_", " ") + ", automatic" * (n in plan["automatic"]), plan[n]) for n in ("batch_size", "learning_rate") if n in plan]
-    ended = {"patience": "stopped improving", "time": "time budget", "epochs": "last epoch"}.get(e.get("ended", ""), bool(e.get("stopped_early")))
-    facts = [("epochs", history[-1]["epoch"]), ("kept epoch", e["best_epoch"]), ("ended by", ended), *chosen,
-             ("processes", e.get("world_size")), ("rows per second", history[-1].get("samples_per_second")), ("seconds", e.get("seconds"))]  # fmt: skip
+    chosen = [
+        (n.replace("_", " ") + ", automatic" * (n in plan["automatic"]), plan[n]) for n in ("batch_size", "learning_rate") if n in plan
+    ]
+    ended = {"patience": "stopped improving", "time": "time budget", "epochs": "last epoch"}.get(
+        e.get("ended", ""), bool(e.get("stopped_early"))
+    )
+    facts = [
+        ("epochs", history[-1]["epoch"]),
+        ("kept epoch", e["best_epoch"]),
+        ("ended by", ended),
+        *chosen,
+        ("processes", e.get("world_size")),
+        ("rows per second", history[-1].get("samples_per_second")),
+        ("seconds", e.get("seconds")),
+    ]
     return out + table([f[0] for f in facts], [[f[1] for f in facts]]) + _folds(e.get("cross_validation"))
 
 
@@ -91,8 +118,13 @@ def _folds(found: Evidence | None) -> str:
     names = list(found["summary"])
     rows = [[f"fold {f['fold']}", f["rows"], *(f["metrics"].get(n) for n in names)] for f in found["folds"]]
     rows.append([Html("<b>mean</b>"), "", *(found["summary"][n]["mean"] for n in names)])
-    rows.append([f"{100 * found['confidence']:.0f} % interval", "", *(f"{svg.number(s['low'])} to {svg.number(s['high'])}" if s["low"] is not None else ""
-                                                                 for s in found["summary"].values())])  # fmt: skip
+    rows.append(
+        [
+            f"{100 * found['confidence']:.0f} % interval",
+            "",
+            *(f"{svg.number(s['low'])} to {svg.number(s['high'])}" if s["low"] is not None else "" for s in found["summary"].values()),
+        ]
+    )
     by = f", rows of equal {found['grouped_by']} together" if found.get("grouped_by") else ""
     note = f'<p class="note">Each model was judged on the fold it was not trained on{escape(by)}; the model kept is trained on all training rows.</p>'
     return "<h3>Cross-validation</h3>" + table(["", "rows", *names], rows, range(1, len(names) + 2)) + note
@@ -100,8 +132,14 @@ def _folds(found: Evidence | None) -> str:
 
 def evaluate(e: Evidence) -> str:
     found, compared = e["evaluation"], e.get("comparison")
-    metrics = [[Html(f"<b>{escape(n)}</b>") if n == found["metric"] else n, m["value"], f'{svg.number(m["low"])} to {svg.number(m["high"])}' if m.get("low") is not None else m.get("why", "")]
-               for n, m in sorted(found["metrics"].items(), key=lambda item: item[0] != found["metric"])]  # fmt: skip
+    metrics = [
+        [
+            Html(f"<b>{escape(n)}</b>") if n == found["metric"] else n,
+            m["value"],
+            f"{svg.number(m['low'])} to {svg.number(m['high'])}" if m.get("low") is not None else m.get("why", ""),
+        ]
+        for n, m in sorted(found["metrics"].items(), key=lambda item: item[0] != found["metric"])
+    ]
     out = '<div class="grid2"><div><h3>On the held-out rows</h3>' + table(["metric", "value", "interval"], metrics, (1,))
     notes = [m["note"] for m in found["metrics"].values() if m.get("note")]
     out += f'<p class="note">{escape("; ".join(notes))}</p>' if notes else ""
@@ -113,7 +151,7 @@ def evaluate(e: Evidence) -> str:
         if None not in (compared["difference"], compared["low"], compared["high"]):
             out += svg.difference(compared["difference"], compared["low"], compared["high"], compared["margin"])
         out += f'<p class="note">{escape(str(compared["verdict"]).replace("_", " "))}: {svg.number(compared["difference"])} '
-        out += f'({svg.number(compared["low"])} to {svg.number(compared["high"])})</p>'
+        out += f"({svg.number(compared['low'])} to {svg.number(compared['high'])})</p>"
     elif e.get("champion_note"):
         out += f'<h3>Against the champion</h3><p class="note">{escape(e["champion_note"])}</p>'
     out += "</div></div>" + (floor(e["floor"]) if e.get("floor") else "")
@@ -122,10 +160,14 @@ def evaluate(e: Evidence) -> str:
     if matrix:
         out += f"<div>{classes.confusion(matrix)}</div>"
     if bins:
-        out += f'<div><h3>Calibration (expected error {svg.number(found["calibration"]["ece"], 3)})</h3>{svg.reliability(bins)}</div>'
+        out += f"<div><h3>Calibration (expected error {svg.number(found['calibration']['ece'], 3)})</h3>{svg.reliability(bins)}</div>"
     residuals = found.get("residuals")
     if residuals:
-        out += "<div><h3>Residuals</h3><figure>" + svg.histogram(residuals["edges"], residuals["counts"], "prediction minus truth") + "</figure></div>"
+        out += (
+            "<div><h3>Residuals</h3><figure>"
+            + svg.histogram(residuals["edges"], residuals["counts"], "prediction minus truth")
+            + "</figure></div>"
+        )
     out += "</div>" + classes.per_label(found.get("per_label") or ()) + _slices(found.get("slices") or ())
     return out
 
@@ -133,18 +175,43 @@ def evaluate(e: Evidence) -> str:
 def _slices(rows: Sequence[Evidence]) -> str:
     if not rows:
         return ""
-    shown = [[r["column"], r["value"], r["metric"], f'{svg.number(r["low"])} to {svg.number(r["high"])}' if r.get("low") is not None else "",
-              r["rows"], Html("" if r.get("ok", True) else '<b class="bad-text">below the bar</b>')] for r in rows]  # fmt: skip
-    return f'<details><summary>Slices ({len(rows)})</summary>{table(["column", "value", "metric", "interval", "rows", ""], shown, (2, 4))}</details>'
+    shown = [
+        [
+            r["column"],
+            r["value"],
+            r["metric"],
+            f"{svg.number(r['low'])} to {svg.number(r['high'])}" if r.get("low") is not None else "",
+            r["rows"],
+            Html("" if r.get("ok", True) else '<b class="bad-text">below the bar</b>'),
+        ]
+        for r in rows
+    ]
+    return f"<details><summary>Slices ({len(rows)})</summary>{table(['column', 'value', 'metric', 'interval', 'rows', ''], shown, (2, 4))}</details>"
 
 
 def export_onnx(e: Evidence) -> str:
     rows = []
     for f in e["formats"]:
-        verdict = ('<b class="ok-text">chosen</b>' if f["format"] == e.get("chosen") else "within budget" if f["ok"]
-                   else "not tried" if f.get("tried") is False else '<b class="bad-text">refused</b>')  # fmt: skip
-        rows.append([f["format"], f'{f["bytes"] / 1024:,.0f} KiB' if f.get("bytes") is not None else "", f.get("max_abs_diff"), f.get("agreement"),
-                     f.get("metric"), f.get("loss"), Html(verdict)])  # fmt: skip
+        verdict = (
+            '<b class="ok-text">chosen</b>'
+            if f["format"] == e.get("chosen")
+            else "within budget"
+            if f["ok"]
+            else "not tried"
+            if f.get("tried") is False
+            else '<b class="bad-text">refused</b>'
+        )
+        rows.append(
+            [
+                f["format"],
+                f"{f['bytes'] / 1024:,.0f} KiB" if f.get("bytes") is not None else "",
+                f.get("max_abs_diff"),
+                f.get("agreement"),
+                f.get("metric"),
+                f.get("loss"),
+                Html(verdict),
+            ]
+        )
     head = ["format", "size", "largest difference", "label agreement", "metric", "loss", ""]
     out = table(head, rows, (1, 2, 3, 4, 5))
     out += "".join(_moved(f) for f in e["formats"] if f.get("moved"))
@@ -155,13 +222,19 @@ def _moved(f: Evidence) -> str:
     """The held-out row whose answer a format moved furthest from fp32's."""
     m = f["moved"]
     of = f"probability of {m['label']}" if m.get("label") is not None else "value"
-    return (f'<p class="note">furthest from fp32 in {escape(f["format"])}: row <code>{escape(m["row_id"])}</code> ({escape(m["row"])}), '
-            f'{escape(of)} {svg.number(m["fp32"])} in fp32, {svg.number(m["answer"])} here</p>')  # fmt: skip
+    return (
+        f'<p class="note">furthest from fp32 in {escape(f["format"])}: row <code>{escape(m["row_id"])}</code> ({escape(m["row"])}), '
+        f"{escape(of)} {svg.number(m['fp32'])} in fp32, {svg.number(m['answer'])} here</p>"
+    )
 
 
 def register(e: Evidence) -> str:
-    rows = [["model", e["model"]], ["version", e["version"]], ["package", Html(f'<code>sha256:{escape(str(e["digest"]))}</code>')],
-            ["stored at", Html(f'<code>{escape(e["uri"])}</code>')]]  # fmt: skip
+    rows = [
+        ["model", e["model"]],
+        ["version", e["version"]],
+        ["package", Html(f"<code>sha256:{escape(str(e['digest']))}</code>")],
+        ["stored at", Html(f"<code>{escape(e['uri'])}</code>")],
+    ]
     if e.get("page"):
         rows.append(["in MLflow", Html(f'<a href="{escape(str(e["page"]), quote=True)}">{escape(str(e["page"]))}</a>')])
     rows += [[{"git": "git commit"}.get(k, f"{k} digest"), Html(f"<code>{escape(str(v))}</code>")] for k, v in e["lineage"].items() if v]
@@ -184,12 +257,16 @@ def rollout(e: Evidence) -> str:
                 free = max(free, x + 6.2 * len(str(at["phase"])) + 8)
                 before = at["phase"]
         plot.line([(float(p["t"]), float(p.get("weight") or 0)) for p in timeline], svg.COLOURS[0], step=True)
-        out += f'<figure>{plot.svg("traffic to the candidate over time")}</figure>'
+        out += f"<figure>{plot.svg('traffic to the candidate over time')}</figure>"
         out += _arms(timeline) + _tests(timeline)
     load = e.get("load") or {}
     if load:
-        rows: list[list[Any]] = [["requests sent", load.get("sent")], ["failed", load.get("failed")], ["p50", f'{svg.number(load.get("p50_ms"), 3)} ms'],
-                ["p99", f'{svg.number(load.get("p99_ms"), 3)} ms']]  # fmt: skip
+        rows: list[list[Any]] = [
+            ["requests sent", load.get("sent")],
+            ["failed", load.get("failed")],
+            ["p50", f"{svg.number(load.get('p50_ms'), 3)} ms"],
+            ["p99", f"{svg.number(load.get('p99_ms'), 3)} ms"],
+        ]
         if load.get("rate"):
             rows.append(["requests a second at the end", load["rate"]])
         if (e.get("machine") or {}).get("limited"):
@@ -213,6 +290,20 @@ def _arms(timeline: Sequence[Evidence]) -> str:
 
 def _tests(timeline: Sequence[Evidence]) -> str:
     tests: list[Evidence] = next((at["tests"] for at in reversed(timeline) if at.get("tests")), [])
-    rows = [[t.get("metric", t.get("name", "")), t.get("unit", ""), t.get("verdict", ""), t.get("low"), t.get("high"), t.get("margin"), t.get("text", t.get("reason", ""))]
-            for t in tests]  # fmt: skip
-    return "<h3>Tests at the last judgement</h3>" + table(["metric", "by", "verdict", "low", "high", "margin", ""], rows, (3, 4, 5)) if rows else ""
+    rows = [
+        [
+            t.get("metric", t.get("name", "")),
+            t.get("unit", ""),
+            t.get("verdict", ""),
+            t.get("low"),
+            t.get("high"),
+            t.get("margin"),
+            t.get("text", t.get("reason", "")),
+        ]
+        for t in tests
+    ]
+    return (
+        "<h3>Tests at the last judgement</h3>" + table(["metric", "by", "verdict", "low", "high", "margin", ""], rows, (3, 4, 5))
+        if rows
+        else ""
+    )

@@ -21,8 +21,10 @@ def study_page(name: str, e: dict[str, Any]) -> str:
         e: what `sluice.tuning.study.evidence` gives.
     """
     best = e["best"]
-    head = (f"<header><h1>{escape(name)}: study {escape(e['study'])}</h1><div class=sub>{len(e['trials'])} trials · best {escape(e['metric'])} "
-            f"{svg.number(best['value'])} in trial {best['number']}</div></header>")  # fmt: skip
+    head = (
+        f"<header><h1>{escape(name)}: study {escape(e['study'])}</h1><div class=sub>{len(e['trials'])} trials · best {escape(e['metric'])} "
+        f"{svg.number(best['value'])} in trial {best['number']}</div></header>"
+    )
     body = f'<section><h2>Trials</h2><div class="grid2">{_history(e)}{_curves(e)}</div>{_settings(e)}{_table(e)}</section>'
     return document(f"{name}: study", head + body)
 
@@ -80,7 +82,15 @@ def _table(e: dict[str, Any]) -> str:
     rows: list[list[Any]] = []
     for t in e["trials"]:
         number = Html(f'<b class="ok-text">{t["number"]}</b>') if t["number"] == e["best"]["number"] else t["number"]
-        rows.append([number, t["state"] if not t["error"] else f"diverged: {svg.cut(t['error'], 120)}", t["value"], *(t["params"].get(n) for n in names), t["seconds"]])
+        rows.append(
+            [
+                number,
+                t["state"] if not t["error"] else f"diverged: {svg.cut(t['error'], 120)}",
+                t["value"],
+                *(t["params"].get(n) for n in names),
+                t["seconds"],
+            ]
+        )
     head = ["trial", "state", e["metric"], *names, "seconds"]
     return f"<details open><summary>All trials</summary>{table(head, rows, (2, len(head) - 1))}</details>"
 
@@ -95,5 +105,7 @@ def _dots(plot: svg.Plot, points: list[svg.Point], e: dict[str, Any], numbers: l
     for i, (x, y) in enumerate(points):
         number = numbers[i] if numbers else int(x)
         best = number == e["best"]["number"]
-        plot.parts.append(f'<circle cx="{plot.px(x):.1f}" cy="{plot.py(y):.1f}" r="{5 if best else 3.2}" fill="{"var(--good)" if best else svg.COLOURS[0]}">'
-                          f"<title>trial {number}: {svg.number(y)}</title></circle>")  # fmt: skip
+        plot.parts.append(
+            f'<circle cx="{plot.px(x):.1f}" cy="{plot.py(y):.1f}" r="{5 if best else 3.2}" fill="{"var(--good)" if best else svg.COLOURS[0]}">'
+            f"<title>trial {number}: {svg.number(y)}</title></circle>"
+        )

@@ -50,7 +50,9 @@ def cut(text: str, most: int) -> str:
 class Plot:
     """Axes in pixels: data go in, SVG text comes out."""
 
-    def __init__(self, x: Point, y: Point, width: int = 460, height: int = 220, left: int = 52, bottom: int = 34, top: int = 14, right: int = 14):
+    def __init__(
+        self, x: Point, y: Point, width: int = 460, height: int = 220, left: int = 52, bottom: int = 34, top: int = 14, right: int = 14
+    ):
         self.x, self.y, self.width, self.height = _widen(x), _widen(y), width, height
         self.box = (left, top, width - right, height - bottom)
         self.parts: list[str] = []
@@ -67,15 +69,21 @@ class Plot:
         left, top, right, bottom = self.box
         for v in ticks(*self.y, 4) if y_ticks else ():
             y = self.py(v)
-            self.parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-                              f'<text x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{number(v, 3)}</text>')  # fmt: skip
+            self.parts.append(
+                f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                f'<text x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{number(v, 3)}</text>'
+            )
         for v in ticks(*self.x, 6) if x_ticks else ():
             self.parts.append(f'<text x="{self.px(v):.1f}" y="{bottom + 15}" text-anchor="middle">{number(v, 3)}</text>')
         self.parts.append(f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
         if x_label:
-            self.parts.append(f'<text class="label" x="{(left + right) / 2}" y="{self.height - 4}" text-anchor="middle">{escape(x_label)}</text>')
+            self.parts.append(
+                f'<text class="label" x="{(left + right) / 2}" y="{self.height - 4}" text-anchor="middle">{escape(x_label)}</text>'
+            )
         if y_label:
-            self.parts.append(f'<text class="label" transform="translate(11 {(top + bottom) / 2}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>')
+            self.parts.append(
+                f'<text class="label" transform="translate(11 {(top + bottom) / 2}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
+            )
         return self
 
     def line(self, points: Sequence[Point], colour: str, *, step: bool = False, dots: bool = False, dash: str = "") -> Plot:
@@ -90,30 +98,42 @@ class Plot:
 
     def bar(self, x0: float, x1: float, height: float, colour: str, title: str = "") -> Plot:
         a, b, top, base = self.px(x0), self.px(x1), self.py(height), self.py(max(self.y[0], 0))
-        self.parts.append(f'<rect x="{a + 0.5:.1f}" y="{top:.1f}" width="{max(b - a - 1, 0.5):.1f}" height="{max(base - top, 0):.1f}" '
-                          f'fill="{colour}"><title>{escape(title)}</title></rect>')  # fmt: skip
+        self.parts.append(
+            f'<rect x="{a + 0.5:.1f}" y="{top:.1f}" width="{max(b - a - 1, 0.5):.1f}" height="{max(base - top, 0):.1f}" '
+            f'fill="{colour}"><title>{escape(title)}</title></rect>'
+        )
         return self
 
     def dot(self, x: float, y: float, colour: str, title: str) -> Plot:
-        self.parts.append(f'<circle cx="{self.px(x):.1f}" cy="{self.py(y):.1f}" r="6" fill="{colour}" stroke="var(--card)" stroke-width="1.5">'
-                          f"<title>{escape(title)}</title></circle>")  # fmt: skip
+        self.parts.append(
+            f'<circle cx="{self.px(x):.1f}" cy="{self.py(y):.1f}" r="6" fill="{colour}" stroke="var(--card)" stroke-width="1.5">'
+            f"<title>{escape(title)}</title></circle>"
+        )
         return self
 
-    def rule(self, *, x: float | None = None, y: float | None = None, text: str = "", colour: str = "var(--muted)", before: bool = False) -> Plot:
+    def rule(
+        self, *, x: float | None = None, y: float | None = None, text: str = "", colour: str = "var(--muted)", before: bool = False
+    ) -> Plot:
         left, top, right, bottom = self.box
         if x is not None:
             p = self.px(x)
-            self.parts.append(f'<line x1="{p:.1f}" x2="{p:.1f}" y1="{top}" y2="{bottom}" stroke="{colour}" stroke-dasharray="4 3"/>'
-                              f'<text x="{p + (-4 if before else 4):.1f}" y="{top - 2}" text-anchor="{"end" if before else "start"}">{escape(text)}</text>')  # fmt: skip
+            self.parts.append(
+                f'<line x1="{p:.1f}" x2="{p:.1f}" y1="{top}" y2="{bottom}" stroke="{colour}" stroke-dasharray="4 3"/>'
+                f'<text x="{p + (-4 if before else 4):.1f}" y="{top - 2}" text-anchor="{"end" if before else "start"}">{escape(text)}</text>'
+            )
         if y is not None:
             p = self.py(y)
-            self.parts.append(f'<line x1="{left}" x2="{right}" y1="{p:.1f}" y2="{p:.1f}" stroke="{colour}" stroke-dasharray="4 3"/>'
-                              f'<text x="{right}" y="{p - 4:.1f}" text-anchor="end">{escape(text)}</text>')  # fmt: skip
+            self.parts.append(
+                f'<line x1="{left}" x2="{right}" y1="{p:.1f}" y2="{p:.1f}" stroke="{colour}" stroke-dasharray="4 3"/>'
+                f'<text x="{right}" y="{p - 4:.1f}" text-anchor="end">{escape(text)}</text>'
+            )
         return self
 
     def svg(self, name: str) -> str:
-        return (f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(name, quote=True)}" '
-                f'style="max-width:{self.width}px">{"".join(self.parts)}</svg>')  # fmt: skip
+        return (
+            f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(name, quote=True)}" '
+            f'style="max-width:{self.width}px">{"".join(self.parts)}</svg>'
+        )
 
 
 def _widen(span: Point) -> Point:
@@ -161,7 +181,9 @@ def histogram(edges: Sequence[float], counts: Sequence[float], x_label: str = ""
     return plot.svg(x_label or "histogram")
 
 
-def rows_of_bars(items: Sequence[tuple[str, float]], *, total: float | None = None, limit: int = 12, of: int | None = None, rest: str = "") -> str:
+def rows_of_bars(
+    items: Sequence[tuple[str, float]], *, total: float | None = None, limit: int = 12, of: int | None = None, rest: str = ""
+) -> str:
     """Named amounts as horizontal bars, in HTML so that long names wrap.
 
     Args:
@@ -199,22 +221,28 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], limit: int
             n = matrix[i][j]
             share = n / total
             colour = "var(--good)" if i == j else "var(--bad)"
-            parts.append(f'<rect x="{left + c * cell}" y="{r * cell}" width="{cell - 1}" height="{cell - 1}" fill="{colour}" '
-                         f'fill-opacity="{0.08 + 0.92 * share if n else 0.04:.3f}"><title>{escape(str(labels[i]))} read as '
-                         f"{escape(str(labels[j]))}: {n} of {total}</title></rect>")  # fmt: skip
+            parts.append(
+                f'<rect x="{left + c * cell}" y="{r * cell}" width="{cell - 1}" height="{cell - 1}" fill="{colour}" '
+                f'fill-opacity="{0.08 + 0.92 * share if n else 0.04:.3f}"><title>{escape(str(labels[i]))} read as '
+                f"{escape(str(labels[j]))}: {n} of {total}</title></rect>"
+            )
             if n and cell >= 30:
                 ink = "#fff" if share > 0.55 else "currentColor"
                 middle = left + c * cell + cell / 2 - 0.5
-                parts.append(f'<text x="{middle}" y="{r * cell + cell / 2 - 2}" text-anchor="middle" style="fill:{ink}" pointer-events="none">{n}</text>'
-                             f'<text x="{middle}" y="{r * cell + cell / 2 + 10}" text-anchor="middle" style="fill:{ink};font-size:9px" '
-                             f'pointer-events="none">{share:.0%}</text>')  # fmt: skip
+                parts.append(
+                    f'<text x="{middle}" y="{r * cell + cell / 2 - 2}" text-anchor="middle" style="fill:{ink}" pointer-events="none">{n}</text>'
+                    f'<text x="{middle}" y="{r * cell + cell / 2 + 10}" text-anchor="middle" style="fill:{ink};font-size:9px" '
+                    f'pointer-events="none">{share:.0%}</text>'
+                )
     for c, j in enumerate(keep):
         x = left + c * cell + cell / 2 + 3
         parts.append(f'<text transform="translate({x} {size + 8}) rotate(-60)" text-anchor="end">{short(str(labels[j]), 18)}</text>')
     height = size + 12 + (left if len(keep) else 0)
     note = f'<div class="note">the {limit} labels with most confusions, of {len(labels)}</div>' if len(labels) > limit else ""
-    return (f'<figure><svg viewBox="0 0 {left + size + 4} {height}" style="max-width:{left + size + 4}px" role="img" '
-            f'aria-label="confusion matrix">{"".join(parts)}</svg><div class="note">rows: truth, columns: answer; share of the row</div>{note}</figure>')  # fmt: skip
+    return (
+        f'<figure><svg viewBox="0 0 {left + size + 4} {height}" style="max-width:{left + size + 4}px" role="img" '
+        f'aria-label="confusion matrix">{"".join(parts)}</svg><div class="note">rows: truth, columns: answer; share of the row</div>{note}</figure>'
+    )
 
 
 def reliability(bins: Sequence[dict[str, float]]) -> str:
@@ -226,8 +254,10 @@ def reliability(bins: Sequence[dict[str, float]]) -> str:
     plot = Plot((0, 1), (0, 1), width=300, height=250).axes("confidence", "accuracy").line([(0, 0), (1, 1)], "var(--muted)", dash="4 3")
     for b in known:
         radius = 3 + 9 * math.sqrt(b["rows"] / most)
-        plot.parts.append(f'<circle cx="{plot.px(b["confidence"]):.1f}" cy="{plot.py(b["accuracy"]):.1f}" r="{radius:.1f}" fill="{COLOURS[0]}" '
-                          f'fill-opacity=".65"><title>confidence {b["confidence"]:.3f}, accuracy {b["accuracy"]:.3f}, {b["rows"]} rows</title></circle>')  # fmt: skip
+        plot.parts.append(
+            f'<circle cx="{plot.px(b["confidence"]):.1f}" cy="{plot.py(b["accuracy"]):.1f}" r="{radius:.1f}" fill="{COLOURS[0]}" '
+            f'fill-opacity=".65"><title>confidence {b["confidence"]:.3f}, accuracy {b["accuracy"]:.3f}, {b["rows"]} rows</title></circle>'
+        )
     return f"<figure>{plot.svg('calibration')}</figure>"
 
 
@@ -238,8 +268,10 @@ def difference(value: float, low: float, high: float, margin: float) -> str:
     plot.rule(x=0, text="equal").rule(x=-margin, text="margin", colour="var(--bad)", before=True)
     colour = "var(--good)" if low >= -margin else "var(--bad)" if high < -margin else "var(--warn)"
     y = plot.py(0.35)
-    plot.parts.append(f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
-                      f'<circle cx="{plot.px(value):.1f}" cy="{y}" r="6" fill="{colour}"/>')  # fmt: skip
+    plot.parts.append(
+        f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
+        f'<circle cx="{plot.px(value):.1f}" cy="{y}" r="6" fill="{colour}"/>'
+    )
     return f"<figure>{plot.svg('difference from the champion')}</figure>"
 
 
@@ -251,7 +283,9 @@ def differences(items: Sequence[tuple[str, float, float, float]], title: str) ->
     for i, (name, value, low, high) in enumerate(items):
         colour = "var(--good)" if low > 0 else "var(--bad)" if high < 0 else "var(--warn)"
         y = plot.py(len(items) - i - 0.65)
-        plot.parts.append(f'<text x="{plot.px(-reach) + 4:.1f}" y="{y - 9:.1f}">{short(name, 60)}</text>'
-                          f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
-                          f'<circle cx="{plot.px(value):.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')  # fmt: skip
+        plot.parts.append(
+            f'<text x="{plot.px(-reach) + 4:.1f}" y="{y - 9:.1f}">{short(name, 60)}</text>'
+            f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
+            f'<circle cx="{plot.px(value):.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>'
+        )
     return f"<figure>{plot.svg(title)}</figure>"

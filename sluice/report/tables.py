@@ -12,7 +12,9 @@ from sluice.report import svg
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: Sequence[int] = ()) -> str:
     """A table; cells that are already HTML are given as `Html`."""
     ths = "" if not any(head) else "".join(f'<th class="{"n" if i in numeric else ""}">{escape(h)}</th>' for i, h in enumerate(head))
-    body = "".join("<tr>" + "".join(f'<td class="{"n" if i in numeric else ""}">{cell(c)}</td>' for i, c in enumerate(r)) + "</tr>" for r in rows)
+    body = "".join(
+        "<tr>" + "".join(f'<td class="{"n" if i in numeric else ""}">{cell(c)}</td>' for i, c in enumerate(r)) + "</tr>" for r in rows
+    )
     return f'<div class="scroll"><table><thead><tr>{ths}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

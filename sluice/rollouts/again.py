@@ -1,7 +1,7 @@
 """What a rollout on this machine leaves behind so that it can be made again without training.
 
-    <home>/rollouts/<name>/again/project.json   the project and the package's digest
-                                 rows.parquet   the held-out rows that were replayed, with their labels
+<home>/rollouts/<name>/again/project.json   the project and the package's digest
+                             rows.parquet   the held-out rows that were replayed, with their labels
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sluice import files
-from sluice.errors import RolloutError
+from sluice.core import files
+from sluice.core.errors import RolloutError
 from sluice.rollouts import control
 from sluice.rollouts.store import Store
 
@@ -68,9 +68,13 @@ def kept(home: Path, name: str) -> Kept:
     """
     found = control.status(home, name)
     if found["running"]:
-        raise RolloutError("is still running", field="name", value=name, fix=f"`sluice rollout watch {name}`, or `sluice rollout abort {name}` first")
+        raise RolloutError(
+            "is still running", field="name", value=name, fix=f"`sluice rollout watch {name}`, or `sluice rollout abort {name}` first"
+        )
     if found["outcome"] == "promoted":
-        raise RolloutError("was promoted: there is nothing to try again", field="name", value=name, fix="`sluice run` trains and rolls out the next model")
+        raise RolloutError(
+            "was promoted: there is nothing to try again", field="name", value=name, fix="`sluice run` trains and rolls out the next model"
+        )
     folder = Store(home, name).root / _FOLDER
     try:
         note = files.read_json(folder / _NOTE)
@@ -84,4 +88,8 @@ def kept(home: Path, name: str) -> Kept:
 
 def _gone(name: str, path: Path, error: Exception | None) -> RolloutError:
     why = f" ({error})" if error is not None and not isinstance(error, FileNotFoundError) else ""
-    return RolloutError(f"what the rollout of {name} needs to be tried again is not there any more{why}", field=str(path), fix="`sluice run` makes the model anew")
+    return RolloutError(
+        f"what the rollout of {name} needs to be tried again is not there any more{why}",
+        field=str(path),
+        fix="`sluice run` makes the model anew",
+    )

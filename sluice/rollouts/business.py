@@ -14,9 +14,11 @@ from sluice.stats import clustered_difference, mean_difference_interval
 from sluice.stats.clusters import FEWEST_INTERVAL, Arm
 
 #: What makes an outcome's user known, or says that it need not be.
-FIX = ("with traffic.sticky: Cookie send the users' cookies along with feedback, or name them by x-sluice-user there and in requests, and keep "
-       "the label `group` in business.queries; "
-       "where no user has two outcomes, say so: business.unit: Request")  # fmt: skip
+FIX = (
+    "with traffic.sticky: Cookie send the users' cookies along with feedback, or name them by x-sluice-user there and in requests, and keep "
+    "the label `group` in business.queries; "
+    "where no user has two outcomes, say so: business.unit: Request"
+)
 
 
 def check(spec: RolloutSpec, a: Counts, b: Counts) -> dict[str, Any]:
@@ -37,8 +39,16 @@ def check(spec: RolloutSpec, a: Counts, b: Counts) -> dict[str, Any]:
     enough = min(n) >= spec.business.minimum_outcomes
     verdict = "pass" if enough and low > 0 else "fail" if enough and high < 0 else "wait"
     sides = [{"n": m, "mean": c.get("outcome_sum", 0) / m if m else None} for m, c in zip(n, (a, b), strict=True)]
-    found = {"metric": "business", "unit": "users" if by_user else "requests", "stable": sides[0], "candidate": sides[1],
-             "low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None, "verdict": verdict, **more}  # fmt: skip
+    found = {
+        "metric": "business",
+        "unit": "users" if by_user else "requests",
+        "stable": sides[0],
+        "candidate": sides[1],
+        "low": low if math.isfinite(low) else None,
+        "high": high if math.isfinite(high) else None,
+        "verdict": verdict,
+        **more,
+    }
     return {**found, "reason": more.get("reason") or _sentence(found)}
 
 
@@ -54,8 +64,15 @@ def _by_user(spec: RolloutSpec, a: Counts, b: Counts) -> tuple[float, float, dic
     if any(n > 0 and k < users.KNOWN for n, k in zip(whole, known, strict=True)):
         # All of one arm may be told first: the arm with the fewest known speaks.
         share, told = min((k, n) for n, k in zip(whole, known, strict=True) if n > 0)
-        return -math.inf, math.inf, {**more, "reason": f"business outcome: {told - share * told:.0f} of {told:.0f} outcomes are of nobody knows whom, and "
-                                     f"users who come again are not independent; no winner is named: {FIX}"}  # fmt: skip
+        return (
+            -math.inf,
+            math.inf,
+            {
+                **more,
+                "reason": f"business outcome: {told - share * told:.0f} of {told:.0f} outcomes are of nobody knows whom, and "
+                f"users who come again are not independent; no winner is named: {FIX}",
+            },
+        )
     arms = []
     for c, part in zip((a, b), known, strict=True):
         n, sums = users.by_group(c, "outcomes", "outcome_sum")
@@ -65,7 +82,9 @@ def _by_user(spec: RolloutSpec, a: Counts, b: Counts) -> tuple[float, float, dic
     more |= {"groups": list(found.groups), "dispersion": [round(d, 3) for d in found.dispersion]}
     fewest = min(found.groups)
     if fewest < FEWEST_INTERVAL and min(whole) >= 1:
-        more["reason"] = f"business outcome: outcomes of {fewest} group{'' if fewest == 1 else 's'} of users so far, {FEWEST_INTERVAL} are needed"
+        more["reason"] = (
+            f"business outcome: outcomes of {fewest} group{'' if fewest == 1 else 's'} of users so far, {FEWEST_INTERVAL} are needed"
+        )
     return found.low, found.high, more
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sluice.errors import MissingExtra, RolloutError, SluiceError
+from sluice.core.errors import MissingExtra, RolloutError, SluiceError
 from sluice.rollouts import control
 from sluice.rollouts.state import TERMINAL
 from sluice.rollouts.store import known, unknown
@@ -43,15 +43,24 @@ class Serving:
         digest = (status.get("state") or {}).get("stable")
         condition: dict[str, Any] = next((c for c in status.get("conditions") or [] if c["type"] == "Registered"), {})
         model = (spec.get("registry") or {}).get("model") or spec["model"].get("name", name)
-        return cls(name, model, digest, (status.get("models") or {}).get(digest, ""), status.get("phase", "Pending"), bool(condition),
-                   condition.get("message", ""))  # fmt: skip
+        return cls(
+            name,
+            model,
+            digest,
+            (status.get("models") or {}).get(digest, ""),
+            status.get("phase", "Pending"),
+            bool(condition),
+            condition.get("message", ""),
+        )
 
 
 def _api() -> Any:
     try:
         from kubernetes import client, config
     except ImportError:
-        raise MissingExtra("a rollout on a cluster needs the Kubernetes client", field="kubernetes", fix="pip install 'sluice-ml[cluster]'") from None
+        raise MissingExtra(
+            "a rollout on a cluster needs the Kubernetes client", field="kubernetes", fix="pip install 'sluice-ml[cluster]'"
+        ) from None
     try:
         config.load_incluster_config()
     except config.ConfigException:
@@ -79,7 +88,9 @@ def _call(what: str, *args: Any, **more: Any) -> Any:
         return plain(getattr(_api(), what)(*_GROUP, *args, _request_timeout=15, **more))
     except ApiException as e:
         if e.status == 404 and what.startswith("list"):
-            raise RolloutError("this cluster knows no ModelRollouts", field="--namespace", value=args[0], fix="kubectl apply -k manifests/crds") from e
+            raise RolloutError(
+                "this cluster knows no ModelRollouts", field="--namespace", value=args[0], fix="kubectl apply -k manifests/crds"
+            ) from e
         if e.status == 404:
             raise unknown(args[2], names(args[0]), f"namespace {args[0]}") from e
         raise SluiceError(f"the cluster refused: {e.status} {e.reason}", field="--namespace", value=args[0]) from e
@@ -106,21 +117,45 @@ def status(namespace: str, name: str) -> dict[str, Any]:
     raw = _call("get_namespaced_custom_object", namespace, _PLURAL, name)
     found, spec = raw.get("status") or {}, raw["spec"]
     state = found.get("state") or {}
-    events = [{"sequence": h["sequence"], "time": datetime.fromisoformat(h["time"]).timestamp(), "kind": h["kind"],
-               "message": h["message"], "data": {"checks": h.get("checks", []), "verdict": h["message"].partition(":")[0]}}
-              for h in found.get("history") or []]  # fmt: skip
+    events = [
+        {
+            "sequence": h["sequence"],
+            "time": datetime.fromisoformat(h["time"]).timestamp(),
+            "kind": h["kind"],
+            "message": h["message"],
+            "data": {"checks": h.get("checks", []), "verdict": h["message"].partition(":")[0]},
+        }
+        for h in found.get("history") or []
+    ]
     phase = found.get("phase", "Pending")
     # A spec the controller has not looked at yet: what the status shows is of the one before.
     ahead = raw["metadata"].get("generation", 0) > found.get("observedGeneration", 0)
     refused = any(c["type"] == "Accepted" and c["status"] == "False" for c in found.get("conditions") or [])
     over = not ahead and (phase in TERMINAL or refused)
-    return {"name": name, "running": not over, "interrupted": False, "phase": phase, "stage": found.get("stage", ""),
-            "step": state.get("step", 0), "steps": (spec.get("strategy") or {}).get("steps") or [10, 50], "weight": found.get("weight", 0),
-            "verdict": found.get("verdict", ""), "said": state.get("said") or "", "reasons": [found["message"]] if found.get("message") else [],
-            "stable": found.get("stable"), "candidate": found.get("candidate"), "arms": state.get("window") or {},
-            "tests": found.get("checks") or [], "ready": {}, "load": None, "address": None,
-            "started": events[0]["time"] if events else None, "updated": state.get("last_time") or time.time(),
-            "outcome": {"Succeeded": "promoted", "RolledBack": "rolled_back"}.get(phase) if over and not refused else None, "events": events}  # fmt: skip
+    return {
+        "name": name,
+        "running": not over,
+        "interrupted": False,
+        "phase": phase,
+        "stage": found.get("stage", ""),
+        "step": state.get("step", 0),
+        "steps": (spec.get("strategy") or {}).get("steps") or [10, 50],
+        "weight": found.get("weight", 0),
+        "verdict": found.get("verdict", ""),
+        "said": state.get("said") or "",
+        "reasons": [found["message"]] if found.get("message") else [],
+        "stable": found.get("stable"),
+        "candidate": found.get("candidate"),
+        "arms": state.get("window") or {},
+        "tests": found.get("checks") or [],
+        "ready": {},
+        "load": None,
+        "address": None,
+        "started": events[0]["time"] if events else None,
+        "updated": state.get("last_time") or time.time(),
+        "outcome": {"Succeeded": "promoted", "RolledBack": "rolled_back"}.get(phase) if over and not refused else None,
+        "events": events,
+    }
 
 
 def watch(namespace: str, name: str, *, console: Console | None = None) -> dict[str, Any]:
@@ -140,6 +175,12 @@ def request(namespace: str, name: str, command: str) -> dict[str, Any]:
     known(command)
     ident = f"{command}#{time.time_ns()}"
     # A field manager of its own: Flux takes back what one whose name begins with kubectl wrote.
-    _call("patch_namespaced_custom_object", namespace, _PLURAL, name, {"metadata": {"annotations": {"sluice.dev/command": ident}}},
-          field_manager="sluice")  # fmt: skip
+    _call(
+        "patch_namespaced_custom_object",
+        namespace,
+        _PLURAL,
+        name,
+        {"metadata": {"annotations": {"sluice.dev/command": ident}}},
+        field_manager="sluice",
+    )
     return {"name": name, "command": command, "id": ident}

@@ -17,7 +17,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sluice.errors import RolloutError, SluiceError
+from sluice.core.errors import RolloutError, SluiceError
 from sluice.rollouts.state import TERMINAL
 from sluice.rollouts.store import Store, known
 
@@ -42,12 +42,29 @@ def status(home: Path, name: str) -> dict[str, Any]:
     result = store.result()
     over = state["phase"] in TERMINAL or (result is not None and state.get("reported", False))
     running = not over and store.driven()
-    return {"name": name, "running": running, "interrupted": not over and not running, "phase": state["phase"], "stage": state["stage"],
-            "step": state["step"], "steps": plan.get("steps", []), "weight": view.get("weight", state["weight"]), "verdict": state["verdict"],
-            "reasons": list(state["reasons"]), "stable": raw.get("stable"), "candidate": raw.get("candidate"),
-            "arms": view.get("arms", {}), "tests": view.get("tests", []), "ready": view.get("ready", {}), "load": raw.get("load"),
-            "address": raw.get("address"), "started": raw.get("started"), "updated": raw["updated"],
-            "outcome": result["outcome"] if result else None, "events": store.events()}  # fmt: skip
+    return {
+        "name": name,
+        "running": running,
+        "interrupted": not over and not running,
+        "phase": state["phase"],
+        "stage": state["stage"],
+        "step": state["step"],
+        "steps": plan.get("steps", []),
+        "weight": view.get("weight", state["weight"]),
+        "verdict": state["verdict"],
+        "reasons": list(state["reasons"]),
+        "stable": raw.get("stable"),
+        "candidate": raw.get("candidate"),
+        "arms": view.get("arms", {}),
+        "tests": view.get("tests", []),
+        "ready": view.get("ready", {}),
+        "load": raw.get("load"),
+        "address": raw.get("address"),
+        "started": raw.get("started"),
+        "updated": raw["updated"],
+        "outcome": result["outcome"] if result else None,
+        "events": store.events(),
+    }
 
 
 def request(home: Path, name: str, command: str) -> dict[str, Any]:
@@ -62,7 +79,12 @@ def request(home: Path, name: str, command: str) -> dict[str, Any]:
     known(command)
     found = status(home, name)
     if not found["running"]:
-        raise RolloutError("is not running", field="name", value=name, fix=f"it is {found['phase']}; `sluice run` starts the next rollout, `sluice rollout retry {name}` the same again")
+        raise RolloutError(
+            "is not running",
+            field="name",
+            value=name,
+            fix=f"it is {found['phase']}; `sluice run` starts the next rollout, `sluice rollout retry {name}` the same again",
+        )
     return {"name": name, "command": command, "id": Store(home, name).order(command)}
 
 
@@ -106,7 +128,9 @@ def unit(check: dict[str, Any]) -> str:
     said = str(check.get("unit", ""))
     apart = check.get("dispersion")
     most = max(apart) if isinstance(apart, list | tuple) else apart
-    return said + (f", {most:.3g} {'outcomes' if check['metric'] == 'business' else 'requests'} of theirs worth one" if most and most > 1 else "")
+    return said + (
+        f", {most:.3g} {'outcomes' if check['metric'] == 'business' else 'requests'} of theirs worth one" if most and most > 1 else ""
+    )
 
 
 def headline(found: dict[str, Any]) -> str:
@@ -134,8 +158,9 @@ def ended(found: dict[str, Any]) -> int:
     return {"promoted": 0, "rolled_back": 4}.get(found["outcome"] or "", 1)
 
 
-def watch(home: Path, name: str, *, console: Console | None = None, until: Callable[[], bool] | None = None,
-          seconds: float = 86_400.0) -> dict[str, Any]:  # fmt: skip
+def watch(
+    home: Path, name: str, *, console: Console | None = None, until: Callable[[], bool] | None = None, seconds: float = 86_400.0
+) -> dict[str, Any]:
     """Show a rollout live until it is over; returns its last `status`.
 
     Args:
@@ -149,8 +174,14 @@ def watch(home: Path, name: str, *, console: Console | None = None, until: Calla
     return follow(lambda: status(home, name), every=_EVERY, console=console, until=until, seconds=seconds)
 
 
-def follow(look: Callable[[], dict[str, Any]], *, every: float, console: Console | None = None, until: Callable[[], bool] | None = None,
-           seconds: float = 86_400.0) -> dict[str, Any]:  # fmt: skip
+def follow(
+    look: Callable[[], dict[str, Any]],
+    *,
+    every: float,
+    console: Console | None = None,
+    until: Callable[[], bool] | None = None,
+    seconds: float = 86_400.0,
+) -> dict[str, Any]:
     """Draw what `look` shows until the rollout is over; returns the last of it.
 
     Args:
@@ -190,17 +221,36 @@ def view(found: dict[str, Any]) -> RenderableType:
     filled = round(found["weight"] * 0.4)
     bar.add_row("stable", Text("█" * (40 - filled), style="cyan") + Text("█" * filled, style="magenta"), f"{found['weight']} % candidate")
     table = Table(box=None, pad_edge=False)
-    for heading, where in (("", "left"), ("stable", "right"), ("candidate", "right"), ("for", "right"), ("against", "right"), ("by", "left"), ("", "left")):
+    for heading, where in (
+        ("", "left"),
+        ("stable", "right"),
+        ("candidate", "right"),
+        ("for", "right"),
+        ("against", "right"),
+        ("by", "left"),
+        ("", "left"),
+    ):
         table.add_column(heading, justify=where)  # type: ignore[arg-type]
     for c in found["tests"]:
         verdict = Text(c["verdict"], style=_COLOURS.get(c["verdict"], ""))
-        table.add_row(c["metric"], _share(c.get("stable")), _share(c.get("candidate")), _weight(c.get("e_within")),
-                      _weight(c.get("e_worse")), c.get("unit", ""), verdict)  # fmt: skip
+        table.add_row(
+            c["metric"],
+            _share(c.get("stable")),
+            _share(c.get("candidate")),
+            _weight(c.get("e_within")),
+            _weight(c.get("e_worse")),
+            c.get("unit", ""),
+            verdict,
+        )
     load = found.get("load") or {}
     traffic = ""
     if load:
-        traffic = f"{load['sent']:,} requests sent, {load['failed']} failed, p50 {load['p50_ms'] or 0:.1f} ms, p99 {load['p99_ms'] or 0:.1f} ms"
-    said = [Text(f"{e['time'] - (found.get('started') or e['time']):7.1f} s  {e['message'][:150]}", style="dim") for e in found["events"][-6:]]
+        traffic = (
+            f"{load['sent']:,} requests sent, {load['failed']} failed, p50 {load['p50_ms'] or 0:.1f} ms, p99 {load['p99_ms'] or 0:.1f} ms"
+        )
+    said = [
+        Text(f"{e['time'] - (found.get('started') or e['time']):7.1f} s  {e['message'][:150]}", style="dim") for e in found["events"][-6:]
+    ]
     body: list[RenderableType] = [phase, bar, table if found["tests"] else Text(""), Text(traffic, style="dim"), *said]
     return Panel(Group(*body), title=f"rollout {found['name']}", border_style=_border(found))
 

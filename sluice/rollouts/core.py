@@ -77,8 +77,11 @@ class _Run(Waiting):
     def advance(self) -> None:
         self.hold_up(self.last)
         if self.state.phase not in TERMINAL:
-            self.put(traffic=traffic.observe(self.state.traffic, self.seen.arms, self.now, copies=self.state.weight == 0,
-                                             deadline=self.spec.step_deadline_seconds))  # fmt: skip
+            self.put(
+                traffic=traffic.observe(
+                    self.state.traffic, self.seen.arms, self.now, copies=self.state.weight == 0, deadline=self.spec.step_deadline_seconds
+                )
+            )
         if self.seen.present is not None:
             self.put(retire={d: t for d, t in self.state.retire.items() if d in self.seen.present or t > self.now})
         self.commands()
@@ -144,9 +147,19 @@ class _Run(Waiting):
         self.candidate = Arm(exists=False)
         left = {s.candidate: self.now} if s.candidate else {}
         retire = {d: t for d, t in {**s.retire, **left}.items() if d != digest}
-        self.state = State(stable=s.stable, previous=s.previous, candidate=digest, last_time=s.last_time, rejected=s.rejected, handled=s.handled,
-                           sequence=s.sequence, retire=retire, tests=evidence.begin(self.spec), deadline_from=self.now,
-                           generation=self.seen.generation)  # fmt: skip
+        self.state = State(
+            stable=s.stable,
+            previous=s.previous,
+            candidate=digest,
+            last_time=s.last_time,
+            rejected=s.rejected,
+            handled=s.handled,
+            sequence=s.sequence,
+            retire=retire,
+            tests=evidence.begin(self.spec),
+            deadline_from=self.now,
+            generation=self.seen.generation,
+        )
         self.enter("Pending", f"rollout of {digest[:12]}" + (f" beside {s.stable[:12]}" if s.stable else ", the first model"))
 
     # -- phases --------------------------------------------------------------------------------
@@ -167,19 +180,25 @@ class _Run(Waiting):
                 self.promote("the first model is ready")
             elif self.spec.shadow.requests:
                 self.open_window(counted=False)
-                self.enter("Shadow", "ready: copies of live requests to the candidate", stage="settle", mirror=True,
-                           deadline_from=self.now)  # fmt: skip
+                self.enter("Shadow", "ready: copies of live requests to the candidate", stage="settle", mirror=True, deadline_from=self.now)
             else:
                 self.warm_up("ready")
         elif self.obstructed():
             self.roll_back(*self.obstacle_reasons(), blameless=True)
         elif self.late(s.since, self.spec.ready_seconds):
-            self.roll_back(f"the candidate was not ready after {self.now - s.since:.0f} s{self.of_which()}", *self.state.obstacle,
-                           blameless=bool(self.state.obstacle))  # fmt: skip
+            self.roll_back(
+                f"the candidate was not ready after {self.now - s.since:.0f} s{self.of_which()}",
+                *self.state.obstacle,
+                blameless=bool(self.state.obstacle),
+            )
 
     def warm_up(self, message: str) -> None:
-        self.enter("Warmup", f"{message}: staying ready for {self.spec.warmup_seconds:g} s before the first live request",
-                   mirror=False, ready_since=None)  # fmt: skip
+        self.enter(
+            "Warmup",
+            f"{message}: staying ready for {self.spec.warmup_seconds:g} s before the first live request",
+            mirror=False,
+            ready_since=None,
+        )
 
     def in_warmup(self) -> None:
         s = self.state
@@ -208,8 +227,15 @@ class _Run(Waiting):
     def begin_step(self, index: int) -> None:
         weight = self.spec.steps[index]
         self.open_window(counted=False)
-        self.enter("Step", f"step {index + 1} of {len(self.spec.steps)}: {weight} % to the candidate", stage="settle",
-                   step=index, weight=weight, mirror=False, deadline_from=self.now)  # fmt: skip
+        self.enter(
+            "Step",
+            f"step {index + 1} of {len(self.spec.steps)}: {weight} % to the candidate",
+            stage="settle",
+            step=index,
+            weight=weight,
+            mirror=False,
+            deadline_from=self.now,
+        )
 
     def open_window(self, *, counted: bool) -> None:
         self.put(window={}, tests=evidence.new_window(self.state.tests, counted=counted), verdict="no data", reasons=(), checks=())
@@ -302,7 +328,9 @@ class _Run(Waiting):
             if s.unhurried:
                 self.put(deadline_from=self.now)
             else:
-                self.hold(f"held, no verdict on {where} for want of traffic{self.of_which()}: {few}; goes on by itself when there is a verdict")
+                self.hold(
+                    f"held, no verdict on {where} for want of traffic{self.of_which()}: {few}; goes on by itself when there is a verdict"
+                )
             return
         else:
             why = "; ".join(s.reasons) or "no data"
@@ -315,8 +343,12 @@ class _Run(Waiting):
 
     def promote(self, why: str) -> None:
         held = self.spec.hold_back if self.state.stable else 0
-        self.enter("Promoting", f"{why}: {100 - held} % of traffic to the candidate" if held else f"{why}: all traffic to the candidate",
-                   weight=100 - held, mirror=False)  # fmt: skip
+        self.enter(
+            "Promoting",
+            f"{why}: {100 - held} % of traffic to the candidate" if held else f"{why}: all traffic to the candidate",
+            weight=100 - held,
+            mirror=False,
+        )
 
     def in_promoting(self) -> None:
         self.count(False)
@@ -381,13 +413,19 @@ class _Run(Waiting):
     def mended(self) -> bool:
         """What failed begins again: on another spec, on `retry`, or because the candidate has become ready meanwhile."""
         s = self.state
-        return self.seen.generation != s.generation or (self.candidate.ready and (s.blameless or self.now - s.since >= self.spec.ready_seconds))
+        return self.seen.generation != s.generation or (
+            self.candidate.ready and (s.blameless or self.now - s.since >= self.spec.ready_seconds)
+        )
 
     def in_failed(self) -> None:
         s = self.state
         if s.candidate is not None and self.seen.desired in (s.stable, *s.rejected):
             self.gone()
-            self.enter("Succeeded" if self.seen.desired == s.stable else "RolledBack", "back to the stable model" if s.stable else "nothing serves", reasons=())
+            self.enter(
+                "Succeeded" if self.seen.desired == s.stable else "RolledBack",
+                "back to the stable model" if s.stable else "nothing serves",
+                reasons=(),
+            )
 
     def in_rollingback(self) -> None:
         s = self.state
@@ -431,4 +469,3 @@ class _Run(Waiting):
         due = [d for d, t in s.retire.items() if t <= self.now and d not in (s.stable, s.candidate)]
         out.extend(Retire(d) for d in due)
         return out
-

@@ -20,8 +20,11 @@ def sound(seen: Observations) -> Observations:
     """A look without counters that are none: a process that shows NaN, infinity or less than nothing could not be read."""
     arms, said = dict(seen.arms), seen.error
     for arm, at in seen.arms.items():
-        bad = {r.id for r in at.replicas if r.counts is not None and not all(
-            math.isfinite(v) and (v >= 0 or signed(k)) for k, v in r.counts.items())}  # fmt: skip
+        bad = {
+            r.id
+            for r in at.replicas
+            if r.counts is not None and not all(math.isfinite(v) and (v >= 0 or signed(k)) for k, v in r.counts.items())
+        }
         if bad:
             arms[arm] = replace(at, replicas=tuple(replace(r, counts=None) if r.id in bad else r for r in at.replicas))
             said = said or f"{', '.join(sorted(bad))} of the {arm} arm shows counters that are no counts"
@@ -57,7 +60,10 @@ class Counting(Turn):
             cursor[arm] = {**{i: (before or {})[i] for i in gone}, **{i: c or {} for i, c in replicas.items()}}
         known = self.state.cursor
         if live and any(blocks[arm].get("requests", 0) < fewest for arm, fewest in _BLOCK.items()):
-            self.put(cursor={**known, **{arm: c for arm, c in cursor.items() if arm not in known}}, spared=self.state.spared or self.seen.limit is not None)
+            self.put(
+                cursor={**known, **{arm: c for arm, c in cursor.items() if arm not in known}},
+                spared=self.state.spared or self.seen.limit is not None,
+            )
             return False
         limited = self.seen.limit is not None or (live and self.state.spared)
         begun = self.state.counted if math.isfinite(self.state.counted) else self.now
@@ -69,9 +75,11 @@ class Counting(Turn):
             spared = ("slow",) if limited else ()
             kept = stretches.take(self.state.tests.get("stretches", {}), each, begun, self.now, self.spec.trouble_seconds)
             self.put(tests={**self.state.tests, "stretches": kept})
-            self.put(window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS},
-                     total={a: add(self.state.total.get(a, {}), users.without(blocks[a], "outcomes", "outcome_sum")) for a in ARMS},
-                     tests=evidence.update(self.spec, self.state.tests, blocks["stable"], blocks["candidate"], skip, spared))  # fmt: skip
+            self.put(
+                window={a: add(self.state.window.get(a, {}), blocks[a]) for a in ARMS},
+                total={a: add(self.state.total.get(a, {}), users.without(blocks[a], "outcomes", "outcome_sum")) for a in ARMS},
+                tests=evidence.update(self.spec, self.state.tests, blocks["stable"], blocks["candidate"], skip, spared),
+            )
         elif self.state.weight < 100:
             self.put(tests=evidence.learn(self.state.tests, blocks["stable"]))
         if remember:

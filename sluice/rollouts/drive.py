@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sluice.errors import DeadlineError, SluiceError
+from sluice.core.errors import DeadlineError, SluiceError
 from sluice.rollouts.backend import Backend, View
 from sluice.rollouts.core import decide
 from sluice.rollouts.judge import with_intervals
@@ -37,9 +37,18 @@ class Driver:
         clock: wall-clock seconds.
     """
 
-    def __init__(self, spec: RolloutSpec, backend: Backend, desired: str, state: State, store: Store, *,
-                 on_event: Callable[[dict[str, Any]], None] | None = None,
-                 around: Callable[[], Mapping[str, Any]] = dict, clock: Callable[[], float] = time.time):  # fmt: skip
+    def __init__(
+        self,
+        spec: RolloutSpec,
+        backend: Backend,
+        desired: str,
+        state: State,
+        store: Store,
+        *,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+        around: Callable[[], Mapping[str, Any]] = dict,
+        clock: Callable[[], float] = time.time,
+    ):
         self.spec, self.backend, self.desired, self.state, self.store = spec, backend, desired, state, store
         self.on_event, self.around, self.clock = on_event or (lambda _: None), around, clock
         self.started = clock()
@@ -53,8 +62,17 @@ class Driver:
         except (SluiceError, OSError) as e:
             view = View(error=str(e))
         now = self.clock()
-        seen = Observations(time=now, desired=self.desired, arms=view.arms, routed=view.routed, present=view.present,
-                            commands=self.store.commands(), error=view.error, limit=view.limit, pace=view.pace)  # fmt: skip
+        seen = Observations(
+            time=now,
+            desired=self.desired,
+            arms=view.arms,
+            routed=view.routed,
+            present=view.present,
+            commands=self.store.commands(),
+            error=view.error,
+            limit=view.limit,
+            pace=view.pace,
+        )
         self.state, actions = decide(self.spec, s, seen, now)
         entry = self.entry(view, now)
         self.remember(entry)
@@ -117,10 +135,22 @@ class Driver:
             windows = {arm: s.window.get(arm, {}) for arm in ("stable", "candidate")}
             arms = {arm: {k: w[k] for k in _COUNTED if k in w} for arm, w in windows.items()}
         weight = view.routed.weights.get(self.desired, 0) if view.routed else 0
-        return {"t": round(now - self.started, 3), "phase": s.phase, "stage": s.stage, "step": s.step, "weight": weight,
-                "wanted": s.weight, "mirror": bool(view.routed and view.routed.mirror), "verdict": s.verdict,
-                "reasons": list(s.reasons), "limit": view.limit, "arms": arms, "tests": with_intervals(s.checks, self.spec.alpha), "error": view.error,
-                "ready": {a: v.ready for a, v in view.arms.items()}}  # fmt: skip
+        return {
+            "t": round(now - self.started, 3),
+            "phase": s.phase,
+            "stage": s.stage,
+            "step": s.step,
+            "weight": weight,
+            "wanted": s.weight,
+            "mirror": bool(view.routed and view.routed.mirror),
+            "verdict": s.verdict,
+            "reasons": list(s.reasons),
+            "limit": view.limit,
+            "arms": arms,
+            "tests": with_intervals(s.checks, self.spec.alpha),
+            "error": view.error,
+            "ready": {a: v.ready for a, v in view.arms.items()},
+        }
 
     def remember(self, entry: dict[str, Any]) -> None:
         self.timeline.append(entry)

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 import orjson
 
-from sluice import fetch, files
-from sluice.errors import DeadlineError, MissingExtra, SluiceError
-from sluice.process import spawn, stop, wait_until
+from sluice.core import fetch, files
+from sluice.core.errors import DeadlineError, MissingExtra, SluiceError
+from sluice.core.processes import spawn, stop, wait_until
 from sluice.rollouts.state import Routed
 
 #: On every answer: the arm's digest.
@@ -26,7 +26,7 @@ _CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 _HTTP = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _PREVIOUS = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
-#: Paths of gRPC's services, as on a cluster (`serving/rollout/backends/gateway.py`), and how their clusters are named after a model's.
+#: Paths of gRPC's services, as on a cluster (`serving/controller/rollouts/backends/gateway.py`), and how their clusters are named after a model's.
 _GRPC, _OF_GRPC = ("/inference.GRPCInferenceService/", "/grpc.health.v1.Health/"), "-grpc"
 _START_SECONDS, _TAKE_SECONDS = 20.0, 5.0
 #: Most bytes of a page that is read: counters of a model with many thousands of labels.
@@ -87,11 +87,29 @@ class Envoy:
         self._write_routes({}, None)
         files.write_json(self.root / "envoy.json", self._bootstrap())
         address = self.root / "admin.txt"
-        self._process = spawn([str(binary()), "-c", str(self.root / "envoy.json"), "--concurrency", "1", "--log-level", "warn",
-                               "--use-dynamic-base-id", "--admin-address-path", str(address)], log=self.log)  # fmt: skip
+        self._process = spawn(
+            [
+                str(binary()),
+                "-c",
+                str(self.root / "envoy.json"),
+                "--concurrency",
+                "1",
+                "--log-level",
+                "warn",
+                "--use-dynamic-base-id",
+                "--admin-address-path",
+                str(address),
+            ],
+            log=self.log,
+        )
         try:
-            wait_until(lambda: address.exists() and address.read_text().strip() != "", what="Envoy", seconds=_START_SECONDS,
-                       process=self._process, log=self.log)  # fmt: skip
+            wait_until(
+                lambda: address.exists() and address.read_text().strip() != "",
+                what="Envoy",
+                seconds=_START_SECONDS,
+                process=self._process,
+                log=self.log,
+            )
             self._find()
             wait_until(self._live, what="Envoy", seconds=_START_SECONDS, process=self._process, log=self.log)
         except DeadlineError:
@@ -116,8 +134,15 @@ class Envoy:
     def alive(self) -> bool:
         return self._process is None or self._process.poll() is None
 
-    def route(self, addresses: Mapping[str, tuple[str, int]], weights: Mapping[str, int], mirror: str | None,
-              fallback: str | None = None, mirror_percent: int = 100, grpc: Mapping[str, tuple[str, int]] | None = None) -> None:  # fmt: skip
+    def route(
+        self,
+        addresses: Mapping[str, tuple[str, int]],
+        weights: Mapping[str, int],
+        mirror: str | None,
+        fallback: str | None = None,
+        mirror_percent: int = 100,
+        grpc: Mapping[str, tuple[str, int]] | None = None,
+    ) -> None:
         """Send traffic by `weights` (per cent by digest) and a copy of each request to `mirror`.
 
         Args:
@@ -132,8 +157,9 @@ class Envoy:
         fresh = self._write_clusters(addresses, grpc or {}, fallback)
         if fresh:
             # A route to a name Envoy does not know yet would answer 503.
-            wait_until(lambda: self._knows(fresh), what="Envoy's clusters", seconds=_TAKE_SECONDS, every=0.003,
-                       process=self._process, log=self.log)  # fmt: skip
+            wait_until(
+                lambda: self._knows(fresh), what="Envoy's clusters", seconds=_TAKE_SECONDS, every=0.003, process=self._process, log=self.log
+            )
         self._write_routes(weights, mirror, mirror_percent, frozenset(grpc or {}))
 
     def routed(self) -> Routed | None:
@@ -193,7 +219,9 @@ class Envoy:
         temporary.write_bytes(orjson.dumps({"version_info": str(self._version), "resources": resources}))
         temporary.replace(self.root / name)
 
-    def _write_clusters(self, addresses: Mapping[str, tuple[str, int]], grpc: Mapping[str, tuple[str, int]], fallback: str | None) -> str | None:
+    def _write_clusters(
+        self, addresses: Mapping[str, tuple[str, int]], grpc: Mapping[str, tuple[str, int]], fallback: str | None
+    ) -> str | None:
         """Returns the version to wait for, None when nothing changed."""
         if self._clusters == (dict(addresses), dict(grpc), fallback):
             return None
@@ -204,15 +232,30 @@ class Envoy:
             # The fallback is of a lower priority: only a retry ever goes there.
             order = [where] if other in (None, where) else [where, other]
             ends = [{"priority": i, "lb_endpoints": [{"endpoint": {"address": _socket(*a)}}]} for i, a in enumerate(order) if a]
-            return {"@type": _CLUSTER, "name": name, "type": "STATIC", "connect_timeout": "2s",
-                    "load_assignment": {"cluster_name": name, "endpoints": ends},
-                    "circuit_breakers": {"thresholds": [{"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096,
-                                                         "max_retries": 4096}]}, **more}  # fmt: skip
+            return {
+                "@type": _CLUSTER,
+                "name": name,
+                "type": "STATIC",
+                "connect_timeout": "2s",
+                "load_assignment": {"cluster_name": name, "endpoints": ends},
+                "circuit_breakers": {
+                    "thresholds": [{"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096, "max_retries": 4096}]
+                },
+                **more,
+            }
 
-        both = {"typed_extension_protocol_options": {_HTTP.partition("/")[2]: {"@type": _HTTP, "explicit_http_config": {"http2_protocol_options": {}}}}}
-        self._put("clusters.json", [
-            *(cluster(d, at, addresses.get(fallback or "")) for d, at in sorted(addresses.items())),
-            *(cluster(d + _OF_GRPC, at, grpc.get(fallback or ""), **both) for d, at in sorted(grpc.items()))])  # fmt: skip
+        both = {
+            "typed_extension_protocol_options": {
+                _HTTP.partition("/")[2]: {"@type": _HTTP, "explicit_http_config": {"http2_protocol_options": {}}}
+            }
+        }
+        self._put(
+            "clusters.json",
+            [
+                *(cluster(d, at, addresses.get(fallback or "")) for d, at in sorted(addresses.items())),
+                *(cluster(d + _OF_GRPC, at, grpc.get(fallback or ""), **both) for d, at in sorted(grpc.items())),
+            ],
+        )
         return str(self._version)
 
     def _write_routes(self, weights: Mapping[str, int], mirror: str | None, percent: int = 100, grpc: frozenset[str] = frozenset()) -> None:
@@ -220,26 +263,46 @@ class Envoy:
 
         def route(weights: Mapping[str, int], mirror: str | None, suffix: str) -> dict[str, Any]:
             out: dict[str, Any] = {
-                "weighted_clusters": {"clusters": [
-                    {"name": d + suffix, "weight": w, "response_headers_to_add": [{"header": {"key": ARM_HEADER, "value": d},
-                     "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]} for d, w in sorted(weights.items()) if w > 0]},
+                "weighted_clusters": {
+                    "clusters": [
+                        {
+                            "name": d + suffix,
+                            "weight": w,
+                            "response_headers_to_add": [
+                                {"header": {"key": ARM_HEADER, "value": d}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+                            ],
+                        }
+                        for d, w in sorted(weights.items())
+                        if w > 0
+                    ]
+                },
                 "timeout": "60s",
                 # Only what the model's process has not seen is sent again: no error of an arm is hidden.
-                "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2,
-                                 "retry_priority": {"name": "envoy.retry_priorities.previous_priorities",
-                                                    "typed_config": {"@type": _PREVIOUS, "update_frequency": 1}}},
+                "retry_policy": {
+                    "retry_on": "connect-failure,refused-stream,reset-before-request",
+                    "num_retries": 2,
+                    "retry_priority": {
+                        "name": "envoy.retry_priorities.previous_priorities",
+                        "typed_config": {"@type": _PREVIOUS, "update_frequency": 1},
+                    },
+                },
                 "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
-            }  # fmt: skip
+            }
             if mirror is not None:
                 fraction = {"default_value": {"numerator": percent, "denominator": "HUNDRED"}}
                 out["request_mirror_policies"] = [{"cluster": mirror + suffix, "runtime_fraction": fraction}]
             return out
 
-        routes: list[dict[str, Any]] = [{"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": {"inline_string": "no model yet"}}}]
+        routes: list[dict[str, Any]] = [
+            {"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": {"inline_string": "no model yet"}}}
+        ]
         if weights:
             routes = [{"match": {"prefix": "/"}, "route": route(weights, mirror, "")}]
         if weights and grpc.issuperset(d for d, w in weights.items() if w > 0):
-            routes = [*({"match": {"prefix": p}, "route": route(weights, mirror if mirror in grpc else None, _OF_GRPC)} for p in _GRPC), *routes]
+            routes = [
+                *({"match": {"prefix": p}, "route": route(weights, mirror if mirror in grpc else None, _OF_GRPC)} for p in _GRPC),
+                *routes,
+            ]
         hosts = [{"name": "all", "domains": ["*"], "routes": routes}]
         self._put("routes.json", [{"@type": _ROUTES, "name": "models", "virtual_hosts": hosts, "validate_clusters": False}])
 
@@ -249,19 +312,33 @@ class Envoy:
 
         manager = {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": "models", "codec_type": "AUTO", "rds": {"route_config_name": "models", "config_source": source("routes.json")},
-            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
-        }  # fmt: skip
+            "stat_prefix": "models",
+            "codec_type": "AUTO",
+            "rds": {"route_config_name": "models", "config_source": source("routes.json")},
+            "http_filters": [
+                {
+                    "name": "envoy.filters.http.router",
+                    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+                }
+            ],
+        }
         return {
             "node": {"id": "sluice", "cluster": "sluice"},
             "admin": {"address": _socket("127.0.0.1", 0)},
             "dynamic_resources": {"cds_config": source("clusters.json")},
-            "static_resources": {"listeners": [{
-                "name": "models", "address": _socket(self.host, self._wanted), "enable_reuse_port": False,
-                "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
-            }]},
-        }  # fmt: skip
+            "static_resources": {
+                "listeners": [
+                    {
+                        "name": "models",
+                        "address": _socket(self.host, self._wanted),
+                        "enable_reuse_port": False,
+                        "filter_chains": [
+                            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+                        ],
+                    }
+                ]
+            },
+        }
 
 
 def _socket(host: str, port: int) -> dict[str, Any]:

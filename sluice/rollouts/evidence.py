@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from sluice.core.spelling import label_now
 from sluice.rollouts import stretches, users
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, add
 from sluice.rollouts.stretches import RATES
-from sluice.spelling import label_now
 from sluice.stats import combine, difference_log_e, hedge, js, log_mean_exp, rate_log_e, ratio_log_e
 from sluice.stats.special import Floats
 
@@ -116,15 +116,28 @@ class _Rows:
         self.where: list[tuple[str, str, int]] = []
         self.values: list[tuple[float, float, float, float, float, float, float, float, float]] = []
 
-    def put(self, name: str, kind: str, row: int, n_a: float, k_a: float, n_b: float, k_b: float, rate: float, boundary: float,
-            sign: float, fraction: float) -> None:  # fmt: skip
+    def put(
+        self,
+        name: str,
+        kind: str,
+        row: int,
+        n_a: float,
+        k_a: float,
+        n_b: float,
+        k_b: float,
+        rate: float,
+        boundary: float,
+        sign: float,
+        fraction: float,
+    ) -> None:
         self.where.append((name, kind, row))
         scale = abs(boundary) if kind == "pass" else 0.0
         self.values.append((n_a, k_a, n_b, k_b, rate, boundary, sign, fraction, scale))
 
 
-def update(spec: RolloutSpec, tests: Mapping[str, Any], stable: Counts, candidate: Counts, skip: tuple[str, ...] = (),
-           spared: tuple[str, ...] = ()) -> dict[str, Any]:  # fmt: skip
+def update(
+    spec: RolloutSpec, tests: Mapping[str, Any], stable: Counts, candidate: Counts, skip: tuple[str, ...] = (), spared: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Add a block of evidence: what both arms counted between two looks, weights unchanged.
 
     Args:
@@ -236,8 +249,13 @@ def _cap(spec: RolloutSpec, rows: int) -> float:
     return 0.6 * math.log(2 * len(family(spec)) * rows * _BETS / spec.alpha)
 
 
-def against(spec: RolloutSpec, tests: Mapping[str, Any], total: Mapping[str, Counts], apart: Mapping[str, float] | None = None,
-            clumps: dict[str, tuple[float, str]] | None = None) -> dict[str, float]:
+def against(
+    spec: RolloutSpec,
+    tests: Mapping[str, Any],
+    total: Mapping[str, Counts],
+    apart: Mapping[str, float] | None = None,
+    clumps: dict[str, tuple[float, str]] | None = None,
+) -> dict[str, float]:
     """log e-value against the candidate, by share: "it is worse than stable by at most `tolerance`" is the null.
 
     `apart` is how many bad answers come of one user; `clumps` takes by what each was divided, and by what that was seen.
@@ -291,7 +309,11 @@ def requests_to_pass(spec: RolloutSpec, known: Counts, weight: int) -> float:
     beside = (100 - weight) / weight
     most, requests = 0.0, known.get("requests", 0)
     limits = {name: getattr(spec, name) for name in (*RATES, SHIFT) if getattr(spec, name) is not None}
-    cases = [(limits[name].margin, known.get(all_key, 0), known.get(bad_key, 0), 0.01) for name, (all_key, bad_key) in RATES.items() if name in limits]
+    cases = [
+        (limits[name].margin, known.get(all_key, 0), known.get(bad_key, 0), 0.01)
+        for name, (all_key, bad_key) in RATES.items()
+        if name in limits
+    ]
     answers = {k: v for k, v in known.items() if k.startswith(LABEL)}
     if SHIFT in limits and answers:
         cases.append((limits[SHIFT].margin, sum(answers.values()), max(answers.values()), 0.5))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sluice.cluster.site import NAMESPACE_ENV
-from sluice.errors import DeadlineError, ProjectError, SluiceError
+from sluice.core.errors import DeadlineError, ProjectError, SluiceError
+from sluice.kube.site import NAMESPACE_ENV
 from sluice.rollouts.cluster import _api, plain
 from sluice.rollouts.judge import with_intervals
 from sluice.rollouts.local import RolloutResult
@@ -25,8 +25,21 @@ GROUP, VERSION, PLURAL = "sluice.dev", "v1alpha1", "modelrollouts"
 GATEWAY_ENV, DOMAIN_ENV = "SLUICE_GATEWAY", "SLUICE_DOMAIN"
 
 _NAME_LIMIT = 40
-_STRATEGY = ("steps", "shadow", "minimum_requests", "settle_seconds", "step_deadline_seconds", "ready_seconds", "warmup_seconds",
-             "verify_seconds", "keep_seconds", "hold_back", "unready_seconds", "restarts", "trouble_seconds")  # fmt: skip
+_STRATEGY = (
+    "steps",
+    "shadow",
+    "minimum_requests",
+    "settle_seconds",
+    "step_deadline_seconds",
+    "ready_seconds",
+    "warmup_seconds",
+    "verify_seconds",
+    "keep_seconds",
+    "hold_back",
+    "unready_seconds",
+    "restarts",
+    "trouble_seconds",
+)
 _ANALYSIS = ("alpha", "latency_slo_ms", "errors", "error_ceiling", "slow", "wrong", "shift")
 _MAY_BE_OFF = ("slow", "wrong", "shift")
 _COUNTED = ("requests", "errors", "slow", "wrong")
@@ -82,34 +95,73 @@ def manifest(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target)
         ProjectError: the name is too long, the package lies where KServe cannot fetch it, or `plan` needs what only a person can write.
     """
     if len(name) > _NAME_LIMIT:
-        raise ProjectError(f"has more than the {_NAME_LIMIT} characters a rollout's name may have on a cluster", field="name", value=name,
-                           fix="choose a shorter one")  # fmt: skip
+        raise ProjectError(
+            f"has more than the {_NAME_LIMIT} characters a rollout's name may have on a cluster",
+            field="name",
+            value=name,
+            fix="choose a shorter one",
+        )
     if plan.business is not None:
-        raise ProjectError("needs users who stay with a model, which a project file has no place for", field="rollout.business",
-                           fix=f"apply a ModelRollout {name} with spec.traffic.sticky and spec.analysis.business once; runs then change its model")  # fmt: skip
+        raise ProjectError(
+            "needs users who stay with a model, which a project file has no place for",
+            field="rollout.business",
+            fix=f"apply a ModelRollout {name} with spec.traffic.sticky and spec.analysis.business once; runs then change its model",
+        )
     strategy, analysis = plan_of(plan)
     space, _, gateway = where.gateway.rpartition("/")
     restricted = {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-    predictor = {"minReplicas": 1, "serviceAccountName": "sluice-predictor", "automountServiceAccountToken": False,
-                 "priorityClassName": "sluice-serving", "securityContext": restricted,
-                 "model": {"args": ["--digest=$(DIGEST)", "--name=$(NAME)"]}}  # fmt: skip
-    return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "ModelRollout",
-            "metadata": {"name": name, "namespace": where.namespace, "labels": {"app.kubernetes.io/part-of": "sluice"}},
-            "spec": {"model": model(name, digest, uri), "strategy": strategy, "analysis": analysis, "dryRun": plan.dry_run,
-                     "traffic": {"backend": "Gateway", "gateway": {"name": gateway} | ({"namespace": space} if space else {}),
-                                 "hostname": f"{name}.{where.domain}"},
-                     "serving": {"predictor": predictor}}}  # fmt: skip
+    predictor = {
+        "minReplicas": 1,
+        "serviceAccountName": "sluice-predictor",
+        "automountServiceAccountToken": False,
+        "priorityClassName": "sluice-serving",
+        "securityContext": restricted,
+        "model": {"args": ["--digest=$(DIGEST)", "--name=$(NAME)"]},
+    }
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "ModelRollout",
+        "metadata": {"name": name, "namespace": where.namespace, "labels": {"app.kubernetes.io/part-of": "sluice"}},
+        "spec": {
+            "model": model(name, digest, uri),
+            "strategy": strategy,
+            "analysis": analysis,
+            "dryRun": plan.dry_run,
+            "traffic": {
+                "backend": "Gateway",
+                "gateway": {"name": gateway} | ({"namespace": space} if space else {}),
+                "hostname": f"{name}.{where.domain}",
+            },
+            "serving": {"predictor": predictor},
+        },
+    }
 
 
 def model(name: str, digest: str, uri: str) -> dict[str, str]:
     """``spec.model``. Raises `ProjectError` when KServe cannot fetch from `uri`."""
     if uri.partition("://")[0] not in ("s3", "gs", "https", "pvc", "hf", "oci"):
-        raise ProjectError("is not an address KServe can fetch a package from", field="SLUICE_STORE", value=uri, fix="give the steps SLUICE_STORE=s3://bucket/prefix")
+        raise ProjectError(
+            "is not an address KServe can fetch a package from",
+            field="SLUICE_STORE",
+            value=uri,
+            fix="give the steps SLUICE_STORE=s3://bucket/prefix",
+        )
     return {"name": name, "digest": digest, "uri": uri}
 
 
-def hand_over(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target, *, on_event: Callable[[dict[str, Any]], None] = lambda _: None,
-              custom: Any = None, poll: float = 2.0, clock: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep) -> RolloutResult:  # fmt: skip
+def hand_over(
+    name: str,
+    digest: str,
+    uri: str,
+    plan: RolloutSpec,
+    where: Target,
+    *,
+    on_event: Callable[[dict[str, Any]], None] = lambda _: None,
+    custom: Any = None,
+    poll: float = 2.0,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> RolloutResult:
     """Ask the controller to serve a package, and wait for its verdict.
 
     A digest that was rolled back before is not tried again: the answer is the old one. One that could not be started, by no fault of its own,
@@ -151,8 +203,11 @@ class _Api:
         found = self.get()
         if found is None:
             if not desired:
-                raise ProjectError("needs a ModelRollout whose users stay with a model, and there is none", field="rollout.business",
-                                   fix=f"apply a ModelRollout {self.name} with spec.traffic.sticky and spec.analysis.business in namespace {self.namespace}")  # fmt: skip
+                raise ProjectError(
+                    "needs a ModelRollout whose users stay with a model, and there is none",
+                    field="rollout.business",
+                    fix=f"apply a ModelRollout {self.name} with spec.traffic.sticky and spec.analysis.business in namespace {self.namespace}",
+                )
             if self._call("create", self._custom.create_namespaced_custom_object, desired, allow=(409,)) is not None:
                 return None
         strategy, analysis = plan_of(plan)
@@ -184,8 +239,10 @@ class _Api:
                 return None
             if e.status in (429, 500, 502, 503, 504):
                 raise _Away(f"the API server is busy: {e.status} {e.reason}", field=where) from e
-            fix = {403: "bind the Role sluice-pipeline to the step's service account (manifests/components/kfp)",
-                   404: "apply manifests/crds, and look at SLUICE_NAMESPACE"}.get(e.status)  # fmt: skip
+            fix = {
+                403: "bind the Role sluice-pipeline to the step's service account (manifests/components/kfp)",
+                404: "apply manifests/crds, and look at SLUICE_NAMESPACE",
+            }.get(e.status)
             raise SluiceError(f"cannot {what} it: {e.status} {str(e.body or e.reason)[:500]}", field=where, fix=fix) from e
         except (HTTPError, OSError) as e:
             raise _Away(f"the API server does not answer: {e}", field=where, fix="look at the cluster, then retry the step") from e
@@ -198,8 +255,15 @@ class _Away(SluiceError):
 class _Follower:
     """Reads the status until the rollout of one digest is over."""
 
-    def __init__(self, api: _Api, digest: str, alpha: float, on_event: Callable[[dict[str, Any]], None], clock: Callable[[], float],
-                 order: str | None = None):  # fmt: skip
+    def __init__(
+        self,
+        api: _Api,
+        digest: str,
+        alpha: float,
+        on_event: Callable[[dict[str, Any]], None],
+        clock: Callable[[], float],
+        order: str | None = None,
+    ):
         self.api, self.digest, self.alpha, self.on_event, self.clock, self.order = api, digest, alpha, on_event, clock, order
         self.started = self.answered = clock()
         #: Since when it has been held for want of traffic.
@@ -234,7 +298,9 @@ class _Follower:
             raw = self.api.get()
         except _Away as e:
             if self.clock() - self.answered > _AWAY:
-                raise DeadlineError(f"the API server was away for {_AWAY:g} s: {e.message}", field=where, fix="retry the step: it takes the rollout up") from e
+                raise DeadlineError(
+                    f"the API server was away for {_AWAY:g} s: {e.message}", field=where, fix="retry the step: it takes the rollout up"
+                ) from e
             return None
         self.answered = self.clock()
         if raw is None:
@@ -245,12 +311,17 @@ class _Follower:
         ordered = self.order is not None and self.order not in (state.get("handled") or [])
         if ordered or (unseen and (status.get("phase") == "Failed" or not self._settled(status, state))):
             if self.clock() - self.started > _UNSEEN:
-                raise DeadlineError(f"no controller has looked at it for {_UNSEEN:g} s", field=where,
-                                    fix=f"kubectl -n {self.api.namespace} get deployment sluice-controller")  # fmt: skip
+                raise DeadlineError(
+                    f"no controller has looked at it for {_UNSEEN:g} s",
+                    field=where,
+                    fix=f"kubectl -n {self.api.namespace} get deployment sluice-controller",
+                )
             return None
         refused = next((c for c in status.get("conditions") or [] if c["type"] == "Accepted" and c["status"] == "False"), None)
         if refused:
-            raise SluiceError(f"the controller cannot use it: {refused.get('message', '')}", field=where, fix="mend `rollout:` in the project file")
+            raise SluiceError(
+                f"the controller cannot use it: {refused.get('message', '')}", field=where, fix="mend `rollout:` in the project file"
+            )
         self._tell(status, state)
         newer = raw["spec"]["model"]["digest"].removeprefix("sha256:")
         if newer != self.digest:
@@ -258,7 +329,9 @@ class _Follower:
                 return self._result("promoted", ("ready and answering",), status, state)
             return self._result("rolled_back", (f"superseded: {newer[:12]} was handed over meanwhile",), status, state)
         if state.get("reported"):
-            return self._result("rolled_back", ("a dry run: stopped before the first live request", *(state.get("reasons") or ())), status, state)
+            return self._result(
+                "rolled_back", ("a dry run: stopped before the first live request", *(state.get("reasons") or ())), status, state
+            )
         return self._settled(status, state) or self._waiting(raw["spec"].get("strategy") or {}, status, state)
 
     def _waiting(self, strategy: dict[str, Any], status: dict[str, Any], state: dict[str, Any]) -> RolloutResult | None:
@@ -282,7 +355,11 @@ class _Follower:
             reasons: list[str] = state.get("reasons") or []
             mend = next((r.removeprefix(MEND) for r in reasons if r.startswith(MEND)), None)
             said = f"\n{state['said']}" if state.get("said") else ""
-            raise SluiceError("; ".join(r for r in reasons if not r.startswith(MEND)) + said, field=f"ModelRollout {self.api.namespace}/{self.api.name}", fix=mend)
+            raise SluiceError(
+                "; ".join(r for r in reasons if not r.startswith(MEND)) + said,
+                field=f"ModelRollout {self.api.namespace}/{self.api.name}",
+                fix=mend,
+            )
         rejected: list[str] = state.get("rejected") or []
         if self.digest in rejected or state.get("candidate") == self.digest:
             latest = self.digest == (state.get("candidate") or rejected[-1])
@@ -294,8 +371,13 @@ class _Follower:
         phase, window = status.get("phase", "Pending"), state.get("window") or {}
         arms = {arm: {k: window.get(arm, {}).get(k, 0) for k in _COUNTED} for arm in ARMS} if phase in _COUNTING else {}
         weight = 100 if state.get("stable") == self.digest else status.get("weight", 0)
-        at = {"t": round(self.clock() - self.started, 1), "phase": phase, "weight": weight, "arms": arms,
-              "tests": with_intervals(tuple(status.get("checks") or ()), self.alpha)}  # fmt: skip
+        at = {
+            "t": round(self.clock() - self.started, 1),
+            "phase": phase,
+            "weight": weight,
+            "arms": arms,
+            "tests": with_intervals(tuple(status.get("checks") or ()), self.alpha),
+        }
         # the timeline has each change, and the last look at each stretch between
         here = (at["phase"], at["weight"], status.get("stage"), state.get("step"))
         if here != self.last:
@@ -308,9 +390,18 @@ class _Follower:
     def _result(self, outcome: Any, reasons: tuple[str, ...], status: dict[str, Any], state: dict[str, Any]) -> RolloutResult:
         events = [{k: h.get(k) for k in ("sequence", "time", "kind", "message")} for h in status.get("history") or []]
         before = state.get("previous") if outcome == "promoted" else state.get("stable")
-        evidence = {"stable": before, "unchanged": outcome == "promoted" and self.api.unchanged, "candidate": self.digest, "phase": status.get("phase"), "seconds": round(self.clock() - self.started, 3),
-                    "timeline": self.timeline, "events": events, "load": None, "said": state.get("said") or "",
-                    "resource": {"namespace": self.api.namespace, "name": self.api.name}}  # fmt: skip
+        evidence = {
+            "stable": before,
+            "unchanged": outcome == "promoted" and self.api.unchanged,
+            "candidate": self.digest,
+            "phase": status.get("phase"),
+            "seconds": round(self.clock() - self.started, 3),
+            "timeline": self.timeline,
+            "events": events,
+            "load": None,
+            "said": state.get("said") or "",
+            "resource": {"namespace": self.api.namespace, "name": self.api.name},
+        }
         return RolloutResult(outcome, reasons, evidence)
 
 

@@ -22,8 +22,14 @@ _BROKEN = 0.5
 #: How a reason begins that stopped nothing.
 WARNING = "warning: "
 #: What a share is called in a sentence.
-WORDS = {"errors": "errors", "slow": "slow answers", "wrong": "wrong answers", SHIFT: "label shares",
-         DISAGREEMENT: "disagreement with stable", "business": "business outcome"}  # fmt: skip
+WORDS = {
+    "errors": "errors",
+    "slow": "slow answers",
+    "wrong": "wrong answers",
+    SHIFT: "label shares",
+    DISAGREEMENT: "disagreement with stable",
+    "business": "business outcome",
+}
 
 
 def judge(spec: RolloutSpec, state: State) -> Judgement:
@@ -114,16 +120,25 @@ def _required(spec: RolloutSpec, state: State, a: Counts, b: Counts) -> list[str
     return names
 
 
-def _check(spec: RolloutSpec, name: str, a: Counts, b: Counts, worse: Mapping[str, float], good: Mapping[str, float],
-           shadow: bool) -> dict[str, Any]:  # fmt: skip
+def _check(
+    spec: RolloutSpec, name: str, a: Counts, b: Counts, worse: Mapping[str, float], good: Mapping[str, float], shadow: bool
+) -> dict[str, Any]:
     limits: Margin = getattr(spec, name)
     all_key, bad_key = RATES.get(name, ("", ""))
-    check: dict[str, Any] = {"metric": name, "tolerance": limits.tolerance, "margin": limits.margin,
-                             "e_worse": _e(worse.get(name, 0.0)), "e_within": _e(good.get(name, 0.0))}  # fmt: skip
+    check: dict[str, Any] = {
+        "metric": name,
+        "tolerance": limits.tolerance,
+        "margin": limits.margin,
+        "e_worse": _e(worse.get(name, 0.0)),
+        "e_within": _e(good.get(name, 0.0)),
+    }
     if name in RATES:
         n_a, k_a, n_b, k_b = a.get(all_key, 0), a.get(bad_key, 0), b.get(all_key, 0), b.get(bad_key, 0)
-        check |= {"stable": {"n": n_a, "bad": k_a}, "candidate": {"n": n_b, "bad": k_b},
-                  "difference": round(k_b / n_b - k_a / n_a, 6) if n_a and n_b else None}  # fmt: skip
+        check |= {
+            "stable": {"n": n_a, "bad": k_a},
+            "candidate": {"n": n_b, "bad": k_b},
+            "difference": round(k_b / n_b - k_a / n_a, 6) if n_a and n_b else None,
+        }
     if worse.get(name, 0.0) >= math.log(len(evidence.family(spec)) / spec.alpha):
         check["verdict"] = "fail"
     elif shadow:
@@ -157,9 +172,14 @@ def _sentence(name: str, c: Mapping[str, Any]) -> str:
         a, b = c["stable"], c["candidate"]
         if not a["n"] or not b["n"]:
             return f"{words}: not measured in both arms"
-        words += f" {b['bad']:.0f} of {b['n']:.0f} ({b['bad'] / b['n']:.2%}) against {a['bad']:.0f} of {a['n']:.0f} ({a['bad'] / a['n']:.2%})"
-    tail = {"pass": f"shown to be less than {_points(c['margin'])} worse", "wait": f"not yet shown to be less than {_points(c['margin'])} worse",
-            "fail": f"shown to be more than {_points(c['tolerance'])} worse"}  # fmt: skip
+        words += (
+            f" {b['bad']:.0f} of {b['n']:.0f} ({b['bad'] / b['n']:.2%}) against {a['bad']:.0f} of {a['n']:.0f} ({a['bad'] / a['n']:.2%})"
+        )
+    tail = {
+        "pass": f"shown to be less than {_points(c['margin'])} worse",
+        "wait": f"not yet shown to be less than {_points(c['margin'])} worse",
+        "fail": f"shown to be more than {_points(c['tolerance'])} worse",
+    }
     if c.get("looked_at") and c["verdict"] != "fail":
         tail = {"pass": "looks no worse", "wait": f"looks more than {_points(c['margin'])} worse"}
     return f"{words}: {tail[c['verdict']]}"
@@ -173,8 +193,9 @@ def _e(log_e: float) -> float:
     return float(f"{math.exp(min(log_e, 230.0)):.4g}")
 
 
-def _describe_shift(checks: list[dict[str, Any]], state: State, worse: Mapping[str, float], good: Mapping[str, float],
-                    spec: RolloutSpec) -> None:  # fmt: skip
+def _describe_shift(
+    checks: list[dict[str, Any]], state: State, worse: Mapping[str, float], good: Mapping[str, float], spec: RolloutSpec
+) -> None:
     check = next(c for c in checks if c["metric"] == SHIFT)
     found = evidence.distance(state.window, state.tests)
     if found is None:
@@ -185,9 +206,11 @@ def _describe_shift(checks: list[dict[str, Any]], state: State, worse: Mapping[s
     beyond = f"more than {_points(check['tolerance'])}"
     if spec.shift is not None and evidence.factor(spec.shift) > 1:
         beyond += f", or a rare one by more than {evidence.factor(spec.shift):g} times"
-    tail = {"pass": f"every label shown to have moved by less than {_points(check['margin'])}",
-            "wait": f"not yet shown that every label moved by less than {_points(check['margin'])}",
-            "fail": f"shown to have moved by {beyond} (where that is meant, set rollout.shift: null)"}[check["verdict"]]  # fmt: skip
+    tail = {
+        "pass": f"every label shown to have moved by less than {_points(check['margin'])}",
+        "wait": f"not yet shown that every label moved by less than {_points(check['margin'])}",
+        "fail": f"shown to have moved by {beyond} (where that is meant, set rollout.shift: null)",
+    }[check["verdict"]]
     if check.get("looked_at") and check["verdict"] == "pass":
         tail = "not shown to have moved"
     check["reason"] = f"label shares ({label!r} {100 * moved:+.1f} points, Jensen-Shannon {js:.2f}): {tail}"
@@ -198,9 +221,15 @@ def _disagreement(spec: RolloutSpec, state: State, worse: Mapping[str, float]) -
     n, k = c["compared"], c.get("disagreed", 0)
     failed = worse.get(DISAGREEMENT, 0.0) >= math.log(len(evidence.family(spec)) / spec.alpha)
     said = "shown to be above" if failed else "not above"
-    return {"metric": DISAGREEMENT, "unit": "requests", "candidate": {"n": n, "bad": k}, "limit": spec.shadow.disagreement,
-            "e_worse": _e(worse.get(DISAGREEMENT, 0.0)), "verdict": "fail" if failed else "pass",
-            "reason": f"disagreement with stable on {k:.0f} of {n:.0f} copies ({k / n:.1%}): {said} {spec.shadow.disagreement:.0%}"}  # fmt: skip
+    return {
+        "metric": DISAGREEMENT,
+        "unit": "requests",
+        "candidate": {"n": n, "bad": k},
+        "limit": spec.shadow.disagreement,
+        "e_worse": _e(worse.get(DISAGREEMENT, 0.0)),
+        "verdict": "fail" if failed else "pass",
+        "reason": f"disagreement with stable on {k:.0f} of {n:.0f} copies ({k / n:.1%}): {said} {spec.shadow.disagreement:.0%}",
+    }
 
 
 def _why_failed(spec: RolloutSpec, checks: list[dict[str, Any]], worse: Mapping[str, float], joint: float) -> tuple[str, ...]:
@@ -269,5 +298,7 @@ def caution(spec: RolloutSpec, state: State) -> tuple[str, ...]:
         return (f"{WARNING}how fast it answers could not be judged, the machine was the limit: {state.limit}",)
     if asked(spec, state) or not n or k / n <= spec.slow.margin:
         return ()
-    return (f"{WARNING}{k:.0f} of {n:.0f} answers ({k / n:.0%}) took longer than {spec.latency_slo_ms:g} ms; nothing to compare a first model with, "
-            "so this stopped nothing: set rollout.latency_slo_ms where it should",)  # fmt: skip
+    return (
+        f"{WARNING}{k:.0f} of {n:.0f} answers ({k / n:.0%}) took longer than {spec.latency_slo_ms:g} ms; nothing to compare a first model with, "
+        "so this stopped nothing: set rollout.latency_slo_ms where it should",
+    )

@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sluice.errors import ProjectError, SluiceError
-from sluice.packaging import package
-from sluice.process import wait_until
+from sluice.core.errors import ProjectError, SluiceError
+from sluice.core.processes import wait_until
+from sluice.package import package
 from sluice.rollouts import traffic
 from sluice.rollouts.backend import View
 from sluice.rollouts.drive import Driver
 from sluice.rollouts.envoy import Envoy
-from sluice.rollouts.load import Load, Request
+from sluice.rollouts.load_generator import Load, Request
 from sluice.rollouts.machine import Machine
-from sluice.rollouts.models import Comparison, Model
+from sluice.rollouts.server_process import Comparison, Model
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import TERMINAL, Arm, Replica, Routed, State
 from sluice.rollouts.store import Store
@@ -61,8 +61,16 @@ class LocalBackend:
         port: where Envoy listens; 0 takes a free one, a taken one makes way for the next free.
     """
 
-    def __init__(self, root: Path, name: str, server: Sequence[str], packages: Mapping[str, Path], spec: RolloutSpec,
-                 requests: Sequence[Request] = (), port: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        server: Sequence[str],
+        packages: Mapping[str, Path],
+        spec: RolloutSpec,
+        requests: Sequence[Request] = (),
+        port: int = 0,
+    ):
         self.root, self.name, self.server, self.packages, self.spec = root, name, list(server), dict(packages), spec
         self.requests = list(requests)
         self.models: dict[str, Model] = {}
@@ -112,7 +120,9 @@ class LocalBackend:
         arms = {arm: self._arm(digest, arm) for arm, digest in (("stable", stable), ("candidate", candidate)) if digest}
         lacking = [arm for arm, seen in arms.items() if seen.ready and any(r.counts is None for r in seen.replicas)]
         error = f"no counters from the {' and '.join(lacking)} server" if lacking else None
-        return View(arms, self.envoy.routed() or Routed({}), frozenset(self.models), error, limit, self.load.share if self.load is not None else 1.0)
+        return View(
+            arms, self.envoy.routed() or Routed({}), frozenset(self.models), error, limit, self.load.share if self.load is not None else 1.0
+        )
 
     def launch(self, digest: str) -> None:
         if digest in self.models:
@@ -152,8 +162,14 @@ class LocalBackend:
         model.stop()
 
     def _send(self, weights: Mapping[str, int], mirror: str | None) -> None:
-        self.envoy.route({d: m.address for d, m in self.models.items()}, weights, mirror, self._stable, self.spec.shadow.percent,
-                         {d: m.grpc for d, m in self.models.items()})  # fmt: skip
+        self.envoy.route(
+            {d: m.address for d, m in self.models.items()},
+            weights,
+            mirror,
+            self._stable,
+            self.spec.shadow.percent,
+            {d: m.grpc for d, m in self.models.items()},
+        )
 
     def _again(self) -> None:
         """The same weights, over the addresses of now."""
@@ -175,9 +191,18 @@ class LocalBackend:
         return replace(seen, replicas=(*seen.replicas, *more))
 
 
-def run_local(name: str, spec: RolloutSpec, *, stable: Path | None, candidate: Path, server: Sequence[str],
-              requests: Sequence[Request], home: Path, on_event: Callable[[dict[str, Any]], None] | None = None,
-              port: int = 0) -> RolloutResult:  # fmt: skip
+def run_local(
+    name: str,
+    spec: RolloutSpec,
+    *,
+    stable: Path | None,
+    candidate: Path,
+    server: Sequence[str],
+    requests: Sequence[Request],
+    home: Path,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    port: int = 0,
+) -> RolloutResult:
     """Roll a package out on this machine, from the first copy of a request to all traffic, or back.
 
     Both models run as real server processes behind a real Envoy while `requests` are replayed. Where
@@ -221,10 +246,14 @@ def run_local(name: str, spec: RolloutSpec, *, stable: Path | None, candidate: P
             around["address"] = f"http://127.0.0.1:{backend.envoy.port}"
             if old:
                 _serve_stable(backend, old.digest, plan)
-            load = Load(("127.0.0.1", backend.envoy.port), requests, plan.replay.rate, connections=plan.replay.connections,
-                        timeout=plan.replay.timeout_seconds)  # fmt: skip
-            driver = Driver(plan, backend, new.digest, state, store, on_event=on_event,
-                            around=lambda: {**around, "load": load.report()})  # fmt: skip
+            load = Load(
+                ("127.0.0.1", backend.envoy.port),
+                requests,
+                plan.replay.rate,
+                connections=plan.replay.connections,
+                timeout=plan.replay.timeout_seconds,
+            )
+            driver = Driver(plan, backend, new.digest, state, store, on_event=on_event, around=lambda: {**around, "load": load.report()})
 
             def start_load() -> None:
                 if backend.load is None and backend.envoy.routed() is not None:
@@ -251,9 +280,15 @@ def deadline(spec: RolloutSpec) -> float:
 
 
 def _held(name: str, plan: RolloutSpec, why: str) -> ProjectError:
-    return ProjectError(f"no verdict is to be had: {why}", field="rollout.replay.rate", value=plan.replay.rate, fix=(
-        f"`sluice rollout retry {name}` with --set rollout.replay.rate, rollout.replay.step_deadline_seconds, rollout.steps or rollout.minimum_requests; "
-        "nothing was held against the candidate"))  # fmt: skip
+    return ProjectError(
+        f"no verdict is to be had: {why}",
+        field="rollout.replay.rate",
+        value=plan.replay.rate,
+        fix=(
+            f"`sluice rollout retry {name}` with --set rollout.replay.rate, rollout.replay.step_deadline_seconds, rollout.steps or rollout.minimum_requests; "
+            "nothing was held against the candidate"
+        ),
+    )
 
 
 def _serve_stable(backend: LocalBackend, digest: str, plan: RolloutSpec) -> None:
@@ -263,8 +298,12 @@ def _serve_stable(backend: LocalBackend, digest: str, plan: RolloutSpec) -> None
     def ready() -> bool:
         seen = backend.models[digest].look(revive=False)
         if seen.failure:
-            raise SluiceError(f"the stable model cannot be served: it {seen.failure}", field="stable", value=digest,
-                              fix="roll back the registry's champion, or pass stable=None to start anew")  # fmt: skip
+            raise SluiceError(
+                f"the stable model cannot be served: it {seen.failure}",
+                field="stable",
+                value=digest,
+                fix="roll back the registry's champion, or pass stable=None to start anew",
+            )
         return seen.ready
 
     wait_until(ready, what="the stable model's server", seconds=plan.ready_seconds, log=backend.models[digest].log)
@@ -278,13 +317,22 @@ def _longest(plan: RolloutSpec) -> float:
     return (1 + STRETCH) * (waits + plan.ready_seconds) + plan.warmup_seconds + plan.verify_seconds + 60
 
 
-def _result(state: State, candidate: str, stable: str | None, driver: Driver, load: Load | None, started: float,
-            store: Store) -> RolloutResult:  # fmt: skip
+def _result(
+    state: State, candidate: str, stable: str | None, driver: Driver, load: Load | None, started: float, store: Store
+) -> RolloutResult:
     assert state.phase in TERMINAL or state.reported
     promoted = state.phase == "Succeeded" and state.stable == candidate
     reasons = state.reasons or ("ready and answering",)
-    evidence = {"stable": stable, "candidate": candidate, "phase": state.phase, "seconds": round(time.time() - started, 3),
-                "timeline": driver.timeline, "events": store.events(), "machine": {"limited": round(state.limited, 1), "limit": state.limit}, "load": _by_arm(load, stable, candidate) if load else None}  # fmt: skip
+    evidence = {
+        "stable": stable,
+        "candidate": candidate,
+        "phase": state.phase,
+        "seconds": round(time.time() - started, 3),
+        "timeline": driver.timeline,
+        "events": store.events(),
+        "machine": {"limited": round(state.limited, 1), "limit": state.limit},
+        "load": _by_arm(load, stable, candidate) if load else None,
+    }
     return RolloutResult("promoted" if promoted else "rolled_back", reasons, evidence)
 
 

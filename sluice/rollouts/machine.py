@@ -41,8 +41,14 @@ class Machine:
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, usage: Callable[[], Usage | None] | None = None, load: Callable[[], float] = lambda: os.getloadavg()[0],
-                 cpus: int | None = None, clock: Callable[[], float] = time.monotonic):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        usage: Callable[[], Usage | None] | None = None,
+        load: Callable[[], float] = lambda: os.getloadavg()[0],
+        cpus: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self._usage, self._load, self._clock = usage or measure, load, clock
         self.cpus = cpus or os.cpu_count() or 1
         self._before: tuple[float, Usage | None] | None = None
@@ -69,8 +75,11 @@ class Machine:
             return
         old, passed = before[1], usage.total - before[1].total
         own = sum(max(v - old.own.get(p, 0.0), 0.0) for p, v in usage.own.items()) / passed
-        fresh = {"idle": (usage.idle - old.idle) / passed, "stolen": (usage.stolen - old.stolen) / passed,
-                 "throttled": (usage.throttled - old.throttled) / (now - before[0])}  # fmt: skip
+        fresh = {
+            "idle": (usage.idle - old.idle) / passed,
+            "stolen": (usage.stolen - old.stolen) / passed,
+            "throttled": (usage.throttled - old.throttled) / (now - before[0]),
+        }
         fresh["others"] = max(1.0 - fresh["idle"] - fresh["stolen"] - own, 0.0)
         weight = min((now - before[0]) / _MEMORY, 1.0)
         s = self._shares = {k: v if k not in self._shares else self._shares[k] + weight * (v - self._shares[k]) for k, v in fresh.items()}

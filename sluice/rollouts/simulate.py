@@ -146,7 +146,9 @@ class World:
         self.pods: dict[str, list[Counts]] = {arm: [{} for _ in range(n)] for arm, n in many.items()}
         self.shown: dict[str, list[Counts]] = {arm: [{} for _ in range(n)] for arm, n in many.items()}
         self.scraped = {(arm, i): -math.inf for arm, n in many.items() for i in range(n)}
-        self.troubled = {arm: self.generator.random(n) < s.trouble.share if s.trouble else np.zeros(n, dtype=bool) for arm, n in many.items()}
+        self.troubled = {
+            arm: self.generator.random(n) < s.trouble.share if s.trouble else np.zeros(n, dtype=bool) for arm, n in many.items()
+        }
         self.crowd = Crowd(self.scenario.users, self.generator) if self.scenario.users else None
 
     @property
@@ -252,10 +254,14 @@ class World:
 
     def look(self, **changes: Any) -> Observations:
         """What an observer sees now."""
+
         def replicas(arm: str, ready: bool) -> tuple[Replica, ...]:
             away = self.scenario.flapping if len(self.shown[arm]) > 1 else 0.0
-            return tuple(Replica(arm[0] + (str(i) if i else ""), ready, dict(c)) for i, c in enumerate(self.shown[arm])
-                         if not (away and i and self.generator.random() < away))  # fmt: skip
+            return tuple(
+                Replica(arm[0] + (str(i) if i else ""), ready, dict(c))
+                for i, c in enumerate(self.shown[arm])
+                if not (away and i and self.generator.random() < away)
+            )
 
         arms = {"stable": Arm(replicas("stable", True), True), "candidate": Arm(replicas("candidate", self.ready), self.ready)}
         return replace(Observations(self.now, CANDIDATE, arms, self.routed, frozenset((STABLE, CANDIDATE))), **changes)
@@ -292,21 +298,35 @@ def simulate(spec: RolloutSpec, scenario: Scenario, runs: int = 200, seed: int =
     back = [o for o in outcomes if o.phase == "RolledBack"]
     unclear = [o for o in back if any(r.startswith("no verdict") for r in o.reasons)]
     harmed, seconds = np.array([o.harmed for o in outcomes]), np.array([o.seconds for o in outcomes])
-    return {"runs": runs, "promoted": sum(o.phase == "Succeeded" for o in outcomes) / runs, "rolled_back": len(back) / runs,
-            "rolled_back_inconclusive": len(unclear) / runs, "held": sum(o.phase == "Held" for o in outcomes) / runs, "seconds_median": float(np.median(seconds)),
-            "seconds_p95": float(np.quantile(seconds, 0.95)), "exposed_median": float(np.median([o.exposed for o in outcomes])),
-            "harmed_median": float(np.median(harmed)), "harmed_p95": float(np.quantile(harmed, 0.95)),
-            "says": next((o.reasons[0] for o in outcomes if o.phase == "Held"), None)}  # fmt: skip
+    return {
+        "runs": runs,
+        "promoted": sum(o.phase == "Succeeded" for o in outcomes) / runs,
+        "rolled_back": len(back) / runs,
+        "rolled_back_inconclusive": len(unclear) / runs,
+        "held": sum(o.phase == "Held" for o in outcomes) / runs,
+        "seconds_median": float(np.median(seconds)),
+        "seconds_p95": float(np.quantile(seconds, 0.95)),
+        "exposed_median": float(np.median([o.exposed for o in outcomes])),
+        "harmed_median": float(np.median(harmed)),
+        "harmed_p95": float(np.quantile(harmed, 0.95)),
+        "says": next((o.reasons[0] for o in outcomes if o.phase == "Held"), None),
+    }
 
 
 #: Regressions a plan is tried on: name -> what the candidate does worse.
 TRIALS: Mapping[str, Mapping[str, float]] = {
-    "as good": {}, "+0.5 points of errors": {"errors": 0.005}, "+1 point of errors": {"errors": 0.01},
-    "+2 points of errors": {"errors": 0.02}, "+5 points of errors": {"errors": 0.05}, "+20 points of slow answers": {"slow": 0.2},
-}  # fmt: skip
+    "as good": {},
+    "+0.5 points of errors": {"errors": 0.005},
+    "+1 point of errors": {"errors": 0.01},
+    "+2 points of errors": {"errors": 0.02},
+    "+5 points of errors": {"errors": 0.05},
+    "+20 points of slow answers": {"slow": 0.2},
+}
 
 
-def detects(spec: RolloutSpec, rate: float, *, errors: float = 0.0, slow: float = 0.0, runs: int = 100, seed: int = 0) -> list[dict[str, Any]]:
+def detects(
+    spec: RolloutSpec, rate: float, *, errors: float = 0.0, slow: float = 0.0, runs: int = 100, seed: int = 0
+) -> list[dict[str, Any]]:
     """The plan as it is, its deadline included, tried on `TRIALS` at this traffic: one row each, `simulate`'s figures with ``trial`` before them.
 
     A plan that cannot end in time at this traffic is held: ``held`` is 1 then, and ``says`` what would do.

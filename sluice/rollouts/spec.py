@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sluice.config import Section
+from sluice.core.section import Section
 
 
 class Margin(Section):
@@ -40,7 +40,9 @@ class Business(Section):
 
     kind: Literal["rate", "mean"] = "rate"
     better: Literal["higher", "lower"] = "higher"
-    unit: Literal["user", "request"] = Field("user", description="what is independent: users, who may come again; request: each outcome is another user's")
+    unit: Literal["user", "request"] = Field(
+        "user", description="what is independent: users, who may come again; request: each outcome is another user's"
+    )
     minimum_outcomes: int = Field(200, ge=2, description="outcomes in each arm before a winner is named")
 
 
@@ -50,8 +52,11 @@ class Replay(Section):
     rate: float = Field(300, gt=0, le=20_000, description="requests a second, as far as the servers sustain them; open loop")
     connections: int = Field(64, ge=1, le=4096, description="requests in flight at most")
     timeout_seconds: float = Field(10, gt=0, description="an answer later than this is a failure")
-    step_deadline_seconds: float | None = Field(None, gt=0, description="in place of the rollout's step deadline; by default four times what a step takes "
-                                                "at this rate, between 60 and 600")  # fmt: skip
+    step_deadline_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="in place of the rollout's step deadline; by default four times what a step takes at this rate, between 60 and 600",
+    )
 
 
 class RolloutSpec(Section):
@@ -82,21 +87,33 @@ class RolloutSpec(Section):
     latency_slo_ms: float = Field(200, gt=0, description="slower than this counts as slow; a limit for a first model only where it is set")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="probability of rolling back a healthy candidate, and of passing a bad one")
     errors: Margin = Margin(tolerance=0.0, margin=0.02)
-    error_ceiling: float = Field(0.1, gt=0, le=1, description="never promote what is shown to answer with more errors than this, where stable is not")
+    error_ceiling: float = Field(
+        0.1, gt=0, le=1, description="never promote what is shown to answer with more errors than this, where stable is not"
+    )
     slow: Margin | None = Margin(tolerance=0.01, margin=0.05)
     wrong: Margin | None = Field(Margin(tolerance=0.02, margin=0.1), description="answers unlike the known truth, where there is one")
     shift: Margin | None = Field(Margin(tolerance=0.1, margin=0.2), description="move of any label's share of the answers")
     business: Business | None = None
     shadow: Shadow = Shadow()
-    trouble_seconds: float = Field(2, ge=0, description="trouble of one process passes: evidence against a candidate that lies within so long a stretch alone "
-                                   "does not decide; 45 on a cluster")  # fmt: skip
+    trouble_seconds: float = Field(
+        2,
+        ge=0,
+        description="trouble of one process passes: evidence against a candidate that lies within so long a stretch alone "
+        "does not decide; 45 on a cluster",
+    )
     ready_seconds: float = Field(120, gt=0, description="the candidate must be ready within this")
     warmup_seconds: float = Field(1, ge=0, description="and stay ready this long before it is sent users")
     settle_seconds: float = Field(1, ge=0, description="after a change of weights, measurements are no evidence for this long")
-    step_deadline_seconds: float = Field(3600, gt=0, description="a step whose evidence is open by then ends the rollout; one that lacks traffic is held")
-    on_deadline: Literal["rollback", "pause"] = Field("rollback", description="for a step that had its requests and no verdict; for want of traffic it is held in either case")
+    step_deadline_seconds: float = Field(
+        3600, gt=0, description="a step whose evidence is open by then ends the rollout; one that lacks traffic is held"
+    )
+    on_deadline: Literal["rollback", "pause"] = Field(
+        "rollback", description="for a step that had its requests and no verdict; for want of traffic it is held in either case"
+    )
     verify_seconds: float = Field(2, ge=0, description="watched at (almost) all traffic with the old model at hand")
-    hold_back: int = Field(5, ge=0, le=50, description="per cent that stay on the stable model while the candidate is watched: the comparison goes on")
+    hold_back: int = Field(
+        5, ge=0, le=50, description="per cent that stay on the stable model while the candidate is watched: the comparison goes on"
+    )
     keep_seconds: float = Field(600, ge=0, description="on a cluster the old model stays this long for an instant way back")
     dry_run: bool = Field(False, description="stop before the first live request and say what would come")
     unready_seconds: float = Field(3, ge=0, description="a candidate that takes traffic and is not ready for this long is rolled back")

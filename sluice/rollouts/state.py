@@ -13,8 +13,20 @@ Counts = dict[str, float]
 #: Counters that also come by group of whole users, as ``n@17`` for group 17: short names keep a rollout's status small.
 BY_USER = {"requests": "r@", "errors": "e@", "slow": "w@", "odd_labels": "o@", "outcomes": "n@", "outcome_sum": "s@"}
 
-Phase = Literal["Pending", "Shadow", "Warmup", "Step", "Promoting", "Verifying", "Succeeded",
-                "Paused", "RollingBack", "RolledBack", "Superseded", "Failed"]  # fmt: skip
+Phase = Literal[
+    "Pending",
+    "Shadow",
+    "Warmup",
+    "Step",
+    "Promoting",
+    "Verifying",
+    "Succeeded",
+    "Paused",
+    "RollingBack",
+    "RolledBack",
+    "Superseded",
+    "Failed",
+]
 Verdict = Literal["pass", "fail", "wait", "no data"]
 Command = Literal["pause", "resume", "abort", "promote", "retry"]
 ARMS = ("stable", "candidate")
@@ -234,7 +246,9 @@ class State:
 
     def moved(self, seconds: float) -> State:
         """The same with all its times moved by so much: after the clock was set."""
-        at: dict[str, Any] = {name: getattr(self, name) + seconds for name in ("since", "deadline_from", "paused_at", "last_time", "counted")}
+        at: dict[str, Any] = {
+            name: getattr(self, name) + seconds for name in ("since", "deadline_from", "paused_at", "last_time", "counted")
+        }
         maybe = {name: getattr(self, name) for name in ("settled", "ready_since", "unready_since", "obstructed")}
         at |= {name: None if value is None else value + seconds for name, value in maybe.items()}
         if self.traffic:

@@ -1,10 +1,10 @@
 """A rollout on disk: ``<home>/rollouts/<name>/``.
 
-    state.json     the whole of where it stands, replaced atomically at every look
-    events.jsonl   the audit trail, one note a line, numbered
-    result.json    how it ended
-    commands/      requests of `sluice rollout pause` and the like, one file each
-    history/       the same files of earlier rollouts
+state.json     the whole of where it stands, replaced atomically at every look
+events.jsonl   the audit trail, one note a line, numbered
+result.json    how it ended
+commands/      requests of `sluice rollout pause` and the like, one file each
+history/       the same files of earlier rollouts
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any, get_args
 
 import orjson
 
-from sluice import files
-from sluice.errors import HomeError, RolloutError, SluiceError
+from sluice.core import files
+from sluice.core.errors import HomeError, RolloutError, SluiceError
 from sluice.rollouts.state import Command, Note, State
 
 STATE, EVENTS, RESULT, COMMANDS, HISTORY = "state.json", "events.jsonl", "result.json", "commands", "history"
@@ -71,8 +71,11 @@ class Store:
                     break
                 except OSError as e:
                     if attempt == 9:
-                        raise HomeError("another process is rolling out this name", field=str(self.root),
-                                        fix=f"wait for it, or `sluice rollout abort {self.name}`") from e  # fmt: skip
+                        raise HomeError(
+                            "another process is rolling out this name",
+                            field=str(self.root),
+                            fix=f"wait for it, or `sluice rollout abort {self.name}`",
+                        ) from e
                     # Somebody who asks whether it is driven holds it for a moment.
                     time.sleep(0.02)
             yield

@@ -42,7 +42,9 @@ def turn(kept: Mapping[str, Any]) -> dict[str, Any]:
     return {**begin(), **kept, "fresh": True}
 
 
-def take(kept: Mapping[str, Any], by_process: Mapping[str, Mapping[str, Counts]], begun: float, now: float, trouble: float) -> dict[str, Any]:
+def take(
+    kept: Mapping[str, Any], by_process: Mapping[str, Mapping[str, Counts]], begun: float, now: float, trouble: float
+) -> dict[str, Any]:
     """Add a block: what each process counted between `begun` and `now`.
 
     Args:

@@ -41,8 +41,12 @@ def observe(seen: Mapping[str, Any], arms: Mapping[str, Arm], now: float, *, cop
     memory = max(_REMEMBERED_LEAST, _REMEMBERED * deadline)
     left, since = (memory / (now - since), now - memory) if now - since > memory else (1.0, since)
     live = new["stable"] + (0.0 if copies else new["candidate"])
-    return {"since": since, "requests": (seen.get("requests", 0.0) + live) * left,
-            "arms": {arm: (seen.get("arms", {}).get(arm, 0.0) + new[arm]) * left for arm in ARMS}, "by": dict(list(by.items())[-_PROCESSES:])}  # fmt: skip
+    return {
+        "since": since,
+        "requests": (seen.get("requests", 0.0) + live) * left,
+        "arms": {arm: (seen.get("arms", {}).get(arm, 0.0) + new[arm]) * left for arm in ARMS},
+        "by": dict(list(by.items())[-_PROCESSES:]),
+    }
 
 
 def rate(seen: Mapping[str, Any], now: float) -> float:
@@ -105,8 +109,10 @@ def said(spec: RolloutSpec, known: Counts, a_second: float) -> str:
     if weight and need <= spec.minimum_requests:
         ways.append(f"fewer than {spec.minimum_requests} minimum_requests")
     what = f"a step at {weight} %" if weight else f"the shadow, with copies of {spec.shadow.percent} %,"
-    return (f"{what} takes {span(seconds)} at {pace(a_second)} ({need:.0f} candidate requests), the deadline is "
-            f"{span(spec.step_deadline_seconds)}: set {' or '.join(ways)}")  # fmt: skip
+    return (
+        f"{what} takes {span(seconds)} at {pace(a_second)} ({need:.0f} candidate requests), the deadline is "
+        f"{span(spec.step_deadline_seconds)}: set {' or '.join(ways)}"
+    )
 
 
 def _rounded(seconds: float) -> int:
@@ -121,4 +127,12 @@ def pace(a_second: float) -> str:
 
 def span(seconds: float) -> str:
     """Seconds for a person: ``40 s``, ``25 min``, ``4.2 h``."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.2g} h" if seconds < 36_000 else f"{seconds / 3600:.0f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 3600
+        else f"{seconds / 3600:.2g} h"
+        if seconds < 36_000
+        else f"{seconds / 3600:.0f} h"
+    )

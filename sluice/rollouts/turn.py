@@ -137,8 +137,13 @@ class Turn(ABC):
         away = self.now - s.paused_at
         # Who goes on in spite of too little traffic has seen how long it will take.
         self.put(unhurried=s.unhurried or s.held)
-        self.enter(s.resume, f"resumed: {s.resume}", stage="settle" if s.resume in ("Step", "Shadow") else s.stage,
-                   resume=None, deadline_from=s.deadline_from + away)  # fmt: skip
+        self.enter(
+            s.resume,
+            f"resumed: {s.resume}",
+            stage="settle" if s.resume in ("Step", "Shadow") else s.stage,
+            resume=None,
+            deadline_from=s.deadline_from + away,
+        )
         if s.resume in ("Step", "Shadow"):
             self.open_window(counted=False)
         return None

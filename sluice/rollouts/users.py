@@ -44,7 +44,11 @@ def dispersions(arms: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     found = [by_group(arms[arm], "requests", "errors", "slow", "odd_labels") for arm in ("stable", "candidate")]
     most = max(side[0].size for side in found)
     requests, errors, slow, odd = (np.stack([np.pad(side[i], (0, most - side[i].size)) for side in found]) for i in range(4))
-    for name, counts, totals in (("errors", errors, requests), ("slow", slow, requests), ("shift", odd, np.maximum(requests - errors, 0.0))):
+    for name, counts, totals in (
+        ("errors", errors, requests),
+        ("slow", slow, requests),
+        ("shift", odd, np.maximum(requests - errors, 0.0)),
+    ):
         counts = np.minimum(counts, totals)
         out[name] = max(dispersion(counts, totals), dispersion(counts[1], totals[1]))
     return out

@@ -39,7 +39,9 @@ class Waiting(Counting):
     def early(self) -> bool:
         """A plan that cannot be kept is told from the traffic seen before users meet the candidate, or where there is no shadow, soon after."""
         s = self.state
-        return s.phase == "Shadow" or (s.step == 0 and not self.spec.shadow.requests and self.now - s.deadline_from < self.spec.step_deadline_seconds / 4)
+        return s.phase == "Shadow" or (
+            s.step == 0 and not self.spec.shadow.requests and self.now - s.deadline_from < self.spec.step_deadline_seconds / 4
+        )
 
     def lacks_traffic(self) -> str | None:
         """How far a step without a verdict is from the requests a good candidate takes; None where it has had them, or one model alone is asked."""

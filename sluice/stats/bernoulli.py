@@ -66,8 +66,9 @@ def project(a1: ArrayLike, b1: ArrayLike, n_a: ArrayLike, n_b: ArrayLike, margin
     return x, x + m
 
 
-def difference_log_e(n_a: ArrayLike, k_a: ArrayLike, n_b: ArrayLike, k_b: ArrayLike,
-                     a1: ArrayLike, b1: ArrayLike, margin: ArrayLike) -> Floats:  # fmt: skip
+def difference_log_e(
+    n_a: ArrayLike, k_a: ArrayLike, n_b: ArrayLike, k_b: ArrayLike, a1: ArrayLike, b1: ArrayLike, margin: ArrayLike
+) -> Floats:
     """log e-value of one block of outcomes against the null on the far side of ``b - a = margin``.
 
     If ``b1 - a1 > margin`` the null is "the rates of the arms in this block differ by at most

@@ -128,6 +128,8 @@ def clustered_difference(a: Arm, b: Arm, alpha: float = 0.05, best_at: float = 1
     total = float(parts.sum())
     spread = float((parts**2).sum()) - total**2 / parts.size
     df = min(2 * total**2 / spread, parts.size - 2.0) if spread > 0 else parts.size - 2.0
-    (n_a, s_a, q_a), (n_b, s_b, q_b) = [(whole[i] / own[i], mean[i] * whole[i] / own[i], arm.squares / own[i]) for i, arm in enumerate(arms)]
+    (n_a, s_a, q_a), (n_b, s_b, q_b) = [
+        (whole[i] / own[i], mean[i] * whole[i] / own[i], arm.squares / own[i]) for i, arm in enumerate(arms)
+    ]
     low, high = mean_difference_interval((n_a, s_a, q_a), (n_b, s_b, q_b), alpha, best_at, max(df, 1.0))
     return Difference(float(low), float(high), (own[0], own[1]), groups)

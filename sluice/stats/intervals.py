@@ -41,8 +41,9 @@ def newcombe(n_a: ArrayLike, k_a: ArrayLike, n_b: ArrayLike, k_b: ArrayLike, alp
     return d - np.sqrt((b - low_b) ** 2 + (high_a - a) ** 2), d + np.sqrt((high_b - b) ** 2 + (a - low_a) ** 2)
 
 
-def bootstrap(rows: int, statistic: Callable[[Any], float], *, draws: int = 1000, alpha: float = 0.05,
-              seed: int = 0) -> tuple[float, float]:  # fmt: skip
+def bootstrap(
+    rows: int, statistic: Callable[[Any], float], *, draws: int = 1000, alpha: float = 0.05, seed: int = 0
+) -> tuple[float, float]:
     """Percentile bootstrap interval.
 
     Args:

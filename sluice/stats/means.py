@@ -79,8 +79,9 @@ def _boundary(n: Any, alpha: float, best_at: float) -> Any:
     return np.sqrt((2 * (r + 1) / r) * np.log(np.sqrt(r + 1) / alpha))
 
 
-def mean_difference_interval(a: tuple[float, float, float], b: tuple[float, float, float], alpha: float = 0.05,
-                             best_at: float = 1000, df: float = math.inf) -> tuple[float, float]:  # fmt: skip
+def mean_difference_interval(
+    a: tuple[float, float, float], b: tuple[float, float, float], alpha: float = 0.05, best_at: float = 1000, df: float = math.inf
+) -> tuple[float, float]:
     """Asymptotic confidence sequence for ``mean(b) - mean(a)`` from each arm's (n, sum, sum of squares).
 
     For units assigned at random with a constant split (the paper's section 4): the difference of

@@ -47,7 +47,6 @@ def two_sample_log_e(a: ArrayLike, b: ArrayLike, prior: float = 0.5) -> Any:
 
     def evidence(c: Floats) -> Any:
         labels = c.shape[-1]
-        return (log_gamma(prior + c).sum(-1) - log_gamma(prior * labels + c.sum(-1))
-                - labels * log_gamma(prior) + log_gamma(prior * labels))  # fmt: skip
+        return log_gamma(prior + c).sum(-1) - log_gamma(prior * labels + c.sum(-1)) - labels * log_gamma(prior) + log_gamma(prior * labels)
 
     return evidence(x) + evidence(y) - evidence(x + y)

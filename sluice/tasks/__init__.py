@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluice.errors import ProjectError
+from sluice.core.errors import ProjectError
 from sluice.tasks.base import State, Task
 
 if TYPE_CHECKING:
     from sluice.project import Project
 
-__all__ = ["BUILT_IN", "State", "Task", "load_task"]
-
-#: name -> where its class is.
-BUILT_IN = {
-    "image": "sluice.tasks.image:ImageTask",
-    "tabular": "sluice.tasks.tabular:TabularTask",
-    "text": "sluice.tasks.text:TextTask",
-}
+__all__ = ["State", "Task", "load_task"]
 
 
 def load_task(project: Project, base_dir: Path | None = None) -> Task:
@@ -35,13 +27,11 @@ def load_task(project: Project, base_dir: Path | None = None) -> Task:
     """
     from sluice.project import import_task
 
-    if project.task in BUILT_IN:
-        module, _, name = BUILT_IN[project.task].partition(":")
-        kind = getattr(importlib.import_module(module), name)
-    else:
-        kind = import_task(project.task, base_dir)
+    kind = import_task(project.task, base_dir)
     if not issubclass(kind, Task):
-        raise ProjectError("does not derive from sluice.tasks.base.Task", field="task", value=project.task, fix=f"class {kind.__name__}(Task): ...")
+        raise ProjectError(
+            "does not derive from sluice.tasks.base.Task", field="task", value=project.task, fix=f"class {kind.__name__}(Task): ..."
+        )
     missing = sorted(getattr(kind, "__abstractmethods__", ()))
     if missing:
         raise ProjectError(f"does not define {', '.join(missing)}", field="task", value=project.task, fix=f"define them in {kind.__name__}")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from sluice import files
-from sluice.config import Section
-from sluice.errors import DataError, ProjectError
+from sluice.core import files
+from sluice.core.errors import DataError, ProjectError
+from sluice.core.section import Section
 
 if TYPE_CHECKING:
     import onnx
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from sluice.data.dataset import Dataset
     from sluice.data.timestamps import Times
-    from sluice.packaging.processors import Processor
+    from sluice.fields import Processor
+    from sluice.learners.torch.encode import Encoded
+    from sluice.learners.torch.plan import Defaults, Plan
     from sluice.project import Project
-    from sluice.training.encode import Encoded
-    from sluice.training.plan import Defaults, Plan
 
 #: What `State.save` calls its own file; a processor's side files lie beside it.
 STATE = "state.json"
@@ -57,10 +57,17 @@ class State:
         """Write ``state.json`` and the side files into an existing directory."""
         for name, data in self.files.items():
             files.write_bytes(root / name, data)
-        files.write_json(root / STATE, {
-            "format": _FORMAT, "objective": self.objective, "labels": self.labels, "preprocess": self.preprocess,
-            "files": sorted(self.files), "extra": self.extra,
-        })  # fmt: skip
+        files.write_json(
+            root / STATE,
+            {
+                "format": _FORMAT,
+                "objective": self.objective,
+                "labels": self.labels,
+                "preprocess": self.preprocess,
+                "files": sorted(self.files),
+                "extra": self.extra,
+            },
+        )
 
     @classmethod
     def load(cls, root: Path) -> State:
@@ -77,8 +84,9 @@ class State:
             side = {name: (root / name).read_bytes() for name in raw["files"]}
             return cls(raw["objective"], raw["labels"], raw["preprocess"], side, raw["extra"])
         except OSError as e:
-            raise DataError(f"cannot be read: {e.strerror or e}", field=str(e.filename or where),
-                            fix="name a directory that `train` wrote") from e  # fmt: skip
+            raise DataError(
+                f"cannot be read: {e.strerror or e}", field=str(e.filename or where), fix="name a directory that `train` wrote"
+            ) from e
         except (ValueError, KeyError, TypeError) as e:
             raise DataError(f"is not a fitted state: {type(e).__name__}: {e}", field=str(where), fix="train again") from e
 
@@ -155,7 +163,7 @@ class Task(ABC):
 
     def defaults(self, state: State, rows: int) -> Defaults:
         """What the `train:` settings that the project leaves open become, for so many training rows. Default: for a small network from scratch."""
-        from sluice.training.plan import Defaults
+        from sluice.learners.torch.plan import Defaults
 
         return Defaults()
 
@@ -170,7 +178,7 @@ class Task(ABC):
 
     def processor(self, state: State) -> Processor:
         """The pre-processing of a state, loaded once."""
-        from sluice.packaging.processors import load_processor
+        from sluice.fields import load_processor
 
         if self._processor is None or self._processor[0] is not state:
             self._processor = (state, load_processor(state.preprocess, state.files))
@@ -217,7 +225,7 @@ class Task(ABC):
 
     def example(self, state: State) -> dict[str, torch.Tensor]:
         """Inputs for the exporter: two rows, free axes of four."""
-        from sluice.packaging.processors.tensor import NUMPY
+        from sluice.fields.tensor import NUMPY
 
         batch = {}
         for t in self.processor(state).inputs:

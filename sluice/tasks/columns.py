@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.core.errors import DataError
 from sluice.data.columns import MOSTLY_NUMBERS, looks_numeric, null_for_empty, numbers
 from sluice.data.spellings import texts_of
-from sluice.errors import DataError
 
 #: A numeric label with more distinct values than this is a quantity, not a class.
 MOST_CLASSES = 20
@@ -69,19 +69,26 @@ def to_float(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArra
         found, bad = numbers(values)
         if found is None:
             assert bad is not None
-            raise DataError("is not a number", field=f"{setting} {name}, row {bad.row + 1}", value=bad.value,
-                            fix=f"mend the value, or list {name} under data.columns.categorical or data.columns.ignore")  # fmt: skip
+            raise DataError(
+                "is not a number",
+                field=f"{setting} {name}, row {bad.row + 1}",
+                value=bad.value,
+                fix=f"mend the value, or list {name} under data.columns.categorical or data.columns.ignore",
+            )
         return found
     try:
         out = values.cast(pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
-        raise DataError(f"of type {values.type} cannot be read as numbers", field=f"{setting} {name}",
-                        fix=f"list {name} under data.columns.ignore, or store numbers") from e  # fmt: skip
+        raise DataError(
+            f"of type {values.type} cannot be read as numbers",
+            field=f"{setting} {name}",
+            fix=f"list {name} under data.columns.ignore, or store numbers",
+        ) from e
     return pc.if_else(pc.is_nan(out), None, out)
 
 
 def to_string(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
-    """Strings: booleans and numbers in their one spelling (`sluice.spelling`), texts as they are; blank strings and NaN become null.
+    """Strings: booleans and numbers in their one spelling (`sluice.core.spelling`), texts as they are; blank strings and NaN become null.
 
     Raises:
         DataError: an infinite number, or a type that has no text.
@@ -121,6 +128,10 @@ def label(table: pa.Table, name: str, objective: str) -> pa.ChunkedArray:
         broken = pc.match_substring_regex(texts, r"[^0-9-]")
         if pc.any(broken).as_py():
             row, _ = first(texts, broken)
-            raise DataError("is not a category", field=f"label {name}, row {row + 1}", value=values[row].as_py(),
-                            fix="classes are texts or whole numbers; a quantity needs model.objective: regression")  # fmt: skip
+            raise DataError(
+                "is not a category",
+                field=f"label {name}, row {row + 1}",
+                value=values[row].as_py(),
+                fix="classes are texts or whole numbers; a quantity needs model.objective: regression",
+            )
     return texts

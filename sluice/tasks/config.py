@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sluice.config import Names, Section
+from sluice.core.section import Names, Section
 
 
 class ImageModel(Section):
@@ -27,7 +27,11 @@ class TextModel(Section):
     pretrained: Annotated[str | None, Names("model")] = Field(None, description="local directory or hub id; null: from scratch")
     max_length: int = Field(64, ge=4, le=8192, description="tokens")
     vocabulary: int = Field(8000, ge=100, description="tokens learnt from the data when from scratch")
-    ngrams: int = Field(100_000, ge=0, description="words, pairs of words and runs of characters that are weighed beside the transformer from scratch; 0: none")
+    ngrams: int = Field(
+        100_000,
+        ge=0,
+        description="words, pairs of words and runs of characters that are weighed beside the transformer from scratch; 0: none",
+    )
     layers: int = Field(1, ge=1)
     hidden: int = Field(64, ge=8)
     heads: int = Field(4, ge=1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from sluice.errors import DataError, ProjectError
+from sluice.core.errors import DataError, ProjectError
 from sluice.tasks import columns
 from sluice.tasks.base import State, Task, settings
 from sluice.tasks.config import ImageModel
@@ -37,8 +37,11 @@ class ImageTask(Task):
         if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
             values = pc.struct_field(values, "bytes")
         if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type) or pa.types.is_fixed_size_binary(values.type)):
-            raise DataError(f"is a column of {values.type}, not of image files' bytes", field=f"data.columns.image: {name}",
-                            fix="use a folder of images, or a Parquet file with the encoded bytes")  # fmt: skip
+            raise DataError(
+                f"is a column of {values.type}, not of image files' bytes",
+                field=f"data.columns.image: {name}",
+                fix="use a folder of images, or a Parquet file with the encoded bytes",
+            )
         return values.cast(pa.binary())
 
     def canonical(self, table: pa.Table) -> pa.Table:
@@ -49,7 +52,7 @@ class ImageTask(Task):
 
     def fit(self, dataset: Dataset) -> State:
         """Per-channel mean and standard deviation of the training pixels, scaled to 0..1."""
-        from sluice.packaging.processors import ImageProcessor
+        from sluice.fields import ImageProcessor
 
         model: ImageModel = settings(self, ImageModel)
         processor = ImageProcessor(model.channels, model.size)
@@ -69,12 +72,12 @@ class ImageTask(Task):
         return State("classification", dataset.labels, processor.spec(), {}, extra)
 
     def build(self, state: State) -> torch.nn.Module:
-        from sluice.tasks.image_models import build
+        from sluice.learners.torch.image_models import build
 
         return build(settings(self, ImageModel), len(state.labels), state.extra["mean"], state.extra["std"])
 
     def preload(self, state: State) -> None:
-        import sluice.tasks.image_models  # noqa: F401
+        import sluice.learners.torch.image_models  # noqa: F401
 
         if settings(self, ImageModel).architecture != "cnn":
             import torchvision.models.resnet  # noqa: F401
@@ -91,21 +94,26 @@ class ImageTask(Task):
         try:
             weights = load_file(where)
         except (OSError, SafetensorError) as e:
-            raise ProjectError(f"cannot be read as safetensors: {e}", field="model.pretrained", value=path,
-                               fix="name a .safetensors state dict") from e  # fmt: skip
+            raise ProjectError(
+                f"cannot be read as safetensors: {e}", field="model.pretrained", value=path, fix="name a .safetensors state dict"
+            ) from e
         body: Any = model.body  # type: ignore[union-attr]
         own = body.state_dict()
         fits = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
         lost = sorted(k for k in own if k not in fits and not k.startswith(("fc.", "head.")) and not k.endswith("num_batches_tracked"))
         if lost:
-            raise ProjectError(f"lacks {len(lost)} tensors of the architecture, the first is {lost[0]}", field="model.pretrained", value=path,
-                               fix=f"use weights of {settings(self, ImageModel).architecture}")  # fmt: skip
+            raise ProjectError(
+                f"lacks {len(lost)} tensors of the architecture, the first is {lost[0]}",
+                field="model.pretrained",
+                value=path,
+                fix=f"use weights of {settings(self, ImageModel).architecture}",
+            )
         body.load_state_dict(fits, strict=False)
 
     def augment(self, tensors: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Shift each image by up to an eighth of its size; mirror none, for digits and letters have a side."""
         if not settings(self, ImageModel).augment:
             return tensors
-        from sluice.tasks.image_models import shift
+        from sluice.learners.torch.image_models import shift
 
         return {**tensors, "image": shift(tensors["image"], generator)}

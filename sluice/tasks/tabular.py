@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from sluice.core.errors import DataError
+from sluice.core.numerals import Numerals
+from sluice.core.spelling import Spelling
 from sluice.data.dataset import RESERVED
-from sluice.errors import DataError
-from sluice.numerals import Numerals
-from sluice.spelling import Spelling
 from sluice.tasks import columns
 from sluice.tasks.base import State, Task, settings
 from sluice.tasks.config import TabularModel
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from sluice.data.dataset import Dataset
     from sluice.data.timestamps import Times
-    from sluice.packaging.processors import Column
-    from sluice.training.encode import Encoded
-    from sluice.training.plan import Defaults, Plan
+    from sluice.fields import Column
+    from sluice.learners.torch.encode import Encoded
+    from sluice.learners.torch.plan import Defaults, Plan
 
 #: Codes of a category column: what is missing, what the training rows did not hold; known values follow.
 MISSING, UNKNOWN, KNOWN = 0, 1, 2
@@ -58,11 +58,17 @@ class TabularTask(Task):
         else:
             names = [n for n in table.column_names if n not in wanted.ignore and n not in (wanted.label, "row_id")]
         if wanted.label in names:
-            raise DataError("is the label and a feature", field="data.columns.features", value=wanted.label, fix="take it out of the features")
+            raise DataError(
+                "is the label and a feature", field="data.columns.features", value=wanted.label, fix="take it out of the features"
+            )
         for name in RESERVED:
             if name in names:
-                raise DataError("is a name the dataset keeps for itself", field="data.columns", value=name,
-                                fix=f"rename the column, or list it under data.columns.ignore (the label column is set to {wanted.label!r})")  # fmt: skip
+                raise DataError(
+                    "is a name the dataset keeps for itself",
+                    field="data.columns",
+                    value=name,
+                    fix=f"rename the column, or list it under data.columns.ignore (the label column is set to {wanted.label!r})",
+                )
         if not names:
             raise DataError("leaves no feature", field="data.columns", value=table.column_names, fix="name columns that hold features")
         return names
@@ -79,8 +85,11 @@ class TabularTask(Task):
         if columns.is_number(kind) or pa.types.is_null(kind):
             return "numeric"
         if not pa.types.is_string(kind):
-            raise DataError(f"is of type {kind}, which is no feature", field=f"data.columns.features: {name}",
-                            fix=f"turn it into numbers or strings, or list {name} under data.columns.ignore")  # fmt: skip
+            raise DataError(
+                f"is of type {kind}, which is no feature",
+                field=f"data.columns.features: {name}",
+                fix=f"turn it into numbers or strings, or list {name} under data.columns.ignore",
+            )
         return "numeric" if columns.mostly_numbers(values) else "categorical"
 
     def times(self, table: pa.Table) -> dict[str, Times]:
@@ -107,7 +116,9 @@ class TabularTask(Task):
             values = columns.column(table, name, "data.columns.features")
             declared = wanted.timestamps.get(name)
             looked = declared is not None or not pa.types.is_string(values.type) or not columns.mostly_numbers(values)
-            cached[1][name] = None if name in wanted.categorical or not looked else timestamps.find(values, name, declared, wanted.time_zone)
+            cached[1][name] = (
+                None if name in wanted.categorical or not looked else timestamps.find(values, name, declared, wanted.time_zone)
+            )
         return cached[1][name]
 
     def objective(self, table: pa.Table) -> str:
@@ -138,7 +149,7 @@ class TabularTask(Task):
     def fit(self, dataset: Dataset) -> State:
         """Mean and deviation of each number, the values of each category, the parts and the newest of times, scale of a numeric label."""
         from sluice.data import timestamps
-        from sluice.packaging.processors import TabularProcessor
+        from sluice.fields import TabularProcessor
 
         features = _features_of(dataset)
         inputs = [t for c in features for t in c.inputs()]
@@ -165,8 +176,14 @@ class TabularTask(Task):
         known = {name: [v for v, _ in sorted(c.items(), key=lambda item: (-item[1], item[0]))] for name, c in values.items()}
         spellings = {c.name: Spelling.kept(known[c.tensor]) for c in features if c.type == "categorical"}
         numerals = {name: Numerals.load(n) for name, n in dataset.manifest["source"].get("numerals", {}).items()}
-        features = [dataclasses.replace(c, spelling=spellings[c.name].kind) if c.name in spellings else
-                    dataclasses.replace(c, numerals=numerals.get(c.name)) if c.type == "numeric" else c for c in features]  # fmt: skip
+        features = [
+            dataclasses.replace(c, spelling=spellings[c.name].kind)
+            if c.name in spellings
+            else dataclasses.replace(c, numerals=numerals.get(c.name))
+            if c.type == "numeric"
+            else c
+            for c in features
+        ]
         processor = TabularProcessor(features, {name: s.written for name, s in spellings.items()})
         extra: dict[str, Any] = {
             "numeric": {name: m.summary() for name, m in moments.items()},
@@ -177,16 +194,16 @@ class TabularTask(Task):
         return State(dataset.objective, dataset.labels, processor.spec(), processor.files(), extra)
 
     def build(self, state: State) -> torch.nn.Module:
-        from sluice.tasks.tabular_models import TabularMLP
+        from sluice.learners.torch.tabular_models import TabularMLP
 
         return TabularMLP(settings(self, TabularModel), state)
 
     def preload(self, state: State) -> None:
-        import sluice.tasks.tabular_models  # noqa: F401
+        import sluice.learners.torch.tabular_models  # noqa: F401
 
     def defaults(self, state: State, rows: int) -> Defaults:
         """Small steps from the linear model, averaged; larger batches for more rows."""
-        from sluice.training.plan import Defaults
+        from sluice.learners.torch.plan import Defaults
 
         batch = 128 if rows < 20_000 else 256 if rows < 100_000 else 1024
         return Defaults(batch_size=batch, learning_rate=2e-3, weight_decay=0.02, schedule="constant", ema=0.99, steps=6000, patience=15)
@@ -197,9 +214,9 @@ class TabularTask(Task):
 
         import torch
 
-        from sluice.tasks.linear import fit_linear
-        from sluice.tasks.tabular_models import TabularMLP
-        from sluice.training.weights import label_weights
+        from sluice.learners.torch.linear import fit_linear
+        from sluice.learners.torch.tabular_models import TabularMLP
+        from sluice.learners.torch.weights import label_weights
 
         net = cast(TabularMLP, model)
         step = -(-rows.rows * max(1, len(net.numeric)) // _MOST_FITTED)
@@ -251,13 +268,13 @@ class TabularTask(Task):
     def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
         if state.objective == "classification":
             return super().serving_module(model, state)
-        from sluice.tasks.tabular_models import Denormalised
+        from sluice.learners.torch.tabular_models import Denormalised
 
         return Denormalised(model, state.extra["target"]["mean"], state.extra["target"]["std"]).eval()
 
     def graph(self, serving: torch.nn.Module, state: State, inputs: Mapping[str, str], output: str, opset: int) -> onnx.ModelProto | None:
-        from sluice.tasks.tabular_graph import tabular_graph
-        from sluice.tasks.tabular_models import TabularMLP
+        from sluice.learners.torch.tabular_graph import tabular_graph
+        from sluice.learners.torch.tabular_models import TabularMLP
 
         return tabular_graph(serving, inputs, output, opset) if isinstance(getattr(serving, "model", None), TabularMLP) else None
 
@@ -276,7 +293,9 @@ class TabularTask(Task):
         for name, table in self._codes(state).items():
             entry = next((i for i in done.graph.input if i.name == name), None)
             if entry is None:
-                raise DataError("is no input of the exported graph", field="model.onnx", value=name, fix="export with the columns' names as inputs")
+                raise DataError(
+                    "is no input of the exported graph", field="model.onnx", value=name, fix="export with the columns' names as inputs"
+                )
             inside = name + _CODES
             while any(inside == i.name for i in done.graph.input):
                 inside += "_"
@@ -285,8 +304,18 @@ class TabularTask(Task):
                     if used == name:
                         node.input[at] = inside
             entry.type.tensor_type.elem_type = TensorProto.STRING
-            encoders.append(helper.make_node("LabelEncoder", [name], [inside], name=f"encode_{name}", domain="ai.onnx.ml",
-                                             keys_strings=list(table), values_int64s=list(table.values()), default_int64=UNKNOWN))  # fmt: skip
+            encoders.append(
+                helper.make_node(
+                    "LabelEncoder",
+                    [name],
+                    [inside],
+                    name=f"encode_{name}",
+                    domain="ai.onnx.ml",
+                    keys_strings=list(table),
+                    values_int64s=list(table.values()),
+                    default_int64=UNKNOWN,
+                )
+            )
         if encoders:
             nodes = [*encoders, *done.graph.node]
             del done.graph.node[:]
@@ -299,10 +328,10 @@ class TabularTask(Task):
 def _features_of(dataset: Dataset) -> list[Column]:
     """The features as the package keeps them: what is made of times, what numbers are centred at, and the inputs' names."""
     from sluice.data import timestamps
-    from sluice.packaging.processors import Column
-    from sluice.packaging.processors.centre import centre
-    from sluice.packaging.processors.tabular import input_name
-    from sluice.packaging.processors.timeparts import TimeColumn, parts_of
+    from sluice.fields import Column
+    from sluice.fields.centre import centre
+    from sluice.fields.tabular import input_name
+    from sluice.fields.timeparts import TimeColumn, parts_of
 
     times = {}
     for name in (n for n, kind in dataset.columns.items() if kind == "timestamp"):
@@ -358,5 +387,11 @@ class _Moments:
         distinct = np.unique(self.sample)
         edges = distinct if len(distinct) <= _EDGES + 1 else np.unique(np.quantile(self.sample, np.linspace(0, 1, _EDGES + 1)))
         ends = (self.low, self.high) if self.rows else (0.0, 0.0)
-        return {"mean": self.mean, "std": std if std > 1e-12 * max(abs(self.mean), 1e-300) else 1.0, "missing": self.missing,
-                "low": ends[0], "high": ends[1], "edges": [float(e) for e in edges]}  # fmt: skip
+        return {
+            "mean": self.mean,
+            "std": std if std > 1e-12 * max(abs(self.mean), 1e-300) else 1.0,
+            "missing": self.missing,
+            "low": ends[0],
+            "high": ends[1],
+            "edges": [float(e) for e in edges],
+        }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sluice import files
-from sluice.errors import DataError, PackageError, ProjectError, first_line
+from sluice.core import files
+from sluice.core.errors import DataError, PackageError, ProjectError, first_line
 from sluice.tasks import columns
 from sluice.tasks.base import State, Task, settings
 from sluice.tasks.config import TextModel
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import torch
 
     from sluice.data.dataset import Dataset
-    from sluice.packaging.processors.ngrams import Ngrams
-    from sluice.training.encode import Encoded
-    from sluice.training.plan import Defaults
+    from sluice.fields.ngrams import Ngrams
+    from sluice.learners.torch.encode import Encoded
+    from sluice.learners.torch.plan import Defaults
 
 _TOKENIZER, _NGRAMS = "tokenizer.json", "ngrams.bin"
 #: Weights of the linear model, characters its n-grams are learnt from, and n-grams of all rows it is fitted to.
@@ -41,7 +41,9 @@ class TextTask(Task):
         name = self.project.data.columns.text
         values = columns.column(table, name, "data.columns.text")
         if not (pa.types.is_string(values.type) or pa.types.is_null(values.type)):
-            raise DataError(f"is a column of {values.type}, not of texts", field=f"data.columns.text: {name}", fix="name a column of strings")
+            raise DataError(
+                f"is a column of {values.type}, not of texts", field=f"data.columns.text: {name}", fix="name a column of strings"
+            )
         return values.cast(pa.string())
 
     def canonical(self, table: pa.Table) -> pa.Table:
@@ -52,13 +54,13 @@ class TextTask(Task):
 
     def fit(self, dataset: Dataset) -> State:
         """The pre-trained model's tokenizer and architecture, or a WordPiece vocabulary learnt from the training texts."""
-        from sluice.packaging.processors import TextProcessor
+        from sluice.fields import TextProcessor
 
         model: TextModel = settings(self, TextModel)
         extra: dict[str, Any] = {}
         ngrams = None
         if model.pretrained is None:
-            from sluice.tasks.tokenizer import PAD_ID, train_wordpiece
+            from sluice.fields.tokenizer import PAD_ID, train_wordpiece
 
             texts = (t for batch in dataset.batches("train", columns=["text"]) for t in batch.column("text").to_pylist() if t)
             tokenizer, pad = train_wordpiece(texts, model.vocabulary), PAD_ID
@@ -69,8 +71,12 @@ class TextTask(Task):
             pad = config.get("pad_token_id") or 0
             most = config.get("max_position_embeddings")
             if most and model.max_length > most:
-                raise ProjectError(f"is more than the {most} positions of the pre-trained model", field="model.max_length",
-                                   value=model.max_length, fix=f"use at most {most}")  # fmt: skip
+                raise ProjectError(
+                    f"is more than the {most} positions of the pre-trained model",
+                    field="model.max_length",
+                    value=model.max_length,
+                    fix=f"use at most {most}",
+                )
             weights = sorted(root.glob("*.safetensors"))
             extra = {"config": config, "pretrained": {p.name: files.sha256_file(p) for p in weights}}
         try:
@@ -85,7 +91,7 @@ class TextTask(Task):
 
     def _ngrams(self, dataset: Dataset, most: int) -> tuple[str, bytes] | None:
         """The file of n-grams learnt from the training texts, or from an even choice of many; None where no two texts share one."""
-        from sluice.packaging.processors.ngrams import Ngrams
+        from sluice.fields.ngrams import Ngrams
 
         if not most:
             return None
@@ -101,19 +107,27 @@ class TextTask(Task):
         if local.is_dir():
             return local
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise ProjectError("is no directory", field="model.pretrained", value=name,
-                               fix=f"looked in {local}; name a directory with config.json, tokenizer.json and model.safetensors, or a hub id")  # fmt: skip
+            raise ProjectError(
+                "is no directory",
+                field="model.pretrained",
+                value=name,
+                fix=f"looked in {local}; name a directory with config.json, tokenizer.json and model.safetensors, or a hub id",
+            )
         try:
             from huggingface_hub import snapshot_download
 
             found = snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"], etag_timeout=10)
         except Exception as e:  # the hub's client raises many unrelated types
-            raise ProjectError(f"is neither a directory nor a model of the hub that can be fetched: {type(e).__name__}: {first_line(e)}",
-                               field="model.pretrained", value=name, fix=f"looked in {local}; check the name and the network") from e  # fmt: skip
+            raise ProjectError(
+                f"is neither a directory nor a model of the hub that can be fetched: {type(e).__name__}: {first_line(e)}",
+                field="model.pretrained",
+                value=name,
+                fix=f"looked in {local}; check the name and the network",
+            ) from e
         return Path(found)
 
     def build(self, state: State) -> torch.nn.Module:
-        from sluice.tasks.text_models import PretrainedClassifier, SmallClassifier
+        from sluice.learners.torch.text_models import PretrainedClassifier, SmallClassifier
 
         model: TextModel = settings(self, TextModel)
         if "config" in state.extra:
@@ -121,20 +135,22 @@ class TextTask(Task):
         import torch
 
         known = self._known(state)
-        return SmallClassifier(state.extra["vocabulary"], len(state.labels), model, None if known is None else torch.from_numpy(known.weights()))
+        return SmallClassifier(
+            state.extra["vocabulary"], len(state.labels), model, None if known is None else torch.from_numpy(known.weights())
+        )
 
     def _known(self, state: State) -> Ngrams | None:
         """The n-grams of a state's processor."""
         from typing import cast
 
-        from sluice.packaging.processors import TextProcessor
+        from sluice.fields import TextProcessor
 
         return cast(TextProcessor, self.processor(state)).ngrams
 
     def preload(self, state: State) -> None:
         import tokenizers  # noqa: F401
 
-        from sluice.tasks.text_models import encoder_class
+        from sluice.learners.torch.text_models import encoder_class
 
         if "config" in state.extra:
             encoder_class(state.extra["config"])
@@ -148,13 +164,13 @@ class TextTask(Task):
         pretrained = settings(self, TextModel).pretrained
         if pretrained is None:
             return
-        from sluice.tasks.text_models import load_encoder
+        from sluice.learners.torch.text_models import load_encoder
 
         load_encoder(model, self._pretrained(pretrained), pretrained)
 
     def defaults(self, state: State, rows: int) -> Defaults:
         """A pre-trained encoder is only tuned: few epochs at a small rate."""
-        from sluice.training.plan import Defaults
+        from sluice.learners.torch.plan import Defaults
 
         if "config" in state.extra:
             return Defaults(batch_size=32, learning_rate=5e-5, epochs=4)
@@ -170,7 +186,7 @@ class TextTask(Task):
             return False
         import torch
 
-        from sluice.tasks.text_models import UsedRows
+        from sluice.learners.torch.text_models import UsedRows
 
         used = torch.from_numpy(rows.distinct("input_ids"))
         encoder.set_input_embeddings(UsedRows(encoder.get_input_embeddings(), used))
@@ -180,8 +196,8 @@ class TextTask(Task):
         import numpy as np
         import torch
 
-        from sluice.tasks.linear import fit_bag
-        from sluice.training.weights import label_weights
+        from sluice.learners.torch.linear import fit_bag
+        from sluice.learners.torch.weights import label_weights
 
         weigh = model.bag.weigh.numpy()
         _, lengths = rows.bags("ngrams", np.arange(min(rows.rows, 1000)))
@@ -204,8 +220,12 @@ def _config(root: Path, name: str) -> dict[str, Any]:
         if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
             raise ValueError("it names no model_type")
     except (OSError, ValueError) as e:
-        raise ProjectError(f"its config.json cannot be used: {e}", field="model.pretrained", value=name,
-                           fix="name a directory saved by transformers' save_pretrained") from e  # fmt: skip
+        raise ProjectError(
+            f"its config.json cannot be used: {e}",
+            field="model.pretrained",
+            value=name,
+            fix="name a directory saved by transformers' save_pretrained",
+        ) from e
     # Where the weights came from and who saved them does not make the model.
     return {k: v for k, v in raw.items() if k not in ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures")}
 
@@ -219,6 +239,10 @@ def _tokenizer(root: Path, name: str) -> bytes:
 
         text: str = AutoTokenizer.from_pretrained(root, local_files_only=True).backend_tokenizer.to_str()
     except Exception as e:  # whatever the conversion meets
-        raise ProjectError(f"has no {_TOKENIZER} and its tokenizer cannot be converted: {e}", field="model.pretrained", value=name,
-                           fix=f"save it with a fast tokenizer, which writes {_TOKENIZER}") from e  # fmt: skip
+        raise ProjectError(
+            f"has no {_TOKENIZER} and its tokenizer cannot be converted: {e}",
+            field="model.pretrained",
+            value=name,
+            fix=f"save it with a fast tokenizer, which writes {_TOKENIZER}",
+        ) from e
     return text.encode()

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sluice.errors import MissingExtra
-from sluice.home import Home
+from sluice.core.errors import MissingExtra
+from sluice.core.home import Home
 from sluice.project import Project
 from sluice.tracking.outbox import Outbox
 from sluice.tracking.tracker import Data, Tracker, flatten
@@ -28,8 +28,9 @@ class TensorBoardTracker:
             from tensorboard.compat.proto.summary_pb2 import Summary
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError as e:
-            raise MissingExtra("needs tensorboard", field="tracking.also", value="tensorboard",
-                               fix="pip install 'sluice-ml[tensorboard]'") from e  # fmt: skip
+            raise MissingExtra(
+                "needs tensorboard", field="tracking.also", value="tensorboard", fix="pip install 'sluice-ml[tensorboard]'"
+            ) from e
         self.run_id: str | None = folder.name
         self._event, self._summary = Event, Summary
         self._folder = folder
@@ -84,7 +85,9 @@ class WandbTracker:
             raise MissingExtra("needs wandb", field="tracking.also", value="wandb", fix="pip install 'sluice-ml[wandb]'") from e
         folder.mkdir(parents=True, exist_ok=True)
         mode = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
-        self._run = wandb.init(project=project, name=name, id=name, resume="allow", dir=str(folder), mode=mode, settings=wandb.Settings(silent=True))  # type: ignore[arg-type]
+        self._run = wandb.init(
+            project=project, name=name, id=name, resume="allow", dir=str(folder), mode=mode, settings=wandb.Settings(silent=True)
+        )  # type: ignore[arg-type]
         self.run_id: str | None = self._run.id
 
     def params(self, values: dict[str, Any]) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from sluice import __version__
-from sluice.datatypes import TABLE
-from sluice.gates import Gate
-from sluice.packaging.manifest import TensorSpec
-from sluice.packaging.package import Package
+from sluice.core.datatypes import TABLE
+from sluice.core.gate import Gate
+from sluice.package.manifest import TensorSpec
+from sluice.package.package import Package
 
 #: MLflow keeps so many characters of a description.
 _MOST = 5000
@@ -46,13 +46,23 @@ class Card:
     def description(self) -> str:
         """Markdown of at most 5,000 characters."""
         p = self.package
-        rows = [("task", f"{p.task}, {p.objective}"), ("package", f"ONNX, {p.precision}, `sha256:{p.digest}`"), *self._judged(), ("data", self._data())]
+        rows = [
+            ("task", f"{p.task}, {p.objective}"),
+            ("package", f"ONNX, {p.precision}, `sha256:{p.digest}`"),
+            *self._judged(),
+            ("data", self._data()),
+        ]
         if p.labels:
             rows.append(("answers", f"{len(p.labels)} labels: " + _listed(p.labels)))
         rows.append(("made from", ", ".join(f"{k} `{v[:12]}`" for k, v in self.lineage.items() if v) + f", Sluice {__version__}"))
         head = "| | |\n|---|---|\n" + "\n".join(f"| {_cell(name)} | {_cell(text)} |" for name, text in rows)
-        text = head + "\n\n**Gates**\n\n" + "\n".join(
-            f"- {g.step}: **{g.decision}**" + (f", {_cell('; '.join(g.reasons), _REASON)}" if g.reasons else "") for g in self.gates)  # fmt: skip
+        text = (
+            head
+            + "\n\n**Gates**\n\n"
+            + "\n".join(
+                f"- {g.step}: **{g.decision}**" + (f", {_cell('; '.join(g.reasons), _REASON)}" if g.reasons else "") for g in self.gates
+            )
+        )
         said = [str(c) for g in self.gates for c in g.evidence.get("cautions") or ()]
         text += ("\n\n**Cautions**\n\n" + "\n".join(f"- {_cell(c, _REASON)}" for c in said)) if said else ""
         return text if len(text) <= _MOST else text[: _MOST - 1] + "…"
@@ -63,15 +73,27 @@ class Card:
         found, compared, trivial = e.get("evaluation") or {}, e.get("comparison") or {}, (e.get("floor") or {}).get("trivial") or {}
         if not found:
             return []
-        rows = [(str(found["metric"]), f"**{_number(found['value'])}**{_between(found, found['low'], found['high'])} on {found['rows']:,} held-out rows")]
+        rows = [
+            (
+                str(found["metric"]),
+                f"**{_number(found['value'])}**{_between(found, found['low'], found['high'])} on {found['rows']:,} held-out rows",
+            )
+        ]
         if compared:
-            rows.append(("against the champion", f"{str(compared['verdict']).replace('_', ' ')}, {_signed(compared['difference'])}"
-                         f"{_between(compared, compared['low'], compared['high'])}, margin {compared['margin']:.3g}, "
-                         f"champion `{str(compared.get('champion_digest', ''))[:12]}` {_number(compared['champion'])}"))  # fmt: skip
+            rows.append(
+                (
+                    "against the champion",
+                    f"{str(compared['verdict']).replace('_', ' ')}, {_signed(compared['difference'])}"
+                    f"{_between(compared, compared['low'], compared['high'])}, margin {compared['margin']:.3g}, "
+                    f"champion `{str(compared.get('champion_digest', ''))[:12]}` {_number(compared['champion'])}",
+                )
+            )
         else:
             rows.append(("against the champion", str(e.get("champion_note") or "not compared")))
         if trivial:
-            rows.append((f"against {trivial['name']}", f"{_signed(trivial['difference'])}{_between(trivial, trivial['low'], trivial['high'])}"))
+            rows.append(
+                (f"against {trivial['name']}", f"{_signed(trivial['difference'])}{_between(trivial, trivial['low'], trivial['high'])}")
+            )
         return rows
 
     def _data(self) -> str:
@@ -90,14 +112,32 @@ class Card:
             model_id, run_id: MLflow's. at: the package's address in the store.
         """
         p = self.package
-        flavor = {"format": p.manifest["format"], "digest": f"sha256:{p.digest}", "uri": at, "precision": p.precision, "sluice_version": __version__}
-        return json.dumps({"artifact_path": at, "flavors": {"sluice": flavor}, "model_id": model_id, "model_uuid": p.digest[:32], "run_id": run_id,
-                           "signature": self.signature(), "metadata": {"labels": list(p.labels), "task": p.task}}, indent=1)  # fmt: skip
+        flavor = {
+            "format": p.manifest["format"],
+            "digest": f"sha256:{p.digest}",
+            "uri": at,
+            "precision": p.precision,
+            "sluice_version": __version__,
+        }
+        return json.dumps(
+            {
+                "artifact_path": at,
+                "flavors": {"sluice": flavor},
+                "model_id": model_id,
+                "model_uuid": p.digest[:32],
+                "run_id": run_id,
+                "signature": self.signature(),
+                "metadata": {"labels": list(p.labels), "task": p.task},
+            },
+            indent=1,
+        )
 
 
 def schema(columns: Mapping[str, str]) -> list[dict[str, Any]]:
     """Columns (name -> kind) as MLflow's column specifications."""
-    return [{"type": _TYPES.get(kind, "any"), "name": name, "required": kind in ("text", "image", "audio")} for name, kind in columns.items()]
+    return [
+        {"type": _TYPES.get(kind, "any"), "name": name, "required": kind in ("text", "image", "audio")} for name, kind in columns.items()
+    ]
 
 
 def _inputs(package: Package) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from sluice.config import Section
+from sluice.core.section import Section
 
 
 class TrackingConfig(Section):

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sluice.errors import first_line
-from sluice.packaging.package import MANIFEST
+from sluice.core.errors import first_line
+from sluice.package.package import MANIFEST
 
 if TYPE_CHECKING:
     from sluice.tracking.card import Card
@@ -43,9 +43,20 @@ def log_model(client: Any, run_id: str, card: Card, at: str) -> tuple[Logged | N
     package, made = card.package, ""
     try:
         run = client.get_run(run_id)
-        params = {"task": package.task, "objective": package.objective, "precision": package.precision, "package": f"sha256:{package.digest}"}
-        model = client.create_logged_model(run.info.experiment_id, name=package.name, source_run_id=run_id, model_type="sluice", params=params,
-                                          tags={"sluice.digest": package.digest, "sluice.uri": at, "mlflow.note.content": card.description()})  # fmt: skip
+        params = {
+            "task": package.task,
+            "objective": package.objective,
+            "precision": package.precision,
+            "package": f"sha256:{package.digest}",
+        }
+        model = client.create_logged_model(
+            run.info.experiment_id,
+            name=package.name,
+            source_run_id=run_id,
+            model_type="sluice",
+            params=params,
+            tags={"sluice.digest": package.digest, "sluice.uri": at, "mlflow.note.content": card.description()},
+        )
         made = str(model.model_id)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "MLmodel").write_text(card.mlmodel(model_id=made, run_id=run_id, at=at))
@@ -55,7 +66,14 @@ def log_model(client: Any, run_id: str, card: Card, at: str) -> tuple[Logged | N
         data = next((d.dataset for d in run.inputs.dataset_inputs), None)
         of = {"dataset_name": data.name, "dataset_digest": data.digest} if data else {}
         now = int(time.time() * 1000)
-        client.log_batch(run_id, metrics=[Metric(f"test_{k}", float(v), now, 0, model_id=made, run_id=run_id, **of) for k, v in package.metrics.items() if v is not None])
+        client.log_batch(
+            run_id,
+            metrics=[
+                Metric(f"test_{k}", float(v), now, 0, model_id=made, run_id=run_id, **of)
+                for k, v in package.metrics.items()
+                if v is not None
+            ],
+        )
         client.finalize_logged_model(made, LoggedModelStatus.READY)
         client.log_outputs(run_id, [LoggedModelOutput(made, 0)])
     except Exception as e:  # a server of before 3, one that keeps no files, one that is slow

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from sluice.errors import first_line
+from sluice.core.errors import first_line
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,14 @@ class Outbox:
         clock: monotonic seconds.
     """
 
-    def __init__(self, name: str, *, say: Callable[[str], None] = log.warning, refused: Callable[[Exception], bool] = lambda _: False,
-                 clock: Callable[[], float] = time.monotonic):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        *,
+        say: Callable[[str], None] = log.warning,
+        refused: Callable[[Exception], bool] = lambda _: False,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self._name, self._say, self._refused, self._clock = name, say, refused, clock
         self._calls: collections.deque[tuple[str, Callable[[], None]]] = collections.deque()
         self._next = self._down_since = float("-inf")
@@ -76,7 +82,9 @@ class Outbox:
                     self._away(what, e, begun)
                     return
                 if not self._told_refusal:
-                    self._say(f"tracking: {self._name} did not take what was to {what} ({type(e).__name__}: {first_line(e, 200)}); the work goes on")
+                    self._say(
+                        f"tracking: {self._name} did not take what was to {what} ({type(e).__name__}: {first_line(e, 200)}); the work goes on"
+                    )
                 self._told_refusal = True
             self._calls.popleft()
             if self._failures:
@@ -87,7 +95,9 @@ class Outbox:
         now = self._clock()
         if not self._failures:
             if self._down_since == float("-inf"):
-                self._say(f"tracking: {self._name} could not {what} ({type(error).__name__}: {first_line(error, 200)}); the work goes on, and it is tried again")
+                self._say(
+                    f"tracking: {self._name} could not {what} ({type(error).__name__}: {first_line(error, 200)}); the work goes on, and it is tried again"
+                )
             self._down_since = now
         self._failures += 1
         self._next = now + min(max(_SOON * 2 ** min(self._failures - 1, 10), _PART * (now - begun)), _LONG)

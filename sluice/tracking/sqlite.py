@@ -7,7 +7,7 @@ import importlib.metadata
 from pathlib import Path
 from urllib.parse import unquote
 
-from sluice.errors import HomeError
+from sluice.core.errors import HomeError
 
 _SCHEME = "sqlite:///"
 #: The same to SQLAlchemy. MLflow makes the folder that the text behind the plain one names, unquoted: another one than the file's.
@@ -35,8 +35,11 @@ def uri_of(path: Path) -> str:
     if _unquotes():
         return _QUOTED + text.replace("%", "%25").replace("?", "%3F")
     if "?" in text:
-        raise HomeError("the installed SQLAlchemy cannot open a database at a path with a question mark", field=str(path),
-                        fix="pip install 'sqlalchemy>=2.1', or choose another --home")  # fmt: skip
+        raise HomeError(
+            "the installed SQLAlchemy cannot open a database at a path with a question mark",
+            field=str(path),
+            fix="pip install 'sqlalchemy>=2.1', or choose another --home",
+        )
     return _SCHEME + text
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sluice.errors import MissingExtra, SluiceError, first_line
-from sluice.files import PARTIAL
-from sluice.home import Home
+from sluice.core.errors import MissingExtra, SluiceError, first_line
+from sluice.core.files import PARTIAL
+from sluice.core.home import Home
 from sluice.project import Project
 from sluice.tracking import sqlite
 from sluice.tracking.outbox import Outbox
@@ -34,8 +34,17 @@ _COLUMNS = 2000
 #: Metrics that wait at most; beyond them the oldest go.
 _METRICS = 10_000
 #: MLflow's words for "not this, whenever you ask".
-_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "PERMISSION_DENIED", "UNAUTHENTICATED",
-             "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")  # fmt: skip
+_REFUSALS = (
+    "INVALID_PARAMETER_VALUE",
+    "BAD_REQUEST",
+    "RESOURCE_DOES_NOT_EXIST",
+    "RESOURCE_ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "CUSTOMER_UNAUTHORIZED",
+    "ENDPOINT_NOT_FOUND",
+    "NOT_IMPLEMENTED",
+)
 
 #: Milliseconds since 1970, name, value, step.
 Metric = tuple[int, str, float, int]
@@ -94,8 +103,17 @@ class MLflowTracker:
         run_id: None until the server has made the run.
     """
 
-    def __init__(self, uri: str, experiment: str, *, artifacts: str | None = None, run_id: str | None = None, name: str | None = None,
-                 say: Callable[[str], None] = log.warning, clock: Callable[[], float] = time.monotonic):  # fmt: skip
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        *,
+        artifacts: str | None = None,
+        run_id: str | None = None,
+        name: str | None = None,
+        say: Callable[[str], None] = log.warning,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.run_id = run_id
         self._waiting: list[Metric] = []
         self._client = client(uri)
@@ -105,7 +123,11 @@ class MLflowTracker:
 
     def _start(self, experiment: str, artifacts: str | None, name: str | None) -> None:
         found = self._client.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=artifacts, tags={_KIND: _TRAINING})
+        number = (
+            found.experiment_id
+            if found
+            else self._client.create_experiment(experiment, artifact_location=artifacts, tags={_KIND: _TRAINING})
+        )
         if found and _KIND not in found.tags:
             self._client.set_experiment_tag(number, _KIND, _TRAINING)
         self.run_id = self._client.create_run(number, run_name=name).info.run_id
@@ -160,10 +182,20 @@ class MLflowTracker:
 
         scheme, there, _ = data.source.partition("://")
         kind = scheme if there else "local"
-        found = Dataset(name=data.name, digest=data.digest[:_DIGEST], source_type=kind,
-                        source=json.dumps({"url" if kind in ("http", "https") else "uri": data.source}),
-                        schema=json.dumps({"mlflow_colspec": schema(data.columns)}) if len(data.columns) <= _COLUMNS else None,
-                        profile=json.dumps({"digest": f"sha256:{data.digest}", "num_rows": sum(data.rows.values()), **{f"num_rows_{k}": v for k, v in data.rows.items()}}))  # fmt: skip
+        found = Dataset(
+            name=data.name,
+            digest=data.digest[:_DIGEST],
+            source_type=kind,
+            source=json.dumps({"url" if kind in ("http", "https") else "uri": data.source}),
+            schema=json.dumps({"mlflow_colspec": schema(data.columns)}) if len(data.columns) <= _COLUMNS else None,
+            profile=json.dumps(
+                {
+                    "digest": f"sha256:{data.digest}",
+                    "num_rows": sum(data.rows.values()),
+                    **{f"num_rows_{k}": v for k, v in data.rows.items()},
+                }
+            ),
+        )
         entry = DatasetInput(found, [InputTag("mlflow.data.context", "training")])
         self._put("log the dataset", lambda run: self._client.log_inputs(run, [entry]))
 
@@ -208,8 +240,13 @@ def client(uri: str) -> Any:
         MissingExtra: mlflow is not installed.
         SluiceError: the address is of no kind MLflow knows, or its driver is missing.
     """
-    for key, value in {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "GIT_PYTHON_REFRESH": "quiet",
-                       "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}.items():  # fmt: skip
+    for key, value in {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "GIT_PYTHON_REFRESH": "quiet",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }.items():
         os.environ.setdefault(key, value)
     try:
         from mlflow import MlflowClient
@@ -224,8 +261,12 @@ def client(uri: str) -> Any:
     try:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except Exception as e:  # an unknown scheme, a missing database driver
-        raise SluiceError(f"cannot be used: {type(e).__name__}: {first_line(e, 200)}", field="tracking.uri", value=uri,
-                          fix="sqlite:///file.db, http(s)://server, or a database whose driver is installed") from e  # fmt: skip
+        raise SluiceError(
+            f"cannot be used: {type(e).__name__}: {first_line(e, 200)}",
+            field="tracking.uri",
+            value=uri,
+            fix="sqlite:///file.db, http(s)://server, or a database whose driver is installed",
+        ) from e
 
 
 def _create_database(path: Path, make: Any) -> None:
@@ -252,8 +293,9 @@ def check_trackers(project: Project) -> None:
             raise MissingExtra("is not installed", field="tracking", value=name, fix=f"pip install 'sluice-ml[{_EXTRA.get(name, name)}]'")
 
 
-def open_tracker(project: Project, home: Home, *, run_id: str | None = None, name: str | None = None,
-                 say: Callable[[str], None] = log.warning) -> Tracker:  # fmt: skip
+def open_tracker(
+    project: Project, home: Home, *, run_id: str | None = None, name: str | None = None, say: Callable[[str], None] = log.warning
+) -> Tracker:
     """The project's tracker; a new run, or the one `run_id` names. `say` is told, once each, of a tracker that does not answer."""
     uri = tracking_uri(project, home)
     artifacts = (home.artifacts / "mlflow").as_uri() if uri.startswith("sqlite") else None
@@ -262,4 +304,6 @@ def open_tracker(project: Project, home: Home, *, run_id: str | None = None, nam
         return first
     from sluice.tracking.also import Several, open_also
 
-    return Several([first, *(open_also(kind, project, home, name or first.run_id or project.name) for kind in project.tracking.also)], say=say)
+    return Several(
+        [first, *(open_also(kind, project, home, name or first.run_id or project.name) for kind in project.tracking.also)], say=say
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sluice.config import Section
+from sluice.core.section import Section
 
 
 class FloatRange(Section):
@@ -76,7 +76,9 @@ class TuneConfig(Section):
     metric: str | None = Field(None, description="loss or a validation metric; null: that of evaluate.metric")
     direction: Literal["minimize", "maximize"] | None = Field(None, description="null: as the metric says")
     seed: int = Field(17, ge=0, lt=2**32)
-    storage: str | None = Field(None, description="journal:FILE or a database's URL; null: $SLUICE_TUNE_STORAGE, else a journal in the home")
+    storage: str | None = Field(
+        None, description="journal:FILE or a database's URL; null: $SLUICE_TUNE_STORAGE, else a journal in the home"
+    )
 
     @field_validator("space")
     @classmethod

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.dataset import Dataset
-from sluice.evaluation.metrics import need_positive
+from sluice.learners.torch.errors import NonFiniteError
+from sluice.learners.torch.fit import TrainResult, fit
+from sluice.problems.metrics import need_positive
 from sluice.project import Project, parse
-from sluice.training.errors import NonFiniteError
-from sluice.training.fit import TrainResult, fit
 from sluice.tuning.study import DIVERGED, _optuna, ended, merged, metric, settings_of, suggest
 
 if TYPE_CHECKING:
@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 _NOT_IN_A_TRIAL = {"train.folds": None, "train.metrics_port": None}
 
 
-def search(study: optuna.Study, raw: dict[str, Any], project: Project, dataset: Dataset, work: Path, *, base_dir: Path | None = None,
-           on_trial: Callable[[dict[str, Any]], None] | None = None, on_event: Callable[[dict[str, Any]], None] | None = None) -> int:  # fmt: skip
+def search(
+    study: optuna.Study,
+    raw: dict[str, Any],
+    project: Project,
+    dataset: Dataset,
+    work: Path,
+    *,
+    base_dir: Path | None = None,
+    on_trial: Callable[[dict[str, Any]], None] | None = None,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+) -> int:
     """Run trials until the study has ``tune.trials``; returns how many this process ran.
 
     A trial that the pruner gives up on ends within the epoch. One whose loss is not finite counts as
@@ -63,8 +72,17 @@ def _before(study: optuna.Study, number: int | None) -> int:
     return sum((ended(t) or t.state.name == "RUNNING") and (number is None or t.number < number) for t in study.get_trials(deepcopy=False))
 
 
-def _run(study: optuna.Study, trial: optuna.Trial, raw: dict[str, Any], project: Project, name: str, dataset: Dataset, work: Path, base_dir: Path | None,
-         on_event: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:  # fmt: skip
+def _run(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    raw: dict[str, Any],
+    project: Project,
+    name: str,
+    dataset: Dataset,
+    work: Path,
+    base_dir: Path | None,
+    on_event: Callable[[dict[str, Any]], None] | None,
+) -> dict[str, Any]:
     optuna = _optuna()
     states = optuna.trial.TrialState
     params = suggest(trial, settings_of(project))

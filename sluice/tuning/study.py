@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice import files
-from sluice.errors import MissingExtra, ProjectError, SluiceError, first_line
-from sluice.evaluation.metrics import metric_of, sign
-from sluice.home import Home
+from sluice.core import files
+from sluice.core.errors import MissingExtra, ProjectError, SluiceError, first_line
+from sluice.core.home import Home
+from sluice.problems.metrics import metric_of, sign
 from sluice.project import Project, parse
 from sluice.tuning.config import Choice, FloatRange, TuneConfig
 
@@ -29,7 +29,11 @@ DIVERGED = "diverged"
 def settings_of(project: Project) -> TuneConfig:
     """The project's `tune:`. Raises `ProjectError` where there is none."""
     if project.tune is None:
-        raise ProjectError("is not in the project file", field="tune", fix="add tune: {space: {train.learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}}}")
+        raise ProjectError(
+            "is not in the project file",
+            field="tune",
+            fix="add tune: {space: {train.learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}}}",
+        )
     return project.tune
 
 
@@ -48,7 +52,9 @@ def merged(raw: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
                 at[part] = {}
             at = at[part]
             if not isinstance(at, dict):
-                raise ProjectError("is not a section of the project", field=f"tune.space.{key}", value=at, fix="name a key inside a section")
+                raise ProjectError(
+                    "is not a section of the project", field=f"tune.space.{key}", value=at, fix="name a key inside a section"
+                )
         at[last] = value
     return out
 
@@ -103,18 +109,29 @@ def open_study(project: Project, dataset: Dataset, home: Home | None, *, worker:
     tune, name = settings_of(project), study_name(project, dataset)
     _, direction = metric(project, dataset.objective)
     samplers, pruners = optuna.samplers, optuna.pruners
-    sampler = (samplers.TPESampler(seed=tune.seed + worker, multivariate=True, constant_liar=tune.parallel > 1) if tune.sampler == "tpe"
-               else samplers.RandomSampler(seed=tune.seed + worker))  # fmt: skip
+    sampler = (
+        samplers.TPESampler(seed=tune.seed + worker, multivariate=True, constant_liar=tune.parallel > 1)
+        if tune.sampler == "tpe"
+        else samplers.RandomSampler(seed=tune.seed + worker)
+    )
     epochs = max([project.train.epochs or 0, *(int(e) for e in getattr(tune.space.get("train.epochs"), "edges", []))]) or "auto"
-    pruner = {"asha": lambda: pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
-              "hyperband": lambda: pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
-              "none": pruners.NopPruner}[tune.pruner]()  # fmt: skip
+    pruner = {
+        "asha": lambda: pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+        "hyperband": lambda: pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
+        "none": pruners.NopPruner,
+    }[tune.pruner]()
     where = tune.storage or os.environ.get(STORAGE_ENV) or _home_journal(home, name)
     try:
-        return optuna.create_study(study_name=name, storage=_storage(optuna, where), sampler=sampler, pruner=pruner, direction=direction, load_if_exists=True)
+        return optuna.create_study(
+            study_name=name, storage=_storage(optuna, where), sampler=sampler, pruner=pruner, direction=direction, load_if_exists=True
+        )
     except (OSError, ImportError, ValueError, optuna.exceptions.OptunaError, *_database_errors()) as e:
-        raise SluiceError(f"cannot be used: {type(e).__name__}: {first_line(e, 200)}", field="tune.storage", value=where,
-                          fix="journal:FILE on a disk all trials see, or a database whose driver is installed") from e  # fmt: skip
+        raise SluiceError(
+            f"cannot be used: {type(e).__name__}: {first_line(e, 200)}",
+            field="tune.storage",
+            value=where,
+            fix="journal:FILE on a disk all trials see, or a database whose driver is installed",
+        ) from e
 
 
 def _optuna() -> Any:
@@ -131,8 +148,11 @@ def _optuna() -> Any:
 
 def _home_journal(home: Home | None, name: str) -> str:
     if home is None:
-        raise ProjectError("is not set, and there is no home on a cluster", field="tune.storage",
-                           fix=f"name a database's URL, or journal:FILE on a shared volume, there or in {STORAGE_ENV}")  # fmt: skip
+        raise ProjectError(
+            "is not set, and there is no home on a cluster",
+            field="tune.storage",
+            fix=f"name a database's URL, or journal:FILE on a shared volume, there or in {STORAGE_ENV}",
+        )
     path = home.root / "studies" / f"{name}.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
     return f"journal:{path}"
@@ -140,7 +160,9 @@ def _home_journal(home: Home | None, name: str) -> str:
 
 def _storage(optuna: Any, where: str) -> Any:
     if not where.startswith("journal:"):
-        return optuna.storages.RDBStorage(where, engine_kwargs={"connect_args": {"timeout": 60}} if where.startswith("sqlite") else {"pool_pre_ping": True})
+        return optuna.storages.RDBStorage(
+            where, engine_kwargs={"connect_args": {"timeout": 60}} if where.startswith("sqlite") else {"pool_pre_ping": True}
+        )
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     path = where.removeprefix("journal:")
@@ -190,21 +212,38 @@ def best(study: optuna.Study) -> Any:
     """The best trial with a value. Raises `SluiceError` when none has one."""
     found = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE" and t.value is not None and math.isfinite(t.value)]
     if not found:
-        raise SluiceError("no trial came to a value", field="tune", fix="widen the space, or look at the trials' errors in the study's report")
+        raise SluiceError(
+            "no trial came to a value", field="tune", fix="widen the space, or look at the trials' errors in the study's report"
+        )
     sign = 1 if study.direction.name == "MINIMIZE" else -1
     return min(found, key=lambda t: (sign * float(t.value or 0.0), t.number))
 
 
 def evidence(study: optuna.Study, project: Project, objective: str) -> dict[str, Any]:
     """The study as plain JSON values: its trials in order, the best, and how much each key matters (PED-ANOVA: Watanabe et al. 2023)."""
-    trials = [{"number": t.number, "state": t.state.name.lower(), "value": t.value if t.value is None or math.isfinite(t.value) else None, "params": t.params,
-               "seconds": t.duration.total_seconds() if t.duration else None, "error": t.user_attrs.get(DIVERGED),
-               "curve": [[step, v] for step, v in sorted(t.intermediate_values.items()) if math.isfinite(v)]}
-              for t in study.get_trials(deepcopy=False) if ended(t)]  # fmt: skip
+    trials = [
+        {
+            "number": t.number,
+            "state": t.state.name.lower(),
+            "value": t.value if t.value is None or math.isfinite(t.value) else None,
+            "params": t.params,
+            "seconds": t.duration.total_seconds() if t.duration else None,
+            "error": t.user_attrs.get(DIVERGED),
+            "curve": [[step, v] for step, v in sorted(t.intermediate_values.items()) if math.isfinite(v)],
+        }
+        for t in study.get_trials(deepcopy=False)
+        if ended(t)
+    ]
     chosen = best(study)
     name, direction = metric(project, objective)
-    return {"study": study.study_name, "metric": name, "direction": direction, "trials": trials, "importance": _importance(study),
-            "best": {"number": chosen.number, "value": chosen.value, "params": chosen.params}}  # fmt: skip
+    return {
+        "study": study.study_name,
+        "metric": name,
+        "direction": direction,
+        "trials": trials,
+        "importance": _importance(study),
+        "best": {"number": chosen.number, "value": chosen.value, "params": chosen.params},
+    }
 
 
 def _importance(study: optuna.Study) -> dict[str, float]:

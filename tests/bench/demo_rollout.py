@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sluice.errors import SluiceError
+from sluice.core.errors import SluiceError
 from sluice.rollouts import control
 from sluice.rollouts.local import RolloutResult, run_local
 from sluice.rollouts.spec import RolloutSpec, Shadow
@@ -39,8 +39,17 @@ def show(home: Path, stable: Path, candidate: Path, console: Console) -> Rollout
 
     def work() -> None:
         try:
-            done.append(run_local(NAME, SPEC, stable=stable, candidate=candidate, server=[sys.executable, "-m", "serving.runtime"],
-                                  requests=digits.requests(NAME), home=home))  # fmt: skip
+            done.append(
+                run_local(
+                    NAME,
+                    SPEC,
+                    stable=stable,
+                    candidate=candidate,
+                    server=[sys.executable, "-m", "serving.runtime"],
+                    requests=digits.requests(NAME),
+                    home=home,
+                )
+            )
         except Exception as e:
             done.append(e)
 
@@ -76,8 +85,15 @@ def main() -> int:
             result = show(home, stable, candidate, console)
             load = result.evidence["load"]
             right &= result.outcome == expected
-            table.add_row(name, result.outcome, result.reasons[0], f"{load['sent']:,}", str(load["failed"]),
-                          str(load["by_arm"].get("candidate", 0)), f"{result.evidence['seconds']:.0f}")  # fmt: skip
+            table.add_row(
+                name,
+                result.outcome,
+                result.reasons[0],
+                f"{load['sent']:,}",
+                str(load["failed"]),
+                str(load["by_arm"].get("candidate", 0)),
+                f"{result.evidence['seconds']:.0f}",
+            )
             stable = candidate if result.outcome == "promoted" else stable
     console.print(table)
     return 0 if right else 1

@@ -18,15 +18,19 @@ def dots(title: str, rows: Sequence[dict[str, Any]], methods: Sequence[str], lin
     """
     names = list(dict.fromkeys(r["case"] for r in rows))
     height = _TOP + _ROW * len(names) + 34
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDE + 40} {height}" font-family="sans-serif" font-size="12">',
-           f'<rect width="100%" height="100%" fill="#fff"/><text x="12" y="22" font-size="15" font-weight="bold">{escape(title)}</text>']  # fmt: skip
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDE + 40} {height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="100%" height="100%" fill="#fff"/><text x="12" y="22" font-size="15" font-weight="bold">{escape(title)}</text>',
+    ]
     for i, m in enumerate(methods):
         x = 12 + i * 200
         out.append(f'<circle cx="{x + 5}" cy="44" r="5" fill="{_COLOURS[i]}"/><text x="{x + 15}" y="48">{escape(m)}</text>')
     bottom = _TOP + _ROW * len(names)
     for tick in range(0, 101, 20):
         x = _at(tick / 100)
-        out.append(f'<path d="M{x} {_TOP - 8}V{bottom}" stroke="#e3e3e3"/><text x="{x}" y="{bottom + 18}" text-anchor="middle" fill="#555">{tick} %</text>')
+        out.append(
+            f'<path d="M{x} {_TOP - 8}V{bottom}" stroke="#e3e3e3"/><text x="{x}" y="{bottom + 18}" text-anchor="middle" fill="#555">{tick} %</text>'
+        )
     if line is not None:
         out.append(f'<path d="M{_at(line)} {_TOP - 8}V{bottom}" stroke="#111" stroke-dasharray="4 3"/>')
     for j, name in enumerate(names):
@@ -35,8 +39,10 @@ def dots(title: str, rows: Sequence[dict[str, Any]], methods: Sequence[str], lin
         for i, m in enumerate(methods):
             for r in (r for r in rows if r["case"] == name and r["method"] == m):
                 at = y + (i - (len(methods) - 1) / 2) * 6.5
-                out.append(f'<path d="M{_at(r["low"])} {at}H{_at(r["high"])}" stroke="{_COLOURS[i]}" stroke-width="1.5" opacity=".6"/>'
-                           f'<circle cx="{_at(r["rolled_back"])}" cy="{at}" r="3.6" fill="{_COLOURS[i]}"/>')  # fmt: skip
+                out.append(
+                    f'<path d="M{_at(r["low"])} {at}H{_at(r["high"])}" stroke="{_COLOURS[i]}" stroke-width="1.5" opacity=".6"/>'
+                    f'<circle cx="{_at(r["rolled_back"])}" cy="{at}" r="3.6" fill="{_COLOURS[i]}"/>'
+                )
     return "\n".join((*out, "</svg>\n"))
 
 

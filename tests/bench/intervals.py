@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sluice.evaluation.answers import Answers
-from sluice.evaluation.metrics import TABLE
+from sluice.problems.answers import Answers
+from sluice.problems.metrics import TABLE
 
 Draw = Callable[[np.random.Generator, int], tuple[Answers, Answers]]
 CONFIDENCE = 0.95
@@ -94,7 +94,11 @@ def coverage(law: str, metric: str, rows: int, sets: int) -> tuple[float, float,
     for _ in range(sets):
         first, second = draw(rng, rows)
         own, paired = m.interval(first, CONFIDENCE, 0), m.difference(first, second, CONFIDENCE, 0)
-        hits += [own is not None and own[0] <= value <= own[1], paired is not None and paired[0] <= difference <= paired[1], m.too_narrow(first) is not None]
+        hits += [
+            own is not None and own[0] <= value <= own[1],
+            paired is not None and paired[0] <= difference <= paired[1],
+            m.too_narrow(first) is not None,
+        ]
     return tuple(hits / sets)  # type: ignore[return-value]
 
 

@@ -19,8 +19,12 @@ def main(runs: int = 3) -> None:
     found = []
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as home:
-            out = subprocess.run([sys.executable, "-m", "sluice", "run", str(template("tabular") / "sluice.yaml"), "--home", home, "--json"],
-                                 capture_output=True, text=True, check=True)  # fmt: skip
+            out = subprocess.run(
+                [sys.executable, "-m", "sluice", "run", str(template("tabular") / "sluice.yaml"), "--home", home, "--json"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
         outcome = orjson.loads(out.stdout)
         steps = outcome["steps"]
         found.append((outcome["pipeline_seconds"] - sum(s["seconds"] for s in steps)) / len(steps))

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from sluice.errors import SluiceError
+from sluice.core.errors import SluiceError
 from tests.bench.real_sets import find
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def measure(project: dict[str, Any], work: Path) -> dict[str, Any]:
     from components.preprocess import logic as preprocess
     from components.train import logic as train
     from components.validate_data import logic as validate_data
-    from sluice.gates import Gate
+    from sluice.core.gate import Gate
 
     text, base, home, begun = orjson.dumps(project).decode(), str(work), str(work / "home"), time.perf_counter()
     at = {n: str(work / n) for n in ("dataset", "model", "package", "report")}
@@ -47,20 +47,43 @@ def measure(project: dict[str, Any], work: Path) -> dict[str, Any]:
     checked = Gate.read(Path(gate("validate")))
     preprocess.run(text, base, dataset_path=at["dataset"], gate_path=gate("preprocess"))
     train.run(text, base, home, dataset_path=at["dataset"], model_path=at["model"], gate_path=gate("train"))
-    export_onnx.run(text, base, dataset_path=at["dataset"], model_path=at["model"], package_path=at["package"], report_path=at["report"],
-                    gate_path=gate("export"))  # fmt: skip
-    evaluate.run(text, base, home, "", dataset_path=at["dataset"], package_path=at["package"], report_path=at["report"], gate_path=gate("evaluate"))
+    export_onnx.run(
+        text,
+        base,
+        dataset_path=at["dataset"],
+        model_path=at["model"],
+        package_path=at["package"],
+        report_path=at["report"],
+        gate_path=gate("export"),
+    )
+    evaluate.run(
+        text, base, home, "", dataset_path=at["dataset"], package_path=at["package"], report_path=at["report"], gate_path=gate("evaluate")
+    )
     judged = Gate.read(Path(gate("evaluate")))
     seconds = time.perf_counter() - begun
     cpu = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     found, floor = judged.evidence["evaluation"], judged.evidence["floor"]
-    others = {"trivial": floor["trivial"], "simple": floor["simple"], "boosting": boosting(project, Path(at["dataset"]), Path(at["package"]))}
+    others = {
+        "trivial": floor["trivial"],
+        "simple": floor["simple"],
+        "boosting": boosting(project, Path(at["dataset"]), Path(at["package"])),
+    }
     return {
-        "metric": found["metric"], "value": found["value"], "low": found["low"], "high": found["high"], "rows": Gate.read(Path(gate("preprocess"))).evidence["rows"],
-        "verdict": floor["verdict"], "others": others, "refused_by_checks": list(checked.reasons) if checked.decision == "refuse" else [],
-        "decision": judged.decision, "reasons": list(judged.reasons), "format": judged.evidence["precision"], "seconds": seconds, "cpu_seconds": cpu,
+        "metric": found["metric"],
+        "value": found["value"],
+        "low": found["low"],
+        "high": found["high"],
+        "rows": Gate.read(Path(gate("preprocess"))).evidence["rows"],
+        "verdict": floor["verdict"],
+        "others": others,
+        "refused_by_checks": list(checked.reasons) if checked.decision == "refuse" else [],
+        "decision": judged.decision,
+        "reasons": list(judged.reasons),
+        "format": judged.evidence["precision"],
+        "seconds": seconds,
+        "cpu_seconds": cpu,
         "beaten_by": [name for name, c in others.items() if c.get("high") is not None and c["high"] < 0],
-    }  # fmt: skip
+    }
 
 
 def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) -> dict[str, Any]:
@@ -69,17 +92,20 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
 
     from sluice import project as projects
     from sluice.data.dataset import Dataset
-    from sluice.evaluation import compare, features
-    from sluice.packaging import package as packages
-    from sluice.packaging.predictor import Predictor
-    from sluice.packaging.scoring import answers, positive_label, targets_of
+    from sluice.engines.predictor import Predictor
+    from sluice.engines.scoring import answers, positive_label, targets_of
+    from sluice.gates import features
+    from sluice.gates.champion import compare
+    from sluice.package import package as packages
 
     settings, dataset, package = projects.parse(project).evaluate, Dataset.open(dataset_path, verify=False), packages.read(package_path)
     if "text" in dataset.columns.values():
         return {"missing": "has no texts"}
     labels, train, test = list(package.labels), dataset.read("train"), dataset.read("test")
     columns = [_column(name, kind, train, test) for name, kind in dataset.columns.items() if kind in ("categorical", "numeric")]
-    rest = features.fields_of({n: k for n, k in dataset.columns.items() if k not in ("categorical", "numeric")}, Predictor(package).processor)
+    rest = features.fields_of(
+        {n: k for n, k in dataset.columns.items() if k not in ("categorical", "numeric")}, Predictor(package).processor
+    )
     columns += [(_dense(f.fit(train)), _dense(f.transform(test)), False) for f in rest]
     x, xt = (np.concatenate([c[i] for c in columns], axis=1) for i in (0, 1))
     categories = np.concatenate([np.full(c[0].shape[1], c[2]) for c in columns])
@@ -92,7 +118,16 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
     else:
         outputs = model.predict(xt)
     ours = answers(Predictor(package).predict, package.preprocess, dataset, "test")
-    c = compare(ours, outputs, targets_of(test.column("label"), labels), labels, labels, settings, rule=package.rule, positive=positive_label(settings, dataset))
+    c = compare(
+        ours,
+        outputs,
+        targets_of(test.column("label"), labels),
+        labels,
+        labels,
+        settings,
+        rule=package.rule,
+        positive=positive_label(settings, dataset),
+    )
     return {"baseline": c["champion"], **{k: c[k] for k in ("difference", "low", "high")}}
 
 
@@ -101,7 +136,7 @@ def _column(name: str, kind: str, train: Any, test: Any) -> tuple[np.ndarray, np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from sluice.evaluation.features import Categories
+    from sluice.gates.features import Categories
 
     def numbers(column: Any) -> np.ndarray:
         return np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)[:, None]
@@ -123,8 +158,15 @@ def run(project: dict[str, Any], seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="sluice-real-") as work:
         request = orjson.dumps({"project": project, "work": work})
         try:
-            done = subprocess.run([sys.executable, "-W", "ignore", "-m", "tests.bench.real", "--one"], input=request, capture_output=True, cwd=ROOT, timeout=seconds,
-                                  env={"OMP_NUM_THREADS": "1", **os.environ}, check=False)  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-m", "tests.bench.real", "--one"],
+                input=request,
+                capture_output=True,
+                cwd=ROOT,
+                timeout=seconds,
+                env={"OMP_NUM_THREADS": "1", **os.environ},
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             return {"failed": f"not done in {seconds:g} s"}
         if done.returncode:
@@ -146,8 +188,10 @@ def _against(c: dict[str, Any]) -> str:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Markdown: the value of each other model, and by how much ours is better (turned so that more is better), with its 95 % interval."""
-    lines = ["| set | rows (held out) | metric | Sluice | trivial | linear: ours better by | boosting: ours better by | beaten beyond doubt by | CPU s |",
-             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| set | rows (held out) | metric | Sluice | trivial | linear: ours better by | boosting: ours better by | beaten beyond doubt by | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for name, r in sorted(results.items()):
         if "failed" in r:
             lines.append(f"| {name} | | | failed: {r['failed'].splitlines()[-1][:80]} | | | | | |")
@@ -155,13 +199,21 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         rows = f"{sum(r['rows'].values()):,} ({r['rows']['test']:,})"
         beaten = ", ".join({"simple": "linear"}.get(b, b) for b in r["beaten_by"]) or "none"
         note = "".join(["" if not r["refused_by_checks"] else " ¹", "" if r["decision"] != "refuse" else " ²"])
-        lines.append(f"| {name}{note} | {rows} | {r['metric']} | {_number(r['value'])} | {_number(r['others']['trivial']['baseline'])} | {_against(r['others']['simple'])} | "
-                     f"{_against(r['others']['boosting'])} | {beaten} | {r['cpu_seconds']:.0f} |")  # fmt: skip
+        lines.append(
+            f"| {name}{note} | {rows} | {r['metric']} | {_number(r['value'])} | {_number(r['others']['trivial']['baseline'])} | {_against(r['others']['simple'])} | "
+            f"{_against(r['others']['boosting'])} | {beaten} | {r['cpu_seconds']:.0f} |"
+        )
     kept = [r for r in results.values() if "failed" not in r]
     lost = sorted(n for n, r in results.items() if {"trivial", "simple"} & set(r.get("beaten_by", ())))
-    notes = [f"¹ `validate_data` refuses it: {n}: {r['refused_by_checks'][0]}" for n, r in sorted(results.items()) if r.get("refused_by_checks")]
+    notes = [
+        f"¹ `validate_data` refuses it: {n}: {r['refused_by_checks'][0]}" for n, r in sorted(results.items()) if r.get("refused_by_checks")
+    ]
     notes += [f"² `evaluate` refuses it: {n}: {r['reasons'][0]}" for n, r in sorted(results.items()) if r.get("decision") == "refuse"]
-    lines += ["", f"{len(kept)} sets; beaten beyond doubt by a trivial or a linear model on {len(lost)}" + (f": {', '.join(lost)}." if lost else "."), *notes]
+    lines += [
+        "",
+        f"{len(kept)} sets; beaten beyond doubt by a trivial or a linear model on {len(lost)}" + (f": {', '.join(lost)}." if lost else "."),
+        *notes,
+    ]
     return "\n".join(lines)
 
 

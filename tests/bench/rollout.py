@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.rollout.resource import SHIPPED as DEFAULTS
-from sluice import files
+from serving.controller.rollouts.resource import SHIPPED as DEFAULTS
+from sluice.core import files
 from sluice.rollouts.crowd import Users
 from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Outcome, Scenario, Trouble, World, run
 from sluice.rollouts.spec import RolloutSpec, Shadow
@@ -39,7 +39,9 @@ def sluice(scenario: Scenario, seed: int, spec: RolloutSpec) -> Outcome:
     return run(spec, scenario, seed, LONGEST)
 
 
-def _walk(scenario: Scenario, seed: int, spec: RolloutSpec, every: float, judge: Callable[[dict[str, Counts], dict[str, Counts], int], str]) -> Outcome:
+def _walk(
+    scenario: Scenario, seed: int, spec: RolloutSpec, every: float, judge: Callable[[dict[str, Counts], dict[str, Counts], int], str]
+) -> Outcome:
     """A canary over the same steps; `judge` sees the counts of the last interval and of the step, and how many intervals it has."""
     world = World(scenario, np.random.default_rng(seed))
     for weight in spec.steps:
@@ -99,7 +101,11 @@ def repeated_z(scenario: Scenario, seed: int, spec: RolloutSpec) -> Outcome:
 #: Argo Rollouts: `successCondition: result >= 0.95`, `failureLimit: 3`, `interval: 1m`, `count: 5`, as its documentation's example of a success rate.
 #: Flagger: `request-success-rate` at least 99 % and `request-duration` within the objective (here of 95 %), `interval: 1m`, the third failed check rolls back.
 METHODS: dict[str, Callable[[Scenario, int, RolloutSpec], Outcome]] = {
-    "Sluice": sluice, "Argo Rollouts' rules": _rule(0.95, 3, None), "Flagger-like threshold": _rule(0.99, 2, 0.05), "repeated z-test": repeated_z}  # fmt: skip
+    "Sluice": sluice,
+    "Argo Rollouts' rules": _rule(0.95, 3, None),
+    "Flagger-like threshold": _rule(0.99, 2, 0.05),
+    "repeated z-test": repeated_z,
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,15 @@ class Case:
     alike: bool = True
 
 
-def _case(family: str, name: str, rate: float = 50.0, model: Behaviour = BASE, worse: Behaviour | None = None, spec: RolloutSpec = SHIPPED, **how: Any) -> Case:
+def _case(
+    family: str,
+    name: str,
+    rate: float = 50.0,
+    model: Behaviour = BASE,
+    worse: Behaviour | None = None,
+    spec: RolloutSpec = SHIPPED,
+    **how: Any,
+) -> Case:
     return Case(family, name, Scenario(rate, model, worse or model, every=EVERY, **how), spec, worse is None)
 
 
@@ -145,7 +159,7 @@ def cases() -> list[Case]:
         _case("traffic", "by time of day, 5/s on average", 5.0, traffic="diurnal", period=7200.0),
         _case("traffic", "both at 15 % errors", model=replace(BASE, errors=0.15)),
         _case("traffic", "label mixes that turn in both", model=LABELLED, turning=0.25, period=600.0),
-    ]  # fmt: skip
+    ]
 
 
 def _some(job: tuple[str, Case, range]) -> list[Outcome]:
@@ -173,10 +187,19 @@ def _row(case: Case, method: str, outcomes: list[Outcome]) -> dict[str, Any]:
     back = sum(o.phase == "RolledBack" for o in outcomes)
     low, high = wilson(n, back)
     ends = {"promoted": "Succeeded", "held": "Held"}
-    return {"family": case.family, "case": case.name, "alike": case.alike, "method": method, "runs": n, "rolled_back": back / n, "low": float(low), "high": float(high),
-            **{name: sum(o.phase == phase for o in outcomes) / n for name, phase in ends.items()},
-            **{name: float(np.median([getattr(o, name) for o in outcomes])) for name in ("seconds", "exposed", "harmed")},
-            "harmed_p95": float(np.quantile([o.harmed for o in outcomes], 0.95))}  # fmt: skip
+    return {
+        "family": case.family,
+        "case": case.name,
+        "alike": case.alike,
+        "method": method,
+        "runs": n,
+        "rolled_back": back / n,
+        "low": float(low),
+        "high": float(high),
+        **{name: sum(o.phase == phase for o in outcomes) / n for name, phase in ends.items()},
+        **{name: float(np.median([getattr(o, name) for o in outcomes])) for name in ("seconds", "exposed", "harmed")},
+        "harmed_p95": float(np.quantile([o.harmed for o in outcomes], 0.95)),
+    }
 
 
 def table(rows: list[dict[str, Any]], *, alike: bool) -> str:

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-import serving.rollout.controller as module
-from serving.rollout.controller import IDLE, Controller
-from serving.rollout.evidence import Pods
-from serving.rollout.kube import Kube
-from serving.rollout.operator import Schedule
+import serving.controller.rollouts.reconcile as module
+from serving.controller.kube import Kube
+from serving.controller.operator import Schedule
+from serving.controller.rollouts.evidence import Pods
+from serving.controller.rollouts.reconcile import IDLE, Controller
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).parents[1] / "unit" / "rollouts" / "memory_api.py")
 assert _spec and _spec.loader
@@ -32,10 +32,25 @@ _spec.loader.exec_module(memory)
 
 def resource(i: int, digest: str) -> dict[str, Any]:
     name = f"m{i:04d}"
-    strategy = {"steps": [20, 50], "shadow": {"requests": 100}, "troubleSeconds": 2, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5}
-    return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": name, "namespace": "ns"},
-            "spec": {"model": {"uri": "s3://models/x", "digest": digest}, "strategy": strategy,
-                     "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": name}}}  # fmt: skip
+    strategy = {
+        "steps": [20, 50],
+        "shadow": {"requests": 100},
+        "troubleSeconds": 2,
+        "settleSeconds": 1,
+        "warmupSeconds": 1,
+        "verifySeconds": 2,
+        "keepSeconds": 5,
+    }
+    return {
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "ModelRollout",
+        "metadata": {"name": name, "namespace": "ns"},
+        "spec": {
+            "model": {"uri": "s3://models/x", "digest": digest},
+            "strategy": strategy,
+            "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": name},
+        },
+    }
 
 
 def main() -> None:
@@ -90,9 +105,13 @@ def main() -> None:
     asyncio.run(_fill(schedule, [api.objects[base + n] for n in names]))
     rss = process.memory_info().rss
     calls = np.array(list(idle.values()))
-    print(f"{args.rollouts} rollouts: {rss / 1e6:.0f} MB in all, {empty / 1e6:.0f} MB of them before the first; API server in memory included")
+    print(
+        f"{args.rollouts} rollouts: {rss / 1e6:.0f} MB in all, {empty / 1e6:.0f} MB of them before the first; API server in memory included"
+    )
     print(f"decision (CPU time): p50 {1e3 * np.quantile(took, 0.5):.2f} ms, p99 {1e3 * np.quantile(took, 0.99):.2f} ms over {len(took)}")
-    print(f"idle: {calls.max()} API calls a look (pod proxies included), one look in {IDLE:.0f} s: {calls.max() / (IDLE / 60):.2f} a minute")
+    print(
+        f"idle: {calls.max()} API calls a look (pod proxies included), one look in {IDLE:.0f} s: {calls.max() / (IDLE / 60):.2f} a minute"
+    )
     sys.exit(0 if rss < 250e6 and np.quantile(took, 0.99) < 0.01 and calls.max() / (IDLE / 60) <= 1 else 1)
 
 

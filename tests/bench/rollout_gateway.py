@@ -18,9 +18,9 @@ import threading
 import time
 from pathlib import Path
 
-from serving.rollout.kube import Kube
-from sluice.process import wait_until
-from sluice.rollouts.load import Load, Request
+from serving.controller.kube import Kube
+from sluice.core.processes import wait_until
+from sluice.rollouts.load_generator import Load, Request
 from tests.integration.rollouts.cluster import conftest as cluster
 
 NAME = "bench"
@@ -49,7 +49,9 @@ class Splits(threading.Thread):
         for (candidate, weight), (first, last) in self.seen.items():
             n, k, p = sum(last.values()) - sum(first.values()), last.get(candidate, 0) - first.get(candidate, 0), weight / 100
             if n:
-                out.append(f"{names[candidate]} at {weight} %: {k:,} of {n:,} ({k / n:.2%}), {(k - n * p) / math.sqrt(n * p * (1 - p)):+.2f} standard deviations")
+                out.append(
+                    f"{names[candidate]} at {weight} %: {k:,} of {n:,} ({k / n:.2%}), {(k - n * p) / math.sqrt(n * p * (1 - p)):+.2f} standard deviations"
+                )
         return out
 
 
@@ -61,8 +63,15 @@ def main() -> int:
     kube: Kube = cluster.prepared()
     api = cluster.Api(kube)
     address = cluster.kubectl("get", "gateway", "-n", "kserve", "kserve-ingress-gateway", "-o", "jsonpath={.status.addresses[0].value}"), 80
-    requests = [Request(json.dumps({"instances": [n]}).encode(), "/v1/models/m:predict", None,
-                        {"content-type": "application/json", "host": f"{NAME}.example.com"}) for n in range(30)]  # fmt: skip
+    requests = [
+        Request(
+            json.dumps({"instances": [n]}).encode(),
+            "/v1/models/m:predict",
+            None,
+            {"content-type": "application/json", "host": f"{NAME}.example.com"},
+        )
+        for n in range(30)
+    ]
     names = {cluster.digest(v)[:12]: v for v in ("first", "good", "slow")}
     with tempfile.TemporaryDirectory(prefix="sluice-gateway-") as folder:
         operator = cluster.Operator(Path(folder) / "operator.log").start()
@@ -101,8 +110,10 @@ def main() -> int:
         report = load.report()
         print(f"rollouts ended: {ends}; {kills} controllers killed; rolled back because: {message}")
         by = {names.get(a, a): n for a, n in report["by_arm"].items()}
-        print(f"{report['sent']:,} requests sent, {report['answered']:,} answered, {report['failed']} failed {report['reasons']}, {report['unsent']} not sent; "
-              f"by model {by}; p50 {report['p50_ms']} ms, p99 {report['p99_ms']} ms")  # fmt: skip
+        print(
+            f"{report['sent']:,} requests sent, {report['answered']:,} answered, {report['failed']} failed {report['reasons']}, {report['unsent']} not sent; "
+            f"by model {by}; p50 {report['p50_ms']} ms, p99 {report['p99_ms']} ms"
+        )
         print("\n".join(splits.lines(names)))
         return 0 if report["failed"] == 0 and ends == ["Succeeded", "RolledBack"] else 1
 

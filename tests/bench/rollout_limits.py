@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sluice.packaging import package
-from sluice.packaging.package import TensorSpec
-from sluice.rollouts.load import Request
+from sluice.package import package
+from sluice.package.package import TensorSpec
+from sluice.rollouts.load_generator import Request
 from sluice.rollouts.local import RolloutResult, run_local
 from sluice.rollouts.spec import Replay, RolloutSpec
 from tests.integration.rollouts import digits
@@ -32,16 +32,28 @@ def standin(root: Path, **behaviour: float) -> Path:
     root.mkdir(parents=True)
     (root / "model.onnx").write_bytes(b"graph of " + root.name.encode())
     (root / "behaviour.json").write_text(json.dumps(behaviour))
-    package.write(root, name="m", task="tabular", objective="classification", inputs=[TensorSpec("x", "FP32", (-1, 1))],
-                  outputs=[TensorSpec("probabilities", "FP32", (-1, 3))], labels=["a", "b", "c"], preprocess={"kind": "tensor"},
-                  precision="fp32", metrics={}, provenance={})  # fmt: skip
+    package.write(
+        root,
+        name="m",
+        task="tabular",
+        objective="classification",
+        inputs=[TensorSpec("x", "FP32", (-1, 1))],
+        outputs=[TensorSpec("probabilities", "FP32", (-1, 3))],
+        labels=["a", "b", "c"],
+        preprocess={"kind": "tensor"},
+        precision="fp32",
+        metrics={},
+        provenance={},
+    )
     return root
 
 
 def line(name: str, result: RolloutResult) -> str:
     load = result.evidence["load"]
-    return (f"{name}: {result.outcome} after {result.evidence['seconds']:.0f} s, {load['failed']} users' requests failed of {load['sent']:,}, "
-            f"{load['by_arm']['candidate']} answered by it; {result.reasons[0]}")  # fmt: skip
+    return (
+        f"{name}: {result.outcome} after {result.evidence['seconds']:.0f} s, {load['failed']} users' requests failed of {load['sent']:,}, "
+        f"{load['by_arm']['candidate']} answered by it; {result.reasons[0]}"
+    )
 
 
 def main() -> int:
@@ -59,13 +71,21 @@ def main() -> int:
             print(line(f"+2 points of errors, {i + 1}", result), flush=True)
             failed.append(result.evidence["load"]["failed"])
             right &= result.outcome == "rolled_back" and failed[-1] < LIMIT
-        result = run_local("digits", SPEC, stable=digits.build(home / "p" / "digits", "digits", 150),
-                           candidate=digits.build(home / "p" / "nan", "digits", 1300, broken=True),
-                           server=[sys.executable, "-m", "serving.runtime"], requests=digits.requests("digits"), home=home)  # fmt: skip
+        result = run_local(
+            "digits",
+            SPEC,
+            stable=digits.build(home / "p" / "digits", "digits", 150),
+            candidate=digits.build(home / "p" / "nan", "digits", 1300, broken=True),
+            server=[sys.executable, "-m", "serving.runtime"],
+            requests=digits.requests("digits"),
+            home=home,
+        )
         print(line("NaN", result))
         load = result.evidence["load"]
         right &= result.outcome == "rolled_back" and load["failed"] == 0 and load["by_arm"]["candidate"] == 0
-    print(f"+2 points of errors at 50/s, {args.runs} rollouts: users' requests failed {np.median(failed):.0f} (median), {max(failed)} (most)")
+    print(
+        f"+2 points of errors at 50/s, {args.runs} rollouts: users' requests failed {np.median(failed):.0f} (median), {max(failed)} (most)"
+    )
     return 0 if right else 1
 
 

@@ -20,14 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sluice.errors import SluiceError
-from sluice.packaging import package
-from sluice.process import wait_until
+from sluice.core.errors import SluiceError
+from sluice.core.processes import wait_until
+from sluice.package import package
 from sluice.rollouts.drive import Driver
 from sluice.rollouts.envoy import Envoy
-from sluice.rollouts.load import Load
+from sluice.rollouts.load_generator import Load
 from sluice.rollouts.local import LocalBackend
-from sluice.rollouts.models import Model
+from sluice.rollouts.server_process import Model
 from sluice.rollouts.spec import RolloutSpec, Shadow
 from sluice.rollouts.state import Arm, Replica, State
 from sluice.rollouts.store import Store
@@ -47,12 +47,12 @@ class Held(Model):
         self._answers = True
 
     def look(self, *, revive: bool) -> Arm:
-        from sluice.rollouts import scrape
+        from sluice.rollouts import prometheus_text
         from sluice.rollouts.envoy import get
 
         if not self.ready():
             return Arm(failure="does not answer")
-        counts = scrape.counts(get(self.address, "/metrics")[1].decode(), self.slo_seconds)
+        counts = prometheus_text.counts(get(self.address, "/metrics")[1].decode(), self.slo_seconds)
         return Arm((Replica(str(self.address[1]), True, counts),), True)
 
     def stop(self, grace: float = 10.0) -> None:
@@ -120,8 +120,11 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="sluice-live-") as folder:
         home = Path(folder)
-        roots = {"stable": digits.build(home / "p" / "stable", NAME, 150), "good": digits.build(home / "p" / "good", NAME, 1300),
-                 "slow": digits.build(home / "p" / "slow", NAME, 1300, work=700)}  # fmt: skip
+        roots = {
+            "stable": digits.build(home / "p" / "stable", NAME, 150),
+            "good": digits.build(home / "p" / "good", NAME, 1300),
+            "slow": digits.build(home / "p" / "slow", NAME, 1300, work=700),
+        }
         digest = {n: package.read(r).digest for n, r in roots.items()}
         backend = LocalBackend(home / "plane", NAME, SERVER, {digest[n]: r for n, r in roots.items()}, SPEC, digits.requests(NAME))
         load = None
@@ -137,8 +140,10 @@ def main() -> int:
             load.start()
             splits = Splits(Store(home, NAME), load)
             splits.start()
-            ends = [_rollout(home, backend, digest["good"], digest["stable"], "Step"),
-                    _rollout(home, backend, digest["slow"], digest["good"], "Shadow")]  # fmt: skip
+            ends = [
+                _rollout(home, backend, digest["good"], digest["stable"], "Step"),
+                _rollout(home, backend, digest["slow"], digest["good"], "Shadow"),
+            ]
             splits.halt.set()
             splits.join(5)
             while load.report()["sent"] < args.requests:
@@ -147,8 +152,10 @@ def main() -> int:
             report = load.report()
             names = {d: n for n, d in digest.items()}
             print(f"rollouts ended: {ends}; two drivers killed")
-            print(f"{report['sent']:,} requests sent, {report['answered']:,} answered, {report['failed']} failed, {report['unsent']} not sent; "
-                  f"by model {({names[a]: n for a, n in report['by_arm'].items()})}; p50 {report['p50_ms']} ms, p99 {report['p99_ms']} ms")  # fmt: skip
+            print(
+                f"{report['sent']:,} requests sent, {report['answered']:,} answered, {report['failed']} failed, {report['unsent']} not sent; "
+                f"by model { ({names[a]: n for a, n in report['by_arm'].items()}) }; p50 {report['p50_ms']} ms, p99 {report['p99_ms']} ms"
+            )
             print("\n".join(splits.lines(names)))
             return 0 if report["failed"] == 0 and ends == ["Succeeded", "RolledBack"] else 1
         finally:

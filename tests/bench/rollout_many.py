@@ -19,9 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from serving.rollout.controller import IDLE
-from serving.rollout.resource import FINALIZER
-from sluice.process import free_port, wait_until
+from serving.controller.rollouts.reconcile import IDLE
+from serving.controller.rollouts.resource import FINALIZER
+from sluice.core.processes import free_port, wait_until
 from sluice.rollouts.state import State
 from tests.integration.rollouts.cluster import conftest as cluster
 from tests.integration.rollouts.cluster.flaky_api import FlakyApi
@@ -40,7 +40,12 @@ def main() -> int:
         raw = cluster.manifest(name, "one")
         raw["metadata"]["finalizers"] = [FINALIZER]
         made = kube.request("POST", base, raw)
-        status = {"phase": "RolledBack", "observedGeneration": made["metadata"]["generation"], "message": "made up for the bench", "state": over}
+        status = {
+            "phase": "RolledBack",
+            "observedGeneration": made["metadata"]["generation"],
+            "message": "made up for the bench",
+            "state": over,
+        }
         kube.replace_status({**made, "status": status})
 
     def release(name: str) -> None:
@@ -80,7 +85,9 @@ def main() -> int:
             cluster.kubectl("delete", "namespace", cluster.NAMESPACE, "--wait=false")
     per_look = first["GET"] / args.rollouts
     print(f"{args.rollouts} rollouts: controller {rss / 1e6:.0f} MB, each looked at once in {took:.0f} s")
-    print(f"{per_look:.2f} calls a look, one look in {IDLE:.0f} s: {per_look / (IDLE / 60):.2f} a minute; in the minute after: {dict(rest)}")
+    print(
+        f"{per_look:.2f} calls a look, one look in {IDLE:.0f} s: {per_look / (IDLE / 60):.2f} a minute; in the minute after: {dict(rest)}"
+    )
     return 0 if rss < 250e6 and per_look / (IDLE / 60) <= 1 else 1
 
 

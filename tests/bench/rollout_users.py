@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sluice import files
+from sluice.core import files
 from sluice.rollouts import business
 from sluice.rollouts.crowd import Crowd, Users
 from sluice.rollouts.spec import Business, RolloutSpec
@@ -82,8 +82,14 @@ def better(runs: int, pool: ProcessPoolExecutor) -> Iterable[dict[str, Any]]:
     for correlation, visits in ((0.0, 1.0), (0.1, 5.0), (0.29, 5.0), (0.29, 15.0)):
         found = measure(Case(Users(visits, correlation), better=1.2, looks=50, visits_a_look=4000), runs, pool)
         won = [n for v, n in found if v == "pass"]
-        row = {"correlation": correlation, "visits": visits, "runs": runs, "found": len(won) / runs, "wrong": float(np.mean([v == "fail" for v, _ in found])),
-               "outcomes": float(np.median(won)) if won else None}  # fmt: skip
+        row = {
+            "correlation": correlation,
+            "visits": visits,
+            "runs": runs,
+            "found": len(won) / runs,
+            "wrong": float(np.mean([v == "fail" for v, _ in found])),
+            "outcomes": float(np.median(won)) if won else None,
+        }
         print(row, flush=True)
         yield row
 
@@ -98,10 +104,14 @@ def main() -> None:
     with ProcessPoolExecutor(args.workers) as pool:
         same, won = list(equals(args.runs, pool)), list(better(max(20, args.runs // 10), pool))
     files.write_json(args.out, {"equals": same, "better": won, "seconds": time.time() - begun})
-    print("\n| two outcomes of a user correlate by | visits a user | candidate's share | winner among equals, by user | each visit by itself |\n|---|---|---|---|---|")
+    print(
+        "\n| two outcomes of a user correlate by | visits a user | candidate's share | winner among equals, by user | each visit by itself |\n|---|---|---|---|---|"
+    )
     for r in same:
         print(f"| {r['correlation']:g} | {r['visits']:.0f} | {r['weight']:.0f} % | {100 * r['user']:.1f} % | {100 * r['request']:.1f} % |")
-    print("\n| two outcomes of a user correlate by | visits a user | 20 % more buy: found within 200,000 outcomes | after (median) |\n|---|---|---|---|")
+    print(
+        "\n| two outcomes of a user correlate by | visits a user | 20 % more buy: found within 200,000 outcomes | after (median) |\n|---|---|---|---|"
+    )
     for r in won:
         print(f"| {r['correlation']:g} | {r['visits']:.0f} | {100 * r['found']:.0f} % | {r['outcomes'] or 0:,.0f} outcomes |")
     print(f"\n{time.time() - begun:.0f} s")

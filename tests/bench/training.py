@@ -68,7 +68,10 @@ def plain(data: Path, _: Path) -> dict[str, float]:
         optimiser.step()
         optimiser.zero_grad()
     settled()
-    return {"rows_per_second": steps * BATCH / (time.perf_counter() - wall), "rows_per_cpu_second": steps * BATCH / (time.process_time() - cpu)}
+    return {
+        "rows_per_second": steps * BATCH / (time.perf_counter() - wall),
+        "rows_per_cpu_second": steps * BATCH / (time.process_time() - cpu),
+    }
 
 
 def settled() -> None:
@@ -96,8 +99,10 @@ def trainer(data: Path, work: Path) -> dict[str, float]:
     model = AutoModelForSequenceClassification.from_pretrained(minilm(), num_labels=150)
     texts, labels = subset(data)
     encoded = tokenizer(texts, truncation=True, max_length=64)
-    rows = [{"input_ids": i, "attention_mask": m, "length": len(i), "labels": y}
-            for i, m, y in zip(encoded["input_ids"], encoded["attention_mask"], labels, strict=True)]  # fmt: skip
+    rows = [
+        {"input_ids": i, "attention_mask": m, "length": len(i), "labels": y}
+        for i, m, y in zip(encoded["input_ids"], encoded["attention_mask"], labels, strict=True)
+    ]
     marks: list[tuple[float, float]] = []
 
     class Clock(TrainerCallback):
@@ -107,11 +112,25 @@ def trainer(data: Path, work: Path) -> dict[str, float]:
 
         on_epoch_end = on_epoch_begin
 
-    arguments = TrainingArguments(output_dir=str(work), use_cpu=DEVICE == "cpu", bf16=True, per_device_train_batch_size=BATCH, num_train_epochs=2,
-                                  learning_rate=2e-4, optim="adamw_torch_fused", train_sampling_strategy="group_by_length", max_grad_norm=1.0,
-                                  report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True, remove_unused_columns=True,
-                                  dataloader_pin_memory=DEVICE != "cpu", dataloader_num_workers=0 if DEVICE == "cpu" else 4,
-                                  dataloader_persistent_workers=DEVICE != "cpu")  # fmt: skip
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        use_cpu=DEVICE == "cpu",
+        bf16=True,
+        per_device_train_batch_size=BATCH,
+        num_train_epochs=2,
+        learning_rate=2e-4,
+        optim="adamw_torch_fused",
+        train_sampling_strategy="group_by_length",
+        max_grad_norm=1.0,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        remove_unused_columns=True,
+        dataloader_pin_memory=DEVICE != "cpu",
+        dataloader_num_workers=0 if DEVICE == "cpu" else 4,
+        dataloader_persistent_workers=DEVICE != "cpu",
+    )
     Trainer(model, arguments, train_dataset=rows, data_collator=DataCollatorWithPadding(tokenizer), callbacks=[Clock()]).train()
     (w0, c0), (w1, c1) = marks[2], marks[3]
     return {"rows_per_second": ROWS / (w1 - w0), "rows_per_cpu_second": ROWS / (c1 - c0)}
@@ -122,11 +141,19 @@ def ours(processes: int, freeze: bool = False) -> Callable[[Path, Path], dict[st
 
     def measure(data: Path, work: Path) -> dict[str, float]:
         from sluice.data.dataset import Dataset, write_dataset
-        from sluice.training.fit import fit
+        from sluice.learners.torch.fit import fit
 
         whole = Dataset.open(data, verify=False)
-        small = write_dataset(work / "data", {"train": whole.read("train").slice(0, processes * ROWS)}, task="text", objective="classification",
-                              labels=whole.labels, columns=whole.columns, source={}, shard_rows=100_000)  # fmt: skip
+        small = write_dataset(
+            work / "data",
+            {"train": whole.read("train").slice(0, processes * ROWS)},
+            task="text",
+            objective="classification",
+            labels=whole.labels,
+            columns=whole.columns,
+            source={},
+            shard_rows=100_000,
+        )
         base = clinc_project(epochs=2, processes=processes, batch_size=BATCH * processes, label_smoothing=0.0, device=DEVICE)
         project = base.model_copy(update={"model": base.model.model_copy(update={"freeze_embeddings": freeze})})
         second = fit(project, small, work / "out", base_dir=ROOT).history[1]
@@ -140,10 +167,10 @@ def checkpoints(data: Path, work: Path) -> dict[str, float]:
     import torch
 
     from sluice.data.dataset import Dataset
+    from sluice.learners.torch.checkpoint import Checkpoints
+    from sluice.learners.torch.encode import Encoded, encode_split
+    from sluice.learners.torch.optimiser import Optimiser
     from sluice.tasks import load_task
-    from sluice.training.checkpoint import Checkpoints
-    from sluice.training.encode import Encoded, encode_split
-    from sluice.training.optimiser import Optimiser
 
     torch.set_num_threads(1)
     project = clinc_project()
@@ -162,20 +189,28 @@ def checkpoints(data: Path, work: Path) -> dict[str, float]:
         copies.append(kept.seconds_copying - before)
     interval = project.train.checkpoint.every_seconds
     size = sum(p.stat().st_size for p in (kept.root / "step-000000004").iterdir())
-    return {"copy_ms": 1000 * statistics.median(copies), "cpu_ms": 1000 * statistics.median(cpus), "megabytes": size / 1e6,
-            "percent_of_step_time": 100 * statistics.median(cpus) / interval}  # fmt: skip
+    return {
+        "copy_ms": 1000 * statistics.median(copies),
+        "cpu_ms": 1000 * statistics.median(cpus),
+        "megabytes": size / 1e6,
+        "percent_of_step_time": 100 * statistics.median(cpus) / interval,
+    }
 
 
 def resume(data: Path, work: Path) -> dict[str, float]:
     """Seconds from the start to the first report of a step, fresh and from a checkpoint; the median of three each."""
-    code = ("import sys, time, orjson; t = time.time()\nfrom pathlib import Path\nfrom sluice.data.dataset import Dataset\n"
-            "from sluice.training.fit import fit\nfrom tests.bench.training_clinc import clinc_project, ROOT\n"
-            "def tell(e):\n    print(orjson.dumps({**e, 'at': time.time() - t}).decode(), flush=True)\n"
-            "p = clinc_project(checkpoint={'every_seconds': 0.5})\n"
-            "fit(p, Dataset.open(Path(sys.argv[1]), verify=False), Path(sys.argv[2]), base_dir=ROOT, checkpoints=Path(sys.argv[3]), on_event=tell)\n")  # fmt: skip
+    code = (
+        "import sys, time, orjson; t = time.time()\nfrom pathlib import Path\nfrom sluice.data.dataset import Dataset\n"
+        "from sluice.learners.torch.fit import fit\nfrom tests.bench.training_clinc import clinc_project, ROOT\n"
+        "def tell(e):\n    print(orjson.dumps({**e, 'at': time.time() - t}).decode(), flush=True)\n"
+        "p = clinc_project(checkpoint={'every_seconds': 0.5})\n"
+        "fit(p, Dataset.open(Path(sys.argv[1]), verify=False), Path(sys.argv[2]), base_dir=ROOT, checkpoints=Path(sys.argv[3]), on_event=tell)\n"
+    )
 
     def first_step(checkpoints: Path, stop_after: int) -> float:
-        process = subprocess.Popen([sys.executable, "-c", code, str(data), str(work / "out"), str(checkpoints)], stdout=subprocess.PIPE, cwd=ROOT)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(data), str(work / "out"), str(checkpoints)], stdout=subprocess.PIPE, cwd=ROOT
+        )
         first, steps = 0.0, 0
         assert process.stdout is not None
         for line in process.stdout:
@@ -192,14 +227,21 @@ def resume(data: Path, work: Path) -> dict[str, float]:
     for i in range(3):
         fresh.append(first_step(work / f"checkpoints-{i}", 8))
         resumed.append(first_step(work / f"checkpoints-{i}", 1))
-    return {"fresh_seconds": statistics.median(fresh), "resumed_seconds": statistics.median(resumed),
-            "over_fresh": statistics.median(r / f for r, f in zip(resumed, fresh, strict=True))}  # fmt: skip
+    return {
+        "fresh_seconds": statistics.median(fresh),
+        "resumed_seconds": statistics.median(resumed),
+        "over_fresh": statistics.median(r / f for r, f in zip(resumed, fresh, strict=True)),
+    }
 
 
 CONTENDERS: dict[str, Callable[[Path, Path], dict[str, float]]] = {
-    "plain": plain, "trainer": trainer, "sluice": ours(1), "sluice-2": ours(2), "sluice-frozen": ours(1, freeze=True),
+    "plain": plain,
+    "trainer": trainer,
+    "sluice": ours(1),
+    "sluice-2": ours(2),
+    "sluice-frozen": ours(1, freeze=True),
     "sluice-frozen-2": ours(2, freeze=True),
-}  # fmt: skip
+}
 if DEVICE != "cpu":  # one process to a GPU: two would only share it
     CONTENDERS = {n: CONTENDERS[n] for n in ("plain", "trainer", "sluice")}
 ONCE = {"checkpoints": checkpoints, "resume": resume}
@@ -210,7 +252,12 @@ def peers(into: Path) -> bool:
     if importlib.util.find_spec("accelerate"):
         return True
     try:
-        subprocess.run([uv(), "pip", "install", "--quiet", "--no-deps", "--target", str(into), "accelerate==1.15.0"], capture_output=True, text=True, check=True)
+        subprocess.run(
+            [uv(), "pip", "install", "--quiet", "--no-deps", "--target", str(into), "accelerate==1.15.0"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError) as e:
         print(f"accelerate cannot be fetched, so Trainer is left out: {getattr(e, 'stderr', '') or e}", file=sys.stderr)
         return False
@@ -220,8 +267,17 @@ def peers(into: Path) -> bool:
 def run(name: str, data: Path, path: Path) -> dict[str, float]:
     """One measurement in a process of its own."""
     with tempfile.TemporaryDirectory() as work:
-        done = subprocess.run([sys.executable, "-m", "tests.bench.training", "--one", name, str(data), work], capture_output=True, cwd=ROOT,
-                              env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])])})  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.training", "--one", name, str(data), work],
+            capture_output=True,
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "TOKENIZERS_PARALLELISM": "false",
+                "PYTHONPATH": os.pathsep.join([str(path), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            },
+        )
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr.decode()[-3000:]}")
     found: dict[str, float] = orjson.loads(done.stdout.splitlines()[-1])
@@ -231,7 +287,9 @@ def run(name: str, data: Path, path: Path) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=[*CONTENDERS, *ONCE], metavar="NAME", help=f"of {', '.join([*CONTENDERS, *ONCE])}; default: all")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*CONTENDERS, *ONCE], metavar="NAME", help=f"of {', '.join([*CONTENDERS, *ONCE])}; default: all"
+    )
     parser.add_argument("--one", nargs=3, metavar=("NAME", "DATA", "WORK"), help="what a measurement's own process is started with")
     args = parser.parse_args()
     if args.one:
@@ -247,7 +305,10 @@ def main() -> int:
         for number in range(args.rounds):
             for name in names:
                 rounds[name].append(run(name, Path(tmp) / "data", path))
-                print(f"round {number + 1}, {name}: {rounds[name][-1]['rows_per_second']:.1f} rows/s (load {os.getloadavg()[0]:.1f})", flush=True)
+                print(
+                    f"round {number + 1}, {name}: {rounds[name][-1]['rows_per_second']:.1f} rows/s (load {os.getloadavg()[0]:.1f})",
+                    flush=True,
+                )
         once = {name: run(name, Path(tmp) / "data", path) for name in ONCE if name in wanted}
     report(rounds, once)
     return 0
@@ -269,13 +330,15 @@ def report(rounds: dict[str, list[dict[str, float]]], once: dict[str, dict[str, 
     def single(name: str, what: str, digits: int) -> str:
         return f"{once[name][what]:.{digits}f}" if name in once else "not measured"
 
-    lines = [both("over the plain FP32 loop padded to 128", "sluice", "plain", 1, ">= 8"),
-             both("over transformers' Trainer, same precision and bucketing", "sluice", "trainer", 1, ">= 1.08"),
-             both("2 processes over 1, a process", "sluice-2", "sluice", 2, ">= 0.87"),
-             both("the same with frozen embeddings", "sluice-frozen-2", "sluice-frozen", 2, ">= 0.92"),
-             ("checkpoints at the default interval, % of the time", "", single("checkpoints", "percent_of_step_time", 2), "<= 1"),
-             ("a checkpoint's copy, ms", single("checkpoints", "copy_ms", 0), "", ""),
-             ("resume to first step, over a fresh start's", single("resume", "over_fresh", 2), "", "<= 1.3")]  # fmt: skip
+    lines = [
+        both("over the plain FP32 loop padded to 128", "sluice", "plain", 1, ">= 8"),
+        both("over transformers' Trainer, same precision and bucketing", "sluice", "trainer", 1, ">= 1.08"),
+        both("2 processes over 1, a process", "sluice-2", "sluice", 2, ">= 0.87"),
+        both("the same with frozen embeddings", "sluice-frozen-2", "sluice-frozen", 2, ">= 0.92"),
+        ("checkpoints at the default interval, % of the time", "", single("checkpoints", "percent_of_step_time", 2), "<= 1"),
+        ("a checkpoint's copy, ms", single("checkpoints", "copy_ms", 0), "", ""),
+        ("resume to first step, over a fresh start's", single("resume", "over_fresh", 2), "", "<= 1.3"),
+    ]
     print("\n| what | rows a second (range) | rows a CPU second (range) | target |\n|---|---|---|---|")
     for line in lines:
         print(f"| {' | '.join(line)} |")

@@ -24,7 +24,7 @@ import numpy as np
 import orjson
 import psutil
 
-from sluice import files
+from sluice.core import files
 from sluice.data.dataset import Dataset
 from sluice.project import Project, parse
 from tests.integration.training.conftest import points_dataset
@@ -36,10 +36,21 @@ PATIENCE = 300
 
 
 def project(large: bool) -> Project:
-    train = {"epochs": EPOCHS, "batch_size": 40, "learning_rate": 0.02, "device": "cpu", "processes": 2, "ema": 0.9, "restarts": RESTARTS,
-             "checkpoint": {"every_seconds": 0.05}, "early_stopping": {"metric": "loss", "patience": EPOCHS}}  # fmt: skip
-    return parse({"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": LARGE if large else MODEL, "train": train},
-                 base_dir=HERE)  # fmt: skip
+    train = {
+        "epochs": EPOCHS,
+        "batch_size": 40,
+        "learning_rate": 0.02,
+        "device": "cpu",
+        "processes": 2,
+        "ema": 0.9,
+        "restarts": RESTARTS,
+        "checkpoint": {"every_seconds": 0.05},
+        "early_stopping": {"metric": "loss", "patience": EPOCHS},
+    }
+    return parse(
+        {"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": LARGE if large else MODEL, "train": train},
+        base_dir=HERE,
+    )
 
 
 class Job:
@@ -47,8 +58,16 @@ class Job:
 
     def __init__(self, made: Project, points: Dataset, root: Path):
         self.checkpoints = root / "checkpoints"
-        arguments = [orjson.dumps(made.model_dump(mode="json")).decode(), str(points.root), str(root / "out"), str(HERE), str(self.checkpoints)]
-        self.process = subprocess.Popen([sys.executable, "-c", RUNNER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        arguments = [
+            orjson.dumps(made.model_dump(mode="json")).decode(),
+            str(points.root),
+            str(root / "out"),
+            str(HERE),
+            str(self.checkpoints),
+        ]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         self.events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -111,7 +130,11 @@ def main(kills: int, seed: int, large: bool) -> int:
         quiet = Job(made, points, root / "quiet")
         quiet.process.wait(PATIENCE)
         want = files.sha256_file(root / "quiet" / "out" / "model.safetensors")
-        plan = [(when, who) for when in ("random moment", "random moment", "checkpoint write", "epoch's edge") for who in ("rank 0", "rank 1", "whole job")]
+        plan = [
+            (when, who)
+            for when in ("random moment", "random moment", "checkpoint write", "epoch's edge")
+            for who in ("rank 0", "rank 1", "whole job")
+        ]
         job, table = Job(made, points, root / "hit"), []
         begun = time.monotonic()
         while len(table) < kills:
@@ -138,7 +161,9 @@ def main(kills: int, seed: int, large: bool) -> int:
             return 1
         same = files.sha256_file(root / "hit" / "out" / "model.safetensors") == want
     seconds = np.round(time.monotonic() - begun)
-    print(f"{len(table)} kills over {EPOCHS} epochs in {seconds:.0f} s: weights {'bit-identical to' if same else 'DIFFERENT from'} the undisturbed run's")
+    print(
+        f"{len(table)} kills over {EPOCHS} epochs in {seconds:.0f} s: weights {'bit-identical to' if same else 'DIFFERENT from'} the undisturbed run's"
+    )
     return 0 if same else 1
 
 

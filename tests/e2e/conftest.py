@@ -28,15 +28,29 @@ ROLLOUT = "digits-e2e"
 HOST = f"{ROLLOUT}.example.com"
 #: The pod through which this process of pytest's reaches the claim with the packages.
 LOADER = "-".join(["sluice-e2e-loader", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
-GROUPS = {"test_access": "digits", "test_grpc": "digits", "test_registry": "digits", "test_roads": "test_kfp", "test_kfp_users": "digits", "test_monitoring": "digits", "test_serving": "digits", "test_install": "installations", "test_upgrade": "installations"}
+GROUPS = {
+    "test_access": "digits",
+    "test_grpc": "digits",
+    "test_registry": "digits",
+    "test_roads": "test_kfp",
+    "test_kfp_users": "digits",
+    "test_monitoring": "digits",
+    "test_serving": "digits",
+    "test_install": "installations",
+    "test_upgrade": "installations",
+}
 
 
 def missing() -> str | None:
     """Why these tests cannot run here, or None."""
     if not shutil.which("kubectl"):
         return "kubectl is not on PATH"
-    done = subprocess.run(["kubectl", "--request-timeout=5s", "-n", NAMESPACE, "get", "deployment", "sluice-controller"],
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["kubectl", "--request-timeout=5s", "-n", NAMESPACE, "get", "deployment", "sluice-controller"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return None if done.returncode == 0 else f"no cluster with Sluice on it: {done.stderr.strip()[:200]}"
 
 
@@ -100,13 +114,19 @@ def kept(*objects: tuple[str, str], namespace: str = NAMESPACE) -> Iterator[None
                 kubectl("delete", kind, name, "--ignore-not-found", "--timeout=120s", namespace=namespace)
                 continue
             found = json.loads(text)
-            found["metadata"] = {k: v for k, v in found["metadata"].items() if k not in ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields")}
+            found["metadata"] = {
+                k: v
+                for k, v in found["metadata"].items()
+                if k not in ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields")
+            }
             kubectl("replace", "-f", "-", stdin=json.dumps({k: v for k, v in found.items() if k != "status"}), namespace=namespace)
 
 
 #: What a person's environment consists of; what KServe and Deployments make of it follows by itself.
-_KINDS = ("secrets,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,resourcequotas,limitranges,services,persistentvolumeclaims,deployments,pods,"
-          "servingruntimes,inferenceservices,httproutes,modelrollouts,pipelineruns,pipelineschedules")  # fmt: skip
+_KINDS = (
+    "secrets,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,resourcequotas,limitranges,services,persistentvolumeclaims,deployments,pods,"
+    "servingruntimes,inferenceservices,httproutes,modelrollouts,pipelineruns,pipelineschedules"
+)
 
 
 def inventory() -> dict[str, str]:
@@ -136,8 +156,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     end = time.monotonic() + 90
     while (after := inventory()) != before and time.monotonic() < end:
         time.sleep(3)
-    traces = [f"{what} {word}" for word, names in (("is left behind", after.keys() - before.keys()), ("is gone", before.keys() - after.keys()),
-              ("is not as it was", {k for k in before.keys() & after.keys() if before[k] != after[k]})) for what in sorted(names)]  # fmt: skip
+    traces = [
+        f"{what} {word}"
+        for word, names in (
+            ("is left behind", after.keys() - before.keys()),
+            ("is gone", before.keys() - after.keys()),
+            ("is not as it was", {k for k in before.keys() & after.keys() if before[k] != after[k]}),
+        )
+        for what in sorted(names)
+    ]
     if traces:
         print(f"\nnamespace {NAMESPACE} is not as it was before these tests:\n  " + "\n  ".join(traces))
         session.exitstatus = exitstatus or 1
@@ -183,8 +210,13 @@ def packages(loader: Callable[..., str]) -> Iterator[list[str]]:
     patient = ["--set", "rollout.latency_slo_ms=20000"]  # the cluster shares this machine, and only the packages are wanted
     for more in ([*patient, "--set", "train.epochs=2", "--set", "model.width=8"], patient):
         if len(list(home.glob("store/sha256/*"))) < 2:
-            done = subprocess.run([sys.executable, "-m", "sluice", "run", str(ROOT / "examples/digits/sluice.yaml"), "--home", str(home), "--quiet", *more],
-                                  capture_output=True, text=True, timeout=600, check=False)  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-m", "sluice", "run", str(ROOT / "examples/digits/sluice.yaml"), "--home", str(home), "--quiet", *more],
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
             assert done.returncode == 0, done.stderr
     found = sorted((p for p in home.glob("store/sha256/*") if (p / "model.json").exists()), key=lambda p: p.stat().st_mtime)[:2]
     there = loader("sh", "-c", "ls /store/sha256 2>/dev/null || true").split()
@@ -197,7 +229,7 @@ def packages(loader: Callable[..., str]) -> Iterator[list[str]]:
     yield [p.name for p in found]
     brought = [p.name for p in found if p.name not in there]
     if brought:
-        loader("sh", "-c", "cd /store/sha256 && chmod -R u+w \"$@\" && rm -rf \"$@\"", "sh", *brought)
+        loader("sh", "-c", 'cd /store/sha256 && chmod -R u+w "$@" && rm -rf "$@"', "sh", *brought)
 
 
 @pytest.fixture(scope="session")
@@ -217,8 +249,17 @@ def rollout_manifest(digest: str) -> str:
     # Nobody's champion is a test's.
     found["spec"]["registry"] = {"follow": False}
     found["spec"]["intervalSeconds"] = 1
-    found["spec"]["strategy"] |= {"minimumRequests": 250, "troubleSeconds": 2, "settleSeconds": 3, "warmupSeconds": 1, "verifySeconds": 5, "readySeconds": 120,
-                                  "stepDeadlineSeconds": 240, "keepSeconds": 5, "shadow": {"requests": 100}}  # fmt: skip
+    found["spec"]["strategy"] |= {
+        "minimumRequests": 250,
+        "troubleSeconds": 2,
+        "settleSeconds": 3,
+        "warmupSeconds": 1,
+        "verifySeconds": 5,
+        "readySeconds": 120,
+        "stepDeadlineSeconds": 240,
+        "keepSeconds": 5,
+        "shadow": {"requests": 100},
+    }
     return json.dumps(found)
 
 

@@ -46,8 +46,15 @@ RBAC = [
 @pytest.mark.parametrize(("who", "verb", "what", "allowed"), RBAC)
 def test_role(kube: Any, who: str, verb: str, what: str, allowed: bool) -> None:
     resource, _, sub = what.partition("/")
-    said = kube.run("auth", "can-i", verb, resource, *([f"--subresource={sub}"] if sub else []),
-                    f"--as=system:serviceaccount:{kube.namespace}:{who}", check=False).strip()  # fmt: skip
+    said = kube.run(
+        "auth",
+        "can-i",
+        verb,
+        resource,
+        *([f"--subresource={sub}"] if sub else []),
+        f"--as=system:serviceaccount:{kube.namespace}:{who}",
+        check=False,
+    ).strip()
     assert said == ("yes" if allowed else "no")
 
 
@@ -84,12 +91,26 @@ def talkers(kube: Any, served: str) -> Any:
     for component in ("step", "training", "stranger", "controller"):
         name = f"sluice-e2e-talker-{component}"
         names.append(name)
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app.kubernetes.io/component": component, "talker": component}},
-               "spec": {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 1,
-                        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-                        "containers": [{"name": "c", "image": "sluice/controller:0.1.0", "imagePullPolicy": "IfNotPresent", "command": ["python", "-c", LISTEN],
-                                        "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-                                        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}]}}  # fmt: skip
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/component": component, "talker": component}},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "terminationGracePeriodSeconds": 1,
+                "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [
+                    {
+                        "name": "c",
+                        "image": "sluice/controller:0.1.0",
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["python", "-c", LISTEN],
+                        "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+                        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                    }
+                ],
+            },
+        }
         kube.run("apply", "-f", "-", stdin=json.dumps(pod))
     for name in names:
         kube.run("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s")
@@ -101,8 +122,12 @@ def address(kube: Any, whom: str) -> str:
     """A pod's address, so that no Service stands in between; the API server by its Service."""
     if whom == "kubernetes":
         return "kubernetes.default.svc"
-    selector = {"mlflow": "app.kubernetes.io/component=mlflow", "predictor": f"sluice.dev/rollout={kube.rollout}",
-                "controller": "app.kubernetes.io/name=sluice-controller", "training": "talker=training"}[whom]  # fmt: skip
+    selector = {
+        "mlflow": "app.kubernetes.io/component=mlflow",
+        "predictor": f"sluice.dev/rollout={kube.rollout}",
+        "controller": "app.kubernetes.io/name=sluice-controller",
+        "training": "talker=training",
+    }[whom]
     pods = json.loads(kube.run("get", "pods", "-l", selector, "-o", "json"))["items"]
     running = [p["status"]["podIP"] for p in pods if p["status"].get("phase") == "Running" and not p["metadata"].get("deletionTimestamp")]
     assert running, f"no running pod {selector}"
@@ -129,7 +154,11 @@ def test_every_pod_runs_under_the_restricted_standard(kube: Any) -> None:
     pods = kube.get("pods")["items"]
     assert {"sluice-controller", "mlflow"} <= {p["metadata"]["labels"].get("app.kubernetes.io/name") for p in pods}
     # what a restricted namespace would refuse is refused here too
-    root = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"},
-            "spec": {"containers": [{"name": "c", "image": "sluice/controller:0.1.0"}]}}  # fmt: skip
+    root = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "root"},
+        "spec": {"containers": [{"name": "c", "image": "sluice/controller:0.1.0"}]},
+    }
     said = kube.run("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(root), check=False)
     assert "root" not in said

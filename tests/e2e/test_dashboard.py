@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sluice.cluster.connection import UI_VARIABLE, connect
-from sluice.cluster.kfp import Api
+from sluice.kfp.client import Api
+from sluice.kfp.connection import UI_VARIABLE, connect
 from tests.e2e.test_kfp import endpoint, image, pipelines, project, registry, sluice, unregister
 
 __all__ = ["endpoint", "image", "pipelines", "registry"]  # fixtures
@@ -88,8 +88,16 @@ def test_a_person_fills_in_the_form_and_sees_in_what_two_runs_differ(page: Any, 
     api = Api(connect(endpoint))
     shown = {k: page.input_value(f"#{k}") for k in ("data_source", "train_epochs", "evaluate_minimum", "rollout_steps", "set", "project")}
     edited = json.loads(shown.pop("project"))
-    assert shown == {"data_source": "sklearn://digits", "train_epochs": "3", "evaluate_minimum": "0.5", "rollout_steps": "[20,50]", "set": ""}
-    assert not page.locator("#home, #base_dir").count() and page.locator("#startNewRunBtn").is_enabled(), "nothing is missing from the start"
+    assert shown == {
+        "data_source": "sklearn://digits",
+        "train_epochs": "3",
+        "evaluate_minimum": "0.5",
+        "rollout_steps": "[20,50]",
+        "set": "",
+    }
+    assert not page.locator("#home, #base_dir").count() and page.locator("#startNewRunBtn").is_enabled(), (
+        "nothing is missing from the start"
+    )
 
     # a value that cannot be: told by the first step, with the field, the value and the fix
     wrong, _ = start(page, uploaded, api, f"{NAME}-wrong", {"train_epochs": "-3"})
@@ -99,7 +107,9 @@ def test_a_person_fills_in_the_form_and_sees_in_what_two_runs_differ(page: Any, 
 
     # edited in the editor and in fields: what nobody touched undoes nothing
     edited["train"]["epochs"], edited["train"]["seed"] = 1, 18
-    run, made = start(page, uploaded, api, f"{NAME}-refused", {"project": json.dumps(edited), "set": "model.width=4", "evaluate_minimum": "0.9999"})
+    run, made = start(
+        page, uploaded, api, f"{NAME}-refused", {"project": json.dumps(edited), "set": "model.width=4", "evaluate_minimum": "0.9999"}
+    )
     sent = made["runtime_config"]["parameters"]
     assert (sent["project"]["train"]["seed"], sent["train_epochs"], sent["set"]) == (18, 3, "model.width=4")
     assert ended(kube, api, run)["state"] == "SUCCEEDED"

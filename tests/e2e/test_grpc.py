@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sluice.rollouts.load import Load, Request
+from sluice.rollouts.load_generator import Load, Request
 from tests.integration.rollouts.grpc_load import GrpcLoad, client, image_request
 
 NAME = "digits-e2e-grpc"
@@ -42,7 +42,9 @@ def stable(kube: Any, packages: list[str]) -> Iterator[str]:
     """The first package under a rollout of this module's own."""
     kube.forget(NAME)
     kube.run("apply", "-f", "-", stdin=manifest(kube, packages[0]))
-    kube.wait(lambda: status(kube).get("phase") == "Succeeded" and "gRPC" in status(kube).get("protocols", []), "the first model, with gRPC", 300)
+    kube.wait(
+        lambda: status(kube).get("phase") == "Succeeded" and "gRPC" in status(kube).get("protocols", []), "the first model, with gRPC", 300
+    )
     yield packages[0]
     kube.forget(NAME)
 
@@ -93,8 +95,10 @@ def test_a_canary_whose_controller_is_killed_fails_none_of_ten_thousand_requests
             time.sleep(3)
     rest.stop()
     report = rest.report()
-    print(f"\n{grpc.sent:,} by gRPC {dict(grpc.by_version)}, failed {dict(grpc.failures)}; {report['sent']:,} by REST {report['by_arm']}, "
-          f"failed {report['failed']} {report['reasons']}; {kills} kills of the controller; {len({*lines})} lines")  # fmt: skip
+    print(
+        f"\n{grpc.sent:,} by gRPC {dict(grpc.by_version)}, failed {dict(grpc.failures)}; {report['sent']:,} by REST {report['by_arm']}, "
+        f"failed {report['failed']} {report['reasons']}; {kills} kills of the controller; {len({*lines})} lines"
+    )
     assert not grpc.failures
     assert report["failed"] == 0, report["reasons"]
     assert kills >= 3

@@ -14,8 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SPACE = "sluice-e2e-helm"
 # CRDs and priority classes are the cluster's, and kustomize's here; a small node.
-VALUES = ["--set", "crds.install=false,pipelines.upload=false,priorityClasses.create=false,controller.replicas=1,controller.resources.requests.cpu=10m,"
-          "mlflow.resources.requests.cpu=10m,serving.resources.requests.cpu=10m"]  # fmt: skip
+VALUES = [
+    "--set",
+    "crds.install=false,pipelines.upload=false,priorityClasses.create=false,controller.replicas=1,controller.resources.requests.cpu=10m,"
+    "mlflow.resources.requests.cpu=10m,serving.resources.requests.cpu=10m",
+]
 
 
 def helm(*args: str) -> str:
@@ -35,9 +38,13 @@ def space(kube: Any) -> Iterator[str]:
     kube.run("delete", "namespace", SPACE, "--wait=false")
 
 
-@pytest.mark.parametrize(("more", "says"), [
-    ([], ["crds.install=false,priorityClasses.create=false", "--take-ownership --set adopt=true"]),
-    (["--set", "crds.install=false"], ["--set priorityClasses.create=false"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ([], ["crds.install=false,priorityClasses.create=false", "--take-ownership --set adopt=true"]),
+        (["--set", "crds.install=false"], ["--set priorityClasses.create=false"]),
+    ],
+)
 def test_the_chart_beside_kustomize_names_the_flags_it_needs(kube: Any, space: str, more: list[str], says: list[str]) -> None:
     said = refused(SPACE, *more)
     assert all(s in said for s in says), said
@@ -50,7 +57,13 @@ def test_the_chart_in_the_namespace_of_another_installation_says_so_and_changes_
 
 
 def refused(namespace: str, *more: str) -> str:
-    done = subprocess.run(["helm", "-n", namespace, "install", "sluice-e2e", str(ROOT / "charts" / "sluice"), *more], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        ["helm", "-n", namespace, "install", "sluice-e2e", str(ROOT / "charts" / "sluice"), *more],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode != 0
     return done.stderr
 

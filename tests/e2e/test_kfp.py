@@ -22,10 +22,10 @@ import pytest
 import yaml
 
 from sluice import Client
-from sluice.cluster.connection import connect
-from sluice.cluster.kfp import Api
-from sluice.process import free_port
-from sluice.tracking.registry import CHAMPION, Registry
+from sluice.core.processes import free_port
+from sluice.kfp.client import Api
+from sluice.kfp.connection import connect
+from sluice.registry.versions import CHAMPION, Registry
 
 ROOT = Path(__file__).parents[2]
 SPACE = "kubeflow"
@@ -114,15 +114,34 @@ def project(folder: Path, namespace: str, **model: Any) -> Path:
     found["model"] |= model
     found["train"] |= {"epochs": 3, "processes": 1}
     found["evaluate"] |= {"minimum": 0.5, "margin": 0.2}
-    found["rollout"] = {"steps": [20, 50], "minimum_requests": 200, "latency_slo_ms": 2000, "trouble_seconds": 2, "settle_seconds": 3, "warmup_seconds": 1,
-                        "verify_seconds": 5, "ready_seconds": 300, "step_deadline_seconds": 600, "keep_seconds": 5,
-                        "shadow": {"requests": 50}}  # fmt: skip
-    found["cluster"] = {"defaults": {
-        "env": {"MLFLOW_TRACKING_URI": f"http://mlflow.{namespace}:5000", "SLUICE_STORE": BUCKET, "SLUICE_NAMESPACE": namespace,
-                "AWS_ENDPOINT_URL_S3": "http://minio-service.kubeflow:9000", "AWS_REGION": "minio"},
-        "secrets": [{"name": "mlpipeline-minio-artifact", "env": {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}}],
-        "resources": {"requests": {"cpu": "10m", "memory": "256Mi"}},
-    }}  # fmt: skip
+    found["rollout"] = {
+        "steps": [20, 50],
+        "minimum_requests": 200,
+        "latency_slo_ms": 2000,
+        "trouble_seconds": 2,
+        "settle_seconds": 3,
+        "warmup_seconds": 1,
+        "verify_seconds": 5,
+        "ready_seconds": 300,
+        "step_deadline_seconds": 600,
+        "keep_seconds": 5,
+        "shadow": {"requests": 50},
+    }
+    found["cluster"] = {
+        "defaults": {
+            "env": {
+                "MLFLOW_TRACKING_URI": f"http://mlflow.{namespace}:5000",
+                "SLUICE_STORE": BUCKET,
+                "SLUICE_NAMESPACE": namespace,
+                "AWS_ENDPOINT_URL_S3": "http://minio-service.kubeflow:9000",
+                "AWS_REGION": "minio",
+            },
+            "secrets": [
+                {"name": "mlpipeline-minio-artifact", "env": {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}}
+            ],
+            "resources": {"requests": {"cpu": "10m", "memory": "256Mi"}},
+        }
+    }
     path = folder / "sluice.yaml"
     path.write_text(yaml.safe_dump(found))
     return path
@@ -254,15 +273,23 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
 
     # A name of its own each time: a claim that is on its way out takes no new pod.
     name, claim = "digits-e2e-tuned", f"sluice-e2e-studies-{uuid.uuid4().hex[:8]}"
-    body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}}  # fmt: skip
+    body = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": claim},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
+    }
     kube.run("apply", "-f", "-", stdin=json.dumps(body), namespace=SPACE)
     path = project(tmp_path, kube.namespace, width=8)
     found = yaml.safe_load(path.read_text())
     found["name"] = name
     found["cluster"]["defaults"]["volumes"] = [{"claim": claim, "mount": "/studies"}]
-    found["tune"] = {"trials": 4, "parallel": 2, "storage": "journal:/studies/digits.journal",
-                     "space": {"train.learning_rate": {"type": "float", "low": 1e-5, "high": 3e-2, "log": True}}}  # fmt: skip
+    found["tune"] = {
+        "trials": 4,
+        "parallel": 2,
+        "storage": "journal:/studies/digits.journal",
+        "space": {"train.learning_rate": {"type": "float", "low": 1e-5, "high": 3e-2, "log": True}},
+    }
     path.write_text(yaml.safe_dump(found))
     forget(kube, registry, name)
     begun = int(1000 * time.time())
@@ -292,7 +319,9 @@ def start(endpoint: str, pipeline: str, version: str) -> str:
     assert ident, f"{pipeline} is not known to the API server: does it keep pipelines as objects?"
     found = [v for v in client.list_pipeline_versions(ident, page_size=100).pipeline_versions if v.display_name == version]
     experiment = client.create_experiment(NAME)
-    run = client.run_pipeline(experiment.experiment_id, f"{version}-{int(time.time())}", pipeline_id=ident, version_id=found[0].pipeline_version_id)
+    run = client.run_pipeline(
+        experiment.experiment_id, f"{version}-{int(time.time())}", pipeline_id=ident, version_id=found[0].pipeline_version_id
+    )
     return str(run.run_id)
 
 
@@ -306,12 +335,27 @@ def test_a_source_that_is_not_there_ends_with_status_2_and_the_steps_own_words(
     kube: Any, endpoint: str, image: str, tmp_path: Path
 ) -> None:
     path = project(tmp_path, kube.namespace, width=8)
-    args = (str(path), "--endpoint", endpoint, "--image", image, "--set", "data.source=s3://mlpipeline/not/there.csv", "--set", "evaluate.slices=[]")
+    args = (
+        str(path),
+        "--endpoint",
+        endpoint,
+        "--image",
+        image,
+        "--set",
+        "data.source=s3://mlpipeline/not/there.csv",
+        "--set",
+        "evaluate.slices=[]",
+    )
     code, outcome, said = sluice("submit", *args, "--wait")
     assert (code, outcome["outcome"]) == (2, "failed"), said
     assert (outcome["error"]["field"], outcome["error"]["step"]) == ("data.source", "validate_data")
     client = Client(endpoint=endpoint)
-    assert client.status(outcome["run"]) == {"run": outcome["run"], "state": "finished", "outcome": "failed", "steps": {"validate_data": "FAILED"}}
+    assert client.status(outcome["run"]) == {
+        "run": outcome["run"],
+        "state": "finished",
+        "outcome": "failed",
+        "steps": {"validate_data": "FAILED"},
+    }
     assert outcome["run"] in [r.id for r in client.history(NAME, limit=5)]
     code, again, _ = sluice("submit", *args)
     assert (code, again["reused"]) == (0, True)

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sluice.cluster.connection import connect
-from sluice.cluster.kfp import Api
-from sluice.tracking.registry import CHAMPION, Registry
+from sluice.kfp.client import Api
+from sluice.kfp.connection import connect
+from sluice.registry.versions import CHAMPION, Registry
 from tests.e2e.test_kfp import BUCKET, SPACE, forget, image, pipelines, project, registry, sluice, status, store, unregister
 from tests.e2e.two_steps import NAME as TWO_STEPS
 from tests.e2e.two_steps import two_steps
@@ -51,19 +51,42 @@ def profile(kube: Any, namespace: str) -> str:
 @pytest.fixture(scope="module")
 def team(kube: Any, many: str) -> Iterator[str]:
     """A user's namespace, whose steps may do in the environment what steps do there."""
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": TEAM, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    }
     kube.run("apply", "-f", "-", stdin=json.dumps(body))
     kube.run("apply", "-f", "-", stdin=profile(kube, TEAM), namespace=TEAM)
     mine = [
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": TEAM},
-         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "sluice-pipeline"},
-         "subjects": [{"kind": "ServiceAccount", "name": "default-editor", "namespace": TEAM}]},
-        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": TEAM},
-         "spec": {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "mlflow"}}, "policyTypes": ["Ingress"],
-                  "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": TEAM}}}]}]}},
-    ]  # fmt: skip
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": TEAM},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "sluice-pipeline"},
+            "subjects": [{"kind": "ServiceAccount", "name": "default-editor", "namespace": TEAM}],
+        },
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": TEAM},
+            "spec": {
+                "podSelector": {"matchLabels": {"app.kubernetes.io/component": "mlflow"}},
+                "policyTypes": ["Ingress"],
+                "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": TEAM}}}]}],
+            },
+        },
+    ]
     kube.run("apply", "-f", "-", stdin=yaml.safe_dump_all(mine))
-    kube.run("create", "role", "sluice-report", "--verb=create", "--resource=serviceaccounts/token", "--resource-name=default-editor", namespace=TEAM)
+    kube.run(
+        "create",
+        "role",
+        "sluice-report",
+        "--verb=create",
+        "--resource=serviceaccounts/token",
+        "--resource-name=default-editor",
+        namespace=TEAM,
+    )
     kube.run("create", "rolebinding", "sluice-report", "--role=sluice-report", f"--serviceaccount={TEAM}:default-editor", namespace=TEAM)
     yield TEAM
     kube.run("delete", "-f", "-", stdin=yaml.safe_dump_all(mine))
@@ -77,7 +100,11 @@ def token(kube: Any, namespace: str, folder: Path, audience: str = "pipelines.ku
 
 
 def workflows(kube: Any, namespace: str, prefix: str) -> list[str]:
-    return [w["metadata"]["name"] for w in kube.get("workflows.argoproj.io", namespace=namespace)["items"] if w["metadata"]["name"].startswith(prefix)]
+    return [
+        w["metadata"]["name"]
+        for w in kube.get("workflows.argoproj.io", namespace=namespace)["items"]
+        if w["metadata"]["name"].startswith(prefix)
+    ]
 
 
 def test_a_users_project_ends_as_a_model_by_a_run_in_the_users_namespace(
@@ -123,13 +150,25 @@ def environment(kube: Any, many: str, tmp_path: Path) -> Iterator[str]:
     """This environment as a profile, its controller as the component `kfp-multi-user` leaves it."""
     text = profile(kube, kube.namespace)
     from_here = os.path.relpath(ROOT / "manifests", tmp_path)  # kustomize takes no absolute paths
-    overlay = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": kube.namespace,
-               "resources": [f"{from_here}/overlays/kind"], "components": [f"{from_here}/components/kfp-multi-user"]}  # fmt: skip
+    overlay = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": kube.namespace,
+        "resources": [f"{from_here}/overlays/kind"],
+        "components": [f"{from_here}/components/kfp-multi-user"],
+    }
     (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
     there, before = kube.run("kustomize", str(tmp_path)), kube.run("kustomize", str(ROOT / "manifests/overlays/kind"))
     known = {(o["kind"], o["metadata"]["name"]) for o in yaml.safe_load_all(before)}
     added = [o for o in yaml.safe_load_all(there) if (o["kind"], o["metadata"]["name"]) not in known]
-    assert sorted(o["metadata"]["name"] for o in added) == ["runs", "sluice-report", "sluice-report", "sluice-runs", "sluice-runs", "sluice-steps"]
+    assert sorted(o["metadata"]["name"] for o in added) == [
+        "runs",
+        "sluice-report",
+        "sluice-report",
+        "sluice-runs",
+        "sluice-runs",
+        "sluice-steps",
+    ]
 
     # Only what the component changes, so that this environment stays its owner's in all else.
     plain = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(before)}
@@ -155,13 +194,21 @@ def test_runs_by_kubectl_and_by_the_clock_live_in_their_resources_namespace(
     two = api_version(kube, many, environment, tmp_path)
     mine = [
         {"apiVersion": "sluice.dev/v1alpha1", "kind": "PipelineRun", "metadata": {"name": name}, "spec": {"pipeline": {"name": name}}},
-        {"apiVersion": "sluice.dev/v1alpha1", "kind": "PipelineSchedule", "metadata": {"name": "each-minute"},
-         "spec": {"schedule": "* * * * *", "pipeline": {"name": TWO_STEPS, "version": two}}},
-    ]  # fmt: skip
+        {
+            "apiVersion": "sluice.dev/v1alpha1",
+            "kind": "PipelineSchedule",
+            "metadata": {"name": "each-minute"},
+            "spec": {"schedule": "* * * * *", "pipeline": {"name": TWO_STEPS, "version": two}},
+        },
+    ]
     kube.run("apply", "-f", str(objects))
     kube.run("apply", "-f", "-", stdin=yaml.safe_dump_all(mine))
     try:
-        kube.wait(lambda: (kube.get("pipelineschedule", "each-minute").get("status") or {}).get("lastState") == "Succeeded", "a run by the clock", 300)
+        kube.wait(
+            lambda: (kube.get("pipelineschedule", "each-minute").get("status") or {}).get("lastState") == "Succeeded",
+            "a run by the clock",
+            300,
+        )
         kube.run("delete", "pipelineschedule", "each-minute", "--timeout=120s")
         done = lambda: (kube.get("pipelinerun", name).get("status") or {}).get("phase") in ("Succeeded", "Failed")  # noqa: E731
         kube.wait(done, "the end of the run", 500)

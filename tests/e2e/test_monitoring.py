@@ -15,7 +15,7 @@ from tests.unit.monitoring.test_dashboards import metrics
 
 TRAINING = """
 import time
-from sluice.training.telemetry import Telemetry
+from sluice.learners.torch.telemetry import Telemetry
 told = Telemetry(lambda event: None, "e2e", 9464)
 told.emit({"kind": "step", "epoch": 1, "step": 4, "steps": 20, "loss": 0.7, "samples_per_second": 50.0, "seconds_left": 12.0})
 time.sleep(600)
@@ -55,14 +55,38 @@ def test_every_target_is_scraped(kube: Any, served: str) -> None:
 def trainer(kube: Any) -> Iterator[str]:
     """A pod that stands where a TrainJob's first node stands, and serves what a training serves."""
     name = "metrics-of-a-training"
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {
-               "app.kubernetes.io/component": "training", "batch.kubernetes.io/job-completion-index": "0", "jobset.sigs.k8s.io/jobset-name": "e2e"}},
-           "spec": {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 1,
-                    "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-                    "containers": [{"name": "node", "image": "sluice/pipeline:0.1.0", "imagePullPolicy": "IfNotPresent", "command": ["python3", "-c", TRAINING],
-                                    "ports": [{"name": "metrics", "containerPort": 9464}],
-                                    "resources": {"requests": {"cpu": "5m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-                                    "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}}]}}  # fmt: skip
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "app.kubernetes.io/component": "training",
+                "batch.kubernetes.io/job-completion-index": "0",
+                "jobset.sigs.k8s.io/jobset-name": "e2e",
+            },
+        },
+        "spec": {
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "node",
+                    "image": "sluice/pipeline:0.1.0",
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["python3", "-c", TRAINING],
+                    "ports": [{"name": "metrics", "containerPort": 9464}],
+                    "resources": {"requests": {"cpu": "5m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }
     kube.run("delete", "pod", name, "--ignore-not-found", "--timeout=60s")
     kube.run("apply", "-f", "-", stdin=json.dumps(pod))
     kube.run("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")

@@ -34,7 +34,9 @@ def holders(kube: Any) -> dict[str, str]:
     return {a["alias"]: digests[str(a["version"])] for a in model.get("aliases") or []}
 
 
-def rollout(kube: Any, digest: str, *, verify: int = 5, ready: int = 120, predictor: dict[str, Any] | None = None, uri: str | None = None) -> str:
+def rollout(
+    kube: Any, digest: str, *, verify: int = 5, ready: int = 120, predictor: dict[str, Any] | None = None, uri: str | None = None
+) -> str:
     found = json.loads(kube.manifest(digest))
     found["spec"]["registry"] = {"model": MODEL}
     # Nobody sends anything here: what is tried is who serves.
@@ -86,11 +88,20 @@ def test_champion_is_what_serves_though_controller_and_mlflow_die_in_between(kub
 
 
 def test_a_missing_secret_rejects_nothing_and_the_rollout_goes_on_when_it_is_made(kube: Any, packages: list[str], clean: None) -> None:
-    wants = {"model": {"args": ["--digest=$(DIGEST)", "--name=$(NAME)"], "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": SECRET, "key": "x"}}}]}}
+    wants = {
+        "model": {
+            "args": ["--digest=$(DIGEST)", "--name=$(NAME)"],
+            "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": SECRET, "key": "x"}}}],
+        }
+    }
     kube.run("apply", "-f", "-", stdin=rollout(kube, packages[0], ready=30, predictor=wants))
     kube.wait(lambda: SECRET in status(kube).get("message", ""), "the reason", 120)
     found = kube.wait(lambda: status(kube) if status(kube).get("phase") == "Failed" else None, "the end of patience", 120)
-    assert not found["state"]["rejected"] and "to mend it: make what it names" in found["message"] and found["message"].endswith("there was no model before it")
+    assert (
+        not found["state"]["rejected"]
+        and "to mend it: make what it names" in found["message"]
+        and found["message"].endswith("there was no model before it")
+    )
     kube.run("create", "secret", "generic", SECRET, "--from-literal=x=1")
     kube.wait(lambda: status(kube).get("phase") == "Succeeded", "the rollout to go on by itself", 240)
 

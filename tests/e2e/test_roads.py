@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sluice.tracking.registry import CHAMPION, Registry
+from sluice.registry.versions import CHAMPION, Registry
 from tests.e2e.test_kfp import SPACE, endpoint, forget, pipelines, registry, sluice, status, unregister
 
 __all__ = ["endpoint", "pipelines", "registry"]  # fixtures
@@ -41,14 +41,23 @@ def forgotten(kube: Any, registry: Registry) -> Iterator[None]:
 
 
 def doctor() -> tuple[int, dict[str, Any]]:
-    done = subprocess.run([sys.executable, "-m", "sluice", "doctor", "--json", "--timeout", "60", "--pod-timeout", "240"],
-                          capture_output=True, text=True, timeout=400, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "sluice", "doctor", "--json", "--timeout", "60", "--pod-timeout", "240"],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     return done.returncode, json.loads(done.stdout)
 
 
 def probes(kube: Any) -> list[str]:
-    return [j["metadata"]["name"] for space in (kube.namespace, SPACE) for j in kube.get("jobs", namespace=space)["items"]
-            if j["metadata"]["name"].startswith("sluice-doctor") and not j["metadata"].get("deletionTimestamp")]  # fmt: skip
+    return [
+        j["metadata"]["name"]
+        for space in (kube.namespace, SPACE)
+        for j in kube.get("jobs", namespace=space)["items"]
+        if j["metadata"]["name"].startswith("sluice-doctor") and not j["metadata"].get("deletionTimestamp")
+    ]
 
 
 def test_doctor_finds_nothing_at_fault_and_leaves_nothing(kube: Any, whole: None) -> None:
@@ -72,8 +81,15 @@ def test_doctor_names_what_was_broken_with_what_mends_it(kube: Any, whole: None)
     assert probes(kube) == []
 
 
-def test_the_example_as_it_stands_is_submitted_to_a_promoted_model(kube: Any, whole: None, endpoint: str, registry: Registry, forgotten: None) -> None:
-    more = [f"--set=name={SUBMITTED}", "--set=model.width=8", "--set=rollout.ready_seconds=300", *(f"--set=train.{k}={v}" for k, v in PACE.items())]
+def test_the_example_as_it_stands_is_submitted_to_a_promoted_model(
+    kube: Any, whole: None, endpoint: str, registry: Registry, forgotten: None
+) -> None:
+    more = [
+        f"--set=name={SUBMITTED}",
+        "--set=model.width=8",
+        "--set=rollout.ready_seconds=300",
+        *(f"--set=train.{k}={v}" for k, v in PACE.items()),
+    ]
     code, outcome, said = sluice("submit", str(ROOT / "examples/digits/sluice.yaml"), "--wait", "--endpoint", endpoint, *more)
     assert (code, outcome.get("outcome")) == (0, "promoted"), said
     assert f"ConfigMap {kube.namespace}/sluice-cluster" in said
@@ -84,12 +100,21 @@ def test_the_example_as_it_stands_is_submitted_to_a_promoted_model(kube: Any, wh
 def test_the_example_kustomization_is_applied_to_a_promoted_model(kube: Any, whole: None, registry: Registry, forgotten: None) -> None:
     objects = list(yaml.safe_load_all(kube.run("kustomize", str(ROOT / "manifests/examples"))))
     config, run = (next(o for o in objects if o["kind"] == k) for k in ("ConfigMap", "PipelineRun"))
-    text = config["data"]["sluice.yaml"].replace("name: digits", f"name: {APPLIED}").replace("epochs: 20", "epochs: 3").replace("width: 32", "width: 8")
+    text = (
+        config["data"]["sluice.yaml"]
+        .replace("name: digits", f"name: {APPLIED}")
+        .replace("epochs: 20", "epochs: 3")
+        .replace("width: 32", "width: 8")
+    )
     config["metadata"]["name"], config["data"]["sluice.yaml"], run["metadata"]["name"] = APPLIED, text, APPLIED
     run["spec"]["project"]["configMapKeyRef"]["name"] = APPLIED
     with kube.kept(("configmap", APPLIED), ("pipelinerun", APPLIED)):
         kube.run("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
-        kube.wait(lambda: (kube.get("pipelinerun", APPLIED).get("status") or {}).get("phase") in ("Succeeded", "Failed", "Refused"), "the end of the run", 800)
+        kube.wait(
+            lambda: (kube.get("pipelinerun", APPLIED).get("status") or {}).get("phase") in ("Succeeded", "Failed", "Refused"),
+            "the end of the run",
+            800,
+        )
         found = kube.get("pipelinerun", APPLIED)["status"]
         assert (found["phase"], found["outcome"]) == ("Succeeded", "Promoted"), found
         champion = registry.by_alias(APPLIED, CHAMPION)

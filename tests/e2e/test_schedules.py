@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from serving.pipelines.kfp import Kfp
-from sluice.cluster.connection import connect
-from sluice.cluster.kfp import Api
+from serving.controller.runs.kfp import Kfp
+from sluice.kfp.client import Api
+from sluice.kfp.connection import connect
 from tests.e2e.test_kfp import forwarded
 from tests.e2e.two_steps import NAME, two_steps
 
@@ -60,8 +60,21 @@ class Process:
     """The controller, which can be killed and started again."""
 
     def __init__(self, endpoint: str, log: Path) -> None:
-        self.command = [sys.executable, "-m", "serving.rollout", "--namespace", SPACE, "--lease", "", "--metrics-port", "0",
-                        "--kfp-endpoint", endpoint, "--kfp-ui", "http://dashboard.example.com"]  # fmt: skip
+        self.command = [
+            sys.executable,
+            "-m",
+            "serving.controller",
+            "--namespace",
+            SPACE,
+            "--lease",
+            "",
+            "--metrics-port",
+            "0",
+            "--kfp-endpoint",
+            endpoint,
+            "--kfp-ui",
+            "http://dashboard.example.com",
+        ]
         self.log = log
         self.start()
 
@@ -107,7 +120,9 @@ def recurring(kfp: Kfp, name: str) -> list[dict[str, Any]]:
     return kfp.recurring(experiment) if experiment else []
 
 
-def test_a_schedule_fires_is_changed_outlives_its_controller_is_suspended_and_goes(kube: Any, kfp: Kfp, pipeline: str, controller: Process) -> None:
+def test_a_schedule_fires_is_changed_outlives_its_controller_is_suspended_and_goes(
+    kube: Any, kfp: Kfp, pipeline: str, controller: Process
+) -> None:
     name = "each-minute"
     spec = {"schedule": "* * * * *", "timeZone": "Asia/Kolkata", "pipeline": {"name": NAME, "version": pipeline}, "history": {}}
     apply(kube, "PipelineSchedule", name, spec)
@@ -120,7 +135,9 @@ def test_a_schedule_fires_is_changed_outlives_its_controller_is_suspended_and_go
     apply(kube, "PipelineSchedule", name, {**spec, "parameters": {"seconds": 1}})
     controller.kill()
     controller.start()
-    kube.wait(lambda: [(r["recurring_run_id"] != first, r["status"]) for r in recurring(kfp, name)] == [(True, "ENABLED")], "the hand-over", 240)
+    kube.wait(
+        lambda: [(r["recurring_run_id"] != first, r["status"]) for r in recurring(kfp, name)] == [(True, "ENABLED")], "the hand-over", 240
+    )
     assert recurring(kfp, name)[0]["runtime_config"]["parameters"] == {"seconds": 1}
 
     apply(kube, "PipelineSchedule", name, {**spec, "parameters": {"seconds": 1}, "suspend": True})
@@ -147,7 +164,9 @@ def test_a_run_by_kubectl_tells_its_steps_and_its_end(kube: Any, kfp: Kfp, pipel
     kube.wait(lambda: status(kube, "pipelinerun", "once").get("phase") in ("Succeeded", "Failed"), "the run", 240)
     once = status(kube, "pipelinerun", "once")
     assert (once["phase"], once["outcome"], once["progress"]) == ("Succeeded", "Completed", "2/2"), once
-    assert [s["name"] for s in once["steps"]] == ["fetch", "count"] and once["url"].startswith("http://dashboard.example.com/#/runs/details/")
+    assert [s["name"] for s in once["steps"]] == ["fetch", "count"] and once["url"].startswith(
+        "http://dashboard.example.com/#/runs/details/"
+    )
 
     kube.wait(lambda: status(kube, "pipelinerun", "fails").get("phase") == "Failed", "two attempts", 300)
     fails = status(kube, "pipelinerun", "fails")
@@ -162,7 +181,9 @@ def test_a_run_by_kubectl_tells_its_steps_and_its_end(kube: Any, kfp: Kfp, pipel
 
     wrong = status(kube, "pipelinerun", "wrong")
     synced = next(c for c in wrong["conditions"] if c["type"] == "Synced")
-    assert (wrong["phase"], synced["status"], synced["reason"]) == ("Pending", "False", "NotFound") and "no-such-pipeline" in wrong["message"]
+    assert (wrong["phase"], synced["status"], synced["reason"]) == ("Pending", "False", "NotFound") and "no-such-pipeline" in wrong[
+        "message"
+    ]
 
 
 def test_the_installed_controller_has_the_rights_and_the_way(kube: Any, kfp: Kfp, pipeline: str) -> None:
@@ -170,10 +191,17 @@ def test_the_installed_controller_has_the_rights_and_the_way(kube: Any, kfp: Kfp
     pod = kube.get("deployment", "sluice-controller")["spec"]["template"]["spec"]
     if "--kfp-endpoint" not in pod["containers"][0]["args"]:
         pytest.skip("the installed controller has no --kfp-endpoint: kubectl apply -k manifests/overlays/kind")
-    body = {"apiVersion": "sluice.dev/v1alpha1", "kind": "PipelineRun", "metadata": {"name": "e2e-installed"}, "spec": {"pipeline": {"name": NAME}}}
+    body = {
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "PipelineRun",
+        "metadata": {"name": "e2e-installed"},
+        "spec": {"pipeline": {"name": NAME}},
+    }
     kube.run("delete", "pipelinerun", "e2e-installed", "--ignore-not-found", "--timeout=120s")
     kube.run("apply", "-f", "-", stdin=json.dumps(body))
-    found = kube.wait(lambda: kube.get("pipelinerun", "e2e-installed").get("status", {}).get("endTime"), "the run by the installed controller", 240)
+    found = kube.wait(
+        lambda: kube.get("pipelinerun", "e2e-installed").get("status", {}).get("endTime"), "the run by the installed controller", 240
+    )
     assert found
     status = kube.get("pipelinerun", "e2e-installed")["status"]
     assert (status["phase"], status["progress"]) == ("Succeeded", "2/2"), status

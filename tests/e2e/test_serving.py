@@ -77,8 +77,14 @@ def test_a_second_model_takes_over_by_evidence_and_no_request_fails(
     with Load(gateway, kube.host, request_body) as load:
         time.sleep(5)
         kube.run("apply", "-f", "-", stdin=kube.manifest(packages[1]))
-        kube.wait(lambda: status(kube).get("phase") in ("Succeeded", "RolledBack", "Failed") and status(kube).get("stable", "")[:12] == packages[1][:12],
-                  "the rollout's end", 600)  # fmt: skip
+        kube.wait(
+            lambda: (
+                status(kube).get("phase") in ("Succeeded", "RolledBack", "Failed")
+                and status(kube).get("stable", "")[:12] == packages[1][:12]
+            ),
+            "the rollout's end",
+            600,
+        )
         time.sleep(3)
     failed = {k: n for k, n in load.seen.items() if k[0] != 200}
     assert not failed, failed

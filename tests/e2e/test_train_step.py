@@ -37,22 +37,51 @@ def start(kube: Any, name: str, *args: str) -> None:
     kube.run("delete", "pod", name, "--ignore-not-found", "--timeout=60s")
     kube.run("delete", "configmap", name, "--ignore-not-found")
     kube.run("create", "configmap", name, f"--from-file=step.py={SCRIPT}")
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app.kubernetes.io/component": "step"}},
-           "spec": {"serviceAccountName": "sluice-pipeline", "restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "priorityClassName": "sluice-training",
-                    "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-                    "containers": [{"name": "step", "image": "sluice/pipeline:0.1.0", "imagePullPolicy": "IfNotPresent",
-                                    "command": ["python3", "/step/step.py", *args],
-                                    "env": [{"name": "SLUICE_TRAIN_CLAIM", "value": "sluice-store"}, {"name": "SLUICE_TRAIN_MOUNT", "value": "/store"},
-                                            {"name": "KFP_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-                                            {"name": "KFP_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
-                                            {"name": "SLUICE_TRAIN_RUNTIME", "value": RUNTIME}, *([{"name": "PYTHONPATH", "value": OVERLAY}] if OVERLAY else []),
-                                            {"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow:5000"}],
-                                    "resources": {"requests": {"cpu": "10m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
-                                    "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
-                                    "volumeMounts": [{"name": "store", "mountPath": "/store"}, {"name": "tmp", "mountPath": "/tmp"},
-                                                     {"name": "step", "mountPath": "/step"}]}],
-                    "volumes": [{"name": "store", "persistentVolumeClaim": {"claimName": "sluice-store"}}, {"name": "tmp", "emptyDir": {}},
-                                {"name": "step", "configMap": {"name": name}}]}}  # fmt: skip
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/component": "step"}},
+        "spec": {
+            "serviceAccountName": "sluice-pipeline",
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "priorityClassName": "sluice-training",
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "step",
+                    "image": "sluice/pipeline:0.1.0",
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["python3", "/step/step.py", *args],
+                    "env": [
+                        {"name": "SLUICE_TRAIN_CLAIM", "value": "sluice-store"},
+                        {"name": "SLUICE_TRAIN_MOUNT", "value": "/store"},
+                        {"name": "KFP_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                        {"name": "KFP_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+                        {"name": "SLUICE_TRAIN_RUNTIME", "value": RUNTIME},
+                        *([{"name": "PYTHONPATH", "value": OVERLAY}] if OVERLAY else []),
+                        {"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow:5000"},
+                    ],
+                    "resources": {"requests": {"cpu": "10m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                    "volumeMounts": [
+                        {"name": "store", "mountPath": "/store"},
+                        {"name": "tmp", "mountPath": "/tmp"},
+                        {"name": "step", "mountPath": "/step"},
+                    ],
+                }
+            ],
+            "volumes": [
+                {"name": "store", "persistentVolumeClaim": {"claimName": "sluice-store"}},
+                {"name": "tmp", "emptyDir": {}},
+                {"name": "step", "configMap": {"name": name}},
+            ],
+        },
+    }
     kube.run("apply", "-f", "-", stdin=json.dumps(pod))
 
 
@@ -66,8 +95,12 @@ def reached(kube: Any, name: str) -> int:
 def nodes(kube: Any, name: str) -> list[dict[str, Any]]:
     """Live pods of the TrainJob that the step's pod owns, in the order of their ranks."""
     uid = kube.get("pod", name)["metadata"]["uid"]
-    mine = [j["metadata"]["name"] for j in kube.get("trainjobs")["items"] if j["metadata"].get("ownerReferences", [{}])[0].get("uid") == uid]
-    pods = [p for job in mine for p in kube.get("pods", f"-ljobset.sigs.k8s.io/jobset-name={job}")["items"] if p["status"]["phase"] == "Running"]
+    mine = [
+        j["metadata"]["name"] for j in kube.get("trainjobs")["items"] if j["metadata"].get("ownerReferences", [{}])[0].get("uid") == uid
+    ]
+    pods = [
+        p for job in mine for p in kube.get("pods", f"-ljobset.sigs.k8s.io/jobset-name={job}")["items"] if p["status"]["phase"] == "Running"
+    ]
     return sorted(pods, key=lambda p: int(p["metadata"]["labels"][_RANK]))
 
 

@@ -14,8 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BEFORE, NOW = Path(__file__).parent / "charts" / "sluice-0.1.0.tgz", ROOT / "charts" / "sluice"
 SPACE = "sluice-e2e-upgrade"
-SMALL = ["--set", "priorityClasses.create=false,controller.replicas=1,controller.resources.requests.cpu=10m,"
-         "mlflow.resources.requests.cpu=10m,serving.resources.requests.cpu=10m"]  # fmt: skip
+SMALL = [
+    "--set",
+    "priorityClasses.create=false,controller.replicas=1,controller.resources.requests.cpu=10m,"
+    "mlflow.resources.requests.cpu=10m,serving.resources.requests.cpu=10m",
+]
 ASK = """
 import json, sys, urllib.request
 path, body = sys.argv[1], sys.argv[2].encode() if len(sys.argv) > 2 else None
@@ -70,9 +73,19 @@ def test_an_upgrade_from_the_previous_chart_keeps_everything(kube: Any, space: s
     helm("install", "sluice", str(BEFORE), *SMALL, "--set", "crds.install=false")
     up(kube)
     made = mlflow(kube, "experiments/create", {"name": "before the upgrade"})["experiment_id"]
-    rollout = {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "kept", "namespace": SPACE}, "spec": {
-        "model": {"name": "kept", "uri": "pvc://sluice-store/sha256/" + "a" * 64, "digest": "a" * 64},
-        "traffic": {"backend": "Gateway", "hostname": "kept.example.com", "gateway": {"name": "kserve-ingress-gateway", "namespace": "kserve"}}}}  # fmt: skip
+    rollout = {
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "ModelRollout",
+        "metadata": {"name": "kept", "namespace": SPACE},
+        "spec": {
+            "model": {"name": "kept", "uri": "pvc://sluice-store/sha256/" + "a" * 64, "digest": "a" * 64},
+            "traffic": {
+                "backend": "Gateway",
+                "hostname": "kept.example.com",
+                "gateway": {"name": "kserve-ingress-gateway", "namespace": "kserve"},
+            },
+        },
+    }
     kube.run("apply", "-f", "-", stdin=json.dumps(rollout), namespace=SPACE)
     before = {kind: uids(kube, kind) for kind in ("pvc", "modelrollouts", "serviceaccounts")}
 

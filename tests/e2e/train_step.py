@@ -11,8 +11,13 @@ from components.train import trainjob
 from components.train.logic import run as train
 
 what = sys.argv[1] if sys.argv[1:] else "digits"
-settings = {"name": what, "task": "image", "data": {"source": "sklearn://digits"}, "model": {"channels": 1, "size": [8, 8], "width": 8},
-            "train": {"epochs": 30, "batch_size": 16, "nodes": 2, "processes": 1, "learning_rate": 3e-3, "checkpoint": {"every_seconds": 1}}}  # fmt: skip
+settings = {
+    "name": what,
+    "task": "image",
+    "data": {"source": "sklearn://digits"},
+    "model": {"channels": 1, "size": [8, 8], "width": 8},
+    "train": {"epochs": 30, "batch_size": 16, "nodes": 2, "processes": 1, "learning_rate": 3e-3, "checkpoint": {"every_seconds": 1}},
+}
 work = Path("/store/e2e-train") / what / os.environ["HOSTNAME"]
 if what == "fails":
     jobs = trainjob.TrainJobs()
@@ -33,5 +38,15 @@ preprocess(json.dumps(settings), "", dataset_path=paths["data"], gate_path=paths
 train(json.dumps(settings), "", str(work / "home"), dataset_path=paths["data"], model_path=paths["model"], gate_path=paths["gate"])
 gate = json.loads(Path(paths["gate"]).read_text())["evidence"]
 weights = hashlib.sha256((Path(paths["model"]) / "model.safetensors").read_bytes()).hexdigest()
-print("RESULT " + json.dumps({"world_size": gate["world_size"], "accuracy": gate["history"][-1]["validation_metrics"]["accuracy"], "weights": weights,
-                              "steps": [h["step"] for h in gate["history"]], "files": sorted(p.name for p in Path(paths["model"]).iterdir())}))  # fmt: skip
+print(
+    "RESULT "
+    + json.dumps(
+        {
+            "world_size": gate["world_size"],
+            "accuracy": gate["history"][-1]["validation_metrics"]["accuracy"],
+            "weights": weights,
+            "steps": [h["step"] for h in gate["history"]],
+            "files": sorted(p.name for p in Path(paths["model"]).iterdir()),
+        }
+    )
+)

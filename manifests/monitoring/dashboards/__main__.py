@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from manifests.monitoring.dashboards.configmap import configmap
-from sluice.files import write_bytes, write_text
+from sluice.core.files import write_bytes, write_text
 
 HERE = Path(__file__).parents[1]
 CHART = Path(__file__).parents[3] / "charts" / "sluice" / "files" / "monitoring"

@@ -38,7 +38,9 @@ def _targets(panel: object, queries: tuple[Query, ...], **how: bool) -> None:
         panel.with_target(target)  # type: ignore[attr-defined]
 
 
-def graph(title: str, *queries: Query, unit: str = "short", about: str = "", width: int = 8, zero: bool = True, stacked: bool = False) -> timeseries.Panel:
+def graph(
+    title: str, *queries: Query, unit: str = "short", about: str = "", width: int = 8, zero: bool = True, stacked: bool = False
+) -> timeseries.Panel:
     """Lines over time. `unit` is Grafana's id of one; `width` of 24."""
     legend = common.VizLegendOptions().display_mode(c.LegendDisplayMode.LIST).placement(c.LegendPlacement.BOTTOM).show_legend(True)
     tooltip = common.VizTooltipOptions().mode(c.TooltipDisplayMode.MULTI).sort(c.SortOrder.DESCENDING)
@@ -52,14 +54,25 @@ def graph(title: str, *queries: Query, unit: str = "short", about: str = "", wid
     return panel
 
 
-def number(title: str, expr: str, *, unit: str = "short", about: str = "", width: int = 4, warn: float | None = None, bad: float | None = None,
-           none: str = "no data") -> stat.Panel:  # fmt: skip
+def number(
+    title: str,
+    expr: str,
+    *,
+    unit: str = "short",
+    about: str = "",
+    width: int = 4,
+    warn: float | None = None,
+    bad: float | None = None,
+    none: str = "no data",
+) -> stat.Panel:
     """One number as it is now, amber from `warn` and red from `bad` on."""
     steps = [d.Threshold(value=None, color="green" if bad is not None else "blue")]
     steps += [d.Threshold(value=v, color=color) for v, color in ((warn, "orange"), (bad, "red")) if v is not None]
     panel = stat.Panel().title(title).description(about).datasource(SOURCE).unit(unit).span(width).height(4).no_value(none)
     panel = panel.thresholds(dashboard.ThresholdsConfig().mode(d.ThresholdsMode.ABSOLUTE).steps(steps))
-    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)).graph_mode(c.BigValueGraphMode.AREA)
+    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)).graph_mode(
+        c.BigValueGraphMode.AREA
+    )
     _targets(panel, ((expr, ""),))
     return panel
 
@@ -76,7 +89,9 @@ def states(title: str, expr: str, legend: str, *, about: str = "", width: int = 
 def listing(title: str, expr: str, *, hide: tuple[str, ...] = (), about: str = "", width: int = WIDTH) -> table.Panel:
     """A row for each series as it is now, its labels the columns."""
     panel = table.Panel().title(title).description(about).datasource(SOURCE).span(width).height(8)
-    columns = d.DataTransformerConfig(id_val="organize", options={"excludeByName": dict.fromkeys(("Time", "Value", "__name__", *hide), True)})
+    columns = d.DataTransformerConfig(
+        id_val="organize", options={"excludeByName": dict.fromkeys(("Time", "Value", "__name__", *hide), True)}
+    )
     panel = panel.with_transformation(columns)
     _targets(panel, ((expr, ""),), table=True)
     return panel

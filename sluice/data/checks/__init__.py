@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.data import summaries
-from sluice.data.checks import columns, division, labels, rows, suspicions
+from sluice.data.checks import columns, division, heuristics, labels, rows
 from sluice.data.checks import times as times_
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
@@ -19,10 +19,21 @@ from sluice.data.timestamps import TIME, Times
 __all__ = ["validate"]
 
 
-def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str], objective: str, checks: Checks, split: Split,
-             place: Callable[[int], str] | None = None, test_place: Callable[[int], str] | None = None,
-             keys: pa.ChunkedArray | None = None, test_keys: pa.ChunkedArray | None = None, notes: Sequence[str] = (),
-             times: Mapping[str, Times] | None = None) -> Report:  # fmt: skip
+def validate(
+    train: pa.Table,
+    test: pa.Table | None,
+    *,
+    kinds: Mapping[str, str],
+    objective: str,
+    checks: Checks,
+    split: Split,
+    place: Callable[[int], str] | None = None,
+    test_place: Callable[[int], str] | None = None,
+    keys: pa.ChunkedArray | None = None,
+    test_keys: pa.ChunkedArray | None = None,
+    notes: Sequence[str] = (),
+    times: Mapping[str, Times] | None = None,
+) -> Report:
     """Check rows in canonical form (`Task.canonical`: features and ``label``).
 
     Args:
@@ -42,23 +53,48 @@ def validate(train: pa.Table, test: pa.Table | None, *, kinds: Mapping[str, str]
     """
     kinds = dict(kinds)
     side = Side(train, kinds, "train", place, keys)
-    subject = Subject(side, None if test is None else Side(test, kinds, "test", test_place, test_keys), objective, checks, split, times or {})
+    subject = Subject(
+        side, None if test is None else Side(test, kinds, "test", test_place, test_keys), objective, checks, split, times or {}
+    )
     for note in notes:
         subject.add("reading", "warn", note)
     sound = columns.schema(subject)
     sound = rows.enough(subject) and sound
     if sound:
-        for look in (columns.nulls, columns.non_finite, columns.ranges, columns.images, columns.texts, columns.constant, times_.times, times_.precision,
-                     labels.label_set, labels.one_class, labels.label_rows, labels.balance, labels.spelling,
-                     rows.duplicates, rows.conflicts, rows.leakage, rows.unseen_labels, division.division, division.apart,
-                     suspicions.mixed, suspicions.identifiers, suspicions.predictive, suspicions.shift):  # fmt: skip
+        for look in (
+            columns.nulls,
+            columns.non_finite,
+            columns.ranges,
+            columns.images,
+            columns.texts,
+            columns.constant,
+            times_.times,
+            times_.precision,
+            labels.label_set,
+            labels.one_class,
+            labels.label_rows,
+            labels.balance,
+            labels.spelling,
+            rows.duplicates,
+            rows.conflicts,
+            rows.leakage,
+            rows.unseen_labels,
+            division.division,
+            division.apart,
+            heuristics.mixed,
+            heuristics.identifiers,
+            heuristics.predictive,
+            heuristics.shift,
+        ):
             look(subject)
     return Report(
-        objective=objective, rows={s.name: s.rows for s in subject.sides}, checks=ordered(subject.found),
+        objective=objective,
+        rows={s.name: s.rows for s in subject.sides},
+        checks=ordered(subject.found),
         columns=tuple(_summaries(subject)) if sound else (),
         labels=labels.counts(side) if sound and objective == "classification" else {},
         test_labels=labels.counts(subject.test) if sound and subject.test is not None and objective == "classification" else {},
-    )  # fmt: skip
+    )
 
 
 def _summaries(subject: Subject) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import is_blank
 from sluice.data.dataset import KINDS
 from sluice.data.report import counted, listed, percent
-from sluice.packaging.processors.text import LIMIT_CHARACTERS
+from sluice.fields.text import LIMIT_CHARACTERS
 
 #: Beyond this a float64 is no float32, which is what models compute with.
 _LARGEST = float(np.finfo(np.float32).max)
@@ -62,7 +62,9 @@ def nulls(s: Subject) -> None:
             quiet = False
             _gaps(s, side, sorted(gaps, key=lambda g: -g[1]))
     if quiet:
-        s.add("nulls", "pass", "nothing is missing" if worst == 0 else f"at most {percent(worst)} of a column are missing (null)", value=worst)
+        s.add(
+            "nulls", "pass", "nothing is missing" if worst == 0 else f"at most {percent(worst)} of a column are missing (null)", value=worst
+        )
 
 
 def _essential(s: Subject, side: Side, name: str, missing: np.ndarray) -> bool:
@@ -71,15 +73,32 @@ def _essential(s: Subject, side: Side, name: str, missing: np.ndarray) -> bool:
     fraction = n / max(side.rows, 1)
     if not n:
         return True
-    what = {"label": "no label (null)", "text": "no text (null or blank)", "image": "no image (null)"}[name if name == "label" else s.kinds[name]]
+    what = {"label": "no label (null)", "text": "no text (null or blank)", "image": "no image (null)"}[
+        name if name == "label" else s.kinds[name]
+    ]
     said = f"{side.prefix}{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} {what}"
     if n == side.rows or (limit is not None and fraction > limit):
         allowed = "there is nothing to learn from" if limit is None else f"allowed are {percent(limit)}"
         more = "" if limit is None else ", or raise data.checks.nulls_max"
-        s.add("nulls", "refuse", f"{said}, {allowed}; complete or remove them{more}", column=name, value=fraction, limit=limit, examples=side.examples(missing))
+        s.add(
+            "nulls",
+            "refuse",
+            f"{said}, {allowed}; complete or remove them{more}",
+            column=name,
+            value=fraction,
+            limit=limit,
+            examples=side.examples(missing),
+        )
     else:
-        s.add("nulls", "warn", f"{said}, and {'is' if n == 1 else 'are'} left out" + ("; data.checks.nulls_max sets a limit" if limit is None else ""),
-              column=name, value=fraction, limit=limit, examples=side.examples(missing))  # fmt: skip
+        s.add(
+            "nulls",
+            "warn",
+            f"{said}, and {'is' if n == 1 else 'are'} left out" + ("; data.checks.nulls_max sets a limit" if limit is None else ""),
+            column=name,
+            value=fraction,
+            limit=limit,
+            examples=side.examples(missing),
+        )
     return False
 
 
@@ -91,10 +110,23 @@ def _gaps(s: Subject, side: Side, gaps: list[tuple[str, float]]) -> None:
     if limit is not None or most == 1:
         allowed = "too many values (null)" + ("" if limit is None else f", allowed are {percent(limit)}")
         more = "" if limit is None else ", or raise data.checks.feature_nulls_max"
-        s.add("nulls", "refuse", f"{said} {allowed}: {named}; fill them, list them under data.columns.ignore{more}", column=first, value=most, limit=limit)
+        s.add(
+            "nulls",
+            "refuse",
+            f"{said} {allowed}: {named}; fill them, list them under data.columns.ignore{more}",
+            column=first,
+            value=most,
+            limit=limit,
+        )
     else:
-        s.add("nulls", "warn", f"{said} more than half of the values (null): {named}; a model learns that a value is missing too, so keep what is missing "
-              "for a reason, and list the rest under data.columns.ignore", column=first, value=most)  # fmt: skip
+        s.add(
+            "nulls",
+            "warn",
+            f"{said} more than half of the values (null): {named}; a model learns that a value is missing too, so keep what is missing "
+            "for a reason, and list the rest under data.columns.ignore",
+            column=first,
+            value=most,
+        )
 
 
 def non_finite(s: Subject) -> None:
@@ -110,9 +142,16 @@ def non_finite(s: Subject) -> None:
             if bad.any():
                 clean = False
                 n = int(bad.sum())
-                s.add("finite", "refuse", f"{side.prefix}column {name!r} holds {counted(n, 'number')} that {'is' if n == 1 else 'are'} infinite or beyond "
-                      f"{_LARGEST:.2g}; correct them, or leave the cells empty if they are missing", column=name, value=n, limit=0,
-                      examples=side.examples(bad, name))  # fmt: skip
+                s.add(
+                    "finite",
+                    "refuse",
+                    f"{side.prefix}column {name!r} holds {counted(n, 'number')} that {'is' if n == 1 else 'are'} infinite or beyond "
+                    f"{_LARGEST:.2g}; correct them, or leave the cells empty if they are missing",
+                    column=name,
+                    value=n,
+                    limit=0,
+                    examples=side.examples(bad, name),
+                )
     if clean and names:
         s.add("finite", "pass", "all numbers are finite")
 
@@ -122,8 +161,13 @@ def ranges(s: Subject) -> None:
     for name, limit in s.limits.ranges.items():
         if name not in s.kinds and not (name == "label" and s.objective == "regression"):
             near = difflib.get_close_matches(name, s.kinds, 1, 0.5)
-            s.add("ranges", "refuse", f"data.checks.ranges names {name!r}, which is no feature"
-                  + (f"; did you mean {near[0]!r}?" if near else f"; features: {listed(list(s.kinds))}"), column=name)  # fmt: skip
+            s.add(
+                "ranges",
+                "refuse",
+                f"data.checks.ranges names {name!r}, which is no feature"
+                + (f"; did you mean {near[0]!r}?" if near else f"; features: {listed(list(s.kinds))}"),
+                column=name,
+            )
             continue
         if name != "label" and s.kinds[name] != "numeric":
             s.add("ranges", "refuse", f"data.checks.ranges names {name!r}, which is {s.kinds[name]}, not numeric", column=name)
@@ -136,9 +180,16 @@ def ranges(s: Subject) -> None:
             bad = (values < low) | (values > high)
             if bad.any():
                 outside += 1
-                s.add("ranges", "refuse", f"{side.prefix}{counted(int(bad.sum()), 'value')} of {name!r} outside its range [{low:g}, {high:g}]; correct the "
-                      f"rows or widen data.checks.ranges.{name}", column=name, value=float(values[np.argmax(bad)]),
-                      limit=low if values[np.argmax(bad)] < low else high, examples=side.examples(bad, name))  # fmt: skip
+                s.add(
+                    "ranges",
+                    "refuse",
+                    f"{side.prefix}{counted(int(bad.sum()), 'value')} of {name!r} outside its range [{low:g}, {high:g}]; correct the "
+                    f"rows or widen data.checks.ranges.{name}",
+                    column=name,
+                    value=float(values[np.argmax(bad)]),
+                    limit=low if values[np.argmax(bad)] < low else high,
+                    examples=side.examples(bad, name),
+                )
         if not outside:
             s.add("ranges", "pass", f"{name!r} stays in [{low:g}, {high:g}]", column=name)
 
@@ -154,8 +205,16 @@ def images(s: Subject) -> None:
             if bad.any():
                 broken = True
                 shown = tuple(f"{side.place(r)}: {probes[r].error}" for r in np.flatnonzero(bad).tolist()[:5])
-                s.add("images", "refuse", f"{side.prefix}{counted(int(bad.sum()), 'image')} cannot be read: {listed([side.place(r) for r in np.flatnonzero(bad).tolist()])}; "
-                      "replace or remove them", column=name, value=int(bad.sum()), limit=0, examples=shown)  # fmt: skip
+                s.add(
+                    "images",
+                    "refuse",
+                    f"{side.prefix}{counted(int(bad.sum()), 'image')} cannot be read: {listed([side.place(r) for r in np.flatnonzero(bad).tolist()])}; "
+                    "replace or remove them",
+                    column=name,
+                    value=int(bad.sum()),
+                    limit=0,
+                    examples=shown,
+                )
         if not broken:
             s.add("images", "pass", f"all {counted(total, 'image')} can be decoded", column=name, value=0, limit=0)
 
@@ -170,20 +229,43 @@ def texts(s: Subject) -> None:
             over = length > LIMIT_CHARACTERS
             if over.any():
                 quiet = False
-                s.add("texts", "refuse", f"{side.prefix}{counted(int(over.sum()), 'text')} with more than {LIMIT_CHARACTERS:,} characters, which no server takes; "
-                      "cut or remove them", column=name, value=int(length.max()), limit=LIMIT_CHARACTERS, examples=side.examples(over))  # fmt: skip
+                s.add(
+                    "texts",
+                    "refuse",
+                    f"{side.prefix}{counted(int(over.sum()), 'text')} with more than {LIMIT_CHARACTERS:,} characters, which no server takes; "
+                    "cut or remove them",
+                    column=name,
+                    value=int(length.max()),
+                    limit=LIMIT_CHARACTERS,
+                    examples=side.examples(over),
+                )
             usual = max(_LONG, _LONG_TIMES * float(np.quantile(length, 0.95))) if len(length) else _LONG
             long = (length > usual) & ~over
             if long.any():
                 quiet = False
-                s.add("texts", "warn", f"{side.prefix}{counted(int(long.sum()), 'text')} of more than {usual:,.0f} characters, far longer than the others: is a "
-                      "quote or line break lost? Models read the beginning only", column=name, value=int(length.max()), limit=usual,
-                      examples=side.examples(long))  # fmt: skip
+                s.add(
+                    "texts",
+                    "warn",
+                    f"{side.prefix}{counted(int(long.sum()), 'text')} of more than {usual:,.0f} characters, far longer than the others: is a "
+                    "quote or line break lost? Models read the beginning only",
+                    column=name,
+                    value=int(length.max()),
+                    limit=usual,
+                    examples=side.examples(long),
+                )
             broken = np.asarray(pc.fill_null(pc.match_substring_regex(column, "\ufffd|Ã[\u0080-\u00bf]|â€"), False))
             if broken.any():
                 quiet = False
-                s.add("texts", "warn", f"{side.prefix}{counted(int(broken.sum()), 'text')} with signs of a wrong encoding (such as 'Ã©' or '\ufffd'); save the "
-                      "source as UTF-8 again", column=name, value=int(broken.sum()), limit=0, examples=side.examples(broken, name))  # fmt: skip
+                s.add(
+                    "texts",
+                    "warn",
+                    f"{side.prefix}{counted(int(broken.sum()), 'text')} with signs of a wrong encoding (such as 'Ã©' or '\ufffd'); save the "
+                    "source as UTF-8 again",
+                    column=name,
+                    value=int(broken.sum()),
+                    limit=0,
+                    examples=side.examples(broken, name),
+                )
         if quiet:
             s.add("texts", "pass", "lengths and encoding are plausible", column=name)
 
@@ -192,9 +274,15 @@ def constant(s: Subject) -> None:
     """Features with one value only."""
     names = [n for n in s.train.names("numeric", "categorical") if _distinct(s.train, n) == 1]
     if names:
-        s.add("constant", "warn", f"{counted(len(names), 'column')} with one value only: {listed(names)}; nothing can be learnt from "
-              f"{'it' if len(names) == 1 else 'them'}, list {'it' if len(names) == 1 else 'them'} under data.columns.ignore",
-              column=names[0], value=len(names), examples=tuple(names))  # fmt: skip
+        s.add(
+            "constant",
+            "warn",
+            f"{counted(len(names), 'column')} with one value only: {listed(names)}; nothing can be learnt from "
+            f"{'it' if len(names) == 1 else 'them'}, list {'it' if len(names) == 1 else 'them'} under data.columns.ignore",
+            column=names[0],
+            value=len(names),
+            examples=tuple(names),
+        )
     elif s.train.names("numeric", "categorical"):
         s.add("constant", "pass", "every column varies")
 

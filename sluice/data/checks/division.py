@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.core.errors import DataError
 from sluice.data.checks.rows import FEW
 from sluice.data.checks.subject import Subject
 from sluice.data.columns import usable
 from sluice.data.report import counted, listed, percent
 from sluice.data.splits import SPLITS, checked_sides, time_numbers
-from sluice.errors import DataError
 
 
 def division(s: Subject) -> None:
@@ -66,12 +66,25 @@ def _twins(s: Subject, use: np.ndarray, side: np.ndarray) -> None:
     mask = np.zeros(s.train.rows, bool)
     mask[use[both]] = True
     if fraction > limit:
-        s.add("leakage", "warn", f"{counted(n, 'test row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a training row, of another "
-              f"{'time' if s.split.by == 'time' else 'group'}: is a feature missing that tells them apart?", value=fraction, limit=limit,
-              examples=s.train.examples(mask))  # fmt: skip
+        s.add(
+            "leakage",
+            "warn",
+            f"{counted(n, 'test row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a training row, of another "
+            f"{'time' if s.split.by == 'time' else 'group'}: is a feature missing that tells them apart?",
+            value=fraction,
+            limit=limit,
+            examples=s.train.examples(mask),
+        )
     else:
-        s.add("leakage", "pass", f"{counted(n, 'test row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a training row"
-              if n else "no test row has the features of a training row", value=fraction, limit=limit)  # fmt: skip
+        s.add(
+            "leakage",
+            "pass",
+            f"{counted(n, 'test row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a training row"
+            if n
+            else "no test row has the features of a training row",
+            value=fraction,
+            limit=limit,
+        )
 
 
 def apart(s: Subject) -> None:
@@ -84,16 +97,37 @@ def apart(s: Subject) -> None:
         if shared.any():
             names = s.test.keys.filter(pa.array(shared)).unique().to_pylist()
             n = int(shared.sum())
-            s.add("groups", "refuse", f"{counted(len(names), 'group')} of {s.split.column!r} {'is' if len(names) == 1 else 'are'} in the training and the held-out "
-                  f"rows ({counted(n, 'held-out row')}): {listed([repr(v) for v in names])}; take them out of one side", column=s.split.column, value=n, limit=0,
-                  examples=s.test.examples(shared))  # fmt: skip
+            s.add(
+                "groups",
+                "refuse",
+                f"{counted(len(names), 'group')} of {s.split.column!r} {'is' if len(names) == 1 else 'are'} in the training and the held-out "
+                f"rows ({counted(n, 'held-out row')}): {listed([repr(v) for v in names])}; take them out of one side",
+                column=s.split.column,
+                value=n,
+                limit=0,
+                examples=s.test.examples(shared),
+            )
         else:
-            s.add("groups", "pass", f"no group of {s.split.column!r} is in the training and the held-out rows", column=s.split.column, value=0, limit=0)
+            s.add(
+                "groups",
+                "pass",
+                f"no group of {s.split.column!r} is in the training and the held-out rows",
+                column=s.split.column,
+                value=0,
+                limit=0,
+            )
         return
     unknown = s.test.keys.null_count
     if unknown:
-        s.add("time", "refuse", f"held-out rows: {counted(unknown, 'row')} without a time in {s.split.column!r}; fill the column, or take the rows out",
-              column=s.split.column, value=unknown, limit=0, examples=s.test.examples(s.test.keys.is_null()))  # fmt: skip
+        s.add(
+            "time",
+            "refuse",
+            f"held-out rows: {counted(unknown, 'row')} without a time in {s.split.column!r}; fill the column, or take the rows out",
+            column=s.split.column,
+            value=unknown,
+            limit=0,
+            examples=s.test.examples(s.test.keys.is_null()),
+        )
         return
     known = time_numbers(s.train.keys.drop_null())
     if not len(known):  # the split itself is refused
@@ -103,12 +137,26 @@ def apart(s: Subject) -> None:
     older, last = times < newest, _when(pc.max(s.train.keys))
     n = int(older.sum())
     if n:
-        s.add("time", "refuse", f"{counted(n, 'held-out row')} of {len(times):,} {'is' if n == 1 else 'are'} older than the newest training row ({last}): the model "
-              "would know what came after them; move them to the training rows, or give newer ones", column=s.split.column, value=n, limit=0,
-              examples=s.test.examples(older))  # fmt: skip
+        s.add(
+            "time",
+            "refuse",
+            f"{counted(n, 'held-out row')} of {len(times):,} {'is' if n == 1 else 'are'} older than the newest training row ({last}): the model "
+            "would know what came after them; move them to the training rows, or give newer ones",
+            column=s.split.column,
+            value=n,
+            limit=0,
+            examples=s.test.examples(older),
+        )
     elif (times == newest).any():
         n = int((times == newest).sum())
-        s.add("time", "warn", f"{counted(n, 'held-out row')} {'has' if n == 1 else 'have'} the time of the newest training row ({last}): is a day or hour cut in two?",
-              column=s.split.column, value=n, limit=0, examples=s.test.examples(times == newest))  # fmt: skip
+        s.add(
+            "time",
+            "warn",
+            f"{counted(n, 'held-out row')} {'has' if n == 1 else 'have'} the time of the newest training row ({last}): is a day or hour cut in two?",
+            column=s.split.column,
+            value=n,
+            limit=0,
+            examples=s.test.examples(times == newest),
+        )
     else:
         s.add("time", "pass", f"every held-out row is newer than the newest training row ({last})", column=s.split.column, value=0, limit=0)

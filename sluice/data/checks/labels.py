@@ -7,9 +7,9 @@ from collections import defaultdict
 
 import numpy as np
 
+from sluice.core.spelling import Spelling
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.report import counted, listed
-from sluice.spelling import Spelling
 
 #: Labels that may stand for "none", in lower case.
 _DOUBTFUL = frozenset({"na", "n/a", "#n/a", "none", "nil", "?", "-", "unknown", "undefined", "missing"})
@@ -48,13 +48,29 @@ def label_set(s: Subject) -> None:
             for v in sorted(unknown):
                 near = difflib.get_close_matches(v, declared, 1, 0.6)
                 named.append(f"{v!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
-            s.add("label_set", "refuse", f"{side.prefix}{counted(len(unknown), 'label')} not declared in data.checks.labels: {listed(named)}; correct the rows or "
-                  "declare them", column="label", value=len(unknown), limit=0, examples=side.examples(bad, "label"))  # fmt: skip
+            s.add(
+                "label_set",
+                "refuse",
+                f"{side.prefix}{counted(len(unknown), 'label')} not declared in data.checks.labels: {listed(named)}; correct the rows or "
+                "declare them",
+                column="label",
+                value=len(unknown),
+                limit=0,
+                examples=side.examples(bad, "label"),
+            )
     unseen = sorted(set(declared) - set(counts(s.train)))
     if unseen:
         fine = False
-        s.add("label_set", "warn", f"{counted(len(unseen), 'declared label')} without a row: {listed(unseen)}; the model will not know "
-              f"{'it' if len(unseen) == 1 else 'them'}", column="label", value=len(unseen), limit=0, examples=tuple(unseen))  # fmt: skip
+        s.add(
+            "label_set",
+            "warn",
+            f"{counted(len(unseen), 'declared label')} without a row: {listed(unseen)}; the model will not know "
+            f"{'it' if len(unseen) == 1 else 'them'}",
+            column="label",
+            value=len(unseen),
+            limit=0,
+            examples=tuple(unseen),
+        )
     if fine:
         s.add("label_set", "pass", f"the labels are the {len(declared)} declared", column="label")
 
@@ -64,12 +80,26 @@ def one_class(s: Subject) -> None:
     if s.objective == "regression":
         numbers = s.train.numbers("label")
         if numbers.distinct == 1:
-            s.add("one_class", "refuse", f"every label is {numbers.finite[0]:g}: there is nothing to learn; check data.columns.label", column="label", value=1, limit=2)
+            s.add(
+                "one_class",
+                "refuse",
+                f"every label is {numbers.finite[0]:g}: there is nothing to learn; check data.columns.label",
+                column="label",
+                value=1,
+                limit=2,
+            )
         return
     found = counts(s.train)
     if len(found) == 1:
-        s.add("one_class", "refuse", f"every row has the label {next(iter(found))!r}: there is nothing to tell apart; check data.columns.label",
-              column="label", value=1, limit=2, examples=tuple(found))  # fmt: skip
+        s.add(
+            "one_class",
+            "refuse",
+            f"every row has the label {next(iter(found))!r}: there is nothing to tell apart; check data.columns.label",
+            column="label",
+            value=1,
+            limit=2,
+            examples=tuple(found),
+        )
     elif found:
         s.add("one_class", "pass", f"{len(found)} labels to tell apart", column="label", value=len(found), limit=2)
 
@@ -82,15 +112,28 @@ def label_rows(s: Subject) -> None:
     least = s.limits.label_rows_min
     rare = {k: n for k, n in found.items() if n < least}
     if not rare:
-        s.add("label_rows", "pass", f"the rarest label, {min(found, key=lambda k: found[k])!r}, has {counted(min(found.values()), 'row')}", column="label",
-              value=min(found.values()), limit=least)  # fmt: skip
+        s.add(
+            "label_rows",
+            "pass",
+            f"the rarest label, {min(found, key=lambda k: found[k])!r}, has {counted(min(found.values()), 'row')}",
+            column="label",
+            value=min(found.values()),
+            limit=least,
+        )
         return
     named = [f"{k!r} ({'once' if n == 1 else f'{n} times'})" for k, n in sorted(rare.items(), key=lambda kv: (kv[1], kv[0]))]
     values, _, codes = s.train.coded("label")
     few = np.array([v in rare for v in values.to_pylist()])
-    s.add("label_rows", "refuse", f"{counted(len(rare), 'label')} with fewer than {counted(least, 'row')}: {listed(named)}; add rows of "
-          f"{'it' if len(rare) == 1 else 'them'}, or remove {'it' if len(rare) == 1 else 'them'}", column="label", value=min(rare.values()), limit=least,
-          examples=s.train.examples((codes >= 0) & few[codes], "label"))  # fmt: skip
+    s.add(
+        "label_rows",
+        "refuse",
+        f"{counted(len(rare), 'label')} with fewer than {counted(least, 'row')}: {listed(named)}; add rows of "
+        f"{'it' if len(rare) == 1 else 'them'}, or remove {'it' if len(rare) == 1 else 'them'}",
+        column="label",
+        value=min(rare.values()),
+        limit=least,
+        examples=s.train.examples((codes >= 0) & few[codes], "label"),
+    )
 
 
 def balance(s: Subject) -> None:
@@ -102,11 +145,23 @@ def balance(s: Subject) -> None:
     ratio, limit = high / low, s.limits.imbalance_max
     said = f"{most!r} has {ratio:.3g} times the rows of {least!r} ({high:,} and {low:,})"
     if ratio > limit:
-        s.add("balance", "refuse", f"{said}, allowed are {limit:g} times; add rows of the rare labels, or raise data.checks.imbalance_max",
-              column="label", value=ratio, limit=limit)  # fmt: skip
+        s.add(
+            "balance",
+            "refuse",
+            f"{said}, allowed are {limit:g} times; add rows of the rare labels, or raise data.checks.imbalance_max",
+            column="label",
+            value=ratio,
+            limit=limit,
+        )
     elif ratio > max(10.0, limit * _WARN_SHARE):
-        s.add("balance", "warn", f"{said}: accuracy will hide how the rare ones do; look at evaluate.metric: balanced_accuracy, and slices by label",
-              column="label", value=ratio, limit=limit)  # fmt: skip
+        s.add(
+            "balance",
+            "warn",
+            f"{said}: accuracy will hide how the rare ones do; look at evaluate.metric: balanced_accuracy, and slices by label",
+            column="label",
+            value=ratio,
+            limit=limit,
+        )
     else:
         s.add("balance", "pass", said if ratio > 1 else "all labels have equally many rows", column="label", value=ratio, limit=limit)
 
@@ -120,11 +175,26 @@ def spelling(s: Subject) -> None:
         groups[" ".join(label.casefold().replace("_", " ").replace("-", " ").split())].append(label)
     alike = [" = ".join(map(repr, sorted(g))) for g in groups.values() if len(g) > 1]
     if alike:
-        s.add("spelling", "warn", f"labels that look like one written in several ways: {listed(sorted(alike))}; write each the same way", column="label",
-              value=len(alike), limit=0, examples=tuple(sorted(alike)))  # fmt: skip
+        s.add(
+            "spelling",
+            "warn",
+            f"labels that look like one written in several ways: {listed(sorted(alike))}; write each the same way",
+            column="label",
+            value=len(alike),
+            limit=0,
+            examples=tuple(sorted(alike)),
+        )
     doubtful = sorted(v for v in counts(s.train) if v.strip().lower() in _DOUBTFUL)
     if doubtful:
         values, _, codes = s.train.coded("label")
         named = np.isin(codes, [i for i, v in enumerate(values.to_pylist()) if v in doubtful])
-        s.add("spelling", "warn", f"{listed([repr(d) for d in doubtful])} {'is' if len(doubtful) == 1 else 'are'} taken for a label; if it means that there is none, "
-              "leave the cell empty", column="label", value=len(doubtful), limit=0, examples=s.train.examples(named, "label"))  # fmt: skip
+        s.add(
+            "spelling",
+            "warn",
+            f"{listed([repr(d) for d in doubtful])} {'is' if len(doubtful) == 1 else 'are'} taken for a label; if it means that there is none, "
+            "leave the cell empty",
+            column="label",
+            value=len(doubtful),
+            limit=0,
+            examples=s.train.examples(named, "label"),
+        )

@@ -16,12 +16,24 @@ def enough(s: Subject) -> bool:
     """The source has the rows asked for, and held-out rows are some."""
     n, least = s.train.rows, s.limits.rows_min
     if n < least:
-        s.add("rows", "refuse", f"{counted(n, 'row')}, at least {least:,} are needed; add rows, or lower data.checks.rows_min", value=n, limit=least)
+        s.add(
+            "rows",
+            "refuse",
+            f"{counted(n, 'row')}, at least {least:,} are needed; add rows, or lower data.checks.rows_min",
+            value=n,
+            limit=least,
+        )
     else:
         s.add("rows", "pass", counted(n, "row"), value=n, limit=least)
     if s.test is not None and s.test.rows < FEW:
         status = "warn" if s.test.rows else "refuse"
-        s.add("rows", status, f"{counted(s.test.rows, 'held-out row')}: too few to measure a model well; give more in data.test", value=s.test.rows, limit=FEW)  # type: ignore[arg-type]
+        s.add(
+            "rows",
+            status,  # type: ignore[arg-type]
+            f"{counted(s.test.rows, 'held-out row')}: too few to measure a model well; give more in data.test",
+            value=s.test.rows,
+            limit=FEW,
+        )
     return n > 0 and (s.test is None or s.test.rows > 0)
 
 
@@ -31,15 +43,33 @@ def duplicates(s: Subject) -> None:
     again = counts[group] > 1
     n, limit = int(again.sum()), s.limits.duplicates_max
     fraction = n / s.train.rows
-    said = f"{counted(n, 'row')} ({percent(fraction)}) {'is a duplicate' if n == 1 else 'are duplicates'}: their features stand more than once"
+    said = (
+        f"{counted(n, 'row')} ({percent(fraction)}) {'is a duplicate' if n == 1 else 'are duplicates'}: their features stand more than once"
+    )
     if limit is not None and fraction > limit:
         most = int(group[np.argmax(counts[group])])  # of the commonest the one that stands first
-        s.add("duplicates", "refuse", f"{said}, allowed are {percent(limit)}; {len(counts):,} rows are left without the repeats; remove them, or raise "
-              "data.checks.duplicates_max", value=fraction, limit=limit, examples=_copies(s.train, group, most, int(counts[most])))  # fmt: skip
+        s.add(
+            "duplicates",
+            "refuse",
+            f"{said}, allowed are {percent(limit)}; {len(counts):,} rows are left without the repeats; remove them, or raise "
+            "data.checks.duplicates_max",
+            value=fraction,
+            limit=limit,
+            examples=_copies(s.train, group, most, int(counts[most])),
+        )
     else:
         noise = n > 0 and limit is None
-        s.add("duplicates", "warn" if noise else "pass", f"{said}; {len(counts):,} rows are left without the repeats, which lie on one side of the split"
-              if noise else said if n else "no row stands twice", value=fraction, limit=limit)  # fmt: skip
+        s.add(
+            "duplicates",
+            "warn" if noise else "pass",
+            f"{said}; {len(counts):,} rows are left without the repeats, which lie on one side of the split"
+            if noise
+            else said
+            if n
+            else "no row stands twice",
+            value=fraction,
+            limit=limit,
+        )
 
 
 def conflicts(s: Subject) -> None:
@@ -68,8 +98,15 @@ def conflicts(s: Subject) -> None:
     examples = s.train.examples(mask, "label")
     said = f"{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a row with another label"
     if limit is not None and fraction > limit and s.objective == "classification":
-        s.add("conflicts", "refuse", f"{said}, allowed are {percent(limit)}: no model can be right about them; decide on a label for each, or raise "
-              "data.checks.conflicts_max", value=fraction, limit=limit, examples=examples)  # fmt: skip
+        s.add(
+            "conflicts",
+            "refuse",
+            f"{said}, allowed are {percent(limit)}: no model can be right about them; decide on a label for each, or raise "
+            "data.checks.conflicts_max",
+            value=fraction,
+            limit=limit,
+            examples=examples,
+        )
     else:
         s.add("conflicts", "warn", f"{said}; no model can be right about all of them", value=fraction, limit=limit, examples=examples)
 
@@ -91,11 +128,24 @@ def leakage(s: Subject) -> None:
         for r in np.flatnonzero(both)[:5].tolist():
             twin = int(order[np.searchsorted(s.train.ids, s.test.ids[r], sorter=order)])
             examples.append(f"{s.test.place(r)} = {s.train.place(twin)}")
-        s.add("leakage", "refuse", f"{said}, allowed are {percent(limit)}: the test would measure memory; remove them from one side, or raise "
-              "data.checks.leakage_max", value=fraction, limit=limit, examples=tuple(examples))  # fmt: skip
+        s.add(
+            "leakage",
+            "refuse",
+            f"{said}, allowed are {percent(limit)}: the test would measure memory; remove them from one side, or raise "
+            "data.checks.leakage_max",
+            value=fraction,
+            limit=limit,
+            examples=tuple(examples),
+        )
     else:
-        s.add("leakage", "warn" if n else "pass", said if n else "no held-out row is a training row", value=fraction, limit=limit,
-              examples=s.test.examples(both) if n else ())  # fmt: skip
+        s.add(
+            "leakage",
+            "warn" if n else "pass",
+            said if n else "no held-out row is a training row",
+            value=fraction,
+            limit=limit,
+            examples=s.test.examples(both) if n else (),
+        )
 
 
 def unseen_labels(s: Subject) -> None:
@@ -107,13 +157,27 @@ def unseen_labels(s: Subject) -> None:
     if unknown:
         values, _, codes = s.test.coded("label")
         bad = np.isin(codes, [i for i, v in enumerate(values.to_pylist()) if v not in train])
-        s.add("unseen_labels", "refuse", f"{counted(len(unknown), 'label')} of held-out rows without a training row: {listed([repr(u) for u in unknown])}; a model "
-              "can never answer them: add training rows, or remove these", column="label", value=len(unknown), limit=0,
-              examples=s.test.examples(bad, "label"))  # fmt: skip
+        s.add(
+            "unseen_labels",
+            "refuse",
+            f"{counted(len(unknown), 'label')} of held-out rows without a training row: {listed([repr(u) for u in unknown])}; a model "
+            "can never answer them: add training rows, or remove these",
+            column="label",
+            value=len(unknown),
+            limit=0,
+            examples=s.test.examples(bad, "label"),
+        )
     unmeasured = sorted(k for k in train if k not in test)
     if unmeasured:
-        s.add("unseen_labels", "warn", f"{counted(len(unmeasured), 'label')} without a held-out row: {listed([repr(u) for u in unmeasured])}; the model's answers "
-              "there are not measured", column="label", value=len(unmeasured), limit=0)  # fmt: skip
+        s.add(
+            "unseen_labels",
+            "warn",
+            f"{counted(len(unmeasured), 'label')} without a held-out row: {listed([repr(u) for u in unmeasured])}; the model's answers "
+            "there are not measured",
+            column="label",
+            value=len(unmeasured),
+            limit=0,
+        )
     if not unknown and not unmeasured:
         s.add("unseen_labels", "pass", "training and held-out rows have the same labels", column="label")
 

@@ -37,7 +37,9 @@ class Side:
         keys: what the rows are split by: groups or times; null: their content.
     """
 
-    def __init__(self, table: pa.Table, kinds: dict[str, str], name: str, place: Callable[[int], str] | None, keys: pa.ChunkedArray | None = None):
+    def __init__(
+        self, table: pa.Table, kinds: dict[str, str], name: str, place: Callable[[int], str] | None, keys: pa.ChunkedArray | None = None
+    ):
         self.table, self.kinds, self.name, self.keys = table, kinds, name, keys
         self.place = place or (lambda row: f"row {row + 1}")
         self.rows = table.num_rows
@@ -101,8 +103,17 @@ class Subject:
     def sides(self) -> list[Side]:
         return [self.train] if self.test is None else [self.train, self.test]
 
-    def add(self, name: str, status: Status, message: str, *, column: str | None = None, value: float | None = None,
-            limit: float | None = None, examples: tuple[str, ...] = ()) -> None:  # fmt: skip
+    def add(
+        self,
+        name: str,
+        status: Status,
+        message: str,
+        *,
+        column: str | None = None,
+        value: float | None = None,
+        limit: float | None = None,
+        examples: tuple[str, ...] = (),
+    ) -> None:
         value = None if value is None else round(float(value), 9)
         self.found.append(Check(name, status, message, column, value, limit, examples[:EXAMPLES]))
 

@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 
 from sluice.data.checks.subject import Subject
 from sluice.data.report import counted
-from sluice.packaging.processors.centre import centre
-from sluice.packaging.processors.timestamps import iso
+from sluice.fields.centre import centre
+from sluice.fields.timestamps import iso
 
 #: Share of a column's values from which on it matters that they fall together with another: of whole numbers, and of fractions, of which some do by chance.
 _LOST_WHOLE, _LOST = 0.01, 0.1
@@ -32,7 +32,9 @@ def precision(s: Subject) -> None:
     """Numbers that differ and fall together in the 32 bits a model computes with, even with their middle taken away."""
     for name in s.train.names("numeric"):
         numbers = s.train.numbers(name)
-        narrow = numbers.finite.astype(np.float32) if np.abs(numbers.finite).max(initial=0) <= np.finfo(np.float32).max else numbers.finite  # refused already
+        narrow = (
+            numbers.finite.astype(np.float32) if np.abs(numbers.finite).max(initial=0) <= np.finfo(np.float32).max else numbers.finite
+        )  # refused already
         if numbers.distinct <= 1 + np.count_nonzero(narrow[1:] != narrow[:-1]):
             continue
         distinct = np.unique(numbers.finite)
@@ -42,8 +44,21 @@ def precision(s: Subject) -> None:
         if lost and lost >= (_LOST_WHOLE if whole else _LOST) * len(distinct):
             spread = np.unique((distinct - middle).astype(np.float32), return_inverse=True)[1]
             at = int(np.argmax(spread[1:] == spread[:-1]))
-            s.add("precision", "warn", f"{counted(lost, 'value')} of {len(distinct):,} in {name!r} fall together with another in the 32 bits a model computes with, "
-                  f"such as {distinct[at]:.17g} and {distinct[at + 1]:.17g}; if they are times, declare data.columns.timestamps: {{{name}: s}} (or ms, us, ns); if they "
-                  "name things, list the column under data.columns.categorical; else store what they differ by", column=name, value=lost, limit=0)  # fmt: skip
+            s.add(
+                "precision",
+                "warn",
+                f"{counted(lost, 'value')} of {len(distinct):,} in {name!r} fall together with another in the 32 bits a model computes with, "
+                f"such as {distinct[at]:.17g} and {distinct[at + 1]:.17g}; if they are times, declare data.columns.timestamps: {{{name}: s}} (or ms, us, ns); if they "
+                "name things, list the column under data.columns.categorical; else store what they differ by",
+                column=name,
+                value=lost,
+                limit=0,
+            )
         elif middle:
-            s.add("precision", "pass", f"{name!r} is taken relative to {middle:.15g}, so that its values stay apart in 32 bits", column=name, value=middle)
+            s.add(
+                "precision",
+                "pass",
+                f"{name!r} is taken relative to {middle:.15g}, so that its values stay apart in 32 bits",
+                column=name,
+                value=middle,
+            )

@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from sluice import files
+from sluice.core import files
 from tests.bench.serving import measures
 from tests.bench.serving.minilm import build
 
@@ -32,8 +32,11 @@ def main() -> None:
         for row in measures.ALL[name](models, args.rounds, args.seconds):
             row["load_average"] = round(os.getloadavg()[0], 1)
             rows.append(row)
-            print(f"{row['what']:<58} {row['ours']:>10} {row['peer']:>10} ({row['against']})  ratio or difference {row['result']}, target {row['target']}"
-                  f"  [load {row['load_average']}]", flush=True)  # fmt: skip
+            print(
+                f"{row['what']:<58} {row['ours']:>10} {row['peer']:>10} ({row['against']})  ratio or difference {row['result']}, target {row['target']}"
+                f"  [load {row['load_average']}]",
+                flush=True,
+            )
             files.write_json(RESULTS / "results.json", {"machine": measures.machine(), "rows": rows})
     print(json.dumps({"rows": len(rows), "file": str(RESULTS / "results.json")}))
 

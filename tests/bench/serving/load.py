@@ -23,8 +23,14 @@ _PATIENCE = 20.0
 
 def http_request(path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
     """The bytes of a POST."""
-    lines = [f"POST {path} HTTP/1.1", "host: bench", "accept: */*", "content-type: application/json", f"content-length: {len(body)}",
-             *(f"{k}: {v}" for k, v in (headers or {}).items())]  # fmt: skip
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "host: bench",
+        "accept: */*",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        *(f"{k}: {v}" for k, v in (headers or {}).items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
@@ -148,8 +154,16 @@ def summary(latencies: list[float], failed: dict[int, int], seconds: float) -> d
     def at(share: float) -> float:
         return latencies[min(len(latencies) - 1, int(share * len(latencies)))] * 1e3 if latencies else float("nan")
 
-    return {"answered": len(latencies), "failed": {str(k): v for k, v in failed.items()}, "seconds": seconds, "rate": len(latencies) / seconds,
-            "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": at(1.0)}  # fmt: skip
+    return {
+        "answered": len(latencies),
+        "failed": {str(k): v for k, v in failed.items()},
+        "seconds": seconds,
+        "rate": len(latencies) / seconds,
+        "p50_ms": at(0.5),
+        "p90_ms": at(0.9),
+        "p99_ms": at(0.99),
+        "max_ms": at(1.0),
+    }
 
 
 def drive(port: int, requests: list[bytes], mode: str, *numbers: float) -> dict[str, Any]:
@@ -157,8 +171,14 @@ def drive(port: int, requests: list[bytes], mode: str, *numbers: float) -> dict[
     with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
         json.dump([base64.b64encode(r).decode() for r in requests], f)
         f.flush()
-        done = subprocess.run([sys.executable, "-m", "tests.bench.serving.load", "127.0.0.1", str(port), f.name, mode, *map(str, numbers)],
-                              cwd=ROOT, capture_output=True, text=True, timeout=600, check=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.serving.load", "127.0.0.1", str(port), f.name, mode, *map(str, numbers)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=True,
+        )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

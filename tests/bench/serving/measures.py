@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-from sluice.errors import SluiceError
-from sluice.packaging.package import read
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.processors import load_processor
-from sluice.process import free_port, spawn, stop, wait_until
+from sluice.core.errors import SluiceError
+from sluice.core.processes import free_port, spawn, stop, wait_until
+from sluice.engines.predictor import Predictor
+from sluice.fields import load_processor
+from sluice.package.package import read
 from tests.bench.serving.load import drive, http_request
 from tests.bench.serving.minilm import texts
 from tests.bench.tools import uv
@@ -140,8 +140,14 @@ def overhead(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
                         done = drive(at, request, "closed", 1, seconds)
                         found[who].append(((cpu(process) - before) / done["answered"] - base) * 1e3)
                 mine, theirs = (statistics.median(found[w]) for w in ("ours", "peer"))
-                yield {"what": f"CPU ms a request over session.run, {protocol} JSON", "ours": f"{mine:.3f}", "peer": f"{theirs:.3f}", "against": version("kserve"),
-                       "result": f"{mine / theirs:.2f}x", "target": "<= 0.5x"}  # fmt: skip
+                yield {
+                    "what": f"CPU ms a request over session.run, {protocol} JSON",
+                    "ours": f"{mine:.3f}",
+                    "peer": f"{theirs:.3f}",
+                    "against": version("kserve"),
+                    "result": f"{mine / theirs:.2f}x",
+                    "target": "<= 0.5x",
+                }
 
 
 def compare(
@@ -170,8 +176,14 @@ def throughput(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
             lambda: drive(s.port, requests["minilm"], "closed", 16, seconds),
             lambda: drive(port, requests["model"], "closed", 16, seconds),
         )
-    yield {"what": "requests/s, mixed-length tensors, 16 clients", "ours": f"{mine:.0f}", "peer": f"{theirs:.0f}", "against": version("kserve"),
-           "result": f"{mine / theirs:.2f}x", "target": ">= 2.1x"}  # fmt: skip
+    yield {
+        "what": "requests/s, mixed-length tensors, 16 clients",
+        "ours": f"{mine:.0f}",
+        "peer": f"{theirs:.0f}",
+        "against": version("kserve"),
+        "result": f"{mine / theirs:.2f}x",
+        "target": ">= 2.1x",
+    }
 
 
 def raw_text(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
@@ -184,8 +196,14 @@ def raw_text(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
         mine, theirs = compare(
             rounds, lambda: drive(s.port, requests, "closed", 16, seconds), lambda: drive(port, requests, "closed", 16, seconds)
         )
-    yield {"what": "requests/s, raw text in, 16 clients", "ours": f"{mine:.0f}", "peer": f"{theirs:.0f}", "against": version("fastapi", "transformers", "torch"),
-           "result": f"{mine / theirs:.2f}x", "target": ">= 9x"}  # fmt: skip
+    yield {
+        "what": "requests/s, raw text in, 16 clients",
+        "ours": f"{mine:.0f}",
+        "peer": f"{theirs:.0f}",
+        "against": version("fastapi", "transformers", "torch"),
+        "result": f"{mine / theirs:.2f}x",
+        "target": ">= 9x",
+    }
 
 
 #: A process that runs a package's graph on batches of so many rows of 32 tokens, as a worker of the server does; prints rows a second.
@@ -193,8 +211,8 @@ _IN_PROCESS = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from sluice.packaging.package import read
-from sluice.packaging.predictor import Predictor
+from sluice.package.package import read
+from sluice.engines.predictor import Predictor
 predictor, rows, seconds = Predictor(read(Path(sys.argv[1])), threads=1), int(sys.argv[2]), float(sys.argv[3])
 feed = {"input_ids": np.tile(np.arange(100, 132, dtype=np.int64), (rows, 1)), "attention_mask": np.ones((rows, 32), np.int64)}
 predictor.run(feed)
@@ -226,8 +244,14 @@ def bare(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
     request = [http_request("/v2/models/minilm/infer", v2_body(feed))]
     with ours(models["int8"], "--workers", "2") as s:
         mine, theirs = compare(rounds, lambda: drive(s.port, request, "closed", 16, seconds), lambda: in_process(models["int8"], seconds))
-    yield {"what": "requests/s over two processes in batches, 32 tokens", "ours": f"{mine:.0f}", "peer": f"{theirs:.0f}", "against": version("onnxruntime"),
-           "result": f"{mine / theirs:.2f}", "target": ">= 0.65, <= 1"}  # fmt: skip
+    yield {
+        "what": "requests/s over two processes in batches, 32 tokens",
+        "ours": f"{mine:.0f}",
+        "peer": f"{theirs:.0f}",
+        "against": version("onnxruntime"),
+        "result": f"{mine / theirs:.2f}",
+        "target": ">= 0.65, <= 1",
+    }
 
 
 def environment() -> Path:
@@ -317,8 +341,14 @@ def tail(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
     p99 = {n: statistics.median(v) for n, v in found.items()}
     best = min(names, key=lambda n: p99[n])
     for n in names:
-        yield {"what": f"p99 ms at {rate:.0f} requests/s (70 % of the best peer's most)", "ours": f"{p99['ours']:.1f}", "peer": f"{p99[n]:.1f}", "against": n,
-               "result": "lower" if p99["ours"] < p99[n] else "NOT lower", "target": "lower" + (" (best peer)" if n == best else "")}  # fmt: skip
+        yield {
+            "what": f"p99 ms at {rate:.0f} requests/s (70 % of the best peer's most)",
+            "ours": f"{p99['ours']:.1f}",
+            "peer": f"{p99[n]:.1f}",
+            "against": n,
+            "result": "lower" if p99["ours"] < p99[n] else "NOT lower",
+            "target": "lower" + (" (best peer)" if n == best else ""),
+        }
 
 
 _FIRST_ANSWER = """
@@ -359,8 +389,14 @@ def cold_start(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
 
     found = [(mine(), theirs()) for _ in range(rounds)]
     a, b = (statistics.median(x) for x in zip(*found, strict=True))
-    yield {"what": "cold start to first answer, seconds", "ours": f"{a:.3f}", "peer": f"{b:.3f}", "against": version("torch", "transformers"),
-           "result": f"{b / a:.1f}x", "target": ">= 15x"}  # fmt: skip
+    yield {
+        "what": "cold start to first answer, seconds",
+        "ours": f"{a:.3f}",
+        "peer": f"{b:.3f}",
+        "against": version("torch", "transformers"),
+        "result": f"{b / a:.1f}x",
+        "target": ">= 15x",
+    }
 
 
 def memory(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
@@ -372,8 +408,14 @@ def memory(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
     model = sum(p.stat().st_size for p in models["int8"].iterdir()) / 2**20
     code = "import kserve, psutil; print(psutil.Process().memory_info().rss)"
     imported = int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()[-1]) / 2**20
-    yield {"what": f"MB a worker, less the package's {model:.0f}", "ours": f"{worker - model:.0f}", "peer": f"{imported:.0f}", "against": f"{version('kserve')} at import",
-           "result": f"{(worker - model) / imported:.2f}x", "target": "<= 0.6x"}  # fmt: skip
+    yield {
+        "what": f"MB a worker, less the package's {model:.0f}",
+        "ours": f"{worker - model:.0f}",
+        "peer": f"{imported:.0f}",
+        "against": f"{version('kserve')} at import",
+        "result": f"{(worker - model) / imported:.2f}x",
+        "target": "<= 0.6x",
+    }
 
 
 def overload(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
@@ -383,8 +425,14 @@ def overload(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
         most = drive(s.port, requests, "closed", 16, seconds)["rate"]
         done = drive(s.port, requests, "open", 2 * most, max(seconds, 10.0), 256)
     refused, others = done["failed"].get("429", 0), {k: v for k, v in done["failed"].items() if k != "429"}
-    yield {"what": f"p99 ms of accepted requests at {2 * most:.0f}/s offered", "ours": f"{done['p99_ms']:.0f}", "peer": f"{refused}", "against": "answered 429",
-           "result": f"{done['answered']} accepted, other failures {others or 0}", "target": "bounded"}  # fmt: skip
+    yield {
+        "what": f"p99 ms of accepted requests at {2 * most:.0f}/s offered",
+        "ours": f"{done['p99_ms']:.0f}",
+        "peer": f"{refused}",
+        "against": "answered 429",
+        "result": f"{done['answered']} accepted, other failures {others or 0}",
+        "target": "bounded",
+    }
 
 
 def restart(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
@@ -410,11 +458,24 @@ def restart(models: Models, rounds: int, seconds: float) -> Iterator[Row]:
             gaps.append(time.perf_counter() - begun)
             load.join()
             failures.append(sum(out["failed"].values()))
-    yield {"what": "seconds until a killed worker serves again", "ours": f"{statistics.median(gaps):.2f}", "peer": f"{max(failures)}", "against": "requests failed, of 16 in flight",
-           "result": f"{max(gaps):.2f} s at worst", "target": "< 1 s"}  # fmt: skip
+    yield {
+        "what": "seconds until a killed worker serves again",
+        "ours": f"{statistics.median(gaps):.2f}",
+        "peer": f"{max(failures)}",
+        "against": "requests failed, of 16 in flight",
+        "result": f"{max(gaps):.2f} s at worst",
+        "target": "< 1 s",
+    }
 
 
 ALL: dict[str, Callable[[Models, int, float], Iterator[Row]]] = {
-    "overhead": overhead, "throughput": throughput, "raw-text": raw_text, "bare": bare, "tail": tail, "cold-start": cold_start, "memory": memory,
-    "overload": overload, "restart": restart,
-}  # fmt: skip
+    "overhead": overhead,
+    "throughput": throughput,
+    "raw-text": raw_text,
+    "bare": bare,
+    "tail": tail,
+    "cold-start": cold_start,
+    "memory": memory,
+    "overload": overload,
+    "restart": restart,
+}

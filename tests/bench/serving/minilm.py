@@ -81,9 +81,9 @@ def build(root: Path) -> dict[str, Path]:
     from torch import nn
     from transformers import AutoModel, AutoTokenizer
 
-    from sluice.packaging.package import TensorSpec, write
-    from sluice.packaging.processors import load_processor
-    from sluice.packaging.quantise import quantise
+    from sluice.fields import load_processor
+    from sluice.formats.quantise import quantise
+    from sluice.package.package import TensorSpec, write
 
     torch.manual_seed(17)
     base = AutoModel.from_pretrained(checkpoint(), attn_implementation="eager").eval()
@@ -101,10 +101,20 @@ def build(root: Path) -> dict[str, Path]:
             return torch.softmax(self.head(pooled) * 4, -1)
 
     example = torch.randint(0, 1000, (2, 8))
-    program = torch.onnx.export(Served().eval(), (), kwargs={"input_ids": example, "attention_mask": torch.ones_like(example)}, dynamo=True, opset_version=18,
-                                external_data=False, input_names=["input_ids", "attention_mask"], output_names=["probabilities"],
-                                dynamic_shapes={"input_ids": {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")},
-                                                "attention_mask": {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}})  # fmt: skip
+    program = torch.onnx.export(
+        Served().eval(),
+        (),
+        kwargs={"input_ids": example, "attention_mask": torch.ones_like(example)},
+        dynamo=True,
+        opset_version=18,
+        external_data=False,
+        input_names=["input_ids", "attention_mask"],
+        output_names=["probabilities"],
+        dynamic_shapes={
+            "input_ids": {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")},
+            "attention_mask": {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")},
+        },
+    )
     assert program is not None
     model = program.model_proto
     tokenizer = Tokenizer.from_file(str(checkpoint() / "tokenizer.json"))
@@ -119,10 +129,19 @@ def build(root: Path) -> dict[str, Path]:
         out.mkdir(parents=True, exist_ok=True)
         (out / "model.onnx").write_bytes(graph.SerializeToString())
         (out / "tokenizer.json").write_bytes(tokenizer.to_str().encode())
-        write(out, name="minilm", task="text", objective="classification",
-              inputs=[TensorSpec("input_ids", "INT64", (-1, -1)), TensorSpec("attention_mask", "INT64", (-1, -1))],
-              outputs=[TensorSpec("probabilities", "FP32", (-1, LABELS))], labels=[f"intent_{i}" for i in range(LABELS)], preprocess=spec,
-              precision=precision, metrics={}, provenance={"made by": "tests.bench.serving"})  # fmt: skip
+        write(
+            out,
+            name="minilm",
+            task="text",
+            objective="classification",
+            inputs=[TensorSpec("input_ids", "INT64", (-1, -1)), TensorSpec("attention_mask", "INT64", (-1, -1))],
+            outputs=[TensorSpec("probabilities", "FP32", (-1, LABELS))],
+            labels=[f"intent_{i}" for i in range(LABELS)],
+            preprocess=spec,
+            precision=precision,
+            metrics={},
+            provenance={"made by": "tests.bench.serving"},
+        )
     base.save_pretrained(found["torch"])
     AutoTokenizer.from_pretrained(checkpoint()).save_pretrained(found["torch"])
     torch.save(head.state_dict(), found["torch"] / "head.pt")

@@ -12,11 +12,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from sluice import process
+from sluice.core import processes
+from sluice.core.errors import DataError
 from sluice.data.config import Columns
 from sluice.data.images import png
 from sluice.data.sources import read_source
-from sluice.errors import DataError
 
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("moto.server")
@@ -27,8 +27,8 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port, log = process.free_port(), tmp_path_factory.mktemp("moto") / "log"
-    server = process.spawn([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], log=log)
+    port, log = processes.free_port(), tmp_path_factory.mktemp("moto") / "log"
+    server = processes.spawn([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], log=log)
     url = f"http://127.0.0.1:{port}"
 
     def ready() -> bool:
@@ -38,15 +38,23 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             return False
 
     try:
-        process.wait_until(ready, what="moto", seconds=90, every=0.2, process=server, log=log)
+        processes.wait_until(ready, what="moto", seconds=90, every=0.2, process=server, log=log)
         client = boto3.client("s3", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
         client.create_bucket(Bucket="data")
-        for key, body in {"rows.csv": CSV, "parts/1.csv": CSV, "parts/2.csv": CSV.replace(b"1,a", b"3,a"), "parts/readme.txt": b"x", "empty.csv": b"",
-                          "pets/cat/1.png": png([[1, 2], [3, 4]]), "pets/dog/1.png": png([[5, 6], [7, 8]]), "pets/": b""}.items():  # fmt: skip
+        for key, body in {
+            "rows.csv": CSV,
+            "parts/1.csv": CSV,
+            "parts/2.csv": CSV.replace(b"1,a", b"3,a"),
+            "parts/readme.txt": b"x",
+            "empty.csv": b"",
+            "pets/cat/1.png": png([[1, 2], [3, 4]]),
+            "pets/dog/1.png": png([[5, 6], [7, 8]]),
+            "pets/": b"",
+        }.items():
             client.put_object(Bucket="data", Key=key, Body=body)
         yield url
     finally:
-        process.stop(server)
+        processes.stop(server)
 
 
 @pytest.fixture
@@ -70,11 +78,19 @@ def test_an_object_a_glob_and_a_folder(s3: None, tmp_path: Path) -> None:
     assert images.table.column("label").to_pylist() == ["cat", "dog"] and images.place(1) == "s3://data/pets/dog/1.png"
 
 
-@pytest.mark.parametrize("uri, message", [
-    ("s3://data/none.csv", "no such object"), ("s3://nowhere/rows.csv", "no such object|there is no bucket"), ("s3://nowhere/*.csv", "there is no bucket nowhere"),
-    ("s3://data/none/*.csv", "matches no object"), ("s3://data/none/", "matches no object"), ("s3://", "names no bucket"),
-    ("s3://data/empty.csv", "s3://data/empty.csv: is empty"), ("s3://data/parts/", "is a directory where a file is meant"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "uri, message",
+    [
+        ("s3://data/none.csv", "no such object"),
+        ("s3://nowhere/rows.csv", "no such object|there is no bucket"),
+        ("s3://nowhere/*.csv", "there is no bucket nowhere"),
+        ("s3://data/none/*.csv", "matches no object"),
+        ("s3://data/none/", "matches no object"),
+        ("s3://", "names no bucket"),
+        ("s3://data/empty.csv", "s3://data/empty.csv: is empty"),
+        ("s3://data/parts/", "is a directory where a file is meant"),
+    ],
+)
 def test_what_is_not_there_is_named(s3: None, uri: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as e:
         read(uri)
@@ -82,14 +98,14 @@ def test_what_is_not_there_is_named(s3: None, uri: str, message: str) -> None:
 
 
 def test_no_server_is_an_explained_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{process.free_port()}"}.items():
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{processes.free_port()}"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(DataError, match=r"S3 cannot be read(.|\n)*AWS_ENDPOINT_URL"):
         read("s3://data/rows.csv")
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluice.data.places.READ_SECONDS", 1)
+    monkeypatch.setattr("sluice.data.locations.READ_SECONDS", 1)
     listener = socket.create_server(("127.0.0.1", 0))
     held: list[socket.socket] = []
 

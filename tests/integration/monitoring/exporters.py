@@ -12,13 +12,20 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 DCGM = {
-    "DCGM_FI_DEV_GPU_UTIL": 93, "DCGM_FI_DEV_FB_USED": 61000, "DCGM_FI_DEV_FB_FREE": 20000, "DCGM_FI_DEV_GPU_TEMP": 61, "DCGM_FI_DEV_POWER_USAGE": 512.5,
-    "DCGM_FI_DEV_SM_CLOCK": 1980, "DCGM_FI_DEV_XID_ERRORS": 0, "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE": 0.41}  # fmt: skip
+    "DCGM_FI_DEV_GPU_UTIL": 93,
+    "DCGM_FI_DEV_FB_USED": 61000,
+    "DCGM_FI_DEV_FB_FREE": 20000,
+    "DCGM_FI_DEV_GPU_TEMP": 61,
+    "DCGM_FI_DEV_POWER_USAGE": 512.5,
+    "DCGM_FI_DEV_SM_CLOCK": 1980,
+    "DCGM_FI_DEV_XID_ERRORS": 0,
+    "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE": 0.41,
+}
 CONTROLLER_RUNTIME = {
     'controller_runtime_reconcile_total{controller="inferenceservice",result="success"}': 40,
     'controller_runtime_reconcile_errors_total{controller="inferenceservice"}': 2,
     'workqueue_depth{name="inferenceservice",controller="inferenceservice",priority=""}': 0,
-}  # fmt: skip
+}
 ENVOY = ("envoy_cluster_upstream_rq_xx", "envoy_cluster_upstream_rq_completed")
 
 

@@ -19,13 +19,13 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from serving.rollout.metrics import Metrics
-from serving.rollout.resource import read
-from sluice.process import free_port, spawn, stop, wait_until
+from serving.controller.metrics import Metrics
+from serving.controller.rollouts.resource import read
+from sluice.core.processes import free_port, spawn, stop, wait_until
+from sluice.learners.torch.telemetry import Gpus, Telemetry
 from sluice.rollouts.backend import View
 from sluice.rollouts.envoy import binary
 from sluice.rollouts.state import Note, Routed, State
-from sluice.training.telemetry import Gpus, Telemetry
 from tests.integration.monitoring import exporters
 from tests.integration.serving.server import Server, serving
 from tests.tools import dashboards, prometheus
@@ -82,10 +82,18 @@ def envoy(folder: Path, target: int) -> dict[str, Any]:
     kind = "type.googleapis.com/envoy.extensions.filters"
     router = {"name": "router", "typed_config": {"@type": f"{kind}.http.router.v3.Router"}}
     routes = {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": name}}]}]}
-    manager = {"@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "http", "route_config": routes, "http_filters": [router]}
+    manager = {
+        "@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "http",
+        "route_config": routes,
+        "http_filters": [router],
+    }
     listener = {**socket(listen), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
     endpoints = {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": socket(target)}]}]}
-    config = {"admin": socket(admin), "static_resources": {"listeners": [listener], "clusters": [{"name": name, "connect_timeout": "1s", "load_assignment": endpoints}]}}
+    config = {
+        "admin": socket(admin),
+        "static_resources": {"listeners": [listener], "clusters": [{"name": name, "connect_timeout": "1s", "load_assignment": endpoints}]},
+    }
     (folder / "envoy.json").write_text(json.dumps(config))
     return {"listen": listen, "admin": admin, "config": folder / "envoy.json"}
 
@@ -95,15 +103,29 @@ class Prometheus:
 
     def __init__(self, folder: Path, targets: dict[str, tuple[str, str, dict[str, str]]]):
         self.address = f"127.0.0.1:{free_port()}"
-        jobs = [{"job_name": job, "metrics_path": path, "honor_labels": job in ("sluice-controller", "dcgm"),
-                 "static_configs": [{"targets": [where], "labels": labels}]} for job, (where, path, labels) in targets.items()]  # fmt: skip
+        jobs = [
+            {
+                "job_name": job,
+                "metrics_path": path,
+                "honor_labels": job in ("sluice-controller", "dcgm"),
+                "static_configs": [{"targets": [where], "labels": labels}],
+            }
+            for job, (where, path, labels) in targets.items()
+        ]
         # windows of hours would take hours to fill
         (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": prometheus.groups()}))
         config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": ["rules.yaml"], "scrape_configs": jobs}
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
         log = folder / "prometheus.log"
-        self.process = spawn([prometheus.program("prometheus"), f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/tsdb",
-                              f"--web.listen-address={self.address}"], log=log)  # fmt: skip
+        self.process = spawn(
+            [
+                prometheus.program("prometheus"),
+                f"--config.file={folder}/prometheus.yaml",
+                f"--storage.tsdb.path={folder}/tsdb",
+                f"--web.listen-address={self.address}",
+            ],
+            log=log,
+        )
         try:
             wait_until(self.ready, what="Prometheus", seconds=60, process=self.process, log=log)
         except BaseException:
@@ -137,7 +159,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     with ExitStack() as stack:
         server = stack.enter_context(serving(root / "log", *made, "--workers", "1", "--cache", "1000000", "--slo-ms", "1000"))
         front = envoy(root, server.port)
-        proxy = spawn([str(binary()), "-c", str(front["config"]), "--concurrency", "1", "--use-dynamic-base-id", "-l", "error"], log=root / "envoy.log")
+        proxy = spawn(
+            [str(binary()), "-c", str(front["config"]), "--concurrency", "1", "--use-dynamic-base-id", "-l", "error"],
+            log=root / "envoy.log",
+        )
         stack.callback(stop, proxy)
         load = threading.Thread(target=requests, args=(server, front["listen"], done), daemon=True)
         stack.callback(load.join, 20)
@@ -146,17 +171,32 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         port = free_port()
         training(port)
         pod = {"namespace": "prod", "pod": "digits-1", "inferenceservice": "digits-bbbbbbbb", "rollout": "digits"}
-        found = Prometheus(root, {
-            "prod/sluice-models": (f"127.0.0.1:{server.port}", "/metrics", pod),
-            "sluice-controller": (stack.enter_context(exporters.page(controller.look)), "/metrics", {"namespace": "prod", "pod": "c1"}),
-            "prod/sluice-training": (f"127.0.0.1:{port}", "/metrics", {"namespace": "prod", "pod": "digits-node-0-0-x7b2k", "trainjob": "digits"}),
-            "prod/sluice-gateway": (f"127.0.0.1:{front['admin']}", "/stats/prometheus", {"namespace": "envoy-gateway-system"}),
-            "prod/sluice-kserve": (stack.enter_context(exporters.page(exporters.controller_runtime)), "/metrics", {"namespace": "kserve"}),
-            "dcgm": (stack.enter_context(exporters.page(exporters.dcgm)), "/metrics", {"namespace": "gpu-operator"}),
-        })  # fmt: skip
+        found = Prometheus(
+            root,
+            {
+                "prod/sluice-models": (f"127.0.0.1:{server.port}", "/metrics", pod),
+                "sluice-controller": (stack.enter_context(exporters.page(controller.look)), "/metrics", {"namespace": "prod", "pod": "c1"}),
+                "prod/sluice-training": (
+                    f"127.0.0.1:{port}",
+                    "/metrics",
+                    {"namespace": "prod", "pod": "digits-node-0-0-x7b2k", "trainjob": "digits"},
+                ),
+                "prod/sluice-gateway": (f"127.0.0.1:{front['admin']}", "/stats/prometheus", {"namespace": "envoy-gateway-system"}),
+                "prod/sluice-kserve": (
+                    stack.enter_context(exporters.page(exporters.controller_runtime)),
+                    "/metrics",
+                    {"namespace": "kserve"},
+                ),
+                "dcgm": (stack.enter_context(exporters.page(exporters.dcgm)), "/metrics", {"namespace": "gpu-operator"}),
+            },
+        )
         stack.callback(stop, found.process)
         # the last recording has its rates, and so have all before it
-        wait_until(lambda: bool(found.numbers("sluice:slow:ratio_rate5m")) and bool(found.numbers("sluice:errors:ratio_rate6h > 0")), what="rules", seconds=60)
+        wait_until(
+            lambda: bool(found.numbers("sluice:slow:ratio_rate5m")) and bool(found.numbers("sluice:errors:ratio_rate6h > 0")),
+            what="rules",
+            seconds=60,
+        )
         wait_until(lambda: bool(found.numbers("sum(rate(envoy_cluster_upstream_rq_xx[10s])) > 0")), what="Envoy's rates", seconds=30)
         yield found
 

@@ -1,4 +1,4 @@
-"""Small models that were really trained, one a task, laid down as `sluice.training.fit` does."""
+"""Small models that were really trained, one a task, laid down as `sluice.learners.torch.fit` does."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from sluice.data.dataset import Dataset, write_dataset
-from sluice.packaging.rows import rows_from_arrow
+from sluice.engines.rows import rows_from_arrow
+from sluice.learners.torch.plan import Defaults, decide
 from sluice.project import Project, parse
 from sluice.tasks import load_task
 from sluice.tasks.base import State
-from sluice.training.plan import Defaults, decide
 
 
 class Trained(NamedTuple):
@@ -29,7 +29,11 @@ def _split(table: pa.Table) -> dict[str, pa.Table]:
     table = table.add_column(0, "row_id", pa.array([f"{i:016x}" for i in range(table.num_rows)]))
     order = np.random.default_rng(0).permutation(table.num_rows)
     test, validation = len(order) // 4, len(order) // 10
-    return {"test": table.take(order[:test]), "validation": table.take(order[test : test + validation]), "train": table.take(order[test + validation :])}
+    return {
+        "test": table.take(order[:test]),
+        "validation": table.take(order[test : test + validation]),
+        "train": table.take(order[test + validation :]),
+    }
 
 
 def digits(root: Path) -> Dataset:
@@ -44,14 +48,27 @@ def digits(root: Path) -> Dataset:
         return out.getvalue()
 
     table = pa.table({"image": pa.array([png(r) for r in pixels], pa.binary()), "label": pa.array([str(v) for v in labels])})
-    return write_dataset(root, _split(table), task="image", objective="classification", labels=[str(i) for i in range(10)], columns={"image": "image"},
-                         source={"name": "digits"}, shard_rows=500, profile=lambda d: {"features": {"image": {"rows": d.rows("train")}}})  # fmt: skip
+    return write_dataset(
+        root,
+        _split(table),
+        task="image",
+        objective="classification",
+        labels=[str(i) for i in range(10)],
+        columns={"image": "image"},
+        source={"name": "digits"},
+        shard_rows=500,
+        profile=lambda d: {"features": {"image": {"rows": d.rows("train")}}},
+    )
 
 
 def phrases(root: Path) -> Dataset:
     """Made-up requests: what is asked for decides the label, the rest is filling."""
     rng = np.random.default_rng(1)
-    wanted = {"weather": ["rain", "sun", "snow", "storm"], "music": ["song", "album", "band", "tune"], "travel": ["train", "flight", "bus", "ferry"]}
+    wanted = {
+        "weather": ["rain", "sun", "snow", "storm"],
+        "music": ["song", "album", "band", "tune"],
+        "travel": ["train", "flight", "bus", "ferry"],
+    }
     fill = ["please", "tell", "me", "about", "the", "next", "best", "today", "near", "here", "and", "now"]
     texts, labels = [], []
     for _ in range(900):
@@ -61,8 +78,16 @@ def phrases(root: Path) -> Dataset:
         texts.append(" ".join(words))
         labels.append(label)
     table = pa.table({"text": texts, "label": labels})
-    return write_dataset(root, _split(table), task="text", objective="classification", labels=sorted(wanted), columns={"text": "text"},
-                         source={"name": "phrases"}, shard_rows=1000)  # fmt: skip
+    return write_dataset(
+        root,
+        _split(table),
+        task="text",
+        objective="classification",
+        labels=sorted(wanted),
+        columns={"text": "text"},
+        source={"name": "phrases"},
+        shard_rows=1000,
+    )
 
 
 def records(root: Path, objective: str) -> Dataset:
@@ -74,9 +99,19 @@ def records(root: Path, objective: str) -> Dataset:
     age_seen = np.where(rng.random(n) < 0.05, np.nan, age)
     job_seen = [None if rng.random() < 0.05 else str(j) for j in job]
     label = pa.array(np.where(score > 0.3, "yes", "no")) if objective == "classification" else pa.array(1000 + 50 * score)
-    table = pa.table({"weight": weight, "job": pa.array(job_seen), "age": pa.array(age_seen, from_pandas=True), "label": label})  # in no order of names
-    return write_dataset(root, _split(table), task="tabular", objective=objective, labels=["no", "yes"] if objective == "classification" else [],
-                         columns={"weight": "numeric", "job": "categorical", "age": "numeric"}, source={"name": "records"}, shard_rows=1000)  # fmt: skip
+    table = pa.table(
+        {"weight": weight, "job": pa.array(job_seen), "age": pa.array(age_seen, from_pandas=True), "label": label}
+    )  # in no order of names
+    return write_dataset(
+        root,
+        _split(table),
+        task="tabular",
+        objective=objective,
+        labels=["no", "yes"] if objective == "classification" else [],
+        columns={"weight": "numeric", "job": "categorical", "age": "numeric"},
+        source={"name": "records"},
+        shard_rows=1000,
+    )
 
 
 KINDS: dict[str, tuple[Callable[[Path], Dataset], dict[str, Any], int, float]] = {

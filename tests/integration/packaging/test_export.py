@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sluice.core.errors import DataError, PackageError, SluiceError
 from sluice.data.dataset import Dataset, write_dataset
-from sluice.errors import DataError, PackageError, SluiceError
-from sluice.packaging import package
-from sluice.packaging.export import ExportResult, export_package
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.rows import rows_from_arrow
-from sluice.training.fit import load_trained
+from sluice.engines.predictor import Predictor
+from sluice.engines.rows import rows_from_arrow
+from sluice.formats.export import ExportResult, export_package
+from sluice.learners.torch.fit import load_trained
+from sluice.package import package
 
 
 def export(made, out: Path, *, evaluate: dict | None = None, **changes: object) -> ExportResult:
@@ -36,7 +36,9 @@ def exported(trained, tmp_path_factory) -> Callable[[str], ExportResult]:
 
     def get(kind: str) -> ExportResult:
         if kind not in done:
-            done[kind] = export(trained(kind), tmp_path_factory.mktemp("exported") / kind, max_loss=0.02, max_answer_change=1.0, int8_above=0)
+            done[kind] = export(
+                trained(kind), tmp_path_factory.mktemp("exported") / kind, max_loss=0.02, max_answer_change=1.0, int8_above=0
+            )
         return done[kind]
 
     return get
@@ -132,8 +134,12 @@ def test_one_answer_moved_too_far_rules_int8_out_and_the_row_is_named(trained, t
     moved = next(f for f in result.evidence["formats"] if f["format"] == "int8")["moved"]
     row = made.dataset.read("test").to_pylist()[made.dataset.read("test").column("row_id").to_pylist().index(moved["row_id"])]
     assert moved["row"].startswith(f"weight={row['weight']}")
-    assert moved["change"] * np.std(made.dataset.read("test").column("label").to_numpy()) == pytest.approx(abs(moved["answer"] - moved["fp32"]), rel=1e-3)
-    assert any(f"int8 moves the answer to row {moved['row_id']} by" in r and "export.max_answer_change allows 0.001" in r for r in result.reasons)
+    assert moved["change"] * np.std(made.dataset.read("test").column("label").to_numpy()) == pytest.approx(
+        abs(moved["answer"] - moved["fp32"]), rel=1e-3
+    )
+    assert any(
+        f"int8 moves the answer to row {moved['row_id']} by" in r and "export.max_answer_change allows 0.001" in r for r in result.reasons
+    )
 
 
 def test_no_format_within_the_budget_is_a_refusal_that_leaves_nothing(trained, tmp_path):
@@ -147,8 +153,16 @@ def test_a_loss_that_cannot_be_measured_is_no_small_loss(trained, tmp_path):
     made = trained("regression")
     table = made.dataset.read("test")
     flat = table.set_column(table.schema.get_field_index("label"), "label", pa.array([5.0] * table.num_rows))
-    dataset = write_dataset(tmp_path / "data", {"train": made.dataset.read("train"), "test": flat}, task="tabular", objective="regression", labels=[],
-                            columns=made.dataset.columns, source={}, shard_rows=1000)  # fmt: skip
+    dataset = write_dataset(
+        tmp_path / "data",
+        {"train": made.dataset.read("train"), "test": flat},
+        task="tabular",
+        objective="regression",
+        labels=[],
+        columns=made.dataset.columns,
+        source={},
+        shard_rows=1000,
+    )
     result = export(made._replace(dataset=dataset), tmp_path / "package", evaluate={"metric": "r2"}, int8_above=0, max_answer_change=10.0)
     assert (result.decision, result.evidence["chosen"]) == ("pass", "fp32")
     assert "r2 is undefined" in result.reasons[-1]
@@ -159,8 +173,16 @@ def test_held_out_rows_are_validation_rows_where_there_is_no_test_split(trained,
 
     def without(*splits: str) -> Dataset:
         kept = {s: made.dataset.read(s) for s in ("train", "validation", "test") if s not in splits}
-        return write_dataset(tmp_path / "-".join(splits), kept, task="text", objective="classification", labels=made.dataset.labels,
-                             columns={"text": "text"}, source={}, shard_rows=1000)  # fmt: skip
+        return write_dataset(
+            tmp_path / "-".join(splits),
+            kept,
+            task="text",
+            objective="classification",
+            labels=made.dataset.labels,
+            columns={"text": "text"},
+            source={},
+            shard_rows=1000,
+        )
 
     result = export(made._replace(dataset=without("test")), tmp_path / "package", formats=["fp32"])
     assert result.evidence["rows"] == made.dataset.rows("validation")
@@ -172,7 +194,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from sluice.data.dataset import Dataset
-from sluice.packaging.export import export_package
+from sluice.formats.export import export_package
 from sluice.project import parse
 out = {}
 for kind, settings, data, model, target in json.load(sys.stdin):
@@ -186,12 +208,28 @@ print(json.dumps(out))
 def test_two_processes_export_the_same_bytes(trained, tmp_path):
     running = []
     for seed in ("1", "2"):
-        jobs = [(k, trained(k).project.model_dump(mode="json"), str(trained(k).dataset.root), str(trained(k).model), str(tmp_path / f"{k}-{seed}"))
-                for k in ("image", "text", "tabular")]  # fmt: skip
+        jobs = [
+            (
+                k,
+                trained(k).project.model_dump(mode="json"),
+                str(trained(k).dataset.root),
+                str(trained(k).model),
+                str(tmp_path / f"{k}-{seed}"),
+            )
+            for k in ("image", "text", "tabular")
+        ]
         (tmp_path / seed).write_text(json.dumps(jobs))
         with (tmp_path / seed).open() as jobs_file:
-            running.append(subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=jobs_file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                            env={**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": seed}))  # fmt: skip
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", PROGRAM],
+                    stdin=jobs_file,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env={**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": seed},
+                )
+            )
     answers = []
     for process in running:
         out, err = process.communicate(timeout=300)
@@ -268,7 +306,7 @@ def test_a_model_that_cannot_be_traced_is_explained(plugin, tmp_path):
 
 
 def test_the_code_digest_covers_the_module_of_a_task_of_the_users_own(plugin, tmp_path):
-    from sluice.packaging.provenance import code_digest
+    from sluice.package.provenance import code_digest
     from sluice.tasks import load_task
     from sluice.tasks.text import TextTask
 

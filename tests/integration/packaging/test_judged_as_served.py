@@ -15,14 +15,14 @@ import yaml
 
 from components.evaluate.logic import run as evaluate
 from components.export_onnx.logic import run as export_onnx
-from sluice.evaluation import baselines
-from sluice.gates import Gate
-from sluice.home import Home
-from sluice.packaging import package
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.rows import rows_from_arrow
-from sluice.packaging.store import default_store
-from sluice.tracking.registry import CHAMPION, Registry
+from sluice.core.gate import Gate
+from sluice.core.home import Home
+from sluice.engines.predictor import Predictor
+from sluice.engines.rows import rows_from_arrow
+from sluice.gates import baselines
+from sluice.package import package
+from sluice.package.store import default_store
+from sluice.registry.versions import CHAMPION, Registry
 
 ALONE = """
 import json, sys
@@ -35,20 +35,38 @@ assert not loaded, loaded
 
 
 def export(made, root: Path, project: dict[str, Any], base: Path) -> Gate:
-    export_onnx(yaml.safe_dump(project), str(base), dataset_path=str(made.dataset.root), model_path=str(made.model), package_path=str(root / "package"),
-                report_path=str(root / "export.html"), gate_path=str(root / "run/export-onnx/1/gate"))  # fmt: skip
+    export_onnx(
+        yaml.safe_dump(project),
+        str(base),
+        dataset_path=str(made.dataset.root),
+        model_path=str(made.model),
+        package_path=str(root / "package"),
+        report_path=str(root / "export.html"),
+        gate_path=str(root / "run/export-onnx/1/gate"),
+    )
     return Gate.read(root / "run/export-onnx/1/gate")
 
 
 def judge(made, root: Path, project: dict[str, Any], alone: bool) -> Gate:
     gate = root / "run/evaluate/1/gate"
     given = (yaml.safe_dump(project), str(root), str(root / "home"), "")
-    named = {"dataset_path": str(made.dataset.root), "package_path": str(root / "package"), "report_path": str(root / "judged.html"), "gate_path": str(gate)}
+    named = {
+        "dataset_path": str(made.dataset.root),
+        "package_path": str(root / "package"),
+        "report_path": str(root / "judged.html"),
+        "gate_path": str(gate),
+    }
     if not alone:
         evaluate(*given, **named)
     else:
-        done = subprocess.run([sys.executable, "-c", ALONE, json.dumps([given, named])], capture_output=True, text=True, timeout=120, check=False,
-                              env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "2"})  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", ALONE, json.dumps([given, named])],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "2"},
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     return Gate.read(gate)
 
@@ -106,7 +124,11 @@ def test_the_metrics_of_the_package_are_those_evaluate_finds_and_it_needs_no_pyt
     home = Home(tmp_path / "home")
     kept = default_store(home).add(sealed)
     registry = Registry(home.tracking_uri)
-    registry.set_alias(sealed.name, CHAMPION, registry.register(sealed.name, kept.digest, default_store(home).uri(kept.digest), metrics={}, tags={}, run_id=None).number)
+    registry.set_alias(
+        sealed.name,
+        CHAMPION,
+        registry.register(sealed.name, kept.digest, default_store(home).uri(kept.digest), metrics={}, tags={}, run_id=None).number,
+    )
     against = judge(made, tmp_path, project, alone).evidence["comparison"]
     assert (against["champion_digest"], against["difference"], against["verdict"]) == (kept.digest, 0.0, "no_worse")
     assert against["champion"] == against["candidate"] == sealed.metrics[against["metric"]]
@@ -127,7 +149,9 @@ def test_a_task_of_the_users_own_beside_the_project_file_is_exported_from_any_fo
     monkeypatch.delitem(sys.modules, "beside_the_file", raising=False)
     made = trained("text")
     try:
-        done = export(made, tmp_path, made.project.model_dump(mode="json") | {"task": "beside_the_file:Mine", "export": {"formats": ["fp32"]}}, base)
+        done = export(
+            made, tmp_path, made.project.model_dump(mode="json") | {"task": "beside_the_file:Mine", "export": {"formats": ["fp32"]}}, base
+        )
     finally:
         sys.modules.pop("beside_the_file", None)
     assert done.decision == "pass"

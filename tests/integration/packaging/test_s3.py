@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from sluice import process
-from sluice.errors import PackageError
-from sluice.packaging import package
-from sluice.packaging.package import MANIFEST, Package, TensorSpec
-from sluice.packaging.s3 import S3Store
+from sluice.core import processes
+from sluice.core.errors import PackageError
+from sluice.package import package
+from sluice.package.package import MANIFEST, Package, TensorSpec
+from sluice.package.s3 import S3Store
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -23,9 +23,9 @@ KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_M
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     import urllib.request
 
-    port = process.free_port()
+    port = processes.free_port()
     log = tmp_path_factory.mktemp("moto") / "log"
-    server = process.spawn([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], log=log)
+    server = processes.spawn([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], log=log)
 
     def up() -> bool:
         try:
@@ -33,9 +33,9 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         except OSError:
             return False
 
-    process.wait_until(up, what="moto", seconds=60, process=server, log=log)
+    processes.wait_until(up, what="moto", seconds=60, process=server, log=log)
     yield f"http://127.0.0.1:{port}"
-    process.stop(server)
+    processes.stop(server)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
         monkeypatch.setenv(key, value)
     for key in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(key, raising=False)
-    from sluice import s3 as store
+    from sluice.core import s3 as store
 
     client = store.client("test")
     client.bucket = f"b{abs(hash(request.node.name)) % 10**12}"
@@ -60,9 +60,19 @@ def make(tmp_path: Path) -> Callable[..., Package]:
         (root / "side").mkdir(parents=True)
         (root / "model.onnx").write_bytes(weights)
         (root / "side" / "words.txt").write_text("a b c")
-        return package.write(root, name=name, task="own", objective="regression", inputs=[TensorSpec("x", "FP32", (-1, 1))],
-                             outputs=[TensorSpec("value", "FP32", (-1,))], labels=[], preprocess={"kind": "tensor"}, precision="fp32", metrics={},
-                             provenance={})  # fmt: skip
+        return package.write(
+            root,
+            name=name,
+            task="own",
+            objective="regression",
+            inputs=[TensorSpec("x", "FP32", (-1, 1))],
+            outputs=[TensorSpec("value", "FP32", (-1,))],
+            labels=[],
+            preprocess={"kind": "tensor"},
+            precision="fp32",
+            metrics={},
+            provenance={},
+        )
 
     return build
 
@@ -122,10 +132,17 @@ def test_adding_again_uploads_nothing(s3, make, tmp_path, monkeypatch):
     assert store.add(p).digest == p.digest
 
 
-@pytest.mark.parametrize(("name", "body", "says"), [
-    ("model.onnx", b"w3ights" * 1000, "sha256"), ("model.onnx", b"short", "bytes"), ("model.onnx", b"weights" * 1001, "larger"),
-    ("model.json", b"{}", "digest"), ("model.json", b" " * (9 << 20), "larger"), ("side/words.txt", None, "not in the store"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "body", "says"),
+    [
+        ("model.onnx", b"w3ights" * 1000, "sha256"),
+        ("model.onnx", b"short", "bytes"),
+        ("model.onnx", b"weights" * 1001, "larger"),
+        ("model.json", b"{}", "digest"),
+        ("model.json", b" " * (9 << 20), "larger"),
+        ("side/words.txt", None, "not in the store"),
+    ],
+)
 def test_what_was_changed_in_the_store_never_reaches_the_cache(s3, make, tmp_path, name, body, says):
     p = make()
     S3Store(f"s3://{s3.bucket}", tmp_path / "a").add(p)
@@ -147,7 +164,7 @@ def test_a_package_uploaded_in_another_size_is_uploaded_again(s3, make, tmp_path
 def test_what_is_in_the_cache_needs_no_network(s3, make, tmp_path, monkeypatch):
     p = make()
     S3Store(f"s3://{s3.bucket}", tmp_path / "cache").add(p)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{process.free_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{processes.free_port()}")
     assert S3Store(f"s3://{s3.bucket}", tmp_path / "cache").get(p.digest).digest == p.digest
 
 
@@ -166,7 +183,7 @@ def test_a_store_that_is_not_there_is_explained(s3, make, tmp_path, monkeypatch)
         S3Store(f"s3://{s3.bucket}", tmp_path).get("0" * 64)
     with pytest.raises(PackageError, match="not a package digest"):
         S3Store(f"s3://{s3.bucket}", tmp_path).get("latest")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{process.free_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{processes.free_port()}")
     with pytest.raises(PackageError, match="cannot be reached"):
         S3Store(f"s3://{s3.bucket}", tmp_path).digests()
 

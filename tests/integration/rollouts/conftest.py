@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sluice.packaging import package
-from sluice.packaging.package import TensorSpec
-from sluice.rollouts.load import Request
+from sluice.package import package
+from sluice.package.package import TensorSpec
+from sluice.rollouts.load_generator import Request
 
 SERVER = [sys.executable, str(Path(__file__).with_name("standin.py"))]
 LABELS = ("a", "b", "c")
@@ -25,9 +25,19 @@ def make(tmp_path: Path) -> Callable[..., Path]:
         root.mkdir(parents=True)
         (root / "model.onnx").write_bytes(b"graph of " + name.encode())
         (root / "behaviour.json").write_text(json.dumps(behaviour))
-        package.write(root, name="m", task="tabular", objective="classification", inputs=[TensorSpec("x", "FP32", (-1, 1))],
-                      outputs=[TensorSpec("probabilities", "FP32", (-1, 3))], labels=list(LABELS), preprocess={"kind": "tensor"},
-                      precision="fp32", metrics={}, provenance={})  # fmt: skip
+        package.write(
+            root,
+            name="m",
+            task="tabular",
+            objective="classification",
+            inputs=[TensorSpec("x", "FP32", (-1, 1))],
+            outputs=[TensorSpec("probabilities", "FP32", (-1, 3))],
+            labels=list(LABELS),
+            preprocess={"kind": "tensor"},
+            precision="fp32",
+            metrics={},
+            provenance={},
+        )
         return root
 
     return build

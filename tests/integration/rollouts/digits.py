@@ -16,9 +16,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from sluice.packaging import package
-from sluice.packaging.package import TensorSpec
-from sluice.rollouts.load import Request
+from sluice.package import package
+from sluice.package.package import TensorSpec
+from sluice.rollouts.load_generator import Request
 
 LABELS = [str(i) for i in range(10)]
 
@@ -54,8 +54,12 @@ def build(root: Path, name: str, train_rows: int, *, shuffled: bool = False, wor
         w, b = np.roll(w, 1, axis=1), np.roll(b, 1)
     if broken:
         w = np.full_like(w, np.nan)
-    nodes = [helper.make_node("Cast", ["image"], ["f"], to=TensorProto.FLOAT), helper.make_node("Div", ["f", "scale"], ["g"]),
-             helper.make_node("Flatten", ["g"], ["x"]), helper.make_node("Gemm", ["x", "w", "b"], ["logits"])]  # fmt: skip
+    nodes = [
+        helper.make_node("Cast", ["image"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["f", "scale"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["x"]),
+        helper.make_node("Gemm", ["x", "w", "b"], ["logits"]),
+    ]
     constants = {"scale": np.float32(255), "w": w, "b": b}
     last = "logits"
     if work:
@@ -63,19 +67,36 @@ def build(root: Path, name: str, train_rows: int, *, shuffled: bool = False, wor
         constants |= {"side": np.array([work, work], np.int64), "tiny": np.float32(1e-30)}
         nodes += [helper.make_node("ReduceMean", ["x"], ["m"], keepdims=0), helper.make_node("Expand", ["m", "side"], ["a0"])]
         nodes += [helper.make_node("MatMul", [f"a{i}", f"a{i}"], [f"a{i + 1}"]) for i in range(2)]
-        nodes += [helper.make_node("ReduceMean", ["a2"], ["n"], keepdims=0), helper.make_node("Mul", ["n", "tiny"], ["t"]),
-                  helper.make_node("Add", ["logits", "t"], ["delayed"])]  # fmt: skip
+        nodes += [
+            helper.make_node("ReduceMean", ["a2"], ["n"], keepdims=0),
+            helper.make_node("Mul", ["n", "tiny"], ["t"]),
+            helper.make_node("Add", ["logits", "t"], ["delayed"]),
+        ]
         last = "delayed"
     nodes.append(helper.make_node("Softmax", [last], ["probabilities"], axis=1))
-    graph = helper.make_graph(nodes, name, [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 1, 8, 8])],
-                              [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 10])],
-                              [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()])  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 1, 8, 8])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 10])],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     root.mkdir(parents=True)
     onnx.save(model, root / "model.onnx")
-    package.write(root, name=name, task="image", objective="classification", inputs=[TensorSpec("image", "UINT8", (-1, 1, 8, 8))],
-                  outputs=[TensorSpec("probabilities", "FP32", (-1, 10))], labels=LABELS,
-                  preprocess={"kind": "image", "channels": 1, "size": [8, 8]}, precision="fp32", metrics={}, provenance={})  # fmt: skip
+    package.write(
+        root,
+        name=name,
+        task="image",
+        objective="classification",
+        inputs=[TensorSpec("image", "UINT8", (-1, 1, 8, 8))],
+        outputs=[TensorSpec("probabilities", "FP32", (-1, 10))],
+        labels=LABELS,
+        preprocess={"kind": "image", "channels": 1, "size": [8, 8]},
+        precision="fp32",
+        metrics={},
+        provenance={},
+    )
     return root
 
 

@@ -26,14 +26,25 @@ def image_request(model: str, png: bytes) -> InferRequest:
 def client(address: str, host: str | None = None, timeout: float = 20.0) -> InferenceGRPCClient:
     """As a user makes one, through a gateway that goes by the host's name."""
     named = [("grpc.default_authority", host)] if host else []
-    return InferenceGRPCClient(address, channel_args=[("grpc.enable_retries", 0), ("grpc.max_receive_message_length", -1), *named], timeout=timeout, retries=0)
+    return InferenceGRPCClient(
+        address, channel_args=[("grpc.enable_retries", 0), ("grpc.max_receive_message_length", -1), *named], timeout=timeout, retries=0
+    )
 
 
 class GrpcLoad:
     """`connections` callers, each with a request after the other, at `rate` a second together, until `stop` or `most` were sent."""
 
-    def __init__(self, address: str, request: InferRequest, *, host: str | None = None, rate: float = 100.0, connections: int = 4, most: int | None = None,
-                 headers: Any = None):  # fmt: skip
+    def __init__(
+        self,
+        address: str,
+        request: InferRequest,
+        *,
+        host: str | None = None,
+        rate: float = 100.0,
+        connections: int = 4,
+        most: int | None = None,
+        headers: Any = None,
+    ):
         self.by_version: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.sent = 0

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from sluice.errors import SluiceError
-from sluice.process import free_port, spawn, stop, wait_until
+from sluice.core.errors import SluiceError
+from sluice.core.processes import free_port, spawn, stop, wait_until
 from sluice.rollouts.envoy import Envoy, get
-from sluice.rollouts.load import Load, Request
+from sluice.rollouts.load_generator import Load, Request
 
 HERE = Path(__file__).parent
 Serve = Callable[..., tuple[str, int]]
@@ -29,8 +29,21 @@ def serve(make: Callable[..., Path]) -> Iterator[Serve]:
 
     def start(name: str, **behaviour: object) -> tuple[str, int]:
         port = free_port()
-        command = [sys.executable, str(HERE / "standin.py"), str(make(name, **behaviour)), "--name", "m", "--host", "127.0.0.1",
-                   "--port", str(port), "--slo-ms", "200", "--digest", name]  # fmt: skip
+        command = [
+            sys.executable,
+            str(HERE / "standin.py"),
+            str(make(name, **behaviour)),
+            "--name",
+            "m",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--slo-ms",
+            "200",
+            "--digest",
+            name,
+        ]
         running.append(spawn(command))
 
         def up() -> bool:
@@ -165,13 +178,21 @@ def fail_every_second(s: socket.socket) -> None:
         s.sendall(b"HTTP/1.1 %d X\r\ncontent-length: 2\r\n\r\n{}" % (500 if n % 2 else 200))
 
 
-@pytest.mark.parametrize(("behave", "why", "share"), [
-    (hang_up, "connection lost", 1.0), (never_answer, "no answer in 1 s", 1.0), (talk_nonsense, "not HTTP", 1.0),
-    (fail_every_second, "status 500", 0.5), (None, "cannot connect", 1.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("behave", "why", "share"),
+    [
+        (hang_up, "connection lost", 1.0),
+        (never_answer, "no answer in 1 s", 1.0),
+        (talk_nonsense, "not HTTP", 1.0),
+        (fail_every_second, "status 500", 0.5),
+        (None, "cannot connect", 1.0),
+    ],
+)
 def test_load_counts_every_kind_of_failure(behave: Callable[..., object] | None, why: str, share: float, requests: list[Request]):
     server = Raw(behave) if behave else None
-    load = Load(("127.0.0.1", server.server_address[1] if server else free_port()), requests, 50, connections=1 if share < 1 else 64, timeout=1)
+    load = Load(
+        ("127.0.0.1", server.server_address[1] if server else free_port()), requests, 50, connections=1 if share < 1 else 64, timeout=1
+    )
     load.start()
     time.sleep(0.6)
     load.stop()

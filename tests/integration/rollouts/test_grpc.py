@@ -15,11 +15,11 @@ from types import ModuleType
 import grpc
 import pytest
 
-from sluice.process import wait_until
+from sluice.core.processes import wait_until
 from sluice.rollouts.envoy import get
-from sluice.rollouts.load import Load
+from sluice.rollouts.load_generator import Load
 from sluice.rollouts.local import LocalBackend
-from sluice.rollouts.scrape import counts
+from sluice.rollouts.prometheus_text import counts
 from sluice.rollouts.spec import RolloutSpec
 from tests.integration.rollouts.grpc_load import GrpcLoad, client, image_request
 
@@ -43,8 +43,13 @@ class Arms:
         self.requests = digits.requests("digits", 50)
         self.digests = {name: digits.package.read(p).digest for name, p in packages.items()}
         self.stable, self.candidate = self.digests["stable"], self.digests["candidate"]
-        self.backend = LocalBackend(root / "rollout", "digits", [sys.executable, "-m", "serving.runtime"],
-                                    {self.digests[n]: p for n, p in packages.items()}, RolloutSpec())  # fmt: skip
+        self.backend = LocalBackend(
+            root / "rollout",
+            "digits",
+            [sys.executable, "-m", "serving.runtime"],
+            {self.digests[n]: p for n, p in packages.items()},
+            RolloutSpec(),
+        )
         self.backend.start()
         for digest in (self.stable, self.candidate):
             self.backend.launch(digest)
@@ -55,8 +60,14 @@ class Arms:
     def route(self, weight: int, mirror: bool = False) -> None:
         weights = {d: w for d, w in ((self.stable, 100 - weight), (self.candidate, weight)) if w}
         self.backend.observe(self.stable, self.candidate)
-        self.backend.envoy.route({d: m.address for d, m in self.backend.models.items()}, weights, self.candidate if mirror else None, self.stable, 100,
-                                 {d: m.grpc for d, m in self.backend.models.items()})  # fmt: skip
+        self.backend.envoy.route(
+            {d: m.address for d, m in self.backend.models.items()},
+            weights,
+            self.candidate if mirror else None,
+            self.stable,
+            100,
+            {d: m.grpc for d, m in self.backend.models.items()},
+        )
 
         def taken() -> bool:
             routed = self.backend.envoy.routed()

@@ -19,19 +19,26 @@ import psutil
 import pytest
 from rich.console import Console
 
-from sluice.errors import HomeError, SluiceError
-from sluice.packaging import package
-from sluice.process import wait_until
+from sluice.core.errors import HomeError, SluiceError
+from sluice.core.processes import wait_until
+from sluice.package import package
 from sluice.rollouts import control, local
-from sluice.rollouts.load import Request
+from sluice.rollouts.load_generator import Request
 from sluice.rollouts.local import LocalBackend, RolloutResult, run_local
 from sluice.rollouts.spec import Replay, RolloutSpec, Shadow
 from sluice.rollouts.store import Store
 
 HERE = Path(__file__).parent
 SERVER = [sys.executable, str(HERE / "standin.py")]
-SPEC = RolloutSpec(steps=[30, 60], settle_seconds=0.5, warmup_seconds=0.2, verify_seconds=1.0, shadow=Shadow(requests=100),
-                   replay=Replay(rate=400, step_deadline_seconds=60), minimum_requests=250)  # fmt: skip
+SPEC = RolloutSpec(
+    steps=[30, 60],
+    settle_seconds=0.5,
+    warmup_seconds=0.2,
+    verify_seconds=1.0,
+    shadow=Shadow(requests=100),
+    replay=Replay(rate=400, step_deadline_seconds=60),
+    minimum_requests=250,
+)
 Roll = Callable[..., RolloutResult]
 
 
@@ -84,15 +91,18 @@ def test_second_rollout_of_a_name_keeps_the_first_in_its_history(roll: Roll, mak
     assert roll(first, first).reasons == ("this package already is the stable model",)
 
 
-@pytest.mark.parametrize(("behaviour", "reason"), [
-    ({"exit": 3}, "exited with status 3: cannot load the graph"),
-    ({"ready_after": 1e9}, "the candidate was not ready after"),
-    ({"error_share": 1.0}, "answered 5 of 5 probes with an error"),
-    ({"error_share": 0.2}, "errors"),
-    ({"wrong_share": 1.0}, "disagreement with stable"),
-    ({"nan": True}, "disagreement with stable"),
-    ({"always": "a"}, "a"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ({"exit": 3}, "exited with status 3: cannot load the graph"),
+        ({"ready_after": 1e9}, "the candidate was not ready after"),
+        ({"error_share": 1.0}, "answered 5 of 5 probes with an error"),
+        ({"error_share": 0.2}, "errors"),
+        ({"wrong_share": 1.0}, "disagreement with stable"),
+        ({"nan": True}, "disagreement with stable"),
+        ({"always": "a"}, "a"),
+    ],
+)
 def test_bad_candidate_is_stopped_before_any_user_meets_it(roll: Roll, make: Callable[..., Path], behaviour: dict[str, Any], reason: str):
     ready = 2 if "ready_after" in behaviour else 60
     result = roll(make("stable"), make("bad", **behaviour), SPEC.model_copy(update={"ready_seconds": ready}))
@@ -144,12 +154,19 @@ def test_first_model_is_checked_and_goes_straight_to_stable(roll: Roll, make: Ca
     assert "probes" in broken.reasons[0]
 
 
-def test_first_model_that_is_rolled_back_under_traffic_ends_the_rollout_within_seconds(roll: Roll, make: Callable[..., Path], tmp_path: Path):
+def test_first_model_that_is_rolled_back_under_traffic_ends_the_rollout_within_seconds(
+    roll: Roll, make: Callable[..., Path], tmp_path: Path
+):
     """Nobody takes its place: the load ends, the route goes, and so does the server."""
     weights: list[tuple[str, int]] = []
     begun = time.monotonic()
     spec = SPEC.model_copy(update={"verify_seconds": 60.0, "unready_seconds": 1.0})
-    result = roll(None, make("tired", unready_after=100), spec, on_event=lambda e: weights.append((e["phase"], e["weight"])) if e["kind"] == "look" else None)
+    result = roll(
+        None,
+        make("tired", unready_after=100),
+        spec,
+        on_event=lambda e: weights.append((e["phase"], e["weight"])) if e["kind"] == "look" else None,
+    )
     assert result.outcome == "rolled_back" and "not been ready" in result.reasons[0]
     over = next(i for i, (phase, _) in enumerate(weights) if phase == "RolledBack")
     assert weights[-1] == ("RolledBack", 0) and len(weights) - over < 20, "looks after the decision"
@@ -209,8 +226,12 @@ def test_killed_run_leaves_a_readable_state_and_no_processes_and_the_next_run_wo
     """)
     process = subprocess.Popen([sys.executable, "-c", code])
     store = Store(tmp_path, "m")
-    wait_until(lambda: (store.root / "state.json").exists() and control.status(tmp_path, "m")["phase"] == "Step", what="the first step",
-               seconds=60, process=process)  # fmt: skip
+    wait_until(
+        lambda: (store.root / "state.json").exists() and control.status(tmp_path, "m")["phase"] == "Step",
+        what="the first step",
+        seconds=60,
+        process=process,
+    )
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
     found = control.status(tmp_path, "m")
@@ -233,8 +254,9 @@ def test_taken_port_makes_way_for_the_next_free_one(make: Callable[..., Path], t
             backend.stop()
 
 
-def test_server_whose_port_was_taken_meanwhile_gets_another(make: Callable[..., Path], tmp_path: Path, requests: Sequence[Request],
-                                                            monkeypatch: pytest.MonkeyPatch):  # fmt: skip
+def test_server_whose_port_was_taken_meanwhile_gets_another(
+    make: Callable[..., Path], tmp_path: Path, requests: Sequence[Request], monkeypatch: pytest.MonkeyPatch
+):
     root = make("candidate")
     digest = package.read(root).digest
     with socket.socket() as taken:
@@ -242,10 +264,10 @@ def test_server_whose_port_was_taken_meanwhile_gets_another(make: Callable[..., 
         taken.listen()
         busy = taken.getsockname()[1]
         ports = iter([busy])
-        from sluice.rollouts import models
+        from sluice.rollouts import server_process
 
-        real = models.free_port
-        monkeypatch.setattr(models, "free_port", lambda: next(ports, None) or real())
+        real = server_process.free_port
+        monkeypatch.setattr(server_process, "free_port", lambda: next(ports, None) or real())
         backend = LocalBackend(tmp_path, "m", SERVER, {digest: root}, SPEC, requests)
         backend.start()
         try:

@@ -14,8 +14,14 @@ import pytest
 from sluice.rollouts.local import RolloutResult, run_local
 from sluice.rollouts.spec import Replay, RolloutSpec, Shadow
 
-SPEC = RolloutSpec(steps=[40], settle_seconds=0.5, warmup_seconds=0.2, verify_seconds=1, shadow=Shadow(requests=100),
-                   replay=Replay(rate=250, step_deadline_seconds=60))  # fmt: skip
+SPEC = RolloutSpec(
+    steps=[40],
+    settle_seconds=0.5,
+    warmup_seconds=0.2,
+    verify_seconds=1,
+    shadow=Shadow(requests=100),
+    replay=Replay(rate=250, step_deadline_seconds=60),
+)
 
 
 def _digits() -> ModuleType:
@@ -35,8 +41,15 @@ def roll(tmp_path: Path) -> Callable[..., RolloutResult]:
 
     def run(**how: object) -> RolloutResult:
         candidate = digits.build(tmp_path / "candidate", "digits", 1300, **how)
-        return run_local("digits", SPEC, stable=stable, candidate=candidate, server=[sys.executable, "-m", "serving.runtime"],
-                         requests=digits.requests("digits"), home=tmp_path)  # fmt: skip
+        return run_local(
+            "digits",
+            SPEC,
+            stable=stable,
+            candidate=candidate,
+            server=[sys.executable, "-m", "serving.runtime"],
+            requests=digits.requests("digits"),
+            home=tmp_path,
+        )
 
     return run
 
@@ -50,10 +63,14 @@ def test_better_digits_model_is_promoted_without_a_failed_request(roll: Callable
     assert checks["wrong"]["candidate"]["n"] > 200
 
 
-@pytest.mark.parametrize(("how", "reason"), [
-    # Whichever of the two is shown first.
-    ({"shuffled": True}, "wrong answers|disagreement with stable"), ({"broken": True}, "a number that is none"),
-])
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        # Whichever of the two is shown first.
+        ({"shuffled": True}, "wrong answers|disagreement with stable"),
+        ({"broken": True}, "a number that is none"),
+    ],
+)
 def test_wrong_and_nan_models_are_stopped_before_any_user_meets_them(roll: Callable[..., RolloutResult], how: dict[str, bool], reason: str):
     result = roll(**how)
     assert result.outcome == "rolled_back"

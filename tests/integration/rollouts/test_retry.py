@@ -13,18 +13,23 @@ import pytest
 from PIL import Image
 
 from components.rollout import logic
-from sluice import files
 from sluice.cli import main
+from sluice.core import files
+from sluice.core.home import Home
 from sluice.data.dataset import write_dataset
-from sluice.home import Home
-from sluice.packaging import package
-from sluice.packaging.store import default_store
+from sluice.package import package
+from sluice.package.store import default_store
+from sluice.registry.references import registry_of
+from sluice.registry.versions import CANDIDATE, CHAMPION, Registry
 from sluice.rollouts import local
-from sluice.tracking.references import registry_of
-from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry
 
-PROJECT: dict[str, Any] = {"name": "digits", "task": "image", "data": {"source": "sklearn://digits"}, "model": {"channels": 1, "size": [8, 8]},
-                           "rollout": {"latency_slo_ms": 0.001, "verify_seconds": 5.0}}  # fmt: skip
+PROJECT: dict[str, Any] = {
+    "name": "digits",
+    "task": "image",
+    "data": {"source": "sklearn://digits"},
+    "model": {"channels": 1, "size": [8, 8]},
+    "rollout": {"latency_slo_ms": 0.001, "verify_seconds": 5.0},
+}
 
 
 def digits() -> Any:
@@ -43,14 +48,23 @@ def dataset(root: Path, n: int = 60) -> Path:
         Image.fromarray(image).save(png, "PNG")
         images.append(png.getvalue())
     rows = pa.table({"row_id": [str(i) for i in range(n)], "image": pa.array(images, pa.binary()), "label": [str(v) for v in y[-n:]]})
-    write_dataset(root, {"train": rows.slice(0, n // 2), "test": rows.slice(n // 2)}, task="image", objective="classification",
-                  labels=sorted({str(v) for v in y[-n:]}), columns={"image": "image"}, source={}, shard_rows=100)  # fmt: skip
+    write_dataset(
+        root,
+        {"train": rows.slice(0, n // 2), "test": rows.slice(n // 2)},
+        task="image",
+        objective="classification",
+        labels=sorted({str(v) for v in y[-n:]}),
+        columns={"image": "image"},
+        source={},
+        shard_rows=100,
+    )
     return root
 
 
 @pytest.mark.timeout(400)
-def test_a_first_model_that_was_rolled_back_is_tried_again_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_a_first_model_that_was_rolled_back_is_tried_again_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def sluice(*args: str) -> tuple[int, str, str]:
         capsys.readouterr()
         status = main([*args, "--home", str(home.root)])
@@ -62,16 +76,36 @@ def test_a_first_model_that_was_rolled_back_is_tried_again_without_training(tmp_
     registry = Registry(home.tracking_uri)
     registry.set_alias("digits", CANDIDATE, registry.register("digits", made.digest, uri, metrics={}, tags={}, run_id=None).number)
     before = home.new_run("digits")
-    files.write_json(home.runs / before / "outcome.json", {"run": before, "project": "digits", "outcome": "rolled_back", "digest": made.digest, "version": "1",
-                                                          "seconds": 3.0, "reasons": ["slow answers"]})  # fmt: skip
+    files.write_json(
+        home.runs / before / "outcome.json",
+        {
+            "run": before,
+            "project": "digits",
+            "outcome": "rolled_back",
+            "digest": made.digest,
+            "version": "1",
+            "seconds": 3.0,
+            "reasons": ["slow answers"],
+        },
+    )
     data = dataset(tmp_path / "dataset")
     (tmp_path / "project").mkdir()
     # The first time every answer is slower than a microsecond, whatever else the machine does.
     with monkeypatch.context() as calm:
         calm.setattr(local.Machine, "limit", lambda _: None)
         text = json.dumps(PROJECT)
-        assert logic.run(text, str(tmp_path / "project"), str(home.root), made.digest, dataset_path=str(data), report_path=str(tmp_path / "report"),
-                         gate_path=str(tmp_path / "gate")) == "rolled_back"  # fmt: skip
+        assert (
+            logic.run(
+                text,
+                str(tmp_path / "project"),
+                str(home.root),
+                made.digest,
+                dataset_path=str(data),
+                report_path=str(tmp_path / "report"),
+                gate_path=str(tmp_path / "gate"),
+            )
+            == "rolled_back"
+        )
     assert "slow answers" in json.loads((tmp_path / "gate").read_text())["reasons"][0]
     assert registry_of(home).by_alias("digits", CHAMPION) is None
     folder = home.rollouts / "digits" / "again"
@@ -83,7 +117,9 @@ def test_a_first_model_that_was_rolled_back_is_tried_again_without_training(tmp_
     assert status == 2 and "no part of the plan" in said
     data.rename(tmp_path / "data-is-gone")
 
-    status, out, said = sluice("rollout", "retry", "digits", "--json", "--set", "rollout.latency_slo_ms=60000", "--set", "rollout.verify_seconds=1")
+    status, out, said = sluice(
+        "rollout", "retry", "digits", "--json", "--set", "rollout.latency_slo_ms=60000", "--set", "rollout.verify_seconds=1"
+    )
     assert status == 0, out + said
     outcome = json.loads(out)
     assert (outcome["outcome"], outcome["exit_code"], outcome["retry_of"], outcome["digest"]) == ("promoted", 0, before, made.digest)

@@ -16,13 +16,24 @@ import pytest
 import yaml
 
 BAD, REFUSED = 2, 3
-TABLE = {"name": "trial", "task": "tabular", "data": {"source": "rows.csv", "columns": {"label": "kind"}},
-         "model": {"objective": "classification", "hidden": [8]}, "train": {"epochs": 1}}  # fmt: skip
+TABLE = {
+    "name": "trial",
+    "task": "tabular",
+    "data": {"source": "rows.csv", "columns": {"label": "kind"}},
+    "model": {"objective": "classification", "hidden": [8]},
+    "train": {"epochs": 1},
+}
 
 
 def sluice(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "sluice", *args], cwd=cwd, capture_output=True, text=True, timeout=240,
-                          env={**os.environ, "OMP_NUM_THREADS": "1", **env})  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "sluice", *args],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+    )
 
 
 def run(folder: Path, project: Any = None, *args: str) -> dict[str, Any]:
@@ -90,7 +101,10 @@ def test_text_in_a_numeric_column_names_the_row_and_the_value(tmp_path: Path) ->
 )
 def test_data_that_fails_a_check_is_refused_as_a_result(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
     (tmp_path / "rows.csv").write_text(text)
-    found = run(tmp_path, {**TABLE, "data": {**TABLE["data"], "checks": {**TABLE["data"].get("checks", {}), "nulls_max": 0.0, "duplicates_max": 0.5}}})
+    found = run(
+        tmp_path,
+        {**TABLE, "data": {**TABLE["data"], "checks": {**TABLE["data"].get("checks", {}), "nulls_max": 0.0, "duplicates_max": 0.5}}},
+    )
     assert (found["outcome"], found["exit_code"]) == ("refused", REFUSED)
     assert all(w in "; ".join(found["reasons"]) for w in words), found["reasons"]
     assert found["gate"] == "validate_data"
@@ -171,15 +185,25 @@ def tiny_package(root: Path) -> Path:
     """A package whose graph turns two numbers into two probabilities."""
     from onnx import TensorProto, helper
 
-    from sluice.packaging import package
-    from sluice.packaging.package import TensorSpec
+    from sluice.package import package
+    from sluice.package.package import TensorSpec
 
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, 2]) for n in ("x", "probabilities"))
     graph = helper.make_graph([helper.make_node("Softmax", ["x"], ["probabilities"])], "g", [x], [y])
     root.mkdir()
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     (root / "model.onnx").write_bytes(model.SerializeToString())
-    package.write(root, name="tiny", task="tensor", objective="classification", inputs=[TensorSpec("x", "FP32", (-1, 2))],
-                  outputs=[TensorSpec("probabilities", "FP32", (-1, 2))], labels=["a", "b"], metrics={}, provenance={}, precision="fp32",
-                  preprocess={"kind": "tensor", "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]})  # fmt: skip
+    package.write(
+        root,
+        name="tiny",
+        task="tensor",
+        objective="classification",
+        inputs=[TensorSpec("x", "FP32", (-1, 2))],
+        outputs=[TensorSpec("probabilities", "FP32", (-1, 2))],
+        labels=["a", "b"],
+        metrics={},
+        provenance={},
+        precision="fp32",
+        preprocess={"kind": "tensor", "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]},
+    )
     return root

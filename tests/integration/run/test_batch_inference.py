@@ -9,14 +9,16 @@ import pyarrow.parquet as pq
 from kfp import local
 
 from pipelines.batch_inference import batch_inference_pipeline
-from sluice.gates import Gate
+from sluice.core.gate import Gate
 from tests.unit.serving import builders
 
 
 def test_parquet_files_become_predictions_with_counts_and_a_bad_row_is_refused(tmp_path: Path) -> None:
     package = builders.text(tmp_path / "p")
     for i in range(2):
-        pq.write_table(pa.table({"row_id": [f"{i}-{k}" for k in range(30)], "text": ["send money"] * 29 + [None]}), tmp_path / f"in-{i}.parquet")
+        pq.write_table(
+            pa.table({"row_id": [f"{i}-{k}" for k in range(30)], "text": ["send money"] * 29 + [None]}), tmp_path / f"in-{i}.parquet"
+        )
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"), raise_on_error=True)
     for max_bad, decision in ((0.5, "pass"), (0.01, "refuse")):
         batch_inference_pipeline(package=str(package.root), source=str(tmp_path / "in-*.parquet"), max_bad=max_bad)

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from sluice.commands.project import template
-from sluice.packaging.package import Store
+from sluice.package.package import Store
 
 COMMAND = [sys.executable, "-m", "sluice", "run", str(template("tabular") / "sluice.yaml"), "--set", "train.epochs=4", "--json"]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -27,7 +27,9 @@ def test_after_sigkill_at_any_moment_the_next_run_works(tmp_path: Path) -> None:
     moments = [pick.uniform(lo, lo + 4) for lo in (2, 8, 14, 20)]
     killed = 0
     for moment in moments:
-        child = subprocess.Popen([*COMMAND, "--home", str(home)], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+        child = subprocess.Popen(
+            [*COMMAND, "--home", str(home)], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         time.sleep(moment)
         if child.poll() is None:
             child.send_signal(signal.SIGKILL)

@@ -14,17 +14,23 @@ import pytest
 import yaml
 
 from sluice.commands.project import template
-from sluice.home import Home
-from sluice.packaging.package import Store
-from sluice.tracking.registry import CHAMPION, Registry
+from sluice.core.home import Home
+from sluice.package.package import Store
+from sluice.registry.versions import CHAMPION, Registry
 
 pytestmark = pytest.mark.timeout(600)
 QUICK = ("--set", "rollout.minimum_requests=60")
 
 
 def run(project: Path, home: Path, *args: str, expect: int = 0) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-m", "sluice", "run", str(project), "--home", str(home), "--json", *args],
-                          env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=400, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "sluice", "run", str(project), "--home", str(home), "--json", *args],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     assert done.returncode == expect, done.stdout + done.stderr
     found: dict[str, Any] = orjson.loads(done.stdout)
     return found
@@ -49,7 +55,15 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
 
 def test_the_first_model_goes_straight_to_stable(first: tuple[Path, dict[str, Any]]) -> None:
     home, outcome = first
-    assert [s["step"] for s in outcome["steps"]] == ["validate_data", "preprocess", "train", "export_onnx", "evaluate", "register", "rollout"]
+    assert [s["step"] for s in outcome["steps"]] == [
+        "validate_data",
+        "preprocess",
+        "train",
+        "export_onnx",
+        "evaluate",
+        "register",
+        "rollout",
+    ]
     assert champion(home, "breast-cancer") == outcome["digest"]
     assert Store(home / "store").get(outcome["digest"]).metrics["accuracy"] > 0.8
 
@@ -83,8 +97,23 @@ def test_a_model_below_the_bar_is_refused_and_the_champion_stays(first: tuple[Pa
 def test_a_worse_model_that_reaches_traffic_is_rolled_back_and_the_champion_stays(first: tuple[Path, dict[str, Any]]) -> None:
     home, _ = first
     serving = champion(home, "breast-cancer")
-    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=1", "--set", "train.class_weights={malignant: 1000000}", "--set",
-                  "evaluate.minimum=null", "--set", "evaluate.margin=1.0", "--set", "evaluate.baselines.on_no_better=warn", "--set", "export.max_loss=1.0", expect=4)  # fmt: skip
+    outcome = run(
+        template("tabular") / "sluice.yaml",
+        home,
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "train.class_weights={malignant: 1000000}",
+        "--set",
+        "evaluate.minimum=null",
+        "--set",
+        "evaluate.margin=1.0",
+        "--set",
+        "evaluate.baselines.on_no_better=warn",
+        "--set",
+        "export.max_loss=1.0",
+        expect=4,
+    )
     assert outcome["outcome"] == "rolled_back"
     assert outcome["reasons"]
     assert champion(home, "breast-cancer") == serving
@@ -95,7 +124,7 @@ TASK = """
     import numpy as np
     import pyarrow as pa
     import torch
-    from sluice.config import Section
+    from sluice.core.section import Section
     from sluice.tasks.base import State, Task
 
     class Model(Section):
@@ -130,11 +159,20 @@ TASK = """
 
 def test_a_task_of_the_user_s_own_beside_the_project_file_runs_the_whole_line(tmp_path: Path) -> None:
     (tmp_path / "xor_task.py").write_text(textwrap.dedent(TASK))
-    lines = ["a,b,label"] + [f"{x / 20 - 1:.2f},{y / 20 - 1:.2f},{'same' if (x < 20) == (y < 20) else 'other'}" for x in range(40) for y in range(0, 40, 2)]
+    lines = ["a,b,label"] + [
+        f"{x / 20 - 1:.2f},{y / 20 - 1:.2f},{'same' if (x < 20) == (y < 20) else 'other'}" for x in range(40) for y in range(0, 40, 2)
+    ]
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
-    project = {"name": "xor", "task": "xor_task:Mine", "data": {"source": "rows.csv"}, "model": {"hidden": 24},
-               "train": {"epochs": 12, "learning_rate": 0.02, "batch_size": 32, "processes": 2},
-               "evaluate": {"minimum": 0.85}, "export": {"formats": ["fp32"]}, "rollout": {"minimum_requests": 60}}  # fmt: skip
+    project = {
+        "name": "xor",
+        "task": "xor_task:Mine",
+        "data": {"source": "rows.csv"},
+        "model": {"hidden": 24},
+        "train": {"epochs": 12, "learning_rate": 0.02, "batch_size": 32, "processes": 2},
+        "evaluate": {"minimum": 0.85},
+        "export": {"formats": ["fp32"]},
+        "rollout": {"minimum_requests": 60},
+    }
     (tmp_path / "sluice.yaml").write_text(yaml.safe_dump(project))
     outcome = run(tmp_path / "sluice.yaml", tmp_path / "home")
     package = Store(tmp_path / "home" / "store").get(outcome["digest"])

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from serving.pipelines.kfp import Kfp
-from serving.pipelines.reconciler import Installation
-from serving.pipelines.runs import Runs
-from serving.pipelines.schedules import Schedules
-from serving.rollout.kube import ApiFault, Kube
+from serving.controller.kube import ApiFault, Kube
+from serving.controller.runs.kfp import Kfp
+from serving.controller.runs.reconciler import Installation
+from serving.controller.runs.runs import Runs
+from serving.controller.runs.schedules import Schedules
 from tests.integration.schedules.pipelines_server import Pipelines, serving
 from tests.unit.rollouts.memory_api import MemoryApi
 

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from croniter import croniter
 
-from sluice.cluster.form import defaults
+from sluice.kfp.form import defaults
 
 Object = dict[str, Any]
 #: (method, path) -> what goes wrong: (status, body), "drop" before it is done, "lose" the answer after it, or nothing.
@@ -67,11 +67,20 @@ class Pipelines:
     def add_version(self, key: str, version: str, n: float, form: Object | None = None) -> None:
         """`form`: its parameters, name -> ``{parameterType, defaultValue}``."""
         made = self.id()
-        root = {"dag": {"tasks": {"fetch": {"componentRef": {"name": "a"}}, "if": {"componentRef": {"name": "c"}}}},
-                **({"inputDefinitions": {"parameters": form}} if form else {})}  # fmt: skip
-        self.versions[made] = {"pipeline_id": key, "pipeline_version_id": made, "display_name": version, "created_at": stamp(self.now - 100 + n),
-                               "pipeline_spec": {"root": root, "components": {
-                                   "a": {"executorLabel": "x"}, "c": {"dag": {"tasks": {"count": {"componentRef": {"name": "a"}}}}}}}}  # fmt: skip
+        root = {
+            "dag": {"tasks": {"fetch": {"componentRef": {"name": "a"}}, "if": {"componentRef": {"name": "c"}}}},
+            **({"inputDefinitions": {"parameters": form}} if form else {}),
+        }
+        self.versions[made] = {
+            "pipeline_id": key,
+            "pipeline_version_id": made,
+            "display_name": version,
+            "created_at": stamp(self.now - 100 + n),
+            "pipeline_spec": {
+                "root": root,
+                "components": {"a": {"executorLabel": "x"}, "c": {"dag": {"tasks": {"count": {"componentRef": {"name": "a"}}}}}},
+            },
+        }
 
     def id(self) -> str:
         return str(uuid.uuid4())
@@ -98,16 +107,31 @@ class Pipelines:
             if r["no_catchup"] and later <= self.now:
                 r["_base"] = tick
                 continue
-            if sum(x["recurring_run_id"] == r["recurring_run_id"] and x["state"] == "RUNNING" for x in self.runs.values()) >= int(r["max_concurrency"]):
+            if sum(x["recurring_run_id"] == r["recurring_run_id"] and x["state"] == "RUNNING" for x in self.runs.values()) >= int(
+                r["max_concurrency"]
+            ):
                 return
             r["_base"] = tick
-            self.add_run({"display_name": f"run-{len(self.runs)}", "recurring_run_id": r["recurring_run_id"], "experiment_id": r["experiment_id"],
-                          "_tick": tick})  # fmt: skip
+            self.add_run(
+                {
+                    "display_name": f"run-{len(self.runs)}",
+                    "recurring_run_id": r["recurring_run_id"],
+                    "experiment_id": r["experiment_id"],
+                    "_tick": tick,
+                }
+            )
 
     def add_run(self, body: Object) -> Object:
         key = self.id()
-        self.runs[key] = {"recurring_run_id": "", **body, "run_id": key, "state": "RUNNING", "created_at": stamp(self.now), "storage_state": "AVAILABLE",
-                          "run_details": {"task_details": []}}  # fmt: skip
+        self.runs[key] = {
+            "recurring_run_id": "",
+            **body,
+            "run_id": key,
+            "state": "RUNNING",
+            "created_at": stamp(self.now),
+            "storage_state": "AVAILABLE",
+            "run_details": {"task_details": []},
+        }
         return self.runs[key]
 
     def end(self, run: Object, state: str, tasks: list[Object] | None = None) -> None:
@@ -121,8 +145,11 @@ class Pipelines:
         name = unquote(name)
         if head == "pipelines":
             return self.serve_pipelines(rest, query)
-        store, plural = {"experiments": (self.experiments, "experiments"), "runs": (self.runs, "runs"),
-                         "recurringruns": (self.recurring, "recurringRuns")}[head]  # fmt: skip
+        store, plural = {
+            "experiments": (self.experiments, "experiments"),
+            "runs": (self.runs, "runs"),
+            "recurringruns": (self.recurring, "recurringRuns"),
+        }[head]
         if method == "POST" and not name:
             return self.create(head, body)
         if not name:
@@ -160,8 +187,13 @@ class Pipelines:
             return 400, {"message": "Schedule cron is not a supported format", "code": 3}
         key = self.id()
         start = datetime.fromisoformat(cron["start_time"]).timestamp() if cron.get("start_time") else self.now
-        self.recurring[key] = {**body, "recurring_run_id": key, "created_at": stamp(self.now), "_base": start,
-                               "status": "ENABLED" if body.get("mode") == "ENABLE" else "DISABLED"}  # fmt: skip
+        self.recurring[key] = {
+            **body,
+            "recurring_run_id": key,
+            "created_at": stamp(self.now),
+            "_base": start,
+            "status": "ENABLED" if body.get("mode") == "ENABLE" else "DISABLED",
+        }
         return 200, self.recurring[key]
 
     def serve_pipelines(self, rest: str, query: dict[str, str]) -> tuple[int, Object]:
@@ -212,9 +244,14 @@ def serving(state: Pipelines) -> Iterator[str]:
                     status, data = wrong
                 elif url.path.endswith("/log"):
                     # it answers before it has looked
-                    status, data = 200, state.logs.get(url.path.split("/")[-2], '{"error_message":"pods not found","error_details":"x"}').encode()
+                    status, data = (
+                        200,
+                        state.logs.get(url.path.split("/")[-2], '{"error_message":"pods not found","error_details":"x"}').encode(),
+                    )
                 else:
-                    status, found = state.serve(self.command, url.path, {k: v[0] for k, v in parse_qs(url.query).items()}, json.loads(body or b"{}"))
+                    status, found = state.serve(
+                        self.command, url.path, {k: v[0] for k, v in parse_qs(url.query).items()}, json.loads(body or b"{}")
+                    )
                     data = json.dumps({k: v for k, v in found.items() if not k.startswith("_")}).encode()
             if wrong == "lose":
                 self.close_connection = True

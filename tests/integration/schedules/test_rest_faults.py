@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from serving.pipelines.kfp import Kfp, KfpBroken, KfpConflict, KfpFault, KfpNotFound, KfpRejected, KfpUnauthorized, KfpUnreachable, seconds
+from serving.controller.runs.kfp import (
+    Kfp,
+    KfpBroken,
+    KfpConflict,
+    KfpFault,
+    KfpNotFound,
+    KfpRejected,
+    KfpUnauthorized,
+    KfpUnreachable,
+    seconds,
+)
 from tests.integration.schedules.pipelines_server import Pipelines, serving
 
 NOW = 1_800_000_000.0
@@ -25,9 +35,21 @@ def kfp(state: Pipelines) -> Iterator[Kfp]:
         yield Kfp(url + "/", pauses=(0.01, 0.01))
 
 
-@pytest.mark.parametrize(("status", "kind"), [
-    (400, KfpRejected), (401, KfpUnauthorized), (403, KfpUnauthorized), (404, KfpNotFound), (409, KfpConflict), (429, KfpUnreachable),
-    (500, KfpBroken), (502, KfpUnreachable), (503, KfpUnreachable), (418, KfpRejected)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, KfpRejected),
+        (401, KfpUnauthorized),
+        (403, KfpUnauthorized),
+        (404, KfpNotFound),
+        (409, KfpConflict),
+        (429, KfpUnreachable),
+        (500, KfpBroken),
+        (502, KfpUnreachable),
+        (503, KfpUnreachable),
+        (418, KfpRejected),
+    ],
+)
 def test_a_status_becomes_its_error_with_the_servers_words(kfp: Kfp, state: Pipelines, status: int, kind: type[KfpFault]) -> None:
     state.fault = lambda method, path: (status, b'{"error":"x","code":2,"message":"the reason\\n of it"}')
     with pytest.raises(kind, match="the reason of it") as e:
@@ -73,13 +95,21 @@ def test_making_a_run_is_never_tried_again(kfp: Kfp, state: Pipelines) -> None:
     pipeline = state.add_pipeline("digits")
     state.fault = lambda method, path: "lose" if method == "POST" else None
     with pytest.raises(KfpUnreachable):
-        kfp.create_run({"display_name": "x", "experiment_id": "e", "runtime_config": {}, "pipeline_version_reference": {"pipeline_id": pipeline}})
+        kfp.create_run(
+            {"display_name": "x", "experiment_id": "e", "runtime_config": {}, "pipeline_version_reference": {"pipeline_id": pipeline}}
+        )
     assert len(state.runs) == 1 and len(state.calls) == 1
 
 
 def test_lists_are_read_to_their_last_page(kfp: Kfp, state: Pipelines) -> None:
     for n in range(7):
-        state.runs[str(n)] = {"run_id": str(n), "experiment_id": "e", "display_name": "a" if n % 2 else "b", "created_at": str(n), "storage_state": "AVAILABLE"}
+        state.runs[str(n)] = {
+            "run_id": str(n),
+            "experiment_id": "e",
+            "display_name": "a" if n % 2 else "b",
+            "created_at": str(n),
+            "storage_state": "AVAILABLE",
+        }
     state.runs["0"]["storage_state"] = "ARCHIVED"
     assert [r["run_id"] for r in kfp.runs("e")] == ["6", "5", "4", "3", "2", "1"]
     assert [r["run_id"] for r in kfp.runs("e", archived=True, display_name="b")] == ["6", "4", "2", "0"]
@@ -118,6 +148,8 @@ def test_the_token_is_read_for_each_call(state: Pipelines, tmp_path: Path) -> No
     assert [h["Authorization"] for h in state.headers] == ["Bearer first", "Bearer second"]
 
 
-@pytest.mark.parametrize(("text", "value"), [("2026-11-21T02:00:00Z", 1_795_226_400.0), ("0001-01-01T00:00:00Z", 0.0), (None, 0.0), ("soon", 0.0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("2026-11-21T02:00:00Z", 1_795_226_400.0), ("0001-01-01T00:00:00Z", 0.0), (None, 0.0), ("soon", 0.0)]
+)
 def test_times_of_the_api(text: str | None, value: float) -> None:
     assert seconds(text) == value

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.pipelines.reconciler import system_of
+from serving.controller.runs.reconciler import system_of
 from tests.integration.schedules.pipelines_server import form_of
 
 KIND = "PipelineRun"
@@ -69,14 +69,24 @@ def test_the_command_for_the_logs_runs_as_pasted(made: Any, tmp_path: Path, many
     kubectl = tmp_path / "kubectl"
     kubectl.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     kubectl.chmod(0o755)
-    said = subprocess.run(made.status(KIND)["logs"], shell=True, capture_output=True, text=True, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    said = subprocess.run(
+        made.status(KIND)["logs"], shell=True, capture_output=True, text=True, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    )
     given = said.stdout.split()
     assert given[:3] == ["-n", space, "logs"] and f"pipeline/runid={the_run(made)['run_id']}" in given and "--ignore-errors" in given
 
 
-@pytest.mark.parametrize(("endpoint", "space"), [
-    ("http://ml-pipeline.kubeflow:8888", "kubeflow"), ("http://ml-pipeline.pipes.svc.cluster.local:8888", "pipes"), ("https://kfp.pipes.svc", "pipes"),
-    ("https://kfp.example.com", "kubeflow"), ("http://10.0.0.7:8888", "kubeflow"), ("http://localhost:8888", "kubeflow")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("endpoint", "space"),
+    [
+        ("http://ml-pipeline.kubeflow:8888", "kubeflow"),
+        ("http://ml-pipeline.pipes.svc.cluster.local:8888", "pipes"),
+        ("https://kfp.pipes.svc", "pipes"),
+        ("https://kfp.example.com", "kubeflow"),
+        ("http://10.0.0.7:8888", "kubeflow"),
+        ("http://localhost:8888", "kubeflow"),
+    ],
+)
 def test_the_installations_namespace_is_read_from_a_services_name(endpoint: str, space: str) -> None:
     assert system_of(endpoint) == space
 
@@ -84,13 +94,17 @@ def test_the_installations_namespace_is_read_from_a_services_name(endpoint: str,
 DIGITS: dict[str, Any] = {"name": "form", "task": "image", "data": {"source": "sklearn://digits"}, "train": {"epochs": 20}}
 
 
-@pytest.mark.parametrize(("spec", "epochs", "project_epochs", "minimum", "left"), [
-    ({"pipeline": {"name": "form"}}, 20, 20, 0, ""),
-    ({"pipeline": {"name": "form"}, "parameters": {"train_epochs": 3}}, 3, 20, 0, ""),
-    ({"pipeline": {"name": "form"}, "parameters": {"set": "train.epochs=4 model.width=8"}}, 4, 20, 0, "model.width=8"),
-    ({"project": {"inline": json.dumps({**DIGITS, "train": {"epochs": 40}, "evaluate": {"minimum": 0.9}})}}, 40, 40, 0.9, ""),
-    ({"project": {"inline": json.dumps({**DIGITS, "train": {"epochs": 40}})}, "parameters": {"train_epochs": 20}}, 20, 20, 0, ""),
-    ({"pipeline": {"name": "form"}, "parameters": {"project": json.dumps({**DIGITS, "train": {"epochs": 5}})}}, 5, 5, 0, "")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("spec", "epochs", "project_epochs", "minimum", "left"),
+    [
+        ({"pipeline": {"name": "form"}}, 20, 20, 0, ""),
+        ({"pipeline": {"name": "form"}, "parameters": {"train_epochs": 3}}, 3, 20, 0, ""),
+        ({"pipeline": {"name": "form"}, "parameters": {"set": "train.epochs=4 model.width=8"}}, 4, 20, 0, "model.width=8"),
+        ({"project": {"inline": json.dumps({**DIGITS, "train": {"epochs": 40}, "evaluate": {"minimum": 0.9}})}}, 40, 40, 0.9, ""),
+        ({"project": {"inline": json.dumps({**DIGITS, "train": {"epochs": 40}})}, "parameters": {"train_epochs": 20}}, 20, 20, 0, ""),
+        ({"pipeline": {"name": "form"}, "parameters": {"project": json.dumps({**DIGITS, "train": {"epochs": 5}})}}, 5, 5, 0, ""),
+    ],
+)
 def test_a_run_of_a_version_with_a_form_shows_all_it_was_filled_in_with(
     world: Any, spec: dict[str, Any], epochs: int, project_epochs: int, minimum: float, left: str
 ) -> None:
@@ -99,7 +113,12 @@ def test_a_run_of_a_version_with_a_form_shows_all_it_was_filled_in_with(
     world.look(KIND)
     sent = the_run(world)["runtime_config"]["parameters"]
     assert set(sent) == set(form_of(DIGITS))
-    assert (sent["train_epochs"], sent["project"]["train"]["epochs"], sent["evaluate_minimum"], sent["set"]) == (epochs, project_epochs, minimum, left)
+    assert (sent["train_epochs"], sent["project"]["train"]["epochs"], sent["evaluate_minimum"], sent["set"]) == (
+        epochs,
+        project_epochs,
+        minimum,
+        left,
+    )
 
 
 def test_a_wrong_value_in_a_form_is_refused_in_words_before_anything_is_started(world: Any) -> None:
@@ -107,12 +126,20 @@ def test_a_wrong_value_in_a_form_is_refused_in_words_before_anything_is_started(
     world.put(KIND, {"pipeline": {"name": "form"}, "parameters": {"rollout_steps": [50, 10]}, "retries": 0, "timeoutSeconds": 3600})
     world.look(KIND)
     status = world.status(KIND)
-    assert status["phase"] == "Refused" and "rollout_steps: rollout.steps" in status["message"] and "fix:" in status["message"] and not world.state.runs
+    assert (
+        status["phase"] == "Refused"
+        and "rollout_steps: rollout.steps" in status["message"]
+        and "fix:" in status["message"]
+        and not world.state.runs
+    )
 
 
 def test_a_watch_prints_a_line_for_a_change_and_none_for_a_look(made: Any) -> None:
-    shown = [c["jsonPath"].split(".")[2:] for c in yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["additionalPrinterColumns"]
-             if c["jsonPath"].startswith(".status.") and not c.get("priority") and "[" not in c["jsonPath"]]  # fmt: skip
+    shown = [
+        c["jsonPath"].split(".")[2:]
+        for c in yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["additionalPrinterColumns"]
+        if c["jsonPath"].startswith(".status.") and not c.get("priority") and "[" not in c["jsonPath"]
+    ]
     lines: list[Any] = []
 
     def note(method: str, path: str) -> None:
@@ -122,7 +149,12 @@ def test_a_watch_prints_a_line_for_a_change_and_none_for_a_look(made: Any) -> No
     made.api.after = note
     made.look(KIND)
     run = the_run(made)
-    for tasks in ([], task("fetch", "RUNNING"), [*task("fetch", "SUCCEEDED"), *task("count", "RUNNING")], [*task("fetch", "SUCCEEDED"), *task("count", "SUCCEEDED")]):
+    for tasks in (
+        [],
+        task("fetch", "RUNNING"),
+        [*task("fetch", "SUCCEEDED"), *task("count", "RUNNING")],
+        [*task("fetch", "SUCCEEDED"), *task("count", "SUCCEEDED")],
+    ):
         run["run_details"] = {"task_details": tasks}
         run["state"] = "RUNNING"
         for _ in range(4):
@@ -142,11 +174,20 @@ def test_a_run_that_is_over_costs_one_read_and_no_write(made: Any) -> None:
     assert len(made.state.calls) == calls and made.api.version == version
 
 
-@pytest.mark.parametrize(("name", "logs", "phase", "word", "why"), [
-    ("promoted", True, "Succeeded", "Promoted", ""), ("promoted", False, "Succeeded", "Completed", ""),
-    ("refused", True, "Succeeded", "Refused", "accuracy"), ("refused", False, "Succeeded", "StoppedByGate after evaluate", ""),
-    ("bad_source", True, "Failed", "Failed", "fix: "), ("bad_source", False, "Failed", "Failed", "validate_data failed")])  # fmt: skip
-def test_the_outcome_is_what_the_steps_wrote_or_else_what_the_states_tell(made: Any, name: str, logs: bool, phase: str, word: str, why: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "logs", "phase", "word", "why"),
+    [
+        ("promoted", True, "Succeeded", "Promoted", ""),
+        ("promoted", False, "Succeeded", "Completed", ""),
+        ("refused", True, "Succeeded", "Refused", "accuracy"),
+        ("refused", False, "Succeeded", "StoppedByGate after evaluate", ""),
+        ("bad_source", True, "Failed", "Failed", "fix: "),
+        ("bad_source", False, "Failed", "Failed", "validate_data failed"),
+    ],
+)
+def test_the_outcome_is_what_the_steps_wrote_or_else_what_the_states_tell(
+    made: Any, name: str, logs: bool, phase: str, word: str, why: str
+) -> None:
     made.look(KIND)
     recorded = json.loads((RECORDED / f"{name}.json").read_text())
     made.state.end(the_run(made), recorded["run"]["state"], recorded["run"]["run_details"]["task_details"])
@@ -178,7 +219,11 @@ def test_a_failed_run_is_tried_again_as_often_as_it_may(made: Any) -> None:
     made.settle(KIND)
     status = made.status(KIND)
     assert (status["phase"], status["attempt"]) == ("Failed", 3) and len(made.state.runs) == 3
-    assert [(a["attempt"], a["state"], a["failed"]) for a in status["attempts"]] == [(1, "FAILED", ["fetch"]), (2, "FAILED", ["fetch"]), (3, "FAILED", ["fetch"])]
+    assert [(a["attempt"], a["state"], a["failed"]) for a in status["attempts"]] == [
+        (1, "FAILED", ["fetch"]),
+        (2, "FAILED", ["fetch"]),
+        (3, "FAILED", ["fetch"]),
+    ]
     assert "fetch" in status["message"]
 
 
@@ -210,7 +255,11 @@ def test_past_its_time_it_is_given_up(made: Any) -> None:
     made.state.pass_to(made.state.now + 3700)
     made.settle(KIND)
     status = made.status(KIND)
-    assert status["phase"] == "Failed" and "timeoutSeconds" in status["message"] and made.condition(KIND, "Succeeded")["reason"] == "DeadlineExceeded"
+    assert (
+        status["phase"] == "Failed"
+        and "timeoutSeconds" in status["message"]
+        and made.condition(KIND, "Succeeded")["reason"] == "DeadlineExceeded"
+    )
 
 
 def test_deleting_it_ends_the_run(made: Any) -> None:
@@ -297,7 +346,9 @@ def test_killed_at_any_write_it_makes_each_attempt_once(made: Any, how: str) -> 
         made.state.fault = lambda m, p: ("drop" if how == "before" else "lose") if hit(m, p) else None
         made.look = look
         for attempt in (1, 2):
-            made.settle(KIND, until=lambda attempt=attempt: made.status(KIND).get("attempt") == attempt and bool(made.status(KIND).get("runId")))
+            made.settle(
+                KIND, until=lambda attempt=attempt: made.status(KIND).get("attempt") == attempt and bool(made.status(KIND).get("runId"))
+            )
             running = [r for r in made.state.runs.values() if r["state"] == "RUNNING"]
             assert len(running) == 1, (n, running)
             made.state.end(running[0], "FAILED" if attempt == 1 else "SUCCEEDED")
@@ -314,7 +365,10 @@ PROJECT = "{name: digits, task: image, data: {source: 'sklearn://digits'}, model
 
 def here(world: Any, **data: str) -> None:
     """The environment's ConfigMap."""
-    world.api.put("/api/v1/namespaces/ns/configmaps/sluice-cluster", {"kind": "ConfigMap", "metadata": {"name": "sluice-cluster", "namespace": "ns"}, "data": data})
+    world.api.put(
+        "/api/v1/namespaces/ns/configmaps/sluice-cluster",
+        {"kind": "ConfigMap", "metadata": {"name": "sluice-cluster", "namespace": "ns"}, "data": data},
+    )
 
 
 @pytest.mark.parametrize("kind", ["PipelineRun", "PipelineSchedule"])

@@ -33,7 +33,12 @@ def the_one(world: Any) -> dict[str, Any]:
 def test_a_schedule_becomes_one_enabled_recurring_run(made: Any) -> None:
     made.settle(KIND)
     r = the_one(made)
-    assert r["status"] == "ENABLED" and r["trigger"]["cron_schedule"]["cron"] == "0 0 2 * * *" and r["max_concurrency"] == "1" and r["no_catchup"] is True
+    assert (
+        r["status"] == "ENABLED"
+        and r["trigger"]["cron_schedule"]["cron"] == "0 0 2 * * *"
+        and r["max_concurrency"] == "1"
+        and r["no_catchup"] is True
+    )
     assert r["runtime_config"]["parameters"] == {"epochs": 3} and r["display_name"].startswith("nightly/ns ")
     status = made.status(KIND)
     assert status["phase"] == "Active" and status["nextTime"] == "2027-01-15T02:00:00Z" and status["recurringRun"] == r["recurring_run_id"]
@@ -178,11 +183,16 @@ def test_what_a_form_is_filled_in_with_goes_with_the_version_that_asked_for_it(w
     assert again["runtime_config"]["parameters"]["train_epochs"] == 40 and again["runtime_config"]["parameters"]["rollout_steps"] == [5]
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"schedule": "0 25 * * *"}, "hour lies between 0 and 23"), ({"timeZone": "Mars/Olympus"}, "no such time zone"),
-    ({"schedule": "0 0 1 * *", "timeZone": "Asia/Tokyo"}, "falls on another day"),
-    ({"project": {"inline": "name: x"}, "parameters": {"project": "y"}}, "given by spec.project already"),
-    ({"project": {"inline": "- a"}}, "a project file is a mapping")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schedule": "0 25 * * *"}, "hour lies between 0 and 23"),
+        ({"timeZone": "Mars/Olympus"}, "no such time zone"),
+        ({"schedule": "0 0 1 * *", "timeZone": "Asia/Tokyo"}, "falls on another day"),
+        ({"project": {"inline": "name: x"}, "parameters": {"project": "y"}}, "given by spec.project already"),
+        ({"project": {"inline": "- a"}}, "a project file is a mapping"),
+    ],
+)
 def test_a_spec_that_makes_no_sense_is_refused_in_words_and_mended_by_a_change(made: Any, change: dict[str, Any], said: str) -> None:
     made.put(KIND, {**SPEC, **change})
     made.look(KIND)
@@ -192,8 +202,10 @@ def test_a_spec_that_makes_no_sense_is_refused_in_words_and_mended_by_a_change(m
     assert the_one(made)["status"] == "ENABLED" and made.condition(KIND, "Accepted")["status"] == "True"
 
 
-@pytest.mark.parametrize(("status", "reason"), [
-    (0, "PipelinesUnreachable"), (401, "PipelinesUnauthorized"), (404, "NotFound"), (409, "Conflict"), (500, "PipelinesBroken")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(0, "PipelinesUnreachable"), (401, "PipelinesUnauthorized"), (404, "NotFound"), (409, "Conflict"), (500, "PipelinesBroken")],
+)
 def test_a_fault_of_kubeflow_pipelines_is_said_and_waited_out(made: Any, status: int, reason: str) -> None:
     made.settle(KIND)
     before = the_one(made)["recurring_run_id"]
@@ -201,7 +213,9 @@ def test_a_fault_of_kubeflow_pipelines_is_said_and_waited_out(made: Any, status:
     pauses = [made.look(KIND) for _ in range(8)]
     assert pauses[:3] == [5.0, 10.0, 20.0] and pauses[-1] == 300.0
     synced = made.condition(KIND, "Synced")
-    assert (synced["status"], synced["reason"]) == ("False", reason) and (status == 0 or ("digits" if status == 404 else "so it is") in synced["message"])
+    assert (synced["status"], synced["reason"]) == ("False", reason) and (
+        status == 0 or ("digits" if status == 404 else "so it is") in synced["message"]
+    )
     assert made.status(KIND)["phase"] == "Active"
     made.state.fault = lambda method, path: None
     made.settle(KIND)

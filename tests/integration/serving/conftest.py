@@ -18,8 +18,17 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("packages")
-    makers = {"points": builders.classifier, "intents": builders.text, "digits": builders.image, "churn": builders.tabular, "words": builders.audio, "echo": builders.echo,
-              "slow": builders.slow, "rare": builders.rare, "dynamic": builders.dynamic}  # fmt: skip
+    makers = {
+        "points": builders.classifier,
+        "intents": builders.text,
+        "digits": builders.image,
+        "churn": builders.tabular,
+        "words": builders.audio,
+        "echo": builders.echo,
+        "slow": builders.slow,
+        "rare": builders.rare,
+        "dynamic": builders.dynamic,
+    }
     return {name: make(root / name).root for name, make in makers.items()}
 
 

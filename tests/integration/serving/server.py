@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from sluice.process import spawn, stop, wait_until
+from sluice.core.processes import spawn, stop, wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,8 +27,12 @@ class Server:
     def __init__(self, log: Path, *argv: str | Path):
         self.log = log
         command = [sys.executable, "-m", "serving.runtime", "--port", "0", *map(str, argv)]
-        self.process: subprocess.Popen[bytes] = spawn(command, log=log, cwd=ROOT, env={
-            **{k: v for k, v in os.environ.items() if k != "GRPC_ENABLE_FORK_SUPPORT"}, "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
+        self.process: subprocess.Popen[bytes] = spawn(
+            command,
+            log=log,
+            cwd=ROOT,
+            env={**{k: v for k, v in os.environ.items() if k != "GRPC_ENABLE_FORK_SUPPORT"}, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
         try:
             wait_until(lambda: self.event("serving") is not None, what="server", seconds=60, process=self.process, log=log)
         except BaseException:
@@ -53,8 +57,14 @@ class Server:
     def workers(self) -> list[psutil.Process]:
         return [p for p in psutil.Process(self.process.pid).children() if p.status() != psutil.STATUS_ZOMBIE]
 
-    def request(self, method: str, path: str, body: bytes | dict[str, Any] | None = None, headers: dict[str, str] | None = None,
-                timeout: float = 30.0) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float = 30.0,
+    ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request(method, path, body=json.dumps(body) if isinstance(body, dict) else body, headers=headers or {})

@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.runtime.protos import open_inference_pb2 as pb
+from serving.runtime.protocols.protos import open_inference_pb2 as pb
 from tests.integration.serving.server import Server, serving
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\nx-filler: " + b"f" * 120 + b"\r\n\r\n"
@@ -94,8 +94,22 @@ MIB = 1 << 20
 @pytest.fixture(scope="module")
 def tight(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One request of the largest size may be held, and read, at a time."""
-    with serving(tmp_path_factory.mktemp("tight") / "log", packages["points"], "--workers", "1", "--grpc-port", "0", "--max-body", MIB,
-                 "--max-buffered", MIB, "--max-rows", 1 << 20, "--body-timeout", "3") as s:  # fmt: skip
+    with serving(
+        tmp_path_factory.mktemp("tight") / "log",
+        packages["points"],
+        "--workers",
+        "1",
+        "--grpc-port",
+        "0",
+        "--max-body",
+        MIB,
+        "--max-buffered",
+        MIB,
+        "--max-rows",
+        1 << 20,
+        "--body-timeout",
+        "3",
+    ) as s:
         yield s
 
 
@@ -104,8 +118,11 @@ def infer(server: Server, rows: int) -> Any:
     request = pb.ModelInferRequest(model_name="points", raw_input_contents=[np.ones((rows, 4), np.float32).tobytes()])
     request.inputs.add(name="x", datatype="FP32", shape=[rows, 4])
     channel = grpc.insecure_channel(server.grpc)
-    call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer", request_serializer=pb.ModelInferRequest.SerializeToString,
-                               response_deserializer=pb.ModelInferResponse.FromString)  # fmt: skip
+    call = channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=pb.ModelInferRequest.SerializeToString,
+        response_deserializer=pb.ModelInferResponse.FromString,
+    )
     return call.future(request, timeout=60)
 
 
@@ -126,10 +143,27 @@ def test_grpc_requests_share_the_memory_limit_and_leave_nothing_behind(tight: Se
 
 def test_a_grpc_message_that_never_ends_holds_its_turn_for_the_body_timeout_only(tight: Server) -> None:
     with socket.create_connection(("127.0.0.1", int(str(tight.grpc).rsplit(":", 1)[1])), timeout=20) as s:
-        s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, b"".join(
-            b"\x00" + bytes([len(k)]) + k + bytes([len(v)]) + v for k, v in (
-                (b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/inference.GRPCInferenceService/ModelInfer"), (b":authority", b"x"),
-                (b"content-type", b"application/grpc"), (b"te", b"trailers")))) + frame(0, 0, 1, struct.pack(">BI", 0, 500_000) + b"part"))  # fmt: skip
+        s.sendall(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            + frame(4, 0, 0, b"")
+            + frame(
+                1,
+                4,
+                1,
+                b"".join(
+                    b"\x00" + bytes([len(k)]) + k + bytes([len(v)]) + v
+                    for k, v in (
+                        (b":method", b"POST"),
+                        (b":scheme", b"http"),
+                        (b":path", b"/inference.GRPCInferenceService/ModelInfer"),
+                        (b":authority", b"x"),
+                        (b"content-type", b"application/grpc"),
+                        (b"te", b"trailers"),
+                    )
+                ),
+            )
+            + frame(0, 0, 1, struct.pack(">BI", 0, 500_000) + b"part")
+        )
         begun = time.monotonic()
         while codes([infer(tight, 1)]) != [grpc.StatusCode.RESOURCE_EXHAUSTED]:
             assert time.monotonic() - begun < 3, "the unfinished message took no turn"

@@ -126,8 +126,14 @@ def test_rest_client_v1(server: Server) -> None:
 def test_rest_client_health(server: Server) -> None:
     async def ask() -> list[Any]:
         async with InferenceRESTClient(RESTConfig(protocol="v2")) as v2, InferenceRESTClient(RESTConfig(protocol="v1")) as v1:
-            return [await v2.is_server_live(server.url), await v2.is_server_ready(server.url), await v2.is_model_ready(server.url, "points"),
-                    await v2.is_model_ready(server.url, "none"), await v1.is_server_live(server.url), await v1.is_model_ready(server.url, "points")]  # fmt: skip
+            return [
+                await v2.is_server_live(server.url),
+                await v2.is_server_ready(server.url),
+                await v2.is_model_ready(server.url, "points"),
+                await v2.is_model_ready(server.url, "none"),
+                await v1.is_server_live(server.url),
+                await v1.is_model_ready(server.url, "points"),
+            ]
 
     assert run(ask()) == [True, True, True, False, True, True]
 
@@ -201,8 +207,11 @@ def test_metadata_describes_what_is_taken_and_given(server: Server) -> None:
 
 
 def test_the_specifications_example_request(server: Server) -> None:
-    body = {"id": "42", "inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP32", "data": [[0, 3, 0, 1], [5, 0, 0, 0]]}],
-            "outputs": [{"name": "probabilities"}]}  # fmt: skip
+    body = {
+        "id": "42",
+        "inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP32", "data": [[0, 3, 0, 1], [5, 0, 0, 0]]}],
+        "outputs": [{"name": "probabilities"}],
+    }
     answer = server.post("/v2/models/points/infer", body)
     assert answer["id"] == "42" and [o["name"] for o in answer["outputs"]] == ["probabilities"]
     output = answer["outputs"][0]

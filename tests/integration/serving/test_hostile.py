@@ -74,31 +74,55 @@ X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
 @pytest.mark.parametrize(
     ("path", "body", "status", "names"),
     [
-        (PREDICT, b"", 400, "body"), (PREDICT, b"{", 400, "body"), (PREDICT, b"[]", 400, "instances"), (PREDICT, b'{"instances":[]}', 400, "instances"),
-        (PREDICT, b'{"instances":5}', 400, "instances"), (PREDICT, b'{"instances":[[1,2,3]]}', 400, "shape"), (PREDICT, b'{"instances":[["a",2,3,4]]}', 400, "FP32"),
-        (PREDICT, b'{"instances":[[1,2,3,4],[1]]}', 400, "rows[1]"), (PREDICT, b'{"instances":[{"y":[1,2,3,4]}]}', 400, "y"), (PREDICT, b'{"instances":[[1e39,2,3,4]]}', 400, "fit"),
-        (PREDICT, b'{"instances":[' + b"[1,2,3,4]," * 64 + b"[1,2,3,4]]}", 413, "64"), (PREDICT, b'{"instances":[' + b"[" * 5000, 400, "body"),
-        (PREDICT, b'\xff\xfe{"instances":[[1,2,3,4]]}', 400, "body"), (PREDICT, b'{"instances":[null]}', 400, "rows[0]"),
-        (INFER, b"{}", 400, "inputs"), (INFER, b'{"inputs":[]}', 400, "inputs"), (INFER, b'{"inputs":[5]}', 400, "inputs[0]"),
-        (INFER, json.dumps({"inputs": [X | {"shape": [1, -4]}]}), 400, "shape"), (INFER, json.dumps({"inputs": [X | {"shape": [2, 4]}]}), 400, "elements"),
-        (INFER, json.dumps({"inputs": [X | {"shape": [1 << 40, 1 << 40]}]}), 400, "elements"), (INFER, json.dumps({"inputs": [X | {"datatype": "FP31"}]}), 400, "datatype"),
-        (INFER, json.dumps({"inputs": [X | {"datatype": "INT64"}]}), 400, "FP32"), (INFER, json.dumps({"inputs": [X | {"data": [1, 2, 3, None]}]}), 400, "null"),
-        (INFER, json.dumps({"inputs": [X | {"data": [1, 2, 3, "4"]}]}), 400, "FP32"), (INFER, json.dumps({"inputs": [X, X]}), 400, "twice"),
-        (INFER, json.dumps({"inputs": [X | {"name": "y"}]}), 400, "y"), (INFER, json.dumps({"inputs": [X], "outputs": [{"name": "none"}]}), 400, "outputs[0]"),
-        (INFER, json.dumps({"inputs": [X], "id": 7}), 400, "id"), (INFER, json.dumps({"inputs": [{k: v for k, v in X.items() if k != "data"}]}), 400, "data"),
+        (PREDICT, b"", 400, "body"),
+        (PREDICT, b"{", 400, "body"),
+        (PREDICT, b"[]", 400, "instances"),
+        (PREDICT, b'{"instances":[]}', 400, "instances"),
+        (PREDICT, b'{"instances":5}', 400, "instances"),
+        (PREDICT, b'{"instances":[[1,2,3]]}', 400, "shape"),
+        (PREDICT, b'{"instances":[["a",2,3,4]]}', 400, "FP32"),
+        (PREDICT, b'{"instances":[[1,2,3,4],[1]]}', 400, "rows[1]"),
+        (PREDICT, b'{"instances":[{"y":[1,2,3,4]}]}', 400, "y"),
+        (PREDICT, b'{"instances":[[1e39,2,3,4]]}', 400, "fit"),
+        (PREDICT, b'{"instances":[' + b"[1,2,3,4]," * 64 + b"[1,2,3,4]]}", 413, "64"),
+        (PREDICT, b'{"instances":[' + b"[" * 5000, 400, "body"),
+        (PREDICT, b'\xff\xfe{"instances":[[1,2,3,4]]}', 400, "body"),
+        (PREDICT, b'{"instances":[null]}', 400, "rows[0]"),
+        (INFER, b"{}", 400, "inputs"),
+        (INFER, b'{"inputs":[]}', 400, "inputs"),
+        (INFER, b'{"inputs":[5]}', 400, "inputs[0]"),
+        (INFER, json.dumps({"inputs": [X | {"shape": [1, -4]}]}), 400, "shape"),
+        (INFER, json.dumps({"inputs": [X | {"shape": [2, 4]}]}), 400, "elements"),
+        (INFER, json.dumps({"inputs": [X | {"shape": [1 << 40, 1 << 40]}]}), 400, "elements"),
+        (INFER, json.dumps({"inputs": [X | {"datatype": "FP31"}]}), 400, "datatype"),
+        (INFER, json.dumps({"inputs": [X | {"datatype": "INT64"}]}), 400, "FP32"),
+        (INFER, json.dumps({"inputs": [X | {"data": [1, 2, 3, None]}]}), 400, "null"),
+        (INFER, json.dumps({"inputs": [X | {"data": [1, 2, 3, "4"]}]}), 400, "FP32"),
+        (INFER, json.dumps({"inputs": [X, X]}), 400, "twice"),
+        (INFER, json.dumps({"inputs": [X | {"name": "y"}]}), 400, "y"),
+        (INFER, json.dumps({"inputs": [X], "outputs": [{"name": "none"}]}), 400, "outputs[0]"),
+        (INFER, json.dumps({"inputs": [X], "id": 7}), 400, "id"),
+        (INFER, json.dumps({"inputs": [{k: v for k, v in X.items() if k != "data"}]}), 400, "data"),
         (INFER, json.dumps({"inputs": [X | {"parameters": {"binary_data_size": 16}}]}), 400, "binary_data_size"),
-        (INFER, json.dumps({"inputs": [X | {"parameters": 3}]}), 400, "parameters"), (INFER, json.dumps({"inputs": [X | {"data": [[1, 2], [3]]}]}), 400, "data"),
-        ("/v1/models/intents:predict", b'{"instances":[5]}', 400, "rows[0]"), ("/v1/models/intents:predict", b'{"instances":[" "]}', 400, "rows[0]"),
+        (INFER, json.dumps({"inputs": [X | {"parameters": 3}]}), 400, "parameters"),
+        (INFER, json.dumps({"inputs": [X | {"data": [[1, 2], [3]]}]}), 400, "data"),
+        ("/v1/models/intents:predict", b'{"instances":[5]}', 400, "rows[0]"),
+        ("/v1/models/intents:predict", b'{"instances":[" "]}', 400, "rows[0]"),
         ("/v1/models/intents:predict", b'{"instances":[{"input_ids":[1,2],"attention_mask":[1]}]}', 400, "shape"),
         ("/v1/models/intents:predict", b'{"instances":[{"input_ids":[1,99],"attention_mask":[1,1]}]}', 400, "input_ids"),
         ("/v1/models/intents:predict", b'{"instances":[{"input_ids":[1,-1],"attention_mask":[1,1]}]}', 400, "input_ids"),
         ("/v1/models/intents:predict", json.dumps({"instances": [{"input_ids": [1] * 17, "attention_mask": [1] * 17}]}), 400, "16"),
-        ("/v1/models/digits:predict", b'{"instances":[{"b64":"!"}]}', 400, "b64"), ("/v1/models/digits:predict", b'{"instances":[{"b64":"aGVsbG8="}]}', 400, "rows[0]"),
-        ("/v1/models/churn:predict", b'{"instances":[{"aeg":5}]}', 400, "age"), ("/v1/models/churn:predict", b'{"instances":[{"age":"five"}]}', 400, "age"),
-        ("/v1/models/none:predict", b"{}", 404, "none"), ("/v2/models/points/versions/ffffffffffff/infer", b"{}", 404, "version"), ("/v3", b"", 404, "path"),
-        ("/v1/models/%ff:predict", b"{}", 400, "path"), ("/v1/models/../points:predict", b"{}", 404, "path"),
+        ("/v1/models/digits:predict", b'{"instances":[{"b64":"!"}]}', 400, "b64"),
+        ("/v1/models/digits:predict", b'{"instances":[{"b64":"aGVsbG8="}]}', 400, "rows[0]"),
+        ("/v1/models/churn:predict", b'{"instances":[{"aeg":5}]}', 400, "age"),
+        ("/v1/models/churn:predict", b'{"instances":[{"age":"five"}]}', 400, "age"),
+        ("/v1/models/none:predict", b"{}", 404, "none"),
+        ("/v2/models/points/versions/ffffffffffff/infer", b"{}", 404, "version"),
+        ("/v3", b"", 404, "path"),
+        ("/v1/models/%ff:predict", b"{}", 400, "path"),
+        ("/v1/models/../points:predict", b"{}", 404, "path"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_request_gets_its_status_and_the_field(small: Server, path: str, body: bytes | str, status: int, names: str) -> None:
     found, _, answer = small.request("POST", path, body.encode() if isinstance(body, str) else body)
     assert (found, names in answer.decode()) == (status, True), answer
@@ -121,22 +145,38 @@ def test_a_binary_header_length_outside_the_body_is_refused(small: Server, lengt
     assert small.request("POST", INFER, body, {"inference-header-content-length": length})[0] == 400
 
 
-@pytest.mark.parametrize("data", [
-    b"\r\n\r\n\x00\x01\x02", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", head(PREDICT, "content-length: 5", "content-length: 6") + b"12345",
-    head(PREDICT, "content-length: -5"), head(PREDICT, "transfer-encoding: chunked") + b"zz\r\n", head(PREDICT, "content-length: 3", "transfer-encoding: chunked") + b"0\r\n\r\n",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", head("/", *[f"h{i}: v" for i in range(200)], method="GET"),
-    head("/", "h: " + "v" * 40000, method="GET"), head(PREDICT, "content-encoding: gzip", "content-length: 2") + b"xx",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\r\n\r\n\x00\x01\x02",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        head(PREDICT, "content-length: 5", "content-length: 6") + b"12345",
+        head(PREDICT, "content-length: -5"),
+        head(PREDICT, "transfer-encoding: chunked") + b"zz\r\n",
+        head(PREDICT, "content-length: 3", "transfer-encoding: chunked") + b"0\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
+        head("/", *[f"h{i}: v" for i in range(200)], method="GET"),
+        head("/", "h: " + "v" * 40000, method="GET"),
+        head(PREDICT, "content-encoding: gzip", "content-length: 2") + b"xx",
+    ],
+)
 def test_what_is_not_http_is_refused_and_the_connection_closed(small: Server, data: bytes) -> None:
     answer = exchange(small, data)
     assert answer[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 414", b"HTTP/1.1 415", b"HTTP/1.1 431"), answer
     alive(small)
 
 
-@pytest.mark.parametrize("data", [
-    head(PREDICT, f"content-length: {LIMIT + 1}"), head(PREDICT, f"content-length: {LIMIT + 1}", "expect: 100-continue"), head(PREDICT, "content-length: " + "9" * 30),
-    head(PREDICT, "transfer-encoding: chunked") + (b"4000\r\n" + b"x" * 0x4000 + b"\r\n") * 5,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        head(PREDICT, f"content-length: {LIMIT + 1}"),
+        head(PREDICT, f"content-length: {LIMIT + 1}", "expect: 100-continue"),
+        head(PREDICT, "content-length: " + "9" * 30),
+        head(PREDICT, "transfer-encoding: chunked") + (b"4000\r\n" + b"x" * 0x4000 + b"\r\n") * 5,
+    ],
+)
 def test_a_body_beyond_the_limit_gets_413_also_chunked(small: Server, data: bytes) -> None:
     assert exchange(small, data).startswith((b"HTTP/1.1 413", b"HTTP/1.1 400"))
     assert b"HTTP/1.1 100" not in exchange(small, data)
@@ -243,7 +283,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("/v2/models/intents/infer", v2(("input_ids", "INT64", [1, 3], [2, 3, 4]), ("attention_mask", "INT64", [1, 3], [1, 1, 0]))),
     ("/v2/models/churn/infer", v2(("age", "FP32", [2, 1], [4.5, None]), ("job", "BYTES", [2, 1], ["cook", "nurse"]))),
     ("/v2/models/digits/infer", v2(("image", "UINT8", [1, 1, 4, 4], [7] * 16))),
-]  # fmt: skip
+]
 
 
 def places(node: Any) -> list[tuple[Any, Any]]:

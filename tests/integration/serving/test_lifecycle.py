@@ -129,8 +129,12 @@ def test_two_servers_do_not_share_a_port(packages: dict[str, Path], tmp_path: Pa
 def test_what_cannot_be_served_ends_with_status_2_and_a_reason(how: str, says: str, tmp_path: Path) -> None:
     package = builders.classifier(tmp_path / "p")
     (tmp_path / "empty").mkdir()
-    argv: list[str | Path] = {"missing": [tmp_path / "none"], "digest": [package.root, "--digest", "0" * 64], "empty": [tmp_path / "empty"],
-                              "option": [package.root, "--workers", "0"]}[how]  # type: ignore[assignment] # fmt: skip
+    argv: list[str | Path] = {
+        "missing": [tmp_path / "none"],
+        "digest": [package.root, "--digest", "0" * 64],
+        "empty": [tmp_path / "empty"],
+        "option": [package.root, "--workers", "0"],
+    }[how]  # type: ignore[assignment]
     done = start(*argv, "--port", "0")
     assert done.returncode == 2 and says in done.stderr
     assert "Traceback" not in done.stderr

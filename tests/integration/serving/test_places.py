@@ -9,9 +9,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from serving.runtime.places import download, local
-from sluice.errors import PackageError
-from sluice.packaging.package import read
+from serving.runtime.models.locations import download, local
+from sluice.core.errors import PackageError
+from sluice.package.package import read
 from tests.integration.serving.server import serving
 from tests.unit.serving import builders
 
@@ -23,8 +23,13 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    for key, value in {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1",
-                       "SLUICE_MODEL_CACHE": str(tmp_path / "cache")}.items():  # fmt: skip
+    for key, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "SLUICE_MODEL_CACHE": str(tmp_path / "cache"),
+    }.items():
         monkeypatch.setenv(key, value)
     boto3.client("s3").create_bucket(Bucket="models")
     yield "models"

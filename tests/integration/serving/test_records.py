@@ -29,8 +29,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def kept(packages: dict[str, Path], home: Path) -> Iterator[Server]:
     names = ("points", "intents", "digits", "churn", "echo", "rare")
-    with serving(home / "log", *(packages[n] for n in names), "--workers", "2", "--log", home / "predictions", "--log-seconds", "0.3", "--access-log",
-                 home / "access.jsonl", "--cache", str(1 << 20)) as s:  # fmt: skip
+    with serving(
+        home / "log",
+        *(packages[n] for n in names),
+        "--workers",
+        "2",
+        "--log",
+        home / "predictions",
+        "--log-seconds",
+        "0.3",
+        "--access-log",
+        home / "access.jsonl",
+        "--cache",
+        str(1 << 20),
+    ) as s:
         yield s
 
 
@@ -139,8 +151,13 @@ def test_outcomes_are_counted_for_the_version_that_took_them(kept: Server) -> No
 
 def test_users_are_counted_by_group_and_named_nowhere(kept: Server, home: Path) -> None:
     """The user of a header, of a cookie and of an item of feedback lands in one group on every worker; who is unknown is counted as before."""
+
     def by_group(name: str) -> dict[str, float]:
-        return {str(g): kept.metric(name, model="points", group=str(g)) for g in range(users.GROUPS) if kept.metric(name, model="points", group=str(g))}
+        return {
+            str(g): kept.metric(name, model="points", group=str(g))
+            for g in range(users.GROUPS)
+            if kept.metric(name, model="points", group=str(g))
+        }
 
     names = ("sluice_user_requests_total", "sluice_user_errors_total", "sluice_feedback_outcomes_total", "sluice_feedback_outcome_sum")
     assert [by_group(n) for n in names] == [{}] * 4
@@ -151,7 +168,9 @@ def test_users_are_counted_by_group_and_named_nowhere(kept: Server, home: Path) 
     assert kept.request("POST", "/v1/models/points:predict", b"nonsense", {"x-sluice-user": "ann@example.com"})[0] == 400
     _, headers, _ = kept.request("POST", "/v1/models/points:predict", {"instances": [[1, 2, 3, 4]]}, {"x-sluice-sticky": "1"})
     cookie = headers["set-cookie"].partition(";")[0]
-    _, headers, _ = kept.request("POST", "/v1/models/points:predict", {"instances": [[1, 2, 3, 4]]}, {"x-sluice-sticky": "1", "cookie": cookie})
+    _, headers, _ = kept.request(
+        "POST", "/v1/models/points:predict", {"instances": [[1, 2, 3, 4]]}, {"x-sluice-sticky": "1", "cookie": cookie}
+    )
     assert "set-cookie" not in headers
     kept.predict("points", [1, 2, 3, 4])
 
@@ -160,7 +179,12 @@ def test_users_are_counted_by_group_and_named_nowhere(kept: Server, home: Path) 
 
     one = {"request_id": "users", "outcome": 2.0}
     item = {**one, "user": "ann@example.com"}
-    assert [tell(one, **{"x-sluice-user": "ann@example.com"}), tell(one, cookie=cookie), tell({"items": [item, {**item, "outcome": -5.0}]}), tell(one)] == [202] * 4
+    assert [
+        tell(one, **{"x-sluice-user": "ann@example.com"}),
+        tell(one, cookie=cookie),
+        tell({"items": [item, {**item, "outcome": -5.0}]}),
+        tell(one),
+    ] == [202] * 4
     drawn = cookie.partition("=")[2]
     assert by_group("sluice_user_requests_total") == dict(Counter({ann: 7.0}) + Counter({drawn: 2.0}))
     assert by_group("sluice_user_errors_total") == {ann: 1.0}
@@ -173,8 +197,17 @@ def test_users_are_counted_by_group_and_named_nowhere(kept: Server, home: Path) 
     assert all("user" not in r and "group" not in r for r in rows(home, "feedback"))
 
 
-@pytest.mark.parametrize("item", [{}, {"request_id": "x"}, {"request_id": "x", "label": "none"}, {"request_id": "a b", "label": "a"}, {"request_id": "x", "outcome": "1"},
-                                  {"request_id": "x", "label": "a", "row": -1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "item",
+    [
+        {},
+        {"request_id": "x"},
+        {"request_id": "x", "label": "none"},
+        {"request_id": "a b", "label": "a"},
+        {"request_id": "x", "outcome": "1"},
+        {"request_id": "x", "label": "a", "row": -1},
+    ],
+)
 def test_feedback_that_cannot_be_joined_is_refused(kept: Server, item: dict[str, Any]) -> None:
     assert kept.request("POST", "/v2/models/points/feedback", item)[0] == 400
 

@@ -90,8 +90,16 @@ def damage(path: Path, how: str) -> None:
         model.unlink()
 
 
-@pytest.mark.parametrize(("how", "says"), [("truncated", "bytes, model.json says"), ("tampered", "sha256"), ("extra file", "does not list"),
-                                           ("no manifest", "no package"), ("digest", "not the one asked for")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("truncated", "bytes, model.json says"),
+        ("tampered", "sha256"),
+        ("extra file", "does not list"),
+        ("no manifest", "no package"),
+        ("digest", "not the one asked for"),
+    ],
+)
 def test_a_broken_package_is_refused_with_the_reason_and_the_old_one_serves(how: str, says: str, tmp_path: Path) -> None:
     old, new = builders.constant(tmp_path / "old", 1.0), builders.constant(tmp_path / "new", 2.0)
     damage(new.root, how)

@@ -15,22 +15,22 @@ import pytest
 import torch
 
 from components.batch_predict.logic import predict_files
-from serving.runtime import grpc_server, v1, v2
 from serving.runtime.errors import RequestError
-from serving.runtime.feedback import feedback_items
-from serving.runtime.model import Model
-from serving.runtime.parquet import prediction_table
-from serving.runtime.predictions import FRAME, encoded
-from serving.runtime.protos import open_inference_pb2 as pb
-from serving.runtime.tensors import DTYPES, to_binary
+from serving.runtime.logs.feedback import feedback_items
+from serving.runtime.logs.parquet import prediction_table
+from serving.runtime.logs.predictions import FRAME, encoded
+from serving.runtime.models.model import Model
+from serving.runtime.protocols import grpc_server, v1, v2
+from serving.runtime.protocols.protos import open_inference_pb2 as pb
+from serving.runtime.protocols.tensors import DTYPES, to_binary
+from sluice.core.errors import InputError
 from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare, validate_project_data
-from sluice.errors import InputError
-from sluice.packaging import package as packages
-from sluice.packaging.export import export_graph, output_spec
-from sluice.packaging.package import Package
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.processors import load_processor
+from sluice.engines.predictor import Predictor
+from sluice.fields import load_processor
+from sluice.formats.export import export_graph, output_spec
+from sluice.package import package as packages
+from sluice.package.package import Package
 from sluice.project import parse
 from sluice.tasks import Task, load_task
 from sluice.tasks.base import State
@@ -39,19 +39,31 @@ BIG = 2**53 + 1
 HUGE = 2**70 + 1
 #: As pandas writes them: booleans, whole numbers beside missing ones, codes, ids; and names that a graph keeps for itself.
 ROWS: dict[str, list[Any]] = {
-    "active": ["True", "False", "True", "", "False", "True"], "store": ["1.0", "2.0", "", "3.0", "1.0", "2.0"],
-    "zip": ["01234", "98765", "00007", "01234", "98765", "00007"], "mixed": ["True", "yes", "1.0", "yes", "True", "1.0"],
-    "user": [BIG, BIG + 2, HUGE, HUGE + 1, "", 5], "rate": ["0.1", "0.25", "2.0", "0.1", "0.25", ""],
-    "value": [0.5, 1.5, -2.5, 0.25, 3.5, 1.25], "probabilities": ["a", "b", "a", "b", "a", "b"], "self": [1.5, 2.5, 3.5, 4.5, 5.5, 6.5],
-    "zip__codes": [9.5, 8.5, 7.5, 6.5, 5.5, 4.5], "serving.model.mean": [9.5, 8.5, 7.5, 6.5, 5.5, 4.5],
+    "active": ["True", "False", "True", "", "False", "True"],
+    "store": ["1.0", "2.0", "", "3.0", "1.0", "2.0"],
+    "zip": ["01234", "98765", "00007", "01234", "98765", "00007"],
+    "mixed": ["True", "yes", "1.0", "yes", "True", "1.0"],
+    "user": [BIG, BIG + 2, HUGE, HUGE + 1, "", 5],
+    "rate": ["0.1", "0.25", "2.0", "0.1", "0.25", ""],
+    "value": [0.5, 1.5, -2.5, 0.25, 3.5, 1.25],
+    "probabilities": ["a", "b", "a", "b", "a", "b"],
+    "self": [1.5, 2.5, 3.5, 4.5, 5.5, 6.5],
+    "zip__codes": [9.5, 8.5, 7.5, 6.5, 5.5, 4.5],
+    "serving.model.mean": [9.5, 8.5, 7.5, 6.5, 5.5, 4.5],
     "label": ["1.0", "0.0", "1", "0", "1", "0.0"],
-}  # fmt: skip
+}
 CATEGORIES = ["store", "zip", "user", "rate"]
 
 
 def project(source: str, **data: Any) -> Any:
-    return parse({"name": "one", "task": "tabular", "model": {"hidden": [8]},
-                  "data": {"source": source, "columns": {"categorical": CATEGORIES}, "checks": {"rows_min": 10, "duplicates_max": 1}, **data}})  # fmt: skip
+    return parse(
+        {
+            "name": "one",
+            "task": "tabular",
+            "model": {"hidden": [8]},
+            "data": {"source": source, "columns": {"categorical": CATEGORIES}, "checks": {"rows_min": 10, "duplicates_max": 1}, **data},
+        }
+    )
 
 
 def write_csv(path: Path, rows: dict[str, list[Any]], times: int = 20) -> None:
@@ -82,8 +94,23 @@ def packed(root: Path, source: str) -> tuple[Task, Dataset, Package]:
     (out / "model.onnx").write_bytes(export_graph(task, state, module, settings.export.opset, processor.inputs, [output_spec(state)]))
     for name, data in processor.files().items():
         (out / name).write_bytes(data)
-    return task, dataset, packages.write(out, name="one", task="tabular", objective="classification", inputs=list(processor.inputs), outputs=[output_spec(state)],
-                                         labels=state.labels, preprocess=state.preprocess, precision="fp32", metrics={}, provenance={})  # fmt: skip
+    return (
+        task,
+        dataset,
+        packages.write(
+            out,
+            name="one",
+            task="tabular",
+            objective="classification",
+            inputs=list(processor.inputs),
+            outputs=[output_spec(state)],
+            labels=state.labels,
+            preprocess=state.preprocess,
+            precision="fp32",
+            metrics={},
+            provenance={},
+        ),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +140,9 @@ def by_v2(model: Model, column: str, datatype: str, data: list[Any], shape: list
 
 def by_binary(model: Model, column: str, datatype: str, array: np.ndarray) -> Any:
     raw = to_binary(array)
-    head = json.dumps({"inputs": [{"name": column, "datatype": datatype, "shape": list(array.shape), "parameters": {"binary_data_size": len(raw)}}]}).encode()
+    head = json.dumps(
+        {"inputs": [{"name": column, "datatype": datatype, "shape": list(array.shape), "parameters": {"binary_data_size": len(raw)}}]}
+    ).encode()
     return run(model, v2.parse(model, head + raw, str(len(head)).encode(), 64, 100).units)
 
 
@@ -146,17 +175,30 @@ def everywhere(model: Model, column: str, values: list[Any]) -> list[Any]:
                 if kind != "FP32" and array.tolist()[0] != value:
                     continue  # the datatype cannot say it
             answers += by_v2(model, column, kind, [value if isinstance(value, str) or kind == "FP32" else array.tolist()[0]])
-            answers += by_binary(model, column, kind, array) + by_grpc(model, column, kind, array, raw=True) + by_grpc(model, column, kind, array, raw=False)
+            answers += (
+                by_binary(model, column, kind, array)
+                + by_grpc(model, column, kind, array, raw=True)
+                + by_grpc(model, column, kind, array, raw=False)
+            )
     return answers
 
 
 #: What a client may send for one category of a column, beside one that is another.
 SAME = [
-    ("active", [True, 1, 1.0, "1", "1.0", "True", "true", "TRUE"], "False"), ("active", [False, 0, 0.0, "0", "False", "false"], "True"),
-    ("store", [1, 1.0, "1", "1.0", "1.00", True], "2"), ("store", [3, 3.0, "3", "3.0"], "1"), ("zip", ["01234", 1234, 1234.0], "98765"), ("zip", ["00007", 7], "01234"),
-    ("mixed", ["True", True], "yes"), ("mixed", ["1.0", 1, 1.0], "True"), ("user", [BIG, str(BIG), f"{BIG}.0"], BIG + 2), ("user", [5, 5.0, "5"], BIG),
-    ("rate", [0.1, "0.1", "0.10"], 0.25), ("rate", [2, 2.0, "2.0"], 0.1), ("probabilities", ["a"], "b"),
-]  # fmt: skip
+    ("active", [True, 1, 1.0, "1", "1.0", "True", "true", "TRUE"], "False"),
+    ("active", [False, 0, 0.0, "0", "False", "false"], "True"),
+    ("store", [1, 1.0, "1", "1.0", "1.00", True], "2"),
+    ("store", [3, 3.0, "3", "3.0"], "1"),
+    ("zip", ["01234", 1234, 1234.0], "98765"),
+    ("zip", ["00007", 7], "01234"),
+    ("mixed", ["True", True], "yes"),
+    ("mixed", ["1.0", 1, 1.0], "True"),
+    ("user", [BIG, str(BIG), f"{BIG}.0"], BIG + 2),
+    ("user", [5, 5.0, "5"], BIG),
+    ("rate", [0.1, "0.1", "0.10"], 0.25),
+    ("rate", [2, 2.0, "2.0"], 0.1),
+    ("probabilities", ["a"], "b"),
+]
 
 
 @pytest.mark.parametrize(("column", "values", "other"), SAME)
@@ -167,7 +209,12 @@ def test_the_answer_is_the_same_however_the_value_is_typed(model: Model, column:
 
 
 def test_whole_numbers_of_json_beyond_64_bits_keep_their_digits(model: Model) -> None:
-    assert by_v1(model, "user", HUGE) == by_v1(model, "user", str(HUGE)) != by_v1(model, "user", HUGE + 1) == by_v1(model, "user", f"{HUGE + 1}.0")
+    assert (
+        by_v1(model, "user", HUGE)
+        == by_v1(model, "user", str(HUGE))
+        != by_v1(model, "user", HUGE + 1)
+        == by_v1(model, "user", f"{HUGE + 1}.0")
+    )
     assert by_v1(model, "user", HUGE + 2) == by_v1(model, "user", "never seen")
 
 
@@ -208,15 +255,26 @@ def test_labels_are_one_class_a_number(made: tuple[Task, Dataset, Package], mode
 
 
 def test_files_of_one_glob_and_declared_labels_agree(tmp_path: Path) -> None:
-    columns = {"active": ["True", "False"], "store": ["1", "2"], "zip": ["01234", "98765"], "user": ["1", "2"], "rate": ["1", "0.5"], "x": [0.5, 1.25],
-               "label": ["1", "0"]}  # fmt: skip
+    columns = {
+        "active": ["True", "False"],
+        "store": ["1", "2"],
+        "zip": ["01234", "98765"],
+        "user": ["1", "2"],
+        "rate": ["1", "0.5"],
+        "x": [0.5, 1.25],
+        "label": ["1", "0"],
+    }
     write_csv(tmp_path / "a.csv", columns, 40)
     write_csv(tmp_path / "b.csv", {**columns, "active": ["true", "1.0"], "store": ["1.0", ""], "label": ["1.0", "0.0"]}, 40)
     write_csv(tmp_path / "c.csv", {**columns, "label": ["1.0", ""]}, 4)
-    settings = project("*.csv", checks={"rows_min": 10, "duplicates_max": 1, "conflicts_max": 1, "nulls_max": 0.5, "labels": ["0.0", "1.0"]})
+    settings = project(
+        "*.csv", checks={"rows_min": 10, "duplicates_max": 1, "conflicts_max": 1, "nulls_max": 0.5, "labels": ["0.0", "1.0"]}
+    )
     task = load_task(settings, tmp_path)
     report = validate_project_data(settings, tmp_path, task)
-    assert not [c for c in report.checks if c.status == "refuse"] and not [c for c in report.checks if c.name in ("spelling", "label_set") and c.status != "pass"]
+    assert not [c for c in report.checks if c.status == "refuse"] and not [
+        c for c in report.checks if c.name in ("spelling", "label_set") and c.status != "pass"
+    ]
     made = prepare(settings, tmp_path, task, tmp_path / "dataset")
     assert made.labels == ["0", "1"]
     rows = made.read("train")
@@ -224,12 +282,18 @@ def test_files_of_one_glob_and_declared_labels_agree(tmp_path: Path) -> None:
 
 
 TYPED: dict[str, pa.Array] = {
-    "active": pa.array([True, False, True, None, False, True]), "store": pa.array([1, 2, None, 3, 1, 2], pa.int16()),
-    "zip": pa.array([1234, 98765, 7, 1234, 98765, 7], pa.int32()), "mixed": pa.array(ROWS["mixed"]),
+    "active": pa.array([True, False, True, None, False, True]),
+    "store": pa.array([1, 2, None, 3, 1, 2], pa.int16()),
+    "zip": pa.array([1234, 98765, 7, 1234, 98765, 7], pa.int32()),
+    "mixed": pa.array(ROWS["mixed"]),
     "user": pa.array([Decimal(v) if v else None for v in ROWS["user"]], pa.decimal128(38, 2)),
-    "rate": pa.array([0.1, 0.25, 2.0, 0.1, 0.25, None], pa.float32()), "value": pa.array(ROWS["value"]), "probabilities": pa.array(ROWS["probabilities"]).dictionary_encode(),
-    "self": pa.array(ROWS["self"]), "zip__codes": pa.array(ROWS["zip__codes"]), "serving.model.mean": pa.array([Decimal(str(v)) for v in ROWS["serving.model.mean"]]),
-}  # fmt: skip
+    "rate": pa.array([0.1, 0.25, 2.0, 0.1, 0.25, None], pa.float32()),
+    "value": pa.array(ROWS["value"]),
+    "probabilities": pa.array(ROWS["probabilities"]).dictionary_encode(),
+    "self": pa.array(ROWS["self"]),
+    "zip__codes": pa.array(ROWS["zip__codes"]),
+    "serving.model.mean": pa.array([Decimal(str(v)) for v in ROWS["serving.model.mean"]]),
+}
 
 
 def test_a_batch_of_typed_columns_is_predicted_as_the_texts_of_the_csv(made: tuple[Task, Dataset, Package], tmp_path: Path) -> None:
@@ -251,32 +315,56 @@ def test_typed_held_out_rows_are_the_training_rows_categories(tmp_path: Path) ->
     made = prepare(settings, tmp_path, load_task(settings, tmp_path), tmp_path / "dataset")
     seen = made.read("test")
     for name in ("active", "store", "zip", "mixed", "user", "rate", "label"):
-        assert set(seen.column(name).to_pylist()) == set(made.read("train").column(name).to_pylist()) | set(made.read("validation").column(name).to_pylist())
+        assert set(seen.column(name).to_pylist()) == set(made.read("train").column(name).to_pylist()) | set(
+            made.read("validation").column(name).to_pylist()
+        )
 
 
 def test_the_log_keeps_what_the_model_read(model: Model) -> None:
-    rows = [{"active": 1.0, "store": True, "zip": 1234, "user": BIG, "rate": "0.10", "value": 2}, {"active": "FALSE", "store": " ", "rate": None, "value": None}]
+    rows = [
+        {"active": 1.0, "store": True, "zip": 1234, "user": BIG, "rate": "0.10", "value": 2},
+        {"active": "FALSE", "store": " ", "rate": None, "value": None},
+    ]
     units, _, raw = v1.parse(model, json.dumps({"instances": rows}).encode(), 64, 100)
     outputs = model.run(units[0].tensors)
-    frame = encoded({"what": "prediction", "kind": "tabular", "labels": list(model.labels),
-                     "columns": [{"name": c["name"], "type": c["type"]} for c in model.package.preprocess["columns"]]},
-                    (raw, outputs["probabilities"], outputs["probabilities"].argmax(1), model.labels, model.processor.plain))  # fmt: skip
+    frame = encoded(
+        {
+            "what": "prediction",
+            "kind": "tabular",
+            "labels": list(model.labels),
+            "columns": [{"name": c["name"], "type": c["type"]} for c in model.package.preprocess["columns"]],
+        },
+        (raw, outputs["probabilities"], outputs["probabilities"].argmax(1), model.labels, model.processor.plain),
+    )
     record = json.loads(frame[FRAME.size :])
     found = [f["features"] for f in prediction_table([(record, b"")]).to_pylist()]
-    assert {k: found[0][k] for k in rows[0]} == {"active": "true", "store": "1", "zip": "01234", "user": str(BIG), "rate": "0.1", "value": 2.0}
+    assert {k: found[0][k] for k in rows[0]} == {
+        "active": "true",
+        "store": "1",
+        "zip": "01234",
+        "user": str(BIG),
+        "rate": "0.1",
+        "value": 2.0,
+    }
     assert {k: found[1][k] for k in rows[1]} == {"active": "false", "store": None, "rate": None, "value": None}
 
 
 # -- one null does not switch the checks off
 
 MISSING: list[tuple[str, str, list[Any], list[Any]]] = [
-    ("user", "INT64", [BIG, None], [BIG]), ("active", "BOOL", [True, None], [True]), ("store", "BYTES", ["1", None], ["1"]), ("value", "FP32", [1.5, None], [1.5]),
-    ("value", "INT8", [99, None], [99]), ("store", "FP64", [None, 2.0], [2.0]),
-]  # fmt: skip
+    ("user", "INT64", [BIG, None], [BIG]),
+    ("active", "BOOL", [True, None], [True]),
+    ("store", "BYTES", ["1", None], ["1"]),
+    ("value", "FP32", [1.5, None], [1.5]),
+    ("value", "INT8", [99, None], [99]),
+    ("store", "FP64", [None, 2.0], [2.0]),
+]
 
 
 @pytest.mark.parametrize(("column", "datatype", "data", "there"), MISSING)
-def test_null_is_missing_and_the_rest_is_what_it_is_without(model: Model, column: str, datatype: str, data: list[Any], there: list[Any]) -> None:
+def test_null_is_missing_and_the_rest_is_what_it_is_without(
+    model: Model, column: str, datatype: str, data: list[Any], there: list[Any]
+) -> None:
     flat = by_v2(model, column, datatype, data)
     assert flat == by_v2(model, column, datatype, [[v] for v in data], [2, 1]) == by_v2(model, column, datatype, [[v] for v in data], [2])
     missing = data.index(None)
@@ -285,9 +373,22 @@ def test_null_is_missing_and_the_rest_is_what_it_is_without(model: Model, column
     assert by_v2(model, column, datatype, [None]) == [by_v1(model, column, None)]
 
 
-@pytest.mark.parametrize(("datatype", "data"), [("INT8", [999, None]), ("INT64", [1.5, None]), ("FP32", ["12", None]), ("INT64", ["1", None]), ("BYTES", [1, None]),
-                                                ("BOOL", [1, None]), ("FP32", [1e39, None]), ("FP32", [[1.0], None]), ("FP32", [[1.0, None], [1.0]]), ("INT64", [2**64, None]),
-                                                ("FP32", [True, None])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("datatype", "data"),
+    [
+        ("INT8", [999, None]),
+        ("INT64", [1.5, None]),
+        ("FP32", ["12", None]),
+        ("INT64", ["1", None]),
+        ("BYTES", [1, None]),
+        ("BOOL", [1, None]),
+        ("FP32", [1e39, None]),
+        ("FP32", [[1.0], None]),
+        ("FP32", [[1.0, None], [1.0]]),
+        ("INT64", [2**64, None]),
+        ("FP32", [True, None]),
+    ],
+)
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_null_lets_nothing_else_through(model: Model, datatype: str, data: list[Any], nested: bool) -> None:
     column = "store" if datatype == "BYTES" else "value"

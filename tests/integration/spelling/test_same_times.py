@@ -15,18 +15,18 @@ import pytest
 import torch
 
 from components.batch_predict.logic import predict_files
-from serving.runtime import v1
-from serving.runtime.model import Model
-from serving.runtime.parquet import prediction_table
-from serving.runtime.predictions import FRAME, encoded
+from serving.runtime.logs.parquet import prediction_table
+from serving.runtime.logs.predictions import FRAME, encoded
+from serving.runtime.models.model import Model
+from serving.runtime.protocols import v1
+from sluice.core.errors import InputError
 from sluice.data.prepare import prepare
-from sluice.errors import InputError
-from sluice.evaluation.features import fields_of
-from sluice.packaging import package as packages
-from sluice.packaging.export import export_graph, output_spec
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.processors import TabularProcessor
-from sluice.packaging.rows import rows_from_arrow, tensors_from_arrow
+from sluice.engines.predictor import Predictor
+from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
+from sluice.fields import TabularProcessor
+from sluice.formats.export import export_graph, output_spec
+from sluice.gates.features import fields_of
+from sluice.package import package as packages
 from sluice.project import parse
 from sluice.tasks import load_task
 from tests.integration.spelling.test_same_answers import by_binary, by_grpc, by_v1, by_v2
@@ -47,8 +47,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
         out.writerow(["local", "sent_at", "utc", "counter", "label"])
         for i, m in enumerate(MOMENTS):
             seconds = int(m.replace(tzinfo=datetime.UTC).timestamp())
-            out.writerow([m.strftime("%d/%m/%Y %H:%M"), seconds, m.isoformat() + "Z" if i % 9 else "", START + 60 * i, "late" if m.hour > 12 else "early"])
-    settings = parse({"name": "one", "task": "tabular", "model": {"hidden": [8]}, "data": {"source": "d.csv", "columns": {"time_zone": "Europe/Berlin"}}})
+            out.writerow(
+                [
+                    m.strftime("%d/%m/%Y %H:%M"),
+                    seconds,
+                    m.isoformat() + "Z" if i % 9 else "",
+                    START + 60 * i,
+                    "late" if m.hour > 12 else "early",
+                ]
+            )
+    settings = parse(
+        {"name": "one", "task": "tabular", "model": {"hidden": [8]}, "data": {"source": "d.csv", "columns": {"time_zone": "Europe/Berlin"}}}
+    )
     task = load_task(settings, root)
     dataset = prepare(settings, root, task, root / "dataset")
     assert dataset.columns == {"local": "timestamp", "sent_at": "timestamp", "utc": "timestamp", "counter": "numeric"}
@@ -63,8 +73,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     processor = task.processor(state)
     module = task.serving_module(model, state).eval()
     (out_dir / "model.onnx").write_bytes(export_graph(task, state, module, settings.export.opset, processor.inputs, [output_spec(state)]))
-    package = packages.write(out_dir, name="one", task="tabular", objective="classification", inputs=list(processor.inputs), outputs=[output_spec(state)],
-                             labels=state.labels, preprocess=state.preprocess, precision="fp32", metrics={}, provenance={})  # fmt: skip
+    package = packages.write(
+        out_dir,
+        name="one",
+        task="tabular",
+        objective="classification",
+        inputs=list(processor.inputs),
+        outputs=[output_spec(state)],
+        labels=state.labels,
+        preprocess=state.preprocess,
+        precision="fp32",
+        metrics={},
+        provenance={},
+    )
     return task, state, module, dataset, package
 
 
@@ -103,16 +124,31 @@ EPOCH = int(UTC.replace(tzinfo=datetime.UTC).timestamp())
 
 @pytest.mark.parametrize("column", ["local", "sent_at", "utc"])
 def test_the_answer_is_the_same_however_the_time_is_spelled(model: Model, column: str) -> None:
-    texts = ["2023-07-04T18:30:00", "2023-07-04 18:30", "2023-07-04T16:30:00Z", "2023-07-04T18:30+02:00", "20230704T163000Z", *(["04/07/2023 18:30"] if column == "local" else [])]
+    texts = [
+        "2023-07-04T18:30:00",
+        "2023-07-04 18:30",
+        "2023-07-04T16:30:00Z",
+        "2023-07-04T18:30+02:00",
+        "20230704T163000Z",
+        *(["04/07/2023 18:30"] if column == "local" else []),
+    ]
     numbers = [EPOCH, EPOCH * 1000] if column != "sent_at" else [EPOCH]
     answers = [by_v1(model, column, v) for v in (*texts, *numbers, float(EPOCH))]
     for text in texts:
         array = np.array([text], dtype=object)
-        answers += by_v2(model, column, "BYTES", [text]) + by_binary(model, column, "BYTES", array) + by_grpc(model, column, "BYTES", array, raw=True)
+        answers += (
+            by_v2(model, column, "BYTES", [text])
+            + by_binary(model, column, "BYTES", array)
+            + by_grpc(model, column, "BYTES", array, raw=True)
+        )
     for number in numbers:
         for kind in ("INT64", "UINT64", "FP64"):
             array = np.array([number], {"INT64": np.int64, "UINT64": np.uint64, "FP64": np.float64}[kind])
-            answers += by_v2(model, column, kind, array.tolist()) + by_binary(model, column, kind, array) + by_grpc(model, column, kind, array, raw=False)
+            answers += (
+                by_v2(model, column, kind, array.tolist())
+                + by_binary(model, column, kind, array)
+                + by_grpc(model, column, kind, array, raw=False)
+            )
     assert all(a == answers[0] for a in answers) and len(answers) > 25
     assert by_v1(model, column, "2023-07-04T06:30:00") != answers[0] != by_v1(model, column, None)
     nothing = [by_v1(model, column, v) for v in (None, "", "NaT")] + by_v2(model, column, "BYTES", [None])
@@ -128,19 +164,29 @@ def test_what_is_no_time_is_refused_with_field_and_value(model: Model, value: An
 
 def test_metadata_says_what_clients_send(model: Model) -> None:
     assert {t["name"]: (t["datatype"], t["shape"]) for t in model.metadata()["inputs"]} == {
-        "local": ("BYTES", [-1, 1]), "sent_at": ("BYTES", [-1, 1]), "utc": ("BYTES", [-1, 1]), "counter": ("FP64", [-1, 1])}  # fmt: skip
+        "local": ("BYTES", [-1, 1]),
+        "sent_at": ("BYTES", [-1, 1]),
+        "utc": ("BYTES", [-1, 1]),
+        "counter": ("FP64", [-1, 1]),
+    }
 
 
 def test_numbers_of_ten_digits_are_told_apart(model: Model) -> None:
     assert len({str(by_v1(model, "counter", START + 60 * i)) for i in range(20)}) == 20  # in 32 bits neighbours are 128 apart
-    assert by_v2(model, "counter", "FP64", [START + 60.0]) == by_v2(model, "counter", "INT64", [START + 60]) == [by_v1(model, "counter", START + 60)]
+    assert (
+        by_v2(model, "counter", "FP64", [START + 60.0])
+        == by_v2(model, "counter", "INT64", [START + 60])
+        == [by_v1(model, "counter", START + 60)]
+    )
 
 
 def test_batches_of_any_type_of_column_are_answered_alike(made: Any, tmp_path: Path) -> None:
     rows = {"local": ["04/07/2023 18:30", None], "sent_at": [EPOCH, None], "utc": ["2023-07-04T16:30:00Z", None], "counter": [1.7e9, 1.7e9]}
     naive, aware = pa.array([WHEN, None], pa.timestamp("ns")), pa.array([UTC, None], pa.timestamp("ms", "UTC"))
     pq.write_table(pa.table(rows), tmp_path / "texts.parquet")
-    pq.write_table(pa.table({"local": naive, "sent_at": aware, "utc": aware, "counter": pa.array([1_700_000_000] * 2)}), tmp_path / "typed.parquet")
+    pq.write_table(
+        pa.table({"local": naive, "sent_at": aware, "utc": aware, "counter": pa.array([1_700_000_000] * 2)}), tmp_path / "typed.parquet"
+    )
     predict_files(made[4], [tmp_path / "texts.parquet"], tmp_path / "a")
     predict_files(made[4], [tmp_path / "typed.parquet"], tmp_path / "b")
     found = [pq.read_table(tmp_path / side / "part-00000.parquet").column("probabilities").to_pylist() for side in "ab"]
@@ -152,11 +198,22 @@ def test_the_log_keeps_the_time_the_model_read(model: Model) -> None:
     units, _, raw = v1.parse(model, json.dumps({"instances": rows}).encode(), 64, 100)
     outputs = model.run(units[0].tensors)
     assert isinstance(model.processor, TabularProcessor)
-    frame = encoded({"what": "prediction", "kind": "tabular", "labels": list(model.labels),
-                     "columns": [{"name": c["name"], "type": c["type"]} for c in model.package.preprocess["columns"]]},
-                    (raw, outputs["probabilities"], outputs["probabilities"].argmax(1), model.labels, model.processor.plain))  # fmt: skip
+    frame = encoded(
+        {
+            "what": "prediction",
+            "kind": "tabular",
+            "labels": list(model.labels),
+            "columns": [{"name": c["name"], "type": c["type"]} for c in model.package.preprocess["columns"]],
+        },
+        (raw, outputs["probabilities"], outputs["probabilities"].argmax(1), model.labels, model.processor.plain),
+    )
     found = [f["features"] for f in prediction_table([(json.loads(frame[FRAME.size :]), b"")]).to_pylist()]
-    assert found[0] == {"local": "2023-07-04T18:30:00", "sent_at": "2023-07-04T18:30:00", "utc": "2023-07-04T18:30:00.500000", "counter": float(EPOCH)}
+    assert found[0] == {
+        "local": "2023-07-04T18:30:00",
+        "sent_at": "2023-07-04T18:30:00",
+        "utc": "2023-07-04T18:30:00.500000",
+        "counter": float(EPOCH),
+    }
     assert set(found[1].values()) == {None}
 
 

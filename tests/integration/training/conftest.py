@@ -29,10 +29,23 @@ def points_dataset(root: Path) -> Dataset:
     radius = np.where(np.arange(500) % 2, 1.0, 2.0) + rng.normal(0, 0.1, 500)
     angle = rng.uniform(0, 2 * np.pi, 500)
     x = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype(np.float32)
-    table = pa.table({"row_id": [hashlib.sha256(r.tobytes()).hexdigest()[:16] for r in x], "x": pa.array(list(x), pa.list_(pa.float32())),
-                      "label": ["inner" if i % 2 else "outer" for i in range(500)]})  # fmt: skip
-    return write_dataset(root, {"train": table.slice(0, 400), "validation": table.slice(400)}, task="points", objective="classification",
-                         labels=["inner", "outer"], columns={"x": "numeric"}, source={}, shard_rows=100)  # fmt: skip
+    table = pa.table(
+        {
+            "row_id": [hashlib.sha256(r.tobytes()).hexdigest()[:16] for r in x],
+            "x": pa.array(list(x), pa.list_(pa.float32())),
+            "label": ["inner" if i % 2 else "outer" for i in range(500)],
+        }
+    )
+    return write_dataset(
+        root,
+        {"train": table.slice(0, 400), "validation": table.slice(400)},
+        task="points",
+        objective="classification",
+        labels=["inner", "outer"],
+        columns={"x": "numeric"},
+        source={},
+        shard_rows=100,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +59,10 @@ def project() -> Callable[..., Project]:
 
     def make(model: dict[str, Any] | None = None, **train: Any) -> Project:
         settings = {"epochs": 4, "batch_size": 40, "learning_rate": 0.02, "device": "cpu", **train}
-        return parse({"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": model or {}, "train": settings},
-                     base_dir=HERE)  # fmt: skip
+        return parse(
+            {"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": model or {}, "train": settings},
+            base_dir=HERE,
+        )
 
     return make
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from sluice.config import Section
+from sluice.core.section import Section
 from sluice.tasks import State, Task
 
 
@@ -45,7 +45,9 @@ class PointsTask(Task):
             def __init__(self, hidden: int, labels: int, blocks: int):
                 super().__init__()
                 self.blocks = nn.ModuleList(nn.Linear(2, 2) for _ in range(blocks))
-                self.layers = nn.Sequential(nn.Linear(2, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.1), nn.Linear(hidden, labels))
+                self.layers = nn.Sequential(
+                    nn.Linear(2, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.1), nn.Linear(hidden, labels)
+                )
                 self.unused = nn.Linear(3, 3)
 
             def forward(self, x):

@@ -11,11 +11,11 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
-from sluice.training.distributed import World
-from sluice.training.optimiser import Optimiser
-from sluice.training.plan import Plan
-from sluice.training.reduce import Reducer
-from sluice.training.sharded import sharded_over
+from sluice.learners.torch.distributed import World
+from sluice.learners.torch.optimiser import Optimiser
+from sluice.learners.torch.plan import Plan
+from sluice.learners.torch.reduce import Reducer
+from sluice.learners.torch.sharded import sharded_over
 
 
 class Net(nn.Module):

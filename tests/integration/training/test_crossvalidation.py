@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sluice.errors import ProjectError
-from sluice.evaluation.config import CostsConfig, DecisionConfig
-from sluice.training.crossvalidation import cross_validate
+from sluice.core.errors import ProjectError
+from sluice.gates.config import CostsConfig, DecisionConfig
+from sluice.learners.torch.crossvalidation import cross_validate
 
 HERE = Path(__file__).parent
 

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from sluice import files
-from sluice.errors import ProjectError
-from sluice.training.errors import NonFiniteError
-from sluice.training.fit import fit, load_trained, predict
+from sluice.core import files
+from sluice.core.errors import ProjectError
+from sluice.learners.torch.errors import NonFiniteError
+from sluice.learners.torch.fit import fit, load_trained, predict
 
 from .test_survival import Running, ranks, step_of
 
@@ -26,7 +26,13 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.02}
-TRAIN = {"device": "cuda", "epochs": 4, "ema": 0.9, "checkpoint": {"every_seconds": 0.1}, "early_stopping": {"metric": "loss", "patience": 8}}
+TRAIN = {
+    "device": "cuda",
+    "epochs": 4,
+    "ema": 0.9,
+    "checkpoint": {"every_seconds": 0.1},
+    "early_stopping": {"metric": "loss", "patience": 8},
+}
 
 
 def weights(out: Path) -> str:
@@ -36,8 +42,16 @@ def weights(out: Path) -> str:
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(points, project, tmp_path, precision):
     events: list[dict] = []
-    ours = [fit(project(**{**TRAIN, "precision": precision, "workers": n, "accumulate": 2}), points, tmp_path / str(n), base_dir=HERE, on_event=events.append)
-            for n in (0, 2)]  # fmt: skip
+    ours = [
+        fit(
+            project(**{**TRAIN, "precision": precision, "workers": n, "accumulate": 2}),
+            points,
+            tmp_path / str(n),
+            base_dir=HERE,
+            on_event=events.append,
+        )
+        for n in (0, 2)
+    ]
     assert weights(ours[0].out) == weights(ours[1].out)
     record = files.read_json(ours[0].out / "training.json")
     assert record["environment"]["device"] == "cuda" and record["environment"]["gpu"]
@@ -91,7 +105,9 @@ def test_shards_want_a_gpu_for_each_process(points, project, tmp_path):
 
 def test_sharded_training_computes_what_unsharded_does(tmp_path):
     """One process over NCCL: the gathering, the sums, the clipping and the optimiser's slices on the device."""
-    done = subprocess.run([sys.executable, str(HERE / "sharded_on_gpu.py"), str(tmp_path / "meeting")], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(HERE / "sharded_on_gpu.py"), str(tmp_path / "meeting")], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     found = orjson.loads(done.stdout.splitlines()[-1])
     assert found["sharded"] == pytest.approx(found["whole"], abs=1e-5)
@@ -100,7 +116,12 @@ def test_sharded_training_computes_what_unsharded_does(tmp_path):
 
 def test_a_loss_that_is_not_finite_names_its_own_step(points, project, tmp_path):
     with pytest.raises(NonFiniteError, match=r"in step \d+ .*rows "):
-        fit(project(learning_rate=1e30, **{k: v for k, v in TRAIN.items() if k != "early_stopping"}, gradient_clip=None), points, tmp_path / "out", base_dir=HERE)
+        fit(
+            project(learning_rate=1e30, **{k: v for k, v in TRAIN.items() if k != "early_stopping"}, gradient_clip=None),
+            points,
+            tmp_path / "out",
+            base_dir=HERE,
+        )
 
 
 def test_a_compiled_model_trains(points, project, tmp_path):

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sluice import files
-from sluice.errors import DataError, ProjectError
-from sluice.training.errors import NonFiniteError, ProcessDied, TrainingError
-from sluice.training.fit import finish_job, fit, load_trained, predict, prepare_job
+from sluice.core import files
+from sluice.core.errors import DataError, ProjectError
+from sluice.learners.torch.errors import NonFiniteError, ProcessDied, TrainingError
+from sluice.learners.torch.fit import finish_job, fit, load_trained, predict, prepare_job
 
 HERE = Path(__file__).parent
 
@@ -111,9 +111,22 @@ def test_torchrun_starts_the_same_job(points, project, tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     job = prepare_job(made, points, work, world_size=2, base_dir=HERE)
-    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "sluice.training.worker",
-                           str(work / "job.json")], env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}, capture_output=True,
-                          text=True, timeout=200)  # fmt: skip
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            "-m",
+            "sluice.learners.torch.worker",
+            str(work / "job.json"),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[:3000]
     assert "::sluice::" in done.stdout
     result = finish_job(job, tmp_path / "out")
@@ -130,8 +143,16 @@ def test_weights_of_another_model_are_refused(points, project, tmp_path):
 def test_a_dataset_without_validation_rows_trains_without_measures(points, project, tmp_path):
     from sluice.data.dataset import write_dataset
 
-    bare = write_dataset(tmp_path / "d", {"train": points.read("train")}, task="points", objective="classification", labels=points.labels,
-                         columns=points.columns, source={}, shard_rows=1000)  # fmt: skip
+    bare = write_dataset(
+        tmp_path / "d",
+        {"train": points.read("train")},
+        task="points",
+        objective="classification",
+        labels=points.labels,
+        columns=points.columns,
+        source={},
+        shard_rows=1000,
+    )
     result = fit(project(epochs=1), bare, tmp_path / "out", base_dir=HERE)
     assert result.history[0]["validation_loss"] is None
     assert result.metrics == {}
@@ -142,8 +163,16 @@ def test_a_dataset_without_validation_rows_trains_without_measures(points, proje
 def test_results_do_not_depend_on_how_the_shards_are_cut(points, project, tmp_path):
     from sluice.data.dataset import write_dataset
 
-    whole = write_dataset(tmp_path / "d", {s: points.read(s) for s in ("train", "validation")}, task="points", objective="classification",
-                          labels=points.labels, columns=points.columns, source={}, shard_rows=1000)  # fmt: skip
+    whole = write_dataset(
+        tmp_path / "d",
+        {s: points.read(s) for s in ("train", "validation")},
+        task="points",
+        objective="classification",
+        labels=points.labels,
+        columns=points.columns,
+        source={},
+        shard_rows=1000,
+    )
     outs = [fit(project(epochs=1), d, tmp_path / str(i), base_dir=HERE).out for i, d in enumerate((points, whole))]
     assert weights(outs[0]) == weights(outs[1])
     assert dataclasses.asdict(points) != dataclasses.asdict(whole)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sluice.errors import MissingExtra, ProjectError
-from sluice.training import horovod
-from sluice.training.fit import fit
+from sluice.core.errors import MissingExtra, ProjectError
+from sluice.learners.torch import horovod
+from sluice.learners.torch.fit import fit
 
 HERE = Path(__file__).parent
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sluice import files
-from sluice.training.errors import TrainingError
-from sluice.training.fit import fit
+from sluice.core import files
+from sluice.learners.torch.errors import TrainingError
+from sluice.learners.torch.fit import fit
 
 from .test_survival import Running, ranks, step_of
 
@@ -29,8 +29,15 @@ def in_the_loop(points, tmp_path_factory) -> str:
     """sha256 of the weights of a run without workers."""
     from sluice.project import parse
 
-    made = parse({"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"},
-                  "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu", **TRAIN}}, base_dir=HERE)  # fmt: skip
+    made = parse(
+        {
+            "name": "points",
+            "task": "points_task:PointsTask",
+            "data": {"source": "x"},
+            "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu", **TRAIN},
+        },
+        base_dir=HERE,
+    )
     return weights(fit(made, points, tmp_path_factory.mktemp("loop") / "out", base_dir=HERE).out)
 
 
@@ -45,7 +52,9 @@ def test_a_killed_worker_costs_a_restart_and_changes_nothing(points, project, tm
     assert len(killed) == 4  # two beside each of two processes
     killed[1].kill()
     running.end()
-    assert any("lost a process that puts its batches together" in t and "starting again from step-" in t for t in running.texts()), running.texts()
+    assert any("lost a process that puts its batches together" in t and "starting again from step-" in t for t in running.texts()), (
+        running.texts()
+    )
     assert weights(tmp_path / "out") == in_the_loop
 
 

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 
-from sluice.errors import ProjectError
-from sluice.training.fit import fit
-from sluice.training.mirror import Mirror
+from sluice.core.errors import ProjectError
+from sluice.learners.torch.fit import fit
+from sluice.learners.torch.mirror import Mirror
 from tests.integration.training.test_survival import HERE, MODEL, TRAIN, gone, read_until, start, weights
 from tests.unit.training.test_shards import ALIKE, WHOLE, group, held, same, save
 
@@ -26,8 +26,16 @@ def undisturbed(points, tmp_path_factory):
     """sha256 of the weights of a run that nothing happened to, and that kept nothing in a store."""
     from sluice.project import parse
 
-    made = parse({"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": MODEL,
-                  "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu", **TRAIN}}, base_dir=HERE)  # fmt: skip
+    made = parse(
+        {
+            "name": "points",
+            "task": "points_task:PointsTask",
+            "data": {"source": "x"},
+            "model": MODEL,
+            "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu", **TRAIN},
+        },
+        base_dir=HERE,
+    )
     return weights(fit(made, points, tmp_path_factory.mktemp("undisturbed") / "out", base_dir=HERE).out)
 
 
@@ -36,7 +44,12 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    for key, value in {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}.items():
+    for key, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
         monkeypatch.setenv(key, value)
     boto3.client("s3").create_bucket(Bucket="runs")
     yield "runs"
@@ -48,7 +61,9 @@ def stored(bucket: str) -> list[str]:
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_a_killed_job_whose_disk_is_gone_goes_on_from_the_store(points, project, tmp_path: Path, undisturbed: str, bucket: str, damaged: bool) -> None:
+def test_a_killed_job_whose_disk_is_gone_goes_on_from_the_store(
+    points, project, tmp_path: Path, undisturbed: str, bucket: str, damaged: bool
+) -> None:
     made = project(MODEL, **STORED)
     first = start(made, points, tmp_path / "out", tmp_path / "checkpoints")
     read_until(first, 40)
@@ -88,7 +103,9 @@ def test_a_sharded_jobs_checkpoint_comes_back_from_the_store_with_all_its_shards
     assert warnings == []
 
 
-def test_a_store_that_does_not_answer_is_warned_of_and_training_ends_the_same(points, project, tmp_path: Path, undisturbed: str, bucket: str) -> None:
+def test_a_store_that_does_not_answer_is_warned_of_and_training_ends_the_same(
+    points, project, tmp_path: Path, undisturbed: str, bucket: str
+) -> None:
     nowhere = project(MODEL, **{**STORED, "checkpoint": {**STORED["checkpoint"], "store": "s3://no-such-bucket"}})
     events: list[dict] = []
     fit(nowhere, points, tmp_path / "out", base_dir=HERE, checkpoints=tmp_path / "checkpoints", on_event=events.append)

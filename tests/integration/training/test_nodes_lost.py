@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from components.train import nodes
+from components.train import trainjob_fit
 from components.train.trainjob import JobSpec, NodeLost
-from sluice import files
-from sluice.process import free_port
-from sluice.training.fit import fit
+from sluice.core import files
+from sluice.core.processes import free_port
+from sluice.learners.torch.fit import fit
 
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03}
@@ -47,8 +47,16 @@ class Machines:
     def replace(self, spec: JobSpec) -> None:
         port, self.jobs = free_port(), self.jobs + 1
         for rank in range(spec.nodes):
-            command = [sys.executable, "-m", "torch.distributed.run", *spec.command[1:3], f"--node-rank={rank}", "--master-addr=127.0.0.1",
-                       f"--master-port={port}", *spec.command[3:]]  # fmt: skip
+            command = [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                *spec.command[1:3],
+                f"--node-rank={rank}",
+                "--master-addr=127.0.0.1",
+                f"--master-port={port}",
+                *spec.command[3:],
+            ]
             env = {**os.environ, **spec.env, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
             self.nodes.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
             os.set_blocking(self.nodes[-1].stdout.fileno(), False)  # type: ignore[union-attr]
@@ -84,23 +92,38 @@ def told_to_go(machines: list[subprocess.Popen[bytes]]) -> None:
 def undisturbed(points, tmp_path_factory) -> str:
     from sluice.project import parse
 
-    made = parse({"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": MODEL,
-                  "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu", **TRAIN, "nodes": 1, "processes": 2}}, base_dir=HERE)  # fmt: skip
+    made = parse(
+        {
+            "name": "points",
+            "task": "points_task:PointsTask",
+            "data": {"source": "x"},
+            "model": MODEL,
+            "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu", **TRAIN, "nodes": 1, "processes": 2},
+        },
+        base_dir=HERE,
+    )
     return files.sha256_file(fit(made, points, tmp_path_factory.mktemp("one") / "out", base_dir=HERE).out / "model.safetensors")
 
 
 def test_a_node_that_is_told_to_go_costs_no_step_and_changes_no_weight(points, project, tmp_path, monkeypatch, undisturbed):
     (tmp_path / "store").mkdir()
-    monkeypatch.setenv(nodes.MOUNT_ENV, str(tmp_path / "store"))
-    monkeypatch.setenv(nodes.CLAIM_ENV, "claim")
+    monkeypatch.setenv(trainjob_fit.MOUNT_ENV, str(tmp_path / "store"))
+    monkeypatch.setenv(trainjob_fit.CLAIM_ENV, "claim")
     machines, events, lines = Machines(told_to_go, after=20), [], []
 
     def on_event(event):
         events.append(event)
         machines.step = max(machines.step, event.get("step", 0))
 
-    nodes.fit(project(MODEL, **TRAIN), points, tmp_path / "out", base_dir=HERE, jobs=machines, on_event=on_event,
-              on_line=lambda node, line: lines.append(line))  # fmt: skip
+    trainjob_fit.fit(
+        project(MODEL, **TRAIN),
+        points,
+        tmp_path / "out",
+        base_dir=HERE,
+        jobs=machines,
+        on_event=on_event,
+        on_line=lambda node, line: lines.append(line),
+    )
     texts = [e.get("text", "") for e in events]
     assert any("starting again from step-" in t for t in texts), (texts, lines[-30:])
     assert any("resumed from step-" in t for t in texts)

@@ -13,26 +13,38 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from sluice import files
-from sluice.training.fit import fit
+from sluice.core import files
+from sluice.learners.torch.fit import fit
 from tests.integration.training.test_survival import Running, kill_at_random, read_until, start, weights
 
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03, "blocks": 2}
-TRAIN = {"epochs": 4, "processes": 2, "ema": 0.9, "accumulate": 2, "early_stopping": {"metric": "loss", "patience": 4}, "checkpoint": {"every_seconds": 0.1}}
+TRAIN = {
+    "epochs": 4,
+    "processes": 2,
+    "ema": 0.9,
+    "accumulate": 2,
+    "early_stopping": {"metric": "loss", "patience": 4},
+    "checkpoint": {"every_seconds": 0.1},
+}
 
-PROJECT = {"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": MODEL,
-           "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu"}}  # fmt: skip
+PROJECT = {
+    "name": "points",
+    "task": "points_task:PointsTask",
+    "data": {"source": "x"},
+    "model": MODEL,
+    "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu"},
+}
 
 #: Three processes write a model's slices, and then put the whole together out of what lies on the disk.
 TOGETHER = """
 import os, sys, torch
 import torch.distributed.fsdp
 from pathlib import Path
-from sluice.training.checkpoint import Checkpoints
-from sluice.training.distributed import join
-from sluice.training.sharded import sharded_over
-from sluice.training.shards import Shards
+from sluice.learners.torch.checkpoint import Checkpoints
+from sluice.learners.torch.distributed import join
+from sluice.learners.torch.sharded import sharded_over
+from sluice.learners.torch.shards import Shards
 rank = 0 if os.fork() == 0 else 1 if os.fork() == 0 else 2 if os.fork() == 0 else None
 if rank is None:
     sys.exit(max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(3)))
@@ -83,7 +95,12 @@ def test_losses_and_weights_are_ddps(results):
 
 
 def test_the_best_weights_are_put_together_out_of_the_shards_on_the_disk(tmp_path):
-    env = {**os.environ, "SLUICE_RENDEZVOUS": str(tmp_path / "meeting"), "WORLD_SIZE": "3", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    env = {
+        **os.environ,
+        "SLUICE_RENDEZVOUS": str(tmp_path / "meeting"),
+        "WORLD_SIZE": "3",
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    }
     done = subprocess.run([sys.executable, "-c", TOGETHER, str(tmp_path / "run")], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["best-0001", "step-000000001"]
@@ -128,13 +145,23 @@ def test_a_process_writes_its_slices_and_no_more(stopped):
             assert all(len(halves[0][n]) - len(halves[1][n]) in (0, 1) for n in halves[1])
 
 
-@pytest.mark.parametrize(("wrote", "reads"), [("fsdp", {}), ("fsdp", {"processes": 1}), ("fsdp", {"processes": 3}), ("fsdp", {"parallel": "ddp"}), ("ddp", {})])
-def test_a_job_told_to_stop_goes_on_in_shards_or_whole_and_in_any_number_of_processes(results, stopped, points, project, tmp_path, wrote, reads):
+@pytest.mark.parametrize(
+    ("wrote", "reads"), [("fsdp", {}), ("fsdp", {"processes": 1}), ("fsdp", {"processes": 3}), ("fsdp", {"parallel": "ddp"}), ("ddp", {})]
+)
+def test_a_job_told_to_stop_goes_on_in_shards_or_whole_and_in_any_number_of_processes(
+    results, stopped, points, project, tmp_path, wrote, reads
+):
     shutil.copytree(stopped[wrote], tmp_path / "checkpoints")
     saved = files.read_json(max(stopped[wrote].glob("*/step-*")) / "manifest.json")["progress"]["state"]
     events: list[dict] = []
-    result = fit(project(MODEL, **{**TRAIN, "parallel": "fsdp", **reads}), points, tmp_path / "out", base_dir=HERE, checkpoints=tmp_path / "checkpoints",
-                 on_event=events.append)  # fmt: skip
+    result = fit(
+        project(MODEL, **{**TRAIN, "parallel": "fsdp", **reads}),
+        points,
+        tmp_path / "out",
+        base_dir=HERE,
+        checkpoints=tmp_path / "checkpoints",
+        on_event=events.append,
+    )
     resumed = [e["text"] for e in events if "resumed from step-" in e.get("text", "")]
     assert len(resumed) == 1 and f"step {saved['step']} of 40" in resumed[0]
     exact = wrote == "fsdp" and not reads

@@ -17,15 +17,21 @@ import orjson
 import psutil
 import pytest
 
-from sluice import files
-from sluice.training.errors import ProcessDied
-from sluice.training.fit import fit
+from sluice.core import files
+from sluice.learners.torch.errors import ProcessDied
+from sluice.learners.torch.fit import fit
 
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03}
 #: Over a million parameters: two processes of one machine have them in common memory, where gloo carries the small model's.
 LARGE = {"hidden": 160_000}
-TRAIN = {"epochs": 8, "processes": 2, "ema": 0.9, "checkpoint": {"every_seconds": 0.05}, "early_stopping": {"metric": "loss", "patience": 8}}
+TRAIN = {
+    "epochs": 8,
+    "processes": 2,
+    "ema": 0.9,
+    "checkpoint": {"every_seconds": 0.05},
+    "early_stopping": {"metric": "loss", "patience": 8},
+}
 
 #: Runs `fit` in a process that can be killed whole; its events come out as lines.
 RUNNER = """
@@ -33,7 +39,7 @@ import sys, orjson
 from pathlib import Path
 from sluice.data.dataset import Dataset
 from sluice.project import parse
-from sluice.training.fit import fit
+from sluice.learners.torch.fit import fit
 raw, data, out, base, checkpoints = orjson.loads(sys.argv[1]), *map(Path, sys.argv[2:])
 fit(parse(raw, base_dir=base), Dataset.open(data), out, base_dir=base, checkpoints=checkpoints,
     on_event=lambda e: print(orjson.dumps(e).decode(), flush=True))
@@ -49,8 +55,16 @@ def undisturbed(points, tmp_path_factory):
     """sha256 of the weights of a run that nothing happened to."""
     from sluice.project import parse
 
-    made = parse({"name": "points", "task": "points_task:PointsTask", "data": {"source": "x"}, "model": MODEL,
-                  "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu", **TRAIN}}, base_dir=HERE)  # fmt: skip
+    made = parse(
+        {
+            "name": "points",
+            "task": "points_task:PointsTask",
+            "data": {"source": "x"},
+            "model": MODEL,
+            "train": {"batch_size": 40, "learning_rate": 0.02, "device": "cpu", **TRAIN},
+        },
+        base_dir=HERE,
+    )
     return weights(fit(made, points, tmp_path_factory.mktemp("undisturbed") / "out", base_dir=HERE).out)
 
 
@@ -59,7 +73,7 @@ def ranks() -> list[psutil.Process]:
     found = []
     for p in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
-            if "sluice.training.launch" in " ".join(p.cmdline()):
+            if "sluice.learners.torch.launch" in " ".join(p.cmdline()):
                 found += p.children()
     return sorted(found, key=lambda p: p.pid)
 
@@ -131,8 +145,12 @@ def test_processes_killed_at_random_moments_change_nothing(points, project, tmp_
 
 def start(made, points, out, checkpoints) -> subprocess.Popen:
     raw = made.model_dump(mode="json")
-    return subprocess.Popen([sys.executable, "-c", RUNNER, orjson.dumps(raw).decode(), str(points.root), str(out), str(HERE), str(checkpoints)],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", RUNNER, orjson.dumps(raw).decode(), str(points.root), str(out), str(HERE), str(checkpoints)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def read_until(process, step) -> list[dict]:
@@ -209,8 +227,14 @@ def test_another_number_of_processes_may_resume_and_says_it_is_not_identical(poi
     first.terminate()
     first.communicate(timeout=100)
     events: list[dict] = []
-    result = fit(project(MODEL, **{**TRAIN, "processes": 1}), points, tmp_path / "out", base_dir=HERE, checkpoints=tmp_path / "checkpoints",
-                 on_event=events.append)  # fmt: skip
+    result = fit(
+        project(MODEL, **{**TRAIN, "processes": 1}),
+        points,
+        tmp_path / "out",
+        base_dir=HERE,
+        checkpoints=tmp_path / "checkpoints",
+        on_event=events.append,
+    )
     assert any("written by 2 processes, now 1: not bit-identical" in e.get("text", "") for e in events)
     assert [h["step"] for h in result.history] == [10 * (i + 1) for i in range(8)]
 
@@ -241,7 +265,9 @@ def test_a_disk_that_takes_no_checkpoint_only_warns(points, project, tmp_path, u
 def test_a_process_killed_too_often_ends_the_run(points, project, tmp_path):
     running = Running(project({"seconds_a_step": 0.05}, processes=2, epochs=50, restarts=1), points, tmp_path / "out")
     for kill in range(2):
-        found = running.wait_for(lambda: step_of(running) > 0 and sum("starting again" in t for t in running.texts()) == kill and ranks()[1:])
+        found = running.wait_for(
+            lambda: step_of(running) > 0 and sum("starting again" in t for t in running.texts()) == kill and ranks()[1:]
+        )
         found[0].kill()
     with pytest.raises(ProcessDied, match="was killed by SIGKILL"):
         running.end()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import urllib.request
 from pathlib import Path
 
-from sluice.process import free_port
-from sluice.training.fit import fit
+from sluice.core.processes import free_port
+from sluice.learners.torch.fit import fit
 
 HERE = Path(__file__).parent
 
@@ -19,7 +19,9 @@ def test_a_training_serves_its_loss_rate_and_step(points, project, tmp_path):
             text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20).read().decode()
             found.append(dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")))
 
-    result = fit(project({"seconds_a_step": 0.02}, processes=2, metrics_port=port), points, tmp_path / "out", base_dir=HERE, on_event=on_event)
+    result = fit(
+        project({"seconds_a_step": 0.02}, processes=2, metrics_port=port), points, tmp_path / "out", base_dir=HERE, on_event=on_event
+    )
     values = {name.partition("{")[0]: float(value) for name, value in found[0].items()}
     assert 20 <= values["sluice_train_step"] <= 40 and values["sluice_train_steps"] == 40
     assert 0 < values["sluice_train_loss"] < 5 and values["sluice_train_samples_per_second"] > 0

@@ -15,12 +15,19 @@ import pytest
 import yaml
 
 from sluice import project
+from sluice.core.home import Home
 from sluice.data.dataset import Dataset
-from sluice.home import Home
 from sluice.tuning.study import ended, open_study
 
-TUNE = {"trials": 3, "parallel": 1, "pruner": "none",
-        "space": {"train.learning_rate": {"type": "float", "low": 0.001, "high": 0.1, "log": True}, "model.dropout": {"type": "float", "low": 0.0, "high": 0.3}}}  # fmt: skip
+TUNE = {
+    "trials": 3,
+    "parallel": 1,
+    "pruner": "none",
+    "space": {
+        "train.learning_rate": {"type": "float", "low": 0.001, "high": 0.1, "log": True},
+        "model.dropout": {"type": "float", "low": 0.0, "high": 0.3},
+    },
+}
 
 
 def trials(home: Path, file: Path) -> list:
@@ -34,7 +41,11 @@ def test_a_killed_study_goes_on_and_tries_what_was_cut_off_again(tmp_path):
     rows = "\n".join(f"{i * 0.37 % 5:.3f},{i * 0.73 % 7:.3f},{'yes' if i * 0.37 % 5 > 2.5 else 'no'}" for i in range(300))
     (tmp_path / "rows.csv").write_text(f"a,b,label\n{rows}\n")
     file, home = tmp_path / "sluice.yaml", tmp_path / "home"
-    file.write_text(json.dumps({"name": "small", "task": "tabular", "data": {"source": "rows.csv"}, "train": {"epochs": 4, "device": "cpu"}, "tune": TUNE}))
+    file.write_text(
+        json.dumps(
+            {"name": "small", "task": "tabular", "data": {"source": "rows.csv"}, "train": {"epochs": 4, "device": "cpu"}, "tune": TUNE}
+        )
+    )
     command = [sys.executable, "-m", "sluice", "tune", str(file), "--home", str(home), "--json"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

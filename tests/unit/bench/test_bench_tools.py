@@ -33,7 +33,9 @@ def test_uv_is_what_was_named_what_is_on_path_or_what_setup_brought(tmp_path: Pa
     assert tools.uv() == str(beside)
 
 
-def test_a_peer_that_cannot_be_fetched_is_left_out_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_peer_that_cannot_be_fetched_is_left_out_with_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("UV", str(program(tmp_path / "tools" / "uv")))
     assert training.peers(tmp_path / "into") is False

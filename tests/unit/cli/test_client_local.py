@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sluice import Client, Project, files
+from sluice import Client, Project
 from sluice.client import _opened
-from sluice.errors import DeadlineError, HomeError, ProjectError
+from sluice.core import files
+from sluice.core.errors import DeadlineError, HomeError, ProjectError
 
 TEXT = "{name: mine, task: tabular, data: {source: rows.csv}}"
 
@@ -28,7 +29,9 @@ def test_a_loaded_project_keeps_the_folder_of_its_file(tmp_path: Path, monkeypat
 
 def write_run(home: Path, name: str, at: int) -> None:
     path = home / "runs" / name / "outcome.json"
-    files.write_json(path, {"run": name, "project": name.rsplit("-", 3)[0], "outcome": "refused", "steps": [], "reasons": ["x"], "report": "r.html"})
+    files.write_json(
+        path, {"run": name, "project": name.rsplit("-", 3)[0], "outcome": "refused", "steps": [], "reasons": ["x"], "report": "r.html"}
+    )
     os.utime(path, (at, at))
 
 
@@ -39,7 +42,12 @@ def test_history_is_newest_first_whatever_the_names(tmp_path: Path) -> None:
     assert [r.id for r in client.history()] == ["a-b-20260101-000000-ffff", "a-b-20260103-000000-aaaa", "c-20260102-000000-0000"]
     assert [r.id for r in client.history("a-b", limit=1)] == ["a-b-20260101-000000-ffff"]
     assert client.report("c-20260102-000000-0000") == Path("r.html")
-    assert client.status("c-20260102-000000-0000") == {"run": "c-20260102-000000-0000", "state": "finished", "outcome": "refused", "steps": {}}
+    assert client.status("c-20260102-000000-0000") == {
+        "run": "c-20260102-000000-0000",
+        "state": "finished",
+        "outcome": "refused",
+        "steps": {},
+    }
 
 
 def test_a_run_that_was_cut_off_and_one_that_never_was_are_told_apart(tmp_path: Path) -> None:
@@ -64,7 +72,9 @@ def test_what_only_an_endpoint_can_do_says_so(tmp_path: Path) -> None:
         Client(tmp_path, endpoint="kubeflow")
 
 
-def test_a_run_in_the_background_goes_on_past_the_clients_deadline_and_is_come_back_to(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_in_the_background_goes_on_past_the_clients_deadline_and_is_come_back_to(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "sluice.yaml").write_text("{name: mine, task: tabular, data: {source: nowhere.csv}}")
     client = Client(tmp_path / "home")
     started = client.submit(tmp_path / "sluice.yaml")

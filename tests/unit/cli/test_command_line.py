@@ -24,6 +24,7 @@ def test_init_writes_a_project_the_parser_accepts(task: str, tmp_path: Path, cap
     if "://" not in found.data.source:
         assert (path.parent / found.data.source).exists()
 
+
 IMAGE = "registry.example/sluice/pipeline@sha256:" + "0" * 64
 
 
@@ -45,7 +46,9 @@ def test_a_word_that_yaml_1_1_reads_as_a_boolean_is_a_name(tmp_path: Path) -> No
     assert project.load(tmp_path / "sluice.yaml").name == "no"
 
 
-def test_a_folder_named_like_the_model_is_not_taken_for_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_named_like_the_model_is_not_taken_for_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     main(["init", "my-model", "--task", "text"])
     assert main(["serve", "my-model"]) == 2
@@ -80,7 +83,23 @@ def test_errors_go_to_stderr_and_to_the_json_object(tmp_path: Path, capsys: pyte
 def test_compile_writes_ir_for_the_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["init", str(tmp_path), "--task", "image", "--name", "digits"])
     capsys.readouterr()
-    assert main(["compile", str(tmp_path / "sluice.yaml"), "-o", str(tmp_path / "p.yaml"), "--set", "train.epochs=7", "--image", IMAGE, "--unchecked", "--json"]) == 0
+    assert (
+        main(
+            [
+                "compile",
+                str(tmp_path / "sluice.yaml"),
+                "-o",
+                str(tmp_path / "p.yaml"),
+                "--set",
+                "train.epochs=7",
+                "--image",
+                IMAGE,
+                "--unchecked",
+                "--json",
+            ]
+        )
+        == 0
+    )
     assert len(orjson.loads(capsys.readouterr().out)["sha256"]) == 64
     spec = next(iter(yaml.safe_load_all((tmp_path / "p.yaml").read_text())))
     form = spec["root"]["inputDefinitions"]["parameters"]
@@ -106,7 +125,9 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     assert out.stdout.strip() == "[]"
 
 
-def test_a_wheel_without_the_checkout_says_what_a_command_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wheel_without_the_checkout_says_what_a_command_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import importlib.metadata
 
     (tmp_path / "sluice.yaml").write_text("{name: a, task: image, data: {source: x}}")

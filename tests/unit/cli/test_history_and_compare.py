@@ -7,14 +7,15 @@ from pathlib import Path
 import orjson
 import pytest
 
-from sluice import cli, files
+from sluice import cli
 from sluice.cli import main
-from sluice.errors import ProjectError
-from sluice.gates import Gate
-from sluice.home import Home
-from sluice.packaging.store import default_store
-from sluice.tracking.references import locate
-from sluice.tracking.registry import CHAMPION, Registry
+from sluice.core import files
+from sluice.core.errors import ProjectError
+from sluice.core.gate import Gate
+from sluice.core.home import Home
+from sluice.package.store import default_store
+from sluice.registry.references import locate
+from sluice.registry.versions import CHAMPION, Registry
 from sluice.tracking.tracker import MLflowTracker
 from tests.unit.serving.builders import classifier
 
@@ -22,13 +23,24 @@ PROJECT = "{name: points, task: text, data: {source: rows.csv}}"
 
 
 def outcome(home: Home, run: str, seconds: float, **more: object) -> None:
-    found = {"run": run, "project": "points", "outcome": "promoted", "exit_code": 0, "reasons": [], "seconds": seconds, "steps": [], "report": ""}
+    found = {
+        "run": run,
+        "project": "points",
+        "outcome": "promoted",
+        "exit_code": 0,
+        "reasons": [],
+        "seconds": seconds,
+        "steps": [],
+        "report": "",
+    }
     files.write_json(home.runs / run / "outcome.json", found | more)
 
 
 def judged(home: Home, run: str, comparison: dict | None, note: str = "") -> None:
     evaluation = {"metric": "accuracy", "value": 0.98331, "low": 0.9611, "high": 0.9932, "rows": 100}
-    Gate("evaluate", "pass", (), {"evaluation": evaluation, "comparison": comparison, "champion_note": note}).write(home.runs / run / "gates" / "evaluate.json")
+    Gate("evaluate", "pass", (), {"evaluation": evaluation, "comparison": comparison, "champion_note": note}).write(
+        home.runs / run / "gates" / "evaluate.json"
+    )
     Gate("preprocess", "pass", (), {"rows": {"train": 700, "test": 100}}).write(home.runs / run / "gates" / "preprocess.json")
 
 
@@ -42,11 +54,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         tracker = MLflowTracker(home.tracking_uri, "points", artifacts=None, run_id=None, name=f"run-{i}")
         tracker.params({"train": {"learning_rate": rate, "epochs": 3}, "data": {"source": "rows.csv"}})
         tracker.finish()
-        version = registry.register("points", package.digest, store.uri(package.digest), metrics={"accuracy": accuracy},
-                                    tags={"sluice.data": "d" * 64, "sluice.config": str(i) * 64}, run_id=tracker.run_id)  # fmt: skip
+        version = registry.register(
+            "points",
+            package.digest,
+            store.uri(package.digest),
+            metrics={"accuracy": accuracy},
+            tags={"sluice.data": "d" * 64, "sluice.config": str(i) * 64},
+            run_id=tracker.run_id,
+        )
         registry.set_alias("points", CHAMPION, version.number)
         outcome(home, f"points-2026010{i + 1}-000000-0000", 100.0 + i, digest=package.digest, version=version.number)
-        judged(home, f"points-2026010{i + 1}-000000-0000", {"verdict": "no_worse"} if i else None, "there is no champion yet: this is the first model")
+        judged(
+            home,
+            f"points-2026010{i + 1}-000000-0000",
+            {"verdict": "no_worse"} if i else None,
+            "there is no champion yet: this is the first model",
+        )
     outcome(home, "points-20260103-000000-0000", 12, outcome="refused", gate="validate_data", reasons=["x" * 200])
     return home
 
@@ -102,7 +125,9 @@ def test_a_project_without_a_champion_is_told_so(home: Home, tmp_path: Path) -> 
         locate(str(tmp_path), home)
 
 
-@pytest.mark.parametrize("command", [["run", "."], ["tune", "."], ["compile", ".", "-o", "x"], ["submit", "."], ["data", "check", "."], ["data", "infer", "."]])
+@pytest.mark.parametrize(
+    "command", [["run", "."], ["tune", "."], ["compile", ".", "-o", "x"], ["submit", "."], ["data", "check", "."], ["data", "infer", "."]]
+)
 def test_a_folder_is_its_project_file(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sluice.yaml").write_text(PROJECT)
@@ -114,22 +139,38 @@ def test_a_folder_without_a_project_says_which_file_is_missing(tmp_path: Path, c
     assert "sluice.yaml" in capsys.readouterr().err
 
 
-def test_models_shows_what_serves_beside_what_is_registered_and_where_they_differ(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_shows_what_serves_beside_what_is_registered_and_where_they_differ(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     versions = Registry(home.tracking_uri).versions("points")
     champion = next(v for v in versions if CHAMPION in v.aliases)
     other = next(v for v in versions if CHAMPION not in v.aliases)
 
     def rollout(digest: str | None, conditions: list[dict], name: str = "points") -> dict:
-        return {"metadata": {"name": name}, "spec": {"model": {"digest": "x"}}, "status": {"state": {"stable": digest}, "models": {}, "conditions": conditions}}
+        return {
+            "metadata": {"name": name},
+            "spec": {"model": {"digest": "x"}},
+            "status": {"state": {"stable": digest}, "models": {}, "conditions": conditions},
+        }
 
     said = {"type": "Registered", "status": "False", "reason": "RegistryAway", "message": "no answer; tried again by itself"}
-    for found, words, row in ((rollout(champion.digest, []), "", f"{champion.digest[:12]}"),
-                              (rollout(other.digest, [said]), f"version {other.number} ({other.digest[:12]}) serves in prod (ModelRollout points), and the champion in", other.digest[:12]),
-                              (rollout(other.digest, [said]), "no answer; tried again by itself", other.digest[:12]),
-                              (rollout("f" * 64, []), "ffffffffffff, which is in no version, serves in prod", "ffffffffffff"),
-                              (rollout("f" * 64, [], "unheard"), "unheard: ffffffffffff, which is in no version, serves in prod (ModelRollout unheard), and the champion", "ffffffffffff"),
-                              (rollout(None, []), "", "points")):  # fmt: skip
+    for found, words, row in (
+        (rollout(champion.digest, []), "", f"{champion.digest[:12]}"),
+        (
+            rollout(other.digest, [said]),
+            f"version {other.number} ({other.digest[:12]}) serves in prod (ModelRollout points), and the champion in",
+            other.digest[:12],
+        ),
+        (rollout(other.digest, [said]), "no answer; tried again by itself", other.digest[:12]),
+        (rollout("f" * 64, []), "ffffffffffff, which is in no version, serves in prod", "ffffffffffff"),
+        (
+            rollout("f" * 64, [], "unheard"),
+            "unheard: ffffffffffff, which is in no version, serves in prod (ModelRollout unheard), and the champion",
+            "ffffffffffff",
+        ),
+        (rollout(None, []), "", "points"),
+    ):
         monkeypatch.setattr("sluice.rollouts.cluster._call", lambda *_, found=found: {"items": [found]})
         assert main(["models", "--home", str(home.root), "-n", "prod"]) == 0
         out, err = capsys.readouterr()

@@ -44,16 +44,33 @@ SIZE = [round(R.gauss(ord(v), 1), 3) for v in LABELS]
 COLOUR = [R.choice(["red", "green", "blue"]) for _ in range(N)]
 
 
-def test_a_table_becomes_a_project_with_its_path_from_there_and_what_it_leaves_out_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_becomes_a_project_with_its_path_from_there_and_what_it_leaves_out_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "data").mkdir()
-    data = table(tmp_path / "data", {"id": list(range(1, N + 1)), "size": SIZE, "colour": COLOUR, "told": [v.upper() for v in LABELS], "same": ["x"] * N,
-                                     "note": [f"a note on row {i} of it" for i in range(N)], "label": LABELS})  # fmt: skip
+    data = table(
+        tmp_path / "data",
+        {
+            "id": list(range(1, N + 1)),
+            "size": SIZE,
+            "colour": COLOUR,
+            "told": [v.upper() for v in LABELS],
+            "same": ["x"] * N,
+            "note": [f"a note on row {i} of it" for i in range(N)],
+            "label": LABELS,
+        },
+    )
     made = init(tmp_path, data)
     text = (tmp_path / "p" / "sluice.yaml").read_text()
     assert (made.task, made.name, made.data.source) == ("tabular", "p", "../data/d.csv")
     assert made.data.columns.ignore == ["id", "same", "note", "told"]
     assert made.data.checks.labels == ["a", "b"] and made.data.checks.rows_min == 150
-    for column, why in (("id", "names the row"), ("same", "every value is x"), ("note", "free text"), ("told", "gives the label away alone")):
+    for column, why in (
+        ("id", "names the row"),
+        ("same", "every value is x"),
+        ("note", "free text"),
+        ("told", "gives the label away alone"),
+    ):
         assert f"- {column}" in text and why in text.split(f"- {column}")[1].split("\n")[0]
     out = capsys.readouterr().out
     assert "task tabular, label 'label', 300 rows" in out and "left out told: gives the label away" in out and "next: sluice run" in out
@@ -61,19 +78,31 @@ def test_a_table_becomes_a_project_with_its_path_from_there_and_what_it_leaves_o
 
 def test_a_quantity_computed_from_columns_is_found(tmp_path: Path) -> None:
     casual, registered = [R.randrange(50) for _ in range(N)], [R.randrange(200) for _ in range(N)]
-    data = table(tmp_path, {"temp": SIZE, "casual": casual, "registered": registered, "count": [a + b for a, b in zip(casual, registered, strict=True)]})
+    data = table(
+        tmp_path,
+        {"temp": SIZE, "casual": casual, "registered": registered, "count": [a + b for a, b in zip(casual, registered, strict=True)]},
+    )
     made = init(tmp_path, data)
     assert made.data.columns.label == "count" and made.data.columns.ignore == ["casual", "registered"]
     assert "the label is computed from it and registered" in (tmp_path / "p" / "sluice.yaml").read_text()
 
 
 def test_a_linear_relation_that_is_no_sum_is_learnt_not_left_out(tmp_path: Path) -> None:
-    made = init(tmp_path, table(tmp_path, {"a": SIZE, "b": [R.gauss(0, 1) for _ in SIZE], "target": [0.37 * v + 2 for v in SIZE]}, "e.csv"), "--label", "target")
+    made = init(
+        tmp_path,
+        table(tmp_path, {"a": SIZE, "b": [R.gauss(0, 1) for _ in SIZE], "target": [0.37 * v + 2 for v in SIZE]}, "e.csv"),
+        "--label",
+        "target",
+    )
     assert made.data.columns.ignore == ["a"], "alone it gives the label away, which is another matter"
     both = [R.gauss(0, 1) for _ in range(N)], [R.gauss(0, 1) for _ in range(N)]
-    found = look.sums_to(pa.table({"a": both[0], "b": both[1], "label": [0.3 * x + 1.7 * y for x, y in zip(*both, strict=True)]}), ["a", "b"], "label")
+    found = look.sums_to(
+        pa.table({"a": both[0], "b": both[1], "label": [0.3 * x + 1.7 * y for x, y in zip(*both, strict=True)]}), ["a", "b"], "label"
+    )
     assert found == []
-    assert look.sums_to(pa.table({"a": both[0], "b": both[1], "label": [x * y for x, y in zip(*both, strict=True)]}), ["a", "b"], "label") == ["a", "b"]
+    assert look.sums_to(
+        pa.table({"a": both[0], "b": both[1], "label": [x * y for x, y in zip(*both, strict=True)]}), ["a", "b"], "label"
+    ) == ["a", "b"]
 
 
 def test_rare_labels_get_a_metric_that_sees_them_and_a_threshold(tmp_path: Path) -> None:
@@ -98,8 +127,13 @@ def test_a_file_whose_name_tells_nothing_without_a_header_line_is_a_project_too(
     assert "quotes are read as plain text, since line 10 has one that is not closed" in (tmp_path / "p" / "sluice.yaml").read_text()
 
 
-@pytest.mark.parametrize("content, message", [(b"\x89PNG\0\0", "holds zero bytes: it is no text"), (b"text\none\ntwo\n", "has one column: nothing to learn"), (b"", "is empty")])
-def test_what_is_no_table_is_refused_by_the_name_it_was_given(tmp_path: Path, content: bytes, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "content, message",
+    [(b"\x89PNG\0\0", "holds zero bytes: it is no text"), (b"text\none\ntwo\n", "has one column: nothing to learn"), (b"", "is empty")],
+)
+def test_what_is_no_table_is_refused_by_the_name_it_was_given(
+    tmp_path: Path, content: bytes, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "d.csv").write_bytes(content)
     assert main(["init", str(tmp_path / "p"), "--data", str(tmp_path / "d.csv")]) == 2
     assert f"{tmp_path / 'd.csv'}: {message}" in capsys.readouterr().err and not (tmp_path / "p").exists()
@@ -112,7 +146,14 @@ def test_what_cannot_be_unpacked_is_told(tmp_path: Path, name: str, capsys: pyte
     assert f"{tmp_path / name}: cannot be read: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("encoding, words", [("cp1252", ["schöne Grüße", "naïve café"]), ("cp949", ["재미있는 영화", "지루한 드라마"]), ("utf-16", ["日本語の文章です", "中文的句子"])])
+@pytest.mark.parametrize(
+    "encoding, words",
+    [
+        ("cp1252", ["schöne Grüße", "naïve café"]),
+        ("cp949", ["재미있는 영화", "지루한 드라마"]),
+        ("utf-16", ["日本語の文章です", "中文的句子"]),
+    ],
+)
 def test_a_file_of_another_encoding_and_without_a_header_line_is_read(tmp_path: Path, encoding: str, words: list[str]) -> None:
     lines = [f"{words[i % 2]} {i} ja wohl doch;{'ab'[i % 2]}" for i in range(60)]
     (tmp_path / "d.csv").write_bytes(("5;a\n" + "\n".join(lines) + "\n").encode(encoding))
@@ -122,8 +163,27 @@ def test_a_file_of_another_encoding_and_without_a_header_line_is_read(tmp_path: 
 
 
 def test_what_would_be_refused_gets_a_limit_that_the_data_passes(tmp_path: Path) -> None:
-    made = init(tmp_path, table(tmp_path, {"size": [*SIZE[:14], "inf"], "colour": COLOUR[:15], "gone": [""] * 15, "amount": [*range(15)], "label": [*LABELS[:14], "once"]}), "--name", "tiny")
-    assert made.data.checks.rows_min == 7 and made.data.checks.label_rows_min == 1 and "gone" in made.data.columns.ignore and made.name == "tiny"
+    made = init(
+        tmp_path,
+        table(
+            tmp_path,
+            {
+                "size": [*SIZE[:14], "inf"],
+                "colour": COLOUR[:15],
+                "gone": [""] * 15,
+                "amount": [*range(15)],
+                "label": [*LABELS[:14], "once"],
+            },
+        ),
+        "--name",
+        "tiny",
+    )
+    assert (
+        made.data.checks.rows_min == 7
+        and made.data.checks.label_rows_min == 1
+        and "gone" in made.data.columns.ignore
+        and made.name == "tiny"
+    )
 
 
 def test_text_among_numbers_makes_a_column_of_categories_with_the_cell_named(tmp_path: Path) -> None:
@@ -135,12 +195,22 @@ def test_text_among_numbers_makes_a_column_of_categories_with_the_cell_named(tmp
 
 
 def test_names_with_colons_quotes_and_control_characters_survive(tmp_path: Path) -> None:
-    made = init(tmp_path, table(tmp_path, {"a: b": SIZE, "it's \x92 \"q\" # no": COLOUR, "- dash": [f"k{i}" for i in range(N)], "yes": LABELS}), "--label", "yes")
+    made = init(
+        tmp_path,
+        table(tmp_path, {"a: b": SIZE, 'it\'s \x92 "q" # no': COLOUR, "- dash": [f"k{i}" for i in range(N)], "yes": LABELS}),
+        "--label",
+        "yes",
+    )
     assert made.data.columns.ignore == ["- dash"] and made.data.columns.label == "yes"
 
 
 def test_labels_and_names_that_yaml_would_take_for_numbers_stay_texts(tmp_path: Path) -> None:
-    made = init(tmp_path, table(tmp_path, {"size": SIZE, "1e5": [f"k{i}" for i in range(N)], "month": [f"{8 + i % 3:02}" for i in range(N)]}), "--label", "month")
+    made = init(
+        tmp_path,
+        table(tmp_path, {"size": SIZE, "1e5": [f"k{i}" for i in range(N)], "month": [f"{8 + i % 3:02}" for i in range(N)]}),
+        "--label",
+        "month",
+    )
     assert made.data.checks.labels == ["08", "09", "10"] and made.data.columns.ignore == ["1e5"]
 
 
@@ -180,7 +250,9 @@ def test_on_a_terminal_the_label_is_asked_for(tmp_path: Path, capsys: pytest.Cap
     assert "2  survived  (category, 2 values" in capsys.readouterr().err
 
 
-def test_parquet_with_an_index_and_a_large_file_is_looked_at_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_parquet_with_an_index_and_a_large_file_is_looked_at_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     index = orjson.dumps({"index_columns": ["__index_level_0__"], "columns": []})
     made = pa.table({"size": SIZE, "label": LABELS, "__index_level_0__": list(range(N))}).replace_schema_metadata({"pandas": index})
     pq.write_table(made, tmp_path / "d.parquet")

@@ -16,9 +16,17 @@ from sluice.cli import main
 from sluice.rollouts.state import Note, State
 from sluice.rollouts.store import Store
 
-CHECK = {"metric": "errors", "reason": "errors 30 of 300 (10.00%) against 0 of 2700 (0.00%): shown to be more than 0 points worse",
-         "e_worse": 812.0, "e_within": 0.0, "verdict": "fail", "tolerance": 0.0, "margin": 0.02,
-         "stable": {"n": 2700, "bad": 0}, "candidate": {"n": 300, "bad": 30}}  # fmt: skip
+CHECK = {
+    "metric": "errors",
+    "reason": "errors 30 of 300 (10.00%) against 0 of 2700 (0.00%): shown to be more than 0 points worse",
+    "e_worse": 812.0,
+    "e_within": 0.0,
+    "verdict": "fail",
+    "tolerance": 0.0,
+    "margin": 0.02,
+    "stable": {"n": 2700, "bad": 0},
+    "candidate": {"n": 300, "bad": 30},
+}
 
 
 def write(home: Path, name: str, phase: str, outcome: str | None) -> None:
@@ -40,7 +48,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("phase", "outcome", "code"), [("Succeeded", "promoted", 0), ("RolledBack", "rolled_back", 4), ("Step", None, 1)])
 def test_watch_ends_with_the_status_of_the_rollout_and_prints_one_object(
-        phase: str, outcome: str | None, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]):  # fmt: skip
+    phase: str, outcome: str | None, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     write(tmp_path, "intents", phase, outcome)
     assert main(["rollout", "watch", "intents", "--json", "--home", str(tmp_path)]) == code
     found = said(capsys)
@@ -120,9 +129,14 @@ class ApiServer(ThreadingHTTPServer):
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     server = ApiServer()
-    config = {"apiVersion": "v1", "kind": "Config", "current-context": "c",
-              "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "users": [{"name": "u", "user": {}}],
-              "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_address[1]}"}}]}  # fmt: skip
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {}}],
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_address[1]}"}}],
+    }
     path = tmp_path / "kubeconfig.json"
     path.write_text(json.dumps(config))
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
@@ -133,15 +147,34 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServ
 
 def resource(phase: str, *, generation: int = 3, observed: int = 3, accepted: str = "True") -> dict[str, Any]:
     history = [{"sequence": 7, "time": "2026-11-20T10:00:00Z", "kind": "verdict", "message": f"fail: {CHECK['reason']}", "checks": [CHECK]}]
-    status = {"phase": phase, "message": CHECK["reason"], "observedGeneration": observed, "stable": "a" * 12, "history": history,
-              "conditions": [{"type": "Accepted", "status": accepted}], "state": {"step": 0}}  # fmt: skip
-    return {"metadata": {"name": "intents", "namespace": "ml", "generation": generation}, "spec": {"strategy": {"steps": [10]}}, "status": status}
+    status = {
+        "phase": phase,
+        "message": CHECK["reason"],
+        "observedGeneration": observed,
+        "stable": "a" * 12,
+        "history": history,
+        "conditions": [{"type": "Accepted", "status": accepted}],
+        "state": {"step": 0},
+    }
+    return {
+        "metadata": {"name": "intents", "namespace": "ml", "generation": generation},
+        "spec": {"strategy": {"steps": [10]}},
+        "status": status,
+    }
 
 
-@pytest.mark.parametrize(("found", "code"), [
-    (resource("Succeeded"), 0), (resource("RolledBack"), 4), (resource("Failed"), 1), (resource("Succeeded", accepted="False"), 1),
-])  # fmt: skip
-def test_watch_on_a_cluster_ends_as_on_this_machine(cluster: ApiServer, found: dict[str, Any], code: int, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (resource("Succeeded"), 0),
+        (resource("RolledBack"), 4),
+        (resource("Failed"), 1),
+        (resource("Succeeded", accepted="False"), 1),
+    ],
+)
+def test_watch_on_a_cluster_ends_as_on_this_machine(
+    cluster: ApiServer, found: dict[str, Any], code: int, capsys: pytest.CaptureFixture[str]
+):
     cluster.objects["intents"] = found
     assert main(["rollout", "watch", "intents", "-n", "ml", "--json"]) == code
     assert said(capsys)["exit_code"] == code

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sluice.cluster.connection import connect
-from sluice.cluster.kfp import Api
+from sluice.kfp.client import Api
+from sluice.kfp.connection import connect
 from tests.unit.cluster.replays import serving
 
 

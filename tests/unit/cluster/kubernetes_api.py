@@ -36,7 +36,10 @@ class Api:
         self.asked: list[str] = []
 
     def config_map(self, namespace: str, name: str, **data: str) -> None:
-        self.objects[f"/api/v1/namespaces/{namespace}/configmaps/{name}"] = {"metadata": {"name": name, "namespace": namespace}, "data": data}
+        self.objects[f"/api/v1/namespaces/{namespace}/configmaps/{name}"] = {
+            "metadata": {"name": name, "namespace": namespace},
+            "data": data,
+        }
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         self.asked.append(f"{method} {path}")
@@ -101,7 +104,16 @@ def serving(api: Api, folder: Path) -> Iterator[Path]:
 
 def kubeconfig(folder: Path, server: str) -> Path:
     path = folder / "kubeconfig.json"
-    path.write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "here", "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}], "clusters": [{"name": "c", "cluster": {"server": server}}]}))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "here",
+                "users": [{"name": "u", "user": {}}],
+                "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": {"server": server}}],
+            }
+        )
+    )
     return path

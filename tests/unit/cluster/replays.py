@@ -58,9 +58,17 @@ def beside(found: Recording, *, without: tuple[str, ...] = (), more: tuple[dict[
     """A recording as the run's own report sees it: no boxes for conditions, the report itself running, what is `without` not there yet."""
     details = found["run"]["run_details"]
     gone = tuple(f"{w}{end}" for w in without for end in ("", "(0)", "-driver", "-driver(0)"))
-    kept = [t for t in details["task_details"] if not str(t.get("display_name")).startswith(("condition-", "root")) and t.get("display_name") not in gone]
-    own = [{"display_name": "report-driver", "state": "SUCCEEDED"}, {"display_name": "report", "state": "RUNNING"},
-           {"display_name": "root-driver", "state": "SUCCEEDED"}, {"display_name": "root", "state": "RUNNING"}]  # fmt: skip
+    kept = [
+        t
+        for t in details["task_details"]
+        if not str(t.get("display_name")).startswith(("condition-", "root")) and t.get("display_name") not in gone
+    ]
+    own = [
+        {"display_name": "report-driver", "state": "SUCCEEDED"},
+        {"display_name": "report", "state": "RUNNING"},
+        {"display_name": "root-driver", "state": "SUCCEEDED"},
+        {"display_name": "root", "state": "RUNNING"},
+    ]
     details["task_details"] = [*kept, *own, *more]
     marks = [f'"step":"{w.replace("-", "_")}"' for w in without]
     found["logs"] = {pod: log for pod, log in found["logs"].items() if not any(m in log for m in marks)}
@@ -71,5 +79,8 @@ def beside(found: Recording, *, without: tuple[str, ...] = (), more: tuple[dict[
 def skipped(*steps: str) -> tuple[dict[str, Any], ...]:
     """Tasks behind a shut gate: the first was asked and skipped, those behind it were never reached."""
     first, *rest = steps
-    return ({"display_name": f"{first}-driver", "state": "SUCCEEDED"}, {"display_name": first, "state": "SKIPPED"},
-            *({"display_name": n} for s in rest for n in (f"{s}-driver", s)))  # fmt: skip
+    return (
+        {"display_name": f"{first}-driver", "state": "SUCCEEDED"},
+        {"display_name": first, "state": "SKIPPED"},
+        *({"display_name": n} for s in rest for n in (f"{s}-driver", s)),
+    )

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from sluice import project
-from sluice.cluster.config import ClusterConfig, cores, duration_seconds, memory_bytes
-from sluice.errors import ProjectError
-from sluice.gates import STEPS
+from sluice.core.errors import ProjectError
+from sluice.core.gate import STEPS
+from sluice.kfp.config import ClusterConfig, cores, duration_seconds, memory_bytes
 
 
 def parsed(cluster: str) -> ClusterConfig:
@@ -76,7 +76,9 @@ def test_what_is_wrong_is_named_with_its_key(cluster: str, message: str) -> None
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("cluster", ["{defaults: {timeout: 3h}}", "{steps: {train: {resources: {limits: {cpu: 7}}}}}", "{service_account: x}"])
+@pytest.mark.parametrize(
+    "cluster", ["{defaults: {timeout: 3h}}", "{steps: {train: {resources: {limits: {cpu: 7}}}}}", "{service_account: x}"]
+)
 def test_where_steps_run_does_not_change_what_the_model_is(cluster: str) -> None:
     raw: dict[str, Any] = {"name": "mine", "task": "image", "data": {"source": "sklearn://digits"}}
     there = project.parse({**raw, "cluster": project.read_text(cluster, "t")})

@@ -15,12 +15,12 @@ import pytest
 
 from sluice import Client
 from sluice.cli import main
-from sluice.cluster.connection import connect
-from sluice.cluster.errors import Conflict, EndpointFault, NotFound, Rejected, Unauthorised, Unreachable
-from sluice.cluster.kfp import Api
-from sluice.cluster.submit import _ensure
-from sluice.errors import ProjectError
-from sluice.process import free_port
+from sluice.core.errors import ProjectError
+from sluice.core.processes import free_port
+from sluice.kfp.client import Api
+from sluice.kfp.connection import connect
+from sluice.kfp.errors import Conflict, EndpointFault, NotFound, Rejected, Unauthorised, Unreachable
+from sluice.kfp.submit import _ensure
 
 
 class Door(http.server.BaseHTTPRequestHandler):
@@ -143,7 +143,9 @@ def test_a_failure_in_the_middle_of_a_log_is_not_part_of_it(door: str) -> None:
     assert api.log("r", "p") == ""
 
 
-@pytest.mark.parametrize("endpoint", ["kubeflow:8888", "ftp://x", "http://", "http://h:99999", "http://u:p@h/", "http://h/?q=1", "http://h/#/runs"])
+@pytest.mark.parametrize(
+    "endpoint", ["kubeflow:8888", "ftp://x", "http://", "http://h:99999", "http://u:p@h/", "http://h/?q=1", "http://h/#/runs"]
+)
 def test_what_is_no_endpoint_is_refused_before_anything_is_sent(endpoint: str) -> None:
     with pytest.raises(ProjectError) as caught:
         connect(endpoint)
@@ -164,11 +166,13 @@ def test_a_token_file_without_a_token_is_refused(tmp_path: Path, content: bytes)
 
 def test_a_kubeconfig_leads_through_the_api_servers_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "one",
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "one",
         "clusters": [{"name": "c", "cluster": {"server": "https://cluster.example:6443"}}],
         "users": [{"name": "u", "user": {"token": "abc"}}],
         "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}],
-    }  # fmt: skip
+    }
     file = tmp_path / "config"
     file.write_text(json.dumps(config))
     monkeypatch.setenv("KUBECONFIG", str(file))
@@ -182,9 +186,15 @@ def test_a_kubeconfig_leads_through_the_api_servers_proxy(tmp_path: Path, monkey
         connect("kubeconfig", context="other")
 
 
-@pytest.mark.parametrize(("status", "headers", "opens"), [
-    (200, {"content-type": "text/html; charset=utf-8"}, True), (302, {"location": "/dex/auth"}, True),
-    (404, {"content-type": "text/plain"}, False), (200, {"content-type": "application/json"}, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "headers", "opens"),
+    [
+        (200, {"content-type": "text/html; charset=utf-8"}, True),
+        (302, {"location": "/dex/auth"}, True),
+        (404, {"content-type": "text/plain"}, False),
+        (200, {"content-type": "application/json"}, False),
+    ],
+)
 def test_a_runs_link_is_one_that_opens_or_names_what_it_takes(
     door: str, status: int, headers: dict[str, str], opens: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,13 +217,21 @@ class Pipelines(Door):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         path = self.path.partition("?")[0].rpartition("/")[2]
         if self.command == "POST":
-            kind, name = ("versions", parse_qs(self.path.partition("?")[2])["name"][0]) if path == "upload_version" else (path, json.loads(body)["display_name"])
+            kind, name = (
+                ("versions", parse_qs(self.path.partition("?")[2])["name"][0])
+                if path == "upload_version"
+                else (path, json.loads(body)["display_name"])
+            )
             at = len(Pipelines.made.setdefault(kind, []))
             found: dict[str, Any] = {f"{'pipeline_version' if kind == 'versions' else kind[:-1]}_id": f"{kind}-{at}", "display_name": name}
             Pipelines.made[kind].append({**found, **(json.loads(body) if kind == "runs" else {})})
         elif path in ("pipelines", "versions", "experiments", "runs"):
             wanted = json.loads(parse_qs(self.path.partition("?")[2])["filter"][0])["predicates"][0]["string_value"]
-            found = {"pipeline_versions" if path == "versions" else path: [x for x in Pipelines.made.get(path, []) if x["display_name"] == wanted]}
+            found = {
+                "pipeline_versions" if path == "versions" else path: [
+                    x for x in Pipelines.made.get(path, []) if x["display_name"] == wanted
+                ]
+            }
         else:
             found = {}
         text = json.dumps(found).encode()
@@ -235,7 +253,9 @@ def test_the_same_file_is_the_same_version_whatever_a_run_of_it_is_started_with(
     try:
         assert main(["submit", str(file), *where, "--json"]) == 0
         first = json.loads(capsys.readouterr().out)
-        assert main(["submit", str(file), *where, "--set", "train.epochs=5", "--set", "model.width=8", "--set", "data.source=two words"]) == 0
+        assert (
+            main(["submit", str(file), *where, "--set", "train.epochs=5", "--set", "model.width=8", "--set", "data.source=two words"]) == 0
+        )
         out = capsys.readouterr().out
         assert main(["compile", str(file), "-o", str(tmp_path / "p.yaml"), "--image", image, "--unchecked", "--offline", "--json"]) == 0
     finally:
@@ -246,7 +266,10 @@ def test_the_same_file_is_the_same_version_whatever_a_run_of_it_is_started_with(
     assert first["url"] == "" and "KF_PIPELINES_UI_ENDPOINT" in out
     plain, changed = (r["runtime_config"]["parameters"] for r in Pipelines.made["runs"])
     assert {k: (plain[k], changed[k]) for k in plain if plain[k] != changed[k]} == {
-        "train_epochs": (20, 5), "set": ("", "model.width=8"), "data_source": ("sklearn://digits", "two words")}  # fmt: skip
+        "train_epochs": (20, 5),
+        "set": ("", "model.width=8"),
+        "data_source": ("sklearn://digits", "two words"),
+    }
 
 
 def test_submit_says_which_endpoint_does_not_answer_and_ends_with_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,7 +302,13 @@ def test_a_token_that_is_not_taken_is_told_from_none(door: str, tmp_path: Path) 
 def test_the_sdk_raises_what_the_endpoint_answers(door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Door.status = 403
     client = Client(tmp_path, endpoint=door, token="abc")
-    for call in (lambda: client.status("x"), lambda: client.get("x"), lambda: client.report("x"), client.history, lambda: client.terminate("x")):
+    for call in (
+        lambda: client.status("x"),
+        lambda: client.get("x"),
+        lambda: client.report("x"),
+        client.history,
+        lambda: client.terminate("x"),
+    ):
         with pytest.raises(Unauthorised):
             call()
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from sluice.client.endpoint import Endpoint
-from sluice.cluster import runs
-from sluice.cluster.kfp import Api
-from sluice.cluster.logs import PodLog
-from sluice.cluster.runs import Watch
-from sluice.errors import DeadlineError
-from sluice.home import Home
+from sluice.core.errors import DeadlineError
+from sluice.core.home import Home
+from sluice.kfp import runs
+from sluice.kfp.client import Api
+from sluice.kfp.runs import Watch
+from sluice.kube.logs import PodLog
 from tests.unit.cluster.replays import recording
 
 
@@ -39,9 +39,7 @@ def watched(api: Api, found: dict[str, Any]) -> tuple[Watch, list[dict[str, Any]
         ("bad_source", "failed", 2, "no such object"),
     ],
 )
-def test_a_run_ends_with_the_status_it_would_have_here(
-    replay: Callable[..., Api], name: str, outcome: str, code: int, reason: str
-) -> None:
+def test_a_run_ends_with_the_status_it_would_have_here(replay: Callable[..., Api], name: str, outcome: str, code: int, reason: str) -> None:
     found = recording(name)
     watch, seen = watched(replay(found), found)
     ended = watch.outcome()
@@ -152,7 +150,9 @@ def test_a_step_that_stays_silent_is_pointed_out_once(replay: Callable[..., Api]
 
 
 def test_a_run_that_failed_before_its_first_step_says_so(replay: Callable[..., Api]) -> None:
-    watch = Watch(replay({"run": {"state": "FAILED", "run_details": {"task_details": [{"display_name": "root-driver(2)", "state": "FAILED"}]}}}), "x")
+    watch = Watch(
+        replay({"run": {"state": "FAILED", "run_details": {"task_details": [{"display_name": "root-driver(2)", "state": "FAILED"}]}}}), "x"
+    )
     watch.follow(seconds=1)
     assert "before its first step" in watch.outcome()["reasons"][0]
     assert "service account" in watch.outcome()["error"]["fix"]

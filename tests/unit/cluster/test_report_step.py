@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from components.report import logic
-from sluice.cluster import ending
-from sluice.cluster.account import OwnToken
-from sluice.cluster.connection import connect
-from sluice.cluster.ending import await_end
-from sluice.cluster.errors import Unauthorised
-from sluice.cluster.kfp import Api
-from sluice.cluster.kube import Kube
-from sluice.cluster.runs import Watch, is_over
-from sluice.gates import STEPS
+from sluice.core.gate import STEPS
+from sluice.kfp import ending
+from sluice.kfp.account import OwnToken
+from sluice.kfp.client import Api
+from sluice.kfp.connection import connect
+from sluice.kfp.ending import await_end
+from sluice.kfp.errors import Unauthorised
+from sluice.kfp.runs import Watch, is_over
+from sluice.kube.client import Kube
 from tests.unit.cluster.kubernetes_api import Api as Kubernetes
 from tests.unit.cluster.kubernetes_api import serving as kubernetes
 from tests.unit.cluster.replays import Recording, beside, recording, serving, skipped
@@ -39,7 +39,9 @@ class Written:
 
     def __init__(self, folder: Path, api: Api, found: Recording):
         page, refusal = folder / "page", folder / "refusal"
-        self.figures = logic.run({"name": "given"}, str(found["run"].get("run_id", "x")), 60, page_path=str(page), refusal_path=str(refusal), api=api)
+        self.figures = logic.run(
+            {"name": "given"}, str(found["run"].get("run_id", "x")), 60, page_path=str(page), refusal_path=str(refusal), api=api
+        )
         self.page, self.refusal = page.read_text(), refusal.read_text()
 
 
@@ -54,18 +56,26 @@ def silent(found: Recording, step: str, *lines: str) -> Recording:
         if task.get("display_name") == step:
             task["state"] = "FAILED"
     name = step.replace("-", "_")
-    found["logs"] = {pod: "\n".join(["[KFP Executor 1 INFO]: Looking for component `" + name + "` in x", *lines, ""]) if f'"step":"{name}"' in log else log
-                     for pod, log in found["logs"].items()}  # fmt: skip
+    found["logs"] = {
+        pod: "\n".join(["[KFP Executor 1 INFO]: Looking for component `" + name + "` in x", *lines, ""])
+        if f'"step":"{name}"' in log
+        else log
+        for pod, log in found["logs"].items()
+    }
     return found
 
 
-@pytest.mark.parametrize(("name", "more", "word", "gate", "reason", "refusal"), [
-    ("promoted", (), "promoted", "rollout", "", "no"),
-    ("rolled_back", (), "rolled_back", "rollout", "no verdict on the step at 20 %", "yes"),
-    ("refused", REFUSED, "refused", "evaluate", "is below evaluate.minimum", "yes"),
-    ("bad_source", (), "failed", "validate_data", "no such object", "no"),
-    ("promoted_flat", (), "promoted", "rollout", "", "no"),
-    ("refusal_fails", (), "refused", "evaluate", "is below evaluate.minimum", "yes")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "more", "word", "gate", "reason", "refusal"),
+    [
+        ("promoted", (), "promoted", "rollout", "", "no"),
+        ("rolled_back", (), "rolled_back", "rollout", "no verdict on the step at 20 %", "yes"),
+        ("refused", REFUSED, "refused", "evaluate", "is below evaluate.minimum", "yes"),
+        ("bad_source", (), "failed", "validate_data", "no such object", "no"),
+        ("promoted_flat", (), "promoted", "rollout", "", "no"),
+        ("refusal_fails", (), "refused", "evaluate", "is below evaluate.minimum", "yes"),
+    ],
+)
 def test_every_end_of_a_run_can_be_told_from_the_others(
     written: Callable[[Recording], Written], name: str, more: tuple[dict[str, Any], ...], word: str, gate: str, reason: str, refusal: str
 ) -> None:
@@ -80,15 +90,28 @@ def test_every_end_of_a_run_can_be_told_from_the_others(
 def test_the_figures_a_run_turned_on_have_the_same_names_in_every_run(written: Callable[[Recording], Written]) -> None:
     found = written(beside(recording("rolled_back")))
     assert found.figures | {"reason": ""} == {
-        "outcome": "rolled_back", "promoted": 0.0, "gate": "rollout", "reason": "", "accuracy": pytest.approx(0.9574, abs=1e-4),
-        "accuracy_minimum": 0.5, "accuracy_champion": pytest.approx(0.9468, abs=1e-4), "accuracy_difference": pytest.approx(0.0106, abs=1e-4),
-        "accuracy_low": pytest.approx(-0.0107, abs=1e-4), "accuracy_high": pytest.approx(0.0333, abs=1e-4), "version": "2"}  # fmt: skip
+        "outcome": "rolled_back",
+        "promoted": 0.0,
+        "gate": "rollout",
+        "reason": "",
+        "accuracy": pytest.approx(0.9574, abs=1e-4),
+        "accuracy_minimum": 0.5,
+        "accuracy_champion": pytest.approx(0.9468, abs=1e-4),
+        "accuracy_difference": pytest.approx(0.0106, abs=1e-4),
+        "accuracy_low": pytest.approx(-0.0107, abs=1e-4),
+        "accuracy_high": pytest.approx(0.0333, abs=1e-4),
+        "version": "2",
+    }
     assert "Against the champion" in found.page and "traffic to the candidate over time" in found.page
 
 
 def test_a_failed_step_is_shown_with_its_last_lines(written: Callable[[Recording], Written]) -> None:
-    found = written(beside(silent(recording("rolled_back"), "train", "epoch 1", "Traceback (most recent call last):", "MemoryError: 8 GiB & more"),
-                           without=("export-onnx", "evaluate", "register", "rollout")))  # fmt: skip
+    found = written(
+        beside(
+            silent(recording("rolled_back"), "train", "epoch 1", "Traceback (most recent call last):", "MemoryError: 8 GiB & more"),
+            without=("export-onnx", "evaluate", "register", "rollout"),
+        )
+    )
     assert (found.figures["outcome"], found.figures["promoted"], found.figures["gate"]) == ("failed", 0.0, "train")
     assert "train failed: MemoryError: 8 GiB &amp; more" in found.page
     assert "Its last lines</h2><pre>epoch 1\nTraceback" in found.page
@@ -97,7 +120,10 @@ def test_a_failed_step_is_shown_with_its_last_lines(written: Callable[[Recording
 
 def test_a_run_that_never_started_says_which_step_could_not(written: Callable[[Recording], Written]) -> None:
     found = recording("bad_source")
-    found["run"]["run_details"]["task_details"] = [{"display_name": "validate-data-driver", "state": "FAILED"}, {"display_name": "validate-data"}]
+    found["run"]["run_details"]["task_details"] = [
+        {"display_name": "validate-data-driver", "state": "FAILED"},
+        {"display_name": "validate-data"},
+    ]
     told = written(beside(found | {"logs": {}}))
     assert (told.figures["outcome"], told.figures["gate"]) == ("failed", "validate_data")
     assert "could not be started: its driver failed" in told.page and "given" in told.page
@@ -170,7 +196,11 @@ def test_it_waits_until_the_others_are_done_and_reads_each_when_it_is(replay: Re
         cut = beside(recording("promoted"), without=tuple(order[done:]))
         logs = {p: log for p, log in whole["logs"].items() if done and f'"step":"{order[done - 1].replace("-", "_")}"' in log}
         last = ends[order[done - 1]] if done else ""
-        tasks = [t for t in cut["run"]["run_details"]["task_details"] if not str(t.get("display_name")).startswith("executor") or t["end_time"] <= last]
+        tasks = [
+            t
+            for t in cut["run"]["run_details"]["task_details"]
+            if not str(t.get("display_name")).startswith("executor") or t["end_time"] <= last
+        ]
         found["run"]["run_details"]["task_details"], found["logs"] = tasks, logs
 
     at(0)
@@ -204,7 +234,11 @@ def test_between_two_steps_a_run_is_not_over() -> None:
     assert not is_over(beside(recording("promoted"), without=("rollout",))["run"])
     assert is_over(beside(recording("promoted"))["run"])
     assert is_over(beside(recording("refused"), more=REFUSED)["run"])
-    assert not is_over(beside(recording("refused"), more=({"display_name": "register-driver", "state": "RUNNING"}, {"display_name": "refusal-driver"}))["run"])
+    assert not is_over(
+        beside(recording("refused"), more=({"display_name": "register-driver", "state": "RUNNING"}, {"display_name": "refusal-driver"}))[
+            "run"
+        ]
+    )
 
 
 def test_a_first_try_that_failed_before_one_that_did_not_is_no_end() -> None:
@@ -214,7 +248,10 @@ def test_a_first_try_that_failed_before_one_that_did_not_is_no_end() -> None:
 
 def test_a_run_that_fails_because_it_was_refused_is_refused_to_whoever_follows_it(replay: Replay) -> None:
     """`cluster.refusal: fails`: KFP calls the run failed; `sluice submit --wait` ends with 3 as ever."""
-    found = beside(recording("refused"), more=(*REFUSED, {"display_name": "refusal-driver", "state": "SUCCEEDED"}, {"display_name": "refusal", "state": "FAILED"}))
+    found = beside(
+        recording("refused"),
+        more=(*REFUSED, {"display_name": "refusal-driver", "state": "SUCCEEDED"}, {"display_name": "refusal", "state": "FAILED"}),
+    )
     found["run"]["state"] = "FAILED"
     watch = Watch(replay(found), "x")
     watch.follow(seconds=5, every=0.01)
@@ -241,7 +278,11 @@ def test_a_pod_asks_for_a_token_of_its_own_account_and_renews_it(tmp_path: Path,
 
     def answer(method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         asked.append((path, body["spec"]["audiences"]))
-        return (201, {"status": {"token": f"token-{len(asked)}"}}) if len(asked) < 3 else (403, {"message": "may not create serviceaccounts/token"})
+        return (
+            (201, {"status": {"token": f"token-{len(asked)}"}})
+            if len(asked) < 3
+            else (403, {"message": "may not create serviceaccounts/token"})
+        )
 
     monkeypatch.setattr(api, "answer", answer)
     with kubernetes(api, tmp_path) as path:

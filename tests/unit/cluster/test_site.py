@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from sluice.cli import main
-from sluice.cluster import needs, site
-from sluice.cluster.config import ClusterConfig
-from sluice.cluster.site import Site, Told
-from sluice.errors import ProjectError
+from sluice.core.errors import ProjectError
+from sluice.kfp import needs
+from sluice.kfp.config import ClusterConfig
+from sluice.kube import site
+from sluice.kube.site import Site, Told
 from sluice.project import parse
 from tests.unit.cluster.kubernetes_api import Api, kubeconfig, serving
 
@@ -22,10 +23,14 @@ IMAGE = "registry.example/sluice/pipeline@sha256:" + "a" * 64
 OTHER = "registry.example/sluice/pipeline@sha256:" + "b" * 64
 SECRET = "[{name: store, env: {accesskey: AWS_ACCESS_KEY_ID, secretkey: AWS_SECRET_ACCESS_KEY}}]"
 DATA = {
-    "image": IMAGE, "MLFLOW_TRACKING_URI": "http://mlflow.sluice:5000", "SLUICE_STORE": "s3://models/sluice", "SLUICE_NAMESPACE": "sluice",
-    "AWS_ENDPOINT_URL_S3": "http://minio-service.kubeflow:9000", "AWS_REGION": "minio",
+    "image": IMAGE,
+    "MLFLOW_TRACKING_URI": "http://mlflow.sluice:5000",
+    "SLUICE_STORE": "s3://models/sluice",
+    "SLUICE_NAMESPACE": "sluice",
+    "AWS_ENDPOINT_URL_S3": "http://minio-service.kubeflow:9000",
+    "AWS_REGION": "minio",
     "cluster": f"{{service_account: pipeline-runner, defaults: {{secrets: {SECRET}, resources: {{requests: {{cpu: 10m}}}}}}, steps: {{train: {{timeout: 3h}}}}}}",
-}  # fmt: skip
+}
 RAW = {"name": "digits", "task": "image", "data": {"source": "sklearn://digits"}, "model": {"channels": 1, "size": [8, 8]}}
 
 
@@ -57,20 +62,31 @@ def over(cluster: str) -> ClusterConfig:
 
 def test_the_report_has_neither_secrets_nor_resources_of_any_step_and_knows_the_page() -> None:
     for own in ("{}", "{steps: {report: {env: {X: '1'}}}}"):
-        found = Site.parse("sluice", {**DATA, "ui": "https://kubeflow.example/pipeline"}).under(ClusterConfig.model_validate(yaml.safe_load(own))).of("report")
+        found = (
+            Site.parse("sluice", {**DATA, "ui": "https://kubeflow.example/pipeline"})
+            .under(ClusterConfig.model_validate(yaml.safe_load(own)))
+            .of("report")
+        )
         assert found.secrets == [] and found.volumes == [] and found.resources.requests.cpu == "50m"
-        assert found.env["KF_PIPELINES_UI_ENDPOINT"] == "https://kubeflow.example/pipeline" and found.env["SLUICE_STORE"] == "s3://models/sluice"
+        assert (
+            found.env["KF_PIPELINES_UI_ENDPOINT"] == "https://kubeflow.example/pipeline"
+            and found.env["SLUICE_STORE"] == "s3://models/sluice"
+        )
     assert found.env["X"] == "1"
 
 
 def test_a_projects_own_key_goes_before_the_clusters_before_the_bounds() -> None:
-    found = over("{defaults: {env: {SLUICE_STORE: 's3://mine/x'}, resources: {requests: {memory: 1Gi}}}, steps: {train: {resources: {limits: {cpu: 8}}}}}")
+    found = over(
+        "{defaults: {env: {SLUICE_STORE: 's3://mine/x'}, resources: {requests: {memory: 1Gi}}}, steps: {train: {resources: {limits: {cpu: 8}}}}}"
+    )
     train, register = found.of("train"), found.of("register")
     assert found.service_account == "pipeline-runner"
     assert train.env["SLUICE_STORE"] == register.env["SLUICE_STORE"] == "s3://mine/x" and train.env["AWS_REGION"] == "minio"
     assert (register.resources.requests.cpu, register.resources.requests.memory, register.resources.limits.memory) == ("10m", "1Gi", "2Gi")
     assert (train.timeout, train.resources.limits.cpu, register.timeout) == ("3h", "8", "2h")
-    assert over("{defaults: {timeout: 5h}}").of("train").timeout == "5h", "what the project says of every step goes before what the cluster says of one"
+    assert over("{defaults: {timeout: 5h}}").of("train").timeout == "5h", (
+        "what the project says of every step goes before what the cluster says of one"
+    )
     assert over("{service_account: mine}").service_account == "mine"
 
 
@@ -86,9 +102,16 @@ def test_a_projects_secrets_stand_beside_the_clusters_and_take_their_variables()
     assert [(s.name, s.mount) for s in again.secrets] == [("store", "/keys")]
 
 
-@pytest.mark.parametrize(("data", "said"), [
-    ({"imag": IMAGE}, "neither a variable of the steps"), ({"cluster": "[1]"}, "is no mapping"), ({"cluster": "{defaults: {timeout: soon}}"}, "is no duration"),
-    ({"cluster": "{steps: {trian: {}}}"}, "did you mean 'train'"), ({"KFP_X": "1"}, "the platform's own")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"imag": IMAGE}, "neither a variable of the steps"),
+        ({"cluster": "[1]"}, "is no mapping"),
+        ({"cluster": "{defaults: {timeout: soon}}"}, "is no duration"),
+        ({"cluster": "{steps: {trian: {}}}"}, "did you mean 'train'"),
+        ({"KFP_X": "1"}, "the platform's own"),
+    ],
+)
 def test_a_wrong_configmap_is_named_with_its_key(data: dict[str, str], said: str) -> None:
     with pytest.raises(ProjectError, match=said) as e:
         Site.parse("sluice", data)
@@ -100,15 +123,29 @@ def test_everything_that_is_missing_is_told_at_once() -> None:
         needs.prepare(project(), Told(why="no cluster is configured"))
     said = str(e.value)
     assert "4 things" in said and e.value.exit_code == 2
-    for line in ("--image REGISTRY", "MLFLOW_TRACKING_URI: http://mlflow.sluice:5000", "SLUICE_STORE: s3://bucket/prefix", "SLUICE_NAMESPACE: sluice", "no cluster is configured"):
+    for line in (
+        "--image REGISTRY",
+        "MLFLOW_TRACKING_URI: http://mlflow.sluice:5000",
+        "SLUICE_STORE: s3://bucket/prefix",
+        "SLUICE_NAMESPACE: sluice",
+        "no cluster is configured",
+    ):
         assert line in said, line
 
 
-@pytest.mark.parametrize(("cluster", "said"), [
-    ("{defaults: {env: {AWS_ENDPOINT_URL_S3: 'http://s3', SLUICE_STORE: 's3://b/p'}}}", "give the steps no AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"),
-    ("{defaults: {env: {SLUICE_STORE: 'pvc://sluice-store'}}}", "volumes: [{claim: sluice-store, mount: /store}]"),
-    ("{defaults: {env: {SLUICE_STORE: /store}}}", "names no store"), ("{defaults: {env: {SLUICE_HOME: /home/me}}}", "is on no volume"),
-    ("{steps: {rollout: {env: {SLUICE_STORE: 'file:///x'}}}, defaults: {env: {SLUICE_STORE: 's3://b/p'}}}", "(steps rollout)")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cluster", "said"),
+    [
+        (
+            "{defaults: {env: {AWS_ENDPOINT_URL_S3: 'http://s3', SLUICE_STORE: 's3://b/p'}}}",
+            "give the steps no AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+        ),
+        ("{defaults: {env: {SLUICE_STORE: 'pvc://sluice-store'}}}", "volumes: [{claim: sluice-store, mount: /store}]"),
+        ("{defaults: {env: {SLUICE_STORE: /store}}}", "names no store"),
+        ("{defaults: {env: {SLUICE_HOME: /home/me}}}", "is on no volume"),
+        ("{steps: {rollout: {env: {SLUICE_STORE: 'file:///x'}}}, defaults: {env: {SLUICE_STORE: 's3://b/p'}}}", "(steps rollout)"),
+    ],
+)
 def test_each_lack_says_the_line_that_mends_it(cluster: str, said: str) -> None:
     with pytest.raises(ProjectError) as e:
         needs.prepare(project(cluster), Told(why=""), image=IMAGE)
@@ -117,7 +154,11 @@ def test_each_lack_says_the_line_that_mends_it(cluster: str, said: str) -> None:
 
 def test_a_project_that_says_everything_needs_no_cluster() -> None:
     env = "env: {MLFLOW_TRACKING_URI: 'http://m:5000', SLUICE_NAMESPACE: sluice"
-    for store in ("SLUICE_STORE: 's3://b/p'}", "SLUICE_STORE: 'pvc://c/x'}, volumes: [{claim: c, mount: /store}]", "X: y}, secrets: [{name: s, env: {u: SLUICE_STORE}}]"):
+    for store in (
+        "SLUICE_STORE: 's3://b/p'}",
+        "SLUICE_STORE: 'pvc://c/x'}, volumes: [{claim: c, mount: /store}]",
+        "X: y}, secrets: [{name: s, env: {u: SLUICE_STORE}}]",
+    ):
         assert needs.prepare(project(f"{{defaults: {{{env}, {store}}}}}"), Told(why="away"), image=IMAGE).image == IMAGE
     assert needs.prepare(project("{}", name="d" * 45), Told(), image=IMAGE, unchecked=True).missing[-1].field == "name"
 
@@ -148,8 +189,12 @@ def test_what_the_cluster_does_not_hold_is_told_with_the_rest(api: Api, tmp_path
     assert run(folder=tmp_path) == 2
     said = orjson.loads(capsys.readouterr().out)["message"]
     assert "4 things" in said
-    for part in ("is a tag", "Secret kubeflow/store: is not there\n      kubectl -n kubeflow create secret generic store --from-literal=accesskey=...",
-                 "service account kubeflow/pipeline-runner: is not there", 'patch configmap sluice-cluster --type merge -p \'{"data": {"SLUICE_STORE"'):  # fmt: skip
+    for part in (
+        "is a tag",
+        "Secret kubeflow/store: is not there\n      kubectl -n kubeflow create secret generic store --from-literal=accesskey=...",
+        "service account kubeflow/pipeline-runner: is not there",
+        'patch configmap sluice-cluster --type merge -p \'{"data": {"SLUICE_STORE"',
+    ):
         assert part in said, part
 
 
@@ -162,11 +207,16 @@ def test_what_may_not_be_looked_up_is_not_missed(api: Api, tmp_path: Path) -> No
 def test_another_environment_is_asked_where_it_is_named(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     api.config_map("team", "sluice-cluster", **DATA)
     assert run(folder=tmp_path) == 2
-    assert "there is no ConfigMap sluice-cluster in namespace sluice (context here); name Sluice's: --environment NS" in capsys.readouterr().err
+    assert (
+        "there is no ConfigMap sluice-cluster in namespace sluice (context here); name Sluice's: --environment NS"
+        in capsys.readouterr().err
+    )
     assert run("--environment", "team", folder=tmp_path) == 0
 
 
-def test_a_cluster_that_is_away_is_said_and_offline_asks_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cluster_that_is_away_is_said_and_offline_asks_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, "http://127.0.0.1:9")))
     assert run(folder=tmp_path) == 2
     assert "the API server does not answer" in capsys.readouterr().err

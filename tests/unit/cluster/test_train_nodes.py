@@ -10,27 +10,44 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.train import nodes
+from components.train import trainjob_fit
 from components.train.trainjob import JobSpec, NodeLost, TrainJobError
+from sluice.core.errors import DataError, ProjectError
 from sluice.data.dataset import Dataset, write_dataset
-from sluice.errors import DataError, ProjectError
+from sluice.learners.torch import worker
+from sluice.learners.torch.errors import ProcessDied
+from sluice.learners.torch.job import Job
 from sluice.project import Project, parse
-from sluice.training import worker
-from sluice.training.errors import ProcessDied
-from sluice.training.job import Job
 
 
 def project(**train: Any) -> Project:
-    return parse({"name": "tiny", "task": "tabular", "data": {"source": "x"}, "model": {"hidden": [4]},
-                  "train": {"epochs": 1, "nodes": 2, "device": "cpu", "restarts": 2, **train}})  # fmt: skip
+    return parse(
+        {
+            "name": "tiny",
+            "task": "tabular",
+            "data": {"source": "x"},
+            "model": {"hidden": [4]},
+            "train": {"epochs": 1, "nodes": 2, "device": "cpu", "restarts": 2, **train},
+        }
+    )
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     x = np.arange(80, dtype=np.float64)
-    table = pa.table({"row_id": [hashlib.sha256(str(v).encode()).hexdigest()[:16] for v in x], "a": x, "label": ["y" if v > 40 else "n" for v in x]})
-    return write_dataset(tmp_path / "data", {"train": table.slice(0, 64), "validation": table.slice(64)}, task="tabular", objective="classification",
-                         labels=["n", "y"], columns={"a": "numeric"}, source={}, shard_rows=1000)  # fmt: skip
+    table = pa.table(
+        {"row_id": [hashlib.sha256(str(v).encode()).hexdigest()[:16] for v in x], "a": x, "label": ["y" if v > 40 else "n" for v in x]}
+    )
+    return write_dataset(
+        tmp_path / "data",
+        {"train": table.slice(0, 64), "validation": table.slice(64)},
+        task="tabular",
+        objective="classification",
+        labels=["n", "y"],
+        columns={"a": "numeric"},
+        source={},
+        shard_rows=1000,
+    )
 
 
 class Cluster:
@@ -71,8 +88,8 @@ def failed(job: Job, _: Any) -> None:
 @pytest.fixture(autouse=True)
 def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "store").mkdir()
-    monkeypatch.setenv(nodes.CLAIM_ENV, "claim")
-    monkeypatch.setenv(nodes.MOUNT_ENV, str(tmp_path / "store"))
+    monkeypatch.setenv(trainjob_fit.CLAIM_ENV, "claim")
+    monkeypatch.setenv(trainjob_fit.MOUNT_ENV, str(tmp_path / "store"))
     monkeypatch.setenv("KFP_POD_NAME", "step-1")
     monkeypatch.setenv("KFP_POD_UID", "u-1")
     return tmp_path / "store"
@@ -80,7 +97,9 @@ def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_events_are_passed_on_and_other_lines_shown_with_their_node(dataset: Dataset, tmp_path: Path, volume: Path) -> None:
     cluster, told, shown = Cluster(trained), [], []
-    result = nodes.fit(project(), dataset, tmp_path / "out", jobs=cluster, on_event=told.append, on_line=lambda n, t: shown.append((n, t)))  # type: ignore[arg-type]
+    result = trainjob_fit.fit(
+        project(), dataset, tmp_path / "out", jobs=cluster, on_event=told.append, on_line=lambda n, t: shown.append((n, t))
+    )  # type: ignore[arg-type]
     assert {"kind": "step", "step": 1} in told and shown == [(1, "[rank 1] hello")]
     assert result.world_size == 2 and (tmp_path / "out/model.safetensors").read_bytes() == b"weights"
     spec = cluster.submitted[0]
@@ -89,15 +108,15 @@ def test_events_are_passed_on_and_other_lines_shown_with_their_node(dataset: Dat
 
 
 def test_the_name_is_the_same_again_and_another_for_other_settings(dataset: Dataset, tmp_path: Path) -> None:
-    first = nodes.job_name(project(), dataset, tmp_path)
-    assert first == nodes.job_name(project(), dataset, tmp_path) and len(first) <= 47
-    assert first != nodes.job_name(project(epochs=2), dataset, tmp_path)
-    assert first != nodes.job_name(project(), dataset, tmp_path / "other-run")
+    first = trainjob_fit.job_name(project(), dataset, tmp_path)
+    assert first == trainjob_fit.job_name(project(), dataset, tmp_path) and len(first) <= 47
+    assert first != trainjob_fit.job_name(project(epochs=2), dataset, tmp_path)
+    assert first != trainjob_fit.job_name(project(), dataset, tmp_path / "other-run")
 
 
 def test_a_lost_node_starts_the_job_again_under_another_name(dataset: Dataset, tmp_path: Path) -> None:
     cluster, told = Cluster(NodeLost("node 1 was evicted (spot)"), trained), []
-    nodes.fit(project(), dataset, tmp_path / "out", jobs=cluster, on_event=told.append)  # type: ignore[arg-type]
+    trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=cluster, on_event=told.append)  # type: ignore[arg-type]
     first, second = (s.name for s in cluster.submitted)
     assert second == f"{first}-r1" and first in cluster.cancelled
     assert any("node 1 was evicted (spot); starting again from the beginning (restart 1 of 2)" in t.get("text", "") for t in told)
@@ -106,14 +125,14 @@ def test_a_lost_node_starts_the_job_again_under_another_name(dataset: Dataset, t
 def test_restarts_are_bounded(dataset: Dataset, tmp_path: Path) -> None:
     cluster = Cluster(*[NodeLost("node 0 was killed for memory")] * 3)
     with pytest.raises(ProcessDied, match="killed for memory, 3 times"):
-        nodes.fit(project(), dataset, tmp_path / "out", jobs=cluster)  # type: ignore[arg-type]
+        trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=cluster)  # type: ignore[arg-type]
     assert len(cluster.submitted) == 3 and not (tmp_path / "out").exists()
 
 
 def test_an_explained_failure_of_a_rank_is_raised_as_what_it_is_and_not_tried_again(dataset: Dataset, tmp_path: Path) -> None:
     cluster = Cluster(failed, trained)
     with pytest.raises(DataError, match="row 7: cannot be read"):
-        nodes.fit(project(), dataset, tmp_path / "out", jobs=cluster)  # type: ignore[arg-type]
+        trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=cluster)  # type: ignore[arg-type]
     assert len(cluster.submitted) == 1 and cluster.submitted[0].name in cluster.cancelled
 
 
@@ -124,11 +143,13 @@ def test_whatever_ends_the_step_ends_the_job(dataset: Dataset, tmp_path: Path, t
 
     cluster = Cluster(play)
     with pytest.raises(type(trouble)):
-        nodes.fit(project(), dataset, tmp_path / "out", jobs=cluster)  # type: ignore[arg-type]
+        trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=cluster)  # type: ignore[arg-type]
     assert cluster.cancelled[-1] == cluster.submitted[0].name
 
 
-def test_a_volume_that_is_not_mounted_is_said_before_anything_is_made(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(nodes.MOUNT_ENV, str(tmp_path / "nowhere"))
+def test_a_volume_that_is_not_mounted_is_said_before_anything_is_made(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(trainjob_fit.MOUNT_ENV, str(tmp_path / "nowhere"))
     with pytest.raises(ProjectError, match="SLUICE_TRAIN_MOUNT: is no folder here"):
-        nodes.fit(project(), dataset, tmp_path / "out", jobs=Cluster())  # type: ignore[arg-type]
+        trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=Cluster())  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
-from components.train.follow import ending, lines
+from components.train.pod_logs import ending, lines
 from components.train.trainjob import JobSpec, NodeLost, TrainJobError, TrainJobs, torchrun
-from sluice.errors import DeadlineError
+from sluice.core.errors import DeadlineError
 
 SPEC = JobSpec("digits-1", 2, 1, ("torchrun", "x"), claim="store", env={"A": "1"})
 
@@ -49,8 +49,17 @@ class Player:
     def list_namespaced_pod(self, *_: Any, **kwargs: Any) -> Any:
         if not kwargs.get("watch"):
             return Bag(items=self.pods)
-        events = [{"type": "DELETED", "object": {"metadata": {"labels": p.metadata.labels}, "status": {"containerStatuses": [
-            {"state": {"terminated": {"exitCode": e.exit_code, "reason": e.reason}}}]}}} for p in self.pods if (e := p.status.container_statuses[0].state.terminated)]  # fmt: skip
+        events = [
+            {
+                "type": "DELETED",
+                "object": {
+                    "metadata": {"labels": p.metadata.labels},
+                    "status": {"containerStatuses": [{"state": {"terminated": {"exitCode": e.exit_code, "reason": e.reason}}}]},
+                },
+            }
+            for p in self.pods
+            if (e := p.status.container_statuses[0].state.terminated)
+        ]
         return Bag(stream=lambda: iter([json.dumps(e).encode() + b"\n" for e in events]))
 
     def read_namespaced_pod(self, *_: Any, **__: Any) -> Any:
@@ -74,7 +83,14 @@ def test_the_manifest_is_typed_and_complete() -> None:
 
 
 def test_torchrun_starts_the_worker_by_module(tmp_path: Any) -> None:
-    assert torchrun(2, 4, tmp_path / "job.json")[:6] == ("torchrun", "--nnodes=2", "--nproc-per-node=4", "--tee=3", "-m", "sluice.training.worker")
+    assert torchrun(2, 4, tmp_path / "job.json")[:6] == (
+        "torchrun",
+        "--nnodes=2",
+        "--nproc-per-node=4",
+        "--tee=3",
+        "-m",
+        "sluice.learners.torch.worker",
+    )
 
 
 @pytest.mark.parametrize("kwargs", [{"env": {"PET_NNODES": "2"}}, {"name": "x" * 51}, {"name": ""}])
@@ -139,7 +155,7 @@ def test_a_broken_log_is_read_on_and_no_line_is_told_twice(monkeypatch: pytest.M
         def read_namespaced_pod(self, *_: Any, **__: Any) -> Any:
             return Bag(status=Bag(phase="Running" if parts else "Succeeded"))
 
-    monkeypatch.setattr("components.train.follow._PAUSE", 0.01)
+    monkeypatch.setattr("components.train.pod_logs._PAUSE", 0.01)
     seen: list[str] = []
     player = Broken(*[""] * 30, "Complete", pods=[pod(0)])
     jobs(player).wait(SPEC, on_line=lambda n, t: seen.append(t), seconds=20, poll=0.01)
@@ -149,13 +165,22 @@ def test_a_broken_log_is_read_on_and_no_line_is_told_twice(monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [({"reason": "Evicted", "message": "The node was low on memory"}, "was evicted (The node was low on memory)"),
-     ({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]}, "was evicted (PreemptionByScheduler)"),
-     ({"containerStatuses": [{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}, "was killed for memory"),
-     ({"containerStatuses": [{"state": {"terminated": {"exitCode": 143, "reason": "Error"}}}]}, "was told to end or killed (status 143)"),
-     ({"containerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]}, "ended with status 3"),
-     ({"containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}, ""), ({"containerStatuses": [{"state": {"running": {}}}]}, "")],
-)  # fmt: skip
+    [
+        ({"reason": "Evicted", "message": "The node was low on memory"}, "was evicted (The node was low on memory)"),
+        (
+            {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]},
+            "was evicted (PreemptionByScheduler)",
+        ),
+        ({"containerStatuses": [{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}, "was killed for memory"),
+        (
+            {"containerStatuses": [{"state": {"terminated": {"exitCode": 143, "reason": "Error"}}}]},
+            "was told to end or killed (status 143)",
+        ),
+        ({"containerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]}, "ended with status 3"),
+        ({"containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}, ""),
+        ({"containerStatuses": [{"state": {"running": {}}}]}, ""),
+    ],
+)
 def test_how_a_node_ended_is_read_from_its_status(status: dict[str, Any], said: str) -> None:
     assert ending(status) == said
 

@@ -8,9 +8,9 @@ import pytest
 
 from components.evaluate import logic as evaluate
 from components.rollout import logic
+from sluice.registry.versions import CANDIDATE, CHAMPION, Registry, Version
 from sluice.rollouts.handover import Target
 from sluice.rollouts.local import RolloutResult
-from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry, Version
 
 ONE, TWO = "1" * 64, "2" * 64
 WHERE = Target("ns")
@@ -21,7 +21,10 @@ class Shelf(Registry):
 
     def __init__(self, champion: str | None = ONE):
         self.uri, self.written = "http://mlflow:5000", []
-        self.found = [Version("m", str(i + 1), d, f"s3://b/sha256/{d}", (CHAMPION,) if d == champion else (), {}, {}, None, 0) for i, d in enumerate((ONE, TWO))]
+        self.found = [
+            Version("m", str(i + 1), d, f"s3://b/sha256/{d}", (CHAMPION,) if d == champion else (), {}, {}, None, 0)
+            for i, d in enumerate((ONE, TWO))
+        ]
 
     def versions(self, model: str) -> list[Version]:
         return self.found
@@ -57,7 +60,9 @@ def test_a_controller_without_a_registry_leaves_it_to_the_step(monkeypatch: pyte
     assert ("set", CHAMPION, "2") in registry.written and ("tag", "2", "promoted") in registry.written
 
 
-@pytest.mark.parametrize(("agrees", "words"), [(None, "the controller sees to it"), (True, "give it and the steps one MLFLOW_TRACKING_URI")])
+@pytest.mark.parametrize(
+    ("agrees", "words"), [(None, "the controller sees to it"), (True, "give it and the steps one MLFLOW_TRACKING_URI")]
+)
 def test_a_registry_that_is_behind_or_another_is_a_caution(monkeypatch: pytest.MonkeyPatch, agrees: bool | None, words: str) -> None:
     gate = step(monkeypatch, Shelf(), "promoted", {"agrees": agrees, "message": "no answer"})
     assert gate.decision == "pass" and words in gate.evidence["cautions"][0] and "no answer" in gate.evidence["cautions"][0]

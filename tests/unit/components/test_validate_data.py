@@ -8,19 +8,32 @@ from typing import Any
 import pytest
 
 from components.validate_data.logic import Checked, run
-from sluice import events, project
-from sluice.cluster import form
-from sluice.gates import Gate
+from sluice import project
+from sluice.core import events
+from sluice.core.gate import Gate
+from sluice.kfp import form
 
-RAW: dict[str, Any] = {"name": "mine", "task": "tabular", "data": {"source": "rows.csv", "columns": {"label": "y"}}, "train": {"epochs": 20}}
+RAW: dict[str, Any] = {
+    "name": "mine",
+    "task": "tabular",
+    "data": {"source": "rows.csv", "columns": {"label": "y"}},
+    "train": {"epochs": 20},
+}
 
 
 def step(folder: Path, **changes: Any) -> Checked:
     (folder / "rows.csv").write_text("x,y\n" + "".join(f"{i % 7},{'a' if i % 2 else 'b'}\n" for i in range(60)))
     compiled = form.defaults(RAW)
     values = {**compiled, **changes}
-    return run(values["project"], values["set"], form.typed(values), form.typed(compiled), str(folder), gate_path=str(folder / "gate"),
-               report_path=str(folder / "report.html"))  # fmt: skip
+    return run(
+        values["project"],
+        values["set"],
+        form.typed(values),
+        form.typed(compiled),
+        str(folder),
+        gate_path=str(folder / "gate"),
+        report_path=str(folder / "report.html"),
+    )
 
 
 def test_it_hands_on_the_one_project_on_one_line(tmp_path: Path) -> None:

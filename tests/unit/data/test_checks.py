@@ -22,7 +22,11 @@ KINDS = {"size": "numeric", "town": "categorical"}
 
 def rows(n: int = N, start: int = 0, **columns: Any) -> pa.Table:
     rng = np.random.default_rng(start)
-    base: dict[str, Any] = {"size": rng.normal(size=n), "town": rng.choice(["Rome", "Oslo", "Bonn"], n), "label": rng.choice(["a", "b", "c"], n)}
+    base: dict[str, Any] = {
+        "size": rng.normal(size=n),
+        "town": rng.choice(["Rome", "Oslo", "Bonn"], n),
+        "label": rng.choice(["a", "b", "c"], n),
+    }
     return pa.table({**base, **columns})
 
 
@@ -34,7 +38,9 @@ def changed(column: str, at: dict[int, Any], n: int = N, start: int = 0) -> pa.T
     return table.set_column(table.schema.names.index(column), column, pa.array(values, table.schema.field(column).type))
 
 
-def report(train: pa.Table, test: pa.Table | None = None, kinds: dict[str, str] | None = None, objective: str = "classification", **limits: Any) -> Report:
+def report(
+    train: pa.Table, test: pa.Table | None = None, kinds: dict[str, str] | None = None, objective: str = "classification", **limits: Any
+) -> Report:
     return validate(train, test, kinds=kinds or KINDS, objective=objective, checks=Checks(**limits), split=SPLIT)
 
 
@@ -53,8 +59,23 @@ def only(made: Report, name: str, status: str = "refuse") -> Check:
 def test_sound_rows_pass_every_check() -> None:
     made = report(rows())
     assert made.decision == "pass" and made.reasons == [] and made.warnings == []
-    assert {c.name for c in made.checks} >= {"schema", "rows", "nulls", "finite", "constant", "label_set", "one_class", "label_rows", "balance",
-                                             "duplicates", "conflicts", "leakage", "split", "identifier", "predictive"}  # fmt: skip
+    assert {c.name for c in made.checks} >= {
+        "schema",
+        "rows",
+        "nulls",
+        "finite",
+        "constant",
+        "label_set",
+        "one_class",
+        "label_rows",
+        "balance",
+        "duplicates",
+        "conflicts",
+        "leakage",
+        "split",
+        "identifier",
+        "predictive",
+    }
 
 
 def test_a_report_is_plain_json_with_all_a_page_needs() -> None:
@@ -77,13 +98,16 @@ def test_refusals_stand_first() -> None:
     assert made.decision == "refuse" and len(made.reasons) == 2
 
 
-@pytest.mark.parametrize("table, message", [
-    (rows().drop_columns(["size"]), "column 'size' is missing"),
-    (rows().drop_columns(["label"]), "column 'label' is missing"),
-    (rows(size=RNG.integers(0, 9, N)), "column 'size' is int64, must be numbers"),
-    (rows(town=RNG.normal(size=N)), "column 'town' is numbers, must be text"),
-    (rows(label=RNG.normal(size=N)), "column 'label' is numbers, must be text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        (rows().drop_columns(["size"]), "column 'size' is missing"),
+        (rows().drop_columns(["label"]), "column 'label' is missing"),
+        (rows(size=RNG.integers(0, 9, N)), "column 'size' is int64, must be numbers"),
+        (rows(town=RNG.normal(size=N)), "column 'town' is numbers, must be text"),
+        (rows(label=RNG.normal(size=N)), "column 'label' is numbers, must be text"),
+    ],
+)
 def test_schema(table: pa.Table, message: str) -> None:
     assert message in only(report(table), "schema").message
     assert "held-out rows: " + message in only(report(rows(), table), "schema").message
@@ -101,7 +125,9 @@ def test_labels_that_are_missing_are_refused_with_their_rows() -> None:
     c = only(report(changed("label", {4: None, 7: None}), nulls_max=0.0), "nulls")
     assert c.message.startswith("2 rows (1 %) have no label (null), allowed are 0 %") and c.column == "label"
     assert c.examples == ("row 5", "row 8") and (c.value, c.limit) == (0.01, 0.0)
-    assert only(report(rows(), changed("label", {0: None}, 100, 3), nulls_max=0.0), "nulls").message.startswith("held-out rows: 1 row (1 %) has no label")
+    assert only(report(rows(), changed("label", {0: None}, 100, 3), nulls_max=0.0), "nulls").message.startswith(
+        "held-out rows: 1 row (1 %) has no label"
+    )
 
 
 def test_missing_labels_within_the_limit_are_left_out_with_a_warning() -> None:
@@ -113,9 +139,14 @@ def test_noise_is_a_warning_with_its_figures_until_a_limit_is_declared() -> None
     made = report(changed("label", {4: None, 7: None}))
     assert made.decision == "pass"
     assert only(made, "nulls", "warn").message == "2 rows (1 %) have no label (null), and are left out; data.checks.nulls_max sets a limit"
-    assert "no label (null), there is nothing to learn from" in found(report(changed("label", dict.fromkeys(range(N)))), "nulls", "refuse").message
+    assert (
+        "no label (null), there is nothing to learn from"
+        in found(report(changed("label", dict.fromkeys(range(N)))), "nulls", "refuse").message
+    )
     gaps = report(changed("size", dict.fromkeys(range(120))))
-    assert gaps.decision == "pass" and "1 column misses more than half of the values (null): size 60 %" in found(gaps, "nulls", "warn").message
+    assert (
+        gaps.decision == "pass" and "1 column misses more than half of the values (null): size 60 %" in found(gaps, "nulls", "warn").message
+    )
     twin = changed("label", {})
     other = twin.set_column(2, "label", pa.array([{"a": "b", "b": "c", "c": "a"}[v] for v in twin.column("label").to_pylist()]))
     noisy = report(pa.concat_tables([twin, other.slice(0, 20)]))
@@ -128,7 +159,10 @@ def test_noise_is_a_warning_with_its_figures_until_a_limit_is_declared() -> None
 def test_texts_that_are_missing_or_blank_are_refused(nothing: str | None) -> None:
     texts = [f"text {i}" for i in range(N)]
     texts[2] = nothing  # type: ignore[call-overload]
-    c = only(report(pa.table({"text": pa.array(texts, pa.string()), "label": rows().column("label")}), kinds={"text": "text"}, nulls_max=0.0), "nulls")
+    c = only(
+        report(pa.table({"text": pa.array(texts, pa.string()), "label": rows().column("label")}), kinds={"text": "text"}, nulls_max=0.0),
+        "nulls",
+    )
     assert "no text (null or blank)" in c.message and c.examples == ("row 3",)
 
 
@@ -151,7 +185,9 @@ def test_ranges() -> None:
     good = {"size": Range(min=-10.0, max=10.0)}
     assert report(rows(), ranges=good).decision == "pass"
     c = only(report(changed("size", {8: 11.0}), ranges=good), "ranges")
-    assert "1 value of 'size' outside its range [-10, 10]" in c.message and c.examples == ("row 9: 11.0",) and (c.value, c.limit) == (11, 10)
+    assert (
+        "1 value of 'size' outside its range [-10, 10]" in c.message and c.examples == ("row 9: 11.0",) and (c.value, c.limit) == (11, 10)
+    )
     assert "held-out" in only(report(rows(), changed("size", {8: -11.0}, 100, 3), ranges=good), "ranges").message
     assert report(changed("size", {8: None}), ranges=good).decision == "pass", "what is missing is in no range"
     assert "'sizes', which is no feature; did you mean 'size'" in only(report(rows(), ranges={"sizes": Range(min=0.0)}), "ranges").message
@@ -161,8 +197,13 @@ def test_ranges() -> None:
 def test_declared_labels() -> None:
     assert report(rows(), labels=["a", "b", "c"]).decision == "pass"
     c = found(report(changed("label", {3: "aa", 4: "aa"}), labels=["a", "b", "c"]), "label_set", "refuse")
-    assert "1 label not declared in data.checks.labels: 'aa' (did you mean 'a'?)" in c.message and c.examples == ("row 4: 'aa'", "row 5: 'aa'")
-    assert "held-out rows" in found(report(rows(), changed("label", {3: "d"}, 100, 3), labels=["a", "b", "c"]), "label_set", "refuse").message
+    assert "1 label not declared in data.checks.labels: 'aa' (did you mean 'a'?)" in c.message and c.examples == (
+        "row 4: 'aa'",
+        "row 5: 'aa'",
+    )
+    assert (
+        "held-out rows" in found(report(rows(), changed("label", {3: "d"}, 100, 3), labels=["a", "b", "c"]), "label_set", "refuse").message
+    )
     assert "1 declared label without a row: z" in only(report(rows(), labels=["a", "b", "c", "z"]), "label_set", "warn").message
 
 
@@ -207,7 +248,9 @@ def test_conflicting_labels() -> None:
     c = only(report(pa.concat_tables([twin, other.slice(0, 20)]), conflicts_max=0.05, duplicates_max=0.5), "conflicts")
     assert "40 rows (18.2 %) have the features of a row with another label" in c.message
     assert len(c.examples) == 2 and c.examples[0].startswith("row 1: ") and c.examples[1].startswith("row 201: ")
-    assert only(report(pa.concat_tables([twin, other.slice(0, 2)]), conflicts_max=0.05, duplicates_max=0.5), "conflicts", "warn").value == pytest.approx(4 / 202)
+    assert only(
+        report(pa.concat_tables([twin, other.slice(0, 2)]), conflicts_max=0.05, duplicates_max=0.5), "conflicts", "warn"
+    ).value == pytest.approx(4 / 202)
 
 
 def test_quantities_may_differ_for_equal_features_with_a_warning() -> None:
@@ -244,13 +287,24 @@ def test_constant_columns_are_warned_of() -> None:
     assert made.decision == "pass" and "1 column with one value only: town" in only(made, "constant", "warn").message
 
 
-@pytest.mark.parametrize("column", [np.arange(N, dtype=float), 1000 + np.cumsum(RNG.integers(1, 9, N)).astype(float), RNG.permutation(N).astype(float),
-                                    [f"id-{i}" for i in range(N)]], ids=["row number", "rising", "shuffled", "strings"])  # fmt: skip
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.arange(N, dtype=float),
+        1000 + np.cumsum(RNG.integers(1, 9, N)).astype(float),
+        RNG.permutation(N).astype(float),
+        [f"id-{i}" for i in range(N)],
+    ],
+    ids=["row number", "rising", "shuffled", "strings"],
+)
 def test_identifiers_are_warned_of(column: Any) -> None:
     kind = "categorical" if isinstance(column, list) else "numeric"
     made = report(rows(key=pa.array(column)), kinds={**KINDS, "key": kind})
-    assert made.decision == "pass" and "1 column with another value in nearly every row, like a number or name the row is known by: key" in (
-        said := only(made, "identifier", "warn").message)
+    assert (
+        made.decision == "pass"
+        and "1 column with another value in nearly every row, like a number or name the row is known by: key"
+        in (said := only(made, "identifier", "warn").message)
+    )
     assert "what is measured or counted may stay" in said, "no advice to throw an amount away"
 
 
@@ -343,8 +397,9 @@ def test_corrupt_images_are_refused_by_name() -> None:
     images = pictures()
     images[7] = images[7][:50]  # type: ignore[index]
     table = pa.table({"image": pa.array(images, pa.binary()), "label": rows().column("label")})
-    made = validate(table, None, kinds={"image": "image"}, objective="classification", checks=Checks(), split=SPLIT,
-                    place=lambda row: f"pets/{row}.png")  # fmt: skip
+    made = validate(
+        table, None, kinds={"image": "image"}, objective="classification", checks=Checks(), split=SPLIT, place=lambda row: f"pets/{row}.png"
+    )
     c = only(made, "images")
     assert "1 image cannot be read: pets/7.png" in c.message and c.examples[0].startswith("pets/7.png: ")
     summary = made.to_dict()["columns"][0]
@@ -366,7 +421,9 @@ def test_a_plugins_own_kind_of_feature_is_checked_as_far_as_it_is_known() -> Non
 
 
 def test_ugly_values_break_no_check() -> None:
-    table = rows(size=np.resize([0.0, -0.0, 1e-320, 3e38, -3e38, np.nan, 1.0, 2**60], N), town=np.resize(["", "'", "\n", "Ünïcode", "x" * 9999], N))
+    table = rows(
+        size=np.resize([0.0, -0.0, 1e-320, 3e38, -3e38, np.nan, 1.0, 2**60], N), town=np.resize(["", "'", "\n", "Ünïcode", "x" * 9999], N)
+    )
     made = report(table, duplicates_max=1.0, conflicts_max=1.0)
     assert made.decision == "pass"
     orjson.dumps(made.to_dict())
@@ -376,7 +433,9 @@ def keyed(train: list[Any], test: list[Any] | None, **split: Any) -> Report:
     """Rows split by a column, and held-out rows with theirs."""
     keys = [None if k is None else pa.chunked_array([pa.array(k)]) for k in (train, test)]
     tables = [rows(len(train)), None if test is None else rows(len(test), 7)]
-    return validate(*tables, kinds=KINDS, objective="classification", checks=Checks(), split=Split(**split), keys=keys[0], test_keys=keys[1])
+    return validate(
+        *tables, kinds=KINDS, objective="classification", checks=Checks(), split=Split(**split), keys=keys[0], test_keys=keys[1]
+    )
 
 
 def named(made: Report, name: str) -> Check:
@@ -395,7 +454,9 @@ def test_a_split_by_group_says_the_groups_and_refuses_shared_ones() -> None:
 
 def test_a_split_by_time_says_from_when_and_refuses_older_held_out_rows() -> None:
     days = [np.datetime64("2024-01-01", "us") + np.timedelta64(i // 2, "D") for i in range(N)]
-    assert "validate from 2024-03-11 00:00:00 and test from 2024-03-21" in named(keyed(days, None, by="time", column="day"), "split").message
+    assert (
+        "validate from 2024-03-11 00:00:00 and test from 2024-03-21" in named(keyed(days, None, by="time", column="day"), "split").message
+    )
     made = keyed(days, [np.datetime64("2024-02-01", "us")] * 3 + [np.datetime64("2024-05-01", "us")] * 60, by="time", column="day")
     assert "3 held-out rows of 63 are older than the newest training row (2024-04-09" in named(made, "time").message
     assert named(made, "time").status == "refuse" and len(named(made, "time").examples) == 3

@@ -24,10 +24,30 @@ def test_numbers_as_python_writes_them_are_read_back(values: list[float]) -> Non
     assert found.to_pylist() == [None if math.isnan(v) else float(v) for v in values]
 
 
-@pytest.mark.parametrize("text, value", [
-    ("1", 1.0), (" 2.5 ", 2.5), ("+3", 3.0), ("-.5", -0.5), ("5.", 5.0), ("1e3", 1000.0), ("1E-2", 0.01), ("inf", math.inf), ("-Infinity", -math.inf),
-    ("", None), ("  ", None), ("NA", None), ("n/a", None), ("NaN", None), ("null", None), ("None", None), ("?", None), ("-", None), ("#N/A", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("1", 1.0),
+        (" 2.5 ", 2.5),
+        ("+3", 3.0),
+        ("-.5", -0.5),
+        ("5.", 5.0),
+        ("1e3", 1000.0),
+        ("1E-2", 0.01),
+        ("inf", math.inf),
+        ("-Infinity", -math.inf),
+        ("", None),
+        ("  ", None),
+        ("NA", None),
+        ("n/a", None),
+        ("NaN", None),
+        ("null", None),
+        ("None", None),
+        ("?", None),
+        ("-", None),
+        ("#N/A", None),
+    ],
+)
 def test_a_cell_of_numbers(text: str, value: float | None) -> None:
     found, bad = numbers(column("7", text))
     assert bad is None and found is not None and found.to_pylist() == [7.0, value]

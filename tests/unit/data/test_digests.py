@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.core.errors import DataError
 from sluice.data.digests import TableHasher, row_ids, table_digest
-from sluice.errors import DataError
 
 CELLS = {
     "text": st.one_of(st.none(), st.text(max_size=6)),
@@ -21,8 +21,16 @@ CELLS = {
     "count": st.one_of(st.none(), st.integers(-100, 100)),
     "many": st.one_of(st.none(), st.lists(st.floats(allow_nan=False), max_size=3)),
 }
-SCHEMA = pa.schema([("text", pa.string()), ("bytes", pa.binary()), ("number", pa.float64()), ("flag", pa.bool_()),
-                    ("count", pa.int32()), ("many", pa.list_(pa.float64()))])  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        ("text", pa.string()),
+        ("bytes", pa.binary()),
+        ("number", pa.float64()),
+        ("flag", pa.bool_()),
+        ("count", pa.int32()),
+        ("many", pa.list_(pa.float64())),
+    ]
+)
 ROWS = st.lists(st.fixed_dictionaries(CELLS), max_size=12)
 
 
@@ -80,11 +88,19 @@ def test_names_and_types_count() -> None:
     assert table_digest(base) != table_digest(base.cast(pa.schema([("a", pa.int32())])))
 
 
-@pytest.mark.parametrize("values", [
-    pa.array([1, None, 2], pa.timestamp("ms", "UTC")), pa.array([1, None, 2], pa.date32()), pa.array([1, None, 2], pa.time64("ns")),
-    pa.array([1, None, 2], pa.decimal128(10, 2)), pa.nulls(3), pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int8())),
-    pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": ""}]),
-], ids=lambda a: str(a.type))  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1, None, 2], pa.timestamp("ms", "UTC")),
+        pa.array([1, None, 2], pa.date32()),
+        pa.array([1, None, 2], pa.time64("ns")),
+        pa.array([1, None, 2], pa.decimal128(10, 2)),
+        pa.nulls(3),
+        pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int8())),
+        pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": ""}]),
+    ],
+    ids=lambda a: str(a.type),
+)
 def test_every_type_a_source_may_have_has_a_digest(values: pa.Array) -> None:
     whole = pa.table({"a": values})
     assert table_digest(whole) == table_digest(pa.concat_tables([whole.slice(0, 1), whole.slice(1)]))
@@ -118,8 +134,14 @@ def test_row_ids_are_equal_exactly_for_equal_rows(rows: list[dict]) -> None:
     def content(row: dict) -> tuple:
         number = row["number"]
         missing = number is None or np.isnan(number)
-        return (row["text"], row["bytes"], None if missing else number + 0.0, row["flag"], row["count"],
-                None if row["many"] is None else tuple(x + 0.0 for x in row["many"]))  # fmt: skip
+        return (
+            row["text"],
+            row["bytes"],
+            None if missing else number + 0.0,
+            row["flag"],
+            row["count"],
+            None if row["many"] is None else tuple(x + 0.0 for x in row["many"]),
+        )
 
     ids = row_ids(table(rows), SCHEMA.names).to_pylist()
     contents = [content(r) for r in rows]

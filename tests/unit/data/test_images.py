@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from sluice.core.errors import DataError
 from sluice.data.config import Columns
 from sluice.data.images import png, probe, thumbnails
 from sluice.data.sources import Source, read_source
-from sluice.errors import DataError
 
 
 def picture(seed: int = 0, form: str = "PNG", size: tuple[int, int] = (6, 5), mode: str = "L") -> bytes:
@@ -53,7 +53,10 @@ def test_a_list_of_files_and_labels_counts_instead_of_subfolders(tmp_path: Path,
         put(tmp_path, f"pets/all/{i}.png", picture(i))
     (tmp_path / "pets/labels.csv").write_text(f"{header},label\nall/2.png,dog\nall/0.png,cat\n")
     found = read(tmp_path)
-    assert found.table.select(["image", "label"]).to_pylist() == [{"image": picture(2), "label": "dog"}, {"image": picture(0), "label": "cat"}]
+    assert found.table.select(["image", "label"]).to_pylist() == [
+        {"image": picture(2), "label": "dog"},
+        {"image": picture(0), "label": "cat"},
+    ]
     assert found.place(0) == "pets/all/2.png"
     again = read_source("pets/labels.csv", "auto", tmp_path, "image", Columns())
     assert again.table.equals(found.table) and again.digest == found.digest
@@ -73,21 +76,30 @@ def listed(text: str):
     return lambda d: ((d / "pets").mkdir(), (d / "pets/labels.csv").write_text(text))
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda d: (d / "pets").mkdir(), r"pets: holds no images in sub-folders"),
-    (lambda d: put(d, "pets/1.png"), r"pets/1.png: lies in no label's folder"),
-    (lambda d: put(d, "pets/train/dog/1.png"), r"pets/train/dog/1.png: lies deeper than its label's folder train"),
-    (lambda d: (put(d, "pets/dog/1.png"), (d / "pets/cat").mkdir()), r"pets/cat: is a label's folder without images"),
-    (lambda d: put(d, "pets/dog/1.webp"), r"pets/dog/1.webp: is of a format that is not read \(.webp\)"),
-    (lambda d: put(d, "pets/dog/1.png", b""), r"pets/dog/1.png: is empty"),
-    (lambda d: put(d, "pets/dog/1.png", b"<html>"), r"pets/dog/1.png: is neither PNG nor JPEG, whatever its name says"),
-    (lambda d: (put(d, "pets/dog/1.png"), (d / "pets/dog/2.png").symlink_to("gone")), r"pets/dog/2.png: cannot be read: No such file"),
-    (listed("file,label\ndog.png,dog\ncat.png,cat\n"), r"pets/labels.csv: names a file that is not there \(and 1 more\) \(got 'dog.png'\)"),
-    (listed("file,label\n../secret.png,dog\n/etc/passwd,cat\n"), r"pets/labels.csv: names a file outside the folder .*and 1 more.*'../secret.png'"),
-    (listed("file,label\nall/../../pets2/a.png,dog\n"), r"names a file outside the folder of the table"),
-    (listed("name,label\ndog.png,dog\n"), r"pets/labels.csv: has no column of file names"),
-    (listed("file,label\n,dog\n"), r"pets/labels.csv: row 1 names no image"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda d: (d / "pets").mkdir(), r"pets: holds no images in sub-folders"),
+        (lambda d: put(d, "pets/1.png"), r"pets/1.png: lies in no label's folder"),
+        (lambda d: put(d, "pets/train/dog/1.png"), r"pets/train/dog/1.png: lies deeper than its label's folder train"),
+        (lambda d: (put(d, "pets/dog/1.png"), (d / "pets/cat").mkdir()), r"pets/cat: is a label's folder without images"),
+        (lambda d: put(d, "pets/dog/1.webp"), r"pets/dog/1.webp: is of a format that is not read \(.webp\)"),
+        (lambda d: put(d, "pets/dog/1.png", b""), r"pets/dog/1.png: is empty"),
+        (lambda d: put(d, "pets/dog/1.png", b"<html>"), r"pets/dog/1.png: is neither PNG nor JPEG, whatever its name says"),
+        (lambda d: (put(d, "pets/dog/1.png"), (d / "pets/dog/2.png").symlink_to("gone")), r"pets/dog/2.png: cannot be read: No such file"),
+        (
+            listed("file,label\ndog.png,dog\ncat.png,cat\n"),
+            r"pets/labels.csv: names a file that is not there \(and 1 more\) \(got 'dog.png'\)",
+        ),
+        (
+            listed("file,label\n../secret.png,dog\n/etc/passwd,cat\n"),
+            r"pets/labels.csv: names a file outside the folder .*and 1 more.*'../secret.png'",
+        ),
+        (listed("file,label\nall/../../pets2/a.png,dog\n"), r"names a file outside the folder of the table"),
+        (listed("name,label\ndog.png,dog\n"), r"pets/labels.csv: has no column of file names"),
+        (listed("file,label\n,dog\n"), r"pets/labels.csv: row 1 names no image"),
+    ],
+)
 def test_a_folder_that_cannot_be_used_is_refused_by_file(tmp_path: Path, make, message: str) -> None:
     make(tmp_path)
     with pytest.raises(DataError, match=message) as e:

@@ -19,7 +19,9 @@ KINDS = {"x": "numeric", "c": "categorical"}
 DECLARED = {"rows", "nulls", "ranges", "label_set", "label_rows", "balance", "duplicates", "conflicts"}
 
 FLOATS = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False, width=32), st.integers(-5, 5).map(float))
-ROWS = st.lists(st.tuples(FLOATS, st.one_of(st.none(), st.sampled_from("uvw")), st.one_of(st.none(), st.sampled_from("abc"))), min_size=2, max_size=40)
+ROWS = st.lists(
+    st.tuples(FLOATS, st.one_of(st.none(), st.sampled_from("uvw")), st.one_of(st.none(), st.sampled_from("abc"))), min_size=2, max_size=40
+)
 
 
 def refused(table: pa.Table, checks: dict[str, Any], kinds: dict[str, str], objective: str) -> set[str]:
@@ -31,8 +33,13 @@ def refused(table: pa.Table, checks: dict[str, Any], kinds: dict[str, str], obje
 @given(ROWS, st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_the_rows_they_were_read_off_pass(rows: list[tuple], regression: bool) -> None:
-    table = pa.table({"x": pa.array([r[0] for r in rows], pa.float64()), "c": pa.array([r[1] for r in rows], pa.string()),
-                      "label": pa.array([r[0] if regression else r[2] for r in rows], pa.float64() if regression else pa.string())})  # fmt: skip
+    table = pa.table(
+        {
+            "x": pa.array([r[0] for r in rows], pa.float64()),
+            "c": pa.array([r[1] for r in rows], pa.string()),
+            "label": pa.array([r[0] if regression else r[2] for r in rows], pa.float64() if regression else pa.string()),
+        }
+    )
     objective = "regression" if regression else "classification"
     found = refused(table, infer_checks(table, KINDS, objective), KINDS, objective)
     empty = {n for n in (*KINDS, "label") if table.column(n).null_count == len(rows)}
@@ -61,8 +68,13 @@ def test_what_is_proposed_is_readable() -> None:
 def test_data_that_differs_is_refused() -> None:
     checks = infer_checks(sound(), KINDS, "classification")
     rng = np.random.default_rng(4)
-    for other in (sound(x=rng.uniform(-5, 50, 400)), sound(label=rng.choice(["a", "new"], 400)), sound(100), sound(c=[None] * 100 + ["u"] * 300),
-                  sound(x=[1.0] * 400, c=["u"] * 400)):  # fmt: skip
+    for other in (
+        sound(x=rng.uniform(-5, 50, 400)),
+        sound(label=rng.choice(["a", "new"], 400)),
+        sound(100),
+        sound(c=[None] * 100 + ["u"] * 300),
+        sound(x=[1.0] * 400, c=["u"] * 400),
+    ):
         assert refused(other, checks, KINDS, "classification")
 
 

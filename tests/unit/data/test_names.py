@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import pytest
 
 from sluice import project as projects
-from sluice.config import Named, Names, Section, names_in
+from sluice.core.errors import DataError, ProjectError
+from sluice.core.section import Named, Names, Section, names_in
 from sluice.data.prepare import validate_project_data
-from sluice.errors import DataError, ProjectError
 from sluice.tasks import load_task
 
 
@@ -28,16 +28,34 @@ def check(folder: Path, task: str = "tabular", **sections: Any) -> str:
     return ""
 
 
-@pytest.mark.parametrize("sections, message", [
-    ({"evaluate": {"slices": ["twon"]}}, "evaluate.slices: is no feature of the data (got 'twon')\n  fix: did you mean 'town'? features: age, town, label"),
-    ({"evaluate": {"slices": ["TOWN"]}}, "did you mean 'town'?"),
-    ({"evaluate": {"slices": ["text"]}}, "evaluate.slices: is a column of the source, but no feature"),
-    ({"train": {"folds": 3, "fold_groups": "label"}}, "train.fold_groups: is no feature of the data (got 'label')"),
-    ({"train": {"class_weights": {"yess": 2.0}}}, "train.class_weights: is no label of the data (got 'yess')\n  fix: did you mean 'yes'?"),
-    ({"evaluate": {"metric": "f1", "positive": "Yes"}}, "evaluate.positive: is no label of the data (got 'Yes')\n  fix: did you mean 'yes'?"),
-    ({"data": {"columns": {"ignore": ["text"]}, "split": {"by": "group", "column": "towns"}}}, "(got 'towns')\n  fix: did you mean 'town'?"),
-    ({"data": {"checks": {"ranges": {"aged": {"min": 0.0}}}}}, "data.checks.ranges: is no feature of the data (got 'aged')\n  fix: did you mean 'age'?"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sections, message",
+    [
+        (
+            {"evaluate": {"slices": ["twon"]}},
+            "evaluate.slices: is no feature of the data (got 'twon')\n  fix: did you mean 'town'? features: age, town, label",
+        ),
+        ({"evaluate": {"slices": ["TOWN"]}}, "did you mean 'town'?"),
+        ({"evaluate": {"slices": ["text"]}}, "evaluate.slices: is a column of the source, but no feature"),
+        ({"train": {"folds": 3, "fold_groups": "label"}}, "train.fold_groups: is no feature of the data (got 'label')"),
+        (
+            {"train": {"class_weights": {"yess": 2.0}}},
+            "train.class_weights: is no label of the data (got 'yess')\n  fix: did you mean 'yes'?",
+        ),
+        (
+            {"evaluate": {"metric": "f1", "positive": "Yes"}},
+            "evaluate.positive: is no label of the data (got 'Yes')\n  fix: did you mean 'yes'?",
+        ),
+        (
+            {"data": {"columns": {"ignore": ["text"]}, "split": {"by": "group", "column": "towns"}}},
+            "(got 'towns')\n  fix: did you mean 'town'?",
+        ),
+        (
+            {"data": {"checks": {"ranges": {"aged": {"min": 0.0}}}}},
+            "data.checks.ranges: is no feature of the data (got 'aged')\n  fix: did you mean 'age'?",
+        ),
+    ],
+)
 def test_a_wrong_name_is_named_with_its_setting_and_the_nearest_right_one(tmp_path: Path, sections: dict, message: str) -> None:
     assert message in check(tmp_path, **sections)
 
@@ -47,8 +65,15 @@ def test_all_wrong_names_are_named_at_once(tmp_path: Path) -> None:
     assert "2 names that are not there" in found and "'twon'" in found and "train.fold_groups" in found
 
 
-@pytest.mark.parametrize("sections", [{}, {"evaluate": {"slices": ["town", "label"]}}, {"train": {"folds": 3, "fold_groups": "town"}},
-                                      {"data": {"checks": {"ranges": {"age": {"min": 0.0}}}}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"evaluate": {"slices": ["town", "label"]}},
+        {"train": {"folds": 3, "fold_groups": "town"}},
+        {"data": {"checks": {"ranges": {"age": {"min": 0.0}}}}},
+    ],
+)
 def test_names_that_are_there_pass(tmp_path: Path, sections: dict) -> None:
     assert check(tmp_path, **sections) == ""
 
@@ -70,7 +95,13 @@ def test_a_section_says_in_its_annotations_what_it_names() -> None:
         by: dict[str, Inner] = {}
         at: Annotated[str | None, Names("column")] = None
 
-    made = Outer(inner=Inner(classes={"a": 1.0}), many=[Inner(classes="balanced"), Inner(classes="b")], by={"k": Inner(classes="c")}, at="day")
-    assert list(names_in(made)) == [Named("inner.classes", "class", "a"), Named("many.1.classes", "class", "b"), Named("by.k.classes", "class", "c"),
-                                    Named("at", "column", "day")]  # fmt: skip
+    made = Outer(
+        inner=Inner(classes={"a": 1.0}), many=[Inner(classes="balanced"), Inner(classes="b")], by={"k": Inner(classes="c")}, at="day"
+    )
+    assert list(names_in(made)) == [
+        Named("inner.classes", "class", "a"),
+        Named("many.1.classes", "class", "b"),
+        Named("by.k.classes", "class", "c"),
+        Named("at", "column", "day"),
+    ]
     assert list(names_in(Outer())) == []

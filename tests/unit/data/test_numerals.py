@@ -15,32 +15,49 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice import project as projects
+from sluice.core.errors import DataError, InputError, PackageError, ProjectError
+from sluice.core.numerals import Doubt, Numerals, find_numerals
 from sluice.data.config import Columns
 from sluice.data.prepare import prepare, validate_project_data
 from sluice.data.sources import read_source
-from sluice.errors import DataError, InputError, PackageError, ProjectError
-from sluice.numerals import Doubt, Numerals, find_numerals
-from sluice.packaging.processors import load_processor
+from sluice.fields import load_processor
 from sluice.tasks import load_task
 
 
-@pytest.mark.parametrize("texts, numbers", [
-    (["3,14", "2,5", "7"], [3.14, 2.5, 7]), (["1,234", "12.5"], [1234, 12.5]), (["12.5%", "3 %"], [12.5, 3]), (["$5", "-$1,200.50"], [5, -1200.5]),
-    (["$1,200", "$950"], [1200, 950]), (["€ 1.234,50", "5,00 €"], [1234.5, 5]), (["1 234", "12", "1\u202f234\u00a0567"], [1234, 12, 1234567]), (["(5)", "7"], [-5, 7]), (["1,23,456", "5"], [123456, 5]),
-    (["1’234.50", "20"], [1234.5, 20]), (["\u22125,5", "+2,1", "3,0-"], [-5.5, 2.1, -3]), (["1,5e3", "2,5"], [1500, 2.5]), (["R$ 5,10", "R$ 1.000,00"], [5.1, 1000]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "texts, numbers",
+    [
+        (["3,14", "2,5", "7"], [3.14, 2.5, 7]),
+        (["1,234", "12.5"], [1234, 12.5]),
+        (["12.5%", "3 %"], [12.5, 3]),
+        (["$5", "-$1,200.50"], [5, -1200.5]),
+        (["$1,200", "$950"], [1200, 950]),
+        (["€ 1.234,50", "5,00 €"], [1234.5, 5]),
+        (["1 234", "12", "1\u202f234\u00a0567"], [1234, 12, 1234567]),
+        (["(5)", "7"], [-5, 7]),
+        (["1,23,456", "5"], [123456, 5]),
+        (["1’234.50", "20"], [1234.5, 20]),
+        (["\u22125,5", "+2,1", "3,0-"], [-5.5, 2.1, -3]),
+        (["1,5e3", "2,5"], [1500, 2.5]),
+        (["R$ 5,10", "R$ 1.000,00"], [5.1, 1000]),
+    ],
+)
 def test_what_can_be_read_in_one_way_is(texts: list[str], numbers: list[float]) -> None:
     found = find_numerals(texts)
     assert isinstance(found, Numerals) and [found.parse(t) for t in texts] == numbers
     assert math.isnan(found.parse(" ") or 0) and found.parse("x") is None and found.parse("1,2,3.4.5") is None
 
 
-@pytest.mark.parametrize("texts", [["950", "1,200"], ["5%", "0.3"], ["$5", "€5"], ["555 123 456", "666 222 111"], ["192.168.100.200"], ["(5)", "(6)"]])
+@pytest.mark.parametrize(
+    "texts", [["950", "1,200"], ["5%", "0.3"], ["$5", "€5"], ["555 123 456", "666 222 111"], ["192.168.100.200"], ["(5)", "(6)"]]
+)
 def test_what_can_be_read_in_several_ways_or_names_something_is_a_doubt(texts: list[str]) -> None:
     assert isinstance(find_numerals(texts), Doubt)
 
 
-@pytest.mark.parametrize("texts", [["2020-01-05"], ["01.02.2020"], ["12:30"], ["18-25", "26-40"], ["1,5", "2.5"], ["abc"], ["1 kg"], ["12,3,4"], [""]])
+@pytest.mark.parametrize(
+    "texts", [["2020-01-05"], ["01.02.2020"], ["12:30"], ["18-25", "26-40"], ["1,5", "2.5"], ["abc"], ["1 kg"], ["12,3,4"], [""]]
+)
 def test_what_is_no_number_is_none(texts: list[str]) -> None:
     assert find_numerals(texts) is None
 
@@ -65,9 +82,14 @@ def test_an_ambiguous_column_is_named_with_the_settings_that_read_it(tmp_path: P
     found = read_source("d.csv", "auto", rows(tmp_path, AMOUNTS), "tabular")
     assert pa.types.is_string(found.table.schema.field("amount").type) and not found.numerals
     said = found.notes[-1]
-    assert "'1,024' may be 1024 ({decimal: \".\", thousands: \",\"}) or 1.024 ({decimal: \",\", thousands: \".\"})" in said and "data.columns.numbers: {amount: " in said
+    assert (
+        '\'1,024\' may be 1024 ({decimal: ".", thousands: ","}) or 1.024 ({decimal: ",", thousands: "."})' in said
+        and "data.columns.numbers: {amount: " in said
+    )
     english = read_source("d.csv", "auto", tmp_path, "tabular", numerals={"amount": Numerals(".", ",")})
-    assert english.table.column("amount").to_pylist() == [950.0 + 37 * i for i in range(60)] and english.numerals == {"amount": Numerals(".", ",")}
+    assert english.table.column("amount").to_pylist() == [950.0 + 37 * i for i in range(60)] and english.numerals == {
+        "amount": Numerals(".", ",")
+    }
     german = read_source("d.csv", "auto", tmp_path, "tabular", numerals={"": Numerals(",", ".")})
     assert german.table.column("amount")[2].as_py() == 1.024 and german.numerals.keys() == {"amount"}
     assert len(english.notes) == 1, "what is declared needs no word"
@@ -94,7 +116,10 @@ def test_a_price_with_separators_is_a_quantity_to_learn(tmp_path: Path) -> None:
 
 def test_a_column_that_is_mostly_such_numbers_names_what_is_not(tmp_path: Path) -> None:
     found = read_source("d.csv", "auto", rows(tmp_path, [*[f"{i},5" for i in range(60)], "much"]), "tabular")
-    assert "'amount' spells numbers ('0,5') but is read as categories, since 1 of its 61 different values are none, such as 'much'" in found.notes[-1]
+    assert (
+        "'amount' spells numbers ('0,5') but is read as categories, since 1 of its 61 different values are none, such as 'much'"
+        in found.notes[-1]
+    )
 
 
 def test_one_separated_number_among_plain_ones_asks_which_it_is(tmp_path: Path) -> None:
@@ -117,7 +142,11 @@ def test_what_is_trained_is_what_is_served(tmp_path: Path) -> None:
     dataset = prepare(made, tmp_path, task, tmp_path / "ds")
     assert dataset.columns["amount"] == "numeric" and dataset.read("test").column("amount").to_pylist() == [1500.25, 2000.0]
     state = task.fit(dataset)
-    assert state.preprocess["columns"][0] == {"name": "amount", "type": "numeric", "numerals": {"decimal": ".", "thousands": ",", "unit": None}}
+    assert state.preprocess["columns"][0] == {
+        "name": "amount",
+        "type": "numeric",
+        "numerals": {"decimal": ".", "thousands": ",", "unit": None},
+    }
     processor = load_processor(state.preprocess, state.files)
     found = processor.encode_batch([{"amount": v, "x": 1} for v in ("1,500.25", 1500.25, "1500.25", "", None, "N/A")])["amount"].ravel()
     assert np.array_equal(found, np.float32([1500.25, 1500.25, 1500.25, np.nan, np.nan, np.nan]), equal_nan=True)

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from sluice import project as projects
+from sluice.core.errors import DataError
 from sluice.data.dataset import Dataset
 from sluice.data.images import png
 from sluice.data.prepare import load_canonical, prepare, validate_project_data
 from sluice.data.profile import profile_counts
 from sluice.data.report import Report
-from sluice.errors import DataError
 from sluice.tasks import load_task
 
 REAL = Path(os.environ.get("SLUICE_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
@@ -108,7 +108,9 @@ def test_held_out_rows_of_their_own_are_the_test_split(tmp_path: Path) -> None:
     csv(tmp_path, [",R,yes", "1.5,7,no"], "test.csv", "age,town,label")
     made = make(tmp_path, test="test.csv")
     assert made.read("test", ["age", "town", "label"]).to_pylist() == [
-        {"age": None, "town": "R", "label": "yes"}, {"age": 1.5, "town": "7", "label": "no"}]  # fmt: skip
+        {"age": None, "town": "R", "label": "yes"},
+        {"age": 1.5, "town": "7", "label": "no"},
+    ]
     assert made.rows("train") + made.rows("validation") == N
     assert make(tmp_path, out="e", test="test.csv").digest == made.digest != make(tmp_path, out="f").digest
 
@@ -129,12 +131,15 @@ def test_held_out_rows_with_whole_numbers_for_quantities_keep_the_objective(tmp_
     assert check(tmp_path, test="test.csv").decision == "pass"
 
 
-@pytest.mark.parametrize("name, write, message", [
-    ("missing", lambda d: None, r"data.test: no such file"),
-    ("empty", lambda d: (d / "test.csv").write_text(""), r"test.csv: is empty"),
-    ("no label", lambda d: csv(d, ["1,R"], "test.csv", "age,town"), r"test.csv has no such column .got 'label'"),
-    ("text", lambda d: csv(d, ["old,R,yes"], "test.csv"), r"test.csv:2: age, row 1: is text in a column of numbers"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, write, message",
+    [
+        ("missing", lambda d: None, r"data.test: no such file"),
+        ("empty", lambda d: (d / "test.csv").write_text(""), r"test.csv: is empty"),
+        ("no label", lambda d: csv(d, ["1,R"], "test.csv", "age,town"), r"test.csv has no such column .got 'label'"),
+        ("text", lambda d: csv(d, ["old,R,yes"], "test.csv"), r"test.csv:2: age, row 1: is text in a column of numbers"),
+    ],
+)
 def test_bad_held_out_rows_are_told_apart_from_the_source(tmp_path: Path, name: str, write: Any, message: str) -> None:
     csv(tmp_path)
     write(tmp_path)
@@ -159,11 +164,17 @@ def test_a_source_with_nothing_to_learn_from_is_bad_data(tmp_path: Path) -> None
         make(tmp_path, "text")
 
 
-@pytest.mark.parametrize("rows, name", [
-    (lines()[:9], "rows"), ([*lines(), "9999,R,once"], "label_rows"), ([r.rsplit(",", 1)[0] + "," for r in lines()[:50]] + lines(), "nulls"),
-    ([r.rsplit(",", 1)[0] + ",yes" for r in lines()], "one_class"), (lines(40) * 5, "duplicates"),
-    (lines() + [r.rsplit(",", 1)[0] + ",maybe" for r in lines()[:50]], "conflicts"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "rows, name",
+    [
+        (lines()[:9], "rows"),
+        ([*lines(), "9999,R,once"], "label_rows"),
+        ([r.rsplit(",", 1)[0] + "," for r in lines()[:50]] + lines(), "nulls"),
+        ([r.rsplit(",", 1)[0] + ",yes" for r in lines()], "one_class"),
+        (lines(40) * 5, "duplicates"),
+        (lines() + [r.rsplit(",", 1)[0] + ",maybe" for r in lines()[:50]], "conflicts"),
+    ],
+)
 def test_data_that_must_not_be_used_is_a_refusal_not_an_error(tmp_path: Path, rows: list[str], name: str) -> None:
     csv(tmp_path, rows)
     report = check(tmp_path, checks={"nulls_max": 0.0, "duplicates_max": 0.5, "conflicts_max": 0.05})
@@ -171,8 +182,11 @@ def test_data_that_must_not_be_used_is_a_refusal_not_an_error(tmp_path: Path, ro
 
 
 def test_an_impossible_split_is_refused_and_cannot_be_prepared(tmp_path: Path) -> None:
-    csv(tmp_path, [*(f"{line.rsplit(',', 1)[0]},no,{i % 30}" for i, line in enumerate(lines())), *(f"{i},R,rare,99" for i in range(9001, 9003))],
-        header="age,town,label,batch")  # fmt: skip
+    csv(
+        tmp_path,
+        [*(f"{line.rsplit(',', 1)[0]},no,{i % 30}" for i, line in enumerate(lines())), *(f"{i},R,rare,99" for i in range(9001, 9003))],
+        header="age,town,label,batch",
+    )
     split = {"by": "time", "column": "batch"}
     assert any("the split cannot be made: 1 label would have no training row: 'rare'" in r for r in check(tmp_path, split=split).reasons)
     with pytest.raises(DataError, match=r"data.split: 1 label would have no training row: 'rare'"):
@@ -238,8 +252,17 @@ def test_a_users_own_task_brings_its_own_columns(tmp_path: Path) -> None:
         prepare(made, folder, Forgetful(), tmp_path / "e")
 
 
-@pytest.mark.parametrize("name, task", [("digits", "image"), ("digits", "tabular"), ("iris", "tabular"), ("wine", "tabular"),
-                                        ("breast_cancer", "tabular"), ("diabetes", "tabular")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, task",
+    [
+        ("digits", "image"),
+        ("digits", "tabular"),
+        ("iris", "tabular"),
+        ("wine", "tabular"),
+        ("breast_cancer", "tabular"),
+        ("diabetes", "tabular"),
+    ],
+)
 def test_scikit_learns_sets_pass_and_are_prepared_the_same_twice(tmp_path: Path, name: str, task: str) -> None:
     source = f"sklearn://{name}"
     assert check(tmp_path, task, source=source).decision == "pass"

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.core.errors import DataError
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.digests import row_ids
 from sluice.data.images import png
 from sluice.data.profile import BUCKETS, profile_counts, profile_dataset
-from sluice.errors import DataError
 from sluice.stats.drift import psi
 
 RNG = np.random.default_rng(2)
@@ -30,8 +30,16 @@ def dataset(root: Path, task: str, kinds: dict[str, str], label: Any = None, **c
     table = table.append_column("label", label)
     table = table.append_column("row_id", row_ids(table, list(kinds)))
     numeric = pa.types.is_floating(label.type)
-    return write_dataset(root / "d", {"train": table}, task=task, objective="regression" if numeric else "classification",
-                         labels=[] if numeric else sorted(set(label.to_pylist())), columns=kinds, source={}, shard_rows=70)  # fmt: skip
+    return write_dataset(
+        root / "d",
+        {"train": table},
+        task=task,
+        objective="regression" if numeric else "classification",
+        labels=[] if numeric else sorted(set(label.to_pylist())),
+        columns=kinds,
+        source={},
+        shard_rows=70,
+    )
 
 
 def table_of(d: Dataset) -> pa.Table:
@@ -112,7 +120,11 @@ def test_lengths_and_tokens_of_any_text(texts: list[str]) -> None:
 
     found = _text_lengths(pa.array(texts, pa.string()))
     assert found["characters"].tolist() == [len(t) for t in texts]
-    assert all(w >= 0 and (w > 0) == bool(re.search(r"\S", t.replace("\x1c", " "))) for w, t in zip(found["words"], texts, strict=True) if t.isascii() and t.isprintable())
+    assert all(
+        w >= 0 and (w > 0) == bool(re.search(r"\S", t.replace("\x1c", " ")))
+        for w, t in zip(found["words"], texts, strict=True)
+        if t.isascii() and t.isprintable()
+    )
     ascii_ = [t for t in texts if t.isascii()]
     words = Counter(zlib.crc32(w.lower().encode()) % BUCKETS for t in ascii_ for w in re.findall(r"[A-Za-z0-9]+", t))
     assert _token_counts(pa.array(ascii_, pa.string())).tolist() == [words[i] for i in range(BUCKETS)]
@@ -146,7 +158,9 @@ def test_colour_images_have_a_histogram_a_channel(tmp_path: Path) -> None:
         out = io.BytesIO()
         Image.new("RGB", (4, 4), (250, 10 * i, 0)).save(out, "PNG")
         images.append(out.getvalue())
-    parts = profile_dataset(dataset(tmp_path, "image", {"image": "image"}, image=pa.array(images, pa.binary())))["features"]["image"]["parts"]
+    parts = profile_dataset(dataset(tmp_path, "image", {"image": "image"}, image=pa.array(images, pa.binary())))["features"]["image"][
+        "parts"
+    ]
     assert parts["channel_0"]["counts"][15] == parts["channel_2"]["counts"][0] == 10 * 1024
     assert sum(c > 0 for c in parts["channel_1"]["counts"]) == 6  # 0..90 in steps of ten, bins of 16
 
@@ -175,8 +189,14 @@ def test_quantities_as_labels_are_profiled_by_deciles(tmp_path: Path) -> None:
 
 
 def test_degenerate_columns_have_a_profile(tmp_path: Path) -> None:
-    d = dataset(tmp_path, "tabular", {"same": "numeric", "none": "numeric", "nothing": "categorical"},
-                same=[1.0] * 10, none=pa.nulls(10, pa.float64()), nothing=pa.nulls(10, pa.string()))  # fmt: skip
+    d = dataset(
+        tmp_path,
+        "tabular",
+        {"same": "numeric", "none": "numeric", "nothing": "categorical"},
+        same=[1.0] * 10,
+        none=pa.nulls(10, pa.float64()),
+        nothing=pa.nulls(10, pa.string()),
+    )
     profile = profile_dataset(d)
     consistent(profile, profile_counts(profile, table_of(d)))
     assert profile["features"]["none"]["mean"] is None and profile["features"]["none"]["parts"]["value"]["counts"] == [0, 10]
@@ -196,8 +216,15 @@ def test_another_format_is_refused() -> None:
 
 
 def test_rows_of_a_client_are_counted_however_their_values_are_typed(tmp_path):
-    d = dataset(tmp_path, "tabular", {"flag": "categorical", "store": "categorical"}, flag=["true", "false"] * 20, store=["1", "2", "2", "3"] * 10)
+    d = dataset(
+        tmp_path, "tabular", {"flag": "categorical", "store": "categorical"}, flag=["true", "false"] * 20, store=["1", "2", "2", "3"] * 10
+    )
     profile = profile_dataset(d)
-    typed = profile_counts(profile, [{"flag": True, "store": 1.0}, {"flag": 1, "store": 3}, {"flag": 0.0, "store": math.inf}, {"flag": None, "store": 9}])
-    text = profile_counts(profile, [{"flag": "true", "store": "1"}, {"flag": "true", "store": "3"}, {"flag": "false", "store": "?"}, {"flag": "", "store": "9"}])
+    typed = profile_counts(
+        profile, [{"flag": True, "store": 1.0}, {"flag": 1, "store": 3}, {"flag": 0.0, "store": math.inf}, {"flag": None, "store": 9}]
+    )
+    text = profile_counts(
+        profile,
+        [{"flag": "true", "store": "1"}, {"flag": "true", "store": "3"}, {"flag": "false", "store": "?"}, {"flag": "", "store": "9"}],
+    )
     assert typed["features"] == text["features"]

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sluice.core.errors import DataError
 from sluice.data.csvfile import line_of_row
 from sluice.data.csvfile import read_csv as parse_csv
 from sluice.data.dialect import Dialect
-from sluice.data.places import Found
+from sluice.data.locations import Found
 from sluice.data.readers import read_jsonl, read_parquet
-from sluice.errors import DataError
 
 
 def file(folder: Path, content: bytes, name: str = "x.csv") -> Found:
@@ -46,34 +46,40 @@ def test_what_the_csv_module_writes_is_read_back(tmp_path: Path, rows: list[list
     assert set(table.schema.types) == {pa.string()}
 
 
-@pytest.mark.parametrize("content, rows", [
-    (b"a,b\n1,2\n", [("1", "2")]),
-    (b"\xef\xbb\xbfa,b\r\n1,2\r\n\r\n3,4", [("1", "2"), ("3", "4")]),
-    (b"\n\na , b\n 1,2\n", [(" 1", "2")]),
-    (b'a,b\n"x\ny, ""z""",2\n', [('x\ny, "z"', "2")]),
-    (b'a,b\n1,5" pipe\n2,x\n', [("1", '5" pipe'), ("2", "x")]),
-    (b"a,b\n007,true\n,NA\n", [("007", "true"), ("", "NA")]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, rows",
+    [
+        (b"a,b\n1,2\n", [("1", "2")]),
+        (b"\xef\xbb\xbfa,b\r\n1,2\r\n\r\n3,4", [("1", "2"), ("3", "4")]),
+        (b"\n\na , b\n 1,2\n", [(" 1", "2")]),
+        (b'a,b\n"x\ny, ""z""",2\n', [('x\ny, "z"', "2")]),
+        (b'a,b\n1,5" pipe\n2,x\n', [("1", '5" pipe'), ("2", "x")]),
+        (b"a,b\n007,true\n,NA\n", [("007", "true"), ("", "NA")]),
+    ],
+)
 def test_csv_cells_are_strings_as_written(tmp_path: Path, content: bytes, rows: list[tuple[str, str]]) -> None:
     table = read_csv(file(tmp_path, content))
     assert table.to_pydict() == {"a": [a for a, _ in rows], "b": [b for _, b in rows]}
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"", r"x.csv: is empty"),
-    (b" \n\n", r"x.csv: is empty"),
-    (b"a,b\n", r"x.csv: has a header line, but no rows"),
-    (b"a,b\n1,2\n3\n", r"x.csv:3: has 1 cells, the header has 2 \(got '3'\)"),
-    (b"a,b\n1,2\n\n3,4,5\n", r"x.csv:4: has 3 cells, the header has 2"),
-    (b'a,b\n"1\n1",2\n3\n', r"x.csv:4: has 1 cells"),
-    (b'a,b\nx,"abc\ny,def\nz,ghi\n', r"x.csv:2: a quote is opened in the row that begins here and never closed"),
-    (b'a,b\n1,2\n"x,abc\ny,def\n', r"x.csv:3: has 1 cells and 2 line breaks(.|\n)*fix: look for a quote that is not closed"),
-    (b"a,b\n1,2\nx,\xff\n", r"x.csv:3: is not UTF-8 text(.|\n)*fix: save it as UTF-8"),
-    (b"a,\xe9\n1,2\n", r"x.csv:1: is not UTF-8 text"),
-    (b"a,a\n1,2\n", r"x.csv:1: names a column twice"),
-    (b"a,,b\n0,1,2\n", r"x.csv:1: column 2 has no name(.|\n)*name it in the header line"),
-    ("a,b\n1,2\n".encode("utf-16"), r"x.csv: is UTF-16 text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", r"x.csv: is empty"),
+        (b" \n\n", r"x.csv: is empty"),
+        (b"a,b\n", r"x.csv: has a header line, but no rows"),
+        (b"a,b\n1,2\n3\n", r"x.csv:3: has 1 cells, the header has 2 \(got '3'\)"),
+        (b"a,b\n1,2\n\n3,4,5\n", r"x.csv:4: has 3 cells, the header has 2"),
+        (b'a,b\n"1\n1",2\n3\n', r"x.csv:4: has 1 cells"),
+        (b'a,b\nx,"abc\ny,def\nz,ghi\n', r"x.csv:2: a quote is opened in the row that begins here and never closed"),
+        (b'a,b\n1,2\n"x,abc\ny,def\n', r"x.csv:3: has 1 cells and 2 line breaks(.|\n)*fix: look for a quote that is not closed"),
+        (b"a,b\n1,2\nx,\xff\n", r"x.csv:3: is not UTF-8 text(.|\n)*fix: save it as UTF-8"),
+        (b"a,\xe9\n1,2\n", r"x.csv:1: is not UTF-8 text"),
+        (b"a,a\n1,2\n", r"x.csv:1: names a column twice"),
+        (b"a,,b\n0,1,2\n", r"x.csv:1: column 2 has no name(.|\n)*name it in the header line"),
+        ("a,b\n1,2\n".encode("utf-16"), r"x.csv: is UTF-16 text"),
+    ],
+)
 def test_a_bad_csv_is_refused_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message) as e:
         read_csv(file(tmp_path, content))
@@ -119,25 +125,31 @@ def test_jsonl_strings_that_look_like_dates_stay_strings(tmp_path: Path) -> None
     assert table.to_pylist() == [{"a": "2020-01-01", "n": 1, "b": None}, {"a": None, "n": None, "b": "2020-01-01"}]
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"", "is empty"),
-    (b'{"a": 1}\n{"a": 1\n', r"x.jsonl:2: is not JSON"),
-    (b'{"a": 1}\n\nnot json\n', r"x.jsonl:3: is not JSON.*got 'not json'"),
-    (b'{"a": 1}\n{"a": "x"}\n', r"x.jsonl:2: a: is a string here and a number in line 1"),
-    (b'{"a": 1}\n[1]\n', r"x.jsonl:2: is no JSON object"),
-    (b'[{"a": 1}]', r"is one JSON array, not JSON lines"),
-    (b'{"a": 1}\n{"a": "\xff"}', r"x.jsonl:2: (is not UTF-8|a: is a string)"),
-    (b'{"a": "x"}\n{"a": "\xff"}', r"x.jsonl:2: is not UTF-8"),
-    (b"{}\n", "holds no rows"),
-    (b'{"a": [1]}\n{"a": ["x"]}\n', "cannot be read as JSON lines"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "is empty"),
+        (b'{"a": 1}\n{"a": 1\n', r"x.jsonl:2: is not JSON"),
+        (b'{"a": 1}\n\nnot json\n', r"x.jsonl:3: is not JSON.*got 'not json'"),
+        (b'{"a": 1}\n{"a": "x"}\n', r"x.jsonl:2: a: is a string here and a number in line 1"),
+        (b'{"a": 1}\n[1]\n', r"x.jsonl:2: is no JSON object"),
+        (b'[{"a": 1}]', r"is one JSON array, not JSON lines"),
+        (b'{"a": 1}\n{"a": "\xff"}', r"x.jsonl:2: (is not UTF-8|a: is a string)"),
+        (b'{"a": "x"}\n{"a": "\xff"}', r"x.jsonl:2: is not UTF-8"),
+        (b"{}\n", "holds no rows"),
+        (b'{"a": [1]}\n{"a": ["x"]}\n', "cannot be read as JSON lines"),
+    ],
+)
 def test_bad_json_lines_are_refused_with_their_line(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message) as e:
         read_jsonl(file(tmp_path, content, "x.jsonl"))
     assert e.value.fix
 
 
-ROW = st.fixed_dictionaries({}, optional={"t": st.one_of(st.none(), st.text(max_size=5)), "n": st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))})
+ROW = st.fixed_dictionaries(
+    {},
+    optional={"t": st.one_of(st.none(), st.text(max_size=5)), "n": st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))},
+)
 
 
 @given(st.lists(ROW, min_size=1, max_size=8).filter(lambda rows: any(rows)))
@@ -147,9 +159,14 @@ def test_what_is_written_as_json_lines_is_read_back(tmp_path: Path, rows: list[d
     assert [{k: r.get(k) for k in ("t", "n")} for r in found] == [{k: r.get(k) for k in ("t", "n")} for r in rows]
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda b: b[:-30], "is not a readable Parquet file"), (lambda b: b"", "is empty"), (lambda b: b"a,b\n1,2\n", "is not a readable Parquet file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda b: b[:-30], "is not a readable Parquet file"),
+        (lambda b: b"", "is empty"),
+        (lambda b: b"a,b\n1,2\n", "is not a readable Parquet file"),
+    ],
+)
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path, spoil, message: str) -> None:
     pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=message):

@@ -11,13 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sluice.core.errors import DataError, ProjectError
 from sluice.data.config import Columns
 from sluice.data.dialect import Dialect
 from sluice.data.sources import load_source, read_source
-from sluice.errors import DataError, ProjectError
 from sluice.project import parse
 
-ROWS = [{"age": 30.0, "town": "Rome", "label": "yes"}, {"age": None, "town": "Oslo", "label": "no"}, {"age": 4.5, "town": "Rome", "label": "yes"}]
+ROWS = [
+    {"age": 30.0, "town": "Rome", "label": "yes"},
+    {"age": None, "town": "Oslo", "label": "no"},
+    {"age": 4.5, "town": "Rome", "label": "yes"},
+]
 CSV = "age,town,label\n30,Rome,yes\nNA,Oslo,no\n4.50,Rome,yes\n"
 
 
@@ -71,16 +75,22 @@ def test_one_changed_cell_even_in_an_ignored_column_is_another_digest(folder: Pa
     assert read_source("a.csv", "auto", folder, "tabular", columns).digest != before
 
 
-@pytest.mark.parametrize("uri, message", [
-    ("b.csv", r"no such file \(got 'b.csv'\)\n  fix: it was looked for at .*b.csv; did you mean 'a.csv'"),
-    ("sub/b.csv", r"no such file(.|\n)*holds a.csv"),
-    ("*.txt", r"matches no file(.|\n)*relative paths start in"),
-    ("parts", r"is a directory where a file is meant \(got 'parts'\)\n  fix: name a file in it, or a glob: parts/\*.csv"),
-    ("", "names no file"), ("a\0b", "names no file"),
-    ("ftp://x/y.csv", r"unknown scheme(.|\n)*download the file"), ("gopher://x", r"unknown scheme(.|\n)*known: a path"),
-    ("a.doc", "the file's name does not tell its format"), ("a.xlsx", r"is a workbook of a spreadsheet program(.|\n)*save its sheet as CSV"),
-    ("a.*", "names files of different formats"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "uri, message",
+    [
+        ("b.csv", r"no such file \(got 'b.csv'\)\n  fix: it was looked for at .*b.csv; did you mean 'a.csv'"),
+        ("sub/b.csv", r"no such file(.|\n)*holds a.csv"),
+        ("*.txt", r"matches no file(.|\n)*relative paths start in"),
+        ("parts", r"is a directory where a file is meant \(got 'parts'\)\n  fix: name a file in it, or a glob: parts/\*.csv"),
+        ("", "names no file"),
+        ("a\0b", "names no file"),
+        ("ftp://x/y.csv", r"unknown scheme(.|\n)*download the file"),
+        ("gopher://x", r"unknown scheme(.|\n)*known: a path"),
+        ("a.doc", "the file's name does not tell its format"),
+        ("a.xlsx", r"is a workbook of a spreadsheet program(.|\n)*save its sheet as CSV"),
+        ("a.*", "names files of different formats"),
+    ],
+)
 def test_a_source_that_is_not_there_or_not_readable_says_what_to_do(folder: Path, uri: str, message: str) -> None:
     if uri in ("a.doc", "a.xlsx"):
         (folder / uri).write_text("x")
@@ -141,17 +151,35 @@ def test_held_out_rows_take_the_types_of_the_training_rows(folder: Path) -> None
         load(folder, "t.csv", like=like)
 
 
-@pytest.mark.parametrize("content, columns, task, message", [
-    ("how is the weather today,weather\nplay some music,music\n", Columns(), "text", r"a.csv:1: has no header line: its first line looks like a row"),
-    ("5.1,3.5,setosa\n4.9,3.0,setosa\n", Columns(), "tabular", "has no header line"),
-    ("a;b;label\n1;2\n1;2;x;4\n", Columns(), "tabular", r"a.csv:1: is not separated by commas: its first line has semicolons(.|\n)*set data.delimiter: ';'"),
-    ("a,lable\n1,x\n", Columns(), "tabular", r"data.columns.label: a.csv has no such column \(got 'label'\)\n  fix: did you mean 'lable'\? columns: a, lable"),
-    ("text,sort\nx,y\n", Columns(label="kind"), "text", r"data.columns.label: a.csv has no such column \(got 'kind'\)"),
-    ("txt,label\nx,y\n", Columns(), "text", r"data.columns.text: .*got 'text'(.|\n)*did you mean 'txt'"),
-    ("a,label\n1,y\n", Columns(features=["a", "b"]), "tabular", r"data.columns.features: .*got 'b'"),
-    ("a,label\n1,y\n", Columns(categorical=["A"]), "tabular", r"data.columns.categorical: .*got 'A'"),
-    ("a,label\n1,y\n", Columns(ignore=["idd"]), "tabular", r"data.columns.ignore: .*got 'idd'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, columns, task, message",
+    [
+        (
+            "how is the weather today,weather\nplay some music,music\n",
+            Columns(),
+            "text",
+            r"a.csv:1: has no header line: its first line looks like a row",
+        ),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n", Columns(), "tabular", "has no header line"),
+        (
+            "a;b;label\n1;2\n1;2;x;4\n",
+            Columns(),
+            "tabular",
+            r"a.csv:1: is not separated by commas: its first line has semicolons(.|\n)*set data.delimiter: ';'",
+        ),
+        (
+            "a,lable\n1,x\n",
+            Columns(),
+            "tabular",
+            r"data.columns.label: a.csv has no such column \(got 'label'\)\n  fix: did you mean 'lable'\? columns: a, lable",
+        ),
+        ("text,sort\nx,y\n", Columns(label="kind"), "text", r"data.columns.label: a.csv has no such column \(got 'kind'\)"),
+        ("txt,label\nx,y\n", Columns(), "text", r"data.columns.text: .*got 'text'(.|\n)*did you mean 'txt'"),
+        ("a,label\n1,y\n", Columns(features=["a", "b"]), "tabular", r"data.columns.features: .*got 'b'"),
+        ("a,label\n1,y\n", Columns(categorical=["A"]), "tabular", r"data.columns.categorical: .*got 'A'"),
+        ("a,label\n1,y\n", Columns(ignore=["idd"]), "tabular", r"data.columns.ignore: .*got 'idd'"),
+    ],
+)
 def test_a_header_or_column_that_is_not_there_is_named(folder: Path, content: str, columns: Columns, task: str, message: str) -> None:
     (folder / "a.csv").write_text(content)
     with pytest.raises(DataError, match=message):
@@ -182,11 +210,17 @@ def test_the_format_may_be_named_where_the_file_does_not_tell(folder: Path) -> N
         load(folder, "a.csv", "image", format="images")
 
 
-@pytest.mark.parametrize("name, task, rows, columns", [
-    ("digits", "image", 1797, ["image", "label"]), ("digits", "tabular", 1797, [f"pixel_{r}_{c}" for r in range(8) for c in range(8)] + ["label"]),
-    ("iris", "tabular", 150, ["sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm", "label"]),
-    ("wine", "tabular", 178, None), ("breast_cancer", "tabular", 569, None), ("diabetes", "tabular", 442, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, task, rows, columns",
+    [
+        ("digits", "image", 1797, ["image", "label"]),
+        ("digits", "tabular", 1797, [f"pixel_{r}_{c}" for r in range(8) for c in range(8)] + ["label"]),
+        ("iris", "tabular", 150, ["sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm", "label"]),
+        ("wine", "tabular", 178, None),
+        ("breast_cancer", "tabular", 569, None),
+        ("diabetes", "tabular", 442, None),
+    ],
+)
 def test_scikit_learns_sets_are_sources(name: str, task: str, rows: int, columns: list[str] | None) -> None:
     table = load(Path(), f"sklearn://{name}", task)
     assert table.num_rows == rows
@@ -208,16 +242,28 @@ def test_digits_as_images_hold_the_pixels_scaled() -> None:
     assert table.column("digit").to_pylist() == [str(t) for t in load_digits().target]
 
 
-@pytest.mark.parametrize("uri, task, message", [
-    ("sklearn://digit", "image", "did you mean 'digits'"), ("sklearn://iris", "image", "holds no images"),
-    ("sklearn://iris", "text", "holds no texts"), ("sklearn://", "tabular", "bundles no such set"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "uri, task, message",
+    [
+        ("sklearn://digit", "image", "did you mean 'digits'"),
+        ("sklearn://iris", "image", "holds no images"),
+        ("sklearn://iris", "text", "holds no texts"),
+        ("sklearn://", "tabular", "bundles no such set"),
+    ],
+)
 def test_a_set_scikit_learn_does_not_have_is_refused(uri: str, task: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         load(Path(), uri, task)
 
 
-MESSAGES = [("ham", "see you"), ("ham", '"Hello, there'), ("spam", "win 5\" pipes"), ("ham", 'he said "yes" twice'), ("spam", 'done"'), ("ham", "bye")]
+MESSAGES = [
+    ("ham", "see you"),
+    ("ham", '"Hello, there'),
+    ("spam", 'win 5" pipes'),
+    ("ham", 'he said "yes" twice'),
+    ("spam", 'done"'),
+    ("ham", "bye"),
+]
 
 
 def test_lone_quotes_swallow_no_row_of_a_file_separated_by_tabs(tmp_path: Path) -> None:
@@ -237,9 +283,15 @@ def test_a_lone_quote_in_another_file_is_named_with_its_line_and_taken_as_text_w
     assert load(tmp_path, "sms.csv", "text", dialect=Dialect(quote='"')).num_rows == 4
 
 
-@pytest.mark.parametrize("name, text", [
-    ("a.csv", "Dear all,\n1,000 people came,\nbye"), ("a.csv", "ham\n\neggs, toast\n"), ("a.tsv", 'he said ""hi""\nand left'), ("a.csv", "one\ntwo"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("a.csv", "Dear all,\n1,000 people came,\nbye"),
+        ("a.csv", "ham\n\neggs, toast\n"),
+        ("a.tsv", 'he said ""hi""\nand left'),
+        ("a.csv", "one\ntwo"),
+    ],
+)
 def test_cells_of_several_lines_that_are_meant_so_stay_one(tmp_path: Path, name: str, text: str) -> None:
     d = "\t" if name.endswith("tsv") else ","
     (tmp_path / name).write_text(f'text{d}label\n"{text}"{d}1\nother{d}0\nmore{d}1\nless{d}0\n')
@@ -247,9 +299,17 @@ def test_cells_of_several_lines_that_are_meant_so_stay_one(tmp_path: Path, name:
     assert found.table.column("text").to_pylist()[0] == text.replace('""', '"') and found.table.num_rows == 4 and not found.notes
 
 
-@pytest.mark.parametrize("name, separator, words", [
-    ("a.csv", ";", "semicolons"), ("a.csv", "\t", "tabs"), ("a.csv", "|", "bars"), ("a.tsv", ",", "commas"), ("a.txt", "\t", "tabs"), ("a.data", ";", "semicolons"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, separator, words",
+    [
+        ("a.csv", ";", "semicolons"),
+        ("a.csv", "\t", "tabs"),
+        ("a.csv", "|", "bars"),
+        ("a.tsv", ",", "commas"),
+        ("a.txt", "\t", "tabs"),
+        ("a.data", ";", "semicolons"),
+    ],
+)
 def test_the_separator_is_found_out_and_said(tmp_path: Path, name: str, separator: str, words: str) -> None:
     rows = [["amount", "text", "label"], *[[f"{i}.5", "one two", "ab"[i % 2]] for i in range(9)]]
     (tmp_path / name).write_text("\n".join(separator.join(r) for r in rows))
@@ -275,7 +335,10 @@ def test_a_file_without_a_header_line_is_read_with_names_given_or_numbered(tmp_p
     (tmp_path / "iris.data").write_text("5.1,3.5,setosa\n\n4.9,3.0,setosa\n6.0,x,virginica\n")
     columns = Columns(label="column_3", categorical=["column_2"])
     assert load(tmp_path, "iris.data", columns=columns, dialect=Dialect(header=False)).to_pydict() == {
-        "column_1": [5.1, 4.9, 6.0], "column_2": ["3.5", "3.0", "x"], "column_3": ["setosa", "setosa", "virginica"]}  # fmt: skip
+        "column_1": [5.1, 4.9, 6.0],
+        "column_2": ["3.5", "3.0", "x"],
+        "column_3": ["setosa", "setosa", "virginica"],
+    }
     named = load(tmp_path, "iris.data", dialect=Dialect(header=("a", "b", "label")), columns=Columns(ignore=["b"]))
     assert named.schema.names == ["a", "b", "label"] and named.num_rows == 3
     with pytest.raises(DataError, match=r"data.header: lists 2 names, the first line of iris.data has 3 cells"):
@@ -330,17 +393,23 @@ def test_a_header_line_one_cell_short_has_the_names_of_rows_first_or_nothing_las
         load(tmp_path, "r.csv")
     (tmp_path / "r.csv").write_text('"x","label"\n"1",3,"a"\n"2",4,"b"\n')  # as R's write.table does
     found = read_source("r.csv", "auto", tmp_path, "tabular")
-    assert found.table.to_pydict() == {"x": [3.0, 4.0], "label": ["a", "b"]} and "the first column, without a name, is left out" in found.notes[0]
+    assert (
+        found.table.to_pydict() == {"x": [3.0, 4.0], "label": ["a", "b"]}
+        and "the first column, without a name, is left out" in found.notes[0]
+    )
     (tmp_path / "r.csv").write_text("x,label\n1,a,\n2,b,\n")
     assert load(tmp_path, "r.csv").to_pydict() == {"x": [1.0, 2.0], "label": ["a", "b"]}
 
 
-@pytest.mark.parametrize("content, message", [
-    ('text,label\n"he said \\"hi\\", ok",a\n"plain",b\n', r'a.csv:2: has 3 cells(.|\n)*as "", not as'),
-    ("# made by x\nx,label\n1,a\n2,b\n", r"a.csv:2: has 2 cells, the header has 1(.|\n)*names stand further down, remove the lines"),
-    ("x,label\n1,a\n2,b\n(2 rows)\n", r"a.csv:4: has 1 cells(.|\n)*remove the line if it is no row"),
-    ("sep=;\nx;label\n1;a\n", r"a.csv:1: begins with the line that tells Excel the separator"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ('text,label\n"he said \\"hi\\", ok",a\n"plain",b\n', r'a.csv:2: has 3 cells(.|\n)*as "", not as'),
+        ("# made by x\nx,label\n1,a\n2,b\n", r"a.csv:2: has 2 cells, the header has 1(.|\n)*names stand further down, remove the lines"),
+        ("x,label\n1,a\n2,b\n(2 rows)\n", r"a.csv:4: has 1 cells(.|\n)*remove the line if it is no row"),
+        ("sep=;\nx;label\n1;a\n", r"a.csv:1: begins with the line that tells Excel the separator"),
+    ],
+)
 def test_what_programs_put_around_the_rows_is_told(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(DataError, match=message):

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from sluice.core.errors import DataError
 from sluice.data.config import Split
 from sluice.data.digests import row_ids
 from sluice.data.splits import checked_sides, group_keys, id_numbers, sides, split_rows
-from sluice.errors import DataError
 
 TEXTS = st.lists(st.text(max_size=4), min_size=1, max_size=60)
 SPLIT = Split(test=0.3, validation=0.2, seed=3)
@@ -94,15 +94,20 @@ def test_a_test_set_of_its_own_leaves_all_rows_to_train_and_validate() -> None:
 
 def test_the_sides_of_known_rows_are_fixed_for_good() -> None:
     """Worked out apart from this code, from sha256 and SplitMix64 in plain integers."""
-    found = side_of(["what is the time", "play a song", "stop", "louder", "who are you", "call mum"], Split(test=0.4, validation=0.3, seed=17))
+    found = side_of(
+        ["what is the time", "play a song", "stop", "louder", "who are you", "call mum"], Split(test=0.4, validation=0.3, seed=17)
+    )
     assert list(found.values()) == [0, 2, 2, 0, 1, 2]
 
 
-@pytest.mark.parametrize("texts, labels, split, message", [
-    (["a"] * 50, None, SPLIT, "no row falls into the .* split .*of 50 rows, 1 with different features"),
-    (["a", "b"], None, SPLIT, "no row falls into"),
-    ([str(i) for i in range(100)], None, Split(test=0.0, validation=0.1), r"data.split.test: leaves no rows to test on \(got 0\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "texts, labels, split, message",
+    [
+        (["a"] * 50, None, SPLIT, "no row falls into the .* split .*of 50 rows, 1 with different features"),
+        (["a", "b"], None, SPLIT, "no row falls into"),
+        ([str(i) for i in range(100)], None, Split(test=0.0, validation=0.1), r"data.split.test: leaves no rows to test on \(got 0\)"),
+    ],
+)
 def test_an_impossible_split_is_refused_with_what_to_do(texts: list[str], labels: list[str] | None, split: Split, message: str) -> None:
     with pytest.raises(DataError, match=message) as e:
         split_rows(rows(texts, labels), split, has_test=False)
@@ -116,8 +121,13 @@ def test_labels_that_are_quantities_need_no_training_row_each() -> None:
 
 
 def test_ids_as_numbers_survive_slices_and_chunks() -> None:
-    ids = pa.chunked_array([pa.array(["00000000000000ff", "ffffffffffffffff"]).slice(1), pa.array([], pa.string()),
-                            pa.array(["x", "0123456789abcdef"]).slice(1)])  # fmt: skip
+    ids = pa.chunked_array(
+        [
+            pa.array(["00000000000000ff", "ffffffffffffffff"]).slice(1),
+            pa.array([], pa.string()),
+            pa.array(["x", "0123456789abcdef"]).slice(1),
+        ]
+    )
     assert id_numbers(ids).tolist() == [2**64 - 1, 0x0123456789ABCDEF]
 
 
@@ -144,7 +154,9 @@ def test_each_label_has_its_share_of_each_side_to_within_one_row(labelled, test,
         assert label in parts["train"].column("label").to_pylist()
 
 
-@pytest.mark.parametrize("sizes", [{"a": 10, "b": 10, "c": 10}, {"a": 50, "b": 50, "c": 50}, {"no": 549, "yes": 342}, {"a": 28, "b": 2}, {"a": 57, "b": 3}])
+@pytest.mark.parametrize(
+    "sizes", [{"a": 10, "b": 10, "c": 10}, {"a": 50, "b": 50, "c": 50}, {"no": 549, "yes": 342}, {"a": 28, "b": 2}, {"a": 57, "b": 3}]
+)
 def test_small_sets_are_split_whatever_the_seed(sizes: dict[str, int]) -> None:
     labels = [k for k, n in sizes.items() for _ in range(n)]
     table = rows([str(i) for i in range(len(labels))], labels)
@@ -194,7 +206,9 @@ def test_no_group_is_on_two_sides(pairs, has_test, seed) -> None:
     table = rows([str(i) for i in range(len(pairs))], [label for _, label in pairs])
     groups = pa.chunked_array([pa.array([None if g == 0 else f"g{g}" for g, _ in pairs], pa.string())])
     try:
-        side = checked_sides(id_numbers(table.column("row_id")), table.column("label"), Split(by="group", column="g", seed=seed), has_test, groups)
+        side = checked_sides(
+            id_numbers(table.column("row_id")), table.column("label"), Split(by="group", column="g", seed=seed), has_test, groups
+        )
     except DataError as e:
         assert e.fix
         return
@@ -212,7 +226,9 @@ def test_groups_are_stratified_and_meet_the_fractions() -> None:
     side = checked_sides(id_numbers(table.column("row_id")), table.column("label"), Split(by="group", column="p"), False, keys)
     for label in (True, False):
         assert abs((side[ill == label] == 2).mean() - 0.2) < 0.06 and abs((side[ill == label] == 1).mean() - 0.1) < 0.06
-    again = checked_sides(id_numbers(table.column("row_id"))[::-1], table.column("label")[::-1], Split(by="group", column="p"), False, keys[::-1])  # fmt: skip
+    again = checked_sides(
+        id_numbers(table.column("row_id"))[::-1], table.column("label")[::-1], Split(by="group", column="p"), False, keys[::-1]
+    )
     assert (again[::-1] == side).all()
 
 
@@ -238,6 +254,12 @@ def test_nothing_of_the_future_trains_and_equal_times_stay_together(times, has_t
 
 
 def test_groups_are_one_text_whatever_the_type() -> None:
-    for column in (pa.array([1, 2, None]), pa.array([1, 2, None], pa.float32()), pa.array([1.0, 2.0, None]), pa.array(["1", "2", " "]), pa.array(["1.0", "2.0", ""]),
-                   pa.array([1, 2, None], pa.decimal128(5, 1))):
+    for column in (
+        pa.array([1, 2, None]),
+        pa.array([1, 2, None], pa.float32()),
+        pa.array([1.0, 2.0, None]),
+        pa.array(["1", "2", " "]),
+        pa.array(["1.0", "2.0", ""]),
+        pa.array([1, 2, None], pa.decimal128(5, 1)),
+    ):
         assert group_keys(pa.chunked_array([column])).to_pylist() == ["1", "2", None]

@@ -68,7 +68,9 @@ def test_a_text_column_in_numbers() -> None:
     assert "characters" not in text("t", pa.chunked_array([pa.nulls(2, pa.string())]))
 
 
-@pytest.mark.parametrize("fraction, shown", [(0, "0 %"), (1, "100 %"), (0.1234, "12.3 %"), (0.00044, "0.044 %"), (0.99999, "99.9 %"), (0.5, "50 %")])
+@pytest.mark.parametrize(
+    "fraction, shown", [(0, "0 %"), (1, "100 %"), (0.1234, "12.3 %"), (0.00044, "0.044 %"), (0.99999, "99.9 %"), (0.5, "50 %")]
+)
 def test_percent_is_never_rounded_to_nothing_or_all(fraction: float, shown: str) -> None:
     assert percent(fraction) == shown
 

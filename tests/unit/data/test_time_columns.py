@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from sluice import project as projects
+from sluice.core.errors import DataError, ProjectError
 from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare, validate_project_data
 from sluice.data.profile import profile_counts
 from sluice.data.timestamps import Times, find, read
-from sluice.errors import DataError, ProjectError
-from sluice.packaging.processors import TabularProcessor, load_processor
-from sluice.packaging.processors.timestamps import TimeForm
-from sluice.packaging.rows import rows_from_arrow, tensors_from_arrow
+from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
+from sluice.fields import TabularProcessor, load_processor
+from sluice.fields.timestamps import TimeForm
+from sluice.learners.torch.crossvalidation import _groups
 from sluice.tasks import load_task
-from sluice.training.crossvalidation import _groups
 
 N = 120
 MOMENTS = [datetime.datetime(2023, 1, 1) + datetime.timedelta(hours=61 * i) for i in range(N)]
@@ -32,12 +32,30 @@ def texts(form: str) -> pa.ChunkedArray:
     return pa.chunked_array([[m.strftime(form) for m in MOMENTS]])
 
 
-@pytest.mark.parametrize("form, found", [
-    ("%Y-%m-%d", "iso"), ("%Y-%m-%dT%H:%M:%SZ", "iso"), ("%Y-%m-%d %H:%M", "iso"), ("%Y-%m", "iso"), ("%Y/%m/%d", "%Y/%m/%d"), ("%d.%m.%Y", "%d.%m.%Y"),
-    ("%d.%m.%Y %H:%M", "%d.%m.%Y"), ("%m/%d/%Y", "%m/%d/%Y"), ("%d/%m/%Y", "%d/%m/%Y"), ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p"), ("%d-%b-%Y", "%d-%b-%Y"),
-    ("%d-%b-%y", "%d-%b-%y"), ("%b %d, %Y", "%b %d, %Y"), ("%d %B %Y", "%d %b %Y"), ("%a, %d %b %Y %H:%M:%S +0000", "%a, %d %b %Y"), ("%m/%d/%y", "%m/%d/%y"), ("%b %Y", "%b %Y"),
-    ("%H:%M", "%H:%M"), ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "form, found",
+    [
+        ("%Y-%m-%d", "iso"),
+        ("%Y-%m-%dT%H:%M:%SZ", "iso"),
+        ("%Y-%m-%d %H:%M", "iso"),
+        ("%Y-%m", "iso"),
+        ("%Y/%m/%d", "%Y/%m/%d"),
+        ("%d.%m.%Y", "%d.%m.%Y"),
+        ("%d.%m.%Y %H:%M", "%d.%m.%Y"),
+        ("%m/%d/%Y", "%m/%d/%Y"),
+        ("%d/%m/%Y", "%d/%m/%Y"),
+        ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p"),
+        ("%d-%b-%Y", "%d-%b-%Y"),
+        ("%d-%b-%y", "%d-%b-%y"),
+        ("%b %d, %Y", "%b %d, %Y"),
+        ("%d %B %Y", "%d %b %Y"),
+        ("%a, %d %b %Y %H:%M:%S +0000", "%a, %d %b %Y"),
+        ("%m/%d/%y", "%m/%d/%y"),
+        ("%b %Y", "%b %Y"),
+        ("%H:%M", "%H:%M"),
+        ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y"),
+    ],
+)
 def test_forms_are_found_out(form: str, found: str) -> None:
     column = texts(form)
     times = find(column, "when", None, "UTC")
@@ -47,10 +65,23 @@ def test_forms_are_found_out(form: str, found: str) -> None:
     assert wall == ([m.replace(year=1970) for m in again] if form == "%H:%M" else again)
 
 
-@pytest.mark.parametrize("values", [
-    ["1.2.3", "10.12.24", "2.0.1"], ["1.2.10", "1.11.11", "2.3.12"], ["a", "b"], ["192.168.0.1", "10.0.0.1"], ["16:9", "4:3"], ["2024-W01", "2024-W02"], ["12-3456", "34-1234"], ["+49 30 123", "+49 30 456"],
-    ["1-2", "3-4"], ["9999-99-99", "0000-12-45"], ["", " "], ["v2024-01-01", "v2024-02-02"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1.2.3", "10.12.24", "2.0.1"],
+        ["1.2.10", "1.11.11", "2.3.12"],
+        ["a", "b"],
+        ["192.168.0.1", "10.0.0.1"],
+        ["16:9", "4:3"],
+        ["2024-W01", "2024-W02"],
+        ["12-3456", "34-1234"],
+        ["+49 30 123", "+49 30 456"],
+        ["1-2", "3-4"],
+        ["9999-99-99", "0000-12-45"],
+        ["", " "],
+        ["v2024-01-01", "v2024-02-02"],
+    ],
+)
 def test_what_is_no_time_stays_a_category(values: list[str]) -> None:
     assert find(pa.chunked_array([values * 30]), "version", None, "UTC") is None
 
@@ -63,11 +94,21 @@ def test_day_and_month_that_cannot_be_told_apart_are_named_with_the_setting() ->
     assert find(pa.chunked_array([["05/05/2024", "06/06/2024"]]), "when", None, "UTC") == Times("%m/%d/%Y")  # both readings are one day
 
 
-@pytest.mark.parametrize("name, values, form", [
-    ("created_at", [1_700_000_000, 1_700_000_060], "s"), ("eventTime", [1_700_000_000_000, 1_700_000_060_000], "ms"), ("ts", [1.7e9, 1.71e9], "s"),
-    ("date", [20240131, 20241231], "%Y%m%d"), ("ts", [1_700_000_000_000_000_000], "ns"), ("amount", [1_700_000_000, 1_700_000_060], None), ("time", [0, 172_792], None),
-    ("date", [20240131, 20241301], None), ("time", [1_700_000_000, 5], None), ("at", [None, None], None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, values, form",
+    [
+        ("created_at", [1_700_000_000, 1_700_000_060], "s"),
+        ("eventTime", [1_700_000_000_000, 1_700_000_060_000], "ms"),
+        ("ts", [1.7e9, 1.71e9], "s"),
+        ("date", [20240131, 20241231], "%Y%m%d"),
+        ("ts", [1_700_000_000_000_000_000], "ns"),
+        ("amount", [1_700_000_000, 1_700_000_060], None),
+        ("time", [0, 172_792], None),
+        ("date", [20240131, 20241301], None),
+        ("time", [1_700_000_000, 5], None),
+        ("at", [None, None], None),
+    ],
+)
 def test_numbers_since_1970_are_times_where_name_and_range_say_so(name: str, values: list[Any], form: str | None) -> None:
     column = pa.chunked_array([pa.array(values, pa.float64() if any(isinstance(v, float) for v in values) else pa.int64())])
     assert find(column, name, None, "UTC") == (None if form is None else Times(form))
@@ -87,7 +128,11 @@ def project(folder: Path, source: str = "rows.csv", **data: Any) -> tuple[projec
 
 
 def columns(form: str = "%d/%m/%Y %H:%M:%S") -> dict[str, list[Any]]:
-    return {"when": [m.strftime(form) for m in MOMENTS], "size": [i % 7 + 0.5 for i in range(N)], "label": ["yes" if i % 3 else "no" for i in range(N)]}
+    return {
+        "when": [m.strftime(form) for m in MOMENTS],
+        "size": [i % 7 + 0.5 for i in range(N)],
+        "label": ["yes" if i % 3 else "no" for i in range(N)],
+    }
 
 
 def csv(folder: Path, name: str = "rows.csv", **columns: list[Any]) -> None:
@@ -105,10 +150,17 @@ def test_training_evaluation_and_requests_see_the_same_whatever_the_source(tmp_p
     """One set of rows as CSV with a local form, JSON lines, and Parquet: one dataset but for the form, one answer to each spelling."""
     plain = columns()
     csv(tmp_path, **plain)
-    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(orjson.dumps({**dict(zip(plain, row, strict=True)), "when": m.isoformat()})
-                                                     for m, row in zip(MOMENTS, zip(*plain.values(), strict=True), strict=True)))  # fmt: skip
+    (tmp_path / "rows.jsonl").write_bytes(
+        b"\n".join(
+            orjson.dumps({**dict(zip(plain, row, strict=True)), "when": m.isoformat()})
+            for m, row in zip(MOMENTS, zip(*plain.values(), strict=True), strict=True)
+        )
+    )
     pq.write_table(pa.table({**plain, "when": pa.array(MOMENTS, pa.timestamp("ns"))}), tmp_path / "rows.parquet")
-    pq.write_table(pa.table({**plain, "when": pa.array([int((m - datetime.datetime(1970, 1, 1)).total_seconds()) for m in MOMENTS])}), tmp_path / "epoch.parquet")
+    pq.write_table(
+        pa.table({**plain, "when": pa.array([int((m - datetime.datetime(1970, 1, 1)).total_seconds()) for m in MOMENTS])}),
+        tmp_path / "epoch.parquet",
+    )
     found = []
     for at, source in enumerate(("rows.csv", "rows.jsonl", "rows.parquet", "epoch.parquet")):
         made = project(tmp_path, source)
@@ -121,8 +173,12 @@ def test_training_evaluation_and_requests_see_the_same_whatever_the_source(tmp_p
     trained = tensors_from_arrow(first, table)
     sent = rows_from_arrow(first.spec(), table)
     assert sent[0]["when"] == table.column("when")[0].as_py().isoformat(" ")
-    spellings = [sent, [{**r, "when": datetime.datetime.fromisoformat(r["when"]).strftime("%d/%m/%Y %H:%M:%S")} for r in sent], [{**r, "when": r["when"] + "Z"} for r in sent],
-                 [{**r, "when": int(datetime.datetime.fromisoformat(r["when"] + "+00:00").timestamp())} for r in sent]]  # fmt: skip
+    spellings = [
+        sent,
+        [{**r, "when": datetime.datetime.fromisoformat(r["when"]).strftime("%d/%m/%Y %H:%M:%S")} for r in sent],
+        [{**r, "when": r["when"] + "Z"} for r in sent],
+        [{**r, "when": int(datetime.datetime.fromisoformat(r["when"] + "+00:00").timestamp())} for r in sent],
+    ]
     for other, made_of in found:
         assert other.read("test").equals(table)
         for rows in spellings if made_of is first or made_of is found[3][1] else [sent]:
@@ -139,9 +195,20 @@ def test_the_report_the_manifest_and_the_profile_say_how_times_are_read(tmp_path
     made = project(tmp_path, columns={"time_zone": "Europe/Berlin"})
     report = validate_project_data(*made)
     said = [c.message for c in report.checks if c.name == "times"]
-    assert report.decision == "pass" and "'when' is read as times: the form %d/%m/%Y" in said[0] and "found out" in said[0] and "Europe/Berlin" in said[0]
+    assert (
+        report.decision == "pass"
+        and "'when' is read as times: the form %d/%m/%Y" in said[0]
+        and "found out" in said[0]
+        and "Europe/Berlin" in said[0]
+    )
     data = prepare(*made, tmp_path / "d")
-    assert data.manifest["columns"][0] == {"name": "when", "kind": "timestamp", "form": "%d/%m/%Y", "zone": "Europe/Berlin", "declared": False}
+    assert data.manifest["columns"][0] == {
+        "name": "when",
+        "kind": "timestamp",
+        "form": "%d/%m/%Y",
+        "zone": "Europe/Berlin",
+        "declared": False,
+    }
     assert Dataset.open(data.root).times["when"] == Times("%d/%m/%Y", "Europe/Berlin")
     profile = data.profile()
     assert profile is not None and set(profile["features"]["when"]["parts"]) == {"month", "weekday", "hour"}
@@ -200,10 +267,15 @@ def test_a_split_by_group_keeps_groups_that_are_no_feature_on_one_side(tmp_path:
         prepare(*project(tmp_path, split={"by": "group", "column": "patent"}), tmp_path / "e")
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"columns": {"timestamps": {"when": "%Q"}}}, "no directive"), ({"columns": {"time_zone": "Mars"}}, "no time zone"), ({"split": {"by": "group"}}, "needs data.split.column"),
-    ({"split": {"column": "when"}}, "takes no column"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"columns": {"timestamps": {"when": "%Q"}}}, "no directive"),
+        ({"columns": {"time_zone": "Mars"}}, "no time zone"),
+        ({"split": {"by": "group"}}, "needs data.split.column"),
+        ({"split": {"column": "when"}}, "takes no column"),
+    ],
+)
 def test_settings_that_cannot_be_are_named(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ProjectError, match=message):
         project(tmp_path, **settings)
@@ -222,7 +294,9 @@ def test_auto_finds_numbers_since_1970_in_a_csv_too(tmp_path: Path, factor: int,
     csv(tmp_path, **{**columns(), "when": [factor * int(m.replace(tzinfo=datetime.UTC).timestamp()) for m in MOMENTS]})
     made = project(tmp_path, columns={"timestamps": {"when": "auto"}})
     data = prepare(*made, tmp_path / "d")
-    assert data.columns["when"] == "timestamp" and {m for s in data.manifest["splits"] for m in data.read(s).column("when").to_pylist()} == set(MOMENTS)
+    assert data.columns["when"] == "timestamp" and {
+        m for s in data.manifest["splits"] for m in data.read(s).column("when").to_pylist()
+    } == set(MOMENTS)
     assert any(c.column == "when" and TimeForm(unit).words in c.message for c in validate_project_data(*made).checks if c.name == "times")
 
 
@@ -240,13 +314,24 @@ def test_a_month_that_begins_a_long_column_does_not_hide_which_is_the_day() -> N
 
 def test_numbers_that_fall_together_in_32_bits_are_centred_or_named(tmp_path: Path) -> None:
     start = 1_700_000_000
-    csv(tmp_path, **{**columns(), "counter": [start + 60 * i for i in range(N)], "pairs": [(i // 2 + 1) * 10**9 + i % 2 for i in range(N)],
-                     "price": [10**8 + 7919 * i for i in range(N)]})
+    csv(
+        tmp_path,
+        **{
+            **columns(),
+            "counter": [start + 60 * i for i in range(N)],
+            "pairs": [(i // 2 + 1) * 10**9 + i % 2 for i in range(N)],
+            "price": [10**8 + 7919 * i for i in range(N)],
+        },
+    )
     made = project(tmp_path)
     report = validate_project_data(*made)
     said = {c.column: (c.status, c.message) for c in report.checks if c.name == "precision"}
     assert said["counter"][0] == "pass" and "relative to 1700003570" in said["counter"][1]
-    assert said["pairs"][0] == "warn" and "52 values of 120 in 'pairs' fall together" in said["pairs"][1] and "1000000000 and 1000000001" in said["pairs"][1]
+    assert (
+        said["pairs"][0] == "warn"
+        and "52 values of 120 in 'pairs' fall together" in said["pairs"][1]
+        and "1000000000 and 1000000001" in said["pairs"][1]
+    )
     assert "price" not in said
     data = prepare(*made, tmp_path / "d")
     state = made[2].fit(data)
@@ -255,7 +340,13 @@ def test_numbers_that_fall_together_in_32_bits_are_centred_or_named(tmp_path: Pa
     assert len(np.unique(out)) == N and abs(state.extra["numeric"]["counter"]["mean"]) < 60 * N
 
 
-@pytest.mark.parametrize("settings, said", [({}, "row 3: is a time outside of the years 1 to 9999 (got '14646-"), ({"columns": {"categorical": ["when"]}}, "when: holds a date outside of the years")])
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({}, "row 3: is a time outside of the years 1 to 9999 (got '14646-"),
+        ({"columns": {"categorical": ["when"]}}, "when: holds a date outside of the years"),
+    ],
+)
 def test_a_typed_date_beyond_the_calendar_is_named(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
     far = pa.array([0, None, 400_045_824_000_000_000, *range(N - 3)], pa.timestamp("us"))
     pq.write_table(pa.table({"when": far, "label": ["a", "b"] * (N // 2)}), tmp_path / "rows.parquet")

@@ -14,9 +14,9 @@ import pytest
 
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.images import png
-from sluice.evaluation import baselines, features
-from sluice.evaluation.config import EvaluateConfig
-from sluice.packaging.processors import AudioProcessor, Column, ImageProcessor, TabularProcessor, TensorInput, TensorProcessor
+from sluice.fields import AudioProcessor, Column, ImageProcessor, TabularProcessor, TensorInput, TensorProcessor
+from sluice.gates import baselines, features
+from sluice.gates.config import EvaluateConfig
 
 CONFIG = EvaluateConfig()
 NAMES = ["red", "green", "blue", "grey"]
@@ -28,8 +28,16 @@ def dataset(root: Path, columns: dict[str, str], table: pa.Table, held_out: int,
     regression = pa.types.is_floating(table.schema.field("label").type)
     labels = [] if regression else sorted(set(table.column("label").to_pylist()))
     n = len(table) - held_out
-    return write_dataset(root, {"train": table.slice(0, n), "test": table.slice(n)}, task=task, objective="regression" if regression else "classification",
-                         labels=labels, columns=columns, source={}, shard_rows=1000)  # fmt: skip
+    return write_dataset(
+        root,
+        {"train": table.slice(0, n), "test": table.slice(n)},
+        task=task,
+        objective="regression" if regression else "classification",
+        labels=labels,
+        columns=columns,
+        source={},
+        shard_rows=1000,
+    )
 
 
 def learn(data: Dataset, processor: Any = None) -> tuple[str, np.ndarray, dict[str, Any]]:
@@ -42,8 +50,15 @@ def people(n: int, label: list[Any], seed: int = 0) -> pa.Table:
     """Two columns of numbers (one with holes), one that never varies, one of categories with holes."""
     rng = np.random.default_rng(seed)
     age = [None if i % 7 == 3 else float(v) for i, v in enumerate(rng.normal(40, 12, n))]
-    return pa.table({"age": pa.array(age, pa.float64()), "fare": rng.exponential(30, n), "same": np.full(n, 3.0),
-                     "colour": pa.array([None if i % 11 == 5 else NAMES[v] for i, v in enumerate(rng.integers(0, 4, n))], pa.string()), "label": label})  # fmt: skip
+    return pa.table(
+        {
+            "age": pa.array(age, pa.float64()),
+            "fare": rng.exponential(30, n),
+            "same": np.full(n, 3.0),
+            "colour": pa.array([None if i % 11 == 5 else NAMES[v] for i, v in enumerate(rng.integers(0, 4, n))], pa.string()),
+            "label": label,
+        }
+    )
 
 
 KINDS = {"age": "numeric", "fare": "numeric", "same": "numeric", "colour": "categorical"}
@@ -182,8 +197,14 @@ def test_a_thousand_classes_are_learnt_from_a_bounded_sample(tmp_path, monkeypat
 
 def test_missing_throughout_infinite_and_enormous_numbers_stay_finite(tmp_path):
     n = 60
-    table = pa.table({"none": pa.array([None] * n, pa.float64()), "wild": pa.array([1e308, -1e308, float("inf")] * 20, pa.float64()),
-                      "fine": np.arange(n, dtype=float), "label": ["a", "b"] * 30})  # fmt: skip
+    table = pa.table(
+        {
+            "none": pa.array([None] * n, pa.float64()),
+            "wild": pa.array([1e308, -1e308, float("inf")] * 20, pa.float64()),
+            "fine": np.arange(n, dtype=float),
+            "label": ["a", "b"] * 30,
+        }
+    )
     _, found, _ = learn(dataset(tmp_path / "d", {"none": "numeric", "wild": "numeric", "fine": "numeric"}, table, 10))
     assert np.isfinite(found).all()
 
@@ -203,7 +224,10 @@ def test_large_data_are_sampled_and_that_is_said(tmp_path, monkeypatch):
     table, at = baselines.sampled(data, "test")
     assert len(table) == len(at) == 20
     assert table.column("row_id").to_pylist() == data.read("test").take(pa.array(at)).column("row_id").to_pylist()
-    assert baselines._note(data, 20, 20) == "trained on 20 of 70 training rows, spread over all; judged on 20 of 30 held-out rows, spread over all"
+    assert (
+        baselines._note(data, 20, 20)
+        == "trained on 20 of 70 training rows, spread over all; judged on 20 of 30 held-out rows, spread over all"
+    )
     monkeypatch.setattr(baselines, "MOST_CHARACTERS", 100)
     texts = dataset(tmp_path / "t", {"text": "text"}, pa.table({"text": ["ten chars!"] * 80, "label": ["a", "b"] * 40}), 40, "text")
     assert baselines.sampled(texts, "train")[0].num_rows == 10
@@ -229,10 +253,16 @@ def test_the_process_of_its_own_answers_as_the_library_does_and_what_breaks_it_i
     assert "could not be started" in baselines.simple(data, data.labels, columns_of(data), tmp_path, CONFIG)
 
 
-@pytest.mark.parametrize(("status", "stderr", "said"), [
-    (1, b"Traceback\nnumpy._core._exceptions._ArrayMemoryError: Unable to allocate 9 TiB for an array", "ran out of the 3 GiB"),
-    (1, b"MemoryError: ", "ran out of the 3 GiB"), (-24, b"", "seconds (120) of processor time"), (-11, b"", "status -11"), (1, b"the training rows hold one class\n", "the training rows hold one class"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "stderr", "said"),
+    [
+        (1, b"Traceback\nnumpy._core._exceptions._ArrayMemoryError: Unable to allocate 9 TiB for an array", "ran out of the 3 GiB"),
+        (1, b"MemoryError: ", "ran out of the 3 GiB"),
+        (-24, b"", "seconds (120) of processor time"),
+        (-11, b"", "status -11"),
+        (1, b"the training rows hold one class\n", "the training rows hold one class"),
+    ],
+)
 def test_why_the_process_ended_is_said(tmp_path, monkeypatch, status, stderr, said):
     data = dataset(tmp_path / "d", KINDS, people(20, ["a", "b"] * 10), 5)
     monkeypatch.setattr(baselines.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, status, b"", stderr))
@@ -244,8 +274,16 @@ def test_where_the_project_has_a_threshold_the_baseline_gets_one_too(tmp_path):
     x, yes = rng.normal(size=900), rng.random(900)
     label = ["Yes" if u < 0.02 + 0.3 * (v > 1) else "No" for u, v in zip(yes, x, strict=True)]
     table = pa.table({"x": x, "label": label, "row_id": [str(i) for i in range(900)]})
-    data = write_dataset(tmp_path / "d", {"train": table.slice(0, 300), "validation": table.slice(300, 300), "test": table.slice(600)}, task="tabular",
-                         objective="classification", labels=["No", "Yes"], columns={"x": "numeric"}, source={}, shard_rows=1000)  # fmt: skip
+    data = write_dataset(
+        tmp_path / "d",
+        {"train": table.slice(0, 300), "validation": table.slice(300, 300), "test": table.slice(600)},
+        task="tabular",
+        objective="classification",
+        labels=["No", "Yes"],
+        columns={"x": "numeric"},
+        source={},
+        shard_rows=1000,
+    )
     config = EvaluateConfig(decision={"aim": "f1"})
     found = baselines.simple(data, data.labels, columns_of(data), tmp_path, config, "Yes")
     assert isinstance(found, baselines.Baseline)

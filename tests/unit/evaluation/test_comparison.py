@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sluice.errors import DataError
-from sluice.evaluation import compare, decide, evaluate
-from sluice.evaluation.config import EvaluateConfig
+from sluice.core.errors import DataError
+from sluice.gates.champion import compare
+from sluice.gates.config import EvaluateConfig
+from sluice.gates.quality import decide
+from sluice.problems.evaluator import evaluate
 
 LABELS = ["a", "b"]
 
@@ -29,9 +31,15 @@ def verdict(n: int, ours: int, theirs: int, **settings: object) -> dict:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "balanced_accuracy", "log_loss"])
-@pytest.mark.parametrize(("n", "ours", "theirs", "expected"), [
-    (2000, 20, 200, "better"), (2000, 200, 20, "worse"), (20_000, 100, 101, "no_worse"), (60, 5, 4, "inconclusive"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "ours", "theirs", "expected"),
+    [
+        (2000, 20, 200, "better"),
+        (2000, 200, 20, "worse"),
+        (20_000, 100, 101, "no_worse"),
+        (60, 5, 4, "inconclusive"),
+    ],
+)
 def test_verdicts_follow_the_interval_whatever_the_metrics_direction(metric, n, ours, theirs, expected):
     c = verdict(n, ours, theirs, metric=metric, margin=0.02 if metric == "log_loss" else 0.005)
     assert c["verdict"] == expected

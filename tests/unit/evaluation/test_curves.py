@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, precision_score, recall_score, roc_auc_score, roc_curve
 
-from sluice.evaluation.answers import answers
-from sluice.evaluation.curves import precision_recall
-from sluice.evaluation.curves import roc as roc_of
-from sluice.evaluation.decision import Rule
+from sluice.problems.answers import answers
+from sluice.problems.curves import precision_recall
+from sluice.problems.curves import roc as roc_of
+from sluice.problems.decision import Rule
 
 
 def roc(outputs: np.ndarray, targets: np.ndarray, labels: list[str], **more: int) -> dict | None:
@@ -72,7 +72,10 @@ def test_precision_against_recall_is_scikit_learns_with_the_point_that_is_answer
     assert found["area"] == pytest.approx(average_precision_score(targets, second), abs=1e-6)
     assert found["share"] == pytest.approx(targets.mean(), abs=1e-6)
     named = second >= 0.35
-    assert found["point"] == {"recall": pytest.approx(recall_score(targets, named), abs=1e-6), "precision": pytest.approx(precision_score(targets, named), abs=1e-6)}
+    assert found["point"] == {
+        "recall": pytest.approx(recall_score(targets, named), abs=1e-6),
+        "precision": pytest.approx(precision_score(targets, named), abs=1e-6),
+    }
     kept = precision_recall(answers(outputs, targets, labels), labels)
     assert kept is not None and len(kept["recall"]) <= 100 and kept["recall"][-1] == 1
 

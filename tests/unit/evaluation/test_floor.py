@@ -5,17 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sluice.evaluation import compare, decide, evaluate, floor
-from sluice.evaluation.baselines import Baseline
-from sluice.evaluation.config import EvaluateConfig
-from sluice.evaluation.decision import Rule
-from sluice.evaluation.gate import cautions
+from sluice.gates import floor
+from sluice.gates.baselines import Baseline
+from sluice.gates.champion import compare
+from sluice.gates.config import EvaluateConfig
+from sluice.gates.quality import cautions, decide
+from sluice.problems.decision import Rule
+from sluice.problems.evaluator import evaluate
 
 LABELS = ["No", "Yes"]
 
 
-def answered(outputs: np.ndarray, targets: np.ndarray, shares: tuple[float, float] = (0.6, 0.4), simple: np.ndarray | str = "left out",
-             area: tuple[float, float, float] | None = None, rule: Rule | None = None, **settings: object) -> tuple[dict, str, list[str]]:  # fmt: skip
+def answered(
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    shares: tuple[float, float] = (0.6, 0.4),
+    simple: np.ndarray | str = "left out",
+    area: tuple[float, float, float] | None = None,
+    rule: Rule | None = None,
+    **settings: object,
+) -> tuple[dict, str, list[str]]:
     """The floor, the decision and its reasons; `area` stands for the candidate's ROC AUC."""
     config, n = EvaluateConfig(**settings), len(targets)
     labels = [] if outputs.ndim == 1 else LABELS
@@ -57,8 +66,19 @@ def test_a_model_shown_to_be_worse_than_no_model_is_refused_champion_or_none():
     assert "no better than no model: it is worse than the majority class 'No'" in reasons[0]
     assert answered(sure(flipped(y, 200)), y, baselines={"on_no_better": "warn"})[1] == "pass"
     config = EvaluateConfig()
-    champion = {"verdict": "better", "difference": 0.2, "margin": 0.0, "metric": "accuracy", "candidate": 0.3, "champion": 0.1, "rows": 300,
-                "low": 0.1, "high": 0.3, "confidence": 0.95, "note": ""}  # fmt: skip
+    champion = {
+        "verdict": "better",
+        "difference": 0.2,
+        "margin": 0.0,
+        "metric": "accuracy",
+        "candidate": 0.3,
+        "champion": 0.1,
+        "rows": 300,
+        "low": 0.1,
+        "high": 0.3,
+        "confidence": 0.95,
+        "note": "",
+    }
     assert decide(evaluate(sure(flipped(y, 200)), y, LABELS, config), champion, config, judged)[0] == "refuse"
 
 
@@ -161,7 +181,9 @@ def test_a_baseline_judged_on_some_rows_is_compared_on_those():
     config = EvaluateConfig()
     trivial = Baseline("the majority class 'No'", np.tile([0.6, 0.4], (200, 1)), np.arange(200), {})
     at = np.arange(0, 200, 2)
-    judged = floor.judge(sure(y), y, LABELS, evaluate(sure(y), y, LABELS, config), trivial, Baseline("logistic regression", sure(y[at]), at, {}), config)
+    judged = floor.judge(
+        sure(y), y, LABELS, evaluate(sure(y), y, LABELS, config), trivial, Baseline("logistic regression", sure(y[at]), at, {}), config
+    )
     assert judged["simple"]["rows"] == 100
     assert judged["simple"]["difference"] == 0
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sluice.errors import DataError, ProjectError
-from sluice.evaluation import compare, decide, evaluate
-from sluice.evaluation.config import EvaluateConfig
-from sluice.evaluation.decision import Rule
+from sluice.core.errors import DataError, ProjectError
+from sluice.gates.champion import compare
+from sluice.gates.config import EvaluateConfig
+from sluice.gates.quality import decide
+from sluice.problems.decision import Rule
+from sluice.problems.evaluator import evaluate
 
 LABELS = ["a", "b"]
 
@@ -48,11 +50,21 @@ def test_the_point_value_is_what_the_bar_is_held_against():
     assert run(10, None, n=100, minimum=0.9)[0] == "pass"  # its interval reaches far below
 
 
-@pytest.mark.parametrize(("wrong", "champion_wrong", "n", "settings", "expected"), [
-    (0, 100, 1000, {}, "pass"), (100, 0, 1000, {}, "refuse"), (3, 3, 100, {}, "inconclusive"), (5, 3, 100, {}, "inconclusive"),
-    (5, 3, 100, {"margin": 0.02}, "inconclusive"), (3, 3, 100, {"on_inconclusive": "refuse"}, "refuse"), (3, 3, 100, {"margin": 0.2}, "pass"),
-    (0, 0, 100, {}, "pass"), (0, 0, 100, {"on_inconclusive": "refuse"}, "pass"), (3, 3, 100, {"minimum": 0.99}, "refuse"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wrong", "champion_wrong", "n", "settings", "expected"),
+    [
+        (0, 100, 1000, {}, "pass"),
+        (100, 0, 1000, {}, "refuse"),
+        (3, 3, 100, {}, "inconclusive"),
+        (5, 3, 100, {}, "inconclusive"),
+        (5, 3, 100, {"margin": 0.02}, "inconclusive"),
+        (3, 3, 100, {"on_inconclusive": "refuse"}, "refuse"),
+        (3, 3, 100, {"margin": 0.2}, "pass"),
+        (0, 0, 100, {}, "pass"),
+        (0, 0, 100, {"on_inconclusive": "refuse"}, "pass"),
+        (3, 3, 100, {"minimum": 0.99}, "refuse"),
+    ],
+)
 def test_decisions_against_a_champion(wrong, champion_wrong, n, settings, expected):
     decision, reasons = run(wrong, champion_wrong, n, **settings)
     assert decision == expected
@@ -80,7 +92,9 @@ def test_a_failing_slice_refuses_and_small_ones_are_not_judged():
 def test_slices_are_reported_worst_first_with_intervals():
     y = np.arange(60) % 2
     p = np.eye(2)[np.where(np.arange(60) < 10, 1 - y, y)]
-    found = evaluate(p, y, LABELS, EvaluateConfig(slice_minimum=0.6, slices=["g"]), {"g": ["bad"] * 20 + ["good"] * 36 + ["few"] * 4})["slices"]
+    found = evaluate(p, y, LABELS, EvaluateConfig(slice_minimum=0.6, slices=["g"]), {"g": ["bad"] * 20 + ["good"] * 36 + ["few"] * 4})[
+        "slices"
+    ]
     assert [(s["value"], s["rows"], s["ok"]) for s in found] == [("bad", 20, False), ("few", 4, None), ("good", 36, True)]
     assert found[0]["low"] < found[0]["metric"] < found[0]["high"]
 

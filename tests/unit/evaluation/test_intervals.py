@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sluice.evaluation import decide, evaluate
-from sluice.evaluation.config import EvaluateConfig
-from sluice.evaluation.counts import from_codes, from_totals, totals
-from sluice.evaluation.intervals import (
+from sluice.gates.config import EvaluateConfig
+from sluice.gates.quality import decide
+from sluice.problems.counts import from_codes, from_totals, totals
+from sluice.problems.evaluator import evaluate
+from sluice.problems.intervals import (
     bca,
     largest_share,
     leave_one_out,
@@ -26,7 +27,7 @@ from sluice.evaluation.intervals import (
     unseen,
     wilson,
 )
-from sluice.evaluation.metrics import TABLE, Answers
+from sluice.problems.metrics import TABLE, Answers
 from tests.bench.intervals import coverage
 
 QUICK = settings(max_examples=100, deadline=None)
@@ -90,7 +91,9 @@ def test_bca_is_that_of_scipy(statistic):
     f = {"mean": lambda m: m, "root": np.sqrt}[statistic]
     drawn = np.random.default_rng(17).integers(0, 150, (20_000, 150))
     ours = bca(float(f(x.mean())), (f(x[drawn].mean(axis=1)), leave_one_out(x[:, None], lambda m: f(m[..., 0])), np.ones(150)), 0.95)
-    theirs = stats.bootstrap((x,), lambda a, axis: f(a.mean(axis=axis)), n_resamples=20_000, method="BCa", rng=np.random.default_rng(4)).confidence_interval
+    theirs = stats.bootstrap(
+        (x,), lambda a, axis: f(a.mean(axis=axis)), n_resamples=20_000, method="BCa", rng=np.random.default_rng(4)
+    ).confidence_interval
     assert ours == pytest.approx(tuple(theirs), rel=0.02)
 
 
@@ -137,9 +140,15 @@ ENOUGH = 0.93 - 2 * math.sqrt(0.93 * 0.07 / 300)
 
 @pytest.mark.parametrize(
     ("law", "metric", "rows"),
-    [("sharp probabilities, equal models", "log_loss", 30), ("sharp probabilities, one too sure", "log_loss", 200), ("normal errors", "rmse", 30),
-     ("lognormal targets, half explained", "rmse", 200), ("lognormal targets, half explained", "rmse", 2000), ("Student's errors, 5 degrees of freedom", "mae", 200)],
-)  # fmt: skip
+    [
+        ("sharp probabilities, equal models", "log_loss", 30),
+        ("sharp probabilities, one too sure", "log_loss", 200),
+        ("normal errors", "rmse", 30),
+        ("lognormal targets, half explained", "rmse", 200),
+        ("lognormal targets, half explained", "rmse", 2000),
+        ("Student's errors, 5 degrees of freedom", "mae", 200),
+    ],
+)
 def test_intervals_of_losses_hold_as_often_as_they_say(law, metric, rows, monkeypatch):
     monkeypatch.setattr("tests.bench.intervals.truth", lambda *_: TRUE[law, metric])
     own, paired, _ = coverage(law, metric, rows, 300)
@@ -173,9 +182,22 @@ def test_cells_resample_as_rows_do():
     y = rng.integers(0, 3, 400)
     predicted = np.where(rng.random(400) < 0.8, y, rng.integers(0, 3, 400))
     value = from_codes("macro_f1", y, predicted, 3)
-    ours = bca(value, resample_cells(np.stack([y, predicted], 1), lambda c, w: totals(c[:, 0], c[:, 1], 3, w), lambda t: from_totals("macro_f1", t), 5000), 0.95)
-    theirs = stats.bootstrap((y, predicted), lambda a, b: from_codes("macro_f1", a, b, 3), paired=True, vectorized=False, n_resamples=3000,
-                             method="BCa", rng=np.random.default_rng(6)).confidence_interval  # fmt: skip
+    ours = bca(
+        value,
+        resample_cells(
+            np.stack([y, predicted], 1), lambda c, w: totals(c[:, 0], c[:, 1], 3, w), lambda t: from_totals("macro_f1", t), 5000
+        ),
+        0.95,
+    )
+    theirs = stats.bootstrap(
+        (y, predicted),
+        lambda a, b: from_codes("macro_f1", a, b, 3),
+        paired=True,
+        vectorized=False,
+        n_resamples=3000,
+        method="BCa",
+        rng=np.random.default_rng(6),
+    ).confidence_interval
     assert ours == pytest.approx(tuple(theirs), abs=0.006)
 
 

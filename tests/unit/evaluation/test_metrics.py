@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from sluice.errors import DataError, ProjectError, SluiceError
-from sluice.evaluation import evaluate
-from sluice.evaluation.config import EvaluateConfig
-from sluice.evaluation.metrics import metric_of, names, value_of
+from sluice.core.errors import DataError, ProjectError, SluiceError
+from sluice.gates.config import EvaluateConfig
+from sluice.problems.evaluator import evaluate
+from sluice.problems.metrics import metric_of, names, value_of
 
 QUICK = settings(max_examples=60, deadline=None)
 
@@ -56,9 +56,14 @@ def test_the_whole_evaluation_of_a_classifier_agrees_with_scikit_learn():
     for i, row in enumerate(e["per_label"]):
         one = (y == i).astype(int)
         assert {k: v for k, v in row.items() if k != "intervals"} == {
-            "label": labels[i], "precision": pytest.approx(precision[i]), "recall": pytest.approx(recall[i]), "f1": pytest.approx(f1[i]),
-            "support": support[i], "roc_auc": pytest.approx(sk.roc_auc_score(one, p[:, i]), abs=1e-12),
-            "average_precision": pytest.approx(sk.average_precision_score(one, p[:, i]), abs=1e-12)}  # fmt: skip
+            "label": labels[i],
+            "precision": pytest.approx(precision[i]),
+            "recall": pytest.approx(recall[i]),
+            "f1": pytest.approx(f1[i]),
+            "support": support[i],
+            "roc_auc": pytest.approx(sk.roc_auc_score(one, p[:, i]), abs=1e-12),
+            "average_precision": pytest.approx(sk.average_precision_score(one, p[:, i]), abs=1e-12),
+        }
         assert all(low < row[name] < high for name, (low, high) in row["intervals"].items())
     assert set(e["metrics"]) == set(names("classification", positive=False))
     for m in e["metrics"].values():
@@ -117,16 +122,19 @@ def test_one_row_is_judged():
     assert evaluate(np.array([1.5]), np.array([1.0]), [], EvaluateConfig())["value"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("outputs", "targets", "labels", "error", "says"), [
-    (np.empty((0, 2)), [], ["a", "b"], DataError, "no rows"),
-    (np.ones((2, 3)) / 3, [0, 1], ["a", "b"], DataError, "shape"),
-    (np.ones((3, 2)) / 2, [0, 1], ["a", "b"], DataError, "shape"),
-    (np.ones((2, 2)) / 2, [0, 2], ["a", "b"], DataError, "no index of a label"),
-    (np.ones((2, 2)) / 2, [0, -2], ["a", "b"], DataError, "no index of a label"),
-    (np.array([[0.5, np.nan], [0.5, 0.5]]), [0, 1], ["a", "b"], SluiceError, "1 of 2 rows"),
-    (np.array([1.0, np.inf]), [0.0, 1.0], [], SluiceError, "1 of 2 rows"),
-    (np.array([1.0, 2.0]), [0.0, np.nan], [], DataError, "not finite"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("outputs", "targets", "labels", "error", "says"),
+    [
+        (np.empty((0, 2)), [], ["a", "b"], DataError, "no rows"),
+        (np.ones((2, 3)) / 3, [0, 1], ["a", "b"], DataError, "shape"),
+        (np.ones((3, 2)) / 2, [0, 1], ["a", "b"], DataError, "shape"),
+        (np.ones((2, 2)) / 2, [0, 2], ["a", "b"], DataError, "no index of a label"),
+        (np.ones((2, 2)) / 2, [0, -2], ["a", "b"], DataError, "no index of a label"),
+        (np.array([[0.5, np.nan], [0.5, 0.5]]), [0, 1], ["a", "b"], SluiceError, "1 of 2 rows"),
+        (np.array([1.0, np.inf]), [0.0, 1.0], [], SluiceError, "1 of 2 rows"),
+        (np.array([1.0, 2.0]), [0.0, np.nan], [], DataError, "not finite"),
+    ],
+)
 def test_answers_that_cannot_be_judged_are_explained(outputs, targets, labels, error, says):
     with pytest.raises(error, match=says):
         evaluate(outputs, np.array(targets), labels, EvaluateConfig())

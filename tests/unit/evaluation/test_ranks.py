@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from sluice.errors import ProjectError
-from sluice.evaluation import compare, evaluate, ranks
-from sluice.evaluation.config import EvaluateConfig
-from sluice.evaluation.decision import Rule
-from sluice.evaluation.metrics import TABLE, Answers, value_of
+from sluice.core.errors import ProjectError
+from sluice.gates.champion import compare
+from sluice.gates.config import EvaluateConfig
+from sluice.problems import ranks
+from sluice.problems.decision import Rule
+from sluice.problems.evaluator import evaluate
+from sluice.problems.metrics import TABLE, Answers, value_of
 
 QUICK = settings(max_examples=60, deadline=None)
 
@@ -31,10 +33,14 @@ def test_metrics_of_two_labels_are_those_of_scikit_learn(seed, rows, digits, pos
     p, y = binary(seed, rows, digits=digits)
     one, scores, named = y == positive, p[:, positive], p.argmax(axis=1) == positive
     expected = {
-        "roc_auc": sk.roc_auc_score(one, scores), "average_precision": sk.average_precision_score(one, scores), "brier": sk.brier_score_loss(one, scores),
-        "mcc": sk.matthews_corrcoef(y, p.argmax(axis=1)), "recall": sk.recall_score(one, named), "f1": sk.f1_score(one, named),
+        "roc_auc": sk.roc_auc_score(one, scores),
+        "average_precision": sk.average_precision_score(one, scores),
+        "brier": sk.brier_score_loss(one, scores),
+        "mcc": sk.matthews_corrcoef(y, p.argmax(axis=1)),
+        "recall": sk.recall_score(one, named),
+        "f1": sk.f1_score(one, named),
         "precision": sk.precision_score(one, named, zero_division=np.nan),
-    }  # fmt: skip
+    }
     for name, value in expected.items():
         assert value_of(name, p, y, positive=positive) == pytest.approx(value, abs=1e-12, nan_ok=True), name
 
@@ -47,7 +53,9 @@ def test_metrics_of_more_labels_are_those_of_scikit_learn(seed, rows, labels):
     p = np.exp(rng.normal(size=(len(y), labels)) + 2 * np.eye(labels)[y])
     p /= p.sum(axis=1, keepdims=True)
     assert value_of("roc_auc", p, y) == pytest.approx(sk.roc_auc_score(y, p, multi_class="ovr", average="macro"), abs=1e-12)
-    assert value_of("average_precision", p, y) == pytest.approx(sk.average_precision_score(np.eye(labels)[y], p, average="macro"), abs=1e-12)
+    assert value_of("average_precision", p, y) == pytest.approx(
+        sk.average_precision_score(np.eye(labels)[y], p, average="macro"), abs=1e-12
+    )
     assert value_of("brier", p, y) == pytest.approx(sk.brier_score_loss(y, p, labels=range(labels)), abs=1e-12)
     assert value_of("mcc", p, y) == pytest.approx(sk.matthews_corrcoef(y, p.argmax(axis=1)), abs=1e-12)
 
@@ -61,10 +69,13 @@ def test_a_row_whose_label_is_unknown_is_wrong_in_every_metric():
     assert value_of("brier", p, worse) > value_of("brier", p, y)
 
 
-@pytest.mark.parametrize(("targets", "named", "undefined"), [
-    ([0, 0, 0], [0, 1, 0], {"roc_auc": "one label", "average_precision": "one label", "mcc": "one label", "recall": "no row"}),
-    ([0, 1, 0], [0, 0, 0], {"precision": "never predicted"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("targets", "named", "undefined"),
+    [
+        ([0, 0, 0], [0, 1, 0], {"roc_auc": "one label", "average_precision": "one label", "mcc": "one label", "recall": "no row"}),
+        ([0, 1, 0], [0, 0, 0], {"precision": "never predicted"}),
+    ],
+)
 def test_what_is_undefined_is_null_with_the_reason(targets, named, undefined):
     found = evaluate(np.eye(2)[named] * 0.8 + 0.1, np.array(targets), ["No", "Yes"], EvaluateConfig(positive="Yes"))["metrics"]
     assert {k for k, v in found.items() if v["value"] is None} == set(undefined)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn import metrics as sk
 
-from sluice.errors import ProjectError
-from sluice.evaluation.check import check_settings
-from sluice.evaluation.config import DecisionConfig, EvaluateConfig
-from sluice.evaluation.decision import codes
-from sluice.evaluation.threshold import FEWEST, choose
+from sluice.core.errors import ProjectError
+from sluice.gates.config import DecisionConfig, EvaluateConfig
+from sluice.gates.labels import check_settings
+from sluice.problems.decision import codes
+from sluice.problems.threshold import FEWEST, choose
 
 LABELS = ["No", "Yes"]
 
@@ -38,9 +38,14 @@ def worth(config: DecisionConfig, y: np.ndarray, named: np.ndarray) -> float:
 
 
 AIMS = [
-    {"aim": "f1"}, {"aim": "balanced_accuracy"}, {"aim": "mcc"}, {"aim": "cost", "costs": {"false_positive": 1.0, "false_negative": 5.0}},
-    {"aim": "cost", "costs": {"false_positive": 20.0, "false_negative": 1.0}}, {"aim": "precision", "precision": 0.6}, {"aim": "recall", "recall": 0.8},
-]  # fmt: skip
+    {"aim": "f1"},
+    {"aim": "balanced_accuracy"},
+    {"aim": "mcc"},
+    {"aim": "cost", "costs": {"false_positive": 1.0, "false_negative": 5.0}},
+    {"aim": "cost", "costs": {"false_positive": 20.0, "false_negative": 1.0}},
+    {"aim": "precision", "precision": 0.6},
+    {"aim": "recall", "recall": 0.8},
+]
 
 
 @settings(max_examples=6, deadline=None)
@@ -97,11 +102,18 @@ def test_too_few_rows_of_a_label_choose_nothing_and_say_so(of, which):
     assert choose(np.empty((0, 2)), np.empty(0, int), LABELS, "Yes", DecisionConfig(aim="f1")).rule is None
 
 
-@pytest.mark.parametrize(("given", "says"), [
-    ({"aim": "cost"}, "needs costs"), ({"aim": "precision"}, "needs precision"), ({"aim": "recall", "precision": 0.9}, "precision is for aim: precision"),
-    ({"aim": "f1", "recall": 0.9}, "recall is for aim: recall"), ({"aim": "cost", "costs": {"false_positive": 0.0, "false_negative": 0.0}}, "above 0"),
-    ({"aim": "accuracy"}, "f1"), ({"aim": "precision", "precision": 1.5}, "less than or equal to 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"aim": "cost"}, "needs costs"),
+        ({"aim": "precision"}, "needs precision"),
+        ({"aim": "recall", "precision": 0.9}, "precision is for aim: precision"),
+        ({"aim": "f1", "recall": 0.9}, "recall is for aim: recall"),
+        ({"aim": "cost", "costs": {"false_positive": 0.0, "false_negative": 0.0}}, "above 0"),
+        ({"aim": "accuracy"}, "f1"),
+        ({"aim": "precision", "precision": 1.5}, "less than or equal to 1"),
+    ],
+)
 def test_an_aim_without_what_it_needs_is_refused(given, says):
     with pytest.raises(ValidationError, match=says):
         DecisionConfig(**given)

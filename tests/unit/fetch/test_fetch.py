@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sluice import fetch
+from sluice.core import fetch
 
 Script = Callable[[socket.socket], None]
 
@@ -60,9 +60,16 @@ def test_a_whole_answer_is_given_with_its_status(served: Callable[[Script], str]
     assert fetch.get(url, seconds=5, limit=5) == (404, b"never")
 
 
-@pytest.mark.parametrize("script", [
-    drip(HEAD[:1]), lambda s: (s.sendall(HEAD), drip(b"x-more: 1\r\n")(s)), lambda s: (s.sendall(HEAD + b"\r\n"), drip(b"x")(s)),
-    lambda s: (s.sendall(HEAD + b"content-length: 9\r\n\r\nx"), time.sleep(5)), lambda s: time.sleep(5)])  # fmt: skip
+@pytest.mark.parametrize(
+    "script",
+    [
+        drip(HEAD[:1]),
+        lambda s: (s.sendall(HEAD), drip(b"x-more: 1\r\n")(s)),
+        lambda s: (s.sendall(HEAD + b"\r\n"), drip(b"x")(s)),
+        lambda s: (s.sendall(HEAD + b"content-length: 9\r\n\r\nx"), time.sleep(5)),
+        lambda s: time.sleep(5),
+    ],
+)
 def test_an_answer_that_trickles_is_given_up_when_its_time_is_over(served: Callable[[Script], str], script: Script) -> None:
     begun = time.monotonic()
     with pytest.raises(TimeoutError, match=r"no whole answer in 0\.4 s"):

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from sluice import files
-from sluice.errors import HomeError
-from sluice.home import Home, explain_os_error, is_storage_fault
+from sluice.core import files
+from sluice.core.errors import HomeError
+from sluice.core.home import Home, explain_os_error, is_storage_fault
 
 
 def test_a_second_run_on_one_home_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     code = f"""
         import time
-        from sluice.home import Home
+        from sluice.core.home import Home
         with Home({str(tmp_path)!r}).lock("sluice run first.yaml"):
             print("held", flush=True)
             time.sleep(60)
@@ -47,7 +47,12 @@ def test_a_home_that_cannot_be_made_is_named_with_the_fix() -> None:
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.EACCES, "cannot be written"), (errno.EROFS, "cannot be written"), (errno.ENOSPC, "no space left"), (errno.EDQUOT, "no space left")],
+    [
+        (errno.EACCES, "cannot be written"),
+        (errno.EROFS, "cannot be written"),
+        (errno.ENOSPC, "no space left"),
+        (errno.EDQUOT, "no space left"),
+    ],
 )
 def test_what_the_disk_answers_is_told_as_what_it_means(tmp_path: Path, number: int, words: str) -> None:
     error = OSError(number, os.strerror(number), str(tmp_path / "x"))
@@ -93,7 +98,7 @@ def test_the_environment_names_the_home(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_child_ends_with_the_run_it_belongs_to(tmp_path: Path) -> None:
     """As `sluice run` killed by SIGKILL: its step is behind a shell, and still ends."""
-    step = "import time; from sluice.process import die_with; import os; die_with(int(os.environ['R'])); print(os.getpid(), flush=True); time.sleep(60)"
+    step = "import time; from sluice.core.processes import die_with; import os; die_with(int(os.environ['R'])); print(os.getpid(), flush=True); time.sleep(60)"
     runner = f"""
         import os, subprocess, sys
         env = {{**os.environ, "R": str(os.getpid())}}

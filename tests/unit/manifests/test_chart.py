@@ -31,9 +31,18 @@ def test_it_agrees_with_kustomize(kustomized: Any, chart: Any) -> None:
         assert labels.items() <= (other["metadata"].get("labels") or {}).items(), where
 
 
-@pytest.mark.parametrize("values", [
-    {"nonsense": 1}, {"controller": {"replicas": 0}}, {"controller": {"replica": 2}}, {"images": {"runtime": {"tag": "latest"}}},
-    {"images": {"runtime": {"digest": "sha256:12"}}}, {"store": {"uri": "http://bucket"}}, {"quota": {"memory": "lots"}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"nonsense": 1},
+        {"controller": {"replicas": 0}},
+        {"controller": {"replica": 2}},
+        {"images": {"runtime": {"tag": "latest"}}},
+        {"images": {"runtime": {"digest": "sha256:12"}}},
+        {"store": {"uri": "http://bucket"}},
+        {"quota": {"memory": "lots"}},
+    ],
+)
 def test_a_wrong_value_is_refused(chart: Any, values: dict[str, Any]) -> None:
     import helm_python
 
@@ -43,13 +52,22 @@ def test_a_wrong_value_is_refused(chart: Any, values: dict[str, Any]) -> None:
         loaded.validate_schema({})
 
 
-@pytest.mark.parametrize(("values", "gone"), [
-    ({"controller": {"enabled": False}}, ("Deployment", "sluice-controller")), ({"mlflow": {"enabled": False}}, ("Deployment", "mlflow")),
-    ({"serving": {"enabled": False}}, ("ServingRuntime", "sluice")), ({"training": {"enabled": False}}, ("TrainingRuntime", "sluice-torch")),
-    ({"monitoring": {"enabled": False}}, ("PrometheusRule", "sluice")), ({"quota": {"enabled": False}}, ("ResourceQuota", "sluice")),
-    ({"networkPolicies": {"enabled": False}}, ("NetworkPolicy", "default-deny")), ({"disruptionBudgets": {"enabled": False}}, ("PodDisruptionBudget", "sluice-controller")),
-    ({"crds": {"install": False}}, ("CustomResourceDefinition", "modelrollouts.sluice.dev")), ({"priorityClasses": {"create": False}}, ("PriorityClass", "sluice-serving")),
-    ({"store": {"uri": "s3://bucket/p"}}, ("PersistentVolumeClaim", "sluice-store"))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "gone"),
+    [
+        ({"controller": {"enabled": False}}, ("Deployment", "sluice-controller")),
+        ({"mlflow": {"enabled": False}}, ("Deployment", "mlflow")),
+        ({"serving": {"enabled": False}}, ("ServingRuntime", "sluice")),
+        ({"training": {"enabled": False}}, ("TrainingRuntime", "sluice-torch")),
+        ({"monitoring": {"enabled": False}}, ("PrometheusRule", "sluice")),
+        ({"quota": {"enabled": False}}, ("ResourceQuota", "sluice")),
+        ({"networkPolicies": {"enabled": False}}, ("NetworkPolicy", "default-deny")),
+        ({"disruptionBudgets": {"enabled": False}}, ("PodDisruptionBudget", "sluice-controller")),
+        ({"crds": {"install": False}}, ("CustomResourceDefinition", "modelrollouts.sluice.dev")),
+        ({"priorityClasses": {"create": False}}, ("PriorityClass", "sluice-serving")),
+        ({"store": {"uri": "s3://bucket/p"}}, ("PersistentVolumeClaim", "sluice-store")),
+    ],
+)
 def test_each_part_can_be_left_out(chart: Any, values: dict[str, Any], gone: tuple[str, str]) -> None:
     assert gone in chart()
     assert gone not in chart(**values)
@@ -120,14 +138,23 @@ def test_monitors_carry_the_labels_an_operator_selects_by(chart: Any) -> None:
 
 def test_every_value_says_what_it_is_for() -> None:
     lines = (CHART / "values.yaml").read_text().splitlines()
-    silent = [line for before, line in zip(["", *lines], lines, strict=False) if re.match(r"  [a-zA-Z]+:", line) and not before.startswith("  #")]
+    silent = [
+        line for before, line in zip(["", *lines], lines, strict=False) if re.match(r"  [a-zA-Z]+:", line) and not before.startswith("  #")
+    ]
     assert silent == []
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    ({}, "port-forward service/mlflow"), ({}, "sluice-dashboards"), ({"monitoring": {"enabled": False}}, "Monitoring is off"),
-    ({"controller": {"enabled": False}}, "The rollout controller is off"), ({"crds": {"install": False}}, "kubectl apply --server-side"),
-    ({"store": {"uri": "s3://bucket/p"}}, "No secret for s3://bucket/p")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "port-forward service/mlflow"),
+        ({}, "sluice-dashboards"),
+        ({"monitoring": {"enabled": False}}, "Monitoring is off"),
+        ({"controller": {"enabled": False}}, "The rollout controller is off"),
+        ({"crds": {"install": False}}, "kubectl apply --server-side"),
+        ({"store": {"uri": "s3://bucket/p"}}, "No secret for s3://bucket/p"),
+    ],
+)
 def test_the_notes_tell_what_this_installation_lacks(values: dict[str, Any], said: str) -> None:
     import helm_python
 

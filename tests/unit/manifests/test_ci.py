@@ -32,7 +32,9 @@ def test_actionlint() -> None:
     if not tool:
         pytest.skip("actionlint is not on PATH, and `make tools` could not build it: that takes go")
     shellcheck = shutil.which("shellcheck") or str(ROOT / ".venv/bin/shellcheck")
-    done = subprocess.run([tool, "-shellcheck", shellcheck, "-pyflakes=", *WORKFLOWS], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [tool, "-shellcheck", shellcheck, "-pyflakes=", *WORKFLOWS], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -61,9 +63,16 @@ def change(folder: Path, text: str, digest: str = NEW) -> subprocess.CompletedPr
     (folder / "deploy").mkdir()
     (folder / "deploy/rollout.yaml").write_text(text)
     script = next(s["run"] for s in steps(USERS) if s.get("id") == "change")
-    env = {"PATH": os.environ["PATH"], "DIGEST": digest, "ROLLOUT": read(USERS)["env"]["ROLLOUT"],
-           "GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary")}  # fmt: skip
-    return subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=30, check=False)
+    env = {
+        "PATH": os.environ["PATH"],
+        "DIGEST": digest,
+        "ROLLOUT": read(USERS)["env"]["ROLLOUT"],
+        "GITHUB_OUTPUT": str(folder / "output"),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+    }
+    return subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=30, check=False
+    )
 
 
 def test_the_pull_request_changes_one_digest_and_nothing_else(tmp_path: Path) -> None:
@@ -83,9 +92,15 @@ def test_the_model_in_production_is_not_proposed_again(tmp_path: Path) -> None:
     assert (tmp_path / "output").read_text() == "changed=false\n"
 
 
-@pytest.mark.parametrize(("text", "digest", "said"), [
-    (f"digest: {OLD}\n", "", "is no package digest"), (f"digest: {OLD}\n", "b" * 63 + "/", "is no package digest"),
-    ("digest: DIGEST\n", NEW, "has to name one digest"), (f"a:\n  digest: {OLD}\nb:\n  digest: {'c' * 64}\n", NEW, "has to name one digest")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "digest", "said"),
+    [
+        (f"digest: {OLD}\n", "", "is no package digest"),
+        (f"digest: {OLD}\n", "b" * 63 + "/", "is no package digest"),
+        ("digest: DIGEST\n", NEW, "has to name one digest"),
+        (f"a:\n  digest: {OLD}\nb:\n  digest: {'c' * 64}\n", NEW, "has to name one digest"),
+    ],
+)
 def test_what_is_no_digest_changes_nothing(tmp_path: Path, text: str, digest: str, said: str) -> None:
     done = change(tmp_path, text, digest)
     assert done.returncode == 1 and said in done.stderr

@@ -44,8 +44,20 @@ def test_shellcheck() -> None:
 def test_yamllint() -> None:
     rules = "{extends: relaxed, rules: {line-length: disable, indentation: disable, commas: disable, braces: disable}}"
     charts = sorted((ROOT / "charts").rglob("files/**/*.yaml"))
-    run(BIN / "yamllint", "-s", "-d", rules, "kind-config.yaml", "manifests", "charts/sluice/values.yaml", "charts/sluice/Chart.yaml", *charts,
-        *sorted((ROOT / "examples").rglob("*.yaml")), *sorted((ROOT / "examples/ci").glob("*.yml")), *sorted((ROOT / ".github").rglob("*.yml")))  # fmt: skip
+    run(
+        BIN / "yamllint",
+        "-s",
+        "-d",
+        rules,
+        "kind-config.yaml",
+        "manifests",
+        "charts/sluice/values.yaml",
+        "charts/sluice/Chart.yaml",
+        *charts,
+        *sorted((ROOT / "examples").rglob("*.yaml")),
+        *sorted((ROOT / "examples/ci").glob("*.yml")),
+        *sorted((ROOT / ".github").rglob("*.yml")),
+    )
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda p: p.name)
@@ -55,7 +67,9 @@ def test_an_overlay_has_a_namespace_of_its_own_and_what_it_names_is_there(overla
     if upon := [r for r in found["resources"] if r.removeprefix("../") in names]:  # the same environment, another store
         assert found["namespace"] == names[upon[0].removeprefix("../")]
     else:
-        assert [n for n, s in names.items() if s == found["namespace"]] == sorted({overlay.name, *(n for n in names if n.startswith(f"{overlay.name}-"))})
+        assert [n for n, s in names.items() if s == found["namespace"]] == sorted(
+            {overlay.name, *(n for n in names if n.startswith(f"{overlay.name}-"))}
+        )
     for named in [*found["resources"], *found.get("components", [])]:
         assert (overlay / named).exists(), named
 

@@ -38,9 +38,12 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in {
-        "kubectl": KUBECTL, "kind": "#!/bin/bash\n", "docker": f"#!/bin/bash\n[[ $* == *'images ls'* ]] && printf 'REF TYPE DIGEST\\n%s x {SHA}\\n' docker.io/sluice/pipeline:0.1.0\n[[ $1 == port && $3 != 30090/tcp ]] && echo 127.0.0.1:${{3%/tcp}}; [[ $1 == inspect ]] && printf 172.18.0.2; exit 0\n",
-        "curl": '#!/bin/bash\n[[ $* == *:30500/* || ($* == *:30888/* && -n $THERE) ]] && printf 200 || printf 503\n', "sleep": "#!/bin/bash\n",
-    }.items():  # fmt: skip
+        "kubectl": KUBECTL,
+        "kind": "#!/bin/bash\n",
+        "docker": f"#!/bin/bash\n[[ $* == *'images ls'* ]] && printf 'REF TYPE DIGEST\\n%s x {SHA}\\n' docker.io/sluice/pipeline:0.1.0\n[[ $1 == port && $3 != 30090/tcp ]] && echo 127.0.0.1:${{3%/tcp}}; [[ $1 == inspect ]] && printf 172.18.0.2; exit 0\n",
+        "curl": "#!/bin/bash\n[[ $* == *:30500/* || ($* == *:30888/* && -n $THERE) ]] && printf 200 || printf 503\n",
+        "sleep": "#!/bin/bash\n",
+    }.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     for name in ("GUARDED", "THERE", "LAB_DIR"):
@@ -53,7 +56,9 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def kind_up(notes: Path) -> tuple[str, list[str], set[str]]:
     """What it printed, what it asked kubectl, and the kinds it applied of the overlay."""
-    done = subprocess.run(["make/kind-up"], cwd=ROOT, env={**os.environ, "PARTS": "sluice"}, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        ["make/kind-up"], cwd=ROOT, env={**os.environ, "PARTS": "sluice"}, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     applied = [d for d in yaml.safe_load_all((notes / "applied.yaml").read_text()) if d]
     return done.stdout, (notes / "asked").read_text().splitlines(), {d["kind"] for d in applied}
@@ -72,15 +77,21 @@ def test_with_it_the_runs_have_what_they_need_and_the_image_is_named_by_digest(t
     monkeypatch.setenv("THERE", "1")
     said, asked, kinds = kind_up(tools)
     assert "Job" in kinds
-    deleted, applied, waited = (next(i for i, a in enumerate(asked) if text in a) for text in ("delete job", "/now.yaml", "wait --for=condition=Complete"))
+    deleted, applied, waited = (
+        next(i for i, a in enumerate(asked) if text in a) for text in ("delete job", "/now.yaml", "wait --for=condition=Complete")
+    )
     assert deleted < applied < waited, "a Job cannot be changed: the old one goes first"
     assert any(f'patch configmap sluice-cluster --type merge -p {{"data": {{"image": "{DIGEST}"}}}}' in a for a in asked)
     assert [a for a in asked if "manifests/runs" in a] == ["kubectl apply --server-side --force-conflicts -k manifests/runs"]
     secret = yaml.safe_load((tools / "stdin").read_text())
     assert secret["metadata"]["name"] == "sluice-store" and set(secret["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert secret["metadata"]["annotations"]["serving.kserve.io/s3-endpoint"] == "minio-service.kubeflow:9000"
-    assert any("nodePort\": 30888" in a for a in asked) and any('{"data": {"ui": "http://127.0.0.1:30888"}}' in a for a in asked)
-    for line in ("sluice submit examples/digits/sluice.yaml --wait", "kubectl apply -k manifests/examples", "Kubeflow Pipelines http://127.0.0.1:30888/"):
+    assert any('nodePort": 30888' in a for a in asked) and any('{"data": {"ui": "http://127.0.0.1:30888"}}' in a for a in asked)
+    for line in (
+        "sluice submit examples/digits/sluice.yaml --wait",
+        "kubectl apply -k manifests/examples",
+        "Kubeflow Pipelines http://127.0.0.1:30888/",
+    ):
         assert line in said, said
 
 
@@ -89,5 +100,9 @@ def test_a_guarded_store_is_opened_and_a_claim_takes_the_stores_place(tools: Pat
     monkeypatch.setenv("GUARDED", "1")
     monkeypatch.setenv("OVERLAY", "kind-claim")
     _, asked, kinds = kind_up(tools)
-    assert [a.rpartition(" ")[2] for a in asked if "-k manifests/runs" in a] == ["manifests/runs", "manifests/runs/store", "manifests/runs/claim"]
+    assert [a.rpartition(" ")[2] for a in asked if "-k manifests/runs" in a] == [
+        "manifests/runs",
+        "manifests/runs/store",
+        "manifests/runs/claim",
+    ]
     assert "PersistentVolume" in kinds and not [a for a in asked if "create secret" in a]

@@ -66,7 +66,10 @@ def closed(schema: Any) -> Any:
 def faults(obj: dict[str, Any], schemas: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
     schema = schemas[obj["apiVersion"], obj["kind"]]
     whole = {**schema, "properties": {**schema["properties"], "metadata": {}}}
-    return [f"{obj['kind']}/{obj['metadata']['name']}: {'.'.join(map(str, e.path))}: {e.message[:200]}" for e in Draft202012Validator(whole).iter_errors(obj)]
+    return [
+        f"{obj['kind']}/{obj['metadata']['name']}: {'.'.join(map(str, e.path))}: {e.message[:200]}"
+        for e in Draft202012Validator(whole).iter_errors(obj)
+    ]
 
 
 @pytest.mark.parametrize("by", ["kustomize", "helm"])
@@ -77,7 +80,9 @@ def test_the_platform_takes_our_objects(schemas: Any, kustomized: Any, chart: An
 
 
 def test_the_platform_takes_its_own_settings(schemas: Any) -> None:
-    objects = [o for name in ("gateway", "prometheus") for o in yaml.safe_load_all((ROOT / f"manifests/platform/{name}.yaml").read_text()) if o]
+    objects = [
+        o for name in ("gateway", "prometheus") for o in yaml.safe_load_all((ROOT / f"manifests/platform/{name}.yaml").read_text()) if o
+    ]
     known = [o for o in objects if (o["apiVersion"], o["kind"]) in schemas]
     assert {o["kind"] for o in known} == PLATFORMS
     assert [f for o in known for f in faults(o, schemas)] == []

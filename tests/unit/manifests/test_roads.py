@@ -12,9 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from sluice import yamlfile
-from sluice.cluster.needs import of_steps
-from sluice.cluster.site import Site, Told
+from sluice.core import yamlfile
+from sluice.kfp.needs import of_steps
+from sluice.kube.site import Site, Told
 from sluice.project import parse
 
 ROOT = Path(__file__).parents[3]
@@ -53,10 +53,14 @@ def test_an_overlay_tells_the_steps_of_any_project_all_they_need(overlay: str) -
     assert (env["SLUICE_NAMESPACE"], env["MLFLOW_TRACKING_URI"]) == (space, f"http://mlflow.{space}:5000")
     assert site.pipeline == f"{space}-training"
     if not overlay.startswith("kind"):
-        assert site.image == found["Deployment", "mlflow"]["spec"]["template"]["spec"]["containers"][0]["image"], "the image moves with the overlay's"
+        assert site.image == found["Deployment", "mlflow"]["spec"]["template"]["spec"]["containers"][0]["image"], (
+            "the image moves with the overlay's"
+        )
     job = found["Job", "sluice-pipelines"]["spec"]["template"]["spec"]
     assert job["serviceAccountName"] == "sluice-pipeline"
-    assert job["containers"][0]["image"] == found["Deployment", "mlflow"]["spec"]["template"]["spec"]["containers"][0]["image"], "of the same version"
+    assert job["containers"][0]["image"] == found["Deployment", "mlflow"]["spec"]["template"]["spec"]["containers"][0]["image"], (
+        "of the same version"
+    )
     rules = found["Role", "sluice-pipeline"]["rules"]
     assert {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["sluice-cluster"], "verbs": ["get"]} in rules
 
@@ -69,7 +73,10 @@ def policies(objects: dict[tuple[str, str], Object]) -> dict[str, Object]:
 STORES: dict[str, tuple[str, Object]] = {
     "inside": ("manifests/overlays/kind", {"store": {"pipelines": True}}),
     "outside": ("manifests/overlays/dev", {"store": {"uri": "s3://sluice-dev/packages", "existingSecret": "sluice-store"}}),
-    "claim": ("manifests/overlays/kind-claim", {"store": {"volume": {"hostPath": {"path": "/var/local/sluice-store", "type": "Directory"}}}}),
+    "claim": (
+        "manifests/overlays/kind-claim",
+        {"store": {"volume": {"hostPath": {"path": "/var/local/sluice-store", "type": "Directory"}}}},
+    ),
 }
 
 
@@ -97,8 +104,13 @@ def test_each_kind_of_store_is_whole_and_the_same_by_helm(chart: Any, kind: str)
 
 
 def test_the_store_inside_the_cluster_is_reached_by_the_ports_its_policy_names(chart: Any) -> None:
-    rule = policies(chart(store={"uri": "s3://models/p", "endpoint": "http://minio.store:9000", "namespace": "store", "ports": [9000]}))["store"]["egress"][0]
-    assert rule == {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "store"}}}], "ports": [{"protocol": "TCP", "port": 9000}]}
+    rule = policies(chart(store={"uri": "s3://models/p", "endpoint": "http://minio.store:9000", "namespace": "store", "ports": [9000]}))[
+        "store"
+    ]["egress"][0]
+    assert rule == {
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "store"}}}],
+        "ports": [{"protocol": "TCP", "port": 9000}],
+    }
     outside = policies(chart(store={"uri": "s3://models/p", "ports": [9443]}))["store"]["egress"][0]
     assert outside["ports"] == [{"protocol": "TCP", "port": 9443}] and "ipBlock" in outside["to"][0]
 
@@ -109,8 +121,12 @@ def test_the_namespace_of_runs_is_the_same_by_kustomize_and_by_helm(chart: Any) 
     theirs = rendered["NetworkPolicy", "sluice-steps"]
     assert (ours["metadata"]["namespace"], ours["spec"]) == (theirs["metadata"]["namespace"], theirs["spec"])
     assert ("NetworkPolicy", "sluice-steps") not in chart()
-    assert ours["spec"]["podSelector"]["matchLabels"]["sluice.dev/environment"] == "sluice", "another environment's steps are not held by it"
-    ports = chart(networkPolicies={"steps": True}, store={"uri": "s3://models/p", "ports": [9443, 443]})["NetworkPolicy", "sluice-steps"]["spec"]["egress"][1]["ports"]
+    assert ours["spec"]["podSelector"]["matchLabels"]["sluice.dev/environment"] == "sluice", (
+        "another environment's steps are not held by it"
+    )
+    ports = chart(networkPolicies={"steps": True}, store={"uri": "s3://models/p", "ports": [9443, 443]})["NetworkPolicy", "sluice-steps"][
+        "spec"
+    ]["egress"][1]["ports"]
     assert [p["port"] for p in ports] == [443, 6443, 9443]
     claim = built("manifests/runs/claim")["PersistentVolumeClaim", "sluice-store"]
     values = STORES["claim"][1]
@@ -118,7 +134,9 @@ def test_the_namespace_of_runs_is_the_same_by_kustomize_and_by_helm(chart: Any) 
 
     with helm_python.Chart.load(ROOT / "charts/sluice") as loaded:
         texts = loaded.render(values, name="sluice", namespace="sluice")
-    claims = [d for t in (texts["sluice/templates/store.yaml"],) for d in yaml.safe_load_all(t) if d and d["kind"] == "PersistentVolumeClaim"]
+    claims = [
+        d for t in (texts["sluice/templates/store.yaml"],) for d in yaml.safe_load_all(t) if d and d["kind"] == "PersistentVolumeClaim"
+    ]
     there = {c["metadata"].get("namespace", "sluice"): c["spec"] for c in claims}
     assert there["kubeflow"] == {**claim["spec"], "volumeName": "sluice-store-kubeflow"}
     assert there["sluice"] == built("manifests/overlays/kind-claim")["PersistentVolumeClaim", "sluice-store"]["spec"]
@@ -138,26 +156,38 @@ def test_the_job_that_brings_the_pipelines_is_the_charts_and_restricted(chart: A
     pod = ours["spec"]["template"]["spec"]
     container = pod["containers"][0]
     assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
     assert container["resources"]["limits"]["memory"] and "latest" not in container["image"]
     for values in ({"pipelines": {"upload": False}}, {"pipelines": {"endpoint": ""}}):
         assert not [k for k in chart(**values) if k[0] == "Job"]
 
 
 def test_a_sites_own_defaults_reach_every_project(chart: Any) -> None:
-    found = chart(pipelines={"cluster": {"service_account": "runner", "defaults": {"resources": {"requests": {"cpu": "10m"}}}}, "ui": "https://kf.example/pipeline"})
+    found = chart(
+        pipelines={
+            "cluster": {"service_account": "runner", "defaults": {"resources": {"requests": {"cpu": "10m"}}}},
+            "ui": "https://kf.example/pipeline",
+        }
+    )
     site = told(found, "sluice")
     assert (site.cluster["service_account"], site.ui) == ("runner", "https://kf.example/pipeline")
     settings = site.under(parse(DIGITS).cluster).of("train")
     assert settings.resources.requests.cpu == "10m" and [v.claim for v in settings.volumes] == ["sluice-store"]
-    assert told(chart(mlflow={"enabled": False, "uri": "https://mlflow.example"}), "sluice").cluster["defaults"]["env"]["MLFLOW_TRACKING_URI"] == "https://mlflow.example"
+    assert (
+        told(chart(mlflow={"enabled": False, "uri": "https://mlflow.example"}), "sluice").cluster["defaults"]["env"]["MLFLOW_TRACKING_URI"]
+        == "https://mlflow.example"
+    )
     assert json.dumps(site.cluster)
 
 
 def test_the_examples_are_a_kustomization_that_runs_the_digits_project(tmp_path: Path) -> None:
     import jsonschema
 
-    from serving.pipelines import resource
+    from serving.controller.runs import resource
     from tests.unit.rollouts.memory_api import MemoryApi
 
     found = built("manifests/examples")

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from serving.pipelines import resource
-from serving.rollout.kube import KINDS
+from serving.controller.kube import KINDS
+from serving.controller.runs import resource
 from sluice import project
 
 ROOT = Path(__file__).parents[3]
@@ -49,10 +49,16 @@ def test_the_nightly_example_is_taken_and_trains_the_examples_at_two() -> None:
         assert project.parse(project.read_text(text, key)).data.source.startswith("sklearn://")
 
 
-@pytest.mark.parametrize(("spec", "said"), [
-    ({"schedule": "0 2 * *", "pipeline": {"name": "p"}}, "does not match"), ({"pipeline": {"name": "p"}}, "schedule"),
-    ({"schedule": "0 2 * * *", "concurrencyPolicy": "Maybe"}, "Maybe"), ({"schedule": "0 2 * * *", "history": {"failed": -1}}, "minimum"),
-    ({"schedule": "0 2 * * *", "pipelineRoot": "bucket"}, "does not match")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"schedule": "0 2 * *", "pipeline": {"name": "p"}}, "does not match"),
+        ({"pipeline": {"name": "p"}}, "schedule"),
+        ({"schedule": "0 2 * * *", "concurrencyPolicy": "Maybe"}, "Maybe"),
+        ({"schedule": "0 2 * * *", "history": {"failed": -1}}, "minimum"),
+        ({"schedule": "0 2 * * *", "pipelineRoot": "bucket"}, "does not match"),
+    ],
+)
 def test_a_wrong_schedule_is_refused_by_the_schema(spec: dict[str, Any], said: str) -> None:
     with pytest.raises(jsonschema.ValidationError, match=said):
         jsonschema.validate(spec, schema("PipelineSchedule"))
@@ -69,8 +75,15 @@ def test_pipelines_are_reached_or_left_alone(chart: Any) -> None:
     args, egress, _ = parts(endpoint="")
     assert not [a for a in args if a.startswith("--kfp")] and not [p for rule in egress for p in rule["ports"] if p["port"] == 8888]
     args, _, volumes = parts(token=True, multiUser=True, timeZone="Europe/Berlin", ui="https://kubeflow.example.com/pipeline")
-    assert args[args.index("--kfp-endpoint") + 2 :] == ["--kfp-ui", "https://kubeflow.example.com/pipeline", "--kfp-timezone", "Europe/Berlin", "--kfp-multi-user",
-                        "--kfp-token", "/var/run/secrets/pipelines/token"]  # fmt: skip
+    assert args[args.index("--kfp-endpoint") + 2 :] == [
+        "--kfp-ui",
+        "https://kubeflow.example.com/pipeline",
+        "--kfp-timezone",
+        "Europe/Berlin",
+        "--kfp-multi-user",
+        "--kfp-token",
+        "/var/run/secrets/pipelines/token",
+    ]
     token = volumes[0]["projected"]["sources"][0]["serviceAccountToken"]
     assert token["audience"] == "pipelines.kubeflow.org"
 
@@ -95,18 +108,34 @@ def test_who_runs_steps_elsewhere_reaches_mlflow_from_there(chart: Any) -> None:
     runners = [{"name": "default-editor", "namespace": n} for n in ("team-a", "team-b", "sluice")]
     found = chart(pipelines={"runners": runners})
     assert [s["namespace"] for s in found["RoleBinding", "sluice-pipeline"]["subjects"][1:]] == ["team-a", "team-b", "sluice"]
-    selectors = [s["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
-                 for s in found["NetworkPolicy", "mlflow"]["spec"]["ingress"][0]["from"] if "namespaceSelector" in s]  # fmt: skip
+    selectors = [
+        s["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for s in found["NetworkPolicy", "mlflow"]["spec"]["ingress"][0]["from"]
+        if "namespaceSelector" in s
+    ]
     assert selectors == ["kubeflow", "team-a", "team-b"]
 
 
 def test_a_runs_report_may_ask_for_a_token_of_its_own_account_and_of_no_other(chart: Any) -> None:
-    runners = [{"name": n, "namespace": s} for n, s in (("default-editor", "team-a"), ("robot", "team-a"), ("pipeline-runner", "kubeflow"), ("x", "sluice"))]
+    runners = [
+        {"name": n, "namespace": s}
+        for n, s in (("default-editor", "team-a"), ("robot", "team-a"), ("pipeline-runner", "kubeflow"), ("x", "sluice"))
+    ]
     found = chart(pipelines={"runners": runners})
     roles = {name: o for (kind, name), o in found.items() if kind == "Role" and "-report" in name}
-    assert {(o["metadata"]["namespace"], *o["rules"][0]["resourceNames"]) for o in roles.values()} == {("team-a", "default-editor"), ("team-a", "robot")}
+    assert {(o["metadata"]["namespace"], *o["rules"][0]["resourceNames"]) for o in roles.values()} == {
+        ("team-a", "default-editor"),
+        ("team-a", "robot"),
+    }
     for name, role in roles.items():
-        assert role["rules"] == [{"apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": role["rules"][0]["resourceNames"], "verbs": ["create"]}]
+        assert role["rules"] == [
+            {
+                "apiGroups": [""],
+                "resources": ["serviceaccounts/token"],
+                "resourceNames": role["rules"][0]["resourceNames"],
+                "verbs": ["create"],
+            }
+        ]
         bound = found["RoleBinding", name]
         assert (bound["metadata"]["namespace"], bound["roleRef"]["name"]) == (role["metadata"]["namespace"], name)
         assert [(s["name"], s["namespace"]) for s in bound["subjects"]] == [(role["rules"][0]["resourceNames"][0], "team-a")]

@@ -81,7 +81,12 @@ def test_a_lost_field_would_be_seen() -> None:
 def test_nothing_immutable_changes(previous: Path) -> None:
     """Selectors of workloads, what a claim asks for, whom a binding binds to: an upgrade that changes one fails halfway."""
     old, new = rendered(previous), rendered(NOW)
-    fixed = {"Deployment": ("spec", "selector"), "PersistentVolumeClaim": ("spec", "accessModes"), "RoleBinding": ("roleRef",), "PriorityClass": ("value",)}
+    fixed = {
+        "Deployment": ("spec", "selector"),
+        "PersistentVolumeClaim": ("spec", "accessModes"),
+        "RoleBinding": ("roleRef",),
+        "PriorityClass": ("value",),
+    }
     seen = 0
     for (kind, name), obj in old.items():
         if kind in fixed and (kind, name) in new:

@@ -22,7 +22,9 @@ def metrics(expr: str) -> set[str]:
 
 
 def test_the_names_of_an_expression_are_found() -> None:
-    found = metrics('histogram_quantile(0.9, sum by (model, le) (rate(a_bucket{x="b_c"}[5m]))) / ignoring (label_x) group_left a:b_c{y=~"$z"} or 0 * up offset 1h')
+    found = metrics(
+        'histogram_quantile(0.9, sum by (model, le) (rate(a_bucket{x="b_c"}[5m]))) / ignoring (label_x) group_left a:b_c{y=~"$z"} or 0 * up offset 1h'
+    )
     assert found == {"a_bucket", "a:b_c", "up"}
 
 
@@ -34,7 +36,9 @@ def test_every_metric_named_is_written_by_somebody() -> None:
     code = "\n".join(p.read_text() for folder in ("serving", "sluice", "components") for p in (ROOT / folder).rglob("*.py"))
     rules = [r for g in prometheus.groups() for r in g["rules"]]
     known = {r["record"] for r in rules if "record" in r} | exporters.names() | {"up"}
-    asked = {n for r in rules for n in metrics(r["expr"])} | {n for _, p in dashboards.panels() for t in p["targets"] for n in metrics(t["expr"])}
+    asked = {n for r in rules for n in metrics(r["expr"])} | {
+        n for _, p in dashboards.panels() for t in p["targets"] for n in metrics(t["expr"])
+    }
     assert len(asked) > 30
 
     def written(name: str) -> bool:

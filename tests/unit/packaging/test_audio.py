@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.errors import InputError, PackageError
-from sluice.packaging.processors import AudioProcessor, load_processor
-from sluice.packaging.processors.audio import read_wav, resample
+from sluice.core.errors import InputError, PackageError
+from sluice.fields import AudioProcessor, load_processor
+from sluice.fields.audio import read_wav, resample
 
 
 def riff(code: int, bits: int, data: bytes, rate: int = 8000, channels: int = 1, *, extensible: bool = False) -> bytes:
@@ -80,8 +80,16 @@ def test_a_processor_is_itself_again_from_its_specification() -> None:
     assert p.encode_batch([riff(1, 16, bytes(64))] * 3)["audio"].shape == (3, 32)
 
 
-@pytest.mark.parametrize("spec", [{"sample_rate": 0, "samples": 5}, {"sample_rate": 8000, "samples": 0}, {"sample_rate": 8000}, {"sample_rate": 8e3, "samples": 5},
-                                  {"sample_rate": 8000, "samples": 5, "mel": True}])  # fmt: skip
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"sample_rate": 0, "samples": 5},
+        {"sample_rate": 8000, "samples": 0},
+        {"sample_rate": 8000},
+        {"sample_rate": 8e3, "samples": 5},
+        {"sample_rate": 8000, "samples": 5, "mel": True},
+    ],
+)
 def test_settings_out_of_range_are_refused(spec: dict[str, object]) -> None:
     with pytest.raises(PackageError):
         load_processor({"kind": "audio", **spec}, {})
@@ -89,11 +97,20 @@ def test_settings_out_of_range_are_refused(spec: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     ("raw", "says"),
-    [("a string", "not audio"), (b"", "RIFF"), (b"ID3" + bytes(50), "RIFF"), (riff(1, 16, b""), "no samples"), (riff(1, 12, bytes(8)), "12 bits"),
-     (riff(6, 8, bytes(8)), "format 6"), (riff(1, 16, bytes(8), rate=5), "5 samples"), (riff(1, 16, bytes(8), channels=0), "0 channels"),
-     (riff(3, 32, np.full(9, np.nan, "<f4").tobytes()), "no numbers"), (riff(3, 64, np.full(9, 1e300).tobytes()), "no numbers"),
-     (riff(1, 16, bytes(8), rate=384_000), "384000 samples")],
-)  # fmt: skip
+    [
+        ("a string", "not audio"),
+        (b"", "RIFF"),
+        (b"ID3" + bytes(50), "RIFF"),
+        (riff(1, 16, b""), "no samples"),
+        (riff(1, 12, bytes(8)), "12 bits"),
+        (riff(6, 8, bytes(8)), "format 6"),
+        (riff(1, 16, bytes(8), rate=5), "5 samples"),
+        (riff(1, 16, bytes(8), channels=0), "0 channels"),
+        (riff(3, 32, np.full(9, np.nan, "<f4").tobytes()), "no numbers"),
+        (riff(3, 64, np.full(9, 1e300).tobytes()), "no numbers"),
+        (riff(1, 16, bytes(8), rate=384_000), "384000 samples"),
+    ],
+)
 def test_what_is_no_recording_is_refused_with_the_row(raw: object, says: str) -> None:
     good = riff(1, 16, bytes(64))
     with pytest.raises(InputError, match=says) as e:

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from sluice.errors import PackageError
-from sluice.home import Home
-from sluice.packaging.package import Package
-from sluice.packaging.store import default_store, open_store
+from sluice.core.errors import PackageError
+from sluice.core.home import Home
+from sluice.package.package import Package
+from sluice.package.store import default_store, open_store
 from sluice.rollouts.handover import model
 
 
-def test_a_package_on_a_claim_is_found_again_by_its_registered_address(tmp_path: Path, sealed: Callable[..., Package], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_on_a_claim_is_found_again_by_its_registered_address(
+    tmp_path: Path, sealed: Callable[..., Package], monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = sealed("tabular")
     (tmp_path / "mounted").mkdir()
     monkeypatch.setenv("SLUICE_STORE", "pvc://sluice-store/models")

@@ -8,11 +8,11 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sluice.datatypes import TABLE
-from sluice.errors import PackageError
-from sluice.packaging.graph import check, name_inputs, normalise, to_bytes
-from sluice.packaging.package import TensorSpec
-from sluice.packaging.predictor import session
+from sluice.core.datatypes import TABLE
+from sluice.core.errors import PackageError
+from sluice.engines.predictor import session
+from sluice.package.graph import check, name_inputs, normalise, to_bytes
+from sluice.package.package import TensorSpec
 
 X, Y = TensorSpec("x", "FP32", (-1, 3)), TensorSpec("value", "FP32", (-1,))
 
@@ -26,14 +26,29 @@ def net(noise: str = "", **changes: object) -> onnx.ModelProto:
         helper.make_node("Relu", [f"a{noise}"], [f"r{noise}"]),
         helper.make_node("ReduceSum", [f"r{noise}", f"axes{noise}"], ["value"], keepdims=0),
     ]
-    tensors = [numpy_helper.from_array(w, "head.weight"), numpy_helper.from_array(b, f"bias{noise}"),
-               numpy_helper.from_array(np.array([1], dtype=np.int64), f"axes{noise}"), numpy_helper.from_array(w, f"unused{noise}")]  # fmt: skip
+    tensors = [
+        numpy_helper.from_array(w, "head.weight"),
+        numpy_helper.from_array(b, f"bias{noise}"),
+        numpy_helper.from_array(np.array([1], dtype=np.int64), f"axes{noise}"),
+        numpy_helper.from_array(w, f"unused{noise}"),
+    ]
     shape = changes.get("shape", ["batch", 3])
-    graph = helper.make_graph(nodes, f"g{noise}", [helper.make_tensor_value_info("x", changes.get("kind", TensorProto.FLOAT), shape)],
-                              [helper.make_tensor_value_info("value", TensorProto.FLOAT, ["batch"])], tensors, doc_string=noise)  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        f"g{noise}",
+        [helper.make_tensor_value_info("x", changes.get("kind", TensorProto.FLOAT), shape)],
+        [helper.make_tensor_value_info("value", TensorProto.FLOAT, ["batch"])],
+        tensors,
+        doc_string=noise,
+    )
     graph.value_info.append(helper.make_tensor_value_info(f"m{noise}", TensorProto.FLOAT, [f"s{noise}", 2]))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("com.example", 1)], producer_name=f"torch{noise}",
-                              ir_version=9, doc_string=noise)  # fmt: skip
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("com.example", 1)],
+        producer_name=f"torch{noise}",
+        ir_version=9,
+        doc_string=noise,
+    )
     for holder in (model, model.graph, model.graph.node[0]):
         entry = holder.metadata_props.add()
         entry.key, entry.value = "stack_trace", f"File {noise}, object at 0x7f{noise}"
@@ -80,14 +95,23 @@ def test_inputs_that_look_like_the_normal_forms_own_names_are_kept_apart():
 
 def test_names_inside_branches_follow_those_outside():
     def branch(name: str, operator: str) -> onnx.GraphProto:
-        return helper.make_graph([helper.make_node(operator, ["outer_mem0x1"], [f"{name}_out"])], name, [],
-                                 [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)])  # fmt: skip
+        return helper.make_graph(
+            [helper.make_node(operator, ["outer_mem0x1"], [f"{name}_out"])],
+            name,
+            [],
+            [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)],
+        )
 
-    nodes = [helper.make_node("Identity", ["x"], ["outer_mem0x1"]),
-             helper.make_node("If", ["yes"], ["value"], then_branch=branch("then", "Neg"), else_branch=branch("else", "Abs"))]  # fmt: skip
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3]),
-                                           helper.make_tensor_value_info("yes", TensorProto.BOOL, [])],
-                              [helper.make_tensor_value_info("value", TensorProto.FLOAT, ["batch", 3])])  # fmt: skip
+    nodes = [
+        helper.make_node("Identity", ["x"], ["outer_mem0x1"]),
+        helper.make_node("If", ["yes"], ["value"], then_branch=branch("then", "Neg"), else_branch=branch("else", "Abs")),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3]), helper.make_tensor_value_info("yes", TensorProto.BOOL, [])],
+        [helper.make_tensor_value_info("value", TensorProto.FLOAT, ["batch", 3])],
+    )
     out = normalise(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9))
     opened = ort.InferenceSession(out.SerializeToString())
     x = np.array([[1, -2, 3]], dtype=np.float32)
@@ -96,11 +120,18 @@ def test_names_inside_branches_follow_those_outside():
 
 
 def test_local_functions_are_written_out():
-    function = helper.make_function("local", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 18)])
-    graph = helper.make_graph([helper.make_node("Twice", ["x"], ["value"], domain="local")], "g",
-                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])],
-                              [helper.make_tensor_value_info("value", TensorProto.FLOAT, ["batch", 3])])  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("local", 1)], functions=[function], ir_version=9)
+    function = helper.make_function(
+        "local", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 18)]
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Twice", ["x"], ["value"], domain="local")],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])],
+        [helper.make_tensor_value_info("value", TensorProto.FLOAT, ["batch", 3])],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("local", 1)], functions=[function], ir_version=9
+    )
     out = normalise(model)
     assert not out.functions
     assert [o.domain for o in out.opset_import] == [""]
@@ -110,11 +141,18 @@ def test_the_declared_graph_passes_the_check():
     assert check(to_bytes(normalise(net())), [X], [Y]).graph.input[0].name == "x"
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "says"), [
-    ([TensorSpec("y", "FP32", (-1, 3))], [Y], "other inputs"), ([X], [TensorSpec("price", "FP32", (-1,))], "other outputs"),
-    ([TensorSpec("x", "INT64", (-1, 3))], [Y], "not INT64"), ([TensorSpec("x", "FP32", (-1, 4))], [Y], "shape"),
-    ([TensorSpec("x", "FP32", (-1, -1))], [Y], "shape"), ([TensorSpec("x", "FP32", (-1, 3, 1))], [Y], "shape"), ([X, X], [Y], "other inputs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "says"),
+    [
+        ([TensorSpec("y", "FP32", (-1, 3))], [Y], "other inputs"),
+        ([X], [TensorSpec("price", "FP32", (-1,))], "other outputs"),
+        ([TensorSpec("x", "INT64", (-1, 3))], [Y], "not INT64"),
+        ([TensorSpec("x", "FP32", (-1, 4))], [Y], "shape"),
+        ([TensorSpec("x", "FP32", (-1, -1))], [Y], "shape"),
+        ([TensorSpec("x", "FP32", (-1, 3, 1))], [Y], "shape"),
+        ([X, X], [Y], "other inputs"),
+    ],
+)
 def test_another_graph_than_declared_is_refused(inputs, outputs, says):
     with pytest.raises(PackageError, match=says):
         check(to_bytes(normalise(net())), inputs, outputs)
@@ -153,8 +191,11 @@ def test_the_one_table_of_element_types_says_what_numpy_onnx_and_its_runtime_say
         assert onnx.TensorProto.DataType.Name(d.onnx) == onnx.TensorProto.DataType.Name(onnx.helper.np_dtype_to_tensor_dtype(dtype))
         assert d.size == (dtype.itemsize if d.name != "BYTES" else 0)
         x, y = (onnx.helper.make_tensor_value_info(n, d.onnx, [1]) for n in "xy")
-        made = onnx.helper.make_model(onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y]),
-                                      opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)  # fmt: skip
+        made = onnx.helper.make_model(
+            onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y]),
+            opset_imports=[onnx.helper.make_opsetid("", 18)],
+            ir_version=8,
+        )
         assert [i.type for i in session(made.SerializeToString()).get_inputs()] == [d.ort]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from sluice.packaging.inspection import diff, inspect
+from sluice.package.inspection import diff, inspect
 
 
 def test_inspect_tells_the_graph_the_files_and_where_it_came_from(sealed):
@@ -23,7 +23,11 @@ def test_diff_of_a_package_with_itself_is_empty(sealed):
     a = sealed("text")
     found = diff(a, a)
     assert found["same"] is True
-    assert (found["fields"], found["labels"], found["files"]) == ({}, {"added": [], "removed": []}, {"added": [], "removed": [], "changed": []})
+    assert (found["fields"], found["labels"], found["files"]) == (
+        {},
+        {"added": [], "removed": []},
+        {"added": [], "removed": [], "changed": []},
+    )
     assert found["metrics"] == {"value": {"a": 0.9, "b": 0.9, "change": 0}}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sluice.errors import PackageError
-from sluice.packaging.processors import load_processor
-from sluice.packaging.processors.ngrams import Ngrams
+from sluice.core.errors import PackageError
+from sluice.fields import load_processor
+from sluice.fields.ngrams import Ngrams
 
 TEXTS = ["the cat sat", "The cat ran", "a dog ran!", "영화가 재미있다", "영화가 지루하다", "電影很好看", "電影不好看"]
 
@@ -61,7 +61,7 @@ def test_the_side_file_reads_back_and_a_damaged_one_is_refused():
 
 
 def test_a_package_without_them_reads_as_ever_and_one_with_them_pads_with_none():
-    from sluice.tasks.tokenizer import train_wordpiece
+    from sluice.fields.tokenizer import train_wordpiece
 
     files = {"tokenizer.json": train_wordpiece(TEXTS, 200), "ngrams.bin": Ngrams.learn(TEXTS, 50).bytes()}
     spec = {"kind": "text", "tokenizer": "tokenizer.json", "max_length": 16, "pad_id": 0}

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from sluice.errors import PackageError
-from sluice.packaging.onnxfile import check, facts
+from sluice.core.errors import PackageError
+from sluice.package.onnxfile import check, facts
 
 QUICK = settings(max_examples=300, deadline=None)
 
@@ -19,16 +19,33 @@ def model(**opsets: int) -> onnx.ModelProto:
     """Every place weights can hide in: initialisers, sparse ones, attributes, branches, functions."""
     array = numpy_helper.from_array(np.ones((3, 4), np.float32), "w")
     bytes_ = numpy_helper.from_array(np.ones(5, np.int8), "q")
-    sparse = helper.make_sparse_tensor(numpy_helper.from_array(np.array([2.0], np.float32), "s"), numpy_helper.from_array(np.array([1]), "i"), [4])
-    branch = helper.make_graph([helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.zeros(7, np.float16), "inner"))], "branch", [],
-                               [helper.make_tensor_value_info("k", TensorProto.FLOAT16, [7])])  # fmt: skip
-    nodes = [helper.make_node("Add", ["x", "x"], ["a"]), helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch),
-             helper.make_node("Gelu", ["a"], ["b"], domain="com.microsoft")]  # fmt: skip
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
-                              [helper.make_tensor_value_info("y", TensorProto.FLOAT16, [7])], [array, bytes_], sparse_initializer=[sparse])  # fmt: skip
+    sparse = helper.make_sparse_tensor(
+        numpy_helper.from_array(np.array([2.0], np.float32), "s"), numpy_helper.from_array(np.array([1]), "i"), [4]
+    )
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.zeros(7, np.float16), "inner"))],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("k", TensorProto.FLOAT16, [7])],
+    )
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["a"]),
+        helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch),
+        helper.make_node("Gelu", ["a"], ["b"], domain="com.microsoft"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, [7])],
+        [array, bytes_],
+        sparse_initializer=[sparse],
+    )
     function = helper.make_function("local", "F", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], [helper.make_opsetid("", 18)])
     versions = {"": 18, "com.microsoft": 1, **opsets}
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in versions.items()], functions=[function], ir_version=9)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid(d, v) for d, v in versions.items()], functions=[function], ir_version=9
+    )
 
 
 def write(tmp_path, m: onnx.ModelProto | bytes):
@@ -60,7 +77,10 @@ def test_weights_outside_the_file_are_refused_wherever_they_are(tmp_path, where,
     if where == "attribute":
         m.graph.node.append(constant)
         constant = m.graph.node[-1]
-    external({"initialiser": m.graph.initializer[0], "sparse": m.graph.sparse_initializer[0].values}.get(where) or constant.attribute[0].t, location)
+    external(
+        {"initialiser": m.graph.initializer[0], "sparse": m.graph.sparse_initializer[0].values}.get(where) or constant.attribute[0].t,
+        location,
+    )
     with pytest.raises(PackageError, match="outside the file"):
         check(write(tmp_path, m))
 
@@ -73,15 +93,23 @@ def test_a_location_without_the_flag_is_refused_too(tmp_path):
         check(write(tmp_path, m))
 
 
-@pytest.mark.parametrize(("opsets", "says"), [
-    ({"": 99}, "outside 7..26"), ({"": 6}, "outside 7..26"), ({"ai.onnx.ml": 9}, "outside 1..5"), ({"org.evil": 1}, "operators ONNX Runtime does not have"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("opsets", "says"),
+    [
+        ({"": 99}, "outside 7..26"),
+        ({"": 6}, "outside 7..26"),
+        ({"ai.onnx.ml": 9}, "outside 1..5"),
+        ({"org.evil": 1}, "operators ONNX Runtime does not have"),
+    ],
+)
 def test_operator_sets_that_are_not_served_are_refused(tmp_path, opsets, says):
     with pytest.raises(PackageError, match=says):
         check(write(tmp_path, model(**opsets)))
 
 
-@pytest.mark.parametrize("raw", [b"", b"\x00", b"hello world, this is text", b"\xff" * 64, b"{}", onnx.ModelProto(ir_version=9).SerializeToString()])
+@pytest.mark.parametrize(
+    "raw", [b"", b"\x00", b"hello world, this is text", b"\xff" * 64, b"{}", onnx.ModelProto(ir_version=9).SerializeToString()]
+)
 def test_what_is_no_model_is_refused(tmp_path, raw):
     with pytest.raises(PackageError):
         facts(write(tmp_path, raw))
@@ -135,7 +163,12 @@ def test_the_table_an_input_picks_from_is_known(tmp_path, through):
     elif through:
         nodes, index = [helper.make_node(through, ["ids"], ["cast"], to=TensorProto.INT64)], "cast"
     nodes.append(helper.make_node("Gather", [data, index], ["y"]))
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("ids", TensorProto.INT64, [None])],
-                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 4])], [table, scale])  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, [None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 4])],
+        [table, scale],
+    )
     found = facts(write(tmp_path, helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)))
     assert found.tables == {"ids": 17}

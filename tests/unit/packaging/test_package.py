@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sluice import files
-from sluice.errors import PackageError
-from sluice.evaluation.decision import Rule, codes
-from sluice.packaging import package
-from sluice.packaging.package import MANIFEST, Package, Store, TensorSpec, read
+from sluice.core import files
+from sluice.core.errors import PackageError
+from sluice.package import package
+from sluice.package.package import MANIFEST, Package, Store, TensorSpec, read
+from sluice.problems.decision import Rule, codes
 
 PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -73,7 +73,9 @@ def test_any_file_cut_or_grown_is_found(one, data):
     p = one
     path = data.draw(st.sampled_from(files_of(p)))
     whole = path.read_bytes()
-    changed = data.draw(st.one_of(st.integers(0, len(whole) - 1).map(lambda n: whole[:n]), st.binary(min_size=1, max_size=8).map(lambda b: whole + b)))
+    changed = data.draw(
+        st.one_of(st.integers(0, len(whole) - 1).map(lambda n: whole[:n]), st.binary(min_size=1, max_size=8).map(lambda b: whole + b))
+    )
     path.write_bytes(changed)
     try:
         with pytest.raises(PackageError):
@@ -89,7 +91,11 @@ def test_a_manifest_that_says_anything_else_is_a_package_error_or_another_packag
     m = orjson.loads((p.root / MANIFEST).read_bytes())
     key = data.draw(st.sampled_from(sorted(m)))
     leaf = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5)
-    m[key] = data.draw(leaf | st.lists(leaf, max_size=3) | st.dictionaries(st.text(max_size=4), leaf | st.dictionaries(st.text(max_size=6), leaf), max_size=3))
+    m[key] = data.draw(
+        leaf
+        | st.lists(leaf, max_size=3)
+        | st.dictionaries(st.text(max_size=4), leaf | st.dictionaries(st.text(max_size=6), leaf), max_size=3)
+    )
     root = p.root.with_name("altered")
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(p.root, root)
@@ -127,8 +133,13 @@ def test_links_inside_a_package_are_refused(sealed, tmp_path, target):
     with pytest.raises(PackageError, match="link"):
         read(p.root)
     with pytest.raises(PackageError, match="link"):
-        package.write(p.root, **{k: getattr(p, k) for k in ("name", "task", "objective", "preprocess", "precision", "metrics", "provenance")},
-                      inputs=list(p.inputs), outputs=list(p.outputs), labels=list(p.labels))  # fmt: skip
+        package.write(
+            p.root,
+            **{k: getattr(p, k) for k in ("name", "task", "objective", "preprocess", "precision", "metrics", "provenance")},
+            inputs=list(p.inputs),
+            outputs=list(p.outputs),
+            labels=list(p.labels),
+        )
 
 
 def test_a_link_to_a_package_is_fine(sealed, tmp_path):
@@ -149,16 +160,34 @@ def rewrite(p: Package, **changes: object) -> Path:
     return p.root
 
 
-@pytest.mark.parametrize(("changes", "field"), [
-    ({"format": "sluice.package/v2"}, "format"), ({"surprise": 1}, "surprise"), ({"name": ""}, "name"), ({"name": 3}, "name"), ({"task": None}, "task"),
-    ({"objective": "ranking"}, "objective"), ({"labels": ["a", "a"]}, "labels"), ({"labels": "ab"}, "labels"), ({"labels": ["a", 1]}, "labels"),
-    ({"labels": ["a"]}, "outputs"), ({"labels": []}, "outputs"), ({"objective": "regression"}, "outputs"), ({"preprocess": []}, "preprocess"),
-    ({"metrics": None}, "metrics"), ({"inputs": []}, "inputs"), ({"inputs": [{"name": "x"}]}, "inputs[0]"),
-    ({"inputs": [{"name": "x", "datatype": "FP8", "shape": [-1]}]}, "inputs[0].datatype"), ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [4]}]}, "inputs[0].shape"),
-    ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 0]}]}, "inputs[0].shape"),
-    ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, True]}]}, "inputs[0].shape"),
-    ({"inputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1]}]}, "inputs, outputs"), ({"files": {}}, "files"), ({"files": []}, "files"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"format": "sluice.package/v2"}, "format"),
+        ({"surprise": 1}, "surprise"),
+        ({"name": ""}, "name"),
+        ({"name": 3}, "name"),
+        ({"task": None}, "task"),
+        ({"objective": "ranking"}, "objective"),
+        ({"labels": ["a", "a"]}, "labels"),
+        ({"labels": "ab"}, "labels"),
+        ({"labels": ["a", 1]}, "labels"),
+        ({"labels": ["a"]}, "outputs"),
+        ({"labels": []}, "outputs"),
+        ({"objective": "regression"}, "outputs"),
+        ({"preprocess": []}, "preprocess"),
+        ({"metrics": None}, "metrics"),
+        ({"inputs": []}, "inputs"),
+        ({"inputs": [{"name": "x"}]}, "inputs[0]"),
+        ({"inputs": [{"name": "x", "datatype": "FP8", "shape": [-1]}]}, "inputs[0].datatype"),
+        ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [4]}]}, "inputs[0].shape"),
+        ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 0]}]}, "inputs[0].shape"),
+        ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, True]}]}, "inputs[0].shape"),
+        ({"inputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1]}]}, "inputs, outputs"),
+        ({"files": {}}, "files"),
+        ({"files": []}, "files"),
+    ],
+)
 def test_a_manifest_out_of_form_is_refused_by_the_key_at_fault(sealed, changes, field):
     with pytest.raises(PackageError) as e:
         read(rewrite(sealed("text"), **changes))
@@ -175,11 +204,20 @@ def test_a_decision_is_part_of_the_package_and_of_its_digest(sealed):
     np.testing.assert_array_equal(codes(np.array([[0.8, 0.2], [0.75, 0.25], [0.1, 0.9]], np.float32), labels, found.rule), [0, 1, 1])
 
 
-@pytest.mark.parametrize(("decision", "says"), [
-    ({"label": "?", "threshold": 0.5}, "no label"), ({"label": 0, "threshold": 0.5}, "no label"), ({"threshold": 0.5}, "must have"), ([], "must have"),
-    ({"threshold": 0.5, "label": "b", "more": 1}, "must have"), ({"threshold": 1.5}, "from 0 to 1"), ({"threshold": True}, "from 0 to 1"),
-    ({"threshold": "0.5"}, "from 0 to 1"), ({"threshold": 0.5, "aim": 3}, "text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("decision", "says"),
+    [
+        ({"label": "?", "threshold": 0.5}, "no label"),
+        ({"label": 0, "threshold": 0.5}, "no label"),
+        ({"threshold": 0.5}, "must have"),
+        ([], "must have"),
+        ({"threshold": 0.5, "label": "b", "more": 1}, "must have"),
+        ({"threshold": 1.5}, "from 0 to 1"),
+        ({"threshold": True}, "from 0 to 1"),
+        ({"threshold": "0.5"}, "from 0 to 1"),
+        ({"threshold": 0.5, "aim": 3}, "text"),
+    ],
+)
 def test_a_decision_out_of_form_is_refused(sealed, decision, says):
     p = sealed("text")
     if isinstance(decision, dict) and "label" not in decision and says != "must have":
@@ -191,8 +229,14 @@ def test_a_decision_out_of_form_is_refused(sealed, decision, says):
 def test_a_decision_is_for_two_labels(sealed):
     p = sealed("text")
     with pytest.raises(PackageError, match="two labels"):
-        read(rewrite(p, labels=["a", "b", "c"], outputs=[{"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}],
-                     decision={"label": "a", "threshold": 0.5}))  # fmt: skip
+        read(
+            rewrite(
+                p,
+                labels=["a", "b", "c"],
+                outputs=[{"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}],
+                decision={"label": "a", "threshold": 0.5},
+            )
+        )
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../outside", "a/../../b", "a//b", "./a", "a/", "..", "model.json", "a\\b", "a\0b"])
@@ -203,8 +247,18 @@ def test_a_manifest_may_name_no_file_outside_the_package(sealed, name):
         read(rewrite(p, files={**p.manifest["files"], name: entry}))
 
 
-@pytest.mark.parametrize("entry", [None, {}, {"sha256": "0" * 64}, {"sha256": "zz", "size": 1}, {"sha256": "0" * 64, "size": -1}, {"sha256": "0" * 64, "size": True},
-                                   {"sha256": "0" * 64, "size": 5 << 30}])  # fmt: skip
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        {},
+        {"sha256": "0" * 64},
+        {"sha256": "zz", "size": 1},
+        {"sha256": "0" * 64, "size": -1},
+        {"sha256": "0" * 64, "size": True},
+        {"sha256": "0" * 64, "size": 5 << 30},
+    ],
+)
 def test_a_files_entry_out_of_form_is_refused(sealed, entry):
     p = sealed("text")
     with pytest.raises(PackageError):

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from sluice.errors import InputError, PackageError
-from sluice.packaging import predictor
-from sluice.packaging.package import TensorSpec
-from sluice.packaging.predictor import Predictor, session
+from sluice.core.errors import InputError, PackageError
+from sluice.engines import predictor
+from sluice.engines.predictor import Predictor, session
+from sluice.package.package import TensorSpec
 
 
 def test_values_come_back_in_the_order_of_the_rows(sealed):

@@ -17,19 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from sluice.core.errors import InputError, PackageError
 from sluice.data.columns import is_blank
-from sluice.errors import InputError, PackageError
-from sluice.packaging.package import TensorSpec
-from sluice.packaging.processors import (
-    Column,
-    ImageProcessor,
-    TabularProcessor,
-    TensorInput,
-    TensorProcessor,
-    TextProcessor,
-    load_processor,
-)
-from sluice.packaging.processors.text import LIMIT_CHARACTERS
+from sluice.fields import Column, ImageProcessor, TabularProcessor, TensorInput, TensorProcessor, TextProcessor, load_processor
+from sluice.fields.text import LIMIT_CHARACTERS
+from sluice.package.package import TensorSpec
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat", "far", "away"]
@@ -86,10 +78,19 @@ def test_text_pads_with_the_pad_id():
     assert p.batch(p.encode(["a", "the cat"]))["input_ids"][0].tolist() == [2, 8, 3, 9]
 
 
-@pytest.mark.parametrize(("bad", "says"), [
-    (None, "not a text"), (3, "not a text"), (b"bytes", "not a text"), (["a"], "not a text"), ({"text": "a"}, "not a text"),
-    (float("nan"), "not a text"), ("\ud800", "not valid Unicode"), ("a\udfffb", "not valid Unicode"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (None, "not a text"),
+        (3, "not a text"),
+        (b"bytes", "not a text"),
+        (["a"], "not a text"),
+        ({"text": "a"}, "not a text"),
+        (float("nan"), "not a text"),
+        ("\ud800", "not valid Unicode"),
+        ("a\udfffb", "not valid Unicode"),
+    ],
+)
 def test_text_names_the_row_that_is_no_text(bad, says):
     with pytest.raises(InputError, match=says) as e:
         TEXT.encode(["fine", "fine too", bad])
@@ -218,21 +219,34 @@ def deep_png(pixels: np.ndarray, clear: tuple[int, ...], interlaced: bool = Fals
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     height, width = pixels.shape[:2]
-    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)) if interlaced else ((0, 0, 1, 1),)
+    passes = (
+        ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+        if interlaced
+        else ((0, 0, 1, 1),)
+    )
     parts = [pixels[y::dy, x::dx] for x, y, dx, dy in passes]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for p in parts if p.size for row in p)
     head = struct.pack(">IIBBBBB", width, height, 16, 2 if pixels.ndim == 3 else 0, 0, 0, int(interlaced))
-    return (b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"tRNS", struct.pack(f">{len(clear)}H", *clear)) + part(b"IDAT", zlib.compress(rows))
-            + part(b"IEND", b""))  # fmt: skip
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + part(b"IHDR", head)
+        + part(b"tRNS", struct.pack(f">{len(clear)}H", *clear))
+        + part(b"IDAT", zlib.compress(rows))
+        + part(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("clear", "other"), [((0x8000,), (0x8001,)), ((0,), (1,)), ((0x80FF, 7, 0xFFFF), (0x80FE, 7, 0xFFFF)), ((0, 0, 0), (0, 0, 255))])
+@pytest.mark.parametrize(
+    ("clear", "other"), [((0x8000,), (0x8001,)), ((0,), (1,)), ((0x80FF, 7, 0xFFFF), (0x80FE, 7, 0xFFFF)), ((0, 0, 0), (0, 0, 255))]
+)
 def test_the_transparent_colour_of_a_deep_png_is_white_and_none_beside_it(clear, other, channels, interlaced):
     pixels = np.full((9, 8, len(clear)), clear, np.uint16)
     pixels[3, 4] = other
-    image = ImageProcessor(channels, (9, 8)).encode([deep_png(pixels[..., 0] if len(clear) == 1 else pixels, clear, interlaced)])[0]["image"]
+    image = ImageProcessor(channels, (9, 8)).encode([deep_png(pixels[..., 0] if len(clear) == 1 else pixels, clear, interlaced)])[0][
+        "image"
+    ]
     rgb = [v >> 8 for v in (other if len(other) == 3 else other * 3)]
     expected = rgb if channels == 3 else [(rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16]
     assert image[:, 3, 4].tolist() == expected
@@ -278,13 +292,25 @@ def test_tabular_writes_whole_numbers_and_booleans_as_arrow_does():
         assert TABLE.encode_batch([{"job": value}])["job"].tolist() == [[wanted]]
 
 
-@pytest.mark.parametrize(("row", "field", "says"), [
-    ({"age": "3"}, "rows[1].age", "not a number"), ({"age": [3]}, "rows[1].age", "not a number"), ({"age": 1e39}, "rows[1].age", "finite"),
-    ({"age": math.inf}, "rows[1].age", "finite"), ({"age": 10**400}, "rows[1].age", "finite"), ({"age": 1j}, "rows[1].age", "not a number"),
-    ({"job": 2.5}, "rows[1].job", "not a category"), ({"job": ["a"]}, "rows[1].job", "not a category"),
-    ({"job": b"a"}, "rows[1].job", "not a category"), ({"job": "\ud800"}, "rows[1].job", "Unicode"), ({"aeg": 3}, "rows[1].aeg", "not a column"),
-    ([3, "cook"], "rows[1]", "not a row"), (None, "rows[1]", "not a row"), ("age", "rows[1]", "not a row"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "field", "says"),
+    [
+        ({"age": "3"}, "rows[1].age", "not a number"),
+        ({"age": [3]}, "rows[1].age", "not a number"),
+        ({"age": 1e39}, "rows[1].age", "finite"),
+        ({"age": math.inf}, "rows[1].age", "finite"),
+        ({"age": 10**400}, "rows[1].age", "finite"),
+        ({"age": 1j}, "rows[1].age", "not a number"),
+        ({"job": 2.5}, "rows[1].job", "not a category"),
+        ({"job": ["a"]}, "rows[1].job", "not a category"),
+        ({"job": b"a"}, "rows[1].job", "not a category"),
+        ({"job": "\ud800"}, "rows[1].job", "Unicode"),
+        ({"aeg": 3}, "rows[1].aeg", "not a column"),
+        ([3, "cook"], "rows[1]", "not a row"),
+        (None, "rows[1]", "not a row"),
+        ("age", "rows[1]", "not a row"),
+    ],
+)
 def test_tabular_names_the_row_and_the_column(row, field, says):
     with pytest.raises(InputError, match=says) as e:
         TABLE.encode([{"age": 1, "job": "cook"}, row])
@@ -344,12 +370,27 @@ def test_tensor_of_each_datatype_passes_through(datatype):
     assert p.batch(p.encode([value]))["x"].tolist() == [value]
 
 
-@pytest.mark.parametrize(("datatype", "bad", "says"), [
-    ("FP32", [1, [2]], "rectangular"), ("FP32", [1, 2, 3], "shape"), ("FP32", "ab", "shape"), ("FP32", [1, "b"], "does not hold"),
-    ("FP32", [1, None], "does not hold"), ("FP32", [1, 1e39], "does not fit"), ("FP16", [1, 7e4], "does not fit"), ("UINT8", [1, 256], "does not fit"),
-    ("UINT8", [1, -1], "does not fit"), ("INT32", [1, 2**31], "does not fit"), ("INT64", [1, 2**70], "does not hold"), ("INT64", [1, 2.0], "does not hold"),
-    ("BOOL", [0, 1], "does not hold"), ("BYTES", ["a", 1], "texts"), ("BYTES", ["a", "\ud800"], "Unicode"), ("FP32", [], "shape"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("datatype", "bad", "says"),
+    [
+        ("FP32", [1, [2]], "rectangular"),
+        ("FP32", [1, 2, 3], "shape"),
+        ("FP32", "ab", "shape"),
+        ("FP32", [1, "b"], "does not hold"),
+        ("FP32", [1, None], "does not hold"),
+        ("FP32", [1, 1e39], "does not fit"),
+        ("FP16", [1, 7e4], "does not fit"),
+        ("UINT8", [1, 256], "does not fit"),
+        ("UINT8", [1, -1], "does not fit"),
+        ("INT32", [1, 2**31], "does not fit"),
+        ("INT64", [1, 2**70], "does not hold"),
+        ("INT64", [1, 2.0], "does not hold"),
+        ("BOOL", [0, 1], "does not hold"),
+        ("BYTES", ["a", 1], "texts"),
+        ("BYTES", ["a", "\ud800"], "Unicode"),
+        ("FP32", [], "shape"),
+    ],
+)
 def test_tensor_names_the_row_and_the_input(datatype, bad, says):
     with pytest.raises(InputError, match=says) as e:
         TensorProcessor([TensorInput("x", datatype, (-1, 2))]).encode([{"x": bad}])
@@ -367,9 +408,16 @@ def test_tensor_names_inputs_that_are_missing_or_unknown():
 # -- specifications
 
 
-@pytest.mark.parametrize("p", [
-    TEXT, TABLE, ImageProcessor(3, [4, 6]), TensorProcessor([TensorInput("x", "FP32", (-1, -1), pad=0.5), TensorInput("s", "BYTES", (-1,))]),
-], ids=lambda p: p.kind)  # fmt: skip
+@pytest.mark.parametrize(
+    "p",
+    [
+        TEXT,
+        TABLE,
+        ImageProcessor(3, [4, 6]),
+        TensorProcessor([TensorInput("x", "FP32", (-1, -1), pad=0.5), TensorInput("s", "BYTES", (-1,))]),
+    ],
+    ids=lambda p: p.kind,
+)
 def test_a_processor_is_rebuilt_from_its_specification_and_files(p, tmp_path):
     for name, data in p.files().items():
         (tmp_path / name).write_bytes(data)
@@ -386,24 +434,41 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "field"), [
-    (None, "preprocess"), ({}, "preprocess.kind"), ({"kind": "video"}, "preprocess.kind"), ({"kind": ["text"]}, "preprocess.kind"),
-    (GOOD[0] | {"tokenizer": "../tokenizer.json"}, "preprocess.tokenizer"), (GOOD[0] | {"tokenizer": "/etc/passwd"}, "preprocess.tokenizer"),
-    (GOOD[0] | {"tokenizer": ".."}, "preprocess.tokenizer"), (GOOD[0] | {"tokenizer": "other.json"}, "preprocess: other.json"),
-    (GOOD[0] | {"max_length": 0}, "preprocess.max_length"), (GOOD[0] | {"max_length": 10**9}, "preprocess.max_length"),
-    (GOOD[0] | {"max_length": "8"}, "preprocess.max_length"), (GOOD[0] | {"max_length": True}, "preprocess.max_length"),
-    (GOOD[0] | {"pad_id": -1}, "preprocess.pad_id"), (GOOD[0] | {"lower": True}, "preprocess.lower"),
-    (GOOD[1] | {"channels": 4}, "preprocess.channels"), (GOOD[1] | {"size": [8]}, "preprocess.size"), (GOOD[1] | {"size": [8, 0]}, "preprocess.size"),
-    (GOOD[1] | {"size": [8, 10**6]}, "preprocess.size"), (GOOD[1] | {"size": "88"}, "preprocess.size"),
-    (GOOD[2] | {"columns": []}, "preprocess.columns"), (GOOD[2] | {"columns": ["age"]}, "preprocess.columns[0]"),
-    (GOOD[2] | {"columns": [{"name": "a", "type": "date"}]}, "preprocess.columns[0].type"),
-    (GOOD[2] | {"columns": [{"name": "a", "type": "numeric"}] * 2}, "preprocess.columns[1].name"), (GOOD[2] | {"columns": [{"name": "a"}]}, "preprocess.columns[0].type"),
-    (GOOD[3] | {"inputs": []}, "preprocess.inputs"), (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP8", "shape": [-1]}]}, "preprocess.inputs[0].datatype"),
-    (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP32", "shape": [4]}]}, "preprocess.inputs[0].shape"),
-    (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, -1]}]}, "preprocess.inputs[0].shape"),
-    (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1.5]}]}, "preprocess.inputs[0].shape"),
-    (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1 << 40]}]}, "preprocess.inputs[0].shape"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        (None, "preprocess"),
+        ({}, "preprocess.kind"),
+        ({"kind": "video"}, "preprocess.kind"),
+        ({"kind": ["text"]}, "preprocess.kind"),
+        (GOOD[0] | {"tokenizer": "../tokenizer.json"}, "preprocess.tokenizer"),
+        (GOOD[0] | {"tokenizer": "/etc/passwd"}, "preprocess.tokenizer"),
+        (GOOD[0] | {"tokenizer": ".."}, "preprocess.tokenizer"),
+        (GOOD[0] | {"tokenizer": "other.json"}, "preprocess: other.json"),
+        (GOOD[0] | {"max_length": 0}, "preprocess.max_length"),
+        (GOOD[0] | {"max_length": 10**9}, "preprocess.max_length"),
+        (GOOD[0] | {"max_length": "8"}, "preprocess.max_length"),
+        (GOOD[0] | {"max_length": True}, "preprocess.max_length"),
+        (GOOD[0] | {"pad_id": -1}, "preprocess.pad_id"),
+        (GOOD[0] | {"lower": True}, "preprocess.lower"),
+        (GOOD[1] | {"channels": 4}, "preprocess.channels"),
+        (GOOD[1] | {"size": [8]}, "preprocess.size"),
+        (GOOD[1] | {"size": [8, 0]}, "preprocess.size"),
+        (GOOD[1] | {"size": [8, 10**6]}, "preprocess.size"),
+        (GOOD[1] | {"size": "88"}, "preprocess.size"),
+        (GOOD[2] | {"columns": []}, "preprocess.columns"),
+        (GOOD[2] | {"columns": ["age"]}, "preprocess.columns[0]"),
+        (GOOD[2] | {"columns": [{"name": "a", "type": "date"}]}, "preprocess.columns[0].type"),
+        (GOOD[2] | {"columns": [{"name": "a", "type": "numeric"}] * 2}, "preprocess.columns[1].name"),
+        (GOOD[2] | {"columns": [{"name": "a"}]}, "preprocess.columns[0].type"),
+        (GOOD[3] | {"inputs": []}, "preprocess.inputs"),
+        (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP8", "shape": [-1]}]}, "preprocess.inputs[0].datatype"),
+        (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP32", "shape": [4]}]}, "preprocess.inputs[0].shape"),
+        (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, -1]}]}, "preprocess.inputs[0].shape"),
+        (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1.5]}]}, "preprocess.inputs[0].shape"),
+        (GOOD[3] | {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1 << 40]}]}, "preprocess.inputs[0].shape"),
+    ],
+)
 def test_a_bad_specification_is_refused_by_name(spec, field):
     with pytest.raises(PackageError) as e:
         load_processor(spec, {"tokenizer.json": tokenizer()})
@@ -411,7 +476,9 @@ def test_a_bad_specification_is_refused_by_name(spec, field):
 
 
 def test_loading_processors_imports_neither_torch_nor_pandas_nor_pyarrow():
-    code = ("import sys; import sluice.packaging.processors; "
-            "print(sorted({'torch','transformers','pandas','pyarrow','pydantic','PIL','tokenizers','onnx'} & set(sys.modules)))")  # fmt: skip
+    code = (
+        "import sys; import sluice.fields; "
+        "print(sorted({'torch','transformers','pandas','pyarrow','pydantic','PIL','tokenizers','onnx'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"

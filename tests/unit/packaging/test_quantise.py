@@ -8,8 +8,8 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sluice.errors import SluiceError
-from sluice.packaging.quantise import quantise
+from sluice.core.errors import SluiceError
+from sluice.formats.quantise import quantise
 
 RNG = np.random.default_rng(0)
 W1, W2 = RNG.normal(size=(16, 32)).astype(np.float32), RNG.normal(size=(4, 32)).astype(np.float32)
@@ -18,16 +18,24 @@ TABLE = RNG.normal(size=(300, 16)).astype(np.float32)
 
 
 def build(nodes: list[onnx.NodeProto], tensors: dict[str, np.ndarray], kind: int, shape: list, out: list) -> onnx.ModelProto:
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", kind, shape)], [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)],
-                              [numpy_helper.from_array(a, n) for n, a in tensors.items()])  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)],
+        [numpy_helper.from_array(a, n) for n, a in tensors.items()],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
 def perceptron(**gemm: float) -> onnx.ModelProto:
-    nodes = [helper.make_node("MatMul", ["x", "w1"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
-             helper.make_node("Gemm", ["r", "w2", "b2"], ["y"], transB=1, **gemm)]  # fmt: skip
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "w2", "b2"], ["y"], transB=1, **gemm),
+    ]
     return build(nodes, {"w1": W1, "w2": W2, "b2": B2}, TensorProto.FLOAT, ["n", 16], ["n", 4])
 
 
@@ -67,15 +75,23 @@ def test_an_answer_does_not_depend_on_its_batch():
 
 
 def test_products_of_two_activations_stay_float():
-    nodes = [helper.make_node("MatMul", ["x", "w1"], ["h"]), helper.make_node("Transpose", ["h"], ["t"]), helper.make_node("MatMul", ["h", "t"], ["y"])]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        helper.make_node("Transpose", ["h"], ["t"]),
+        helper.make_node("MatMul", ["h", "t"], ["y"]),
+    ]
     made = quantise(build(nodes, {"w1": W1}, TensorProto.FLOAT, ["n", 16], ["n", "n"]), calibration())
     assert [n.input[0].endswith(".restored") for n in made.graph.node if n.op_type == "MatMul"] == [True, False]
 
 
 def test_one_tensor_that_feeds_products_and_a_residual_is_quantised_for_the_products_alone():
     square = RNG.normal(size=(16, 16)).astype(np.float32)
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["x", "w"], ["g"]), helper.make_node("Add", ["h", "g"], ["s"]),
-             helper.make_node("Add", ["s", "x"], ["y"])]  # fmt: skip
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("MatMul", ["x", "w"], ["g"]),
+        helper.make_node("Add", ["h", "g"], ["s"]),
+        helper.make_node("Add", ["s", "x"], ["y"]),
+    ]
     made = quantise(build(nodes, {"w": square}, TensorProto.FLOAT, ["n", 16], ["n", 16]), calibration())
     assert sum(n.op_type == "QuantizeLinear" for n in made.graph.node) == 1
     assert made.graph.node[-1].input[1] == "x"
@@ -92,8 +108,13 @@ def test_embedding_tables_are_stored_as_bytes_with_a_scale_a_row():
 
 
 def test_a_table_that_something_else_reads_stays_float():
-    nodes = [helper.make_node("Gather", ["table", "x"], ["e"]), helper.make_node("Transpose", ["table"], ["t"]), helper.make_node("MatMul", ["e", "t"], ["l"]),
-             helper.make_node("MatMul", ["e", "w1"], ["h"]), helper.make_node("Concat", ["l", "h"], ["y"], axis=1)]  # fmt: skip
+    nodes = [
+        helper.make_node("Gather", ["table", "x"], ["e"]),
+        helper.make_node("Transpose", ["table"], ["t"]),
+        helper.make_node("MatMul", ["e", "t"], ["l"]),
+        helper.make_node("MatMul", ["e", "w1"], ["h"]),
+        helper.make_node("Concat", ["l", "h"], ["y"], axis=1),
+    ]
     model = build(nodes, {"table": TABLE, "w1": W1}, TensorProto.INT64, ["n"], ["n", 332])
     made = quantise(model, [{"x": np.arange(300)}])
     assert np.abs(run(made, np.arange(9)) - run(model, np.arange(9))).max() < 0.5
@@ -102,9 +123,13 @@ def test_a_table_that_something_else_reads_stays_float():
 def test_convolutions_run_on_bytes_end_to_end():
     w = RNG.normal(size=(8, 1, 3, 3)).astype(np.float32)
     head = RNG.normal(size=(8 * 16, 3)).astype(np.float32)
-    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]), helper.make_node("Relu", ["c"], ["r"]),
-             helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]), helper.make_node("Flatten", ["p"], ["f"]),
-             helper.make_node("MatMul", ["f", "head"], ["y"])]  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "head"], ["y"]),
+    ]
     model = build(nodes, {"w": w, "head": head}, TensorProto.FLOAT, ["n", 1, 8, 8], ["n", 3])
     images = RNG.normal(size=(64, 1, 8, 8)).astype(np.float32)
     made = quantise(model, [{"x": images[i : i + 8]} for i in range(0, 64, 8)])

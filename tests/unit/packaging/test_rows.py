@@ -9,18 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sluice.core.errors import DataError, InputError
 from sluice.data.spellings import texts_of
-from sluice.errors import DataError, InputError
-from sluice.packaging.processors import Column, TabularProcessor
-from sluice.packaging.processors.timeparts import TimeColumn
-from sluice.packaging.processors.timestamps import TimeForm
-from sluice.packaging.processors.zones import Zone
-from sluice.packaging.rows import rows_from_arrow, spelled_by, tensors_from_arrow
+from sluice.engines.rows import rows_from_arrow, spelled_by, tensors_from_arrow
+from sluice.fields import Column, TabularProcessor
+from sluice.fields.timeparts import TimeColumn
+from sluice.fields.timestamps import TimeForm
+from sluice.fields.zones import Zone
 
-TABLE = pa.table({
-    "row_id": ["a", "b", "c"], "age": pa.array([1.5, None, float("nan")]), "job": pa.array(["cook", None, ""]), "n": pa.array([1, None, 3], pa.int64()),
-    "label": ["x", "y", "x"],
-})  # fmt: skip
+TABLE = pa.table(
+    {
+        "row_id": ["a", "b", "c"],
+        "age": pa.array([1.5, None, float("nan")]),
+        "job": pa.array(["cook", None, ""]),
+        "n": pa.array([1, None, 3], pa.int64()),
+        "label": ["x", "y", "x"],
+    }
+)
 PROCESSOR = TabularProcessor([Column("age", "numeric"), Column("job", "categorical"), Column("n", "numeric")])
 
 
@@ -77,13 +82,18 @@ def test_rows_are_spelled_as_a_package_of_before_knows_them(tmp_path):
         preprocess: ClassVar = {"kind": "tabular", "columns": columns}
 
         def profile(self):
-            return {"features": {n: {"parts": {"value": {"values": v}}} for n, v in (("active", ["True", "False"]), ("store", ["2.0", "1.0"]))}}
+            return {
+                "features": {n: {"parts": {"value": {"values": v}}} for n, v in (("active", ["True", "False"]), ("store", ["2.0", "1.0"]))}
+            }
 
     rows = [{"active": "true", "store": "1", "age": 3}, {"active": None, "store": "other", "age": None}, {"active": ["no text"], "age": 1}]
     assert spelled_by(Old())(rows) == [{"active": "True", "store": "1.0", "age": 3}, *rows[1:]]
 
     class New(Old):
-        preprocess: ClassVar = {"kind": "tabular", "columns": [{**c, "spelling": "text"} if c["type"] == "categorical" else c for c in columns]}
+        preprocess: ClassVar = {
+            "kind": "tabular",
+            "columns": [{**c, "spelling": "text"} if c["type"] == "categorical" else c for c in columns],
+        }
 
     assert spelled_by(New())(rows) is rows
 
@@ -98,7 +108,9 @@ def test_times_of_any_type_of_column_are_read_alike():
     processor = TabularProcessor([column])
     wall, instant = datetime.datetime(2023, 7, 4, 18, 30), datetime.datetime(2023, 7, 4, 16, 30)
     typed = [pa.array([wall, None], pa.timestamp(unit)) for unit in ("s", "ms", "us", "ns")]
-    typed += [pa.array([instant, None], pa.timestamp(unit, "UTC")) for unit in ("s", "us", "ns")] + [pa.array([instant, None], pa.timestamp("us", "Asia/Tokyo"))]
+    typed += [pa.array([instant, None], pa.timestamp(unit, "UTC")) for unit in ("s", "us", "ns")] + [
+        pa.array([instant, None], pa.timestamp("us", "Asia/Tokyo"))
+    ]
     typed += [pa.array(["2023-07-04T16:30Z", None]), pa.array(["2023-07-04 18:30", ""])]
     for values in typed:
         table = pa.table({"when": values})
@@ -106,10 +118,17 @@ def test_times_of_any_type_of_column_are_read_alike():
             assert tensors["when.hour"].ravel().tolist() == ["18", ""], values.type
 
 
-@pytest.mark.parametrize("column", [
-    pa.array([datetime.time(8, 30), None]), pa.array([1, None], pa.time32("s")), pa.array([1_000_000_001, None], pa.time64("ns")), pa.array([datetime.date(2024, 1, 2), None]),
-    pa.array([datetime.datetime(2024, 1, 2, 3), None], pa.timestamp("ns")), pa.array([datetime.datetime(2024, 1, 2, 3), None], pa.timestamp("s", "Asia/Tokyo")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([datetime.time(8, 30), None]),
+        pa.array([1, None], pa.time32("s")),
+        pa.array([1_000_000_001, None], pa.time64("ns")),
+        pa.array([datetime.date(2024, 1, 2), None]),
+        pa.array([datetime.datetime(2024, 1, 2, 3), None], pa.timestamp("ns")),
+        pa.array([datetime.datetime(2024, 1, 2, 3), None], pa.timestamp("s", "Asia/Tokyo")),
+    ],
+)
 def test_a_date_or_time_as_a_category_is_the_text_that_training_read(column):
     trained = texts_of(pa.chunked_array([column]), "at").to_pylist()
     rows = rows_from_arrow("tabular", pa.table({"at": column}))

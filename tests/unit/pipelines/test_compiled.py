@@ -15,10 +15,10 @@ from google.protobuf import json_format
 from pipelines.compiler import GOLDEN, Compiled, compile_project, compile_training, compile_tuning, golden, image_of
 from pipelines.training import pipeline_here
 from sluice import project
-from sluice.cluster import checks
-from sluice.cluster.struct import from_struct
-from sluice.errors import ProjectError
-from sluice.gates import STEPS
+from sluice.core.errors import ProjectError
+from sluice.core.gate import STEPS
+from sluice.kfp import checks
+from sluice.kfp.struct import from_struct
 
 IMAGE = "registry.example:5000/team/pipeline@sha256:" + "a" * 64
 OTHER = "registry.example:5000/team/pipeline@sha256:" + "b" * 64
@@ -75,11 +75,16 @@ def test_every_step_is_at_the_root_in_a_line_and_asks_the_gate_before_it(compile
     assert not [c for c in compiled.spec["components"].values() if "dag" in c]
     drawn = {a for c in compiled.spec["components"].values() for a in c.get("outputDefinitions", {}).get("artifacts", {})}
     assert drawn == {"dataset", "model", "package", "metrics", "classification", "report", "outcome", "page"}  # each is a node of the graph
-    asked = {n: re.findall(r"pipelinechannel--([a-z-]+)-Output'\] == '(\w+)'", t.get("triggerPolicy", {}).get("condition", "")) for n, t in found.items()}
+    asked = {
+        n: re.findall(r"pipelinechannel--([a-z-]+)-Output'\] == '(\w+)'", t.get("triggerPolicy", {}).get("condition", ""))
+        for n, t in found.items()
+    }
     gate = {"preprocess": "validate-data", "evaluate": "export-onnx", "register": "evaluate"}  # behind a skipped step nothing starts
     assert asked == {n: [] for n in found} | {step: [(before, "pass")] for step, before in gate.items()}
     handed = {n: t["inputs"]["parameters"]["project"].get("taskOutputParameter", {}).get("producerTask") for n, t in found.items()}
-    assert handed == dict(zip(line, [None, *line], strict=False)) | {"report": None}, "no edge of the graph passes a step by for the project"
+    assert handed == dict(zip(line, [None, *line], strict=False)) | {"report": None}, (
+        "no edge of the graph passes a step by for the project"
+    )
     for name, task in found.items():  # what a condition names, the task is given, and its component knows
         for used in re.findall(r"parameter_values\['([^']+)'\]", task.get("triggerPolicy", {}).get("condition", "")):
             assert task["inputs"]["parameters"][used]["taskOutputParameter"]["producerTask"] == asked[name][0][0]
@@ -89,13 +94,17 @@ def test_every_step_is_at_the_root_in_a_line_and_asks_the_gate_before_it(compile
 
 
 def test_the_report_waits_beside_the_steps_and_takes_nothing_of_theirs() -> None:
-    made = built("{defaults: {env: {A: '1'}, secrets: [{name: s3, env: {id: AWS_ACCESS_KEY_ID}}], volumes: [{claim: c, mount: /c}], timeout: 1h,"
-                 " resources: {requests: {cpu: 4, memory: 16Gi}}, node_selector: {pool: x}}, steps: {train: {timeout: 3h}}}")  # fmt: skip
+    made = built(
+        "{defaults: {env: {A: '1'}, secrets: [{name: s3, env: {id: AWS_ACCESS_KEY_ID}}], volumes: [{claim: c, mount: /c}], timeout: 1h,"
+        " resources: {requests: {cpu: 4, memory: 16Gi}}, node_selector: {pool: x}}, steps: {train: {timeout: 3h}}}"
+    )
     task, extra, held = tasks(made.spec)["report"], platform(made, "report"), container(made, "report")["resources"]
     assert "dependentTasks" not in task and "triggerPolicy" not in task and not task["cachingOptions"].get("enableCache")
     assert task["inputs"]["parameters"]["run_id"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
     assert held["resourceCpuRequest"] == "50m" and held["resourceMemoryRequest"] == "256Mi"
-    assert set(extra) == {"activeDeadlineSeconds", "securityContext", "nodeSelector", "podMetadata"} and container(made, "report")["env"] == [{"name": "A", "value": "1"}]
+    assert set(extra) == {"activeDeadlineSeconds", "securityContext", "nodeSelector", "podMetadata"} and container(made, "report")[
+        "env"
+    ] == [{"name": "A", "value": "1"}]
     steps = sum(int(platform(made, s.replace("_", "-"))["activeDeadlineSeconds"]) for s in STEPS)
     waits = int(task["inputs"]["parameters"]["seconds"]["runtimeValue"]["constant"])
     assert steps < waits < int(extra["activeDeadlineSeconds"]) < 3 * steps
@@ -124,9 +133,16 @@ def test_every_parameter_has_a_description_and_a_default(compiled: Compiled) -> 
 
 
 FORM = {
-    "project": "STRUCT", "set": "STRING", "data_source": "STRING", "evaluate_minimum": "NUMBER_DOUBLE", "rollout_minimum_requests": "NUMBER_INTEGER",
-    "rollout_steps": "LIST", "train_batch_size": "NUMBER_INTEGER", "train_epochs": "NUMBER_INTEGER", "train_learning_rate": "NUMBER_DOUBLE",
-}  # fmt: skip
+    "project": "STRUCT",
+    "set": "STRING",
+    "data_source": "STRING",
+    "evaluate_minimum": "NUMBER_DOUBLE",
+    "rollout_minimum_requests": "NUMBER_INTEGER",
+    "rollout_steps": "LIST",
+    "train_batch_size": "NUMBER_INTEGER",
+    "train_epochs": "NUMBER_INTEGER",
+    "train_learning_rate": "NUMBER_DOUBLE",
+}
 STUDY = {k: v for k, v in FORM.items() if not k.startswith("train_")} | {"tune_trials": "NUMBER_INTEGER"}
 BATCH = {"package": "STRING", "source": "STRING", "digest": "STRING", "keep": "STRING", "max_bad": "NUMBER_DOUBLE"}
 
@@ -145,7 +161,12 @@ def test_the_form_shows_the_projects_own_values(compiled: Compiled) -> None:
     text = "{name: mine, task: text, data: {source: 's3://bucket/x.csv'}, train: {epochs: 7, learning_rate: 5e-5}, rollout: {steps: [5]}}"
     made = compile_training(project.parse(project.read_text(text, "text")), text=text, image=IMAGE)
     shown = {k: v["defaultValue"] for k, v in made.spec["root"]["inputDefinitions"]["parameters"].items()}
-    assert (shown["data_source"], shown["train_epochs"], shown["train_learning_rate"], shown["rollout_steps"]) == ("s3://bucket/x.csv", 7, 5e-5, [5])
+    assert (shown["data_source"], shown["train_epochs"], shown["train_learning_rate"], shown["rollout_steps"]) == (
+        "s3://bucket/x.csv",
+        7,
+        5e-5,
+        [5],
+    )
     constants = tasks(made.spec)["validate-data"]["inputs"]["parameters"]["compiled"]["runtimeValue"]["constant"]
     assert constants == {k: v for k, v in shown.items() if k not in ("project", "set")}, "what is compared with is what is shown"
 
@@ -154,7 +175,12 @@ def test_no_step_takes_a_folder_of_this_machine_from_the_form(compiled: Compiled
     for component in compiled.spec["components"].values():
         assert not {"pipelinechannel--base_dir", "pipelinechannel--home"} & set(component.get("inputDefinitions", {}).get("parameters", {}))
     here = json_format.MessageToDict(pipeline_here("/here/project", "/here/home").pipeline_spec)
-    constants = {t["inputs"]["parameters"][k]["runtimeValue"]["constant"] for t in tasks(here).values() for k in ("base_dir", "home") if k in t["inputs"]["parameters"]}
+    constants = {
+        t["inputs"]["parameters"][k]["runtimeValue"]["constant"]
+        for t in tasks(here).values()
+        for k in ("base_dir", "home")
+        if k in t["inputs"]["parameters"]
+    }
     assert constants == {"/here/project", "/here/home"} and set(here["root"]["inputDefinitions"]["parameters"]) == set(FORM)
 
 
@@ -239,7 +265,12 @@ def test_a_project_is_baked_in_as_the_default_and_equal_projects_compile_alike(t
 
 
 def test_a_project_of_odd_signs_survives_in_the_file(tmp_path: Path) -> None:
-    raw = {"name": "mine", "task": "text", "data": {"source": "s3://bucket/x'\"{{y}}.csv"}, "train": {"learning_rate": 5e-5, "seed": 2**60 + 1}}
+    raw = {
+        "name": "mine",
+        "task": "text",
+        "data": {"source": "s3://bucket/x'\"{{y}}.csv"},
+        "train": {"learning_rate": 5e-5, "seed": 2**60 + 1},
+    }
     compile_project(project.parse(raw), tmp_path / "a.yaml", text=project.write_text(raw), image=IMAGE)
     spec, _ = yaml.safe_load_all((tmp_path / "a.yaml").read_text())
     assert from_struct(spec["root"]["inputDefinitions"]["parameters"]["project"]["defaultValue"]) == raw
@@ -285,18 +316,25 @@ def test_a_tuning_pipeline_shares_its_study_and_ends_in_the_training(tmp_path: P
     assert checks.faults(spec, other) == []
 
 
-@pytest.mark.parametrize(("text", "field", "said"), [
-    (TEXT % "{}", "tune", "not in the project"), (TUNED % ("", VOLUME), "tune.storage", "is not set"),
-    (TUNED % ("storage: 'journal:/tmp/mine.journal',", VOLUME), "tune.storage", "on no volume of the step preprocess"),
-    (TUNED % ("storage: 'sqlite:////studies/mine.db',", VOLUME), "tune.storage", "one machine"),
-    (TUNED % ("", "{}, steps: {train: {env: {SLUICE_TUNE_STORAGE: 'postgresql://studies/optuna'}}}"), "tune.storage", "is not set")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "field", "said"),
+    [
+        (TEXT % "{}", "tune", "not in the project"),
+        (TUNED % ("", VOLUME), "tune.storage", "is not set"),
+        (TUNED % ("storage: 'journal:/tmp/mine.journal',", VOLUME), "tune.storage", "on no volume of the step preprocess"),
+        (TUNED % ("storage: 'sqlite:////studies/mine.db',", VOLUME), "tune.storage", "one machine"),
+        (TUNED % ("", "{}, steps: {train: {env: {SLUICE_TUNE_STORAGE: 'postgresql://studies/optuna'}}}"), "tune.storage", "is not set"),
+    ],
+)
 def test_a_project_that_cannot_be_tuned_on_a_cluster_is_told_before_anything_is_sent(text: str, field: str, said: str) -> None:
     with pytest.raises(ProjectError, match=said) as raised:
         compile_tuning(project.parse(project.read_text(text, "text")), text=text, image=IMAGE)
     assert raised.value.field == field
 
 
-@pytest.mark.parametrize("given", ["env: {SLUICE_TUNE_STORAGE: 'postgresql://studies/optuna'}", "secrets: [{name: studies, env: {url: SLUICE_TUNE_STORAGE}}]"])
+@pytest.mark.parametrize(
+    "given", ["env: {SLUICE_TUNE_STORAGE: 'postgresql://studies/optuna'}", "secrets: [{name: studies, env: {url: SLUICE_TUNE_STORAGE}}]"]
+)
 def test_a_storage_may_come_from_the_steps_environment(given: str) -> None:
     text = TUNED % ("", f"{{{given}}}")
     assert compile_tuning(project.parse(project.read_text(text, "text")), text=text, image=IMAGE).name == "mine-tuning"

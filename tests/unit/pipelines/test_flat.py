@@ -37,8 +37,16 @@ def built(function: Any) -> dict[str, Any]:
 
 def test_tasks_of_nested_conditions_stand_side_by_side_with_what_they_need() -> None:
     found = built(nested)["root"]["dag"]["tasks"]
-    assert {n: t.get("dependentTasks", []) for n, t in found.items()} == {"say": [], "say-2": ["say"], "say-3": ["say-2"], "say-4": ["say-3"]}
-    first, second = "inputs.parameter_values['pipelinechannel--say-Output'] == 'go'", "inputs.parameter_values['pipelinechannel--say-2-Output'] == 'go'"
+    assert {n: t.get("dependentTasks", []) for n, t in found.items()} == {
+        "say": [],
+        "say-2": ["say"],
+        "say-3": ["say-2"],
+        "say-4": ["say-3"],
+    }
+    first, second = (
+        "inputs.parameter_values['pipelinechannel--say-Output'] == 'go'",
+        "inputs.parameter_values['pipelinechannel--say-2-Output'] == 'go'",
+    )
     assert [found[n].get("triggerPolicy", {}).get("condition") for n in sorted(found)] == [None, first, first, second]
     assert found["say-4"]["inputs"]["parameters"]["into"] == {"componentInputParameter": "into"}
     assert found["say-4"]["inputs"]["parameters"]["word"]["taskOutputParameter"]["producerTask"] == "say-3"

@@ -8,10 +8,10 @@ import io
 import pytest
 
 from pipelines.local import _Sink
-from sluice import events
-from sluice.display import Display
-from sluice.gates import Gate
-from sluice.outcome import conclude, last_exception
+from sluice.client.display import Display
+from sluice.core import events
+from sluice.core.gate import Gate
+from sluice.steps.outcome import conclude, last_exception
 
 UP_TO_TRAIN = [Gate(s, "pass") for s in ("validate_data", "preprocess", "train")]
 ROLLED = {"outcome": "rolled_back", "digest": "a", "version": "2"}
@@ -56,8 +56,12 @@ def test_events_reach_the_display_and_everything_else_the_log() -> None:
 def test_a_warning_and_a_stack_are_shown_however_soon_after_progress() -> None:
     shown = io.StringIO()
     display = Display(stream=shown)
-    for data in ({"kind": "epoch", "epoch": 3, "train_loss": 0.5}, {"kind": "step", "epoch": 4, "train_loss": 0.25},
-                 {"kind": "stack", "rank": 1, "step": 7, "text": "  File reduce.py, line 3\n"}, {"kind": "warning", "text": "rank 1 [stuck]; starting again"}):  # fmt: skip
+    for data in (
+        {"kind": "epoch", "epoch": 3, "train_loss": 0.5},
+        {"kind": "step", "epoch": 4, "train_loss": 0.25},
+        {"kind": "stack", "rank": 1, "step": 7, "text": "  File reduce.py, line 3\n"},
+        {"kind": "warning", "text": "rank 1 [stuck]; starting again"},
+    ):
         display.event({"kind": "progress", "step": "train", "data": data})
     text = shown.getvalue()
     assert "epoch 3" in text and "epoch 4" not in text

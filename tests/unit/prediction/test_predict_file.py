@@ -15,19 +15,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sluice import files
 from sluice.cli import main
+from sluice.core import files
 from sluice.data.config import Columns
-from sluice.data.places import Found
-from sluice.packaging import package as packages
-from sluice.packaging.package import Package
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.processors import load_processor
+from sluice.data.locations import Found
+from sluice.engines.predictor import Predictor
+from sluice.fields import load_processor
+from sluice.package import package as packages
+from sluice.package.package import Package
 from sluice.prediction.cells import reader
 from tests.unit.serving import builders
 
-ROWS = [{"id": "r1", "age": 20.0, "job": "cook", "label": "a"}, {"id": "r2", "age": None, "job": "nurse", "label": "b"},
-        {"id": "r3", "age": 61.5, "job": None, "label": "c"}]  # fmt: skip
+ROWS = [
+    {"id": "r1", "age": 20.0, "job": "cook", "label": "a"},
+    {"id": "r2", "age": None, "job": "nurse", "label": "b"},
+    {"id": "r3", "age": 61.5, "job": None, "label": "c"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +51,19 @@ def told(package: Package, root: Path, reading: dict) -> Package:
     """The same package with a word about how its source was read."""
     (root / packages.MANIFEST).unlink()
     files.write_json(root / packages.READING, reading)
-    return packages.write(root, name=package.name, task=package.task, objective=package.objective, inputs=list(package.inputs), outputs=list(package.outputs),
-                          labels=list(package.labels), preprocess=package.preprocess, precision="fp32", metrics={}, provenance={})  # fmt: skip
+    return packages.write(
+        root,
+        name=package.name,
+        task=package.task,
+        objective=package.objective,
+        inputs=list(package.inputs),
+        outputs=list(package.outputs),
+        labels=list(package.labels),
+        preprocess=package.preprocess,
+        precision="fp32",
+        metrics={},
+        provenance={},
+    )
 
 
 @pytest.mark.parametrize(("name", "separator"), [("rows.csv", ","), ("rows.tsv", "\t"), ("semicolons.csv", ";")])
@@ -79,8 +93,14 @@ def test_json_lines_come_back_as_they_were_written(model: Package, tmp_path: Pat
 
 
 def test_parquet_comes_back_with_its_types(model: Package, tmp_path: Path) -> None:
-    table = pa.table({"id": pa.array([1, 2, 3], pa.int16()), "age": pa.array([20.0, None, 61.5], pa.float32()),
-                      "job": pa.array(["cook", "nurse", None]).dictionary_encode(), "when": pa.array([0, 1, 2], pa.timestamp("us"))})  # fmt: skip
+    table = pa.table(
+        {
+            "id": pa.array([1, 2, 3], pa.int16()),
+            "age": pa.array([20.0, None, 61.5], pa.float32()),
+            "job": pa.array(["cook", "nurse", None]).dictionary_encode(),
+            "when": pa.array([0, 1, 2], pa.timestamp("us")),
+        }
+    )
     pq.write_table(table, tmp_path / "rows.parquet")
     assert predict(model, tmp_path / "rows.parquet", "-o", str(tmp_path / "out.parquet")) == 0
     out = pq.read_table(tmp_path / "out.parquet")
@@ -107,17 +127,22 @@ def test_bad_rows_are_left_out_counted_and_named_on_request(model: Package, tmp_
     assert [line.split(",")[:2] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]] == [["cook", "1"], ["nurse", "2"]]
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
-    ("rows.csv", "job,agee\ncook,1\n", "did you mean 'agee'"),
-    ("rows.csv", "job,age\n", "holds no rows"),
-    ("rows.csv", 'job,age\n"cook,1\nnurse,2\n', "never closed"),
-    ("rows.csv", "", "is empty"),
-    ("rows.jsonl", '[{"age": 1, "job": "x"}]', "write one object a line"),
-    ("rows.jsonl", '{"age": 1, "job": "x"}\n{"age": 1', "rows.jsonl:2"),
-    ("rows.parquet", "PAR1", "not a readable Parquet file"),
-    ("rows.xlsx", "x", "does not tell its format")])  # fmt: skip
-def test_a_file_that_cannot_be_used_is_status_2_with_a_reason(model: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str,
-                                                             said: str) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("rows.csv", "job,agee\ncook,1\n", "did you mean 'agee'"),
+        ("rows.csv", "job,age\n", "holds no rows"),
+        ("rows.csv", 'job,age\n"cook,1\nnurse,2\n', "never closed"),
+        ("rows.csv", "", "is empty"),
+        ("rows.jsonl", '[{"age": 1, "job": "x"}]', "write one object a line"),
+        ("rows.jsonl", '{"age": 1, "job": "x"}\n{"age": 1', "rows.jsonl:2"),
+        ("rows.parquet", "PAR1", "not a readable Parquet file"),
+        ("rows.xlsx", "x", "does not tell its format"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_status_2_with_a_reason(
+    model: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, said: str
+) -> None:
     (tmp_path / name).write_text(content)
     assert predict(model, tmp_path / name, "-o", str(tmp_path / f"out{Path(name).suffix}")) == 2
     assert said in capsys.readouterr().err
@@ -146,7 +171,11 @@ def test_a_column_of_the_predictions_name_is_kept(tmp_path: Path) -> None:
 
 def test_text_is_read_as_its_source_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "p"
-    model = told(builders.text(root), root, {"columns": {"text": "v2", "label": "v1"}, "header": ["v1", "v2"], "encoding": "cp1252", "delimiter": "\t"})
+    model = told(
+        builders.text(root),
+        root,
+        {"columns": {"text": "v2", "label": "v1"}, "header": ["v1", "v2"], "encoding": "cp1252", "delimiter": "\t"},
+    )
     rows = ["send money £5", 'book "a', "  ", "my balance"]
     (tmp_path / "rows.txt").write_bytes("\n".join(rows).encode("cp1252"))
     assert predict(model, tmp_path / "rows.txt", "-o", str(tmp_path / "out.txt")) == 2
@@ -165,7 +194,10 @@ def test_times_and_numbers_with_separators_reach_the_processor_as_they_are_writt
             return None
 
     read = reader(Dated(), Columns(), ["when", "age"], Found(Path("x"), "x"))  # type: ignore[arg-type]
-    assert read({"when": ["2026-01-02", ""], "age": ["1,234", " 5 "]}) == [{"when": "2026-01-02", "age": "1,234"}, {"when": None, "age": 5.0}]
+    assert read({"when": ["2026-01-02", ""], "age": ["1,234", " 5 "]}) == [
+        {"when": "2026-01-02", "age": "1,234"},
+        {"when": None, "age": 5.0},
+    ]
     moment = pa.array([0, None], pa.timestamp("s"))
     assert read({"when": moment, "age": pa.array([1, None])}) == [{"when": "1970-01-01 00:00:00", "age": 1}, {"when": None, "age": None}]
 
@@ -174,7 +206,10 @@ def test_what_the_training_rows_wrote_with_separators_is_never_read_without_them
     """In a column of 1.234,50 a cell of 1.234 is a thousand and more, however many plain numbers stand beside it."""
 
     class German:
-        preprocess = {"kind": "tabular", "columns": [{"name": "age", "type": "numeric", "numerals": {"decimal": ",", "thousands": ".", "unit": None}}]}
+        preprocess = {
+            "kind": "tabular",
+            "columns": [{"name": "age", "type": "numeric", "numerals": {"decimal": ",", "thousands": ".", "unit": None}}],
+        }
 
         def profile(self) -> None:
             return None
@@ -186,9 +221,16 @@ def test_what_the_training_rows_wrote_with_separators_is_never_read_without_them
     assert np.array_equal(processor.encode_batch(rows)["age"].ravel(), np.float32([1234, 5, np.nan, 2.5]), equal_nan=True)
 
 
-@pytest.mark.parametrize("content", [
-    "age, job\n20, cook\n40, nurse\n", "age | job\n20 | cook\n40 | nurse\n", '"age","job"\n"1",20,"cook"\n"2",40,"nurse"\n', "age,job\n20,cook,\n40,nurse,\n",
-], ids=["spaces after", "spaces around", "names of rows", "a separator last"])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        "age, job\n20, cook\n40, nurse\n",
+        "age | job\n20 | cook\n40 | nurse\n",
+        '"age","job"\n"1",20,"cook"\n"2",40,"nurse"\n',
+        "age,job\n20,cook,\n40,nurse,\n",
+    ],
+    ids=["spaces after", "spaces around", "names of rows", "a separator last"],
+)
 def test_a_file_is_read_as_training_reads_it_whatever_stands_around_the_cells(tmp_path: Path, model: Package, content: str) -> None:
     (tmp_path / "rows.csv").write_text(content)
     assert predict(model, tmp_path / "rows.csv", "-o", str(tmp_path / "out.csv")) == 0
@@ -213,8 +255,8 @@ def test_memory_does_not_grow_with_the_file(model: Package, tmp_path: Path) -> N
     code = """
 import resource, sys
 from pathlib import Path
-from sluice.data.places import Found
-from sluice.packaging import package
+from sluice.data.locations import Found
+from sluice.package import package
 from sluice.prediction.files import predict_file
 p = Path(sys.argv[2])
 predict_file(package.read(Path(sys.argv[1])), Found(p, p.name), p.with_suffix(".out.csv"))
@@ -226,13 +268,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         with path.open("w") as f:
             f.write("age,job,more\n")
             f.writelines(f"{i % 90},cook,{'x' * 500}\n" for i in range(rows))
-        out = subprocess.run([sys.executable, "-c", code, str(model.root), str(path)], capture_output=True, text=True, timeout=120, check=True)
+        out = subprocess.run(
+            [sys.executable, "-c", code, str(model.root), str(path)], capture_output=True, text=True, timeout=120, check=True
+        )
         sizes.append(int(out.stdout) / 1024)
     assert sizes[1] - sizes[0] < 15, f"{sizes} MiB; the larger file has {path.stat().st_size >> 20} MiB"
 
 
 @pytest.mark.parametrize("value", ["null", '"a"'])
-def test_a_key_of_the_predictions_name_that_comes_late_is_told(model: Package, tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_of_the_predictions_name_that_comes_late_is_told(
+    model: Package, tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "rows.jsonl").write_text('{"age": 1, "job": "cook"}\n' * 4100 + f'{{"age": 1, "job": "cook", "prediction": {value}}}\n')
     assert predict(model, tmp_path / "rows.jsonl", "-o", str(tmp_path / "out.jsonl")) == 2
     assert "prediction: is a key here, and not in the lines before" in capsys.readouterr().err and not (tmp_path / "out.jsonl").exists()

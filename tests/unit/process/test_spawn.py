@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sluice.errors import SluiceError
-from sluice.process import spawn, stop
+from sluice.core.errors import SluiceError
+from sluice.core.processes import spawn, stop
 
 
 def run(code: str) -> subprocess.Popen[str]:
@@ -31,7 +31,7 @@ def test_no_fork_handler_of_the_parent_runs_in_a_child() -> None:
     """A library's handler (gRPC's) that aborts or waits for another thread's lock would end the child before its program begins."""
     parent = run("""
         import os, sys
-        from sluice.process import spawn
+        from sluice.core.processes import spawn
         os.register_at_fork(after_in_child=lambda: os._exit(99))
         print(spawn([sys.executable, "-c", "raise SystemExit(7)"]).wait(30))
     """)
@@ -41,7 +41,7 @@ def test_no_fork_handler_of_the_parent_runs_in_a_child() -> None:
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     parent = run("""
         import time
-        from sluice.process import spawn
+        from sluice.core.processes import spawn
         print(spawn(["sleep", "60"]).pid, flush=True)
         time.sleep(60)
     """)
@@ -61,7 +61,12 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
 def test_a_child_has_its_environment_its_descriptors_and_its_own_name(tmp_path: Path) -> None:
     read, write = os.pipe()
     code = "import os,sys; os.write(int(os.environ['TO']), f'{os.environ[\"PYTHONPATH\"]} {sys.argv[1]}'.encode())"
-    process = spawn([sys.executable, "-c", code, "a b"], log=tmp_path / "log", env={**os.environ, "TO": str(write), "PYTHONPATH": "/nowhere"}, pass_fds=(write,))
+    process = spawn(
+        [sys.executable, "-c", code, "a b"],
+        log=tmp_path / "log",
+        env={**os.environ, "TO": str(write), "PYTHONPATH": "/nowhere"},
+        pass_fds=(write,),
+    )
     os.close(write)
     with os.fdopen(read) as f:
         assert f.read() == "/nowhere a b"

@@ -9,8 +9,9 @@ import jsonschema
 import pytest
 import yaml
 
-from sluice import project, yamlfile
-from sluice.errors import ProjectError
+from sluice import project
+from sluice.core import yamlfile
+from sluice.core.errors import ProjectError
 
 REPO = Path(__file__).resolve().parents[3]
 GOOD = {"name": "intents", "task": "text", "data": {"source": "data/train.csv"}}
@@ -35,7 +36,9 @@ def test_three_lines_are_enough() -> None:
 
 
 def test_the_design_s_example_is_accepted(tmp_path: Path) -> None:
-    path = write(tmp_path, """
+    path = write(
+        tmp_path,
+        """
         name: intents
         task: text
         data:
@@ -51,7 +54,8 @@ def test_the_design_s_example_is_accepted(tmp_path: Path) -> None:
         rollout: {steps: [10, 50], minimum_requests: 300, latency_slo_ms: 200}
         monitor: {drift: {threshold: 0.25}, retrain: {schedule: "0 2 * * *"}}
         tracking: {backend: mlflow}
-    """)  # fmt: skip
+    """,
+    )
     found = project.load(path)
     assert found.train.learning_rate == 5e-5
     assert found.model.pretrained == "./minilm"
@@ -164,8 +168,13 @@ def test_overrides_win_and_are_checked(tmp_path: Path) -> None:
     path = write(tmp_path, "{name: a, task: text, data: {source: x}}")
     assert project.load(path, ["train.epochs=7", "evaluate.slices=[label]", "data.test=t.csv"]).train.epochs == 7
     assert project.load(path, ["train.learning_rate=1e-4"]).train.learning_rate == 1e-4
-    for item, words in (("train.epochs", "key.path=value"), ("train..x=1", "key.path=value"), ("train.epoch=1", "'epochs'"),
-                        ("name.x=1", "not a section"), ("train.epochs=[", "not YAML")):  # fmt: skip
+    for item, words in (
+        ("train.epochs", "key.path=value"),
+        ("train..x=1", "key.path=value"),
+        ("train.epoch=1", "'epochs'"),
+        ("name.x=1", "not a section"),
+        ("train.epochs=[", "not YAML"),
+    ):
         with pytest.raises(ProjectError, match=words):
             project.load(path, [item])
 
@@ -189,13 +198,15 @@ def test_the_schema_accepts_what_the_parser_accepts_and_refuses_unknown_keys() -
 
 
 def test_a_user_s_task_brings_its_own_model_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "their_task_for_schema.py").write_text(textwrap.dedent("""
-        from sluice.config import Section
+    (tmp_path / "their_task_for_schema.py").write_text(
+        textwrap.dedent("""
+        from sluice.core.section import Section
         class Model(Section):
             depth: int = 2
         class Mine:
             Model = Model
-    """))
+    """)
+    )
     raw = {**GOOD, "task": "their_task_for_schema:Mine", "model": {"depth": 5}}
     assert project.parse(raw, base_dir=tmp_path).model.depth == 5
     with pytest.raises(ProjectError, match="depth"):

@@ -10,14 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice import files, project, yamlfile
-from sluice.errors import DataError, ProjectError, shown
-from sluice.step import open_project
+from sluice import project
+from sluice.core import files, yamlfile
+from sluice.core.errors import DataError, ProjectError, shown
+from sluice.steps.execute import open_project
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 
 
-@given(st.dictionaries(TEXT, st.one_of(TEXT, st.integers(-(2**63), 2**63 - 1), st.booleans(), st.none(), st.lists(TEXT, max_size=3)), max_size=5))
+@given(
+    st.dictionaries(
+        TEXT, st.one_of(TEXT, st.integers(-(2**63), 2**63 - 1), st.booleans(), st.none(), st.lists(TEXT, max_size=3)), max_size=5
+    )
+)
 @settings(max_examples=300, deadline=None)
 def test_json_gives_back_every_character(raw: dict) -> None:
     assert yamlfile.load(files.canonical_json(raw).decode(), "x") == raw
@@ -42,13 +47,23 @@ def test_a_character_that_yaml_would_change_is_refused_with_its_place_and_spelli
     assert yamlfile.load(text.replace(chr(code), spelled), "p.yaml")["data"]["source"] == f"a{chr(code)}b"
 
 
-@pytest.mark.parametrize("text, message", [
-    ('{"a": 1, "a": 2}', "x: a: stands twice"), ('{"a": NaN}', "is no number of JSON"), ('{"a": "\\ud800"}', "lone surrogate"),
-    ('a: "\\ud800"', "lone surrogate"), ('{"a": 99999999999999999999}', "more than 64 bits"), (f"a: {'9' * 5000}", "is not YAML: Exceeds the limit"),
-    ("[" * 100_000, "nested more than 64 deep"), ('{"a":' * 5000 + "1" + "}" * 5000, "nested more than 64 deep"),
-    ("\n".join(" " * i + "a:" for i in range(200)), "nested more than 64 deep"), ("&a [*a]", "an alias stands inside what it names"),
-    ("a: " + "x" * 300_000, "has 300,003 characters"), ('{"a": "' + "x" * 5_000_000 + '"}', "has 5,000,009 characters"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('{"a": 1, "a": 2}', "x: a: stands twice"),
+        ('{"a": NaN}', "is no number of JSON"),
+        ('{"a": "\\ud800"}', "lone surrogate"),
+        ('a: "\\ud800"', "lone surrogate"),
+        ('{"a": 99999999999999999999}', "more than 64 bits"),
+        (f"a: {'9' * 5000}", "is not YAML: Exceeds the limit"),
+        ("[" * 100_000, "nested more than 64 deep"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "nested more than 64 deep"),
+        ("\n".join(" " * i + "a:" for i in range(200)), "nested more than 64 deep"),
+        ("&a [*a]", "an alias stands inside what it names"),
+        ("a: " + "x" * 300_000, "has 300,003 characters"),
+        ('{"a": "' + "x" * 5_000_000 + '"}', "has 5,000,009 characters"),
+    ],
+)
 def test_what_cannot_be_used_is_refused(text: str, message: str) -> None:
     started = time.process_time()
     with pytest.raises(ProjectError, match=message):
@@ -67,8 +82,16 @@ def bomb(levels: int) -> str:
     return "\n".join([*lines, *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels))])
 
 
-@pytest.mark.parametrize("text", [bomb(9), bomb(30), "a: &a {k: 1, l: 2, m: 3}\n" + "\n".join(
-    f"{chr(98 + i)}: &{chr(98 + i)} {{<<: [{', '.join(['*' + chr(97 + i)] * 9)}]}}" for i in range(8))], ids=["nine", "thirty", "merges"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        bomb(9),
+        bomb(30),
+        "a: &a {k: 1, l: 2, m: 3}\n"
+        + "\n".join(f"{chr(98 + i)}: &{chr(98 + i)} {{<<: [{', '.join(['*' + chr(97 + i)] * 9)}]}}" for i in range(8)),
+    ],
+    ids=["nine", "thirty", "merges"],
+)
 def test_a_bomb_of_aliases_costs_nothing(text: str) -> None:
     tracemalloc.start()
     started = time.process_time()
@@ -79,11 +102,20 @@ def test_a_bomb_of_aliases_costs_nothing(text: str) -> None:
 
 
 def test_aliases_and_merges_of_a_usual_size_work() -> None:
-    assert yamlfile.load("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [*a, *a]", "x") == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": [{"x": 1}, {"x": 1}]}
+    assert yamlfile.load("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [*a, *a]", "x") == {
+        "a": {"x": 1},
+        "b": {"x": 1, "y": 2},
+        "c": [{"x": 1}, {"x": 1}],
+    }
 
 
-@given(st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.binary(max_size=9)),
-                    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=4), st.tuples(inner))), st.integers(10, 200))
+@given(
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.binary(max_size=9)),
+        lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=4), st.tuples(inner)),
+    ),
+    st.integers(10, 200),
+)
 @settings(max_examples=300, deadline=None)
 def test_a_value_is_shown_as_its_repr_cut_short(value: object, most: int) -> None:
     whole = repr(value)
@@ -94,7 +126,7 @@ def test_an_error_never_builds_the_whole_repr_of_a_big_value() -> None:
     big = ["x" * 1000] * 10
     for _ in range(8):
         big = [big] * 10  # type: ignore[list-item]
-    values = (big, {"a": big}, (big,), "y" * 10**7, b"z" * 10**7, 10 ** 10**5, {1: {2: big}})
+    values = (big, {"a": big}, (big,), "y" * 10**7, b"z" * 10**7, 10**10**5, {1: {2: big}})
     tracemalloc.start()
     for value in values:
         error = DataError("is wrong", value=value)

@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.files import canonical_json
-from sluice.gates import Gate, brief, hand_on
+from sluice.core.files import canonical_json
+from sluice.core.gate import Gate, brief, hand_on
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=400),
@@ -34,7 +34,9 @@ def test_what_is_kept_is_unchanged_and_every_short_value_is_kept(evidence: dict[
 
 
 def test_what_is_handed_on_is_the_gate_without_long_evidence_and_no_tag_of_a_template(tmp_path: Path) -> None:
-    whole = Gate("evaluate", "refuse", ("label '{{workflow.name}}' is wrong",), {"rows": 5, "history": list(range(10**5)), "label": "{{{x}}}"}, 1.5)
+    whole = Gate(
+        "evaluate", "refuse", ("label '{{workflow.name}}' is wrong",), {"rows": 5, "history": list(range(10**5)), "label": "{{{x}}}"}, 1.5
+    )
     whole.write(tmp_path / "gate.json")
     hand_on(str(tmp_path / "gate"))
     text = (tmp_path / "gate").read_text()
@@ -44,5 +46,7 @@ def test_what_is_handed_on_is_the_gate_without_long_evidence_and_no_tag_of_a_tem
 
 
 def test_a_long_list_goes_and_its_neighbours_stay() -> None:
-    found = brief({"outcome": "promoted", "evaluation": {"metrics": {"accuracy": {"value": 0.9}}, "rows": list(range(10**5))}, "log": "x" * 10**6})
+    found = brief(
+        {"outcome": "promoted", "evaluation": {"metrics": {"accuracy": {"value": 0.9}}, "rows": list(range(10**5))}, "log": "x" * 10**6}
+    )
     assert found == {"outcome": "promoted", "evaluation": {"metrics": {"accuracy": {"value": 0.9}}}}

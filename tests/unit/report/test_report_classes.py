@@ -8,10 +8,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sluice.evaluation import decide, evaluate
-from sluice.evaluation.config import EvaluateConfig
-from sluice.evaluation.decision import Rule
-from sluice.gates import Gate
+from sluice.core.gate import Gate
+from sluice.gates.config import EvaluateConfig
+from sluice.gates.quality import decide
+from sluice.problems.decision import Rule
+from sluice.problems.evaluator import evaluate
 from sluice.report import page
 
 

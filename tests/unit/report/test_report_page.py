@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sluice import project
 from sluice.client.runs import Run
-from sluice.gates import Gate
+from sluice.core.gate import Gate
 from sluice.report import page, sections, svg
 
 LABELS = [str(i) for i in range(10)]
@@ -32,48 +32,119 @@ EVIDENCE: dict[str, dict[str, Any]] = {
         ],
         "labels": {"a": 5, "b": 4},
     },
-    "preprocess": {"digest": "ab" * 32, "rows": {"train": 7, "validation": 1, "test": 1}, "shards": {"train": 1, "validation": 1, "test": 1}},
+    "preprocess": {
+        "digest": "ab" * 32,
+        "rows": {"train": 7, "validation": 1, "test": 1},
+        "shards": {"train": 1, "validation": 1, "test": 1},
+    },
     "train": {
-        "history": [{"epoch": i, "train_loss": 1 / i, "validation_loss": None if i == 2 else 1 / i, "validation_metrics": {"accuracy": None if i == 1 else 0.5}} for i in (1, 2, 3)],
-        "best_epoch": 3, "stopped_early": False, "world_size": 2, "seconds": 3.0,
+        "history": [
+            {
+                "epoch": i,
+                "train_loss": 1 / i,
+                "validation_loss": None if i == 2 else 1 / i,
+                "validation_metrics": {"accuracy": None if i == 1 else 0.5},
+            }
+            for i in (1, 2, 3)
+        ],
+        "best_epoch": 3,
+        "stopped_early": False,
+        "world_size": 2,
+        "seconds": 3.0,
         "cross_validation": {
-            "metric": "accuracy", "confidence": 0.95, "grouped_by": "town",
+            "metric": "accuracy",
+            "confidence": 0.95,
+            "grouped_by": "town",
             "folds": [{"fold": i, "rows": 5, "metrics": {"accuracy": 0.9, "log_loss": None}, "epochs": 3, "seconds": 1.0} for i in (1, 2)],
-            "summary": {"accuracy": {"mean": 0.9, "std": 0.0, "low": 0.9, "high": 0.9}, "log_loss": {"mean": None, "std": None, "low": None, "high": None}},
+            "summary": {
+                "accuracy": {"mean": 0.9, "std": 0.0, "low": 0.9, "high": 0.9},
+                "log_loss": {"mean": None, "std": None, "low": None, "high": None},
+            },
         },
     },
     "evaluate": {
         "evaluation": {
-            "metric": "accuracy", "value": 0.9833, "low": 0.96, "high": 0.99, "rows": 357, "metrics": {"accuracy": {"value": 0.9833, "low": 0.96, "high": 0.99}},
+            "metric": "accuracy",
+            "value": 0.9833,
+            "low": 0.96,
+            "high": 0.99,
+            "rows": 357,
+            "metrics": {"accuracy": {"value": 0.9833, "low": 0.96, "high": 0.99}},
             "confusion": {"labels": LABELS, "matrix": [[34 if i == j else 0 for j in range(10)] for i in range(10)]},
             "per_label": [{"label": "0", "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 3}],
             "slices": [{"column": "label", "value": "3", "rows": 30, "metric": 0.4, "low": 0.3, "high": 0.5, "ok": False}],
             "calibration": {"ece": 0.01, "bins": [{"confidence": 0.9, "accuracy": 0.91, "rows": 300}]},
         },
         "floor": {
-            "verdict": "better", "said": "better than the majority class '<b>0</b>': accuracy 0.98 against 0.1", "rows_needed": None,
+            "verdict": "better",
+            "said": "better than the majority class '<b>0</b>': accuracy 0.98 against 0.1",
+            "rows_needed": None,
             "ahead": "logistic regression is better by 0.01",
-            "trivial": {"metric": "accuracy", "name": "the majority class '<b>0</b>'", "baseline": 0.1, "difference": 0.88, "low": 0.85, "high": 0.9, "rows": 357,
-                        "facts": {"rows_trained": 1000, "rows_judged": 357, "note": ""}},
-            "simple": {"metric": "accuracy", "name": "logistic regression", "baseline": 0.99, "difference": -0.01, "low": -0.02, "high": -0.001, "rows": 300,
-                       "facts": {"rows_trained": 1000, "features": 64, "seconds": 1.2, "note": "judged on 300 of 357 held-out rows, spread over all"}},
+            "trivial": {
+                "metric": "accuracy",
+                "name": "the majority class '<b>0</b>'",
+                "baseline": 0.1,
+                "difference": 0.88,
+                "low": 0.85,
+                "high": 0.9,
+                "rows": 357,
+                "facts": {"rows_trained": 1000, "rows_judged": 357, "note": ""},
+            },
+            "simple": {
+                "metric": "accuracy",
+                "name": "logistic regression",
+                "baseline": 0.99,
+                "difference": -0.01,
+                "low": -0.02,
+                "high": -0.001,
+                "rows": 300,
+                "facts": {
+                    "rows_trained": 1000,
+                    "features": 64,
+                    "seconds": 1.2,
+                    "note": "judged on 300 of 357 held-out rows, spread over all",
+                },
+            },
         },
         "cautions": ["logistic regression is better by 0.01"],
         "comparison": {"difference": 0.0112, "low": -0.003, "high": 0.025, "margin": 0.005, "verdict": "no_worse"},
         "precision": "fp32",
     },
-    "export_onnx": {"formats": [{"format": "int8", "bytes": 1024, "max_abs_diff": 0.01, "agreement": 1.0, "metric": 0.98, "loss": 0.0, "ok": True,
-                                 "moved": {"row_id": "00ab", "row": "x=<i>1</i>", "change": 0.01, "label": "<yes>", "fp32": 0.5, "answer": 0.51}},
-                                {"format": "int4", "bytes": None, "ok": False, "tried": False}],
-                    "chosen": "int8", "digest": "cd" * 32},
+    "export_onnx": {
+        "formats": [
+            {
+                "format": "int8",
+                "bytes": 1024,
+                "max_abs_diff": 0.01,
+                "agreement": 1.0,
+                "metric": 0.98,
+                "loss": 0.0,
+                "ok": True,
+                "moved": {"row_id": "00ab", "row": "x=<i>1</i>", "change": 0.01, "label": "<yes>", "fp32": 0.5, "answer": 0.51},
+            },
+            {"format": "int4", "bytes": None, "ok": False, "tried": False},
+        ],
+        "chosen": "int8",
+        "digest": "cd" * 32,
+    },
     "register": {"model": "digits", "version": "2", "digest": "cd" * 32, "uri": "file:///s/sha256/cd", "lineage": {"data": "ab"}},
     "rollout": {
-        "outcome": "promoted", "digest": "cd" * 32, "version": "2",
-        "timeline": [{"t": t, "phase": "Step", "weight": 10 * t, "arms": {"stable": {"requests": t, "errors": 0}, "candidate": {"requests": t, "errors": 0}},
-                      "tests": [{"metric": "errors", "verdict": "pass"}]} for t in range(5)],
+        "outcome": "promoted",
+        "digest": "cd" * 32,
+        "version": "2",
+        "timeline": [
+            {
+                "t": t,
+                "phase": "Step",
+                "weight": 10 * t,
+                "arms": {"stable": {"requests": t, "errors": 0}, "candidate": {"requests": t, "errors": 0}},
+                "tests": [{"metric": "errors", "verdict": "pass"}],
+            }
+            for t in range(5)
+        ],
         "load": {"sent": 5200, "failed": 0, "p50_ms": 1.9, "p99_ms": 7.1, "by_arm": {"stable": 3000, "candidate": 2200}},
     },
-}  # fmt: skip
+}
 # As the report gets them: through JSON.
 GATES = [Gate(step, "pass", (f"{step} is fine",), orjson.loads(orjson.dumps(evidence)), 1.0) for step, evidence in EVIDENCE.items()]
 
@@ -132,7 +203,11 @@ def test_a_comparison_without_an_interval_is_still_a_page() -> None:
 
 def test_what_comes_from_the_data_is_text_never_markup() -> None:
     bad = "</td><script>alert(1)</script>"
-    evidence = {**EVIDENCE["validate_data"], "labels": {bad: 3}, "columns": [{"name": bad, "type": "text", "rows": 1, "nulls": 0, "distinct": 1}]}
+    evidence = {
+        **EVIDENCE["validate_data"],
+        "labels": {bad: 3},
+        "columns": [{"name": bad, "type": "text", "rows": 1, "nulls": 0, "distinct": 1}],
+    }
     html = page.step_page(Gate("validate_data", "refuse", (bad,), evidence, 0.1))
     assert "<script" not in html
     assert bad in Page(html).text
@@ -159,16 +234,25 @@ def test_no_text_of_any_evidence_becomes_markup(step: str) -> None:
     drawn = 0
     for evidence in poisoned(EVIDENCE[step]):
         gate = Gate(step, "pass", (f"fine {MARKUP}",), evidence, 1.0)
-        for html in (page.section_or_note(gate), page.cluster_page({**outcome(project=f"p{MARKUP}", name=f"n{MARKUP}", url=f"http://x/{MARKUP}")}, [gate]),
-                     Run(REFUSED, (gate,)).plot().body):  # fmt: skip
+        for html in (
+            page.section_or_note(gate),
+            page.cluster_page({**outcome(project=f"p{MARKUP}", name=f"n{MARKUP}", url=f"http://x/{MARKUP}")}, [gate]),
+            Run(REFUSED, (gate,)).plot().body,
+        ):
             assert "<script" not in html and "<svg onload" not in html
             drawn += 1
     assert drawn > 4
 
 
 def test_outcomes_and_notebooks_show_text_as_text_and_run_nothing() -> None:
-    found = outcome(outcome=f"failed{MARKUP}", project=f"p{MARKUP}", reasons=[MARKUP], cautions=[MARKUP], report=MARKUP,
-                    error={"message": MARKUP, "field": MARKUP, "value": MARKUP, "fix": MARKUP, "step": "train"})  # fmt: skip
+    found = outcome(
+        outcome=f"failed{MARKUP}",
+        project=f"p{MARKUP}",
+        reasons=[MARKUP],
+        cautions=[MARKUP],
+        report=MARKUP,
+        error={"message": MARKUP, "field": MARKUP, "value": MARKUP, "fix": MARKUP, "step": "train"},
+    )
     html = page.run_page(PROJECT, found, GATES)
     assert "<script" not in html and "<svg onload" not in html
     assert "default-src 'none'" in html and "script-src" not in html
@@ -179,10 +263,24 @@ def test_outcomes_and_notebooks_show_text_as_text_and_run_nothing() -> None:
 
 
 def test_what_is_cut_says_how_much_and_where_the_rest_is() -> None:
-    columns = [{"name": f"column-{i}", "type": "numeric", "rows": 1, "nulls": 0, "distinct": 900, "top": [[str(v), 1] for v in range(9)]} for i in range(75)]
+    columns = [
+        {"name": f"column-{i}", "type": "numeric", "rows": 1, "nulls": 0, "distinct": 900, "top": [[str(v), 1] for v in range(9)]}
+        for i in range(75)
+    ]
     checks = [{"name": "c", "status": "refuse", "message": "m", "examples": ["x" * 400]}]
-    seen = Page(page.step_page(Gate("validate_data", "refuse", (), {"checks": checks, "labels": {f"l{i}": 1 for i in range(40)}, "columns": columns}, 1.0)))
-    for word in ("15 more columns, of 75", "column-74", "gates/validate_data.json", "and 28 more: all", "and 896 more", "100 more characters"):
+    seen = Page(
+        page.step_page(
+            Gate("validate_data", "refuse", (), {"checks": checks, "labels": {f"l{i}": 1 for i in range(40)}, "columns": columns}, 1.0)
+        )
+    )
+    for word in (
+        "15 more columns, of 75",
+        "column-74",
+        "gates/validate_data.json",
+        "and 28 more: all",
+        "and 896 more",
+        "100 more characters",
+    ):
         assert word in seen.text, word
     long = "a label of more than eighteen characters"
     assert long in Page(svg.confusion([long, "b"], [[1, 2], [3, 4]])).text
@@ -220,7 +318,15 @@ def test_any_number_can_be_written(value: float) -> None:
 
 
 def test_a_run_on_a_cluster_is_drawn_from_what_its_logs_told() -> None:
-    outcome = {"outcome": "promoted", "project": "digits", "name": "digits-1", "url": "http://h/#/runs/details/1", "seconds": 309.0, "run": "1", "reasons": []}
+    outcome = {
+        "outcome": "promoted",
+        "project": "digits",
+        "name": "digits-1",
+        "url": "http://h/#/runs/details/1",
+        "seconds": 309.0,
+        "run": "1",
+        "reasons": [],
+    }
     whole = [Gate(step, "pass", ("fine",), orjson.loads(orjson.dumps(EVIDENCE[step])), 1.0) for step in EVIDENCE]
     html = page.cluster_page(outcome, whole)
     assert html.count("<section id=") == len(whole) and 'href="http://h/#/runs/details/1"' in html
@@ -237,26 +343,52 @@ def test_the_floor_is_drawn_and_a_simple_model_ahead_stands_at_the_head():
     assert "judged on 300 of 357 held-out rows" in text
     assert "majority class '<b>0</b>'" in text  # as text, not as markup
     assert "candidate better by" in text
-    missing = {**EVIDENCE["evaluate"], "floor": {**EVIDENCE["evaluate"]["floor"], "ahead": None, "simple": {"name": "logistic regression", "missing": "it ran out of time"}}}
+    missing = {
+        **EVIDENCE["evaluate"],
+        "floor": {
+            **EVIDENCE["evaluate"]["floor"],
+            "ahead": None,
+            "simple": {"name": "logistic regression", "missing": "it ran out of time"},
+        },
+    }
     assert "logistic regression was left out: it ran out of time" in Page(sections.evaluate(missing)).text
     assert "Warnings" not in Page(page.run_page(PROJECT, outcome(), GATES)).text
 
 
-REFUSED = {"run": "digits-1", "project": "digits", "outcome": "refused", "gate": "evaluate", "seconds": 34.0, "report": "/h/reports/digits-1/index.html",
-           "reasons": ["worse than the champion: " + "x" * 4000, "accuracy 0.4 is below evaluate.minimum 0.9"]}  # fmt: skip
+REFUSED = {
+    "run": "digits-1",
+    "project": "digits",
+    "outcome": "refused",
+    "gate": "evaluate",
+    "seconds": 34.0,
+    "report": "/h/reports/digits-1/index.html",
+    "reasons": ["worse than the champion: " + "x" * 4000, "accuracy 0.4 is below evaluate.minimum 0.9"],
+}
 
 
 @pytest.mark.parametrize(
     ("outcome", "why", "then"),
     [
         (REFUSED, "worse than the champion", 'run.show("evaluate")'),
-        (REFUSED | {"outcome": "failed", "error": {"field": "data.source", "message": "no such file", "value": "a.csv", "fix": "it was looked for\nat /x"}, "reasons": ["no such file"]},
-         "data.source: no such file (got a.csv)", "it was looked for at /x"),
-        (REFUSED | {"outcome": "rolled_back", "version": "3", "digest": "ab" * 32}, "worse than the champion", "sluice rollout retry digits --home /h"),
+        (
+            REFUSED
+            | {
+                "outcome": "failed",
+                "error": {"field": "data.source", "message": "no such file", "value": "a.csv", "fix": "it was looked for\nat /x"},
+                "reasons": ["no such file"],
+            },
+            "data.source: no such file (got a.csv)",
+            "it was looked for at /x",
+        ),
+        (
+            REFUSED | {"outcome": "rolled_back", "version": "3", "digest": "ab" * 32},
+            "worse than the champion",
+            "sluice rollout retry digits --home /h",
+        ),
         (REFUSED | {"outcome": "running", "reasons": []}, None, 'Client("/h").wait("digits-1")'),
         (REFUSED | {"outcome": "promoted", "version": "3", "digest": "ab" * 32}, None, None),
     ],
-)  # fmt: skip
+)
 def test_a_run_on_a_screen_says_why_and_what_next_in_a_line_each(outcome: dict[str, Any], why: str | None, then: str | None) -> None:
     run = Run(outcome, tuple(GATES), 'Client("/h")')
     lines = repr(run).splitlines()
@@ -277,7 +409,16 @@ def test_a_run_is_plotted_as_far_as_it_came() -> None:
     assert "this model: 0.9833" in whole.text and "logistic regression: 0.99" in whole.text
     assert whole.text.count("0.96 to 0.99") == 1
     assert "Gates" in Run(REFUSED, ()).plot().body and "<svg" not in Run(REFUSED, ()).plot().body
-    steps = [{"t": t, "phase": "Step", "weight": 10, "tests": [{"metric": "errors", "verdict": "pass", "difference": 0.01, "low": -0.02, "high": 0.04, "e_worse": e, "e_within": None}]}
-             for t, e in ((0.0, 1.0), (1.0, 1e300))]  # fmt: skip
+    steps = [
+        {
+            "t": t,
+            "phase": "Step",
+            "weight": 10,
+            "tests": [
+                {"metric": "errors", "verdict": "pass", "difference": 0.01, "low": -0.02, "high": 0.04, "e_worse": e, "e_within": None}
+            ],
+        }
+        for t, e in ((0.0, 1.0), (1.0, 1e300))
+    ]
     rollout = Page(Run(REFUSED, (Gate("rollout", "refuse", (), {"timeline": steps, "outcome": "rolled_back"}),)).plot().body)
     assert "evidence that it is worse" in rollout.text and "errors: pass" in rollout.text and "no worse than the margin" not in rollout.text

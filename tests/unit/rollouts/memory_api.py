@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from kubernetes.client import ApiException
 
-from serving.rollout.backends.gateway import weighted
+from serving.controller.rollouts.backends.gateway import weighted
 
 Object = dict[str, Any]
 
@@ -93,7 +93,9 @@ class MemoryApi:
         """Pod by InferenceService name; of one service if `only` names it."""
         out = {}
         services = "/apis/serving.kserve.io/v1beta1/namespaces/ns/inferenceservices/"
-        for o in list(self.objects.values()) if only is None else [self.objects[services + only]] if services + only in self.objects else []:
+        for o in (
+            list(self.objects.values()) if only is None else [self.objects[services + only]] if services + only in self.objects else []
+        ):
             if o["kind"] != "InferenceService":
                 continue
             labels = o["spec"]["predictor"]["labels"]
@@ -104,25 +106,41 @@ class MemoryApi:
             state = {"waiting": {"reason": "CrashLoopBackOff"}} if version in self.crashed else {"running": {}}
             last = {"terminated": {"reason": "OOMKilled", "exitCode": 137}} if version in self.crashed else {}
             out[o["metadata"]["name"]] = {
-                "metadata": {"name": o["metadata"]["name"] + "-pod", "namespace": o["metadata"]["namespace"],
-                             "labels": {**labels, "serving.kserve.io/inferenceservice": o["metadata"]["name"]}},
+                "metadata": {
+                    "name": o["metadata"]["name"] + "-pod",
+                    "namespace": o["metadata"]["namespace"],
+                    "labels": {**labels, "serving.kserve.io/inferenceservice": o["metadata"]["name"]},
+                },
                 "spec": {"containers": [{"name": "kserve-container", "ports": self.ports.get(version, [{"containerPort": 8080}])}]},
-                "status": self.status.get(version) or {"conditions": [{"type": "Ready", "status": ready}],
-                           "containerStatuses": [{"name": "kserve-container", "restartCount": 0, "state": state, "lastState": last}]}}  # fmt: skip
+                "status": self.status.get(version)
+                or {
+                    "conditions": [{"type": "Ready", "status": ready}],
+                    "containerStatuses": [{"name": "kserve-container", "restartCount": 0, "state": state, "lastState": last}],
+                },
+            }
         return out
 
     def page(self, pod: str) -> str:
         c = self.counts.get(pod, {"requests": 0, "errors": 0, "slow": 0})
         good = c["requests"] - c["errors"]
-        return "\n".join([
-            f'sluice_inference_requests_total{{code="200"}} {good}', f'sluice_inference_requests_total{{code="500"}} {c["errors"]}',
-            f'sluice_inference_duration_seconds_bucket{{le="0.2"}} {c["requests"] - c["slow"]}',
-            f'sluice_inference_duration_seconds_count {c["requests"]}', f'sluice_predictions_total{{label="a"}} {good}']) + "\n"  # fmt: skip
+        return (
+            "\n".join(
+                [
+                    f'sluice_inference_requests_total{{code="200"}} {good}',
+                    f'sluice_inference_requests_total{{code="500"}} {c["errors"]}',
+                    f'sluice_inference_duration_seconds_bucket{{le="0.2"}} {c["requests"] - c["slow"]}',
+                    f"sluice_inference_duration_seconds_count {c['requests']}",
+                    f'sluice_predictions_total{{label="a"}} {good}',
+                ]
+            )
+            + "\n"
+        )
 
     # -- the API -----------------------------------------------------------------------------------
 
-    def call_api(self, path: str, method: str, *, query_params: list[tuple[str, str]], body: Any, header_params: dict[str, str],
-                 **_: Any) -> Answer:  # fmt: skip
+    def call_api(
+        self, path: str, method: str, *, query_params: list[tuple[str, str]], body: Any, header_params: dict[str, str], **_: Any
+    ) -> Answer:
         self.calls.append((method, path))
         self.fault(method, path)
         answer = self.serve(path, method, dict(query_params), copy.deepcopy(body), header_params["Content-Type"])
@@ -136,15 +154,32 @@ class MemoryApi:
             return self.logs.get(path.rsplit("/", 2)[1]) or self.absent()
         if path.endswith("/events") and method == "GET":
             wanted = dict(p.split("=") for p in query["fieldSelector"].split(","))
-            return {"items": [e for e in self.events if all(e["involvedObject"]["name"] == v if k == "involvedObject.name" else e[k] == v for k, v in wanted.items())]}
+            return {
+                "items": [
+                    e
+                    for e in self.events
+                    if all(e["involvedObject"]["name"] == v if k == "involvedObject.name" else e[k] == v for k, v in wanted.items())
+                ]
+            }
         if path.endswith("/pods"):
             wanted = dict(p.split("=") for p in query["labelSelector"].split(","))
-            return {"items": [p for p in self.pods(wanted["serving.kserve.io/inferenceservice"]).values() if wanted.items() <= p["metadata"]["labels"].items()]}
+            return {
+                "items": [
+                    p
+                    for p in self.pods(wanted["serving.kserve.io/inferenceservice"]).values()
+                    if wanted.items() <= p["metadata"]["labels"].items()
+                ]
+            }
         if method == "GET" and path not in self.objects:
             if path.rsplit("/", 1)[1] in ("inferenceservices", "modelrollouts", "httproutes", "leases"):
                 wanted = dict(p.split("=") for p in query["labelSelector"].split(",")) if query else {}
-                return {"items": [o for p, o in self.objects.items() if p.startswith(path + "/")
-                                  and wanted.items() <= (o["metadata"].get("labels") or {}).items()]}  # fmt: skip
+                return {
+                    "items": [
+                        o
+                        for p, o in self.objects.items()
+                        if p.startswith(path + "/") and wanted.items() <= (o["metadata"].get("labels") or {}).items()
+                    ]
+                }
             raise error(404)
         if method == "GET":
             return self.objects[path]

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.rollout import kube as kube_module
-from serving.rollout import resource
-from serving.rollout.controller import IDLE, Controller
-from serving.rollout.evidence import Pods
-from serving.rollout.kube import ApiFault, Kube
+from serving.controller import kube as kube_module
+from serving.controller.kube import ApiFault, Kube
+from serving.controller.rollouts import resource
+from serving.controller.rollouts.evidence import Pods
+from serving.controller.rollouts.reconcile import IDLE, Controller
 from serving.runtime.users import STICKY as STICKY_HEADER
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).with_name("memory_api.py"))
@@ -36,11 +36,28 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rollout(digest: str, **spec: Any) -> dict[str, Any]:
-    strategy = {"steps": [20, 50], "shadow": {"requests": 100}, "troubleSeconds": 2, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5,
-                "stepDeadlineSeconds": 300, "readySeconds": 60} | spec.pop("strategy", {})  # fmt: skip
-    return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "m", "namespace": "ns"},
-            "spec": {"model": {"uri": f"s3://models/{digest[:8]}", "digest": digest}, "strategy": strategy,
-                     "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m.example.com"}, **spec}}  # fmt: skip
+    strategy = {
+        "steps": [20, 50],
+        "shadow": {"requests": 100},
+        "troubleSeconds": 2,
+        "settleSeconds": 1,
+        "warmupSeconds": 1,
+        "verifySeconds": 2,
+        "keepSeconds": 5,
+        "stepDeadlineSeconds": 300,
+        "readySeconds": 60,
+    } | spec.pop("strategy", {})
+    return {
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "ModelRollout",
+        "metadata": {"name": "m", "namespace": "ns"},
+        "spec": {
+            "model": {"uri": f"s3://models/{digest[:8]}", "digest": digest},
+            "strategy": strategy,
+            "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m.example.com"},
+            **spec,
+        },
+    }
 
 
 class Cluster:
@@ -318,7 +335,7 @@ def cookies(rules: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
 def test_users_cookies_name_both_arms_and_lead_back_to_their_own():
     c = Cluster()
     second(c, traffic=STICKY)
-    from serving.rollout.backends import Gateway
+    from serving.controller.rollouts.backends import Gateway
 
     route = Gateway(Kube(c.api), resource.read(c.api.objects[PATH]), Pods(Kube(c.api))).http_route({ONE: 50, TWO: 50}, None, owned=True)
     given, asked = cookies(route["spec"]["rules"])
@@ -339,7 +356,12 @@ def test_sticky_route_keeps_its_places_through_whole_rollouts():
             assert [len(r["backendRefs"]) for r in rules] == [2, 1, 1]
             assert all(r["filters"] and r["weight"] > 0 for rule in rules for r in rule["backendRefs"])
             # The model server is told on every rule that users stay, and puts them into groups.
-            told = [f["requestHeaderModifier"]["set"][0]["name"] for rule in rules for f in rule["filters"] if f["type"] == "RequestHeaderModifier"]
+            told = [
+                f["requestHeaderModifier"]["set"][0]["name"]
+                for rule in rules
+                for f in rule["filters"]
+                if f["type"] == "RequestHeaderModifier"
+            ]
             assert told == [STICKY_HEADER.decode()] * 3
             seen.append([(r["name"], r["weight"]) for r in rules[0]["backendRefs"]])
             if len({name for name, _ in seen[-1]}) == 1:
@@ -354,9 +376,15 @@ def test_sticky_route_keeps_its_places_through_whole_rollouts():
         c.until(end)
     one, two, three = (f"m-{d[:8]}-predictor" for d in (ONE, TWO, THREE))
     steps = [seen[0], *(after for before, after in itertools.pairwise(seen) if after != before)]
-    assert steps == [[(two, 999), (two, 1)],
-                     [(two, 80), (one, 20)], [(two, 50), (one, 50)], [(two, 5), (one, 95)], [(one, 999), (one, 1)],
-                     [(one, 80), (three, 20)], [(one, 999), (one, 1)]]  # fmt: skip
+    assert steps == [
+        [(two, 999), (two, 1)],
+        [(two, 80), (one, 20)],
+        [(two, 50), (one, 50)],
+        [(two, 5), (one, 95)],
+        [(one, 999), (one, 1)],
+        [(one, 80), (three, 20)],
+        [(one, 999), (one, 1)],
+    ]
 
 
 def test_route_of_another_shape_is_brought_up_to_date_before_the_next_rollout():

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from serving.rollout.backends import base
-from serving.rollout.controller import IDLE, PERSIST, STILL
-from sluice.errors import SluiceError
+from serving.controller.rollouts.backends import base
+from serving.controller.rollouts.reconcile import IDLE, PERSIST, STILL
+from sluice.core.errors import SluiceError
 from sluice.report import sections
 from sluice.rollouts import cluster as cluster_view
 from sluice.rollouts import control
@@ -47,12 +47,18 @@ def test_a_container_that_leaves_no_message_is_asked_for_its_log() -> None:
     assert len([p for _, p in c.api.calls if p.endswith("/log")]) == 1
 
 
-def test_missing_credentials_are_said_at_once_reject_nothing_and_the_rollout_goes_on_when_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_said_at_once_reject_nothing_and_the_rollout_goes_on_when_they_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     c = Cluster()
     c.api.status[TWO[:12]] = pod(init=crashed(NO_CREDENTIALS))["status"]
     second(c, strategy={"readySeconds": 30})
     c.look()
-    assert c.status["phase"] == "Pending" and "Unable to locate credentials" in c.status["message"] and "to mend it: give the predictor's service account" in c.status["message"]
+    assert (
+        c.status["phase"] == "Pending"
+        and "Unable to locate credentials" in c.status["message"]
+        and "to mend it: give the predictor's service account" in c.status["message"]
+    )
     status = c.until("Failed")
     assert not status["state"]["rejected"] and "botocore" in status["log"] and c.served() == {"m-11111111-predictor": 100}
     assert c.services() == {"m-11111111", "m-22222222"}, "the candidate stays, so that it can be seen when what was missing is there"
@@ -84,14 +90,22 @@ def test_a_pod_without_a_reason_has_it_from_the_events_and_no_pod_from_the_quota
     monkeypatch.setattr(base, "_SILENT", 0.0)
     c = Cluster()
     c.api.status[TWO[:12]] = pod()["status"]
-    mount = {"type": "Warning", "reason": "FailedMount", "message": 'MountVolume.SetUp failed for volume "s" : secret "x" not found',
-             "involvedObject": {"name": "m-22222222-pod"}, "lastTimestamp": "2026-01-01T00:00:01Z"}  # fmt: skip
+    mount = {
+        "type": "Warning",
+        "reason": "FailedMount",
+        "message": 'MountVolume.SetUp failed for volume "s" : secret "x" not found',
+        "involvedObject": {"name": "m-22222222-pod"},
+        "lastTimestamp": "2026-01-01T00:00:01Z",
+    }
     c.api.events.append(mount)
     second(c)
     c.look()
     assert "a volume cannot be mounted" in c.status["message"] and 'secret "x" not found' in c.status["message"]
     c.api.unmade.add(TWO[:12])
-    c.api.events[:] = [{**mount, "reason": "FailedCreate", "involvedObject": {"name": f"m-{n}-predictor-7d"}, "message": f"{n} exceeded quota: sluice"} for n in ("33333333", "22222222")]
+    c.api.events[:] = [
+        {**mount, "reason": "FailedCreate", "involvedObject": {"name": f"m-{n}-predictor-7d"}, "message": f"{n} exceeded quota: sluice"}
+        for n in ("33333333", "22222222")
+    ]
     for _ in range(int(PERSIST) + 2):
         c.look()
     assert "22222222 exceeded quota" in c.status["message"]

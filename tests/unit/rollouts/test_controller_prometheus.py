@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from serving.rollout import kube as kube_module
-from serving.rollout.controller import Controller
-from serving.rollout.evidence import allowed, port_of
-from serving.rollout.kube import Kube
+from serving.controller import kube as kube_module
+from serving.controller.kube import Kube
+from serving.controller.rollouts.evidence import allowed, port_of
+from serving.controller.rollouts.reconcile import Controller
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).with_name("memory_api.py"))
 assert _spec and _spec.loader
@@ -66,7 +66,11 @@ class Prometheus(http.server.ThreadingHTTPServer):
             return [{"metric": {"pod": p}, "value": [now, str(now - (600 if self.mode == "stale" else 1))]} for p in pods]
         if query.startswith("business_"):
             n, total = self.outcomes(version)
-            return [{"metric": {"pod": p, "group": str(g)}, "value": [now, str((n if "outcomes" in query else total) / 32)]} for p in pods for g in range(32)]
+            return [
+                {"metric": {"pod": p, "group": str(g)}, "value": [now, str((n if "outcomes" in query else total) / 32)]}
+                for p in pods
+                for g in range(32)
+            ]
         out = []
         for pod in pods:
             for line in self.api.page(pod).splitlines():
@@ -94,14 +98,32 @@ class World:
         self.controller = Controller(Kube(self.api), prometheus=["http://127.0.0.1:1", self.url], clock=lambda: self.api.now)
 
     def apply(self, digest: str, **more: Any) -> None:
-        strategy = {"steps": [20, 50], "shadow": {"requests": 0}, "troubleSeconds": 2, "settleSeconds": 1, "warmupSeconds": 1, "verifySeconds": 2, "keepSeconds": 5,
-                    "stepDeadlineSeconds": 120, "readySeconds": 60} | more.pop("strategy", {})  # fmt: skip
+        strategy = {
+            "steps": [20, 50],
+            "shadow": {"requests": 0},
+            "troubleSeconds": 2,
+            "settleSeconds": 1,
+            "warmupSeconds": 1,
+            "verifySeconds": 2,
+            "keepSeconds": 5,
+            "stepDeadlineSeconds": 120,
+            "readySeconds": 60,
+        } | more.pop("strategy", {})
         analysis = {"prometheus": {"url": self.url}} | more.pop("analysis", {})
-        spec = {"model": {"uri": f"s3://models/{digest[:8]}", "digest": digest}, "strategy": strategy, "analysis": analysis,
-                "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m.example.com"}, **more}  # fmt: skip
+        spec = {
+            "model": {"uri": f"s3://models/{digest[:8]}", "digest": digest},
+            "strategy": strategy,
+            "analysis": analysis,
+            "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m.example.com"},
+            **more,
+        }
         old = self.api.objects.get(PATH)
-        self.api.put(PATH, {**old, "spec": spec} if old else {
-            "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "m", "namespace": "ns"}, "spec": spec})  # fmt: skip
+        self.api.put(
+            PATH,
+            {**old, "spec": spec}
+            if old
+            else {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "m", "namespace": "ns"}, "spec": spec},
+        )
 
     @property
     def status(self) -> dict[str, Any]:
@@ -143,7 +165,9 @@ def test_rollout_by_an_honest_prometheus_is_promoted(world: World):
     assert world.until("Succeeded")["stable"] == TWO[:12]
 
 
-@pytest.mark.parametrize(("mode", "word"), [("gone", "Prometheus"), ("empty", "Prometheus has nothing of"), ("nan", "lies about"), ("stale", "since 600 s")])
+@pytest.mark.parametrize(
+    ("mode", "word"), [("gone", "Prometheus"), ("empty", "Prometheus has nothing of"), ("nan", "lies about"), ("stale", "since 600 s")]
+)
 def test_prometheus_that_fails_mid_canary_promotes_nothing_and_the_reason_is_readable(world: World, mode: str, word: str):
     world.second()
     world.until("Step", stage="collect")
@@ -186,7 +210,10 @@ def test_ab_switches_to_the_winner_by_its_outcome_and_shows_the_interval(world: 
     world.prometheus.outcomes = outcomes
     queries = {"outcomes": 'business_outcomes{version="$(VERSION)"}', "sum": 'business_sum{version="$(VERSION)"}'}
     prometheus = {"url": world.url}
-    world.second(strategy={"kind": "AB", "steps": [50]}, analysis={"prometheus": prometheus, "business": {"queries": queries, "minimumOutcomes": 100}})
+    world.second(
+        strategy={"kind": "AB", "steps": [50]},
+        analysis={"prometheus": prometheus, "business": {"queries": queries, "minimumOutcomes": 100}},
+    )
     status = world.until("Succeeded", "RolledBack")
     assert status["phase"] == phase
     verdict = next(h for h in reversed(status["history"]) if h["kind"] == "verdict")
@@ -214,23 +241,55 @@ def test_metrics_of_the_controller_name_phase_weight_and_why_it_decided(world: W
     assert 'name="m"' not in generate_latest(world.controller.metrics.registry).decode()
 
 
-@pytest.mark.parametrize("named", ["http://169.254.169.254/latest", "http://127.0.0.1:1.evil.example/", "http://127.0.0.1:12/", "http://u@127.0.0.1:1", "https://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        "http://169.254.169.254/latest",
+        "http://127.0.0.1:1.evil.example/",
+        "http://127.0.0.1:12/",
+        "http://u@127.0.0.1:1",
+        "https://127.0.0.1:1",
+    ],
+)
 def test_a_prometheus_that_the_operator_did_not_name_is_never_asked(world: World, named: str):
     world.apply(ONE, analysis={"prometheus": {"url": named}})
     world.look()
-    assert "may ask" in world.status["message"] and "controller.prometheus" in world.status["message"] and world.status.get("phase") != "Succeeded"
+    assert (
+        "may ask" in world.status["message"]
+        and "controller.prometheus" in world.status["message"]
+        and world.status.get("phase") != "Succeeded"
+    )
 
 
 def test_an_address_is_allowed_with_what_lies_below_it_and_nothing_beside():
     many = ("http://prometheus.monitoring:9090", "https://mimir.example/prometheus/")
-    for good in ("http://prometheus.monitoring:9090/", "http://prometheus.monitoring:9090/sub", "https://mimir.example/prometheus", "https://mimir.example:443/prometheus/a"):
+    for good in (
+        "http://prometheus.monitoring:9090/",
+        "http://prometheus.monitoring:9090/sub",
+        "https://mimir.example/prometheus",
+        "https://mimir.example:443/prometheus/a",
+    ):
         assert allowed(good, many), good
-    for bad in ("http://prometheus.monitoring", "http://prometheus.monitoring.evil:9090", "https://mimir.example/prometheus2", "https://mimir.example/",
-                "https://mimir.example/prometheus/../admin", "https://mimir.example/prometheus?x=1", "ftp://prometheus.monitoring:9090", "http://[::1", "http://a:99999"):  # fmt: skip
+    for bad in (
+        "http://prometheus.monitoring",
+        "http://prometheus.monitoring.evil:9090",
+        "https://mimir.example/prometheus2",
+        "https://mimir.example/",
+        "https://mimir.example/prometheus/../admin",
+        "https://mimir.example/prometheus?x=1",
+        "ftp://prometheus.monitoring:9090",
+        "http://[::1",
+        "http://a:99999",
+    ):
         assert not allowed(bad, many), bad
 
 
-@pytest.mark.parametrize(("noted", "port"), [("9464", 9464), ("0", 8080), ("65536", 8080), ("\u00b2", 8080), ("80 ", 8080), ("-1", 8080), ("99999999999", 8080)])
+@pytest.mark.parametrize(
+    ("noted", "port"), [("9464", 9464), ("0", 8080), ("65536", 8080), ("\u00b2", 8080), ("80 ", 8080), ("-1", 8080), ("99999999999", 8080)]
+)
 def test_a_pods_annotation_names_a_port_or_nothing(noted: str, port: int):
-    pod = {"metadata": {"annotations": {"prometheus.io/port": noted}}, "spec": {"containers": [{"name": "kserve-container", "ports": [{"containerPort": 8080}]}]}}
+    pod = {
+        "metadata": {"annotations": {"prometheus.io/port": noted}},
+        "spec": {"containers": [{"name": "kserve-container", "ports": [{"containerPort": 8080}]}]},
+    }
     assert port_of(pod) == port

@@ -61,7 +61,14 @@ def test_healthy_candidate_goes_through_all_phases_to_all_traffic():
     assert sorted(set(r.weights)) == [0, 10, 50, 95, 100]
     said = [n.data["phase"] for n in r.notes if n.kind == "phase"]
     assert [p for i, p in enumerate(said) if i == 0 or said[i - 1] != p] == [
-        "Pending", "Shadow", "Warmup", "Step", "Promoting", "Verifying", "Succeeded"]  # fmt: skip
+        "Pending",
+        "Shadow",
+        "Warmup",
+        "Step",
+        "Promoting",
+        "Verifying",
+        "Succeeded",
+    ]
 
 
 def test_three_hundred_clean_requests_are_enough_for_a_step_with_the_defaults():
@@ -74,10 +81,15 @@ def test_three_hundred_clean_requests_are_enough_for_a_step_with_the_defaults():
     assert r.state.phase == "Step"
 
 
-@pytest.mark.parametrize(("candidate", "word"), [
-    (Behaviour(errors=0.05), "errors"), (Behaviour(slow=0.3), "slow answers"), (Behaviour(wrong=0.4), "wrong answers"),
-    (Behaviour(wrong=0.0, labels=(0.9, 0.05, 0.05)), "label shares"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("candidate", "word"),
+    [
+        (Behaviour(errors=0.05), "errors"),
+        (Behaviour(slow=0.3), "slow answers"),
+        (Behaviour(wrong=0.4), "wrong answers"),
+        (Behaviour(wrong=0.0, labels=(0.9, 0.05, 0.05)), "label shares"),
+    ],
+)
 def test_worse_candidate_is_rolled_back_for_the_right_reason(candidate: Behaviour, word: str):
     stable = Behaviour(wrong=0.0, labels=(0.4, 0.3, 0.3) if candidate.labels else ())
     r = Rollout(Scenario(200.0, stable, candidate))
@@ -264,7 +276,9 @@ def test_failure_outranks_a_promote_command():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.sampled_from(["unmeasured", "empty", "one_arm", "error", "unready", "unrouted"]), min_size=30, max_size=120), st.booleans())
+@given(
+    st.lists(st.sampled_from(["unmeasured", "empty", "one_arm", "error", "unready", "unrouted"]), min_size=30, max_size=120), st.booleans()
+)
 def test_no_sequence_of_looks_without_data_promotes(kinds: list[str], shadow: bool):
     r = Rollout(spec=SPEC if shadow else QUICK)
     for kind in kinds:
@@ -425,7 +439,9 @@ def test_step_whose_traffic_fades_is_held_at_its_deadline_and_goes_on_by_itself(
     begun = r.world.time
     state = r.until("Paused")
     assert 199 <= r.world.time - begun <= 202 and state.weight == 10
-    assert state.reasons[0].startswith("held, no verdict on the step at 10 % for want of traffic") and "candidate requests" in state.reasons[0]
+    assert (
+        state.reasons[0].startswith("held, no verdict on the step at 10 % for want of traffic") and "candidate requests" in state.reasons[0]
+    )
     for _ in range(100):
         r.look()
     assert r.state.phase == "Paused" and r.state.reasons == state.reasons
@@ -591,9 +607,18 @@ def business(r: Rollout, better: float, known: float = 1.0) -> dict[str, Arm]:
     return arms
 
 
-@pytest.mark.parametrize(("better", "known", "unit", "phase"), [
-    (0.05, 1.0, "user", "Succeeded"), (0.05, 0.95, "user", "Succeeded"), (-0.05, 1.0, "user", "RolledBack"), (0.0, 1.0, "user", "RolledBack"),
-    (0.05, 0.8, "user", "RolledBack"), (0.05, 0.0, "user", "RolledBack"), (0.05, 0.0, "request", "Succeeded")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("better", "known", "unit", "phase"),
+    [
+        (0.05, 1.0, "user", "Succeeded"),
+        (0.05, 0.95, "user", "Succeeded"),
+        (-0.05, 1.0, "user", "RolledBack"),
+        (0.0, 1.0, "user", "RolledBack"),
+        (0.05, 0.8, "user", "RolledBack"),
+        (0.05, 0.0, "user", "RolledBack"),
+        (0.05, 0.0, "request", "Succeeded"),
+    ],
+)
 def test_ab_names_the_winner_by_its_business_outcome(better: float, known: float, unit: Any, phase: str):
     spec = RolloutSpec(strategy="ab", steps=[50], business=Business(unit=unit), shadow=Shadow(requests=0), step_deadline_seconds=120)
     r = Rollout(Scenario(300.0), spec)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sluice.errors import DeadlineError, SluiceError
+from sluice.core.errors import DeadlineError, SluiceError
 from sluice.rollouts import control
 from sluice.rollouts.backend import View
 from sluice.rollouts.drive import Driver
@@ -122,8 +122,15 @@ def test_back_end_that_fails_is_asked_again(tmp_path: Path):
 
     backend.route = flaky  # type: ignore[method-assign]
     faults: list[dict[str, Any]] = []
-    driver = Driver(SPEC, backend, CANDIDATE, State(stable=STABLE), store, clock=lambda: backend.world.time,
-                    on_event=lambda e: faults.append(e) if e["kind"] == "fault" else None)  # fmt: skip
+    driver = Driver(
+        SPEC,
+        backend,
+        CANDIDATE,
+        State(stable=STABLE),
+        store,
+        clock=lambda: backend.world.time,
+        on_event=lambda e: faults.append(e) if e["kind"] == "fault" else None,
+    )
     assert driver.run(every=0, seconds=1e6).phase == "Succeeded"
     assert len(faults) == 3
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from serving.rollout import evidence as sources
-from serving.rollout import resource
-from serving.rollout.evidence import Prometheus
-from sluice.errors import SluiceError
+from serving.controller.rollouts import evidence as sources
+from serving.controller.rollouts import resource
+from serving.controller.rollouts.evidence import Prometheus
+from sluice.core.errors import SluiceError
 
 ONE = "1" * 64
 
@@ -47,7 +47,13 @@ class FakePrometheus(http.server.ThreadingHTTPServer):
         if "timestamp" in path:
             found = [] if self.mode == "empty" else [{"metric": {"pod": "p"}, "value": [0, str(time.time() - self.age)]}]
         else:
-            metric = {"__name__": "sluice_inference_requests_total", "pod": "p", "namespace": "ns", "code": "200", **({"group": self.group} if self.group else {})}
+            metric = {
+                "__name__": "sluice_inference_requests_total",
+                "pod": "p",
+                "namespace": "ns",
+                "code": "200",
+                **({"group": self.group} if self.group else {}),
+            }
             found = [] if self.mode == "empty" else [{"metric": metric, "value": [0, self.value]}]
         return json.dumps({"status": "success", "data": {"resultType": "vector", "result": found}}).encode()
 
@@ -68,9 +74,15 @@ def ask(server: FakePrometheus) -> tuple[dict[str, Any], str | None]:
 
 
 def rollout_with_uid() -> dict[str, Any]:
-    return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": "m", "namespace": "ns", "uid": "u"},
-            "spec": {"model": {"uri": "s3://models/one", "digest": ONE},
-                     "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m.example.com"}}}  # fmt: skip
+    return {
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "ModelRollout",
+        "metadata": {"name": "m", "namespace": "ns", "uid": "u"},
+        "spec": {
+            "model": {"uri": "s3://models/one", "digest": ONE},
+            "traffic": {"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m.example.com"},
+        },
+    }
 
 
 def test_prometheus_counts_by_pod(prometheus: FakePrometheus):
@@ -78,10 +90,17 @@ def test_prometheus_counts_by_pod(prometheus: FakePrometheus):
     assert said is None and counts["p"]["requests"] == 40
 
 
-@pytest.mark.parametrize(("change", "word"), [
-    ({"value": "NaN"}, "lies about p"), ({"value": "-3"}, "lies about p"), ({"age": 500.0}, "nothing of p since 500 s"),
-    ({"mode": "empty"}, "nothing of p"), ({"mode": "broken"}, "out of memory"), ({"mode": "html"}, "Prometheus"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"value": "NaN"}, "lies about p"),
+        ({"value": "-3"}, "lies about p"),
+        ({"age": 500.0}, "nothing of p since 500 s"),
+        ({"mode": "empty"}, "nothing of p"),
+        ({"mode": "broken"}, "out of memory"),
+        ({"mode": "html"}, "Prometheus"),
+    ],
+)
 def test_prometheus_that_is_empty_stale_broken_or_lies_is_no_evidence(prometheus: FakePrometheus, change: dict[str, Any], word: str):
     for name, value in change.items():
         setattr(prometheus, name, value)
@@ -100,7 +119,13 @@ def test_business_outcomes_must_be_one_finite_number(prometheus: FakePrometheus)
     url = f"http://127.0.0.1:{prometheus.server_address[1]}"
     assert sources.business(url, {"outcomes": "n", "sum": "s"}, ONE) == {"p": {"outcomes": 40, "outcome_sum": 40, "outcome_squares": 40}}
     prometheus.group = "7"
-    assert sources.business(url, {"outcomes": "n", "sum": "s"}, ONE)["p"] == {"outcomes": 40, "outcome_sum": 40, "outcome_squares": 40, "n@7": 40, "s@7": 40}
+    assert sources.business(url, {"outcomes": "n", "sum": "s"}, ONE)["p"] == {
+        "outcomes": 40,
+        "outcome_sum": 40,
+        "outcome_squares": 40,
+        "n@7": 40,
+        "s@7": 40,
+    }
     prometheus.group = "somebody@example.com"
     with pytest.raises(SluiceError, match="spread whole users over a few dozen groups"):
         sources.business(url, {"outcomes": "n", "sum": "s"}, ONE)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from serving.rollout.backends import Gateway, KServeCanary, Serverless
-from serving.rollout.backends.base import grpc_port
-from serving.rollout.evidence import Pods
-from serving.rollout.kube import Kube
+from serving.controller.kube import Kube
+from serving.controller.rollouts.backends import Gateway, KServeCanary, Serverless
+from serving.controller.rollouts.backends.base import grpc_port
+from serving.controller.rollouts.evidence import Pods
 from tests.unit.rollouts import test_controller as helpers
 
 ONE, TWO, THREE, PATH, Cluster, resource = helpers.ONE, helpers.TWO, helpers.THREE, helpers.PATH, helpers.Cluster, helpers.resource
@@ -43,7 +43,11 @@ def rules(c: Any) -> tuple[list[Any], list[Any]]:
 
 def gist(rule: dict[str, Any]) -> Any:
     refs = [(r["name"], r["weight"], str(r.get("filters"))) for r in rule["backendRefs"]]
-    copies = [(f["requestMirror"]["backendRef"]["name"], f["requestMirror"].get("percent")) for f in rule.get("filters", []) if f["type"] == "RequestMirror"]
+    copies = [
+        (f["requestMirror"]["backendRef"]["name"], f["requestMirror"].get("percent"))
+        for f in rule.get("filters", [])
+        if f["type"] == "RequestMirror"
+    ]
     return refs, copies, sorted({h["value"] for m in rule["matches"] for h in m.get("headers", [])})
 
 
@@ -61,7 +65,11 @@ def test_a_whole_rollout_says_of_grpc_what_it_says_of_rest_at_every_moment(stick
     c.api.after = note
     c.api.behaviour[THREE[:12]] = {"errors": 0.3}
     for digest, end in ((ONE, "Succeeded"), (TWO, "Succeeded"), (THREE, "RolledBack")):
-        c.apply(digest, traffic={"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m", "sticky": sticky}, strategy={"shadow": {"requests": 100, "percent": 70}})
+        c.apply(
+            digest,
+            traffic={"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m", "sticky": sticky},
+            strategy={"shadow": {"requests": 100, "percent": 70}},
+        )
         c.look()
         c.until(end)
     assert c.status["protocols"] == ["REST", "gRPC"]
@@ -75,7 +83,9 @@ def test_paths_are_those_of_both_grpc_services_and_longer_than_anything():
     c.apply(ONE)
     c.until("Succeeded")
     matches = c.api.objects[ROUTE]["spec"]["rules"][1]["matches"]
-    assert [m["path"] for m in matches] == [{"type": "PathPrefix", "value": f"/{s}"} for s in ("inference.GRPCInferenceService", "grpc.health.v1.Health")]
+    assert [m["path"] for m in matches] == [
+        {"type": "PathPrefix", "value": f"/{s}"} for s in ("inference.GRPCInferenceService", "grpc.health.v1.Health")
+    ]
 
 
 def test_a_model_without_the_port_is_reached_by_rest_alone_and_disabled_by_the_spec():
@@ -144,19 +154,35 @@ def test_rules_do_not_come_and_go_with_pods():
         assert [gist(r) for r in made] == [gist(r) for r in before["rules"]]
 
 
-@pytest.mark.parametrize(("ports", "found"), [
-    (REST, None), (BOTH, 9000), ([{"containerPort": 9000, "name": "h2c"}], 80), ([{"containerPort": 9000, "name": "grpc-port"}], 80),
-    ([{"containerPort": 8080}], None), ([], None), (None, None), ([*REST, {"containerPort": 8500, "name": "grpc"}], 8500)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ports", "found"),
+    [
+        (REST, None),
+        (BOTH, 9000),
+        ([{"containerPort": 9000, "name": "h2c"}], 80),
+        ([{"containerPort": 9000, "name": "grpc-port"}], 80),
+        ([{"containerPort": 8080}], None),
+        ([], None),
+        (None, None),
+        ([*REST, {"containerPort": 8500, "name": "grpc"}], 8500),
+    ],
+)
 def test_the_services_port_follows_kserves_rules(ports: Any, found: int | None):
-    assert grpc_port([{"name": "queue-proxy", "ports": [{"containerPort": 1, "name": "h2c"}]}, {"name": "kserve-container", "ports": ports}]) == found
+    assert (
+        grpc_port([{"name": "queue-proxy", "ports": [{"containerPort": 1, "name": "h2c"}]}, {"name": "kserve-container", "ports": ports}])
+        == found
+    )
 
 
 @pytest.mark.parametrize(("name", "said"), [("h2c", ("gRPC",)), ("http1", ("REST",)), ("user-port", ("REST",))])
 def test_a_knative_revision_speaks_what_its_one_port_is_named_after(name: str, said: tuple[str, ...]):
     c = Cluster()
     c.apply(ONE, traffic={"backend": "Serverless"}, strategy={"shadow": {"requests": 0}})
-    revision = {"kind": "Revision", "metadata": {"name": "m-1", "annotations": {"sluice.dev/digest": ONE}},
-                "spec": {"containers": [{"name": "kserve-container", "ports": [{"containerPort": 9000, "name": name}]}]}}  # fmt: skip
+    revision = {
+        "kind": "Revision",
+        "metadata": {"name": "m-1", "annotations": {"sluice.dev/digest": ONE}},
+        "spec": {"containers": [{"name": "kserve-container", "ports": [{"containerPort": 9000, "name": name}]}]},
+    }
     kube = Kube(c.api)
     kube.list = lambda kind, *_, **__: [revision] if kind == "Revision" else []  # type: ignore[method-assign]
     backend = Serverless(kube, resource.read(c.api.objects[PATH]), Pods(kube))

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from serving.rollout import resource
-from serving.rollout.controller import Controller
-from serving.rollout.evidence import Pods
-from serving.rollout.kube import Kube
-from sluice import files
-from sluice.errors import DeadlineError, ProjectError, SluiceError
+from serving.controller.kube import Kube
+from serving.controller.rollouts import resource
+from serving.controller.rollouts.evidence import Pods
+from serving.controller.rollouts.reconcile import Controller
+from sluice.core import files
+from sluice.core.errors import DeadlineError, ProjectError, SluiceError
 from sluice.report import sections
 from sluice.rollouts.handover import Target, hand_over, manifest, plan_of, target
 from sluice.rollouts.local import RolloutResult
@@ -30,8 +30,16 @@ _spec.loader.exec_module(memory)
 ONE, TWO = "1" * 64, "2" * 64
 WHERE = Target("ns", "gateways/main", "models.example.org")
 PATH = "/apis/sluice.dev/v1alpha1/namespaces/ns/modelrollouts/m"
-PACE: dict[str, Any] = {"steps": [20, 50], "settle_seconds": 1, "warmup_seconds": 1, "verify_seconds": 2, "keep_seconds": 5,
-                        "step_deadline_seconds": 300, "ready_seconds": 60, "shadow": {"requests": 100}}  # fmt: skip
+PACE: dict[str, Any] = {
+    "steps": [20, 50],
+    "settle_seconds": 1,
+    "warmup_seconds": 1,
+    "verify_seconds": 2,
+    "keep_seconds": 5,
+    "step_deadline_seconds": 300,
+    "ready_seconds": 60,
+    "shadow": {"requests": 100},
+}
 
 
 def whole(value: Any) -> Any:
@@ -78,8 +86,18 @@ class Cluster:
             self.controller.look("ns", "m")
 
     def hand_over(self, digest: str, **plan: Any) -> RolloutResult:
-        return hand_over("m", digest, f"s3://models/sha256/{digest}", RolloutSpec(**{**PACE, **plan}), WHERE, on_event=self.events.append,
-                         custom=Custom(self.api), poll=1.0, clock=lambda: self.api.now, sleep=self.sleep)  # fmt: skip
+        return hand_over(
+            "m",
+            digest,
+            f"s3://models/sha256/{digest}",
+            RolloutSpec(**{**PACE, **plan}),
+            WHERE,
+            on_event=self.events.append,
+            custom=Custom(self.api),
+            poll=1.0,
+            clock=lambda: self.api.now,
+            sleep=self.sleep,
+        )
 
 
 def test_a_first_model_serves_and_the_next_one_is_promoted_by_evidence() -> None:
@@ -207,8 +225,16 @@ def test_a_deleted_resource_ends_the_wait() -> None:
 
 
 def test_a_plan_reaches_the_controller_as_the_project_file_has_it() -> None:
-    plan = RolloutSpec(steps=[5, 25], minimum_requests=77, latency_slo_ms=150, slow=None, errors={"tolerance": 0.01, "margin": 0.03},
-                       shadow={"requests": 10}, on_deadline="pause", restarts=2)  # fmt: skip
+    plan = RolloutSpec(
+        steps=[5, 25],
+        minimum_requests=77,
+        latency_slo_ms=150,
+        slow=None,
+        errors={"tolerance": 0.01, "margin": 0.03},
+        shadow={"requests": 10},
+        on_deadline="pause",
+        restarts=2,
+    )
     raw = manifest("m", ONE, "s3://b/sha256/x", plan, WHERE)
     raw["metadata"]["uid"] = "u"
     read = resource.read(raw).plan
@@ -229,11 +255,14 @@ def test_what_a_project_leaves_open_is_left_to_the_controller() -> None:
     assert plan_of(RolloutSpec()) == ({}, {})
 
 
-@pytest.mark.parametrize(("name", "uri", "plan", "field"), [
-    ("m" * 41, "s3://b/x", {}, "name"),
-    ("m", "/store/sha256/x", {}, "SLUICE_STORE"),
-    ("m", "s3://b/x", {"business": {}}, "rollout.business"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "uri", "plan", "field"),
+    [
+        ("m" * 41, "s3://b/x", {}, "name"),
+        ("m", "/store/sha256/x", {}, "SLUICE_STORE"),
+        ("m", "s3://b/x", {"business": {}}, "rollout.business"),
+    ],
+)
 def test_what_cannot_be_rolled_out_there_is_named(name: str, uri: str, plan: dict[str, Any], field: str) -> None:
     with pytest.raises(ProjectError) as e:
         manifest(name, ONE, uri, RolloutSpec(**plan), WHERE)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.rollout import kube as kube_module
-from serving.rollout.kube import Kube
-from serving.rollout.lease import Leadership
+from serving.controller import kube as kube_module
+from serving.controller.kube import Kube
+from serving.controller.lease import Leadership
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).with_name("memory_api.py"))
 assert _spec and _spec.loader

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.errors import ProjectError
+from sluice.core.errors import ProjectError
 from sluice.rollouts import again, control
 from sluice.rollouts.local import Request, deadline, run_local
 from sluice.rollouts.simulate import detects
@@ -37,4 +37,6 @@ def test_a_replay_that_cannot_end_in_time_is_refused_before_a_server_starts_and_
 def test_what_a_plan_detects_is_told_with_its_own_deadline():
     plan = RolloutSpec(settle_seconds=15)
     slow = detects(plan, 0.2, runs=1)
-    assert {row["held"] for row in slow} == {1.0} and re.search(r"a step at 10 % takes [34][.\d]* h at 0\.[12]\d*/s .*, the deadline is 1 h: set", slow[0]["says"])
+    assert {row["held"] for row in slow} == {1.0} and re.search(
+        r"a step at 10 % takes [34][.\d]* h at 0\.[12]\d*/s .*, the deadline is 1 h: set", slow[0]["says"]
+    )

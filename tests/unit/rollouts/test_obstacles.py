@@ -24,11 +24,15 @@ def test_what_keeps_a_candidate_from_starting_is_said_at_once_and_not_held_again
     r.look(**UNREADY)
     r.look(**wanting())
     assert r.state.phase == "Pending" and r.state.reasons == (
-        "the candidate cannot start, by no fault of its own: cannot run: the image cannot be pulled", "to mend it: name an image that is there")  # fmt: skip
+        "the candidate cannot start, by no fault of its own: cannot run: the image cannot be pulled",
+        "to mend it: name an image that is there",
+    )
     begun = r.world.time
     r.until("Failed", **wanting(said="403 from the registry"))
     assert 120 <= r.world.time - begun < 125
-    assert r.state.rejected == () and r.state.candidate == CANDIDATE and r.state.stable == STABLE and r.state.said == "403 from the registry"
+    assert (
+        r.state.rejected == () and r.state.candidate == CANDIDATE and r.state.stable == STABLE and r.state.said == "403 from the registry"
+    )
     assert "no fault of its own" in r.notes[-1].message and not any(isinstance(a, Retire | Launch) for a in r.actions)
     for _ in range(5):
         r.look(**wanting())
@@ -57,7 +61,9 @@ def test_the_deadline_between_two_tries_of_a_container_remembers_what_hindered_i
     r.look(**UNREADY)
     r.look(**wanting(True))
     r.until("Failed", **UNREADY)
-    assert r.state.rejected == () and "the image cannot be pulled" in " ".join(r.state.reasons) and "to mend it" in " ".join(r.state.reasons)
+    assert (
+        r.state.rejected == () and "the image cannot be pulled" in " ".join(r.state.reasons) and "to mend it" in " ".join(r.state.reasons)
+    )
 
 
 def test_a_container_that_is_started_over_and_over_is_one_obstacle():
@@ -77,8 +83,12 @@ def test_what_failed_for_want_of_something_begins_again(by: str):
     r = Rollout()
     r.look(**wanting())
     r.until("Failed", **wanting())
-    change = {"environment": {}, "spec": {**wanting(), "generation": 2}, "retry": {**wanting(), **order("retry")},
-              "newer": {"desired": "newer-digest"}}[by]  # fmt: skip
+    change = {
+        "environment": {},
+        "spec": {**wanting(), "generation": 2},
+        "retry": {**wanting(), **order("retry")},
+        "newer": {"desired": "newer-digest"},
+    }[by]
     r.look(**change)
     assert r.state.phase == "Pending" and r.state.candidate == ("newer-digest" if by == "newer" else CANDIDATE)
     assert Launch(r.state.candidate) in r.actions and (Retire(CANDIDATE) in r.actions) == (by == "newer")

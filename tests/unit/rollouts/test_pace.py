@@ -123,8 +123,12 @@ class Cpus:
 
     def __init__(self) -> None:
         self.now = self.idle = self.stolen = self.own = self.throttled = 0.0
-        self.machine = Machine(usage=lambda: Usage(2 * self.now, self.idle, self.stolen, {1: self.own}, self.throttled), load=lambda: 9.5, cpus=2,
-                               clock=lambda: self.now)  # fmt: skip
+        self.machine = Machine(
+            usage=lambda: Usage(2 * self.now, self.idle, self.stolen, {1: self.own}, self.throttled),
+            load=lambda: 9.5,
+            cpus=2,
+            clock=lambda: self.now,
+        )
 
     def second(self, *, own: float = 0.0, others: float = 0.0, stolen: float = 0.0, throttled: float = 0.0) -> str | None:
         self.now += 1

@@ -14,23 +14,32 @@ from typing import Any
 
 import pytest
 
-from serving.rollout import registrar as registrars
-from serving.rollout import resource
-from serving.rollout.controller import Controller
-from serving.rollout.evidence import Pods
-from serving.rollout.kube import Kube
-from serving.rollout.registrar import Registrar
-from sluice.errors import SluiceError
-from sluice.tracking.registry import CANDIDATE, CHAMPION, PREVIOUS, Registry, RegistryFault
-from sluice.tracking.rest import Rest
-from sluice.tracking.serving import OUTCOME, REASON, Served, align
+from serving.controller.kube import Kube
+from serving.controller.rollouts import registrar as registrars
+from serving.controller.rollouts import resource
+from serving.controller.rollouts.evidence import Pods
+from serving.controller.rollouts.reconcile import Controller
+from serving.controller.rollouts.registrar import Registrar
+from sluice.core.errors import SluiceError
+from sluice.registry.rest import Rest
+from sluice.registry.serving import OUTCOME, REASON, Served, align
+from sluice.registry.versions import CANDIDATE, CHAMPION, PREVIOUS, Registry, RegistryFault
 from sluice.tracking.tracker import client
 from tests.unit.rollouts.test_controller import ONE, PATH, THREE, TWO, Cluster
 
 DIGESTS = {d: f"s3://models/sha256/{d}" for d in (ONE, TWO, THREE, "4" * 64)}
 SEQUENCES = int(os.environ.get("SLUICE_REGISTRY_SEQUENCES", "15"))
-QUICK = {"steps": [50], "shadow": {"requests": 0}, "troubleSeconds": 2, "settleSeconds": 0, "warmupSeconds": 0, "verifySeconds": 0, "holdBack": 0, "keepSeconds": 0,
-         "minimumRequests": 50}  # fmt: skip
+QUICK = {
+    "steps": [50],
+    "shadow": {"requests": 0},
+    "troubleSeconds": 2,
+    "settleSeconds": 0,
+    "warmupSeconds": 0,
+    "verifySeconds": 0,
+    "holdBack": 0,
+    "keepSeconds": 0,
+    "minimumRequests": 50,
+}
 
 
 class Server:
@@ -252,7 +261,9 @@ def test_a_rollout_that_is_kept_out_says_nothing(server: Server) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_champion_is_what_serves_after_any_sequence_of_apply_retry_rollback_and_run_with_the_registry_away_in_between(server: Server) -> None:
+def test_champion_is_what_serves_after_any_sequence_of_apply_retry_rollback_and_run_with_the_registry_away_in_between(
+    server: Server,
+) -> None:
     """The controller is replaced at any look, and the registry goes and comes at any step. A quarter of a second of CPU each: `$SLUICE_REGISTRY_SEQUENCES` of them."""
     registry = server.registry()
     ended = set()
@@ -298,11 +309,20 @@ def test_champion_is_what_serves_after_any_sequence_of_apply_retry_rollback_and_
     assert {"Succeeded", "RolledBack"} <= ended
 
 
-@pytest.mark.parametrize(("answer", "away"), [((503, b"<html>no backend</html>"), True), ((500, b'{"error_code": "INTERNAL_ERROR", "message": "boom"}'), True),
-                                              ((200, b"<html>a proxy's page"), True), ((403, b"who are you"), False),
-                                              ((400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}'), False)])  # fmt: skip
-def test_an_answer_that_is_none_is_tried_again_and_a_refusal_is_said(monkeypatch: pytest.MonkeyPatch, answer: tuple[int, bytes], away: bool) -> None:
-    monkeypatch.setattr("sluice.fetch.send", lambda *_, **__: answer)
+@pytest.mark.parametrize(
+    ("answer", "away"),
+    [
+        ((503, b"<html>no backend</html>"), True),
+        ((500, b'{"error_code": "INTERNAL_ERROR", "message": "boom"}'), True),
+        ((200, b"<html>a proxy's page"), True),
+        ((403, b"who are you"), False),
+        ((400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}'), False),
+    ],
+)
+def test_an_answer_that_is_none_is_tried_again_and_a_refusal_is_said(
+    monkeypatch: pytest.MonkeyPatch, answer: tuple[int, bytes], away: bool
+) -> None:
+    monkeypatch.setattr("sluice.core.fetch.send", lambda *_, **__: answer)
     with pytest.raises(RegistryFault) as e:
         align(Registry("http://x", Rest("http://x")), Served("m", ONE))
     assert e.value.away == away and isinstance(e.value, SluiceError)
@@ -310,7 +330,9 @@ def test_an_answer_that_is_none_is_tried_again_and_a_refusal_is_said(monkeypatch
 
 def test_credentials_go_along_by_mlflows_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[dict[str, str]] = []
-    monkeypatch.setattr("sluice.fetch.send", lambda *_, headers, **__: sent.append(headers) or (404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'))
+    monkeypatch.setattr(
+        "sluice.core.fetch.send", lambda *_, headers, **__: sent.append(headers) or (404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+    )
     for environ in ({"MLFLOW_TRACKING_TOKEN": "abc\n"}, {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "pw"}, {}):
         assert Registry("http://x", Rest("http://x", environ=environ)).versions("m") == []
     assert [h.get("Authorization") for h in sent] == ["Bearer abc", "Basic bWU6cHc=", None]
@@ -318,9 +340,9 @@ def test_credentials_go_along_by_mlflows_own_names(monkeypatch: pytest.MonkeyPat
 
 def test_the_program_needs_no_package_that_its_image_lacks() -> None:
     lacks = ("mlflow", "pyarrow", "torch", "pandas", "rich", "PIL", "onnx", "onnxruntime", "scipy", "sklearn", "fastapi", "kfp")
-    code = (f"import sys; sys.modules.update(dict.fromkeys({lacks!r})); from serving.rollout.__main__ import main; from sluice.tracking.rest import Rest; "
-            "from sluice.tracking.registry import Registry; Registry('http://x', Rest('http://x'))")  # fmt: skip
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({lacks!r})); from serving.controller.__main__ import main; from sluice.registry.rest import Rest; "
+        "from sluice.registry.versions import Registry; Registry('http://x', Rest('http://x'))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-
-

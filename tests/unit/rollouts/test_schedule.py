@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from serving.rollout import operator
-from serving.rollout.kube import ApiFault
-from serving.rollout.operator import Schedule
-from sluice.process import wait_until
+from serving.controller import operator
+from serving.controller.kube import ApiFault
+from serving.controller.operator import Schedule
+from sluice.core.processes import wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -101,8 +101,17 @@ class Watch(http.server.BaseHTTPRequestHandler):
             versions = {g: {"groupVersion": g, "version": g.split("/")[1]} for g in PLURALS}
             return {"groups": [{"name": g.split("/")[0], "versions": [v], "preferredVersion": v} for g, v in versions.items()]}
         if plural := PLURALS.get(path.removeprefix("/apis/"), "namespaces" if path == "/api/v1" else ""):
-            return {"resources": [{"name": plural, "singularName": "", "kind": plural, "verbs": ["list", "watch", "patch"],
-                                   "namespaced": plural != "namespaces"}]}  # fmt: skip
+            return {
+                "resources": [
+                    {
+                        "name": plural,
+                        "singularName": "",
+                        "kind": plural,
+                        "verbs": ["list", "watch", "patch"],
+                        "namespaced": plural != "namespaces",
+                    }
+                ]
+            }
         if path == "/api":
             return {"versions": ["v1"]}
         items = [{"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", **BODY}] if mine else []
@@ -128,10 +137,22 @@ def watched(tmp_path: Path) -> Iterator[Callable[..., tuple[Watched, subprocess.
         threading.Thread(target=server.serve_forever, daemon=True).start()
         context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
         config = tmp_path / "kubeconfig"
-        config.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}], "contexts": [context],
-                                      "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}]}))  # fmt: skip
-        command = [sys.executable, "-m", "serving.rollout", "--namespace", "ns", "--lease", "", "--metrics-port", "0"]
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "KUBECONFIG": str(config), **env}, stderr=subprocess.PIPE, text=True)
+        config.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "c",
+                    "users": [{"name": "u", "user": {}}],
+                    "contexts": [context],
+                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+                }
+            )
+        )
+        command = [sys.executable, "-m", "serving.controller", "--namespace", "ns", "--lease", "", "--metrics-port", "0"]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, "KUBECONFIG": str(config), **env}, stderr=subprocess.PIPE, text=True
+        )
         running.append((server, process))
         return running[-1]
 
@@ -143,7 +164,9 @@ def watched(tmp_path: Path) -> Iterator[Callable[..., tuple[Watched, subprocess.
         server.server_close()
 
 
-def test_a_refused_watch_is_begun_anew_by_the_same_process_which_still_ends_when_told(watched: Callable[..., tuple[Watched, subprocess.Popen[str]]]):
+def test_a_refused_watch_is_begun_anew_by_the_same_process_which_still_ends_when_told(
+    watched: Callable[..., tuple[Watched, subprocess.Popen[str]]],
+):
     server, process = watched([410])
     wait_until(lambda: bool(server.accepted), what="the second watch", seconds=200, process=process)  # type: ignore[arg-type]
     assert server.refusals == []

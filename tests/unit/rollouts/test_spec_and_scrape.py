@@ -9,10 +9,10 @@ import yaml
 from pydantic import ValidationError
 
 from serving.runtime.metrics import Metrics, Page, render
-from serving.runtime.model import Counters
-from sluice.errors import SluiceError
-from sluice.rollouts import scrape, users
-from sluice.rollouts.load import Histogram, answer
+from serving.runtime.models.model import Counters
+from sluice.core.errors import SluiceError
+from sluice.rollouts import prometheus_text, users
+from sluice.rollouts.load_generator import Histogram, answer
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import add, delta
 
@@ -36,16 +36,23 @@ process_open_fds 17 1700000000000
 
 
 def test_counters_are_read_from_a_metrics_page():
-    assert scrape.counts(PAGE, 0.2, "m") == {"requests": 100, "errors": 9, "timed": 100, "slow": 15, 'label:say "hi"': 60, "label:b": 30}
+    assert prometheus_text.counts(PAGE, 0.2, "m") == {
+        "requests": 100,
+        "errors": 9,
+        "timed": 100,
+        "slow": 15,
+        'label:say "hi"': 60,
+        "label:b": 30,
+    }
 
 
 @pytest.mark.parametrize("separator", list("\u2028\u2029\x85\r\x0b\x0c\x1c\x1d\x1e\n"))
 def test_a_label_that_holds_a_line_separator_is_read_as_the_server_wrote_it(separator: str):
     page, label = Page(), f"on{separator}hold"
     metrics = Metrics(page)
-    metrics.values[metrics.counter(scrape.PREDICTIONS, model="m", version="v", label=label)] += 3
-    metrics.values[metrics.counter(scrape.REQUESTS, model="m", version="v", code="200")] += 3
-    assert scrape.counts(render([page]).decode(), 0.2) == {"requests": 3, "errors": 0, "timed": 0, "slow": 0, f"label:{label}": 3}
+    metrics.values[metrics.counter(prometheus_text.PREDICTIONS, model="m", version="v", label=label)] += 3
+    metrics.values[metrics.counter(prometheus_text.REQUESTS, model="m", version="v", code="200")] += 3
+    assert prometheus_text.counts(render([page]).decode(), 0.2) == {"requests": 3, "errors": 0, "timed": 0, "slow": 0, f"label:{label}": 3}
 
 
 def test_counters_by_group_of_users_are_read_beside_the_whole():
@@ -61,9 +68,9 @@ def test_counters_by_group_of_users_are_read_beside_the_whole():
         sums["outcome_sum"] += value
     text = render([page]).decode()
     by_user = {"r@7": 3, "e@7": 1, "w@7": 1, "o@7": 1, "r@63": 1}
-    found = scrape.counts(text, 0.2)
+    found = prometheus_text.counts(text, 0.2)
     assert {k: v for k, v in found.items() if "@" in k} == by_user and (found["requests"], found["errors"]) == (5, 1)
-    found = scrape.counts(text, 0.2, outcomes=True)
+    found = prometheus_text.counts(text, 0.2, outcomes=True)
     assert {k: v for k, v in found.items() if "@" in k} == by_user | {"n@7": 2, "s@7": -1.5, "n@8": 1}
     assert {k: found[k] for k in sums} == sums and found["outcome_squares"] == 1 + 6.25 + 16
     assert users.known(found, "outcomes") == 0.75 and users.known(found, "requests") == 0.8
@@ -73,38 +80,63 @@ def test_counters_by_group_of_users_are_read_beside_the_whole():
     assert delta({"n@7": 2, "s@7": 1.5}, {"n@7": 1, "s@7": 2.0}) == ({"n@7": 1, "s@7": 2.0}, True)
 
 
-@pytest.mark.parametrize("line", [
-    'sluice_user_requests_total{group="1"} NaN', 'sluice_user_errors_total{group="1"} -1', 'sluice_feedback_outcomes_total{group="1"} -1',
-    'sluice_feedback_outcome_sum{group="1"} NaN', 'sluice_user_requests_total{group="somebody@example.com"} 3',
-    "\n".join(f'sluice_user_requests_total{{group="{i}"}} 1' for i in range(300))])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        'sluice_user_requests_total{group="1"} NaN',
+        'sluice_user_errors_total{group="1"} -1',
+        'sluice_feedback_outcomes_total{group="1"} -1',
+        'sluice_feedback_outcome_sum{group="1"} NaN',
+        'sluice_user_requests_total{group="somebody@example.com"} 3',
+        "\n".join(f'sluice_user_requests_total{{group="{i}"}} 1' for i in range(300)),
+    ],
+)
 def test_groups_that_are_no_counts_or_name_users_are_refused(line: str):
     """A label a user is without end, and each would lie in the rollout's status."""
     with pytest.raises(SluiceError, match=r"is not a count|groups of users"):
-        scrape.counts(line, 0.2, outcomes=True)
-    assert scrape.counts('sluice_feedback_outcome_sum{group="1"} -3', 0.2, outcomes=True)["s@1"] == -3
+        prometheus_text.counts(line, 0.2, outcomes=True)
+    assert prometheus_text.counts('sluice_feedback_outcome_sum{group="1"} -3', 0.2, outcomes=True)["s@1"] == -3
 
 
 def test_an_objective_between_edges_takes_the_edge_below():
-    assert scrape.counts(PAGE, 0.15, "m")["slow"] == 30
-    assert scrape.counts(PAGE, 0.01, "m")["slow"] == 100
+    assert prometheus_text.counts(PAGE, 0.15, "m")["slow"] == 30
+    assert prometheus_text.counts(PAGE, 0.01, "m")["slow"] == 100
 
 
-@pytest.mark.parametrize("line", ["sluice_inference_requests_total{code=\"200\"} NaN", "sluice_inference_requests_total 12 monkeys and x",
-                                  "sluice_inference_requests_total -4", "sluice_inference_requests_total +Inf", "sluice_ {"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        'sluice_inference_requests_total{code="200"} NaN',
+        "sluice_inference_requests_total 12 monkeys and x",
+        "sluice_inference_requests_total -4",
+        "sluice_inference_requests_total +Inf",
+        "sluice_ {",
+    ],
+)
 def test_a_page_that_lies_is_an_error_not_a_count(line: str):
     with pytest.raises(SluiceError):
-        scrape.counts(line, 0.2)
+        prometheus_text.counts(line, 0.2)
 
 
 def test_an_empty_page_counts_nothing():
-    assert scrape.counts("", 0.2) == {"requests": 0, "errors": 0, "timed": 0, "slow": 0}
+    assert prometheus_text.counts("", 0.2) == {"requests": 0, "errors": 0, "timed": 0, "slow": 0}
 
 
-@pytest.mark.parametrize(("value", "what"), [
-    ({"steps": []}, "steps"), ({"steps": [50, 10]}, "rising"), ({"steps": [10, 10]}, "rising"), ({"steps": [0, 10]}, "between 1 and 99"),
-    ({"steps": [10, 100]}, "100 follows by itself"), ({"errors": {"tolerance": 0.05, "margin": 0.02}}, "no candidate could pass"),
-    ({"strategy": "ab"}, "needs `business`"), ({"stpes": [10]}, "stpes"), ({"alpha": 0.7}, "alpha"), ({"minimum_requests": "many"}, "minimum_requests"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ({"steps": []}, "steps"),
+        ({"steps": [50, 10]}, "rising"),
+        ({"steps": [10, 10]}, "rising"),
+        ({"steps": [0, 10]}, "between 1 and 99"),
+        ({"steps": [10, 100]}, "100 follows by itself"),
+        ({"errors": {"tolerance": 0.05, "margin": 0.02}}, "no candidate could pass"),
+        ({"strategy": "ab"}, "needs `business`"),
+        ({"stpes": [10]}, "stpes"),
+        ({"alpha": 0.7}, "alpha"),
+        ({"minimum_requests": "many"}, "minimum_requests"),
+    ],
+)
 def test_bad_plans_are_refused_with_the_reason(value: dict[str, Any], what: str):
     with pytest.raises(ValidationError, match=what):
         RolloutSpec.model_validate(value)
@@ -116,12 +148,21 @@ def test_the_design_documents_example_is_a_plan():
     assert plan.windows == 4
 
 
-@pytest.mark.parametrize(("body", "said"), [
-    ({"predictions": [{"label": "a", "probability": 0.9}]}, "a"), ({"predictions": [{"value": 1.5}]}, 1.5), ({"predictions": ["b"]}, "b"), ({"predictions": ["True"]}, "true"),
-    ({"predictions": [{"value": None}]}, None), ({"predictions": []}, None), ({"error": "x"}, None), ([], None),
-    ({"outputs": [{"name": "label", "data": ["c"]}, {"name": "probabilities", "data": [0.1]}]}, "c"),
-    ({"outputs": [{"name": "value", "data": [2]}]}, 2.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"predictions": [{"label": "a", "probability": 0.9}]}, "a"),
+        ({"predictions": [{"value": 1.5}]}, 1.5),
+        ({"predictions": ["b"]}, "b"),
+        ({"predictions": ["True"]}, "true"),
+        ({"predictions": [{"value": None}]}, None),
+        ({"predictions": []}, None),
+        ({"error": "x"}, None),
+        ([], None),
+        ({"outputs": [{"name": "label", "data": ["c"]}, {"name": "probabilities", "data": [0.1]}]}, "c"),
+        ({"outputs": [{"name": "value", "data": [2]}]}, 2.0),
+    ],
+)
 def test_answers_of_both_protocols_are_understood(body: Any, said: object):
     assert answer(json.dumps(body).encode()) == said
 
@@ -161,7 +202,7 @@ def test_a_margin_named_alone_keeps_the_default_tolerance():
 @pytest.mark.parametrize("written", ["{off: true}", '{"off": true}'])
 def test_a_comparison_is_left_out_however_off_is_written(written: str):
     """YAML reads `off` without quotes as false, and an API server keeps the key as the text "false"."""
-    from serving.rollout.resource import read
+    from serving.controller.rollouts.resource import read
     from tests.unit.rollouts.test_controller import rollout
 
     raw = rollout("a" * 64, analysis=json.loads(json.dumps(yaml.safe_load(f"shift: {written}"))))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.rollout.controller import PERSIST
+from serving.controller.rollouts.reconcile import PERSIST
 from tests.unit.rollouts import test_controller as helpers
 
 ONE, TWO, PATH, Cluster = helpers.ONE, helpers.TWO, helpers.PATH, helpers.Cluster

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serving.rollout.resource import SHIPPED as DEFAULTS
+from serving.controller.rollouts.resource import SHIPPED as DEFAULTS
 from sluice.rollouts import stretches
 from sluice.rollouts.crowd import Users
 from sluice.rollouts.simulate import Behaviour, Outcome, Scenario, Trouble, run

@@ -95,7 +95,9 @@ def test_a_counter_that_is_no_count_is_no_evidence_and_poisons_nothing(value: fl
     r.until("Step", stage="collect")
     r.look()
     before, arms = r.state, r.world.look().arms
-    more = {arm: {k: v + 5 if k in ("requests", "timed") else v for k, v in (at.replicas[0].counts or {}).items()} for arm, at in arms.items()}
+    more = {
+        arm: {k: v + 5 if k in ("requests", "timed") else v for k, v in (at.replicas[0].counts or {}).items()} for arm, at in arms.items()
+    }
     more["candidate"]["errors"] = value  # in a block that both arms' requests close
     r.look(arms={arm: Arm((Replica(arm[0], True, counts),), True) for arm, counts in more.items()})
     assert r.state.window == before.window and r.state.tests == before.tests
@@ -106,6 +108,7 @@ def test_a_counter_that_is_no_count_is_no_evidence_and_poisons_nothing(value: fl
 
 def test_a_rare_label_that_vanishes_takes_the_candidate_back_and_is_named():
     """A tenth of the answers cannot move by the tolerance of ten points: in 99.5 % such a candidate was promoted."""
+
     def ended(labels: tuple[float, ...], seed: int) -> Any:
         return run(SPEC, Scenario(50.0, Behaviour(labels=(0.45, 0.45, 0.1)), Behaviour(labels=labels), every=5.0), seed, 8000)
 
@@ -117,7 +120,10 @@ def test_a_rare_label_that_vanishes_takes_the_candidate_back_and_is_named():
 
 @pytest.mark.parametrize(("old", "new"), [(("False", "True"), ("false", "true")), (("0.0", "1.0"), ("0", "1"))])
 def test_a_label_that_an_older_champion_spells_otherwise_is_the_same_label(old: tuple[str, str], new: tuple[str, str]):
-    counts = {"stable": {f"{LABEL}{n}": x for n, x in zip(old, (30, 70), strict=True)}, "candidate": {f"{LABEL}{n}": x for n, x in zip(new, (30, 70), strict=True)}}
+    counts = {
+        "stable": {f"{LABEL}{n}": x for n, x in zip(old, (30, 70), strict=True)},
+        "candidate": {f"{LABEL}{n}": x for n, x in zip(new, (30, 70), strict=True)},
+    }
     tests = evidence.learn(evidence.begin(SPEC), {**counts["stable"], "requests": 100})
     found = evidence.distance(counts, {**tests, "tracks": {}})
     assert found is not None and found[0] == found[2] == 0

@@ -19,15 +19,31 @@ from sluice.rollouts.state import Route, Routed, State
 
 
 def plan(**more: Any) -> RolloutSpec:
-    return RolloutSpec.model_validate({"strategy": "ab", "steps": [50], "business": Business(), "shadow": Shadow(requests=0), "settle_seconds": 15,
-                                       "warmup_seconds": 10, "verify_seconds": 0, "hold_back": 0, **more})  # fmt: skip
+    return RolloutSpec.model_validate(
+        {
+            "strategy": "ab",
+            "steps": [50],
+            "business": Business(),
+            "shadow": Shadow(requests=0),
+            "settle_seconds": 15,
+            "warmup_seconds": 10,
+            "verify_seconds": 0,
+            "hold_back": 0,
+            **more,
+        }
+    )
 
 
-def winners(visits: float, correlation: float, unit: str, runs: int, weight: float = 50.0, looks: int = 25, better: float = 0.0) -> tuple[int, int]:
+def winners(
+    visits: float, correlation: float, unit: str, runs: int, weight: float = 50.0, looks: int = 25, better: float = 0.0
+) -> tuple[int, int]:
     """(A/B comparisons that named a winner, or a loser) when the candidate's users buy in 10 + 100 `better` % of their visits; 400 visits between looks."""
     spec, found = plan(business=Business(unit=unit)), [0, 0]  # type: ignore[arg-type]
     for seed in range(runs):
-        world = World(Scenario(100.0, Behaviour(outcome=0.1), Behaviour(outcome=0.1 + better), users=Users(visits, correlation)), np.random.default_rng(seed))
+        world = World(
+            Scenario(100.0, Behaviour(outcome=0.1), Behaviour(outcome=0.1 + better), users=Users(visits, correlation)),
+            np.random.default_rng(seed),
+        )
         world.routed = Routed({STABLE: 100 - round(weight), CANDIDATE: round(weight)})
         for _ in range(looks):
             world.pass_time(4.0)
@@ -66,7 +82,9 @@ def test_few_users_with_many_visits_name_nobody():
 
 def test_a_whole_comparison_through_scrapes_pods_and_a_clock_set_back_ends_with_the_winner_and_a_small_status():
     spec = plan(step_deadline_seconds=7200)
-    scenario = Scenario(50.0, Behaviour(outcome=0.1), Behaviour(outcome=0.16), every=15.0, scrape=30.0, pods=3, users=Users(8, 0.3), clock=(400.0, -3600.0))
+    scenario = Scenario(
+        50.0, Behaviour(outcome=0.1), Behaviour(outcome=0.16), every=15.0, scrape=30.0, pods=3, users=Users(8, 0.3), clock=(400.0, -3600.0)
+    )
     seen = run(spec, scenario, 1, 8000)
     assert seen.phase == "Succeeded"
     world, state = World(scenario, np.random.default_rng(1)), State(stable=STABLE)

@@ -10,8 +10,8 @@ from croniter import croniter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.pipelines import cron
-from serving.pipelines.cron import CronError
+from serving.controller.runs import cron
+from serving.controller.runs.cron import CronError
 
 BERLIN, SYDNEY, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Australia/Sydney"), ZoneInfo("Asia/Kolkata")
 
@@ -25,21 +25,43 @@ def field(low: int, high: int) -> st.SearchStrategy[str]:
     # croniter takes 0-0 for *
     span = st.tuples(number, number).filter(lambda p: p[0] != p[1]).map(lambda p: f"{min(p)}-{max(p)}")
     step = st.tuples(st.one_of(st.just("*"), span), st.integers(1, 9)).map(lambda p: f"{p[0]}/{p[1]}")
-    return st.one_of(st.just("*"), number.map(str), span, step, st.lists(st.one_of(number.map(str), span), min_size=1, max_size=3).map(",".join))
+    return st.one_of(
+        st.just("*"), number.map(str), span, step, st.lists(st.one_of(number.map(str), span), min_size=1, max_size=3).map(",".join)
+    )
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.tuples(field(0, 59), field(0, 23), st.one_of(st.just("*"), st.integers(1, 28).map(str)), st.just("*"),
-                 st.one_of(st.just("*"), st.integers(0, 6).map(str))).map(" ".join),
-       st.integers(1_700_000_000, 1_900_000_000))  # fmt: skip
+@given(
+    st.tuples(
+        field(0, 59),
+        field(0, 23),
+        st.one_of(st.just("*"), st.integers(1, 28).map(str)),
+        st.just("*"),
+        st.one_of(st.just("*"), st.integers(0, 6).map(str)),
+    ).map(" ".join),
+    st.integers(1_700_000_000, 1_900_000_000),
+)
 def test_ticks_are_cronitors(text: str, now: int) -> None:
     assert cron.parse(text).after(now) == croniter(text, now).get_next(float)
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("0 2 * *", "five fields"), ("@daily", "five fields"), ("0 24 * * *", "hour lies between 0 and 23"), ("60 2 * * *", "minute"),
-    ("0 2 * * 7", "Sunday is 0"), ("0 2 30 2 *", "no date matches"), ("0 2 * * mo", "day of week"), ("*/0 * * * *", "empty"),
-    ("5-1 * * * *", "empty"), ("TZ=UTC 0 2 * * *", "five fields"), ("0 2 1,, * *", "day of month"), ("-1 2 * * *", "minute")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0 2 * *", "five fields"),
+        ("@daily", "five fields"),
+        ("0 24 * * *", "hour lies between 0 and 23"),
+        ("60 2 * * *", "minute"),
+        ("0 2 * * 7", "Sunday is 0"),
+        ("0 2 30 2 *", "no date matches"),
+        ("0 2 * * mo", "day of week"),
+        ("*/0 * * * *", "empty"),
+        ("5-1 * * * *", "empty"),
+        ("TZ=UTC 0 2 * * *", "five fields"),
+        ("0 2 1,, * *", "day of month"),
+        ("-1 2 * * *", "minute"),
+    ],
+)
 def test_a_wrong_expression_names_its_field(text: str, said: str) -> None:
     with pytest.raises(CronError, match=said):
         cron.parse(text)
@@ -71,11 +93,19 @@ def test_every_hour_means_every_hour_when_the_clocks_repeat_one() -> None:
     assert [b - a for a, b in zip(found, found[1:], strict=False)] == [3600, 3600, 3600]
 
 
-@pytest.mark.parametrize(("text", "where", "now", "said"), [
-    ("0 2 * * *", "Europe/Berlin", at(2026, 1, 10), "0 0 1 * * *"), ("0 2 * * *", "Europe/Berlin", at(2026, 7, 10), "0 0 0 * * *"),
-    ("30 9 * * 1-5", "Australia/Sydney", at(2026, 1, 10), "0 30 22 * * 0,1,2,3,4"), ("0 2 * * *", "Asia/Kolkata", at(2026, 1, 10), "0 30 20 * * *"),
-    ("*/15 * * * *", "Asia/Kolkata", at(2026, 1, 10), "0 0,15,30,45 * * * *"), ("0 12 1 * *", "Europe/Berlin", at(2026, 1, 10), "0 0 11 1 * *"),
-    ("0 2 * * *", "UTC", at(2026, 1, 10), "0 0 2 * * *"), ("0 22 * * sat", "America/New_York", at(2026, 1, 10), "0 0 3 * * 0")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "where", "now", "said"),
+    [
+        ("0 2 * * *", "Europe/Berlin", at(2026, 1, 10), "0 0 1 * * *"),
+        ("0 2 * * *", "Europe/Berlin", at(2026, 7, 10), "0 0 0 * * *"),
+        ("30 9 * * 1-5", "Australia/Sydney", at(2026, 1, 10), "0 30 22 * * 0,1,2,3,4"),
+        ("0 2 * * *", "Asia/Kolkata", at(2026, 1, 10), "0 30 20 * * *"),
+        ("*/15 * * * *", "Asia/Kolkata", at(2026, 1, 10), "0 0,15,30,45 * * * *"),
+        ("0 12 1 * *", "Europe/Berlin", at(2026, 1, 10), "0 0 11 1 * *"),
+        ("0 2 * * *", "UTC", at(2026, 1, 10), "0 0 2 * * *"),
+        ("0 22 * * sat", "America/New_York", at(2026, 1, 10), "0 0 3 * * 0"),
+    ],
+)
 def test_six_fields_in_the_pipelines_zone(text: str, where: str, now: float, said: str) -> None:
     assert cron.translated(cron.parse(text), cron.zone(where), cron.zone("UTC"), now)[0] == said
 
@@ -91,8 +121,11 @@ def test_what_another_zone_cannot_say_is_refused_with_a_way_out(text: str) -> No
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.tuples(field(0, 59), field(0, 23), st.just("*"), st.just("*"), st.just("*")).map(" ".join),
-       st.sampled_from([BERLIN, SYDNEY, KOLKATA]), st.integers(1_700_000_000, 1_900_000_000))  # fmt: skip
+@given(
+    st.tuples(field(0, 59), field(0, 23), st.just("*"), st.just("*"), st.just("*")).map(" ".join),
+    st.sampled_from([BERLIN, SYDNEY, KOLKATA]),
+    st.integers(1_700_000_000, 1_900_000_000),
+)
 def test_the_translated_expression_ticks_when_the_local_one_does(text: str, where: ZoneInfo, now: int) -> None:
     parsed = cron.parse(text)
     try:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.pipelines.runs import Plan, Seen, Step, advance, outcome, steps
+from serving.controller.runs.runs import Plan, Seen, Step, advance, outcome, steps
 
 RECORDED = Path(__file__).parents[1] / "cluster" / "recorded"
 PLAN = Plan(attempt=1, retries=0, deadline=1000.0)
@@ -22,17 +22,23 @@ def recorded(name: str) -> dict[str, Any]:
     return json.loads((RECORDED / f"{name}.json").read_text())["run"]
 
 
-@pytest.mark.parametrize(("plan", "found", "expected"), [
-    (PLAN, [], Step("Pending", 1, call="create")),
-    (PLAN, [Seen("a", "PENDING")], Step("Pending", 1)), (PLAN, [Seen("a", "RUNNING")], Step("Running", 1)),
-    (PLAN, [Seen("a", "SUCCEEDED")], Step("Succeeded", 1)), (PLAN, [Seen("a", "FAILED")], Step("Failed", 1)),
-    (PLAN, [Seen("a", "CANCELED")], Step("Failed", 1, "canceled in Kubeflow Pipelines")),
-    (replace(PLAN, retries=1), [Seen("a", "FAILED")], Step("Pending", 2, "attempt 1 failed; 1 left")),
-    (replace(PLAN, retries=1, attempt=2), [Seen("a", "FAILED")], Step("Failed", 2)),
-    (replace(PLAN, retries=1), [Seen("a", "CANCELED")], Step("Failed", 1, "canceled in Kubeflow Pipelines")),
-    (replace(PLAN, started=True), [], Step("Failed", 1, "the run is no longer in Kubeflow Pipelines: it was deleted there")),
-    (replace(PLAN, over="Failed"), [], Step("Failed", 1)),
-    (replace(PLAN, over="Failed", command="retry"), [], Step("Pending", 2, "tried again by command"))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("plan", "found", "expected"),
+    [
+        (PLAN, [], Step("Pending", 1, call="create")),
+        (PLAN, [Seen("a", "PENDING")], Step("Pending", 1)),
+        (PLAN, [Seen("a", "RUNNING")], Step("Running", 1)),
+        (PLAN, [Seen("a", "SUCCEEDED")], Step("Succeeded", 1)),
+        (PLAN, [Seen("a", "FAILED")], Step("Failed", 1)),
+        (PLAN, [Seen("a", "CANCELED")], Step("Failed", 1, "canceled in Kubeflow Pipelines")),
+        (replace(PLAN, retries=1), [Seen("a", "FAILED")], Step("Pending", 2, "attempt 1 failed; 1 left")),
+        (replace(PLAN, retries=1, attempt=2), [Seen("a", "FAILED")], Step("Failed", 2)),
+        (replace(PLAN, retries=1), [Seen("a", "CANCELED")], Step("Failed", 1, "canceled in Kubeflow Pipelines")),
+        (replace(PLAN, started=True), [], Step("Failed", 1, "the run is no longer in Kubeflow Pipelines: it was deleted there")),
+        (replace(PLAN, over="Failed"), [], Step("Failed", 1)),
+        (replace(PLAN, over="Failed", command="retry"), [], Step("Pending", 2, "tried again by command")),
+    ],
+)
 def test_what_comes_next(plan: Plan, found: list[Seen], expected: Step) -> None:
     assert advance(plan, found, 10.0) == expected
 
@@ -79,7 +85,12 @@ def test_lost_calls_and_lost_statuses_never_make_a_run_too_many(retries: int, fa
         elif found and found[0].state == "RUNNING":
             world[plan.attempt] = [replace(found[0], state="FAILED" if plan.attempt <= fails else "SUCCEEDED")]
         if dice.random() < 0.6:
-            plan = replace(plan, attempt=step.attempt, started=bool(world.get(step.attempt)), over=step.phase if step.phase in ("Succeeded", "Failed") else "")
+            plan = replace(
+                plan,
+                attempt=step.attempt,
+                started=bool(world.get(step.attempt)),
+                over=step.phase if step.phase in ("Succeeded", "Failed") else "",
+            )
         if plan.over:
             break
     assert all(len(runs) == 1 for runs in world.values())
@@ -87,9 +98,13 @@ def test_lost_calls_and_lost_statuses_never_make_a_run_too_many(retries: int, fa
     assert plan.over == ("Succeeded" if fails <= retries else "Failed")
 
 
-@pytest.mark.parametrize(("name", "names", "what"), [
-    ("promoted", ["validate-data", "preprocess", "train", "evaluate", "export-onnx", "register", "rollout"], "Completed"),
-    ("refused", ["validate-data", "preprocess", "train", "evaluate"], "StoppedByGate after evaluate")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "names", "what"),
+    [
+        ("promoted", ["validate-data", "preprocess", "train", "evaluate", "export-onnx", "register", "rollout"], "Completed"),
+        ("refused", ["validate-data", "preprocess", "train", "evaluate"], "StoppedByGate after evaluate"),
+    ],
+)
 def test_steps_are_those_people_know_in_the_order_they_ran(name: str, names: list[str], what: str) -> None:
     run = recorded(name)
     shown = steps(run)
@@ -100,8 +115,12 @@ def test_steps_are_those_people_know_in_the_order_they_ran(name: str, names: lis
 def test_a_gate_without_a_group_of_its_own_is_seen_by_the_steps_behind_it() -> None:
     run = recorded("refused")
     tasks = [t for t in run["run_details"]["task_details"] if not str(t.get("display_name")).startswith("condition-")]
-    behind = [{"display_name": "register-driver", "state": "SUCCEEDED"}, {"display_name": "register", "state": "SKIPPED"},
-              {"display_name": "rollout-driver"}, {"display_name": "rollout"}]  # fmt: skip
+    behind = [
+        {"display_name": "register-driver", "state": "SUCCEEDED"},
+        {"display_name": "register", "state": "SKIPPED"},
+        {"display_name": "rollout-driver"},
+        {"display_name": "rollout"},
+    ]
     run["run_details"]["task_details"] = [*tasks, *behind]
     shown = steps(run)
     assert [s["name"] for s in shown if s["state"] == "SKIPPED"] == ["register", "rollout"]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.pipelines.core import Action, Recurring, Run, Wanted, leave, reconcile, tidy
-from serving.pipelines.cron import parse, parse_six
+from serving.controller.runs.cron import parse, parse_six
+from serving.controller.runs.recurring import Action, Recurring, Run, Wanted, leave, reconcile, tidy
 
 NOW = 1_800_000_000.0 - 1_800_000_000 % 86400
 HOUR = 3600.0
@@ -107,8 +107,10 @@ def test_the_old_goes_after_the_new_is_there_and_its_runs_have_ended() -> None:
     assert reconcile(wanted, [replace(off, active=0), replace(new, enabled=True)], NOW) == (Action("delete", "1"),)
 
 
-@pytest.mark.parametrize(("seconds", "seen", "calm"), [
-    (-6, False, True), (-4, False, False), (0, False, False), (30, False, False), (30, True, True), (59, False, False), (61, False, True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "seen", "calm"),
+    [(-6, False, True), (-4, False, False), (0, False, False), (30, False, False), (30, True, True), (59, False, False), (61, False, True)],
+)
 def test_no_hand_over_shortly_before_a_tick_nor_until_its_run_is_seen(seconds: float, seen: bool, calm: bool) -> None:
     tick = NOW + 2 * HOUR
     old = Recurring("1", "a", True, "0 0 2 * * *", NOW, NOW, last_run=tick + 28 if seen else 0.0)
@@ -206,7 +208,11 @@ def test_replacing_ends_every_active_run_but_the_newest() -> None:
     assert tidy(runs, replace=False, succeeded=9, failed=9, remove=False) == ()
 
 
-@given(st.lists(st.tuples(st.sampled_from(["SUCCEEDED", "FAILED", "RUNNING", "CANCELED"]), st.booleans()), max_size=20), st.integers(0, 5), st.integers(0, 5))
+@given(
+    st.lists(st.tuples(st.sampled_from(["SUCCEEDED", "FAILED", "RUNNING", "CANCELED"]), st.booleans()), max_size=20),
+    st.integers(0, 5),
+    st.integers(0, 5),
+)
 def test_history_keeps_the_newest_of_each_kind_and_touches_nothing_active(kinds: list[tuple[str, bool]], good: int, bad: int) -> None:
     runs = [Run(str(i), state, float(i), archived=gone) for i, (state, gone) in enumerate(kinds)]
     actions = tidy(runs, replace=False, succeeded=good, failed=bad, remove=True)

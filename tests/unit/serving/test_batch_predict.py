@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.batch_predict.logic import predict_files, run, sources
-from sluice.errors import DataError
-from sluice.evaluation.decision import Rule
-from sluice.gates import Gate
-from sluice.packaging.predictor import Predictor
-from sluice.packaging.processors.text import LIMIT_CHARACTERS
+from sluice.core.errors import DataError
+from sluice.core.gate import Gate
+from sluice.engines.predictor import Predictor
+from sluice.fields.text import LIMIT_CHARACTERS
+from sluice.problems.decision import Rule
 from tests.unit.serving import builders
 
 WORDS = ["send", "money", "home", "what", "is", "my", "balance", "book", "a", "flight"]
@@ -86,8 +86,12 @@ def test_rows_without_a_text_are_left_out_and_counted_unless_a_limit_is_declared
     assert (gate.evidence["rows"], gate.evidence["bad"], gate.evidence["empty"], sum(gate.evidence["labels"].values())) == (200, 0, 2, 198)
     table = pq.read_table(tmp_path / "out" / "part-00000.parquet")
     assert [i for i, e in enumerate(table.column("error").to_pylist()) if e] == [3, 50] and table.column("prediction")[3].as_py() is None
-    assert table.column("prediction").to_pylist()[4] == Predictor(package).package.labels[int(Predictor(package).predict([rows[4]]).argmax())]
-    limited = run(str(package.root), str(tmp_path / "in.parquet"), str(tmp_path / "o2"), max_bad=0.001, gate_path=str(tmp_path / "a" / "b" / "gate"))
+    assert (
+        table.column("prediction").to_pylist()[4] == Predictor(package).package.labels[int(Predictor(package).predict([rows[4]]).argmax())]
+    )
+    limited = run(
+        str(package.root), str(tmp_path / "in.parquet"), str(tmp_path / "o2"), max_bad=0.001, gate_path=str(tmp_path / "a" / "b" / "gate")
+    )
     assert limited.decision == "refuse" and limited.evidence["bad"] == 2
 
 

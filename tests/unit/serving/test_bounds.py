@@ -10,9 +10,10 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from serving.runtime import jobs, predictions, recorder
 from serving.runtime.errors import Overloaded
-from serving.runtime.exchange import Exchange
+from serving.runtime.http import async_results
+from serving.runtime.http.request import Exchange
+from serving.runtime.logs import prediction_log_writer, predictions
 from serving.runtime.metrics import Page
 
 
@@ -32,14 +33,16 @@ def status(data: bytes) -> int:
     return int(data[9:12])
 
 
-def fetched(at: jobs.Jobs, sink: Sink) -> bytes:
+def fetched(at: async_results.Jobs, sink: Sink) -> bytes:
     at.fetch(asked(sink), orjson.loads(sink.answers[0].partition(b"\r\n\r\n")[2])["id"])
     return sink.answers[-1]
 
 
-def test_an_answer_without_room_is_an_error_in_its_place_and_the_next_request_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "LIMIT_BYTES", 10_000)
-    at = jobs.Jobs(tmp_path)
+def test_an_answer_without_room_is_an_error_in_its_place_and_the_next_request_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_results, "LIMIT_BYTES", 10_000)
+    at = async_results.Jobs(tmp_path)
     small, large, third = Sink(), Sink(), Sink()
     at.start(asked(small), lambda e: e.send(200, b"x" * 6_000))
     at.start(asked(large), lambda e: e.send(200, b"y" * 6_000))
@@ -54,8 +57,8 @@ def test_an_answer_without_room_is_an_error_in_its_place_and_the_next_request_is
 
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(recorder, "_BYTES", 1 << 20)
-    made = recorder.Recorder(socket.socket(socket.AF_UNIX), str(tmp_path), 3600.0, Page())
+    monkeypatch.setattr(prediction_log_writer, "_BYTES", 1 << 20)
+    made = prediction_log_writer.Recorder(socket.socket(socket.AF_UNIX), str(tmp_path), 3600.0, Page())
     yield made, lambda: sum(pq.read_table(p, partitioning=None).num_rows for p in tmp_path.glob("predictions/**/*.parquet"))
     made._listening.close()
 
@@ -64,8 +67,20 @@ def test_a_part_is_written_when_it_has_many_bytes_though_few_rows(written: Any) 
     made, rows = written
     picture = b"p" * (400 << 10)
     for i in range(7):
-        head = {"what": "prediction", "time": i, "model": "m", "version": "v", "request_id": str(i), "trace_id": None, "kind": "image", "labels": ["a"],
-                "blobs": [len(picture)], "prediction": ["a"], "probability": [1.0], "probabilities": [[1.0]]}  # fmt: skip
+        head = {
+            "what": "prediction",
+            "time": i,
+            "model": "m",
+            "version": "v",
+            "request_id": str(i),
+            "trace_id": None,
+            "kind": "image",
+            "labels": ["a"],
+            "blobs": [len(picture)],
+            "prediction": ["a"],
+            "probability": [1.0],
+            "probabilities": [[1.0]],
+        }
         made._take(head, picture, len(picture))
     assert rows() == 6 and sum(p.size for p in made._parts.values()) == len(picture)
 

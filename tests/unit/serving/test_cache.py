@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.runtime.cache import Cache
-from serving.runtime.engine import Unit
+from serving.runtime.engine.cache import Cache
+from serving.runtime.engine.queue import Unit
 from serving.runtime.metrics import Metrics, Page
-from serving.runtime.model import Model, load
+from serving.runtime.models.model import Model, load
 from tests.unit.serving import builders
 
 
@@ -25,8 +25,14 @@ def models(tmp_path: Path) -> list[Model]:
 
 def test_the_key_is_the_exact_input_and_the_version(models: list[Model]) -> None:
     cache = Cache(1 << 20, Metrics(Page()))
-    keys = [cache.key(models[0], units(1, 2)), cache.key(models[1], units(1, 2)), cache.key(models[0], units(2, 1)), cache.key(models[0], units(1, 2, dtype="f8")),
-            cache.key(models[0], [Unit({"x": np.array([[1], [2]], "f4")}, 2)]), cache.key(models[0], [*units(1, 2), *units(1, 2)])]  # fmt: skip
+    keys = [
+        cache.key(models[0], units(1, 2)),
+        cache.key(models[1], units(1, 2)),
+        cache.key(models[0], units(2, 1)),
+        cache.key(models[0], units(1, 2, dtype="f8")),
+        cache.key(models[0], [Unit({"x": np.array([[1], [2]], "f4")}, 2)]),
+        cache.key(models[0], [*units(1, 2), *units(1, 2)]),
+    ]
     assert len(set(keys)) == len(keys) and cache.key(models[0], units(1, 2)) == keys[0]
 
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from serving.runtime import graph
-from serving.runtime.model import load
-from sluice.errors import PackageError
+from serving.runtime.models import onnx_safety
+from serving.runtime.models.model import load
+from sluice.core.errors import PackageError
 from tests.unit.serving import builders
 
 BIG = 1 << 30
@@ -43,13 +43,17 @@ def external(root: Path, location: str, *, create: bool = True) -> Path:
 def test_opsets_and_operators_are_those_onnx_reads(tmp_path: Path) -> None:
     for make in (builders.text, builders.tabular, builders.image):
         package = make(tmp_path / make.__name__)
-        found, model = graph.check(package.model, BIG), onnx.load(package.model)
+        found, model = onnx_safety.check(package.model, BIG), onnx.load(package.model)
         assert found.opsets == {o.domain: o.version for o in model.opset_import}
-        assert set(found.operators) == {f"{n.domain}.{n.op_type}" if n.domain else n.op_type for n in model.graph.node} and not found.external and not found.dynamic_scales
+        assert (
+            set(found.operators) == {f"{n.domain}.{n.op_type}" if n.domain else n.op_type for n in model.graph.node}
+            and not found.external
+            and not found.dynamic_scales
+        )
 
 
 def test_dynamic_scales_are_seen(tmp_path: Path) -> None:
-    assert graph.check(builders.dynamic(tmp_path).model, BIG).dynamic_scales
+    assert onnx_safety.check(builders.dynamic(tmp_path).model, BIG).dynamic_scales
 
 
 def test_weights_beside_the_model_are_served(tmp_path: Path) -> None:
@@ -84,7 +88,7 @@ def test_weights_hidden_in_a_subgraph_are_seen(tmp_path: Path) -> None:
     made = helper.make_graph([node], "g", [builders.tensor("c", TensorProto.BOOL, [])], [builders.tensor("y", TensorProto.FLOAT, [2])])
     (tmp_path / "model.onnx").write_bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
     with pytest.raises(PackageError, match="outside the package"):
-        graph.check(tmp_path / "model.onnx", BIG)
+        onnx_safety.check(tmp_path / "model.onnx", BIG)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def test_operator_sets_that_are_not_run_are_refused(tmp_path: Path, domain: str,
     model.opset_import.append(helper.make_opsetid(domain, version))
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(PackageError, match=says):
-        graph.check(tmp_path / "model.onnx", BIG)
+        onnx_safety.check(tmp_path / "model.onnx", BIG)
 
 
 def test_a_model_larger_than_may_be_is_refused(tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_a_model_larger_than_may_be_is_refused(tmp_path: Path) -> None:
         load(package.root, "", None, 1, 100)
     path = external(tmp_path / "e", "weights.bin")
     with pytest.raises(PackageError, match="and its weights are larger"):
-        graph.check(path, path.stat().st_size + 10)
+        onnx_safety.check(path, path.stat().st_size + 10)
 
 
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -119,7 +123,7 @@ def test_damaged_files_are_refused_or_read_never_a_crash(tmp_path_factory: pytes
     raw = raw[: data.draw(st.integers(0, len(raw)))]
     (root / "model.onnx").write_bytes(raw)
     try:
-        graph.check(root / "model.onnx", BIG)
+        onnx_safety.check(root / "model.onnx", BIG)
     except PackageError:
         pass
     finally:

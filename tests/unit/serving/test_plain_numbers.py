@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper
 
-from serving.runtime import grpc_server, v1, v2
 from serving.runtime.errors import RequestError
-from serving.runtime.model import Model, load
-from serving.runtime.tensors import json_values, loads
-from sluice.spelling import value_text
+from serving.runtime.models.model import Model, load
+from serving.runtime.protocols import grpc_server, v1, v2
+from serving.runtime.protocols.tensors import json_values, loads
+from sluice.core.spelling import value_text
 
 
 @pytest.fixture(scope="module", params=[TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16])
@@ -64,13 +64,27 @@ def test_exact_json_keeps_the_digits_of_whole_numbers(number: int) -> None:
         assert found == number and type(found) is int
 
 
-@pytest.mark.parametrize("body", [b"[1" + b"0" * 5000 + b"]", b'{"a": NaN, "b": 12345678901234567890}', b"[" * 2000 + b"1" * 30 + b"]" * 2000, b"\xff", b""])
+@pytest.mark.parametrize(
+    "body", [b"[1" + b"0" * 5000 + b"]", b'{"a": NaN, "b": 12345678901234567890}', b"[" * 2000 + b"1" * 30 + b"]" * 2000, b"\xff", b""]
+)
 def test_json_that_cannot_be_read_is_the_clients_mistake(body: bytes) -> None:
     with pytest.raises(RequestError, match="is not JSON"):
         loads(body, "", exact=True)
 
 
 def test_numbers_written_with_a_point_keep_digits_that_a_float_has_not() -> None:
-    found = loads(b"[9007199254740993.0, 9007199254740993e0, 9007199254740992.0, 1234567890123456.5, 0.1, 9.007199254740993e15]", "", exact=True, decimals=True)
-    assert [value_text(v) for v in found] == ["9007199254740993", "9007199254740993", "9007199254740992", "1234567890123456.5", "0.1", "9007199254740993"]
+    found = loads(
+        b"[9007199254740993.0, 9007199254740993e0, 9007199254740992.0, 1234567890123456.5, 0.1, 9.007199254740993e15]",
+        "",
+        exact=True,
+        decimals=True,
+    )
+    assert [value_text(v) for v in found] == [
+        "9007199254740993",
+        "9007199254740993",
+        "9007199254740992",
+        "1234567890123456.5",
+        "0.1",
+        "9007199254740993",
+    ]
     assert [type(v) for v in found[2:5]] == [float] * 3 and loads(b"[9007199254740993.0]", "", exact=True) == [9007199254740992.0]

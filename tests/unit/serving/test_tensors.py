@@ -13,11 +13,15 @@ from hypothesis.extra import numpy as hnp
 from kserve.protocol.infer_type import deserialize_bytes_tensor, serialize_byte_tensor
 
 from serving.runtime.errors import RequestError
-from serving.runtime.tensors import DTYPES, datatype_of, from_binary, from_json, shape_of, to_binary
+from serving.runtime.protocols.tensors import DTYPES, datatype_of, from_binary, from_json, shape_of, to_binary
 
 arrays = st.sampled_from(sorted(DTYPES)).flatmap(
-    lambda name: hnp.arrays(DTYPES[name], hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
-                            elements=hnp.from_dtype(DTYPES[name], allow_nan=False, allow_infinity=False)))  # fmt: skip
+    lambda name: hnp.arrays(
+        DTYPES[name],
+        hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+        elements=hnp.from_dtype(DTYPES[name], allow_nan=False, allow_infinity=False),
+    )
+)
 
 
 @settings(max_examples=300, deadline=None, database=None)
@@ -57,17 +61,44 @@ def test_bytes_are_coded_as_kserve_codes_them(values: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     ("data", "datatype", "shape"),
-    [([1.5], "INT64", (1,)), ([True], "INT64", (1,)), ([1], "BOOL", (1,)), (["1"], "FP32", (1,)), ([1, "a"], "FP32", (2,)), ([256], "UINT8", (1,)), ([-1], "UINT64", (1,)),
-     ([2**63], "INT64", (1,)), ([2**80], "UINT64", (1,)), ([1e39], "FP32", (1,)), ([7e4], "FP16", (1,)), ([[1], [2, 3]], "FP32", (3,)), ([None], "FP32", (1,)), ([1, 2], "FP32", (3,)),
-     (5, "FP32", (1,)), ("ab", "BYTES", (1,)), ([5], "BYTES", (1,)), ([["a"], 5], "BYTES", (2,)), ([{}], "FP32", (1,))],
-)  # fmt: skip
+    [
+        ([1.5], "INT64", (1,)),
+        ([True], "INT64", (1,)),
+        ([1], "BOOL", (1,)),
+        (["1"], "FP32", (1,)),
+        ([1, "a"], "FP32", (2,)),
+        ([256], "UINT8", (1,)),
+        ([-1], "UINT64", (1,)),
+        ([2**63], "INT64", (1,)),
+        ([2**80], "UINT64", (1,)),
+        ([1e39], "FP32", (1,)),
+        ([7e4], "FP16", (1,)),
+        ([[1], [2, 3]], "FP32", (3,)),
+        ([None], "FP32", (1,)),
+        ([1, 2], "FP32", (3,)),
+        (5, "FP32", (1,)),
+        ("ab", "BYTES", (1,)),
+        ([5], "BYTES", (1,)),
+        ([["a"], 5], "BYTES", (2,)),
+        ([{}], "FP32", (1,)),
+    ],
+)
 def test_values_that_do_not_fit_are_refused(data: Any, datatype: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(RequestError):
         from_json(data, datatype, shape, "x")
 
 
-@pytest.mark.parametrize(("raw", "datatype", "shape"), [(b"123", "FP32", (1,)), (b"", "BYTES", (1,)), (b"\x09\0\0\0ab", "BYTES", (1,)), (b"\x01\0\0\0a\0", "BYTES", (1,)),
-                                                        (b"\xff\xff\xff\xff", "BYTES", (1,)), (b"abcd", "BYTES", (1 << 40,))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("raw", "datatype", "shape"),
+    [
+        (b"123", "FP32", (1,)),
+        (b"", "BYTES", (1,)),
+        (b"\x09\0\0\0ab", "BYTES", (1,)),
+        (b"\x01\0\0\0a\0", "BYTES", (1,)),
+        (b"\xff\xff\xff\xff", "BYTES", (1,)),
+        (b"abcd", "BYTES", (1 << 40,)),
+    ],
+)
 def test_binary_data_of_another_size_is_refused(raw: bytes, datatype: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(RequestError):
         from_binary(raw, datatype, shape, "x")

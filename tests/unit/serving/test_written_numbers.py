@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from serving.runtime import v1, v2
 from serving.runtime.errors import RequestError
-from serving.runtime.model import Model, load
-from sluice.errors import InputError
-from sluice.packaging import package as packages
+from serving.runtime.models.model import Model, load
+from serving.runtime.protocols import v1, v2
+from sluice.core.errors import InputError
+from sluice.package import package as packages
 from tests.unit.serving import builders
 
 
@@ -36,11 +36,19 @@ def test_texts_and_numbers_are_one(model: Model) -> None:
         rows = [{"age": v, "job": "cook"} for v in values]
         assert np.array_equal(ages(v1.parse(model, json.dumps({"instances": rows}).encode(), 8, 8)[0]), expected, equal_nan=True)
     for datatype, values in (("BYTES", WRITTEN), ("FP32", PLAIN)):
-        body = {"inputs": [{"name": "age", "datatype": datatype, "shape": [3], "data": values}, {"name": "job", "datatype": "BYTES", "shape": [3], "data": ["cook"] * 3}]}
+        body = {
+            "inputs": [
+                {"name": "age", "datatype": datatype, "shape": [3], "data": values},
+                {"name": "job", "datatype": "BYTES", "shape": [3], "data": ["cook"] * 3},
+            ]
+        }
         assert np.array_equal(ages(v2.parse(model, json.dumps(body).encode(), None, 8, 8).units), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("value", ["1,234.50", "12 %", "many"])
 def test_a_text_written_otherwise_is_the_clients_mistake(model: Model, value: str) -> None:
-    with pytest.raises((InputError, RequestError), match=r"is not a number as the training rows write it(.|\n)*\",\" before decimals, \".\" between thousands"):
+    with pytest.raises(
+        (InputError, RequestError),
+        match=r"is not a number as the training rows write it(.|\n)*\",\" before decimals, \".\" between thousands",
+    ):
         v1.parse(model, json.dumps({"instances": [{"age": value, "job": "cook"}]}).encode(), 8, 8)

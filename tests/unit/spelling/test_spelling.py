@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sluice.spelling import Spelling, boolean_text, label_now, number_text, value_text
+from sluice.core.spelling import Spelling, boolean_text, label_now, number_text, value_text
 
 QUICK = settings(max_examples=300, deadline=None, database=None)
 
@@ -74,20 +74,60 @@ def test_the_text_of_a_text_is_stable_and_means_the_same(text):
     assert boolean_text(text) in (None, "true", "false")
 
 
-@pytest.mark.parametrize("text", ["", " ", "007", "00", "-01", "+49", "1,5", "1 2", "0x10", "1_000", "inf", "nan", "１", "٣", "1e", "e5", ".", "-", "9" * 401, "1e-9999", "1e9999"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "007",
+        "00",
+        "-01",
+        "+49",
+        "1,5",
+        "1 2",
+        "0x10",
+        "1_000",
+        "inf",
+        "nan",
+        "１",
+        "٣",
+        "1e",
+        "e5",
+        ".",
+        "-",
+        "9" * 401,
+        "1e-9999",
+        "1e9999",
+    ],
+)
 def test_what_counts_nothing_is_no_number(text):
     assert number_text(text) is None
 
 
-@pytest.mark.parametrize(("value", "says"), [(math.inf, "infinite"), (-math.inf, "infinite"), (np.float32("inf"), "infinite"), (Decimal("Infinity"), "infinite"),
-                                             ([1], "not a category"), ({}, "not a category"), (b"a", "not a category"), (Decimal("1e99999"), "out of range")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (math.inf, "infinite"),
+        (-math.inf, "infinite"),
+        (np.float32("inf"), "infinite"),
+        (Decimal("Infinity"), "infinite"),
+        ([1], "not a category"),
+        ({}, "not a category"),
+        (b"a", "not a category"),
+        (Decimal("1e99999"), "out of range"),
+    ],
+)
 def test_what_has_no_text_says_why(value, says):
     with pytest.raises(ValueError, match=says):
         value_text(value)
 
 
 def test_dates_and_times_are_written_as_in_a_csv():
-    assert [value_text(v) for v in (datetime.date(2024, 1, 2), datetime.datetime(2024, 1, 2, 3), datetime.time(4, 5))] == ["2024-01-02", "2024-01-02 03:00:00", "04:05:00"]
+    assert [value_text(v) for v in (datetime.date(2024, 1, 2), datetime.datetime(2024, 1, 2, 3), datetime.time(4, 5))] == [
+        "2024-01-02",
+        "2024-01-02 03:00:00",
+        "04:05:00",
+    ]
 
 
 def test_what_is_missing_has_no_text():
@@ -114,8 +154,23 @@ def test_a_column_of_numbers_takes_a_number_of_any_type(values):
     assert spelling.text("007") == "007" and spelling.text("other") == "other"
 
 
-@pytest.mark.parametrize("values", [["007", "042"], ["007", "7"], ["01234", "98765"], ["+49", "+43"], ["1.1", "1.10"], ["1.2", "1.10", "1.3"], ["1E5", "100000"],
-                                    ["True", "yes"], ["1.0", "2.0", "other"], ["1", "?"], ["a"], []])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["007", "042"],
+        ["007", "7"],
+        ["01234", "98765"],
+        ["+49", "+43"],
+        ["1.1", "1.10"],
+        ["1.2", "1.10", "1.3"],
+        ["1E5", "100000"],
+        ["True", "yes"],
+        ["1.0", "2.0", "other"],
+        ["1", "?"],
+        ["a"],
+        [],
+    ],
+)
 def test_names_stay_as_they_are(values):
     spelling = Spelling.of(values)
     assert spelling.kind == "text" and all(spelling.text(v) == v for v in values)
@@ -130,8 +185,17 @@ def test_a_typed_value_finds_the_text_that_a_column_of_texts_spells_it_by():
         Spelling.of(["007", "0007"]).text(7)
 
 
-COLUMN = st.lists(st.one_of(WHOLE.map(str), FINITE.map(str), DECIMALS.map(str), st.booleans().map(str), st.sampled_from(["007", "1.0", "1", "yes", "1.10", "1.1", "", "1E5"]),
-                            st.text(max_size=5)), max_size=6)  # fmt: skip
+COLUMN = st.lists(
+    st.one_of(
+        WHOLE.map(str),
+        FINITE.map(str),
+        DECIMALS.map(str),
+        st.booleans().map(str),
+        st.sampled_from(["007", "1.0", "1", "yes", "1.10", "1.1", "", "1E5"]),
+        st.text(max_size=5),
+    ),
+    max_size=6,
+)
 
 
 @QUICK
@@ -164,6 +228,19 @@ def test_different_ids_never_become_one(ids):
         assert len({spelling.text(form(n)) for n in ids}) == len(set(ids))
 
 
-@pytest.mark.parametrize(("before", "now"), [("True", "true"), ("FALSE", "false"), ("1.0", "1"), ("-3.0", "-3"), ("1.10", "1.10"), ("007.0", "007.0"), ("yes", "yes"), ("", ""), ("1", "1")])
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("True", "true"),
+        ("FALSE", "false"),
+        ("1.0", "1"),
+        ("-3.0", "-3"),
+        ("1.10", "1.10"),
+        ("007.0", "007.0"),
+        ("yes", "yes"),
+        ("", ""),
+        ("1", "1"),
+    ],
+)
 def test_a_label_of_before_has_a_name_now(before: str, now: str) -> None:
     assert label_now(before) == now == label_now(now)

@@ -19,7 +19,10 @@ def users(generator: np.random.Generator, groups: int, people: int, visits: int,
 @pytest.mark.parametrize(("rho", "visits"), [(0.0, 10), (0.1, 10), (0.5, 20), (0.9, 40)])
 def test_dispersion_of_grouped_users_is_the_design_effect(rho: float, visits: int):
     generator = np.random.default_rng(3)
-    found = [dispersion(*zip(users(generator, 64, 3000, visits, rho, 0.2), users(generator, 64, 3000, visits, rho, 0.3), strict=True)) for _ in range(40)]
+    found = [
+        dispersion(*zip(users(generator, 64, 3000, visits, rho, 0.2), users(generator, 64, 3000, visits, rho, 0.3), strict=True))
+        for _ in range(40)
+    ]
     assert np.mean(found) == pytest.approx(max(1 + rho * (visits - 1), 1.0), rel=0.08)
 
 
@@ -36,7 +39,9 @@ def test_a_group_alone_with_all_outcomes_does_not_divide_by_nothing():
     assert dispersion([3.0, *[0.0] * 9], [9.0, *[0.0] * 9]) == 1.0
 
 
-@pytest.mark.parametrize(("counts", "totals"), [([1, 2], [1]), ([-1, 2], [3, 3]), ([4, 2], [3, 3]), ([float("nan"), 2], [3, 3]), ([1, 2], [3, float("inf")])])
+@pytest.mark.parametrize(
+    ("counts", "totals"), [([1, 2], [1]), ([-1, 2], [3, 3]), ([4, 2], [3, 3]), ([float("nan"), 2], [3, 3]), ([1, 2], [3, float("inf")])]
+)
 def test_dispersion_refuses_what_are_no_counts(counts: list[float], totals: list[float]):
     with pytest.raises(ValueError, match="between 0 and their totals"):
         dispersion(counts, totals)

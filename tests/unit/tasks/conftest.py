@@ -26,7 +26,15 @@ def make(tmp_path: Path) -> Callable[..., tuple[Task, Dataset]]:
         ids = [hashlib.sha256(repr(r).encode()).hexdigest()[:16] for r in rows.drop(["label"]).to_pylist()]
         rows = rows.append_column("row_id", pa.array(ids))
         labels = sorted(set(rows.column("label").to_pylist())) if objective == "classification" else []
-        return made, write_dataset(tmp_path / "dataset", {"train": rows, "validation": rows}, task=task, objective=objective, labels=labels,
-                                   columns=kinds, source={}, shard_rows=1000)  # fmt: skip
+        return made, write_dataset(
+            tmp_path / "dataset",
+            {"train": rows, "validation": rows},
+            task=task,
+            objective=objective,
+            labels=labels,
+            columns=kinds,
+            source={},
+            shard_rows=1000,
+        )
 
     return build

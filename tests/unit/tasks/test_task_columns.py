@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from sluice.errors import DataError
+from sluice.core.errors import DataError
 from sluice.tasks import columns
 
 
@@ -28,7 +28,12 @@ def test_a_label_of_fractions_or_of_many_numbers_is_a_quantity(values, expected)
 
 
 def test_labels_become_strings_whatever_their_type():
-    for values, expected in (([3, 4], ["3", "4"]), ([3.0, float("nan")], ["3", None]), ([True, False], ["true", "false"]), ([" ", "a"], [None, "a"])):
+    for values, expected in (
+        ([3, 4], ["3", "4"]),
+        ([3.0, float("nan")], ["3", None]),
+        ([True, False], ["true", "false"]),
+        ([" ", "a"], [None, "a"]),
+    ):
         table = pa.table({"y": values})
         assert columns.label(table, "y", "classification").to_pylist() == expected
     encoded = pa.table({"y": pa.array(["a", "b", "a"]).dictionary_encode()})

@@ -8,20 +8,23 @@ import pyarrow as pa
 import pytest
 import torch
 
-from sluice.packaging.export import export_graph, output_spec
-from sluice.packaging.package import TensorSpec
+from sluice.formats.export import export_graph, output_spec
+from sluice.package.package import TensorSpec
 
 N = 40
 NUMBERS = {"age": [None if i % 7 == 0 else float(i * i) for i in range(N)], "flag": [i % 2 == 0 for i in range(N)]}
 WORDS = {"city": [f"c{i % 5}" if i % 9 else None for i in range(N)], "many": [f"m{i}" for i in range(N)]}
 
 
-@pytest.mark.parametrize(("columns", "label", "model"), [
-    ({**WORDS, **NUMBERS}, [f"l{i % 3}" for i in range(N)], {}),
-    (NUMBERS, [i * 3.5 for i in range(N)], {"members": 1, "hidden": [5]}),
-    (WORDS, [i * 3.5 for i in range(N)], {"hidden": [8, 7, 6]}),
-    ({"age": NUMBERS["age"]}, ["a", "b"] * (N // 2), {"bins": 0}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("columns", "label", "model"),
+    [
+        ({**WORDS, **NUMBERS}, [f"l{i % 3}" for i in range(N)], {}),
+        (NUMBERS, [i * 3.5 for i in range(N)], {"members": 1, "hidden": [5]}),
+        (WORDS, [i * 3.5 for i in range(N)], {"hidden": [8, 7, 6]}),
+        ({"age": NUMBERS["age"]}, ["a", "b"] * (N // 2), {"bins": 0}),
+    ],
+)
 def test_it_answers_as_the_network_does(make, columns, label, model):
     task, dataset = make("tabular", pa.table({**columns, "label": label}), model=model)
     state = task.fit(dataset)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sluice.tasks.linear import fit_bag, fit_linear, minimise
+from sluice.learners.torch.linear import fit_bag, fit_linear, minimise
 
 
 def rows(n=400, seed=3):
@@ -18,7 +18,7 @@ def rows(n=400, seed=3):
 
 
 def fitted(x, code, targets, outputs, monkeypatch, weights=None):
-    monkeypatch.setattr("sluice.tasks.linear.STRENGTHS", (1.0,))
+    monkeypatch.setattr("sluice.learners.torch.linear.STRENGTHS", (1.0,))
     bias, weight, offsets = (torch.zeros(s, requires_grad=True) for s in ((outputs,), (outputs, 5), (4, outputs)))
 
     def straight(flat, codes):
@@ -38,7 +38,9 @@ def test_it_is_logistic_regression(monkeypatch):
     np.testing.assert_allclose(found, LogisticRegression(tol=1e-8, max_iter=1000).fit(wide, targets).predict_proba(wide), atol=2e-3)
     weights = np.where(targets == 0, 3.0, 1.0).astype(np.float32)
     found = torch.softmax(torch.from_numpy(fitted(x, code, targets, 3, monkeypatch, torch.from_numpy(weights))), 1).numpy()
-    np.testing.assert_allclose(found, LogisticRegression(tol=1e-8, max_iter=1000).fit(wide, targets, weights).predict_proba(wide), atol=2e-3)
+    np.testing.assert_allclose(
+        found, LogisticRegression(tol=1e-8, max_iter=1000).fit(wide, targets, weights).predict_proba(wide), atol=2e-3
+    )
 
 
 def test_it_is_ridge_regression(monkeypatch):
@@ -57,7 +59,9 @@ def test_the_penalty_is_chosen_by_folds_where_rows_are_few():
     fit_linear(lambda flat, _: F.linear(flat, weight, bias), [bias, weight], x, [], targets)
     noise = float(F.linear(x, weight, bias).detach().std())
     fit_linear(lambda flat, _: F.linear(flat, weight, bias), [bias, weight], x, [], x @ torch.arange(30.0))
-    assert noise < 0.2 and float((F.linear(x, weight, bias).squeeze(1) - x @ torch.arange(30.0)).detach().std()) < 10  # noise is not learnt by heart
+    assert (
+        noise < 0.2 and float((F.linear(x, weight, bias).squeeze(1) - x @ torch.arange(30.0)).detach().std()) < 10
+    )  # noise is not learnt by heart
 
 
 def test_a_minimum_is_found_where_the_valley_is_narrow():
@@ -72,7 +76,7 @@ def test_a_minimum_is_found_where_the_valley_is_narrow():
 def test_a_bag_s_table_is_logistic_regression_on_vectors_of_length_1(monkeypatch):
     from sklearn.linear_model import LogisticRegression
 
-    monkeypatch.setattr("sluice.tasks.linear.BAG_STRENGTHS", (1.0,))
+    monkeypatch.setattr("sluice.learners.torch.linear.BAG_STRENGTHS", (1.0,))
     rng = np.random.default_rng(1)
     lengths = rng.integers(1, 6, 300)
     numbers = np.concatenate([rng.choice(20, n, replace=False) + 1 for n in lengths])
@@ -82,5 +86,7 @@ def test_a_bag_s_table_is_logistic_regression_on_vectors_of_length_1(monkeypatch
     bags /= np.linalg.norm(bags, axis=1, keepdims=True)
     targets = (bags[:, 1:8].sum(1) > bags[:, 8:].sum(1)).astype(np.int64)
     table = fit_bag(numbers, lengths, weigh, targets, 2)
-    theirs = LogisticRegression(fit_intercept=False, C=2.0).fit(bags, targets).predict_proba(bags)  # of two classes' weights each has half the penalty
+    theirs = (
+        LogisticRegression(fit_intercept=False, C=2.0).fit(bags, targets).predict_proba(bags)
+    )  # of two classes' weights each has half the penalty
     np.testing.assert_allclose(torch.softmax(torch.from_numpy(bags @ table), 1).numpy(), theirs, atol=0.01)

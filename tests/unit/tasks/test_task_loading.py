@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from sluice.errors import ProjectError
-from sluice.project import parse
-from sluice.tasks import BUILT_IN, State, load_task
+from sluice.core.errors import ProjectError
+from sluice.project import TASKS, parse
+from sluice.tasks import State, load_task
 
 BASE = {"name": "t", "data": {"source": "x.csv"}}
 
 
-@pytest.mark.parametrize("name", sorted(BUILT_IN))
+@pytest.mark.parametrize("name", TASKS.names())
 def test_built_in_tasks_load_by_name(name):
     task = load_task(parse({**BASE, "task": name}))
     assert task.name == name
@@ -22,9 +22,7 @@ def test_built_in_tasks_load_by_name(name):
 
 
 def test_a_class_of_the_user_s_own_lies_beside_the_project_file(tmp_path):
-    (tmp_path / "own_task_a.py").write_text(
-        "from sluice.tasks.image import ImageTask\nclass Mine(ImageTask):\n    name = 'mine'\n"
-    )
+    (tmp_path / "own_task_a.py").write_text("from sluice.tasks.image import ImageTask\nclass Mine(ImageTask):\n    name = 'mine'\n")
     project = parse({**BASE, "task": "own_task_a:Mine"}, base_dir=tmp_path)
     assert load_task(project, tmp_path).name == "mine"
 
@@ -40,7 +38,7 @@ def test_two_projects_with_modules_of_one_name_each_get_their_own(tmp_path):
 
 def test_a_class_that_leaves_methods_out_is_told_which(tmp_path):
     (tmp_path / "own_task_b.py").write_text(
-        "from sluice.config import Section\nfrom sluice.tasks import Task\nclass Half(Task):\n    name = 'half'\n    Model = Section\n"
+        "from sluice.core.section import Section\nfrom sluice.tasks import Task\nclass Half(Task):\n    name = 'half'\n    Model = Section\n"
     )
     project = parse({**BASE, "task": "own_task_b:Half"}, base_dir=tmp_path)
     with pytest.raises(ProjectError, match="does not define build, canonical, fit, kinds"):
@@ -48,7 +46,7 @@ def test_a_class_that_leaves_methods_out_is_told_which(tmp_path):
 
 
 def test_a_class_that_is_no_task_is_refused(tmp_path):
-    (tmp_path / "own_task_c.py").write_text("from sluice.config import Section\nclass Other:\n    Model = Section\n")
+    (tmp_path / "own_task_c.py").write_text("from sluice.core.section import Section\nclass Other:\n    Model = Section\n")
     project = parse({**BASE, "task": "own_task_c:Other"}, base_dir=tmp_path)
     with pytest.raises(ProjectError, match="does not derive from"):
         load_task(project, tmp_path)
@@ -75,7 +73,7 @@ def test_a_state_comes_back_as_it_was_saved(tmp_path):
 
 
 def test_a_state_that_is_not_there_or_damaged_says_so(tmp_path):
-    from sluice.errors import DataError
+    from sluice.core.errors import DataError
 
     with pytest.raises(DataError, match="cannot be read"):
         State.load(tmp_path)

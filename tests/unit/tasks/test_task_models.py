@@ -13,16 +13,20 @@ import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
-from sluice.errors import DataError, ProjectError
-from sluice.packaging.rows import rows_from_arrow, tensors_from_arrow
-from sluice.tasks.image_models import shift
+from sluice.core.errors import DataError, ProjectError
+from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
+from sluice.learners.torch.image_models import shift
+from sluice.learners.torch.text_models import UsedRows
 from sluice.tasks.tabular import UNKNOWN, codes
-from sluice.tasks.text_models import UsedRows
 
-ROWS = pa.table({
-    "age": [20.0, None, 40.0, 60.0, 30.0, 50.0], "city": ["Ulm", "Bonn", None, "Ulm", "Bonn", "Köln"],
-    "member": [True, False, True, None, True, False], "label": ["y", "n", "y", "n", "y", "n"],
-})  # fmt: skip
+ROWS = pa.table(
+    {
+        "age": [20.0, None, 40.0, 60.0, 30.0, 50.0],
+        "city": ["Ulm", "Bonn", None, "Ulm", "Bonn", "Köln"],
+        "member": [True, False, True, None, True, False],
+        "label": ["y", "n", "y", "n", "y", "n"],
+    }
+)
 
 
 def png(shade: int, size: tuple[int, int] = (6, 5)) -> bytes:
@@ -42,7 +46,14 @@ def test_tabular_columns_get_their_kinds_and_missing_values_survive(make):
     task, dataset = make("tabular", ROWS)
     assert dataset.columns == {"age": "numeric", "city": "categorical", "member": "numeric"}
     state = task.fit(dataset)
-    assert state.extra["numeric"]["age"] == {"mean": 40.0, "std": pytest.approx(200**0.5), "missing": 1, "low": 20.0, "high": 60.0, "edges": [20.0, 30.0, 40.0, 50.0, 60.0]}
+    assert state.extra["numeric"]["age"] == {
+        "mean": 40.0,
+        "std": pytest.approx(200**0.5),
+        "missing": 1,
+        "low": 20.0,
+        "high": 60.0,
+        "edges": [20.0, 30.0, 40.0, 50.0, 60.0],
+    }
     assert state.extra["categories"] == {"city": ["Bonn", "Ulm", "Köln"]}
     found = outputs(task, state, dataset.read("train"))
     assert found.shape == (6, 2)
@@ -50,8 +61,15 @@ def test_tabular_columns_get_their_kinds_and_missing_values_survive(make):
 
 
 def test_a_state_read_back_wires_the_same_network_as_a_fresh_one(make, tmp_path):
-    table = pa.table({"zinc": [1.0, 2.0, 3.0, 4.0], "ash": [9.0, 7.0, 5.0, 1.0], "town": ["Ulm", "Bonn", "Ulm", "Bonn"],
-                      "class": ["a", "b", "c", "a"], "label": ["y", "n", "y", "n"]})  # fmt: skip
+    table = pa.table(
+        {
+            "zinc": [1.0, 2.0, 3.0, 4.0],
+            "ash": [9.0, 7.0, 5.0, 1.0],
+            "town": ["Ulm", "Bonn", "Ulm", "Bonn"],
+            "class": ["a", "b", "c", "a"],
+            "label": ["y", "n", "y", "n"],
+        }
+    )
     task, dataset = make("tabular", table)
     fresh = task.fit(dataset)
     assert list(fresh.extra["numeric"]) == ["zinc", "ash"]
@@ -81,9 +99,13 @@ def test_text_in_a_numeric_column_is_refused(make):
 
 @pytest.mark.parametrize(
     ("columns", "message"),
-    [({"features": ["age", "label"]}, "is the label and a feature"), ({"features": ["hight"]}, "no such column"),
-     ({"label": "city"}, "is a name the dataset keeps for itself"), ({"ignore": ["age", "city", "member"]}, "leaves no feature")],
-)  # fmt: skip
+    [
+        ({"features": ["age", "label"]}, "is the label and a feature"),
+        ({"features": ["hight"]}, "no such column"),
+        ({"label": "city"}, "is a name the dataset keeps for itself"),
+        ({"ignore": ["age", "city", "member"]}, "leaves no feature"),
+    ],
+)
 def test_tabular_columns_that_cannot_be_are_refused(make, columns, message):
     with pytest.raises(DataError, match=message):
         make("tabular", ROWS, data={"columns": columns})
@@ -116,9 +138,12 @@ def test_a_regression_label_is_standardised_for_the_loss_and_given_back_in_its_u
 def test_the_finished_graph_takes_strings_and_gives_the_codes_the_model_was_trained_with(make):
     task, dataset = make("tabular", ROWS)
     state = task.fit(dataset)
-    graph = helper.make_graph([helper.make_node("Identity", ["city"], ["out"])], "g",
-                              [helper.make_tensor_value_info("city", TensorProto.INT64, [None, 1])],
-                              [helper.make_tensor_value_info("out", TensorProto.INT64, [None, 1])])  # fmt: skip
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["city"], ["out"])],
+        "g",
+        [helper.make_tensor_value_info("city", TensorProto.INT64, [None, 1])],
+        [helper.make_tensor_value_info("out", TensorProto.INT64, [None, 1])],
+    )
     done = task.finish_graph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), state)
     onnx.checker.check_model(done)
     values = np.array([["Ulm"], [""], ["Atlantis"], ["Köln"]], dtype=object)
@@ -185,7 +210,9 @@ def test_a_shift_moves_whole_images_by_at_most_an_eighth():
     assert set(centre.tolist()) == {dy * 8 + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)}
 
 
-TEXTS = pa.table({"text": ["turn the light on", "turn it off now", "what is the time", "tell me the hour please"], "label": ["l", "l", "t", "t"]})
+TEXTS = pa.table(
+    {"text": ["turn the light on", "turn it off now", "what is the time", "tell me the hour please"], "label": ["l", "l", "t", "t"]}
+)
 
 
 def test_a_text_model_from_scratch_does_not_mind_padding(make):

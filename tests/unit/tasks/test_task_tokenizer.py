@@ -10,16 +10,18 @@ from collections import Counter
 import pytest
 from tokenizers import Tokenizer
 
-from sluice.errors import DataError
-from sluice.tasks.tokenizer import PAD_ID, SPECIAL, learn_pieces, train_wordpiece
+from sluice.core.errors import DataError
+from sluice.fields.tokenizer import PAD_ID, SPECIAL, learn_pieces, train_wordpiece
 
 TEXTS = ["the lower the better", "a new lower newest widest", "lowest of the low", "newer and wider", "résumé 2024, please"] * 3
 
 
 def test_two_processes_with_other_hash_seeds_learn_the_same_bytes():
-    code = f"import sys; sys.stdout.buffer.write(__import__('sluice.tasks.tokenizer', fromlist=['x']).train_wordpiece({TEXTS!r}, 80))"
-    found = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout
-             for seed in ("1", "2")}  # fmt: skip
+    code = f"import sys; sys.stdout.buffer.write(__import__('sluice.fields.tokenizer', fromlist=['x']).train_wordpiece({TEXTS!r}, 80))"
+    found = {
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout
+        for seed in ("1", "2")
+    }
     assert len(found) == 1
 
 

@@ -9,29 +9,53 @@ from typing import Any
 import pytest
 import yaml
 
-from sluice.gates import Gate
-from sluice.packaging.manifest import FORMAT, TensorSpec
-from sluice.packaging.package import Package
+from sluice.core.gate import Gate
+from sluice.package.manifest import FORMAT, TensorSpec
+from sluice.package.package import Package
+from sluice.registry.versions import Registry
 from sluice.tracking.card import Card
-from sluice.tracking.registry import Registry
 from sluice.tracking.tracker import Data, MLflowTracker, client
 
 EVALUATED = {
     "evaluation": {"metric": "accuracy", "value": 0.9889, "low": 0.9719, "high": 0.9957, "confidence": 0.95, "rows": 361},
-    "comparison": {"verdict": "no_worse", "difference": -0.0011, "low": -0.0041, "high": 0.003, "margin": 0.005, "confidence": 0.95,
-                   "champion": 0.99, "champion_digest": "c" * 64},
+    "comparison": {
+        "verdict": "no_worse",
+        "difference": -0.0011,
+        "low": -0.0041,
+        "high": 0.003,
+        "margin": 0.005,
+        "confidence": 0.95,
+        "champion": 0.99,
+        "champion_digest": "c" * 64,
+    },
     "floor": {"trivial": {"name": "the majority class 'a|b'", "difference": 0.88, "low": 0.84, "high": 0.91, "confidence": 0.95}},
     "cautions": ["<script>alert(1)</script> it never predicts 'x'"],
-}  # fmt: skip
-GATES = [Gate("preprocess", "pass", ("1,255 train",), {"rows": {"train": 1255, "test": 361}}), Gate("evaluate", "inconclusive", ("too few rows",), EVALUATED)]
+}
+GATES = [
+    Gate("preprocess", "pass", ("1,255 train",), {"rows": {"train": 1255, "test": 361}}),
+    Gate("evaluate", "inconclusive", ("too few rows",), EVALUATED),
+]
 
 
 def package(folder: Path, **spec: Any) -> Package:
     folder.mkdir(exist_ok=True)
     (folder / "model.json").write_text('{"format": "x"}')
     preprocess = spec or {"kind": "tabular", "columns": [{"name": "age", "type": "numeric"}, {"name": "job", "type": "categorical"}]}
-    return Package(folder, "ab" * 32, "people", "tabular", "classification", (TensorSpec("image", "UINT8", (-1, 1, 8, 8)),),
-                   (TensorSpec("probabilities", "FP32", (-1, 2)),), ("no", "yes"), preprocess, "fp32", {"accuracy": 0.9889, "roc_auc": None}, {}, {"format": FORMAT})  # fmt: skip
+    return Package(
+        folder,
+        "ab" * 32,
+        "people",
+        "tabular",
+        "classification",
+        (TensorSpec("image", "UINT8", (-1, 1, 8, 8)),),
+        (TensorSpec("probabilities", "FP32", (-1, 2)),),
+        ("no", "yes"),
+        preprocess,
+        "fp32",
+        {"accuracy": 0.9889, "roc_auc": None},
+        {},
+        {"format": FORMAT},
+    )
 
 
 def card(folder: Path, **spec: Any) -> Card:
@@ -45,9 +69,15 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_card_has_data_metric_with_interval_champion_and_gates_and_no_markup_of_others(tmp_path: Path) -> None:
     text = card(tmp_path).description()
-    for word in ("| accuracy | **0.9889** (95% interval 0.9719 to 0.9957) on 361 held-out rows |", "no worse, -0.0011 (95% interval -0.0041 to 0.003), margin 0.005",
-                 "`cccccccccccc` 0.99", "s3://bucket/people.csv (1,255 train, 361 test rows), digest `222222222222`", "- evaluate: **inconclusive**, too few rows",
-                 "'a\\|b'", "2 labels: `no`, `yes`"):  # fmt: skip
+    for word in (
+        "| accuracy | **0.9889** (95% interval 0.9719 to 0.9957) on 361 held-out rows |",
+        "no worse, -0.0011 (95% interval -0.0041 to 0.003), margin 0.005",
+        "`cccccccccccc` 0.99",
+        "s3://bucket/people.csv (1,255 train, 361 test rows), digest `222222222222`",
+        "- evaluate: **inconclusive**, too few rows",
+        "'a\\|b'",
+        "2 labels: `no`, `yes`",
+    ):
         assert word in text, word
     assert "<script" not in text
     long = Card(package(tmp_path), "s", [Gate(f"g{i}", "pass", ("x" * 900,)) for i in range(90)], {})
@@ -61,7 +91,9 @@ def test_a_signature_is_what_a_client_sends_and_gets(tmp_path: Path) -> None:
     assert [(c.name, c.type.name, c.required) for c in found.inputs.inputs] == [("age", "double", False), ("job", "string", False)]
     assert [(t.name, str(t.type), t.shape) for t in found.outputs.inputs] == [("probabilities", "float32", (-1, 2))]
     for kind, wanted in (("text", ["text: string (required)"]), ("image", ["image: binary (required)"])):
-        assert [str(c).replace("'", "") for c in mlflow.models.ModelSignature.from_dict(card(tmp_path, kind=kind).signature()).inputs.inputs] == wanted
+        assert [
+            str(c).replace("'", "") for c in mlflow.models.ModelSignature.from_dict(card(tmp_path, kind=kind).signature()).inputs.inputs
+        ] == wanted
     tensors = mlflow.models.ModelSignature.from_dict(card(tmp_path, kind="tensor").signature()).inputs
     assert tensors.inputs[0].shape == (-1, 1, 8, 8)
 
@@ -71,7 +103,9 @@ def test_a_version_shows_its_card_its_files_its_dataset_and_opens_as_model_train
     tracker.dataset(Data("people", "2" * 64, "s3://bucket/people.csv", {"age": "numeric"}, {"train": 1255, "test": 361}))
     tracker.finish()
     registry, c = Registry(uri), tracker._client
-    version = registry.register("people", "ab" * 32, "s3://store/ab", metrics={"accuracy": 0.9889}, tags={}, run_id=tracker.run_id, card=card(tmp_path / "p"))
+    version = registry.register(
+        "people", "ab" * 32, "s3://store/ab", metrics={"accuracy": 0.9889}, tags={}, run_id=tracker.run_id, card=card(tmp_path / "p")
+    )
     assert (version.uri, registry.note) == ("s3://store/ab", ""), "the package is where it was"
     shown = c.get_model_version("people", version.number)
     logged = c.get_logged_model(shown.tags["sluice.logged_model"])
@@ -84,7 +118,9 @@ def test_a_version_shows_its_card_its_files_its_dataset_and_opens_as_model_train
     assert c.get_model_version_download_uri("people", version.number) == logged.artifact_location
     run = c.get_run(tracker.run_id)
     (entry,) = run.inputs.dataset_inputs
-    assert (entry.dataset.name, entry.dataset.digest, entry.dataset.source_type) == ("people", "2" * 36, "s3") and entry.tags[0].value == "training"
+    assert (entry.dataset.name, entry.dataset.digest, entry.dataset.source_type) == ("people", "2" * 36, "s3") and entry.tags[
+        0
+    ].value == "training"
     assert json.loads(entry.dataset.profile)["num_rows"] == 1616 and [m.model_id for m in run.outputs.model_outputs] == [logged.model_id]
     assert [(m.key, m.dataset_digest) for m in logged.metrics] == [("test_accuracy", "2" * 36)]
     assert c.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"] == "custom_model_development"
@@ -101,7 +137,9 @@ def test_an_experiment_of_before_is_told_what_it_is_and_one_that_a_person_named_
 
 
 @pytest.mark.parametrize("fails", ["create_logged_model", "log_model_artifacts", "finalize_logged_model"])
-def test_a_server_that_takes_no_logged_model_gets_the_version_all_the_same(tmp_path: Path, uri: str, fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_takes_no_logged_model_gets_the_version_all_the_same(
+    tmp_path: Path, uri: str, fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tracker = MLflowTracker(uri, fails, artifacts=(tmp_path / "artifacts").as_uri())
     registry = Registry(uri)
 
@@ -113,4 +151,6 @@ def test_a_server_that_takes_no_logged_model_gets_the_version_all_the_same(tmp_p
     assert "no such page" in registry.note and version.uri == "s3://store/ab"
     shown = tracker._client.get_model_version(fails, version.number)
     assert shown.source == "s3://store/ab" and "sluice.logged_model" not in shown.tags and "**0.9889**" in shown.description
-    assert tracker._client.search_logged_models([tracker._client.get_run(tracker.run_id).info.experiment_id]) == [], "nothing half-made stays"
+    assert tracker._client.search_logged_models([tracker._client.get_run(tracker.run_id).info.experiment_id]) == [], (
+        "nothing half-made stays"
+    )

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from components.rollout.logic import settle
-from sluice.errors import SluiceError
+from sluice.core.errors import SluiceError
+from sluice.registry.versions import CANDIDATE, CHAMPION, Registry
 from sluice.rollouts.local import RolloutResult
-from sluice.tracking.registry import CANDIDATE, CHAMPION, Registry
 
 A, B = "a" * 64, "b" * 64
 
@@ -110,7 +110,10 @@ def test_a_registry_that_is_down_is_a_typed_error_that_names_it(monkeypatch: pyt
 def test_a_version_s_page_opens_as_model_training_and_a_database_has_none(registry: Registry) -> None:
     version = add(registry, "paged", A)
     assert registry.page(version) is None
-    assert Registry("https://mlflow.example/").page(version) == "https://mlflow.example/#/models/paged/versions/1?workflowType=machine_learning"
+    assert (
+        Registry("https://mlflow.example/").page(version)
+        == "https://mlflow.example/#/models/paged/versions/1?workflowType=machine_learning"
+    )
 
 
 def test_the_store_file_is_where_it_was_asked_for(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from sluice.errors import SluiceError
-from sluice.home import Home
-from sluice.packaging.store import open_store
+from sluice.core.errors import SluiceError
+from sluice.core.home import Home
+from sluice.package.store import open_store
 from sluice.project import Project, parse
+from sluice.registry.references import find_version, registry_of
 from sluice.tracking import sqlite
 from sluice.tracking.also import Several
 from sluice.tracking.outbox import Outbox
-from sluice.tracking.references import find_version, registry_of
 from sluice.tracking.tracker import MLflowTracker, _create_database, client, flatten, open_tracker
 
 

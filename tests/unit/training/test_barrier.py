@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from sluice.training.barrier import Barrier
-from sluice.training.distributed import World
+from sluice.learners.torch.barrier import Barrier
+from sluice.learners.torch.distributed import World
 
 SIZE = 3
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from sluice import files
-from sluice.training import checkpoint
-from sluice.training.checkpoint import Checkpoints
-from sluice.training.tensorfile import write_tensors
+from sluice.core import files
+from sluice.learners.torch import checkpoint
+from sluice.learners.torch.checkpoint import Checkpoints
+from sluice.learners.torch.tensorfile import write_tensors
 
 MODEL = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3), "half": torch.ones(3, dtype=torch.bfloat16)}
 OPTIMIZER = {"first.0": torch.full((2, 3), 0.5)}
@@ -164,7 +164,12 @@ def test_a_save_is_not_taken_while_one_is_being_written(kept, monkeypatch):
 
 
 def test_tensor_files_are_safetensors_and_equal_for_equal_tensors(tmp_path):
-    tensors = {**MODEL, "empty": torch.zeros(0, 3), "bytes": torch.arange(5, dtype=torch.uint8), "strided": torch.arange(6.0).reshape(2, 3).t()}
+    tensors = {
+        **MODEL,
+        "empty": torch.zeros(0, 3),
+        "bytes": torch.arange(5, dtype=torch.uint8),
+        "strided": torch.arange(6.0).reshape(2, 3).t(),
+    }
     first = write_tensors(tmp_path / "a", tensors)
     assert write_tensors(tmp_path / "b", dict(reversed(tensors.items()))) == first
     assert first == {"sha256": files.sha256_file(tmp_path / "a"), "size": (tmp_path / "a").stat().st_size}

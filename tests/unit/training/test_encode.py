@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sluice.core.errors import DataError
 from sluice.data.dataset import write_dataset
-from sluice.errors import DataError
-from sluice.packaging.rows import rows_from_arrow
+from sluice.engines.rows import rows_from_arrow
+from sluice.learners.torch.encode import Encoded, encode_split
 from sluice.project import parse
 from sluice.tasks import load_task
-from sluice.training.encode import Encoded, encode_split
 
 TEXTS = [" ".join(["word"] * (i % 7 + 1)) + f" number {i}" for i in range(40)]
 
@@ -20,7 +20,9 @@ def encoded(tmp_path, task, rows, columns, objective="classification", model=Non
     project = parse({"name": "t", "task": task, "data": {"source": "x"}, "model": model or {}})
     table = pa.table({"row_id": [f"{i:016x}" for i in range(len(rows["label"]))], **rows})
     labels = sorted(set(rows["label"])) if objective == "classification" else []
-    dataset = write_dataset(tmp_path / "d", {"train": table}, task=task, objective=objective, labels=labels, columns=columns, source={}, shard_rows=7)
+    dataset = write_dataset(
+        tmp_path / "d", {"train": table}, task=task, objective=objective, labels=labels, columns=columns, source={}, shard_rows=7
+    )
     made = load_task(project)
     state = made.fit(dataset)
     encode_split(made, state, dataset, "train", tmp_path / "e")
@@ -61,8 +63,16 @@ def test_an_image_that_cannot_be_read_is_named_by_row_and_id(tmp_path):
     good = out.getvalue()
     project = parse({"name": "t", "task": "image", "data": {"source": "x"}, "model": {"channels": 1, "size": [4, 4]}})
     table = pa.table({"row_id": ["00000000000000aa", "00000000000000bb"], "image": [good, b"no image"], "label": ["a", "b"]})
-    dataset = write_dataset(tmp_path / "d", {"train": table.slice(0, 1), "test": table}, task="image", objective="classification",
-                            labels=["a", "b"], columns={"image": "image"}, source={}, shard_rows=9)  # fmt: skip
+    dataset = write_dataset(
+        tmp_path / "d",
+        {"train": table.slice(0, 1), "test": table},
+        task="image",
+        objective="classification",
+        labels=["a", "b"],
+        columns={"image": "image"},
+        source={},
+        shard_rows=9,
+    )
     task = load_task(project)
     with pytest.raises(DataError, match=r"test row 2 \(row_id 00000000000000bb\).*is not a readable PNG or JPEG"):
         encode_split(task, task.fit(dataset), dataset, "test", tmp_path / "e")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sluice.errors import DataError
+from sluice.core.errors import DataError
+from sluice.learners.torch.crossvalidation import interval
+from sluice.learners.torch.folds import assign
 from sluice.stats.student import t_quantile
-from sluice.training.crossvalidation import interval
-from sluice.training.folds import assign
 
 
 def table(labels, folds, k):

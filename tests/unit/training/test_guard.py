@@ -6,16 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sluice.training.guard import STUCK
+from sluice.learners.torch.watchdog import STUCK
 
 CODE = """
 import sys, time, signal, types
 from pathlib import Path
-from sluice.training import guard
+from sluice.learners.torch import watchdog
 rank, limit, root = int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
 signal.signal(signal.SIGTERM, lambda *_: (print("told to stop", flush=True), sys.exit(143)))
 train = types.SimpleNamespace(hang_seconds=limit)
-watch = guard.Guard(types.SimpleNamespace(stop=root / "stop", project=types.SimpleNamespace(train=train)), rank)
+watch = watchdog.Guard(types.SimpleNamespace(stop=root / "stop", project=types.SimpleNamespace(train=train)), rank)
 watch.beat()
 print("beating", flush=True)
 def stand_still():
@@ -25,7 +25,9 @@ stand_still()
 
 
 def start(tmp_path: Path, rank: int, limit: float) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", CODE, str(rank), str(limit), str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, str(rank), str(limit), str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None and process.stdout.readline() == "beating\n"
     return process
 

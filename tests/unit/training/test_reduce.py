@@ -16,13 +16,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from sluice.training.distributed import World
-from sluice.training.loop import Trainer
-from sluice.training.optimiser import Optimiser
-from sluice.training.plan import Plan
-from sluice.training.reduce import SHARED_FD, FlatReducer, Reducer, _movable, make_reducer
-from sluice.training.shared import SharedReducer
-from sluice.training.worker import lost_peer
+from sluice.learners.torch.distributed import World
+from sluice.learners.torch.loop import Trainer
+from sluice.learners.torch.optimiser import Optimiser
+from sluice.learners.torch.plan import Plan
+from sluice.learners.torch.reduce import SHARED_FD, FlatReducer, Reducer, _movable, make_reducer
+from sluice.learners.torch.shared import SharedReducer
+from sluice.learners.torch.worker import lost_peer
 
 SIZE, STEPS = 3, 4
 #: In the last step one process has a number that is none.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.training.sampler import Sampler, permuted, seed_of, share
+from sluice.learners.torch.sampler import Sampler, permuted, seed_of, share
 
 
 @given(rows=st.integers(1, 5000), key=st.integers(0, 2**63 - 1))
@@ -28,7 +28,14 @@ def test_places_in_the_order_are_equally_likely():
     assert (((np.bincount(places, minlength=20) - expected) ** 2) / expected).sum() < 43.8
 
 
-@given(rows=st.integers(1, 700), size=st.integers(1, 97), epoch=st.integers(0, 3), world=st.integers(1, 5), window=st.integers(1, 7), lengths=st.booleans())
+@given(
+    rows=st.integers(1, 700),
+    size=st.integers(1, 97),
+    epoch=st.integers(0, 3),
+    world=st.integers(1, 5),
+    window=st.integers(1, 7),
+    lengths=st.booleans(),
+)
 @settings(max_examples=80, deadline=None)
 def test_an_epoch_holds_every_row_once_over_all_processes(rows, size, epoch, world, window, lengths):
     sampler = Sampler(rows, size, 3, np.arange(rows) % 13 if lengths else None, window)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from sluice.training.sharded import blocks
+from sluice.learners.torch.sharded import blocks
 
 
 class Layers(nn.Module):

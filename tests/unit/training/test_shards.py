@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from sluice import files
-from sluice.training import shards
-from sluice.training.checkpoint import Checkpoints
-from sluice.training.shards import Shards
-from sluice.training.stored import Stored
-from sluice.training.tensorfile import write_tensors
+from sluice.core import files
+from sluice.learners.torch import shards
+from sluice.learners.torch.checkpoint import Checkpoints
+from sluice.learners.torch.shards import Shards
+from sluice.learners.torch.stored import Stored
+from sluice.learners.torch.tensorfile import write_tensors
 
 WHOLE = {"w": torch.arange(15.0).reshape(5, 3), "one": torch.full((1, 2), 7.0), "half": torch.arange(4, dtype=torch.bfloat16)}
 ALIKE = {"mean": torch.arange(4.0), "n": torch.tensor(3)}
@@ -43,8 +43,16 @@ def group(root: Path, size: int, warnings: list[str], token: str = "aa-1", secon
         said[0] = value
         return value
 
-    return [Checkpoints(root, 2, warnings.append if rank == 0 else pytest.fail, None if rank else mirror,
-                        Shards(rank, size, token, seconds, (lambda _: said[0]) if rank else told)) for rank in range(size)]  # fmt: skip
+    return [
+        Checkpoints(
+            root,
+            2,
+            warnings.append if rank == 0 else pytest.fail,
+            None if rank else mirror,
+            Shards(rank, size, token, seconds, (lambda _: said[0]) if rank else told),
+        )
+        for rank in range(size)
+    ]
 
 
 def save(processes: list[Checkpoints], step: int, whole=WHOLE, alike=ALIKE) -> None:
@@ -123,7 +131,9 @@ def test_a_process_reads_no_file_but_the_first_and_its_own(tmp_path):
         loaded.optimizer.rows("first.w", 4, 5)
 
 
-@pytest.mark.parametrize("damaged", ["step-000000002/model-00001-of-00003", "step-000000002/optimizer-00002-of-00003", "best-0001/model-00002-of-00003"])
+@pytest.mark.parametrize(
+    "damaged", ["step-000000002/model-00001-of-00003", "step-000000002/optimizer-00002-of-00003", "best-0001/model-00002-of-00003"]
+)
 @pytest.mark.parametrize("how", ["flip", "delete", "swap"])
 def test_a_damaged_shard_means_the_checkpoint_is_refused_and_the_one_before_used(tmp_path, damaged, how):
     warnings: list[str] = []
@@ -137,7 +147,11 @@ def test_a_damaged_shard_means_the_checkpoint_is_refused_and_the_one_before_used
     if how == "delete":
         file.unlink()
     else:
-        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]) if how == "flip" else file.with_name(file.name.replace("-00001-", "-00000-").replace("-00002-", "-00001-")).read_bytes())
+        file.write_bytes(
+            data[:-1] + bytes([data[-1] ^ 1])
+            if how == "flip"
+            else file.with_name(file.name.replace("-00001-", "-00000-").replace("-00002-", "-00001-")).read_bytes()
+        )
     loaded = processes[0].latest()
     assert loaded.path.name == "step-000000001"
     assert len(warnings) == 1 and "step-000000002 is refused" in warnings[0] and file.name in warnings[0]
@@ -240,7 +254,10 @@ def test_a_full_disk_on_any_process_is_a_loud_warning_and_the_last_good_one_surv
         kept.best(1, held(WHOLE, ALIKE, r, 3))
     save(processes, 2)
     assert len(warnings) == 1
-    assert "could NOT be written" in warnings[0] and "no space left on the device. Training goes on; the last good one is step-000000001" in warnings[0]
+    assert (
+        "could NOT be written" in warnings[0]
+        and "no space left on the device. Training goes on; the last good one is step-000000001" in warnings[0]
+    )
     assert f"process {rank}" in warnings[0] or rank == 0
     assert [n for n in names(tmp_path / "run") if n.startswith("step-")] == ["step-000000001"]
     assert same(processes[0].latest().model, {**WHOLE, **ALIKE})

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sluice.training.distributed import Heartbeat
-from sluice.training.launch import Child, Launcher, culprit
+from sluice.learners.torch.distributed import Heartbeat
+from sluice.learners.torch.launch import Child, Launcher, culprit
 
 
 def beat_at(beats: Heartbeat, rank: int, seconds_ago: float) -> None:

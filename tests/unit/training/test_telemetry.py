@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import urllib.request
 
-from sluice.process import free_port
-from sluice.training.telemetry import PORT_ENV, Gpus, Telemetry, port_of
+from sluice.core.processes import free_port
+from sluice.learners.torch.telemetry import PORT_ENV, Gpus, Telemetry, port_of
 
 
 def scrape(port: int) -> str:
@@ -26,8 +26,12 @@ def test_events_become_metrics_and_go_on_unchanged_but_for_an_epochs_memory():
     telemetry = Telemetry(seen.append, "digits", port)
     telemetry.emit({"kind": "step", "loss": 0.5, "samples_per_second": 80.0, "step": 7, "epoch": 2, "steps": 30})
     found = scrape(port)
-    for line in ('sluice_train_loss{project="digits"} 0.5', 'sluice_train_samples_per_second{project="digits"} 80.0', 'sluice_train_step{project="digits"} 7.0',
-                 'sluice_train_epoch{project="digits"} 2.0'):  # fmt: skip
+    for line in (
+        'sluice_train_loss{project="digits"} 0.5',
+        'sluice_train_samples_per_second{project="digits"} 80.0',
+        'sluice_train_step{project="digits"} 7.0',
+        'sluice_train_epoch{project="digits"} 2.0',
+    ):
         assert line in found
     telemetry.emit({"kind": "epoch", "train_loss": 0.25, "step": 10, "epoch": 2})
     telemetry.emit({"kind": "warning", "text": "trouble"})
@@ -47,7 +51,7 @@ def test_a_port_in_use_is_a_warning():
 
 
 def test_gpus_are_sampled_and_told_with_the_epoch(monkeypatch):
-    monkeypatch.setattr("sluice.training.telemetry._EVERY", 0.01)
+    monkeypatch.setattr("sluice.learners.torch.telemetry._EVERY", 0.01)
     seen, port = [], free_port()
     telemetry = Telemetry(seen.append, "digits", port, gpus=TwoGpus())
     while 'sluice_train_gpu_memory_bytes{gpu="1",project="digits"} 300.0' not in scrape(port):

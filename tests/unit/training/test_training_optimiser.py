@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from sluice.errors import ProjectError
-from sluice.training.average import Average
-from sluice.training.config import TrainConfig
-from sluice.training.optimiser import Optimiser, freeze
-from sluice.training.plan import Plan
-from sluice.training.precision import LossScale, Precision
+from sluice.core.errors import ProjectError
+from sluice.learners.torch.config import TrainConfig
+from sluice.learners.torch.ema import Average
+from sluice.learners.torch.optimiser import Optimiser, freeze
+from sluice.learners.torch.plan import Plan
+from sluice.learners.torch.precision import LossScale, Precision
 
 
 def network() -> nn.Sequential:
@@ -22,8 +22,10 @@ def network() -> nn.Sequential:
 
 
 def groups(model, decay):
-    return [{"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": decay},
-            {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}]  # fmt: skip
+    return [
+        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": decay},
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
 
 
 @pytest.mark.parametrize("settings", [{"optimizer": "adamw"}, {"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.0}])

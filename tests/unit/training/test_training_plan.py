@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sluice.training.config import TrainConfig
-from sluice.training.job import library_code
-from sluice.training.plan import Defaults, Plan, decide
+from sluice.learners.torch.config import TrainConfig
+from sluice.learners.torch.job import library_code
+from sluice.learners.torch.plan import Defaults, Plan, decide
 
 
 def test_with_nothing_given_training_goes_on_until_validation_stops_improving():
@@ -23,7 +23,14 @@ def test_few_rows_are_seen_often_and_many_a_few_times(rows, batch, epochs):
 
 
 def test_what_the_project_says_is_left_as_it_is():
-    given = TrainConfig(epochs=7, batch_size=16, learning_rate=0.3, weight_decay=0.0, schedule="linear", early_stopping={"metric": "accuracy", "patience": 2})
+    given = TrainConfig(
+        epochs=7,
+        batch_size=16,
+        learning_rate=0.3,
+        weight_decay=0.0,
+        schedule="linear",
+        early_stopping={"metric": "accuracy", "patience": 2},
+    )
     plan = decide(given, Defaults(epochs=4), rows=100, measured=True)
     assert (plan.epochs, plan.batch_size, plan.learning_rate, plan.weight_decay, plan.schedule) == (7, 16, 0.3, 0.0, "linear")
     assert (plan.watch, plan.patience, plan.minutes, plan.automatic) == ("accuracy", 2, None, [])

@@ -7,9 +7,9 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from sluice.training.config import TrainConfig
-from sluice.training.plan import Plan
-from sluice.training.schedule import Patience, multiplier, warmup_steps
+from sluice.learners.torch.config import TrainConfig
+from sluice.learners.torch.plan import Plan
+from sluice.learners.torch.schedule import Patience, multiplier, warmup_steps
 
 
 def rates(steps=100, per_epoch=10, **settings):

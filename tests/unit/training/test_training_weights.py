@@ -8,12 +8,12 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from sluice.config import names_in
-from sluice.errors import ProjectError
+from sluice.core.errors import ProjectError
+from sluice.core.section import names_in
+from sluice.learners.torch.config import TrainConfig
+from sluice.learners.torch.plan import Plan
+from sluice.learners.torch.weights import label_weights
 from sluice.tasks import Task
-from sluice.training.config import TrainConfig
-from sluice.training.plan import Plan
-from sluice.training.weights import label_weights
 
 CODES = np.array([0] * 90 + [1] * 10)
 

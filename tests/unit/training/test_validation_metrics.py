@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from sluice.errors import ProjectError
-from sluice.evaluation.metrics import metric_of, names, need_positive, sign
-from sluice.training.validate import measure, undefined
+from sluice.core.errors import ProjectError
+from sluice.learners.torch.validate import measure, undefined
+from sluice.problems.metrics import metric_of, names, need_positive, sign
 
 
 def test_an_epoch_has_every_metric_of_its_objective_those_of_one_label_where_there_is_one():
@@ -34,10 +34,19 @@ def test_metrics_to_watch_have_a_direction_and_unknown_ones_a_neighbour():
         need_positive("recall", None, 3)
 
 
-@pytest.mark.parametrize(("metric", "targets", "why"), [
-    ("roc_auc", [0, 0, 0], "one label"), ("mcc", [1, 1], "one label"), ("recall", [0, 0], "no row"), ("precision", [0, 0], ""), ("loss", [0, 0], ""),
-    ("roc_auc", [0, 1], ""), ("accuracy", [0, 0], ""), ("f1", [0, 0], ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("metric", "targets", "why"),
+    [
+        ("roc_auc", [0, 0, 0], "one label"),
+        ("mcc", [1, 1], "one label"),
+        ("recall", [0, 0], "no row"),
+        ("precision", [0, 0], ""),
+        ("loss", [0, 0], ""),
+        ("roc_auc", [0, 1], ""),
+        ("accuracy", [0, 0], ""),
+        ("f1", [0, 0], ""),
+    ],
+)
 def test_what_no_answer_could_give_a_value_is_not_watched(metric, targets, why):
     found = undefined(metric, "classification", np.array(targets), 2, 1)
     assert why in found if why else found == ""

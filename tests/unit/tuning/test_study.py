@@ -11,28 +11,47 @@ import optuna
 import pyarrow as pa
 import pytest
 
+from sluice.core.errors import ProjectError, SluiceError
+from sluice.core.home import Home
 from sluice.data.dataset import Dataset, write_dataset
-from sluice.errors import ProjectError, SluiceError
-from sluice.home import Home
+from sluice.learners.torch.errors import NonFiniteError
 from sluice.project import parse
 from sluice.report.study import study_page
-from sluice.training.errors import NonFiniteError
 from sluice.tuning import search as searching
 from sluice.tuning.search import search
 from sluice.tuning.study import STORAGE_ENV, best, check_space, evidence, merged, open_study, requeue, settings_of, study_name
 
-SPACE = {"train.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}, "train.optimizer": {"type": "categorical", "choices": ["adamw", "sgd"]}}
+SPACE = {
+    "train.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
+    "train.optimizer": {"type": "categorical", "choices": ["adamw", "sgd"]},
+}
 
 
 def raw(space: dict[str, Any] | None = None, **tune: Any) -> dict[str, Any]:
-    return {"name": "t", "task": "tabular", "data": {"source": "x"}, "train": {"epochs": 9}, "tune": {"space": space or SPACE, "trials": 6, "pruner": "none", **tune}}
+    return {
+        "name": "t",
+        "task": "tabular",
+        "data": {"source": "x"},
+        "train": {"epochs": 9},
+        "tune": {"space": space or SPACE, "trials": 6, "pruner": "none", **tune},
+    }
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    table = pa.table({"row_id": [hashlib.sha256(bytes([i])).hexdigest()[:16] for i in range(4)], "a": [1.0, 2.0, 3.0, 4.0], "label": ["x", "y"] * 2})
-    return write_dataset(tmp_path / "data", {"train": table}, task="tabular", objective="classification", labels=["x", "y"], columns={"a": "numeric"},
-                         source={}, shard_rows=100)  # fmt: skip
+    table = pa.table(
+        {"row_id": [hashlib.sha256(bytes([i])).hexdigest()[:16] for i in range(4)], "a": [1.0, 2.0, 3.0, 4.0], "label": ["x", "y"] * 2}
+    )
+    return write_dataset(
+        tmp_path / "data",
+        {"train": table},
+        task="tabular",
+        objective="classification",
+        labels=["x", "y"],
+        columns={"a": "numeric"},
+        source={},
+        shard_rows=100,
+    )
 
 
 @pytest.fixture
@@ -46,7 +65,15 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(project.train)
         good = 1 - abs(math.log10(project.train.learning_rate) + 2) / 4
         for epoch in range(1, 10):
-            on_event({"kind": "epoch", "epoch": epoch, "epochs": 9, "validation_loss": 1 - good * epoch / 9, "validation_metrics": {"accuracy": good * epoch / 9}})
+            on_event(
+                {
+                    "kind": "epoch",
+                    "epoch": epoch,
+                    "epochs": 9,
+                    "validation_loss": 1 - good * epoch / 9,
+                    "validation_metrics": {"accuracy": good * epoch / 9},
+                }
+            )
         return SimpleNamespace(metrics={"accuracy": good, "loss": 1 - good})
 
     monkeypatch.setattr(searching, "fit", fit)
@@ -62,11 +89,14 @@ def run(dataset: Dataset, tmp_path: Path, settings: dict[str, Any], **more: Any)
 
 @pytest.mark.parametrize(
     ("space", "message"),
-    [({"data.source": {"type": "int", "low": 1, "high": 2}}, "is not below train or model"), ({}, "at least 1 item"),
-     ({"train.epochs": {"type": "int", "low": 3, "high": 3}}, "low 3 must be below high 3"),
-     ({"train.epochs": {"type": "int", "low": 0, "high": 3, "log": True}}, "starts above 0"),
-     ({"train.epochs": {"type": "whole", "low": 1, "high": 3}}, "tag")],
-)  # fmt: skip
+    [
+        ({"data.source": {"type": "int", "low": 1, "high": 2}}, "is not below train or model"),
+        ({}, "at least 1 item"),
+        ({"train.epochs": {"type": "int", "low": 3, "high": 3}}, "low 3 must be below high 3"),
+        ({"train.epochs": {"type": "int", "low": 0, "high": 3, "log": True}}, "starts above 0"),
+        ({"train.epochs": {"type": "whole", "low": 1, "high": 3}}, "tag"),
+    ],
+)
 def test_a_space_that_cannot_be_is_refused_by_the_project_file(space, message):
     with pytest.raises(ProjectError, match=message):
         parse({**raw(), "tune": {"space": space}})
@@ -74,9 +104,12 @@ def test_a_space_that_cannot_be_is_refused_by_the_project_file(space, message):
 
 @pytest.mark.parametrize(
     ("space", "field"),
-    [({"train.learning_rat": {"type": "float", "low": 0.1, "high": 0.2}}, "train.learning_rat"), ({"model.hidden": {"type": "int", "low": 1, "high": 2}}, "model.hidden"),
-     ({"train.batch_size": {"type": "int", "low": 0, "high": 8}}, "train.batch_size")],
-)  # fmt: skip
+    [
+        ({"train.learning_rat": {"type": "float", "low": 0.1, "high": 0.2}}, "train.learning_rat"),
+        ({"model.hidden": {"type": "int", "low": 1, "high": 2}}, "model.hidden"),
+        ({"train.batch_size": {"type": "int", "low": 0, "high": 8}}, "train.batch_size"),
+    ],
+)
 def test_a_value_the_project_does_not_take_is_found_before_any_training(space, field):
     settings = raw(space)
     with pytest.raises(ProjectError, match=f"tune.space.{field}: the project does not take it"):
@@ -165,7 +198,10 @@ def test_a_cluster_needs_a_storage_and_a_broken_one_is_named(dataset, monkeypatc
 
 
 def test_the_reports_picture_shows_every_trial_and_escapes_what_users_wrote(dataset, tmp_path, played):
-    settings = raw({"train.learning_rate": SPACE["train.learning_rate"], "train.optimizer": {"type": "categorical", "choices": ["adamw", "sgd"]}}, trials=8)
+    settings = raw(
+        {"train.learning_rate": SPACE["train.learning_rate"], "train.optimizer": {"type": "categorical", "choices": ["adamw", "sgd"]}},
+        trials=8,
+    )
     found = evidence(run(dataset, tmp_path, settings), parse(settings), "classification")
     found["trials"][0]["error"] = "<b>no</b>"
     html = study_page("t", found)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from components.tune import logic
+from sluice.core.gate import Gate
 from sluice.data.dataset import write_dataset
-from sluice.gates import Gate
 from sluice.tuning import search as searching
 
 RATE = {"type": "float", "low": 1e-3, "high": 1e-1, "log": True}
@@ -45,11 +45,28 @@ def tracked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 
 def test_begin_trials_choose(tmp_path: Path, tracked: list[tuple[Any, ...]]) -> None:
-    rows = pa.table({"row_id": [hashlib.sha256(bytes([i])).hexdigest()[:16] for i in range(4)], "a": [1.0, 2.0, 3.0, 4.0], "label": ["x", "y"] * 2})
-    write_dataset(tmp_path / "data", {"train": rows}, task="tabular", objective="classification", labels=["x", "y"], columns={"a": "numeric"}, source={},
-                  shard_rows=100)  # fmt: skip
-    project = json.dumps({"name": "t", "task": "tabular", "data": {"source": "x"}, "train": {"epochs": 1},
-                          "tune": {"trials": 5, "parallel": 2, "storage": f"journal:{tmp_path}/shared/t.journal", "space": {"train.learning_rate": RATE}}})  # fmt: skip
+    rows = pa.table(
+        {"row_id": [hashlib.sha256(bytes([i])).hexdigest()[:16] for i in range(4)], "a": [1.0, 2.0, 3.0, 4.0], "label": ["x", "y"] * 2}
+    )
+    write_dataset(
+        tmp_path / "data",
+        {"train": rows},
+        task="tabular",
+        objective="classification",
+        labels=["x", "y"],
+        columns={"a": "numeric"},
+        source={},
+        shard_rows=100,
+    )
+    project = json.dumps(
+        {
+            "name": "t",
+            "task": "tabular",
+            "data": {"source": "x"},
+            "train": {"epochs": 1},
+            "tune": {"trials": 5, "parallel": 2, "storage": f"journal:{tmp_path}/shared/t.journal", "space": {"train.learning_rate": RATE}},
+        }
+    )
     given = {"dataset_path": str(tmp_path / "data")}
     workers = logic.begin(project, "", "", gate_path=str(tmp_path / "begin/x/gate"), **given)
     assert workers == ["1", "2"]
@@ -65,8 +82,12 @@ def test_begin_trials_choose(tmp_path: Path, tracked: list[tuple[Any, ...]]) -> 
     assert [c for c in tracked if c[0] == "finish"] == [("finish", "FINISHED")] * 5
 
 
-def test_a_space_the_project_does_not_take_ends_the_first_step(tmp_path: Path, tracked: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]) -> None:
-    project = json.dumps({"name": "t", "task": "tabular", "data": {"source": "x"}, "tune": {"space": {"train.rate": RATE}, "storage": "journal:/x"}})
+def test_a_space_the_project_does_not_take_ends_the_first_step(
+    tmp_path: Path, tracked: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = json.dumps(
+        {"name": "t", "task": "tabular", "data": {"source": "x"}, "tune": {"space": {"train.rate": RATE}, "storage": "journal:/x"}}
+    )
     with pytest.raises(SystemExit):
         logic.begin(project, "", "", dataset_path=str(tmp_path), gate_path=str(tmp_path / "begin/x/gate"))
     assert "tune.space.train.rate" in capsys.readouterr().out

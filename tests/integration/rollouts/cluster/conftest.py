@@ -18,19 +18,26 @@ from typing import Any
 
 import pytest
 
-from serving.rollout.backends.base import POD_OF
-from serving.rollout.evidence import Prometheus
-from serving.rollout.kube import ApiFault, Kube
-from sluice.process import spawn, stop, wait_until
-from sluice.rollouts.load import Load, Request
+from serving.controller.kube import ApiFault, Kube
+from serving.controller.rollouts.backends.base import POD_OF
+from serving.controller.rollouts.evidence import Prometheus
+from sluice.core.processes import spawn, stop, wait_until
+from sluice.rollouts.load_generator import Load, Request
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[3]
 # A namespace for each of pytest's own processes.
-NAMESPACE = "-".join([os.environ.get("SLUICE_E2E_NAMESPACE", "sluice-rollout-test"), *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])])
+NAMESPACE = "-".join(
+    [os.environ.get("SLUICE_E2E_NAMESPACE", "sluice-rollout-test"), *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])]
+)
 IMAGE = "docker.io/library/python:3.11-slim"
-SECURE = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "runAsUser": 1000, "capabilities": {"drop": ["ALL"]},
-          "seccompProfile": {"type": "RuntimeDefault"}}  # fmt: skip
+SECURE = {
+    "allowPrivilegeEscalation": False,
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,8 +68,13 @@ def prepared() -> Kube:
     images = kubectl("get", "node", node, "-o", "jsonpath={.status.images[*].names}")
     if IMAGE not in images:
         saved = subprocess.Popen(["docker", "save", IMAGE.removeprefix("docker.io/library/")], stdout=subprocess.PIPE)
-        subprocess.run(["docker", "exec", "-i", node, "ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "-"],
-                       stdin=saved.stdout, check=True, capture_output=True, timeout=300)  # fmt: skip
+        subprocess.run(
+            ["docker", "exec", "-i", node, "ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "-"],
+            stdin=saved.stdout,
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
     if not kubectl("get", "crd", "modelrollouts.sluice.dev", "--ignore-not-found"):
         # One that is there is whoever's put it there.
         kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds" / "modelrollout.yaml"))
@@ -72,9 +84,15 @@ def prepared() -> Kube:
         api.merge("ModelRollout", NAMESPACE, item["metadata"]["name"], {"metadata": {"finalizers": []}})
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", "--timeout=110s")
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}))
-    source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "server", "namespace": NAMESPACE},
-              "data": {"server.py": (HERE / "server.py").read_text(), "users.py": (ROOT / "serving" / "runtime" / "users.py").read_text()}}  # fmt: skip
+    kubectl(
+        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+    )
+    source = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "server", "namespace": NAMESPACE},
+        "data": {"server.py": (HERE / "server.py").read_text(), "users.py": (ROOT / "serving" / "runtime" / "users.py").read_text()},
+    }
     kubectl("apply", "-f", "-", stdin=json.dumps(source))
     kubectl("apply", "-f", "-", stdin=json.dumps(RUNTIME))
     kubectl("apply", "-f", "-", stdin=json.dumps(MONITOR))
@@ -91,15 +109,28 @@ def digest(text: str) -> str:
 
 
 PREDICTOR: dict[str, Any] = {
-    "minReplicas": 1, "maxReplicas": 1, "containers": [{
-        "name": "kserve-container", "image": IMAGE, "imagePullPolicy": "Never", "command": ["python", "/srv/server.py"],
-        "env": [{"name": "BEHAVIOUR", "value": "$(URI)"}, {"name": "DIGEST", "value": "$(DIGEST)"}, {"name": "NAME", "value": "$(NAME)"}],
-        "ports": [{"containerPort": 8080, "name": "http1", "protocol": "TCP"}],
-        "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2},
-        "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}, "securityContext": SECURE,
-        "volumeMounts": [{"name": "server", "mountPath": "/srv"}]}],
+    "minReplicas": 1,
+    "maxReplicas": 1,
+    "containers": [
+        {
+            "name": "kserve-container",
+            "image": IMAGE,
+            "imagePullPolicy": "Never",
+            "command": ["python", "/srv/server.py"],
+            "env": [
+                {"name": "BEHAVIOUR", "value": "$(URI)"},
+                {"name": "DIGEST", "value": "$(DIGEST)"},
+                {"name": "NAME", "value": "$(NAME)"},
+            ],
+            "ports": [{"containerPort": 8080, "name": "http1", "protocol": "TCP"}],
+            "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2},
+            "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+            "securityContext": SECURE,
+            "volumeMounts": [{"name": "server", "mountPath": "/srv"}],
+        }
+    ],
     "volumes": [{"name": "server", "configMap": {"name": "server"}}],
-}  # fmt: skip
+}
 
 
 def manifest(name: str, version: str, behaviour: str = "", backend: str = "Gateway", **spec: Any) -> dict[str, Any]:
@@ -108,34 +139,84 @@ def manifest(name: str, version: str, behaviour: str = "", backend: str = "Gatew
     if backend == "Gateway":
         traffic |= {"gateway": {"name": "kserve-ingress-gateway", "namespace": "kserve"}, "hostname": f"{name}.example.com"}
     shadow = {"shadow": {"requests": 100 if backend == "Gateway" else 0}}
-    strategy = {**shadow, "steps": [20, 50], "minimumRequests": 250, "troubleSeconds": 2, "settleSeconds": 2, "warmupSeconds": 1, "verifySeconds": 3,
-                "readySeconds": 60, "stepDeadlineSeconds": 120, "keepSeconds": 5} | spec.pop("strategy", {})  # fmt: skip
-    return {"apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout", "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": {"model": {"uri": f"test://{behaviour}", "digest": digest(version), "name": "m"}, "traffic": traffic | spec.pop("traffic", {}),
-                     "serving": {"predictor": BY_RUNTIME if backend == "KServeCanary" else PREDICTOR}, "strategy": strategy, "intervalSeconds": 1, **spec}}  # fmt: skip
+    strategy = {
+        **shadow,
+        "steps": [20, 50],
+        "minimumRequests": 250,
+        "troubleSeconds": 2,
+        "settleSeconds": 2,
+        "warmupSeconds": 1,
+        "verifySeconds": 3,
+        "readySeconds": 60,
+        "stepDeadlineSeconds": 120,
+        "keepSeconds": 5,
+    } | spec.pop("strategy", {})
+    return {
+        "apiVersion": "sluice.dev/v1alpha1",
+        "kind": "ModelRollout",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "model": {"uri": f"test://{behaviour}", "digest": digest(version), "name": "m"},
+            "traffic": traffic | spec.pop("traffic", {}),
+            "serving": {"predictor": BY_RUNTIME if backend == "KServeCanary" else PREDICTOR},
+            "strategy": strategy,
+            "intervalSeconds": 1,
+            **spec,
+        },
+    }
+
 
 #: KServe's canary takes no custom containers: the same stand-in as a ServingRuntime.
 RUNTIME: dict[str, Any] = {
-    "apiVersion": "serving.kserve.io/v1alpha1", "kind": "ServingRuntime", "metadata": {"name": "standin", "namespace": NAMESPACE},
-    "spec": {"supportedModelFormats": [{"name": "standin", "version": "1"}], "protocolVersions": ["v1"], "volumes": PREDICTOR["volumes"],
-             "containers": [{k: v for k, v in PREDICTOR["containers"][0].items() if k != "env"}]}}  # fmt: skip
-BY_RUNTIME = {"minReplicas": 1, "maxReplicas": 1, "model": {
-    "modelFormat": {"name": "standin"}, "runtime": "standin", "args": [], "env": PREDICTOR["containers"][0]["env"]},
-    "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}  # fmt: skip
+    "apiVersion": "serving.kserve.io/v1alpha1",
+    "kind": "ServingRuntime",
+    "metadata": {"name": "standin", "namespace": NAMESPACE},
+    "spec": {
+        "supportedModelFormats": [{"name": "standin", "version": "1"}],
+        "protocolVersions": ["v1"],
+        "volumes": PREDICTOR["volumes"],
+        "containers": [{k: v for k, v in PREDICTOR["containers"][0].items() if k != "env"}],
+    },
+}
+BY_RUNTIME = {
+    "minReplicas": 1,
+    "maxReplicas": 1,
+    "model": {"modelFormat": {"name": "standin"}, "runtime": "standin", "args": [], "env": PREDICTOR["containers"][0]["env"]},
+    "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+}
 
 #: Prometheus hears of a monitor within minutes: it is there before the first test asks.
-MONITOR = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "standins", "namespace": NAMESPACE},
-           "spec": {"selector": {"matchExpressions": [{"key": POD_OF, "operator": "Exists"}]},
-                    "podMetricsEndpoints": [{"port": "http1", "path": "/metrics", "interval": "2s"}]}}  # fmt: skip
+MONITOR = {
+    "apiVersion": "monitoring.coreos.com/v1",
+    "kind": "PodMonitor",
+    "metadata": {"name": "standins", "namespace": NAMESPACE},
+    "spec": {
+        "selector": {"matchExpressions": [{"key": POD_OF, "operator": "Exists"}]},
+        "podMetricsEndpoints": [{"port": "http1", "path": "/metrics", "interval": "2s"}],
+    },
+}
 
 #: KServe refuses a new main predictor with the old storageUri, so these models are fetched: from this pod, any path is a file.
 FILES = f"http://files.{NAMESPACE}.svc.cluster.local"
 FILE_SERVER: list[dict[str, Any]] = [
-    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "files", "namespace": NAMESPACE, "labels": {"app": "files"}},
-     "spec": {"volumes": PREDICTOR["volumes"], "containers": [{
-         **PREDICTOR["containers"][0], "env": [{"name": "BEHAVIOUR", "value": "test://"}, {"name": "DIGEST", "value": "files"}]}]}},
-    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "files", "namespace": NAMESPACE},
-     "spec": {"selector": {"app": "files"}, "ports": [{"port": 80, "targetPort": 8080}]}}]  # fmt: skip
+    {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "files", "namespace": NAMESPACE, "labels": {"app": "files"}},
+        "spec": {
+            "volumes": PREDICTOR["volumes"],
+            "containers": [
+                {**PREDICTOR["containers"][0], "env": [{"name": "BEHAVIOUR", "value": "test://"}, {"name": "DIGEST", "value": "files"}]}
+            ],
+        },
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "files", "namespace": NAMESPACE},
+        "spec": {"selector": {"app": "files"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    },
+]
 
 
 class Operator:
@@ -146,8 +227,22 @@ class Operator:
         self.env = {**os.environ, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
 
     def start(self) -> Operator:
-        command = [sys.executable, "-m", "serving.rollout", "--namespace", NAMESPACE, "--scrape", "proxy", "--metrics-port", "0",
-                   "--lease-namespace", NAMESPACE, "--lease-seconds", "4", *self.more]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "serving.controller",
+            "--namespace",
+            NAMESPACE,
+            "--scrape",
+            "proxy",
+            "--metrics-port",
+            "0",
+            "--lease-namespace",
+            NAMESPACE,
+            "--lease-seconds",
+            "4",
+            *self.more,
+        ]
         self.process = spawn(command, log=self.log, cwd=ROOT, env=self.env)
         return self
 
@@ -202,13 +297,19 @@ class Api:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             status = self.status(name)
-            of = version is None or digest(version)[:12] in (status.get("candidate"), status.get("stable")) or status.get("phase") == "RolledBack"
+            of = (
+                version is None
+                or digest(version)[:12] in (status.get("candidate"), status.get("stable"))
+                or status.get("phase") == "RolledBack"
+            )
             if status.get("phase") in phases and of:
                 return status
             time.sleep(0.3)
         status = self.status(name)
-        raise AssertionError(f"{name} is in {status.get('phase')}/{status.get('stage')}, not {phases}: {status.get('message')}\n"
-                             + "\n".join(h["message"] for h in status.get("history", [])))  # fmt: skip
+        raise AssertionError(
+            f"{name} is in {status.get('phase')}/{status.get('stage')}, not {phases}: {status.get('message')}\n"
+            + "\n".join(h["message"] for h in status.get("history", []))
+        )
 
 
 @pytest.fixture
@@ -238,8 +339,11 @@ def named(cluster: Kube, request: pytest.FixtureRequest) -> Iterator[str]:
     name = "t-" + hashlib.sha256(request.node.name.encode()).hexdigest()[:8]
     yield name
     for kind in ("ModelRollout", "HTTPRoute", "InferenceService"):
-        found = [name] if kind != "InferenceService" else [
-            s["metadata"]["name"] for s in cluster.list(kind, NAMESPACE, f"sluice.dev/rollout={name}")]
+        found = (
+            [name]
+            if kind != "InferenceService"
+            else [s["metadata"]["name"] for s in cluster.list(kind, NAMESPACE, f"sluice.dev/rollout={name}")]
+        )
         for one in found:
             try:
                 if kind == "ModelRollout" and cluster.get(kind, NAMESPACE, one):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from sluice.process import die_with_parent
+from sluice.core.processes import die_with_parent
 
 #: Asked before a call is passed on: an HTTP status to answer, 0 to hang up, None to pass it on.
 Fault = Callable[[str, str], int | None]
@@ -48,10 +48,18 @@ class FlakyApi:
         self._thread.start()
         assert started.wait(10)
         self.kubeconfig = folder / "kubeconfig.json"
-        self.kubeconfig.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}]}))  # fmt: skip
+        self.kubeconfig.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "c",
+                    "users": [{"name": "u", "user": {}}],
+                    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+                }
+            )
+        )
 
     def hang_up(self) -> None:
         """End every call under way, watches too."""
@@ -93,8 +101,13 @@ class FlakyApi:
             return
         if status is not None:
             self.answered[status] += 1
-            said = json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": f"made up {status}", "code": status}).encode()
-            writer.write(f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {len(said)}\r\n\r\n".encode() + said)
+            said = json.dumps(
+                {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": f"made up {status}", "code": status}
+            ).encode()
+            writer.write(
+                f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {len(said)}\r\n\r\n".encode()
+                + said
+            )
             await writer.drain()
             return
         if self.strike(method, path, True):

@@ -68,9 +68,12 @@ def metrics():
     lines += [f"sluice_user_requests_total{{{WHO}{by(g)}}} {v}" for g, v in asked.items()]
     lines += [f"sluice_user_errors_total{{{WHO}{by(g)}}} {v}" for g, v in failed.items()]
     total = timed["fast"] + timed["slow"]
-    lines += [f'sluice_inference_duration_seconds_bucket{{{WHO},le="0.2"}} {timed["fast"]}',
-              f'sluice_inference_duration_seconds_bucket{{{WHO},le="+Inf"}} {total}',
-              f"sluice_inference_duration_seconds_count{{{WHO}}} {total}", f'sluice_model_info{{{WHO},digest="{os.environ["DIGEST"]}"}} 1']  # fmt: skip
+    lines += [
+        f'sluice_inference_duration_seconds_bucket{{{WHO},le="0.2"}} {timed["fast"]}',
+        f'sluice_inference_duration_seconds_bucket{{{WHO},le="+Inf"}} {total}',
+        f"sluice_inference_duration_seconds_count{{{WHO}}} {total}",
+        f'sluice_model_info{{{WHO},digest="{os.environ["DIGEST"]}"}} 1',
+    ]
     return "\n".join(lines).encode() + b"\n"
 
 
@@ -99,7 +102,12 @@ async def serve(reader, writer):
                         failed[group] += code >= 400
             else:
                 code, answer = (200 if ready() else 503), b"{}"
-            writer.write(f"HTTP/1.1 {code} X\r\ncontent-length: {len(answer)}\r\nx-sluice-version: {VERSION}\r\ncontent-type: {kind}\r\n".encode() + cookie + b"\r\n" + answer)
+            writer.write(
+                f"HTTP/1.1 {code} X\r\ncontent-length: {len(answer)}\r\nx-sluice-version: {VERSION}\r\ncontent-type: {kind}\r\n".encode()
+                + cookie
+                + b"\r\n"
+                + answer
+            )
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()

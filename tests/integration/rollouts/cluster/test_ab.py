@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sluice.process import wait_until
+from sluice.core.processes import wait_until
 
 _spec = importlib.util.spec_from_file_location("rollout_cluster", Path(__file__).with_name("conftest.py"))
 assert _spec and _spec.loader
@@ -56,7 +56,12 @@ class Users:
                 arm, given = self.ask(connection, "/v1/models/m:predict", {"instances": [1]}, cookie)
                 if not arm:
                     continue
-                self.ask(connection, "/v2/models/m/feedback", {"outcome": float((kind if dice.random() < 0.5 else dice.random()) < BUYS[arm])}, cookie or given)
+                self.ask(
+                    connection,
+                    "/v2/models/m/feedback",
+                    {"outcome": float((kind if dice.random() < 0.5 else dice.random()) < BUYS[arm])},
+                    cookie or given,
+                )
                 with self.guard:
                     self.visits[arm] += 1
                     self.users[arm] += not first
@@ -73,7 +78,9 @@ class Users:
             said = got.read(300)
             got.read()
             if got.status < 400:
-                return got.getheader("x-sluice-version", ""), "; ".join(c.partition(";")[0] for c in got.headers.get_all("set-cookie") or [])
+                return got.getheader("x-sluice-version", ""), "; ".join(
+                    c.partition(";")[0] for c in got.headers.get_all("set-cookie") or []
+                )
             why = f"{got.status} {said!r}"
         except (OSError, http.client.HTTPException) as e:
             why = repr(e)
@@ -90,11 +97,20 @@ class Users:
 
 @pytest.mark.timeout(900)
 def test_half_the_users_each_stick_and_the_model_that_sells_more_takes_over(
-        operator: Any, api: Any, named: str, gateway: tuple[str, int], prometheus: str):  # fmt: skip
+    operator: Any, api: Any, named: str, gateway: tuple[str, int], prometheus: str
+):
     plan: dict[str, Any] = {
-        "strategy": {"kind": "AB", "steps": [50], "minimumRequests": 300, "stepDeadlineSeconds": 400, "troubleSeconds": 2, "settleSeconds": 6},
+        "strategy": {
+            "kind": "AB",
+            "steps": [50],
+            "minimumRequests": 300,
+            "stepDeadlineSeconds": 400,
+            "troubleSeconds": 2,
+            "settleSeconds": 6,
+        },
         "analysis": {"prometheus": {"url": prometheus}, "business": {"minimumOutcomes": 200}},
-        "traffic": {"sticky": "Cookie"}}  # fmt: skip
+        "traffic": {"sticky": "Cookie"},
+    }
     api.apply(manifest(named, "plain", **plan))
     api.until(named, "Succeeded", version="plain")
     wait_until(lambda: helpers.scraped(prometheus, digest("plain")), what="the first scrape", seconds=180, every=2)
@@ -103,7 +119,9 @@ def test_half_the_users_each_stick_and_the_model_that_sells_more_takes_over(
         wait_until(lambda: users.visits.total() > 50, what="visits", seconds=60)
         users.failed.clear()
         api.apply(manifest(named, "persuasive", **plan))
-        wait_until(lambda: api.status(named).get("stage") == "collect" and api.phase(named) == "Step", what="the split", seconds=240, every=0.5)
+        wait_until(
+            lambda: api.status(named).get("stage") == "collect" and api.phase(named) == "Step", what="the split", seconds=240, every=0.5
+        )
         with users.guard:
             users.users.clear()
             users.moved.clear()
@@ -133,4 +151,6 @@ def test_half_the_users_each_stick_and_the_model_that_sells_more_takes_over(
     moved = [t for t in users.moved if t < last[0]]
     told = [f"{h['time']} {h['message']}" for h in status["history"]]
     assert not users.failed and not moved, "\n".join([*users.failed[:20], f"{len(users.failed)} failed, {len(moved)} moved", *told])
-    print(f"\n{n} users, {k} of them in the candidate's arm, none moved; {users.visits.total():,} visits, {len(users.failed)} failed\n{shown['reason']}")
+    print(
+        f"\n{n} users, {k} of them in the candidate's arm, none moved; {users.visits.total():,} visits, {len(users.failed)} failed\n{shown['reason']}"
+    )

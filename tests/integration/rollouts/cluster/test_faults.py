@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from sluice.process import die_with_parent, wait_until
-from sluice.rollouts.load import Load
+from sluice.core.processes import die_with_parent, wait_until
+from sluice.rollouts.load_generator import Load
 
 _spec = importlib.util.spec_from_file_location("rollout_cluster", Path(__file__).with_name("conftest.py"))
 assert _spec and _spec.loader
@@ -46,7 +46,8 @@ def sequences(status: dict[str, Any]) -> list[int]:
 
 
 def test_api_server_that_refuses_conflicts_and_is_gone_for_a_minute_only_delays(
-        cluster: Any, flaky: Any, api: Any, named: str, load: Callable[..., Load], tmp_path: Path):  # fmt: skip
+    cluster: Any, flaky: Any, api: Any, named: str, load: Callable[..., Load], tmp_path: Path
+):
     dice, gone = random.Random(5), [False]
 
     def fault(method: str, path: str) -> int | None:
@@ -79,7 +80,9 @@ def test_api_server_that_refuses_conflicts_and_is_gone_for_a_minute_only_delays(
         assert traffic.report()["failed"] == before, traffic.report()
         log = operator.log.read_text()
         assert "the look failed" not in log, log[-4000:]
-        print(f"\nfaults answered: {dict(flaky.answered)}; {traffic.report()['sent']:,} requests, {traffic.report()['failed'] - before} failed")
+        print(
+            f"\nfaults answered: {dict(flaky.answered)}; {traffic.report()['sent']:,} requests, {traffic.report()['failed'] - before} failed"
+        )
     finally:
         operator.stop()
 
@@ -89,8 +92,8 @@ class Lives:
 
     CODE = """
 import os, sys
-from serving.rollout.__main__ import main
-from sluice.process import die_with_parent
+from serving.controller.__main__ import main
+from sluice.core.processes import die_with_parent
 for _ in sys.stdin:
     child = os.fork()
     if child == 0:
@@ -104,8 +107,16 @@ for _ in sys.stdin:
     def __init__(self, log: Path, kubeconfig: Path):
         command = [sys.executable, "-c", self.CODE, "--namespace", NAMESPACE, "--scrape", "proxy", "--metrics-port", "0", "--lease", ""]
         with log.open("ab") as out:
-            self.parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, text=True, cwd=helpers.ROOT,
-                                           env={**os.environ, "KUBECONFIG": str(kubeconfig)}, preexec_fn=die_with_parent)  # fmt: skip
+            self.parent = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=out,
+                text=True,
+                cwd=helpers.ROOT,
+                env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+                preexec_fn=die_with_parent,
+            )
         self.pid = self.writes = 0
 
     def begin(self) -> None:
@@ -129,7 +140,8 @@ for _ in sys.stdin:
 
 
 def test_controller_killed_at_every_write_promotes_once_and_fails_no_request(
-        cluster: Any, flaky: Any, api: Any, named: str, load: Callable[..., Load], tmp_path: Path):  # fmt: skip
+    cluster: Any, flaky: Any, api: Any, named: str, load: Callable[..., Load], tmp_path: Path
+):
     """Each life of the controller dies at its first, second, third or fourth write in turn: just after it was made, or just before."""
     lives = Lives(tmp_path / "operator.log", flaky.kubeconfig)
     lives.begin()
@@ -176,12 +188,16 @@ def test_controller_killed_at_every_write_promotes_once_and_fails_no_request(
         numbers = sequences(status)
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         assert len(kills) > 15
-        print(f"\n{len(kills)} kills, {len(set(kills))} kinds: {sorted(set(kills))}; {report['sent']:,} requests, {report['failed'] - failed} failed")
+        print(
+            f"\n{len(kills)} kills, {len(set(kills))} kinds: {sorted(set(kills))}; {report['sent']:,} requests, {report['failed'] - failed} failed"
+        )
     finally:
         lives.stop()
 
 
-def test_prometheus_that_is_gone_mid_canary_promotes_nothing_and_says_so(operator: Any, api: Any, named: str, load: Callable[..., Load], prometheus: str):
+def test_prometheus_that_is_gone_mid_canary_promotes_nothing_and_says_so(
+    operator: Any, api: Any, named: str, load: Callable[..., Load], prometheus: str
+):
     address = {"prometheus": {"url": prometheus}}
     api.apply(manifest(named, "one", analysis=address))
     api.until(named, "Succeeded", version="one")
@@ -191,7 +207,9 @@ def test_prometheus_that_is_gone_mid_canary_promotes_nothing_and_says_so(operato
     slow = {"strategy": {"minimumRequests": 100000, "stepDeadlineSeconds": 60}}
     api.apply(manifest(named, "two", analysis=address, **slow))
     api.until(named, "Step")
-    wait_until(lambda: api.status(named)["state"]["window"].get("candidate", {}).get("requests", 0) > 20, what="counts from Prometheus", seconds=60)
+    wait_until(
+        lambda: api.status(named)["state"]["window"].get("candidate", {}).get("requests", 0) > 20, what="counts from Prometheus", seconds=60
+    )
     api.apply(manifest(named, "two", analysis={"prometheus": {"url": "http://127.0.0.1:9"}}, **slow))
     wait_until(lambda: "cannot be measured" in api.status(named)["message"], what="the reason", seconds=30)
     status = api.until(named, "RolledBack")
@@ -217,10 +235,20 @@ def test_canary_on_a_node_under_load_fails_no_request(operator: Any, api: Any, n
     api.apply(manifest(named, "one"))
     api.until(named, "Succeeded", version="one")
     busy = "import os\nfor _ in range(2 * os.cpu_count() - 1):\n    if os.fork() == 0: break\nwhile True: pass"
-    container = {"name": "busy", "image": helpers.IMAGE, "imagePullPolicy": "Never", "command": ["python", "-c", busy],
-                 "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}, "securityContext": helpers.SECURE}  # fmt: skip
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "busy", "namespace": NAMESPACE},
-           "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}  # fmt: skip
+    container = {
+        "name": "busy",
+        "image": helpers.IMAGE,
+        "imagePullPolicy": "Never",
+        "command": ["python", "-c", busy],
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+        "securityContext": helpers.SECURE,
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "busy", "namespace": NAMESPACE},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
     kubectl("apply", "-f", "-", stdin=json.dumps(pod))
     try:
         kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", "pod/busy", "--timeout=60s")

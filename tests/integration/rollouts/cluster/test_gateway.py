@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sluice.process import wait_until
-from sluice.rollouts.load import Load
+from sluice.core.processes import wait_until
+from sluice.rollouts.load_generator import Load
 
 # The helpers of conftest.py, by path: test folders are no packages.
 _spec = importlib.util.spec_from_file_location("rollout_cluster", Path(__file__).with_name("conftest.py"))
@@ -27,7 +27,8 @@ def promoted(api: Any, name: str, version: str = "one") -> None:
 
 
 def test_first_model_then_a_canary_then_a_rollback_with_two_controller_kills_and_no_failed_request(
-        operator: Any, api: Any, named: str, load: Callable[..., Load]):  # fmt: skip
+    operator: Any, api: Any, named: str, load: Callable[..., Load]
+):
     promoted(api, named)
     assert api.status(named)["stable"] == digest("one")[:12]
     traffic = load(named, 80)
@@ -54,8 +55,17 @@ def test_first_model_then_a_canary_then_a_rollback_with_two_controller_kills_and
     api.apply(manifest(named, "three", "slow=0.5"))
     status = api.until(named, "RolledBack")
     assert "slow answers" in status["message"]
-    wait_until(lambda: not [s for s in api.kube.list("InferenceService", NAMESPACE, f"sluice.dev/rollout={named}")
-                            if s["metadata"]["annotations"]["sluice.dev/digest"] == digest("three")], what="the candidate to go", seconds=60)  # fmt: skip
+    wait_until(
+        lambda: (
+            not [
+                s
+                for s in api.kube.list("InferenceService", NAMESPACE, f"sluice.dev/rollout={named}")
+                if s["metadata"]["annotations"]["sluice.dev/digest"] == digest("three")
+            ]
+        ),
+        what="the candidate to go",
+        seconds=60,
+    )
     traffic.stop()
     report = traffic.report()
     assert report["failed"] == 0 and report["sent"] == report["answered"], report
@@ -78,7 +88,8 @@ def test_failing_model_is_stopped_in_the_shadow_and_never_answers_a_user(operato
 
 
 def test_candidate_that_crash_loops_or_runs_out_of_memory_is_rolled_back_with_the_reason(
-        operator: Any, api: Any, named: str, load: Callable[..., Load]):  # fmt: skip
+    operator: Any, api: Any, named: str, load: Callable[..., Load]
+):
     promoted(api, named)
     traffic = load(named)
     api.apply(manifest(named, "crash", "exit=3", strategy={"readySeconds": 300}))
@@ -114,9 +125,17 @@ def test_newer_model_supersedes_mid_canary(operator: Any, api: Any, named: str, 
 
 def test_route_edited_by_hand_is_put_back(operator: Any, api: Any, named: str):
     promoted(api, named)
-    kubectl("patch", "httproute", "-n", NAMESPACE, named, "--type=json",
-            "-p", '[{"op": "replace", "path": "/spec/rules/0/backendRefs/0/weight", "value": 7},'
-                  '{"op": "add", "path": "/spec/rules/0/backendRefs/-", "value": {"name": "elsewhere", "port": 80, "weight": 93}}]')  # fmt: skip
+    kubectl(
+        "patch",
+        "httproute",
+        "-n",
+        NAMESPACE,
+        named,
+        "--type=json",
+        "-p",
+        '[{"op": "replace", "path": "/spec/rules/0/backendRefs/0/weight", "value": 7},'
+        '{"op": "add", "path": "/spec/rules/0/backendRefs/-", "value": {"name": "elsewhere", "port": 80, "weight": 93}}]',
+    )
 
     def back() -> bool:
         refs = api.kube.get("HTTPRoute", NAMESPACE, named)["spec"]["rules"][0]["backendRefs"]
@@ -125,7 +144,9 @@ def test_route_edited_by_hand_is_put_back(operator: Any, api: Any, named: str):
     wait_until(back, what="the route", seconds=30)
 
 
-def test_resource_deleted_mid_canary_leaves_stable_serving_and_owned_by_nobody(operator: Any, api: Any, named: str, load: Callable[..., Load]):
+def test_resource_deleted_mid_canary_leaves_stable_serving_and_owned_by_nobody(
+    operator: Any, api: Any, named: str, load: Callable[..., Load]
+):
     promoted(api, named)
     traffic = load(named)
     api.apply(manifest(named, "two", strategy={"minimumRequests": 100000}))
@@ -154,7 +175,9 @@ def test_commands_dry_run_events_and_columns(operator: Any, api: Any, named: str
     assert "Paused" in line and "WEIGHT" in line and digest("two")[:12] in line
     kubectl("annotate", "modelrollout", "-n", NAMESPACE, named, "sluice.dev/command=abort#9", "--overwrite")
     assert "aborted by command" in api.until(named, "RolledBack")["message"]
-    events = kubectl("get", "events", "-n", NAMESPACE, "--field-selector", f"involvedObject.name={named}", "-o", "jsonpath={.items[*].reason}")
+    events = kubectl(
+        "get", "events", "-n", NAMESPACE, "--field-selector", f"involvedObject.name={named}", "-o", "jsonpath={.items[*].reason}"
+    )
     assert {"Pending", "Shadow", "Succeeded", "RolledBack"} <= set(events.split())
     # What GitOps tools go by: our fields are ours by name, and the generation that was seen is told.
     raw = api.kube.get("ModelRollout", NAMESPACE, named)

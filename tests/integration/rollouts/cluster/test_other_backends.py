@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from serving.rollout import resource
-from serving.rollout.backends import BACKENDS
-from serving.rollout.evidence import Pods
-from serving.rollout.kube import Kube
-from sluice.process import wait_until
-from sluice.rollouts.load import Load
+from serving.controller.kube import Kube
+from serving.controller.rollouts import resource
+from serving.controller.rollouts.backends import BACKENDS
+from serving.controller.rollouts.evidence import Pods
+from sluice.core.processes import wait_until
+from sluice.rollouts.load_generator import Load
 from sluice.rollouts.state import Routed, State
 
 _spec = importlib.util.spec_from_file_location("rollout_cluster", Path(__file__).with_name("conftest.py"))
@@ -52,11 +52,29 @@ class KServe21:
             left = 100 - sum(c.get("trafficPercent", 0) for c in canaries)
             parts = [(spec["predictor"]["name"], left)] + [(c["predictor"]["name"], c.get("trafficPercent", 0)) for c in canaries]
             refs = [{"group": "", "kind": "Service", "name": f"{self.name}-{p}-predictor", "port": 80, "weight": w} for p, w in parts]
-            self.kube.request("PATCH", self.kube.path("HTTPRoute", NAMESPACE, self.name), {
-                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": self.name, "namespace": NAMESPACE},
-                "spec": {"parentRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "kserve-ingress-gateway", "namespace": "kserve"}],
-                         "hostnames": [f"{self.name}.example.com"], "rules": [{"backendRefs": refs}]},
-            }, query={"fieldManager": "kserve-player", "force": "true"}, content="application/apply-patch+yaml")  # fmt: skip
+            self.kube.request(
+                "PATCH",
+                self.kube.path("HTTPRoute", NAMESPACE, self.name),
+                {
+                    "apiVersion": "gateway.networking.k8s.io/v1",
+                    "kind": "HTTPRoute",
+                    "metadata": {"name": self.name, "namespace": NAMESPACE},
+                    "spec": {
+                        "parentRefs": [
+                            {
+                                "group": "gateway.networking.k8s.io",
+                                "kind": "Gateway",
+                                "name": "kserve-ingress-gateway",
+                                "namespace": "kserve",
+                            }
+                        ],
+                        "hostnames": [f"{self.name}.example.com"],
+                        "rules": [{"backendRefs": refs}],
+                    },
+                },
+                query={"fieldManager": "kserve-player", "force": "true"},
+                content="application/apply-patch+yaml",
+            )
 
 
 def need_knative() -> None:
@@ -85,7 +103,7 @@ def backend_of(request: pytest.FixtureRequest, cluster: Kube, named: str) -> Ite
         return BACKENDS[request.param](cluster, rollout, Pods(cluster, proxied=True))
 
     # An owner that does not exist would have everything collected as garbage.
-    from serving.rollout.backends import base, gateway
+    from serving.controller.rollouts.backends import base, gateway
 
     real = base.owner
     base.owner = gateway.owner = lambda rollout: None  # type: ignore[assignment]
@@ -164,7 +182,8 @@ def kourier() -> tuple[str, int]:
 
 
 def test_serverless_canary_then_rollback_without_a_failed_request(
-        operator: Any, api: Any, named: str, load: Callable[..., Load], kourier: tuple[str, int]):  # fmt: skip
+    operator: Any, api: Any, named: str, load: Callable[..., Load], kourier: tuple[str, int]
+):
     api.apply(manifest(named, "one", backend="Serverless"))
     api.until(named, "Succeeded", version="one")
     traffic = load(named, 60, kourier, f"{named}-predictor.{NAMESPACE}.example.com")
@@ -185,7 +204,8 @@ def test_serverless_canary_then_rollback_without_a_failed_request(
 
 @pytest.mark.parametrize("backend_of", ["Gateway"], indirect=True)
 def test_cookie_keeps_a_user_in_the_arm_of_the_first_answer(
-        backend_of: Callable[[State], Any], named: str, gateway: tuple[str, int], request: pytest.FixtureRequest):  # fmt: skip
+    backend_of: Callable[[State], Any], named: str, gateway: tuple[str, int], request: pytest.FixtureRequest
+):
     both = State(stable=ONE, candidate=TWO, phase="Step")
     backend = backend_of(both)
     backend.rollout.raw["spec"]["traffic"]["sticky"] = "Cookie"

@@ -23,8 +23,9 @@ Change = Callable[[dict[str, Any]], object]
 
 def tried(raw: dict[str, Any]) -> str:
     """Empty when the server would take it, else what it says."""
-    done = subprocess.run(["kubectl", "apply", "--dry-run=server", "-f", "-"], input=json.dumps(raw), capture_output=True, text=True,
-                          timeout=60, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["kubectl", "apply", "--dry-run=server", "-f", "-"], input=json.dumps(raw), capture_output=True, text=True, timeout=60, check=False
+    )
     return done.stderr if done.returncode else ""
 
 
@@ -43,13 +44,21 @@ BAD: list[tuple[str, Change, str]] = [
     ("long name", lambda raw: raw["metadata"].update(name="m" * 41), "at most 40 characters"),
     ("back-end", lambda raw: raw["spec"]["traffic"].update(backend="Istio"), "spec.traffic.backend"),
     ("no gateway", lambda raw: raw["spec"]["traffic"].pop("gateway"), "needs gateway and hostname"),
-    ("sticky without a gateway", lambda raw: raw["spec"].update(traffic={"backend": "Serverless", "sticky": "Cookie"}, strategy={}), "keep a user in an arm"),
+    (
+        "sticky without a gateway",
+        lambda raw: raw["spec"].update(traffic={"backend": "Serverless", "sticky": "Cookie"}, strategy={}),
+        "keep a user in an arm",
+    ),
     ("shadow without copies", lambda raw: raw["spec"]["traffic"].update(backend="Serverless"), "set strategy.shadow.requests to 0"),
     ("all in a step", strategy(steps=[10, 100]), "spec.strategy.steps"),
     ("no step", strategy(steps=[]), "spec.strategy.steps"),
     ("steps repeat", strategy(steps=[10, 10]), "steps must not repeat"),
     ("A/B without outcome", strategy(kind="AB", steps=[50]), "AB needs analysis.business"),
-    ("A/B in two steps", lambda raw: (strategy(kind="AB")(raw), analysis(business=QUERIES, prometheus={"url": "http://p"})(raw)), "exactly one step"),
+    (
+        "A/B in two steps",
+        lambda raw: (strategy(kind="AB")(raw), analysis(business=QUERIES, prometheus={"url": "http://p"})(raw)),
+        "exactly one step",
+    ),
     ("outcome from nowhere", analysis(business=QUERIES), "give analysis.prometheus.url"),
     ("margins", analysis(errors={"tolerance": 0.05, "margin": 0.02}), "tolerance must be below margin"),
     ("alpha", analysis(alpha=0.9), "spec.analysis.alpha"),

@@ -1,0 +1,178 @@
+"""Training over several nodes: `sluice.learners.torch.fit.fit`, with a Kubeflow Trainer job in the place of processes.
+
+The step prepares the job on a volume that the nodes see too, submits a ``TrainJob`` whose
+processes are started by ``torchrun``, passes their events on, starts it again from its last
+checkpoint when a node is lost, and collects the model from the volume.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.train.trainjob import JobSpec, NodeLost, TrainJobError, TrainJobs, torchrun
+from sluice.core import events
+from sluice.core.errors import ProjectError
+from sluice.data.dataset import Dataset
+from sluice.learners.torch.errors import ProcessDied
+from sluice.learners.torch.fit import Event, TrainResult, failure, finish_job, prepare_job, sigterm_raises
+from sluice.learners.torch.job import causes, forget_errors
+from sluice.learners.torch.telemetry import PORT, PORT_ENV
+from sluice.project import Project
+
+#: Where the nodes and the step share a volume: its claim, the folder it is mounted at in both; and the TrainingRuntime.
+CLAIM_ENV, MOUNT_ENV, RUNTIME_ENV = "SLUICE_TRAIN_CLAIM", "SLUICE_TRAIN_MOUNT", "SLUICE_TRAIN_RUNTIME"
+#: Longest an attempt may take, by default: a week.
+_SECONDS = 7 * 24 * 3600.0
+
+
+def on_cluster(nodes: int) -> bool:
+    """Whether the train step here hands its work to the Trainer: several nodes are asked for, and a shared volume is named."""
+    return nodes > 1 and bool(os.environ.get(CLAIM_ENV))
+
+
+def owner() -> dict[str, Any] | None:
+    """This pod as an owner reference, from what KFP tells a step: the job goes when the pod does."""
+    name, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
+    return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid} if name and uid else None
+
+
+def job_name(project: Project, dataset: Dataset, out: Path) -> str:
+    """A DNS label of at most 50 characters: the same settings, data and place of the result give the same name again."""
+    told = hashlib.sha256("\n".join((project.digest, dataset.digest, str(out))).encode()).hexdigest()[:10]
+    return f"{project.name[:36].rstrip('-')}-{told}"
+
+
+def fit(
+    project: Project,
+    dataset: Dataset,
+    out: Path,
+    *,
+    base_dir: Path | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    jobs: TrainJobs | None = None,
+    on_line: Callable[[int, str], None] | None = None,
+    seconds: float = _SECONDS,
+    poll: float = 2.0,
+    stop: threading.Event | None = None,
+) -> TrainResult:
+    """As `sluice.learners.torch.fit.fit`, over ``train.nodes`` nodes of the cluster.
+
+    Checkpoints lie on the shared volume under the job's key: a lost node, or a lost step, goes on from there.
+
+    Args:
+        project, dataset, out, base_dir, on_event: as for the fit on one machine.
+        jobs: the cluster's API; default: that of the pod's own namespace.
+        on_line: told of every line of every node that is no event; default: stdout, with the node's number.
+        seconds: how long an attempt may take.
+        poll: seconds between two looks at the job.
+        stop: set by another thread to end the job.
+
+    Raises:
+        TrainJobError, DeadlineError: the job cannot start, was cancelled, or is late.
+        ProcessDied: a node was lost once more than ``train.restarts``; the message says how.
+        ProjectError, DataError, NonFiniteError, TrainingError: as from a fit on one machine, the earliest of all processes.
+    """
+    tell = on_event or (lambda event: None)
+    mount, claim = Path(os.environ.get(MOUNT_ENV, "/store")), os.environ.get(CLAIM_ENV)
+    if not mount.is_dir():
+        raise ProjectError(
+            "is no folder here: the volume the nodes share is not mounted",
+            field=MOUNT_ENV,
+            value=str(mount),
+            fix=f"mount the claim {claim} there, in this step too",
+        )
+    jobs = jobs or TrainJobs()
+    train, name = project.train, job_name(project, dataset, Path(out).absolute())
+    root = mount / "jobs" / name
+    jobs.cancel(name)
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    show = on_line or (lambda node, line: print(f"[node {node}] {line}", flush=True))
+    name_of = [name]
+    try:
+        job = prepare_job(
+            project, dataset, root, base_dir=base_dir, world_size=train.nodes * train.processes, checkpoints=mount / "checkpoints"
+        )
+        for attempt in range(train.restarts + 1):
+            name_of[0] = name if not attempt else f"{name}-r{attempt}"
+            spec = _spec(project, name_of[0], root, claim, str(mount), seconds)
+            try:
+                with sigterm_raises():
+                    jobs.replace(spec)
+                    tell({"kind": "note", "text": f"TrainJob {spec.name}: {train.nodes} nodes of {train.processes} processes"})
+                    jobs.wait(
+                        spec,
+                        on_line=lambda node, line: _heard(node, line, tell, show),
+                        seconds=seconds,
+                        poll=poll,
+                        stop=stop,
+                        on_state=lambda text: tell({"kind": "note", "text": text}),
+                    )
+                break
+            except NodeLost as e:
+                if causes(job.errors):
+                    raise failure(job, 1) from e
+                if attempt == train.restarts:
+                    raise ProcessDied(
+                        f"{e.message}, {attempt + 1} times",
+                        field=e.field,
+                        fix="more memory a node (or a smaller batch_size), or raise train.restarts",
+                    ) from e
+                forget_errors(job.errors)
+                jobs.cancel(spec.name)
+                good = max((p.name for p in (job.checkpoints / job.key[:16]).glob("step-*")), default=None)
+                tell(
+                    {
+                        "kind": "warning",
+                        "text": f"{e.message}; starting again from {good or 'the beginning'} (restart {attempt + 1} of {train.restarts})",
+                    }
+                )
+        result = finish_job(job, Path(out))
+        job.forget_checkpoints(lambda text: tell({"kind": "warning", "text": text}))
+        return result
+    except BaseException:
+        with contextlib.suppress(TrainJobError):
+            jobs.cancel(name_of[0])
+        raise
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _spec(project: Project, name: str, root: Path, claim: str | None, mount: str, seconds: float) -> JobSpec:
+    train = project.train
+    env = {
+        "OMP_NUM_THREADS": str(train.threads),
+        "PYTHONUNBUFFERED": "1",
+        "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "[rank ${rank}] ",
+        PORT_ENV: str(PORT),
+    }
+    resources = {"nvidia.com/gpu": str(train.processes)} if train.device == "cuda" else {}
+    return JobSpec(
+        name=name,
+        nodes=train.nodes,
+        processes=train.processes,
+        command=torchrun(train.nodes, train.processes, root / "job.json"),
+        runtime=os.environ.get(RUNTIME_ENV, "sluice-torch"),
+        claim=claim,
+        mount=mount,
+        owner=owner(),
+        env=env,
+        resources=resources,
+        deadline=int(seconds),
+    )
+
+
+def _heard(node: int, line: str, tell: Callable[[Event], None], show: Callable[[int, str], None]) -> None:
+    """A line of a node: the training's own events are passed on as what they are."""
+    event = events.parse(line)
+    if event is not None and event["kind"] == "progress" and isinstance(event.get("data"), dict):
+        tell(event["data"])
+    else:
+        show(node, line)

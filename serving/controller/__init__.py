@@ -1,0 +1,1 @@
+"""The controllers of ModelRollout, PipelineSchedule and PipelineRun."""

@@ -1,0 +1,166 @@
+"""``python -m serving.controller``: the controllers of ModelRollout, PipelineSchedule and PipelineRun."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from prometheus_client import start_http_server
+
+from serving.controller.kube import Kube
+from serving.controller.lease import Leadership
+from serving.controller.metrics import Metrics
+from serving.controller.operator import Schedule, operate
+from serving.controller.rollouts.evidence import Pods
+from serving.controller.rollouts.reconcile import Controller
+from serving.controller.rollouts.registrar import Registrar
+from serving.controller.runs import cron
+from serving.controller.runs.kfp import Kfp
+from serving.controller.runs.reconciler import Installation, system_of
+from serving.controller.runs.runs import Runs
+from serving.controller.runs.schedules import Schedules
+from sluice.core.errors import SluiceError
+from sluice.registry.rest import Rest
+from sluice.registry.versions import Registry
+
+log = logging.getLogger("sluice.rollout")
+#: In the environment: how often in a row the watches have ended soon.
+ENDED = "SLUICE_WATCHES_ENDED"
+#: So often, each within so many seconds, and the process ends; seconds between two.
+_TRIES, _LASTED, _PAUSE = 10, 60.0, 3.0
+
+
+def begin_anew(why: Exception, lived: float, argv: list[str]) -> None:
+    """Become a fresh process with the same number, and so the same lease; come back where that was tried too often.
+
+    Nothing of the old one is left that could act, neither kopf's timers and signal handlers nor a look under way.
+    """
+    ended = 1 if lived > _LASTED else int(os.environ.get(ENDED, "0")) + 1
+    if ended >= _TRIES:
+        return
+    log.warning("the watches ended by %s: %s; again in %g s", type(why).__name__, why, _PAUSE)
+    time.sleep(_PAUSE)
+    os.environ[ENDED] = str(ended)
+    os.execv(sys.executable, [sys.executable, "-m", "serving.controller", *argv])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m serving.controller", description=__doc__)
+    parser.add_argument("--namespace", action="append", default=[], help="watch this namespace; may be repeated (default: its own)")
+    parser.add_argument("--all-namespaces", action="store_true")
+    parser.add_argument("--lease", default="sluice-rollout", help="name of the Lease; empty: no election, one replica only")
+    parser.add_argument("--lease-namespace", default=os.environ.get("POD_NAMESPACE", "default"))
+    parser.add_argument("--lease-seconds", type=float, default=15.0)
+    parser.add_argument("--metrics-port", type=int, default=9090, help="0: none")
+    parser.add_argument("--metrics-host", default="0.0.0.0")
+    parser.add_argument("--scrape", choices=["direct", "proxy"], default="direct", help="proxy: reach pods through the API server")
+    parser.add_argument(
+        "--prometheus",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a Prometheus that rollouts may name, with all below it; may be repeated",
+    )
+    parser.add_argument(
+        "--registry",
+        default=os.environ.get("MLFLOW_TRACKING_URI", ""),
+        metavar="URL",
+        help="MLflow's server, whose champion is to be what serves; credentials by MLflow's own variables; "
+        "default: $MLFLOW_TRACKING_URI; empty: none",
+    )
+    parser.add_argument(
+        "--kfp-endpoint",
+        default="",
+        help="Kubeflow Pipelines' API server, http://ml-pipeline.kubeflow:8888; empty: PipelineSchedules and PipelineRuns are left alone",
+    )
+    parser.add_argument("--kfp-ui", default="", help="its dashboard, for links in statuses")
+    parser.add_argument("--kfp-timezone", default="UTC", help="the time zone its scheduler reads cron in (CRON_SCHEDULE_TIMEZONE)")
+    parser.add_argument("--kfp-token", type=Path, help="a file with a bearer token for it")
+    parser.add_argument("--kfp-ca", type=Path, help="a file with its certificate authority")
+    parser.add_argument("--kfp-multi-user", action="store_true", help="runs live in their resource's namespace")
+    parser.add_argument(
+        "--kfp-namespace",
+        help="where it is installed, and so its runs' pods unless it is multi-user (default: by the endpoint, else kubeflow)",
+    )
+    parser.add_argument("--log-level", default="INFO")
+    args = parser.parse_args(argv)
+    if args.kfp_endpoint and not args.kfp_endpoint.startswith(("http://", "https://")):
+        parser.error(f"--kfp-endpoint begins with http:// or https://, not {args.kfp_endpoint!r}")
+    if args.registry and not args.registry.startswith(("http://", "https://")):
+        parser.error(
+            f"--registry begins with http:// or https://, not {args.registry!r}: the controller asks MLflow's server, not its database"
+        )
+    try:
+        zone = cron.zone(args.kfp_timezone, "--kfp-timezone")
+    except SluiceError as e:
+        parser.error(str(e))
+    logging.basicConfig(level=args.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    kube, metrics = Kube(), Metrics()
+    if args.metrics_port:
+        start_http_server(args.metrics_port, addr=args.metrics_host, registry=metrics.registry)
+    namespaces = args.namespace or [os.environ.get("POD_NAMESPACE", "default")]
+    lease = None
+    if args.lease:
+        identity = f"{socket.gethostname()}_{os.getpid()}"
+        lease = Leadership(kube, args.lease_namespace, args.lease, identity, seconds=args.lease_seconds)
+        lease.attempt()
+        lease.start()
+
+    def leading() -> bool:
+        answer = lease is None or lease.leading()
+        metrics.leading.set(int(answer))
+        return answer
+
+    registrar = Registrar(Registry(args.registry, Rest(args.registry)), may_act=leading) if args.registry else None
+    controller = Controller(
+        kube, Pods(kube, proxied=args.scrape == "proxy"), prometheus=args.prometheus, metrics=metrics, may_act=leading, registrar=registrar
+    )
+
+    def look(namespace: str, name: str) -> float | None:
+        with metrics.looks.time():
+            return controller.look(namespace, name)
+
+    looks: dict[str, Callable[[str, str], float | None]] = {}
+    if args.kfp_endpoint:
+        there = Installation(
+            Kfp(args.kfp_endpoint, token=args.kfp_token, ca=args.kfp_ca),
+            zone,
+            args.kfp_ui,
+            args.kfp_multi_user,
+            args.kfp_namespace or system_of(args.kfp_endpoint),
+        )
+        looks = {"pipelineschedules": Schedules(kube, there, may_act=leading).look, "pipelineruns": Runs(kube, there, may_act=leading).look}
+
+    async def run() -> None:
+        schedule = Schedule(look, leading)
+        others = {plural: Schedule(one, leading) for plural, one in looks.items()}
+        if registrar is not None:
+            loop = asyncio.get_running_loop()
+            registrar.changed = lambda key: loop.call_soon_threadsafe(schedule.known, key)
+            registrar.start()
+        await operate(controller, schedule, others, namespaces=namespaces, clusterwide=args.all_namespaces)
+
+    begun = time.monotonic()
+    try:
+        asyncio.run(run())
+    except Exception as why:
+        begin_anew(why, time.monotonic() - begun, sys.argv[1:] if argv is None else argv)
+        raise
+    finally:
+        if registrar is not None:
+            registrar.stop()
+        if lease is not None:
+            lease.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

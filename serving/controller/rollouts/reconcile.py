@@ -1,0 +1,346 @@
+"""One look at one `ModelRollout`: read, observe, decide, store, apply.
+
+A look that only counted more requests is not stored: each write of a status is a line of ``kubectl get -w``. What it counted is kept here
+and stored with the next decision, or after `PERSIST` seconds. A controller that is killed in between loses no request and counts none twice:
+the next one reads the same counters on from where the stored state left them, as one block of evidence in place of several.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from serving.controller.kube import MANAGER, ApiFault, Kube, Object
+from serving.controller.metrics import Metrics
+from serving.controller.rollouts import resource
+from serving.controller.rollouts.backends import BACKENDS, ClusterBackend
+from serving.controller.rollouts.evidence import Pods, Prometheus, Source, allowed, business
+from serving.controller.rollouts.registrar import Registrar, served
+from serving.controller.rollouts.resource import FINALIZER, Rollout
+from sluice.core.errors import ProjectError, SluiceError
+from sluice.registry.serving import Served
+from sluice.rollouts.backend import View
+from sluice.rollouts.core import decide
+from sluice.rollouts.state import TERMINAL, Action, Launch, Note, Observations, Replica, Retire, Route, State
+
+log = logging.getLogger("sluice.rollout")
+
+#: Seconds until an idle rollout is looked at again: four calls in that time.
+IDLE = 300.0
+SOON = 2.0
+#: Seconds that what was measured may be ahead of the status.
+PERSIST = 30.0
+#: Of the state, what looks measure. All else is a decision: stored before it is acted on.
+_MEASURED = frozenset(
+    {
+        "cursor",
+        "window",
+        "total",
+        "tests",
+        "checks",
+        "reasons",
+        "spared",
+        "held_up",
+        "limited",
+        "limit",
+        "settled",
+        "ready_since",
+        "unready_since",
+        "obstacle",
+        "last_time",
+        "traffic",
+        "counted",
+    }
+)
+_DECIDED = tuple(f.name for f in fields(State) if f.name not in _MEASURED)
+#: Of the status, what people see change.
+_SHOWN = ("phase", "stage", "step", "weight", "stable", "candidate", "verdict", "observedGeneration", "models", "protocols")
+#: And between looks at one that failed for want of something, which may be there by now.
+STILL = 15.0
+
+
+class Controller:
+    """Looks at rollouts, one at a time; holds nothing of them between looks but measurements of the last seconds.
+
+    Args:
+        kube: the API. pods: where counters come from unless a rollout names a Prometheus.
+        prometheus: addresses that a rollout may name, or that lie above it; who may write a ModelRollout cannot have this process ask others.
+        may_act: asked before every write; False stops the look where it is (the lease was lost).
+        registrar: told what serves, for the model registry; None: there is none to follow.
+        clock: wall-clock seconds.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        pods: Source | None = None,
+        *,
+        prometheus: Sequence[str] = (),
+        metrics: Metrics | None = None,
+        may_act: Callable[[], bool] = lambda: True,
+        registrar: Registrar | None = None,
+        clock: Callable[[], float] = time.time,
+    ):
+        self.kube, self.pods, self.metrics, self.may_act, self.clock = kube, pods or Pods(kube), metrics or Metrics(), may_act, clock
+        self.prometheus, self.registrar = tuple(prometheus), registrar
+        #: By rollout: its uid, the time of the stored state, and the state since.
+        self._ahead: dict[tuple[str, str], tuple[str, float, State]] = {}
+
+    def look(self, namespace: str, name: str) -> float | None:
+        """One look. Returns the seconds until the next one is due, None when there is nothing to come back for.
+
+        Raises:
+            ApiFault: the API server does not answer or refuses; look again later.
+        """
+        raw = self.kube.get("ModelRollout", namespace, name)
+        if raw is None:
+            self._forget(namespace, name)
+            return None
+        raw.setdefault("apiVersion", "sluice.dev/v1alpha1")
+        raw.setdefault("kind", "ModelRollout")
+        try:
+            rollout = resource.read(raw)
+        except SluiceError as why:
+            return self._refuse(raw, why)
+        if rollout.deleted:
+            return self._leave(rollout)
+        named = _prometheus(rollout)
+        if named and not allowed(named, self.prometheus):
+            return self._refuse(
+                raw,
+                ProjectError(
+                    "is no Prometheus that this controller may ask",
+                    field="spec.analysis.prometheus.url",
+                    value=named,
+                    fix=(
+                        f"one of {', '.join(self.prometheus) or 'none'}; whoever runs the controller adds others: --prometheus, controller.prometheus of the chart"
+                    ),
+                ),
+            )
+        if FINALIZER not in (raw["metadata"].get("finalizers") or []):
+            if not self.may_act():
+                return SOON
+            raw = self.kube.merge(
+                "ModelRollout",
+                namespace,
+                name,
+                {
+                    "metadata": {
+                        "finalizers": [*(raw["metadata"].get("finalizers") or []), FINALIZER],
+                        "resourceVersion": raw["metadata"]["resourceVersion"],
+                    }
+                },
+            )
+            rollout = resource.read({**raw, "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout"})
+        return self._step(rollout)
+
+    def _step(self, rollout: Rollout) -> float:
+        backend = BACKENDS[rollout.backend](self.kube, rollout, self._source(rollout))
+        fresh = not (rollout.raw.get("status") or {}).get("state")
+        if fresh:
+            rollout = self._adopt(rollout, backend)
+        state, known = self._latest(rollout)
+        view = self._observe(rollout, backend, state)
+        now = self.clock()
+        seen = Observations(
+            time=now,
+            desired=rollout.digest,
+            arms=view.arms,
+            routed=view.routed,
+            present=view.present,
+            commands=rollout.commands(),
+            error=view.error,
+            generation=rollout.raw["metadata"].get("generation", 0),
+        )
+        new, actions = decide(rollout.plan, state, seen, now)
+        notes = [a for a in actions if isinstance(a, Note)]
+        self.metrics.seen(rollout, new, view)
+        if not self.may_act():
+            return SOON
+        key, want = (rollout.namespace, rollout.name), served(rollout, new) if self.registrar else None
+        status = resource.status(
+            rollout,
+            new,
+            notes,
+            now=now,
+            error=view.error,
+            routed=view.routed.weights if view.routed else None,
+            protocols=backend.protocols() if view.arms else (),
+            registered=self._registered(rollout, key, want),
+        )
+        store = fresh or bool(notes) or self._due(rollout, new, status, known=known)
+        if store:
+            try:
+                self.kube.replace_status({**rollout.raw, "status": status})
+            except ApiFault as e:
+                if e.status in (404, 409):
+                    # Someone was faster: this look never happened.
+                    return SOON
+                raise
+        self._keep(rollout, new, new.last_time if store else rollout.state.last_time)
+        if self.registrar is not None:
+            # Only what is stored: a process that dies here finds it in the status, and asks for it again.
+            self.registrar.want(key, want) if want else self.registrar.forget(key)
+        for note in notes:
+            self._tell(rollout, note)
+        after = resource.read(
+            {**rollout.raw, "status": {**(rollout.raw.get("status") or {}), "state": new.to_dict(), "models": rollout.models}}
+        )
+        acting = BACKENDS[rollout.backend](self.kube, after, self._source(rollout))
+        for action in actions:
+            self._apply(rollout, acting, action)
+        if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions):
+            return IDLE
+        return max(rollout.every, STILL) if new.phase == "Failed" else rollout.every
+
+    def _registered(self, rollout: Rollout, key: tuple[str, str], want: Served | None) -> tuple[str, str, str] | None:
+        """The condition on the registry: as it went with what is wanted now, else as it was where the champion is the same."""
+        if self.registrar is None or want is None:
+            return None
+        said = self.registrar.said(key, want)
+        if said is not None:
+            return "True" if said.agrees else "False", said.reason, said.message
+        old = next((c for c in (rollout.raw.get("status") or {}).get("conditions") or [] if c["type"] == resource.REGISTERED), None)
+        if old is not None and want.champion and f"({want.champion[:12]}) is champion" in old["message"]:
+            return old["status"], old["reason"], old["message"]
+        return "Unknown", "NotYet", "the registry is being told"
+
+    # -- what is ahead of the status ---------------------------------------------------------------
+
+    def _latest(self, rollout: Rollout) -> tuple[State, bool]:
+        """The state as of the last look, and whether that look was this process's. What another one stored since counts more than what is kept."""
+        kept = self._ahead.get((rollout.namespace, rollout.name))
+        if kept is None or kept[:2] != (rollout.uid, rollout.state.last_time):
+            return rollout.state, False
+        return kept[2], True
+
+    def _due(self, rollout: Rollout, new: State, status: Object, *, known: bool) -> bool:
+        """Whether this look is stored: it decided, shows something new, or counted and the last write is long ago or another process's."""
+        old, stored = rollout.raw.get("status") or {}, rollout.state
+        if _shown(old) != _shown(status) or any(getattr(new, name) != getattr(stored, name) for name in _DECIDED):
+            return True
+        measured = replace(new, last_time=0.0) != replace(stored, last_time=0.0)
+        return measured and (not known or new.last_time - stored.last_time >= PERSIST)
+
+    def _keep(self, rollout: Rollout, new: State, stored: float) -> None:
+        key = (rollout.namespace, rollout.name)
+        if new.phase in TERMINAL:
+            self._ahead.pop(key, None)
+        else:
+            self._ahead[key] = (rollout.uid, stored, new)
+
+    def _forget(self, namespace: str, name: str) -> None:
+        if self.registrar is not None:
+            self.registrar.forget((namespace, name))
+        self._ahead.pop((namespace, name), None)
+        self.metrics.forget(namespace, name)
+
+    def _source(self, rollout: Rollout) -> Source:
+        url = _prometheus(rollout)
+        return Prometheus(url) if url else self.pods
+
+    def _adopt(self, rollout: Rollout, backend: ClusterBackend) -> Rollout:
+        """A rollout without a status: made just now, or restored from a backup beside a model that serves."""
+        found = backend.adopt()
+        if found is None:
+            return rollout
+        digest, uri = found
+        state = State(stable=digest, phase="Succeeded")
+        status = {"state": state.to_dict(), "models": {digest: uri, rollout.digest: rollout.uri}}
+        return replace(rollout, raw={**rollout.raw, "status": status}, state=state)
+
+    def _observe(self, rollout: Rollout, backend: ClusterBackend, state: State) -> View:
+        try:
+            view = backend.observe(state.stable, state.candidate)
+        except (SluiceError, OSError) as e:
+            return View(error=str(e))
+        queries = (rollout.spec.get("analysis") or {}).get("business") or {}
+        prometheus = _prometheus(rollout)
+        if rollout.plan.business is None or not prometheus or not queries.get("queries"):
+            return view
+        arms = dict(view.arms)
+        try:
+            for arm, digest in (("stable", state.stable), ("candidate", state.candidate)):
+                if digest and arm in arms:
+                    found = business(prometheus, queries["queries"], digest)
+                    outcomes = [Replica(f"business/{pod}", counts=counts) for pod, counts in found.items()]
+                    arms[arm] = replace(arms[arm], replicas=(*arms[arm].replicas, *outcomes))
+        except (SluiceError, OSError) as e:
+            return replace(view, error="; ".join(filter(None, (view.error, f"business: {e}"))))
+        return replace(view, arms=arms)
+
+    def _apply(self, rollout: Rollout, backend: ClusterBackend, action: Action) -> None:
+        if isinstance(action, Note) or not self.may_act():
+            return
+        try:
+            if isinstance(action, Launch):
+                backend.launch(action.digest)
+            elif isinstance(action, Route):
+                backend.route(action.weights, action.mirror)
+            else:
+                backend.retire(action.digest)
+        except (SluiceError, OSError) as e:
+            # Asked for again at the next look.
+            log.warning("%s/%s: %s: %s", rollout.namespace, rollout.name, type(action).__name__, e)
+            self.metrics.faults.labels(type(action).__name__).inc()
+
+    def _refuse(self, raw: Object, why: SluiceError) -> float | None:
+        meta = raw["metadata"]
+        if meta.get("deletionTimestamp"):
+            self._release(raw)
+            return None
+        status = resource.refused(raw, why, self.clock())
+        if status != (raw.get("status") or {}) and self.may_act():
+            self.kube.replace_status({**raw, "status": status})
+            self._event(raw, "Warning", "SpecIsUnusable", str(why))
+        return None
+
+    def _leave(self, rollout: Rollout) -> float | None:
+        if FINALIZER not in (rollout.raw["metadata"].get("finalizers") or []):
+            return None
+        if not self.may_act():
+            return SOON
+        backend = BACKENDS[rollout.backend](self.kube, rollout, self._source(rollout))
+        backend.leave(rollout.state.stable)
+        self._release(rollout.raw)
+        self._forget(rollout.namespace, rollout.name)
+        return None
+
+    def _release(self, raw: Object) -> None:
+        meta = raw["metadata"]
+        others = [f for f in meta.get("finalizers") or [] if f != FINALIZER]
+        patch = {"metadata": {"finalizers": others, "resourceVersion": meta["resourceVersion"]}}
+        try:
+            self.kube.merge("ModelRollout", meta["namespace"], meta["name"], patch)
+        except ApiFault as e:
+            if e.status != 404:
+                raise
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def _tell(self, rollout: Rollout, note: Note) -> None:
+        self.metrics.decided(note)
+        bad = note.data.get("phase") in ("RollingBack", "Failed") or note.data.get("verdict") == "fail"
+        said = str(note.data.get("phase") or note.data.get("verdict") or note.kind)
+        reason = "".join(word[:1].upper() + word[1:] for word in said.split())
+        log.info("%s/%s: %s", rollout.namespace, rollout.name, note.message)
+        self._event(rollout.raw, "Warning" if bad else "Normal", reason, note.message)
+
+    def _event(self, raw: Object, kind: str, reason: str, message: str) -> None:
+        self.kube.tell(raw, MANAGER, kind, reason, message, resource.stamp(self.clock()))
+
+
+def _prometheus(rollout: Rollout) -> str | None:
+    """The Prometheus a rollout names, if it names one."""
+    found: str | None = ((rollout.spec.get("analysis") or {}).get("prometheus") or {}).get("url")
+    return found
+
+
+def _shown(status: Object) -> list[Any]:
+    """What a status shows, its running numbers apart: also whether evidence comes in, and what its conditions say."""
+    blind = str(status.get("message") or "").startswith(resource.UNMEASURED)
+    said = sorted((c["type"], c["status"], c["reason"] if c["type"] == resource.REGISTERED else "") for c in status.get("conditions") or [])
+    return [*(status.get(name) for name in _SHOWN), blind, said]

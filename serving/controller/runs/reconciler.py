@@ -1,0 +1,263 @@
+"""What the two controllers share: reading, the finalizer, faults with backoff, and a status written only when it says something new."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from serving.controller.kube import GROUP, VERSION, ApiFault, Kube, Object
+from serving.controller.rollouts.resource import condition, stamp
+from serving.controller.runs.kfp import Kfp, KfpFault, KfpNotFound, KfpRejected
+from serving.controller.runs.resource import FINALIZER, Source, command
+from sluice.core.errors import SluiceError
+from sluice.kube import site
+from sluice.kube.site import Site
+
+log = logging.getLogger("sluice.pipelines")
+
+SOON, IDLE = 2.0, 60.0
+#: Seconds until a resource that cannot be used is read again: its ConfigMap or pipeline may be there then.
+REFUSED = 60.0
+_FIRST, _LONGEST = 5.0, 300.0
+
+
+class NotLeading(Exception):
+    """The lease was lost: nothing more is written."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A Kubeflow Pipelines and how it is used.
+
+    Attributes:
+        zone: the time zone its scheduler reads cron in (CRON_SCHEDULE_TIMEZONE). ui: where its dashboard is, empty if nowhere.
+        multi_user: whether runs live in their resource's namespace; otherwise in Kubeflow Pipelines' own, `system`.
+    """
+
+    kfp: Kfp
+    zone: ZoneInfo
+    ui: str = ""
+    multi_user: bool = False
+    system: str = "kubeflow"
+
+    def namespace(self, raw: Object) -> str:
+        return str(raw["metadata"]["namespace"]) if self.multi_user else ""
+
+    def logs(self, raw: Object, run: str) -> str:
+        """A command that prints the logs of all of a run's steps, as it is pasted into any shell."""
+        space = self.namespace(raw) or self.system
+        return f"kubectl -n {space} logs -l pipeline/runid={run} --all-containers --prefix --tail=-1 --ignore-errors"
+
+    def url(self, what: str, key: str) -> str:
+        return f"{self.ui.rstrip('/')}/#/{what}/details/{key}" if self.ui and key else ""
+
+
+def system_of(endpoint: str) -> str:
+    """The namespace Kubeflow Pipelines is installed in, by its API server's address: ``ml-pipeline.kubeflow`` is a Service's name and namespace."""
+    name, _, rest = (urlsplit(endpoint).hostname or "").partition(".")
+    space, _, zone = rest.partition(".")
+    inside = name and space and not space.isdigit() and (not zone or zone == "svc" or zone.startswith("svc."))
+    return space if inside else "kubeflow"
+
+
+class Reconciler:
+    """Looks at resources of one kind, holding nothing between looks but how often in a row one failed.
+
+    Args:
+        kube: the API. pipelines: where runs run.
+        may_act: asked before every write. clock: wall-clock seconds.
+    """
+
+    kind = ""
+
+    def __init__(
+        self, kube: Kube, pipelines: Installation, *, may_act: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time
+    ):
+        self.kube, self.pipelines, self.may_act, self.clock = kube, pipelines, may_act, clock
+        self._failed: dict[tuple[str, str], int] = {}
+
+    # -- what a kind does --------------------------------------------------------------------------
+
+    def step(self, raw: Object) -> tuple[Object, float | None]:
+        """Act once. Returns the status's fields and the seconds until the next look, None when all is done.
+
+        Raises:
+            KfpFault, SluiceError: told in the status.
+        """
+        raise NotImplementedError
+
+    def leave(self, raw: Object) -> str | None:
+        """Undo what stands in Kubeflow Pipelines. None when nothing is left, else what is waited for."""
+        raise NotImplementedError
+
+    # -- what the environment says -----------------------------------------------------------------
+
+    def settled(self, raw: Object, source: Source) -> Source:
+        """What is to run, with the environment's defaults where the resource says nothing: account, and the pipeline for any project.
+
+        Raises:
+            KfpFault: Kubeflow Pipelines cannot be asked. ProjectError: the environment's ConfigMap is wrong.
+        """
+        namespace = raw["metadata"]["namespace"]
+        found = self.kube.get("ConfigMap", namespace, site.NAME)
+        if found is None:
+            return source
+        here = Site.parse(namespace, found.get("data") or {})
+        return replace(
+            source, service_account=source.service_account or str(here.cluster.get("service_account") or ""), fallback=here.pipeline
+        )
+
+    def pipeline(self, raw: Object, source: Source, name: str) -> str:
+        """The id of the pipeline: the one that is named, or of the project's name, else the one for any project.
+
+        Raises:
+            KfpNotFound: there is neither.
+        """
+        kfp, space = self.pipelines.kfp, self.pipelines.namespace(raw)
+        try:
+            return kfp.pipeline(name, space)
+        except KfpNotFound:
+            if source.pipeline or not source.fallback:
+                raise
+            return kfp.pipeline(source.fallback, space)
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def look(self, namespace: str, name: str) -> float | None:
+        """One look. Returns the seconds until the next one is due, None when there is nothing to come back for.
+
+        Raises:
+            ApiFault: the API server does not answer or refuses; look again later.
+        """
+        raw = self.kube.get(self.kind, namespace, name)
+        if raw is None:
+            self._failed.pop((namespace, name), None)
+            return None
+        raw.setdefault("apiVersion", f"{GROUP}/{VERSION}")
+        raw.setdefault("kind", self.kind)
+        try:
+            if raw["metadata"].get("deletionTimestamp"):
+                return self._leave(raw)
+            if FINALIZER not in (raw["metadata"].get("finalizers") or []):
+                raw = {
+                    **self._finalizers(raw, [*(raw["metadata"].get("finalizers") or []), FINALIZER]),
+                    "apiVersion": raw["apiVersion"],
+                    "kind": self.kind,
+                }
+            return self._look(raw)
+        except NotLeading:
+            return SOON
+
+    def _look(self, raw: Object) -> float | None:
+        key, old = (raw["metadata"]["namespace"], raw["metadata"]["name"]), raw.get("status") or {}
+        try:
+            fields, after = self.step(raw)
+        except KfpFault as e:
+            return self._write(
+                raw,
+                {**old, "phase": self.troubled(old, e), "message": str(e)},
+                ("Synced", "False", e.reason, str(e)),
+                self._backoff(key, e),
+            )
+        except ApiFault:
+            raise
+        except SluiceError as e:
+            return self._write(
+                raw, {**old, "phase": "Refused", "message": str(e)}, ("Accepted", "False", "SpecIsUnusable", str(e)), REFUSED
+            )
+        self._failed.pop(key, None)
+        return self._write(raw, fields, ("Synced", "True", "InAgreement", ""), after)
+
+    def troubled(self, old: Object, why: KfpFault) -> str:
+        """The phase while Kubeflow Pipelines cannot be asked: what was, if anything was."""
+        return str(old.get("phase") or "Pending")
+
+    def _backoff(self, key: tuple[str, str], why: KfpFault) -> float:
+        times = self._failed[key] = self._failed.get(key, 0) + 1
+        # What was refused is refused again until something changes.
+        return _LONGEST if isinstance(why, KfpRejected) else min(_LONGEST, _FIRST * 2.0 ** min(times - 1, 10))
+
+    def _write(self, raw: Object, fields: Object, said: tuple[str, str, str, str], after: float | None) -> float | None:
+        old, generation, now = raw.get("status") or {}, raw["metadata"].get("generation", 0), self.clock()
+        known: list[Object] = list(old.get("conditions") or [])
+        want = {c["type"]: (c["type"], c["status"], c["reason"], c.get("message", "")) for c in fields.pop("conditions", None) or []}
+        want |= {c["type"]: (c["type"], c["status"], c["reason"], c.get("message", "")) for c in known if c["type"] not in want}
+        if said[0] == "Synced":
+            want["Accepted"] = ("Accepted", "True", "SpecIsUsable", "")
+        want[said[0]] = said
+        status = {
+            **fields,
+            "message": str(fields.get("message") or "")[:1000],
+            "observedGeneration": generation,
+            "conditions": [condition(known, *want[k], now=now, generation=generation) for k in sorted(want)],
+        }
+        if status == old:
+            return after
+        self.acting()
+        try:
+            self.kube.replace_status({**raw, "status": status})
+        except ApiFault as e:
+            if e.status in (404, 409):
+                # Someone was faster, or it is gone: what was done is found at the next look.
+                return SOON
+            raise
+        before = next((c["status"] for c in known if c["type"] == said[0]), None)
+        if said[1] == "False" and (before != "False" or old.get("message") != status["message"]):
+            self.tell(raw, "Warning", said[2], status["message"])
+        elif status.get("phase") != old.get("phase"):
+            self.tell(
+                raw,
+                "Warning" if status.get("phase") == "Failed" else "Normal",
+                str(status.get("phase")),
+                status["message"] or f"is now {status.get('phase')}",
+            )
+        return after
+
+    # -- leaving -----------------------------------------------------------------------------------
+
+    def _leave(self, raw: Object) -> float | None:
+        meta = raw["metadata"]
+        others = [f for f in meta.get("finalizers") or [] if f != FINALIZER]
+        if FINALIZER not in (meta.get("finalizers") or []):
+            return None
+        asked = command(raw)
+        if not (asked and asked[1] == "abandon"):
+            key = (meta["namespace"], meta["name"])
+            try:
+                waits = self.leave(raw)
+            except KfpFault as e:
+                waits = f"cannot be deleted yet: {e}\n  annotate {GROUP}/command=abandon to leave in Kubeflow Pipelines what is there"
+                old = raw.get("status") or {}
+                return self._write(
+                    raw, {**old, "phase": "Terminating", "message": waits}, ("Synced", "False", e.reason, waits), self._backoff(key, e)
+                )
+            if waits:
+                return SOON
+        try:
+            self._finalizers(raw, others)
+        except ApiFault as e:
+            if e.status != 404:
+                raise
+        return None
+
+    def _finalizers(self, raw: Object, value: list[str]) -> Object:
+        self.acting()
+        meta = raw["metadata"]
+        patch = {"metadata": {"finalizers": value, "resourceVersion": meta["resourceVersion"]}}
+        return self.kube.merge(self.kind, meta["namespace"], meta["name"], patch)
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def acting(self) -> None:
+        """Raises `NotLeading` unless this replica may write."""
+        if not self.may_act():
+            raise NotLeading
+
+    def tell(self, raw: Object, kind: str, reason: str, message: str) -> None:
+        """An Event of the resource."""
+        log.info("%s/%s: %s: %s", raw["metadata"]["namespace"], raw["metadata"]["name"], reason, message)
+        self.kube.tell(raw, "sluice-pipelines", kind, reason, message, stamp(self.clock()))

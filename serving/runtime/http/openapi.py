@@ -1,0 +1,234 @@
+"""The server's OpenAPI 3.1 document, with the models it serves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving.runtime.process.service import Served
+from serving.runtime.protocols.tensors import DATATYPES
+from sluice import __version__
+
+_TENSOR_PARAMETERS = {"type": "object"}
+_SCHEMAS: dict[str, Any] = {
+    "Error": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "string"}, "value": {"type": "string"}, "fix": {"type": "string"}},
+    },
+    "InputTensor": {
+        "type": "object",
+        "required": ["name", "shape", "datatype"],
+        "properties": {
+            "name": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "datatype": {"enum": list(DATATYPES)},
+            "parameters": {"type": "object", "properties": {"binary_data_size": {"type": "integer", "minimum": 0}}},
+            "data": {"type": "array"},
+        },
+    },
+    "OutputTensor": {
+        "type": "object",
+        "required": ["name", "shape", "datatype"],
+        "properties": {
+            "name": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "datatype": {"enum": list(DATATYPES)},
+            "parameters": _TENSOR_PARAMETERS,
+            "data": {"type": "array"},
+        },
+    },
+    "InferRequest": {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": {"type": "string", "maxLength": 1024},
+            "parameters": {"type": "object", "properties": {"binary_data_output": {"type": "boolean"}}},
+            "inputs": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/InputTensor"}},
+            "outputs": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": {"type": "string"},
+                        "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}},
+                    },
+                },
+            },
+        },
+    },
+    "InferResponse": {
+        "type": "object",
+        "required": ["model_name", "model_version", "outputs"],
+        "properties": {
+            "model_name": {"type": "string"},
+            "model_version": {"type": "string"},
+            "id": {"type": "string"},
+            "outputs": {"type": "array", "items": {"$ref": "#/components/schemas/OutputTensor"}},
+        },
+    },
+    "PredictRequest": {"type": "object", "required": ["instances"], "properties": {"instances": {"type": "array", "minItems": 1}}},
+    "PredictResponse": {"type": "object", "required": ["predictions"], "properties": {"predictions": {}}},
+    "ModelMetadata": {
+        "type": "object",
+        "required": ["name", "versions", "platform", "inputs", "outputs"],
+        "properties": {
+            "name": {"type": "string"},
+            "versions": {"type": "array", "items": {"type": "string"}},
+            "platform": {"type": "string"},
+            "inputs": {"type": "array"},
+            "outputs": {"type": "array"},
+            "parameters": {"type": "object"},
+        },
+    },
+    "Feedback": {
+        "type": "object",
+        "required": ["request_id"],
+        "properties": {
+            "request_id": {"type": "string", "minLength": 1, "maxLength": 128},
+            "row": {"type": "integer", "minimum": 0, "maximum": 2147483647},
+            "label": {"type": "string", "maxLength": 1024},
+            "outcome": {"type": "number"},
+            "user": {"type": "string", "minLength": 1, "maxLength": 1024},
+        },
+    },
+    "Accepted": {
+        "type": "object",
+        "required": ["id", "state", "href"],
+        "properties": {"id": {"type": "string"}, "state": {"type": "string"}, "href": {"type": "string"}},
+    },
+}
+_REASONS = {
+    400: "the request is wrong",
+    403: "not allowed on this server",
+    404: "no such model, version or result",
+    405: "another method is needed",
+    413: "larger than the limit",
+    415: "a content encoding that is not taken",
+    422: "the package is refused; the old one serves on",
+    429: "too much waits; Retry-After says when",
+    431: "headers too large",
+    500: "the model failed",
+    503: "starting or shutting down",
+    504: "the deadline passed",
+}
+
+
+def _json(schema: str | dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"} if isinstance(schema, str) else schema}}
+
+
+def _answers(ok: Any, *codes: int, status: int = 200) -> dict[str, Any]:
+    out: dict[str, Any] = {str(status): {"description": "done", **({"content": ok} if ok else {})}}
+    return out | {str(c): {"description": _REASONS[c], "content": _json("Error")} for c in codes}
+
+
+def document(
+    models: dict[str, Served], *, changes: bool, feedback: tuple[float, float] | None, user_header: str = "x-sluice-user"
+) -> dict[str, Any]:
+    """The document. `changes`: models may be loaded over the network. `feedback`: the smallest and largest outcome it may tell; None: it is not kept."""
+    names = sorted(models)
+    model: dict[str, Any] = {
+        "name": "model",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", **({"enum": names} if names else {})},
+    }
+    version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+    infer = (400, 404, 413, 415, 429, 431, 500, 503, 504)
+    headers = [
+        {"name": "x-request-id", "in": "header", "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"}},
+        {"name": "x-sluice-deadline-ms", "in": "header", "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 86400000}},
+        {"name": "cache-control", "in": "header", "schema": {"enum": ["no-cache", "no-store"]}},
+        {"name": "prefer", "in": "header", "schema": {"enum": ["respond-async"]}},
+        {"name": "traceparent", "in": "header", "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"}},
+    ]
+    user = {"name": user_header, "in": "header", "schema": {"type": "string"}}
+    headers.append(user)
+    plain = {"type": "object"}
+
+    def get(about: str, ok: Any, *codes: int, parameters: list[Any] | None = None) -> dict[str, Any]:
+        return {"get": {"summary": about, **({"parameters": parameters} if parameters else {}), "responses": _answers(ok, *codes)}}
+
+    def post(about: str, body: str, ok: Any, codes: tuple[int, ...], parameters: list[Any], later: bool = False) -> dict[str, Any]:
+        answers = _answers(ok, *codes)
+        if later:
+            answers["202"] = {"description": "accepted; the result is at href", "content": _json("Accepted")}
+        return {
+            "post": {
+                "summary": about,
+                "parameters": parameters,
+                "requestBody": {"required": True, "content": _json(body)},
+                "responses": answers,
+            }
+        }
+
+    paths: dict[str, Any] = {
+        "/v2": get("the server", _json(plain)),
+        "/v2/health/live": get("whether the process lives", _json(plain)),
+        "/v2/health/ready": get("whether requests should be sent here", _json(plain), 503),
+        "/v2/models": get("names of the models", _json(plain)),
+        "/v2/models/{model}": get("what a model takes and gives", _json("ModelMetadata"), 404, 503, parameters=[model]),
+        "/v2/models/{model}/ready": get("whether a model answers", _json(plain), 404, 503, parameters=[model]),
+        "/v2/models/{model}/infer": post(
+            "ask a model (Open Inference Protocol)", "InferRequest", _json("InferResponse"), infer, [model, *headers], True
+        ),
+        "/v2/models/{model}/versions/{version}": get(
+            "what a version takes and gives", _json("ModelMetadata"), 404, 503, parameters=[model, version]
+        ),
+        "/v2/models/{model}/versions/{version}/ready": get(
+            "whether a version answers", _json(plain), 404, 503, parameters=[model, version]
+        ),
+        "/v2/models/{model}/versions/{version}/infer": post(
+            "ask a version", "InferRequest", _json("InferResponse"), infer, [model, version, *headers], True
+        ),
+        "/v1/models": get("names of the models", _json(plain)),
+        "/v1/models/{model}": get("whether a model answers", _json(plain), 404, 503, parameters=[model]),
+        "/v1/models/{model}:predict": post(
+            "ask a model (KServe V1)", "PredictRequest", _json("PredictResponse"), infer, [model, *headers], True
+        ),
+        "/v2/repository/index": {
+            "post": {"summary": "the models and their versions", "responses": _answers(_json({"type": "array"}), 413)}
+        },
+        "/metrics": get("Prometheus metrics of all workers", {"text/plain": {"schema": {"type": "string"}}}),
+        "/openapi.json": get("this document", _json(plain)),
+    }
+    job = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    paths["/v2/results/{id}"] = {
+        **get("an asynchronous request's answer, whatever its status", _json(plain), *infer, parameters=job),
+        "delete": {"summary": "forget a result", "parameters": job, "responses": _answers(_json(plain), 404)},
+    }
+    paths["/v2/results/{id}"]["get"]["responses"]["202"] = {"description": "not yet", "content": _json("Accepted")}
+    schemas = dict(_SCHEMAS)
+    if feedback:
+        outcome = {"type": "number", "minimum": feedback[0], "maximum": feedback[1]}
+        schemas["Feedback"] = {**_SCHEMAS["Feedback"], "properties": {**_SCHEMAS["Feedback"]["properties"], "outcome": outcome}}
+        paths["/v2/models/{model}/feedback"] = post(
+            "the true label, or an outcome, of an answered request",
+            "Feedback",
+            _json(plain),
+            (400, 404, 413, 415, 429, 431, 503),
+            [model, user],
+        )
+        answers = paths["/v2/models/{model}/feedback"]["post"]["responses"]
+        answers["202"] = answers.pop("200")
+    if changes:
+        load = {
+            "type": "object",
+            "properties": {"parameters": {"type": "object", "properties": {"uri": {"type": "string"}, "digest": {"type": "string"}}}},
+        }
+        for action, about in (("load", "load a package in a model's place"), ("unload", "stop serving a model")):
+            paths[f"/v2/repository/models/{{model}}/{action}"] = {
+                "post": {
+                    "summary": about,
+                    "parameters": [model],
+                    "requestBody": {"content": _json(load)},
+                    "responses": _answers(_json(plain), 400, 403, 404, 413, 415, 422, 429, 431, 503),
+                }
+            }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Sluice model server", "version": __version__},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }

@@ -1,0 +1,91 @@
+"""The prediction log's tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sluice.fields import BLOBS
+
+_TIME = pa.timestamp("us", tz="UTC")
+_COMMON = [
+    ("time", _TIME),
+    ("request_id", pa.string()),
+    ("row", pa.int32()),
+    ("model", pa.string()),
+    ("version", pa.string()),
+    ("prediction", pa.string()),
+    ("probability", pa.float64()),
+    ("probabilities", pa.list_(pa.float32())),
+    ("value", pa.float64()),
+    ("trace_id", pa.string()),
+]
+FEEDBACK = pa.schema(
+    [
+        ("time", _TIME),
+        ("request_id", pa.string()),
+        ("row", pa.int32()),
+        ("model", pa.string()),
+        ("label", pa.string()),
+        ("outcome", pa.float64()),
+    ]
+)
+
+
+def prediction_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
+    """One line a predicted row. `features` is a struct: ``text``, ``image``, ``audio``, the columns, or ``tensors`` (JSON) for
+    requests that sent the graph's own. `labels` of the probabilities are in the schema's metadata."""
+    first = records[0][0]
+    features = _features(first)
+    lines: list[dict[str, Any]] = []
+    for record, blobs in records:
+        lines += _lines(record, blobs, features)
+    schema = pa.schema([*_COMMON, ("features", features)], metadata={"labels": orjson.dumps(first["labels"]), "kind": first["kind"]})
+    return pa.Table.from_pylist(lines, schema=schema)
+
+
+def _features(record: dict[str, Any]) -> pa.StructType:
+    if record["kind"] == "tabular":
+        fields = [(c["name"], pa.float64() if c["type"] == "numeric" else pa.string()) for c in record["columns"]]
+    else:
+        fields = {"text": [("text", pa.string())], **{kind: [(kind, pa.binary())] for kind in BLOBS}}.get(record["kind"], [])
+    return pa.struct([*fields, *([("tensors", pa.string())] if record["kind"] != "tabular" else [])])
+
+
+def _lines(record: dict[str, Any], blobs: bytes, features: pa.StructType) -> list[dict[str, Any]]:
+    count = len(record.get("prediction") or record.get("value") or record.get("rows") or record.get("tensors") or [])
+    rows: list[dict[str, Any]] = [{} for _ in range(count)]
+    if "blobs" in record:
+        at = 0
+        for i, size in enumerate(record["blobs"]):
+            rows[i] = {record["kind"]: blobs[at : at + size]}
+            at += size
+    elif record["kind"] == "tabular":
+        rows = record["rows"]
+    elif record["kind"] == "text" and "rows" in record:
+        rows = [{"text": r} for r in record["rows"]]
+    else:
+        rows = [{"tensors": t} for t in record.get("tensors", [])]
+    common = {k: record.get(k) for k in ("time", "request_id", "model", "version", "trace_id")}
+    given = {k: record.get(k) for k in ("prediction", "probability", "probabilities", "value")}
+    return [{**common, "row": i, "features": row, **{k: v[i] if v else None for k, v in given.items()}} for i, row in enumerate(rows)]
+
+
+def feedback_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
+    """One line an item of feedback."""
+    lines = [
+        {"time": r["time"], "model": r["model"], "row": 0, "label": None, "outcome": None, **item}
+        for r, _ in records
+        for item in r["items"]
+    ]
+    return pa.Table.from_pylist(lines, schema=FEEDBACK)
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    raw: bytes = sink.getvalue().to_pybytes()
+    return raw

@@ -1,0 +1,238 @@
+"""What is no fault but often a mistake: warnings to look at."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from sluice.core.numerals import spells_number
+from sluice.data.checks import labels
+from sluice.data.checks.subject import Side, Subject
+from sluice.data.columns import looks_numeric, null_for_empty
+from sluice.data.report import counted, listed, percent
+from sluice.data.timestamps import nearly
+from sluice.fields.timestamps import TimeForm
+from sluice.fields.zones import MISSING
+from sluice.stats.drift import category_counts, noise_floor, numeric_counts, psi, quantile_edges
+
+#: A column with at least this share of different values names rows rather than describes them.
+_IDENTIFIER = 0.95
+#: From so many gaps between words a value on, it is a text.
+_WORDS = 2.0
+#: A column that alone settles this much of what the commonest label leaves open knows the answer.
+_GIVES_AWAY = 0.98
+_CORRELATED = 0.999
+#: Neighbouring rows with one label that are no chance.
+_STRETCH = 5
+#: Rows below which none of these can be told from chance.
+_FEWEST = 50
+#: Population stability index from which a shift is large (Siddiqi 2006).
+_SHIFT = 0.25
+#: How seldom two samples of one distribution may be named for a column.
+_BY_CHANCE = 1e-4
+
+
+def mixed(s: Subject) -> None:
+    """Categories most of which are numbers or times: a column of these with something else in it?"""
+    for name in s.train.names("categorical"):
+        values, counts, codes = s.train.coded(name)
+        number = np.asarray(pc.fill_null(looks_numeric(null_for_empty(pc.utf8_trim_whitespace(values))), False))
+        total = int(counts.sum())
+        share = int(counts[number].sum()) / total if total else 0.0
+        if 0.5 < share < 1:
+            text = ~number
+            s.add(
+                "mixed",
+                "warn",
+                f"{name!r} is read as categories, though {percent(share)} of its values are numbers; correct the others if it is a column of "
+                "numbers",
+                column=name,
+                value=share,
+                limit=0.5,
+                examples=s.train.examples((codes >= 0) & text[codes], name),
+            )
+        elif (times := nearly(values)) is not None and 0.5 < times[1] < 1:
+            form, reader = times[0], TimeForm(times[0])
+            other = reader.read(values.to_pylist(), len(values), name, strict=False) == MISSING
+            s.add(
+                "mixed",
+                "warn",
+                f"{name!r} is read as categories, though {percent(times[1])} of its values are times; correct the others, or declare "
+                f"data.columns.timestamps: {{{name}: {form!r}}}, if it is a column of times",
+                column=name,
+                value=times[1],
+                limit=0.5,
+                examples=s.train.examples((codes >= 0) & other[codes], name),
+            )
+
+
+def identifiers(s: Subject) -> None:
+    """Columns that name the row: whole numbers in sequence, categories that hardly repeat."""
+    if s.train.rows < _FEWEST:
+        return
+    keys = [n for n in s.train.names("numeric") if _counts_rows(s.train, n)]
+    texts: list[str] = []
+    for name in s.train.names("categorical"):
+        values, counts, _ = s.train.coded(name)
+        if len(values) < _IDENTIFIER * max(int(counts.sum()), 1) or len(values) < 2:
+            continue
+        if all(map(spells_number, values.slice(0, 100).to_pylist())):
+            continue  # what they are and how to have them read is said where they were read
+        words = np.asarray(pc.count_substring_regex(values, r"\S\s+\S")).mean()
+        (texts if words >= _WORDS else keys).append(name)
+    if keys:
+        s.add(
+            "identifier",
+            "warn",
+            f"{counted(len(keys), 'column')} with another value in nearly every row, like a number or name the row is known by: {listed(keys)}; if that "
+            "is what it is, list it under data.columns.ignore, for a model learns such rows by heart; what is measured or counted may stay",
+            column=keys[0],
+            value=len(keys),
+            examples=tuple(keys),
+        )
+    if texts:
+        s.add(
+            "identifier",
+            "warn",
+            f"{counted(len(texts), 'column')} of free text: {listed(texts)}; read as categories, of which each row has one of its own, they teach nothing: "
+            "make columns of what matters in them, or learn from one alone with task: text and data.columns.text",
+            column=texts[0],
+            value=len(texts),
+            examples=tuple(texts),
+        )
+    if not keys and not texts and s.train.names("numeric", "categorical"):
+        s.add("identifier", "pass", "no column looks like an identifier")
+
+
+def predictive(s: Subject) -> None:
+    """Columns that alone give the label away: written down after the fact?"""
+    names = s.train.names("numeric", "categorical")
+    if len(s.train.sample) < _FEWEST or len(names) < 2 or (s.objective == "classification" and len(labels.counts(s.train)) < 2):
+        return
+    found = []
+    for name in names:
+        score = _correlation(s.train, name) if s.objective == "regression" else _settled(s.train, name)
+        if score >= (_CORRELATED if s.objective == "regression" else _GIVES_AWAY):
+            found.append((name, score))
+    if found:
+        found.sort(key=lambda f: -f[1])
+        named = listed([f"{n} ({percent(v)})" for n, v in found])
+        s.add(
+            "predictive",
+            "warn",
+            f"{counted(len(found), 'column')} nearly {'gives' if len(found) == 1 else 'give'} the label away alone: {named}; will it be known "
+            "when the model is asked? If not, list it under data.columns.ignore",
+            column=found[0][0],
+            value=found[0][1],
+            limit=_GIVES_AWAY,
+            examples=tuple(n for n, _ in found),
+        )
+    else:
+        s.add("predictive", "pass", "no single column gives the label away")
+
+
+def shift(s: Subject) -> None:
+    """Held-out rows from elsewhere that are distributed otherwise: beyond a threshold, and beyond what so few rows show by chance."""
+    if s.test is None or min(s.train.rows, s.test.rows) < _FEWEST:
+        return
+    names = [*s.train.names("numeric", "categorical"), "label"]
+    found = []
+    for name in names:
+        numeric = s.kinds.get(name) == "numeric" or (name == "label" and s.objective == "regression")
+        a, b = _numeric_pair(s, name) if numeric else _category_pair(s, name)
+        score, noise = psi(a, b), noise_floor("psi", a, b, _BY_CHANCE)
+        if score is not None and noise is not None and score > max(_SHIFT, noise):
+            found.append((name, score))
+    if found:
+        found.sort(key=lambda f: -f[1])
+        s.add(
+            "shift",
+            "warn",
+            f"held-out rows are distributed otherwise in {counted(len(found), 'column')}: {listed([f'{n} ({v:.2g})' for n, v in found])} "
+            "(population stability index); do they come from the same place?",
+            column=found[0][0],
+            value=found[0][1],
+            limit=_SHIFT,
+            examples=tuple(n for n, _ in found),
+        )
+    else:
+        s.add("shift", "pass", "held-out rows are distributed like the training rows", limit=_SHIFT)
+
+
+def _counts_rows(side: Side, name: str) -> bool:
+    """Whole numbers, all different, that rise with the rows or leave no gaps."""
+    numbers = side.numbers(name)
+    x = numbers.finite
+    if numbers.nulls or numbers.distinct != side.rows or not (x == np.floor(x)).all():
+        return False
+    return bool(x[-1] - x[0] + 1 == len(x) or (np.diff(numbers.values) > 0).all())
+
+
+def _settled(side: Side, name: str) -> float:
+    """How much of what the commonest label leaves wrong the column sets right: 1 all, 0 or less nothing.
+
+    Goodman and Kruskal's lambda (J. American Statistical Association 49, 1954): over the column's values
+    or, where numbers hardly repeat, over stretches of neighbouring numbers whose rows have one label.
+    """
+    rows = side.sample
+    label = side.coded("label")[2][rows]
+    use = label >= 0
+    label = label[use]
+    if side.kinds[name] == "categorical":
+        code = side.coded(name)[2][rows][use]
+    else:
+        values = side.numbers(name).values[rows][use]
+        if len(np.unique(values)) > len(values) / 20:
+            return _lambda(label, _in_stretches(values, label))
+        code = np.unique(values, return_inverse=True)[1]
+    if len(np.unique(code)) > len(code) / 10:
+        return 0.0  # too few rows a value to tell knowledge from chance
+    cells, n = np.unique((code + 1) * (int(label.max()) + 1) + label, return_counts=True)
+    best = np.zeros(int(code.max()) + 2, np.int64)
+    np.maximum.at(best, cells // (int(label.max()) + 1), n)
+    return _lambda(label, int(best.sum()))
+
+
+def _lambda(label: NDArray[np.int64], right: int) -> float:
+    baseline = int(np.bincount(label).max())
+    return (right - baseline) / (len(label) - baseline) if len(label) > baseline else 0.0
+
+
+def _in_stretches(values: NDArray[np.float64], label: NDArray[np.int64]) -> int:
+    """Rows, in the order of their numbers, that stand among at least five in a row with their label."""
+    # Equal numbers in random order: a file sorted by label would make stretches of its own.
+    order = np.lexsort((np.random.default_rng(0).permutation(len(values)), values))
+    turns = np.flatnonzero(np.diff(label[order])) + 1
+    lengths = np.diff(np.concatenate([[0], turns, [len(order)]]))
+    return int(lengths[lengths >= _STRETCH].sum())
+
+
+def _correlation(side: Side, name: str) -> float:
+    """Pearson's coefficient with the label, without sign; 0 for categories."""
+    if side.kinds[name] != "numeric":
+        return 0.0
+    x, y = side.numbers(name).values[side.sample], side.numbers("label").values[side.sample]
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < _FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    x, y = (v / np.abs(v).max() for v in (x, y))  # so that squares of large numbers stay finite
+    spread = x.std() * y.std()
+    return float(abs(((x - x.mean()) * (y - y.mean())).mean() / spread)) if spread > 0 else 0.0
+
+
+def _numeric_pair(s: Subject, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    assert s.test is not None
+    edges = quantile_edges(s.train.numbers(name).values[s.train.sample])
+    return numeric_counts(s.train.numbers(name).values, edges), numeric_counts(s.test.numbers(name).values, edges)
+
+
+def _category_pair(s: Subject, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    assert s.test is not None
+    found = []
+    for side in (s.train, s.test):
+        values, counts, _ = side.coded(name)
+        found.append({**dict(zip(values.to_pylist(), counts.tolist(), strict=True)), "": side.rows - int(counts.sum())})
+    top = [k for k in sorted(found[0], key=lambda k: (-found[0][k], k)) if k != ""][:50]
+    return category_counts(found[0], top), category_counts(found[1], top)

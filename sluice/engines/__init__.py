@@ -1,0 +1,1 @@
+"""What runs a packaged model, in this process: for parity, evaluation and batch prediction."""

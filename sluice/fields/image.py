@@ -1,0 +1,152 @@
+"""Images: PNG or JPEG bytes to raw pixels; scaling to numbers a model likes happens inside the graph."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sluice.core.errors import InputError, PackageError
+from sluice.fields.base import Example, Processor, SideFile, only, setting
+from sluice.package.package import TensorSpec
+
+LIMIT_BYTES = 32 << 20
+#: Pixels of the encoded image: 64 million decode to 192 MB of RGB.
+LIMIT_PIXELS = 64 << 20
+_LIMIT_SIDE = 4096
+#: Where a PNG says how many bits a sample has: in its header, the first chunk.
+_DEPTH = 24
+
+
+class ImageProcessor(Processor):
+    """Rows are the bytes of a PNG or JPEG file.
+
+    The picture is turned upright by its EXIF orientation, laid over white where it is transparent,
+    converted to grey (ITU-R 601-2 luma) or RGB, and resized with Pillow's area-aware bilinear filter
+    unless it has the size already. 16-bit grey keeps its 8 high bits.
+
+    Args:
+        channels: 1 (grey) or 3 (RGB).
+        size: (height, width) in pixels.
+
+    Raises:
+        PackageError: another number of channels, or a size out of range.
+    """
+
+    kind: ClassVar[str] = "image"
+
+    def __init__(self, channels: int, size: Sequence[int]):
+        if channels not in (1, 3):
+            raise PackageError("must be 1 or 3", field="preprocess.channels", value=channels)
+        if len(size) != 2 or not all(type(n) is int and 1 <= n <= _LIMIT_SIDE for n in size):
+            raise PackageError(f"must be [height, width] in 1..{_LIMIT_SIDE}", field="preprocess.size", value=list(size))
+        self.channels, self.size = channels, (size[0], size[1])
+        self.inputs = (TensorSpec("image", "UINT8", (-1, channels, *self.size)),)
+
+    @classmethod
+    def load(cls, spec: Mapping[str, Any], side_file: SideFile) -> ImageProcessor:
+        """Read ``{"kind": "image", "channels": 1, "size": [height, width]}``. Raises `PackageError`."""
+        only(spec, "kind", "channels", "size")
+        return cls(setting(spec, "channels", int), setting(spec, "size", (list, tuple)))
+
+    def encode(self, rows: Sequence[Any]) -> list[Example]:
+        """`image`, UINT8 [channels, height, width] each. Raises `InputError`."""
+        return [{"image": self._pixels(row, f"rows[{i}]")} for i, row in enumerate(rows)]
+
+    def _pixels(self, raw: Any, field: str) -> np.ndarray:
+        from PIL import Image, ImageOps
+
+        if not isinstance(raw, bytes | bytearray | memoryview):
+            raise InputError("is not an image", field=field, value=raw, fix="send the bytes of a PNG or JPEG file")
+        if len(raw) > LIMIT_BYTES:
+            raise InputError(f"is larger than {LIMIT_BYTES} bytes", field=field, value=len(raw), fix="send a smaller image")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow warns of large or odd files; limits and errors here are our own
+                with Image.open(io.BytesIO(raw), formats=("PNG", "JPEG")) as picture:
+                    width, height = picture.size
+                    if width * height > LIMIT_PIXELS:
+                        raise InputError(
+                            f"has more than {LIMIT_PIXELS} pixels", field=field, value=f"{width}x{height}", fix="send a smaller image"
+                        )
+                    picture.load()
+                    whole = _deep_and_clear(picture, raw) or picture
+                    image = _flatten(ImageOps.exif_transpose(whole), "L" if self.channels == 1 else "RGB")
+                    if image.size != (self.size[1], self.size[0]):
+                        image = image.resize((self.size[1], self.size[0]), Image.Resampling.BILINEAR)
+                    array = np.array(image, dtype=np.uint8)
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            EOFError,
+            TypeError,
+            LookupError,
+            OverflowError,
+            AttributeError,
+            ZeroDivisionError,
+            struct.error,
+            zlib.error,
+            Image.DecompressionBombError,
+        ) as e:
+            raise InputError(
+                f"is not a readable PNG or JPEG image: {reason(e)}",
+                field=field,
+                value=bytes(raw[:16]),
+                fix="send the whole file's bytes, PNG or JPEG",
+            ) from e
+        return array[None] if self.channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+    def batch(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        """UINT8 [examples, channels, height, width]."""
+        return {"image": np.stack([e["image"] for e in examples])}
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": "image", "channels": self.channels, "size": list(self.size)}
+
+
+def reason(error: Exception) -> str:
+    """Why Pillow cannot read an image, without the address of the buffer it was read from."""
+    return str(error).split(" <_io")[0] or type(error).__name__
+
+
+def _deep_and_clear(picture: Any, raw: bytes | bytearray | memoryview) -> Any:
+    """A 16-bit PNG that calls one colour transparent (tRNS) as 8-bit RGBA; null for other pictures.
+
+    PNG (Third Edition) 11.3.1.1: all 16 bits of a sample count. Pillow keeps the high 8 of RGB, so the low ones are read by themselves.
+    """
+    from PIL import Image
+
+    clear = picture.info.get("transparency")
+    if picture.format != "PNG" or raw[_DEPTH] != 16:
+        return None
+    if picture.mode == "I;16" and isinstance(clear, int):
+        deep = np.asarray(picture)
+        opaque, colours = deep != clear, [(deep >> 8).astype(np.uint8)] * 3
+    elif picture.mode == "RGB" and isinstance(clear, tuple):
+        with Image.open(io.BytesIO(raw), formats=("PNG",)) as low:
+            low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+            deep = np.asarray(picture).astype(np.uint16) << 8 | np.asarray(low)
+        opaque, colours = (deep != np.array(clear, np.uint16)).any(axis=2), list(np.asarray(picture).transpose(2, 0, 1))
+    else:
+        return None
+    out = Image.fromarray(np.dstack([*colours, np.where(opaque, 255, 0).astype(np.uint8)]), "RGBA")
+    out.info = {k: v for k, v in picture.info.items() if k != "transparency"}  # with its orientation
+    return out
+
+
+def _flatten(picture: Any, mode: str) -> Any:
+    """Eight bits a channel in `mode`, transparency laid over white."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        return Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert(mode)
+    if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
+        over = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", over.size, (255, 255, 255, 255)), over).convert("RGB")
+    return picture.convert(mode)

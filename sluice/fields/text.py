@@ -1,0 +1,141 @@
+"""Text: a `tokenizers` pipeline that gives token ids and an attention mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sluice.core.errors import InputError, PackageError
+from sluice.fields.base import Example, Processor, SideFile, only, setting
+from sluice.fields.ngrams import Ngrams
+from sluice.package.package import TensorSpec
+
+#: Characters of one text. Tokenising is linear, and no graph reads more than `max_length` tokens.
+LIMIT_CHARACTERS = 1 << 20
+_LIMIT_TOKENS = 1 << 16
+
+
+class TextProcessor(Processor):
+    """Rows are `str`. Texts longer than `max_length` tokens are cut at the end.
+
+    A model that weighs n-grams gets their numbers too, as `ngrams`.
+
+    Args:
+        tokenizer: the bytes of a ``tokenizer.json``; the truncation and padding it may carry are replaced.
+        max_length: most tokens an example has, special tokens counted.
+        pad_id: id written behind the shorter texts of a batch; their mask is 0 there.
+        file: what the tokenizer's file is called.
+        ngrams: name and content of the file of n-grams; None: the graph takes none.
+
+    Raises:
+        PackageError: the tokenizer cannot be read, or a number is out of range.
+    """
+
+    kind: ClassVar[str] = "text"
+    inputs: tuple[TensorSpec, ...] = (TensorSpec("input_ids", "INT64", (-1, -1)), TensorSpec("attention_mask", "INT64", (-1, -1)))
+
+    def __init__(
+        self, tokenizer: bytes, max_length: int, pad_id: int = 0, file: str = "tokenizer.json", ngrams: tuple[str, bytes] | None = None
+    ):
+        from tokenizers import Tokenizer
+
+        if not 1 <= max_length <= _LIMIT_TOKENS:
+            raise PackageError(f"must lie in 1..{_LIMIT_TOKENS}", field="preprocess.max_length", value=max_length)
+        if pad_id < 0:
+            raise PackageError("must not be negative", field="preprocess.pad_id", value=pad_id)
+        self._bytes, self.max_length, self.pad_id, self._file = tokenizer, max_length, pad_id, file
+        self._ngrams_file, self.ngrams = ngrams, Ngrams.read(ngrams[1], f"preprocess: {ngrams[0]}") if ngrams else None
+        if ngrams:
+            self.inputs = (*TextProcessor.inputs, TensorSpec("ngrams", "INT64", (-1, -1)))
+        try:
+            self._tokenizer = Tokenizer.from_buffer(tokenizer)
+            self._tokenizer.enable_truncation(max_length)
+            self._tokenizer.no_padding()
+        except Exception as e:  # the binding raises bare Exception
+            raise PackageError(f"is no tokenizer for {max_length} tokens: {e}", field=f"preprocess: {file}") from e
+
+    @classmethod
+    def load(cls, spec: Mapping[str, Any], side_file: SideFile) -> TextProcessor:
+        """Read ``{"kind": "text", "tokenizer": <file>, "max_length": n, "pad_id": n, "ngrams": <file>}``, the last optional. Raises `PackageError`."""
+        only(spec, "kind", "tokenizer", "max_length", "pad_id", "ngrams")
+        name = _file_name(spec, "tokenizer")
+        ngrams = _file_name(spec, "ngrams") if "ngrams" in spec else None
+        return cls(
+            side_file(name),
+            setting(spec, "max_length", int),
+            setting(spec, "pad_id", int),
+            name,
+            (ngrams, side_file(ngrams)) if ngrams else None,
+        )
+
+    def encode(self, rows: Sequence[Any]) -> list[Example]:
+        """`input_ids` and `attention_mask`, INT64 [tokens] each, and `ngrams` [n-grams] where there are. Raises `InputError`."""
+        texts = rows if type(rows) is list else list(rows)
+        if not {str}.issuperset(map(type, texts)) or max(map(len, texts), default=0) > LIMIT_CHARACTERS or not all(map(str.strip, texts)):
+            texts = [_checked(text, i) for i, text in enumerate(texts)]
+        try:
+            encodings = self._tokenizer.encode_batch_fast(texts)
+        except (TypeError, UnicodeError):
+            encodings = self._tokenizer.encode_batch_fast([_checked(text, i) for i, text in enumerate(texts)])
+        ids = [np.array(e.ids, dtype=np.int64) for e in encodings]
+        for i, tokens in enumerate(ids):
+            if not len(tokens):
+                raise InputError("has no tokens", field=f"rows[{i}]", value=texts[i], fix="send a text that is not blank")
+        ones = np.ones(max(map(len, ids), default=0), dtype=np.int64)
+        out: list[Example] = [{"input_ids": i, "attention_mask": ones[: len(i)]} for i in ids]
+        if self.ngrams and out:
+            for example, numbers in zip(out, self.ngrams.numbers(texts), strict=True):
+                example["ngrams"] = numbers
+        return out
+
+    def batch(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        """INT64 [examples, longest], `pad_id` and mask 0 behind the shorter ones; of `ngrams`, 0."""
+        return {t.name: _padded([e[t.name] for e in examples], self.pad_id if t.name == "input_ids" else 0) for t in self.inputs}
+
+    def length(self, example: Example) -> int:
+        return len(example["input_ids"])
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "kind": "text",
+            "tokenizer": self._file,
+            "max_length": self.max_length,
+            "pad_id": self.pad_id,
+            **({"ngrams": self._ngrams_file[0]} if self._ngrams_file else {}),
+        }
+
+    def files(self) -> dict[str, bytes]:
+        return {self._file: self._bytes, **(dict([self._ngrams_file]) if self._ngrams_file else {})}
+
+
+def _file_name(spec: Mapping[str, Any], key: str) -> str:
+    name: str = setting(spec, key, str)
+    if PurePosixPath(name).name != name or name in {"", ".", ".."}:
+        raise PackageError("must be a file name in the package", field=f"preprocess.{key}", value=name)
+    return name
+
+
+def _padded(parts: Sequence[np.ndarray], pad: int) -> np.ndarray:
+    out = np.full((len(parts), max(map(len, parts))), pad, dtype=np.int64)
+    for row, part in enumerate(parts):
+        out[row, : len(part)] = part
+    return out
+
+
+def _checked(text: Any, i: int) -> str:
+    """`text` as a plain `str`, or the error that says what is wrong with row `i`."""
+    field = f"rows[{i}]"
+    if not isinstance(text, str):
+        raise InputError("is not a text", field=field, value=text, fix="send a string")
+    if len(text) > LIMIT_CHARACTERS:
+        raise InputError(f"has more than {LIMIT_CHARACTERS} characters", field=field, value=len(text), fix="send a shorter text")
+    if not text.strip():  # training leaves such rows out, so the model has no answer to them
+        raise InputError("is blank", field=field, value=text[:100], fix="send a text with something in it")
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise InputError("is not valid Unicode", field=field, value=text[:100], fix="send whole code points, no lone surrogates") from e
+    return str(text)

@@ -1,0 +1,153 @@
+"""How far a packaged graph's answers are from PyTorch's, measured on held-out rows through the server's own code."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sluice.engines.predictor import run_examples
+from sluice.fields import Processor
+from sluice.fields.base import Example
+from sluice.gates.champion import compare
+from sluice.gates.config import EvaluateConfig
+from sluice.problems import metrics
+from sluice.problems.decision import Rule, codes
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_BATCH = 16
+_INVARIANCE_ROWS = 256
+_TIMED_RUNS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Encoded held-out rows, their targets (indices into labels, -1 unknown; or values), PyTorch's answers, the rows as they came, how a label follows."""
+
+    processor: Processor
+    examples: Sequence[Example]
+    targets: np.ndarray
+    labels: Sequence[str]
+    reference: np.ndarray
+    rows: Sequence[Any]
+    row_ids: Sequence[str]
+    rule: Rule | None = None
+    positive: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """One format beside PyTorch on the same rows.
+
+    Attributes:
+        max_abs_diff: largest difference of an answer (probability, or value).
+        agreement: fraction of rows with the same label; for regression, of values that differ by at most a hundredth of their deviation.
+        metric: the metric's value with this format; null where it is undefined.
+        loss: how much worse than PyTorch's it is, negative where better; null where the metric is undefined.
+        loss_high: upper end of the loss's interval.
+        allowed: the budget in the metric's own unit.
+        within: `loss` is at most `allowed`.
+        single_agreement: fraction of rows with the same label alone and in batches of 16 with their neighbours.
+        single_max_diff: largest difference between these two.
+    """
+
+    max_abs_diff: float
+    agreement: float
+    metric: float | None
+    loss: float | None
+    loss_high: float | None
+    allowed: float
+    within: bool
+    single_agreement: float
+    single_max_diff: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def outputs_of(opened: onnxruntime.InferenceSession, held: HeldOut) -> np.ndarray:
+    """A graph's answers to the held-out rows, in their order."""
+    return run_examples(opened, held.processor, held.examples, _BATCH)
+
+
+def movement(outputs: np.ndarray, base: np.ndarray, held: HeldOut) -> np.ndarray:
+    """How far each row's answer is from another graph's, float64 [rows]: the largest difference of a probability, or the value's in the targets' deviation."""
+    change = np.abs(outputs.astype(np.float64) - base)
+    return change.max(axis=1) if held.labels else change / scale_of(held.targets)
+
+
+def measure(opened: onnxruntime.InferenceSession, outputs: np.ndarray, held: HeldOut, config: EvaluateConfig, max_loss: float) -> Parity:
+    """A graph's answers beside PyTorch's.
+
+    Args:
+        opened: the graph.
+        outputs: its answers, of `outputs_of`.
+        held: rows and PyTorch's answers on them.
+        config: the project's ``evaluate``: which metric, which confidence.
+        max_loss: the budget; for rmse and mae a fraction of PyTorch's value.
+
+    Raises:
+        SluiceError: the graph's answers are not finite.
+    """
+    judged = compare(
+        outputs,
+        held.reference,
+        held.targets,
+        held.labels,
+        held.labels,
+        config,
+        rule=held.rule,
+        champion_rule=held.rule,
+        positive=held.positive,
+    )
+    name = judged["metric"]
+    loss = None if judged["difference"] is None else 0.0 - judged["difference"]
+    allowed = max_loss if judged["champion"] is None else metrics.allowance(name, max_loss, judged["champion"])
+    alone, grouped = _batches_of(opened, held, 1), _batches_of(opened, held, _BATCH)
+    return Parity(
+        max_abs_diff=float(np.abs(outputs.astype(np.float64) - held.reference).max()),
+        agreement=_agreement(outputs, held.reference, held),
+        metric=judged["candidate"],
+        loss=loss,
+        loss_high=None if judged["low"] is None else 0.0 - judged["low"],
+        allowed=allowed,
+        within=loss is not None and loss <= allowed + metrics.ROUNDING,
+        single_agreement=_agreement(alone, grouped, held),
+        single_max_diff=float(np.abs(alone.astype(np.float64) - grouped).max()),
+    )
+
+
+def _agreement(outputs: np.ndarray, others: np.ndarray, held: HeldOut) -> float:
+    if outputs.ndim == 2:
+        return float((codes(outputs, held.labels, held.rule) == codes(others, held.labels, held.rule)).mean())
+    return float((np.abs(outputs.astype(np.float64) - others) <= 0.01 * scale_of(held.reference)).mean())
+
+
+def scale_of(reference: np.ndarray) -> float:
+    """What differences are relative to: 1 for probabilities; for values their standard deviation, or their size where they do not vary."""
+    if reference.ndim == 2:
+        return 1.0
+    return float(np.std(reference, dtype=np.float64)) or float(np.abs(reference).max()) or 1.0
+
+
+def _batches_of(opened: onnxruntime.InferenceSession, held: HeldOut, size: int) -> np.ndarray:
+    """Answers in batches of neighbours, as requests arrive: not sorted by length."""
+    name, rows = opened.get_outputs()[0].name, held.examples[:_INVARIANCE_ROWS]
+    return np.concatenate([opened.run([name], held.processor.batch(rows[at : at + size]))[0] for at in range(0, len(rows), size)])
+
+
+def latencies(opened: Sequence[onnxruntime.InferenceSession], held: HeldOut) -> list[float]:
+    """Median milliseconds of the first row in each graph, one thread, run in turns."""
+    batch = held.processor.batch(held.examples[:1])
+    times: list[list[float]] = [[] for _ in opened]
+    for _ in range(_TIMED_RUNS):
+        for graph, taken in zip(opened, times, strict=True):
+            start = time.perf_counter()
+            graph.run(None, batch)
+            taken.append(time.perf_counter() - start)
+    return [round(float(np.median(t)) * 1e3, 4) for t in times]

@@ -1,0 +1,1 @@
+"""What may go on: the bar, the champion beside the candidate, the floor, the slices."""

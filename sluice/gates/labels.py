@@ -1,0 +1,36 @@
+"""What `evaluate:` asks for, held against the labels there are: before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sluice.core.errors import ProjectError
+from sluice.problems import metrics
+
+if TYPE_CHECKING:
+    from sluice.gates.config import EvaluateConfig
+
+
+def check_settings(config: EvaluateConfig, objective: str, labels: Sequence[str]) -> None:
+    """Whether the metric and the decision are of such a problem.
+
+    Args:
+        config: the project's ``evaluate``.
+        objective: ``classification`` or ``regression``.
+        labels: of the data; empty for a regression.
+
+    Raises:
+        ProjectError: the metric is of the other objective, or of a positive label that is not set; a threshold is asked for
+            where there are not two labels to decide between.
+    """
+    metric = metrics.metric_of(config.metric, objective)
+    metrics.need_positive(metric, 0 if len(labels) == 2 or config.positive is not None else None, len(labels))
+    if config.decision is not None and len(labels) != 2:
+        what = f"there are {len(labels)} labels" if labels else "the label is a quantity"
+        raise ProjectError(
+            f"chooses a threshold between two labels, and {what}",
+            field="evaluate.decision",
+            value=config.decision.aim,
+            fix="remove it; for more labels train.class_weights: balanced helps the rare ones",
+        )

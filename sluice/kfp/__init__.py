@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: what steps ask of it, the checks of compiled pipelines, its API."""

@@ -1,0 +1,1 @@
+"""Kubernetes: its API, images, what a cluster says of itself."""

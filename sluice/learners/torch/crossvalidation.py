@@ -1,0 +1,209 @@
+"""Cross-validation: how well the project's settings learn, from k models each judged on rows it has not seen.
+
+The model that is kept is another one, trained on all training rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sluice.core.errors import ProjectError
+from sluice.data.dataset import GROUP, Dataset, write_dataset
+from sluice.learners.torch.fit import Event, TrainResult, load_trained, predict
+from sluice.learners.torch.fit import fit as fit_here
+from sluice.learners.torch.folds import assign
+from sluice.problems import metrics
+from sluice.problems.answers import positive_index, rarer
+from sluice.problems.decision import codes
+from sluice.problems.threshold import choose
+from sluice.stats.student import t_quantile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sluice.project import Project
+
+Fit = Callable[..., TrainResult]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """One model of k.
+
+    Attributes:
+        number: from 1.
+        rows: held out.
+        metrics: on them.
+        history: of its training, an entry an epoch.
+        seconds: in the loop.
+    """
+
+    number: int
+    rows: int
+    metrics: dict[str, float]
+    history: list[dict[str, Any]]
+    seconds: float
+
+
+def cross_validate(
+    project: Project,
+    dataset: Dataset,
+    work: Path,
+    *,
+    base_dir: Path | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    on_fold: Callable[[Fold], None] | None = None,
+    fit: Fit = fit_here,
+) -> dict[str, Any]:
+    """Train ``train.folds`` models, each on the training rows outside one fold, and judge each on its fold.
+
+    Early stopping and schedules look at the dataset's own validation rows in every fold, and ``evaluate.decision`` chooses each
+    model's threshold on them.
+
+    Args:
+        project: with ``train.folds``.
+        dataset: its data.
+        work: an existing directory for the folds' data and models; they are deleted as it goes.
+        base_dir: where relative paths in the project start.
+        on_event: told of the trainings' progress, with ``fold``.
+        on_fold: told of each finished fold.
+        fit: how a model is trained.
+
+    Returns:
+        ``folds`` (an entry a fold: fold, rows, metrics, epochs, seconds), ``metric`` and, per metric in ``summary``:
+        mean, std, low, high (see `interval`), with ``confidence`` and ``grouped_by``.
+
+    Raises:
+        ProjectError: ``train.fold_groups`` is no column of the dataset.
+        DataError: fewer groups than folds; and what `fit` raises.
+    """
+    k = project.train.folds
+    if k is None:
+        raise ProjectError("is not set", field="train.folds", fix="set a number of folds, at least 2")
+    labels, groups = _labels(dataset), _groups(dataset, project.train.fold_groups)
+    fold_of = assign(labels, groups, k, project.train.seed)
+    alone = project.model_copy(update={"train": project.train.model_copy(update={"folds": None, "fold_groups": None})})
+    positive = None
+    if dataset.objective == "classification":
+        positive = positive_index(project.evaluate.positive or rarer(labels, dataset.labels), dataset.labels)
+    names = metrics.names(dataset.objective, positive=positive is not None)
+    done: list[Fold] = []
+    for i in range(k):
+        with tempfile.TemporaryDirectory(dir=work, prefix=f"fold-{i + 1}-") as tmp:
+            part = _fold_data(dataset, fold_of, i, Path(tmp) / "data")
+            tell = _with_fold(on_event, i + 1, k)
+            result = fit(alone, part, Path(tmp) / "model", base_dir=base_dir, on_event=tell)
+            task, state, model = load_trained(alone, result.out, base_dir)
+            outputs = predict(task, state, model, part, "test")
+            targets = labels[fold_of == i]
+            predicted = None
+            if project.evaluate.decision is not None and positive is not None:
+                held = (
+                    predict(task, state, model, part, "validation")
+                    if part.manifest["splits"].get("validation", {}).get("rows")
+                    else outputs[:0]
+                )
+                rule = choose(
+                    held,
+                    _labels(part, "validation") if len(held) else targets[:0],
+                    dataset.labels,
+                    dataset.labels[positive],
+                    project.evaluate.decision,
+                ).rule
+                predicted = codes(outputs, dataset.labels, rule)
+            found = {n: metrics.value_of(n, outputs, targets, predicted=predicted, positive=positive) for n in names}
+            done.append(Fold(i + 1, len(targets), found, result.history, result.seconds))
+        if on_fold:
+            on_fold(done[-1])
+    confidence = project.evaluate.confidence
+    return {
+        "metric": metrics.metric_of(project.evaluate.metric, dataset.objective),
+        "confidence": confidence,
+        "grouped_by": project.train.fold_groups or dataset.grouped_by,
+        "folds": [
+            {"fold": f.number, "rows": f.rows, "metrics": f.metrics, "epochs": f.history[-1]["epoch"], "seconds": f.seconds} for f in done
+        ],
+        "summary": {n: interval([f.metrics[n] for f in done], confidence, metrics.TABLE[n].least, metrics.TABLE[n].most) for n in names},
+    }
+
+
+def interval(values: list[float], confidence: float, least: float = -math.inf, most: float = math.inf) -> dict[str, float | None]:
+    """Mean, deviation and a t interval of the folds' values.
+
+    The folds' training rows overlap, so the variance of the mean is taken as ``(1/k + 1/(k-1)) s²``
+    (Nadeau, Bengio 2003, with test rows over training rows = 1/(k-1)): plain ``s²/k`` is far too small.
+    Null bounds where a value is not finite. The bounds stay between `least` and `most`, the metric's own.
+    """
+    k = len(values)
+    mean = sum(values) / k
+    if not all(map(math.isfinite, values)):
+        return {"mean": mean if math.isfinite(mean) else None, "std": None, "low": None, "high": None}
+    std = math.sqrt(sum((v - mean) ** 2 for v in values) / (k - 1))
+    reach = t_quantile(confidence, k - 1) * std * math.sqrt(1 / k + 1 / (k - 1))
+    return {"mean": mean, "std": std, "low": max(least, mean - reach), "high": min(most, mean + reach)}
+
+
+def _labels(dataset: Dataset, split: str = "train") -> np.ndarray:
+    """Class codes, or values, of a split's rows."""
+    column = dataset.read(split, ["label"]).column("label")
+    if dataset.objective != "classification":
+        return np.asarray(column.to_numpy(), dtype=np.float64)
+    index = {label: i for i, label in enumerate(dataset.labels)}
+    return np.array([index[v] for v in column.to_pylist()], dtype=np.int64)
+
+
+def _groups(dataset: Dataset, column: str | None) -> np.ndarray:
+    """Codes of the rows' groups: equal values of a column, the groups the dataset was split by, or equal features (rows of one id)."""
+    if column is not None and column not in dataset.columns:
+        raise ProjectError(
+            "is no feature of the dataset", field="train.fold_groups", value=column, fix=f"columns: {', '.join(list(dataset.columns)[:20])}"
+        )
+    ids = dataset.read("train", ["row_id"]).column("row_id").to_pylist()
+    column = GROUP if column is None and dataset.grouped_by else column
+    keys = (
+        ids
+        if column is None
+        else [f"id {i}" if v is None else v for i, v in zip(ids, dataset.read("train", [column]).column(column).to_pylist(), strict=True)]
+    )
+    codes: dict[Any, int] = {}
+    return np.array([codes.setdefault(key, len(codes)) for key in keys], dtype=np.int64)
+
+
+def _fold_data(dataset: Dataset, fold_of: np.ndarray, fold: int, root: Path) -> Dataset:
+    """The dataset with one fold's rows held out as ``test`` and the others to train on; written in parts."""
+
+    def rows(held_out: bool) -> Iterator[pa.Table]:
+        import pyarrow as pa
+
+        at = 0
+        for batch in dataset.batches("train", rows=65_536):
+            mask = (fold_of[at : at + batch.num_rows] == fold) == held_out
+            at += batch.num_rows
+            yield pa.Table.from_batches([batch]).filter(pa.array(mask))
+
+    splits: dict[str, Any] = {"train": rows(False), "test": rows(True)}
+    if dataset.manifest["splits"].get("validation", {}).get("rows"):
+        splits["validation"] = dataset.read("validation")
+    return write_dataset(
+        root,
+        splits,
+        task=dataset.task,
+        objective=dataset.objective,
+        labels=dataset.labels,
+        columns=dataset.columns,
+        source={"fold": fold, "of": dataset.digest},
+        shard_rows=dataset.manifest["shard_rows"],
+        times=dataset.times,
+        grouped_by=dataset.grouped_by,
+    )
+
+
+def _with_fold(on_event: Callable[[Event], None] | None, fold: int, folds: int) -> Callable[[Event], None]:
+    return lambda event: on_event({**event, "fold": fold, "folds": folds}) if on_event else None

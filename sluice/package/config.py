@@ -1,0 +1,36 @@
+"""`export:` in the project file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from sluice.core.section import Section
+
+
+class ExportConfig(Section):
+    """Formats to package; beside fp32, int8 is tried where it pays, and taken where it loses and moves little."""
+
+    formats: list[Literal["fp32", "int8"]] = Field(["fp32", "int8"], min_length=1)
+    max_loss: float = Field(0.005, ge=0, description="loss of evaluate.metric against PyTorch; for rmse and mae a fraction of its value")
+    max_answer_change: float | None = Field(
+        None,
+        gt=0,
+        description="largest change of one held-out answer against fp32: of a probability, or of a value as a fraction of the targets' "
+        "standard deviation; null: 0.5 for probabilities, 0.1 for values",
+    )
+    int8_above: int = Field(
+        1 << 20, ge=0, description="bytes of the fp32 graph above which int8 is tried beside it; int8 alone is always made"
+    )
+    tolerance: float = Field(
+        1e-3, gt=0, description="largest difference of an fp32 answer from PyTorch's; for regression relative to the values' size"
+    )
+    opset: int = Field(20, ge=18, le=23, description="ONNX operator set; from 20 on GELU is one operator")
+    parity_rows: int = Field(2000, ge=1, description="held-out rows that formats are compared on")
+    calibration_rows: int = Field(256, ge=1, description="training rows that fix the ranges of int8 activations")
+
+    def answer_change(self, labels: Sequence[str]) -> float:
+        """`max_answer_change`, or what it is where nothing was said: half a probability (a label turned over), a tenth of the targets' deviation."""
+        return self.max_answer_change if self.max_answer_change is not None else 0.5 if labels else 0.1

@@ -1,0 +1,148 @@
+"""What ``model.json`` may say. Nothing in it is trusted before it was checked here."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+import orjson
+
+from sluice.core.datatypes import TABLE
+from sluice.core.errors import PackageError
+from sluice.problems import decision
+
+FORMAT = "sluice.package/v1"
+MANIFEST = "model.json"
+MODEL = "model.onnx"
+
+#: V2 (Open Inference Protocol) names of the element types packages use.
+DATATYPES = tuple(d.name for d in TABLE if d.packaged)
+
+LIMIT_MANIFEST = 8 << 20
+LIMIT_FILES = 256
+#: Bytes of all files together: ONNX without external data ends at 2 GiB.
+LIMIT_BYTES = 4 << 30
+
+_KEYS = ("files", "format", "inputs", "labels", "metrics", "name", "objective", "outputs", "precision", "preprocess", "provenance", "task")
+#: Keys a package need not have: what is absent is as it was before there was the key.
+_OPTIONAL = ("decision",)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FIX = "export the model again, or use the version of Sluice that wrote it"
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of the graph: `shape` has -1 where the size is free (axis 0 is always the batch)."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+def parse(raw: bytes, where: str) -> dict[str, Any]:
+    """Read ``model.json`` and check all of it.
+
+    Args:
+        raw: its bytes.
+        where: how errors call it.
+
+    Raises:
+        PackageError: not JSON, of another format, a key missing or unknown, or a value of a wrong type or size.
+    """
+    if len(raw) > LIMIT_MANIFEST:
+        raise PackageError(f"is larger than {LIMIT_MANIFEST} bytes", field=where, value=len(raw))
+    try:
+        m = orjson.loads(raw)
+    except orjson.JSONDecodeError as e:
+        raise PackageError(f"is not JSON: {e}", field=where, fix="copy the package again") from e
+    if not isinstance(m, dict) or m.get("format") != FORMAT:
+        raise PackageError(f"format is not {FORMAT}", field=where, value=m.get("format") if isinstance(m, dict) else m, fix=_FIX)
+    for key in _KEYS:
+        if key not in m:
+            raise PackageError("is missing", field=f"{where}: {key}", fix=_FIX)
+    for key in m:
+        if key not in (*_KEYS, *_OPTIONAL):
+            raise PackageError("is no key of this format", field=f"{where}: {key}", value=m[key], fix=_FIX)
+    for key in ("name", "task", "precision"):
+        _need(isinstance(m[key], str) and m[key] != "", "must be a name", where, key, m[key])
+    for key in ("preprocess", "metrics", "provenance", "files"):
+        _need(isinstance(m[key], dict), "must be an object", where, key, m[key])
+    _need(m["objective"] in ("classification", "regression"), "must be classification or regression", where, "objective", m["objective"])
+    labels = m["labels"]
+    _need(
+        isinstance(labels, list) and all(isinstance(v, str) for v in labels) and len(set(labels)) == len(labels),
+        "must be different strings",
+        where,
+        "labels",
+        labels,
+    )
+    inputs, outputs = tensors(m["inputs"], f"{where}: inputs"), tensors(m["outputs"], f"{where}: outputs")
+    names = [t.name for t in (*inputs, *outputs)]
+    _need(len(set(names)) == len(names), "name a tensor twice", where, "inputs, outputs", names)
+    classifies = m["objective"] == "classification"
+    wanted = TensorSpec("probabilities", "FP32", (-1, len(labels))) if classifies else TensorSpec("value", "FP32", (-1,))
+    _need(
+        outputs[0] == wanted and bool(labels) == classifies,
+        f"must start with {wanted.name} {wanted.datatype} {list(wanted.shape)} for its labels",
+        where,
+        "outputs",
+        m["outputs"],
+    )
+    try:
+        decision.read(m.get("decision"), labels)
+    except ValueError as e:
+        raise PackageError(str(e), field=f"{where}: decision", value=m["decision"], fix=_FIX) from e
+    check_files(m["files"], f"{where}: files")
+    return m
+
+
+def tensors(raw: Any, where: str) -> tuple[TensorSpec, ...]:
+    """Tensor specifications as ``model.json`` writes them. Raises `PackageError`."""
+    return tuple(_tensors(raw, where))
+
+
+def _tensors(raw: Any, where: str) -> Iterator[TensorSpec]:
+    if not isinstance(raw, list) or not raw:
+        raise PackageError("must be a list of tensors", field=where, value=raw, fix=_FIX)
+    for i, t in enumerate(raw):
+        at = f"{where}[{i}]"
+        if not isinstance(t, dict) or set(t) != {"name", "datatype", "shape"}:
+            raise PackageError("must have name, datatype and shape", field=at, value=t, fix=_FIX)
+        if not isinstance(t["name"], str) or not t["name"]:
+            raise PackageError("must be a name", field=f"{at}.name", value=t["name"], fix=_FIX)
+        if t["datatype"] not in DATATYPES:
+            raise PackageError("is an unknown datatype", field=f"{at}.datatype", value=t["datatype"], fix=f"one of {', '.join(DATATYPES)}")
+        shape = t["shape"]
+        if not isinstance(shape, list) or not shape or shape[0] != -1 or not all(type(n) is int and (n == -1 or n > 0) for n in shape):
+            raise PackageError("must be sizes, the batch (-1) first", field=f"{at}.shape", value=shape, fix=_FIX)
+        yield TensorSpec(t["name"], t["datatype"], tuple(shape))
+
+
+def check_files(listed: dict[str, Any], where: str) -> None:
+    """Names stay inside the package, sizes within the limits. Raises `PackageError`."""
+    if MODEL not in listed:
+        raise PackageError(f"lists no {MODEL}", field=where, fix=_FIX)
+    if len(listed) > LIMIT_FILES:
+        raise PackageError(f"lists more than {LIMIT_FILES} files", field=where, value=len(listed))
+    total = 0
+    for name, entry in listed.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or path.as_posix() != name or name in (".", MANIFEST) or "\\" in name or "\0" in name:
+            raise PackageError("names a file outside the package, or not in its plain form", field=where, value=name)
+        if not isinstance(entry, dict) or set(entry) != {"sha256", "size"}:
+            raise PackageError("must have sha256 and size", field=f"{where}: {name}", value=entry, fix=_FIX)
+        if not isinstance(entry["sha256"], str) or not _SHA256.fullmatch(entry["sha256"]):
+            raise PackageError("is no sha256", field=f"{where}: {name}.sha256", value=entry["sha256"])
+        if type(entry["size"]) is not int or entry["size"] < 0:
+            raise PackageError("is no size", field=f"{where}: {name}.size", value=entry["size"])
+        total += entry["size"]
+    if total > LIMIT_BYTES:
+        raise PackageError(f"lists more than {LIMIT_BYTES} bytes", field=where, value=total)
+
+
+def _need(fine: bool, message: str, where: str, key: str, value: Any) -> None:
+    if not fine:
+        raise PackageError(message, field=f"{where}: {key}", value=value, fix=_FIX)

@@ -1,0 +1,1 @@
+"""The model registry: versions and aliases, and what serves."""

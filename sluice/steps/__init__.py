@@ -1,0 +1,1 @@
+"""How a step runs, and what a run came to."""

@@ -1,0 +1,92 @@
+"""How a step runs: timed, its gate written, its failure typed."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from sluice.core import events
+from sluice.core.errors import SluiceError
+from sluice.core.gate import Gate, brief
+from sluice.core.home import explain_os_error, is_storage_fault
+from sluice.core.processes import die_with
+from sluice.project import Project, parse, read_text
+
+#: Set by `sluice run` for its steps, which end when it does.
+RUNNER_PID = "SLUICE_RUNNER_PID"
+#: Bytes of JSON that a single part of the evidence may take in an event: a report drawn from a pod's log shows as much.
+_TOLD = 1 << 16
+_done: list[str] = []
+
+
+def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: float | None = None) -> Gate:
+    """Run a step's work; write and announce its gate.
+
+    `started` (of `time.perf_counter`) is when the step began, if that was before this call.
+
+    A failure is announced as an ``error`` event (type, message, fix, exit code) and ends the
+    process with status 1, so that a pipeline back-end marks the task as failed.
+    """
+    if runner := os.environ.get(RUNNER_PID):
+        die_with(int(runner))
+        atexit.register(leave)
+    start = time.perf_counter() if started is None else started
+    try:
+        gate = work()
+        gate = dataclasses.replace(gate, seconds=round(time.perf_counter() - start, 3))
+        gate.write(Path(gate_path))
+        _done.append(step)
+    except SluiceError as e:
+        events.emit("error", step=step, **e.to_dict())
+        print(f"{step}: {e}", file=sys.stderr)
+        raise SystemExit(1) from e
+    except OSError as e:
+        traceback.print_exc()
+        run_folder = Path(gate_path).absolute().parents[2]
+        if is_storage_fault(e, run_folder):
+            events.emit("error", step=step, **explain_os_error(e, Path(gate_path)).to_dict())
+        else:
+            _announce_fault(e, step)
+        raise SystemExit(1) from e
+    except Exception as e:
+        traceback.print_exc()
+        _announce_fault(e, step)
+        raise SystemExit(1) from e
+    events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds, evidence=brief(gate.evidence, _TOLD))
+    return gate
+
+
+def leave() -> None:
+    """End this process at once where its step is done, as the last of the exit handlers.
+
+    Taking PyTorch and MLflow apart module by module costs over a second. A step that failed ends as ever, with its status.
+    """
+    if _done and not hasattr(sys, "last_type"):  # set where an exception ended the program
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _announce_fault(error: Exception, step: str) -> None:
+    events.emit(
+        "error",
+        step=step,
+        error=type(error).__name__,
+        message=f"{type(error).__name__}: {error}",
+        field=None,
+        value=None,
+        exit_code=1,
+        fix="this is a fault in Sluice, in the task's code or in a service it needs; the traceback is in the run's log",
+    )
+
+
+def open_project(text: str, base_dir: str) -> tuple[Project, Path]:
+    """The project a step is given as a parameter (YAML or JSON text), and where its relative paths start."""
+    base = Path(base_dir or ".")
+    return parse(read_text(text, "parameter `project`"), base_dir=base), base

@@ -1,5 +1,0 @@
-"""Training: one loop for every task, from one process to many, that goes on where it was killed.
-
-`sluice.training.fit` holds what the rest of the project calls. Nothing is imported here: the
-project file reads `sluice.training.config`, and `fit` reads the project file.
-"""
