@@ -54,7 +54,7 @@ class Registry:
             f"unknown {self.kind}",
             field=field,
             value=name,
-            fix=f"did you mean {near[0]!r}? " * bool(near) + f"there are {', '.join(self.names())}; your own: my_module:MyClass",
+            fix=(f"did you mean {near[0]!r}? " if near else "") + f"there are {', '.join(self.names())}; your own: my_module:MyClass",
         )
 
     def _import(self, where: str, field: str, name: str) -> Any:

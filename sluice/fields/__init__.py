@@ -14,6 +14,7 @@ from typing import Any
 from sluice.core.errors import PackageError
 from sluice.fields.audio import AudioProcessor
 from sluice.fields.base import Processor
+from sluice.fields.field import FIELDS, Field, field_of, fields_of
 from sluice.fields.image import ImageProcessor
 from sluice.fields.tabular import Column, TabularProcessor
 from sluice.fields.tensor import TensorInput, TensorProcessor
@@ -21,15 +22,19 @@ from sluice.fields.text import TextProcessor
 
 __all__ = [
     "BLOBS",
+    "FIELDS",
     "KINDS",
     "AudioProcessor",
     "Column",
+    "Field",
     "ImageProcessor",
     "Processor",
     "TabularProcessor",
     "TensorInput",
     "TensorProcessor",
     "TextProcessor",
+    "field_of",
+    "fields_of",
     "load_processor",
 ]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sluice.core.errors import InputError, PackageError
 from sluice.fields.base import Example, Processor, SideFile, only, setting
+from sluice.fields.field import Field
 from sluice.package.package import TensorSpec
 
 LIMIT_BYTES = 32 << 20
@@ -24,6 +25,16 @@ _CROSSINGS, _BETA, _PASS = 16, 8.6, 0.95
 _LIMIT_RATIO, _LIMIT_TABLE = 24, 1 << 20
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _FIX = "send the whole bytes of a WAV file: 8 to 32 bit PCM, or 32 or 64 bit float"
+
+
+class Audio(Field):
+    """Recordings: WAV, or of any Arrow type a task's own processor takes. A row is its value alone."""
+
+    kind = "audio"
+    row = True
+    blob = True
+    lacks = "no recording (null)"
+    column_type = "binary"
 
 
 class AudioProcessor(Processor):

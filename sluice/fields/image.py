@@ -7,13 +7,17 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from sluice.core.errors import InputError, PackageError
 from sluice.fields.base import Example, Processor, SideFile, only, setting
+from sluice.fields.field import Field
 from sluice.package.package import TensorSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LIMIT_BYTES = 32 << 20
 #: Pixels of the encoded image: 64 million decode to 192 MB of RGB.
@@ -21,6 +25,24 @@ LIMIT_PIXELS = 64 << 20
 _LIMIT_SIDE = 4096
 #: Where a PNG says how many bits a sample has: in its header, the first chunk.
 _DEPTH = 24
+
+
+class Image(Field):
+    """Encoded pictures: PNG or JPEG. A row is its value alone."""
+
+    kind = "image"
+    row = True
+    blob = True
+    lacks = "no image (null)"
+    checks = frozenset({"images"})
+    column_type = "binary"
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """binary."""
+        import pyarrow as pa
+
+        return pa.binary()
 
 
 class ImageProcessor(Processor):

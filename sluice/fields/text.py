@@ -4,18 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from sluice.core.errors import InputError, PackageError
 from sluice.fields.base import Example, Processor, SideFile, only, setting
+from sluice.fields.field import Field
 from sluice.fields.ngrams import Ngrams
 from sluice.package.package import TensorSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Characters of one text. Tokenising is linear, and no graph reads more than `max_length` tokens.
 LIMIT_CHARACTERS = 1 << 20
 _LIMIT_TOKENS = 1 << 16
+
+
+class Text(Field):
+    """Texts of any length. A row is its value alone."""
+
+    kind = "text"
+    row = True
+    lacks = "no text (null or blank)"
+    checks = frozenset({"texts"})
+    column_type = "string"
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """string."""
+        import pyarrow as pa
+
+        return pa.string()
+
+    def missing(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Null, or nothing but white space."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        # pyarrow takes a bare string here for something pandas may know, and imports it: a second lost.
+        return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), pa.scalar("")), True)
 
 
 class TextProcessor(Processor):

@@ -65,3 +65,9 @@ def test_a_module_beside_the_project_comes_before_one_of_that_name_from_another_
         folder.mkdir(exist_ok=True)
         (folder / "registry_d.py").write_text(f"SIZE = {value}\n")
         assert SHAPES.get("registry_d:SIZE", beside=folder) == value
+
+
+def test_a_name_like_none_that_there_is_is_answered_with_all_of_them():
+    with pytest.raises(ProjectError, match="unknown shape") as e:
+        SHAPES.get("zzz")
+    assert e.value.fix == "there are circle, square, triangle; your own: my_module:MyClass"

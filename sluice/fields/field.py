@@ -1,0 +1,98 @@
+"""A field: one column or modality on its whole way, from a source's cell to the graph's input and the reference of drift.
+
+A field's `kind` is the word for it on disk: in a dataset's manifest, a profile and a package. What differs from kind to
+kind is asked of the object, so that no other code compares these words. Other distributions bring kinds of their own as
+entry points of the group ``sluice.fields``; see docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from sluice.core.errors import ProjectError
+from sluice.core.registry import Registry
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: kind -> its `Field` class.
+FIELDS = Registry(
+    "field",
+    {
+        "numeric": "sluice.fields.number:Number",
+        "categorical": "sluice.fields.category:Category",
+        "timestamp": "sluice.fields.timestamp:Timestamp",
+        "text": "sluice.fields.text:Text",
+        "image": "sluice.fields.image:Image",
+        "audio": "sluice.fields.audio:Audio",
+    },
+)
+
+
+class Field:
+    """A column of a dataset. As it stands: one of a kind nobody knows, which is kept as it is, neither checked nor profiled.
+
+    Attributes:
+        name: the column's.
+        kind: the word on disk.
+        quantity: its values are numbers on a line (float64): they have a range, quantiles, a correlation.
+        category: its values are strings that each name one of several things.
+        blob: a value is a file's bytes: large to hold, and decoded before anything is known of it.
+        lacks: what a row without a value lacks, in words (``no text (null or blank)``), where such a row can teach and be
+            asked nothing and is left out; "" where a model takes rows without.
+        checks: the checks of data that make sense for it alone, by the name they report under.
+        row: a row that has such a field is its value alone, not a record of columns.
+        column_type: its type in a model's signature (MLflow's names).
+    """
+
+    kind: str = "other"
+    quantity: ClassVar[bool] = False
+    category: ClassVar[bool] = False
+    blob: ClassVar[bool] = False
+    row: ClassVar[bool] = False
+    lacks: ClassVar[str] = ""
+    checks: ClassVar[frozenset[str]] = frozenset()
+    column_type: ClassVar[str] = "any"
+
+    def __init__(self, name: str):
+        self.name = name
+
+    @property
+    def arrow(self) -> pa.DataType | None:
+        """The column's type in a dataset; None: any."""
+        return None
+
+    def missing(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """For each row whether it has no value: bool [rows]."""
+        import pyarrow.compute as pc
+
+        return pc.is_null(column)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+def field_of(kind: str, name: str) -> Field:
+    """The field of a column.
+
+    Args:
+        kind: a registered kind, ``module:Class``, or a word that a task of a user's own made up: such a column is kept as it is.
+        name: the column's.
+
+    Raises:
+        ProjectError: the kind's class cannot be imported.
+    """
+    try:
+        found: Field = FIELDS.get(kind)(name)
+    except ProjectError:
+        if ":" in kind or kind in FIELDS.names():
+            raise
+        found = Field(name)
+        found.kind = kind
+    return found
+
+
+def fields_of(columns: Mapping[str, str]) -> dict[str, Field]:
+    """The fields of a dataset's columns (name -> kind), in their order. Raises `ProjectError` as `field_of`."""
+    return {name: field_of(kind, name) for name, kind in columns.items()}
