@@ -15,7 +15,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
-.PHONY: help setup run test tools lint format bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ lint: setup ## ruff, mypy, import rules
 
 format: setup ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+figures: setup ## the size and order of the code; ALL=1 names what is over a limit
+	@$(BIN)/python -m tests.tools.figures $(if $(ALL),--all)
 
 golden: setup ## refresh pipelines/compiled, the dashboards and the chart's copies
 	@$(BIN)/python -m pipelines.compiler
