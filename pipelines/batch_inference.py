@@ -9,7 +9,7 @@ NAME = "sluice-batch-inference"
 DESCRIPTION = "Predict every row of Parquet files with a registered model, at full machine speed."
 
 
-def batch_inference(package: str, source: str, digest: str = "", keep: str = "row_id", max_bad: float = 0.0):
+def batch_inference(package: str, source: str, digest: str = "", keep: str = "row_id", max_bad: float = 0.0) -> None:
     """Parquet files to predictions.
 
     Args:

@@ -29,7 +29,7 @@ DESCRIPTION = (
 )
 
 
-def learn(project, data: dsl.PipelineTask) -> None:
+def learn(project: Any, data: dsl.PipelineTask) -> None:
     """The steps from a dataset to a rollout, inside whatever condition they are called in. `project` is the checked one's text, as the step before hands it on."""
     base_dir, home = cluster.here().base_dir, cluster.here().home
     trained = train(
@@ -77,7 +77,7 @@ def learn(project, data: dsl.PipelineTask) -> None:
             cluster.place(rolled, "rollout")
 
 
-def tell(project) -> None:
+def tell(project: Any) -> None:
     """What reports the whole run, beside its steps: on a cluster alone, since `sluice run` writes the report of a run on this machine.
 
     Args:
@@ -104,7 +104,7 @@ def training(
     train_batch_size: int = FORM["train_batch_size"],
     train_epochs: int = FORM["train_epochs"],
     train_learning_rate: float = FORM["train_learning_rate"],
-):
+) -> None:
     """Data to a promoted model, or a refusal with its evidence. What the parameters are stands in `sluice.kfp.form`."""
     base_dir = cluster.here().base_dir
     checked = validate_data(

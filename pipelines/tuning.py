@@ -41,7 +41,7 @@ def tuning(
     rollout_minimum_requests: int = FORM["rollout_minimum_requests"],
     rollout_steps: list = FORM["rollout_steps"],
     tune_trials: int = FORM["tune_trials"],
-):
+) -> None:
     """Data to a promoted model with settings found by a search. What the parameters are stands in `sluice.kfp.form`."""
     base_dir, home = cluster.here().base_dir, cluster.here().home
     checked = validate_data(

@@ -128,7 +128,7 @@ def against(
         return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
     try:
         predict, spelled = Predictor(champion).predict, spelled_by(champion)
-        theirs = answers(lambda rows: predict(spelled(rows)), champion.preprocess, dataset, "test")
+        theirs = answers(lambda rows: predict(spelled(list(rows))), champion.preprocess, dataset, "test")
     except (InputError, DataError) as e:
         return None, f"the champion cannot read these rows, so nothing was compared: {e.message}"
     labels, rule = list(champion.labels), champion.rule

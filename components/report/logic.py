@@ -31,7 +31,9 @@ def run(
     files.write_text(Path(page_path), _page(outcome, ending))
     refused = outcome["outcome"] in ("refused", "rolled_back")
     files.write_text(Path(refusal_path), "yes" if refused else "no")
-    print(f"{outcome['outcome']}: {'; '.join(map(str, outcome.get('reasons') or ()))}")
+    reasons = outcome.get("reasons")
+    reasons = reasons if isinstance(reasons, list | tuple) else ()
+    print(f"{outcome['outcome']}: {'; '.join(map(str, reasons))}")
     return figures(outcome, list(ending.gates))
 
 

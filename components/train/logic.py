@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class BackgroundTracker:
 
     def __init__(self, settings: Project, home: Home, name: str):
         self._calls: queue.Queue[tuple[str, tuple[Any, ...]] | None] = queue.Queue()
-        self._open = lambda: open_tracker(settings, home, name=name, say=_say)
+        self._open: Callable[[], Tracker] = lambda: open_tracker(settings, home, name=name, say=_say)
         self._tracker: Tracker | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)

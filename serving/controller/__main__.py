@@ -27,6 +27,7 @@ from serving.controller.runs.reconciler import Installation, system_of
 from serving.controller.runs.runs import Runs
 from serving.controller.runs.schedules import Schedules
 from sluice.core.errors import SluiceError
+from sluice.kfp.connection import UI_VARIABLE
 from sluice.registry.rest import Rest
 from sluice.registry.versions import Registry
 
@@ -80,7 +81,9 @@ def main(argv: list[str] | None = None) -> int:
         default="",
         help="Kubeflow Pipelines' API server, http://ml-pipeline.kubeflow:8888; empty: PipelineSchedules and PipelineRuns are left alone",
     )
-    parser.add_argument("--kfp-ui", default="", help="its dashboard, for links in statuses")
+    parser.add_argument(
+        "--kfp-ui", default=os.environ.get(UI_VARIABLE, ""), help=f"its dashboard, for links in statuses; default: ${UI_VARIABLE}"
+    )
     parser.add_argument("--kfp-timezone", default="UTC", help="the time zone its scheduler reads cron in (CRON_SCHEDULE_TIMEZONE)")
     parser.add_argument("--kfp-token", type=Path, help="a file with a bearer token for it")
     parser.add_argument("--kfp-ca", type=Path, help="a file with its certificate authority")
@@ -144,7 +147,11 @@ def main(argv: list[str] | None = None) -> int:
         others = {plural: Schedule(one, leading) for plural, one in looks.items()}
         if registrar is not None:
             loop = asyncio.get_running_loop()
-            registrar.changed = lambda key: loop.call_soon_threadsafe(schedule.known, key)
+
+            def changed(key: tuple[str, str]) -> None:
+                loop.call_soon_threadsafe(schedule.known, key)
+
+            registrar.changed = changed
             registrar.start()
         await operate(controller, schedule, others, namespaces=namespaces, clusterwide=args.all_namespaces)
 

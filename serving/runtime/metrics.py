@@ -69,7 +69,7 @@ class Page:
 
     def __init__(self) -> None:
         self.memory = mmap.mmap(-1, _SIZE)
-        self.values = memoryview(self.memory)[_USED.size : _USED.size + 8 * _VALUES].cast("d")
+        self.values: memoryview[float] = memoryview(self.memory)[_USED.size : _USED.size + 8 * _VALUES].cast("d")
 
     def series(self) -> list[tuple[str, str, list[float] | None, int]]:
         """(name, labels, histogram edges, first value) of each series."""
@@ -131,7 +131,7 @@ class Histogram:
 
     __slots__ = ("_at", "_edges", "_sum", "_values")
 
-    def __init__(self, values: memoryview, at: int, edges: Sequence[float]):
+    def __init__(self, values: memoryview[float], at: int, edges: Sequence[float]):
         self._values, self._at, self._edges, self._sum = values, at, list(edges), at + len(edges) + 1
 
     def observe(self, value: float) -> None:
@@ -163,15 +163,15 @@ def render(pages: Iterable[Page]) -> bytes:
         if name not in sums:
             continue
         out += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
-        for (labels, edges), values in sums[name].items():
-            if edges is None:
+        for (labels, bounds), values in sums[name].items():
+            if bounds is None:
                 if kind == "gauge" and name == "sluice_model_info" and not values[0]:
                     continue
                 out.append(f"{name}{{{labels}}} {values[0]:.17g}" if labels else f"{name} {values[0]:.17g}")
                 continue
             before = labels + "," if labels else ""
             total = 0.0
-            for edge, count in zip([*(f"{e:g}" for e in edges), "+Inf"], values, strict=False):
+            for edge, count in zip([*(f"{e:g}" for e in bounds), "+Inf"], values, strict=False):
                 total += count
                 out.append(f'{name}_bucket{{{before}le="{edge}"}} {total:.17g}')
             tail = f"{{{labels}}}" if labels else ""

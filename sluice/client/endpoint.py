@@ -20,7 +20,7 @@ from sluice.core.home import Home
 from sluice.kfp import form, needs
 from sluice.kfp import runs as reading
 from sluice.kfp.client import Api
-from sluice.kfp.connection import INSTALLATION_VARIABLE
+from sluice.kfp.connection import installation
 from sluice.kfp.needs import Ready
 from sluice.kfp.runs import Watch
 from sluice.kfp.submit import Submitted, submit, upload, user_namespace
@@ -75,7 +75,7 @@ class Endpoint:
         told = site.ask(self.environment, context=self.context, offline=self.offline)
         if told.site and told.site.ui and not self.api.connection.ui:
             self.api.connection = dataclasses.replace(self.api.connection, ui=told.site.ui)
-        runs = (user_namespace(self.api) or os.environ.get(INSTALLATION_VARIABLE) or "kubeflow") if told.kube else None
+        runs = (user_namespace(self.api) or installation()) if told.kube else None
         return needs.prepare(project, told, image=self.image, allow_tag=self.allow_tag, runs=runs, unchecked=self.unchecked)
 
     def submit(

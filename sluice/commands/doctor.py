@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -17,7 +16,7 @@ from sluice.doctor import cluster, local, probes
 from sluice.doctor.cluster import Place
 from sluice.doctor.finding import Finding, Look, fault, look, note
 from sluice.kfp.client import Api
-from sluice.kfp.connection import INSTALLATION_VARIABLE, connect
+from sluice.kfp.connection import connect, installation
 from sluice.kfp.submit import user_namespace
 from sluice.kube import site
 from sluice.kube.client import Kube, KubeFault
@@ -72,11 +71,11 @@ def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
         why = f"{e.field}: {e.message}"
     except SluiceError as e:
         why = e.message
-    installation = os.environ.get(INSTALLATION_VARIABLE) or "kubeflow"
-    runs = args.namespace or installation
-    default = "default-editor" if args.namespace and args.namespace != installation else "pipeline-runner"
+    installed = installation()
+    runs = args.namespace or installed
+    default = "default-editor" if args.namespace and args.namespace != installed else "pipeline-runner"
     account = str((said.cluster if said else {}).get("service_account") or default)
-    place = Place(kube, environment, runs, installation, account, said)
+    place = Place(kube, environment, runs, installed, account, said)
 
     def api() -> Api:
         return Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context), timeout=args.timeout)

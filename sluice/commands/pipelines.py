@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 
 from sluice import project as projects
@@ -16,7 +15,7 @@ from sluice.core.errors import ProjectError
 from sluice.core.home import Home
 from sluice.kfp import needs
 from sluice.kfp.client import Api
-from sluice.kfp.connection import INSTALLATION_VARIABLE, connect
+from sluice.kfp.connection import connect, installation
 from sluice.kfp.needs import Ready
 from sluice.kube import site
 from sluice.project import Project
@@ -35,7 +34,7 @@ def compile_(args: argparse.Namespace) -> int:
     project, text = open_project(args)
     write = checkout_command("compile")
     told = site.ask(args.environment, context=args.context, offline=args.offline)
-    runs = args.namespace or os.environ.get(INSTALLATION_VARIABLE) or "kubeflow"
+    runs = args.namespace or installation()
     ready = needs.prepare(project, told, image=args.image, allow_tag=args.allow_tag, runs=runs, unchecked=args.unchecked)
     show_told(ready)
     try:

@@ -24,6 +24,11 @@ NO_PAGE = (
 )
 
 
+def installation() -> str:
+    """The namespace Kubeflow Pipelines is installed in: where runs' pods are, unless it has many users."""
+    return os.environ.get(INSTALLATION_VARIABLE) or "kubeflow"
+
+
 @dataclasses.dataclass(frozen=True)
 class Connection:
     """Everything a request needs.
@@ -75,14 +80,16 @@ def connect(
     if not wanted:
         wanted = "in-cluster" if (_ACCOUNT / "token").exists() else "kubeconfig"
     bearer = _token(token, token_file)
-    ui, installation = os.environ.get(UI_VARIABLE), os.environ.get(INSTALLATION_VARIABLE) or "kubeflow"
+    ui = os.environ.get(UI_VARIABLE)
     if wanted == "in-cluster":
         mounted = Path(os.environ.get(TOKEN_PATH_VARIABLE, TOKEN_PATH))
         if token is None and token_file is None and mounted.exists():
             bearer = lambda: _read(mounted)  # noqa: E731
-        return Connection(f"http://ml-pipeline.{installation}.svc:8888", namespace or _own_namespace(), bearer, ca, ui=ui, how="in-cluster")
+        return Connection(
+            f"http://ml-pipeline.{installation()}.svc:8888", namespace or _own_namespace(), bearer, ca, ui=ui, how="in-cluster"
+        )
     if wanted == "kubeconfig":
-        return _from_kubeconfig(namespace, installation, context, bearer, ui)
+        return _from_kubeconfig(namespace, context, bearer, ui)
     parts = urlsplit(wanted)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ProjectError(
@@ -136,9 +143,7 @@ def _own_namespace() -> str | None:
         return None
 
 
-def _from_kubeconfig(
-    namespace: str | None, installation: str, context: str | None, bearer: Callable[[], str | None], ui: str | None
-) -> Connection:
+def _from_kubeconfig(namespace: str | None, context: str | None, bearer: Callable[[], str | None], ui: str | None) -> Connection:
     """Through the Kubernetes API server's proxy to the service: no port-forward is needed."""
     try:
         from kubernetes import client, config
@@ -160,7 +165,7 @@ def _from_kubeconfig(
         given = settings.get_api_key_with_prefix("authorization") or settings.get_api_key_with_prefix("BearerToken")
         return str(given).removeprefix("Bearer ") if given else bearer()
 
-    url = f"{settings.host.rstrip('/')}/api/v1/namespaces/{installation}/services/ml-pipeline:8888/proxy"
+    url = f"{settings.host.rstrip('/')}/api/v1/namespaces/{installation()}/services/ml-pipeline:8888/proxy"
     return Connection(
         url,
         namespace,

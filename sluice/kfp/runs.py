@@ -6,15 +6,18 @@ are read from the events the steps write to their output (`sluice.core.events`),
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sluice.core.errors import DeadlineError
+from sluice.core.errors import DeadlineError, SluiceError
 from sluice.core.gate import REFUSAL, REPORT, STEPS, Gate
 from sluice.kfp.client import Api
+from sluice.kfp.connection import installation
 from sluice.kfp.errors import EndpointFault, Unreachable
+from sluice.kfp.submit import user_namespace
 from sluice.kube.logs import PodLog
 from sluice.steps.outcome import FAULT, conclude, last_exception
 
@@ -167,6 +170,14 @@ class Watch:
     def state(self) -> str:
         return str(self.run.get("state") or "PENDING")
 
+    @functools.cached_property
+    def space(self) -> str:
+        """The namespace of the run's pods, for hints: the user's where the installation has many users, else its own."""
+        try:
+            return user_namespace(self.api) or installation()
+        except SluiceError:
+            return self.api.connection.namespace or installation()
+
     @property
     def gates(self) -> list[Gate]:
         """The gates seen, in pipeline order."""
@@ -196,7 +207,7 @@ class Watch:
                 {
                     "kind": "note",
                     "text": f"{step} has said nothing for {self.silence:g} s: is its image there, and room for it? "
-                    f"kubectl get pods -l pipeline/runid={self.run_id}",
+                    f"kubectl -n {self.space} get pods -l pipeline/runid={self.run_id}",
                 }
             )
 
@@ -319,21 +330,21 @@ class Watch:
                 "step": None,
                 "message": f"the run {ended} before its first step could start",
                 "exit_code": FAULT,
-                "fix": f"is there the service account it runs as? kubectl describe workflow -l pipeline/runid={self.run_id}",
+                "fix": f"is there the service account it runs as? kubectl -n {self.space} describe workflow -l pipeline/runid={self.run_id}",
             }
         if step is None and unplaced:
             return {
                 "step": unplaced,
                 "message": f"{unplaced} could not be started: its driver failed",
                 "exit_code": FAULT,
-                "fix": f"kubectl logs -l pipeline/runid={self.run_id} --prefix --tail=20 names the reason",
+                "fix": f"kubectl -n {self.space} logs -l pipeline/runid={self.run_id} --prefix --tail=20 names the reason",
             }
         message = f"{step} failed" if step else f"the run {ended}"
         return {
             "step": step,
             "message": message + (f": {why}" if why else ""),
             "exit_code": FAULT,
-            "fix": f"kubectl get pods -l pipeline/runid={self.run_id}; the log's end is shown with it",
+            "fix": f"kubectl -n {self.space} get pods -l pipeline/runid={self.run_id}; the log's end is shown with it",
         }
 
     def _read_log(self, log: PodLog, names: tuple[str, ...], whole: bool) -> None:

@@ -36,7 +36,7 @@ class Cache:
             for name in sorted(unit.tensors):
                 array = unit.tensors[name]
                 h.update(f"\0{name}\0{array.dtype.str}{array.shape}\0".encode())
-                h.update(to_binary(array) if array.dtype == object else np.ascontiguousarray(array))
+                h.update(to_binary(array) if array.dtype == object else np.ascontiguousarray(array).data)
         return h.digest()
 
     def get(self, key: bytes) -> Tensors | None:

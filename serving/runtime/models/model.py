@@ -168,9 +168,11 @@ class Counters:
         """Count an answered request of a user in this group. `label`: the place of its first row's in the model's list, 0 for a model without."""
         at = self._groups.get(group)
         if at is None:
-            names = ("requests", "errors", "slow", "odd_labels")
-            at = tuple(self.metrics.counter(f"sluice_user_{n}_total", **self.who, group=str(group)) for n in names)  # type: ignore[assignment]
-            self._groups[group] = at
+            requests, errors, slow, odd = (
+                self.metrics.counter(f"sluice_user_{n}_total", **self.who, group=str(group))
+                for n in ("requests", "errors", "slow", "odd_labels")
+            )
+            at = self._groups[group] = (requests, errors, slow, odd)
         requests, errors, slow, odd = at
         self.values[requests] += 1.0
         if status >= 400 and status != 499:

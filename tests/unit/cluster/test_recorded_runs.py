@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -146,7 +147,7 @@ def test_a_step_that_stays_silent_is_pointed_out_once(replay: Callable[..., Api]
     for _ in range(4):
         watch.read()
     assert [e["kind"] for e in seen] == ["progress", "note"]
-    assert "pipeline/runid=x" in seen[1]["text"]
+    assert "kubectl -n kubeflow get pods -l pipeline/runid=x" in seen[1]["text"]
 
 
 def test_a_run_that_failed_before_its_first_step_says_so(replay: Callable[..., Api]) -> None:
@@ -156,6 +157,14 @@ def test_a_run_that_failed_before_its_first_step_says_so(replay: Callable[..., A
     watch.follow(seconds=1)
     assert "before its first step" in watch.outcome()["reasons"][0]
     assert "service account" in watch.outcome()["error"]["fix"]
+
+
+def test_hints_name_the_users_namespace_where_there_are_many(replay: Callable[..., Api]) -> None:
+    api = replay({"run": {"state": "FAILED", "run_details": {"task_details": []}}, "multi_user": True})
+    api.connection = dataclasses.replace(api.connection, namespace="team-a")
+    watch = Watch(api, "x")
+    watch.follow(seconds=1)
+    assert "kubectl -n team-a describe workflow" in watch.outcome()["error"]["fix"]
 
 
 def test_a_step_whose_driver_failed_is_named(replay: Callable[..., Api]) -> None:

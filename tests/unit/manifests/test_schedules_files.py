@@ -12,6 +12,7 @@ import yaml
 from serving.controller.kube import KINDS
 from serving.controller.runs import resource
 from sluice import project
+from sluice.kfp.connection import UI_VARIABLE
 
 ROOT = Path(__file__).parents[3]
 CRDS = {c["spec"]["names"]["kind"]: c for c in (yaml.safe_load(p.read_text()) for p in (ROOT / "manifests/crds").glob("pipeline*.yaml"))}
@@ -76,8 +77,6 @@ def test_pipelines_are_reached_or_left_alone(chart: Any) -> None:
     assert not [a for a in args if a.startswith("--kfp")] and not [p for rule in egress for p in rule["ports"] if p["port"] == 8888]
     args, _, volumes = parts(token=True, multiUser=True, timeZone="Europe/Berlin", ui="https://kubeflow.example.com/pipeline")
     assert args[args.index("--kfp-endpoint") + 2 :] == [
-        "--kfp-ui",
-        "https://kubeflow.example.com/pipeline",
         "--kfp-timezone",
         "Europe/Berlin",
         "--kfp-multi-user",
@@ -86,6 +85,14 @@ def test_pipelines_are_reached_or_left_alone(chart: Any) -> None:
     ]
     token = volumes[0]["projected"]["sources"][0]["serviceAccountToken"]
     assert token["audience"] == "pipelines.kubeflow.org"
+
+
+def test_the_controller_has_the_pages_address_from_the_environments_config_map(chart: Any) -> None:
+    found = chart(pipelines={"ui": "https://kubeflow.example.com/pipeline"})
+    assert found["ConfigMap", "sluice-cluster"]["data"]["ui"] == "https://kubeflow.example.com/pipeline"
+    pods = [found["Deployment", "sluice-controller"], next(yaml.safe_load_all((ROOT / "manifests/base/controller.yaml").read_text()))]
+    for env in (pod["spec"]["template"]["spec"]["containers"][0]["env"] for pod in pods):
+        assert {"name": UI_VARIABLE, "valueFrom": {"configMapKeyRef": {"name": "sluice-cluster", "key": "ui", "optional": True}}} in env
 
 
 def test_with_many_users_runs_live_in_this_namespace_in_the_chart_as_in_kustomize(chart: Any) -> None:
