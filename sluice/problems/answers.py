@@ -11,6 +11,7 @@ import numpy as np
 
 from sluice.core.errors import DataError, ProjectError, SluiceError
 from sluice.problems.decision import Rule, codes
+from sluice.problems.units import Units
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,6 +23,7 @@ class Answers:
         targets: indices into the labels int64 [N], -1 for a label the model does not know; or values float64 [N].
         predicted: what is answered, indices into the labels int64 [N]; empty for a regression.
         positive: index of the positive label; None where there is none.
+        units: which rows belong together; None: each stands alone.
         memo: what was found of them and may be asked for again.
     """
 
@@ -29,16 +31,24 @@ class Answers:
     targets: np.ndarray
     predicted: np.ndarray
     positive: int | None
+    units: Units | None = None
     memo: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, outputs: np.ndarray, targets: np.ndarray, predicted: np.ndarray | None = None, positive: int | None = None) -> Answers:
+    def of(
+        cls,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        predicted: np.ndarray | None = None,
+        positive: int | None = None,
+        units: Units | None = None,
+    ) -> Answers:
         """Without `predicted` the most probable label is answered; of two labels the second is the positive one unless told."""
         if outputs.ndim == 1:
-            return cls(outputs, targets, np.empty(0, dtype=np.int64), None)
+            return cls(outputs, targets, np.empty(0, dtype=np.int64), None, units)
         if positive is None and outputs.shape[1] == 2:
             positive = 1
-        return cls(outputs, targets, outputs.argmax(axis=1) if predicted is None else predicted, positive)
+        return cls(outputs, targets, outputs.argmax(axis=1) if predicted is None else predicted, positive, units)
 
     @property
     def labels(self) -> int:
@@ -47,7 +57,11 @@ class Answers:
     def rows(self, chosen: np.ndarray) -> Answers:
         """The answers of some rows: a mask or indices."""
         return Answers(
-            self.outputs[chosen], self.targets[chosen], self.predicted[chosen] if len(self.predicted) else self.predicted, self.positive
+            self.outputs[chosen],
+            self.targets[chosen],
+            self.predicted[chosen] if len(self.predicted) else self.predicted,
+            self.positive,
+            self.units.rows(chosen) if self.units else None,
         )
 
 
@@ -75,7 +89,13 @@ def positive_index(positive: str | None, labels: Sequence[str]) -> int | None:
 
 
 def answers(
-    outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], *, rule: Rule | None = None, positive: str | None = None
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    labels: Sequence[str],
+    *,
+    rule: Rule | None = None,
+    positive: str | None = None,
+    units: Units | None = None,
 ) -> Answers:
     """A model's answers, checked.
 
@@ -85,6 +105,7 @@ def answers(
         labels: class names; empty for regression.
         rule: how probabilities become a label.
         positive: the positive label; of two, the rarer one of these rows unless told.
+        units: which rows belong together; None: each stands alone.
 
     Raises:
         DataError, SluiceError: as `checked`.
@@ -92,8 +113,8 @@ def answers(
     """
     outputs, targets = checked(outputs, targets, labels)
     if not labels:
-        return Answers.of(outputs, targets)
-    return Answers.of(outputs, targets, codes(outputs, labels, rule), positive_index(positive or rarer(targets, labels), labels))
+        return Answers.of(outputs, targets, units=units)
+    return Answers.of(outputs, targets, codes(outputs, labels, rule), positive_index(positive or rarer(targets, labels), labels), units)
 
 
 def checked(outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

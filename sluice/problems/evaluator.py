@@ -15,6 +15,7 @@ from sluice.problems.answers import Answers, answers
 from sluice.problems.counts import class_counts, class_scores, confusion
 from sluice.problems.decision import Rule
 from sluice.problems.metrics import Metric
+from sluice.problems.problem import problem
 
 #: Of more than two labels, one with fewer held-out rows than this may be missed by chance.
 _FEW_ROWS = 5
@@ -73,7 +74,7 @@ def evaluate(
         "metrics": found,
         "slices": judge_slices(metric, a, slices or {}, config),
     }
-    return result | (_classification(a, labels, rule, config) if labels else {"residuals": _residuals(a.outputs - a.targets)})
+    return result | problem(objective).details(a, labels, rule, config)
 
 
 def values(
@@ -98,7 +99,8 @@ def measured(metric: Metric, a: Answers, config: EvaluateConfig) -> dict[str, An
     return {"value": value, "low": limits[0] if limits else None, "high": limits[1] if limits else None, **({"note": said} if said else {})}
 
 
-def _classification(a: Answers, labels: Sequence[str], rule: Rule | None, config: EvaluateConfig) -> dict[str, Any]:
+def classified(a: Answers, labels: Sequence[str], rule: Rule | None, config: EvaluateConfig) -> dict[str, Any]:
+    """What an evaluation says of labels: confusion, curves, each label's scores, calibration (see `evaluate`)."""
     true, named, _ = class_counts(a.targets, a.predicted, len(labels))
     few = 1 if len(labels) == 2 else _FEW_ROWS
     return {
@@ -155,14 +157,14 @@ def _calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
     return {"bins": bins, "ece": float(np.abs(sums - hits).sum() / len(right))}
 
 
-def _residuals(residuals: np.ndarray) -> dict[str, Any]:
-    """Prediction minus target: a histogram between its extremes, and quantiles."""
-    low, high = float(residuals.min()), float(residuals.max())
+def residuals(errors: np.ndarray) -> dict[str, Any]:
+    """Prediction minus target [N]: a histogram between its extremes, and quantiles."""
+    low, high = float(errors.min()), float(errors.max())
     widen = max(0.0, 1e-6 * max(abs(low), abs(high), 1e-300) - (high - low))  # residuals all but equal still need bins of some width
-    rows, edges = np.histogram(residuals, bins=_RESIDUAL_BINS, range=(low - widen, high + widen))
+    rows, edges = np.histogram(errors, bins=_RESIDUAL_BINS, range=(low - widen, high + widen))
     at = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
     return {
         "edges": edges.tolist(),
         "counts": rows.tolist(),
-        "quantiles": {str(q): float(v) for q, v in zip(at, np.quantile(residuals, at), strict=True)},
+        "quantiles": {str(q): float(v) for q, v in zip(at, np.quantile(errors, at), strict=True)},
     }

@@ -1,0 +1,81 @@
+"""Classification: an answer is one of a set of labels, each with a probability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sluice.problems.decision import codes
+from sluice.problems.problem import Problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sluice.problems.answers import Answers
+    from sluice.problems.decision import Rule
+    from sluice.problems.metrics import Metric
+    from sluice.problems.units import Units
+
+
+class Classification(Problem):
+    """One of a set of labels; the graph gives a probability for each."""
+
+    name: ClassVar[str] = "classification"
+    served: ClassVar[str] = "classification"
+    label: ClassVar[str] = "categorical"
+    classes: ClassVar[bool] = True
+    output: ClassVar[str] = "probabilities"
+    #: A label turned over.
+    answer_change: ClassVar[float] = 0.5
+
+    def labels(self, column: pa.ChunkedArray) -> list[str]:
+        return sorted(column.drop_null().unique().to_pylist())
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        if not labels:
+            raise ValueError("name the classes, and there are none")
+        if len(set(labels)) != len(labels):
+            raise ValueError("name a class twice")
+
+    def targets(self, column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
+        index = {label: i for i, label in enumerate(labels)}
+        return np.array([index.get(v, -1) for v in column.to_pylist()], dtype=np.int64)
+
+    def width(self, labels: Sequence[str]) -> tuple[int, ...]:
+        return (len(labels),)
+
+    def metrics(self) -> Mapping[str, Metric]:
+        from sluice.problems.metrics import TABLE
+
+        return {name: metric for name, metric in TABLE.items() if metric.objective == self.served}
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        labels: Sequence[str],
+        *,
+        rule: Rule | None = None,
+        positive: str | None = None,
+        units: Units | None = None,
+    ) -> Answers:
+        from sluice.problems.answers import answers
+
+        return answers(outputs, targets, labels, rule=rule, positive=positive, units=units)
+
+    def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
+        from sluice.problems.evaluator import classified
+
+        return classified(a, labels, rule, config)
+
+    def columns(self, outputs: np.ndarray, labels: Sequence[str], rule: Rule | None) -> dict[str, pa.Array]:
+        """``prediction``: the label, by the rule; and its ``probability``."""
+        import pyarrow as pa
+
+        best = codes(outputs, labels, rule)
+        return {
+            "prediction": pa.array(labels, pa.string()).take(pa.array(best)),
+            "probability": pa.array(outputs[np.arange(len(best)), best], pa.float32()),
+        }

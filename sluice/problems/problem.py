@@ -1,0 +1,162 @@
+"""What an answer is and how it is judged: a `Problem`, found by name.
+
+Who wants to know whether a model classifies asks its problem, and does not compare words. A problem of your own derives from the
+nearest one that is there and changes what differs: its metrics, its unit. numpy alone is imported here, so that a server may.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sluice.core.errors import ProjectError
+from sluice.core.registry import Registry
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sluice.data.dataset import Dataset
+    from sluice.problems.answers import Answers
+    from sluice.problems.decision import Rule
+    from sluice.problems.metrics import Metric
+    from sluice.problems.units import Units
+
+PROBLEMS = Registry(
+    "problem",
+    {
+        "classification": "sluice.problems.classification:Classification",
+        "regression": "sluice.problems.regression:Regression",
+    },
+)
+
+
+class Problem(ABC):
+    """What an answer is and how it is judged. It holds nothing: one object serves everybody.
+
+    Attributes:
+        name: on disk, as `PROBLEMS` finds it: a dataset's ``objective``. Of a class that gives none ``module:Class``.
+        served: the built-in problem whose answers these are, a package's ``objective``: a server needs no Python of the user's.
+        label: the kind of field that the label is.
+        classes: whether an answer is one of a set of labels, each with a probability; else it is a value.
+        splits: the ways of ``data.split.by`` that leave what is held out independent of what is trained on.
+        output: name of the graph's first output.
+        answer_change: how far a smaller format's answer may be off, where the project does not say.
+    """
+
+    name: ClassVar[str]
+    served: ClassVar[str]
+    label: ClassVar[str]
+    classes: ClassVar[bool]
+    splits: ClassVar[tuple[str, ...]] = ("hash", "time", "group")
+    output: ClassVar[str]
+    answer_change: ClassVar[float]
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = f"{cls.__module__}:{cls.__qualname__}"
+
+    # --- labels, targets, outputs ---
+
+    @abstractmethod
+    def labels(self, column: pa.ChunkedArray) -> list[str]:
+        """The labels there are in a column of true answers, sorted; empty where an answer is a value."""
+
+    @abstractmethod
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Raises `ValueError`, with a sentence, where such a problem cannot have these labels."""
+
+    @abstractmethod
+    def targets(self, column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
+        """True answers as numbers [rows]: indices into `labels` int64, -1 for one that is not among them; or values float64."""
+
+    @abstractmethod
+    def width(self, labels: Sequence[str]) -> tuple[int, ...]:
+        """The axes of one answer: ``(labels,)``, or none."""
+
+    # --- judging ---
+
+    @abstractmethod
+    def metrics(self) -> Mapping[str, Metric]:
+        """Its metrics by name; a model is judged by the first one unless the project names another."""
+
+    @abstractmethod
+    def answers(
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        labels: Sequence[str],
+        *,
+        rule: Rule | None = None,
+        positive: str | None = None,
+        units: Units | None = None,
+    ) -> Answers:
+        """A model's answers, checked, with what is true and which rows belong together.
+
+        Args:
+            outputs: [rows, *`width`].
+            targets: as `targets` gives them.
+            labels: of the model.
+            rule: how an output becomes a label.
+            positive: the label that metrics of one label are of.
+            units: which rows belong together; None: each stands alone.
+
+        Raises:
+            DataError: no rows, or shapes that do not match.
+            SluiceError: the outputs are not finite.
+            ProjectError: `positive` is no label.
+        """
+
+    @abstractmethod
+    def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
+        """What an evaluation says beside metrics and slices: plain JSON, shown by the report."""
+
+    def units(self, dataset: Dataset, split: str) -> Units | None:
+        """Which rows of a split belong together: those of one group of ``data.split``. None where each stands alone."""
+        from sluice.data.dataset import GROUP
+        from sluice.problems.units import Units
+
+        if dataset.grouped_by is None:
+            return None
+        return Units.told(dataset.grouped_by, dataset.read(split, [GROUP]).column(GROUP).to_pylist())
+
+    # --- answering ---
+
+    @abstractmethod
+    def columns(self, outputs: np.ndarray, labels: Sequence[str], rule: Rule | None) -> dict[str, pa.Array]:
+        """A model's outputs as the columns that a person reads."""
+
+
+@functools.cache
+def _made(kind: type[Problem]) -> Problem:
+    return kind()
+
+
+def problem(name: str, *, field: str = "model.objective", beside: Path | None = None) -> Problem:
+    """The problem of a name, or of a ``module:Class``.
+
+    Args:
+        name: as it stands in a project file, a dataset or a package.
+        field: where it stands, for errors.
+        beside: the project file's folder, where a class of the user's own may lie.
+
+    Raises:
+        ProjectError: there is none, or it is no `Problem`.
+    """
+    kind = PROBLEMS.get(name, field=field, beside=beside)
+    if not (isinstance(kind, type) and issubclass(kind, Problem)):
+        raise ProjectError(
+            "does not derive from sluice.problems.problem.Problem",
+            field=field,
+            value=name,
+            fix="derive from Classification or Regression in sluice.problems",
+        )
+    missing = sorted(kind.__abstractmethods__)
+    if missing:
+        raise ProjectError(f"does not define {', '.join(missing)}", field=field, value=name, fix=f"define them in {kind.__name__}")
+    return _made(kind)

@@ -1,0 +1,73 @@
+"""Regression: an answer is a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sluice.problems.problem import Problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sluice.problems.answers import Answers
+    from sluice.problems.decision import Rule
+    from sluice.problems.metrics import Metric
+    from sluice.problems.units import Units
+
+
+class Regression(Problem):
+    """A quantity."""
+
+    name: ClassVar[str] = "regression"
+    served: ClassVar[str] = "regression"
+    label: ClassVar[str] = "numeric"
+    classes: ClassVar[bool] = False
+    output: ClassVar[str] = "value"
+    #: Of the targets' deviation.
+    answer_change: ClassVar[float] = 0.1
+
+    def labels(self, column: pa.ChunkedArray) -> list[str]:
+        return []
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        if labels:
+            raise ValueError("name classes, but the label is a quantity")
+
+    def targets(self, column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
+        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+    def width(self, labels: Sequence[str]) -> tuple[int, ...]:
+        return ()
+
+    def metrics(self) -> Mapping[str, Metric]:
+        from sluice.problems.metrics import TABLE
+
+        return {name: metric for name, metric in TABLE.items() if metric.objective == self.served}
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        labels: Sequence[str],
+        *,
+        rule: Rule | None = None,
+        positive: str | None = None,
+        units: Units | None = None,
+    ) -> Answers:
+        from sluice.problems.answers import answers
+
+        return answers(outputs, targets, labels, rule=rule, positive=positive, units=units)
+
+    def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
+        from sluice.problems.evaluator import residuals
+
+        return {"residuals": residuals(a.outputs - a.targets)}
+
+    def columns(self, outputs: np.ndarray, labels: Sequence[str], rule: Rule | None) -> dict[str, pa.Array]:
+        """``value``."""
+        import pyarrow as pa
+
+        return {"value": pa.array(outputs, pa.float32())}
