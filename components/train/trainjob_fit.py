@@ -20,8 +20,9 @@ from components.train.trainjob import JobSpec, NodeLost, TrainJobError, TrainJob
 from sluice.core import events
 from sluice.core.errors import ProjectError
 from sluice.data.dataset import Dataset
+from sluice.learners.base import Event
 from sluice.learners.torch.errors import ProcessDied
-from sluice.learners.torch.fit import Event, TrainResult, failure, finish_job, prepare_job, sigterm_raises
+from sluice.learners.torch.fit import TrainResult, failure, finish_job, prepare_job, sigterm_raises
 from sluice.learners.torch.job import causes, forget_errors
 from sluice.learners.torch.telemetry import PORT, PORT_ENV
 from sluice.project import Project

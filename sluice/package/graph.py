@@ -199,3 +199,24 @@ def _strip(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     for v in [*graph.input, *graph.output]:
         v.name, v.doc_string = names.get(v.name, v.name), ""
         del v.metadata_props[:]
+
+
+def axis_name(t: TensorSpec, axis: int) -> str:
+    """What a free axis of a tensor is called in the graph: the same name is the same size."""
+    if axis == 0:
+        return "batch"
+    return "length" if t.name in ("input_ids", "attention_mask") else f"{t.name}_{axis}"
+
+
+def name_axes(model: onnx.ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
+    """Name the free axes of the graph's ends as declared, where the exporter left symbols of its own; in place."""
+    for specs, values in ((inputs, model.graph.input), (outputs, model.graph.output)):
+        by_name = {t.name: t for t in specs}
+        for value in values:
+            spec = by_name.get(value.name)
+            sizes = value.type.tensor_type.shape.dim
+            if spec is not None and len(spec.shape) == len(sizes):
+                for axis, dim in enumerate(sizes):
+                    if spec.shape[axis] == -1 and not dim.HasField("dim_value"):
+                        dim.dim_param = axis_name(spec, axis)
+    return model

@@ -6,7 +6,6 @@ the learning side's methods, so that a project is read and its data checked with
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from sluice.core import files
-from sluice.core.errors import DataError, ProjectError
+from sluice.core.errors import ProjectError
 from sluice.core.section import Section
+from sluice.learners.base import LEARNERS, Learner
+from sluice.learners.state import State
 
 if TYPE_CHECKING:
     import onnx
@@ -30,65 +30,7 @@ if TYPE_CHECKING:
     from sluice.learners.torch.plan import Defaults, Plan
     from sluice.project import Project
 
-#: What `State.save` calls its own file; a processor's side files lie beside it.
-STATE = "state.json"
-_FORMAT = "sluice.state/v1"
-
-
-@dataclasses.dataclass(frozen=True)
-class State:
-    """Everything fitted to the training rows before the model is.
-
-    Attributes:
-        objective: ``classification`` or ``regression``.
-        labels: class names in the order of the model's outputs; empty for regression.
-        preprocess: the processor's specification, the package's ``preprocess``.
-        files: the processor's side files by name, e.g. ``tokenizer.json``.
-        extra: what the task's `build` and `tensors` need beside it; plain JSON values.
-    """
-
-    objective: str
-    labels: list[str]
-    preprocess: dict[str, Any]
-    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
-    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def save(self, root: Path) -> None:
-        """Write ``state.json`` and the side files into an existing directory."""
-        for name, data in self.files.items():
-            files.write_bytes(root / name, data)
-        files.write_json(
-            root / STATE,
-            {
-                "format": _FORMAT,
-                "objective": self.objective,
-                "labels": self.labels,
-                "preprocess": self.preprocess,
-                "files": sorted(self.files),
-                "extra": self.extra,
-            },
-        )
-
-    @classmethod
-    def load(cls, root: Path) -> State:
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: missing, unreadable, or not a state this version reads.
-        """
-        where = root / STATE
-        try:
-            raw = files.read_json(where)
-            if raw["format"] != _FORMAT:
-                raise DataError(f"format is not {_FORMAT}", field=str(where), value=raw["format"], fix="train again with this version")
-            side = {name: (root / name).read_bytes() for name in raw["files"]}
-            return cls(raw["objective"], raw["labels"], raw["preprocess"], side, raw["extra"])
-        except OSError as e:
-            raise DataError(
-                f"cannot be read: {e.strerror or e}", field=str(e.filename or where), fix="name a directory that `train` wrote"
-            ) from e
-        except (ValueError, KeyError, TypeError) as e:
-            raise DataError(f"is not a fitted state: {type(e).__name__}: {e}", field=str(where), fix="train again") from e
+__all__ = ["State", "Task", "settings"]
 
 
 class Task(ABC):
@@ -109,7 +51,6 @@ class Task(ABC):
     def __init__(self, project: Project, base_dir: Path | None = None):
         self.project = project
         self.base_dir = base_dir or Path()
-        self._processor: tuple[State, Processor] | None = None
 
     # --- the data side: pyarrow only ---
 
@@ -140,6 +81,23 @@ class Task(ABC):
     def reading(self, times: Mapping[str, Times]) -> Task:
         """The same task, for a table whose times are written like another's. Default: itself."""
         return self
+
+    # --- who learns it ---
+
+    @classmethod
+    def section(cls, raw: Mapping[str, Any]) -> type[Section]:
+        """The class that checks such a ``model:``, whose keys are not checked yet. Default: `Model`."""
+        return cls.Model
+
+    @classmethod
+    def learnt_by(cls, model: Section) -> str:
+        """The learner's name in `LEARNERS`, or ``module:Class``, for a checked ``model:``."""
+        return "torch"
+
+    def learner(self) -> Learner:
+        """Who learns this task, with the project's settings. Raises `ProjectError`: there is none of that name."""
+        kind: type[Learner] = LEARNERS.get(self.learnt_by(self.project.model), beside=self.base_dir)
+        return kind(self)
 
     # --- the learning side ---
 
@@ -178,11 +136,7 @@ class Task(ABC):
 
     def processor(self, state: State) -> Processor:
         """The pre-processing of a state, loaded once."""
-        from sluice.fields import load_processor
-
-        if self._processor is None or self._processor[0] is not state:
-            self._processor = (state, load_processor(state.preprocess, state.files))
-        return self._processor[1]
+        return state.processor
 
     def tensors(self, batch: dict[str, np.ndarray], state: State) -> dict[str, torch.Tensor]:
         """A processor's batch as the model's arguments. Default: the same arrays."""

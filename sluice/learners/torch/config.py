@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sluice.core.section import Names, Section
+from sluice.learners.config import TrainSection
 
 #: Of a label, against 1.
 Weight = Annotated[float, Field(gt=0, le=1e6)]
@@ -44,7 +45,7 @@ class Decay(Section):
     patience: int = Field(2, ge=1, description="plateau: epochs without improvement before a cut")
 
 
-class TrainConfig(Section):
+class TrainConfig(TrainSection):
     """The training loop. Learning rates are per optimiser step; sizes are rows. What is null follows from task, model and rows."""
 
     epochs: int | None = Field(None, ge=1, description="null: until validation stops improving, within the budget")
@@ -74,7 +75,6 @@ class TrainConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     compile: bool = Field(False, description="torch.compile the model")
     deterministic: bool = Field(True, description="the same weights bit for bit from the same seed, data and settings")
-    seed: int = Field(17, ge=0, lt=2**63)
     processes: int = Field(1, ge=1, le=1024, description="processes a node")
     nodes: int = Field(1, ge=1)
     threads: int = Field(1, ge=1, description="CPU threads a process")
@@ -91,12 +91,6 @@ class TrainConfig(Section):
     restarts: int = Field(3, ge=0, description="times a killed or stuck job starts again from its last checkpoint")
     hang_seconds: float = Field(300.0, gt=0, description="a process that has not finished a step for so long is stuck")
 
-    folds: int | None = Field(
-        None, ge=2, le=100, description="cross-validate first, in so many parts of the training rows, stratified by label"
-    )
-    fold_groups: Annotated[str | None, Names("feature")] = Field(
-        None, description="column whose equal values stay in one fold; null: rows with equal features do"
-    )
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="serve Prometheus metrics there while training; in a TrainJob 9464 by default"
     )

@@ -16,7 +16,8 @@ import numpy as np
 
 from sluice.core.errors import ProjectError
 from sluice.data.dataset import GROUP, Dataset, write_dataset
-from sluice.learners.torch.fit import Event, TrainResult, load_trained, predict
+from sluice.learners.base import Event
+from sluice.learners.torch.fit import TrainResult, load_trained, predict
 from sluice.learners.torch.fit import fit as fit_here
 from sluice.learners.torch.folds import assign
 from sluice.problems import metrics

@@ -21,10 +21,12 @@ import orjson
 from sluice.core import errors, files
 from sluice.core.errors import DataError, SluiceError
 from sluice.core.processes import spawn
+from sluice.learners.base import HISTORY, Event
 from sluice.learners.torch import horovod
 from sluice.learners.torch.encode import Encoded, encode_split
 from sluice.learners.torch.errors import NonFiniteError, ProcessDied, TrainingError
 from sluice.learners.torch.job import ENCODED, Job, causes, key_of, read_errors
+from sluice.learners.torch.learner import MODEL, TorchTrained
 from sluice.learners.torch.plan import plan_of
 from sluice.tasks import State, Task, load_task
 
@@ -33,11 +35,6 @@ if TYPE_CHECKING:
 
     from sluice.data.dataset import Dataset
     from sluice.project import Project
-
-MODEL = "model.safetensors"
-HISTORY = "training.json"
-
-Event = dict[str, Any]
 
 #: Seconds a job that is told to stop has for its last checkpoint.
 _STOP = 40.0
@@ -294,18 +291,9 @@ def load_trained(project: Project, model_dir: Path, base_dir: Path | None = None
         ProjectError: the project's task or model settings do not build this model.
         DataError: not a directory that `fit` made.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     task = load_task(project, base_dir)
-    state = State.load(Path(model_dir))
-    model = task.build(state)
-    where = Path(model_dir) / MODEL
-    try:
-        model.load_state_dict(load_file(where))
-    except (OSError, SafetensorError, RuntimeError) as e:
-        raise DataError(f"are not the weights of this project's model: {e}", field=str(where), fix="train again") from e
-    return task, state, model.eval()
+    trained = TorchTrained.open(task, Path(model_dir))
+    return task, trained.state, trained.module
 
 
 def predict(task: Task, state: State, module: torch.nn.Module, dataset: Dataset, split: str, batch_size: int = 64) -> np.ndarray:

@@ -28,7 +28,8 @@ from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare, validate_project_data
 from sluice.engines.predictor import Predictor
 from sluice.fields import load_processor
-from sluice.formats.export import export_graph, output_spec
+from sluice.formats.export import export_graph
+from sluice.learners.torch.learner import TorchTrained
 from sluice.package import package as packages
 from sluice.package.package import Package
 from sluice.project import parse
@@ -87,11 +88,11 @@ def packed(root: Path, source: str) -> tuple[Task, Dataset, Package]:
     network = task.build(state)
     for weights in network.parameters():
         torch.nn.init.normal_(weights, std=0.5)
-    module = task.serving_module(network, state).eval()
+    trained = TorchTrained(task, state, {}, lambda: network)
     processor = task.processor(state)
     out = root / "package"
     out.mkdir()
-    (out / "model.onnx").write_bytes(export_graph(task, state, module, settings.export.opset, processor.inputs, [output_spec(state)]))
+    (out / "model.onnx").write_bytes(export_graph(trained, settings.export.opset))
     for name, data in processor.files().items():
         (out / name).write_bytes(data)
     return (
@@ -103,7 +104,7 @@ def packed(root: Path, source: str) -> tuple[Task, Dataset, Package]:
             task="tabular",
             objective="classification",
             inputs=list(processor.inputs),
-            outputs=[output_spec(state)],
+            outputs=[state.output],
             labels=state.labels,
             preprocess=state.preprocess,
             precision="fp32",

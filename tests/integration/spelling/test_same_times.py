@@ -24,8 +24,9 @@ from sluice.data.prepare import prepare
 from sluice.engines.predictor import Predictor
 from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
 from sluice.fields import TabularProcessor
-from sluice.formats.export import export_graph, output_spec
+from sluice.formats.export import export_graph
 from sluice.gates.features import fields_of
+from sluice.learners.torch.learner import TorchTrained
 from sluice.package import package as packages
 from sluice.project import parse
 from sluice.tasks import load_task
@@ -71,22 +72,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     out_dir = root / "package"
     out_dir.mkdir()
     processor = task.processor(state)
-    module = task.serving_module(model, state).eval()
-    (out_dir / "model.onnx").write_bytes(export_graph(task, state, module, settings.export.opset, processor.inputs, [output_spec(state)]))
+    trained = TorchTrained(task, state, {}, lambda: model)
+    (out_dir / "model.onnx").write_bytes(export_graph(trained, settings.export.opset))
     package = packages.write(
         out_dir,
         name="one",
         task="tabular",
         objective="classification",
         inputs=list(processor.inputs),
-        outputs=[output_spec(state)],
+        outputs=[state.output],
         labels=state.labels,
         preprocess=state.preprocess,
         precision="fp32",
         metrics={},
         provenance={},
     )
-    return task, state, module, dataset, package
+    return task, state, trained, dataset, package
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +96,12 @@ def model(made: Any) -> Model:
 
 
 def test_the_package_answers_as_the_trained_model_for_every_split(made: Any) -> None:
-    task, state, module, dataset, package = made
+    _, _, trained, dataset, package = made
     for split in ("train", "test"):
         table = dataset.read(split)
-        tensors = task.tensors(tensors_from_arrow(task.processor(state), table), state)
-        with torch.no_grad():
-            trained = module(**tensors).numpy()
+        own = trained.run(tensors_from_arrow(trained.processor, table))
         answers = Predictor(package).predict(rows_from_arrow(package.preprocess, table))
-        assert np.abs(answers - trained).max() < 1e-5 and answers.std() > 1e-3
+        assert np.abs(answers - own).max() < 1e-5 and answers.std() > 1e-3
 
 
 def test_raw_rows_of_the_source_give_what_training_saw(made: Any) -> None:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from sluice.formats.export import export_graph, output_spec
+from sluice.formats.export import export_graph
+from sluice.learners.torch.learner import TorchTrained
 from sluice.package.package import TensorSpec
 
 N = 40
@@ -32,14 +33,12 @@ def test_it_answers_as_the_network_does(make, columns, label, model):
     net = task.build(state)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.5)
-    serving = task.serving_module(net, state).eval()
+    trained = TorchTrained(task, state, {}, lambda: net)
     processor = task.processor(state)
-    data = export_graph(task, state, serving, 18, processor.inputs, [output_spec(state)])
+    data = export_graph(trained, 18)
     rows = [{name: values[i] for name, values in columns.items()} for i in range(N)]
     rows += [dict.fromkeys(columns), {**rows[1], **({"age": 1e9} if "age" in columns else {"city": "Atlantis"})}]
     batch = processor.encode_batch(rows)
     assert all(isinstance(t, TensorSpec) for t in processor.inputs)
     found = ort.InferenceSession(data).run(None, batch)[0]
-    with torch.no_grad():
-        wanted = serving(**task.tensors(batch, state)).numpy()
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, trained.run(batch), rtol=1e-5, atol=1e-5)
