@@ -10,12 +10,15 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
+from sluice.core.events import NONCE_ENV
 from sluice.kfp.config import ClusterConfig, StepSettings, duration_seconds
 from sluice.kube.image import is_pinned
 from sluice.kube.site import ENVIRONMENT_LABEL, NAMESPACE_ENV
 
 #: Of every step's pod: NetworkPolicies and quotas know it by them.
 LABELS = {"app.kubernetes.io/component": "step", "app.kubernetes.io/part-of": "sluice"}
+#: Where Kubeflow Pipelines writes a run's id on each of its pods.
+_RUN_ID = "metadata.labels['pipeline/runid']"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +115,7 @@ def place(task: dsl.PipelineTask, step: str, *, cached: bool = False) -> dsl.Pip
     _bound(task, settings)
     for name, value in sorted(settings.env.items()):
         task.set_env_variable(name, value)
+    kubernetes.use_field_path_as_env(task, NONCE_ENV, _RUN_ID)
     for secret in settings.secrets:
         if secret.mount:
             kubernetes.use_secret_as_volume(task, secret.name, mount_path=secret.mount, optional=secret.optional)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -28,18 +29,21 @@ from sluice.steps.outcome import conclude, last_exception
 
 
 class _Sink(io.TextIOBase):
-    """Stands in for stdout: events go to the display, everything to the run's log."""
+    """Stands in for stdout: events of the run that has this nonce go to the display, everything else to the run's log."""
 
-    def __init__(self, log: TextIO, display: Display):
-        self._log, self._display, self._rest = log, display, ""
+    def __init__(self, log: TextIO, display: Display, nonce: str):
+        self._log, self._display, self._nonce, self._rest, self._blank = log, display, nonce, "", False
         self.events: list[dict[str, Any]] = []
 
     def write(self, text: str) -> int:
         self._rest += text
         *lines, self._rest = self._rest.split("\n")
         for line in lines:
-            event = events.parse(line)
-            if event is None or event["kind"] == "error":
+            event = events.parse(line, self._nonce)
+            if self._blank and event is None:  # what ends an open line before an event is none of the log's own
+                self._log.write("\n")
+            self._blank = not line
+            if line and (event is None or event["kind"] == "error"):
                 self._log.write(line + "\n")
             if event is not None:
                 self.events.append(event)
@@ -99,12 +103,13 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
     start = time.perf_counter()
     home.note_tracking(project.tracking.uri)
     with (home.runs / name / "log.txt").open("w") as log, contextlib.closing(display):
-        sink = _Sink(log, display)
+        nonce = secrets.token_hex(16)
+        sink = _Sink(log, display, nonce)
         if again:
             begun = time.perf_counter()
-            _rollout(home, name, again, root, sink)
+            _rollout(home, name, again, root, sink, nonce)
         else:
-            with _kfp(root, sink, log):
+            with _kfp(root, sink, log, nonce):
                 from pipelines.training import pipeline_here
 
                 begin = pipeline_here(str(base_dir.resolve()), str(home.root))
@@ -151,7 +156,7 @@ def _gates_of(home: Home, run: str | None) -> list[Gate]:
     return [Gate.read(path) for path in found if path.exists()]
 
 
-def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink) -> None:
+def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink, nonce: str) -> None:
     """The rollout step as a process of its own, as the pipeline starts it; what it says goes to `sink`."""
     folder = root / "rollout" / "rollout"
     folder.mkdir(parents=True)
@@ -165,7 +170,7 @@ def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink) -> Non
         str(folder / "report"),
         str(folder / "gate.json"),
     ]
-    env = {"OMP_NUM_THREADS": "1", **os.environ, RUNNER_PID: str(os.getpid())}
+    env = {"OMP_NUM_THREADS": "1", **os.environ, RUNNER_PID: str(os.getpid()), events.NONCE_ENV: nonce}
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -173,10 +178,10 @@ def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink) -> Non
 
 
 @contextlib.contextmanager
-def _kfp(root: Path, sink: _Sink, log: TextIO) -> Iterator[None]:
+def _kfp(root: Path, sink: _Sink, log: TextIO, nonce: str) -> Iterator[None]:
     """kfp.local set up to be quiet, with its output in the run's log."""
-    environment = {name: os.environ.get(name) for name in (RUNNER_PID, "OMP_NUM_THREADS")}
-    os.environ[RUNNER_PID] = str(os.getpid())
+    environment = {name: os.environ.get(name) for name in (RUNNER_PID, events.NONCE_ENV, "OMP_NUM_THREADS")}
+    os.environ |= {RUNNER_PID: str(os.getpid()), events.NONCE_ENV: nonce}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from kfp import local
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -88,7 +89,8 @@ def tune(
 
 def _work(study: Any, processes: int, work: Path, base_dir: Path, home: Home, dataset: Path, told: set[int], quiet: bool) -> None:
     """Run the processes until all have ended; the first that fails with a reason ends the others."""
-    env = {**os.environ, RUNNER_PID: str(os.getpid()), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    nonce = secrets.token_hex(16)
+    env = {**os.environ, RUNNER_PID: str(os.getpid()), events.NONCE_ENV: nonce, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     running: dict[subprocess.Popen[bytes], Path] = {}
     try:
         for worker in range(1, processes + 1):
@@ -111,7 +113,7 @@ def _work(study: Any, processes: int, work: Path, base_dir: Path, home: Home, da
             _show(study, told, quiet)
             for process, log in running.items():
                 if (process.poll() or 0) > 0:
-                    raise _failure(log, process.returncode)
+                    raise _failure(log, process.returncode, nonce)
         _show(study, told, quiet)
     finally:
         for process in running:
@@ -135,10 +137,10 @@ def _show(study: Any, told: set[int], quiet: bool) -> None:
                 print(f"  trial {t.number:>3}  {value:<10} {params}", file=sys.stderr, flush=True)
 
 
-def _failure(log: Path, status: int) -> SluiceError:
+def _failure(log: Path, status: int, nonce: str) -> SluiceError:
     """What a process said before it ended."""
     text = log.read_text(errors="replace") if log.exists() else ""
-    said = [e for line in text.split("\n") if (e := events.parse(line)) is not None and e["kind"] == "error"]
+    said = [e for line in text.split("\n") if (e := events.parse(line, nonce)) is not None and e["kind"] == "error"]
     if not said:
         return SluiceError(f"a process of the study ended with status {status}\n{text[-2000:]}", field="tune", fix=f"its log: {log}")
     kind = ProjectError if said[-1].get("exit_code") == 2 else SluiceError

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
+import secrets
 import shutil
 import threading
 from collections.abc import Callable
@@ -31,6 +33,8 @@ from sluice.project import Project
 CLAIM_ENV, MOUNT_ENV, RUNTIME_ENV = "SLUICE_TRAIN_CLAIM", "SLUICE_TRAIN_MOUNT", "SLUICE_TRAIN_RUNTIME"
 #: Longest an attempt may take, by default: a week.
 _SECONDS = 7 * 24 * 3600.0
+#: What torchrun puts before each line of a process.
+_PREFIX = re.compile(r"\[rank \d+\] ")
 
 
 def on_cluster(nodes: int) -> bool:
@@ -96,21 +100,21 @@ def fit(
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     show = on_line or (lambda node, line: print(f"[node {node}] {line}", flush=True))
-    name_of = [name]
+    name_of, nonce = [name], secrets.token_hex(16)
     try:
         job = prepare_job(
             project, dataset, root, base_dir=base_dir, world_size=train.nodes * train.processes, checkpoints=mount / "checkpoints"
         )
         for attempt in range(train.restarts + 1):
             name_of[0] = name if not attempt else f"{name}-r{attempt}"
-            spec = _spec(project, name_of[0], root, claim, str(mount), seconds)
+            spec = _spec(project, name_of[0], root, claim, str(mount), seconds, nonce)
             try:
                 with sigterm_raises():
                     jobs.replace(spec)
                     tell({"kind": "note", "text": f"TrainJob {spec.name}: {train.nodes} nodes of {train.processes} processes"})
                     jobs.wait(
                         spec,
-                        on_line=lambda node, line: _heard(node, line, tell, show),
+                        on_line=lambda node, line: _heard(node, line, nonce, tell, show),
                         seconds=seconds,
                         poll=poll,
                         stop=stop,
@@ -146,13 +150,14 @@ def fit(
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _spec(project: Project, name: str, root: Path, claim: str | None, mount: str, seconds: float) -> JobSpec:
+def _spec(project: Project, name: str, root: Path, claim: str | None, mount: str, seconds: float, nonce: str) -> JobSpec:
     train = project.train
     env = {
         "OMP_NUM_THREADS": str(train.threads),
         "PYTHONUNBUFFERED": "1",
         "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "[rank ${rank}] ",
         PORT_ENV: str(PORT),
+        events.NONCE_ENV: nonce,
     }
     resources = {"nvidia.com/gpu": str(train.processes)} if train.device == "cuda" else {}
     return JobSpec(
@@ -170,9 +175,9 @@ def _spec(project: Project, name: str, root: Path, claim: str | None, mount: str
     )
 
 
-def _heard(node: int, line: str, tell: Callable[[Event], None], show: Callable[[int, str], None]) -> None:
+def _heard(node: int, line: str, nonce: str, tell: Callable[[Event], None], show: Callable[[int, str], None]) -> None:
     """A line of a node: the training's own events are passed on as what they are."""
-    event = events.parse(line)
+    event = events.parse(_PREFIX.sub("", line, count=1), nonce)
     if event is not None and event["kind"] == "progress" and isinstance(event.get("data"), dict):
         tell(event["data"])
     else:

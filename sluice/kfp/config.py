@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from sluice.core import files
+from sluice.core.events import NONCE_ENV
 from sluice.core.gate import REPORT, STEPS
 from sluice.core.section import Section
 
@@ -172,7 +173,7 @@ def _variables(names: Iterable[str], value: dict[str, str]) -> dict[str, str]:
     for name in names:
         if not re.match(_VARIABLE, name):
             raise ValueError(f"{name!r} is no name of an environment variable")
-        if name.startswith(("KFP_", "PET_")):
+        if name.startswith(("KFP_", "PET_")) or name == NONCE_ENV:
             raise ValueError(f"{name} is the platform's own")
     return value
 

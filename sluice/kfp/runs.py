@@ -1,7 +1,8 @@
 """A run on Kubeflow Pipelines, as far as REST tells: its tasks' states, and what its steps say in their logs.
 
 REST gives neither a reason for a failure nor the outputs of a task, so decisions, evidence and errors
-are read from the events the steps write to their output (`sluice.core.events`), through the API's own log endpoint.
+are read from the events the steps write to their output (`sluice.core.events`), through the API's own log endpoint: lines that
+begin with the run's id, which nothing that was written before the run can hold.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ class Watch:
         """Ask once for the run and its steps' output, with `ended` only of those that are done; returns the run's state. Raises `EndpointError`."""
         self.run = self.api.run(self.run_id)
         for node, names in pods(self.run, ended=ended).items():
-            log = self._logs.setdefault(node, PodLog())
+            log = self._logs.setdefault(node, PodLog(str(self.run.get("run_id") or self.run_id)))
             if not log.finished:
                 self._read_log(log, names, ended or self.state in TERMINAL)
         for step, state in step_states(self.run).items():

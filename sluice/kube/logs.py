@@ -21,11 +21,13 @@ class PodLog:
     """One pod's log, read as it grows.
 
     Attributes:
+        nonce: the run's id, with which its steps' events begin.
         step: the step it runs, once it has said so.
         finished: whether the step has said how it ended.
         tail: its own last lines.
     """
 
+    nonce: str
     pod: str | None = None
     step: str | None = None
     finished: bool = False
@@ -38,7 +40,7 @@ class PodLog:
         end = len(text) if whole else text.rfind("\n") + 1
         fresh, self._read = text[self._read : end], max(self._read, end)
         for line in fresh.split("\n"):
-            event = events.parse(line)
+            event = events.parse(line, self.nonce)
             if event is not None:
                 self.step = event.get("step", self.step)
                 self.finished = self.finished or event["kind"] in ("gate", "error")

@@ -87,7 +87,7 @@ def start(kube: Any, name: str, *args: str) -> None:
 
 def reached(kube: Any, name: str) -> int:
     """The last optimiser step the train step has told of; 0 before the first."""
-    marked = (line.partition("::sluice::")[2] for line in kube.run("logs", name, "--tail=200", check=False).splitlines())
+    marked = (line.partition("::sluice:")[2].partition("::")[2] for line in kube.run("logs", name, "--tail=200", check=False).splitlines())
     found = [json.loads(text)["data"].get("step", 0) for text in marked if text.startswith('{"kind":"progress"')]
     return max(found, default=0)
 

@@ -128,7 +128,7 @@ def test_torchrun_starts_the_same_job(points, project, tmp_path):
         timeout=200,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[:3000]
-    assert "::sluice::" in done.stdout
+    assert "::sluice:" in done.stdout
     result = finish_job(job, tmp_path / "out")
     assert result.world_size == 2
     assert weights(result.out) == weights(fit(made, points, tmp_path / "own", base_dir=HERE).out)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from sluice.core.events import mark
 
 RECORDED = Path(__file__).with_name("recorded")
 Recording = dict[str, Any]
@@ -16,7 +19,10 @@ Recording = dict[str, Any]
 
 def recording(name: str) -> Recording:
     """``{"run": the run, "logs": {pod: its log}}``; ``status`` makes every answer a failure, ``after`` is called before each look at the run."""
-    return dict(json.loads((RECORDED / f"{name}.json").read_text()))
+    found = json.loads((RECORDED / f"{name}.json").read_text())
+    run = found["run"]["run_id"]  # when these were recorded, events did not begin with it yet
+    logs = {pod: re.sub(r"^::sluice::", mark(run), log, flags=re.M) for pod, log in found.get("logs", {}).items()}
+    return {**found, "logs": logs}
 
 
 @contextlib.contextmanager

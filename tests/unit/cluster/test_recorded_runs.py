@@ -14,6 +14,7 @@ import yaml
 
 from sluice.client.endpoint import Endpoint
 from sluice.core.errors import DeadlineError
+from sluice.core.events import mark
 from sluice.core.home import Home
 from sluice.kfp import runs
 from sluice.kfp.client import Api
@@ -51,6 +52,29 @@ def test_a_run_ends_with_the_status_it_would_have_here(replay: Callable[..., Api
     assert len([e for e in seen if e["kind"] == "gate"]) == len(ended["steps"]) == len(watch.gates)
 
 
+#: What a task may print: an event as it was once written, one of another run, one behind other text, and one in a line that is not ended.
+FORGED = {"kind": "gate", "step": "evaluate", "decision": "pass", "seconds": 1, "reasons": [], "evidence": {}}
+PROMOTED = FORGED | {"step": "rollout", "evidence": {"outcome": "promoted", "digest": "d", "version": "9"}}
+FAULT = {"kind": "error", "step": "train", "error": "Lie", "message": "all is lost", "exit_code": 1}
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["::sluice::", "::sluice:::", "::sluice:another-run::", "[rank 0] {mark}", "text {mark}", " {mark}", "\u2028{mark}", "\r{mark}"],
+)
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_what_a_task_prints_is_never_taken_for_a_decision(replay: Callable[..., Api], before: str, where: str) -> None:
+    found = recording("refused")
+    told = before.format(mark=mark(found["run"]["run_id"]))
+    lies = "".join(f"{told}{json.dumps(lie)}\n" for lie in (FORGED, PROMOTED, FAULT))
+    found["logs"] = {pod: lies + log if where == "first" else log + lies for pod, log in found["logs"].items()}
+    watch, seen = watched(replay(found), found)
+    ended = watch.outcome()
+    assert (ended["outcome"], ended["exit_code"], ended["gate"]) == ("refused", 3, "evaluate")
+    assert [g.step for g in watch.gates] == ["validate_data", "preprocess", "train", "evaluate"]  # in the order of that time
+    assert len([e for e in seen if e["kind"] == "gate"]) == 4 and not [e for e in seen if e["kind"] == "error"]
+
+
 def test_evidence_comes_with_the_decisions(replay: Callable[..., Api]) -> None:
     found = recording("rolled_back")
     watch, _ = watched(replay(found), found)
@@ -70,7 +94,7 @@ def test_the_failed_steps_own_words_are_kept_and_the_platforms_are_not(replay: C
 def test_a_step_that_died_without_a_word_is_named_with_its_exception(replay: Callable[..., Api]) -> None:
     found = recording("bad_source")
     for pod, log in found["logs"].items():
-        kept = [line for line in log.splitlines() if "::sluice::" not in line and "data.source" not in line]
+        kept = [line for line in log.splitlines() if "::sluice:" not in line and "data.source" not in line]
         found["logs"][pod] = "\n".join([*kept, "Traceback (most recent call last):", "ImportError: No module named 'torch'", ""])
     watch, _ = watched(replay(found), found)
     ended = watch.outcome()
@@ -210,13 +234,13 @@ def test_the_time_of_a_run_that_has_not_ended_counts_to_now() -> None:
 
 def test_only_a_line_feed_ends_a_line_of_a_pod_s_log() -> None:
     said = {"kind": "note", "step": "train", "text": "on\u2028hold \x85 \x0c\x1c"}
-    (event,) = PodLog().take("::sluice::" + json.dumps(said, ensure_ascii=False) + "\n", whole=True)
+    (event,) = PodLog("n").take("::sluice:n::" + json.dumps(said, ensure_ascii=False) + "\n", whole=True)
     assert event == said
 
 
 def test_half_a_line_waits_for_its_other_half() -> None:
-    log = PodLog()
-    text = '::sluice::{"kind":"gate","step":"train","decision":"pass","seconds":1,"reasons":[]}\nlast words'
+    log = PodLog("n")
+    text = '::sluice:n::{"kind":"gate","step":"train","decision":"pass","seconds":1,"reasons":[]}\nlast words'
     assert list(log.take(text[:30], whole=False)) == []
     assert [e["step"] for e in log.take(text, whole=False)] == ["train"]
     assert list(log.tail) == [] and log.finished

@@ -13,6 +13,7 @@ import pytest
 from components.train import trainjob_fit
 from components.train.trainjob import JobSpec, NodeLost, TrainJobError
 from sluice.core.errors import DataError, ProjectError
+from sluice.core.events import NONCE_ENV, mark
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.learners.torch import worker
 from sluice.learners.torch.errors import ProcessDied
@@ -50,6 +51,10 @@ def dataset(tmp_path: Path) -> Dataset:
     )
 
 
+#: What a task may print in a node.
+FORGED = '[rank 0] ::sluice::{"kind":"progress","step":"train","data":{"kind":"step","step":99}}'
+
+
 class Cluster:
     """Jobs that end as `plays` says, one after another: an exception, or lines of the nodes and a result."""
 
@@ -69,18 +74,19 @@ class Cluster:
         job = Job.load(Path(spec.command[-1]))
         if isinstance(play, Exception):
             raise play
-        play(job, on_line)
+        play(job, on_line, spec.env[NONCE_ENV])
 
 
-def trained(job: Job, on_line: Any) -> None:
-    on_line(0, '[rank 0] ::sluice::{"kind":"progress","step":"train","data":{"kind":"step","step":1}}')
+def trained(job: Job, on_line: Any, nonce: str) -> None:
+    on_line(0, f'[rank 0] {mark(nonce)}{{"kind":"progress","step":"train","data":{{"kind":"step","step":1}}}}')
+    on_line(0, FORGED)
     on_line(1, "[rank 1] hello")
     job.result.mkdir()
     (job.result / "model.safetensors").write_bytes(b"weights")
     (job.result / "training.json").write_text('{"history": [], "best_epoch": 1, "stopped_early": false, "seconds": 1.0, "world_size": 2}')
 
 
-def failed(job: Job, _: Any) -> None:
+def failed(job: Job, *_: Any) -> None:
     worker.write_error(job, 1, DataError("cannot be read", field="row 7"))
     raise NodeLost("node 1 ended with status 3")
 
@@ -100,7 +106,7 @@ def test_events_are_passed_on_and_other_lines_shown_with_their_node(dataset: Dat
     result = trainjob_fit.fit(
         project(), dataset, tmp_path / "out", jobs=cluster, on_event=told.append, on_line=lambda n, t: shown.append((n, t))
     )  # type: ignore[arg-type]
-    assert {"kind": "step", "step": 1} in told and shown == [(1, "[rank 1] hello")]
+    assert {"kind": "step", "step": 1} in told and shown == [(0, FORGED), (1, "[rank 1] hello")]
     assert result.world_size == 2 and (tmp_path / "out/model.safetensors").read_bytes() == b"weights"
     spec = cluster.submitted[0]
     assert spec.owner == {"apiVersion": "v1", "kind": "Pod", "name": "step-1", "uid": "u-1"}

@@ -43,9 +43,12 @@ def test_it_hands_on_the_one_project_on_one_line(tmp_path: Path) -> None:
     assert (settled.train.epochs, settled.train.seed, settled.evaluate.minimum) == (5, 3, 0.5)
 
 
-def test_a_wrong_field_ends_it_with_field_value_and_fix_before_a_row_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_field_ends_it_with_field_value_and_fix_before_a_row_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(events.NONCE_ENV, "n")
     with pytest.raises(SystemExit):
         step(tmp_path, train_epochs=-3, data_source="nowhere.csv")
-    said = next(e for line in capsys.readouterr().out.split("\n") if (e := events.parse(line)) is not None and e["kind"] == "error")
+    said = next(e for line in capsys.readouterr().out.split("\n") if (e := events.parse(line, "n")) is not None and e["kind"] == "error")
     assert (said["field"], said["value"], said["exit_code"]) == ("train_epochs: train.epochs", "-3", 2) and said["fix"]
     assert not (tmp_path / "gate").exists()

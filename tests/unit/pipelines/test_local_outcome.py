@@ -45,12 +45,34 @@ def test_the_last_exception_is_found_in_a_log() -> None:
 
 def test_events_reach_the_display_and_everything_else_the_log() -> None:
     log, shown = io.StringIO(), io.StringIO()
-    sink = _Sink(log, Display(stream=shown))
-    sink.write('hello\n::sluice::{"kind":"gate","step":"train","decision":"pass","seconds":1.5,"reasons":["ep')
-    sink.write('och 3 kept"]}\nrest\n::sluice::not json\n')
+    sink = _Sink(log, Display(stream=shown), "n")
+    sink.write('hello\n\n::sluice:n::{"kind":"gate","step":"train","decision":"pass","seconds":1.5,"reasons":["ep')
+    sink.write('och 3 kept"]}\nrest\n\n::sluice:n::not json\n')
     assert "epoch 3 kept" in shown.getvalue()
-    assert log.getvalue() == "hello\nrest\n::sluice::not json\n"
+    assert log.getvalue() == "hello\nrest\n\n::sluice:n::not json\n"
     assert [e["kind"] for e in sink.events] == ["gate"]
+
+
+@pytest.mark.parametrize("mark", ["::sluice::", "::sluice:::", "::sluice:m::", " ::sluice:n::", "x::sluice:n::", "[rank 0] ::sluice:n::"])
+def test_a_line_that_a_task_prints_is_none_of_the_runs_events(mark: str) -> None:
+    log, shown = io.StringIO(), io.StringIO()
+    sink = _Sink(log, Display(stream=shown), "n")
+    line = mark + '{"kind":"error","step":"train","message":"all is lost","exit_code":2}\n'
+    sink.write(line)
+    assert sink.events == [] and shown.getvalue() == "" and log.getvalue() == line
+
+
+def test_without_a_nonce_nothing_is_an_event() -> None:
+    assert events.parse('::sluice:::{"kind":"gate"}', "") is None and events.parse('::sluice::{"kind":"gate"}', "") is None
+
+
+def test_a_gate_is_read_though_a_task_left_a_line_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, shown = io.StringIO(), io.StringIO()
+    monkeypatch.setenv(events.NONCE_ENV, "n")
+    with contextlib.redirect_stdout(sink := _Sink(log, Display(stream=shown), "n")):
+        print("50 %", end="\r")
+        events.emit("gate", step="train", decision="pass", seconds=1.0, reasons=["kept"])
+    assert [e["kind"] for e in sink.events] == ["gate"] and log.getvalue() == "50 %\r\n"
 
 
 def test_a_warning_and_a_stack_are_shown_however_soon_after_progress() -> None:
@@ -78,9 +100,10 @@ def test_a_bar_takes_nothing_that_the_steps_say(stream: type[io.StringIO], monke
     """A terminal has a bar, a file none, though a notebook's kernel tells its children to colour whatever they write to."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(events.NONCE_ENV, "n")
     log, shown = io.StringIO(), stream()
     display = Display(stream=shown)
-    with contextlib.redirect_stdout(_Sink(log, display)):
+    with contextlib.redirect_stdout(_Sink(log, display, "n")):
         for epoch in (1, 2):
             events.emit("progress", step="train", data={"kind": "epoch", "epoch": epoch, "step": epoch, "steps": 2})
             print("something else")
