@@ -14,10 +14,11 @@ from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
 from sluice.core.section import Section
 from sluice.data.config import DataConfig
+from sluice.formats.base import formats_of
+from sluice.formats.config import ExportConfig
 from sluice.gates.config import EvaluateConfig
 from sluice.kfp.config import ClusterConfig
 from sluice.learners.torch.config import TrainConfig
-from sluice.package.config import ExportConfig
 from sluice.rollouts.spec import RolloutSpec
 from sluice.tasks.config import ImageModel, TabularModel, TextModel
 from sluice.tracking.config import TrackingConfig
@@ -189,6 +190,8 @@ def parse(
     metric = project.evaluate.metric
     if project.export.formats and len(set(project.export.formats)) != len(project.export.formats):
         raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
+    if any(":" in name for name in project.export.formats):
+        formats_of(project.export.formats, base_dir)
     if metric is not None and project.task in ("text", "image"):
         from sluice.problems.metrics import TABLE, names
 

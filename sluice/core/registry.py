@@ -29,6 +29,10 @@ class Registry:
         """Every name there is: the built-in ones in their order, then those of other distributions."""
         return list(dict.fromkeys([*self._where, *sorted(e.name for e in metadata.entry_points(group=self.group))]))
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is such a name; nothing is imported for it."""
+        return name in self._where or bool(metadata.entry_points(group=self.group, name=name))
+
     def get(self, name: str, *, field: str = "", beside: Path | None = None) -> Any:
         """The object of a name; ``module:attribute`` is imported, also from the folder `beside`.
 
@@ -49,13 +53,12 @@ class Registry:
             return self._import(name, field, name)
         for entry in metadata.entry_points(group=self.group, name=name):
             return self._import(entry.value, field, name)
+        raise ProjectError(f"unknown {self.kind}", field=field, value=name, fix=self.nearest(name))
+
+    def nearest(self, name: str) -> str:
+        """What to write in the place of a name that is not there: the nearest one, and all there are."""
         near = difflib.get_close_matches(name, self.names(), 1, 0.3)
-        raise ProjectError(
-            f"unknown {self.kind}",
-            field=field,
-            value=name,
-            fix=(f"did you mean {near[0]!r}? " if near else "") + f"there are {', '.join(self.names())}; your own: my_module:MyClass",
-        )
+        return (f"did you mean {near[0]!r}? " if near else "") + f"there are {', '.join(self.names())}; your own: my_module:MyClass"
 
     def _import(self, where: str, field: str, name: str) -> Any:
         module, _, attribute = where.partition(":")

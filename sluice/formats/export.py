@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.core import files
 from sluice.core.gate import Decision
+from sluice.engines.base import Engine
 from sluice.engines.predictor import predict_rows
 from sluice.engines.rows import rows_from_arrow, spread
 from sluice.engines.scoring import answers, decide_threshold, held_out_split, positive_label, targets_of
 from sluice.fields import Processor
 from sluice.formats import selection
+from sluice.formats.base import formats_of, load_format
 from sluice.formats.parity import HeldOut
-from sluice.formats.selection import Format
+from sluice.formats.selection import Candidate, Job
 from sluice.learners.answers import own_answers
 from sluice.package import graph as graphs
 from sluice.package import package as packages
@@ -26,8 +28,6 @@ from sluice.problems.threshold import Choice
 from sluice.tasks import load_task
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from sluice.data.dataset import Dataset
     from sluice.learners.base import Trained
     from sluice.project import Project
@@ -42,7 +42,7 @@ class ExportResult:
         package: the sealed package; None on a refusal.
         decision: ``pass`` or ``refuse``.
         reasons: sentences.
-        evidence: ``formats`` (`Format.evidence`), ``chosen`` (null on a refusal), ``rows``, and, where ``evaluate.decision``
+        evidence: ``formats`` (`Candidate.evidence`), ``chosen`` (null on a refusal), ``rows``, and, where ``evaluate.decision``
             is set, ``decision`` (see `threshold.Choice`).
     """
 
@@ -75,32 +75,34 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     state, processor = trained.state, trained.processor
     specs = list(processor.inputs), [state.output]
     held = held_out(trained, dataset, project.export.parity_rows)
-    fp32 = export_graph(trained, project.export.opset)
-    choice = _choice(Format("fp32", fp32), processor, state, dataset, project)
+    formats = formats_of(project.export.formats, base_dir)
+    asked = {load_format(name, base_dir).name for name in project.export.formats}
+    graph = export_graph(trained, project.export.opset)
+    choice = _choice(Candidate(formats[0], graph), processor, state, dataset, project)
     positive = positive_label(project.evaluate, dataset)
     held = dataclasses.replace(held, rule=choice.rule if choice else None, positive=positive)
-    found = selection.measured(fp32, held, project, processor, dataset, specs)
-    chosen = selection.choose(found, project.export)
+    found = selection.measured(graph, formats, asked, Job(held, project, dataset, specs))
+    chosen = selection.choose(found)
     evidence = {
-        "formats": [f.evidence() for f in found if f.name in project.export.formats or not f.ok],
+        "formats": [f.evidence() for f in found if f.asked or not f.ok],
         "chosen": chosen.name if chosen else None,
         "rows": len(held.examples),
     }
     if chosen is None:
         return ExportResult(None, "refuse", tuple(f.why for f in found if not f.ok), evidence)
-    if choice is not None and chosen.name != "fp32":
+    if choice is not None and chosen is not found[0]:
         choice = _choice(chosen, processor, state, dataset, project)
     rule = choice.rule if choice else None
-    metrics = held_out_metrics(chosen.open(processor), processor, state, dataset, rule, positive)
+    metrics = held_out_metrics(chosen.open(), processor, state, dataset, rule, positive)
     package = _seal(project, task, state, dataset, metrics, rule, out, chosen, specs, held)
     said = (selection.sentence(chosen, found, held), *([choice.text] if choice else []), *(f.why for f in found if not f.ok))
     return ExportResult(package, "pass", said, evidence | ({"decision": {**choice.evidence, "text": choice.text}} if choice else {}))
 
 
-def _choice(made: Format, processor: Processor, state: State, dataset: Dataset, project: Project) -> Choice | None:
+def _choice(made: Candidate, processor: Processor, state: State, dataset: Dataset, project: Project) -> Choice | None:
     """The threshold by a format's own answers on the validation rows."""
-    opened = made.open(processor)
-    return decide_threshold(lambda rows: predict_rows(opened, processor, rows), state.preprocess, dataset, state.labels, project.evaluate)
+    engine = made.open()
+    return decide_threshold(lambda rows: predict_rows(engine, processor, rows), state.preprocess, dataset, state.labels, project.evaluate)
 
 
 def export_graph(trained: Trained, opset: int) -> bytes:
@@ -138,7 +140,7 @@ def held_out(trained: Trained, dataset: Dataset, rows: int) -> HeldOut:
 
 
 def held_out_metrics(
-    opened: onnxruntime.InferenceSession, processor: Processor, state: State, dataset: Dataset, rule: Rule | None, positive: str | None
+    engine: Engine, processor: Processor, state: State, dataset: Dataset, rule: Rule | None, positive: str | None
 ) -> dict[str, float | None]:
     """Every metric of a graph on all held-out rows: the numbers `evaluate` finds of the package it is sealed in.
 
@@ -147,7 +149,7 @@ def held_out_metrics(
         SluiceError: the answers are not finite.
     """
     split = held_out_split(dataset)
-    outputs = answers(lambda rows: predict_rows(opened, processor, rows), state.preprocess, dataset, split)
+    outputs = answers(lambda rows: predict_rows(engine, processor, rows), state.preprocess, dataset, split)
     return evaluator.values(
         outputs, targets_of(dataset.read(split, ["label"]).column("label"), state.labels), state.labels, rule=rule, positive=positive
     )
@@ -161,7 +163,7 @@ def _seal(
     metrics: dict[str, float | None],
     rule: Rule | None,
     out: Path,
-    chosen: Format,
+    chosen: Candidate,
     specs: tuple[list[TensorSpec], list[TensorSpec]],
     held: HeldOut,
 ) -> Package:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from sluice.engines.base import Engine
 from sluice.engines.predictor import run_examples
 from sluice.fields import Processor
 from sluice.fields.base import Example
@@ -16,9 +17,6 @@ from sluice.gates.champion import compare
 from sluice.gates.config import EvaluateConfig
 from sluice.problems import metrics
 from sluice.problems.decision import Rule, codes
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 _BATCH = 16
 _INVARIANCE_ROWS = 256
@@ -70,9 +68,9 @@ class Parity:
         return dataclasses.asdict(self)
 
 
-def outputs_of(opened: onnxruntime.InferenceSession, held: HeldOut) -> np.ndarray:
+def outputs_of(engine: Engine, held: HeldOut) -> np.ndarray:
     """A graph's answers to the held-out rows, in their order."""
-    return run_examples(opened, held.processor, held.examples, _BATCH)
+    return run_examples(engine, held.processor, held.examples, _BATCH)
 
 
 def movement(outputs: np.ndarray, base: np.ndarray, held: HeldOut) -> np.ndarray:
@@ -81,11 +79,11 @@ def movement(outputs: np.ndarray, base: np.ndarray, held: HeldOut) -> np.ndarray
     return change.max(axis=1) if held.labels else change / scale_of(held.targets)
 
 
-def measure(opened: onnxruntime.InferenceSession, outputs: np.ndarray, held: HeldOut, config: EvaluateConfig, max_loss: float) -> Parity:
+def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: EvaluateConfig, max_loss: float) -> Parity:
     """A graph's answers beside PyTorch's.
 
     Args:
-        opened: the graph.
+        engine: the graph.
         outputs: its answers, of `outputs_of`.
         held: rows and PyTorch's answers on them.
         config: the project's ``evaluate``: which metric, which confidence.
@@ -108,7 +106,7 @@ def measure(opened: onnxruntime.InferenceSession, outputs: np.ndarray, held: Hel
     name = judged["metric"]
     loss = None if judged["difference"] is None else 0.0 - judged["difference"]
     allowed = max_loss if judged["champion"] is None else metrics.allowance(name, max_loss, judged["champion"])
-    alone, grouped = _batches_of(opened, held, 1), _batches_of(opened, held, _BATCH)
+    alone, grouped = _batches_of(engine, held, 1), _batches_of(engine, held, _BATCH)
     return Parity(
         max_abs_diff=float(np.abs(outputs.astype(np.float64) - held.reference).max()),
         agreement=_agreement(outputs, held.reference, held),
@@ -135,19 +133,19 @@ def scale_of(reference: np.ndarray) -> float:
     return float(np.std(reference, dtype=np.float64)) or float(np.abs(reference).max()) or 1.0
 
 
-def _batches_of(opened: onnxruntime.InferenceSession, held: HeldOut, size: int) -> np.ndarray:
+def _batches_of(engine: Engine, held: HeldOut, size: int) -> np.ndarray:
     """Answers in batches of neighbours, as requests arrive: not sorted by length."""
-    name, rows = opened.get_outputs()[0].name, held.examples[:_INVARIANCE_ROWS]
-    return np.concatenate([opened.run([name], held.processor.batch(rows[at : at + size]))[0] for at in range(0, len(rows), size)])
+    name, rows = engine.outputs[0].name, held.examples[:_INVARIANCE_ROWS]
+    return np.concatenate([engine.run(held.processor.batch(rows[at : at + size]))[name] for at in range(0, len(rows), size)])
 
 
-def latencies(opened: Sequence[onnxruntime.InferenceSession], held: HeldOut) -> list[float]:
+def latencies(engines: Sequence[Engine], held: HeldOut) -> list[float]:
     """Median milliseconds of the first row in each graph, one thread, run in turns."""
     batch = held.processor.batch(held.examples[:1])
-    times: list[list[float]] = [[] for _ in opened]
+    times: list[list[float]] = [[] for _ in engines]
     for _ in range(_TIMED_RUNS):
-        for graph, taken in zip(opened, times, strict=True):
+        for graph, taken in zip(engines, times, strict=True):
             start = time.perf_counter()
-            graph.run(None, batch)
+            graph.run(batch)
             taken.append(time.perf_counter() - start)
     return [round(float(np.median(t)) * 1e3, 4) for t in times]

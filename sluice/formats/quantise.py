@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from sluice.core.errors import SluiceError
-from sluice.engines.predictor import session
+from sluice.engines.onnxruntime import OnnxRuntime
 from sluice.package.graph import to_bytes
 
 Batch = Mapping[str, np.ndarray]
@@ -88,8 +88,8 @@ def _ranges(model: onnx.ModelProto, names: Sequence[str], batches: Iterable[Batc
             ends.append(f"{what}:{i}")
             probe.graph.node.append(helper.make_node(what, [name], [ends[-1]], keepdims=0))
             probe.graph.output.append(helper.make_tensor_value_info(ends[-1], TensorProto.FLOAT, []))
-    opened = session(to_bytes(probe))
-    seen = np.array([opened.run(ends, dict(batch)) for batch in batches], dtype=np.float32)
+    engine = OnnxRuntime.open(to_bytes(probe))
+    seen = np.array([[found[end] for end in ends] for found in map(engine.run, batches)], dtype=np.float32)
     if not np.isfinite(seen).all():
         raise SluiceError("the graph's activations are not finite on training rows", field="export.formats", value="int8")
     low, high = np.minimum(seen[:, 0::2].min(axis=0), 0), np.maximum(seen[:, 1::2].max(axis=0), 0)

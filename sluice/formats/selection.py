@@ -7,27 +7,24 @@ Times are measured and told, and decide nothing: a busy machine must not change 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 
 from sluice.core.errors import SluiceError
-from sluice.engines.predictor import session
+from sluice.engines.base import Engine, open_engine
 from sluice.engines.rows import rows_from_arrow, spread
-from sluice.fields import Processor
+from sluice.formats.base import Format
 from sluice.formats.parity import HeldOut, Parity, latencies, measure, movement, outputs_of, scale_of
-from sluice.formats.quantise import quantise
 from sluice.package import graph as graphs
 from sluice.package.package import TensorSpec
 from sluice.problems.metrics import metric_of
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from sluice.data.dataset import Dataset
-    from sluice.package.config import ExportConfig
     from sluice.project import Project
 
 _CALIBRATION_BATCH = 8
@@ -37,12 +34,13 @@ _SHOWN = 200
 
 
 @dataclasses.dataclass(frozen=True)
-class Format:
-    """A graph in one format.
+class Candidate:
+    """The model in one format, and what was found of it.
 
     Attributes:
-        name: ``fp32`` or ``int8``.
+        form: the format.
         data: the graph's bytes; empty where there is none.
+        asked: the project names it; else it is only what another one is made from.
         parity: what was measured of it; None where nothing was.
         outputs: its answers on the held-out rows.
         ok: it may be packaged.
@@ -52,8 +50,9 @@ class Format:
         latency_ms: median time of one row in the graph, one thread.
     """
 
-    name: str
+    form: Format
     data: bytes = b""
+    asked: bool = True
     parity: Parity | None = None
     outputs: np.ndarray | None = None
     ok: bool = False
@@ -62,9 +61,13 @@ class Format:
     moved: dict[str, Any] | None = None
     latency_ms: float | None = None
 
-    def open(self, processor: Processor) -> onnxruntime.InferenceSession:
-        """The graph as the server opens it."""
-        return session(self.data, int8_transformer=self.name == "int8" and processor.kind == "text")
+    @property
+    def name(self) -> str:
+        return self.form.name
+
+    def open(self) -> Engine:
+        """The graph as the server opens it. Raises `PackageError`."""
+        return open_engine(self.form.engine, self.data)
 
     def evidence(self) -> dict[str, Any]:
         return {
@@ -83,33 +86,48 @@ class Format:
         return {k: None if found[k] is None else round(found[k], 6) for k in ("agreement", "loss", "single_agreement")}
 
 
-def measured(
-    fp32: bytes,
-    held: HeldOut,
-    project: Project,
-    processor: Processor,
-    dataset: Dataset,
-    specs: tuple[Sequence[TensorSpec], Sequence[TensorSpec]],
-) -> list[Format]:
-    """fp32, always first, and int8 where it was asked for: alone, or beside fp32 where that is large enough for it to pay."""
-    found, limit = [_fp32(fp32, held, project)], project.export.int8_above
-    if "int8" in project.export.formats:
-        small = "fp32" in project.export.formats and len(fp32) <= limit
-        found.append(
-            Format("int8", tried=False, why=f"int8 was not tried: it pays for graphs of more than {limit:,} bytes (export.int8_above)")
-            if small
-            else _int8(found[0], held, project, processor, dataset, specs)
-        )
-    return _timed(found, held)
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all formats of one export are made with and judged by."""
+
+    held: HeldOut
+    project: Project
+    dataset: Dataset
+    specs: tuple[Sequence[TensorSpec], Sequence[TensorSpec]]
+
+    @functools.cached_property
+    def batches(self) -> list[dict[str, np.ndarray]]:
+        """Batches of like length of training rows, evenly spaced over the split: for calibration."""
+        processor, rows = self.held.processor, spread(self.dataset, "train", self.project.export.calibration_rows)
+        examples = sorted(processor.encode(rows_from_arrow(processor.spec(), rows)), key=processor.length)
+        return [processor.batch(examples[at : at + _CALIBRATION_BATCH]) for at in range(0, len(examples), _CALIBRATION_BATCH)]
 
 
-def choose(found: Sequence[Format], config: ExportConfig) -> Format | None:
+def measured(graph: bytes, formats: Sequence[Format], asked: Collection[str], job: Job) -> list[Candidate]:
+    """Every format made and measured: the graph as it was exported first, each other one where it is worth trying.
+
+    Args:
+        graph: the exported graph, in normal form.
+        formats: of `formats_of`.
+        asked: the names of those the project names.
+        job: what they are made with and judged by.
+    """
+    base = _proven(Candidate(formats[0], graph, formats[0].name in asked), job)
+    found = {base.name: base}
+    for form in formats[1:]:
+        why = form.untried(graph, job.project.export) if base.asked and form.name in asked else ""
+        made = Candidate(form, asked=form.name in asked, tried=not why, why=why)
+        found[form.name] = made if why else _made(made, found[form.of].data if form.of else graph, base, job)
+    return _timed(list(found.values()), job.held)
+
+
+def choose(found: Sequence[Candidate]) -> Candidate | None:
     """The smallest format of those asked for that may be packaged; None where there is none, or where fp32 itself does not answer as PyTorch does."""
-    fit = [f for f in found if f.name in config.formats and f.ok]
+    fit = [f for f in found if f.asked and f.ok]
     return min(fit, key=lambda f: (len(f.data), f.name)) if fit and found[0].ok else None
 
 
-def sentence(chosen: Format, found: Sequence[Format], held: HeldOut) -> str:
+def sentence(chosen: Candidate, found: Sequence[Candidate], held: HeldOut) -> str:
     """What was packaged, what it gained and what it cost."""
     parity, whole = chosen.parity, found[0]
     assert parity is not None
@@ -126,50 +144,49 @@ def sentence(chosen: Format, found: Sequence[Format], held: HeldOut) -> str:
     return f"{chosen.name}: {len(chosen.data):,} bytes{gain}, {as_torch}{loss}{moved}"
 
 
-def _fp32(data: bytes, held: HeldOut, project: Project) -> Format:
-    made = Format("fp32", data)
-    opened = made.open(held.processor)
-    outputs = outputs_of(opened, held)
-    parity = measure(opened, outputs, held, project.evaluate, project.export.max_loss)
+def _proven(made: Candidate, job: Job) -> Candidate:
+    """The exported graph beside PyTorch."""
+    held, project = job.held, job.project
+    engine = made.open()
+    outputs = outputs_of(engine, held)
+    parity = measure(engine, outputs, held, project.evaluate, project.export.max_loss)
     limit = project.export.tolerance * scale_of(held.reference)
     why = ""
     if parity.max_abs_diff > limit:
         why = (
-            f"the fp32 graph does not answer as PyTorch does: the largest difference on {len(outputs)} held-out rows is {parity.max_abs_diff:.3g}, "
+            f"the {made.name} graph does not answer as PyTorch does: the largest difference on {len(outputs)} held-out rows is {parity.max_abs_diff:.3g}, "
             f"export.tolerance allows {limit:.3g}"
         )
     elif parity.loss is not None and not parity.within:
-        why = _loses("fp32", parity, held, project)
+        why = _loses(made.name, parity, held, project)
     return dataclasses.replace(made, outputs=outputs, parity=parity, ok=not why, why=why)
 
 
-def _int8(
-    fp32: Format,
-    held: HeldOut,
-    project: Project,
-    processor: Processor,
-    dataset: Dataset,
-    specs: tuple[Sequence[TensorSpec], Sequence[TensorSpec]],
-) -> Format:
+def _made(candidate: Candidate, graph: bytes, base: Candidate, job: Job) -> Candidate:
+    """A format made of another one's graph, and judged."""
     try:
-        made = quantise(onnx.load_model_from_string(fp32.data), _calibration(processor, dataset, project.export.calibration_rows))
+        if not graph:
+            raise SluiceError(f"there is no {candidate.form.of} to make it of")
+        artifact = candidate.form.make(graph, lambda: job.batches)
+        if not artifact.data:
+            raise SluiceError(artifact.why or "the format gives no reason")
+        data = graphs.to_bytes(graphs.normalise(onnx.load_model_from_string(artifact.data)))
+        graphs.check(data, *job.specs)
+        made = dataclasses.replace(candidate, data=data)
+        engine = made.open()
     except SluiceError as e:
-        return Format("int8", why=f"there is no int8: {e.message}")
-    if made is None:
-        return Format("int8", why="there is no int8: the graph has no matrix product or convolution with weights")
-    data = graphs.to_bytes(graphs.normalise(made))
-    graphs.check(data, *specs)
-    return _judged(Format("int8", data), fp32, held, project)
+        return dataclasses.replace(candidate, why=f"there is no {candidate.name}: {e.message}")
+    return _judged(made, engine, base, job)
 
 
-def _judged(made: Format, fp32: Format, held: HeldOut, project: Project) -> Format:
+def _judged(made: Candidate, engine: Engine, base: Candidate, job: Job) -> Candidate:
     """A format measured, with all that speaks against it."""
-    opened = made.open(held.processor)
-    outputs = outputs_of(opened, held)
-    parity = measure(opened, outputs, held, project.evaluate, project.export.max_loss)
-    assert fp32.outputs is not None
-    change = movement(outputs, fp32.outputs, held)
-    moved = _moved(outputs, fp32.outputs, change, held)
+    held, project = job.held, job.project
+    outputs = outputs_of(engine, held)
+    parity = measure(engine, outputs, held, project.evaluate, project.export.max_loss)
+    assert base.outputs is not None
+    change = movement(outputs, base.outputs, held)
+    moved = _moved(outputs, base.outputs, change, held)
     against = []
     if parity.loss is None:
         against.append(f"{_metric(project, held)} is undefined on the held-out rows, so {made.name} cannot be shown to lose little of it")
@@ -181,8 +198,8 @@ def _judged(made: Format, fp32: Format, held: HeldOut, project: Project) -> Form
             f"{made.name} moves the answer to row {moved['row_id']} by {_moved_by(moved, held)}, export.max_answer_change allows {limit:g}"
             + (" of the targets' deviation" if not held.labels else "")
         )
-    if "fp32" in project.export.formats and len(made.data) > (1 - _SAVING) * len(fp32.data):
-        against.append(f"{made.name} does not pay: {len(made.data):,} bytes of fp32's {len(fp32.data):,}")
+    if base.asked and len(made.data) > (1 - _SAVING) * len(base.data):
+        against.append(f"{made.name} does not pay: {len(made.data):,} bytes of {base.name}'s {len(base.data):,}")
     return dataclasses.replace(made, outputs=outputs, parity=parity, moved=moved, ok=not against, why="; ".join(against))
 
 
@@ -222,14 +239,8 @@ def _loses(name: str, parity: Parity, held: HeldOut, project: Project) -> str:
     )
 
 
-def _timed(found: Sequence[Format], held: HeldOut) -> list[Format]:
+def _timed(found: Sequence[Candidate], held: HeldOut) -> list[Candidate]:
     """With each format's median time of one row, taken in turns so that whatever else the machine does meets all alike."""
     made = [f for f in found if f.data]
-    times = dict(zip([f.name for f in made], latencies([f.open(held.processor) for f in made], held), strict=True))
+    times = dict(zip([f.name for f in made], latencies([f.open() for f in made], held), strict=True))
     return [dataclasses.replace(f, latency_ms=times.get(f.name)) for f in found]
-
-
-def _calibration(processor: Processor, dataset: Dataset, rows: int) -> list[dict[str, np.ndarray]]:
-    """Batches of like length of training rows, evenly spaced over the split."""
-    examples = sorted(processor.encode(rows_from_arrow(processor.spec(), spread(dataset, "train", rows))), key=processor.length)
-    return [processor.batch(examples[at : at + _CALIBRATION_BATCH]) for at in range(0, len(examples), _CALIBRATION_BATCH)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -40,6 +40,14 @@ class TensorSpec:
     name: str
     datatype: str
     shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineSpec:
+    """Which engine opens the graph, and its options: what the graph's format needs."""
+
+    name: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def parse(raw: bytes, where: str) -> dict[str, Any]:

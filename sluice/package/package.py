@@ -20,11 +20,25 @@ from typing import Any
 from sluice.core import files
 from sluice.core.errors import PackageError
 from sluice.package import manifest as manifests
-from sluice.package.manifest import DATATYPES, FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, TensorSpec
+from sluice.package import v1
+from sluice.package.manifest import DATATYPES, FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, EngineSpec, TensorSpec
 from sluice.problems import decision
 from sluice.problems.decision import Rule
 
-__all__ = ["DATATYPES", "FORMAT", "MANIFEST", "MODEL", "PROFILE", "READING", "Package", "Store", "TensorSpec", "read", "write"]
+__all__ = [
+    "DATATYPES",
+    "FORMAT",
+    "MANIFEST",
+    "MODEL",
+    "PROFILE",
+    "READING",
+    "EngineSpec",
+    "Package",
+    "Store",
+    "TensorSpec",
+    "read",
+    "write",
+]
 
 PROFILE = "profile.json"
 #: Keys of the project's ``data:`` that say how its source is read, as far as they are not as by default.
@@ -52,6 +66,7 @@ class Package:
         metrics: metrics on the held-out rows.
         provenance: digests of code, config and data, seed, library versions.
         rule: how probabilities become a label; None: the most probable one is answered.
+        engine: what opens the graph, and with which options.
         manifest: the whole of ``model.json``.
     """
 
@@ -68,6 +83,7 @@ class Package:
     metrics: dict[str, Any]
     provenance: dict[str, Any]
     manifest: dict[str, Any]
+    engine: EngineSpec
     rule: Rule | None = None
 
     @property
@@ -187,6 +203,7 @@ def read(root: Path, digest: str | None = None) -> Package:
         provenance=m["provenance"],
         manifest=m,
         rule=decision.read(m.get("decision"), m["labels"]),
+        engine=v1.engine_of(m),
     )
 
 

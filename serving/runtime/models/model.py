@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,13 @@ from serving.runtime.metrics import ROWS, Metrics, seconds_edges
 from serving.runtime.models import onnx_safety
 from serving.runtime.protocols.tensors import DTYPES
 from sluice.core import files
-from sluice.core.datatypes import TABLE
 from sluice.core.errors import PackageError
 from sluice.core.spelling import Spelling
-from sluice.engines.predictor import package_session, session
+from sluice.engines.base import open_engine, open_package
 from sluice.fields import BLOBS, Processor, TabularProcessor, load_processor
 from sluice.package import package as packages
-from sluice.package.package import Package, TensorSpec
+from sluice.package.package import EngineSpec, Package, TensorSpec
 
-_ORT = {d.ort: d.name for d in TABLE}
 #: A free axis is this long when a model is warmed up.
 _WARM_LENGTH = 8
 #: Labels beyond this many are counted together, so a model cannot fill the metrics page.
@@ -38,7 +36,7 @@ class Model:
     Args:
         package: the verified package.
         name: in URLs and metrics.
-        threads: of ONNX Runtime.
+        threads: of the engine.
         max_bytes: of the ONNX file and its weights.
         inferred: the package stands for a plain ONNX file: nothing is known of its axes' meaning.
 
@@ -69,7 +67,8 @@ class Model:
         self.tokens = tuple(name for name in self.pads if name != "ngrams")
         #: Values of these inputs pick a row of a table of so many: others are the client's mistake.
         self.tables = {name: size for name, size in found.tables.items() if name in self.inputs}
-        self._session = package_session(package, threads)
+        self._engine = open_package(package, threads)
+        self._answer = self._engine.outputs[0].name
         #: Labels as JSON, for answers built by hand.
         self.label_json = [orjson.dumps(label) for label in self.labels]
         self.label_spelling = Spelling.kept(self.labels)
@@ -83,15 +82,15 @@ class Model:
         """The graph on a batch.
 
         Raises:
-            ModelFault: ONNX Runtime failed, or a probability or value is not a number.
+            ModelFault: the engine failed, or a probability or value is not a number.
         """
         try:
-            found = self._session.run(self.outputs, tensors)
-        except Exception as e:  # the binding's exceptions have no common base but Exception
+            found = self._engine.run(tensors)
+        except Exception as e:  # engines' exceptions have no common base but Exception
             raise ModelFault("the model failed on this input", field=self.name, fix="see the server's log") from e
-        if (self.classifies or self.regresses) and not np.isfinite(found[0].sum()):
+        if (self.classifies or self.regresses) and not np.isfinite(found[self._answer].sum()):
             raise ModelFault("the model gave a number that is none", field=self.name, fix="see the server's log")
-        return dict(zip(self.outputs, found, strict=True))
+        return found
 
     def _warm_up(self) -> None:
         """Run twice, so that the first request finds memory arenas and kernels as they will be."""
@@ -254,21 +253,23 @@ def _plain(path: Path, name: str, digest: str | None, max_bytes: int) -> Package
     whole = sums[0] if not external else hashlib.sha256("\n".join(sums).encode()).hexdigest()
     if digest is not None and whole != digest.removeprefix("sha256:"):
         raise PackageError(f"digest is {whole}, not the one asked for", field=str(path), value=digest, fix="fetch the model again")
-    opened = session(path, 1)
+    engine = EngineSpec("onnxruntime")
+    opened = open_engine(engine, path)
     package = Package(
         root=path.parent,
         digest=whole,
         name=name or path.stem,
         task="tensor",
         objective="none",
-        inputs=_specs(opened.get_inputs(), path),
-        outputs=_specs(opened.get_outputs(), path),
+        inputs=opened.inputs,
+        outputs=opened.outputs,
         labels=(),
         preprocess={"kind": "tensor"},
         precision="",
         metrics={},
         provenance={},
         manifest={},
+        engine=engine,
     )
     return _PlainPackage(**{f.name: getattr(package, f.name) for f in dataclasses.fields(package)}, file=path)
 
@@ -280,12 +281,3 @@ class _PlainPackage(Package):
     @property
     def model(self) -> Path:
         return self.file
-
-
-def _specs(found: Sequence[Any], path: Path) -> tuple[TensorSpec, ...]:
-    specs = []
-    for a in found:
-        if a.type not in _ORT:
-            raise PackageError("has a tensor of a type that cannot be sent", field=f"{path}: {a.name}", value=a.type)
-        specs.append(TensorSpec(a.name, _ORT[a.type], tuple(n if isinstance(n, int) else -1 for n in a.shape)))
-    return tuple(specs)

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sluice.core.datatypes import TABLE
 from sluice.core.errors import PackageError
-from sluice.engines.predictor import session
+from sluice.engines.onnxruntime import OnnxRuntime
 from sluice.package.graph import check, name_inputs, normalise, to_bytes
 from sluice.package.package import TensorSpec
 
@@ -196,7 +196,7 @@ def test_the_one_table_of_element_types_says_what_numpy_onnx_and_its_runtime_say
             opset_imports=[onnx.helper.make_opsetid("", 18)],
             ir_version=8,
         )
-        assert [i.type for i in session(made.SerializeToString()).get_inputs()] == [d.ort]
+        assert [i.datatype for i in OnnxRuntime.open(made.SerializeToString()).inputs] == [d.name]
 
 
 @pytest.mark.parametrize("name", ["head.weight", "m", "bias", "r", "axes", "x__inner"])
@@ -205,5 +205,5 @@ def test_an_input_may_be_called_as_a_part_of_the_graph_is(name):
     name_inputs(made, {"x": name})
     done = check(to_bytes(normalise(made)), [TensorSpec(name, "FP32", (-1, 3))], [Y])
     rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    found = session(done.SerializeToString()).run(None, {name: rows})[0]
-    np.testing.assert_array_equal(found, session(to_bytes(normalise(net()))).run(None, {"x": rows})[0])
+    found = OnnxRuntime.open(done.SerializeToString()).run({name: rows})[Y.name]
+    np.testing.assert_array_equal(found, OnnxRuntime.open(to_bytes(normalise(net()))).run({"x": rows})[Y.name])

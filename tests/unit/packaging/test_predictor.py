@@ -9,7 +9,8 @@ import pytest
 
 from sluice.core.errors import InputError, PackageError
 from sluice.engines import predictor
-from sluice.engines.predictor import Predictor, session
+from sluice.engines.onnxruntime import OnnxRuntime
+from sluice.engines.predictor import Predictor
 from sluice.package.package import TensorSpec
 
 
@@ -55,9 +56,9 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused(sealed):
 @pytest.mark.parametrize("raw", [b"", b"no graph", b"\x08\x09"])
 def test_what_is_no_graph_is_refused(raw):
     with pytest.raises(PackageError, match="cannot load"):
-        session(raw)
+        OnnxRuntime.open(raw)
 
 
 def test_threads_must_be_positive(sealed):
     with pytest.raises(PackageError, match="at least 1"):
-        session(sealed("tabular").model, threads=0)
+        OnnxRuntime.open(sealed("tabular").model, threads=0)

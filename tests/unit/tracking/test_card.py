@@ -11,7 +11,7 @@ import yaml
 
 from sluice.core.gate import Gate
 from sluice.package.manifest import FORMAT, TensorSpec
-from sluice.package.package import Package
+from sluice.package.package import EngineSpec, Package
 from sluice.registry.versions import Registry
 from sluice.tracking.card import Card
 from sluice.tracking.tracker import Data, MLflowTracker, client
@@ -55,6 +55,7 @@ def package(folder: Path, **spec: Any) -> Package:
         {"accuracy": 0.9889, "roc_auc": None},
         {},
         {"format": FORMAT},
+        EngineSpec("onnxruntime"),
     )
 
 

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from sluice.core.section import Section
+from sluice.formats.base import DEFAULT, FORMATS
+
+
+def _there(name: str) -> str:
+    """A format's name; one of the project's own is looked for when the project's folder is known (`formats_of`)."""
+    if ":" not in name and name not in FORMATS:
+        raise ValueError(f"unknown format: {FORMATS.nearest(name)}")
+    return name
+
+
+#: For editors: the formats there are by name; a project's own is known by its colon.
+_SCHEMA = {"anyOf": [{"enum": FORMATS.names()}, {"type": "string", "pattern": ":"}]}
+FormatName = Annotated[str, AfterValidator(_there), WithJsonSchema(_SCHEMA)]
 
 
 class ExportConfig(Section):
     """Formats to package; beside fp32, int8 is tried where it pays, and taken where it loses and moves little."""
 
-    formats: list[Literal["fp32", "int8"]] = Field(["fp32", "int8"], min_length=1)
+    formats: list[FormatName] = Field(
+        list(DEFAULT),
+        min_length=1,
+        description="fp32, fp16, int8, another distribution's, or my_module:MyFormat",
+    )
     max_loss: float = Field(0.005, ge=0, description="loss of evaluate.metric against PyTorch; for rmse and mae a fraction of its value")
     max_answer_change: float | None = Field(
         None,
