@@ -102,7 +102,7 @@ def test_the_report_waits_beside_the_steps_and_takes_nothing_of_theirs() -> None
     assert "dependentTasks" not in task and "triggerPolicy" not in task and not task["cachingOptions"].get("enableCache")
     assert task["inputs"]["parameters"]["run_id"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
     assert held["resourceCpuRequest"] == "50m" and held["resourceMemoryRequest"] == "256Mi"
-    assert set(extra) == {"activeDeadlineSeconds", "securityContext", "nodeSelector", "podMetadata"} and container(made, "report")[
+    assert set(extra) == {"activeDeadlineSeconds", "fieldPathAsEnv", "securityContext", "nodeSelector", "podMetadata"} and container(made, "report")[
         "env"
     ] == [{"name": "A", "value": "1"}]
     steps = sum(int(platform(made, s.replace("_", "-"))["activeDeadlineSeconds"]) for s in STEPS)
@@ -231,7 +231,8 @@ def test_settings_of_steps_reach_their_tasks() -> None:
     assert extra["secretAsEnv"][0]["secretName"] == "s3" and extra["secretAsVolume"][0]["mountPath"] == "/etc/ca"
     assert extra["pvcMount"][0]["constant"] == "cache" and extra["pvcMount"][0]["subPath"] == "x"
     other = platform(made, "evaluate")
-    assert set(other) == {"activeDeadlineSeconds", "securityContext", "imagePullSecret", "podMetadata"}
+    assert set(other) == {"activeDeadlineSeconds", "fieldPathAsEnv", "securityContext", "imagePullSecret", "podMetadata"}
+    assert other["fieldPathAsEnv"] == [{"name": "SLUICE_RUN_NONCE", "fieldPath": "metadata.labels['pipeline/runid']"}]
     assert container(made, "evaluate")["env"] == train["env"]
     labels = {"app.kubernetes.io/component": "step", "app.kubernetes.io/part-of": "sluice"}
     assert other["podMetadata"]["labels"] == labels
