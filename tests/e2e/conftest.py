@@ -281,9 +281,9 @@ def forget(name: str = ROLLOUT) -> None:
     kubectl("delete", "inferenceservice,httproute", "-l", f"sluice.dev/rollout={name}", "--timeout=60s")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(packages: list[str]) -> Iterator[str]:
-    """The first package, serving at 100 %: its digest."""
+    """The first package, serving at 100 %: its digest. Anew for each file: some take the rollout away, or another package into it."""
     forget()
     kubectl("apply", "-f", "-", stdin=rollout_manifest(packages[0]))
     wait(lambda: get("modelrollout", ROLLOUT).get("status", {}).get("phase") == "Succeeded", "the first model", 240)
