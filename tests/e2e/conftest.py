@@ -119,7 +119,9 @@ def kept(*objects: tuple[str, str], namespace: str = NAMESPACE) -> Iterator[None
                 for k, v in found["metadata"].items()
                 if k not in ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields")
             }
-            kubectl("replace", "-f", "-", stdin=json.dumps({k: v for k, v in found.items() if k != "status"}), namespace=namespace)
+            there = kubectl("get", kind, name, "-o", "name", "--ignore-not-found", namespace=namespace).strip()
+            text = json.dumps({k: v for k, v in found.items() if k != "status"})
+            kubectl("replace" if there else "create", "-f", "-", stdin=text, namespace=namespace)
 
 
 #: What a person's environment consists of; what KServe and Deployments make of it follows by itself.

@@ -73,7 +73,8 @@ TALK = [
     ("step", "predictor:8080", False),
     ("stranger", "predictor:8080", False),
     ("controller", "predictor:8080", True),
-    ("controller", "mlflow:5000", False),
+    # The registry follows what serves: the controller is who tells it.
+    ("controller", "mlflow:5000", True),
     ("step", "kubernetes:443", True),
     ("controller", "kubernetes:443", True),
     ("training", "kubernetes:443", False),

@@ -11,6 +11,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -36,18 +37,35 @@ BUCKET = "s3://mlpipeline/sluice-e2e"
 
 @contextlib.contextmanager
 def forwarded(namespace: str, service: str, port: int) -> Iterator[str]:
-    """A Service on a port of this machine."""
+    """A Service on a port of this machine; once more whenever its pod is replaced, as another file's tests do."""
     local = free_port()
     command = ["kubectl", "-n", namespace, "port-forward", f"service/{service}", f"{local}:{port}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    begun, ended = threading.Event(), threading.Event()
+    processes: list[subprocess.Popen[str]] = []
+
+    def forward() -> None:
+        while not ended.is_set():
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            processes.append(process)
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "Forwarding" in line:
+                    begun.set()
+                if "lost connection" in line or "error" in line:
+                    process.terminate()
+            process.wait(10)
+            ended.wait(1)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "Forwarding" in line, line
+        assert begun.wait(60), f"{' '.join(command)}: no connection within 60 s"
         yield f"http://127.0.0.1:{local}"
     finally:
-        process.terminate()
-        process.wait(10)
+        ended.set()
+        for process in processes:
+            process.terminate()
+        thread.join(20)
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +235,7 @@ def test_a_submitted_project_ends_as_the_model_that_serves(
     kube.wait(lambda: answered_by(gateway, request_body) == (200, champion.digest), "an answer in the champion's version", 60)
 
 
+@pytest.mark.timeout(1500)
 def test_applied_manifests_run_to_a_promoted_model_under_traffic(
     kube: Any, endpoint: str, image: str, gateway: str, registry: Registry, first: dict[str, Any], request_body: bytes, tmp_path: Path
 ) -> None:
@@ -230,7 +249,7 @@ def test_applied_manifests_run_to_a_promoted_model_under_traffic(
     assert again.count("unchanged") == 2, again
     run = start(endpoint, made["pipeline"], made["version"])
     seen: dict[tuple[int, str], int] = {}
-    deadline = time.monotonic() + 850
+    deadline = time.monotonic() + 1300
     state = ""
     while state not in ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"):
         assert time.monotonic() < deadline, f"the run is {state}; the rollout: {status(kube)}"
@@ -266,6 +285,7 @@ def test_a_refusal_ends_with_status_3_and_a_rollback_with_4_and_the_champion_ser
     assert answered_by(gateway, request_body) == (200, before.digest)
 
 
+@pytest.mark.timeout(1800)
 def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
     kube: Any, endpoint: str, image: str, store: None, registry: Registry, tmp_path: Path
 ) -> None:
@@ -294,7 +314,7 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
     forget(kube, registry, name)
     begun = int(1000 * time.time())
     try:
-        code, outcome, said = sluice("submit", str(path), "--tune", "--wait", "--endpoint", endpoint, "--image", image, "--timeout", "600")
+        code, outcome, said = sluice("submit", str(path), "--tune", "--wait", "--endpoint", endpoint, "--image", image, "--timeout", "1500")
         assert (code, outcome["outcome"]) == (0, "promoted"), said + json.dumps(outcome)
         champion = registry.by_alias(name, CHAMPION)
         assert champion is not None
@@ -317,10 +337,15 @@ def start(endpoint: str, pipeline: str, version: str) -> str:
     client = kfp.Client(host=endpoint)
     ident = client.get_pipeline_id(pipeline)
     assert ident, f"{pipeline} is not known to the API server: does it keep pipelines as objects?"
-    found = [v for v in client.list_pipeline_versions(ident, page_size=100).pipeline_versions if v.display_name == version]
+    deadline, found = time.monotonic() + 60, None
+    while found is None:  # what was applied a moment ago comes into the API server's list a little later
+        versions = client.list_pipeline_versions(ident, page_size=100).pipeline_versions or []
+        found = next((v for v in versions if v.display_name == version), None)
+        assert found or time.monotonic() < deadline, f"{version} is not among {[v.display_name for v in versions]}"
+        time.sleep(0 if found else 1)
     experiment = client.create_experiment(NAME)
     run = client.run_pipeline(
-        experiment.experiment_id, f"{version}-{int(time.time())}", pipeline_id=ident, version_id=found[0].pipeline_version_id
+        experiment.experiment_id, f"{version}-{int(time.time())}", pipeline_id=ident, version_id=found.pipeline_version_id
     )
     return str(run.run_id)
 

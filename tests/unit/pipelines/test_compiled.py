@@ -102,9 +102,9 @@ def test_the_report_waits_beside_the_steps_and_takes_nothing_of_theirs() -> None
     assert "dependentTasks" not in task and "triggerPolicy" not in task and not task["cachingOptions"].get("enableCache")
     assert task["inputs"]["parameters"]["run_id"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
     assert held["resourceCpuRequest"] == "50m" and held["resourceMemoryRequest"] == "256Mi"
-    assert set(extra) == {"activeDeadlineSeconds", "fieldPathAsEnv", "securityContext", "nodeSelector", "podMetadata"} and container(made, "report")[
-        "env"
-    ] == [{"name": "A", "value": "1"}]
+    assert set(extra) == {"activeDeadlineSeconds", "fieldPathAsEnv", "securityContext", "nodeSelector", "podMetadata"} and container(
+        made, "report"
+    )["env"] == [{"name": "A", "value": "1"}]
     steps = sum(int(platform(made, s.replace("_", "-"))["activeDeadlineSeconds"]) for s in STEPS)
     waits = int(task["inputs"]["parameters"]["seconds"]["runtimeValue"]["constant"])
     assert steps < waits < int(extra["activeDeadlineSeconds"]) < 3 * steps
