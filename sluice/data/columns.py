@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.core.numerals import MISSING_NUMBERS
+from sluice.fields import Field
 
 #: What stands for "no label", in any case. "NA" and "none" may be labels.
 MISSING_LABELS = frozenset({"", "nan", "null"})
@@ -91,17 +91,10 @@ def is_text(kind: pa.DataType) -> bool:
     return kind in (pa.string(), pa.large_string(), pa.string_view())
 
 
-def is_blank(column: Any) -> Any:
-    """For strings, a chunked array or one array: true where there is nothing but white space, null where it is null."""
-    return pc.equal(pc.utf8_trim_whitespace(column), _EMPTY)
-
-
-def usable(table: pa.Table, kinds: Mapping[str, str]) -> pa.ChunkedArray:
-    """For rows in canonical form: true where there is a label, and no text or image is missing."""
+def usable(table: pa.Table, fields: Iterable[Field]) -> pa.ChunkedArray:
+    """For rows in canonical form: true where there is a label, and of no field without which a row can teach nothing the value is missing."""
     use = pc.is_valid(table.column("label"))
-    for name, kind in kinds.items():
-        if kind in ("text", "image"):
-            use = pc.and_(use, pc.is_valid(table.column(name)))
-        if kind == "text":
-            use = pc.and_(use, pc.invert(is_blank(table.column(name))))
+    for field in fields:
+        if field.lacks:
+            use = pc.and_(use, pc.invert(field.missing(table.column(field.name))))
     return use

@@ -23,7 +23,8 @@ from sluice.core import files
 from sluice.core.errors import DataError
 from sluice.data.digests import TableHasher
 from sluice.data.shards import write_shards
-from sluice.data.timestamps import TIME, Times
+from sluice.data.timestamps import Times
+from sluice.fields import FIELDS, Field, field_of
 
 FORMAT = "sluice.dataset/v1"
 MANIFEST = "manifest.json"
@@ -34,16 +35,7 @@ OBJECTIVES = ("classification", "regression")
 #: Keys of `source` that say where the data lay or when it was read: no part of what it is.
 NOT_CONTENT = frozenset({"uri", "path", "paths", "files", "time"})
 
-#: Arrow type a feature of each kind has.
-KINDS: dict[str, pa.DataType] = {
-    "text": pa.string(),
-    "image": pa.binary(),
-    "numeric": pa.float64(),
-    "categorical": pa.string(),
-    "timestamp": TIME,
-}
-
-#: Tasks whose features must be of `KINDS`; a plug-in's columns are its own affair.
+#: Tasks whose features must be of a registered kind; a plug-in's columns are its own affair.
 _BUILT_IN = frozenset({"text", "image", "tabular"})
 #: A column of the group each row was split by, where one was; no feature. Null: the row stands alone.
 GROUP = "__group"
@@ -358,9 +350,10 @@ def _checked(
     types = {"row_id": pa.string(), "label": pa.string() if objective == "classification" else pa.float64()}
     if task in _BUILT_IN:
         for name, kind in columns.items():
-            if kind not in KINDS:
-                raise DataError("is not a kind of feature", field=f"columns.{name}", value=kind, fix=f"use {', '.join(KINDS)}")
-            types[name] = KINDS[kind]
+            field = field_of(kind, name)
+            if type(field) is Field:
+                raise DataError("is not a kind of feature", field=f"columns.{name}", value=kind, fix=f"use {', '.join(FIELDS.names())}")
+            types[name] = field.arrow or table.schema.field(name).type
     for name, expected in types.items():
         found = table.schema.field(name).type
         stored = found.value_type if pa.types.is_dictionary(found) else found

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import os
 import struct
-import warnings
 import zlib
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from sluice.core.errors import DataError, InputError, MissingExtra
-from sluice.core.processes import cpu_quota
+from sluice.core.errors import DataError
 from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
 from sluice.data.locations import Found
-from sluice.fields.image import LIMIT_BYTES, LIMIT_PIXELS, ImageProcessor, reason
+from sluice.fields.image import LIMIT_BYTES
 
 #: A table of files and labels may lie in an image folder under this name.
 LABELS_FILE = "labels.csv"
@@ -32,8 +25,6 @@ _READ = {".png", ".jpg", ".jpeg"}
 _OTHER = {".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".avif", ".ico", ".svg", ".ppm", ".pgm"}
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _CHUNK_BYTES = 256 << 20
-_THUMBNAIL = (32, 32)
-_GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L"})
 
 
 def read_folder(folder: Found, columns: Columns) -> tuple[pa.Table, list[str]]:
@@ -150,90 +141,6 @@ def read_files(paths: Sequence[Path], names: Sequence[str]) -> pa.ChunkedArray:
             chunks.append(pa.array(held, pa.binary()))
             held, size = [], 0
     return pa.chunked_array([*chunks, pa.array(held, pa.binary())], pa.binary())
-
-
-@dataclasses.dataclass(frozen=True)
-class Probe:
-    """What an image's bytes hold. `error` says why they are no image; sizes are 0 then."""
-
-    width: int = 0
-    height: int = 0
-    mode: str = ""
-    error: str | None = None
-
-
-def probe(images: Iterable[bytes | None]) -> list[Probe]:
-    """Decode each image wholly, a thread a CPU. Null is an image with the error "is missing"."""
-    try:
-        import PIL.Image  # noqa: F401 - found out before any thread is started
-    except ImportError as e:
-        raise MissingExtra("checking images needs Pillow", field="data.source", fix="pip install 'sluice-ml[train]'") from e
-    with ThreadPoolExecutor(cpu_quota()) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd files; the limits and errors here are our own
-        return list(pool.map(_probe, images))
-
-
-def _probe(data: Any, decode: bool = True) -> Probe:
-    from PIL import Image
-
-    if not isinstance(data, bytes):
-        return Probe(error="is missing")
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
-            width, height = picture.size
-            if width * height > LIMIT_PIXELS:
-                return Probe(error=f"has {width}x{height} pixels, more than {LIMIT_PIXELS}")
-            if decode:
-                picture.load()
-            return Probe(width, height, picture.mode)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        TypeError,
-        LookupError,
-        OverflowError,
-        AttributeError,
-        ZeroDivisionError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as e:
-        return Probe(error=reason(e))
-
-
-@dataclasses.dataclass(frozen=True)
-class Thumbnail:
-    """An image as a model would see it, made small: `values` is UINT8 [channels, 32, 32]; `pixels` and `grey` are the image's own."""
-
-    values: np.ndarray
-    pixels: int
-    grey: bool
-
-
-def thumbnails(images: Iterable[Any], channels: int | None) -> list[Thumbnail | None]:
-    """Each image at one small size, a thread a CPU; null where it cannot be read.
-
-    Args:
-        images: encoded images.
-        channels: 1 or 3; null: 1 for a grey image, else 3.
-    """
-    processors = {c: ImageProcessor(c, _THUMBNAIL) for c in (1, 3)}
-
-    def one(data: Any) -> Thumbnail | None:
-        seen = _probe(data, decode=False)
-        if seen.error is not None:
-            return None
-        grey = seen.mode in _GREY
-        try:
-            values = processors[channels or (1 if grey else 3)].encode([data])[0]["image"]
-        except InputError:
-            return None
-        return Thumbnail(values, seen.width * seen.height, grey)
-
-    with ThreadPoolExecutor(cpu_quota()) as pool:
-        return list(pool.map(one, images))
 
 
 def png(pixels: Sequence[Sequence[int]]) -> bytes:

@@ -11,7 +11,8 @@ import pyarrow as pa
 from sluice.data.checks import validate
 from sluice.data.config import Checks, Split
 from sluice.data.report import Check
-from sluice.data.summaries import Numbers
+from sluice.fields import fields_of
+from sluice.fields.summaries import Numbers
 
 #: Labels beyond this number are not listed: such a list is no longer read by anyone.
 MOST_LABELS = 500
@@ -39,7 +40,8 @@ def infer_checks(table: pa.Table, kinds: Mapping[str, str], objective: str) -> d
     report = validate(table, None, kinds=kinds, objective=objective, checks=loose, split=Split())
     measured: dict[str, Check] = {c.name: c for c in report.checks if c.value is not None}
     rows = max(table.num_rows, 1)
-    essential = [n for n, k in kinds.items() if k in ("text", "image")] + ["label"]
+    fields = fields_of(kinds).values()
+    essential = [f.name for f in fields if f.lacks] + ["label"]
     nulls = {c["name"]: c["nulls"] / rows for c in report.columns}
     blank = {c.column: float(c.value or 0) for c in report.checks if c.name == "nulls" and c.column is not None}
     out: dict[str, Any] = {
@@ -56,7 +58,7 @@ def infer_checks(table: pa.Table, kinds: Mapping[str, str], objective: str) -> d
         if len(report.labels) <= MOST_LABELS:
             out["labels"] = sorted(report.labels)
     ranges = {}
-    for name in [*(n for n, k in kinds.items() if k == "numeric"), *(["label"] if objective == "regression" else [])]:
+    for name in [*(f.name for f in fields if f.quantity), *(["label"] if objective == "regression" else [])]:
         numbers = Numbers.of(table.column(name))
         if len(numbers.finite):
             ranges[name] = _range(float(numbers.finite[0]), float(numbers.finite[-1]))

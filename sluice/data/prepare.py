@@ -25,6 +25,7 @@ from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, split_rows, time_keys
 from sluice.data.timestamps import Times
+from sluice.fields import fields_of
 from sluice.gates.labels import check_settings
 from sluice.project import Project
 
@@ -165,7 +166,7 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     )
     kinds = dict(task.kinds(source.table))
     table, objective = _canonical(task, source.table, kinds), task.objective(source.table)
-    named = [*(n for n, k in kinds.items() if k == "categorical"), *(["label"] if objective == "classification" else [])]
+    named = [*(n for n, f in fields_of(kinds).items() if f.category), *(["label"] if objective == "classification" else [])]
     spellings = {n: spelling_of(table.column(n)) for n in named if pa.types.is_string(table.schema.field(n).type)}
     table = respelled_table(table, spellings, source.table, data.columns.label)
     times = _times(project, source.table, task)
@@ -247,7 +248,7 @@ def _with_ids(rows: Rows, field: str) -> tuple[pa.Table, pa.ChunkedArray | None]
     for name in (*rows.kinds, "label"):
         if name not in table.schema.names:
             raise DataError("has no such column, though the training rows do", field=field, value=name, fix="give both the same columns")
-    use = usable(table, rows.kinds)
+    use = usable(table, fields_of(rows.kinds).values())
     kept = table.filter(use)
     if not kept.num_rows:
         raise DataError("has no row with both features and a label", field=field, fix="check data.columns")

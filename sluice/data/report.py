@@ -46,7 +46,7 @@ class Report:
         objective: ``classification`` or ``regression``.
         rows: ``train`` (the source) and, where held-out rows come from elsewhere, ``test``.
         checks: refusals first, then warnings.
-        columns: a summary a column (`sluice.data.summaries`), the features first, the label last.
+        columns: a summary a column (`sluice.fields.summaries`), the features first, the label last.
         labels: rows of each label in the source, the commonest first; empty for regression.
         test_labels: the same for held-out rows that come from elsewhere.
     """

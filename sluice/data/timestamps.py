@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from sluice.core.errors import DataError, InputError
 from sluice.data.columns import MOSTLY_NUMBERS, numbers
+from sluice.fields.timestamp import wall_clock
 from sluice.fields.timestamps import MISSING_TIMES, UNITS, TimeForm, iso
 from sluice.fields.zones import MISSING, Zone
 
@@ -190,11 +191,6 @@ def read(column: pa.ChunkedArray, name: str, times: Times, setting: str = "colum
             f"{name} under data.columns.categorical or data.columns.ignore",
         ) from e
     return _times(np.append(wall, MISSING)[codes])
-
-
-def wall_clock(column: Any) -> np.ndarray:
-    """A dataset's column of times as int64 [rows], `MISSING` where null."""
-    return np.asarray(pc.fill_null(column.cast(pa.int64()), MISSING))
 
 
 def known(column: Any) -> np.ndarray:

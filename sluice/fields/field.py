@@ -7,14 +7,19 @@ entry points of the group ``sluice.fields``; see docs/architecture.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from sluice.fields.parts import Rows
+    from sluice.fields.summaries import Cells
 
 #: kind -> its `Field` class.
 FIELDS = Registry(
@@ -68,6 +73,22 @@ class Field:
         import pyarrow.compute as pc
 
         return pc.is_null(column)
+
+    def summary(self, cells: Cells) -> dict[str, Any]:
+        """A column for the report of its checks: ``name``, ``type``, ``rows``, ``nulls``, ``distinct`` (null: not counted), and what its kind has more."""
+        return {"name": self.name, "type": self.kind, "rows": cells.rows, "nulls": cells.column.null_count, "distinct": None}
+
+    def reference(self, rows: Rows) -> dict[str, Any]:
+        """What drift is measured against: ``kind``, ``rows``, ``nulls``, what `counts` needs, and ``parts`` with their bins and counts.
+
+        Args:
+            rows: a dataset; its training rows are taken.
+        """
+        return {"kind": self.kind, "parts": {}}
+
+    def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
+        """New raw values in a reference's bins: for each part int64 [as many as its counts]; what cannot be read is missing."""
+        return {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +19,10 @@ from sluice.package.package import TensorSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from sluice.fields.parts import Rows
+    from sluice.fields.summaries import Cells
 
 LIMIT_BYTES = 32 << 20
 #: Pixels of the encoded image: 64 million decode to 192 MB of RGB.
@@ -43,6 +48,35 @@ class Image(Field):
         import pyarrow as pa
 
         return pa.binary()
+
+    def summary(self, cells: Cells) -> dict[str, Any]:
+        """Counts, the sizes in pixels (as ``top``) and colour modes. Raises `MissingExtra`."""
+        import pyarrow.compute as pc
+
+        from sluice.fields.summaries import TOP
+
+        good = [p for p in cells.probes if p.error is None]
+        sizes, modes = Counter(f"{p.width}x{p.height}" for p in good), Counter(p.mode for p in good)
+        return {
+            **super().summary(cells),
+            "distinct": cells.distinct,
+            "unreadable": len(cells.probes) - len(good),
+            "bytes": int(pc.sum(pc.binary_length(cells.column)).as_py() or 0),
+            "modes": dict(modes.most_common(TOP)),
+            "top": [{"value": s, "count": n} for s, n in sorted(sizes.items(), key=lambda kv: (-kv[1], kv[0]))[:TOP]],
+        }
+
+    def reference(self, rows: Rows) -> dict[str, Any]:
+        """Parts ``brightness``, ``contrast``, ``pixels``, and ``channel_0`` ..., of a sample of images."""
+        from sluice.fields.pixels import reference
+
+        return {"kind": self.kind, **reference(rows, self.name)}
+
+    def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
+        """Of each part; what cannot be read is missing."""
+        from sluice.fields.pixels import counts
+
+        return counts(reference, values)
 
 
 class ImageProcessor(Processor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,10 +17,18 @@ from sluice.package.package import TensorSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from sluice.fields.parts import Rows
+    from sluice.fields.summaries import Cells
 
 #: Characters of one text. Tokenising is linear, and no graph reads more than `max_length` tokens.
 LIMIT_CHARACTERS = 1 << 20
 _LIMIT_TOKENS = 1 << 16
+#: Bins that words are hashed into (crc32): enough to see a vocabulary move, whatever its size.
+BUCKETS = 256
+_WORD_BREAK = r"[^\p{L}\p{N}]+"
+_BATCH = 1 << 14
 
 
 class Text(Field):
@@ -45,6 +54,76 @@ class Text(Field):
 
         # pyarrow takes a bare string here for something pandas may know, and imports it: a second lost.
         return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), pa.scalar("")), True)
+
+    def summary(self, cells: Cells) -> dict[str, Any]:
+        """Counts, and how long the texts are in characters and words."""
+        import pyarrow.compute as pc
+
+        from sluice.fields.summaries import histogram, moments
+
+        found = cells.column.drop_null()
+        out = {**super().summary(cells), "distinct": pc.count_distinct(found).as_py()}
+        if not len(found):
+            return out
+        characters = np.sort(pc.utf8_length(found).to_numpy()).astype(np.float64)
+        words = np.sort(pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(found))).to_numpy()).astype(np.float64)
+        return {
+            **out,
+            "characters": moments(characters),
+            "words": moments(words),
+            "length_histogram": histogram(characters),
+            "words_histogram": histogram(words),
+        }
+
+    def reference(self, rows: Rows) -> dict[str, Any]:
+        """Parts ``characters``, ``words`` and ``tokens`` (hashed words)."""
+        from sluice.fields.parts import numeric_part, part
+
+        lengths: dict[str, list[NDArray[np.float64]]] = {"characters": [], "words": []}
+        tokens = np.zeros(BUCKETS, np.int64)
+        for batch in rows.batches("train", [self.name], _BATCH):
+            for name, found in _lengths(batch.column(0)).items():
+                lengths[name].append(found)
+            tokens += _token_counts(batch.column(0))
+        parts = {name: numeric_part(np.concatenate(found)) for name, found in lengths.items()}
+        nulls = parts["characters"]["counts"][-1]
+        parts["tokens"] = part({"buckets": BUCKETS}, tokens)
+        return {"kind": self.kind, "rows": rows.rows("train"), "nulls": nulls, "parts": parts}
+
+    def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
+        """Of each part; what is no text is missing."""
+        import pyarrow as pa
+
+        from sluice.stats.drift import numeric_counts
+
+        texts = pa.array([v if isinstance(v, str) else None for v in values], pa.string())
+        lengths = {name: numeric_counts(v, reference["parts"][name]["edges"]) for name, v in _lengths(texts).items()}
+        return {**lengths, "tokens": _token_counts(texts)}
+
+
+def _lengths(texts: pa.Array) -> dict[str, NDArray[np.float64]]:
+    """Characters and words of each text, float64 [rows], NaN where it is null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from sluice.fields.parts import floats
+
+    trimmed = pc.utf8_trim_whitespace(texts)
+    words = pc.list_value_length(pc.utf8_split_whitespace(trimmed))
+    words = pc.if_else(pc.equal(trimmed, pa.scalar("")), pa.scalar(0, words.type), words)
+    return {"characters": floats(pc.utf8_length(texts)), "words": floats(words)}
+
+
+def _token_counts(texts: pa.Array) -> NDArray[np.int64]:
+    """How many words fall into each bucket, int64 [BUCKETS]."""
+    import pyarrow.compute as pc
+
+    out = np.zeros(BUCKETS, np.int64)
+    words = pc.split_pattern_regex(pc.utf8_lower(texts.drop_null()), _WORD_BREAK).flatten().value_counts()
+    for word, n in zip(words.field("values").to_pylist(), words.field("counts").to_pylist(), strict=True):
+        if word:
+            out[zlib.crc32(word.encode()) % BUCKETS] += n
+    return out
 
 
 class TextProcessor(Processor):

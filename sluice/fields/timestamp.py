@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from sluice.fields import timeparts
 from sluice.fields.field import Field
+from sluice.fields.timestamps import TimeForm, iso
+from sluice.fields.zones import MISSING, Zone
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from sluice.fields.parts import Rows
+    from sluice.fields.summaries import Cells
 
 
 class Timestamp(Field):
     """Times of day, days, or both."""
 
     kind = "timestamp"
+    checks = frozenset({"times"})
     column_type = "string"
 
     @property
@@ -22,3 +33,68 @@ class Timestamp(Field):
         import pyarrow as pa
 
         return pa.timestamp("us")
+
+    def summary(self, cells: Cells) -> dict[str, Any]:
+        """Counts, the first and the last time, and the years (as ``top``)."""
+        import numpy as np
+        import pyarrow.compute as pc
+
+        from sluice.fields.summaries import top
+
+        found = cells.column.drop_null()
+        out = {**super().summary(cells), "distinct": pc.count_distinct(found).as_py()}
+        if not len(found):
+            return out
+        ends, years = pc.min_max(found).as_py(), pc.value_counts(pc.year(found))
+        return {
+            **out,
+            "first": ends["min"].isoformat(),
+            "last": ends["max"].isoformat(),
+            "top": top(years.field("values"), np.asarray(years.field("counts"))),
+        }
+
+    def reference(self, rows: Rows) -> dict[str, Any]:
+        """Parts ``month``, ``weekday``, ``hour`` where they vary: years and ages always move, they are no drift."""
+        from sluice.fields.parts import part
+
+        wall, times = wall_clock(rows.read("train", [self.name]).column(self.name)), rows.times[self.name]
+        known = wall[wall != MISSING]
+        parts = {}
+        for cycle in timeparts.parts_of(known, times.reader.dated):
+            if cycle in timeparts.CYCLES:
+                found = sorted({str(v) for v in timeparts.whole(known, cycle).tolist()}, key=int)
+                parts[cycle] = part({"values": found}, _cycle_counts(wall, cycle, found))
+        return {
+            "kind": self.kind,
+            "rows": len(wall),
+            "nulls": int((wall == MISSING).sum()),
+            "form": times.form,
+            "zone": times.reader.zone.spec(),
+            "min": iso(int(known.min())) if len(known) else None,
+            "max": iso(int(known.max())) if len(known) else None,
+            "parts": parts,
+        }
+
+    def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
+        """Of each part."""
+        reader = TimeForm(reference["form"], Zone.load(reference["zone"], "profile"))
+        wall = reader.read(values, len(values), "", strict=False)
+        return {cycle: _cycle_counts(wall, cycle, part["values"]) for cycle, part in reference["parts"].items()}
+
+
+def wall_clock(column: Any) -> NDArray[np.int64]:
+    """A dataset's column of times as int64 [rows], `MISSING` where null."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.fill_null(column.cast(pa.int64()), MISSING))
+
+
+def _cycle_counts(wall: NDArray[np.int64], cycle: str, values: Sequence[str]) -> NDArray[np.int64]:
+    """Rows of each value of a part, then those of others, then those without a time."""
+    from sluice.stats.drift import category_counts
+
+    known = wall[wall != MISSING]
+    seen = Counter(map(str, timeparts.whole(known, cycle).tolist()))
+    return category_counts({**seen, "": len(wall) - len(known)}, list(values))

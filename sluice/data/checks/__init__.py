@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from sluice.data import summaries
 from sluice.data.checks import columns, division, heuristics, labels, rows
 from sluice.data.checks import times as times_
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
 from sluice.data.report import Report, ordered
-from sluice.data.timestamps import TIME, Times
+from sluice.data.timestamps import Times
+from sluice.fields import fields_of
 
 __all__ = ["validate"]
 
@@ -39,7 +38,7 @@ def validate(
     Args:
         train: the source's rows.
         test: held-out rows that come from elsewhere; null: `split` takes them from the source.
-        kinds: feature -> ``text``, ``image``, ``numeric``, ``categorical``, or a plug-in's own.
+        kinds: feature -> kind (`sluice.fields.FIELDS`), or a plug-in's own word.
         objective: ``classification`` or ``regression``.
         checks: the limits.
         split: how the source will be divided.
@@ -51,10 +50,10 @@ def validate(
     Raises:
         MissingExtra: images without Pillow.
     """
-    kinds = dict(kinds)
-    side = Side(train, kinds, "train", place, keys)
+    fields = fields_of(kinds)
+    side = Side(train, fields, "train", place, keys)
     subject = Subject(
-        side, None if test is None else Side(test, kinds, "test", test_place, test_keys), objective, checks, split, times or {}
+        side, None if test is None else Side(test, fields, "test", test_place, test_keys), objective, checks, split, times or {}
     )
     for note in notes:
         subject.add("reading", "warn", note)
@@ -98,23 +97,4 @@ def validate(
 
 
 def _summaries(subject: Subject) -> list[dict[str, Any]]:
-    side = subject.train
-    out = [_summary(side, name, kind) for name, kind in subject.kinds.items()]
-    return [*out, _summary(side, "label", "numeric" if subject.objective == "regression" else "categorical")]
-
-
-def _summary(side: Side, name: str, kind: str) -> dict[str, Any]:
-    column = side.table.column(name)
-    if kind == "numeric" and pa.types.is_floating(column.type):
-        return summaries.numeric(name, side.numbers(name))
-    if kind == "categorical" and pa.types.is_string(column.type):
-        values, counts, _ = side.coded(name)
-        return summaries.categorical(name, values, counts, side.rows)
-    if kind == "timestamp" and column.type == TIME:
-        return summaries.timestamp(name, column)
-    if kind == "text" and pa.types.is_string(column.type):
-        return summaries.text(name, column)
-    if kind == "image" and pa.types.is_binary(column.type):
-        distinct = len(np.unique(side.ids)) if len(side.kinds) == 1 else None
-        return summaries.image(name, column, side.probes(name), distinct if distinct is not None else len(column.unique()))
-    return summaries.other(name, kind, column)
+    return [field.summary(subject.train.cells(field.name)) for field in (*subject.fields.values(), subject.label)]

@@ -9,8 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.data.checks.subject import Side, Subject
-from sluice.data.columns import is_blank
-from sluice.data.dataset import KINDS
 from sluice.data.report import counted, listed, percent
 from sluice.fields.text import LIMIT_CHARACTERS
 
@@ -24,8 +22,7 @@ _GAPS = 0.5
 
 def schema(s: Subject) -> bool:
     """Every feature and the label are there, with the type their kind has."""
-    label = pa.float64() if s.objective == "regression" else pa.string()
-    expected = {**{n: KINDS.get(k) for n, k in s.kinds.items()}, "label": label}
+    expected = {f.name: f.arrow for f in (*s.fields.values(), s.label)}
     faults = []
     for side in s.sides:
         for name, kind in expected.items():
@@ -33,13 +30,13 @@ def schema(s: Subject) -> bool:
                 faults.append((side, name, f"column {name!r} is missing"))
             elif kind is not None and side.table.schema.field(name).type != kind:
                 faults.append((side, name, f"column {name!r} is {_words(side.table.schema.field(name).type)}, must be {_words(kind)}"))
-    if not s.kinds:
+    if not s.fields:
         faults.append((s.train, "label", "there is no feature"))
     for side, name, message in faults:
         where = "give the held-out rows the columns of the training rows" if side.name == "test" else "check data.columns"
         s.add("schema", "refuse", f"{side.prefix}{message}; {where}", column=name)
     if not faults:
-        s.add("schema", "pass", f"{counted(len(s.kinds), 'feature')} and a label, types as expected")
+        s.add("schema", "pass", f"{counted(len(s.fields), 'feature')} and a label, types as expected")
     return not faults
 
 
@@ -49,12 +46,12 @@ def nulls(s: Subject) -> None:
     quiet = True
     for side in s.sides:
         gaps = []
-        for name in (*s.kinds, "label"):
-            missing = _missing(side, name)
+        for name in (*s.fields, "label"):
+            missing = np.asarray(s.field(name).missing(side.table.column(name)))
             n = int(missing.sum())
             fraction = n / max(side.rows, 1)
             worst = max(worst, fraction)
-            if name == "label" or s.kinds[name] in ("text", "image"):
+            if name == "label" or s.fields[name].lacks:
                 quiet = _essential(s, side, name, missing) and quiet
             elif n == side.rows or fraction > (_GAPS if s.limits.feature_nulls_max is None else s.limits.feature_nulls_max):
                 gaps.append((name, fraction))
@@ -73,9 +70,7 @@ def _essential(s: Subject, side: Side, name: str, missing: np.ndarray) -> bool:
     fraction = n / max(side.rows, 1)
     if not n:
         return True
-    what = {"label": "no label (null)", "text": "no text (null or blank)", "image": "no image (null)"}[
-        name if name == "label" else s.kinds[name]
-    ]
+    what = "no label (null)" if name == "label" else s.fields[name].lacks
     said = f"{side.prefix}{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} {what}"
     if n == side.rows or (limit is not None and fraction > limit):
         allowed = "there is nothing to learn from" if limit is None else f"allowed are {percent(limit)}"
@@ -131,12 +126,10 @@ def _gaps(s: Subject, side: Side, gaps: list[tuple[str, float]]) -> None:
 
 def non_finite(s: Subject) -> None:
     """Infinite numbers, or larger than a 32-bit float holds."""
-    names = [*s.train.names("numeric"), *(["label"] if s.objective == "regression" else [])]
+    names = [*s.train.having("finite"), *(["label"] if s.label.quantity else [])]
     clean = True
     for side in s.sides:
         for name in names:
-            if not pa.types.is_floating(side.table.schema.field(name).type):
-                continue
             values = side.numbers(name).values
             bad = np.abs(values) > _LARGEST  # false for NaN
             if bad.any():
@@ -159,18 +152,18 @@ def non_finite(s: Subject) -> None:
 def ranges(s: Subject) -> None:
     """Declared ranges of numeric columns."""
     for name, limit in s.limits.ranges.items():
-        if name not in s.kinds and not (name == "label" and s.objective == "regression"):
-            near = difflib.get_close_matches(name, s.kinds, 1, 0.5)
+        if name not in s.fields and not (name == "label" and s.label.quantity):
+            near = difflib.get_close_matches(name, s.fields, 1, 0.5)
             s.add(
                 "ranges",
                 "refuse",
                 f"data.checks.ranges names {name!r}, which is no feature"
-                + (f"; did you mean {near[0]!r}?" if near else f"; features: {listed(list(s.kinds))}"),
+                + (f"; did you mean {near[0]!r}?" if near else f"; features: {listed(list(s.fields))}"),
                 column=name,
             )
             continue
-        if name != "label" and s.kinds[name] != "numeric":
-            s.add("ranges", "refuse", f"data.checks.ranges names {name!r}, which is {s.kinds[name]}, not numeric", column=name)
+        if not s.field(name).quantity:
+            s.add("ranges", "refuse", f"data.checks.ranges names {name!r}, which is {s.field(name).kind}, not numeric", column=name)
             continue
         low = -np.inf if limit.min is None else limit.min
         high = np.inf if limit.max is None else limit.max
@@ -196,7 +189,7 @@ def ranges(s: Subject) -> None:
 
 def images(s: Subject) -> None:
     """Images that cannot be decoded, or are too large for the server."""
-    for name in s.train.names("image"):
+    for name in s.train.having("images"):
         total, broken = 0, False
         for side in s.sides:
             probes = side.probes(name)
@@ -221,7 +214,7 @@ def images(s: Subject) -> None:
 
 def texts(s: Subject) -> None:
     """Texts too long for the server or far longer than the others; signs of a wrong encoding."""
-    for name in s.train.names("text"):
+    for name in s.train.having("texts"):
         quiet = True
         for side in s.sides:
             column = side.table.column(name)
@@ -272,7 +265,7 @@ def texts(s: Subject) -> None:
 
 def constant(s: Subject) -> None:
     """Features with one value only."""
-    names = [n for n in s.train.names("numeric", "categorical") if _distinct(s.train, n) == 1]
+    names = [n for n in s.train.having("constant") if _distinct(s.train, n) == 1]
     if names:
         s.add(
             "constant",
@@ -283,20 +276,12 @@ def constant(s: Subject) -> None:
             value=len(names),
             examples=tuple(names),
         )
-    elif s.train.names("numeric", "categorical"):
+    elif s.train.having("constant"):
         s.add("constant", "pass", "every column varies")
 
 
 def _distinct(side: Side, name: str) -> int:
-    return side.numbers(name).distinct if side.kinds[name] == "numeric" else len(side.coded(name)[0])
-
-
-def _missing(side: Side, name: str) -> np.ndarray:
-    column = side.table.column(name)
-    missing = np.asarray(pc.is_null(column))
-    if name != "label" and side.kinds[name] == "text":
-        missing = missing | np.asarray(pc.fill_null(is_blank(column), False))
-    return missing
+    return side.numbers(name).distinct if side.fields[name].quantity else len(side.coded(name)[0])
 
 
 def _words(kind: pa.DataType) -> str:

@@ -16,7 +16,7 @@ from sluice.data.splits import SPLITS, checked_sides, time_numbers
 
 def division(s: Subject) -> None:
     """The split can be made; what it keeps together is said, and measured."""
-    use = np.flatnonzero(np.asarray(usable(s.train.table, s.kinds)))
+    use = np.flatnonzero(np.asarray(usable(s.train.table, s.fields.values())))
     keys = None if s.train.keys is None else s.train.keys.take(pa.array(use))
     try:
         side = checked_sides(s.train.ids[use], s.train.table.column("label").take(pa.array(use)), s.split, s.test is not None, keys)

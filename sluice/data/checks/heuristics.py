@@ -35,7 +35,7 @@ _BY_CHANCE = 1e-4
 
 def mixed(s: Subject) -> None:
     """Categories most of which are numbers or times: a column of these with something else in it?"""
-    for name in s.train.names("categorical"):
+    for name in s.train.having("mixed"):
         values, counts, codes = s.train.coded(name)
         number = np.asarray(pc.fill_null(looks_numeric(null_for_empty(pc.utf8_trim_whitespace(values))), False))
         total = int(counts.sum())
@@ -71,9 +71,10 @@ def identifiers(s: Subject) -> None:
     """Columns that name the row: whole numbers in sequence, categories that hardly repeat."""
     if s.train.rows < _FEWEST:
         return
-    keys = [n for n in s.train.names("numeric") if _counts_rows(s.train, n)]
+    named = s.train.having("identifier")
+    keys = [n for n in named if s.fields[n].quantity and _counts_rows(s.train, n)]
     texts: list[str] = []
-    for name in s.train.names("categorical"):
+    for name in (n for n in named if s.fields[n].category):
         values, counts, _ = s.train.coded(name)
         if len(values) < _IDENTIFIER * max(int(counts.sum()), 1) or len(values) < 2:
             continue
@@ -101,19 +102,19 @@ def identifiers(s: Subject) -> None:
             value=len(texts),
             examples=tuple(texts),
         )
-    if not keys and not texts and s.train.names("numeric", "categorical"):
+    if not keys and not texts and named:
         s.add("identifier", "pass", "no column looks like an identifier")
 
 
 def predictive(s: Subject) -> None:
     """Columns that alone give the label away: written down after the fact?"""
-    names = s.train.names("numeric", "categorical")
-    if len(s.train.sample) < _FEWEST or len(names) < 2 or (s.objective == "classification" and len(labels.counts(s.train)) < 2):
+    names = s.train.having("predictive")
+    if len(s.train.sample) < _FEWEST or len(names) < 2 or (s.label.category and len(labels.counts(s.train)) < 2):
         return
     found = []
     for name in names:
-        score = _correlation(s.train, name) if s.objective == "regression" else _settled(s.train, name)
-        if score >= (_CORRELATED if s.objective == "regression" else _GIVES_AWAY):
+        score = _correlation(s.train, name) if s.label.quantity else _settled(s.train, name)
+        if score >= (_CORRELATED if s.label.quantity else _GIVES_AWAY):
             found.append((name, score))
     if found:
         found.sort(key=lambda f: -f[1])
@@ -136,11 +137,10 @@ def shift(s: Subject) -> None:
     """Held-out rows from elsewhere that are distributed otherwise: beyond a threshold, and beyond what so few rows show by chance."""
     if s.test is None or min(s.train.rows, s.test.rows) < _FEWEST:
         return
-    names = [*s.train.names("numeric", "categorical"), "label"]
+    names = [*s.train.having("shift"), "label"]
     found = []
     for name in names:
-        numeric = s.kinds.get(name) == "numeric" or (name == "label" and s.objective == "regression")
-        a, b = _numeric_pair(s, name) if numeric else _category_pair(s, name)
+        a, b = _numeric_pair(s, name) if s.field(name).quantity else _category_pair(s, name)
         score, noise = psi(a, b), noise_floor("psi", a, b, _BY_CHANCE)
         if score is not None and noise is not None and score > max(_SHIFT, noise):
             found.append((name, score))
@@ -179,7 +179,7 @@ def _settled(side: Side, name: str) -> float:
     label = side.coded("label")[2][rows]
     use = label >= 0
     label = label[use]
-    if side.kinds[name] == "categorical":
+    if side.fields[name].category:
         code = side.coded(name)[2][rows][use]
     else:
         values = side.numbers(name).values[rows][use]
@@ -210,7 +210,7 @@ def _in_stretches(values: NDArray[np.float64], label: NDArray[np.int64]) -> int:
 
 def _correlation(side: Side, name: str) -> float:
     """Pearson's coefficient with the label, without sign; 0 for categories."""
-    if side.kinds[name] != "numeric":
+    if not side.fields[name].quantity:
         return 0.0
     x, y = side.numbers(name).values[side.sample], side.numbers("label").values[side.sample]
     both = np.isfinite(x) & np.isfinite(y)

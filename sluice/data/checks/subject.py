@@ -8,22 +8,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sluice.data.config import Checks, Split
 from sluice.data.digests import row_ids
-from sluice.data.images import Probe, probe
 from sluice.data.report import EXAMPLES, Check, Status
 from sluice.data.splits import id_numbers
-from sluice.data.summaries import Numbers
 from sluice.data.timestamps import Times
+from sluice.fields import Field
+from sluice.fields.category import Category
+from sluice.fields.number import Number
+from sluice.fields.pixels import Probe
+from sluice.fields.summaries import Cells, Coded, Numbers
 
 #: Rows that slow comparisons look at, evenly spaced.
 SAMPLE = 100_000
-
-#: A column of strings: its distinct values, how often each stands, and each row's value (-1 where null).
-Coded = tuple[pa.Array, NDArray[np.int64], NDArray[np.int64]]
 
 
 class Side:
@@ -31,29 +30,32 @@ class Side:
 
     Args:
         table: the features and ``label``.
-        kinds: feature -> kind.
+        fields: the features, by name.
         name: ``train`` or ``test``.
         place: where a row (from 0) came from, in words.
         keys: what the rows are split by: groups or times; null: their content.
     """
 
     def __init__(
-        self, table: pa.Table, kinds: dict[str, str], name: str, place: Callable[[int], str] | None, keys: pa.ChunkedArray | None = None
+        self,
+        table: pa.Table,
+        fields: Mapping[str, Field],
+        name: str,
+        place: Callable[[int], str] | None,
+        keys: pa.ChunkedArray | None = None,
     ):
-        self.table, self.kinds, self.name, self.keys = table, kinds, name, keys
+        self.table, self.fields, self.name, self.keys = table, fields, name, keys
         self.place = place or (lambda row: f"row {row + 1}")
         self.rows = table.num_rows
         #: Put before a sentence about the rows.
         self.prefix = "held-out rows: " if name == "test" else ""
         #: Each column is looked at once; the answers live as long as the side.
-        self.numbers: Callable[[str], Numbers] = functools.cache(self._numbers)
-        self.coded: Callable[[str], Coded] = functools.cache(self._coded)
-        self.probes: Callable[[str], list[Probe]] = functools.cache(self._probes)
+        self.cells: Callable[[str], Cells] = functools.cache(self._cells)
 
     @functools.cached_property
     def ids(self) -> NDArray[np.uint64]:
         """A number a row: equal for equal features."""
-        return id_numbers(row_ids(self.table, list(self.kinds)))
+        return id_numbers(row_ids(self.table, list(self.fields)))
 
     @functools.cached_property
     def copies(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -61,18 +63,21 @@ class Side:
         _, first, group, counts = np.unique(self.ids, return_index=True, return_inverse=True, return_counts=True)
         return group, counts, first
 
-    def _numbers(self, name: str) -> Numbers:
-        return Numbers.of(self.table.column(name))
+    def _cells(self, name: str) -> Cells:
+        alone = len(self.fields) == 1 and name in self.fields  # then its values differ where the rows do
+        return Cells(self.table.column(name), (lambda: len(np.unique(self.ids))) if alone else None)
 
-    def _coded(self, name: str) -> Coded:
-        column = self.table.column(name).combine_chunks()
-        column = (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column).dictionary_encode()
-        codes = np.asarray(pc.fill_null(column.indices, -1)).astype(np.int64)
-        return column.dictionary, np.bincount(codes[codes >= 0], minlength=len(column.dictionary)).astype(np.int64), codes
+    def numbers(self, name: str) -> Numbers:
+        """A quantity's values."""
+        return self.cells(name).numbers
 
-    def _probes(self, name: str) -> list[Probe]:
+    def coded(self, name: str) -> Coded:
+        """A category's values."""
+        return self.cells(name).coded
+
+    def probes(self, name: str) -> list[Probe]:
         """What each image's bytes hold."""
-        return probe(v.as_py() for chunk in self.table.column(name).chunks for v in chunk)
+        return self.cells(name).probes
 
     @functools.cached_property
     def sample(self) -> NDArray[np.int64]:
@@ -80,8 +85,9 @@ class Side:
         rows = np.sort(self.copies[2])
         return rows if len(rows) <= SAMPLE else rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(np.int64)]
 
-    def names(self, *kinds: str) -> list[str]:
-        return [n for n, k in self.kinds.items() if k in kinds]
+    def having(self, check: str) -> list[str]:
+        """The features that a check makes sense for."""
+        return [n for n, f in self.fields.items() if check in f.checks]
 
     def examples(self, mask: Any, name: str | None = None) -> tuple[str, ...]:
         """The first rows where `mask` is true: where they came from and, of a column, their value."""
@@ -96,12 +102,17 @@ class Subject:
 
     def __init__(self, train: Side, test: Side | None, objective: str, checks: Checks, split: Split, times: Mapping[str, Times]):
         self.train, self.test, self.objective, self.limits, self.split = train, test, objective, checks, split
-        self.kinds, self.times = train.kinds, times
+        self.fields, self.times = train.fields, times
+        self.label: Field = (Number if objective == "regression" else Category)("label")
         self.found: list[Check] = []
 
     @property
     def sides(self) -> list[Side]:
         return [self.train] if self.test is None else [self.train, self.test]
+
+    def field(self, name: str) -> Field:
+        """A feature, or the label."""
+        return self.label if name == "label" else self.fields[name]
 
     def add(
         self,

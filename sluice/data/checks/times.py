@@ -16,7 +16,7 @@ _LOST_WHOLE, _LOST = 0.01, 0.1
 
 def times(s: Subject) -> None:
     """How each column of times is read, and from when to when it goes."""
-    for name in s.train.names("timestamp"):
+    for name in s.train.having("times"):
         column = s.train.table.column(name)
         ends = pc.min_max(column.cast("int64")).as_py()
         how = s.times.get(name)
@@ -30,7 +30,7 @@ def times(s: Subject) -> None:
 
 def precision(s: Subject) -> None:
     """Numbers that differ and fall together in the 32 bits a model computes with, even with their middle taken away."""
-    for name in s.train.names("numeric"):
+    for name in s.train.having("precision"):
         numbers = s.train.numbers(name)
         narrow = (
             numbers.finite.astype(np.float32) if np.abs(numbers.finite).max(initial=0) <= np.finfo(np.float32).max else numbers.finite

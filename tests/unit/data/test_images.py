@@ -12,8 +12,9 @@ from PIL import Image
 
 from sluice.core.errors import DataError
 from sluice.data.config import Columns
-from sluice.data.images import png, probe, thumbnails
+from sluice.data.images import png
 from sluice.data.sources import Source, read_source
+from sluice.fields.pixels import probe, thumbnails
 
 
 def picture(seed: int = 0, form: str = "PNG", size: tuple[int, int] = (6, 5), mode: str = "L") -> bytes:

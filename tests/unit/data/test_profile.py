@@ -18,7 +18,8 @@ from sluice.core.errors import DataError
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.digests import row_ids
 from sluice.data.images import png
-from sluice.data.profile import BUCKETS, profile_counts, profile_dataset
+from sluice.data.profile import profile_counts, profile_dataset
+from sluice.fields.text import BUCKETS
 from sluice.stats.drift import psi
 
 RNG = np.random.default_rng(2)
@@ -116,9 +117,9 @@ def test_lengths_and_tokens_of_any_text(texts: list[str]) -> None:
     import re
     from collections import Counter
 
-    from sluice.data.profile import _text_lengths, _token_counts
+    from sluice.fields.text import _lengths, _token_counts
 
-    found = _text_lengths(pa.array(texts, pa.string()))
+    found = _lengths(pa.array(texts, pa.string()))
     assert found["characters"].tolist() == [len(t) for t in texts]
     assert all(
         w >= 0 and (w > 0) == bool(re.search(r"\S", t.replace("\x1c", " ")))
@@ -166,7 +167,7 @@ def test_colour_images_have_a_histogram_a_channel(tmp_path: Path) -> None:
 
 
 def test_only_a_sample_of_many_images_is_looked_at_and_it_is_always_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluice.data.profile.SAMPLE", 30)
+    monkeypatch.setattr("sluice.fields.pixels.SAMPLE", 30)
     d = dataset(tmp_path, "image", {"image": "image"}, image=pa.array([picture(i % 200) for i in range(100)], pa.binary()))
     first = profile_dataset(d)
     assert sum(first["features"]["image"]["parts"]["brightness"]["counts"]) == 30 and first["rows"] == 100

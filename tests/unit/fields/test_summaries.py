@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.data.report import counted, listed, percent
-from sluice.data.summaries import Numbers, histogram, numeric, text, top
+from sluice.fields.number import Number
+from sluice.fields.summaries import Cells, histogram, top
+from sluice.fields.text import Text
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -19,7 +21,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 @given(st.lists(st.one_of(st.none(), st.floats()), max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_a_numeric_column_in_numbers(values: list[float | None]) -> None:
-    made = numeric("x", Numbers.of(pa.chunked_array([pa.array(values, pa.float64())])))
+    made = Number("x").summary(Cells(pa.chunked_array([pa.array(values, pa.float64())])))
     finite = [v for v in values if v is not None and math.isfinite(v)]
     assert made["rows"] == len(values) and made["nulls"] == sum(v is None or math.isnan(v) for v in values)
     assert made["distinct"] == len(set(finite))
@@ -47,7 +49,7 @@ def test_few_whole_numbers_have_a_bin_each() -> None:
 
 
 def test_numbers_too_large_to_square_have_moments() -> None:
-    made = numeric("x", Numbers.of(pa.chunked_array([[1e300, -1e300]])))
+    made = Number("x").summary(Cells(pa.chunked_array([[1e300, -1e300]])))
     assert made["mean"] == 0 and made["std"] == 1e300
 
 
@@ -61,11 +63,11 @@ def test_the_commonest_values_stand_first_and_equal_ones_by_name(values: list[st
 
 
 def test_a_text_column_in_numbers() -> None:
-    made = text("t", pa.chunked_array([["one two", "three", None, "one two"]]))
+    made = Text("t").summary(Cells(pa.chunked_array([["one two", "three", None, "one two"]])))
     assert (made["rows"], made["nulls"], made["distinct"]) == (4, 1, 2)
     assert (made["characters"]["min"], made["characters"]["max"], made["words"]["max"]) == (5, 7, 2)
     assert sum(made["length_histogram"]["counts"]) == 3
-    assert "characters" not in text("t", pa.chunked_array([pa.nulls(2, pa.string())]))
+    assert "characters" not in Text("t").summary(Cells(pa.chunked_array([pa.nulls(2, pa.string())])))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""What drift compares: a column's values counted into bins that the training rows set.
+
+Bins and counts have the layout of `sluice.stats.drift`: intervals or values first, then what the reference did not know
+(categories only), then what is missing. Counts of two sets of rows add up to those of both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from sluice.stats.drift import numeric_counts, quantile_edges
+
+#: Bins of numbers.
+BINS = 10
+
+
+class Rows(Protocol):
+    """The rows a reference is taken from (`sluice.data.dataset.Dataset`)."""
+
+    @property
+    def times(self) -> Mapping[str, Any]: ...
+    def rows(self, split: str) -> int: ...
+    def read(self, split: str, columns: list[str] | None = None) -> pa.Table: ...
+    def batches(self, split: str, columns: list[str] | None = None, rows: int = 4096) -> Iterator[pa.RecordBatch]: ...
+
+
+def part(bins: Mapping[str, Any], counts: NDArray[np.int64]) -> dict[str, Any]:
+    """Bins, and how many rows and which share of them each holds.
+
+    Args:
+        bins: ``{"edges": [...]}``, ``{"values": [...]}`` or ``{"buckets": n}``.
+        counts: int64 [bins and more].
+    """
+    total = int(counts.sum())
+    return {**bins, "counts": counts.tolist(), "fractions": [round(int(n) / total, 9) if total else 0.0 for n in counts]}
+
+
+def numeric_part(values: ArrayLike) -> dict[str, Any]:
+    """Numbers [rows], NaN where one is missing, in bins of equal counts."""
+    edges = quantile_edges(values, BINS)
+    return part({"edges": edges.tolist()}, numeric_counts(values, edges))
+
+
+def moments(values: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean, deviation and ends of the finite ones; rounded, so that the order in which a sum was taken can never show."""
+    x = values[np.isfinite(values)]
+    if not len(x):
+        return {"mean": None, "std": None, "min": None, "max": None}
+    return {"mean": rounded(x.mean()), "std": rounded(x.std()), "min": float(x.min()), "max": float(x.max())}
+
+
+def rounded(value: float) -> float:
+    """To nine digits."""
+    return float(f"{value:.9g}")
+
+
+def floats(column: pa.Array) -> NDArray[np.float64]:
+    """A column as float64 [rows], NaN where null."""
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def numbers(values: Sequence[Any]) -> NDArray[np.float64]:
+    """Raw values as float64 [rows], NaN where one is missing or cannot be read."""
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([_number(v) for v in values])
+
+
+def value_counts(columns: Iterable[Any]) -> Counter[Any]:
+    """How often each value stands in columns together."""
+    out: Counter[Any] = Counter()
+    for column in columns:
+        found = column.value_counts()
+        out.update(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
+    return out
+
+
+def _number(value: Any) -> float:
+    try:
+        return float("nan") if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
