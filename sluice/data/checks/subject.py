@@ -15,11 +15,10 @@ from sluice.data.digests import row_ids
 from sluice.data.report import EXAMPLES, Check, Status
 from sluice.data.splits import id_numbers
 from sluice.data.timestamps import Times
-from sluice.fields import Field
-from sluice.fields.category import Category
-from sluice.fields.number import Number
+from sluice.fields import Field, field_of
 from sluice.fields.pixels import Probe
 from sluice.fields.summaries import Cells, Coded, Numbers
+from sluice.problems.problem import problem
 
 #: Rows that slow comparisons look at, evenly spaced.
 SAMPLE = 100_000
@@ -103,7 +102,7 @@ class Subject:
     def __init__(self, train: Side, test: Side | None, objective: str, checks: Checks, split: Split, times: Mapping[str, Times]):
         self.train, self.test, self.objective, self.limits, self.split = train, test, objective, checks, split
         self.fields, self.times = train.fields, times
-        self.label: Field = (Number if objective == "regression" else Category)("label")
+        self.label: Field = field_of(problem(objective).label, "label")
         self.found: list[Check] = []
 
     @property
