@@ -314,7 +314,9 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
     forget(kube, registry, name)
     begun = int(1000 * time.time())
     try:
-        code, outcome, said = sluice("submit", str(path), "--tune", "--wait", "--endpoint", endpoint, "--image", image, "--timeout", "1500")
+        code, outcome, said = sluice(
+            "submit", str(path), "--tune", "--wait", "--endpoint", endpoint, "--image", image, "--timeout", "1500", seconds=1600
+        )
         assert (code, outcome["outcome"]) == (0, "promoted"), said + json.dumps(outcome)
         champion = registry.by_alias(name, CHAMPION)
         assert champion is not None
