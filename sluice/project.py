@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from sluice.core import files, yamlfile
 from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
-from sluice.core.section import Section
+from sluice.core.section import Section, explain
 from sluice.data.config import DataConfig
 from sluice.formats.base import formats_of
 from sluice.formats.config import ExportConfig
+from sluice.gates.check import own_checks
 from sluice.gates.config import EvaluateConfig
 from sluice.kfp.config import ClusterConfig
 from sluice.learners.torch.config import TrainConfig
@@ -186,7 +186,7 @@ def parse(
     try:
         model = section.model_validate(project.model if project.model is not None else {})
     except ValidationError as e:
-        raise _explain(e, section, ("model",), where, said_by or {}) from e
+        raise explain(e, section, ("model",), where, said_by or {}) from e
     metric = project.evaluate.metric
     if project.export.formats and len(set(project.export.formats)) != len(project.export.formats):
         raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
@@ -202,6 +202,7 @@ def parse(
                 value=metric,
                 fix=f"one of {', '.join(names('classification'))}",
             )
+    own_checks("evaluate", project.evaluate.checks, field="evaluate.checks", beside=base_dir)
     found = project.model_copy(update={"model": model})
     found._base_dir = base_dir
     return found
@@ -212,7 +213,7 @@ def parse_sections(raw: Mapping[str, Any], *, where: str = "project", said_by: M
     try:
         return Project.model_validate(raw)
     except ValidationError as e:
-        raise _explain(e, Project, (), where, said_by or {}) from e
+        raise explain(e, Project, (), where, said_by or {}) from e
 
 
 def model_section(task: str, base_dir: Path | None = None) -> type[BaseModel]:
@@ -231,69 +232,6 @@ def import_task(task: str, base_dir: Path | None = None) -> Any:
             "is not a task class", field="task", value=task, fix="derive it from sluice.tasks.base.Task and give it a Model section"
         )
     return found
-
-
-def _explain(
-    error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str, said_by: Mapping[str, str]
-) -> ProjectError:
-    """One readable line a fault; a single fault keeps its field, value and fix apart."""
-
-    def giver(path: str) -> str:
-        under = [who for key, who in said_by.items() if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")]
-        return ", ".join(dict.fromkeys(under)) if path else ""
-
-    faults = []
-    for e in error.errors():
-        path = ".".join(map(str, (*prefix, *e["loc"])))
-        if e["type"] == "extra_forbidden":
-            near = nearest_key(root, e["loc"])
-            message, fix = "unknown key", (f"did you mean {near!r}?" if near else "remove it; `sluice schema` lists the keys")
-        elif e["type"] == "missing":
-            message, fix = "is required", "add it"
-        else:
-            message, fix = e["msg"].removeprefix("Value error, "), f"change {giver(path)}" if giver(path) else "see `sluice schema`"
-        faults.append((path or where, message, None if e["type"] == "missing" else e["input"], fix, e["type"]))
-    field, message, value, fix, kind = faults[0]
-    if len(faults) == 1:
-        return ProjectError(message, field=f"{giver(field) or where}: {field}", fix=fix, **({} if kind == "missing" else {"value": value}))
-    lines = [
-        str(ProjectError(m, field=f"{giver(f)}: {f}" if giver(f) else f, fix=x, **({} if k == "missing" else {"value": v}))).replace(
-            "\n  fix: ", "; "
-        )
-        for f, m, v, x, k in faults
-    ]
-    return ProjectError(f"{len(faults)} faults\n  - " + "\n  - ".join(lines), field=where, fix="mend each of them")
-
-
-def nearest_key(root: type[BaseModel], loc: tuple[int | str, ...]) -> str | None:
-    """The valid key nearest to an unknown one; a key that belongs to another section is named with its path."""
-    section: type[BaseModel] | None = root
-    for part in loc[:-1]:
-        section = _section(section, str(part)) if section else None
-    wrong = str(loc[-1])
-    if section is not None:
-        near = difflib.get_close_matches(wrong, section.model_fields, 1, 0.55)
-        if near:
-            return near[0]
-    elsewhere = {name: path for path, name in _keys(root)}
-    near = difflib.get_close_matches(wrong, elsewhere, 1, 0.8)
-    return elsewhere[near[0]] if near else None
-
-
-def _section(model: type[BaseModel], field: str) -> type[BaseModel] | None:
-    info = model.model_fields.get(field)
-    if info is None:
-        return None
-    kinds = [info.annotation, *get_args(info.annotation)]
-    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name in model.model_fields:
-        yield prefix + name, name
-        nested = _section(model, name)
-        if nested:
-            yield from _keys(nested, f"{prefix}{name}.")
 
 
 def schema() -> dict[str, Any]:

@@ -25,6 +25,11 @@ class Registry:
         self.kind, self.group = kind, f"sluice.{kind}s"
         self._where = dict(built_in)
 
+    @property
+    def built_in(self) -> list[str]:
+        """The built-in names, in their order."""
+        return list(self._where)
+
     def names(self) -> list[str]:
         """Every name there is: the built-in ones in their order, then those of other distributions."""
         return list(dict.fromkeys([*self._where, *sorted(e.name for e in metadata.entry_points(group=self.group))]))

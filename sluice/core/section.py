@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sluice.core.errors import ProjectError
 
 
 class Section(BaseModel):
@@ -53,3 +56,74 @@ def names_in(section: BaseModel, prefix: str = "") -> Iterator[Named]:
         for at, part in inner:
             if isinstance(part, BaseModel):
                 yield from names_in(part, f"{setting}.{at}." if at else f"{setting}.")
+
+
+def explain(
+    error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str, said_by: Mapping[str, str] = {}
+) -> ProjectError:
+    """A section's faults as one error: a readable line each; a single one keeps its field, value and fix apart.
+
+    Args:
+        error: pydantic's.
+        root: the section that was checked.
+        prefix: path of the section.
+        where: what the whole is called.
+        said_by: path of a key -> who gave its value, where that was not the file itself.
+    """
+
+    def giver(path: str) -> str:
+        under = [who for key, who in said_by.items() if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")]
+        return ", ".join(dict.fromkeys(under)) if path else ""
+
+    faults = []
+    for e in error.errors():
+        path = ".".join(map(str, (*prefix, *e["loc"])))
+        if e["type"] == "extra_forbidden":
+            near = nearest_key(root, e["loc"])
+            message, fix = "unknown key", (f"did you mean {near!r}?" if near else "remove it; `sluice schema` lists the keys")
+        elif e["type"] == "missing":
+            message, fix = "is required", "add it"
+        else:
+            message, fix = e["msg"].removeprefix("Value error, "), f"change {giver(path)}" if giver(path) else "see `sluice schema`"
+        faults.append((path or where, message, None if e["type"] == "missing" else e["input"], fix, e["type"]))
+    field, message, value, fix, kind = faults[0]
+    if len(faults) == 1:
+        return ProjectError(message, field=f"{giver(field) or where}: {field}", fix=fix, **({} if kind == "missing" else {"value": value}))
+    lines = [
+        str(ProjectError(m, field=f"{giver(f)}: {f}" if giver(f) else f, fix=x, **({} if k == "missing" else {"value": v}))).replace(
+            "\n  fix: ", "; "
+        )
+        for f, m, v, x, k in faults
+    ]
+    return ProjectError(f"{len(faults)} faults\n  - " + "\n  - ".join(lines), field=where, fix="mend each of them")
+
+
+def nearest_key(root: type[BaseModel], loc: tuple[int | str, ...]) -> str | None:
+    """The valid key nearest to an unknown one; a key that belongs to another section is named with its path."""
+    section: type[BaseModel] | None = root
+    for part in loc[:-1]:
+        section = _section(section, str(part)) if section else None
+    wrong = str(loc[-1])
+    if section is not None:
+        near = difflib.get_close_matches(wrong, section.model_fields, 1, 0.55)
+        if near:
+            return near[0]
+    elsewhere = {name: path for path, name in _keys(root)}
+    near = difflib.get_close_matches(wrong, elsewhere, 1, 0.8)
+    return elsewhere[near[0]] if near else None
+
+
+def _section(model: type[BaseModel], field: str) -> type[BaseModel] | None:
+    info = model.model_fields.get(field)
+    if info is None:
+        return None
+    kinds = [info.annotation, *get_args(info.annotation)]
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name in model.model_fields:
+        yield prefix + name, name
+        nested = _section(model, name)
+        if nested:
+            yield from _keys(nested, f"{prefix}{name}.")

@@ -18,7 +18,7 @@ from sluice.problems.answers import rarer
 from sluice.problems.threshold import Choice, choose
 
 if TYPE_CHECKING:
-    from sluice.gates.config import EvaluateConfig
+    from sluice.problems.config import MetricConfig
 
 #: Rows read and answered at a time; of images and sounds fewer, since each core holds some of these windows decoded.
 #: Part of the result: the rows of a window share batches, and a batch moves the last bits.
@@ -71,7 +71,7 @@ def targets_of(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
     return np.array([index.get(v, -1) for v in column.to_pylist()], dtype=np.int64)
 
 
-def positive_label(config: EvaluateConfig, dataset: Dataset) -> str | None:
+def positive_label(config: MetricConfig, dataset: Dataset) -> str | None:
     """The label that metrics of one label and the decision are of: the one told, or of two the rarer one of the training rows."""
     if config.positive is not None or len(dataset.labels) != 2:
         return config.positive
@@ -83,7 +83,7 @@ def decide_threshold(
     preprocess: str | Mapping[str, Any],
     dataset: Dataset,
     labels: Sequence[str],
-    config: EvaluateConfig,
+    config: MetricConfig,
 ) -> Choice | None:
     """The threshold for ``evaluate.decision``, by a packaged graph's own answers on the validation rows; None where none is asked for.
 

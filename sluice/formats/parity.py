@@ -13,9 +13,9 @@ from sluice.engines.base import Engine
 from sluice.engines.predictor import run_examples
 from sluice.fields import Processor
 from sluice.fields.base import Example
-from sluice.gates.champion import compare
-from sluice.gates.config import EvaluateConfig
 from sluice.problems import metrics
+from sluice.problems.comparison import compare
+from sluice.problems.config import MetricConfig
 from sluice.problems.decision import Rule, codes
 
 _BATCH = 16
@@ -79,7 +79,7 @@ def movement(outputs: np.ndarray, base: np.ndarray, held: HeldOut) -> np.ndarray
     return change.max(axis=1) if held.labels else change / scale_of(held.targets)
 
 
-def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: EvaluateConfig, max_loss: float) -> Parity:
+def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: MetricConfig, max_loss: float) -> Parity:
     """A graph's answers beside PyTorch's.
 
     Args:

@@ -31,8 +31,8 @@ from sluice.problems.decision import Rule
 from sluice.problems.threshold import choose
 
 if TYPE_CHECKING:
-    from sluice.gates.config import BaselinesConfig, EvaluateConfig
     from sluice.gates.features import Field
+    from sluice.gates.floor import BaselinesConfig, FloorConfig
 
 SEED = 17
 #: Rows of each split at the most, spread over it.
@@ -94,7 +94,7 @@ def simple(
     labels: Sequence[str],
     preprocess: Mapping[str, Any],
     side_files: Path,
-    config: EvaluateConfig,
+    config: FloorConfig,
     positive: str | None = None,
 ) -> Baseline | str:
     """Logistic or ridge regression on the dataset's fields, in a process of its own.

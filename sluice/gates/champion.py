@@ -1,178 +1,133 @@
-"""Candidate and champion on the same held-out rows."""
+"""The champion: is the candidate worse than the model in production, on the same rows?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from html import escape
 from typing import Any
 
-import numpy as np
-
-from sluice.core.errors import DataError
-from sluice.gates.config import EvaluateConfig
-from sluice.problems import intervals, metrics
-from sluice.problems.answers import Answers, answers
-from sluice.problems.decision import Rule
+from sluice.core.errors import DataError, InputError
+from sluice.gates.bar import number
+from sluice.gates.check import Check, Decision
+from sluice.gates.facts import Judged
+from sluice.problems.config import MetricConfig
 
 
-def compare(
-    candidate: np.ndarray,
-    champion: np.ndarray,
-    targets: np.ndarray,
-    labels: Sequence[str],
-    champion_labels: Sequence[str],
-    config: EvaluateConfig,
-    *,
-    rule: Rule | None = None,
-    champion_rule: Rule | None = None,
-    positive: str | None = None,
-) -> dict[str, Any]:
-    """The paired difference of the metric, and what it says.
+class ChampionConfig(MetricConfig):
+    """How the two are compared: `margin`, `on_inconclusive` and `confidence`."""
 
-    The difference is turned so that more is better, whatever the metric's direction. Its interval is the metric's own
-    (`metrics.Metric.difference`): Newcombe's for accuracy and recall, the rows' influence for areas under curves, the rows' differences
-    for means of losses, a paired BCa bootstrap over rows elsewhere. Each model answers by its own decision rule. Verdicts: ``better`` where the
-    whole interval is above 0, ``no_worse`` where it is at or above -margin, ``worse`` where it is
-    below -margin, ``inconclusive`` otherwise. Models that answer alike on every row are ``no_worse``:
-    nothing in the rows tells them apart. The margin is absolute, for rmse and mae a fraction of the champion's value.
 
-    Models may know different labels. Then only rows whose true label both know count, since on the others
-    one of the two cannot be right; on the rows that count, naming a label the other lacks is an error like any other.
+class Champion(Check):
+    """Refuses where the champion is better by more than the margin beyond doubt, which happens to a candidate no worse than it with
+    probability (1 - confidence) / 2 at most; or where it cannot be told and `on_inconclusive` says so. The bare difference refuses
+    nobody: of candidates as good as the champion a third would look worse by a margin of half a point on a few hundred rows."""
 
-    Args:
-        candidate, champion: probabilities [N, labels of each], or values [N].
-        targets: indices into `labels` (the candidate's), -1 for others; or values.
-        labels, champion_labels: both empty for regression.
-        rule, champion_rule: how each one's probabilities become a label; None: the most probable.
-        positive: the positive label; `config.positive`, or of two labels the rarer one of these rows, unless told.
+    name, step, Config = "champion", "evaluate", ChampionConfig
+
+    def judge(self, facts: Judged, config: ChampionConfig) -> Decision:
+        """The decision of `decide`. Raises as `sluice.problems.comparison.compare`."""
+        comparison, note = against(facts, config) if facts.champion is not None else (None, facts.champion_note)
+        found = decide(comparison, config)
+        return dataclasses.replace(found, evidence={"comparison": comparison, "champion_note": note})
+
+    def section(self, decision: Decision) -> str:
+        """The difference and its interval, against the margin."""
+        from sluice.report import svg
+
+        compared, note = decision.evidence.get("comparison"), decision.evidence.get("champion_note")
+        if not compared:
+            return f'<h3>Against the champion</h3><p class="note">{escape(note)}</p>' if note else ""
+        out = "<h3>Against the champion, on the same rows</h3>"
+        if None not in (compared["difference"], compared["low"], compared["high"]):
+            out += svg.difference(compared["difference"], compared["low"], compared["high"], compared["margin"])
+        out += f'<p class="note">{escape(str(compared["verdict"]).replace("_", " "))}: {svg.number(compared["difference"])} '
+        return out + f"({svg.number(compared['low'])} to {svg.number(compared['high'])})</p>"
+
+
+def against(facts: Judged, config: ChampionConfig) -> tuple[dict[str, Any] | None, str]:
+    """Candidate and champion on the same rows; the champion runs from its package, as it does in production.
 
     Returns:
-        ``metric``, ``direction``, ``positive``, ``candidate`` and ``champion`` (the metric of each), ``difference``,
-        ``low``, ``high``, ``margin``, ``confidence``, ``verdict``, ``rows``, ``rows_left_out``, ``n_discordant``,
-        ``method``, ``labels_added``, ``labels_removed``, ``note``; for classification also
-        ``candidate_only_right``, ``champion_only_right`` and ``p_value`` (exact McNemar). Numbers are null where no row is shared
-        or the metric is not defined on the rows, which ``note`` says.
-
-    Raises:
-        DataError, ProjectError, SluiceError: as `evaluate`, for either model; DataError also where one model
-            classifies and the other does not.
+        Of `sluice.problems.comparison.compare`, with ``champion_digest``; or None, and why nothing was compared.
     """
-    if bool(len(labels)) != bool(len(champion_labels)):
-        raise DataError("solves another problem than the candidate", field="champion", fix="give the new model another name")
-    metric = metrics.TABLE[metrics.metric_of(config.metric, "classification" if labels else "regression")]
-    ours = answers(candidate, targets, labels, rule=rule, positive=positive or config.positive)
-    metrics.need_positive(metric.name, ours.positive, len(labels))
-    if labels:
-        theirs = answers(champion, np.zeros(len(ours.targets), dtype=np.int64), champion_labels, rule=champion_rule)
-        of = None if ours.positive is None else labels[ours.positive]
-        union = sorted({*labels, *champion_labels})
-        shared = np.isin(ours.targets, [i for i, name in enumerate(labels) if name in set(champion_labels)])
-        ours, theirs = (
-            _spread(a, known, union, ours.targets, labels, of).rows(shared) for a, known in ((ours, labels), (theirs, champion_labels))
-        )
-    else:
-        theirs, of = answers(champion, targets, labels), None
-        shared = np.ones(len(ours.targets), dtype=bool)
-    left_out = int((~shared).sum())
-    added, removed = sorted(set(labels) - set(champion_labels)), sorted(set(champion_labels) - set(labels))
-    head: dict[str, Any] = {
-        "metric": metric.name,
-        "direction": metric.better,
-        "positive": of,
-        "confidence": config.confidence,
-        "rows": int(shared.sum()),
-        "rows_left_out": left_out,
-        "labels_added": added,
-        "labels_removed": removed,
-        "note": _note(added, removed, left_out, len(shared)),
-    }
-    if not shared.any():
-        return head | {
-            "candidate": None,
-            "champion": None,
-            "difference": None,
-            "low": None,
-            "high": None,
-            "margin": config.margin,
-            "verdict": "inconclusive",
-            "n_discordant": 0,
-            "method": "none",
-        }
-    return head | _measure(metric, ours, theirs, config, head["note"])
+    from sluice.core.spelling import Spelling
+    from sluice.engines.predictor import Predictor
+    from sluice.engines.rows import spelled_by
+    from sluice.engines.scoring import answers
+    from sluice.problems.comparison import compare
+
+    champion, candidate = facts.champion, facts.package
+    assert champion is not None
+    if champion.objective != facts.dataset.objective or champion.task != facts.project.task:
+        return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
+    try:
+        predict, spelled = Predictor(champion).predict, spelled_by(champion)
+        theirs = answers(lambda rows: predict(spelled(list(rows))), champion.preprocess, facts.dataset, "test")
+    except (InputError, DataError) as e:
+        return None, f"the champion cannot read these rows, so nothing was compared: {e.message}"
+    labels, rule = list(champion.labels), champion.rule
+    if not set(labels) & set(candidate.labels):  # made when 1.0 was another class than 1
+        spelling = Spelling.kept(candidate.labels)
+        labels = [spelling.text(v) for v in labels]
+        rule = dataclasses.replace(rule, label=spelling.text(rule.label)) if rule is not None else None
+    result = compare(
+        facts.outputs,
+        theirs,
+        facts.targets,
+        facts.labels,
+        labels,
+        config,
+        rule=candidate.rule,
+        champion_rule=rule,
+        positive=facts.positive,
+    )
+    return {**result, "champion_digest": champion.digest}, ""
 
 
-def _measure(metric: metrics.Metric, ours: Answers, theirs: Answers, config: EvaluateConfig, note: str) -> dict[str, Any]:
-    values = metric.value(ours), metric.value(theirs)
-    difference = _finite(metric.sign * (values[0] - values[1]))
-    out: dict[str, Any] = {"candidate": _finite(values[0]), "champion": _finite(values[1]), "method": metric.method()}
-    if metric.objective == "classification":
-        right, right_too = ours.predicted == ours.targets, theirs.predicted == theirs.targets
-        only, other = int((right & ~right_too).sum()), int((~right & right_too).sum())
-        out |= {
-            "n_discordant": int((ours.predicted != theirs.predicted).sum()),
-            "candidate_only_right": only,
-            "champion_only_right": other,
-            "p_value": intervals.mcnemar_exact(only, other),
-        }
-    else:
-        out["n_discordant"] = int((ours.outputs != theirs.outputs).sum())
-    margin = config.margin if difference is None else metrics.allowance(metric.name, config.margin, values[1])
-    limits = None if difference is None else metric.difference(ours, theirs, config.confidence, config.resamples)
-    low, high = limits if limits else (None, None)
-    same = difference is not None and metric.alike(ours, theirs)
-    if difference is None:
-        undefined = [
-            f"the {who}'s {metric.name} is not defined: {metric.why(a)}"
-            for who, a, v in zip(("candidate", "champion"), (ours, theirs), values, strict=True)
-            if not np.isfinite(v)
-        ]
-        out["note"] = ". ".join([*([note] if note else []), *undefined])
-    few = metric.difference_too_narrow(len(ours.targets)) if low is not None and not same else None
-    if few:
-        out["note"] = ". ".join([*([note] if note else []), few])
-    return out | {"difference": difference, "low": low, "high": high, "margin": margin, "verdict": _verdict(low, high, margin, same)}
+def decide(comparison: dict[str, Any] | None, config: ChampionConfig) -> Decision:
+    """What the comparison says. ``inconclusive`` goes on: the rollout will tell.
 
-
-def _verdict(low: float | None, high: float | None, margin: float, same: bool) -> str:
-    if same:
-        return "no_worse"
-    if low is None or high is None:
-        return "inconclusive"
-    if low > 0:
-        return "better"
-    if low >= -margin - metrics.ROUNDING:
-        return "no_worse"
-    return "worse" if high < -margin - metrics.ROUNDING else "inconclusive"
-
-
-def _spread(
-    a: Answers, known: Sequence[str], union: Sequence[str], targets: np.ndarray, labels: Sequence[str], positive: str | None
-) -> Answers:
-    """A model's answers in the labels of `union`, and the truth, told in `labels`, in them too.
-
-    A label the model does not know gets the probability -1, which is never the largest, ranks last, and clips to none.
+    Args:
+        comparison: of `sluice.problems.comparison.compare`; None where there is no champion to compare with.
+        config: what happens where it cannot be told.
     """
-    place = np.array([union.index(name) for name in known], dtype=np.int64)
-    out = np.full((len(a.outputs), len(union)), -1.0)
-    out[:, place] = a.outputs
-    truth = np.array([union.index(name) for name in labels] + [-1], dtype=np.int64)[targets]
-    return Answers.of(out, truth, place[a.predicted], None if positive is None else union.index(positive))
+    if comparison is None:
+        return Decision("pass")
+    verdict, said = comparison["verdict"], _sentence(comparison)
+    if verdict == "worse":
+        return Decision("refuse", (f"worse than the champion: {said}",))
+    if verdict != "inconclusive":
+        return Decision("pass", (f"{'better than' if verdict == 'better' else 'no worse than'} the champion: {said}",))
+    if config.on_inconclusive == "refuse":
+        return Decision("refuse", (f"cannot be told from the champion and evaluate.on_inconclusive is refuse: {said}",))
+    open_ = f"the held-out rows cannot tell it from the champion, so the rollout decides: {said}{_resolution(comparison)}"
+    return Decision("inconclusive", (open_,))
 
 
-def _note(added: list[str], removed: list[str], left_out: int, rows: int) -> str:
-    if not (added or removed or left_out):
-        return ""
-    said = [
-        f"{what} {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
-        for what, names in (("it adds", added), ("it lacks", removed))
-        if names
-    ]
-    head = f"the candidate's labels are not the champion's: {'; '.join(said)}. " if said else ""
-    return head + (
-        f"{left_out} of {rows} rows, whose true label only one of the two knows, are left out"
-        if left_out
-        else "Every row's label is known to both"
+def _sentence(c: dict[str, Any]) -> str:
+    note = f" ({c['note']})" if c["note"] else ""
+    if c["difference"] is None:
+        return f"{c['metric']} cannot be compared on {c['rows']} shared rows{note}"
+    limits = f", {c['confidence']:.0%} interval {c['low']:+.4g} to {c['high']:+.4g}" if c["low"] is not None else ""
+    return (
+        f"{c['metric']} {number(c['candidate'])} against {number(c['champion'])}, {_gain(c)}{limits}, "
+        f"margin {c['margin']:.4g}, on {c['rows']} rows{note}"
     )
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _resolution(c: dict[str, Any]) -> str:
+    """What difference these rows can show, and how many the margin needs: the interval's half-width falls with the root of the rows."""
+    if c["low"] is None or not c["high"] > c["low"]:
+        return ""
+    from sluice.gates.floor import rounded_up
+
+    half = (c["high"] - c["low"]) / 2
+    needed = (
+        f", the margin needs about {rounded_up(c['rows'] * (half / c['margin']) ** 2):,}" if c["margin"] > 0 and half > c["margin"] else ""
+    )
+    return f"; so many rows show a difference from about {half:.2g} on{needed}"
+
+
+def _gain(c: dict[str, Any]) -> str:
+    d = c["difference"]
+    return "equal" if d == 0 else f"{'better' if d > 0 else 'worse'} by {abs(d):.4g}"

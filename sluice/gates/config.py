@@ -1,115 +1,13 @@
-"""`evaluate:` in the project file."""
+"""`evaluate:` in the project file: put together from the checks of the step."""
 
 from __future__ import annotations
 
-import difflib
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, field_validator, model_validator
-
-from sluice.core.section import Names, Section
-
-
-class BaselinesConfig(Section):
-    """What a trivial model (majority class, mean) and a linear one on the same fields have to say; both are always trained."""
-
-    on_no_better: Literal["refuse", "warn"] = Field("refuse", description="when the model is shown to be no better than the trivial one")
-    on_ahead: Literal["warn", "refuse"] = Field("warn", description="when the linear one is better beyond doubt")
-    seconds: float = Field(120, gt=0, le=3600, description="processor time the linear one may take; past that the gate goes on without it")
+from sluice.gates.bar import BarConfig
+from sluice.gates.champion import ChampionConfig
+from sluice.gates.check import OwnChecks
+from sluice.gates.floor import FloorConfig
+from sluice.gates.slices import SlicesConfig
 
 
-class CostsConfig(Section):
-    """What a mistake costs, in any unit; a right answer costs nothing."""
-
-    false_positive: float = Field(1.0, ge=0)
-    false_negative: float = Field(1.0, ge=0)
-
-
-class DecisionConfig(Section):
-    """What the threshold is chosen for, on the validation rows."""
-
-    aim: Literal["f1", "balanced_accuracy", "mcc", "cost", "precision", "recall"] = Field(
-        description="the best f1, balanced_accuracy or mcc; the least cost; the most recall at a precision; the most precision at a recall"
-    )
-    costs: CostsConfig | None = Field(None, description="for aim: cost")
-    precision: float | None = Field(None, gt=0, le=1, description="for aim: precision: at least this")
-    recall: float | None = Field(None, gt=0, le=1, description="for aim: recall: at least this")
-
-    @model_validator(mode="after")
-    def _has_what_its_aim_needs(self) -> DecisionConfig:
-        example = {"cost": "costs: {false_positive: 1, false_negative: 5}", "precision": "precision: 0.9", "recall": "recall: 0.8"}
-        for aim, key in (("cost", "costs"), ("precision", "precision"), ("recall", "recall")):
-            if (getattr(self, key) is not None) != (self.aim == aim):
-                raise ValueError(
-                    f"aim: {aim} needs {key}: write {example[aim]} beside it" if self.aim == aim else f"{key} is for aim: {aim}"
-                )
-        if self.costs is not None and self.costs.false_positive + self.costs.false_negative == 0:
-            raise ValueError("one of costs is above 0, or no mistake would matter")
-        return self
-
-    def __str__(self) -> str:
-        if self.costs is not None:
-            return f"least cost, {self.costs.false_positive:g} a false positive and {self.costs.false_negative:g} a false negative"
-        if self.precision is not None:
-            return f"most recall at a precision of {self.precision:g}"
-        return f"most precision at a recall of {self.recall:g}" if self.recall is not None else f"best {self.aim}"
-
-
-def _list_metrics(schema: dict[str, Any]) -> None:
-    """The names for editors; imported when a schema is asked for, since metrics need numpy."""
-    from sluice.problems.metrics import TABLE
-
-    next(one for one in schema["anyOf"] if one["type"] == "string")["enum"] = list(TABLE)
-
-
-class EvaluateConfig(Section):
+class EvaluateConfig(OwnChecks, FloorConfig, SlicesConfig, ChampionConfig, BarConfig):
     """The bar a model has to clear, and how it is compared with the champion."""
-
-    metric: str | None = Field(None, description="null: accuracy for classification, rmse for regression", json_schema_extra=_list_metrics)
-    positive: Annotated[str | None, Names("class")] = Field(
-        None,
-        description="the label that precision, recall, f1, average_precision and the decision are of; null: of two labels the rarer one of the training rows",
-    )
-    decision: DecisionConfig | None = Field(
-        None, description="choose the probability from which the positive label is answered; null: the most probable label is"
-    )
-    minimum: float | None = Field(None, description="worst value accepted (a maximum for losses and errors)")
-    margin: float = Field(
-        0.005, ge=0, description="how much worse than the champion is still no worse; for rmse and mae a fraction of its value"
-    )
-    on_inconclusive: Literal["continue", "refuse"] = Field(
-        "continue", description="when the held-out rows are too few to tell: let the rollout decide, or stop"
-    )
-    slices: Annotated[list[str], Names("field")] = Field([], description="columns whose values are reported apart; 'label' for classes")
-    slice_minimum: float | None = Field(None, description="worst value accepted on a slice")
-    slice_rows: int = Field(10, ge=1, description="rows a slice needs for slice_minimum to apply to it")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    resamples: int = Field(1000, ge=100)
-    baselines: BaselinesConfig = BaselinesConfig()
-
-    @field_validator("positive", mode="before")
-    @classmethod
-    def _as_a_label_is_spelt(cls, label: Any) -> Any:
-        if not isinstance(label, bool | int | float):
-            return label
-        from sluice.core.spelling import value_text
-
-        return value_text(label)
-
-    @field_validator("decision", mode="before")
-    @classmethod
-    def _a_section(cls, decision: Any) -> Any:
-        if isinstance(decision, str):
-            raise ValueError(f"is a section: write decision: {{aim: {decision}}}")
-        return decision
-
-    @field_validator("metric")
-    @classmethod
-    def _known_metric(cls, name: str | None) -> str | None:
-        if name is not None:
-            from sluice.problems.metrics import TABLE
-
-            if name not in TABLE:
-                near = difflib.get_close_matches(name.lower().replace("-", "_"), TABLE, 1, 0.5)
-                raise ValueError((f"is no metric; did you mean {near[0]!r}? " if near else "is no metric: ") + f"one of {', '.join(TABLE)}")
-        return name

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+from pydantic import Field
 
-from sluice.gates.baselines import Baseline
-from sluice.gates.champion import compare
-from sluice.gates.config import EvaluateConfig
-from sluice.problems.decision import Rule
-from sluice.problems.metrics import TABLE
+from sluice.core.section import Section
+from sluice.gates.check import Check, Decision
+from sluice.gates.facts import Judged
+from sluice.problems.config import MetricConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sluice.gates.baselines import Baseline
+    from sluice.problems.decision import Rule
 
 #: Held-out rows that a constant answer gets wrong, from which on "it answers like the trivial model" is a finding: a model
 #: that told half of such rows would answer like it on all five one time in 32.
@@ -23,6 +29,85 @@ POWER = 0.8
 _NORMAL = NormalDist()
 
 
+_WORDS = {
+    "better": ("ok-text", "better than no model"),
+    "ranks": ("warn-text", "ranks the rows, though the metric does not show it"),
+    "no_better": ("bad-text", "no better than no model"),
+    "inconclusive": ("warn-text", "too few rows to tell it from no model"),
+}
+
+
+class BaselinesConfig(Section):
+    """What a trivial model (majority class, mean) and a linear one on the same fields have to say; both are always trained."""
+
+    on_no_better: Literal["refuse", "warn"] = Field("refuse", description="when the model is shown to be no better than the trivial one")
+    on_ahead: Literal["warn", "refuse"] = Field("warn", description="when the linear one is better beyond doubt")
+    seconds: float = Field(120, gt=0, le=3600, description="processor time the linear one may take; past that the gate goes on without it")
+
+
+class FloorConfig(MetricConfig):
+    """What happens where the model is no better than no model, or than a simple one."""
+
+    baselines: BaselinesConfig = BaselinesConfig()
+
+
+class Floor(Check):
+    """Champion or none: a model shown to be no better than the trivial one is refused (`evaluate.baselines.on_no_better`), and one
+    that cannot be told from it is ``inconclusive``."""
+
+    name, step, Config = "floor", "evaluate", FloorConfig
+
+    def judge(self, facts: Judged, config: FloorConfig) -> Decision:
+        """The decision of `decide`; the baselines are trained on the dataset's training rows."""
+        from sluice.gates.baselines import simple, trivial
+
+        dataset, package, labels = facts.dataset, facts.package, facts.labels
+        baselines = (
+            trivial(dataset, labels, facts.evaluation["metric"], facts.positive),
+            simple(dataset, labels, package.preprocess, package.root, config, facts.positive),
+        )
+        return decide(
+            judge(facts.outputs, facts.targets, labels, facts.evaluation, *baselines, config, rule=package.rule, positive=facts.positive),
+            config,
+        )
+
+    def section(self, decision: Decision) -> str:
+        """The baselines beside the candidate: their numbers, and the paired differences drawn against zero."""
+        return drawn(decision.evidence["floor"]) if decision.evidence.get("floor") else ""
+
+
+def decide(floor: dict[str, Any], config: FloorConfig) -> Decision:
+    """What the baselines say.
+
+    Args:
+        floor: of `judge`.
+        config: what happens.
+    """
+    verdict, said = floor["verdict"], floor["said"]
+    against, passed = [], []
+    if verdict == "no_better" and config.baselines.on_no_better == "refuse":
+        against.append(f"no better than no model: {said}")
+    elif verdict == "no_better":
+        passed.append(f"no better than no model (evaluate.baselines.on_no_better is warn): {said}")
+    elif verdict == "inconclusive" and config.on_inconclusive == "refuse":
+        against.append(f"cannot be told from no model and evaluate.on_inconclusive is refuse: {said}")
+    else:
+        passed.append(said)
+    if floor["ahead"]:
+        refuse = config.baselines.on_ahead == "refuse"
+        (against if refuse else passed).append(floor["ahead"] + (" and evaluate.baselines.on_ahead is refuse" if refuse else ""))
+    evidence, told = {"floor": floor}, tuple(cautions(floor))
+    if against:
+        return Decision("refuse", tuple(against), evidence, told)
+    return Decision("inconclusive" if verdict == "inconclusive" else "pass", tuple(passed), evidence, told)
+
+
+def cautions(floor: dict[str, Any]) -> list[str]:
+    """What a person has to hear of the floor beside a verdict of `pass`."""
+    spoken = [floor["said"]] if floor["verdict"] != "better" else []
+    return spoken + ([floor["ahead"]] if floor["ahead"] else [])
+
+
 def judge(
     outputs: np.ndarray,
     targets: np.ndarray,
@@ -30,7 +115,7 @@ def judge(
     evaluation: dict[str, Any],
     trivial: Baseline,
     simple: Baseline | str,
-    config: EvaluateConfig,
+    config: FloorConfig,
     *,
     rule: Rule | None = None,
     positive: str | None = None,
@@ -101,10 +186,12 @@ def _against(
     targets: np.ndarray,
     labels: Sequence[str],
     baseline: Baseline,
-    config: EvaluateConfig,
+    config: FloorConfig,
     rule: Rule | None,
     positive: str | None,
 ) -> dict[str, Any]:
+    from sluice.problems.comparison import compare
+
     c = compare(outputs, baseline.outputs, targets, labels, labels, config, rule=rule, champion_rule=baseline.rule, positive=positive)
     kept = ("metric", "direction", "confidence", "rows", "candidate", "difference", "low", "high", "margin", "n_discordant", "method")
     return {k: c[k] for k in kept} | {"baseline": c["champion"], "name": baseline.name, "facts": baseline.facts}
@@ -112,6 +199,10 @@ def _against(
 
 def _verdict(outputs: np.ndarray, wrong: int, c: dict[str, Any], evaluation: dict[str, Any], *, chosen: bool) -> tuple[str, str]:
     """The verdict and its sentence. `wrong`: rows the trivial one gets wrong; `chosen`: the project named the metric, and no threshold."""
+    import numpy as np
+
+    from sluice.problems.metrics import TABLE
+
     metric, name = TABLE[c["metric"]], c["name"]
     numbers = f"{metric.name} {_number(c['candidate'])} against {_number(c['baseline'])}"
     if c["low"] is not None and c["low"] > 0:
@@ -164,3 +255,44 @@ def _gap(difference: float | None, low: float | None, high: float | None, c: dic
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4g}"
+
+
+def drawn(found: dict[str, Any]) -> str:
+    """A table and a picture of what `judge` found."""
+    from sluice.report import svg
+
+    css, word = _WORDS[found["verdict"]]
+    known = [c for c in (found["trivial"], found["simple"]) if "missing" not in c]
+    rows = "".join(_baseline(c) for c in known)
+    metric = escape(str(found["trivial"]["metric"]))
+    head = f'<tr><th></th><th class="n">{metric}</th><th class="n">candidate is better by</th><th class="n">interval</th><th class="n">rows</th></tr>'
+    out = f'<h3>Against no model and a simple one, on the same rows</h3><p><b class="{css}">{escape(word)}</b>: {escape(str(found["said"]))}</p>'
+    if found.get("ahead"):
+        out += f'<p><b class="warn-text">{escape(str(found["ahead"]))}</b></p>'
+    out += f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    shown = [c for c in known if None not in (c["difference"], c["low"], c["high"])]
+    if shown:
+        out += svg.differences(
+            [(str(c["name"]), c["difference"], c["low"], c["high"]) for c in shown], f"{found['trivial']['metric']}: candidate better by"
+        )
+    notes = [f"{c['name']}: {c['facts']['note']}" for c in known if c["facts"].get("note")]
+    if "missing" in found["simple"]:
+        notes.append(f"{found['simple']['name']} was left out: {found['simple']['missing']}")
+    else:
+        facts = found["simple"]["facts"]
+        notes.append(
+            f"{found['simple']['name']}: {facts['features']:,} features, {facts['rows_trained']:,} training rows, {facts['seconds']:.1f} s"
+        )
+    return out + "".join(f'<p class="note">{escape(n)}</p>' for n in notes)
+
+
+def _baseline(c: dict[str, Any]) -> str:
+    from sluice.report import svg
+
+    limits = f"{svg.number(c['low'])} to {svg.number(c['high'])}" if c["low"] is not None else ""
+    difference = svg.number(c["difference"]) if c["difference"] is not None else ""
+    value = svg.number(c["baseline"]) if c["baseline"] is not None else ""
+    return (
+        f'<tr><td>{escape(str(c["name"]))}</td><td class="n">{value}</td><td class="n">{difference}</td><td class="n">{limits}</td>'
+        f'<td class="n">{c["rows"]:,}</td></tr>'
+    )

@@ -9,10 +9,10 @@ from sluice.core.errors import ProjectError
 from sluice.problems import metrics
 
 if TYPE_CHECKING:
-    from sluice.gates.config import EvaluateConfig
+    from sluice.problems.config import MetricConfig
 
 
-def check_settings(config: EvaluateConfig, objective: str, labels: Sequence[str]) -> None:
+def check_settings(config: MetricConfig, objective: str, labels: Sequence[str]) -> None:
     """Whether the metric and the decision are of such a problem.
 
     Args:

@@ -1,60 +1,78 @@
-"""The metric apart for each value of a column: an average can hide a group the model fails."""
+"""The slices: is the metric good enough on each value of a column? An average can hide a group the model fails."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+from pydantic import Field
 
-from sluice.core.errors import DataError, ProjectError
-from sluice.gates.config import EvaluateConfig
-from sluice.problems.answers import Answers
-from sluice.problems.metrics import Metric
+from sluice.core.section import Names
+from sluice.gates.bar import number
+from sluice.gates.check import Check, Decision
+from sluice.gates.facts import Judged
+from sluice.problems.config import MetricConfig
 
-_MOST_VALUES = 1000
+_SHOWN = 5
 
 
-def judge_slices(metric: Metric, a: Answers, columns: Mapping[str, Sequence[str]], config: EvaluateConfig) -> list[dict[str, Any]]:
-    """Each value of each column, the worst first within its column.
+class SlicesConfig(MetricConfig):
+    """Which groups are looked at, and the metric's worst value on them."""
 
-    Returns:
-        ``[{"column", "value", "rows", "metric", "low", "high", "ok"}]``. `ok` is false where the metric is
-        worse than `slice_minimum`; null where the slice has fewer than `slice_rows` rows or no value.
+    slices: Annotated[list[str], Names("field")] = Field([], description="columns whose values are reported apart; 'label' for classes")
+    slice_minimum: float | None = Field(None, description="worst value accepted on a slice")
+    slice_rows: int = Field(10, ge=1, description="rows a slice needs for slice_minimum to apply to it")
 
-    Raises:
-        DataError: a column does not have a value a row.
-        ProjectError: a column has too many values to be slices.
+
+class Slices(Check):
+    """Refuses where a slice is worse than `slice_minimum`."""
+
+    name, step, Config = "slices", "evaluate", SlicesConfig
+
+    def judge(self, facts: Judged, config: SlicesConfig) -> Decision:
+        """The decision of `decide`."""
+        return decide(facts.evaluation, config)
+
+    def section(self, decision: Decision) -> str:
+        """Each slice's metric with its interval."""
+        from sluice.report import svg
+        from sluice.report.tables import Html, table
+
+        rows = decision.evidence["evaluation"].get("slices") or ()
+        shown = [
+            [
+                r["column"],
+                r["value"],
+                r["metric"],
+                f"{svg.number(r['low'])} to {svg.number(r['high'])}" if r.get("low") is not None else "",
+                r["rows"],
+                Html("" if r.get("ok", True) else '<b class="bad-text">below the bar</b>'),
+            ]
+            for r in rows
+        ]
+        told = table(["column", "value", "metric", "interval", "rows", ""], shown, (2, 4))
+        return f"<details><summary>Slices ({len(rows)})</summary>{told}</details>" if rows else ""
+
+
+def decide(evaluation: dict[str, Any], config: SlicesConfig) -> Decision:
+    """Whether every slice that has the rows for it clears the bar.
+
+    Args:
+        evaluation: of `sluice.problems.evaluator.evaluate`, with its ``slices``.
+        config: the bar.
     """
-    out: list[dict[str, Any]] = []
-    for column, values in columns.items():
-        if len(values) != len(a.targets):
-            raise DataError(f"has {len(values)} values for {len(a.targets)} rows", field=f"slices.{column}")
-        names, codes = np.unique(np.asarray(values, dtype=object).astype(str), return_inverse=True)
-        if len(names) > _MOST_VALUES:
-            raise ProjectError(
-                f"has {len(names)} values; a column to slice by has at most {_MOST_VALUES}",
-                field="evaluate.slices",
-                value=column,
-                fix="name a categorical column",
-            )
-        found = [_slice(column, str(name), metric, a.rows(codes == i), config) for i, name in enumerate(names)]
-        out += sorted(found, key=lambda s: (s["metric"] is None, metric.sign * (s["metric"] or 0.0), s["value"]))
-    return out
-
-
-def _slice(column: str, name: str, metric: Metric, a: Answers, config: EvaluateConfig) -> dict[str, Any]:
-    value, rows = metric.value(a), len(a.targets)
-    limits = metric.interval(a, config.confidence, config.resamples)
-    ok: bool | None = None
-    if config.slice_minimum is not None and rows >= config.slice_rows and np.isfinite(value):
-        ok = metric.sign * (value - config.slice_minimum) >= 0
-    return {
-        "column": column,
-        "value": name,
-        "rows": rows,
-        "metric": value if np.isfinite(value) else None,
-        "low": limits[0] if limits else None,
-        "high": limits[1] if limits else None,
-        "ok": ok,
-    }
+    if config.slice_minimum is None:
+        return Decision("pass")
+    metric, side = evaluation["metric"], "above" if evaluation["direction"] == "lower" else "below"
+    failed = [s for s in evaluation["slices"] if s["ok"] is False]
+    against = [
+        f"on the {s['rows']} rows where {s['column']} is {s['value']!r} {metric} is {number(s['metric'])}, "
+        f"{side} evaluate.slice_minimum {config.slice_minimum:g}"
+        for s in failed[:_SHOWN]
+    ]
+    if len(failed) > _SHOWN:
+        against.append(f"{len(failed) - _SHOWN} more slices are {side} evaluate.slice_minimum")
+    if against:
+        return Decision("refuse", tuple(against))
+    few = sum(s["ok"] is None for s in evaluation["slices"])
+    said = f"{few} slices are too small for evaluate.slice_minimum (fewer than {config.slice_rows} rows) and were not judged"
+    return Decision("pass", (said,) if few else ())

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluice.gates.config import EvaluateConfig
-from sluice.gates.slices import judge_slices
 from sluice.problems import curves, metrics
 from sluice.problems.answers import Answers, answers
 from sluice.problems.counts import class_counts, class_scores, confusion
 from sluice.problems.decision import Rule
 from sluice.problems.metrics import Metric
 from sluice.problems.problem import problem
+from sluice.problems.slices import judge_slices
+
+if TYPE_CHECKING:
+    from sluice.gates.config import EvaluateConfig
 
 #: Of more than two labels, one with fewer held-out rows than this may be missed by chance.
 _FEW_ROWS = 5

@@ -12,7 +12,7 @@ from sluice.problems.answers import Answers, positive_index
 from sluice.problems.decision import Rule
 
 if TYPE_CHECKING:
-    from sluice.gates.config import DecisionConfig
+    from sluice.problems.config import DecisionConfig
 
 #: Fewer rows of either label than this tell nothing of a threshold: a single row would move it.
 FEWEST = 10

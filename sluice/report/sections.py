@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from sluice.gates import check
+from sluice.gates.check import Decision
 from sluice.report import classes, svg
-from sluice.report.floor import floor
 from sluice.report.tables import Html, table
 
 Evidence = dict[str, Any]
@@ -131,30 +132,8 @@ def _folds(found: Evidence | None) -> str:
 
 
 def evaluate(e: Evidence) -> str:
-    found, compared = e["evaluation"], e.get("comparison")
-    metrics = [
-        [
-            Html(f"<b>{escape(n)}</b>") if n == found["metric"] else n,
-            m["value"],
-            f"{svg.number(m['low'])} to {svg.number(m['high'])}" if m.get("low") is not None else m.get("why", ""),
-        ]
-        for n, m in sorted(found["metrics"].items(), key=lambda item: item[0] != found["metric"])
-    ]
-    out = '<div class="grid2"><div><h3>On the held-out rows</h3>' + table(["metric", "value", "interval"], metrics, (1,))
-    notes = [m["note"] for m in found["metrics"].values() if m.get("note")]
-    out += f'<p class="note">{escape("; ".join(notes))}</p>' if notes else ""
-    if e.get("precision"):
-        out += f'<p class="note">of the answers of the package as it is served: ONNX, {escape(str(e["precision"]))}</p>'
-    out += "</div><div>"
-    if compared:
-        out += "<h3>Against the champion, on the same rows</h3>"
-        if None not in (compared["difference"], compared["low"], compared["high"]):
-            out += svg.difference(compared["difference"], compared["low"], compared["high"], compared["margin"])
-        out += f'<p class="note">{escape(str(compared["verdict"]).replace("_", " "))}: {svg.number(compared["difference"])} '
-        out += f"({svg.number(compared['low'])} to {svg.number(compared['high'])})</p>"
-    elif e.get("champion_note"):
-        out += f'<h3>Against the champion</h3><p class="note">{escape(e["champion_note"])}</p>'
-    out += "</div></div>" + (floor(e["floor"]) if e.get("floor") else "")
+    found, parts = e["evaluation"], check.sections("evaluate", Decision("pass", evidence=e))
+    out = f'<div class="grid2"><div>{parts["bar"]}</div><div>{parts["champion"]}</div></div>{parts["floor"]}'
     matrix, bins = found.get("confusion"), (found.get("calibration") or {}).get("bins")
     out += (classes.answered(found) if matrix else "") + classes.curves(found) + '<div class="grid2">'
     if matrix:
@@ -168,25 +147,7 @@ def evaluate(e: Evidence) -> str:
             + svg.histogram(residuals["edges"], residuals["counts"], "prediction minus truth")
             + "</figure></div>"
         )
-    out += "</div>" + classes.per_label(found.get("per_label") or ()) + _slices(found.get("slices") or ())
-    return out
-
-
-def _slices(rows: Sequence[Evidence]) -> str:
-    if not rows:
-        return ""
-    shown = [
-        [
-            r["column"],
-            r["value"],
-            r["metric"],
-            f"{svg.number(r['low'])} to {svg.number(r['high'])}" if r.get("low") is not None else "",
-            r["rows"],
-            Html("" if r.get("ok", True) else '<b class="bad-text">below the bar</b>'),
-        ]
-        for r in rows
-    ]
-    return f"<details><summary>Slices ({len(rows)})</summary>{table(['column', 'value', 'metric', 'interval', 'rows', ''], shown, (2, 4))}</details>"
+    return out + "</div>" + classes.per_label(found.get("per_label") or ()) + parts["slices"] + check.own_sections(e)
 
 
 def export_onnx(e: Evidence) -> str:

@@ -95,8 +95,8 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
     from sluice.engines.predictor import Predictor
     from sluice.engines.scoring import answers, positive_label, targets_of
     from sluice.gates import features
-    from sluice.gates.champion import compare
     from sluice.package import package as packages
+    from sluice.problems.comparison import compare
 
     settings, dataset, package = projects.parse(project).evaluate, Dataset.open(dataset_path, verify=False), packages.read(package_path)
     if "text" in dataset.columns.values():

@@ -21,9 +21,9 @@ from sluice.fields.tensor import NUMPY
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sluice.core.datatypes import TensorSpec
     from sluice.data.dataset import Dataset
     from sluice.fields import Processor
+    from sluice.package.package import TensorSpec
     from sluice.tasks.base import State, Task
 
 _META = "encoded.json"

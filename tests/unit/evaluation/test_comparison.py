@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from sluice.core.errors import DataError
-from sluice.gates.champion import compare
 from sluice.gates.config import EvaluateConfig
-from sluice.gates.quality import decide
+from sluice.problems.comparison import compare
 from sluice.problems.evaluator import evaluate
+from tests.unit.evaluation.decided import decide
 
 LABELS = ["a", "b"]
 

@@ -7,11 +7,12 @@ import pytest
 
 from sluice.gates import floor
 from sluice.gates.baselines import Baseline
-from sluice.gates.champion import compare
 from sluice.gates.config import EvaluateConfig
-from sluice.gates.quality import cautions, decide
+from sluice.gates.floor import cautions
+from sluice.problems.comparison import compare
 from sluice.problems.decision import Rule
 from sluice.problems.evaluator import evaluate
+from tests.unit.evaluation.decided import decide
 
 LABELS = ["No", "Yes"]
 

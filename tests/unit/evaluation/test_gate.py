@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sluice.core.errors import DataError, ProjectError
-from sluice.gates.champion import compare
 from sluice.gates.config import EvaluateConfig
-from sluice.gates.quality import decide
+from sluice.problems.comparison import compare
 from sluice.problems.decision import Rule
 from sluice.problems.evaluator import evaluate
+from tests.unit.evaluation.decided import decide
 
 LABELS = ["a", "b"]
 
@@ -116,7 +116,7 @@ def test_an_undefined_metric_cannot_pass_a_bar():
 
 def test_the_example_of_the_documentation_runs(capsys):
     text = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
-    exec(text.split("```python\n")[1].split("```")[0], {})
+    exec(text.split("## From Python")[1].split("```python\n")[1].split("```")[0], {})
     assert capsys.readouterr().out.startswith("pass\n")
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sluice.gates.config import EvaluateConfig
-from sluice.gates.quality import decide
 from sluice.problems.counts import from_codes, from_totals, totals
 from sluice.problems.evaluator import evaluate
 from sluice.problems.intervals import (
@@ -29,6 +28,7 @@ from sluice.problems.intervals import (
 )
 from sluice.problems.metrics import TABLE, Answers
 from tests.bench.intervals import coverage
+from tests.unit.evaluation.decided import decide
 
 QUICK = settings(max_examples=100, deadline=None)
 

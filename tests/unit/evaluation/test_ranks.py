@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from sluice.core.errors import ProjectError
-from sluice.gates.champion import compare
 from sluice.gates.config import EvaluateConfig
 from sluice.problems import ranks
+from sluice.problems.comparison import compare
 from sluice.problems.decision import Rule
 from sluice.problems.evaluator import evaluate
 from sluice.problems.metrics import TABLE, Answers, value_of

@@ -10,10 +10,10 @@ import numpy as np
 
 from sluice.core.gate import Gate
 from sluice.gates.config import EvaluateConfig
-from sluice.gates.quality import decide
 from sluice.problems.decision import Rule
 from sluice.problems.evaluator import evaluate
 from sluice.report import page
+from tests.unit.evaluation.decided import decide
 
 
 def shown(labels: list[str], rule: Rule | None = None, rows: int = 400) -> str:

@@ -1,0 +1,45 @@
+"""What a step's checks are given."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sluice.data.dataset import Dataset
+    from sluice.package.package import Package
+    from sluice.project import Project
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What `evaluate` knows of a model.
+
+    Attributes:
+        project: the settings.
+        dataset: its rows; ``test`` are the held-out ones.
+        package: the model as it will be served.
+        outputs: its answers to the held-out rows: probabilities [rows, labels], or values [rows].
+        targets: the truth: indices into the package's labels int64 [rows], -1 for one that is not among them; or values float64 [rows].
+        positive: the label that metrics of one label are of; None where there is none.
+        evaluation: of `sluice.problems.evaluator.evaluate`: every metric with its interval, slices, confusion and so on.
+        champion: the package in production; None where there is none to compare with.
+        champion_note: which it is, or why there is none.
+    """
+
+    project: Project
+    dataset: Dataset
+    package: Package
+    outputs: np.ndarray
+    targets: np.ndarray
+    positive: str | None
+    evaluation: dict[str, Any]
+    champion: Package | None = None
+    champion_note: str = ""
+
+    @property
+    def labels(self) -> list[str]:
+        """Of the model; empty where an answer is a value."""
+        return list(self.package.labels)

@@ -1,0 +1,178 @@
+"""Candidate and champion on the same held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sluice.core.errors import DataError
+from sluice.problems import intervals, metrics
+from sluice.problems.answers import Answers, answers
+from sluice.problems.config import MetricConfig
+from sluice.problems.decision import Rule
+
+
+def compare(
+    candidate: np.ndarray,
+    champion: np.ndarray,
+    targets: np.ndarray,
+    labels: Sequence[str],
+    champion_labels: Sequence[str],
+    config: MetricConfig,
+    *,
+    rule: Rule | None = None,
+    champion_rule: Rule | None = None,
+    positive: str | None = None,
+) -> dict[str, Any]:
+    """The paired difference of the metric, and what it says.
+
+    The difference is turned so that more is better, whatever the metric's direction. Its interval is the metric's own
+    (`metrics.Metric.difference`): Newcombe's for accuracy and recall, the rows' influence for areas under curves, the rows' differences
+    for means of losses, a paired BCa bootstrap over rows elsewhere. Each model answers by its own decision rule. Verdicts: ``better`` where the
+    whole interval is above 0, ``no_worse`` where it is at or above -margin, ``worse`` where it is
+    below -margin, ``inconclusive`` otherwise. Models that answer alike on every row are ``no_worse``:
+    nothing in the rows tells them apart. The margin is absolute, for rmse and mae a fraction of the champion's value.
+
+    Models may know different labels. Then only rows whose true label both know count, since on the others
+    one of the two cannot be right; on the rows that count, naming a label the other lacks is an error like any other.
+
+    Args:
+        candidate, champion: probabilities [N, labels of each], or values [N].
+        targets: indices into `labels` (the candidate's), -1 for others; or values.
+        labels, champion_labels: both empty for regression.
+        rule, champion_rule: how each one's probabilities become a label; None: the most probable.
+        positive: the positive label; `config.positive`, or of two labels the rarer one of these rows, unless told.
+
+    Returns:
+        ``metric``, ``direction``, ``positive``, ``candidate`` and ``champion`` (the metric of each), ``difference``,
+        ``low``, ``high``, ``margin``, ``confidence``, ``verdict``, ``rows``, ``rows_left_out``, ``n_discordant``,
+        ``method``, ``labels_added``, ``labels_removed``, ``note``; for classification also
+        ``candidate_only_right``, ``champion_only_right`` and ``p_value`` (exact McNemar). Numbers are null where no row is shared
+        or the metric is not defined on the rows, which ``note`` says.
+
+    Raises:
+        DataError, ProjectError, SluiceError: as `evaluate`, for either model; DataError also where one model
+            classifies and the other does not.
+    """
+    if bool(len(labels)) != bool(len(champion_labels)):
+        raise DataError("solves another problem than the candidate", field="champion", fix="give the new model another name")
+    metric = metrics.TABLE[metrics.metric_of(config.metric, "classification" if labels else "regression")]
+    ours = answers(candidate, targets, labels, rule=rule, positive=positive or config.positive)
+    metrics.need_positive(metric.name, ours.positive, len(labels))
+    if labels:
+        theirs = answers(champion, np.zeros(len(ours.targets), dtype=np.int64), champion_labels, rule=champion_rule)
+        of = None if ours.positive is None else labels[ours.positive]
+        union = sorted({*labels, *champion_labels})
+        shared = np.isin(ours.targets, [i for i, name in enumerate(labels) if name in set(champion_labels)])
+        ours, theirs = (
+            _spread(a, known, union, ours.targets, labels, of).rows(shared) for a, known in ((ours, labels), (theirs, champion_labels))
+        )
+    else:
+        theirs, of = answers(champion, targets, labels), None
+        shared = np.ones(len(ours.targets), dtype=bool)
+    left_out = int((~shared).sum())
+    added, removed = sorted(set(labels) - set(champion_labels)), sorted(set(champion_labels) - set(labels))
+    head: dict[str, Any] = {
+        "metric": metric.name,
+        "direction": metric.better,
+        "positive": of,
+        "confidence": config.confidence,
+        "rows": int(shared.sum()),
+        "rows_left_out": left_out,
+        "labels_added": added,
+        "labels_removed": removed,
+        "note": _note(added, removed, left_out, len(shared)),
+    }
+    if not shared.any():
+        return head | {
+            "candidate": None,
+            "champion": None,
+            "difference": None,
+            "low": None,
+            "high": None,
+            "margin": config.margin,
+            "verdict": "inconclusive",
+            "n_discordant": 0,
+            "method": "none",
+        }
+    return head | _measure(metric, ours, theirs, config, head["note"])
+
+
+def _measure(metric: metrics.Metric, ours: Answers, theirs: Answers, config: MetricConfig, note: str) -> dict[str, Any]:
+    values = metric.value(ours), metric.value(theirs)
+    difference = _finite(metric.sign * (values[0] - values[1]))
+    out: dict[str, Any] = {"candidate": _finite(values[0]), "champion": _finite(values[1]), "method": metric.method()}
+    if metric.objective == "classification":
+        right, right_too = ours.predicted == ours.targets, theirs.predicted == theirs.targets
+        only, other = int((right & ~right_too).sum()), int((~right & right_too).sum())
+        out |= {
+            "n_discordant": int((ours.predicted != theirs.predicted).sum()),
+            "candidate_only_right": only,
+            "champion_only_right": other,
+            "p_value": intervals.mcnemar_exact(only, other),
+        }
+    else:
+        out["n_discordant"] = int((ours.outputs != theirs.outputs).sum())
+    margin = config.margin if difference is None else metrics.allowance(metric.name, config.margin, values[1])
+    limits = None if difference is None else metric.difference(ours, theirs, config.confidence, config.resamples)
+    low, high = limits if limits else (None, None)
+    same = difference is not None and metric.alike(ours, theirs)
+    if difference is None:
+        undefined = [
+            f"the {who}'s {metric.name} is not defined: {metric.why(a)}"
+            for who, a, v in zip(("candidate", "champion"), (ours, theirs), values, strict=True)
+            if not np.isfinite(v)
+        ]
+        out["note"] = ". ".join([*([note] if note else []), *undefined])
+    few = metric.difference_too_narrow(len(ours.targets)) if low is not None and not same else None
+    if few:
+        out["note"] = ". ".join([*([note] if note else []), few])
+    return out | {"difference": difference, "low": low, "high": high, "margin": margin, "verdict": _verdict(low, high, margin, same)}
+
+
+def _verdict(low: float | None, high: float | None, margin: float, same: bool) -> str:
+    if same:
+        return "no_worse"
+    if low is None or high is None:
+        return "inconclusive"
+    if low > 0:
+        return "better"
+    if low >= -margin - metrics.ROUNDING:
+        return "no_worse"
+    return "worse" if high < -margin - metrics.ROUNDING else "inconclusive"
+
+
+def _spread(
+    a: Answers, known: Sequence[str], union: Sequence[str], targets: np.ndarray, labels: Sequence[str], positive: str | None
+) -> Answers:
+    """A model's answers in the labels of `union`, and the truth, told in `labels`, in them too.
+
+    A label the model does not know gets the probability -1, which is never the largest, ranks last, and clips to none.
+    """
+    place = np.array([union.index(name) for name in known], dtype=np.int64)
+    out = np.full((len(a.outputs), len(union)), -1.0)
+    out[:, place] = a.outputs
+    truth = np.array([union.index(name) for name in labels] + [-1], dtype=np.int64)[targets]
+    return Answers.of(out, truth, place[a.predicted], None if positive is None else union.index(positive))
+
+
+def _note(added: list[str], removed: list[str], left_out: int, rows: int) -> str:
+    if not (added or removed or left_out):
+        return ""
+    said = [
+        f"{what} {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        for what, names in (("it adds", added), ("it lacks", removed))
+        if names
+    ]
+    head = f"the candidate's labels are not the champion's: {'; '.join(said)}. " if said else ""
+    return head + (
+        f"{left_out} of {rows} rows, whose true label only one of the two knows, are left out"
+        if left_out
+        else "Every row's label is known to both"
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,119 @@
+"""Checks: the worst decides, with its reasons; a project's own stand beside a step's, each with a section of its own."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sluice.core.errors import ProjectError
+from sluice.gates import check
+from sluice.gates.check import CHECKS, Check, Decision, built_in, make, own_checks, worst
+from sluice.gates.config import EvaluateConfig
+
+DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project's folder with the check of the documentation in it, and some that are none."""
+    own = DOCS.read_text().split("### A check of your own")[1].split("```python\n")[1].split("```")[0]
+    more = """
+
+        class OfData(NoFavourite):
+            step = "validate_data"
+
+        class Half(Check):
+            step = "evaluate"
+
+        none = 3
+    """
+    (tmp_path / "own_checks_here.py").write_text(own + textwrap.dedent(more))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("decisions", "verdict", "reasons"),
+    [
+        ([], "pass", ()),
+        ([Decision("pass", ("a",)), Decision("pass", ("b",))], "pass", ("a", "b")),
+        ([Decision("pass", ("a",)), Decision("inconclusive", ("b",))], "inconclusive", ("a", "b")),
+        ([Decision("pass", ("a",)), Decision("inconclusive", ("b",)), Decision("refuse", ("c",))], "refuse", ("c",)),
+        ([Decision("refuse", ("a",)), Decision("pass", ("b",), always=("z",)), Decision("refuse", ("c",))], "refuse", ("a", "c", "z")),
+        ([Decision("pass", ("b",), always=("z",))], "pass", ("b",)),
+    ],
+)
+def test_the_worst_decides_and_a_refusal_tells_all_that_speaks_against(
+    decisions: list[Decision], verdict: str, reasons: tuple[str, ...]
+) -> None:
+    found = worst(decisions)
+    assert (found.decision, found.reasons) == (verdict, reasons)
+
+
+def test_evidence_and_cautions_of_all_checks_are_kept() -> None:
+    found = worst([Decision("pass", evidence={"a": 1}, cautions=("x",)), Decision("refuse", ("no",), {"b": 2}, ("y",))])
+    assert found.evidence == {"a": 1, "b": 2} and found.cautions == ("x", "y")
+
+
+def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
+    kinds = [CHECKS.get(name) for name in CHECKS.built_in]
+    assert [kind.name for kind in kinds] == CHECKS.built_in
+    assert all(issubclass(EvaluateConfig, kind.Config) for kind in kinds if kind.step == "evaluate")
+    assert [c.name for c in built_in("evaluate")] == ["bar", "slices", "floor", "champion"]
+
+
+def facts(share: float) -> Any:
+    answers = np.eye(2)[(np.arange(100) >= share * 100).astype(int)]
+    return SimpleNamespace(outputs=answers)
+
+
+@pytest.mark.parametrize(("share", "decision"), [(0.5, "pass"), (0.7, "refuse")])
+def test_a_check_of_a_projects_own_decides_beside_the_steps(
+    folder: Path, share: float, decision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "built_in", lambda step: [])
+    own = own_checks("evaluate", {"own_checks_here:NoFavourite": {"most": 0.6}}, field="evaluate.checks", beside=folder)
+    found = make("evaluate", facts(share), EvaluateConfig(), own)
+    assert found.decision == decision and f"{share:.0%} of all" in found.reasons[0]
+    told = found.evidence["checks"]["own_checks_here:NoFavourite"]
+    assert told["evidence"] == {"share": share} and told["decision"] == decision
+    assert f"{share:.0%} of all" in check.own_sections(found.evidence)
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        ({"own_checks_here:NoFavourite": {"mots": 0.6}}, r"evaluate.checks.own_checks_here:NoFavourite.mots: unknown key.*\n.*'most'"),
+        ({"own_checks_here:NoFavourite": {"most": 2}}, "less than or equal to 1"),
+        ({"own_checks_here:OfData": {}}, "is a check that validate_data makes"),
+        ({"own_checks_here:Half": {}}, "is no check"),
+        ({"own_checks_here:none": {}}, "is no check"),
+        ({"own_checks_here:Nofavourite": {}}, "has no Nofavourite"),
+        ({"bar": {}}, "by itself"),
+        ({"sliecs": {}}, "did you mean 'slices'"),
+    ],
+)
+def test_a_wrong_name_or_section_is_told_with_its_place(folder: Path, named: dict[str, Any], says: str) -> None:
+    with pytest.raises(ProjectError, match=says) as told:
+        own_checks("evaluate", named, field="evaluate.checks", beside=folder)
+    assert "evaluate.checks" in str(told.value.field) and told.value.fix
+
+
+def test_what_no_check_of_ones_own_adds_leaves_the_settings_as_they_were() -> None:
+    assert "checks" not in EvaluateConfig().model_dump()
+    assert EvaluateConfig(checks={"a:B": {"c": 1}}).model_dump()["checks"] == {"a:B": {"c": 1}}
+
+
+def test_a_section_says_the_reasons_as_text_unless_the_check_draws_more() -> None:
+    class Bare(Check):
+        step = "evaluate"
+
+        def judge(self, facts: Any, config: Any) -> Decision:
+            return Decision("pass", ("<b>all</b> well",))
+
+    assert Bare().section(Bare().judge(None, None)) == "<p>&lt;b&gt;all&lt;/b&gt; well</p>"
+    assert Bare.name.endswith(":test_a_section_says_the_reasons_as_text_unless_the_check_draws_more.<locals>.Bare")
