@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import figures
+from tests.tools import drawing, figures
 
 MODULE = '''
 class Shape:
@@ -95,3 +95,26 @@ def test_no_two_modules_of_the_project_import_each_other():
     trees = {p: ast.parse(t) for p, t in figures.sources(figures.ROOT, figures.CODE).items()}
     modules = {figures.module_name(p): p for p in trees}
     assert figures.circles({m: figures.imports(trees[p], m, modules) for m, p in modules.items()}) == []
+
+
+def test_the_drawing_has_each_package_once_and_tells_what_goes_up():
+    edges = {"top": {"middle", "bottom"}, "middle": {"bottom"}, "bottom": {"core"}, "core": {"middle"}}
+    at, up = drawing.layers(edges)
+    assert up == {("core", "middle")}
+    assert [at[r] for r in ("core", "bottom", "middle", "top")] == [0, 1, 2, 3]
+    picture = drawing.svg(dict.fromkeys(edges, 2), edges)
+    assert all(picture.count(f">{r}</text>") == 1 for r in edges)
+    assert picture.count('class="up"') == 1 and picture.count("<path") == 1 + 3  # top imports bottom over middle
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        ("sluice.core.files", "core"),
+        ("sluice.project", "project"),
+        ("serving.runtime.http.server", "serving.runtime"),
+        ("pipelines.local", "pipelines"),
+    ],
+)
+def test_the_room_of_a_module(module, found):
+    assert drawing.room(module) == found
