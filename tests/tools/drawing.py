@@ -47,13 +47,14 @@ def rooms(root: Path) -> tuple[dict[str, int], dict[str, set[str]]]:
 def layers(edges: Mapping[str, set[str]]) -> tuple[dict[str, int], set[tuple[str, str]]]:
     """The layer of each package, 0 at the bottom; and the imports that go up.
 
-    Packages that import each other are put in order by how many of them each imports; what then goes up is what would have to go.
+    Packages that import each other are put in order by how many of them each imports and how many import it; what then goes up is what would have to go.
     """
     down = {r: set(to) for r, to in edges.items()}
     up: set[tuple[str, str]] = set()
     while found := figures.circles(down):
         group = found[0]
-        least = min(group, key=lambda r: (len(down[r] & set(group)), r))
+        wanted = {r: sum(r in down[other] for other in group) for r in group}
+        least = min(group, key=lambda r: (len(down[r] & set(group)), -wanted[r], r))
         for to in down[least] & set(group):
             up.add((least, to))
         down[least] -= set(group)

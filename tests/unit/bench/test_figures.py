@@ -98,7 +98,7 @@ def test_no_two_modules_of_the_project_import_each_other():
 
 
 def test_the_drawing_has_each_package_once_and_tells_what_goes_up():
-    edges = {"top": {"middle", "bottom"}, "middle": {"bottom"}, "bottom": {"core"}, "core": {"middle"}}
+    edges = {"top": {"middle", "bottom"}, "middle": {"bottom", "core"}, "bottom": {"core"}, "core": {"middle"}}
     at, up = drawing.layers(edges)
     assert up == {("core", "middle")}
     assert [at[r] for r in ("core", "bottom", "middle", "top")] == [0, 1, 2, 3]
