@@ -24,6 +24,7 @@ from sluice.package.package import Package, TensorSpec
 from sluice.package.provenance import code_digest, libraries
 from sluice.problems import evaluator
 from sluice.problems.decision import Rule
+from sluice.problems.problem import problem
 from sluice.problems.threshold import Choice
 from sluice.tasks import load_task
 
@@ -187,7 +188,7 @@ def _seal(
             tmp,
             name=project.name,
             task=project.task,
-            objective=state.objective,
+            objective=problem(state.objective, beside=task.base_dir).served,
             inputs=specs[0],
             outputs=specs[1],
             labels=list(state.labels),
@@ -196,5 +197,8 @@ def _seal(
             metrics=metrics,
             provenance=provenance,
             rule=rule,
+            problem=dataset.objective,
+            fields=dataset.columns,
+            engine=chosen.form.engine,
         )
     return packages.read(out, sealed.digest)

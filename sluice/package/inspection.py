@@ -14,7 +14,7 @@ def inspect(package: Package) -> dict[str, Any]:
     """A package's facts.
 
     Returns:
-        ``digest``, ``name``, ``task``, ``objective``, ``precision``, ``labels``, ``inputs``, ``outputs``, ``preprocess``,
+        ``digest``, ``name``, ``task``, ``objective``, ``problem``, ``fields``, ``engine``, ``precision``, ``labels``, ``inputs``, ``outputs``, ``preprocess``,
         ``metrics``, ``provenance``, ``decision`` (label, threshold, aim; null where the most probable label is answered), ``bytes`` (all files), ``files`` {name: {size, sha256}} and ``graph`` {ir_version,
         opsets, operators {type: nodes}, nodes, parameters, elements {type: numbers}, weight_bytes}.
 
@@ -40,6 +40,7 @@ def inspect(package: Package) -> dict[str, Any]:
                 "files",
             )
         },
+        **_named(package),
         "decision": m.get("decision"),
         "bytes": sum(e["size"] for e in m["files"].values()) + (package.root / MANIFEST).stat().st_size,
         "graph": {
@@ -59,11 +60,11 @@ def diff(a: Package, b: Package) -> dict[str, Any]:
 
     Returns:
         ``same`` (equal digests); ``a`` and ``b`` (digests); ``fields`` {dotted key: [old, new]} of everything in the
-        manifest but metrics, labels and files, null where one has no such key; ``labels`` {added, removed}; ``metrics`` {name: {a, b, change}};
+        manifest but metrics, labels and files (of a package of v1 what it meant by them), null where one has no such key; ``labels`` {added, removed}; ``metrics`` {name: {a, b, change}};
         ``files`` {added, removed, changed}; ``bytes`` of the graph {a, b, change}.
     """
     skipped = {"metrics", "labels", "files"}
-    old, new = (_flat({k: v for k, v in p.manifest.items() if k not in skipped}) for p in (a, b))
+    old, new = (_flat({k: v for k, v in {**p.manifest, **_named(p)}.items() if k not in skipped}) for p in (a, b))
     files_a, files_b = a.manifest["files"], b.manifest["files"]
     return {
         "same": a.digest == b.digest,
@@ -79,6 +80,12 @@ def diff(a: Package, b: Package) -> dict[str, Any]:
         },
         "bytes": _change(files_a[MODEL]["size"], files_b[MODEL]["size"]),
     }
+
+
+def _named(package: Package) -> dict[str, Any]:
+    """What v2 names, of a package of v1 as it was meant."""
+    engine = package.engine
+    return {"problem": package.problem, "fields": dict(package.fields), "engine": {"name": engine.name, "options": dict(engine.options)}}
 
 
 def _change(old: Any, new: Any) -> dict[str, Any]:

@@ -12,9 +12,13 @@ import orjson
 
 from sluice.core.datatypes import TABLE
 from sluice.core.errors import PackageError
+from sluice.core.registry import Registry
+from sluice.fields.field import FIELDS, Field
 from sluice.problems import decision
+from sluice.problems.problem import PROBLEMS, problem
 
-FORMAT = "sluice.package/v1"
+#: What is written; packages of v1 are read as well, for ever (`sluice.package.v1`).
+FORMAT, FORMAT_V1 = "sluice.package/v2", "sluice.package/v1"
 MANIFEST = "model.json"
 MODEL = "model.onnx"
 
@@ -27,6 +31,8 @@ LIMIT_FILES = 256
 LIMIT_BYTES = 4 << 30
 
 _KEYS = ("files", "format", "inputs", "labels", "metrics", "name", "objective", "outputs", "precision", "preprocess", "provenance", "task")
+#: What v2 names beside.
+_NAMED = ("engine", "fields", "problem")
 #: Keys a package need not have: what is absent is as it was before there was the key.
 _OPTIONAL = ("decision",)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -57,6 +63,9 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
         raw: its bytes.
         where: how errors call it.
 
+    Returns:
+        The manifest as it is, of v2 or v1.
+
     Raises:
         PackageError: not JSON, of another format, a key missing or unknown, or a value of a wrong type or size.
     """
@@ -66,19 +75,51 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
         m = orjson.loads(raw)
     except orjson.JSONDecodeError as e:
         raise PackageError(f"is not JSON: {e}", field=where, fix="copy the package again") from e
-    if not isinstance(m, dict) or m.get("format") != FORMAT:
-        raise PackageError(f"format is not {FORMAT}", field=where, value=m.get("format") if isinstance(m, dict) else m, fix=_FIX)
-    for key in _KEYS:
-        if key not in m:
-            raise PackageError("is missing", field=f"{where}: {key}", fix=_FIX)
-    for key in m:
-        if key not in (*_KEYS, *_OPTIONAL):
-            raise PackageError("is no key of this format", field=f"{where}: {key}", value=m[key], fix=_FIX)
+    _check_keys(m, where)
     for key in ("name", "task", "precision"):
         _need(isinstance(m[key], str) and m[key] != "", "must be a name", where, key, m[key])
     for key in ("preprocess", "metrics", "provenance", "files"):
         _need(isinstance(m[key], dict), "must be an object", where, key, m[key])
-    _need(m["objective"] in ("classification", "regression"), "must be classification or regression", where, "objective", m["objective"])
+    if m["format"] == FORMAT:
+        _check_named(m, where)
+    _check_answers(m, where)
+    check_files(m["files"], f"{where}: files")
+    return m
+
+
+def _check_keys(m: Any, where: str) -> None:
+    if not isinstance(m, dict) or m.get("format") not in (FORMAT, FORMAT_V1):
+        found = m.get("format") if isinstance(m, dict) else m
+        raise PackageError(f"format is not {FORMAT} or {FORMAT_V1}", field=where, value=found, fix=_FIX)
+    required = (*_KEYS, *(_NAMED if m["format"] == FORMAT else ()))
+    for key in required:
+        if key not in m:
+            raise PackageError("is missing", field=f"{where}: {key}", fix=_FIX)
+    for key in m:
+        if key not in (*required, *_OPTIONAL):
+            raise PackageError("is no key of this format", field=f"{where}: {key}", value=m[key], fix=_FIX)
+
+
+def _check_named(m: dict[str, Any], where: str) -> None:
+    """Problem and fields are there by these names, or classes of the user's own, which serving does not need. The engine's name is looked up when it opens the graph."""
+    _check_name(PROBLEMS, m["problem"], f"{where}: problem")
+    _need(isinstance(m["fields"], dict), "must be an object from name to kind", where, "fields", m["fields"])
+    for name, kind in m["fields"].items():
+        if kind != Field.kind:
+            _check_name(FIELDS, kind, f"{where}: fields.{name}")
+    engine = m["engine"]
+    fine = isinstance(engine, dict) and set(engine) == {"name", "options"} and isinstance(engine["options"], dict)
+    _need(fine and isinstance(engine["name"], str) and engine["name"] != "", "must have name and options", where, "engine", engine)
+
+
+def _check_name(registry: Registry, name: Any, where: str) -> None:
+    if not isinstance(name, str) or (":" not in name and name not in registry):
+        fix = registry.nearest(name) if isinstance(name, str) else _FIX
+        raise PackageError(f"is no {registry.kind} that is known here", field=where, value=name, fix=fix)
+
+
+def _check_answers(m: dict[str, Any], where: str) -> None:
+    """Labels, tensors and decision fit the problem whose answers the package gives: a built-in one, so it is served without the user's code."""
     labels = m["labels"]
     _need(
         isinstance(labels, list) and all(isinstance(v, str) for v in labels) and len(set(labels)) == len(labels),
@@ -87,13 +128,15 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
         "labels",
         labels,
     )
+    _need(isinstance(m["objective"], str) and ":" not in m["objective"], "must be a name", where, "objective", m["objective"])
+    _check_name(PROBLEMS, m["objective"], f"{where}: objective")
+    answered = problem(m["objective"])
     inputs, outputs = tensors(m["inputs"], f"{where}: inputs"), tensors(m["outputs"], f"{where}: outputs")
     names = [t.name for t in (*inputs, *outputs)]
     _need(len(set(names)) == len(names), "name a tensor twice", where, "inputs, outputs", names)
-    classifies = m["objective"] == "classification"
-    wanted = TensorSpec("probabilities", "FP32", (-1, len(labels))) if classifies else TensorSpec("value", "FP32", (-1,))
+    wanted = TensorSpec(answered.output, "FP32", (-1, *answered.width(labels)))
     _need(
-        outputs[0] == wanted and bool(labels) == classifies,
+        outputs[0] == wanted and bool(labels) == answered.classes,
         f"must start with {wanted.name} {wanted.datatype} {list(wanted.shape)} for its labels",
         where,
         "outputs",
@@ -103,8 +146,6 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
         decision.read(m.get("decision"), labels)
     except ValueError as e:
         raise PackageError(str(e), field=f"{where}: decision", value=m["decision"], fix=_FIX) from e
-    check_files(m["files"], f"{where}: files")
-    return m
 
 
 def tensors(raw: Any, where: str) -> tuple[TensorSpec, ...]:

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ READING = "reading.json"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COPY = "copy the package again"
+#: What opens a graph of which nothing is said.
+ENGINE = EngineSpec("onnxruntime")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +60,19 @@ class Package:
         digest: sha256 (hex) of ``model.json``.
         name: the model's name (the project's).
         task: ``text``, ``image``, ``tabular`` or the user's own.
-        objective: ``classification`` or ``regression``.
+        objective: the built-in problem whose answers it gives: ``classification`` or ``regression``.
         inputs, outputs: the graph's tensors. Classification has one output
             ``probabilities`` FP32 [-1, labels]; regression ``value`` FP32 [-1].
         labels: class names in the order of the output's columns; empty for regression.
         preprocess: the processor's specification, with its ``kind``.
-        precision: ``fp32`` or ``int8``.
+        precision: the name of its format.
         metrics: metrics on the held-out rows.
         provenance: digests of code, config and data, seed, library versions.
         rule: how probabilities become a label; None: the most probable one is answered.
+        manifest: the whole of ``model.json``, of v2 or v1.
         engine: what opens the graph, and with which options.
-        manifest: the whole of ``model.json``.
+        problem: what it was trained and judged as: `objective`, or a class of the user's own that derives from it.
+        fields: name to kind of what it was trained on.
     """
 
     root: Path
@@ -84,6 +89,8 @@ class Package:
     provenance: dict[str, Any]
     manifest: dict[str, Any]
     engine: EngineSpec
+    problem: str
+    fields: Mapping[str, str]
     rule: Rule | None = None
 
     @property
@@ -123,11 +130,19 @@ def write(
     metrics: dict[str, Any],
     provenance: dict[str, Any],
     rule: Rule | None = None,
+    problem: str = "",
+    fields: Mapping[str, str] | None = None,
+    engine: EngineSpec = ENGINE,
 ) -> Package:
     """Seal a directory that already holds ``model.onnx`` and its side files: write ``model.json`` last.
 
     Nothing that differs between two equal trainings (times, paths, run ids) may be put in:
     equal seed, data and project give an equal digest.
+
+    Args:
+        problem: what it was judged as; by default `objective`.
+        fields: name to kind; by default what `preprocess` reads. A kind that only the user's task knows is written as one nobody knows.
+        engine: what opens the graph.
 
     Raises:
         PackageError: what is given, or the directory, would be no package.
@@ -147,6 +162,9 @@ def write(
             "precision": precision,
             "metrics": metrics,
             "provenance": provenance,
+            "problem": problem or objective,
+            "fields": v1.fields_of(preprocess) if fields is None else {n: v1.kind(k) for n, k in fields.items()},
+            "engine": {"name": engine.name, "options": dict(engine.options)},
             "files": listed,
             **({"decision": rule.to_dict()} if rule else {}),
         },
@@ -188,6 +206,7 @@ def read(root: Path, digest: str | None = None) -> Package:
         _verify_files(root, m["files"])
     except OSError as e:
         raise PackageError(f"cannot be read: {e.strerror or e}", field=str(e.filename or root), fix=_COPY) from e
+    named = m if m["format"] == FORMAT else v1.named(m)
     return Package(
         root=root,
         digest=found,
@@ -203,7 +222,9 @@ def read(root: Path, digest: str | None = None) -> Package:
         provenance=m["provenance"],
         manifest=m,
         rule=decision.read(m.get("decision"), m["labels"]),
-        engine=v1.engine_of(m),
+        engine=EngineSpec(**named["engine"]),
+        problem=named["problem"],
+        fields=named["fields"],
     )
 
 

@@ -270,6 +270,8 @@ def _plain(path: Path, name: str, digest: str | None, max_bytes: int) -> Package
         provenance={},
         manifest={},
         engine=engine,
+        problem="none",
+        fields={},
     )
     return _PlainPackage(**{f.name: getattr(package, f.name) for f in dataclasses.fields(package)}, file=path)
 

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sluice.core import files
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import PackageError
 from sluice.package import package
-from sluice.package.package import MANIFEST, Package, Store, TensorSpec, read
+from sluice.package.package import MANIFEST, EngineSpec, Package, Store, read
 from sluice.problems.decision import Rule, codes
 
 PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -163,7 +164,18 @@ def rewrite(p: Package, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"format": "sluice.package/v2"}, "format"),
+        ({"format": "sluice.package/v3"}, "format"),
+        ({"format": "sluice.package/v1"}, "no key of this format"),
+        ({"problem": "clasification"}, "problem"),
+        ({"problem": None}, "problem"),
+        ({"fields": ["text"]}, "fields"),
+        ({"fields": {"text": "txt"}}, "fields.text"),
+        ({"fields": {"text": 1}}, "fields.text"),
+        ({"engine": "onnxruntime"}, "engine"),
+        ({"engine": {"name": "onnxruntime"}}, "engine"),
+        ({"engine": {"name": "", "options": {}}}, "engine"),
+        ({"engine": {"name": "onnxruntime", "options": []}}, "engine"),
+        ({"objective": "my_module:Ranks"}, "objective"),
         ({"surprise": 1}, "surprise"),
         ({"name": ""}, "name"),
         ({"name": 3}, "name"),
@@ -192,6 +204,32 @@ def test_a_manifest_out_of_form_is_refused_by_the_key_at_fault(sealed, changes, 
     with pytest.raises(PackageError) as e:
         read(rewrite(sealed("text"), **changes))
     assert field in e.value.field or field in e.value.message
+
+
+def test_a_package_names_its_problem_its_fields_and_its_engine(sealed):
+    p = sealed("tabular")
+    assert (p.problem, p.fields, p.engine) == ("regression", {"age": "numeric", "job": "categorical"}, EngineSpec("onnxruntime"))
+    assert {k: p.manifest[k] for k in ("format", "problem", "engine")} == {
+        "format": "sluice.package/v2",
+        "problem": "regression",
+        "engine": {"name": "onnxruntime", "options": {}},
+    }
+    assert sealed("text").fields == {"text": "text"}
+
+
+def test_a_problem_and_a_field_of_the_users_own_are_words_that_reading_does_not_import(sealed):
+    p = sealed("tabular", problem="nowhere_at_all:Rents", fields={"age": "nowhere_at_all:Age", "job": "trade"})
+    assert p.problem == "nowhere_at_all:Rents"
+    assert p.fields == {"age": "nowhere_at_all:Age", "job": "other"}  # a word that only the task knew
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(sealed):
+    with pytest.raises(PackageError) as e:
+        read(rewrite(sealed("text"), problem="clasification"))
+    assert "did you mean 'classification'?" in e.value.fix and e.value.value == "clasification"
+    with pytest.raises(PackageError, match="field") as e:
+        read(rewrite(sealed("tabular"), fields={"age": "numerical"}))
+    assert "did you mean 'numeric'?" in e.value.fix
 
 
 def test_a_decision_is_part_of_the_package_and_of_its_digest(sealed):

@@ -56,6 +56,8 @@ def package(folder: Path, **spec: Any) -> Package:
         {},
         {"format": FORMAT},
         EngineSpec("onnxruntime"),
+        "classification",
+        {"age": "numeric", "job": "categorical"},
     )
 
 
