@@ -23,7 +23,8 @@ from sluice.project import Project
 from sluice.registry.serving import BY
 from sluice.registry.versions import CHAMPION, Registry, Version
 from sluice.report import page
-from sluice.rollouts.handover import serving, target
+from sluice.rollouts.handover import serving
+from sluice.rollouts.manifest import target
 from sluice.steps.execute import open_project, run_step
 from sluice.tracking.tracker import open_tracker, tracking_uri
 

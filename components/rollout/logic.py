@@ -26,9 +26,10 @@ from sluice.project import Project
 from sluice.registry.versions import CANDIDATE, CHAMPION, Registry, Version
 from sluice.report import page
 from sluice.rollouts import again
-from sluice.rollouts.handover import Target, hand_over, target
+from sluice.rollouts.handover import hand_over
 from sluice.rollouts.judge import WARNING
 from sluice.rollouts.local import Request, RolloutResult, run_local
+from sluice.rollouts.manifest import Target, target
 from sluice.rollouts.spec import RolloutSpec
 from sluice.steps.execute import open_project, run_step
 from sluice.tracking.tracker import tracking_uri

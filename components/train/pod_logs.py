@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sluice.kube.client import KubeFault, Object
+from sluice.kube.objects import Objects, path
+
 #: Trainer names the container that trains so, and nothing else.
 CONTAINER = "node"
 JOBSET, RANK = "jobset.sigs.k8s.io/jobset-name", "batch.kubernetes.io/job-completion-index"
@@ -25,24 +28,24 @@ class Follower:
     A connection that breaks (API servers end them after some time) is made again where it was.
 
     Args:
-        core: `CoreV1Api`.
+        objects: the cluster.
         namespace, name: of the job.
         on_line: told of every line, with its node.
     """
 
-    def __init__(self, core: Any, namespace: str, name: str, on_line: Callable[[int, str], None]):
-        self.core, self.namespace, self.name, self.on_line = core, namespace, name, on_line
+    def __init__(self, objects: Objects, namespace: str, name: str, on_line: Callable[[int, str], None]):
+        self.objects, self.namespace, self.name, self.on_line = objects, namespace, name, on_line
         self.endings: dict[int, str] = {}
         self.last: dict[int, str] = {}
         self._over = threading.Event()
         self._readers: dict[str, threading.Thread] = {}
         threading.Thread(target=self._watch, name="endings", daemon=True).start()
 
-    def see(self, pods: list[Any]) -> None:
+    def see(self, pods: list[Object]) -> None:
         """Start reading the logs of pods that have started."""
         for pod in pods:
-            name = pod.metadata.name
-            if name not in self._readers and pod.status.phase in ("Running", "Succeeded", "Failed"):
+            name = pod["metadata"]["name"]
+            if name not in self._readers and (pod.get("status") or {}).get("phase") in ("Running", "Succeeded", "Failed"):
                 self._readers[name] = threading.Thread(target=self._read, args=(name, rank_of(pod)), name=f"log-{name}", daemon=True)
                 self._readers[name].start()
 
@@ -59,24 +62,12 @@ class Follower:
 
     def _read(self, pod: str, node: int) -> None:
         """One pod's log to its end. Lines carry their time, so that none is told twice after a broken connection."""
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
         seen = ""
         while True:
-            since = {} if not seen else {"since_seconds": _seconds_since(seen)}
+            query = {"container": CONTAINER, "follow": "true", "timestamps": "true"}
+            query |= {"sinceSeconds": str(_seconds_since(seen))} if seen else {}
             try:
-                stream = self.core.read_namespaced_pod_log(
-                    pod,
-                    self.namespace,
-                    container=CONTAINER,
-                    follow=True,
-                    timestamps=True,
-                    **since,
-                    _preload_content=False,
-                    _request_timeout=(30, None),
-                )
-                for line in lines(stream.stream()):
+                for line in lines(self.objects.kube.stream(path("Pod", self.namespace, pod, "log"), query=query)):
                     when, _, text = line.partition(" ")
                     if when <= seen:
                         continue
@@ -85,12 +76,10 @@ class Follower:
                     self.on_line(node, text)
                 if self._ended(pod):
                     return
-            except ApiException as e:
+            except KubeFault as e:
                 if e.status in (400, 404):  # the pod is gone, or never came to have a log
                     return
-                self._lost(node, str(e.reason))
-            except HTTPError as e:
-                self._lost(node, type(e).__name__)
+                self._lost(node, e.message)
             if self._over.wait(_PAUSE):
                 return
 
@@ -99,29 +88,22 @@ class Follower:
             self.on_line(node, f"(the log was lost: {why}; it is read on)")
 
     def _ended(self, pod: str) -> bool:
-        phase = self.core.read_namespaced_pod(pod, self.namespace, _request_timeout=30).status.phase
-        return phase in ("Succeeded", "Failed")
+        """Whether a pod runs no more. Raises `KubeFault`."""
+        found = self.objects.get("Pod", self.namespace, pod)
+        if found is None:
+            raise KubeFault("the pod is gone", 404, field=pod)
+        return (found.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
     def _watch(self) -> None:
         """How each node ended. A failed job's pods are deleted at once: only a watch is sure to see it."""
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
+        query = {"labelSelector": f"{JOBSET}={self.name}", "watch": "true", "timeoutSeconds": "600"}
         while not self._over.is_set():
             try:
-                answer = self.core.list_namespaced_pod(
-                    self.namespace,
-                    label_selector=f"{JOBSET}={self.name}",
-                    watch=True,
-                    timeout_seconds=600,
-                    _preload_content=False,
-                    _request_timeout=(30, 660),
-                )
-                for line in lines(answer.stream()):
+                for line in lines(self.objects.kube.stream(path("Pod", self.namespace), query=query, read=660.0)):
                     self._note(json.loads(line)["object"])
                     if self._over.is_set():
                         return
-            except (ApiException, HTTPError, ValueError, KeyError) as e:
+            except (KubeFault, ValueError, KeyError) as e:
                 self.endings.setdefault(-1, f"could not be watched: {e}")
             self._over.wait(_PAUSE)
 
@@ -151,15 +133,16 @@ def ending(status: Mapping[str, Any]) -> str:
     return f"ended with status {code}" if code else ""
 
 
-def held_up(pod: Any) -> tuple[str, bool]:
+def held_up(pod: Object) -> tuple[str, bool]:
     """Why a pod has not started, and whether waiting cannot help; empty for one that has."""
-    for status in pod.status.container_statuses or ():
-        waiting = getattr(status.state, "waiting", None)
-        if waiting is not None and waiting.reason in (*_HOPELESS, *IMAGE):
-            return f"{waiting.reason}: {waiting.message or getattr(status, 'image', '')}", waiting.reason in _HOPELESS
-    for condition in getattr(pod.status, "conditions", None) or ():
-        if condition.type == "PodScheduled" and condition.status == "False":
-            return f"{condition.reason}: {condition.message}", False
+    status = pod.get("status") or {}
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") in (*_HOPELESS, *IMAGE):
+            return f"{waiting['reason']}: {waiting.get('message') or container.get('image', '')}", waiting["reason"] in _HOPELESS
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return f"{condition.get('reason')}: {condition.get('message')}", False
     return "", False
 
 
@@ -183,9 +166,9 @@ def lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace")
 
 
-def rank_of(pod: Any) -> int:
+def rank_of(pod: Object) -> int:
     """A node's number within its job."""
-    return int((pod.metadata.labels or {}).get(RANK, 0))
+    return int((pod["metadata"].get("labels") or {}).get(RANK, 0))
 
 
 def _seconds_since(stamp: str) -> int:

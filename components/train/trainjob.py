@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from components.train.pod_logs import CONTAINER, IMAGE, JOBSET, Follower, held_up, rank_of
 from sluice.core.errors import DeadlineError, SluiceError
+from sluice.kube.client import Kube, KubeFault, Object, own_namespace
+from sluice.kube.objects import Objects
 
-GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
+#: Seconds to wait for an answer, and between the tries of a call.
+_READ, _PAUSES = 30.0, (1.0, 3.0)
 
 
 class TrainJobError(SluiceError):
@@ -108,28 +112,27 @@ def torchrun(spec_nodes: int, processes: int, job: Path) -> tuple[str, ...]:
 
 
 class TrainJobs:
-    """Jobs of one namespace, over the official client.
+    """Jobs of one namespace.
 
     Args:
         namespace: default: the pod's own.
-        custom, core: `CustomObjectsApi` and `CoreV1Api`; made from the pod's service account, else the kubeconfig.
+        objects: the cluster; default: the pod's own, else the kubeconfig's.
+
+    Raises (all methods):
+        TrainJobError: refused, or no answer after three tries.
     """
 
-    def __init__(self, namespace: str | None = None, custom: Any = None, core: Any = None):
-        if custom is None or core is None:
-            from kubernetes import client, config
-
-            try:
-                config.load_incluster_config()
-            except config.ConfigException:
-                config.load_kube_config()
-            custom, core = custom or client.CustomObjectsApi(), core or client.CoreV1Api()
-        self.custom, self.core = custom, core
-        self.namespace = namespace or own_namespace()
+    def __init__(self, namespace: str | None = None, objects: Objects | None = None):
+        self.objects = objects or Objects(Kube(read=_READ, pauses=_PAUSES))
+        found = namespace or own_namespace()
+        if not found:
+            raise TrainJobError("is not known outside a pod", field="namespace", fix="name it")
+        self.namespace = found
 
     def submit(self, spec: JobSpec) -> None:
-        """Create the job. Raises `TrainJobError` when it is refused."""
-        self._call("submit", self.custom.create_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, spec.manifest())
+        """Create the job."""
+        with _asked("submit it", spec.name):
+            self.objects.create("TrainJob", self.namespace, spec.manifest(), again=True)
 
     def replace(self, spec: JobSpec, seconds: float = 120.0) -> None:
         """`submit`, in place of a job of that name which an earlier, killed step left.
@@ -149,39 +152,30 @@ class TrainJobs:
         self.submit(spec)
 
     def exists(self, name: str) -> bool:
-        from kubernetes.client import ApiException
-
-        try:
-            self.custom.get_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=30)
-        except ApiException as e:
-            if e.status == 404:
-                return False
-            raise TrainJobError(f"cannot be read: {e.reason}", field=f"TrainJob {name}", fix="check the Role sluice-pipeline") from e
-        return True
+        """Whether there is a job of that name."""
+        with _asked("read it", name):
+            return self.objects.get("TrainJob", self.namespace, name) is not None
 
     def cancel(self, name: str) -> None:
         """Delete the job and its pods; nothing happens when it has gone."""
-        from kubernetes.client import ApiException
-
-        try:
-            self.custom.delete_namespaced_custom_object(
-                GROUP, VERSION, self.namespace, PLURAL, name, propagation_policy="Foreground", _request_timeout=30
-            )
-        except ApiException as e:
-            if e.status != 404:
-                raise TrainJobError(f"cannot be deleted: {e.reason}", field=f"TrainJob {name}", fix="check the Role sluice-pipeline") from e
+        with _asked("delete it", name):
+            self.objects.delete("TrainJob", self.namespace, name, propagation="Foreground")
 
     def condition(self, name: str) -> tuple[str, str]:
         """(``Complete`` | ``Failed`` | ``Running``, message)."""
-        job = self._call("read", self.custom.get_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name)
+        with _asked("read it", name):
+            job = self.objects.get("TrainJob", self.namespace, name)
+        if job is None:
+            raise TrainJobError("was deleted while it ran", field=f"TrainJob {name}", fix="run the step again")
         for c in (job.get("status") or {}).get("conditions") or []:
             if c["type"] in ("Complete", "Failed") and c["status"] == "True":
                 return c["type"], c.get("message", "")
         return "Running", ""
 
-    def pods(self, name: str) -> list[Any]:
-        found = self._call("list pods", self.core.list_namespaced_pod, self.namespace, label_selector=f"{JOBSET}={name}").items
-        return sorted(found, key=rank_of)
+    def pods(self, name: str) -> list[Object]:
+        """The job's pods, by their node's number."""
+        with _asked("list its pods", name):
+            return sorted(self.objects.list("Pod", self.namespace, f"{JOBSET}={name}"), key=rank_of)
 
     def wait(
         self,
@@ -212,7 +206,7 @@ class TrainJobs:
         """
         start = time.monotonic()
         stop = stop or threading.Event()
-        follower = Follower(self.core, self.namespace, spec.name, on_line)
+        follower = Follower(self.objects, self.namespace, spec.name, on_line)
         told = ""
         try:
             while True:
@@ -238,7 +232,7 @@ class TrainJobs:
                     self.cancel(spec.name)
                     raise TrainJobError("was cancelled", field=f"TrainJob {spec.name}")
                 if time.monotonic() - start > seconds:
-                    states = ", ".join(f"node {rank_of(p)} {p.status.phase}" for p in pods) or "no pod was made"
+                    states = ", ".join(f"node {rank_of(p)} {p['status'].get('phase')}" for p in pods) or "no pod was made"
                     self.cancel(spec.name)
                     raise DeadlineError(
                         f"not done after {seconds:g} s: {states}", field=f"TrainJob {spec.name}", fix="is there room for its pods?"
@@ -246,29 +240,12 @@ class TrainJobs:
         finally:
             follower.close(0)
 
-    def _call(self, what: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
 
-        for pause in (1.0, 3.0, None):
-            try:
-                return method(*args, **kwargs, _request_timeout=30)
-            except (ApiException, HTTPError) as e:
-                status = getattr(e, "status", 0) or 0
-                if pause is not None and (status == 0 or status == 429 or status >= 500):
-                    time.sleep(pause)
-                    continue
-                raise TrainJobError(
-                    f"could not {what}: {status} {getattr(e, 'body', None) or e}"[:800],
-                    field="TrainJob",
-                    fix="is the Trainer installed, and does the Role sluice-pipeline allow it?",
-                ) from e
-        raise AssertionError("unreachable")
-
-
-def own_namespace() -> str:
-    """The pod's namespace. Raises `TrainJobError` outside a pod."""
+@contextlib.contextmanager
+def _asked(what: str, name: str) -> Iterator[None]:
+    """A call of the API server, with its failure as a `TrainJobError`."""
     try:
-        return _NAMESPACE_FILE.read_text().strip()
-    except OSError as e:
-        raise TrainJobError("is not known outside a pod", field="namespace", fix="name it") from e
+        yield
+    except KubeFault as e:
+        fix = "is the Trainer installed, and does the Role sluice-pipeline allow it?"
+        raise TrainJobError(f"could not {what}: {e.status} {e.message}"[:800], field=f"TrainJob {name}", fix=fix) from e

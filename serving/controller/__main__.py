@@ -14,7 +14,7 @@ from pathlib import Path
 
 from prometheus_client import start_http_server
 
-from serving.controller.kube import Kube
+from serving.controller.kube import connect
 from serving.controller.lease import Leadership
 from serving.controller.metrics import Metrics
 from serving.controller.operator import Schedule, operate
@@ -22,11 +22,11 @@ from serving.controller.rollouts.evidence import Pods
 from serving.controller.rollouts.reconcile import Controller
 from serving.controller.rollouts.registrar import Registrar
 from serving.controller.runs import cron
-from serving.controller.runs.kfp import Kfp
-from serving.controller.runs.reconciler import Installation, system_of
+from serving.controller.runs.reconciler import Installation, endpoint, system_of
 from serving.controller.runs.runs import Runs
 from serving.controller.runs.schedules import Schedules
 from sluice.core.errors import SluiceError
+from sluice.kfp.client import Api
 from sluice.kfp.connection import UI_VARIABLE
 from sluice.registry.rest import Rest
 from sluice.registry.versions import Registry
@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(str(e))
     logging.basicConfig(level=args.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    kube, metrics = Kube(), Metrics()
+    kube, metrics = connect(), Metrics()
     if args.metrics_port:
         start_http_server(args.metrics_port, addr=args.metrics_host, registry=metrics.registry)
     namespaces = args.namespace or [os.environ.get("POD_NAMESPACE", "default")]
@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     looks: dict[str, Callable[[str, str], float | None]] = {}
     if args.kfp_endpoint:
         there = Installation(
-            Kfp(args.kfp_endpoint, token=args.kfp_token, ca=args.kfp_ca),
+            Api(endpoint(args.kfp_endpoint, args.kfp_token, args.kfp_ca), timeout=20.0, tries=3),
             zone,
             args.kfp_ui,
             args.kfp_multi_user,

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from serving.controller.kube import ApiFault, Kube, Object
+from sluice.kube.client import KubeFault, Object
+from sluice.kube.objects import Objects
 
 
 class Leadership:
@@ -23,7 +24,7 @@ class Leadership:
     """
 
     def __init__(
-        self, kube: Kube, namespace: str, name: str, identity: str, *, seconds: float = 15.0, clock: Callable[[], float] = time.monotonic
+        self, kube: Objects, namespace: str, name: str, identity: str, *, seconds: float = 15.0, clock: Callable[[], float] = time.monotonic
     ):
         self.kube, self.namespace, self.name, self.identity, self.seconds, self.clock = kube, namespace, name, identity, seconds, clock
         self._until = float("-inf")
@@ -50,8 +51,8 @@ class Leadership:
                 lease = self.kube.get("Lease", self.namespace, self.name)
                 if lease and lease["spec"].get("holderIdentity") == self.identity:
                     lease["spec"]["holderIdentity"] = ""
-                    self.kube.request("PUT", self.kube.path("Lease", self.namespace, self.name), lease)
-            except ApiFault:
+                    self.kube.replace(lease)
+            except KubeFault:
                 # It runs out by itself.
                 return
 
@@ -73,8 +74,8 @@ class Leadership:
                     return False
                 lease["spec"] = {**spec, **self._lease()["spec"]}
                 # With the version that was read: of two replicas that try at once, one gets a conflict.
-                self.kube.request("PUT", self.kube.path("Lease", self.namespace, self.name), lease)
-        except ApiFault:
+                self.kube.replace(lease)
+        except KubeFault:
             return self.leading()
         self._until = begun + self.seconds * 0.8
         return True

@@ -13,9 +13,10 @@ from typing import Any
 
 import kopf
 
-from serving.controller.kube import GROUP, PLURAL, VERSION, ApiFault
 from serving.controller.rollouts.reconcile import SOON, Controller
 from serving.controller.rollouts.resource import COMMAND, OWNER
+from sluice.kube.client import KubeFault
+from sluice.kube.objects import GROUP, KINDS, VERSION
 
 log = logging.getLogger("sluice.rollout")
 Key = tuple[str, str]
@@ -102,7 +103,7 @@ class Schedule:
         try:
             after = await asyncio.get_running_loop().run_in_executor(self._pool, self.look, *key)
             self._missed.pop(key, None)
-        except ApiFault as e:
+        except KubeFault as e:
             log.warning("%s/%s: %s", *key, e)
         except Exception:
             # A fault in our own code must not stop the other resources.
@@ -134,7 +135,7 @@ def handlers(controller: Controller, schedule: Schedule, others: Mapping[str, Sc
         settings.watching.client_timeout = 330
         settings.networking.error_backoffs = [1, 2, 5, 10]
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    @kopf.on.event(GROUP, VERSION, KINDS["ModelRollout"][1], registry=registry)
     def rollout_seen(type: str | None, body: Any, **_: Any) -> None:
         schedule.seen(type, body)
 

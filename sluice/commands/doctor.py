@@ -78,7 +78,11 @@ def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
     place = Place(kube, environment, runs, installed, account, said)
 
     def api() -> Api:
-        return Api(connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context), timeout=args.timeout)
+        return Api(
+            connect(args.endpoint, namespace=args.namespace, token_file=args.token_file, context=args.context),
+            timeout=args.timeout,
+            tries=1,
+        )
 
     seconds = args.timeout
     if said is None and not why and kube.get(f"/api/v1/namespaces/{environment}") is None:

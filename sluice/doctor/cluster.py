@@ -222,7 +222,7 @@ def deployments(place: Place) -> list[Finding]:
 
 def gateway(place: Place) -> list[Finding]:
     """The way in: the Gateway models attach to is programmed."""
-    from sluice.rollouts.handover import GATEWAY_ENV, Target
+    from sluice.rollouts.manifest import GATEWAY_ENV, Target
 
     space, _, name = (place.step().env.get(GATEWAY_ENV) or Target("").gateway).rpartition("/")
     space = space or place.environment
@@ -425,7 +425,6 @@ def runtime(place: Place) -> list[Finding]:
 def pipelines(place: Place, connect: Callable[[], Api], namespace: Callable[[Any], str | None]) -> list[Finding]:
     """Kubeflow Pipelines answers, is of the version Sluice speaks, and has the pipeline for any project."""
     api = connect()
-    api.tries = 1
     health = api.health()
     tag = str(health.get("tag_name") or "")
     said = f"{api.connection.how}, {'many users' if health.get('multi_user') else 'one user'}" + (

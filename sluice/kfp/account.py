@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sluice.kfp.errors import Unauthorised
-from sluice.kube.client import Kube, KubeFault
+from sluice.kube.client import ACCOUNT, Kube, KubeFault
 
 AUDIENCE = "pipelines.kubeflow.org"
 #: Kubernetes mounts an account's token here; it is for Kubernetes' own API alone.
-MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+MOUNTED = ACCOUNT / "token"
 _SECONDS = 3600
 
 

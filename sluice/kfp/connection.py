@@ -6,15 +6,14 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from sluice.core.errors import MissingExtra, ProjectError
+from sluice.kube.client import ACCOUNT, KubeFault, own_namespace, settings_of
 
 ENDPOINT_VARIABLE, TOKEN_VARIABLE, UI_VARIABLE = "KF_PIPELINES_ENDPOINT", "KF_PIPELINES_TOKEN", "KF_PIPELINES_UI_ENDPOINT"
 #: A service account's token for the API, where the pod mounts one; the variable is KFP's own.
 TOKEN_PATH_VARIABLE, TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH", "/var/run/secrets/kubeflow/pipelines/token"
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 #: The namespace the API is installed in, for the roads that look for it: `kubeflow` unless this variable names another.
 INSTALLATION_VARIABLE = "SLUICE_KFP_NAMESPACE"
 #: What stands in place of a link that would not open.
@@ -78,15 +77,15 @@ def connect(
     """
     wanted = endpoint or os.environ.get(ENDPOINT_VARIABLE)
     if not wanted:
-        wanted = "in-cluster" if (_ACCOUNT / "token").exists() else "kubeconfig"
+        wanted = "in-cluster" if (ACCOUNT / "token").exists() else "kubeconfig"
     bearer = _token(token, token_file)
     ui = os.environ.get(UI_VARIABLE)
     if wanted == "in-cluster":
         mounted = Path(os.environ.get(TOKEN_PATH_VARIABLE, TOKEN_PATH))
         if token is None and token_file is None and mounted.exists():
-            bearer = lambda: _read(mounted)  # noqa: E731
+            bearer = lambda: read_token(mounted)  # noqa: E731
         return Connection(
-            f"http://ml-pipeline.{installation()}.svc:8888", namespace or _own_namespace(), bearer, ca, ui=ui, how="in-cluster"
+            f"http://ml-pipeline.{installation()}.svc:8888", namespace or own_namespace(), bearer, ca, ui=ui, how="in-cluster"
         )
     if wanted == "kubeconfig":
         return _from_kubeconfig(namespace, context, bearer, ui)
@@ -111,8 +110,8 @@ def _token(token: str | None, token_file: str | Path | None) -> Callable[[], str
         raise ProjectError("both were given", field="token, token_file", fix="give one")
     if token_file:
         path = Path(token_file)
-        _read(path)
-        return lambda: _read(path)
+        read_token(path)
+        return lambda: read_token(path)
     found = token or os.environ.get(TOKEN_VARIABLE)
     if found is not None and (not found.strip() or not found.strip().isascii() or any(c.isspace() for c in found.strip())):
         raise ProjectError(
@@ -121,42 +120,29 @@ def _token(token: str | None, token_file: str | Path | None) -> Callable[[], str
     return lambda: found.strip() if found else None
 
 
-def _read(path: Path) -> str:
+def read_token(path: Path, field: str = "--token-file") -> str:
+    """The bearer token in a file; `field` is the setting that named it. Raises `ProjectError`."""
     try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as e:
         what = e.strerror if isinstance(e, OSError) else "is no text"
         raise ProjectError(
-            f"the token cannot be read: {what}", field="--token-file", value=str(path), fix="name a file that holds the token alone"
+            f"the token cannot be read: {what}", field=field, value=str(path), fix="name a file that holds the token alone"
         ) from e
     if not text or any(c.isspace() for c in text):
-        raise ProjectError(
-            "holds no token, or more than one", field="--token-file", value=str(path), fix="name a file that holds the token alone"
-        )
+        raise ProjectError("holds no token, or more than one", field=field, value=str(path), fix="name a file that holds the token alone")
     return text
-
-
-def _own_namespace() -> str | None:
-    try:
-        return (_ACCOUNT / "namespace").read_text().strip() or None
-    except OSError:
-        return None
 
 
 def _from_kubeconfig(namespace: str | None, context: str | None, bearer: Callable[[], str | None], ui: str | None) -> Connection:
     """Through the Kubernetes API server's proxy to the service: no port-forward is needed."""
     try:
-        from kubernetes import client, config
-    except ImportError:
-        raise MissingExtra(
-            "a kubeconfig needs the Kubernetes client", field="kubernetes", fix="pip install 'sluice-ml[cluster]', or give --endpoint URL"
-        ) from None
-    settings: Any = client.Configuration()
-    try:
-        config.load_kube_config(os.environ.get("KUBECONFIG") or None, context, client_configuration=settings)
-    except (config.ConfigException, OSError) as e:
+        settings, _ = settings_of(context, pod=False)
+    except MissingExtra as e:
+        raise MissingExtra("a kubeconfig needs the Kubernetes client", field="kubernetes", fix=f"{e.fix}, or give --endpoint URL") from None
+    except KubeFault as e:
         raise ProjectError(
-            f"no endpoint was given, and no kubeconfig can be used: {e}",
+            f"no endpoint was given, and no kubeconfig can be used: {e.message.removeprefix('no cluster is configured: ')}",
             field="--endpoint",
             fix=f"--endpoint URL, {ENDPOINT_VARIABLE}, or KUBECONFIG",
         ) from e

@@ -200,7 +200,7 @@ def lacking(
 
 def _rollout(project: Project, env: Mapping[str, str]) -> list[Need]:
     """What the last step would find wrong with the project itself."""
-    from sluice.rollouts.handover import Target, manifest
+    from sluice.rollouts.manifest import Target, manifest
 
     if project.rollout.business is not None:
         return []

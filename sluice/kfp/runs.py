@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 from sluice.core.errors import DeadlineError, SluiceError
 from sluice.core.gate import REFUSAL, REPORT, STEPS, Gate
+from sluice.kfp.answers import timestamp
 from sluice.kfp.client import Api
 from sluice.kfp.connection import installation
 from sluice.kfp.errors import EndpointFault, Unreachable
@@ -100,8 +100,8 @@ def pods(run: Mapping[str, Any], *, ended: bool = False) -> dict[str, tuple[str,
 
 def seconds(run: Mapping[str, Any]) -> float:
     """How long a run took, or has taken so far."""
-    start, end = _time(run.get("created_at")), _time(run.get("finished_at"))
-    return 0.0 if start is None else max(0.0, (end or time.time()) - start)
+    start, end = timestamp(run.get("created_at")), timestamp(run.get("finished_at"))
+    return max(0.0, (end or time.time()) - start) if start else 0.0
 
 
 def _tasks(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -125,15 +125,6 @@ def _failed_drivers(run: Mapping[str, Any]) -> Iterator[str]:
         name = str(task.get("display_name") or "")
         if name.endswith("-driver") and task.get("state") == "FAILED" and (step := name.removesuffix("-driver").replace("-", "_")) in STEPS:
             yield step
-
-
-def _time(text: Any) -> float | None:
-    """Seconds since 1970; null for nothing, and for the year 1 KFP writes while there is no time yet."""
-    try:
-        found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return found.timestamp() if found.year > 1970 else None
 
 
 class Watch:

@@ -9,14 +9,15 @@ from typing import Any
 
 from rich.console import Console
 
-from sluice.core.errors import MissingExtra, RolloutError, SluiceError
+from sluice.core.errors import RolloutError, SluiceError
+from sluice.kube.client import Kube, KubeFault
+from sluice.kube.objects import Objects
 from sluice.rollouts import control
 from sluice.rollouts.state import TERMINAL
 from sluice.rollouts.store import known, unknown
 
-_GROUP = ("sluice.dev", "v1alpha1")
-_PLURAL = "modelrollouts"
-_EVERY = 2.0
+#: Seconds between two reads of a rollout that is watched, and to wait for an answer.
+_EVERY, _READ = 2.0, 15.0
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,16 @@ class Serving:
         )
 
 
-def _api() -> Any:
+def connect() -> Objects:
+    """The cluster of this pod, or the kubeconfig's.
+
+    Raises:
+        RolloutError: no cluster is configured. MissingExtra: the Kubernetes client is not installed.
+    """
     try:
-        from kubernetes import client, config
-    except ImportError:
-        raise MissingExtra(
-            "a rollout on a cluster needs the Kubernetes client", field="kubernetes", fix="pip install 'sluice-ml[cluster]'"
-        ) from None
-    try:
-        config.load_incluster_config()
-    except config.ConfigException:
-        try:
-            config.load_kube_config()
-        except config.ConfigException as e:
-            raise RolloutError(f"no cluster is configured: {e}", field="--namespace", fix="set KUBECONFIG, or leave out --namespace") from e
-    return client.CustomObjectsApi()
+        return Objects(Kube(read=_READ))
+    except KubeFault as e:
+        raise RolloutError(e.message, field="--namespace", fix="set KUBECONFIG, or leave out --namespace") from e
 
 
 def plain(value: Any) -> Any:
@@ -80,32 +76,41 @@ def plain(value: Any) -> Any:
     return float(value) if isinstance(value, int) and abs(value) >= 1 << 63 else value
 
 
-def _call(what: str, *args: Any, **more: Any) -> Any:
-    from kubernetes.client import ApiException
-    from urllib3.exceptions import HTTPError
+def _fault(e: KubeFault, namespace: str) -> SluiceError:
+    """What a person is told."""
+    if e.status == 0:
+        return SluiceError(e.message, field=e.field, fix=e.fix)
+    return SluiceError(f"the cluster refused: {e.status} {e.message}", field="--namespace", value=namespace)
 
+
+def _all(namespace: str) -> list[dict[str, Any]]:
     try:
-        return plain(getattr(_api(), what)(*_GROUP, *args, _request_timeout=15, **more))
-    except ApiException as e:
-        if e.status == 404 and what.startswith("list"):
-            raise RolloutError(
-                "this cluster knows no ModelRollouts", field="--namespace", value=args[0], fix="kubectl apply -k manifests/crds"
-            ) from e
+        return [plain(item) for item in connect().list("ModelRollout", namespace)]
+    except KubeFault as e:
         if e.status == 404:
-            raise unknown(args[2], names(args[0]), f"namespace {args[0]}") from e
-        raise SluiceError(f"the cluster refused: {e.status} {e.reason}", field="--namespace", value=args[0]) from e
-    except (HTTPError, OSError) as e:
-        raise SluiceError(f"the cluster does not answer: {e}", field="kubeconfig") from e
+            fix = "kubectl apply -k manifests/crds"
+            raise RolloutError("this cluster knows no ModelRollouts", field="--namespace", value=namespace, fix=fix) from e
+        raise _fault(e, namespace) from e
 
 
 def names(namespace: str) -> list[str]:
     """Names of the ModelRollouts in a namespace. Raises `SluiceError`."""
-    return sorted(item["metadata"]["name"] for item in _call("list_namespaced_custom_object", namespace, _PLURAL)["items"])
+    return sorted(item["metadata"]["name"] for item in _all(namespace))
 
 
 def serving(namespace: str) -> list[Serving]:
     """What serves in a namespace, by every ModelRollout there. Raises as `names` does."""
-    return [Serving.of(item) for item in _call("list_namespaced_custom_object", namespace, _PLURAL)["items"]]
+    return [Serving.of(item) for item in _all(namespace)]
+
+
+def _one(namespace: str, name: str) -> dict[str, Any]:
+    try:
+        found = connect().get("ModelRollout", namespace, name)
+    except KubeFault as e:
+        raise _fault(e, namespace) from e
+    if found is None:
+        raise unknown(name, names(namespace), f"namespace {namespace}")
+    return dict(plain(found))
 
 
 def status(namespace: str, name: str) -> dict[str, Any]:
@@ -114,7 +119,7 @@ def status(namespace: str, name: str) -> dict[str, Any]:
     Raises:
         RolloutError: no such resource, or no cluster. SluiceError: it does not answer. MissingExtra: the Kubernetes client is not installed.
     """
-    raw = _call("get_namespaced_custom_object", namespace, _PLURAL, name)
+    raw = _one(namespace, name)
     found, spec = raw.get("status") or {}, raw["spec"]
     state = found.get("state") or {}
     events = [
@@ -174,13 +179,12 @@ def request(namespace: str, name: str, command: str) -> dict[str, Any]:
     """
     known(command)
     ident = f"{command}#{time.time_ns()}"
-    # A field manager of its own: Flux takes back what one whose name begins with kubectl wrote.
-    _call(
-        "patch_namespaced_custom_object",
-        namespace,
-        _PLURAL,
-        name,
-        {"metadata": {"annotations": {"sluice.dev/command": ident}}},
-        field_manager="sluice",
-    )
+    patch = {"metadata": {"annotations": {"sluice.dev/command": ident}}}
+    try:
+        # A field manager of its own: Flux takes back what one whose name begins with kubectl wrote.
+        connect().merge("ModelRollout", namespace, name, patch, query={"fieldManager": "sluice"})
+    except KubeFault as e:
+        if e.status == 404:
+            raise unknown(name, names(namespace), f"namespace {namespace}") from e
+        raise _fault(e, namespace) from e
     return {"name": name, "command": command, "id": ident}

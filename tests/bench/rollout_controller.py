@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 
 import serving.controller.rollouts.reconcile as module
-from serving.controller.kube import Kube
+from serving.controller.kube import connect
 from serving.controller.operator import Schedule
 from serving.controller.rollouts.evidence import Pods
 from serving.controller.rollouts.reconcile import IDLE, Controller
@@ -64,7 +64,7 @@ def main() -> None:
     # Ten labels: what a decision costs grows with them.
     page = api.page
     api.page = lambda pod: page(pod) + "".join(f'sluice_predictions_total{{label="{i}"}} {7 * i}\n' for i in range(10))  # type: ignore[method-assign]
-    kube = Kube(api)
+    kube = connect(api)
     took: list[float] = []
     real = module.decide
 

@@ -18,8 +18,8 @@ import threading
 import time
 from pathlib import Path
 
-from serving.controller.kube import Kube
 from sluice.core.processes import wait_until
+from sluice.kube.objects import Objects
 from sluice.rollouts.load_generator import Load, Request
 from tests.integration.rollouts.cluster import conftest as cluster
 
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=150)
     parser.add_argument("--requests", type=int, default=20_000)
     args = parser.parse_args()
-    kube: Kube = cluster.prepared()
+    kube: Objects = cluster.prepared()
     api = cluster.Api(kube)
     address = cluster.kubectl("get", "gateway", "-n", "kserve", "kserve-ingress-gateway", "-o", "jsonpath={.status.addresses[0].value}"), 80
     requests = [

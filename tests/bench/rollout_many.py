@@ -33,13 +33,12 @@ def main() -> int:
     args = parser.parse_args()
     kube = cluster.prepared()
     names = [f"m{i:04d}" for i in range(args.rollouts)]
-    base = kube.path("ModelRollout", cluster.NAMESPACE)
     over = State(phase="RolledBack", rejected=(cluster.digest("one"),), last_time=1.0, reasons=("made up for the bench",)).to_dict()
 
     def make(name: str) -> None:
         raw = cluster.manifest(name, "one")
         raw["metadata"]["finalizers"] = [FINALIZER]
-        made = kube.request("POST", base, raw)
+        made = kube.create("ModelRollout", cluster.NAMESPACE, raw)
         status = {
             "phase": "RolledBack",
             "observedGeneration": made["metadata"]["generation"],

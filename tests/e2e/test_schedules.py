@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from serving.controller.runs.kfp import Kfp
 from sluice.kfp.client import Api
 from sluice.kfp.connection import connect
 from tests.e2e.test_kfp import forwarded
@@ -29,17 +28,17 @@ SPACE, PIPELINES = "sluice-e2e-schedules", "kubeflow"
 
 
 @pytest.fixture(scope="module")
-def kfp(kube: Any) -> Iterator[Kfp]:
+def kfp(kube: Any) -> Iterator[Api]:
     if not kube.run("get", "service", "ml-pipeline", "--ignore-not-found", namespace=PIPELINES, check=False):
         pytest.skip(f"no Kubeflow Pipelines here: there is no service ml-pipeline in namespace {PIPELINES}")
     with forwarded(PIPELINES, "ml-pipeline", 8888) as url:
         if Api(connect(url)).health().get("multi_user"):
             pytest.skip("this Kubeflow Pipelines has many users: test_kfp_users.py")
-        yield Kfp(url)
+        yield Api(connect(url))
 
 
 @pytest.fixture(scope="module")
-def pipeline(kfp: Kfp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def pipeline(kfp: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of a fresh version of the test's pipeline."""
     from kfp import compiler
 
@@ -51,9 +50,9 @@ def pipeline(kfp: Kfp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     made = api.upload_version(known["pipeline_id"], version, file.read_text(), description="a test's")
     yield version
     path = f"pipelines/{known['pipeline_id']}"
-    kfp.call("DELETE", f"{path}/versions/{made['pipeline_version_id']}")
+    kfp._call("DELETE", f"{path}/versions/{made['pipeline_version_id']}")
     if not list(kfp.pages(f"{path}/versions", "pipeline_versions", {})):
-        kfp.call("DELETE", path)
+        kfp._call("DELETE", path)
 
 
 class Process:
@@ -89,7 +88,7 @@ class Process:
 
 
 @pytest.fixture(scope="module")
-def controller(kube: Any, kfp: Kfp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def controller(kube: Any, kfp: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     kube.run("create", "namespace", SPACE, check=False)
     process = Process(kfp.endpoint, tmp_path_factory.mktemp("controller") / "log")
     yield process
@@ -97,12 +96,12 @@ def controller(kube: Any, kfp: Kfp, tmp_path_factory: pytest.TempPathFactory) ->
     kube.wait(lambda: not kube.get("pipelineschedules,pipelineruns", namespace=SPACE)["items"], "the finalizers", 90)
     process.kill()
     kube.run("delete", "namespace", SPACE, "--wait=false")
-    for experiment in kfp.pages("experiments", "experiments", {}):
+    for experiment in kfp._items("experiments", "experiments", {}):
         # named after the schedules, and the namespace
         if experiment["display_name"].partition("/")[2] == SPACE or experiment["display_name"] == SPACE:
-            for run in kfp.runs(experiment["experiment_id"], archived=True):
+            for run in kfp.runs_of(experiment["experiment_id"], archived=True):
                 kfp.end_run(run["run_id"], "remove")
-            kfp.call("DELETE", f"experiments/{experiment['experiment_id']}")
+            kfp._call("DELETE", f"experiments/{experiment['experiment_id']}")
 
 
 def apply(kube: Any, kind: str, name: str, spec: dict[str, Any]) -> None:
@@ -115,13 +114,13 @@ def status(kube: Any, kind: str, name: str) -> dict[str, Any]:
     return found
 
 
-def recurring(kfp: Kfp, name: str) -> list[dict[str, Any]]:
-    experiment = kfp.experiment(f"{name}/{SPACE}", create=False)
+def recurring(kfp: Api, name: str) -> list[dict[str, Any]]:
+    experiment = kfp.experiment_id(f"{name}/{SPACE}", None, create=False)
     return kfp.recurring(experiment) if experiment else []
 
 
 def test_a_schedule_fires_is_changed_outlives_its_controller_is_suspended_and_goes(
-    kube: Any, kfp: Kfp, pipeline: str, controller: Process
+    kube: Any, kfp: Api, pipeline: str, controller: Process
 ) -> None:
     name = "each-minute"
     spec = {"schedule": "* * * * *", "timeZone": "Asia/Kolkata", "pipeline": {"name": NAME, "version": pipeline}, "history": {}}
@@ -147,16 +146,16 @@ def test_a_schedule_fires_is_changed_outlives_its_controller_is_suspended_and_go
     assert "Suspended" in kube.run("get", "pipelineschedules", namespace=SPACE)
     assert {"Active", "Suspended"} <= {e["reason"] for e in kube.get("events", namespace=SPACE)["items"]}
     # no tick twice: every run of a recurring run has its own minute
-    experiment = kfp.experiment(f"{name}/{SPACE}", create=False)
+    experiment = kfp.experiment_id(f"{name}/{SPACE}", None, create=False)
     assert experiment
-    minutes = [r["created_at"][:16] for r in kfp.runs(experiment)]
+    minutes = [r["created_at"][:16] for r in kfp.runs_of(experiment)]
     assert len(minutes) == len(set(minutes)), minutes
 
     kube.run("delete", "pipelineschedule", name, "--timeout=120s", namespace=SPACE)
     assert recurring(kfp, name) == []
 
 
-def test_a_run_by_kubectl_tells_its_steps_and_its_end(kube: Any, kfp: Kfp, pipeline: str, controller: Process) -> None:
+def test_a_run_by_kubectl_tells_its_steps_and_its_end(kube: Any, kfp: Api, pipeline: str, controller: Process) -> None:
     apply(kube, "PipelineRun", "once", {"pipeline": {"name": NAME}})
     apply(kube, "PipelineRun", "fails", {"pipeline": {"name": NAME}, "parameters": {"status": 3}, "retries": 1})
     apply(kube, "PipelineRun", "long", {"pipeline": {"name": NAME}, "parameters": {"seconds": 600}})
@@ -171,7 +170,7 @@ def test_a_run_by_kubectl_tells_its_steps_and_its_end(kube: Any, kfp: Kfp, pipel
     kube.wait(lambda: status(kube, "pipelinerun", "fails").get("phase") == "Failed", "two attempts", 300)
     fails = status(kube, "pipelinerun", "fails")
     assert fails["attempt"] == 2 and [a["state"] for a in fails["attempts"]] == ["FAILED", "FAILED"] and "count" in fails["message"], fails
-    assert len(kfp.runs(kfp.experiment(SPACE, create=False) or "", archived=True)) >= 4
+    assert len(kfp.runs_of(kfp.experiment_id(SPACE, None, create=False) or "", archived=True)) >= 4
 
     long = status(kube, "pipelinerun", "long")
     assert long["phase"] == "Running", long
@@ -186,7 +185,7 @@ def test_a_run_by_kubectl_tells_its_steps_and_its_end(kube: Any, kfp: Kfp, pipel
     ]
 
 
-def test_the_installed_controller_has_the_rights_and_the_way(kube: Any, kfp: Kfp, pipeline: str) -> None:
+def test_the_installed_controller_has_the_rights_and_the_way(kube: Any, kfp: Api, pipeline: str) -> None:
     """As it stands on the cluster: its role, its NetworkPolicy, its lease."""
     pod = kube.get("deployment", "sluice-controller")["spec"]["template"]["spec"]
     if "--kfp-endpoint" not in pod["containers"][0]["args"]:

@@ -11,10 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from serving.controller.kube import ApiFault, Kube, Object
 from serving.controller.rollouts.resource import Rollout
 from sluice.core import fetch
 from sluice.core.errors import SluiceError
+from sluice.kube.client import KubeFault, Object
+from sluice.kube.objects import Objects
 from sluice.rollouts import prometheus_text
 from sluice.rollouts.state import Counts
 
@@ -57,7 +58,7 @@ class Pods(Source):
         kube: the API. proxied: go through the API server (from outside the cluster) in place of the pod's address.
     """
 
-    def __init__(self, kube: Kube, *, proxied: bool = False):
+    def __init__(self, kube: Objects, *, proxied: bool = False):
         self.kube, self.proxied = kube, proxied
 
     def counts(self, pods: Sequence[Object], rollout: Rollout, digest: str) -> tuple[dict[str, Counts], str | None]:
@@ -77,8 +78,7 @@ class Pods(Source):
         port = port_of(pod)
         if self.proxied:
             meta = pod["metadata"]
-            text = self.kube.request("GET", self.kube.path("Pod", meta["namespace"], f"{meta['name']}:{port}", "proxy/metrics"))
-            return str(text)
+            return self.kube.page(meta["namespace"], meta["name"], port, "metrics")
         host = pod["status"]["podIP"]
         status, body = fetch.get(f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics", seconds=_SECONDS, limit=_LIMIT_PAGE)
         if status != 200:
@@ -201,4 +201,4 @@ def business(url: str, queries: dict[str, str], digest: str) -> dict[str, Counts
     return out
 
 
-__all__ = ["ApiFault", "Pods", "Prometheus", "Source", "allowed", "business"]
+__all__ = ["KubeFault", "Pods", "Prometheus", "Source", "allowed", "business"]

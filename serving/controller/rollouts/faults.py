@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from serving.controller.kube import Object
+from sluice.kube.client import Object
 
 CONTAINER = "kserve-container"
 #: Bytes and lines of a container's output that are kept; the kubelet keeps as many bytes of a termination message's end.

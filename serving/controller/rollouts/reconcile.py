@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from serving.controller.kube import MANAGER, ApiFault, Kube, Object
+from serving.controller.kube import MANAGER
 from serving.controller.metrics import Metrics
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.backends import BACKENDS, ClusterBackend
@@ -21,6 +21,8 @@ from serving.controller.rollouts.evidence import Pods, Prometheus, Source, allow
 from serving.controller.rollouts.registrar import Registrar, served
 from serving.controller.rollouts.resource import FINALIZER, Rollout
 from sluice.core.errors import ProjectError, SluiceError
+from sluice.kube.client import KubeFault, Object
+from sluice.kube.objects import Objects
 from sluice.registry.serving import Served
 from sluice.rollouts.backend import View
 from sluice.rollouts.core import decide
@@ -75,7 +77,7 @@ class Controller:
 
     def __init__(
         self,
-        kube: Kube,
+        kube: Objects,
         pods: Source | None = None,
         *,
         prometheus: Sequence[str] = (),
@@ -93,7 +95,7 @@ class Controller:
         """One look. Returns the seconds until the next one is due, None when there is nothing to come back for.
 
         Raises:
-            ApiFault: the API server does not answer or refuses; look again later.
+            KubeFault: the API server does not answer or refuses; look again later.
         """
         raw = self.kube.get("ModelRollout", namespace, name)
         if raw is None:
@@ -175,7 +177,7 @@ class Controller:
         if store:
             try:
                 self.kube.replace_status({**rollout.raw, "status": status})
-            except ApiFault as e:
+            except KubeFault as e:
                 if e.status in (404, 409):
                     # Someone was faster: this look never happened.
                     return SOON
@@ -315,7 +317,7 @@ class Controller:
         patch = {"metadata": {"finalizers": others, "resourceVersion": meta["resourceVersion"]}}
         try:
             self.kube.merge("ModelRollout", meta["namespace"], meta["name"], patch)
-        except ApiFault as e:
+        except KubeFault as e:
             if e.status != 404:
                 raise
 

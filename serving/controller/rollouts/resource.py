@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from serving.controller.kube import GROUP, VERSION, Object
 from sluice.core.errors import SluiceError
+from sluice.kube.client import Object
+from sluice.kube.objects import GROUP, VERSION
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import TERMINAL, Command, Note, State
 

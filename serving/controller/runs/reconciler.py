@@ -6,15 +6,19 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from serving.controller.kube import GROUP, VERSION, ApiFault, Kube, Object
 from serving.controller.rollouts.resource import condition, stamp
-from serving.controller.runs.kfp import Kfp, KfpFault, KfpNotFound, KfpRejected
 from serving.controller.runs.resource import FINALIZER, Source, command
 from sluice.core.errors import SluiceError
+from sluice.kfp.client import Api
+from sluice.kfp.connection import Connection, read_token
+from sluice.kfp.errors import EndpointError, NotFound, Rejected
 from sluice.kube import site
+from sluice.kube.client import KubeFault, Object
+from sluice.kube.objects import GROUP, VERSION, Objects
 from sluice.kube.site import Site
 
 log = logging.getLogger("sluice.pipelines")
@@ -38,7 +42,7 @@ class Installation:
         multi_user: whether runs live in their resource's namespace; otherwise in Kubeflow Pipelines' own, `system`.
     """
 
-    kfp: Kfp
+    kfp: Api
     zone: ZoneInfo
     ui: str = ""
     multi_user: bool = False
@@ -54,6 +58,18 @@ class Installation:
 
     def url(self, what: str, key: str) -> str:
         return f"{self.ui.rstrip('/')}/#/{what}/details/{key}" if self.ui and key else ""
+
+
+def endpoint(url: str, token: Path | None, ca: Path | None) -> Connection:
+    """The way to an API server.
+
+    Args:
+        url: where it answers, ``http://ml-pipeline.kubeflow:8888``.
+        token: a file with a bearer token, read anew for each call, since projected tokens rotate; it may come later.
+        ca: a file with the certificate authority for https; the system's by default.
+    """
+    bearer = (lambda: read_token(token, "--kfp-token")) if token else (lambda: None)
+    return Connection(url.rstrip("/"), token=bearer, ca=str(ca) if ca else None, how="--kfp-endpoint")
 
 
 def system_of(endpoint: str) -> str:
@@ -75,7 +91,7 @@ class Reconciler:
     kind = ""
 
     def __init__(
-        self, kube: Kube, pipelines: Installation, *, may_act: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time
+        self, kube: Objects, pipelines: Installation, *, may_act: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time
     ):
         self.kube, self.pipelines, self.may_act, self.clock = kube, pipelines, may_act, clock
         self._failed: dict[tuple[str, str], int] = {}
@@ -86,7 +102,7 @@ class Reconciler:
         """Act once. Returns the status's fields and the seconds until the next look, None when all is done.
 
         Raises:
-            KfpFault, SluiceError: told in the status.
+            EndpointError, SluiceError: told in the status.
         """
         raise NotImplementedError
 
@@ -100,7 +116,7 @@ class Reconciler:
         """What is to run, with the environment's defaults where the resource says nothing: account, and the pipeline for any project.
 
         Raises:
-            KfpFault: Kubeflow Pipelines cannot be asked. ProjectError: the environment's ConfigMap is wrong.
+            EndpointError: Kubeflow Pipelines cannot be asked. ProjectError: the environment's ConfigMap is wrong.
         """
         namespace = raw["metadata"]["namespace"]
         found = self.kube.get("ConfigMap", namespace, site.NAME)
@@ -115,15 +131,15 @@ class Reconciler:
         """The id of the pipeline: the one that is named, or of the project's name, else the one for any project.
 
         Raises:
-            KfpNotFound: there is neither.
+            NotFound: there is neither.
         """
         kfp, space = self.pipelines.kfp, self.pipelines.namespace(raw)
         try:
-            return kfp.pipeline(name, space)
-        except KfpNotFound:
+            return kfp.pipeline_id(name, space)
+        except NotFound:
             if source.pipeline or not source.fallback:
                 raise
-            return kfp.pipeline(source.fallback, space)
+            return kfp.pipeline_id(source.fallback, space)
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -131,7 +147,7 @@ class Reconciler:
         """One look. Returns the seconds until the next one is due, None when there is nothing to come back for.
 
         Raises:
-            ApiFault: the API server does not answer or refuses; look again later.
+            KubeFault: the API server does not answer or refuses; look again later.
         """
         raw = self.kube.get(self.kind, namespace, name)
         if raw is None:
@@ -156,14 +172,14 @@ class Reconciler:
         key, old = (raw["metadata"]["namespace"], raw["metadata"]["name"]), raw.get("status") or {}
         try:
             fields, after = self.step(raw)
-        except KfpFault as e:
+        except EndpointError as e:
             return self._write(
                 raw,
                 {**old, "phase": self.troubled(old, e), "message": str(e)},
                 ("Synced", "False", e.reason, str(e)),
                 self._backoff(key, e),
             )
-        except ApiFault:
+        except KubeFault:
             raise
         except SluiceError as e:
             return self._write(
@@ -172,14 +188,14 @@ class Reconciler:
         self._failed.pop(key, None)
         return self._write(raw, fields, ("Synced", "True", "InAgreement", ""), after)
 
-    def troubled(self, old: Object, why: KfpFault) -> str:
+    def troubled(self, old: Object, why: EndpointError) -> str:
         """The phase while Kubeflow Pipelines cannot be asked: what was, if anything was."""
         return str(old.get("phase") or "Pending")
 
-    def _backoff(self, key: tuple[str, str], why: KfpFault) -> float:
+    def _backoff(self, key: tuple[str, str], why: EndpointError) -> float:
         times = self._failed[key] = self._failed.get(key, 0) + 1
         # What was refused is refused again until something changes.
-        return _LONGEST if isinstance(why, KfpRejected) else min(_LONGEST, _FIRST * 2.0 ** min(times - 1, 10))
+        return _LONGEST if isinstance(why, Rejected) else min(_LONGEST, _FIRST * 2.0 ** min(times - 1, 10))
 
     def _write(self, raw: Object, fields: Object, said: tuple[str, str, str, str], after: float | None) -> float | None:
         old, generation, now = raw.get("status") or {}, raw["metadata"].get("generation", 0), self.clock()
@@ -200,7 +216,7 @@ class Reconciler:
         self.acting()
         try:
             self.kube.replace_status({**raw, "status": status})
-        except ApiFault as e:
+        except KubeFault as e:
             if e.status in (404, 409):
                 # Someone was faster, or it is gone: what was done is found at the next look.
                 return SOON
@@ -229,7 +245,7 @@ class Reconciler:
             key = (meta["namespace"], meta["name"])
             try:
                 waits = self.leave(raw)
-            except KfpFault as e:
+            except EndpointError as e:
                 waits = f"cannot be deleted yet: {e}\n  annotate {GROUP}/command=abandon to leave in Kubeflow Pipelines what is there"
                 old = raw.get("status") or {}
                 return self._write(
@@ -239,7 +255,7 @@ class Reconciler:
                 return SOON
         try:
             self._finalizers(raw, others)
-        except ApiFault as e:
+        except KubeFault as e:
             if e.status != 404:
                 raise
         return None

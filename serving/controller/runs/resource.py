@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from serving.controller.kube import GROUP, Kube, Object
 from serving.controller.runs import cron
 from serving.controller.runs.cron import Cron
 from sluice import project
 from sluice.core import files
 from sluice.core.errors import ProjectError, SluiceError
 from sluice.kfp import form
+from sluice.kube.client import Object
+from sluice.kube.objects import GROUP, Objects
 
 #: The annotation that steers, as a ModelRollout's does: ``sluice.dev/command: retry#1``.
 COMMAND = f"{GROUP}/command"
@@ -51,7 +52,7 @@ class Source:
     root: str
     fallback: str = ""
 
-    def resolve(self, kube: Kube, namespace: str) -> tuple[str, str | None]:
+    def resolve(self, kube: Objects, namespace: str) -> tuple[str, str | None]:
         """The pipeline's name, and the project's text where one is given.
 
         Raises:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from serving.controller.kube import Object
 from serving.controller.rollouts.resource import stamp
 from serving.controller.runs import resource
-from serving.controller.runs.kfp import KfpRejected, fault, need, seconds
 from serving.controller.runs.reconciler import SOON, Reconciler
 from serving.controller.runs.recurring import ENDED
 from serving.controller.runs.resource import PipelineRun
 from sluice.core.errors import SluiceError
 from sluice.core.gate import REFUSAL, REPORT
-from sluice.kfp.client import Api
-from sluice.kfp.connection import Connection
+from sluice.kfp.answers import need
+from sluice.kfp.answers import timestamp as seconds
+from sluice.kfp.errors import Rejected
 from sluice.kfp.runs import Watch, step_states, was_refused
+from sluice.kube.client import Object
 
 _EVERY = 10.0
 _OVER = frozenset({"Succeeded", "Failed", "Terminated"})
@@ -140,14 +140,14 @@ class Runs(Reconciler):
             plan = replace(plan, command="")
         experiment, found = self.find(item, create=False)
         if found and found[0].state == "FAILED":
-            found[0] = replace(found[0], refused=was_refused(self.pipelines.kfp.run(found[0].id) or {}))
+            found[0] = replace(found[0], refused=was_refused(self.pipelines.kfp.run(found[0].id)))
         step = advance(plan, found, now)
         planned = int(old.get("planned") or 0)
         if step.call == "create":
             try:
                 run, planned = self.create(item, experiment)
                 found = [run]
-            except KfpRejected as e:
+            except Rejected as e:
                 # Its parameters or its pipeline do not fit, and the spec cannot change.
                 step = Step("Failed", step.attempt, f"Kubeflow Pipelines refused the run: {e.message}")
         elif step.call == "terminate":
@@ -162,11 +162,11 @@ class Runs(Reconciler):
     def find(self, item: PipelineRun, *, create: bool) -> tuple[str | None, list[Seen]]:
         """The experiment's id and the runs with the attempt's name, oldest first."""
         kfp = self.pipelines.kfp
-        experiment = kfp.experiment(item.experiment, self.pipelines.namespace(item.raw), create=create)
+        experiment = kfp.experiment_id(item.experiment, self.pipelines.namespace(item.raw), create=create)
         if experiment is None:
             return None, []
         name = item.name(item.attempt)
-        runs = [r for r in kfp.runs(experiment, archived=True, display_name=name) if r.get("display_name") == name]
+        runs = [r for r in kfp.runs_of(experiment, archived=True, display_name=name) if r.get("display_name") == name]
         seen = [Seen(need(r, "run_id", "GET runs"), _state(r), seconds(r.get("created_at"))) for r in runs]
         return experiment, sorted(seen, key=lambda r: (r.created, r.id))
 
@@ -176,13 +176,13 @@ class Runs(Reconciler):
         source = self.settled(raw, item.source)
         name, text = source.resolve(self.kube, raw["metadata"]["namespace"])
         pipeline = self.pipeline(raw, source, name)
-        version = kfp.version(pipeline, source.version)
+        version = kfp.version_to_run(pipeline, source.version)
         parameters = source.filled(version, text)
         self.acting()
         body: dict[str, Any] = {
             "display_name": item.name(item.attempt),
             "description": f"PipelineRun {resource.title(raw)}, attempt {item.attempt}",
-            "experiment_id": experiment or kfp.experiment(item.experiment, space),
+            "experiment_id": experiment or kfp.experiment_id(item.experiment, space),
             "runtime_config": {"parameters": parameters},
             "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version["pipeline_version_id"]},
         }
@@ -206,8 +206,6 @@ class Runs(Reconciler):
         message = step.message
         if run is not None:
             full = self.pipelines.kfp.run(run.id)
-            if full is None:
-                raise fault(404, "the run was deleted while it was read", f"GET runs/{run.id}")
             shown = steps(full)
             begun, over = seconds(full.get("created_at")), seconds(full.get("finished_at"))
             fields |= {
@@ -254,10 +252,7 @@ class Runs(Reconciler):
 
     def told(self, run: str) -> tuple[str, str]:
         """What a run of the training pipeline came to and why, from what its steps wrote; nothing where that cannot be read."""
-        kfp = self.pipelines.kfp
-        token, ca = kfp.token, str(kfp.ca) if kfp.ca else None
-        connection = Connection(kfp.endpoint, token=lambda: token.read_text().strip() if token else None, ca=ca, how="--kfp-endpoint")
-        watch = Watch(Api(connection, timeout=20.0, tries=2), run)
+        watch = Watch(self.pipelines.kfp, run)
         try:
             watch.read()
             watch.settle(tries=3)

@@ -6,14 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.controller.kube import Object
 from serving.controller.rollouts.resource import stamp
 from serving.controller.runs import recurring, resource
 from serving.controller.runs.cron import translated
-from serving.controller.runs.kfp import need, seconds
 from serving.controller.runs.reconciler import IDLE, Reconciler
 from serving.controller.runs.recurring import Action, Recurring, Run, Wanted
 from serving.controller.runs.resource import Schedule
+from sluice.kfp.answers import need
+from sluice.kfp.answers import timestamp as seconds
+from sluice.kube.client import Object
 
 #: A handful of rounds leads from anything to agreement.
 _ROUNDS = 8
@@ -32,15 +33,15 @@ class Schedules(Reconciler):
         name, text = plan.source.resolve(self.kube, raw["metadata"]["namespace"])
         kfp, space = self.pipelines.kfp, self.pipelines.namespace(raw)
         pipeline = self.pipeline(raw, plan.source, name)
-        newest = kfp.version(pipeline, plan.source.version)
+        newest = kfp.version_to_run(pipeline, plan.source.version)
         parameters = plan.source.filled(newest, text)
         # What a form is filled in with belongs to the version that asked for it.
         version = str(newest["pipeline_version_id"]) if plan.source.version or resource.has_form(newest) else ""
         wanted = Wanted(plan.digest(pipeline, version, parameters, six), six, tick, plan.suspended, plan.catch_up)
-        experiment = kfp.experiment(plan.title, space, create=False)
+        experiment = kfp.experiment_id(plan.title, space, create=False)
         if experiment is None:
             self.acting()
-            experiment = kfp.experiment(plan.title, space)
+            experiment = kfp.experiment_id(plan.title, space)
         assert experiment is not None
         waiting = False
         found, runs = self.observe(raw, experiment)
@@ -68,7 +69,7 @@ class Schedules(Reconciler):
         """The recurring runs this schedule made, and all runs they started; others in the experiment are none of ours."""
         prefix = resource.title(raw) + " "
         mine = [r for r in self.pipelines.kfp.recurring(experiment) if str(r.get("display_name", "")).startswith(prefix)]
-        runs = tuple(_run(r) for r in self.pipelines.kfp.runs(experiment) if r.get("recurring_run_id"))
+        runs = tuple(_run(r) for r in self.pipelines.kfp.runs_of(experiment) if r.get("recurring_run_id"))
         return tuple(_recurring(r, prefix, runs) for r in mine), runs
 
     def apply(self, action: Action) -> None:
@@ -127,7 +128,7 @@ class Schedules(Reconciler):
 
     def leave(self, raw: Object) -> str | None:
         kfp = self.pipelines.kfp
-        experiment = kfp.experiment(resource.title(raw), self.pipelines.namespace(raw), create=False)
+        experiment = kfp.experiment_id(resource.title(raw), self.pipelines.namespace(raw), create=False)
         if experiment is None:
             return None
         for _ in range(_ROUNDS):

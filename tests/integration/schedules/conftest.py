@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from serving.controller.kube import ApiFault, Kube
-from serving.controller.runs.kfp import Kfp
-from serving.controller.runs.reconciler import Installation
+from serving.controller.kube import connect
+from serving.controller.runs.reconciler import Installation, endpoint
 from serving.controller.runs.runs import Runs
 from serving.controller.runs.schedules import Schedules
+from sluice.kfp.client import Api
+from sluice.kube.client import KubeFault
 from tests.integration.schedules.pipelines_server import Pipelines, serving
 from tests.unit.rollouts.memory_api import MemoryApi
 
@@ -29,8 +30,8 @@ class World:
     def __init__(self, url: str, state: Pipelines) -> None:
         self.state, self.api = state, MemoryApi()
         self.leading = True
-        there = Installation(Kfp(url, pauses=()), ZoneInfo("UTC"), "http://ui.example.com")
-        kube = Kube(self.api)
+        there = Installation(Api(endpoint(url, None, None), tries=1), ZoneInfo("UTC"), "http://ui.example.com")
+        kube = connect(self.api)
         more: Any = {"may_act": lambda: self.leading, "clock": lambda: self.state.now}
         self.controllers = {"PipelineSchedule": Schedules(kube, there, **more), "PipelineRun": Runs(kube, there, **more)}
 
@@ -76,7 +77,7 @@ class World:
             before = (self.api.version, len([c for c in self.state.calls if c[0] != "GET"]))
             try:
                 after = self.look(kind, name)
-            except ApiFault:
+            except KubeFault:
                 after = 10.0
             calm = calm + 1 if before == (self.api.version, len([c for c in self.state.calls if c[0] != "GET"])) else 0
             if until is not None and until():

@@ -212,7 +212,7 @@ class Pipelines:
         if "experiment_id" in query:
             items = [i for i in items if i["experiment_id"] == query["experiment_id"]]
         for p in json.loads(query.get("filter", "{}")).get("predicates", []):
-            items = [i for i in items if (str(i.get(p["key"])) == p["stringValue"]) is (p["operation"] == 1)]
+            items = [i for i in items if (str(i.get(p["key"])) == p["string_value"]) is (p["operation"] == "EQUALS")]
         if query.get("sort_by") == "created_at desc":
             items = sorted(items, key=lambda i: i["created_at"], reverse=True)
         begin = int(query.get("page_token", "0"))

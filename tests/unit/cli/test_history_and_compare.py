@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -171,7 +172,7 @@ def test_models_shows_what_serves_beside_what_is_registered_and_where_they_diffe
         ),
         (rollout(None, []), "", "points"),
     ):
-        monkeypatch.setattr("sluice.rollouts.cluster._call", lambda *_, found=found: {"items": [found]})
+        monkeypatch.setattr("sluice.rollouts.cluster.connect", lambda found=found: SimpleNamespace(list=lambda *_: [found]))
         assert main(["models", "--home", str(home.root), "-n", "prod"]) == 0
         out, err = capsys.readouterr()
         assert words in err and bool(words) == bool(err.strip()), err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from types import SimpleNamespace as Bag
 from typing import Any
 
 import pytest
@@ -13,64 +12,76 @@ from kubernetes.client import ApiException
 from components.train.pod_logs import ending, lines
 from components.train.trainjob import JobSpec, NodeLost, TrainJobError, TrainJobs, torchrun
 from sluice.core.errors import DeadlineError
+from sluice.kube.client import Kube
+from sluice.kube.objects import Objects
 
 SPEC = JobSpec("digits-1", 2, 1, ("torchrun", "x"), claim="store", env={"A": "1"})
 
 
 def pod(rank: int, phase: str = "Running", code: int | None = None, reason: str = "Error", waiting: dict[str, str] | None = None) -> Any:
-    ended = Bag(exit_code=code, reason=reason, message=None) if code is not None else None
-    statuses = [Bag(state=Bag(terminated=ended, waiting=Bag(**waiting) if waiting else None))]
-    return Bag(
-        metadata=Bag(name=f"p-{rank}", labels={"batch.kubernetes.io/job-completion-index": str(rank)}),
-        status=Bag(phase=phase, container_statuses=statuses),
-    )
+    state = {"terminated": {"exitCode": code, "reason": reason}} if code is not None else {}
+    state |= {"waiting": waiting} if waiting else {}
+    return {
+        "metadata": {"name": f"p-{rank}", "labels": {"batch.kubernetes.io/job-completion-index": str(rank)}},
+        "status": {"phase": phase, "containerStatuses": [{"state": state}]},
+    }
+
+
+class Answer:
+    """Of the API server: its pieces as they come."""
+
+    def __init__(self, *pieces: bytes):
+        self.pieces = list(pieces)
+
+    def read1(self, size: int) -> bytes:
+        return self.pieces.pop(0) if self.pieces else b""
+
+    def close(self) -> None: ...
+
+    def release_conn(self) -> None: ...
 
 
 class Player:
-    """Both APIs: gives the conditions in turn, the last for ever; pods whose log is two lines."""
+    """In place of the official client: gives the conditions in turn, the last for ever; pods whose log is two lines."""
 
     def __init__(self, *conditions: str, pods: list[Any] | None = None, faults: list[int] | None = None):
         self.conditions, self.pods, self.faults = list(conditions), pods if pods is not None else [pod(0), pod(1)], faults or []
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
 
-    def create_namespaced_custom_object(self, *args: Any, **_: Any) -> None:
-        if self.faults:
-            raise ApiException(status=self.faults.pop(0), reason="no")
-        self.created.append(args[-1])
+    def call_api(self, path: str, method: str, *, query_params: list[tuple[str, str]], body: Any, **_: Any) -> Answer:
+        query, name = dict(query_params), path.rsplit("/", 1)[-1]
+        if "/trainjobs" in path:
+            return Answer(json.dumps(self.job(method, name, body)).encode())
+        if name == "log":
+            return Answer(*self.log(query))
+        if name != "pods":
+            return Answer(json.dumps({"status": {"phase": self.phase()}}).encode())
+        if "watch" not in query:
+            return Answer(json.dumps({"items": self.pods}).encode())
+        return Answer(*(json.dumps({"type": "DELETED", "object": p}).encode() + b"\n" for p in self.pods))
 
-    def get_namespaced_custom_object(self, *_: Any, **__: Any) -> dict[str, Any]:
-        kind = self.conditions.pop(0) if len(self.conditions) > 1 else self.conditions[0]
-        return {"status": {"conditions": [{"type": kind, "status": "True", "message": "the job's own words"}]}} if kind else {}
+    def job(self, method: str, name: str, body: Any) -> Any:
+        if method == "POST":
+            if self.faults:
+                raise ApiException(status=self.faults.pop(0), reason="no")
+            self.created.append(body)
+        elif method == "DELETE":
+            self.deleted.append(name)
+        else:
+            kind = self.conditions.pop(0) if len(self.conditions) > 1 else self.conditions[0]
+            return {"status": {"conditions": [{"type": kind, "status": "True", "message": "the job's own words"}]}} if kind else {}
+        return {}
 
-    def delete_namespaced_custom_object(self, *args: Any, **_: Any) -> None:
-        self.deleted.append(args[-1])
+    def log(self, query: dict[str, str]) -> list[bytes]:
+        return [b"2026-11-20T10:00:00.000000001Z first\n2026-11-20T10:00:00.000000002Z sec", b"ond\n"]
 
-    def list_namespaced_pod(self, *_: Any, **kwargs: Any) -> Any:
-        if not kwargs.get("watch"):
-            return Bag(items=self.pods)
-        events = [
-            {
-                "type": "DELETED",
-                "object": {
-                    "metadata": {"labels": p.metadata.labels},
-                    "status": {"containerStatuses": [{"state": {"terminated": {"exitCode": e.exit_code, "reason": e.reason}}}]},
-                },
-            }
-            for p in self.pods
-            if (e := p.status.container_statuses[0].state.terminated)
-        ]
-        return Bag(stream=lambda: iter([json.dumps(e).encode() + b"\n" for e in events]))
-
-    def read_namespaced_pod(self, *_: Any, **__: Any) -> Any:
-        return Bag(status=Bag(phase="Succeeded"))
-
-    def read_namespaced_pod_log(self, name: str, *_: Any, **__: Any) -> Any:
-        return Bag(stream=lambda: iter([b"2026-11-20T10:00:00.000000001Z first\n2026-11-20T10:00:00.000000002Z sec", b"ond\n"]))
+    def phase(self) -> str:
+        return "Succeeded"
 
 
 def jobs(player: Player) -> TrainJobs:
-    return TrainJobs("ns", player, player)
+    return TrainJobs("ns", Objects(Kube(client=player, pauses=(0.0, 0.0))))
 
 
 def test_the_manifest_is_typed_and_complete() -> None:
@@ -126,8 +137,7 @@ def test_a_deadline_deletes_the_job_and_says_what_its_pods_did() -> None:
     assert player.deleted == ["digits-1"]
 
 
-def test_a_busy_api_is_asked_again_and_a_refusal_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.train.trainjob.time.sleep", lambda s: None)
+def test_a_busy_api_is_asked_again_and_a_refusal_is_not() -> None:
     busy = Player("", faults=[503, 429])
     jobs(busy).submit(SPEC)
     assert len(busy.created) == 1
@@ -148,19 +158,19 @@ def test_a_broken_log_is_read_on_and_no_line_is_told_twice(monkeypatch: pytest.M
     class Broken(Player):
         asked: list[Any] = []
 
-        def read_namespaced_pod_log(self, name: str, *_: Any, **kwargs: Any) -> Any:
-            self.asked.append(kwargs.get("since_seconds"))
-            return Bag(stream=lambda: iter(parts.pop(0)))
+        def log(self, query: dict[str, str]) -> list[bytes]:
+            self.asked.append(query.get("sinceSeconds"))
+            return parts.pop(0)
 
-        def read_namespaced_pod(self, *_: Any, **__: Any) -> Any:
-            return Bag(status=Bag(phase="Running" if parts else "Succeeded"))
+        def phase(self) -> str:
+            return "Running" if parts else "Succeeded"
 
     monkeypatch.setattr("components.train.pod_logs._PAUSE", 0.01)
     seen: list[str] = []
     player = Broken(*[""] * 30, "Complete", pods=[pod(0)])
     jobs(player).wait(SPEC, on_line=lambda n, t: seen.append(t), seconds=20, poll=0.01)
     assert seen == ["line 0", "line 1", "line 2", "line 3"]
-    assert player.asked[0] is None and player.asked[1] > 0
+    assert player.asked[0] is None and int(player.asked[1]) > 0
 
 
 @pytest.mark.parametrize(

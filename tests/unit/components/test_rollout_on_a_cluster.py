@@ -9,8 +9,8 @@ import pytest
 from components.evaluate import logic as evaluate
 from components.rollout import logic
 from sluice.registry.versions import CANDIDATE, CHAMPION, Registry, Version
-from sluice.rollouts.handover import Target
 from sluice.rollouts.local import RolloutResult
+from sluice.rollouts.manifest import Target
 
 ONE, TWO = "1" * 64, "2" * 64
 WHERE = Target("ns")

@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 import yaml
 
-from serving.controller.kube import KINDS
 from serving.controller.runs import resource
 from sluice import project
 from sluice.kfp.connection import UI_VARIABLE
+from sluice.kube.objects import KINDS
 
 ROOT = Path(__file__).parents[3]
 CRDS = {c["spec"]["names"]["kind"]: c for c in (yaml.safe_load(p.read_text()) for p in (ROOT / "manifests/crds").glob("pipeline*.yaml"))}

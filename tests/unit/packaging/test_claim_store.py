@@ -11,7 +11,7 @@ from sluice.core.errors import PackageError
 from sluice.core.home import Home
 from sluice.package.package import Package
 from sluice.package.store import default_store, open_store
-from sluice.rollouts.handover import model
+from sluice.rollouts.manifest import model
 
 
 def test_a_package_on_a_claim_is_found_again_by_its_registered_address(

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.controller import kube as kube_module
-from serving.controller.kube import ApiFault, Kube
+from serving.controller.kube import connect
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.evidence import Pods
 from serving.controller.rollouts.reconcile import IDLE, Controller
 from serving.runtime.users import STICKY as STICKY_HEADER
+from sluice.kube.client import KubeFault
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).with_name("memory_api.py"))
 assert _spec and _spec.loader
@@ -68,7 +69,7 @@ class Cluster:
         self.replace_controller()
 
     def replace_controller(self) -> None:
-        kube = Kube(self.api)
+        kube = connect(self.api)
         self.controller = Controller(kube, Pods(kube, proxied=True), clock=lambda: self.api.now)
 
     def apply(self, digest: str, **spec: Any) -> None:
@@ -93,7 +94,7 @@ class Cluster:
                 return self.status
             try:
                 self.look()
-            except ApiFault:
+            except KubeFault:
                 continue
         raise AssertionError(f"{self.status.get('phase')}, not {phases}: {self.status.get('message')}")
 
@@ -163,12 +164,12 @@ def test_api_server_that_conflicts_refuses_and_does_not_answer_only_delays(seed:
     for _ in range(3):
         try:
             c.look()
-        except ApiFault:
+        except KubeFault:
             continue
     while c.status["state"]["candidate"] is None and c.status["state"]["phase"] == "Succeeded" and c.status["state"]["stable"] == ONE:
         try:
             c.look()
-        except ApiFault:
+        except KubeFault:
             continue
     c.until("Succeeded" if good else "RolledBack", looks=3000)
     assert c.served() == {f"m-{(TWO if good else ONE)[:8]}-predictor": 100}
@@ -227,7 +228,7 @@ def test_controller_killed_around_any_write_goes_on_and_no_decision_is_made_twic
 def test_two_controllers_at_once_decide_once():
     c = Cluster()
     second(c)
-    other = Kube(c.api)
+    other = connect(c.api)
     rival = Controller(other, Pods(other, proxied=True), clock=lambda: c.api.now)
     real = c.controller.kube.replace_status
 
@@ -337,7 +338,9 @@ def test_users_cookies_name_both_arms_and_lead_back_to_their_own():
     second(c, traffic=STICKY)
     from serving.controller.rollouts.backends import Gateway
 
-    route = Gateway(Kube(c.api), resource.read(c.api.objects[PATH]), Pods(Kube(c.api))).http_route({ONE: 50, TWO: 50}, None, owned=True)
+    route = Gateway(connect(c.api), resource.read(c.api.objects[PATH]), Pods(connect(c.api))).http_route(
+        {ONE: 50, TWO: 50}, None, owned=True
+    )
     given, asked = cookies(route["spec"]["rules"])
     assert given == [f"sluice-arm={ONE[:12]}-{TWO[:12]}", f"sluice-arm={TWO[:12]}-{ONE[:12]}"]
     for i, cookie in enumerate(given):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from serving.controller.kube import connect
 from serving.controller.rollouts.backends import base
 from serving.controller.rollouts.reconcile import IDLE, PERSIST, STILL
 from sluice.core.errors import SluiceError
@@ -13,7 +14,7 @@ from sluice.report import sections
 from sluice.rollouts import cluster as cluster_view
 from sluice.rollouts import control
 from tests.unit.rollouts import test_handover as handover
-from tests.unit.rollouts.test_controller import ONE, PATH, TWO, Cluster, second
+from tests.unit.rollouts.test_controller import ONE, TWO, Cluster, second
 from tests.unit.rollouts.test_faults import NO_CREDENTIALS, TABLE, TRACE, crashed, pod
 
 NO_SECRET = TABLE["no secret"][0]["status"]
@@ -21,7 +22,7 @@ NO_SECRET = TABLE["no secret"][0]["status"]
 
 def found(c: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `sluice rollout ... -n` sees."""
-    monkeypatch.setattr(cluster_view, "_call", lambda *_, **__: c.api.objects[PATH])
+    monkeypatch.setattr(cluster_view, "connect", lambda: connect(c.api))
     return cluster_view.status("ns", "m")
 
 

@@ -17,7 +17,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from serving.controller import kube as kube_module
-from serving.controller.kube import Kube
+from serving.controller.kube import connect
 from serving.controller.rollouts.evidence import allowed, port_of
 from serving.controller.rollouts.reconcile import Controller
 
@@ -95,7 +95,7 @@ class World:
         self.api = memory.MemoryApi()
         self.prometheus = Prometheus(self.api)
         self.url = f"http://127.0.0.1:{self.prometheus.server_address[1]}"
-        self.controller = Controller(Kube(self.api), prometheus=["http://127.0.0.1:1", self.url], clock=lambda: self.api.now)
+        self.controller = Controller(connect(self.api), prometheus=["http://127.0.0.1:1", self.url], clock=lambda: self.api.now)
 
     def apply(self, digest: str, **more: Any) -> None:
         strategy = {

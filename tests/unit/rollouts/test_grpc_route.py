@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.controller.kube import Kube
+from serving.controller.kube import connect
 from serving.controller.rollouts.backends import Gateway, KServeCanary, Serverless
 from serving.controller.rollouts.backends.base import grpc_port
 from serving.controller.rollouts.evidence import Pods
@@ -149,7 +149,7 @@ def test_rules_do_not_come_and_go_with_pods():
         for _ in range(2):
             c.look()
             assert c.api.objects[ROUTE]["spec"] == before
-        backend = Gateway(Kube(c.api), resource.read(c.api.objects[PATH]), Pods(Kube(c.api)))
+        backend = Gateway(connect(c.api), resource.read(c.api.objects[PATH]), Pods(connect(c.api)))
         made = backend.http_route({ONE: 80, TWO: 20}, None, owned=True)["spec"]["rules"]
         assert [gist(r) for r in made] == [gist(r) for r in before["rules"]]
 
@@ -183,7 +183,7 @@ def test_a_knative_revision_speaks_what_its_one_port_is_named_after(name: str, s
         "metadata": {"name": "m-1", "annotations": {"sluice.dev/digest": ONE}},
         "spec": {"containers": [{"name": "kserve-container", "ports": [{"containerPort": 9000, "name": name}]}]},
     }
-    kube = Kube(c.api)
+    kube = connect(c.api)
     kube.list = lambda kind, *_, **__: [revision] if kind == "Revision" else []  # type: ignore[method-assign]
     backend = Serverless(kube, resource.read(c.api.objects[PATH]), Pods(kube))
     backend._revisions()
@@ -203,7 +203,7 @@ def test_kserves_own_route_carries_grpc_where_its_weights_are_rests(grpc_weights
     route = {"metadata": {"generation": 0}, "spec": {"rules": made}, "status": {"parents": parents}}
     c = Cluster()
     c.apply(ONE, traffic={"backend": "KServeCanary"}, strategy={"shadow": {"requests": 0}})
-    kube = Kube(c.api)
+    kube = connect(c.api)
     kube.get = lambda *_: route  # type: ignore[method-assign]
     backend = KServeCanary(kube, resource.read(c.api.objects[PATH]), Pods(kube))
     backend.pods = {ONE: [{"spec": {"containers": [{"name": "kserve-container", "ports": BOTH}]}}]}

@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 
-from serving.controller.kube import Kube
+from serving.controller.kube import connect
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.evidence import Pods
 from serving.controller.rollouts.reconcile import Controller
 from sluice.core import files
 from sluice.core.errors import DeadlineError, ProjectError, SluiceError
+from sluice.kube.client import Kube
+from sluice.kube.objects import Objects
 from sluice.report import sections
-from sluice.rollouts.handover import Target, hand_over, manifest, plan_of, target
+from sluice.rollouts.handover import hand_over
 from sluice.rollouts.local import RolloutResult
+from sluice.rollouts.manifest import Target, manifest, plan_of, target
 from sluice.rollouts.spec import RolloutSpec
 
 _spec = importlib.util.spec_from_file_location("handover_memory_api", Path(__file__).with_name("memory_api.py"))
@@ -51,24 +54,15 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class Custom:
-    """The part of `CustomObjectsApi` that is used, on the API server in memory."""
+class WholeNumbers:
+    """The API server in memory, with numbers as a real one gives them back."""
 
     def __init__(self, api: Any):
         self.api = api
 
-    def _send(self, method: str, path: str, body: Any, content: str) -> Any:
-        answer = self.api.call_api(path, method, query_params=[], body=body, header_params={"Content-Type": content})
-        return whole(json.loads(answer.data))
-
-    def get_namespaced_custom_object(self, group: str, version: str, namespace: str, plural: str, name: str, **_: Any) -> Any:
-        return self._send("GET", f"/apis/{group}/{version}/namespaces/{namespace}/{plural}/{name}", None, "application/json")
-
-    def create_namespaced_custom_object(self, group: str, version: str, namespace: str, plural: str, body: Any, **_: Any) -> Any:
-        return self._send("POST", f"/apis/{group}/{version}/namespaces/{namespace}/{plural}", body, "application/json")
-
-    def patch_namespaced_custom_object(self, group: str, version: str, namespace: str, plural: str, name: str, body: Any, **_: Any) -> Any:
-        return self._send("PATCH", f"/apis/{group}/{version}/namespaces/{namespace}/{plural}/{name}", body, "application/merge-patch+json")
+    def call_api(self, *args: Any, **kwargs: Any) -> Any:
+        answer = self.api.call_api(*args, **kwargs)
+        return memory.Answer(whole(json.loads(answer.data)))
 
 
 class Cluster:
@@ -76,7 +70,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.api = memory.MemoryApi()
-        kube = Kube(self.api)
+        kube = connect(self.api)
         self.controller: Controller | None = Controller(kube, Pods(kube, proxied=True), clock=lambda: self.api.now)
         self.events: list[dict[str, Any]] = []
 
@@ -93,7 +87,7 @@ class Cluster:
             RolloutSpec(**{**PACE, **plan}),
             WHERE,
             on_event=self.events.append,
-            custom=Custom(self.api),
+            objects=Objects(Kube(client=WholeNumbers(self.api))),
             poll=1.0,
             clock=lambda: self.api.now,
             sleep=self.sleep,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.controller import kube as kube_module
-from serving.controller.kube import Kube
+from serving.controller.kube import connect
 from serving.controller.lease import Leadership
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).with_name("memory_api.py"))
@@ -27,7 +27,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_replica_leads_at_a_time_and_another_takes_over_when_it_is_gone():
     api = memory.MemoryApi()
     clock = [0.0]
-    first, rival = (Leadership(Kube(api), "ns", "lease", name, seconds=10, clock=lambda: clock[0]) for name in ("a", "b"))
+    first, rival = (Leadership(connect(api), "ns", "lease", name, seconds=10, clock=lambda: clock[0]) for name in ("a", "b"))
     assert first.attempt() and not rival.attempt()
     both = 0
     for _ in range(200):
@@ -44,7 +44,7 @@ def test_one_replica_leads_at_a_time_and_another_takes_over_when_it_is_gone():
 def test_replica_that_cannot_reach_the_api_stops_before_another_may_start():
     api = memory.MemoryApi()
     clock = [0.0]
-    one = Leadership(Kube(api), "ns", "lease", "a", seconds=10, clock=lambda: clock[0])
+    one = Leadership(connect(api), "ns", "lease", "a", seconds=10, clock=lambda: clock[0])
     assert one.attempt()
     api.fault = lambda method, path: (_ for _ in ()).throw(OSError("gone"))
     clock[0] = 7.0
@@ -55,7 +55,7 @@ def test_replica_that_cannot_reach_the_api_stops_before_another_may_start():
 
 def test_stopped_replica_gives_the_lease_up_at_once():
     api = memory.MemoryApi()
-    one = Leadership(Kube(api), "ns", "lease", "a", seconds=10)
+    one = Leadership(connect(api), "ns", "lease", "a", seconds=10)
     one.attempt()
     one.stop()
-    assert Leadership(Kube(api), "ns", "lease", "b", seconds=10).attempt()
+    assert Leadership(connect(api), "ns", "lease", "b", seconds=10).attempt()

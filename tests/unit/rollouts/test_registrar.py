@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from serving.controller.kube import Kube
+from serving.controller.kube import connect
 from serving.controller.rollouts import registrar as registrars
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.evidence import Pods
@@ -95,7 +95,7 @@ class Followed(Cluster):
         super().__init__(seed)
 
     def replace_controller(self) -> None:
-        kube = Kube(self.api)
+        kube = connect(self.api)
         self.registrar = Registrar(self.server.registry(), clock=lambda: self.now)
         self.controller = Controller(kube, Pods(kube, proxied=True), registrar=self.registrar, clock=lambda: self.api.now)
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from serving.controller import operator
-from serving.controller.kube import ApiFault
 from serving.controller.operator import Schedule
 from sluice.core.processes import wait_until
+from sluice.kube.client import KubeFault
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,7 +30,7 @@ BODY: dict[str, Any] = {"metadata": {"namespace": "ns", "name": "m", "uid": "u",
 
 def test_failed_looks_come_back_soon_at_first_then_less_and_less_and_a_good_one_resets_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(operator, "time", SimpleNamespace(monotonic=lambda: 0.0))
-    answers: list[float | Exception] = [ApiFault("made up", 500)] * 12 + [OSError("made up"), 3.0, ApiFault("made up", 500)]
+    answers: list[float | Exception] = [KubeFault("made up", 500)] * 12 + [OSError("made up"), 3.0, KubeFault("made up", 500)]
 
     def look(namespace: str, name: str) -> float | None:
         found = answers.pop(0)

@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
-from serving.controller.kube import ApiFault, Kube, Object
 from serving.controller.rollouts import faults
 from serving.controller.rollouts.evidence import Source
 from serving.controller.rollouts.faults import CONTAINER, Fault
 from serving.controller.rollouts.resource import ARM_VERSION, DIGEST, OWNER, Rollout, owner
 from sluice.core.errors import SluiceError
+from sluice.kube.client import KubeFault, Object
+from sluice.kube.objects import Objects
 from sluice.rollouts.backend import View
 from sluice.rollouts.state import MEND, Arm, Obstacle, Replica, Routed
 
@@ -37,7 +38,7 @@ class ClusterBackend(ABC):
 
     MODE: ClassVar[str]
 
-    def __init__(self, kube: Kube, rollout: Rollout, source: Source):
+    def __init__(self, kube: Objects, rollout: Rollout, source: Source):
         self.kube, self.rollout, self.source = kube, rollout, source
         #: By digest, the pods that `arm` saw.
         self.pods: dict[str, list[Object]] = {}
@@ -154,7 +155,7 @@ class ClusterBackend(ABC):
         fields = [f"involvedObject.name={n}" for n in names] or ["reason=FailedCreate"]
         try:
             events = [e for f in fields for e in self.kube.list("Event", self.rollout.namespace, fields=f"type=Warning,{f}")]
-        except ApiFault:
+        except KubeFault:
             # A Role from before has no such right: the deadline says less, and in time.
             return None
         return faults.of_events(events if names else [e for e in events if self.made(e["involvedObject"].get("name", ""), digest)])

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from serving.controller.kube import Object
 from serving.controller.rollouts.backends.base import POD_OF, PORT, ClusterBackend, grpc_port
 from serving.controller.rollouts.resource import DIGEST, OWNER, owner
+from sluice.kube.client import Object
 from sluice.rollouts.backend import View
 from sluice.rollouts.state import Obstacle, Routed
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving.controller.kube import Object
 from serving.controller.rollouts.backends.base import POD_OF, ClusterBackend
 from serving.controller.rollouts.backends.gateway import accepted, for_grpc
 from serving.controller.rollouts.resource import DIGEST
 from sluice.core.errors import SluiceError
+from sluice.kube.client import Object
 from sluice.rollouts.backend import View
 from sluice.rollouts.state import Arm, Routed
 

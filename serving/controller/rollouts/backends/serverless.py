@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving.controller.kube import Object
 from serving.controller.rollouts.backends.base import POD_OF, ClusterBackend, grpc_port
 from serving.controller.rollouts.resource import ARM_VERSION, DIGEST, OWNER
 from sluice.core.errors import SluiceError
+from sluice.kube.client import Object
 from sluice.rollouts.backend import View
 from sluice.rollouts.state import Arm, Routed
 

@@ -18,10 +18,12 @@ from typing import Any
 
 import pytest
 
-from serving.controller.kube import ApiFault, Kube
+from serving.controller.kube import connect
 from serving.controller.rollouts.backends.base import POD_OF
 from serving.controller.rollouts.evidence import Prometheus
 from sluice.core.processes import spawn, stop, wait_until
+from sluice.kube.client import KubeFault
+from sluice.kube.objects import Objects
 from sluice.rollouts.load_generator import Load, Request
 
 HERE = Path(__file__).parent
@@ -56,12 +58,12 @@ def kubectl(*args: str, stdin: str | None = None) -> str:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Kube]:
+def cluster() -> Iterator[Objects]:
     yield prepared()
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-def prepared() -> Kube:
+def prepared() -> Objects:
     """The API, with our CRD, an empty restricted namespace, the image of the stand-in on the node, and its source in a ConfigMap."""
     assert shutil.which("kubectl"), "kubectl is not on PATH"
     node = kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
@@ -79,8 +81,8 @@ def prepared() -> Kube:
         # One that is there is whoever's put it there.
         kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds" / "modelrollout.yaml"))
     kubectl("delete", "modelrollouts", "--all", "-n", NAMESPACE, "--ignore-not-found", "--wait=false")
-    api = Kube()
-    for item in api.request("GET", f"/apis/sluice.dev/v1alpha1/namespaces/{NAMESPACE}/modelrollouts")["items"]:
+    api = connect()
+    for item in api.list("ModelRollout", NAMESPACE):
         api.merge("ModelRollout", NAMESPACE, item["metadata"]["name"], {"metadata": {"finalizers": []}})
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", "--timeout=110s")
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -256,7 +258,7 @@ class Operator:
 
 
 @pytest.fixture
-def operator(cluster: Kube, tmp_path: Path, prometheus: str) -> Iterator[Operator]:
+def operator(cluster: Objects, tmp_path: Path, prometheus: str) -> Iterator[Operator]:
     one = Operator(tmp_path / "operator.log", "--prometheus", prometheus, "--prometheus", "http://127.0.0.1:9").start()
     yield one
     one.stop()
@@ -265,7 +267,7 @@ def operator(cluster: Kube, tmp_path: Path, prometheus: str) -> Iterator[Operato
 
 
 @pytest.fixture
-def prometheus(cluster: Kube) -> str:
+def prometheus(cluster: Objects) -> str:
     """The cluster's Prometheus by its port on the node; `prepared` told it of the stand-ins."""
     node = kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}")
     port = kubectl("get", "service", "-n", "monitoring", "prometheus", "-o", "jsonpath={.spec.ports[0].nodePort}")
@@ -280,7 +282,7 @@ def scraped(url: str, of: str) -> bool:
 class Api:
     """What a test asks the cluster."""
 
-    def __init__(self, kube: Kube):
+    def __init__(self, kube: Objects):
         self.kube = kube
 
     def apply(self, obj: dict[str, Any]) -> None:
@@ -313,7 +315,7 @@ class Api:
 
 
 @pytest.fixture
-def api(cluster: Kube) -> Api:
+def api(cluster: Objects) -> Api:
     return Api(cluster)
 
 
@@ -334,7 +336,7 @@ def load(gateway: tuple[str, int]) -> Iterator[Callable[..., Load]]:
 
 
 @pytest.fixture
-def named(cluster: Kube, request: pytest.FixtureRequest) -> Iterator[str]:
+def named(cluster: Objects, request: pytest.FixtureRequest) -> Iterator[str]:
     """A name for this test's rollout; what it leaves is removed without the controller."""
     name = "t-" + hashlib.sha256(request.node.name.encode()).hexdigest()[:8]
     yield name
@@ -349,7 +351,7 @@ def named(cluster: Kube, request: pytest.FixtureRequest) -> Iterator[str]:
                 if kind == "ModelRollout" and cluster.get(kind, NAMESPACE, one):
                     cluster.merge(kind, NAMESPACE, one, {"metadata": {"finalizers": []}})
                 cluster.delete(kind, NAMESPACE, one)
-            except ApiFault as e:
+            except KubeFault as e:
                 if e.status != 404:
                     raise
 

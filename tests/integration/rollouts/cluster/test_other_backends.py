@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from serving.controller.kube import Kube
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.backends import BACKENDS
 from serving.controller.rollouts.evidence import Pods
 from sluice.core.processes import wait_until
+from sluice.kube.objects import Objects, path
 from sluice.rollouts.load_generator import Load
 from sluice.rollouts.state import Routed, State
 
@@ -37,7 +37,7 @@ class KServe21:
     0.20, which the lab has, makes the canary's Deployment and Service but no weights.
     """
 
-    def __init__(self, kube: Kube, name: str):
+    def __init__(self, kube: Objects, name: str):
         self.kube, self.name, self.halt = kube, name, threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -52,9 +52,9 @@ class KServe21:
             left = 100 - sum(c.get("trafficPercent", 0) for c in canaries)
             parts = [(spec["predictor"]["name"], left)] + [(c["predictor"]["name"], c.get("trafficPercent", 0)) for c in canaries]
             refs = [{"group": "", "kind": "Service", "name": f"{self.name}-{p}-predictor", "port": 80, "weight": w} for p, w in parts]
-            self.kube.request(
+            self.kube.kube.request(
                 "PATCH",
-                self.kube.path("HTTPRoute", NAMESPACE, self.name),
+                path("HTTPRoute", NAMESPACE, self.name),
                 {
                     "apiVersion": "gateway.networking.k8s.io/v1",
                     "kind": "HTTPRoute",
@@ -84,7 +84,7 @@ def need_knative() -> None:
 
 
 @pytest.fixture(params=["Gateway", "Serverless", "KServeCanary"])
-def backend_of(request: pytest.FixtureRequest, cluster: Kube, named: str) -> Iterator[Callable[[State], Any]]:
+def backend_of(request: pytest.FixtureRequest, cluster: Objects, named: str) -> Iterator[Callable[[State], Any]]:
     """A back-end made anew as each look makes it, over a resource that is only in memory."""
     if request.param == "Serverless":
         need_knative()
