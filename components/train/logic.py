@@ -15,10 +15,11 @@ from sluice.core import events, files
 from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
-from sluice.learners.torch.crossvalidation import Fit, Fold, cross_validate
-from sluice.learners.torch.fit import fit
+from sluice.learners.base import HISTORY, Job, Learner
+from sluice.learners.crossvalidation import Fit, Fold, cross_validate
 from sluice.project import Project
 from sluice.steps.execute import open_project, run_step
+from sluice.tasks import load_task
 from sluice.tracking.tracker import Data, Tracker, check_trackers, open_tracker
 
 #: Seconds between two tries to open a tracker.
@@ -93,25 +94,21 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
                 tracker.put("metrics", curve_point(event), int(event["epoch"]))
 
         try:
-            train = trainjob_fit.fit if trainjob_fit.on_cluster(settings.train.nodes) else fit
-            found = _folds(settings, dataset, Path(model_path), base, train, tracker) if settings.train.folds else None
-            train(settings, dataset, Path(model_path), base_dir=base, on_event=on_event)
+            fit = _fit_of(load_task(settings, base).learner())
+            found = _folds(settings, dataset, Path(model_path), fit, tracker) if settings.train.folds else None
+            trained = fit(Job(dataset, Path(model_path), on_event))
         except BaseException:
             tracker.put("finish", "FAILED")
             tracker.close()
             raise
-        history = files.read_json(Path(model_path) / "training.json")
+        history = trained.record
         tracker.put("tags", {f"environment.{k}": str(v) for k, v in history.get("environment", {}).items()})
-        tracker.put("artifact", Path(model_path) / "training.json", "training")
+        tracker.put("artifact", Path(model_path) / HISTORY, "training")
         if found:
             tracker.put("metrics", {f"folds_{n}": s["mean"] for n, s in found["summary"].items()}, 0)
         tracker.put("finish", "FINISHED")  # `evaluate` adds to it, where the package gets that far
         tracker.close()
-        kept = (
-            f"epoch {history['best_epoch']} of {history['history'][-1]['epoch']} kept, by {history['plan']['watch']}"
-            + _ENDED[history["ended"]]
-        )
-        reasons = [f"{kept}; {history.get('world_size', 1)} processes"]
+        reasons = [trained.text]
         if found:
             own = found["summary"][found["metric"]]
             reasons.append(
@@ -130,7 +127,15 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
     return {**curve_point(best), **folds}, str(gate.evidence["run_id"])
 
 
-def _folds(settings: Project, dataset: Dataset, model: Path, base: Path, train: Fit, tracker: BackgroundTracker) -> dict[str, Any]:
+def _fit_of(learner: Learner) -> Fit:
+    """How the learner learns here: over the nodes of a cluster where the project asks for several, else on this machine."""
+    task = learner.task
+    if learner.nodes and trainjob_fit.on_cluster(getattr(task.project.train, "nodes", 1)):
+        return lambda job: trainjob_fit.fit(task, job)
+    return learner.fit
+
+
+def _folds(settings: Project, dataset: Dataset, model: Path, fit: Fit, tracker: BackgroundTracker) -> dict[str, Any]:
     """Cross-validate; every fold is told of, and a run below the step's own."""
 
     def on_event(event: dict[str, Any]) -> None:
@@ -151,11 +156,9 @@ def _folds(settings: Project, dataset: Dataset, model: Path, base: Path, train: 
 
     model.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=model.parent, prefix=files.PARTIAL) as work:
-        return cross_validate(settings, dataset, Path(work), base_dir=base, on_event=on_event, on_fold=on_fold, fit=train)
+        return cross_validate(settings, dataset, Path(work), fit, on_event=on_event, on_fold=on_fold)
 
 
-#: What ended a training, as the verdict says it.
-_ENDED = {"epochs": "", "patience": ", stopped early", "time": ", ended by train.budget.minutes"}
 #: Of an epoch: what the axis shows, and what is the same in all.
 _CONSTANT = ("epoch", "step", "epochs", "steps")
 

@@ -22,12 +22,15 @@ from components.train.trainjob import JobSpec, NodeLost, TrainJobError, TrainJob
 from sluice.core import events
 from sluice.core.errors import ProjectError
 from sluice.data.dataset import Dataset
-from sluice.learners.base import Event
-from sluice.learners.torch.errors import ProcessDied
-from sluice.learners.torch.fit import TrainResult, failure, finish_job, prepare_job, sigterm_raises
+from sluice.learners.base import Event, Job
+from sluice.learners.errors import ProcessDied
+from sluice.learners.torch.fit import failure, finish_job, prepare_job, sigterm_raises
 from sluice.learners.torch.job import causes, forget_errors
+from sluice.learners.torch.learner import TorchTrained
+from sluice.learners.torch.network import network_of
 from sluice.learners.torch.telemetry import PORT, PORT_ENV
 from sluice.project import Project
+from sluice.tasks import Task
 
 #: Where the nodes and the step share a volume: its claim, the folder it is mounted at in both; and the TrainingRuntime.
 CLAIM_ENV, MOUNT_ENV, RUNTIME_ENV = "SLUICE_TRAIN_CLAIM", "SLUICE_TRAIN_MOUNT", "SLUICE_TRAIN_RUNTIME"
@@ -55,24 +58,21 @@ def job_name(project: Project, dataset: Dataset, out: Path) -> str:
 
 
 def fit(
-    project: Project,
-    dataset: Dataset,
-    out: Path,
+    task: Task,
+    job: Job,
     *,
-    base_dir: Path | None = None,
-    on_event: Callable[[Event], None] | None = None,
     jobs: TrainJobs | None = None,
     on_line: Callable[[int, str], None] | None = None,
     seconds: float = _SECONDS,
     poll: float = 2.0,
     stop: threading.Event | None = None,
-) -> TrainResult:
+) -> TorchTrained:
     """As `sluice.learners.torch.fit.fit`, over ``train.nodes`` nodes of the cluster.
 
     Checkpoints lie on the shared volume under the job's key: a lost node, or a lost step, goes on from there.
 
     Args:
-        project, dataset, out, base_dir, on_event: as for the fit on one machine.
+        task, job: as for the fit on one machine.
         jobs: the cluster's API; default: that of the pod's own namespace.
         on_line: told of every line of every node that is no event; default: stdout, with the node's number.
         seconds: how long an attempt may take.
@@ -84,7 +84,7 @@ def fit(
         ProcessDied: a node was lost once more than ``train.restarts``; the message says how.
         ProjectError, DataError, NonFiniteError, TrainingError: as from a fit on one machine, the earliest of all processes.
     """
-    tell = on_event or (lambda event: None)
+    project, dataset, out, tell = task.project, job.dataset, Path(job.out), job.on_event
     mount, claim = Path(os.environ.get(MOUNT_ENV, "/store")), os.environ.get(CLAIM_ENV)
     if not mount.is_dir():
         raise ProjectError(
@@ -94,7 +94,7 @@ def fit(
             fix=f"mount the claim {claim} there, in this step too",
         )
     jobs = jobs or TrainJobs()
-    train, name = project.train, job_name(project, dataset, Path(out).absolute())
+    train, name = project.train, job_name(project, dataset, out.absolute())
     root = mount / "jobs" / name
     jobs.cancel(name)
     shutil.rmtree(root, ignore_errors=True)
@@ -102,9 +102,7 @@ def fit(
     show = on_line or (lambda node, line: print(f"[node {node}] {line}", flush=True))
     name_of, nonce = [name], secrets.token_hex(16)
     try:
-        job = prepare_job(
-            project, dataset, root, base_dir=base_dir, world_size=train.nodes * train.processes, checkpoints=mount / "checkpoints"
-        )
+        made = prepare_job(task, dataset, root, world_size=train.nodes * train.processes, checkpoints=mount / "checkpoints")
         for attempt in range(train.restarts + 1):
             name_of[0] = name if not attempt else f"{name}-r{attempt}"
             spec = _spec(project, name_of[0], root, claim, str(mount), seconds, nonce)
@@ -122,26 +120,26 @@ def fit(
                     )
                 break
             except NodeLost as e:
-                if causes(job.errors):
-                    raise failure(job, 1) from e
+                if causes(made.errors):
+                    raise failure(made, 1) from e
                 if attempt == train.restarts:
                     raise ProcessDied(
                         f"{e.message}, {attempt + 1} times",
                         field=e.field,
                         fix="more memory a node (or a smaller batch_size), or raise train.restarts",
                     ) from e
-                forget_errors(job.errors)
+                forget_errors(made.errors)
                 jobs.cancel(spec.name)
-                good = max((p.name for p in (job.checkpoints / job.key[:16]).glob("step-*")), default=None)
+                good = max((p.name for p in (made.checkpoints / made.key[:16]).glob("step-*")), default=None)
                 tell(
                     {
                         "kind": "warning",
                         "text": f"{e.message}; starting again from {good or 'the beginning'} (restart {attempt + 1} of {train.restarts})",
                     }
                 )
-        result = finish_job(job, Path(out))
-        job.forget_checkpoints(lambda text: tell({"kind": "warning", "text": text}))
-        return result
+        finish_job(made, out)
+        made.forget_checkpoints(lambda text: tell({"kind": "warning", "text": text}))
+        return TorchTrained.open(network_of(task), out)
     except BaseException:
         with contextlib.suppress(TrainJobError):
             jobs.cancel(name_of[0])

@@ -169,11 +169,11 @@ def _seal(
     held: HeldOut,
 ) -> Package:
     provenance = {
-        "code": code_digest(type(task)),
+        "code": code_digest(*task.learner().code()),
         "config": project.digest,
         "data": dataset.digest,
         "seed": project.train.seed,
-        "libraries": libraries(),
+        "libraries": libraries(task.learner().libraries),
         "export": {"opset": project.export.opset, "rows": len(held.examples), **chosen.proof()},
     }
     with files.new_dir(out) as tmp:

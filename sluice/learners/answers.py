@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sluice.core.errors import DataError
+from sluice.engines.rows import rows_from_arrow
+
 if TYPE_CHECKING:
+    from sluice.data.dataset import Dataset
     from sluice.fields.base import Example
     from sluice.learners.base import Trained
 
-_BATCH = 16
+#: Rows a batch in the proof, and rows read at a time of a whole split.
+_BATCH, _WINDOW = 16, 1024
 
 
 def own_answers(trained: Trained, examples: Sequence[Example], rows: int = _BATCH) -> np.ndarray:
@@ -28,3 +33,17 @@ def own_answers(trained: Trained, examples: Sequence[Example], rows: int = _BATC
     out = np.empty_like(answer)
     out[order] = answer
     return out
+
+
+def split_answers(trained: Trained, dataset: Dataset, split: str) -> np.ndarray:
+    """The answers to a whole split, in its order: probabilities [rows, labels] or values [rows], float64.
+
+    Raises:
+        DataError: it has no rows, or one that cannot be pre-processed.
+    """
+    parts = []
+    for batch in dataset.batches(split, rows=_WINDOW):
+        parts.append(own_answers(trained, trained.processor.encode(rows_from_arrow(trained.state.preprocess, batch)), 4 * _BATCH))
+    if not parts:
+        raise DataError("has no rows", field=f"dataset {split}", fix="check data.split")
+    return np.concatenate(parts).astype(np.float64)

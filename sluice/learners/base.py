@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
     from sluice.fields import Processor
     from sluice.learners.state import State
-    from sluice.project import Project
     from sluice.tasks.base import Task
 
 #: Every learner there is by name.
@@ -38,14 +37,12 @@ class Job:
     """What `Learner.fit` is to do.
 
     Attributes:
-        project: the settings; `project.train` is an instance of the learner's `Train`.
         dataset: the data; rows of `train` are learnt from, those of `validation` only looked at.
         out: the directory to make, whole or not at all.
         on_event: told of progress: ``{"kind": "step" | "epoch" | "note" | "warning" | "stack", ...}``.
         checkpoints: a directory that outlives the job, for a learner that can go on where it was killed.
     """
 
-    project: Project
     dataset: Dataset
     out: Path
     on_event: Callable[[Event], None] = lambda event: None
@@ -61,11 +58,13 @@ class Trained(ABC):
             validation_loss, validation_metrics; at least one), ``best_epoch`` (whose entry is the model's), ``seconds``, ``ended``,
             ``world_size``, ``environment``.
         text: the same in a sentence: what was kept and why.
+        root: the directory it lies in; None of one that was not written down.
     """
 
     state: State
     record: dict[str, Any]
     text: str
+    root: Path | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -124,7 +123,7 @@ class Learner(ABC):
     as ``module:Class`` or as an entry point of the group ``sluice.learners``.
 
     Args:
-        task: what is learnt, with the project's settings.
+        task: what is learnt, with the project's settings; `task.project.train` is an instance of the learner's `Train`.
 
     Attributes:
         name: of the registry.
@@ -133,6 +132,7 @@ class Learner(ABC):
         nodes: whether several machines can.
         folds: whether it can be cross-validated.
         resume: whether a killed job goes on where it was, to the same model.
+        libraries: distributions whose versions make the model: the package names them.
     """
 
     name: ClassVar[str]
@@ -141,9 +141,14 @@ class Learner(ABC):
     nodes: ClassVar[bool] = False
     folds: ClassVar[bool] = True
     resume: ClassVar[bool] = False
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, task: Task):
         self.task = task
+
+    def code(self) -> tuple[type, ...]:
+        """The classes that make the model: of those of the user's own the package says which they were."""
+        return (type(self.task), type(self))
 
     @abstractmethod
     def fit(self, job: Job) -> Trained:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluice.core.errors import ProjectError
-from sluice.tasks.base import State, Task
+from sluice.learners.state import State
+from sluice.tasks.base import Task
 
 if TYPE_CHECKING:
     from sluice.project import Project
@@ -32,7 +33,33 @@ def load_task(project: Project, base_dir: Path | None = None) -> Task:
         raise ProjectError(
             "does not derive from sluice.tasks.base.Task", field="task", value=project.task, fix=f"class {kind.__name__}(Task): ..."
         )
+    _refuse_passed_over(kind, project.task)
     missing = sorted(getattr(kind, "__abstractmethods__", ()))
     if missing:
         raise ProjectError(f"does not define {', '.join(missing)}", field="task", value=project.task, fix=f"define them in {kind.__name__}")
     return kind(project, base_dir)  # type: ignore[no-any-return]
+
+
+#: What tells a network: methods of a task until tasks became declarations, which would be passed over in silence now.
+_OF_A_NETWORK = ("fit", "build", "start", "adapt", "tensors", "targets", "augment", "loss", "serving_module", "graph", "finish_graph")
+
+
+def _refuse_passed_over(kind: type[Task], name: str) -> None:
+    """A task that defines a network's methods has to be a network. Raises `ProjectError`."""
+    found = [n for n in _OF_A_NETWORK if hasattr(kind, n)]
+    if not found:
+        return
+    from sluice.learners.torch.network import Network
+
+    if issubclass(kind, Network):
+        return
+    if getattr(kind, "network", None) is not None:
+        fix = f"move them to a class derived from the one that {kind.__name__}.network names, and name that: network = MyNetwork"
+    else:
+        fix = f"from sluice.learners.torch.task import TorchTask; class {kind.__name__}(TorchTask): ..."
+    raise ProjectError(
+        f"defines {', '.join(f'{n}()' for n in found)}, which the torch learner looks for in a task's network",
+        field="task",
+        value=name,
+        fix=fix,
+    )

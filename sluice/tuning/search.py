@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.data.dataset import Dataset
-from sluice.learners.torch.errors import NonFiniteError
-from sluice.learners.torch.fit import TrainResult, fit
+from sluice.learners.base import Trained
+from sluice.learners.errors import NonFiniteError
+from sluice.learners.fit import fit
 from sluice.problems.metrics import need_positive
 from sluice.project import Project, parse
 from sluice.tuning.study import DIVERGED, _optuna, ended, merged, metric, settings_of, suggest
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import optuna
 
 #: What a trial does not do again: folds within trials, and a port that its neighbours serve on.
-_NOT_IN_A_TRIAL = {"train.folds": None, "train.metrics_port": None}
+_NOT_IN_A_TRIAL = ("folds", "metrics_port")
 
 
 def search(
@@ -86,7 +87,8 @@ def _run(
     optuna = _optuna()
     states = optuna.trial.TrialState
     params = suggest(trial, settings_of(project))
-    settings = parse(merged(raw, {**params, **_NOT_IN_A_TRIAL}), where=f"trial {trial.number}", base_dir=base_dir)
+    off = {f"train.{name}": None for name in _NOT_IN_A_TRIAL if name in type(project.train).model_fields}
+    settings = parse(merged(raw, {**params, **off}), where=f"trial {trial.number}", base_dir=base_dir)
     history: list[dict[str, Any]] = []
 
     def watch(event: dict[str, Any]) -> None:
@@ -115,5 +117,5 @@ def _run(
     return {"number": trial.number, "state": state.name.lower(), "value": value, "params": params, "history": history}
 
 
-def _value(result: TrainResult, name: str) -> float:
+def _value(result: Trained, name: str) -> float:
     return result.metrics.get(name, float("nan"))

@@ -114,7 +114,10 @@ def open_study(project: Project, dataset: Dataset, home: Home | None, *, worker:
         if tune.sampler == "tpe"
         else samplers.RandomSampler(seed=tune.seed + worker)
     )
-    epochs = max([project.train.epochs or 0, *(int(e) for e in getattr(tune.space.get("train.epochs"), "edges", []))]) or "auto"
+    epochs = (
+        max([getattr(project.train, "epochs", None) or 0, *(int(e) for e in getattr(tune.space.get("train.epochs"), "edges", []))])
+        or "auto"
+    )
     pruner = {
         "asha": lambda: pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
         "hyperband": lambda: pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),

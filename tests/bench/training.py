@@ -141,7 +141,7 @@ def ours(processes: int, freeze: bool = False) -> Callable[[Path, Path], dict[st
 
     def measure(data: Path, work: Path) -> dict[str, float]:
         from sluice.data.dataset import Dataset, write_dataset
-        from sluice.learners.torch.fit import fit
+        from sluice.learners.fit import fit
 
         whole = Dataset.open(data, verify=False)
         small = write_dataset(
@@ -169,16 +169,17 @@ def checkpoints(data: Path, work: Path) -> dict[str, float]:
     from sluice.data.dataset import Dataset
     from sluice.learners.torch.checkpoint import Checkpoints
     from sluice.learners.torch.encode import Encoded, encode_split
+    from sluice.learners.torch.network import network_of
     from sluice.learners.torch.optimiser import Optimiser
     from sluice.tasks import load_task
 
     torch.set_num_threads(1)
     project = clinc_project()
-    task, dataset = load_task(project, ROOT), Dataset.open(data, verify=False)
-    state = task.fit(dataset)
-    model = task.build(state)
-    encode_split(task, state, dataset, "validation", work / "encoded")
-    task.adapt(model, state, Encoded(work / "encoded", task.processor(state)))
+    network, dataset = network_of(load_task(project, ROOT)), Dataset.open(data, verify=False)
+    state = network.fit(dataset)
+    model = network.build(state)
+    encode_split(state, dataset, "validation", work / "encoded")
+    network.adapt(model, state, Encoded(work / "encoded", state.processor))
     optimiser = Optimiser(model, project.train)
     kept = Checkpoints(work / "checkpoints", 2, print)
     copies, cpus = [], []
@@ -201,7 +202,7 @@ def resume(data: Path, work: Path) -> dict[str, float]:
     """Seconds from the start to the first report of a step, fresh and from a checkpoint; the median of three each."""
     code = (
         "import sys, time, orjson; t = time.time()\nfrom pathlib import Path\nfrom sluice.data.dataset import Dataset\n"
-        "from sluice.learners.torch.fit import fit\nfrom tests.bench.training_clinc import clinc_project, ROOT\n"
+        "from sluice.learners.fit import fit\nfrom tests.bench.training_clinc import clinc_project, ROOT\n"
         "def tell(e):\n    print(orjson.dumps({**e, 'at': time.time() - t}).decode(), flush=True)\n"
         "p = clinc_project(checkpoint={'every_seconds': 0.5})\n"
         "fit(p, Dataset.open(Path(sys.argv[1]), verify=False), Path(sys.argv[2]), base_dir=ROOT, checkpoints=Path(sys.argv[3]), on_event=tell)\n"

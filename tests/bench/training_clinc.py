@@ -20,7 +20,8 @@ import orjson
 
 from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare
-from sluice.learners.torch.fit import fit, load_trained, predict
+from sluice.learners.answers import split_answers
+from sluice.learners.fit import fit
 from sluice.project import Project, override, parse
 from sluice.tasks import load_task
 
@@ -90,16 +91,15 @@ def main(argv: list[str] | None = None) -> int:
         result = fit(project, dataset, Path(tmp) / "model", on_event=show)
         seconds = time.perf_counter() - start
         cpu = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
-        task, state, module = load_trained(project, result.out)
-        found = predict(task, state, module, dataset, "test")
+        found = split_answers(result, dataset, "test")
         truth = dataset.read("test", ["label"]).column("label").to_pylist()
-    accuracy = float(np.mean([state.labels[i] == t for i, t in zip(found.argmax(1), truth, strict=True)]))
+    accuracy = float(np.mean([result.state.labels[i] == t for i, t in zip(found.argmax(1), truth, strict=True)]))
     rows = dataset.rows("train") * len(result.history)
     report = {
         "test_accuracy": round(accuracy, 4),
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
-        "samples_per_second": round(rows / result.seconds, 1),
+        "samples_per_second": round(rows / result.record["seconds"], 1),
         "samples_per_cpu_second": round(rows / cpu, 1),
         "epochs": len(result.history),
         "validation": result.metrics,

@@ -23,19 +23,18 @@ if TYPE_CHECKING:
 
     from sluice.data.dataset import Dataset
     from sluice.fields import Processor
+    from sluice.learners.state import State
     from sluice.package.package import TensorSpec
-    from sluice.tasks.base import State, Task
 
 _META = "encoded.json"
 _CHUNK = 1024
 
 
-def encode_split(task: Task, state: State, dataset: Dataset, split: str, root: Path) -> None:
+def encode_split(state: State, dataset: Dataset, split: str, root: Path) -> None:
     """Write a split's rows as the processor's tensors, with labels, lengths and row ids.
 
     Args:
-        task: gives the processor.
-        state: fitted to the training rows.
+        state: fitted to the training rows; gives the processor.
         dataset: an open dataset.
         split: ``train``, ``validation`` or ``test``.
         root: a directory to create.
@@ -43,7 +42,7 @@ def encode_split(task: Task, state: State, dataset: Dataset, split: str, root: P
     Raises:
         DataError: a row cannot be pre-processed; its number and id are named.
     """
-    processor = task.processor(state)
+    processor = state.processor
     index = {label: i for i, label in enumerate(state.labels)}
     with files.new_dir(root) as tmp:
         writers = [_Column(tmp, i, t) for i, t in enumerate(processor.inputs)]

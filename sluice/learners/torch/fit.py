@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import secrets
 import shutil
@@ -19,22 +18,21 @@ import numpy as np
 import orjson
 
 from sluice.core import errors, files
-from sluice.core.errors import DataError, SluiceError
+from sluice.core.errors import SluiceError
 from sluice.core.processes import spawn
-from sluice.learners.base import HISTORY, Event
+from sluice.learners.base import HISTORY, Event, Job
+from sluice.learners.errors import NonFiniteError, ProcessDied, TrainingError
+from sluice.learners.state import State
 from sluice.learners.torch import horovod
 from sluice.learners.torch.encode import Encoded, encode_split
-from sluice.learners.torch.errors import NonFiniteError, ProcessDied, TrainingError
-from sluice.learners.torch.job import ENCODED, Job, causes, key_of, read_errors
+from sluice.learners.torch.job import ENCODED, TorchJob, causes, key_of, read_errors
 from sluice.learners.torch.learner import MODEL, TorchTrained
+from sluice.learners.torch.network import network_of
 from sluice.learners.torch.plan import plan_of
-from sluice.tasks import State, Task, load_task
 
 if TYPE_CHECKING:
-    import torch
-
     from sluice.data.dataset import Dataset
-    from sluice.project import Project
+    from sluice.tasks.base import Task
 
 #: Seconds a job that is told to stop has for its last checkpoint.
 _STOP = 40.0
@@ -44,44 +42,7 @@ _TYPES: dict[str, type[SluiceError]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainResult:
-    """What `fit` made.
-
-    Attributes:
-        out: the directory: ``model.safetensors``, ``state.json`` with the processor's files, ``training.json``.
-        history: one entry an epoch (epoch 0 is a model that was fitted before the first step): epoch, step, train_loss, validation_loss, validation_metrics,
-            samples_per_second, learning_rate.
-        best_epoch: the epoch whose weights are the model, from 1.
-        stopped_early: whether early stopping ended the run.
-        seconds: time in the loop, over all attempts.
-        world_size: processes.
-    """
-
-    out: Path
-    history: list[dict[str, Any]]
-    best_epoch: int
-    stopped_early: bool
-    seconds: float
-    world_size: int
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The validation metrics of the model's own epoch, with ``loss``."""
-        entry = next((h for h in self.history if h["epoch"] == self.best_epoch), self.history[-1])
-        loss = {} if entry["validation_loss"] is None else {"loss": entry["validation_loss"]}
-        return {**loss, **entry["validation_metrics"]}
-
-
-def fit(
-    project: Project,
-    dataset: Dataset,
-    out: Path,
-    *,
-    base_dir: Path | None = None,
-    on_event: Callable[[Event], None] | None = None,
-    checkpoints: Path | None = None,
-) -> TrainResult:
+def fit(task: Task, job: Job) -> TorchTrained:
     """Train on this machine, in ``train.processes`` processes.
 
     A process that is killed or stuck starts again from its last checkpoint, up to
@@ -89,13 +50,9 @@ def fit(
     interrupted or not.
 
     Args:
-        project: the project.
-        dataset: its data.
-        out: directory to make, whole or not at all.
-        base_dir: where relative paths in the project start; null: the working directory.
-        on_event: told of progress: ``{"kind": "step" | "epoch" | "note" | "warning" | "stack", ...}``.
-        checkpoints: directory for checkpoints that outlive this call; a run of the same settings and
-            data that was interrupted goes on from there, and deletes them when it is done.
+        task: what is learnt, with the project's settings.
+        job: the data and where the model goes; a run of the same settings and data that was interrupted goes on from
+            `job.checkpoints`, and deletes them when it is done.
 
     Raises:
         ProjectError, DataError: settings or rows that cannot be trained on.
@@ -103,8 +60,7 @@ def fit(
         TrainingError: the task's code failed; the message ends with the process's traceback.
         ProcessDied: killed or stuck once more than ``train.restarts``.
     """
-    tell = on_event or (lambda event: None)
-    out = Path(out)
+    project, dataset, tell, out = task.project, job.dataset, job.on_event, Path(job.out)
     if project.train.nodes > 1:
         tell(
             {
@@ -117,43 +73,42 @@ def fit(
     work.mkdir()
     try:
         with _Launched(work, project.train.threads) as launched:
-            job = prepare_job(project, dataset, work, base_dir=base_dir, checkpoints=checkpoints, world_size=project.train.processes)
-            tell({"kind": "note", "text": job.plan.text(int(dataset.manifest["splits"]["train"]["rows"]))})
+            made = prepare_job(task, dataset, work, checkpoints=job.checkpoints, world_size=project.train.processes)
+            tell({"kind": "note", "text": made.plan.text(int(dataset.manifest["splits"]["train"]["rows"]))})
             status = launched.run(tell)
         if status:
-            raise failure(job, status)
-        result = finish_job(job, out)
-        job.forget_checkpoints(lambda text: tell({"kind": "warning", "text": text}))
-        return result
+            raise failure(made, status)
+        finish_job(made, out)
+        made.forget_checkpoints(lambda text: tell({"kind": "warning", "text": text}))
+        return TorchTrained.open(network_of(task), out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def prepare_job(
-    project: Project, dataset: Dataset, root: Path, *, world_size: int, base_dir: Path | None = None, checkpoints: Path | None = None
-) -> Job:
-    """Fit the task's state and encode the rows: all that processes need, also those of other machines that see `root`.
+def prepare_job(task: Task, dataset: Dataset, root: Path, *, world_size: int, checkpoints: Path | None = None) -> TorchJob:
+    """Fit what the network needs and encode the rows: all that processes need, also those of other machines that see `root`.
 
     ``torchrun ... -m sluice.learners.torch.worker ROOT/job.json`` then trains, and `finish_job` collects.
 
     Raises:
         ProjectError, DataError: settings or rows that cannot be trained on.
     """
+    project = task.project
     horovod.check(project.train)
-    task = load_task(project, base_dir)
-    state = task.fit(dataset)
+    network = network_of(task)
+    state = network.fit(dataset)
     validated = bool(dataset.manifest["splits"].get("validation", {}).get("rows"))
     for split in ("train", "validation") if validated else ("train",):
-        encode_split(task, state, dataset, split, root / ENCODED / split)
-    plan = plan_of(task, state, np.asarray(Encoded(root / ENCODED / "train", task.processor(state)).labels), validated)
-    job = Job(
+        encode_split(state, dataset, split, root / ENCODED / split)
+    plan = plan_of(network, state, np.asarray(Encoded(root / ENCODED / "train", state.processor).labels), validated)
+    job = TorchJob(
         root=root.absolute(),
         project=project,
         plan=plan,
-        base_dir=(base_dir or Path()).resolve(),
+        base_dir=task.base_dir.resolve(),
         data=dataset.digest,
         checkpoints=(checkpoints or root / "checkpoints").absolute(),
-        key=key_of(project, plan, dataset, task, state),
+        key=key_of(project, plan, dataset, network, state),
         world_size=world_size,
     )
     for path in (job.state, job.errors):
@@ -163,7 +118,7 @@ def prepare_job(
     return job
 
 
-def finish_job(job: Job, out: Path) -> TrainResult:
+def finish_job(job: TorchJob, out: Path) -> None:
     """Put a finished job's model together at `out`.
 
     Raises:
@@ -176,18 +131,9 @@ def finish_job(job: Job, out: Path) -> TrainResult:
         shutil.copyfile(job.result / MODEL, tmp / MODEL)
         shutil.copyfile(job.result / HISTORY, tmp / HISTORY)
         state.save(tmp)
-    raw = files.read_json(out / HISTORY)
-    return TrainResult(
-        out=out,
-        history=raw["history"],
-        best_epoch=raw["best_epoch"],
-        stopped_early=raw["stopped_early"],
-        seconds=raw["seconds"],
-        world_size=raw["world_size"],
-    )
 
 
-def failure(job: Job, status: int) -> SluiceError:
+def failure(job: TorchJob, status: int) -> SluiceError:
     """Why a job ended: the earliest failure of its processes, typed as it was raised there."""
     first = next(iter([*causes(job.errors), *read_errors(job.errors)]), None)
     if first is None:
@@ -282,47 +228,3 @@ def sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def load_trained(project: Project, model_dir: Path, base_dir: Path | None = None) -> tuple[Task, State, torch.nn.Module]:
-    """The task, its state and the trained model, in evaluation mode on the CPU.
-
-    Raises:
-        ProjectError: the project's task or model settings do not build this model.
-        DataError: not a directory that `fit` made.
-    """
-    task = load_task(project, base_dir)
-    trained = TorchTrained.open(task, Path(model_dir))
-    return task, trained.state, trained.module
-
-
-def predict(task: Task, state: State, module: torch.nn.Module, dataset: Dataset, split: str, batch_size: int = 64) -> np.ndarray:
-    """The trained model's answers on a split, in FP32.
-
-    Args:
-        task, state, module: as `load_trained` gives them.
-        dataset, split: whose rows.
-        batch_size: rows a forward pass; rows of like length go together.
-
-    Returns:
-        Probabilities [rows, labels] or values [rows], float64, in the order of ``dataset.read(split)``.
-
-    Raises:
-        DataError: a row cannot be pre-processed.
-    """
-    import tempfile
-
-    import torch
-
-    from sluice.learners.torch.distributed import World
-    from sluice.learners.torch.encode import Encoded
-    from sluice.learners.torch.validate import run_split
-
-    with tempfile.TemporaryDirectory(prefix="sluice-") as tmp:
-        encode_split(task, state, dataset, split, Path(tmp) / split)
-        data = Encoded(Path(tmp) / split, task.processor(state))
-        if not data.rows:
-            raise DataError("has no rows", field=f"dataset {split}", fix="check data.split")
-        outputs, _ = run_split(task, state, module, data, World(0, 1, 0, torch.device("cpu")), batch_size=batch_size)
-    assert outputs is not None  # one process is the first
-    return outputs

@@ -1,4 +1,4 @@
-"""A trained network as an ONNX graph: written by the task, or traced by torch."""
+"""A trained network as an ONNX graph: written by itself, or traced by torch."""
 
 from __future__ import annotations
 
@@ -16,32 +16,30 @@ if TYPE_CHECKING:
     import onnx
 
     from sluice.learners.state import State
-    from sluice.tasks.base import Task
+    from sluice.learners.torch.network import Network
 
 
-def network_graph(task: Task, state: State, serving: torch.nn.Module, opset: int) -> onnx.ModelProto:
+def network_graph(network: Network, state: State, serving: torch.nn.Module, opset: int) -> onnx.ModelProto:
     """The fp32 graph of a serving module, from the package's input tensors to its one output.
 
     Args:
-        task, state: of the model.
-        serving: as `Task.serving_module` gave it.
+        network, state: of the model.
+        serving: as `Network.serving_module` gave it.
         opset: of ai.onnx.
 
     Raises:
         SluiceError: torch cannot export it.
     """
-    example = task.example(state)
+    example = network.example(state)
     plain = {f"input_{i}__": name for i, name in enumerate(example)}  # a column may be called as a layer or its weights are
     output = state.output.name
-    graph = task.graph(serving, state, {name: new for new, name in plain.items()}, output, opset)
+    graph = network.graph(serving, state, {name: new for new, name in plain.items()}, output, opset)
     if graph is None:
-        axes = {
-            t.name: {axis: graphs.axis_name(t, axis) for axis, n in enumerate(t.shape) if n == -1} for t in task.processor(state).inputs
-        }
+        axes = {t.name: {axis: graphs.axis_name(t, axis) for axis, n in enumerate(t.shape) if n == -1} for t in state.processor.inputs}
         free = tuple(axes.get(name, {0: "batch"}) for name in example)
         graph = traced(serving, example, list(plain), free, output, opset)
     graphs.name_inputs(graph, plain)
-    return task.finish_graph(graph, state)
+    return network.finish_graph(graph, state)
 
 
 def traced(

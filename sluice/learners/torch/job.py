@@ -19,7 +19,8 @@ from sluice.project import Project, parse
 
 if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
-    from sluice.tasks.base import State, Task
+    from sluice.learners.state import State
+    from sluice.learners.torch.network import Network
 
 #: `train:` settings that change where, how long or how safely a run goes, but not what it computes.
 NOT_THE_MODEL = frozenset(
@@ -43,11 +44,11 @@ NOT_THE_MODEL = frozenset(
 #: Folder of a job's encoded rows, a folder a split.
 ENCODED = "encoded"
 #: Folders of the library whose code makes the weights.
-_MAKES_WEIGHTS = ("training", "tasks", "packaging/processors")
+_MAKES_WEIGHTS = ("learners", "tasks", "fields")
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class TorchJob:
     """Paths and settings of a job, the same for all its processes.
 
     Attributes:
@@ -120,7 +121,7 @@ class Job:
         return where
 
     @classmethod
-    def load(cls, where: Path) -> Job:
+    def load(cls, where: Path) -> TorchJob:
         """Read ``job.json``; the import path of who wrote it is taken over, for tasks of the user's own."""
         raw = files.read_json(where)
         sys.path.extend(p for p in raw["path"] if p not in sys.path)
@@ -137,10 +138,10 @@ class Job:
         )
 
 
-def key_of(project: Project, plan: Plan, dataset: Dataset, task: Task, state: State) -> str:
+def key_of(project: Project, plan: Plan, dataset: Dataset, network: Network, state: State) -> str:
     """sha256 of all that makes the weights: the model's and the loop's settings, the data, what was fitted, the task's code and the library's."""
     train = plan.model_dump(mode="json", exclude=set(NOT_THE_MODEL))
-    source = inspect.getsourcefile(type(task))
+    sources = {type(network.task), type(network)}
     return files.digest_of(
         {
             "task": project.task,
@@ -148,7 +149,7 @@ def key_of(project: Project, plan: Plan, dataset: Dataset, task: Task, state: St
             "train": train,
             "data": dataset.digest,
             "state": {"preprocess": state.preprocess, "extra": state.extra, "labels": state.labels, "files": digests(state.files)},
-            "code": files.sha256_file(Path(source)) if source else None,
+            "code": sorted({files.sha256_file(Path(source)) for kind in sources if (source := inspect.getsourcefile(kind))}),
             "library": library_code(),
         }
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.core.processes import die_with_parent, spawn
-from sluice.learners.torch.job import Job, causes, forget_errors
+from sluice.learners.torch.job import TorchJob, causes, forget_errors
 
 #: File descriptor a line comes from when the job is ready to start.
 GO_FD = "SLUICE_GO_FD"
@@ -65,7 +65,7 @@ class Launcher:
         fork: fork them rather than start programs.
     """
 
-    def __init__(self, job: Job, fork: bool):
+    def __init__(self, job: TorchJob, fork: bool):
         from sluice.learners.torch.worker import emit
 
         self.job, self.fork, self.emit = job, fork, emit
@@ -257,7 +257,7 @@ class Launcher:
         return f"training process {names} {how}: no step was finished for {self.job.project.train.hang_seconds:g} s"
 
     def _fail(self, why: str) -> None:
-        from sluice.learners.torch.errors import ProcessDied
+        from sluice.learners.errors import ProcessDied
         from sluice.learners.torch.worker import write_error
 
         write_error(
@@ -302,7 +302,7 @@ def main(argv: list[str] | None = None) -> int:
 
     if not wait_for_go():
         return 1
-    job = Job.load(root / "job.json")
+    job = TorchJob.load(root / "job.json")
     train = job.project.train
     from sluice.learners.torch.distributed import has_gpus
 
@@ -312,10 +312,12 @@ def main(argv: list[str] | None = None) -> int:
     return Launcher(job, fork).run()
 
 
-def _preload(job: Job) -> None:
-    from sluice.tasks import State, load_task
+def _preload(job: TorchJob) -> None:
+    from sluice.learners.state import State
+    from sluice.learners.torch.network import network_of
+    from sluice.tasks import load_task
 
-    load_task(job.project, job.base_dir).preload(State.load(job.state))
+    network_of(load_task(job.project, job.base_dir)).preload(State.load(job.state))
     if job.project.train.parallel == "fsdp" and job.world_size > 1:
         import torch.distributed.fsdp  # noqa: F401 - seconds, once instead of in every process
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from sluice.tasks.base import Task
+    from sluice.learners.torch.network import Network
 
 MODEL = "model.safetensors"
 #: What ended a training, as the verdict says it.
@@ -33,39 +33,52 @@ class TorchLearner(Learner):
     Train: ClassVar[type[TrainSection]] = TrainConfig
     processes, nodes, folds, resume = True, True, True, True
 
+    @property
+    def network(self) -> Network:
+        """What the task is learnt with. Raises `ProjectError`: it names none."""
+        from sluice.learners.torch.network import network_of
+
+        return network_of(self.task)
+
+    def code(self) -> tuple[type, ...]:
+        """The task's class, the learner's and the network's."""
+        return (*super().code(), type(self.network))
+
     def fit(self, job: Job) -> TorchTrained:
+        """Train on this machine, in ``train.processes`` processes; see `sluice.learners.torch.fit.fit`."""
         from sluice.learners.torch.fit import fit
 
-        fit(job.project, job.dataset, job.out, base_dir=self.task.base_dir, on_event=job.on_event, checkpoints=job.checkpoints)
-        return self.load(job.out)
+        return fit(self.task, job)
 
     def load(self, root: Path) -> TorchTrained:
         """As `Learner.load`; the weights are read when they are first asked for."""
-        return TorchTrained.open(self.task, Path(root))
+        return TorchTrained.open(self.network, Path(root))
 
 
 class TorchTrained(Trained):
     """``model.safetensors``, ``state.json`` with the processor's files, ``training.json``.
 
     Args:
-        task: with the project's settings.
+        network: what the task is learnt with.
         state: what was fitted beside the network.
         record: the JSON of ``training.json``.
-        network: gives the trained network; called once, when it is first needed.
+        module: gives the trained module; called once, when it is first needed.
     """
 
-    def __init__(self, task: Task, state: State, record: dict[str, Any], network: Callable[[], torch.nn.Module]):
-        self.task, self.state, self.record, self._network = task, state, record, network
+    def __init__(self, network: Network, state: State, record: dict[str, Any], module: Callable[[], torch.nn.Module]):
+        self.network, self.state, self.record, self._module = network, state, record, module
 
     @classmethod
-    def open(cls, task: Task, root: Path) -> TorchTrained:
+    def open(cls, network: Network, root: Path) -> TorchTrained:
         """What `fit` wrote. Raises `DataError`: not such a directory."""
         state = State.load(root)
         try:
             record: dict[str, Any] = files.read_json(root / HISTORY)
         except (OSError, ValueError) as e:
             raise DataError(f"does not say how a model was trained: {e}", field=str(root / HISTORY), fix="train again") from e
-        return cls(task, state, record, lambda: read_network(task, state, root / MODEL))
+        found = cls(network, state, record, lambda: read_module(network, state, root / MODEL))
+        found.root = root
+        return found
 
     @property
     def text(self) -> str:  # type: ignore[override]
@@ -76,12 +89,12 @@ class TorchTrained(Trained):
 
     @functools.cached_property
     def module(self) -> torch.nn.Module:
-        """The trained network, in evaluation mode on the CPU. Raises as `read_network`."""
-        return self._network().eval()
+        """The trained network, in evaluation mode on the CPU. Raises as `read_module`."""
+        return self._module().eval()
 
     @functools.cached_property
     def _serving(self) -> torch.nn.Module:
-        return self.task.serving_module(self.module, self.state).eval()
+        return self.network.serving_module(self.module, self.state).eval()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The network's own answers, in FP32; see `Trained.run`."""
@@ -89,14 +102,14 @@ class TorchTrained(Trained):
 
         serving = self._serving
         with torch.no_grad():
-            answer: np.ndarray = serving(**self.task.tensors(dict(inputs), self.state)).float().cpu().numpy()
+            answer: np.ndarray = serving(**self.network.tensors(dict(inputs), self.state)).float().cpu().numpy()
         return answer
 
     def graph(self, opset: int) -> onnx.ModelProto:
         """The network as ONNX; see `Trained.graph`."""
         from sluice.learners.torch.graph import network_graph
 
-        return network_graph(self.task, self.state, self._serving, opset)
+        return network_graph(self.network, self.state, self._serving, opset)
 
     def save(self, root: Path) -> None:
         """Write the weights, the state and the history."""
@@ -107,8 +120,8 @@ class TorchTrained(Trained):
         files.write_json(root / HISTORY, self.record)
 
 
-def read_network(task: Task, state: State, weights: Path) -> torch.nn.Module:
-    """The network of a task with the weights of a file.
+def read_module(network: Network, state: State, weights: Path) -> torch.nn.Module:
+    """A network's module with the weights of a file.
 
     Raises:
         ProjectError: the project's model settings do not build it.
@@ -117,9 +130,9 @@ def read_network(task: Task, state: State, weights: Path) -> torch.nn.Module:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    network = task.build(state)
+    module = network.build(state)
     try:
-        network.load_state_dict(load_file(weights))
+        module.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as e:
         raise DataError(f"are not the weights of this project's model: {e}", field=str(weights), fix="train again") from e
-    return network
+    return module

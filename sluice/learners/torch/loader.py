@@ -17,11 +17,13 @@ import torch
 
 from sluice.core.errors import SluiceError
 from sluice.core.processes import die_with_parent
+from sluice.learners.seeds import seed_of
+from sluice.learners.state import State
 from sluice.learners.torch.config import TrainConfig
 from sluice.learners.torch.distributed import World
 from sluice.learners.torch.encode import Encoded
-from sluice.learners.torch.sampler import Sampler, seed_of, share
-from sluice.tasks.base import State, Task
+from sluice.learners.torch.network import Network
+from sluice.learners.torch.sampler import Sampler, share
 
 #: Most workers a process has where the project names no number; batches of encoded rows are quickly put together.
 _MOST = 4
@@ -74,22 +76,22 @@ class Loader:
     """The steps of an epoch, in order, from any of them on.
 
     Args:
-        task, state: make tensors of rows, and change them at random (`Task.augment`).
+        network, state: make tensors of rows, and change them at random (`Network.augment`).
         data: the encoded training rows.
         sampler: which rows make up which batch.
         config: seed, accumulated parts and workers.
         world: this process.
     """
 
-    def __init__(self, task: Task, state: State, data: Encoded, sampler: Sampler, config: TrainConfig, world: World):
-        self._task, self._state, self._data, self._sampler, self._config, self._world = task, state, data, sampler, config, world
+    def __init__(self, network: Network, state: State, data: Encoded, sampler: Sampler, config: TrainConfig, world: World):
+        self._network, self._state, self._data, self._sampler, self._config, self._world = network, state, data, sampler, config, world
         self.workers = workers_of(config, world)
         self._ahead: Any = None
         self._at = _At(sampler.steps)
 
     def rows(self, rows: np.ndarray) -> Part:
         """Some rows as they are, for a trial pass."""
-        return Part(rows, self._task.tensors(self._data.batch(rows), self._state), self._targets(rows))
+        return Part(rows, self._network.tensors(self._data.batch(rows), self._state), self._targets(rows))
 
     def epoch(self, epoch: int, first: int) -> Iterator[Step]:
         """The steps of an epoch (from 0), from `first` on.
@@ -128,17 +130,17 @@ class Loader:
         # A process with no row left takes part with weight 0, so that the others' gradients still arrive.
         taken = rows if len(rows) else batch[:1]
         generator = torch.Generator().manual_seed(seed_of(self._config.seed, step, self._world.rank, number, 1))
-        tensors = self._task.augment(self._task.tensors(self._data.batch(taken), self._state), generator)
+        tensors = self._network.augment(self._network.tensors(self._data.batch(taken), self._state), generator)
         return Part(rows, tensors, self._targets(taken))
 
     def _targets(self, rows: np.ndarray) -> torch.Tensor:
-        return self._task.targets(np.asarray(self._data.labels[rows]), self._state)
+        return self._network.targets(np.asarray(self._data.labels[rows]), self._state)
 
     def _started(self) -> Any:
         if self._ahead is None:
             from torch.utils.data import DataLoader
 
-            # Forked, so that the rows' memory maps and the task are shared; a worker computes on the CPU alone.
+            # Forked, so that the rows' memory maps and the network are shared; a worker computes on the CPU alone.
             self._ahead = DataLoader(
                 self,
                 sampler=self._at,

@@ -14,27 +14,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from sluice.core.errors import ProjectError
+from sluice.learners.errors import NonFiniteError, non_finite
+from sluice.learners.seeds import seed_of
+from sluice.learners.state import State
 from sluice.learners.torch.checkpoint import Checkpoints, Loaded
 from sluice.learners.torch.distributed import World
 from sluice.learners.torch.ema import Average
 from sluice.learners.torch.encode import Encoded
-from sluice.learners.torch.errors import NonFiniteError
+from sluice.learners.torch.judge import Judge
 from sluice.learners.torch.loader import Loader, Part, Step
+from sluice.learners.torch.network import Network
 from sluice.learners.torch.optimiser import Optimiser, freeze
 from sluice.learners.torch.plan import Plan
 from sluice.learners.torch.precision import Precision
 from sluice.learners.torch.progress import Progress
 from sluice.learners.torch.reduce import local, make_reducer
-from sluice.learners.torch.sampler import Sampler, seed_of, share
-from sluice.learners.torch.schedule import Patience, multiplier
+from sluice.learners.torch.reporter import Reporter
+from sluice.learners.torch.sampler import Sampler, share
+from sluice.learners.torch.schedule import multiplier
 from sluice.learners.torch.seeding import reproducible, seed_everything
-from sluice.learners.torch.validate import measure, run_split, undefined
-from sluice.problems.metrics import metric_of, need_positive, sign
-from sluice.tasks.base import State, Task
+from sluice.learners.torch.unused import drop_unused
+from sluice.learners.torch.validate import measure, run_split
 
-#: Seconds between two `step` events.
-_EVENTS_EVERY = 0.25
 #: Steps between two times that sharded processes ask each other for a checkpoint.
 _AGREE_EVERY = 10
 
@@ -47,7 +48,7 @@ class Trainer:
     """Trains a model on this process's share of each batch.
 
     Args:
-        task, state: what is learnt.
+        network, state: what is learnt.
         config: the loop's settings.
         train, validation: encoded rows; without validation rows nothing is measured.
         world: this process among the others.
@@ -62,7 +63,7 @@ class Trainer:
 
     def __init__(
         self,
-        task: Task,
+        network: Network,
         state: State,
         config: Plan,
         train: Encoded,
@@ -75,27 +76,29 @@ class Trainer:
         positive: int | None = None,
     ):
         self.positive = positive
-        self.task, self.state, self.config, self.world = task, state, config, world
+        self.network, self.state, self.config, self.world = network, state, config, world
         self.data, self.validation = train, validation
-        self.checkpoints, self.emit, self.beat = checkpoints, emit, beat
+        self.checkpoints, self.beat = checkpoints, beat
         self.sampler = Sampler(train.rows, config.batch_size, config.seed, train.lengths)
-        self.loader = Loader(task, state, train, self.sampler, config, world)
+        self.loader = Loader(network, state, train, self.sampler, config, world)
+        self.report = Reporter(emit, first=world.first, rows=train.rows, steps=self.sampler.steps, epochs=config.epochs)
         self.progress = Progress()
-        self.watched = self._watched()
+        self.judge = Judge(config, state, validation, positive)
+        self.progress.stopping = self.judge.patience()
         reproducible(config.deterministic)
         seed_everything(seed_of(config.seed))
-        self.model = task.build(state)
+        self.model = network.build(state)
         if resumed is None:
-            task.start(self.model, state)
+            network.start(self.model, state)
         freeze(self.model, config.freeze)
-        self._fitted = bool(task.adapt(self.model, state, train))
+        self._fitted = bool(network.adapt(self.model, state, train))
         self.sharded = config.parallel == "fsdp" and world.size > 1
         self.model.to("cpu" if self.sharded else world.device).train()  # shards go to the device one by one
         self.precision = Precision(config, world.device)
         self.average: Average | None = None
         if config.compile:
             self.model.compile()
-        self.reducer = make_reducer(self.model, world, config.parallel, self._drop_unused())
+        self.reducer = make_reducer(self.model, world, config.parallel, self._reached())
         self.optimiser = Optimiser(self.model, config, self.reducer)
         self.parameters = self.optimiser.parameters
         if config.ema is not None:
@@ -111,57 +114,19 @@ class Trainer:
         self._whole = True  # the weights are those after `progress.step` steps
         self._terminated = False
         self._losses: deque[tuple[int, torch.Tensor, np.ndarray]] = deque()
-        self._saved_at = self._told_at = time.monotonic()
+        self._saved_at = time.monotonic()
 
     # --- set-up ---
 
-    def _watched(self) -> str:
-        stopping, metric = self.config.early_stopping, self.config.watch
-        metric_of(metric, self.state.objective, "train.early_stopping.metric", ("loss",))
-        need_positive(metric, self.positive, len(self.state.labels))
-        if self.validation is None and (stopping or self.config.schedule == "plateau"):
-            raise ProjectError(
-                "needs validation rows", field="train.early_stopping" if stopping else "train.schedule", fix="set data.split.validation"
-            )
-        if (
-            stopping
-            and self.validation is not None
-            and (why := undefined(metric, self.state.objective, self.validation.labels, len(self.state.labels), self.positive))
-        ):
-            raise ProjectError(
-                f"is not defined on the validation rows: {why}",
-                field="train.early_stopping.metric",
-                value=metric,
-                fix="watch loss, or raise data.split.validation",
-            )
-        self.progress.stopping = Patience(sign(metric))
-        return metric
-
-    def _drop_unused(self) -> set[torch.nn.Module]:
-        """Take parameters out of training that the loss does not reach: other processes would wait for their gradients.
-
-        Returns:
-            The modules the pass went through.
-        """
-        called: set[torch.nn.Module] = set()
-        hooks = [m.register_forward_hook(lambda module, *_: called.add(module)) for m in self.model.modules()] if self.sharded else []
-        buffers = list(self.model.buffers())
-        kept = [b.clone() for b in buffers]
-        tensors, targets = self.loader.rows(np.arange(min(2, self.data.rows))).on(
-            torch.device("cpu") if self.sharded else self.world.device
+    def _reached(self) -> set[torch.nn.Module]:
+        """The modules a pass goes through; parameters that the loss does not reach are not trained."""
+        device = torch.device("cpu") if self.sharded else self.world.device
+        tensors, targets = self.loader.rows(np.arange(min(2, self.data.rows))).on(device)
+        called, unused = drop_unused(
+            self.model, lambda: self.network.loss(self.model(**tensors), targets, self.config), follow=self.sharded
         )
-        self.task.loss(self.model(**tensors), targets, self.config).backward()  # type: ignore[no-untyped-call]
-        for hook in hooks:
-            hook.remove()
-        for buffer, value in zip(buffers, kept, strict=True):
-            buffer.copy_(value)
-        unused = [n for n, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
-        for name, p in self.model.named_parameters():
-            p.grad = None
-            if name in unused:
-                p.requires_grad_(False)
         if unused:
-            self._tell("note", text=f"{len(unused)} parameters take no part in the loss and are not trained: {', '.join(unused[:4])}")
+            self.report.tell("note", text=f"{len(unused)} parameters take no part in the loss and are not trained: {', '.join(unused[:4])}")
         return called
 
     def _resume(self, loaded: Loaded) -> None:
@@ -177,7 +142,7 @@ class Trainer:
         p = self.progress
         exact = (loaded.progress["world_size"], loaded.progress.get("sharded", False)) == (self.world.size, self.sharded)
         more = "" if exact else f" (it was written by {loaded.progress['world_size']} processes, now {self.world.size}: not bit-identical)"
-        self._tell("note", text=f"resumed from {loaded.path.name}: epoch {p.epoch + 1}, step {p.step} of {self.steps}{more}")
+        self.report.tell("note", text=f"resumed from {loaded.path.name}: epoch {p.epoch + 1}, step {p.step} of {self.steps}{more}")
 
     # --- the loop ---
 
@@ -225,7 +190,7 @@ class Trainer:
             p.epoch_seconds += time.perf_counter() - start
             p.epoch_cpu += time.process_time() - cpu
             self.beat(p.step)
-            self._report()
+            self.report.step(p)
             stop, late = self._due()
             if stop:
                 self._save(wait=True)
@@ -268,7 +233,7 @@ class Trainer:
         seed_everything(seed_of(self.config.seed, p.step, self.world.rank, number), self.world.device)
         tensors, targets = part.on(self.world.device)
         with self.precision.autocast():
-            loss = self.task.loss(self.reducer.module(**tensors), targets, self.config)
+            loss = self.network.loss(self.reducer.module(**tensors), targets, self.config)
         self._losses.append((p.step, loss.detach(), part.rows))
         while self._losses and (self.world.device.type == "cpu" or len(self._losses) > self.config.accumulate):
             self._settle(*self._losses.popleft())
@@ -283,16 +248,9 @@ class Trainer:
         self.progress.loss_rows += len(rows)
 
     def _non_finite(self, what: str, value: float, step: int, rows: np.ndarray) -> NonFiniteError:
-        ids = self.data.row_ids(rows[:16])
-        more = f" and {len(rows) - 16} more" if len(rows) > 16 else ""
         good = max((path.name for path in self.checkpoints.root.glob("step-*")), default="none yet")
-        return NonFiniteError(
-            f"{what} became {value} in step {step + 1} (epoch {step // self.sampler.steps + 1}, process {self.world.rank}); "
-            f"rows {', '.join(ids)}{more}; last good checkpoint: {good}",
-            field="train",
-            value=value,
-            fix="lower train.learning_rate, set train.gradient_clip, or look at those rows",
-        )
+        where = f"in step {step + 1} (epoch {step // self.sampler.steps + 1}, process {self.world.rank})"
+        return non_finite(f"{what} became {value} {where}", value, self.data.row_ids(rows[:16]), len(rows), good)
 
     def _update(self) -> None:
         c, scale = self.config, self.precision.scale
@@ -333,15 +291,15 @@ class Trainer:
                 "learning_rate": rate,
                 "cpu_seconds": p.epoch_cpu,
             }
-            ended, factor, better = self._judge(entry)
+            ended, factor, better = self.judge.end_of_epoch(p, entry)
             p.history.append(entry)
-            self._tell("epoch", **entry, epochs=c.epochs, steps=self.steps)
+            self.report.tell("epoch", **entry, epochs=c.epochs, steps=self.steps)
         ended, p.plateau_factor, better = self.world.broadcast([ended, factor, better])
         if better:
             self._keep(p.epoch + 1)
         p.ended = ended if p.epoch + 1 < c.epochs else ""
         if p.ended == "time":
-            self._tell(
+            self.report.tell(
                 "warning",
                 text=f"train.budget.minutes ({c.minutes:g}) ended the training after epoch {p.epoch + 1} of at most {c.epochs}: "
                 "on a faster machine the same run would go on, and give another model",
@@ -356,7 +314,7 @@ class Trainer:
         self.world.broadcast_buffers(self.model)
         with self.average.applied() if self.average else contextlib.nullcontext():
             outputs, loss = run_split(
-                self.task,
+                self.network,
                 self.state,
                 self.model,
                 self.validation,
@@ -384,9 +342,9 @@ class Trainer:
                 "learning_rate": 0.0,
                 "cpu_seconds": 0.0,
             }
-            better = p.stopping.see(self._value(entry), 0)
+            better = p.stopping.see(self.judge.value(entry), 0)
             p.history.append(entry)
-            self._tell("epoch", **entry, epochs=self.config.epochs, steps=self.steps)
+            self.report.tell("epoch", **entry, epochs=self.config.epochs, steps=self.steps)
         if self.world.broadcast(better):
             self._keep(0)
 
@@ -395,25 +353,6 @@ class Trainer:
         if self.world.first or self.sharded:
             self._best = self._weights()
             self.checkpoints.best(epoch, self._best)
-
-    def _value(self, entry: dict[str, Any]) -> float:
-        return float(entry["validation_loss"] if self.watched == "loss" else entry["validation_metrics"][self.watched])
-
-    def _judge(self, entry: dict[str, Any]) -> tuple[str, float, bool]:
-        """On the first process: what ends the run, the plateau's multiplier, and whether these weights are the best so far."""
-        c, p = self.config, self.progress
-        ended, better = "", False
-        if self.validation is not None:
-            better = p.stopping.see(self._value(entry), p.epoch + 1)
-            if c.patience is not None and p.stopping.bad >= c.patience:
-                ended = "patience"
-        if c.minutes is not None and p.seconds + p.epoch_seconds >= 60 * c.minutes:
-            ended = ended or "time"
-        factor = p.plateau_factor
-        if c.schedule == "plateau" and not p.plateau.see(entry["validation_loss"], p.epoch + 1) and p.plateau.bad > c.decay.patience:
-            factor *= c.decay.factor
-            p.plateau.forget()
-        return ended, factor, better
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """Copies on the CPU of what would be the model now; of shards, this process's."""
@@ -451,26 +390,3 @@ class Trainer:
             if self._before_end is not None:  # the epoch's end is done again
                 self.progress = Progress.load(self._before_end)
             self._save(wait=True)
-
-    def _report(self) -> None:
-        now = time.monotonic()
-        p = self.progress
-        if not self.world.first or (now - self._told_at < _EVENTS_EVERY and p.step != self.steps):
-            return
-        self._told_at = now
-        done = p.step - p.epoch * self.sampler.steps
-        rate = done * self.data.rows / self.sampler.steps / p.epoch_seconds
-        self._tell(
-            "step",
-            epoch=p.epoch + 1,
-            epochs=self.config.epochs,
-            step=p.step,
-            steps=self.steps,
-            loss=p.loss_sum / p.loss_rows if p.loss_rows else None,
-            samples_per_second=rate,
-            seconds_left=(self.steps - p.step) * self.data.rows / self.sampler.steps / rate,
-        )
-
-    def _tell(self, kind: str, **fields: Any) -> None:
-        if self.world.first:
-            self.emit({"kind": kind, **fields})

@@ -14,12 +14,13 @@ from sluice.learners.torch.weights import label_weights
 if TYPE_CHECKING:
     import numpy as np
 
-    from sluice.tasks.base import State, Task
+    from sluice.learners.state import State
+    from sluice.learners.torch.network import Network
 
 
 @dataclasses.dataclass(frozen=True)
 class Defaults:
-    """What a task thinks right for its model and rows, where the project does not say.
+    """What a network thinks right for its model and rows, where the project does not say.
 
     Attributes:
         batch_size: rows a step.
@@ -104,7 +105,7 @@ def decide(config: TrainConfig, defaults: Defaults, rows: int, measured: bool) -
 
     Args:
         config: the project's `train:` section.
-        defaults: the task's.
+        defaults: the network's.
         rows: of the training split.
         measured: whether there are validation rows. Without them nothing can say when to stop: a third of the budget is trained.
     """
@@ -141,7 +142,7 @@ def decide(config: TrainConfig, defaults: Defaults, rows: int, measured: bool) -
     )
 
 
-def plan_of(task: Task, state: State, labels: np.ndarray, measured: bool) -> Plan:
-    """The plan of a task's project for training rows of such labels, as `Encoded.labels` has them; see `decide`. Raises `ProjectError`."""
-    plan = decide(task.project.train, task.defaults(state, len(labels)), len(labels), measured)
+def plan_of(network: Network, state: State, labels: np.ndarray, measured: bool) -> Plan:
+    """The plan of a network's project for training rows of such labels, as `Encoded.labels` has them; see `decide`. Raises `ProjectError`."""
+    plan = decide(network.task.project.train, network.defaults(state, len(labels)), len(labels), measured)
     return plan.model_copy(update={"label_weights": label_weights(plan.class_weights, state.labels, labels)})

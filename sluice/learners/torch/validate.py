@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from sluice.learners.state import State
 from sluice.learners.torch.distributed import World
 from sluice.learners.torch.encode import Encoded
+from sluice.learners.torch.network import Network
 from sluice.learners.torch.plan import Plan
 from sluice.problems import metrics
 from sluice.problems.answers import Answers
-from sluice.tasks.base import State, Task
 
 
 def order_by_length(data: Encoded) -> np.ndarray:
@@ -28,7 +29,7 @@ def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def run_split(
-    task: Task,
+    network: Network,
     state: State,
     model: torch.nn.Module,
     data: Encoded,
@@ -43,7 +44,7 @@ def run_split(
     """Probabilities [rows, labels] or values [rows], float64 in the split's order, and the mean loss.
 
     Args:
-        task, state: of the model.
+        network, state: of the model.
         model: the bare model; it is left in the mode it was in.
         data: the split.
         world: the processes; the outputs arrive at the first, None at the others.
@@ -55,11 +56,11 @@ def run_split(
     """
     # A sharded model's gathered parameters must not become inference tensors: training goes on with them.
     with torch.no_grad() if together else torch.inference_mode():
-        return _run_split(task, state, model, data, world, batch_size, train, autocast, beat, together)
+        return _run_split(network, state, model, data, world, batch_size, train, autocast, beat, together)
 
 
 def _run_split(
-    task: Task,
+    network: Network,
     state: State,
     model: torch.nn.Module,
     data: Encoded,
@@ -72,7 +73,7 @@ def _run_split(
 ) -> tuple[np.ndarray | None, float]:
     raw: list[torch.Tensor] = []
     training = model.training
-    serving = task.serving_module(model, state).eval()
+    serving = network.serving_module(model, state).eval()
     hook = model.register_forward_hook(lambda _, __, out: raw.append(out))
     order = order_by_length(data)
     mine = order[world.rank :: world.size]
@@ -83,15 +84,15 @@ def _run_split(
     try:
         for number in range(rounds):
             rows, counted = (work[number], True) if number < len(work) else (order[:1], False)
-            tensors = {k: v.to(world.device) for k, v in task.tensors(data.batch(rows), state).items()}
+            tensors = {k: v.to(world.device) for k, v in network.tensors(data.batch(rows), state).items()}
             raw.clear()
             with autocast() if autocast else torch.autocast(world.device.type, enabled=False):
                 answers = serving(**tensors).float()
                 if counted:
                     outputs.append(answers)
                 if counted and train is not None:
-                    targets = task.targets(np.asarray(data.labels[rows]), state).to(world.device)
-                    loss += float(task.loss(raw[-1] if raw else model(**tensors), targets, train)) * len(rows)
+                    targets = network.targets(np.asarray(data.labels[rows]), state).to(world.device)
+                    loss += float(network.loss(raw[-1] if raw else model(**tensors), targets, train)) * len(rows)
             beat()
     finally:
         hook.remove()

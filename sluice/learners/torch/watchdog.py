@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from sluice.learners.torch.job import Job
+from sluice.learners.torch.job import TorchJob
 
 #: Exit status of a process that was stuck.
 STUCK = 5
@@ -33,7 +33,7 @@ class Guard:
         rank: of this process.
     """
 
-    def __init__(self, job: Job, rank: int):
+    def __init__(self, job: TorchJob, rank: int):
         self._word, self._rank = job.stop, rank
         self._limit = job.project.train.hang_seconds
         self._beat: float | None = None

@@ -22,21 +22,23 @@ import torch.distributed as dist
 
 from sluice.core import events, files
 from sluice.core.errors import SluiceError
+from sluice.learners.state import State
 from sluice.learners.torch import horovod
 from sluice.learners.torch.checkpoint import Checkpoints
 from sluice.learners.torch.distributed import RENDEZVOUS, Heartbeat, World, join
 from sluice.learners.torch.encode import Encoded
 from sluice.learners.torch.environment import environment
-from sluice.learners.torch.job import Job
+from sluice.learners.torch.job import TorchJob
 from sluice.learners.torch.loader import died
 from sluice.learners.torch.loop import Stopped, Trainer
 from sluice.learners.torch.mirror import mirror
+from sluice.learners.torch.network import network_of
 from sluice.learners.torch.shards import Shards
 from sluice.learners.torch.telemetry import Telemetry, port_of
 from sluice.learners.torch.tensorfile import write_tensors
 from sluice.learners.torch.watchdog import Guard
 from sluice.problems.answers import positive_index, rarer
-from sluice.tasks import State, load_task
+from sluice.tasks import load_task
 
 #: File descriptor progress is written to, one JSON object a line; without it progress goes to stdout as marked lines.
 EVENTS_FD = "SLUICE_EVENTS_FD"
@@ -63,7 +65,7 @@ def emit(event: dict[str, Any]) -> None:
             f.write(line)
 
 
-def run(job: Job, heartbeat: Path | None = None) -> int:
+def run(job: TorchJob, heartbeat: Path | None = None) -> int:
     """Train as the process the environment says this is; returns the exit status.
 
     Args:
@@ -110,10 +112,10 @@ def keep_memory() -> None:
         libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
-def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
-    task = load_task(job.project, job.base_dir)
+def _train(job: TorchJob, world: World, beat: Callable[[int], None]) -> None:
+    network = network_of(load_task(job.project, job.base_dir))
     state = State.load(job.state)
-    processor = task.processor(state)
+    processor = state.processor
     train = Encoded(job.encoded("train"), processor)
     validation = Encoded(job.encoded("validation"), processor) if job.encoded("validation").exists() else None
 
@@ -131,7 +133,7 @@ def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
         resumed = checkpoints.read(checkpoints.root / path)
     tell = Telemetry(emit, job.project.name, port_of(job.project.train.metrics_port)).emit if world.first else emit
     trainer = Trainer(
-        task,
+        network,
         state,
         job.plan,
         train,
@@ -152,7 +154,7 @@ def _train(job: Job, world: World, beat: Callable[[int], None]) -> None:
         dist.destroy_process_group()
 
 
-def _write_result(job: Job, trainer: Trainer, weights: dict[str, torch.Tensor]) -> None:
+def _write_result(job: TorchJob, trainer: Trainer, weights: dict[str, torch.Tensor]) -> None:
     p, world = trainer.progress, trainer.world
     chosen = p.stopping.best_epoch if p.stopping.best is not None else p.epoch
     with files.new_dir(job.result) as tmp:
@@ -179,7 +181,7 @@ def _write_result(job: Job, trainer: Trainer, weights: dict[str, torch.Tensor]) 
         )
 
 
-def write_error(job: Job, rank: int, error: Exception) -> None:
+def write_error(job: TorchJob, rank: int, error: Exception) -> None:
     """Leave a failure where the launcher finds it: the type, the message and the traceback."""
     text = "".join(traceback.format_exception(error))
     print(text, file=sys.stderr, flush=True)
@@ -211,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--heartbeat", type=Path, help="file to note every finished step in")
     args = parser.parse_args(argv)
     horovod.adopt(os.environ)
-    return run(Job.load(args.job), args.heartbeat)
+    return run(TorchJob.load(args.job), args.heartbeat)
 
 
 if __name__ == "__main__":

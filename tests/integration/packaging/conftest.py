@@ -11,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sluice.core import files
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.engines.rows import rows_from_arrow
+from sluice.learners.base import HISTORY
+from sluice.learners.torch.network import network_of
 from sluice.learners.torch.plan import Defaults, decide
 from sluice.project import Project, parse
-from sluice.tasks import load_task
-from sluice.tasks.base import State
+from sluice.tasks import State, load_task
 
 
 class Trained(NamedTuple):
@@ -123,35 +125,36 @@ KINDS: dict[str, tuple[Callable[[Path], Dataset], dict[str, Any], int, float]] =
 
 
 def train(kind: str, root: Path) -> Trained:
-    """A short loop over `Task.loss`; weights and state on disk under the trainer's names."""
+    """A short loop over `Network.loss`; weights and state on disk under the trainer's names."""
     import torch
     from safetensors.torch import save_file
 
     make, settings, epochs, rate = KINDS[kind]
     project = parse({"name": f"demo-{kind}", "data": {"source": "made-up"}, **settings})
     dataset = make(root / "data")
-    task = load_task(project)
+    network = network_of(load_task(project))
     torch.manual_seed(17)
     torch.set_num_threads(1)
     out = root / "model"
     out.mkdir()
-    task.fit(dataset).save(out)
+    network.fit(dataset).save(out)
     state = State.load(out)  # as the trainer's processes do: what is built is what will be loaded
-    model = task.build(state)
+    model = network.build(state)
     table = dataset.read("train")
-    examples = task.processor(state).encode(rows_from_arrow(state.preprocess, table))
+    examples = state.processor.encode(rows_from_arrow(state.preprocess, table))
     labels = table.column("label").to_pylist()
-    targets = task.targets(np.array([state.labels.index(v) for v in labels] if state.labels else labels), state)
+    targets = network.targets(np.array([state.labels.index(v) for v in labels] if state.labels else labels), state)
     plan = decide(project.train, Defaults(), len(examples), measured=False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate)
     for _ in range(epochs):
         for chosen in torch.randperm(len(examples)).split(64):
-            batch = task.tensors(task.processor(state).batch([examples[i] for i in chosen]), state)
-            loss = task.loss(model(**batch), targets[chosen], plan)
+            batch = network.tensors(state.processor.batch([examples[i] for i in chosen]), state)
+            loss = network.loss(model(**batch), targets[chosen], plan)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, out / "model.safetensors")
+    files.write_json(out / HISTORY, {"history": []})
     return Trained(project, dataset, out)
 
 

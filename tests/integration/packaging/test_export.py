@@ -18,7 +18,8 @@ from sluice.data.dataset import Dataset, write_dataset
 from sluice.engines.predictor import Predictor
 from sluice.engines.rows import rows_from_arrow
 from sluice.formats.export import ExportResult, export_package
-from sluice.learners.torch.fit import load_trained
+from sluice.learners.answers import split_answers
+from sluice.learners.fit import load_trained
 from sluice.package import package
 
 
@@ -45,13 +46,7 @@ def exported(trained, tmp_path_factory) -> Callable[[str], ExportResult]:
 
 
 def torch_answers(made) -> np.ndarray:
-    import torch
-
-    task, state, module = load_trained(made.project, made.model)
-    processor = task.processor(state)
-    batch = processor.encode_batch(rows_from_arrow(state.preprocess, made.dataset.read("test")))
-    with torch.no_grad():
-        return task.serving_module(module, state).eval()(**task.tensors(batch, state)).numpy()
+    return split_answers(load_trained(made.project, made.model), made.dataset, "test")
 
 
 @pytest.mark.parametrize("kind", ["image", "text", "tabular", "regression"])
@@ -242,10 +237,11 @@ def test_two_processes_export_the_same_bytes(trained, tmp_path):
 
 PLUGIN = '''
 import torch
+from sluice.learners.torch.texts.network import TextNetwork
 from sluice.tasks.text import TextTask
 
 
-class TwoFaced(TextTask):
+class TwoFacedNetwork(TextNetwork):
     """Answers one thing in PyTorch and another while it is traced."""
 
     def serving_module(self, model, state):
@@ -263,7 +259,11 @@ class TwoFaced(TextTask):
         return Wrapper()
 
 
-class Untraceable(TextTask):
+class TwoFaced(TextTask):
+    network = TwoFacedNetwork
+
+
+class UntraceableNetwork(TextNetwork):
     def serving_module(self, model, state):
         inner = super().serving_module(model, state)
 
@@ -273,6 +273,10 @@ class Untraceable(TextTask):
                 return out * 2 if float(out.sum()) > 1e9 else out
 
         return Wrapper()
+
+
+class Untraceable(TextTask):
+    network = "own_tasks:UntraceableNetwork"
 
 
 class Faithful(TextTask):

@@ -72,13 +72,14 @@ def judge(made, root: Path, project: dict[str, Any], alone: bool) -> Gate:
 
 
 OWN = """
+from sluice.learners.torch.texts.network import TextNetwork
 from sluice.tasks.text import TextTask
 
 
-class Mine(TextTask):
+class MyNetwork(TextNetwork):
     def serving_module(self, model, state):
         import torch
-        inner, scale = super().serving_module(model, state), float(self.resolve("scale.txt").read_text())
+        inner, scale = super().serving_module(model, state), float(self.task.resolve("scale.txt").read_text())
 
         class Sharper(torch.nn.Module):
             def __init__(self):
@@ -90,6 +91,10 @@ class Mine(TextTask):
                 return raised / raised.sum(dim=1, keepdim=True)
 
         return Sharper()
+
+
+class Mine(TextTask):
+    network = MyNetwork
 """
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-import yaml
 
 from sluice.commands.project import template
 from sluice.core.home import Home
@@ -118,63 +116,3 @@ def test_a_worse_model_that_reaches_traffic_is_rolled_back_and_the_champion_stay
     assert outcome["reasons"]
     assert champion(home, "breast-cancer") == serving
     assert gate(home, outcome, "rollout")["evidence"]["load"]["failed"] == 0
-
-
-TASK = """
-    import numpy as np
-    import pyarrow as pa
-    import torch
-    from sluice.core.section import Section
-    from sluice.tasks.base import State, Task
-
-    class Model(Section):
-        hidden: int = 16
-
-    class Mine(Task):
-        name = "mine"
-        Model = Model
-
-        def kinds(self, table):
-            return {"a": "numeric", "b": "numeric"}
-
-        def canonical(self, table):
-            return pa.table({"a": table["a"].cast("float64"), "b": table["b"].cast("float64"), "label": table["label"].cast("string")})
-
-        def fit(self, dataset):
-            inputs = [{"name": n, "datatype": "FP32", "shape": [-1]} for n in ("a", "b")]
-            return State("classification", dataset.labels, {"kind": "tensor", "inputs": inputs})
-
-        def build(self, state):
-            return Net(self.project.model.hidden, len(state.labels))
-
-    class Net(torch.nn.Module):
-        def __init__(self, hidden, labels):
-            super().__init__()
-            self.layers = torch.nn.Sequential(torch.nn.Linear(2, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, labels))
-
-        def forward(self, a, b):
-            return self.layers(torch.stack([a, b], dim=1))
-"""
-
-
-def test_a_task_of_the_user_s_own_beside_the_project_file_runs_the_whole_line(tmp_path: Path) -> None:
-    (tmp_path / "xor_task.py").write_text(textwrap.dedent(TASK))
-    lines = ["a,b,label"] + [
-        f"{x / 20 - 1:.2f},{y / 20 - 1:.2f},{'same' if (x < 20) == (y < 20) else 'other'}" for x in range(40) for y in range(0, 40, 2)
-    ]
-    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
-    project = {
-        "name": "xor",
-        "task": "xor_task:Mine",
-        "data": {"source": "rows.csv"},
-        "model": {"hidden": 24},
-        "train": {"epochs": 12, "learning_rate": 0.02, "batch_size": 32, "processes": 2},
-        "evaluate": {"minimum": 0.85},
-        "export": {"formats": ["fp32"]},
-        "rollout": {"minimum_requests": 60},
-    }
-    (tmp_path / "sluice.yaml").write_text(yaml.safe_dump(project))
-    outcome = run(tmp_path / "sluice.yaml", tmp_path / "home")
-    package = Store(tmp_path / "home" / "store").get(outcome["digest"])
-    assert package.preprocess["kind"] == "tensor"
-    assert package.metrics["accuracy"] > 0.85

@@ -29,12 +29,13 @@ from sluice.data.prepare import prepare, validate_project_data
 from sluice.engines.predictor import Predictor
 from sluice.fields import load_processor
 from sluice.formats.export import export_graph
+from sluice.learners.state import State
 from sluice.learners.torch.learner import TorchTrained
+from sluice.learners.torch.network import network_of
 from sluice.package import package as packages
 from sluice.package.package import Package
 from sluice.project import parse
 from sluice.tasks import Task, load_task
-from sluice.tasks.base import State
 
 BIG = 2**53 + 1
 HUGE = 2**70 + 1
@@ -82,14 +83,15 @@ def packed(root: Path, source: str) -> tuple[Task, Dataset, Package]:
     task = load_task(settings, root)
     dataset = prepare(settings, root, task, root / "dataset")
     (root / "state").mkdir()
-    task.fit(dataset).save(root / "state")
+    net = network_of(task)
+    net.fit(dataset).save(root / "state")
     state = State.load(root / "state")
     torch.manual_seed(3)
-    network = task.build(state)
+    network = net.build(state)
     for weights in network.parameters():
         torch.nn.init.normal_(weights, std=0.5)
-    trained = TorchTrained(task, state, {}, lambda: network)
-    processor = task.processor(state)
+    trained = TorchTrained(net, state, {}, lambda: network)
+    processor = state.processor
     out = root / "package"
     out.mkdir()
     (out / "model.onnx").write_bytes(export_graph(trained, settings.export.opset))

@@ -27,6 +27,7 @@ from sluice.fields import TabularProcessor
 from sluice.formats.export import export_graph
 from sluice.gates.features import fields_of
 from sluice.learners.torch.learner import TorchTrained
+from sluice.learners.torch.network import network_of
 from sluice.package import package as packages
 from sluice.project import parse
 from sluice.tasks import load_task
@@ -63,16 +64,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     task = load_task(settings, root)
     dataset = prepare(settings, root, task, root / "dataset")
     assert dataset.columns == {"local": "timestamp", "sent_at": "timestamp", "utc": "timestamp", "counter": "numeric"}
-    state = task.fit(dataset)
+    net = network_of(task)
+    state = net.fit(dataset)
     torch.manual_seed(3)
-    model = task.build(state)
+    model = net.build(state)
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(torch.randn(p.shape) * 0.2)
     out_dir = root / "package"
     out_dir.mkdir()
-    processor = task.processor(state)
-    trained = TorchTrained(task, state, {}, lambda: model)
+    processor = state.processor
+    trained = TorchTrained(net, state, {}, lambda: model)
     (out_dir / "model.onnx").write_bytes(export_graph(trained, settings.export.opset))
     package = packages.write(
         out_dir,
@@ -217,9 +219,9 @@ def test_the_log_keeps_the_time_the_model_read(model: Model) -> None:
 
 
 def test_the_floor_reads_hours_and_weekdays_too(made: Any) -> None:
-    task, state, _, dataset, _ = made
+    _, state, _, dataset, _ = made
     table = dataset.read("train")
-    blocks = fields_of(dataset.columns, task.processor(state))
+    blocks = fields_of(dataset.columns, state.processor)
     wide = [b.fit(table) for b in blocks]
     assert sum(w.shape[1] for w in wide) > 3 * (24 + 7)
     assert [b.transform(dataset.read("test")).shape[1] for b in blocks] == [w.shape[1] for w in wide]

@@ -11,7 +11,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from sluice.core.section import Section
-from sluice.tasks import State, Task
+from sluice.learners.torch.task import TorchTask
+from sluice.tasks import State
 
 
 class PointsModel(Section):
@@ -24,7 +25,7 @@ class PointsModel(Section):
     blocks: int = 0
 
 
-class PointsTask(Task):
+class PointsTask(TorchTask):
     name: ClassVar[str] = "points"
     Model = PointsModel
 

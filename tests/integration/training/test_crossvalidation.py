@@ -9,14 +9,19 @@ import pytest
 
 from sluice.core.errors import ProjectError
 from sluice.gates.config import CostsConfig, DecisionConfig
-from sluice.learners.torch.crossvalidation import cross_validate
+from sluice.learners.crossvalidation import cross_validate
+from sluice.tasks import load_task
 
 HERE = Path(__file__).parent
 
 
+def validated(project, dataset, work, **told):
+    return cross_validate(project, dataset, work, load_task(project, HERE).learner().fit, **told)
+
+
 def test_each_fold_is_judged_on_its_own_rows_and_nothing_is_left(points, project, tmp_path):
     seen, folds = [], []
-    found = cross_validate(project(folds=3, epochs=12), points, tmp_path, base_dir=HERE, on_event=seen.append, on_fold=folds.append)
+    found = validated(project(folds=3, epochs=12), points, tmp_path, on_event=seen.append, on_fold=folds.append)
     assert [f["rows"] for f in found["folds"]] == [f.rows for f in folds] and sum(f.rows for f in folds) == 400
     assert max(f.rows for f in folds) - min(f.rows for f in folds) <= 1
     accuracy = [f.metrics["accuracy"] for f in folds]
@@ -31,11 +36,11 @@ def test_folds_answer_by_the_threshold_the_project_asks_for(points, project, tmp
     asked = project(folds=2, epochs=1)
     costs = DecisionConfig(aim="cost", costs=CostsConfig(false_positive=1000, false_negative=1))
     decided = asked.model_copy(update={"evaluate": asked.evaluate.model_copy(update={"decision": costs})})
-    found = cross_validate(decided, points, tmp_path, base_dir=HERE)["folds"]
+    found = validated(decided, points, tmp_path)["folds"]
     assert max(f["metrics"]["recall"] for f in found) < 0.5  # the most probable label reaches 0.85 and more
     assert [f["epochs"] for f in found] == [1, 1]
 
 
 def test_a_column_that_is_not_there_is_named(points, project, tmp_path):
     with pytest.raises(ProjectError, match=r"train.fold_groups: is no feature of the dataset \(got 'patient'\)"):
-        cross_validate(project(folds=3, fold_groups="patient"), points, tmp_path, base_dir=HERE)
+        validated(project(folds=3, fold_groups="patient"), points, tmp_path)

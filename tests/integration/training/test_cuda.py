@@ -16,8 +16,9 @@ from safetensors.numpy import load_file
 
 from sluice.core import files
 from sluice.core.errors import ProjectError
-from sluice.learners.torch.errors import NonFiniteError
-from sluice.learners.torch.fit import fit, load_trained, predict
+from sluice.learners.answers import split_answers
+from sluice.learners.errors import NonFiniteError
+from sluice.learners.fit import fit, load_trained
 
 from .test_survival import Running, ranks, step_of
 
@@ -61,8 +62,9 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(points, p
 def test_what_was_trained_on_a_gpu_answers_on_a_cpu(points, project, tmp_path):
     made = project(**{**TRAIN, "epochs": 12, "precision": "bf16"})
     result = fit(made, points, tmp_path / "out", base_dir=HERE)
-    task, state, module = load_trained(made, result.out, HERE)
-    found = predict(task, state, module, points, "validation")
+    trained = load_trained(made, result.root, HERE)
+    state = trained.state
+    found = split_answers(trained, points, "validation")
     truth = points.read("validation").column("label").to_pylist()
     assert sum(state.labels[i] == t for i, t in zip(found.argmax(1), truth, strict=True)) >= 90
 

@@ -13,8 +13,11 @@ import pytest
 
 from sluice.core import files
 from sluice.core.errors import DataError, ProjectError
-from sluice.learners.torch.errors import NonFiniteError, ProcessDied, TrainingError
-from sluice.learners.torch.fit import finish_job, fit, load_trained, predict, prepare_job
+from sluice.learners.answers import split_answers
+from sluice.learners.errors import NonFiniteError, ProcessDied, TrainingError
+from sluice.learners.fit import fit, load_trained
+from sluice.learners.torch.fit import finish_job, prepare_job
+from sluice.tasks import load_task
 
 HERE = Path(__file__).parent
 
@@ -36,23 +39,24 @@ def test_a_trained_model_is_a_directory_that_answers(points, project, tmp_path):
     events = []
     made = project(epochs=12, processes=2, early_stopping={"metric": "accuracy", "patience": 12}, label_smoothing=0.05)
     result = fit(made, points, tmp_path / "out", base_dir=HERE, on_event=events.append)
-    assert sorted(p.name for p in result.out.iterdir()) == ["model.safetensors", "state.json", "training.json"]
+    assert sorted(p.name for p in result.root.iterdir()) == ["model.safetensors", "state.json", "training.json"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
-    history = files.read_json(result.out / "training.json")
+    history = files.read_json(result.root / "training.json")
     assert [h["epoch"] for h in history["history"]] == list(range(1, 13))
     assert history["world_size"] == 2
     assert history["rows"] == {"train": 400, "validation": 100}
     assert history["history"][-1]["train_loss"] < history["history"][0]["train_loss"]
     best = max(result.history, key=lambda h: (h["validation_metrics"]["accuracy"], -h["epoch"]))
-    assert result.best_epoch == best["epoch"]
+    assert result.record["best_epoch"] == best["epoch"]
     assert result.metrics["accuracy"] == best["validation_metrics"]["accuracy"] > 0.9
     kinds = [e["kind"] for e in events]
     assert kinds.count("epoch") == 12
     assert "step" in kinds
     assert any("take no part in the loss" in e.get("text", "") for e in events)
 
-    task, state, module = load_trained(made, result.out, HERE)
-    found = predict(task, state, module, points, "validation", batch_size=7)
+    trained = load_trained(made, result.root, HERE)
+    state = trained.state
+    found = split_answers(trained, points, "validation")
     truth = points.read("validation").column("label").to_pylist()
     assert found.shape == (100, 2)
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
@@ -63,9 +67,9 @@ def test_a_trained_model_is_a_directory_that_answers(points, project, tmp_path):
 def test_early_stopping_ends_the_run_and_keeps_the_best_epoch(points, project, tmp_path):
     made = project(epochs=60, learning_rate=0.3, schedule="constant", early_stopping={"metric": "loss", "patience": 2})
     result = fit(made, points, tmp_path / "out", base_dir=HERE)
-    assert result.stopped_early
-    assert len(result.history) == result.best_epoch + 2
-    assert min(result.history, key=lambda h: h["validation_loss"])["epoch"] == result.best_epoch
+    assert result.record["stopped_early"]
+    assert len(result.history) == result.record["best_epoch"] + 2
+    assert min(result.history, key=lambda h: h["validation_loss"])["epoch"] == result.record["best_epoch"]
 
 
 def test_the_real_traceback_of_a_failed_process_arrives(points, project, tmp_path):
@@ -110,7 +114,7 @@ def test_torchrun_starts_the_same_job(points, project, tmp_path):
     made = project(processes=2)
     work = tmp_path / "work"
     work.mkdir()
-    job = prepare_job(made, points, work, world_size=2, base_dir=HERE)
+    job = prepare_job(load_task(made, HERE), points, work, world_size=2)
     done = subprocess.run(
         [
             sys.executable,
@@ -129,15 +133,16 @@ def test_torchrun_starts_the_same_job(points, project, tmp_path):
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[:3000]
     assert "::sluice:" in done.stdout
-    result = finish_job(job, tmp_path / "out")
-    assert result.world_size == 2
-    assert weights(result.out) == weights(fit(made, points, tmp_path / "own", base_dir=HERE).out)
+    finish_job(job, tmp_path / "out")
+    result = load_trained(made, tmp_path / "out", HERE)
+    assert result.record["world_size"] == 2
+    assert weights(result.root) == weights(fit(made, points, tmp_path / "own", base_dir=HERE).root)
 
 
 def test_weights_of_another_model_are_refused(points, project, tmp_path):
     fit(project(epochs=1), points, tmp_path / "out", base_dir=HERE)
     with pytest.raises(DataError, match="are not the weights of this project's model"):
-        load_trained(project({"hidden": 17}), tmp_path / "out", HERE)
+        split_answers(load_trained(project({"hidden": 17}), tmp_path / "out", HERE), points, "validation")
 
 
 def test_a_dataset_without_validation_rows_trains_without_measures(points, project, tmp_path):
@@ -173,7 +178,7 @@ def test_results_do_not_depend_on_how_the_shards_are_cut(points, project, tmp_pa
         source={},
         shard_rows=1000,
     )
-    outs = [fit(project(epochs=1), d, tmp_path / str(i), base_dir=HERE).out for i, d in enumerate((points, whole))]
+    outs = [fit(project(epochs=1), d, tmp_path / str(i), base_dir=HERE).root for i, d in enumerate((points, whole))]
     assert weights(outs[0]) == weights(outs[1])
     assert dataclasses.asdict(points) != dataclasses.asdict(whole)
 
@@ -181,12 +186,13 @@ def test_results_do_not_depend_on_how_the_shards_are_cut(points, project, tmp_pa
 def test_the_best_epoch_measured_is_kept_also_without_early_stopping(points, project, tmp_path):
     result = fit(project(epochs=25, learning_rate=0.5, schedule="constant"), points, tmp_path / "out", base_dir=HERE)
     losses = {h["epoch"]: h["validation_loss"] for h in result.history}
-    assert len(losses) == 25 and result.best_epoch == min(losses, key=losses.__getitem__) != 25
+    assert len(losses) == 25 and result.record["best_epoch"] == min(losses, key=losses.__getitem__) != 25
     made = project(epochs=25, learning_rate=0.5, schedule="constant")
-    task, state, module = load_trained(made, result.out, HERE)
-    found = predict(task, state, module, points, "validation")
+    trained = load_trained(made, result.root, HERE)
+    state = trained.state
+    found = split_answers(trained, points, "validation")
     truth = [state.labels.index(v) for v in points.read("validation").column("label").to_pylist()]
-    assert -np.log(found[np.arange(100), truth]).mean() == pytest.approx(losses[result.best_epoch], rel=1e-4)
+    assert -np.log(found[np.arange(100), truth]).mean() == pytest.approx(losses[result.record["best_epoch"]], rel=1e-4)
 
 
 def test_weights_of_labels_hold_in_several_processes(points, project, tmp_path):
@@ -194,8 +200,9 @@ def test_weights_of_labels_hold_in_several_processes(points, project, tmp_path):
     for weights in ({"inner": 50}, {"outer": 50}):
         made = project(processes=2, label_smoothing=0.05, class_weights=weights)
         result = fit(made, points, tmp_path / next(iter(weights)), base_dir=HERE)
-        task, state, module = load_trained(made, result.out, HERE)
-        answers[next(iter(weights))] = predict(task, state, module, points, "validation")[:, state.labels.index("inner")]
+        trained = load_trained(made, result.root, HERE)
+        state = trained.state
+        answers[next(iter(weights))] = split_answers(trained, points, "validation")[:, state.labels.index("inner")]
     assert (answers["inner"] > answers["outer"]).all()
 
 
@@ -203,7 +210,7 @@ def test_with_nothing_said_training_goes_on_within_its_budget(points, project, t
     told = []
     made = project(epochs=None, batch_size=None, learning_rate=None, budget={"steps": 200})
     result = fit(made, points, tmp_path / "out", base_dir=HERE, on_event=told.append)
-    plan = files.read_json(result.out / "training.json")["plan"]
+    plan = files.read_json(result.root / "training.json")["plan"]
     assert plan["batch_size"] == 64 and plan["epochs"] == 28 and {"epochs", "batch_size", "learning_rate"} <= set(plan["automatic"])
     assert any("at most 28 epochs (196 steps)" in e.get("text", "") for e in told)
     late = fit(project(epochs=None, budget={"minutes": 1e-6}), points, tmp_path / "late", base_dir=HERE, on_event=told.append)

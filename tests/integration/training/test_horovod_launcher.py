@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from sluice.core.errors import MissingExtra, ProjectError
+from sluice.learners.fit import fit
 from sluice.learners.torch import horovod
-from sluice.learners.torch.fit import fit
 
 HERE = Path(__file__).parent
 

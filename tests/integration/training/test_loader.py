@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from sluice.core import files
-from sluice.learners.torch.errors import TrainingError
-from sluice.learners.torch.fit import fit
+from sluice.learners.errors import TrainingError
+from sluice.learners.fit import fit
 
 from .test_survival import Running, ranks, step_of
 
@@ -38,11 +38,11 @@ def in_the_loop(points, tmp_path_factory) -> str:
         },
         base_dir=HERE,
     )
-    return weights(fit(made, points, tmp_path_factory.mktemp("loop") / "out", base_dir=HERE).out)
+    return weights(fit(made, points, tmp_path_factory.mktemp("loop") / "out", base_dir=HERE).root)
 
 
 def test_workers_change_nothing_about_the_weights(points, project, tmp_path, in_the_loop):
-    assert weights(fit(project(**TRAIN, workers=2), points, tmp_path / "out", base_dir=HERE).out) == in_the_loop
+    assert weights(fit(project(**TRAIN, workers=2), points, tmp_path / "out", base_dir=HERE).root) == in_the_loop
 
 
 def test_a_killed_worker_costs_a_restart_and_changes_nothing(points, project, tmp_path, in_the_loop):

@@ -13,7 +13,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from sluice.core.errors import ProjectError
-from sluice.learners.torch.fit import fit
+from sluice.learners.fit import fit
 from sluice.learners.torch.mirror import Mirror
 from tests.integration.training.test_survival import HERE, MODEL, TRAIN, gone, read_until, start, weights
 from tests.unit.training.test_shards import ALIKE, WHOLE, group, held, same, save
@@ -36,7 +36,7 @@ def undisturbed(points, tmp_path_factory):
         },
         base_dir=HERE,
     )
-    return weights(fit(made, points, tmp_path_factory.mktemp("undisturbed") / "out", base_dir=HERE).out)
+    return weights(fit(made, points, tmp_path_factory.mktemp("undisturbed") / "out", base_dir=HERE).root)
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ from components.train import trainjob_fit
 from components.train.trainjob import JobSpec, NodeLost
 from sluice.core import files
 from sluice.core.processes import free_port
-from sluice.learners.torch.fit import fit
+from sluice.learners.base import Job
+from sluice.learners.fit import fit
+from sluice.tasks import load_task
 
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03}
@@ -102,7 +104,7 @@ def undisturbed(points, tmp_path_factory) -> str:
         },
         base_dir=HERE,
     )
-    return files.sha256_file(fit(made, points, tmp_path_factory.mktemp("one") / "out", base_dir=HERE).out / "model.safetensors")
+    return files.sha256_file(fit(made, points, tmp_path_factory.mktemp("one") / "out", base_dir=HERE).root / "model.safetensors")
 
 
 def test_a_node_that_is_told_to_go_costs_no_step_and_changes_no_weight(points, project, tmp_path, monkeypatch, undisturbed):
@@ -116,12 +118,9 @@ def test_a_node_that_is_told_to_go_costs_no_step_and_changes_no_weight(points, p
         machines.step = max(machines.step, event.get("step", 0))
 
     trainjob_fit.fit(
-        project(MODEL, **TRAIN),
-        points,
-        tmp_path / "out",
-        base_dir=HERE,
+        load_task(project(MODEL, **TRAIN), HERE),
+        Job(points, tmp_path / "out", on_event),
         jobs=machines,
-        on_event=on_event,
         on_line=lambda node, line: lines.append(line),
     )
     texts = [e.get("text", "") for e in events]

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from sluice.core import files
-from sluice.learners.torch.fit import fit
+from sluice.learners.fit import fit
 from tests.integration.training.test_survival import Running, kill_at_random, read_until, start, weights
 
 HERE = Path(__file__).parent
@@ -111,7 +111,7 @@ def test_processes_killed_at_random_moments_change_nothing(results, points, proj
     kill_at_random(running, random.Random(3), kills=4, longest=1.0)
     running.end()
     assert sum("starting again" in t for t in running.texts()) >= 2, running.texts()
-    assert weights(tmp_path / "out") == weights(results["fsdp"].out)
+    assert weights(tmp_path / "out") == weights(results["fsdp"].root)
 
 
 @pytest.fixture(scope="module")
@@ -170,4 +170,4 @@ def test_a_job_told_to_stop_goes_on_in_shards_or_whole_and_in_any_number_of_proc
     assert result.history[0]["train_loss"] == saved["history"][0]["train_loss"]
     assert result.history[-1]["validation_loss"] == pytest.approx(results[wrote].history[-1]["validation_loss"], abs=0.05)
     if exact:
-        assert weights(result.out) == weights(results["fsdp"].out)
+        assert weights(result.root) == weights(results["fsdp"].root)

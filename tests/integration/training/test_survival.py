@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from sluice.core import files
-from sluice.learners.torch.errors import ProcessDied
-from sluice.learners.torch.fit import fit
+from sluice.learners.errors import ProcessDied
+from sluice.learners.fit import fit
 
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03}
@@ -39,7 +39,7 @@ import sys, orjson
 from pathlib import Path
 from sluice.data.dataset import Dataset
 from sluice.project import parse
-from sluice.learners.torch.fit import fit
+from sluice.learners.fit import fit
 raw, data, out, base, checkpoints = orjson.loads(sys.argv[1]), *map(Path, sys.argv[2:])
 fit(parse(raw, base_dir=base), Dataset.open(data), out, base_dir=base, checkpoints=checkpoints,
     on_event=lambda e: print(orjson.dumps(e).decode(), flush=True))
@@ -65,7 +65,7 @@ def undisturbed(points, tmp_path_factory):
         },
         base_dir=HERE,
     )
-    return weights(fit(made, points, tmp_path_factory.mktemp("undisturbed") / "out", base_dir=HERE).out)
+    return weights(fit(made, points, tmp_path_factory.mktemp("undisturbed") / "out", base_dir=HERE).root)
 
 
 def ranks() -> list[psutil.Process]:
@@ -138,7 +138,7 @@ def test_processes_killed_at_random_moments_change_nothing(points, project, tmp_
     running.end()
     assert sum("starting again" in t for t in running.texts()) >= 2, running.texts()
     assert any("was killed by SIGKILL" in t for t in running.texts())
-    wanted = undisturbed if model is MODEL else weights(fit(made, points, tmp_path / "undisturbed", base_dir=HERE).out)
+    wanted = undisturbed if model is MODEL else weights(fit(made, points, tmp_path / "undisturbed", base_dir=HERE).root)
     assert weights(tmp_path / "out") == wanted
     assert files.read_json(tmp_path / "out" / "training.json")["gradients"] == way
 

@@ -6,7 +6,7 @@ import urllib.request
 from pathlib import Path
 
 from sluice.core.processes import free_port
-from sluice.learners.torch.fit import fit
+from sluice.learners.fit import fit
 
 HERE = Path(__file__).parent
 

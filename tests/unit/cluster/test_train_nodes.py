@@ -15,10 +15,12 @@ from components.train.trainjob import JobSpec, NodeLost, TrainJobError
 from sluice.core.errors import DataError, ProjectError
 from sluice.core.events import NONCE_ENV, mark
 from sluice.data.dataset import Dataset, write_dataset
+from sluice.learners.base import Job
+from sluice.learners.errors import ProcessDied
 from sluice.learners.torch import worker
-from sluice.learners.torch.errors import ProcessDied
-from sluice.learners.torch.job import Job
+from sluice.learners.torch.job import TorchJob
 from sluice.project import Project, parse
+from sluice.tasks import load_task
 
 
 def project(**train: Any) -> Project:
@@ -71,13 +73,13 @@ class Cluster:
 
     def wait(self, spec: JobSpec, *, on_line: Any, **_: Any) -> None:
         play = self.plays.pop(0)
-        job = Job.load(Path(spec.command[-1]))
+        job = TorchJob.load(Path(spec.command[-1]))
         if isinstance(play, Exception):
             raise play
         play(job, on_line, spec.env[NONCE_ENV])
 
 
-def trained(job: Job, on_line: Any, nonce: str) -> None:
+def trained(job: TorchJob, on_line: Any, nonce: str) -> None:
     on_line(0, f'[rank 0] {mark(nonce)}{{"kind":"progress","step":"train","data":{{"kind":"step","step":1}}}}')
     on_line(0, FORGED)
     on_line(1, "[rank 1] hello")
@@ -86,7 +88,7 @@ def trained(job: Job, on_line: Any, nonce: str) -> None:
     (job.result / "training.json").write_text('{"history": [], "best_epoch": 1, "stopped_early": false, "seconds": 1.0, "world_size": 2}')
 
 
-def failed(job: Job, *_: Any) -> None:
+def failed(job: TorchJob, *_: Any) -> None:
     worker.write_error(job, 1, DataError("cannot be read", field="row 7"))
     raise NodeLost("node 1 ended with status 3")
 
@@ -104,10 +106,10 @@ def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_events_are_passed_on_and_other_lines_shown_with_their_node(dataset: Dataset, tmp_path: Path, volume: Path) -> None:
     cluster, told, shown = Cluster(trained), [], []
     result = trainjob_fit.fit(
-        project(), dataset, tmp_path / "out", jobs=cluster, on_event=told.append, on_line=lambda n, t: shown.append((n, t))
+        load_task(project()), Job(dataset, tmp_path / "out", told.append), jobs=cluster, on_line=lambda n, t: shown.append((n, t))
     )  # type: ignore[arg-type]
     assert {"kind": "step", "step": 1} in told and shown == [(0, FORGED), (1, "[rank 1] hello")]
-    assert result.world_size == 2 and (tmp_path / "out/model.safetensors").read_bytes() == b"weights"
+    assert result.record["world_size"] == 2 and (tmp_path / "out/model.safetensors").read_bytes() == b"weights"
     spec = cluster.submitted[0]
     assert spec.owner == {"apiVersion": "v1", "kind": "Pod", "name": "step-1", "uid": "u-1"}
     assert spec.claim == "claim" and spec.nodes == 2 and not list((volume / "jobs").iterdir())
@@ -122,7 +124,7 @@ def test_the_name_is_the_same_again_and_another_for_other_settings(dataset: Data
 
 def test_a_lost_node_starts_the_job_again_under_another_name(dataset: Dataset, tmp_path: Path) -> None:
     cluster, told = Cluster(NodeLost("node 1 was evicted (spot)"), trained), []
-    trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=cluster, on_event=told.append)  # type: ignore[arg-type]
+    trainjob_fit.fit(load_task(project()), Job(dataset, tmp_path / "out", told.append), jobs=cluster)  # type: ignore[arg-type]
     first, second = (s.name for s in cluster.submitted)
     assert second == f"{first}-r1" and first in cluster.cancelled
     assert any("node 1 was evicted (spot); starting again from the beginning (restart 1 of 2)" in t.get("text", "") for t in told)
@@ -131,14 +133,14 @@ def test_a_lost_node_starts_the_job_again_under_another_name(dataset: Dataset, t
 def test_restarts_are_bounded(dataset: Dataset, tmp_path: Path) -> None:
     cluster = Cluster(*[NodeLost("node 0 was killed for memory")] * 3)
     with pytest.raises(ProcessDied, match="killed for memory, 3 times"):
-        trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=cluster)  # type: ignore[arg-type]
+        trainjob_fit.fit(load_task(project()), Job(dataset, tmp_path / "out"), jobs=cluster)  # type: ignore[arg-type]
     assert len(cluster.submitted) == 3 and not (tmp_path / "out").exists()
 
 
 def test_an_explained_failure_of_a_rank_is_raised_as_what_it_is_and_not_tried_again(dataset: Dataset, tmp_path: Path) -> None:
     cluster = Cluster(failed, trained)
     with pytest.raises(DataError, match="row 7: cannot be read"):
-        trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=cluster)  # type: ignore[arg-type]
+        trainjob_fit.fit(load_task(project()), Job(dataset, tmp_path / "out"), jobs=cluster)  # type: ignore[arg-type]
     assert len(cluster.submitted) == 1 and cluster.submitted[0].name in cluster.cancelled
 
 
@@ -149,7 +151,7 @@ def test_whatever_ends_the_step_ends_the_job(dataset: Dataset, tmp_path: Path, t
 
     cluster = Cluster(play)
     with pytest.raises(type(trouble)):
-        trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=cluster)  # type: ignore[arg-type]
+        trainjob_fit.fit(load_task(project()), Job(dataset, tmp_path / "out"), jobs=cluster)  # type: ignore[arg-type]
     assert cluster.cancelled[-1] == cluster.submitted[0].name
 
 
@@ -158,4 +160,4 @@ def test_a_volume_that_is_not_mounted_is_said_before_anything_is_made(
 ) -> None:
     monkeypatch.setenv(trainjob_fit.MOUNT_ENV, str(tmp_path / "nowhere"))
     with pytest.raises(ProjectError, match="SLUICE_TRAIN_MOUNT: is no folder here"):
-        trainjob_fit.fit(project(), dataset, tmp_path / "out", jobs=Cluster())  # type: ignore[arg-type]
+        trainjob_fit.fit(load_task(project()), Job(dataset, tmp_path / "out"), jobs=Cluster())  # type: ignore[arg-type]

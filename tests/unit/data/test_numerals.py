@@ -21,6 +21,7 @@ from sluice.data.config import Columns
 from sluice.data.prepare import prepare, validate_project_data
 from sluice.data.sources import read_source
 from sluice.fields import load_processor
+from sluice.learners.tables.fit import fit_table
 from sluice.tasks import load_task
 
 
@@ -141,7 +142,7 @@ def test_what_is_trained_is_what_is_served(tmp_path: Path) -> None:
     task = load_task(made, tmp_path)
     dataset = prepare(made, tmp_path, task, tmp_path / "ds")
     assert dataset.columns["amount"] == "numeric" and dataset.read("test").column("amount").to_pylist() == [1500.25, 2000.0]
-    state = task.fit(dataset)
+    state = fit_table(dataset)
     assert state.preprocess["columns"][0] == {
         "name": "amount",
         "type": "numeric",

@@ -21,7 +21,7 @@ from sluice.data.timestamps import Times, find, read
 from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
 from sluice.fields import TabularProcessor, load_processor
 from sluice.fields.timestamps import TimeForm
-from sluice.learners.torch.crossvalidation import _groups
+from sluice.learners.crossvalidation import _groups
 from sluice.tasks import load_task
 
 N = 120

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from sluice.data.dataset import Dataset, write_dataset
+from sluice.learners.torch.network import Network, network_of
 from sluice.project import parse
 from sluice.tasks import Task, load_task
 
@@ -36,5 +37,16 @@ def make(tmp_path: Path) -> Callable[..., tuple[Task, Dataset]]:
             source={},
             shard_rows=1000,
         )
+
+    return build
+
+
+@pytest.fixture
+def make_network(make: Callable[..., tuple[Task, Dataset]]) -> Callable[..., tuple[Network, Dataset]]:
+    """As `make`, with the network the torch learner learns the task with."""
+
+    def build(*args: Any, **kwargs: Any) -> tuple[Network, Dataset]:
+        task, dataset = make(*args, **kwargs)
+        return network_of(task), dataset
 
     return build

@@ -26,15 +26,15 @@ WORDS = {"city": [f"c{i % 5}" if i % 9 else None for i in range(N)], "many": [f"
         ({"age": NUMBERS["age"]}, ["a", "b"] * (N // 2), {"bins": 0}),
     ],
 )
-def test_it_answers_as_the_network_does(make, columns, label, model):
-    task, dataset = make("tabular", pa.table({**columns, "label": label}), model=model)
-    state = task.fit(dataset)
+def test_it_answers_as_the_network_does(make_network, columns, label, model):
+    network, dataset = make_network("tabular", pa.table({**columns, "label": label}), model=model)
+    state = network.fit(dataset)
     torch.manual_seed(3)
-    net = task.build(state)
+    net = network.build(state)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.5)
-    trained = TorchTrained(task, state, {}, lambda: net)
-    processor = task.processor(state)
+    trained = TorchTrained(network, state, {}, lambda: net)
+    processor = state.processor
     data = export_graph(trained, 18)
     rows = [{name: values[i] for name, values in columns.items()} for i in range(N)]
     rows += [dict.fromkeys(columns), {**rows[1], **({"age": 1e9} if "age" in columns else {"city": "Atlantis"})}]

@@ -38,11 +38,36 @@ def test_two_projects_with_modules_of_one_name_each_get_their_own(tmp_path):
 
 def test_a_class_that_leaves_methods_out_is_told_which(tmp_path):
     (tmp_path / "own_task_b.py").write_text(
-        "from sluice.core.section import Section\nfrom sluice.tasks import Task\nclass Half(Task):\n    name = 'half'\n    Model = Section\n"
+        "from sluice.core.section import Section\nfrom sluice.learners.torch.task import TorchTask\nclass Half(TorchTask):\n    name = 'half'\n    Model = Section\n    def kinds(self, table): ...\n"
     )
     project = parse({**BASE, "task": "own_task_b:Half"}, base_dir=tmp_path)
-    with pytest.raises(ProjectError, match="does not define build, canonical, fit, kinds"):
+    with pytest.raises(ProjectError, match="does not define build, canonical, fit"):
         load_task(project, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("imported", "base", "fix"),
+    [
+        (
+            "from sluice.tasks.base import State, Task",
+            "Task",
+            "from sluice.learners.torch.task import TorchTask; class Old(TorchTask): ...",
+        ),
+        ("from sluice.tasks.text import TextTask", "TextTask", "network = MyNetwork"),
+    ],
+)
+def test_a_task_that_brings_a_network_as_tasks_did_before_is_told_the_line_to_change(tmp_path, imported, base, fix):
+    module = f"own_task_{base.lower()}"
+    (tmp_path / f"{module}.py").write_text(
+        f"{imported}\nclass Old({base}):\n    def build(self, state): ...\n    def loss(self, *_): ...\n"
+    )
+    if base == "Task":
+        with (tmp_path / f"{module}.py").open("a") as f:
+            f.write("    from sluice.core.section import Section as Model\n")
+    project = parse({**BASE, "task": f"{module}:Old"}, base_dir=tmp_path)
+    with pytest.raises(ProjectError, match=r"defines build\(\), loss\(\), which the torch learner looks for") as caught:
+        load_task(project, tmp_path)
+    assert fix in (caught.value.fix or "")
 
 
 def test_a_class_that_is_no_task_is_refused(tmp_path):

@@ -15,9 +15,9 @@ from PIL import Image
 
 from sluice.core.errors import DataError, ProjectError
 from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
-from sluice.learners.torch.image_models import shift
-from sluice.learners.torch.text_models import UsedRows
-from sluice.tasks.tabular import UNKNOWN, codes
+from sluice.learners.tables.codes import UNKNOWN, codes
+from sluice.learners.torch.images.models import shift
+from sluice.learners.torch.texts.encoders import UsedRows
 
 ROWS = pa.table(
     {
@@ -35,17 +35,17 @@ def png(shade: int, size: tuple[int, int] = (6, 5)) -> bytes:
     return out.getvalue()
 
 
-def outputs(task, state, table):
+def outputs(network, state, table):
     torch.manual_seed(0)
-    model = task.serving_module(task.build(state), state)
+    model = network.serving_module(network.build(state), state)
     with torch.no_grad():
-        return model(**task.tensors(tensors_from_arrow(task.processor(state), table), state))
+        return model(**network.tensors(tensors_from_arrow(state.processor, table), state))
 
 
-def test_tabular_columns_get_their_kinds_and_missing_values_survive(make):
-    task, dataset = make("tabular", ROWS)
+def test_tabular_columns_get_their_kinds_and_missing_values_survive(make_network):
+    network, dataset = make_network("tabular", ROWS)
     assert dataset.columns == {"age": "numeric", "city": "categorical", "member": "numeric"}
-    state = task.fit(dataset)
+    state = network.fit(dataset)
     assert state.extra["numeric"]["age"] == {
         "mean": 40.0,
         "std": pytest.approx(200**0.5),
@@ -55,12 +55,12 @@ def test_tabular_columns_get_their_kinds_and_missing_values_survive(make):
         "edges": [20.0, 30.0, 40.0, 50.0, 60.0],
     }
     assert state.extra["categories"] == {"city": ["Bonn", "Ulm", "Köln"]}
-    found = outputs(task, state, dataset.read("train"))
+    found = outputs(network, state, dataset.read("train"))
     assert found.shape == (6, 2)
     assert torch.allclose(found.sum(1), torch.ones(6))
 
 
-def test_a_state_read_back_wires_the_same_network_as_a_fresh_one(make, tmp_path):
+def test_a_state_read_back_wires_the_same_network_as_a_fresh_one(make_network, tmp_path):
     table = pa.table(
         {
             "zinc": [1.0, 2.0, 3.0, 4.0],
@@ -70,13 +70,13 @@ def test_a_state_read_back_wires_the_same_network_as_a_fresh_one(make, tmp_path)
             "label": ["y", "n", "y", "n"],
         }
     )
-    task, dataset = make("tabular", table)
-    fresh = task.fit(dataset)
+    network, dataset = make_network("tabular", table)
+    fresh = network.fit(dataset)
     assert list(fresh.extra["numeric"]) == ["zinc", "ash"]
     (tmp_path / "state").mkdir()
     fresh.save(tmp_path / "state")
     again = type(fresh).load(tmp_path / "state")
-    assert torch.equal(outputs(task, fresh, dataset.read("train")), outputs(task, again, dataset.read("train")))
+    assert torch.equal(outputs(network, fresh, dataset.read("train")), outputs(network, again, dataset.read("train")))
 
 
 def test_numbers_written_as_text_are_numbers_unless_the_project_says_otherwise(make):
@@ -84,11 +84,11 @@ def test_numbers_written_as_text_are_numbers_unless_the_project_says_otherwise(m
     assert make("tabular", table)[1].columns == {"zip": "numeric"}
 
 
-def test_a_listed_category_stays_one_though_it_looks_numeric(make):
+def test_a_listed_category_stays_one_though_it_looks_numeric(make_network):
     table = pa.table({"zip": [10115, 89073, 53111], "label": ["a", "b", "a"]})
-    task, dataset = make("tabular", table, data={"columns": {"categorical": ["zip"]}})
+    network, dataset = make_network("tabular", table, data={"columns": {"categorical": ["zip"]}})
     assert dataset.columns == {"zip": "categorical"}
-    assert task.fit(dataset).extra["categories"] == {"zip": ["10115", "53111", "89073"]}
+    assert network.fit(dataset).extra["categories"] == {"zip": ["10115", "53111", "89073"]}
 
 
 def test_text_in_a_numeric_column_is_refused(make):
@@ -116,13 +116,13 @@ def test_the_name_of_the_groups_column_is_refused_by_the_checks(make):
         make("tabular", pa.table({"__group": [1, 2, 3], "label": ["a", "b", "a"]}))
 
 
-def test_a_regression_label_is_standardised_for_the_loss_and_given_back_in_its_unit(make):
+def test_a_regression_label_is_standardised_for_the_loss_and_given_back_in_its_unit(make_network):
     table = pa.table({"x": [0.0, 1.0, 2.0, 3.0], "label": [100.5, 200.0, 300.0, 400.25]})
-    task, dataset = make("tabular", table)
+    network, dataset = make_network("tabular", table)
     assert dataset.objective == "regression"
-    state = task.fit(dataset)
+    state = network.fit(dataset)
     values = dataset.read("train").column("label").to_numpy()
-    targets = task.targets(values, state)
+    targets = network.targets(values, state)
     assert targets.mean().item() == pytest.approx(0, abs=1e-6)
     scale = state.extra["target"]
 
@@ -130,25 +130,25 @@ def test_a_regression_label_is_standardised_for_the_loss_and_given_back_in_its_u
         def forward(self, x):
             return targets
 
-    served = task.serving_module(Exact(), state)(x=torch.zeros(4, 1))
+    served = network.serving_module(Exact(), state)(x=torch.zeros(4, 1))
     np.testing.assert_allclose(served.numpy(), values, rtol=1e-6)
     assert scale["std"] > 100
 
 
-def test_the_finished_graph_takes_strings_and_gives_the_codes_the_model_was_trained_with(make):
-    task, dataset = make("tabular", ROWS)
-    state = task.fit(dataset)
+def test_the_finished_graph_takes_strings_and_gives_the_codes_the_model_was_trained_with(make_network):
+    network, dataset = make_network("tabular", ROWS)
+    state = network.fit(dataset)
     graph = helper.make_graph(
         [helper.make_node("Identity", ["city"], ["out"])],
         "g",
         [helper.make_tensor_value_info("city", TensorProto.INT64, [None, 1])],
         [helper.make_tensor_value_info("out", TensorProto.INT64, [None, 1])],
     )
-    done = task.finish_graph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), state)
+    done = network.finish_graph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), state)
     onnx.checker.check_model(done)
     values = np.array([["Ulm"], [""], ["Atlantis"], ["Köln"]], dtype=object)
     found = ort.InferenceSession(done.SerializeToString()).run(None, {"city": values})[0]
-    np.testing.assert_array_equal(found, task.tensors({"city": values}, state)["city"].numpy())
+    np.testing.assert_array_equal(found, network.tensors({"city": values}, state)["city"].numpy())
     assert found[2, 0] == UNKNOWN
 
 
@@ -156,47 +156,47 @@ def test_codes_keep_the_missing_and_the_unknown_apart():
     assert codes(["b", "a"]) == {"": 0, "b": 2, "a": 3}
 
 
-def test_absurd_numbers_are_cut_off_and_stay_finite(make):
-    task, dataset = make("tabular", ROWS)
-    state = task.fit(dataset)
+def test_absurd_numbers_are_cut_off_and_stay_finite(make_network):
+    network, dataset = make_network("tabular", ROWS)
+    state = network.fit(dataset)
     extreme = pa.table({"age": [3e38, None], "city": ["", ""], "member": [1.0, 0.0]})
-    assert torch.isfinite(outputs(task, state, extreme)).all()
+    assert torch.isfinite(outputs(network, state, extreme)).all()
 
 
-def test_image_means_come_from_the_training_pixels_and_the_graph_takes_raw_ones(make):
+def test_image_means_come_from_the_training_pixels_and_the_graph_takes_raw_ones(make_network):
     table = pa.table({"image": [png(0), png(255), png(51)], "label": ["a", "b", "a"]})
-    task, dataset = make("image", table, {"channels": 1, "size": [5, 6]})
-    state = task.fit(dataset)
+    network, dataset = make_network("image", table, {"channels": 1, "size": [5, 6]})
+    state = network.fit(dataset)
     assert state.extra["mean"] == [pytest.approx(0.4, abs=1e-6)]
-    batch = task.processor(state).encode_batch([png(51)])
+    batch = state.processor.encode_batch([png(51)])
     assert batch["image"].dtype == np.uint8
-    model = task.build(state)
+    model = network.build(state)
     assert model.scale.item() * 51 + model.shift.item() == pytest.approx((0.2 - 0.4) / state.extra["std"][0], abs=1e-5)
-    assert outputs(task, state, table.drop(["label"])).shape == (3, 2)
+    assert outputs(network, state, table.drop(["label"])).shape == (3, 2)
 
 
 @pytest.mark.parametrize("size", [[4, 4], [8, 8], [28, 28], [33, 17], [64, 96]])
-def test_the_small_cnn_takes_any_size(make, size):
+def test_the_small_cnn_takes_any_size(make_network, size):
     table = pa.table({"image": [png(0), png(255)], "label": ["a", "b"]})
-    task, dataset = make("image", table, {"channels": 3, "size": size, "width": 8})
-    assert outputs(task, task.fit(dataset), table.drop(["label"])).shape == (2, 2)
+    network, dataset = make_network("image", table, {"channels": 3, "size": size, "width": 8})
+    assert outputs(network, network.fit(dataset), table.drop(["label"])).shape == (2, 2)
 
 
-def test_a_resnet_takes_grey_images(make):
+def test_a_resnet_takes_grey_images(make_network):
     table = pa.table({"image": [png(0), png(255)], "label": ["a", "b"]})
-    task, dataset = make("image", table, {"architecture": "resnet18", "channels": 1, "size": [32, 32]})
-    assert outputs(task, task.fit(dataset), table.drop(["label"])).shape == (2, 2)
+    network, dataset = make_network("image", table, {"architecture": "resnet18", "channels": 1, "size": [32, 32]})
+    assert outputs(network, network.fit(dataset), table.drop(["label"])).shape == (2, 2)
 
 
-def test_pretrained_image_weights_of_another_architecture_are_refused(make, tmp_path):
+def test_pretrained_image_weights_of_another_architecture_are_refused(make_network, tmp_path):
     from safetensors.torch import save_file
 
     save_file({"conv.weight": torch.zeros(1)}, tmp_path / "w.safetensors")
     table = pa.table({"image": [png(0), png(255)], "label": ["a", "b"]})
-    task, dataset = make("image", table, {"channels": 1, "size": [5, 6], "pretrained": str(tmp_path / "w.safetensors")})
-    state = task.fit(dataset)
+    network, dataset = make_network("image", table, {"channels": 1, "size": [5, 6], "pretrained": str(tmp_path / "w.safetensors")})
+    state = network.fit(dataset)
     with pytest.raises(ProjectError, match=r"lacks .* tensors of the architecture"):
-        task.start(task.build(state), state)
+        network.start(network.build(state), state)
 
 
 def test_a_shift_moves_whole_images_by_at_most_an_eighth():
@@ -215,15 +215,15 @@ TEXTS = pa.table(
 )
 
 
-def test_a_text_model_from_scratch_does_not_mind_padding(make):
-    task, dataset = make("text", TEXTS, {"hidden": 16, "heads": 2, "layers": 1, "vocabulary": 100, "max_length": 16})
-    state = task.fit(dataset)
-    processor = task.processor(state)
-    model = task.serving_module(task.build(state), state)
+def test_a_text_model_from_scratch_does_not_mind_padding(make_network):
+    network, dataset = make_network("text", TEXTS, {"hidden": 16, "heads": 2, "layers": 1, "vocabulary": 100, "max_length": 16})
+    state = network.fit(dataset)
+    processor = state.processor
+    model = network.serving_module(network.build(state), state)
     rows = rows_from_arrow("text", dataset.read("train"))
     with torch.no_grad():
-        together = model(**task.tensors(processor.encode_batch(rows), state))
-        apart = torch.cat([model(**task.tensors(processor.encode_batch([r]), state)) for r in rows])
+        together = model(**network.tensors(processor.encode_batch(rows), state))
+        apart = torch.cat([model(**network.tensors(processor.encode_batch([r]), state)) for r in rows])
     torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
 
 
@@ -233,11 +233,11 @@ def test_a_text_column_that_is_none_is_refused(make):
 
 
 @pytest.mark.parametrize(("name", "message"), [("./nowhere", "is no directory"), ("{tmp}", "config.json cannot be used")])
-def test_a_pretrained_model_that_is_not_there_is_explained(make, tmp_path, name, message):
-    task, dataset = make("text", TEXTS, {"pretrained": name.format(tmp=tmp_path)})
+def test_a_pretrained_model_that_is_not_there_is_explained(make_network, tmp_path, name, message):
+    network, dataset = make_network("text", TEXTS, {"pretrained": name.format(tmp=tmp_path)})
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ProjectError, match=message):
-        task.fit(dataset)
+        network.fit(dataset)
 
 
 def test_only_the_rows_in_use_are_trained_and_the_state_is_the_whole_matrix():

@@ -10,6 +10,7 @@ from sluice.core.errors import DataError
 from sluice.data.dataset import write_dataset
 from sluice.engines.rows import rows_from_arrow
 from sluice.learners.torch.encode import Encoded, encode_split
+from sluice.learners.torch.network import network_of
 from sluice.project import parse
 from sluice.tasks import load_task
 
@@ -23,10 +24,9 @@ def encoded(tmp_path, task, rows, columns, objective="classification", model=Non
     dataset = write_dataset(
         tmp_path / "d", {"train": table}, task=task, objective=objective, labels=labels, columns=columns, source={}, shard_rows=7
     )
-    made = load_task(project)
-    state = made.fit(dataset)
-    encode_split(made, state, dataset, "train", tmp_path / "e")
-    return made.processor(state), dataset, Encoded(tmp_path / "e", made.processor(state))
+    state = network_of(load_task(project)).fit(dataset)
+    encode_split(state, dataset, "train", tmp_path / "e")
+    return state.processor, dataset, Encoded(tmp_path / "e", state.processor)
 
 
 def test_texts_of_free_length_are_padded_as_the_processor_pads_them(tmp_path):
@@ -73,7 +73,7 @@ def test_an_image_that_cannot_be_read_is_named_by_row_and_id(tmp_path):
         source={},
         shard_rows=9,
     )
-    task = load_task(project)
+    state = network_of(load_task(project)).fit(dataset)
     with pytest.raises(DataError, match=r"test row 2 \(row_id 00000000000000bb\).*is not a readable PNG or JPEG"):
-        encode_split(task, task.fit(dataset), dataset, "test", tmp_path / "e")
+        encode_split(state, dataset, "test", tmp_path / "e")
     assert not (tmp_path / "e").exists()

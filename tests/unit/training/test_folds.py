@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from sluice.core.errors import DataError
-from sluice.learners.torch.crossvalidation import interval
-from sluice.learners.torch.folds import assign
+from sluice.learners.crossvalidation import interval
+from sluice.learners.folds import assign
 from sluice.stats.student import t_quantile
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.learners.torch.sampler import Sampler, permuted, seed_of, share
+from sluice.learners.seeds import permuted, seed_of
+from sluice.learners.torch.sampler import Sampler, share
 
 
 @given(rows=st.integers(1, 5000), key=st.integers(0, 2**63 - 1))

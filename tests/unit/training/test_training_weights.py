@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from sluice.core.errors import ProjectError
 from sluice.core.section import names_in
 from sluice.learners.torch.config import TrainConfig
+from sluice.learners.torch.network import Network
 from sluice.learners.torch.plan import Plan
 from sluice.learners.torch.weights import label_weights
-from sluice.tasks import Task
 
 CODES = np.array([0] * 90 + [1] * 10)
 
@@ -48,9 +48,9 @@ def test_the_loss_is_a_mean_over_rows_however_they_are_dealt_out():
     torch.manual_seed(0)
     outputs, targets = torch.randn(12, 3), torch.arange(12) % 3
     plan = Plan(label_weights=[0.5, 1.0, 4.0], label_smoothing=0.1)
-    whole = Task.loss(None, outputs, targets, plan)
-    halves = [Task.loss(None, outputs[s], targets[s], plan) * (s.stop - s.start) / 12 for s in (slice(0, 5), slice(5, 12))]
+    whole = Network.loss(None, outputs, targets, plan)
+    halves = [Network.loss(None, outputs[s], targets[s], plan) * (s.stop - s.start) / 12 for s in (slice(0, 5), slice(5, 12))]
     assert float(sum(halves)) == pytest.approx(float(whole), rel=1e-6)
     each = F.cross_entropy(outputs, targets, label_smoothing=0.1, reduction="none")
     assert float(whole) == pytest.approx(float((each * torch.tensor([0.5, 1.0, 4.0])[targets]).mean()), rel=1e-6)
-    assert float(Task.loss(None, outputs, targets, Plan())) == pytest.approx(float(F.cross_entropy(outputs, targets)))
+    assert float(Network.loss(None, outputs, targets, Plan())) == pytest.approx(float(F.cross_entropy(outputs, targets)))

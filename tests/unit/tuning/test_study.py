@@ -14,7 +14,7 @@ import pytest
 from sluice.core.errors import ProjectError, SluiceError
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset, write_dataset
-from sluice.learners.torch.errors import NonFiniteError
+from sluice.learners.errors import NonFiniteError
 from sluice.project import parse
 from sluice.report.study import study_page
 from sluice.tuning import search as searching

@@ -16,10 +16,9 @@ import numpy as np
 
 from sluice.core.errors import ProjectError
 from sluice.data.dataset import GROUP, Dataset, write_dataset
-from sluice.learners.base import Event
-from sluice.learners.torch.fit import TrainResult, load_trained, predict
-from sluice.learners.torch.fit import fit as fit_here
-from sluice.learners.torch.folds import assign
+from sluice.learners.answers import split_answers
+from sluice.learners.base import Event, Job, Trained
+from sluice.learners.folds import assign
 from sluice.problems import metrics
 from sluice.problems.answers import positive_index, rarer
 from sluice.problems.decision import codes
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 
     from sluice.project import Project
 
-Fit = Callable[..., TrainResult]
+#: `Learner.fit`, or what takes its place on a cluster.
+Fit = Callable[[Job], Trained]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +57,10 @@ def cross_validate(
     project: Project,
     dataset: Dataset,
     work: Path,
+    fit: Fit,
     *,
-    base_dir: Path | None = None,
     on_event: Callable[[Event], None] | None = None,
     on_fold: Callable[[Fold], None] | None = None,
-    fit: Fit = fit_here,
 ) -> dict[str, Any]:
     """Train ``train.folds`` models, each on the training rows outside one fold, and judge each on its fold.
 
@@ -72,10 +71,9 @@ def cross_validate(
         project: with ``train.folds``.
         dataset: its data.
         work: an existing directory for the folds' data and models; they are deleted as it goes.
-        base_dir: where relative paths in the project start.
+        fit: how a model is learnt: the learner's.
         on_event: told of the trainings' progress, with ``fold``.
         on_fold: told of each finished fold.
-        fit: how a model is trained.
 
     Returns:
         ``folds`` (an entry a fold: fold, rows, metrics, epochs, seconds), ``metric`` and, per metric in ``summary``:
@@ -90,7 +88,6 @@ def cross_validate(
         raise ProjectError("is not set", field="train.folds", fix="set a number of folds, at least 2")
     labels, groups = _labels(dataset), _groups(dataset, project.train.fold_groups)
     fold_of = assign(labels, groups, k, project.train.seed)
-    alone = project.model_copy(update={"train": project.train.model_copy(update={"folds": None, "fold_groups": None})})
     positive = None
     if dataset.objective == "classification":
         positive = positive_index(project.evaluate.positive or rarer(labels, dataset.labels), dataset.labels)
@@ -99,17 +96,13 @@ def cross_validate(
     for i in range(k):
         with tempfile.TemporaryDirectory(dir=work, prefix=f"fold-{i + 1}-") as tmp:
             part = _fold_data(dataset, fold_of, i, Path(tmp) / "data")
-            tell = _with_fold(on_event, i + 1, k)
-            result = fit(alone, part, Path(tmp) / "model", base_dir=base_dir, on_event=tell)
-            task, state, model = load_trained(alone, result.out, base_dir)
-            outputs = predict(task, state, model, part, "test")
+            trained = fit(Job(part, Path(tmp) / "model", _with_fold(on_event, i + 1, k)))
+            outputs = split_answers(trained, part, "test")
             targets = labels[fold_of == i]
             predicted = None
             if project.evaluate.decision is not None and positive is not None:
                 held = (
-                    predict(task, state, model, part, "validation")
-                    if part.manifest["splits"].get("validation", {}).get("rows")
-                    else outputs[:0]
+                    split_answers(trained, part, "validation") if part.manifest["splits"].get("validation", {}).get("rows") else outputs[:0]
                 )
                 rule = choose(
                     held,
@@ -120,7 +113,7 @@ def cross_validate(
                 ).rule
                 predicted = codes(outputs, dataset.labels, rule)
             found = {n: metrics.value_of(n, outputs, targets, predicted=predicted, positive=positive) for n in names}
-            done.append(Fold(i + 1, len(targets), found, result.history, result.seconds))
+            done.append(Fold(i + 1, len(targets), found, trained.history, trained.record["seconds"]))
         if on_fold:
             on_fold(done[-1])
     confidence = project.evaluate.confidence

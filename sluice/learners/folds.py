@@ -6,7 +6,7 @@ import numpy as np
 
 from sluice.core.errors import DataError
 from sluice.data.splits import strata
-from sluice.learners.torch.sampler import permuted, seed_of
+from sluice.learners.seeds import permuted, seed_of
 
 
 def assign(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sluice.tasks.base import State
+from sluice.learners.state import State
+from sluice.learners.tables.codes import KNOWN, MISSING, UNKNOWN
 from sluice.tasks.config import TabularModel
-from sluice.tasks.tabular import KNOWN, MISSING, UNKNOWN
 
 #: Standardised values beyond this are cut off for the perceptrons: one absurd value must not decide alone.
 CUT = 4.0

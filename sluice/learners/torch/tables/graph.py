@@ -14,7 +14,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from sluice.learners.torch.tabular_models import CUT, Denormalised, TabularMLP
+from sluice.learners.torch.tables.mlp import CUT, Denormalised, TabularMLP
 
 _IR_VERSION = 10
 

@@ -1,0 +1,105 @@
+"""The columns of a source's table as features: which, of what kind, and how their times are written."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sluice.core.errors import DataError
+from sluice.data import timestamps
+from sluice.data.dataset import RESERVED
+from sluice.data.timestamps import Times
+from sluice.tasks import columns
+
+if TYPE_CHECKING:
+    from sluice.data.config import Columns
+
+_SETTING = "data.columns.features"
+
+
+class Features:
+    """A table of records, read as ``data.columns`` says.
+
+    Args:
+        table: the source's.
+        wanted: ``data.columns``.
+
+    Raises:
+        DataError: from all its methods: a column is missing, has a name the dataset keeps, or a type that is no feature.
+    """
+
+    def __init__(self, table: pa.Table, wanted: Columns):
+        self.table, self.wanted = table, wanted
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """The features, in the order of the table or of ``data.columns.features``."""
+        wanted = self.wanted
+        if wanted.features is not None:
+            for name in wanted.features:
+                columns.column(self.table, name, _SETTING)
+            names = list(wanted.features)
+        else:
+            names = [n for n in self.table.column_names if n not in wanted.ignore and n not in (wanted.label, "row_id")]
+        if wanted.label in names:
+            raise DataError("is the label and a feature", field=_SETTING, value=wanted.label, fix="take it out of the features")
+        for name in RESERVED:
+            if name in names:
+                raise DataError(
+                    "is a name the dataset keeps for itself",
+                    field="data.columns",
+                    value=name,
+                    fix=f"rename the column, or list it under data.columns.ignore (the label column is set to {wanted.label!r})",
+                )
+        if not names:
+            raise DataError("leaves no feature", field="data.columns", value=self.table.column_names, fix="name columns that hold features")
+        return names
+
+    @functools.cached_property
+    def kinds(self) -> dict[str, str]:
+        """Numbers and booleans are numeric, strings categorical unless nearly all of them read as numbers, or as times."""
+        return {name: self._kind(name) for name in self.names}
+
+    @functools.cached_property
+    def times(self) -> dict[str, Times]:
+        """How the times of each feature that has some are written."""
+        return {name: found for name in self.names if (found := self._time(name)) is not None}
+
+    def canonical(self) -> dict[str, Any]:
+        """Each feature's column in the dataset's type: float64, string, or a time."""
+        out = {}
+        for name, kind in self.kinds.items():
+            values = columns.column(self.table, name, _SETTING)
+            if name in self.times:
+                out[name] = timestamps.read(values, name, self.times[name])
+                continue
+            convert = columns.to_float if kind == "numeric" else columns.to_string
+            out[name] = convert(values, name, "column")
+        return out
+
+    def _kind(self, name: str) -> str:
+        values = columns.column(self.table, name, _SETTING)
+        kind = values.type
+        if name in self.wanted.categorical:
+            return "categorical"
+        if name in self.times:
+            return "timestamp"
+        if columns.is_number(kind) or pa.types.is_null(kind):
+            return "numeric"
+        if not pa.types.is_string(kind):
+            raise DataError(
+                f"is of type {kind}, which is no feature",
+                field=f"{_SETTING}: {name}",
+                fix=f"turn it into numbers or strings, or list {name} under data.columns.ignore",
+            )
+        return "numeric" if columns.mostly_numbers(values) else "categorical"
+
+    def _time(self, name: str) -> Times | None:
+        values = columns.column(self.table, name, _SETTING)
+        declared = self.wanted.timestamps.get(name)
+        looked = declared is not None or not pa.types.is_string(values.type) or not columns.mostly_numbers(values)
+        if name in self.wanted.categorical or not looked:
+            return None
+        return timestamps.find(values, name, declared, self.wanted.time_zone)
