@@ -1,7 +1,8 @@
-"""The element types of tensors: the Open Inference Protocol's names, and what numpy, ONNX and ONNX Runtime call them."""
+"""Tensors, and their element types: the Open Inference Protocol's names, and what numpy, ONNX and ONNX Runtime call them."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 
@@ -40,3 +41,15 @@ TABLE = (
     Datatype("FP64", "<f8", 11, "tensor(double)", 8, True),
     Datatype("BYTES", "|O", 8, "tensor(string)", 0, True),
 )
+
+#: Names of the element types that packages use.
+DATATYPES = tuple(d.name for d in TABLE if d.packaged)
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of a graph: `shape` has -1 where the size is free (axis 0 is always the batch)."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]

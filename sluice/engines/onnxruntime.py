@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sluice.core.datatypes import TABLE
+from sluice.core.datatypes import TABLE, TensorSpec
 from sluice.core.errors import PackageError
 from sluice.engines.base import Engine
-from sluice.package.manifest import TensorSpec
 
 _DATATYPES = {d.ort: d.name for d in TABLE}
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import InputError, PackageError
 from sluice.fields.base import Example, Processor, SideFile, only, setting
 from sluice.fields.field import Field
-from sluice.package.package import TensorSpec
 
 LIMIT_BYTES = 32 << 20
 _RATES = (1_000, 384_000)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import PackageError
-from sluice.package.package import TensorSpec
 
 #: One row as tensors, without the batch axis, unpadded.
 Example = dict[str, np.ndarray]

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import orjson
 
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import InputError, PackageError
 from sluice.core.numerals import Numerals
 from sluice.core.spelling import KINDS as SPELLINGS
@@ -22,7 +23,6 @@ from sluice.fields.base import Example, Processor, SideFile, only, setting
 from sluice.fields.timeparts import TimeColumn
 from sluice.fields.timestamps import iso
 from sluice.fields.zones import MISSING
-from sluice.package.package import TensorSpec
 
 #: What an input of the graph cannot be called: its outputs' names, and what the exporter's functions call themselves.
 RESERVED = frozenset({"probabilities", "value", "self"})

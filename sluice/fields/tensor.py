@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sluice.core.datatypes import TABLE
+from sluice.core.datatypes import DATATYPES, TABLE, TensorSpec
 from sluice.core.errors import InputError, PackageError
 from sluice.fields.base import Example, Processor, SideFile, only, setting
-from sluice.package.package import DATATYPES, TensorSpec
 
 NUMPY: dict[str, np.dtype[Any]] = {d.name: np.dtype(d.numpy) for d in TABLE if d.packaged}
 _LIMIT_ELEMENTS = 1 << 28

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import InputError, PackageError
 from sluice.fields.base import Example, Processor, SideFile, only, setting
 from sluice.fields.field import Field
 from sluice.fields.ngrams import Ngrams
-from sluice.package.package import TensorSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa

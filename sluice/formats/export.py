@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.core import files
+from sluice.core.datatypes import TensorSpec
 from sluice.core.gate import Decision
 from sluice.engines.base import Engine
 from sluice.engines.predictor import predict_rows
@@ -20,7 +21,7 @@ from sluice.formats.selection import Candidate, Job
 from sluice.learners.answers import own_answers
 from sluice.package import graph as graphs
 from sluice.package import package as packages
-from sluice.package.package import Package, TensorSpec
+from sluice.package.package import Package
 from sluice.package.provenance import code_digest, libraries
 from sluice.problems import evaluator
 from sluice.problems.decision import Rule

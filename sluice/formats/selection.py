@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import SluiceError
 from sluice.engines.base import Engine, open_engine
 from sluice.engines.rows import rows_from_arrow, spread
 from sluice.formats.base import Format
 from sluice.formats.parity import HeldOut, Parity, latencies, measure, movement, outputs_of, scale_of
 from sluice.package import graph as graphs
-from sluice.package.package import TensorSpec
 from sluice.problems.metrics import metric_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from sluice.core import files
 from sluice.core.errors import DataError
 
 if TYPE_CHECKING:
+    from sluice.core.datatypes import TensorSpec
     from sluice.fields import Processor
-    from sluice.package.manifest import TensorSpec
 
 #: What `State.save` calls its own file; a processor's side files lie beside it.
 STATE = "state.json"
@@ -47,7 +47,7 @@ class State:
     @property
     def output(self) -> TensorSpec:
         """The graph's output: ``probabilities`` FP32 [-1, labels], or ``value`` FP32 [-1]."""
-        from sluice.package.manifest import TensorSpec
+        from sluice.core.datatypes import TensorSpec
 
         return TensorSpec("probabilities", "FP32", (-1, len(self.labels))) if self.labels else TensorSpec("value", "FP32", (-1,))
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
-from sluice.core.datatypes import TABLE
+from sluice.core.datatypes import TABLE, TensorSpec
 from sluice.core.errors import PackageError
-from sluice.package.package import TensorSpec
 
 #: What every runtime of the last years reads; QDQ and all operators up to opset 23 fit it.
 IR_VERSION = 10

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from sluice.core.datatypes import TABLE
+from sluice.core.datatypes import DATATYPES, TensorSpec
 from sluice.core.errors import PackageError
 from sluice.core.registry import Registry
 from sluice.fields.field import FIELDS, Field
@@ -21,9 +21,6 @@ from sluice.problems.problem import PROBLEMS, problem
 FORMAT, FORMAT_V1 = "sluice.package/v2", "sluice.package/v1"
 MANIFEST = "model.json"
 MODEL = "model.onnx"
-
-#: V2 (Open Inference Protocol) names of the element types packages use.
-DATATYPES = tuple(d.name for d in TABLE if d.packaged)
 
 LIMIT_MANIFEST = 8 << 20
 LIMIT_FILES = 256
@@ -37,15 +34,6 @@ _NAMED = ("engine", "fields", "problem")
 _OPTIONAL = ("decision",)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIX = "export the model again, or use the version of Sluice that wrote it"
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorSpec:
-    """A tensor of the graph: `shape` has -1 where the size is free (axis 0 is always the batch)."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from sluice.core import files
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import PackageError
 from sluice.package import manifest as manifests
 from sluice.package import v1
-from sluice.package.manifest import DATATYPES, FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, EngineSpec, TensorSpec
+from sluice.package.manifest import FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, EngineSpec
 from sluice.problems import decision
 from sluice.problems.decision import Rule
 
 __all__ = [
-    "DATATYPES",
     "FORMAT",
     "MANIFEST",
     "MODEL",
@@ -36,7 +36,6 @@ __all__ = [
     "EngineSpec",
     "Package",
     "Store",
-    "TensorSpec",
     "read",
     "write",
 ]

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from sluice import __version__
-from sluice.core.datatypes import TABLE
+from sluice.core.datatypes import TABLE, TensorSpec
 from sluice.core.gate import Gate
-from sluice.package.manifest import TensorSpec
 from sluice.package.package import Package
 
 #: MLflow keeps so many characters of a description.

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sluice.core.datatypes import TensorSpec
 from sluice.package import package
-from sluice.package.package import TensorSpec
 from sluice.rollouts.load_generator import Request
 from sluice.rollouts.local import RolloutResult, run_local
 from sluice.rollouts.spec import Replay, RolloutSpec

@@ -21,10 +21,10 @@ from sluice.fields.tensor import NUMPY
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sluice.core.datatypes import TensorSpec
     from sluice.data.dataset import Dataset
     from sluice.fields import Processor
     from sluice.learners.state import State
-    from sluice.package.package import TensorSpec
 
 _META = "encoded.json"
 _CHUNK = 1024

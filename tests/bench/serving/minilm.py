@@ -81,9 +81,10 @@ def build(root: Path) -> dict[str, Path]:
     from torch import nn
     from transformers import AutoModel, AutoTokenizer
 
+    from sluice.core.datatypes import TensorSpec
     from sluice.fields import load_processor
     from sluice.formats.quantise import quantise
-    from sluice.package.package import TensorSpec, write
+    from sluice.package.package import write
 
     torch.manual_seed(17)
     base = AutoModel.from_pretrained(checkpoint(), attn_implementation="eager").eval()

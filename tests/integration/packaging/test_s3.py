@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from sluice.core import processes
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import PackageError
 from sluice.package import package
-from sluice.package.package import MANIFEST, Package, TensorSpec
+from sluice.package.package import MANIFEST, Package
 from sluice.package.s3 import S3Store
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from sluice.core.datatypes import TensorSpec
 from sluice.package import package
-from sluice.package.package import TensorSpec
 from sluice.rollouts.load_generator import Request
 
 SERVER = [sys.executable, str(Path(__file__).with_name("standin.py"))]

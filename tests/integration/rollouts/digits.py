@@ -16,8 +16,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from sluice.core.datatypes import TensorSpec
 from sluice.package import package
-from sluice.package.package import TensorSpec
 from sluice.rollouts.load_generator import Request
 
 LABELS = [str(i) for i in range(10)]

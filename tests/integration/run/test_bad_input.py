@@ -185,8 +185,8 @@ def tiny_package(root: Path) -> Path:
     """A package whose graph turns two numbers into two probabilities."""
     from onnx import TensorProto, helper
 
+    from sluice.core.datatypes import TensorSpec
     from sluice.package import package
-    from sluice.package.package import TensorSpec
 
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, 2]) for n in ("x", "probabilities"))
     graph = helper.make_graph([helper.make_node("Softmax", ["x"], ["probabilities"])], "g", [x], [y])

@@ -12,9 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from sluice.core.datatypes import TensorSpec
 from sluice.fields import Column, Processor, TabularProcessor, TextProcessor
 from sluice.package import package
-from sluice.package.package import Package, TensorSpec
+from sluice.package.package import Package
 
 WORDS = {"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3, "very": 4}
 OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]

@@ -8,11 +8,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sluice.core.datatypes import TABLE
+from sluice.core.datatypes import TABLE, TensorSpec
 from sluice.core.errors import PackageError
 from sluice.engines.onnxruntime import OnnxRuntime
 from sluice.package.graph import check, name_inputs, normalise, to_bytes
-from sluice.package.package import TensorSpec
 
 X, Y = TensorSpec("x", "FP32", (-1, 3)), TensorSpec("value", "FP32", (-1,))
 

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import InputError, PackageError
 from sluice.engines import predictor
 from sluice.engines.onnxruntime import OnnxRuntime
 from sluice.engines.predictor import Predictor
-from sluice.package.package import TensorSpec
 
 
 def test_values_come_back_in_the_order_of_the_rows(sealed):

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import InputError, PackageError
 from sluice.data.columns import is_blank
 from sluice.fields import Column, ImageProcessor, TabularProcessor, TensorInput, TensorProcessor, TextProcessor, load_processor
 from sluice.fields.text import LIMIT_CHARACTERS
-from sluice.package.package import TensorSpec
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat", "far", "away"]

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sluice.package.package import Package, TensorSpec, write
+from sluice.core.datatypes import TensorSpec
+from sluice.package.package import Package, write
 from sluice.problems.decision import Rule
 
 F, I64, U8, S = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8, TensorProto.STRING

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from sluice.core.datatypes import TensorSpec
 from sluice.formats.export import export_graph
 from sluice.learners.torch.learner import TorchTrained
-from sluice.package.package import TensorSpec
 
 N = 40
 NUMBERS = {"age": [None if i % 7 == 0 else float(i * i) for i in range(N)], "flag": [i % 2 == 0 for i in range(N)]}

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from sluice.core.datatypes import TensorSpec
 from sluice.core.gate import Gate
-from sluice.package.manifest import FORMAT, TensorSpec
+from sluice.package.manifest import FORMAT
 from sluice.package.package import EngineSpec, Package
 from sluice.registry.versions import Registry
 from sluice.tracking.card import Card
