@@ -20,6 +20,7 @@ from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
 from sluice.engines.rows import rows_from_arrow, spelled_by
+from sluice.fields import processor_class
 from sluice.package.package import Package
 from sluice.package.store import open_store
 from sluice.project import Project
@@ -185,9 +186,9 @@ def plan_of(plan: RolloutSpec, package: Package, stable: Package | None) -> tupl
 def readable(table: pa.Table, packages: Sequence[Package]) -> pa.Table:
     """The rows with the features every package takes: what a client sends while an older model still serves."""
     for package in packages:
-        if package.preprocess["kind"] == "tabular":
-            known = {c["name"] for c in package.preprocess["columns"]} | {"row_id", "label"}
-            table = table.select([n for n in table.schema.names if n in known])
+        known = processor_class(package.preprocess).names(package.preprocess)
+        if known is not None:
+            table = table.select([n for n in table.schema.names if n in {*known, "row_id", "label"}])
     return table
 
 

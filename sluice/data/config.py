@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import codecs
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from sluice.core.numerals import Numerals
 from sluice.core.section import Names, Section
 from sluice.data.dialect import Dialect
+
+if TYPE_CHECKING:
+    from sluice import fields
 
 #: Codecs of Python's that are for names, or for its own source.
 _NOT_OF_FILES = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape"})
@@ -46,6 +49,10 @@ class Columns(Section):
     time_zone: str = Field(
         "UTC", description="whose clock times are read by: a zone of the IANA database; a time that names no zone is of this one"
     )
+
+    def of(self, field: fields.Field) -> str:
+        """The column of a field that a row is alone: as `text` and `image` say; another kind's is called as the kind is."""
+        return str(getattr(self, field.kind, field.name))
 
     @field_validator("timestamps")
     @classmethod

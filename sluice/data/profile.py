@@ -85,5 +85,5 @@ def profile_counts(
 def _column(rows: Any, field: Field, only: bool) -> list[Any]:
     if isinstance(rows, pa.Table | pa.RecordBatch):
         return rows.column(field.name).to_pylist() if field.name in rows.schema.names else [None] * rows.num_rows
-    plain = only and field.row
+    plain = only and field.processor() is not None
     return [r.get(field.name) if isinstance(r, Mapping) else r if plain else None for r in rows]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sluice.core.errors import DataError
 from sluice.core.spelling import Spelling, value_text
-from sluice.fields import Processor, TabularProcessor
+from sluice.fields import Processor, TabularProcessor, field_of, processor_class
 from sluice.package.package import Package
 
 if TYPE_CHECKING:
@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 #: Columns of a dataset that are no features.
 NOT_FEATURES = ("row_id", "label", "__group")
 
-_SINGLE = {"text": "text", "image": "image", "audio": "audio"}
-_LISTED = {"tabular": "columns", "tensor": "inputs"}
-
 
 def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.RecordBatch) -> list[Any]:
     """Raw rows for a processor, in the table's order.
 
-    text: str; image and audio: bytes; tabular and tensor: a dict from feature to value, None where it is null.
+    The value of the field that a row is alone, or a dict from feature to value, None where it is null.
 
     Args:
         preprocess: the specification (a package's ``preprocess``), whose columns are taken; or only its
@@ -35,13 +32,14 @@ def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.Re
 
     Raises:
         DataError: the table lacks a column.
+        PackageError: no such kind.
     """
     spec: Mapping[str, Any] = {"kind": preprocess} if isinstance(preprocess, str) else preprocess
-    kind = spec["kind"]
-    if kind in _SINGLE:
-        return _column(table, _SINGLE[kind]).to_pylist()
-    listed = spec.get(_LISTED[kind])
-    names = [n for n in table.schema.names if n not in NOT_FEATURES] if listed is None else [c["name"] for c in listed]
+    processor = processor_class(spec)
+    if processor.value is not None:
+        return _column(table, processor.value.name).to_pylist()
+    listed = processor.names(spec)
+    names = [n for n in table.schema.names if n not in NOT_FEATURES] if listed is None else listed
     if not names:
         raise DataError("has no features", field="dataset", value=table.schema.names)
     return [dict(zip(names, values, strict=True)) for values in zip(*(cells_of(_column(table, n)) for n in names), strict=True)]
@@ -71,7 +69,9 @@ def spelled_by(package: Package) -> Callable[[list[Any]], list[Any]]:
 
     Its profile tells how its training rows spelled the commonest values. Other packages take the rows as they are.
     """
-    of_before = [c["name"] for c in package.preprocess.get("columns", []) if c.get("type") == "categorical" and "spelling" not in c]
+    of_before = [
+        c["name"] for c in package.preprocess.get("columns", []) if field_of(c["type"], c["name"]).category and "spelling" not in c
+    ]
     features = (package.profile() or {}).get("features", {}) if of_before else {}
     written = {name: Spelling.kept(features[name]["parts"]["value"]["values"]).written for name in of_before if name in features}
     written = {name: found for name, found in written.items() if found}
@@ -113,7 +113,7 @@ def tensors_from_arrow(processor: Processor, table: pa.Table | pa.RecordBatch) -
     columns: dict[str, Any] = {}
     for c in processor.columns:
         column = _column(table, c.name)
-        numeric = c.type == "numeric" and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
+        numeric = field_of(c.type, c.name).quantity and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
         stored = column.type == pa.timestamp("us")  # as datasets have times; one with a zone is an instant
         columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric or stored else cells_of(column)
     return processor.encode_columns(columns, table.num_rows)

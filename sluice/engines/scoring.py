@@ -13,6 +13,7 @@ from sluice.core.ordered import in_order
 from sluice.core.processes import cpu_quota
 from sluice.data.dataset import Dataset
 from sluice.engines.rows import rows_from_arrow
+from sluice.fields import processor_class
 from sluice.gates.labels import check_settings
 from sluice.problems.answers import rarer
 from sluice.problems.threshold import Choice, choose
@@ -48,9 +49,7 @@ def answers(
         InputError: a row cannot be used.
         DataError: the split lacks a column, or has no rows.
     """
-
-    kind = preprocess if isinstance(preprocess, str) else preprocess["kind"]
-    rows = _LARGE if kind in ("image", "audio") else _WINDOW
+    rows = _LARGE if processor_class(preprocess).blobs() else _WINDOW
 
     def window(batch: pa.RecordBatch) -> np.ndarray:
         return predict(rows_from_arrow(preprocess, batch))

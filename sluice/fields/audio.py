@@ -31,10 +31,15 @@ class Audio(Field):
     """Recordings: WAV, or of any Arrow type a task's own processor takes. A row is its value alone."""
 
     kind = "audio"
-    row = True
     blob = True
+    waves = True
     lacks = "no recording (null)"
     column_type = "binary"
+
+    @classmethod
+    def processor(cls) -> type[Processor]:
+        """`AudioProcessor`."""
+        return AudioProcessor
 
 
 class AudioProcessor(Processor):
@@ -53,6 +58,7 @@ class AudioProcessor(Processor):
     """
 
     kind: ClassVar[str] = "audio"
+    value = Audio("audio")
 
     def __init__(self, sample_rate: int, samples: int):
         if not _RATES[0] <= sample_rate <= _RATES[1]:

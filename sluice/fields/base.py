@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import PackageError
+
+if TYPE_CHECKING:
+    from sluice.fields.field import Field
 
 #: One row as tensors, without the batch axis, unpadded.
 Example = dict[str, np.ndarray]
@@ -22,12 +26,40 @@ class Processor(ABC):
     """Raw rows in, the ONNX graph's input tensors out.
 
     Attributes:
-        kind: ``text``, ``image``, ``audio``, ``tabular`` or ``tensor``.
+        kind: the word in ``preprocess``: of the field that a row is alone, ``tabular`` or ``tensor``.
+        value: the field that a row is alone; None: a row is a record of columns.
         inputs: the graph's inputs, in its order.
+        max_length: most tokens of a row; 0: rows have no such length.
+        pads: of inputs whose length differs from row to row: what is written behind the shorter ones.
+        tokens: of these, those as long as the row's tokens.
     """
 
     kind: ClassVar[str]
+    value: ClassVar[Field | None] = None
     inputs: tuple[TensorSpec, ...]
+    max_length: int = 0
+    pads: Mapping[str, int] = MappingProxyType({})
+    tokens: tuple[str, ...] = ()
+
+    @classmethod
+    @abstractmethod
+    def load(cls, spec: Mapping[str, Any], side_file: SideFile) -> Self:
+        """Read what `spec` gives. Raises `PackageError`."""
+
+    @classmethod
+    def names(cls, spec: Mapping[str, Any]) -> list[str] | None:
+        """The columns of a dataset that a row is made of; None: every feature, where `spec` is a kind alone."""
+        return None if cls.value is None else [cls.value.name]
+
+    @classmethod
+    def numbers(cls, spec: Mapping[str, Any]) -> frozenset[str]:
+        """Those of `names` where a text is a number as programs write them; in the others a text is read by the processor itself."""
+        return frozenset()
+
+    @classmethod
+    def blobs(cls) -> bool:
+        """Whether rows are large: encoded files."""
+        return cls.value is not None and cls.value.blob
 
     @abstractmethod
     def encode(self, rows: Sequence[Any]) -> list[Example]:

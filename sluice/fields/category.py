@@ -25,6 +25,7 @@ class Category(Field):
     """Values that each name one of several things."""
 
     kind = "categorical"
+    plain = True
     category = True
     checks = frozenset({"mixed", "constant", "identifier", "predictive", "shift"})
     column_type = "string"

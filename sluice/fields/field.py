@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from sluice.fields.base import Processor
     from sluice.fields.parts import Rows
     from sluice.fields.summaries import Cells
 
@@ -43,19 +44,25 @@ class Field:
         kind: the word on disk.
         quantity: its values are numbers on a line (float64): they have a range, quantiles, a correlation.
         category: its values are strings that each name one of several things.
+        words: its values are texts, of which words and characters can be counted.
+        waves: its graph's tensor is a waveform, whose samples say little one by one.
         blob: a value is a file's bytes: large to hold, and decoded before anything is known of it.
+        plain: its values can be compared as they stand in a dataset, with nothing decoded.
         lacks: what a row without a value lacks, in words (``no text (null or blank)``), where such a row can teach and be
             asked nothing and is left out; "" where a model takes rows without.
         checks: the checks of data that make sense for it alone, by the name they report under.
-        row: a row that has such a field is its value alone, not a record of columns.
+        listed: a source may list names of files in place of its values.
         column_type: its type in a model's signature (MLflow's names).
     """
 
     kind: str = "other"
     quantity: ClassVar[bool] = False
     category: ClassVar[bool] = False
+    words: ClassVar[bool] = False
+    waves: ClassVar[bool] = False
     blob: ClassVar[bool] = False
-    row: ClassVar[bool] = False
+    plain: ClassVar[bool] = False
+    listed: ClassVar[bool] = False
     lacks: ClassVar[str] = ""
     checks: ClassVar[frozenset[str]] = frozenset()
     column_type: ClassVar[str] = "any"
@@ -67,6 +74,13 @@ class Field:
     def arrow(self) -> pa.DataType | None:
         """The column's type in a dataset; None: any."""
         return None
+
+    @property
+    def logged(self) -> pa.DataType:
+        """Its type in the log of predictions, where values stand as a client sent them."""
+        import pyarrow as pa
+
+        return pa.binary() if self.blob else pa.float64() if self.quantity else pa.string()
 
     def missing(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """For each row whether it has no value: bool [rows]."""
@@ -89,6 +103,11 @@ class Field:
     def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
         """New raw values in a reference's bins: for each part int64 [as many as its counts]; what cannot be read is missing."""
         return {}
+
+    @classmethod
+    def processor(cls) -> type[Processor] | None:
+        """What turns rows that are such a value alone into the graph's tensors; None: it is only ever a column among others."""
+        return None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

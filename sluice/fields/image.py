@@ -36,11 +36,16 @@ class Image(Field):
     """Encoded pictures: PNG or JPEG. A row is its value alone."""
 
     kind = "image"
-    row = True
+    listed = True
     blob = True
     lacks = "no image (null)"
     checks = frozenset({"images"})
     column_type = "binary"
+
+    @classmethod
+    def processor(cls) -> type[Processor]:
+        """`ImageProcessor`."""
+        return ImageProcessor
 
     @property
     def arrow(self) -> pa.DataType:
@@ -95,6 +100,7 @@ class ImageProcessor(Processor):
     """
 
     kind: ClassVar[str] = "image"
+    value = Image("image")
 
     def __init__(self, channels: int, size: Sequence[int]):
         if channels not in (1, 3):

@@ -20,6 +20,7 @@ class Number(Field):
     """Numbers on a line."""
 
     kind = "numeric"
+    plain = True
     quantity = True
     checks = frozenset({"finite", "ranges", "constant", "precision", "identifier", "predictive", "shift"})
     column_type = "double"

@@ -20,6 +20,7 @@ from sluice.core.numerals import Numerals
 from sluice.core.spelling import KINDS as SPELLINGS
 from sluice.core.spelling import TEXT, Spelling
 from sluice.fields.base import Example, Processor, SideFile, only, setting
+from sluice.fields.field import field_of
 from sluice.fields.timeparts import TimeColumn
 from sluice.fields.timestamps import iso
 from sluice.fields.zones import MISSING
@@ -181,6 +182,16 @@ class TabularProcessor(Processor):
             columns.append(Column(setting(c, "name", str, where), kind, spelling, given, numerals, time, float(centre)))
         written = _read_written(side_file(_file_name(setting(spec, "spellings", str)))) if "spellings" in spec else None
         return cls(columns, written)
+
+    @classmethod
+    def names(cls, spec: Mapping[str, Any]) -> list[str] | None:
+        """Its columns'."""
+        return [c["name"] for c in spec["columns"]] if "columns" in spec else None
+
+    @classmethod
+    def numbers(cls, spec: Mapping[str, Any]) -> frozenset[str]:
+        """Quantities but for those whose training rows write numbers in a way of their own."""
+        return frozenset(c["name"] for c in spec["columns"] if field_of(c["type"], c["name"]).quantity and "numerals" not in c)
 
     def encode(self, rows: Sequence[Any]) -> list[Example]:
         """One [1] tensor a column: FP32, or object (str). Raises `InputError`."""

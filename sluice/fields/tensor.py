@@ -83,6 +83,16 @@ class TensorProcessor(Processor):
             tensors.append(TensorInput(setting(raw, "name", str, where), setting(raw, "datatype", str, where), tuple(shape), pad))
         return cls(tensors)
 
+    @classmethod
+    def names(cls, spec: Mapping[str, Any]) -> list[str] | None:
+        """Its inputs'."""
+        return [t["name"] for t in spec["inputs"]] if "inputs" in spec else None
+
+    @classmethod
+    def numbers(cls, spec: Mapping[str, Any]) -> frozenset[str]:
+        """All but those of texts."""
+        return frozenset(t["name"] for t in spec["inputs"] if t["datatype"] != "BYTES")
+
     def encode(self, rows: Sequence[Any]) -> list[Example]:
         """One tensor an input, of its datatype and of its shape without the batch axis. Raises `InputError`."""
         return [self._example(row, i) for i, row in enumerate(rows)]

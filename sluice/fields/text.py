@@ -35,10 +35,16 @@ class Text(Field):
     """Texts of any length. A row is its value alone."""
 
     kind = "text"
-    row = True
+    plain = True
+    words = True
     lacks = "no text (null or blank)"
     checks = frozenset({"texts"})
     column_type = "string"
+
+    @classmethod
+    def processor(cls) -> type[Processor]:
+        """`TextProcessor`."""
+        return TextProcessor
 
     @property
     def arrow(self) -> pa.DataType:
@@ -143,6 +149,7 @@ class TextProcessor(Processor):
     """
 
     kind: ClassVar[str] = "text"
+    value = Text("text")
     inputs: tuple[TensorSpec, ...] = (TensorSpec("input_ids", "INT64", (-1, -1)), TensorSpec("attention_mask", "INT64", (-1, -1)))
 
     def __init__(
@@ -154,6 +161,8 @@ class TextProcessor(Processor):
             raise PackageError(f"must lie in 1..{_LIMIT_TOKENS}", field="preprocess.max_length", value=max_length)
         if pad_id < 0:
             raise PackageError("must not be negative", field="preprocess.pad_id", value=pad_id)
+        self.pads = {"input_ids": pad_id, "attention_mask": 0, "ngrams": 0}
+        self.tokens = ("input_ids", "attention_mask")  # the ones whose length is the text's
         self._bytes, self.max_length, self.pad_id, self._file = tokenizer, max_length, pad_id, file
         self._ngrams_file, self.ngrams = ngrams, Ngrams.read(ngrams[1], f"preprocess: {ngrams[0]}") if ngrams else None
         if ngrams:

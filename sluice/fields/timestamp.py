@@ -24,6 +24,7 @@ class Timestamp(Field):
     """Times of day, days, or both."""
 
     kind = "timestamp"
+    plain = True
     checks = frozenset({"times"})
     column_type = "string"
 

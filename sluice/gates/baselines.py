@@ -31,7 +31,7 @@ from sluice.problems.decision import Rule
 from sluice.problems.threshold import choose
 
 if TYPE_CHECKING:
-    from sluice.gates.features import Field
+    from sluice.gates.features import Block
     from sluice.gates.floor import BaselinesConfig, FloorConfig
 
 SEED = 17
@@ -162,7 +162,7 @@ def _environment() -> dict[str, str]:
 
 
 def learn(
-    train: pa.Table, tests: Sequence[pa.Table], fields: list[Field], labels: Sequence[str]
+    train: pa.Table, tests: Sequence[pa.Table], fields: list[Block], labels: Sequence[str]
 ) -> tuple[str, list[np.ndarray], dict[str, Any]]:
     """Fit on `train`, answer each of `tests`.
 
@@ -214,7 +214,7 @@ def learn(
     return "logistic regression", answers, facts
 
 
-def _matrix(fields: list[Field], table: pa.Table) -> Any:
+def _matrix(fields: list[Block], table: pa.Table) -> Any:
     from sluice.gates.features import beside
 
     return beside([f.transform(table) for f in fields], table.num_rows)
@@ -230,15 +230,16 @@ def some(n: int, most: int) -> np.ndarray:
 
 def sampled(dataset: Dataset, split: str) -> tuple[pa.Table, np.ndarray]:
     """Rows of a split within the limits above, and which they are; a batch of the split in memory at a time."""
-    from sluice.gates.features import CHEAP
+    from sluice.fields import fields_of
 
-    at = some(dataset.rows(split), MOST_ROWS if CHEAP.issuperset(dataset.columns.values()) else MOST_DECODED)
+    fields = fields_of(dataset.columns).values()
+    at = some(dataset.rows(split), MOST_ROWS if all(f.plain for f in fields) else MOST_DECODED)
     parts, seen = [], 0
     for batch in dataset.batches(split):
         parts.append(batch.take(pa.array(at[np.searchsorted(at, seen) : np.searchsorted(at, seen + batch.num_rows)] - seen)))
         seen += batch.num_rows
     table = pa.Table.from_batches(parts)
-    characters = sum(int(pc.sum(pc.utf8_length(table.column(c))).as_py() or 0) for c, kind in dataset.columns.items() if kind == "text")
+    characters = sum(int(pc.sum(pc.utf8_length(table.column(f.name))).as_py() or 0) for f in fields if f.words)
     if characters > MOST_CHARACTERS:
         fewer = some(len(at), max(1, int(len(at) * MOST_CHARACTERS / characters)))
         table, at = table.take(pa.array(fewer)), at[fewer]
@@ -258,7 +259,7 @@ def main() -> int:
     sys.meta_path.insert(0, _NoPandas())
     from sluice.core.processes import die_with
     from sluice.fields import load_processor
-    from sluice.gates.features import fields_of
+    from sluice.gates.features import blocks_of
 
     request = orjson.loads(sys.stdin.buffer.read())
     die_with(request["parent"])
@@ -268,7 +269,7 @@ def main() -> int:
         train, _ = sampled(dataset, "train")
         test, at = sampled(dataset, "test")
         validation, others = sampled(dataset, "validation") if request["validation"] else (None, at[:0])
-        fields = fields_of(dataset.columns, load_processor(request["preprocess"], Path(request["side_files"])))
+        fields = blocks_of(dataset.columns, load_processor(request["preprocess"], Path(request["side_files"])))
         name, answers, facts = learn(train, [test] if validation is None else [test, validation], fields, request["labels"])
     except Exception as e:
         said = str(e).split("\n")[0]

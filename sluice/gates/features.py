@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.data.timestamps import wall_clock
 from sluice.engines.rows import tensors_from_arrow
-from sluice.fields import Processor, TabularProcessor
+from sluice.fields import Field, Processor, TabularProcessor, fields_of
 from sluice.fields.timeparts import TimeColumn
+from sluice.fields.timestamp import wall_clock
 
 #: Categories of a column that get an indicator of their own, the most frequent first.
 MOST_CATEGORIES = 2000
@@ -32,7 +32,7 @@ _BANDS, _PARTS = 32, 16
 Matrix = Any
 
 
-class Field(Protocol):
+class Block(Protocol):
     """One column's way to numbers."""
 
     def fit(self, table: pa.Table) -> Matrix:
@@ -105,7 +105,7 @@ class Times:
 
     def __init__(self, name: str, time: TimeColumn):
         self.name, self.time = name, time
-        self.parts: list[Field] = [Categories(n) if datatype == "BYTES" else Numbers(n) for n, datatype in time.inputs(name)]
+        self.parts: list[Block] = [Categories(n) if datatype == "BYTES" else Numbers(n) for n, datatype in time.inputs(name)]
 
     def fit(self, table: pa.Table) -> Matrix:
         made = self._table(table)
@@ -169,7 +169,7 @@ class Tensors:
         return np.asarray((wide - self.mean)[:, self.kept] / self.scale[self.kept]).clip(-20, 20)
 
     def _numbers(self, table: pa.Table) -> np.ndarray:
-        reduce = REDUCE.get(self.processor.kind, pooled)
+        reduce = spectrum if self.processor.value is not None and self.processor.value.waves else pooled
         parts = []
         for at in range(0, table.num_rows, _ROWS):
             batch = tensors_from_arrow(self.processor, table.slice(at, _ROWS))
@@ -205,21 +205,18 @@ def spectrum(x: np.ndarray) -> np.ndarray:
     return np.log(banded + 1e-8).reshape(len(x), -1)
 
 
-#: kind of a feature -> its block; all other kinds go through the package's own pre-processing together.
-FIELDS: dict[str, Callable[[str], Field]] = {"numeric": Numbers, "categorical": Categories, "text": Texts}
-#: Kinds that need no decoding.
-CHEAP = frozenset({*FIELDS, "timestamp"})
-#: kind of a pre-processing -> what brings its tensors [rows, ...] down to [rows, k].
-REDUCE: dict[str, Callable[[np.ndarray], np.ndarray]] = {"audio": spectrum}
-
-
-def fields_of(columns: Mapping[str, str], processor: Processor | None) -> list[Field]:
+def blocks_of(columns: Mapping[str, str], processor: Processor | None) -> list[Block]:
     """The blocks of a dataset's columns (name -> kind)."""
-    own: list[Field] = [FIELDS[kind](name) for name, kind in columns.items() if kind in FIELDS]
+    fields = fields_of(columns).values()
+    own = [made(f.name) for f in fields if (made := _block(f)) is not None]
     if isinstance(processor, TabularProcessor):
         own += [Times(c.name, c.time) for c in processor.columns if c.time is not None]
-    rest = any(kind not in CHEAP for kind in columns.values())
-    return [*own, Tensors(processor)] if rest and processor is not None else own
+    return [*own, Tensors(processor)] if processor is not None and not all(f.plain for f in fields) else own
+
+
+def _block(field: Field) -> Callable[[str], Block] | None:
+    """What reads a field by itself; None: it is read as what the package's own pre-processing makes of it."""
+    return Numbers if field.quantity else Categories if field.category else Texts if field.words else None
 
 
 def beside(parts: list[Matrix], rows: int) -> Matrix:

@@ -15,7 +15,14 @@ from sluice.data.config import Columns
 from sluice.data.images import FILE_COLUMNS, read_listed
 from sluice.data.locations import Found
 from sluice.engines.rows import cells_of, spelled_by
+from sluice.fields import processor_class
 from sluice.package.package import Package
+
+
+def named(package: Package, columns: Columns) -> list[str]:
+    """What the project calls the columns that hold the package's features."""
+    processor = processor_class(package.preprocess)
+    return processor.names(package.preprocess) or [] if processor.value is None else [columns.of(processor.value)]
 
 
 def needed(package: Package, columns: Columns, there: Sequence[str], where: str) -> list[str]:
@@ -24,15 +31,10 @@ def needed(package: Package, columns: Columns, there: Sequence[str], where: str)
     Raises:
         DataError: one is not there; the nearest name is the fix.
     """
-    kind = package.preprocess["kind"]
-    if kind == "text":
-        wanted = [columns.text]
-    elif kind == "image":
-        wanted = [next((n for n in (columns.image, *FILE_COLUMNS) if n in there), columns.image)]
-    elif kind == "audio":
-        wanted = ["audio"]
-    else:
-        wanted = [c["name"] for c in package.preprocess["columns" if kind == "tabular" else "inputs"]]
+    wanted = named(package, columns)
+    value = processor_class(package.preprocess).value
+    if value is not None and value.listed:
+        wanted = [next((n for n in (*wanted, *FILE_COLUMNS) if n in there), wanted[0])]
     for name in wanted:
         if name not in there:
             near = difflib.get_close_matches(name, there, 1, 0.6)
@@ -49,26 +51,20 @@ def needed(package: Package, columns: Columns, there: Sequence[str], where: str)
 def reader(package: Package, columns: Columns, wanted: Sequence[str], file: Found) -> Callable[[Mapping[str, Any]], list[Any]]:
     """What turns a window's columns into raw rows for the package's processor.
 
-    Text: str, None where it is missing. Images: bytes, of a cell or of the file it names. Tabular and tensor: a
+    A value alone: as it is, None where it is missing; where files may be listed, the bytes of the file a text names. A record: a
     dict from feature to value. A cell of text that spells a number is that number in a column of numbers; a cell
     the processor reads by itself (a time; a number where the training rows write 1.234,50) or cannot use stays as it is.
     """
-    kind = package.preprocess["kind"]
-    if kind == "text":
+    processor = processor_class(package.preprocess)
+    if processor.value is not None:
+        if processor.value.listed:
+            return lambda window: [_image(v, wanted[0], file, columns) for v in _list(window[wanted[0]])]
         return lambda window: _list(window[wanted[0]])
-    if kind == "image":
-        return lambda window: [_image(v, wanted[0], file, columns) for v in _list(window[wanted[0]])]
-    if kind == "audio":
-        return lambda window: _list(window[wanted[0]])
-    if kind == "tabular":
-        types = {c["name"]: "written" if "numerals" in c else c["type"] for c in package.preprocess["columns"]}
-    else:
-        types = {c["name"]: "text" if c["datatype"] == "BYTES" else "numeric" for c in package.preprocess["inputs"]}
-
+    of_numbers = processor.numbers(package.preprocess)
     spelled = spelled_by(package)
 
     def rows(window: Mapping[str, Any]) -> list[Any]:
-        found = [_numbers(window[n]) if types[n] == "numeric" else _values(window[n]) for n in wanted]
+        found = [_numbers(window[n]) if n in of_numbers else _values(window[n]) for n in wanted]
         return spelled([dict(zip(wanted, values, strict=True)) for values in zip(*found, strict=True)])
 
     return rows

@@ -16,13 +16,14 @@ from sluice.data.config import DataConfig
 from sluice.data.locations import Found
 from sluice.data.sources import format_of
 from sluice.engines.predictor import Predictor
+from sluice.fields import processor_class
 from sluice.package.package import Package
 from sluice.prediction.answers import Tally, columns_of
-from sluice.prediction.cells import needed, reader
+from sluice.prediction.cells import named, needed, reader
 from sluice.prediction.streams import Window, open_stream
 
-#: Rows at a time; images are large.
-_WINDOW, _IMAGES = 4096, 64
+#: Rows at a time; encoded files are large.
+_WINDOW, _BLOBS = 4096, 64
 _PACKING = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 #: Rows that were left out, named one by one before the rest is only counted.
 _SHOWN = 5
@@ -71,13 +72,13 @@ def predict_file(
             "the file's name does not tell its format", field="FILE", value=file.where, fix="name it .csv, .tsv, .jsonl or .parquet"
         )
     data = _reading(package)
-    stream = open_stream(file, form, data.dialect, _wanted(package, data), [data.columns.label])
+    stream = open_stream(file, form, data.dialect, named(package, data.columns), [data.columns.label])
     names = needed(package, data.columns, list(stream.columns), file.where)
     predictor = Predictor(package, threads=1)
     job = _Job(predictor, reader(package, data.columns, names, file), file, on_error == "skip", batch_size)
     added = _free(["prediction", "probability"] if package.labels else ["value"], stream.columns)
     tally, told = Tally(), list[str]()
-    rows = _IMAGES if package.preprocess["kind"] == "image" else _WINDOW
+    rows = _BLOBS if processor_class(package.preprocess).blobs() else _WINDOW
     with files.new_file(out) as tmp:
         with stream.writer(tmp, added, _PACKING.get(out.suffix)) as writer:
             for window, good, answers, bad in in_order(job.predict, stream.windows(rows), workers):
@@ -166,12 +167,6 @@ def _reading(package: Package) -> DataConfig:
         raise PackageError(
             f"cannot be read: {e}", field=f"{package.root}/reading.json", fix="use the version of Sluice that wrote the package"
         ) from e
-
-
-def _wanted(package: Package, data: DataConfig) -> list[str]:
-    kind = package.preprocess["kind"]
-    listed = package.preprocess.get("columns" if kind == "tabular" else "inputs") or []
-    return [data.columns.text] if kind == "text" else [data.columns.image] if kind == "image" else [c["name"] for c in listed]
 
 
 def _free(names: list[str], taken: Sequence[str]) -> list[str]:

@@ -15,13 +15,12 @@ import numpy as np
 from sluice import __version__
 from sluice.core.datatypes import TABLE, TensorSpec
 from sluice.core.gate import Gate
+from sluice.fields import fields_of, processor_class
 from sluice.package.package import Package
 
 #: MLflow keeps so many characters of a description.
 _MOST = 5000
 _REASON = 200
-#: What the columns of a package are in MLflow's schemas.
-_TYPES = {"text": "string", "image": "binary", "audio": "binary", "numeric": "double", "categorical": "string", "timestamp": "string"}
 _NUMPY = {d.name: np.dtype(d.numpy).name for d in TABLE}
 
 
@@ -134,16 +133,14 @@ class Card:
 
 def schema(columns: Mapping[str, str]) -> list[dict[str, Any]]:
     """Columns (name -> kind) as MLflow's column specifications."""
-    return [
-        {"type": _TYPES.get(kind, "any"), "name": name, "required": kind in ("text", "image", "audio")} for name, kind in columns.items()
-    ]
+    return [{"type": f.column_type, "name": f.name, "required": bool(f.lacks)} for f in fields_of(columns).values()]
 
 
 def _inputs(package: Package) -> list[dict[str, Any]]:
-    spec = package.preprocess
-    if spec["kind"] in ("text", "image", "audio"):
-        return schema({spec["kind"]: spec["kind"]})
-    if spec["kind"] == "tabular":
+    spec, processor = package.preprocess, processor_class(package.preprocess)
+    if processor.value is not None:
+        return schema({processor.value.name: processor.value.kind})
+    if "columns" in spec:
         return schema({c["name"]: str(c["type"]) for c in spec["columns"]})
     return [_tensor(t) for t in package.inputs]
 

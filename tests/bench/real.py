@@ -103,7 +103,7 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
         return {"missing": "has no texts"}
     labels, train, test = list(package.labels), dataset.read("train"), dataset.read("test")
     columns = [_column(name, kind, train, test) for name, kind in dataset.columns.items() if kind in ("categorical", "numeric")]
-    rest = features.fields_of(
+    rest = features.blocks_of(
         {n: k for n, k in dataset.columns.items() if k not in ("categorical", "numeric")}, Predictor(package).processor
     )
     columns += [(_dense(f.fit(train)), _dense(f.transform(test)), False) for f in rest]

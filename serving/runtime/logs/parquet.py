@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sluice.fields import BLOBS
+from sluice.fields import field_of, processor_class
 
 _TIME = pa.timestamp("us", tz="UTC")
 _COMMON = [
@@ -36,7 +36,7 @@ FEEDBACK = pa.schema(
 
 
 def prediction_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
-    """One line a predicted row. `features` is a struct: ``text``, ``image``, ``audio``, the columns, or ``tensors`` (JSON) for
+    """One line a predicted row. `features` is a struct: the field that a row is alone, the columns, or ``tensors`` (JSON) for
     requests that sent the graph's own. `labels` of the probabilities are in the schema's metadata."""
     first = records[0][0]
     features = _features(first)
@@ -48,25 +48,25 @@ def prediction_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
 
 
 def _features(record: dict[str, Any]) -> pa.StructType:
-    if record["kind"] == "tabular":
-        fields = [(c["name"], pa.float64() if c["type"] == "numeric" else pa.string()) for c in record["columns"]]
-    else:
-        fields = {"text": [("text", pa.string())], **{kind: [(kind, pa.binary())] for kind in BLOBS}}.get(record["kind"], [])
-    return pa.struct([*fields, *([("tensors", pa.string())] if record["kind"] != "tabular" else [])])
+    if "columns" in record:
+        return pa.struct([(c["name"], field_of(c["type"], c["name"]).logged) for c in record["columns"]])
+    value = processor_class(record["kind"]).value
+    return pa.struct([*([] if value is None else [(value.name, value.logged)]), ("tensors", pa.string())])
 
 
 def _lines(record: dict[str, Any], blobs: bytes, features: pa.StructType) -> list[dict[str, Any]]:
     count = len(record.get("prediction") or record.get("value") or record.get("rows") or record.get("tensors") or [])
     rows: list[dict[str, Any]] = [{} for _ in range(count)]
-    if "blobs" in record:
+    value = processor_class(record["kind"]).value
+    if value is not None and "blobs" in record:
         at = 0
         for i, size in enumerate(record["blobs"]):
-            rows[i] = {record["kind"]: blobs[at : at + size]}
+            rows[i] = {value.name: blobs[at : at + size]}
             at += size
-    elif record["kind"] == "tabular":
+    elif value is not None and "rows" in record:
+        rows = [{value.name: r} for r in record["rows"]]
+    elif "columns" in record:
         rows = record["rows"]
-    elif record["kind"] == "text" and "rows" in record:
-        rows = [{"text": r} for r in record["rows"]]
     else:
         rows = [{"tensors": t} for t in record.get("tensors", [])]
     common = {k: record.get(k) for k in ("time", "request_id", "model", "version", "trace_id")}

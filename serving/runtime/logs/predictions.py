@@ -18,7 +18,7 @@ import orjson
 
 from serving.runtime.engine.queue import Tensors
 from serving.runtime.metrics import Metrics
-from sluice.fields import BLOBS, TabularProcessor
+from sluice.fields import processor_class
 
 if TYPE_CHECKING:
     from serving.runtime.engine.inference import Call
@@ -69,9 +69,9 @@ class Predictions:
             "kind": model.kind,
             "labels": list(model.labels) if len(model.labels) <= 1000 else [],
         }
-        if model.kind == "tabular":
-            head["columns"] = [{"name": c["name"], "type": c["type"]} for c in model.package.preprocess["columns"]]
-        plain = model.processor.plain if isinstance(model.processor, TabularProcessor) else None
+        if model.records is not None:
+            head["columns"] = [{"name": c.name, "type": c.type} for c in model.records.columns]
+        plain = model.records.plain if model.records is not None else None
         self._put(
             head, (raw, call.outputs[model.outputs[0]], call.best, model.labels, plain), _size(raw) + call.outputs[model.outputs[0]].nbytes
         )
@@ -139,10 +139,11 @@ def encoded(head: dict[str, Any], rest: Any) -> bytes:
     if rest is not None:
         raw, outputs, best, labels, plain = rest
         rows = plain(raw) if plain is not None else _rows(raw, len(outputs))
-        if head["kind"] in BLOBS and all(isinstance(r, bytes) for r in rows):
+        field = processor_class(head["kind"]).value
+        if field is not None and field.blob and all(isinstance(r, bytes) for r in rows):
             blobs = rows
             head["blobs"] = [len(b) for b in blobs]
-        elif head["kind"] in ("text", "tabular") and not isinstance(raw, dict):
+        elif (plain is not None or (field is not None and not field.blob)) and not isinstance(raw, dict):
             head["rows"] = rows
         else:
             head["tensors"] = [_shown(r) for r in rows]

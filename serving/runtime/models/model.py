@@ -21,7 +21,7 @@ from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import PackageError
 from sluice.core.spelling import Spelling
 from sluice.engines.base import open_engine, open_package
-from sluice.fields import BLOBS, Processor, TabularProcessor, load_processor
+from sluice.fields import Processor, TabularProcessor, load_processor
 from sluice.package import package as packages
 from sluice.package.package import EngineSpec, Package
 
@@ -49,7 +49,7 @@ class Model:
         found = onnx_safety.check(package.model, max_bytes)
         self.package, self.name, self.inferred = package, name, inferred
         self.digest, self.version = package.digest, package.digest[:12]
-        self.kind = "tensor" if inferred else str(package.preprocess.get("kind"))
+        self.kind = str(package.preprocess.get("kind"))
         self.processor: Processor | None = None if inferred else load_processor(package.preprocess, package.root)
         #: By the name clients use: of rows the column's, whatever the graph's inputs are called.
         self.inputs = {t.name: t for t in package.inputs}
@@ -60,12 +60,15 @@ class Model:
         self.rule = package.rule
         self.classifies = bool(package.labels) and package.objective == "classification"
         self.regresses = package.objective == "regression" and not inferred
-        self.max_length = int(package.preprocess.get("max_length", 0)) if self.kind == "text" else 0
+        #: What a row is where it is a value alone, and what reads rows that are records of columns.
+        self.value = None if self.processor is None else self.processor.value
+        self.records = self.processor if isinstance(self.processor, TabularProcessor) else None
+        self.max_length = 0 if self.processor is None else self.processor.max_length
         #: A row's answer may not depend on what else is asked at the moment.
         self.batches = not inferred and not found.dynamic_scales
-        self.pads = {"input_ids": int(package.preprocess.get("pad_id", 0)), "attention_mask": 0, "ngrams": 0} if self.kind == "text" else {}
+        self.pads = {} if self.processor is None else dict(self.processor.pads)
         #: Of these, the ones whose length is the text's.
-        self.tokens = tuple(name for name in self.pads if name != "ngrams")
+        self.tokens = () if self.processor is None else self.processor.tokens
         #: Values of these inputs pick a row of a table of so many: others are the client's mistake.
         self.tables = {name: size for name, size in found.tables.items() if name in self.inputs}
         self._engine = open_package(package, threads)
@@ -110,8 +113,8 @@ class Model:
     def metadata(self) -> dict[str, Any]:
         """The model's metadata as V2 gives it; raw inputs and the label are listed beside the graph's tensors."""
         inputs = [_shown(t) for t in self.inputs.values()]
-        if self.kind in ("text", *BLOBS):
-            inputs.append({"name": self.kind, "datatype": "BYTES", "shape": [-1]})
+        if self.value is not None:
+            inputs.append({"name": self.value.name, "datatype": "BYTES", "shape": [-1]})
         outputs = [_shown(t) for t in self.package.outputs]
         if self.classifies:
             outputs.append({"name": "label", "datatype": "BYTES", "shape": [-1]})

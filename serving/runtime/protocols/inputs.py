@@ -13,7 +13,7 @@ from serving.runtime.engine.queue import Tensors, Unit
 from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.models.model import Model
 from serving.runtime.protocols.tensors import datatype_of, from_json, texts
-from sluice.fields import BLOBS, TabularProcessor
+from sluice.fields import TabularProcessor
 
 _SLACK = 8
 _LIKE = 1.5
@@ -108,7 +108,7 @@ def units_of_tensors(model: Model, tensors: Tensors, max_batch: int, max_rows: i
         raise TooLarge(f"has more than {max_rows} rows", field="inputs", value=rows, fix="send several requests")
     if model.max_length and length > model.max_length:
         raise RequestError(f"is longer than the model's {model.max_length} tokens", field="inputs", value=length, fix="cut it")
-    if model.kind == "text":
+    if model.tokens:
         _same_shape({name: tensors[name] for name in model.tokens if name in tensors})
     return cut(tensors, rows, length, max_batch if model.batches else 1)
 
@@ -126,20 +126,21 @@ def _object_texts(array: np.ndarray, field: str) -> np.ndarray:
 
 
 def row_of_instance(model: Model, value: Any, i: int) -> Any:
-    """V1's instance as a raw row: an image's or a recording's ``{"b64": ...}`` decoded, a text's ``{"text": ...}`` opened.
+    """V1's instance as a raw row: a file's bytes ``{"b64": ...}`` decoded, a value under its field's name, as ``{"text": ...}``, opened.
 
     Raises:
         RequestError: base64 that is none.
     """
-    if model.kind in BLOBS:
+    field = model.value
+    if field is not None and field.blob:
         if isinstance(value, Mapping) and len(value) == 1:
             value = value.get("b64", next(iter(value.values())))
             if isinstance(value, Mapping) and "b64" in value:
                 value = value["b64"]
         if isinstance(value, str):
             return from_base64(value, f"instances[{i}].b64")
-    elif model.kind == "text" and isinstance(value, Mapping) and len(value) == 1 and "text" in value:
-        return value["text"]
+    elif field is not None and isinstance(value, Mapping) and len(value) == 1 and field.name in value:
+        return value[field.name]
     return value
 
 

@@ -12,7 +12,6 @@ from serving.runtime.errors import RequestError, TooLarge
 from serving.runtime.models.model import Model
 from serving.runtime.protocols.inputs import row_of_instance, tensors_of_instances, units_of_rows, units_of_tensors
 from serving.runtime.protocols.tensors import json_values, loads
-from sluice.fields import BLOBS
 
 _FIX = 'send {"instances": [...]}'
 
@@ -23,7 +22,7 @@ def parse(model: Model, body: bytes, max_batch: int, max_rows: int) -> tuple[lis
     Raises:
         RequestError: not of the protocol. InputError: a row cannot be used. TooLarge: too many rows.
     """
-    doc = loads(body, _FIX, exact=model.kind == "tabular", decimals=True)
+    doc = loads(body, _FIX, exact=model.records is not None, decimals=True)
     instances = doc.get("instances", doc.get("inputs")) if type(doc) is dict else None
     if type(instances) is not list:
         raise RequestError("must be a list", field="instances", value=instances, fix=_FIX)
@@ -34,14 +33,14 @@ def parse(model: Model, body: bytes, max_batch: int, max_rows: int) -> tuple[lis
     if model.processor is None or _are_tensors(model, instances[0]):
         tensors = tensors_of_instances(model, instances)
         return units_of_tensors(model, tensors, max_batch, max_rows), None, tensors
-    rows = instances if model.kind in ("tabular", "tensor") else [row_of_instance(model, x, i) for i, x in enumerate(instances)]
+    rows = instances if model.value is None else [row_of_instance(model, x, i) for i, x in enumerate(instances)]
     units, order = units_of_rows(model, rows, max_batch)
     return units, order, rows
 
 
 def _are_tensors(model: Model, instance: Any) -> bool:
-    """Whether an instance of a text, image or audio model is the graph's own tensors, not a raw row."""
-    if model.kind not in ("text", *BLOBS) or type(instance) is not dict or not model.inputs.keys() & instance.keys():
+    """Whether an instance of a model whose rows are values alone is the graph's own tensors, not a raw row."""
+    if model.value is None or type(instance) is not dict or not model.inputs.keys() & instance.keys():
         return False
     return all(type(v) is list for v in instance.values())
 

@@ -24,7 +24,7 @@ from serving.runtime.protocols.tensors import (
     to_binary,
     with_missing,
 )
-from sluice.fields import BLOBS, TabularProcessor
+from sluice.fields import TabularProcessor
 
 _FIX = 'send {"inputs": [{"name": ..., "shape": ..., "datatype": ..., "data": [...]}]}'
 
@@ -66,7 +66,7 @@ def parse(model: Model, body: bytes, json_length: bytes | None, max_batch: int, 
                 "is not a length within the body", field="inference-header-content-length", value=json_length.decode("latin-1")
             )
         binary, body = memoryview(body)[split:], body[:split]
-    doc = loads(body, _FIX, exact=model.kind == "tabular")
+    doc = loads(body, _FIX, exact=model.records is not None)
     if type(doc) is not dict or type(doc.get("inputs")) is not list:
         raise RequestError("must be a list", field="inputs", value=doc.get("inputs") if type(doc) is dict else doc, fix=_FIX)
     wanted = _wanted(model, doc)
@@ -87,7 +87,7 @@ def parse(model: Model, body: bytes, json_length: bytes | None, max_batch: int, 
         elif "data" not in entry:
             raise RequestError("is missing", field=f"{field}.data", fix="send data, or binary_data_size and the bytes behind the JSON")
         else:
-            read = with_missing if model.kind == "tabular" else from_json
+            read = with_missing if model.records is not None else from_json
             tensors[name] = read(entry["data"], datatype, shape, field)
     if at != len(binary):
         raise RequestError(f"holds {len(binary) - at} bytes no input takes", field="body", fix="set binary_data_size of each binary input")
@@ -155,7 +155,7 @@ def output_names(model: Model) -> list[str]:
 def ask_of_tensors(
     model: Model, tensors: Tensors, max_batch: int, max_rows: int, *, encoded: bool
 ) -> tuple[list[Unit], np.ndarray | None, Any]:
-    """Units of V2 inputs: one BYTES input ``text``, ``image`` or ``audio``, a tensor a column, or the graph's own tensors.
+    """Units of V2 inputs: one BYTES input called as the field that a row is (``text``, ``image``, ``audio``), a tensor a column, or the graph's own tensors.
 
     Args:
         encoded: BYTES came in JSON, so an image or a recording is base64.
@@ -165,16 +165,18 @@ def ask_of_tensors(
     """
     if not tensors:
         raise RequestError("is empty", field="inputs", fix=_FIX)
-    raw = tensors.get(model.kind) if model.kind in ("text", *BLOBS) else None
-    if raw is not None and raw.dtype == object and len(tensors) == 1:
+    field = model.value
+    raw = tensors.get(field.name) if field is not None else None
+    if field is not None and raw is not None and raw.dtype == object and len(tensors) == 1:
         if raw.ndim not in (1, 2) or (raw.ndim == 2 and raw.shape[1] != 1) or not raw.size:
-            raise RequestError(f"has shape {list(raw.shape)}", field=f"inputs.{model.kind}.shape", fix="send [rows] or [rows, 1]")
+            raise RequestError(f"has shape {list(raw.shape)}", field=f"inputs.{field.name}.shape", fix="send [rows] or [rows, 1]")
         _limit(raw.shape[0], max_rows)
         values = raw.ravel().tolist()
-        if model.kind == "text":
-            rows: list[Any] = texts(values, "inputs.text.data")
+        where = f"inputs.{field.name}.data"
+        if not field.blob:
+            rows: list[Any] = texts(values, where)
         else:
-            rows = [from_base64(v, f"inputs.{model.kind}.data[{i}]") if encoded or isinstance(v, str) else v for i, v in enumerate(values)]
+            rows = [from_base64(v, f"{where}[{i}]") if encoded or isinstance(v, str) else v for i, v in enumerate(values)]
         return (*units_of_rows(model, rows, max_batch), rows)
     if isinstance(model.processor, TabularProcessor):
         columns = _columns(model, tensors)

@@ -25,7 +25,7 @@ from sluice.engines.predictor import Predictor
 from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
 from sluice.fields import TabularProcessor
 from sluice.formats.export import export_graph
-from sluice.gates.features import fields_of
+from sluice.gates.features import blocks_of
 from sluice.learners.torch.learner import TorchTrained
 from sluice.learners.torch.network import network_of
 from sluice.package import package as packages
@@ -221,7 +221,7 @@ def test_the_log_keeps_the_time_the_model_read(model: Model) -> None:
 def test_the_floor_reads_hours_and_weekdays_too(made: Any) -> None:
     _, state, _, dataset, _ = made
     table = dataset.read("train")
-    blocks = fields_of(dataset.columns, state.processor)
+    blocks = blocks_of(dataset.columns, state.processor)
     wide = [b.fit(table) for b in blocks]
     assert sum(w.shape[1] for w in wide) > 3 * (24 + 7)
     assert [b.transform(dataset.read("test")).shape[1] for b in blocks] == [w.shape[1] for w in wide]

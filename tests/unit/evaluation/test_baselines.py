@@ -41,7 +41,7 @@ def dataset(root: Path, columns: dict[str, str], table: pa.Table, held_out: int,
 
 
 def learn(data: Dataset, processor: Any = None) -> tuple[str, np.ndarray, dict[str, Any]]:
-    fields = features.fields_of(data.columns, processor)
+    fields = features.blocks_of(data.columns, processor)
     name, (found,), facts = baselines.learn(data.read("train"), [data.read("test")], fields, data.labels)
     return name, found, facts
 
