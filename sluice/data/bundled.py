@@ -11,6 +11,7 @@ import pyarrow as pa
 from sluice.core.errors import DataError, MissingExtra
 from sluice.data.config import Columns
 from sluice.data.images import png
+from sluice.fields import Field
 
 #: name -> what it holds.
 BUNDLED = {
@@ -22,12 +23,15 @@ BUNDLED = {
 }
 
 
-def load(name: str, task_kind: str, columns: Columns) -> pa.Table:
+def load(name: str, value: Field | None, columns: Columns) -> pa.Table:
     """A bundled set under the project's column names.
 
-    ``digits`` for task ``image`` has PNG bytes, grey, 8x8 pixels (0..16 scaled to 0..255). The others,
-    and ``digits`` for other tasks, have one float64 column a measure. Labels are strings (the class's
+    ``digits`` where a row is an image alone has PNG bytes, grey, 8x8 pixels (0..16 scaled to 0..255). The others,
+    and ``digits`` as records, have one float64 column a measure. Labels are strings (the class's
     name where it has one), for ``diabetes`` float64.
+
+    Args:
+        value: the field that a row is alone; null: rows are records.
 
     Raises:
         DataError: an unknown name, or one without what the task reads.
@@ -41,13 +45,12 @@ def load(name: str, task_kind: str, columns: Columns) -> pa.Table:
             value=f"sklearn://{name}",
             fix=(f"did you mean {near[0]!r}? " if near else "") + f"there are {', '.join(BUNDLED)}",
         )
-    if task_kind == "text" or (task_kind == "image" and name != "digits"):
-        kind = "texts" if task_kind == "text" else "images"
+    if value is not None and not (value.listed and name == "digits"):
         raise DataError(
-            f"holds no {kind}",
+            f"holds no {value.kind}s",
             field="data.source",
             value=f"sklearn://{name}",
-            fix=f"it is {BUNDLED[name]}; use task: tabular" if task_kind == "image" else "name a file with a column of texts",
+            fix=f"it is {BUNDLED[name]}; use task: tabular" if value.listed else f"name a file with a column of {value.kind}s",
         )
     try:
         from sklearn import datasets
@@ -55,7 +58,7 @@ def load(name: str, task_kind: str, columns: Columns) -> pa.Table:
         raise MissingExtra("reading sklearn:// needs scikit-learn", field="data.source", fix="pip install 'sluice-ml[train]'") from e
     found: Any = getattr(datasets, f"load_{name}")()
     label = _label(found, name)
-    if task_kind == "image":
+    if value is not None:
         pixels = np.rint(np.asarray(found.images) * 255 / 16).astype(np.uint8)
         return pa.table({columns.image: pa.array([png(p) for p in pixels.tolist()], pa.binary()), columns.label: label})
     values = np.asarray(found.data, dtype=np.float64)

@@ -25,7 +25,7 @@ from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, split_rows, time_keys
 from sluice.data.timestamps import Times
-from sluice.fields import fields_of
+from sluice.fields import Field, field_of, fields_of
 from sluice.gates.labels import check_settings
 from sluice.project import Project
 
@@ -158,7 +158,7 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
         data.source,
         data.format,
         base_dir,
-        project.task,
+        _value(task),
         data.columns,
         dialect=data.dialect,
         named=columns_named(project),
@@ -173,6 +173,12 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     return Rows(table, kinds, objective, source, spellings, times, _keys(project, source.table, table.num_rows, times))
 
 
+def _value(task: TaskData) -> Field | None:
+    """The field that a row is alone, as the task says."""
+    kind = getattr(task, "value", None)
+    return None if kind is None else field_of(kind, kind)
+
+
 def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) -> Rows | None:
     """Held-out rows with the columns and types of the training rows, as far as they have them."""
     data = project.data
@@ -183,7 +189,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
             data.test,
             data.format,
             base_dir,
-            project.task,
+            _value(task),
             data.columns,
             like=train.source.table.schema,
             dialect=data.dialect,

@@ -25,6 +25,7 @@ from sluice.data.locations import Found, find
 from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.readers import pandas_index, read_jsonl, read_parquet
 from sluice.data.spellings import texts_of
+from sluice.fields import Field
 
 Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
 
@@ -83,17 +84,23 @@ class Source:
 
 
 def load_source(
-    uri: str, format: Format, base_dir: Path, task_kind: str, columns: Columns | None = None, like: pa.Schema | None = None, **more: Any
+    uri: str,
+    format: Format,
+    base_dir: Path,
+    value: Field | None,
+    columns: Columns | None = None,
+    like: pa.Schema | None = None,
+    **more: Any,
 ) -> pa.Table:
     """The table of `read_source`."""
-    return read_source(uri, format, base_dir, task_kind, columns, like, **more).table
+    return read_source(uri, format, base_dir, value, columns, like, **more).table
 
 
 def read_source(
     uri: str,
     format: Format,
     base_dir: Path,
-    task_kind: str,
+    value: Field | None,
     columns: Columns | None = None,
     like: pa.Schema | None = None,
     *,
@@ -103,17 +110,17 @@ def read_source(
 ) -> Source:
     """Read a source whole.
 
-    Text files give strings. Of a tabular CSV, columns of numbers become float64 (empty, ``NA``,
+    Text files give strings. Of a CSV of records, columns of numbers become float64 (empty, ``NA``,
     ``nan`` and the like are null); the label and the columns listed as categorical never do.
     JSON lines and Parquet bring their own types. A label that is empty, NaN or "null" is null.
-    A tabular column of texts that spell numbers (1,234.50 or 12,5 %) becomes float64 where that is
+    A record's column of texts that spell numbers (1,234.50 or 12,5 %) becomes float64 where that is
     declared or there is one way to read it. The index that pandas wrote as a column is left out, unless the project names it.
 
     Args:
         uri: a path, glob, folder, ``s3://bucket/key`` or ``sklearn://name``.
         format: ``auto`` tells it by the file's name.
         base_dir: where relative paths start.
-        task_kind: ``text``, ``image``, ``tabular``, or a task of the user's own (read as tabular).
+        value: the field that a row is alone; null: rows are records, of whose columns of texts numbers are read.
         columns: ``data.columns`` of the project.
         like: a schema whose types the columns of a CSV take instead of finding their own (for held-out rows).
         dialect: how a CSV is written, as far as it is declared.
@@ -126,7 +133,7 @@ def read_source(
     """
     columns, dialect = columns or Columns(), dialect or Dialect()
     if uri.startswith(_BUNDLED):
-        table = bundled.load(uri.removeprefix(_BUNDLED).strip("/"), task_kind, columns)
+        table = bundled.load(uri.removeprefix(_BUNDLED).strip("/"), value, columns)
         return Source(table, table_digest(table), ((uri, table.num_rows),))
     names: list[str] | None = None
     notes: list[str] = []
@@ -134,7 +141,7 @@ def read_source(
     parts: tuple[tuple[str, int], ...]
     with find(uri, base_dir) as found:
         if found[0].path.is_dir():
-            _folder_is_meant(found[0], format, task_kind)
+            _folder_is_meant(found[0], format, value)
             table, names = read_folder(found[0], columns)
             parts = ((found[0].where, table.num_rows),)
         else:
@@ -145,12 +152,12 @@ def read_source(
             table = _joined(tables, found, names_things)
             parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
             _check_header(
-                table.schema.names, columns, task_kind, found[0].where, form, dialects[0] if dialects else None, held_out=like is not None
+                table.schema.names, columns, value, found[0].where, form, dialects[0] if dialects else None, held_out=like is not None
             )
-            if task_kind == "image" and form in ("csv", "jsonl"):
+            if value is not None and value.listed and form in ("csv", "jsonl"):
                 table, names = _images(tables, found, columns)
             files = [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)] if form == "csv" else []
-            table, written, more = _typed(table, task_kind, columns, like, files, numerals or {})
+            table, written, more = _typed(table, value, columns, like, files, numerals or {})
             notes += [*more, *_inexact(table, columns.categorical)]
     if columns.label in table.schema.names:
         at = table.schema.names.index(columns.label)
@@ -193,12 +200,13 @@ def read_tables(
     return tables, dialects, notes
 
 
-def _folder_is_meant(folder: Found, format: Format, task_kind: str) -> None:
-    if format == "images" or (format == "auto" and task_kind == "image"):
+def _folder_is_meant(folder: Found, format: Format, value: Field | None) -> None:
+    listed = value is not None and value.listed
+    if format == "images" or (format == "auto" and listed):
         return
     inside = sorted({p.suffix for p in folder.path.iterdir() if p.suffix in _FORMATS})
     fix = f"name a file in it, or a glob: {folder.where.rstrip('/')}/*{inside[0] if inside else '.csv'}"
-    if task_kind == "image":
+    if listed:
         fix += "; for a folder of images set data.format: images"
     raise DataError("is a directory where a file is meant", field="data.source", value=folder.where, fix=fix)
 
@@ -311,13 +319,13 @@ def _images(tables: Sequence[pa.Table], found: Sequence[Found], columns: Columns
 
 
 def _check_header(
-    names: Sequence[str], columns: Columns, task_kind: str, where: str, form: str, dialect: Dialect | None, held_out: bool
+    names: Sequence[str], columns: Columns, value: Field | None, where: str, form: str, dialect: Dialect | None, held_out: bool
 ) -> None:
     """Name a header line that is missing, and columns the project lists that are not there."""
     wanted = {"data.columns.label": [columns.label]}
-    if task_kind == "text":
-        wanted["data.columns.text"] = [columns.text]
-    if task_kind not in ("text", "image"):
+    if value is not None and not value.listed:
+        wanted[f"data.columns.{value.kind}"] = [columns.of(value)]
+    if value is None:
         wanted |= {
             "data.columns.features": columns.features or [],
             "data.columns.categorical": columns.categorical,
@@ -362,7 +370,7 @@ def _like_a_row(names: Sequence[str]) -> bool:
 
 def _typed(
     table: pa.Table,
-    task_kind: str,
+    value: Field | None,
     columns: Columns,
     like: pa.Schema | None,
     files: Sequence[tuple[Found, Dialect, int]],
@@ -378,7 +386,7 @@ def _typed(
             continue
         expected = like.field(name).type if like is not None and name in like.names else None
         out[name] = null_for_empty(column) if files else column
-        if task_kind in ("text", "image") or name in never or name not in features or expected == pa.string():
+        if value is not None or name in never or name not in features or expected == pa.string():
             continue
         plain, bad = numbers(column)
         declared = numerals.get(name, numerals.get("")) if like is None else numerals.get(name)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from sluice.fields.audio import AudioProcessor
 from sluice.fields.base import Processor
+from sluice.fields.column import Column, ColumnField
 from sluice.fields.field import FIELDS, Field, field_of, fields_of
 from sluice.fields.image import ImageProcessor
 from sluice.fields.processors import load_processor, processor_class
-from sluice.fields.tabular import Column, TabularProcessor
+from sluice.fields.tabular import TabularProcessor
 from sluice.fields.tensor import TensorInput, TensorProcessor
 from sluice.fields.text import TextProcessor
 
@@ -20,6 +21,7 @@ __all__ = [
     "FIELDS",
     "AudioProcessor",
     "Column",
+    "ColumnField",
     "Field",
     "ImageProcessor",
     "Processor",

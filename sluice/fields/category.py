@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sluice.core.spelling import Spelling
-from sluice.fields.field import Field
+import numpy as np
+
+from sluice.core.errors import InputError
+from sluice.core.spelling import TEXT, Spelling
+from sluice.fields.base import setting
+from sluice.fields.column import Column, ColumnField
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 TOP = 50
 
 
-class Category(Field):
+class Category(ColumnField):
     """Values that each name one of several things."""
 
     kind = "categorical"
@@ -29,6 +33,7 @@ class Category(Field):
     category = True
     checks = frozenset({"mixed", "constant", "identifier", "predictive", "shift"})
     column_type = "string"
+    options = ("spelling",)
 
     @property
     def arrow(self) -> pa.DataType:
@@ -77,9 +82,74 @@ class Category(Field):
         spelling = Spelling.kept(known)
         return {"value": category_counts([v if isinstance(v, str) else _text(v, spelling) for v in values], known)}
 
+    @classmethod
+    def load(cls, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """``spelling``."""
+        return {"spelling": setting(spec, "spelling", str, where) if "spelling" in spec else None}
+
+    def inputs(self, column: Column) -> list[tuple[str, str]]:
+        """One of strings."""
+        return [(column.tensor, "BYTES")]
+
+    def encode(self, column: Column, values: Sequence[Any] | None, rows: int) -> dict[str, np.ndarray]:
+        """Strings, numbers and booleans, each in the spelling of the training rows."""
+        return {column.tensor: _strings(values, rows, column.name, column.spelled)}
+
+    def log(self, column: Column, values: Sequence[Any]) -> list[str | None]:
+        """The categories' texts."""
+        return [v or None for v in _strings(values, len(values), column.name, column.spelled).ravel().tolist()]
+
 
 def _text(value: Any, spelling: Spelling) -> str:
     try:
         return spelling.text(value)
     except ValueError:
         return str(value)
+
+
+def _strings(values: Sequence[Any] | None, rows: int, name: str, spelling: Spelling | None) -> np.ndarray:
+    out = np.empty(rows, dtype=object)
+    if values is None:
+        out[:] = ""
+    else:
+        if spelling is None:
+            out[:] = [v if type(v) is str and not v.isspace() else _string(v, i, name) for i, v in enumerate(values)]
+        elif spelling.kind == TEXT:
+            out[:] = [v if type(v) is str and not v.isspace() else _spelled(v, i, name, spelling) for i, v in enumerate(values)]
+        else:
+            # A column of a few texts in many rows is read as fast as one of names is.
+            known = {v: spelling.text(v) for v in {v for v in values if type(v) is str}}
+            out[:] = [known[v] if type(v) is str else _spelled(v, i, name, spelling) for i, v in enumerate(values)]
+        if not all(map(str.isascii, out)):
+            for i, v in enumerate(out):
+                _whole(v, i, name)
+    return out.reshape(rows, 1)
+
+
+def _spelled(value: Any, i: int, name: str, spelling: Spelling) -> str:
+    try:
+        return spelling.text(value)
+    except ValueError as e:
+        raise InputError(str(e), field=f"rows[{i}].{name}", value=value, fix="send a string, or null when it is missing") from e
+
+
+def _string(value: Any, i: int, name: str) -> str:
+    """As packages without a spelling were served."""
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return "" if value.isspace() else str(value)
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, int | np.integer) or (isinstance(value, float | np.floating) and float(value).is_integer()):
+        return str(int(value))
+    raise InputError("is not a category", field=f"rows[{i}].{name}", value=value, fix="send a string, or null when it is missing")
+
+
+def _whole(value: str, i: int, name: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as e:
+        raise InputError(
+            "is not valid Unicode", field=f"rows[{i}].{name}", value=value[:100], fix="send whole code points, no lone surrogates"
+        ) from e

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from sluice.core.datatypes import TensorSpec
 from sluice.core.numerals import Numerals
 from sluice.core.spelling import Spelling
-from sluice.core.datatypes import TensorSpec
 from sluice.fields.field import Field, field_of
 
 if TYPE_CHECKING:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sluice.fields.field import Field
+import numpy as np
+
+from sluice.core.errors import InputError, PackageError
+from sluice.core.numerals import Numerals
+from sluice.fields.base import setting
+from sluice.fields.column import Column, ColumnField
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -16,7 +23,11 @@ if TYPE_CHECKING:
     from sluice.fields.summaries import Cells
 
 
-class Number(Field):
+_PLAIN = frozenset({int, float, bool, type(None), np.float64})
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class Number(ColumnField):
     """Numbers on a line."""
 
     kind = "numeric"
@@ -24,6 +35,7 @@ class Number(Field):
     quantity = True
     checks = frozenset({"finite", "ranges", "constant", "precision", "identifier", "predictive", "shift"})
     column_type = "double"
+    options = ("numerals", "centre")
 
     @property
     def arrow(self) -> pa.DataType:
@@ -63,3 +75,76 @@ class Number(Field):
         from sluice.stats.drift import numeric_counts
 
         return {"value": numeric_counts(numbers(values), reference["parts"]["value"]["edges"])}
+
+    @classmethod
+    def load(cls, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """``numerals`` (`Numerals` as an object) and ``centre``."""
+        try:
+            numerals = Numerals.load(setting(spec, "numerals", dict, where)) if "numerals" in spec else None
+        except (TypeError, ValueError) as e:
+            raise PackageError(f"cannot be read: {e}", field=f"{where}.numerals", value=spec["numerals"]) from e
+        centre = spec.get("centre", 0.0)
+        if isinstance(centre, bool) or not isinstance(centre, int | float) or not math.isfinite(centre):
+            raise PackageError("must be a finite number", field=f"{where}.centre", value=centre)
+        return {"numerals": numerals, "centre": float(centre)}
+
+    def inputs(self, column: Column) -> list[tuple[str, str]]:
+        """One FP32."""
+        return [(column.tensor, "FP32")]
+
+    def sent(self, column: Column) -> str:
+        """FP64 where 32 bits would lose what the centre keeps."""
+        return "FP64" if column.centre else "FP32"
+
+    def encode(self, column: Column, values: Sequence[Any] | None, rows: int) -> dict[str, np.ndarray]:
+        """Numbers and booleans (1 and 0), and texts as the training rows write numbers."""
+        return {column.tensor: _numbers(values, rows, column.name, column.numerals, column.centre)}
+
+    def log(self, column: Column, values: Sequence[Any]) -> list[float | None]:
+        """Floats."""
+        found = [_number(v, i, column.name, column.numerals) for i, v in enumerate(values)]
+        return [None if math.isnan(v) else v for v in found]
+
+
+def _numbers(values: Sequence[Any] | None, rows: int, name: str, numerals: Numerals | None, centre: float = 0.0) -> np.ndarray:
+    if values is None:
+        return np.full((rows, 1), np.nan, dtype=np.float32)
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        wide = values.astype(np.float64)
+    elif _PLAIN.issuperset(map(type, values)):
+        try:
+            wide = np.array(values, dtype=np.float64)
+        except OverflowError:
+            wide = np.array([_number(v, i, name, numerals) for i, v in enumerate(values)], dtype=np.float64)
+    else:
+        wide = np.array([_number(v, i, name, numerals) for i, v in enumerate(values)], dtype=np.float64)
+    if centre:
+        wide = wide - centre
+    over = np.abs(wide) > _LARGEST
+    if over.any():
+        i = int(np.argmax(over))
+        raise InputError(
+            "is not a finite 32-bit number", field=f"rows[{i}].{name}", value=float(wide[i] + centre), fix="send a finite number, or null"
+        )
+    return wide.astype(np.float32).reshape(rows, 1)
+
+
+def _number(value: Any, i: int, name: str, numerals: Numerals | None = None) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, numbers.Real | np.bool_ | Decimal):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+    if numerals is not None and isinstance(value, str):
+        found = numerals.parse(value)
+        if found is not None:
+            return found
+        raise InputError(
+            "is not a number as the training rows write it",
+            field=f"rows[{i}].{name}",
+            value=value,
+            fix=f"send a number, or a text with {numerals.words()}",
+        )
+    raise InputError("is not a number", field=f"rows[{i}].{name}", value=value, fix="send a number, or null when it is missing")

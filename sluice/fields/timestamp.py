@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sluice.core.errors import PackageError
 from sluice.fields import timeparts
-from sluice.fields.field import Field
+from sluice.fields.column import Column, ColumnField
 from sluice.fields.timestamps import TimeForm, iso
 from sluice.fields.zones import MISSING, Zone
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from sluice.fields.summaries import Cells
 
 
-class Timestamp(Field):
+class Timestamp(ColumnField):
     """Times of day, days, or both."""
 
     kind = "timestamp"
     plain = True
     checks = frozenset({"times"})
     column_type = "string"
+    options = ("form", "zone", "reference", "parts")
 
     @property
     def arrow(self) -> pa.DataType:
@@ -81,6 +83,31 @@ class Timestamp(Field):
         reader = TimeForm(reference["form"], Zone.load(reference["zone"], "profile"))
         wall = reader.read(values, len(values), "", strict=False)
         return {cycle: _cycle_counts(wall, cycle, part["values"]) for cycle, part in reference["parts"].items()}
+
+    @classmethod
+    def load(cls, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """What `TimeColumn.load` reads."""
+        return {"time": timeparts.TimeColumn.load(spec, where)}
+
+    def inputs(self, column: Column) -> list[tuple[str, str]]:
+        """Those of its parts (`TimeColumn.inputs`)."""
+        return _time(column).inputs(column.tensor)
+
+    def encode(self, column: Column, values: Sequence[Any] | None, rows: int) -> dict[str, np.ndarray]:
+        """What `TimeForm.read` takes."""
+        time = _time(column)
+        return time.tensors(time.form.read(values, rows, column.name), column.tensor)
+
+    def log(self, column: Column, values: Sequence[Any]) -> list[str | None]:
+        """ISO 8601."""
+        read = _time(column).form.read(values, len(values), column.name)
+        return [None if v == MISSING else iso(v) for v in read.tolist()]
+
+
+def _time(column: Column) -> timeparts.TimeColumn:
+    if column.time is None:
+        raise PackageError("says nothing of how its times are read", field=f"preprocess.columns: {column.name}", value=column.type)
+    return column.time
 
 
 def wall_clock(column: Any) -> NDArray[np.int64]:

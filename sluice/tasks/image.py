@@ -16,6 +16,7 @@ class ImageTask(Task):
     """Rows are encoded images."""
 
     name: ClassVar[str] = "image"
+    value = "image"
     Model = ImageModel
     network: ClassVar[str] = "sluice.learners.torch.images.network:ImageNetwork"
 

@@ -16,6 +16,7 @@ class TextTask(Task):
     """Rows are strings."""
 
     name: ClassVar[str] = "text"
+    value = "text"
     Model = TextModel
     network: ClassVar[str] = "sluice.learners.torch.texts.network:TextNetwork"
 

@@ -71,7 +71,7 @@ def _features_of(dataset: Dataset) -> list[Column]:
     from sluice.data import timestamps
     from sluice.fields import Column
     from sluice.fields.centre import centre
-    from sluice.fields.tabular import input_name
+    from sluice.fields.column import input_name
     from sluice.fields.timeparts import TimeColumn, parts_of
 
     times = {}

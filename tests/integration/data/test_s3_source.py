@@ -17,6 +17,7 @@ from sluice.core.errors import DataError
 from sluice.data.config import Columns
 from sluice.data.images import png
 from sluice.data.sources import read_source
+from sluice.fields import field_of
 
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("moto.server")
@@ -63,15 +64,15 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def read(uri: str, task: str = "tabular", **kwargs: Any) -> Any:
-    return read_source(uri, kwargs.get("format", "auto"), Path("/nowhere"), task, Columns())
+def read(uri: str, value: str | None = None, **kwargs: Any) -> Any:
+    return read_source(uri, kwargs.get("format", "auto"), Path("/nowhere"), value and field_of(value, value), Columns())
 
 
 def test_an_object_a_glob_and_a_folder(s3: None, tmp_path: Path) -> None:
     one = read("s3://data/rows.csv")
     assert one.table.to_pylist() == [{"age": 1.0, "label": "a"}, {"age": 2.0, "label": "b"}]
     (tmp_path / "local.csv").write_bytes(CSV)
-    assert one.digest == read_source("local.csv", "auto", tmp_path, "tabular").digest
+    assert one.digest == read_source("local.csv", "auto", tmp_path, None).digest
     many = read("s3://data/parts/*.csv")
     assert many.table.column("age").to_pylist() == [1.0, 2.0, 3.0, 2.0] and many.place(2) == "s3://data/parts/2.csv row 1"
     images = read("s3://data/pets/", "image")

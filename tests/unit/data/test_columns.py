@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.data.columns import is_blank, null_for_missing, numbers
+from sluice.data.columns import null_for_missing, numbers
+from sluice.fields.text import Text
 
 
 def column(*values: str | None) -> pa.ChunkedArray:
@@ -73,4 +74,4 @@ def test_labels_that_stand_for_nothing_are_null_and_real_ones_stay() -> None:
 
 
 def test_blank_is_nothing_but_white_space() -> None:
-    assert is_blank(column("", " \t\n", "\u2003", "x", None)).to_pylist() == [True, True, True, False, None]
+    assert Text("x").missing(column("", " \t\n", "\u2003", "x", None)).to_pylist() == [True, True, True, False, True]

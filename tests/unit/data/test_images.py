@@ -14,6 +14,7 @@ from sluice.core.errors import DataError
 from sluice.data.config import Columns
 from sluice.data.images import png
 from sluice.data.sources import Source, read_source
+from sluice.fields import field_of
 from sluice.fields.pixels import probe, thumbnails
 
 
@@ -32,7 +33,7 @@ def put(root: Path, name: str, data: bytes | None = None) -> Path:
 
 
 def read(folder: Path, uri: str = "pets", **columns: str) -> Source:
-    return read_source(uri, "auto", folder, "image", Columns(**columns))
+    return read_source(uri, "auto", folder, field_of("image", "image"), Columns(**columns))
 
 
 def test_subfolders_are_labels(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_a_list_of_files_and_labels_counts_instead_of_subfolders(tmp_path: Path,
         {"image": picture(0), "label": "cat"},
     ]
     assert found.place(0) == "pets/all/2.png"
-    again = read_source("pets/labels.csv", "auto", tmp_path, "image", Columns())
+    again = read_source("pets/labels.csv", "auto", tmp_path, field_of("image", "image"), Columns())
     assert again.table.equals(found.table) and again.digest == found.digest
 
 
@@ -111,7 +112,7 @@ def test_a_folder_that_cannot_be_used_is_refused_by_file(tmp_path: Path, make, m
 def test_a_folder_of_images_for_a_task_without_images_is_a_directory_where_a_file_is_meant(tmp_path: Path) -> None:
     put(tmp_path, "pets/dog/1.png")
     with pytest.raises(DataError, match="is a directory where a file is meant"):
-        read_source("pets", "auto", tmp_path, "text")
+        read_source("pets", "auto", tmp_path, field_of("text", "text"))
 
 
 def test_probe_tells_size_and_mode_or_what_is_wrong() -> None:

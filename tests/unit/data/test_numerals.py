@@ -80,18 +80,18 @@ AMOUNTS = [f"{950 + 37 * i:,}" for i in range(60)]
 
 
 def test_an_ambiguous_column_is_named_with_the_settings_that_read_it(tmp_path: Path) -> None:
-    found = read_source("d.csv", "auto", rows(tmp_path, AMOUNTS), "tabular")
+    found = read_source("d.csv", "auto", rows(tmp_path, AMOUNTS), None)
     assert pa.types.is_string(found.table.schema.field("amount").type) and not found.numerals
     said = found.notes[-1]
     assert (
         '\'1,024\' may be 1024 ({decimal: ".", thousands: ","}) or 1.024 ({decimal: ",", thousands: "."})' in said
         and "data.columns.numbers: {amount: " in said
     )
-    english = read_source("d.csv", "auto", tmp_path, "tabular", numerals={"amount": Numerals(".", ",")})
+    english = read_source("d.csv", "auto", tmp_path, None, numerals={"amount": Numerals(".", ",")})
     assert english.table.column("amount").to_pylist() == [950.0 + 37 * i for i in range(60)] and english.numerals == {
         "amount": Numerals(".", ",")
     }
-    german = read_source("d.csv", "auto", tmp_path, "tabular", numerals={"": Numerals(",", ".")})
+    german = read_source("d.csv", "auto", tmp_path, None, numerals={"": Numerals(",", ".")})
     assert german.table.column("amount")[2].as_py() == 1.024 and german.numerals.keys() == {"amount"}
     assert len(english.notes) == 1, "what is declared needs no word"
 
@@ -102,10 +102,10 @@ def test_a_column_that_can_be_read_in_one_way_is_read_and_said_in_every_form(tmp
     pq.write_table(pa.table({"amount": texts, "label": list("ababa")}), tmp_path / "d.parquet")
     (tmp_path / "d.jsonl").write_bytes(b"\n".join(orjson.dumps({"amount": t, "label": "a"}) for t in texts))
     for name in ("d.csv", "d.parquet", "d.jsonl"):
-        found = read_source(name, "auto", tmp_path, "tabular")
+        found = read_source(name, "auto", tmp_path, None)
         assert found.table.column("amount").to_pylist() == [1234.5, None, 7.0, None, 12.5], name
         assert found.numerals == {"amount": Numerals(",", ".", "€")} and "'1.234,50 €' is 1234.5" in found.notes[-1]
-        assert read_source(name, "auto", tmp_path, "tabular", Columns(categorical=["amount"])).table.column("amount")[0].as_py() == texts[0]
+        assert read_source(name, "auto", tmp_path, None, Columns(categorical=["amount"])).table.column("amount")[0].as_py() == texts[0]
 
 
 def test_a_price_with_separators_is_a_quantity_to_learn(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_price_with_separators_is_a_quantity_to_learn(tmp_path: Path) -> None:
 
 
 def test_a_column_that_is_mostly_such_numbers_names_what_is_not(tmp_path: Path) -> None:
-    found = read_source("d.csv", "auto", rows(tmp_path, [*[f"{i},5" for i in range(60)], "much"]), "tabular")
+    found = read_source("d.csv", "auto", rows(tmp_path, [*[f"{i},5" for i in range(60)], "much"]), None)
     assert (
         "'amount' spells numbers ('0,5') but is read as categories, since 1 of its 61 different values are none, such as 'much'"
         in found.notes[-1]
@@ -125,14 +125,14 @@ def test_a_column_that_is_mostly_such_numbers_names_what_is_not(tmp_path: Path) 
 
 def test_one_separated_number_among_plain_ones_asks_which_it_is(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"amount, row 61: is text in a column of numbers(.|\n)*may be 1200 (.|\n)*data.columns.numbers"):
-        read_source("d.csv", "auto", rows(tmp_path, [*[str(i) for i in range(60)], "1,200"]), "tabular")
+        read_source("d.csv", "auto", rows(tmp_path, [*[str(i) for i in range(60)], "1,200"]), None)
 
 
 def test_a_wrong_setting_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="cannot separate both decimals and thousands"):
         projects.parse({"name": "p", "task": "tabular", "data": {"source": "d.csv", "numbers": {"decimal": ",", "thousands": ","}}})
     with pytest.raises(DataError, match=r"data.columns.numbers: d.csv has no such column \(got 'amounts'\)\n  fix: did you mean 'amount'"):
-        read_source("d.csv", "auto", rows(tmp_path, AMOUNTS), "tabular", Columns.model_validate({"numbers": {"amounts": {}}}))
+        read_source("d.csv", "auto", rows(tmp_path, AMOUNTS), None, Columns.model_validate({"numbers": {"amounts": {}}}))
 
 
 def test_what_is_trained_is_what_is_served(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sluice.core.errors import DataError, ProjectError
 from sluice.data.config import Columns
 from sluice.data.dialect import Dialect
 from sluice.data.sources import load_source, read_source
+from sluice.fields import field_of
 from sluice.project import parse
 
 ROWS = [
@@ -26,7 +27,7 @@ CSV = "age,town,label\n30,Rome,yes\nNA,Oslo,no\n4.50,Rome,yes\n"
 
 
 def load(folder: Path, uri: str, task: str = "tabular", columns: Columns | None = None, **kwargs) -> pa.Table:
-    return load_source(uri, kwargs.pop("format", "auto"), folder, task, columns, **kwargs)
+    return load_source(uri, kwargs.pop("format", "auto"), folder, None if task == "tabular" else field_of(task, task), columns, **kwargs)
 
 
 @pytest.fixture
@@ -42,17 +43,17 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("uri", ["a.csv", "a.jsonl", "a.parquet", "./a.csv"])
 def test_every_form_gives_the_same_rows_and_the_same_digest(folder: Path, uri: str) -> None:
-    found, csv = read_source(uri, "auto", folder, "tabular"), read_source("a.csv", "auto", folder, "tabular")
+    found, csv = read_source(uri, "auto", folder, None), read_source("a.csv", "auto", folder, None)
     assert found.table.to_pylist() == ROWS
     assert found.digest == csv.digest
 
 
 def test_a_glob_joins_files_in_the_order_of_their_names_whatever_the_order_of_columns(folder: Path) -> None:
-    found = read_source("parts/*.csv", "auto", folder, "tabular")
+    found = read_source("parts/*.csv", "auto", folder, None)
     assert found.table.select(["age", "town", "label"]).to_pylist() == ROWS
     assert found.parts == (("parts/1.csv", 1), ("parts/2.csv", 2))
     assert [found.place(i) for i in range(3)] == ["parts/1.csv row 1", "parts/2.csv row 1", "parts/2.csv row 2"]
-    assert read_source("**/[12].csv", "auto", folder, "tabular").digest == found.digest
+    assert read_source("**/[12].csv", "auto", folder, None).digest == found.digest
 
 
 def test_relative_paths_start_at_the_project_and_absolute_ones_and_home_do_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,9 +71,9 @@ def test_a_file_whose_name_holds_glob_characters_is_that_file(folder: Path) -> N
 
 def test_one_changed_cell_even_in_an_ignored_column_is_another_digest(folder: Path) -> None:
     columns = Columns(ignore=["town"])
-    before = read_source("a.csv", "auto", folder, "tabular", columns).digest
+    before = read_source("a.csv", "auto", folder, None, columns).digest
     (folder / "a.csv").write_text(CSV.replace("Oslo", "Bonn"))
-    assert read_source("a.csv", "auto", folder, "tabular", columns).digest != before
+    assert read_source("a.csv", "auto", folder, None, columns).digest != before
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ MESSAGES = [
 def test_lone_quotes_swallow_no_row_of_a_file_separated_by_tabs(tmp_path: Path) -> None:
     """5,574 messages in, 5,574 read: what a cell's first quote swallows are rows up to the next one."""
     (tmp_path / "sms.tsv").write_text("label\ttext\n" + "".join(f"{a}\t{b}\n" for a, b in MESSAGES))
-    found = read_source("sms.tsv", "auto", tmp_path, "text")
+    found = read_source("sms.tsv", "auto", tmp_path, field_of("text", "text"))
     assert [tuple(r.values()) for r in found.table.to_pylist()] == MESSAGES
     assert len(found.notes) == 1 and "line 3" in found.notes[0] and "data.quote" in found.notes[0]
 
@@ -295,7 +296,7 @@ def test_a_lone_quote_in_another_file_is_named_with_its_line_and_taken_as_text_w
 def test_cells_of_several_lines_that_are_meant_so_stay_one(tmp_path: Path, name: str, text: str) -> None:
     d = "\t" if name.endswith("tsv") else ","
     (tmp_path / name).write_text(f'text{d}label\n"{text}"{d}1\nother{d}0\nmore{d}1\nless{d}0\n')
-    found = read_source(name, "auto", tmp_path, "text")
+    found = read_source(name, "auto", tmp_path, field_of("text", "text"))
     assert found.table.column("text").to_pylist()[0] == text.replace('""', '"') and found.table.num_rows == 4 and not found.notes
 
 
@@ -313,10 +314,10 @@ def test_cells_of_several_lines_that_are_meant_so_stay_one(tmp_path: Path, name:
 def test_the_separator_is_found_out_and_said(tmp_path: Path, name: str, separator: str, words: str) -> None:
     rows = [["amount", "text", "label"], *[[f"{i}.5", "one two", "ab"[i % 2]] for i in range(9)]]
     (tmp_path / name).write_text("\n".join(separator.join(r) for r in rows))
-    found = read_source(name, "auto", tmp_path, "tabular")
+    found = read_source(name, "auto", tmp_path, None)
     assert found.table.schema.names == rows[0] and found.table.column("amount")[1].as_py() == 1.5
     assert found.notes == (f"{name} is separated by {words}, as its first rows show; data.delimiter sets it",)
-    declared = read_source(name, "csv", tmp_path, "tabular", dialect=Dialect(delimiter=separator))
+    declared = read_source(name, "csv", tmp_path, None, dialect=Dialect(delimiter=separator))
     assert declared.digest == found.digest and not declared.notes
 
 
@@ -378,7 +379,7 @@ def test_a_declared_encoding_is_read(tmp_path: Path, encoding: str) -> None:
 
 def test_a_space_beside_every_separator_is_no_part_of_the_cells_and_one_beside_some_is(tmp_path: Path) -> None:
     (tmp_path / "adult.csv").write_text("age, job, label\n39, State-gov, <=50K\n50, , >50K\n")
-    found = read_source("adult.csv", "auto", tmp_path, "tabular")
+    found = read_source("adult.csv", "auto", tmp_path, None)
     assert found.table.to_pydict() == {"age": [39.0, 50.0], "job": ["State-gov", None], "label": ["<=50K", ">50K"]}
     assert found.notes == ("adult.csv: the space after each separator is no part of the cells",)
     (tmp_path / "adult.csv").write_text("age | job | label\n39 | a | x\n50 | b | y\n")
@@ -392,7 +393,7 @@ def test_a_header_line_one_cell_short_has_the_names_of_rows_first_or_nothing_las
     with pytest.raises(DataError, match=r"r.csv:4: x, row 2: is text in a column of numbers"):
         load(tmp_path, "r.csv")
     (tmp_path / "r.csv").write_text('"x","label"\n"1",3,"a"\n"2",4,"b"\n')  # as R's write.table does
-    found = read_source("r.csv", "auto", tmp_path, "tabular")
+    found = read_source("r.csv", "auto", tmp_path, None)
     assert (
         found.table.to_pydict() == {"x": [3.0, 4.0], "label": ["a", "b"]}
         and "the first column, without a name, is left out" in found.notes[0]
@@ -425,15 +426,15 @@ def test_the_index_of_a_saved_table_is_left_out_and_said_unless_it_is_named(tmp_
     table = pa.table({"x": [1.0, 2.0], "label": ["a", "b"], "__index_level_0__": [7, 3], "day": [1, 2]})
     index = orjson.dumps({"index_columns": ["__index_level_0__", "day"], "columns": []})
     pq.write_table(table.replace_schema_metadata({"pandas": index}), tmp_path / "p.parquet")
-    found = read_source("p.parquet", "auto", tmp_path, "tabular")
+    found = read_source("p.parquet", "auto", tmp_path, None)
     assert found.table.schema.names == ["x", "label"] and found.table.schema.metadata is None
     assert len(found.notes) == 1 and "'__index_level_0__' and 'day' is left out" in found.notes[0]
     assert load(tmp_path, "p.parquet", columns=Columns(features=["x", "day"])).schema.names == ["x", "label", "day"]
     assert load(tmp_path, "p.parquet", named=["day"]).schema.names == ["x", "label", "day"]
     for header in (",x,label", "Unnamed: 0,x,label"):
         (tmp_path / "c.csv").write_text(f"{header}\n0,1,a\n1,2,b\n")
-        found = read_source("c.csv", "auto", tmp_path, "tabular")
+        found = read_source("c.csv", "auto", tmp_path, None)
         assert found.table.schema.names == ["x", "label"] and "is left out: the index" in found.notes[0]
     (tmp_path / "c.csv").write_text("x,label,\n0,a,\n1,b, \n")  # a separator at the end of each line
-    found = read_source("c.csv", "auto", tmp_path, "tabular")
+    found = read_source("c.csv", "auto", tmp_path, None)
     assert found.table.schema.names == ["x", "label"] and "column 3 has no name and no cell" in found.notes[0]

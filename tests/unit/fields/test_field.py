@@ -4,31 +4,101 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from sluice.core.errors import ProjectError
-from sluice.fields import FIELDS, Field, field_of, fields_of
+from sluice.core.errors import InputError, PackageError, ProjectError
+from sluice.fields import FIELDS, ColumnField, Field, TabularProcessor, field_of, fields_of, load_processor, processor_class
 
-#: kind: arrow type, what it is, its type in a signature, values of which the last two are missing.
+#: Everything a field says with yes or no.
+FLAGS = ("quantity", "category", "words", "waves", "blob", "plain", "listed")
+#: kind: arrow type, flags, type in a signature, type in the log, whether a row can be it alone, values of which the last two are missing.
 KINDS = {
-    "numeric": (pa.float64(), {"quantity"}, "double", [1.0, None, None]),
-    "categorical": (pa.string(), {"category"}, "string", [" ", None, None]),
-    "timestamp": (pa.timestamp("us"), set(), "string", [0, None, None]),
-    "text": (pa.string(), {"row"}, "string", ["a b", " \t", None]),
-    "image": (pa.binary(), {"row", "blob"}, "binary", [b"", None, None]),
-    "audio": (None, {"row", "blob"}, "binary", [b"", None, None]),
+    "numeric": (pa.float64(), {"quantity", "plain"}, "double", pa.float64(), False, [1.0, None, None]),
+    "categorical": (pa.string(), {"category", "plain"}, "string", pa.string(), False, [" ", None, None]),
+    "timestamp": (pa.timestamp("us"), {"plain"}, "string", pa.string(), False, [0, None, None]),
+    "text": (pa.string(), {"words", "plain"}, "string", pa.string(), True, ["a b", " \t", None]),
+    "image": (pa.binary(), {"blob", "listed"}, "binary", pa.binary(), True, [b"", None, None]),
+    "audio": (None, {"blob", "waves"}, "binary", pa.binary(), True, [b"", None, None]),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_says_what_it_is(kind: str) -> None:
-    arrow, flags, column_type, values = KINDS[kind]
+    arrow, flags, column_type, logged, alone, values = KINDS[kind]
     field = field_of(kind, "x")
-    assert (field.kind, field.name, field.arrow, field.column_type) == (kind, "x", arrow, column_type)
-    assert {flag for flag in ("quantity", "category", "blob", "row") if getattr(field, flag)} == flags
+    assert (field.kind, field.name, field.arrow, field.column_type, field.logged) == (kind, "x", arrow, column_type, logged)
+    assert {flag for flag in FLAGS if getattr(field, flag)} == flags
+    assert (field.processor() is not None) == alone != isinstance(field, ColumnField)
     assert field.missing(pa.chunked_array([pa.array(values, arrow or pa.binary())])).to_pylist() == [False, True, True]
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if KINDS[k][4]])
+def test_what_reads_rows_of_a_value_alone_is_found_by_the_fields_word(kind: str) -> None:
+    processor = processor_class(kind)
+    assert processor.kind == kind and processor.value is not None and processor.value.kind == kind
+    assert processor.names({"kind": kind}) == [kind] and processor.blobs() == ("blob" in KINDS[kind][1])
+
+
+def test_a_packages_word_is_never_imported_as_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PackageError, match="is not a kind of pre-processing"):
+        processor_class({"kind": "evil:Field"})
+    with pytest.raises(PackageError, match="must be numeric, categorical or timestamp"):
+        load_processor({"kind": "tabular", "columns": [{"name": "x", "type": "evil:Field"}]}, {})
+
+
+@pytest.mark.parametrize(
+    "column, datatype, inputs, values, read, logged",
+    [
+        ({"type": "numeric"}, "FP32", ["x"], ["?", 1, True, None], [[1.0, 1.0, None]], [1.0, 1.0, None]),
+        ({"type": "numeric", "centre": 2.0**60}, "FP64", ["x"], ["?", 2**60 + 256], [[256.0]], [float(2**60 + 256)]),
+        (
+            {"type": "numeric", "numerals": {"decimal": ",", "thousands": "."}},
+            "FP32",
+            ["x"],
+            ["?", "1.234,5", ""],
+            [[1234.5, None]],
+            [1234.5, None],
+        ),
+        (
+            {"type": "categorical", "spelling": "boolean"},
+            "BYTES",
+            ["x"],
+            [b"?", True, "FALSE", 1, " "],
+            [["true", "false", "true", ""]],
+            ["true", "false", "true", None],
+        ),
+        ({"type": "categorical", "spelling": "number"}, "BYTES", ["x"], [b"?", 1.0, "1.0", "1"], [["1", "1", "1"]], ["1", "1", "1"]),
+        (
+            {"type": "timestamp", "form": "iso", "reference": None, "parts": ["year", "hour"]},
+            "BYTES",
+            ["x.year", "x.hour", "x.hour_sin", "x.hour_cos"],
+            ["?", "2024-03-01T06:00", None],
+            [[2024.0, None], ["6", ""], [1.0, None], [0.0, None]],
+            ["2024-03-01T06:00:00", None],
+        ),
+    ],
+)
+def test_a_column_from_what_a_client_sends_to_the_graph_and_the_log(
+    column: dict[str, Any], datatype: str, inputs: list[str], values: list[Any], read: list[list[Any]], logged: list[Any]
+) -> None:
+    """The first of the values is one that the column cannot use."""
+    processor = load_processor({"kind": "tabular", "columns": [{"name": "x", **column}]}, {})
+    assert isinstance(processor, TabularProcessor)
+    assert processor.fields["x"].datatype == datatype and [t.name for t in processor.inputs] == inputs
+    assert processor.spec()["columns"] == [
+        {"name": "x", **column} | ({"numerals": {**column["numerals"], "unit": None}} if "numerals" in column else {})
+    ]
+    rows = [{"x": v} for v in values[1:]]
+    for tensor, expected in zip(processor.encode_batch(rows).values(), read, strict=True):
+        assert [v if isinstance(v, str) else None if v != v else round(v, 6) for v in tensor.ravel().tolist()] == expected
+    assert [r["x"] for r in processor.plain(rows)] == logged
+    with pytest.raises(InputError, match="x"):
+        processor.encode_batch([{"x": values[0]}])
 
 
 def test_the_table_above_has_every_kind_there_is() -> None:

@@ -19,9 +19,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import InputError, PackageError
-from sluice.data.columns import is_blank
 from sluice.fields import Column, ImageProcessor, TabularProcessor, TensorInput, TensorProcessor, TextProcessor, load_processor
-from sluice.fields.text import LIMIT_CHARACTERS
+from sluice.fields.text import LIMIT_CHARACTERS, Text
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat", "far", "away"]
@@ -100,7 +99,7 @@ def test_text_names_the_row_that_is_no_text(bad, says):
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u3000\u2028", "\x1c"])
 def test_a_blank_text_is_refused_as_training_leaves_it_out(blank):
-    assert is_blank(pa.chunked_array([[blank]])).to_pylist() == [True]
+    assert Text("x").missing(pa.chunked_array([[blank]])).to_pylist() == [True]
     for processor in (TEXT, TextProcessor(tokenizer(special=False), max_length=8)):
         with pytest.raises(InputError, match="is blank") as e:
             processor.encode(["cat", blank])
