@@ -125,9 +125,9 @@ def test_a_schedule_fires_is_changed_outlives_its_controller_is_suspended_and_go
     name = "each-minute"
     spec = {"schedule": "* * * * *", "timeZone": "Asia/Kolkata", "pipeline": {"name": NAME, "version": pipeline}, "history": {}}
     apply(kube, "PipelineSchedule", name, spec)
-    kube.wait(lambda: status(kube, "pipelineschedule", name).get("phase") == "Active", "the recurring run", 60)
+    kube.wait(lambda: status(kube, "pipelineschedule", name).get("phase") == "Active", "the recurring run", 180)
     assert [r["status"] for r in recurring(kfp, name)] == ["ENABLED"]
-    kube.wait(lambda: status(kube, "pipelineschedule", name).get("lastState") == "Succeeded", "a run by the clock", 240)
+    kube.wait(lambda: status(kube, "pipelineschedule", name).get("lastState") == "Succeeded", "a run by the clock", 480)
     first = recurring(kfp, name)[0]["recurring_run_id"]
 
     # a change while the process is killed in the middle: one enabled recurring run is left, of the new kind
@@ -135,12 +135,12 @@ def test_a_schedule_fires_is_changed_outlives_its_controller_is_suspended_and_go
     controller.kill()
     controller.start()
     kube.wait(
-        lambda: [(r["recurring_run_id"] != first, r["status"]) for r in recurring(kfp, name)] == [(True, "ENABLED")], "the hand-over", 240
+        lambda: [(r["recurring_run_id"] != first, r["status"]) for r in recurring(kfp, name)] == [(True, "ENABLED")], "the hand-over", 480
     )
     assert recurring(kfp, name)[0]["runtime_config"]["parameters"] == {"seconds": 1}
 
     apply(kube, "PipelineSchedule", name, {**spec, "parameters": {"seconds": 1}, "suspend": True})
-    kube.wait(lambda: status(kube, "pipelineschedule", name).get("phase") == "Suspended", "the suspension", 60)
+    kube.wait(lambda: status(kube, "pipelineschedule", name).get("phase") == "Suspended", "the suspension", 180)
     assert [r["status"] for r in recurring(kfp, name)] == ["DISABLED"]
     # what a person sees
     assert "Suspended" in kube.run("get", "pipelineschedules", namespace=SPACE)
@@ -148,7 +148,8 @@ def test_a_schedule_fires_is_changed_outlives_its_controller_is_suspended_and_go
     # no tick twice: every run of a recurring run has its own minute
     experiment = kfp.experiment_id(f"{name}/{SPACE}", None, create=False)
     assert experiment
-    minutes = [r["created_at"][:16] for r in kfp.runs_of(experiment)]
+    # By the minute it was due in: on a busy node one may begin in the minute of the next.
+    minutes = [(r.get("scheduled_at") or r["created_at"])[:16] for r in kfp.runs_of(experiment)]
     assert len(minutes) == len(set(minutes)), minutes
 
     kube.run("delete", "pipelineschedule", name, "--timeout=120s", namespace=SPACE)
@@ -160,14 +161,14 @@ def test_a_run_by_kubectl_tells_its_steps_and_its_end(kube: Any, kfp: Api, pipel
     apply(kube, "PipelineRun", "fails", {"pipeline": {"name": NAME}, "parameters": {"status": 3}, "retries": 1})
     apply(kube, "PipelineRun", "long", {"pipeline": {"name": NAME}, "parameters": {"seconds": 600}})
     apply(kube, "PipelineRun", "wrong", {"pipeline": {"name": "no-such-pipeline"}})
-    kube.wait(lambda: status(kube, "pipelinerun", "once").get("phase") in ("Succeeded", "Failed"), "the run", 240)
+    kube.wait(lambda: status(kube, "pipelinerun", "once").get("phase") in ("Succeeded", "Failed"), "the run", 480)
     once = status(kube, "pipelinerun", "once")
     assert (once["phase"], once["outcome"], once["progress"]) == ("Succeeded", "Completed", "2/2"), once
     assert [s["name"] for s in once["steps"]] == ["fetch", "count"] and once["url"].startswith(
         "http://dashboard.example.com/#/runs/details/"
     )
 
-    kube.wait(lambda: status(kube, "pipelinerun", "fails").get("phase") == "Failed", "two attempts", 300)
+    kube.wait(lambda: status(kube, "pipelinerun", "fails").get("phase") == "Failed", "two attempts", 600)
     fails = status(kube, "pipelinerun", "fails")
     assert fails["attempt"] == 2 and [a["state"] for a in fails["attempts"]] == ["FAILED", "FAILED"] and "count" in fails["message"], fails
     assert len(kfp.runs_of(kfp.experiment_id(SPACE, None, create=False) or "", archived=True)) >= 4
