@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from kfp import dsl, kubernetes
 
@@ -14,6 +14,12 @@ from sluice.core.events import NONCE_ENV
 from sluice.kfp.config import ClusterConfig, StepSettings, duration_seconds
 from sluice.kube.image import is_pinned
 from sluice.kube.site import ENVIRONMENT_LABEL, NAMESPACE_ENV
+
+if TYPE_CHECKING:
+    from sluice.steps.step import Step
+
+#: Steps of a project's own: where each is, as the project names it, and the step.
+Own = Sequence[tuple[str, "Step"]]
 
 #: Of every step's pod: NetworkPolicies and quotas know it by them.
 LABELS = {"app.kubernetes.io/component": "step", "app.kubernetes.io/part-of": "sluice"}
@@ -29,11 +35,13 @@ class Target:
         cluster: the project's `cluster:` section.
         image: the image of every step.
         form: the typed parameters' values that are compiled in; null: those of the pipeline's own example.
+        own: the project's own steps.
     """
 
     cluster: ClusterConfig
     image: str
     form: dict[str, Any] | None = None
+    own: Own = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +51,12 @@ class Here:
     Attributes:
         base_dir: where relative paths in the project start.
         home: where the run writes.
+        own: the project's own steps.
     """
 
     base_dir: str = ""
     home: str = ""
+    own: Own = ()
 
 
 _here: contextvars.ContextVar[Here | None] = contextvars.ContextVar("sluice_here", default=None)
@@ -64,9 +74,9 @@ def compiling_for(target: Target) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running_here(base_dir: str, home: str) -> Iterator[None]:
+def running_here(base_dir: str, home: str, own: Own = ()) -> Iterator[None]:
     """Pipelines built inside the block work in these folders."""
-    token = _here.set(Here(base_dir, home))
+    token = _here.set(Here(base_dir, home, own))
     try:
         yield
     finally:
@@ -76,6 +86,12 @@ def running_here(base_dir: str, home: str) -> Iterator[None]:
 def here() -> Here:
     """The folders that a pipeline's steps are given, as constants: nobody fills them in."""
     return _here.get() or Here()
+
+
+def own_steps() -> Own:
+    """The steps of the project that a pipeline is built for."""
+    target = _target.get()
+    return target.own if target else here().own
 
 
 def compiled_form(example: dict[str, Any]) -> dict[str, Any]:

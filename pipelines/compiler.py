@@ -20,6 +20,7 @@ from sluice.kfp import checks, form
 from sluice.kfp.config import ClusterConfig
 from sluice.kube.image import check as check_image
 from sluice.project import Project, read_text
+from sluice.steps.step import own_steps
 from sluice.tuning.study import STORAGE_ENV, settings_of
 
 GOLDEN = Path(__file__).parent / "compiled"
@@ -200,7 +201,8 @@ def _of_project(
     allow_tag: bool,
 ) -> Compiled:
     values = form.defaults(read_text(text, "the project"), parameters)
-    target = Target(project.cluster, image_of(image, allow_tag=allow_tag), form.typed(values))
+    own = [(where, step) for where, step, _ in own_steps(project.steps, beside=project.base_dir)]
+    target = Target(project.cluster, image_of(image, allow_tag=allow_tag), form.typed(values), own)
     said = does if name not in (project.name, f"{project.name}-tuning") else f"{project.name}: {does[0].lower()}{does[1:]}"
     return compile_pipeline(function, target, name=name, description=said, parameters=values, allow_tag=allow_tag)
 

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from sluice.client.display import Display
 from sluice.core import events, files
-from sluice.core.gate import STEPS, Gate, read_gates
+from sluice.core.gate import Gate
 from sluice.core.home import Home, explain_os_error, is_storage_fault
 from sluice.kfp.struct import to_struct
 from sluice.project import Project, read_text
@@ -26,6 +26,7 @@ from sluice.report import page
 from sluice.rollouts.again import Kept
 from sluice.steps.execute import RUNNER_PID
 from sluice.steps.outcome import conclude, last_exception
+from sluice.steps.step import in_order, own_steps, read_gates
 
 
 class _Sink(io.TextIOBase):
@@ -112,7 +113,8 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
             with _kfp(root, sink, log, nonce):
                 from pipelines.training import pipeline_here
 
-                begin = pipeline_here(str(base_dir.resolve()), str(home.root))
+                own = [(where, step) for where, step, _ in own_steps(project.steps, beside=base_dir)]
+                begin = pipeline_here(str(base_dir.resolve()), str(home.root), own)
                 begun = time.perf_counter()
                 with contextlib.suppress(RuntimeError):  # a failed task: its error event says more
                     begin(project=to_struct(read_text(text, "the project"), nulls=False))
@@ -152,8 +154,8 @@ def _before(home: Home, again: Kept) -> str | None:
 
 def _gates_of(home: Home, run: str | None) -> list[Gate]:
     """The gates of an earlier run before its rollout, in pipeline order."""
-    found = [home.runs / run / "gates" / f"{step}.json" for step in STEPS if step != "rollout"] if run else []
-    return [Gate.read(path) for path in found if path.exists()]
+    found = [Gate.read(path) for path in (home.runs / run / "gates").glob("*.json")] if run else []
+    return in_order({g.step: g for g in found if g.step != "rollout"})
 
 
 def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink, nonce: str) -> None:

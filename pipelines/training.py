@@ -1,22 +1,20 @@
 """The training pipeline: from rows to a rolled-out model, with a gate after each judgement."""
 
-from collections.abc import Callable
+import contextlib
+import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kfp import dsl
 
 from components import cluster
-from components.evaluate.component import evaluate
-from components.export_onnx.component import export_onnx
-from components.preprocess.component import preprocess
-from components.register.component import register
 from components.report.component import refusal, report
-from components.rollout.component import rollout
-from components.train.component import train
+from components.step.component import named
 from components.validate_data.component import validate_data
 from pipelines import flat
 from sluice.kfp import form
 from sluice.kfp.config import duration_seconds
+from sluice.steps.step import Step, line
 
 #: What the dashboard offers when nothing was filled in: a project that runs as it stands.
 EXAMPLE = {"name": "digits", "task": "image", "data": {"source": "sklearn://digits"}, "model": {"channels": 1, "size": [8, 8]}}
@@ -29,52 +27,37 @@ DESCRIPTION = (
 )
 
 
-def learn(project: Any, data: dsl.PipelineTask) -> None:
-    """The steps from a dataset to a rollout, inside whatever condition they are called in. `project` is the checked one's text, as the step before hands it on."""
-    base_dir, home = cluster.here().base_dir, cluster.here().home
-    trained = train(
-        project=project, base_dir=base_dir, home=home, environment=cluster.environment("train"), dataset=data.outputs["dataset"]
-    )
-    cluster.place(trained, "train", cached=True)
-    exported = export_onnx(
-        project=trained.outputs["handed"],
-        base_dir=base_dir,
-        environment=cluster.environment("export_onnx"),
-        dataset=data.outputs["dataset"],
-        model=trained.outputs["model"],
-    )
-    cluster.place(exported, "export_onnx", cached=True)
-    with dsl.If(exported.outputs["Output"] == "pass", name="package-accepted"):
-        judged = evaluate(
-            project=exported.outputs["handed"],
-            base_dir=base_dir,
-            home=home,
-            run_id=trained.outputs["Output"],
-            dataset=data.outputs["dataset"],
-            package=exported.outputs["package"],
-        )
-        cluster.place(judged, "evaluate")
-        with dsl.If(judged.outputs["Output"] == "pass", name="model-accepted"):
-            registered = register(
-                project=judged.outputs["handed"],
-                base_dir=base_dir,
-                home=home,
-                run_id=trained.outputs["Output"],
-                package=exported.outputs["package"],
-                prepared=data.outputs["gate"],
-                trained=trained.outputs["gate"],
-                exported=exported.outputs["gate"],
-                judged=judged.outputs["gate"],
-            )
-            cluster.place(registered, "register")
-            rolled = rollout(
-                project=registered.outputs["handed"],
-                base_dir=base_dir,
-                home=home,
-                digest=registered.outputs["Output"],
-                dataset=data.outputs["dataset"],
-            )
-            cluster.place(rolled, "rollout")
+def follow(steps: Sequence[Step], given: dict[str, Any], gates: contextlib.ExitStack) -> None:
+    """The steps one behind another, inside whatever condition this is called in: each takes what it names of what is given, and gives on.
+
+    Args:
+        steps: in their order.
+        given: what there is by now, by name: ``project`` (the checked one's text, as the step before hands it on) and so on; added to.
+        gates: the conditions that are open: a step that asks opens one for what comes behind it, until the caller closes them.
+    """
+    where = {step.name: which for which, step in cluster.own_steps()}
+    for step in steps:
+        own = {"which": where[step.name], "name": step.name} if step.name in where else {}
+        component = named(step.name) if own else _component(step)
+        offered = {**given, **own, "environment": cluster.environment(step.name)}
+        task = component(**{name: offered[name] for name in component.component_spec.inputs or () if name in offered})
+        cluster.place(task, step.name, cached=step.cached)
+        given |= {name: task.outputs[output] for name, output in step.gives.items()}
+        if step.asks or own:
+            gates.enter_context(dsl.If(task.outputs["Output"] == "pass", name=f"{step.name.replace('_', '-')}-accepted"))
+
+
+def _component(step: Step) -> Any:
+    module, _, attribute = step.component.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def split() -> tuple[list[Step], list[Step], list[Step]]:
+    """The steps of the project that is built for: those behind `validate_data` up to `preprocess`, those directly behind it, and the rest."""
+    every = line([step for _, step in cluster.own_steps()])
+    first = [s.name for s in every].index("preprocess") + 1
+    later = next(i for i, s in enumerate(every) if s.name == "train")
+    return every[1:first], every[first:later], every[later:]
 
 
 def tell(project: Any) -> None:
@@ -121,13 +104,14 @@ def training(
         train_learning_rate=train_learning_rate,
     )
     cluster.place(checked, "validate_data")
-    with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
-        data = cluster.place(preprocess(project=checked.outputs["project"], base_dir=base_dir), "preprocess")
-        learn(data.outputs["handed"], data)
+    with contextlib.ExitStack() as gates:
+        gates.enter_context(dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"))
+        given = {"project": checked.outputs["project"], "base_dir": base_dir, "home": cluster.here().home}
+        follow([step for part in split() for step in part], given, gates)
     tell(project)
 
 
-def pipeline_here(base_dir: str, home: str) -> Callable[..., Any]:
+def pipeline_here(base_dir: str, home: str, own: cluster.Own = ()) -> Callable[..., Any]:
     """The pipeline for a run on this machine, by kfp.local: the very same steps, in these folders."""
-    with cluster.running_here(base_dir, home):
+    with cluster.running_here(base_dir, home, own):
         return flat.pipeline(training, name=NAME, description=DESCRIPTION)

@@ -1,13 +1,14 @@
 """The tuning pipeline: a study with its trials side by side, then the training pipeline with the best one's settings."""
 
+import contextlib
+
 from kfp import dsl
 
 from components import cluster
-from components.preprocess.component import preprocess
 from components.tune.component import tune_begin, tune_choose
 from components.tune.component import tune_trials as tune_trials_step
 from components.validate_data.component import validate_data
-from pipelines.training import learn, tell
+from pipelines.training import follow, split, tell
 from sluice.kfp import form
 
 EXAMPLE = {
@@ -56,14 +57,18 @@ def tuning(
         tune_trials=tune_trials,
     )
     cluster.place(checked, "validate_data")
-    with dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"):
-        data = cluster.place(preprocess(project=checked.outputs["project"], base_dir=base_dir), "preprocess")
-        settled = data.outputs["handed"]
-        begun = cluster.place(tune_begin(project=settled, base_dir=base_dir, home=home, dataset=data.outputs["dataset"]), "preprocess")
+    before, between, behind = split()
+    with contextlib.ExitStack() as gates:
+        gates.enter_context(dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"))
+        given = {"project": checked.outputs["project"], "base_dir": base_dir, "home": home}
+        follow([*before, *between], given, gates)
+        settled, dataset = given["project"], given["dataset"]
+        begun = cluster.place(tune_begin(project=settled, base_dir=base_dir, home=home, dataset=dataset), "preprocess")
         with dsl.ParallelFor(begun.outputs["Output"], name="trials") as worker:
-            ran = tune_trials_step(project=settled, base_dir=base_dir, home=home, worker=worker, dataset=data.outputs["dataset"])
+            ran = tune_trials_step(project=settled, base_dir=base_dir, home=home, worker=worker, dataset=dataset)
             cluster.place(ran, "train")
-        chosen = tune_choose(project=settled, base_dir=base_dir, home=home, dataset=data.outputs["dataset"]).after(ran)
+        chosen = tune_choose(project=settled, base_dir=base_dir, home=home, dataset=dataset).after(ran)
         cluster.place(chosen, "preprocess")
-        learn(chosen.outputs["Output"], data)
+        given["project"] = chosen.outputs["Output"]
+        follow(behind, given, gates)
     tell(project)

@@ -20,6 +20,7 @@ from sluice.gates.config import EvaluateConfig
 from sluice.kfp.config import ClusterConfig
 from sluice.learners.torch.config import TrainConfig
 from sluice.rollouts.spec import RolloutSpec
+from sluice.steps.step import own_steps
 from sluice.tasks.config import ImageModel, TabularModel, TextModel
 from sluice.tracking.config import TrackingConfig
 from sluice.tuning.config import TuneConfig
@@ -76,6 +77,11 @@ class Project(Section):
     tracking: TrackingConfig = TrackingConfig()
     cluster: ClusterConfig = ClusterConfig()
     tune: TuneConfig | None = None
+    steps: dict[str, Any] = Field(
+        {},
+        description="steps of your own put between two others: module:Class, or an entry point's name, each with its section",
+        exclude_if=lambda own: not own,
+    )
     _base_dir: Path | None = PrivateAttr(None)
 
     @classmethod
@@ -202,6 +208,7 @@ def parse(
                 value=metric,
                 fix=f"one of {', '.join(names('classification'))}",
             )
+    own_steps(project.steps, beside=base_dir)
     own_checks("evaluate", project.evaluate.checks, field="evaluate.checks", beside=base_dir)
     found = project.model_copy(update={"model": model})
     found._base_dir = base_dir

@@ -12,12 +12,13 @@ from sluice.client import background
 from sluice.client.runs import Run
 from sluice.core import files
 from sluice.core.errors import DeadlineError, HomeError, ProjectError
-from sluice.core.gate import Gate, read_gates
+from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.kfp.submit import Submitted
 from sluice.project import Project
 from sluice.registry.references import registry_of
 from sluice.registry.versions import Registry
+from sluice.steps.step import read_gates
 
 
 class Local:

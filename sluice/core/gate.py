@@ -14,9 +14,6 @@ Decision = Literal["pass", "refuse", "inconclusive"]
 #: Bytes of JSON that one part of a gate's evidence may take where it is handed to a later step.
 _HANDED = 1024
 
-#: The steps of the training pipeline, in its order.
-STEPS = ("validate_data", "preprocess", "train", "export_onnx", "evaluate", "register", "rollout")
-
 #: Tasks of a run on a cluster beside its steps: what tells the run's outcome, and what fails where a refusal is to fail the run.
 REPORT, REFUSAL = "report", "refusal"
 
@@ -52,12 +49,6 @@ class Gate:
         return cls(
             step=raw["step"], decision=raw["decision"], reasons=tuple(raw["reasons"]), evidence=raw["evidence"], seconds=raw["seconds"]
         )
-
-
-def read_gates(root: Path) -> list[Gate]:
-    """The gates of a local run's folder of artifacts, in pipeline order."""
-    found = {p.parent.name.replace("-", "_"): Gate.read(p) for p in root.glob("*/*/gate.json")}
-    return [found[step] for step in STEPS if step in found]
 
 
 def hand_on(path: str) -> None:

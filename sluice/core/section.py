@@ -58,6 +58,16 @@ def names_in(section: BaseModel, prefix: str = "") -> Iterator[Named]:
                 yield from names_in(part, f"{setting}.{at}." if at else f"{setting}.")
 
 
+def checked(kind: type[Section], raw: object, field: str) -> Section:
+    """A section as it was written, checked. Raises `ProjectError`, as for any key of the project file."""
+    if isinstance(raw, BaseModel):
+        raw = raw.model_dump()
+    try:
+        return kind.model_validate({} if raw is None else raw)
+    except ValidationError as e:
+        raise explain(e, kind, tuple(field.split(".", 2)), "project") from e
+
+
 def explain(
     error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str, said_by: Mapping[str, str] = {}
 ) -> ProjectError:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sluice.core.errors import ProjectError
-from sluice.core.gate import STEPS
 from sluice.doctor.finding import Finding, fault, note, ok
 from sluice.kfp import needs
 from sluice.kfp.client import Api
@@ -17,6 +16,7 @@ from sluice.kube import image as images
 from sluice.kube import site
 from sluice.kube.client import Kube, KubeFault, Object
 from sluice.kube.site import Site, Told
+from sluice.steps.step import NAMES
 
 APPLY = "kubectl apply --server-side --force-conflicts -k manifests/overlays/OVERLAY (or helm upgrade)"
 #: What Sluice asks the API server for: (group, version, resource, whether nothing works without it, what brings it).
@@ -316,7 +316,7 @@ def store_keys(place: Place) -> list[Finding]:
     env, found = place.step().env, []
     kind = env.get(site.STORE_ENV, "").partition("://")[0]
     copied = copy_of_keys(place)
-    for secret in {s.name: s for name in STEPS for s in place.step(name).secrets}.values():
+    for secret in {s.name: s for name in NAMES for s in place.step(name).secrets}.values():
         try:
             obj = place.kube.get(place.namespaced(f"secrets/{secret.name}", place.runs))
         except KubeFault as e:

@@ -18,12 +18,12 @@ from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from sluice.core.errors import ProjectError
 from sluice.core.gate import Decision as Verdict
 from sluice.core.registry import Registry
-from sluice.core.section import Section, explain
+from sluice.core.section import Section, checked
 
 #: Every check there is by name; the built-in ones in the order in which their step makes them.
 CHECKS = Registry(
@@ -135,16 +135,6 @@ def own_checks(step: str, named: Mapping[str, Any], *, field: str, beside: Path 
             )
         found.append((name, kind(), checked(kind.Config, raw, f"{field}.{name}")))
     return found
-
-
-def checked(kind: type[Section], raw: Any, field: str) -> Section:
-    """A section as it was written, checked. Raises `ProjectError`, as for any key of the project file."""
-    if isinstance(raw, BaseModel):
-        raw = raw.model_dump()
-    try:
-        return kind.model_validate({} if raw is None else raw)
-    except ValidationError as e:
-        raise explain(e, kind, tuple(field.split(".", 2)), "project") from e
 
 
 def make(step: str, facts: Any, config: Any, own: Iterable[tuple[str, Check, Section]] = ()) -> Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Callable, Iterable
@@ -11,8 +12,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from sluice.core import files
 from sluice.core.events import NONCE_ENV
-from sluice.core.gate import REPORT, STEPS
+from sluice.core.gate import REPORT
 from sluice.core.section import Section
+from sluice.steps.step import NAMES, STEPS, Step
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -187,22 +189,22 @@ class ClusterConfig(Section):
         "succeeds", description="how Kubeflow Pipelines shows a run that was refused or rolled back"
     )
     defaults: StepSettings = StepSettings()
-    steps: dict[str, StepSettings] = Field({}, description="settings of single steps, by name: " + ", ".join((*STEPS, REPORT)))
+    steps: dict[str, StepSettings] = Field({}, description="settings of single steps, by name: " + ", ".join((*NAMES, REPORT)))
 
     @field_validator("steps")
     @classmethod
     def _known(cls, value: dict[str, StepSettings]) -> dict[str, StepSettings]:
         for name in value:
-            if name not in (*STEPS, REPORT):
-                near = difflib.get_close_matches(name, (*STEPS, REPORT), 1, 0.5)
+            if name not in (*NAMES, REPORT):
+                near = difflib.get_close_matches(name, (*NAMES, REPORT), 1, 0.5)
                 raise ValueError(
-                    f"{name!r} is no step" + (f", did you mean {near[0]!r}?" if near else "; there is " + ", ".join((*STEPS, REPORT)))
+                    f"{name!r} is no step" + (f", did you mean {near[0]!r}?" if near else "; there is " + ", ".join((*NAMES, REPORT)))
                 )
         return value
 
     @model_validator(mode="after")
     def _agree(self) -> ClusterConfig:
-        for step in (*STEPS, REPORT):
+        for step in (*NAMES, REPORT):
             held, most = self.of(step).resources.requests, self.of(step).resources.limits
             if held.cpu and most.cpu and cores(held.cpu) > cores(most.cpu):
                 raise ValueError(f"{step}: requests.cpu {held.cpu} is above limits.cpu {most.cpu}")
@@ -234,7 +236,7 @@ class ClusterConfig(Section):
 
     def longest(self) -> int:
         """Seconds that all steps may take together, a study's before them, tried as often as they may be, and some to start in."""
-        settings = map(self.of, (*STEPS, "preprocess", "train", "preprocess"))
+        settings = map(self.of, (*NAMES, "preprocess", "train", "preprocess"))
         return sum((1 + s.retries.count) * (duration_seconds(s.timeout or "2h") + 900) for s in settings)
 
     def environment(self, step: str) -> str:
@@ -257,13 +259,11 @@ _ANY_POD = ("env", "image_pull_secrets", "node_selector", "tolerations")
 
 
 def _bounds(step: str) -> dict[str, Any]:
-    """Requests small enough for a laptop's cluster, limits that keep one step from taking a node down, and a time limit."""
+    """Requests small enough for a laptop's cluster, limits that keep one step from taking a node down, and a time limit: the step's own."""
     if step == REPORT:
         return {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}}
-    heavy = step in ("train", "evaluate", "export_onnx", "rollout")
-    limits = {"cpu": "4", "memory": "8Gi"} if step == "train" else {"cpu": "2", "memory": "4Gi" if heavy else "2Gi"}
-    timeout = {"train": "24h", "rollout": "24h"}.get(step, "2h")
-    return {"resources": {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": limits}, "timeout": timeout}
+    kind = STEPS.get(step) if step in NAMES else Step
+    return copy.deepcopy(kind.bounds)
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sluice.core.errors import ProjectError, shown
-from sluice.core.gate import STEPS
 from sluice.kfp.config import ClusterConfig, StepSettings
 from sluice.kube import image as images
 from sluice.kube.client import KubeFault
 from sluice.kube.site import NAME, NAMESPACE_ENV, STORE_ENV, TRACKING_ENV, Told
 from sluice.package.store import MOUNT, MOUNT_ENV
 from sluice.project import Project
+from sluice.steps.step import NAMES
 
 IMAGE_VARIABLE = "SLUICE_PIPELINE_IMAGE"
 #: Folders a step may write to whatever is mounted.
@@ -110,7 +110,7 @@ def _image(image: str, field: str, allow_tag: bool) -> list[Need]:
 def of_steps(project: Project, told: Told) -> list[Need]:
     """What the environment of the project's steps lacks, as compiled: a variable that all lack is told once."""
     lacked: dict[Need, list[str]] = {}
-    for step in STEPS:
+    for step in NAMES:
         settings = project.cluster.of(step)
         secret = {v for s in settings.secrets for v in s.env.values()}
         for need in lacking(
@@ -118,7 +118,7 @@ def of_steps(project: Project, told: Told) -> list[Need]:
         ):
             lacked.setdefault(need, []).append(step)
     return [
-        n if len(steps) == len(STEPS) else dataclasses.replace(n, message=f"{n.message} (steps {', '.join(steps)})")
+        n if len(steps) == len(NAMES) else dataclasses.replace(n, message=f"{n.message} (steps {', '.join(steps)})")
         for n, steps in lacked.items()
     ]
 
@@ -221,7 +221,7 @@ def _objects(cluster: ClusterConfig, told: Told, runs: str | None) -> list[Need]
     """
     if told.kube is None or not runs:
         return []
-    settings: list[StepSettings] = [cluster.of(step) for step in STEPS]
+    settings: list[StepSettings] = [cluster.of(step) for step in NAMES]
     secrets = {
         s.name: ", ".join(f"--from-literal={k}=..." for k in s.env) or "--from-file=..."
         for x in settings

@@ -8,12 +8,13 @@ begin with the run's id, which nothing that was written before the run can hold.
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sluice.core.errors import DeadlineError, SluiceError
-from sluice.core.gate import REFUSAL, REPORT, STEPS, Gate
+from sluice.core.gate import REFUSAL, REPORT, Gate
 from sluice.kfp.answers import timestamp
 from sluice.kfp.client import Api
 from sluice.kfp.connection import installation
@@ -21,6 +22,7 @@ from sluice.kfp.errors import EndpointFault, Unreachable
 from sluice.kfp.submit import user_namespace
 from sluice.kube.logs import PodLog
 from sluice.steps.outcome import FAULT, conclude, last_exception
+from sluice.steps.step import NAMES, OWN, in_order
 
 TERMINAL = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 _UNSETTLED = ("PENDING", "RUNNING", "CANCELING", "PAUSED")
@@ -46,7 +48,7 @@ def step_states(run: Mapping[str, Any]) -> dict[str, str]:
         state = str(task.get("state") or "")
         if step and state and state != "RUNTIME_STATE_UNSPECIFIED":
             found.setdefault(step, set()).add(state)
-    return {s: next((w for w in _WORST if w in found[s]), "PENDING") for s in STEPS if s in found}
+    return {s: next((w for w in _WORST if w in found[s]), "PENDING") for s in (*NAMES, *found) if s in found}
 
 
 def failed_tasks(run: Mapping[str, Any]) -> list[str]:
@@ -71,7 +73,7 @@ def is_over(run: Mapping[str, Any]) -> bool:
     steps = _driven(run) - set(_BESIDE)
     for task in _tasks(run):
         name, state = str(task.get("display_name") or ""), task.get("state")
-        if name in steps and (state in ("FAILED", "CANCELED", "SKIPPED") or (state == "SUCCEEDED" and _step(task) == STEPS[-1])):
+        if name in steps and (state in ("FAILED", "CANCELED", "SKIPPED") or (state == "SUCCEEDED" and _step(task) == NAMES[-1])):
             return True
         if state == "FAILED" and name.endswith("-driver") and name.removesuffix("-driver") in steps:
             return True
@@ -109,8 +111,13 @@ def _tasks(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _step(task: Mapping[str, Any]) -> str | None:
-    name = str(task.get("display_name") or "").replace("-", "_")
-    return name if name in STEPS else None
+    return step_of(str(task.get("display_name") or ""))
+
+
+def step_of(task: str) -> str | None:
+    """The step of a task's name; null for a task of another kind, an attempt or a driver."""
+    name = task.removeprefix(OWN).replace("-", "_")
+    return name if name in NAMES or (task.startswith(OWN) and re.fullmatch(r"[a-z0-9_]+", name) and not name.endswith("_driver")) else None
 
 
 def _driven(run: Mapping[str, Any]) -> set[str]:
@@ -123,7 +130,7 @@ def _failed_drivers(run: Mapping[str, Any]) -> Iterator[str]:
     """Steps whose driver, the pod that prepares theirs, has failed."""
     for task in _tasks(run):
         name = str(task.get("display_name") or "")
-        if name.endswith("-driver") and task.get("state") == "FAILED" and (step := name.removesuffix("-driver").replace("-", "_")) in STEPS:
+        if name.endswith("-driver") and task.get("state") == "FAILED" and (step := step_of(name.removesuffix("-driver"))):
             yield step
 
 
@@ -173,7 +180,7 @@ class Watch:
     @property
     def gates(self) -> list[Gate]:
         """The gates seen, in pipeline order."""
-        return [self._gates[s] for s in STEPS if s in self._gates]
+        return in_order(self._gates)
 
     def read(self, *, ended: bool = False) -> str:
         """Ask once for the run and its steps' output, with `ended` only of those that are done; returns the run's state. Raises `EndpointError`."""
@@ -311,7 +318,7 @@ class Watch:
     def _unexplained(self, states: Mapping[str, str]) -> dict[str, Any]:
         """A failure no step announced: a pod that could not start, was killed, or a run that was ended."""
         step = next((s for s, state in states.items() if state in ("FAILED", "CANCELED")), None)
-        step = step or next((t.replace("-", "_") for t in failed_tasks(self.run)), None)
+        step = step or next((step_of(t) or t.replace("-", "_") for t in failed_tasks(self.run)), None)
         why = last_exception("\n".join(self.tail()))
         ended = {"FAILED": "failed or was terminated", "CANCELED": "was cancelled", "CANCELING": "was cancelled"}.get(
             self.state, f"ended as {self.state}"

@@ -10,10 +10,11 @@ from typing import Any
 
 from sluice.core import yamlfile
 from sluice.core.errors import MissingExtra, ProjectError
-from sluice.core.gate import REPORT, STEPS
+from sluice.core.gate import REPORT
 from sluice.kfp.config import ClusterConfig, merge
 from sluice.kfp.connection import UI_VARIABLE
 from sluice.kube.client import Kube, KubeFault
+from sluice.steps.step import NAMES
 
 #: Its name, and the namespace Sluice is installed in unless told otherwise.
 NAME, ENVIRONMENT = "sluice-cluster", "sluice"
@@ -75,7 +76,7 @@ class Site:
         """
         mine, theirs = project.model_dump(exclude_unset=True), self.cluster
         plain = {k: v for k, v in {**theirs, **{k: v for k, v in mine.items() if v is not None}}.items() if k not in ("defaults", "steps")}
-        named = [s for s in (*STEPS, REPORT) if s in (theirs.get("steps") or {}) or s in (mine.get("steps") or {})]
+        named = [s for s in (*NAMES, REPORT) if s in (theirs.get("steps") or {}) or s in (mine.get("steps") or {})]
         steps = {s: _beside(_whole(theirs, s), _whole(mine, s)) for s in named}
         if self.ui:  # the report links to the run's page
             report = steps.setdefault(REPORT, {})

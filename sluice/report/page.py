@@ -10,18 +10,10 @@ from typing import Any
 from sluice import __version__
 from sluice.core.gate import Gate
 from sluice.project import Project
-from sluice.report import sections, svg
+from sluice.report import svg
 from sluice.report.style import CSS
+from sluice.steps import step as steps
 
-TITLES = {
-    "validate_data": "Data",
-    "preprocess": "Dataset",
-    "train": "Training",
-    "export_onnx": "Package",
-    "evaluate": "Evaluation",
-    "register": "Registry",
-    "rollout": "Rollout",
-}
 _WORD = {"pass": "ok", "refuse": "no", "inconclusive": "maybe"}
 
 
@@ -41,9 +33,9 @@ def document(title: str, body: str) -> str:
 def section(gate: Gate) -> str:
     """A step's section, with its decision and reasons."""
     reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
-    body = getattr(sections, gate.step)(gate.evidence)
+    body = steps.section(gate)
     return (
-        f'<section id="{gate.step}"><h2>{TITLES[gate.step]}{_badge(gate.decision)}'
+        f'<section id="{gate.step}"><h2>{escape(steps.title(gate))}{_badge(gate.decision)}'
         f'<span class="note">{gate.seconds:.1f} s</span></h2>{f"<ul class=reasons>{reasons}</ul>" if reasons else ""}{body}</section>'
     )
 
@@ -55,7 +47,7 @@ def section_or_note(gate: Gate) -> str:
     except (KeyError, TypeError, IndexError):
         reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
         return (
-            f'<section id="{gate.step}"><h2>{TITLES[gate.step]}{_badge(gate.decision)}</h2>'
+            f'<section id="{gate.step}"><h2>{escape(steps.title(gate))}{_badge(gate.decision)}</h2>'
             f'<ul class=reasons>{reasons}</ul><p class="note">the rest of its evidence is in the step\'s own report</p></section>'
         )
 
@@ -66,7 +58,7 @@ def _badge(word: str) -> str:
 
 def step_page(gate: Gate) -> str:
     """The HTML artifact of one step."""
-    return document(f"{TITLES[gate.step]}: {gate.decision}", section(gate))
+    return document(f"{steps.title(gate)}: {gate.decision}", section(gate))
 
 
 def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> str:
@@ -129,14 +121,21 @@ def strip(outcome: dict[str, Any], gates: list[Gate], *, links: bool = True) -> 
     failed = (outcome.get("error") or {}).get("step")
     silent = {"SUCCEEDED": "done, not read", "RUNNING": "still running"}
     boxes = []
-    for step, title in TITLES.items():
+    for step, title in _boxes(gates):
         gate = by.get(step)
         css = _WORD.get(gate.decision, "skip") if gate else "no" if step == failed else "skip"
         other = "failed" if step == failed else silent.get((outcome.get("states") or {}).get(step, ""), "not reached")
         text = f"{escape(gate.decision)} · {gate.seconds:.1f} s" if gate else other
-        inside = f"<b>{title}</b><span>{text}</span>"
+        inside = f"<b>{escape(title)}</b><span>{text}</span>"
         boxes.append(f'<a class="step {css}" href="#{step}">{inside}</a>' if links else f'<div class="step {css}">{inside}</div>')
     return f'<div class="steps">{"".join(boxes)}</div>'
+
+
+def _boxes(gates: list[Gate]) -> list[tuple[str, str]]:
+    """Name and title of every step there is and of those of the project's own that ran, in order."""
+    ran = {g.step: g for g in gates}
+    every = steps.in_order({name: ran.get(name) or Gate(name, "pass") for name in dict.fromkeys((*steps.NAMES, *ran))})
+    return [(g.step, steps.title(g)) for g in every]
 
 
 def _why(outcome: dict[str, Any]) -> str:

@@ -8,8 +8,8 @@ import pytest
 
 from sluice import project
 from sluice.core.errors import ProjectError
-from sluice.core.gate import STEPS
 from sluice.kfp.config import ClusterConfig, cores, duration_seconds, memory_bytes
+from sluice.steps.step import NAMES as STEPS
 
 
 def parsed(cluster: str) -> ClusterConfig:

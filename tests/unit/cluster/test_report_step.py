@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from components.report import logic
-from sluice.core.gate import STEPS
 from sluice.kfp import ending
 from sluice.kfp.account import OwnToken
 from sluice.kfp.client import Api
@@ -20,6 +19,7 @@ from sluice.kfp.ending import await_end
 from sluice.kfp.errors import Unauthorised
 from sluice.kfp.runs import Watch, is_over
 from sluice.kube.client import Kube
+from sluice.steps.step import NAMES as STEPS
 from tests.unit.cluster.kubernetes_api import Api as Kubernetes
 from tests.unit.cluster.kubernetes_api import serving as kubernetes
 from tests.unit.cluster.replays import Recording, beside, recording, serving, skipped

@@ -16,9 +16,9 @@ from pipelines.compiler import GOLDEN, Compiled, compile_project, compile_traini
 from pipelines.training import pipeline_here
 from sluice import project
 from sluice.core.errors import ProjectError
-from sluice.core.gate import STEPS
 from sluice.kfp import checks
 from sluice.kfp.struct import from_struct
+from sluice.steps.step import NAMES as STEPS
 
 IMAGE = "registry.example:5000/team/pipeline@sha256:" + "a" * 64
 OTHER = "registry.example:5000/team/pipeline@sha256:" + "b" * 64

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sluice import project
 from sluice.client.runs import Run
 from sluice.core.gate import Gate
-from sluice.report import page, sections, svg
+from sluice.report import page, svg
+from sluice.steps.step import NAMES, STEPS
 
 LABELS = [str(i) for i in range(10)]
 PROJECT = project.parse({"name": "digits", "task": "image", "data": {"source": "sklearn://digits"}})
@@ -183,7 +184,7 @@ def outcome(**more: Any) -> dict[str, Any]:
 
 def test_a_promoted_run_shows_every_gate_and_the_numbers_that_matter() -> None:
     seen = Page(page.run_page(PROJECT, outcome(), GATES))
-    for word in ("promoted", "0.9833", "+0.0112", "0 of 5,200", "1 KiB", "no worse", *page.TITLES.values()):
+    for word in ("promoted", "0.9833", "+0.0112", "0 of 5,200", "1 KiB", "no worse", *(STEPS.get(name).title for name in NAMES)):
         assert word in seen.text, word
     assert all(a and a.startswith("#") for a in seen.addresses), "nothing is loaded from anywhere"
 
@@ -229,7 +230,7 @@ def poisoned(value: Any) -> Iterator[Any]:
             yield {(k + MARKUP if k == key else k): v for k, v in value.items()}
 
 
-@pytest.mark.parametrize("step", list(page.TITLES))
+@pytest.mark.parametrize("step", NAMES)
 def test_no_text_of_any_evidence_becomes_markup(step: str) -> None:
     drawn = 0
     for evidence in poisoned(EVIDENCE[step]):
@@ -287,7 +288,7 @@ def test_what_is_cut_says_how_much_and_where_the_rest_is() -> None:
 
 
 def test_refused_checks_stand_before_the_ones_that_passed() -> None:
-    html = sections.validate_data(EVIDENCE["validate_data"])
+    html = STEPS.get("validate_data")().section(EVIDENCE["validate_data"])
     assert html.index("too many") < html.index("1,797 rows")
 
 
@@ -351,7 +352,7 @@ def test_the_floor_is_drawn_and_a_simple_model_ahead_stands_at_the_head():
             "simple": {"name": "logistic regression", "missing": "it ran out of time"},
         },
     }
-    assert "logistic regression was left out: it ran out of time" in Page(sections.evaluate(missing)).text
+    assert "logistic regression was left out: it ran out of time" in Page(STEPS.get("evaluate")().section(missing)).text
     assert "Warnings" not in Page(page.run_page(PROJECT, outcome(), GATES)).text
 
 

@@ -10,9 +10,9 @@ from serving.controller.kube import connect
 from serving.controller.rollouts.backends import base
 from serving.controller.rollouts.reconcile import IDLE, PERSIST, STILL
 from sluice.core.errors import SluiceError
-from sluice.report import sections
 from sluice.rollouts import cluster as cluster_view
 from sluice.rollouts import control
+from sluice.steps.step import STEPS
 from tests.unit.rollouts import test_handover as handover
 from tests.unit.rollouts.test_controller import ONE, TWO, Cluster, second
 from tests.unit.rollouts.test_faults import NO_CREDENTIALS, TABLE, TRACE, crashed, pod
@@ -159,4 +159,4 @@ def test_the_last_lines_stand_in_the_report() -> None:
     cluster.api.status[TWO[:12]] = pod(main=crashed("<oops>\n"))["status"]
     result = cluster.hand_over(TWO)
     assert result.outcome == "rolled_back" and result.evidence["said"] == "<oops>"
-    assert "&lt;oops&gt;" in sections.rollout(result.evidence)
+    assert "&lt;oops&gt;" in STEPS.get("rollout")().section(result.evidence)

@@ -18,11 +18,11 @@ from sluice.core import files
 from sluice.core.errors import DeadlineError, ProjectError, SluiceError
 from sluice.kube.client import Kube
 from sluice.kube.objects import Objects
-from sluice.report import sections
 from sluice.rollouts.handover import hand_over
 from sluice.rollouts.local import RolloutResult
 from sluice.rollouts.manifest import Target, manifest, plan_of, target
 from sluice.rollouts.spec import RolloutSpec
+from sluice.steps.step import STEPS
 
 _spec = importlib.util.spec_from_file_location("handover_memory_api", Path(__file__).with_name("memory_api.py"))
 assert _spec and _spec.loader
@@ -103,7 +103,7 @@ def test_a_first_model_serves_and_the_next_one_is_promoted_by_evidence() -> None
     assert {at["weight"] for at in result.evidence["timeline"]} >= {0, 20, 50, 100}
     assert result.evidence["timeline"][-1]["weight"] == 100
     files.canonical_json(result.evidence)
-    drawn = sections.rollout(result.evidence)
+    drawn = STEPS.get("rollout")().section(result.evidence)
     assert "Evidence in the last step" in drawn
     assert "Tests at the last judgement" in drawn
 

@@ -1,0 +1,39 @@
+"""The step `evaluate`: judge the package as it will be served."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sluice.gates.check import Decision, own_sections, sections
+from sluice.steps.step import SMALL, Evidence, Step
+
+
+class Evaluate(Step):
+    """Judge the package as it will be served."""
+
+    name, title, after = "evaluate", "Evaluation", "export_onnx"
+    bounds = {"resources": {"requests": SMALL, "limits": {"cpu": "2", "memory": "4Gi"}}, "timeout": "2h"}
+    component = "components.evaluate.component:evaluate"
+    gives: ClassVar = {"judged": "gate", "project": "handed"}
+    asks = True
+
+    def section(self, e: Evidence) -> str:
+        """What each check found, and the answers in pictures."""
+        from sluice.report import classes, svg
+
+        found, parts = e["evaluation"], sections("evaluate", Decision("pass", evidence=e))
+        out = f'<div class="grid2"><div>{parts["bar"]}</div><div>{parts["champion"]}</div></div>{parts["floor"]}'
+        matrix, bins = found.get("confusion"), (found.get("calibration") or {}).get("bins")
+        out += (classes.answered(found) if matrix else "") + classes.curves(found) + '<div class="grid2">'
+        if matrix:
+            out += f"<div>{classes.confusion(matrix)}</div>"
+        if bins:
+            out += f"<div><h3>Calibration (expected error {svg.number(found['calibration']['ece'], 3)})</h3>{svg.reliability(bins)}</div>"
+        residuals = found.get("residuals")
+        if residuals:
+            out += (
+                "<div><h3>Residuals</h3><figure>"
+                + svg.histogram(residuals["edges"], residuals["counts"], "prediction minus truth")
+                + "</figure></div>"
+            )
+        return out + "</div>" + classes.per_label(found.get("per_label") or ()) + parts["slices"] + own_sections(e)

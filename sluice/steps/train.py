@@ -1,0 +1,78 @@
+"""The step `train`: learn on the training rows."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import ClassVar
+
+from sluice.steps.step import REST, SMALL, Evidence, Step
+
+
+class Train(Step):
+    """Learn on the training rows."""
+
+    name, title, after = "train", "Training", "preprocess"
+    bounds = {"resources": {"requests": SMALL, "limits": {"cpu": "4", "memory": "8Gi"}}, "timeout": "24h"}
+    component = "components.train.component:train"
+    gives: ClassVar = {"run_id": "Output", "model": "model", "trained": "gate", "project": "handed"}
+    cached = True
+
+    def section(self, e: Evidence) -> str:
+        """The curves, what was kept and why, the folds."""
+        from sluice.report import svg
+        from sluice.report.tables import table
+
+        history = e["history"]
+        losses = {"training loss": "train_loss", "validation loss": "validation_loss"}
+        series = {name: [(float(h["epoch"]), float(h[key])) for h in history if h.get(key) is not None] for name, key in losses.items()}
+        best = float(e["best_epoch"])
+        out = '<div class="grid2">' + svg.lines(series, "epoch", "loss", mark=best, mark_text="kept")
+        every = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and not k.endswith("loss")]
+        names = every[:3]
+        curves = {
+            f"validation {n}": [
+                (float(h["epoch"]), float(h["validation_metrics"][n])) for h in history if h["validation_metrics"].get(n) is not None
+            ]
+            for n in names
+        }
+        out += svg.lines(curves, "epoch", "", mark=best, mark_text="kept") + "</div>"
+        if len(every) > len(names):
+            out += f'<p class="note">not drawn: {escape(", ".join(every[3:]))}; {REST.format("train")}</p>'
+        plan = e.get("plan") or {}
+        chosen = [
+            (n.replace("_", " ") + ", automatic" * (n in plan["automatic"]), plan[n]) for n in ("batch_size", "learning_rate") if n in plan
+        ]
+        ended = {"patience": "stopped improving", "time": "time budget", "epochs": "last epoch"}.get(
+            e.get("ended", ""), bool(e.get("stopped_early"))
+        )
+        facts = [
+            ("epochs", history[-1]["epoch"]),
+            ("kept epoch", e["best_epoch"]),
+            ("ended by", ended),
+            *chosen,
+            ("processes", e.get("world_size")),
+            ("rows per second", history[-1].get("samples_per_second")),
+            ("seconds", e.get("seconds")),
+        ]
+        return out + table([f[0] for f in facts], [[f[1] for f in facts]]) + _folds(e.get("cross_validation"))
+
+
+def _folds(found: Evidence | None) -> str:
+    from sluice.report import svg
+    from sluice.report.tables import Html, table
+
+    if not found:
+        return ""
+    names = list(found["summary"])
+    rows = [[f"fold {f['fold']}", f["rows"], *(f["metrics"].get(n) for n in names)] for f in found["folds"]]
+    rows.append([Html("<b>mean</b>"), "", *(found["summary"][n]["mean"] for n in names)])
+    rows.append(
+        [
+            f"{100 * found['confidence']:.0f} % interval",
+            "",
+            *(f"{svg.number(s['low'])} to {svg.number(s['high'])}" if s["low"] is not None else "" for s in found["summary"].values()),
+        ]
+    )
+    by = f", rows of equal {found['grouped_by']} together" if found.get("grouped_by") else ""
+    note = f'<p class="note">Each model was judged on the fold it was not trained on{escape(by)}; the model kept is trained on all training rows.</p>'
+    return "<h3>Cross-validation</h3>" + table(["", "rows", *names], rows, range(1, len(names) + 2)) + note

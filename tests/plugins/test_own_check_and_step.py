@@ -1,0 +1,93 @@
+"""A check and a step of one's own, in a file each beside the project file: they run, decide, and stand in the report."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+
+from pipelines.compiler import compile_training
+from sluice import project
+from sluice.commands.project import template
+from sluice.core.errors import ProjectError
+
+pytestmark = pytest.mark.timeout(400)
+HERE = Path(__file__).parent
+CHECK, STEP = "favourite_check:NoFavourite", "step_between:EnoughOfEach"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project's folder, with both."""
+    found = tmp_path / "project"
+    shutil.copytree(template("tabular"), found)
+    for name in ("favourite_check.py", "step_between.py"):
+        shutil.copy(HERE / name, found)
+    raw = yaml.safe_load((found / "sluice.yaml").read_text())
+    raw.setdefault("evaluate", {})["checks"] = {CHECK: {"most": 0.95}}
+    raw["steps"] = {STEP: {"least": 5}}
+    raw.setdefault("rollout", {})["minimum_requests"] = 60
+    raw.setdefault("train", {})["epochs"] = 15
+    (found / "sluice.yaml").write_text(yaml.safe_dump(raw))
+    return found
+
+
+def run(folder: Path, *settings: str) -> tuple[int, dict[str, Any], str]:
+    """`sluice run`: its status, its outcome and its report."""
+    command = [sys.executable, "-m", "sluice", "run", str(folder / "sluice.yaml"), "--home", str(folder / "home"), "--json"]
+    command += [a for s in settings for a in ("--set", s)]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout, done.stderr
+    outcome = orjson.loads(done.stdout)
+    assert "a lie" not in done.stderr and "a lie" not in str(outcome)
+    return done.returncode, outcome, Path(outcome["report"]).read_text()
+
+
+def test_both_run_beside_the_steps_and_checks_there_are_to_a_promoted_model(folder: Path) -> None:
+    status, outcome, report = run(folder)
+    steps = [s["step"] for s in outcome["steps"]]
+    assert (status, outcome["outcome"], steps.index("enough_of_each")) == (0, "promoted", 2) and len(steps) == 8
+    assert "Rows of each label" in report and '<meter value="' in report
+    gates = folder / "home" / "runs" / outcome["run"] / "gates"
+    judged = orjson.loads((gates / "evaluate.json").read_bytes())["evidence"]["checks"][CHECK]
+    assert judged["decision"] == "pass" and 0 < judged["evidence"]["share"] <= 0.95
+    assert orjson.loads((gates / "enough_of_each.json").read_bytes())["evidence"]["after"] == "preprocess"
+
+
+def test_a_step_that_refuses_ends_the_run_there_whatever_it_printed(folder: Path) -> None:
+    status, outcome, report = run(folder, f"steps={{{STEP!r}: {{least: 100000}}}}")
+    assert (status, outcome["outcome"], outcome["gate"]) == (3, "refused", "enough_of_each")
+    assert "fewer than 100000 training rows" in outcome["reasons"][0] and "fewer than 100000" in report
+    assert [s["step"] for s in outcome["steps"]] == ["validate_data", "preprocess", "enough_of_each"]
+
+
+def test_a_step_is_compiled_between_the_two_and_asks_to_go_on(folder: Path) -> None:
+    text = (folder / "sluice.yaml").read_text()
+    found = project.load(folder / "sluice.yaml")
+    made = compile_training(found, text=text, image="r.example/p@sha256:" + "0" * 64).spec["root"]["dag"]["tasks"]
+    assert made["own-enough-of-each"]["dependentTasks"] == ["preprocess"] and made["train"]["dependentTasks"] == ["own-enough-of-each"]
+    assert "own-enough-of-each-Output'] == 'pass'" in made["train"]["triggerPolicy"]["condition"]
+    artifacts = made["own-enough-of-each"]["inputs"]["artifacts"]
+    assert list(artifacts) == ["dataset"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        (f"steps={{{STEP!r}: {{leats: 3}}}}", "did you mean 'least'"),
+        ("steps={'step_between:LIES': {}}", "is no step of your own"),
+        ("steps={'prepocess': {}}", "did you mean 'preprocess'"),
+        ("steps={'train': {}}", "is no step of your own"),
+        (f"evaluate.checks={{{CHECK!r}: {{most: 3}}}}", "less than or equal to 1"),
+    ],
+)
+def test_a_wrong_one_is_told_before_anything_runs(folder: Path, setting: str, says: str) -> None:
+    with pytest.raises(ProjectError, match=says):
+        project.load(folder / "sluice.yaml", [setting])
