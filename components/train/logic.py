@@ -12,6 +12,7 @@ from typing import Any
 from components import STARTED
 from components.train import trainjob_fit
 from sluice.core import events, files
+from sluice.core.errors import ProjectError
 from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
@@ -60,6 +61,7 @@ class BackgroundTracker:
             getattr(self._tracker, call[0])(*call[1])
 
     def put(self, method: str, *args: Any) -> None:
+        """Put a call of the tracker's in line; it returns at once."""
         self._calls.put((method, args))
 
     def close(self, seconds: float = 60) -> None:
@@ -94,7 +96,15 @@ def run(project: str, base_dir: str, home: str, *, dataset_path: str, model_path
                 tracker.put("metrics", curve_point(event), int(event["epoch"]))
 
         try:
-            fit = _fit_of(load_task(settings, base).learner())
+            learner = load_task(settings, base).learner()
+            fit = _fit_of(learner)
+            if settings.train.folds and not learner.folds:
+                raise ProjectError(
+                    f"the learner {learner.name} cannot be cross-validated",
+                    field="train.folds",
+                    value=settings.train.folds,
+                    fix="remove it",
+                )
             found = _folds(settings, dataset, Path(model_path), fit, tracker) if settings.train.folds else None
             trained = fit(Job(dataset, Path(model_path), on_event))
         except BaseException:

@@ -25,7 +25,7 @@ from sluice.data.dataset import Dataset
 from sluice.learners.base import Event, Job
 from sluice.learners.errors import ProcessDied
 from sluice.learners.torch.fit import failure, finish_job, prepare_job, sigterm_raises
-from sluice.learners.torch.job import causes, forget_errors
+from sluice.learners.torch.job import TorchJob, causes, forget_errors
 from sluice.learners.torch.learner import TorchTrained
 from sluice.learners.torch.network import network_of
 from sluice.learners.torch.telemetry import PORT, PORT_ENV
@@ -85,14 +85,7 @@ def fit(
         ProjectError, DataError, NonFiniteError, TrainingError: as from a fit on one machine, the earliest of all processes.
     """
     project, dataset, out, tell = task.project, job.dataset, Path(job.out), job.on_event
-    mount, claim = Path(os.environ.get(MOUNT_ENV, "/store")), os.environ.get(CLAIM_ENV)
-    if not mount.is_dir():
-        raise ProjectError(
-            "is no folder here: the volume the nodes share is not mounted",
-            field=MOUNT_ENV,
-            value=str(mount),
-            fix=f"mount the claim {claim} there, in this step too",
-        )
+    mount, claim = _mounted()
     jobs = jobs or TrainJobs()
     train, name = project.train, job_name(project, dataset, out.absolute())
     root = mount / "jobs" / name
@@ -107,36 +100,20 @@ def fit(
             name_of[0] = name if not attempt else f"{name}-r{attempt}"
             spec = _spec(project, name_of[0], root, claim, str(mount), seconds, nonce)
             try:
-                with sigterm_raises():
-                    jobs.replace(spec)
-                    tell({"kind": "note", "text": f"TrainJob {spec.name}: {train.nodes} nodes of {train.processes} processes"})
-                    jobs.wait(
-                        spec,
-                        on_line=lambda node, line: _heard(node, line, nonce, tell, show),
-                        seconds=seconds,
-                        poll=poll,
-                        stop=stop,
-                        on_state=lambda text: tell({"kind": "note", "text": text}),
-                    )
+                _run(
+                    jobs,
+                    spec,
+                    tell,
+                    on_line=lambda node, line: _heard(node, line, nonce, tell, show),
+                    seconds=seconds,
+                    poll=poll,
+                    stop=stop,
+                )
                 break
             except NodeLost as e:
-                if causes(made.errors):
-                    raise failure(made, 1) from e
-                if attempt == train.restarts:
-                    raise ProcessDied(
-                        f"{e.message}, {attempt + 1} times",
-                        field=e.field,
-                        fix="more memory a node (or a smaller batch_size), or raise train.restarts",
-                    ) from e
-                forget_errors(made.errors)
+                text = _again(e, made, attempt, train.restarts)
                 jobs.cancel(spec.name)
-                good = max((p.name for p in (made.checkpoints / made.key[:16]).glob("step-*")), default=None)
-                tell(
-                    {
-                        "kind": "warning",
-                        "text": f"{e.message}; starting again from {good or 'the beginning'} (restart {attempt + 1} of {train.restarts})",
-                    }
-                )
+                tell({"kind": "warning", "text": text})
         finish_job(made, out)
         made.forget_checkpoints(lambda text: tell({"kind": "warning", "text": text}))
         return TorchTrained.open(network_of(task), out)
@@ -146,6 +123,47 @@ def fit(
         raise
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _run(jobs: TrainJobs, spec: JobSpec, tell: Callable[[Event], None], **waiting: Any) -> None:
+    """Submit a job and wait for it; what keeps its nodes from starting is told. Raises as `TrainJobs.wait`."""
+    with sigterm_raises():
+        jobs.replace(spec)
+        tell({"kind": "note", "text": f"TrainJob {spec.name}: {spec.nodes} nodes of {spec.processes} processes"})
+        jobs.wait(spec, on_state=lambda text: tell({"kind": "note", "text": text}), **waiting)
+
+
+def _mounted() -> tuple[Path, str | None]:
+    """Where the volume that the nodes share is here, and its claim. Raises `ProjectError`: it is not mounted."""
+    mount, claim = Path(os.environ.get(MOUNT_ENV, "/store")), os.environ.get(CLAIM_ENV)
+    if not mount.is_dir():
+        raise ProjectError(
+            "is no folder here: the volume the nodes share is not mounted",
+            field=MOUNT_ENV,
+            value=str(mount),
+            fix=f"mount the claim {claim} there, in this step too",
+        )
+    return mount, claim
+
+
+def _again(lost: NodeLost, made: TorchJob, attempt: int, restarts: int) -> str:
+    """Make ready for another attempt; returns what to say of it.
+
+    Raises:
+        SluiceError: a process explained why it failed: it would again.
+        ProcessDied: that was the last attempt.
+    """
+    if causes(made.errors):
+        raise failure(made, 1) from lost
+    if attempt == restarts:
+        raise ProcessDied(
+            f"{lost.message}, {attempt + 1} times",
+            field=lost.field,
+            fix="more memory a node (or a smaller batch_size), or raise train.restarts",
+        ) from lost
+    forget_errors(made.errors)
+    good = max((p.name for p in (made.checkpoints / made.key[:16]).glob("step-*")), default=None)
+    return f"{lost.message}; starting again from {good or 'the beginning'} (restart {attempt + 1} of {restarts})"
 
 
 def _spec(project: Project, name: str, root: Path, claim: str | None, mount: str, seconds: float, nonce: str) -> JobSpec:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,23 +97,8 @@ def cross_validate(
         with tempfile.TemporaryDirectory(dir=work, prefix=f"fold-{i + 1}-") as tmp:
             part = _fold_data(dataset, fold_of, i, Path(tmp) / "data")
             trained = fit(Job(part, Path(tmp) / "model", _with_fold(on_event, i + 1, k)))
-            outputs = split_answers(trained, part, "test")
-            targets = labels[fold_of == i]
-            predicted = None
-            if project.evaluate.decision is not None and positive is not None:
-                held = (
-                    split_answers(trained, part, "validation") if part.manifest["splits"].get("validation", {}).get("rows") else outputs[:0]
-                )
-                rule = choose(
-                    held,
-                    _labels(part, "validation") if len(held) else targets[:0],
-                    dataset.labels,
-                    dataset.labels[positive],
-                    project.evaluate.decision,
-                ).rule
-                predicted = codes(outputs, dataset.labels, rule)
-            found = {n: metrics.value_of(n, outputs, targets, predicted=predicted, positive=positive) for n in names}
-            done.append(Fold(i + 1, len(targets), found, trained.history, trained.record["seconds"]))
+            found = _judged(project, trained, part, labels[fold_of == i], positive, names)
+            done.append(Fold(i + 1, int((fold_of == i).sum()), found, trained.history, trained.record["seconds"]))
         if on_fold:
             on_fold(done[-1])
     confidence = project.evaluate.confidence
@@ -126,6 +111,21 @@ def cross_validate(
         ],
         "summary": {n: interval([f.metrics[n] for f in done], confidence, metrics.TABLE[n].least, metrics.TABLE[n].most) for n in names},
     }
+
+
+def _judged(
+    project: Project, trained: Trained, part: Dataset, targets: np.ndarray, positive: int | None, names: Sequence[str]
+) -> dict[str, float]:
+    """A fold's metrics by name, of `part`'s test rows, whose true answers are `targets`; the threshold is chosen on its validation rows."""
+    outputs = split_answers(trained, part, "test")
+    predicted = None
+    if project.evaluate.decision is not None and positive is not None:
+        validated = bool(part.manifest["splits"].get("validation", {}).get("rows"))
+        held = split_answers(trained, part, "validation") if validated else outputs[:0]
+        truth = _labels(part, "validation") if validated else targets[:0]
+        rule = choose(held, truth, part.labels, part.labels[positive], project.evaluate.decision).rule
+        predicted = codes(outputs, part.labels, rule)
+    return {n: metrics.value_of(n, outputs, targets, predicted=predicted, positive=positive) for n in names}
 
 
 def interval(values: list[float], confidence: float, least: float = -math.inf, most: float = math.inf) -> dict[str, float | None]:

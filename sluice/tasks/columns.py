@@ -39,6 +39,7 @@ def decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def is_number(kind: pa.DataType) -> bool:
+    """Whether a column's type is of numbers or booleans."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_boolean(kind))
 
 

@@ -27,6 +27,7 @@ class FloatRange(Section):
 
     @property
     def edges(self) -> list[float]:
+        """The two ends."""
         return [self.low, self.high]
 
 
@@ -48,6 +49,7 @@ class IntRange(Section):
 
     @property
     def edges(self) -> list[int]:
+        """The two ends."""
         return [self.low, self.high]
 
 
@@ -59,6 +61,7 @@ class Choice(Section):
 
     @property
     def edges(self) -> list[str | int | float | bool | None]:
+        """All of them."""
         return self.choices
 
 

@@ -109,6 +109,7 @@ class Checkpoints:
 
     @property
     def busy(self) -> bool:
+        """Whether one is being written."""
         return self._thread is not None and self._thread.is_alive()
 
     def save(self, step: int, model: Tensors, optimizer: Tensors, progress: dict[str, Any], *, wait: bool = False) -> bool:

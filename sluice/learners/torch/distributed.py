@@ -40,9 +40,11 @@ class World:
 
     @property
     def first(self) -> bool:
+        """Whether this is the process that tells, judges and writes."""
         return self.rank == 0
 
     def barrier(self) -> None:
+        """Wait until all processes have come here."""
         if self.size > 1:
             dist.barrier()
 
@@ -149,6 +151,7 @@ class Heartbeat:
         self._map = mmap.mmap(self._file.fileno(), 16 * processes)
 
     def beat(self, local_rank: int, step: int) -> None:
+        """Note that process `local_rank` of this machine has done `step` steps."""
         struct.pack_into("dq", self._map, 16 * local_rank, time.monotonic(), step)
 
     def read(self, local_rank: int) -> tuple[float, int]:

@@ -73,18 +73,22 @@ class TorchJob:
 
     @property
     def state(self) -> Path:
+        """Folder of what was fitted before the network."""
         return self.root / "state"
 
     @property
     def result(self) -> Path:
+        """Folder of the trained model; there once it is whole."""
         return self.root / "result"
 
     @property
     def errors(self) -> Path:
+        """Folder in which processes leave why they failed."""
         return self.root / "errors"
 
     @property
     def log(self) -> Path:
+        """What the processes print."""
         return self.root / "train.log"
 
     @property
@@ -93,6 +97,7 @@ class TorchJob:
         return self.root / "stop"
 
     def encoded(self, split: str) -> Path:
+        """Folder of a split's encoded rows."""
         return self.root / ENCODED / split
 
     def forget_checkpoints(self, warn: Callable[[str], None]) -> None:

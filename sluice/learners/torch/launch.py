@@ -42,6 +42,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
 
     def describe(self) -> str:
+        """How it ended, as a clause."""
         if self.status is None:
             return "is running"
         if os.WIFSIGNALED(self.status):
@@ -54,6 +55,7 @@ class Child:
 
     @property
     def killed(self) -> bool:
+        """Whether a signal ended it."""
         return self.status is not None and os.WIFSIGNALED(self.status)
 
 

@@ -34,11 +34,13 @@ class Precision:
         self.scale = LossScale() if config.precision == "fp16" else None
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context of a forward pass."""
         if self.dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device, dtype=self.dtype)
 
     def backward(self, loss: torch.Tensor) -> None:
+        """Back-propagate a scalar loss, scaled where fp16 asks for it."""
         (loss * self.scale.value if self.scale else loss).backward()  # type: ignore[no-untyped-call]
 
 

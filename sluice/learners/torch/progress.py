@@ -34,4 +34,5 @@ class Progress:
 
     @classmethod
     def load(cls, raw: dict[str, Any]) -> Progress:
+        """From what `dataclasses.asdict` made of one."""
         return cls(**{**raw, "stopping": Patience(**raw["stopping"]), "plateau": Patience(**raw["plateau"])})

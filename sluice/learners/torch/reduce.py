@@ -105,6 +105,7 @@ class DataParallel(Reducer):
         self.factor = float(world.size)  # it averages, the weights of the rows are a share of the whole batch
 
     def part(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """As `Reducer.part`: torch sends gradients in the last one."""
         return contextlib.nullcontext() if last else self.module.no_sync()  # type: ignore[no-any-return,operator]
 
 
@@ -126,6 +127,7 @@ class FlatReducer(Reducer):
 
     @torch.no_grad()
     def reduce(self, opening: Callable[[], None] | None = None) -> None:
+        """As `Reducer.reduce`, by one all-reduce."""
         torch._foreach_copy_(self._views, [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters])
         dist.all_reduce(self._flat)
         for p, view in zip(self.parameters, self._views, strict=True):

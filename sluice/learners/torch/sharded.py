@@ -49,10 +49,12 @@ class Sharded(Reducer):
 
     @contextlib.contextmanager
     def part(self, last: bool) -> Iterator[None]:
+        """As `Reducer.part`: gradients are scattered in the last one."""
         self.module.set_requires_gradient_sync(last)  # type: ignore[operator]
         yield
 
     def take(self, stored: Mapping[str, torch.Tensor], name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """As `Reducer.take`: this process's rows along axis 0."""
         from torch.distributed.tensor import DTensor
 
         assert isinstance(stored, Stored)
@@ -65,11 +67,13 @@ class Sharded(Reducer):
         return stored.rows(name, at, rows)
 
     def state(self) -> dict[str, torch.Tensor]:
+        """As `Reducer.state`: this process's slices."""
         from torch.distributed.tensor import DTensor
 
         return {n: local(t.detach()) for n, t in self.module.state_dict().items() if self._world.first or isinstance(t, DTensor)}
 
     def gathered(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """As `Reducer.gathered`, by all-gathers."""
         from torch.distributed.tensor import DTensor
 
         out = {}
@@ -85,9 +89,11 @@ class Sharded(Reducer):
         return out
 
     def agree(self, good: bool) -> bool:
+        """As `Reducer.agree`: on all processes."""
         return self._world.sum(0.0 if good else 1.0)[0] == 0.0
 
     def clip(self, parameters: list[nn.Parameter], limit: float) -> float:
+        """As `Reducer.clip`, by the norm over all slices."""
         gradients = [local(p.grad) for p in parameters if p.grad is not None]
         squares = sum(float(g.double().square().sum()) for g in gradients)
         norm = math.sqrt(self._world.sum(squares)[0])

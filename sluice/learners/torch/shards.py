@@ -48,6 +48,7 @@ class Shards:
 
     @property
     def first(self) -> bool:
+        """Whether this process writes the manifest."""
         return self.rank == 0
 
     def partial(self, target: Path, step: int) -> Path:

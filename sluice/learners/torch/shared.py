@@ -83,6 +83,7 @@ class SharedReducer(FlatReducer):
         parameter.grad = None
 
     def reduce(self, opening: Callable[[], None] | None = None) -> None:
+        """As `Reducer.reduce`: each process adds up its slice in memory all of them map."""
         for i, p in enumerate(self.parameters):
             if i not in self._written:
                 self._own[i].copy_(p.grad) if p.grad is not None else self._own[i].zero_()
@@ -105,16 +106,20 @@ class SharedReducer(FlatReducer):
         return squares
 
     def clip(self, parameters: list[nn.Parameter], limit: float) -> float:
+        """As `Reducer.clip`, of the slice; the norm is that of all."""
         norm = math.sqrt(float(self._squares.sum()))
         if norm > limit:
             self._segments[0][self._slice].mul_(limit / (norm + 1e-6))
         return norm
 
     def moment(self, parameter: nn.Parameter, number: int) -> torch.Tensor:
+        """A parameter's moment of the optimiser, in the common memory."""
         return self._moments[parameter][number]
 
     def part_of(self, parameter: nn.Parameter) -> slice:
+        """The rows of a flat parameter that lie in this process's slice."""
         return self._parts[parameter]
 
     def updated(self) -> None:
+        """Wait until all slices of the weights are changed."""
         self._barrier.wait()

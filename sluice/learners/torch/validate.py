@@ -24,6 +24,7 @@ def order_by_length(data: Encoded) -> np.ndarray:
 
 
 def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """`rows` in parts of `size`, in their order."""
     for at in range(0, len(rows), size):
         yield rows[at : at + size]
 

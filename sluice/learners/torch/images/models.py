@@ -23,6 +23,7 @@ class Pixels(nn.Module):
         self.register_buffer("shift", shift)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """UINT8 [rows, channels, height, width] to the body's logits FP32 [rows, labels]."""
         out: torch.Tensor = self.body(image.float() * self.scale + self.shift)
         return out
 
@@ -52,6 +53,7 @@ class SmallCNN(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(inside * height * across, labels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """FP32 [rows, channels, height, width] to logits [rows, labels]."""
         out: torch.Tensor = self.head(self.features(x))
         return out
 

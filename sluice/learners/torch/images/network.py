@@ -43,11 +43,13 @@ class ImageNetwork(Network):
         return State("classification", dataset.labels, processor.spec(), {}, extra)
 
     def build(self, state: State) -> torch.nn.Module:
+        """The small CNN, or the ResNet that ``model.architecture`` names."""
         from sluice.learners.torch.images.models import build
 
         return build(settings(self.task, ImageModel), len(state.labels), state.extra["mean"], state.extra["std"])
 
     def preload(self, state: State) -> None:
+        """torchvision, where a ResNet is asked for."""
         import sluice.learners.torch.images.models  # noqa: F401
 
         if settings(self.task, ImageModel).architecture != "cnn":

@@ -85,6 +85,7 @@ class TabularMLP(nn.Module):
         self.register_buffer("width", tensor(widths))
 
     def forward(self, **columns: torch.Tensor) -> torch.Tensor:
+        """One tensor a column, [rows, 1], to logits [rows, labels] or values [rows]; with an axis of members after the rows while training."""
         flat, parts, codes = self.features(columns)
         straight = self.straight(flat, codes)
         places = [F.embedding(code, table.weight) for code, table in zip(codes, self.tables, strict=True)]  # type: ignore[arg-type]
@@ -134,6 +135,7 @@ class Members(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[rows, width], or [rows, members, width] behind another such layer, to [rows, members, outputs]."""
         members, width, out = self.weight.shape
         if x.dim() == 2:  # all members read the same: one wide product
             x = (x @ self.weight.transpose(0, 1).reshape(width, members * out)).view(-1, members, out).transpose(0, 1)
@@ -151,6 +153,7 @@ class Denormalised(nn.Module):
         self.model, self.mean, self.std = model, mean, std
 
     def forward(self, **columns: torch.Tensor) -> torch.Tensor:
+        """As the model, with the values [rows] in the label's own unit."""
         out: torch.Tensor = self.model(**columns).float() * self.std + self.mean
         return out
 

@@ -34,11 +34,13 @@ class TableNetwork(Network):
         return fit_table(dataset)
 
     def build(self, state: State) -> torch.nn.Module:
+        """A `TabularMLP` of as many inputs as the state has."""
         from sluice.learners.torch.tables.mlp import TabularMLP
 
         return TabularMLP(settings(self.task, TabularModel), state)
 
     def preload(self, state: State) -> None:
+        """The network's module."""
         import sluice.learners.torch.tables.mlp  # noqa: F401
 
     def defaults(self, state: State, rows: int) -> Defaults:
@@ -97,6 +99,7 @@ class TableNetwork(Network):
         return cached[1]  # type: ignore[no-any-return]
 
     def targets(self, labels: np.ndarray, state: State) -> torch.Tensor:
+        """Class indices INT64 [rows], or values standardised by the training rows, FP32 [rows]."""
         import torch
 
         if state.objective == "classification":
@@ -105,6 +108,7 @@ class TableNetwork(Network):
         return torch.from_numpy(((labels - scale["mean"]) / scale["std"]).astype(np.float32))
 
     def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
+        """Probabilities, or values in the label's own unit."""
         if state.objective == "classification":
             return super().serving_module(model, state)
         from sluice.learners.torch.tables.mlp import Denormalised
@@ -112,6 +116,7 @@ class TableNetwork(Network):
         return Denormalised(model, state.extra["target"]["mean"], state.extra["target"]["std"]).eval()
 
     def graph(self, serving: torch.nn.Module, state: State, inputs: Mapping[str, str], output: str, opset: int) -> onnx.ModelProto | None:
+        """Written node by node where the serving module is this network's own; see `tabular_graph`."""
         from sluice.learners.torch.tables.graph import tabular_graph
         from sluice.learners.torch.tables.mlp import TabularMLP
 

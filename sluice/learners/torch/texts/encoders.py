@@ -64,6 +64,7 @@ class PretrainedClassifier(nn.Module):
             self.encoder.get_input_embeddings().weight.requires_grad_(False)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Token ids and mask, INT64 [rows, tokens], to logits [rows, labels]."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         out: torch.Tensor = self.head(self.dropout(pool(hidden, attention_mask, self.pooling)))
         return out
@@ -81,6 +82,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """[rows, tokens, width] and the mask to the same shape."""
         rows, tokens, width = x.shape
         q, k, v = self.qkv(self.norm1(x)).reshape(rows, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         weights = torch.softmax(q @ k.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias, dim=-1)
@@ -106,6 +108,7 @@ class NgramBag(nn.Module):
         self.register_buffer("table", torch.zeros(len(weigh), labels))
 
     def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Numbers of n-grams, [rows, n-grams], to logits [rows, labels]."""
         weights = F.embedding(numbers, self.weigh.unsqueeze(1))  # type: ignore[operator]
         norm = (weights * weights).sum(1).clamp(min=1e-12).sqrt()
         out: torch.Tensor = (F.embedding(numbers, self.table) * weights).sum(1) / norm  # type: ignore[arg-type]
@@ -141,6 +144,7 @@ class SmallClassifier(nn.Module):
             self.tokens.weight.requires_grad_(False)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, ngrams: torch.Tensor | None = None) -> torch.Tensor:
+        """Token ids and mask, INT64 [rows, tokens], and n-grams [rows, n-grams] where they are weighed, to logits [rows, labels]."""
         at = torch.arange(input_ids.shape[1], device=input_ids.device)
         x = self.dropout(self.tokens(input_ids) + self.positions(at))
         bias = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * -1e4
@@ -226,6 +230,7 @@ class UsedRows(nn.Module):
         return whole
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """As the embedding it stands for: INT64 [rows, tokens] to [rows, tokens, width]."""
         if self.training:
             return F.embedding(self.place[tokens], self.rows, self.padding_idx)  # type: ignore[index]
         return F.embedding(tokens, self.weight)

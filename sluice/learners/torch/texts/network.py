@@ -82,6 +82,7 @@ class TextNetwork(Network):
         return (_NGRAMS, learnt.bytes()) if len(learnt.hashes) else None
 
     def build(self, state: State) -> torch.nn.Module:
+        """The pre-trained encoder with a head, or the small one beside its n-grams."""
         from sluice.learners.torch.texts.encoders import PretrainedClassifier, SmallClassifier
 
         model: TextModel = settings(self.task, TextModel)
@@ -103,6 +104,7 @@ class TextNetwork(Network):
         return cast(TextProcessor, state.processor).ngrams
 
     def preload(self, state: State) -> None:
+        """The tokenizer's library, and the encoder's architecture."""
         import tokenizers  # noqa: F401
 
         from sluice.learners.torch.texts.encoders import encoder_class
