@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sluice.core.errors import ProjectError
-from sluice.gates.config import CostsConfig, DecisionConfig
 from sluice.learners.crossvalidation import cross_validate
+from sluice.problems.config import CostsConfig, DecisionConfig
 from sluice.tasks import load_task
 
 HERE = Path(__file__).parent
