@@ -12,10 +12,9 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from sluice.core import s3
 from sluice.core.errors import DataError
+from sluice.core.s3 import Place, StoreFault
 
 #: Seconds to connect, and to wait for the next bytes, before a request to S3 is tried again (3 times in all).
 CONNECT_SECONDS, READ_SECONDS = 5, 30
@@ -98,15 +97,9 @@ def _nearby(path: Path) -> str:
 
 def _s3(uri: str, tmp: Path) -> list[Found]:
     bucket, _, key = uri[len("s3://") :].partition("/")
-    if not bucket:
-        raise DataError("names no bucket", field="data.source", value=uri, fix="s3://bucket/key")
-    client = s3.client("data.source", connect=CONNECT_SECONDS, read=READ_SECONDS, attempts=3)
-    from boto3.exceptions import Boto3Error
-    from boto3.s3.transfer import TransferConfig
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
-        keys, folder = _keys(client, bucket, key, uri)
+        place = Place(f"s3://{bucket}", "data.source", connect=CONNECT_SECONDS, read=READ_SECONDS, attempts=3)
+        keys, folder = _keys(place, key, uri)
         root = tmp.resolve()
         targets = {k: (tmp / k[len(folder) :].lstrip("/")).resolve() for k in keys}
         for k, target in targets.items():
@@ -114,65 +107,28 @@ def _s3(uri: str, tmp: Path) -> list[Found]:
                 raise DataError(
                     "has a key that leads out of its folder", field="data.source", value=f"s3://{bucket}/{k}", fix="rename the object"
                 )
-            target.parent.mkdir(parents=True, exist_ok=True)
-        once = TransferConfig(num_download_attempts=1)  # the client itself tries again
         with ThreadPoolExecutor(8) as pool:
-            for done in [pool.submit(client.download_file, bucket, k, str(t), Config=once) for k, t in targets.items()]:
+            for done in [pool.submit(place.fetch, k, t) for k, t in targets.items()]:
                 done.result()
-    except ClientError as e:
-        raise _refused(e, bucket, uri) from e
-    except (BotoCoreError, Boto3Error, OSError) as e:
-        raise _unreachable(e, uri) from e
+    except ValueError as e:
+        raise DataError(str(e), field="data.source", value=uri, fix="s3://bucket/key") from e
+    except StoreFault as e:
+        raise e.told(DataError, "data.source", value=uri) from e
     if not key or key.endswith("/"):
         return [Found(tmp, uri)]
     return [Found(t, f"s3://{bucket}/{k}") for k, t in targets.items()]
 
 
-def _keys(client: Any, bucket: str, key: str, uri: str) -> tuple[list[str], str]:
+def _keys(place: Place, key: str, uri: str) -> tuple[list[str], str]:
     """The keys a source names, sorted, and the prefix to take off for names here."""
     mark = _GLOB.search(key)
     whole = not key or key.endswith("/")
     if not mark and not whole:
         return [key], key.rpartition("/")[0]
     prefix = key if mark is None else key[: mark.start()]
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    found = sorted(o["Key"] for page in pages for o in page.get("Contents", ()) if not o["Key"].endswith("/"))
+    found = sorted(name for name, _ in place.list(prefix) if not name.endswith("/"))
     if mark:
         found = [k for k in found if fnmatch.fnmatchcase(k, key)]
     if not found:
         raise DataError("matches no object", field="data.source", value=uri, fix="check the bucket, the prefix and the pattern")
     return found, prefix.rpartition("/")[0]
-
-
-def _refused(error: Any, bucket: str, uri: str) -> DataError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    if code in ("NoSuchBucket",):
-        return DataError(f"there is no bucket {bucket}", field="data.source", value=uri, fix="check its name and AWS_ENDPOINT_URL")
-    if code in ("NoSuchKey", "404"):
-        return DataError("no such object", field="data.source", value=uri, fix="check bucket and key; end the key with / for a folder")
-    if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"):
-        return DataError(
-            f"S3 refuses the request ({code})",
-            field="data.source",
-            value=uri,
-            fix="check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that they may list and read the bucket",
-        )
-    return DataError(f"S3 answers {code or error}", field="data.source", value=uri, fix="try again, or download the file and name its path")
-
-
-def _unreachable(error: Exception, uri: str) -> DataError:
-    kind = type(error).__name__
-    if "Credentials" in kind or "Token" in kind or "Profile" in kind:
-        return DataError(
-            f"no credentials for S3: {error}",
-            field="data.source",
-            value=uri,
-            fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile",
-        )
-    return DataError(
-        f"S3 cannot be read: {error}",
-        field="data.source",
-        value=uri,
-        fix="check AWS_ENDPOINT_URL and the network; an answer is awaited for "
-        f"{CONNECT_SECONDS} s to connect and {READ_SECONDS} s between bytes",
-    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import logging
 import selectors
 import signal
@@ -28,6 +29,7 @@ from serving.runtime.logs.predictions import FRAME
 from serving.runtime.metrics import Metrics, Page
 from sluice.core import files
 from sluice.core.processes import die_with_parent
+from sluice.core.s3 import Place
 
 log = logging.getLogger("sluice.serving")
 
@@ -148,12 +150,15 @@ class Recorder:
         self._metrics.values[self._metrics.counter("sluice_prediction_log_records_total", outcome=outcome)] += len(part.records)
 
 
+@functools.cache
+def _place(root: str) -> Place:
+    """Kept: a client costs tens of milliseconds, and this process writes a part every few seconds."""
+    return Place(root, "prediction log")
+
+
 def put(root: str, name: str, data: bytes) -> None:
     """Write a whole file below a folder or an ``s3://`` prefix."""
     if root.startswith("s3://"):
-        import boto3
-
-        bucket, _, prefix = root.removeprefix("s3://").partition("/")
-        boto3.client("s3").put_object(Bucket=bucket, Key="/".join(p for p in (prefix.strip("/"), name) if p), Body=data)
+        _place(root).put(name, data)
     else:
         files.write_bytes(Path(root) / name, data)

@@ -14,14 +14,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlparse
 
 import orjson
 
 from sluice.core import files
 from sluice.core.errors import PackageError, SluiceError
+from sluice.core.s3 import Place, StoreFault
 from sluice.package import package as packages
+from sluice.package.manifest import LIMIT_MANIFEST
 
 _SECONDS = 1800.0
 _PART = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
@@ -70,44 +71,36 @@ def download(uri: str, digest: str | None, max_bytes: int) -> Path:
     Raises:
         PackageError: not there, not allowed, too large, or a name that would leave the folder.
     """
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    key = key.strip("/")
+    address, _, name = uri.rstrip("/").rpartition("/") if uri.endswith(".onnx") else (uri, "", "")
     root = cache_root()
     root.mkdir(parents=True, exist_ok=True)
     try:
-        client = boto3.client("s3")
+        place = Place(address, "PACKAGE")
         with (root / ".lock").open("w") as lock:  # workers that start together download once
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if key.endswith(".onnx"):
-                return _object(client, bucket, key, root, max_bytes)
-            return _package(client, bucket, key, root, digest, max_bytes)
-    except (BotoCoreError, ClientError) as e:
-        raise PackageError(f"cannot be read: {e}", field=uri, fix="check the address, AWS_ENDPOINT_URL and the credentials") from e
+            return _object(place, name, root, max_bytes) if name else _package(place, root, digest, max_bytes)
+    except ValueError as e:
+        raise PackageError(str(e), field=uri, fix="s3://bucket/prefix of a package, or an .onnx object") from e
+    except StoreFault as e:
+        raise e.told(PackageError, uri) from e
 
 
-def _object(client: Any, bucket: str, key: str, root: Path, max_bytes: int) -> Path:
-    head = client.head_object(Bucket=bucket, Key=key)
-    if head["ContentLength"] > max_bytes:
-        raise PackageError(f"is larger than {max_bytes} bytes", field=f"s3://{bucket}/{key}", value=head["ContentLength"])
-    target = root / "onnx" / hashlib.sha256(f"{bucket}/{key}/{head['ETag']}".encode()).hexdigest()
-    name = _checked(key.rsplit("/", 1)[-1])
-    if not (target / name).exists():
+def _object(place: Place, name: str, root: Path, max_bytes: int) -> Path:
+    version, size = place.etag(name)
+    if size > max_bytes:
+        raise PackageError(f"is larger than {max_bytes} bytes", field=f"{place.uri}/{name}", value=size)
+    target = root / "onnx" / hashlib.sha256(f"{place.bucket}/{place.key(name)}/{version}".encode()).hexdigest()
+    if not (target / _checked(name)).exists():
         with files.new_dir(target) as tmp:
-            client.download_file(bucket, key, str(tmp / name))
+            place.fetch(name, tmp / name, max_bytes)
     return target / name
 
 
-def _package(client: Any, bucket: str, key: str, root: Path, digest: str | None, max_bytes: int) -> Path:
-    base = f"{key}/" if key else ""
-    raw = client.get_object(Bucket=bucket, Key=f"{base}{packages.MANIFEST}")["Body"].read(8 << 20)
+def _package(place: Place, root: Path, digest: str | None, max_bytes: int) -> Path:
+    raw = place.read(packages.MANIFEST, LIMIT_MANIFEST)
     found = hashlib.sha256(raw).hexdigest()
     if digest and found != digest.removeprefix("sha256:"):
-        raise PackageError(
-            f"digest is {found}, not the one asked for", field=f"s3://{bucket}/{key}", value=digest, fix="register the package again"
-        )
+        raise PackageError(f"digest is {found}, not the one asked for", field=place.uri, value=digest, fix="register the package again")
     store = packages.Store(root)
     target = store.path(found)
     if target.exists():
@@ -118,15 +111,13 @@ def _package(client: Any, bucket: str, key: str, root: Path, digest: str | None,
     try:
         listed = {str(n): int(e["size"]) for n, e in orjson.loads(raw)["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise PackageError("is no package's manifest", field=f"s3://{bucket}/{base}{packages.MANIFEST}", value=str(e)) from e
+        raise PackageError("is no package's manifest", field=f"{place.uri}/{packages.MANIFEST}", value=str(e)) from e
     if sum(listed.values()) > max_bytes:
-        raise PackageError(f"is larger than {max_bytes} bytes", field=f"s3://{bucket}/{key}", value=sum(listed.values()))
+        raise PackageError(f"is larger than {max_bytes} bytes", field=place.uri, value=sum(listed.values()))
     with files.new_dir(target) as tmp:
         (tmp / packages.MANIFEST).write_bytes(raw)
-        for name in listed:
-            place = tmp.joinpath(*map(_checked, name.split("/")))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            client.download_file(bucket, f"{base}{name}", str(place))
+        for name, size in listed.items():
+            place.fetch(name, tmp.joinpath(*map(_checked, name.split("/"))), size)
         packages.read(tmp, found)
     return target
 

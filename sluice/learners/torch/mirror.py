@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sluice.core import files, s3
+from sluice.core import files
 from sluice.core.errors import ProjectError
+from sluice.core.s3 import Place, StoreFault
 
 MANIFEST = "manifest.json"
 
@@ -30,13 +31,16 @@ class Mirror:
     """
 
     def __init__(self, store: str, key: str, warn: Callable[[str], None]):
-        bucket, _, prefix = store.removeprefix("s3://").partition("/")
-        if not store.startswith("s3://") or not bucket:
-            raise ProjectError("names no bucket", field="train.checkpoint.store", value=store, fix="use s3://bucket/prefix")
-        self.bucket, self._warn = bucket, warn
-        self._prefix = "/".join(p for p in (prefix.strip("/"), key) if p) + "/"
-        self.where = f"s3://{bucket}/{self._prefix}"
-        self._client = s3.client("train.checkpoint.store", attempts=3)
+        self._warn = warn
+        try:
+            self._place = Place(
+                f"{store.rstrip('/')}/{key}" if store.removeprefix("s3://").strip("/") else store, "train.checkpoint.store", attempts=3
+            )
+        except ValueError as e:
+            raise ProjectError(str(e), field="train.checkpoint.store", value=store, fix="use s3://bucket/prefix") from e
+        except StoreFault as e:
+            raise e.told(ProjectError, "train.checkpoint.store", value=store) from e
+        self.where = f"{self._place.uri}/"
 
     def fetch(self, root: Path) -> None:
         """Bring the checkpoints that are whole in the store and newer than all of `root`, and the best weights beside them."""
@@ -53,37 +57,29 @@ class Mirror:
         """Upload one checkpoint, its manifest last."""
         with self._explained("written"):
             for file in sorted(path.iterdir(), key=lambda p: p.name == MANIFEST):
-                self._client.upload_file(str(file), self.bucket, f"{self._prefix}{path.name}/{file.name}")
+                self._place.upload(file, f"{path.name}/{file.name}")
 
     def keep(self, names: set[str]) -> None:
         """Delete all checkpoints but these; a manifest goes first, so that none is left that looks whole."""
         with self._explained("tidied"):
-            gone = [key for key in self._keys() if key.removeprefix(self._prefix).split("/")[0] not in names]
-            for key in sorted(gone, key=lambda k: not k.endswith(MANIFEST)):
-                self._client.delete_object(Bucket=self.bucket, Key=key)
-
-    def _keys(self) -> Iterator[str]:
-        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._prefix):
-            for item in page.get("Contents", ()):
-                yield item["Key"]
+            gone = [name for name, _ in self._place.list() if name.split("/")[0] not in names]
+            for name in sorted(gone, key=lambda n: not n.endswith(MANIFEST)):
+                self._place.delete(name)
 
     def _manifests(self) -> set[str]:
-        return {key.split("/")[-2] for key in self._keys() if key.endswith("/" + MANIFEST)}
+        return {name.split("/")[-2] for name, _ in self._place.list() if name.endswith("/" + MANIFEST)}
 
     def _bring(self, name: str, root: Path) -> None:
         with files.new_dir(root / name) as tmp:
-            prefix = f"{self._prefix}{name}/"
-            for key in [k for k in self._keys() if k.startswith(prefix) and "/" not in k.removeprefix(prefix)]:
-                self._client.download_file(self.bucket, key, str(tmp / key.removeprefix(prefix)))
+            for file, _ in list(self._place.list(f"{name}/")):
+                if "/" not in (short := file.removeprefix(f"{name}/")):
+                    self._place.fetch(file, tmp / short)
 
     @contextlib.contextmanager
     def _explained(self, done: str) -> Iterator[None]:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             yield
-        except (ClientError, BotoCoreError, Boto3Error, OSError, ValueError) as e:
+        except (StoreFault, OSError, ValueError) as e:
             self._warn(f"checkpoints at {self.where} could NOT be {done}: {e}. Training goes on with those on disk")
 
 

@@ -101,7 +101,7 @@ def test_what_is_not_there_is_named(s3: None, uri: str, message: str) -> None:
 def test_no_server_is_an_explained_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{processes.free_port()}"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(DataError, match=r"S3 cannot be read(.|\n)*AWS_ENDPOINT_URL"):
+    with pytest.raises(DataError, match=r"S3 cannot be reached(.|\n)*AWS_ENDPOINT_URL"):
         read("s3://data/rows.csv")
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
     for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{listener.getsockname()[1]}"}.items():
         monkeypatch.setenv(name, value)
     try:
-        with pytest.raises(DataError, match=r"S3 cannot be read"):
+        with pytest.raises(DataError, match=r"S3 cannot be reached"):
             read("s3://data/rows.csv")
     finally:
         listener.close()

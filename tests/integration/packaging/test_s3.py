@@ -105,7 +105,7 @@ def test_a_store_may_be_a_whole_bucket_and_keeps_several(s3, make, tmp_path):
 
 def test_an_upload_cut_short_is_not_in_the_store_and_the_next_one_completes_it(s3, make, tmp_path, monkeypatch):
     p, store = make(), S3Store(f"s3://{s3.bucket}", tmp_path / "cache")
-    upload, done = store._upload, []
+    upload, done = store._place.upload, []
 
     def dies(path: Path, key: str) -> None:
         if len(done) == 2:
@@ -113,7 +113,7 @@ def test_an_upload_cut_short_is_not_in_the_store_and_the_next_one_completes_it(s
         done.append(key)
         upload(path, key)
 
-    monkeypatch.setattr(store, "_upload", dies)
+    monkeypatch.setattr(store._place, "upload", dies)
     with pytest.raises(KeyboardInterrupt):
         store.add(p)
     assert len(keys(s3)) == 2
@@ -129,7 +129,7 @@ def test_an_upload_cut_short_is_not_in_the_store_and_the_next_one_completes_it(s
 def test_adding_again_uploads_nothing(s3, make, tmp_path, monkeypatch):
     p, store = make(), S3Store(f"s3://{s3.bucket}", tmp_path / "cache")
     store.add(p)
-    monkeypatch.setattr(store, "_upload", lambda path, key: pytest.fail(f"uploaded {key} again"))
+    monkeypatch.setattr(store._place, "upload", lambda path, key: pytest.fail(f"uploaded {key} again"))
     assert store.add(p).digest == p.digest
 
 
@@ -177,7 +177,7 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(s3, make, tmp_path):
 
 
 def test_a_store_that_is_not_there_is_explained(s3, make, tmp_path, monkeypatch):
-    with pytest.raises(PackageError, match="no such bucket") as e:
+    with pytest.raises(PackageError, match="there is no bucket") as e:
         S3Store("s3://no-such-bucket-here", tmp_path).add(make())
     assert e.value.fix
     with pytest.raises(PackageError, match="not in the store"):
