@@ -9,6 +9,8 @@ from sluice.core import files
 from sluice.core.gate import Gate
 from sluice.data.dataset import Dataset
 from sluice.formats.export import export_package
+from sluice.gates.check import make, own_checks
+from sluice.gates.facts import Exported
 from sluice.report import page
 from sluice.steps.execute import open_project, run_step
 
@@ -18,10 +20,13 @@ def run(project: str, base_dir: str, *, dataset_path: str, model_path: str, pack
 
     def work() -> Gate:
         settings, base = open_project(project, base_dir)
-        result = export_package(settings, Path(model_path), Dataset.open(Path(dataset_path)), Path(package_path), base_dir=base)
+        dataset = Dataset.open(Path(dataset_path))
+        result = export_package(settings, Path(model_path), dataset, Path(package_path), base_dir=base)
+        own = own_checks("export_onnx", settings.export.checks, field="export.checks", beside=base)
+        judged = make("export_onnx", Exported(settings, dataset, Path(model_path), result), settings.export, own)
         digest = result.package.digest if result.package else ""
-        return Gate("export_onnx", result.decision, tuple(result.reasons), {**result.evidence, "digest": digest})
+        return Gate("export_onnx", judged.decision, judged.reasons, {**judged.evidence, "digest": digest})
 
     gate = run_step(work, gate_path, step="export_onnx", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
-    return gate.decision
+    return gate.decision if gate.decision != "inconclusive" else "pass"

@@ -127,6 +127,9 @@ class Checks(Section):
     leakage_max: float = Field(0.01, ge=0, le=1, description="largest fraction of test rows that are training rows too")
     labels: list[str] | None = Field(None, description="the only labels allowed")
     ranges: Annotated[dict[str, Range], Names("field")] = {}
+    own: dict[str, Any] = Field(
+        {}, description="checks of your own: module:Class, or an entry point's name, each with its section", exclude_if=lambda own: not own
+    )
 
 
 class DataConfig(Section):

@@ -26,6 +26,7 @@ from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, split_rows, time_keys
 from sluice.data.timestamps import Times
 from sluice.fields import Field, field_of, fields_of
+from sluice.gates.check import own_checks
 from sluice.gates.labels import check_settings
 from sluice.project import Project
 
@@ -104,6 +105,7 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         test_keys=test.keys if test else None,
         times=train.times,
         notes=[*train.source.notes, *(test.source.notes if test else ())],
+        own=own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from sluice.core.section import Section
 from sluice.formats.base import DEFAULT, FORMATS
+from sluice.gates.check import OwnChecks
 
 
 def _there(name: str) -> str:
@@ -23,7 +23,7 @@ _SCHEMA = {"anyOf": [{"enum": FORMATS.names()}, {"type": "string", "pattern": ":
 FormatName = Annotated[str, AfterValidator(_there), WithJsonSchema(_SCHEMA)]
 
 
-class ExportConfig(Section):
+class ExportConfig(OwnChecks):
     """Formats to package; beside fp32, int8 is tried where it pays, and taken where it loses and moves little."""
 
     formats: list[FormatName] = Field(

@@ -29,6 +29,7 @@ from sluice.core.section import Section, checked
 CHECKS = Registry(
     "check",
     {
+        "format": "sluice.gates.format:Format",
         "bar": "sluice.gates.bar:Bar",
         "slices": "sluice.gates.slices:Slices",
         "floor": "sluice.gates.floor:Floor",

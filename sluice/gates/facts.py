@@ -6,9 +6,12 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from sluice.data.dataset import Dataset
+    from sluice.formats.export import ExportResult
     from sluice.package.package import Package
     from sluice.project import Project
 
@@ -43,3 +46,25 @@ class Judged:
     def labels(self) -> list[str]:
         """Of the model; empty where an answer is a value."""
         return list(self.package.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What `export_onnx` knows of a model.
+
+    Attributes:
+        project: the settings.
+        dataset: what it was trained on.
+        model: the folder that `train` left.
+        result: the package, or none, and every format with what was measured of it.
+    """
+
+    project: Project
+    dataset: Dataset
+    model: Path
+    result: ExportResult
+
+    @property
+    def package(self) -> Package | None:
+        """The sealed package; None where no format may be packaged."""
+        return self.result.package

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -11,11 +11,18 @@ from sluice.data.checks import columns, division, heuristics, labels, rows
 from sluice.data.checks import times as times_
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
-from sluice.data.report import Report, ordered
+from sluice.data.report import Report, Status, ordered
 from sluice.data.timestamps import Times
 from sluice.fields import fields_of
 
+if TYPE_CHECKING:
+    from sluice.core.section import Section
+    from sluice.gates.check import Check
+
 __all__ = ["validate"]
+
+#: A decision as the report of the data says it.
+_STATUS: Mapping[str, Status] = {"pass": "pass", "inconclusive": "warn", "refuse": "refuse"}
 
 
 def validate(
@@ -32,6 +39,7 @@ def validate(
     test_keys: pa.ChunkedArray | None = None,
     notes: Sequence[str] = (),
     times: Mapping[str, Times] | None = None,
+    own: Sequence[tuple[str, Check, Section]] = (),
 ) -> Report:
     """Check rows in canonical form (`Task.canonical`: features and ``label``).
 
@@ -46,6 +54,7 @@ def validate(
         keys, test_keys: what `split.column` holds for each row; null on ``hash``.
         times: how features of kind ``timestamp`` are written.
         notes: what was found out or left out while reading, in sentences.
+        own: checks of the project's own with their sections, by name (`sluice.gates.check.own_checks`); each is a line of the report.
 
     Raises:
         MissingExtra: images without Pillow.
@@ -86,6 +95,9 @@ def validate(
             heuristics.shift,
         ):
             look(subject)
+        for name, check, section in own:
+            found = check.judge(subject, section)
+            subject.add(name, _STATUS[found.decision], "; ".join(found.reasons) or found.decision)
     return Report(
         objective=objective,
         rows={s.name: s.rows for s in subject.sides},

@@ -8,9 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from sluice.core.errors import ProjectError
+from sluice.data.checks import validate
+from sluice.data.config import Checks, Split
+from sluice.formats.config import ExportConfig
 from sluice.gates import check
 from sluice.gates.check import CHECKS, Check, Decision, built_in, make, own_checks, worst
 from sluice.gates.config import EvaluateConfig
@@ -117,3 +121,35 @@ def test_a_section_says_the_reasons_as_text_unless_the_check_draws_more() -> Non
 
     assert Bare().section(Bare().judge(None, None)) == "<p>&lt;b&gt;all&lt;/b&gt; well</p>"
     assert Bare.name.endswith(":test_a_section_says_the_reasons_as_text_unless_the_check_draws_more.<locals>.Bare")
+
+
+class Even(Check):
+    """Of data: an even number of rows."""
+
+    name, step = "even", "validate_data"
+
+    def judge(self, facts: Any, config: Any) -> Decision:
+        return Decision("pass" if facts.train.rows % 2 == 0 else "refuse", (f"{facts.train.rows} rows",))
+
+
+@pytest.mark.parametrize(("rows", "status"), [(40, "pass"), (41, "refuse")])
+def test_a_check_of_ones_own_is_a_line_of_the_datas_report(rows: int, status: str) -> None:
+    table = pa.table({"a": np.arange(rows, dtype=np.float64), "label": ["x", "y"] * (rows // 2) + ["x"] * (rows % 2)})
+    told = validate(
+        table,
+        None,
+        kinds={"a": "numeric"},
+        objective="classification",
+        checks=Checks(own={"even": {}}),
+        split=Split(),
+        own=[("even", Even(), Even.Config())],
+    )
+    (line,) = [c for c in told.checks if c.name == "even"]
+    assert (line.status, line.message, told.decision) == (status, f"{rows} rows", status)
+
+
+@pytest.mark.parametrize("decision", ["pass", "refuse"])
+def test_the_export_decides_as_its_formats_do_and_keeps_their_evidence(decision: Any) -> None:
+    result = SimpleNamespace(decision=decision, reasons=("as it was",), evidence={"formats": [], "chosen": None})
+    found = make("export_onnx", SimpleNamespace(result=result), ExportConfig())
+    assert (found.decision, found.reasons, found.evidence) == (decision, ("as it was",), result.evidence)
