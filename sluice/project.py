@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, SerializeAsAny, ValidationError
 
 from sluice.core import files, yamlfile
 from sluice.core.errors import ProjectError
@@ -18,6 +18,8 @@ from sluice.formats.config import ExportConfig
 from sluice.gates.check import own_checks
 from sluice.gates.config import EvaluateConfig
 from sluice.kfp.config import ClusterConfig
+from sluice.learners.estimators.config import EstimatorModel, EstimatorTrain
+from sluice.learners.estimators.config import model_section as estimator_section
 from sluice.learners.torch.config import TrainConfig
 from sluice.rollouts.spec import RolloutSpec
 from sluice.steps.step import own_steps
@@ -68,7 +70,7 @@ class Project(Section):
     task: str = Field(description="text | image | tabular | my_package.my_module:MyTask")
     data: DataConfig
     model: Any = Field(default_factory=dict)
-    train: TrainConfig = TrainConfig()
+    train: SerializeAsAny[TrainConfig] = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()
@@ -188,11 +190,18 @@ def parse(
         ProjectError: every fault of it.
     """
     project = parse_sections(raw, where=where, said_by=said_by)
-    section = model_section(project.task, base_dir)
+    written = project.model if project.model is not None else {}
+    section = model_section(project.task, base_dir, written)
     try:
-        model = section.model_validate(project.model if project.model is not None else {})
+        model = section.model_validate(written)
     except ValidationError as e:
         raise explain(e, section, ("model",), where, said_by or {}) from e
+    update: dict[str, Any] = {"model": model}
+    if isinstance(model, EstimatorModel):
+        try:
+            update["train"] = EstimatorTrain.model_validate(raw.get("train") or {})
+        except ValidationError as e:
+            raise explain(e, EstimatorTrain, ("train",), where, said_by or {}) from e
     metric = project.evaluate.metric
     if project.export.formats and len(set(project.export.formats)) != len(project.export.formats):
         raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
@@ -212,7 +221,7 @@ def parse(
     own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir)
     own_checks("export_onnx", project.export.checks, field="export.checks", beside=base_dir)
     own_checks("evaluate", project.evaluate.checks, field="evaluate.checks", beside=base_dir)
-    found = project.model_copy(update={"model": model})
+    found = project.model_copy(update=update)
     found._base_dir = base_dir
     return found
 
@@ -225,10 +234,20 @@ def parse_sections(raw: Mapping[str, Any], *, where: str = "project", said_by: M
         raise explain(e, Project, (), where, said_by or {}) from e
 
 
-def model_section(task: str, base_dir: Path | None = None) -> type[BaseModel]:
-    """The class that checks `model:` for a task. Raises `ProjectError` for a task that is not there."""
+def model_section(task: str, base_dir: Path | None = None, written: Any = None) -> type[BaseModel]:
+    """The class that checks `model:` for a task.
+
+    Args:
+        task: its name.
+        base_dir: where modules of the user's own may lie.
+        written: the section as it was written, where that decides: a table's may name an estimator.
+
+    Raises:
+        ProjectError: a task, or an estimator, that is not there.
+    """
     if task in BUILT_IN:
-        return BUILT_IN[task]
+        names_one = BUILT_IN[task] is TabularModel and isinstance(written, Mapping) and "estimator" in written
+        return estimator_section(written, base_dir) if names_one else BUILT_IN[task]
     kind = import_task(task, base_dir)
     return kind.Model  # type: ignore[no-any-return]
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from sluice.tasks.base import Task
 
 #: Every learner there is by name.
-LEARNERS = Registry("learner", {"torch": "sluice.learners.torch.learner:TorchLearner"})
+LEARNERS = Registry(
+    "learner",
+    {"torch": "sluice.learners.torch.learner:TorchLearner", "estimators": "sluice.learners.estimators.learner:EstimatorsLearner"},
+)
 
 #: Of a trained model's directory: how it was learnt, as JSON.
 HISTORY = "training.json"
@@ -141,7 +144,7 @@ class Learner(ABC):
     nodes: ClassVar[bool] = False
     folds: ClassVar[bool] = True
     resume: ClassVar[bool] = False
-    libraries: ClassVar[tuple[str, ...]] = ()
+    libraries: tuple[str, ...] = ()
 
     def __init__(self, task: Task):
         self.task = task

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from sluice.core.section import Section
+from sluice.learners.estimators.config import EstimatorModel
 from sluice.tasks.base import Task, settings
 from sluice.tasks.config import TabularModel
 
@@ -22,6 +24,11 @@ class TabularTask(Task):
     Model = TabularModel
     network: ClassVar[str] = "sluice.learners.torch.tables.network:TableNetwork"
     _read: Features | None = None
+
+    @classmethod
+    def learnt_by(cls, model: Section) -> str:
+        """An estimator where the section names one; else a network."""
+        return "estimators" if isinstance(model, EstimatorModel) else super().learnt_by(model)
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
         """Numbers and booleans are numeric, strings categorical unless nearly all of them read as numbers, or as times."""
@@ -42,7 +49,8 @@ class TabularTask(Task):
         """As ``model.objective`` says; on ``auto`` a label of numbers that are not whole, or of many values, is a quantity."""
         from sluice.tasks import columns
 
-        wanted: str = settings(self, TabularModel).objective
+        model = self.project.model
+        wanted: str = model.objective if isinstance(model, EstimatorModel) else settings(self, TabularModel).objective
         if wanted != "auto":
             return wanted
         return columns.label_objective(columns.column(table, self.project.data.columns.label, "data.columns.label"))

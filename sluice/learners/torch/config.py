@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from sluice.core.section import Names, Section
-from sluice.learners.config import TrainSection
+from sluice.core.section import Section
+from sluice.learners.config import WeightedSection
 
-#: Of a label, against 1.
-Weight = Annotated[float, Field(gt=0, le=1e6)]
 #: How the learning rate goes from step to step.
 Schedule = Literal["cosine", "linear", "constant", "step", "plateau"]
 
@@ -45,7 +43,7 @@ class Decay(Section):
     patience: int = Field(2, ge=1, description="plateau: epochs without improvement before a cut")
 
 
-class TrainConfig(TrainSection):
+class TrainConfig(WeightedSection):
     """The training loop. Learning rates are per optimiser step; sizes are rows. What is null follows from task, model and rows."""
 
     epochs: int | None = Field(None, ge=1, description="null: until validation stops improving, within the budget")
@@ -60,10 +58,6 @@ class TrainConfig(TrainSection):
     warmup: float = Field(0.05, ge=0, lt=1, description="fraction of all steps")
     gradient_clip: float | None = Field(1.0, gt=0)
     accumulate: int = Field(1, ge=1, description="parts a process computes its share of a batch in, one after another")
-    class_weights: Annotated[Literal["balanced"] | dict[str, Weight] | None, Names("class", ("balanced",))] = Field(
-        None,
-        description="how much a row of a label weighs in the loss, {label: weight}, 1 for the others; balanced: all labels together alike",
-    )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     ema: float | None = Field(
         None,
@@ -94,16 +88,6 @@ class TrainConfig(TrainSection):
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="serve Prometheus metrics there while training; in a TrainJob 9464 by default"
     )
-
-    @field_validator("class_weights", mode="before")
-    @classmethod
-    def _as_labels_are_spelt(cls, weights: Any) -> Any:
-        """YAML reads the label 1 as a number."""
-        if not isinstance(weights, dict):
-            return weights
-        from sluice.core.spelling import value_text
-
-        return {value_text(label) if isinstance(label, bool | int | float) else label: weight for label, weight in weights.items()}
 
     @model_validator(mode="after")
     def _batch_is_enough(self) -> TrainConfig:

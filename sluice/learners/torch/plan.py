@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from sluice.learners.torch.config import Schedule, TrainConfig
-from sluice.learners.torch.weights import label_weights
+from sluice.learners.weights import label_weights
 
 if TYPE_CHECKING:
     import numpy as np

@@ -162,7 +162,7 @@ def test_a_learner_can_be_a_class_beside_the_project_file(tmp_path: Path) -> Non
         "from sluice.learners.torch.learner import TorchLearner\nclass Mine(TorchLearner):\n    name = 'mine'\n"
     )
     assert LEARNERS.get("own_learner:Mine", beside=tmp_path).name == "mine"
-    with pytest.raises(ProjectError, match=r"unknown learner.*'troch'.*did you mean 'torch'"):
+    with pytest.raises(ProjectError, match=r"(?s)unknown learner.*'troch'.*did you mean 'torch'"):
         LEARNERS.get("troch")
 
 

@@ -13,7 +13,7 @@ from sluice.core.section import names_in
 from sluice.learners.torch.config import TrainConfig
 from sluice.learners.torch.network import Network
 from sluice.learners.torch.plan import Plan
-from sluice.learners.torch.weights import label_weights
+from sluice.learners.weights import label_weights
 
 CODES = np.array([0] * 90 + [1] * 10)
 

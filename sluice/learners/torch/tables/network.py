@@ -58,7 +58,7 @@ class TableNetwork(Network):
 
         from sluice.learners.torch.linear import fit_linear
         from sluice.learners.torch.tables.mlp import TabularMLP
-        from sluice.learners.torch.weights import label_weights
+        from sluice.learners.weights import label_weights
 
         net = cast(TabularMLP, model)
         step = -(-rows.rows * max(1, len(net.numeric)) // _MOST_FITTED)

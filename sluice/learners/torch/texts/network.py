@@ -154,7 +154,7 @@ class TextNetwork(Network):
         import torch
 
         from sluice.learners.torch.linear import fit_bag
-        from sluice.learners.torch.weights import label_weights
+        from sluice.learners.weights import label_weights
 
         weigh = model.bag.weigh.numpy()
         _, lengths = rows.bags("ngrams", np.arange(min(rows.rows, 1000)))

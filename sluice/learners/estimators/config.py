@@ -1,0 +1,70 @@
+"""`model:` and `train:` of a project whose table an estimator learns. No library that learns is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from sluice.core.errors import ProjectError
+from sluice.core.registry import Registry
+from sluice.core.section import Section
+from sluice.learners.config import WeightedSection
+
+#: Every estimator there is by name.
+ESTIMATORS = Registry(
+    "estimator",
+    {
+        "xgboost": "sluice.learners.estimators.xgboost:XGBoost",
+        "lightgbm": "sluice.learners.estimators.lightgbm:LightGBM",
+        "gradient_boosting": "sluice.learners.estimators.gradient_boosting:GradientBoosting",
+        "random_forest": "sluice.learners.estimators.random_forest:RandomForest",
+        "logistic_regression": "sluice.learners.estimators.logistic_regression:LogisticRegression",
+        "svc": "sluice.learners.estimators.svc:SVC",
+    },
+)
+
+
+class EstimatorModel(Section):
+    """The base of an estimator's own section, `Estimator.Model`: its parameters are the fields, called as the library calls them."""
+
+    estimator: str = Field(description="a registered name, or my_module:MyEstimator")
+    objective: Literal["auto", "classification", "regression"] = "auto"
+
+
+class EstimatorTrain(WeightedSection):
+    """What of `train:` an estimator goes by; its own parameters stand under `model:`."""
+
+    threads: int = Field(1, ge=1, description="CPU threads")
+
+
+def model_section(raw: Mapping[str, Any], beside: Path | None = None) -> type[EstimatorModel]:
+    """The section that checks a ``model:`` with an ``estimator``.
+
+    Args:
+        raw: the section as it was written.
+        beside: the project file's folder, where an estimator of the user's own may lie.
+
+    Raises:
+        ProjectError: there is no such estimator (the nearest is told), or it is none.
+    """
+    return load_estimator(raw["estimator"], beside).Model
+
+
+def load_estimator(name: Any, beside: Path | None = None) -> Any:
+    """The class of an estimator by its name or ``module:Class``. Raises `ProjectError`."""
+    field = "model.estimator"
+    if not isinstance(name, str):
+        raise ProjectError("is not a name", field=field, value=name, fix=f"one of {', '.join(ESTIMATORS.names())}")
+    kind = ESTIMATORS.get(name, field=field, beside=beside)
+    from sluice.learners.estimators.base import Estimator
+
+    if not (isinstance(kind, type) and issubclass(kind, Estimator)):
+        fix = "derive it from sluice.learners.estimators.base.Estimator, or from ScikitEstimator in sluice.learners.estimators.scikit"
+        raise ProjectError("is not an estimator", field=field, value=name, fix=fix)
+    missing = sorted(kind.__abstractmethods__)
+    if missing:
+        raise ProjectError(f"does not define {', '.join(missing)}", field=field, value=name, fix=f"define them in {kind.__name__}")
+    return kind

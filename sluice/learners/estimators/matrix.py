@@ -1,0 +1,146 @@
+"""A table's rows as one matrix of numbers, in memory and inside the ONNX graph: the same operations, so the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sluice.learners.tables.codes import KNOWN, coded, codes
+
+if TYPE_CHECKING:
+    from sluice.learners.estimators.base import Estimator
+    from sluice.learners.state import State
+    from sluice.learners.tables.nodes import Nodes
+
+#: Values of a category, the commonest first, that have a column of their own.
+_ONE_HOT = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Category:
+    """A category's columns: one for what is missing, one for each of its commonest values, all 0 for a value the training rows did not hold.
+
+    Attributes:
+        values: known ones, the commonest first.
+        ranks: whether a last column holds a value's rank by frequency, from 1, where they are too many for a column each.
+    """
+
+    values: Sequence[str]
+    ranks: bool
+
+    @functools.cached_property
+    def codes(self) -> dict[str, int]:
+        """value -> row of `table`."""
+        return codes(self.values)
+
+    @functools.cached_property
+    def table(self) -> np.ndarray:
+        """What stands for each code, FP32 [codes, columns]."""
+        many = len(self.values) > _ONE_HOT
+        shown = min(len(self.values), _ONE_HOT)
+        out = np.zeros((len(self.values) + KNOWN, 1 + shown + (self.ranks and many)), dtype=np.float32)
+        out[0, 0] = 1
+        out[np.arange(shown) + KNOWN, np.arange(shown) + 1] = 1
+        if self.ranks and many:
+            out[KNOWN:, -1] = np.arange(1, len(self.values) + 1)
+            out[1, -1] = len(self.values) + 1
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
+class TableMatrix:
+    """What was fitted to the training rows: numbers, with their means for what is missing, then flags, then categories.
+
+    Attributes:
+        numbers: the graph's numeric inputs.
+        fill: what stands for a missing number, [numbers]; NaN where the estimator reads that itself.
+        flags: numbers that have a column which is 1 where they are missing.
+        shift, scale: what is taken away from a number, and what it is then divided by; None: it stays.
+        categories: the graph's inputs of strings.
+    """
+
+    numbers: list[str]
+    fill: list[float | None]
+    flags: list[int]
+    shift: list[float] | None
+    scale: list[float] | None
+    categories: dict[str, Category]
+
+    @classmethod
+    def fitted(cls, state: State, kind: type[Estimator]) -> TableMatrix:
+        """Of a table's fitted state, as an estimator wants it.
+
+        A number that no training row lacks is the mean where it is missing later, also for an estimator that reads NaN: it has learnt nothing of it.
+        """
+        numbers = dict(sorted(state.extra["numeric"].items()))
+        lacking = [i for i, n in enumerate(numbers.values()) if n["missing"]]
+        means = [float(np.float32(n["mean"])) for n in numbers.values()]
+        return cls(
+            numbers=list(numbers),
+            fill=[None if kind.reads_missing and i in lacking else mean for i, mean in enumerate(means)],
+            flags=[] if kind.reads_missing else lacking,
+            shift=means if kind.scaled else None,
+            scale=[float(np.float32(n["std"])) or 1.0 for n in numbers.values()] if kind.scaled else None,
+            categories={name: Category(values, kind.ranks) for name, values in sorted(state.extra["categories"].items())},
+        )
+
+    @classmethod
+    def load(cls, raw: Mapping[str, Any]) -> TableMatrix:
+        """What `dump` gave. Raises `KeyError`, `TypeError`: it is something else."""
+        return cls(**{**raw, "categories": {name: Category(**c) for name, c in raw["categories"].items()}})
+
+    def dump(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def renamed(self, names: Mapping[str, str]) -> TableMatrix:
+        """The same, of inputs with other names."""
+        categories = {names[name]: c for name, c in self.categories.items()}
+        return dataclasses.replace(self, numbers=[names[n] for n in self.numbers], categories=categories)
+
+    @property
+    def features(self) -> int:
+        """Columns."""
+        return len(self.numbers) + len(self.flags) + sum(c.table.shape[1] for c in self.categories.values())
+
+    def of(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The package's input tensors, [rows, 1] each, as FP32 [rows, features]."""
+        parts = []
+        if self.numbers:
+            x = np.concatenate([inputs[name] for name in self.numbers], axis=1).astype(np.float32)
+            missing = np.isnan(x)
+            x = np.where(missing, self._row(self.fill), x)
+            if self.shift is not None and self.scale is not None:
+                x = (x - self._row(self.shift)) / self._row(self.scale)
+            parts += [x, missing[:, self.flags].astype(np.float32)]
+        parts += [c.table[coded(c.codes, inputs[name][:, 0])] for name, c in self.categories.items()]
+        return np.ascontiguousarray(np.concatenate(parts, axis=1), dtype=np.float32)
+
+    def nodes(self, g: Nodes) -> str:
+        """The same inside a graph, whose inputs are the package's. Returns the matrix's name."""
+        from onnx import TensorProto
+
+        parts = []
+        if self.numbers:
+            x = g.add("Concat", *self.numbers, axis=1)
+            missing = g.add("IsNaN", x)
+            if any(f is not None for f in self.fill):
+                x = g.add("Where", missing, g.constant(self._row(self.fill)), x)
+            if self.shift is not None and self.scale is not None:
+                x = g.add("Div", g.add("Sub", x, g.constant(self._row(self.shift))), g.constant(self._row(self.scale)))
+            parts.append(x)
+            if self.flags:
+                parts.append(g.add("Cast", g.add("Gather", missing, g.ints(*self.flags), axis=1), to=TensorProto.FLOAT))
+        for name, c in self.categories.items():
+            code = g.add("Squeeze", g.codes(name, c.codes), g.ints(1))
+            parts.append(g.add("Gather", g.constant(c.table), code, axis=0))
+        return g.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+
+    @staticmethod
+    def _row(values: Sequence[float | None]) -> np.ndarray:
+        return np.array([[math.nan if v is None else v for v in values]], dtype=np.float32)
