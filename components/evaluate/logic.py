@@ -43,9 +43,12 @@ def run(
         targets = targets_of(test.column("label"), labels)
         slices = {c: [str(v) for v in test.column(c).to_pylist()] for c in settings.evaluate.slices}
         positive = positive_label(settings.evaluate, dataset)
-        found = evaluate(outputs, targets, labels, settings.evaluate, slices, rule=package.rule, positive=positive)
+        asked, units = dataset.problem, dataset.problem.units(dataset, "test")
+        found = evaluate(
+            outputs, targets, labels, settings.evaluate, slices, rule=package.rule, positive=positive, asked=asked, units=units
+        )
         champion, note = champion_package(settings, place)
-        facts = Judged(settings, dataset, package, outputs, targets, positive, found, champion, note)
+        facts = Judged(settings, dataset, package, outputs, targets, positive, units, found, champion, note)
         own = own_checks("evaluate", settings.evaluate.checks, field="evaluate.checks", beside=base)
         judged = make("evaluate", facts, settings.evaluate, own)
         tracker = open_tracker(settings, place, run_id=run_id or None, name=Path(dataset_path).parent.parent.name)

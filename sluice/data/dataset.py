@@ -20,17 +20,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sluice.core import files
-from sluice.core.errors import DataError
+from sluice.core.errors import DataError, ProjectError
 from sluice.data.digests import TableHasher
 from sluice.data.shards import write_shards
 from sluice.data.timestamps import Times
 from sluice.fields import FIELDS, Field, field_of
+from sluice.problems.problem import Problem, problem
 
 FORMAT = "sluice.dataset/v1"
 MANIFEST = "manifest.json"
 PROFILE = "profile.json"
 SPLITS = ("train", "validation", "test")
-OBJECTIVES = ("classification", "regression")
 
 #: Keys of `source` that say where the data lay or when it was read: no part of what it is.
 NOT_CONTENT = frozenset({"uri", "path", "paths", "files", "time"})
@@ -62,7 +62,7 @@ class Dataset:
         manifest: the whole of ``manifest.json``.
         digest: sha256 (hex) over the manifest but for where and when the data was read.
         task: the task's name.
-        objective: ``classification`` or ``regression``.
+        objective: the name of the problem.
         labels: sorted class names; empty for regression.
         columns: feature name -> ``text``, ``image``, ``numeric``, ``categorical`` or ``timestamp``.
     """
@@ -98,6 +98,11 @@ class Dataset:
         if verify:
             _verify_rest(dataset)
         return dataset
+
+    @property
+    def problem(self) -> Problem:
+        """What an answer is and how it is judged. Raises `ProjectError` where it is a class of the user's own that cannot be found."""
+        return problem(self.objective, field="objective")
 
     @property
     def grouped_by(self) -> str | None:
@@ -182,7 +187,7 @@ def write_dataset(
         splits: ``train``, ``validation``, ``test`` -> rows with columns ``row_id``, the features and
             ``label``; an iterable of tables is streamed, one row group in memory.
         task: the task's name.
-        objective: ``classification`` (labels are strings) or ``regression`` (labels are float64).
+        objective: the name of the problem; its field says what labels are.
         labels: class names; every label in the rows is one of them. Empty for regression.
         columns: feature -> kind, in the order the dataset keeps.
         source: what the rows came from, JSON-able. All but `NOT_CONTENT` counts in the digest.
@@ -321,12 +326,12 @@ def _check_names(splits: Mapping[str, Any], objective: str, labels: list[str], c
             raise DataError("is not the name of a split", field="splits", value=split, fix=f"use {', '.join(SPLITS)}")
     if "train" not in splits:
         raise DataError("has no training rows", field="splits", value=list(splits))
-    if objective not in OBJECTIVES:
-        raise DataError("is not an objective", field="objective", value=objective, fix=f"use {' or '.join(OBJECTIVES)}")
-    if (objective == "regression") == bool(labels):
-        raise DataError("are for classification, and needed there", field="labels", value=labels)
-    if len(set(labels)) != len(labels):
-        raise DataError("name a class twice", field="labels", value=labels)
+    try:
+        problem(objective, field="objective").check_labels(labels)
+    except ProjectError as e:
+        raise DataError("is not an objective", field="objective", value=objective, fix=e.fix) from e
+    except ValueError as e:
+        raise DataError(str(e), field="labels", value=labels) from e
     if not columns:
         raise DataError("names no feature", field="columns", value=dict(columns))
     for name in RESERVED:
@@ -347,7 +352,7 @@ def _checked(
         raise DataError(
             "is not one of the dataset's columns", field=f"{split}.{extra[0]}", value=names, fix="drop it, or name it a feature"
         )
-    types = {"row_id": pa.string(), "label": pa.string() if objective == "classification" else pa.float64()}
+    types = {"row_id": pa.string(), "label": field_of(problem(objective).label, "label").arrow or table.schema.field("label").type}
     if task in _BUILT_IN:
         for name, kind in columns.items():
             field = field_of(kind, name)
@@ -364,7 +369,7 @@ def _checked(
     for name in ("row_id", "label"):
         if table.column(name).null_count:
             raise DataError("holds nulls", field=f"{split}.{name}", value=table.column(name).null_count, fix="drop those rows first")
-    if objective == "classification":
+    if labels:
         unknown = sorted(set(table.column("label").unique().to_pylist()) - set(labels))
         if unknown:
             raise DataError("is not one of the dataset's labels", field=f"{split}.label", value=unknown[0])

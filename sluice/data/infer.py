@@ -11,8 +11,9 @@ import pyarrow as pa
 from sluice.data.checks import validate
 from sluice.data.config import Checks, Split
 from sluice.data.report import Check
-from sluice.fields import fields_of
+from sluice.fields import field_of, fields_of
 from sluice.fields.summaries import Numbers
+from sluice.problems.problem import problem
 
 #: Labels beyond this number are not listed: such a list is no longer read by anyone.
 MOST_LABELS = 500
@@ -30,7 +31,7 @@ def infer_checks(table: pa.Table, kinds: Mapping[str, str], objective: str) -> d
     Args:
         table: rows in canonical form.
         kinds: feature -> kind.
-        objective: ``classification`` or ``regression``.
+        objective: the name of the problem.
 
     Returns:
         Settings of `sluice.data.config.Checks`, plain values.
@@ -51,14 +52,14 @@ def infer_checks(table: pa.Table, kinds: Mapping[str, str], objective: str) -> d
         "duplicates_max": _above(_value(measured, "duplicates"), least=0.05),
         "conflicts_max": _above(_value(measured, "conflicts"), least=0.01),
     }
-    if objective == "classification" and report.labels:
+    if report.labels:
         fewest = min(report.labels.values())
         out["label_rows_min"] = max(1, fewest // 2)
         out["imbalance_max"] = float(max(10, math.ceil(2 * max(report.labels.values()) / fewest)))
         if len(report.labels) <= MOST_LABELS:
             out["labels"] = sorted(report.labels)
     ranges = {}
-    for name in [*(f.name for f in fields if f.quantity), *(["label"] if objective == "regression" else [])]:
+    for name in [*(f.name for f in fields if f.quantity), *(["label"] if field_of(problem(objective).label, "label").quantity else [])]:
         numbers = Numbers.of(table.column(name))
         if len(numbers.finite):
             ranges[name] = _range(float(numbers.finite[0]), float(numbers.finite[-1]))

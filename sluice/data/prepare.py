@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from sluice.core.errors import DataError
+from sluice.core.errors import DataError, ProjectError
 from sluice.core.spelling import Spelling, value_text
 from sluice.data import timestamps
 from sluice.data.checks import validate
@@ -28,6 +27,7 @@ from sluice.data.timestamps import Times
 from sluice.fields import Field, field_of, fields_of
 from sluice.gates.check import own_checks
 from sluice.gates.labels import check_settings
+from sluice.problems.problem import Problem, problem
 from sluice.project import Project
 
 
@@ -88,7 +88,9 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         DataError, MissingExtra: as `load_canonical`; what can be read but must not be used is in the report.
     """
     train = _load(project, base_dir, task)
-    labels = pc.unique(train.table.column("label").drop_null()).to_pylist() if train.objective == "classification" else []
+    asked = problem(train.objective)
+    _check_split(project, asked)
+    labels = asked.labels(train.table.column("label"))
     check_names(project, base_dir, columns=train.source.table.schema.names, features=list(train.kinds), labels=labels)
     check_settings(project.evaluate, train.objective, labels)
     test = _load_test(project, base_dir, task, train)
@@ -138,7 +140,7 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     written = {name: dataclasses.asdict(n) for name, n in train.source.numerals.items() if name in train.kinds}
     if written:
         source["numerals"] = written
-    labels = sorted(pc.unique(kept.column("label")).to_pylist()) if train.objective == "classification" else []
+    labels = problem(train.objective).labels(kept.column("label"))
     return write_dataset(
         out,
         splits,
@@ -152,6 +154,18 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
         grouped_by=groups,
         profile=profile_dataset,
     )
+
+
+def _check_split(project: Project, asked: Problem) -> None:
+    """Raises `ProjectError` where rows so split would be held out that depend on those trained on."""
+    by = project.data.split.by
+    if by not in asked.splits:
+        raise ProjectError(
+            f"does not keep apart what depends on each other: {asked.name} is split by {' or '.join(asked.splits)}",
+            field="data.split.by",
+            value=by,
+            fix=f"data: {{split: {{by: {asked.splits[0]}, column: ...}}}}" if asked.splits[0] != "hash" else "by: hash",
+        )
 
 
 def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
@@ -168,7 +182,10 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     )
     kinds = dict(task.kinds(source.table))
     table, objective = _canonical(task, source.table, kinds), task.objective(source.table)
-    named = [*(n for n, f in fields_of(kinds).items() if f.category), *(["label"] if objective == "classification" else [])]
+    named = [
+        *(n for n, f in fields_of(kinds).items() if f.category),
+        *(["label"] if field_of(problem(objective).label, "label").category else []),
+    ]
     spellings = {n: spelling_of(table.column(n)) for n in named if pa.types.is_string(table.schema.field(n).type)}
     table = respelled_table(table, spellings, source.table, data.columns.label)
     times = _times(project, source.table, task)

@@ -41,7 +41,7 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
     fields = fields_of(dataset.columns if kinds is None else kinds)
     features = {name: field.reference(dataset) for name, field in fields.items()}
     labels = dataset.read("train", ["label"]).column("label")
-    if dataset.objective == "regression":
+    if field_of(dataset.problem.label, "label").quantity:
         values = labels.to_numpy()
         label = {**moments(values), **numeric_part(values)}
     else:

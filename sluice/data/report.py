@@ -43,7 +43,7 @@ class Report:
     """All checks of a project's rows.
 
     Attributes:
-        objective: ``classification`` or ``regression``.
+        objective: the name of the problem.
         rows: ``train`` (the source) and, where held-out rows come from elsewhere, ``test``.
         checks: refusals first, then warnings.
         columns: a summary a column (`sluice.fields.summaries`), the features first, the label last.

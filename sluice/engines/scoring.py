@@ -16,6 +16,7 @@ from sluice.engines.rows import rows_from_arrow
 from sluice.fields import processor_class
 from sluice.gates.labels import check_settings
 from sluice.problems.answers import rarer
+from sluice.problems.problem import of_labels
 from sluice.problems.threshold import Choice, choose
 
 if TYPE_CHECKING:
@@ -64,10 +65,7 @@ def answers(
 
 def targets_of(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
     """True answers: indices into `labels` int64 [N], -1 for one that is not among them; values float64 [N] where there are no labels."""
-    if not labels:
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-    index = {label: i for i, label in enumerate(labels)}
-    return np.array([index.get(v, -1) for v in column.to_pylist()], dtype=np.int64)
+    return of_labels(labels).targets(column, labels)
 
 
 def positive_label(config: MetricConfig, dataset: Dataset) -> str | None:

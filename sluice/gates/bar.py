@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Judged
-from sluice.problems.config import MetricConfig
+from sluice.problems.config import MetricConfig, of_units
 
 _SHOWN_LABELS = 5
 
@@ -44,6 +44,9 @@ class Bar(Check):
             for n, m in sorted(found["metrics"].items(), key=lambda item: item[0] != found["metric"])
         ]
         out = "<h3>On the held-out rows</h3>" + table(["metric", "value", "interval"], metrics, (1,))
+        if found.get("unit"):
+            said = f"Of {found['rows']:,} rows{of_units(found)}: rows of one unit may depend on each other, so intervals and comparisons are of units."
+            out += f'<p class="note">{escape(said)}</p>'
         notes = [m["note"] for m in found["metrics"].values() if m.get("note")]
         out += f'<p class="note">{escape("; ".join(notes))}</p>' if notes else ""
         if precision:
@@ -69,7 +72,11 @@ def decide(evaluation: dict[str, Any], config: BarConfig) -> Decision:
             against = (
                 f"{metric} {number(value)} ({_range(evaluation)}) is {'above' if lower else 'below'} evaluate.minimum {config.minimum:g}",
             )
-    found = (f"{metric} {number(value)} ({_range(evaluation)}) on {evaluation['rows']} held-out rows",) if value is not None else ()
+    found = (
+        (f"{metric} {number(value)} ({_range(evaluation)}) on {evaluation['rows']} held-out rows{of_units(evaluation)}",)
+        if value is not None
+        else ()
+    )
     evidence, cautions = {"evaluation": evaluation}, (*beside, *narrow)
     if against:
         return Decision("refuse", against, evidence, cautions, always=beside)

@@ -69,24 +69,12 @@ class Baseline:
 
 
 def trivial(dataset: Dataset, labels: Sequence[str], metric: str, positive: str | None = None) -> Baseline:
-    """One answer for every row: the training rows' class shares, in the order of `labels`; the mean of their values, the median where
-    `metric` is ``mae``. Of a metric of the positive label it is that label: at random one would reach less (Lipton, Elkan,
-    Naryanaswamy, ECML PKDD 2014)."""
+    """One answer for every row, by the training rows: `Problem.constant`."""
     label = dataset.read("train", ["label"]).column("label")
     n = dataset.rows("test")
     facts = {"rows_trained": len(label), "rows_judged": n, "note": ""}
-    if not labels:
-        values = label.to_numpy(zero_copy_only=False)
-        what, value = ("median", np.median(values)) if metric == "mae" else ("mean", values.mean())
-        return Baseline(f"the {what} of the training rows, {value:.4g}", np.full(n, float(value)), np.arange(n), facts)
-    if metric in ("precision", "f1") and positive is not None:
-        return Baseline(
-            f"answering {positive!r} throughout", np.tile(np.eye(len(labels))[list(labels).index(positive)], (n, 1)), np.arange(n), facts
-        )
-    codes = targets_of(label, labels)
-    counts = np.bincount(codes[codes >= 0], minlength=len(labels))
-    name = f"the majority class {labels[int(counts.argmax())]!r}"
-    return Baseline(name, np.tile(counts / counts.sum(), (n, 1)), np.arange(n), facts)
+    name, answer = dataset.problem.constant(targets_of(label, labels), labels, metric, positive)
+    return Baseline(name, np.tile(answer, (n, *[1] * answer.ndim)), np.arange(n), facts)
 
 
 def simple(

@@ -10,7 +10,7 @@ from sluice.core.errors import DataError, InputError
 from sluice.gates.bar import number
 from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Judged
-from sluice.problems.config import MetricConfig
+from sluice.problems.config import MetricConfig, of_units
 
 
 class ChampionConfig(MetricConfig):
@@ -58,7 +58,7 @@ def against(facts: Judged, config: ChampionConfig) -> tuple[dict[str, Any] | Non
 
     champion, candidate = facts.champion, facts.package
     assert champion is not None
-    if champion.objective != facts.dataset.objective or champion.task != facts.project.task:
+    if champion.objective != candidate.objective or champion.task != facts.project.task:
         return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
     try:
         predict, spelled = Predictor(champion).predict, spelled_by(champion)
@@ -80,6 +80,8 @@ def against(facts: Judged, config: ChampionConfig) -> tuple[dict[str, Any] | Non
         rule=candidate.rule,
         champion_rule=rule,
         positive=facts.positive,
+        asked=facts.dataset.problem,
+        units=facts.units,
     )
     return {**result, "champion_digest": champion.digest}, ""
 
@@ -107,11 +109,11 @@ def decide(comparison: dict[str, Any] | None, config: ChampionConfig) -> Decisio
 def _sentence(c: dict[str, Any]) -> str:
     note = f" ({c['note']})" if c["note"] else ""
     if c["difference"] is None:
-        return f"{c['metric']} cannot be compared on {c['rows']} shared rows{note}"
+        return f"{c['metric']} cannot be compared on {c['rows']} shared rows{of_units(c)}{note}"
     limits = f", {c['confidence']:.0%} interval {c['low']:+.4g} to {c['high']:+.4g}" if c["low"] is not None else ""
     return (
         f"{c['metric']} {number(c['candidate'])} against {number(c['champion'])}, {_gain(c)}{limits}, "
-        f"margin {c['margin']:.4g}, on {c['rows']} rows{note}"
+        f"margin {c['margin']:.4g}, on {c['rows']} rows{of_units(c)}{note}"
     )
 
 
@@ -123,9 +125,11 @@ def _resolution(c: dict[str, Any]) -> str:
 
     half = (c["high"] - c["low"]) / 2
     needed = (
-        f", the margin needs about {rounded_up(c['rows'] * (half / c['margin']) ** 2):,}" if c["margin"] > 0 and half > c["margin"] else ""
+        f", the margin needs about {rounded_up(c.get('units', c['rows']) * (half / c['margin']) ** 2):,}"
+        if c["margin"] > 0 and half > c["margin"]
+        else ""
     )
-    return f"; so many rows show a difference from about {half:.2g} on{needed}"
+    return f"; so many {'units' if c.get('unit') else 'rows'} show a difference from about {half:.2g} on{needed}"
 
 
 def _gain(c: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
     from sluice.formats.export import ExportResult
     from sluice.package.package import Package
+    from sluice.problems.units import Units
     from sluice.project import Project
 
 
@@ -27,6 +28,7 @@ class Judged:
         outputs: its answers to the held-out rows: probabilities [rows, labels], or values [rows].
         targets: the truth: indices into the package's labels int64 [rows], -1 for one that is not among them; or values float64 [rows].
         positive: the label that metrics of one label are of; None where there is none.
+        units: which held-out rows belong together; None: each stands alone.
         evaluation: of `sluice.problems.evaluator.evaluate`: every metric with its interval, slices, confusion and so on.
         champion: the package in production; None where there is none to compare with.
         champion_note: which it is, or why there is none.
@@ -38,6 +40,7 @@ class Judged:
     outputs: np.ndarray
     targets: np.ndarray
     positive: str | None
+    units: Units | None
     evaluation: dict[str, Any]
     champion: Package | None = None
     champion_note: str = ""

@@ -13,13 +13,15 @@ from pydantic import Field
 from sluice.core.section import Section
 from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Judged
-from sluice.problems.config import MetricConfig
+from sluice.problems.config import MetricConfig, of_units
 
 if TYPE_CHECKING:
     import numpy as np
 
     from sluice.gates.baselines import Baseline
     from sluice.problems.decision import Rule
+    from sluice.problems.problem import Problem
+    from sluice.problems.units import Units
 
 #: Held-out rows that a constant answer gets wrong, from which on "it answers like the trivial model" is a finding: a model
 #: that told half of such rows would answer like it on all five one time in 32.
@@ -67,7 +69,18 @@ class Floor(Check):
             simple(dataset, labels, package.preprocess, package.root, config, facts.positive),
         )
         return decide(
-            judge(facts.outputs, facts.targets, labels, facts.evaluation, *baselines, config, rule=package.rule, positive=facts.positive),
+            judge(
+                facts.outputs,
+                facts.targets,
+                labels,
+                facts.evaluation,
+                *baselines,
+                config,
+                rule=package.rule,
+                positive=facts.positive,
+                asked=dataset.problem,
+                units=facts.units,
+            ),
             config,
         )
 
@@ -119,6 +132,8 @@ def judge(
     *,
     rule: Rule | None = None,
     positive: str | None = None,
+    asked: Problem | None = None,
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """The candidate against the baselines, on the same rows.
 
@@ -129,6 +144,8 @@ def judge(
         simple: on some or all of them, or why there is none.
         config: the project's ``evaluate``.
         rule, positive: of the candidate, as for `evaluate`; the baselines answer by their own.
+        asked: the problem; None: the built-in one of such labels.
+        units: which rows belong together; None: each stands alone.
 
     Returns:
         ``trivial`` and ``simple`` (what `compare` gives, with ``baseline`` for the champion's value, ``name``, ``facts``; `simple` is
@@ -137,24 +154,32 @@ def judge(
         interval is at or below 0 or does not reach past the margin, or it answers like a constant; ``inconclusive``, with ``rows_needed``. Where the metric is recall these are of the balanced accuracy. ``ahead`` is a sentence where
         the simple one is better beyond doubt, else null.
     """
+    import numpy as np
+
+    from sluice.problems.problem import of_labels
+
     # Recall alone is had by answering the label throughout.
     by = config.model_copy(update={"metric": "balanced_accuracy"}) if config.metric == "recall" else config
-    against = _against(outputs, targets, labels, trivial, by, rule, positive)
+    asked = asked or of_labels(labels)
+    how = {"rule": rule, "positive": positive, "asked": asked}
+    against = _against(outputs, targets, labels, trivial, by, **how, units=units)
     found: dict[str, Any] = {"trivial": against, "rows_needed": None, "ahead": None}
     if isinstance(simple, str):
-        found["simple"] = {"name": "ridge regression" if not labels else "logistic regression", "missing": simple}
+        found["simple"] = {"name": asked.linear, "missing": simple}
     else:
-        found["simple"] = other = _against(outputs[simple.rows], targets[simple.rows], labels, simple, config, rule, positive)
+        some = units.rows(simple.rows) if units else None
+        found["simple"] = other = _against(outputs[simple.rows], targets[simple.rows], labels, simple, config, **how, units=some)
         if other["high"] is not None and other["high"] < 0:
             found["ahead"] = f"{simple.name} is better by {_gap(-other['difference'], -other['high'], -other['low'], other)}"
-    wrong = len(targets) - (int((targets == trivial.outputs.argmax(axis=1)).sum()) if labels else 0)
+    missed, n = asked.missed(trivial.outputs[0], targets), units.count if units else len(targets)
+    wrong = len(np.unique(units.codes[missed])) if units else int(missed.sum())
     verdict, said = _verdict(outputs, wrong, against, evaluation, chosen=config.metric is not None and rule is None)
     if verdict == "inconclusive":
-        alike = labels and against["n_discordant"] == 0
-        needed = (math.ceil(ENOUGH * len(targets) / wrong) if wrong else None) if alike else rows_needed(against, config.confidence)
+        alike = asked.classes and against["n_discordant"] == 0
+        needed = (math.ceil(ENOUGH * n / wrong) if wrong else None) if alike else rows_needed(against, config.confidence)
         found["rows_needed"] = needed
         said += (
-            f": if things stay as they are, about {needed:,} would tell ({POWER:.0%} power)"
+            f": if things stay as they are, about {needed:,}{' units' if units else ''} would tell ({POWER:.0%} power)"
             if needed
             else ": they hold nothing to reckon from how many would tell"
         )
@@ -162,12 +187,13 @@ def judge(
 
 
 def rows_needed(against: dict[str, Any], confidence: float) -> int | None:
-    """Held-out rows on which a difference of the size seen would be told from 0, with `POWER`; null where none was seen.
+    """Held-out rows (units, where rows belong together) on which a difference of the size seen would be told from 0, with `POWER`; null where none was seen.
 
     The usual n = (z_confidence + z_power)^2 (s / d)^2 of a paired comparison; s, the deviation of a row's paired difference, is
     read from the interval's width, so it holds for every metric.
     """
-    d, low, high, n = (against[k] for k in ("difference", "low", "high", "rows"))
+    d, low, high = (against[k] for k in ("difference", "low", "high"))
+    n = against.get("units", against["rows"])
     if not d or low is None or high <= low:
         return None
     z = _NORMAL.inv_cdf(0.5 + confidence / 2)
@@ -187,13 +213,25 @@ def _against(
     labels: Sequence[str],
     baseline: Baseline,
     config: FloorConfig,
-    rule: Rule | None,
-    positive: str | None,
+    **how: Any,
 ) -> dict[str, Any]:
     from sluice.problems.comparison import compare
 
-    c = compare(outputs, baseline.outputs, targets, labels, labels, config, rule=rule, champion_rule=baseline.rule, positive=positive)
-    kept = ("metric", "direction", "confidence", "rows", "candidate", "difference", "low", "high", "margin", "n_discordant", "method")
+    c = compare(outputs, baseline.outputs, targets, labels, labels, config, champion_rule=baseline.rule, **how)
+    kept = (
+        *(k for k in ("unit", "units") if k in c),
+        "metric",
+        "direction",
+        "confidence",
+        "rows",
+        "candidate",
+        "difference",
+        "low",
+        "high",
+        "margin",
+        "n_discordant",
+        "method",
+    )
     return {k: c[k] for k in kept} | {"baseline": c["champion"], "name": baseline.name, "facts": baseline.facts}
 
 
@@ -240,7 +278,7 @@ def _verdict(outputs: np.ndarray, wrong: int, c: dict[str, Any], evaluation: dic
             else ""
         )
         return "no_better", what + rank
-    return "inconclusive", what + f" on {c['rows']} held-out rows"
+    return "inconclusive", what + f" on {c['rows']} held-out rows{of_units(c)}"
 
 
 def _area(area: dict[str, Any]) -> str:

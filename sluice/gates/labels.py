@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sluice.core.errors import ProjectError
 from sluice.problems import metrics
+from sluice.problems.problem import problem
 
 if TYPE_CHECKING:
     from sluice.problems.config import MetricConfig
@@ -17,19 +18,19 @@ def check_settings(config: MetricConfig, objective: str, labels: Sequence[str]) 
 
     Args:
         config: the project's ``evaluate``.
-        objective: ``classification`` or ``regression``.
-        labels: of the data; empty for a regression.
+        objective: the name of the problem.
+        labels: of the data; empty where an answer is a value.
 
     Raises:
         ProjectError: the metric is of the other objective, or of a positive label that is not set; a threshold is asked for
             where there are not two labels to decide between.
     """
-    metric = metrics.metric_of(config.metric, objective)
+    asked = problem(objective)
+    metric = asked.metrics()[metrics.metric_of(config.metric, objective)]
     metrics.need_positive(metric, 0 if len(labels) == 2 or config.positive is not None else None, len(labels))
     if config.decision is not None and len(labels) != 2:
-        what = f"there are {len(labels)} labels" if labels else "the label is a quantity"
         raise ProjectError(
-            f"chooses a threshold between two labels, and {what}",
+            f"chooses a threshold between two labels, and {asked.described(labels)}",
             field="evaluate.decision",
             value=config.decision.aim,
             fix="remove it; for more labels train.class_weights: balanced helps the rare ones",

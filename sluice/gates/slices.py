@@ -10,7 +10,7 @@ from sluice.core.section import Names
 from sluice.gates.bar import number
 from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Judged
-from sluice.problems.config import MetricConfig
+from sluice.problems.config import MetricConfig, of_units
 
 _SHOWN = 5
 
@@ -20,7 +20,7 @@ class SlicesConfig(MetricConfig):
 
     slices: Annotated[list[str], Names("field")] = Field([], description="columns whose values are reported apart; 'label' for classes")
     slice_minimum: float | None = Field(None, description="worst value accepted on a slice")
-    slice_rows: int = Field(10, ge=1, description="rows a slice needs for slice_minimum to apply to it")
+    slice_rows: int = Field(10, ge=1, description="rows (units, where rows belong together) a slice needs for slice_minimum to apply to it")
 
 
 class Slices(Check):
@@ -65,7 +65,7 @@ def decide(evaluation: dict[str, Any], config: SlicesConfig) -> Decision:
     metric, side = evaluation["metric"], "above" if evaluation["direction"] == "lower" else "below"
     failed = [s for s in evaluation["slices"] if s["ok"] is False]
     against = [
-        f"on the {s['rows']} rows where {s['column']} is {s['value']!r} {metric} is {number(s['metric'])}, "
+        f"on the {s['rows']} rows{of_units(s)} where {s['column']} is {s['value']!r} {metric} is {number(s['metric'])}, "
         f"{side} evaluate.slice_minimum {config.slice_minimum:g}"
         for s in failed[:_SHOWN]
     ]
@@ -74,5 +74,5 @@ def decide(evaluation: dict[str, Any], config: SlicesConfig) -> Decision:
     if against:
         return Decision("refuse", tuple(against))
     few = sum(s["ok"] is None for s in evaluation["slices"])
-    said = f"{few} slices are too small for evaluate.slice_minimum (fewer than {config.slice_rows} rows) and were not judged"
+    said = f"{few} slices are too small for evaluate.slice_minimum (fewer than {config.slice_rows} {'units' if evaluation.get('unit') else 'rows'}) and were not judged"
     return Decision("pass", (said,) if few else ())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.core import files
 from sluice.core.errors import DataError
+from sluice.problems.problem import Problem, problem
 
 if TYPE_CHECKING:
     from sluice.core.datatypes import TensorSpec
@@ -24,7 +25,7 @@ class State:
     """Everything fitted to the training rows before the model is.
 
     Attributes:
-        objective: ``classification`` or ``regression``.
+        objective: the name of the problem.
         labels: class names in the order of the model's outputs; empty for regression.
         preprocess: the processor's specification, the package's ``preprocess``.
         files: the processor's side files by name, e.g. ``tokenizer.json``.
@@ -45,11 +46,16 @@ class State:
         return load_processor(self.preprocess, self.files)
 
     @property
+    def problem(self) -> Problem:
+        """What an answer is and how it is judged. Raises `ProjectError` where it is a class of the user's own that cannot be found."""
+        return problem(self.objective, field="objective")
+
+    @property
     def output(self) -> TensorSpec:
         """The graph's output: ``probabilities`` FP32 [-1, labels], or ``value`` FP32 [-1]."""
         from sluice.core.datatypes import TensorSpec
 
-        return TensorSpec("probabilities", "FP32", (-1, len(self.labels))) if self.labels else TensorSpec("value", "FP32", (-1,))
+        return TensorSpec(self.problem.output, "FP32", (-1, *self.problem.width(self.labels)))
 
     def save(self, root: Path) -> None:
         """Write ``state.json`` and the side files into an existing directory."""

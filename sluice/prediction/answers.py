@@ -14,6 +14,7 @@ import pyarrow as pa
 from sluice.core.errors import InputError
 from sluice.engines.predictor import Predictor
 from sluice.fields import Processor
+from sluice.problems import problem as problems
 
 #: Why a row that says nothing was not answered.
 EMPTY = "is empty"
@@ -91,14 +92,8 @@ def problem(processor: Processor, row: Any) -> str | None:
 
 def columns_of(predictor: Predictor, answers: np.ndarray) -> dict[str, pa.Array]:
     """Answers as columns: ``prediction`` (the label, by the package's decision) and its ``probability``; or ``value``."""
-    labels = predictor.package.labels
-    if not labels:
-        return {"value": pa.array(answers, pa.float32())}
-    best = predictor.codes(answers)
-    return {
-        "prediction": pa.array(labels, pa.string()).take(pa.array(best)),
-        "probability": pa.array(answers[np.arange(len(best)), best], pa.float32()),
-    }
+    package = predictor.package
+    return problems.problem(package.objective).columns(answers, package.labels, package.rule)
 
 
 class Tally:

@@ -27,6 +27,7 @@ class Classification(Problem):
     label: ClassVar[str] = "categorical"
     classes: ClassVar[bool] = True
     output: ClassVar[str] = "probabilities"
+    linear: ClassVar[str] = "logistic regression"
     #: A label turned over.
     answer_change: ClassVar[float] = 0.5
 
@@ -35,9 +36,12 @@ class Classification(Problem):
 
     def check_labels(self, labels: Sequence[str]) -> None:
         if not labels:
-            raise ValueError("name the classes, and there are none")
+            raise ValueError("are for classification, and needed there")
         if len(set(labels)) != len(labels):
             raise ValueError("name a class twice")
+
+    def described(self, labels: Sequence[str]) -> str:
+        return f"there are {len(labels)} labels"
 
     def targets(self, column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
         index = {label: i for i, label in enumerate(labels)}
@@ -64,6 +68,31 @@ class Classification(Problem):
         from sluice.problems.answers import answers
 
         return answers(outputs, targets, labels, rule=rule, positive=positive, units=units)
+
+    def pair(
+        self, ours: Answers, labels: Sequence[str], outputs: np.ndarray, their_labels: Sequence[str], rule: Rule | None
+    ) -> tuple[Answers, Answers, np.ndarray]:
+        from sluice.problems import pairing
+
+        self.check_labels(their_labels)
+        theirs = self.answers(outputs, np.zeros(len(ours.targets), dtype=np.int64), their_labels, rule=rule)
+        return pairing.pair(ours, labels, theirs, their_labels)
+
+    def told_apart(self, ours: Answers, theirs: Answers) -> dict[str, float]:
+        from sluice.problems import pairing
+
+        return pairing.told_apart(ours, theirs)
+
+    def constant(self, targets: np.ndarray, labels: Sequence[str], metric: str, positive: str | None) -> tuple[str, np.ndarray]:
+        """The class shares; of a metric of the positive label that label throughout: at random one would reach less (Lipton, Elkan,
+        Naryanaswamy, ECML PKDD 2014)."""
+        if metric in ("precision", "f1") and positive is not None:
+            return f"answering {positive!r} throughout", np.eye(len(labels))[list(labels).index(positive)]
+        counts = np.bincount(targets[targets >= 0], minlength=len(labels))
+        return f"the majority class {labels[int(counts.argmax())]!r}", counts / counts.sum()
+
+    def missed(self, answer: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return np.asarray(targets != answer.argmax())
 
     def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
         from sluice.problems.evaluator import classified

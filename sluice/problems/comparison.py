@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from sluice.core.errors import DataError
-from sluice.problems import intervals, metrics
-from sluice.problems.answers import Answers, answers
+from sluice.problems import metrics
+from sluice.problems.answers import Answers
 from sluice.problems.config import MetricConfig
 from sluice.problems.decision import Rule
+from sluice.problems.problem import Problem, of_labels
+from sluice.problems.units import Units
 
 
 def compare(
@@ -25,12 +27,14 @@ def compare(
     rule: Rule | None = None,
     champion_rule: Rule | None = None,
     positive: str | None = None,
+    asked: Problem | None = None,
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """The paired difference of the metric, and what it says.
 
     The difference is turned so that more is better, whatever the metric's direction. Its interval is the metric's own
     (`metrics.Metric.difference`): Newcombe's for accuracy and recall, the rows' influence for areas under curves, the rows' differences
-    for means of losses, a paired BCa bootstrap over rows elsewhere. Each model answers by its own decision rule. Verdicts: ``better`` where the
+    for means of losses, a paired BCa bootstrap over rows elsewhere; over units, where rows belong together, see `clustered`. Each model answers by its own decision rule. Verdicts: ``better`` where the
     whole interval is above 0, ``no_worse`` where it is at or above -margin, ``worse`` where it is
     below -margin, ``inconclusive`` otherwise. Models that answer alike on every row are ``no_worse``:
     nothing in the rows tells them apart. The margin is absolute, for rmse and mae a fraction of the champion's value.
@@ -44,10 +48,12 @@ def compare(
         labels, champion_labels: both empty for regression.
         rule, champion_rule: how each one's probabilities become a label; None: the most probable.
         positive: the positive label; `config.positive`, or of two labels the rarer one of these rows, unless told.
+        asked: the problem; None: the built-in one of such labels.
+        units: which rows belong together; None: each stands alone.
 
     Returns:
         ``metric``, ``direction``, ``positive``, ``candidate`` and ``champion`` (the metric of each), ``difference``,
-        ``low``, ``high``, ``margin``, ``confidence``, ``verdict``, ``rows``, ``rows_left_out``, ``n_discordant``,
+        ``low``, ``high``, ``margin``, ``confidence``, ``verdict``, ``rows``, ``unit`` and ``units`` (where rows belong together), ``rows_left_out``, ``n_discordant``,
         ``method``, ``labels_added``, ``labels_removed``, ``note``; for classification also
         ``candidate_only_right``, ``champion_only_right`` and ``p_value`` (exact McNemar). Numbers are null where no row is shared
         or the metric is not defined on the rows, which ``note`` says.
@@ -56,22 +62,15 @@ def compare(
         DataError, ProjectError, SluiceError: as `evaluate`, for either model; DataError also where one model
             classifies and the other does not.
     """
-    if bool(len(labels)) != bool(len(champion_labels)):
-        raise DataError("solves another problem than the candidate", field="champion", fix="give the new model another name")
-    metric = metrics.TABLE[metrics.metric_of(config.metric, "classification" if labels else "regression")]
-    ours = answers(candidate, targets, labels, rule=rule, positive=positive or config.positive)
-    metrics.need_positive(metric.name, ours.positive, len(labels))
-    if labels:
-        theirs = answers(champion, np.zeros(len(ours.targets), dtype=np.int64), champion_labels, rule=champion_rule)
-        of = None if ours.positive is None else labels[ours.positive]
-        union = sorted({*labels, *champion_labels})
-        shared = np.isin(ours.targets, [i for i, name in enumerate(labels) if name in set(champion_labels)])
-        ours, theirs = (
-            _spread(a, known, union, ours.targets, labels, of).rows(shared) for a, known in ((ours, labels), (theirs, champion_labels))
-        )
-    else:
-        theirs, of = answers(champion, targets, labels), None
-        shared = np.ones(len(ours.targets), dtype=bool)
+    asked = asked or of_labels(labels)
+    metric = asked.metrics()[metrics.metric_of(config.metric, asked.name)]
+    ours = asked.answers(candidate, targets, labels, rule=rule, positive=positive or config.positive, units=units)
+    metrics.need_positive(metric, ours.positive, len(labels))
+    of = None if ours.positive is None else labels[ours.positive]
+    try:
+        ours, theirs, shared = asked.pair(ours, labels, champion, champion_labels, champion_rule)
+    except ValueError as e:
+        raise DataError("solves another problem than the candidate", field="champion", fix="give the new model another name") from e
     left_out = int((~shared).sum())
     added, removed = sorted(set(labels) - set(champion_labels)), sorted(set(champion_labels) - set(labels))
     head: dict[str, Any] = {
@@ -80,6 +79,7 @@ def compare(
         "positive": of,
         "confidence": config.confidence,
         "rows": int(shared.sum()),
+        **(ours.units.told_as() if ours.units else {}),
         "rows_left_out": left_out,
         "labels_added": added,
         "labels_removed": removed,
@@ -97,25 +97,19 @@ def compare(
             "n_discordant": 0,
             "method": "none",
         }
-    return head | _measure(metric, ours, theirs, config, head["note"])
+    return head | _measure(asked, metric, ours, theirs, config, head["note"])
 
 
-def _measure(metric: metrics.Metric, ours: Answers, theirs: Answers, config: MetricConfig, note: str) -> dict[str, Any]:
+def _measure(asked: Problem, metric: metrics.Metric, ours: Answers, theirs: Answers, config: MetricConfig, note: str) -> dict[str, Any]:
     values = metric.value(ours), metric.value(theirs)
     difference = _finite(metric.sign * (values[0] - values[1]))
-    out: dict[str, Any] = {"candidate": _finite(values[0]), "champion": _finite(values[1]), "method": metric.method()}
-    if metric.objective == "classification":
-        right, right_too = ours.predicted == ours.targets, theirs.predicted == theirs.targets
-        only, other = int((right & ~right_too).sum()), int((~right & right_too).sum())
-        out |= {
-            "n_discordant": int((ours.predicted != theirs.predicted).sum()),
-            "candidate_only_right": only,
-            "champion_only_right": other,
-            "p_value": intervals.mcnemar_exact(only, other),
-        }
-    else:
-        out["n_discordant"] = int((ours.outputs != theirs.outputs).sum())
-    margin = config.margin if difference is None else metrics.allowance(metric.name, config.margin, values[1])
+    out: dict[str, Any] = {
+        "candidate": _finite(values[0]),
+        "champion": _finite(values[1]),
+        "method": metric.method(ours.units),
+        **asked.told_apart(ours, theirs),
+    }
+    margin = config.margin if difference is None else metrics.allowance(metric, config.margin, values[1])
     limits = None if difference is None else metric.difference(ours, theirs, config.confidence, config.resamples)
     low, high = limits if limits else (None, None)
     same = difference is not None and metric.alike(ours, theirs)
@@ -126,7 +120,7 @@ def _measure(metric: metrics.Metric, ours: Answers, theirs: Answers, config: Met
             if not np.isfinite(v)
         ]
         out["note"] = ". ".join([*([note] if note else []), *undefined])
-    few = metric.difference_too_narrow(len(ours.targets)) if low is not None and not same else None
+    few = metric.difference_too_narrow(ours) if low is not None and not same else None
     if few:
         out["note"] = ". ".join([*([note] if note else []), few])
     return out | {"difference": difference, "low": low, "high": high, "margin": margin, "verdict": _verdict(low, high, margin, same)}
@@ -142,20 +136,6 @@ def _verdict(low: float | None, high: float | None, margin: float, same: bool) -
     if low >= -margin - metrics.ROUNDING:
         return "no_worse"
     return "worse" if high < -margin - metrics.ROUNDING else "inconclusive"
-
-
-def _spread(
-    a: Answers, known: Sequence[str], union: Sequence[str], targets: np.ndarray, labels: Sequence[str], positive: str | None
-) -> Answers:
-    """A model's answers in the labels of `union`, and the truth, told in `labels`, in them too.
-
-    A label the model does not know gets the probability -1, which is never the largest, ranks last, and clips to none.
-    """
-    place = np.array([union.index(name) for name in known], dtype=np.int64)
-    out = np.full((len(a.outputs), len(union)), -1.0)
-    out[:, place] = a.outputs
-    truth = np.array([union.index(name) for name in labels] + [-1], dtype=np.int64)[targets]
-    return Answers.of(out, truth, place[a.predicted], None if positive is None else union.index(positive))
 
 
 def _note(added: list[str], removed: list[str], left_out: int, rows: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -100,3 +101,8 @@ class MetricConfig(Section):
                 near = difflib.get_close_matches(name.lower().replace("-", "_"), TABLE, 1, 0.5)
                 raise ValueError((f"is no metric; did you mean {near[0]!r}? " if near else "is no metric: ") + f"one of {', '.join(TABLE)}")
         return name
+
+
+def of_units(found: Mapping[str, Any]) -> str:
+    """What an evaluation, a comparison or a slice is of beside its rows: `` of 57 units (patient)``; empty where each row is a unit."""
+    return f" of {found['units']:,} units ({found['unit']})" if found.get("unit") else ""

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluice.problems import curves, metrics
-from sluice.problems.answers import Answers, answers
+from sluice.problems.answers import Answers
 from sluice.problems.counts import class_counts, class_scores, confusion
 from sluice.problems.decision import Rule
 from sluice.problems.metrics import Metric
-from sluice.problems.problem import problem
+from sluice.problems.problem import Problem, of_labels
 from sluice.problems.slices import judge_slices
+from sluice.problems.units import Units
 
 if TYPE_CHECKING:
     from sluice.gates.config import EvaluateConfig
@@ -36,6 +37,8 @@ def evaluate(
     *,
     rule: Rule | None = None,
     positive: str | None = None,
+    asked: Problem | None = None,
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """Judge a model's answers.
 
@@ -47,10 +50,12 @@ def evaluate(
         slices: column -> its value for each row.
         rule: how probabilities become a label; None: the most probable.
         positive: the positive label; `config.positive`, or of two labels the rarer one of these rows, unless told.
+        asked: the problem; None: the built-in one of such labels.
+        units: which rows belong together: intervals are of so many units; None: each row stands alone.
 
     Returns:
-        ``metric``, ``direction``, ``value``, ``low``, ``high``, ``minimum``, ``confidence``, ``rows``,
-        ``metrics`` {name: {value, low, high}} and ``slices``; for classification ``positive`` (null for none, ``positive_because`` says whence), ``decision``
+        ``metric``, ``direction``, ``value``, ``low``, ``high``, ``minimum``, ``confidence``, ``rows``, where rows belong together ``unit``
+        (what one is called) and ``units`` (how many), ``metrics`` {name: {value, low, high}} and ``slices``; for classification ``positive`` (null for none, ``positive_because`` says whence), ``decision``
         (the rule; null for none), ``confusion`` {labels, matrix}, ``per_label`` [{label, precision, recall, f1, roc_auc, average_precision, support,
         intervals {precision, recall, f1}}], ``never_predicted`` [{label, rows}],
         ``calibration`` {bins, ece}, ``roc`` and ``precision_recall`` (see `curves`) and ``unknown_labels`` (rows whose label the model does not
@@ -61,11 +66,12 @@ def evaluate(
         ProjectError: the metric is of another objective or of a positive label that is none, or a slice column has too many values.
         SluiceError: the outputs are not finite.
     """
-    objective = "classification" if labels else "regression"
-    metric = metrics.TABLE[metrics.metric_of(config.metric, objective)]
-    a = answers(outputs, targets, labels, rule=rule, positive=positive or config.positive)
-    metrics.need_positive(metric.name, a.positive, len(labels))
-    found = {name: measured(metrics.TABLE[name], a, config) for name in metrics.names(objective, positive=a.positive is not None)}
+    asked = asked or of_labels(labels)
+    every = asked.metrics()
+    metric = every[metrics.metric_of(config.metric, asked.name)]
+    a = asked.answers(outputs, targets, labels, rule=rule, positive=positive or config.positive, units=units)
+    metrics.need_positive(metric, a.positive, len(labels))
+    found = {m.name: measured(m, a, config) for m in every.values() if a.positive is not None or not m.of_positive}
     result: dict[str, Any] = {
         "metric": metric.name,
         "direction": metric.better,
@@ -73,21 +79,26 @@ def evaluate(
         "minimum": config.minimum,
         "confidence": config.confidence,
         "rows": len(a.targets),
+        **(a.units.told_as() if a.units else {}),
         "metrics": found,
         "slices": judge_slices(metric, a, slices or {}, config),
     }
-    return result | problem(objective).details(a, labels, rule, config)
+    return result | asked.details(a, labels, rule, config)
 
 
 def values(
-    outputs: np.ndarray, targets: np.ndarray, labels: Sequence[str], *, rule: Rule | None = None, positive: str | None = None
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    labels: Sequence[str],
+    *,
+    rule: Rule | None = None,
+    positive: str | None = None,
+    asked: Problem | None = None,
 ) -> dict[str, float | None]:
     """Every metric's value, null where it is undefined; arguments and errors as `evaluate`."""
-    a = answers(outputs, targets, labels, rule=rule, positive=positive)
-    found = {
-        name: metrics.TABLE[name].value(a)
-        for name in metrics.names("classification" if labels else "regression", positive=a.positive is not None)
-    }
+    asked = asked or of_labels(labels)
+    a = asked.answers(outputs, targets, labels, rule=rule, positive=positive)
+    found = {m.name: m.value(a) for m in asked.metrics().values() if a.positive is not None or not m.of_positive}
     return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 

@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from sluice.stats.student import t_quantile
+from sluice.stats.student import student, t_quantile
 
 SEED = 17
 _CHUNK = 1 << 20  # random numbers drawn at a time
@@ -42,7 +42,7 @@ def mean_of_proportions(successes: np.ndarray, rows: np.ndarray, confidence: flo
     return max(0.0, float(low)), min(1.0, float(high))
 
 
-def newcombe_paired(both: int, first: int, second: int, neither: int, confidence: float) -> Interval:
+def newcombe_paired(both: float, first: float, second: float, neither: float, confidence: float) -> Interval:
     """The difference of two proportions on the same rows: Newcombe's method 10 (Stat. Med. 17, 1998, 2635-2650).
 
     Args:
@@ -74,6 +74,11 @@ def mcnemar_exact(first: int, second: int) -> float:
 
 def bca(value: float, resampled: Resampled, confidence: float) -> Interval | None:
     """Bias-corrected and accelerated percentiles (Efron, JASA 82, 1987; Efron and Tibshirani 1993, ch. 14).
+
+    Args:
+        value: on all rows.
+        resampled: of resamples, and without each row or cell in turn.
+        confidence: of the interval.
 
     Returns:
         Limits, or None where more than one resample in twenty has no value.
@@ -109,7 +114,7 @@ def leave_one_out(rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray
     return statistic((len(rows) * rows.mean(axis=0) - rows) / (len(rows) - 1))
 
 
-def skewed(value: float, left_out: np.ndarray, confidence: float) -> Interval | None:
+def skewed(value: float, left_out: np.ndarray, confidence: float, df: float | None = None) -> Interval | None:
     """A smooth function of means: Student's t with the jackknife's error and bias, and its skewness removed by a cubic transformation.
 
     The transformation is the monotone one of Hall: On the removal of skewness by transformation (JRSS B 54, 1992, 221-228); the
@@ -117,7 +122,10 @@ def skewed(value: float, left_out: np.ndarray, confidence: float) -> Interval | 
     A closed form: as good as the studentised bootstrap on skewed losses, without its draws.
 
     Args:
-        value: on all rows. left_out: without each of them in turn [N].
+        value: on all rows.
+        left_out: without each of them in turn [N].
+        confidence: of the interval.
+        df: degrees of freedom; None: one fewer than the rows.
 
     Returns:
         Limits; None where too few rows, or too many without a value, tell no error.
@@ -129,7 +137,7 @@ def skewed(value: float, left_out: np.ndarray, confidence: float) -> Interval | 
     if not error > 0:
         return value, value
     a = float(((influence / influence.std()) ** 3).mean()) * math.sqrt(n - 1) / (n - 2)
-    t = _t(confidence, n - 1)
+    t = _t(confidence, n - 1) if df is None else times(confidence, df)
 
     def unskewed(x: float) -> float:
         return 3 / a * (float(np.cbrt(1 + a * (x - a / 6))) - 1) if abs(a) > 1e-6 else x
@@ -137,14 +145,14 @@ def skewed(value: float, left_out: np.ndarray, confidence: float) -> Interval | 
     return centre - unskewed(t) * error, centre - unskewed(-t) * error
 
 
-def two_sided(value: float, left_out: np.ndarray, confidence: float) -> Interval | None:
+def two_sided(value: float, left_out: np.ndarray, confidence: float, df: float | None = None) -> Interval | None:
     """As `skewed`, for a statistic that rare rows move either way (a difference of two models' losses, a ratio): the wider of plain and
     unskewed t on each side, since few rows may not tell which way the skewness goes; and on both what may lie beyond the rows seen (`unseen`)."""
-    moments, found = _moments(value, left_out), skewed(value, left_out, confidence)
+    moments, found = _moments(value, left_out), skewed(value, left_out, confidence, df)
     if moments is None or found is None or not moments[2] > 0:
         return found
     n, _, error, influence = moments
-    t = _t(confidence, n - 1) * error
+    t = (_t(confidence, n - 1) if df is None else times(confidence, df)) * error
     more = unseen(np.abs(influence), confidence, begins=1.5, whole=4.5)
     return min(found[0], value - t) - more, max(found[1], value + t) + more
 
@@ -164,6 +172,11 @@ def _moments(value: float, left_out: np.ndarray) -> tuple[int, float, float, np.
 def _t(confidence: float, df: int) -> float:
     """Student's t; the normal law's from 1,000 degrees of freedom on."""
     return t_quantile(confidence, df) if df < 1000 else _NORMAL.inv_cdf(0.5 + confidence / 2)
+
+
+def times(confidence: float, df: float) -> float:
+    """Student's t for a two-sided interval, for any degrees of freedom of at least 1."""
+    return student(_NORMAL.inv_cdf(0.5 + confidence / 2), max(df, 1.0))
 
 
 def largest_share(losses: np.ndarray) -> float:

@@ -45,6 +45,7 @@ class Problem(ABC):
         classes: whether an answer is one of a set of labels, each with a probability; else it is a value.
         splits: the ways of ``data.split.by`` that leave what is held out independent of what is trained on.
         output: name of the graph's first output.
+        linear: what a linear model of it is called.
         answer_change: how far a smaller format's answer may be off, where the project does not say.
     """
 
@@ -54,6 +55,7 @@ class Problem(ABC):
     classes: ClassVar[bool]
     splits: ClassVar[tuple[str, ...]] = ("hash", "time", "group")
     output: ClassVar[str]
+    linear: ClassVar[str]
     answer_change: ClassVar[float]
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -70,6 +72,10 @@ class Problem(ABC):
     @abstractmethod
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raises `ValueError`, with a sentence, where such a problem cannot have these labels."""
+
+    @abstractmethod
+    def described(self, labels: Sequence[str]) -> str:
+        """What the label is, a clause: ``there are 3 labels``."""
 
     @abstractmethod
     def targets(self, column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
@@ -113,6 +119,48 @@ class Problem(ABC):
         """
 
     @abstractmethod
+    def pair(
+        self, ours: Answers, labels: Sequence[str], outputs: np.ndarray, their_labels: Sequence[str], rule: Rule | None
+    ) -> tuple[Answers, Answers, np.ndarray]:
+        """Two models' answers to the rows on which both can be right.
+
+        Args:
+            ours: one's answers, with the truth and the units.
+            labels: its labels.
+            outputs: the other's, to the same rows.
+            their_labels: its labels.
+            rule: how its outputs become a label.
+
+        Returns:
+            Both, and which of all rows (bool [rows]) these are.
+
+        Raises:
+            ValueError: the other's labels are of another problem.
+        """
+
+    @abstractmethod
+    def told_apart(self, ours: Answers, theirs: Answers) -> dict[str, float]:
+        """``n_discordant``, the rows on which two models differ, and what more tells which of them is right."""
+
+    @abstractmethod
+    def constant(self, targets: np.ndarray, labels: Sequence[str], metric: str, positive: str | None) -> tuple[str, np.ndarray]:
+        """The best answer that looks at no features: what any model has to beat.
+
+        Args:
+            targets: the training rows' true answers, of `targets`.
+            labels: of the model.
+            metric: by which models are judged.
+            positive: the label that it is of; None where there is none.
+
+        Returns:
+            What it is, for a sentence; one answer, of the shape `width`.
+        """
+
+    @abstractmethod
+    def missed(self, answer: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The rows (bool [rows]) that one constant answer [*`width`] gets wrong."""
+
+    @abstractmethod
     def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
         """What an evaluation says beside metrics and slices: plain JSON, shown by the report."""
 
@@ -130,6 +178,11 @@ class Problem(ABC):
     @abstractmethod
     def columns(self, outputs: np.ndarray, labels: Sequence[str], rule: Rule | None) -> dict[str, pa.Array]:
         """A model's outputs as the columns that a person reads."""
+
+
+def of_labels(labels: Sequence[str]) -> Problem:
+    """The built-in problem of a model with these labels; that of values where there are none."""
+    return next(p for p in map(problem, PROBLEMS.built_in) if p.classes == bool(labels))
 
 
 @functools.cache

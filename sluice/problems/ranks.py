@@ -117,7 +117,7 @@ def logit_interval(value: float, reach: float) -> Interval | None:
     return tuple(1 / (1 + math.exp(-min(max(x, -700.0), 700.0))) for x in (middle - reach, middle + reach))  # type: ignore[return-value]
 
 
-def newcombe_auc(value: float, inside: int, outside: int, confidence: float) -> Interval:
+def newcombe_auc(value: float, inside: float, outside: float, confidence: float) -> Interval:
     """Limits of the area under the ROC curve from its size alone: Newcombe's method 5 (Stat. Med. 25, 2006, 559-573). Not empty at 0 or 1.
 
     Args:
@@ -143,7 +143,7 @@ def newcombe_auc(value: float, inside: int, outside: int, confidence: float) -> 
     return limits[0], limits[1]
 
 
-def sure_interval(kind: str, values: list[float], sizes: list[tuple[int, int]], confidence: float) -> Interval:
+def sure_interval(kind: str, values: list[float], sizes: list[tuple[float, float]], confidence: float) -> Interval:
     """Where no row varies (every class is put first, or last): limits from the rows' numbers, combined over the classes by MOVER.
 
     Args:

@@ -26,6 +26,7 @@ class Regression(Problem):
     label: ClassVar[str] = "numeric"
     classes: ClassVar[bool] = False
     output: ClassVar[str] = "value"
+    linear: ClassVar[str] = "ridge regression"
     #: Of the targets' deviation.
     answer_change: ClassVar[float] = 0.1
 
@@ -34,7 +35,10 @@ class Regression(Problem):
 
     def check_labels(self, labels: Sequence[str]) -> None:
         if labels:
-            raise ValueError("name classes, but the label is a quantity")
+            raise ValueError("are for classification, and the label is a quantity")
+
+    def described(self, labels: Sequence[str]) -> str:
+        return "the label is a quantity"
 
     def targets(self, column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
         return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -60,6 +64,24 @@ class Regression(Problem):
         from sluice.problems.answers import answers
 
         return answers(outputs, targets, labels, rule=rule, positive=positive, units=units)
+
+    def pair(
+        self, ours: Answers, labels: Sequence[str], outputs: np.ndarray, their_labels: Sequence[str], rule: Rule | None
+    ) -> tuple[Answers, Answers, np.ndarray]:
+        self.check_labels(their_labels)
+        theirs = self.answers(outputs, ours.targets, their_labels, units=ours.units)
+        return ours, theirs, np.ones(len(ours.targets), dtype=bool)
+
+    def told_apart(self, ours: Answers, theirs: Answers) -> dict[str, float]:
+        return {"n_discordant": int((ours.outputs != theirs.outputs).sum())}
+
+    def constant(self, targets: np.ndarray, labels: Sequence[str], metric: str, positive: str | None) -> tuple[str, np.ndarray]:
+        """The mean; the median where absolute errors are judged."""
+        what, value = ("median", np.median(targets)) if metric == "mae" else ("mean", targets.mean())
+        return f"the {what} of the training rows, {value:.4g}", np.asarray(float(value))
+
+    def missed(self, answer: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return np.ones(len(targets), dtype=bool)
 
     def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
         from sluice.problems.evaluator import residuals

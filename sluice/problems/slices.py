@@ -21,8 +21,8 @@ def judge_slices(metric: Metric, a: Answers, columns: Mapping[str, Sequence[str]
     """Each value of each column, the worst first within its column.
 
     Returns:
-        ``[{"column", "value", "rows", "metric", "low", "high", "ok"}]``. `ok` is false where the metric is
-        worse than `slice_minimum`; null where the slice has fewer than `slice_rows` rows or no value.
+        ``[{"column", "value", "rows", "metric", "low", "high", "ok"}]``, with ``unit`` and ``units`` where its rows belong together. `ok` is
+        false where the metric is worse than `slice_minimum`; null where the slice has fewer than `slice_rows` rows (units) or no value.
 
     Raises:
         DataError: a column does not have a value a row.
@@ -49,12 +49,13 @@ def _slice(column: str, name: str, metric: Metric, a: Answers, config: SlicesCon
     value, rows = metric.value(a), len(a.targets)
     limits = metric.interval(a, config.confidence, config.resamples)
     ok: bool | None = None
-    if config.slice_minimum is not None and rows >= config.slice_rows and np.isfinite(value):
+    if config.slice_minimum is not None and (a.units.count if a.units else rows) >= config.slice_rows and np.isfinite(value):
         ok = metric.sign * (value - config.slice_minimum) >= 0
     return {
         "column": column,
         "value": name,
         "rows": rows,
+        **(a.units.told_as() if a.units else {}),
         "metric": value if np.isfinite(value) else None,
         "low": limits[0] if limits else None,
         "high": limits[1] if limits else None,

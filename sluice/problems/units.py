@@ -28,10 +28,20 @@ class Units:
         codes = [seen.setdefault(("alone", i) if key is None else key, len(seen)) for i, key in enumerate(keys)]
         return cls(of, np.array(codes, dtype=np.int64)).or_rows()
 
+    def told_as(self) -> dict[str, Any]:
+        """As evidence: ``unit``, what one is called, and ``units``, how many there are."""
+        return {"unit": self.of, "units": self.count}
+
     @property
     def count(self) -> int:
         """How many there are."""
         return int(self.codes.max()) + 1 if len(self.codes) else 0
+
+    @property
+    def effective(self) -> float:
+        """How many rows these are worth where those of a unit are all alike: (sum n)^2 / sum n^2 over the units' sizes n (Kish 1965); at most `count`."""
+        sizes = self.sizes()
+        return float(sizes.sum() ** 2 / np.square(sizes).sum())
 
     def or_rows(self) -> Units | None:
         """Itself, or None where every unit is one row: then rows are counted, as ever."""

@@ -47,7 +47,7 @@ def validate(
         train: the source's rows.
         test: held-out rows that come from elsewhere; null: `split` takes them from the source.
         kinds: feature -> kind (`sluice.fields.FIELDS`), or a plug-in's own word.
-        objective: ``classification`` or ``regression``.
+        objective: the name of the problem.
         checks: the limits.
         split: how the source will be divided.
         place, test_place: where a row (from 0) came from, in words, for examples.
@@ -103,8 +103,8 @@ def validate(
         rows={s.name: s.rows for s in subject.sides},
         checks=ordered(subject.found),
         columns=tuple(_summaries(subject)) if sound else (),
-        labels=labels.counts(side) if sound and objective == "classification" else {},
-        test_labels=labels.counts(subject.test) if sound and subject.test is not None and objective == "classification" else {},
+        labels=labels.counts(side) if sound and subject.problem.classes else {},
+        test_labels=labels.counts(subject.test) if sound and subject.test is not None and subject.problem.classes else {},
     )
 
 

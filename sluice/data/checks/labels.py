@@ -29,7 +29,7 @@ def label_set(s: Subject) -> None:
     if declared is not None:  # in the spelling the rows have: 1.0 declares the class 1
         spelling = Spelling.kept(counts(s.train))
         declared = list(dict.fromkeys(spelling.text(v) for v in declared))
-    if s.objective == "regression":
+    if not s.problem.classes:
         if declared is not None:
             s.add("label_set", "refuse", "data.checks.labels names classes, but the label is a quantity; remove it, or set model.objective")
         return
@@ -77,7 +77,7 @@ def label_set(s: Subject) -> None:
 
 def one_class(s: Subject) -> None:
     """There is something to tell apart."""
-    if s.objective == "regression":
+    if not s.problem.classes:
         numbers = s.train.numbers("label")
         if numbers.distinct == 1:
             s.add(
@@ -107,7 +107,7 @@ def one_class(s: Subject) -> None:
 def label_rows(s: Subject) -> None:
     """Each label has rows enough to be on both sides of a split."""
     found = counts(s.train)
-    if s.objective == "regression" or not found:
+    if not s.problem.classes or not found:
         return
     least = s.limits.label_rows_min
     rare = {k: n for k, n in found.items() if n < least}
@@ -139,7 +139,7 @@ def label_rows(s: Subject) -> None:
 def balance(s: Subject) -> None:
     """The commonest label against the rarest."""
     found = counts(s.train)
-    if s.objective == "regression" or len(found) < 2:
+    if not s.problem.classes or len(found) < 2:
         return
     (most, high), (least, low) = next(iter(found.items())), list(found.items())[-1]
     ratio, limit = high / low, s.limits.imbalance_max
@@ -168,7 +168,7 @@ def balance(s: Subject) -> None:
 
 def spelling(s: Subject) -> None:
     """Labels that differ in case or white space only, or that may mean "none"."""
-    if s.objective == "regression":
+    if not s.problem.classes:
         return
     groups: dict[str, list[str]] = defaultdict(list)
     for label in counts(s.train):

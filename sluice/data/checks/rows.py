@@ -75,7 +75,7 @@ def duplicates(s: Subject) -> None:
 def conflicts(s: Subject) -> None:
     """Rows with equal features and different labels."""
     group, counts, _ = s.train.copies
-    if s.objective == "regression":
+    if s.label.quantity:
         label = s.train.numbers("label").values
     else:
         label = s.train.coded("label")[2].astype(np.float64)
@@ -97,7 +97,7 @@ def conflicts(s: Subject) -> None:
     mask[differs] = True
     examples = s.train.examples(mask, "label")
     said = f"{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a row with another label"
-    if limit is not None and fraction > limit and s.objective == "classification":
+    if limit is not None and fraction > limit and s.problem.classes:
         s.add(
             "conflicts",
             "refuse",
@@ -150,7 +150,7 @@ def leakage(s: Subject) -> None:
 
 def unseen_labels(s: Subject) -> None:
     """Labels that are held out but not trained, or trained but never held out."""
-    if s.test is None or s.objective == "regression":
+    if s.test is None or not s.problem.classes:
         return
     train, test = labels.counts(s.train), labels.counts(s.test)
     unknown = [k for k in test if k not in train]

@@ -100,9 +100,10 @@ class Subject:
     """The rows, what the project declares about them, and the checks made so far."""
 
     def __init__(self, train: Side, test: Side | None, objective: str, checks: Checks, split: Split, times: Mapping[str, Times]):
-        self.train, self.test, self.objective, self.limits, self.split = train, test, objective, checks, split
+        self.train, self.test, self.limits, self.split = train, test, checks, split
         self.fields, self.times = train.fields, times
-        self.label: Field = field_of(problem(objective).label, "label")
+        self.problem = problem(objective)
+        self.label: Field = field_of(self.problem.label, "label")
         self.found: list[Check] = []
 
     @property

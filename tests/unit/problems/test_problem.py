@@ -51,7 +51,7 @@ def test_labels_of_a_classification_are_those_of_the_rows():
     assert p.labels(column) == ["a", "b"]
     assert p.targets(column, ["b"]).tolist() == [0, -1, -1, 0]
     assert p.width(["a", "b"]) == (2,)
-    with pytest.raises(ValueError, match="there are none"):
+    with pytest.raises(ValueError, match="needed there"):
         p.check_labels([])
     with pytest.raises(ValueError, match="twice"):
         p.check_labels(["a", "a"])
