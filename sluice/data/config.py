@@ -43,6 +43,9 @@ class Columns(Section):
     numbers: dict[str, NumberFormat] = Field(
         default={}, description="columns of texts such as 1,234 or 12,5 that are numbers, and how they are written"
     )
+    kinds: Annotated[dict[str, str], Names("column")] = Field(
+        default={}, description="columns of another kind than their values tell: an installed kind of field, which a server needs too"
+    )
     timestamps: Annotated[dict[str, str], Names("column")] = Field(
         default={}, description="columns of times and how they are written: iso, s, ms, us, ns, a form such as %d.%m.%Y, or auto"
     )
@@ -53,6 +56,16 @@ class Columns(Section):
     def of(self, field: fields.Field) -> str:
         """The column of a field that a row is alone: as `text` and `image` say; another kind's is called as the kind is."""
         return str(getattr(self, field.kind, field.name))
+
+    @field_validator("kinds")
+    @classmethod
+    def _are_installed(cls, value: dict[str, str]) -> dict[str, str]:
+        from sluice.fields.field import FIELDS
+
+        for name, kind in value.items():
+            if kind not in FIELDS.names():
+                raise ValueError(f"{name}: {kind!r} is no installed kind of field; there are {', '.join(FIELDS.names())}")
+        return value
 
     @field_validator("timestamps")
     @classmethod

@@ -35,8 +35,6 @@ SPLITS = ("train", "validation", "test")
 #: Keys of `source` that say where the data lay or when it was read: no part of what it is.
 NOT_CONTENT = frozenset({"uri", "path", "paths", "files", "time"})
 
-#: Tasks whose features must be of a registered kind; a plug-in's columns are its own affair.
-_BUILT_IN = frozenset({"text", "image", "tabular"})
 #: A column of the group each row was split by, where one was; no feature. Null: the row stands alone.
 GROUP = "__group"
 #: What no feature can be called.
@@ -112,7 +110,7 @@ class Dataset:
     @property
     def times(self) -> dict[str, Times]:
         """How the source wrote the features that are times."""
-        return {c["name"]: Times(c["form"], c["zone"], c["declared"]) for c in self.manifest["columns"] if c["kind"] == "timestamp"}
+        return {c["name"]: Times(c["form"], c["zone"], c["declared"]) for c in self.manifest["columns"] if "form" in c}
 
     def rows(self, split: str) -> int:
         """Rows of a split. Raises `DataError` for a split that is not there."""
@@ -218,7 +216,7 @@ def write_dataset(
             "objective": objective,
             "labels": sorted(labels),
             "columns": [
-                {"name": n, "kind": k, **(dataclasses.asdict((times or {}).get(n, Times("iso"))) if k == "timestamp" else {})}
+                {"name": n, "kind": k, **(dataclasses.asdict((times or {}).get(n, Times("iso"))) if field_of(k, n).timed else {})}
                 for n, k in columns.items()
             ],
             "schema": [{"name": f.name, "type": str(f.type)} for f in schema],
@@ -353,7 +351,7 @@ def _checked(
             "is not one of the dataset's columns", field=f"{split}.{extra[0]}", value=names, fix="drop it, or name it a feature"
         )
     types = {"row_id": pa.string(), "label": field_of(problem(objective).label, "label").arrow or table.schema.field("label").type}
-    if task in _BUILT_IN:
+    if ":" not in task:  # the columns of a task of the user's own are its own affair
         for name, kind in columns.items():
             field = field_of(kind, name)
             if type(field) is Field:

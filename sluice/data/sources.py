@@ -146,7 +146,7 @@ def read_source(
             parts = ((found[0].where, table.num_rows),)
         else:
             form = form_of_files(found, format)
-            asked = {columns.label, *columns.categorical, *columns.numbers, *columns.ignore, *(columns.features or ()), *named}
+            asked = {columns.label, *columns.categorical, *columns.numbers, *columns.kinds, *columns.ignore, *(columns.features or ()), *named}
             names_things = {columns.label, *columns.categorical}
             tables, dialects, notes = read_tables(found, form, dialect, asked, names_things)
             table = _joined(tables, found, names_things)
@@ -331,6 +331,7 @@ def _check_header(
             "data.columns.categorical": columns.categorical,
             "data.columns.numbers": list(columns.numbers),
             "data.columns.timestamps": list(columns.timestamps),
+            "data.columns.kinds": list(columns.kinds),
         }
     if not held_out:  # what is left out need not be there twice
         wanted["data.columns.ignore"] = columns.ignore
@@ -378,7 +379,7 @@ def _typed(
 ) -> tuple[pa.Table, dict[str, Numerals], list[str]]:
     """Columns of strings to what they hold, how numbers among them are written, and words about that. Of a CSV (it has `files`) empty cells are null."""
     features = set(columns.features if columns.features is not None else table.schema.names) | {columns.label}
-    never = {*columns.categorical, *columns.timestamps, *columns.ignore}
+    never = {*columns.categorical, *columns.timestamps, *columns.kinds, *columns.ignore}
     out, written, notes = {}, {}, []
     for name, column in zip(table.schema.names, table.columns, strict=True):
         if not pa.types.is_string(column.type):

@@ -87,6 +87,10 @@ class Category(ColumnField):
         """``spelling``."""
         return {"spelling": setting(spec, "spelling", str, where) if "spelling" in spec else None}
 
+    def seen(self, column: Column, cells: pa.Array) -> dict[str, pa.Array]:
+        """As they stand."""
+        return {column.tensor: cells}
+
     def inputs(self, column: Column) -> list[tuple[str, str]]:
         """One of strings."""
         return [(column.tensor, "BYTES")]

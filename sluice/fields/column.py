@@ -16,6 +16,9 @@ from sluice.core.spelling import Spelling
 from sluice.fields.field import Field, field_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sluice.fields.parts import Rows
     from sluice.fields.timeparts import TimeColumn
 
 #: What an input of the graph cannot be called: its outputs' names, and what the exporter's functions call themselves.
@@ -40,6 +43,14 @@ class ColumnField(Field):
             PackageError: a setting is not what it must be.
         """
         return {"own": {k: spec[k] for k in cls.options if k in spec}}
+
+    def fit(self, rows: Rows) -> dict[str, Any]:
+        """What is learnt from a dataset's training rows before any is encoded, as arguments of `Column`. Default: nothing."""
+        return {}
+
+    def seen(self, column: Column, cells: pa.Array) -> dict[str, Any]:
+        """A dataset's cells as what the graph's inputs are fitted to: numbers, NaN where one is missing, or strings, [rows] an input."""
+        return {name: tensor[:, 0] for name, tensor in self.encode(column, cells.to_pylist(), len(cells)).items()}
 
     @abstractmethod
     def inputs(self, column: Column) -> list[tuple[str, str]]:

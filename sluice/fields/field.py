@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sluice.core.errors import ProjectError
+from sluice.core.errors import DataError, ProjectError
 from sluice.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Field:
         kind: the word on disk.
         quantity: its values are numbers on a line (float64): they have a range, quantiles, a correlation.
         category: its values are strings that each name one of several things.
+        timed: its values are times, and a dataset tells how its source wrote them.
         words: its values are texts, of which words and characters can be counted.
         waves: its graph's tensor is a waveform, whose samples say little one by one.
         blob: a value is a file's bytes: large to hold, and decoded before anything is known of it.
@@ -58,6 +59,7 @@ class Field:
     kind: str = "other"
     quantity: ClassVar[bool] = False
     category: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
     words: ClassVar[bool] = False
     waves: ClassVar[bool] = False
     blob: ClassVar[bool] = False
@@ -74,6 +76,25 @@ class Field:
     def arrow(self) -> pa.DataType | None:
         """The column's type in a dataset; None: any."""
         return None
+
+    def read(self, values: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+        """A source's column as a dataset has it: of the type `arrow`, null where a value is missing.
+
+        Args:
+            values: what the source holds, of any type.
+            where: what an error calls the column.
+
+        Raises:
+            DataError: the values cannot be read as this kind.
+        """
+        import pyarrow as pa
+
+        try:
+            return values if self.arrow is None else values.cast(self.arrow)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+            raise DataError(
+                f"of type {values.type} cannot be read as {self.kind}: {e}", field=where, fix="store another type, or name another kind"
+            ) from e
 
     @property
     def logged(self) -> pa.DataType:

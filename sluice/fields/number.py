@@ -13,6 +13,7 @@ import numpy as np
 from sluice.core.errors import InputError, PackageError
 from sluice.core.numerals import Numerals
 from sluice.fields.base import setting
+from sluice.fields.centre import centre
 from sluice.fields.column import Column, ColumnField
 
 if TYPE_CHECKING:
@@ -83,10 +84,18 @@ class Number(ColumnField):
             numerals = Numerals.load(setting(spec, "numerals", dict, where)) if "numerals" in spec else None
         except (TypeError, ValueError) as e:
             raise PackageError(f"cannot be read: {e}", field=f"{where}.numerals", value=spec["numerals"]) from e
-        centre = spec.get("centre", 0.0)
-        if isinstance(centre, bool) or not isinstance(centre, int | float) or not math.isfinite(centre):
-            raise PackageError("must be a finite number", field=f"{where}.centre", value=centre)
-        return {"numerals": numerals, "centre": float(centre)}
+        middle = spec.get("centre", 0.0)
+        if isinstance(middle, bool) or not isinstance(middle, int | float) or not math.isfinite(middle):
+            raise PackageError("must be a finite number", field=f"{where}.centre", value=middle)
+        return {"numerals": numerals, "centre": float(middle)}
+
+    def fit(self, rows: Rows) -> dict[str, Any]:
+        """``centre``: where 32 bits would lose what the numbers differ by."""
+        return {"centre": centre(rows.read("train", [self.name]).column(self.name).to_numpy())}
+
+    def seen(self, column: Column, cells: pa.Array) -> dict[str, np.ndarray]:
+        """In 64 bits, the centre taken away."""
+        return {column.tensor: cells.to_numpy(zero_copy_only=False) - column.centre}
 
     def inputs(self, column: Column) -> list[tuple[str, str]]:
         """One FP32."""

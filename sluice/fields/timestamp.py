@@ -26,6 +26,7 @@ class Timestamp(ColumnField):
 
     kind = "timestamp"
     plain = True
+    timed = True
     checks = frozenset({"times"})
     column_type = "string"
     options = ("form", "zone", "reference", "parts")
@@ -88,6 +89,16 @@ class Timestamp(ColumnField):
     def load(cls, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
         """What `TimeColumn.load` reads."""
         return {"time": timeparts.TimeColumn.load(spec, where)}
+
+    def fit(self, rows: Rows) -> dict[str, Any]:
+        """``time``: the parts that vary, and the newest row's time, from which ages are counted."""
+        wall = wall_clock(rows.read("train", [self.name]).column(self.name).drop_null())
+        reader = rows.times[self.name].reader
+        return {"time": timeparts.TimeColumn(reader, int(wall.max()) if len(wall) else None, timeparts.parts_of(wall, reader.dated))}
+
+    def seen(self, column: Column, cells: pa.Array) -> dict[str, np.ndarray]:
+        """Those of its parts."""
+        return {name: tensor[:, 0] for name, tensor in _time(column).tensors(wall_clock(cells), column.tensor).items()}
 
     def inputs(self, column: Column) -> list[tuple[str, str]]:
         """Those of its parts (`TimeColumn.inputs`)."""

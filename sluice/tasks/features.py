@@ -11,6 +11,10 @@ from sluice.core.errors import DataError
 from sluice.data import timestamps
 from sluice.data.dataset import RESERVED
 from sluice.data.timestamps import Times
+from sluice.fields import field_of
+from sluice.fields.category import Category
+from sluice.fields.number import Number
+from sluice.fields.timestamp import Timestamp
 from sluice.tasks import columns
 
 if TYPE_CHECKING:
@@ -59,7 +63,7 @@ class Features:
 
     @functools.cached_property
     def kinds(self) -> dict[str, str]:
-        """Numbers and booleans are numeric, strings categorical unless nearly all of them read as numbers, or as times."""
+        """What ``data.columns.kinds`` says; else numbers and booleans are numbers, strings categories unless nearly all of them read as numbers, or as times."""
         return {name: self._kind(name) for name in self.names}
 
     @functools.cached_property
@@ -75,31 +79,36 @@ class Features:
             if name in self.times:
                 out[name] = timestamps.read(values, name, self.times[name])
                 continue
-            convert = columns.to_float if kind == "numeric" else columns.to_string
-            out[name] = convert(values, name, "column")
+            field = field_of(kind, name)
+            if field.quantity or field.category:
+                out[name] = (columns.to_float if field.quantity else columns.to_string)(values, name, "column")
+            else:
+                out[name] = field.read(values, f"column {name}")
         return out
 
     def _kind(self, name: str) -> str:
         values = columns.column(self.table, name, _SETTING)
         kind = values.type
+        if name in self.wanted.kinds:
+            return self.wanted.kinds[name]
         if name in self.wanted.categorical:
-            return "categorical"
+            return Category.kind
         if name in self.times:
-            return "timestamp"
+            return Timestamp.kind
         if columns.is_number(kind) or pa.types.is_null(kind):
-            return "numeric"
+            return Number.kind
         if not pa.types.is_string(kind):
             raise DataError(
                 f"is of type {kind}, which is no feature",
                 field=f"{_SETTING}: {name}",
                 fix=f"turn it into numbers or strings, or list {name} under data.columns.ignore",
             )
-        return "numeric" if columns.mostly_numbers(values) else "categorical"
+        return Number.kind if columns.mostly_numbers(values) else Category.kind
 
     def _time(self, name: str) -> Times | None:
         values = columns.column(self.table, name, _SETTING)
         declared = self.wanted.timestamps.get(name)
         looked = declared is not None or not pa.types.is_string(values.type) or not columns.mostly_numbers(values)
-        if name in self.wanted.categorical or not looked:
+        if name in self.wanted.categorical or name in self.wanted.kinds or not looked:
             return None
         return timestamps.find(values, name, declared, self.wanted.time_zone)

@@ -13,12 +13,12 @@ from sluice.core.errors import InputError, PackageError, ProjectError
 from sluice.fields import FIELDS, ColumnField, Field, TabularProcessor, field_of, fields_of, load_processor, processor_class
 
 #: Everything a field says with yes or no.
-FLAGS = ("quantity", "category", "words", "waves", "blob", "plain", "listed")
+FLAGS = ("quantity", "category", "timed", "words", "waves", "blob", "plain", "listed")
 #: kind: arrow type, flags, type in a signature, type in the log, whether a row can be it alone, values of which the last two are missing.
 KINDS = {
     "numeric": (pa.float64(), {"quantity", "plain"}, "double", pa.float64(), False, [1.0, None, None]),
     "categorical": (pa.string(), {"category", "plain"}, "string", pa.string(), False, [" ", None, None]),
-    "timestamp": (pa.timestamp("us"), {"plain"}, "string", pa.string(), False, [0, None, None]),
+    "timestamp": (pa.timestamp("us"), {"plain", "timed"}, "string", pa.string(), False, [0, None, None]),
     "text": (pa.string(), {"words", "plain"}, "string", pa.string(), True, ["a b", " \t", None]),
     "image": (pa.binary(), {"blob", "listed"}, "binary", pa.binary(), True, [b"", None, None]),
     "audio": (None, {"blob", "waves"}, "binary", pa.binary(), True, [b"", None, None]),
