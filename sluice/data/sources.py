@@ -146,7 +146,15 @@ def read_source(
             parts = ((found[0].where, table.num_rows),)
         else:
             form = form_of_files(found, format)
-            asked = {columns.label, *columns.categorical, *columns.numbers, *columns.kinds, *columns.ignore, *(columns.features or ()), *named}
+            asked = {
+                columns.label,
+                *columns.categorical,
+                *columns.numbers,
+                *columns.kinds,
+                *columns.ignore,
+                *(columns.features or ()),
+                *named,
+            }
             names_things = {columns.label, *columns.categorical}
             tables, dialects, notes = read_tables(found, form, dialect, asked, names_things)
             table = _joined(tables, found, names_things)
