@@ -6,24 +6,24 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sluice.core import yamlfile
 from sluice.core.errors import DataError, ProjectError
+from sluice.data.computed import sums_to
 from sluice.data.dataset import RESERVED
-from sluice.data.look import Look, images_in, looked_at, sums_to
-from sluice.data.prepare import load_canonical, validate_project_data
-from sluice.data.report import Check, Report, counted, listed
-from sluice.project import parse, read_text
+from sluice.data.look import Look, images_in, looked_at
+from sluice.data.prepare import load_canonical, validate_project_data, value_of
+from sluice.data.report import Check, Report, listed
+from sluice.fields import Field, field_of, fields_of
+from sluice.project import TASKS, parse
 from sluice.tasks import load_task
 
 #: Labels listed in the checks, and rounds of mending, at most.
 _MOST_LABELS, _ROUNDS = 30, 60
 #: From this share of the rarer of two labels down, and this ratio of several, accuracy says little.
 _RARE, _RATIO = 0.2, 10.0
-_WIDTH = 44
 
 
 @dataclasses.dataclass
@@ -48,7 +48,9 @@ class Draft:
 
     def text(self, command: str) -> str:
         """The project file, commented. `command` made it."""
-        return _Writer(self).text(command)
+        from sluice.commands.starter_text import Writer
+
+        return Writer(self).text(command)
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``: plain values."""
@@ -80,7 +82,9 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
     """
     given, where, data = str(data), Path(os.path.relpath(data.absolute(), folder.absolute())).as_posix(), data.absolute()
     if data.is_dir():
-        return _images(Draft({"name": name, "task": task or "image", "data": {"source": where}}), data, folder)
+        return _images(
+            Draft({"name": name, "task": task or _of_rows(lambda v: v is not None and v.listed), "data": {"source": where}}), data, folder
+        )
     if not data.is_file():
         raise DataError("no such file", field="--data", value=given, fix=f"it was looked for at {data}")
     with looked_at(data, given) as look:
@@ -137,20 +141,33 @@ def _declared(look: Look) -> dict[str, Any]:
     return {**form, **{key: getattr(look.dialect, key) for key in look.dialect.declared}}
 
 
+def _of_rows(fit: Callable[[Field | None], bool]) -> str:
+    """The first task whose rows are such a field alone, or records."""
+    return next(task for task in TASKS.names() if fit(value_of(TASKS.get(task))))
+
+
 def _task(look: Look, label: str) -> str:
-    if look.of("image"):
-        return "image"
-    texts = [n for n in look.of("text") if n != label]
+    """A task for rows that are alone what files of the source hold, or what a column holds that has hardly another beside it; else for records."""
     others = [n for n in look.of("number", "category", "date") if n != label]
-    return "text" if texts and len(others) <= 1 else "tabular"
+
+    def fit(value: Field | None) -> bool:
+        return value is not None and any(n != label for n in look.of(value.kind)) and (value.listed or len(others) <= 1)
+
+    return _of_rows(fit) if any(fit(value_of(TASKS.get(t))) for t in TASKS.names()) else _of_rows(lambda v: v is None)
+
+
+def _value(made: Draft) -> Field | None:
+    """The field that a row is alone; None: rows are records."""
+    task = made.raw["task"]
+    return value_of(TASKS.get(task)) if task in TASKS.names() else None
 
 
 def _columns(made: Draft, look: Look, label: str) -> None:
     """What the look alone tells of each column."""
-    columns, task = made.raw["data"]["columns"], made.raw["task"]
-    if task in ("text", "image"):
-        kind = {"text": "text", "image": "image"}[task]
-        fit = [n for n in look.of(kind) if n != label] or ([n for n in look.of("key", "category") if n != label] if task == "text" else [])
+    columns, value = made.raw["data"]["columns"], _value(made)
+    if value is not None:
+        kind = value.kind
+        fit = [n for n in look.of(kind) if n != label] or ([n for n in look.of("key", "category") if n != label] if value.words else [])
         if not fit:
             raise DataError(
                 f"has no column of {kind}s beside the label {label!r}",
@@ -158,7 +175,7 @@ def _columns(made: Draft, look: Look, label: str) -> None:
                 value=[c.name for c in look.columns],
                 fix="use --task tabular",
             )
-        columns[kind] = max(fit, key=lambda n: next(len(c.example) for c in look.columns if c.name == n)) if task == "text" else fit[0]
+        columns[kind] = max(fit, key=lambda n: next(len(c.example) for c in look.columns if c.name == n)) if value.words else fit[0]
         if len(fit) > 1:
             made.notes.append(
                 f"the {kind} is read from {columns[kind]!r}; {listed([n for n in fit if n != columns[kind]])} may be it too (data.columns.{kind})"
@@ -179,7 +196,7 @@ def _columns(made: Draft, look: Look, label: str) -> None:
             made.left_out[c.name] = f"every value is {c.example}"
         elif c.kind == "key":
             made.left_out[c.name] = "names the row: another value in each"
-        elif c.kind == "text":
+        elif field_of(c.kind, c.name).words:
             made.left_out[c.name] = "free text, which this task does not read"
         elif c.name in RESERVED:
             made.left_out[c.name] = "a name the dataset keeps for itself: rename the column to use it"
@@ -227,7 +244,7 @@ def _with_columns(made: Draft) -> dict[str, Any]:
     columns = {**made.raw["data"].get("columns", {})}
     for key, names in (("ignore", list(made.left_out)), ("categorical", list(made.categorical))):
         columns.pop(key, None)
-        if names and made.raw["task"] not in ("text", "image"):
+        if names and _value(made) is None:
             columns[key] = names
     return {**made.raw, "data": {**made.raw["data"], **({"columns": columns} if columns else {})}}
 
@@ -309,7 +326,7 @@ def _computed(made: Draft, project: Any, folder: Path, task: Any) -> bool:
     if made.report is None or made.report.objective != "regression":
         return False
     table, kinds, _ = load_canonical(project, folder, task)
-    found = sums_to(table, [n for n, k in kinds.items() if k == "numeric"], "label")
+    found = sums_to(table, [n for n, f in fields_of(kinds).items() if f.quantity], "label")
     for name in found:
         others = [n for n in found if n != name]
         made.left_out[name] = (
@@ -333,7 +350,8 @@ def _judge(made: Draft, report: Report) -> None:
 
 
 def _images(made: Draft, data: Path, folder: Path) -> Draft:
-    if made.raw["task"] != "image" or not images_in(data):
+    value = _value(made)
+    if value is None or not value.listed or not images_in(data):
         inside = sorted({p.suffix for p in data.iterdir() if p.is_file()})
         raise DataError(
             "is a folder without images in sub-folders",
@@ -343,97 +361,3 @@ def _images(made: Draft, data: Path, folder: Path) -> Draft:
         )
     _settle(made, data, folder)
     return made
-
-
-class _Writer:
-    """The text of a project file, a comment beside what was found out."""
-
-    def __init__(self, made: Draft):
-        self._made, self._lines = made, list[str]()
-
-    def text(self, command: str) -> str:
-        made, raw = self._made, self._made.raw
-        report, data = made.report, raw["data"]
-        assert report is not None
-        rows = report.rows["train"]
-        self._note(
-            0,
-            f"Written by `{command}` from {counted(rows, 'row')}"
-            + (f" of {counted(len(made.look.columns), 'column')}" if made.look else "")
-            + "; `sluice schema` lists every key.",
-        )
-        self._add(0, f"name: {_scalar(raw['name'])}")
-        features = len(report.columns) - 1
-        what = f"a class out of {len(report.labels)}" if report.labels else "a quantity"
-        self._add(0, f"task: {raw['task']}", f"learns {what} from {counted(features, 'feature')}")
-        self._add(0, "data:")
-        for key, value in data.items():
-            if key == "columns":
-                self._columns(value, report)
-            elif key != "checks":
-                self._add(
-                    1,
-                    f"{key}: {_scalar(value)}",
-                    {
-                        "encoding": "as the bytes look: see that letters are right",
-                        "header": "the first line looks like a row",
-                        "split": "with the usual seed a label would have no training row",
-                    }.get(key),
-                )
-        times = [c["name"] for c in report.columns if c.get("kind", c.get("type")) in ("timestamp", "time")] or (
-            made.look.of("date") if made.look else []
-        )
-        if times:
-            self._note(
-                1,
-                f"split: {{by: time, column: {_scalar(times[0])}}}   # instead, if the model is asked about days to come: the newest rows are held out",
-            )
-        self._add(1, "checks:", "a run that breaks these is refused before any training")
-        for key, value in data["checks"].items():
-            self._add(2, f"{key}: {_scalar(value)}")
-        evaluate: Mapping[str, Any] = raw.get("evaluate", {})
-        if evaluate:
-            rare, common = (list(report.labels.items())[i] for i in (-1, 0))
-            self._add(0, "evaluate:")
-            self._add(
-                1,
-                f"metric: {evaluate['metric']}",
-                f"{rare[0]} has {rare[1]:,} rows, {common[0]} {common[1]:,}: accuracy would hide how the rare ones do",
-            )
-            if "decision" in evaluate:
-                self._add(1, f"decision: {_scalar(evaluate['decision'])}", f"the probability from which {rare[0]} is answered")
-        for note in made.notes:
-            self._note(0, note)
-        text = "\n".join(self._lines) + "\n"
-        assert read_text(text, "sluice.yaml") == raw, "what is written is what was checked"
-        return text
-
-    def _columns(self, columns: Mapping[str, Any], report: Report) -> None:
-        self._add(1, "columns:")
-        for key, value in columns.items():
-            if key in ("ignore", "categorical"):
-                self._add(2, f"{key}:")
-                for name in value:
-                    self._add(3, f"- {_scalar(name)}", (self._made.left_out if key == "ignore" else self._made.categorical)[name])
-            elif key == "label":
-                shown = [f"{k} {n:,}" for k, n in report.labels.items()]
-                self._add(2, f"label: {_scalar(value)}", listed(shown) if shown else "a quantity")
-            else:
-                self._add(2, f"{key}: {_scalar(value)}")
-
-    def _add(self, depth: int, text: str, comment: str | None = None) -> None:
-        line = "  " * depth + text
-        self._lines.append(f"{line:{_WIDTH}}  # {_one_line(comment)}" if comment else line)
-
-    def _note(self, depth: int, text: str) -> None:
-        self._lines.append(f"{'  ' * depth}# {_one_line(text)}")
-
-
-def _one_line(text: str) -> str:
-    return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+", " ", text)
-
-
-def _scalar(value: Any) -> str:
-    """A value in YAML, on one line."""
-    text = yamlfile.dump(list(value) if isinstance(value, tuple) else value, flow=True, width=1 << 20)
-    return text.removesuffix("\n").removesuffix("\n...")

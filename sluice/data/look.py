@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import re
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,14 @@ from sluice.core.errors import DataError, first_line
 from sluice.core.numerals import MISSING_NUMBERS, Numerals
 from sluice.data.columns import null_for_empty, numbers
 from sluice.data.dialect import Dialect
+from sluice.data.forms import WORKBOOKS, form_of_files, format_of
 from sluice.data.locations import Found
 from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of
 from sluice.data.separators import settle
-from sluice.data.sources import WORKBOOKS, form_of_files, format_of, read_tables
+from sluice.data.sources import read_tables
+from sluice.fields.image import Image
+from sluice.fields.text import Text
 
 #: Bytes of a text file, and rows of a Parquet file, that are looked at; a larger one is looked at as far as that.
 MOST_BYTES, MOST_ROWS = 32 << 20, 200_000
@@ -339,9 +342,9 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
     if sum(bool(_DATE.fullmatch(v.strip())) for v in values) >= 0.95 * len(values):
         return "date"
     if sum(bool(_IMAGE.fullmatch(v)) for v in values) >= 0.95 * len(values):
-        return "image"
+        return Image.kind
     if distinct >= 0.5 * len(values) and _like_texts(values):
-        return "text"
+        return Text.kind
     return "key" if distinct >= _KEY * len(values) and len(values) > 20 else "category"
 
 
@@ -357,39 +360,6 @@ def _like_texts(values: list[str]) -> bool:
     return bool(
         (words >= 3 and np.mean([len(v) for v in values]) >= _TEXT_CHARACTERS) or (foreign > 0.3 and np.mean([len(v) for v in values]) >= 8)
     )
-
-
-def sums_to(table: pa.Table, features: Collection[str], label: str) -> list[str]:
-    """Numeric features whose sum or difference is the label, or two whose product is: it was computed from them.
-
-    Other weights are what a model is there to learn.
-
-    Args:
-        table: rows in canonical form, `label` and the features float64.
-    """
-    y = np.asarray(table.column(label), dtype=np.float64)[:20_000]
-    columns = {n: np.asarray(table.column(n), dtype=np.float64)[:20_000] for n in features}
-    use = np.isfinite(y)
-    columns = {n: x for n, x in columns.items() if np.isfinite(x[use]).all() and np.ptp(x[use]) > 0} if use.any() else {}
-    if len(y[use]) < 50 or not columns or len(columns) > 300 or np.ptp(y[use]) == 0:
-        return []
-    y = y[use] - y[use].mean()
-    names = list(columns)
-    x = np.stack([(c[use] - c[use].mean()) / c[use].std() for c in columns.values()], axis=1)
-    if len(names) < len(y) / 4:
-        weights, *_ = np.linalg.lstsq(x, y, rcond=None)
-        raw = weights / np.array([c[use].std() for c in columns.values()])
-        involved = [n for n, w in zip(names, raw, strict=True) if abs(w) > 0.5]
-        alike = np.allclose(np.abs(raw[np.abs(raw) > 0.5]), 1, atol=1e-4) and np.abs(raw[np.abs(raw) <= 0.5]).max(initial=0) < 1e-4
-        if involved and alike and np.abs(x @ weights - y).max() <= 1e-4 * np.abs(y).max():
-            return involved
-    if len(names) <= 40:
-        raw = np.asarray(table.column(label), dtype=np.float64)[:20_000][use]
-        for i, a in enumerate(names):
-            for b in names[i + 1 :]:
-                if np.allclose(columns[a][use] * columns[b][use], raw, rtol=2e-3, atol=1e-9):  # a price rounded to cents
-                    return [a, b]
-    return []
 
 
 def images_in(folder: Path) -> bool:

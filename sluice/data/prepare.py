@@ -174,7 +174,7 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
         data.source,
         data.format,
         base_dir,
-        _value(task),
+        value_of(task),
         data.columns,
         dialect=data.dialect,
         named=columns_named(project),
@@ -192,8 +192,8 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     return Rows(table, kinds, objective, source, spellings, times, _keys(project, source.table, table.num_rows, times))
 
 
-def _value(task: TaskData) -> Field | None:
-    """The field that a row is alone, as the task says."""
+def value_of(task: TaskData | type[TaskData]) -> Field | None:
+    """The field that a row of a task is alone; null: its rows are records."""
     kind = getattr(task, "value", None)
     return None if kind is None else field_of(kind, kind)
 
@@ -208,7 +208,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
             data.test,
             data.format,
             base_dir,
-            _value(task),
+            value_of(task),
             data.columns,
             like=train.source.table.schema,
             dialect=data.dialect,

@@ -5,46 +5,28 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
 from sluice.data import bundled
-from sluice.data.columns import MOSTLY_NUMBERS, BadCell, null_for_empty, null_for_missing, numbers
+from sluice.data.columns import null_for_missing
 from sluice.data.config import Columns
-from sluice.data.csvfile import line_of_row, read_csv
+from sluice.data.csvfile import read_csv
 from sluice.data.dialect import DELIMITERS, Dialect
 from sluice.data.digests import table_digest
+from sluice.data.forms import FORMATS, Format, form_of_files
 from sluice.data.images import read_folder, read_listed
 from sluice.data.locations import Found, find
-from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.readers import pandas_index, read_jsonl, read_parquet
 from sluice.data.spellings import texts_of
+from sluice.data.typed import inexact, typed
 from sluice.fields import Field
 
-Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
-
-_FORMATS: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".tab": "csv",
-    ".psv": "csv",
-    ".txt": "csv",
-    ".dat": "csv",
-    ".data": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
-WORKBOOKS = {".xlsx", ".xls", ".xlsm", ".ods", ".numbers"}
-_PACKED = {".gz", ".bz2", ".zst", ".lz4"}
 _BUNDLED = "sklearn://"
 #: What pandas calls an index that has no name, in Parquet and in a CSV it reads back.
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
@@ -165,8 +147,8 @@ def read_source(
             if value is not None and value.listed and form in ("csv", "jsonl"):
                 table, names = _images(tables, found, columns)
             files = [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)] if form == "csv" else []
-            table, written, more = _typed(table, value, columns, like, files, numerals or {})
-            notes += [*more, *_inexact(table, columns.categorical)]
+            table, written, more = typed(table, value, columns, like, files, numerals or {})
+            notes += [*more, *inexact(table, columns.categorical)]
     if columns.label in table.schema.names:
         at = table.schema.names.index(columns.label)
         table = table.set_column(at, columns.label, null_for_missing(table.column(at)))
@@ -212,52 +194,11 @@ def _folder_is_meant(folder: Found, format: Format, value: Field | None) -> None
     listed = value is not None and value.listed
     if format == "images" or (format == "auto" and listed):
         return
-    inside = sorted({p.suffix for p in folder.path.iterdir() if p.suffix in _FORMATS})
+    inside = sorted({p.suffix for p in folder.path.iterdir() if p.suffix in FORMATS})
     fix = f"name a file in it, or a glob: {folder.where.rstrip('/')}/*{inside[0] if inside else '.csv'}"
     if listed:
         fix += "; for a folder of images set data.format: images"
     raise DataError("is a directory where a file is meant", field="data.source", value=folder.where, fix=fix)
-
-
-def format_of(path: Path) -> str | None:
-    """``csv``, ``jsonl`` or ``parquet``, as a file's name tells, packed or not; null where it does not."""
-    suffixes = [s.lower() for s in path.suffixes]
-    while suffixes and suffixes[-1] in _PACKED:
-        suffixes.pop()
-    return _FORMATS.get(suffixes[-1]) if suffixes else None
-
-
-def form_of_files(found: Sequence[Found], format: Format) -> str:
-    """The form of a source's files: as said, or as their names tell. Raises `DataError`."""
-    if format == "images":
-        raise DataError(
-            "is a file where a folder of images is meant",
-            field="data.source",
-            value=found[0].where,
-            fix="name the folder, or set data.format: auto",
-        )
-    if format != "auto":
-        return format
-    forms: dict[str, str] = {}
-    for f in found:
-        form = format_of(f.path)
-        if form is None and f.path.suffix.lower() in WORKBOOKS:
-            raise DataError(
-                "is a workbook of a spreadsheet program", field="data.source", value=f.where, fix="save its sheet as CSV (UTF-8)"
-            )
-        if form is None:
-            raise DataError(
-                "the file's name does not tell its format",
-                field="data.source",
-                value=f.where,
-                fix="set data.format to csv, jsonl or parquet (an image folder is named as a folder)",
-            )
-        forms.setdefault(form, f.where)
-    if len(forms) > 1:
-        raise DataError(
-            "names files of different formats", field="data.source", value=list(forms.values()), fix="narrow the glob: data/*.csv"
-        )
-    return next(iter(forms))
 
 
 def _joined(tables: Sequence[pa.Table], found: Sequence[Found], texts: Collection[str] = ()) -> pa.Table:
@@ -295,21 +236,6 @@ def _joined(tables: Sequence[pa.Table], found: Sequence[Found], texts: Collectio
                         fix="write the column with one type in all files",
                     ) from None
         raise
-
-
-def _inexact(table: pa.Table, categories: Sequence[str]) -> Iterator[str]:
-    """A word about each column of categories whose floats are too large to be every whole number."""
-    for name in categories:
-        if name in table.schema.names and pa.types.is_floating(table.schema.field(name).type):
-            large = pc.greater_equal(pc.abs(table.column(name).cast(pa.float64())), 2.0**53)
-            rows = pc.sum(large).as_py()
-            if rows:
-                row = pc.index(pc.fill_null(large, False), True).as_py()
-                yield (
-                    f"{name!r} names something by floats of 2^53 and more in {rows:,} {'row' if rows == 1 else 'rows'} (row {row + 1}: "
-                    f"{table.column(name)[row].as_py():.17g}): not every whole number is such a float, so an id that was made one has lost digits; "
-                    "store whole numbers or texts"
-                )
 
 
 def _as_texts(table: pa.Table, names: Sequence[str], file: Found) -> pa.Table:
@@ -375,59 +301,3 @@ def _check_header(
 def _like_a_row(names: Sequence[str]) -> bool:
     """Whether what stands in the first line are values and no names."""
     return any(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", n) or n.count(" ") >= 3 or len(n) > 60 for n in names)
-
-
-def _typed(
-    table: pa.Table,
-    value: Field | None,
-    columns: Columns,
-    like: pa.Schema | None,
-    files: Sequence[tuple[Found, Dialect, int]],
-    numerals: Mapping[str, Numerals],
-) -> tuple[pa.Table, dict[str, Numerals], list[str]]:
-    """Columns of strings to what they hold, how numbers among them are written, and words about that. Of a CSV (it has `files`) empty cells are null."""
-    features = set(columns.features if columns.features is not None else table.schema.names) | {columns.label}
-    never = {*columns.categorical, *columns.timestamps, *columns.kinds, *columns.ignore}
-    out, written, notes = {}, {}, []
-    for name, column in zip(table.schema.names, table.columns, strict=True):
-        if not pa.types.is_string(column.type):
-            out[name] = column
-            continue
-        expected = like.field(name).type if like is not None and name in like.names else None
-        out[name] = null_for_empty(column) if files else column
-        if value is not None or name in never or name not in features or expected == pa.string():
-            continue
-        plain, bad = numbers(column)
-        declared = numerals.get(name, numerals.get("")) if like is None else numerals.get(name)
-        spelled = Spelled()
-        if (plain is None and (declared or like is None)) or (plain is not None and declared):
-            spelled = spelled_numbers(column, name, declared)
-        if spelled.note:
-            notes.append(spelled.note)
-        if spelled.values is not None and spelled.numerals is not None and not (plain is not None and spelled.values.equals(plain)):
-            out[name], written[name] = spelled.values, spelled.numerals
-        elif name == columns.label or not files:
-            continue
-        elif plain is not None:
-            out[name] = plain
-        elif bad is not None and (bad.share >= MOSTLY_NUMBERS or expected == pa.float64()):
-            raise _text_among_numbers(name, bad, files, spelled.note)
-    return pa.table(out), written, notes
-
-
-def _text_among_numbers(name: str, bad: BadCell, files: Sequence[tuple[Found, Dialect, int]], note: str | None) -> DataError:
-    row = bad.row
-    for f, dialect, n in files:
-        if row < n:
-            line = line_of_row(f, row, dialect)
-            more = f" (and {bad.cells - 1} more)" if bad.cells > 1 else ""
-            return DataError(
-                f"is text in a column of numbers{more}",
-                field=f"{f.where}:{line if line is not None else '?'}: {name}, row {row + 1}",
-                value=bad.value,
-                fix=note
-                or "correct the cell, leave it empty if it is missing, or list the column "
-                "under data.columns.categorical or data.columns.ignore",
-            )
-        row -= n
-    raise AssertionError("a row outside all files")

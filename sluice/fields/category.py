@@ -75,12 +75,13 @@ class Category(ColumnField):
         }
 
     def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
-        """Of ``value``; a value that is no text as the reference spells it."""
+        """Of ``value``, each as the reference spells it."""
         from sluice.stats.drift import category_counts
 
         known = reference["parts"]["value"]["values"]
         spelling = Spelling.kept(known)
-        return {"value": category_counts([v if isinstance(v, str) else _text(v, spelling) for v in values], known)}
+        texts = {v: spelling.text(v) for v in {v for v in values if isinstance(v, str)}}
+        return {"value": category_counts([texts[v] if isinstance(v, str) else _text(v, spelling) for v in values], known)}
 
     @classmethod
     def load(cls, spec: Mapping[str, Any], where: str) -> dict[str, Any]:

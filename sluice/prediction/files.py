@@ -13,8 +13,8 @@ from sluice.core import files
 from sluice.core.errors import DataError, InputError, PackageError, ProjectError, SluiceError
 from sluice.core.ordered import in_order
 from sluice.data.config import DataConfig
+from sluice.data.forms import format_of
 from sluice.data.locations import Found
-from sluice.data.sources import format_of
 from sluice.engines.predictor import Predictor
 from sluice.fields import processor_class
 from sluice.package.package import Package

@@ -21,7 +21,7 @@ from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import PackageError
 from sluice.core.spelling import Spelling
 from sluice.engines.base import open_engine, open_package
-from sluice.fields import Processor, TabularProcessor, load_processor
+from sluice.fields import Processor, TabularProcessor, TensorProcessor, load_processor
 from sluice.package import package as packages
 from sluice.package.package import EngineSpec, Package
 
@@ -263,12 +263,12 @@ def _plain(path: Path, name: str, digest: str | None, max_bytes: int) -> Package
         root=path.parent,
         digest=whole,
         name=name or path.stem,
-        task="tensor",
+        task=TensorProcessor.kind,
         objective="none",
         inputs=opened.inputs,
         outputs=opened.outputs,
         labels=(),
-        preprocess={"kind": "tensor"},
+        preprocess={"kind": TensorProcessor.kind},
         precision="",
         metrics={},
         provenance={},

@@ -13,7 +13,7 @@ import pytest
 
 from sluice import project as projects
 from sluice.cli import main
-from sluice.data import look
+from sluice.data.computed import sums_to
 from sluice.data.prepare import prepare, validate_project_data
 from sluice.tasks import load_task
 
@@ -96,13 +96,14 @@ def test_a_linear_relation_that_is_no_sum_is_learnt_not_left_out(tmp_path: Path)
     )
     assert made.data.columns.ignore == ["a"], "alone it gives the label away, which is another matter"
     both = [R.gauss(0, 1) for _ in range(N)], [R.gauss(0, 1) for _ in range(N)]
-    found = look.sums_to(
+    found = sums_to(
         pa.table({"a": both[0], "b": both[1], "label": [0.3 * x + 1.7 * y for x, y in zip(*both, strict=True)]}), ["a", "b"], "label"
     )
     assert found == []
-    assert look.sums_to(
-        pa.table({"a": both[0], "b": both[1], "label": [x * y for x, y in zip(*both, strict=True)]}), ["a", "b"], "label"
-    ) == ["a", "b"]
+    assert sums_to(pa.table({"a": both[0], "b": both[1], "label": [x * y for x, y in zip(*both, strict=True)]}), ["a", "b"], "label") == [
+        "a",
+        "b",
+    ]
 
 
 def test_rare_labels_get_a_metric_that_sees_them_and_a_threshold(tmp_path: Path) -> None:

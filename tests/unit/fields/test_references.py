@@ -86,3 +86,12 @@ def test_what_cannot_be_read_is_missing(kind: str) -> None:
     for part, counts in field.counts(reference, [object()]).items():
         assert counts.sum() == (0 if part == "tokens" else 1)
         assert part == "tokens" or counts[-2 if kind == "categorical" else -1] == 1  # an object's text is a category nobody knew
+
+
+def test_a_value_is_counted_under_its_one_spelling_whatever_sent_it() -> None:
+    """A flag is True in a CSV of pandas, a bool in JSON and ``true`` in the data: none of these is a category nobody knew."""
+    field = field_of("categorical", "x")
+    reference = field.reference(Training(pa.array(["true", "false", "true"])))
+    assert field.counts(reference, ["True", True, "true", 1.0, "1"])["value"].tolist() == [5, 0, 0, 0]
+    assert field.counts(reference, [None, "", " ", float("nan")])["value"].tolist() == [0, 0, 0, 4]
+    assert field.counts(reference, ["maybe"])["value"].tolist() == [0, 0, 1, 0]
