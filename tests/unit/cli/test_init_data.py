@@ -13,6 +13,7 @@ import pytest
 
 from sluice import project as projects
 from sluice.cli import main
+from sluice.data import look
 from sluice.data.computed import sums_to
 from sluice.data.prepare import prepare, validate_project_data
 from sluice.tasks import load_task
