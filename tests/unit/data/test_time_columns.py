@@ -22,6 +22,7 @@ from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
 from sluice.fields import TabularProcessor, load_processor
 from sluice.fields.timestamps import TimeForm
 from sluice.learners.crossvalidation import _groups
+from sluice.learners.tables.fit import fit_table
 from sluice.tasks import load_task
 
 N = 120
@@ -141,7 +142,7 @@ def csv(folder: Path, name: str = "rows.csv", **columns: list[Any]) -> None:
 
 
 def processor(data: Dataset, made: tuple[projects.Project, Path, Any]) -> TabularProcessor:
-    found = load_processor(made[2].fit(data).preprocess, {})
+    found = load_processor(fit_table(data).preprocess, {})
     assert isinstance(found, TabularProcessor)
     return found
 
@@ -334,7 +335,7 @@ def test_numbers_that_fall_together_in_32_bits_are_centred_or_named(tmp_path: Pa
     )
     assert "price" not in said
     data = prepare(*made, tmp_path / "d")
-    state = made[2].fit(data)
+    state = fit_table(data)
     found = load_processor(state.preprocess, {})
     out = found.encode_batch([{"counter": start + 60 * i} for i in range(N)])["counter"]
     assert len(np.unique(out)) == N and abs(state.extra["numeric"]["counter"]["mean"]) < 60 * N
