@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import onnx
@@ -31,7 +32,34 @@ class Fp16(Format):
         except Exception as e:  # the tool raises bare Exception, ValueError, and what onnx's shape inference raises
             fix = f"leave {self.name} out of export.formats"
             raise SluiceError(f"the graph cannot be converted: {type(e).__name__}: {first_line(e)}", field="export.formats", fix=fix) from e
+        _in_order(made.graph)
         return Artifact(to_bytes(made))
+
+
+def _in_order(graph: onnx.GraphProto) -> None:
+    """Put each node behind those it reads from: the converter leaves the casts of inputs at the end."""
+    nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in graph.node]
+    maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    placed: dict[int, None] = {}
+    for start in range(len(nodes)):
+        waiting = [start]
+        while waiting:
+            before = [maker[n] for n in _read(nodes[waiting[-1]]) if n in maker and maker[n] not in placed]
+            if before:
+                waiting += before
+            else:
+                placed.setdefault(waiting.pop())
+    del graph.node[:]
+    graph.node.extend(nodes[i] for i in placed)
+
+
+def _read(node: onnx.NodeProto) -> Iterator[str]:
+    """What a node reads, its branches included."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from _read(inner)
 
 
 def _converter() -> Any:

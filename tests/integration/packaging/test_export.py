@@ -332,3 +332,15 @@ def test_provenance_says_what_the_package_was_made_from(trained, exported):
     assert found["data"] == made.dataset.digest
     assert found["seed"] == made.project.train.seed
     assert {"python", "torch", "onnx", "onnxruntime", "numpy"} <= set(found["libraries"])
+
+
+@pytest.mark.parametrize("kind", ["image", "text", "tabular", "regression"])
+def test_fp16_is_made_where_it_is_asked_for_and_answers_as_fp32_does(trained, tmp_path, kind):
+    made = trained(kind)
+    result = export(made, tmp_path / "package", formats=["fp32", "fp16"], max_loss=0.02)
+    found = {f["format"]: f for f in result.evidence["formats"]}
+    assert list(found) == ["fp32", "fp16"]
+    assert found["fp16"]["ok"], found["fp16"]["why"]
+    assert found["fp16"]["bytes"] < 0.8 * found["fp32"]["bytes"] and found["fp16"]["agreement"] > 0.98
+    assert found["fp16"]["moved"]["fp32"] != found["fp16"]["moved"]["answer"]
+    assert (result.package.precision, result.package.engine.options) == ("fp16", {})
