@@ -122,4 +122,8 @@ def _library() -> Any:
         import lightgbm
     except ImportError as e:
         raise MissingExtra("needs lightgbm", field="model.estimator", value="lightgbm", fix="pip install 'sluice-ml[train]'") from e
+    except OSError as e:  # its own library is not found: libgomp.so.1 on slim systems
+        raise MissingExtra(
+            f"cannot be loaded: {e}", field="model.estimator", value="lightgbm", fix="install libgomp1 (apt-get), or libomp"
+        ) from e
     return lightgbm

@@ -187,7 +187,7 @@ from sluice.tasks.tabular import TabularTask
 from sluice.tasks.image import ImageTask
 from sluice.tasks.text import TextTask
 assert LEARNERS.get(TextTask.learnt_by(TextTask.Model())).Train.__name__ == "TrainConfig"
-sys.exit(", ".join(m for m in ("torch", "numpy", "pyarrow", "pandas") if m in sys.modules))
+sys.exit(", ".join(m for m in ("torch", "numpy", "pyarrow", "pandas") if m in sys.modules) or 0)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
