@@ -72,7 +72,7 @@ def run(
             else open_store(package, Home(home or None)).get(digest or package.rsplit("/", 1)[-1])
         )
         columns = [c.strip() for c in keep.split(",") if c.strip()]
-        with locations.find(source, Path()) as here:
+        with locations.files_of(source, Path()) as here:
             inputs = [path for place in here for path in sources(str(place.path))]
             done = predict_files(
                 found, inputs, Path(output_path), keep=columns, tolerate=max_bad > 0, batch_size=batch_size, workers=workers or cpu_quota()

@@ -20,7 +20,7 @@ from sluice.registry.references import locate
 def predict(args: argparse.Namespace) -> int:
     """0 when the file was written; 2 on a file or a row that cannot be used."""
     package = packages.read(locate(args.package, Home(args.home)))
-    with locations.find(args.file, Path()) as found:
+    with locations.files_of(args.file, Path()) as found:
         file = found[0]
         if len(found) > 1 or file.path.is_dir():
             raise DataError(

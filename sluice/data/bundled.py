@@ -11,6 +11,7 @@ import pyarrow as pa
 from sluice.core.errors import DataError, MissingExtra
 from sluice.data.config import Columns
 from sluice.data.images import png
+from sluice.data.scheme import Asked
 from sluice.fields import Field
 
 #: name -> what it holds.
@@ -21,6 +22,11 @@ BUNDLED = {
     "breast_cancer": "569 tumours, malignant or benign, 30 measures",
     "diabetes": "442 patients, ten measures, progression after a year (regression)",
 }
+
+
+def table(asked: Asked) -> pa.Table:
+    """The source ``sklearn://name``; see `load`."""
+    return load(asked.rest.strip("/"), asked.value, asked.columns)
 
 
 def load(name: str, value: Field | None, columns: Columns) -> pa.Table:

@@ -13,9 +13,9 @@ import pyarrow.csv
 
 from sluice.core.errors import DataError, first_line
 from sluice.data.dialect import Dialect
-from sluice.data.locations import Found
 from sluice.data.opening import UNPACK_AGAIN, not_empty, not_encoded, opened, text_of
 from sluice.data.quoting import plain_quote, swallowing
+from sluice.data.scheme import Found
 from sluice.data.separators import settle
 
 #: Bytes parsed at once; no row may be larger.

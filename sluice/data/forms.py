@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from sluice.core.errors import DataError
-from sluice.data.locations import Found
+from sluice.data.scheme import Found
 
 Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
 

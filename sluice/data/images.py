@@ -13,7 +13,7 @@ import pyarrow as pa
 from sluice.core.errors import DataError
 from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
-from sluice.data.locations import Found
+from sluice.data.scheme import Found
 from sluice.fields.image import LIMIT_BYTES
 
 #: A table of files and labels may lie in an image folder under this name.

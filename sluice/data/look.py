@@ -22,9 +22,9 @@ from sluice.core.numerals import MISSING_NUMBERS, Numerals
 from sluice.data.columns import null_for_empty, numbers
 from sluice.data.dialect import Dialect
 from sluice.data.forms import WORKBOOKS, form_of_files, format_of
-from sluice.data.locations import Found
 from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of
+from sluice.data.scheme import Found
 from sluice.data.separators import settle
 from sluice.data.sources import read_tables
 from sluice.fields.image import Image

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sluice.core.errors import DataError
-from sluice.data.locations import Found
+from sluice.data.scheme import Found
 
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 UNPACK_AGAIN = "compress it again"

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from sluice.core.errors import DataError, first_line
 from sluice.core.spelling import number_text, value_text
 from sluice.data.csvfile import BLOCK
-from sluice.data.locations import Found
 from sluice.data.opening import UNPACK_AGAIN, not_empty, opened
+from sluice.data.scheme import Found
 
 #: From here on, a float64 is not every whole number.
 _EXACT = 2**53

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sluice.core.errors import DataError
 from sluice.data.dialect import DELIMITERS, Dialect
-from sluice.data.locations import Found
 from sluice.data.opening import UNPACK_AGAIN, text_of
+from sluice.data.scheme import Found
 
 _BY_NAME = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|"}
 #: Characters and rows looked at to find the separator out.

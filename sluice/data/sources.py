@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
-from sluice.data import bundled
 from sluice.data.columns import null_for_missing
 from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
@@ -21,13 +20,13 @@ from sluice.data.dialect import DELIMITERS, Dialect
 from sluice.data.digests import table_digest
 from sluice.data.forms import FORMATS, Format, form_of_files
 from sluice.data.images import read_folder, read_listed
-from sluice.data.locations import Found, find
+from sluice.data.locations import brought
 from sluice.data.readers import pandas_index, read_jsonl, read_parquet
+from sluice.data.scheme import Found
 from sluice.data.spellings import texts_of
 from sluice.data.typed import inexact, typed
 from sluice.fields import Field
 
-_BUNDLED = "sklearn://"
 #: What pandas calls an index that has no name, in Parquet and in a CSV it reads back.
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
 #: Words about files, before the rest are only counted.
@@ -114,14 +113,13 @@ def read_source(
         MissingExtra: an optional package is needed.
     """
     columns, dialect = columns or Columns(), dialect or Dialect()
-    if uri.startswith(_BUNDLED):
-        table = bundled.load(uri.removeprefix(_BUNDLED).strip("/"), value, columns)
-        return Source(table, table_digest(table), ((uri, table.num_rows),))
     names: list[str] | None = None
     notes: list[str] = []
     written: dict[str, Numerals] = {}
     parts: tuple[tuple[str, int], ...]
-    with find(uri, base_dir) as found:
+    with brought(uri, base_dir, columns, value) as found:
+        if isinstance(found, pa.Table):
+            return Source(found, table_digest(found), ((uri, found.num_rows),))
         if found[0].path.is_dir():
             _folder_is_meant(found[0], format, value)
             table, names = read_folder(found[0], columns)

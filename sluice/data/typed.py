@@ -13,8 +13,8 @@ from sluice.data.columns import MOSTLY_NUMBERS, BadCell, null_for_empty, numbers
 from sluice.data.config import Columns
 from sluice.data.csvfile import line_of_row
 from sluice.data.dialect import Dialect
-from sluice.data.locations import Found
 from sluice.data.numerals import Spelled, spelled_numbers
+from sluice.data.scheme import Found
 from sluice.fields import Field
 
 

@@ -13,7 +13,7 @@ from sluice.core.errors import DataError
 from sluice.data.columns import numbers
 from sluice.data.config import Columns
 from sluice.data.images import FILE_COLUMNS, read_listed
-from sluice.data.locations import Found
+from sluice.data.scheme import Found
 from sluice.engines.rows import cells_of, spelled_by
 from sluice.fields import processor_class
 from sluice.package.package import Package

@@ -14,7 +14,7 @@ from sluice.core.errors import DataError, InputError, PackageError, ProjectError
 from sluice.core.ordered import in_order
 from sluice.data.config import DataConfig
 from sluice.data.forms import format_of
-from sluice.data.locations import Found
+from sluice.data.scheme import Found
 from sluice.engines.predictor import Predictor
 from sluice.fields import processor_class
 from sluice.package.package import Package

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from sluice.core.errors import DataError, first_line
 from sluice.data.csvfile import closed_at_the_end, names_of, padding, rows_of, swallowed, with_row_names
 from sluice.data.dialect import Dialect
-from sluice.data.locations import Found
 from sluice.data.opening import not_empty, opened
 from sluice.data.quoting import WHOLE, swallowing
+from sluice.data.scheme import Found
 from sluice.data.separators import settle
 
 #: A number whose digits a float does not hold: it is read as it is written.

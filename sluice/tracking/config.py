@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Literal
 
 from pydantic import Field, field_validator
 
+from sluice.core.registry import Registry
 from sluice.core.section import Section
+
+#: Trackers beside the first, by name: each a class of `sluice.tracking.tracker.Beside`.
+TRACKERS = Registry(
+    "tracker", {"tensorboard": "sluice.tracking.tensorboard:TensorBoardTracker", "wandb": "sluice.tracking.wandb:WandbTracker"}
+)
 
 
 class TrackingConfig(Section):
@@ -15,7 +22,18 @@ class TrackingConfig(Section):
     backend: Literal["mlflow"] = "mlflow"
     uri: str | None = None
     experiment: str | None = Field(None, description="null: the project's name")
-    also: list[Literal["tensorboard", "wandb"]] = []
+    also: list[str] = Field([], description="further trackers beside the first: tensorboard, wandb, or your own as module:Class")
+
+    @field_validator("also")
+    @classmethod
+    def _known_trackers(cls, also: list[str]) -> list[str]:
+        """Names of ours and of other distributions; the module of a user's own is looked for before anything is trained."""
+        for name in also:
+            if ":" not in name and name not in TRACKERS.names():
+                near = difflib.get_close_matches(name, TRACKERS.names(), 1, 0.3)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ValueError(f"{name!r} is no tracker: {hint}there are {', '.join(TRACKERS.names())}; your own: my_module:MyTracker")
+        return also
 
     @field_validator("uri")
     @classmethod

@@ -106,7 +106,7 @@ def test_no_server_is_an_explained_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluice.data.locations.READ_SECONDS", 1)
+    monkeypatch.setattr("sluice.data.objects.READ_SECONDS", 1)
     listener = socket.create_server(("127.0.0.1", 0))
     held: list[socket.socket] = []
 

@@ -18,8 +18,8 @@ from sluice.core.errors import DataError
 from sluice.data.csvfile import line_of_row
 from sluice.data.csvfile import read_csv as parse_csv
 from sluice.data.dialect import Dialect
-from sluice.data.locations import Found
 from sluice.data.readers import read_jsonl, read_parquet
+from sluice.data.scheme import Found
 
 
 def file(folder: Path, content: bytes, name: str = "x.csv") -> Found:

@@ -18,7 +18,7 @@ import pytest
 from sluice.cli import main
 from sluice.core import files
 from sluice.data.config import Columns
-from sluice.data.locations import Found
+from sluice.data.scheme import Found
 from sluice.engines.predictor import Predictor
 from sluice.fields import load_processor
 from sluice.package import package as packages
@@ -255,7 +255,7 @@ def test_memory_does_not_grow_with_the_file(model: Package, tmp_path: Path) -> N
     code = """
 import resource, sys
 from pathlib import Path
-from sluice.data.locations import Found
+from sluice.data.scheme import Found
 from sluice.package import package
 from sluice.prediction.files import predict_file
 p = Path(sys.argv[2])
