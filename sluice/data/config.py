@@ -60,11 +60,15 @@ class Columns(Section):
     @field_validator("kinds")
     @classmethod
     def _are_installed(cls, value: dict[str, str]) -> dict[str, str]:
+        if not value:
+            return value
+        from sluice.fields.column import ColumnField
         from sluice.fields.field import FIELDS
 
+        known = [k for k in FIELDS.names() if issubclass(FIELDS.get(k), ColumnField)]
         for name, kind in value.items():
-            if kind not in FIELDS.names():
-                raise ValueError(f"{name}: {kind!r} is no installed kind of field; there are {', '.join(FIELDS.names())}")
+            if kind not in known:
+                raise ValueError(f"{name}: {kind!r} is no installed kind of column; there are {', '.join(known)}")
         return value
 
     @field_validator("timestamps")

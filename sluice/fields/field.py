@@ -147,7 +147,7 @@ def field_of(kind: str, name: str) -> Field:
     try:
         found: Field = FIELDS.get(kind)(name)
     except ProjectError:
-        if ":" in kind or kind in FIELDS.names():
+        if ":" in kind or kind in FIELDS:
             raise
         found = Field(name)
         found.kind = kind

@@ -30,5 +30,6 @@ def kind(word: str) -> str:
 
 def _engine(m: Mapping[str, Any]) -> dict[str, Any]:
     """ONNX Runtime; for int8 transformers without its fused layer normalisation, which is slower between int8 products."""
-    transformer = m["precision"] == "int8" and m["preprocess"].get("kind") == "text"
+    word = str(m["preprocess"].get("kind"))
+    transformer = m["precision"] == "int8" and word in FIELDS and FIELDS.get(word).words
     return {"name": "onnxruntime", "options": {"disabled_optimizers": ["SkipLayerNormFusion"]} if transformer else {}}

@@ -109,6 +109,7 @@ class Features:
         values = columns.column(self.table, name, _SETTING)
         declared = self.wanted.timestamps.get(name)
         looked = declared is not None or not pa.types.is_string(values.type) or not columns.mostly_numbers(values)
-        if name in self.wanted.categorical or name in self.wanted.kinds or not looked:
+        other = name in self.wanted.kinds and not field_of(self.wanted.kinds[name], name).timed
+        if name in self.wanted.categorical or other or not looked:
             return None
         return timestamps.find(values, name, declared, self.wanted.time_zone)

@@ -178,6 +178,7 @@ def test_held_out_rows_take_the_types_of_the_training_rows(folder: Path) -> None
         ("txt,label\nx,y\n", Columns(), "text", r"data.columns.text: .*got 'text'(.|\n)*did you mean 'txt'"),
         ("a,label\n1,y\n", Columns(features=["a", "b"]), "tabular", r"data.columns.features: .*got 'b'"),
         ("a,label\n1,y\n", Columns(categorical=["A"]), "tabular", r"data.columns.categorical: .*got 'A'"),
+        ("a,label\n1,y\n", Columns(kinds={"b": "categorical"}), "tabular", r"data.columns.kinds: .*got 'b'"),
         ("a,label\n1,y\n", Columns(ignore=["idd"]), "tabular", r"data.columns.ignore: .*got 'idd'"),
     ],
 )

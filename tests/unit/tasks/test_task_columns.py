@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from sluice.core.errors import DataError
+from sluice.data.config import Columns
 from sluice.tasks import columns
+from sluice.tasks.features import Features
 
 
 @pytest.mark.parametrize(
@@ -65,3 +68,17 @@ def test_dates_are_no_numbers():
 
     with pytest.raises(DataError, match="cannot be read as numbers"):
         columns.to_float(pa.chunked_array([[datetime.time(1, 2)]]), "at", "column")
+
+
+def test_a_kind_that_is_said_comes_before_what_the_values_tell():
+    table = pa.table({"zip": [1010, 2020], "size": ["1", "2"], "when": ["2024-01-01", "2024-01-02"], "y": ["a", "b"]})
+    told = Features(table, Columns(label="y", kinds={"zip": "categorical", "size": "categorical", "when": "timestamp"}))
+    assert told.kinds == {"zip": "categorical", "size": "categorical", "when": "timestamp"} and list(told.times) == ["when"]
+    assert told.canonical()["zip"].to_pylist() == ["1010", "2020"] and told.canonical()["size"].to_pylist() == ["1", "2"]
+    assert Features(table, Columns(label="y")).kinds == {"zip": "numeric", "size": "numeric", "when": "timestamp"}
+
+
+@pytest.mark.parametrize("kind", ["image", "colour", "my_module:Colour"])
+def test_a_kind_that_is_no_column_of_a_table_is_refused_with_those_that_are(kind):
+    with pytest.raises(ValidationError, match=rf"x: '{kind}' is no installed kind of column; there are numeric, categorical, timestamp"):
+        Columns(kinds={"x": kind})
