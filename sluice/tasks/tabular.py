@@ -22,6 +22,7 @@ class TabularTask(Task):
 
     name: ClassVar[str] = "tabular"
     Model = TabularModel
+    starter: ClassVar[str | None] = "breast_cancer"
     network: ClassVar[str] = "sluice.learners.torch.tables.network:TableNetwork"
     _read: Features | None = None
 
