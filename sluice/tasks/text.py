@@ -18,7 +18,6 @@ class TextTask(Task):
     name: ClassVar[str] = "text"
     value = "text"
     Model = TextModel
-    starter: ClassVar[str | None] = "intents"
     network: ClassVar[str] = "sluice.learners.torch.texts.network:TextNetwork"
 
     def kinds(self, table: pa.Table) -> dict[str, str]:

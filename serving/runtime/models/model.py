@@ -17,13 +17,13 @@ from serving.runtime.metrics import ROWS, Metrics, seconds_edges
 from serving.runtime.models import onnx_safety
 from serving.runtime.protocols.tensors import DTYPES
 from sluice.core import files
-from sluice.core.datatypes import TensorSpec
+from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.errors import PackageError
 from sluice.core.spelling import Spelling
 from sluice.engines.base import open_engine, open_package
 from sluice.fields import Processor, TabularProcessor, TensorProcessor, load_processor
 from sluice.package import package as packages
-from sluice.package.package import EngineSpec, Package
+from sluice.package.package import Package
 
 #: A free axis is this long when a model is warmed up.
 _WARM_LENGTH = 8

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from sluice.core.datatypes import TensorSpec
+from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.gate import Gate
 from sluice.package.manifest import FORMAT
-from sluice.package.package import EngineSpec, Package
+from sluice.package.package import Package
 from sluice.registry.versions import Registry
 from sluice.tracking.card import Card
 from sluice.tracking.tracker import Data, MLflowTracker, client
