@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import importlib.util
 import json
 import logging
@@ -240,6 +241,24 @@ def client(uri: str) -> Any:
         MissingExtra: mlflow is not installed.
         SluiceError: the address is of no kind MLflow knows, or its driver is missing.
     """
+    MlflowClient = _mlflow_client()
+    uri = sqlite.meant(uri)
+    path = sqlite.path_of(uri)
+    if path is not None and not path.exists():
+        _create_database(path, MlflowClient)
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except Exception as e:  # an unknown scheme, a missing database driver
+        raise SluiceError(
+            f"cannot be used: {type(e).__name__}: {first_line(e, 200)}",
+            field="tracking.uri",
+            value=uri,
+            fix="sqlite:///file.db, http(s)://server, or a database whose driver is installed",
+        ) from e
+
+
+def _mlflow_client() -> Any:
+    """MLflow's client class, imported with short time-outs and told to be quiet."""
     for key, value in {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -254,19 +273,20 @@ def client(uri: str) -> Any:
         raise MissingExtra("needs mlflow", field="tracking.backend", value="mlflow", fix="pip install 'sluice-ml[tracking]'") from e
     for name in ("mlflow", "alembic"):  # after the import, which sets its own levels
         logging.getLogger(name).setLevel(logging.WARNING)
-    uri = sqlite.meant(uri)
-    path = sqlite.path_of(uri)
-    if path is not None and not path.exists():
-        _create_database(path, MlflowClient)
-    try:
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except Exception as e:  # an unknown scheme, a missing database driver
-        raise SluiceError(
-            f"cannot be used: {type(e).__name__}: {first_line(e, 200)}",
-            field="tracking.uri",
-            value=uri,
-            fix="sqlite:///file.db, http(s)://server, or a database whose driver is installed",
-        ) from e
+    return MlflowClient
+
+
+def preload() -> None:
+    """Import what a tracker at a database imports, and open nothing: for a process that is to be forked.
+
+    Raises:
+        MissingExtra: mlflow is not installed.
+    """
+    _mlflow_client()
+    for name in ("store.tracking.sqlalchemy_store", "store.model_registry.sqlalchemy_store", "store.artifact.local_artifact_repo"):
+        importlib.import_module(f"mlflow.{name}")
+    for name in ("alembic.command", "sqlalchemy.dialects.sqlite"):
+        importlib.import_module(name)
 
 
 def _create_database(path: Path, make: Any) -> None:
