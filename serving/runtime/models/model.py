@@ -73,6 +73,8 @@ class Model:
         self.tables = {name: size for name, size in found.tables.items() if name in self.inputs}
         self._engine = open_package(package, threads)
         self._answer = self._engine.outputs[0].name
+        #: A run may take long whatever the last one took: never on the event loop.
+        self.blocking = self._engine.blocking
         #: Labels as JSON, for answers built by hand.
         self.label_json = [orjson.dumps(label) for label in self.labels]
         self.label_spelling = Spelling.kept(self.labels)
