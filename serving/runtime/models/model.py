@@ -17,7 +17,7 @@ from serving.runtime.metrics import ROWS, Metrics, seconds_edges
 from serving.runtime.models import onnx_safety
 from serving.runtime.protocols.tensors import DTYPES
 from sluice.core import files
-from sluice.core.datatypes import EngineSpec, TensorSpec
+from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import PackageError
 from sluice.core.spelling import Spelling
 from sluice.engines.base import open_engine, open_package
@@ -259,8 +259,7 @@ def _plain(path: Path, name: str, digest: str | None, max_bytes: int) -> Package
     whole = sums[0] if not external else hashlib.sha256("\n".join(sums).encode()).hexdigest()
     if digest is not None and whole != digest.removeprefix("sha256:"):
         raise PackageError(f"digest is {whole}, not the one asked for", field=str(path), value=digest, fix="fetch the model again")
-    engine = EngineSpec("onnxruntime")
-    opened = open_engine(engine, path)
+    opened = open_engine(packages.ENGINE, path)
     package = Package(
         root=path.parent,
         digest=whole,
@@ -275,7 +274,7 @@ def _plain(path: Path, name: str, digest: str | None, max_bytes: int) -> Package
         metrics={},
         provenance={},
         manifest={},
-        engine=engine,
+        engine=packages.ENGINE,
         problem="none",
         fields={},
     )
