@@ -14,7 +14,7 @@ PLAN = Plan(
     shared=("kfp.dsl.executor", "sluice.data.prepare", "sluice.kfp.form", "sluice.report.page", "sluice.steps.execute", "sluice.tasks"),
     sets={
         "tracking": (
-            "sluice.tracking.tracker:preload",
+            "sluice.tracking.mlflow:preload",
             "sluice.registry.versions",
             "sluice.problems.evaluator",
             "sluice.engines.predictor",
