@@ -30,12 +30,14 @@ class SluiceError(Exception):
         super().__init__(self.describe())
 
     def describe(self) -> str:
+        """Field, message, value and fix as a person reads them."""
         head = f"{self.field}: {self.message}" if self.field else self.message
         if self.has_value:
             head += f" (got {shown(self.value, 120)})"
         return head + (f"\n  fix: {self.fix}" if self.fix else "")
 
     def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values, for events and ``--json``."""
         value = shown(self.value, 500) if self.has_value else None
         return {
             "error": type(self).__name__,

@@ -37,10 +37,12 @@ class Gate:
     seconds: float = 0.0
 
     def write(self, path: Path) -> None:
+        """Write it as JSON."""
         files.write_json(path, dataclasses.asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Gate:
+        """What `write` wrote."""
         return cls.of(files.read_json(path))
 
     @classmethod

@@ -32,6 +32,7 @@ class Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node, within the limits on depth and on values, those that aliases repeat counted. Raises `ProjectError`."""
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         line = f"line {event.start_mark.line + 1}"
         if isinstance(event, yaml.AliasEvent):
@@ -54,6 +55,7 @@ class Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are texts as they are written, none twice. Raises `ProjectError`."""
         self.flatten_mapping(node)
         seen: set[Any] = set()
         for key, _ in node.value:

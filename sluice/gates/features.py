@@ -49,6 +49,7 @@ class Numbers:
         self.name = name
 
     def fit(self, table: pa.Table) -> Matrix:
+        """Learn from the training rows; returns their numbers, [rows, features]."""
         x = self._values(table)
         missing = np.isnan(x)
         self.flag = bool(missing.any())
@@ -59,6 +60,7 @@ class Numbers:
         return self._scaled(wide)
 
     def transform(self, table: pa.Table) -> Matrix:
+        """Numbers of other rows, [rows, features], as the training rows set them."""
         return self._scaled(self._filled(self._values(table)))
 
     def _values(self, table: pa.Table) -> np.ndarray:
@@ -81,6 +83,7 @@ class Categories:
         self.name = name
 
     def fit(self, table: pa.Table) -> Matrix:
+        """Learn from the training rows; returns their numbers, [rows, features]."""
         counted = table.column(self.name).cast(pa.string()).value_counts()
         pairs = zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
         kept = sorted(pairs, key=lambda p: (-p[1], p[0] or ""))[:MOST_CATEGORIES]
@@ -88,6 +91,7 @@ class Categories:
         return self.transform(table)
 
     def transform(self, table: pa.Table) -> Matrix:
+        """Numbers of other rows, [rows, features], as the training rows set them."""
         from scipy import sparse
 
         found = pc.index_in(table.column(self.name).cast(pa.string()), self.values)
@@ -108,10 +112,12 @@ class Times:
         self.parts: list[Block] = [Categories(n) if datatype == "BYTES" else Numbers(n) for n, datatype in time.inputs(name)]
 
     def fit(self, table: pa.Table) -> Matrix:
+        """Learn from the training rows; returns their numbers, [rows, features]."""
         made = self._table(table)
         return beside([p.fit(made) for p in self.parts], table.num_rows)
 
     def transform(self, table: pa.Table) -> Matrix:
+        """Numbers of other rows, [rows, features], as the training rows set them."""
         made = self._table(table)
         return beside([p.transform(made) for p in self.parts], table.num_rows)
 
@@ -126,6 +132,7 @@ class Texts:
         self.name = name
 
     def fit(self, table: pa.Table) -> Matrix:
+        """Learn from the training rows; returns their numbers, [rows, features]."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         least = 2 if table.num_rows >= 1000 else 1
@@ -142,6 +149,7 @@ class Texts:
         return beside(parts, table.num_rows)
 
     def transform(self, table: pa.Table) -> Matrix:
+        """Numbers of other rows, [rows, features], as the training rows set them."""
         texts = self._texts(table)
         return beside([grams.transform(texts) for grams in self.grams], table.num_rows)
 
@@ -156,12 +164,14 @@ class Tensors:
         self.processor = processor
 
     def fit(self, table: pa.Table) -> Matrix:
+        """Learn from the training rows; returns their numbers, [rows, features]."""
         wide = self._numbers(table)
         self.mean, self.scale = wide.mean(axis=0), wide.std(axis=0)
         self.kept = self.scale > 1e-9 * np.maximum(np.abs(self.mean), 1e-9)
         return self._scaled(wide)
 
     def transform(self, table: pa.Table) -> Matrix:
+        """Numbers of other rows, [rows, features], as the training rows set them."""
         return self._scaled(self._numbers(table))
 
     def _scaled(self, wide: np.ndarray) -> np.ndarray:

@@ -178,12 +178,14 @@ def judge(
         alike = asked.classes and against["n_discordant"] == 0
         needed = (math.ceil(ENOUGH * n / wrong) if wrong else None) if alike else rows_needed(against, config.confidence)
         found["rows_needed"] = needed
-        said += (
-            f": if things stay as they are, about {needed:,}{' units' if units else ''} would tell ({POWER:.0%} power)"
-            if needed
-            else ": they hold nothing to reckon from how many would tell"
-        )
+        said += f": {_more(needed, ' units' if units else '')}"
     return found | {"verdict": verdict, "said": said}
+
+
+def _more(needed: int | None, what: str) -> str:
+    if not needed:
+        return "they hold nothing to reckon from how many would tell"
+    return f"if things stay as they are, about {needed:,}{what} would tell ({POWER:.0%} power)"
 
 
 def rows_needed(against: dict[str, Any], confidence: float) -> int | None:

@@ -58,14 +58,17 @@ class Plot:
         self.parts: list[str] = []
 
     def px(self, value: float) -> float:
+        """Pixels from the left of a value on the x axis."""
         left, _, right, _ = self.box
         return left + (value - self.x[0]) / (self.x[1] - self.x[0]) * (right - left)
 
     def py(self, value: float) -> float:
+        """Pixels from the top of a value on the y axis."""
         _, top, _, bottom = self.box
         return bottom - (value - self.y[0]) / (self.y[1] - self.y[0]) * (bottom - top)
 
     def axes(self, x_label: str = "", y_label: str = "", *, x_ticks: bool = True, y_ticks: bool = True) -> Plot:
+        """Both axes with their ticks and names."""
         left, top, right, bottom = self.box
         for v in ticks(*self.y, 4) if y_ticks else ():
             y = self.py(v)
@@ -87,6 +90,7 @@ class Plot:
         return self
 
     def line(self, points: Sequence[Point], colour: str, *, step: bool = False, dots: bool = False, dash: str = "") -> Plot:
+        """A line through points in data units, or steps between them."""
         known = [(self.px(a), self.py(b)) for a, b in points if math.isfinite(b)]
         path = ""
         for i, (a, b) in enumerate(known):
@@ -97,6 +101,7 @@ class Plot:
         return self
 
     def bar(self, x0: float, x1: float, height: float, colour: str, title: str = "") -> Plot:
+        """A bar between two values of x, from 0 up."""
         a, b, top, base = self.px(x0), self.px(x1), self.py(height), self.py(max(self.y[0], 0))
         self.parts.append(
             f'<rect x="{a + 0.5:.1f}" y="{top:.1f}" width="{max(b - a - 1, 0.5):.1f}" height="{max(base - top, 0):.1f}" '
@@ -105,6 +110,7 @@ class Plot:
         return self
 
     def dot(self, x: float, y: float, colour: str, title: str) -> Plot:
+        """A point, with a text for whoever points at it."""
         self.parts.append(
             f'<circle cx="{self.px(x):.1f}" cy="{self.py(y):.1f}" r="6" fill="{colour}" stroke="var(--card)" stroke-width="1.5">'
             f"<title>{escape(title)}</title></circle>"
@@ -114,6 +120,7 @@ class Plot:
     def rule(
         self, *, x: float | None = None, y: float | None = None, text: str = "", colour: str = "var(--muted)", before: bool = False
     ) -> Plot:
+        """A line across the plot at a value of one axis."""
         left, top, right, bottom = self.box
         if x is not None:
             p = self.px(x)
@@ -130,6 +137,7 @@ class Plot:
         return self
 
     def svg(self, name: str) -> str:
+        """The picture as inline SVG; `name` is what those hear who do not see it."""
         return (
             f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(name, quote=True)}" '
             f'style="max-width:{self.width}px">{"".join(self.parts)}</svg>'
@@ -142,6 +150,7 @@ def _widen(span: Point) -> Point:
 
 
 def legend(names: Sequence[str], more: str = "") -> str:
+    """Names of lines beside their colours."""
     items = "".join(f'<span><i style="background:{COLOURS[i % len(COLOURS)]}"></i>{escape(n)}</span>' for i, n in enumerate(names))
     return f'<div class="legend">{items}{more}</div>'
 

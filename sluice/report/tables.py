@@ -23,6 +23,7 @@ class Html(str):
 
 
 def cell(value: Any) -> str:
+    """A value as the text of a cell: escaped, unless it is HTML already."""
     if isinstance(value, Html):
         return value
     if isinstance(value, bool) or value is None:

@@ -108,6 +108,7 @@ class Subject:
 
     @property
     def sides(self) -> list[Side]:
+        """The training rows and, where they come from elsewhere, the held-out ones."""
         return [self.train] if self.test is None else [self.train, self.test]
 
     def field(self, name: str) -> Field:
@@ -125,6 +126,7 @@ class Subject:
         limit: float | None = None,
         examples: tuple[str, ...] = (),
     ) -> None:
+        """Write down what a look found, as a line of the report."""
         value = None if value is None else round(float(value), 9)
         self.found.append(Check(name, status, message, column, value, limit, examples[:EXAMPLES]))
 
