@@ -1,10 +1,9 @@
-"""Tensors, and their element types: the Open Inference Protocol's names, and what numpy, ONNX and ONNX Runtime call them; and which engine runs a graph of them."""
+"""Tensors, and their element types: the Open Inference Protocol's names, and what numpy, ONNX and ONNX Runtime call them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Datatype(NamedTuple):
@@ -54,11 +53,3 @@ class TensorSpec:
     name: str
     datatype: str
     shape: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class EngineSpec:
-    """Which engine opens the graph, and its options: what the graph's format needs."""
-
-    name: str
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -19,35 +19,20 @@ class Train(Step):
 
     def section(self, e: Evidence) -> str:
         """The curves, what was kept and why, the folds."""
-        from sluice.report import svg
         from sluice.report.tables import table
 
-        history = e["history"]
-        losses = {"training loss": "train_loss", "validation loss": "validation_loss"}
-        series = {name: [(float(h["epoch"]), float(h[key])) for h in history if h.get(key) is not None] for name, key in losses.items()}
-        best = float(e["best_epoch"])
-        out = '<div class="grid2">' + svg.lines(series, "epoch", "loss", mark=best, mark_text="kept")
-        every = [k for k, v in (history[-1].get("validation_metrics") or {}).items() if isinstance(v, float) and not k.endswith("loss")]
-        names = every[:3]
-        curves = {
-            f"validation {n}": [
-                (float(h["epoch"]), float(h["validation_metrics"][n])) for h in history if h["validation_metrics"].get(n) is not None
-            ]
-            for n in names
-        }
-        out += svg.lines(curves, "epoch", "", mark=best, mark_text="kept") + "</div>"
-        if len(every) > len(names):
-            out += f'<p class="note">not drawn: {escape(", ".join(every[3:]))}; {REST.format("train")}</p>'
+        history, unit = e["history"], e.get("unit", "epoch")
+        out = _curves(e, unit)
         plan = e.get("plan") or {}
         chosen = [
             (n.replace("_", " ") + ", automatic" * (n in plan["automatic"]), plan[n]) for n in ("batch_size", "learning_rate") if n in plan
         ]
-        ended = {"patience": "stopped improving", "time": "time budget", "epochs": "last epoch"}.get(
+        ended = {"patience": "stopped improving", "time": "time budget", "epochs": f"last {unit}"}.get(
             e.get("ended", ""), bool(e.get("stopped_early"))
         )
         facts = [
-            ("epochs", history[-1]["epoch"]),
-            ("kept epoch", e["best_epoch"]),
+            (f"{unit}s", history[-1]["epoch"]),
+            (f"kept {unit}", e["best_epoch"]),
             ("ended by", ended),
             *chosen,
             ("processes", e.get("world_size")),
@@ -55,6 +40,31 @@ class Train(Step):
             ("seconds", e.get("seconds")),
         ]
         return out + table([f[0] for f in facts], [[f[1] for f in facts]]) + _folds(e.get("cross_validation"))
+
+
+def _curves(e: Evidence, unit: str) -> str:
+    """Losses and metrics over the epochs, or rounds; where only the one that was kept has metrics, these as a table."""
+    from sluice.report import svg
+    from sluice.report.tables import table
+
+    history, best = e["history"], float(e["best_epoch"])
+    losses = {"training loss": "train_loss", "validation loss": "validation_loss"}
+    series = {name: [(float(h["epoch"]), float(h[key])) for h in history if h.get(key) is not None] for name, key in losses.items()}
+    out = '<div class="grid2">' + svg.lines(series, unit, "loss", mark=best, mark_text="kept")
+    last = history[-1].get("validation_metrics") or {}
+    every = [k for k, v in last.items() if isinstance(v, float) and not k.endswith("loss")]
+    names = every[:3]
+    curves = {
+        f"validation {n}": [
+            (float(h["epoch"]), float(h["validation_metrics"][n])) for h in history if h["validation_metrics"].get(n) is not None
+        ]
+        for n in names
+    }
+    out += svg.lines(curves, unit, "", mark=best, mark_text="kept") + "</div>"
+    if len(every) > len(names):
+        out += f'<p class="note">not drawn: {escape(", ".join(every[3:]))}; {REST.format("train")}</p>'
+    kept: dict[str, float] = next((h["validation_metrics"] for h in history if h["epoch"] == e["best_epoch"]), {})
+    return out if last or not kept else out + table([f"validation {n}" for n in kept], [list(kept.values())])
 
 
 def _folds(found: Evidence | None) -> str:

@@ -161,7 +161,7 @@ def main() -> int:
         finally:
             if load is not None:
                 load.stop()
-            backend.leave(None)
+            backend.stop()
 
 
 def _rollout(home: Path, backend: LocalBackend, desired: str, stable: str, kill_in: str) -> str:

@@ -68,11 +68,12 @@ class EstimatorsLearner(Learner):
             "seconds": time.perf_counter() - started,
             "ended": "patience" if fitted.stopped else "epochs",
             "stopped_early": fitted.stopped,
+            "unit": "round",
             "world_size": 1,
             "environment": environment(self.task.project.train.threads, self.libraries),
         }
         made = EstimatorTrained(state, record, answers, self._model.estimator)
-        job.on_event({"kind": "epoch", **made.best, "epochs": len(made.history)})
+        job.on_event({"kind": "epoch", **made.best, "epochs": made.best["epoch"]})  # the last there is: nothing is left to stop early
         with files.new_dir(job.out) as tmp:
             made.save(tmp)
         made.root = job.out

@@ -37,7 +37,6 @@ class ClusterBackend(ABC):
     """
 
     MODE: ClassVar[str]
-    can: ClassVar[frozenset[str]]
 
     def __init__(self, kube: Objects, rollout: Rollout, source: Source):
         self.kube, self.rollout, self.source = kube, rollout, source

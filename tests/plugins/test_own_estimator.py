@@ -1,0 +1,59 @@
+"""An estimator of one's own, in one file beside the project file: from a table to a promoted model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from sluice.core.errors import ProjectError
+from sluice.engines.predictor import Predictor
+from sluice.package.package import Store
+from sluice.project import load
+
+pytestmark = pytest.mark.timeout(400)
+HERE = Path(__file__).parent
+PROJECT = """
+name: trees
+task: tabular
+data: {source: "sklearn://breast_cancer"}
+model: {estimator: "extra_trees:ExtraTrees", n_estimators: 40}
+evaluate: {minimum: 0.85}
+rollout: {minimum_requests: 60}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copy(HERE / "extra_trees.py", tmp_path)
+    (tmp_path / "sluice.yaml").write_text(PROJECT)
+    return tmp_path
+
+
+def test_it_runs_to_a_promoted_model(folder: Path) -> None:
+    command = [sys.executable, "-m", "sluice", "run", str(folder / "sluice.yaml"), "--home", str(folder / "home"), "--json"]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout, done.stderr
+    outcome = orjson.loads(done.stdout)
+    assert (done.returncode, outcome["outcome"]) == (0, "promoted"), done.stderr
+    package = Store(folder / "home" / "store").get(outcome["digest"])
+    assert Predictor(package).predict([{}]).shape == (1, 2)
+    assert package.provenance["libraries"]["scikit-learn"]
+    assert np.isfinite(package.metrics["log_loss"])
+
+
+def test_its_settings_are_checked_by_its_own_section(folder: Path) -> None:
+    with pytest.raises(ProjectError, match="did you mean 'n_estimators'"):
+        load(folder / "sluice.yaml", ["model={estimator: 'extra_trees:ExtraTrees', n_estimator: 3}"])
+    with pytest.raises(ProjectError, match=r"module extra_trees has no Trees"):
+        load(folder / "sluice.yaml", ["model={estimator: 'extra_trees:Trees'}"])
+
+
+def test_it_is_one_file_of_eighty_lines_at_most() -> None:
+    assert len((HERE / "extra_trees.py").read_text().splitlines()) <= 80
