@@ -207,7 +207,7 @@ def parse(
         raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
     if any(":" in name for name in project.export.formats):
         formats_of(project.export.formats, base_dir)
-    if metric is not None and project.task in ("text", "image"):
+    if metric is not None and project.task in BUILT_IN and "objective" not in section.model_fields:  # it can only classify
         from sluice.problems.metrics import TABLE, names
 
         if TABLE[metric].objective == "regression":

@@ -79,12 +79,13 @@ class Writer:
         return text
 
     def _columns(self, columns: Mapping[str, Any], report: Report) -> None:
+        reasons = {"ignore": self._made.left_out, "categorical": self._made.categorical}
         self._add(1, "columns:")
         for key, value in columns.items():
-            if key in ("ignore", "categorical"):
+            if key in reasons:
                 self._add(2, f"{key}:")
                 for name in value:
-                    self._add(3, f"- {_scalar(name)}", (self._made.left_out if key == "ignore" else self._made.categorical)[name])
+                    self._add(3, f"- {_scalar(name)}", reasons[key][name])
             elif key == "label":
                 shown = [f"{k} {n:,}" for k, n in report.labels.items()]
                 self._add(2, f"label: {_scalar(value)}", listed(shown) if shown else "a quantity")
