@@ -24,6 +24,7 @@ class Writer:
         self._made, self._lines = made, list[str]()
 
     def text(self, command: str) -> str:
+        """The whole file. `command` made it."""
         made, raw = self._made, self._made.raw
         report, data = made.report, raw["data"]
         assert report is not None

@@ -34,6 +34,7 @@ class Dialect:
 
     @property
     def quoted(self) -> bool:
+        """Whether cells may stand in quotes."""
         return self.quote != "none"
 
     def reader(self, lines: object, strict: bool = False) -> csv._reader:  # type: ignore[name-defined]

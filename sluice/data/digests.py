@@ -88,6 +88,7 @@ class TableHasher:
                 hasher.update(chunk)
 
     def hexdigest(self) -> str:
+        """sha256 over what was updated so far, as hex."""
         columns = [[name, str(c.type), c.digest()] for name, c in zip(self._names, self._columns, strict=True)]
         return files.digest_of({"rows": self.rows, "columns": columns})
 

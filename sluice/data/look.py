@@ -133,6 +133,7 @@ class Look:
     format: str = "auto"
 
     def of(self, *kinds: str) -> list[str]:
+        """Names of the columns that look like one of these kinds."""
         return [c.name for c in self.columns if c.kind in kinds]
 
     def candidates(self) -> list[str]:

@@ -35,6 +35,7 @@ class Check:
     examples: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
         return {**dataclasses.asdict(self), "examples": list(self.examples)}
 
 
@@ -60,6 +61,7 @@ class Report:
 
     @property
     def decision(self) -> Literal["pass", "refuse"]:
+        """Refuse where one check does."""
         return "refuse" if self.reasons else "pass"
 
     @property
@@ -69,6 +71,7 @@ class Report:
 
     @property
     def warnings(self) -> list[str]:
+        """What to look at, though it passes."""
         return [c.message for c in self.checks if c.status == "warn"]
 
     def to_dict(self) -> dict[str, Any]:

@@ -94,6 +94,7 @@ class Times:
 
     @property
     def reader(self) -> TimeForm:
+        """What reads them."""
         return _reader(self.form, self.zone)
 
 

@@ -42,6 +42,7 @@ class Numbers:
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> Numbers:
+        """A column of numbers of any type; null is NaN."""
         values = np.asarray(column.cast(pa.float64()).to_numpy())
         finite = np.sort(values[np.isfinite(values)])
         distinct = int((finite[1:] != finite[:-1]).sum()) + 1 if len(finite) else 0

@@ -50,6 +50,7 @@ class TimeColumn:
         return cls(form, reference, tuple(parts))
 
     def spec(self) -> dict[str, Any]:
+        """Its settings in a package's column: what `load` reads."""
         return {
             "form": self.form.form,
             **({"zone": self.form.zone.spec()} if self.form.zone.name != "UTC" else {}),

@@ -132,6 +132,7 @@ class TimeForm:
 
     @property
     def example(self) -> str:
+        """A time as the form writes it, for messages."""
         return datetime.datetime(2024, 12, 31, 23, 59, tzinfo=datetime.UTC).strftime(self.form)
 
     def _one(self, value: Any) -> int:

@@ -73,6 +73,7 @@ class Zone:
         return zone
 
     def spec(self) -> dict[str, Any]:
+        """What `load` reads: plain JSON values."""
         return {"name": self.name, "starts": list(self.starts), "offsets": list(self.offsets)}
 
     def local(self, instant: int) -> int:

@@ -42,7 +42,7 @@ class Block(Protocol):
         """The matrix of other rows, as many columns."""
 
 
-class Numbers:
+class Numbers(Block):
     """The median in place of what is missing, a flag where anything was, mean 0 and deviation 1; a column that does not vary is left out."""
 
     def __init__(self, name: str):
@@ -76,7 +76,7 @@ class Numbers:
         return np.asarray((wide - self.mean)[:, self.kept] / self.scale[self.kept])
 
 
-class Categories:
+class Categories(Block):
     """An indicator a category, missing being one of them; what the training rows did not hold has none."""
 
     def __init__(self, name: str):
@@ -104,7 +104,7 @@ class Categories:
         return sparse.csr_matrix((np.ones(len(rows)), (rows, codes[rows])), shape=(table.num_rows, len(self.values)))
 
 
-class Times:
+class Times(Block):
     """What the package makes of a column of times: its numbers as `Numbers`, its months, weekdays and hours as `Categories`."""
 
     def __init__(self, name: str, time: TimeColumn):
@@ -125,7 +125,7 @@ class Times:
         return pa.table({n: v[:, 0] for n, v in self.time.tensors(wall_clock(table.column(self.name)), self.name).items()})
 
 
-class Texts:
+class Texts(Block):
     """TF-IDF of words and their pairs, and of one to four characters, which serve languages without spaces."""
 
     def __init__(self, name: str):
@@ -157,7 +157,7 @@ class Texts:
         return [t or "" for t in table.column(self.name).cast(pa.string()).to_pylist()]
 
 
-class Tensors:
+class Tensors(Block):
     """What the package's own pre-processing makes of a row (pixels, samples, a plug-in's tensors), brought down to a bounded size."""
 
     def __init__(self, processor: Processor):

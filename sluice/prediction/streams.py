@@ -69,6 +69,8 @@ class Stream(ABC):
 
 
 class Writer(ABC):
+    """Writes a file's rows again, in its own format."""
+
     @abstractmethod
     def write(self, window: Window, good: Sequence[int], added: Mapping[str, pa.Array]) -> None:
         """Write the rows `good` of a window, with their values of the added columns."""

@@ -41,6 +41,7 @@ class AccessLog:
         self._thread.start()
 
     def add(self, line: Line) -> None:
+        """Take a line, or count it as dropped where there is no room."""
         if len(self._lines) >= _LIMIT:
             self._values[self._dropped] += 1
         else:

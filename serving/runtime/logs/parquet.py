@@ -85,6 +85,7 @@ def feedback_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as a Parquet file, packed with zstd."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     raw: bytes = sink.getvalue().to_pybytes()

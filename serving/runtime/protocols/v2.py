@@ -149,6 +149,7 @@ def _wanted(model: Model, doc: dict[str, Any]) -> Wanted:
 
 
 def output_names(model: Model) -> list[str]:
+    """The outputs a client can ask for: the graph's and, of a classification, ``label``."""
     return [*model.outputs, "label"] if model.classifies else model.outputs
 
 
