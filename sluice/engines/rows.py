@@ -113,7 +113,7 @@ def tensors_from_arrow(processor: Processor, table: pa.Table | pa.RecordBatch) -
     columns: dict[str, Any] = {}
     for c in processor.columns:
         column = _column(table, c.name)
-        numeric = field_of(c.type, c.name).quantity and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
+        numeric = c.field.quantity and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
         stored = column.type == pa.timestamp("us")  # as datasets have times; one with a zone is an instant
         columns[c.name] = column.to_numpy(zero_copy_only=False) if numeric or stored else cells_of(column)
     return processor.encode_columns(columns, table.num_rows)

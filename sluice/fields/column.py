@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"probabilities", "value", "self"})
 
 
-class ColumnField(Field):
+class ColumnField(Field, ABC):
     """A field that is one column among others of a record. A kind of your own for tables derives from this class."""
 
     #: Settings that such a column of a package may have beside its name, type and input.

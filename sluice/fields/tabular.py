@@ -63,6 +63,8 @@ class TabularProcessor(Processor):
                 )
         self.written = {name: dict(found) for name, found in (written or {}).items() if found}
         self.columns = tuple(dataclasses.replace(c, written=self.written.get(c.name, {})) for c in columns)
+        self._fields = [(c, c.field) for c in self.columns if isinstance(c.field, ColumnField)]
+        self._encoders = [(c, field.encode) for c, field in self._fields]
         self._names = frozenset(names)
         self.inputs = tuple(t for c in columns for t in c.inputs())
         #: What clients send, by column: the graph's inputs but for their names, times, and numbers that are centred.
@@ -110,18 +112,16 @@ class TabularProcessor(Processor):
     def encode_columns(self, columns: Mapping[str, Sequence[Any]], rows: int) -> dict[str, np.ndarray]:
         """The same from whole columns of `rows` values each; an absent column is missing throughout. Raises `InputError`."""
         out: dict[str, np.ndarray] = {}
-        for c in self.columns:
-            assert isinstance(c.field, ColumnField)
-            out |= c.field.encode(c, columns.get(c.name), rows)
+        for c, encode in self._encoders:
+            out.update(encode(c, columns.get(c.name), rows))
         return out
 
     def plain(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, float | str | None]]:
         """Rows that `encode` takes, as the prediction log keeps them: a float, the category's text or the
         time as ISO 8601 a column, None where it is missing."""
         columns: dict[str, list[Any]] = {}
-        for c in self.columns:
-            assert isinstance(c.field, ColumnField)
-            columns[c.name] = c.field.log(c, [row.get(c.name) for row in rows])
+        for c, field in self._fields:
+            columns[c.name] = field.log(c, [row.get(c.name) for row in rows])
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _unknown(self, i: int, row: Mapping[Any, Any]) -> None:
