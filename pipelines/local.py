@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipelines import ahead
 from sluice.client.display import Display
 from sluice.core import events, files
 from sluice.core.gate import Gate
@@ -110,7 +111,7 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
             begun = time.perf_counter()
             _rollout(home, name, again, root, sink, nonce)
         else:
-            with _kfp(root, sink, log, nonce):
+            with _kfp(root, sink, log, nonce), ahead.warm(log):
                 from pipelines.training import pipeline_here
 
                 own = [(where, step) for where, step, _ in own_steps(project.steps, beside=base_dir)]

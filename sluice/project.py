@@ -2,83 +2,56 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, PrivateAttr, SerializeAsAny, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model
 
 from sluice.core import files, yamlfile
 from sluice.core.errors import ProjectError
-from sluice.core.registry import Registry
 from sluice.core.section import Section, explain
-from sluice.data.config import DataConfig
 from sluice.formats.base import formats_of
-from sluice.formats.config import ExportConfig
 from sluice.gates.check import own_checks
-from sluice.gates.config import EvaluateConfig
-from sluice.kfp.config import ClusterConfig
-from sluice.learners.estimators.config import EstimatorModel, EstimatorTrain
-from sluice.learners.estimators.config import model_section as estimator_section
-from sluice.learners.torch.config import TrainConfig
-from sluice.rollouts.spec import RolloutSpec
+from sluice.learners.base import LEARNERS, Learner
 from sluice.steps.step import own_steps
-from sluice.tasks.config import ImageModel, TabularModel, TextModel
-from sluice.tracking.config import TrackingConfig
-from sluice.tuning.config import TuneConfig
+from sluice.tasks import import_task, section_of
+from sluice.tasks.base import OBJECTIVE, TASKS, Task
 
-#: Every task there is by name.
-TASKS = Registry(
-    "task", {"image": "sluice.tasks.image:ImageTask", "tabular": "sluice.tasks.tabular:TabularTask", "text": "sluice.tasks.text:TextTask"}
-)
-#: The sections of the built-in ones, which are read without their code.
-BUILT_IN: dict[str, type[Section]] = {"text": TextModel, "image": ImageModel, "tabular": TabularModel}
+if TYPE_CHECKING:
+    from sluice.data.config import DataConfig
+    from sluice.formats.config import ExportConfig
+    from sluice.gates.config import EvaluateConfig
+    from sluice.kfp.config import ClusterConfig
+    from sluice.learners.torch.config import TrainConfig
+    from sluice.monitor.config import MonitorConfig
+    from sluice.rollouts.serve import ServeConfig
+    from sluice.rollouts.spec import RolloutSpec
+    from sluice.tracking.config import TrackingConfig
+    from sluice.tuning.config import TuneConfig
 
-
-class ServeConfig(Section):
-    """The model server's settings where the project runs it."""
-
-    workers: int = Field(1, ge=1)
-    threads: int = Field(1, ge=1, description="ONNX Runtime threads a worker")
-    max_batch: int = Field(32, ge=1)
-
-
-class Drift(Section):
-    """When the serving data counts as moved: the distance from the training profile."""
-
-    method: Literal["psi", "js"] = "psi"
-    threshold: float = Field(0.25, gt=0)
-
-
-class Retrain(Section):
-    """When to train again by itself."""
-
-    schedule: str | None = Field(None, description="cron, five fields, in UTC")
+#: The sections that every project has, each with what it configures. `model` is its task's, `train` its learner's.
+SECTIONS = {
+    "data": "sluice.data.config:DataConfig",
+    "evaluate": "sluice.gates.config:EvaluateConfig",
+    "export": "sluice.formats.config:ExportConfig",
+    "serve": "sluice.rollouts.serve:ServeConfig",
+    "rollout": "sluice.rollouts.spec:RolloutSpec",
+    "monitor": "sluice.monitor.config:MonitorConfig",
+    "tracking": "sluice.tracking.config:TrackingConfig",
+    "cluster": "sluice.kfp.config:ClusterConfig",
+    "tune": "sluice.tuning.config:TuneConfig",
+}
 
 
-class MonitorConfig(Section):
-    """What is watched after the rollout."""
-
-    drift: Drift = Drift()
-    retrain: Retrain = Retrain()
-
-
-class Project(Section):
-    """``sluice.yaml``. `model` is checked against the task's own section."""
+class _File(Section):
+    """``sluice.yaml`` without the sections of `SECTIONS`."""
 
     name: str = Field(pattern=r"^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$", description="DNS label; registry and cluster names follow from it")
-    task: str = Field(description="text | image | tabular | my_package.my_module:MyTask")
-    data: DataConfig
+    task: str = Field(description=" | ".join((*sorted(TASKS.built_in, reverse=True), "my_package.my_module:MyTask")))
     model: Any = Field(default_factory=dict)
-    train: SerializeAsAny[TrainConfig] = TrainConfig()
-    evaluate: EvaluateConfig = EvaluateConfig()
-    export: ExportConfig = ExportConfig()
-    serve: ServeConfig = ServeConfig()
-    rollout: RolloutSpec = RolloutSpec()
-    monitor: MonitorConfig = MonitorConfig()
-    tracking: TrackingConfig = TrackingConfig()
-    cluster: ClusterConfig = ClusterConfig()
-    tune: TuneConfig | None = None
     steps: dict[str, Any] = Field(
         {},
         description="steps of your own put between two others: module:Class, or an entry point's name, each with its section",
@@ -103,6 +76,46 @@ class Project(Section):
         How a model is served, rolled out, watched and tracked, where its steps run, and how settings were searched for, does not change what it is.
         """
         return files.digest_of(self.model_dump(mode="json", exclude={"serve", "rollout", "monitor", "tracking", "cluster", "tune"}))
+
+
+def _project(train: type[Section], base: type[Section]) -> Any:
+    """`base` with its `train` section, and what it lacks of `SECTIONS`."""
+    fields: dict[str, Any] = {"train": (train, train())}
+    for name, where in SECTIONS.items():
+        if name not in base.model_fields:
+            module, _, attribute = where.partition(":")
+            kind = getattr(importlib.import_module(module), attribute)
+            required = any(f.is_required() for f in kind.model_fields.values())
+            fields[name] = (kind, ...) if name == "data" else (kind | None, None) if required else (kind, kind())
+    made = create_model("Project", __base__=base, __module__=__name__, **fields)
+    made.__doc__ = "``sluice.yaml``: `model` is an instance of the task's own section, `train` of its learner's."
+    return made
+
+
+if TYPE_CHECKING:
+
+    class Project(_File):
+        """``sluice.yaml``: `model` is an instance of the task's own section, `train` of its learner's."""
+
+        data: DataConfig
+        train: TrainConfig
+        evaluate: EvaluateConfig
+        export: ExportConfig
+        serve: ServeConfig
+        rollout: RolloutSpec
+        monitor: MonitorConfig
+        tracking: TrackingConfig
+        cluster: ClusterConfig
+        tune: TuneConfig | None
+
+else:
+    Project = _project(LEARNERS.get(LEARNERS.built_in[0]).Train, _File)
+
+
+@functools.cache
+def _project_of(train: type[Section]) -> type[Project]:
+    """The class of the projects of a learner."""
+    return Project if Project.model_fields["train"].annotation is train else _project(train, Project)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Project:
@@ -189,49 +202,72 @@ def parse(
     Raises:
         ProjectError: every fault of it.
     """
-    project = parse_sections(raw, where=where, said_by=said_by)
+    project = _checked(raw, _learner(raw, base_dir), where, said_by)
+    task = import_task(project.task, base_dir)
     written = project.model if project.model is not None else {}
-    section = model_section(project.task, base_dir, written)
+    section = section_of(task, written, base_dir)
     try:
         model = section.model_validate(written)
     except ValidationError as e:
         raise explain(e, section, ("model",), where, said_by or {}) from e
-    update: dict[str, Any] = {"model": model}
-    if isinstance(model, EstimatorModel):
-        try:
-            update["train"] = EstimatorTrain.model_validate(raw.get("train") or {})
-        except ValidationError as e:
-            raise explain(e, EstimatorTrain, ("train",), where, said_by or {}) from e
     metric = project.evaluate.metric
     if project.export.formats and len(set(project.export.formats)) != len(project.export.formats):
         raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
     if any(":" in name for name in project.export.formats):
         formats_of(project.export.formats, base_dir)
-    if metric is not None and project.task in BUILT_IN and "objective" not in section.model_fields:  # it can only classify
+    if metric is not None and getattr(task, "objective", None) is Task.objective:
         from sluice.problems.metrics import TABLE, names
 
-        if TABLE[metric].objective == "regression":
+        if TABLE[metric].objective != OBJECTIVE:
             raise ProjectError(
-                f"is a regression metric, task {project.task} classifies",
+                f"is a {TABLE[metric].objective} metric, task {project.task} is of {OBJECTIVE}",
                 field=f"{where}: evaluate.metric",
                 value=metric,
-                fix=f"one of {', '.join(names('classification'))}",
+                fix=f"one of {', '.join(names(OBJECTIVE))}",
             )
     own_steps(project.steps, beside=base_dir)
     own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir)
     own_checks("export_onnx", project.export.checks, field="export.checks", beside=base_dir)
     own_checks("evaluate", project.evaluate.checks, field="evaluate.checks", beside=base_dir)
-    found = project.model_copy(update=update)
+    found = project.model_copy(update={"model": model})
     found._base_dir = base_dir
     return found
 
 
 def parse_sections(raw: Mapping[str, Any], *, where: str = "project", said_by: Mapping[str, str] | None = None) -> Project:
-    """`parse` without the task's own section, `model`, which stays as it was written: it takes no code of the task's."""
+    """`parse` without the task's own section, `model`, which stays as it was written: it takes no code of the user's.
+
+    Where the task is the user's own, `train` is checked as of the default learner.
+
+    Raises:
+        ProjectError: every fault found.
+    """
+    return _checked(raw, _learner(raw), where, said_by)
+
+
+def _checked(raw: Mapping[str, Any], learner: type[Learner], where: str, said_by: Mapping[str, str] | None) -> Project:
+    kind = _project_of(learner.Train)
     try:
-        return Project.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as e:
-        raise explain(e, Project, (), where, said_by or {}) from e
+        raise explain(e, kind, (), where, said_by or {}) from e
+
+
+def _learner(raw: Mapping[str, Any], base_dir: Path | None = None) -> type[Learner]:
+    """Who learns a project that is not checked yet; the default where that cannot be told, because something else is wrong.
+
+    Args:
+        raw: the project as it was written.
+        base_dir: where modules of the user's own may lie; None: they are not imported.
+    """
+    default: type[Learner] = LEARNERS.get(LEARNERS.built_in[0])
+    if not isinstance(raw, Mapping) or (base_dir is None and raw.get("task") not in TASKS.built_in):
+        return default
+    try:
+        task, model = import_task(raw["task"], base_dir), raw.get("model") or {}
+        return LEARNERS.get(task.learnt_by(section_of(task, model, base_dir).model_validate(model)), beside=base_dir)  # type: ignore[no-any-return]
+    except (ProjectError, ValidationError, KeyError, TypeError, AttributeError):
+        return default
 
 
 def model_section(task: str, base_dir: Path | None = None, written: Any = None) -> type[BaseModel]:
@@ -240,26 +276,12 @@ def model_section(task: str, base_dir: Path | None = None, written: Any = None) 
     Args:
         task: its name.
         base_dir: where modules of the user's own may lie.
-        written: the section as it was written, where that decides: a table's may name an estimator.
+        written: the section as it was written, where that decides.
 
     Raises:
-        ProjectError: a task, or an estimator, that is not there.
+        ProjectError: a task, or what its section names, is not there.
     """
-    if task in BUILT_IN:
-        names_one = BUILT_IN[task] is TabularModel and isinstance(written, Mapping) and "estimator" in written
-        return estimator_section(written, base_dir) if names_one else BUILT_IN[task]
-    kind = import_task(task, base_dir)
-    return kind.Model  # type: ignore[no-any-return]
-
-
-def import_task(task: str, base_dir: Path | None = None) -> Any:
-    """The class of a task by its name; a user's ``module:Class`` may lie beside the project file. Raises `ProjectError`."""
-    found = TASKS.get(task, field="task", beside=base_dir)
-    if not (isinstance(found, type) and issubclass(getattr(found, "Model", object), BaseModel)):
-        raise ProjectError(
-            "is not a task class", field="task", value=task, fix="derive it from sluice.tasks.base.Task and give it a Model section"
-        )
-    return found
+    return section_of(import_task(task, base_dir), written, base_dir)
 
 
 def schema() -> dict[str, Any]:
@@ -267,7 +289,8 @@ def schema() -> dict[str, Any]:
     out = Project.model_json_schema()
     defs = out["$defs"]
     branches = []
-    for task, section in BUILT_IN.items():
+    for task in sorted(TASKS.built_in, reverse=True):
+        section = model_section(task)
         part = section.model_json_schema()
         defs.update(part.pop("$defs", {}))
         defs[section.__name__] = part

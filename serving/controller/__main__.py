@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     looks: dict[str, Callable[[str, str], float | None]] = {}
     if args.kfp_endpoint:
         there = Installation(
-            Api(endpoint(args.kfp_endpoint, args.kfp_token, args.kfp_ca), timeout=20.0, tries=3),
+            Api(endpoint(args.kfp_endpoint, args.kfp_token, args.kfp_ca, args.kfp_ui), timeout=20.0, tries=3),
             zone,
             args.kfp_ui,
             args.kfp_multi_user,

@@ -17,8 +17,8 @@ from sluice.data.look import Look, images_in, looked_at
 from sluice.data.prepare import load_canonical, validate_project_data, value_of
 from sluice.data.report import Check, Report, listed
 from sluice.fields import Field, field_of, fields_of
-from sluice.project import TASKS, parse
-from sluice.tasks import load_task
+from sluice.project import parse
+from sluice.tasks import TASKS, load_task
 
 #: Labels listed in the checks, and rounds of mending, at most.
 _MOST_LABELS, _ROUNDS = 30, 60

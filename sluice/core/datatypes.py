@@ -1,9 +1,10 @@
-"""Tensors, and their element types: the Open Inference Protocol's names, and what numpy, ONNX and ONNX Runtime call them."""
+"""Tensors, and their element types: the Open Inference Protocol's names, and what numpy, ONNX and ONNX Runtime call them; and which engine runs a graph of them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Datatype(NamedTuple):
@@ -53,3 +54,11 @@ class TensorSpec:
     name: str
     datatype: str
     shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineSpec:
+    """Which engine opens the graph, and its options: what the graph's format needs."""
+
+    name: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)

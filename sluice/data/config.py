@@ -74,9 +74,9 @@ class Columns(Section):
     @field_validator("timestamps")
     @classmethod
     def _are_forms(cls, value: dict[str, str]) -> dict[str, str]:
-        from sluice.fields.timestamps import TimeForm
-
         for name, form in value.items():
+            from sluice.fields.timestamps import TimeForm
+
             try:
                 if form != "auto":
                     TimeForm(form)

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sluice.core.datatypes import TensorSpec
+from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.errors import PackageError, ProjectError
 from sluice.core.registry import Registry
-from sluice.package.manifest import EngineSpec
 from sluice.package.package import Package
 
 #: Every engine there is by name; other distributions bring more as entry points of the group ``sluice.engines``.

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sluice.core.datatypes import EngineSpec
 from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
-from sluice.package.manifest import EngineSpec
 
 if TYPE_CHECKING:
     from sluice.formats.config import ExportConfig

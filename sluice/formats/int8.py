@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from sluice.core.datatypes import EngineSpec
 from sluice.formats.base import Artifact, Calibration, Format
 from sluice.formats.quantise import quantise
 from sluice.package.graph import to_bytes
-from sluice.package.manifest import EngineSpec
 
 if TYPE_CHECKING:
     from sluice.formats.config import ExportConfig

@@ -25,17 +25,26 @@ from sluice.core.gate import Decision as Verdict
 from sluice.core.registry import Registry
 from sluice.core.section import Section, checked
 
-#: Every check there is by name; the built-in ones in the order in which their step makes them.
-CHECKS = Registry(
-    "check",
-    {
-        "format": "sluice.gates.format:Format",
+#: The checks that a step always makes, in their order.
+_BUILT_IN = {
+    "validate_data": {
+        "columns": "sluice.data.checks.columns:Columns",
+        "times": "sluice.data.checks.times:ColumnTimes",
+        "labels": "sluice.data.checks.labels:Labels",
+        "rows": "sluice.data.checks.rows:Rows",
+        "division": "sluice.data.checks.division:Division",
+        "heuristics": "sluice.data.checks.heuristics:Heuristics",
+    },
+    "export_onnx": {"format": "sluice.gates.format:Format"},
+    "evaluate": {
         "bar": "sluice.gates.bar:Bar",
         "slices": "sluice.gates.slices:Slices",
         "floor": "sluice.gates.floor:Floor",
         "champion": "sluice.gates.champion:Champion",
     },
-)
+}
+#: Every check there is by name.
+CHECKS = Registry("check", {name: where for checks in _BUILT_IN.values() for name, where in checks.items()})
 _WORST: tuple[Verdict, ...] = ("refuse", "inconclusive", "pass")
 
 
@@ -106,8 +115,7 @@ class OwnChecks(Section):
 
 def built_in(step: str) -> list[Check]:
     """The checks that a step always makes."""
-    kinds = (CHECKS.get(name) for name in CHECKS.built_in)
-    return [kind() for kind in kinds if kind.step == step]
+    return [CHECKS.get(name)() for name in _BUILT_IN.get(step, ())]
 
 
 def own_checks(step: str, named: Mapping[str, Any], *, field: str, beside: Path | None = None) -> list[tuple[str, Check, Section]]:

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from sluice.core.section import Section
+from sluice.formats.base import BASE
 from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Exported
 
@@ -56,12 +57,12 @@ class Format(Check):
 
 
 def _moved(f: dict[str, Any]) -> str:
-    """The held-out row whose answer a format moved furthest from fp32's."""
+    """The held-out row whose answer a format moved furthest from that of the graph as it was exported."""
     from sluice.report import svg
 
     m = f["moved"]
     of = f"probability of {m['label']}" if m.get("label") is not None else "value"
     return (
-        f'<p class="note">furthest from fp32 in {escape(f["format"])}: row <code>{escape(m["row_id"])}</code> ({escape(m["row"])}), '
-        f"{escape(of)} {svg.number(m['fp32'])} in fp32, {svg.number(m['answer'])} here</p>"
+        f'<p class="note">furthest from {BASE} in {escape(f["format"])}: row <code>{escape(m["row_id"])}</code> ({escape(m["row"])}), '
+        f"{escape(of)} {svg.number(m[BASE])} in {BASE}, {svg.number(m['answer'])} here</p>"
     )

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.core import files
 from sluice.core.errors import DataError
-from sluice.problems.problem import Problem, problem
 
 if TYPE_CHECKING:
     from sluice.core.datatypes import TensorSpec
     from sluice.fields import Processor
+    from sluice.problems.problem import Problem
 
 #: What `State.save` calls its own file; a processor's side files lie beside it.
 STATE = "state.json"
@@ -48,6 +48,8 @@ class State:
     @property
     def problem(self) -> Problem:
         """What an answer is and how it is judged. Raises `ProjectError` where it is a class of the user's own that cannot be found."""
+        from sluice.problems.problem import problem
+
         return problem(self.objective, field="objective")
 
     @property

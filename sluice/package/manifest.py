@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -34,14 +33,6 @@ _NAMED = ("engine", "fields", "problem")
 _OPTIONAL = ("decision",)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIX = "export the model again, or use the version of Sluice that wrote it"
-
-
-@dataclasses.dataclass(frozen=True)
-class EngineSpec:
-    """Which engine opens the graph, and its options: what the graph's format needs."""
-
-    name: str
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def parse(raw: bytes, where: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from sluice.core.errors import SluiceError, first_line
 from sluice.tracking.logged import drop, log_model, tell_version
-from sluice.tracking.tracker import client
+from sluice.tracking.mlflow import client
 
 if TYPE_CHECKING:
     from sluice.registry.rest import Rest

@@ -12,7 +12,7 @@ from sluice.core.errors import ProjectError, SluiceError
 from sluice.core.processes import wait_until
 from sluice.package import package
 from sluice.rollouts import traffic
-from sluice.rollouts.backend import View
+from sluice.rollouts.backend import MIRROR, SPLIT, View
 from sluice.rollouts.drive import Driver
 from sluice.rollouts.envoy import Envoy
 from sluice.rollouts.load_generator import Load, Request
@@ -61,6 +61,8 @@ class LocalBackend:
         port: where Envoy listens; 0 takes a free one, a taken one makes way for the next free.
     """
 
+    can = frozenset({MIRROR, SPLIT})
+
     def __init__(
         self,
         root: Path,
@@ -95,7 +97,11 @@ class LocalBackend:
                     raise
         raise SluiceError(f"no free port from {wanted} to {wanted + _PORTS - 1}", field="port", value=wanted, fix="name another port")
 
-    def stop(self) -> None:
+    def adopt(self) -> tuple[str, str] | None:
+        """None: nothing serves on this machine between rollouts."""
+        return None
+
+    def leave(self, stable: str | None) -> None:
         """End everything that was started; in the order that fails no request."""
         if self._comparison is not None:
             self._comparison.stop()
@@ -267,7 +273,7 @@ def run_local(
                 raise _held(name, plan, "; ".join(state.reasons))
             result = _result(state, new.digest, old.digest if old else None, driver, load if load.sent else None, started, store)
         finally:
-            backend.stop()
+            backend.leave(state.stable)
         store.finish(asdict(result))
     return result
 

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
 
 from sluice.core.errors import ProjectError
 from sluice.learners.state import State
-from sluice.tasks.base import Task
+from sluice.tasks.base import TASKS, Task
 
 if TYPE_CHECKING:
     from sluice.project import Project
 
-__all__ = ["State", "Task", "load_task"]
+__all__ = ["TASKS", "State", "Task", "import_task", "load_task", "section_of"]
+
+
+def import_task(task: str, base_dir: Path | None = None) -> Any:
+    """The class of a task by its name; a user's ``module:Class`` may lie beside the project file. Raises `ProjectError`."""
+    found = TASKS.get(task, field="task", beside=base_dir)
+    if not (isinstance(found, type) and issubclass(getattr(found, "Model", object), BaseModel)):
+        raise ProjectError(
+            "is not a task class", field="task", value=task, fix="derive it from sluice.tasks.base.Task and give it a Model section"
+        )
+    return found
+
+
+def section_of(kind: Any, written: Any, base_dir: Path | None = None) -> type[BaseModel]:
+    """The class that checks a task's ``model:`` as it was written. Raises `ProjectError`: it names what is not there."""
+    choose = getattr(kind, "section", None)
+    return choose(written, base_dir) if choose is not None and isinstance(written, Mapping) else kind.Model  # type: ignore[no-any-return]
 
 
 def load_task(project: Project, base_dir: Path | None = None) -> Task:
@@ -26,8 +45,6 @@ def load_task(project: Project, base_dir: Path | None = None) -> Task:
     Raises:
         ProjectError: unknown, not importable, or not a `Task`.
     """
-    from sluice.project import import_task
-
     kind = import_task(project.task, base_dir)
     if not issubclass(kind, Task):
         raise ProjectError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import ProjectError
+from sluice.core.registry import Registry
 from sluice.core.section import Section
 from sluice.learners.base import LEARNERS, Learner
 from sluice.learners.state import State
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from sluice.project import Project
 
 __all__ = ["State", "Task", "settings"]
+
+
+#: Every task there is by name.
+TASKS = Registry(
+    "task", {"image": "sluice.tasks.image:ImageTask", "tabular": "sluice.tasks.tabular:TabularTask", "text": "sluice.tasks.text:TextTask"}
+)
+#: The problem of a task that says nothing else.
+OBJECTIVE = "classification"
 
 
 class Task(ABC):
@@ -55,8 +64,8 @@ class Task(ABC):
         """
 
     def objective(self, table: pa.Table) -> str:
-        """``classification`` or ``regression``."""
-        return "classification"
+        """The name of its problem; default: that of labels."""
+        return OBJECTIVE
 
     @abstractmethod
     def canonical(self, table: pa.Table) -> pa.Table:
@@ -89,8 +98,16 @@ class Task(ABC):
     # --- who learns it ---
 
     @classmethod
-    def section(cls, raw: Mapping[str, Any]) -> type[Section]:
-        """The class that checks such a ``model:``, whose keys are not checked yet. Default: `Model`."""
+    def section(cls, raw: Mapping[str, Any], beside: Path | None = None) -> type[Section]:
+        """The class that checks such a ``model:``, whose keys are not checked yet. Default: `Model`.
+
+        Args:
+            raw: as it was written.
+            beside: the project file's folder, where what it names may lie.
+
+        Raises:
+            ProjectError: it names what is not there.
+        """
         return cls.Model
 
     @classmethod

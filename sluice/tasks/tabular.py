@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.section import Section
-from sluice.learners.estimators.config import EstimatorModel
+from sluice.learners.estimators.config import EstimatorModel, model_section
 from sluice.tasks.base import Task, settings
 from sluice.tasks.config import TabularModel
 
@@ -24,6 +25,11 @@ class TabularTask(Task):
     Model = TabularModel
     network: ClassVar[str] = "sluice.learners.torch.tables.network:TableNetwork"
     _read: Features | None = None
+
+    @classmethod
+    def section(cls, raw: Mapping[str, Any], beside: Path | None = None) -> type[Section]:
+        """An estimator's own where it names one. Raises `ProjectError`: there is none of that name."""
+        return model_section(raw, beside) if "estimator" in raw else super().section(raw, beside)
 
     @classmethod
     def learnt_by(cls, model: Section) -> str:

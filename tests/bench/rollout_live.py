@@ -161,7 +161,7 @@ def main() -> int:
         finally:
             if load is not None:
                 load.stop()
-            backend.stop()
+            backend.leave(None)
 
 
 def _rollout(home: Path, backend: LocalBackend, desired: str, stable: str, kill_in: str) -> str:

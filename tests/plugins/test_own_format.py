@@ -13,9 +13,10 @@ import orjson
 import pytest
 import yaml
 
+from sluice.core.datatypes import EngineSpec
 from sluice.core.errors import ProjectError
 from sluice.core.home import Home
-from sluice.package.package import EngineSpec, Store
+from sluice.package.package import Store
 from sluice.project import parse
 from sluice.registry.versions import CHAMPION, Registry
 

@@ -16,7 +16,8 @@ from typing import Any
 from serving.controller.kube import MANAGER
 from serving.controller.metrics import Metrics
 from serving.controller.rollouts import resource
-from serving.controller.rollouts.backends import BACKENDS, ClusterBackend
+from serving.controller.rollouts.backends import BACKENDS
+from serving.controller.rollouts.backends.base import ClusterBackend
 from serving.controller.rollouts.evidence import Pods, Prometheus, Source, allowed, business
 from serving.controller.rollouts.registrar import Registrar, served
 from serving.controller.rollouts.resource import FINALIZER, Rollout
@@ -140,7 +141,7 @@ class Controller:
         return self._step(rollout)
 
     def _step(self, rollout: Rollout) -> float:
-        backend = BACKENDS[rollout.backend](self.kube, rollout, self._source(rollout))
+        backend = self._backend(rollout)
         fresh = not (rollout.raw.get("status") or {}).get("state")
         if fresh:
             rollout = self._adopt(rollout, backend)
@@ -191,7 +192,7 @@ class Controller:
         after = resource.read(
             {**rollout.raw, "status": {**(rollout.raw.get("status") or {}), "state": new.to_dict(), "models": rollout.models}}
         )
-        acting = BACKENDS[rollout.backend](self.kube, after, self._source(rollout))
+        acting = self._backend(after)
         for action in actions:
             self._apply(rollout, acting, action)
         if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions):
@@ -239,6 +240,10 @@ class Controller:
             self.registrar.forget((namespace, name))
         self._ahead.pop((namespace, name), None)
         self.metrics.forget(namespace, name)
+
+    def _backend(self, rollout: Rollout) -> ClusterBackend:
+        made: ClusterBackend = BACKENDS.get(rollout.backend, field="spec.traffic.backend")(self.kube, rollout, self._source(rollout))
+        return made
 
     def _source(self, rollout: Rollout) -> Source:
         url = _prometheus(rollout)
@@ -305,7 +310,7 @@ class Controller:
             return None
         if not self.may_act():
             return SOON
-        backend = BACKENDS[rollout.backend](self.kube, rollout, self._source(rollout))
+        backend = self._backend(rollout)
         backend.leave(rollout.state.stable)
         self._release(rollout.raw)
         self._forget(rollout.namespace, rollout.name)

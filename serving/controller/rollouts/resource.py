@@ -9,9 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from serving.controller.rollouts.backends import BACKENDS
 from sluice.core.errors import SluiceError
 from sluice.kube.client import Object
 from sluice.kube.objects import GROUP, VERSION
+from sluice.rollouts.backend import MIRROR
 from sluice.rollouts.spec import RolloutSpec
 from sluice.rollouts.state import TERMINAL, Command, Note, State
 
@@ -144,8 +146,7 @@ def read(raw: Object) -> Rollout:
             "minimum_outcomes": b.get("minimumOutcomes", 200),
         }
     backend = spec["traffic"]["backend"]
-    if backend != "Gateway":
-        # Knative and KServe's own canary copy no requests.
+    if MIRROR not in BACKENDS.get(backend, field="spec.traffic.backend").can:
         values["shadow"] = {"requests": 0}
     try:
         plan = RolloutSpec.model_validate(values)

@@ -60,16 +60,16 @@ class Installation:
         return f"{self.ui.rstrip('/')}/#/{what}/details/{key}" if self.ui and key else ""
 
 
-def endpoint(url: str, token: Path | None, ca: Path | None) -> Connection:
+def endpoint(url: str, token: Path | None, ca: Path | None, ui: str = "") -> Connection:
     """The way to an API server.
 
     Args:
         url: where it answers, ``http://ml-pipeline.kubeflow:8888``.
         token: a file with a bearer token, read anew for each call, since projected tokens rotate; it may come later.
-        ca: a file with the certificate authority for https; the system's by default.
+        ca: a file with the certificate authority for https; the system's by default. ui: its dashboard.
     """
     bearer = (lambda: read_token(token, "--kfp-token")) if token else (lambda: None)
-    return Connection(url.rstrip("/"), token=bearer, ca=str(ca) if ca else None, how="--kfp-endpoint")
+    return Connection(url.rstrip("/"), token=bearer, ca=str(ca) if ca else None, ui=ui or None, how="--kfp-endpoint")
 
 
 def system_of(endpoint: str) -> str:

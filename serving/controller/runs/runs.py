@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from sluice.kfp.answers import timestamp as seconds
 from sluice.kfp.errors import Rejected
 from sluice.kfp.runs import Watch, step_states, was_refused
 from sluice.kube.client import Object
+
+log = logging.getLogger("sluice.pipelines")
 
 _EVERY = 10.0
 _OVER = frozenset({"Succeeded", "Failed", "Terminated"})
@@ -257,8 +260,8 @@ class Runs(Reconciler):
             watch.read()
             watch.settle(tries=3)
             found = watch.outcome()
-        except (SluiceError, OSError):
-            # The states tell the rest.
+        except (SluiceError, OSError) as e:
+            log.debug("what run %s came to cannot be read: %s", run, e)  # The states tell the rest.
             return "", ""
         word = "".join(w.capitalize() for w in str(found["outcome"]).split("_"))
         fix = (found.get("error") or {}).get("fix")

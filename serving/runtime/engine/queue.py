@@ -2,7 +2,7 @@
 
 A run shares its batch only with requests that wait already; nothing ever waits for company.
 A short run happens on the event loop itself (a thread costs two switches, about 0.1 ms); a
-longer one goes to the engine's thread, so that health, metrics and refusals are answered meanwhile.
+longer one, and any of an engine that blocks, goes to the engine's thread, so that health, metrics and refusals are answered meanwhile.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Engine:
             except Exception as e:
                 self._answered(batch, None, e, 0.0)
             else:
-                if model.row_seconds * cells < self._inline:
+                if not model.blocking and model.row_seconds * cells < self._inline:
                     self._answered(batch, *timed(model, tensors))
                 else:
                     self._busy = True

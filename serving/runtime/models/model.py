@@ -23,7 +23,7 @@ from sluice.core.spelling import Spelling
 from sluice.engines.base import open_engine, open_package
 from sluice.fields import Processor, TabularProcessor, TensorProcessor, load_processor
 from sluice.package import package as packages
-from sluice.package.package import EngineSpec, Package
+from sluice.package.package import Package
 
 #: A free axis is this long when a model is warmed up.
 _WARM_LENGTH = 8
@@ -73,6 +73,8 @@ class Model:
         self.tables = {name: size for name, size in found.tables.items() if name in self.inputs}
         self._engine = open_package(package, threads)
         self._answer = self._engine.outputs[0].name
+        #: A run may take long whatever the last one took: never on the event loop.
+        self.blocking = self._engine.blocking
         #: Labels as JSON, for answers built by hand.
         self.label_json = [orjson.dumps(label) for label in self.labels]
         self.label_spelling = Spelling.kept(self.labels)
@@ -257,8 +259,7 @@ def _plain(path: Path, name: str, digest: str | None, max_bytes: int) -> Package
     whole = sums[0] if not external else hashlib.sha256("\n".join(sums).encode()).hexdigest()
     if digest is not None and whole != digest.removeprefix("sha256:"):
         raise PackageError(f"digest is {whole}, not the one asked for", field=str(path), value=digest, fix="fetch the model again")
-    engine = EngineSpec("onnxruntime")
-    opened = open_engine(engine, path)
+    opened = open_engine(packages.ENGINE, path)
     package = Package(
         root=path.parent,
         digest=whole,
@@ -273,7 +274,7 @@ def _plain(path: Path, name: str, digest: str | None, max_bytes: int) -> Package
         metrics={},
         provenance={},
         manifest={},
-        engine=engine,
+        engine=packages.ENGINE,
         problem="none",
         fields={},
     )

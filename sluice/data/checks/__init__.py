@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sluice.data.checks import columns, division, heuristics, labels, rows
-from sluice.data.checks import times as times_
+from sluice.data.checks import columns, labels, rows
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
 from sluice.data.report import Report, Status, ordered
 from sluice.data.timestamps import Times
 from sluice.fields import fields_of
+from sluice.gates.check import built_in
 
 if TYPE_CHECKING:
     from sluice.core.section import Section
@@ -69,32 +69,8 @@ def validate(
     sound = columns.schema(subject)
     sound = rows.enough(subject) and sound
     if sound:
-        for look in (
-            columns.nulls,
-            columns.non_finite,
-            columns.ranges,
-            columns.images,
-            columns.texts,
-            columns.constant,
-            times_.times,
-            times_.precision,
-            labels.label_set,
-            labels.one_class,
-            labels.label_rows,
-            labels.balance,
-            labels.spelling,
-            rows.duplicates,
-            rows.conflicts,
-            rows.leakage,
-            rows.unseen_labels,
-            division.division,
-            division.apart,
-            heuristics.mixed,
-            heuristics.identifiers,
-            heuristics.predictive,
-            heuristics.shift,
-        ):
-            look(subject)
+        for look in built_in("validate_data"):
+            look.judge(subject, checks)
         for name, check, section in own:
             found = check.judge(subject, section)
             subject.add(name, _STATUS[found.decision], "; ".join(found.reasons) or found.decision)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.report import counted, listed, percent
 from sluice.fields.text import LIMIT_CHARACTERS
@@ -286,3 +287,10 @@ def _distinct(side: Side, name: str) -> int:
 
 def _words(kind: pa.DataType) -> str:
     return {pa.string(): "text", pa.float64(): "numbers", pa.binary(): "bytes"}.get(kind, str(kind))
+
+
+class Columns(Looks):
+    """Checks one column at a time: what is missing, what cannot be used."""
+
+    name = "columns"
+    looks = (nulls, non_finite, ranges, images, texts, constant)

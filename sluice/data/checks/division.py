@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.core.errors import DataError
+from sluice.data.checks.look import Looks
 from sluice.data.checks.rows import FEW
 from sluice.data.checks.subject import Subject
 from sluice.data.columns import usable
@@ -160,3 +161,10 @@ def apart(s: Subject) -> None:
         )
     else:
         s.add("time", "pass", f"every held-out row is newer than the newest training row ({last})", column=s.split.column, value=0, limit=0)
+
+
+class Division(Looks):
+    """Checks how the rows divide."""
+
+    name = "division"
+    looks = (division, apart)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sluice.core.numerals import spells_number
 from sluice.data.checks import labels
+from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import looks_numeric, null_for_empty
 from sluice.data.report import counted, listed, percent
@@ -236,3 +237,10 @@ def _category_pair(s: Subject, name: str) -> tuple[NDArray[np.int64], NDArray[np
         found.append({**dict(zip(values.to_pylist(), counts.tolist(), strict=True)), "": side.rows - int(counts.sum())})
     top = [k for k in sorted(found[0], key=lambda k: (-found[0][k], k)) if k != ""][:50]
     return category_counts(found[0], top), category_counts(found[1], top)
+
+
+class Heuristics(Looks):
+    """Checks signs of a mistake."""
+
+    name = "heuristics"
+    looks = (mixed, identifiers, predictive, shift)

@@ -8,6 +8,7 @@ from collections import defaultdict
 import numpy as np
 
 from sluice.core.spelling import Spelling
+from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.report import counted, listed
 
@@ -198,3 +199,10 @@ def spelling(s: Subject) -> None:
             limit=0,
             examples=s.train.examples(named, "label"),
         )
+
+
+class Labels(Looks):
+    """Checks the labels: which there are, how many rows of each, how they are spelt."""
+
+    name = "labels"
+    looks = (label_set, one_class, label_rows, balance, spelling)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sluice.data.checks import labels
+from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.report import counted, listed, percent
 
@@ -185,3 +186,10 @@ def unseen_labels(s: Subject) -> None:
 def _copies(side: Side, group: np.ndarray, which: int, times: int) -> tuple[str, ...]:
     rows = np.flatnonzero(group == which)[:4].tolist()
     return (f"{times:,} times the same: " + " = ".join(side.place(r) for r in rows) + (" = ..." if times > 4 else ""),)
+
+
+class Rows(Looks):
+    """Checks rows beside each other: repeated, at odds, on both sides."""
+
+    name = "rows"
+    looks = (duplicates, conflicts, leakage, unseen_labels)

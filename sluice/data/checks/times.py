@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.compute as pc
 
+from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Subject
 from sluice.data.report import counted
 from sluice.fields.centre import centre
@@ -62,3 +63,10 @@ def precision(s: Subject) -> None:
                 column=name,
                 value=middle,
             )
+
+
+class ColumnTimes(Looks):
+    """Checks times, and numbers that lose them in 32 bits."""
+
+    name = "times"
+    looks = (times, precision)

@@ -20,6 +20,7 @@ import orjson
 from sluice.core import errors, files
 from sluice.core.errors import SluiceError
 from sluice.core.processes import spawn
+from sluice.core.warm import start as warm
 from sluice.learners.base import HISTORY, Event, Job
 from sluice.learners.errors import NonFiniteError, ProcessDied, TrainingError
 from sluice.learners.state import State
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Seconds a job that is told to stop has for its last checkpoint.
 _STOP = 40.0
+#: The program that sees a job's processes through.
+_LAUNCH = "sluice.learners.torch.launch"
 _TYPES: dict[str, type[SluiceError]] = {
     **{name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, SluiceError)},
     **{kind.__name__: kind for kind in (NonFiniteError, ProcessDied, TrainingError)},
@@ -178,13 +181,11 @@ class _Launched:
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         }
+        log, fds = work / "train.log", (events_write, go_read)
         try:
-            self.process: subprocess.Popen[bytes] = spawn(
-                [sys.executable, "-m", "sluice.learners.torch.launch", str(work)],
-                log=work / "train.log",
-                env=env,
-                pass_fds=(events_write, go_read),
-            )
+            self.process: subprocess.Popen[bytes] | warm.Process = warm.begin(
+                "training", _LAUNCH, [str(work)], log=log, env=env, pass_fds=fds, orphan=signal.SIGTERM
+            ) or spawn([sys.executable, "-m", _LAUNCH, str(work)], log=log, env=env, pass_fds=fds)
         finally:
             os.close(events_write)
             os.close(go_read)

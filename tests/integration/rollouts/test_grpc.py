@@ -100,7 +100,7 @@ PNG = _png()
 def arms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arms]:
     made = Arms(tmp_path_factory.mktemp("arms"))
     yield made
-    made.backend.stop()
+    made.backend.leave(None)
 
 
 def test_weights_split_grpc_as_they_split_rest_and_one_counter_counts_both(arms: Arms):

@@ -251,7 +251,7 @@ def test_taken_port_makes_way_for_the_next_free_one(make: Callable[..., Path], t
         try:
             assert port < backend.envoy.port < port + 20
         finally:
-            backend.stop()
+            backend.leave(None)
 
 
 def test_server_whose_port_was_taken_meanwhile_gets_another(
@@ -277,4 +277,4 @@ def test_server_whose_port_was_taken_meanwhile_gets_another(
             assert backend.models[digest].address[1] != busy
             assert (arm.restarts, arm.failure) == (0, None)
         finally:
-            backend.stop()
+            backend.leave(None)

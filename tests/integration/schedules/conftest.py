@@ -30,7 +30,7 @@ class World:
     def __init__(self, url: str, state: Pipelines) -> None:
         self.state, self.api = state, MemoryApi()
         self.leading = True
-        there = Installation(Api(endpoint(url, None, None), tries=1), ZoneInfo("UTC"), "http://ui.example.com")
+        there = Installation(Api(endpoint(url, None, None, "http://ui.example.com"), tries=1), ZoneInfo("UTC"), "http://ui.example.com")
         kube = connect(self.api)
         more: Any = {"may_act": lambda: self.leading, "clock": lambda: self.state.now}
         self.controllers = {"PipelineSchedule": Schedules(kube, there, **more), "PipelineRun": Runs(kube, there, **more)}

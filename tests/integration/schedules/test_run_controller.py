@@ -14,12 +14,13 @@ import pytest
 import yaml
 
 from serving.controller.runs.reconciler import system_of
+from sluice.core.events import mark
 from tests.integration.schedules.pipelines_server import form_of
+from tests.unit.cluster.replays import recording
 
 KIND = "PipelineRun"
 SPEC: dict[str, Any] = {"pipeline": {"name": "digits"}, "parameters": {"epochs": 3}, "retries": 0, "timeoutSeconds": 3600}
 CRD = Path(__file__).parents[3] / "manifests/crds/pipelinerun.yaml"
-RECORDED = Path(__file__).parents[2] / "unit/cluster/recorded"
 
 
 class Killed(BaseException):
@@ -36,6 +37,11 @@ def made(world: Any) -> Any:
 def the_run(world: Any) -> dict[str, Any]:
     assert len(world.state.runs) == 1
     return next(iter(world.state.runs.values()))
+
+
+def logs_of(recorded: dict[str, Any], run: dict[str, Any]) -> dict[str, str]:
+    """What was recorded, as this run's steps would have written it: events begin with the run's id."""
+    return {pod: log.replace(mark(recorded["run"]["run_id"]), mark(run["run_id"])) for pod, log in recorded["logs"].items()}
 
 
 def task(name: str, state: str) -> list[dict[str, Any]]:
@@ -189,9 +195,9 @@ def test_the_outcome_is_what_the_steps_wrote_or_else_what_the_states_tell(
     made: Any, name: str, logs: bool, phase: str, word: str, why: str
 ) -> None:
     made.look(KIND)
-    recorded = json.loads((RECORDED / f"{name}.json").read_text())
+    recorded = recording(name)
     made.state.end(the_run(made), recorded["run"]["state"], recorded["run"]["run_details"]["task_details"])
-    made.state.logs = recorded["logs"] if logs else {}
+    made.state.logs = logs_of(recorded, the_run(made)) if logs else {}
     made.look(KIND)
     status = made.status(KIND)
     assert (status["phase"], status["outcome"]) == (phase, word) and why in status["message"], status["message"]
@@ -200,10 +206,10 @@ def test_the_outcome_is_what_the_steps_wrote_or_else_what_the_states_tell(
 def test_a_run_that_fails_for_a_refusal_is_refused_and_not_tried_again(made: Any) -> None:
     made.put(KIND, {**SPEC, "retries": 2})
     made.look(KIND)
-    recorded = json.loads((RECORDED / "refused.json").read_text())
+    recorded = recording("refused")
     tasks = [*recorded["run"]["run_details"]["task_details"], *task("report", "SUCCEEDED"), *task("refusal", "FAILED")]
     made.state.end(the_run(made), "FAILED", tasks)
-    made.state.logs = recorded["logs"]
+    made.state.logs = logs_of(recorded, the_run(made))
     made.settle(KIND)
     status = made.status(KIND)
     assert (status["phase"], status["outcome"], len(made.state.runs)) == ("Failed", "Refused", 1) and "accuracy" in status["message"]

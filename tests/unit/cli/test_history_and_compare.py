@@ -17,7 +17,7 @@ from sluice.core.home import Home
 from sluice.package.store import default_store
 from sluice.registry.references import locate
 from sluice.registry.versions import CHAMPION, Registry
-from sluice.tracking.tracker import MLflowTracker
+from sluice.tracking.mlflow import MLflowTracker
 from tests.unit.serving.builders import classifier
 
 PROJECT = "{name: points, task: text, data: {source: rows.csv}}"

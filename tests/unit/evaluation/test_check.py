@@ -13,7 +13,9 @@ import pytest
 
 from sluice.core.errors import ProjectError
 from sluice.data.checks import validate
+from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
+from sluice.fields import fields_of
 from sluice.formats.config import ExportConfig
 from sluice.gates import check
 from sluice.gates.check import CHECKS, Check, Decision, built_in, make, own_checks, worst
@@ -67,6 +69,8 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
     kinds = [CHECKS.get(name) for name in CHECKS.built_in]
     assert [kind.name for kind in kinds] == CHECKS.built_in
     assert all(issubclass(EvaluateConfig, kind.Config) for kind in kinds if kind.step == "evaluate")
+    assert {c.step for step in ("validate_data", "export_onnx", "evaluate") for c in built_in(step) if c.step != step} == set()
+    assert sum(len(built_in(step)) for step in ("validate_data", "export_onnx", "evaluate")) == len(kinds)
     assert [c.name for c in built_in("evaluate")] == ["bar", "slices", "floor", "champion"]
 
 
@@ -153,3 +157,11 @@ def test_the_export_decides_as_its_formats_do_and_keeps_their_evidence(decision:
     result = SimpleNamespace(decision=decision, reasons=("as it was",), evidence={"formats": [], "chosen": None})
     found = make("export_onnx", SimpleNamespace(result=result), ExportConfig())
     assert (found.decision, found.reasons, found.evidence) == (decision, ("as it was",), result.evidence)
+
+
+def test_a_built_in_check_of_rows_decides_by_its_own_looks() -> None:
+    table = pa.table({"a": np.arange(40, dtype=np.float64), "label": ["x"] * 40})
+    side = Side(table, fields_of({"a": "numeric"}), "train", None)
+    found = {c.name: c.judge(Subject(side, None, "classification", Checks(), Split(), {}), Checks()) for c in built_in("validate_data")}
+    assert [name for name, d in found.items() if d.decision == "refuse"] == ["labels"]
+    assert [line["name"] for line in found["labels"].evidence["checks"] if line["status"] == "refuse"] == ["one_class"]

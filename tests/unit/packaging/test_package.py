@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sluice.core import files
-from sluice.core.datatypes import TensorSpec
+from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.errors import PackageError
 from sluice.package import package
-from sluice.package.package import MANIFEST, EngineSpec, Package, Store, read
+from sluice.package.package import MANIFEST, Package, Store, read
 from sluice.problems.decision import Rule, codes
 
 PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from serving.runtime.models.model import load
+from sluice.core.datatypes import EngineSpec
 from sluice.engines.predictor import Predictor
 from sluice.package.inspection import diff, inspect
-from sluice.package.package import EngineSpec, read
+from sluice.package.package import read
 from tests.unit.packaging.packages_v1 import CLOSE, NAMES, kept
 
 WITHOUT_FUSION = EngineSpec("onnxruntime", {"disabled_optimizers": ["SkipLayerNormFusion"]})

@@ -336,7 +336,7 @@ def cookies(rules: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
 def test_users_cookies_name_both_arms_and_lead_back_to_their_own():
     c = Cluster()
     second(c, traffic=STICKY)
-    from serving.controller.rollouts.backends import Gateway
+    from serving.controller.rollouts.backends.gateway import Gateway
 
     route = Gateway(connect(c.api), resource.read(c.api.objects[PATH]), Pods(connect(c.api))).http_route(
         {ONE: 50, TWO: 50}, None, owned=True

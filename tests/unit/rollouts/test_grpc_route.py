@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from serving.controller.kube import connect
-from serving.controller.rollouts.backends import Gateway, KServeCanary, Serverless
 from serving.controller.rollouts.backends.base import grpc_port
+from serving.controller.rollouts.backends.gateway import Gateway
+from serving.controller.rollouts.backends.kserve_canary import KServeCanary
+from serving.controller.rollouts.backends.serverless import Serverless
 from serving.controller.rollouts.evidence import Pods
 from tests.unit.rollouts import test_controller as helpers
 

@@ -24,7 +24,7 @@ from sluice.core.errors import SluiceError
 from sluice.registry.rest import Rest
 from sluice.registry.serving import OUTCOME, REASON, Served, align
 from sluice.registry.versions import CANDIDATE, CHAMPION, PREVIOUS, Registry, RegistryFault
-from sluice.tracking.tracker import client
+from sluice.tracking.mlflow import client
 from tests.unit.rollouts.test_controller import ONE, PATH, THREE, TWO, Cluster
 
 DIGESTS = {d: f"s3://models/sha256/{d}" for d in (ONE, TWO, THREE, "4" * 64)}

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from sluice.core.errors import ProjectError
-from sluice.project import TASKS, parse
-from sluice.tasks import State, load_task
+from sluice.project import parse
+from sluice.tasks import TASKS, State, load_task
 
 BASE = {"name": "t", "data": {"source": "x.csv"}}
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from sluice.core.datatypes import TensorSpec
+from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.gate import Gate
 from sluice.package.manifest import FORMAT
-from sluice.package.package import EngineSpec, Package
+from sluice.package.package import Package
 from sluice.registry.versions import Registry
 from sluice.tracking.card import Card
-from sluice.tracking.tracker import Data, MLflowTracker, client
+from sluice.tracking.mlflow import MLflowTracker, client
+from sluice.tracking.tracker import Data
 
 EVALUATED = {
     "evaluation": {"metric": "accuracy", "value": 0.9889, "low": 0.9719, "high": 0.9957, "confidence": 0.95, "rows": 361},

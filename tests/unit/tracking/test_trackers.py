@@ -14,9 +14,10 @@ from sluice.package.store import open_store
 from sluice.project import Project, parse
 from sluice.registry.references import find_version, registry_of
 from sluice.tracking import sqlite
-from sluice.tracking.also import Several
+from sluice.tracking.mlflow import MLflowTracker, _create_database, client
 from sluice.tracking.outbox import Outbox
-from sluice.tracking.tracker import MLflowTracker, _create_database, client, flatten, open_tracker
+from sluice.tracking.several import Several
+from sluice.tracking.tracker import flatten, open_tracker
 
 
 def project(**tracking: object) -> Project:

@@ -1,12 +1,16 @@
-"""What moves traffic on a cluster, by the name in `spec.traffic.backend`."""
+"""What moves traffic on a cluster, by the name in `spec.traffic.backend`; imported when a rollout asks for it."""
 
 from __future__ import annotations
 
-from serving.controller.rollouts.backends.base import ClusterBackend
-from serving.controller.rollouts.backends.gateway import Gateway
-from serving.controller.rollouts.backends.kserve_canary import KServeCanary
-from serving.controller.rollouts.backends.serverless import Serverless
+from sluice.core.registry import Registry
 
-BACKENDS: dict[str, type[ClusterBackend]] = {"Gateway": Gateway, "Serverless": Serverless, "KServeCanary": KServeCanary}
-
-__all__ = ["BACKENDS", "ClusterBackend", "Gateway", "KServeCanary", "Serverless"]
+_HERE = "serving.controller.rollouts.backends"
+#: Each is a `ClusterBackend`: made from the objects, the rollout and the source of its counters.
+BACKENDS = Registry(
+    "backend",
+    {
+        "Gateway": f"{_HERE}.gateway:Gateway",
+        "Serverless": f"{_HERE}.serverless:Serverless",
+        "KServeCanary": f"{_HERE}.kserve_canary:KServeCanary",
+    },
+)

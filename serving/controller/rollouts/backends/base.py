@@ -37,6 +37,7 @@ class ClusterBackend(ABC):
     """
 
     MODE: ClassVar[str]
+    can: ClassVar[frozenset[str]]
 
     def __init__(self, kube: Objects, rollout: Rollout, source: Source):
         self.kube, self.rollout, self.source = kube, rollout, source

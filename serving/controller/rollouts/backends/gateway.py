@@ -10,7 +10,7 @@ from typing import Any
 from serving.controller.rollouts.backends.base import POD_OF, PORT, ClusterBackend, grpc_port
 from serving.controller.rollouts.resource import DIGEST, OWNER, owner
 from sluice.kube.client import Object
-from sluice.rollouts.backend import View
+from sluice.rollouts.backend import MIRROR, SPLIT, STICKY, View
 from sluice.rollouts.state import Obstacle, Routed
 
 ARM_COOKIE = "sluice-arm"
@@ -32,6 +32,7 @@ class Gateway(ClusterBackend):
     """
 
     MODE = "Standard"
+    can = frozenset({MIRROR, STICKY, SPLIT})
 
     def __init__(self, *args: Any):
         super().__init__(*args)

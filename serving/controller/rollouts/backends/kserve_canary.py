@@ -9,7 +9,7 @@ from serving.controller.rollouts.backends.gateway import accepted, for_grpc
 from serving.controller.rollouts.resource import DIGEST
 from sluice.core.errors import SluiceError
 from sluice.kube.client import Object
-from sluice.rollouts.backend import View
+from sluice.rollouts.backend import SPLIT, View
 from sluice.rollouts.state import Arm, Routed
 
 #: KServe's webhook refuses these in a canary, whose replicas are fixed.
@@ -27,6 +27,7 @@ class KServeCanary(ClusterBackend):
     """
 
     MODE = "Standard"
+    can = frozenset({SPLIT})
     _both = False
 
     def part(self, digest: str) -> str:

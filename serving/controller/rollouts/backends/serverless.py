@@ -8,7 +8,7 @@ from serving.controller.rollouts.backends.base import POD_OF, ClusterBackend, gr
 from serving.controller.rollouts.resource import ARM_VERSION, DIGEST, OWNER
 from sluice.core.errors import SluiceError
 from sluice.kube.client import Object
-from sluice.rollouts.backend import View
+from sluice.rollouts.backend import SPLIT, View
 from sluice.rollouts.state import Arm, Routed
 
 _REVISION = "serving.knative.dev/revision"
@@ -24,6 +24,7 @@ class Serverless(ClusterBackend):
     """
 
     MODE = "Knative"
+    can = frozenset({SPLIT})
     _grpc = False
 
     def observe(self, stable: str | None, candidate: str | None) -> View:

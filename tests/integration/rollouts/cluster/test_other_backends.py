@@ -100,7 +100,7 @@ def backend_of(request: pytest.FixtureRequest, cluster: Objects, named: str) -> 
     def make(state: State) -> Any:
         status = {"state": state.to_dict(), "models": {ONE: f"{helpers.FILES}/one.bin", TWO: f"{helpers.FILES}/two.bin"}}
         rollout = resource.read({**raw, "status": status})
-        return BACKENDS[request.param](cluster, rollout, Pods(cluster, proxied=True))
+        return BACKENDS.get(request.param)(cluster, rollout, Pods(cluster, proxied=True))
 
     # An owner that does not exist would have everything collected as garbage.
     from serving.controller.rollouts.backends import base, gateway

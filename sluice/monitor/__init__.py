@@ -1,0 +1,1 @@
+"""What is watched after the rollout."""
