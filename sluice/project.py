@@ -16,9 +16,10 @@ from sluice.core.section import Section, explain
 from sluice.formats.base import formats_of
 from sluice.gates.check import own_checks
 from sluice.learners.base import LEARNERS, Learner
+from sluice.problems.problem import DEFAULT
 from sluice.steps.step import own_steps
 from sluice.tasks import import_task, section_of
-from sluice.tasks.base import OBJECTIVE, TASKS, Task
+from sluice.tasks.base import TASKS, Task
 
 if TYPE_CHECKING:
     from sluice.data.config import DataConfig
@@ -216,15 +217,9 @@ def parse(
     if any(":" in name for name in project.export.formats):
         formats_of(project.export.formats, base_dir)
     if metric is not None and getattr(task, "objective", None) is Task.objective:
-        from sluice.problems.metrics import TABLE, names
+        from sluice.problems.metrics import metric_of
 
-        if TABLE[metric].objective != OBJECTIVE:
-            raise ProjectError(
-                f"is a {TABLE[metric].objective} metric, task {project.task} is of {OBJECTIVE}",
-                field=f"{where}: evaluate.metric",
-                value=metric,
-                fix=f"one of {', '.join(names(OBJECTIVE))}",
-            )
+        metric_of(metric, DEFAULT, field=f"{where}: evaluate.metric")
     own_steps(project.steps, beside=base_dir)
     own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir)
     own_checks("export_onnx", project.export.checks, field="export.checks", beside=base_dir)

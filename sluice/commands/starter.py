@@ -17,6 +17,7 @@ from sluice.data.look import Look, images_in, looked_at
 from sluice.data.prepare import load_canonical, validate_project_data, value_of
 from sluice.data.report import Check, Report, listed
 from sluice.fields import Field, field_of, fields_of
+from sluice.problems.problem import problem
 from sluice.project import parse
 from sluice.tasks import TASKS, load_task
 
@@ -323,7 +324,7 @@ def _names_rows(made: Draft, name: str) -> bool:
 
 def _computed(made: Draft, project: Any, folder: Path, task: Any) -> bool:
     """Whether columns from which the label was computed were found, and left out."""
-    if made.report is None or made.report.objective != "regression":
+    if made.report is None or problem(made.report.objective).classes:
         return False
     table, kinds, _ = load_canonical(project, folder, task)
     found = sums_to(table, [n for n, f in fields_of(kinds).items() if f.quantity], "label")

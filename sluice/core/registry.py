@@ -80,6 +80,13 @@ class Registry:
             ) from e
 
 
+def findable(folder: Path) -> None:
+    """Let modules of the project's folder be found, after all that is installed: a dataset names a user's own class, and its reader knows no folder."""
+    where = str(folder.resolve())
+    if where not in sys.path:
+        sys.path.append(where)
+
+
 def _first(module: str, folder: Path) -> None:
     """Let a module be found in the project's folder, before one of the same name that another project brought."""
     there = (folder / f"{module}.py").is_file() or (folder / module).is_dir()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from sluice.formats.base import DEFAULT, FORMATS
 from sluice.gates.check import OwnChecks
+from sluice.problems.problem import Problem
 
 
 def _there(name: str) -> str:
@@ -48,6 +48,6 @@ class ExportConfig(OwnChecks):
     parity_rows: int = Field(2000, ge=1, description="held-out rows that formats are compared on")
     calibration_rows: int = Field(256, ge=1, description="training rows that fix the ranges of int8 activations")
 
-    def answer_change(self, labels: Sequence[str]) -> float:
-        """`max_answer_change`, or what it is where nothing was said: half a probability (a label turned over), a tenth of the targets' deviation."""
-        return self.max_answer_change if self.max_answer_change is not None else 0.5 if labels else 0.1
+    def answer_change(self, asked: Problem) -> float:
+        """`max_answer_change`, or what the problem allows where nothing was said."""
+        return self.max_answer_change if self.max_answer_change is not None else asked.answer_change

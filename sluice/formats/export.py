@@ -135,6 +135,7 @@ def held_out(trained: Trained, dataset: Dataset, rows: int) -> HeldOut:
         examples,
         targets_of(table.column("label"), state.labels),
         state.labels,
+        dataset.problem,
         own_answers(trained, examples),
         raw,
         table.column("row_id").to_pylist(),
@@ -152,9 +153,9 @@ def held_out_metrics(
     """
     split = held_out_split(dataset)
     outputs = answers(lambda rows: predict_rows(engine, processor, rows), state.preprocess, dataset, split)
-    return evaluator.values(
-        outputs, targets_of(dataset.read(split, ["label"]).column("label"), state.labels), state.labels, rule=rule, positive=positive
-    )
+    asked = dataset.problem
+    targets = asked.targets(dataset.read(split, ["label"]).column("label"), state.labels)
+    return evaluator.values(outputs, targets, state.labels, rule=rule, positive=positive, asked=asked)
 
 
 def _seal(

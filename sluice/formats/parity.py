@@ -17,6 +17,7 @@ from sluice.problems import metrics
 from sluice.problems.comparison import compare
 from sluice.problems.config import MetricConfig
 from sluice.problems.decision import Rule, codes
+from sluice.problems.problem import Problem
 
 _BATCH = 16
 _INVARIANCE_ROWS = 256
@@ -25,12 +26,13 @@ _TIMED_RUNS = 30
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """Encoded held-out rows, their targets (indices into labels, -1 unknown; or values), PyTorch's answers, the rows as they came, how a label follows."""
+    """Encoded held-out rows, their targets (indices into labels, -1 unknown; or values), the problem, PyTorch's answers, the rows as they came, how a label follows."""
 
     processor: Processor
     examples: Sequence[Example]
     targets: np.ndarray
     labels: Sequence[str]
+    asked: Problem
     reference: np.ndarray
     rows: Sequence[Any]
     row_ids: Sequence[str]
@@ -76,7 +78,7 @@ def outputs_of(engine: Engine, held: HeldOut) -> np.ndarray:
 def movement(outputs: np.ndarray, base: np.ndarray, held: HeldOut) -> np.ndarray:
     """How far each row's answer is from another graph's, float64 [rows]: the largest difference of a probability, or the value's in the targets' deviation."""
     change = np.abs(outputs.astype(np.float64) - base)
-    return change.max(axis=1) if held.labels else change / scale_of(held.targets)
+    return change.max(axis=1) if held.asked.classes else change / scale_of(held.targets)
 
 
 def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: MetricConfig, max_loss: float) -> Parity:
@@ -102,10 +104,11 @@ def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: MetricCo
         rule=held.rule,
         champion_rule=held.rule,
         positive=held.positive,
+        asked=held.asked,
     )
     name = judged["metric"]
     loss = None if judged["difference"] is None else 0.0 - judged["difference"]
-    allowed = max_loss if judged["champion"] is None else metrics.allowance(name, max_loss, judged["champion"])
+    allowed = max_loss if judged["champion"] is None else metrics.allowance(held.asked.metrics()[name], max_loss, judged["champion"])
     alone, grouped = _batches_of(engine, held, 1), _batches_of(engine, held, _BATCH)
     return Parity(
         max_abs_diff=float(np.abs(outputs.astype(np.float64) - held.reference).max()),

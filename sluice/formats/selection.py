@@ -137,7 +137,7 @@ def sentence(chosen: Candidate, found: Sequence[Candidate], held: HeldOut) -> st
     loss = "" if parity.loss is None else f", loss {parity.loss:.4g} of {parity.allowed:.4g} allowed"
     as_torch = (
         f"{parity.agreement:.2%} of held-out labels as PyTorch's"
-        if held.labels
+        if held.asked.classes
         else f"values at most {parity.max_abs_diff:.3g} from PyTorch's"
     )
     moved = f", no answer moved by more than {_moved_by(chosen.moved, held)}" if chosen.moved else ""
@@ -192,11 +192,11 @@ def _judged(made: Candidate, engine: Engine, base: Candidate, job: Job) -> Candi
         against.append(f"{_metric(project, held)} is undefined on the held-out rows, so {made.name} cannot be shown to lose little of it")
     elif not parity.within:
         against.append(_loses(made.name, parity, held, project))
-    limit = project.export.answer_change(held.labels)
+    limit = project.export.answer_change(held.asked)
     if moved["change"] > limit:
         against.append(
             f"{made.name} moves the answer to row {moved['row_id']} by {_moved_by(moved, held)}, export.max_answer_change allows {limit:g}"
-            + (" of the targets' deviation" if not held.labels else "")
+            + (" of the targets' deviation" if not held.asked.classes else "")
         )
     if base.asked and len(made.data) > (1 - _SAVING) * len(base.data):
         against.append(f"{made.name} does not pay: {len(made.data):,} bytes of {base.name}'s {len(base.data):,}")
@@ -208,7 +208,7 @@ def _moved(outputs: np.ndarray, fp32: np.ndarray, change: np.ndarray, held: Held
     at = int(change.argmax())
     found: dict[str, Any] = {"row_id": held.row_ids[at], "row": shown(held.rows[at]), "change": round(float(change[at]), 6), "label": None}
     before, after = fp32[at], outputs[at]
-    if held.labels:
+    if held.asked.classes:
         of = int(np.abs(after.astype(np.float64) - before).argmax())
         found["label"], before, after = held.labels[of], before[of], after[of]
     return found | {"fp32": float(before), "answer": float(after)}
@@ -223,13 +223,13 @@ def shown(row: Any) -> str:
 
 
 def _moved_by(moved: Mapping[str, Any], held: HeldOut) -> str:
-    if held.labels:
+    if held.asked.classes:
         return f"{moved['change']:.3g} (probability of {moved['label']}: {moved['fp32']:.3g} in fp32, {moved['answer']:.3g})"
     return f"{abs(moved['answer'] - moved['fp32']):.4g} ({moved['fp32']:,.6g} in fp32, {moved['answer']:,.6g})"
 
 
 def _metric(project: Project, held: HeldOut) -> str:
-    return metric_of(project.evaluate.metric, "classification" if held.labels else "regression")
+    return metric_of(project.evaluate.metric, held.asked.name)
 
 
 def _loses(name: str, parity: Parity, held: HeldOut, project: Project) -> str:

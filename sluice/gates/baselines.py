@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from sluice.data.dataset import Dataset
 from sluice.engines.scoring import targets_of
 from sluice.problems.decision import Rule
+from sluice.problems.problem import of_labels
 from sluice.problems.threshold import choose
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def learn(
         kept = some(len(y), max(1, int(len(y) * MOST_WORK / work)))
         x, y = x[kept], y[kept]
     facts = {"rows_trained": len(y), "features": int(x.shape[1])}
-    if not labels:
+    if not of_labels(labels).classes:
         from sklearn.linear_model import Ridge
 
         ridge = Ridge(alpha=1.0).fit(x, y)

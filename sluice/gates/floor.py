@@ -173,7 +173,7 @@ def judge(
             found["ahead"] = f"{simple.name} is better by {_gap(-other['difference'], -other['high'], -other['low'], other)}"
     missed, n = asked.missed(trivial.outputs[0], targets), units.count if units else len(targets)
     wrong = len(np.unique(units.codes[missed])) if units else int(missed.sum())
-    verdict, said = _verdict(outputs, wrong, against, evaluation, chosen=config.metric is not None and rule is None)
+    verdict, said = _verdict(asked, outputs, wrong, against, evaluation, chosen=config.metric is not None and rule is None)
     if verdict == "inconclusive":
         alike = asked.classes and against["n_discordant"] == 0
         needed = (math.ceil(ENOUGH * n / wrong) if wrong else None) if alike else rows_needed(against, config.confidence)
@@ -237,13 +237,13 @@ def _against(
     return {k: c[k] for k in kept} | {"baseline": c["champion"], "name": baseline.name, "facts": baseline.facts}
 
 
-def _verdict(outputs: np.ndarray, wrong: int, c: dict[str, Any], evaluation: dict[str, Any], *, chosen: bool) -> tuple[str, str]:
+def _verdict(
+    asked: Problem, outputs: np.ndarray, wrong: int, c: dict[str, Any], evaluation: dict[str, Any], *, chosen: bool
+) -> tuple[str, str]:
     """The verdict and its sentence. `wrong`: rows the trivial one gets wrong; `chosen`: the project named the metric, and no threshold."""
     import numpy as np
 
-    from sluice.problems.metrics import TABLE
-
-    metric, name = TABLE[c["metric"]], c["name"]
+    metric, name = asked.metrics()[c["metric"]], c["name"]
     numbers = f"{metric.name} {_number(c['candidate'])} against {_number(c['baseline'])}"
     if c["low"] is not None and c["low"] > 0:
         return "better", f"better than {name}: {numbers}"

@@ -20,7 +20,7 @@ from sluice.learners.answers import split_answers
 from sluice.learners.base import Event, Job, Trained
 from sluice.learners.folds import assign
 from sluice.problems import metrics
-from sluice.problems.answers import positive_index, rarer
+from sluice.problems.answers import Answers, positive_index, rarer
 from sluice.problems.decision import codes
 from sluice.problems.threshold import choose
 from sluice.stats.student import t_quantile
@@ -89,7 +89,7 @@ def cross_validate(
     labels, groups = _labels(dataset), _groups(dataset, project.train.fold_groups)
     fold_of = assign(labels, groups, k, project.train.seed)
     positive = None
-    if dataset.objective == "classification":
+    if dataset.problem.classes:
         positive = positive_index(project.evaluate.positive or rarer(labels, dataset.labels), dataset.labels)
     names = metrics.names(dataset.objective, positive=positive is not None)
     done: list[Fold] = []
@@ -101,7 +101,7 @@ def cross_validate(
             done.append(Fold(i + 1, int((fold_of == i).sum()), found, trained.history, trained.record["seconds"]))
         if on_fold:
             on_fold(done[-1])
-    confidence = project.evaluate.confidence
+    confidence, every = project.evaluate.confidence, dataset.problem.metrics()
     return {
         "metric": metrics.metric_of(project.evaluate.metric, dataset.objective),
         "confidence": confidence,
@@ -109,7 +109,7 @@ def cross_validate(
         "folds": [
             {"fold": f.number, "rows": f.rows, "metrics": f.metrics, "epochs": f.history[-1]["epoch"], "seconds": f.seconds} for f in done
         ],
-        "summary": {n: interval([f.metrics[n] for f in done], confidence, metrics.TABLE[n].least, metrics.TABLE[n].most) for n in names},
+        "summary": {n: interval([f.metrics[n] for f in done], confidence, every[n].least, every[n].most) for n in names},
     }
 
 
@@ -125,7 +125,8 @@ def _judged(
         truth = _labels(part, "validation") if validated else targets[:0]
         rule = choose(held, truth, part.labels, part.labels[positive], project.evaluate.decision).rule
         predicted = codes(outputs, part.labels, rule)
-    return {n: metrics.value_of(n, outputs, targets, predicted=predicted, positive=positive) for n in names}
+    every, a = part.problem.metrics(), Answers.of(outputs, targets, predicted, positive)
+    return {n: every[n].value(a) for n in names}
 
 
 def interval(values: list[float], confidence: float, least: float = -math.inf, most: float = math.inf) -> dict[str, float | None]:
@@ -147,10 +148,7 @@ def interval(values: list[float], confidence: float, least: float = -math.inf, m
 def _labels(dataset: Dataset, split: str = "train") -> np.ndarray:
     """Class codes, or values, of a split's rows."""
     column = dataset.read(split, ["label"]).column("label")
-    if dataset.objective != "classification":
-        return np.asarray(column.to_numpy(), dtype=np.float64)
-    index = {label: i for i, label in enumerate(dataset.labels)}
-    return np.array([index[v] for v in column.to_pylist()], dtype=np.int64)
+    return dataset.problem.targets(column, dataset.labels)
 
 
 def _groups(dataset: Dataset, column: str | None) -> np.ndarray:

@@ -6,9 +6,22 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from sluice.core.section import Names, Section
+from sluice.problems.problem import PROBLEMS
+
+
+def _there(name: str) -> str:
+    """A problem's name, or ``auto``; one of the project's own is looked for when the project's folder is known."""
+    if name != "auto" and ":" not in name and name not in PROBLEMS:
+        raise ValueError(f"unknown problem: {PROBLEMS.nearest(name)}")
+    return name
+
+
+#: For editors: the problems there are by name; a project's own is known by its colon.
+_SCHEMA = {"anyOf": [{"enum": ["auto", *PROBLEMS.names()]}, {"type": "string", "pattern": ":"}]}
+ProblemName = Annotated[str, AfterValidator(_there), WithJsonSchema(_SCHEMA)]
 
 
 class CostsConfig(Section):

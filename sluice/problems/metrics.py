@@ -19,7 +19,7 @@ from sluice.problems.metric import ROUNDING, Metric
 from sluice.problems.of_counts import OfCounts
 from sluice.problems.of_means import Brier, Determination, Error, LogLoss, OfMeans
 from sluice.problems.of_ranks import OfRanks
-from sluice.problems.problem import problem
+from sluice.problems.problem import PROBLEMS, problem
 
 __all__ = [
     "ROUNDING",
@@ -83,11 +83,17 @@ def metric_of(name: str | None, objective: str, field: str = "evaluate.metric", 
         return name
     near = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.5)
     raise ProjectError(
-        f"is no metric of {objective}",
+        f"is no metric of {objective}{_whose(name)}",
         field=field,
         value=name,
         fix=(f"did you mean {near[0]!r}? " if near else "") + f"one of {', '.join(known)}",
     )
+
+
+def _whose(name: str) -> str:
+    """Of which other problem a metric is."""
+    others = [p for p in PROBLEMS.built_in if name in problem(p).metrics()]
+    return f": it is one of {' and '.join(others)}" if others else ""
 
 
 def need_positive(metric: Metric | str, positive: int | None, labels: int) -> None:
@@ -101,9 +107,10 @@ def need_positive(metric: Metric | str, positive: int | None, labels: int) -> No
         )
 
 
-def sign(metric: str) -> int:
-    """-1 where smaller is better, also of the loss that training goes by."""
-    return TABLE[metric].sign if metric in TABLE else -1
+def sign(metric: str, objective: str) -> int:
+    """-1 where smaller is better, also of the loss that training goes by. `objective`: the problem's name."""
+    known = problem(objective).metrics().get(metric)
+    return known.sign if known else -1
 
 
 def allowance(metric: Metric | str, margin: float, reference: float) -> float:

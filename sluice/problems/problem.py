@@ -1,7 +1,7 @@
 """What an answer is and how it is judged: a `Problem`, found by name.
 
 Who wants to know whether a model classifies asks its problem, and does not compare words. A problem of your own derives from the
-nearest one that is there and changes what differs: its metrics, its unit. numpy alone is imported here, so that a server may.
+nearest one that is there and changes what differs: its metrics, its unit. Nothing heavy is imported here, so that a server may.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from sluice.data.dataset import Dataset
@@ -33,6 +32,10 @@ PROBLEMS = Registry(
         "regression": "sluice.problems.regression:Regression",
     },
 )
+
+
+#: The problem of a task that names none.
+DEFAULT = "classification"
 
 
 class Problem(ABC):
@@ -180,9 +183,14 @@ class Problem(ABC):
         """A model's outputs as the columns that a person reads."""
 
 
+def built_in(classes: bool) -> Problem:
+    """The built-in problem whose answers are labels, or values."""
+    return next(p for p in map(problem, PROBLEMS.built_in) if p.classes == classes)
+
+
 def of_labels(labels: Sequence[str]) -> Problem:
     """The built-in problem of a model with these labels; that of values where there are none."""
-    return next(p for p in map(problem, PROBLEMS.built_in) if p.classes == bool(labels))
+    return built_in(bool(labels))
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from sluice.core.errors import SluiceError
 from sluice.core.gate import Gate, brief
 from sluice.core.home import explain_os_error, is_storage_fault
 from sluice.core.processes import die_with
+from sluice.core.registry import findable
 from sluice.project import Project, parse, read_text
 
 #: Set by `sluice run` for its steps, which end when it does.
@@ -89,4 +90,5 @@ def _announce_fault(error: Exception, step: str) -> None:
 def open_project(text: str, base_dir: str) -> tuple[Project, Path]:
     """The project a step is given as a parameter (YAML or JSON text), and where its relative paths start."""
     base = Path(base_dir or ".")
+    findable(base)
     return parse(read_text(text, "parameter `project`"), base_dir=base), base

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from sluice.core.errors import ProjectError
+from sluice.core.registry import findable
 from sluice.learners.state import State
 from sluice.tasks.base import TASKS, Task
 
@@ -45,6 +46,8 @@ def load_task(project: Project, base_dir: Path | None = None) -> Task:
     Raises:
         ProjectError: unknown, not importable, or not a `Task`.
     """
+    if base_dir is not None:
+        findable(base_dir)
     kind = import_task(project.task, base_dir)
     if not issubclass(kind, Task):
         raise ProjectError(

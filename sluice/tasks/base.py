@@ -12,6 +12,7 @@ from sluice.core.registry import Registry
 from sluice.core.section import Section
 from sluice.learners.base import LEARNERS, Learner
 from sluice.learners.state import State
+from sluice.problems.problem import DEFAULT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,8 +29,6 @@ __all__ = ["State", "Task", "settings"]
 TASKS = Registry(
     "task", {"image": "sluice.tasks.image:ImageTask", "tabular": "sluice.tasks.tabular:TabularTask", "text": "sluice.tasks.text:TextTask"}
 )
-#: The problem of a task that says nothing else.
-OBJECTIVE = "classification"
 
 
 class Task(ABC):
@@ -65,7 +64,7 @@ class Task(ABC):
 
     def objective(self, table: pa.Table) -> str:
         """The name of its problem; default: that of labels."""
-        return OBJECTIVE
+        return DEFAULT
 
     @abstractmethod
     def canonical(self, table: pa.Table) -> pa.Table:

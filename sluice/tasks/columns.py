@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from sluice.core.errors import DataError
 from sluice.data.columns import MOSTLY_NUMBERS, looks_numeric, null_for_empty, numbers
 from sluice.data.spellings import texts_of
+from sluice.problems.problem import problem
 
 #: A numeric label with more distinct values than this is a quantity, not a class.
 MOST_CLASSES = 20
@@ -98,31 +99,31 @@ def to_string(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArr
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(out), ""), None, out)
 
 
-def label_objective(values: pa.ChunkedArray) -> str:
-    """What kind of label it is: numbers that are not whole, or whole numbers with many values, are quantities."""
+def is_quantity(values: pa.ChunkedArray) -> bool:
+    """Whether a label is a quantity: numbers that are not whole, or whole numbers with many values."""
     values = decoded(values)
     if pa.types.is_boolean(values.type):
-        return "classification"
+        return False
     if pa.types.is_string(values.type):
         good = numbers_in(values)
         if good.null_count == len(good) or not pc.all(good).as_py():
-            return "classification"
+            return False
     elif not is_number(values.type):
-        return "classification"
+        return False
     number = to_float(values, "", "data.columns.label")
     if pc.any(pc.not_equal(number, pc.floor(number))).as_py():
-        return "regression"
-    return "regression" if pc.count_distinct(number, mode="only_valid").as_py() > MOST_CLASSES else "classification"
+        return True
+    return bool(pc.count_distinct(number, mode="only_valid").as_py() > MOST_CLASSES)
 
 
 def label(table: pa.Table, name: str, objective: str) -> pa.ChunkedArray:
-    """The label column: strings for classification, float64 for regression.
+    """The label column as the problem of that name has it: strings, or float64 for a quantity.
 
     Raises:
         DataError: no such column, or values of another kind.
     """
     values = column(table, name, "data.columns.label")
-    if objective == "regression":
+    if not problem(objective).classes:
         return to_float(values, name, "label")
     texts = to_string(values, name, "label")
     if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):

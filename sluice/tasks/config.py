@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sluice.core.section import Names, Section
+from sluice.problems.config import ProblemName
 
 
 class ImageModel(Section):
@@ -49,7 +50,7 @@ class TextModel(Section):
 class TabularModel(Section):
     """Tabular classification or regression: a linear model, and an ensemble of perceptrons over what it leaves."""
 
-    objective: Literal["auto", "classification", "regression"] = "auto"
+    objective: ProblemName = Field("auto", description="the problem; auto: by the label; or my_module:MyProblem")
     hidden: list[int] = Field([64, 64], min_length=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     embedding: int = Field(8, ge=1, description="largest size of a category's embedding")

@@ -49,5 +49,5 @@ class ImageTask(Task):
 
         from sluice.tasks import columns
 
-        label = columns.label(table, self.project.data.columns.label, "classification")
+        label = columns.label(table, self.project.data.columns.label, self.objective(table))
         return pa.table({"image": self._images(table), "label": label})

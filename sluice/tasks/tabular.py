@@ -53,13 +53,15 @@ class TabularTask(Task):
 
     def objective(self, table: pa.Table) -> str:
         """As ``model.objective`` says; on ``auto`` a label of numbers that are not whole, or of many values, is a quantity."""
+        from sluice.problems.problem import built_in, problem
         from sluice.tasks import columns
 
         model = self.project.model
         wanted: str = model.objective if isinstance(model, EstimatorModel) else settings(self, TabularModel).objective
         if wanted != "auto":
-            return wanted
-        return columns.label_objective(columns.column(table, self.project.data.columns.label, "data.columns.label"))
+            return problem(wanted, beside=self.base_dir).name
+        label = columns.column(table, self.project.data.columns.label, "data.columns.label")
+        return built_in(classes=not columns.is_quantity(label)).name
 
     def canonical(self, table: pa.Table) -> pa.Table:
         """The features in the dataset's types, and the label."""

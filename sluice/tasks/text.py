@@ -44,5 +44,5 @@ class TextTask(Task):
 
         from sluice.tasks import columns
 
-        label = columns.label(table, self.project.data.columns.label, "classification")
+        label = columns.label(table, self.project.data.columns.label, self.objective(table))
         return pa.table({"text": self._texts(table), "label": label})

@@ -81,7 +81,7 @@ def metric(project: Project, objective: str) -> tuple[str, str]:
     """
     tune = settings_of(project)
     name = metric_of(tune.metric, objective, "tune.metric", ("loss",)) if tune.metric else metric_of(project.evaluate.metric, objective)
-    return name, tune.direction or ("minimize" if sign(name) < 0 else "maximize")
+    return name, tune.direction or ("minimize" if sign(name, objective) < 0 else "maximize")
 
 
 def study_name(project: Project, dataset: Dataset) -> str:

@@ -24,6 +24,7 @@ from sluice.engines.base import open_engine, open_package
 from sluice.fields import Processor, TabularProcessor, TensorProcessor, load_processor
 from sluice.package import package as packages
 from sluice.package.package import Package
+from sluice.problems.problem import problem
 
 #: A free axis is this long when a model is warmed up.
 _WARM_LENGTH = 8
@@ -58,8 +59,8 @@ class Model:
         self.outputs = [t.name for t in package.outputs]
         self.labels = package.labels
         self.rule = package.rule
-        self.classifies = bool(package.labels) and package.objective == "classification"
-        self.regresses = package.objective == "regression" and not inferred
+        self.classifies = not inferred and problem(package.objective).classes
+        self.regresses = not inferred and not self.classifies
         #: What a row is where it is a value alone, and what reads rows that are records of columns.
         self.value = None if self.processor is None else self.processor.value
         self.records = self.processor if isinstance(self.processor, TabularProcessor) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
 from sluice.core.section import Section
 from sluice.learners.config import WeightedSection
+from sluice.problems.config import ProblemName
 
 #: Every estimator there is by name.
 ESTIMATORS = Registry(
@@ -31,7 +32,7 @@ class EstimatorModel(Section):
     """The base of an estimator's own section, `Estimator.Model`: its parameters are the fields, called as the library calls them."""
 
     estimator: str = Field(description="a registered name, or my_module:MyEstimator")
-    objective: Literal["auto", "classification", "regression"] = "auto"
+    objective: ProblemName = Field("auto", description="the problem; auto: by the label; or my_module:MyProblem")
 
 
 class EstimatorTrain(WeightedSection):

@@ -66,7 +66,7 @@ def encode_split(state: State, dataset: Dataset, split: str, root: Path) -> None
                 ids.write(np.array(batch.column("row_id").to_pylist(), dtype="S16").tobytes())
                 rows += batch.num_rows
         files.write_json(
-            tmp / _META, {"rows": rows, "classification": bool(state.labels), "ragged": ragged, "columns": [w.close() for w in writers]}
+            tmp / _META, {"rows": rows, "classes": bool(state.labels), "ragged": ragged, "columns": [w.close() for w in writers]}
         )
 
 
@@ -133,7 +133,7 @@ class Encoded:
         self._processor = processor
         self.rows: int = meta["rows"]
         self.lengths = _mapped(root / "length.bin", np.int32, (self.rows,)) if meta["ragged"] else None
-        self.labels = _mapped(root / "label.bin", np.int64 if meta["classification"] else np.float64, (self.rows,))
+        self.labels = _mapped(root / "label.bin", np.int64 if meta["classes"] else np.float64, (self.rows,))
         self._ids = _mapped(root / "row_id.bin", "S16", (self.rows,))
         self._fixed: dict[str, np.ndarray] = {}
         self._strings: dict[str, tuple[np.ndarray, np.ndarray]] = {}

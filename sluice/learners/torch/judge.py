@@ -29,6 +29,7 @@ class Judge:
 
     def __init__(self, plan: Plan, state: State, validation: Encoded | None, positive: int | None):
         self.plan, self.measured, self.watched = plan, validation is not None, plan.watch
+        self._sign = sign(self.watched, state.objective)
         stopping = plan.early_stopping
         metric_of(self.watched, state.objective, "train.early_stopping.metric", ("loss",))
         need_positive(self.watched, positive, len(state.labels))
@@ -50,7 +51,7 @@ class Judge:
 
     def patience(self) -> Patience:
         """Has seen no epoch yet."""
-        return Patience(sign(self.watched))
+        return Patience(self._sign)
 
     def value(self, entry: dict[str, Any]) -> float:
         """What is watched, of an epoch of the history."""

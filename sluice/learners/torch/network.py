@@ -89,7 +89,7 @@ class Network(ABC):
         """
         import torch
 
-        return torch.from_numpy(labels.astype(np.int64 if state.objective == "classification" else np.float32))
+        return torch.from_numpy(labels.astype(np.int64 if state.problem.classes else np.float32))
 
     def augment(self, tensors: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Change training tensors at random, with `generator` as the only source of chance. Default: not at all."""
@@ -112,7 +112,7 @@ class Network(ABC):
 
     def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
         """What is exported: `forward(**tensors)` returns probabilities [rows, labels] or values [rows], FP32."""
-        return _serving(model, softmax=state.objective == "classification")
+        return _serving(model, softmax=state.problem.classes)
 
     def example(self, state: State) -> dict[str, torch.Tensor]:
         """Inputs for the exporter: two rows, free axes of four."""

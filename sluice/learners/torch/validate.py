@@ -16,6 +16,7 @@ from sluice.learners.torch.network import Network
 from sluice.learners.torch.plan import Plan
 from sluice.problems import metrics
 from sluice.problems.answers import Answers
+from sluice.problems.problem import problem
 
 
 def order_by_length(data: Encoded) -> np.ndarray:
@@ -98,7 +99,7 @@ def _run_split(
     finally:
         hook.remove()
         model.train(training)
-    width = (len(state.labels),) if state.objective == "classification" else ()
+    width = state.problem.width(state.labels)
     part = torch.cat(outputs) if outputs else torch.zeros((0, *width), device=world.device)
     whole = world.gather_rows(part, data.rows)
     total = world.sum(loss)[0] / data.rows if train is not None else float("nan")
@@ -111,9 +112,9 @@ def _run_split(
 
 def undefined(metric: str, objective: str, targets: np.ndarray, labels: int, positive: int | None) -> str:
     """Why a metric has no value on such rows, whatever is answered; empty where it has one, also where it depends on the answers (precision)."""
-    if objective != "classification" or metric in ("loss", "precision"):
+    if not problem(objective).classes or metric in ("loss", "precision"):
         return ""
-    found, targets = metrics.TABLE[metric], np.asarray(targets)
+    found, targets = problem(objective).metrics()[metric], np.asarray(targets)
     any_ = Answers.of(np.eye(labels)[np.arange(len(targets)) % labels], targets, positive=positive)
     return "" if np.isfinite(found.value(any_)) else found.why(any_)
 
@@ -123,4 +124,5 @@ def measure(objective: str, outputs: np.ndarray, labels: np.ndarray, positive: i
     names = metrics.names(objective, positive=positive is not None)
     if not np.isfinite(outputs).all():
         return dict.fromkeys(names, float("nan"))
-    return {name: metrics.value_of(name, outputs, np.asarray(labels), positive=positive) for name in names}
+    every, a = problem(objective).metrics(), Answers.of(outputs, np.asarray(labels), positive=positive)
+    return {name: every[name].value(a) for name in names}

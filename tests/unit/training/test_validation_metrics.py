@@ -24,7 +24,8 @@ def test_an_epoch_has_every_metric_of_its_objective_those_of_one_label_where_the
 
 
 def test_metrics_to_watch_have_a_direction_and_unknown_ones_a_neighbour():
-    assert [sign(m) for m in ("loss", "brier", "log_loss", "roc_auc", "mcc", "r2")] == [-1, -1, -1, 1, 1, 1]
+    assert [sign(m, "classification") for m in ("loss", "brier", "log_loss", "roc_auc", "mcc")] == [-1, -1, -1, 1, 1]
+    assert [sign(m, "regression") for m in ("loss", "rmse", "r2")] == [-1, -1, 1]
     assert metric_of("loss", "classification", "train.early_stopping.metric", ("loss",)) == "loss"
     with pytest.raises(ProjectError) as e:
         metric_of("rocauc", "classification", "tune.metric", ("loss",))

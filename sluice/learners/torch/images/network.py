@@ -40,7 +40,7 @@ class ImageNetwork(Network):
         std = np.sqrt(np.maximum(squares / pixels - mean * mean, 1e-8))
         # Rounded, so that the order in which a sum was taken can never show.
         extra = {"mean": [round(float(v), 6) for v in mean], "std": [max(round(float(v), 6), 1e-3) for v in std]}
-        return State("classification", dataset.labels, processor.spec(), {}, extra)
+        return State(dataset.objective, dataset.labels, processor.spec(), {}, extra)
 
     def build(self, state: State) -> torch.nn.Module:
         """The small CNN, or the ResNet that ``model.architecture`` names."""

@@ -42,7 +42,7 @@ class TabularMLP(nn.Module):
         # By name: a state read back from JSON has its keys sorted, and must wire the same network as a fresh one.
         numeric, categories = (dict(sorted(state.extra[kind].items())) for kind in ("numeric", "categories"))
         self.numeric, self.categorical = list(numeric), list(categories)
-        self.classes = len(state.labels) if state.objective == "classification" else 0
+        self.classes = len(state.labels) if state.problem.classes else 0
         self.outputs = self.classes or 1
         self._number_buffers(list(numeric.values()), model.bins)
         sizes = [len(v) + KNOWN for v in categories.values()]

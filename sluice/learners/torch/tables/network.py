@@ -102,14 +102,14 @@ class TableNetwork(Network):
         """Class indices INT64 [rows], or values standardised by the training rows, FP32 [rows]."""
         import torch
 
-        if state.objective == "classification":
+        if state.problem.classes:
             return super().targets(labels, state)
         scale = state.extra["target"]
         return torch.from_numpy(((labels - scale["mean"]) / scale["std"]).astype(np.float32))
 
     def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
         """Probabilities, or values in the label's own unit."""
-        if state.objective == "classification":
+        if state.problem.classes:
             return super().serving_module(model, state)
         from sluice.learners.torch.tables.mlp import Denormalised
 

@@ -67,7 +67,7 @@ class TextNetwork(Network):
             from tokenizers import Tokenizer
 
             extra["vocabulary"] = Tokenizer.from_buffer(tokenizer).get_vocab_size()
-        return State("classification", dataset.labels, processor.spec(), processor.files(), extra)
+        return State(dataset.objective, dataset.labels, processor.spec(), processor.files(), extra)
 
     def _ngrams(self, dataset: Dataset, most: int) -> tuple[str, bytes] | None:
         """The file of n-grams learnt from the training texts, or from an even choice of many; None where no two texts share one."""
