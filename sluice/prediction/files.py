@@ -13,6 +13,7 @@ from sluice.core import files
 from sluice.core.errors import DataError, InputError, PackageError, ProjectError, SluiceError
 from sluice.core.ordered import in_order
 from sluice.data.config import DataConfig
+from sluice.data.dialect import Dialect
 from sluice.data.forms import format_of
 from sluice.data.scheme import Found
 from sluice.engines.predictor import Predictor
@@ -20,7 +21,10 @@ from sluice.fields import processor_class
 from sluice.package.package import Package
 from sluice.prediction.answers import Tally, columns_of
 from sluice.prediction.cells import named, needed, reader
-from sluice.prediction.streams import Window, open_stream
+from sluice.prediction.csv_stream import CsvStream
+from sluice.prediction.json_stream import JsonLines
+from sluice.prediction.parquet_stream import ParquetStream
+from sluice.prediction.streams import Stream, Window
 
 #: Rows at a time; encoded files are large.
 _WINDOW, _BLOBS = 4096, 64
@@ -98,6 +102,23 @@ def predict_file(
                 fix="correct the rows, or name another file",
             )
     return Summary(tally.rows, tally.bad, added, dict(sorted(tally.labels.items())), told, list(stream.notes))
+
+
+def open_stream(file: Found, form: str, dialect: Dialect, wanted: Sequence[str], optional: Sequence[str] = ()) -> Stream:
+    """A file as a stream.
+
+    Args:
+        form: ``csv``, ``jsonl`` or ``parquet``.
+        dialect: how a CSV is written, as far as it is declared.
+        wanted: columns that are needed, a help in finding the separator.
+        optional: declared columns that new rows need not have (the label).
+
+    Raises:
+        DataError: it cannot be read at all.
+    """
+    if form == "csv":
+        return CsvStream(file, dialect, wanted, optional)
+    return JsonLines(file) if form == "jsonl" else ParquetStream(file)
 
 
 def check_out(file: Found, out: Path) -> None:
