@@ -53,8 +53,8 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(points, p
         )
         for n in (0, 2)
     ]
-    assert weights(ours[0].out) == weights(ours[1].out)
-    record = files.read_json(ours[0].out / "training.json")
+    assert weights(ours[0].root) == weights(ours[1].root)
+    record = files.read_json(ours[0].root / "training.json")
     assert record["environment"]["device"] == "cuda" and record["environment"]["gpu"]
     assert ours[0].history[-1]["train_loss"] < ours[0].history[0]["train_loss"]
 
@@ -81,7 +81,7 @@ def test_a_killed_process_goes_on_to_the_same_weights(points, project, tmp_path,
         running.wait_for(lambda step=step: sum("starting again" in t for t in running.texts()) > (step > 15))
     running.end()
     assert sum("starting again from step-" in t for t in running.texts()) == 2, running.texts()
-    assert weights(tmp_path / "out") == weights(undisturbed.out)
+    assert weights(tmp_path / "out") == weights(undisturbed.root)
 
 
 def test_a_stopped_process_is_found(points, project, tmp_path):
@@ -95,9 +95,12 @@ def test_a_stopped_process_is_found(points, project, tmp_path):
 def test_two_processes_may_share_one_gpu(points, project, tmp_path):
     one = fit(project({"blocks": 2}, **TRAIN), points, tmp_path / "one", base_dir=HERE)
     two = fit(project({"blocks": 2}, **TRAIN, processes=1 + torch.cuda.device_count()), points, tmp_path / "two", base_dir=HERE)
-    assert two.world_size == 1 + torch.cuda.device_count() and files.read_json(two.out / "training.json")["environment"]["device"] == "cuda"
+    assert (
+        two.record["world_size"] == 1 + torch.cuda.device_count()
+        and files.read_json(two.root / "training.json")["environment"]["device"] == "cuda"
+    )
     assert two.history[-1]["validation_loss"] < two.history[0]["validation_loss"]
-    assert load_file(one.out / "model.safetensors").keys() == load_file(two.out / "model.safetensors").keys()
+    assert load_file(one.root / "model.safetensors").keys() == load_file(two.root / "model.safetensors").keys()
 
 
 def test_shards_want_a_gpu_for_each_process(points, project, tmp_path):

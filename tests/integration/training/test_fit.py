@@ -30,9 +30,9 @@ def weights(out: Path) -> str:
 def test_the_same_seed_data_and_settings_give_the_same_bytes(points, project, tmp_path, settings):
     made = project(**settings, early_stopping={"metric": "accuracy", "patience": 4})
     results = [fit(made, points, tmp_path / str(i), base_dir=HERE) for i in range(2)]
-    assert weights(results[0].out) == weights(results[1].out)
+    assert weights(results[0].root) == weights(results[1].root)
     other = fit(project(**settings, seed=18), points, tmp_path / "other", base_dir=HERE)
-    assert weights(other.out) != weights(results[0].out)
+    assert weights(other.root) != weights(results[0].root)
 
 
 def test_a_trained_model_is_a_directory_that_answers(points, project, tmp_path):
@@ -102,7 +102,7 @@ def test_a_process_that_is_stuck_is_found_its_stack_told_and_the_run_finished(po
     stack = next(e for e in events if e["kind"] == "stack" and e["rank"] == 1)
     assert "_fail" in stack["text"]
     assert any("is stuck: no step was finished for 1.5 s" in e.get("text", "") for e in events)
-    assert weights(tmp_path / "out") == weights(plain.out)
+    assert weights(tmp_path / "out") == weights(plain.root)
 
 
 def test_a_process_that_always_hangs_is_given_up(points, project, tmp_path):
@@ -214,5 +214,5 @@ def test_with_nothing_said_training_goes_on_within_its_budget(points, project, t
     assert plan["batch_size"] == 64 and plan["epochs"] == 28 and {"epochs", "batch_size", "learning_rate"} <= set(plan["automatic"])
     assert any("at most 28 epochs (196 steps)" in e.get("text", "") for e in told)
     late = fit(project(epochs=None, budget={"minutes": 1e-6}), points, tmp_path / "late", base_dir=HERE, on_event=told.append)
-    assert len(late.history) == 1 and files.read_json(late.out / "training.json")["ended"] == "time"
+    assert len(late.history) == 1 and files.read_json(late.root / "training.json")["ended"] == "time"
     assert any("train.budget.minutes (1e-06) ended the training" in e.get("text", "") for e in told)

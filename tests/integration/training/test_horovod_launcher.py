@@ -62,10 +62,10 @@ def test_horovodruns_own_processes_train_the_same_model(points, project, tmp_pat
 def trains_the_same_model(points, project, tmp_path):
     told = []
     made = fit(project(processes=2, epochs=2, launcher="horovod"), points, tmp_path / "out", base_dir=HERE, on_event=told.append)
-    assert made.world_size == 2 and [h["step"] for h in made.history] == [10, 20]
+    assert made.record["world_size"] == 2 and [h["step"] for h in made.history] == [10, 20]
     assert sum(e["kind"] == "epoch" for e in told) == 2
     usual = fit(project(processes=2, epochs=2), points, tmp_path / "usual", base_dir=HERE)
-    assert (made.out / "model.safetensors").read_bytes() == (usual.out / "model.safetensors").read_bytes()
+    assert (made.root / "model.safetensors").read_bytes() == (usual.root / "model.safetensors").read_bytes()
 
 
 def test_more_than_a_machine_is_refused(project, installed):

@@ -87,7 +87,7 @@ def test_losses_and_weights_are_ddps(results):
     for ours, theirs in zip(results["fsdp"].history, results["ddp"].history, strict=True):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], abs=1e-5)
         assert ours["validation_loss"] == pytest.approx(theirs["validation_loss"], abs=1e-5)
-    ours, theirs = (load_file(results[k].out / "model.safetensors") for k in ("fsdp", "ddp"))
+    ours, theirs = (load_file(results[k].root / "model.safetensors") for k in ("fsdp", "ddp"))
     assert ours.keys() == theirs.keys()
     for name, found in ours.items():
         assert found.shape == theirs[name].shape

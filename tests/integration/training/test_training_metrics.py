@@ -32,4 +32,4 @@ def test_no_port_serves_nothing_and_the_model_is_the_same(points, project, tmp_p
     port = free_port()
     with_port = fit(project(metrics_port=port), points, tmp_path / "a", base_dir=HERE)
     without = fit(project(), points, tmp_path / "b", base_dir=HERE)
-    assert (with_port.out / "model.safetensors").read_bytes() == (without.out / "model.safetensors").read_bytes()
+    assert (with_port.root / "model.safetensors").read_bytes() == (without.root / "model.safetensors").read_bytes()
