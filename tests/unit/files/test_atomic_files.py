@@ -70,7 +70,7 @@ def test_a_killed_writer_leaves_the_old_content_and_its_rest_is_swept(tmp_path: 
     code = f"""
         import itertools
         from pathlib import Path
-        from sluice import files
+        from sluice.core import files
         for n in itertools.count():
             files.write_json(Path({str(target)!r}), {{"n": n, "pad": "x" * 200_000}})
     """
