@@ -29,6 +29,9 @@ from sluice.steps.execute import RUNNER_PID
 from sluice.steps.outcome import conclude, last_exception
 from sluice.steps.step import in_order, own_steps, read_gates
 
+#: What kfp.local puts before each line that a step writes.
+_INDENT = 4 * " "
+
 
 class _Sink(io.TextIOBase):
     """Stands in for stdout: events of the run that has this nonce go to the display, everything else to the run's log."""
@@ -41,7 +44,7 @@ class _Sink(io.TextIOBase):
         self._rest += text
         *lines, self._rest = self._rest.split("\n")
         for line in lines:
-            event = events.parse(line, self._nonce)
+            event = events.parse(line.removeprefix(_INDENT), self._nonce)
             if self._blank and event is None:  # what ends an open line before an event is none of the log's own
                 self._log.write("\n")
             self._blank = not line

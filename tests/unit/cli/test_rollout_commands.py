@@ -206,7 +206,7 @@ def test_cluster_that_does_not_answer_is_a_fault_in_words(cluster: ApiServer, ca
     cluster.shutdown()
     cluster.server_close()
     assert main(["rollout", "status", "intents", "-n", "ml"]) == 1
-    assert "the cluster does not answer" in capsys.readouterr().err
+    assert "the API server does not answer" in capsys.readouterr().err
 
 
 def test_without_the_kubernetes_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -187,6 +187,7 @@ def test_a_sites_own_defaults_reach_every_project(chart: Any) -> None:
 def test_the_examples_are_a_kustomization_that_runs_the_digits_project(tmp_path: Path) -> None:
     import jsonschema
 
+    from serving.controller.kube import connect
     from serving.controller.runs import resource
     from tests.unit.rollouts.memory_api import MemoryApi
 
@@ -198,6 +199,6 @@ def test_the_examples_are_a_kustomization_that_runs_the_digits_project(tmp_path:
     jsonschema.validate(run["spec"], crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])
     api = MemoryApi()
     api.put("/api/v1/namespaces/sluice/configmaps/digits-project", config)
-    name, text = resource.source(run["spec"]).resolve(resource.connect(api), "sluice")
+    name, text = resource.source(run["spec"]).resolve(connect(api), "sluice")
     assert (name, yamlfile.load(text or "", "run")) == ("digits", DIGITS)
     assert (ROOT / "examples/digits/sluice.yaml").read_text() == text

@@ -110,3 +110,17 @@ def test_a_bar_takes_nothing_that_the_steps_say(stream: type[io.StringIO], monke
     display.close()
     assert log.getvalue() == "something else\nsomething else\n" and "something else" not in shown.getvalue()
     assert "::sluice" not in shown.getvalue() and ("\x1b[?25l" in shown.getvalue()) == (stream is Terminal)
+
+
+def test_an_event_is_heard_through_the_indentation_that_kfp_puts_before_each_line() -> None:
+    nonce, log = "a" * 32, io.StringIO()
+    sink = _Sink(log, Display(quiet=True), nonce)
+    for line in (
+        f'{events.mark(nonce)}{{"kind":"note","step":"train","text":"t"}}',
+        '::sluice::{"kind":"note","step":"evaluate"}',
+        f"     {events.mark(nonce)}{{}}",
+    ):
+        sink.write("    ")
+        sink.write(line + "\n")
+    assert [e["step"] for e in sink.events] == ["train"]
+    assert "evaluate" in log.getvalue()
