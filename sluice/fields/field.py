@@ -146,6 +146,8 @@ def field_of(kind: str, name: str) -> Field:
     """
     try:
         found: Field = FIELDS.get(kind)(name)
+        if ":" in kind:
+            found.kind = kind  # the word that finds it again
     except ProjectError:
         if ":" in kind or kind in FIELDS:
             raise

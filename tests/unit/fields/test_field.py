@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from sluice.core.errors import InputError, PackageError, ProjectError
+from sluice.data.config import Columns
 from sluice.fields import FIELDS, ColumnField, Field, TabularProcessor, field_of, fields_of, load_processor, processor_class
 
 #: Everything a field says with yes or no.
@@ -130,7 +131,7 @@ def test_a_kind_of_the_users_own_is_imported(tmp_path: Path, monkeypatch: pytest
     )
     monkeypatch.syspath_prepend(tmp_path)
     made = fields_of({"x": "my_molecules:Molecule", "y": "numeric"})
-    assert [type(f).__name__ for f in made.values()] == ["Molecule", "Number"]
+    assert [(type(f).__name__, f.kind) for f in made.values()] == [("Molecule", "my_molecules:Molecule"), ("Number", "numeric")]
 
 
 @pytest.mark.parametrize("kind", ["no_such_module:Molecule", "json:Molecule"])
@@ -142,3 +143,9 @@ def test_a_class_that_is_not_there_is_an_error(kind: str) -> None:
 def test_the_wire_needs_no_arrow(run_python: Callable[[str], str]) -> None:
     """A server that keeps no log answers without pyarrow."""
     assert run_python("import sys, sluice.fields; sluice.fields.field_of('text', 'x'); print('pyarrow' in sys.modules)") == "False"
+
+
+def test_the_column_of_a_value_alone_is_the_one_the_project_names_or_its_kind() -> None:
+    columns = Columns(text="message", image="picture")
+    assert [columns.of(field_of(kind, kind)) for kind in ("text", "image", "audio")] == ["message", "picture", "audio"]
+    assert columns.of(field_of("of", "of")) == "of" and columns.of(field_of("numbers", "numbers")) == "numbers"
