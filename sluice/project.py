@@ -285,13 +285,19 @@ def schema() -> dict[str, Any]:
     defs = out["$defs"]
     branches = []
     for task in sorted(TASKS.built_in, reverse=True):
-        section = model_section(task)
-        part = section.model_json_schema()
-        defs.update(part.pop("$defs", {}))
-        defs[section.__name__] = part
-        branches.append(
-            {"if": {"properties": {"task": {"const": task}}}, "then": {"properties": {"model": {"$ref": f"#/$defs/{section.__name__}"}}}}
-        )
+        model, (key, others) = _defined(model_section(task), defs), TASKS.get(task).sections()
+        if others:
+            each = [{"if": {"properties": {key: {"const": name}}}, "then": _defined(kind, defs)} for name, kind in others.items()]
+            model = {"if": {"required": [key]}, "then": {"allOf": each}, "else": model}
+        branches.append({"if": {"properties": {"task": {"const": task}}}, "then": {"properties": {"model": model}}})
     out["allOf"] = branches
     out["properties"]["model"] = {"type": "object", "description": "settings of the task's model", "default": {}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **out}
+
+
+def _defined(section: type[BaseModel], defs: dict[str, Any]) -> dict[str, Any]:
+    """A reference to a section's schema, which is put among the definitions."""
+    part = section.model_json_schema()
+    defs.update(part.pop("$defs", {}))
+    defs[section.__name__] = part
+    return {"$ref": f"#/$defs/{section.__name__}"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sluice.data.look import Look
 
 #: Task -> the example a new project starts from. The wheel carries them as sluice/templates.
-EXAMPLES = {"image": "digits", "text": "intents", "tabular": "breast_cancer"}
+EXAMPLES = {"image": "digits", "text": "intents", "tabular": "boosting"}
 
 
 def template(task: str) -> Path:

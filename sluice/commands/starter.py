@@ -37,6 +37,7 @@ class Draft:
         categorical: column -> why it is one of categories.
         report: the checks that the data passes with it.
         notes: what a person should know, in sentences.
+        proposal: what is said of the model.
         look: the file.
     """
 
@@ -46,6 +47,7 @@ class Draft:
     categorical: dict[str, str] = dataclasses.field(default_factory=dict)
     report: Report | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
+    proposal: str = ""
 
     def text(self, command: str) -> str:
         """The project file, commented. `command` made it."""
@@ -348,6 +350,9 @@ def _judge(made: Draft, report: Report) -> None:
     elif len(counts) > 2 and max(counts.values()) > _RATIO * min(counts.values()):
         made.raw["evaluate"] = {"metric": "balanced_accuracy"}
     made.notes += [c.message for c in report.checks if c.status == "warn" and c.name not in ("identifier", "balance")]
+    if made.raw["task"] in TASKS.names():
+        model, made.proposal = TASKS.get(made.raw["task"]).proposal(problem(report.objective))
+        made.raw |= {"model": model} if model else {}
 
 
 def _images(made: Draft, data: Path, folder: Path) -> Draft:

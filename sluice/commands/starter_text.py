@@ -62,6 +62,10 @@ class Writer:
         self._add(1, "checks:", "a run that breaks these is refused before any training")
         for key, value in data["checks"].items():
             self._add(2, f"{key}: {_scalar(value)}")
+        if "model" in raw:
+            self._add(0, f"model: {_scalar(raw['model'])}", made.proposal)
+        elif made.proposal:
+            self._note(0, made.proposal)
         evaluate: Mapping[str, Any] = raw.get("evaluate", {})
         if evaluate:
             rare, common = (list(report.labels.items())[i] for i in (-1, 0))

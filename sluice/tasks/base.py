@@ -110,9 +110,19 @@ class Task(ABC):
         return cls.Model
 
     @classmethod
+    def sections(cls) -> tuple[str, Mapping[str, type[Section]]]:
+        """The key of ``model:`` by whose value another class than `Model` checks it, and these by the value. Default: no key."""
+        return "", {}
+
+    @classmethod
     def learnt_by(cls, model: Section) -> str:
         """The learner's name in `LEARNERS`, or ``module:Class``, for a checked ``model:``."""
         return "torch"
+
+    @classmethod
+    def proposal(cls, problem: Problem) -> tuple[dict[str, Any], str]:
+        """What `sluice init` writes as ``model:`` for rows of such a problem, and says beside it. Default: nothing of either."""
+        return {}, ""
 
     def learner(self) -> Learner:
         """Who learns this task, with the project's settings. Raises `ProjectError`: there is none of that name."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.section import Section
-from sluice.learners.estimators.config import EstimatorModel, model_section
+from sluice.learners.estimators.config import ESTIMATORS, PROPOSED, EstimatorModel, load_estimator, model_section
 from sluice.tasks.base import Task, settings
 from sluice.tasks.config import TabularModel
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sluice.data.timestamps import Times
+    from sluice.problems.problem import Problem
     from sluice.tasks.features import Features
 
 
@@ -35,6 +36,19 @@ class TabularTask(Task):
     def learnt_by(cls, model: Section) -> str:
         """An estimator where the section names one; else a network."""
         return "estimators" if isinstance(model, EstimatorModel) else super().learnt_by(model)
+
+    @classmethod
+    def sections(cls) -> tuple[str, Mapping[str, type[Section]]]:
+        """By ``estimator`` each one's own."""
+        return "estimator", {name: load_estimator(name).Model for name in ESTIMATORS.names()}
+
+    @classmethod
+    def proposal(cls, problem: Problem) -> tuple[dict[str, Any], str]:
+        """Boosted trees for classes; for a quantity the network, which is nearer to it on the tables of docs/training.md."""
+        others = ", ".join(name for name in ESTIMATORS.names() if name != PROPOSED)
+        if problem.classes:
+            return {"estimator": PROPOSED}, f"boosted trees; or {others}; without this line a network learns"
+        return {}, f"a network learns; boosted trees by model: {{estimator: {PROPOSED}}}, other estimators: {others}"
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
         """Numbers and booleans are numeric, strings categorical unless nearly all of them read as numbers, or as times."""

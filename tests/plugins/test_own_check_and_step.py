@@ -15,8 +15,10 @@ import yaml
 
 from pipelines.compiler import compile_training
 from sluice import project
-from sluice.commands.project import template
 from sluice.core.errors import ProjectError
+
+#: A table that a network learns.
+TABLE = Path(__file__).resolve().parents[2] / "examples" / "breast_cancer"
 
 pytestmark = pytest.mark.timeout(400)
 HERE = Path(__file__).parent
@@ -27,7 +29,7 @@ CHECK, STEP = "favourite_check:NoFavourite", "step_between:EnoughOfEach"
 def folder(tmp_path: Path) -> Path:
     """A project's folder, with both."""
     found = tmp_path / "project"
-    shutil.copytree(template("tabular"), found)
+    shutil.copytree(TABLE, found)
     for name in ("favourite_check.py", "step_between.py"):
         shutil.copy(HERE / name, found)
     raw = yaml.safe_load((found / "sluice.yaml").read_text())

@@ -13,10 +13,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from sluice.commands.project import template
 from sluice.package.package import Store
 
-COMMAND = [sys.executable, "-m", "sluice", "run", str(template("tabular") / "sluice.yaml"), "--set", "train.epochs=4", "--json"]
+#: A table that a network learns.
+TABLE = Path(__file__).resolve().parents[3] / "examples" / "breast_cancer"
+
+COMMAND = [sys.executable, "-m", "sluice", "run", str(TABLE / "sluice.yaml"), "--set", "train.epochs=4", "--json"]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 

@@ -11,10 +11,12 @@ from typing import Any
 import orjson
 import pytest
 
-from sluice.commands.project import template
 from sluice.core.home import Home
 from sluice.package.package import Store
 from sluice.registry.versions import CHAMPION, Registry
+
+#: A table that a network learns.
+TABLE = Path(__file__).resolve().parents[3] / "examples" / "breast_cancer"
 
 pytestmark = pytest.mark.timeout(600)
 QUICK = ("--set", "rollout.minimum_requests=60")
@@ -48,7 +50,7 @@ def champion(home: Path, name: str) -> str:
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     home = tmp_path_factory.mktemp("line") / "home"
-    return home, run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=15", *QUICK)
+    return home, run(TABLE / "sluice.yaml", home, "--set", "train.epochs=15", *QUICK)
 
 
 def test_the_first_model_goes_straight_to_stable(first: tuple[Path, dict[str, Any]]) -> None:
@@ -68,7 +70,7 @@ def test_the_first_model_goes_straight_to_stable(first: tuple[Path, dict[str, An
 
 def test_a_second_model_passes_a_canary_and_no_request_fails(first: tuple[Path, dict[str, Any]]) -> None:
     home, before = first
-    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=25", "--set", "train.seed=18", *QUICK)
+    outcome = run(TABLE / "sluice.yaml", home, "--set", "train.epochs=25", "--set", "train.seed=18", *QUICK)
     evidence = gate(home, outcome, "rollout")["evidence"]
     assert evidence["load"]["failed"] == 0
     assert evidence["load"]["sent"] >= 120
@@ -79,14 +81,14 @@ def test_a_second_model_passes_a_canary_and_no_request_fails(first: tuple[Path, 
 
 def test_the_same_inputs_give_the_same_package_after_the_home_is_gone(first: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     _, before = first
-    again = run(template("tabular") / "sluice.yaml", tmp_path / "another-home", "--set", "train.epochs=15", *QUICK)
+    again = run(TABLE / "sluice.yaml", tmp_path / "another-home", "--set", "train.epochs=15", *QUICK)
     assert again["digest"] == before["digest"]
 
 
 def test_a_model_below_the_bar_is_refused_and_the_champion_stays(first: tuple[Path, dict[str, Any]]) -> None:
     home, _ = first
     serving = champion(home, "breast-cancer")
-    outcome = run(template("tabular") / "sluice.yaml", home, "--set", "train.epochs=1", "--set", "evaluate.minimum=0.999", *QUICK, expect=3)
+    outcome = run(TABLE / "sluice.yaml", home, "--set", "train.epochs=1", "--set", "evaluate.minimum=0.999", *QUICK, expect=3)
     assert (outcome["outcome"], outcome["gate"]) == ("refused", "evaluate")
     assert "0.999" in outcome["reasons"][0]
     assert champion(home, "breast-cancer") == serving
@@ -96,7 +98,7 @@ def test_a_worse_model_that_reaches_traffic_is_rolled_back_and_the_champion_stay
     home, _ = first
     serving = champion(home, "breast-cancer")
     outcome = run(
-        template("tabular") / "sluice.yaml",
+        TABLE / "sluice.yaml",
         home,
         "--set",
         "train.epochs=1",

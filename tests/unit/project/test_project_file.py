@@ -195,6 +195,10 @@ def test_the_schema_accepts_what_the_parser_accepts_and_refuses_unknown_keys() -
         project.parse(raw)
     assert list(validator.iter_errors({**GOOD, "model": {"max_len": 3}}))
     assert list(validator.iter_errors({**GOOD, "train": {"epoch": 3}}))
+    table = {**GOOD, "task": "tabular"}
+    assert not list(validator.iter_errors({**table, "model": {"estimator": "xgboost", "max_depth": 3}}))
+    assert list(validator.iter_errors({**table, "model": {"estimator": "svc", "max_depth": 3}}))
+    assert list(validator.iter_errors({**table, "model": {"max_depth": 3}}))
 
 
 def test_a_user_s_task_brings_its_own_model_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
