@@ -63,6 +63,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
+        """Its format's."""
         return self.form.name
 
     def open(self) -> Engine:
@@ -70,6 +71,7 @@ class Candidate:
         return open_engine(self.form.engine, self.data)
 
     def evidence(self) -> dict[str, Any]:
+        """What the gate keeps of it: plain JSON, with the numbers of `Parity` where it was measured."""
         return {
             "format": self.name,
             "bytes": len(self.data) or None,
