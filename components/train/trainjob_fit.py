@@ -88,12 +88,9 @@ def fit(
     mount, claim = _mounted()
     jobs = jobs or TrainJobs()
     train, name = project.train, job_name(project, dataset, out.absolute())
-    root = mount / "jobs" / name
     jobs.cancel(name)
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    show = on_line or (lambda node, line: print(f"[node {node}] {line}", flush=True))
-    name_of, nonce = [name], secrets.token_hex(16)
+    root = _empty(mount / "jobs" / name)
+    show, name_of, nonce = on_line or _show, [name], secrets.token_hex(16)
     try:
         made = prepare_job(task, dataset, root, world_size=train.nodes * train.processes, checkpoints=mount / "checkpoints")
         for attempt in range(train.restarts + 1):
@@ -131,6 +128,17 @@ def _run(jobs: TrainJobs, spec: JobSpec, tell: Callable[[Event], None], **waitin
         jobs.replace(spec)
         tell({"kind": "note", "text": f"TrainJob {spec.name}: {spec.nodes} nodes of {spec.processes} processes"})
         jobs.wait(spec, on_state=lambda text: tell({"kind": "note", "text": text}), **waiting)
+
+
+def _empty(root: Path) -> Path:
+    """A fresh folder in the place of what a killed step left there."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    return root
+
+
+def _show(node: int, line: str) -> None:
+    print(f"[node {node}] {line}", flush=True)
 
 
 def _mounted() -> tuple[Path, str | None]:

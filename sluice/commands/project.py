@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import functools
 import re
 import shutil
@@ -15,30 +14,31 @@ from sluice.cli import show_json
 from sluice.core import files
 from sluice.core.errors import ProjectError
 from sluice.core.home import explain_os_error
-from sluice.project import parse, read_text, schema
+from sluice.project import TASKS, parse, read_text, schema
 
 if TYPE_CHECKING:
     from sluice.data.look import Look
 
-#: Task -> the example a new project starts from. The wheel carries them as sluice/templates.
-EXAMPLES = {"image": "digits", "text": "intents", "tabular": "boosting"}
-
 
 def template(task: str) -> Path:
-    """The folder a task's example lies in. Raises `ProjectError` for a task that has none."""
-    if task not in EXAMPLES:
-        near = difflib.get_close_matches(task, EXAMPLES, 1, 0.3)
-        raise ProjectError(
-            "there is no example of this task",
-            field="--task",
-            value=task,
-            fix=f"did you mean {near[0]}?" if near else f"one of {', '.join(EXAMPLES)}",
-        )
+    """The folder of the project that a task's `starter` names.
+
+    Args:
+        task: a registered name, or ``module:Class``.
+
+    Raises:
+        ProjectError: there is no such task, it names none, or its folder is not there.
+    """
+    kind = TASKS.get(task, field="--task")
+    starter = vars(kind).get("starter")  # one that is derived from another task brings its own, or none
+    if starter is None:
+        raise ProjectError("brings no project to start from", field="--task", value=task, fix=f"one of {', '.join(TASKS.built_in)}")
     package = Path(__file__).resolve().parents[1]
-    for folder in (package / "templates" / EXAMPLES[task], package.parent / "examples" / EXAMPLES[task]):
-        if folder.is_dir():
+    beside = Path(sys.modules[kind.__module__].__file__ or "").resolve().parent
+    for folder in (package / "templates" / starter, package.parent / "examples" / starter, beside / starter):
+        if (folder / "sluice.yaml").is_file():
             return folder
-    raise ProjectError("the examples are missing from this installation", field="--task", value=task, fix="install sluice-ml again")
+    raise ProjectError("its project to start from is missing from this installation", field="--task", value=task, fix="install it again")
 
 
 def init(args: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def init(args: argparse.Namespace) -> int:
         raise ProjectError(
             "says neither which example nor which data",
             field="sluice init",
-            fix=f"--data FILE for a project of your file, or --task {'|'.join(EXAMPLES)}",
+            fix=f"--data FILE for a project of your file, or --task {'|'.join(TASKS.built_in)}",
         )
     source, target = template(args.task), args.directory
     name = args.name or _label(target.resolve().name)
@@ -84,7 +84,7 @@ def _of_data(args: argparse.Namespace) -> int:
     """A project of a file: looked at, asked about where somebody can be asked, and written so that it runs as it stands."""
     from sluice.commands.starter import draft
 
-    target, tasks = args.directory, tuple(EXAMPLES)
+    target, tasks = args.directory, TASKS.built_in
     _no_project_yet(target)
     if args.task is not None and args.task not in tasks:
         raise ProjectError("is none of the built-in tasks", field="--task", value=args.task, fix=f"one of {', '.join(tasks)}")

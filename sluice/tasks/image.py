@@ -18,6 +18,7 @@ class ImageTask(Task):
     name: ClassVar[str] = "image"
     value = "image"
     Model = ImageModel
+    starter: ClassVar[str | None] = "digits"
     network: ClassVar[str] = "sluice.learners.torch.images.network:ImageNetwork"
 
     def kinds(self, table: pa.Table) -> dict[str, str]:

@@ -24,6 +24,7 @@ class TabularTask(Task):
 
     name: ClassVar[str] = "tabular"
     Model = TabularModel
+    starter: ClassVar[str | None] = "boosting"
     network: ClassVar[str] = "sluice.learners.torch.tables.network:TableNetwork"
     _read: Features | None = None
 

@@ -18,6 +18,7 @@ class TextTask(Task):
     name: ClassVar[str] = "text"
     value = "text"
     Model = TextModel
+    starter: ClassVar[str | None] = "intents"
     network: ClassVar[str] = "sluice.learners.torch.texts.network:TextNetwork"
 
     def kinds(self, table: pa.Table) -> dict[str, str]:

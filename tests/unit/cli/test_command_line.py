@@ -63,7 +63,7 @@ def test_compile_onto_a_directory_is_an_error_with_a_fix(tmp_path: Path, capsys:
 
 def test_init_of_an_unknown_task_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", str(tmp_path), "--task", "images"]) == 2
-    assert "did you mean image" in capsys.readouterr().err
+    assert "did you mean 'image'" in capsys.readouterr().err
 
 
 def test_schema_is_one_json_object_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
