@@ -14,7 +14,8 @@ from sluice.cli import show_json
 from sluice.core import files
 from sluice.core.errors import ProjectError
 from sluice.core.home import explain_os_error
-from sluice.project import TASKS, parse, read_text, schema
+from sluice.project import parse, read_text, schema
+from sluice.tasks.base import TASKS
 
 if TYPE_CHECKING:
     from sluice.data.look import Look

@@ -8,7 +8,7 @@ import pytest
 
 from sluice.commands.project import template
 from sluice.core.errors import ProjectError
-from sluice.project import TASKS
+from sluice.tasks.base import TASKS
 
 
 @pytest.mark.parametrize("task", TASKS.built_in)
