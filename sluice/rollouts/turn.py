@@ -1,14 +1,14 @@
-"""One turn of the decision: the state being worked on, the notes it makes, and the commands of people."""
+"""One turn of the decision: what is seen, the state being worked on with the notes that are made, and the moves from phase to phase."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
+from sluice.rollouts import evidence
 from sluice.rollouts.spec import RolloutSpec
-from sluice.rollouts.state import MEND, TERMINAL, Action, Arm, Note, Observations, State
+from sluice.rollouts.state import MEND, Action, Arm, Note, Observations, State
 
 _NO_ARM = Arm(exists=False)
 #: A deadline is put off by at most this many times its length, however busy the machine is.
@@ -19,20 +19,25 @@ OBSTRUCTED = 120.0
 _LOOK = 10.0
 
 
-class Turn(ABC):
-    """What `core` works with during one call of `decide`."""
+class Turn:
+    """One call of `decide`.
+
+    Attributes:
+        spec, seen, now: as `decide` was given them. last: the time of the look before.
+        state: as it is by now. notes: made so far. stable, candidate: the arms as they are seen.
+    """
 
     def __init__(self, spec: RolloutSpec, state: State, seen: Observations, now: float, last: float):
         self.spec, self.state, self.seen, self.now, self.last = spec, state, seen, now, last
         self.notes: list[Action] = []
         self.stable, self.candidate = seen.arms.get("stable", _NO_ARM), seen.arms.get("candidate", _NO_ARM)
 
-    # -- small tools -------------------------------------------------------------------------
-
     def put(self, **changes: Any) -> None:
+        """Change fields of the state."""
         self.state = replace(self.state, **changes)
 
     def note(self, kind: str, message: str, **data: Any) -> None:
+        """Write down what happened, once."""
         self.put(sequence=self.state.sequence + 1)
         self.notes.append(Note(self.state.sequence, kind, message, data))
 
@@ -64,10 +69,6 @@ class Turn(ABC):
         why = f"the machine was the limit: {self.state.limit}" if self.state.limit else "there was less traffic than planned"
         return f" ({self.state.held_up:.0f} s of them {why})"
 
-    def roll_back(self, *reasons: str, blameless: bool = False) -> None:
-        self.put(blameless=blameless, said=self.candidate.said or self.state.said)
-        self.enter("RollingBack", "rolling back: " + "; ".join(reasons), weight=0, mirror=False, verdict="fail", reasons=reasons)
-
     def routed_as_meant(self) -> bool:
         """The router does what was asked."""
         routed, s = self.seen.routed, self.state
@@ -76,6 +77,7 @@ class Turn(ABC):
         return dict(routed.weights) == self.weights() and routed.mirror == (s.candidate if s.mirror else None)
 
     def weights(self) -> dict[str, int]:
+        """Per cents of traffic by digest, as the state wants them."""
         s = self.state
         parts = {s.stable: 100 - s.weight, s.candidate: s.weight} if s.stable else {s.candidate: s.weight}
         return {d: w for d, w in parts.items() if d and w > 0}
@@ -95,80 +97,115 @@ class Turn(ABC):
         return not obstacle.patient and self.now - since >= min(OBSTRUCTED, self.spec.ready_seconds)
 
     def obstacle_reasons(self) -> tuple[str, ...]:
+        """What keeps the candidate from starting, and how to mend it."""
         obstacle = self.candidate.obstacle
         return () if obstacle is None else (f"the candidate cannot start, by no fault of its own: {obstacle.why}", MEND + obstacle.mend)
 
-    @abstractmethod
-    def broken(self) -> str | None: ...
-
-    @abstractmethod
-    def promote(self, why: str) -> None: ...
-
-    @abstractmethod
-    def open_window(self, *, counted: bool) -> None: ...
-
-    # -- commands ------------------------------------------------------------------------------
-
-    def commands(self) -> None:
-        for ident, command in self.seen.commands:
-            if ident in self.state.handled:
-                continue
-            self.put(handled=(*self.state.handled, ident)[-50:])
-            refused = getattr(self, "on_" + command)()
-            self.note("command", f"{command}: {refused or 'done'}", command=command, id=ident, refused=refused)
-
-    def on_pause(self) -> str | None:
-        s = self.state
-        if s.phase == "Paused" and s.held:
-            self.put(held=False)
-            return None
-        if s.phase not in ("Pending", "Shadow", "Warmup", "Step"):
-            return f"refused, nothing to pause in phase {s.phase}"
-        self.pause("paused by command")
+    def broken(self) -> str | None:
+        """Why the candidate cannot serve at all; outranks everything that was measured."""
+        s, arm = self.state, self.candidate
+        if arm.failure:
+            return f"the candidate {arm.failure}"
+        if s.restarts is not None and arm.restarts - s.restarts > self.spec.restarts:
+            return f"the candidate was restarted {arm.restarts - s.restarts} time(s), {self.spec.restarts} forgiven"
         return None
+
+    def left_alone(self) -> bool:
+        """A first model that failed by no fault of its own keeps its place: there is no other to take it, and it may come back."""
+        return self.state.blameless and self.state.stable is None
+
+    # -- moves ---------------------------------------------------------------------------------
+
+    def start(self, digest: str) -> None:
+        """Begin the rollout of a digest."""
+        s = self.state
+        # What was seen of the candidate's arm was another's.
+        self.candidate = Arm(exists=False)
+        left = {s.candidate: self.now} if s.candidate else {}
+        retire = {d: t for d, t in {**s.retire, **left}.items() if d != digest}
+        self.state = State(
+            stable=s.stable,
+            previous=s.previous,
+            candidate=digest,
+            last_time=s.last_time,
+            rejected=s.rejected,
+            handled=s.handled,
+            sequence=s.sequence,
+            retire=retire,
+            tests=evidence.begin(self.spec),
+            deadline_from=self.now,
+            generation=self.seen.generation,
+        )
+        self.enter("Pending", f"rollout of {digest[:12]}" + (f" beside {s.stable[:12]}" if s.stable else ", the first model"))
+
+    def warm_up(self, message: str) -> None:
+        """Wait until the candidate has stayed ready."""
+        self.enter(
+            "Warmup",
+            f"{message}: staying ready for {self.spec.warmup_seconds:g} s before the first live request",
+            mirror=False,
+            ready_since=None,
+        )
+
+    def report(self, what: str) -> None:
+        """A dry run ends here, before the first live request."""
+        why = f"dry run: would now send {what}"
+        self.put(reported=True, reasons=(why, *self.state.reasons))
+        self.pause(why)
+
+    def begin_step(self, index: int) -> None:
+        """Send the candidate this step's share."""
+        weight = self.spec.steps[index]
+        self.open_window(counted=False)
+        self.enter(
+            "Step",
+            f"step {index + 1} of {len(self.spec.steps)}: {weight} % to the candidate",
+            stage="settle",
+            step=index,
+            weight=weight,
+            mirror=False,
+            deadline_from=self.now,
+        )
+
+    def open_window(self, *, counted: bool) -> None:
+        """Begin a window of evidence; `counted`: the one before had its verdict."""
+        self.put(window={}, tests=evidence.new_window(self.state.tests, counted=counted), verdict="no data", reasons=(), checks=())
 
     def pause(self, why: str) -> None:
+        """Hold where it is until told to go on."""
         self.enter("Paused", why, stage=self.state.stage, resume=self.state.phase, paused_at=self.now)
 
-    def on_resume(self) -> str | None:
-        s = self.state
-        if s.phase != "Paused" or s.resume is None:
-            return f"refused, not paused but {s.phase}"
-        away = self.now - s.paused_at
-        # Who goes on in spite of too little traffic has seen how long it will take.
-        self.put(unhurried=s.unhurried or s.held)
+    def hold(self, why: str, **changes: Any) -> None:
+        """Pause for want of traffic: it goes on by itself when there is enough."""
+        self.put(reasons=(why,), **changes)
+        self.pause(why)
+        self.put(held=True)
+
+    def go_on(self, why: str) -> None:
+        """Leave a hold for the phase it interrupted."""
+        self.enter(self.state.resume, f"goes on: {why}", stage=self.state.stage, resume=None, deadline_from=self.now, ready_since=None)
+
+    def promote(self, why: str) -> None:
+        """Give the candidate all traffic, but for what is held back."""
+        held = self.spec.hold_back if self.state.stable else 0
         self.enter(
-            s.resume,
-            f"resumed: {s.resume}",
-            stage="settle" if s.resume in ("Step", "Shadow") else s.stage,
-            resume=None,
-            deadline_from=s.deadline_from + away,
+            "Promoting",
+            f"{why}: {100 - held} % of traffic to the candidate" if held else f"{why}: all traffic to the candidate",
+            weight=100 - held,
+            mirror=False,
         )
-        if s.resume in ("Step", "Shadow"):
-            self.open_window(counted=False)
-        return None
 
-    def on_abort(self) -> str | None:
-        if self.state.phase in TERMINAL or self.state.phase == "RollingBack" or self.state.candidate is None:
-            return f"refused, the rollout is over: {self.state.phase}"
-        self.roll_back("aborted by command")
-        return None
+    def roll_back(self, *reasons: str, blameless: bool = False) -> None:
+        """Take all traffic from the candidate; `blameless`: for want of something that is no fault of its own."""
+        self.put(blameless=blameless, said=self.candidate.said or self.state.said)
+        self.enter("RollingBack", "rolling back: " + "; ".join(reasons), weight=0, mirror=False, verdict="fail", reasons=reasons)
 
-    def on_promote(self) -> str | None:
+    def fail(self, why: str) -> None:
+        """Over, with no word against the digest: the candidate stays, so that it can be seen when what was missing is there."""
+        self.put(reasons=(why,), generation=self.seen.generation)
+        self.enter("Failed", why, weight=0, mirror=False)
+
+    def gone(self, **changes: Any) -> None:
+        """The candidate is nobody's any more: it is removed."""
         s = self.state
-        if s.phase not in ("Pending", "Shadow", "Warmup", "Step", "Paused"):
-            return f"refused, nothing to promote in phase {s.phase}"
-        if not self.candidate.ready or self.broken():
-            return "refused, the candidate is not ready"
-        if s.verdict == "fail":
-            return "refused, the candidate has failed"
-        self.promote("promoted by command")
-        return None
-
-    def on_retry(self) -> str | None:
-        s = self.state
-        if s.phase not in ("RolledBack", "Failed"):
-            return f"refused, nothing to retry in phase {s.phase}"
-        # No generation is this one: what failed begins again though neither spec nor surroundings changed.
-        self.put(rejected=tuple(d for d in s.rejected if d != self.seen.desired), generation=-1)
-        return None
+        self.put(retire={**s.retire, s.candidate or "": self.now}, candidate=None, cursor={}, restarts=None, **changes)

@@ -111,6 +111,8 @@ def test_an_objective_between_edges_takes_the_edge_below():
         "sluice_inference_requests_total -4",
         "sluice_inference_requests_total +Inf",
         "sluice_ {",
+        'sluice_inference_requests_total{code="500} 3',
+        'sluice_inference_requests_total{code="200" model="m"} 3',
     ],
 )
 def test_a_page_that_lies_is_an_error_not_a_count(line: str):
