@@ -19,7 +19,7 @@ from serving.controller.lease import Leadership
 from serving.controller.metrics import Metrics
 from serving.controller.operator import Schedule, operate
 from serving.controller.rollouts.evidence import Pods
-from serving.controller.rollouts.reconcile import Controller
+from serving.controller.rollouts.reconcile import Rollouts
 from serving.controller.rollouts.registrar import Registrar
 from serving.controller.runs import cron
 from serving.controller.runs.reconciler import Installation, endpoint, system_of
@@ -123,15 +123,15 @@ def main(argv: list[str] | None = None) -> int:
         return answer
 
     registrar = Registrar(Registry(args.registry, Rest(args.registry)), may_act=leading) if args.registry else None
-    controller = Controller(
+    rollouts = Rollouts(
         kube, Pods(kube, proxied=args.scrape == "proxy"), prometheus=args.prometheus, metrics=metrics, may_act=leading, registrar=registrar
     )
 
-    def look(namespace: str, name: str) -> float | None:
+    def reconcile(namespace: str, name: str) -> float | None:
         with metrics.looks.time():
-            return controller.look(namespace, name)
+            return rollouts.reconcile(namespace, name)
 
-    looks: dict[str, Callable[[str, str], float | None]] = {}
+    others: dict[str, Callable[[str, str], float | None]] = {}
     if args.kfp_endpoint:
         there = Installation(
             Api(endpoint(args.kfp_endpoint, args.kfp_token, args.kfp_ca, args.kfp_ui), timeout=20.0, tries=3),
@@ -140,11 +140,12 @@ def main(argv: list[str] | None = None) -> int:
             args.kfp_multi_user,
             args.kfp_namespace or system_of(args.kfp_endpoint),
         )
-        looks = {"pipelineschedules": Schedules(kube, there, may_act=leading).look, "pipelineruns": Runs(kube, there, may_act=leading).look}
+        kinds = {"pipelineschedules": Schedules(kube, there, may_act=leading), "pipelineruns": Runs(kube, there, may_act=leading)}
+        others = {plural: kind.reconcile for plural, kind in kinds.items()}
 
     async def run() -> None:
-        schedule = Schedule(look, leading)
-        others = {plural: Schedule(one, leading) for plural, one in looks.items()}
+        schedule = Schedule(reconcile, leading)
+        queues = {plural: Schedule(one, leading) for plural, one in others.items()}
         if registrar is not None:
             loop = asyncio.get_running_loop()
 
@@ -153,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
 
             registrar.changed = changed
             registrar.start()
-        await operate(controller, schedule, others, namespaces=namespaces, clusterwide=args.all_namespaces)
+        await operate(schedule, queues, namespaces=namespaces, clusterwide=args.all_namespaces)
 
     begun = time.monotonic()
     try:

@@ -1,4 +1,4 @@
-"""The controller as a process: kopf watches, a schedule decides who is looked at when."""
+"""The controller as a process: kopf watches, a schedule decides what is reconciled when."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import kopf
 
-from serving.controller.rollouts.reconcile import SOON, Controller
+from serving.controller.reconciler import SOON
 from serving.controller.rollouts.resource import COMMAND, OWNER
 from sluice.kube.client import KubeFault
 from sluice.kube.objects import GROUP, KINDS, VERSION
@@ -22,20 +22,20 @@ log = logging.getLogger("sluice.rollout")
 Key = tuple[str, str]
 
 _THREADS = 4
-#: Seconds between looks at most while they fail.
+#: Seconds until the next time at most while it fails.
 _PATIENCE = 10.0
 
 
 class Schedule:
-    """When each resource of a kind is looked at next; never twice at once.
+    """When each resource of a kind is reconciled next; never twice at once.
 
     Args:
-        look: one look, blocking; returns the seconds to the next or None.
+        reconcile: once, blocking; returns the seconds until it is due again, or None.
         leading: whether this replica acts at all.
     """
 
-    def __init__(self, look: Callable[[str, str], float | None], leading: Callable[[], bool] = lambda: True):
-        self.look, self.leading = look, leading
+    def __init__(self, reconcile: Callable[[str, str], float | None], leading: Callable[[], bool] = lambda: True):
+        self.reconcile, self.leading = reconcile, leading
         self.due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
         self._busy: set[Key] = set()
@@ -43,7 +43,7 @@ class Schedule:
         self._missed: dict[Key, int] = {}
         self._wake = asyncio.Event()
         self._known: dict[Key, Any] = {}
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="look")
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
 
     def at(self, key: Key, when: float) -> None:
         self.due[key] = when
@@ -65,14 +65,14 @@ class Schedule:
             self.wake(key)
 
     def wake(self, key: Key) -> None:
-        """Look at it now, or once more if it is being looked at."""
+        """Reconcile it now, or once more if it is being reconciled."""
         if key in self._busy:
             self._again.add(key)
         else:
             self.at(key, time.monotonic())
 
     def known(self, key: Key) -> None:
-        """Look at it now if it is one that is looked at: something beside the API server has changed."""
+        """Reconcile it now if it is known: something beside the API server has changed."""
         if key in self._known:
             self.wake(key)
 
@@ -101,13 +101,13 @@ class Schedule:
         after: float | None = min(_PATIENCE, 2.0 ** min(self._missed.get(key, 0), 10))
         self._missed[key] = self._missed.get(key, 0) + 1
         try:
-            after = await asyncio.get_running_loop().run_in_executor(self._pool, self.look, *key)
+            after = await asyncio.get_running_loop().run_in_executor(self._pool, self.reconcile, *key)
             self._missed.pop(key, None)
         except KubeFault as e:
             log.warning("%s/%s: %s", *key, e)
         except Exception:
             # A fault in our own code must not stop the other resources.
-            log.exception("%s/%s: the look failed", *key)
+            log.exception("%s/%s: it failed", *key)
         finally:
             self._busy.discard(key)
             if key in self._again:
@@ -120,7 +120,7 @@ class Schedule:
             self._wake.set()
 
 
-def handlers(controller: Controller, schedule: Schedule, others: Mapping[str, Schedule] | None = None) -> kopf.OperatorRegistry:
+def handlers(schedule: Schedule, others: Mapping[str, Schedule] | None = None) -> kopf.OperatorRegistry:
     """Watch only: kopf writes nothing to any object. `others`: more of our kinds, by plural."""
     registry = kopf.OperatorRegistry()
 
@@ -147,7 +147,7 @@ def handlers(controller: Controller, schedule: Schedule, others: Mapping[str, Sc
 
     @kopf.on.event("gateway.networking.k8s.io", "v1", "httproutes", labels={OWNER: kopf.PRESENT}, registry=registry)
     def route_seen(body: Any, **_: Any) -> None:
-        # Someone edited our route by hand, or the gateway has taken it: either is worth a look.
+        # Someone edited our route by hand, or the gateway has taken it: either is worth reconciling for.
         key = (body["metadata"]["namespace"], body["metadata"]["labels"][OWNER])
         if key in schedule.due:
             schedule.wake(key)
@@ -155,21 +155,17 @@ def handlers(controller: Controller, schedule: Schedule, others: Mapping[str, Sc
     return registry
 
 
-async def operate(
-    controller: Controller, schedule: Schedule, others: Mapping[str, Schedule] | None = None, *, namespaces: list[str], clusterwide: bool
-) -> None:
+async def operate(schedule: Schedule, others: Mapping[str, Schedule] | None = None, *, namespaces: list[str], clusterwide: bool) -> None:
     """Run until stopped.
 
     Raises:
         Exception: what kopf ended by: a watch that the API server refused, or answered with errors for half a minute.
     """
-    looking = [asyncio.create_task(s.run()) for s in (schedule, *(others or {}).values())]
+    running = [asyncio.create_task(s.run()) for s in (schedule, *(others or {}).values())]
     try:
-        await kopf.operator(
-            registry=handlers(controller, schedule, others), standalone=True, namespaces=namespaces, clusterwide=clusterwide
-        )
+        await kopf.operator(registry=handlers(schedule, others), standalone=True, namespaces=namespaces, clusterwide=clusterwide)
     finally:
-        for task in looking:
+        for task in running:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task

@@ -22,7 +22,7 @@ import serving.controller.rollouts.reconcile as module
 from serving.controller.kube import connect
 from serving.controller.operator import Schedule
 from serving.controller.rollouts.evidence import Pods
-from serving.controller.rollouts.reconcile import IDLE, Controller
+from serving.controller.rollouts.reconcile import IDLE, Rollouts
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).parents[1] / "unit" / "rollouts" / "memory_api.py")
 assert _spec and _spec.loader
@@ -76,7 +76,7 @@ def main() -> None:
         return answer
 
     module.decide = timed  # type: ignore[assignment]
-    controller = Controller(kube, Pods(kube, proxied=True), clock=lambda: api.now)
+    controller = Rollouts(kube, Pods(kube, proxied=True), clock=lambda: api.now)
     names = [f"m{i:04d}" for i in range(args.rollouts)]
     base = "/apis/sluice.dev/v1alpha1/namespaces/ns/modelrollouts/"
     # All their first models, put where a controller of before left them.
@@ -87,10 +87,10 @@ def main() -> None:
         for _ in range(40):
             # Time passes for everyone; only this one's traffic matters to it.
             api.now += 1.0
-            if controller.look("ns", name) == IDLE:
+            if controller.reconcile("ns", name) == IDLE:
                 break
         before = len(api.calls)
-        controller.look("ns", name)
+        controller.reconcile("ns", name)
         idle[name] = len(api.calls) - before
     took.clear()
     for name in names[: args.deciding]:
@@ -100,8 +100,8 @@ def main() -> None:
             api.now += 1.0
             for version in ("1" * 8, "2" * 8):
                 api.answer(f"{name}-{version}-predictor", 40)
-            controller.look("ns", name)
-    schedule = Schedule(controller.look)
+            controller.reconcile("ns", name)
+    schedule = Schedule(controller.reconcile)
     asyncio.run(_fill(schedule, [api.objects[base + n] for n in names]))
     rss = process.memory_info().rss
     calls = np.array(list(idle.values()))

@@ -1,6 +1,6 @@
-"""One look at one `ModelRollout`: read, observe, decide, store, apply.
+"""Reconciling a `ModelRollout`: read, observe, decide, store, apply.
 
-A look that only counted more requests is not stored: each write of a status is a line of ``kubectl get -w``. What it counted is kept here
+A time that only counted more requests is not stored: each write of a status is a line of ``kubectl get -w``. What it counted is kept here
 and stored with the next decision, or after `PERSIST` seconds. A controller that is killed in between loses no request and counts none twice:
 the next one reads the same counters on from where the stored state left them, as one block of evidence in place of several.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 from serving.controller.kube import MANAGER
 from serving.controller.metrics import Metrics
+from serving.controller.reconciler import SOON, Reconciler
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.backends import BACKENDS
 from serving.controller.rollouts.backends.base import ClusterBackend
@@ -22,7 +23,7 @@ from serving.controller.rollouts.evidence import Pods, Prometheus, Source, allow
 from serving.controller.rollouts.registrar import Registrar, served
 from serving.controller.rollouts.resource import FINALIZER, Rollout
 from sluice.core.errors import ProjectError, SluiceError
-from sluice.kube.client import KubeFault, Object
+from sluice.kube.client import Object
 from sluice.kube.objects import Objects
 from sluice.registry.serving import Served
 from sluice.rollouts.backend import View
@@ -31,12 +32,11 @@ from sluice.rollouts.state import TERMINAL, Action, Launch, Note, Observations, 
 
 log = logging.getLogger("sluice.rollout")
 
-#: Seconds until an idle rollout is looked at again: four calls in that time.
+#: Seconds until an idle rollout is reconciled again: four calls in that time.
 IDLE = 300.0
-SOON = 2.0
 #: Seconds that what was measured may be ahead of the status.
 PERSIST = 30.0
-#: Of the state, what looks measure. All else is a decision: stored before it is acted on.
+#: Of the state, what is measured each time. All else is a decision: stored before it is acted on.
 _MEASURED = frozenset(
     {
         "cursor",
@@ -61,20 +61,22 @@ _MEASURED = frozenset(
 _DECIDED = tuple(f.name for f in fields(State) if f.name not in _MEASURED)
 #: Of the status, what people see change.
 _SHOWN = ("phase", "stage", "step", "weight", "stable", "candidate", "verdict", "observedGeneration", "models", "protocols")
-#: And between looks at one that failed for want of something, which may be there by now.
+#: And between two times of one that failed for want of something, which may be there by now.
 STILL = 15.0
 
 
-class Controller:
-    """Looks at rollouts, one at a time; holds nothing of them between looks but measurements of the last seconds.
+class Rollouts(Reconciler):
+    """The controller of `ModelRollout`; holds nothing of one between two times but measurements of the last seconds.
 
     Args:
         kube: the API. pods: where counters come from unless a rollout names a Prometheus.
         prometheus: addresses that a rollout may name, or that lie above it; who may write a ModelRollout cannot have this process ask others.
-        may_act: asked before every write; False stops the look where it is (the lease was lost).
+        may_act: asked before every write; False stops it where it is (the lease was lost).
         registrar: told what serves, for the model registry; None: there is none to follow.
         clock: wall-clock seconds.
     """
+
+    kind, finalizer, component = "ModelRollout", FINALIZER, MANAGER
 
     def __init__(
         self,
@@ -87,60 +89,49 @@ class Controller:
         registrar: Registrar | None = None,
         clock: Callable[[], float] = time.time,
     ):
-        self.kube, self.pods, self.metrics, self.may_act, self.clock = kube, pods or Pods(kube), metrics or Metrics(), may_act, clock
+        super().__init__(kube, may_act=may_act, clock=clock)
+        self.pods, self.metrics = pods or Pods(kube), metrics or Metrics()
         self.prometheus, self.registrar = tuple(prometheus), registrar
         #: By rollout: its uid, the time of the stored state, and the state since.
         self._ahead: dict[tuple[str, str], tuple[str, float, State]] = {}
 
-    def look(self, namespace: str, name: str) -> float | None:
-        """One look. Returns the seconds until the next one is due, None when there is nothing to come back for.
+    def accept(self, raw: Object) -> None:
+        """A spec that makes sense, and names no Prometheus but those this controller may ask. Raises `SluiceError`."""
+        named = _prometheus(resource.read(raw))
+        if named and not allowed(named, self.prometheus):
+            there = ", ".join(self.prometheus) or "none"
+            raise ProjectError(
+                "is no Prometheus that this controller may ask",
+                field="spec.analysis.prometheus.url",
+                value=named,
+                fix=f"one of {there}; whoever runs the controller adds others: --prometheus, controller.prometheus of the chart",
+            )
 
-        Raises:
-            KubeFault: the API server does not answer or refuses; look again later.
-        """
-        raw = self.kube.get("ModelRollout", namespace, name)
-        if raw is None:
-            self._forget(namespace, name)
-            return None
-        raw.setdefault("apiVersion", "sluice.dev/v1alpha1")
-        raw.setdefault("kind", "ModelRollout")
+    def refuse(self, raw: Object, why: SluiceError) -> float | None:
+        status = resource.refused(raw, why, self.clock())
+        if status != (raw.get("status") or {}):
+            if not self.store(raw, status):
+                return SOON
+            self.tell(raw, "Warning", "SpecIsUnusable", str(why))
+        return None
+
+    def leave(self, raw: Object) -> float | None:
         try:
             rollout = resource.read(raw)
-        except SluiceError as why:
-            return self._refuse(raw, why)
-        if rollout.deleted:
-            return self._leave(rollout)
-        named = _prometheus(rollout)
-        if named and not allowed(named, self.prometheus):
-            return self._refuse(
-                raw,
-                ProjectError(
-                    "is no Prometheus that this controller may ask",
-                    field="spec.analysis.prometheus.url",
-                    value=named,
-                    fix=(
-                        f"one of {', '.join(self.prometheus) or 'none'}; whoever runs the controller adds others: --prometheus, controller.prometheus of the chart"
-                    ),
-                ),
-            )
-        if FINALIZER not in (raw["metadata"].get("finalizers") or []):
-            if not self.may_act():
-                return SOON
-            raw = self.kube.merge(
-                "ModelRollout",
-                namespace,
-                name,
-                {
-                    "metadata": {
-                        "finalizers": [*(raw["metadata"].get("finalizers") or []), FINALIZER],
-                        "resourceVersion": raw["metadata"]["resourceVersion"],
-                    }
-                },
-            )
-            rollout = resource.read({**raw, "apiVersion": "sluice.dev/v1alpha1", "kind": "ModelRollout"})
-        return self._step(rollout)
+        except SluiceError:
+            # Never usable, so nothing was begun.
+            return None
+        self._backend(rollout).leave(rollout.state.stable)
+        return None
 
-    def _step(self, rollout: Rollout) -> float:
+    def forget(self, namespace: str, name: str) -> None:
+        if self.registrar is not None:
+            self.registrar.forget((namespace, name))
+        self._ahead.pop((namespace, name), None)
+        self.metrics.forget(namespace, name)
+
+    def advance(self, raw: Object) -> float | None:
+        rollout = resource.read(raw)
         backend = self._backend(rollout)
         fresh = not (rollout.raw.get("status") or {}).get("state")
         if fresh:
@@ -161,8 +152,7 @@ class Controller:
         new, actions = decide(rollout.plan, state, seen, now)
         notes = [a for a in actions if isinstance(a, Note)]
         self.metrics.seen(rollout, new, view)
-        if not self.may_act():
-            return SOON
+        self.acting()
         key, want = (rollout.namespace, rollout.name), served(rollout, new) if self.registrar else None
         status = resource.status(
             rollout,
@@ -175,14 +165,9 @@ class Controller:
             registered=self._registered(rollout, key, want),
         )
         store = fresh or bool(notes) or self._due(rollout, new, status, known=known)
-        if store:
-            try:
-                self.kube.replace_status({**rollout.raw, "status": status})
-            except KubeFault as e:
-                if e.status in (404, 409):
-                    # Someone was faster: this look never happened.
-                    return SOON
-                raise
+        if store and not self.store(rollout.raw, status):
+            # Someone was faster: this time never happened.
+            return SOON
         self._keep(rollout, new, new.last_time if store else rollout.state.last_time)
         if self.registrar is not None:
             # Only what is stored: a process that dies here finds it in the status, and asks for it again.
@@ -214,14 +199,14 @@ class Controller:
     # -- what is ahead of the status ---------------------------------------------------------------
 
     def _latest(self, rollout: Rollout) -> tuple[State, bool]:
-        """The state as of the last look, and whether that look was this process's. What another one stored since counts more than what is kept."""
+        """The state as of the last time, and whether that was this process's. What another one stored since counts more than what is kept."""
         kept = self._ahead.get((rollout.namespace, rollout.name))
         if kept is None or kept[:2] != (rollout.uid, rollout.state.last_time):
             return rollout.state, False
         return kept[2], True
 
     def _due(self, rollout: Rollout, new: State, status: Object, *, known: bool) -> bool:
-        """Whether this look is stored: it decided, shows something new, or counted and the last write is long ago or another process's."""
+        """Whether this time is stored: it decided, shows something new, or counted and the last write is long ago or another process's."""
         old, stored = rollout.raw.get("status") or {}, rollout.state
         if _shown(old) != _shown(status) or any(getattr(new, name) != getattr(stored, name) for name in _DECIDED):
             return True
@@ -234,12 +219,6 @@ class Controller:
             self._ahead.pop(key, None)
         else:
             self._ahead[key] = (rollout.uid, stored, new)
-
-    def _forget(self, namespace: str, name: str) -> None:
-        if self.registrar is not None:
-            self.registrar.forget((namespace, name))
-        self._ahead.pop((namespace, name), None)
-        self.metrics.forget(namespace, name)
 
     def _backend(self, rollout: Rollout) -> ClusterBackend:
         made: ClusterBackend = BACKENDS.get(rollout.backend, field="spec.traffic.backend")(self.kube, rollout, self._source(rollout))
@@ -290,41 +269,9 @@ class Controller:
             else:
                 backend.retire(action.digest)
         except (SluiceError, OSError) as e:
-            # Asked for again at the next look.
+            # Asked for again the next time.
             log.warning("%s/%s: %s: %s", rollout.namespace, rollout.name, type(action).__name__, e)
             self.metrics.faults.labels(type(action).__name__).inc()
-
-    def _refuse(self, raw: Object, why: SluiceError) -> float | None:
-        meta = raw["metadata"]
-        if meta.get("deletionTimestamp"):
-            self._release(raw)
-            return None
-        status = resource.refused(raw, why, self.clock())
-        if status != (raw.get("status") or {}) and self.may_act():
-            self.kube.replace_status({**raw, "status": status})
-            self._event(raw, "Warning", "SpecIsUnusable", str(why))
-        return None
-
-    def _leave(self, rollout: Rollout) -> float | None:
-        if FINALIZER not in (rollout.raw["metadata"].get("finalizers") or []):
-            return None
-        if not self.may_act():
-            return SOON
-        backend = self._backend(rollout)
-        backend.leave(rollout.state.stable)
-        self._release(rollout.raw)
-        self._forget(rollout.namespace, rollout.name)
-        return None
-
-    def _release(self, raw: Object) -> None:
-        meta = raw["metadata"]
-        others = [f for f in meta.get("finalizers") or [] if f != FINALIZER]
-        patch = {"metadata": {"finalizers": others, "resourceVersion": meta["resourceVersion"]}}
-        try:
-            self.kube.merge("ModelRollout", meta["namespace"], meta["name"], patch)
-        except KubeFault as e:
-            if e.status != 404:
-                raise
 
     # -- telling -----------------------------------------------------------------------------------
 
@@ -333,11 +280,7 @@ class Controller:
         bad = note.data.get("phase") in ("RollingBack", "Failed") or note.data.get("verdict") == "fail"
         said = str(note.data.get("phase") or note.data.get("verdict") or note.kind)
         reason = "".join(word[:1].upper() + word[1:] for word in said.split())
-        log.info("%s/%s: %s", rollout.namespace, rollout.name, note.message)
-        self._event(rollout.raw, "Warning" if bad else "Normal", reason, note.message)
-
-    def _event(self, raw: Object, kind: str, reason: str, message: str) -> None:
-        self.kube.tell(raw, MANAGER, kind, reason, message, resource.stamp(self.clock()))
+        self.tell(rollout.raw, "Warning" if bad else "Normal", reason, note.message)
 
 
 def _prometheus(rollout: Rollout) -> str | None:

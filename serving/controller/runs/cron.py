@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
+
+from croniter import CroniterBadDateError, croniter
 
 from sluice.core.errors import SluiceError
 
@@ -21,8 +23,10 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of week", 0, 6, _DAYS),
 )
-#: A tick that does not come in this many days never does: between 1896 and 1904 there was no 29 February either.
-_HORIZON = 366 * 8 + 2
+#: A tick that does not come in this many years never does: between 1896 and 1904 there was no 29 February either.
+_YEARS = 8
+#: Seconds that no change of the clocks exceeds.
+_CHANGE = 3 * 3600.0
 
 
 class CronError(SluiceError):
@@ -51,13 +55,6 @@ class Cron:
     any_day: bool
     any_weekday: bool
 
-    def on(self, day: date) -> bool:
-        """Whether the date matches."""
-        if day.month not in self.months:
-            return False
-        by_month, by_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
-        return (by_month and by_week) if self.any_day or self.any_weekday else (by_month or by_week)
-
     def after(self, moment: float, where: tzinfo = UTC) -> float | None:
         """The first tick strictly after a moment.
 
@@ -70,32 +67,30 @@ class Cron:
         Returns:
             Seconds since the epoch, None when there is no tick in the next eight years.
         """
-        begun = int(moment // 60) * 60 + 60
-        day = datetime.fromtimestamp(begun, where).date()
-        for _ in range(_HORIZON):
-            if self.on(day):
-                found = self._hourly(day, begun, where) if self.any_hour else self._timed(day, begun, where)
-                if found is not None:
-                    return found
-            day += timedelta(days=1)
-        return None
+        # croniter walks on the wall clock, from before the last change of it; a wall time is one moment, two, or none.
+        clock = datetime.fromtimestamp(moment, where).replace(tzinfo=UTC).timestamp()
+        walk = croniter(self._plain(), clock - _CHANGE, day_or=not (self.any_day or self.any_weekday), max_years_between_matches=_YEARS)
+        again: float | None = None
+        try:
+            while True:
+                wall = walk.get_next(float)
+                first, second = _moments(wall, where)
+                if first is not None and first > moment:
+                    return first if again is None else min(first, again)
+                if self.any_hour and second is not None and second > moment and again is None:
+                    again, clock = second, wall
+                if again is not None and wall > clock + _CHANGE:
+                    break
+        except CroniterBadDateError:
+            pass
+        return again
 
-    def _timed(self, day: date, begun: int, where: tzinfo) -> float | None:
-        for hour in sorted(self.hours):
-            for minute in sorted(self.minutes):
-                local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=where)
-                when = local.timestamp()
-                if when >= begun and datetime.fromtimestamp(when, where).replace(tzinfo=None) == local.replace(tzinfo=None):
-                    return when
-        return None
-
-    def _hourly(self, day: date, begun: int, where: tzinfo) -> float | None:
-        when = max(begun, int(datetime(day.year, day.month, day.day, tzinfo=where).timestamp()))
-        while (local := datetime.fromtimestamp(when, where)).date() <= day:
-            if local.date() == day and local.minute in self.minutes and local.hour in self.hours:
-                return float(when)
-            when += 60
-        return None
+    def _plain(self) -> str:
+        """Five fields of numbers alone: names, `?` and what croniter reads otherwise (0-0) are gone."""
+        return " ".join(
+            _listed(values, low, high)
+            for values, (_, low, high, _) in zip((self.minutes, self.hours, self.days, self.months, self.weekdays), _FIELDS, strict=True)
+        )
 
     def shifted(self, minutes: int) -> str:
         """The six fields Kubeflow Pipelines wants (seconds first), for a clock that is `minutes` behind this one's.
@@ -126,6 +121,14 @@ class Cron:
                 )
             days[2] = _listed({(d + next(iter(steps))) % 7 for d in self.weekdays}, 0, 6)
         return " ".join(["0", _listed(moved, 0, 59), _listed(hours, 0, 23), *days])
+
+
+def _moments(wall: float, where: tzinfo) -> tuple[float | None, float | None]:
+    """When a clock in `where` shows a wall time, given as if in UTC: the first time and, where it is set back over it, the second; None: never."""
+    shown = datetime.fromtimestamp(wall, UTC).replace(tzinfo=None)
+    both = [shown.replace(tzinfo=where, fold=fold).timestamp() for fold in (0, 1)]
+    first, second = (m if datetime.fromtimestamp(m, where).replace(tzinfo=None) == shown else None for m in both)
+    return first, second if second != first else None
 
 
 def _listed(values: Iterable[int], low: int, high: int) -> str:

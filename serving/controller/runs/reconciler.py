@@ -1,16 +1,17 @@
-"""What the two controllers share: reading, the finalizer, faults with backoff, and a status written only when it says something new."""
+"""What the controllers of schedules and runs share: the installation of Kubeflow Pipelines, faults with backoff, and a status written only when it says something new."""
 
 from __future__ import annotations
 
-import logging
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from serving.controller.rollouts.resource import condition, stamp
+from serving.controller.reconciler import SOON, Reconciler
+from serving.controller.rollouts.resource import condition
 from serving.controller.runs.resource import FINALIZER, Source, command
 from sluice.core.errors import SluiceError
 from sluice.kfp.client import Api
@@ -18,19 +19,13 @@ from sluice.kfp.connection import Connection, read_token
 from sluice.kfp.errors import EndpointError, NotFound, Rejected
 from sluice.kube import site
 from sluice.kube.client import KubeFault, Object
-from sluice.kube.objects import GROUP, VERSION, Objects
+from sluice.kube.objects import GROUP, Objects
 from sluice.kube.site import Site
 
-log = logging.getLogger("sluice.pipelines")
-
-SOON, IDLE = 2.0, 60.0
+IDLE = 60.0
 #: Seconds until a resource that cannot be used is read again: its ConfigMap or pipeline may be there then.
 REFUSED = 60.0
 _FIRST, _LONGEST = 5.0, 300.0
-
-
-class NotLeading(Exception):
-    """The lease was lost: nothing more is written."""
 
 
 @dataclass(frozen=True)
@@ -80,35 +75,37 @@ def system_of(endpoint: str) -> str:
     return space if inside else "kubeflow"
 
 
-class Reconciler:
-    """Looks at resources of one kind, holding nothing between looks but how often in a row one failed.
+class PipelineReconciler(Reconciler):
+    """What the controllers of schedules and runs share; they hold nothing but how often in a row a resource failed.
 
     Args:
         kube: the API. pipelines: where runs run.
         may_act: asked before every write. clock: wall-clock seconds.
     """
 
-    kind = ""
+    finalizer = FINALIZER
+    component = "sluice-pipelines"
 
     def __init__(
         self, kube: Objects, pipelines: Installation, *, may_act: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time
     ):
-        self.kube, self.pipelines, self.may_act, self.clock = kube, pipelines, may_act, clock
+        super().__init__(kube, may_act=may_act, clock=clock)
+        self.pipelines = pipelines
         self._failed: dict[tuple[str, str], int] = {}
 
     # -- what a kind does --------------------------------------------------------------------------
 
+    @abstractmethod
     def step(self, raw: Object) -> tuple[Object, float | None]:
-        """Act once. Returns the status's fields and the seconds until the next look, None when all is done.
+        """Act once. Returns the status's fields and the seconds until it is due again, None when all is done.
 
         Raises:
             EndpointError, SluiceError: told in the status.
         """
-        raise NotImplementedError
 
-    def leave(self, raw: Object) -> str | None:
+    @abstractmethod
+    def undo(self, raw: Object) -> str | None:
         """Undo what stands in Kubeflow Pipelines. None when nothing is left, else what is waited for."""
-        raise NotImplementedError
 
     # -- what the environment says -----------------------------------------------------------------
 
@@ -141,34 +138,12 @@ class Reconciler:
                 raise
             return kfp.pipeline_id(source.fallback, space)
 
-    # -- looking -----------------------------------------------------------------------------------
+    # -- reconciling -------------------------------------------------------------------------------
 
-    def look(self, namespace: str, name: str) -> float | None:
-        """One look. Returns the seconds until the next one is due, None when there is nothing to come back for.
+    def forget(self, namespace: str, name: str) -> None:
+        self._failed.pop((namespace, name), None)
 
-        Raises:
-            KubeFault: the API server does not answer or refuses; look again later.
-        """
-        raw = self.kube.get(self.kind, namespace, name)
-        if raw is None:
-            self._failed.pop((namespace, name), None)
-            return None
-        raw.setdefault("apiVersion", f"{GROUP}/{VERSION}")
-        raw.setdefault("kind", self.kind)
-        try:
-            if raw["metadata"].get("deletionTimestamp"):
-                return self._leave(raw)
-            if FINALIZER not in (raw["metadata"].get("finalizers") or []):
-                raw = {
-                    **self._finalizers(raw, [*(raw["metadata"].get("finalizers") or []), FINALIZER]),
-                    "apiVersion": raw["apiVersion"],
-                    "kind": self.kind,
-                }
-            return self._look(raw)
-        except NotLeading:
-            return SOON
-
-    def _look(self, raw: Object) -> float | None:
+    def advance(self, raw: Object) -> float | None:
         key, old = (raw["metadata"]["namespace"], raw["metadata"]["name"]), raw.get("status") or {}
         try:
             fields, after = self.step(raw)
@@ -213,14 +188,9 @@ class Reconciler:
         }
         if status == old:
             return after
-        self.acting()
-        try:
-            self.kube.replace_status({**raw, "status": status})
-        except KubeFault as e:
-            if e.status in (404, 409):
-                # Someone was faster, or it is gone: what was done is found at the next look.
-                return SOON
-            raise
+        if not self.store(raw, status):
+            # What was done is found the next time.
+            return SOON
         before = next((c["status"] for c in known if c["type"] == said[0]), None)
         if said[1] == "False" and (before != "False" or old.get("message") != status["message"]):
             self.tell(raw, "Warning", said[2], status["message"])
@@ -235,45 +205,13 @@ class Reconciler:
 
     # -- leaving -----------------------------------------------------------------------------------
 
-    def _leave(self, raw: Object) -> float | None:
-        meta = raw["metadata"]
-        others = [f for f in meta.get("finalizers") or [] if f != FINALIZER]
-        if FINALIZER not in (meta.get("finalizers") or []):
+    def leave(self, raw: Object) -> float | None:
+        asked, meta = command(raw), raw["metadata"]
+        if asked and asked[1] == "abandon":
             return None
-        asked = command(raw)
-        if not (asked and asked[1] == "abandon"):
-            key = (meta["namespace"], meta["name"])
-            try:
-                waits = self.leave(raw)
-            except EndpointError as e:
-                waits = f"cannot be deleted yet: {e}\n  annotate {GROUP}/command=abandon to leave in Kubeflow Pipelines what is there"
-                old = raw.get("status") or {}
-                return self._write(
-                    raw, {**old, "phase": "Terminating", "message": waits}, ("Synced", "False", e.reason, waits), self._backoff(key, e)
-                )
-            if waits:
-                return SOON
         try:
-            self._finalizers(raw, others)
-        except KubeFault as e:
-            if e.status != 404:
-                raise
-        return None
-
-    def _finalizers(self, raw: Object, value: list[str]) -> Object:
-        self.acting()
-        meta = raw["metadata"]
-        patch = {"metadata": {"finalizers": value, "resourceVersion": meta["resourceVersion"]}}
-        return self.kube.merge(self.kind, meta["namespace"], meta["name"], patch)
-
-    # -- telling -----------------------------------------------------------------------------------
-
-    def acting(self) -> None:
-        """Raises `NotLeading` unless this replica may write."""
-        if not self.may_act():
-            raise NotLeading
-
-    def tell(self, raw: Object, kind: str, reason: str, message: str) -> None:
-        """An Event of the resource."""
-        log.info("%s/%s: %s: %s", raw["metadata"]["namespace"], raw["metadata"]["name"], reason, message)
-        self.kube.tell(raw, "sluice-pipelines", kind, reason, message, stamp(self.clock()))
+            return SOON if self.undo(raw) else None
+        except EndpointError as e:
+            waits = f"cannot be deleted yet: {e}\n  annotate {GROUP}/command=abandon to leave in Kubeflow Pipelines what is there"
+            fields = {**(raw.get("status") or {}), "phase": "Terminating", "message": waits}
+            return self._write(raw, fields, ("Synced", "False", e.reason, waits), self._backoff((meta["namespace"], meta["name"]), e))

@@ -2,7 +2,7 @@
 
 Kubeflow Pipelines cannot change a recurring run. So a changed schedule becomes a new one, made
 disabled; then the old one is disabled, the new one enabled, and the old one deleted once none of its
-runs goes on. Killed between any two of these, the next look goes on from what it finds: no tick is
+runs goes on. Killed between any two of these, the next time goes on from what it finds: no tick is
 run twice, and the only recurring run is never deleted.
 """
 
@@ -84,7 +84,7 @@ class Action:
 def reconcile(wanted: Wanted, found: Sequence[Recurring], now: float) -> tuple[Action, ...]:
     """The next calls towards the one enabled recurring run that is wanted; nothing when it is there.
 
-    Any of them may be done twice, or be lost; what they led to is looked at before this is asked again.
+    Any of them may be done twice, or be lost; what they led to is read before this is asked again.
     """
     if wanted.suspended:
         return tuple(Action("disable", r.id) for r in found if r.enabled)

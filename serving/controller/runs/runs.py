@@ -1,4 +1,4 @@
-"""One look at one `PipelineRun`: a run in Kubeflow Pipelines, followed to its end."""
+"""Reconciling a `PipelineRun`: a run in Kubeflow Pipelines, followed to its end."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from serving.controller.reconciler import SOON
 from serving.controller.rollouts.resource import stamp
 from serving.controller.runs import resource
-from serving.controller.runs.reconciler import SOON, Reconciler
+from serving.controller.runs.reconciler import PipelineReconciler
 from serving.controller.runs.recurring import ENDED
 from serving.controller.runs.resource import PipelineRun
 from sluice.core.errors import SluiceError
@@ -117,7 +118,7 @@ def _ended(why: str) -> str:
     return "terminated by command" if why == "Terminated" else "given up: spec.timeoutSeconds are over"
 
 
-class Runs(Reconciler):
+class Runs(PipelineReconciler):
     """The controller of `PipelineRun`."""
 
     kind = "PipelineRun"
@@ -267,7 +268,7 @@ class Runs(Reconciler):
         fix = (found.get("error") or {}).get("fix")
         return word, "; ".join(map(str, found["reasons"])) + (f"; fix: {fix}" if fix else "")
 
-    def leave(self, raw: Object) -> str | None:
+    def undo(self, raw: Object) -> str | None:
         try:
             item = resource.run(raw)
         except SluiceError:

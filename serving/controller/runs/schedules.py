@@ -1,4 +1,4 @@
-"""One look at one `PipelineSchedule`: its recurring run in Kubeflow Pipelines, and what that leaves to us."""
+"""Reconciling a `PipelineSchedule`: its recurring run in Kubeflow Pipelines, and what that leaves to us."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from serving.controller.rollouts.resource import stamp
 from serving.controller.runs import recurring, resource
 from serving.controller.runs.cron import translated
-from serving.controller.runs.reconciler import IDLE, Reconciler
+from serving.controller.runs.reconciler import IDLE, PipelineReconciler
 from serving.controller.runs.recurring import Action, Recurring, Run, Wanted
 from serving.controller.runs.resource import Schedule
 from sluice.kfp.answers import need
@@ -21,7 +21,7 @@ _ROUNDS = 8
 _WATCHING = 15.0
 
 
-class Schedules(Reconciler):
+class Schedules(PipelineReconciler):
     """The controller of `PipelineSchedule`."""
 
     kind = "PipelineSchedule"
@@ -126,7 +126,7 @@ class Schedules(Reconciler):
             ],
         }
 
-    def leave(self, raw: Object) -> str | None:
+    def undo(self, raw: Object) -> str | None:
         kfp = self.pipelines.kfp
         experiment = kfp.experiment_id(resource.title(raw), self.pipelines.namespace(raw), create=False)
         if experiment is None:

@@ -68,7 +68,7 @@ class World:
         self.api.remove(self.path(kind, name))
 
     def look(self, kind: str, name: str = "nightly") -> float | None:
-        return self.controllers[kind].look("ns", name)
+        return self.controllers[kind].reconcile("ns", name)
 
     def settle(self, kind: str, name: str = "nightly", times: int = 60, until: Callable[[], bool] | None = None) -> None:
         """Looks as the process would, waits and faults included, until nothing changes for two looks."""

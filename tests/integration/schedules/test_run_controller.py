@@ -343,7 +343,7 @@ def test_killed_at_any_write_it_makes_each_attempt_once(made: Any, how: str) -> 
 
         def look(kind: str, name: str = "nightly") -> float | None:
             try:
-                return made.controllers[kind].look("ns", name)
+                return made.controllers[kind].reconcile("ns", name)
             except Killed:
                 return 1.0
 

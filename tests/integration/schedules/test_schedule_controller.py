@@ -313,7 +313,7 @@ def test_killed_at_any_write_it_ends_the_same(made: Any, how: str) -> None:
 
         def guarded(kind: str, name: str = "nightly") -> float | None:
             try:
-                return made.controllers[kind].look("ns", name)
+                return made.controllers[kind].reconcile("ns", name)
             except Killed:
                 return 1.0
 

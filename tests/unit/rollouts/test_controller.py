@@ -17,7 +17,7 @@ from serving.controller import kube as kube_module
 from serving.controller.kube import connect
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.evidence import Pods
-from serving.controller.rollouts.reconcile import IDLE, Controller
+from serving.controller.rollouts.reconcile import IDLE, Rollouts
 from serving.runtime.users import STICKY as STICKY_HEADER
 from sluice.kube.client import KubeFault
 
@@ -70,7 +70,7 @@ class Cluster:
 
     def replace_controller(self) -> None:
         kube = connect(self.api)
-        self.controller = Controller(kube, Pods(kube, proxied=True), clock=lambda: self.api.now)
+        self.controller = Rollouts(kube, Pods(kube, proxied=True), clock=lambda: self.api.now)
 
     def apply(self, digest: str, **spec: Any) -> None:
         old = self.api.objects.get(PATH)
@@ -86,7 +86,7 @@ class Cluster:
 
     def look(self) -> float | None:
         self.api.pass_time(1.0)
-        return self.controller.look("ns", "m")
+        return self.controller.reconcile("ns", "m")
 
     def until(self, *phases: str, looks: int = 600) -> dict[str, Any]:
         for _ in range(looks):
@@ -229,12 +229,12 @@ def test_two_controllers_at_once_decide_once():
     c = Cluster()
     second(c)
     other = connect(c.api)
-    rival = Controller(other, Pods(other, proxied=True), clock=lambda: c.api.now)
+    rival = Rollouts(other, Pods(other, proxied=True), clock=lambda: c.api.now)
     real = c.controller.kube.replace_status
 
     def overtaken(obj: dict[str, Any]) -> dict[str, Any]:
         c.controller.kube.replace_status = real  # type: ignore[method-assign]
-        rival.look("ns", "m")
+        rival.reconcile("ns", "m")
         return real(obj)
 
     before = c.status["state"]["sequence"]

@@ -19,7 +19,7 @@ from prometheus_client import generate_latest
 from serving.controller import kube as kube_module
 from serving.controller.kube import connect
 from serving.controller.rollouts.evidence import allowed, port_of
-from serving.controller.rollouts.reconcile import Controller
+from serving.controller.rollouts.reconcile import Rollouts
 
 _spec = importlib.util.spec_from_file_location("rollout_memory_api", Path(__file__).with_name("memory_api.py"))
 assert _spec and _spec.loader
@@ -95,7 +95,7 @@ class World:
         self.api = memory.MemoryApi()
         self.prometheus = Prometheus(self.api)
         self.url = f"http://127.0.0.1:{self.prometheus.server_address[1]}"
-        self.controller = Controller(connect(self.api), prometheus=["http://127.0.0.1:1", self.url], clock=lambda: self.api.now)
+        self.controller = Rollouts(connect(self.api), prometheus=["http://127.0.0.1:1", self.url], clock=lambda: self.api.now)
 
     def apply(self, digest: str, **more: Any) -> None:
         strategy = {
@@ -132,7 +132,7 @@ class World:
 
     def look(self) -> None:
         self.api.pass_time(1.0)
-        self.controller.look("ns", "m")
+        self.controller.reconcile("ns", "m")
 
     def until(self, *phases: str, stage: str = "", looks: int = 400) -> dict[str, Any]:
         for _ in range(looks):

@@ -13,7 +13,7 @@ import pytest
 from serving.controller.kube import connect
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.evidence import Pods
-from serving.controller.rollouts.reconcile import Controller
+from serving.controller.rollouts.reconcile import Rollouts
 from sluice.core import files
 from sluice.core.errors import DeadlineError, ProjectError, SluiceError
 from sluice.kube.client import Kube
@@ -71,13 +71,13 @@ class Cluster:
     def __init__(self) -> None:
         self.api = memory.MemoryApi()
         kube = connect(self.api)
-        self.controller: Controller | None = Controller(kube, Pods(kube, proxied=True), clock=lambda: self.api.now)
+        self.controller: Rollouts | None = Rollouts(kube, Pods(kube, proxied=True), clock=lambda: self.api.now)
         self.events: list[dict[str, Any]] = []
 
     def sleep(self, seconds: float) -> None:
         self.api.pass_time(seconds)
         if self.controller is not None and PATH in self.api.objects:
-            self.controller.look("ns", "m")
+            self.controller.reconcile("ns", "m")
 
     def hand_over(self, digest: str, **plan: Any) -> RolloutResult:
         return hand_over(

@@ -18,7 +18,7 @@ from serving.controller.kube import connect
 from serving.controller.rollouts import registrar as registrars
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.evidence import Pods
-from serving.controller.rollouts.reconcile import Controller
+from serving.controller.rollouts.reconcile import Rollouts
 from serving.controller.rollouts.registrar import Registrar
 from sluice.core.errors import SluiceError
 from sluice.registry.rest import Rest
@@ -97,7 +97,7 @@ class Followed(Cluster):
     def replace_controller(self) -> None:
         kube = connect(self.api)
         self.registrar = Registrar(self.server.registry(), clock=lambda: self.now)
-        self.controller = Controller(kube, Pods(kube, proxied=True), registrar=self.registrar, clock=lambda: self.api.now)
+        self.controller = Rollouts(kube, Pods(kube, proxied=True), registrar=self.registrar, clock=lambda: self.api.now)
 
     def apply(self, digest: str, **spec: Any) -> None:
         super().apply(digest, strategy=QUICK | spec.pop("strategy", {}), registry={"model": self.name}, **spec)

@@ -30,7 +30,7 @@ PORT = 80
 
 
 class ClusterBackend(ABC):
-    """A `Backend` for one rollout, made anew at each look from the resource as it was read.
+    """A `Backend` for one rollout, made anew each time from the resource as it was read.
 
     Args:
         kube: the API. rollout: what is asked for. source: where counters come from.
