@@ -144,3 +144,34 @@ def test_a_model_of_another_estimator_or_a_broken_one_is_told(tmp_path: Path) ->
     files.write_text(tmp_path / "model" / "xgboost.json", "{}")
     with pytest.raises(DataError, match="cannot be read"):
         learner.load(tmp_path / "model")
+
+
+def test_a_label_that_no_training_row_has_gets_no_probability_in_memory_and_in_the_graph(tmp_path: Path) -> None:
+    """As in a fold that lacks a rare label: the dataset knows it, the rows of training do not have it."""
+    import pyarrow.compute as pc
+
+    from sluice.data.dataset import write_dataset
+
+    project, learner, whole = made(tmp_path, "xgboost", "three")
+    rows = whole.read("train")
+    fewer = write_dataset(
+        tmp_path / "fewer",
+        {
+            "train": rows.filter(pc.not_equal(rows.column("label"), "low")),
+            "validation": whole.read("validation"),
+            "test": whole.read("test"),
+        },
+        task="tabular",
+        objective=whole.objective,
+        labels=whole.labels,
+        columns=whole.columns,
+        source={},
+        shard_rows=1000,
+        times=whole.times,
+    )
+    trained = learner.fit(Job(fewer, tmp_path / "model"))
+    found = answers(trained, fewer)
+    assert (found[:, whole.labels.index("low")] == 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    exported = export_package(project, tmp_path / "model", fewer, tmp_path / "package", base_dir=tmp_path)
+    assert exported.evidence["formats"][0]["max_abs_diff"] < 1e-5

@@ -291,3 +291,15 @@ def test_days_that_can_be_read_in_two_ways_are_a_guess_that_is_said(tmp_path: Pa
     assert main(["init", str(tmp_path / "p"), "--data", str(tmp_path / "d.csv"), "--label", "label"]) == 0
     assert "can be read in two ways: %m/%d/%Y is a guess" in capsys.readouterr().out
     assert "timestamps: {when: '%m/%d/%Y'}" in (tmp_path / "p" / "sluice.yaml").read_text()
+
+
+def test_it_proposes_boosted_trees_for_classes_and_the_network_for_a_quantity_and_names_the_others(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    made = init(tmp_path, table(tmp_path / "data", {"size": SIZE, "colour": COLOUR, "label": LABELS}))
+    text = (tmp_path / "p" / "sluice.yaml").read_text()
+    assert made.model.estimator == "xgboost" and "model: {estimator: xgboost}" in text and "lightgbm" in text
+    other = tmp_path / "other"
+    (other / "data").mkdir(parents=True)
+    made = init(other, table(other / "data", {"size": SIZE, "colour": COLOUR, "label": [i * 1.37 % 7 + 0.001 for i in range(N)]}))
+    assert not hasattr(made.model, "estimator")
+    assert "# a network learns; boosted trees by model: {estimator: xgboost}" in (other / "p" / "sluice.yaml").read_text()
