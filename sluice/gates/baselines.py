@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.core.warm import start as warm
 from sluice.data.dataset import Dataset
 from sluice.engines.scoring import targets_of
 from sluice.problems.decision import Rule
@@ -110,16 +112,15 @@ def simple(
             "seconds": config.baselines.seconds,
             "validation": config.decision is not None,
         }
-        command = [sys.executable, "-W", "ignore", "-m", "sluice.gates.baselines"]
         start = time.perf_counter()
         try:
-            done = subprocess.run(
-                command,
-                input=orjson.dumps(request),
-                capture_output=True,
-                timeout=PATIENCE * config.baselines.seconds,
+            done = warm.run(
+                "baselines",
+                "sluice.gates.baselines",
+                [],
+                said=orjson.dumps(request),
                 env=_environment(),
-                check=False,
+                timeout=PATIENCE * config.baselines.seconds,
             )
         except subprocess.TimeoutExpired:
             return f"it was not done within {PATIENCE} times evaluate.baselines.seconds ({config.baselines.seconds:g}) by the clock"
@@ -245,6 +246,7 @@ class _NoPandas(importlib.abc.MetaPathFinder):
 
 def main() -> int:
     """The child: a request as JSON on stdin, the answers as a file."""
+    warnings.simplefilter("ignore")
     sys.meta_path.insert(0, _NoPandas())
     from sluice.core.processes import die_with
     from sluice.fields import load_processor

@@ -135,6 +135,8 @@ class Learner(ABC):
         nodes: whether several machines can.
         folds: whether it can be cross-validated.
         resume: whether a killed job goes on where it was, to the same model.
+        ahead: what a warm process has imported when this learner's work in it begins: ``train``, the step itself; ``training``,
+            processes that `fit` starts; on top of that ``export``. Nothing in it may start a thread, or run anything.
         libraries: distributions whose versions make the model: the package names them.
     """
 
@@ -144,6 +146,7 @@ class Learner(ABC):
     nodes: ClassVar[bool] = False
     folds: ClassVar[bool] = True
     resume: ClassVar[bool] = False
+    ahead: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     libraries: tuple[str, ...] = ()
 
     def __init__(self, task: Task):

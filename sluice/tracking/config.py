@@ -15,11 +15,6 @@ TRACKERS = Registry(
     "tracker", {"tensorboard": "sluice.tracking.tensorboard:TensorBoardTracker", "wandb": "sluice.tracking.wandb:WandbTracker"}
 )
 
-#: Trackers beside the first, by name: each a class of `sluice.tracking.tracker.Beside`.
-TRACKERS = Registry(
-    "tracker", {"tensorboard": "sluice.tracking.tensorboard:TensorBoardTracker", "wandb": "sluice.tracking.wandb:WandbTracker"}
-)
-
 
 class TrackingConfig(Section):
     """Where runs and versions are written down. Null `uri`: `$SLUICE_HOME/mlflow.db`."""

@@ -171,25 +171,24 @@ def unsafe() -> str | None:
     return f"importing has started threads ({', '.join(threads[1:])})" if len(threads) > 1 else None
 
 
-def branch(plan: Mapping[str, Any]) -> str:
-    """Import what all share, then become one process for each set. Returns the name of this one's."""
-    preload(plan["shared"])
-    for name, modules in plan["sets"].items():
+def branch(plan: Mapping[str, Any], name: str = "default") -> str:
+    """Import a set; become one process more for each set on top of it. Returns the name of this one's."""
+    preload(plan[name]["modules"])
+    for other in (n for n, s in plan.items() if s["on"] == name):
         parent = os.getpid()
         if os.fork() == 0:
             die_with_parent()
             if os.getppid() != parent:
                 os._exit(1)
-            preload(modules)
-            return str(name)
-    return "default"
+            return branch(plan, other)
+    return name
 
 
 def main(plan: str) -> Job:
     """Returns in each fork, with what it is to do."""
     sigint = signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the work
     wanted = json.loads(plan)
-    sockets = {name: socket.socket(fileno=fd) for name, fd in wanted["sockets"].items()}
+    sockets = {name: socket.socket(fileno=s["socket"]) for name, s in wanted.items()}
     mine = branch(wanted)
     for name, other in sockets.items():
         if name != mine:

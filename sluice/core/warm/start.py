@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import orjson
@@ -26,8 +26,23 @@ _ONE = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
+_PREFIX = "sluice-warm-"
+#: Seconds in which one that begins may not listen yet.
+_YOUNG = 600.0
 #: Set to 0, every step is a process that imports for itself.
 SWITCH = "SLUICE_WARM_STEPS"
+
+
+@dataclass(frozen=True)
+class Set:
+    """Modules (or ``module:function``, called) imported in a process of its own, beside the other sets.
+
+    Attributes:
+        modules: what. on: the set that is imported before them; null: what all share.
+    """
+
+    modules: tuple[str, ...]
+    on: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,14 +50,14 @@ class Plan:
     """What is imported ahead.
 
     Attributes:
-        shared: modules (or ``module:function``, called) that all take.
-        sets: name -> modules on top of those; each set is a process of its own, and imports beside the others.
+        shared: modules that all sets are imported on.
+        sets: by name.
         steps: name of a step -> its set; others take what is shared alone.
         env: variables it is to be imported with.
     """
 
     shared: tuple[str, ...]
-    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sets: Mapping[str, Set] = field(default_factory=dict)
     steps: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -57,6 +72,7 @@ class Warm:
 
     def __init__(self, plan: Plan):
         self.interpreter, self.why = "", _obstacle()
+        _forget_old()
         self._place: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         if self.why is None:
@@ -67,7 +83,7 @@ class Warm:
                 self.stop()
 
     def _start(self, plan: Plan) -> None:
-        place = self._place = Path(tempfile.mkdtemp(prefix="sluice-warm-"))
+        place = self._place = Path(tempfile.mkdtemp(prefix=_PREFIX))
         if any(c.isspace() for c in str(place)):
             raise OSError(f"kfp starts no program whose path has a space in it ({place})")
         script = place / "interpreter"
@@ -76,7 +92,8 @@ class Warm:
         sockets = {name: _listen(place / f"{name}.sock") for name in ("default", *plan.sets)}
         for step, name in plan.steps.items():
             (place / f"{step}.sock").symlink_to(f"{name}.sock")
-        wanted = {"shared": plan.shared, "sets": plan.sets, "sockets": {name: s.fileno() for name, s in sockets.items()}}
+        everything = {"default": Set(plan.shared)} | {n: Set(s.modules, s.on or "default") for n, s in plan.sets.items()}
+        wanted = {name: {**asdict(s), "socket": sockets[name].fileno()} for name, s in everything.items()}
         try:
             self._process = spawn(
                 [sys.executable, "-m", "sluice.core.warm.server", orjson.dumps(wanted).decode()],
@@ -113,6 +130,18 @@ class Warm:
             self._process.wait(10)
         if self._place is not None:
             shutil.rmtree(self._place, ignore_errors=True)
+
+
+def _forget_old() -> None:
+    """Remove folders of warm processes that were killed with their command: nobody listens there."""
+    for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            if time.time() - place.stat().st_mtime < _YOUNG or place.stat().st_uid != os.getuid():
+                continue
+            try:
+                asking.connect(str(place / "default.sock"))
+            except ConnectionRefusedError:
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def _obstacle() -> str | None:
@@ -205,13 +234,47 @@ def begin(
         name: of what it needs imported. module, argv: what to run. log: where its output goes. env: its whole environment.
         pass_fds: descriptors it has under the same numbers. orphan: the signal it gets when this process ends.
     """
-    place = os.environ.get(PLACE)
-    if not place:
-        return None
     with log.open("ab") as out, Path(os.devnull).open("rb") as nothing:
         fds = {0: nothing.fileno(), 1: out.fileno(), 2: out.fileno(), **{fd: fd for fd in pass_fds}}
         try:
-            return Process(*client.ask(place, name, module, argv, env=env, fds=fds, orphan=orphan))
+            return _asked(name, module, argv, env, fds, orphan)
         except NotWarm as e:
             out.write(f"a plain process, the warm one was not to be had: {e}\n".encode())
             return None
+
+
+def run(
+    name: str, module: str, argv: Sequence[str], *, said: bytes, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[bytes]:
+    """``python -W ignore -m MODULE ARGV...``, to its end: by a fork of this process's warm one, or by a process that imports for itself.
+
+    Args:
+        name: of what it needs imported. module, argv: what to run. said: what it reads. env: its whole environment. timeout: in seconds.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer, and was ended. OSError: it cannot be started.
+    """
+    command = [sys.executable, "-W", "ignore", "-m", module, *argv]
+    with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        told.write(said)
+        told.seek(0)
+        try:
+            process = _asked(name, module, argv, env, {0: told.fileno(), 1: out.fileno(), 2: err.fileno()}, 9)
+        except NotWarm:
+            process = None
+        if process is None:
+            return subprocess.run(command, input=said, capture_output=True, timeout=timeout, env=dict(env), check=False)
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, status, out.read(), err.read())
+
+
+def _asked(name: str, module: str, argv: Sequence[str], env: Mapping[str, str], fds: Mapping[int, int], orphan: int) -> Process | None:
+    place = os.environ.get(PLACE)
+    return Process(*client.ask(place, name, module, argv, env=env, fds=fds, orphan=orphan)) if place else None

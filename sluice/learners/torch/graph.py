@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import warnings
 from collections.abc import Mapping
@@ -99,3 +101,18 @@ class _Positional(torch.nn.Module):
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         answer: torch.Tensor = self.serving(**dict(zip(self.names, tensors, strict=True)))
         return answer
+
+
+def preload() -> None:
+    """Import what torch imports only once it traces (3 s), and trace nothing; what of it a later torch calls otherwise is left to it."""
+    for name in (
+        "torch.onnx._internal.exporter._core",
+        "torch.export._trace",
+        "torch._inductor.fx_passes.post_grad",
+        "onnxscript.function_libs.torch_lib.ops",
+        "onnxscript.rewriter.onnx_fusions",
+        "sympy.combinatorics",
+        "sympy.tensor.tensor",
+    ):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)

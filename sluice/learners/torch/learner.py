@@ -32,6 +32,11 @@ class TorchLearner(Learner):
     name: ClassVar[str] = "torch"
     Train: ClassVar[type[TrainSection]] = TrainConfig
     processes, nodes, folds, resume = True, True, True, True
+    ahead: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "train": ("sluice.learners.torch.fit",),
+        "training": ("torch", "sluice.learners.torch.worker"),
+        "export": ("sluice.formats.export", "sluice.learners.torch.graph:preload"),
+    }
 
     @property
     def network(self) -> Network:

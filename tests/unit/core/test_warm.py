@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +17,15 @@ import pytest
 from sluice.core.processes import wait_until
 from sluice.core.warm import start
 from sluice.core.warm.client import PLACE
-from sluice.core.warm.start import Plan, Warm
+from sluice.core.warm.start import Plan, Set, Warm
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks are used on Linux alone")
 
-PLAN = Plan(shared=("sluice.core.errors", "no.such.module"), sets={"more": ("numpy",)}, steps={"train": "more"})
+PLAN = Plan(
+    shared=("sluice.core.errors", "no.such.module"),
+    sets={"more": Set(("numpy",)), "most": Set(("colorsys",), on="more")},
+    steps={"train": "more"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +87,13 @@ class TestWhatAForkIs:
         code = "import sys, os; print('numpy' in sys.modules, 'sluice.core.errors' in sys.modules, len(os.listdir('/proc/self/task')))"
         assert run(warm, tmp_path, code).stdout.split() == ["False", "True", "1"]
         assert run(warm, tmp_path, code, "--function_to_execute", "train").stdout.split() == ["True", "True", "1"]
+
+    def test_a_set_on_another_has_what_that_imported(self, warm: Warm, tmp_path: Path) -> None:
+        code = "import sys; print({'numpy', 'colorsys', 'sluice.core.errors'} <= set(sys.modules))"
+        (tmp_path / "work.py").write_text(code)
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
+        with warm.in_use():
+            assert start.run("most", "work", [], said=b"", env=env, timeout=60).stdout == b"True\n"
 
     def test_each_draws_its_own_random_numbers(self, warm: Warm, tmp_path: Path) -> None:
         code = "import random, numpy; print(random.random(), numpy.random.random())"
@@ -309,3 +322,35 @@ class TestWorkBegunHere:
         code = "import os, sys, time; time.sleep(0.2); sys.exit(os.getpid() % 100)"
         many = [self.begin(warm, tmp_path, code) for _ in range(12)]
         assert [p.wait(120) for p in many] == [p.pid % 100 for p in many]
+
+
+class TestARunToItsEnd:
+    CODE = "import sys, time; print(sys.stdin.read()); print('e', file=sys.stderr); time.sleep(float(sys.argv[1])); sys.exit(3)"
+
+    @pytest.mark.parametrize("is_warm", [True, False])
+    def test_it_is_as_subprocess_runs_it(self, warm: Warm, tmp_path: Path, is_warm: bool) -> None:
+        (tmp_path / "work.py").write_text(self.CODE)
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
+        with warm.in_use() if is_warm else contextlib.nullcontext():
+            done = start.run("more", "work", ["0"], said=b"asked", env=env, timeout=60)
+            assert (done.returncode, done.stdout, done.stderr) == (3, b"asked\n", b"e\n")
+            with pytest.raises(subprocess.TimeoutExpired):
+                start.run("more", "work", ["600"], said=b"", env=env, timeout=0.5)
+
+
+class TestFoldersOfTheKilled:
+    def test_they_are_removed_and_those_in_use_are_not(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with tempfile.TemporaryDirectory() as short:  # a socket's path has at most 107 characters
+            monkeypatch.setattr(tempfile, "tempdir", short)
+            dead, young = Path(short, "sluice-warm-dead"), Path(short, "sluice-warm-young")
+            for place in (dead, young):
+                place.mkdir()
+                start._listen(place / "default.sock").close()
+            os.utime(dead, (0, 0))
+            used = Warm(Plan(shared=()))
+            assert used._place is not None
+            os.utime(used._place, (0, 0))
+            start._forget_old()
+            there = used._place.exists()
+            used.stop()
+            assert (dead.exists(), young.exists(), there) == (False, True, True)
