@@ -215,10 +215,7 @@ def write_dataset(
             "task": task,
             "objective": objective,
             "labels": sorted(labels),
-            "columns": [
-                {"name": n, "kind": k, **(dataclasses.asdict((times or {}).get(n, Times("iso"))) if field_of(k, n).timed else {})}
-                for n, k in columns.items()
-            ],
+            "columns": _listed(columns, times or {}),
             "schema": [{"name": f.name, "type": str(f.type)} for f in schema],
             "shard_rows": shard_rows,
             "splits": entries,
@@ -227,11 +224,24 @@ def write_dataset(
         }
         manifest["digest"] = _digest(manifest)
         if profile is not None:
-            taken = files.pretty_json(profile(_from_manifest(tmp, manifest)))
-            files.write_bytes(tmp / PROFILE, taken)
-            manifest["profile"] = {"sha256": hashlib.sha256(taken).hexdigest()}
+            manifest["profile"] = _profiled(tmp, manifest, profile)
         files.write_json(tmp / MANIFEST, manifest)
     return Dataset.open(Path(root), verify=False)
+
+
+def _listed(columns: Mapping[str, str], times: Mapping[str, Times]) -> list[dict[str, Any]]:
+    """Each column's name and kind, and of times how they were written."""
+    return [
+        {"name": n, "kind": k, **(dataclasses.asdict(times.get(n, Times("iso"))) if field_of(k, n).timed else {})}
+        for n, k in columns.items()
+    ]
+
+
+def _profiled(root: Path, manifest: dict[str, Any], profile: Callable[[Dataset], dict[str, Any]]) -> dict[str, str]:
+    """Take the profile and write it; its entry in the manifest."""
+    taken = files.pretty_json(profile(_from_manifest(root, manifest)))
+    files.write_bytes(root / PROFILE, taken)
+    return {"sha256": hashlib.sha256(taken).hexdigest()}
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

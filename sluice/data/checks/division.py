@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from sluice.core.errors import DataError
 from sluice.data.checks.look import Looks
 from sluice.data.checks.rows import FEW
-from sluice.data.checks.subject import Subject
+from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import usable
 from sluice.data.report import counted, listed, percent
 from sluice.data.splits import SPLITS, checked_sides, time_numbers
@@ -92,33 +92,38 @@ def apart(s: Subject) -> None:
     """Held-out rows from elsewhere keep to the rule the project splits by."""
     if s.test is None or s.train.keys is None or s.test.keys is None:
         return
-    if s.split.by == "group":
-        known = pa.array(s.train.keys.drop_null().unique().to_pylist(), pa.string())
-        shared = np.asarray(pc.and_(pc.is_valid(s.test.keys), pc.is_in(s.test.keys, value_set=known)))
-        if shared.any():
-            names = s.test.keys.filter(pa.array(shared)).unique().to_pylist()
-            n = int(shared.sum())
-            s.add(
-                "groups",
-                "refuse",
-                f"{counted(len(names), 'group')} of {s.split.column!r} {'is' if len(names) == 1 else 'are'} in the training and the held-out "
-                f"rows ({counted(n, 'held-out row')}): {listed([repr(v) for v in names])}; take them out of one side",
-                column=s.split.column,
-                value=n,
-                limit=0,
-                examples=s.test.examples(shared),
-            )
-        else:
-            s.add(
-                "groups",
-                "pass",
-                f"no group of {s.split.column!r} is in the training and the held-out rows",
-                column=s.split.column,
-                value=0,
-                limit=0,
-            )
-        return
-    unknown = s.test.keys.null_count
+    (_groups_apart if s.split.by == "group" else _times_apart)(s, s.test, s.train.keys, s.test.keys)
+
+
+def _groups_apart(s: Subject, test: Side, train_keys: pa.ChunkedArray, test_keys: pa.ChunkedArray) -> None:
+    known = pa.array(train_keys.drop_null().unique().to_pylist(), pa.string())
+    shared = np.asarray(pc.and_(pc.is_valid(test_keys), pc.is_in(test_keys, value_set=known)))
+    if shared.any():
+        names = test_keys.filter(pa.array(shared)).unique().to_pylist()
+        n = int(shared.sum())
+        s.add(
+            "groups",
+            "refuse",
+            f"{counted(len(names), 'group')} of {s.split.column!r} {'is' if len(names) == 1 else 'are'} in the training and the held-out "
+            f"rows ({counted(n, 'held-out row')}): {listed([repr(v) for v in names])}; take them out of one side",
+            column=s.split.column,
+            value=n,
+            limit=0,
+            examples=test.examples(shared),
+        )
+    else:
+        s.add(
+            "groups",
+            "pass",
+            f"no group of {s.split.column!r} is in the training and the held-out rows",
+            column=s.split.column,
+            value=0,
+            limit=0,
+        )
+
+
+def _times_apart(s: Subject, test: Side, train_keys: pa.ChunkedArray, test_keys: pa.ChunkedArray) -> None:
+    unknown = test_keys.null_count
     if unknown:
         s.add(
             "time",
@@ -127,15 +132,15 @@ def apart(s: Subject) -> None:
             column=s.split.column,
             value=unknown,
             limit=0,
-            examples=s.test.examples(s.test.keys.is_null()),
+            examples=test.examples(test_keys.is_null()),
         )
         return
-    known = time_numbers(s.train.keys.drop_null())
+    known = time_numbers(train_keys.drop_null())
     if not len(known):  # the split itself is refused
         return
     newest = known.max()
-    times = time_numbers(s.test.keys)
-    older, last = times < newest, _when(pc.max(s.train.keys))
+    times = time_numbers(test_keys)
+    older, last = times < newest, _when(pc.max(train_keys))
     n = int(older.sum())
     if n:
         s.add(
@@ -146,7 +151,7 @@ def apart(s: Subject) -> None:
             column=s.split.column,
             value=n,
             limit=0,
-            examples=s.test.examples(older),
+            examples=test.examples(older),
         )
     elif (times == newest).any():
         n = int((times == newest).sum())
@@ -157,7 +162,7 @@ def apart(s: Subject) -> None:
             column=s.split.column,
             value=n,
             limit=0,
-            examples=s.test.examples(times == newest),
+            examples=test.examples(times == newest),
         )
     else:
         s.add("time", "pass", f"every held-out row is newer than the newest training row ({last})", column=s.split.column, value=0, limit=0)

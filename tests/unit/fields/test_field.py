@@ -126,9 +126,7 @@ def test_a_kind_that_a_task_made_up_is_kept_as_it_is() -> None:
 
 
 def test_a_kind_of_the_users_own_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_molecules.py").write_text(
-        "from sluice.fields import Field\n\n\nclass Molecule(Field):\n    kind = 'my_molecules:Molecule'\n"
-    )
+    (tmp_path / "my_molecules.py").write_text("from sluice.fields import Field\n\n\nclass Molecule(Field):\n    kind = 'molecule'\n")
     monkeypatch.syspath_prepend(tmp_path)
     made = fields_of({"x": "my_molecules:Molecule", "y": "numeric"})
     assert [(type(f).__name__, f.kind) for f in made.values()] == [("Molecule", "my_molecules:Molecule"), ("Number", "numeric")]
