@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from prometheus_client import start_http_server
 
@@ -52,7 +53,7 @@ def begin_anew(why: Exception, lived: float, argv: list[str]) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "serving.controller", *argv])
 
 
-def main(argv: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.controller", description=__doc__)
     parser.add_argument("--namespace", action="append", default=[], help="watch this namespace; may be repeated (default: its own)")
     parser.add_argument("--all-namespaces", action="store_true")
@@ -93,6 +94,12 @@ def main(argv: list[str] | None = None) -> int:
         help="where it is installed, and so its runs' pods unless it is multi-user (default: by the endpoint, else kubeflow)",
     )
     parser.add_argument("--log-level", default="INFO")
+    return parser
+
+
+def options(argv: list[str] | None) -> tuple[argparse.Namespace, ZoneInfo]:
+    """The command line, and the time zone of Kubeflow Pipelines' scheduler. Ends the process with status 2 on one that makes no sense."""
+    parser = _parser()
     args = parser.parse_args(argv)
     if args.kfp_endpoint and not args.kfp_endpoint.startswith(("http://", "https://")):
         parser.error(f"--kfp-endpoint begins with http:// or https://, not {args.kfp_endpoint!r}")
@@ -101,9 +108,14 @@ def main(argv: list[str] | None = None) -> int:
             f"--registry begins with http:// or https://, not {args.registry!r}: the controller asks MLflow's server, not its database"
         )
     try:
-        zone = cron.zone(args.kfp_timezone, "--kfp-timezone")
+        return args, cron.zone(args.kfp_timezone, "--kfp-timezone")
     except SluiceError as e:
         parser.error(str(e))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the controllers until stopped."""
+    args, zone = options(argv)
     logging.basicConfig(level=args.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
     kube, metrics = connect(), Metrics()

@@ -34,9 +34,11 @@ class Leadership:
         self._thread: threading.Thread | None = None
 
     def leading(self) -> bool:
+        """Whether this replica may act now."""
         return self.clock() < self._until
 
     def start(self) -> None:
+        """Take and renew in a thread."""
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._thread.start()
 

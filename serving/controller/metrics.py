@@ -33,6 +33,7 @@ class Metrics:
         self._phases: dict[tuple[str, str], str] = {}
 
     def seen(self, rollout: Rollout, state: State, view: View) -> None:
+        """Show the phase and the weights of a rollout."""
         key = (rollout.namespace, rollout.name)
         before = self._phases.get(key)
         if before is not None and before != state.phase:
@@ -44,6 +45,7 @@ class Metrics:
         self.weight.labels(*key, "stable").set(weights.get(state.stable or "", 0))
 
     def forget(self, namespace: str, name: str) -> None:
+        """Show a rollout that is gone no more."""
         before = self._phases.pop((namespace, name), None)
         if before is not None:
             self.phase.remove(namespace, name, before)
@@ -51,6 +53,7 @@ class Metrics:
                 self.weight.remove(namespace, name, arm)
 
     def decided(self, note: Note) -> None:
+        """Count a decision, by what spoke for it."""
         phase = note.data.get("phase")
         if phase in get_args(Phase):
             reasons = note.data.get("checks") or []

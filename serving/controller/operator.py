@@ -46,6 +46,7 @@ class Schedule:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
 
     def at(self, key: Key, when: float) -> None:
+        """Have it reconciled at a moment of the monotonic clock, in place of when it was due."""
         self.due[key] = when
         heapq.heappush(self._heap, (when, key))
         self._wake.set()

@@ -167,6 +167,7 @@ class Watch:
 
     @property
     def state(self) -> str:
+        """The run's state, in the API's words."""
         return str(self.run.get("state") or "PENDING")
 
     @functools.cached_property

@@ -40,7 +40,8 @@ class Backend(Protocol):
     """
 
     @property
-    def can(self) -> frozenset[str]: ...
+    def can(self) -> frozenset[str]:
+        """What it is able to do."""
 
     def observe(self, stable: str | None, candidate: str | None) -> View:
         """Look at both arms and at the router; what cannot be measured goes into `View.error`."""

@@ -89,6 +89,7 @@ class Driver:
         return actions
 
     def apply(self, action: Action) -> None:
+        """Ask the back-end for one action; a fault is told, and the action comes again."""
         try:
             if isinstance(action, Launch):
                 self.backend.launch(action.digest)
@@ -153,6 +154,7 @@ class Driver:
         }
 
     def remember(self, entry: dict[str, Any]) -> None:
+        """Add a point to the timeline, which stays of bounded length."""
         self.timeline.append(entry)
         if len(self.timeline) > _ENTRIES:
             del self.timeline[1::2]

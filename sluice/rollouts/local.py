@@ -117,6 +117,7 @@ class LocalBackend:
     # -- Backend -----------------------------------------------------------------------------------
 
     def observe(self, stable: str | None, candidate: str | None) -> View:
+        """Both arms by their servers' counters, and the router. Raises `SluiceError` when Envoy has ended."""
         self._stable = stable
         if not self.envoy.alive():
             raise SluiceError("Envoy has ended", field=str(self.envoy.log), value=self.envoy.log.read_text(errors="replace")[-400:])
@@ -131,6 +132,7 @@ class LocalBackend:
         )
 
     def launch(self, digest: str) -> None:
+        """Start the model's server. Raises `SluiceError` where no package of this digest was given."""
         if digest in self.models:
             return
         if digest not in self.packages:
@@ -142,6 +144,7 @@ class LocalBackend:
         model.start()
 
     def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        """Have Envoy split by these weights, and the two models compared while copies are sent."""
         if not weights and self.load is not None:
             # A first model that is rolled back: nobody takes its place, so there is nothing to replay and nowhere to send it.
             self.load.stop(wait=_DRAIN)
@@ -157,6 +160,7 @@ class LocalBackend:
         self._mirror = mirror
 
     def retire(self, digest: str) -> None:
+        """Stop the model's server once nothing is in flight to it, or after a while."""
         model = self.models.get(digest)
         if model is None:
             return

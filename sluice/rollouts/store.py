@@ -117,6 +117,7 @@ class Store:
             f.write(orjson.dumps(entry) + b"\n")
 
     def finish(self, result: dict[str, Any]) -> None:
+        """Keep how the rollout ended."""
         files.write_json(self.root / RESULT, result)
 
     # -- reading -----------------------------------------------------------------------------------
@@ -151,6 +152,7 @@ class Store:
         return [out[k] for k in sorted(out)]
 
     def result(self) -> dict[str, Any] | None:
+        """How the rollout ended; None while it has not."""
         try:
             value = files.read_json(self.root / RESULT)
         except FileNotFoundError:

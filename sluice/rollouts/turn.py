@@ -42,6 +42,7 @@ class Turn:
         self.notes.append(Note(self.state.sequence, kind, message, data))
 
     def enter(self, phase: Any, message: str, *, stage: str = "", **changes: Any) -> None:
+        """Go into a phase, and write it down."""
         self.put(**{"phase": phase, "stage": stage, "since": self.now, "settled": None, "held_up": 0.0, "held": False, **changes})
         where = {"phase": phase, "weight": self.state.weight, "step": self.state.step}
         self.note("phase", message, **where, reasons=list(self.state.reasons), checks=list(self.state.checks))

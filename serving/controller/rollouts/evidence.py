@@ -62,6 +62,7 @@ class Pods(Source):
         self.kube, self.proxied = kube, proxied
 
     def counts(self, pods: Sequence[Object], rollout: Rollout, digest: str) -> tuple[dict[str, Counts], str | None]:
+        """Counters by pod's name, and in words what could not be read."""
         out: dict[str, Counts] = {}
         said = None
         for pod in pods:
@@ -75,6 +76,7 @@ class Pods(Source):
         return out, said
 
     def page(self, pod: Object) -> str:
+        """A pod's metrics page. Raises `SluiceError`, ``OSError``."""
         port = port_of(pod)
         if self.proxied:
             meta = pod["metadata"]
@@ -97,6 +99,7 @@ class Prometheus(Source):
         self.url = url
 
     def counts(self, pods: Sequence[Object], rollout: Rollout, digest: str) -> tuple[dict[str, Counts], str | None]:
+        """Counters by pod's name, and in words what could not be read."""
         where = f'namespace="{rollout.namespace}",version="{digest[:12]}"'
         outcomes = counts_outcomes(rollout)
         names = "|".join(

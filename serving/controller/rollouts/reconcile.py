@@ -108,6 +108,7 @@ class Rollouts(Reconciler):
             )
 
     def refuse(self, raw: Object, why: SluiceError) -> float | None:
+        """Say so in the status, once."""
         status = resource.refused(raw, why, self.clock())
         if status != (raw.get("status") or {}):
             if not self.store(raw, status):
@@ -116,6 +117,7 @@ class Rollouts(Reconciler):
         return None
 
     def leave(self, raw: Object) -> float | None:
+        """Leave the stable model serving, without us."""
         try:
             rollout = resource.read(raw)
         except SluiceError:
@@ -125,12 +127,14 @@ class Rollouts(Reconciler):
         return None
 
     def forget(self, namespace: str, name: str) -> None:
+        """Nothing of it is ahead, shown or told any more."""
         if self.registrar is not None:
             self.registrar.forget((namespace, name))
         self._ahead.pop((namespace, name), None)
         self.metrics.forget(namespace, name)
 
     def advance(self, raw: Object) -> float | None:
+        """Observe, decide, store, apply."""
         rollout = resource.read(raw)
         backend = self._backend(rollout)
         fresh = not (rollout.raw.get("status") or {}).get("state")

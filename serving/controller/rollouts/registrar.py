@@ -81,6 +81,7 @@ class Registrar:
             return entry.said if entry is not None and entry.want == served else None
 
     def forget(self, key: Key) -> None:
+        """Follow a rollout no more."""
         with self._guard:
             self._entries.pop(key, None)
 
@@ -149,10 +150,12 @@ class Registrar:
     # -- the thread --------------------------------------------------------------------------------
 
     def start(self) -> None:
+        """Tell the registry from a thread of its own."""
         self._thread = threading.Thread(target=self._run, name="registrar", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
+        """End the thread."""
         with self._guard:
             self._halt = True
             self._guard.notify()

@@ -91,6 +91,7 @@ class Rollout:
 
     @property
     def spec(self) -> Object:
+        """As it was written."""
         spec: Object = self.raw["spec"]
         return spec
 
@@ -110,6 +111,7 @@ class Rollout:
 
     @property
     def deleted(self) -> bool:
+        """Whether it is being deleted."""
         return bool(self.raw["metadata"].get("deletionTimestamp"))
 
     def commands(self) -> tuple[tuple[str, Command], ...]:
@@ -266,6 +268,7 @@ def conditions(
 
 
 def condition(old: list[Object], kind: str, value: str, reason: str, message: str, *, now: float, generation: int) -> Object:
+    """A condition, with the time of its last change."""
     before = next((c for c in old if c["type"] == kind), None)
     since = before["lastTransitionTime"] if before and before["status"] == value else stamp(now)
     return {
@@ -295,10 +298,12 @@ def refused(raw: Object, why: SluiceError, now: float) -> Object:
 
 
 def stamp(now: float) -> str:
+    """A moment as Kubernetes writes it."""
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def owner(rollout: Rollout) -> Object:
+    """An owner reference: what carries it goes with the rollout."""
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "ModelRollout",

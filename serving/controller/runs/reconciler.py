@@ -44,6 +44,7 @@ class Installation:
     system: str = "kubeflow"
 
     def namespace(self, raw: Object) -> str:
+        """Where the resource's runs live; empty where there is one user."""
         return str(raw["metadata"]["namespace"]) if self.multi_user else ""
 
     def logs(self, raw: Object, run: str) -> str:
@@ -52,6 +53,7 @@ class Installation:
         return f"kubectl -n {space} logs -l pipeline/runid={run} --all-containers --prefix --tail=-1 --ignore-errors"
 
     def url(self, what: str, key: str) -> str:
+        """A page of the dashboard; empty where none is known."""
         return f"{self.ui.rstrip('/')}/#/{what}/details/{key}" if self.ui and key else ""
 
 
@@ -141,9 +143,11 @@ class PipelineReconciler(Reconciler):
     # -- reconciling -------------------------------------------------------------------------------
 
     def forget(self, namespace: str, name: str) -> None:
+        """Its failures count no more."""
         self._failed.pop((namespace, name), None)
 
     def advance(self, raw: Object) -> float | None:
+        """`step`, with what fails told in the status and tried again later and later."""
         key, old = (raw["metadata"]["namespace"], raw["metadata"]["name"]), raw.get("status") or {}
         try:
             fields, after = self.step(raw)
@@ -206,6 +210,7 @@ class PipelineReconciler(Reconciler):
     # -- leaving -----------------------------------------------------------------------------------
 
     def leave(self, raw: Object) -> float | None:
+        """`undo`, unless the resource is to be abandoned."""
         asked, meta = command(raw), raw["metadata"]
         if asked and asked[1] == "abandon":
             return None

@@ -140,6 +140,7 @@ class Run:
 
     @property
     def active(self) -> bool:
+        """Whether it has not ended."""
         return self.state not in ENDED
 
 

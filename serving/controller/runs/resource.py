@@ -169,6 +169,7 @@ class Schedule:
 
 
 def title(raw: Object) -> str:
+    """Name and namespace, as Kubeflow Pipelines shows them."""
     return f"{raw['metadata']['name']}/{raw['metadata']['namespace']}"
 
 

@@ -124,6 +124,7 @@ class Runs(PipelineReconciler):
     kind = "PipelineRun"
 
     def step(self, raw: Object) -> tuple[Object, float | None]:
+        """Make, follow or end the attempt's run."""
         item, old, now = resource.run(raw), raw.get("status") or {}, self.clock()
         asked = item.command()
         plan = Plan(
@@ -269,6 +270,7 @@ class Runs(PipelineReconciler):
         return word, "; ".join(map(str, found["reasons"])) + (f"; fix: {fix}" if fix else "")
 
     def undo(self, raw: Object) -> str | None:
+        """End the runs that go on."""
         try:
             item = resource.run(raw)
         except SluiceError:

@@ -27,6 +27,7 @@ class Schedules(PipelineReconciler):
     kind = "PipelineSchedule"
 
     def step(self, raw: Object) -> tuple[Object, float | None]:
+        """Bring its recurring run into agreement, and tidy up behind it."""
         plan, now = resource.schedule(raw), self.clock()
         plan = replace(plan, source=self.settled(raw, plan.source))
         six, tick = translated(plan.cron, plan.zone, self.pipelines.zone, now)
@@ -73,6 +74,7 @@ class Schedules(PipelineReconciler):
         return tuple(_recurring(r, prefix, runs) for r in mine), runs
 
     def apply(self, action: Action) -> None:
+        """Do one action in Kubeflow Pipelines."""
         kfp = self.pipelines.kfp
         if action.kind in ("enable", "disable"):
             kfp.switch_recurring(action.id, action.kind == "enable")
@@ -84,6 +86,7 @@ class Schedules(PipelineReconciler):
     def body(
         self, plan: Schedule, wanted: Wanted, action: Action, experiment: str, pipeline: str, version: str, parameters: dict[str, Any]
     ) -> Object:
+        """The recurring run to make, disabled."""
         spec, space = plan.raw["spec"], self.pipelines.namespace(plan.raw)
         made: Object = {
             "display_name": f"{plan.title} {wanted.hash}",
@@ -103,6 +106,7 @@ class Schedules(PipelineReconciler):
         return {**made, "namespace": space} if space else made
 
     def status(self, plan: Schedule, wanted: Wanted, found: tuple[Recurring, ...], runs: tuple[Run, ...], waiting: bool) -> Object:
+        """The status's fields."""
         keeper = next((r for r in found if r.hash == wanted.hash and r.enabled), None)
         newest = sorted(runs, key=lambda r: (r.created, r.id), reverse=True)
         last = newest[0] if newest else None
@@ -127,6 +131,7 @@ class Schedules(PipelineReconciler):
         }
 
     def undo(self, raw: Object) -> str | None:
+        """Leave nothing that fires or runs."""
         kfp = self.pipelines.kfp
         experiment = kfp.experiment_id(resource.title(raw), self.pipelines.namespace(raw), create=False)
         if experiment is None:

@@ -45,16 +45,20 @@ class ClusterBackend(ABC):
         self.pods: dict[str, list[Object]] = {}
 
     @abstractmethod
-    def observe(self, stable: str | None, candidate: str | None) -> View: ...
+    def observe(self, stable: str | None, candidate: str | None) -> View:
+        """Both arms and what is really routed."""
 
     @abstractmethod
-    def launch(self, digest: str) -> None: ...
+    def launch(self, digest: str) -> None:
+        """Have an InferenceService serve it, without traffic."""
 
     @abstractmethod
-    def route(self, weights: Mapping[str, int], mirror: str | None) -> None: ...
+    def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        """Ask for these weights. Raises `SluiceError` for copies where it `can` make none."""
 
     @abstractmethod
-    def retire(self, digest: str) -> None: ...
+    def retire(self, digest: str) -> None:
+        """Remove what serves it."""
 
     @abstractmethod
     def adopt(self) -> tuple[str, str] | None:
@@ -71,9 +75,11 @@ class ClusterBackend(ABC):
     # -- objects -----------------------------------------------------------------------------------
 
     def labels(self, digest: str | None = None) -> dict[str, str]:
+        """Of everything that is made for a model."""
         return {OWNER: self.rollout.name} | ({ARM_VERSION: digest[:12]} if digest else {})
 
     def uri(self, digest: str) -> str:
+        """Where a model's package is."""
         try:
             return self.rollout.models[digest]
         except KeyError as e:
@@ -98,6 +104,7 @@ class ClusterBackend(ABC):
         return filled
 
     def service(self, name: str, spec: Object, digest: str, *, owned: bool) -> Object:
+        """An InferenceService; not `owned` it outlives the rollout."""
         meta: Object = {
             "name": name,
             "namespace": self.rollout.namespace,
@@ -171,6 +178,7 @@ class ClusterBackend(ABC):
         return () if not ports else ("gRPC",) if ports == {PORT} else ("REST",)
 
     def view(self, arms: Mapping[str, tuple[Arm, str | None]], routed: Routed | None, present: frozenset[str]) -> View:
+        """What was seen, with what could not be in words."""
         said = [f"{arm}: {why}" for arm, (_, why) in arms.items() if why]
         return View({a: arm for a, (arm, _) in arms.items()}, routed, present, "; ".join(said) or None)
 
@@ -198,6 +206,7 @@ def grpc_port(containers: Sequence[Object]) -> int | None:
 
 
 def is_ready(pod: Object) -> bool:
+    """Whether a pod takes requests."""
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 

@@ -39,6 +39,7 @@ class Gateway(ClusterBackend):
         self._route: Object | None = None
 
     def name(self, digest: str) -> str:
+        """Of a model's InferenceService."""
         return f"{self.rollout.name}-{digest[:8]}"
 
     def backend(self, digest: str) -> str:
@@ -46,6 +47,7 @@ class Gateway(ClusterBackend):
         return f"{self.name(digest)}-predictor"
 
     def observe(self, stable: str | None, candidate: str | None) -> View:
+        """Arms by InferenceService, weights by the route the gateway has accepted."""
         services = {
             s["metadata"]["annotations"].get(DIGEST, ""): s
             for s in self.kube.list("InferenceService", self.rollout.namespace, f"{OWNER}={self.rollout.name}")
@@ -85,9 +87,11 @@ class Gateway(ClusterBackend):
         return found if list(map(_gist, route["spec"]["rules"])) == list(map(_gist, now)) else None
 
     def launch(self, digest: str) -> None:
+        """Apply the model's InferenceService."""
         self.kube.apply(self.service(self.name(digest), {"predictor": self.predictor(digest)}, digest, owned=True))
 
     def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        """Apply the route; none where nobody is to be sent anywhere."""
         if not weights:
             self.kube.delete("HTTPRoute", self.rollout.namespace, self.rollout.name)
             return
@@ -125,14 +129,17 @@ class Gateway(ClusterBackend):
         return known | {d: routed.get(self.backend(d), others) for d in silent}
 
     def protocols(self) -> tuple[str, ...]:
+        """What users may speak to the models."""
         if self._route is not None and any(map(for_grpc, self._route["spec"]["rules"])):
             return ("REST", "gRPC")
         return self.spoken()
 
     def retire(self, digest: str) -> None:
+        """Delete the model's InferenceService."""
         self.kube.delete("InferenceService", self.rollout.namespace, self.name(digest))
 
     def adopt(self) -> tuple[str, str] | None:
+        """The model that the route sends most to."""
         route = self.kube.get("HTTPRoute", self.rollout.namespace, self.rollout.name)
         if route is None:
             return None
@@ -144,6 +151,7 @@ class Gateway(ClusterBackend):
         return None
 
     def leave(self, stable: str | None) -> None:
+        """The stable model and its route stay, without the rollout as owner."""
         for service in self.kube.list("InferenceService", self.rollout.namespace, f"{OWNER}={self.rollout.name}"):
             digest = service["metadata"]["annotations"].get(DIGEST, "")
             if digest == stable:
@@ -156,6 +164,7 @@ class Gateway(ClusterBackend):
                 self.kube.delete("InferenceService", self.rollout.namespace, service["metadata"]["name"])
 
     def http_route(self, weights: Mapping[str, int], mirror: str | None, *, owned: bool) -> Object:
+        """The route by these weights; not `owned` it outlives the rollout."""
         traffic = self.rollout.spec["traffic"]
         gateway = traffic["gateway"]
         # The stable model keeps its place, so that a candidate takes over the one nobody is sent to.

@@ -31,9 +31,11 @@ class KServeCanary(ClusterBackend):
     _both = False
 
     def part(self, digest: str) -> str:
+        """A predictor's name."""
         return f"m-{digest[:8]}"
 
     def observe(self, stable: str | None, candidate: str | None) -> View:
+        """Arms by predictor, weights by KServe's own route."""
         service = self._service()
         declared = {d for d in (_digest(p) for p in _predictors(service)) if d}
         arms: dict[str, tuple[Arm, str | None]] = {}
@@ -44,6 +46,7 @@ class KServeCanary(ClusterBackend):
         return self.view(arms, Routed({}) if service is None else self._routed(declared), frozenset(declared))
 
     def made(self, name: str, digest: str) -> bool:
+        """Whether a pod's maker is this predictor's."""
         return name.startswith(f"{self.rollout.name}-{self.part(digest)}-")
 
     def _service(self) -> Object | None:
@@ -66,9 +69,11 @@ class KServeCanary(ClusterBackend):
         return Routed({d: round(100 * w / total) for d, w in weights.items()})
 
     def protocols(self) -> tuple[str, ...]:
+        """What users may speak to the models."""
         return ("REST", "gRPC") if self._both else self.spoken()
 
     def launch(self, digest: str) -> None:
+        """Make the service, or its canary at 0 per cent."""
         service = self._service()
         main = _digest(service["spec"]["predictor"]) if service else None
         if main is None:
@@ -77,6 +82,7 @@ class KServeCanary(ClusterBackend):
             self._apply(main, digest, 0)
 
     def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        """Set the canary's per cent; all of them make it the main predictor."""
         if mirror:
             raise SluiceError("KServe's canary copies no requests", field="spec.strategy.shadow", fix="set shadow.requests to 0")
         service = self._service()
@@ -95,17 +101,20 @@ class KServeCanary(ClusterBackend):
             self._apply(main, other, weights.get(other, 0) if other else 0)
 
     def retire(self, digest: str) -> None:
+        """Drop the canary."""
         service = self._service()
         main = _digest(service["spec"]["predictor"]) if service else None
         if main is not None and digest != main:
             self._apply(main, None, 0)
 
     def adopt(self) -> tuple[str, str] | None:
+        """The model of the service that is there."""
         service = self._service()
         noted = (service or {"metadata": {}})["metadata"].get("annotations") or {}
         return (noted[DIGEST], noted.get("sluice.dev/uri", "")) if DIGEST in noted else None
 
     def leave(self, stable: str | None) -> None:
+        """The stable model stays, without the rollout as owner."""
         service = self._service()
         main = _digest(service["spec"]["predictor"]) if service else None
         if main is not None:

@@ -28,6 +28,7 @@ class Serverless(ClusterBackend):
     _grpc = False
 
     def observe(self, stable: str | None, candidate: str | None) -> View:
+        """Arms by revision, weights by what Knative routes."""
         service = self.kube.get("InferenceService", self.rollout.namespace, self.rollout.name)
         revisions = {} if service is None else self._revisions()
         declared = _asked(service)
@@ -42,6 +43,7 @@ class Serverless(ClusterBackend):
         return self.view(arms, routed, frozenset(d for d in present if d is not None and d in (stable, candidate)))
 
     def made(self, name: str, digest: str) -> bool:
+        """Whether a pod's maker is one of the service's revisions."""
         return name.startswith(f"{self.rollout.name}-predictor-")
 
     def _revisions(self) -> dict[str, str]:
@@ -63,15 +65,18 @@ class Serverless(ClusterBackend):
         return Routed(weights) if weights else None
 
     def protocols(self) -> tuple[str, ...]:
+        """What users may speak to the models."""
         return ("gRPC",) if self._grpc else ("REST",)
 
     def launch(self, digest: str) -> None:
+        """Make the revision, at 0 per cent unless it is the first."""
         service = self.kube.get("InferenceService", self.rollout.namespace, self.rollout.name)
         if _asked(service) != digest:
             # The very first revision has nothing to be compared with.
             self._apply(digest, 0 if service is not None else None)
 
     def route(self, weights: Mapping[str, int], mirror: str | None) -> None:
+        """Set the newest revision's per cent."""
         if mirror:
             raise SluiceError("Knative copies no requests", field="spec.strategy.shadow", fix="set shadow.requests to 0")
         service = self.kube.get("InferenceService", self.rollout.namespace, self.rollout.name)
@@ -88,11 +93,13 @@ class Serverless(ClusterBackend):
         """Revisions without traffic scale to zero and are collected by Knative."""
 
     def adopt(self) -> tuple[str, str] | None:
+        """The model of the service that is there."""
         service = self.kube.get("InferenceService", self.rollout.namespace, self.rollout.name)
         noted = (service or {"metadata": {}})["metadata"].get("annotations") or {}
         return (noted[DIGEST], noted.get("sluice.dev/uri", "")) if DIGEST in noted else None
 
     def leave(self, stable: str | None) -> None:
+        """The stable model stays, without the rollout as owner."""
         service = self.kube.get("InferenceService", self.rollout.namespace, self.rollout.name)
         newest = _asked(service)
         if newest is not None:
