@@ -83,7 +83,7 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     choice = _choice(Candidate(formats[0], graph), processor, state, dataset, project)
     positive = positive_label(project.evaluate, dataset)
     held = dataclasses.replace(held, rule=choice.rule if choice else None, positive=positive)
-    found = selection.measured(graph, formats, asked, Job(held, project, dataset, specs))
+    found = selection.measured(graph, formats, asked, Job(held, project, dataset, specs, base_dir))
     chosen = selection.choose(found)
     evidence = {
         "formats": [f.evidence() for f in found if f.asked or not f.ok],

@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 
 from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import SluiceError
 from sluice.engines.base import Engine, open_engine
 from sluice.engines.rows import rows_from_arrow, spread
-from sluice.formats.base import Format
+from sluice.formats.base import Format, load_format
 from sluice.formats.parity import HeldOut, Parity, latencies, measure, movement, outputs_of, scale_of
 from sluice.package import graph as graphs
 from sluice.problems.metrics import metric_of
@@ -90,12 +92,13 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What all formats of one export are made with and judged by."""
+    """What all formats of one export are made with and judged by; `beside`: the project file's folder, where one of the user's own lies."""
 
     held: HeldOut
     project: Project
     dataset: Dataset
     specs: tuple[Sequence[TensorSpec], Sequence[TensorSpec]]
+    beside: Path | None = None
 
     @functools.cached_property
     def batches(self) -> list[dict[str, np.ndarray]]:
@@ -119,7 +122,7 @@ def measured(graph: bytes, formats: Sequence[Format], asked: Collection[str], jo
     for form in formats[1:]:
         why = form.untried(graph, job.project.export) if base.asked and form.name in asked else ""
         made = Candidate(form, asked=form.name in asked, tried=not why, why=why)
-        found[form.name] = made if why else _made(made, found[form.of].data if form.of else graph, base, job)
+        found[form.name] = made if why else _made(made, found[load_format(form.of, job.beside).name].data if form.of else graph, base, job)
     return _timed(list(found.values()), job.held)
 
 
@@ -172,7 +175,11 @@ def _made(candidate: Candidate, graph: bytes, base: Candidate, job: Job) -> Cand
         artifact = candidate.form.make(graph, lambda: job.batches)
         if not artifact.data:
             raise SluiceError(artifact.why or "the format gives no reason")
-        data = graphs.to_bytes(graphs.normalise(onnx.load_model_from_string(artifact.data)))
+        try:
+            model = onnx.load_model_from_string(artifact.data)
+        except DecodeError as e:
+            raise SluiceError(f"what it made is no ONNX graph: {e}") from e
+        data = graphs.to_bytes(graphs.normalise(model))
         graphs.check(data, *job.specs)
         made = dataclasses.replace(candidate, data=data)
         engine = made.open()

@@ -344,3 +344,57 @@ def test_fp16_is_made_where_it_is_asked_for_and_answers_as_fp32_does(trained, tm
     assert found["fp16"]["bytes"] < 0.8 * found["fp32"]["bytes"] and found["fp16"]["agreement"] > 0.98
     assert found["fp16"]["moved"]["fp32"] != found["fp16"]["moved"]["answer"]
     assert (result.package.precision, result.package.engine.options) == ("fp16", {})
+
+
+OWN = """
+import onnx
+from sluice.formats.base import Artifact, Format
+
+class Halves(Format):
+    name, of = "halves", "fp16"
+
+    def make(self, graph, calibration):
+        assert any(t.data_type == onnx.TensorProto.FLOAT16 for t in onnx.load_model_from_string(graph).graph.initializer)
+        return Artifact(graph)
+
+class NoGraph(Format):
+    name = "no-graph"
+
+    def make(self, graph, calibration):
+        return Artifact(b"no graph at all")
+
+class Renamed(Format):
+    name = "renamed"
+
+    def make(self, graph, calibration):
+        model = onnx.load_model_from_string(graph)
+        for node in model.graph.node:
+            node.output[:] = ["answer" if n == model.graph.output[0].name else n for n in node.output]
+        model.graph.output[0].name = "answer"
+        return Artifact(model.SerializeToString())
+
+class OfRenamed(Format):
+    name, of = "of-renamed", "own_forms:Renamed"
+
+    def make(self, graph, calibration):
+        raise AssertionError("made of nothing")
+"""
+
+
+def test_formats_of_the_users_own_are_made_behind_what_they_are_of_and_say_why_there_is_none(trained, tmp_path):
+    (tmp_path / "own_forms.py").write_text(OWN)
+    made = trained("tabular")
+
+    def exported(*formats: str) -> ExportResult:
+        project = made.project.model_copy(update={"export": made.project.export.model_copy(update={"formats": list(formats)})})
+        return export_package(project, made.model, made.dataset, tmp_path / f"package{len(formats)}", base_dir=tmp_path)
+
+    only = exported("own_forms:Halves")
+    assert [f["format"] for f in only.evidence["formats"]] == ["halves"]  # fp32 and fp16 were made for it, and not asked for
+    assert only.package.precision == "halves"
+    several = exported("fp32", "own_forms:NoGraph", "own_forms:Renamed", "own_forms:OfRenamed")
+    why = {f["format"]: f["why"] for f in several.evidence["formats"]}
+    assert several.package.precision == "fp32" and not why["fp32"]
+    assert why["no-graph"].startswith("there is no no-graph: what it made is no ONNX graph")
+    assert why["renamed"] == "there is no renamed: has other outputs than declared"
+    assert why["of-renamed"] == "there is no of-renamed: there is no own_forms:Renamed to make it of"
