@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from sluice.core import files
 from sluice.core.errors import DataError, ProjectError
+from sluice.core.registry import Registry
 from sluice.data.digests import TableHasher
 from sluice.data.shards import write_shards
 from sluice.data.timestamps import Times
@@ -31,6 +32,8 @@ FORMAT = "sluice.dataset/v1"
 MANIFEST = "manifest.json"
 PROFILE = "profile.json"
 SPLITS = ("train", "validation", "test")
+#: The tasks of other distributions.
+_BROUGHT = Registry("task", {})
 
 #: Keys of `source` that say where the data lay or when it was read: no part of what it is.
 NOT_CONTENT = frozenset({"uri", "path", "paths", "files", "time"})
@@ -361,7 +364,7 @@ def _checked(
             "is not one of the dataset's columns", field=f"{split}.{extra[0]}", value=names, fix="drop it, or name it a feature"
         )
     types = {"row_id": pa.string(), "label": field_of(problem(objective).label, "label").arrow or table.schema.field("label").type}
-    if ":" not in task:  # the columns of a task of the user's own are its own affair
+    if ":" not in task and task not in _BROUGHT:  # the columns of a task of somebody's own are its own affair
         for name, kind in columns.items():
             field = field_of(kind, name)
             if type(field) is Field:

@@ -39,7 +39,7 @@ def points_dataset(root: Path) -> Dataset:
     return write_dataset(
         root,
         {"train": table.slice(0, 400), "validation": table.slice(400)},
-        task="points",
+        task="points_task:PointsTask",
         objective="classification",
         labels=["inner", "outer"],
         columns={"x": "numeric"},

@@ -151,7 +151,7 @@ def test_a_dataset_without_validation_rows_trains_without_measures(points, proje
     bare = write_dataset(
         tmp_path / "d",
         {"train": points.read("train")},
-        task="points",
+        task="points_task:PointsTask",
         objective="classification",
         labels=points.labels,
         columns=points.columns,
@@ -171,7 +171,7 @@ def test_results_do_not_depend_on_how_the_shards_are_cut(points, project, tmp_pa
     whole = write_dataset(
         tmp_path / "d",
         {s: points.read(s) for s in ("train", "validation")},
-        task="points",
+        task="points_task:PointsTask",
         objective="classification",
         labels=points.labels,
         columns=points.columns,

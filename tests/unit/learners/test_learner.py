@@ -116,7 +116,7 @@ def dataset(tmp_path: Path) -> Dataset:
     return write_dataset(
         tmp_path / "data",
         {"train": rows.slice(0, 45), "test": rows.slice(45)},
-        task="counted",
+        task="counted:Counted",
         objective="classification",
         labels=["no", "yes"],
         columns={"x": "numeric"},
