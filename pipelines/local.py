@@ -44,11 +44,12 @@ class _Sink(io.TextIOBase):
         self._rest += text
         *lines, self._rest = self._rest.split("\n")
         for line in lines:
-            event = events.parse(line.removeprefix(_INDENT), self._nonce)
+            said = line.removeprefix(_INDENT)
+            event = events.parse(said, self._nonce)
             if self._blank and event is None:  # what ends an open line before an event is none of the log's own
                 self._log.write("\n")
-            self._blank = not line
-            if line and (event is None or event["kind"] == "error"):
+            self._blank = not said
+            if said and (event is None or event["kind"] == "error"):
                 self._log.write(line + "\n")
             if event is not None:
                 self.events.append(event)

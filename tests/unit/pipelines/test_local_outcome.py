@@ -53,7 +53,19 @@ def test_events_reach_the_display_and_everything_else_the_log() -> None:
     assert [e["kind"] for e in sink.events] == ["gate"]
 
 
-@pytest.mark.parametrize("mark", ["::sluice::", "::sluice:::", "::sluice:m::", " ::sluice:n::", "x::sluice:n::", "[rank 0] ::sluice:n::"])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "::sluice::",
+        "::sluice:::",
+        "::sluice:m::",
+        " ::sluice:n::",
+        "x::sluice:n::",
+        "[rank 0] ::sluice:n::",
+        "    ::sluice::",
+        "     ::sluice:n::",
+    ],
+)
 def test_a_line_that_a_task_prints_is_none_of_the_runs_events(mark: str) -> None:
     log, shown = io.StringIO(), io.StringIO()
     sink = _Sink(log, Display(stream=shown), "n")
@@ -64,6 +76,13 @@ def test_a_line_that_a_task_prints_is_none_of_the_runs_events(mark: str) -> None
 
 def test_without_a_nonce_nothing_is_an_event() -> None:
     assert events.parse('::sluice:::{"kind":"gate"}', "") is None and events.parse('::sluice::{"kind":"gate"}', "") is None
+
+
+def test_a_line_that_only_ends_an_open_one_is_not_in_the_log_however_kfp_indents_it() -> None:
+    log, shown = io.StringIO(), io.StringIO()
+    sink = _Sink(log, Display(stream=shown), "n")
+    sink.write('    half\n    \n    ::sluice:n::{"kind":"note","text":"seen"}\n    \n    rest\n')
+    assert [e["kind"] for e in sink.events] == ["note"] and log.getvalue() == "    half\n\n    rest\n"
 
 
 def test_a_gate_is_read_though_a_task_left_a_line_open(monkeypatch: pytest.MonkeyPatch) -> None:
