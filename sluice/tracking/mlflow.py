@@ -15,7 +15,7 @@ from typing import Any
 
 from sluice.core.errors import MissingExtra, SluiceError, first_line
 from sluice.core.files import PARTIAL
-from sluice.tracking import sqlite
+from sluice.tracking import schema, sqlite
 from sluice.tracking.outbox import Outbox
 from sluice.tracking.tracker import Data, flatten
 
@@ -198,7 +198,7 @@ def client(uri: str) -> Any:
     uri = sqlite.meant(uri)
     path = sqlite.path_of(uri)
     if path is not None and not path.exists():
-        _create_database(path, MlflowClient)
+        _create_database(path)
     try:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except Exception as e:  # an unknown scheme, a missing database driver
@@ -242,13 +242,19 @@ def preload() -> None:
         importlib.import_module(name)
 
 
-def _create_database(path: Path, make: Any) -> None:
+def _create_database(path: Path) -> None:
     """Make MLflow's tables beside the final place: a process killed half-way leaves no half a database."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{path.name}.{secrets.token_hex(4)}-{os.getpid()}")  # a new name: MLflow keeps stores by address
-    address = sqlite.uri_of(partial)
-    make(tracking_uri=address, registry_uri=address).search_registered_models(max_results=1)
-    make(tracking_uri=address).search_experiments(max_results=1)
+    schema.fill(partial)
+    make_tables(partial)
     with contextlib.suppress(FileExistsError):  # another process was first: its database serves as well
         os.link(partial, path)
     partial.unlink(missing_ok=True)
+
+
+def make_tables(path: Path) -> None:
+    """Have MLflow make what its database lacks: all its tables, or the experiment it begins with alone."""
+    make, address = _mlflow_client(), sqlite.uri_of(path)
+    make(tracking_uri=address, registry_uri=address).search_registered_models(max_results=1)
+    make(tracking_uri=address).search_experiments(max_results=1)

@@ -240,9 +240,7 @@ def test_one_broken_tracker_stops_neither_the_others_nor_the_work(tmp_path: Path
 def test_a_second_process_never_replaces_the_database_of_the_first(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'm.db'}"
     run = MLflowTracker(uri, "x").run_id
-    from mlflow import MlflowClient
-
-    _create_database(tmp_path / "m.db", MlflowClient)
+    _create_database(tmp_path / "m.db")
     assert client(uri).get_run(run).info.run_id == run
 
 
