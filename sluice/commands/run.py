@@ -9,7 +9,6 @@ from typing import Any
 
 from sluice import project as projects
 from sluice.cli import checkout_command, show_json
-from sluice.client import advice
 from sluice.core.files import canonical_json
 from sluice.core.home import Home
 from sluice.project import Project
@@ -42,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
 def show_conclusion(outcome: dict[str, Any]) -> None:
     """What a run came to, in words: the result on stdout, a failure on stderr."""
+    from sluice.client import advice
+
     name, seconds = outcome["project"], outcome["seconds"]
     if outcome["outcome"] == "failed":
         error = outcome["error"]

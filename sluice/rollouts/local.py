@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -255,7 +256,7 @@ def run_local(
             backend.start()
             around["address"] = f"http://127.0.0.1:{backend.envoy.port}"
             if old:
-                _serve_stable(backend, old.digest, plan)
+                _serve_stable(backend, old.digest, plan, beside=new.digest)
             load = Load(
                 ("127.0.0.1", backend.envoy.port),
                 requests,
@@ -301,9 +302,11 @@ def _held(name: str, plan: RolloutSpec, why: str) -> ProjectError:
     )
 
 
-def _serve_stable(backend: LocalBackend, digest: str, plan: RolloutSpec) -> None:
-    """The stable model must serve before anything is compared with it."""
+def _serve_stable(backend: LocalBackend, digest: str, plan: RolloutSpec, beside: str) -> None:
+    """The stable model must serve before anything is compared with it; the one `beside` it begins at the same time."""
     backend.launch(digest)
+    with contextlib.suppress(SluiceError):  # it is launched, and looked at, again
+        backend.launch(beside)
 
     def ready() -> bool:
         seen = backend.models[digest].look(revive=False)
