@@ -44,7 +44,9 @@ class Columns(Section):
         default={}, description="columns of texts such as 1,234 or 12,5 that are numbers, and how they are written"
     )
     kinds: Annotated[dict[str, str], Names("column")] = Field(
-        default={}, description="columns of another kind than their values tell: an installed kind of field, which a server needs too"
+        default={},
+        description="columns of another kind than their values tell: an installed kind of field, which a server needs too",
+        exclude_if=lambda kinds: not kinds,
     )
     timestamps: Annotated[dict[str, str], Names("column")] = Field(
         default={}, description="columns of times and how they are written: iso, s, ms, us, ns, a form such as %d.%m.%Y, or auto"
