@@ -12,8 +12,8 @@ from kfp import dsl, kubernetes
 
 from sluice.core.events import NONCE_ENV
 from sluice.kfp.config import ClusterConfig, StepSettings, duration_seconds
+from sluice.kfp.site import ENVIRONMENT_LABEL, NAMESPACE_ENV
 from sluice.kube.image import is_pinned
-from sluice.kube.site import ENVIRONMENT_LABEL, NAMESPACE_ENV
 
 if TYPE_CHECKING:
     from sluice.steps.step import Step

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model
 
 from sluice.core import files, yamlfile
+from sluice.core.check import own_checks
 from sluice.core.errors import ProjectError
 from sluice.core.section import Section, explain
 from sluice.formats.base import formats_of
-from sluice.gates.check import own_checks
 from sluice.learners.base import LEARNERS, Learner
 from sluice.problems.problem import DEFAULT
 from sluice.steps.step import own_steps

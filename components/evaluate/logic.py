@@ -7,13 +7,13 @@ from pathlib import Path
 
 from components import STARTED
 from sluice.core import files
+from sluice.core.check import make, own_checks
 from sluice.core.errors import PackageError, SluiceError
 from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
 from sluice.engines.predictor import Predictor
 from sluice.engines.scoring import answers, positive_label, targets_of
-from sluice.gates.check import make, own_checks
 from sluice.gates.facts import Judged
 from sluice.package import package as packages
 from sluice.package.package import Package

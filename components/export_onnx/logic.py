@@ -6,10 +6,10 @@ from pathlib import Path
 
 from components import STARTED
 from sluice.core import files
+from sluice.core.check import make, own_checks
 from sluice.core.gate import Gate
 from sluice.data.dataset import Dataset
 from sluice.formats.export import export_package
-from sluice.gates.check import make, own_checks
 from sluice.gates.facts import Exported
 from sluice.report import page
 from sluice.steps.execute import open_project, run_step

@@ -17,14 +17,13 @@ from sluice.client.runs import Run
 from sluice.core import files
 from sluice.core.errors import DeadlineError, ProjectError
 from sluice.core.home import Home
-from sluice.kfp import form, needs
+from sluice.kfp import form, needs, site
 from sluice.kfp import runs as reading
 from sluice.kfp.client import Api
 from sluice.kfp.connection import installation
 from sluice.kfp.needs import Ready
 from sluice.kfp.runs import Watch
 from sluice.kfp.submit import Submitted, submit, upload, user_namespace
-from sluice.kube import site
 from sluice.project import Project, read_text, write_text
 from sluice.registry.versions import Registry
 from sluice.report import page

@@ -15,10 +15,10 @@ from sluice.core.home import Home
 from sluice.doctor import cluster, local, probes
 from sluice.doctor.cluster import Place
 from sluice.doctor.finding import Finding, Look, fault, look, note
+from sluice.kfp import site
 from sluice.kfp.client import Api
 from sluice.kfp.connection import connect, installation
 from sluice.kfp.submit import user_namespace
-from sluice.kube import site
 from sluice.kube.client import Kube, KubeFault
 
 _STYLES = {"ok": "green", "note": "yellow", "fault": "red"}

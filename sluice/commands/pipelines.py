@@ -13,11 +13,10 @@ from sluice.commands.project import template
 from sluice.commands.run import show_conclusion
 from sluice.core.errors import ProjectError
 from sluice.core.home import Home
-from sluice.kfp import needs
+from sluice.kfp import needs, site
 from sluice.kfp.client import Api
 from sluice.kfp.connection import connect, installation
 from sluice.kfp.needs import Ready
-from sluice.kube import site
 from sluice.project import Project
 
 

@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sluice.core import files
+from sluice.core import files, sqlite
 from sluice.core.errors import HomeError
-from sluice.tracking import sqlite
 
 _MARK = "sluice-home.json"
 

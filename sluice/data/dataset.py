@@ -27,6 +27,7 @@ from sluice.data.shards import write_shards
 from sluice.data.timestamps import Times
 from sluice.fields import FIELDS, Field, field_of
 from sluice.problems.problem import Problem, problem
+from sluice.problems.units import GROUP
 
 FORMAT = "sluice.dataset/v1"
 MANIFEST = "manifest.json"
@@ -38,8 +39,6 @@ _BROUGHT = Registry("task", {})
 #: Keys of `source` that say where the data lay or when it was read: no part of what it is.
 NOT_CONTENT = frozenset({"uri", "path", "paths", "files", "time"})
 
-#: A column of the group each row was split by, where one was; no feature. Null: the row stands alone.
-GROUP = "__group"
 #: What no feature can be called.
 RESERVED = ("row_id", "label", GROUP)
 _COPY_AGAIN = "make it again with `sluice run`, or copy it again whole"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sluice.core.errors import ProjectError
 from sluice.core.section import Named, names_in
-from sluice.project import Project
+
+if TYPE_CHECKING:
+    from sluice.project import Project
+
 
 _LISTED = 20
 

@@ -6,16 +6,17 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from sluice.core.check import own_checks
 from sluice.core.errors import DataError, ProjectError
 from sluice.core.spelling import Spelling, value_text
 from sluice.data import timestamps
 from sluice.data.checks import validate
 from sluice.data.columns import null_for_nan, numbers, usable
-from sluice.data.dataset import GROUP, Dataset, write_dataset
+from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.digests import plain, row_ids
 from sluice.data.names import check_names, columns_named
 from sluice.data.profile import profile_dataset
@@ -25,10 +26,12 @@ from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, split_rows, time_keys
 from sluice.data.timestamps import Times
 from sluice.fields import Field, field_of, fields_of
-from sluice.gates.check import own_checks
-from sluice.gates.labels import check_settings
 from sluice.problems.problem import Problem, problem
-from sluice.project import Project
+from sluice.problems.settings import check_settings
+from sluice.problems.units import GROUP
+
+if TYPE_CHECKING:
+    from sluice.project import Project
 
 
 class TaskData(Protocol):

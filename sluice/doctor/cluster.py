@@ -8,14 +8,13 @@ from typing import Any
 
 from sluice.core.errors import ProjectError
 from sluice.doctor.finding import Finding, fault, note, ok
-from sluice.kfp import needs
+from sluice.kfp import needs, site
 from sluice.kfp.client import Api
 from sluice.kfp.config import StepSettings
 from sluice.kfp.needs import Need
+from sluice.kfp.site import Site, Told
 from sluice.kube import image as images
-from sluice.kube import site
 from sluice.kube.client import Kube, KubeFault, Object
-from sluice.kube.site import Site, Told
 from sluice.steps.step import NAMES
 
 APPLY = "kubectl apply --server-side --force-conflicts -k manifests/overlays/OVERLAY (or helm upgrade)"

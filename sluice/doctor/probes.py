@@ -11,7 +11,7 @@ from typing import Any
 from sluice.core.errors import SluiceError
 from sluice.doctor.cluster import APPLY, Place
 from sluice.doctor.finding import Finding, fault, note, ok
-from sluice.kube import site
+from sluice.kfp import site
 from sluice.kube.client import KubeFault, Object
 
 #: Seconds each question has for its answer, once the pod runs.

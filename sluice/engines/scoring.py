@@ -14,9 +14,9 @@ from sluice.core.processes import cpu_quota
 from sluice.data.dataset import Dataset
 from sluice.engines.rows import rows_from_arrow
 from sluice.fields import processor_class
-from sluice.gates.labels import check_settings
 from sluice.problems.answers import rarer
 from sluice.problems.problem import of_labels
+from sluice.problems.settings import check_settings
 from sluice.problems.threshold import Choice, choose
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
+from sluice.core.check import OwnChecks
 from sluice.formats.base import DEFAULT, FORMATS
-from sluice.gates.check import OwnChecks
 from sluice.problems.problem import Problem
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from sluice.gates.check import Check, Decision
+from sluice.core.check import Check, Decision
 from sluice.gates.facts import Judged
 from sluice.problems.config import MetricConfig, of_units
 

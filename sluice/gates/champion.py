@@ -6,9 +6,9 @@ import dataclasses
 from html import escape
 from typing import Any
 
+from sluice.core.check import Check, Decision
 from sluice.core.errors import DataError, InputError
 from sluice.gates.bar import number
-from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Judged
 from sluice.problems.config import MetricConfig, of_units
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sluice.core.check import OwnChecks
 from sluice.gates.bar import BarConfig
 from sluice.gates.champion import ChampionConfig
-from sluice.gates.check import OwnChecks
 from sluice.gates.floor import FloorConfig
 from sluice.gates.slices import SlicesConfig
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from sluice.core.check import Check, Decision
 from sluice.core.section import Section
-from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Judged
 from sluice.problems.config import MetricConfig, of_units
 

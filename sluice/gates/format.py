@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from sluice.core.check import Check, Decision
 from sluice.core.section import Section
 from sluice.formats.base import BASE
-from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Exported
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from sluice.core.check import Check, Decision
 from sluice.core.section import Names
 from sluice.gates.bar import number
-from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Judged
 from sluice.problems.config import MetricConfig, of_units
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from sluice.core.errors import ProjectError, shown
 from sluice.kfp.config import ClusterConfig, StepSettings
+from sluice.kfp.site import NAME, NAMESPACE_ENV, STORE_ENV, TRACKING_ENV, Told
 from sluice.kube import image as images
 from sluice.kube.client import KubeFault
-from sluice.kube.site import NAME, NAMESPACE_ENV, STORE_ENV, TRACKING_ENV, Told
 from sluice.package.store import MOUNT, MOUNT_ENV
 from sluice.project import Project
 from sluice.steps.step import NAMES

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluice.core.errors import ProjectError
-from sluice.data.dataset import GROUP, Dataset, write_dataset
+from sluice.data.dataset import Dataset, write_dataset
 from sluice.learners.answers import split_answers
 from sluice.learners.base import Event, Job, Trained
 from sluice.learners.folds import assign
@@ -23,6 +23,7 @@ from sluice.problems import metrics
 from sluice.problems.answers import Answers, positive_index, rarer
 from sluice.problems.decision import codes
 from sluice.problems.threshold import choose
+from sluice.problems.units import GROUP
 from sluice.stats.student import t_quantile
 
 if TYPE_CHECKING:

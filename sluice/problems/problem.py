@@ -169,8 +169,7 @@ class Problem(ABC):
 
     def units(self, dataset: Dataset, split: str) -> Units | None:
         """Which rows of a split belong together: those of one group of ``data.split``. None where each stands alone."""
-        from sluice.data.dataset import GROUP
-        from sluice.problems.units import Units
+        from sluice.problems.units import GROUP, Units
 
         if dataset.grouped_by is None:
             return None

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+#: A dataset's column of the group each row was split by, where one was; no feature. Null: the row stands alone.
+GROUP = "__group"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Units:

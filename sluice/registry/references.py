@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sluice.core import sqlite
 from sluice.core.errors import PackageError, ProjectError
 from sluice.core.home import Home
 from sluice.package.package import MANIFEST
 from sluice.registry.versions import Registry, Version
-from sluice.tracking import sqlite
 
 if TYPE_CHECKING:
     from sluice.project import Project

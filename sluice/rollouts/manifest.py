@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluice.core.errors import ProjectError
+from sluice.kfp.site import NAMESPACE_ENV
 from sluice.kube.objects import GROUP, VERSION
-from sluice.kube.site import NAMESPACE_ENV
 from sluice.rollouts.spec import RolloutSpec
 
 #: Environment of a step beside the namespace models are served in: the gateway (``[namespace/]name``), and its domain.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sluice.gates.check import Decision, own_sections, sections
+from sluice.core.check import Decision, own_sections, sections
 from sluice.steps.step import SMALL, Evidence, Step
 
 

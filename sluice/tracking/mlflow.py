@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sluice.core import sqlite
 from sluice.core.errors import MissingExtra, SluiceError, first_line
 from sluice.core.files import PARTIAL
-from sluice.tracking import schema, sqlite
+from sluice.tracking import schema
 from sluice.tracking.outbox import Outbox
 from sluice.tracking.tracker import Data, flatten
 

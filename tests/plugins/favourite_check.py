@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
+from sluice.core.check import Check, Decision
 from sluice.core.section import Section
-from sluice.gates.check import Check, Decision
 from sluice.gates.facts import Judged
 
 

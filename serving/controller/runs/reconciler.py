@@ -14,13 +14,13 @@ from serving.controller.reconciler import SOON, Reconciler
 from serving.controller.rollouts.resource import condition
 from serving.controller.runs.resource import FINALIZER, Source, command
 from sluice.core.errors import SluiceError
+from sluice.kfp import site
 from sluice.kfp.client import Api
 from sluice.kfp.connection import Connection, read_token
 from sluice.kfp.errors import EndpointError, NotFound, Rejected
-from sluice.kube import site
+from sluice.kfp.site import Site
 from sluice.kube.client import KubeFault, Object
 from sluice.kube.objects import GROUP, Objects
-from sluice.kube.site import Site
 
 IDLE = 60.0
 #: Seconds until a resource that cannot be used is read again: its ConfigMap or pipeline may be there then.

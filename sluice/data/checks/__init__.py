@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sluice.core.check import built_in
 from sluice.data.checks import columns, labels, rows
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
 from sluice.data.report import Report, Status, ordered
 from sluice.data.timestamps import Times
 from sluice.fields import fields_of
-from sluice.gates.check import built_in
 
 if TYPE_CHECKING:
+    from sluice.core.check import Check
     from sluice.core.section import Section
-    from sluice.gates.check import Check
 
 __all__ = ["validate"]
 
@@ -54,7 +54,7 @@ def validate(
         keys, test_keys: what `split.column` holds for each row; null on ``hash``.
         times: how features of kind ``timestamp`` are written.
         notes: what was found out or left out while reading, in sentences.
-        own: checks of the project's own with their sections, by name (`sluice.gates.check.own_checks`); each is a line of the report.
+        own: checks of the project's own with their sections, by name (`sluice.core.check.own_checks`); each is a line of the report.
 
     Raises:
         MissingExtra: images without Pillow.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from sluice.core.check import Check, Decision
 from sluice.data.checks.subject import Subject
 from sluice.data.config import Checks
-from sluice.gates.check import Check, Decision
 
 
 class Looks(Check):

@@ -12,10 +12,9 @@ import yaml
 
 from sluice.cli import main
 from sluice.core.errors import ProjectError
-from sluice.kfp import needs
+from sluice.kfp import needs, site
 from sluice.kfp.config import ClusterConfig
-from sluice.kube import site
-from sluice.kube.site import Site, Told
+from sluice.kfp.site import Site, Told
 from sluice.project import parse
 from tests.unit.cluster.kubernetes_api import Api, kubeconfig, serving
 

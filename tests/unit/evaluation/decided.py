@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sluice.core.check import worst
 from sluice.gates import bar, champion, floor, slices
-from sluice.gates.check import worst
 from sluice.gates.config import EvaluateConfig
 
 

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sluice.core import check
+from sluice.core.check import CHECKS, Check, Decision, built_in, make, own_checks, worst
 from sluice.core.errors import ProjectError
 from sluice.data.checks import validate
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
 from sluice.fields import fields_of
 from sluice.formats.config import ExportConfig
-from sluice.gates import check
-from sluice.gates.check import CHECKS, Check, Decision, built_in, make, own_checks, worst
 from sluice.gates.config import EvaluateConfig
 
 DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"

@@ -11,9 +11,9 @@ from sklearn import metrics as sk
 
 from sluice.core.errors import ProjectError
 from sluice.gates.config import EvaluateConfig
-from sluice.gates.labels import check_settings
 from sluice.problems.config import DecisionConfig
 from sluice.problems.decision import codes
+from sluice.problems.settings import check_settings
 from sluice.problems.threshold import FEWEST, choose
 
 LABELS = ["No", "Yes"]

@@ -14,7 +14,7 @@ import yaml
 
 from sluice.core import yamlfile
 from sluice.kfp.needs import of_steps
-from sluice.kube.site import Site, Told
+from sluice.kfp.site import Site, Told
 from sluice.project import parse
 
 ROOT = Path(__file__).parents[3]

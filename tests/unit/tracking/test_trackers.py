@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from sluice.core import sqlite
 from sluice.core.errors import SluiceError
 from sluice.core.home import Home
 from sluice.package.store import open_store
 from sluice.project import Project, parse
 from sluice.registry.references import find_version, registry_of
-from sluice.tracking import sqlite
 from sluice.tracking.mlflow import MLflowTracker, _create_database, client
 from sluice.tracking.outbox import Outbox
 from sluice.tracking.several import Several

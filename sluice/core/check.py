@@ -135,7 +135,7 @@ def own_checks(step: str, named: Mapping[str, Any], *, field: str, beside: Path 
         kind = CHECKS.get(name, field=f"{field}.{name}", beside=beside)
         if not (isinstance(kind, type) and issubclass(kind, Check)) or kind.__abstractmethods__:
             raise ProjectError(
-                "is no check", field=field, value=name, fix="derive it from sluice.gates.check.Check and give it a step and judge()"
+                "is no check", field=field, value=name, fix="derive it from sluice.core.check.Check and give it a step and judge()"
             )
         if kind.step != step or name in CHECKS.built_in:
             fix = "its settings stand in the step's own section" if name in CHECKS.built_in else f"name it where {kind.step} has its checks"
