@@ -37,7 +37,7 @@ def plan(project: Project, base_dir: Path) -> Plan:
     ahead = load_task(project, base_dir).learner().ahead
     learner = {"training": Set(ahead.get("training", ())), "export": Set(ahead.get("export", ()), on="training")}
     tracking = Set((*_SETS["tracking"].modules, *ahead.get("train", ())))
-    return Plan(_SHARED, {**_SETS, "tracking": tracking, **learner}, _STEPS, {"_KFP_RUNTIME": "true"})
+    return Plan("kfp.dsl.executor_main", _SHARED, {**_SETS, "tracking": tracking, **learner}, _STEPS, {"_KFP_RUNTIME": "true"})
 
 
 @contextlib.contextmanager

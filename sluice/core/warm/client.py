@@ -1,4 +1,4 @@
-"""Stands where a Python interpreter is expected and has the warm process do the work: ``client.py -m MODULE ARGUMENTS...``.
+"""Stands where a Python interpreter is expected and has the warm process run one module: ``client.py MODULE -m MODULE ARGUMENTS...``.
 
 It is run with ``-I -S`` and imports nothing of ours, so that it costs a hundredth of a second. Working directory, environment,
 mask and the three standard streams are those it was started with; the exit status, or the signal that ended the work, becomes its own.
@@ -117,19 +117,13 @@ def end_as(status: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """The work of ``-m MODULE ARGUMENTS...`` in the warm process; its exit status."""
+    """Be ``python ARGUMENTS[1:]...``: in the warm process where that runs the module ``ARGUMENTS[0]``. Returns the exit status."""
+    program, *arguments = arguments
+    if arguments[:2] != ["-m", program] or PLACE not in os.environ:
+        os.execv(sys.executable, [sys.executable, *arguments])
     try:
-        if arguments[:1] != ["-m"] or len(arguments) < 2 or PLACE not in os.environ:
-            raise NotWarm("it runs modules alone")
         named = arguments.index("--function_to_execute") + 1 if "--function_to_execute" in arguments else 1
-        connection, _ = ask(
-            os.environ[PLACE],
-            arguments[named],
-            arguments[1],
-            arguments[2:],
-            env=os.environ,
-            fds={0: 0, 1: 1, 2: 2},
-        )
+        connection, _ = ask(os.environ[PLACE], arguments[named], program, arguments[2:], env=os.environ, fds={0: 0, 1: 1, 2: 2})
     except NotWarm as e:
         print(f"a plain process, the warm one was not to be had: {e}", file=sys.stderr, flush=True)
         os.execv(sys.executable, [sys.executable, *arguments])

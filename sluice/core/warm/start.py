@@ -50,12 +50,14 @@ class Plan:
     """What is imported ahead.
 
     Attributes:
+        program: the module whose processes are forks: of an interpreter started for anything else, nothing changes.
         shared: modules that all sets are imported on.
         sets: by name.
         steps: name of a step -> its set; others take what is shared alone.
         env: variables it is to be imported with.
     """
 
+    program: str
     shared: tuple[str, ...]
     sets: Mapping[str, Set] = field(default_factory=dict)
     steps: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Warm:
         if any(c.isspace() for c in str(place)):
             raise OSError(f"kfp starts no program whose path has a space in it ({place})")
         script = place / "interpreter"
-        script.write_text(f'#!/bin/sh\nexec {_quoted(sys.executable)} -I -S {_quoted(client.__file__)} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {_quoted(sys.executable)} -I -S {_quoted(client.__file__)} {plan.program} "$@"\n')
         script.chmod(0o700)
         sockets = {name: _listen(place / f"{name}.sock") for name in ("default", *plan.sets)}
         for step, name in plan.steps.items():

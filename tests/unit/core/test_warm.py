@@ -22,6 +22,7 @@ from sluice.core.warm.start import Plan, Set, Warm
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks are used on Linux alone")
 
 PLAN = Plan(
+    program="work",
     shared=("sluice.core.errors", "no.such.module"),
     sets={"more": Set(("numpy",)), "most": Set(("colorsys",), on="more")},
     steps={"train": "more"},
@@ -170,7 +171,7 @@ class TestHowAForkEnds:
         code = """
 import os, signal, subprocess, sys, time
 from sluice.core.warm.start import Plan, Warm
-warm = Warm(Plan(shared=()))
+warm = Warm(Plan("work", shared=()))
 with warm.in_use():
     try:
         process = subprocess.Popen([sys.executable, "-m", "work"], stdout=subprocess.PIPE, text=True)
@@ -204,7 +205,7 @@ class TestTheServer:
         code = """
 import os, subprocess, sys, time
 from sluice.core.warm.start import Plan, Warm
-warm = Warm(Plan(shared=()))
+warm = Warm(Plan("work", shared=()))
 with warm.in_use():
     process = subprocess.Popen([sys.executable, "-m", "work"], stdout=subprocess.PIPE, text=True)
     print(process.stdout.readline().strip(), warm._process.pid, warm._place, flush=True)
@@ -220,7 +221,7 @@ with warm.in_use():
         wait_until(lambda: gone(int(work)) and gone(int(server)), what="both", seconds=60)
 
     def test_stopped_it_leaves_nothing(self, tmp_path: Path) -> None:
-        warm = Warm(Plan(shared=()))
+        warm = Warm(Plan("work", shared=()))
         with started(warm, tmp_path, "import os, time; print(os.getpid(), flush=True); time.sleep(600)") as process:
             assert process.stdout is not None
             pid = int(process.stdout.readline())
@@ -239,7 +240,7 @@ with warm.in_use():
         before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *filter(None, [before])])
         try:
-            warm = Warm(Plan(shared=("threaded",)))
+            warm = Warm(Plan("work", shared=("threaded",)))
         finally:
             if before is None:
                 del os.environ["PYTHONPATH"]
@@ -253,7 +254,7 @@ with warm.in_use():
         assert "a plain process, the warm one was not to be had: importing has started threads" in done.stderr
 
     def test_a_server_that_is_gone_makes_plain_processes(self, tmp_path: Path) -> None:
-        warm = Warm(Plan(shared=()))
+        warm = Warm(Plan("work", shared=()))
         assert warm._process is not None
         run(warm, tmp_path, "pass")
         warm._process.kill()
@@ -262,6 +263,12 @@ with warm.in_use():
         warm.stop()
         assert done.stdout == "well\n"
         assert "a plain process" in done.stderr
+
+    def test_of_another_module_or_of_code_its_interpreter_makes_a_plain_process(self, warm: Warm, tmp_path: Path) -> None:
+        env = {**os.environ, PLACE: str(warm._place)}
+        for command in (["-m", "this"], ["-c", "print('Beautiful')"], ["-I", "-c", "print('Beautiful')"]):
+            done = subprocess.run([warm.interpreter, *command], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr, "Beautiful" in done.stdout) == (0, "", True)
 
     def test_it_can_be_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(start.SWITCH, "0")
@@ -347,7 +354,7 @@ class TestFoldersOfTheKilled:
                 place.mkdir()
                 start._listen(place / "default.sock").close()
             os.utime(dead, (0, 0))
-            used = Warm(Plan(shared=()))
+            used = Warm(Plan("work", shared=()))
             assert used._place is not None
             os.utime(used._place, (0, 0))
             start._forget_old()
