@@ -44,14 +44,13 @@ def pipeline(kfp: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 
     file = tmp_path_factory.mktemp("pipeline") / "two-steps.yaml"
     compiler.Compiler().compile(two_steps, str(file))
-    api = Api(connect(kfp.endpoint))
-    known = api.pipeline(NAME, None) or api.create_pipeline(NAME, description="a test's", namespace=None)
+    known = kfp.pipeline(NAME, None) or kfp.create_pipeline(NAME, description="a test's", namespace=None)
     version = f"{NAME}-{uuid.uuid4().hex[:6]}"
-    made = api.upload_version(known["pipeline_id"], version, file.read_text(), description="a test's")
+    made = kfp.upload_version(known["pipeline_id"], version, file.read_text(), description="a test's")
     yield version
     path = f"pipelines/{known['pipeline_id']}"
     kfp._call("DELETE", f"{path}/versions/{made['pipeline_version_id']}")
-    if not list(kfp.pages(f"{path}/versions", "pipeline_versions", {})):
+    if not list(kfp._items(f"{path}/versions", "pipeline_versions", {})):
         kfp._call("DELETE", path)
 
 
@@ -90,7 +89,7 @@ class Process:
 @pytest.fixture(scope="module")
 def controller(kube: Any, kfp: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     kube.run("create", "namespace", SPACE, check=False)
-    process = Process(kfp.endpoint, tmp_path_factory.mktemp("controller") / "log")
+    process = Process(kfp.connection.url, tmp_path_factory.mktemp("controller") / "log")
     yield process
     kube.run("delete", "pipelineschedules,pipelineruns", "--all", "--wait=false", namespace=SPACE)
     kube.wait(lambda: not kube.get("pipelineschedules,pipelineruns", namespace=SPACE)["items"], "the finalizers", 90)
