@@ -148,7 +148,8 @@ def test_back_end_keeps_the_contract(backend_of: Callable[[State], Any], request
     assert not two.observe(ONE, TWO).arms["candidate"].exists
     two.launch(TWO)
     wait_until(lambda: ready(both, "candidate") and ready(both, "stable"), what="the second model", seconds=90, every=0.5)
-    assert two.observe(ONE, TWO).routed == Routed({ONE: 100})
+    # The second model's predictor makes the gateway's weights anew, which takes a moment.
+    wait_until(lambda: two.observe(ONE, TWO).routed == Routed({ONE: 100}), what="all traffic to the first", seconds=60, every=0.5)
     assert {ONE, TWO} <= set(two.observe(ONE, TWO).present or ())
     for weight in (20, 50):
         want = Routed({ONE: 100 - weight, TWO: weight})
