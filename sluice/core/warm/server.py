@@ -171,17 +171,41 @@ def unsafe() -> str | None:
     return f"importing has started threads ({', '.join(threads[1:])})" if len(threads) > 1 else None
 
 
-def branch(plan: Mapping[str, Any], name: str = "default") -> str:
-    """Import a set; become one process more for each set on top of it. Returns the name of this one's."""
+def branch(plan: Mapping[str, Any], below: list[int], name: str = "default") -> str:
+    """Import a set; become one process more for each set on top of it.
+
+    Args:
+        plan: of each set its modules and the set it is on. below: gets the processes that this one started. name: the set.
+
+    Returns:
+        The name of this process's set.
+    """
     preload(plan[name]["modules"])
     for other in (n for n, s in plan.items() if s["on"] == name):
         parent = os.getpid()
-        if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
+            below.clear()
             die_with_parent()
             if os.getppid() != parent:
                 os._exit(1)
-            return branch(plan, other)
+            return branch(plan, below, other)
+        below.append(pid)
     return name
+
+
+def end(below: Sequence[int]) -> None:
+    """End the processes `below` and wait for them, so that none is left to whoever reaps orphans; then this one.
+
+    Its forks are ended by the kernel, with the signal each asked for.
+    """
+    for pid in below:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    for pid in below:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+    os._exit(0)
 
 
 def main(plan: str) -> Job:
@@ -189,7 +213,9 @@ def main(plan: str) -> Job:
     sigint = signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the work
     wanted = json.loads(plan)
     sockets = {name: socket.socket(fileno=s["socket"]) for name, s in wanted.items()}
-    mine = branch(wanted)
+    below: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: end(below))
+    mine = branch(wanted, below)
     for name, other in sockets.items():
         if name != mine:
             other.close()
@@ -197,6 +223,8 @@ def main(plan: str) -> Job:
     gc.freeze()  # collections in the forks copy no page of what they share
     server = os.getpid()
     job = Server(sockets[mine], unsafe()).serve()
+    below.clear()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     become(job, server, sigint)
     return job
 

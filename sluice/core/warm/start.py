@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from sluice.core.errors import SluiceError
-from sluice.core.processes import spawn
+from sluice.core.processes import spawn, stop
 from sluice.core.warm import client
 from sluice.core.warm.client import PLACE, NotWarm
 
@@ -128,8 +128,7 @@ class Warm:
     def stop(self) -> None:
         """End it, and with it whatever of its forks is still at work."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
+            stop(self._process, grace=5)
         if self._place is not None:
             shutil.rmtree(self._place, ignore_errors=True)
 

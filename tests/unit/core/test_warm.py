@@ -233,6 +233,19 @@ with warm.in_use():
         assert warm._place is not None
         assert not warm._place.exists()
 
+    def test_stopped_it_has_waited_for_its_sets(self, tmp_path: Path) -> None:
+        warm = Warm(Plan("work", shared=(), sets={"more": Set(()), "most": Set((), on="more")}))
+        assert warm._process is not None
+        with warm.in_use():  # answered, so all sets are there
+            (tmp_path / "work.py").write_text("")
+            env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
+            assert start.run("most", "work", [], said=b"", env=env, timeout=60).returncode == 0
+        below = subprocess.run(["pgrep", "-P", str(warm._process.pid)], capture_output=True, text=True, check=True).stdout.split()
+        assert len(below) == 1
+        warm.stop()
+        assert warm._process.returncode == 0
+        assert not Path("/proc", below[0]).exists()
+
     def test_where_importing_has_started_a_thread_each_is_a_plain_process_and_says_why(self, tmp_path: Path) -> None:
         (tmp_path / "threaded.py").write_text(
             "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
