@@ -108,7 +108,11 @@ class TestWhatAForkIs:
         )
         assert run(warm, tmp_path, code).stdout.split() == ["True", "SIG_DFL", "SIG_DFL"]
 
-    def test_it_computes_in_as_many_threads_as_its_environment_says(self, warm: Warm, tmp_path: Path) -> None:
+    def test_it_computes_in_as_many_threads_as_its_environment_says(
+        self, warm: Warm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GOTO_NUM_THREADS"):
+            monkeypatch.delenv(variable, raising=False)  # whatever another test of this process left
         code = "import numpy, threadpoolctl; print({i['num_threads'] for i in threadpoolctl.threadpool_info() if i['user_api'] == 'blas'})"
         name = ("--function_to_execute", "train")
         assert run(warm, tmp_path, code, *name).stdout == "{1}\n"
