@@ -28,7 +28,7 @@ _ONE = {
 }
 _PREFIX = "sluice-warm-"
 #: Seconds in which one that begins may not listen yet.
-_YOUNG = 600.0
+_YOUNG = 60.0
 #: Set to 0, every step is a process that imports for itself.
 SWITCH = "SLUICE_WARM_STEPS"
 

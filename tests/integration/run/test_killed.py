@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from sluice.core.processes import wait_until
 from sluice.package.package import Store
 
 #: A table that a network learns.
@@ -49,6 +50,33 @@ def test_after_sigkill_at_any_moment_the_next_run_works(tmp_path: Path) -> None:
     assert Store(home / "store").get(outcome["digest"])
     assert not [p for p in home.rglob(".partial-*") if p.stat().st_mtime < begun]
     assert not left_over(str(home)), "no process of a killed run is left"
+
+
+@pytest.mark.parametrize("to_all", [True, False], ids=["ctrl-c", "the runner alone"])
+@pytest.mark.timeout(300)
+def test_an_interrupted_run_ends_with_all_its_processes(tmp_path: Path, to_all: bool) -> None:
+    home = tmp_path / "home"
+    with subprocess.Popen([*COMMAND, "--home", str(home)], env=ENV, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
+        logs = home / "runs"
+        wait_until(lambda: any("'train'" in p.read_text() for p in logs.glob("*/log.txt")), what="the training", seconds=200)
+        if to_all:  # as the terminal does
+            os.killpg(child.pid, signal.SIGINT)
+        else:
+            child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert said.endswith("sluice: interrupted\n")
+    wait_until(lambda: not of_session(child.pid), what="its last process", seconds=40)
+    assert not left_over(str(home))
+
+
+def of_session(leader: int) -> list[str]:
+    """The processes that a session's leader has left behind."""
+    return [
+        line
+        for line in subprocess.run(["ps", "-s", str(leader), "-o", "pid=,args="], capture_output=True, text=True).stdout.split("\n")
+        if line
+    ]
 
 
 def left_over(mark: str) -> list[str]:
