@@ -60,7 +60,7 @@ def main(epochs: int, width: int) -> None:
         accuracy = float((logits.argmax(1) == labels[outside].numpy()).mean())
         lap("evaluate")
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        mlflow.set_experiment("digits")
+        mlflow.set_experiment(experiment_id=mlflow.create_experiment("digits", artifact_location=Path(folder, "artifacts").as_uri()))
         with mlflow.start_run() as run:
             mlflow.log_params({"epochs": epochs, "width": width})
             mlflow.log_metric("accuracy", accuracy)
