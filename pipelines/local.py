@@ -115,7 +115,7 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
             begun = time.perf_counter()
             _rollout(home, name, again, root, sink, nonce)
         else:
-            with _kfp(root, sink, log, nonce), ahead.warm(project, base_dir, log):
+            with ahead.warm(project, base_dir, log), _kfp(root, sink, log, nonce):  # it imports while kfp is imported here
                 from pipelines.training import pipeline_here
 
                 own = [(where, step) for where, step, _ in own_steps(project.steps, beside=base_dir)]

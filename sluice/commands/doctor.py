@@ -12,9 +12,9 @@ from rich.text import Text
 from sluice.cli import show_json
 from sluice.core.errors import MissingExtra, ProjectError, SluiceError
 from sluice.core.home import Home
-from sluice.doctor import cluster, local, probes
-from sluice.doctor.cluster import Place
+from sluice.doctor import cluster, local, probes, rights, store_keys
 from sluice.doctor.finding import Finding, Look, fault, look, note
+from sluice.doctor.place import Place
 from sluice.kfp import site
 from sluice.kfp.client import Api
 from sluice.kfp.connection import connect, installation
@@ -105,16 +105,16 @@ def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
     looks = [
         Look("resources", lambda: cluster.served(place), seconds),
         Look("configuration", lambda: cluster.configuration(place, why), seconds),
-        Look("your rights", lambda: cluster.rights_of_person(place), seconds),
-        Look("rights of steps", lambda: cluster.rights_of_steps(place), seconds),
-        Look("rights of the controller", lambda: cluster.rights_of_controller(place), seconds),
+        Look("your rights", lambda: rights.rights_of_person(place), seconds),
+        Look("rights of steps", lambda: rights.rights_of_steps(place), seconds),
+        Look("rights of the controller", lambda: rights.rights_of_controller(place), seconds),
         Look("deployments", lambda: cluster.deployments(place), seconds),
         Look("serving", lambda: cluster.runtime(place), seconds),
         Look("gateway", lambda: cluster.gateway(place), seconds),
         Look("Prometheus", lambda: cluster.prometheus(place), seconds),
         Look("Kubeflow Pipelines", lambda: cluster.pipelines(place, api, user_namespace), seconds),
         Look("policies", lambda: cluster.policies(place), seconds),
-        Look("store's keys", lambda: cluster.store_keys(place), seconds),
+        Look("store's keys", lambda: store_keys.store_keys(place), seconds),
     ]
     if not args.no_pods and said is not None:
         # a pod has to be scheduled, and to start Python, before it asks anything

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sluice.core.errors import ProjectError
 from sluice.doctor.finding import Finding, fault, note, ok
+from sluice.doctor.place import APPLY, Place
 from sluice.kfp import needs, site
 from sluice.kfp.client import Api
-from sluice.kfp.config import StepSettings
 from sluice.kfp.needs import Need
-from sluice.kfp.site import Site, Told
+from sluice.kfp.site import Told
 from sluice.kube import image as images
 from sluice.kube.client import Kube, KubeFault, Object
-from sluice.steps.step import NAMES
 
-APPLY = "kubectl apply --server-side --force-conflicts -k manifests/overlays/OVERLAY (or helm upgrade)"
 #: What Sluice asks the API server for: (group, version, resource, whether nothing works without it, what brings it).
 SERVED = (
     ("sluice.dev", "v1alpha1", "modelrollouts", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
@@ -29,52 +26,6 @@ SERVED = (
     ("trainer.kubeflow.org", "v1alpha1", "trainjobs", False, "make platform (Kubeflow Trainer): training over several nodes"),
     ("monitoring.coreos.com", "v1", "podmonitors", False, "make platform (the Prometheus operator): metrics and alerts"),
 )
-#: What each identity does: (verb, group, resource).
-PERSON = (
-    ("get", "", "configmaps"),
-    ("list", "sluice.dev", "modelrollouts"),
-    ("patch", "sluice.dev", "modelrollouts"),
-    ("create", "sluice.dev", "pipelineruns"),
-)
-STEP = (("get", "sluice.dev", "modelrollouts"), ("create", "sluice.dev", "modelrollouts"), ("patch", "sluice.dev", "modelrollouts"))
-CONTROLLER = (
-    ("patch", "sluice.dev", "modelrollouts"),
-    ("patch", "sluice.dev", "modelrollouts/status"),
-    ("patch", "sluice.dev", "pipelineruns/status"),
-    ("create", "serving.kserve.io", "inferenceservices"),
-    ("patch", "gateway.networking.k8s.io", "httproutes"),
-    ("get", "", "configmaps"),
-    ("update", "coordination.k8s.io", "leases"),
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """What is looked at.
-
-    Attributes:
-        environment: the namespace Sluice is installed in. runs: the one its runs live in. installation: Kubeflow Pipelines' own.
-        account: the service account of the runs. site: what the environment says of itself; null: nothing that can be read.
-    """
-
-    kube: Kube
-    environment: str
-    runs: str
-    installation: str
-    account: str
-    site: Site | None
-
-    def step(self, name: str = "register") -> StepSettings:
-        """A step's settings, for a project that says nothing itself."""
-        from sluice.kfp.config import ClusterConfig
-
-        return (self.site.under(ClusterConfig()) if self.site else ClusterConfig()).of(name)
-
-    def namespaced(self, path: str, namespace: str | None = None) -> str:
-        """``apps/v1:deployments/x`` as a path of the API, in the environment unless another namespace is named."""
-        group, _, rest = path.rpartition(":")
-        root = f"/apis/{group}" if group else "/api/v1"
-        return f"{root}/namespaces/{namespace or self.environment}/{rest}"
 
 
 def version(kube: Kube) -> Finding:
@@ -135,60 +86,6 @@ def image(place: Place) -> list[Finding]:
     return (
         [fault("image", f"{named} {wrong[0]}", mend + "; on kind: PARTS='images sluice' make kind-up")] if wrong else [ok("image", named)]
     )
-
-
-def rights_of_person(place: Place) -> list[Finding]:
-    """What whoever asks may do: read the environment, steer rollouts, start runs."""
-    lacks = [f"{verb} {resource}" for verb, group, resource in PERSON if not place.kube.may(verb, group, resource, place.environment)[0]]
-    if not lacks:
-        return [ok("your rights", f"in {place.environment}: " + ", ".join(f"{v} {r}" for v, _, r in PERSON))]
-    return [
-        fault(
-            "your rights",
-            f"you may not {', '.join(lacks)} in namespace {place.environment}",
-            f"somebody who may: kubectl -n {place.environment} create rolebinding YOU --clusterrole=edit --user=YOU, and for sluice.dev: "
-            f"kubectl -n {place.environment} create role sluice-user --verb=get,list,watch,create,patch --resource=modelrollouts.sluice.dev,pipelineruns.sluice.dev",
-        )
-    ]
-
-
-def rights_of(place: Place, check: str, namespace: str, account: str, wanted: Sequence[tuple[str, str, str]], fix: str) -> list[Finding]:
-    """What a service account may do in the environment, by reviews of its rights.
-
-    Args:
-        namespace, account: whose. wanted: (verb, group, resource). fix: the command that gives it.
-    """
-    user = f"system:serviceaccount:{namespace}:{account}"
-    if place.kube.get(place.namespaced(f"serviceaccounts/{account}", namespace)) is None:
-        mend = APPLY if namespace == place.environment else f"kubectl -n {namespace} create serviceaccount {account}"
-        return [fault(check, f"there is no service account {account} in namespace {namespace}", mend)]
-    try:
-        lacks = [
-            f"{verb} {resource}"
-            for verb, group, resource in wanted
-            if not place.kube.may(verb, group, resource, place.environment, user=user)[0]
-        ]
-        if check == "rights of steps" and not place.kube.may("get", "", "configmaps", place.environment, user=user, name=site.NAME)[0]:
-            lacks.append(f"get configmap {site.NAME}")
-    except KubeFault as e:
-        if e.status == 403:
-            return [note(check, f"you may not ask what {namespace}/{account} may do (subjectaccessreviews)")]
-        raise
-    if lacks:
-        return [fault(check, f"{namespace}/{account} may not {', '.join(lacks)} in namespace {place.environment}", fix)]
-    return [ok(check, f"{namespace}/{account} in {place.environment}: " + ", ".join(f"{v} {r}" for v, _, r in wanted))]
-
-
-def rights_of_steps(place: Place) -> list[Finding]:
-    fix = (
-        f"kubectl -n {place.environment} create rolebinding sluice-steps-{place.runs} --role=sluice-pipeline --serviceaccount={place.runs}:{place.account}"
-        " (chart: pipelines.runners)"
-    )
-    return rights_of(place, "rights of steps", place.runs, place.account, STEP, fix)
-
-
-def rights_of_controller(place: Place) -> list[Finding]:
-    return rights_of(place, "rights of the controller", place.environment, "sluice-controller", CONTROLLER, APPLY)
 
 
 def deployments(place: Place) -> list[Finding]:
@@ -306,102 +203,6 @@ def policies(place: Place) -> list[Finding]:
                 )
             )
     return found
-
-
-def store_keys(place: Place) -> list[Finding]:
-    """Secrets of the store: for steps in the namespace of the runs, for model servers in the environment, bound to their account."""
-    if place.site is None:
-        return []
-    env, found = place.step().env, []
-    kind = env.get(site.STORE_ENV, "").partition("://")[0]
-    copied = copy_of_keys(place)
-    for secret in {s.name: s for name in NAMES for s in place.step(name).secrets}.values():
-        try:
-            obj = place.kube.get(place.namespaced(f"secrets/{secret.name}", place.runs))
-        except KubeFault as e:
-            if e.status == 403:
-                found.append(note("store's keys", f"you may not look up Secret {place.runs}/{secret.name}"))
-                continue
-            raise
-        lacks = sorted(set(secret.env) - set((obj or {}).get("data") or {}))
-        if obj is None and not secret.optional:
-            keys = " ".join(f"--from-literal={k}=..." for k in secret.env)
-            found.append(
-                fault(
-                    "store's keys",
-                    f"there is no Secret {secret.name} in namespace {place.runs}, which steps take",
-                    f"kubectl -n {place.runs} create secret generic {secret.name} {keys}",
-                )
-            )
-        elif obj is not None and lacks:
-            found.append(
-                fault(
-                    "store's keys",
-                    f"Secret {place.runs}/{secret.name} has no key {', '.join(lacks)}",
-                    f"kubectl -n {place.runs} edit secret {secret.name}",
-                )
-            )
-    if kind == "pvc":
-        claim = env[site.STORE_ENV].removeprefix("pvc://").partition("/")[0]
-        for space in dict.fromkeys((place.environment, place.runs)):
-            if place.kube.get(place.namespaced(f"persistentvolumeclaims/{claim}", space)) is None:
-                found.append(
-                    fault(
-                        "store's claim",
-                        f"there is no PersistentVolumeClaim {claim} in namespace {space}",
-                        "kubectl apply --server-side -k manifests/runs/claim, with manifests/components/volume in the overlay (chart: store.volume)",
-                    )
-                )
-        return found or [ok("store's claim", f"{claim} in {place.environment} and {place.runs}")]
-    account = place.kube.get(place.namespaced("serviceaccounts/sluice-predictor"))
-    bound = [s["name"] for s in (account or {}).get("secrets") or []]
-    if account is None:
-        return [*found, fault("store's keys", f"there is no service account sluice-predictor in namespace {place.environment}", APPLY)]
-    own = bool(env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"))
-    if not bound:
-        said = "service account sluice-predictor names no Secret: model servers fetch packages with the cloud's identity, or not at all"
-        bind = f'kubectl -n {place.environment} patch serviceaccount sluice-predictor --type merge -p \'{{"secrets": [{{"name": "sluice-store"}}]}}\''
-        return [*found, (fault if own else note)("store's keys", said, bind)]
-    for name in bound:
-        try:
-            obj = place.kube.get(place.namespaced(f"secrets/{name}"))
-        except KubeFault as e:
-            if e.status == 403:
-                return [*found, note("store's keys", f"you may not look up Secret {place.environment}/{name}")]
-            raise
-        if obj is None:
-            found.append(
-                fault("store's keys", f"there is no Secret {name} in namespace {place.environment}, which model servers fetch with", copied)
-            )
-        elif own and "serving.kserve.io/s3-endpoint" not in (obj["metadata"].get("annotations") or {}):
-            found.append(
-                fault(
-                    "store's keys",
-                    f"Secret {place.environment}/{name} does not say where the store is: KServe would ask AWS",
-                    f"kubectl -n {place.environment} annotate secret {name} serving.kserve.io/s3-endpoint=HOST:PORT serving.kserve.io/s3-usehttps=0",
-                )
-            )
-    return found or [ok("store's keys", f"for steps in {place.runs}, for model servers {', '.join(bound)}")]
-
-
-def copy_of_keys(place: Place) -> str:
-    """The command that makes the model servers' Secret from the steps' own."""
-    env, mine = place.step().env, place.step().secrets
-    keys = {variable: (s.name, key) for s in mine for key, variable in s.env.items() if variable.startswith("AWS_")}
-    if len(keys) < 2:
-        return f"kubectl -n {place.environment} create secret generic sluice-store --from-literal=AWS_ACCESS_KEY_ID=... --from-literal=AWS_SECRET_ACCESS_KEY=..."
-    key = " ".join(
-        f'--from-literal={v}="$(kubectl -n {place.runs} get secret {name} -o jsonpath={{.data.{k}}} | base64 -d)"'
-        for v, (name, k) in sorted(keys.items())
-    )
-    host = env.get("AWS_ENDPOINT_URL_S3", "").partition("://")[2]
-    where = (
-        f" && kubectl -n {place.environment} annotate secret sluice-store serving.kserve.io/s3-endpoint={host} serving.kserve.io/s3-usehttps=0"
-        if host
-        else ""
-    )
-    region = f" serving.kserve.io/s3-region={env['AWS_REGION']}" if host and env.get("AWS_REGION") else ""
-    return f"kubectl -n {place.environment} create secret generic sluice-store {key}{where}{region}"
 
 
 def runtime(place: Place) -> list[Finding]:

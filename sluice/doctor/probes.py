@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 from sluice.core.errors import SluiceError
-from sluice.doctor.cluster import APPLY, Place
 from sluice.doctor.finding import Finding, fault, note, ok
+from sluice.doctor.place import APPLY, Place
 from sluice.kfp import site
 from sluice.kube.client import KubeFault, Object
 

@@ -142,20 +142,7 @@ class ImageProcessor(Processor):
                     if image.size != (self.size[1], self.size[0]):
                         image = image.resize((self.size[1], self.size[0]), Image.Resampling.BILINEAR)
                     array = np.array(image, dtype=np.uint8)
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            EOFError,
-            TypeError,
-            LookupError,
-            OverflowError,
-            AttributeError,
-            ZeroDivisionError,
-            struct.error,
-            zlib.error,
-            Image.DecompressionBombError,
-        ) as e:
+        except unreadable() as e:
             raise InputError(
                 f"is not a readable PNG or JPEG image: {reason(e)}",
                 field=field,
@@ -170,6 +157,14 @@ class ImageProcessor(Processor):
 
     def spec(self) -> dict[str, Any]:
         return {"kind": "image", "channels": self.channels, "size": list(self.size)}
+
+
+def unreadable() -> tuple[type[Exception], ...]:
+    """What Pillow raises of bytes that are no picture it reads: its decoders let through whatever their own parsing meets."""
+    from PIL import Image
+
+    parsing = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, OverflowError, AttributeError, ZeroDivisionError)
+    return (*parsing, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 def reason(error: Exception) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 
 from sluice.core.errors import InputError, MissingExtra
 from sluice.core.processes import cpu_quota
-from sluice.fields.image import LIMIT_PIXELS, ImageProcessor, reason
+from sluice.fields.image import LIMIT_PIXELS, ImageProcessor, reason, unreadable
 from sluice.fields.parts import Rows, numeric_part, part, rounded
 from sluice.stats.drift import numeric_counts
 
@@ -64,20 +62,7 @@ def _probe(data: Any, decode: bool = True) -> Probe:
             if decode:
                 picture.load()
             return Probe(width, height, picture.mode)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        TypeError,
-        LookupError,
-        OverflowError,
-        AttributeError,
-        ZeroDivisionError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as e:
+    except unreadable() as e:
         return Probe(error=reason(e))
 
 

@@ -90,11 +90,12 @@ class Problem(ABC):
 
     # --- judging ---
 
-    @abstractmethod
     def metrics(self) -> Mapping[str, Metric]:
-        """Its metrics by name; a model is judged by the first one unless the project names another."""
+        """Its metrics by name; a model is judged by the first one unless the project names another. Default: those of what it is `served` as."""
+        from sluice.problems.metrics import TABLE
 
-    @abstractmethod
+        return {name: metric for name, metric in TABLE.items() if metric.objective == self.served}
+
     def answers(
         self,
         outputs: np.ndarray,
@@ -120,6 +121,9 @@ class Problem(ABC):
             SluiceError: the outputs are not finite.
             ProjectError: `positive` is no label.
         """
+        from sluice.problems.answers import answers
+
+        return answers(outputs, targets, labels, rule=rule, positive=positive, units=units)
 
     @abstractmethod
     def pair(

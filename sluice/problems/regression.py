@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from sluice.problems.answers import Answers
     from sluice.problems.decision import Rule
-    from sluice.problems.metrics import Metric
-    from sluice.problems.units import Units
 
 
 class Regression(Problem):
@@ -45,25 +43,6 @@ class Regression(Problem):
 
     def width(self, labels: Sequence[str]) -> tuple[int, ...]:
         return ()
-
-    def metrics(self) -> Mapping[str, Metric]:
-        from sluice.problems.metrics import TABLE
-
-        return {name: metric for name, metric in TABLE.items() if metric.objective == self.served}
-
-    def answers(
-        self,
-        outputs: np.ndarray,
-        targets: np.ndarray,
-        labels: Sequence[str],
-        *,
-        rule: Rule | None = None,
-        positive: str | None = None,
-        units: Units | None = None,
-    ) -> Answers:
-        from sluice.problems.answers import answers
-
-        return answers(outputs, targets, labels, rule=rule, positive=positive, units=units)
 
     def pair(
         self, ours: Answers, labels: Sequence[str], outputs: np.ndarray, their_labels: Sequence[str], rule: Rule | None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import yaml
 from pipelines.compiler import compile_training
 from sluice import project
 from sluice.core.errors import ProjectError
+from tests.tools import run as run_of
 
 #: A table that a network learns.
 TABLE = Path(__file__).resolve().parents[2] / "examples" / "breast_cancer"
@@ -42,14 +40,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *settings: str) -> tuple[int, dict[str, Any], str]:
-    """`sluice run`: its status, its outcome and its report."""
-    command = [sys.executable, "-m", "sluice", "run", str(folder / "sluice.yaml"), "--home", str(folder / "home"), "--json"]
-    command += [a for s in settings for a in ("--set", s)]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False)
-    assert done.stdout, done.stderr
-    outcome = orjson.loads(done.stdout)
-    assert "a lie" not in done.stderr and "a lie" not in str(outcome)
-    return done.returncode, outcome, Path(outcome["report"]).read_text()
+    """`sluice run`: its status, its outcome and its report; what the step forged is nowhere."""
+    status, outcome, said = run_of.run(folder, *settings)
+    assert "a lie" not in said and "a lie" not in str(outcome)
+    return status, outcome, Path(outcome["report"]).read_text()
 
 
 def test_both_run_beside_the_steps_and_checks_there_are_to_a_promoted_model(folder: Path) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pytest
 
 from sluice.core.errors import ProjectError
 from sluice.engines.predictor import Predictor
-from sluice.package.package import Store
 from sluice.project import load
+from tests.tools.run import promoted
 
 pytestmark = pytest.mark.timeout(400)
 HERE = Path(__file__).parent
@@ -37,12 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_it_runs_to_a_promoted_model(folder: Path) -> None:
-    command = [sys.executable, "-m", "sluice", "run", str(folder / "sluice.yaml"), "--home", str(folder / "home"), "--json"]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False)
-    assert done.stdout, done.stderr
-    outcome = orjson.loads(done.stdout)
-    assert (done.returncode, outcome["outcome"]) == (0, "promoted"), done.stderr
-    package = Store(folder / "home" / "store").get(outcome["digest"])
+    _, package = promoted(folder)
     assert Predictor(package).predict([{}]).shape == (1, 2)
     assert package.provenance["libraries"]["scikit-learn"]
     assert np.isfinite(package.metrics["log_loss"])

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import onnx
-import orjson
 import pytest
 import yaml
 
 from sluice.core.datatypes import EngineSpec
 from sluice.core.errors import ProjectError
-from sluice.core.home import Home
-from sluice.package.package import Store
 from sluice.project import parse
-from sluice.registry.versions import CHAMPION, Registry
+from tests.tools.run import promoted
 
 HERE = Path(__file__).parent
 PROJECT = {
@@ -37,20 +31,7 @@ PROJECT = {
 def test_a_format_of_the_user_s_own_is_the_one_that_is_promoted(tmp_path: Path) -> None:
     shutil.copy(HERE / "bf16_format.py", tmp_path)
     (tmp_path / "sluice.yaml").write_text(yaml.safe_dump(PROJECT))
-    home = tmp_path / "home"
-    done = subprocess.run(
-        [sys.executable, "-m", "sluice", "run", str(tmp_path / "sluice.yaml"), "--home", str(home), "--json"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    outcome = orjson.loads(done.stdout)
-    version = Registry(Home(home).tracking_uri).by_alias("digits", CHAMPION)
-    assert version is not None and version.digest == outcome["digest"]
-    package = Store(home / "store").get(outcome["digest"])
+    _, package = promoted(tmp_path)
     assert (package.precision, package.engine) == ("bf16-weights", EngineSpec("onnxruntime"))
     assert package.provenance["export"]["agreement"] > 0.98
     kinds = {t.data_type for t in onnx.load(package.model).graph.initializer if len(t.dims) > 1}

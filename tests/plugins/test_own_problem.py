@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -19,6 +15,7 @@ from sluice.core.errors import ProjectError
 from sluice.data.prepare import validate_project_data
 from sluice.package.package import Store
 from sluice.tasks import load_task
+from tests.tools.run import run
 
 pytestmark = pytest.mark.timeout(600)
 HERE = Path(__file__).parent
@@ -46,16 +43,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path) -> tuple[int, dict[str, Any]]:
-    """`sluice run`: its status and its outcome."""
-    command = [sys.executable, "-m", "sluice", "run", str(folder / "sluice.yaml"), "--home", str(folder / "home"), "--json"]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=400, check=False)
-    assert done.stdout, done.stderr
-    return done.returncode, orjson.loads(done.stdout)
-
-
 def test_a_problem_with_grouped_units_is_judged_by_its_units_and_promoted(folder: Path) -> None:
-    status, outcome = run(folder)
+    status, outcome, _ = run(folder)
     assert (status, outcome["outcome"]) == (0, "promoted"), outcome
     gate = orjson.loads((folder / "home" / "runs" / outcome["run"] / "gates" / "evaluate.json").read_bytes())
     found = gate["evidence"]["evaluation"]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import orjson
 import pytest
 import yaml
 
-from sluice.core.home import Home
-from sluice.package.package import Store
-from sluice.registry.versions import CHAMPION, Registry
+from tests.tools.run import promoted
 
 HERE = Path(__file__).parent
 
@@ -37,20 +33,7 @@ def test_a_task_of_the_user_s_own_beside_the_project_file_is_promoted(tmp_path: 
         "rollout": {"minimum_requests": 60},
     }
     (tmp_path / "sluice.yaml").write_text(yaml.safe_dump(project))
-    home = tmp_path / "home"
-    done = subprocess.run(
-        [sys.executable, "-m", "sluice", "run", str(tmp_path / "sluice.yaml"), "--home", str(home), "--json"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    outcome = orjson.loads(done.stdout)
-    version = Registry(Home(home).tracking_uri).by_alias("xor", CHAMPION)
-    assert version is not None and version.digest == outcome["digest"]
-    package = Store(home / "store").get(outcome["digest"])
+    _, package = promoted(tmp_path)
     assert package.preprocess["kind"] == "tensor" and package.metrics["accuracy"] > 0.85
 
 

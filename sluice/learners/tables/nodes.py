@@ -10,7 +10,8 @@ from onnx import helper, numpy_helper
 
 from sluice.learners.tables.codes import UNKNOWN
 
-_IR_VERSION = 10
+#: Of the graphs written node by node.
+IR_VERSION = 10
 #: Of ai.onnx.ml: encoders of strings, trees, linear models and support vectors.
 _ML = 3
 
@@ -91,4 +92,4 @@ class Nodes:
         """
         graph = helper.make_graph(self.nodes, "model", list(inputs), list(outputs), self.constants)
         imports = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", _ML)]
-        return helper.make_model(graph, opset_imports=imports, ir_version=_IR_VERSION)
+        return helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)

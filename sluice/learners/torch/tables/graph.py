@@ -12,35 +12,10 @@ from typing import cast
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from sluice.learners.tables.nodes import IR_VERSION, Nodes
 from sluice.learners.torch.tables.mlp import CUT, Denormalised, TabularMLP
-
-_IR_VERSION = 10
-
-
-class _Graph:
-    """Collects nodes and constants under names of their own."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, value: np.ndarray) -> str:
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def number(self, value: float) -> str:
-        return self.constant(np.array(value, dtype=np.float32))
-
-    def ints(self, *values: int) -> str:
-        return self.constant(np.array(values, dtype=np.int64))
-
-    def add(self, op: str, *inputs: str, name: str | None = None, **attributes: object) -> str:
-        name = name or f"value_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
-        return name
 
 
 def tabular_graph(serving: torch.nn.Module, names: Mapping[str, str], output: str, opset: int) -> onnx.ModelProto:
@@ -54,7 +29,7 @@ def tabular_graph(serving: torch.nn.Module, names: Mapping[str, str], output: st
     """
     net = cast(TabularMLP, serving.model)
     w = {name: t.detach().cpu().numpy() for name, t in net.state_dict().items()}
-    g = _Graph()
+    g = Nodes()
     numbers, categories = ([names[n] for n in columns] for columns in (net.numeric, net.categorical))
     straight: list[str] = []
     read: list[str] = []
@@ -96,10 +71,10 @@ def tabular_graph(serving: torch.nn.Module, names: Mapping[str, str], output: st
         helper.make_tensor_value_info(n, TensorProto.FLOAT if n in numbers else TensorProto.INT64, ["batch", 1]) for n in names.values()
     ]
     graph = helper.make_graph(g.nodes, "model", ends, [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)], g.constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION)
 
 
-def _members(g: _Graph, x: str, weight: np.ndarray, bias: np.ndarray, first: bool) -> str:
+def _members(g: Nodes, x: str, weight: np.ndarray, bias: np.ndarray, first: bool) -> str:
     """A rectified layer of all members: [rows, in] or [members, rows, in] to [members, rows, out]."""
     members, width, out = weight.shape
     if first:  # all members read the same: one wide product
