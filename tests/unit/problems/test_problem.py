@@ -42,7 +42,7 @@ def test_what_is_no_problem_is_said_with_the_field_and_a_fix(name: str, message:
 
 def test_a_problem_that_lacks_a_part_is_told_which(tmp_path: Path):
     (tmp_path / "half_problem.py").write_text("from sluice.problems.problem import Problem\n\nclass Half(Problem):\n    pass\n")
-    with pytest.raises(ProjectError, match="does not define answers"):
+    with pytest.raises(ProjectError, match="does not define check_labels, columns, "):
         problem("half_problem:Half", beside=tmp_path)
 
 
