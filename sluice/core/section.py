@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
-from typing import Literal, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +16,19 @@ class Section(BaseModel):
     """A part of ``sluice.yaml``: unknown keys are errors, values are never coerced by guess."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
+    #: Keys that sections like this one have and it has not -> where they belong: the fix that is told of such a key.
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+
+    def suits(self, asked: Any, labels: Sequence[str]) -> None:
+        """Before anything is trained: whether what it sets is for such a problem. Default: it is.
+
+        Args:
+            asked: the `sluice.problems.problem.Problem`.
+            labels: of the data; empty where an answer is a value.
+
+        Raises:
+            ProjectError: it is not.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +39,12 @@ class Names:
     anything is trained. A list names with each item, a mapping with each key.
 
     Args:
-        what: ``column`` of the source; ``feature`` of the task; ``field``: a feature, or ``label`` for the label; ``class``: a label's value; ``file``: a path
-            beside the project file; ``model``: such a path, or the id of a hub.
+        what: ``column`` of the source; ``feature`` of the task; ``number``: a feature that is a quantity; ``field``: a feature, or ``label`` for the
+            label; ``class``: a label's value; ``file``: a path beside the project file; ``model``: such a path, or the id of a hub.
         besides: values that name nothing (``balanced``).
     """
 
-    what: Literal["column", "feature", "field", "class", "file", "model"]
+    what: Literal["column", "feature", "number", "field", "class", "file", "model"]
     besides: tuple[str, ...] = ()
 
 
@@ -89,8 +102,8 @@ def explain(
     for e in error.errors():
         path = ".".join(map(str, (*prefix, *e["loc"])))
         if e["type"] == "extra_forbidden":
-            near = nearest_key(root, e["loc"])
-            message, fix = "unknown key", (f"did you mean {near!r}?" if near else "remove it; `sluice schema` lists the keys")
+            near, moved = nearest_key(root, e["loc"]), getattr(root, "elsewhere", {}).get(e["loc"][-1])
+            message, fix = "unknown key", moved or (f"did you mean {near!r}?" if near else "remove it; `sluice schema` lists the keys")
         elif e["type"] == "missing":
             message, fix = "is required", "add it"
         else:

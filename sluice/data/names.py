@@ -19,21 +19,30 @@ _LISTED = 20
 
 def columns_named(project: Project) -> frozenset[str]:
     """The columns that settings outside ``data.columns`` name."""
-    return frozenset(n.name for n in names_in(project) if n.what in ("column", "feature", "field") and n.name != "label")
+    return frozenset(n.name for n in names_in(project) if n.what in ("column", "feature", "number", "field") and n.name != "label")
 
 
-def check_names(project: Project, base_dir: Path, *, columns: Collection[str], features: Sequence[str], labels: Sequence[str]) -> None:
+def check_names(
+    project: Project,
+    base_dir: Path,
+    *,
+    columns: Collection[str],
+    features: Sequence[str],
+    labels: Sequence[str],
+    numbers: Collection[str] = (),
+) -> None:
     """Look up what the project's settings name.
 
     Args:
         columns: of the source.
         features: what the task makes of them; the label is called ``label``.
         labels: its values; empty for a quantity.
+        numbers: the features that are quantities.
 
     Raises:
         ProjectError: every name that is not there, each with its setting and the nearest one that is.
     """
-    faults = list(_faults(project, base_dir, columns, features, labels))
+    faults = list(_faults(project, base_dir, columns, features, labels, numbers))
     if not faults:
         return
     if len(faults) == 1:
@@ -43,11 +52,16 @@ def check_names(project: Project, base_dir: Path, *, columns: Collection[str], f
 
 
 def _faults(
-    project: Project, base_dir: Path, columns: Collection[str], features: Sequence[str], labels: Sequence[str]
+    project: Project,
+    base_dir: Path,
+    columns: Collection[str],
+    features: Sequence[str],
+    labels: Sequence[str],
+    numbers: Collection[str],
 ) -> Iterator[ProjectError]:
     for found in names_in(project):
         fields = [*features, "label"] if found.what == "field" else list(features)
-        if found.what in ("feature", "field") and found.name not in fields:
+        if found.what in ("feature", "number", "field") and found.name not in fields:
             if "label" in fields and found.name == project.data.columns.label:
                 yield ProjectError(
                     "is the label; it is called label here", field=found.setting, value=found.name, fix=f"write label for {found.name}"
@@ -61,6 +75,13 @@ def _faults(
                 )
             else:
                 yield _unknown(found, "is no feature of the data", fields, "features")
+        elif found.what == "number" and found.name not in numbers:
+            yield ProjectError(
+                "is a feature, but no quantity: its values have no order",
+                field=found.setting,
+                value=found.name,
+                fix=f"remove it, or write data.columns.kinds: {{{found.name}: numeric}} if its values are numbers",
+            )
         elif found.what == "column" and found.name not in columns:
             yield _unknown(found, "is no column of the source", list(columns), "columns")
         elif found.what == "class" and found.name not in labels:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from sluice.core.check import own_checks
 from sluice.core.errors import DataError, ProjectError
+from sluice.core.section import Section
 from sluice.core.spelling import Spelling, value_text
 from sluice.data import timestamps
 from sluice.data.checks import validate
@@ -94,8 +95,12 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     asked = problem(train.objective)
     _check_split(project, asked)
     labels = asked.labels(train.table.column("label"))
-    check_names(project, base_dir, columns=train.source.table.schema.names, features=list(train.kinds), labels=labels)
+    names = {"columns": train.source.table.schema.names, "features": list(train.kinds), "labels": labels}
+    check_names(project, base_dir, **names, numbers=[name for name, field in fields_of(train.kinds).items() if field.quantity])
     check_settings(project.evaluate, train.objective, labels)
+    for section in (project.model, project.export):
+        if isinstance(section, Section):
+            section.suits(asked, labels)
     test = _load_test(project, base_dir, task, train)
     return validate(
         train.table,

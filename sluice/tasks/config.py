@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from sluice.core.section import Names, Section
+from sluice.learners.estimators.config import BOUND
 from sluice.problems.config import ProblemName
 
 
@@ -49,6 +51,8 @@ class TextModel(Section):
 
 class TabularModel(Section):
     """Tabular classification or regression: a linear model, and an ensemble of perceptrons over what it leaves."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {"monotone": BOUND}
 
     objective: ProblemName = Field("auto", description="the problem; auto: by the label; or my_module:MyProblem")
     hidden: list[int] = Field([64, 64], min_length=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -22,11 +23,14 @@ class Rows:
         matrix: FP32 [rows, features], what `TableMatrix` makes of them.
         targets: indices of classes, INT64 [rows]; or values, FP64 [rows].
         weights: how much each weighs, FP64 [rows]; None: all the same.
+        monotone: of each feature 1 where the answer (of two classes the second one's probability) may only rise with it, -1 where it may only
+            fall, 0 where it may do either; empty: all may.
     """
 
     matrix: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None = None
+    monotone: Sequence[int] = ()
 
 
 class Tell(Protocol):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
-from sluice.core.section import Section
+from sluice.core.section import Names, Section
 from sluice.learners.config import WeightedSection
 from sluice.problems.config import ProblemName
 
@@ -31,11 +31,38 @@ ESTIMATORS = Registry(
 PROPOSED = "xgboost"
 
 
+#: Where a constraint belongs that another model is given.
+BOUND = "remove it, or name a model that can be bound so: model.estimator: xgboost, or lightgbm"
+
+
 class EstimatorModel(Section):
     """The base of an estimator's own section, `Estimator.Model`: its parameters are the fields, called as the library calls them."""
 
+    elsewhere: ClassVar[Mapping[str, str]] = {"monotone": BOUND}
+
     estimator: str = Field(description="a registered name, or my_module:MyEstimator")
     objective: ProblemName = Field("auto", description="the problem; auto: by the label; or my_module:MyProblem")
+
+
+class MonotoneModel(EstimatorModel):
+    """The base of the section of an estimator whose answer can be bound to rise or to fall with a number."""
+
+    monotone: Annotated[dict[str, Literal["increasing", "decreasing"]], Names("number")] = Field(
+        {},
+        description="columns of numbers with which the value, or the positive label's probability, may only rise or only fall, all else equal",
+        exclude_if=lambda columns: not columns,
+    )
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+
+    def suits(self, asked: Any, labels: Sequence[str]) -> None:
+        """See `Section.suits`: of more than two classes none has an order to keep."""
+        if self.monotone and len(labels) > 2:
+            raise ProjectError(
+                f"binds a value or the probability of one of two labels, and {asked.described(labels)}",
+                field="model.monotone",
+                value=dict(self.monotone),
+                fix="remove it",
+            )
 
 
 class EstimatorTrain(WeightedSection):

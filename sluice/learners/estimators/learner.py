@@ -59,6 +59,7 @@ class EstimatorsLearner(Learner):
         matrix = TableMatrix.load(state.extra[_MATRIX])
         estimator = self._estimator(kind, state)
         train, validation = _rows(self.task.project, job.dataset, state, matrix)
+        train = dataclasses.replace(train, monotone=self._monotone(state, matrix, train))
         job.on_event({"kind": "note", "text": f"{self._model.estimator}: {len(train.targets)} rows, {matrix.features} features"})
         rounds = Rounds(job.on_event)
         fitted = estimator.fit(train, validation if len(validation.targets) else None, rounds)
@@ -104,6 +105,21 @@ class EstimatorsLearner(Learner):
         model = self.task.project.model
         assert isinstance(model, EstimatorModel)
         return model
+
+    def _monotone(self, state: State, matrix: TableMatrix, train: Rows) -> list[int]:
+        """`Rows.monotone`, turned where the positive label is the first one. Raises `ProjectError`, as the checks of the data do."""
+        wanted: Mapping[str, str] = getattr(self._model, "monotone", {})
+        if not wanted:
+            return []
+        self._model.suits(state.problem, state.labels)
+        positive = self.task.project.evaluate.positive or (rarer(train.targets, state.labels) if state.labels else None)
+        rises = -1 if state.labels and positive == state.labels[0] else 1
+        places, found = matrix.places(state.processor), [0] * matrix.features
+        for name, way in wanted.items():
+            if name not in places:
+                raise ProjectError("is no column of numbers", field="model.monotone", value=name, fix=f"columns: {', '.join(places)}")
+            found[places[name]] = rises if way == "increasing" else -rises
+        return found
 
     def _kind(self) -> type[Estimator]:
         kind: type[Estimator] = load_estimator(self._model.estimator, self.task.base_dir)

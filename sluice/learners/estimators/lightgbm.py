@@ -12,17 +12,17 @@ from pydantic import Field
 from sluice.core import files
 from sluice.core.errors import MissingExtra
 from sluice.learners.estimators.base import Estimator, Fitted, Rows, Tell
-from sluice.learners.estimators.config import EstimatorModel
+from sluice.learners.estimators.config import EstimatorModel, MonotoneModel
 from sluice.learners.estimators.thresholds import down
 
 if TYPE_CHECKING:
     import onnx
 
 _FILE = "lightgbm.txt"
-_OURS = {"estimator", "objective", "n_estimators", "early_stopping_rounds"}
+_OURS = {"estimator", "objective", "n_estimators", "early_stopping_rounds", "monotone"}
 
 
-class LightGBMModel(EstimatorModel):
+class LightGBMModel(MonotoneModel):
     """LightGBM's parameters, by its scikit-learn names; n_estimators is the most rounds there are."""
 
     n_estimators: int = Field(1000, ge=1, le=100_000, description="most rounds; early stopping ends them")
@@ -59,6 +59,7 @@ class LightGBM(Estimator):
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
+            **({"monotone_constraints": list(train.monotone)} if train.monotone else {}),
             **({"num_class": self.classes} if self.classes > 2 else {}),
         }
         sets = [lgb.Dataset(train.matrix, train.targets, weight=train.weights, params={"verbosity": -1})]

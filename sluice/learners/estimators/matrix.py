@@ -108,6 +108,14 @@ class TableMatrix:
         """Columns."""
         return len(self.numbers) + len(self.flags) + sum(c.table.shape[1] for c in self.categories.values())
 
+    def places(self, processor: Any) -> dict[str, int]:
+        """Each column that is one number -> its feature.
+
+        Args:
+            processor: the state's `TabularProcessor`.
+        """
+        return {c.name: self.numbers.index(c.tensor) for c in processor.columns if c.field.quantity and c.tensor in self.numbers}
+
     def of(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The package's input tensors, [rows, 1] each, as FP32 [rows, features]."""
         parts = []

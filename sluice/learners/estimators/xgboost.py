@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sluice.core.errors import MissingExtra
 from sluice.learners.estimators.base import Estimator, Fitted, Rows, Tell
-from sluice.learners.estimators.config import EstimatorModel
+from sluice.learners.estimators.config import EstimatorModel, MonotoneModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FILE = "xgboost.json"
 
 
-class XGBoostModel(EstimatorModel):
+class XGBoostModel(MonotoneModel):
     """XGBoost's parameters, by its own names; n_estimators is the most rounds there are."""
 
     n_estimators: int = Field(1000, ge=1, le=100_000, description="most rounds; early stopping ends them")
@@ -35,7 +35,7 @@ class XGBoostModel(EstimatorModel):
 
 
 #: Sections' fields that are no parameters of the library's.
-_OURS = {"estimator", "objective", "n_estimators", "early_stopping_rounds"}
+_OURS = {"estimator", "objective", "n_estimators", "early_stopping_rounds", "monotone"}
 
 
 class XGBoost(Estimator):
@@ -57,6 +57,7 @@ class XGBoost(Estimator):
             "tree_method": "hist",
             "seed": self.seed,
             "nthread": self.threads,
+            **({"monotone_constraints": tuple(train.monotone)} if train.monotone else {}),
             **({"num_class": self.classes} if self.classes > 2 else {}),
         }
 
