@@ -13,7 +13,7 @@ from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
 from sluice.engines.predictor import Predictor
-from sluice.engines.scoring import answers, positive_label, targets_of
+from sluice.engines.scoring import judged, positive_label
 from sluice.gates.facts import Judged
 from sluice.package import package as packages
 from sluice.package.package import Package
@@ -39,8 +39,7 @@ def run(
         place, dataset, package = Home(home or None), Dataset.open(Path(dataset_path)), packages.read(Path(package_path))
         labels = list(package.labels)
         test = dataset.read("test", list(dict.fromkeys(["label", *settings.evaluate.slices])))
-        outputs = answers(Predictor(package).predict, package.preprocess, dataset, "test")
-        targets = targets_of(test.column("label"), labels)
+        outputs, targets = judged(Predictor(package).predict, package.preprocess, labels, dataset, "test")
         slices = {c: [str(v) for v in test.column(c).to_pylist()] for c in settings.evaluate.slices}
         positive = positive_label(settings.evaluate, dataset)
         asked, units = dataset.problem, dataset.problem.units(dataset, "test")
@@ -50,13 +49,13 @@ def run(
         champion, note = champion_package(settings, place)
         facts = Judged(settings, dataset, package, outputs, targets, positive, units, found, champion, note)
         own = own_checks("evaluate", settings.evaluate.checks, field="evaluate.checks", beside=base)
-        judged = make("evaluate", facts, settings.evaluate, own)
+        said = make("evaluate", facts, settings.evaluate, own)
         tracker = open_tracker(settings, place, run_id=run_id or None, name=Path(dataset_path).parent.parent.name)
         tracker.metrics({f"test_{k}": v["value"] for k, v in found["metrics"].items()})
-        tracker.tags({"sluice.evaluate": judged.decision})
+        tracker.tags({"sluice.evaluate": said.decision})
         tracker.finish("FINISHED")
-        made = {"digest": package.digest, "precision": package.precision, "cautions": list(judged.cautions)}
-        return Gate("evaluate", judged.decision, judged.reasons, judged.evidence | made)
+        made = {"digest": package.digest, "precision": package.precision, "cautions": list(said.cautions)}
+        return Gate("evaluate", said.decision, said.reasons, said.evidence | made)
 
     gate = run_step(work, gate_path, step="evaluate", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))

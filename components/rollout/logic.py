@@ -23,6 +23,7 @@ from sluice.engines.rows import rows_from_arrow, spelled_by
 from sluice.fields import processor_class
 from sluice.package.package import Package
 from sluice.package.store import open_store
+from sluice.problems.problem import problem
 from sluice.project import Project
 from sluice.registry.versions import CANDIDATE, CHAMPION, Registry, Version
 from sluice.report import page
@@ -215,7 +216,10 @@ def requests_of(package: Package, name: str, table: pa.Table, stable: Package | 
     """
     rows = rows_from_arrow(package.preprocess["kind"], table)
     rows = spelled_by(stable)(rows) if stable is not None else rows
-    labels = [None if v is None else str(v) for v in table.column("label").to_pylist()]
+    # Of arrays nothing is right or wrong as a whole.
+    asked = problem(package.objective)
+    truth = table.column("label").to_pylist() if asked.classes or asked.scalar else [None] * table.num_rows
+    labels = [None if v is None else str(v) for v in truth]
 
     def instance(row: Any) -> Any:
         return {"b64": base64.b64encode(row).decode()} if isinstance(row, bytes) else row

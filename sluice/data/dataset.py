@@ -63,7 +63,7 @@ class Dataset:
         digest: sha256 (hex) over the manifest but for where and when the data was read.
         task: the task's name.
         objective: the name of the problem.
-        labels: sorted class names; empty for regression.
+        labels: sorted class names, or the names of an answer's parts; empty where an answer is one value.
         columns: feature name -> ``text``, ``image``, ``numeric``, ``categorical`` or ``timestamp``.
     """
 
@@ -188,7 +188,7 @@ def write_dataset(
             ``label``; an iterable of tables is streamed, one row group in memory.
         task: the task's name.
         objective: the name of the problem; its field says what labels are.
-        labels: class names; every label in the rows is one of them. Empty for regression.
+        labels: class names, and every label in the rows is one of them; or the names of an answer's parts. Empty for regression.
         columns: feature -> kind, in the order the dataset keeps.
         source: what the rows came from, JSON-able. All but `NOT_CONTENT` counts in the digest.
         shard_rows: rows of a shard.
@@ -216,7 +216,7 @@ def write_dataset(
             "format": FORMAT,
             "task": task,
             "objective": objective,
-            "labels": sorted(labels),
+            "labels": sorted(labels) if problem(objective).classes else list(labels),
             "columns": _listed(columns, times or {}),
             "schema": [{"name": f.name, "type": str(f.type)} for f in schema],
             "shard_rows": shard_rows,
@@ -379,10 +379,9 @@ def _checked(
     for name in ("row_id", "label"):
         if table.column(name).null_count:
             raise DataError("holds nulls", field=f"{split}.{name}", value=table.column(name).null_count, fix="drop those rows first")
-    if labels:
-        unknown = sorted(set(table.column("label").unique().to_pylist()) - set(labels))
-        if unknown:
-            raise DataError("is not one of the dataset's labels", field=f"{split}.label", value=unknown[0])
+    unknown = problem(objective).unknown(table.column("label"), labels)
+    if unknown is not None:
+        raise DataError("is not one of the dataset's labels", field=f"{split}.label", value=unknown)
     return table.select(names)
 
 

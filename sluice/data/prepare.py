@@ -187,6 +187,7 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
         dialect=data.dialect,
         named=columns_named(project),
         numerals=data.numerals,
+        labelled=getattr(task, "labelled", True),
     )
     kinds = dict(task.kinds(source.table))
     table, objective = _canonical(task, source.table, kinds), task.objective(source.table)
@@ -222,6 +223,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
             dialect=data.dialect,
             named=columns_named(project),
             numerals=train.source.numerals,
+            labelled=getattr(task, "labelled", True),
         )
     except DataError as e:
         raise _retold(e, e.message, (e.field or "data.test").replace("data.source", "data.test")) from e

@@ -41,8 +41,9 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
     fields = fields_of(dataset.columns if kinds is None else kinds)
     features = {name: field.reference(dataset) for name, field in fields.items()}
     labels = dataset.read("train", ["label"]).column("label")
-    if field_of(dataset.problem.label, "label").quantity:
-        values = labels.to_numpy()
+    field = field_of(dataset.problem.label, "label")
+    if not field.category:
+        values = labels.to_numpy() if field.quantity else field.watched(labels)
         label = {**moments(values), **numeric_part(values)}
     else:
         counts = category_counts(value_counts([labels]), dataset.labels)

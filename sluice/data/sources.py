@@ -88,6 +88,7 @@ def read_source(
     dialect: Dialect | None = None,
     named: Collection[str] = (),
     numerals: Mapping[str, Numerals] | None = None,
+    labelled: bool = True,
 ) -> Source:
     """Read a source whole.
 
@@ -107,12 +108,14 @@ def read_source(
         dialect: how a CSV is written, as far as it is declared.
         named: columns that other settings of the project name.
         numerals: how numbers are written, by column, of "" in every other; for held-out rows, those of the training rows.
+        labelled: whether the source has the column of labels; false where a task makes them itself.
 
     Raises:
         DataError: what is wrong, with the file and line.
         MissingExtra: an optional package is needed.
     """
     columns, dialect = columns or Columns(), dialect or Dialect()
+    label = {columns.label} if labelled else set()
     names: list[str] | None = None
     notes: list[str] = []
     written: dict[str, Numerals] = {}
@@ -127,7 +130,7 @@ def read_source(
         else:
             form = form_of_files(found, format)
             asked = {
-                columns.label,
+                *label,
                 *columns.categorical,
                 *columns.numbers,
                 *columns.kinds,
@@ -135,12 +138,13 @@ def read_source(
                 *(columns.features or ()),
                 *named,
             }
-            names_things = {columns.label, *columns.categorical}
+            names_things = {*label, *columns.categorical}
             tables, dialects, notes = read_tables(found, form, dialect, asked, names_things)
             table = _joined(tables, found, names_things)
             parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
+            written_as = dialects[0] if dialects else None
             _check_header(
-                table.schema.names, columns, value, found[0].where, form, dialects[0] if dialects else None, held_out=like is not None
+                table.schema.names, columns, value, found[0].where, form, written_as, held_out=like is not None, labelled=labelled
             )
             if value is not None and value.listed and form in ("csv", "jsonl"):
                 table, names = _images(tables, found, columns)
@@ -251,10 +255,17 @@ def _images(tables: Sequence[pa.Table], found: Sequence[Found], columns: Columns
 
 
 def _check_header(
-    names: Sequence[str], columns: Columns, value: Field | None, where: str, form: str, dialect: Dialect | None, held_out: bool
+    names: Sequence[str],
+    columns: Columns,
+    value: Field | None,
+    where: str,
+    form: str,
+    dialect: Dialect | None,
+    held_out: bool,
+    labelled: bool,
 ) -> None:
     """Name a header line that is missing, and columns the project lists that are not there."""
-    wanted = {"data.columns.label": [columns.label]}
+    wanted = {"data.columns.label": [columns.label] if labelled else []}
     if value is not None and not value.listed:
         wanted[f"data.columns.{value.kind}"] = [columns.of(value)]
     if value is None:

@@ -315,6 +315,8 @@ def _codes(labels: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
         values = np.asarray(labels.to_numpy(), np.float64)
         small = 0 < len(values) < LARGE and bool(np.isfinite(values).all())
         return strata(values) if small else np.zeros(len(values), np.int64), []
+    if not (pa.types.is_string(labels.type) or pa.types.is_large_string(labels.type)):  # lists, say: no two need be alike
+        return np.zeros(len(labels), np.int64), []
     names = pc.unique(labels).sort()
     return np.asarray(pc.index_in(labels, names)).astype(np.int64), names.to_pylist()
 

@@ -15,6 +15,7 @@ from sluice.fields.base import Example
 from sluice.package import onnxfile
 from sluice.package.package import Package
 from sluice.problems import decision
+from sluice.problems.problem import problem
 
 #: Rows encoded at a time: bounds memory, and is what lengths are sorted over.
 _WINDOW = 4096
@@ -52,7 +53,7 @@ class Predictor:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if not len(rows):
-            return np.empty((0, len(self.package.labels)) if self.package.labels else (0,), dtype=np.float32)
+            return np.empty((0, *problem(self.package.objective).width(self.package.labels)), dtype=np.float32)
         return predict_rows(self._engine, self.processor, rows, batch_size)
 
     def codes(self, probabilities: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ from sluice.data.dataset import Dataset
 from sluice.engines.rows import rows_from_arrow
 from sluice.fields import processor_class
 from sluice.problems.answers import rarer
-from sluice.problems.problem import of_labels
 from sluice.problems.settings import check_settings
 from sluice.problems.threshold import Choice, choose
 
@@ -63,16 +62,26 @@ def answers(
     return np.concatenate(found)
 
 
-def targets_of(column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
-    """True answers: indices into `labels` int64 [N], -1 for one that is not among them; values float64 [N] where there are no labels."""
-    return of_labels(labels).targets(column, labels)
+def judged(
+    predict: Callable[[Sequence[Any]], np.ndarray], preprocess: str | Mapping[str, Any], labels: Sequence[str], dataset: Dataset, split: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """A graph's answers to a split and what is true, as the dataset's problem judges them (`Problem.judged`).
+
+    Args:
+        predict, preprocess: as for `answers`.
+        labels: of the model.
+
+    Raises:
+        InputError, DataError: as `answers`.
+    """
+    return dataset.problem.judged(predict, lambda of: answers(predict, preprocess, dataset, of), dataset, split, labels)
 
 
 def positive_label(config: MetricConfig, dataset: Dataset) -> str | None:
     """The label that metrics of one label and the decision are of: the one told, or of two the rarer one of the training rows."""
-    if config.positive is not None or len(dataset.labels) != 2:
+    if config.positive is not None or len(dataset.labels) != 2 or not dataset.problem.classes:
         return config.positive
-    return rarer(targets_of(dataset.read("train", ["label"]).column("label"), dataset.labels), dataset.labels)
+    return rarer(dataset.problem.targets(dataset.read("train", ["label"]).column("label"), dataset.labels), dataset.labels)
 
 
 def decide_threshold(
@@ -98,5 +107,5 @@ def decide_threshold(
     assert positive is not None
     if "validation" not in dataset.manifest["splits"] or not dataset.rows("validation"):
         return choose(np.empty((0, 2)), np.empty(0, dtype=np.int64), labels, positive, config.decision)
-    targets = targets_of(dataset.read("validation", ["label"]).column("label"), labels)
+    targets = dataset.problem.targets(dataset.read("validation", ["label"]).column("label"), labels)
     return choose(answers(predict, preprocess, dataset, "validation"), targets, labels, positive, config.decision)

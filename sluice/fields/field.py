@@ -32,6 +32,8 @@ FIELDS = Registry(
         "text": "sluice.fields.text:Text",
         "image": "sluice.fields.image:Image",
         "audio": "sluice.fields.audio:Audio",
+        "vector": "sluice.fields.lists:Vector",
+        "names": "sluice.fields.lists:Names",
     },
 )
 
@@ -124,6 +126,12 @@ class Field:
     def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
         """New raw values in a reference's bins: for each part int64 [as many as its counts]; what cannot be read is missing."""
         return {}
+
+    def watched(self, column: pa.ChunkedArray) -> np.ndarray:
+        """One number a row of a column that holds neither quantities nor categories, for a label's profile: float64 [rows]. Default: NaN, nothing."""
+        import numpy as np
+
+        return np.full(len(column), np.nan)
 
     @classmethod
     def processor(cls) -> type[Processor] | None:

@@ -12,7 +12,7 @@ from sluice.core.gate import Decision
 from sluice.engines.base import Engine
 from sluice.engines.predictor import predict_rows
 from sluice.engines.rows import rows_from_arrow, spread
-from sluice.engines.scoring import answers, decide_threshold, held_out_split, positive_label, targets_of
+from sluice.engines.scoring import decide_threshold, held_out_split, judged, positive_label
 from sluice.fields import Processor
 from sluice.formats import selection
 from sluice.formats.base import formats_of, load_format
@@ -133,9 +133,9 @@ def held_out(trained: Trained, dataset: Dataset, rows: int) -> HeldOut:
     return HeldOut(
         processor,
         examples,
-        targets_of(table.column("label"), state.labels),
+        dataset.problem.by_row.targets(table.column("label"), state.labels),
         state.labels,
-        dataset.problem,
+        dataset.problem.by_row,
         own_answers(trained, examples),
         raw,
         table.column("row_id").to_pylist(),
@@ -152,10 +152,8 @@ def held_out_metrics(
         SluiceError: the answers are not finite.
     """
     split = held_out_split(dataset)
-    outputs = answers(lambda rows: predict_rows(engine, processor, rows), state.preprocess, dataset, split)
-    asked = dataset.problem
-    targets = asked.targets(dataset.read(split, ["label"]).column("label"), state.labels)
-    return evaluator.values(outputs, targets, state.labels, rule=rule, positive=positive, asked=asked)
+    outputs, targets = judged(lambda rows: predict_rows(engine, processor, rows), state.preprocess, state.labels, dataset, split)
+    return evaluator.values(outputs, targets, state.labels, rule=rule, positive=positive, asked=dataset.problem)
 
 
 def _seal(

@@ -16,7 +16,7 @@ from sluice.fields.base import Example
 from sluice.problems import metrics
 from sluice.problems.comparison import compare
 from sluice.problems.config import MetricConfig
-from sluice.problems.decision import Rule, codes
+from sluice.problems.decision import Rule
 from sluice.problems.problem import Problem
 
 _BATCH = 16
@@ -77,8 +77,7 @@ def outputs_of(engine: Engine, held: HeldOut) -> np.ndarray:
 
 def movement(outputs: np.ndarray, base: np.ndarray, held: HeldOut) -> np.ndarray:
     """How far each row's answer is from another graph's, float64 [rows]: the largest difference of a probability, or the value's in the targets' deviation."""
-    change = np.abs(outputs.astype(np.float64) - base)
-    return change.max(axis=1) if held.asked.classes else change / scale_of(held.targets)
+    return held.asked.change(outputs, base, held.targets)
 
 
 def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: MetricConfig, max_loss: float) -> Parity:
@@ -100,7 +99,7 @@ def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: MetricCo
         held.targets,
         held.labels,
         held.labels,
-        config,
+        config if config.metric in held.asked.metrics() else config.model_copy(update={"metric": None}),
         rule=held.rule,
         champion_rule=held.rule,
         positive=held.positive,
@@ -124,16 +123,7 @@ def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: MetricCo
 
 
 def _agreement(outputs: np.ndarray, others: np.ndarray, held: HeldOut) -> float:
-    if outputs.ndim == 2:
-        return float((codes(outputs, held.labels, held.rule) == codes(others, held.labels, held.rule)).mean())
-    return float((np.abs(outputs.astype(np.float64) - others) <= 0.01 * scale_of(held.reference)).mean())
-
-
-def scale_of(reference: np.ndarray) -> float:
-    """What differences are relative to: 1 for probabilities; for values their standard deviation, or their size where they do not vary."""
-    if reference.ndim == 2:
-        return 1.0
-    return float(np.std(reference, dtype=np.float64)) or float(np.abs(reference).max()) or 1.0
+    return held.asked.agreement(outputs, others, held.labels, held.rule, held.reference)
 
 
 def _batches_of(engine: Engine, held: HeldOut, size: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from sluice.core.errors import SluiceError
 from sluice.engines.base import Engine, open_engine
 from sluice.engines.rows import rows_from_arrow, spread
 from sluice.formats.base import Format, load_format
-from sluice.formats.parity import HeldOut, Parity, latencies, measure, movement, outputs_of, scale_of
+from sluice.formats.parity import HeldOut, Parity, latencies, measure, movement, outputs_of
 from sluice.package import graph as graphs
 from sluice.problems.metrics import metric_of
 
@@ -155,7 +155,7 @@ def _proven(made: Candidate, job: Job) -> Candidate:
     engine = made.open()
     outputs = outputs_of(engine, held)
     parity = measure(engine, outputs, held, project.evaluate, project.export.max_loss)
-    limit = project.export.tolerance * scale_of(held.reference)
+    limit = project.export.tolerance * held.asked.scale(held.reference)
     why = ""
     if parity.max_abs_diff > limit:
         why = (
@@ -216,11 +216,11 @@ def _moved(outputs: np.ndarray, fp32: np.ndarray, change: np.ndarray, held: Held
     """The row that moved most, as a person can find it, and its answer in both formats."""
     at = int(change.argmax())
     found: dict[str, Any] = {"row_id": held.row_ids[at], "row": shown(held.rows[at]), "change": round(float(change[at]), 6), "label": None}
-    before, after = fp32[at], outputs[at]
-    if held.asked.classes:
-        of = int(np.abs(after.astype(np.float64) - before).argmax())
-        found["label"], before, after = held.labels[of], before[of], after[of]
-    return found | {"fp32": float(before), "answer": float(after)}
+    before, after = fp32[at].reshape(-1), outputs[at].reshape(-1)
+    of = int(np.abs(after.astype(np.float64) - before).argmax())
+    if not held.asked.scalar:
+        found["label"] = held.labels[of] if of < len(held.labels) else str(of)
+    return found | {"fp32": float(before[of]), "answer": float(after[of])}
 
 
 def shown(row: Any) -> str:
@@ -238,7 +238,8 @@ def _moved_by(moved: Mapping[str, Any], held: HeldOut) -> str:
 
 
 def _metric(project: Project, held: HeldOut) -> str:
-    return metric_of(project.evaluate.metric, held.asked.name)
+    named = project.evaluate.metric
+    return metric_of(named if named in held.asked.metrics() else None, held.asked.name)
 
 
 def _loses(name: str, parity: Parity, held: HeldOut, project: Project) -> str:

@@ -28,7 +28,6 @@ import pyarrow.compute as pc
 
 from sluice.core.warm import start as warm
 from sluice.data.dataset import Dataset
-from sluice.engines.scoring import targets_of
 from sluice.problems.decision import Rule
 from sluice.problems.problem import of_labels
 from sluice.problems.threshold import choose
@@ -72,12 +71,10 @@ class Baseline:
 
 
 def trivial(dataset: Dataset, labels: Sequence[str], metric: str, positive: str | None = None) -> Baseline:
-    """One answer for every row, by the training rows: `Problem.constant`."""
-    label = dataset.read("train", ["label"]).column("label")
-    n = dataset.rows("test")
-    facts = {"rows_trained": len(label), "rows_judged": n, "note": ""}
-    name, answer = dataset.problem.constant(targets_of(label, labels), labels, metric, positive)
-    return Baseline(name, np.tile(answer, (n, *[1] * answer.ndim)), np.arange(n), facts)
+    """What looks at no features, by the training rows: `Problem.trivial`."""
+    name, outputs = dataset.problem.trivial(dataset, labels, metric, positive)
+    facts = {"rows_trained": dataset.rows("train"), "rows_judged": len(outputs), "note": ""}
+    return Baseline(name, outputs, np.arange(len(outputs)), facts)
 
 
 def simple(
@@ -100,6 +97,8 @@ def simple(
     Returns:
         The baseline, or why there is none.
     """
+    if not dataset.problem.linear:
+        return "answers of this kind have none"
     with tempfile.TemporaryDirectory(prefix="sluice-") as tmp:
         out = Path(tmp) / "answers.npz"
         request = {
@@ -134,7 +133,7 @@ def simple(
             rule = None
             if config.decision is not None and positive is not None:
                 column = dataset.read("validation", ["label"]).column("label").take(pa.array(found["validation_rows"]))
-                rule = choose(found["validation"], targets_of(column, labels), labels, positive, config.decision).rule
+                rule = choose(found["validation"], dataset.problem.targets(column, labels), labels, positive, config.decision).rule
             return Baseline(facts.pop("name"), found["outputs"], found["rows"], facts, rule)
 
 
@@ -172,7 +171,7 @@ def learn(
     x = beside([f.fit(train) for f in fields], train.num_rows)
     if not x.shape[1]:
         raise ValueError("no field that varies in the training rows can be read as numbers")
-    y = targets_of(train.column("label"), labels)
+    y = of_labels(labels).targets(train.column("label"), labels)
     passes = len(np.unique(y)) if len(labels) > 2 else 1
     work = (x.nnz if sparse.issparse(x) else x.size) * passes
     if work > MOST_WORK:

@@ -53,7 +53,7 @@ def against(facts: Judged, config: ChampionConfig) -> tuple[dict[str, Any] | Non
     from sluice.core.spelling import Spelling
     from sluice.engines.predictor import Predictor
     from sluice.engines.rows import spelled_by
-    from sluice.engines.scoring import answers
+    from sluice.engines.scoring import judged
     from sluice.problems.comparison import compare
 
     champion, candidate = facts.champion, facts.package
@@ -62,7 +62,7 @@ def against(facts: Judged, config: ChampionConfig) -> tuple[dict[str, Any] | Non
         return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
     try:
         predict, spelled = Predictor(champion).predict, spelled_by(champion)
-        theirs = answers(lambda rows: predict(spelled(list(rows))), champion.preprocess, facts.dataset, "test")
+        theirs, _ = judged(lambda rows: predict(spelled(list(rows))), champion.preprocess, champion.labels, facts.dataset, "test")
     except (InputError, DataError) as e:
         return None, f"the champion cannot read these rows, so nothing was compared: {e.message}"
     labels, rule = list(champion.labels), champion.rule

@@ -165,7 +165,7 @@ def judge(
     against = _against(outputs, targets, labels, trivial, by, **how, units=units)
     found: dict[str, Any] = {"trivial": against, "rows_needed": None, "ahead": None}
     if isinstance(simple, str):
-        found["simple"] = {"name": asked.linear, "missing": simple}
+        found["simple"] = {"name": asked.linear or "a simple model", "missing": simple}
     else:
         some = units.rows(simple.rows) if units else None
         found["simple"] = other = _against(outputs[simple.rows], targets[simple.rows], labels, simple, config, **how, units=some)

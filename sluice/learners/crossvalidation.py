@@ -88,7 +88,7 @@ def cross_validate(
     if k is None:
         raise ProjectError("is not set", field="train.folds", fix="set a number of folds, at least 2")
     labels, groups = _labels(dataset), _groups(dataset, project.train.fold_groups)
-    fold_of = assign(labels, groups, k, project.train.seed)
+    fold_of = assign(labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64), groups, k, project.train.seed)
     positive = None
     if dataset.problem.classes:
         positive = positive_index(project.evaluate.positive or rarer(labels, dataset.labels), dataset.labels)
@@ -126,8 +126,10 @@ def _judged(
         truth = _labels(part, "validation") if validated else targets[:0]
         rule = choose(held, truth, part.labels, part.labels[positive], project.evaluate.decision).rule
         predicted = codes(outputs, part.labels, rule)
-    every, a = part.problem.metrics(), Answers.of(outputs, targets, predicted, positive)
-    return {n: every[n].value(a) for n in names}
+    asked = part.problem
+    arrays = not (asked.classes or asked.scalar)
+    a = asked.answers(outputs, targets, trained.state.labels) if arrays else Answers.of(outputs, targets, predicted, positive)
+    return {n: asked.metrics()[n].value(a) for n in names}
 
 
 def interval(values: list[float], confidence: float, least: float = -math.inf, most: float = math.inf) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from sluice.core.errors import PackageError
 from sluice.core.registry import Registry
 from sluice.fields.field import FIELDS, Field
 from sluice.problems import decision
-from sluice.problems.problem import PROBLEMS, problem
+from sluice.problems.problem import PROBLEMS, Problem, problem
 
 #: What is written; packages of v1 are read as well, for ever (`sluice.package.v1`).
 FORMAT, FORMAT_V1 = "sluice.package/v2", "sluice.package/v1"
@@ -115,7 +115,7 @@ def _check_answers(m: dict[str, Any], where: str) -> None:
     _need(len(set(names)) == len(names), "name a tensor twice", where, "inputs, outputs", names)
     wanted = TensorSpec(answered.output, "FP32", (-1, *answered.width(labels)))
     _need(
-        outputs[0] == wanted and bool(labels) == answered.classes,
+        outputs[0] == wanted and _are_labels(answered, labels),
         f"must start with {wanted.name} {wanted.datatype} {list(wanted.shape)} for its labels",
         where,
         "outputs",
@@ -125,6 +125,14 @@ def _check_answers(m: dict[str, Any], where: str) -> None:
         decision.read(m.get("decision"), labels)
     except ValueError as e:
         raise PackageError(str(e), field=f"{where}: decision", value=m["decision"], fix=_FIX) from e
+
+
+def _are_labels(answered: Problem, labels: list[str]) -> bool:
+    try:
+        answered.check_labels(labels)
+    except ValueError:
+        return False
+    return True
 
 
 def tensors(raw: Any, where: str) -> tuple[TensorSpec, ...]:

@@ -32,6 +32,9 @@ class Classification(Problem):
     def labels(self, column: pa.ChunkedArray) -> list[str]:
         return sorted(column.drop_null().unique().to_pylist())
 
+    def unknown(self, column: pa.ChunkedArray, labels: Sequence[str]) -> Any:
+        return next(iter(sorted(set(column.unique().to_pylist()) - set(labels))), None)
+
     def check_labels(self, labels: Sequence[str]) -> None:
         if not labels:
             raise ValueError("are for classification, and needed there")
@@ -72,6 +75,17 @@ class Classification(Problem):
 
     def missed(self, answer: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return np.asarray(targets != answer.argmax())
+
+    def scale(self, reference: np.ndarray) -> float:
+        return 1.0
+
+    def change(self, outputs: np.ndarray, base: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The largest difference of a probability."""
+        found: np.ndarray = np.abs(outputs.astype(np.float64) - base).max(axis=1)
+        return found
+
+    def agreement(self, outputs: np.ndarray, others: np.ndarray, labels: Sequence[str], rule: Rule | None, reference: np.ndarray) -> float:
+        return float((codes(outputs, labels, rule) == codes(others, labels, rule)).mean())
 
     def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
         from sluice.problems.evaluator import classified

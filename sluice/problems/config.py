@@ -63,9 +63,9 @@ class DecisionConfig(Section):
 
 def _list_metrics(schema: dict[str, Any]) -> None:
     """The names for editors; imported when a schema is asked for, since metrics need numpy."""
-    from sluice.problems.metrics import TABLE
+    from sluice.problems.metrics import known
 
-    next(one for one in schema["anyOf"] if one["type"] == "string")["enum"] = list(TABLE)
+    next(one for one in schema["anyOf"] if one["type"] == "string")["enum"] = known()
 
 
 class MetricConfig(Section):
@@ -108,11 +108,11 @@ class MetricConfig(Section):
     @classmethod
     def _known_metric(cls, name: str | None) -> str | None:
         if name is not None:
-            from sluice.problems.metrics import TABLE
+            from sluice.problems.metrics import known
 
-            if name not in TABLE:
-                near = difflib.get_close_matches(name.lower().replace("-", "_"), TABLE, 1, 0.5)
-                raise ValueError((f"is no metric; did you mean {near[0]!r}? " if near else "is no metric: ") + f"one of {', '.join(TABLE)}")
+            if name not in (there := known()):
+                near = difflib.get_close_matches(name.lower().replace("-", "_"), there, 1, 0.5)
+                raise ValueError((f"is no metric; did you mean {near[0]!r}? " if near else "is no metric: ") + f"one of {', '.join(there)}")
         return name
 
 

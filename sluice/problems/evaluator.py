@@ -83,7 +83,9 @@ def evaluate(
         "metrics": found,
         "slices": judge_slices(metric, a, slices or {}, config),
     }
-    return result | asked.details(a, labels, rule, config)
+    # Who draws its own part of the report is found by this name.
+    drawn = {"problem": asked.name} if type(asked).section is not Problem.section else {}
+    return result | drawn | asked.details(a, labels, rule, config)
 
 
 def values(

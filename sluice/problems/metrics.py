@@ -29,6 +29,7 @@ __all__ = [
     "OfMeans",
     "OfRanks",
     "allowance",
+    "known",
     "metric_of",
     "names",
     "need_positive",
@@ -57,6 +58,14 @@ TABLE: dict[str, Metric] = {
         Determination("r2", _R, "higher", least=-math.inf),
     )
 }
+
+
+def known() -> list[str]:
+    """The names of the metrics of every registered problem, those of `TABLE` first."""
+    found = dict.fromkeys(TABLE)
+    for name in PROBLEMS.names():
+        found.update(dict.fromkeys(problem(name).metrics()))
+    return list(found)
 
 
 def names(objective: str, *, positive: bool = True) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import ProjectError
@@ -30,12 +31,15 @@ PROBLEMS = Registry(
     {
         "classification": "sluice.problems.classification:Classification",
         "regression": "sluice.problems.regression:Regression",
+        "arrays": "sluice.problems.arrays:Arrays",
     },
 )
 
 
 #: The problem of a task that names none.
 DEFAULT = "classification"
+#: Of the deviation: values as near as this are the same answer.
+CLOSE = 0.01
 
 
 class Problem(ABC):
@@ -45,10 +49,12 @@ class Problem(ABC):
         name: on disk, as `PROBLEMS` finds it: a dataset's ``objective``. Of a class that gives none ``module:Class``.
         served: the built-in problem whose answers these are, a package's ``objective``: a server needs no Python of the user's.
         label: the kind of field that the label is.
-        classes: whether an answer is one of a set of labels, each with a probability; else it is a value.
+        classes: whether an answer is one of a set of labels, each with a probability.
+        scalar: whether an answer is one number. Neither: it is an array of numbers (`sluice.problems.arrays`).
         splits: the ways of ``data.split.by`` that leave what is held out independent of what is trained on.
         output: name of the graph's first output.
-        linear: what a linear model of it is called.
+        linear: what a linear model of it is called; "" where none is trained beside it.
+        tells: what a server answers beside the graph's outputs: name -> datatype and the axes of one row's.
         answer_change: how far a smaller format's answer may be off, where the project does not say.
     """
 
@@ -56,10 +62,12 @@ class Problem(ABC):
     served: ClassVar[str]
     label: ClassVar[str]
     classes: ClassVar[bool]
+    scalar: ClassVar[bool] = False
     splits: ClassVar[tuple[str, ...]] = ("hash", "time", "group")
     output: ClassVar[str]
     linear: ClassVar[str]
     answer_change: ClassVar[float]
+    tells: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = MappingProxyType({})
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -70,7 +78,11 @@ class Problem(ABC):
 
     @abstractmethod
     def labels(self, column: pa.ChunkedArray) -> list[str]:
-        """The labels there are in a column of true answers, sorted; empty where an answer is a value."""
+        """The labels there are in a column of true answers, sorted; of arrays the names of an answer's parts; empty where it is a value."""
+
+    def unknown(self, column: pa.ChunkedArray, labels: Sequence[str]) -> Any:
+        """A true answer that is none of these labels; None where there is none. Default: none of arrays and values."""
+        return None
 
     @abstractmethod
     def check_labels(self, labels: Sequence[str]) -> None:
@@ -82,7 +94,7 @@ class Problem(ABC):
 
     @abstractmethod
     def targets(self, column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
-        """True answers as numbers [rows]: indices into `labels` int64, -1 for one that is not among them; or values float64."""
+        """True answers as numbers [rows, ...]: indices into `labels` int64, -1 for one that is not among them; or values float64."""
 
     @abstractmethod
     def width(self, labels: Sequence[str]) -> tuple[int, ...]:
@@ -163,9 +175,68 @@ class Problem(ABC):
             What it is, for a sentence; one answer, of the shape `width`.
         """
 
+    def trivial(self, dataset: Dataset, labels: Sequence[str], metric: str, positive: str | None) -> tuple[str, np.ndarray]:
+        """What any model has to beat, for each test row: `constant` throughout, unless a problem knows better.
+
+        Returns:
+            What it is, for a sentence; answers [test rows, *`width`].
+        """
+        import numpy as np
+
+        name, answer = self.constant(self.targets(dataset.read("train", ["label"]).column("label"), labels), labels, metric, positive)
+        return name, np.tile(answer, (dataset.rows("test"), *[1] * answer.ndim))
+
     @abstractmethod
     def missed(self, answer: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The rows (bool [rows]) that one constant answer [*`width`] gets wrong."""
+
+    def judged(
+        self,
+        predict: Callable[[Sequence[Any]], np.ndarray],
+        ask: Callable[[str], np.ndarray],
+        dataset: Dataset,
+        split: str,
+        labels: Sequence[str],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A packaged model's answers and what is true, as metrics take them. Default: the split's rows and their labels.
+
+        Args:
+            predict: raw rows -> the graph's first output, for a problem that asks for itself (a policy plays).
+            ask: a split -> the answers to its rows.
+            dataset, split: what is held out.
+            labels: of the model.
+
+        Returns:
+            Outputs and targets, a row each for what `units` tells of.
+        """
+        return ask(split), self.targets(dataset.read(split, ["label"]).column("label"), labels)
+
+    @property
+    def by_row(self) -> Problem:
+        """The problem by which answers to single rows are compared where a format is proved. Default: itself."""
+        return self
+
+    # --- two graphs' answers to the same rows ---
+
+    def scale(self, reference: np.ndarray) -> float:
+        """What differences of such answers are relative to. Default: their standard deviation, or their size where they do not vary."""
+        import numpy as np
+
+        return float(np.std(reference, dtype=np.float64)) or float(np.abs(reference).max()) or 1.0
+
+    def change(self, outputs: np.ndarray, base: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """How far each row's answer is from another graph's, float64 [rows], in what `answer_change` is of. Default: the part that moved most."""
+        import numpy as np
+
+        moved: np.ndarray = np.abs(outputs.astype(np.float64) - base).reshape(len(outputs), -1).max(axis=1)
+        return moved / self.scale(base)
+
+    def agreement(self, outputs: np.ndarray, others: np.ndarray, labels: Sequence[str], rule: Rule | None, reference: np.ndarray) -> float:
+        """The share of rows with the same answer. Default: no part of which differs by more than a hundredth of the reference's `scale`."""
+        import numpy as np
+
+        far = np.abs(outputs.astype(np.float64) - others).reshape(len(outputs), -1).max(axis=1)
+        return float((far <= CLOSE * self.scale(reference)).mean())
 
     @abstractmethod
     def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
@@ -185,10 +256,25 @@ class Problem(ABC):
     def columns(self, outputs: np.ndarray, labels: Sequence[str], rule: Rule | None) -> dict[str, pa.Array]:
         """A model's outputs as the columns that a person reads."""
 
+    def told(self, outputs: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
+        """What a server answers beside the graph's outputs, as `tells` lists it: [rows, ...] each; texts as object arrays. Default: nothing."""
+        return {}
+
+    def observed(self, outputs: np.ndarray) -> np.ndarray:
+        """One number a row that a server counts and drift watches: float64 [rows]. Default: the mean of an answer's parts."""
+        import numpy as np
+
+        found: np.ndarray = np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1).mean(axis=1)
+        return found
+
+    def section(self, found: Mapping[str, Any]) -> str:
+        """Its own part of an evaluation's report, as HTML; `found` is what `details` gave, with the metrics. Default: none."""
+        return ""
+
 
 def built_in(classes: bool) -> Problem:
     """The built-in problem whose answers are labels, or values."""
-    return next(p for p in map(problem, PROBLEMS.built_in) if p.classes == classes)
+    return next(p for p in map(problem, PROBLEMS.built_in) if p.classes == classes and p.scalar != classes)
 
 
 def of_labels(labels: Sequence[str]) -> Problem:

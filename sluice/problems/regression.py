@@ -23,6 +23,7 @@ class Regression(Problem):
     served: ClassVar[str] = "regression"
     label: ClassVar[str] = "numeric"
     classes: ClassVar[bool] = False
+    scalar: ClassVar[bool] = True
     output: ClassVar[str] = "value"
     linear: ClassVar[str] = "ridge regression"
     #: Of the targets' deviation.
@@ -61,6 +62,10 @@ class Regression(Problem):
 
     def missed(self, answer: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return np.ones(len(targets), dtype=bool)
+
+    def change(self, outputs: np.ndarray, base: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """In the targets' deviation."""
+        return np.abs(outputs.astype(np.float64) - base) / self.scale(targets)
 
     def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
         from sluice.problems.evaluator import residuals

@@ -27,11 +27,11 @@ def check_settings(config: MetricConfig, objective: str, labels: Sequence[str]) 
     """
     asked = problem(objective)
     metric = asked.metrics()[metrics.metric_of(config.metric, objective)]
-    metrics.need_positive(metric, 0 if len(labels) == 2 or config.positive is not None else None, len(labels))
-    if config.decision is not None and len(labels) != 2:
+    metrics.need_positive(metric, 0 if (asked.classes and len(labels) == 2) or config.positive is not None else None, len(labels))
+    if config.decision is not None and not (asked.classes and len(labels) == 2):
         raise ProjectError(
             f"chooses a threshold between two labels, and {asked.described(labels)}",
             field="evaluate.decision",
             value=config.decision.aim,
-            fix="remove it; for more labels train.class_weights: balanced helps the rare ones",
+            fix="remove it; for more labels train.class_weights: balanced helps the rare ones" if asked.classes else "remove it",
         )

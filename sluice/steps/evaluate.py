@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from sluice.core.check import Decision, own_sections, sections
+from sluice.problems.problem import problem
 from sluice.steps.step import SMALL, Evidence, Step
 
 
@@ -29,6 +30,8 @@ class Evaluate(Step):
             out += f"<div>{classes.confusion(matrix)}</div>"
         if bins:
             out += f"<div><h3>Calibration (expected error {svg.number(found['calibration']['ece'], 3)})</h3>{svg.reliability(bins)}</div>"
+        if found.get("problem"):
+            out += f"<div>{problem(found['problem']).section(found)}</div>"
         residuals = found.get("residuals")
         if residuals:
             out += (

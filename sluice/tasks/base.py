@@ -46,6 +46,8 @@ class Task(ABC):
     name: ClassVar[str]
     #: The kind of field that a row is alone; None: rows are records of columns.
     value: ClassVar[str | None] = None
+    #: Whether the source has a column of labels (``data.columns.label``); else `canonical` makes them.
+    labelled: ClassVar[bool] = True
     Model: ClassVar[type[Section]]
 
     def __init__(self, project: Project, base_dir: Path | None = None):

@@ -73,7 +73,9 @@ class Predictions:
             head["columns"] = [{"name": c.name, "type": c.type} for c in model.records.columns]
         plain = model.records.plain if model.records is not None else None
         self._put(
-            head, (raw, call.outputs[model.outputs[0]], call.best, model.labels, plain), _size(raw) + call.outputs[model.outputs[0]].nbytes
+            head,
+            (raw, call.outputs[model.outputs[0]], call.best, model.labels, plain, model.arrays),
+            _size(raw) + call.outputs[model.outputs[0]].nbytes,
         )
 
     def feedback(self, model: str, items: list[dict[str, Any]]) -> bool:
@@ -137,7 +139,7 @@ def encoded(head: dict[str, Any], rest: Any) -> bytes:
     """The frame of a record."""
     blobs: list[bytes] = []
     if rest is not None:
-        raw, outputs, best, labels, plain = rest
+        raw, outputs, best, labels, plain, arrays = rest
         rows = plain(raw) if plain is not None else _rows(raw, len(outputs))
         field = processor_class(head["kind"]).value
         if field is not None and field.blob and all(isinstance(r, bytes) for r in rows):
@@ -151,6 +153,8 @@ def encoded(head: dict[str, Any], rest: Any) -> bytes:
             head["prediction"] = [labels[i] for i in best.tolist()]
             head["probability"] = outputs[np.arange(len(best)), best].astype(float).tolist()
             head["probabilities"] = outputs.astype(float).tolist()
+        elif arrays is not None:
+            head["value"] = arrays.observed(outputs).tolist()
         else:
             head["value"] = (
                 [float(v) if np.ndim(v) == 0 and np.isreal(v) else None for v in outputs.reshape(len(outputs), -1)[:, 0]]

@@ -59,8 +59,12 @@ class Model:
         self.outputs = [t.name for t in package.outputs]
         self.labels = package.labels
         self.rule = package.rule
-        self.classifies = not inferred and problem(package.objective).classes
-        self.regresses = not inferred and not self.classifies
+        #: What an answer is; None of a plain graph.
+        self.problem = None if inferred else problem(package.objective)
+        self.classifies = self.problem is not None and self.problem.classes
+        self.regresses = self.problem is not None and self.problem.scalar
+        #: An answer is an array: what a client reads of it the problem tells.
+        self.arrays = None if self.problem is None or self.classifies or self.regresses else self.problem
         #: What a row is where it is a value alone, and what reads rows that are records of columns.
         self.value = None if self.processor is None else self.processor.value
         self.records = self.processor if isinstance(self.processor, TabularProcessor) else None
@@ -95,7 +99,7 @@ class Model:
             found = self._engine.run(tensors)
         except Exception as e:  # engines' exceptions have no common base but Exception
             raise ModelFault("the model failed on this input", field=self.name, fix="see the server's log") from e
-        if (self.classifies or self.regresses) and not np.isfinite(found[self._answer].sum()):
+        if self.problem is not None and not np.isfinite(found[self._answer].sum()):
             raise ModelFault("the model gave a number that is none", field=self.name, fix="see the server's log")
         return found
 
@@ -121,6 +125,8 @@ class Model:
         outputs = [_shown(t) for t in self.package.outputs]
         if self.classifies:
             outputs.append({"name": "label", "datatype": "BYTES", "shape": [-1]})
+        elif self.arrays is not None:
+            outputs += [{"name": name, "datatype": kind, "shape": [-1, *axes]} for name, (kind, axes) in self.arrays.tells.items()]
         return {"name": self.name, "versions": [self.version], "platform": "onnx_onnxv1", "inputs": inputs, "outputs": outputs}
 
     def details(self) -> dict[str, Any]:
@@ -162,7 +168,9 @@ class Counters:
         if len(model.labels) > len(shown):
             other = metrics.counter("sluice_predictions_total", **who, label="(other)")
             self._labels += [other] * (len(model.labels) - len(shown))
-        self._value = metrics.histogram("sluice_prediction_value", _value_edges(model.package), **who) if model.regresses else None
+        self._value = (
+            metrics.histogram("sluice_prediction_value", _value_edges(model.package), **who) if model.regresses or model.arrays else None
+        )
 
     def code(self, status: int) -> None:
         at = self._codes.get(status)
@@ -206,7 +214,8 @@ class Counters:
             for i in best.tolist():
                 values[labels[i]] += 1.0
         elif self._value is not None:
-            for v in outputs[self.model.outputs[0]].ravel().tolist():
+            found = outputs[self.model.outputs[0]]
+            for v in (found if self.model.arrays is None else self.model.arrays.observed(found)).ravel().tolist():
                 self._value.observe(v)
 
 

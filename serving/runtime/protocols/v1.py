@@ -52,11 +52,16 @@ def render(model: Model, outputs: Tensors, best: np.ndarray | None) -> bytes:
     if model.regresses:
         values = outputs[model.outputs[0]].ravel()
         return orjson.dumps({"predictions": [{"value": v} for v in values.tolist()]})
+    if model.arrays is not None:
+        outputs = model.arrays.told(outputs[model.outputs[0]], model.labels) or outputs
+        told = {name: json_values(array) for name, array in outputs.items()}
+        rows = [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
+        return orjson.dumps({"predictions": rows}, option=orjson.OPT_SERIALIZE_NUMPY)
     if len(outputs) == 1:
         return orjson.dumps({"predictions": json_values(next(iter(outputs.values())))}, option=orjson.OPT_SERIALIZE_NUMPY)
     columns = {name: json_values(array) for name, array in outputs.items()}
-    rows = {len(c) for c in columns.values() if isinstance(c, list)}
-    if len(rows) == 1 and all(isinstance(c, list) for c in columns.values()):
+    lengths = {len(c) for c in columns.values() if isinstance(c, list)}
+    if len(lengths) == 1 and all(isinstance(c, list) for c in columns.values()):
         predictions: Any = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     else:
         predictions = columns

@@ -149,8 +149,9 @@ def _wanted(model: Model, doc: dict[str, Any]) -> Wanted:
 
 
 def output_names(model: Model) -> list[str]:
-    """The outputs a client can ask for: the graph's and, of a classification, ``label``."""
-    return [*model.outputs, "label"] if model.classifies else model.outputs
+    """The outputs a client can ask for: the graph's, and what the problem tells: of a classification ``label``."""
+    told = ["label"] if model.classifies else list(model.arrays.tells) if model.arrays is not None else []
+    return [*model.outputs, *told]
 
 
 def ask_of_tensors(
@@ -213,10 +214,12 @@ def _columns(model: Model, tensors: Tensors) -> dict[str, list[Any]]:
 
 
 def select(model: Model, outputs: Tensors, best: np.ndarray | None, names: list[str] | None) -> Tensors:
-    """The outputs an answer holds, by name: the label beside the graph's own where there is one."""
+    """The outputs an answer holds, by name: what the problem tells (the label) beside the graph's own."""
     if best is not None:
         assert model.label_objects is not None
         outputs = {**outputs, "label": model.label_objects[best]}
+    elif model.arrays is not None:
+        outputs = {**outputs, **model.arrays.told(outputs[model.outputs[0]], model.labels)}
     return outputs if names is None else {n: outputs[n] for n in names}
 
 

@@ -110,6 +110,8 @@ def identifiers(s: Subject) -> None:
 def predictive(s: Subject) -> None:
     """Columns that alone give the label away: written down after the fact?"""
     names = s.train.having("predictive")
+    if not (s.label.quantity or s.label.category):
+        return
     if len(s.train.sample) < _FEWEST or len(names) < 2 or (s.label.category and len(labels.counts(s.train)) < 2):
         return
     found = []
@@ -138,7 +140,7 @@ def shift(s: Subject) -> None:
     """Held-out rows from elsewhere that are distributed otherwise: beyond a threshold, and beyond what so few rows show by chance."""
     if s.test is None or min(s.train.rows, s.test.rows) < _FEWEST:
         return
-    names = [*s.train.having("shift"), "label"]
+    names = [*s.train.having("shift"), *(["label"] if s.label.quantity or s.label.category else [])]
     found = []
     for name in names:
         a, b = _numeric_pair(s, name) if s.field(name).quantity else _category_pair(s, name)

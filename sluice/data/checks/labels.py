@@ -78,7 +78,7 @@ def label_set(s: Subject) -> None:
 
 def one_class(s: Subject) -> None:
     """There is something to tell apart."""
-    if not s.problem.classes:
+    if s.label.quantity:
         numbers = s.train.numbers("label")
         if numbers.distinct == 1:
             s.add(
@@ -89,6 +89,8 @@ def one_class(s: Subject) -> None:
                 value=1,
                 limit=2,
             )
+        return
+    if not s.problem.classes:
         return
     found = counts(s.train)
     if len(found) == 1:
@@ -107,8 +109,8 @@ def one_class(s: Subject) -> None:
 
 def label_rows(s: Subject) -> None:
     """Each label has rows enough to be on both sides of a split."""
-    found = counts(s.train)
-    if not s.problem.classes or not found:
+    found = counts(s.train) if s.problem.classes else {}
+    if not found:
         return
     least = s.limits.label_rows_min
     rare = {k: n for k, n in found.items() if n < least}
@@ -139,8 +141,8 @@ def label_rows(s: Subject) -> None:
 
 def balance(s: Subject) -> None:
     """The commonest label against the rarest."""
-    found = counts(s.train)
-    if not s.problem.classes or len(found) < 2:
+    found = counts(s.train) if s.problem.classes else {}
+    if len(found) < 2:
         return
     (most, high), (least, low) = next(iter(found.items())), list(found.items())[-1]
     ratio, limit = high / low, s.limits.imbalance_max

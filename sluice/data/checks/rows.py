@@ -75,6 +75,8 @@ def duplicates(s: Subject) -> None:
 
 def conflicts(s: Subject) -> None:
     """Rows with equal features and different labels."""
+    if not (s.label.quantity or s.label.category):
+        return
     group, counts, _ = s.train.copies
     if s.label.quantity:
         label = s.train.numbers("label").values

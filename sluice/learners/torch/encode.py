@@ -42,8 +42,9 @@ def encode_split(state: State, dataset: Dataset, split: str, root: Path) -> None
     Raises:
         DataError: a row cannot be pre-processed; its number and id are named.
     """
-    processor = state.processor
-    index = {label: i for i, label in enumerate(state.labels)}
+    import pyarrow as pa
+
+    processor, asked = state.processor, state.problem
     with files.new_dir(root) as tmp:
         writers = [_Column(tmp, i, t) for i, t in enumerate(processor.inputs)]
         ragged = any(w.ragged for w in writers)
@@ -59,14 +60,18 @@ def encode_split(state: State, dataset: Dataset, split: str, root: Path) -> None
                             w.rectangle(tensors[w.spec.name])
                 except InputError as e:
                     raise _located(e, split, rows, batch) from e
-                label = batch.column("label").to_pylist()
-                labels.write(
-                    np.array([index[v] for v in label] if state.labels else label, np.int64 if state.labels else np.float64).tobytes()
-                )
+                truth = np.ascontiguousarray(asked.targets(pa.chunked_array([batch.column("label")]), state.labels))
+                labels.write(truth.tobytes())
                 ids.write(np.array(batch.column("row_id").to_pylist(), dtype="S16").tobytes())
                 rows += batch.num_rows
         files.write_json(
-            tmp / _META, {"rows": rows, "classes": bool(state.labels), "ragged": ragged, "columns": [w.close() for w in writers]}
+            tmp / _META,
+            {
+                "rows": rows,
+                "label": {"dtype": truth.dtype.str, "shape": list(truth.shape[1:])} if rows else None,
+                "ragged": ragged,
+                "columns": [w.close() for w in writers],
+            },
         )
 
 
@@ -125,7 +130,7 @@ class Encoded:
     Attributes:
         rows: number of rows.
         lengths: int32 [rows], or None where all rows are alike.
-        labels: int64 class indices or float64 values, [rows].
+        labels: the problem's targets: int64 class indices or float64 values [rows], arrays [rows, ...].
     """
 
     def __init__(self, root: Path, processor: Processor):
@@ -133,7 +138,8 @@ class Encoded:
         self._processor = processor
         self.rows: int = meta["rows"]
         self.lengths = _mapped(root / "length.bin", np.int32, (self.rows,)) if meta["ragged"] else None
-        self.labels = _mapped(root / "label.bin", np.int64 if meta["classes"] else np.float64, (self.rows,))
+        label = meta["label"] or {"dtype": "<f8", "shape": []}
+        self.labels = _mapped(root / "label.bin", label["dtype"], (self.rows, *label["shape"]))
         self._ids = _mapped(root / "row_id.bin", "S16", (self.rows,))
         self._fixed: dict[str, np.ndarray] = {}
         self._strings: dict[str, tuple[np.ndarray, np.ndarray]] = {}

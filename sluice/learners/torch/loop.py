@@ -325,7 +325,7 @@ class Trainer:
                 beat=lambda: self.beat(self.progress.step),
                 together=self.sharded,
             )
-        found = measure(self.state.objective, outputs, self.validation.labels, self.positive) if outputs is not None else {}
+        found = measure(self.state, outputs, self.validation.labels, self.positive) if outputs is not None else {}
         return {"validation_loss": loss, "validation_metrics": found}
 
     def _start_counts(self) -> None:

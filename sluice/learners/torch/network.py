@@ -82,10 +82,10 @@ class Network(ABC):
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
 
     def targets(self, labels: np.ndarray, state: State) -> torch.Tensor:
-        """The dataset's labels as `loss` wants them: INT64 class indices, or FP32 values.
+        """The dataset's labels as `loss` wants them: INT64 class indices, or FP32 values and arrays.
 
         Args:
-            labels: indices into `state.labels` [rows], or values [rows].
+            labels: indices into `state.labels` [rows], values [rows], or arrays [rows, ...].
         """
         import torch
 
@@ -112,7 +112,7 @@ class Network(ABC):
 
     def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
         """What is exported: `forward(**tensors)` returns probabilities [rows, labels] or values [rows], FP32."""
-        return _serving(model, softmax=state.problem.classes)
+        return _serving(model, softmax=state.problem.classes, scalar=state.problem.scalar)
 
     def example(self, state: State) -> dict[str, torch.Tensor]:
         """Inputs for the exporter: two rows, free axes of four."""
@@ -140,11 +140,11 @@ class Network(ABC):
         return graph
 
 
-def _serving(model: torch.nn.Module, softmax: bool) -> torch.nn.Module:
+def _serving(model: torch.nn.Module, softmax: bool, scalar: bool) -> torch.nn.Module:
     import torch
 
     class Serving(torch.nn.Module):
-        """A trained model with its last step: softmax for classes, one axis for values."""
+        """A trained model with its last step: softmax for classes, one axis for values; arrays as they are."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -152,7 +152,7 @@ def _serving(model: torch.nn.Module, softmax: bool) -> torch.nn.Module:
 
         def forward(self, **tensors: torch.Tensor) -> torch.Tensor:
             out: torch.Tensor = self.model(**tensors).float()
-            return torch.softmax(out, dim=-1) if softmax else out.reshape(-1)
+            return torch.softmax(out, dim=-1) if softmax else out.reshape(-1) if scalar else out
 
     return Serving().eval()
 

@@ -145,4 +145,6 @@ def decide(config: TrainConfig, defaults: Defaults, rows: int, measured: bool) -
 def plan_of(network: Network, state: State, labels: np.ndarray, measured: bool) -> Plan:
     """The plan of a network's project for training rows of such labels, as `Encoded.labels` has them; see `decide`. Raises `ProjectError`."""
     plan = decide(network.task.project.train, network.defaults(state, len(labels)), len(labels), measured)
-    return plan.model_copy(update={"label_weights": label_weights(plan.class_weights, state.labels, labels)})
+    return plan.model_copy(
+        update={"label_weights": label_weights(plan.class_weights, state.labels if state.problem.classes else [], labels)}
+    )

@@ -119,10 +119,14 @@ def undefined(metric: str, objective: str, targets: np.ndarray, labels: int, pos
     return "" if np.isfinite(found.value(any_)) else found.why(any_)
 
 
-def measure(objective: str, outputs: np.ndarray, labels: np.ndarray, positive: int | None = None) -> dict[str, float]:
-    """The objective's metrics of `run_split`'s outputs, those of the positive label (its index) too where there is one; NaN where one is not defined."""
-    names = metrics.names(objective, positive=positive is not None)
+def measure(state: State, outputs: np.ndarray, targets: np.ndarray, positive: int | None = None) -> dict[str, float]:
+    """The metrics of `run_split`'s outputs, those of the positive label (its index) too where there is one; NaN where one is not defined."""
+    names = metrics.names(state.objective, positive=positive is not None)
     if not np.isfinite(outputs).all():
         return dict.fromkeys(names, float("nan"))
-    every, a = problem(objective).metrics(), Answers.of(outputs, np.asarray(labels), positive=positive)
-    return {name: every[name].value(a) for name in names}
+    asked = state.problem
+    if asked.classes or asked.scalar:
+        a = Answers.of(outputs, np.asarray(targets), positive=positive)
+    else:
+        a = asked.answers(outputs, np.asarray(targets), state.labels)
+    return {name: metric.value(a) for name, metric in asked.metrics().items() if name in names}

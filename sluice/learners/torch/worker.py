@@ -143,7 +143,9 @@ def _train(job: TorchJob, world: World, beat: Callable[[int], None]) -> None:
         resumed,
         tell,
         beat,
-        positive=positive_index(job.project.evaluate.positive or rarer(np.asarray(train.labels), state.labels), state.labels),
+        positive=positive_index(job.project.evaluate.positive or rarer(np.asarray(train.labels), state.labels), state.labels)
+        if state.problem.classes
+        else None,
     )
     del resumed
     weights = trainer.run()
