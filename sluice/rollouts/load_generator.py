@@ -51,16 +51,22 @@ class Request:
 
 
 def answer(body: bytes) -> str | float | None:
-    """The first prediction of a V1 or V2 answer: a label, spelled as labels are now, a number, or None for neither (NaN included)."""
+    """The first prediction of a V1 or V2 answer: a label, spelled as labels are now, or a number; of an array 0, since no two are wholly alike.
+
+    None for none of these (NaN included).
+    """
     try:
         value: Any = orjson.loads(body)
         if "predictions" in value:
             value = value["predictions"][0]
-            if isinstance(value, dict):
-                value = value["label"] if "label" in value else value.get("value")
         else:
-            outputs = {o["name"]: o["data"][0] for o in value["outputs"]}
-            value = outputs["label"] if "label" in outputs else outputs.get("value")
+            value = {o["name"]: o["data"][0] for o in value["outputs"]}
+        if isinstance(value, dict):
+            value = (
+                value["label"]
+                if "label" in value
+                else value.get("value", 0.0 if any(v not in (None, []) for v in value.values()) else None)
+            )
     except (ValueError, TypeError, LookupError):
         return None
     if isinstance(value, str):
