@@ -57,7 +57,7 @@ def test_a_label_that_holds_a_line_separator_is_read_as_the_server_wrote_it(sepa
 
 def test_counters_by_group_of_users_are_read_beside_the_whole():
     page, sums = Page(), {"outcomes": 0.0, "outcome_sum": 0.0}
-    server = Counters(Metrics(page), SimpleNamespace(name="m", version="v", digest="d", labels=[], regresses=False), 200.0)  # type: ignore[arg-type]
+    server = Counters(Metrics(page), SimpleNamespace(name="m", version="v", digest="d", labels=[], regresses=False, arrays=None), 200.0)  # type: ignore[arg-type]
     for group, status, seconds, label in ((7, 200, 0.1, 1), (7, 200, 0.3, 2), (7, 500, 0.3, 1), (63, 499, 0.1, 0), (None, 200, 0.1, 3)):
         server.code(status)
         if group is not None:
