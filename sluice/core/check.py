@@ -35,7 +35,7 @@ _BUILT_IN = {
         "division": "sluice.data.checks.division:Division",
         "heuristics": "sluice.data.checks.heuristics:Heuristics",
     },
-    "export_onnx": {"format": "sluice.gates.format:Format"},
+    "export_onnx": {"format": "sluice.gates.format:Format", "calibration": "sluice.gates.calibration:Calibration"},
     "evaluate": {
         "bar": "sluice.gates.bar:Bar",
         "slices": "sluice.gates.slices:Slices",

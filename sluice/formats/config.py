@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from sluice.core.check import OwnChecks
+from sluice.core.errors import ProjectError
 from sluice.formats.base import DEFAULT, FORMATS
 from sluice.problems.problem import Problem
 
@@ -44,9 +46,24 @@ class ExportConfig(OwnChecks):
     tolerance: float = Field(
         1e-3, gt=0, description="largest difference of an fp32 answer from PyTorch's; for regression relative to the values' size"
     )
+    calibrate: Literal["none", "isotonic", "platt"] = Field(
+        "none",
+        description="fit probabilities to how often they come true, on the validation rows: by steps (isotonic) or a logistic curve (platt)",
+        exclude_if=lambda method: method == "none",
+    )
     opset: int = Field(20, ge=18, le=23, description="ONNX operator set; from 20 on GELU is one operator")
     parity_rows: int = Field(2000, ge=1, description="held-out rows that formats are compared on")
     calibration_rows: int = Field(256, ge=1, description="training rows that fix the ranges of int8 activations")
+
+    def suits(self, asked: Problem, labels: Sequence[str]) -> None:
+        """See `Section.suits`: a probability is calibrated."""
+        if self.calibrate != "none" and not asked.classes:
+            raise ProjectError(
+                "calibrates probabilities, and an answer of this problem has none",
+                field="export.calibrate",
+                value=self.calibrate,
+                fix="remove it",
+            )
 
     def answer_change(self, asked: Problem) -> float:
         """`max_answer_change`, or what the problem allows where nothing was said."""

@@ -19,6 +19,7 @@ from sluice.formats.base import formats_of, load_format
 from sluice.formats.parity import HeldOut
 from sluice.formats.selection import Candidate, Job
 from sluice.learners.answers import own_answers
+from sluice.learners.calibrated import calibrated, effect
 from sluice.package import graph as graphs
 from sluice.package import package as packages
 from sluice.package.package import Package
@@ -45,7 +46,7 @@ class ExportResult:
         decision: ``pass`` or ``refuse``.
         reasons: sentences.
         evidence: ``formats`` (`Candidate.evidence`), ``chosen`` (null on a refusal), ``rows``, and, where ``evaluate.decision``
-            is set, ``decision`` (see `threshold.Choice`).
+            is set, ``decision`` (see `threshold.Choice`); where ``export.calibrate`` is, ``calibration`` (see `calibrated.effect`).
     """
 
     package: Package | None
@@ -73,7 +74,8 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
         SluiceError: the model cannot be exported.
     """
     task = load_task(project, base_dir)
-    trained = task.learner().load(model_dir)
+    own = task.learner().load(model_dir)
+    trained, curves = calibrated(own, dataset, project)
     state, processor = trained.state, trained.processor
     specs = list(processor.inputs), [state.output]
     held = held_out(trained, dataset, project.export.parity_rows)
@@ -85,7 +87,7 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     held = dataclasses.replace(held, rule=choice.rule if choice else None, positive=positive)
     found = selection.measured(graph, formats, asked, Job(held, project, dataset, specs, base_dir))
     chosen = selection.choose(found)
-    evidence = {
+    evidence: dict[str, Any] = {
         "formats": [f.evidence() for f in found if f.asked or not f.ok],
         "chosen": chosen.name if chosen else None,
         "rows": len(held.examples),
@@ -96,8 +98,15 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
         choice = _choice(chosen, processor, state, dataset, project)
     rule = choice.rule if choice else None
     metrics = held_out_metrics(chosen.open(), processor, state, dataset, rule, positive)
+    gain, text = effect(own, trained, curves, dataset, project, positive) if curves else ({}, "")
     package = _seal(project, task, state, dataset, metrics, rule, out, chosen, specs, held)
-    said = (selection.sentence(chosen, found, held), *([choice.text] if choice else []), *(f.why for f in found if not f.ok))
+    said = (
+        selection.sentence(chosen, found, held),
+        *([text] if text else []),
+        *([choice.text] if choice else []),
+        *(f.why for f in found if not f.ok),
+    )
+    evidence |= {"calibration": gain} if gain else {}
     return ExportResult(package, "pass", said, evidence | ({"decision": {**choice.evidence, "text": choice.text}} if choice else {}))
 
 

@@ -14,6 +14,7 @@ from sluice.problems.counts import class_counts, class_scores, confusion
 from sluice.problems.decision import Rule
 from sluice.problems.metrics import Metric
 from sluice.problems.problem import Problem, of_labels
+from sluice.problems.reliability import reliability
 from sluice.problems.slices import judge_slices
 from sluice.problems.units import Units
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _FEW_ROWS = 5
 #: More labels than this are told without intervals.
 _MOST_LABELS = 50
-_BINS = 10
 _RESIDUAL_BINS = 20
 
 
@@ -58,7 +58,7 @@ def evaluate(
         (what one is called) and ``units`` (how many), ``metrics`` {name: {value, low, high}} and ``slices``; for classification ``positive`` (null for none, ``positive_because`` says whence), ``decision``
         (the rule; null for none), ``confusion`` {labels, matrix}, ``per_label`` [{label, precision, recall, f1, roc_auc, average_precision, support,
         intervals {precision, recall, f1}}], ``never_predicted`` [{label, rows}],
-        ``calibration`` {bins, ece}, ``roc`` and ``precision_recall`` (see `curves`) and ``unknown_labels`` (rows whose label the model does not
+        ``calibration`` {bins, ece, low, high}, ``roc`` and ``precision_recall`` (see `curves`) and ``unknown_labels`` (rows whose label the model does not
         know); for regression ``residuals`` {edges, counts, quantiles}. Values that are undefined are null, with a ``why``.
 
     Raises:
@@ -129,7 +129,7 @@ def classified(a: Answers, labels: Sequence[str], rule: Rule | None, config: Eva
         "never_predicted": [
             {"label": labels[k], "rows": int(true[k])} for k in np.argsort(-true, kind="stable") if not named[k] and true[k] >= few
         ],
-        "calibration": _calibration(a.outputs.max(axis=1), a.targets == a.outputs.argmax(axis=1)),
+        "calibration": reliability(a, config.confidence),
         "unknown_labels": int((a.targets < 0).sum()),
     }
 
@@ -157,19 +157,6 @@ def _per_label(a: Answers, labels: Sequence[str], config: EvaluateConfig) -> lis
             }
         )
     return out
-
-
-def _calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
-    """Top-label reliability over ten equal bins of confidence, and the expected calibration error (Naeini et al., AAAI 2015)."""
-    at = np.clip((confidence * _BINS).astype(np.int64), 0, _BINS - 1)
-    rows = np.bincount(at, minlength=_BINS)
-    sums, hits = np.bincount(at, confidence, _BINS), np.bincount(at, right, _BINS)
-    bins = [
-        {"confidence": float(sums[i] / rows[i]), "accuracy": float(hits[i] / rows[i]), "rows": int(rows[i])}
-        for i in range(_BINS)
-        if rows[i]
-    ]
-    return {"bins": bins, "ece": float(np.abs(sums - hits).sum() / len(right))}
 
 
 def residuals(errors: np.ndarray) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sluice.core.check import Decision, own_sections, sections
 from sluice.problems.problem import problem
@@ -29,7 +29,7 @@ class Evaluate(Step):
         if matrix:
             out += f"<div>{classes.confusion(matrix)}</div>"
         if bins:
-            out += f"<div><h3>Calibration (expected error {svg.number(found['calibration']['ece'], 3)})</h3>{svg.reliability(bins)}</div>"
+            out += f"<div><h3>Calibration (expected error {_error(found['calibration'])})</h3>{svg.reliability(bins)}</div>"
         if found.get("problem"):
             out += f"<div>{problem(found['problem']).section(found)}</div>"
         residuals = found.get("residuals")
@@ -40,3 +40,11 @@ class Evaluate(Step):
                 + "</figure></div>"
             )
         return out + "</div>" + classes.per_label(found.get("per_label") or ()) + parts["slices"] + own_sections(e)
+
+
+def _error(found: dict[str, Any]) -> str:
+    """The expected calibration error with its interval."""
+    from sluice.report import svg
+
+    limits = f", {svg.number(found['low'], 3)} to {svg.number(found['high'], 3)}" if found.get("low") is not None else ""
+    return svg.number(found["ece"], 3) + limits

@@ -19,5 +19,5 @@ class ExportOnnx(Step):
     cached = True
 
     def section(self, e: Evidence) -> str:
-        """Each format beside what it costs, and what the project's own checks found."""
-        return sections(self.name, Decision("pass", evidence=e))["format"] + own_sections(e)
+        """Each format beside what it costs, what calibration changed, and what the project's own checks found."""
+        return "".join(sections(self.name, Decision("pass", evidence=e)).values()) + own_sections(e)

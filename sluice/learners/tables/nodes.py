@@ -17,15 +17,20 @@ _ML = 3
 
 
 class Nodes:
-    """Collects nodes and constants under names of their own."""
+    """Collects nodes and constants under names of their own.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: of these names, where they go into another graph.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, value: np.ndarray) -> str:
         """A constant of the array's type and shape; returns its name."""
-        name = f"constant_{len(self.constants)}"
+        name = f"{self.prefix}constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
@@ -39,7 +44,7 @@ class Nodes:
 
     def add(self, op: str, *inputs: str, name: str | None = None, **attributes: object) -> str:
         """A node of one output; returns the output's name."""
-        name = name or f"value_{len(self.nodes)}"
+        name = name or f"{self.prefix}value_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
         return name
 
