@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 from kfp import dsl
 from kfp.pipeline_spec import pipeline_spec_pb2 as ir
 
+from pipelines.slim import slim
+
 _USED = re.compile(r"inputs\.parameter_values\['([^']+)'\]")
 
 
@@ -23,6 +25,8 @@ def pipeline(function: Callable[..., Any], *, name: str, description: str, here:
     """The pipeline of a function that uses `dsl.If`, flat: what `dsl.pipeline` makes, to be compiled or, where it is to run `here`, called."""
     built = dsl.pipeline(name=name, description=description)(function)
     flatten(built.pipeline_spec, here=here)
+    if not here:
+        slim(built.pipeline_spec)
     return built
 
 

@@ -122,6 +122,9 @@ def test_half_the_users_each_stick_and_the_model_that_sells_more_takes_over(
         wait_until(
             lambda: api.status(named).get("stage") == "collect" and api.phase(named) == "Step", what="the split", seconds=240, every=0.5
         )
+        # On a busy machine the gateway hears of the split some seconds later: users are counted from when it has.
+        begun = users.users[digest("persuasive")[:12]]
+        wait_until(lambda: users.users[digest("persuasive")[:12]] > begun + 3, what="users of both arms", seconds=120, every=0.2)
         with users.guard:
             users.users.clear()
             users.moved.clear()
