@@ -110,6 +110,11 @@ class Dataset:
         return self.manifest.get("grouped_by")
 
     @property
+    def found(self) -> dict[str, Any]:
+        """What its task found out of the source (`Task.found`)."""
+        return dict(self.manifest["source"].get("found", {}))
+
+    @property
     def times(self) -> dict[str, Times]:
         """How the source wrote the features that are times."""
         return {c["name"]: Times(c["form"], c["zone"], c["declared"]) for c in self.manifest["columns"] if "form" in c}

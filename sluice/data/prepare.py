@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import numpy as np
 import pyarrow as pa
 
 from sluice.core.check import own_checks
@@ -24,7 +25,7 @@ from sluice.data.profile import profile_dataset
 from sluice.data.report import Report
 from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
-from sluice.data.splits import group_keys, split_rows, time_keys
+from sluice.data.splits import group_keys, parted, split_rows, time_keys
 from sluice.data.timestamps import Times
 from sluice.fields import Field, field_of, fields_of
 from sluice.problems.problem import Problem, problem
@@ -51,12 +52,21 @@ class ReadsTimes(TaskData, Protocol):
     def reading(self, times: Mapping[str, Times]) -> TaskData: ...
 
 
+@runtime_checkable
+class Divides(TaskData, Protocol):
+    """A task that may divide its rows by itself, and tells what it found out."""
+
+    def sides(self, table: pa.Table) -> Any: ...
+    def found(self, table: pa.Table) -> dict[str, Any]: ...
+    def notes(self, table: pa.Table) -> list[str]: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """A source in the task's terms: `table` has the features and ``label``; `source` is what was read.
 
     `spellings`: of the columns of categories, ``label`` among them where it has classes; `times`: how its times are
-    written; `keys`: what it is split by.
+    written; `keys`: what it is split by; `sides`: the part each row belongs to, where the task says so; `found`, `notes`: what it found out.
     """
 
     table: pa.Table
@@ -66,6 +76,9 @@ class Rows:
     spellings: dict[str, Spelling]
     times: Mapping[str, Times]
     keys: pa.ChunkedArray | None = None
+    sides: Any = None
+    found: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def place(self) -> Callable[[int], str] | None:
@@ -114,7 +127,9 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         keys=train.keys,
         test_keys=test.keys if test else None,
         times=train.times,
+        sides=train.sides,
         notes=[*train.source.notes, *(test.source.notes if test else ())],
+        told=train.notes,
         own=own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir),
     )
 
@@ -139,12 +154,16 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     kept, keys = _with_ids(train, "data.source")
     groups = project.data.split.column if project.data.split.by == "group" else None
     kept = kept if groups is None else kept.append_column(GROUP, keys)
-    splits = split_rows(kept, project.data.split, test is not None, keys)
+    splits = (
+        split_rows(kept, project.data.split, test is not None, keys) if train.sides is None else parted(kept, _used(train, train.sides))
+    )
     source = {**_described(project.data.source, train, kept), "split": project.data.split.model_dump(), "test": None}
     if test is not None:
         splits["test"], others = _with_ids(test, "data.test")
         splits["test"] = splits["test"] if groups is None else splits["test"].append_column(GROUP, others)
         source["test"] = _described(str(project.data.test), test, splits["test"])
+    if train.found:
+        source["found"] = dict(train.found)
     written = {name: dataclasses.asdict(n) for name, n in train.source.numerals.items() if name in train.kinds}
     if written:
         source["numerals"] = written
@@ -198,7 +217,11 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     spellings = {n: spelling_of(table.column(n)) for n in named if pa.types.is_string(table.schema.field(n).type)}
     table = respelled_table(table, spellings, source.table, data.columns.label)
     times = _times(project, source.table, task)
-    return Rows(table, kinds, objective, source, spellings, times, _keys(project, source.table, table.num_rows, times))
+    told: dict[str, Any] = {}
+    if isinstance(task, Divides):
+        told = {"sides": task.sides(source.table), "found": task.found(source.table), "notes": tuple(task.notes(source.table))}
+    keys = _keys(project, source.table, table.num_rows, times) if told.get("sides") is None else None
+    return Rows(table, kinds, objective, source, spellings, times, keys, **told)
 
 
 def value_of(task: TaskData | type[TaskData]) -> Field | None:
@@ -288,6 +311,11 @@ def _with_ids(rows: Rows, field: str) -> tuple[pa.Table, pa.ChunkedArray | None]
     if not kept.num_rows:
         raise DataError("has no row with both features and a label", field=field, fix="check data.columns")
     return kept.add_column(0, "row_id", row_ids(kept, list(rows.kinds))), None if rows.keys is None else rows.keys.filter(use)
+
+
+def _used(rows: Rows, values: Any) -> Any:
+    """Of the rows that can be used: what `values` [rows] says of each."""
+    return values[np.asarray(usable(rows.table, fields_of(rows.kinds).values()))]
 
 
 def _times(project: Project, table: pa.Table, task: TaskData) -> dict[str, Times]:

@@ -97,7 +97,11 @@ def split_rows(table: pa.Table, split: Split, has_test: bool, keys: pa.ChunkedAr
         DataError: as `checked_sides`.
     """
     side = checked_sides(id_numbers(table.column("row_id")), table.column("label"), split, has_test, keys)
-    names = SPLITS[:2] if has_test else SPLITS
+    return parted(table, side, SPLITS[:2] if has_test else SPLITS)
+
+
+def parted(table: pa.Table, side: NDArray[np.int8], names: Sequence[str] = SPLITS) -> dict[str, pa.Table]:
+    """Rows by the part each belongs to: an index into `names`."""
     return {name: table.filter(pa.array(side == i)) for i, name in enumerate(names)}
 
 

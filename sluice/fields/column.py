@@ -54,7 +54,11 @@ class ColumnField(Field, ABC):
 
     @abstractmethod
     def inputs(self, column: Column) -> list[tuple[str, str]]:
-        """The graph's inputs: (name, datatype ``FP32`` or ``BYTES``), each [rows, 1]. Names begin with `Column.tensor`."""
+        """The graph's inputs: (name, datatype ``FP32`` or ``BYTES``), each [rows, `width`]. Names begin with `Column.tensor`."""
+
+    def width(self, column: Column) -> int:
+        """Numbers a row has in each input."""
+        return 1
 
     @abstractmethod
     def encode(self, column: Column, values: Sequence[Any] | None, rows: int) -> dict[str, np.ndarray]:
@@ -121,12 +125,12 @@ class Column:
     def inputs(self) -> list[TensorSpec]:
         """The graph's inputs."""
         assert isinstance(self.field, ColumnField)
-        return [TensorSpec(name, datatype, (-1, 1)) for name, datatype in self.field.inputs(self)]
+        return [TensorSpec(name, datatype, (-1, self.field.width(self))) for name, datatype in self.field.inputs(self)]
 
     def sent(self) -> TensorSpec:
         """What a client sends of it."""
         assert isinstance(self.field, ColumnField)
-        return TensorSpec(self.name, self.field.sent(self), (-1, 1))
+        return TensorSpec(self.name, self.field.sent(self), (-1, self.field.width(self)))
 
     def spec(self) -> dict[str, Any]:
         """Its object in a package's ``preprocess.columns``."""

@@ -29,6 +29,7 @@ FIELDS = Registry(
         "numeric": "sluice.fields.number:Number",
         "categorical": "sluice.fields.category:Category",
         "timestamp": "sluice.fields.timestamp:Timestamp",
+        "sequence": "sluice.fields.sequence:NumberSequence",
         "text": "sluice.fields.text:Text",
         "image": "sluice.fields.image:Image",
         "audio": "sluice.fields.audio:Audio",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,32 +25,14 @@ from sluice.prediction.csv_stream import CsvStream
 from sluice.prediction.json_stream import JsonLines
 from sluice.prediction.parquet_stream import ParquetStream
 from sluice.prediction.streams import Stream, Window
+from sluice.prediction.summary import Summary
+from sluice.problems.problem import problem
 
 #: Rows at a time; encoded files are large.
 _WINDOW, _BLOBS = 4096, 64
 _PACKING = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 #: Rows that were left out, named one by one before the rest is only counted.
 _SHOWN = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What was done.
-
-    Attributes:
-        rows: rows of the file; `skipped` of them could not be used and are left out.
-        columns: the columns that were added.
-        labels: how often each label was answered; empty for a regression.
-        skipped_rows: the first of those, each with its reason.
-        notes: what was found out of the file and not declared.
-    """
-
-    rows: int
-    skipped: int
-    columns: list[str]
-    labels: dict[str, int]
-    skipped_rows: list[str]
-    notes: list[str]
 
 
 def predict_file(
@@ -77,6 +59,9 @@ def predict_file(
         )
     data = _reading(package)
     stream = open_stream(file, form, data.dialect, named(package, data.columns), [data.columns.label])
+    other = problem(package.objective).by_file
+    if other and not set(named(package, data.columns)) <= set(stream.columns):
+        return _by_file(other)(package, data, file, out, on_error=on_error, batch_size=batch_size)
     names = needed(package, data.columns, list(stream.columns), file.where)
     predictor = Predictor(package, threads=1)
     job = _Job(predictor, reader(package, data.columns, names, file), file, on_error == "skip", batch_size)
@@ -102,6 +87,13 @@ def predict_file(
                 fix="correct the rows, or name another file",
             )
     return Summary(tally.rows, tally.bad, added, dict(sorted(tally.labels.items())), told, list(stream.notes))
+
+
+def _by_file(where: str) -> Callable[..., Summary]:
+    """What answers files whose rows are not the model's (`Problem.by_file`)."""
+    module, _, name = where.partition(":")
+    found: Callable[..., Summary] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def open_stream(file: Found, form: str, dialect: Dialect, wanted: Sequence[str], optional: Sequence[str] = ()) -> Stream:

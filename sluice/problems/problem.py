@@ -32,6 +32,7 @@ PROBLEMS = Registry(
         "classification": "sluice.problems.classification:Classification",
         "regression": "sluice.problems.regression:Regression",
         "arrays": "sluice.problems.arrays:Arrays",
+        "forecast": "sluice.problems.forecast:Forecast",
     },
 )
 
@@ -56,6 +57,7 @@ class Problem(ABC):
         linear: what a linear model of it is called; "" where none is trained beside it.
         tells: what a server answers beside the graph's outputs: name -> datatype and the axes of one row's.
         answer_change: how far a smaller format's answer may be off, where the project does not say.
+        by_file: ``module:function`` that answers a file whose rows are not the model's (`sluice.prediction.files`); "" where there is none.
     """
 
     name: ClassVar[str]
@@ -67,6 +69,7 @@ class Problem(ABC):
     output: ClassVar[str]
     linear: ClassVar[str]
     answer_change: ClassVar[float]
+    by_file: ClassVar[str] = ""
     tells: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = MappingProxyType({})
 
     def __init_subclass__(cls, **kwargs: Any):

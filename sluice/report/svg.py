@@ -100,6 +100,13 @@ class Plot:
             self.parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.6" fill="{colour}"/>' for a, b in known]
         return self
 
+    def band(self, points: Sequence[tuple[float, float, float]], colour: str) -> Plot:
+        """The area between two lines: (x, low, high) each."""
+        there = [(self.px(x), self.py(low), self.py(high)) for x, low, high in points]
+        path = "L".join([*(f"{x:.1f} {a:.1f}" for x, a, _ in there), *(f"{x:.1f} {b:.1f}" for x, _, b in reversed(there))])
+        self.parts.append(f'<path d="M{path}Z" fill="{colour}" fill-opacity="0.18"/>')
+        return self
+
     def bar(self, x0: float, x1: float, height: float, colour: str, title: str = "") -> Plot:
         """A bar between two values of x, from 0 up."""
         a, b, top, base = self.px(x0), self.px(x1), self.py(height), self.py(max(self.y[0], 0))

@@ -15,6 +15,7 @@ from sluice.learners.state import State
 from sluice.problems.problem import DEFAULT
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from sluice.data.timestamps import Times
@@ -27,7 +28,13 @@ __all__ = ["State", "Task", "settings"]
 
 #: Every task there is by name.
 TASKS = Registry(
-    "task", {"image": "sluice.tasks.image:ImageTask", "tabular": "sluice.tasks.tabular:TabularTask", "text": "sluice.tasks.text:TextTask"}
+    "task",
+    {
+        "forecast": "sluice.tasks.forecast:ForecastTask",
+        "image": "sluice.tasks.image:ImageTask",
+        "tabular": "sluice.tasks.tabular:TabularTask",
+        "text": "sluice.tasks.text:TextTask",
+    },
 )
 
 
@@ -83,6 +90,18 @@ class Task(ABC):
     def reading(self, times: Mapping[str, Times]) -> Task:
         """The same task, for a table whose times are written like another's. Default: itself."""
         return self
+
+    def sides(self, table: pa.Table) -> np.ndarray | None:
+        """For a task that divides its rows by itself: of each row of `canonical` the index of its part in `SPLITS`, int8 [rows]. Default: ``data.split`` does."""
+        return None
+
+    def found(self, table: pa.Table) -> dict[str, Any]:
+        """What it found out of a source's table, plain JSON: it goes with the dataset (`Dataset.found`). Default: nothing."""
+        return {}
+
+    def notes(self, table: pa.Table) -> list[str]:
+        """What a person should know of how it read a source's table, in sentences, for the report of its checks. Default: nothing."""
+        return []
 
     def fields(self, table: pa.Table) -> dict[str, Field]:
         """`kinds` as objects, by name. Raises as `kinds`."""

@@ -60,3 +60,20 @@ class TabularModel(Section):
     embedding: int = Field(8, ge=1, description="largest size of a category's embedding")
     members: int = Field(8, ge=1, le=64, description="perceptrons whose mean is the answer")
     bins: int = Field(12, ge=0, le=12, description="piecewise-linear parts a number is cut into at its quantiles; 0: none")
+
+
+class ForecastModel(Section):
+    """Forecasts of series: a linear model over the seasonal naive forecast, and residual blocks over what it leaves."""
+
+    series: Annotated[str | list[str] | None, Names("column")] = Field(
+        None, description="the column, or columns, that tell the series apart; null: found, or there is one series"
+    )
+    time: Annotated[str | None, Names("column")] = Field(None, description="the column of times; null: the first that holds some")
+    known: Annotated[list[str], Names("column")] = Field([], description="columns whose values of the times to come are known, and sent")
+    horizon: int | None = Field(None, ge=1, le=1000, description="how many times ahead; null: a season")
+    context: int | None = Field(None, ge=1, le=5000, description="how many times before an answer is made from; null: about two seasons")
+    season: int | None = Field(None, ge=1, le=5000, description="steps after which things come round again; null: by the step of the times")
+    rows: int = Field(20_000, ge=100, description="most forecasts that are learnt from; of more every second, third, ...")
+    hidden: int = Field(128, ge=4, le=4096)
+    blocks: int = Field(2, ge=0, le=16)
+    dropout: float = Field(0.1, ge=0, lt=1)

@@ -199,9 +199,11 @@ def _columns(model: Model, tensors: Tensors) -> dict[str, list[Any]]:
         spec = model.inputs.get(name)
         if spec is None:
             raise RequestError("is not a column of this model", field=f"inputs.{name}", fix=f"columns: {', '.join(model.inputs)}")
-        if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1) or not array.size:
-            raise RequestError(f"has shape {list(array.shape)}", field=f"inputs.{name}.shape", fix="send [rows] or [rows, 1]")
-        values = array.ravel().tolist()  # None where a masked array misses one
+        wide = spec.shape[1] != 1  # a list of numbers a row
+        if array.ndim not in ((2,) if wide else (1, 2)) or (array.ndim == 2 and array.shape[1] != 1 and not wide) or not array.size:
+            fix = f"send [rows, {spec.shape[1]}]" if wide else "send [rows] or [rows, 1]"
+            raise RequestError(f"has shape {list(array.shape)}", field=f"inputs.{name}.shape", fix=fix)
+        values = array.tolist() if wide else array.ravel().tolist()  # None where a masked array misses one
         if array.dtype == object:
             values = texts(values, f"inputs.{name}.data")
         elif spec.datatype == "BYTES" and array.dtype.kind == "f":

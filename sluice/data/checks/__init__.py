@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from sluice.core.check import built_in
 from sluice.data.checks import columns, labels, rows
@@ -37,7 +39,9 @@ def validate(
     test_place: Callable[[int], str] | None = None,
     keys: pa.ChunkedArray | None = None,
     test_keys: pa.ChunkedArray | None = None,
+    sides: NDArray[np.int8] | None = None,
     notes: Sequence[str] = (),
+    told: Sequence[str] = (),
     times: Mapping[str, Times] | None = None,
     own: Sequence[tuple[str, Check, Section]] = (),
 ) -> Report:
@@ -53,19 +57,23 @@ def validate(
         place, test_place: where a row (from 0) came from, in words, for examples.
         keys, test_keys: what `split.column` holds for each row; null on ``hash``.
         times: how features of kind ``timestamp`` are written.
+        sides: the part each row belongs to, an index into `SPLITS`, where the task divides them; null: `split` does.
         notes: what was found out or left out while reading, in sentences.
+        told: what the task says of how it read them.
         own: checks of the project's own with their sections, by name (`sluice.core.check.own_checks`); each is a line of the report.
 
     Raises:
         MissingExtra: images without Pillow.
     """
     fields = fields_of(kinds)
-    side = Side(train, fields, "train", place, keys)
+    side = Side(train, fields, "train", place, keys, sides)
     subject = Subject(
         side, None if test is None else Side(test, fields, "test", test_place, test_keys), objective, checks, split, times or {}
     )
     for note in notes:
         subject.add("reading", "warn", note)
+    for note in told:
+        subject.add("task", "pass", note)
     sound = columns.schema(subject)
     sound = rows.enough(subject) and sound
     if sound:

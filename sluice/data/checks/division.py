@@ -19,6 +19,16 @@ def division(s: Subject) -> None:
     """The split can be made; what it keeps together is said, and measured."""
     use = np.flatnonzero(np.asarray(usable(s.train.table, s.fields.values())))
     keys = None if s.train.keys is None else s.train.keys.take(pa.array(use))
+    if s.train.sides is not None:
+        sizes = np.bincount(s.train.sides[use], minlength=3).tolist()
+        s.add(
+            "split",
+            "warn" if sizes[2] < FEW else "pass",
+            f"rows will be {_counts(sizes)}, as the task divides them",
+            value=sizes[2],
+            limit=FEW,
+        )
+        return
     try:
         side = checked_sides(s.train.ids[use], s.train.table.column("label").take(pa.array(use)), s.split, s.test is not None, keys)
     except DataError as e:
@@ -27,7 +37,7 @@ def division(s: Subject) -> None:
     sizes = np.bincount(side, minlength=3).tolist()
     if s.test is not None:
         sizes[2] = s.test.rows
-    said = ", ".join(f"{n:,} {name}" for n, name in zip(sizes, SPLITS, strict=True))
+    said = _counts(sizes)
     if s.split.by == "time" and keys is not None:
         said += f"; {_from(keys, side, has_test=s.test is not None)}"
     elif s.split.by == "group" and keys is not None:
@@ -41,6 +51,10 @@ def division(s: Subject) -> None:
         s.add("split", "pass", f"rows will be {said}", value=sizes[2])
     if s.split.by != "hash" and s.test is None:
         _twins(s, use, side)
+
+
+def _counts(sizes: list[int]) -> str:
+    return ", ".join(f"{n:,} {name}" for n, name in zip(sizes, SPLITS, strict=True))
 
 
 def _from(keys: pa.ChunkedArray, side: np.ndarray, has_test: bool) -> str:

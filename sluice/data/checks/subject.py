@@ -33,6 +33,7 @@ class Side:
         name: ``train`` or ``test``.
         place: where a row (from 0) came from, in words.
         keys: what the rows are split by: groups or times; null: their content.
+        sides: the part each row belongs to, where the task says so.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Side:
         name: str,
         place: Callable[[int], str] | None,
         keys: pa.ChunkedArray | None = None,
+        sides: NDArray[np.int8] | None = None,
     ):
-        self.table, self.fields, self.name, self.keys = table, fields, name, keys
+        self.table, self.fields, self.name, self.keys, self.sides = table, fields, name, keys, sides
         self.place = place or (lambda row: f"row {row + 1}")
         self.rows = table.num_rows
         #: Put before a sentence about the rows.

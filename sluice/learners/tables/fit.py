@@ -41,7 +41,7 @@ def fit_table(dataset: Dataset) -> State:
                     moments[name].add(found)
                 else:
                     values[name].update({v: n for v, n in value_counts([_strings(found)]).items() if v})
-        if not dataset.problem.classes:
+        if dataset.problem.scalar:
             label.add(batch.column("label").to_numpy(zero_copy_only=False))
     known = {name: [v for v, _ in sorted(c.items(), key=lambda item: (-item[1], item[0]))] for name, c in values.items()}
     spellings = {c.name: Spelling.kept(known[c.tensor]) for c in features if c.field.category}
@@ -59,7 +59,7 @@ def fit_table(dataset: Dataset) -> State:
         "numeric": {name: m.summary() for name, m in moments.items()},
         "categories": {name: v[:_MOST_CATEGORIES] for name, v in known.items()},
     }
-    if not dataset.problem.classes:
+    if dataset.problem.scalar:
         extra["target"] = label.summary()
     return State(dataset.objective, dataset.labels, processor.spec(), processor.files(), extra)
 

@@ -1,0 +1,98 @@
+"""The ONNX graph of a forecast's network, written node by node: torch's exporter takes longer for it than the training does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
+
+from sluice.learners.tables.nodes import Nodes
+from sluice.learners.torch.forecasts.model import CUT, FLAT, NARROW, ForecastNet
+
+
+def forecast_graph(serving: torch.nn.Module, names: Mapping[str, str], output: str, opset: int) -> onnx.ModelProto:
+    """The graph of a trained network.
+
+    Args:
+        serving: with the `ForecastNet` as its `model`.
+        names: the network's columns, in the graph's order -> what their inputs are called there; categories are INT64 codes.
+        output: FP32 [rows, horizon, 3].
+        opset: of ai.onnx.
+    """
+    net = cast(ForecastNet, serving.model)
+    w = {name: t.detach().cpu().numpy() for name, t in net.state_dict().items()}
+    g = Nodes()
+    past, known, level, spread = _scaled(g, names[net.history], w)
+    x = _features(g, net, names, w, past, known, level, spread)
+    x = g.add("Relu", _linear(g, x, w, "into"))
+    for i in range(len(net.blocks)):
+        inside = g.add("Relu", _linear(g, x, w, f"blocks.{i}.one"))
+        x = g.add("Add", x, _linear(g, inside, w, f"blocks.{i}.other"))
+    own = g.add("Reshape", _linear(g, x, w, "head"), g.ints(-1, net.horizon, 3))
+    parts = [g.add("Squeeze", g.add("Slice", own, g.ints(i), g.ints(i + 1), g.ints(2)), g.ints(2)) for i in range(3)]
+    middle = g.add("Add", g.add("MatMul", past, g.constant(w["straight"])), parts[0])
+    low, high = g.add("Sub", middle, g.add("Softplus", parts[1])), g.add("Add", middle, g.add("Softplus", parts[2]))
+    axis = g.ints(2)
+    found = g.add("Concat", *(g.add("Unsqueeze", v, axis) for v in (low, middle, high)), axis=2)
+    found = g.add("Mul", found, g.add("Unsqueeze", spread, axis))
+    level = g.add("Unsqueeze", level, axis)
+    if net.positive:
+        g.add("Relu", g.add("Add", found, level), name=output)
+    else:
+        g.add("Add", found, level, name=output)
+    widths = {net.history: len(w["weight"]), **net.sequences}
+    ends = [
+        helper.make_tensor_value_info(
+            new, TensorProto.INT64 if name in net.categorical else TensorProto.FLOAT, ["batch", int(widths.get(name, 1))]
+        )
+        for name, new in names.items()
+    ]
+    return g.model(ends, [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", net.horizon, 3])], opset)
+
+
+def _scaled(g: Nodes, history: str, w: Mapping[str, np.ndarray]) -> tuple[str, str, str, str]:
+    """As `ForecastNet.scaled`."""
+    missing, zero, last = g.add("IsNaN", history), g.number(0.0), g.ints(1)
+    known = g.add("Where", missing, zero, g.number(1.0))
+    weights = g.add("Mul", known, g.constant(w["weight"]))
+    weights = g.add("Div", weights, g.add("Max", g.add("ReduceSum", weights, last, keepdims=1), g.number(1e-12)))
+    filled = g.add("Where", missing, zero, history)
+    level = g.add("ReduceSum", g.add("Mul", weights, filled), last, keepdims=1)
+    apart = g.add("Mul", g.add("Sub", filled, level), known)
+    spread = g.add("ReduceSum", g.add("Mul", weights, g.add("Abs", apart)), last, keepdims=1)
+    spread = g.add("Max", spread, g.add("Mul", g.add("Abs", level), g.number(FLAT)), g.constant(w["least"]))
+    return g.add("Clip", g.add("Div", apart, spread), g.number(-CUT), g.number(CUT)), known, level, spread
+
+
+def _features(
+    g: Nodes, net: ForecastNet, names: Mapping[str, str], w: Mapping[str, np.ndarray], past: str, known: str, level: str, spread: str
+) -> str:
+    """As `ForecastNet.features`."""
+    least, log_least = g.constant(w["least"]), g.constant(np.log(w["least"]))
+    size = g.add("Add", g.add("Abs", level), least)
+    parts = [
+        _clip(g, past, NARROW),
+        known,
+        g.add("Div", g.add("Sub", g.add("Log", size), log_least), g.number(10.0)),
+        g.add("Div", g.add("Log", g.add("Div", spread, size)), g.number(5.0)),
+    ]
+    for kind, columns, cut in (("wide", list(net.sequences), NARROW), ("plain", net.numeric, 2.0)):
+        for i, name in enumerate(columns):
+            mean, std = g.constant(w[f"{kind}_mean"][i]), g.constant(w[f"{kind}_std"][i])
+            x = g.add("Div", g.add("Sub", names[name], mean), std)
+            parts.append(_clip(g, g.add("Where", g.add("IsNaN", x), g.number(0.0), x), cut))
+    for i, name in enumerate(net.categorical):
+        parts.append(g.add("Gather", g.constant(w[f"tables.{i}.weight"]), g.add("Squeeze", names[name], g.ints(1)), axis=0))
+    return g.add("Concat", *parts, axis=1)
+
+
+def _linear(g: Nodes, x: str, w: Mapping[str, np.ndarray], name: str) -> str:
+    return g.add("Gemm", x, g.constant(w[f"{name}.weight"]), g.constant(w[f"{name}.bias"]), transB=1)
+
+
+def _clip(g: Nodes, x: str, cut: float) -> str:
+    return g.add("Clip", x, g.number(-cut), g.number(cut))

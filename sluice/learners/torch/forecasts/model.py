@@ -1,0 +1,189 @@
+"""The network of forecasts. torch is imported here, so only inside training and export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sluice.learners.state import State
+from sluice.learners.tables.codes import KNOWN, MISSING, UNKNOWN
+from sluice.tasks.config import ForecastModel
+
+#: Scaled values beyond this are cut off: for the linear part, and for the blocks.
+CUT, NARROW = 20.0, 5.0
+#: Fraction of known categories shown to the network as unknown while training, so that the unknown (a new series) has a meaning.
+_HIDE = 0.05
+_EMBEDDING = 8
+#: A series' spread is at least this share of its level.
+FLAT = 1e-3
+
+
+class ForecastNet(nn.Module):
+    """Three quantiles of each of the values to come.
+
+    A row's past is brought to level 0 and spread 1 by its own newest values, so that series of any size share what is learnt (as in Oreshkin et al.:
+    N-BEATS, ICLR 2020). A linear model of that past (Zeng et al.: Are transformers effective for time series forecasting?, AAAI 2023) begins as the
+    seasonal naive forecast; residual blocks over the past and all other columns add what it leaves, and how far the outer quantiles lie
+    from the middle one, which is never less than 0: quantiles do not cross.
+
+    `forward(**columns)` takes one tensor an input: ``history`` FP32 [rows, context], other sequences FP32 [rows, context or context + horizon], numbers FP32
+    [rows, 1], codes INT64 [rows, 1]; it returns FP32 [rows, horizon, 3] in the series' own unit.
+    """
+
+    def __init__(self, model: ForecastModel, state: State):
+        super().__init__()
+        f = state.extra["forecast"]
+        self.history, self.horizon, self.positive = f["history"], int(f["horizon"]), bool(f["positive"])
+        self.sequences, self.numeric = dict(sorted(f["sequences"].items())), sorted(f["numeric"])
+        categories = dict(sorted(state.extra["categories"].items()))
+        self.categorical = list(categories)
+        context = int(f["context"])
+        age = torch.arange(context - 1, -1, -1, dtype=torch.float32)
+        self.register_buffer("weight", torch.exp(-age / max(4.0, float(f["season"]))))
+        self.register_buffer("least", torch.tensor(float(f["least"])))
+        for name, kind in (("wide", list(self.sequences)), ("plain", self.numeric)):
+            self.register_buffer(f"{name}_mean", torch.tensor([float(state.extra["numeric"][n]["mean"]) for n in kind]))
+            self.register_buffer(f"{name}_std", torch.tensor([float(state.extra["numeric"][n]["std"]) for n in kind]))
+        self.straight = nn.Parameter(_naive(context, self.horizon, int(f["season"])))
+        self.tables = nn.ModuleList(nn.Embedding(len(v) + KNOWN, min(_EMBEDDING, 1 + len(v) // 2)) for v in categories.values())
+        width = 2 * context + 2 + sum(self.sequences.values()) + len(self.numeric)
+        width += sum(int(t.embedding_dim) for t in self.tables)  # type: ignore[arg-type]
+        self.into = nn.Linear(width, model.hidden)
+        self.blocks = nn.ModuleList(Block(model.hidden, model.dropout) for _ in range(model.blocks))
+        self.head = nn.Linear(model.hidden, 3 * self.horizon)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, **columns: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        past, known, level, spread = self.scaled(columns[self.history])
+        x = torch.relu(self.into(self.features(columns, past, known, level, spread)))
+        for block in self.blocks:
+            x = block(x)
+        own = self.head(x).unflatten(1, (self.horizon, 3))
+        middle = (past @ self.straight) + own[:, :, 0]
+        low, high = middle - F.softplus(own[:, :, 1]), middle + F.softplus(own[:, :, 2])
+        out: torch.Tensor = torch.stack([low, middle, high], dim=2) * spread.unsqueeze(2) + level.unsqueeze(2)
+        return torch.relu(out) if self.positive and not self.training else out
+
+    def scaled(self, past: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A past FP32 [rows, context] at level 0 and spread 1, with 0 where a value is missing; where one is not (0 and 1); level and spread [rows, 1]."""
+        missing = torch.isnan(past)
+        zero = torch.zeros_like(past)
+        known = torch.where(missing, zero, torch.ones_like(past))
+        weights = known * self.weight
+        weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        filled = torch.where(missing, zero, past)
+        level = (weights * filled).sum(dim=1, keepdim=True)
+        apart = (filled - level) * known
+        spread = torch.maximum((weights * apart.abs()).sum(dim=1, keepdim=True), torch.maximum(FLAT * level.abs(), self.least))  # type: ignore[arg-type]
+        return (apart / spread).clamp(-CUT, CUT), known, level, spread
+
+    def features(
+        self, columns: dict[str, torch.Tensor], past: torch.Tensor, known: torch.Tensor, level: torch.Tensor, spread: torch.Tensor
+    ) -> torch.Tensor:
+        """All that the blocks are given, FP32 [rows, width]."""
+        size = torch.log(level.abs() + self.least) - torch.log(self.least)  # type: ignore[operator,arg-type]
+        parts = [past.clamp(-NARROW, NARROW), known, size / 10, torch.log(spread / (level.abs() + self.least)) / 5]
+        for i, name in enumerate(self.sequences):
+            x = (columns[name] - self.wide_mean[i]) / self.wide_std[i]  # type: ignore[index]
+            parts.append(torch.where(torch.isnan(x), torch.zeros_like(x), x).clamp(-NARROW, NARROW))
+        for i, name in enumerate(self.numeric):
+            x = (columns[name] - self.plain_mean[i]) / self.plain_std[i]  # type: ignore[index]
+            parts.append(torch.where(torch.isnan(x), torch.zeros_like(x), x).clamp(-2, 2))
+        for name, table in zip(self.categorical, self.tables, strict=True):
+            code = columns[name].squeeze(1)
+            if self.training:
+                hidden = (torch.rand(code.shape, device=code.device) < _HIDE) & (code != MISSING)
+                code = torch.where(hidden, torch.full_like(code, UNKNOWN), code)
+            parts.append(F.embedding(code, table.weight))  # type: ignore[arg-type]
+        return torch.cat(parts, dim=1)
+
+
+class Block(nn.Module):
+    """Adds to its input what a layer makes of it."""
+
+    def __init__(self, width: int, dropout: float):
+        super().__init__()
+        self.one, self.other, self.dropout = nn.Linear(width, width), nn.Linear(width, width), nn.Dropout(dropout)
+        nn.init.zeros_(self.other.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = x + self.dropout(self.other(torch.relu(self.one(x))))
+        return found
+
+
+def _naive(context: int, horizon: int, season: int) -> torch.Tensor:
+    """Weights [context, horizon] of the seasonal naive forecast; of the last value where the context is shorter than a season."""
+    weights = torch.zeros(context, horizon)
+    for h in range(horizon):
+        at = context - season + h % season
+        weights[at if at >= 0 else context - 1, h] = 1.0
+    return weights
+
+
+def fit_straight(net: ForecastNet, past: torch.Tensor, values: torch.Tensor) -> None:
+    """Set the linear part to a ridge regression towards the naive forecast, and the quantiles' distances to those of its errors.
+
+    Args:
+        net: untrained.
+        past: [rows, context], as ``history`` is given.
+        values: what came, [rows, horizon], NaN where one is missing.
+    """
+    with torch.no_grad():
+        x, _, level, spread = net.scaled(past)
+        y = ((values - level) / spread).clamp(-CUT, CUT)
+        left = torch.where(torch.isnan(y), torch.zeros_like(y), y - x @ net.straight)
+        net.straight += _ridge(x.double(), left.double()).float()
+        error = y - x @ net.straight
+        for h in range(net.horizon):
+            known = error[:, h][~torch.isnan(error[:, h])]
+            if len(known) > 4:
+                far = torch.quantile(known, torch.tensor([0.1, 0.9]))
+                bias = net.head.bias.view(net.horizon, 3)
+                bias[h, 1], bias[h, 2] = _inverse(-far[0]), _inverse(far[1])
+
+
+def _ridge(x: torch.Tensor, y: torch.Tensor, folds: int = 5) -> torch.Tensor:
+    """Ridge weights [columns, outputs]; how much they are held back is what is best for folds of neighbouring rows."""
+    n, eye = len(x), torch.eye(x.shape[1], dtype=x.dtype)
+    size = float((x * x).sum()) / max(1, x.shape[1]) + 1e-9
+
+    def weights(rows: torch.Tensor, held: float) -> torch.Tensor:
+        a, b = x[rows], y[rows]
+        return torch.linalg.solve(a.T @ a + held * size * eye, a.T @ b)
+
+    every = torch.arange(n)
+    best, least = torch.zeros(x.shape[1], y.shape[1], dtype=x.dtype), float((y * y).sum())
+    for held in (0.01, 0.1, 1.0, 10.0) if n >= 2 * folds else ():
+        lost = 0.0
+        for k in range(folds):
+            out = every * folds // n == k
+            lost += float((y[out] - x[out] @ weights(~out, held)).square().sum())
+        if lost < least:
+            best, least = weights(every, held), lost
+    return best
+
+
+def _inverse(value: torch.Tensor) -> torch.Tensor:
+    """What softplus makes this of."""
+    return torch.log(torch.expm1(value.clamp_min(1e-3)))
+
+
+def pinball(outputs: torch.Tensor, targets: torch.Tensor, quantiles: Any) -> torch.Tensor:
+    """The mean pinball loss over the values that are known, in each row's own error of naive forecasts.
+
+    Args:
+        outputs: [rows, horizon, quantiles].
+        targets: [rows, 2 horizon + 1]; see `sluice.problems.forecast`.
+    """
+    horizon = outputs.shape[1]
+    values, scale = targets[:, :horizon], targets[:, 2 * horizon : 2 * horizon + 1]
+    known = ~torch.isnan(values)
+    error = (torch.where(known, values, torch.zeros_like(values)).unsqueeze(2) - outputs) / scale.unsqueeze(2)
+    q = outputs.new_tensor(quantiles)
+    each = torch.maximum(q * error, (q - 1) * error).mean(dim=2) * known
+    return (each.sum(dim=1) / known.sum(dim=1).clamp_min(1)).mean()

@@ -1,0 +1,71 @@
+"""Forecasts of many series: from what was, what is known of the times to come, and what a series is like, the next values and how sure they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sluice.core.errors import ProjectError
+from sluice.tasks.base import Task, settings
+from sluice.tasks.config import ForecastModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from sluice.data.timestamps import Times
+    from sluice.tasks.series import SeriesTable
+
+
+class ForecastTask(Task):
+    """A source's rows are the times of series; the dataset's are forecasts: an origin of a series, its past, and the values that came."""
+
+    name: ClassVar[str] = "forecast"
+    Model = ForecastModel
+    starter: ClassVar[str | None] = "forecast"
+    network: ClassVar[str] = "sluice.learners.torch.forecasts.network:ForecastNetwork"
+    _read: SeriesTable | None = None
+
+    def objective(self, table: pa.Table) -> str:
+        """``forecast``."""
+        return "forecast"
+
+    def kinds(self, table: pa.Table) -> dict[str, str]:
+        """The columns that tell series apart, the time of the last known value, ``history``, and other columns of numbers as sequences."""
+        return self._series(table).kinds()
+
+    def times(self, table: pa.Table) -> dict[str, Times]:
+        """How the column of times is written."""
+        name, times = self._series(table).time
+        return {} if times is None else {name: times}
+
+    def canonical(self, table: pa.Table) -> pa.Table:
+        """A row a forecast; see `SeriesTable.canonical`."""
+        return self._series(table).canonical()
+
+    def sides(self, table: pa.Table) -> np.ndarray:
+        """The part each forecast belongs to, by time."""
+        return self._series(table).windows.side
+
+    def found(self, table: pa.Table) -> dict[str, Any]:
+        """Columns, grid, season, context and horizon; see `SeriesTable.found`."""
+        return self._series(table).found()
+
+    def notes(self, table: pa.Table) -> list[str]:
+        """How many series there are, how they are read, what is left out."""
+        return self._series(table).notes()
+
+    def _series(self, table: pa.Table) -> SeriesTable:
+        """The table read as series, once a table."""
+        from sluice.tasks.series import SeriesTable
+
+        data = self.project.data
+        if data.test is not None:
+            raise ProjectError(
+                "is not for forecasts, whose last times are held out",
+                field="data.test",
+                value=data.test,
+                fix="put all rows into data.source",
+            )
+        if self._read is None or self._read.table is not table:
+            self._read = SeriesTable(table, self.project, settings(self, ForecastModel))
+        return self._read
