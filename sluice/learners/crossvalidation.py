@@ -18,12 +18,11 @@ from sluice.core.errors import ProjectError
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.learners.answers import split_answers
 from sluice.learners.base import Event, Job, Trained
-from sluice.learners.folds import assign
+from sluice.learners.folds import assign, groups_of
 from sluice.problems import metrics
 from sluice.problems.answers import Answers, positive_index, rarer
 from sluice.problems.decision import codes
 from sluice.problems.threshold import choose
-from sluice.problems.units import GROUP
 from sluice.stats.student import t_quantile
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def cross_validate(
     k = project.train.folds
     if k is None:
         raise ProjectError("is not set", field="train.folds", fix="set a number of folds, at least 2")
-    labels, groups = _labels(dataset), _groups(dataset, project.train.fold_groups)
+    labels, groups = _labels(dataset), groups_of(dataset, project.train.fold_groups)
     fold_of = assign(labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64), groups, k, project.train.seed)
     positive = None
     if dataset.problem.classes:
@@ -152,23 +151,6 @@ def _labels(dataset: Dataset, split: str = "train") -> np.ndarray:
     """Class codes, or values, of a split's rows."""
     column = dataset.read(split, ["label"]).column("label")
     return dataset.problem.targets(column, dataset.labels)
-
-
-def _groups(dataset: Dataset, column: str | None) -> np.ndarray:
-    """Codes of the rows' groups: equal values of a column, the groups the dataset was split by, or equal features (rows of one id)."""
-    if column is not None and column not in dataset.columns:
-        raise ProjectError(
-            "is no feature of the dataset", field="train.fold_groups", value=column, fix=f"columns: {', '.join(list(dataset.columns)[:20])}"
-        )
-    ids = dataset.read("train", ["row_id"]).column("row_id").to_pylist()
-    column = GROUP if column is None and dataset.grouped_by else column
-    keys = (
-        ids
-        if column is None
-        else [f"id {i}" if v is None else v for i, v in zip(ids, dataset.read("train", [column]).column(column).to_pylist(), strict=True)]
-    )
-    codes: dict[Any, int] = {}
-    return np.array([codes.setdefault(key, len(codes)) for key in keys], dtype=np.int64)
 
 
 def _fold_data(dataset: Dataset, fold_of: np.ndarray, fold: int, root: Path) -> Dataset:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from sluice.core.errors import DataError
+from sluice.core.errors import DataError, ProjectError
 from sluice.data.splits import strata
 from sluice.learners.seeds import permuted, seed_of
+from sluice.problems.units import GROUP
+
+if TYPE_CHECKING:
+    from sluice.data.dataset import Dataset
 
 
 def assign(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -57,6 +63,27 @@ def assign(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.
         out[rows] = np.repeat(np.arange(folds), given)
         counts[:, kind] += given
     return out
+
+
+def groups_of(dataset: Dataset, column: str | None) -> np.ndarray:
+    """Codes of the rows' groups: equal values of a column, the groups the dataset was split by, or equal features (rows of one id).
+
+    Raises:
+        ProjectError: the column is no feature.
+    """
+    if column is not None and column not in dataset.columns:
+        raise ProjectError(
+            "is no feature of the dataset", field="train.fold_groups", value=column, fix=f"columns: {', '.join(list(dataset.columns)[:20])}"
+        )
+    ids = dataset.read("train", ["row_id"]).column("row_id").to_pylist()
+    column = GROUP if column is None and dataset.grouped_by else column
+    keys = (
+        ids
+        if column is None
+        else [f"id {i}" if v is None else v for i, v in zip(ids, dataset.read("train", [column]).column(column).to_pylist(), strict=True)]
+    )
+    codes: dict[Any, int] = {}
+    return np.array([codes.setdefault(key, len(codes)) for key in keys], dtype=np.int64)
 
 
 def _level(counts: np.ndarray, sizes: np.ndarray, rows: int) -> np.ndarray:

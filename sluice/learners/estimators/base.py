@@ -25,12 +25,21 @@ class Rows:
         weights: how much each weighs, FP64 [rows]; None: all the same.
         monotone: of each feature 1 where the answer (of two classes the second one's probability) may only rise with it, -1 where it may only
             fall, 0 where it may do either; empty: all may.
+        groups: rows of one number belong together, INT64 [rows] from 0: who holds some out holds out all of them. None: each stands alone.
+        timed: whether the rows to come are newer than these: none of these stands for them.
     """
 
     matrix: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None = None
     monotone: Sequence[int] = ()
+    groups: np.ndarray | None = None
+    timed: bool = False
+
+    def only(self, which: np.ndarray) -> Rows:
+        """Some of them, by a mask or by their numbers."""
+        weights, groups = (None if v is None else v[which] for v in (self.weights, self.groups))
+        return dataclasses.replace(self, matrix=self.matrix[which], targets=self.targets[which], weights=weights, groups=groups)
 
 
 class Tell(Protocol):
@@ -42,11 +51,12 @@ class Tell(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """A library's model, and which round of it is used (0: there are none)."""
+    """A library's model, which round of it is used (0: there are none), and what a person should know of it."""
 
     model: Any
     best: int = 0
     stopped: bool = False
+    text: str = ""
 
 
 class Estimator(ABC):

@@ -18,6 +18,7 @@ from sluice.problems.config import ProblemName
 ESTIMATORS = Registry(
     "estimator",
     {
+        "auto": "sluice.learners.estimators.auto:Auto",
         "xgboost": "sluice.learners.estimators.xgboost:XGBoost",
         "lightgbm": "sluice.learners.estimators.lightgbm:LightGBM",
         "gradient_boosting": "sluice.learners.estimators.gradient_boosting:GradientBoosting",
@@ -32,7 +33,7 @@ PROPOSED = "xgboost"
 
 
 #: Where a constraint belongs that another model is given.
-BOUND = "remove it, or name a model that can be bound so: model.estimator: xgboost, or lightgbm"
+BOUND = "remove it, or name a model that can be bound so: model.estimator: auto, xgboost or lightgbm"
 
 
 class EstimatorModel(Section):

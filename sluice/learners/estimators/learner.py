@@ -70,6 +70,7 @@ class EstimatorsLearner(Learner):
             "ended": "patience" if fitted.stopped else "epochs",
             "stopped_early": fitted.stopped,
             "unit": "round",
+            **({"text": fitted.text} if fitted.text else {}),
             "world_size": 1,
             "environment": environment(self.task.project.train.threads, self.libraries),
         }
@@ -159,6 +160,8 @@ class EstimatorTrained(Trained):
     def text(self) -> str:  # type: ignore[override]
         """Which estimator, and which of its rounds is used."""
         rounds = len(self.record["history"])
+        if "text" in self.record:
+            return f"{self._name}: {self.record['text']}"
         if rounds == 1:
             return f"{self._name} fitted"
         early = ", stopped early" if self.record["stopped_early"] else ""
@@ -213,10 +216,13 @@ def _state(kind: type[Estimator], dataset: Dataset, name: str) -> State:
 
 def _rows(project: Project, dataset: Dataset, state: State, matrix: TableMatrix) -> tuple[Rows, Rows]:
     """The rows of training and of validation as the estimator takes them; without those of a label that no training row has."""
+    from sluice.learners.folds import groups_of
+
     x, y = _read(dataset, state, matrix, "train")
     held, true = _read(dataset, state, matrix, "validation")
+    apart: dict[str, Any] = {"groups": groups_of(dataset, project.train.fold_groups), "timed": _timed(dataset)}
     if not state.labels:
-        return Rows(x, y), Rows(held, true)
+        return Rows(x, y, **apart), Rows(held, true)
     weights = label_weights(project.train.class_weights, state.labels, y)
     weigh = None if weights is None else np.array(weights, dtype=np.float64)
     seen = state.extra[_SEEN]
@@ -224,7 +230,12 @@ def _rows(project: Project, dataset: Dataset, state: State, matrix: TableMatrix)
     place[seen] = np.arange(len(seen))
     known = (true >= 0) & (place[true] >= 0)
     held, true = held[known], true[known]
-    return Rows(x, place[y], None if weigh is None else weigh[y]), Rows(held, place[true], None if weigh is None else weigh[true])
+    return Rows(x, place[y], None if weigh is None else weigh[y], **apart), Rows(held, place[true], None if weigh is None else weigh[true])
+
+
+def _timed(dataset: Dataset) -> bool:
+    """Whether the split held the newest rows out."""
+    return bool(dataset.manifest["source"].get("split", {}).get("by") == "time")
 
 
 def _read(dataset: Dataset, state: State, matrix: TableMatrix, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -46,20 +46,28 @@ class XGBoost(Estimator):
     reads_missing = True
     ranks = True
 
-    def fit(self, train: Rows, validation: Rows | None, tell: Tell) -> Fitted:
-        """See `Estimator.fit`."""
-        xgb, most, patience = _library(), self.settings.n_estimators, self.settings.early_stopping_rounds
-        name = {0: "rmse", 2: "logloss"}.get(self.classes, "mlogloss")
-        parameters = {
+    @property
+    def loss(self) -> str:
+        """XGBoost's name of what rounds are judged by."""
+        return {0: "rmse", 2: "logloss"}.get(self.classes, "mlogloss")
+
+    def parameters(self, train: Rows) -> dict[str, Any]:
+        """As the library takes them."""
+        return {
             **self.settings.model_dump(exclude=_OURS),
             "objective": {0: "reg:squarederror", 2: "binary:logistic"}.get(self.classes, "multi:softprob"),
-            "eval_metric": name,
+            "eval_metric": self.loss,
             "tree_method": "hist",
             "seed": self.seed,
             "nthread": self.threads,
             **({"monotone_constraints": tuple(train.monotone)} if train.monotone else {}),
             **({"num_class": self.classes} if self.classes > 2 else {}),
         }
+
+    def fit(self, train: Rows, validation: Rows | None, tell: Tell) -> Fitted:
+        """See `Estimator.fit`."""
+        xgb, most, patience = library(), self.settings.n_estimators, self.settings.early_stopping_rounds
+        name = self.loss
 
         class Told(xgb.callback.TrainingCallback):  # type: ignore[misc,name-defined]
             """Hands each round's losses on."""
@@ -71,7 +79,7 @@ class XGBoost(Estimator):
 
         sets = [(xgb.DMatrix(r.matrix, r.targets, weight=r.weights), s) for r, s in ((train, "train"), (validation, "validation")) if r]
         stop = [xgb.callback.EarlyStopping(rounds=patience)] if validation and patience else []
-        booster = xgb.train(parameters, sets[0][0], most, evals=sets, callbacks=[Told(), *stop], verbose_eval=False)
+        booster = xgb.train(self.parameters(train), sets[0][0], most, evals=sets, callbacks=[Told(), *stop], verbose_eval=False)
         rounds = booster.num_boosted_rounds()
         best = booster.best_iteration + 1 if stop else rounds
         return Fitted(booster[:best], best, stopped=bool(stop) and rounds < most)
@@ -80,7 +88,7 @@ class XGBoost(Estimator):
         """See `Estimator.predict`."""
         import numpy as np
 
-        found: np.ndarray = model.predict(_library().DMatrix(matrix))
+        found: np.ndarray = model.predict(library().DMatrix(matrix))
         return np.stack([1 - found, found], axis=1) if self.classes == 2 else found
 
     def graph(self, model: Any, features: int, opset: int) -> onnx.ModelProto:
@@ -97,15 +105,19 @@ class XGBoost(Estimator):
 
     def read(self, root: Path) -> Any:
         """See `Estimator.read`."""
-        xgb = _library()
-        if not (root / _FILE).is_file():
-            raise FileNotFoundError(f"{_FILE} is not there")
-        booster = xgb.Booster({"nthread": self.threads})
-        booster.load_model(root / _FILE)
+        return self.opened(root / _FILE)
+
+    def opened(self, path: Path) -> Any:
+        """A booster's file. Raises `OSError`, `ValueError`: it is not there, or none."""
+        if not path.is_file():
+            raise FileNotFoundError(f"{path.name} is not there")
+        booster = library().Booster({"nthread": self.threads})
+        booster.load_model(path)
         return booster
 
 
-def _library() -> Any:
+def library() -> Any:
+    """XGBoost itself. Raises `MissingExtra`."""
     try:
         import xgboost
     except ImportError as e:

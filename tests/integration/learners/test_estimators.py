@@ -25,13 +25,14 @@ from sluice.tasks import load_task
 CITIES = ["Rome", "Oslo", "Lima", "Kyiv"]
 #: Parameters that keep the fit short.
 SHORT = {
+    "auto": {"n_estimators": 30, "early_stopping_rounds": 5, "max_depth": 3, "folds": 3},
     "xgboost": {"n_estimators": 30, "early_stopping_rounds": 5},
     "lightgbm": {"n_estimators": 30, "early_stopping_rounds": 5},
     "gradient_boosting": {"n_estimators": 20},
     "random_forest": {"n_estimators": 20},
 }
 CLASSIFIES = ESTIMATORS.names()
-MEASURES = ["xgboost", "lightgbm", "gradient_boosting", "random_forest"]
+MEASURES = ["auto", "xgboost", "lightgbm", "gradient_boosting", "random_forest"]
 
 
 def write_csv(path: Path, label: str, rows: int = 300) -> None:

@@ -1,0 +1,1 @@
+"""What `tests.bench.tasks.tabular` measures on, and whom it measures against."""
