@@ -41,6 +41,7 @@ _BUILT_IN = {
         "slices": "sluice.gates.slices:Slices",
         "floor": "sluice.gates.floor:Floor",
         "champion": "sluice.gates.champion:Champion",
+        "importance": "sluice.gates.importance:Importance",
     },
 }
 #: Every check there is by name.

@@ -77,6 +77,10 @@ class Processor(ABC):
         """`batch(encode(rows))`, in one go where that is faster. `rows` is not empty."""
         return self.batch(self.encode(rows))
 
+    def owners(self) -> dict[str, tuple[str, ...]]:
+        """Each column of a row -> the graph's inputs that are made of it; empty where a row is one value."""
+        return {}
+
     def length(self, example: Example) -> int:
         """What examples are sorted by before batching; 1 where all are alike."""
         return 1

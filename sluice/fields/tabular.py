@@ -100,6 +100,10 @@ class TabularProcessor(Processor):
         names = list(whole)
         return [dict(zip(names, values, strict=True)) for values in zip(*whole.values(), strict=True)]
 
+    def owners(self) -> dict[str, tuple[str, ...]]:
+        """Each column -> its inputs."""
+        return {c.name: tuple(t.name for t in c.inputs()) for c in self.columns}
+
     def encode_batch(self, rows: Sequence[Any]) -> dict[str, np.ndarray]:
         """One [rows, 1] tensor a column, built a column at a time. Raises `InputError`."""
         for i, row in enumerate(rows):

@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sluice.core import files
 from sluice.core.datatypes import TensorSpec
 from sluice.core.gate import Decision
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from sluice.learners.base import Trained
     from sluice.project import Project
     from sluice.tasks.base import State, Task
+
+#: Held-out rows that trees are asked for their SHAP values on: their time grows with rows, trees and leaves.
+_SHAP_ROWS = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +104,7 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     rule = choice.rule if choice else None
     metrics = held_out_metrics(chosen.open(), processor, state, dataset, rule, positive)
     gain, text = effect(own, trained, curves, dataset, project, positive) if curves else ({}, "")
-    package = _seal(project, task, state, dataset, metrics, rule, out, chosen, specs, held)
+    package = _seal(project, task, trained, dataset, metrics, rule, out, chosen, specs, held)
     said = (
         selection.sentence(chosen, found, held),
         *([text] if text else []),
@@ -168,7 +173,7 @@ def held_out_metrics(
 def _seal(
     project: Project,
     task: Task,
-    state: State,
+    trained: Trained,
     dataset: Dataset,
     metrics: dict[str, float | None],
     rule: Rule | None,
@@ -177,6 +182,7 @@ def _seal(
     specs: tuple[list[TensorSpec], list[TensorSpec]],
     held: HeldOut,
 ) -> Package:
+    state = trained.state
     provenance = {
         "code": code_digest(*task.learner().code()),
         "config": project.digest,
@@ -191,6 +197,8 @@ def _seal(
             files.write_bytes(tmp / name, data)
         if dataset.profile() is not None:
             files.write_bytes(tmp / packages.PROFILE, (dataset.root / packages.PROFILE).read_bytes())
+        if shap := _shap(trained, held):
+            files.write_json(tmp / packages.SHAP, shap)
         if reading := project.data.reading():
             files.write_json(tmp / packages.READING, reading)
         sealed = packages.write(
@@ -211,3 +219,16 @@ def _seal(
             engine=chosen.form.engine,
         )
     return packages.read(out, sealed.digest)
+
+
+def _shap(trained: Trained, held: HeldOut) -> dict[str, Any] | None:
+    """`packages.SHAP`: the mean over held-out rows of what each column adds to an answer, without its sign, added up over the labels."""
+    columns = held.processor.owners()
+    rows = held.examples[:: -(-len(held.examples) // _SHAP_ROWS)]
+    found = trained.shap(held.processor.batch(rows)) if columns else None
+    if found is None:
+        return None
+    parts = {name: np.abs(sum((found[i] for i in inputs if i in found), np.zeros(1))) for name, inputs in columns.items()}
+    means = {name: float(f"{np.mean(np.sum(part, axis=-1)):.6g}") for name, part in parts.items()}
+    unit = "log-odds" if held.asked.classes else "the label's unit"
+    return {"rows": len(rows), "unit": unit, "columns": means}

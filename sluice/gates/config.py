@@ -6,8 +6,9 @@ from sluice.core.check import OwnChecks
 from sluice.gates.bar import BarConfig
 from sluice.gates.champion import ChampionConfig
 from sluice.gates.floor import FloorConfig
+from sluice.gates.importance import ImportancesConfig
 from sluice.gates.slices import SlicesConfig
 
 
-class EvaluateConfig(OwnChecks, FloorConfig, SlicesConfig, ChampionConfig, BarConfig):
+class EvaluateConfig(OwnChecks, FloorConfig, SlicesConfig, ChampionConfig, ImportancesConfig, BarConfig):
     """The bar a model has to clear, and how it is compared with the champion."""

@@ -114,6 +114,17 @@ class Trained(ABC):
             SluiceError: it cannot be written as ONNX.
         """
 
+    def shap(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+        """What each input adds to each answer before its last step (log-odds of classes, values as they are), by the library's exact method.
+
+        Args:
+            inputs: as for `run`.
+
+        Returns:
+            Input -> [rows, outputs]; None, the default, of a model that has no such method.
+        """
+        return None
+
     @abstractmethod
     def save(self, root: Path) -> None:
         """Write into an existing directory what `Learner.load` reads: safetensors, JSON, ONNX; never pickle."""

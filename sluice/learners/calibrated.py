@@ -59,6 +59,10 @@ class Calibrated(Trained):
         model.graph.initializer.extend(g.constants)
         return model
 
+    def shap(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+        """The model's own, before its curves."""
+        return self.trained.shap(inputs)
+
     def save(self, root: Path) -> None:
         """The model alone: curves are fitted where it is exported."""
         self.trained.save(root)

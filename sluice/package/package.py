@@ -33,6 +33,7 @@ __all__ = [
     "MODEL",
     "PROFILE",
     "READING",
+    "SHAP",
     "EngineSpec",
     "Package",
     "Store",
@@ -43,6 +44,8 @@ __all__ = [
 PROFILE = "profile.json"
 #: Keys of the project's ``data:`` that say how its source is read, as far as they are not as by default.
 READING = "reading.json"
+#: ``rows``, ``unit`` and ``columns`` {column: mean absolute SHAP value}.
+SHAP = "shap.json"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COPY = "copy the package again"
@@ -103,6 +106,10 @@ class Package:
     def reading(self) -> dict[str, Any]:
         """How the source it was trained on is read (`READING`); empty where nothing but the defaults was said. Raises `PackageError`."""
         return self._side_file(READING) or {}
+
+    def shap(self) -> dict[str, Any] | None:
+        """What the trees of the model say of its columns (`SHAP`); None where it has none. Raises `PackageError`."""
+        return self._side_file(SHAP)
 
     def _side_file(self, name: str) -> dict[str, Any] | None:
         path = self.root / name

@@ -161,6 +161,11 @@ class Auto(Estimator):
         share = np.float32(model.share)
         return trees if share == 1 else share * trees + (1 - share) * model.straight.answers(matrix)
 
+    def shap(self, model: Mixture, matrix: np.ndarray) -> np.ndarray | None:
+        """The trees' part alone: XGBoost's own, the mean over the boosters."""
+        one = self._booster(1)
+        return np.mean([one.shap(b, matrix) for b in model.boosters], axis=0) if model.boosters else None
+
     def graph(self, model: Mixture, features: int, opset: int) -> onnx.ModelProto:
         """See `Estimator.graph`."""
         from onnx import TensorProto, helper

@@ -108,6 +108,10 @@ class Estimator(ABC):
     def predict(self, model: Any, matrix: np.ndarray) -> np.ndarray:
         """The library's own answers: probabilities [rows, classes], or values [rows], of any float type."""
 
+    def shap(self, model: Any, matrix: np.ndarray) -> np.ndarray | None:
+        """What each feature adds to each answer's log-odds, or value, [rows, outputs, features], where the library tells. Default: None."""
+        return None
+
     @abstractmethod
     def graph(self, model: Any, features: int, opset: int) -> onnx.ModelProto:
         """The model as ONNX: one FP32 input [rows, features]; its last output probabilities [rows, classes], or values [rows, 1].

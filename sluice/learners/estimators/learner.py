@@ -171,6 +171,15 @@ class EstimatorTrained(Trained):
         """The library's own prediction; see `Trained.run`."""
         return self._answers.of(self._answers.matrix.of(inputs))
 
+    def shap(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+        """The library's, the features of an input added up; see `Trained.shap`."""
+        a = self._answers
+        found = a.estimator.shap(a.model, a.matrix.of(inputs))
+        if found is None:
+            return None
+        owners = np.array(a.matrix.owners())
+        return {name: found[:, :, owners == name].sum(axis=2) for name in dict.fromkeys(owners.tolist())}
+
     def graph(self, opset: int) -> onnx.ModelProto:
         """The matrix and the converted model in one graph; see `Trained.graph`."""
         from sluice.learners.estimators.graph import table_graph

@@ -83,6 +83,11 @@ class LightGBM(Estimator):
         found: np.ndarray = model.predict(matrix, num_threads=self.threads)
         return np.stack([1 - found, found], axis=1) if self.classes == 2 else found
 
+    def shap(self, model: Any, matrix: np.ndarray) -> np.ndarray:
+        """TreeSHAP (Lundberg et al., Nature Machine Intelligence 2, 2020), by LightGBM; the last column, the base, left out."""
+        found = np.asarray(model.predict(matrix, pred_contrib=True, num_threads=self.threads))
+        return found.reshape(len(matrix), -1, matrix.shape[1] + 1)[:, :, :-1]
+
     def graph(self, model: Any, features: int, opset: int) -> onnx.ModelProto:
         """See `Estimator.graph`."""
         from onnxmltools.convert import convert_lightgbm

@@ -108,6 +108,11 @@ class TableMatrix:
         """Columns."""
         return len(self.numbers) + len(self.flags) + sum(c.table.shape[1] for c in self.categories.values())
 
+    def owners(self) -> list[str]:
+        """Of each feature the input that it is made of."""
+        flagged = [self.numbers[i] for i in self.flags]
+        return [*self.numbers, *flagged, *(name for name, c in self.categories.items() for _ in range(c.table.shape[1]))]
+
     def places(self, processor: Any) -> dict[str, int]:
         """Each column that is one number -> its feature.
 

@@ -91,6 +91,11 @@ class XGBoost(Estimator):
         found: np.ndarray = model.predict(library().DMatrix(matrix))
         return np.stack([1 - found, found], axis=1) if self.classes == 2 else found
 
+    def shap(self, model: Any, matrix: np.ndarray) -> np.ndarray:
+        """TreeSHAP (Lundberg et al., Nature Machine Intelligence 2, 2020), by XGBoost; the last column, the base, left out."""
+        found: np.ndarray = model.predict(library().DMatrix(matrix), pred_contribs=True)
+        return found.reshape(len(matrix), -1, matrix.shape[1] + 1)[:, :, :-1]
+
     def graph(self, model: Any, features: int, opset: int) -> onnx.ModelProto:
         """See `Estimator.graph`."""
         from onnxmltools.convert import convert_xgboost
