@@ -114,6 +114,21 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--workers", type=_positive, help="default: the CPU quota")
     _home_argument(predict)
 
+    explain = add("explain", "why a model answers rows as it does: what each column adds, by its package alone", "explain:explain")
+    explain.add_argument("package", metavar="NAME", help=_PACKAGE)
+    explain.add_argument("file", metavar="FILE", help="CSV (any separator), JSON lines or Parquet, as for predict")
+    explain.add_argument(
+        "--row",
+        type=_positive,
+        action="append",
+        default=[],
+        metavar="N",
+        help="of the file, from 1; may be repeated; default: the first rows",
+    )
+    explain.add_argument("--limit", type=_positive, default=5, metavar="N", help="how many first rows; default 5")
+    explain.add_argument("--label", metavar="L", help="whose probability is explained; default: the label that is answered")
+    _home_argument(explain)
+
     models = add("models", "registered models, their versions and aliases", "history:models")
     models.add_argument("name", nargs="?")
     models.add_argument(

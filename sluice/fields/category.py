@@ -83,6 +83,14 @@ class Category(ColumnField):
         texts = {v: spelling.text(v) for v in {v for v in values if isinstance(v, str)}}
         return {"value": category_counts([texts[v] if isinstance(v, str) else _text(v, spelling) for v in values], known)}
 
+    def drawn(self, reference: Mapping[str, Any], rows: int, rng: np.random.Generator) -> list[str | None]:
+        """One of the commonest values, or none; what is rarer has no name in a reference."""
+        from sluice.fields.parts import drawn
+
+        values, counts = [*reference["parts"]["value"]["values"], None], list(reference["parts"]["value"]["counts"])
+        del counts[-2]
+        return [values[i] for i in drawn(counts, rows, rng)]
+
     @classmethod
     def load(cls, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
         """``spelling``."""

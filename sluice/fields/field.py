@@ -134,6 +134,16 @@ class Field:
 
         return np.full(len(column), np.nan)
 
+    def drawn(self, reference: Mapping[str, Any], rows: int, rng: np.random.Generator) -> list[Any]:
+        """Raw values as a reference has them, drawn by its counts: what a row is explained against. Default: all missing.
+
+        Args:
+            reference: of `reference`.
+            rows: how many.
+            rng: the only source of chance.
+        """
+        return [None] * rows
+
     @classmethod
     def processor(cls) -> type[Processor] | None:
         """What turns rows that are such a value alone into the graph's tensors; None: it is only ever a column among others."""

@@ -77,6 +77,21 @@ class Number(ColumnField):
 
         return {"value": numeric_counts(numbers(values), reference["parts"]["value"]["edges"])}
 
+    def drawn(self, reference: Mapping[str, Any], rows: int, rng: np.random.Generator) -> list[float | None]:
+        """Evenly inside a bin."""
+        from sluice.fields.parts import drawn
+
+        known, low, high = reference["parts"]["value"], reference["min"], reference["max"]
+        if low is None:
+            return [None] * rows
+        ends = [low, *known["edges"], max(high, *known["edges"]) if known["edges"] else high]
+        at = drawn(known["counts"], rows, rng)
+        spread = rng.random(rows)
+        return [
+            None if i >= len(ends) - 1 else min(high, ends[i] + u * (ends[i + 1] - ends[i]))
+            for i, u in zip(at, spread.tolist(), strict=True)
+        ]
+
     @classmethod
     def load(cls, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
         """``numerals`` (`Numerals` as an object) and ``centre``."""

@@ -85,6 +85,16 @@ class Timestamp(ColumnField):
         wall = reader.read(values, len(values), "", strict=False)
         return {cycle: _cycle_counts(wall, cycle, part["values"]) for cycle, part in reference["parts"].items()}
 
+    def drawn(self, reference: Mapping[str, Any], rows: int, rng: np.random.Generator) -> list[str | None]:
+        """Evenly between the first and the last time."""
+        import numpy as np
+
+        if reference["min"] is None:
+            return [None] * rows
+        first, last = (int(np.datetime64(reference[end], "us").astype(np.int64)) for end in ("min", "max"))
+        there = rng.random(rows) * reference["rows"] >= reference["nulls"]
+        return [iso(int(first + u * (last - first))) if t else None for u, t in zip(rng.random(rows), there, strict=True)]
+
     @classmethod
     def load(cls, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
         """What `TimeColumn.load` reads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ from sluice.problems.problem import problem
 
 #: Rows at a time; encoded files are large.
 _WINDOW, _BLOBS = 4096, 64
+#: Where some rows of a file are wanted.
+_FEW = 256
 _PACKING = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 #: Rows that were left out, named one by one before the rest is only counted.
 _SHOWN = 5
@@ -52,13 +54,8 @@ def predict_file(
     Raises:
         DataError: the file cannot be read or lacks a column; or a row cannot be used (its line is named); or no row can.
     """
-    form = format_of(file.path)
-    if form is None:
-        raise DataError(
-            "the file's name does not tell its format", field="FILE", value=file.where, fix="name it .csv, .tsv, .jsonl or .parquet"
-        )
     data = _reading(package)
-    stream = open_stream(file, form, data.dialect, named(package, data.columns), [data.columns.label])
+    stream = open_stream(file, told_form(file), data.dialect, named(package, data.columns), [data.columns.label])
     other = problem(package.objective).by_file
     if other and not set(named(package, data.columns)) <= set(stream.columns):
         return _by_file(other)(package, data, file, out, on_error=on_error, batch_size=batch_size)
@@ -94,6 +91,32 @@ def _by_file(where: str) -> Callable[..., Summary]:
     module, _, name = where.partition(":")
     found: Callable[..., Summary] = getattr(importlib.import_module(module), name)
     return found
+
+
+def raw_rows(package: Package, file: Found) -> Iterator[tuple[str, Any]]:
+    """A file's rows as a package's processor takes them, each with where it lies: its line, or ``row N``.
+
+    Raises:
+        DataError: as `predict_file`.
+    """
+    data = _reading(package)
+    stream = open_stream(file, told_form(file), data.dialect, named(package, data.columns), [data.columns.label])
+    names = needed(package, data.columns, list(stream.columns), file.where)
+    read = reader(package, data.columns, names, file)
+    for window in stream.windows(_FEW):
+        for place, message, value in window.broken:
+            raise DataError(message, field=f"{file.where}:{place}", value=value, fix="correct the row, or leave it out")
+        yield from zip(window.places, read(window.columns), strict=True)
+
+
+def told_form(file: Found) -> str:
+    """The format that a file's name tells. Raises `DataError`."""
+    form = format_of(file.path)
+    if form is None:
+        raise DataError(
+            "the file's name does not tell its format", field="FILE", value=file.where, fix="name it .csv, .tsv, .jsonl or .parquet"
+        )
+    return form
 
 
 def open_stream(file: Found, form: str, dialect: Dialect, wanted: Sequence[str], optional: Sequence[str] = ()) -> Stream:
