@@ -14,7 +14,6 @@ from sluice.core.processes import cpu_quota
 from sluice.data.dataset import Dataset
 from sluice.engines.rows import rows_from_arrow
 from sluice.fields import processor_class
-from sluice.problems.answers import rarer
 from sluice.problems.settings import check_settings
 from sluice.problems.threshold import Choice, choose
 
@@ -81,7 +80,9 @@ def positive_label(config: MetricConfig, dataset: Dataset) -> str | None:
     """The label that metrics of one label and the decision are of: the one told, or of two the rarer one of the training rows."""
     if config.positive is not None or len(dataset.labels) != 2 or not dataset.problem.classes:
         return config.positive
-    return rarer(dataset.problem.targets(dataset.read("train", ["label"]).column("label"), dataset.labels), dataset.labels)
+    return dataset.problem.positive(
+        dataset.problem.targets(dataset.read("train", ["label"]).column("label"), dataset.labels), dataset.labels
+    )
 
 
 def decide_threshold(

@@ -20,7 +20,7 @@ from sluice.learners.answers import split_answers
 from sluice.learners.base import Event, Job, Trained
 from sluice.learners.folds import assign, groups_of
 from sluice.problems import metrics
-from sluice.problems.answers import Answers, positive_index, rarer
+from sluice.problems.answers import Answers, positive_index
 from sluice.problems.decision import codes
 from sluice.problems.threshold import choose
 from sluice.stats.student import t_quantile
@@ -90,7 +90,7 @@ def cross_validate(
     fold_of = assign(labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64), groups, k, project.train.seed)
     positive = None
     if dataset.problem.classes:
-        positive = positive_index(project.evaluate.positive or rarer(labels, dataset.labels), dataset.labels)
+        positive = positive_index(project.evaluate.positive or dataset.problem.positive(labels, dataset.labels), dataset.labels)
     names = metrics.names(dataset.objective, positive=positive is not None)
     done: list[Fold] = []
     for i in range(k):

@@ -33,6 +33,7 @@ PROBLEMS = Registry(
         "regression": "sluice.problems.regression:Regression",
         "arrays": "sluice.problems.arrays:Arrays",
         "forecast": "sluice.problems.forecast:Forecast",
+        "anomaly_detection": "sluice.problems.anomaly:AnomalyDetection",
     },
 )
 
@@ -52,6 +53,7 @@ class Problem(ABC):
         label: the kind of field that the label is.
         classes: whether an answer is one of a set of labels, each with a probability.
         scalar: whether an answer is one number. Neither: it is an array of numbers (`sluice.problems.arrays`).
+        lopsided: whether rows of one label are enough to learn from, and the other may be as rare as it will.
         splits: the ways of ``data.split.by`` that leave what is held out independent of what is trained on.
         output: name of the graph's first output.
         linear: what a linear model of it is called; "" where none is trained beside it.
@@ -65,6 +67,7 @@ class Problem(ABC):
     label: ClassVar[str]
     classes: ClassVar[bool]
     scalar: ClassVar[bool] = False
+    lopsided: ClassVar[bool] = False
     splits: ClassVar[tuple[str, ...]] = ("hash", "time", "group")
     output: ClassVar[str]
     linear: ClassVar[str]
@@ -139,6 +142,17 @@ class Problem(ABC):
         from sluice.problems.answers import answers
 
         return answers(outputs, targets, labels, rule=rule, positive=positive, units=units)
+
+    def positive(self, targets: np.ndarray, labels: Sequence[str]) -> str | None:
+        """The label that metrics of one label are of where the project names none. Default: of two labels the rarer one.
+
+        Args:
+            targets: the training rows' true answers, of `targets`.
+            labels: of the data.
+        """
+        from sluice.problems.answers import rarer
+
+        return rarer(targets, labels) if self.classes else None
 
     @abstractmethod
     def pair(

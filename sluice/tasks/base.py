@@ -30,6 +30,7 @@ __all__ = ["State", "Task", "settings"]
 TASKS = Registry(
     "task",
     {
+        "anomaly": "sluice.tasks.anomaly:AnomalyTask",
         "forecast": "sluice.tasks.forecast:ForecastTask",
         "image": "sluice.tasks.image:ImageTask",
         "tabular": "sluice.tasks.tabular:TabularTask",

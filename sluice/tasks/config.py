@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from sluice.core.section import Names, Section
 from sluice.learners.estimators.config import BOUND
+from sluice.learners.unusual import UnusualModel
 from sluice.problems.config import ProblemName
 
 
@@ -77,3 +78,12 @@ class ForecastModel(Section):
     hidden: int = Field(128, ge=4, le=4096)
     blocks: int = Field(2, ge=0, le=16)
     dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class AutoencoderModel(UnusualModel):
+    """Anomaly detection: a network that writes rows through a narrow middle; what it cannot write back is unusual."""
+
+    hidden: list[int] = Field([64], min_length=1, description="units of the layers before the middle; after it the same turned round")
+    middle: int | None = Field(None, ge=1, description="units of the middle; null: a third of the inputs' numbers, 2 to 32")
+    noise: float = Field(0.1, ge=0, lt=1, description="share of the columns that are hidden from it at random while it trains")
+    embedding: int = Field(8, ge=1, description="largest size of a category's embedding")

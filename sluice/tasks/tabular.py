@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.section import Section
-from sluice.learners.estimators.config import ESTIMATORS, PROPOSED, EstimatorModel, load_estimator, model_section
+from sluice.learners.estimators.config import PROPOSED, EstimatorModel, estimators, load_estimator, model_section
 from sluice.tasks.base import Task, settings
 from sluice.tasks.config import TabularModel
 
@@ -23,15 +23,16 @@ class TabularTask(Task):
     """Rows are records of numbers, categories and times."""
 
     name: ClassVar[str] = "tabular"
-    Model = TabularModel
+    Model: ClassVar[type[Section]] = TabularModel
     starter: ClassVar[str | None] = "boosting"
     network: ClassVar[str] = "sluice.learners.torch.tables.network:TableNetwork"
+    detects: ClassVar[bool] = False
     _read: Features | None = None
 
     @classmethod
     def section(cls, raw: Mapping[str, Any], beside: Path | None = None) -> type[Section]:
         """An estimator's own where it names one. Raises `ProjectError`: there is none of that name."""
-        return model_section(raw, beside) if "estimator" in raw else super().section(raw, beside)
+        return model_section(raw, beside, detects=cls.detects) if "estimator" in raw else super().section(raw, beside)
 
     @classmethod
     def learnt_by(cls, model: Section) -> str:
@@ -41,12 +42,12 @@ class TabularTask(Task):
     @classmethod
     def sections(cls) -> tuple[str, Mapping[str, type[Section]]]:
         """By ``estimator`` each one's own."""
-        return "estimator", {name: load_estimator(name).Model for name in ESTIMATORS.names()}
+        return "estimator", {name: load_estimator(name).Model for name in estimators(cls.detects)}
 
     @classmethod
     def proposal(cls, problem: Problem) -> tuple[dict[str, Any], str]:
         """Boosted trees for classes; for a quantity the network, which is nearer to it on the tables of docs/training.md."""
-        others = ", ".join(name for name in ESTIMATORS.names() if name != PROPOSED)
+        others = ", ".join(name for name in estimators() if name != PROPOSED)
         if problem.classes:
             return {"estimator": PROPOSED}, f"boosted trees; or {others}; without this line a network learns"
         return {}, f"a network learns; boosted trees by model: {{estimator: {PROPOSED}}}, other estimators: {others}"

@@ -92,12 +92,13 @@ def one_class(s: Subject) -> None:
         return
     if not s.problem.classes:
         return
-    found = counts(s.train)
+    side = s.sides[-1] if s.problem.lopsided else s.train
+    found = counts(side)
     if len(found) == 1:
         s.add(
             "one_class",
             "refuse",
-            f"every row has the label {next(iter(found))!r}: there is nothing to tell apart; check data.columns.label",
+            f"{side.prefix}every row has the label {next(iter(found))!r}: there is nothing to tell apart; check data.columns.label",
             column="label",
             value=1,
             limit=2,
@@ -141,7 +142,7 @@ def label_rows(s: Subject) -> None:
 
 def balance(s: Subject) -> None:
     """The commonest label against the rarest."""
-    found = counts(s.train) if s.problem.classes else {}
+    found = counts(s.train) if s.problem.classes and not s.problem.lopsided else {}
     if len(found) < 2:
         return
     (most, high), (least, low) = next(iter(found.items())), list(found.items())[-1]

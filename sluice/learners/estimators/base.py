@@ -76,6 +76,7 @@ class Estimator(ABC):
         Model: the section with its parameters.
         libraries: distributions whose versions make the model: the package names them.
         classifies, measures: whether it learns classes, and quantities.
+        detects: whether it learns what is usual among rows; its classes are then those of `sluice.problems.anomaly`, and rows of one are enough.
         reads_missing: whether it takes NaN for missing by itself; else a missing number is the mean of the training rows, with a flag beside it.
         scaled: whether it wants numbers with mean 0 and deviation 1.
         ranks: whether it can use one number for a category of very many values: their rank by frequency.
@@ -85,6 +86,7 @@ class Estimator(ABC):
     libraries: ClassVar[tuple[str, ...]] = ()
     classifies: ClassVar[bool] = True
     measures: ClassVar[bool] = True
+    detects: ClassVar[bool] = False
     reads_missing: ClassVar[bool] = False
     scaled: ClassVar[bool] = False
     ranks: ClassVar[bool] = False

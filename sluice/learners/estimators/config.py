@@ -25,6 +25,7 @@ ESTIMATORS = Registry(
         "random_forest": "sluice.learners.estimators.random_forest:RandomForest",
         "logistic_regression": "sluice.learners.estimators.logistic_regression:LogisticRegression",
         "svc": "sluice.learners.estimators.svc:SVC",
+        "isolation_forest": "sluice.learners.estimators.isolation_forest:IsolationForest",
     },
 )
 
@@ -72,17 +73,29 @@ class EstimatorTrain(WeightedSection):
     threads: int = Field(1, ge=1, description="CPU threads")
 
 
-def model_section(raw: Mapping[str, Any], beside: Path | None = None) -> type[EstimatorModel]:
+def model_section(raw: Mapping[str, Any], beside: Path | None = None, *, detects: bool = False) -> type[EstimatorModel]:
     """The section that checks a ``model:`` with an ``estimator``.
 
     Args:
         raw: the section as it was written.
         beside: the project file's folder, where an estimator of the user's own may lie.
+        detects: whether it is to find what is unusual among rows, and not to learn labels.
 
     Raises:
-        ProjectError: there is no such estimator (the nearest is told), or it is none.
+        ProjectError: there is no such estimator (the nearest is told), or it is none, or one that learns something else.
     """
-    return load_estimator(raw["estimator"], beside).Model
+    kind = load_estimator(raw["estimator"], beside)
+    if kind.detects != detects:
+        learns = "labels or quantities" if detects else "what is unusual among rows, which is task: anomaly"
+        raise ProjectError(
+            f"learns {learns}", field="model.estimator", value=raw["estimator"], fix=f"one of {', '.join(estimators(detects))}"
+        )
+    return kind.Model  # type: ignore[no-any-return]
+
+
+def estimators(detects: bool = False) -> list[str]:
+    """The names of the estimators that find what is unusual among rows, or of those that learn labels and quantities."""
+    return [name for name in ESTIMATORS.names() if load_estimator(name).detects == detects]
 
 
 def load_estimator(name: Any, beside: Path | None = None) -> Any:

@@ -22,7 +22,6 @@ from sluice.learners.estimators.rounds import Rounds, environment, loss_of
 from sluice.learners.state import State
 from sluice.learners.weights import label_weights
 from sluice.problems import evaluator
-from sluice.problems.answers import rarer
 from sluice.problems.problem import problem
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class EstimatorsLearner(Learner):
         if not wanted:
             return []
         self._model.suits(state.problem, state.labels)
-        positive = self.task.project.evaluate.positive or (rarer(train.targets, state.labels) if state.labels else None)
+        positive = self.task.project.evaluate.positive or state.problem.positive(train.targets, state.labels)
         rises = -1 if state.labels and positive == state.labels[0] else 1
         places, found = matrix.places(state.processor), [0] * matrix.features
         for name, way in wanted.items():
@@ -217,7 +216,7 @@ def _state(kind: type[Estimator], dataset: Dataset, name: str) -> State:
     seen: list[int] = []
     if classes:
         there = set(dataset.read("train", ["label"]).column("label").unique().to_pylist())
-        seen = [i for i, label in enumerate(state.labels) if label in there]
+        seen = [i for i, label in enumerate(state.labels) if label in there or kind.detects]
         if len(seen) < 2:
             raise DataError("have one label only", field="training rows", value=sorted(there), fix="give rows of two labels or more")
     return dataclasses.replace(state, extra={_MATRIX: TableMatrix.fitted(state, kind).dump(), _ESTIMATOR: name, _SEEN: seen})
@@ -270,8 +269,9 @@ def _judged(positive: str | None, rounds: Rounds, fitted: Fitted, answers: _Answ
         if best["validation_loss"] is None:
             best["validation_loss"] = loss_of(found, true, validation.weights)
         labels = answers.state.labels
-        positive = positive or (rarer(_labels(answers, train), labels) if labels else None)
-        metrics = {n: v for n, v in evaluator.values(found, true, labels, positive=positive).items() if v is not None}
+        asked = answers.state.problem
+        positive = positive or asked.positive(_labels(answers, train), labels)
+        metrics = {n: v for n, v in evaluator.values(found, true, labels, positive=positive, asked=asked).items() if v is not None}
     best["validation_metrics"] = metrics
     return {"history": history, "best_epoch": best["epoch"], "rows": {"train": len(train.targets), "validation": len(validation.targets)}}
 

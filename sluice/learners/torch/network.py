@@ -71,6 +71,12 @@ class Network(ABC):
             Whether it is a model already: then it is measured as epoch 0, and kept where no epoch is better.
         """
 
+    def settle(self, model: torch.nn.Module, state: State, rows: Encoded) -> None:
+        """Fit to the training rows, in place, what only a trained model can: called once, with the weights that were chosen. Default: nothing.
+
+        The model's `state_dict` must stay that of `build`.
+        """
+
     def processor(self, state: State) -> Processor:
         """The pre-processing of a state, loaded once."""
         return state.processor

@@ -32,12 +32,12 @@ from sluice.learners.torch.job import TorchJob
 from sluice.learners.torch.loader import died
 from sluice.learners.torch.loop import Stopped, Trainer
 from sluice.learners.torch.mirror import mirror
-from sluice.learners.torch.network import network_of
+from sluice.learners.torch.network import Network, network_of
 from sluice.learners.torch.shards import Shards
 from sluice.learners.torch.telemetry import Telemetry, port_of
 from sluice.learners.torch.tensorfile import write_tensors
 from sluice.learners.torch.watchdog import Guard
-from sluice.problems.answers import positive_index, rarer
+from sluice.problems.answers import positive_index
 from sluice.tasks import load_task
 
 #: File descriptor progress is written to, one JSON object a line; without it progress goes to stdout as marked lines.
@@ -143,17 +143,27 @@ def _train(job: TorchJob, world: World, beat: Callable[[int], None]) -> None:
         resumed,
         tell,
         beat,
-        positive=positive_index(job.project.evaluate.positive or rarer(np.asarray(train.labels), state.labels), state.labels)
-        if state.problem.classes
-        else None,
+        positive=positive_index(
+            job.project.evaluate.positive or state.problem.positive(np.asarray(train.labels), state.labels), state.labels
+        ),
     )
     del resumed
     weights = trainer.run()
     if world.first:
-        _write_result(job, trainer, weights)
+        _write_result(job, trainer, _settled(network, state, train, weights))
     world.barrier()
     if world.size > 1:
         dist.destroy_process_group()
+
+
+def _settled(network: Network, state: State, rows: Encoded, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights with what is fitted last (`Network.settle`)."""
+    if type(network).settle is Network.settle:
+        return weights
+    model = network.build(state)
+    model.load_state_dict(weights)
+    network.settle(model.eval(), state, rows)
+    return {name: value.detach().contiguous() for name, value in model.state_dict().items()}
 
 
 def _write_result(job: TorchJob, trainer: Trainer, weights: dict[str, torch.Tensor]) -> None:

@@ -17,7 +17,7 @@ from sluice.engines.predictor import Predictor
 from sluice.engines.rows import tensors_from_arrow
 from sluice.formats.export import export_graph, export_package
 from sluice.learners.base import Job, Learner, Trained
-from sluice.learners.estimators.config import ESTIMATORS
+from sluice.learners.estimators.config import estimators
 from sluice.package import package as packages
 from sluice.project import Project, parse
 from sluice.tasks import load_task
@@ -31,7 +31,7 @@ SHORT = {
     "gradient_boosting": {"n_estimators": 20},
     "random_forest": {"n_estimators": 20},
 }
-CLASSIFIES = ESTIMATORS.names()
+CLASSIFIES = estimators()
 MEASURES = ["auto", "xgboost", "lightgbm", "gradient_boosting", "random_forest"]
 
 

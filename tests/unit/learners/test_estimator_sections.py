@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sluice.core.errors import ProjectError
-from sluice.learners.estimators.config import ESTIMATORS, EstimatorModel, load_estimator
+from sluice.learners.estimators.config import EstimatorModel, estimators, load_estimator
 from sluice.project import Project, parse
 
 
@@ -17,7 +17,7 @@ def project(model: dict[str, Any], train: dict[str, Any] | None = None, base: Pa
     return parse({"name": "t", "task": "tabular", "data": {"source": "x.csv"}, "model": model, "train": train or {}}, base_dir=base)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS.names())
+@pytest.mark.parametrize("name", estimators())
 def test_every_estimator_has_defaults_and_names_itself(name: str) -> None:
     model = project({"estimator": name}).model
     assert isinstance(model, EstimatorModel)
@@ -39,6 +39,7 @@ def test_every_estimator_has_defaults_and_names_itself(name: str) -> None:
         ({"estimator": "svc", "kernel": "rbff"}, "'rbf'"),
         ({"estimator": "svc", "hidden": [64]}, "unknown key"),
         ({"estimator": 3}, "is not a name"),
+        ({"estimator": "isolation_forest"}, "task: anomaly"),
         ({"hidden": [64], "max_depth": 3}, "unknown key"),
     ],
 )
@@ -89,7 +90,7 @@ def test_reading_a_project_file_imports_no_library_that_learns(tmp_path: Path) -
 
     code = (
         "import sys; from sluice.project import parse\n"
-        f"for e in {ESTIMATORS.names()!r}: parse({{'name': 't', 'task': 'tabular', 'data': {{'source': 'x'}}, 'model': {{'estimator': e}}}})\n"
+        f"for e in {estimators()!r}: parse({{'name': 't', 'task': 'tabular', 'data': {{'source': 'x'}}, 'model': {{'estimator': e}}}})\n"
         "print([m for m in ('torch', 'sklearn', 'xgboost', 'lightgbm', 'onnx', 'pyarrow') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
