@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from sluice.core.errors import DataError, ProjectError
+from sluice.data.archives import is_archive, unpacked
 from sluice.data.computed import sums_to
 from sluice.data.dataset import RESERVED
-from sluice.data.look import Look, images_in, looked_at
+from sluice.data.filenames import guessed
+from sluice.data.folders import LABELS_FILE, files_below
+from sluice.data.look import Look, kind_in, looked_at
 from sluice.data.prepare import load_canonical, validate_project_data, value_of
 from sluice.data.report import Check, Report, listed
+from sluice.data.scheme import Found
 from sluice.fields import Field, field_of, fields_of
 from sluice.problems.problem import problem
 from sluice.project import parse
@@ -85,9 +89,10 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
     """
     given, where, data = str(data), Path(os.path.relpath(data.absolute(), folder.absolute())).as_posix(), data.absolute()
     if data.is_dir():
-        return _images(
-            Draft({"name": name, "task": task or _of_rows(lambda v: v is not None and v.listed), "data": {"source": where}}), data, folder
-        )
+        return _files(Draft({"name": name, "task": task or "", "data": {"source": where}}), data, data, folder, label)
+    if is_archive(data):
+        with unpacked(Found(data, given)) as inside:
+            return _files(Draft({"name": name, "task": task or "", "data": {"source": where}}), data, inside.path, folder, label)
     if not data.is_file():
         raise DataError("no such file", field="--data", value=given, fix=f"it was looked for at {data}")
     with looked_at(data, given) as look:
@@ -355,15 +360,45 @@ def _judge(made: Draft, report: Report) -> None:
         made.raw |= {"model": model} if model else {}
 
 
-def _images(made: Draft, data: Path, folder: Path) -> Draft:
+def _files(made: Draft, data: Path, inside: Path, folder: Path, label: str | None) -> Draft:
+    """A project of files: in a sub-folder a label, listed in a table, or with names that say their labels.
+
+    Args:
+        data: the folder, or an archive of it.
+        inside: the folder.
+        label: of the parts of a name, the one that is the label.
+    """
+    found = kind_in(inside)
+    if not made.raw["task"]:
+        made.raw["task"] = _of_rows(lambda v: v is not None and v.listed and found in (None, v.kind))
     value = _value(made)
-    if value is None or not value.listed or not images_in(data):
-        inside = sorted({p.suffix for p in data.iterdir() if p.is_file()})
+    if value is None or value.files is None or found != value.kind:
+        names = sorted({p.suffix for p in inside.iterdir() if p.is_file()})
+        word = value.files.word if value is not None and value.files is not None else "image"
         raise DataError(
-            "is a folder without images in sub-folders",
+            f"is a folder without {word}s in sub-folders",
             field="--data",
             value=str(data),
-            fix=f"name a file in it{f', or a glob: {data}/*{inside[0]}' if inside else ''}; images lie in a sub-folder a label",
+            fix=f"name a file in it{f', or a glob: {data}/*{names[0]}' if names else ''}; {word}s lie in a sub-folder a label",
         )
+    if not (inside / LABELS_FILE).is_file() and any(p.suffix.lower() in value.files.read for p in inside.iterdir()):
+        _named(made, files_below(Found(inside, data.name), value.files), label)
     _settle(made, data, folder)
     return made
+
+
+def _named(made: Draft, paths: list[Path], label: str | None) -> None:
+    """What the names of files without labels' folders say."""
+    pattern = guessed([p.stem for p in paths], label)
+    if pattern is None:
+        raise DataError(
+            "lies in no label's folder, and names do not tell labels",
+            field=paths[0].name,
+            fix=f"put files into a sub-folder a label, or list files and labels in {LABELS_FILE}",
+        )
+    made.raw["data"]["columns"] = {"file_name": pattern}
+    made.notes.append(
+        f"the label is taken from the files' names, as {paths[0].name} is read by {pattern}; give parts their own names (data.columns.file_name)"
+    )
+    if others := [p for p in re.findall(r"{(.*?)}", pattern) if p != "label"]:
+        made.notes.append(f"if rows of one {others[0]} belong together: split: {{by: group, column: {others[0]}}}")

@@ -14,6 +14,8 @@ from sluice.data.dialect import Dialect
 if TYPE_CHECKING:
     from sluice import fields
 
+#: What a column of recordings is called where nothing else is said, which then says nothing in the config's digest.
+_AUDIO = "audio"
 #: Codecs of Python's that are for names, or for its own source.
 _NOT_OF_FILES = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape"})
 
@@ -36,7 +38,13 @@ class Columns(Section):
 
     text: str = "text"
     image: str = "image"
+    audio: str = Field(_AUDIO, exclude_if=lambda name: name == _AUDIO)
     label: str = "label"
+    file_name: str | None = Field(
+        None,
+        description='what names of files say, a column a part: "{label}_{speaker}_{take}"; with a / it is of the path',
+        exclude_if=lambda pattern: pattern is None,
+    )
     features: list[str] | None = None
     categorical: list[str] = Field(default=[], description="columns read as categories though they look numeric")
     ignore: list[str] = []
@@ -59,6 +67,15 @@ class Columns(Section):
         """The column of a field that a row is alone: as `text` and `image` say; another kind's is called as the kind is."""
         told = getattr(self, field.kind, None) if field.kind in type(self).model_fields else None
         return told if isinstance(told, str) else field.name
+
+    @field_validator("file_name")
+    @classmethod
+    def _has_parts(cls, value: str | None) -> str | None:
+        if value is not None:
+            from sluice.data.filenames import NamePattern
+
+            NamePattern(value)
+        return value
 
     @field_validator("kinds")
     @classmethod

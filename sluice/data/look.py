@@ -27,18 +27,20 @@ from sluice.data.opening import opened, text_of
 from sluice.data.scheme import Found
 from sluice.data.separators import settle
 from sluice.data.sources import read_tables
-from sluice.fields.image import Image
+from sluice.fields.field import FIELDS
+from sluice.fields.files import Files
 from sluice.fields.text import Text
 
 #: Bytes of a text file, and rows of a Parquet file, that are looked at; a larger one is looked at as far as that.
 MOST_BYTES, MOST_ROWS = 32 << 20, 200_000
 #: Values of a column looked at to tell what it holds.
 _SAMPLE = 2000
+#: Files of a folder that are looked at.
+_MOST_FILES = 10_000
 #: From this share of different values on a column names rows; and from so many characters a value on it is a text.
 _KEY, _TEXT_CHARACTERS = 0.95, 20
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( \d{1,2}:\d{2}.*)?|\d{4}/\d{1,2}/\d{1,2}.*")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_IMAGE = re.compile(r".+\.(png|jpe?g)", re.IGNORECASE)
 #: Names of labels: those that mean nothing else, and those that often are one.
 _LABEL = frozenset({"label", "labels", "target", "targets"})
 _OFTEN = frozenset(
@@ -342,8 +344,9 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
         return "key" if counts_rows(np.asarray(plain.drop_null().combine_chunks(), dtype=np.float64)) else "number"
     if sum(bool(_DATE.fullmatch(v.strip())) for v in values) >= 0.95 * len(values):
         return "date"
-    if sum(bool(_IMAGE.fullmatch(v)) for v in values) >= 0.95 * len(values):
-        return Image.kind
+    for kind, files in listed_kinds().items():
+        if sum(Path(v).suffix.lower() in files.read for v in values) >= 0.95 * len(values):
+            return kind
     if distinct >= 0.5 * len(values) and _like_texts(values):
         return Text.kind
     return "key" if distinct >= _KEY * len(values) and len(values) > 20 else "category"
@@ -363,8 +366,17 @@ def _like_texts(values: list[str]) -> bool:
     )
 
 
-def images_in(folder: Path) -> bool:
-    """Whether a folder holds images in sub-folders, or a list of them."""
-    return (folder / "labels.csv").is_file() or any(
-        _IMAGE.fullmatch(p.name) for sub in folder.iterdir() if sub.is_dir() for p in list(sub.iterdir())[:20]
-    )
+def listed_kinds() -> dict[str, Files]:
+    """The kinds of fields whose values files hold, and what these look like."""
+    found = {kind: FIELDS.get(kind).files for kind in FIELDS.names()}
+    return {kind: files for kind, files in found.items() if files is not None}
+
+
+def kind_in(folder: Path) -> str | None:
+    """The kind of field whose files a folder holds, in itself or below; None where it holds none."""
+    kinds = listed_kinds()
+    for path in itertools.islice(folder.rglob("*"), _MOST_FILES):
+        for kind, files in kinds.items():
+            if path.suffix.lower() in files.read:
+                return kind
+    return None

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from sluice.fields import Field
 
 #: scheme -> a function from `Asked` to what it brings.
-SOURCES = Registry("source", {"s3": "sluice.data.objects:fetch", "sklearn": "sluice.data.bundled:table"})
+SOURCES = Registry(
+    "source", {"s3": "sluice.data.objects:fetch", "sklearn": "sluice.data.bundled:table", "sounds": "sluice.data.sounds:table"}
+)
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+._-]*(?::[A-Za-z_]\w*)?)://")
 

@@ -13,13 +13,14 @@ import pyarrow as pa
 
 from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
+from sluice.data.archives import is_archive, unpacked
 from sluice.data.columns import null_for_missing
 from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
 from sluice.data.dialect import DELIMITERS, Dialect
 from sluice.data.digests import table_digest
+from sluice.data.folders import read_folder, read_listed, read_named
 from sluice.data.forms import FORMATS, Format, form_of_files
-from sluice.data.images import read_folder, read_listed
 from sluice.data.locations import brought
 from sluice.data.readers import pandas_index, read_jsonl, read_parquet
 from sluice.data.scheme import Found
@@ -124,9 +125,15 @@ def read_source(
         if isinstance(found, pa.Table):
             return Source(found, table_digest(found), ((uri, found.num_rows),))
         if found[0].path.is_dir():
-            _folder_is_meant(found[0], format, value)
-            table, names = read_folder(found[0], columns)
+            table, names = read_folder(found[0], columns, _folder_is_meant(found[0], format, value))
             parts = ((found[0].where, table.num_rows),)
+        elif value is not None and value.listed and is_archive(found[0].path):
+            with unpacked(found[0]) as folder:
+                table, names = read_folder(folder, columns, value)
+            parts = ((found[0].where, table.num_rows),)
+        elif value is not None and value.files is not None and all(f.path.suffix.lower() in value.files.read for f in found):
+            table, names = read_named(found, columns, value)
+            parts = tuple((f.where, 1) for f in found)
         else:
             form = form_of_files(found, format)
             asked = {
@@ -147,7 +154,7 @@ def read_source(
                 table.schema.names, columns, value, found[0].where, form, written_as, held_out=like is not None, labelled=labelled
             )
             if value is not None and value.listed and form in ("csv", "jsonl"):
-                table, names = _images(tables, found, columns)
+                table, names = _listed(tables, found, columns, value)
             files = [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)] if form == "csv" else []
             table, written, more = typed(table, value, columns, like, files, numerals or {})
             notes += [*more, *inexact(table, columns.categorical)]
@@ -192,14 +199,14 @@ def read_tables(
     return tables, dialects, notes
 
 
-def _folder_is_meant(folder: Found, format: Format, value: Field | None) -> None:
-    listed = value is not None and value.listed
-    if format == "images" or (format == "auto" and listed):
-        return
+def _folder_is_meant(folder: Found, format: Format, value: Field | None) -> Field:
+    """The field whose values a folder's files are. Raises `DataError`: a folder was not meant."""
+    if value is not None and value.listed and format in ("auto", "images"):
+        return value
     inside = sorted({p.suffix for p in folder.path.iterdir() if p.suffix in FORMATS})
     fix = f"name a file in it, or a glob: {folder.where.rstrip('/')}/*{inside[0] if inside else '.csv'}"
-    if listed:
-        fix += "; for a folder of images set data.format: images"
+    if value is not None and value.files is not None:
+        fix += f"; for a folder of {value.files.word}s set data.format: auto"
     raise DataError("is a directory where a file is meant", field="data.source", value=folder.where, fix=fix)
 
 
@@ -249,8 +256,8 @@ def _as_texts(table: pa.Table, names: Sequence[str], file: Found) -> pa.Table:
     return table
 
 
-def _images(tables: Sequence[pa.Table], found: Sequence[Found], columns: Columns) -> tuple[pa.Table, list[str]]:
-    read = [read_listed(t, f, columns) for t, f in zip(tables, found, strict=True)]
+def _listed(tables: Sequence[pa.Table], found: Sequence[Found], columns: Columns, value: Field) -> tuple[pa.Table, list[str]]:
+    read = [read_listed(t, f, columns, value) for t, f in zip(tables, found, strict=True)]
     return pa.concat_tables([t for t, _ in read]), [n for _, names in read for n in names]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluice.fields.base import Processor
+    from sluice.fields.files import Files
     from sluice.fields.parts import Rows
     from sluice.fields.summaries import Cells
 
@@ -56,6 +57,7 @@ class Field:
             asked nothing and is left out; "" where a model takes rows without.
         checks: the checks of data that make sense for it alone, by the name they report under.
         listed: a source may list names of files in place of its values.
+        files: what such files look like; None where no source lists any.
         column_type: its type in a model's signature (MLflow's names).
     """
 
@@ -68,6 +70,7 @@ class Field:
     blob: ClassVar[bool] = False
     plain: ClassVar[bool] = False
     listed: ClassVar[bool] = False
+    files: ClassVar[Files | None] = None
     lacks: ClassVar[str] = ""
     checks: ClassVar[frozenset[str]] = frozenset()
     column_type: ClassVar[str] = "any"

@@ -16,6 +16,7 @@ from sluice.core.datatypes import TensorSpec
 from sluice.core.errors import InputError, PackageError
 from sluice.fields.base import Example, Processor, SideFile, only, setting
 from sluice.fields.field import Field
+from sluice.fields.files import Files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +38,14 @@ class Image(Field):
 
     kind = "image"
     listed = True
+    files = Files(
+        "image",
+        ("PNG", "JPEG"),
+        frozenset({".png", ".jpg", ".jpeg"}),
+        frozenset({".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".avif", ".ico", ".svg", ".ppm", ".pgm"}),
+        (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"),
+        LIMIT_BYTES,
+    )
     blob = True
     lacks = "no image (null)"
     checks = frozenset({"images"})

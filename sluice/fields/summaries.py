@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sluice.fields import recordings as sounds
 from sluice.fields.pixels import Probe, probe
 
 #: Values of a column that are named, and bins of a histogram.
@@ -81,6 +82,11 @@ class Cells:
     def probes(self) -> list[Probe]:
         """Of encoded images: what each one's bytes hold. Raises `MissingExtra`."""
         return probe(v.as_py() for chunk in self.column.chunks for v in chunk)
+
+    @functools.cached_property
+    def recordings(self) -> list[sounds.Recording]:
+        """Of encoded recordings: what each one's bytes hold."""
+        return sounds.probe(v.as_py() for chunk in self.column.chunks for v in chunk)
 
     @functools.cached_property
     def distinct(self) -> int:

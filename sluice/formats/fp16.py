@@ -11,7 +11,7 @@ import onnx
 
 from sluice.core.errors import SluiceError, first_line
 from sluice.formats.base import Artifact, Calibration, Format
-from sluice.package.graph import to_bytes
+from sluice.package.graph import exact_nodes, to_bytes
 
 
 class Fp16(Format):
@@ -28,7 +28,7 @@ class Fp16(Format):
         if not any(t.data_type == onnx.TensorProto.FLOAT for t in model.graph.initializer):
             return Artifact(why="the graph has no weights of 32 bits")
         try:
-            made = _converter()(model, keep_io_types=True)
+            made = _converter()(model, keep_io_types=True, node_block_list=exact_nodes(model) or None)
         except Exception as e:  # the tool raises bare Exception, ValueError, and what onnx's shape inference raises
             fix = f"leave {self.name} out of export.formats"
             raise SluiceError(f"the graph cannot be converted: {type(e).__name__}: {first_line(e)}", field="export.formats", fix=fix) from e

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sluice.core.errors import SluiceError
 from sluice.engines.onnxruntime import OnnxRuntime
-from sluice.package.graph import to_bytes
+from sluice.package.graph import exact_nodes, to_bytes
 
 Batch = Mapping[str, np.ndarray]
 
@@ -54,18 +54,19 @@ def quantise(model: onnx.ModelProto, batches: Sequence[Batch]) -> onnx.ModelProt
     base = onnx.ModelProto()
     base.CopyFrom(model)
     del base.graph.value_info[:]  # shapes inferred for float tensors contradict the quantised ones
-    constants = _constants(base.graph)
+    constants, exact = _constants(base.graph), frozenset(exact_nodes(base))
     products = [
         n
         for n in base.graph.node
         if n.op_type in _PRODUCTS
+        and n.name not in exact
         and n.input[1] in constants
         and len(constants[n.input[1]].dims) == 2
         and not any(a.name == "transA" and a.i for a in n.attribute)
     ]
     if any(n.op_type == "Conv" for n in base.graph.node):
         variable = [n.name for n in base.graph.node if n.op_type in _PRODUCTS and n.input[1] not in constants]
-        base = _convolutions(base, batches, variable)
+        base = _convolutions(base, batches, [*variable, *exact_nodes(base)])
     elif products:
         _quantise_products(base.graph, products, _ranges(base, sorted({n.input[0] for n in products}), batches))
     else:

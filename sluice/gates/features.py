@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sluice.engines.rows import tensors_from_arrow
+from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
 from sluice.fields import Field, Processor, TabularProcessor, fields_of
 from sluice.fields.timeparts import TimeColumn
 from sluice.fields.timestamp import wall_clock
@@ -179,13 +179,22 @@ class Tensors(Block):
         return np.asarray((wide - self.mean)[:, self.kept] / self.scale[self.kept]).clip(-20, 20)
 
     def _numbers(self, table: pa.Table) -> np.ndarray:
-        reduce = spectrum if self.processor.value is not None and self.processor.value.waves else pooled
+        if self.processor.value is not None and self.processor.value.waves:
+            return self._spectra(table)
         parts = []
         for at in range(0, table.num_rows, _ROWS):
             batch = tensors_from_arrow(self.processor, table.slice(at, _ROWS))
-            arrays = [reduce(_fixed(batch[t.name].astype(np.float64), t.shape)) for t in self.processor.inputs if t.datatype != "BYTES"]
+            arrays = [pooled(_fixed(batch[t.name].astype(np.float64), t.shape)) for t in self.processor.inputs if t.datatype != "BYTES"]
             parts.append(np.concatenate(arrays, axis=1) if arrays else np.zeros((min(_ROWS, table.num_rows - at), 0)))
         return np.nan_to_num(np.concatenate(parts), nan=0.0, posinf=_LARGEST, neginf=-_LARGEST).clip(-_LARGEST, _LARGEST)
+
+    def _spectra(self, table: pa.Table) -> np.ndarray:
+        """Of waveforms, each over its own length."""
+        name, parts = self.processor.inputs[0].name, []
+        for at in range(0, table.num_rows, _ROWS):
+            waves = self.processor.encode(rows_from_arrow(self.processor.spec(), table.slice(at, _ROWS)))
+            parts += [spectrum(wave[name].astype(np.float64)[None]) for wave in waves]
+        return np.concatenate(parts).clip(-_LARGEST, _LARGEST)
 
 
 def _fixed(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
@@ -13,6 +14,11 @@ from sluice.core.errors import PackageError
 #: What every runtime of the last years reads; QDQ and all operators up to opset 23 fit it.
 IR_VERSION = 10
 
+#: A node whose name begins so is computed in 32 bits in every format.
+EXACT = "exact."
+#: Where torch's exporter writes the modules a node comes from.
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
 _ELEMENTS = {d.name: d.onnx for d in TABLE if d.packaged}
 
 
@@ -20,7 +26,7 @@ def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy without anything that differs between two exports of one model.
 
     Documentation, metadata, stack traces and inferred shapes go; values get numbers in the order they
-    are made, constants in the order they are used, nodes their operator's name and number. Names of
+    are made, constants in the order they are used, nodes their operator's name and number (and `EXACT` before it). Names of
     parameters stay, and so do those of inputs and outputs.
 
     Raises:
@@ -44,6 +50,19 @@ def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
     for graph in _graphs(out.graph):
         _strip(graph, names)
     return out
+
+
+def keep_exact(model: onnx.ModelProto, module: str) -> None:
+    """Mark the nodes that torch traced inside a module (an attribute's name) as `EXACT`, in place: no format makes them coarser."""
+    for node in model.graph.node:
+        scopes = next((p.value for p in node.metadata_props if p.key == _SCOPES), "")
+        if any(module in scope.split(".") for scope in re.findall(r"'([^']*)'", scopes)):
+            node.name = f"{EXACT}{node.name}"
+
+
+def exact_nodes(model: onnx.ModelProto) -> list[str]:
+    """The names of the nodes marked so."""
+    return [node.name for node in model.graph.node if node.name.startswith(EXACT)]
 
 
 def name_inputs(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
@@ -183,7 +202,8 @@ def _strip(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     counts: dict[str, int] = {}
     for node in graph.node:
         counts[node.op_type] = counts.get(node.op_type, -1) + 1
-        node.name, node.doc_string = f"{node.op_type}_{counts[node.op_type]}", ""
+        mark = EXACT if node.name.startswith(EXACT) else ""
+        node.name, node.doc_string = f"{mark}{node.op_type}_{counts[node.op_type]}", ""
         del node.metadata_props[:]
         node.input[:] = [names.get(n, n) for n in node.input]
         node.output[:] = [names.get(n, n) for n in node.output]

@@ -12,10 +12,10 @@ import pyarrow as pa
 from sluice.core.errors import DataError
 from sluice.data.columns import numbers
 from sluice.data.config import Columns
-from sluice.data.images import FILE_COLUMNS, read_listed
+from sluice.data.folders import FILE_COLUMNS, read_listed
 from sluice.data.scheme import Found
 from sluice.engines.rows import cells_of, spelled_by
-from sluice.fields import processor_class
+from sluice.fields import Field, processor_class
 from sluice.package.package import Package
 
 
@@ -56,9 +56,10 @@ def reader(package: Package, columns: Columns, wanted: Sequence[str], file: Foun
     the processor reads by itself (a time; a number where the training rows write 1.234,50) or cannot use stays as it is.
     """
     processor = processor_class(package.preprocess)
-    if processor.value is not None:
-        if processor.value.listed:
-            return lambda window: [_image(v, wanted[0], file, columns) for v in _list(window[wanted[0]])]
+    value = processor.value
+    if value is not None:
+        if value.listed:
+            return lambda window: [_bytes(v, file, columns, value) for v in _list(window[wanted[0]])]
         return lambda window: _list(window[wanted[0]])
     of_numbers = processor.numbers(package.preprocess)
     spelled = spelled_by(package)
@@ -101,9 +102,9 @@ def _number(text: str | None) -> Any:
     return text if found is None else found[0].as_py()
 
 
-def _image(value: Any, name: str, file: Found, columns: Columns) -> Any:
-    """An image's bytes; of a text, the file's it names below the table's folder. Raises `DataError`."""
-    if not isinstance(value, str):
-        return value
-    table, _ = read_listed(pa.table({columns.image: pa.array([value], pa.string())}), file, columns)
-    return table.column(columns.image)[0].as_py()
+def _bytes(cell: Any, file: Found, columns: Columns, value: Field) -> Any:
+    """A file's bytes; of a text, those of the file it names below the table's folder. Raises `DataError`."""
+    if not isinstance(cell, str):
+        return cell
+    table, _ = read_listed(pa.table({columns.of(value): pa.array([cell], pa.string())}), file, columns, value)
+    return table.column(columns.of(value))[0].as_py()

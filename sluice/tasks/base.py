@@ -33,6 +33,7 @@ TASKS = Registry(
         "anomaly": "sluice.tasks.anomaly:AnomalyTask",
         "forecast": "sluice.tasks.forecast:ForecastTask",
         "image": "sluice.tasks.image:ImageTask",
+        "audio": "sluice.tasks.audio:AudioTask",
         "tabular": "sluice.tasks.tabular:TabularTask",
         "text": "sluice.tasks.text:TextTask",
     },

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.data.checks.look import Looks
+from sluice.data.checks.recordings import recordings
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.report import counted, listed, percent
 from sluice.fields.text import LIMIT_CHARACTERS
@@ -293,4 +294,4 @@ class Columns(Looks):
     """Checks one column at a time: what is missing, what cannot be used."""
 
     name = "columns"
-    looks = (nulls, non_finite, ranges, images, texts, constant)
+    looks = (nulls, non_finite, ranges, images, recordings, texts, constant)

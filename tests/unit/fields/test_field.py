@@ -22,7 +22,7 @@ KINDS = {
     "timestamp": (pa.timestamp("us"), {"plain", "timed"}, "string", pa.string(), False, [0, None, None]),
     "text": (pa.string(), {"words", "plain"}, "string", pa.string(), True, ["a b", " \t", None]),
     "image": (pa.binary(), {"blob", "listed"}, "binary", pa.binary(), True, [b"", None, None]),
-    "audio": (None, {"blob", "waves"}, "binary", pa.binary(), True, [b"", None, None]),
+    "audio": (None, {"blob", "waves", "listed"}, "binary", pa.binary(), True, [b"", None, None]),
 }
 
 

@@ -128,3 +128,27 @@ def test_damaged_bytes_are_read_or_refused_never_anything_else(tail: bytes, at: 
     except InputError:
         return
     assert example["audio"].shape == (64,) and np.isfinite(example["audio"]).all()
+
+
+def test_recordings_that_may_be_shorter_are_padded_to_the_longest_and_say_how_long_they_are() -> None:
+    p = load_processor({"kind": "audio", "sample_rate": 8000, "samples": 100, "shorter": True}, {})
+    assert load_processor(p.spec(), {}).spec() == p.spec() and [t.shape for t in p.inputs] == [(-1, -1), (-1, 1)]
+    batch = p.encode_batch([riff(3, 32, np.ones(n, "<f4").tobytes()) for n in (10, 200)])
+    assert batch["audio"].shape == (2, 100) and batch["audio"][0].tolist() == [1.0] * 10 + [0.0] * 90
+    assert batch["length"].tolist() == [[10], [100]]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_flac_is_read_as_the_same_samples_in_wav(channels: int) -> None:
+    import io
+
+    import soundfile
+
+    x = np.stack([np.round(np.sin(np.arange(400) * (0.1 + c)) * 2**14) / 2**15 for c in range(channels)], axis=1)
+    out = io.BytesIO()
+    soundfile.write(out, x, 8000, format="FLAC", subtype="PCM_16")
+    (found,) = AudioProcessor(8000, 400).encode([out.getvalue()])
+    np.testing.assert_allclose(found["audio"], x.mean(axis=1), atol=1e-6)
+    for bad in (out.getvalue()[:60], b"fLaC" + bytes(100)):
+        with pytest.raises(InputError, match="WAV or FLAC"):
+            AudioProcessor(8000, 400).encode([bad])

@@ -1,0 +1,73 @@
+"""An archive of files in place of a folder: unpacked for as long as it is read."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from sluice.core.errors import DataError
+from sluice.data.scheme import Found
+
+_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")
+#: Most bytes and files that an archive may hold.
+_MOST_BYTES, _MOST_FILES = 64 << 30, 5_000_000
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file's name tells that it holds files."""
+    return path.is_file() and path.name.lower().endswith(_ENDINGS)
+
+
+@contextlib.contextmanager
+def unpacked(file: Found) -> Iterator[Found]:
+    """The folder that an archive holds; where all lies in one folder of it, that one. Only plain files are taken, below the folder.
+
+    Raises:
+        DataError: it cannot be read, or holds more than a source may.
+    """
+    with tempfile.TemporaryDirectory(prefix="sluice-archive-") as made:
+        root = Path(made)
+        try:
+            if file.path.name.lower().endswith(".zip"):
+                _unzip(file, root)
+            else:
+                _untar(file, root)
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as e:
+            raise DataError(f"cannot be unpacked: {e}", field=file.where, fix="pack it again, or name a folder") from e
+        inside = [p for p in root.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX"]
+        while len(inside) == 1 and inside[0].is_dir():
+            root = inside[0]
+            inside = [p for p in root.iterdir() if not p.name.startswith(".")]
+        yield Found(root, file.where)
+
+
+def _untar(file: Found, root: Path) -> None:
+    with tarfile.open(file.path) as archive:
+        count = size = 0
+        for member in archive:
+            if not member.isfile():
+                continue
+            count, size = count + 1, size + member.size
+            _bounded(file, count, size)
+            archive.extract(member, root, filter="data")
+
+
+def _unzip(file: Found, root: Path) -> None:
+    with zipfile.ZipFile(file.path) as archive:
+        members = [i for i in archive.infolist() if not i.is_dir() and not stat.S_ISLNK(i.external_attr >> 16)]
+        _bounded(file, len(members), sum(i.file_size for i in members))
+        for member in members:
+            if ".." in PurePosixPath(member.filename).parts:
+                raise DataError("holds a file outside of itself", field=file.where, value=member.filename, fix="pack it again")
+            archive.extract(member, root)
+
+
+def _bounded(file: Found, count: int, size: int) -> None:
+    if count > _MOST_FILES or size > _MOST_BYTES:
+        raise DataError("holds more than a source may", field=file.where, value=f"{count} files, {size} bytes", fix="name a folder")

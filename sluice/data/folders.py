@@ -1,0 +1,224 @@
+"""Files of a source whose bytes are the values (images, recordings): a folder a label, names that say it, or a list of files with labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from sluice.core.errors import DataError
+from sluice.data.config import Columns
+from sluice.data.csvfile import read_csv
+from sluice.data.filenames import NamePattern
+from sluice.data.scheme import Found
+from sluice.fields.field import Field
+from sluice.fields.files import Files
+
+#: A table of files and labels may lie in a folder of files under this name.
+LABELS_FILE = "labels.csv"
+#: What the column of file names may be called there, beside the one that ``data.columns`` names for the field.
+FILE_COLUMNS = ("file", "filename", "file_name", "path")
+
+_CHUNK_BYTES = 256 << 20
+
+
+def kind_of(value: Field) -> Files:
+    """What files of a field look like. Raises `DataError` where no source lists any."""
+    if value.files is None:
+        raise DataError("is no kind of value that files hold", field="task", value=value.kind, fix="name a file with a column of them")
+    return value.files
+
+
+def read_folder(folder: Found, columns: Columns, value: Field) -> tuple[pa.Table, list[str]]:
+    """A folder whose sub-folders are the labels, whose files' names say them (``columns.file_name``), or that holds ``labels.csv`` (file, label).
+
+    Returns:
+        The table with the field's column (the files' bytes), the label's and what else the files' names say, sorted by
+        label and file name or in the order of ``labels.csv``; and each row's file, for messages.
+
+    Raises:
+        DataError: no such files, files outside the labels' folders or deeper than they, a file that cannot
+            be read or is of another format, a file in ``labels.csv`` that is not there, a name that does not fit.
+    """
+    kind = kind_of(value)
+    listing = Found(folder.path / LABELS_FILE, f"{folder.where.rstrip('/')}/{LABELS_FILE}")
+    if listing.path.is_file():
+        return read_listed(read_csv(listing).table, listing, columns, value)
+    if columns.file_name is not None:
+        paths = files_below(folder, kind)
+        if not paths:
+            raise DataError(f"holds no {kind.word}s", field=folder.where, fix=f"{kind.either} files, in it or in its sub-folders")
+        inside = [p.relative_to(folder.path) for p in paths]
+        return _with_names(paths, inside, [_shown(folder, p) for p in paths], columns, value)
+    groups = [p for p in sorted(folder.path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    loose = [p for p in sorted(folder.path.iterdir()) if p.suffix.lower() in kind.read]
+    if loose:
+        raise DataError(
+            f"lies in no label's folder{_and_others(loose)}",
+            field=_shown(folder, loose[0]),
+            fix=f"put it into a sub-folder named after its label, or list files and labels in {LABELS_FILE}, or say with "
+            'data.columns.file_name what names say: "{label}_{number}"',
+        )
+    labels: list[str] = []
+    found: list[Path] = []
+    for group in groups:
+        inner = _files_in(folder, group, kind)
+        labels += [group.name] * len(inner)
+        found += inner
+    if not found:
+        raise DataError(
+            f"holds no {kind.word}s in sub-folders",
+            field=folder.where,
+            value=[p.name for p in groups][:10],
+            fix=f"one sub-folder a label with {kind.either} files in it, or a {LABELS_FILE}",
+        )
+    names = [_shown(folder, p) for p in found]
+    return pa.table({columns.of(value): read_files(found, names, kind), columns.label: pa.array(labels, pa.string())}), names
+
+
+def read_named(found: Sequence[Found], columns: Columns, value: Field) -> tuple[pa.Table, list[str]]:
+    """Files whose names say their labels, as `read_folder` gives them. Raises `DataError`."""
+    return _with_names([f.path for f in found], [Path(f.where) for f in found], [f.where for f in found], columns, value)
+
+
+def files_below(folder: Found, kind: Files) -> list[Path]:
+    """Every file of a kind in a folder and below, sorted. Raises `DataError` for one of a format that is not read."""
+    out = []
+    for path in sorted(folder.path.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(folder.path).parts):
+            continue
+        _refuse_other(folder, path, kind)
+        if path.suffix.lower() in kind.read:
+            out.append(path)
+    return out
+
+
+def _with_names(
+    paths: Sequence[Path], inside: Sequence[Path], names: Sequence[str], columns: Columns, value: Field
+) -> tuple[pa.Table, list[str]]:
+    if columns.file_name is None:
+        raise DataError(
+            "are files without labels",
+            field="data.source",
+            value=names[0],
+            fix='say with data.columns.file_name what their names say: "{label}_{number}", or name a folder with a sub-folder a label',
+        )
+    said = NamePattern(columns.file_name).columns(inside, names, columns.label)
+    return pa.table({columns.of(value): read_files(paths, names, kind_of(value)), **said}), list(names)
+
+
+def read_listed(table: pa.Table, file: Found, columns: Columns, value: Field) -> tuple[pa.Table, list[str]]:
+    """A table of file names and labels, with the names replaced by the files' bytes; they start in the table's folder.
+
+    Raises:
+        DataError: as `read_folder`; or a file lies outside the table's folder: a list from elsewhere must not bring this machine's files into a dataset.
+    """
+    kind, own = kind_of(value), columns.of(value)
+    name = next((n for n in (own, *FILE_COLUMNS) if n in table.schema.names), None)
+    if name is None or not pa.types.is_string(table.schema.field(name).type):
+        raise DataError(
+            "has no column of file names",
+            field=file.where,
+            value=table.schema.names,
+            fix=f"name it {own}, {' or '.join(FILE_COLUMNS)}, or set data.columns.{value.kind}",
+        )
+    written = table.column(name).to_pylist()
+    blank = next((i for i, w in enumerate(written) if not w), None)
+    if blank is not None:
+        raise DataError(
+            f"row {blank + 1} names no {kind.word}", field=file.where, value=written[blank], fix="name its file, or remove the row"
+        )
+    base = file.path.parent
+    root = file.where.rpartition("/")[0]
+    paths = [Path(os.path.normpath(base / w)) for w in written]
+    outside = [w for w, p in zip(written, paths, strict=True) if not p.is_relative_to(os.path.normpath(base))]
+    if outside:
+        raise DataError(
+            f"names a file outside the folder of the table{_and_others(outside)}",
+            field=file.where,
+            value=outside[0],
+            fix=f"put the {kind.word}s below that folder, and name them from there",
+        )
+    missing = [w for w, p in zip(written, paths, strict=True) if not p.is_file()]
+    if missing:
+        raise DataError(
+            f"names a file that is not there{_and_others(missing)}",
+            field=file.where,
+            value=missing[0],
+            fix="file names start in the folder of the table",
+        )
+    names = [f"{root}/{w}" if root else w for w in written]
+    bytes_ = read_files(paths, names, kind)
+    rest = table.drop_columns([name])
+    if own in rest.schema.names:
+        rest = rest.drop_columns([own])
+    return rest.append_column(own, bytes_), names
+
+
+def read_files(paths: Sequence[Path], names: Sequence[str], kind: Files) -> pa.ChunkedArray:
+    """The bytes of files, in chunks that 32-bit offsets can address.
+
+    Raises:
+        DataError: one cannot be read, is empty, too large, or of a format that is not read.
+    """
+    chunks: list[pa.Array] = []
+    held: list[bytes] = []
+    size = 0
+    for path, name in zip(paths, names, strict=True):
+        try:
+            data = path.read_bytes()
+        except OSError as e:
+            raise DataError(f"cannot be read: {e.strerror}", field=name, fix="check the file and its permissions, or remove it") from e
+        if not data:
+            raise DataError("is empty", field=name, fix=f"put the {kind.word} back, or remove the file")
+        if len(data) > kind.limit:
+            raise DataError(
+                f"is larger than {kind.limit} bytes", field=name, value=len(data), fix="store it smaller; no server takes it either"
+            )
+        if not data.startswith(kind.starts):
+            raise DataError(
+                f"is {kind.neither}, whatever its name says",
+                field=name,
+                value=data[:8],
+                fix=f"convert it to {kind.forms[0]}, or remove it",
+            )
+        held.append(data)
+        size += len(data)
+        if size >= _CHUNK_BYTES:
+            chunks.append(pa.array(held, pa.binary()))
+            held, size = [], 0
+    return pa.chunked_array([*chunks, pa.array(held, pa.binary())], pa.binary())
+
+
+def _refuse_other(folder: Found, path: Path, kind: Files) -> None:
+    suffix = path.suffix.lower()
+    if suffix in kind.other:
+        raise DataError(f"is of a format that is not read ({suffix})", field=_shown(folder, path), fix=f"convert it to {kind.either}")
+
+
+def _files_in(folder: Found, group: Path, kind: Files) -> list[Path]:
+    found = files_below(Found(group, _shown(folder, group)), kind)
+    deep = [p for p in found if p.parent != group]
+    if deep:
+        raise DataError(
+            f"lies deeper than its label's folder {group.name}{_and_others(deep)}",
+            field=_shown(folder, deep[0]),
+            fix="name the folder whose sub-folders are the labels (for example .../train), or move the files up",
+        )
+    if not found:
+        raise DataError(
+            f"is a label's folder without {kind.word}s",
+            field=_shown(folder, group),
+            fix=f"put {kind.either} files in, or remove it",
+        )
+    return found
+
+
+def _shown(folder: Found, path: Path) -> str:
+    return f"{folder.where.rstrip('/')}/{path.relative_to(folder.path).as_posix()}"
+
+
+def _and_others(found: Sequence[object]) -> str:
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
