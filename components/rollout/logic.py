@@ -214,7 +214,7 @@ def requests_of(package: Package, name: str, table: pa.Table, stable: Package | 
 
     A `stable` made before categories had one spelling knows its own alone, which the other understands too: that is sent.
     """
-    rows = rows_from_arrow(package.preprocess["kind"], table)
+    rows = rows_from_arrow(package.preprocess, table)
     rows = spelled_by(stable)(rows) if stable is not None else rows
     # Of arrays nothing is right or wrong as a whole.
     asked = problem(package.objective)

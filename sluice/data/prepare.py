@@ -54,9 +54,10 @@ class ReadsTimes(TaskData, Protocol):
 
 @runtime_checkable
 class Divides(TaskData, Protocol):
-    """A task that may divide its rows by itself, and tells what it found out."""
+    """A task that may divide its rows by itself, or tell what keeps them apart, and tells what it found out."""
 
     def sides(self, table: pa.Table) -> Any: ...
+    def keys(self, table: pa.Table, by: str) -> pa.ChunkedArray | None: ...
     def found(self, table: pa.Table) -> dict[str, Any]: ...
     def notes(self, table: pa.Table) -> list[str]: ...
 
@@ -220,8 +221,16 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     told: dict[str, Any] = {}
     if isinstance(task, Divides):
         told = {"sides": task.sides(source.table), "found": task.found(source.table), "notes": tuple(task.notes(source.table))}
-    keys = _keys(project, source.table, table.num_rows, times) if told.get("sides") is None else None
+    keys = None
+    if told.get("sides") is None:
+        keys = _own_keys(project, source.table, task)
+        keys = _keys(project, source.table, table.num_rows, times) if keys is None else keys
     return Rows(table, kinds, objective, source, spellings, times, keys, **told)
+
+
+def _own_keys(project: Project, table: pa.Table, task: TaskData) -> pa.ChunkedArray | None:
+    """What a task that makes its own rows says they are kept apart by."""
+    return task.keys(table, project.data.split.by) if isinstance(task, Divides) else None
 
 
 def value_of(task: TaskData | type[TaskData]) -> Field | None:
@@ -258,9 +267,9 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
     names = [n for n in train.table.schema.names if n in found.schema.names]
     table = pa.table({n: _like(found.column(n), train.table.schema.field(n).type) for n in names})
     table = respelled_table(table, train.spellings, source.table, data.columns.label)
-    return Rows(
-        table, train.kinds, train.objective, source, train.spellings, train.times, _keys(project, source.table, table.num_rows, train.times)
-    )
+    keys = _own_keys(project, source.table, like)
+    keys = _keys(project, source.table, table.num_rows, train.times) if keys is None else keys
+    return Rows(table, train.kinds, train.objective, source, train.spellings, train.times, keys)
 
 
 def _retold(error: DataError, message: str, field: str | None) -> DataError:

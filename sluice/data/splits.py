@@ -88,7 +88,7 @@ def split_rows(table: pa.Table, split: Split, has_test: bool, keys: pa.ChunkedAr
         table: columns ``row_id`` and ``label`` among others; no label is null.
         split: how.
         has_test: whether held-out rows come from elsewhere.
-        keys: what `split.column` holds for each row: groups (strings) or times; null on ``hash``.
+        keys: what `split.column` holds for each row: groups (strings) or times; null on ``hash``, but for groups that a task tells.
 
     Returns:
         ``train``, ``validation`` and, unless `has_test`, ``test``.
@@ -135,7 +135,7 @@ def checked_sides(
                 fix="give rows of a longer time, smaller fractions, or data.split.by: hash",
             )
         return side
-    units = _Units(ids, keys if split.by == "group" else None, codes, names)
+    units = _Units(ids, keys, codes, names)
     side = units.sides(split, has_test)
     fault = _fault(side, codes, names, has_test)
     if fault is None:

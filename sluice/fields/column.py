@@ -62,7 +62,7 @@ class ColumnField(Field, ABC):
 
     @abstractmethod
     def encode(self, column: Column, values: Sequence[Any] | None, rows: int) -> dict[str, np.ndarray]:
-        """Raw values as the tensors of `inputs`: [rows, 1], FP32 with NaN, or object (str) with "", where one is missing.
+        """Raw values as the tensors of `inputs`: [rows, `width`], FP32 with NaN, or object (str) with "", where one is missing.
 
         Args:
             values: what a client sent or a table holds [rows]; None: missing throughout.

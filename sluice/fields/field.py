@@ -36,6 +36,8 @@ FIELDS = Registry(
         "audio": "sluice.fields.audio:Audio",
         "vector": "sluice.fields.lists:Vector",
         "names": "sluice.fields.lists:Names",
+        "history": "sluice.fields.history:History",
+        "key": "sluice.fields.key:Key",
     },
 )
 

@@ -82,7 +82,7 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     own = task.learner().load(model_dir)
     trained, curves = calibrated(own, dataset, project)
     state, processor = trained.state, trained.processor
-    specs = list(processor.inputs), [state.output]
+    specs = list(processor.inputs), state.outputs
     held = held_out(trained, dataset, project.export.parity_rows)
     formats = formats_of(project.export.formats, base_dir)
     asked = {load_format(name, base_dir).name for name in project.export.formats}
@@ -127,7 +127,7 @@ def export_graph(trained: Trained, opset: int) -> bytes:
     Raises:
         SluiceError: it cannot be exported, or what came out is not the declared graph.
     """
-    inputs, outputs = list(trained.processor.inputs), [trained.state.output]
+    inputs, outputs = list(trained.processor.inputs), trained.state.outputs
     model = graphs.name_axes(trained.graph(opset), inputs, outputs)
     data = graphs.to_bytes(graphs.normalise(model))
     graphs.check(data, inputs, outputs)

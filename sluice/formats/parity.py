@@ -110,7 +110,7 @@ def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: MetricCo
     allowed = max_loss if judged["champion"] is None else metrics.allowance(held.asked.metrics()[name], max_loss, judged["champion"])
     alone, grouped = _batches_of(engine, held, 1), _batches_of(engine, held, _BATCH)
     return Parity(
-        max_abs_diff=float(np.abs(outputs.astype(np.float64) - held.reference).max()),
+        max_abs_diff=held.asked.apart(outputs, held.reference),
         agreement=_agreement(outputs, held.reference, held),
         metric=judged["candidate"],
         loss=loss,
@@ -118,7 +118,7 @@ def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: MetricCo
         allowed=allowed,
         within=loss is not None and loss <= allowed + metrics.ROUNDING,
         single_agreement=_agreement(alone, grouped, held),
-        single_max_diff=float(np.abs(alone.astype(np.float64) - grouped).max()),
+        single_max_diff=held.asked.apart(alone, grouped),
     )
 
 

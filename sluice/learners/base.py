@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 #: Every learner there is by name.
 LEARNERS = Registry(
     "learner",
-    {"torch": "sluice.learners.torch.learner:TorchLearner", "estimators": "sluice.learners.estimators.learner:EstimatorsLearner"},
+    {
+        "torch": "sluice.learners.torch.learner:TorchLearner",
+        "estimators": "sluice.learners.estimators.learner:EstimatorsLearner",
+        "recommend": "sluice.learners.recommend.learner:RecommendLearner",
+    },
 )
 
 #: Of a trained model's directory: how it was learnt, as JSON.

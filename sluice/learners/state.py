@@ -59,6 +59,11 @@ class State:
 
         return TensorSpec(self.problem.output, "FP32", (-1, *self.problem.width(self.labels)))
 
+    @property
+    def outputs(self) -> list[TensorSpec]:
+        """All of the graph's outputs, `output` first."""
+        return [self.output, *self.problem.further]
+
     def save(self, root: Path) -> None:
         """Write ``state.json`` and the side files into an existing directory."""
         for name, data in self.files.items():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from sluice.core.datatypes import TensorSpec
     from sluice.data.dataset import Dataset
     from sluice.problems.answers import Answers
     from sluice.problems.decision import Rule
@@ -34,6 +35,7 @@ PROBLEMS = Registry(
         "arrays": "sluice.problems.arrays:Arrays",
         "forecast": "sluice.problems.forecast:Forecast",
         "anomaly_detection": "sluice.problems.anomaly:AnomalyDetection",
+        "ranking": "sluice.problems.ranking:Ranking",
     },
 )
 
@@ -57,6 +59,7 @@ class Problem(ABC):
         splits: the ways of ``data.split.by`` that leave what is held out independent of what is trained on.
         output: name of the graph's first output.
         linear: what a linear model of it is called; "" where none is trained beside it.
+        further: outputs of the graph behind the first one, which nothing judges.
         tells: what a server answers beside the graph's outputs: name -> datatype and the axes of one row's.
         answer_change: how far a smaller format's answer may be off, where the project does not say.
         by_file: ``module:function`` that answers a file whose rows are not the model's (`sluice.prediction.files`); "" where there is none.
@@ -73,6 +76,7 @@ class Problem(ABC):
     linear: ClassVar[str]
     answer_change: ClassVar[float]
     by_file: ClassVar[str] = ""
+    further: ClassVar[tuple[TensorSpec, ...]] = ()
     tells: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = MappingProxyType({})
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -234,6 +238,12 @@ class Problem(ABC):
         return self
 
     # --- two graphs' answers to the same rows ---
+
+    def apart(self, outputs: np.ndarray, others: np.ndarray) -> float:
+        """The largest difference of two graphs' answers to the same rows, in what `scale` is of. Default: of any number of them."""
+        import numpy as np
+
+        return float(np.abs(outputs.astype(np.float64) - others).max())
 
     def scale(self, reference: np.ndarray) -> float:
         """What differences of such answers are relative to. Default: their standard deviation, or their size where they do not vary."""

@@ -36,6 +36,7 @@ TASKS = Registry(
         "audio": "sluice.tasks.audio:AudioTask",
         "tabular": "sluice.tasks.tabular:TabularTask",
         "text": "sluice.tasks.text:TextTask",
+        "recommend": "sluice.tasks.recommend:RecommendTask",
     },
 )
 
@@ -95,6 +96,18 @@ class Task(ABC):
 
     def sides(self, table: pa.Table) -> np.ndarray | None:
         """For a task that divides its rows by itself: of each row of `canonical` the index of its part in `SPLITS`, int8 [rows]. Default: ``data.split`` does."""
+        return None
+
+    def keys(self, table: pa.Table, by: str) -> pa.ChunkedArray | None:
+        """What keeps the rows of `canonical` apart, a key a row, for a task that makes rows of its own of a source's. Default: None, ``data.split.column`` does.
+
+        Args:
+            table: the source's.
+            by: of ``data.split``: for ``time`` times or numbers, else groups (strings).
+
+        Raises:
+            DataError: there is nothing to split so by.
+        """
         return None
 
     def found(self, table: pa.Table) -> dict[str, Any]:

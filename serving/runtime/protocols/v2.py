@@ -199,7 +199,10 @@ def _columns(model: Model, tensors: Tensors) -> dict[str, list[Any]]:
         spec = model.inputs.get(name)
         if spec is None:
             raise RequestError("is not a column of this model", field=f"inputs.{name}", fix=f"columns: {', '.join(model.inputs)}")
-        wide = spec.shape[1] != 1  # a list of numbers a row
+        wide = spec.shape[1:] != (1,)  # a list a row
+        if wide and array.ndim == 2 and spec.datatype == "BYTES":
+            columns[name] = _lists(array, f"inputs.{name}.data")
+            continue
         if array.ndim not in ((2,) if wide else (1, 2)) or (array.ndim == 2 and array.shape[1] != 1 and not wide) or not array.size:
             fix = f"send [rows, {spec.shape[1]}]" if wide else "send [rows] or [rows, 1]"
             raise RequestError(f"has shape {list(array.shape)}", field=f"inputs.{name}.shape", fix=fix)
@@ -213,6 +216,15 @@ def _columns(model: Model, tensors: Tensors) -> dict[str, list[Any]]:
     if len(set(sizes.values())) > 1:
         raise RequestError("do not have one number of rows", field="inputs", value=sizes)
     return columns
+
+
+def _lists(array: np.ndarray, field: str) -> list[Any]:
+    """A list a row of a column of lists: [rows, any], texts with "" where a row has fewer."""
+    if array.dtype != object:
+        return list(array.tolist())
+    flat = texts(array.ravel().tolist(), field)
+    width = array.shape[1]
+    return [[v for v in flat[i * width : (i + 1) * width] if v != ""] for i in range(len(array))]
 
 
 def select(model: Model, outputs: Tensors, best: np.ndarray | None, names: list[str] | None) -> Tensors:

@@ -106,7 +106,7 @@ def apart(s: Subject) -> None:
     """Held-out rows from elsewhere keep to the rule the project splits by."""
     if s.test is None or s.train.keys is None or s.test.keys is None:
         return
-    (_groups_apart if s.split.by == "group" else _times_apart)(s, s.test, s.train.keys, s.test.keys)
+    (_times_apart if s.split.by == "time" else _groups_apart)(s, s.test, s.train.keys, s.test.keys)
 
 
 def _groups_apart(s: Subject, test: Side, train_keys: pa.ChunkedArray, test_keys: pa.ChunkedArray) -> None:

@@ -76,7 +76,7 @@ def encode_split(state: State, dataset: Dataset, split: str, root: Path) -> None
 
 
 def _write_ragged(processor: Processor, writers: list[_Column], batch: pa.RecordBatch) -> bytes:
-    examples = processor.encode(rows_from_arrow(processor.kind, batch))
+    examples = processor.encode(rows_from_arrow(processor.spec(), batch))
     for w in writers:
         w.examples([e[w.spec.name] for e in examples])
     return np.array([processor.length(e) for e in examples], dtype=np.int32).tobytes()

@@ -48,7 +48,7 @@ def test_a_packages_word_is_never_imported_as_a_class(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PackageError, match="is not a kind of pre-processing"):
         processor_class({"kind": "evil:Field"})
-    with pytest.raises(PackageError, match="must be numeric, categorical or timestamp"):
+    with pytest.raises(PackageError, match="must be numeric, categorical, timestamp"):
         load_processor({"kind": "tabular", "columns": [{"name": "x", "type": "evil:Field"}]}, {})
 
 

@@ -1,0 +1,1 @@
+"""Recommendations learnt from who took what: popularity, item-item weights, matrix factorisation."""

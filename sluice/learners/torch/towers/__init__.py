@@ -1,0 +1,1 @@
+"""Two towers: a network that puts users and items into one space."""
