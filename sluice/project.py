@@ -280,16 +280,25 @@ def model_section(task: str, base_dir: Path | None = None, written: Any = None) 
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of ``sluice.yaml`` for editors: `model` depends on `task`."""
+    """The JSON Schema of ``sluice.yaml`` for editors: `model` depends on `task`, and so does `train` where the task's learner is not the default one."""
     out = Project.model_json_schema()
     defs = out["$defs"]
     branches = []
+    train, other = out["properties"]["train"], []
     for task in sorted(TASKS.built_in, reverse=True):
         model, (key, others) = _defined(model_section(task), defs), TASKS.get(task).sections()
         if others:
             each = [{"if": {"properties": {key: {"const": name}}}, "then": _defined(kind, defs)} for name, kind in others.items()]
             model = {"if": {"required": [key]}, "then": {"allOf": each}, "else": model}
-        branches.append({"if": {"properties": {"task": {"const": task}}}, "then": {"properties": {"model": model}}})
+        then = {"model": model}
+        learner = LEARNERS.get(TASKS.get(task).learnt_by(TASKS.get(task).Model.model_construct()))
+        if learner.Train is not Project.model_fields["train"].annotation:
+            other.append(task)
+            then["train"] = _defined(learner.Train, defs)
+        branches.append({"if": {"properties": {"task": {"const": task}}}, "then": {"properties": then}})
+    if other:
+        out["properties"]["train"] = {"type": "object", "description": "settings of the task's learner"}
+        branches.append({"if": {"properties": {"task": {"enum": other}}}, "else": {"properties": {"train": train}}})
     out["allOf"] = branches
     out["properties"]["model"] = {"type": "object", "description": "settings of the task's model", "default": {}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **out}

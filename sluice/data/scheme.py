@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 #: scheme -> a function from `Asked` to what it brings.
 SOURCES = Registry(
-    "source", {"s3": "sluice.data.objects:fetch", "sklearn": "sluice.data.bundled:table", "sounds": "sluice.data.sounds:table"}
+    "source",
+    {
+        "gym": "sluice.environments.logged:table",
+        "s3": "sluice.data.objects:fetch",
+        "sklearn": "sluice.data.bundled:table",
+        "sounds": "sluice.data.sounds:table",
+    },
 )
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+._-]*(?::[A-Za-z_]\w*)?)://")

@@ -144,13 +144,14 @@ def held_out(trained: Trained, dataset: Dataset, rows: int) -> HeldOut:
     state, processor = trained.state, trained.processor
     raw = rows_from_arrow(state.preprocess, table)
     examples = processor.encode(raw)
+    asked, own = dataset.problem.by_row, own_answers(trained, examples)
     return HeldOut(
         processor,
         examples,
-        dataset.problem.by_row.targets(table.column("label"), state.labels),
+        asked.proof(asked.targets(table.column("label"), state.labels), own),
         state.labels,
-        dataset.problem.by_row,
-        own_answers(trained, examples),
+        asked,
+        own,
         raw,
         table.column("row_id").to_pylist(),
     )

@@ -28,6 +28,8 @@ LEARNERS = Registry(
     "learner",
     {
         "torch": "sluice.learners.torch.learner:TorchLearner",
+        "policy": "sluice.learners.policy.learner:PolicyLearner",
+        "bandit": "sluice.learners.bandit.learner:BanditLearner",
         "estimators": "sluice.learners.estimators.learner:EstimatorsLearner",
         "recommend": "sluice.learners.recommend.learner:RecommendLearner",
     },

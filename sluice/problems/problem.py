@@ -31,6 +31,8 @@ PROBLEMS = Registry(
     "problem",
     {
         "classification": "sluice.problems.classification:Classification",
+        "episode_returns": "sluice.problems.policy:Policy",
+        "off_policy": "sluice.problems.bandit:Bandit",
         "regression": "sluice.problems.regression:Regression",
         "arrays": "sluice.problems.arrays:Arrays",
         "forecast": "sluice.problems.forecast:Forecast",
@@ -236,6 +238,14 @@ class Problem(ABC):
     def by_row(self) -> Problem:
         """The problem by which answers to single rows are compared where a format is proved. Default: itself."""
         return self
+
+    def proof(self, targets: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """What counts as true where a format is proved: by default what is, `targets`; of actions what the trained model itself answers.
+
+        Args:
+            targets: of `targets`. reference: the trained model's own answers, to the same rows.
+        """
+        return targets
 
     # --- two graphs' answers to the same rows ---
 

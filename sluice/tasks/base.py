@@ -35,6 +35,8 @@ TASKS = Registry(
         "image": "sluice.tasks.image:ImageTask",
         "audio": "sluice.tasks.audio:AudioTask",
         "tabular": "sluice.tasks.tabular:TabularTask",
+        "policy": "sluice.tasks.policy:PolicyTask",
+        "bandit": "sluice.tasks.bandit:BanditTask",
         "text": "sluice.tasks.text:TextTask",
         "recommend": "sluice.tasks.recommend:RecommendTask",
     },

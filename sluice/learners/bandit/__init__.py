@@ -1,0 +1,1 @@
+"""The learner of contextual bandits: a model of the reward for each action, from logged decisions."""

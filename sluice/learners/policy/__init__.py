@@ -1,0 +1,1 @@
+"""The learner of policies: reinforcement learning in an environment, by Stable-Baselines3."""
