@@ -38,6 +38,7 @@ _BUILT_IN = {
     "export_onnx": {"format": "sluice.gates.format:Format", "calibration": "sluice.gates.calibration:Calibration"},
     "evaluate": {
         "bar": "sluice.gates.bar:Bar",
+        "sound": "sluice.gates.sound:Sound",
         "slices": "sluice.gates.slices:Slices",
         "floor": "sluice.gates.floor:Floor",
         "champion": "sluice.gates.champion:Champion",

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.core.errors import DataError, MissingExtra
+from sluice.core.png import png
 from sluice.data.config import Columns
-from sluice.data.images import png
 from sluice.data.scheme import Asked
 from sluice.fields import Field
 
@@ -72,7 +72,7 @@ def load(name: str, value: Field | None, columns: Columns) -> pa.Table:
     label = _label(found, name)
     if value is not None:
         pixels = np.rint(np.asarray(found.images) * 255 / 16).astype(np.uint8)
-        return pa.table({columns.image: pa.array([png(p) for p in pixels.tolist()], pa.binary()), columns.label: label})
+        return pa.table({columns.image: pa.array([png(p) for p in pixels], pa.binary()), columns.label: label})
     values = np.asarray(found.data, dtype=np.float64)
     names = [str(n).replace(" ", "_").replace("(", "").replace(")", "") for n in found.feature_names]
     return pa.table({**{n: values[:, i] for i, n in enumerate(names)}, columns.label: label})

@@ -65,7 +65,8 @@ class Columns(Section):
 
     def of(self, field: fields.Field) -> str:
         """The column of a field that a row is alone: as `text` and `image` say; another kind's is called as the kind is."""
-        told = getattr(self, field.kind, None) if field.kind in type(self).model_fields else None
+        key = field.setting or field.kind
+        told = getattr(self, key, None) if key in type(self).model_fields else None
         return told if isinstance(told, str) else field.name
 
     @field_validator("file_name")

@@ -54,6 +54,9 @@ def read_folder(folder: Found, columns: Columns, value: Field) -> tuple[pa.Table
         return _with_names(paths, inside, [_shown(folder, p) for p in paths], columns, value)
     groups = [p for p in sorted(folder.path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
     loose = [p for p in sorted(folder.path.iterdir()) if p.suffix.lower() in kind.read]
+    if loose and value.loose and not any(p.suffix.lower() in kind.read for group in groups for p in group.iterdir()):
+        names = [_shown(folder, p) for p in loose]
+        return pa.table({columns.of(value): read_files(loose, names, kind)}), names
     if loose:
         raise DataError(
             f"lies in no label's folder{_and_others(loose)}",

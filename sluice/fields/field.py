@@ -34,6 +34,9 @@ FIELDS = Registry(
         "text": "sluice.fields.text:Text",
         "image": "sluice.fields.image:Image",
         "audio": "sluice.fields.audio:Audio",
+        "seed": "sluice.fields.seed:Seed",
+        "exemplar": "sluice.fields.exemplar:Exemplar",
+        "pixels": "sluice.fields.exemplar:Pixels",
         "vector": "sluice.fields.lists:Vector",
         "names": "sluice.fields.lists:Names",
         "history": "sluice.fields.history:History",
@@ -60,6 +63,8 @@ class Field:
         checks: the checks of data that make sense for it alone, by the name they report under.
         listed: a source may list names of files in place of its values.
         files: what such files look like; None where no source lists any.
+        loose: rows that are such a value alone may come without a label.
+        setting: the key of ``data.columns`` that names its column, where that is not its kind.
         column_type: its type in a model's signature (MLflow's names).
     """
 
@@ -73,6 +78,8 @@ class Field:
     plain: ClassVar[bool] = False
     listed: ClassVar[bool] = False
     files: ClassVar[Files | None] = None
+    loose: ClassVar[bool] = False
+    setting: ClassVar[str] = ""
     lacks: ClassVar[str] = ""
     checks: ClassVar[frozenset[str]] = frozenset()
     column_type: ClassVar[str] = "any"

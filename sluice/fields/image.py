@@ -52,7 +52,7 @@ class Image(Field):
     column_type = "binary"
 
     @classmethod
-    def processor(cls) -> type[Processor]:
+    def processor(cls) -> type[Processor] | None:
         """`ImageProcessor`."""
         return ImageProcessor
 

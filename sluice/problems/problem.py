@@ -38,6 +38,7 @@ PROBLEMS = Registry(
         "forecast": "sluice.problems.forecast:Forecast",
         "anomaly_detection": "sluice.problems.anomaly:AnomalyDetection",
         "ranking": "sluice.problems.ranking:Ranking",
+        "synthesis": "sluice.problems.generation.problem:Generation",
     },
 )
 
@@ -303,6 +304,14 @@ class Problem(ABC):
 
         found: np.ndarray = np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1).mean(axis=1)
         return found
+
+    def faults(self, found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """What of an evaluation speaks against a model by itself, which is refused for it, and what a person has to hear of it. Default: nothing.
+
+        Args:
+            found: of `sluice.problems.evaluator.evaluate`.
+        """
+        return [], []
 
     def section(self, found: Mapping[str, Any]) -> str:
         """Its own part of an evaluation's report, as HTML; `found` is what `details` gave, with the metrics. Default: none."""

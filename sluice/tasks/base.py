@@ -39,6 +39,7 @@ TASKS = Registry(
         "bandit": "sluice.tasks.bandit:BanditTask",
         "text": "sluice.tasks.text:TextTask",
         "recommend": "sluice.tasks.recommend:RecommendTask",
+        "generate": "sluice.tasks.generate:GenerateTask",
     },
 )
 

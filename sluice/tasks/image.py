@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from sluice.core.errors import DataError
+from sluice.core.section import Section
 from sluice.tasks.base import Task
 from sluice.tasks.config import ImageModel
 
@@ -17,7 +18,7 @@ class ImageTask(Task):
 
     name: ClassVar[str] = "image"
     value = "image"
-    Model = ImageModel
+    Model: ClassVar[type[Section]] = ImageModel
     starter: ClassVar[str | None] = "digits"
     network: ClassVar[str] = "sluice.learners.torch.images.network:ImageNetwork"
 

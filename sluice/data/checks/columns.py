@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -214,6 +215,21 @@ def images(s: Subject) -> None:
             s.add("images", "pass", f"all {counted(total, 'image')} can be decoded", column=name, value=0, limit=0)
 
 
+def sizes(s: Subject) -> None:
+    """Pictures that will be brought to one size, and have several."""
+    for name in s.train.having("sizes"):
+        found = Counter((p.width, p.height) for p in s.train.probes(name) if p.error is None)
+        if len(found) > 1:
+            (width, height), most = found.most_common(1)[0]
+            s.add(
+                "sizes",
+                "warn",
+                f"pictures of {len(found):,} sizes, {percent(most / found.total())} of them {width}x{height}; all are stretched to one, that of model.size",
+                column=name,
+                value=len(found),
+            )
+
+
 def texts(s: Subject) -> None:
     """Texts too long for the server or far longer than the others; signs of a wrong encoding."""
     for name in s.train.having("texts"):
@@ -294,4 +310,4 @@ class Columns(Looks):
     """Checks one column at a time: what is missing, what cannot be used."""
 
     name = "columns"
-    looks = (nulls, non_finite, ranges, images, recordings, texts, constant)
+    looks = (nulls, non_finite, ranges, images, sizes, recordings, texts, constant)

@@ -123,7 +123,9 @@ class Trainer:
         device = torch.device("cpu") if self.sharded else self.world.device
         tensors, targets = self.loader.rows(np.arange(min(2, self.data.rows))).on(device)
         called, unused = drop_unused(
-            self.model, lambda: self.network.loss(self.model(**tensors), targets, self.config), follow=self.sharded
+            self.model,
+            lambda: self.network.loss(self.model(**self.network.learning(tensors, targets)), targets, self.config),
+            follow=self.sharded,
         )
         if unused:
             self.report.tell("note", text=f"{len(unused)} parameters take no part in the loss and are not trained: {', '.join(unused[:4])}")
@@ -233,7 +235,7 @@ class Trainer:
         seed_everything(seed_of(self.config.seed, p.step, self.world.rank, number), self.world.device)
         tensors, targets = part.on(self.world.device)
         with self.precision.autocast():
-            loss = self.network.loss(self.reducer.module(**tensors), targets, self.config)
+            loss = self.network.loss(self.reducer.module(**self.network.learning(tensors, targets)), targets, self.config)
         self._losses.append((p.step, loss.detach(), part.rows))
         while self._losses and (self.world.device.type == "cpu" or len(self._losses) > self.config.accumulate):
             self._settle(*self._losses.popleft())
@@ -287,6 +289,7 @@ class Trainer:
                 "step": p.step,
                 "train_loss": loss_sum / max(loss_rows, 1),
                 **entry,
+                **self.network.health(self.model),
                 "samples_per_second": self.data.rows / p.epoch_seconds if p.epoch_seconds else 0.0,
                 "learning_rate": rate,
                 "cpu_seconds": p.epoch_cpu,

@@ -101,6 +101,14 @@ class Network(ABC):
         """Change training tensors at random, with `generator` as the only source of chance. Default: not at all."""
         return tensors
 
+    def learning(self, tensors: dict[str, torch.Tensor], targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The arguments of the model where a loss is computed, when more than the row is needed for it: a generator's true answers. Default: the row's."""
+        return tensors
+
+    def health(self, model: torch.nn.Module) -> dict[str, float]:
+        """What an epoch's entry of the history says of the model beside its measures. Default: nothing."""
+        return {}
+
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: Plan) -> torch.Tensor:
         """Mean loss over the rows, a scalar; the backward pass is the loop's. Default: squared error, or cross-entropy with label smoothing.
 

@@ -94,7 +94,8 @@ def _run_split(
                     outputs.append(answers)
                 if counted and train is not None:
                     targets = network.targets(np.asarray(data.labels[rows]), state).to(world.device)
-                    loss += float(network.loss(raw[-1] if raw else model(**tensors), targets, train)) * len(rows)
+                    found = raw[-1] if raw else model(**network.learning(tensors, targets))
+                    loss += float(network.loss(found, targets, train)) * len(rows)
             beat()
     finally:
         hook.remove()

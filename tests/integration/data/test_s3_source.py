@@ -14,8 +14,8 @@ import pytest
 
 from sluice.core import processes
 from sluice.core.errors import DataError
+from sluice.core.png import png
 from sluice.data.config import Columns
-from sluice.data.images import png
 from sluice.data.sources import read_source
 from sluice.fields import field_of
 

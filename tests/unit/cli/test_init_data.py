@@ -273,7 +273,7 @@ def test_parquet_with_an_index_and_a_large_file_is_looked_at_in_part(
 
 
 def test_a_folder_of_images_becomes_an_image_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from sluice.data.images import png
+    from sluice.core.png import png
 
     for label in ("cat", "dog"):
         (tmp_path / "pets" / label).mkdir(parents=True)

@@ -9,9 +9,9 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from sluice.core.png import png
 from sluice.data.checks import validate
 from sluice.data.config import Checks, Range, Split
-from sluice.data.images import png
 from sluice.data.report import Check, Report
 
 N = 200

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from sluice.core.errors import DataError
+from sluice.core.png import png
 from sluice.data.config import Columns
-from sluice.data.images import png
 from sluice.data.sources import Source, read_source
 from sluice.fields import field_of
 from sluice.fields.pixels import probe, thumbnails

@@ -13,8 +13,8 @@ import pytest
 
 from sluice import project as projects
 from sluice.core.errors import DataError
+from sluice.core.png import png
 from sluice.data.dataset import Dataset
-from sluice.data.images import png
 from sluice.data.prepare import load_canonical, prepare, validate_project_data
 from sluice.data.profile import profile_counts
 from sluice.data.report import Report

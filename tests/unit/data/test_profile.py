@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.core.errors import DataError
+from sluice.core.png import png
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.digests import row_ids
-from sluice.data.images import png
 from sluice.data.profile import profile_counts, profile_dataset
 from sluice.fields.text import BUCKETS
 from sluice.stats.drift import psi

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sluice.core.png import png
 from sluice.data.dataset import Dataset, write_dataset
-from sluice.data.images import png
 from sluice.fields import AudioProcessor, Column, ImageProcessor, TabularProcessor, TensorInput, TensorProcessor
 from sluice.gates import baselines, features
 from sluice.gates.config import EvaluateConfig

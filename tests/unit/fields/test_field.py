@@ -23,6 +23,12 @@ KINDS = {
     "text": (pa.string(), {"words", "plain"}, "string", pa.string(), True, ["a b", " \t", None]),
     "image": (pa.binary(), {"blob", "listed"}, "binary", pa.binary(), True, [b"", None, None]),
     "audio": (None, {"blob", "waves", "listed"}, "binary", pa.binary(), True, [b"", None, None]),
+    "sequence": (pa.list_(pa.float64()), set(), "any", pa.list_(pa.float64()), False, [[1.0], None, None]),
+    "vector": (pa.list_(pa.float64()), set(), "array", pa.string(), False, [[1.0], None, None]),
+    "names": (pa.list_(pa.string()), set(), "array", pa.string(), False, [["a"], None, None]),
+    "seed": (pa.int64(), {"plain"}, "long", pa.int64(), False, [7, None, None]),
+    "exemplar": (pa.binary(), {"blob", "listed"}, "binary", pa.binary(), False, [b"", None, None]),
+    "pixels": (pa.list_(pa.list_(pa.list_(pa.uint8()))), set(), "array", pa.string(), False, [[[[1]]], None, None]),
 }
 
 
@@ -32,7 +38,8 @@ def test_a_kind_says_what_it_is(kind: str) -> None:
     field = field_of(kind, "x")
     assert (field.kind, field.name, field.arrow, field.column_type, field.logged) == (kind, "x", arrow, column_type, logged)
     assert {flag for flag in FLAGS if getattr(field, flag)} == flags
-    assert (field.processor() is not None) == alone != isinstance(field, ColumnField)
+    assert (field.processor() is not None) == alone
+    assert not (alone and isinstance(field, ColumnField))
     assert field.missing(pa.chunked_array([pa.array(values, arrow or pa.binary())])).to_pylist() == [False, True, True]
 
 
@@ -48,7 +55,7 @@ def test_a_packages_word_is_never_imported_as_a_class(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PackageError, match="is not a kind of pre-processing"):
         processor_class({"kind": "evil:Field"})
-    with pytest.raises(PackageError, match="must be numeric, categorical, timestamp"):
+    with pytest.raises(PackageError, match="must be numeric, categorical"):
         load_processor({"kind": "tabular", "columns": [{"name": "x", "type": "evil:Field"}]}, {})
 
 
@@ -115,6 +122,12 @@ def test_rows_are_left_out_where_what_they_are_is_missing() -> None:
         "text": "no text (null or blank)",
         "image": "no image (null)",
         "audio": "no recording (null)",
+        "sequence": "",
+        "vector": "",
+        "names": "",
+        "seed": "no seed (null)",
+        "exemplar": "no image (null)",
+        "pixels": "no picture",
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sluice.data.images import png
+from sluice.core.png import png
 from sluice.data.timestamps import Times
 from sluice.fields import field_of
 from sluice.fields.summaries import Cells

@@ -1,0 +1,1 @@
+"""Networks that make small pictures of noise: a variational autoencoder and a generative adversarial network."""
