@@ -112,7 +112,7 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     names = {"columns": train.source.table.schema.names, "features": list(train.kinds), "labels": labels}
     check_names(project, base_dir, **names, numbers=[name for name, field in fields_of(train.kinds).items() if field.quantity])
     check_settings(project.evaluate, train.objective, labels)
-    for section in (project.model, project.export):
+    for section in (project.model, project.evaluate, project.export):
         if isinstance(section, Section):
             section.suits(asked, labels)
     test = _load_test(project, base_dir, task, train)

@@ -1,7 +1,7 @@
 """The importance of columns: how much worse the served graph answers where a column tells nothing of its row any more.
 
 Permutation importance on held-out rows (Breiman 2001; Fisher, Rudin, Dominici, JMLR 20, 2019): a column's values change places among the rows, and
-the drop of the deciding metric is what the model has of it. It works for any learner, since the package alone is asked. Of columns that say the
+the drop of a metric is what the model has of it. It works for any learner, since the package alone is asked. Of columns that say the
 same each looks less important than they are together. It refuses nothing.
 """
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from sluice.engines.predictor import Predictor
     from sluice.problems.answers import Answers
+    from sluice.problems.metric import Metric
+    from sluice.problems.problem import Problem
 
 #: Groups of whole units, each left out once, that tell how far a drop may be off.
 _GROUPS = 20
@@ -34,6 +36,9 @@ _SHOWN = 20
 class ImportanceConfig(Section):
     """How the importance of columns is measured; beside the rest, which it neither passes nor refuses."""
 
+    metric: str | None = Field(
+        None, description="whose drop it is; null: the deciding one, or log_loss where that looks at the answered label alone"
+    )
     repeats: int = Field(5, ge=0, le=100, description="times each column is permuted; 0: no importance is measured")
     rows: int = Field(1000, ge=10, le=1_000_000, description="most held-out rows it is measured on")
     seconds: float = Field(20, gt=0, le=86400, description="processor time it may take; columns it did not get to are named")
@@ -43,6 +48,14 @@ class ImportancesConfig(MetricConfig):
     """What the importance of columns is measured with."""
 
     importance: ImportanceConfig = Field(ImportanceConfig(), exclude_if=lambda told: told == ImportanceConfig())
+
+    def suits(self, asked: Problem, labels: Sequence[str]) -> None:
+        """See `Section.suits`: the metric is of such answers."""
+        from sluice.problems.metrics import metric_of, need_positive
+
+        if self.importance.metric is not None:
+            found = asked.metrics()[metric_of(self.importance.metric, asked.name, "evaluate.importance.metric")]
+            need_positive(found, 0 if len(labels) == 2 or self.positive is not None else None, len(labels))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +67,7 @@ class _Subject:
         columns: each column -> the graph's inputs that are made of it.
         tensors: every input, [rows, 1].
         answers: a graph's output as what metrics take.
-        value: the deciding metric of answers, turned so that more is better.
+        metric: by which they are.
         groups: of each row the number of its group, [rows].
     """
 
@@ -62,11 +75,11 @@ class _Subject:
     columns: Mapping[str, Sequence[str]]
     tensors: Mapping[str, np.ndarray]
     answers: Callable[[np.ndarray], Answers]
-    value: Callable[[Answers], float]
+    metric: Metric
     groups: np.ndarray
 
     def values(self, inputs: Sequence[str] = (), order: np.ndarray | None = None) -> np.ndarray:
-        """The metric on all rows, then without each group; where some inputs are taken from other rows, without these groups' there too.
+        """The metric, turned so that more is better, on all rows, then without each group; where some inputs are taken from other rows, without these groups' there too.
 
         The mean over pairs of rows has the error of both (Arvesen, Annals of Mathematical Statistics 40, 1969).
 
@@ -80,7 +93,7 @@ class _Subject:
         out = self.predictor.run({**self.tensors, **{i: self.tensors[i][order] for i in inputs}})
         a = self.answers(out[self.predictor.package.outputs[0].name])
         rows = [np.flatnonzero((self.groups != g) & (givers != g)) for g in range(int(self.groups.max()) + 1)]
-        return np.array([self.value(a), *(self.value(a.rows(r)) for r in rows)])
+        return self.metric.sign * np.array([self.metric.value(a), *(self.metric.value(a.rows(r)) for r in rows)])
 
 
 class Importance(Check):
@@ -105,7 +118,7 @@ class Importance(Check):
 
 
 def measured(facts: Judged, config: ImportancesConfig) -> dict[str, Any] | None:
-    """The drop of the deciding metric by each column.
+    """The drop of the metric by each column.
 
     Returns:
         ``metric``, ``value`` (with nothing permuted), ``rows``, ``repeats``, ``confidence``, ``columns`` [{column, value, low, high}], the most important
@@ -126,10 +139,9 @@ def measured(facts: Judged, config: ImportancesConfig) -> dict[str, Any] | None:
     if len(drops) < len(told.columns):  # not even a round of all
         least = 1
     columns = [{"column": name, **_interval(np.mean(d[:least], axis=0), config.confidence)} for name, d in drops.items()]
-    metric, sign = facts.evaluation["metric"], 1 if facts.evaluation["direction"] == "higher" else -1
     return {
-        "metric": metric,
-        "value": sign * float(whole[0]),
+        "metric": told.metric.name,
+        "value": told.metric.sign * float(whole[0]),
         "rows": len(told.groups),
         "repeats": least,
         "confidence": config.confidence,
@@ -155,14 +167,21 @@ def _subject(facts: Judged, config: ImportancesConfig) -> _Subject | None:
     codes = units.codes if units else np.arange(len(chosen))
     rng = np.random.default_rng(facts.project.train.seed)
     groups = rng.permutation(int(codes.max()) + 1)[codes] % min(_GROUPS, int(codes.max()) + 1)
-    metric, targets = asked.metrics()[facts.evaluation["metric"]], facts.targets[chosen]
+    targets = facts.targets[chosen]
 
     def answers(outputs: np.ndarray) -> Answers:
         return asked.answers(outputs, targets, facts.labels, rule=facts.package.rule, positive=facts.positive, units=units)
 
     rows = rows_from_arrow(facts.package.preprocess, spread(facts.dataset, "test", config.importance.rows))
     tensors = predictor.processor.encode_batch(rows)
-    return _Subject(predictor, columns, tensors, answers, lambda a: metric.sign * metric.value(a), groups)
+    return _Subject(predictor, columns, tensors, answers, _metric(facts, config), groups)
+
+
+def _metric(facts: Judged, config: ImportancesConfig) -> Metric:
+    """A label that is answered turns over for few rows; its probability moves for many."""
+    every, deciding = facts.dataset.problem.metrics(), facts.evaluation["metric"]
+    usual = "log_loss" if every[deciding].by_label and "log_loss" in every else deciding
+    return every[config.importance.metric or usual]
 
 
 def _permuted(told: _Subject, config: ImportanceConfig, seed: int) -> Iterator[tuple[str, np.ndarray]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sluice.core.errors import ProjectError
 from sluice.data.prepare import prepare
 from sluice.engines.predictor import Predictor
 from sluice.engines.scoring import answers
@@ -59,7 +60,8 @@ def test_every_column_stands_there_once_with_what_it_is_worth(label: str, estima
     by = {c["column"]: c for c in found["columns"]}
     assert sorted(by) == sorted(COLUMNS) and not found["left"] and found["repeats"] == 3
     assert found["columns"][0]["column"] == "x" and by["x"]["low"] > 0 and by["city"]["value"] > by["noise"]["value"]
-    assert found["value"] == pytest.approx(facts.evaluation["value"], abs=1e-6)
+    assert found["metric"] == ("rmse" if label == "value" else "log_loss")  # accuracy looks at the answered label alone
+    assert found["value"] == pytest.approx(facts.evaluation["metrics"][found["metric"]]["value"], abs=1e-5)
     assert Importance().judge(facts, config).evidence == decision.evidence
 
     shap = found["shap"]
@@ -81,6 +83,16 @@ def test_shap_values_add_up_to_the_trees_answer(estimator: str, tmp_path: Path) 
     parts = trained.shap(tensors)
     whole = sum(part[:, 0] for part in parts.values())
     np.testing.assert_allclose(np.diff(whole), np.diff(trained.run(tensors)), atol=1e-4)
+
+
+def test_its_metric_can_be_told_and_has_to_be_one_of_such_answers(tmp_path: Path) -> None:
+    facts, config = judged(tmp_path, "classes", {"estimator": "logistic_regression"}, repeats=1, metric="macro_f1")
+    assert Importance().judge(facts, config).evidence["importance"]["metric"] == "macro_f1"
+    for wrong, field in (("rmse", "evaluate.importance.metric"), ("recall", "evaluate.positive")):
+        other = config.model_copy(update={"importance": config.importance.model_copy(update={"metric": wrong})})
+        with pytest.raises(ProjectError) as e:
+            other.suits(facts.dataset.problem, facts.dataset.labels)
+        assert e.value.field == field
 
 
 def test_without_repeats_nothing_is_measured_and_the_digest_is_the_old_one(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def subject(rng: np.random.Generator, rows: int, each: int = 1, cost: float = 0.
         {"a": ["a"], "b": ["b1", "b2"], "c": ["c"]},
         {"a": a, "b1": b, "b2": b, "c": c},
         lambda out: asked.answers(out, truth, []),
-        lambda found: metric.sign * metric.value(found),
+        metric,
         groups,
     )
 
