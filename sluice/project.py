@@ -216,10 +216,11 @@ def parse(
         raise ProjectError("names a format twice", field=f"{where}: export.formats", value=project.export.formats, fix="name each once")
     if any(":" in name for name in project.export.formats):
         formats_of(project.export.formats, base_dir)
-    if metric is not None and getattr(task, "objective", None) is Task.objective:
-        from sluice.problems.metrics import metric_of
+    if metric is not None and (asked := _problems(task)):
+        from sluice.problems.metrics import metric_of, names
 
-        metric_of(metric, DEFAULT, field=f"{where}: evaluate.metric")
+        if not any(metric in names(name) for name in asked):
+            metric_of(metric, asked[0], field=f"{where}: evaluate.metric")
     own_steps(project.steps, beside=base_dir)
     own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir)
     own_checks("export_onnx", project.export.checks, field="export.checks", beside=base_dir)
@@ -227,6 +228,13 @@ def parse(
     found = project.model_copy(update={"model": model})
     found._base_dir = base_dir
     return found
+
+
+def _problems(task: type[Task]) -> tuple[str, ...]:
+    """The problems that a task's rows may be of, as far as that is known before they are read."""
+    if (told := getattr(task, "problems", None)) is not None:
+        return tuple(told)
+    return (DEFAULT,) if getattr(task, "objective", None) is Task.objective else ()
 
 
 def parse_sections(raw: Mapping[str, Any], *, where: str = "project", said_by: Mapping[str, str] | None = None) -> Project:

@@ -59,6 +59,12 @@ class Columns(Section):
     timestamps: Annotated[dict[str, str], Names("column")] = Field(
         default={}, description="columns of times and how they are written: iso, s, ms, us, ns, a form such as %d.%m.%Y, or auto"
     )
+    label_separator: str | None = Field(
+        None,
+        min_length=1,
+        description="what stands between the labels of a row that has several, such as '|'; null: a row has one, unless the column holds lists",
+        exclude_if=lambda between: between is None,
+    )
     time_zone: str = Field(
         "UTC", description="whose clock times are read by: a zone of the IANA database; a time that names no zone is of this one"
     )

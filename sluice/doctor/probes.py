@@ -20,11 +20,15 @@ _EACH = 8
 _STEP = {"app.kubernetes.io/component": "step", "app.kubernetes.io/part-of": "sluice"}
 _SERVER = {"serving.kserve.io/inferenceservice": "sluice-doctor", "app.kubernetes.io/part-of": "sluice"}
 _MARK = "::doctor::"
+#: Seconds until a network's policies hold for a new pod.
+_SETTLE = 5
 #: Runs in the pod, with nothing but what the image holds: {question: null, or what went wrong}.
 SCRIPT = r"""
-import json, os, pathlib, sys, threading, urllib.request
+import json, os, pathlib, sys, threading, time, urllib.request
 each, asked = float(sys.argv[1]), json.loads(sys.argv[2])
 answers = {}
+# Many networks let a new pod through until they have heard of it: what is asked at once is no answer.
+time.sleep(asked.get("settle", 0))
 
 def http(url):
     urllib.request.urlopen(url, timeout=each).read(64)
@@ -134,7 +138,7 @@ def _pod(
         questions = [*questions, ["store", "s3", store]]
     elif store.startswith("pvc://"):
         questions = [*questions, ["store", "claim", place.step().env.get("SLUICE_STORE_MOUNT") or "/store"]]
-    asked = json.dumps({"questions": questions, "write": write, "name": name})
+    asked = json.dumps({"questions": questions, "write": write, "name": name, "settle": _SETTLE})
     restricted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     container = {
         "name": "doctor",

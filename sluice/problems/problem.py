@@ -39,6 +39,7 @@ PROBLEMS = Registry(
         "anomaly_detection": "sluice.problems.anomaly:AnomalyDetection",
         "ranking": "sluice.problems.ranking:Ranking",
         "synthesis": "sluice.problems.generation.problem:Generation",
+        "multilabel": "sluice.problems.multilabel:MultiLabel",
     },
 )
 
@@ -59,6 +60,7 @@ class Problem(ABC):
         classes: whether an answer is one of a set of labels, each with a probability.
         scalar: whether an answer is one number. Neither: it is an array of numbers (`sluice.problems.arrays`).
         lopsided: whether rows of one label are enough to learn from, and the other may be as rare as it will.
+        independent: whether each part of an answer is a probability by itself, which others do not limit.
         splits: the ways of ``data.split.by`` that leave what is held out independent of what is trained on.
         output: name of the graph's first output.
         linear: what a linear model of it is called; "" where none is trained beside it.
@@ -74,6 +76,7 @@ class Problem(ABC):
     classes: ClassVar[bool]
     scalar: ClassVar[bool] = False
     lopsided: ClassVar[bool] = False
+    independent: ClassVar[bool] = False
     splits: ClassVar[tuple[str, ...]] = ("hash", "time", "group")
     output: ClassVar[str]
     linear: ClassVar[str]

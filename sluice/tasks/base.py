@@ -59,6 +59,8 @@ class Task(ABC):
     name: ClassVar[str]
     #: The kind of field that a row is alone; None: rows are records of columns.
     value: ClassVar[str | None] = None
+    #: The problems its rows may be of, where that does not depend on a setting; None: nobody knows before the rows are read.
+    problems: ClassVar[tuple[str, ...] | None] = None
     #: Whether the source has a column of labels (``data.columns.label``); else `canonical` makes them.
     labelled: ClassVar[bool] = True
     Model: ClassVar[type[Section]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +11,10 @@ import pyarrow.compute as pc
 from sluice.core.errors import DataError
 from sluice.data.columns import MOSTLY_NUMBERS, looks_numeric, null_for_empty, numbers
 from sluice.data.spellings import texts_of
-from sluice.problems.problem import problem
+from sluice.problems.problem import DEFAULT, PROBLEMS, problem
+
+if TYPE_CHECKING:
+    from sluice.data.config import Columns
 
 #: A numeric label with more distinct values than this is a quantity, not a class.
 MOST_CLASSES = 20
@@ -116,13 +119,42 @@ def is_quantity(values: pa.ChunkedArray) -> bool:
     return bool(pc.count_distinct(number, mode="only_valid").as_py() > MOST_CLASSES)
 
 
-def label(table: pa.Table, name: str, objective: str) -> pa.ChunkedArray:
-    """The label column as the problem of that name has it: strings, or float64 for a quantity.
+def names(values: pa.ChunkedArray, name: str, separator: str | None) -> pa.ChunkedArray:
+    """A column of lists of names, or of texts with a separator between them, as lists of strings: trimmed, each once, null where null.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if pa.types.is_string(values.type) and separator is not None:
+        lists = pc.split_pattern(values, separator)
+    elif pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        lists = values
+    else:
+        fix = "store lists of texts, or set data.columns.label_separator to what stands between them"
+        raise DataError(f"of type {values.type} are no sets of labels", field=f"label {name}", fix=fix)
+    found = [
+        None if row is None else list(dict.fromkeys(v for v in (str(v).strip() for v in row if v is not None) if v))
+        for row in lists.to_pylist()
+    ]
+    return pa.chunked_array([pa.array(found, pa.list_(pa.string()))])
+
+
+def of_labels(table: pa.Table, columns: Columns) -> str:
+    """The problem of a column of labels, by name: of sets of labels where it holds lists or a separator is set, else of one label a row."""
+    kind = column(table, columns.label, "data.columns.label").type
+    several = columns.label_separator is not None or pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return next(p for p in PROBLEMS.built_in if problem(p).independent) if several else DEFAULT
+
+
+def label(table: pa.Table, name: str, objective: str, separator: str | None = None) -> pa.ChunkedArray:
+    """The label column as the problem of that name has it: strings, float64 for a quantity, or lists of strings for a set.
 
     Raises:
         DataError: no such column, or values of another kind.
     """
     values = column(table, name, "data.columns.label")
+    if problem(objective).independent:
+        return names(values, name, separator)
     if not problem(objective).classes:
         return to_float(values, name, "label")
     texts = to_string(values, name, "label")

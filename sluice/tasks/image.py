@@ -18,6 +18,7 @@ class ImageTask(Task):
 
     name: ClassVar[str] = "image"
     value = "image"
+    problems: ClassVar[tuple[str, ...] | None] = ("classification", "multilabel")
     Model: ClassVar[type[Section]] = ImageModel
     starter: ClassVar[str | None] = "digits"
     network: ClassVar[str] = "sluice.learners.torch.images.network:ImageNetwork"
@@ -45,11 +46,18 @@ class ImageTask(Task):
             )
         return values.cast(pa.binary())
 
+    def objective(self, table: pa.Table) -> str:
+        """One label a row, or a set of them (`sluice.tasks.columns.of_labels`)."""
+        from sluice.tasks import columns
+
+        return columns.of_labels(table, self.project.data.columns)
+
     def canonical(self, table: pa.Table) -> pa.Table:
         """That column and the label."""
         import pyarrow as pa
 
         from sluice.tasks import columns
 
-        label = columns.label(table, self.project.data.columns.label, self.objective(table))
+        wanted = self.project.data.columns
+        label = columns.label(table, wanted.label, self.objective(table), wanted.label_separator)
         return pa.table({"image": self._images(table), "label": label})

@@ -69,13 +69,18 @@ class TabularTask(Task):
 
     def objective(self, table: pa.Table) -> str:
         """As ``model.objective`` says; on ``auto`` a label of numbers that are not whole, or of many values, is a quantity."""
+        from sluice.core.errors import ProjectError
         from sluice.problems.problem import built_in, problem
         from sluice.tasks import columns
 
         model = self.project.model
         wanted: str = model.objective if isinstance(model, EstimatorModel) else settings(self, TabularModel).objective
         if wanted != "auto":
-            return problem(wanted, beside=self.base_dir).name
+            found = problem(wanted, beside=self.base_dir)
+            if not (found.classes or found.scalar):
+                fix = "classification, regression, or a problem of your own that derives from one of these"
+                raise ProjectError("is no problem of a table's rows", field="model.objective", value=wanted, fix=fix)
+            return found.name
         label = columns.column(table, self.project.data.columns.label, "data.columns.label")
         return built_in(classes=not columns.is_quantity(label)).name
 

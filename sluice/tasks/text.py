@@ -17,6 +17,7 @@ class TextTask(Task):
 
     name: ClassVar[str] = "text"
     value = "text"
+    problems: ClassVar[tuple[str, ...] | None] = ("classification", "multilabel")
     Model = TextModel
     starter: ClassVar[str | None] = "intents"
     network: ClassVar[str] = "sluice.learners.torch.texts.network:TextNetwork"
@@ -39,11 +40,18 @@ class TextTask(Task):
             )
         return values.cast(pa.string())
 
+    def objective(self, table: pa.Table) -> str:
+        """One label a row, or a set of them (`sluice.tasks.columns.of_labels`)."""
+        from sluice.tasks import columns
+
+        return columns.of_labels(table, self.project.data.columns)
+
     def canonical(self, table: pa.Table) -> pa.Table:
         """That column and the label."""
         import pyarrow as pa
 
         from sluice.tasks import columns
 
-        label = columns.label(table, self.project.data.columns.label, self.objective(table))
+        wanted = self.project.data.columns
+        label = columns.label(table, wanted.label, self.objective(table), wanted.label_separator)
         return pa.table({"text": self._texts(table), "label": label})

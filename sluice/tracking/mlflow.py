@@ -77,15 +77,23 @@ class MLflowTracker:
             self._outbox.put("start the run", lambda: self._start(experiment, artifacts, name))
 
     def _start(self, experiment: str, artifacts: str | None, name: str | None) -> None:
-        found = self._client.get_experiment_by_name(experiment)
-        number = (
-            found.experiment_id
-            if found
-            else self._client.create_experiment(experiment, artifact_location=artifacts, tags={_KIND: _TRAINING})
-        )
-        if found and _KIND not in found.tags:
-            self._client.set_experiment_tag(number, _KIND, _TRAINING)
-        self.run_id = self._client.create_run(number, run_name=name).info.run_id
+        self.run_id = self._client.create_run(self._experiment(experiment, artifacts), run_name=name).info.run_id
+
+    def _experiment(self, name: str, artifacts: str | None) -> str:
+        """The number of the experiment, made where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name, artifact_location=artifacts, tags={_KIND: _TRAINING}))
+            except MlflowException:  # another process of the study was first
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if _KIND not in found.tags:
+            self._client.set_experiment_tag(found.experiment_id, _KIND, _TRAINING)
+        return str(found.experiment_id)
 
     def _put(self, what: str, call: Callable[[str], None]) -> None:
         """Make a call that takes the run's id."""

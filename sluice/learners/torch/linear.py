@@ -178,3 +178,19 @@ def fit_bag(
             found.append((loss_of(bags[held] @ there.numpy().reshape(size, classes), held)[0], strength, there))
         _, best, point = min(found, key=lambda f: f[0])
     return solve(everyone, best, point).numpy().reshape(size, classes)
+
+
+def fit_bags(numbers: np.ndarray, lengths: np.ndarray, weigh: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """`fit_bag` of each label by itself, there or not: float32 [number of weights, labels], of the log odds.
+
+    Args:
+        numbers, lengths, weigh: as for `fit_bag`.
+        targets: float64 [rows, labels], 1 where a row has the label.
+    """
+    table = np.zeros((len(weigh), targets.shape[1]), dtype=np.float32)
+    for k in range(targets.shape[1]):
+        there = (targets[:, k] > 0.5).astype(np.int64)
+        if 0 < there.sum() < len(there):
+            both = fit_bag(numbers, lengths, weigh, there, 2)
+            table[:, k] = both[:, 1] - both[:, 0]
+    return table

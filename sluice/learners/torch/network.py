@@ -88,14 +88,15 @@ class Network(ABC):
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
 
     def targets(self, labels: np.ndarray, state: State) -> torch.Tensor:
-        """The dataset's labels as `loss` wants them: INT64 class indices, or FP32 values and arrays.
+        """The dataset's labels as `loss` wants them: INT64 class indices, FP32 values and arrays, or of independent labels BOOL whether each is there.
 
         Args:
             labels: indices into `state.labels` [rows], values [rows], or arrays [rows, ...].
         """
         import torch
 
-        return torch.from_numpy(labels.astype(np.int64 if state.problem.classes else np.float32))
+        found = torch.from_numpy(labels.astype(np.int64 if state.problem.classes else np.float32))
+        return found > 0.5 if state.problem.independent else found
 
     def augment(self, tensors: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Change training tensors at random, with `generator` as the only source of chance. Default: not at all."""
@@ -110,13 +111,16 @@ class Network(ABC):
         return {}
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: Plan) -> torch.Tensor:
-        """Mean loss over the rows, a scalar; the backward pass is the loop's. Default: squared error, or cross-entropy with label smoothing.
+        """Mean loss over the rows, a scalar; the backward pass is the loop's. Default: squared error, cross-entropy with label smoothing, or of independent labels the mean of theirs.
 
         A row weighs as `train.label_weights` says; the mean is over the rows and not over their weights, so that it does not matter
         which process or part of a batch a row falls to.
         """
+        import torch
         from torch.nn import functional as F
 
+        if targets.dtype == torch.bool:
+            return F.binary_cross_entropy_with_logits(outputs.float(), targets.float())
         if targets.is_floating_point():
             return F.mse_loss(outputs.float(), targets)
         if train.label_weights is None:
@@ -126,7 +130,8 @@ class Network(ABC):
 
     def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
         """What is exported: `forward(**tensors)` returns probabilities [rows, labels] or values [rows], FP32."""
-        return _serving(model, softmax=state.problem.classes, scalar=state.problem.scalar)
+        last = "softmax" if state.problem.classes else "sigmoid" if state.problem.independent else "one" if state.problem.scalar else "none"
+        return _serving(model, last)
 
     def example(self, state: State) -> dict[str, torch.Tensor]:
         """Inputs for the exporter: two rows, free axes of four."""
@@ -154,11 +159,11 @@ class Network(ABC):
         return graph
 
 
-def _serving(model: torch.nn.Module, softmax: bool, scalar: bool) -> torch.nn.Module:
+def _serving(model: torch.nn.Module, last: str) -> torch.nn.Module:
     import torch
 
     class Serving(torch.nn.Module):
-        """A trained model with its last step: softmax for classes, one axis for values; arrays as they are."""
+        """A trained model with its last step: softmax for classes, a sigmoid for independent labels, one axis for values; arrays as they are."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -166,7 +171,9 @@ def _serving(model: torch.nn.Module, softmax: bool, scalar: bool) -> torch.nn.Mo
 
         def forward(self, **tensors: torch.Tensor) -> torch.Tensor:
             out: torch.Tensor = self.model(**tensors).float()
-            return torch.softmax(out, dim=-1) if softmax else out.reshape(-1) if scalar else out
+            if last == "softmax":
+                return torch.softmax(out, dim=-1)
+            return torch.sigmoid(out) if last == "sigmoid" else out.reshape(-1) if last == "one" else out
 
     return Serving().eval()
 

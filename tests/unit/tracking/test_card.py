@@ -133,6 +133,23 @@ def test_a_version_shows_its_card_its_files_its_dataset_and_opens_as_model_train
     assert again.number == version.number and len(c.search_logged_models([run.info.experiment_id])) == 1
 
 
+def test_two_that_begin_at_once_share_one_experiment(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    first = MLflowTracker(uri, "both")
+    real, asked = MlflowClient.get_experiment_by_name, []
+
+    def not_yet(self: MlflowClient, name: str) -> object:
+        asked.append(name)
+        return None if len(asked) == 1 else real(self, name)
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", not_yet)
+    second = MLflowTracker(uri, "both")
+    assert second.run_id is not None and len(asked) == 2
+    c = MlflowClient(uri)
+    assert c.get_run(second.run_id).info.experiment_id == c.get_run(first.run_id).info.experiment_id
+
+
 def test_an_experiment_of_before_is_told_what_it_is_and_one_that_a_person_named_keeps_its_kind(uri: str) -> None:
     c = client(uri)
     before, named = c.create_experiment("before"), c.create_experiment("named", tags={"mlflow.experimentKind": "regression"})

@@ -153,16 +153,19 @@ class TextNetwork(Network):
         import numpy as np
         import torch
 
-        from sluice.learners.torch.linear import fit_bag
+        from sluice.learners.torch.linear import fit_bag, fit_bags
         from sluice.learners.weights import label_weights
 
         weigh = model.bag.weigh.numpy()
         _, lengths = rows.bags("ngrams", np.arange(min(rows.rows, 1000)))
         chosen = np.arange(0, rows.rows, -(-rows.rows * int(lengths.mean() + 1) // _MOST_FITTED))
         numbers, lengths = rows.bags("ngrams", chosen)
-        weights = label_weights(self.task.project.train.class_weights, state.labels, np.asarray(rows.labels))
         labels = np.asarray(rows.labels[chosen])
-        table = fit_bag(numbers, lengths, weigh, labels, len(state.labels), np.array(weights)[labels] if weights else None)
+        if state.problem.independent:
+            table = fit_bags(numbers, lengths, weigh, labels)
+        else:
+            weights = label_weights(self.task.project.train.class_weights, state.labels, np.asarray(rows.labels))
+            table = fit_bag(numbers, lengths, weigh, labels, len(state.labels), np.array(weights)[labels] if weights else None)
         model.bag.table.copy_(torch.from_numpy(table))
 
     def example(self, state: State) -> dict[str, torch.Tensor]:
