@@ -43,6 +43,7 @@ _BUILT_IN = {
         "floor": "sluice.gates.floor:Floor",
         "champion": "sluice.gates.champion:Champion",
         "importance": "sluice.gates.importance:Importance",
+        "standouts": "sluice.gates.standouts:Standouts",
     },
 }
 #: Every check there is by name.

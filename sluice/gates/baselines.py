@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.abc
 import math
 import os
@@ -35,6 +36,7 @@ from sluice.problems.threshold import choose
 if TYPE_CHECKING:
     from sluice.gates.features import Block
     from sluice.gates.floor import BaselinesConfig, FloorConfig
+    from sluice.problems.problem import Problem
 
 SEED = 17
 #: Rows of each split at the most, spread over it.
@@ -151,12 +153,13 @@ def _environment() -> dict[str, str]:
 
 
 def learn(
-    train: pa.Table, tests: Sequence[pa.Table], fields: list[Block], labels: Sequence[str]
+    train: pa.Table, tests: Sequence[pa.Table], fields: list[Block], labels: Sequence[str], asked: Problem | None = None
 ) -> tuple[str, list[np.ndarray], dict[str, Any]]:
     """Fit on `train`, answer each of `tests`.
 
     Logistic regression with scikit-learn's defaults (L2, C = 1, L-BFGS); over the many features of texts by
     coordinate descent in the dual (liblinear, C = 10), one class against the rest. Ridge regression with alpha = 1.
+    A problem `asked` for may have a simple model of its own (`Problem.simple`).
 
     Returns:
         Its name; probabilities [rows, labels] or values [rows] of each table; facts.
@@ -178,6 +181,10 @@ def learn(
         kept = some(len(y), max(1, int(len(y) * MOST_WORK / work)))
         x, y = x[kept], y[kept]
     facts = {"rows_trained": len(y), "features": int(x.shape[1])}
+    asked = asked or of_labels(labels)
+    own = asked.simple(x, y, [functools.partial(_matrix, fields, test) for test in tests], labels)
+    if own is not None:
+        return asked.linear, own, facts
     if not of_labels(labels).classes:
         from sklearn.linear_model import Ridge
 
@@ -260,7 +267,9 @@ def main() -> int:
         test, at = sampled(dataset, "test")
         validation, others = sampled(dataset, "validation") if request["validation"] else (None, at[:0])
         fields = blocks_of(dataset.columns, load_processor(request["preprocess"], Path(request["side_files"])))
-        name, answers, facts = learn(train, [test] if validation is None else [test, validation], fields, request["labels"])
+        name, answers, facts = learn(
+            train, [test] if validation is None else [test, validation], fields, request["labels"], dataset.problem
+        )
     except Exception as e:
         said = str(e).split("\n")[0]
         print(said if isinstance(e, ValueError) and said else f"{type(e).__name__}: {said}", file=sys.stderr)

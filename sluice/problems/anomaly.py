@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -25,6 +25,11 @@ LABELS = (ANOMALY, NORMAL)
 #: What a score is judged by, the first unless a project names another; none that reads it as a probability.
 _METRICS = ("average_precision", "roc_auc", "precision", "recall", "f1", "mcc", "balanced_accuracy", "accuracy")
 
+#: Bars of a picture of scores.
+_BINS = 20
+#: Most features whose covariance the simple model has, and what is added to their variances, as a share of the mean one.
+_MOST_JOINT, _SHRINKAGE = 400, 0.05
+
 
 class AnomalyDetection(Classification):
     """Each row is normal or an anomaly; the graph gives a score for either, which add up to 1.
@@ -35,6 +40,7 @@ class AnomalyDetection(Classification):
 
     name: ClassVar[str] = "anomaly_detection"
     lopsided: ClassVar[bool] = True
+    linear: ClassVar[str] = "distance from the mean"
 
     def labels(self, column: pa.ChunkedArray) -> list[str]:
         """Both, whichever occur. Raises `DataError`: another one does."""
@@ -75,7 +81,63 @@ class AnomalyDetection(Classification):
         """As of labels, but for what reads a score as a probability."""
         found = super().details(a, labels, rule, config)
         because = {} if config.positive is not None else {"positive_because": "what is looked for"}
-        return {k: v for k, v in found.items() if k != "calibration"} | because
+        scores = {"edges": np.linspace(0, 1, _BINS + 1).tolist()}
+        for k, label in enumerate(labels):
+            scores[label] = np.histogram(a.outputs[a.targets == k, labels.index(ANOMALY)], scores["edges"])[0].tolist()
+        return {k: v for k, v in found.items() if k != "calibration"} | because | {"scores": scores}
+
+    def section(self, found: Mapping[str, Any]) -> str:
+        """Where the scores of normal rows and of anomalies lie."""
+        from sluice.report import svg
+
+        scores, rows = found["scores"], found["confusion"]["matrix"]
+        of = dict(zip(found["confusion"]["labels"], rows, strict=True))
+        pictures = "".join(
+            f"<figure><figcaption>{label}: {sum(scores[label]):,} held-out rows</figcaption>"
+            f"{svg.histogram(scores['edges'], scores[label], 'score')}</figure>"
+            for label in (NORMAL, ANOMALY)
+        )
+        at = found["confusion"]["labels"].index(ANOMALY)
+        alarms, hits = of[NORMAL][at], of[ANOMALY][at]
+        told = (
+            f"At the threshold {hits:,} of {sum(of[ANOMALY]):,} anomalies are found, and {alarms:,} of {sum(of[NORMAL]):,} normal rows taken for one. "
+            "A score is no probability: it says how unusual a row is among those that were learnt from; without evaluate.decision 1/2 is the threshold "
+            "that model.contamination sets."
+        )
+        return f'<h3>Scores</h3>{pictures}<p class="note">{told}</p>'
+
+    def simple(self, x: Any, y: np.ndarray, others: Sequence[Callable[[], Any]], labels: Sequence[str]) -> list[np.ndarray]:
+        """The distance from the mean of the normal rows: by their covariance, shrunk (Mahalanobis, 1936), and of many features by their deviations."""
+        usual = np.asarray(_dense(x)[y == labels.index(NORMAL)], dtype=np.float64)
+        mean, distance = usual.mean(axis=0), _distance(usual)
+        half = float(np.quantile(distance(usual - mean), 0.95)) or 1.0
+        found = []
+        for other in others:
+            far = distance(np.asarray(_dense(other()), dtype=np.float64) - mean)
+            score = far / (far + half)
+            pair = {ANOMALY: score, NORMAL: 1 - score}
+            found.append(np.stack([pair[label] for label in labels], axis=1))
+        return found
+
+    def notable(self, outputs: np.ndarray) -> np.ndarray:
+        """The logarithm of the odds of an anomaly."""
+        odds = np.clip(outputs.astype(np.float64), 1e-12, None)
+        found: np.ndarray = np.log(odds[:, LABELS.index(ANOMALY)]) - np.log(odds[:, LABELS.index(NORMAL)])
+        return found
+
+
+def _dense(x: Any) -> np.ndarray:
+    return np.asarray(x.toarray() if hasattr(x, "toarray") else x)
+
+
+def _distance(usual: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The squared distance of rows less the mean, [rows]."""
+    variance = usual.var(axis=0)
+    shrunk = _SHRINKAGE * max(float(variance.mean()), 1e-12)
+    if usual.shape[1] > _MOST_JOINT:
+        return lambda x: np.asarray((x**2 / (variance + shrunk)).sum(axis=1))
+    inverse = np.linalg.inv(np.cov(usual.T).reshape(len(variance), -1) + shrunk * np.eye(len(variance)))
+    return lambda x: np.einsum("ij,jk,ik->i", x, inverse, x)
 
 
 @functools.cache

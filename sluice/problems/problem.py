@@ -213,6 +213,24 @@ class Problem(ABC):
         name, answer = self.constant(self.targets(dataset.read("train", ["label"]).column("label"), labels), labels, metric, positive)
         return name, np.tile(answer, (dataset.rows("test"), *[1] * answer.ndim))
 
+    def simple(self, x: Any, y: np.ndarray, others: Sequence[Callable[[], Any]], labels: Sequence[str]) -> list[np.ndarray] | None:
+        """Answers of a simple model of its own kind, which is then called as `linear` says. Default: None, a logistic or a ridge regression is fitted.
+
+        Args:
+            x: the training rows, standardised numbers and an indicator a category: [rows, features], an array or a sparse matrix.
+            y: their true answers, of `targets`.
+            others: give the rows to answer, [rows, features] each.
+            labels: of the model.
+
+        Returns:
+            Answers [rows, *`width`] to each of `others`.
+        """
+        return None
+
+    def notable(self, outputs: np.ndarray) -> np.ndarray | None:
+        """How much each answer asks to be looked at, float64 [rows], on a scale on which differences add up; None where none does more than another."""
+        return None
+
     @abstractmethod
     def missed(self, answer: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The rows (bool [rows]) that one constant answer [*`width`] gets wrong."""

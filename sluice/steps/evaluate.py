@@ -39,7 +39,15 @@ class Evaluate(Step):
                 + svg.histogram(residuals["edges"], residuals["counts"], "prediction minus truth")
                 + "</figure></div>"
             )
-        return out + "</div>" + classes.per_label(found.get("per_label") or ()) + parts["importance"] + parts["slices"] + own_sections(e)
+        return (
+            out
+            + "</div>"
+            + classes.per_label(found.get("per_label") or ())
+            + parts["importance"]
+            + parts["standouts"]
+            + parts["slices"]
+            + own_sections(e)
+        )
 
 
 def _error(found: dict[str, Any]) -> str:

@@ -76,6 +76,22 @@ class AnomalyTask(TabularTask):
         labels = [NORMAL] * features.num_rows + [ANOMALY] * reference.num_rows
         return pa.concat_tables([features, reference]).append_column("label", pa.array(labels, pa.string()))
 
+    def found(self, table: pa.Table) -> dict[str, Any]:
+        """What the rows are judged by, in a sentence."""
+        return {"judged_by": self._judged_by(table)}
+
+    def notes(self, table: pa.Table) -> list[str]:
+        """The same, for the checks of the data where there are no labels."""
+        return [] if self._says(table) else [self._judged_by(table)]
+
+    def _judged_by(self, table: pa.Table) -> str:
+        if self._says(table):
+            return f"the labels in {self.project.data.columns.label} say which rows are anomalies"
+        return (
+            "there are no labels: the rows count as normal, and are judged against rows made of them whose columns were shuffled one by one, so "
+            "what is measured is whether the model knows what the columns have to do with each other, not whether it finds the anomalies you look for"
+        )
+
     @property
     def labelled(self) -> bool:  # type: ignore[override]
         """Whether the source has to have a column of labels: one that the project names."""
