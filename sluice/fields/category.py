@@ -85,7 +85,7 @@ class Category(ColumnField):
 
     def drawn(self, reference: Mapping[str, Any], rows: int, rng: np.random.Generator) -> list[str | None]:
         """One of the commonest values, or none; what is rarer has no name in a reference."""
-        from sluice.fields.parts import drawn
+        from sluice.stats.drift import drawn
 
         values, counts = [*reference["parts"]["value"]["values"], None], list(reference["parts"]["value"]["counts"])
         del counts[-2]

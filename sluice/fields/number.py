@@ -79,7 +79,7 @@ class Number(ColumnField):
 
     def drawn(self, reference: Mapping[str, Any], rows: int, rng: np.random.Generator) -> list[float | None]:
         """Evenly inside a bin."""
-        from sluice.fields.parts import drawn
+        from sluice.stats.drift import drawn
 
         known, low, high = reference["parts"]["value"], reference["min"], reference["max"]
         if low is None:

@@ -41,14 +41,6 @@ def part(bins: Mapping[str, Any], counts: NDArray[np.int64]) -> dict[str, Any]:
     return {**bins, "counts": counts.tolist(), "fractions": [round(int(n) / total, 9) if total else 0.0 for n in counts]}
 
 
-def drawn(counts: Sequence[int], rows: int, rng: np.random.Generator) -> list[int]:
-    """Bins by their counts, [rows]; the last one where there are no counts."""
-    total = sum(counts)
-    if not total:
-        return [len(counts) - 1] * rows
-    return [int(i) for i in rng.choice(len(counts), rows, p=np.asarray(counts, dtype=np.float64) / total)]
-
-
 def numeric_part(values: ArrayLike) -> dict[str, Any]:
     """Numbers [rows], NaN where one is missing, in bins of equal counts."""
     edges = quantile_edges(values, BINS)

@@ -10,19 +10,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from sluice.core.errors import PackageError, ProjectError
-from sluice.engines.predictor import Predictor
-from sluice.fields import field_of
+from sluice.fields import Processor, field_of
+from sluice.package.package import Package
+from sluice.problems.decision import codes
 from sluice.problems.problem import problem
 from sluice.stats.student import t_quantile
 
 #: Drawn rows, an order and its reverse for each; fewer where a row's explanation would take more than `_ANSWERS` answers of the graph.
 _DRAWN, _LEAST, _ANSWERS = 32, 4, 20_000
 _RUN, _SEED, _CONFIDENCE = 2048, 17, 0.95
+
+
+class Asked(Protocol):
+    """A package that can be asked: a `sluice.engines.predictor.Predictor`, or a server's model."""
+
+    @property
+    def package(self) -> Package: ...
+    @property
+    def processor(self) -> Processor | None: ...
+    def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
 
 
 class Explainer:
@@ -36,9 +47,10 @@ class Explainer:
         PackageError: it has no profile.
     """
 
-    def __init__(self, predictor: Predictor):
-        package = predictor.package
-        self.predictor, self.columns = predictor, predictor.processor.owners()
+    def __init__(self, predictor: Asked):
+        package, processor = predictor.package, predictor.processor
+        assert processor is not None
+        self.predictor, self.processor, self.columns = predictor, processor, processor.owners()
         asked = problem(package.objective)
         if not self.columns:
             raise ProjectError(
@@ -64,7 +76,7 @@ class Explainer:
             name: field_of(features[name]["kind"], name).drawn(features[name], drawn, rng) for name in self.columns if name in features
         }
         rows = [{name: values[i] for name, values in found.items()} for i in range(drawn)]
-        self._background = predictor.processor.encode_batch(rows)
+        self._background = processor.encode_batch(rows)
         # Of each order and its reverse the step at which a column is that of the explained row.
         ranks = np.stack([rng.permutation(len(self.columns)) for _ in range(drawn)])
         self._ranks = np.stack([ranks, len(self.columns) - 1 - ranks], axis=1)
@@ -86,9 +98,9 @@ class Explainer:
             ProjectError: there is no such label.
         """
         package = self.predictor.package
-        explained = self.predictor.processor.encode_batch([row])
+        explained = self.processor.encode_batch([row])
         own = self._answers(explained)
-        answer = package.labels[int(self.predictor.codes(own)[0])] if package.labels else None
+        answer = package.labels[int(codes(own, package.labels, package.rule)[0])] if package.labels else None
         of = answer if label is None else label
         if of is not None and of not in package.labels:
             raise ProjectError(

@@ -134,3 +134,11 @@ def category_counts(values: Sequence[Any] | Mapping[str, int], categories: Seque
         missing = value is None or value in ("", MISSING)
         out[len(categories) + 1 if missing else place.get(str(value), len(categories))] += n
     return out
+
+
+def drawn(counts: Sequence[int], rows: int, rng: np.random.Generator) -> list[int]:
+    """Bins by their counts, [rows]; the last one where there are no counts."""
+    total = sum(counts)
+    if not total:
+        return [len(counts) - 1] * rows
+    return [int(i) for i in rng.choice(len(counts), rows, p=np.asarray(counts, dtype=np.float64) / total)]

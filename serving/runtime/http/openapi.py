@@ -187,6 +187,13 @@ def document(
         "/v1/models/{model}:predict": post(
             "ask a model (KServe V1)", "PredictRequest", _json("PredictResponse"), infer, [model, *headers], True
         ),
+        "/v1/models/{model}:explain": post(
+            "what each column of a row adds to its answer (KServe V1)",
+            "PredictRequest",
+            _json(plain),
+            infer,
+            [model, headers[0]],
+        ),
         "/v2/repository/index": {
             "post": {"summary": "the models and their versions", "responses": _answers(_json({"type": "array"}), 413)}
         },

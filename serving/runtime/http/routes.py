@@ -103,6 +103,8 @@ class Routes:
         match parts:
             case ["v1", "models", rest] if rest.endswith(":predict"):
                 return post(self._predict), rest.removesuffix(":predict"), None
+            case ["v1", "models", rest] if rest.endswith(":explain"):
+                return post(self._explain), rest.removesuffix(":explain"), None
             case ["v2", "repository", "models", name, "load"] if name:
                 return post(lambda exchange, name, _: self._repository.load(exchange, name)), name, None
             case ["v2", "repository", "models", name, "unload"] if name:
@@ -223,6 +225,25 @@ class Routes:
             call.ask(units, order, raw)
         except Exception as e:
             self._failed(call, e)
+
+    def _explain(self, exchange: Exchange, name: str, version: str | None) -> None:
+        """Counted by no series that a rollout judges: it takes as long as thousands of answers."""
+        service = self._service
+        served = service.served(name, version)
+
+        def done(found: list[dict[str, Any]] | None, error: BaseException | None) -> None:
+            service.calls -= 1
+            served.calls -= 1
+            if error is not None:
+                if status_of(error) >= 500:
+                    log.error("an explanation by %s failed", name, exc_info=error)
+                exchange.fail(error, served.model.head)
+            else:
+                exchange.send_json(200, {"explanations": found}, served.model.head)
+
+        service.explanations.ask(served.model, exchange.body, done)
+        service.calls += 1
+        served.calls += 1
 
     def _infer(self, exchange: Exchange, name: str, version: str | None) -> None:
         service, settings = self._service, self._settings

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from serving.runtime.engine.budget import Budget
+from serving.runtime.engine.explanations import Explanations
 from serving.runtime.engine.queue import Engine
 from serving.runtime.errors import NotFound, Unavailable
 from serving.runtime.metrics import Metrics, Page
@@ -38,6 +39,7 @@ class Service:
         self.metrics = Metrics(page)
         self.budget = Budget(settings.max_buffered)
         self.engine = Engine(loop, self.metrics, queue_limit=settings.queue, max_batch=settings.max_batch)
+        self.explanations = Explanations(loop)
         self.models: dict[str, Served] = {}
         self.draining = False
         self.calls = 0
@@ -87,6 +89,7 @@ class Service:
     def close(self) -> None:
         """Hand over what logs hold; no call is in flight any more."""
         self.engine.close()
+        self.explanations.close()
         if self.predictions is not None:
             self.predictions.close()
         if self.access is not None:

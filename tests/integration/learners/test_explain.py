@@ -20,6 +20,7 @@ from sluice.package import package as packages
 from sluice.prediction.explain import Explainer
 from sluice.project import parse
 from sluice.tasks import load_task
+from tests.integration.serving.server import serving
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +119,24 @@ def test_the_command_says_what_is_wrong(more: list[str], said: str, made: Path, 
     except SystemExit as e:
         status = int(str(e.code))
     assert status == 2 and said in capsys.readouterr().err
+
+
+def test_a_server_explains_the_same_and_its_series_of_requests_do_not_count_it(made: Path, tmp_path: Path) -> None:
+    with serving(tmp_path / "log", made / "two") as server:
+        row = {"x": 6.5, "z": 0.4, "city": "Rome", "since": "2024-03-11T08:00:00"}
+        told = server.post("/v1/models/t:explain", {"instances": [row, {}], "label": "no"})
+        own = explainer(made, "two")
+        for found, sent in zip(told["explanations"], [row, {}], strict=True):
+            assert found == json.loads(json.dumps(own.explain(sent, "no")))
+        for body, code, said in (
+            # each says what to send
+            ({"instances": [row], "label": "maybe"}, 400, "is no label"),
+            ({"instances": [row, {"x": "much"}]}, 400, "rows[1].x"),
+            ({"instances": [row] * 9}, 413, "more than 8"),
+            ({"instances": []}, 400, "at least one row"),
+        ):
+            status, _, answer = server.request("POST", "/v1/models/t:explain", body)
+            assert (status, said in json.loads(answer)["error"]) == (code, True), answer
+        assert server.request("POST", "/v1/models/nobody:explain", {"instances": [row]})[0] == 404
+        assert server.predict("t", row)[0]["label"] == "yes"
+        assert server.metric("sluice_inference_requests_total") == 1
