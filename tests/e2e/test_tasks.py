@@ -79,3 +79,17 @@ def test_boosted_trees_are_trained_on_the_cluster_and_serve(
     row = dict(zip(map(str, bunch.feature_names), map(float, bunch.data[0]), strict=True))
     found = promoted(kube, registry, endpoint, gateway, "boosting", put, tmp_path, row)
     assert found["label"] == "malignant" and found["probability"] > 0.5
+
+
+def test_a_forecast_of_many_series_is_trained_on_the_cluster_and_serves(
+    kube: Any, whole: None, endpoint: str, gateway: str, registry: Registry, put: Callable[[Path], str], tmp_path: Path
+) -> None:
+    import csv
+
+    rows = list(csv.DictReader((ROOT / "examples/forecast/data/employment.csv").open()))
+    series = [float(r["employees"]) for r in rows if r["industry"] == "construction"]
+    row = {"industry": "construction", "month": max(r["month"] for r in rows), "history": series[-36:]}
+    found = promoted(kube, registry, endpoint, gateway, "forecast", put, tmp_path, row)
+    assert list(found) == ["0.1", "0.5", "0.9"] and {len(v) for v in found.values()} == {12}
+    assert all(low < high for low, high in zip(found["0.1"], found["0.9"], strict=True))
+    assert all(0.8 < middle / series[-1] < 1.3 for middle in found["0.5"])
