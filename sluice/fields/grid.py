@@ -123,6 +123,13 @@ class Grid:
         found = tuple(c // self.step for c in cycles if c % self.step == 0 and c > self.step)
         return found or ((52,) if self.step == 7 * _DAY else (1,))
 
+    def turn(self, cycle: str) -> float | None:
+        """How much of a round of ``month``, ``weekday`` or ``hour`` (`sluice.fields.timeparts`) a step is; None of one that it does not go through evenly."""
+        days = {"month": self.step * 365.25 / 12, "weekday": self.step * 7 / 5, "microsecond": self.step / _DAY}.get(self.unit)
+        if days is None or (cycle != "month" and self.unit == "month"):
+            return None
+        return {"month": days / 365.25, "weekday": days / 7, "hour": days % 1.0}.get(cycle)
+
     def index(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
         """The whole number of each time; of one that lies between two, of the one before."""
         if self.unit == "month":

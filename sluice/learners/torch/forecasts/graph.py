@@ -33,6 +33,7 @@ def forecast_graph(serving: torch.nn.Module, names: Mapping[str, str], output: s
         inside = g.add("Relu", _linear(g, x, w, f"blocks.{i}.one"))
         x = g.add("Add", x, _linear(g, inside, w, f"blocks.{i}.other"))
     own = g.add("Reshape", _linear(g, x, w, "head"), g.ints(-1, net.horizon, 3))
+    own = g.add("Add", own, _every(g, g.add("Relu", _every(g, _steps(g, net, names, w, past, x), w, "step")), w, "last"))
     parts = [g.add("Squeeze", g.add("Slice", own, g.ints(i), g.ints(i + 1), g.ints(2)), g.ints(2)) for i in range(3)]
     middle = g.add("Add", g.add("MatMul", past, g.constant(w["straight"])), parts[0])
     low, high = g.add("Sub", middle, g.add("Softplus", parts[1])), g.add("Add", middle, g.add("Softplus", parts[2]))
@@ -83,11 +84,52 @@ def _features(
     for kind, columns, cut in (("wide", list(net.sequences), NARROW), ("plain", net.numeric, 2.0)):
         for i, name in enumerate(columns):
             mean, std = g.constant(w[f"{kind}_mean"][i]), g.constant(w[f"{kind}_std"][i])
-            x = g.add("Div", g.add("Sub", names[name], mean), std)
-            parts.append(_clip(g, g.add("Where", g.add("IsNaN", x), g.number(0.0), x), cut))
+            x = _clip(g, _filled(g, g.add("Div", g.add("Sub", names[name], mean), std)), cut)
+            if kind == "wide":
+                at = len(w["weight"]) - net.newest
+                x = g.add("Slice", x, g.ints(at), g.ints(at + net.newest), g.ints(1))
+            parts.append(x)
     for i, name in enumerate(net.categorical):
         parts.append(g.add("Gather", g.constant(w[f"tables.{i}.weight"]), g.add("Squeeze", names[name], g.ints(1)), axis=0))
     return g.add("Concat", *parts, axis=1)
+
+
+def _steps(g: Nodes, net: ForecastNet, names: Mapping[str, str], w: Mapping[str, np.ndarray], past: str, row: str) -> str:
+    """As `ForecastNet.steps`."""
+    h, context = net.horizon, len(w["weight"])
+    lags = np.array(net.lags, dtype=np.int64)
+    ones = g.constant(np.ones((1, h, 1), dtype=np.float32))
+    axis = g.ints(2)
+
+    def each(x: str, places: np.ndarray) -> str:
+        return g.add("Reshape", g.add("Gather", x, g.ints(*places.ravel().tolist()), axis=1), g.ints(-1, h, places.shape[1]))
+
+    row = g.add("Unsqueeze", _linear(g, row, w, "narrow"), g.ints(1))
+    nothing = g.add("Mul", g.add("Slice", row, g.ints(0), g.ints(1), axis), g.number(0.0))
+    parts = [g.add("Mul", row, ones), each(_clip(g, past, NARROW), lags), g.add("Add", nothing, g.constant(w["place"][None]))]
+    for name in net.ahead:
+        i = list(net.sequences).index(name)
+        x = g.add("Div", g.add("Sub", names[name], g.constant(w["wide_mean"][i])), g.constant(w["wide_std"][i]))
+        x = _clip(g, _filled(g, x), NARROW)
+        parts += [each(x, np.arange(context, context + h)[:, None]), each(x, lags[:, :1])]
+    for k, (sine, cosine, _) in enumerate(net.cycles):
+        a, b = (g.constant(f(w["turned"][k])[None]) for f in (np.sin, np.cos))
+        sin, cos = (_filled(g, names[c]) for c in (sine, cosine))
+        parts += [
+            g.add("Unsqueeze", g.add("Add", g.add("Mul", sin, b), g.add("Mul", cos, a)), axis),
+            g.add("Unsqueeze", g.add("Sub", g.add("Mul", cos, b), g.add("Mul", sin, a)), axis),
+        ]
+    return g.add("Concat", *parts, axis=2)
+
+
+def _filled(g: Nodes, x: str) -> str:
+    """0 where a number is missing."""
+    return g.add("Where", g.add("IsNaN", x), g.number(0.0), x)
+
+
+def _every(g: Nodes, x: str, w: Mapping[str, np.ndarray], name: str) -> str:
+    """A layer over the last axis, at every step."""
+    return g.add("Add", g.add("MatMul", x, g.constant(w[f"{name}.weight"].T)), g.constant(w[f"{name}.bias"]))
 
 
 def _linear(g: Nodes, x: str, w: Mapping[str, np.ndarray], name: str) -> str:

@@ -17,6 +17,8 @@ CUT, NARROW = 20.0, 5.0
 #: Fraction of known categories shown to the network as unknown while training, so that the unknown (a new series) has a meaning.
 _HIDE = 0.05
 _EMBEDDING = 8
+#: Newest values of other columns that the blocks are given, numbers that a row comes down to for its steps, numbers of a step's own place, most seasons back.
+_NEWEST, _NARROWED, _PLACE, _MOST_LAGS = 12, 16, 4, 10
 #: A series' spread is at least this share of its level.
 FLAT = 1e-3
 
@@ -25,9 +27,11 @@ class ForecastNet(nn.Module):
     """Three quantiles of each of the values to come.
 
     A row's past is brought to level 0 and spread 1 by its own newest values, so that series of any size share what is learnt (as in Oreshkin et al.:
-    N-BEATS, ICLR 2020). A linear model of that past (Zeng et al.: Are transformers effective for time series forecasting?, AAAI 2023) begins as the
-    seasonal naive forecast; residual blocks over the past and all other columns add what it leaves, and how far the outer quantiles lie
-    from the middle one, which is never less than 0: quantiles do not cross.
+    N-BEATS, ICLR 2020). Three parts add up: a linear model of that past (Zeng et al.: Are transformers effective for time series forecasting?, AAAI
+    2023) that begins as the seasonal naive forecast; residual blocks over the past and all other columns, an output a step; and one small network for all
+    steps, given what the blocks make of the row, the values seasons before the step, what is known of it, and its place in the day, the
+    week, the year (as the decoder of Das et al.: Long-term forecasting with TiDE, TMLR 2023). The outer quantiles lie at distances from the middle one
+    that are never less than 0: quantiles do not cross.
 
     `forward(**columns)` takes one tensor an input: ``history`` FP32 [rows, context], other sequences FP32 [rows, context or context + horizon], numbers FP32
     [rows, 1], codes INT64 [rows, 1]; it returns FP32 [rows, horizon, 3] in the series' own unit.
@@ -49,13 +53,27 @@ class ForecastNet(nn.Module):
             self.register_buffer(f"{name}_std", torch.tensor([float(state.extra["numeric"][n]["std"]) for n in kind]))
         self.straight = nn.Parameter(_naive(context, self.horizon, int(f["season"])))
         self.tables = nn.ModuleList(nn.Embedding(len(v) + KNOWN, min(_EMBEDDING, 1 + len(v) // 2)) for v in categories.values())
-        width = 2 * context + 2 + sum(self.sequences.values()) + len(self.numeric)
+        self.ahead = [n for n in self.sequences if self.sequences[n] == context + self.horizon]
+        self.newest = min(_NEWEST, context)
+        width = 2 * context + 2 + self.newest * len(self.sequences) + len(self.numeric)
         width += sum(int(t.embedding_dim) for t in self.tables)  # type: ignore[arg-type]
         self.into = nn.Linear(width, model.hidden)
         self.blocks = nn.ModuleList(Block(model.hidden, model.dropout) for _ in range(model.blocks))
         self.head = nn.Linear(model.hidden, 3 * self.horizon)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.lags = _lags(context, self.horizon, [int(m) for m in f["seasons"]])
+        self.cycles = [(c["sin"], c["cos"], float(c["turn"])) for c in f["cycles"]]
+        steps = 2 * torch.pi * torch.arange(1, self.horizon + 1, dtype=torch.float32)
+        self.register_buffer(
+            "turned", torch.stack([steps * turn for _, _, turn in self.cycles]) if self.cycles else torch.zeros(0, self.horizon)
+        )
+        self.narrow = nn.Linear(model.hidden, _NARROWED)
+        inside = _NARROWED + len(self.lags[0]) + 2 * len(self.ahead) + 2 * len(self.cycles) + _PLACE
+        self.place = nn.Parameter(0.1 * torch.randn(self.horizon, _PLACE))
+        self.step = nn.Linear(inside, max(8, model.hidden // 2))
+        self.last = nn.Linear(max(8, model.hidden // 2), 3)
+        for layer in (self.head, self.last):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, **columns: torch.Tensor) -> torch.Tensor:
         """See the class."""
@@ -63,7 +81,7 @@ class ForecastNet(nn.Module):
         x = torch.relu(self.into(self.features(columns, past, known, level, spread)))
         for block in self.blocks:
             x = block(x)
-        own = self.head(x).unflatten(1, (self.horizon, 3))
+        own = self.head(x).unflatten(1, (self.horizon, 3)) + self.last(torch.relu(self.step(self.steps(columns, past, x))))
         middle = (past @ self.straight) + own[:, :, 0]
         low, high = middle - F.softplus(own[:, :, 1]), middle + F.softplus(own[:, :, 2])
         out: torch.Tensor = torch.stack([low, middle, high], dim=2) * spread.unsqueeze(2) + level.unsqueeze(2)
@@ -90,7 +108,9 @@ class ForecastNet(nn.Module):
         parts = [past.clamp(-NARROW, NARROW), known, size / 10, torch.log(spread / (level.abs() + self.least)) / 5]
         for i, name in enumerate(self.sequences):
             x = (columns[name] - self.wide_mean[i]) / self.wide_std[i]  # type: ignore[index]
-            parts.append(torch.where(torch.isnan(x), torch.zeros_like(x), x).clamp(-NARROW, NARROW))
+            x = torch.where(torch.isnan(x), torch.zeros_like(x), x).clamp(-NARROW, NARROW)
+            at = past.shape[1] - self.newest
+            parts.append(x[:, at : at + self.newest])
         for i, name in enumerate(self.numeric):
             x = (columns[name] - self.plain_mean[i]) / self.plain_std[i]  # type: ignore[index]
             parts.append(torch.where(torch.isnan(x), torch.zeros_like(x), x).clamp(-2, 2))
@@ -101,6 +121,26 @@ class ForecastNet(nn.Module):
                 code = torch.where(hidden, torch.full_like(code, UNKNOWN), code)
             parts.append(F.embedding(code, table.weight))  # type: ignore[arg-type]
         return torch.cat(parts, dim=1)
+
+    def steps(self, columns: dict[str, torch.Tensor], past: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        """What the one network of all steps is given, FP32 [rows, horizon, width]: see the class."""
+        n, h, context = past.shape[0], self.horizon, past.shape[1]
+        lags = torch.tensor(self.lags, device=past.device)
+        parts = [
+            self.narrow(row).unsqueeze(1).expand(n, h, _NARROWED),
+            past[:, lags.flatten()].clamp(-NARROW, NARROW).unflatten(1, (h, lags.shape[1])),
+            self.place.unsqueeze(0).expand(n, h, _PLACE),
+        ]
+        for name in self.ahead:
+            i = list(self.sequences).index(name)
+            x = (columns[name] - self.wide_mean[i]) / self.wide_std[i]  # type: ignore[index]
+            x = torch.where(torch.isnan(x), torch.zeros_like(x), x).clamp(-NARROW, NARROW)
+            parts += [x[:, context:].unsqueeze(2), x[:, lags[:, 0]].unsqueeze(2)]
+        for k, (sine, cosine, _) in enumerate(self.cycles):
+            a, b = torch.sin(self.turned[k]), torch.cos(self.turned[k])  # type: ignore[index]
+            sin, cos = (torch.where(torch.isnan(columns[c]), torch.zeros_like(columns[c]), columns[c]) for c in (sine, cosine))
+            parts += [(sin * b + cos * a).unsqueeze(2), (cos * b - sin * a).unsqueeze(2)]
+        return torch.cat(parts, dim=2)
 
 
 class Block(nn.Module):
@@ -114,6 +154,14 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = x + self.dropout(self.other(torch.relu(self.one(x))))
         return found
+
+
+def _lags(context: int, horizon: int, seasons: list[int]) -> list[list[int]]:
+    """For each step the places in the context of the values one and two seasons before it, for each season that fits; the last value where none does."""
+    backs = [m * k for m in seasons for k in (1, 2, 3)]
+    fits = [b for b in dict.fromkeys(backs) if b <= context] or [1]
+    chosen = sorted(fits)[:_MOST_LAGS]
+    return [[context + h - b * (h // b + 1) for b in chosen] for h in range(horizon)]
 
 
 def _naive(context: int, horizon: int, season: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sluice.fields.grid import Grid
 from sluice.fields.tabular import TabularProcessor
 from sluice.fields.timeparts import CYCLES
 from sluice.learners.state import State
@@ -54,6 +55,8 @@ class ForecastNetwork(Network):
             "context": wide.pop(history),
             "horizon": int(found["horizon"]),
             "season": int(found["season"]),
+            "seasons": sorted({int(found["season"]), *(m for m in Grid.load(found["grid"]).seasons if m > 1)}),
+            "cycles": _cycles(columns, Grid.load(found["grid"])),
             "sequences": wide,
             "numeric": [n for n in names if n in numbers and n != history and n not in wide],
             "least": max(1e-6 * float(numbers[history]["std"]), 1e-12),
@@ -126,6 +129,17 @@ class ForecastNetwork(Network):
     def finish_graph(self, graph: onnx.ModelProto, state: State) -> onnx.ModelProto:
         """Let the graph take strings; see `take_strings`."""
         return take_strings(graph, {name: codes(values) for name, values in state.extra["categories"].items()})
+
+
+def _cycles(columns: list[Column], grid: Grid) -> list[dict[str, Any]]:
+    """The parts of the time that go round: their inputs, and how much of a round a step is."""
+    found = []
+    for c in columns:
+        for part in c.time.parts if c.time is not None else ():
+            turn = grid.turn(part)
+            if turn is not None:
+                found.append({"sin": f"{c.tensor}.{part}_sin", "cos": f"{c.tensor}.{part}_cos", "turn": turn})
+    return found
 
 
 def _column(column: Column, least: int, found: Mapping[str, Any]) -> Column:
