@@ -331,7 +331,7 @@ def _names_rows(made: Draft, name: str) -> bool:
 
 def _computed(made: Draft, project: Any, folder: Path, task: Any) -> bool:
     """Whether columns from which the label was computed were found, and left out."""
-    if made.report is None or problem(made.report.objective).classes:
+    if made.report is None or not problem(made.report.objective).scalar:
         return False
     table, kinds, _ = load_canonical(project, folder, task)
     found = sums_to(table, [n for n, f in fields_of(kinds).items() if f.quantity], "label")
@@ -354,7 +354,7 @@ def _judge(made: Draft, report: Report) -> None:
         made.raw["evaluate"] = {"metric": "average_precision", "decision": {"aim": "f1"}}
     elif len(counts) > 2 and max(counts.values()) > _RATIO * min(counts.values()):
         made.raw["evaluate"] = {"metric": "balanced_accuracy"}
-    made.notes += [c.message for c in report.checks if c.status == "warn" and c.name not in ("identifier", "balance")]
+    made.notes += [c.message for c in report.checks if c.name == "task" or (c.status == "warn" and c.name not in ("identifier", "balance"))]
     if made.raw["task"] in TASKS.names():
         model, made.proposal = TASKS.get(made.raw["task"]).proposal(problem(report.objective))
         made.raw |= {"model": model} if model else {}

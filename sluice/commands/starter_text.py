@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.core import yamlfile
 from sluice.data.report import Report, counted, listed
 from sluice.fields import field_of
+from sluice.problems.problem import problem
 from sluice.project import read_text
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Writer:
                     }.get(key),
                 )
         times = [c["name"] for c in report.columns if field_of(c["type"], c["name"]).timed] or (made.look.of("date") if made.look else [])
-        if times:
+        if times and "group" in problem(report.objective).splits:  # else the task divides them by time anyway
             self._note(
                 1,
                 f"split: {{by: time, column: {_scalar(times[0])}}}   # instead, if the model is asked about days to come: the newest rows are held out",

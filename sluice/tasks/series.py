@@ -31,6 +31,8 @@ HISTORY = "history"
 _MOST_SERIES = 10_000
 #: Fewest rows of the middle one of series that are found: columns that differ from row to row tell no series apart.
 _LEAST = 8
+#: Microseconds by which a clock elsewhere may be ahead.
+_TOMORROW = 2 * 86_400_000_000
 
 
 class SeriesTable:
@@ -229,7 +231,18 @@ class SeriesTable:
             rest.append(
                 f"of {', '.join(map(repr, past[:8]))} the past alone is used; model.known names columns whose coming values are known"
             )
-        return [head, *self.windows.notes, *rest]
+        return [head, *self.windows.notes, *rest, *self._late()]
+
+    def _late(self) -> list[str]:
+        """A word about values whose time is still to come."""
+        name, times = self.time
+        ends = [f + len(y) - 1 for f, y in zip(self.panel.first.tolist(), self.panel.values, strict=True) if len(y)]
+        newest = int(self.panel.grid.times(np.array([max(ends)]))[0])
+        if times is None or newest <= int(np.datetime64("now", "us").astype(np.int64)) + _TOMORROW:
+            return []
+        return [
+            f"{name!r} has values of times still to come, until {timestamps.iso(newest)}: are its dates written in another form, or day and month swapped?"
+        ]
 
     # --- its columns ---
 
@@ -262,7 +275,16 @@ class SeriesTable:
         """What each row's series is called."""
         if not self.series:
             return [""] * self.table.num_rows
-        texts = [pc.fill_null(self._text(n), "").to_pylist() for n in self.series]
+        texts = []
+        for n in self.series:
+            found = self._text(n)
+            if found.null_count:
+                raise DataError(
+                    f"{found.null_count:,} rows do not say which series they are of",
+                    field=f"column {n}, row {pc.index(found.is_null(), True).as_py() + 1}",
+                    fix="fill the column, or take these rows out",
+                )
+            texts.append(found.to_pylist())
         return [" / ".join(row) for row in zip(*texts, strict=True)]
 
     def _times(self, name: str) -> Times | None:

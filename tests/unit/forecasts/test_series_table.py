@@ -72,6 +72,7 @@ def cells(table: pa.Table, name: str, change: Callable[[list[Any]], list[Any]]) 
         (lambda t: cells(t, "sales", lambda s: ["many", *map(str, s[1:])]), {}, "label sales, row 1", "is not a number"),
         (lambda t: cells(t, "sales", lambda s: [None] * len(s)), {"series": "shop"}, "data.columns.label", "holds no number"),
         (lambda t: cells(t, "price", lambda p: ["low" if v < 1.5 else "high" for v in p]), {"known": ["price"]}, "model.known", "is a column of texts"),
+        (lambda t: cells(t, "shop", lambda v: [*v[:9], None, *v[10:]]), {"series": "shop"}, "column shop, row 10", "do not say which series"),
         (lambda t: t, {"horizon": 40}, "model.horizon", "too few for 40 ahead"),
     ],
 )  # fmt: skip
@@ -93,6 +94,12 @@ def test_texts_that_change_are_left_out_and_said(table: pa.Table, task: Made) ->
     changed = cells(table, "price", lambda p: ["low" if v < 1.5 else "high" for v in p])
     made = task(series="shop")
     assert "price" not in made.kinds(changed) and any("'price' holds texts" in n for n in made.notes(changed))
+
+
+def test_values_of_times_to_come_are_said(table: pa.Table, task: Made) -> None:
+    later = cells(table, "month", lambda m: [str(np.datetime64(v) + 12 * 90) for v in m])
+    assert any("of times still to come, until 2110-12-01" in n for n in task().notes(later))
+    assert not any("still to come" in n for n in task().notes(table))
 
 
 def test_texts_of_a_series_are_what_it_is_like(table: pa.Table, task: Made) -> None:
