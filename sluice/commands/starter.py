@@ -21,7 +21,7 @@ from sluice.data.prepare import load_canonical, validate_project_data, value_of
 from sluice.data.report import Check, Report, listed
 from sluice.data.scheme import Found
 from sluice.fields import Field, field_of, fields_of
-from sluice.problems.problem import problem
+from sluice.problems.problem import DEFAULT, problem
 from sluice.project import parse
 from sluice.tasks import TASKS, load_task
 
@@ -39,6 +39,7 @@ class Draft:
         raw: the project file as a mapping.
         left_out: column -> why it is no feature.
         categorical: column -> why it is one of categories.
+        texts: columns of free text that its task reads.
         report: the checks that the data passes with it.
         notes: what a person should know, in sentences.
         proposal: what is said of the model.
@@ -49,6 +50,7 @@ class Draft:
     look: Look | None = None
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     categorical: dict[str, str] = dataclasses.field(default_factory=dict)
+    texts: list[str] = dataclasses.field(default_factory=list)
     report: Report | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
     proposal: str = ""
@@ -150,8 +152,12 @@ def _declared(look: Look) -> dict[str, Any]:
 
 
 def _of_rows(fit: Callable[[Field | None], bool]) -> str:
-    """The first task whose rows are such a field alone, or records."""
-    return next(task for task in TASKS.names() if fit(value_of(TASKS.get(task))))
+    """The first task that may be assumed whose rows are such a field alone, or records."""
+    return next(task for task in _assumed() if fit(value_of(TASKS.get(task))))
+
+
+def _assumed() -> list[str]:
+    return [task for task in TASKS.names() if TASKS.get(task).assumed]
 
 
 def _task(look: Look, label: str) -> str:
@@ -161,7 +167,7 @@ def _task(look: Look, label: str) -> str:
     def fit(value: Field | None) -> bool:
         return value is not None and any(n != label for n in look.of(value.kind)) and (value.listed or len(others) <= 1)
 
-    return _of_rows(fit) if any(fit(value_of(TASKS.get(t))) for t in TASKS.names()) else _of_rows(lambda v: v is None)
+    return _of_rows(fit) if any(fit(value_of(TASKS.get(t))) for t in _assumed()) else _of_rows(lambda v: v is None)
 
 
 def _value(made: Draft) -> Field | None:
@@ -204,16 +210,25 @@ def _columns(made: Draft, look: Look, label: str) -> None:
             made.left_out[c.name] = f"every value is {c.example}"
         elif c.kind == "key":
             made.left_out[c.name] = "names the row: another value in each"
+        elif field_of(c.kind, c.name).words and _reads_texts(made):
+            made.texts.append(c.name)
         elif field_of(c.kind, c.name).words:
             made.left_out[c.name] = "free text, which this task does not read"
         elif c.name in RESERVED:
             made.left_out[c.name] = "a name the dataset keeps for itself: rename the column to use it"
 
 
+def _reads_texts(made: Draft) -> bool:
+    """Whether its task takes columns of free text."""
+    return made.raw["task"] in TASKS.names() and TASKS.get(made.raw["task"]).texts
+
+
 def _settle(made: Draft, path: Path, folder: Path) -> None:
     """Validate and mend until the data passes: what is looked at may be a part of the source."""
     for _ in range(_ROUNDS):
         raw = _with_columns(made)
+        if any(name not in made.left_out for name in made.texts):  # what reads them, so that they are checked as texts
+            raw["model"] = TASKS.get(raw["task"]).proposal(problem(DEFAULT), texts=True)[0]
         project = parse({**raw, "data": {**raw["data"], "source": str(path)}}, base_dir=folder)
         task = load_task(project, folder)
         try:
@@ -356,7 +371,9 @@ def _judge(made: Draft, report: Report) -> None:
         made.raw["evaluate"] = {"metric": "balanced_accuracy"}
     made.notes += [c.message for c in report.checks if c.name == "task" or (c.status == "warn" and c.name not in ("identifier", "balance"))]
     if made.raw["task"] in TASKS.names():
-        model, made.proposal = TASKS.get(made.raw["task"]).proposal(problem(report.objective))
+        model, made.proposal = TASKS.get(made.raw["task"]).proposal(
+            problem(report.objective), any(name not in made.left_out for name in made.texts)
+        )
         made.raw |= {"model": model} if model else {}
 
 

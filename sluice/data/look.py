@@ -347,7 +347,7 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
     for kind, files in listed_kinds().items():
         if sum(Path(v).suffix.lower() in files.read for v in values) >= 0.95 * len(values):
             return kind
-    if distinct >= 0.5 * len(values) and _like_texts(values):
+    if like_texts(values, distinct):
         return Text.kind
     return "key" if distinct >= _KEY * len(values) and len(values) > 20 else "category"
 
@@ -357,8 +357,15 @@ def counts_rows(values: np.ndarray) -> bool:
     return bool(len(values) > 20 and values[0] in (0, 1) and (np.diff(values) == 1).all())
 
 
-def _like_texts(values: list[str]) -> bool:
-    """Several words, or the length of several in a script without spaces."""
+def like_texts(values: list[str], distinct: int) -> bool:
+    """Whether a column holds free text: hardly the same twice, and several words, or the length of several in a script without spaces.
+
+    Args:
+        values: what is not missing.
+        distinct: how many of them are different.
+    """
+    if not values or distinct < 0.5 * len(values):
+        return False
     words = np.mean([len(v.split()) for v in values])
     foreign = np.mean([sum(c > "\u2e80" for c in v) / max(len(v), 1) for v in values])
     return bool(

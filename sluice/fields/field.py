@@ -31,6 +31,7 @@ FIELDS = Registry(
         "categorical": "sluice.fields.category:Category",
         "timestamp": "sluice.fields.timestamp:Timestamp",
         "sequence": "sluice.fields.sequence:NumberSequence",
+        "words": "sluice.fields.words:Words",
         "text": "sluice.fields.text:Text",
         "image": "sluice.fields.image:Image",
         "audio": "sluice.fields.audio:Audio",

@@ -37,9 +37,11 @@ class AnomalyTask(TabularTask):
     starter: ClassVar[str | None] = "anomaly"
     network: ClassVar[str] = "sluice.learners.torch.tables.autoencoder_network:AutoencoderNetwork"
     detects: ClassVar[bool] = True
+    assumed: ClassVar[bool] = False
+    texts: ClassVar[bool] = False
 
     @classmethod
-    def proposal(cls, problem: Problem) -> tuple[dict[str, Any], str]:
+    def proposal(cls, problem: Problem, texts: bool = False) -> tuple[dict[str, Any], str]:
         """An isolation forest: quick, and as good as any on the tables of docs/tasks/anomaly.md."""
         name = estimators(True)[0]
         return {"estimator": name}, "trees that set rows apart at random; without this line an autoencoder learns"

@@ -63,6 +63,10 @@ class Task(ABC):
     problems: ClassVar[tuple[str, ...] | None] = None
     #: Whether the source has a column of labels (``data.columns.label``); else `canonical` makes them.
     labelled: ClassVar[bool] = True
+    #: Whether ``sluice init --data`` may take it by what the columns hold; others are asked for by name.
+    assumed: ClassVar[bool] = False
+    #: Whether records may hold columns of free text.
+    texts: ClassVar[bool] = False
     Model: ClassVar[type[Section]]
 
     def __init__(self, project: Project, base_dir: Path | None = None):
@@ -161,8 +165,13 @@ class Task(ABC):
         return "torch"
 
     @classmethod
-    def proposal(cls, problem: Problem) -> tuple[dict[str, Any], str]:
-        """What `sluice init` writes as ``model:`` for rows of such a problem, and says beside it. Default: nothing of either."""
+    def proposal(cls, problem: Problem, texts: bool = False) -> tuple[dict[str, Any], str]:
+        """What `sluice init` writes as ``model:`` for rows of such a problem, and says beside it. Default: nothing of either.
+
+        Args:
+            problem: of the label.
+            texts: whether there are columns of free text among others.
+        """
         return {}, ""
 
     def learner(self) -> Learner:

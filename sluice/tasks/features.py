@@ -10,17 +10,21 @@ import pyarrow as pa
 from sluice.core.errors import DataError
 from sluice.data import timestamps
 from sluice.data.dataset import RESERVED
+from sluice.data.look import like_texts
 from sluice.data.timestamps import Times
 from sluice.fields import field_of
 from sluice.fields.category import Category
 from sluice.fields.number import Number
 from sluice.fields.timestamp import Timestamp
+from sluice.fields.words import Words
 from sluice.tasks import columns
 
 if TYPE_CHECKING:
     from sluice.data.config import Columns
 
 _SETTING = "data.columns.features"
+#: Values of a column that are looked at for free text, and different ones that there are at least.
+_LOOKED_AT, _FEWEST = 5000, 10
 
 
 class Features:
@@ -29,13 +33,14 @@ class Features:
     Args:
         table: the source's.
         wanted: ``data.columns``.
+        texts: whether columns of free text are read as words; else as categories, unless `wanted` says otherwise.
 
     Raises:
         DataError: from all its methods: a column is missing, has a name the dataset keeps, or a type that is no feature.
     """
 
-    def __init__(self, table: pa.Table, wanted: Columns):
-        self.table, self.wanted = table, wanted
+    def __init__(self, table: pa.Table, wanted: Columns, texts: bool = False):
+        self.table, self.wanted, self._texts = table, wanted, texts
 
     @functools.cached_property
     def names(self) -> list[str]:
@@ -63,7 +68,7 @@ class Features:
 
     @functools.cached_property
     def kinds(self) -> dict[str, str]:
-        """What ``data.columns.kinds`` says; else numbers and booleans are numbers, strings categories unless nearly all of them read as numbers, or as times."""
+        """What ``data.columns.kinds`` says; else numbers and booleans are numbers, strings categories unless nearly all of them read as numbers, or as times, or are free text."""
         return {name: self._kind(name) for name in self.names}
 
     @functools.cached_property
@@ -80,7 +85,7 @@ class Features:
                 out[name] = timestamps.read(values, name, self.times[name])
                 continue
             field = field_of(kind, name)
-            if field.quantity or field.category:
+            if field.quantity or field.category or field.words:
                 out[name] = (columns.to_float if field.quantity else columns.to_string)(values, name, "column")
             else:
                 out[name] = field.read(values, f"column {name}")
@@ -103,7 +108,9 @@ class Features:
                 field=f"{_SETTING}: {name}",
                 fix=f"turn it into numbers or strings, or list {name} under data.columns.ignore",
             )
-        return Number.kind if columns.mostly_numbers(values) else Category.kind
+        if columns.mostly_numbers(values):
+            return Number.kind
+        return Words.kind if self._texts and _free_text(values) else Category.kind
 
     def _time(self, name: str) -> Times | None:
         values = columns.column(self.table, name, _SETTING)
@@ -113,3 +120,9 @@ class Features:
         if name in self.wanted.categorical or other or not looked:
             return None
         return timestamps.find(values, name, declared, self.wanted.time_zone)
+
+
+def _free_text(values: pa.ChunkedArray) -> bool:
+    found = values.drop_null().slice(0, _LOOKED_AT).to_pylist()
+    distinct = len(set(found))
+    return distinct >= _FEWEST and like_texts(found, distinct)

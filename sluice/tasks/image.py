@@ -17,6 +17,7 @@ class ImageTask(Task):
     """Rows are encoded images."""
 
     name: ClassVar[str] = "image"
+    assumed: ClassVar[bool] = True
     value = "image"
     problems: ClassVar[tuple[str, ...] | None] = ("classification", "multilabel")
     Model: ClassVar[type[Section]] = ImageModel

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sluice.core.errors import ProjectError
 from sluice.core.section import Section
-from sluice.learners.estimators.config import PROPOSED, EstimatorModel, estimators, load_estimator, model_section
+from sluice.learners.estimators.config import MIXED, EstimatorModel, estimators, load_estimator, model_section
 from sluice.tasks.base import Task, settings
 from sluice.tasks.config import TabularModel
 
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     from sluice.problems.problem import Problem
     from sluice.tasks.features import Features
 
+#: Operators of ONNX among which is one that splits a text.
+_SPLITS = 20
+
 
 class TabularTask(Task):
-    """Rows are records of numbers, categories and times."""
+    """Rows are records of numbers, categories, times and, for an estimator, texts."""
 
     name: ClassVar[str] = "tabular"
+    assumed: ClassVar[bool] = True
+    texts: ClassVar[bool] = True
     Model: ClassVar[type[Section]] = TabularModel
     starter: ClassVar[str | None] = "boosting"
     network: ClassVar[str] = "sluice.learners.torch.tables.network:TableNetwork"
@@ -45,12 +51,13 @@ class TabularTask(Task):
         return "estimator", {name: load_estimator(name).Model for name in estimators(cls.detects)}
 
     @classmethod
-    def proposal(cls, problem: Problem) -> tuple[dict[str, Any], str]:
-        """Boosted trees for classes; for a quantity the network, which is nearer to it on the tables of docs/training.md."""
-        others = ", ".join(name for name in estimators() if name != PROPOSED)
-        if problem.classes:
-            return {"estimator": PROPOSED}, f"boosted trees; or {others}; without this line a network learns"
-        return {}, f"a network learns; boosted trees by model: {{estimator: {PROPOSED}}}, other estimators: {others}"
+    def proposal(cls, problem: Problem, texts: bool = False) -> tuple[dict[str, Any], str]:
+        """Trees and a linear model mixed for classes and where there are texts; for another quantity the network, which is nearer to it on the
+        tables of docs/tasks/tabular.md."""
+        others = ", ".join(name for name in estimators() if name != MIXED)
+        if problem.classes or texts:
+            return {"estimator": MIXED}, f"boosted trees and a linear model together; or {others}; without this line a network learns"
+        return {}, f"a network learns; boosted trees and a linear model by model: {{estimator: {MIXED}}}, other estimators: {others}"
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
         """Numbers and booleans are numeric, strings categorical unless nearly all of them read as numbers, or as times."""
@@ -98,5 +105,30 @@ class TabularTask(Task):
         from sluice.tasks.features import Features
 
         if self._read is None or self._read.table is not table:
-            self._read = Features(table, self.project.data.columns)
+            self._read = Features(table, self.project.data.columns, self._estimates_texts)
+            self._reads_words(self._read)
         return self._read
+
+    @property
+    def _estimates_texts(self) -> bool:
+        return self.texts and isinstance(self.project.model, EstimatorModel)
+
+    def _reads_words(self, features: Features) -> None:
+        """Raises `ProjectError` where a column is read as words by what cannot: the network, or a graph of older operators."""
+        from sluice.fields import fields_of
+
+        texts = [name for name, field in fields_of(features.kinds).items() if field.words]
+        if texts and not self._estimates_texts:
+            raise ProjectError(
+                "are words, which no network of tables reads" if self.texts else "are words, which this task does not read",
+                field="data.columns.kinds",
+                value={name: features.kinds[name] for name in texts},
+                fix=(f"model: {{estimator: {MIXED}}}, or " if self.texts else "") + "list them under data.columns.ignore",
+            )
+        if texts and self.project.export.opset < _SPLITS:
+            raise ProjectError(
+                f"has no operator that splits the words of {texts[0]!r}",
+                field="export.opset",
+                value=self.project.export.opset,
+                fix=f"{_SPLITS} or more, or list it under data.columns.ignore",
+            )

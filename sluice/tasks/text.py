@@ -16,6 +16,7 @@ class TextTask(Task):
     """Rows are strings."""
 
     name: ClassVar[str] = "text"
+    assumed: ClassVar[bool] = True
     value = "text"
     problems: ClassVar[tuple[str, ...] | None] = ("classification", "multilabel")
     Model = TextModel

@@ -11,6 +11,7 @@ from sluice.data.checks import labels
 from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import looks_numeric, null_for_empty
+from sluice.data.computed import sums_to
 from sluice.data.report import counted, listed, percent
 from sluice.data.timestamps import nearly
 from sluice.fields.timestamps import TimeForm
@@ -98,7 +99,7 @@ def identifiers(s: Subject) -> None:
             "identifier",
             "warn",
             f"{counted(len(texts), 'column')} of free text: {listed(texts)}; read as categories, of which each row has one of its own, they teach nothing: "
-            "make columns of what matters in them, or learn from one alone with task: text and data.columns.text",
+            "set model: {estimator: auto}, which reads their words, or learn from one alone with task: text and data.columns.text",
             column=texts[0],
             value=len(texts),
             examples=tuple(texts),
@@ -134,6 +135,23 @@ def predictive(s: Subject) -> None:
         )
     else:
         s.add("predictive", "pass", "no single column gives the label away")
+
+
+def computed(s: Subject) -> None:
+    """Numbers from which a quantity was worked out: the parts of a total."""
+    if not s.label.quantity or s.train.rows < _FEWEST:
+        return
+    found = sums_to(s.train.table, [n for n in s.train.having("predictive") if s.fields[n].quantity], "label")
+    if found:
+        s.add(
+            "computed",
+            "warn",
+            f"the label is computed from {listed(found)}; will {'it' if len(found) == 1 else 'they'} be known when the model is asked? If not, list "
+            f"{'it' if len(found) == 1 else 'them'} under data.columns.ignore",
+            column=found[0],
+            value=len(found),
+            examples=tuple(found),
+        )
 
 
 def shift(s: Subject) -> None:
@@ -245,4 +263,4 @@ class Heuristics(Looks):
     """Checks signs of a mistake."""
 
     name = "heuristics"
-    looks = (mixed, identifiers, predictive, shift)
+    looks = (mixed, identifiers, predictive, computed, shift)

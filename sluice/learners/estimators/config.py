@@ -29,8 +29,8 @@ ESTIMATORS = Registry(
     },
 )
 
-#: The one that is proposed for a new project: as good as any on the tables of docs/training.md, and quick on large ones.
-PROPOSED = "xgboost"
+#: The one that is proposed for a new project: good on tables of any size (docs/tasks/tabular.md).
+MIXED = "auto"
 
 
 #: Where a constraint belongs that another model is given.

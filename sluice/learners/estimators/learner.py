@@ -55,9 +55,14 @@ class EstimatorsLearner(Learner):
         started = time.perf_counter()
         kind = self._kind()
         state = _state(kind, job.dataset, self._model.estimator)
+        held: dict[str, np.ndarray] = {}
         matrix = TableMatrix.load(state.extra[_MATRIX])
+        if not kind.detects:
+            matrix, held = _learnt(self.task.project, job.dataset, state, matrix)
+            state = dataclasses.replace(state, extra={**state.extra, _MATRIX: matrix.dump()})
         estimator = self._estimator(kind, state)
         train, validation = _rows(self.task.project, job.dataset, state, matrix)
+        matrix.put(train.matrix, held)
         train = dataclasses.replace(train, monotone=self._monotone(state, matrix, train))
         job.on_event({"kind": "note", "text": f"{self._model.estimator}: {len(train.targets)} rows, {matrix.features} features"})
         rounds = Rounds(job.on_event)
@@ -222,6 +227,36 @@ def _state(kind: type[Estimator], dataset: Dataset, name: str) -> State:
     return dataclasses.replace(state, extra={_MATRIX: TableMatrix.fitted(state, kind).dump(), _ESTIMATOR: name, _SEEN: seen})
 
 
+def _learnt(project: Project, dataset: Dataset, state: State, matrix: TableMatrix) -> tuple[TableMatrix, dict[str, np.ndarray]]:
+    """The matrix with what the answers tell of texts and of categories with many values, and what training rows have in its place."""
+    from sluice.engines.rows import tensors_from_arrow
+    from sluice.learners.estimators.learnt import Answered, learnt
+    from sluice.learners.folds import groups_of
+
+    tables = {name: c.values for name, c in matrix.categories.items() if c.many}
+    texts = {name: w.values for name, w in matrix.words.items()}
+    if not tables and not texts:
+        return matrix, {}
+    batches = dataset.batches("train", rows=_CHUNK)
+    found = [
+        ({n: t[n][:, 0] for n in (*tables, *texts)}, b.column("label")) for b in batches for t in [tensors_from_arrow(state.processor, b)]
+    ]
+    strings = {n: np.concatenate([f[n] for f, _ in found]) for n in (*tables, *texts)}
+    targets = np.concatenate([problem(state.objective).targets(labels, state.labels) for _, labels in found])
+    if state.labels:
+        targets = _places(state)[targets]
+    groups = groups_of(dataset, project.train.fold_groups)
+    scores, words, held = learnt(tables, texts, strings, Answered.of(targets, len(state.extra[_SEEN]), groups, project.train.seed))
+    return matrix.learnt(scores, words), held
+
+
+def _places(state: State) -> np.ndarray:
+    """Of each label its number among those that have training rows, -1 for one without; INT64 [labels]."""
+    place = np.full(len(state.labels), -1, dtype=np.int64)
+    place[state.extra[_SEEN]] = np.arange(len(state.extra[_SEEN]))
+    return place
+
+
 def _rows(project: Project, dataset: Dataset, state: State, matrix: TableMatrix) -> tuple[Rows, Rows]:
     """The rows of training and of validation as the estimator takes them; without those of a label that no training row has."""
     from sluice.learners.folds import groups_of
@@ -233,9 +268,7 @@ def _rows(project: Project, dataset: Dataset, state: State, matrix: TableMatrix)
         return Rows(x, y, **apart), Rows(held, true)
     weights = label_weights(project.train.class_weights, state.labels, y)
     weigh = None if weights is None else np.array(weights, dtype=np.float64)
-    seen = state.extra[_SEEN]
-    place = np.full(len(state.labels), -1, dtype=np.int64)
-    place[seen] = np.arange(len(seen))
+    place = _places(state)
     known = (true >= 0) & (place[true] >= 0)
     held, true = held[known], true[known]
     return Rows(x, place[y], None if weigh is None else weigh[y], **apart), Rows(held, place[true], None if weigh is None else weigh[true])

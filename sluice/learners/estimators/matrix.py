@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sluice.learners.estimators.words import Words
 from sluice.learners.tables.codes import KNOWN, coded, codes
 
 if TYPE_CHECKING:
@@ -27,11 +28,18 @@ class Category:
 
     Attributes:
         values: known ones, the commonest first.
-        ranks: whether a last column holds a value's rank by frequency, from 1, where they are too many for a column each.
+        ranks: whether a further column holds a value's rank by frequency, from 1, where they are too many for a column each.
+        scores: of each value what is learnt of it from the answers, in the last columns [values, scores]; 0 for what is unknown.
     """
 
     values: Sequence[str]
     ranks: bool
+    scores: Sequence[Sequence[float]] = dataclasses.field(default_factory=list)
+
+    @property
+    def many(self) -> bool:
+        """Whether they are too many for a column each."""
+        return len(self.values) > _ONE_HOT
 
     @functools.cached_property
     def codes(self) -> dict[str, int]:
@@ -41,14 +49,16 @@ class Category:
     @functools.cached_property
     def table(self) -> np.ndarray:
         """What stands for each code, FP32 [codes, columns]."""
-        many = len(self.values) > _ONE_HOT
-        shown = min(len(self.values), _ONE_HOT)
+        many, shown = self.many, min(len(self.values), _ONE_HOT)
         out = np.zeros((len(self.values) + KNOWN, 1 + shown + (self.ranks and many)), dtype=np.float32)
         out[0, 0] = 1
         out[np.arange(shown) + KNOWN, np.arange(shown) + 1] = 1
         if self.ranks and many:
             out[KNOWN:, -1] = np.arange(1, len(self.values) + 1)
             out[1, -1] = len(self.values) + 1
+        if len(self.scores):
+            scores = np.array(self.scores, dtype=np.float32)
+            out = np.concatenate([out, np.concatenate([np.zeros((KNOWN, scores.shape[1]), np.float32), scores])], axis=1)
         return out
 
 
@@ -62,6 +72,7 @@ class TableMatrix:
         flags: numbers that have a column which is 1 where they are missing.
         shift, scale: what is taken away from a number, and what it is then divided by; None: it stays.
         categories: the graph's inputs of strings.
+        words: the graph's inputs of texts.
     """
 
     numbers: list[str]
@@ -70,6 +81,7 @@ class TableMatrix:
     shift: list[float] | None
     scale: list[float] | None
     categories: dict[str, Category]
+    words: dict[str, Words] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def fitted(cls, state: State, kind: type[Estimator]) -> TableMatrix:
@@ -87,12 +99,14 @@ class TableMatrix:
             shift=means if kind.scaled else None,
             scale=[float(np.float32(n["std"])) or 1.0 for n in numbers.values()] if kind.scaled else None,
             categories={name: Category(values, kind.ranks) for name, values in sorted(state.extra["categories"].items())},
+            words={name: Words(values, "") for name, values in sorted(state.extra.get("texts", {}).items())},
         )
 
     @classmethod
     def load(cls, raw: Mapping[str, Any]) -> TableMatrix:
         """What `dump` gave. Raises `KeyError`, `TypeError`: it is something else."""
-        return cls(**{**raw, "categories": {name: Category(**c) for name, c in raw["categories"].items()}})
+        words = {name: Words(**w) for name, w in raw.get("words", {}).items()}
+        return cls(**{**raw, "categories": {name: Category(**c) for name, c in raw["categories"].items()}, "words": words})
 
     def dump(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -101,17 +115,42 @@ class TableMatrix:
     def renamed(self, names: Mapping[str, str]) -> TableMatrix:
         """The same, of inputs with other names."""
         categories = {names[name]: c for name, c in self.categories.items()}
-        return dataclasses.replace(self, numbers=[names[n] for n in self.numbers], categories=categories)
+        words = {names[name]: w for name, w in self.words.items()}
+        return dataclasses.replace(self, numbers=[names[n] for n in self.numbers], categories=categories, words=words)
 
     @property
     def features(self) -> int:
         """Columns."""
-        return len(self.numbers) + len(self.flags) + sum(c.table.shape[1] for c in self.categories.values())
+        return (
+            len(self.numbers)
+            + len(self.flags)
+            + sum(c.table.shape[1] for c in self.categories.values())
+            + sum(w.width for w in self.words.values())
+        )
+
+    def learnt(self, scores: Mapping[str, Sequence[Sequence[float]]], words: Mapping[str, Words]) -> TableMatrix:
+        """The same with what was learnt of categories' values and of words (`sluice.learners.estimators.learnt`)."""
+        categories = {name: dataclasses.replace(c, scores=scores.get(name, [])) for name, c in self.categories.items()}
+        return dataclasses.replace(self, categories=categories, words={**self.words, **words})
+
+    def put(self, matrix: np.ndarray, held: Mapping[str, np.ndarray]) -> None:
+        """Write into training rows what the others say of them.
+
+        Args:
+            matrix: what `of` gave, changed in place.
+            held: of a category its scores, of a text all its numbers, FP32 [rows, numbers].
+        """
+        at = len(self.numbers) + len(self.flags)
+        for name, width in [*((n, c.table.shape[1]) for n, c in self.categories.items()), *((n, w.width) for n, w in self.words.items())]:
+            at += width
+            if name in held:
+                matrix[:, at - held[name].shape[1] : at] = held[name]
 
     def owners(self) -> list[str]:
         """Of each feature the input that it is made of."""
         flagged = [self.numbers[i] for i in self.flags]
-        return [*self.numbers, *flagged, *(name for name, c in self.categories.items() for _ in range(c.table.shape[1]))]
+        texts = (name for name, w in self.words.items() for _ in range(w.width))
+        return [*self.numbers, *flagged, *(name for name, c in self.categories.items() for _ in range(c.table.shape[1])), *texts]
 
     def places(self, processor: Any) -> dict[str, int]:
         """Each column that is one number -> its feature.
@@ -132,6 +171,7 @@ class TableMatrix:
                 x = (x - self._row(self.shift)) / self._row(self.scale)
             parts += [x, missing[:, self.flags].astype(np.float32)]
         parts += [c.table[coded(c.codes, inputs[name][:, 0])] for name, c in self.categories.items()]
+        parts += [w.of(inputs[name][:, 0]) for name, w in self.words.items()]
         return np.ascontiguousarray(np.concatenate(parts, axis=1), dtype=np.float32)
 
     def nodes(self, g: Nodes) -> str:
@@ -152,6 +192,7 @@ class TableMatrix:
         for name, c in self.categories.items():
             code = g.add("Squeeze", g.codes(name, c.codes), g.ints(1))
             parts.append(g.add("Gather", g.constant(c.table), code, axis=0))
+        parts += [w.nodes(g, name) for name, w in self.words.items()]
         return g.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
     @staticmethod

@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
 
 _MOST_CATEGORIES = 50_000
+#: Words of a text, and pairs of them, those of most rows first; of fewer rows than this none.
+_MOST_WORDS, _FEWEST_ROWS = 6000, 2
 
 
 def fit_table(dataset: Dataset) -> State:
-    """Mean and deviation of each number, the values of each category, the parts and the newest of times, scale of a numeric label."""
+    """Mean and deviation of each number, the values of each category, the words of each text, the parts and the newest of times, scale of a numeric label."""
     from sluice.fields.parts import value_counts
 
     features = _features_of(dataset)
     inputs = [t for c in features for t in c.inputs()]
     moments = {t.name: Moments() for t in inputs if t.datatype != "BYTES"}
     values: dict[str, Counter[str]] = {t.name: Counter() for t in inputs if t.datatype == "BYTES"}
+    texts = {t.name for c in features if c.field.words for t in c.inputs()}
     label = Moments()
     for batch in dataset.batches("train", columns=[*(c.name for c in features), "label"], rows=65_536):
         for c in features:
@@ -39,11 +42,14 @@ def fit_table(dataset: Dataset) -> State:
             for name, found in c.field.seen(c, batch.column(c.name)).items():
                 if name in moments:
                     moments[name].add(found)
+                elif name in texts:
+                    values[name].update(w for text in found for w in set(text.split()))
                 else:
                     values[name].update({v: n for v, n in value_counts([_strings(found)]).items() if v})
         if dataset.problem.scalar:
             label.add(batch.column("label").to_numpy(zero_copy_only=False))
     known = {name: [v for v, _ in sorted(c.items(), key=lambda item: (-item[1], item[0]))] for name, c in values.items()}
+    words = {name: [w for w in known.pop(name) if values[name][w] >= _FEWEST_ROWS][:_MOST_WORDS] for name in sorted(texts)}
     spellings = {c.name: Spelling.kept(known[c.tensor]) for c in features if c.field.category}
     numerals = {name: Numerals.load(n) for name, n in dataset.manifest["source"].get("numerals", {}).items()}
     features = [
@@ -59,6 +65,8 @@ def fit_table(dataset: Dataset) -> State:
         "numeric": {name: m.summary() for name, m in moments.items()},
         "categories": {name: v[:_MOST_CATEGORIES] for name, v in known.items()},
     }
+    if words:
+        extra["texts"] = words
     if dataset.problem.scalar:
         extra["target"] = label.summary()
     return State(dataset.objective, dataset.labels, processor.spec(), processor.files(), extra)

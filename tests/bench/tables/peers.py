@@ -39,8 +39,9 @@ def boosting(classes: bool, frame: pd.DataFrame) -> Any:
 
 
 def linear(classes: bool, frame: pd.DataFrame) -> Any:
-    """Logistic or ridge regression with their defaults over standardised numbers and a column a category."""
+    """Logistic or ridge regression with their defaults over standardised numbers, a column a category, and TF-IDF of texts."""
     from sklearn.compose import make_column_transformer
+    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
@@ -48,7 +49,9 @@ def linear(classes: bool, frame: pd.DataFrame) -> Any:
 
     words, numbers = _kinds(frame)
     shown = make_pipeline(SimpleImputer(strategy="constant", fill_value=""), OneHotEncoder(handle_unknown="ignore"))
-    ready = make_column_transformer((make_pipeline(SimpleImputer(), StandardScaler()), numbers), (shown, words))
+    texts = [c for c in words if frame[c].nunique() > 0.5 * len(frame) and frame[c].str.split().str.len().mean() >= 3]
+    parts = [(make_pipeline(SimpleImputer(), StandardScaler()), numbers), (shown, [c for c in words if c not in texts])]
+    ready = make_column_transformer(*parts, *((TfidfVectorizer(ngram_range=(1, 2)), c) for c in texts))
     return make_pipeline(ready, LogisticRegression(max_iter=1000) if classes else Ridge())
 
 

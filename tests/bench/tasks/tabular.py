@@ -27,7 +27,9 @@ from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare
 from sluice.engines.onnxruntime import OnnxRuntime
 from sluice.engines.rows import tensors_from_arrow
+from sluice.fields import fields_of
 from sluice.formats.export import export_graph
+from sluice.learners.estimators.config import MIXED
 from sluice.learners.fit import fit
 from sluice.problems import evaluator
 from sluice.problems.answers import Answers, rarer
@@ -80,9 +82,10 @@ def measure(name: str, table: Table, model: str) -> dict[str, Any]:
     columns = {"label": table.label, "ignore": list(table.ignore)}
     raw: dict[str, Any] = {"name": "bench", "task": "tabular", "data": {"source": str(table.source), "columns": columns}}
     raw["data"] |= {"test": str(table.test)} if table.test else {}
-    work = OUT / "work" / name.replace("/", "-")
+    # The network reads no texts: to it they are categories. The rows and their split are the same.
+    work = OUT / "work" / (name.replace("/", "-") + ("+network" if model == "network" else ""))
     if not work.exists():
-        project = parse(raw)
+        project = parse({**raw, "model": {} if model == "network" else {"estimator": MIXED}})
         prepare(project, Path(), load_task(project, Path()), work)
     dataset = Dataset.open(work, verify=False)
     asked, test = problem(dataset.objective), dataset.read("test")
@@ -93,7 +96,8 @@ def measure(name: str, table: Table, model: str) -> dict[str, Any]:
     elif model == "flaml":
         answers = _flaml(dataset, test, _budget(name))
     else:
-        settings = {"network": {}, "proposed": TASKS.get("tabular").proposal(asked)[0]}.get(model, {"estimator": model})
+        proposed = TASKS.get("tabular").proposal(asked, any(f.words for f in fields_of(dataset.columns).values()))[0]
+        settings = {"network": {}, "proposed": proposed}.get(model, {"estimator": model})
         with tempfile.TemporaryDirectory() as out:
             trained = fit(parse({**raw, "model": settings}), dataset, Path(out) / "model")
             more = {"seconds": time.perf_counter() - begun, "text": trained.text}

@@ -129,6 +129,22 @@ def test_labels_weigh_as_train_says(estimator: str, tmp_path: Path) -> None:
     assert told[1] > told[0] + 0.1
 
 
+@pytest.mark.parametrize(
+    "decision", [{"aim": "f1"}, {"aim": "cost", "costs": {"false_positive": 1, "false_negative": 20}}, {"aim": "recall", "recall": 0.9}]
+)
+def test_a_threshold_is_chosen_on_its_validation_rows(decision: dict[str, Any], tmp_path: Path) -> None:
+    more = {
+        "evaluate": {"metric": "f1", "decision": decision, "positive": "yes"},
+        "data": {"source": "rows.csv", "split": {"validation": 0.3}},
+    }
+    project, learner, dataset = made(tmp_path, "auto", **more)
+    learner.fit(Job(dataset, tmp_path / "model"))
+    assert export_package(project, tmp_path / "model", dataset, tmp_path / "package", base_dir=tmp_path).decision == "pass"
+    rule = packages.read(tmp_path / "package").rule
+    assert rule is not None and rule.label == "yes" and 0 < rule.threshold < 1
+    assert decision["aim"] == "f1" or rule.threshold < 0.5  # missing a yes costs more than an alarm
+
+
 def test_what_it_cannot_learn_is_told(tmp_path: Path) -> None:
     _, learner, dataset = made(tmp_path, "logistic_regression", "value")
     with pytest.raises(ProjectError, match="learns classes, and the label is a quantity"):

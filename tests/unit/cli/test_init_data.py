@@ -43,6 +43,7 @@ def init(folder: Path, data: Path, *more: str, capsys: pytest.CaptureFixture[str
 LABELS = [R.choice("ab") for _ in range(N)]
 SIZE = [round(R.gauss(ord(v), 1), 3) for v in LABELS]
 COLOUR = [R.choice(["red", "green", "blue"]) for _ in range(N)]
+AGES = [R.randint(18, 80) for _ in range(N)]
 
 
 def test_a_table_becomes_a_project_with_its_path_from_there_and_what_it_leaves_out_said(
@@ -64,17 +65,26 @@ def test_a_table_becomes_a_project_with_its_path_from_there_and_what_it_leaves_o
     made = init(tmp_path, data)
     text = (tmp_path / "p" / "sluice.yaml").read_text()
     assert (made.task, made.name, made.data.source) == ("tabular", "p", "../data/d.csv")
-    assert made.data.columns.ignore == ["id", "same", "note", "told"]
+    assert made.data.columns.ignore == ["id", "same", "told"]
     assert made.data.checks.labels == ["a", "b"] and made.data.checks.rows_min == 150
     for column, why in (
         ("id", "names the row"),
         ("same", "every value is x"),
-        ("note", "free text"),
         ("told", "gives the label away alone"),
     ):
         assert f"- {column}" in text and why in text.split(f"- {column}")[1].split("\n")[0]
     out = capsys.readouterr().out
     assert "task tabular, label 'label', 300 rows" in out and "left out told: gives the label away" in out and "next: sluice run" in out
+
+
+@pytest.mark.parametrize("label", [LABELS, [f"{v:.3f}" for v in SIZE]])
+def test_a_column_of_free_text_is_read_by_what_reads_words(tmp_path: Path, label: list[str]) -> None:
+    """Also where the label is a quantity, for which the network is proposed otherwise."""
+    notes = [f"a note on row {i} of it" for i in range(N)]
+    made = init(tmp_path, table(tmp_path, {"colour": COLOUR, "age": AGES, "note": notes, "label": label}))
+    assert made.model.estimator == "auto" and made.data.columns.ignore == []
+    text = (tmp_path / "p" / "sluice.yaml").read_text()
+    assert "from 3 features" in text and "note" not in text.split("columns:")[1].split("checks:")[0]
 
 
 def test_a_quantity_computed_from_columns_is_found(tmp_path: Path) -> None:
@@ -293,13 +303,13 @@ def test_days_that_can_be_read_in_two_ways_are_a_guess_that_is_said(tmp_path: Pa
     assert "timestamps: {when: '%m/%d/%Y'}" in (tmp_path / "p" / "sluice.yaml").read_text()
 
 
-def test_it_proposes_boosted_trees_for_classes_and_the_network_for_a_quantity_and_names_the_others(tmp_path: Path) -> None:
+def test_it_proposes_trees_with_a_linear_model_for_classes_and_the_network_for_a_quantity_and_names_the_others(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     made = init(tmp_path, table(tmp_path / "data", {"size": SIZE, "colour": COLOUR, "label": LABELS}))
     text = (tmp_path / "p" / "sluice.yaml").read_text()
-    assert made.model.estimator == "xgboost" and "model: {estimator: xgboost}" in text and "lightgbm" in text
+    assert made.model.estimator == "auto" and "model: {estimator: auto}" in text and "lightgbm" in text
     other = tmp_path / "other"
     (other / "data").mkdir(parents=True)
     made = init(other, table(other / "data", {"size": SIZE, "colour": COLOUR, "label": [i * 1.37 % 7 + 0.001 for i in range(N)]}))
     assert not hasattr(made.model, "estimator")
-    assert "# a network learns; boosted trees by model: {estimator: xgboost}" in (other / "p" / "sluice.yaml").read_text()
+    assert "# a network learns; boosted trees and a linear model by model: {estimator: auto}" in (other / "p" / "sluice.yaml").read_text()

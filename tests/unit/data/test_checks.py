@@ -308,6 +308,15 @@ def test_identifiers_are_warned_of(column: Any) -> None:
     assert "what is measured or counted may stay" in said, "no advice to throw an amount away"
 
 
+def test_a_label_that_is_the_sum_of_columns_is_warned_of_and_one_that_they_tell_about_is_not() -> None:
+    a, b = (RNG.integers(1, 200, N).astype(float) for _ in range(2))
+    kinds = {"a": "numeric", "b": "numeric"}
+    made = report(pa.table({"a": a, "b": b, "label": a + b}), kinds=kinds, objective="regression")
+    assert only(made, "computed", "warn").examples == ("a", "b")
+    near = report(pa.table({"a": a, "b": b, "label": a + 0.5 * b}), kinds=kinds, objective="regression")
+    assert all(c.name != "computed" for c in near.checks)
+
+
 def test_free_text_is_no_identifier_and_the_advice_is_another() -> None:
     made = report(rows(note=[f"the customer of row {i} called twice" for i in range(N)]), kinds={**KINDS, "note": "categorical"})
     said = only(made, "identifier", "warn").message
