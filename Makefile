@@ -15,7 +15,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals bench-tasks demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -92,6 +92,9 @@ bench-real: setup ## the default model on real data against simple ones; DATA="f
 
 bench-intervals: setup ## how often the intervals of losses hold what they are of: the table of docs/evaluation.md; about 20 minutes
 	@$(BIN)/python -m tests.bench.intervals
+
+bench-tasks: setup ## each kind of model on its data, a line of JSON each: the table of docs/tasks.md
+	@for t in tests/bench/tasks/[a-z]*.py; do $(BIN)/python -m tests.bench.tasks.$$(basename $$t .py); done
 
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout

@@ -171,6 +171,7 @@ def checkpoints(data: Path, work: Path) -> dict[str, float]:
     from sluice.learners.torch.encode import Encoded, encode_split
     from sluice.learners.torch.network import network_of
     from sluice.learners.torch.optimiser import Optimiser
+    from sluice.learners.torch.plan import Plan
     from sluice.tasks import load_task
 
     torch.set_num_threads(1)
@@ -180,7 +181,7 @@ def checkpoints(data: Path, work: Path) -> dict[str, float]:
     model = network.build(state)
     encode_split(state, dataset, "validation", work / "encoded")
     network.adapt(model, state, Encoded(work / "encoded", state.processor))
-    optimiser = Optimiser(model, project.train)
+    optimiser = Optimiser(model, Plan(**project.train.model_dump(exclude_none=True)))
     kept = Checkpoints(work / "checkpoints", 2, print)
     copies, cpus = [], []
     for step in range(5):

@@ -54,7 +54,6 @@ class Optimiser:
         rate: learning rate of the next step.
     """
 
-    BETAS = (0.9, 0.999)
     EPSILON = 1e-8
 
     def __init__(self, model: nn.Module, config: Plan, reducer: Reducer | None = None):
@@ -64,7 +63,7 @@ class Optimiser:
         self._groups = [(g, decay) for g, decay in ((decayed, config.weight_decay), (plain, 0.0)) if g]
         self.parameters = [p for g, _ in self._groups for p in g]
         self.adam = config.optimizer == "adamw"
-        self.momentum = config.momentum
+        self.momentum, self.betas = config.momentum, config.betas
         self.rate = config.learning_rate
         self._first = {p: reducer.moment(p, 0) for p in self.parameters if self.adam or self.momentum}
         self._second = {p: reducer.moment(p, 1) for p in self.parameters if self.adam}
@@ -99,8 +98,8 @@ class Optimiser:
                     [],
                     counts,
                     lr=self.rate,
-                    beta1=self.BETAS[0],
-                    beta2=self.BETAS[1],
+                    beta1=self.betas[0],
+                    beta2=self.betas[1],
                     weight_decay=decay,
                     eps=self.EPSILON,
                     amsgrad=False,

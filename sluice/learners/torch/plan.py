@@ -27,6 +27,7 @@ class Defaults:
         learning_rate: per step.
         weight_decay: as ``train.weight_decay``.
         schedule, ema: as in ``train``, where the number of epochs is automatic too.
+        betas: of AdamW, of the two moments.
         steps: budget of optimiser steps; the run may end before.
         patience: epochs without improvement that end it; null: from the number of epochs.
         epochs: for a model that is known to need few: so many and no more, whatever `steps` says.
@@ -39,6 +40,7 @@ class Defaults:
     weight_decay: float = 0.01
     schedule: Schedule = "cosine"
     ema: float | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
     steps: int = 3000
     patience: int | None = None
     epochs: int | None = None
@@ -56,6 +58,7 @@ class Plan(TrainConfig):
         patience: epochs without improvement that end the run; null: it goes on to the last.
         minutes: of training after which it ends; null: as long as it takes.
         automatic: the settings that were decided here.
+        betas: of AdamW.
         label_weights: of a row in the loss, by its label's index; null: all rows weigh the same.
     """
 
@@ -68,6 +71,7 @@ class Plan(TrainConfig):
     patience: int | None = None
     minutes: float | None = None
     automatic: list[str] = []
+    betas: tuple[float, float] = (0.9, 0.999)
     label_weights: list[float] | None = None
 
     def shown(self) -> dict[str, Any]:
@@ -133,6 +137,7 @@ def decide(config: TrainConfig, defaults: Defaults, rows: int, measured: bool) -
             "patience": patience,
             "minutes": minutes,
             "automatic": automatic,
+            "betas": defaults.betas,
             "learning_rate": config.learning_rate or defaults.learning_rate,
             "schedule": config.schedule or (defaults.schedule if open_ended else "cosine"),
             "ema": (config.ema or None) if config.ema is not None or not open_ended else defaults.ema,

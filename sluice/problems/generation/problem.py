@@ -135,15 +135,16 @@ class Generation(Arrays):
         return ours, theirs, np.ones(len(ours.targets), dtype=bool)
 
     def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
-        """Plates of made and of real pictures, and the share of made ones that have a twin."""
+        """Plates of made and of real pictures, the share of made ones that have a twin, and how much they differ beside real ones."""
         from sluice.problems.generation.metrics import Samples
         from sluice.problems.generation.plates import plate
-        from sluice.problems.generation.sets import repeated
+        from sluice.problems.generation.sets import repeated, spread
 
         assert isinstance(a, Samples)
         shape = shape_of(labels)
         return {
-            "repeated": repeated(a.outputs, a.targets) if len(a.targets) > 2 else None,
+            "repeated": repeated(a.made, a.real) if len(a.targets) > 2 else None,
+            "spread": spread(a.made, a.real),
             "plates": {name: plate(found, shape, PLATE) for name, found in (("made", a.made), ("held out", a.real))},
             "picture": list(shape),
         }

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sluice.problems.units import Units
 
 _CHUNK = 512
+#: Five of 255 steps of grey.
+TWINS = 0.02
 #: Neighbours that the ball around a picture reaches to.
 NEIGHBOURS = 3
 
@@ -112,9 +114,21 @@ def nearest(rows: NDArray[np.float64], which: int = 1) -> NDArray[np.float64]:
 
 
 def repeated(made: NDArray[np.float64], real: NDArray[np.float64]) -> float:
-    """The share of made pictures that have a twin: another made one nearer than hardly any two real pictures are (the first hundredth of their
-    distances to the nearest). Sets of equal size, or the larger one's rows are nearer for that alone."""
-    return float((nearest(made) <= max(float(np.quantile(nearest(real), 0.01)), 1e-9)).mean())
+    """The share of made pictures that have a twin: another made one that nobody would tell from it.
+
+    Two are twins whose pixels differ by less than `TWINS` (root of the mean square) and by less than hardly any two real ones do.
+
+    Args:
+        made, real: pixels in [0, 1], [rows, pixels].
+    """
+    across = np.sqrt(made.shape[1])
+    limit = min(TWINS, max(float(np.quantile(nearest(real), 0.01)) / across, 1e-4))
+    return float((nearest(made) / across < limit).mean())
+
+
+def spread(made: NDArray[np.float64], real: NDArray[np.float64]) -> float:
+    """How much pictures of a set differ, as a share of how much real ones do: the variances of their pixels, summed."""
+    return float(made.var(axis=0).sum() / max(float(real.var(axis=0).sum()), 1e-12))
 
 
 def _parts(rows: NDArray[np.float64]) -> list[NDArray[np.float64]]:

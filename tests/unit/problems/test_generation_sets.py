@@ -84,8 +84,15 @@ def test_one_picture_over_and_over_is_precise_recalls_nothing_and_is_a_twin() ->
     a = samples(made, real)
     assert PRECISION.value(a) == 1.0
     assert RECALL.value(a) < 0.05
-    assert sets.repeated(made, real) == 1.0
-    assert sets.repeated(drawn(100, 3, 8), real) < 0.1
+    assert sets.repeated(made, real) == 1.0 and sets.spread(made, real) < 1e-6
+    assert sets.repeated(drawn(100, 30, 8), drawn(100, 30, 9)) == 0.0
+    assert sets.spread(drawn(100, 3, 8) * 2, drawn(100, 3, 9)) == pytest.approx(4, rel=0.3)
+
+
+def test_clean_pictures_of_a_noisy_kind_are_no_twins() -> None:
+    """A model that leaves the grain out makes pictures that are nearer to each other than real ones."""
+    clean = np.random.default_rng(3).random((200, 1)) * np.ones((1, 40)) * np.random.default_rng(4).random((200, 40))
+    assert sets.repeated(clean, clean + drawn(200, 40, 5) * 0.3) < 0.1
 
 
 def test_two_pictures_have_no_metric_and_say_why() -> None:

@@ -54,21 +54,18 @@ class Adversaries(nn.Module):
         made = self.draw(torch.randn_like(noise), codes)
         real, fake = self._moved(pixels), self._moved(made)
         held = fake.detach()
-        on_real, on_fake = self.discriminator(real, codes), self.discriminator(held, codes)
+        near = [x + _STEP * torch.randn_like(x) for x in (real, held)]
+        scores = self.discriminator(torch.cat([real, held, *near]), codes.repeat(4), sets=4)
+        on_real, on_fake, beside_real, beside_fake = scores.chunk(4)
         with torch.no_grad():
             gap = on_real - on_fake
             found = torch.stack([(gap > 0).float().mean() + 0.5 * (gap == 0).float().mean(), gap.mean()])
             self.health.lerp_(found, 1 - _SLOW)
-        slopes = self._slope(real, on_real, codes) + self._slope(held, on_fake, codes)
+        slopes = (((beside_real - on_real) / _STEP) ** 2) + (((beside_fake - on_fake) / _STEP) ** 2)
         fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         seen = functional_call(self.discriminator, fixed, (fake, codes))
         tells = F.softplus(on_fake - on_real) + _FLAT * slopes
         return (tells + F.softplus(on_real.detach() - seen))[:, None]
-
-    def _slope(self, pixels: torch.Tensor, score: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """The squared change of a score over a small random step, as a slope: [rows]."""
-        step = _STEP * torch.randn_like(pixels)
-        return ((self.discriminator(pixels + step, codes) - score) / _STEP) ** 2
 
     def _moved(self, pixels: torch.Tensor) -> torch.Tensor:
         """Each picture moved by up to an eighth of its size; edges repeat."""
@@ -90,10 +87,11 @@ class Discriminator(nn.Module):
         self.of_class = nn.Linear(4 * width, classes, bias=False) if classes else None
         self.classes = classes
 
-    def forward(self, pixels: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """Scores [rows]; higher is more real."""
+    def forward(self, pixels: torch.Tensor, codes: torch.Tensor, sets: int = 1) -> torch.Tensor:
+        """Scores [rows]; higher is more real. The rows are so many sets of equal size, one behind the other: how much pictures differ is of each."""
         seen = self.body.seen(pixels)
-        differ = seen.std(dim=0, unbiased=False).mean().expand(len(seen), 1)
+        differ = seen.reshape(sets, -1, seen.shape[1]).std(dim=1, unbiased=False).mean(dim=1)
+        differ = differ.repeat_interleave(len(seen) // sets)[:, None]
         x = F.leaky_relu(self.body.last(torch.cat([seen, differ], dim=1)), 0.2)
         score = self.own(x)[:, 0]
         if self.of_class is not None:
