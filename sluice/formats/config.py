@@ -56,8 +56,8 @@ class ExportConfig(OwnChecks):
     calibration_rows: int = Field(256, ge=1, description="training rows that fix the ranges of int8 activations")
 
     def suits(self, asked: Problem, labels: Sequence[str]) -> None:
-        """See `Section.suits`: a probability is calibrated."""
-        if self.calibrate != "none" and not asked.classes:
+        """See `Section.suits`: what the problem has a log loss of is a probability."""
+        if self.calibrate != "none" and not (asked.classes and "log_loss" in asked.metrics()):
             raise ProjectError(
                 "calibrates probabilities, and an answer of this problem has none",
                 field="export.calibrate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from sluice.core.gate import Decision
 from sluice.engines.base import Engine
 from sluice.engines.predictor import predict_rows
 from sluice.engines.rows import rows_from_arrow, spread
-from sluice.engines.scoring import decide_threshold, held_out_split, judged, positive_label
+from sluice.engines.scoring import answers, decide_threshold, held_out_split, judged, positive_label
 from sluice.fields import Processor
 from sluice.formats import selection
 from sluice.formats.base import formats_of, load_format
@@ -103,7 +104,7 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
         choice = _choice(chosen, processor, state, dataset, project)
     rule = choice.rule if choice else None
     metrics = held_out_metrics(chosen.open(), processor, state, dataset, rule, positive)
-    gain, text = effect(own, trained, curves, dataset, project, positive) if curves else ({}, "")
+    gain, text = effect(own, _served(chosen, processor, state, dataset), curves, dataset, project, positive) if curves else ({}, "")
     package = _seal(project, task, trained, dataset, metrics, rule, out, chosen, specs, held)
     said = (
         selection.sentence(chosen, found, held),
@@ -113,6 +114,12 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     )
     evidence |= {"calibration": gain} if gain else {}
     return ExportResult(package, "pass", said, evidence | ({"decision": {**choice.evidence, "text": choice.text}} if choice else {}))
+
+
+def _served(made: Candidate, processor: Processor, state: State, dataset: Dataset) -> Callable[[str], np.ndarray]:
+    """A format's own answers to a split."""
+    engine = made.open()
+    return lambda split: answers(lambda rows: predict_rows(engine, processor, rows), state.preprocess, dataset, split)
 
 
 def _choice(made: Candidate, processor: Processor, state: State, dataset: Dataset, project: Project) -> Choice | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +93,13 @@ def calibrated(trained: Trained, dataset: Dataset, project: Project) -> tuple[Tr
 
 
 def effect(
-    own: Trained, trained: Trained, found: Fit, dataset: Dataset, project: Project, positive: str | None
+    own: Trained, served: Callable[[str], np.ndarray], found: Fit, dataset: Dataset, project: Project, positive: str | None
 ) -> tuple[dict[str, Any], str]:
     """What calibration did to the answers to the held-out rows.
 
     Args:
-        own, trained: the model without and with its curves.
+        own: the model without curves.
+        served: the packaged graph's answers to a split.
         found: how they were fitted.
         positive: the label that the Brier score of two labels is of.
 
@@ -109,12 +110,12 @@ def effect(
     """
     method, asked = project.export.calibrate, dataset.problem
     said: dict[str, Any] = {"method": method, "fitted_on": found.rows, "kept": list(found.kept), "why": found.why}
-    if not isinstance(trained, Calibrated):
+    if found.curves is None:
         return said, f"not calibrated: {found.why}"
-    split, labels = held_out_split(dataset), trained.state.labels
+    split, labels = held_out_split(dataset), own.state.labels
     targets, units = _targets(dataset, split, labels), asked.units(dataset, split)
-    before = split_answers(own, dataset, split)
-    each = [asked.answers(p, targets, labels, positive=positive, units=units) for p in (before, trained.curves.of(before))]
+    sides = (split_answers(own, dataset, split), served(split))
+    each = [asked.answers(p, targets, labels, positive=positive, units=units) for p in sides]
     told, gain = [_told(a, project.evaluate) for a in each], {}
     for name in _LOSSES:
         metric = TABLE[name]

@@ -19,6 +19,7 @@ from sluice.gates.calibration import Calibration
 from sluice.gates.facts import Exported
 from sluice.learners.base import Job
 from sluice.package import package as packages
+from sluice.problems.problem import problem
 from sluice.project import parse
 from sluice.steps.export_onnx import ExportOnnx
 from sluice.tasks import load_task
@@ -99,6 +100,14 @@ def test_a_quantity_has_no_probability_to_calibrate(tmp_path: Path) -> None:
     with pytest.raises(ProjectError) as e:
         validate_project_data(project, tmp_path, load_task(project, tmp_path))
     assert (e.value.field, e.value.value, e.value.fix) == ("export.calibrate", "platt", "remove it")
+
+
+def test_scores_that_are_no_probabilities_are_not_calibrated() -> None:
+    asked = problem("anomaly_detection")
+    with pytest.raises(ProjectError, match="has none"):
+        parse({"name": "t", "task": "tabular", "data": {"source": "x.csv"}, "export": {"calibrate": "platt"}}).export.suits(
+            asked, ["a", "b"]
+        )
 
 
 def test_a_calibration_that_made_it_worse_beyond_doubt_is_a_caution() -> None:

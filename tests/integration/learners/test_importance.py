@@ -23,7 +23,8 @@ from sluice.project import parse
 from sluice.tasks import load_task
 
 COLUMNS = ["x", "noise", "city", "since"]
-SHORT = {"n_estimators": 30, "early_stopping_rounds": None}
+BOOSTED = {"n_estimators": 30, "early_stopping_rounds": None}
+SHORT = {"logistic_regression": {}, "auto": {"n_estimators": 30, "folds": 2, "max_depth": 3}}
 
 
 def judged(base: Path, label: str, model: dict[str, Any], **config: Any) -> tuple[Judged, Any]:
@@ -50,10 +51,11 @@ def judged(base: Path, label: str, model: dict[str, Any], **config: Any) -> tupl
 
 
 @pytest.mark.parametrize(
-    ("label", "estimator"), [("value", "xgboost"), ("classes", "xgboost"), ("classes", "lightgbm"), ("classes", "logistic_regression")]
+    ("label", "estimator"),
+    [("value", "xgboost"), ("classes", "xgboost"), ("classes", "lightgbm"), ("classes", "logistic_regression"), ("value", "auto")],
 )
 def test_every_column_stands_there_once_with_what_it_is_worth(label: str, estimator: str, tmp_path: Path) -> None:
-    facts, config = judged(tmp_path, label, {"estimator": estimator, **(SHORT if estimator != "logistic_regression" else {})}, repeats=3)
+    facts, config = judged(tmp_path, label, {"estimator": estimator, **SHORT.get(estimator, BOOSTED)}, repeats=3)
     decision = Importance().judge(facts, config)
     found = decision.evidence["importance"]
     assert decision.decision == "pass" and not decision.reasons
@@ -75,7 +77,7 @@ def test_every_column_stands_there_once_with_what_it_is_worth(label: str, estima
 
 @pytest.mark.parametrize("estimator", ["xgboost", "lightgbm"])
 def test_shap_values_add_up_to_the_trees_answer(estimator: str, tmp_path: Path) -> None:
-    facts, _ = judged(tmp_path, "value", {"estimator": estimator, **SHORT}, repeats=0)
+    facts, _ = judged(tmp_path, "value", {"estimator": estimator, **BOOSTED}, repeats=0)
     task = load_task(facts.project, tmp_path)
     trained: Any = task.learner().load(tmp_path / "model")
     rows = [{"x": 1.0, "noise": 0.5, "city": "Oslo", "since": "2024-05-11"}, {"x": None, "noise": 0.1, "city": None, "since": None}]
@@ -96,7 +98,7 @@ def test_its_metric_can_be_told_and_has_to_be_one_of_such_answers(tmp_path: Path
 
 
 def test_without_repeats_nothing_is_measured_and_the_digest_is_the_old_one(tmp_path: Path) -> None:
-    facts, config = judged(tmp_path, "value", {"estimator": "xgboost", **SHORT}, repeats=0)
+    facts, config = judged(tmp_path, "value", {"estimator": "xgboost", **BOOSTED}, repeats=0)
     assert Importance().judge(facts, config).evidence == {}
     plain = {"name": "t", "task": "tabular", "data": {"source": "rows.csv"}}
     assert "importance" not in parse(plain).model_dump()["evaluate"]
