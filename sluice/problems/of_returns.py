@@ -41,8 +41,8 @@ class OfEpisodes(OfMeans):
         n = len(a.outputs)
         if n < _ENOUGH:
             return f"the interval of {self.name} may be too narrow: {n} episodes show little of what rarely happens"
-        if np.ptp(a.outputs[:, self.of]) == 0:
-            return f"every one of {n} episodes has the {self.name.removeprefix('mean_')} {a.outputs[0, self.of]:g}: what fewer than one in {n // 3} does would not show"
+        if self.of == RETURN and np.ptp(a.outputs[:, RETURN]) == 0:
+            return f"every one of {n} episodes has the return {a.outputs[0, RETURN]:g}: what fewer than one in {n // 3} does would not show"
         return None
 
     def difference_too_narrow(self, a: Answers) -> str | None:

@@ -146,7 +146,8 @@ class Policy(Classification):
             f"{e['count']} episodes, each decided by its own seed: worst {svg.number(q['0.0'])}, 5% below {svg.number(q['0.05'])}, median "
             f"{svg.number(q['0.5'])}, best {svg.number(q['1.0'])}; {svg.number(e['length'])} steps on average, {e['cut']} ended by a limit of steps"
         )
-        return f'<h3>Returns of episodes</h3><figure>{svg.histogram(e["edges"], e["counts"], "return")}</figure><p class="note">{said}</p>'
+        drawn = f"<figure>{svg.histogram(e['edges'], e['counts'], 'return')}</figure>" if q["0.0"] < q["1.0"] else ""
+        return f'<h3>Returns of episodes</h3>{drawn}<p class="note">{said}</p>'
 
 
 class Actions(Classification):

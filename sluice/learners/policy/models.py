@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,10 @@ def model_of(train: PolicyTrain, hidden: list[int], activation: str, env: Any) -
         "seed": train.seed % 2**31,
     }
     if train.algorithm == "ppo":
-        model: Any = sb3.PPO("MlpPolicy", env, **how, **train.ppo.model_dump())
+        own = train.ppo.model_copy(update={"batch_size": min(train.ppo.batch_size, train.round)})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a last batch may be smaller than the others
+            model: Any = sb3.PPO("MlpPolicy", env, **how, **own.model_dump())
     else:
         model = sb3.DQN("MlpPolicy", env, **how, **train.dqn.model_dump(exclude={"temperature"}))
     model.set_logger(Logger(folder=None, output_formats=[]))
@@ -100,6 +104,7 @@ def learn(model: Any, env: Any, steps: int, seed: int, part: int) -> None:
     model.set_env(env, force_reset=True)
     model.action_space.seed(chance % 2**31)
     env.seed(chance % 2**31)
+    model.ep_info_buffer = None  # of this part alone, as after a restart
     model.learn(steps, reset_num_timesteps=False, log_interval=None)
 
 
