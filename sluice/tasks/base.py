@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 __all__ = ["State", "Task", "settings"]
 
 
-#: Every task there is by name.
+#: Every task there is by name. Of those whose rows fit a file, `sluice init --data` takes the first.
 TASKS = Registry(
     "task",
     {
-        "anomaly": "sluice.tasks.anomaly:AnomalyTask",
-        "forecast": "sluice.tasks.forecast:ForecastTask",
+        "tabular": "sluice.tasks.tabular:TabularTask",
+        "text": "sluice.tasks.text:TextTask",
         "image": "sluice.tasks.image:ImageTask",
         "audio": "sluice.tasks.audio:AudioTask",
-        "tabular": "sluice.tasks.tabular:TabularTask",
+        "anomaly": "sluice.tasks.anomaly:AnomalyTask",
+        "forecast": "sluice.tasks.forecast:ForecastTask",
         "policy": "sluice.tasks.policy:PolicyTask",
         "bandit": "sluice.tasks.bandit:BanditTask",
-        "text": "sluice.tasks.text:TextTask",
         "recommend": "sluice.tasks.recommend:RecommendTask",
         "generate": "sluice.tasks.generate:GenerateTask",
     },
