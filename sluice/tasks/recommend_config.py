@@ -33,10 +33,10 @@ class RecommendModel(Section):
     features: Annotated[list[str], Names("column")] = Field([], description="columns that describe the user; two_tower learns from them")
     history: int = Field(200, ge=1, le=2000, description="items of a user that are looked at, the newest")
     repeat: bool = Field(False, description="whether an item that was taken can be recommended again")
-    method: Literal["auto", "popularity", "ease", "factors", "two_tower"] = Field(
-        "auto", description="auto: ease for up to 3,000 items, factors beyond"
+    method: Literal["auto", "popularity", "transitions", "ease", "factors", "two_tower"] = Field(
+        "auto", description="auto: the better of transitions and ease for up to 3,000 items, factors beyond"
     )
-    regularisation: float | None = Field(None, gt=0, description="of ease and factors; null: chosen on the validation rows")
+    regularisation: float | None = Field(None, gt=0, description="of transitions, ease and factors; null: chosen on the validation rows")
     unobserved: float | None = Field(
         None, gt=0, description="factors: weight of what was not taken, against 1; null: chosen on the validation rows"
     )

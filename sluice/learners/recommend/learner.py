@@ -14,9 +14,9 @@ from sluice.core.errors import DataError, ProjectError
 from sluice.learners.base import HISTORY, Event, Job, Learner, Trained
 from sluice.learners.config import TrainSection
 from sluice.learners.recommend.matrix import Taken, codes_of, taken
-from sluice.learners.recommend.models import SCORERS, Ease, Factors, Popularity, Scorer
+from sluice.learners.recommend.models import SCORERS, Ease, Factors, Popularity, Scorer, Transitions
 from sluice.learners.recommend.ranker import Ranker
-from sluice.learners.recommend.state import COUNTS, fit_histories
+from sluice.learners.recommend.state import COUNTS, FIRST, fit_histories
 from sluice.learners.state import State
 from sluice.tasks.base import settings
 from sluice.tasks.recommend_config import RecommendModel
@@ -31,7 +31,8 @@ MODEL = "model.safetensors"
 #: Of `auto`: from so many items on a weight for each pair of them is too much.
 MOST_PAIRS = 3000
 #: What the project leaves open is chosen among these on the validation rows.
-_REGULARISATIONS, _UNOBSERVED, _SHRINKAGE = (30.0, 100.0, 300.0, 1000.0), (0.1, 0.3, 1.0), 0.01
+_REGULARISATIONS = {"transitions": (1.0, 3.0, 10.0, 30.0), "ease": (30.0, 200.0, 1000.0)}
+_UNOBSERVED, _SHRINKAGE = (0.1, 0.3, 1.0), 0.01
 _CHUNK = 512
 #: Rows that are looked at to tell how well the training rows are learnt, and to choose.
 _LOOKED_AT = {"train": 300, "validation": 2000}
@@ -42,7 +43,7 @@ class RecommendTrain(TrainSection):
 
 
 class RecommendLearner(Learner):
-    """Popularity, item-item weights or factors, as ``model.method`` says."""
+    """Popularity, weights of pairs of items or factors, as ``model.method`` says."""
 
     name: ClassVar[str] = "recommend"
     Train: ClassVar[type[TrainSection]] = RecommendTrain
@@ -57,16 +58,14 @@ class RecommendLearner(Learner):
         """See `Learner.fit`; what the project leaves open is chosen by ndcg_10 on the validation rows."""
         started = time.perf_counter()
         state, found = fit_histories(job.dataset, self._model.history), taken(job.dataset)
-        ranker = Ranker.of(found.counts, self._model.repeat)
-        judges = [_Judge(job.dataset, split, state, ranker) for split in ("train", "validation")]
-        job.on_event(
-            {"kind": "note", "text": f"{found.matrix.shape[0]:,} users, {ranker.items:,} items, {found.matrix.nnz:,} interactions"}
-        )
+        judges = [_Judge(job.dataset, split, state) for split in ("train", "validation")]
+        users, items = found.matrix.shape
+        job.on_event({"kind": "note", "text": f"{users:,} users, {items:,} items, {found.matrix.nnz:,} interactions"})
         tried = _Tried(judges, job.on_event)
-        for made, said in self._candidates(found, ranker):
-            tried.add(made, said)
+        for made, said in self._candidates(found, state):
+            tried.add(made, self._ranker(state, made), said)
         record = {**tried.record(), "seconds": time.perf_counter() - started, "environment": _environment()}
-        model = RecommendTrained(state, record, tried.scorer, ranker)
+        model = RecommendTrained(state, record, tried.scorer, self._ranker(state, tried.scorer))
         with files.new_dir(job.out) as tmp:
             model.save(tmp)
         model.root = job.out
@@ -88,23 +87,34 @@ class RecommendLearner(Learner):
             raise ProjectError(
                 f"does not build this model, which is of {kind.name!r}", field="model.method", value=self._model.method, fix="train again"
             )
-        made = RecommendTrained(state, record, kind(arrays), Ranker.of(np.array(state.extra[COUNTS]), self._model.repeat))
+        scorer = kind(arrays)
+        made = RecommendTrained(state, record, scorer, self._ranker(state, scorer))
         made.root = root
         return made
 
-    def _candidates(self, found: Taken, ranker: Ranker) -> Iterator[tuple[Scorer, dict[str, Any]]]:
+    def _ranker(self, state: State, scorer: Scorer) -> Ranker:
+        counts, first = (np.array(state.extra[k], dtype=np.float64) for k in (COUNTS, FIRST))
+        return Ranker.of(counts, first, self._model.repeat, scorer.new_users)
+
+    def _candidates(self, found: Taken, state: State) -> Iterator[tuple[Scorer, dict[str, Any]]]:
         """Models, the settings of each; the best is kept."""
-        m, method = self._model, self._model.method
-        if method == "auto":
-            method = "ease" if ranker.items <= MOST_PAIRS else "factors"
-        if method == "popularity":
-            yield Popularity({"popular": ranker.popular}), {}
-        elif method == "ease":
-            gram = np.asarray((found.matrix.T @ found.matrix).todense())
-            for value in (m.regularisation,) if m.regularisation else _REGULARISATIONS:
-                yield Ease.fit(gram, value), {"regularisation": value}
-        else:
-            yield from self._factors(found)
+        m = self._model
+        pairs = ("transitions", "ease") if found.matrix.shape[1] <= MOST_PAIRS else ("factors",)
+        for method in pairs if m.method == "auto" else (m.method,):
+            if method == "popularity":
+                yield Popularity({"popular": self._ranker(state, Popularity({})).popular}), {}
+            elif method == "factors":
+                yield from self._factors(found)
+            else:
+                yield from self._pairs(found, method)
+
+    def _pairs(self, found: Taken, method: str) -> Iterator[tuple[Scorer, dict[str, Any]]]:
+        """One for each regularisation."""
+        given = self._model.regularisation
+        gram = np.asarray((found.matrix.T @ found.matrix).todense()) if method == "ease" else None
+        for value in (given,) if given else _REGULARISATIONS[method]:
+            made = Transitions.fit(found.before, found.after, value) if gram is None else Ease.fit(gram, value)
+            yield made, {"regularisation": value}
 
     def _factors(self, found: Taken) -> Iterator[tuple[Scorer, dict[str, Any]]]:
         """One for each weight of what was not taken."""
@@ -119,12 +129,12 @@ class RecommendLearner(Learner):
 class _Judge:
     """Metrics of a scorer on the rows of a split, or an even choice of many."""
 
-    def __init__(self, dataset: Dataset, split: str, state: State, ranker: Ranker):
+    def __init__(self, dataset: Dataset, split: str, state: State):
         from sluice.engines.rows import spread, tensors_from_arrow
         from sluice.problems.ranking import information
         from sluice.problems.truth import Truth
 
-        self._problem, self._labels, self._ranker = dataset.problem, state.labels, ranker
+        self._problem, self._labels = dataset.problem, state.labels
         self.rows = min(_LOOKED_AT[split], dataset.rows(split)) if split in dataset.manifest["splits"] else 0
         if self.rows:
             table = spread(dataset, split, self.rows)
@@ -132,13 +142,13 @@ class _Judge:
             self._bits = information(dataset, state.labels)
             self._truth = Truth.of(table.column("label"), state.labels, table.column("history"), self._bits).array
 
-    def metrics(self, scorer: Scorer) -> dict[str, float]:
+    def metrics(self, scorer: Scorer, ranker: Ranker) -> dict[str, float]:
         """By name; none where there are no rows."""
         from sluice.problems.ranking import informed
 
         if not self.rows:
             return {}
-        parts = [self._ranker.ranked(self._codes[at : at + _CHUNK], scorer.scores) for at in range(0, self.rows, _CHUNK)]
+        parts = [ranker.ranked(self._codes[at : at + _CHUNK], scorer.scores) for at in range(0, self.rows, _CHUNK)]
         a = self._problem.answers(informed(np.concatenate(parts), self._bits), self._truth, self._labels)
         return {name: metric.value(a) for name, metric in self._problem.metrics().items()}
 
@@ -152,9 +162,9 @@ class _Tried:
         self._found: list[tuple[Scorer, dict[str, Any]]] = []
         self._best = 0
 
-    def add(self, made: Scorer, said: dict[str, Any]) -> None:
-        """A model and its settings."""
-        train, held = (judge.metrics(made) for judge in self._judges)
+    def add(self, made: Scorer, ranker: Ranker, said: dict[str, Any]) -> None:
+        """A model, what stands behind it, and its settings."""
+        train, held = (judge.metrics(made, ranker) for judge in self._judges)
         entry = {
             "epoch": len(self._history) + 1,
             "train_loss": 1 - train["ndcg_10"],

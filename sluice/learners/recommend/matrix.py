@@ -19,11 +19,13 @@ class Taken:
 
     Attributes:
         matrix: float64 [users, items], how much an interaction says, 1 on average; 0 where there is none.
-        counts: how many users took each item, float64 [items].
+        before: histories, float64 [rows, items] of 0 and 1.
+        after: answers, float64 [rows, items], weighed as `matrix`.
     """
 
     matrix: sparse.csr_matrix
-    counts: np.ndarray
+    before: sparse.csr_matrix
+    after: sparse.csr_matrix
 
 
 def taken(dataset: Dataset) -> Taken:
@@ -33,15 +35,27 @@ def taken(dataset: Dataset) -> Taken:
     from scipy import sparse
 
     weighted = "weights" in dataset.columns
-    table = dataset.read("train", ["user", "label", *(["weights"] if weighted else [])])
-    label = table.column("label").combine_chunks()
-    items = np.asarray(pc.index_in(pc.list_flatten(label), pa.array(dataset.labels, pa.string()))).astype(np.int64)
+    table = dataset.read("train", ["user", "history", "label", *(["weights"] if weighted else [])])
     users = np.asarray(table.column("user").combine_chunks().dictionary_encode().indices).astype(np.int64)
-    of = np.repeat(users, np.asarray(pc.list_value_length(label)))
+    labels = pa.array(dataset.labels, pa.string())
+
+    def placed(name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Of each item of the lists its row and its place."""
+        lists = table.column(name).combine_chunks()
+        items = pc.index_in(pc.list_flatten(lists), labels).fill_null(-1)
+        rows = np.repeat(np.arange(len(lists)), np.asarray(pc.list_value_length(lists)))
+        return rows, np.asarray(items).astype(np.int64)
+
+    rows, items = placed("label")
     weights = np.asarray(pc.list_flatten(table.column("weights").combine_chunks())) if weighted else np.ones(len(items))
-    matrix = sparse.csr_matrix((weights / weights.mean(), (of, items)), shape=(int(users.max()) + 1, len(dataset.labels)))
-    matrix.sum_duplicates()
-    return Taken(matrix, np.asarray((matrix > 0).sum(axis=0), dtype=np.float64).ravel())
+    weights = weights / weights.mean()
+    earlier, seen = placed("history")
+    earlier, seen = earlier[seen >= 0], seen[seen >= 0]
+    shape = (len(users), len(labels))
+    before = sparse.csr_matrix((np.ones(len(seen)), (earlier, seen)), shape=shape)
+    before.data = np.ones_like(before.data)
+    matrix = sparse.csr_matrix((weights, (users[rows], items)), shape=(int(users.max()) + 1, len(labels)))
+    return Taken(matrix, before, sparse.csr_matrix((weights, (rows, items)), shape=shape))
 
 
 def codes_of(strings: np.ndarray, index: dict[str, int]) -> np.ndarray:

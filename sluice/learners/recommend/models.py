@@ -26,6 +26,8 @@ class Scorer(ABC):
     """
 
     name: ClassVar[str]
+    #: Whether a history without a known item has scores of its own; else it is answered what is popular.
+    new_users: ClassVar[bool] = False
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
         self.arrays = dict(arrays)
@@ -75,6 +77,38 @@ class Ease(Scorer):
 
     def nodes(self, g: Nodes, codes: str, held: str) -> str:
         return g.add("MatMul", held, g.constant(self.arrays["weights"]))
+
+
+class Transitions(Scorer):
+    """What comes next is told from what came before by one linear model, in closed form (the transitions of Choi et al.: Session-aware linear
+    item-item models for session-based recommendation, WWW 2021): ``weights`` [items, items], ``base`` [items] for whom nothing is known of. A
+    history of n items has the weight of the square root of n."""
+
+    name = "transitions"
+    new_users = True
+
+    @classmethod
+    def fit(cls, before: sparse.csr_matrix, after: sparse.csr_matrix, regularisation: float) -> Transitions:
+        """From histories and answers, [rows, items] of 0 and 1 (answers: weights)."""
+        from scipy import linalg, sparse
+
+        lengths = np.asarray(before.sum(axis=1)).ravel()
+        scaled = sparse.diags(1 / np.sqrt(np.maximum(lengths, 1))) @ before
+        x = sparse.hstack([scaled, np.ones((before.shape[0], 1))]).tocsr()
+        gram = np.asarray((x.T @ x).todense())
+        gram[np.diag_indices(len(gram) - 1)] += regularisation
+        gram[-1, -1] += 1e-3
+        found = linalg.cho_solve(linalg.cho_factor(gram, overwrite_a=True), np.asarray((x.T @ after).todense()), overwrite_b=True)
+        return cls({"weights": found[:-1].astype(np.float32), "base": found[-1].astype(np.float32)})
+
+    def scores(self, codes: np.ndarray, held: np.ndarray) -> np.ndarray:
+        n = np.maximum(held.sum(axis=1, keepdims=True, dtype=np.float32), np.float32(1))
+        return (held / np.sqrt(n)) @ self.arrays["weights"] + self.arrays["base"]
+
+    def nodes(self, g: Nodes, codes: str, held: str) -> str:
+        n = g.add("Max", g.add("ReduceSum", held, g.ints(1), keepdims=1), g.number(1.0))
+        scaled = g.add("Div", held, g.add("Sqrt", n))
+        return g.add("Add", g.add("MatMul", scaled, g.constant(self.arrays["weights"])), g.constant(self.arrays["base"]))
 
 
 class Factors(Scorer):
@@ -156,7 +190,7 @@ class Factors(Scorer):
         return g.add("MatMul", x, g.constant(np.ascontiguousarray(self.arrays["items"][:-2].T)))
 
 
-SCORERS: dict[str, type[Scorer]] = {s.name: s for s in (Popularity, Ease, Factors)}
+SCORERS: dict[str, type[Scorer]] = {s.name: s for s in (Popularity, Ease, Transitions, Factors)}
 
 
 def _solved(matrix: sparse.csr_matrix, others: np.ndarray, unobserved: float, regularisation: float) -> np.ndarray:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Of an item that must not be recommended, and what is below it is none.
 _HIDDEN, _NONE = -1e30, -1e29
+#: How much of what is popular with everybody is mixed into what new users take, which fewer rows tell.
+_ALL = 0.2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,17 +24,20 @@ class Ranker:
     """What stands behind every way to score items.
 
     Attributes:
-        popular: what a history without a known item is answered, FP32 [items]: shares of the largest count; 0 for an item nobody took.
+        popular: what a new user is answered, FP32 [items]: shares of what new users take; 0 for an item nobody took.
         repeat: whether an item of the history may be recommended.
+        new_users: whether scores are of histories without a known item too; else these are answered what is popular.
     """
 
     popular: np.ndarray
     repeat: bool
+    new_users: bool = False
 
     @classmethod
-    def of(cls, counts: np.ndarray, repeat: bool) -> Ranker:
-        """From how many users took each item [items]."""
-        return cls((counts / max(1.0, counts.max(initial=0.0))).astype(np.float32), repeat)
+    def of(cls, counts: np.ndarray, first: np.ndarray, repeat: bool, new_users: bool = False) -> Ranker:
+        """From how many took each item, and how many as one of their first [items]."""
+        popular = first / max(1.0, first.sum()) + _ALL * counts / max(1.0, counts.sum())
+        return cls((popular / max(1e-12, popular.max(initial=0.0))).astype(np.float32), repeat, new_users)
 
     @property
     def items(self) -> int:
@@ -58,7 +63,9 @@ class Ranker:
             scores: codes and `held` to scores [rows, items].
         """
         held = self.held(codes)
-        found = np.where(held.any(axis=1, keepdims=True), scores(codes, held), self.popular)
+        found = scores(codes, held)
+        if not self.new_users:
+            found = np.where(held.any(axis=1, keepdims=True), found, self.popular)
         hidden = (self.popular <= 0) if self.repeat else (held + (self.popular <= 0) > 0)
         found = np.where(hidden, np.float32(_HIDDEN), found)
         place = np.argpartition(-found, self.places - 1, axis=1)[:, : self.places]
@@ -92,8 +99,10 @@ class Ranker:
         zeros = g.add("Expand", g.constant(np.zeros((1, 1), np.float32)), g.add("Concat", rows, g.ints(n + 2), axis=0))
         ones = g.add("Expand", g.constant(np.ones((1, 1), np.float32)), shape)
         held = g.add("Slice", g.add("ScatterElements", zeros, codes, ones, axis=1), g.ints(0), g.ints(n), g.ints(1))
-        some = g.add("Greater", g.add("ReduceMax", held, g.ints(1), keepdims=1), g.number(0.0))
-        found = g.add("Where", some, scores(codes, held), g.constant(self.popular[None]))
+        found = scores(codes, held)
+        if not self.new_users:
+            some = g.add("Greater", g.add("ReduceMax", held, g.ints(1), keepdims=1), g.number(0.0))
+            found = g.add("Where", some, found, g.constant(self.popular[None]))
         never = (self.popular <= 0).astype(np.float32)[None]
         hidden = g.constant(never) if self.repeat else g.add("Add", held, g.constant(never))
         found = g.add("Where", g.add("Greater", hidden, g.number(0.0)), g.number(_HIDDEN), found)

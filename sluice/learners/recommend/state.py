@@ -12,8 +12,8 @@ from sluice.learners.state import State
 if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
 
-#: Of a state's `extra`: how many users took each item.
-COUNTS = "counts"
+#: Of a state's `extra`: in how many rows' answers each item is, and in how many of rows without a history.
+COUNTS, FIRST = "counts", "first"
 #: The feature every row has, and what the dataset keeps beside the features.
 HISTORY, KEPT = "history", ("user", "weights")
 
@@ -25,9 +25,7 @@ def fit_histories(dataset: Dataset, length: int) -> State:
         dataset: of users at cuts.
         length: names of a history that are looked at.
     """
-    return State(
-        dataset.objective, dataset.labels, TabularProcessor([history_column(dataset, length)]).spec(), {}, {COUNTS: counts(dataset)}
-    )
+    return State(dataset.objective, dataset.labels, TabularProcessor([history_column(dataset, length)]).spec(), {}, counts(dataset))
 
 
 def history_column(dataset: Dataset, length: int) -> Column:
@@ -36,11 +34,19 @@ def history_column(dataset: Dataset, length: int) -> Column:
     return Column(HISTORY, "history", own={"length": length, "spelling": spelling})
 
 
-def counts(dataset: Dataset) -> list[int]:
-    """How many training rows' answers hold each item."""
-    from sluice.problems.ranking import popularity
+def counts(dataset: Dataset) -> dict[str, list[int]]:
+    """How many training rows' answers hold each item, and how many of those without a history."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    return [int(n) for n in popularity(dataset, dataset.labels)]
+    table = dataset.read("train", ["history", "label"])
+    new = pc.equal(pc.list_value_length(table.column("history")), 0)
+    out = {}
+    for name, column in ((COUNTS, table.column("label")), (FIRST, table.column("label").filter(new))):
+        places = pc.index_in(pc.list_flatten(column), pa.array(dataset.labels, pa.string()))
+        out[name] = np.bincount(np.asarray(places), minlength=len(dataset.labels)).tolist()
+    return out
 
 
 def history_input(state: State) -> str:

@@ -36,6 +36,7 @@ def made(place: Path, **model: Any) -> tuple[Any, Dataset]:
 SETTINGS: dict[str, dict[str, Any]] = {
     "popularity": {"method": "popularity"},
     "ease": {"method": "ease", "regularisation": 50.0},
+    "transitions": {"method": "transitions", "regularisation": 1.0},
     "factors": {"method": "factors", "unobserved": 0.3, "regularisation": 0.01, "dimensions": 8, "iterations": 3},
 }
 
@@ -79,8 +80,8 @@ def test_what_is_left_open_is_chosen_on_the_validation_rows(place: Path, tmp_pat
     project, dataset = made(place)
     trained = fit(project, dataset, tmp_path / "model", base_dir=place)
     losses = [h["validation_loss"] for h in trained.history]
-    assert len(losses) == 4 and trained.best["validation_loss"] == min(losses)
-    assert trained.metrics["ndcg_10"] == pytest.approx(1 - min(losses)) and "ease" in trained.text
+    assert len(losses) == 7 and trained.best["validation_loss"] == min(losses)
+    assert trained.metrics["ndcg_10"] == pytest.approx(1 - min(losses)) and trained.record["method"] in trained.text
     other = parse({"name": "shop", "task": "recommend", "data": {"source": "x"}, "model": {"method": "popularity"}}, base_dir=place)
     with pytest.raises(ProjectError, match="does not build this model"):
         load_trained(other, tmp_path / "model", place)
@@ -113,3 +114,51 @@ def test_a_history_is_read_as_a_list_of_names_the_newest_last() -> None:
         with pytest.raises(InputError, match="is no") as e:
             processor.encode_batch([{"history": bad}])
         assert e.value.field and e.value.field.startswith("rows[0].history") and e.value.fix
+
+
+def test_transitions_tell_what_follows_on_what() -> None:
+    from scipy import sparse
+
+    from sluice.learners.recommend.models import Transitions
+
+    before, after = np.zeros((60, 12)), np.zeros((60, 12))
+    for row in range(60):  # who took an item takes the one behind it; who took nothing starts anywhere but at the last two
+        at = row % 12
+        after[row, (at + 1) % 12 if row < 48 else row % 10] = 1
+        if row < 48:
+            before[row, at] = 1
+    scorer = Transitions.fit(sparse.csr_matrix(before), sparse.csr_matrix(after), 0.1)
+    held = np.eye(12, dtype=np.float32)
+    assert scorer.scores(np.zeros((12, 1), np.int64), held).argmax(axis=1).tolist() == [(i + 1) % 12 for i in range(12)]
+    new = scorer.scores(np.zeros((1, 1), np.int64), np.zeros((1, 12), np.float32))[0]
+    assert new[:10].min() > new[10:].max()
+
+
+def test_two_towers_learn_by_the_torch_loop_with_a_users_columns(tmp_path: Path) -> None:
+    from tests.tools.interactions import interactions
+
+    rows = [f"{u},{i},{t},{20 + int(u[1:]) % 40},{'ab'[int(u[1:]) % 2]}" for u, i, t in interactions(users=60, items=40)]
+    rows[5] = rows[5].rpartition(",")[0].rpartition(",")[0] + ",,"
+    (tmp_path / "visits.csv").write_text("user,item,time,age,segment\n" + "\n".join(rows) + "\n")
+    model = {"method": "two_tower", "features": ["age", "segment"], "dimensions": 16}
+    raw = {
+        "name": "shop",
+        "task": "recommend",
+        "data": {"source": "visits.csv"},
+        "model": model,
+        "train": {"epochs": 15, "learning_rate": 0.01},
+    }
+    project = parse(raw, base_dir=tmp_path)
+    dataset = prepare(project, tmp_path, load_task(project, tmp_path), tmp_path / "data")
+    trained = fit(project, dataset, tmp_path / "model", base_dir=tmp_path)
+    assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
+    table = dataset.read("test", ["history", "age", "segment"])
+    raws = [*table.to_pylist(), {"history": []}, {"history": ["what"], "age": None, "segment": "c"}]
+    inputs = trained.processor.encode_batch(raws)
+    graph = trained.graph(20)
+    onnx.checker.check_model(graph, full_check=True)
+    ranking, unknown = ort.InferenceSession(graph.SerializeToString()).run(None, inputs)
+    assert dataset.problem.apart(ranking, trained.run(inputs)) < 1e-4 and unknown[-1] == 1
+    names = dataset.problem.told(ranking, dataset.labels)["items"].tolist()
+    assert all(not set(found) & set(row["history"] or ()) for found, row in zip(names, raws, strict=True))
+    assert names[-2] != names[-1]  # a new user is told by the columns

@@ -10,7 +10,7 @@ import numpy as np
 
 from sluice.learners.recommend.matrix import codes_of
 from sluice.learners.recommend.ranker import Ranker
-from sluice.learners.recommend.state import COUNTS, features_of, fit_histories, history_column, history_input
+from sluice.learners.recommend.state import COUNTS, FIRST, features_of, fit_histories, history_column, history_input
 from sluice.learners.state import State
 from sluice.learners.tables.codes import coded, codes
 from sluice.learners.torch.network import Network
@@ -108,7 +108,8 @@ class TwoTowers(Network):
         return Ranked(model, self._ranker(state)).eval()
 
     def _ranker(self, state: State) -> Ranker:
-        return Ranker.of(np.array(state.extra[COUNTS], dtype=np.float64), settings(self.task, RecommendModel).repeat)
+        counts, first = (np.array(state.extra[k], dtype=np.float64) for k in (COUNTS, FIRST))
+        return Ranker.of(counts, first, settings(self.task, RecommendModel).repeat, new_users=True)
 
     def graph(self, serving: torch.nn.Module, state: State, inputs: Mapping[str, str], output: str, opset: int) -> onnx.ModelProto | None:
         """Written node by node, the same as of other ways to recommend."""
