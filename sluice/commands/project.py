@@ -92,6 +92,8 @@ def _of_data(args: argparse.Namespace) -> int:
     named = _label(args.data.name.split(".")[0]) if target.resolve() == Path.cwd() else _label(target.resolve().name)
     name = args.name or named
     parse({"name": name, "task": "tabular", "data": {"source": "x"}}, where="--name")
+    if args.task is not None and TASKS.get(args.task).labelled is False:
+        return _of_rows(args, name)
     ask = _ask if not args.json and sys.stdin.isatty() and sys.stderr.isatty() else None
     made = draft(args.data, target, name=name, task=args.task, label=args.label, ask=ask)
     text = made.text(f"sluice init --data {args.data}")
@@ -107,6 +109,29 @@ def _of_data(args: argparse.Namespace) -> int:
     for column, why in made.left_out.items():
         print(f"  left out {column}: {why}")
     for note in made.notes:
+        print(f"  {note}")
+    print(f"next: sluice run {target / 'sluice.yaml'}")
+    return 0
+
+
+def _of_rows(args: argparse.Namespace, name: str) -> int:
+    """A project of a file from whose rows the task makes labels itself."""
+    from sluice.commands.starter_rows import draft_rows
+
+    target = args.directory
+    if args.label is not None:
+        raise ProjectError("names no column: this task makes its labels itself", field="--label", value=args.label, fix="leave it out")
+    command = f"sluice init --data {args.data} --task {args.task}"
+    text, notes, rows = draft_rows(args.data, target, name=name, task=args.task, command=command)
+    try:
+        files.write_text(target / "sluice.yaml", text)
+    except OSError as e:
+        raise explain_os_error(e, target) from e
+    if args.json:
+        show_json({"project": str(target / "sluice.yaml"), "name": name, "task": args.task, "rows": rows, "notes": notes})
+        return 0
+    print(f"wrote {target / 'sluice.yaml'}: task {args.task}, {rows:,} rows")
+    for note in notes:
         print(f"  {note}")
     print(f"next: sluice run {target / 'sluice.yaml'}")
     return 0
