@@ -76,7 +76,7 @@ def test_boosted_trees_are_trained_on_the_cluster_and_serve(
     from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer()
-    row = dict(zip(map(str, bunch.feature_names), map(float, bunch.data[0]), strict=True))
+    row = dict(zip((str(n).replace(" ", "_") for n in bunch.feature_names), map(float, bunch.data[0]), strict=True))
     found = promoted(kube, registry, endpoint, gateway, "boosting", put, tmp_path, row)
     assert found["label"] == "malignant" and found["probability"] > 0.5
 
