@@ -71,7 +71,7 @@ class Plan(TrainConfig):
     patience: int | None = None
     minutes: float | None = None
     automatic: list[str] = []
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: list[float] = [0.9, 0.999]
     label_weights: list[float] | None = None
 
     def shown(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def decide(config: TrainConfig, defaults: Defaults, rows: int, measured: bool) -
             "patience": patience,
             "minutes": minutes,
             "automatic": automatic,
-            "betas": defaults.betas,
+            "betas": list(defaults.betas),
             "learning_rate": config.learning_rate or defaults.learning_rate,
             "schedule": config.schedule or (defaults.schedule if open_ended else "cosine"),
             "ema": (config.ema or None) if config.ema is not None or not open_ended else defaults.ema,
