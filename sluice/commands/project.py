@@ -105,7 +105,8 @@ def _of_data(args: argparse.Namespace) -> int:
     if args.json:
         show_json({"project": str(target / "sluice.yaml"), "name": name, **found})
         return 0
-    print(f"wrote {target / 'sluice.yaml'}: task {found['task']}, label {found['label']!r}, {found['rows']:,} rows")
+    told = "no labels" if found["label"] is None else f"label {found['label']!r}"
+    print(f"wrote {target / 'sluice.yaml'}: task {found['task']}, {told}, {found['rows']:,} rows")
     for column, why in made.left_out.items():
         print(f"  left out {column}: {why}")
     for note in made.notes:

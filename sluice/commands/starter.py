@@ -27,6 +27,8 @@ from sluice.tasks import TASKS, load_task
 
 #: Labels listed in the checks, and rounds of mending, at most.
 _MOST_LABELS, _ROUNDS = 30, 60
+#: From so many values on a label is not guessed to be normal where it is the commonest.
+_FEW_VALUES = 10
 #: From this share of the rarer of two labels down, and this ratio of several, accuracy says little.
 _RARE, _RATIO = 0.2, 10.0
 
@@ -43,6 +45,7 @@ class Draft:
         report: the checks that the data passes with it.
         notes: what a person should know, in sentences.
         proposal: what is said of the model.
+        unlabelled: whether the file has no column of labels.
         look: the file.
     """
 
@@ -54,6 +57,7 @@ class Draft:
     report: Report | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
     proposal: str = ""
+    unlabelled: bool = False
 
     def text(self, command: str) -> str:
         """The project file, commented. `command` made it."""
@@ -66,7 +70,7 @@ class Draft:
         columns = [dataclasses.asdict(c) for c in self.look.columns] if self.look else []
         return {
             "task": self.raw["task"],
-            "label": self.raw["data"].get("columns", {}).get("label", "label"),
+            "label": self.raw["data"].get("columns", {}).get("label", None if self.unlabelled else "label"),
             "columns": columns,
             "left_out": self.left_out,
             "notes": self.notes,
@@ -105,18 +109,30 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
                 value=look.columns[0].name,
                 fix="if its cells are separated by another character, save the file with commas",
             )
-        chosen = _label(look, label, ask)
+        chosen = _label_or_none(look, label, ask, task)
+        columns = {"columns": {} if chosen is None else {"label": chosen}}
         made = Draft(
-            {"name": name, "task": task or _task(look, chosen), "data": {"source": where, **_declared(look), "columns": {"label": chosen}}},
-            look,
+            {"name": name, "task": task or _task(look, chosen or ""), "data": {"source": where, **_declared(look), **columns}}, look
         )
         made.notes += look.notes
+        made.unlabelled = chosen is None
+        if made.unlabelled:
+            made.notes.append("no column of labels was found, and none is needed; --label names one")
+            for c in look.columns:  # rows that are made to judge by hold such a value again: no check sees it
+                if c.kind == "number" and c.distinct == look.rows and _names_rows(made, c.name):
+                    made.left_out[c.name] = "names the row: another value in each"
         if not look.whole:
             made.notes.append(f"only the first {look.rows:,} rows were looked at; what lies behind them may not pass the checks")
         _columns(made, look, chosen)
         _settle(made, look.path, folder)
         made.notes = list(dict.fromkeys(n.replace(str(look.path), given) for n in made.notes))
         return made
+
+
+def _label_or_none(look: Look, given: str | None, ask: Callable[[Look], str] | None, task: str | None) -> str | None:
+    """As `_label`; where the task may do without, only a label that is told or beyond doubt."""
+    optional = task is not None and task in TASKS.names() and TASKS.get(task).label_optional
+    return look.label() if optional and given is None else _label(look, given, ask)
 
 
 def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> str:
@@ -176,7 +192,7 @@ def _value(made: Draft) -> Field | None:
     return value_of(TASKS.get(task)) if task in TASKS.names() else None
 
 
-def _columns(made: Draft, look: Look, label: str) -> None:
+def _columns(made: Draft, look: Look, label: str | None) -> None:
     """What the look alone tells of each column."""
     columns, value = made.raw["data"]["columns"], _value(made)
     if value is not None:
@@ -269,12 +285,19 @@ def _with_columns(made: Draft) -> dict[str, Any]:
         columns.pop(key, None)
         if names and _value(made) is None:
             columns[key] = names
-    return {**made.raw, "data": {**made.raw["data"], **({"columns": columns} if columns else {})}}
+    data = {key: value for key, value in made.raw["data"].items() if key != "columns" or columns}
+    return {**made.raw, "data": {**data, **({"columns": columns} if columns else {})}}
 
 
 def _mend_error(made: Draft, error: DataError) -> bool:
     """Whether an error of reading could be mended."""
     field = error.field or ""
+    if error.message.startswith("says neither") and 1 < len(values := re.findall(r"'([^']*)' \(", error.fix or "")) < _FEW_VALUES:
+        made.raw["model"] = {"normal": values[:1]}  # the commonest stands first
+        made.notes.append(
+            f"{values[0]!r} is taken for normal, as the commonest label, and what else there is for an anomaly (model.normal)"
+        )
+        return True
     among = re.search(r": (.+), row \d+$", field, re.DOTALL)
     if error.message.startswith("is text in a column of numbers") and among and among[1] not in made.categorical:
         made.categorical[among[1]] = f"numbers, but for {error.value!r} ({field.rsplit(', ', 1)[-1]})"
@@ -318,6 +341,8 @@ def _mend(made: Draft, check: Check) -> bool:
             data["split"] = {"seed": int(seed[1])}
     elif check.name in ("predictive", "constant"):
         for name in check.examples:
+            if check.name == "predictive" and _tells_by_itself(made, name):
+                continue
             made.left_out[name] = (
                 "gives the label away alone: will it be known when the model is asked?" if check.name == "predictive" else "one value only"
             )
@@ -332,6 +357,13 @@ def _mend(made: Draft, check: Check) -> bool:
     if not checks:
         data.pop("checks")
     return before != (dict(checks), dict(made.left_out), dict(data.get("split", {})))
+
+
+def _tells_by_itself(made: Draft, name: str) -> bool:
+    """Whether a column that tells the label alone may be what the label is about: a quantity, by which a row is unlike the others."""
+    assert made.report is not None
+    kinds = {c["name"]: c["type"] for c in made.report.columns}
+    return problem(made.report.objective).lopsided and field_of(kinds.get(name, ""), name).quantity
 
 
 def _names_rows(made: Draft, name: str) -> bool:
@@ -365,15 +397,17 @@ def _judge(made: Draft, report: Report) -> None:
     checks.setdefault("rows_min", max(1, report.rows["train"] // 2))
     if counts and len(counts) <= _MOST_LABELS and (made.look is None or made.look.whole):
         checks["labels"] = sorted(counts)
-    if len(counts) == 2 and min(counts.values()) < _RARE * sum(counts.values()):
+    asked = problem(report.objective)
+    if asked.lopsided:  # its own metric is of rare labels
+        pass
+    elif len(counts) == 2 and min(counts.values()) < _RARE * sum(counts.values()):
         made.raw["evaluate"] = {"metric": "average_precision", "decision": {"aim": "f1"}}
     elif len(counts) > 2 and max(counts.values()) > _RATIO * min(counts.values()):
         made.raw["evaluate"] = {"metric": "balanced_accuracy"}
     made.notes += [c.message for c in report.checks if c.name == "task" or (c.status == "warn" and c.name not in ("identifier", "balance"))]
     if made.raw["task"] in TASKS.names():
-        model, made.proposal = TASKS.get(made.raw["task"]).proposal(
-            problem(report.objective), any(name not in made.left_out for name in made.texts)
-        )
+        model, made.proposal = TASKS.get(made.raw["task"]).proposal(asked, any(name not in made.left_out for name in made.texts))
+        model = {**model, **made.raw.get("model", {})}
         made.raw |= {"model": model} if model else {}
 
 

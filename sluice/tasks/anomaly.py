@@ -39,10 +39,11 @@ class AnomalyTask(TabularTask):
     detects: ClassVar[bool] = True
     assumed: ClassVar[bool] = False
     texts: ClassVar[bool] = False
+    label_optional: ClassVar[bool] = True
 
     @classmethod
     def proposal(cls, problem: Problem, texts: bool = False) -> tuple[dict[str, Any], str]:
-        """An isolation forest: quick, and as good as any on the tables of docs/tasks/anomaly.md."""
+        """An isolation forest: quick, and with labels not behind others on the tables of docs/tasks/anomaly.md."""
         name = estimators(True)[0]
         return {"estimator": name}, "trees that set rows apart at random; without this line an autoencoder learns"
 

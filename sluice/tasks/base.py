@@ -67,6 +67,8 @@ class Task(ABC):
     assumed: ClassVar[bool] = False
     #: Whether records may hold columns of free text.
     texts: ClassVar[bool] = False
+    #: Whether a source may do without that column.
+    label_optional: ClassVar[bool] = False
     Model: ClassVar[type[Section]]
 
     def __init__(self, project: Project, base_dir: Path | None = None):

@@ -1,0 +1,52 @@
+"""`sluice init --task anomaly --data FILE`: with labels in words of the file's own, and with none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sluice.commands.starter import Draft, draft
+from sluice.project import load
+
+
+def write(path: Path, labelled: bool, rows: int = 240) -> None:
+    rng = np.random.default_rng(2)
+    lines = ["id,site,heat,flow" + (",state" if labelled else "")]
+    for i in range(rows):
+        odd = labelled and i % 12 == 0
+        told = f",{'leak' if odd else 'fine'}" if labelled else ""
+        lines.append(f"{i + 1},{'ab'[i % 2]},{rng.normal():.4f},{rng.normal() + 50 * odd:.4f}{told}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def drafted(folder: Path, label: str | None = None) -> Draft:
+    made = draft(folder / "rows.csv", folder, name="t", task="anomaly", label=label, ask=None)
+    (folder / "sluice.yaml").write_text(made.text("sluice init"))
+    return made
+
+
+def test_a_file_without_labels_needs_none(tmp_path: Path) -> None:
+    write(tmp_path / "rows.csv", labelled=False)
+    made = drafted(tmp_path)
+    assert made.to_dict()["label"] is None
+    assert made.left_out == {"id": "names the row: another value in each"}
+    raw = yaml.safe_load((tmp_path / "sluice.yaml").read_text())
+    assert raw["data"]["columns"] == {"ignore": ["id"]}
+    assert raw["model"] == {"estimator": "isolation_forest"}
+    assert "evaluate" not in raw
+    assert load(tmp_path / "sluice.yaml").task == "anomaly"
+
+
+@pytest.mark.parametrize("label", ["state", None])
+def test_labels_in_words_of_their_own_are_guessed_and_said(tmp_path: Path, label: str | None) -> None:
+    write(tmp_path / "rows.csv", labelled=True)
+    if label is None:
+        (tmp_path / "rows.csv").write_text((tmp_path / "rows.csv").read_text().replace("state", "class", 1))
+    made = drafted(tmp_path, label)
+    assert made.raw["model"]["normal"] == ["fine"]
+    assert any("'fine' is taken for normal" in note for note in made.notes)
+    assert "flow" not in made.left_out and any("flow" in note for note in made.notes)
+    assert "evaluate" not in made.raw
