@@ -1,4 +1,4 @@
-"""Made-up calls of made-up birds, as WAV files' bytes: a set of sounds that needs no download. ``sounds://calls`` and ``sounds://phrases``."""
+"""Made-up calls of made-up birds, as WAV files' bytes: a set of sounds that needs no download. ``sounds://calls``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ RATE = 8000
 #: name -> what it holds.
 SETS = {
     "calls": "480 calls of six kinds by 40 callers, each with a pitch, pace and timbre of its own: label and caller",
-    "phrases": "480 phrases of two to five calls by 40 callers; the label is the calls' kinds, with spaces between",
 }
 _CALLERS, _EACH = 40, 12
 
@@ -103,9 +102,8 @@ def table(asked: Asked) -> pa.Table:
     for number in range(_CALLERS):
         caller = Caller(rng)
         for i in range(_EACH):
-            said = [kinds[i % len(kinds)]] if name == "calls" else [kinds[k] for k in rng.integers(0, len(kinds), rng.integers(2, 6))]
-            sounds.append(caller.recording([caller.call(kind) for kind in said]))
-            labels.append(" ".join(said))
+            labels.append(kinds[i % len(kinds)])
+            sounds.append(caller.recording([caller.call(labels[-1])]))
             callers.append(f"caller {number + 1:02d}")
     return pa.table(
         {

@@ -32,8 +32,16 @@ class Fp16(Format):
         except Exception as e:  # the tool raises bare Exception, ValueError, and what onnx's shape inference raises
             fix = f"leave {self.name} out of export.formats"
             raise SluiceError(f"the graph cannot be converted: {type(e).__name__}: {first_line(e)}", field="export.formats", fix=fix) from e
+        _once(made.graph)
         _in_order(made.graph)
         return Artifact(to_bytes(made))
+
+
+def _once(graph: onnx.GraphProto) -> None:
+    """Leave out what is there again: of a value that several nodes take in 32 bits the converter writes as many casts to one value."""
+    nodes = {tuple(node.output): onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(graph.node)}
+    del graph.node[:]
+    graph.node.extend(reversed(nodes.values()))
 
 
 def _in_order(graph: onnx.GraphProto) -> None:

@@ -52,9 +52,15 @@ def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
     return out
 
 
-def keep_exact(model: onnx.ModelProto, module: str) -> None:
-    """Mark the nodes that torch traced inside a module (an attribute's name) as `EXACT`, in place: no format makes them coarser."""
+def keep_exact(model: onnx.ModelProto, module: str, *operators: str) -> None:
+    """Mark the nodes that torch traced inside a module (an attribute's name) as `EXACT`, in place: no format makes them coarser.
+
+    Args:
+        operators: only nodes of these; none named: all.
+    """
     for node in model.graph.node:
+        if operators and node.op_type not in operators:
+            continue
         scopes = next((p.value for p in node.metadata_props if p.key == _SCOPES), "")
         if any(module in scope.split(".") for scope in re.findall(r"'([^']*)'", scopes)):
             node.name = f"{EXACT}{node.name}"

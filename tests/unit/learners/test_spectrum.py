@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from sluice.engines.onnxruntime import OnnxRuntime
+from sluice.formats.fp16 import Fp16
+from sluice.formats.quantise import quantise
 from sluice.learners.state import State
 from sluice.learners.torch.graph import network_graph
 from sluice.learners.torch.network import network_of
@@ -51,10 +53,10 @@ def test_every_band_hears_something_and_a_tone_is_heard_in_its_band(rate: int) -
 
 def test_loudness_and_what_else_is_in_a_batch_change_nothing() -> None:
     whole, mask = front()(clips(), LENGTHS)
-    assert mask.sum(1).tolist() == [1, 11, 31]
+    assert mask.sum(1).tolist() == [1, 11, 31] and whole.shape == (3, 2, BANDS, 31)
     alone, _ = front()(clips()[1:2, :801], LENGTHS[1:2])
-    torch.testing.assert_close(whole[1:2, :, :11], alone, atol=1e-5, rtol=1e-5)
-    assert not whole[1, :, 11:].any()
+    torch.testing.assert_close(whole[1:2, :, :, :11], alone, atol=1e-5, rtol=1e-5)
+    assert not whole[1, :, :, 11:].any()
     louder, _ = front()(clips() * 3, LENGTHS)
     torch.testing.assert_close(louder, whole, atol=1e-3, rtol=1e-3)
     silent, _ = front()(torch.zeros(1, 800), torch.tensor([[800]]))
@@ -69,18 +71,18 @@ def test_training_clips_are_changed_by_the_numbers_drawn_and_by_nothing_else() -
     torch.testing.assert_close(first, again)
     other, _ = made(clips(), LENGTHS, torch.rand(3, DRAWS, generator=torch.Generator().manual_seed(3)))
     assert bool(first.isfinite().all()) and (other.shape != first.shape or not torch.equal(first, other))
-    assert bool((first * (1 - mask.unsqueeze(1)) == 0).all())
+    assert bool((first * (1 - mask[:, None, None, :]) == 0).all())
 
 
 def test_a_clip_that_is_told_to_be_longer_keeps_its_pitch() -> None:
-    made = front(Changes(warp=0, colour=0, noise=0, hidden=0, tempo=0.5))
+    made = front(Changes(warp=0, colour=0, contrast=0, cut=0, noise=0, hidden=0, tempo=0.5))
     tone = torch.sin(2 * math.pi * 1000 * torch.arange(4000) / RATE)[None]
     draws = torch.full((1, DRAWS), 0.99)
     draws[0, 0] = 0.0
     found, mask = made(tone, torch.tensor([[4000]]), draws)
     plain, before = front()(tone, torch.tensor([[4000]]))
     assert mask.sum() == round(float(before.sum()) * 1.49)
-    assert int(found[0].sum(1).argmax()) == int(plain[0].sum(1).argmax())
+    assert int(found[0, 0].sum(1).argmax()) == int(plain[0, 0].sum(1).argmax())
 
 
 @pytest.mark.parametrize("network", ["cnn", "transformer"])
@@ -95,6 +97,12 @@ def test_the_exported_graph_answers_as_torch_does_alone_and_in_a_batch(network: 
     marked = exact_nodes(graph)
     assert "exact.Conv_0" in marked and sum(n.startswith("exact.Conv") for n in marked) == 1 and "exact.Log_0" in marked
     engine = OnnxRuntime.open(to_bytes(graph))
+    calibration = [{"audio": clips().numpy(), "length": LENGTHS.numpy()}]
+    smaller = quantise(graph, calibration)
+    assert smaller is not None and {"exact.Conv_0", "exact.Log_0"} <= set(exact_nodes(smaller))
+    for made in (Fp16().make(to_bytes(graph), lambda: calibration).data, to_bytes(smaller)):
+        near = OnnxRuntime.open(made).run(calibration[0])["probabilities"]
+        np.testing.assert_allclose(near, engine.run(calibration[0])["probabilities"], atol=0.1)
     audio, lengths = clips().numpy(), LENGTHS.numpy()
     found = engine.run({"audio": audio, "length": lengths})["probabilities"]
     with torch.no_grad():

@@ -41,26 +41,25 @@ class Stage(nn.Module):
 
 
 class Stages(nn.Module):
-    """Stages one after another, then bands and channels as one axis: [rows, bands, frames] to [rows, frames, features]."""
+    """Stages one after another, then bands and channels as one axis: [rows, 2, bands, frames] to [rows, frames, features]."""
 
     def __init__(self, bands: int, widths: list[int], halve_frames: list[bool], halve_bands: list[bool]):
         super().__init__()
         self.stages = nn.ModuleList()
-        inside = 1
+        inside = 2
         for width, frames, lower in zip(widths, halve_frames, halve_bands, strict=True):
             self.stages.append(Stage(inside, width, lower, frames))
             bands, inside = (-(-bands // 2) if lower else bands), width
         self.features = bands * inside
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = x.unsqueeze(1)
         for stage in self.stages:
             x, mask = stage(x, mask)
         return x.flatten(1, 2).transpose(1, 2), mask
 
 
 class Convolutional(nn.Module):
-    """Four stages, and a layer that sees all bands at once: [rows, bands, frames] to [rows, frames / 8, width]."""
+    """Four stages, and a layer that sees all bands at once: [rows, 2, bands, frames] to [rows, frames / 8, width]."""
 
     def __init__(self, bands: int, width: int, dropout: float):
         super().__init__()
@@ -76,7 +75,7 @@ class Convolutional(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Two stages and pre-norm layers of attention over what they leave: [rows, bands, frames] to [rows, frames / 4, hidden]."""
+    """Two stages and pre-norm layers of attention over what they leave: [rows, 2, bands, frames] to [rows, frames / 4, hidden]."""
 
     def __init__(self, bands: int, width: int, hidden: int, layers: int, heads: int, dropout: float):
         super().__init__()
@@ -104,18 +103,20 @@ def encoder(model: AudioModel, bands: int) -> Convolutional | Transformer:
 
 
 class Classifier(nn.Module):
-    """Spectrogram, encoder, mean and maximum over a clip's own frames, a linear head."""
+    """Spectrogram, encoder, a weighted mean and the maximum over a clip's own frames, a linear head."""
 
     def __init__(self, front: LogMel, encoder: Convolutional | Transformer, labels: int, dropout: float):
         super().__init__()
         self.front, self.encoder = front, encoder
+        self.weigh = nn.Linear(encoder.width, 1)
         self.dropout, self.head = nn.Dropout(dropout), nn.Linear(2 * encoder.width, labels)
 
     def forward(self, audio: torch.Tensor, length: torch.Tensor, draws: torch.Tensor | None = None) -> torch.Tensor:
         """Waveforms FP32 [rows, samples] and lengths INT64 [rows, 1] to logits [rows, labels]."""
         x, mask = self.encoder(*self.front(audio, length, draws))
-        own = mask.unsqueeze(2)
-        mean = (x * own).sum(1) / own.sum(1).clamp(min=1)
-        most = (x - (1.0 - own) * 1e4).amax(1)
+        # Chosen and not added: a sum with so low a number would take all of an 8-bit scale.
+        own, low = mask.unsqueeze(2) > 0, torch.full_like(mask[:1, :1], -1e4).unsqueeze(2)
+        mean = (x * torch.softmax(torch.where(own, self.weigh(x), low), dim=1)).sum(1)
+        most = torch.where(own, x, low).amax(1)
         out: torch.Tensor = self.head(self.dropout(torch.cat([mean, most], dim=1)))
         return out

@@ -65,7 +65,7 @@ class AudioNetwork(Network):
             for at in range(0, len(clips), 16):
                 made = processor.encode_batch(clips[at : at + 16])
                 found, mask = front(torch.from_numpy(made["audio"]), torch.from_numpy(made["length"]))
-                x = found.double().numpy()
+                x = found[:, 0].double().numpy()
                 total, squares, frames = total + x.sum((0, 2)), squares + (x * x).sum((0, 2)), frames + float(mask.sum())
         mean = total / frames
         std = np.sqrt(np.maximum(squares / frames - mean * mean, 0.01))
@@ -96,7 +96,7 @@ class AudioNetwork(Network):
         """As for a small network from scratch, in smaller batches: clips are few and changed at random each time."""
         from sluice.learners.torch.plan import Defaults
 
-        return Defaults(batch_size=32, learning_rate=2e-3, steps=1600, least=6, most=60)
+        return Defaults(batch_size=32, learning_rate=2e-3, steps=2000, least=6, most=60)
 
     def augment(self, tensors: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Draw the numbers by which the spectrogram is changed, see `sluice.learners.torch.sounds.spectrum.Changes`."""
@@ -117,8 +117,10 @@ class AudioNetwork(Network):
         return self.tensors({"audio": audio, "length": lengths}, state)
 
     def finish_graph(self, graph: onnx.ModelProto, state: State) -> onnx.ModelProto:
-        """Say of the spectrogram's nodes that no format may make them coarser: quiet bands would be lost before the logarithm."""
+        """Say which nodes no format may make coarser: the spectrogram's, whose quiet bands would be lost before the logarithm, and
+        the sums with what attention may not see, which take all of an 8-bit scale."""
         from sluice.package.graph import keep_exact
 
         keep_exact(graph, "front")
+        keep_exact(graph, "layers", "Add")
         return graph
