@@ -45,7 +45,7 @@ ROOT = Path(__file__).parents[3]
 OUT = ROOT / "bench-results" / "tabular"
 FOLDER = ROOT.parent / "shared" / "data" / "tables"
 PEERS = {"HistGradientBoosting": peers.boosting, "linear": peers.linear}
-FLAML = "flaml[automl]==2.3.5"
+FLAML = ("flaml[automl]==2.3.5", "pandas<3", "pyarrow")
 #: FLAML finds nothing in less, in seconds.
 _LEAST = 10.0
 
@@ -153,7 +153,7 @@ def _flaml(dataset: Dataset, test: pa.Table, seconds: float) -> np.ndarray:
     python = OUT / "flaml" / "bin" / "python"
     if not python.exists():
         subprocess.run([uv(), "venv", "--quiet", str(OUT / "flaml")], check=True)
-        subprocess.run([uv(), "pip", "install", "--quiet", "--python", str(python), FLAML, "pyarrow"], check=True)
+        subprocess.run([uv(), "pip", "install", "--quiet", "--python", str(python), *FLAML], check=True)
     rows, y = _learnt_by_peers(dataset)
     with tempfile.TemporaryDirectory() as root:
         at = Path(root)
