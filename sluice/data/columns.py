@@ -58,6 +58,19 @@ def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, BadCell | 
     return null_for_nan(pc.if_else(missing, pa.scalar(None, present.type), present).cast(pa.float64())), None
 
 
+#: What a column of texts says that is on or off, in lower case.
+_SWITCHES = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+
+
+def switches(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Strings that are all true or false (yes or no) as 1 and 0, null where nothing is there; null for others."""
+    texts = pc.utf8_lower(pc.utf8_trim_whitespace(null_for_empty(column)))
+    said = texts.drop_null().unique().to_pylist()
+    if not said or not set(said) <= set(_SWITCHES):
+        return None
+    return pc.if_else(pc.is_null(texts), None, pc.is_in(texts, pa.array(["true", "yes"])).cast(pa.float64()))
+
+
 def looks_numeric(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """For strings: true where one spells a number, null where it is null."""
     return pc.match_substring_regex(column, _NUMBER)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from sluice.core import files
 from sluice.core.errors import DataError, PackageError
 from sluice.data import timestamps
+from sluice.data.columns import numbers, switches
 from sluice.data.config import DataConfig
 from sluice.data.forms import format_of
 from sluice.data.panel import Panel
@@ -136,9 +137,9 @@ def _times(table: pa.Table, layout: dict[str, Any], processor: TabularProcessor)
 
 
 def _numbers(table: pa.Table, name: str, where: str) -> np.ndarray:
-    from sluice.data.columns import numbers
-
     values = table.column(name)
+    if pa.types.is_string(values.type) and (on := switches(values)) is not None:
+        values = on
     if pa.types.is_string(values.type):
         found, bad = numbers(values)
         if found is None:
@@ -147,7 +148,7 @@ def _numbers(table: pa.Table, name: str, where: str) -> np.ndarray:
                 "is not a number", field=f"{where}: {name}, row {bad.row + 1}", value=bad.value, fix="correct the cell, or leave it empty"
             )
         values = found
-    return np.asarray(values.cast(pa.float64()).to_numpy(), dtype=np.float64)
+    return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _faults(panel: Panel, past: np.ndarray, more: dict[str, np.ndarray], layout: dict[str, Any]) -> dict[int, str]:

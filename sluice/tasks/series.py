@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from sluice.core.errors import DataError
 from sluice.data import timestamps
-from sluice.data.columns import is_text
+from sluice.data.columns import is_text, switches
 from sluice.data.dataset import RESERVED
 from sluice.data.panel import Panel
 from sluice.data.timestamps import Times, wall_clock
@@ -103,7 +103,7 @@ class SeriesTable:
         out = {}
         for name in self._others:
             if name not in self.static and name not in self.texts:
-                out[name] = np.asarray(columns.to_float(self._column(name, "data.columns"), name, "column").to_numpy(), dtype=np.float64)
+                out[name] = self._number(name)
         return out
 
     @functools.cached_property
@@ -307,7 +307,14 @@ class SeriesTable:
 
     def _is_text(self, name: str) -> bool:
         values = self._column(name, "data.columns")
-        return name in self.data.columns.categorical or (is_text(values.type) and not columns.mostly_numbers(values))
+        plain = is_text(values.type) and not columns.mostly_numbers(values) and switches(values) is None
+        return name in self.data.columns.categorical or plain
+
+    def _number(self, name: str) -> np.ndarray:
+        """A column of numbers, or of true and false, float64 [rows]."""
+        values = self._column(name, "data.columns")
+        on = switches(values) if is_text(values.type) else None
+        return np.asarray((columns.to_float(values, name, "column") if on is None else on).to_numpy(zero_copy_only=False), dtype=np.float64)
 
     def _text(self, name: str) -> pa.Array:
         found = columns.to_string(self._column(name, "model.series"), name, "column").combine_chunks()

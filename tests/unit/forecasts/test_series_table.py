@@ -102,6 +102,13 @@ def test_values_of_times_to_come_are_said(table: pa.Table, task: Made) -> None:
     assert not any("still to come" in n for n in task().notes(table))
 
 
+def test_true_and_false_are_one_and_nothing(table: pa.Table, task: Made) -> None:
+    made = task(series="shop", known=["price"], horizon=6)
+    changed = cells(table, "price", lambda p: ["TRUE" if v > 1.5 else "false" for v in p])
+    first = made.canonical(changed).column("price").to_pylist()[0]
+    assert first[-6:] == [float(v > 1.5) for v in table.column("price").to_pylist()[13:19]]
+
+
 def test_texts_of_a_series_are_what_it_is_like(table: pa.Table, task: Made) -> None:
     kind = ["big" if s in ("shop 4", "shop 5") else "small" for s in table.column("shop").to_pylist()]
     made = task(series="shop").kinds(table.append_column("size", pa.array(kind)))

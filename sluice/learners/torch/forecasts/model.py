@@ -19,6 +19,8 @@ _HIDE = 0.05
 _EMBEDDING = 8
 #: Newest values of other columns that the blocks are given, numbers that a row comes down to for its steps, numbers of a step's own place, most seasons back.
 _NEWEST, _NARROWED, _PLACE, _MOST_LAGS = 12, 16, 4, 10
+#: A linear part has to lose less than this share of what the naive forecast loses.
+_BETTER = 0.97
 #: A series' spread is at least this share of its level.
 FLAT = 1e-3
 
@@ -185,7 +187,7 @@ def fit_straight(net: ForecastNet, past: torch.Tensor, values: torch.Tensor) -> 
         x, _, level, spread = net.scaled(past)
         y = ((values - level) / spread).clamp(-CUT, CUT)
         left = torch.where(torch.isnan(y), torch.zeros_like(y), y - x @ net.straight)
-        net.straight += _ridge(x.double(), left.double()).float()
+        net.straight += _ridge(x.double(), left.double(), net.horizon).float()
         error = y - x @ net.straight
         for h in range(net.horizon):
             known = error[:, h][~torch.isnan(error[:, h])]
@@ -195,8 +197,14 @@ def fit_straight(net: ForecastNet, past: torch.Tensor, values: torch.Tensor) -> 
                 bias[h, 1], bias[h, 2] = _inverse(-far[0]), _inverse(far[1])
 
 
-def _ridge(x: torch.Tensor, y: torch.Tensor, folds: int = 5) -> torch.Tensor:
-    """Ridge weights [columns, outputs]; how much they are held back is what is best for folds of neighbouring rows."""
+def _ridge(x: torch.Tensor, y: torch.Tensor, apart: int, folds: int = 5) -> torch.Tensor:
+    """Ridge weights [columns, outputs]; how much they are held back is what is best for folds of neighbouring rows, all of it where that is as good.
+
+    Args:
+        x, y: [rows, columns] and [rows, outputs], rows of a series one after another.
+        apart: rows beside a fold that are not learnt from either: their targets are partly the fold's.
+        folds: how many.
+    """
     n, eye = len(x), torch.eye(x.shape[1], dtype=x.dtype)
     size = float((x * x).sum()) / max(1, x.shape[1]) + 1e-9
 
@@ -205,12 +213,13 @@ def _ridge(x: torch.Tensor, y: torch.Tensor, folds: int = 5) -> torch.Tensor:
         return torch.linalg.solve(a.T @ a + held * size * eye, a.T @ b)
 
     every = torch.arange(n)
-    best, least = torch.zeros(x.shape[1], y.shape[1], dtype=x.dtype), float((y * y).sum())
-    for held in (0.01, 0.1, 1.0, 10.0) if n >= 2 * folds else ():
+    best, least = torch.zeros(x.shape[1], y.shape[1], dtype=x.dtype), _BETTER * float((y * y).sum())
+    for held in (0.01, 0.1, 1.0, 10.0) if n >= folds * (2 * apart + 2) else ():
         lost = 0.0
         for k in range(folds):
-            out = every * folds // n == k
-            lost += float((y[out] - x[out] @ weights(~out, held)).square().sum())
+            first, end = n * k // folds, n * (k + 1) // folds
+            learnt = (every < first - apart) | (every >= end + apart)
+            lost += float((y[first:end] - x[first:end] @ weights(learnt, held)).square().sum())
         if lost < least:
             best, least = weights(every, held), lost
     return best
