@@ -73,7 +73,9 @@ def decide(evaluation: dict[str, Any], config: BarConfig) -> Decision:
                 f"{metric} {number(value)} ({_range(evaluation)}) is {'above' if lower else 'below'} evaluate.minimum {config.minimum:g}",
             )
     found = (
-        (f"{metric} {number(value)} ({_range(evaluation)}) on {evaluation['rows']} held-out rows{of_units(evaluation)}",)
+        (
+            f"{metric} {number(value)} ({_range(evaluation)}) on {evaluation['rows']} {evaluation.get('counted', 'held-out rows')}{of_units(evaluation)}",
+        )
         if value is not None
         else ()
     )

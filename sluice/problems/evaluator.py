@@ -79,6 +79,7 @@ def evaluate(
         "minimum": config.minimum,
         "confidence": config.confidence,
         "rows": len(a.targets),
+        **({"counted": asked.counted} if asked.counted != Problem.counted else {}),
         **(a.units.told_as() if a.units else {}),
         "metrics": found,
         "slices": judge_slices(metric, a, slices or {}, config),

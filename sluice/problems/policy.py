@@ -29,6 +29,7 @@ class Policy(Classification):
     """The graph gives a probability for each action; the likeliest is taken. Episodes are independent, and two policies play the same ones."""
 
     name: ClassVar[str] = "episode_returns"
+    counted: ClassVar[str] = "episodes"
     linear: ClassVar[str] = ""
 
     @functools.cached_property

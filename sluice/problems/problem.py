@@ -63,6 +63,7 @@ class Problem(ABC):
         independent: whether each part of an answer is a probability by itself, which others do not limit.
         splits: the ways of ``data.split.by`` that leave what is held out independent of what is trained on.
         output: name of the graph's first output.
+        counted: what a row of an evaluation is called, many of them.
         linear: what a linear model of it is called; "" where none is trained beside it.
         further: outputs of the graph behind the first one, which nothing judges.
         tells: what a server answers beside the graph's outputs: name -> datatype and the axes of one row's.
@@ -79,6 +80,7 @@ class Problem(ABC):
     independent: ClassVar[bool] = False
     splits: ClassVar[tuple[str, ...]] = ("hash", "time", "group")
     output: ClassVar[str]
+    counted: ClassVar[str] = "held-out rows"
     linear: ClassVar[str]
     answer_change: ClassVar[float]
     by_file: ClassVar[str] = ""

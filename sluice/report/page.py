@@ -170,7 +170,7 @@ def key_figures(gates: list[Gate]) -> str:
         tiles.append(
             (
                 svg.number(found["value"]),
-                f"{found['metric']} on {found['rows']:,} held-out rows",
+                f"{found['metric']} on {found['rows']:,} {found.get('counted', 'held-out rows')}",
                 f"{svg.number(found['low'])} to {svg.number(found['high'])}" if found.get("low") is not None else "",
             )
         )

@@ -35,7 +35,7 @@ class BanditTask(TabularTask):
     @classmethod
     def sections(cls) -> tuple[str, Mapping[str, type[Section]]]:
         """By ``estimator`` each one's own."""
-        return "estimator", {name: model_section({"estimator": name}) for name in ("linear", *ESTIMATORS.names())}
+        return "estimator", {name: model_section({"estimator": name}) for name in ("auto", "linear", *ESTIMATORS.names())}
 
     @classmethod
     def learnt_by(cls, model: Section) -> str:

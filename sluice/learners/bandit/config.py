@@ -13,8 +13,10 @@ from sluice.core.section import Names, Section
 from sluice.learners.config import TrainSection
 from sluice.learners.estimators.config import load_estimator
 
-#: The one that needs no library and no tuning: a ridge regression for each action.
-LINEAR = "linear"
+#: The one that needs no library and no tuning: a ridge regression for each action; and the choice of it or boosted trees.
+LINEAR, AUTO = "linear", "auto"
+#: What `AUTO` chooses among, by the squared error on the validation rows; of equal ones the first.
+TRIED = (LINEAR, "xgboost")
 
 
 class Logged(Section):
@@ -34,9 +36,11 @@ class Logged(Section):
 
 
 class BanditModel(Logged):
-    """Ridge regressions, one for each action."""
+    """Ridge regressions, one for each action; or boosted trees, where these are nearer to the validation rows."""
 
-    estimator: Literal["linear"] = Field("linear", description="or a registered estimator of quantities: xgboost, lightgbm, ...")
+    estimator: Literal["auto", "linear"] = Field(
+        "auto", description="auto: linear or xgboost, by the validation rows; or a registered estimator of quantities: lightgbm, ..."
+    )
     l2: float = Field(1.0, ge=0, le=1e6, description="penalty of the slopes of standardised features")
 
 
@@ -54,5 +58,5 @@ def _section(kind: type[Section]) -> type[Section]:
 
 def model_section(raw: Mapping[str, Any], beside: Path | None = None) -> type[Section]:
     """The section that checks a bandit's ``model:``. Raises `ProjectError`: there is no such estimator."""
-    named = raw.get("estimator", LINEAR)
-    return BanditModel if named == LINEAR else _section(load_estimator(named, beside).Model)
+    named = raw.get("estimator", AUTO)
+    return BanditModel if named in (LINEAR, AUTO) else _section(load_estimator(named, beside).Model)

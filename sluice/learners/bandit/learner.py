@@ -12,7 +12,7 @@ import numpy as np
 
 from sluice.core import files
 from sluice.core.errors import DataError, ProjectError
-from sluice.learners.bandit.config import LINEAR, BanditTrain
+from sluice.learners.bandit.config import AUTO, LINEAR, TRIED, BanditTrain
 from sluice.learners.base import HISTORY, Job, Learner, Trained
 from sluice.learners.config import TrainSection
 from sluice.learners.estimators.base import Estimator, Rows
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sluice.problems.offpolicy import Logs
     from sluice.tasks.base import Task
 
+#: Contexts as a matrix, and what was logged in them.
+_Logged = tuple[np.ndarray, "Logs"]
 #: Of a state's `extra`.
 _MATRIX, _ESTIMATOR, _TEMPERATURE = "matrix", "estimator", "temperature"
 #: Logged rows of an action from which on its reward can be modelled at all.
@@ -43,34 +45,24 @@ class BanditLearner(Learner):
 
     def __init__(self, task: Task):
         super().__init__(task)
-        self.libraries = self._kind().libraries
+        self.libraries = tuple(dict.fromkeys(library for name in self._tried for library in self._kind(name).libraries))
 
     def code(self) -> tuple[type, ...]:
-        """See `Learner.code`; the estimator's class is one of them."""
-        return (*super().code(), self._kind())
+        """See `Learner.code`; the estimators' classes are among them."""
+        return (*super().code(), *map(self._kind, self._tried))
 
     def fit(self, job: Job) -> BanditTrained:
         """See `Learner.fit`."""
         from sluice.learners.tables.fit import fit_table
 
         started = time.perf_counter()
-        project, kind = self.task.project, self._kind()
+        project = self.task.project
         if project.train.folds:
             raise ProjectError("a bandit is not cross-validated", field="train.folds", value=project.train.folds, fix="remove it")
         fitted = fit_table(job.dataset)
-        matrix = TableMatrix.fitted(fitted, kind)
-        train, validation = (_rows(job.dataset, fitted, matrix, split) for split in ("train", "validation"))
-        _enough(train[1], fitted.labels)
-        deviation = float(train[1].rewards.std())
-        temperature = project.model.temperature or 0.1 * deviation or 1.0
-        state = dataclasses.replace(fitted, extra={_MATRIX: matrix.dump(), _ESTIMATOR: project.model.estimator, _TEMPERATURE: temperature})
-        estimators = [self._estimator(kind) for _ in state.labels]
-        found = []
-        for a, (label, estimator) in enumerate(zip(state.labels, estimators, strict=True)):
-            own, held = _of(train, a), _of(validation, a)
-            found.append(estimator.fit(own, held if len(held.targets) else None, Rounds(lambda event: None)).model)
-            job.on_event({"kind": "note", "text": f"{project.model.estimator} of action {label}: {len(own.targets):,} rows"})
-        answers = _Answers(estimators, found, matrix, temperature)
+        made = [self._fitted(name, job, fitted) for name in self._tried]
+        state, answers, train, validation = min(made, key=lambda m: _error(m[1], m[3]) or 0.0)
+        temperature = answers.temperature
         record = _record(answers, train, validation) | {
             "seconds": time.perf_counter() - started,
             "ended": "epochs",
@@ -80,22 +72,40 @@ class BanditLearner(Learner):
             "temperature": temperature,
             "environment": environment(project.train.threads, self.libraries),
         }
-        made = BanditTrained(state, record, answers)
-        job.on_event({"kind": "epoch", **made.best, "epochs": 1})
+        found = BanditTrained(state, record, answers)
+        job.on_event({"kind": "epoch", **found.best, "epochs": 1})
         with files.new_dir(job.out) as tmp:
-            made.save(tmp)
-        made.root = job.out
-        return made
+            found.save(tmp)
+        found.root = job.out
+        return found
+
+    def _fitted(self, name: str, job: Job, fitted: State) -> tuple[State, _Answers, _Logged, _Logged]:
+        """An estimator fitted to each action's rows: the state, what it answers, the rows of training and of validation."""
+        kind, model = self._kind(name), self.task.project.model
+        matrix = TableMatrix.fitted(fitted, kind)
+        train, validation = (_rows(job.dataset, fitted, matrix, split) for split in ("train", "validation"))
+        _enough(train[1], fitted.labels)
+        temperature = model.temperature or 0.1 * float(train[1].rewards.std()) or 1.0
+        state = dataclasses.replace(fitted, extra={_MATRIX: matrix.dump(), _ESTIMATOR: name, _TEMPERATURE: temperature})
+        estimators, found = [self._estimator(name) for _ in state.labels], []
+        for a, estimator in enumerate(estimators):
+            own, held = _of(train, a), _of(validation, a)
+            found.append(estimator.fit(own, held if len(held.targets) else None, Rounds(lambda event: None)).model)
+        answers = _Answers(estimators, found, matrix, temperature)
+        error = _error(answers, validation)
+        told = "" if error is None else f", mean squared error {error:.4g} on the validation rows"
+        job.on_event({"kind": "note", "text": f"{name}: the rewards of {len(found)} actions{told}"})
+        return state, answers, train, validation
 
     def load(self, root: Path) -> BanditTrained:
         """See `Learner.load`."""
         root = Path(root)
         state = State.load(root)
-        named = self.task.project.model.estimator
-        if state.extra.get(_ESTIMATOR) != named:
-            made = state.extra.get(_ESTIMATOR)
-            raise ProjectError(f"does not build this model, which is of {made!r}", field="model.estimator", value=named, fix="train again")
-        estimators = [self._estimator(self._kind()) for _ in state.labels]
+        named = state.extra.get(_ESTIMATOR)
+        if named not in self._tried:
+            told = self.task.project.model.estimator
+            raise ProjectError(f"does not build this model, which is of {named!r}", field="model.estimator", value=told, fix="train again")
+        estimators = [self._estimator(named) for _ in state.labels]
         try:
             record: dict[str, Any] = files.read_json(root / HISTORY)
             models = [e.read(root / _folder(a)) for a, e in enumerate(estimators)]
@@ -106,23 +116,29 @@ class BanditLearner(Learner):
         found.root = root
         return found
 
-    def _kind(self) -> type[Estimator]:
+    @property
+    def _tried(self) -> tuple[str, ...]:
         named = self.task.project.model.estimator
-        if named == LINEAR:
+        return TRIED if named == AUTO else (named,)
+
+    def _kind(self, name: str) -> type[Estimator]:
+        if name == LINEAR:
             from sluice.learners.bandit.linear import Ridge
 
             return Ridge
-        kind: type[Estimator] = load_estimator(named, self.task.base_dir)
+        kind: type[Estimator] = load_estimator(name, self.task.base_dir)
         if not kind.measures:
-            fix = f"{LINEAR}, xgboost, lightgbm, gradient_boosting or random_forest"
-            raise ProjectError("learns classes, and a reward is a quantity", field="model.estimator", value=named, fix=fix)
+            fix = f"{AUTO}, {LINEAR}, xgboost, lightgbm, gradient_boosting or random_forest"
+            raise ProjectError("learns classes, and a reward is a quantity", field="model.estimator", value=name, fix=fix)
         return kind
 
-    def _estimator(self, kind: type[Estimator]) -> Estimator:
-        project = self.task.project
+    def _estimator(self, name: str) -> Estimator:
+        """With its own settings: libraries take every field for a parameter of theirs."""
+        project, kind = self.task.project, self._kind(name)
         own = project.model
-        if project.model.estimator != LINEAR:  # libraries take every field for a parameter of theirs
-            own = kind.Model.model_validate({name: getattr(project.model, name) for name in kind.Model.model_fields})
+        if name != LINEAR:
+            told = {n: getattr(own, n) for n in kind.Model.model_fields if hasattr(own, n)} if own.estimator != AUTO else {}
+            own = kind.Model.model_validate({**told, "estimator": name})
         return kind(own, 0, project.train.seed, project.train.threads)
 
 
@@ -194,7 +210,7 @@ def _folder(action: int) -> str:
     return f"action-{action:04d}"
 
 
-def _rows(dataset: Dataset, state: State, matrix: TableMatrix, split: str) -> tuple[np.ndarray, Logs]:
+def _rows(dataset: Dataset, state: State, matrix: TableMatrix, split: str) -> _Logged:
     """A split's contexts and what was logged; no rows where there is no such split."""
     from sluice.engines.rows import tensors_from_arrow
     from sluice.problems.bandit import logs_of
@@ -205,7 +221,7 @@ def _rows(dataset: Dataset, state: State, matrix: TableMatrix, split: str) -> tu
     return matrix.of(tensors_from_arrow(state.processor, table)), logs_of(table.column("label"), state.labels)
 
 
-def _of(rows: tuple[np.ndarray, Logs], action: int) -> Rows:
+def _of(rows: _Logged, action: int) -> Rows:
     """Those in which an action was taken."""
     matrix, logs = rows
     of = logs.actions == action
@@ -227,20 +243,27 @@ def _enough(logs: Logs, labels: list[str]) -> None:
         raise DataError("holds one action: nothing to choose", field="model.action", value=labels, fix="log two actions or more")
 
 
-def _record(answers: _Answers, train: tuple[np.ndarray, Logs], validation: tuple[np.ndarray, Logs]) -> dict[str, Any]:
+def _error(answers: _Answers, rows: _Logged) -> float | None:
+    """The mean squared error of the rewards of the actions that were taken; None where there are no rows."""
+    matrix, logs = rows
+    if not len(matrix):
+        return None
+    return float(np.square(answers.rewards(matrix)[np.arange(len(matrix)), logs.actions] - logs.rewards).mean())
+
+
+def _record(answers: _Answers, train: _Logged, validation: _Logged) -> dict[str, Any]:
     """The one entry of the history: squared errors of the rewards of the actions that were taken."""
     from sluice.problems.offpolicy import row_values
-
-    def error(rows: tuple[np.ndarray, Logs]) -> float | None:
-        matrix, logs = rows
-        if not len(matrix):
-            return None
-        return float(np.square(answers.rewards(matrix)[np.arange(len(matrix)), logs.actions] - logs.rewards).mean())
 
     metrics = {}
     if len(validation[0]):
         expected = answers.rewards(validation[0]).astype(np.float64)
         values = row_values(validation[1], expected.argmax(axis=1), expected)
         metrics = {"dr": float(values[:, 0].mean()), "logged": float(validation[1].rewards.mean())}
-    entry = {"epoch": 1, "train_loss": error(train), "validation_loss": error(validation), "validation_metrics": metrics}
+    entry = {
+        "epoch": 1,
+        "train_loss": _error(answers, train),
+        "validation_loss": _error(answers, validation),
+        "validation_metrics": metrics,
+    }
     return {"history": [entry], "best_epoch": 1, "rows": {"train": len(train[0]), "validation": len(validation[0])}}

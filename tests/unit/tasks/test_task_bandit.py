@@ -95,7 +95,7 @@ def test_estimators_that_learn_no_quantity_and_settings_that_are_none_are_refuse
     assert e.value.message
 
 
-@pytest.mark.parametrize("estimator", ["linear", "xgboost"])
+@pytest.mark.parametrize("estimator", ["linear", "xgboost", "auto"])
 def test_a_policy_learns_whom_to_call_and_its_graph_answers_alike(tmp_path: Path, estimator: str):
     import numpy as np
     import onnxruntime as ort
