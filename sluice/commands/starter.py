@@ -423,7 +423,7 @@ def _files(made: Draft, data: Path, inside: Path, folder: Path, label: str | Non
     if not made.raw["task"]:
         made.raw["task"] = _of_rows(lambda v: v is not None and v.listed and found in (None, v.kind))
     value = _value(made)
-    if value is None or value.files is None or found != value.kind:
+    if value is None or value.files is None or found is None or field_of(found, found).files is not value.files:
         names = sorted({p.suffix for p in inside.iterdir() if p.is_file()})
         word = value.files.word if value is not None and value.files is not None else "image"
         raise DataError(
@@ -432,7 +432,7 @@ def _files(made: Draft, data: Path, inside: Path, folder: Path, label: str | Non
             value=str(data),
             fix=f"name a file in it{f', or a glob: {data}/*{names[0]}' if names else ''}; {word}s lie in a sub-folder a label",
         )
-    if not (inside / LABELS_FILE).is_file() and any(p.suffix.lower() in value.files.read for p in inside.iterdir()):
+    if not value.loose and not (inside / LABELS_FILE).is_file() and any(p.suffix.lower() in value.files.read for p in inside.iterdir()):
         _named(made, files_below(Found(inside, data.name), value.files), label)
     _settle(made, data, folder)
     return made

@@ -38,7 +38,7 @@ class GenerateModel(Section):
         None, min_length=2, max_length=2, description="[height, width] in pixels; null: the commonest size, its longer side 32 at most"
     )
     noise: int = Field(16, ge=2, le=256, description="numbers that chance gives a picture")
-    width: int = Field(24, ge=4, le=256, description="channels of the convolutions at full size")
+    width: int | None = Field(None, ge=4, le=256, description="channels of the convolutions at full size; null: 24, of a gan 16")
     parts: int = Field(40, ge=1, le=500, description="vae: normal laws of the prior")
     conditional: bool | None = Field(None, description="whether a request may name a class; null: where the rows have labels")
 

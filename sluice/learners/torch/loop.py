@@ -297,6 +297,8 @@ class Trainer:
             ended, factor, better = self.judge.end_of_epoch(p, entry)
             p.history.append(entry)
             self.report.tell("epoch", **entry, epochs=c.epochs, steps=self.steps)
+            if (ended or p.epoch + 1 == c.epochs) and (said := self.network.ails(entry)):
+                self.report.tell("warning", text=said)
         ended, p.plateau_factor, better = self.world.broadcast([ended, factor, better])
         if better:
             self._keep(p.epoch + 1)

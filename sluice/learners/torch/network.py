@@ -110,6 +110,10 @@ class Network(ABC):
         """What an epoch's entry of the history says of the model beside its measures. Default: nothing."""
         return {}
 
+    def ails(self, entry: Mapping[str, Any]) -> str:
+        """What the last epoch's entry, with `health` in it, shows to be wrong, for a person: a sentence. Default: nothing."""
+        return ""
+
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor, train: Plan) -> torch.Tensor:
         """Mean loss over the rows, a scalar; the backward pass is the loop's. Default: squared error, cross-entropy with label smoothing, or of independent labels the mean of theirs.
 

@@ -10,7 +10,10 @@ from sluice.learners.torch.generators import gan
 from sluice.learners.torch.generators.chance import PRIME, ROUNDS, Chance, numbers
 from sluice.learners.torch.generators.gan import Adversaries
 from sluice.learners.torch.generators.layers import Draws, Looks, sizes
+from sluice.learners.torch.generators.network import GeneratorNetwork
 from sluice.learners.torch.generators.vae import Autoencoder
+from sluice.project import parse
+from sluice.tasks import load_task
 
 
 def plain(high: int, low: int, counter: int) -> float:
@@ -101,6 +104,12 @@ def test_each_adversary_learns_from_its_own_loss_in_one_pass(monkeypatch: pytest
     assert {n.partition(".")[0] for n in alone} == {"discriminator"}
     for name, found in alone.items():
         assert torch.equal(found, both[name]), name
+
+
+def test_what_ails_a_discriminator_is_said() -> None:
+    network = GeneratorNetwork(load_task(parse({"name": "g", "task": "generate", "data": {"source": "x"}, "model": {"kind": "gan"}})))
+    assert "99%" in network.ails({"epoch": 9, "discriminator_right": 0.99})
+    assert network.ails({"epoch": 9, "discriminator_right": 0.7}) == network.ails({"epoch": 9}) == ""
 
 
 def test_a_discriminator_tells_how_it_is() -> None:

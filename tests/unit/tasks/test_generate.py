@@ -146,3 +146,16 @@ def test_a_broken_picture_is_refused_by_its_file(folder: Any, tmp_path: Path) ->
     report = validate_project_data(project, tmp_path, load_task(project, tmp_path))
     assert report.decision == "refuse"
     assert any("bad.png" in example for c in report.checks for example in c.examples)
+
+
+@pytest.mark.parametrize("names", [["{}.png"], ["a/{}.png", "b/{}.png"]])
+def test_a_project_is_begun_from_a_folder(tmp_path: Path, names: list[str]) -> None:
+    from sluice.commands.starter import draft
+
+    for i in range(60):
+        path = tmp_path / "pictures" / names[i % len(names)].format(i)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pictured(i))
+    made = draft(tmp_path / "pictures", tmp_path / "project", name="g", task="generate", label=None, ask=None)
+    assert made.raw["task"] == "generate" and made.report is not None and made.report.decision == "pass"
+    assert parse({**made.raw, "data": {**made.raw["data"], "source": "x"}}).task == "generate"

@@ -61,7 +61,7 @@ def build(model: GenerateModel, state: State) -> Generator:
     shape, shares = cast(list[int], state.extra["shape"]), list(state.extra["shares"].values())
     inner: Autoencoder | Adversaries
     if model.kind == "vae":
-        inner = Autoencoder(shape, model.noise, model.width, len(shares), model.parts)
+        inner = Autoencoder(shape, model.noise, model.width or 24, len(shares), model.parts)
         return Generator(Chance(model.noise + 1, shares), inner)
-    inner = Adversaries(shape, model.noise, model.width, len(shares))
+    inner = Adversaries(shape, model.noise, model.width or 16, len(shares))
     return Generator(Chance(model.noise, shares), inner)

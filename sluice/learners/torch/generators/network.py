@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
     from sluice.data.dataset import Dataset
     from sluice.learners.torch.plan import Defaults, Plan
+
+
+#: Share of pairs told right, from which on nothing is to be learnt from a discriminator.
+_SEES_ALL = 0.97
 
 
 class GeneratorNetwork(Network):
@@ -64,7 +70,9 @@ class GeneratorNetwork(Network):
 
         if settings(self.task, GenerateModel).kind == "vae":
             return Defaults(batch_size=64, learning_rate=3e-3, weight_decay=1e-4, ema=0.99, steps=2500, patience=12)
-        return Defaults(batch_size=64, learning_rate=1e-3, weight_decay=0.0, schedule="linear", ema=0.998, steps=3000, patience=1000)
+        gan = Defaults(batch_size=64, learning_rate=1e-3, weight_decay=0.0, schedule="linear", ema=0.998, steps=1500, patience=1000)
+        # Each adversary's loss moves with the other: what its gradient was some steps ago misleads.
+        return dataclasses.replace(gan, betas=(0.0, 0.99))
 
     def tensors(self, batch: dict[str, np.ndarray], state: State) -> dict[str, torch.Tensor]:
         """The halves of the seeds FP32 [rows, 1], and classes INT64 [rows, 1]: codes of `codes`."""
@@ -103,6 +111,16 @@ class GeneratorNetwork(Network):
             return {}
         right, gap = (float(v) for v in cast(Any, kept))
         return {"discriminator_right": right, "discriminator_gap": gap}
+
+    def ails(self, entry: Mapping[str, Any]) -> str:
+        """Of a discriminator that tells all but every pair right."""
+        right = entry.get("discriminator_right", 0.0)
+        if right < _SEES_ALL:
+            return ""
+        return (
+            f"the discriminator tells {right:.0%} of pairs of a real and a made picture right, so the generator hardly learns from it any more: "
+            "lower train.learning_rate, or take model.kind: vae"
+        )
 
     def serving_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
         """Draws of a seed, and of a class where one is named."""
