@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.cli import show_json
-from sluice.core.errors import DataError
+from sluice.core.errors import DataError, InputError
 from sluice.core.home import Home
 from sluice.data import locations
 from sluice.data.scheme import Found
@@ -28,7 +28,7 @@ def explain(args: argparse.Namespace) -> int:
         if len(found) > 1 or found[0].path.is_dir():
             raise DataError("is one file", field="FILE", value=args.file, fix=f"name one of them: {found[0].where}")
         for number, place, row in _chosen(raw_rows(package, found[0]), found[0], args.row, args.limit):
-            told = {"row": number, "place": place, **explainer.explain(row, args.label)}
+            told = {"row": number, "place": place, **_explained(explainer, row, args.label, f"{found[0].where}:{place}")}
             done.append(told)
             if not args.json:
                 print("\n".join(shown(f"row {number} (line {place})" if place.isdigit() else place, told)))
@@ -37,6 +37,17 @@ def explain(args: argparse.Namespace) -> int:
     if args.json:
         show_json({"outcome": "done", "package": package.digest, "model": package.name, "explanations": done})
     return 0
+
+
+def _explained(explainer: Explainer, row: dict[str, Any], label: str | None, where: str) -> dict[str, Any]:
+    """Raises `DataError`, which names the row's line, where the row cannot be used."""
+    try:
+        return explainer.explain(row, label)
+    except InputError as e:
+        column = (e.field or "").removeprefix("rows[0]").lstrip(".")
+        raise DataError(
+            e.message, field=f"{where}: {column}" if column else where, fix=e.fix, **({"value": e.value} if e.has_value else {})
+        ) from e
 
 
 def _chosen(

@@ -20,7 +20,7 @@ from sluice.package import package as packages
 from sluice.prediction.explain import Explainer
 from sluice.project import parse
 from sluice.tasks import load_task
-from tests.integration.serving.server import serving
+from tests.integration.serving.server import eventually, serving
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,15 @@ def test_the_command_says_what_is_wrong(more: list[str], said: str, made: Path, 
     assert status == 2 and said in capsys.readouterr().err
 
 
+def test_a_cell_that_cannot_be_used_is_named_by_its_line(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "new.csv").write_text("x,z,city,since\n1,2,Rome,2024-01-11\n1,2,Rome,soon\n")
+    assert main(["explain", str(made / "value"), str(tmp_path / "new.csv"), "--row", "1", "--json"]) == 0
+    capsys.readouterr()
+    assert main(["explain", str(made / "value"), str(tmp_path / "new.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "new.csv:3: since" in said and "is not a time" in said and "fix" in said
+
+
 def test_a_server_explains_the_same_and_its_series_of_requests_do_not_count_it(made: Path, tmp_path: Path) -> None:
     with serving(tmp_path / "log", made / "two") as server:
         row = {"x": 6.5, "z": 0.4, "city": "Rome", "since": "2024-03-11T08:00:00"}
@@ -139,4 +148,5 @@ def test_a_server_explains_the_same_and_its_series_of_requests_do_not_count_it(m
             assert (status, said in json.loads(answer)["error"]) == (code, True), answer
         assert server.request("POST", "/v1/models/nobody:explain", {"instances": [row]})[0] == 404
         assert server.predict("t", row)[0]["label"] == "yes"
+        eventually(lambda: server.metric("sluice_inference_requests_total") > 0)  # counted once the answer is sent
         assert server.metric("sluice_inference_requests_total") == 1
