@@ -79,6 +79,7 @@ class Estimator(ABC):
         detects: whether it learns what is usual among rows; its classes are then those of `sluice.problems.anomaly`, and rows of one are enough.
         reads_missing: whether it takes NaN for missing by itself; else a missing number is the mean of the training rows, with a flag beside it.
         scaled: whether it wants numbers with mean 0 and deviation 1.
+        one_hot: whether a category has a column for each of its commonest values; else its rank stands for it.
         ranks: whether it can use one number for a category of very many values: their rank by frequency.
     """
 
@@ -90,6 +91,7 @@ class Estimator(ABC):
     reads_missing: ClassVar[bool] = False
     scaled: ClassVar[bool] = False
     ranks: ClassVar[bool] = False
+    one_hot: ClassVar[bool] = True
 
     def __init__(self, settings: Any, classes: int, seed: int, threads: int = 1):
         self.settings, self.classes, self.seed, self.threads = settings, classes, seed, threads

@@ -49,6 +49,8 @@ class IsolationForest(Estimator):
     libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
     detects = True
     ranks = True
+    #: A column a value would be a rare thing each, by which every row is unusual.
+    one_hot = False
 
     def fit(self, train: Rows, validation: Rows | None, tell: Tell) -> Fitted:
         """See `Estimator.fit`; thresholds of trees are then rounded down to numbers of 32 bits.

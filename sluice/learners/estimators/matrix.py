@@ -29,12 +29,14 @@ class Category:
     Attributes:
         values: known ones, the commonest first.
         ranks: whether a further column holds a value's rank by frequency, from 1, where they are too many for a column each.
+        narrow: whether the rank stands in place of a column a value.
         scores: of each value what is learnt of it from the answers, in the last columns [values, scores]; 0 for what is unknown.
     """
 
     values: Sequence[str]
     ranks: bool
     scores: Sequence[Sequence[float]] = dataclasses.field(default_factory=list)
+    narrow: bool = False
 
     @property
     def many(self) -> bool:
@@ -49,7 +51,7 @@ class Category:
     @functools.cached_property
     def table(self) -> np.ndarray:
         """What stands for each code, FP32 [codes, columns]."""
-        many, shown = self.many, min(len(self.values), _ONE_HOT)
+        many, shown = self.many or self.narrow, 0 if self.narrow else min(len(self.values), _ONE_HOT)
         out = np.zeros((len(self.values) + KNOWN, 1 + shown + (self.ranks and many)), dtype=np.float32)
         out[0, 0] = 1
         out[np.arange(shown) + KNOWN, np.arange(shown) + 1] = 1
@@ -98,7 +100,9 @@ class TableMatrix:
             flags=[] if kind.reads_missing else lacking,
             shift=means if kind.scaled else None,
             scale=[float(np.float32(n["std"])) or 1.0 for n in numbers.values()] if kind.scaled else None,
-            categories={name: Category(values, kind.ranks) for name, values in sorted(state.extra["categories"].items())},
+            categories={
+                name: Category(values, kind.ranks, narrow=not kind.one_hot) for name, values in sorted(state.extra["categories"].items())
+            },
             words={name: Words(values, "") for name, values in sorted(state.extra.get("texts", {}).items())},
         )
 
@@ -110,7 +114,11 @@ class TableMatrix:
 
     def dump(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return dataclasses.asdict(self)
+        found = dataclasses.asdict(self)
+        for category in found["categories"].values():
+            if not category["narrow"]:
+                del category["narrow"]
+        return found
 
     def renamed(self, names: Mapping[str, str]) -> TableMatrix:
         """The same, of inputs with other names."""

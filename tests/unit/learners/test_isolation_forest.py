@@ -12,6 +12,7 @@ import pytest
 from sluice.core.errors import DataError, ProjectError
 from sluice.learners.estimators.base import Rows
 from sluice.learners.estimators.isolation_forest import IsolationForest, IsolationForestModel
+from sluice.learners.estimators.matrix import Category, TableMatrix
 from sluice.problems.anomaly import ANOMALY, LABELS, NORMAL
 
 WEIRD, USUAL = LABELS.index(ANOMALY), LABELS.index(NORMAL)
@@ -56,6 +57,16 @@ def test_it_learns_from_normal_rows_and_finds_the_others() -> None:
     everything = estimator(rows="all", contamination=0.1)
     blurred = everything.predict(everything.fit(train, None, lambda *_: None).model, train.matrix)[:, WEIRD]
     assert not np.array_equal(blurred, answers)
+
+
+def test_a_category_is_its_rank_by_frequency_and_a_flag() -> None:
+    narrow, wide = Category(["a", "b", "c"], True, narrow=True), Category(["a", "b", "c"], True)
+    assert narrow.table.tolist() == [[1, 0], [0, 4], [0, 1], [0, 2], [0, 3]]  # missing, unknown, a, b, c
+    assert wide.table.shape == (5, 4)
+    for category in (narrow, wide):
+        matrix = TableMatrix([], [], [], None, None, {"k": category})
+        assert ("narrow" in matrix.dump()["categories"]["k"]) is category.narrow
+        assert np.array_equal(TableMatrix.load(matrix.dump()).categories["k"].table, category.table)
 
 
 def test_what_cannot_be_learnt_from_is_refused() -> None:
