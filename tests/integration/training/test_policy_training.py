@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sluice.core.errors import DataError, ProjectError
@@ -12,6 +13,8 @@ from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare, validate_project_data
 from sluice.learners.base import Job
 from sluice.learners.policy.learner import PolicyTrained, place_of
+from sluice.problems.comparison import compare
+from sluice.problems.config import MetricConfig
 from sluice.project import Project, parse
 from sluice.tasks import load_task
 
@@ -123,3 +126,27 @@ def test_logs_without_one_of_the_actions_are_refused(dataset: Dataset) -> None:
     with pytest.raises(DataError, match="do not hold the 2 actions") as e:
         place_of(["left"], environment)
     assert e.value.value == ["right"] and "rows=" in str(e.value.fix)
+
+
+def test_a_policy_with_other_actions_is_not_judged_in_this_environment(dataset: Dataset) -> None:
+    with pytest.raises(ProjectError, match=r"has the actions \['left', 'right'\]") as e:
+        dataset.problem.judged(lambda rows: np.ones((len(rows), 3)), lambda split: np.ones((1, 3)), dataset, "test", ["0", "1", "2"])
+    assert e.value.value == ["0", "1", "2"] and "give the project another name" in str(e.value.fix)
+
+
+def test_two_policies_play_the_same_episodes_and_are_paired_by_seed(dataset: Dataset) -> None:
+    asked, config = dataset.problem, MetricConfig()
+
+    def always(label: str) -> np.ndarray:
+        one = np.array([float(label == other) for other in dataset.labels])
+        return asked.judged(lambda rows: np.tile(one, (len(rows), 1)), lambda split: one, dataset, "test", dataset.labels)[0]
+
+    right, left = always("right"), always("left")
+    found = compare(right, left, np.zeros(20), dataset.labels, dataset.labels, config, asked=asked)
+    assert (found["rows"], found["verdict"], found["n_discordant"], found["candidate_better"]) == (20, "better", 20, 20)
+    assert found["difference"] == pytest.approx(float((right[:, 0] - left[:, 0]).mean()))
+    assert np.array_equal(right[:, 0], always("right")[:, 0]), "the same seeds, the same episodes"
+    same = compare(right, right, np.zeros(20), dataset.labels, dataset.labels, config, asked=asked)
+    assert same["verdict"] == "no_worse" and "of 20 episodes" not in same["note"]
+    name, chance = asked.trivial(dataset, dataset.labels, "mean_return", None)
+    assert name == "acting at random" and left[:, 0].mean() < chance[:, 0].mean() < right[:, 0].mean()
