@@ -66,6 +66,13 @@ class ForecastTask(Task):
                 value=data.test,
                 fix="put all rows into data.source",
             )
+        if getattr(self.project.train, "folds", None) is not None:
+            raise ProjectError(
+                "would learn from what came after the values it is judged on",
+                field="train.folds",
+                value=self.project.train.folds,
+                fix="remove it: every origin of the held-out times is judged already",
+            )
         if self._read is None or self._read.table is not table:
             self._read = SeriesTable(table, self.project, settings(self, ForecastModel))
         return self._read

@@ -90,6 +90,14 @@ def test_a_file_of_held_out_rows_is_refused(table: pa.Table, task: Made) -> None
         task(data={"test": "y.csv"}).kinds(table)
 
 
+def test_folds_are_refused(table: pa.Table, task: Made) -> None:
+    made = task()
+    made.project = made.project.model_copy(update={"train": made.project.train.model_copy(update={"folds": 3})})
+    with pytest.raises(SluiceError, match="would learn from what came after") as e:
+        made.kinds(table)
+    assert e.value.field == "train.folds"
+
+
 def test_texts_that_change_are_left_out_and_said(table: pa.Table, task: Made) -> None:
     changed = cells(table, "price", lambda p: ["low" if v < 1.5 else "high" for v in p])
     made = task(series="shop")
