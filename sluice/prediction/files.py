@@ -42,7 +42,7 @@ def predict_file(
 ) -> Summary:
     """Write a file's rows again with the package's answers behind them, in the same format and order; `out` appears whole or not at all.
 
-    Added: ``prediction`` (the label) and ``probability`` (its), or ``value``; with ``predicted_`` before them where the
+    Added: what the problem tells (`Problem.columns`): ``prediction`` (the label) and ``probability`` (its), or ``value``; with ``predicted_`` before them where the
     file has such a column already. CSV keeps its separator, header line and encoding, JSON lines keep each line, Parquet its
     types. Rows are read as the source of the training rows was (`Package.reading`); other columns than the model's pass through.
 
@@ -62,7 +62,7 @@ def predict_file(
     names = needed(package, data.columns, list(stream.columns), file.where)
     predictor = Predictor(package, threads=1)
     job = _Job(predictor, reader(package, data.columns, names, file), file, on_error == "skip", batch_size)
-    added = _free(["prediction", "probability"] if package.labels else ["value"], stream.columns)
+    added = _free(list(columns_of(predictor, predictor.predict([]))), stream.columns)
     tally, told = Tally(), list[str]()
     rows = _BLOBS if processor_class(package.preprocess).blobs() else _WINDOW
     with files.new_file(out) as tmp:
@@ -71,9 +71,8 @@ def predict_file(
                 made = dict(zip(added, columns_of(predictor, answers).values(), strict=True))
                 if good:
                     writer.write(window, good, made)
-                tally.add(
-                    len(window.places) + len(window.broken), len(bad), bad[0] if bad else None, made[added[0]] if package.labels else None
-                )
+                predictions = made[added[0]] if problem(package.objective).classes else None
+                tally.add(len(window.places) + len(window.broken), len(bad), bad[0] if bad else None, predictions)
                 told += bad[: _SHOWN - len(told)]
         if not tally.rows:
             raise DataError("holds no rows", field=file.where, fix="name another file")

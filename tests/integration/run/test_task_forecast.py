@@ -85,6 +85,14 @@ def test_a_long_file_is_forecast_from_its_end(made: tuple[Path, dict[str, Any], 
     assert abs(float(rows[0]["0.5"]) / latest - 1) < 0.05
 
 
+def test_a_file_of_rows_is_answered_row_by_row(made: tuple[Path, dict[str, Any], Package], tmp_path: Path) -> None:
+    file, out = tmp_path / "rows.jsonl", tmp_path / "answers.jsonl"
+    file.write_text(json.dumps(ROW) + "\n" + json.dumps({**ROW, "history": ROW["history"][-3:]}) + "\n")
+    assert predict_file(made[2], Found(file, str(file)), out).columns == ["0.1", "0.5", "0.9"]
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(rows) == 2 and len(rows[0]["0.5"]) == 12 and rows[0]["industry"] == "utilities"
+
+
 def test_a_second_model_passes_comparison_and_canary(made: tuple[Path, dict[str, Any], Package]) -> None:
     folder, before, _ = made
     outcome, _ = promoted(folder, "rollout.minimum_requests=40", "train.epochs=4", "train.seed=18")
