@@ -46,6 +46,7 @@ class AudioTask(Task):
     name: ClassVar[str] = "audio"
     value = "audio"
     Model = AudioModel
+    assumed: ClassVar[bool] = True
     starter: ClassVar[str | None] = "audio"
     network: ClassVar[str] = "sluice.learners.torch.sounds.network:AudioNetwork"
 

@@ -184,3 +184,13 @@ def test_init_finds_the_task_and_the_label_of_a_folder_of_recordings(tmp_path: P
     made = draft(tmp_path / "sounds", tmp_path / "p", name="n", task=None, label=None, ask=None)
     assert made.raw["task"] == "audio" and made.raw["data"]["columns"] == {"file_name": "{label}_{part_2}_{part_3}"}
     assert "task: audio" in made.text("x") and made.report is not None and made.report.labels == {"cat": 30, "dog": 30}
+
+
+def test_init_finds_recordings_that_a_table_lists(tmp_path: Path) -> None:
+    rows = ["file,animal"]
+    for i in range(60):
+        put(tmp_path, f"all/{i}.wav", tone(300 + 5 * i))
+        rows.append(f"all/{i}.wav,{'cat' if i % 2 else 'dog'}")
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    made = draft(tmp_path / "list.csv", tmp_path / "p", name="n", task=None, label="animal", ask=None)
+    assert made.raw["task"] == "audio" and made.raw["data"]["columns"] == {"label": "animal", "audio": "file"}
