@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from sluice.data.dataset import Dataset
+from sluice.data.prepare import prepare
+from sluice.learners.state import State
 from sluice.project import Project, parse
 from sluice.tasks.forecast import ForecastTask
+
+if TYPE_CHECKING:
+    from sluice.learners.torch.forecasts.model import ForecastNet
+    from sluice.learners.torch.forecasts.network import ForecastNetwork
 
 
 def long_table(series: int = 6, months: int = 72, seed: int = 3) -> pa.Table:
@@ -28,6 +35,32 @@ def long_table(series: int = 6, months: int = 72, seed: int = 3) -> pa.Table:
             sales.append(float(y[t]))
             prices.append(float(price[t]))
     return pa.table({"shop": shops, "month": times, "price": prices, "sales": sales})
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ForecastNetwork, State, ForecastNet, Dataset]:
+    import pyarrow.parquet as pq
+    import torch
+
+    from sluice.learners.torch.forecasts.network import ForecastNetwork
+
+    root = tmp_path_factory.mktemp("forecast")
+    table = long_table(4, 60)
+    table = table.append_column("visitors", pa.array([float(i % 7) if i % 5 else None for i in range(table.num_rows)]))
+    pq.write_table(table, root / "x.parquet")
+    project = parse(
+        {"name": "x", "task": "forecast", "data": {"source": "x.parquet", "columns": {"label": "sales"}},
+         "model": {"horizon": 6, "known": ["price"], "hidden": 16}}
+    )  # fmt: skip
+    task = ForecastTask(project, root)
+    dataset = prepare(project, root, task, root / "data")
+    network = ForecastNetwork(task)
+    state = network.fit(dataset)
+    torch.manual_seed(1)
+    net = network.build(state)
+    for p in net.parameters():  # a trained one has no zeros that hide a mistake
+        p.data += 0.1 * torch.randn_like(p)
+    return network, state, net.eval(), dataset  # type: ignore[return-value]
 
 
 @pytest.fixture

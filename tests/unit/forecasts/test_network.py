@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
 from sluice.data.dataset import Dataset
-from sluice.data.prepare import prepare
 from sluice.engines.onnxruntime import OnnxRuntime
 from sluice.engines.rows import rows_from_arrow
 from sluice.learners.state import State
@@ -20,32 +18,6 @@ from sluice.learners.torch.forecasts.network import ForecastNetwork
 from sluice.learners.torch.graph import network_graph
 from sluice.problems.forecast import QUANTILES
 from sluice.tasks.forecast import ForecastTask
-from tests.unit.forecasts.conftest import long_table
-
-
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ForecastNetwork, State, ForecastNet, Dataset]:
-    import pyarrow.parquet as pq
-
-    from sluice.project import parse
-
-    root = tmp_path_factory.mktemp("forecast")
-    table = long_table(4, 60)
-    table = table.append_column("visitors", pa.array([float(i % 7) if i % 5 else None for i in range(table.num_rows)]))
-    pq.write_table(table, root / "x.parquet")
-    project = parse(
-        {"name": "x", "task": "forecast", "data": {"source": "x.parquet", "columns": {"label": "sales"}},
-         "model": {"horizon": 6, "known": ["price"], "hidden": 16}}
-    )  # fmt: skip
-    task = ForecastTask(project, root)
-    dataset = prepare(project, root, task, root / "data")
-    network = ForecastNetwork(task)
-    state = network.fit(dataset)
-    torch.manual_seed(1)
-    net = network.build(state)
-    for p in net.parameters():  # a trained one has no zeros that hide a mistake
-        p.data += 0.1 * torch.randn_like(p)
-    return network, state, net.eval(), dataset  # type: ignore[return-value]
 
 
 def test_the_graph_answers_as_the_network_does(fitted: tuple[ForecastNetwork, State, ForecastNet, Dataset]) -> None:
