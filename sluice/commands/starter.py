@@ -244,7 +244,7 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
     for _ in range(_ROUNDS):
         raw = _with_columns(made)
         if any(name not in made.left_out for name in made.texts):  # what reads them, so that they are checked as texts
-            raw["model"] = TASKS.get(raw["task"]).proposal(problem(DEFAULT), texts=True)[0]
+            raw["model"] = TASKS.get(raw["task"]).proposal(problem(DEFAULT), 0, texts=True)[0]
         project = parse({**raw, "data": {**raw["data"], "source": str(path)}}, base_dir=folder)
         task = load_task(project, folder)
         try:
@@ -406,7 +406,8 @@ def _judge(made: Draft, report: Report) -> None:
         made.raw["evaluate"] = {"metric": "balanced_accuracy"}
     made.notes += [c.message for c in report.checks if c.name == "task" or (c.status == "warn" and c.name not in ("identifier", "balance"))]
     if made.raw["task"] in TASKS.names():
-        model, made.proposal = TASKS.get(made.raw["task"]).proposal(asked, any(name not in made.left_out for name in made.texts))
+        texts = any(name not in made.left_out for name in made.texts)
+        model, made.proposal = TASKS.get(made.raw["task"]).proposal(asked, report.rows["train"], texts)
         model = {**model, **made.raw.get("model", {})}
         made.raw |= {"model": model} if model else {}
 

@@ -42,7 +42,7 @@ class AnomalyTask(TabularTask):
     label_optional: ClassVar[bool] = True
 
     @classmethod
-    def proposal(cls, problem: Problem, texts: bool = False) -> tuple[dict[str, Any], str]:
+    def proposal(cls, problem: Problem, rows: int, texts: bool = False) -> tuple[dict[str, Any], str]:
         """An isolation forest: quick, and with labels not behind others on the tables of docs/tasks/anomaly.md."""
         name = estimators(True)[0]
         return {"estimator": name}, "trees that set rows apart at random; without this line an autoencoder learns"

@@ -167,11 +167,12 @@ class Task(ABC):
         return "torch"
 
     @classmethod
-    def proposal(cls, problem: Problem, texts: bool = False) -> tuple[dict[str, Any], str]:
+    def proposal(cls, problem: Problem, rows: int, texts: bool = False) -> tuple[dict[str, Any], str]:
         """What `sluice init` writes as ``model:`` for rows of such a problem, and says beside it. Default: nothing of either.
 
         Args:
             problem: of the label.
+            rows: how many there are.
             texts: whether there are columns of free text among others.
         """
         return {}, ""

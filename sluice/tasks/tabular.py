@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Operators of ONNX among which is one that splits a text.
 _SPLITS = 20
+#: With fewer rows than this a network is often worse than the mean.
+_FEW = 200
 
 
 class TabularTask(Task):
@@ -51,11 +53,11 @@ class TabularTask(Task):
         return "estimator", {name: load_estimator(name).Model for name in estimators(cls.detects)}
 
     @classmethod
-    def proposal(cls, problem: Problem, texts: bool = False) -> tuple[dict[str, Any], str]:
-        """Trees and a linear model mixed for classes and where there are texts; for another quantity the network, which is nearer to it on the
-        tables of docs/tasks/tabular.md."""
+    def proposal(cls, problem: Problem, rows: int, texts: bool = False) -> tuple[dict[str, Any], str]:
+        """Trees and a linear model mixed for classes, for few rows and where there are texts; for another quantity the network, which is nearer
+        to it on the tables of docs/tasks/tabular.md."""
         others = ", ".join(name for name in estimators() if name != MIXED)
-        if problem.classes or texts:
+        if problem.classes or texts or rows < _FEW:
             return {"estimator": MIXED}, f"boosted trees and a linear model together; or {others}; without this line a network learns"
         return {}, f"a network learns; boosted trees and a linear model by model: {{estimator: {MIXED}}}, other estimators: {others}"
 

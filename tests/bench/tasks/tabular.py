@@ -96,7 +96,9 @@ def measure(name: str, table: Table, model: str) -> dict[str, Any]:
     elif model == "flaml":
         answers = _flaml(dataset, test, _budget(name))
     else:
-        proposed = TASKS.get("tabular").proposal(asked, any(f.words for f in fields_of(dataset.columns).values()))[0]
+        texts = any(f.words for f in fields_of(dataset.columns).values())
+        rows = sum(dataset.rows(s) for s in dataset.manifest["splits"] if s != "test" or table.test is None)
+        proposed = TASKS.get("tabular").proposal(asked, rows, texts)[0]
         settings = {"network": {}, "proposed": proposed}.get(model, {"estimator": model})
         with tempfile.TemporaryDirectory() as out:
             trained = fit(parse({**raw, "model": settings}), dataset, Path(out) / "model")

@@ -87,6 +87,12 @@ def test_a_column_of_free_text_is_read_by_what_reads_words(tmp_path: Path, label
     assert "from 3 features" in text and "note" not in text.split("columns:")[1].split("checks:")[0]
 
 
+def test_few_rows_of_a_quantity_are_no_task_for_the_network(tmp_path: Path) -> None:
+    values = [f"{v:.3f}" for v in SIZE]
+    made = init(tmp_path, table(tmp_path, {"colour": COLOUR[:40], "age": AGES[:40], "label": values[:40]}))
+    assert made.model.estimator == "auto"
+
+
 def test_a_quantity_computed_from_columns_is_found(tmp_path: Path) -> None:
     casual, registered = [R.randrange(50) for _ in range(N)], [R.randrange(200) for _ in range(N)]
     data = table(
