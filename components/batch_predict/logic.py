@@ -26,6 +26,7 @@ from sluice.package import package as packages
 from sluice.package.package import Package
 from sluice.package.store import open_store
 from sluice.prediction.answers import Answered, Tally, answer, columns_of
+from sluice.problems.problem import problem
 from sluice.steps.execute import run_step
 
 #: Rows read, predicted and written at a time: memory is a few of these, whatever the files' size.
@@ -139,7 +140,7 @@ def predict_files(
             writer: pq.ParquetWriter | None = None
             try:
                 for table, bad, first in in_order(lambda window, path=path: job.predict(path, *window), _windows(path), workers):  # type: ignore[misc]
-                    tally.add(table.num_rows, bad, first, table.column("prediction") if package.labels else None)
+                    tally.add(table.num_rows, bad, first, table.column("prediction") if job.classes else None)
                     empty += table.num_rows - table.column("error").null_count - bad
                     writer = writer or pq.ParquetWriter(tmp / _PART.format(number), table.schema, compression="zstd")
                     writer.write_table(table)
@@ -168,6 +169,7 @@ class _Job:
     def __init__(self, predictor: Predictor, keep: list[str], tolerate: bool, batch_size: int):
         self._predictor, self._keep, self._tolerate, self._batch_size = predictor, keep, tolerate, batch_size
         self._labels = list(predictor.package.labels)
+        self.classes = problem(predictor.package.objective).classes
         self._metadata = {"labels": orjson.dumps(self._labels), "digest": predictor.package.digest, "model": predictor.package.name}
 
     def predict(self, path: Path, start: int, batch: pa.RecordBatch) -> tuple[pa.Table, int, str | None]:
@@ -185,7 +187,7 @@ class _Job:
     def _table(self, batch: pa.RecordBatch, found: Answered) -> pa.Table:
         columns = {name: batch.column(name) for name in self._keep if name in batch.schema.names}
         made, answers = columns_of(self._predictor, found.answers), found.answers
-        if self._labels:
+        if self.classes:
             made["probabilities"] = pa.ListArray.from_arrays(
                 pa.array(np.arange(len(answers) + 1) * len(self._labels), pa.int32()), pa.array(answers.ravel(), pa.float32())
             )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import orjson
 import pyarrow as pa
 
 from sluice.data.scheme import Found
@@ -59,7 +60,9 @@ class Writer(ABC):
 
 
 def texts(column: pa.Array) -> list[str]:
-    """Shortest texts: of float32 those that read back as the same number."""
+    """Shortest texts: of float32 those that read back as the same number; of lists JSON."""
     if pa.types.is_float32(column.type):
         return [str(v) for v in column.to_numpy(zero_copy_only=False)]
+    if pa.types.is_list(column.type):
+        return ["" if v is None else orjson.dumps(v.as_py()).decode() for v in column]
     return ["" if v is None else str(v) for v in column.to_pylist()]

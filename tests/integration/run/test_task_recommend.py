@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import orjson
 import pytest
 
 from serving.runtime.protocols.protos import open_inference_pb2 as pb
+from sluice.data.scheme import Found
+from sluice.prediction.files import predict_file
 from tests.integration.serving.server import serving
 from tests.tools.interactions import TASTES
 from tests.tools.run import promoted
@@ -42,6 +45,12 @@ def test_from_interactions_to_lists_that_beat_what_is_popular(tmp_path: Path) ->
     again, _ = promoted(tmp_path / "shop", *QUICK, "model.regularisation=400")
     compared = gate(home, again, "evaluate")["evidence"]["comparison"]
     assert compared["n_discordant"] > 0 and compared["verdict"] in ("better", "no_worse", "inconclusive")
+
+    (tmp_path / "asked.csv").write_text('name,history\nbob,"[""crime-02"", ""space-03""]"\nann,\n')
+    predict_file(package, Found(tmp_path / "asked.csv", "asked.csv"), tmp_path / "told.csv")
+    bob, ann = list(csv.DictReader((tmp_path / "told.csv").open()))
+    assert (bob["name"], ann["history"], len(orjson.loads(ann["items"]))) == ("bob", "", 20)
+    assert "crime-02" not in orjson.loads(bob["items"]) and len(orjson.loads(bob["scores"])) == 20
 
     with serving(tmp_path / "log", package.root, "--grpc-port", "0") as server:
         name = package.name
