@@ -33,6 +33,8 @@ MOST_PAIRS = 3000
 #: What the project leaves open is chosen among these on the validation rows.
 _REGULARISATIONS = {"transitions": (1.0, 3.0, 10.0, 30.0), "ease": (30.0, 200.0, 1000.0)}
 _UNOBSERVED, _SHRINKAGE = (0.1, 0.3, 1.0), 0.01
+#: Of `factors`: with more users and items than this one weight of what was not taken is tried alone: a sweep takes ten seconds and more.
+_MOST_CHOSEN = 200_000
 _CHUNK = 512
 #: Rows that are looked at to tell how well the training rows are learnt, and to choose.
 _LOOKED_AT = {"train": 300, "validation": 2000}
@@ -121,7 +123,8 @@ class RecommendLearner(Learner):
         m, seed = self._model, self.task.project.train.seed
         ridge = m.regularisation or _SHRINKAGE
         dimensions = min(m.dimensions, *found.matrix.shape)
-        for value in (m.unobserved,) if m.unobserved else _UNOBSERVED:
+        open_ = _UNOBSERVED if sum(found.matrix.shape) <= _MOST_CHOSEN else _UNOBSERVED[1:2]
+        for value in (m.unobserved,) if m.unobserved else open_:
             made = Factors.fit(found.matrix, value, ridge, dimensions, m.iterations, seed)
             yield made, {"unobserved": value, "regularisation": ridge, "iterations": m.iterations}
 
