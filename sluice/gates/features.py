@@ -189,11 +189,12 @@ class Tensors(Block):
         return np.nan_to_num(np.concatenate(parts), nan=0.0, posinf=_LARGEST, neginf=-_LARGEST).clip(-_LARGEST, _LARGEST)
 
     def _spectra(self, table: pa.Table) -> np.ndarray:
-        """Of waveforms, each over its own length."""
-        name, parts = self.processor.inputs[0].name, []
+        """Of waveforms, silence behind those that are shorter than the longest may be."""
+        name, most, parts = self.processor.inputs[0].name, self.processor.max_length, []
         for at in range(0, table.num_rows, _ROWS):
             waves = self.processor.encode(rows_from_arrow(self.processor.spec(), table.slice(at, _ROWS)))
-            parts += [spectrum(wave[name].astype(np.float64)[None]) for wave in waves]
+            whole = [np.pad(w[name].astype(np.float64), (0, max(0, most - len(w[name])))) for w in waves]
+            parts += [spectrum(wave[None]) for wave in whole]
         return np.concatenate(parts).clip(-_LARGEST, _LARGEST)
 
 

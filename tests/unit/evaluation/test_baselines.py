@@ -121,9 +121,9 @@ def test_images_audio_and_tensors_go_through_the_packages_own_processing(tmp_pat
         pixels[:, 6 * right : 6 * right + 6] += 120
         return png(pixels.tolist())
 
-    def sound(high: int) -> bytes:
-        t = np.arange(4000) / 8000
-        samples = np.sin(2 * np.pi * (2000 if high else 300) * t + rng.random() * 6) * 12000 + rng.normal(0, 800, 4000)
+    def sound(high: int, length: int = 4000) -> bytes:
+        t = np.arange(length) / 8000
+        samples = np.sin(2 * np.pi * (2000 if high else 300) * t + rng.random() * 6) * 12000 + rng.normal(0, 800, length)
         out = io.BytesIO()
         with wave.open(out, "wb") as f:
             f.setparams((1, 2, 8000, 0, "NONE", ""))
@@ -135,10 +135,11 @@ def test_images_audio_and_tensors_go_through_the_packages_own_processing(tmp_pat
     cases: list[tuple[str, str, pa.Array, Any]] = [
         ("image", "image", pa.array([image(s) for s in side], pa.binary()), ImageProcessor(1, (32, 32))),
         ("audio", "audio", pa.array([sound(s) for s in side], pa.binary()), AudioProcessor(8000, 4000)),
+        ("audio", "audio", pa.array([sound(s, 1000 + 31 * i) for i, s in enumerate(side)], pa.binary()), AudioProcessor(8000, 8000, True)),
         ("x", "tensor", pa.array(tensors, pa.list_(pa.list_(pa.float64()))), TensorProcessor([TensorInput("x", "FP32", (-1, -1, 2), 0.0)])),
     ]
-    for name, kind, values, processor in cases:
-        data = dataset(tmp_path / name, {name: kind}, pa.table({name: values, "label": label}), 30, "plug:In")
+    for number, (name, kind, values, processor) in enumerate(cases):
+        data = dataset(tmp_path / str(number), {name: kind}, pa.table({name: values, "label": label}), 30, "plug:In")
         _, found, facts = learn(data, processor)
         assert (found.argmax(axis=1) == side[90:]).mean() > 0.95, name
         assert facts["features"] <= features.MOST_PIXELS
