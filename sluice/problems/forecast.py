@@ -73,8 +73,8 @@ class NamedUnits(Units):
 class Forecast(Arrays):
     """The next values of a series."""
 
-    name: ClassVar[str] = "forecast"
-    served: ClassVar[str] = "forecast"
+    name: ClassVar[str] = "series_forecast"
+    served: ClassVar[str] = "series_forecast"
     #: A task divides forecasts by time whatever the project says.
     splits: ClassVar[tuple[str, ...]] = ("hash", "time")
     output: ClassVar[str] = "quantiles"

@@ -32,7 +32,7 @@ def details(a: Answers, config: Any) -> dict[str, Any]:
         }
         for h in range(a.outputs.shape[1])
     ]
-    covered = Coverage("coverage", "forecast", "higher")
+    covered = Coverage("coverage", "series_forecast", "higher")
     limits = covered.interval(a, config.confidence, config.resamples)
     return {
         "horizon": a.outputs.shape[1],

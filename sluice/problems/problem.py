@@ -35,7 +35,7 @@ PROBLEMS = Registry(
         "off_policy": "sluice.problems.bandit:Bandit",
         "regression": "sluice.problems.regression:Regression",
         "arrays": "sluice.problems.arrays:Arrays",
-        "forecast": "sluice.problems.forecast:Forecast",
+        "series_forecast": "sluice.problems.forecast:Forecast",
         "anomaly_detection": "sluice.problems.anomaly:AnomalyDetection",
         "ranking": "sluice.problems.ranking:Ranking",
         "synthesis": "sluice.problems.generation.problem:Generation",
@@ -46,6 +46,8 @@ PROBLEMS = Registry(
 
 #: The problem of a task that names none.
 DEFAULT = "classification"
+#: Those of rows that have a label, or a set of them.
+OF_LABELS = (DEFAULT, "multilabel")
 #: Of the deviation: values as near as this are the same answer.
 CLOSE = 0.01
 

@@ -27,7 +27,9 @@ class ForecastTask(Task):
 
     def objective(self, table: pa.Table) -> str:
         """``forecast``."""
-        return "forecast"
+        from sluice.problems.forecast import Forecast
+
+        return Forecast.name
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
         """The columns that tell series apart, the time of the last known value, ``history``, and other columns of numbers as sequences."""

@@ -48,7 +48,7 @@ class GenerateTask(ImageTask):
 
     name: ClassVar[str] = "generate"
     value = "exemplar"
-    problems: ClassVar[tuple[str, ...] | None] = ("synthesis",)
+    problems: ClassVar[tuple[str, ...] | None] = None
     labelled = False
     Model = GenerateModel
     starter: ClassVar[str | None] = "generate"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sluice.core.errors import DataError
 from sluice.core.section import Section
+from sluice.problems.problem import OF_LABELS
 from sluice.tasks.base import Task
 from sluice.tasks.config import ImageModel
 
@@ -19,7 +20,7 @@ class ImageTask(Task):
     name: ClassVar[str] = "image"
     assumed: ClassVar[bool] = True
     value = "image"
-    problems: ClassVar[tuple[str, ...] | None] = ("classification", "multilabel")
+    problems: ClassVar[tuple[str, ...] | None] = OF_LABELS
     Model: ClassVar[type[Section]] = ImageModel
     starter: ClassVar[str | None] = "digits"
     network: ClassVar[str] = "sluice.learners.torch.images.network:ImageNetwork"

@@ -36,7 +36,9 @@ class RecommendTask(Task):
 
     def objective(self, table: pa.Table) -> str:
         """A ranking of items."""
-        return "ranking"
+        from sluice.problems.ranking import Ranking
+
+        return Ranking.name
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
         """The history, the user's own columns, and what is kept beside them: who it is, and how much each item of the answer says."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from sluice.core.errors import DataError
+from sluice.problems.problem import OF_LABELS
 from sluice.tasks.base import Task
 from sluice.tasks.config import TextModel
 
@@ -18,7 +19,7 @@ class TextTask(Task):
     name: ClassVar[str] = "text"
     assumed: ClassVar[bool] = True
     value = "text"
-    problems: ClassVar[tuple[str, ...] | None] = ("classification", "multilabel")
+    problems: ClassVar[tuple[str, ...] | None] = OF_LABELS
     Model = TextModel
     starter: ClassVar[str | None] = "intents"
     network: ClassVar[str] = "sluice.learners.torch.texts.network:TextNetwork"

@@ -30,9 +30,9 @@ def labels() -> list[str]:
 
 def test_labels_name_step_and_quantile() -> None:
     assert labels()[:4] == ["1:0.1", "1:0.5", "1:0.9", "2:0.1"] and Forecast().width(labels()) == (H, 3)
-    problem("forecast").check_labels(labels())
+    problem("series_forecast").check_labels(labels())
     with pytest.raises(ValueError, match="are not the steps of a forecast"):
-        problem("forecast").check_labels(labels()[1:])
+        problem("series_forecast").check_labels(labels()[1:])
 
 
 def test_metrics_are_what_they_are_defined_as() -> None:
@@ -55,7 +55,7 @@ def test_metrics_are_what_they_are_defined_as() -> None:
     assert found["mase"] == pytest.approx(np.mean(mase))
     assert found["smape"] == pytest.approx(np.mean(smape))
     assert found["pinball"] == pytest.approx(np.mean(pinball))
-    assert found["coverage_gap"] == pytest.approx(abs(Coverage("coverage", "forecast", "higher").value(a) - 0.8))
+    assert found["coverage_gap"] == pytest.approx(abs(Coverage("coverage", "series_forecast", "higher").value(a) - 0.8))
 
 
 def test_a_series_in_another_unit_has_the_same_mase() -> None:
@@ -80,7 +80,7 @@ def test_the_naive_forecast_covers_four_of_five_of_normal_errors() -> None:
     errors = rng.normal(0, 1, (2000, H))
     targets = np.concatenate([errors, np.zeros((2000, H)), np.full((2000, 1), np.abs(errors).mean())], axis=1)
     a = Forecast().answers(naive_quantiles(Truth.of(targets, H)), targets, labels())
-    assert Coverage("coverage", "forecast", "higher").value(a) == pytest.approx(0.8, abs=0.02)
+    assert Coverage("coverage", "series_forecast", "higher").value(a) == pytest.approx(0.8, abs=0.02)
 
 
 def test_what_is_told_and_drawn() -> None:

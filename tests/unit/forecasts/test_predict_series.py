@@ -37,7 +37,7 @@ def package(fitted: tuple[Any, State, Any, Dataset], tmp_path_factory: pytest.Te
         root,
         name="sales",
         task="forecast",
-        objective="forecast",
+        objective="series_forecast",
         inputs=list(state.processor.inputs),
         outputs=[state.output],
         labels=state.labels,

@@ -41,7 +41,7 @@ class ForecastNet(nn.Module):
 
     def __init__(self, model: ForecastModel, state: State):
         super().__init__()
-        f = state.extra["forecast"]
+        f = state.extra["windows"]
         self.history, self.horizon, self.positive = f["history"], int(f["horizon"]), bool(f["positive"])
         self.sequences, self.numeric = dict(sorted(f["sequences"].items())), sorted(f["numeric"])
         categories = dict(sorted(state.extra["categories"].items()))

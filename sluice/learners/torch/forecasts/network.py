@@ -65,7 +65,7 @@ class ForecastNetwork(Network):
         extra = {
             "numeric": {n: v for n, v in numbers.items() if n in names},
             "categories": {n: v for n, v in categories.items() if n in names},
-            "forecast": told,
+            "windows": told,
         }
         return State(state.objective, state.labels, made.spec(), made.files(), extra)
 
@@ -96,7 +96,7 @@ class ForecastNetwork(Network):
 
         from sluice.learners.torch.forecasts.model import ForecastNet, fit_straight
 
-        net, f = cast(ForecastNet, model), state.extra["forecast"]
+        net, f = cast(ForecastNet, model), state.extra["windows"]
         step = -(-rows.rows * f["context"] // _MOST_FITTED)
         chosen = np.arange(0, rows.rows, step)
         past = self.tensors(rows.batch(chosen), state)[f["history"]]
