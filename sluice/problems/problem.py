@@ -31,8 +31,6 @@ PROBLEMS = Registry(
     "problem",
     {
         "classification": "sluice.problems.classification:Classification",
-        "episode_returns": "sluice.problems.policy:Policy",
-        "off_policy": "sluice.problems.bandit:Bandit",
         "regression": "sluice.problems.regression:Regression",
         "arrays": "sluice.problems.arrays:Arrays",
         "series_forecast": "sluice.problems.forecast:Forecast",
@@ -40,6 +38,8 @@ PROBLEMS = Registry(
         "ranking": "sluice.problems.ranking:Ranking",
         "synthesis": "sluice.problems.generation.problem:Generation",
         "multilabel": "sluice.problems.multilabel:MultiLabel",
+        "episode_returns": "sluice.problems.policy:Policy",
+        "off_policy": "sluice.problems.bandit:Bandit",
     },
 )
 

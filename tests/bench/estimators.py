@@ -23,7 +23,6 @@ from sluice.core.errors import SluiceError
 from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare
 from sluice.engines.rows import tensors_from_arrow
-from sluice.engines.scoring import targets_of
 from sluice.learners.fit import fit
 from sluice.problems import evaluator
 from sluice.project import parse
@@ -82,7 +81,7 @@ def measure(name: str, source: str, model: str) -> dict[str, Any]:
     seconds = time.perf_counter() - begun[1]
     test = dataset.read("test")
     answers = trained.run(tensors_from_arrow(trained.processor, test))
-    targets = targets_of(test.column("label"), dataset.labels)
+    targets = dataset.problem.targets(test.column("label"), dataset.labels)
     found = {
         "seconds": seconds,
         "metrics": evaluator.values(answers, targets, dataset.labels),

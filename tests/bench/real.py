@@ -93,7 +93,7 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
     from sluice import project as projects
     from sluice.data.dataset import Dataset
     from sluice.engines.predictor import Predictor
-    from sluice.engines.scoring import answers, positive_label, targets_of
+    from sluice.engines.scoring import answers, positive_label
     from sluice.gates import features
     from sluice.package import package as packages
     from sluice.problems.comparison import compare
@@ -109,7 +109,7 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
     columns += [(_dense(f.fit(train)), _dense(f.transform(test)), False) for f in rest]
     x, xt = (np.concatenate([c[i] for c in columns], axis=1) for i in (0, 1))
     categories = np.concatenate([np.full(c[0].shape[1], c[2]) for c in columns])
-    y = targets_of(train.column("label"), labels)
+    y = dataset.problem.targets(train.column("label"), labels)
     kind = HistGradientBoostingClassifier if labels else HistGradientBoostingRegressor
     model = kind(categorical_features=categories if categories.any() else None, random_state=0).fit(x, y)
     if labels:
@@ -121,7 +121,7 @@ def boosting(project: dict[str, Any], dataset_path: Path, package_path: Path) ->
     c = compare(
         ours,
         outputs,
-        targets_of(test.column("label"), labels),
+        dataset.problem.targets(test.column("label"), labels),
         labels,
         labels,
         settings,
