@@ -205,7 +205,7 @@ def _judged(made: Candidate, engine: Engine, base: Candidate, job: Job) -> Candi
     if moved["change"] > limit:
         against.append(
             f"{made.name} moves the answer to row {moved['row_id']} by {_moved_by(moved, held)}, export.max_answer_change allows {limit:g}"
-            + (" of the targets' deviation" if not held.asked.classes else "")
+            + (" of the targets' deviation" if not (held.asked.classes or held.asked.changes) else "")
         )
     if base.asked and len(made.data) > (1 - _SAVING) * len(base.data):
         against.append(f"{made.name} does not pay: {len(made.data):,} bytes of {base.name}'s {len(base.data):,}")
@@ -216,6 +216,8 @@ def _moved(outputs: np.ndarray, fp32: np.ndarray, change: np.ndarray, held: Held
     """The row that moved most, as a person can find it, and its answer in both formats."""
     at = int(change.argmax())
     found: dict[str, Any] = {"row_id": held.row_ids[at], "row": shown(held.rows[at]), "change": round(float(change[at]), 6), "label": None}
+    if held.asked.changes:
+        return found | {"what": f"share {held.asked.changes} that are others", "fp32": 0.0, "answer": found["change"]}
     before, after = fp32[at].reshape(-1), outputs[at].reshape(-1)
     of = int(np.abs(after.astype(np.float64) - before).argmax())
     if not held.asked.scalar:
@@ -234,6 +236,8 @@ def shown(row: Any) -> str:
 def _moved_by(moved: Mapping[str, Any], held: HeldOut) -> str:
     if held.asked.classes:
         return f"{moved['change']:.3g} (probability of {moved['label']}: {moved['fp32']:.3g} in fp32, {moved['answer']:.3g})"
+    if held.asked.changes:
+        return f"{moved['change']:.0%} {held.asked.changes}"
     return f"{abs(moved['answer'] - moved['fp32']):.4g} ({moved['fp32']:,.6g} in fp32, {moved['answer']:,.6g})"
 
 

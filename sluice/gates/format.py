@@ -61,7 +61,7 @@ def _moved(f: dict[str, Any]) -> str:
     from sluice.report import svg
 
     m = f["moved"]
-    of = f"probability of {m['label']}" if m.get("label") is not None else "value"
+    of = m.get("what") or (f"probability of {m['label']}" if m.get("label") is not None else "value")
     return (
         f'<p class="note">furthest from {BASE} in {escape(f["format"])}: row <code>{escape(m["row_id"])}</code> ({escape(m["row"])}), '
         f"{escape(of)} {svg.number(m[BASE])} in {BASE}, {svg.number(m['answer'])} here</p>"

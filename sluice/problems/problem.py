@@ -70,6 +70,7 @@ class Problem(ABC):
         further: outputs of the graph behind the first one, which nothing judges.
         tells: what a server answers beside the graph's outputs: name -> datatype and the axes of one row's.
         answer_change: how far a smaller format's answer may be off, where the project does not say.
+        changes: what `change` is a share of, where the numbers of an answer themselves tell nothing; else "".
         by_file: ``module:function`` that answers a file whose rows are not the model's (`sluice.prediction.files`); "" where there is none.
     """
 
@@ -85,6 +86,7 @@ class Problem(ABC):
     counted: ClassVar[str] = "held-out rows"
     linear: ClassVar[str]
     answer_change: ClassVar[float]
+    changes: ClassVar[str] = ""
     by_file: ClassVar[str] = ""
     further: ClassVar[tuple[TensorSpec, ...]] = ()
     tells: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = MappingProxyType({})

@@ -45,6 +45,7 @@ class Ranking(Arrays):
     further: ClassVar[tuple[TensorSpec, ...]] = (TensorSpec("unknown", "INT64", (-1,)),)
     #: Share of the first items that others took the place of.
     answer_change: ClassVar[float] = 0.5
+    changes: ClassVar[str] = "of the first items"
     tells: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = MappingProxyType({"items": ("BYTES", (-1,)), "scores": ("FP32", (-1,))})
 
     # --- labels, targets, outputs ---

@@ -134,3 +134,17 @@ def test_a_server_tells_names_and_nothing_where_there_is_no_item() -> None:
     told = RANKING.told(lists([2, 0]), LABELS)
     assert told["items"][0].tolist() == ["i02", "i00", *[""] * 18] and told["scores"].dtype == np.float32
     assert RANKING.observed(lists([2, 0])).tolist() == [1.0]
+
+
+def test_how_far_a_smaller_format_moved_is_told_in_items_not_in_their_places() -> None:
+    from types import SimpleNamespace
+    from typing import Any
+
+    from sluice.formats import selection
+    from sluice.gates.format import _moved
+
+    fp32, int8 = lists([1, 2, 3, 4]), lists([1, 2, 3, 29])
+    held: Any = SimpleNamespace(asked=RANKING, row_ids=["r"], rows=[{"history": ["i05"]}], labels=LABELS)
+    moved = selection._moved(int8, fp32, RANKING.change(int8, fp32, np.empty(0)), held)
+    assert moved["answer"] == 0.1 and selection._moved_by(moved, held) == "10% of the first items"
+    assert "share of the first items that are others 0 in fp32, 0.1 here" in _moved({"format": "int8", "moved": moved})
