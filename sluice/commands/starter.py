@@ -2,81 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sluice.commands.draft import Draft
+from sluice.commands.mending import computed, judge, mend, mend_error, names_rows
 from sluice.core.errors import DataError, ProjectError
 from sluice.data.archives import is_archive, unpacked
-from sluice.data.computed import sums_to
 from sluice.data.dataset import RESERVED
 from sluice.data.filenames import guessed
 from sluice.data.folders import LABELS_FILE, files_below
 from sluice.data.look import Look, kind_in, looked_at
-from sluice.data.prepare import load_canonical, validate_project_data, value_of
-from sluice.data.report import Check, Report, listed
+from sluice.data.prepare import validate_project_data, value_of
+from sluice.data.report import listed
 from sluice.data.scheme import Found
-from sluice.fields import Field, field_of, fields_of
+from sluice.fields import Field, field_of
 from sluice.problems.problem import DEFAULT, problem
 from sluice.project import parse
 from sluice.tasks import TASKS, load_task
 
-#: Labels listed in the checks, and rounds of mending, at most.
-_MOST_LABELS, _ROUNDS = 30, 60
-#: From so many values on a label is not guessed to be normal where it is the commonest.
-_FEW_VALUES = 10
-#: From this share of the rarer of two labels down, and this ratio of several, accuracy says little.
-_RARE, _RATIO = 0.2, 10.0
-
-
-@dataclasses.dataclass
-class Draft:
-    """A project that is being written.
-
-    Attributes:
-        raw: the project file as a mapping.
-        left_out: column -> why it is no feature.
-        categorical: column -> why it is one of categories.
-        texts: columns of free text that its task reads.
-        report: the checks that the data passes with it.
-        notes: what a person should know, in sentences.
-        proposal: what is said of the model.
-        unlabelled: whether the file has no column of labels.
-        look: the file.
-    """
-
-    raw: dict[str, Any]
-    look: Look | None = None
-    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
-    categorical: dict[str, str] = dataclasses.field(default_factory=dict)
-    texts: list[str] = dataclasses.field(default_factory=list)
-    report: Report | None = None
-    notes: list[str] = dataclasses.field(default_factory=list)
-    proposal: str = ""
-    unlabelled: bool = False
-
-    def text(self, command: str) -> str:
-        """The project file, commented. `command` made it."""
-        from sluice.commands.starter_text import Writer
-
-        return Writer(self).text(command)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For ``--json``: plain values."""
-        columns = [dataclasses.asdict(c) for c in self.look.columns] if self.look else []
-        return {
-            "task": self.raw["task"],
-            "label": self.raw["data"].get("columns", {}).get("label", None if self.unlabelled else "label"),
-            "columns": columns,
-            "left_out": self.left_out,
-            "notes": self.notes,
-            "whole": self.look.whole if self.look else True,
-            "rows": self.report.rows["train"] if self.report else None,
-        }
+#: Rounds of mending, at most.
+_ROUNDS = 60
 
 
 def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str | None, ask: Callable[[Look], str] | None) -> Draft:
@@ -119,7 +68,7 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
         if made.unlabelled:
             made.notes.append("no column of labels was found, and none is needed; --label names one")
             for c in look.columns:  # rows that are made to judge by hold such a value again: no check sees it
-                if c.kind == "number" and c.distinct == look.rows and _names_rows(made, c.name):
+                if c.kind == "number" and c.distinct == look.rows and names_rows(made, c.name):
                     made.left_out[c.name] = "names the row: another value in each"
         if not look.whole:
             made.notes.append(f"only the first {look.rows:,} rows were looked at; what lies behind them may not pass the checks")
@@ -252,11 +201,11 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
         except DataError as e:
             if e.message == "leaves no feature" and made.left_out:
                 raise _nothing_left(made) from e
-            if not _mend_error(made, e):
+            if not mend_error(made, e):
                 raise
             continue
-        mended = [_mend(made, c) for c in made.report.checks if c.status != "pass"]
-        if any(mended) or _computed(made, project, folder, task):
+        mended = [mend(made, c) for c in made.report.checks if c.status != "pass"]
+        if any(mended) or computed(made, project, folder, task):
             continue
         made.raw = raw
         break
@@ -266,7 +215,7 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
         raise DataError(
             f"no project of it passes its checks: {'; '.join(reasons)}", field="--data", fix="mend the rows, or write sluice.yaml by hand"
         )
-    _judge(made, report)
+    judge(made, report)
 
 
 def _nothing_left(made: Draft) -> DataError:
@@ -287,129 +236,6 @@ def _with_columns(made: Draft) -> dict[str, Any]:
             columns[key] = names
     data = {key: value for key, value in made.raw["data"].items() if key != "columns" or columns}
     return {**made.raw, "data": {**data, **({"columns": columns} if columns else {})}}
-
-
-def _mend_error(made: Draft, error: DataError) -> bool:
-    """Whether an error of reading could be mended."""
-    field = error.field or ""
-    if error.message.startswith("says neither") and 1 < len(values := re.findall(r"'([^']*)' \(", error.fix or "")) < _FEW_VALUES:
-        made.raw["model"] = {"normal": values[:1]}  # the commonest stands first
-        made.notes.append(
-            f"{values[0]!r} is taken for normal, as the commonest label, and what else there is for an anomaly (model.normal)"
-        )
-        return True
-    among = re.search(r": (.+), row \d+$", field, re.DOTALL)
-    if error.message.startswith("is text in a column of numbers") and among and among[1] not in made.categorical:
-        made.categorical[among[1]] = f"numbers, but for {error.value!r} ({field.rsplit(', ', 1)[-1]})"
-        return True
-    if error.message.startswith("can be read as two different days") and (forms := re.findall(r'"(%[^"]+)"', error.fix or "")):
-        times = made.raw["data"]["columns"].setdefault("timestamps", {})
-        times[field.removeprefix("column ")] = forms[0]
-        made.notes.append(
-            f"{field} has days such as {error.value}, which can be read in two ways: {forms[0]} is a guess, {forms[1]} the other (data.columns.timestamps)"
-        )
-        return True
-    if (
-        error.message.startswith("is not a time in")
-        and (cell := re.fullmatch(r"column (.+), row \d+", field, re.DOTALL))
-        and cell[1] not in made.categorical
-    ):
-        made.categorical[cell[1]] = f"times, but for {error.value!r} ({field.rsplit(', ', 1)[-1]})"
-        return True
-    name = error.value if error.message.startswith("is a name the dataset keeps") else field.removeprefix("data.columns.features: ")
-    if isinstance(name, str) and name != field and name not in made.left_out:
-        made.left_out[name] = error.message
-        return True
-    return False
-
-
-def _mend(made: Draft, check: Check) -> bool:
-    """Whether what a check found was mended: by a limit that the data passes, or by leaving a column out."""
-    data, rows = made.raw["data"], made.report.rows["train"] if made.report else 0
-    checks: dict[str, Any] = data.setdefault("checks", {})
-    before = (dict(checks), dict(made.left_out), dict(data.get("split", {})))
-    if check.status == "refuse":
-        if check.name == "rows" and rows:
-            checks["rows_min"] = max(1, rows // 2)
-        elif check.name == "label_rows":
-            checks["label_rows_min"] = 1
-        elif check.name == "balance" and check.value:
-            checks["imbalance_max"] = float(math.ceil(2 * check.value))
-        elif check.name in ("finite", "nulls") and check.column and check.column != "label" and data["columns"].get("text") is None:
-            made.left_out[check.column] = "holds numbers no model computes with" if check.name == "finite" else "no row has a value"
-        elif check.name == "split" and (seed := re.search(r"data\.split\.seed: (\d+)", check.message)):
-            data["split"] = {"seed": int(seed[1])}
-    elif check.name in ("predictive", "constant"):
-        for name in check.examples:
-            if check.name == "predictive" and _tells_by_itself(made, name):
-                continue
-            made.left_out[name] = (
-                "gives the label away alone: will it be known when the model is asked?" if check.name == "predictive" else "one value only"
-            )
-    elif check.name == "identifier":
-        for name in check.examples:
-            if _names_rows(made, name):
-                made.left_out[name] = (
-                    "free text, which this task does not read"
-                    if "free text" in check.message
-                    else "names the row: another value in nearly each"
-                )
-    if not checks:
-        data.pop("checks")
-    return before != (dict(checks), dict(made.left_out), dict(data.get("split", {})))
-
-
-def _tells_by_itself(made: Draft, name: str) -> bool:
-    """Whether a column that tells the label alone may be what the label is about: a quantity, by which a row is unlike the others."""
-    assert made.report is not None
-    kinds = {c["name"]: c["type"] for c in made.report.columns}
-    return problem(made.report.objective).lopsided and field_of(kinds.get(name, ""), name).quantity
-
-
-def _names_rows(made: Draft, name: str) -> bool:
-    """Whether a column with another value in every row is a key: not a quantity that happens to rise with the rows."""
-    look = next((c for c in made.look.columns if c.name == name), None) if made.look else None
-    return (
-        look is None
-        or look.kind != "number"
-        or bool(re.search(r"(^|[^a-z])(id|key|no|nr|number|index|row|code)s?$|[a-z]I[dD]$", name, re.IGNORECASE))
-    )
-
-
-def _computed(made: Draft, project: Any, folder: Path, task: Any) -> bool:
-    """Whether columns from which the label was computed were found, and left out."""
-    if made.report is None or not problem(made.report.objective).scalar:
-        return False
-    table, kinds, _ = load_canonical(project, folder, task)
-    found = sums_to(table, [n for n, f in fields_of(kinds).items() if f.quantity], "label")
-    for name in found:
-        others = [n for n in found if n != name]
-        made.left_out[name] = (
-            f"the label is computed from it{f' and {listed(others)}' if others else ''}: will it be known when the model is asked?"
-        )
-    return bool(found)
-
-
-def _judge(made: Draft, report: Report) -> None:
-    """Limits, and a metric that sees rare labels."""
-    data, counts = made.raw["data"], report.labels
-    checks: dict[str, Any] = data.setdefault("checks", {})
-    checks.setdefault("rows_min", max(1, report.rows["train"] // 2))
-    if counts and len(counts) <= _MOST_LABELS and (made.look is None or made.look.whole):
-        checks["labels"] = sorted(counts)
-    asked = problem(report.objective)
-    if asked.lopsided:  # its own metric is of rare labels
-        pass
-    elif len(counts) == 2 and min(counts.values()) < _RARE * sum(counts.values()):
-        made.raw["evaluate"] = {"metric": "average_precision", "decision": {"aim": "f1"}}
-    elif len(counts) > 2 and max(counts.values()) > _RATIO * min(counts.values()):
-        made.raw["evaluate"] = {"metric": "balanced_accuracy"}
-    made.notes += [c.message for c in report.checks if c.name == "task" or (c.status == "warn" and c.name not in ("identifier", "balance"))]
-    if made.raw["task"] in TASKS.names():
-        texts = any(name not in made.left_out for name in made.texts)
-        model, made.proposal = TASKS.get(made.raw["task"]).proposal(asked, report.rows["train"], texts)
-        model = {**model, **made.raw.get("model", {})}
-        made.raw |= {"model": model} if model else {}
 
 
 def _files(made: Draft, data: Path, inside: Path, folder: Path, label: str | None) -> Draft:

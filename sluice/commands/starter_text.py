@@ -13,7 +13,7 @@ from sluice.problems.problem import problem
 from sluice.project import read_text
 
 if TYPE_CHECKING:
-    from sluice.commands.starter import Draft
+    from sluice.commands.draft import Draft
 
 _WIDTH = 44
 

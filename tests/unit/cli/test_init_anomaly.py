@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from sluice.commands.starter import Draft, draft
+from sluice.commands.draft import Draft
+from sluice.commands.starter import draft
 from sluice.project import load
 
 
