@@ -15,7 +15,7 @@ from sluice.data.archives import is_archive, unpacked
 from sluice.data.dataset import RESERVED
 from sluice.data.filenames import guessed
 from sluice.data.folders import LABELS_FILE, files_below
-from sluice.data.look import Look, kind_in, looked_at
+from sluice.data.look import KEY, Look, kind_in, looked_at
 from sluice.data.prepare import validate_project_data, value_of
 from sluice.data.report import listed
 from sluice.data.scheme import Found
@@ -173,7 +173,7 @@ def _columns(made: Draft, look: Look, label: str | None) -> None:
             made.left_out[c.name] = "no row has a value"
         elif c.kind == "constant" and c.missing == 0:
             made.left_out[c.name] = f"every value is {c.example}"
-        elif c.kind == "key":
+        elif c.kind == KEY:
             made.left_out[c.name] = "names the row: another value in each"
         elif field_of(c.kind, c.name).words and _reads_texts(made):
             made.texts.append(c.name)

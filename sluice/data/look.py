@@ -33,6 +33,8 @@ from sluice.fields.text import Text
 
 #: Bytes of a text file, and rows of a Parquet file, that are looked at; a larger one is looked at as far as that.
 MOST_BYTES, MOST_ROWS = 32 << 20, 200_000
+#: What a column that names rows is called.
+KEY = "key"
 #: Values of a column looked at to tell what it holds.
 _SAMPLE = 2000
 #: Files of a folder that are looked at.
@@ -328,7 +330,7 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
         return "date"
     if not text:
         return (
-            "key"
+            KEY
             if pa.types.is_integer(present.type) and counts_rows(np.asarray(present.combine_chunks(), dtype=np.float64))
             else "number"
             if (
@@ -341,7 +343,7 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
         )
     plain, _ = numbers(present)
     if plain is not None:
-        return "key" if counts_rows(np.asarray(plain.drop_null().combine_chunks(), dtype=np.float64)) else "number"
+        return KEY if counts_rows(np.asarray(plain.drop_null().combine_chunks(), dtype=np.float64)) else "number"
     if sum(bool(_DATE.fullmatch(v.strip())) for v in values) >= 0.95 * len(values):
         return "date"
     for kind, files in listed_kinds().items():
@@ -349,7 +351,7 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
             return kind
     if like_texts(values, distinct):
         return Text.kind
-    return "key" if distinct >= _KEY * len(values) and len(values) > 20 else "category"
+    return KEY if distinct >= _KEY * len(values) and len(values) > 20 else "category"
 
 
 def counts_rows(values: np.ndarray) -> bool:

@@ -74,7 +74,7 @@ class EstimatorsLearner(Learner):
             "ended": "patience" if fitted.stopped else "epochs",
             "stopped_early": fitted.stopped,
             "unit": "round",
-            **({"text": fitted.text} if fitted.text else {}),
+            **({"said": fitted.text} if fitted.text else {}),
             "world_size": 1,
             "environment": environment(self.task.project.train.threads, self.libraries),
         }
@@ -164,8 +164,8 @@ class EstimatorTrained(Trained):
     def text(self) -> str:  # type: ignore[override]
         """Which estimator, and which of its rounds is used."""
         rounds = len(self.record["history"])
-        if "text" in self.record:
-            return f"{self._name}: {self.record['text']}"
+        if "said" in self.record:
+            return f"{self._name}: {self.record['said']}"
         if rounds == 1:
             return f"{self._name} fitted"
         early = ", stopped early" if self.record["stopped_early"] else ""

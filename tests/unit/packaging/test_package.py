@@ -180,7 +180,7 @@ def rewrite(p: Package, **changes: object) -> Path:
         ({"name": ""}, "name"),
         ({"name": 3}, "name"),
         ({"task": None}, "task"),
-        ({"objective": "ranking"}, "objective"),
+        ({"objective": "rankings"}, "objective"),
         ({"labels": ["a", "a"]}, "labels"),
         ({"labels": "ab"}, "labels"),
         ({"labels": ["a", 1]}, "labels"),
