@@ -44,7 +44,7 @@ class ExportConfig(OwnChecks):
         1 << 20, ge=0, description="bytes of the fp32 graph above which int8 is tried beside it; int8 alone is always made"
     )
     tolerance: float = Field(
-        1e-3, gt=0, description="largest difference of an fp32 answer from PyTorch's; for regression relative to the values' size"
+        1e-3, gt=0, description="largest difference of an fp32 answer from the trained model's; for regression relative to the values' size"
     )
     calibrate: Literal["none", "isotonic", "platt"] = Field(
         "none",

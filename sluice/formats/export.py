@@ -64,7 +64,7 @@ class ExportResult:
 def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Path, *, base_dir: Path | None = None) -> ExportResult:
     """Export a trained model and seal the smallest format that pays, and loses and moves no more than ``export`` allows.
 
-    The fp32 graph is always made and has to answer as PyTorch does, within ``export.tolerance``: what
+    The fp32 graph is always made and has to answer as the trained model does, within ``export.tolerance``: what
     failed there would be a fault of the export, so nothing is packaged. The package's ``metrics`` are those of
     the format that is sealed, on all held-out rows. Equal inputs give equal bytes.
 

@@ -1,4 +1,4 @@
-"""How far a packaged graph's answers are from PyTorch's, measured on held-out rows through the server's own code."""
+"""How far a packaged graph's answers are from the trained model's, measured on held-out rows through the server's own code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TIMED_RUNS = 30
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """Encoded held-out rows, their targets (indices into labels, -1 unknown; or values), the problem, PyTorch's answers, the rows as they came, how a label follows."""
+    """Encoded held-out rows, their targets (indices into labels, -1 unknown; or values), the problem, the trained model's answers, the rows as they came, how a label follows."""
 
     processor: Processor
     examples: Sequence[Example]
@@ -42,13 +42,13 @@ class HeldOut:
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """One format beside PyTorch on the same rows.
+    """One format beside the trained model on the same rows.
 
     Attributes:
         max_abs_diff: largest difference of an answer (probability, or value).
         agreement: fraction of rows with the same label; for regression, of values that differ by at most a hundredth of their deviation.
         metric: the metric's value with this format; null where it is undefined.
-        loss: how much worse than PyTorch's it is, negative where better; null where the metric is undefined.
+        loss: how much worse than the trained model's it is, negative where better; null where the metric is undefined.
         loss_high: upper end of the loss's interval.
         allowed: the budget in the metric's own unit.
         within: `loss` is at most `allowed`.
@@ -81,14 +81,14 @@ def movement(outputs: np.ndarray, base: np.ndarray, held: HeldOut) -> np.ndarray
 
 
 def measure(engine: Engine, outputs: np.ndarray, held: HeldOut, config: MetricConfig, max_loss: float) -> Parity:
-    """A graph's answers beside PyTorch's.
+    """A graph's answers beside the trained model's.
 
     Args:
         engine: the graph.
         outputs: its answers, of `outputs_of`.
-        held: rows and PyTorch's answers on them.
+        held: rows and the trained model's answers on them.
         config: the project's ``evaluate``: which metric, which confidence.
-        max_loss: the budget; for rmse and mae a fraction of PyTorch's value.
+        max_loss: the budget; for rmse and mae a fraction of the trained model's value.
 
     Raises:
         SluiceError: the graph's answers are not finite.

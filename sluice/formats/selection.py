@@ -127,7 +127,7 @@ def measured(graph: bytes, formats: Sequence[Format], asked: Collection[str], jo
 
 
 def choose(found: Sequence[Candidate]) -> Candidate | None:
-    """The smallest format of those asked for that may be packaged; None where there is none, or where fp32 itself does not answer as PyTorch does."""
+    """The smallest format of those asked for that may be packaged; None where there is none, or where fp32 itself does not answer as the trained model does."""
     fit = [f for f in found if f.asked and f.ok]
     return min(fit, key=lambda f: (len(f.data), f.name)) if fit and found[0].ok else None
 
@@ -141,9 +141,9 @@ def sentence(chosen: Candidate, found: Sequence[Candidate], held: HeldOut) -> st
         gain += f" and {whole.latency_ms / chosen.latency_ms:.1f} times faster for one row"
     loss = "" if parity.loss is None else f", loss {parity.loss:.4g} of {parity.allowed:.4g} allowed"
     as_torch = (
-        f"{parity.agreement:.2%} of held-out labels as PyTorch's"
+        f"{parity.agreement:.2%} of held-out labels as the trained model's"
         if held.asked.classes
-        else f"values at most {parity.max_abs_diff:.3g} from PyTorch's"
+        else f"values at most {parity.max_abs_diff:.3g} from the trained model's"
     )
     moved = f", no answer moved by more than {_moved_by(chosen.moved, held)}" if chosen.moved else ""
     return f"{chosen.name}: {len(chosen.data):,} bytes{gain}, {as_torch}{loss}{moved}"
@@ -159,7 +159,7 @@ def _proven(made: Candidate, job: Job) -> Candidate:
     why = ""
     if parity.max_abs_diff > limit:
         why = (
-            f"the {made.name} graph does not answer as PyTorch does: the largest difference on {len(outputs)} held-out rows is {parity.max_abs_diff:.3g}, "
+            f"the {made.name} graph does not answer as the trained model does: the largest difference on {len(outputs)} held-out rows is {parity.max_abs_diff:.3g}, "
             f"export.tolerance allows {limit:.3g}"
         )
     elif parity.loss is not None and not parity.within:

@@ -316,7 +316,9 @@ def drawn(found: dict[str, Any]) -> str:
             [(str(c["name"]), c["difference"], c["low"], c["high"]) for c in shown], f"{found['trivial']['metric']}: candidate better by"
         )
     notes = [f"{c['name']}: {c['facts']['note']}" for c in known if c["facts"].get("note")]
-    if "missing" in found["simple"]:
+    if found["simple"].get("missing") == "":
+        pass
+    elif "missing" in found["simple"]:
         notes.append(f"{found['simple']['name']} was left out: {found['simple']['missing']}")
     else:
         facts = found["simple"]["facts"]

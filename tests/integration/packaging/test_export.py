@@ -298,7 +298,7 @@ def plugin(trained, tmp_path, monkeypatch):
 def test_an_fp32_graph_that_answers_otherwise_than_pytorch_is_refused(plugin, tmp_path):
     result = export(plugin("TwoFaced"), tmp_path / "package")
     assert (result.decision, result.package) == ("refuse", None)
-    assert "does not answer as PyTorch does" in result.reasons[0]
+    assert "does not answer as the trained model does" in result.reasons[0]
     assert not (tmp_path / "package").exists()
 
 
