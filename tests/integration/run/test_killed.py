@@ -56,7 +56,15 @@ def test_after_sigkill_at_any_moment_the_next_run_works(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_an_interrupted_run_ends_with_all_its_processes(tmp_path: Path, to_all: bool) -> None:
     home = tmp_path / "home"
-    with subprocess.Popen([*COMMAND, "--home", str(home)], env=ENV, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
+    with subprocess.Popen(
+        [*COMMAND, "--home", str(home)],
+        env=ENV,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a shell that runs these tests in the background has them ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as child:
         logs = home / "runs"
         wait_until(lambda: any("'train'" in p.read_text() for p in logs.glob("*/log.txt")), what="the training", seconds=200)
         if to_all:  # as the terminal does
