@@ -71,10 +71,12 @@ class Predictions:
         }
         if model.records is not None:
             head["columns"] = [{"name": c.name, "type": c.type} for c in model.records.columns]
+        if model.arrays is not None:
+            head["value"] = model.arrays.observed(call.outputs[model.outputs[0]]).tolist()
         plain = model.records.plain if model.records is not None else None
         self._put(
             head,
-            (raw, call.outputs[model.outputs[0]], call.best, model.labels, plain, model.arrays),
+            (raw, call.outputs[model.outputs[0]], call.best, model.labels, plain),
             _size(raw) + call.outputs[model.outputs[0]].nbytes,
         )
 
@@ -139,7 +141,7 @@ def encoded(head: dict[str, Any], rest: Any) -> bytes:
     """The frame of a record."""
     blobs: list[bytes] = []
     if rest is not None:
-        raw, outputs, best, labels, plain, arrays = rest
+        raw, outputs, best, labels, plain = rest
         rows = plain(raw) if plain is not None else _rows(raw, len(outputs))
         field = processor_class(head["kind"]).value
         if field is not None and field.blob and all(isinstance(r, bytes) for r in rows):
@@ -153,9 +155,7 @@ def encoded(head: dict[str, Any], rest: Any) -> bytes:
             head["prediction"] = [labels[i] for i in best.tolist()]
             head["probability"] = outputs[np.arange(len(best)), best].astype(float).tolist()
             head["probabilities"] = outputs.astype(float).tolist()
-        elif arrays is not None:
-            head["value"] = arrays.observed(outputs).tolist()
-        else:
+        elif "value" not in head:
             head["value"] = (
                 [float(v) if np.ndim(v) == 0 and np.isreal(v) else None for v in outputs.reshape(len(outputs), -1)[:, 0]]
                 if outputs.dtype.kind in "fiu"
