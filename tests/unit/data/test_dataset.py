@@ -305,7 +305,7 @@ def change(column: str, values: pa.Array) -> pa.Table:
         ({"splits": {"train": rows(3), "dev": rows(3)}}, "splits: is not the name of a split"),
         ({"labels": ["0", "0", "1", "2"]}, "labels: name a class twice"),
         ({"labels": []}, "labels: are for classification"),
-        ({"objective": "ranking"}, "objective: is not an objective"),
+        ({"objective": "rankings"}, "objective: is not an objective"),
         ({"columns": {}}, "columns: names no feature"),
         ({"columns": {"label": "numeric"}}, "columns: is a name the dataset uses itself"),
         ({"columns": {"age": "number", "job": "categorical"}}, "columns.age: is not a kind"),
