@@ -8,19 +8,22 @@ import numpy as np
 import pytest
 
 from sluice.core.errors import ProjectError
+from sluice.learners.state import State
 from sluice.learners.torch.validate import measure, undefined
 from sluice.problems.metrics import metric_of, names, need_positive, sign
+
+CLASSES, VALUES = State("classification", ["a", "b"], {}), State("regression", [], {})
 
 
 def test_an_epoch_has_every_metric_of_its_objective_those_of_one_label_where_there_is_one():
     p, y = np.array([[0.8, 0.2], [0.6, 0.4], [0.7, 0.3], [0.9, 0.1]]), np.array([0, 1, 1, 0])
-    found = measure("classification", p, y, 1)
+    found = measure(CLASSES, p, y, 1)
     assert set(found) == set(names("classification"))
     assert (found["roc_auc"], found["average_precision"], found["recall"], found["mcc"]) == (1, 1, 0, 0)
     assert math.isnan(found["precision"])
-    assert "recall" not in measure("classification", p, y)
-    assert set(measure("regression", y * 1.0, y * 1.0)) == set(names("regression"))
-    assert all(map(math.isnan, measure("classification", p * np.nan, y, 1).values()))
+    assert "recall" not in measure(CLASSES, p, y)
+    assert set(measure(VALUES, y * 1.0, y * 1.0)) == set(names("regression"))
+    assert all(map(math.isnan, measure(CLASSES, p * np.nan, y, 1).values()))
 
 
 def test_metrics_to_watch_have_a_direction_and_unknown_ones_a_neighbour():
