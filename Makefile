@@ -47,7 +47,7 @@ run: setup ## train a digits model, promote it, train a better one and promote i
 	@$(BIN)/sluice models --home $(DEMO_HOME)
 
 test: setup lint tools ## every test that needs no cluster
-	@$(BIN)/python -m pytest tests/integration tests/plugins tests/unit -n 2 --dist loadfile --no-loadscope-reorder -q
+	@$(BIN)/python -m pytest tests/integration tests/plugins tests/unit -n 3 --dist loadfile --no-loadscope-reorder -q
 
 tools: ## promtool, prometheus and actionlint for the tests that ask them, where they are not on PATH
 	@make/tools

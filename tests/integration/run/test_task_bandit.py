@@ -37,10 +37,6 @@ def test_from_logged_decisions_to_a_policy_that_beats_them(tmp_path: Path) -> No
     assert evaluation["off_policy"]["effective"] > 50
     assert "What the policy would do" in Path(outcome["report"]).read_text()
 
-    again, _ = promoted(folder, "rollout.minimum_requests=60", "model.l2=3.0")
-    compared = gate(home, again, "evaluate")["evidence"]["comparison"]
-    assert compared["n_discordant"] > 0 and compared["verdict"] in ("better", "no_worse", "inconclusive")
-
     with (folder / "data" / "decisions.csv").open() as f:
         row = {k: float(v) for k, v in next(csv.DictReader(f)).items() if k.startswith("shade")}
     with serving(tmp_path / "log", package.root, "--grpc-port", "0") as server:

@@ -1,4 +1,4 @@
-"""`sluice init --task generate`, on a folder of pictures: run to promoted, a second model through comparison and canary, and asked over every protocol."""
+"""`sluice init --task generate`, on a folder of pictures: run to promoted, and asked over every protocol."""
 
 from __future__ import annotations
 
@@ -67,10 +67,6 @@ def test_from_a_folder_of_pictures_to_new_ones(tmp_path: Path) -> None:
     assert {"frechet_distance", "precision", "recall"} < set(evaluation["metrics"])
     assert "Gaussian" in found["floor"]["trivial"]["name"]
     assert Path(outcome["report"]).read_text().count("data:image/png;base64,") >= 2
-
-    again, _ = promoted(root, *QUICK, "train.seed=18")
-    compared = gate(home, again, "evaluate")["evidence"]["comparison"]
-    assert compared["n_discordant"] > 0 and compared["low"] < compared["difference"] < compared["high"]
 
     with serving(tmp_path / "log", package.root, "--grpc-port", "0") as server:
         name = package.name

@@ -21,7 +21,7 @@ from sluice.data.timestamps import Times, find, read
 from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
 from sluice.fields import TabularProcessor, load_processor
 from sluice.fields.timestamps import TimeForm
-from sluice.learners.crossvalidation import _groups
+from sluice.learners.folds import groups_of
 from sluice.learners.tables.fit import fit_table
 from sluice.tasks import load_task
 
@@ -261,7 +261,7 @@ def test_a_split_by_group_keeps_groups_that_are_no_feature_on_one_side(tmp_path:
     groups = [{at[m] for m in data.read(s).column("when").to_pylist()} for s in ("train", "validation", "test")]
     assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2] and sum(map(len, groups)) == N // 4
     assert data.grouped_by == "patient" and Dataset.open(data.root).columns == {"when": "timestamp", "size": "numeric"}
-    codes, kept = _groups(data, None), [at[m] for m in data.read("train", ["when"]).column(0).to_pylist()]
+    codes, kept = groups_of(data, None), [at[m] for m in data.read("train", ["when"]).column(0).to_pylist()]
     assert len(set(zip(codes.tolist(), kept, strict=True))) == len(set(kept)) == len(set(codes.tolist()))  # folds keep them together too
     assert "__group" not in rows_from_arrow("tabular", data.read("train"))[0]
     with pytest.raises(DataError, match=r"data.split.column: no such column in the data \(got 'patent'\)"):
