@@ -55,6 +55,8 @@ def test_a_killed_worker_is_replaced_and_counts_are_kept(packages: dict[str, Pat
     with serving(tmp_path / "log", packages["points"], "--workers", "2") as server:
         for _ in range(10):
             server.predict("points", [1, 2, 3, 4])
+        # An answer is sent, then counted: a worker killed between the two has answered one more than it tells.
+        eventually(lambda: server.metric("sluice_inference_requests_total", code="200") == 10)
         old = {p.pid for p in server.workers()}
         server.workers()[0].kill()
         eventually(lambda: len(server.workers()) == 2 and {p.pid for p in server.workers()} != old and server.metric("sluice_workers") == 2)
