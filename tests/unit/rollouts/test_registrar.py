@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -42,6 +44,15 @@ QUICK = {
 }
 
 
+def lasting_port() -> int:
+    """A free port that no connection is given while the server is away: below those the kernel gives out."""
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port from 20000 to 30000")
+
+
 class Server:
     """MLflow's own server in a thread: its application, its SQLite store, a real socket. `away` refuses connections."""
 
@@ -57,7 +68,7 @@ class Server:
 
         self._make = lambda port: make_server("127.0.0.1", port, app, threaded=False)
         self._server: Any = None
-        self.port = 0
+        self.port = lasting_port()
         self.back()
         self.uri = f"http://127.0.0.1:{self.port}"
 
