@@ -46,7 +46,8 @@ def spoilt(gradients: list[torch.Tensor], rank: int, step: int, number: int) -> 
     return gradients
 
 
-def joined(rank: int, fd: int, folder: str, work: Callable[[int, int, str], None]) -> None:
+def joined(rank: int, memory: str, folder: str, work: Callable[[int, int, str], None]) -> None:
+    fd = os.open(memory, os.O_RDWR)
     os.environ |= {SHARED_FD: str(fd), "LOCAL_WORLD_SIZE": str(SIZE)}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=SIZE)
@@ -56,9 +57,11 @@ def joined(rank: int, fd: int, folder: str, work: Callable[[int, int, str], None
 def among(folder: Path, work: Callable[[int, int, str], None]) -> list[Any]:
     """What each of the processes left behind."""
     fd = os.memfd_create("gradients")
-    os.set_inheritable(fd, True)
-    context = mp.get_context("fork")
-    children = [context.Process(target=joined, args=(rank, fd, str(folder), work), daemon=True) for rank in range(SIZE)]
+    # Not forked from here: autograd refuses to work in the fork of a process that it has worked in, as other tests made it.
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    memory = f"/proc/{os.getpid()}/fd/{fd}"
+    children = [context.Process(target=joined, args=(rank, memory, str(folder), work), daemon=True) for rank in range(SIZE)]
     try:
         for child in children:
             child.start()
