@@ -44,6 +44,7 @@ _BUILT_IN = {
         "champion": "sluice.gates.champion:Champion",
         "importance": "sluice.gates.importance:Importance",
         "standouts": "sluice.gates.standouts:Standouts",
+        "highlights": "sluice.gates.highlights:Highlights",
     },
 }
 #: Every check there is by name.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluice.fields.parts import Rows
+    from sluice.fields.pieces import Pieces
     from sluice.fields.summaries import Cells
 
 LIMIT_BYTES = 32 << 20
@@ -144,6 +145,12 @@ class AudioProcessor(Processor):
         kept = min(len(wave), self.samples)
         out[:kept] = wave[:kept]
         return out
+
+    def pieces(self, row: Any) -> Pieces:
+        """Stretches of the clip as the model hears it. Raises `InputError`."""
+        from sluice.fields.pieces import of_wave
+
+        return of_wave(self._waveform(row, "rows[0]"), self.sample_rate)
 
     def batch(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         """FP32 [examples, samples]; where they differ in length [examples, longest], 0 behind the shorter ones, and `length`."""

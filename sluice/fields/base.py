@@ -14,6 +14,7 @@ from sluice.core.errors import PackageError
 
 if TYPE_CHECKING:
     from sluice.fields.field import Field
+    from sluice.fields.pieces import Pieces
 
 #: One row as tensors, without the batch axis, unpadded.
 Example = dict[str, np.ndarray]
@@ -80,6 +81,10 @@ class Processor(ABC):
     def owners(self) -> dict[str, tuple[str, ...]]:
         """Each column of a row -> the graph's inputs that are made of it; empty where a row is one value."""
         return {}
+
+    def pieces(self, row: Any) -> Pieces | None:
+        """A raw row taken apart, to find what an answer comes from; None: it has no pieces of its own. Raises `InputError`."""
+        return None
 
     def length(self, example: Example) -> int:
         """What examples are sorted by before batching; 1 where all are alike."""

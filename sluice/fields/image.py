@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluice.fields.parts import Rows
+    from sluice.fields.pieces import Pieces
     from sluice.fields.summaries import Cells
 
 LIMIT_BYTES = 32 << 20
@@ -159,6 +160,12 @@ class ImageProcessor(Processor):
                 fix="send the whole file's bytes, PNG or JPEG",
             ) from e
         return array[None] if self.channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+    def pieces(self, row: Any) -> Pieces:
+        """Squares of the picture as the model sees it. Raises `InputError`."""
+        from sluice.fields.pieces import of_pixels
+
+        return of_pixels(self._pixels(row, "rows[0]"))
 
     def batch(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         """UINT8 [examples, channels, height, width]."""

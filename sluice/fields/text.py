@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluice.fields.parts import Rows
+    from sluice.fields.pieces import Pieces
     from sluice.fields.summaries import Cells
 
 #: Characters of one text. Tokenising is linear, and no graph reads more than `max_length` tokens.
@@ -207,6 +208,12 @@ class TextProcessor(Processor):
             for example, numbers in zip(out, self.ngrams.numbers(texts), strict=True):
                 example["ngrams"] = numbers
         return out
+
+    def pieces(self, row: Any) -> Pieces:
+        """Its words. Raises `InputError`."""
+        from sluice.fields.pieces import of_text
+
+        return of_text(_checked(row, 0))
 
     def batch(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         """INT64 [examples, longest], `pad_id` and mask 0 behind the shorter ones; of `ngrams`, 0."""

@@ -6,9 +6,10 @@ from sluice.core.check import OwnChecks
 from sluice.gates.bar import BarConfig
 from sluice.gates.champion import ChampionConfig
 from sluice.gates.floor import FloorConfig
+from sluice.gates.highlights import HighlightedConfig
 from sluice.gates.importance import ImportancesConfig
 from sluice.gates.slices import SlicesConfig
 
 
-class EvaluateConfig(OwnChecks, FloorConfig, SlicesConfig, ChampionConfig, ImportancesConfig, BarConfig):
+class EvaluateConfig(OwnChecks, FloorConfig, SlicesConfig, ChampionConfig, ImportancesConfig, HighlightedConfig, BarConfig):
     """The bar a model has to clear, and how it is compared with the champion."""

@@ -45,6 +45,7 @@ class Evaluate(Step):
             + classes.per_label(found.get("per_label") or ())
             + parts["importance"]
             + parts["standouts"]
+            + parts["highlights"]
             + parts["slices"]
             + own_sections(e)
         )

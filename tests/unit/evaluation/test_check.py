@@ -71,7 +71,16 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
     assert all(issubclass(EvaluateConfig, kind.Config) for kind in kinds if kind.step == "evaluate")
     assert {c.step for step in ("validate_data", "export_onnx", "evaluate") for c in built_in(step) if c.step != step} == set()
     assert sum(len(built_in(step)) for step in ("validate_data", "export_onnx", "evaluate")) == len(kinds)
-    assert [c.name for c in built_in("evaluate")] == ["bar", "sound", "slices", "floor", "champion", "importance", "standouts"]
+    assert [c.name for c in built_in("evaluate")] == [
+        "bar",
+        "sound",
+        "slices",
+        "floor",
+        "champion",
+        "importance",
+        "standouts",
+        "highlights",
+    ]
 
 
 def facts(share: float) -> Any:
