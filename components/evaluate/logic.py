@@ -12,6 +12,7 @@ from sluice.core.errors import PackageError, SluiceError
 from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
+from sluice.data.where import Held, sliced
 from sluice.engines.predictor import Predictor
 from sluice.engines.scoring import judged, positive_label
 from sluice.gates.facts import Judged
@@ -38,9 +39,8 @@ def run(
         settings, base = open_project(project, base_dir)
         place, dataset, package = Home(home or None), Dataset.open(Path(dataset_path)), packages.read(Path(package_path))
         labels = list(package.labels)
-        test = dataset.read("test", list(dict.fromkeys(["label", *settings.evaluate.slices])))
         outputs, targets = judged(Predictor(package).predict, package.preprocess, labels, dataset, "test")
-        slices = {c: [str(v) for v in test.column(c).to_pylist()] for c in settings.evaluate.slices}
+        slices = sliced(Held.of(dataset, "test"), settings.evaluate.slices)
         positive = positive_label(settings.evaluate, dataset)
         asked, units = dataset.problem, dataset.problem.units(dataset, "test")
         found = evaluate(

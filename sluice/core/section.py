@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,21 +40,25 @@ class Names:
 
     Args:
         what: ``column`` of the source; ``feature`` of the task; ``number``: a feature that is a quantity; ``field``: a feature, or ``label`` for the
-            label; ``class``: a label's value; ``file``: a path beside the project file; ``model``: such a path, or the id of a hub.
+            label; ``held``: such a one, or any other column of the source, which then stands beside the features; ``class``: a label's value;
+            ``file``: a path beside the project file; ``model``: such a path, or the id of a hub.
         besides: values that name nothing (``balanced``).
+        read: the names that a value is of, where it is more than one name: an expression.
     """
 
-    what: Literal["column", "feature", "number", "field", "class", "file", "model"]
+    what: Literal["column", "feature", "number", "field", "held", "class", "file", "model"]
     besides: tuple[str, ...] = ()
+    read: Callable[[str], Iterable[str]] = lambda name: (name,)
 
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """A name in the project file: `setting` is the path of its key."""
+    """A name in the project file: `setting` is the path of its key, `text` what stands there, where that is more than the name."""
 
     setting: str
     what: str
     name: str
+    text: str = ""
 
 
 def names_in(section: BaseModel, prefix: str = "") -> Iterator[Named]:
@@ -63,7 +67,8 @@ def names_in(section: BaseModel, prefix: str = "") -> Iterator[Named]:
         value, setting = getattr(section, key), f"{prefix}{key}"
         for marker in (m for m in info.metadata if isinstance(m, Names)):
             found = [value] if isinstance(value, str) else list(value) if isinstance(value, Mapping | list | tuple) else []
-            yield from (Named(setting, marker.what, str(name)) for name in found if name not in marker.besides)
+            texts = [str(text) for text in found if text not in marker.besides]
+            yield from (Named(setting, marker.what, name, "" if name == text else text) for text in texts for name in marker.read(text))
         inner = [("", value)] if isinstance(value, BaseModel) else list(value.items()) if isinstance(value, Mapping) else []
         inner += [(str(i), v) for i, v in enumerate(value)] if isinstance(value, list | tuple) else []
         for at, part in inner:

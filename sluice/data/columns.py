@@ -39,6 +39,13 @@ class BadCell:
 
 # pyarrow takes a bare string here for something pandas may know, and imports it: a second lost.
 _EMPTY = pa.scalar("")
+#: Before the name of a dataset's column that stands beside the features: no feature.
+BESIDE = "__beside_"
+
+
+def stored_beside(name: str) -> str:
+    """What a column beside the features is called in a dataset's shards."""
+    return BESIDE + name
 
 
 def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, BadCell | None]:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from sluice.core import files
 from sluice.core.errors import DataError, ProjectError
 from sluice.core.registry import Registry
+from sluice.data.columns import stored_beside
 from sluice.data.digests import TableHasher
 from sluice.data.shards import write_shards
 from sluice.data.timestamps import Times
@@ -110,6 +111,11 @@ class Dataset:
         return self.manifest.get("grouped_by")
 
     @property
+    def beside(self) -> dict[str, str]:
+        """Columns of the source that are no features and that slices or groups go by: name -> kind; stored as `stored_beside`."""
+        return {c["name"]: c["kind"] for c in self.manifest.get("beside", ())}
+
+    @property
     def found(self) -> dict[str, Any]:
         """What its task found out of the source (`Task.found`)."""
         return dict(self.manifest["source"].get("found", {}))
@@ -165,7 +171,7 @@ class Dataset:
             ) from None
 
     def _known(self, columns: list[str] | None) -> None:
-        names = ["row_id", *self.columns, "label", *([GROUP] if self.grouped_by else [])]
+        names = ["row_id", *self.columns, "label", *([GROUP] if self.grouped_by else []), *map(stored_beside, self.beside)]
         for name in columns or ():
             if name not in names:
                 raise DataError("is not a column of this dataset", field=str(self.root), value=name, fix=f"columns: {', '.join(names)}")
@@ -183,6 +189,7 @@ def write_dataset(
     shard_rows: int,
     times: Mapping[str, Times] | None = None,
     grouped_by: str | None = None,
+    beside: Mapping[str, str] | None = None,
     profile: Callable[[Dataset], dict[str, Any]] | None = None,
 ) -> Dataset:
     """Write a dataset; it appears at `root` whole, in place of one that was there.
@@ -199,6 +206,7 @@ def write_dataset(
         shard_rows: rows of a shard.
         times: how each feature of kind ``timestamp`` was written.
         grouped_by: the column whose groups the rows have in `GROUP`; null: none.
+        beside: columns of the rows that are no features, by the name they have in the source, which are stored as `stored_beside`; with their kind.
         profile: takes the reference profile of the written rows; it becomes ``profile.json``.
 
     Raises:
@@ -212,7 +220,8 @@ def write_dataset(
         for split in sorted(splits, key=SPLITS.index):
             tables = splits[split]
             stream = [tables] if isinstance(tables, pa.Table) else tables
-            checked = (_checked(t, split, task, objective, labels, columns, grouped_by is not None) for t in stream)
+            more = [*([GROUP] if grouped_by else []), *map(stored_beside, beside or ())]
+            checked = (_checked(t, split, task, objective, labels, columns, more) for t in stream)
             shards, schema = write_shards(tmp, split, checked, shard_rows, schema)
             entries[split] = {"rows": sum(s["rows"] for s in shards), "shards": shards}
         if schema is None or not entries["train"]["rows"]:
@@ -228,6 +237,7 @@ def write_dataset(
             "splits": entries,
             "source": dict(source),
             **({"grouped_by": grouped_by} if grouped_by else {}),
+            **({"beside": [{"name": n, "kind": k} for n, k in beside.items()]} if beside else {}),
         }
         manifest["digest"] = _digest(manifest)
         if profile is not None:
@@ -355,10 +365,10 @@ def _check_names(splits: Mapping[str, Any], objective: str, labels: list[str], c
 
 
 def _checked(
-    table: pa.Table, split: str, task: str, objective: str, labels: list[str], columns: Mapping[str, str], grouped: bool
+    table: pa.Table, split: str, task: str, objective: str, labels: list[str], columns: Mapping[str, str], more: list[str]
 ) -> pa.Table:
     """The table with its columns in the dataset's order, or the error that names what is wrong with it."""
-    names = ["row_id", *columns, "label", *([GROUP] if grouped else [])]
+    names = ["row_id", *columns, "label", *more]
     for name in names:
         if table.schema.names.count(name) != 1:
             raise DataError(f"column stands {table.schema.names.count(name)} times", field=f"{split}.{name}", value=table.schema.names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ _LISTED = 20
 
 def columns_named(project: Project) -> frozenset[str]:
     """The columns that settings outside ``data.columns`` name."""
-    return frozenset(n.name for n in names_in(project) if n.what in ("column", "feature", "number", "field") and n.name != "label")
+    return frozenset(n.name for n in names_in(project) if n.what in ("column", "feature", "number", "field", "held") and n.name != "label")
 
 
 def check_names(
@@ -60,11 +61,18 @@ def _faults(
     numbers: Collection[str],
 ) -> Iterator[ProjectError]:
     for found in names_in(project):
+        if found.what == "held":
+            if found.name in columns and found.name != project.data.columns.label:
+                continue
+            found = dataclasses.replace(found, what="field")
         fields = [*features, "label"] if found.what == "field" else list(features)
         if found.what in ("feature", "number", "field") and found.name not in fields:
             if "label" in fields and found.name == project.data.columns.label:
                 yield ProjectError(
-                    "is the label; it is called label here", field=found.setting, value=found.name, fix=f"write label for {found.name}"
+                    "is the label; it is called label here",
+                    field=found.setting,
+                    value=found.text or found.name,
+                    fix=f"write label for {found.name}",
                 )
             elif found.name in columns and found.name != project.data.columns.label:
                 yield ProjectError(
@@ -104,5 +112,8 @@ def _unknown(found: Named, message: str, there: list[str], what: str) -> Project
     near = difflib.get_close_matches(found.name, there, 1, 0.5) or [n for n in there if n.lower() == found.name.lower()]
     shown = ", ".join(there[:_LISTED]) + (f" and {len(there) - _LISTED} more" if len(there) > _LISTED else "")
     return ProjectError(
-        message, field=found.setting, value=found.name, fix=(f"did you mean {near[0]!r}? " if near else "") + f"{what}: {shown}"
+        message if not found.text else f"{message} (in {found.text})",
+        field=found.setting,
+        value=found.name,
+        fix=(f"did you mean {near[0]!r}? " if near else "") + f"{what}: {shown}",
     )

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
+from sluice.core import predicate
 from sluice.core.check import own_checks
 from sluice.core.errors import DataError, ProjectError
-from sluice.core.section import Section
+from sluice.core.section import Section, names_in
 from sluice.core.spelling import Spelling, value_text
 from sluice.data import timestamps
+from sluice.data.beside import alike_beside, columns_beside, with_beside
 from sluice.data.checks import validate
 from sluice.data.columns import null_for_nan, numbers, usable
 from sluice.data.dataset import Dataset, write_dataset
@@ -27,6 +29,7 @@ from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, parted, split_rows, time_keys
 from sluice.data.timestamps import Times
+from sluice.data.where import Held
 from sluice.fields import Field, field_of, fields_of
 from sluice.problems.problem import Problem, problem
 from sluice.problems.settings import check_settings
@@ -67,7 +70,8 @@ class Rows:
     """A source in the task's terms: `table` has the features and ``label``; `source` is what was read.
 
     `spellings`: of the columns of categories, ``label`` among them where it has classes; `times`: how its times are
-    written; `keys`: what it is split by; `sides`: the part each row belongs to, where the task says so; `found`, `notes`: what it found out.
+    written; `keys`: what it is split by; `sides`: the part each row belongs to, where the task says so; `found`, `notes`: what it found out;
+    `beside`, `held`: kinds and values of the columns that are no features and that settings name.
     """
 
     table: pa.Table
@@ -80,6 +84,8 @@ class Rows:
     sides: Any = None
     found: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    held: Mapping[str, pa.ChunkedArray] = dataclasses.field(default_factory=dict)
 
     @property
     def place(self) -> Callable[[int], str] | None:
@@ -112,6 +118,7 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     names = {"columns": train.source.table.schema.names, "features": list(train.kinds), "labels": labels}
     check_names(project, base_dir, **names, numbers=[name for name, field in fields_of(train.kinds).items() if field.quantity])
     check_settings(project.evaluate, train.objective, labels)
+    check_expressions(project, train)
     for section in (project.model, project.evaluate, project.export):
         if isinstance(section, Section):
             section.suits(asked, labels)
@@ -180,8 +187,19 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
         shard_rows=project.data.shard_rows,
         times=train.times,
         grouped_by=groups,
+        beside=train.beside,
         profile=profile_dataset,
     )
+
+
+def check_expressions(project: Project, rows: Rows) -> None:
+    """Try each expression of the settings on the rows. Raises `ProjectError`: its columns' values cannot be so compared."""
+    kinds = {**rows.kinds, **rows.beside, "label": problem(rows.objective).label}
+    held = Held({n: field_of(k, n) for n, k in kinds.items()}, lambda n: rows.held[n] if n in rows.held else rows.table.column(n))
+    for setting, text in dict.fromkeys((n.setting, n.text) for n in names_in(project) if n.what == "held" and n.text):
+        which = predicate.read(text)
+        if not isinstance(which, str):
+            held.rows(which, setting)
 
 
 def _check_split(project: Project, asked: Problem) -> None:
@@ -225,7 +243,8 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     if told.get("sides") is None:
         keys = _own_keys(project, source.table, task)
         keys = _keys(project, source.table, table.num_rows, times) if keys is None else keys
-    return Rows(table, kinds, objective, source, spellings, times, keys, **told)
+    beside, held = columns_beside(project, source.table, kinds, table.num_rows)
+    return Rows(table, kinds, objective, source, spellings, times, keys, **told, beside=beside, held=held)
 
 
 def _own_keys(project: Project, table: pa.Table, task: TaskData) -> pa.ChunkedArray | None:
@@ -269,7 +288,8 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
     table = respelled_table(table, train.spellings, source.table, data.columns.label)
     keys = _own_keys(project, source.table, like)
     keys = _keys(project, source.table, table.num_rows, train.times) if keys is None else keys
-    return Rows(table, train.kinds, train.objective, source, train.spellings, train.times, keys)
+    held = alike_beside(project, source.table, train.beside, table.num_rows)
+    return Rows(table, train.kinds, train.objective, source, train.spellings, train.times, keys, beside=train.beside, held=held)
 
 
 def _retold(error: DataError, message: str, field: str | None) -> DataError:
@@ -319,6 +339,7 @@ def _with_ids(rows: Rows, field: str) -> tuple[pa.Table, pa.ChunkedArray | None]
     kept = table.filter(use)
     if not kept.num_rows:
         raise DataError("has no row with both features and a label", field=field, fix="check data.columns")
+    kept = with_beside(kept, {name: values.filter(use) for name, values in rows.held.items()})
     return kept.add_column(0, "row_id", row_ids(kept, list(rows.kinds))), None if rows.keys is None else rows.keys.filter(use)
 
 

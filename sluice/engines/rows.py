@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from sluice.core.errors import DataError
 from sluice.core.spelling import Spelling, value_text
+from sluice.data.columns import BESIDE
 from sluice.fields import Processor, TabularProcessor, field_of, processor_class
 from sluice.package.package import Package
 
@@ -39,7 +40,7 @@ def rows_from_arrow(preprocess: str | Mapping[str, Any], table: pa.Table | pa.Re
     if processor.value is not None:
         return _column(table, processor.value.name).to_pylist()
     listed = processor.names(spec)
-    names = [n for n in table.schema.names if n not in NOT_FEATURES] if listed is None else listed
+    names = [n for n in table.schema.names if n not in NOT_FEATURES and not n.startswith(BESIDE)] if listed is None else listed
     if not names:
         raise DataError("has no features", field="dataset", value=table.schema.names)
     return [dict(zip(names, values, strict=True)) for values in zip(*(cells_of(_column(table, n)) for n in names), strict=True)]

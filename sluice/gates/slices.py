@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sluice.core.check import Check, Decision
+from sluice.core.predicate import names, well_formed
 from sluice.core.section import Names
 from sluice.gates.bar import number
 from sluice.gates.facts import Judged
 from sluice.problems.config import MetricConfig, of_units
 
 _SHOWN = 5
+#: A column, or an expression (`sluice.core.predicate`).
+Slice = Annotated[str, AfterValidator(well_formed)]
 
 
 class SlicesConfig(MetricConfig):
     """Which groups are looked at, and the metric's worst value on them."""
 
-    slices: Annotated[list[str], Names("field")] = Field([], description="columns whose values are reported apart; 'label' for classes")
+    slices: Annotated[list[Slice], Names("held", read=names)] = Field(
+        [],
+        description="columns whose values are reported apart ('label': the classes), and rows told by an expression: age >= 60 and plan == 'basic'",
+    )
     slice_minimum: float | None = Field(None, description="worst value accepted on a slice")
     slice_rows: int = Field(10, ge=1, description="rows (units, where rows belong together) a slice needs for slice_minimum to apply to it")
 
@@ -53,6 +60,11 @@ class Slices(Check):
         return f"<details><summary>Slices ({len(rows)})</summary>{told}</details>" if rows else ""
 
 
+def called(found: Mapping[str, Any]) -> str:
+    """Which rows a slice is of, for a sentence: ``plan is 'basic'``, or its expression."""
+    return f"{found['column']} is {found['value']!r}" if found["value"] else str(found["column"])
+
+
 def decide(evaluation: dict[str, Any], config: SlicesConfig) -> Decision:
     """Whether every slice that has the rows for it clears the bar.
 
@@ -65,7 +77,7 @@ def decide(evaluation: dict[str, Any], config: SlicesConfig) -> Decision:
     metric, side = evaluation["metric"], "above" if evaluation["direction"] == "lower" else "below"
     failed = [s for s in evaluation["slices"] if s["ok"] is False]
     against = [
-        f"on the {s['rows']} rows{of_units(s)} where {s['column']} is {s['value']!r} {metric} is {number(s['metric'])}, "
+        f"on the {s['rows']} rows{of_units(s)} where {called(s)} {metric} is {number(s['metric'])}, "
         f"{side} evaluate.slice_minimum {config.slice_minimum:g}"
         for s in failed[:_SHOWN]
     ]

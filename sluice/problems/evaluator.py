@@ -33,7 +33,7 @@ def evaluate(
     targets: np.ndarray,
     labels: Sequence[str],
     config: EvaluateConfig,
-    slices: Mapping[str, Sequence[str]] | None = None,
+    slices: Mapping[str, Sequence[str] | np.ndarray] | None = None,
     *,
     rule: Rule | None = None,
     positive: str | None = None,
@@ -47,7 +47,7 @@ def evaluate(
         targets: indices into `labels`, -1 for a label not among them; or values.
         labels: class names; empty for regression.
         config: the project's ``evaluate``.
-        slices: column -> its value for each row.
+        slices: column -> its value for each row; expression -> whether it is true of each row, bool [N].
         rule: how probabilities become a label; None: the most probable.
         positive: the positive label; `config.positive`, or of two labels the rarer one of these rows, unless told.
         asked: the problem; None: the built-in one of such labels.

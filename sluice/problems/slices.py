@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 _MOST_VALUES = 1000
 
 
-def judge_slices(metric: Metric, a: Answers, columns: Mapping[str, Sequence[str]], config: SlicesConfig) -> list[dict[str, Any]]:
-    """Each value of each column, the worst first within its column.
+def judge_slices(
+    metric: Metric, a: Answers, columns: Mapping[str, Sequence[str] | np.ndarray], config: SlicesConfig
+) -> list[dict[str, Any]]:
+    """Each value of each column, the worst first within its column; of an expression the rows it is true of (bool [rows]), its `value` "".
 
     Returns:
         ``[{"column", "value", "rows", "metric", "low", "high", "ok"}]``, with ``unit`` and ``units`` where its rows belong together. `ok` is
@@ -32,17 +34,24 @@ def judge_slices(metric: Metric, a: Answers, columns: Mapping[str, Sequence[str]
     for column, values in columns.items():
         if len(values) != len(a.targets):
             raise DataError(f"has {len(values)} values for {len(a.targets)} rows", field=f"slices.{column}")
+        if isinstance(values, np.ndarray) and values.dtype == bool:
+            out.append(_slice(column, "", metric, a.rows(values), config) if values.any() else _empty(column))
+            continue
         names, codes = np.unique(np.asarray(values, dtype=object).astype(str), return_inverse=True)
         if len(names) > _MOST_VALUES:
             raise ProjectError(
                 f"has {len(names)} values; a column to slice by has at most {_MOST_VALUES}",
                 field="evaluate.slices",
                 value=column,
-                fix="name a categorical column",
+                fix=f"name a column of categories, or ranges of it: '{column} < 30'",
             )
         found = [_slice(column, str(name), metric, a.rows(codes == i), config) for i, name in enumerate(names)]
         out += sorted(found, key=lambda s: (s["metric"] is None, metric.sign * (s["metric"] or 0.0), s["value"]))
     return out
+
+
+def _empty(column: str) -> dict[str, Any]:
+    return {"column": column, "value": "", "rows": 0, "metric": None, "low": None, "high": None, "ok": None}
 
 
 def _slice(column: str, name: str, metric: Metric, a: Answers, config: SlicesConfig) -> dict[str, Any]:

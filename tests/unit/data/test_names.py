@@ -36,7 +36,10 @@ def check(folder: Path, task: str = "tabular", **sections: Any) -> str:
             "evaluate.slices: is no feature of the data (got 'twon')\n  fix: did you mean 'town'? features: age, town, label",
         ),
         ({"evaluate": {"slices": ["TOWN"]}}, "did you mean 'town'?"),
-        ({"evaluate": {"slices": ["text"]}}, "evaluate.slices: is a column of the source, but no feature"),
+        (
+            {"data": {"columns": {"ignore": ["text"]}, "checks": {"ranges": {"text": {"min": 0.0}}}}},
+            "is a column of the source, but no feature",
+        ),
         ({"train": {"folds": 3, "fold_groups": "label"}}, "train.fold_groups: is no feature of the data (got 'label')"),
         (
             {"train": {"class_weights": {"yess": 2.0}}},
@@ -70,6 +73,7 @@ def test_all_wrong_names_are_named_at_once(tmp_path: Path) -> None:
     [
         {},
         {"evaluate": {"slices": ["town", "label"]}},
+        {"evaluate": {"slices": ["text", "age >= 30 and town == 'R'"]}},
         {"train": {"folds": 3, "fold_groups": "town"}},
         {"data": {"checks": {"ranges": {"age": {"min": 0.0}}}}},
     ],
