@@ -38,6 +38,8 @@ _BUILT_IN = {
     "export_onnx": {"format": "sluice.gates.format:Format", "calibration": "sluice.gates.calibration:Calibration"},
     "evaluate": {
         "bar": "sluice.gates.bar:Bar",
+        "thresholds": "sluice.gates.thresholds:Thresholds",
+        "reliability": "sluice.gates.reliability:Reliability",
         "sound": "sluice.gates.sound:Sound",
         "slices": "sluice.gates.slices:Slices",
         "floor": "sluice.gates.floor:Floor",

@@ -8,8 +8,20 @@ from sluice.gates.champion import ChampionConfig
 from sluice.gates.floor import FloorConfig
 from sluice.gates.highlights import HighlightedConfig
 from sluice.gates.importance import ImportancesConfig
+from sluice.gates.reliability import ReliabilityConfig
 from sluice.gates.slices import SlicesConfig
+from sluice.gates.thresholds import ThresholdsConfig
 
 
-class EvaluateConfig(OwnChecks, FloorConfig, SlicesConfig, ChampionConfig, ImportancesConfig, HighlightedConfig, BarConfig):
+class EvaluateConfig(
+    OwnChecks,
+    FloorConfig,
+    SlicesConfig,
+    ChampionConfig,
+    ImportancesConfig,
+    HighlightedConfig,
+    ReliabilityConfig,
+    ThresholdsConfig,
+    BarConfig,
+):
     """The bar a model has to clear, and how it is compared with the champion."""

@@ -51,6 +51,7 @@ class ImportancesConfig(MetricConfig):
 
     def suits(self, asked: Problem, labels: Sequence[str]) -> None:
         """See `Section.suits`: the metric is of such answers."""
+        super().suits(asked, labels)
         from sluice.problems.metrics import metric_of, need_positive
 
         if self.importance.metric is not None:

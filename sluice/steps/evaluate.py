@@ -23,13 +23,13 @@ class Evaluate(Step):
         from sluice.report import classes, svg
 
         found, parts = e["evaluation"], sections("evaluate", Decision("pass", evidence=e))
-        out = f'<div class="grid2"><div>{parts["bar"]}</div><div>{parts["champion"]}</div></div>{parts["floor"]}'
+        out = f'<div class="grid2"><div>{parts["bar"]}</div><div>{parts["thresholds"]}{parts["champion"]}</div></div>{parts["floor"]}'
         matrix, bins = found.get("confusion"), (found.get("calibration") or {}).get("bins")
         out += (classes.answered(found) if matrix else "") + classes.curves(found) + '<div class="grid2">'
         if matrix:
             out += f"<div>{classes.confusion(matrix)}</div>"
         if bins:
-            out += f"<div><h3>Calibration (expected error {_error(found['calibration'])})</h3>{svg.reliability(bins)}</div>"
+            out += f"<div><h3>Calibration (expected error {_error(found['calibration'])})</h3>{svg.reliability(bins)}{parts['reliability']}</div>"
         if found.get("problem"):
             out += f"<div>{problem(found['problem']).section(found)}</div>"
         residuals = found.get("residuals")

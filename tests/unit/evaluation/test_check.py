@@ -73,6 +73,8 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
     assert sum(len(built_in(step)) for step in ("validate_data", "export_onnx", "evaluate")) == len(kinds)
     assert [c.name for c in built_in("evaluate")] == [
         "bar",
+        "thresholds",
+        "reliability",
         "sound",
         "slices",
         "floor",
