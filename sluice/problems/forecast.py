@@ -135,7 +135,7 @@ class Forecast(Arrays):
             place = {key: i for i, key in enumerate(told)}
             units = NamedUnits(", ".join(names), np.array([place[k] for k in keys], dtype=np.int64), tuple(told))
             return units if units.or_rows() is not None else None
-        blocks = _steps(read.column(found["time"]), found["grid"]) // int(found["horizon"])
+        blocks = grid_steps(read.column(found["time"]), found["grid"]) // int(found["horizon"])
         codes = np.unique(blocks, return_inverse=True)[1].astype(np.int64)
         return Units(f"{found['horizon']} {_times(found['grid'])}", codes)
 
@@ -184,7 +184,7 @@ def naive_quantiles(truth: Truth) -> np.ndarray:
     return np.asarray(truth.naive[:, :, None] + truth.scale[:, :, None] * around)
 
 
-def _steps(column: Any, grid: Mapping[str, Any]) -> np.ndarray:
+def grid_steps(column: Any, grid: Mapping[str, Any]) -> np.ndarray:
     """Times as whole numbers of their grid."""
     import pyarrow as pa
 

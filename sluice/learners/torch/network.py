@@ -77,6 +77,12 @@ class Network(ABC):
         The model's `state_dict` must stay that of `build`.
         """
 
+    def calibrate(self, model: torch.nn.Module, state: State, learnt: Encoded, held: Encoded) -> None:
+        """Fit to the validation rows, in place, what rows that were learnt from cannot tell: called once, after `settle`, where there are some. Default: nothing.
+
+        The model's `state_dict` must stay that of `build`.
+        """
+
     def processor(self, state: State) -> Processor:
         """The pre-processing of a state, loaded once."""
         return state.processor

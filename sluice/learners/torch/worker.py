@@ -150,19 +150,24 @@ def _train(job: TorchJob, world: World, beat: Callable[[int], None]) -> None:
     del resumed
     weights = trainer.run()
     if world.first:
-        _write_result(job, trainer, _settled(network, state, train, weights))
+        _write_result(job, trainer, _settled(network, state, train, validation, weights))
     world.barrier()
     if world.size > 1:
         dist.destroy_process_group()
 
 
-def _settled(network: Network, state: State, rows: Encoded, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights with what is fitted last (`Network.settle`)."""
-    if type(network).settle is Network.settle:
+def _settled(
+    network: Network, state: State, rows: Encoded, held: Encoded | None, weights: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The weights with what is fitted last (`Network.settle`, `Network.calibrate`)."""
+    calibrates = held is not None and type(network).calibrate is not Network.calibrate
+    if type(network).settle is Network.settle and not calibrates:
         return weights
     model = network.build(state)
     model.load_state_dict(weights)
     network.settle(model.eval(), state, rows)
+    if held is not None:
+        network.calibrate(model.eval(), state, rows, held)
     return {name: value.detach().contiguous() for name, value in model.state_dict().items()}
 
 

@@ -60,6 +60,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ForecastNetwork, S
     net = network.build(state)
     for p in net.parameters():  # a trained one has no zeros that hide a mistake
         p.data += 0.1 * torch.randn_like(p)
+    net.stretch += torch.rand(6, 2)
     return network, state, net.eval(), dataset  # type: ignore[return-value]
 
 

@@ -111,3 +111,45 @@ def test_a_package_without_its_settings_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(PackageError, match="must be a whole number of 1 to"):
         load_processor({"kind": "tabular", "columns": [{"name": "history", "type": "sequence", "least": 1}]}, {})
+
+
+class _Rows:
+    """Rows as the loop has them encoded."""
+
+    def __init__(self, state: State, dataset: Dataset, split: str):
+        from sluice.engines.rows import tensors_from_arrow
+
+        table = dataset.read(split)
+        self._tensors, self.rows = tensors_from_arrow(state.processor, table), table.num_rows
+        self.labels = dataset.problem.targets(table.column("label"), state.labels)
+
+    def batch(self, at: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: values[at] for name, values in self._tensors.items()}
+
+
+def test_the_band_is_stretched_by_what_the_validation_rows_say(fitted: tuple[ForecastNetwork, State, ForecastNet, Dataset]) -> None:
+    from typing import cast
+
+    from sluice.learners.torch.encode import Encoded
+
+    network, state, _, dataset = fitted
+    rows = {split: cast(Encoded, _Rows(state, dataset, split)) for split in ("train", "validation")}
+    net = network.build(state).eval()
+    network.adapt(net, state, rows["train"])
+    with torch.no_grad():
+        net.head.bias.view(6, 3)[:, 1:] -= 3  # much too sure
+    told = {}
+    for when in ("before", "after"):
+        with torch.no_grad():
+            found = net(**network.tensors(rows["validation"].batch(np.arange(rows["validation"].rows)), state)).numpy()
+        values = rows["validation"].labels[:, :6]
+        told[when] = float(((values >= found[:, :, 0]) & (values <= found[:, :, 2])).mean()), found[:, :, 1]
+        network.calibrate(net, state, rows["train"], rows["validation"])
+    assert told["before"][0] < 0.35 and 0.7 < told["after"][0] < 0.95
+    np.testing.assert_array_equal(told["before"][1], told["after"][1])
+
+
+def test_what_is_independent_of_the_validation_times(fitted: tuple[ForecastNetwork, State, ForecastNet, Dataset]) -> None:
+    _, state, _, dataset = fitted
+    origins = len(set(dataset.read("validation").column("month").to_pylist()))
+    assert state.extra["windows"]["independent"] == pytest.approx((origins + 5) / 6 * 2)

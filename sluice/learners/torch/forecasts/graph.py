@@ -36,7 +36,8 @@ def forecast_graph(serving: torch.nn.Module, names: Mapping[str, str], output: s
     own = g.add("Add", own, _every(g, g.add("Relu", _every(g, _steps(g, net, names, w, past, x), w, "step")), w, "last"))
     parts = [g.add("Squeeze", g.add("Slice", own, g.ints(i), g.ints(i + 1), g.ints(2)), g.ints(2)) for i in range(3)]
     middle = g.add("Add", g.add("MatMul", past, g.constant(w["straight"])), parts[0])
-    low, high = g.add("Sub", middle, g.add("Softplus", parts[1])), g.add("Add", middle, g.add("Softplus", parts[2]))
+    far = [g.add("Mul", g.add("Softplus", part), g.constant(w["stretch"][None, :, i])) for i, part in enumerate(parts[1:])]
+    low, high = g.add("Sub", middle, far[0]), g.add("Add", middle, far[1])
     axis = g.ints(2)
     found = g.add("Concat", *(g.add("Unsqueeze", v, axis) for v in (low, middle, high)), axis=2)
     found = g.add("Mul", found, g.add("Unsqueeze", spread, axis))

@@ -53,6 +53,7 @@ class ForecastNet(nn.Module):
         for name, kind in (("wide", list(self.sequences)), ("plain", self.numeric)):
             self.register_buffer(f"{name}_mean", torch.tensor([float(state.extra["numeric"][n]["mean"]) for n in kind]))
             self.register_buffer(f"{name}_std", torch.tensor([float(state.extra["numeric"][n]["std"]) for n in kind]))
+        self.register_buffer("stretch", torch.ones(self.horizon, 2))
         self.straight = nn.Parameter(_naive(context, self.horizon, int(f["season"])))
         self.tables = nn.ModuleList(nn.Embedding(len(v) + KNOWN, min(_EMBEDDING, 1 + len(v) // 2)) for v in categories.values())
         self.ahead = [n for n in self.sequences if self.sequences[n] == context + self.horizon]
@@ -79,15 +80,20 @@ class ForecastNet(nn.Module):
 
     def forward(self, **columns: torch.Tensor) -> torch.Tensor:
         """See the class."""
+        out = self.bare(**columns)
+        return torch.relu(out) if self.positive and not self.training else out
+
+    def bare(self, **columns: torch.Tensor) -> torch.Tensor:
+        """The same where values below 0 are not cut off."""
         past, known, level, spread = self.scaled(columns[self.history])
         x = torch.relu(self.into(self.features(columns, past, known, level, spread)))
         for block in self.blocks:
             x = block(x)
         own = self.head(x).unflatten(1, (self.horizon, 3)) + self.last(torch.relu(self.step(self.steps(columns, past, x))))
         middle = (past @ self.straight) + own[:, :, 0]
-        low, high = middle - F.softplus(own[:, :, 1]), middle + F.softplus(own[:, :, 2])
+        low, high = middle - F.softplus(own[:, :, 1]) * self.stretch[:, 0], middle + F.softplus(own[:, :, 2]) * self.stretch[:, 1]  # type: ignore[index]
         out: torch.Tensor = torch.stack([low, middle, high], dim=2) * spread.unsqueeze(2) + level.unsqueeze(2)
-        return torch.relu(out) if self.positive and not self.training else out
+        return out
 
     def scaled(self, past: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """A past FP32 [rows, context] at level 0 and spread 1, with 0 where a value is missing; where one is not (0 and 1); level and spread [rows, 1]."""
