@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 
 from sluice.core.check import Check, Decision
-from sluice.core.errors import DataError, InputError
 from sluice.gates.bar import number
 from sluice.gates.facts import Judged
 from sluice.problems.config import MetricConfig, of_units
@@ -50,40 +49,25 @@ def against(facts: Judged, config: ChampionConfig) -> tuple[dict[str, Any] | Non
     Returns:
         Of `sluice.problems.comparison.compare`, with ``champion_digest``; or None, and why nothing was compared.
     """
-    from sluice.core.spelling import Spelling
-    from sluice.engines.predictor import Predictor
-    from sluice.engines.rows import spelled_by
-    from sluice.engines.scoring import judged
     from sluice.problems.comparison import compare
 
-    champion, candidate = facts.champion, facts.package
-    assert champion is not None
-    if champion.objective != candidate.objective or champion.task != facts.project.task:
-        return None, f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
-    try:
-        predict, spelled = Predictor(champion).predict, spelled_by(champion)
-        theirs, _ = judged(lambda rows: predict(spelled(list(rows))), champion.preprocess, champion.labels, facts.dataset, "test")
-    except (InputError, DataError) as e:
-        return None, f"the champion cannot read these rows, so nothing was compared: {e.message}"
-    labels, rule = list(champion.labels), champion.rule
-    if not set(labels) & set(candidate.labels):  # made when 1.0 was another class than 1
-        spelling = Spelling.kept(candidate.labels)
-        labels = [spelling.text(v) for v in labels]
-        rule = dataclasses.replace(rule, label=spelling.text(rule.label)) if rule is not None else None
+    theirs, candidate = facts.theirs, facts.package
+    if isinstance(theirs, str):
+        return None, theirs
     result = compare(
         facts.outputs,
-        theirs,
+        theirs.outputs,
         facts.targets,
         facts.labels,
-        labels,
+        theirs.labels,
         config,
         rule=candidate.rule,
-        champion_rule=rule,
+        champion_rule=theirs.rule,
         positive=facts.positive,
         asked=facts.dataset.problem,
         units=facts.units,
     )
-    return {**result, "champion_digest": champion.digest}, ""
+    return {**result, "champion_digest": theirs.digest}, ""
 
 
 def decide(comparison: dict[str, Any] | None, config: ChampionConfig) -> Decision:

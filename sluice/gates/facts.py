@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from sluice.data.dataset import Dataset
     from sluice.formats.export import ExportResult
+    from sluice.gates.theirs import Theirs
     from sluice.package.package import Package
     from sluice.problems.units import Units
     from sluice.project import Project
@@ -44,6 +46,13 @@ class Judged:
     evaluation: dict[str, Any]
     champion: Package | None = None
     champion_note: str = ""
+
+    @functools.cached_property
+    def theirs(self) -> Theirs | str:
+        """The champion's answers to the same rows, asked for once; or why there are none."""
+        from sluice.gates.theirs import theirs
+
+        return theirs(self)
 
     @property
     def labels(self) -> list[str]:
