@@ -154,6 +154,10 @@ def parser() -> argparse.ArgumentParser:
     _project_arguments(check)
     infer = add("infer", "propose declared checks from the data", "data:infer", data_commands)
     _project_arguments(infer)
+    infer.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write a file of rules instead, to review and name in data.schema_file"
+    )
+    infer.add_argument("--force", action="store_true", help="write over FILE")
 
     doctor = add("doctor", "what works and what does not, here and on the cluster, each with the command that mends it", "doctor:doctor")
     _home_argument(doctor)

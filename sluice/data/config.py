@@ -194,11 +194,25 @@ class DataConfig(Section):
     columns: Columns = Columns()
     split: Split = Split()
     checks: Checks = Checks()
+    schema_file: Annotated[str | None, Names("file")] = Field(
+        None,
+        description="what the source has to be, column by column: a file of rules (YAML), or a Great Expectations suite (JSON)",
+        exclude_if=lambda file: file is None,
+    )
+    sensitive: Annotated[list[str], Names("column")] = Field(
+        [],
+        description="columns whose values stand in no report, log, profile or error, and are no feature unless data.columns.features names them",
+        exclude_if=lambda names: not names,
+    )
     shard_rows: int = Field(50_000, ge=1)
 
     def reading(self) -> dict[str, Any]:
         """What is said of how rows are read, as far as it is not as by default: plain JSON that goes with the model, to read more rows alike."""
-        return self.model_dump(mode="json", exclude_defaults=True, exclude={"source", "test", "format", "split", "checks", "shard_rows"})
+        return self.model_dump(
+            mode="json",
+            exclude_defaults=True,
+            exclude={"source", "test", "format", "split", "checks", "schema_file", "sensitive", "shard_rows"},
+        )
 
     @property
     def dialect(self) -> Dialect:

@@ -24,7 +24,7 @@ BLOCK = 32 << 20
 # The csv module only finds the line of a fault here; pyarrow, which reads the data, has no limit on a cell either.
 csv.field_size_limit(1 << 30)
 
-_ENCODING = "data.encoding"
+ENCODING = "data.encoding"
 _CLOSE = 'close it (a quote inside a quoted cell is written ""), or set data.quote: none if quotes are plain text'
 
 
@@ -54,7 +54,7 @@ def read_csv(file: Found, dialect: Dialect | None = None, wanted: Sequence[str] 
             never closed or closed rows later, a column name that is empty or stands twice.
     """
     declared = dialect or Dialect()
-    not_empty(file, declared.encoding, _ENCODING)
+    not_empty(file, declared.encoding, ENCODING)
     dialect, note = settle(file, declared, wanted)
     notes = [note] if note else []
     names = names_of(file, dialect)
@@ -91,29 +91,29 @@ def line_of_row(file: Found, row: int, dialect: Dialect) -> int | None:
 
 def _read(file: Found, dialect: Dialect, names: list[str]) -> pa.Table:
     """The rows, columns called by their number."""
-    places = [str(i) for i in range(len(names))]
-    options = pyarrow.csv.ReadOptions(block_size=BLOCK, encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding)
-    if dialect.header is not True:
-        options.column_names = places
-        options.skip_rows = dialect.skip
+    read, parse, convert = options_of(file, dialect, len(names), BLOCK)
     try:
         with opened(file) as stream:
-            table = pyarrow.csv.read_csv(
-                stream,
-                read_options=options,
-                parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=dialect.delimiter, quote_char='"' if dialect.quoted else False, newlines_in_values=dialect.quoted
-                ),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(_raw(file, dialect), pa.string())
-                    if dialect.header is True
-                    else dict.fromkeys(places, pa.string()),
-                    strings_can_be_null=False,
-                ),
-            )
-        return table.rename_columns(places)
+            table = pyarrow.csv.read_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
+        return table.rename_columns([str(i) for i in range(len(names))])
     except (pa.ArrowException, OSError, UnicodeError) as e:
-        raise _explain(file, dialect, len(names), e) from e
+        raise explain_csv(file, dialect, len(names), e) from e
+
+
+def options_of(
+    file: Found, dialect: Dialect, width: int, block: int
+) -> tuple[pyarrow.csv.ReadOptions, pyarrow.csv.ParseOptions, pyarrow.csv.ConvertOptions]:
+    """What pyarrow is told of a file of `width` cells a row, of which it parses `block` bytes at once: every cell is a string."""
+    places = [str(i) for i in range(width)]
+    read = pyarrow.csv.ReadOptions(block_size=block, encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding)
+    if dialect.header is not True:
+        read.column_names = places
+        read.skip_rows = dialect.skip
+    parse = pyarrow.csv.ParseOptions(
+        delimiter=dialect.delimiter, quote_char='"' if dialect.quoted else False, newlines_in_values=dialect.quoted
+    )
+    types = dict.fromkeys(_raw(file, dialect) if dialect.header is True else places, pa.string())
+    return read, parse, pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
 
 
 def with_row_names(file: Found, dialect: Dialect, names: list[str]) -> tuple[list[str], Dialect]:
@@ -231,7 +231,7 @@ def names_of(file: Found, dialect: Dialect) -> list[str]:
         )
     for i, name in enumerate(names):
         if any("\udc80" <= c <= "\udcff" for c in name):
-            raise not_encoded(file, dialect.encoding, _ENCODING)
+            raise not_encoded(file, dialect.encoding, ENCODING)
         if name and name in names[:i]:
             raise DataError(
                 "names a column twice (is there a header line?)",
@@ -242,9 +242,9 @@ def names_of(file: Found, dialect: Dialect) -> list[str]:
     return names
 
 
-def _explain(file: Found, dialect: Dialect, width: int, error: Exception) -> DataError:
+def explain_csv(file: Found, dialect: Dialect, width: int, error: Exception) -> DataError:
     if "UTF8" in str(error) or isinstance(error, UnicodeError):
-        return not_encoded(file, dialect.encoding, _ENCODING)
+        return not_encoded(file, dialect.encoding, ENCODING)
     head = "the header has" if dialect.header is True else "the first line has"
     try:
         for line, row in rows_of(file, dialect):

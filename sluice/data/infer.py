@@ -47,10 +47,10 @@ def infer_checks(table: pa.Table, kinds: Mapping[str, str], objective: str) -> d
     blank = {c.column: float(c.value or 0) for c in report.checks if c.name == "nulls" and c.column is not None}
     out: dict[str, Any] = {
         "rows_min": max(1, table.num_rows // 2),
-        "nulls_max": _above(max(blank.get(n, nulls.get(n, 0.0)) for n in essential)),
-        "feature_nulls_max": _above(max((f for n, f in nulls.items() if n not in essential), default=0.0), least=0.05),
-        "duplicates_max": _above(_value(measured, "duplicates"), least=0.05),
-        "conflicts_max": _above(_value(measured, "conflicts"), least=0.01),
+        "nulls_max": above(max(blank.get(n, nulls.get(n, 0.0)) for n in essential)),
+        "feature_nulls_max": above(max((f for n, f in nulls.items() if n not in essential), default=0.0), least=0.05),
+        "duplicates_max": above(_value(measured, "duplicates"), least=0.05),
+        "conflicts_max": above(_value(measured, "conflicts"), least=0.01),
     }
     if report.labels:
         fewest = min(report.labels.values())
@@ -62,7 +62,7 @@ def infer_checks(table: pa.Table, kinds: Mapping[str, str], objective: str) -> d
     for name in [*(f.name for f in fields if f.quantity), *(["label"] if field_of(problem(objective).label, "label").quantity else [])]:
         numbers = Numbers.of(table.column(name))
         if len(numbers.finite):
-            ranges[name] = _range(float(numbers.finite[0]), float(numbers.finite[-1]))
+            ranges[name] = widened(float(numbers.finite[0]), float(numbers.finite[-1]))
     if ranges:
         out["ranges"] = ranges
     return out
@@ -73,12 +73,13 @@ def _value(measured: Mapping[str, Check], name: str) -> float:
     return float(check.value or 0) if check else 0.0
 
 
-def _above(fraction: float, least: float = 0.0) -> float:
+def above(fraction: float, least: float = 0.0) -> float:
     """Half as much again, rounded up to whole percents; nothing stays nothing unless a least is allowed."""
     return max(least, min(1.0, math.ceil(round(fraction * 150, 6)) / 100))
 
 
-def _range(low: float, high: float) -> dict[str, float]:
+def widened(low: float, high: float) -> dict[str, float]:
+    """A range with a tenth more on each side, rounded outwards; what is never negative stays so."""
     slack = _SLACK * (high - low) if high > low else _SLACK * abs(high) or 1.0
     below, above = low - slack, high + slack
     if not (math.isfinite(below) and math.isfinite(above)):

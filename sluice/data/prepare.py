@@ -25,6 +25,7 @@ from sluice.data.digests import plain, row_ids
 from sluice.data.names import check_names, columns_named
 from sluice.data.profile import profile_dataset
 from sluice.data.report import Report
+from sluice.data.rules.sources import judged_sources
 from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, parted, split_rows, time_keys
@@ -104,13 +105,45 @@ def load_canonical(project: Project, base_dir: Path, task: TaskData) -> tuple[pa
     return rows.table, rows.kinds, rows.objective
 
 
+def schema_of(project: Project, base_dir: Path, task: TaskData) -> str:
+    """A file of rules read off a project's source, for people to review (`sluice.data.rules.inferred`). Raises as `load_canonical`."""
+    from sluice.data.rules.inferred import infer_schema
+
+    data = project.data
+    source = read_source(
+        data.source,
+        data.format,
+        base_dir,
+        value_of(task),
+        data.columns,
+        dialect=data.dialect,
+        named=columns_named(project),
+        numerals=data.numerals,
+        labelled=getattr(task, "labelled", True),
+    )
+    return infer_schema(
+        source.table,
+        data.source,
+        label=data.columns.label,
+        ignore=data.columns.ignore,
+        secret=data.sensitive,
+        times=_times(project, source.table, task),
+        numerals=source.numerals,
+    )
+
+
 def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> Report:
-    """Check a project's source, and its held-out rows if it names some, against ``data.checks``.
+    """Check a project's source, and its held-out rows if it names some, against ``data.schema_file`` and ``data.checks``.
+
+    What breaks the file's rules is refused before it is read whole: the report then holds these rules alone.
 
     Raises:
         ProjectError: a setting names a column, a label or a file that is not there, or ``evaluate`` asks for what such labels do not have.
         DataError, MissingExtra: as `load_canonical`; what can be read but must not be used is in the report.
     """
+    ruled = judged_sources(project.data, base_dir, value_of(task), columns_named(project))
+    if ruled is not None and ruled.refused:
+        return ruled.alone()
     train = _load(project, base_dir, task)
     asked = problem(train.objective)
     _check_split(project, asked)
@@ -123,7 +156,7 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         if isinstance(section, Section):
             section.suits(asked, labels)
     test = _load_test(project, base_dir, task, train)
-    return validate(
+    report = validate(
         train.table,
         test.table if test else None,
         kinds=train.kinds,
@@ -140,6 +173,7 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         told=train.notes,
         own=own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir),
     )
+    return report if ruled is None else ruled.beside(report)
 
 
 def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Dataset:

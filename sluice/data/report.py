@@ -50,6 +50,7 @@ class Report:
         columns: a summary a column (`sluice.fields.summaries`), the features first, the label last.
         labels: rows of each label in the source, the commonest first; empty for regression.
         test_labels: the same for held-out rows that come from elsewhere.
+        rules: of ``data.schema_file``: every rule and what it found (`sluice.data.rules.rule.Finding`); empty without such a file.
     """
 
     objective: str
@@ -58,6 +59,7 @@ class Report:
     columns: tuple[dict[str, Any], ...] = ()
     labels: dict[str, int] = dataclasses.field(default_factory=dict)
     test_labels: dict[str, int] = dataclasses.field(default_factory=dict)
+    rules: tuple[dict[str, Any], ...] = ()
 
     @property
     def decision(self) -> Literal["pass", "refuse"]:
@@ -86,6 +88,7 @@ class Report:
             "columns": list(self.columns),
             "labels": self.labels,
             "test_labels": self.test_labels,
+            **({"rules": list(self.rules)} if self.rules else {}),
         }
 
 

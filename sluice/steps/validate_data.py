@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import ClassVar
 
@@ -9,6 +10,8 @@ from sluice.steps.step import REST, Evidence, Step
 
 #: Columns that are drawn.
 _COLUMNS = 60
+#: Rules that are listed.
+_RULES = 200
 _STATUS = {"pass": ("ok-text", "✔"), "warn": ("warn-text", "!"), "refuse": ("bad-text", "✘")}
 
 
@@ -35,7 +38,7 @@ class ValidateData(Step):
             )
             checks.append([Html(f'<b class="{css}">{sign}</b>'), c["name"], Html(detail)])
         labels = sorted((e.get("labels") or {}).items(), key=lambda kv: -kv[1])
-        out = "<h3>Checks</h3>" + table(["", "check", "found"], checks)
+        out = "<h3>Checks</h3>" + table(["", "check", "found"], checks) + _rules(e.get("rules") or ())
         if labels:
             out += "<h3>Labels</h3>" + svg.rows_of_bars(
                 [(str(k), float(v)) for k, v in labels], total=float(sum(v for _, v in labels)) or None, rest=REST.format("validate_data")
@@ -48,6 +51,25 @@ class ValidateData(Step):
             f"{REST.format('validate_data')}</p></details>"
         )
         return out + (f'<h3>Columns</h3><div class="columns">{columns}</div>{names if left else ""}' if columns else "")
+
+
+def _rules(rules: Sequence[Evidence]) -> str:
+    """Every rule of the project's file of rules: what it is about, what it says, how many rows break it and which first."""
+    from sluice.report import svg
+    from sluice.report.tables import Html, table
+
+    if not rules:
+        return ""
+    rows = []
+    for r in rules:
+        css, sign = _STATUS[r["status"]]
+        shown = "; ".join(f"{x['where']}: {x['value']!r}" if "value" in x else str(x["where"]) for x in r.get("examples") or ())
+        rows.append([Html(f'<b class="{css}">{sign}</b>'), r["column"] or "", r["rule"], r["broken"], r["rows"], svg.cut(shown, 200)])
+    head = ["", "column", "rule", "rows that break it", "of rows", "for example"]
+    refused = sum(r["status"] == "refuse" for r in rules)
+    said = f"{len(rules)} rules of the project's schema" + (f", {refused} broken" if refused else ", all kept")
+    body = table(head, rows[:_RULES], (3, 4)) + (f'<p class="note">{REST.format("validate_data")}</p>' if len(rows) > _RULES else "")
+    return f"<h3>Schema</h3><details{' open' if refused else ''}><summary>{said}</summary>{body}</details>"
 
 
 def _column(c: Evidence) -> str:

@@ -1,0 +1,60 @@
+"""A file of separated cells, a block at a time: every column as strings, an empty cell null."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from sluice.data.columns import null_for_empty
+from sluice.data.csvfile import ENCODING, explain_csv, names_of, options_of, padding, read_csv, with_row_names
+from sluice.data.dialect import Dialect
+from sluice.data.opening import not_empty, opened
+from sluice.data.scheme import Found
+from sluice.data.separators import settle
+
+
+def stream_csv(file: Found, declared: Dialect, wanted: Sequence[str], block: int) -> Iterator[pa.Table]:
+    """The rows of `sluice.data.csvfile.read_csv`, those of `block` bytes at a time.
+
+    A tab-separated file whose quotes are not declared is read whole, for only all of it tells whether they are plain text.
+
+    Raises:
+        DataError: as `read_csv`.
+    """
+    not_empty(file, declared.encoding, ENCODING)
+    dialect, _ = settle(file, declared, wanted)
+    if dialect.quote == "auto" and dialect.delimiter == "\t":
+        whole = read_csv(file, declared, wanted).table
+        yield _nulled(whole)
+        return
+    names = names_of(file, dialect)
+    if dialect.header is True:
+        names, dialect = with_row_names(file, dialect, names)
+    after, before = padding(file, dialect)
+    read, parse, convert = options_of(file, dialect, len(names), block)
+    keep = [i for i, name in enumerate(names) if name or (i == 0 and len(names) > 1)]
+    try:
+        with (
+            opened(file) as stream,
+            pyarrow.csv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert) as reader,
+        ):
+            for batch in reader:
+                table = pa.Table.from_batches([batch])
+                if after:
+                    table = _trimmed(table, pc.utf8_ltrim)
+                if before:
+                    table = _trimmed(table, pc.utf8_rtrim)
+                yield _nulled(table.select(keep).rename_columns([names[i] for i in keep]))
+    except (pa.ArrowException, OSError, UnicodeError) as e:
+        raise explain_csv(file, dialect, len(names), e) from e
+
+
+def _trimmed(table: pa.Table, trim: object) -> pa.Table:
+    return pa.table({n: trim(c, characters=" ") for n, c in zip(table.schema.names, table.columns, strict=True)})  # type: ignore[operator]
+
+
+def _nulled(table: pa.Table) -> pa.Table:
+    return pa.Table.from_arrays([null_for_empty(c) for c in table.columns], names=table.schema.names)
