@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipelines import ahead
+from sluice.audit.log import AUDIT_ENV, HEAD_ENV, FolderLog, open_log
 from sluice.client.display import Display
 from sluice.core import events, files
 from sluice.core.gate import Gate
@@ -25,7 +26,7 @@ from sluice.kfp.struct import to_struct
 from sluice.project import Project, read_text
 from sluice.report import page
 from sluice.rollouts.again import Kept
-from sluice.steps.execute import RUNNER_PID
+from sluice.steps.execute import RUN_ENV, RUNNER_PID
 from sluice.steps.outcome import conclude, last_exception
 from sluice.steps.step import in_order, own_steps, read_gates
 
@@ -107,7 +108,7 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
     display.start(f"{project.name}: {name}" + (f", the rollout of sha256:{again.digest[:12]} again" if again else ""))
     root = home.artifacts / "pipelines" / name
     start = time.perf_counter()
-    home.note_tracking(project.tracking.uri)
+    home.note_tracking(project.tracking.uri, project.tracking.audit)
     with (home.runs / name / "log.txt").open("w") as log, contextlib.closing(display):
         nonce = secrets.token_hex(16)
         sink = _Sink(log, display, nonce)
@@ -115,7 +116,10 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
             begun = time.perf_counter()
             _rollout(home, name, again, root, sink, nonce)
         else:
-            with ahead.warm(project, base_dir, log), _kfp(root, sink, log, nonce):  # it imports while kfp is imported here
+            with (
+                ahead.warm(project, base_dir, log),
+                _kfp(root, sink, log, nonce, audited(home, name)),
+            ):  # it imports while kfp is imported here
                 from pipelines.training import pipeline_here
 
                 own = [(where, step) for where, step, _ in own_steps(project.steps, beside=base_dir)]
@@ -177,18 +181,26 @@ def _rollout(home: Home, name: str, again: Kept, root: Path, sink: _Sink, nonce:
         str(folder / "report"),
         str(folder / "gate.json"),
     ]
-    env = {"OMP_NUM_THREADS": "1", **os.environ, RUNNER_PID: str(os.getpid()), events.NONCE_ENV: nonce}
+    env = {"OMP_NUM_THREADS": "1", **os.environ, RUNNER_PID: str(os.getpid()), events.NONCE_ENV: nonce, **audited(home, name)}
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         for line in process.stdout:
             sink.write(line.decode(errors="replace"))
 
 
+def audited(home: Home, run: str) -> dict[str, str]:
+    """Environment that has a run's steps write into the audit log that `sluice audit` of this home reads."""
+    log = open_log(home)
+    if isinstance(log, FolderLog):
+        return {RUN_ENV: run, AUDIT_ENV: str(log.root), HEAD_ENV: str(log.head_path)}
+    return {RUN_ENV: run, AUDIT_ENV: log.where}
+
+
 @contextlib.contextmanager
-def _kfp(root: Path, sink: _Sink, log: TextIO, nonce: str) -> Iterator[None]:
-    """kfp.local set up to be quiet, with its output in the run's log."""
-    environment = {name: os.environ.get(name) for name in (RUNNER_PID, events.NONCE_ENV, "OMP_NUM_THREADS")}
-    os.environ |= {RUNNER_PID: str(os.getpid()), events.NONCE_ENV: nonce}
+def _kfp(root: Path, sink: _Sink, log: TextIO, nonce: str, more: dict[str, str]) -> Iterator[None]:
+    """kfp.local set up to be quiet, with its output in the run's log; `more` is for the environment of its steps."""
+    environment = {name: os.environ.get(name) for name in (RUNNER_PID, events.NONCE_ENV, "OMP_NUM_THREADS", *more)}
+    os.environ |= {RUNNER_PID: str(os.getpid()), events.NONCE_ENV: nonce, **more}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from kfp import local
 

@@ -144,6 +144,13 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("b", metavar="B")
     _home_argument(compare)
 
+    audit = add("audit", "the story of a model back to its data, from the audit log; or is that log what was written", "audit:audit")
+    audit.add_argument(
+        "model", metavar="MODEL", help="NAME, NAME@VERSION or NAME@ALIAS; or the word verify: exit status 3 where it was changed"
+    )
+    audit.add_argument("--html", type=Path, metavar="FILE", help="write it as a page there")
+    _home_argument(audit)
+
     inspect = add("inspect", "verify a package and show what it holds", "inspect:inspect")
     inspect.add_argument("package", metavar="PACKAGE", help=_PACKAGE)
     _home_argument(inspect)

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components import STARTED
+from sluice.audit.log import ANCHOR
 from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.package import package as packages
 from sluice.package.store import default_store
+from sluice.registry.environments import GATES, decided
 from sluice.registry.versions import CANDIDATE, Registry
 from sluice.steps.execute import open_project, run_step
 from sluice.tracking.card import Card
@@ -32,15 +34,15 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
             "data": package.provenance.get("data", ""),
             "git": git_commit(base),
         }
-        registry = Registry(tracking_uri(settings, place))
+        registry, passed = Registry(tracking_uri(settings, place)), [Gate.of(json.loads(g)) for g in gates]
         version = registry.register(
             settings.name,
             package.digest,
             store.uri(package.digest),
             metrics=package.metrics,
-            tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision},
+            tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision, GATES: decided(passed)},
             run_id=run_id or None,
-            card=Card(package, settings.data.source, [Gate.of(json.loads(g)) for g in gates], lineage),
+            card=Card(package, settings.data.source, passed, lineage),
         )
         registry.set_alias(settings.name, CANDIDATE, version.number)
         told = f"{settings.name} version {version.number}, sha256:{package.digest[:12]}"
@@ -54,12 +56,19 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
                 "digest": package.digest,
                 "uri": version.uri,
                 "lineage": lineage,
+                "gates": {g.step: g.decision for g in passed},
                 "run_id": run_id,
                 "page": registry.page(version),
             },
         )
 
-    return str(run_step(work, gate_path, step="register", started=STARTED).evidence["digest"])
+    def anchored(gate: Gate, tag: str) -> None:
+        settings, _ = open_project(project, base_dir)
+        registry = Registry(tracking_uri(settings, Home(home or None)))
+        registry.tag(settings.name, gate.evidence["version"], {ANCHOR: tag})
+
+    gate = run_step(work, gate_path, step="register", started=STARTED, kind="registration", anchored=anchored)
+    return str(gate.evidence["digest"])
 
 
 def git_commit(folder: Path) -> str:

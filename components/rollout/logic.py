@@ -14,6 +14,7 @@ import orjson
 import pyarrow as pa
 
 from components import STARTED
+from sluice.audit.log import ANCHOR
 from sluice.core import events, files
 from sluice.core.errors import SluiceError
 from sluice.core.gate import Gate
@@ -25,6 +26,8 @@ from sluice.package.package import Package
 from sluice.package.store import open_store
 from sluice.problems.problem import problem
 from sluice.project import Project
+from sluice.registry.environments import DEV, put_in
+from sluice.registry.serving import OUTCOME, REASON
 from sluice.registry.versions import CANDIDATE, CHAMPION, Registry, Version
 from sluice.report import page
 from sluice.rollouts import again
@@ -81,7 +84,11 @@ def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[]
         result = roll_out(settings, place, candidate, champion, rows, keep)
         return gate_of(settle(registry, settings.name, candidate, champion, result), candidate, champion.digest if champion else None)
 
-    gate = run_step(work, gate_path, step="rollout", started=STARTED)
+    def anchored(gate: Gate, tag: str) -> None:
+        settings, _ = open_project(project, base_dir)
+        Registry(tracking_uri(settings, Home(home or None))).tag(settings.name, gate.evidence["version"], {ANCHOR: tag})
+
+    gate = run_step(work, gate_path, step="rollout", started=STARTED, kind="rollout", anchored=anchored)
     files.write_text(Path(report_path), page.step_page(gate))
     return str(gate.evidence["outcome"])
 
@@ -201,11 +208,10 @@ def settle(registry: Registry, name: str, candidate: Version, champion: Version 
             why = f"version {now.number} became the champion meanwhile, and was not what this one was compared with"
             result = replace(result, outcome="rolled_back", reasons=(why, *result.reasons))
         else:
-            registry.set_alias(name, CHAMPION, candidate.number)
-    registry.tag(name, candidate.number, {"sluice.rollout": result.outcome, "sluice.rollout.reason": "; ".join(result.reasons)[:4000]})
+            put_in(registry, candidate, DEV, "; ".join(result.reasons))
+            return result
+    registry.tag(name, candidate.number, {OUTCOME: result.outcome, REASON: "; ".join(result.reasons)[:4000]})
     registry.drop_alias(name, CANDIDATE, candidate.number)
-    if champion and result.outcome == "promoted":
-        registry.tag(name, champion.number, {"sluice.replaced_by": candidate.number})
     return result
 
 

@@ -12,7 +12,7 @@ from sluice.core.gate import Gate
 from sluice.data.prepare import validate_project_data
 from sluice.kfp.form import resolve
 from sluice.report import page
-from sluice.steps.execute import run_step
+from sluice.steps.execute import opened, run_step
 from sluice.tasks import load_task
 
 
@@ -40,7 +40,7 @@ def run(
         nonlocal text
         base = Path(base_dir or ".")
         settings, text = resolve(project, set_, typed, compiled, base_dir=base)
-        environment.check(settings)
+        environment.check(opened(settings))
         report = validate_project_data(settings, base, load_task(settings, base))
         found = report.to_dict()
         return Gate("validate_data", report.decision, tuple(report.reasons) or (summary(found),), found)

@@ -46,9 +46,16 @@ class Home:
                 return str(noted)
         return sqlite.uri_of(self.root / "mlflow.db")
 
-    def note_tracking(self, uri: str | None) -> None:
-        """Remember the project's own registry (null: the home's), so that `sluice models` asks the same one."""
-        files.write_json(self.root / _MARK, {"format": "sluice.home/v1", "tracking_uri": uri})
+    @property
+    def audit_place(self) -> str:
+        """Where the audit log of the home's last run is; empty: in the home."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            return str(files.read_json(self.root / _MARK).get("audit") or "")
+        return ""
+
+    def note_tracking(self, uri: str | None, audit: str | None = None) -> None:
+        """Remember the project's own registry and audit log (null: the home's), so that `sluice models` and `sluice audit` ask the same ones."""
+        files.write_json(self.root / _MARK, {"format": "sluice.home/v1", "tracking_uri": uri} | ({"audit": audit} if audit else {}))
 
     def create(self) -> Home:
         """Make the directory, and prove it can be written.

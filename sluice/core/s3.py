@@ -5,15 +5,19 @@ Credentials, region and endpoint are boto3's own (``AWS_ACCESS_KEY_ID``, ``AWS_E
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from sluice.core.errors import MissingExtra, SluiceError
 
 _CHUNK = 1 << 20
+_TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 _MISSING = ("404", "NoSuchKey", "NotFound")
 _FORBIDDEN = ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 
@@ -71,12 +75,13 @@ class Place:
         """An object's key in the bucket, for its name below the prefix."""
         return f"{self.prefix}/{name}" if self.prefix else name
 
-    def list(self, below: str = "") -> Iterator[tuple[str, int]]:
-        """(name below the prefix, bytes) of every object whose name begins with `below`. Raises `StoreFault`."""
+    def list(self, below: str = "", after: str = "") -> Iterator[tuple[str, int]]:
+        """(name below the prefix, bytes) of every object whose name begins with `below` and comes behind `after`, in order. Raises `StoreFault`."""
         whole = self.key(below)
         cut = len(self.prefix) + 1 if self.prefix else 0
+        start = {"StartAfter": self.key(after)} if after else {}
         with self._explained():
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=whole):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=whole, **start):
                 for item in page.get("Contents", ()):
                     yield item["Key"][cut:], item["Size"]
 
@@ -118,6 +123,37 @@ class Place:
         """Write bytes under a name. Raises `StoreFault`."""
         with self._explained():
             self._client.put_object(Bucket=self.bucket, Key=self.key(name), Body=data)
+
+    def create(self, name: str, data: bytes, keep_until: datetime | None = None) -> bool:
+        """Write bytes under a name that nothing has yet, which the store itself sees to; False where something has it.
+
+        Args:
+            keep_until: nobody may delete or replace it before then; the bucket has to have been made with object lock.
+
+        Raises:
+            StoreFault: the store refused, or did not answer.
+        """
+        lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": keep_until} if keep_until else {}
+        sums = {"ContentMD5": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()} if keep_until else {}
+        with self._explained():
+            try:
+                self._client.put_object(Bucket=self.bucket, Key=self.key(name), Body=data, IfNoneMatch="*", **lock, **sums)
+            except Exception as e:
+                if getattr(e, "response", {}).get("Error", {}).get("Code") in _TAKEN:
+                    return False
+                raise
+            return True
+
+    def locks(self) -> bool:
+        """Whether the bucket can keep objects from being deleted or replaced (object lock). Raises `StoreFault`."""
+        with self._explained():
+            try:
+                found = self._client.get_object_lock_configuration(Bucket=self.bucket)
+            except Exception as e:
+                if getattr(e, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode") in (400, 404, 405, 501):
+                    return False
+                raise
+            return bool((found.get("ObjectLockConfiguration") or {}).get("ObjectLockEnabled") == "Enabled")
 
     def delete(self, name: str) -> None:
         """Delete an object, if it is there. Raises `StoreFault`."""

@@ -11,8 +11,11 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from sluice.audit.log import AUDIT_ENV, anchor, log_at
+from sluice.audit.record import Entry, Kind
 from sluice.core import events
 from sluice.core.errors import SluiceError
+from sluice.core.files import digest_of
 from sluice.core.gate import Gate, brief
 from sluice.core.home import explain_os_error, is_storage_fault
 from sluice.core.processes import die_with
@@ -23,13 +26,29 @@ from sluice.project import Project, parse, read_text
 RUNNER_PID = "SLUICE_RUNNER_PID"
 #: Bytes of JSON that a single part of the evidence may take in an event: a report drawn from a pod's log shows as much.
 _TOLD = 1 << 16
+#: Bytes of JSON that a single part of the evidence may take in the audit log; the hash of the whole is beside it.
+_KEPT = 1 << 10
+#: The run's name, set by `sluice run` for its steps; on a cluster it is the run's id.
+RUN_ENV = "SLUICE_RUN"
 _done: list[str] = []
+#: The project this process was given.
+_opened: list[Project] = []
 
 
-def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: float | None = None) -> Gate:
-    """Run a step's work; write and announce its gate.
+def run_step(
+    work: Callable[[], Gate],
+    gate_path: str,
+    *,
+    step: str,
+    started: float | None = None,
+    kind: Kind = "gate",
+    anchored: Callable[[Gate, str], None] | None = None,
+) -> Gate:
+    """Run a step's work; write and announce its gate, and have it in the audit log where there is one.
 
-    `started` (of `time.perf_counter`) is when the step began, if that was before this call.
+    Args:
+        started: of `time.perf_counter`, when the step began, if that was before this call.
+        kind: of the audit log's record. anchored: given the gate and what the registry is to keep of the record.
 
     A failure is announced as an ``error`` event (type, message, fix, exit code) and ends the
     process with status 1, so that a pipeline back-end marks the task as failed.
@@ -41,6 +60,7 @@ def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: fl
     try:
         gate = work()
         gate = dataclasses.replace(gate, seconds=round(time.perf_counter() - start, 3))
+        _recorded(gate, kind, anchored)
         gate.write(Path(gate_path))
         _done.append(step)
     except SluiceError as e:
@@ -61,6 +81,33 @@ def run_step(work: Callable[[], Gate], gate_path: str, *, step: str, started: fl
         raise SystemExit(1) from e
     events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds, evidence=brief(gate.evidence, _TOLD))
     return gate
+
+
+def _recorded(gate: Gate, kind: Kind, anchored: Callable[[Gate, str], None] | None) -> None:
+    """The gate in the audit log: of the environment, else of the project. A decision that cannot be written down does not stand."""
+    project = _opened[-1] if _opened else None
+    place = os.environ.get(AUDIT_ENV) or (project.tracking.audit if project else None)
+    if not place:
+        return
+    found = log_at(place)
+    whole = dataclasses.asdict(gate)
+    entry = Entry(
+        kind,
+        model=project.name if project else "",
+        digest=str(gate.evidence.get("digest", "")) if kind != "gate" else "",
+        reason="; ".join(gate.reasons),
+        data={
+            "run": os.environ.get(RUN_ENV) or os.environ.get(events.NONCE_ENV, ""),
+            "step": gate.step,
+            "decision": gate.decision,
+            "seconds": gate.seconds,
+            "sha256": digest_of(whole),
+            "evidence": brief(gate.evidence, _KEPT),
+        },
+    )
+    record = found.append(entry)
+    if anchored is not None:
+        anchored(gate, anchor(found, record))
 
 
 def leave() -> None:
@@ -91,4 +138,10 @@ def open_project(text: str, base_dir: str) -> tuple[Project, Path]:
     """The project a step is given as a parameter (YAML or JSON text), and where its relative paths start."""
     base = Path(base_dir or ".")
     findable(base)
-    return parse(read_text(text, "parameter `project`"), base_dir=base), base
+    return opened(parse(read_text(text, "parameter `project`"), base_dir=base)), base
+
+
+def opened(project: Project) -> Project:
+    """The same: from now on this step is about it."""
+    _opened.append(project)
+    return project

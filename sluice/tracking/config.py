@@ -22,6 +22,9 @@ class TrackingConfig(Section):
     backend: Literal["mlflow"] = "mlflow"
     uri: str | None = None
     experiment: str | None = Field(None, description="null: the project's name")
+    audit: str | None = Field(
+        None, description="where the audit log is: s3://bucket/prefix or a folder; null: $SLUICE_AUDIT, else $SLUICE_HOME/audit"
+    )
     also: list[str] = Field([], description="further trackers beside the first: tensorboard, wandb, or your own as module:Class")
 
     @field_validator("also")
@@ -34,6 +37,13 @@ class TrackingConfig(Section):
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 raise ValueError(f"{name!r} is no tracker: {hint}there are {', '.join(TRACKERS.names())}; your own: my_module:MyTracker")
         return also
+
+    @field_validator("audit")
+    @classmethod
+    def _known_place(cls, audit: str | None) -> str | None:
+        if audit is not None and not audit.startswith(("s3://", "/", "~/")):
+            raise ValueError("is no place for an audit log: write s3://bucket/prefix, or a folder from / on")
+        return audit
 
     @field_validator("uri")
     @classmethod

@@ -1,0 +1,59 @@
+"""`sluice audit`."""
+
+from __future__ import annotations
+
+import argparse
+
+from sluice.audit.log import open_log
+from sluice.audit.verify import verify
+from sluice.cli import show_json
+from sluice.core import files
+from sluice.core.errors import ProjectError
+from sluice.core.home import Home
+from sluice.registry import story
+from sluice.registry.references import registry_of
+
+#: What is asked in place of a model: whether the log is whole.
+VERIFY = "verify"
+WHOLE, CHANGED = 0, 3
+
+
+def audit(args: argparse.Namespace) -> int:
+    """The story of a model; of ``verify`` the state of the log. Ends with 3 where the log is not what was written."""
+    home = Home(args.home)
+    if args.model == VERIFY:
+        return _verify(home, args)
+    told = story.tell(args.model, registry_of(home), open_log(home))
+    if args.html:
+        files.write_text(args.html, story.html(told))
+    if args.json:
+        show_json(told.to_dict())
+    elif not args.html:
+        print(story.text(told))
+    else:
+        print(args.html)
+    return CHANGED if told.faults else WHOLE
+
+
+def _verify(home: Home, args: argparse.Namespace) -> int:
+    log = open_log(home)
+    lines, head = log.read()
+    try:
+        registry = registry_of(home)
+        named = story.named(registry, registry.models())
+    except ProjectError:  # nothing was run here: there is no registry that could name a record
+        named = []
+    faults = verify(lines, head, named)
+    mine = [a for a in named if a.log == log.identity()]
+    if args.json:
+        said = [{"record": f.sequence, "what": f.what} for f in faults]
+        show_json({"log": log.where, "records": len(lines), "whole": not faults, "faults": said, "named_by_registry": len(mine)})
+        return CHANGED if faults else WHOLE
+    for fault in faults:
+        print(fault)
+    if faults:
+        print(f"{log.where}: {len(faults)} faults in {len(lines)} records")
+        return CHANGED
+    head_said = f"the head names {head.sequence}" if head else "empty"
+    print(f"{log.where}: {len(lines)} records, every one as it was written; {head_said}, {len(mine)} are named by the registry")
+    return WHOLE
