@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One warm process for all the runs of a whole suite, where workers share it: half of what a small run takes is imports.
+
+    A test of what a run does by itself leaves ``SLUICE_WARM`` out of its environment.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        return
+    from pipelines import ahead
+    from sluice.core.warm.client import PLACE
+    from sluice.core.warm.start import Warm
+    from sluice.project import load
+
+    project = ROOT / "examples" / "breast_cancer" / "sluice.yaml"
+    made = Warm(ahead.plan(load(project), project.parent))
+    config.add_cleanup(made.stop)
+    if made.why is None:
+        os.environ[PLACE] = str(Path(made.interpreter).parent)
+        config.add_cleanup(lambda: os.environ.pop(PLACE, None))
 
 
 def frames(context: int = 1) -> list[inspect.FrameInfo]:

@@ -26,7 +26,7 @@ _ONE = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
-_PREFIX = "sluice-warm-"
+_PREFIX, _INTERPRETER = "sluice-warm-", "interpreter"
 #: Seconds in which one that begins may not listen yet.
 _YOUNG = 60.0
 #: Set to 0, every step is a process that imports for itself.
@@ -65,7 +65,7 @@ class Plan:
 
 
 class Warm:
-    """The warm process of one command.
+    """The warm process of one command; that of whoever started the command, where there is one already.
 
     Attributes:
         interpreter: a program that takes ``-m MODULE ARGUMENTS...`` as Python does, and has a fork do it.
@@ -77,7 +77,10 @@ class Warm:
         _forget_old()
         self._place: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        if self.why is None:
+        theirs = Path(os.environ.get(PLACE) or os.devnull)
+        if self.why is None and (theirs / _INTERPRETER).is_file():
+            self._place, self.interpreter = theirs, str(theirs / _INTERPRETER)
+        elif self.why is None:
             try:
                 self._start(plan)
             except (OSError, SluiceError) as e:
@@ -88,7 +91,7 @@ class Warm:
         place = self._place = Path(tempfile.mkdtemp(prefix=_PREFIX))
         if any(c.isspace() for c in str(place)):
             raise OSError(f"kfp starts no program whose path has a space in it ({place})")
-        script = place / "interpreter"
+        script = place / _INTERPRETER
         script.write_text(f'#!/bin/sh\nexec {_quoted(sys.executable)} -I -S {_quoted(client.__file__)} {plan.program} "$@"\n')
         script.chmod(0o700)
         sockets = {name: _listen(place / f"{name}.sock") for name in ("default", *plan.sets)}
@@ -129,7 +132,7 @@ class Warm:
         """End it, and with it whatever of its forks is still at work."""
         if self._process is not None:
             stop(self._process, grace=5)
-        if self._place is not None:
+        if self._place is not None and str(self._place) != os.environ.get(PLACE):
             shutil.rmtree(self._place, ignore_errors=True)
 
 

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from sluice.core.home import Home
+from sluice.core.warm.client import PLACE
 from sluice.package.package import Store
 from sluice.registry.versions import CHAMPION, Registry
 
@@ -50,7 +51,9 @@ def champion(home: Path, name: str) -> str:
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     home = tmp_path_factory.mktemp("line") / "home"
-    return home, run(TABLE / "sluice.yaml", home, "--set", "train.epochs=15", *QUICK)
+    with pytest.MonkeyPatch.context() as alone:  # with all that a person's first run starts
+        alone.delenv(PLACE, raising=False)
+        return home, run(TABLE / "sluice.yaml", home, "--set", "train.epochs=15", *QUICK)
 
 
 def test_the_first_model_goes_straight_to_stable(first: tuple[Path, dict[str, Any]]) -> None:

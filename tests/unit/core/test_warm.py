@@ -29,6 +29,14 @@ PLAN = Plan(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def alone() -> Iterator[None]:
+    """None is there that these could join."""
+    with pytest.MonkeyPatch.context() as m:
+        m.delenv(PLACE, raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Warm]:
     made = Warm(PLAN)
@@ -286,6 +294,23 @@ with warm.in_use():
         for command in (["-m", "this"], ["-c", "print('Beautiful')"], ["-I", "-c", "print('Beautiful')"]):
             done = subprocess.run([warm.interpreter, *command], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
             assert (done.returncode, done.stderr, "Beautiful" in done.stdout) == (0, "", True)
+
+    def test_one_that_is_there_already_is_joined_and_left_as_it_was(
+        self, warm: Warm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(PLACE, str(warm._place))
+        mine = Warm(Plan("other", shared=()))
+        assert (mine.why, mine.interpreter, mine._process) == (None, warm.interpreter, None)
+        with mine.in_use():
+            assert (sys.executable, os.environ[PLACE]) == (warm.interpreter, str(warm._place))
+        mine.stop()
+        assert run(warm, tmp_path, "print('well')").stdout == "well\n"
+
+    def test_a_place_where_nobody_is_is_not_joined(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(PLACE, str(tmp_path))
+        mine = Warm(PLAN)
+        assert mine.why is None and mine._process is not None and Path(mine.interpreter).parent != tmp_path
+        mine.stop()
 
     def test_it_can_be_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(start.SWITCH, "0")
