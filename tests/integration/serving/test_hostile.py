@@ -341,9 +341,9 @@ def kept_alive(server: Server, path: str, body: bytes, headers: dict[str, str]) 
     raise AssertionError("unreachable")
 
 
-@settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(request=mutated())
-def test_ten_thousand_mutated_requests_and_none_is_a_5xx(small: Server, request: tuple[str, bytes, dict[str, str]]) -> None:
+def test_thousands_of_mutated_requests_and_none_is_a_5xx(small: Server, request: tuple[str, bytes, dict[str, str]]) -> None:
     path, body, headers = request
     status, answer = kept_alive(small, path, body, headers)
     COUNTS[status] += 1
@@ -354,7 +354,7 @@ def test_ten_thousand_mutated_requests_and_none_is_a_5xx(small: Server, request:
 
 def test_the_mutations_reached_the_model_and_the_checks_and_ended_no_worker(small: Server) -> None:
     assert small.metric("sluice_worker_restarts_total") == 0
-    assert COUNTS[200] > 500 and COUNTS[400] > 2000, COUNTS
+    assert COUNTS[200] > 150 and COUNTS[400] > 600, COUNTS
 
 
 def test_memory_is_back_at_its_level_after_ten_thousand_malformed_requests(small: Server) -> None:

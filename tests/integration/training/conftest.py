@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sluice.core.warm.client import PLACE
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.project import Project, parse
 
@@ -46,6 +47,14 @@ def points_dataset(root: Path) -> Dataset:
         source={},
         shard_rows=100,
     )
+
+
+@pytest.fixture(scope="module")
+def plain_processes() -> Iterator[None]:
+    """Training processes are children of the one that starts them, for tests that look for them there."""
+    with pytest.MonkeyPatch.context() as alone:
+        alone.delenv(PLACE, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

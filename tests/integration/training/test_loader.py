@@ -15,6 +15,8 @@ from sluice.learners.fit import fit
 
 from .test_survival import Running, ranks, step_of
 
+pytestmark = pytest.mark.usefixtures("plain_processes")
+
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03}
 TRAIN = {"epochs": 4, "processes": 2, "accumulate": 2, "checkpoint": {"every_seconds": 0.05}}

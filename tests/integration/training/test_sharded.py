@@ -17,6 +17,8 @@ from sluice.core import files
 from sluice.learners.fit import fit
 from tests.integration.training.test_survival import Running, kill_at_random, read_until, start, weights
 
+pytestmark = pytest.mark.usefixtures("plain_processes")
+
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03, "blocks": 2}
 TRAIN = {

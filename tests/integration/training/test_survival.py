@@ -21,6 +21,8 @@ from sluice.core import files
 from sluice.learners.errors import ProcessDied
 from sluice.learners.fit import fit
 
+pytestmark = pytest.mark.usefixtures("plain_processes")
+
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03}
 #: Over a million parameters: two processes of one machine have them in common memory, where gloo carries the small model's.
