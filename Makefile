@@ -15,7 +15,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals bench-tasks demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals bench-tasks bench-proof demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -95,6 +95,9 @@ bench-intervals: setup ## how often the intervals of losses hold what they are o
 
 bench-tasks: setup ## each kind of model on its data, a line of JSON each: the table of docs/tasks.md
 	@for t in tests/bench/tasks/[a-z]*.py; do $(BIN)/python -m tests.bench.tasks.$$(basename $$t .py); done
+
+bench-proof: setup ## a thousand changes of one byte in packages, records and signatures: how many `sluice verify` finds
+	@$(BIN)/python -m tests.bench.proof
 
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout

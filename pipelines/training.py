@@ -106,7 +106,12 @@ def training(
     cluster.place(checked, "validate_data")
     with contextlib.ExitStack() as gates:
         gates.enter_context(dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"))
-        given = {"project": checked.outputs["project"], "base_dir": base_dir, "home": cluster.here().home}
+        given = {
+            "project": checked.outputs["project"],
+            "checked": checked.outputs["gate"],
+            "base_dir": base_dir,
+            "home": cluster.here().home,
+        }
         follow([step for part in split() for step in part], given, gates)
     tell(project)
 

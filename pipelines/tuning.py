@@ -60,7 +60,7 @@ def tuning(
     before, between, behind = split()
     with contextlib.ExitStack() as gates:
         gates.enter_context(dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"))
-        given = {"project": checked.outputs["project"], "base_dir": base_dir, "home": home}
+        given = {"project": checked.outputs["project"], "checked": checked.outputs["gate"], "base_dir": base_dir, "home": home}
         follow([*before, *between], given, gates)
         settled, dataset = given["project"], given["dataset"]
         begun = cluster.place(tune_begin(project=settled, base_dir=base_dir, home=home, dataset=dataset), "preprocess")

@@ -101,6 +101,14 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--log", metavar="DIR", help="keep predictions there, as Parquet")
     serve.add_argument("--cache", type=int, metavar="BYTES", help="of answers to inputs seen before; default: none")
     serve.add_argument("--name", help="the model's name in URLs; default: the package's")
+    serve.add_argument("--require-signature", action="store_true", help="serve it only if a trusted key signed it")
+    serve.add_argument(
+        "--trusted-key",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a public key, or a folder of them; default: $SLUICE_TRUSTED_KEYS, else the home's own",
+    )
 
     predict = add("predict", "a file of rows again, with a model's answers as columns", "predict:predict")
     predict.add_argument("package", metavar="NAME", help=_PACKAGE)
@@ -154,6 +162,34 @@ def parser() -> argparse.ArgumentParser:
     inspect = add("inspect", "verify a package and show what it holds", "inspect:inspect")
     inspect.add_argument("package", metavar="PACKAGE", help=_PACKAGE)
     _home_argument(inspect)
+
+    pairs = commands.add_parser("keys", help="keys to sign packages with")
+    key_commands = pairs.add_subparsers(dest="key_command", metavar="COMMAND", required=True)
+    new = add("new", "make a key pair: runs in the home sign with it", "proof:new", key_commands)
+    new.add_argument("-o", "--output", type=Path, metavar="FILE", help="of the private key; default: keys/signing.pem in the home")
+    _home_argument(new)
+    shown = add("show", "the ids of public keys", "proof:show", key_commands)
+    shown.add_argument("files", nargs="+", metavar="FILE")
+
+    sign = add("sign", "sign a package in a store, with its record and its bill of materials", "proof:sign")
+    sign.add_argument("package", metavar="PACKAGE", help=_PACKAGE)
+    sign.add_argument("--key", type=Path, metavar="FILE", help="the private key; default: $SLUICE_SIGNING_KEY, else the home's own")
+    _home_argument(sign)
+
+    verify = add(
+        "verify", "check a package, its record, its bill of materials and its signature; 3 where something is wrong", "proof:verify"
+    )
+    verify.add_argument("package", metavar="PACKAGE", help=_PACKAGE)
+    verify.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a public key, or a folder of them: it must be signed by one; may be repeated; default: $SLUICE_TRUSTED_KEYS",
+    )
+    verify.add_argument("--require-signature", action="store_true", help="also without --key: by one of the home's keys")
+    _home_argument(verify)
 
     data = commands.add_parser("data", help="look at a project's data")
     data_commands = data.add_subparsers(dest="data_command", metavar="COMMAND", required=True)

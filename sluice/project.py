@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sluice.kfp.config import ClusterConfig
     from sluice.learners.torch.config import TrainConfig
     from sluice.monitor.config import MonitorConfig
+    from sluice.proof.config import CardConfig, ProvenanceConfig
     from sluice.rollouts.serve import ServeConfig
     from sluice.rollouts.spec import RolloutSpec
     from sluice.tracking.config import TrackingConfig
@@ -44,6 +45,8 @@ SECTIONS = {
     "tracking": "sluice.tracking.config:TrackingConfig",
     "cluster": "sluice.kfp.config:ClusterConfig",
     "tune": "sluice.tuning.config:TuneConfig",
+    "provenance": "sluice.proof.config:ProvenanceConfig",
+    "card": "sluice.proof.config:CardConfig",
 }
 
 
@@ -74,9 +77,11 @@ class _File(Section):
     def digest(self) -> str:
         """sha256 over the settings that make the model, defaults filled in: the config's version.
 
-        How a model is served, rolled out, watched and tracked, where its steps run, and how settings were searched for, does not change what it is.
+        How a model is served, rolled out, watched, tracked, signed and told of, where its steps run, and how settings were searched for,
+        does not change what it is.
         """
-        return files.digest_of(self.model_dump(mode="json", exclude={"serve", "rollout", "monitor", "tracking", "cluster", "tune"}))
+        left = {"serve", "rollout", "monitor", "tracking", "cluster", "tune", "provenance", "card"}
+        return files.digest_of(self.model_dump(mode="json", exclude=left))
 
 
 def _project(train: type[Section], base: type[Section]) -> Any:
@@ -108,6 +113,8 @@ if TYPE_CHECKING:
         tracking: TrackingConfig
         cluster: ClusterConfig
         tune: TuneConfig | None
+        provenance: ProvenanceConfig
+        card: CardConfig
 
 else:
     Project = _project(LEARNERS.get(LEARNERS.built_in[0]).Train, _File)

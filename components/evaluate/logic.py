@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components import STARTED
 from sluice.core import files
@@ -28,6 +30,9 @@ from sluice.rollouts.handover import serving
 from sluice.rollouts.manifest import target
 from sluice.steps.execute import open_project, run_step
 from sluice.tracking.tracker import open_tracker, tracking_uri
+
+#: Bytes of each part of the evidence that is handed on, and values of a column.
+_TOLD, _SLICES = 1000, 5
 
 
 def run(
@@ -54,12 +59,35 @@ def run(
         tracker.metrics({f"test_{k}": v["value"] for k, v in found["metrics"].items()})
         tracker.tags({"sluice.evaluate": said.decision})
         tracker.finish("FINISHED")
-        made = {"digest": package.digest, "precision": package.precision, "cautions": list(said.cautions)}
+        made = {"digest": package.digest, "precision": package.precision, "cautions": list(said.cautions)} | told(found)
         return Gate("evaluate", said.decision, said.reasons, said.evidence | made)
 
     gate = run_step(work, gate_path, step="evaluate", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
     return gate
+
+
+def told(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an evaluation goes into the package's record and its card: few enough bytes to be handed from step to step.
+
+    ``measured`` {metric: [value, low, high]}, and ``sliced`` [[where, value, low, high, rows]]: the worst values of each column it was
+    sliced by, as far as there is room.
+    """
+    measured = {name: [_short(m[k]) for k in ("value", "low", "high")] for name, m in found["metrics"].items()}
+    kept: dict[str, int] = {}
+    sliced: list[list[Any]] = []
+    for s in found.get("slices") or ():
+        kept[s["column"]] = kept.get(s["column"], 0) + 1
+        row = [f"{s['column']} = {s['value']}"[:60], _short(s["metric"]), _short(s["low"]), _short(s["high"]), s["rows"]]
+        if kept[s["column"]] <= _SLICES and len(files.canonical_json([*sliced, row])) < _TOLD:
+            sliced.append(row)
+    while len(files.canonical_json(measured)) > _TOLD:
+        measured.popitem()
+    return {"measured": measured} | ({"sliced": sliced} if sliced else {})
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
 
 
 def champion_version(registry: Registry, name: str) -> Version | None:

@@ -12,6 +12,7 @@ def register(
     home: str,
     run_id: str,
     package: dsl.Input[dsl.Model],
+    checked: str,
     prepared: str,
     trained: str,
     exported: str,
@@ -27,7 +28,8 @@ def register(
         home: The local home folder; empty on a cluster.
         run_id: The tracking run it came from.
         package: What `export_onnx` wrote.
-        prepared: The gate of `preprocess`, for the model card.
+        checked: The gate of `validate_data`, for the record and the model card.
+        prepared: The gate of `preprocess`.
         trained: The gate of `train`.
         exported: The gate of `export_onnx`.
         judged: The gate of `evaluate`.
@@ -40,7 +42,7 @@ def register(
     from components.register.logic import run
     from sluice.core.gate import hand_on
 
-    gates = [prepared, trained, exported, judged]
+    gates = [checked, prepared, trained, exported, judged]
     found = run(project, base_dir, home, run_id, package_path=package.path, gates=gates, gate_path=f"{gate}.json")
     hand_on(gate)
     with open(handed, "w") as file:  # noqa: PTH123 (nothing is imported for it)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.package import package as packages
 from sluice.package.store import default_store
+from sluice.proof import environment, record
 from sluice.registry.environments import GATES, decided
 from sluice.registry.versions import CANDIDATE, Registry
 from sluice.steps.execute import open_project, run_step
@@ -27,14 +27,27 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
         settings, base = open_project(project, base_dir)
         place = Home(home or None)
         store = default_store(place)
+        key = record.key_of(settings.provenance, base, place.root)
         package = store.add(packages.read(Path(package_path)))
+        code, passed = environment.code(base), [Gate.of(json.loads(g)) for g in gates]
         lineage = {
             "code": package.provenance.get("code", ""),
             "config": settings.digest,
             "data": package.provenance.get("data", ""),
-            "git": git_commit(base),
+            "git": environment.git_tag(code),
         }
-        registry, passed = Registry(tracking_uri(settings, place)), [Gate.of(json.loads(g)) for g in gates]
+        made = record.made_now(
+            package,
+            project=project,
+            source=settings.data.source,
+            gates=passed,
+            base_dir=base,
+            run=run_id,
+            config=settings.digest,
+            code=code,
+        )
+        proof, notes = record.write(store, package, made, settings.card, key)
+        registry = Registry(tracking_uri(settings, place))
         version = registry.register(
             settings.name,
             package.digest,
@@ -49,7 +62,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
         return Gate(
             "register",
             "pass",
-            (told, *filter(None, [registry.note])),
+            (told, *notes, *filter(None, [registry.note])),
             {
                 "model": settings.name,
                 "version": version.number,
@@ -59,6 +72,8 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
                 "gates": {g.step: g.decision for g in passed},
                 "run_id": run_id,
                 "page": registry.page(version),
+                "proof": sorted(proof),
+                "signed_by": key.public.id if key else None,
             },
         )
 
@@ -69,17 +84,3 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
 
     gate = run_step(work, gate_path, step="register", started=STARTED, kind="registration", anchored=anchored)
     return str(gate.evidence["digest"])
-
-
-def git_commit(folder: Path) -> str:
-    """The commit the project file's folder is at, ``-dirty`` where files differ from it; empty outside git."""
-
-    def git(*args: str) -> str:
-        try:
-            out = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return ""
-        return out.stdout.strip() if out.returncode == 0 else ""
-
-    commit = git("rev-parse", "HEAD")
-    return commit + "-dirty" * bool(commit and git("status", "--porcelain", "--untracked-files=no", "."))

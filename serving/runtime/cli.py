@@ -20,6 +20,7 @@ import orjson  # noqa: E402
 from serving.runtime.settings import Settings, Source  # noqa: E402
 from sluice.core.errors import SluiceError  # noqa: E402
 from sluice.core.processes import cpu_quota  # noqa: E402
+from sluice.proof.trust import trust_of  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,6 +82,18 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--access-log", metavar="FILE", help="JSON lines; - is stdout")
     p.add_argument(
         "--allow-load", action="append", default=[], metavar="PREFIX", help="models may be loaded from below it over the network"
+    )
+    p.add_argument(
+        "--require-signature",
+        action="store_true",
+        help="serve packages alone that a trusted key signed; default: $SLUICE_REQUIRE_SIGNATURE",
+    )
+    p.add_argument(
+        "--trusted-key",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a public key, or a folder of them; may be repeated; default: $SLUICE_TRUSTED_KEYS",
     )
     p.add_argument("--pointer", metavar="FILE", help="a file that names the package to serve, and its digest; watched")
     return p
@@ -158,6 +171,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         deadline=args.deadline_ms / 1e3 if args.deadline_ms else None,
         allow_load=tuple(args.allow_load),
         outcomes=(low, high),
+        trust=trust_of(args.require_signature, args.trusted_key),
         **{k: getattr(args, k) for k in same},
     )
 

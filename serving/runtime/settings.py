@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from sluice.proof.trust import NOTHING, Trust
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -41,6 +43,7 @@ class Settings:
         allow_load: where models may be loaded from over the network; empty refuses all.
         pointer: a file that names the package to serve; watched.
         max_model: size of an ONNX file, before it is refused.
+        trust: whether a package must be signed, and by whom.
         scratch: folder of asynchronous results, made by the parent.
         log_address: socket of the recorder, made by the parent.
     """
@@ -75,5 +78,6 @@ class Settings:
     allow_load: tuple[str, ...] = ()
     pointer: str | None = None
     max_model: int = 4 << 30
+    trust: Trust = NOTHING
     scratch: str | None = None
     log_address: bytes = b""

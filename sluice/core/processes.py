@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import select
 import shutil
 import signal
@@ -129,3 +130,12 @@ def cpu_quota() -> int:
     except (OSError, ValueError):
         pass
     return max(1, cpus)
+
+
+def cpu_name() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        with Path("/proc/cpuinfo").open() as f:
+            return next((line.partition(":")[2].strip() for line in f if line.startswith("model name")), platform.processor())
+    except OSError:
+        return platform.processor()

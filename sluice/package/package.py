@@ -21,8 +21,8 @@ from typing import Any
 from sluice.core import files
 from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.errors import PackageError
+from sluice.package import beside, v1
 from sluice.package import manifest as manifests
-from sluice.package import v1
 from sluice.package.manifest import FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL
 from sluice.problems import decision
 from sluice.problems.decision import Rule
@@ -267,7 +267,7 @@ def _verify_files(root: Path, listed: dict[str, dict[str, Any]]) -> None:
 
 
 class Store:
-    """Content-addressed packages: ``<root>/sha256/<digest>/``. Adding is atomic and idempotent."""
+    """Content-addressed packages: ``<root>/sha256/<digest>/``, each with its proof at ``<root>/proof/<digest>/``. Adding is atomic and idempotent."""
 
     def __init__(self, root: Path):
         self.root = root / "sha256"
@@ -304,6 +304,20 @@ class Store:
         if not self.root.is_dir():
             return []
         return sorted(p.name for p in self.root.iterdir() if _DIGEST.fullmatch(p.name))
+
+    def proof_path(self, digest: str) -> Path:
+        """Where a package's proof is kept (`sluice.package.beside`). Raises `PackageError` for what is no digest."""
+        return self.root.parent / beside.FOLDER / self.path(digest).name
+
+    def add_proof(self, digest: str, found: Mapping[str, bytes]) -> None:
+        """Keep a package's proof, in the place of one that is there."""
+        root = self.proof_path(digest)
+        beside.write(root, root.name, found)
+
+    def proof(self, digest: str) -> dict[str, bytes] | None:
+        """A package's proof, None where there is none. Raises `PackageError` where it is damaged."""
+        root = self.proof_path(digest)
+        return beside.read(root, root.name)
 
 
 def move_in(ready: Path, target: Path, digest: str) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sluice.core import files
 from sluice.core.errors import PackageError
 from sluice.core.s3 import Place, StoreFault
+from sluice.package import beside
 from sluice.package import manifest as manifests
 from sluice.package.manifest import LIMIT_MANIFEST, MANIFEST
 from sluice.package.package import Package, Store, move_in, read
@@ -87,6 +88,42 @@ class S3Store:
         with self._explained():
             names = [name.split("/") for name, _ in self._place.list("sha256/")]
         return sorted({digest for _, digest, *rest in names if rest == [MANIFEST]})
+
+    def add_proof(self, digest: str, found: Mapping[str, bytes]) -> None:
+        """Upload a package's proof, its index last: until then the one before it is read, or none.
+
+        Raises:
+            PackageError: the store refuses or does not answer.
+        """
+        digest = self.cache.path(digest).name
+        with self._explained(digest):
+            for name, data in [*found.items(), (beside.INDEX, beside.index_of(digest, found))]:
+                self._place.put(f"{beside.FOLDER}/{digest}/{name}", data)
+        self.cache.add_proof(digest, found)
+
+    def proof(self, digest: str) -> dict[str, bytes] | None:
+        """A package's proof as the store has it now, None where it has none: one that was signed since is another.
+
+        Raises:
+            PackageError: damaged there, or the store refuses or does not answer.
+        """
+        digest = self.cache.path(digest).name
+        below = f"{beside.FOLDER}/{digest}"
+        where = f"{self.root}/{below}"
+        try:
+            raw = self._place.read(f"{below}/{beside.INDEX}", beside.LIMIT_INDEX)
+        except StoreFault as e:
+            if e.kind == "missing":
+                return None
+            raise e.told(PackageError, where) from e
+        found = {}
+        for name, entry in beside.listed(raw, digest, f"{where}/{beside.INDEX}").items():
+            try:
+                found[name] = self._place.read(f"{below}/{name}", entry["size"])
+            except StoreFault as e:
+                raise e.told(PackageError, f"{where}/{name}") from e
+            beside.check_file(found[name], entry, f"{where}/{name}")
+        return found
 
     def _sizes(self, digest: str) -> dict[str, int]:
         below = f"sha256/{digest}/"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlparse
@@ -22,6 +23,8 @@ class PackageStore(Protocol):
     def get(self, digest: str) -> Package: ...
     def digests(self) -> list[str]: ...
     def uri(self, digest: str) -> str: ...
+    def add_proof(self, digest: str, found: Mapping[str, bytes]) -> None: ...
+    def proof(self, digest: str) -> dict[str, bytes] | None: ...
 
 
 class ClaimStore(Store):

@@ -21,8 +21,10 @@ import orjson
 from sluice.core import files
 from sluice.core.errors import PackageError, SluiceError
 from sluice.core.s3 import Place, StoreFault
+from sluice.package import beside
 from sluice.package import package as packages
 from sluice.package.manifest import LIMIT_MANIFEST
+from sluice.proof import bundle
 
 _SECONDS = 1800.0
 _PART = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
@@ -103,6 +105,7 @@ def _package(place: Place, root: Path, digest: str | None, max_bytes: int) -> Pa
         raise PackageError(f"digest is {found}, not the one asked for", field=place.uri, value=digest, fix="register the package again")
     store = packages.Store(root)
     target = store.path(found)
+    _signature(place, found, store)
     if target.exists():
         try:
             return store.get(found).root
@@ -120,6 +123,23 @@ def _package(place: Place, root: Path, digest: str | None, max_bytes: int) -> Pa
             place.fetch(name, tmp.joinpath(*map(_checked, name.split("/"))), size)
         packages.read(tmp, found)
     return target
+
+
+def _signature(place: Place, digest: str, store: packages.Store) -> None:
+    """Bring a package's signature with it, where the store it lies in has one; whether one is required is asked by whoever opens the package."""
+    above, _, below = place.prefix.rpartition("sha256/")
+    if below.strip("/") != digest:
+        return
+    beside_it = Place(f"s3://{place.bucket}/{above}{beside.FOLDER}/{digest}", "PACKAGE")
+    try:
+        raw = beside_it.read(beside.SIGNATURE, bundle.LIMIT)
+    except StoreFault as e:
+        if e.kind not in ("missing", "refused"):
+            raise
+        return
+    kept = store.proof_path(digest) / beside.SIGNATURE
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(kept, raw)
 
 
 def _checked(part: str) -> str:

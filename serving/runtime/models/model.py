@@ -25,6 +25,7 @@ from sluice.fields import Processor, TabularProcessor, TensorProcessor, load_pro
 from sluice.package import package as packages
 from sluice.package.package import Package
 from sluice.problems.problem import problem
+from sluice.proof.trust import NOTHING, Trust, signature_beside
 
 #: A free axis is this long when a model is warmed up.
 _WARM_LENGTH = 8
@@ -242,14 +243,16 @@ def _example(t: TensorSpec) -> np.ndarray:
     return np.ones(shape, dtype=DTYPES[t.datatype]) if t.name == "attention_mask" else np.zeros(shape, dtype=DTYPES[t.datatype])
 
 
-def load(path: Path, name: str, digest: str | None, threads: int, max_bytes: int) -> Model:
+def load(path: Path, name: str, digest: str | None, threads: int, max_bytes: int, trust: Trust = NOTHING) -> Model:
     """Load a package directory, or a plain ``.onnx`` file (or a directory that holds just one).
 
     Raises:
-        PackageError: refused, with the reason.
+        PackageError: refused, with the reason: also for want of a signature that is required.
     """
     if path.is_dir() and (path / packages.MANIFEST).exists():
         package = packages.read(path, digest)
+        if trust.required:
+            trust.check(package.digest, signature_beside(path, package.digest), str(path))
         return Model(package, name or package.name, threads, max_bytes)
     found = sorted(path.glob("*.onnx")) if path.is_dir() else [path]
     if len(found) != 1 or not found[0].is_file() or found[0].suffix != ".onnx":
@@ -258,6 +261,12 @@ def load(path: Path, name: str, digest: str | None, threads: int, max_bytes: int
             field=str(path),
             value=[p.name for p in found][:5],
             fix="name a directory with model.json, or one .onnx file",
+        )
+    if trust.required:
+        raise PackageError(
+            "an ONNX file alone is no package, and has no signature, which is required here",
+            field=str(found[0]),
+            fix="serve a signed package",
         )
     return Model(_plain(found[0], name, digest, max_bytes), name or found[0].stem, threads, max_bytes, inferred=True)
 

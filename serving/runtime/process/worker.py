@@ -63,7 +63,8 @@ def main(settings: Settings, slot: int, pages: list[Page], end: socket.socket, s
 
 
 def _load(uri: str, name: str, digest: str | None, settings: Settings) -> Model:
-    return load(local(uri, digest, settings.max_model), name, digest, settings.threads, settings.max_model)
+    path = local(uri, digest, settings.max_model)
+    return load(path, name, digest, settings.threads, settings.max_model, settings.trust)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

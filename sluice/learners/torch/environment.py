@@ -6,11 +6,11 @@ import os
 import platform
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from sluice.core.processes import cpu_name
 from sluice.learners.torch.distributed import World
 
 _LIBRARIES = ("torch", "torchvision", "transformers", "tokenizers", "numpy", "pyarrow", "safetensors")
@@ -33,12 +33,3 @@ def environment(world: World) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "libraries": found,
     }
-
-
-def cpu_name() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        with Path("/proc/cpuinfo").open() as f:
-            return next((line.partition(":")[2].strip() for line in f if line.startswith("model name")), platform.processor())
-    except OSError:
-        return platform.processor()

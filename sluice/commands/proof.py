@@ -1,0 +1,134 @@
+"""`sluice keys`, `sign`, `verify`: who made a package, of what, and whether it is still that."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from sluice.cli import show_json
+from sluice.core.errors import PackageError, ProjectError
+from sluice.core.home import Home
+from sluice.package import beside
+from sluice.package import package as packages
+from sluice.package.package import MANIFEST, Store
+from sluice.package.store import PackageStore, default_store, open_store
+from sluice.proof import keys
+from sluice.proof.signing import sign as signature_of
+from sluice.proof.verify import WRONG, Verdict
+from sluice.proof.verify import verify as verdict_of
+from sluice.registry.references import find_version, registry_of
+
+REFUSED = 3
+
+
+def new(args: argparse.Namespace) -> int:
+    """`sluice keys new`: a pair to sign with. Without `-o` it is the home's own, and runs there sign with it."""
+    path = args.output or Home(args.home).create().root / "keys" / keys.PRIVATE_NAME
+    made = keys.new_pair(path, os.environ.get(keys.PASSWORD_ENV))
+    public = path.with_suffix(keys.PUBLIC_SUFFIX)
+    if args.json:
+        show_json({"private": str(path), "public": str(public), "id": made.id})
+        return 0
+    print(
+        f"private key: {path}  keep it secret; runs sign with it"
+        + ("" if args.output is None else f" where ${keys.SIGNING_KEY_ENV} or provenance.key names it")
+    )
+    print(f"public key:  {public}  for whoever verifies: `sluice verify NAME --key {public}`")
+    print(f"id:          {made.id}")
+    return 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """`sluice keys show`: the ids of public keys."""
+    found = keys.trusted(args.files, "FILE")
+    if args.json:
+        show_json({"keys": [{"id": k.id, "source": k.source} for k in found]})
+    else:
+        for k in found:
+            print(f"{k.id}  {k.source}")
+    return 0
+
+
+def sign(args: argparse.Namespace) -> int:
+    """`sluice sign`: sign a package that is in a store, with what lies beside it."""
+    home = Home(args.home)
+    root, digest, store = find(args.package, home)
+    key = keys.signing_key(args.key, home=home.root)
+    if key is None:
+        raise ProjectError(
+            "there is no key to sign with", field="--key", fix=f"`sluice keys new`, or name one: --key FILE, ${keys.SIGNING_KEY_ENV}"
+        )
+    package, proof = packages.read(root, digest), store.proof(digest) or {}
+    left = {name: data for name, data in proof.items() if name != beside.SIGNATURE}
+    store.add_proof(digest, left | {beside.SIGNATURE: signature_of(package, left, key)})
+    if args.json:
+        show_json({"digest": digest, "signed_by": key.public.id, "files": len(package.manifest["files"]) + 1 + len(left)})
+    else:
+        print(f"signed: sha256:{digest} by key {key.public.id[:12]}")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """`sluice verify`: 0 where nothing is wrong, 3 where something is."""
+    home = Home(args.home)
+    root, digest, store = find(args.package, home)
+    named = bool(args.key) or bool(os.environ.get(keys.TRUSTED_ENV, "").strip())
+    found = verdict_of(root, digest, store, keys.trusted_here(args.key, home=home.root), signature=named or args.require_signature)
+    if args.json:
+        show_json(found.to_dict() | {"exit_code": 0 if found.ok else REFUSED})
+    else:
+        _tell(found)
+    return 0 if found.ok else REFUSED
+
+
+def _tell(found: Verdict) -> None:
+    print(f"{'verified' if found.ok else 'NOT VERIFIED'}: sha256:{found.digest}")
+    for part in found.parts:
+        mark = {"ok": "ok", WRONG: "WRONG", "none": "none"}[part.state]
+        for i, said in enumerate(part.said):
+            first, *rest = said.split("\n")
+            print(f"  {part.name if i == 0 else '':18} {mark if i == 0 else '':6} {first}")
+            for line in rest:
+                print(f"  {'':18} {'':6} {line.strip()}")
+
+
+def find(reference: str, home: Home) -> tuple[Path, str, PackageStore]:
+    """The folder a reference means, the digest that must be there, and the store its proof is in: nothing is verified yet.
+
+    A folder below ``sha256/`` of a store must have the digest it is called by; of another one the digest is what its ``model.json`` says.
+
+    Raises:
+        PackageError: there is no such package, or the store does not answer.
+        ProjectError: no such version.
+    """
+    path = Path(reference)
+    if (path / MANIFEST).is_file():
+        return _folder(path.resolve(), home)
+    digits = reference.removeprefix("sha256:")
+    store = default_store(home)
+    if re.fullmatch(r"[0-9a-f]{6,64}", digits) and not path.is_dir():
+        found = [d for d in store.digests() if d.startswith(digits)]
+        if len(found) != 1:
+            what = "no package in the store begins so" if not found else f"{len(found)} packages begin so"
+            raise PackageError(what, field="PACKAGE", value=reference, fix="`sluice models` lists the digests")
+        return _stored(store, found[0])
+    version = find_version(reference if "@" in reference else f"{reference}@champion", registry_of(home))
+    return _stored(open_store(version.uri, home), version.digest)
+
+
+def _stored(store: PackageStore, digest: str) -> tuple[Path, str, PackageStore]:
+    root = store.path(digest) if isinstance(store, Store) else store.get(digest).root
+    return root, digest, store
+
+
+def _folder(path: Path, home: Home) -> tuple[Path, str, PackageStore]:
+    if path.parent.name == "sha256" and re.fullmatch(r"[0-9a-f]{64}", path.name):
+        return path, path.name, Store(path.parent.parent)
+    try:
+        raw = (path / MANIFEST).read_bytes()
+    except OSError as e:
+        raise PackageError(f"cannot be read: {e.strerror or e}", field=str(path / MANIFEST)) from e
+    return path, hashlib.sha256(raw).hexdigest(), default_store(home)
