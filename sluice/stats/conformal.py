@@ -51,7 +51,8 @@ def stretches(held: Floats, learnt: Floats, independent: float, share: float) ->
         for side, sign in enumerate((-1.0, 1.0)):
             own = np.clip(_quantile(sign * near, (1 + share) / 2) / middle, 1 / _FAR, _FAR)
             out[h, side] = own**weight
-    levels = [max(_LEAST, _quantile(np.abs(np.where(s < 0, s / out[:, 0], s / out[:, 1])), share)) for s in (held, learnt)]
+    levels = [_quantile(np.abs(np.where(s < 0, s / out[:, 0], s / out[:, 1])), share) for s in (held, learnt)]
+    levels = [max(_LEAST, levels[0]), max(1.0, levels[1])]  # what was learnt from is no reason to be surer
     weight = independent / (independent + _LEVEL) if np.isfinite(learnt).any() else 1.0
     return np.clip(out * levels[0] ** weight * levels[1] ** (1 - weight), _LEAST, _MOST)
 

@@ -64,8 +64,13 @@ class TabularModel(Section):
 
 
 class ForecastModel(Section):
-    """Forecasts of series: a linear model over the seasonal naive forecast, and residual blocks over what it leaves."""
+    """Forecasts of series: a linear model over the seasonal naive forecast, and a network over what it leaves; or boosted trees over lags."""
 
+    method: Literal["network", "boosted"] = Field(
+        "network",
+        description="network: a linear model and residual blocks; boosted: LightGBM over lags",
+        exclude_if=lambda method: method == "network",
+    )
     series: Annotated[str | list[str] | None, Names("column")] = Field(
         None, description="the column, or columns, that tell the series apart; null: found, or there is one series"
     )
@@ -78,6 +83,10 @@ class ForecastModel(Section):
     hidden: int = Field(128, ge=4, le=4096)
     blocks: int = Field(2, ge=0, le=16)
     dropout: float = Field(0.1, ge=0, lt=1)
+    trees: int = Field(
+        400, ge=1, le=10_000, description="boosted: most trees of a quantile; early stopping ends them", exclude_if=lambda n: n == 400
+    )
+    leaves: int = Field(15, ge=2, le=4096, description="boosted: leaves of a tree", exclude_if=lambda n: n == 15)
 
 
 class AutoencoderModel(UnusualModel):

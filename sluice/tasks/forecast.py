@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import ProjectError
+from sluice.core.section import Section
 from sluice.tasks.base import Task, settings
 from sluice.tasks.config import ForecastModel
 
@@ -24,6 +25,11 @@ class ForecastTask(Task):
     starter: ClassVar[str | None] = "forecast"
     network: ClassVar[str] = "sluice.learners.torch.forecasts.network:ForecastNetwork"
     _read: SeriesTable | None = None
+
+    @classmethod
+    def learnt_by(cls, model: Section) -> str:
+        """Trees where ``method`` asks for them; else a network."""
+        return "forecast_trees" if getattr(model, "method", None) == "boosted" else "torch"
 
     def objective(self, table: pa.Table) -> str:
         """``forecast``."""

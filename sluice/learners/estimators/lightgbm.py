@@ -48,11 +48,10 @@ class LightGBM(Estimator):
 
     def fit(self, train: Rows, validation: Rows | None, tell: Tell) -> Fitted:
         """See `Estimator.fit`."""
-        lgb, most, patience = _library(), self.settings.n_estimators, self.settings.early_stopping_rounds
+        lgb, most, patience = library(), self.settings.n_estimators, self.settings.early_stopping_rounds
         parameters = {
             **self.settings.model_dump(exclude=_OURS),
-            "objective": {0: "regression", 2: "binary"}.get(self.classes, "multiclass"),
-            "metric": {0: "l2", 2: "binary_logloss"}.get(self.classes, "multi_logloss"),
+            **self.objective(),
             "subsample_freq": 1,
             "seed": self.seed,
             "num_threads": self.threads,
@@ -77,6 +76,13 @@ class LightGBM(Estimator):
         rounds = booster.current_iteration()
         best = booster.best_iteration if stops and booster.best_iteration > 0 else rounds
         return Fitted(_rounded(booster.model_to_string(num_iteration=best)), best, stopped=stops and rounds < most)
+
+    def objective(self) -> dict[str, Any]:
+        """LightGBM's parameters of what is learnt, and what rounds are judged by."""
+        return {
+            "objective": {0: "regression", 2: "binary"}.get(self.classes, "multiclass"),
+            "metric": {0: "l2", 2: "binary_logloss"}.get(self.classes, "multi_logloss"),
+        }
 
     def predict(self, model: Any, matrix: np.ndarray) -> np.ndarray:
         """See `Estimator.predict`."""
@@ -104,7 +110,7 @@ class LightGBM(Estimator):
 
     def read(self, root: Path) -> Any:
         """See `Estimator.read`."""
-        lgb = _library()
+        lgb = library()
         try:
             return lgb.Booster(model_str=(root / _FILE).read_text(encoding="utf-8"))
         except lgb.basic.LightGBMError as e:
@@ -117,13 +123,14 @@ def _rounded(text: str) -> Any:
     def line(found: re.Match[str]) -> str:
         return "threshold=" + " ".join(repr(v) for v in down(np.array(found[1].split(), dtype=np.float64)).tolist())
 
-    lgb = _library()
+    lgb = library()
     # The lengths of the trees' texts, which LightGBM reads them by, are no longer true.
     plain = re.sub(r"^tree_sizes=.*\n", "", re.sub(r"^threshold=(.+)$", line, text, flags=re.M), flags=re.M)
     return lgb.Booster(model_str=plain)
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The package. Raises `MissingExtra`: it is not installed, or cannot be loaded."""
     try:
         import lightgbm
     except ImportError as e:

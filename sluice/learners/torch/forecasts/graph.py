@@ -10,8 +10,9 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
+from sluice.learners.forecasts.nodes import filled, scaled
 from sluice.learners.tables.nodes import Nodes
-from sluice.learners.torch.forecasts.model import CUT, FLAT, NARROW, ForecastNet
+from sluice.learners.torch.forecasts.model import NARROW, ForecastNet
 
 
 def forecast_graph(serving: torch.nn.Module, names: Mapping[str, str], output: str, opset: int) -> onnx.ModelProto:
@@ -26,7 +27,7 @@ def forecast_graph(serving: torch.nn.Module, names: Mapping[str, str], output: s
     net = cast(ForecastNet, serving.model)
     w = {name: t.detach().cpu().numpy() for name, t in net.state_dict().items()}
     g = Nodes()
-    past, known, level, spread = _scaled(g, names[net.history], w)
+    past, known, level, spread = scaled(g, names[net.history], w["weight"], w["least"])
     x = _features(g, net, names, w, past, known, level, spread)
     x = g.add("Relu", _linear(g, x, w, "into"))
     for i in range(len(net.blocks)):
@@ -56,20 +57,6 @@ def forecast_graph(serving: torch.nn.Module, names: Mapping[str, str], output: s
     return g.model(ends, [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", net.horizon, 3])], opset)
 
 
-def _scaled(g: Nodes, history: str, w: Mapping[str, np.ndarray]) -> tuple[str, str, str, str]:
-    """As `ForecastNet.scaled`."""
-    missing, zero, last = g.add("IsNaN", history), g.number(0.0), g.ints(1)
-    known = g.add("Where", missing, zero, g.number(1.0))
-    weights = g.add("Mul", known, g.constant(w["weight"]))
-    weights = g.add("Div", weights, g.add("Max", g.add("ReduceSum", weights, last, keepdims=1), g.number(1e-12)))
-    filled = g.add("Where", missing, zero, history)
-    level = g.add("ReduceSum", g.add("Mul", weights, filled), last, keepdims=1)
-    apart = g.add("Mul", g.add("Sub", filled, level), known)
-    spread = g.add("ReduceSum", g.add("Mul", weights, g.add("Abs", apart)), last, keepdims=1)
-    spread = g.add("Max", spread, g.add("Mul", g.add("Abs", level), g.number(FLAT)), g.constant(w["least"]))
-    return g.add("Clip", g.add("Div", apart, spread), g.number(-CUT), g.number(CUT)), known, level, spread
-
-
 def _features(
     g: Nodes, net: ForecastNet, names: Mapping[str, str], w: Mapping[str, np.ndarray], past: str, known: str, level: str, spread: str
 ) -> str:
@@ -85,7 +72,7 @@ def _features(
     for kind, columns, cut in (("wide", list(net.sequences), NARROW), ("plain", net.numeric, 2.0)):
         for i, name in enumerate(columns):
             mean, std = g.constant(w[f"{kind}_mean"][i]), g.constant(w[f"{kind}_std"][i])
-            x = _clip(g, _filled(g, g.add("Div", g.add("Sub", names[name], mean), std)), cut)
+            x = _clip(g, filled(g, g.add("Div", g.add("Sub", names[name], mean), std)), cut)
             if kind == "wide":
                 at = len(w["weight"]) - net.newest
                 x = g.add("Slice", x, g.ints(at), g.ints(at + net.newest), g.ints(1))
@@ -111,21 +98,16 @@ def _steps(g: Nodes, net: ForecastNet, names: Mapping[str, str], w: Mapping[str,
     for name in net.ahead:
         i = list(net.sequences).index(name)
         x = g.add("Div", g.add("Sub", names[name], g.constant(w["wide_mean"][i])), g.constant(w["wide_std"][i]))
-        x = _clip(g, _filled(g, x), NARROW)
+        x = _clip(g, filled(g, x), NARROW)
         parts += [each(x, np.arange(context, context + h)[:, None]), each(x, lags[:, :1])]
     for k, (sine, cosine, _) in enumerate(net.cycles):
         a, b = (g.constant(f(w["turned"][k])[None]) for f in (np.sin, np.cos))
-        sin, cos = (_filled(g, names[c]) for c in (sine, cosine))
+        sin, cos = (filled(g, names[c]) for c in (sine, cosine))
         parts += [
             g.add("Unsqueeze", g.add("Add", g.add("Mul", sin, b), g.add("Mul", cos, a)), axis),
             g.add("Unsqueeze", g.add("Sub", g.add("Mul", cos, b), g.add("Mul", sin, a)), axis),
         ]
     return g.add("Concat", *parts, axis=2)
-
-
-def _filled(g: Nodes, x: str) -> str:
-    """0 where a number is missing."""
-    return g.add("Where", g.add("IsNaN", x), g.number(0.0), x)
 
 
 def _every(g: Nodes, x: str, w: Mapping[str, np.ndarray], name: str) -> str:

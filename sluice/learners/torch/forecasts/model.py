@@ -8,21 +8,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sluice.learners.forecasts.nodes import CUT, FLAT, lags, naive_places, weights
 from sluice.learners.state import State
 from sluice.learners.tables.codes import KNOWN, MISSING, UNKNOWN
 from sluice.tasks.config import ForecastModel
 
-#: Scaled values beyond this are cut off: for the linear part, and for the blocks.
-CUT, NARROW = 20.0, 5.0
+#: Scaled values beyond this are cut off for the blocks.
+NARROW = 5.0
 #: Fraction of known categories shown to the network as unknown while training, so that the unknown (a new series) has a meaning.
 _HIDE = 0.05
 _EMBEDDING = 8
-#: Newest values of other columns that the blocks are given, numbers that a row comes down to for its steps, numbers of a step's own place, most seasons back.
-_NEWEST, _NARROWED, _PLACE, _MOST_LAGS = 12, 16, 4, 10
+#: Newest values of other columns that the blocks are given, numbers that a row comes down to for its steps, numbers of a step's own place.
+_NEWEST, _NARROWED, _PLACE = 12, 16, 4
 #: A linear part has to lose less than this share of what the naive forecast loses.
 _BETTER = 0.97
-#: A series' spread is at least this share of its level.
-FLAT = 1e-3
 
 
 class ForecastNet(nn.Module):
@@ -47,8 +46,7 @@ class ForecastNet(nn.Module):
         categories = dict(sorted(state.extra["categories"].items()))
         self.categorical = list(categories)
         context = int(f["context"])
-        age = torch.arange(context - 1, -1, -1, dtype=torch.float32)
-        self.register_buffer("weight", torch.exp(-age / max(4.0, float(f["season"]))))
+        self.register_buffer("weight", torch.from_numpy(weights(context, int(f["season"]))))
         self.register_buffer("least", torch.tensor(float(f["least"])))
         for name, kind in (("wide", list(self.sequences)), ("plain", self.numeric)):
             self.register_buffer(f"{name}_mean", torch.tensor([float(state.extra["numeric"][n]["mean"]) for n in kind]))
@@ -63,7 +61,7 @@ class ForecastNet(nn.Module):
         self.into = nn.Linear(width, model.hidden)
         self.blocks = nn.ModuleList(Block(model.hidden, model.dropout) for _ in range(model.blocks))
         self.head = nn.Linear(model.hidden, 3 * self.horizon)
-        self.lags = _lags(context, self.horizon, [int(m) for m in f["seasons"]])
+        self.lags = lags(context, self.horizon, [int(m) for m in f["seasons"]])
         self.cycles = [(c["sin"], c["cos"], float(c["turn"])) for c in f["cycles"]]
         steps = 2 * torch.pi * torch.arange(1, self.horizon + 1, dtype=torch.float32)
         self.register_buffer(
@@ -164,20 +162,10 @@ class Block(nn.Module):
         return found
 
 
-def _lags(context: int, horizon: int, seasons: list[int]) -> list[list[int]]:
-    """For each step the places in the context of the values one and two seasons before it, for each season that fits; the last value where none does."""
-    backs = [m * k for m in seasons for k in (1, 2, 3)]
-    fits = [b for b in dict.fromkeys(backs) if b <= context] or [1]
-    chosen = sorted(fits)[:_MOST_LAGS]
-    return [[context + h - b * (h // b + 1) for b in chosen] for h in range(horizon)]
-
-
 def _naive(context: int, horizon: int, season: int) -> torch.Tensor:
     """Weights [context, horizon] of the seasonal naive forecast; of the last value where the context is shorter than a season."""
     weights = torch.zeros(context, horizon)
-    for h in range(horizon):
-        at = context - season + h % season
-        weights[at if at >= 0 else context - 1, h] = 1.0
+    weights[naive_places(context, horizon, season), range(horizon)] = 1.0
     return weights
 
 
