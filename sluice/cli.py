@@ -201,6 +201,19 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, metavar="FILE", help="write a file of rules instead, to review and name in data.schema_file"
     )
     infer.add_argument("--force", action="store_true", help="write over FILE")
+    diff = add("diff", "what changed between two versions of data: columns, rows, cells, drift", "data_diff:diff", data_commands)
+    what = "a file or any other source, a project, a dataset's folder or digest, NAME@champion"
+    diff.add_argument("a", metavar="A", help=what)
+    diff.add_argument("b", metavar="B", help="the same")
+    diff.add_argument(
+        "--key", action="append", default=[], metavar="COL", help="names a row; may be repeated; default: rows are told by content"
+    )
+    diff.add_argument("--tolerance", type=_fraction, default=0.0, metavar="F", help="fraction of rows that may differ; default 0")
+    diff.add_argument(
+        "--drift", type=_fraction, metavar="PSI", help="rows may differ: what counts is whether a column moved by more than this"
+    )
+    diff.add_argument("--sensitive", action="append", default=[], metavar="COL", help="show none of its values; may be repeated")
+    _home_argument(diff)
 
     doctor = add("doctor", "what works and what does not, here and on the cluster, each with the command that mends it", "doctor:doctor")
     _home_argument(doctor)
@@ -289,6 +302,16 @@ def _positive(text: str) -> int:
     number = int(text) if text.isdigit() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
+def _fraction(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
     return number
 
 

@@ -109,18 +109,7 @@ def schema_of(project: Project, base_dir: Path, task: TaskData) -> str:
     """A file of rules read off a project's source, for people to review (`sluice.data.rules.inferred`). Raises as `load_canonical`."""
     from sluice.data.rules.inferred import infer_schema
 
-    data = project.data
-    source = read_source(
-        data.source,
-        data.format,
-        base_dir,
-        value_of(task),
-        data.columns,
-        dialect=data.dialect,
-        named=columns_named(project),
-        numerals=data.numerals,
-        labelled=getattr(task, "labelled", True),
-    )
+    data, source = project.data, source_of(project, base_dir, task)
     return infer_schema(
         source.table,
         data.source,
@@ -250,17 +239,7 @@ def _check_split(project: Project, asked: Problem) -> None:
 
 def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     data = project.data
-    source = read_source(
-        data.source,
-        data.format,
-        base_dir,
-        value_of(task),
-        data.columns,
-        dialect=data.dialect,
-        named=columns_named(project),
-        numerals=data.numerals,
-        labelled=getattr(task, "labelled", True),
-    )
+    source = source_of(project, base_dir, task)
     kinds = dict(task.kinds(source.table))
     table, objective = _canonical(task, source.table, kinds), task.objective(source.table)
     named = [
@@ -279,6 +258,22 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
         keys = _keys(project, source.table, table.num_rows, times) if keys is None else keys
     beside, held = columns_beside(project, source.table, kinds, table.num_rows)
     return Rows(table, kinds, objective, source, spellings, times, keys, **told, beside=beside, held=held)
+
+
+def source_of(project: Project, base_dir: Path, task: TaskData) -> Source:
+    """A project's source as it is read. Raises as `load_canonical`."""
+    data = project.data
+    return read_source(
+        data.source,
+        data.format,
+        base_dir,
+        value_of(task),
+        data.columns,
+        dialect=data.dialect,
+        named=columns_named(project),
+        numerals=data.numerals,
+        labelled=getattr(task, "labelled", True),
+    )
 
 
 def _own_keys(project: Project, table: pa.Table, task: TaskData) -> pa.ChunkedArray | None:

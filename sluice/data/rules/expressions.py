@@ -1,7 +1,7 @@
 """What columns of a row have to do with each other, written as people write it: ``end >= start``, ``total == net + tax``.
 
 A small language read by Python's own parser and worked out by Arrow: comparisons (chained ones too), ``+ - * /``, ``and or not``,
-``in [..]``, ``null(x)``, ``abs(x)``, ``length(x)``, ``lower(x)``, numbers, texts, and ``col("a name with spaces")``. Nothing else is taken, so an
+``in [..]``, ``x is missing`` or ``null(x)``, ``abs(x)``, ``length(x)``, ``lower(x)``, numbers, texts, and a name with spaces in backticks or ``col("a name")``. Nothing else is taken, so an
 expression can neither call nor reach anything. Missing values are SQL's: what compares with one is not known, and what is not known is not false.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import functools
+import re
 from collections.abc import Callable, Collection
 from typing import Any, cast
 
@@ -36,6 +37,8 @@ _ARITHMETIC: dict[type, Callable[..., Any]] = {
 }
 _CALLS: dict[str, Callable[..., Any]] = {"null": pc.is_null, "abs": pc.abs, "length": pc.utf8_length, "lower": pc.utf8_lower}
 _KNOWN = "comparisons, + - * /, and, or, not, in [..], null(), abs(), length(), lower() and col('name')"
+#: Text in quotes, which stays; or a name in backticks, as in expressions of slices (`sluice.core.predicate`).
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`([^`]+)`""")
 #: Characters and depth of an expression.
 _LONGEST, _DEEPEST = 2000, 40
 
@@ -59,7 +62,7 @@ class Expression:
         try:
             if len(text) > _LONGEST:
                 raise SyntaxError(f"has more than {_LONGEST} characters")
-            self._tree = ast.parse(text.strip(), mode="eval").body
+            self._tree = ast.parse(_plain_names(text.strip()), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             raise self._wrong(f"is no expression: {getattr(e, 'msg', None) or e}") from e
         found: list[str] = []
@@ -120,7 +123,10 @@ class Expression:
             return
         fine = (
             (isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str))
-            or (isinstance(node, ast.Compare) and all(type(o) in _COMPARE or isinstance(o, ast.In | ast.NotIn) for o in node.ops))
+            or (
+                isinstance(node, ast.Compare)
+                and (_asks_missing(node) or all(type(o) in _COMPARE or isinstance(o, ast.In | ast.NotIn) for o in node.ops))
+            )
             or (isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC)
             or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub))
             or isinstance(node, ast.BoolOp)
@@ -128,7 +134,7 @@ class Expression:
         )
         if not fine:
             raise self._wrong(f"holds {type(node).__name__.lower()}")
-        for child in ast.iter_child_nodes(node):
+        for child in [node.left] if isinstance(node, ast.Compare) and _asks_missing(node) else ast.iter_child_nodes(node):
             if not isinstance(child, ast.operator | ast.unaryop | ast.cmpop | ast.boolop | ast.expr_context):
                 self._look(child, found, depth + 1)
 
@@ -148,11 +154,24 @@ class Expression:
         if isinstance(node, ast.BoolOp):
             join = pc.and_kleene if isinstance(node.op, ast.And) else pc.or_kleene
             return functools.reduce(join, map(value, node.values))
+        if _asks_missing(node):
+            return pc.is_valid(value(node.left)) if isinstance(node.ops[0], ast.IsNot) else pc.is_null(value(node.left))
         parts, left = [], node.left
         for op, right in zip(node.ops, node.comparators, strict=True):
             parts.append(_compare(op, value(left), right, value))
             left = right
         return functools.reduce(pc.and_kleene, parts)
+
+
+def _plain_names(text: str) -> str:
+    """The text with col("any name") for `any name`."""
+    return _QUOTED.sub(lambda found: f"col({found[1]!r})" if found[1] else found[0], text)
+
+
+def _asks_missing(node: ast.Compare) -> bool:
+    """``x is missing``, ``x is not missing``."""
+    word = node.comparators[0]
+    return len(node.ops) == 1 and isinstance(node.ops[0], ast.Is | ast.IsNot) and isinstance(word, ast.Name) and word.id == "missing"
 
 
 def _compare(op: ast.cmpop, left: Any, right: Any, value: Callable[[Any], Any]) -> Any:

@@ -166,6 +166,8 @@ def test_repeats_are_found_when_hashes_go_to_disk_and_columns_of_any_type_are_ha
         ("length(t) == 1", [False, True, False]),
         ("a / 2 != 1.5 or lower(t) == 'bb'", [False, False, False]),
         ("col('a') >= 2", [True, False, False]),
+        ("`a` is not missing or t == '`a`'", [False, False, False]),
+        ("a is not missing", [False, False, True]),
     ],
 )
 def test_expressions_are_those_of_sql(text, false):
