@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from sluice.data.profile import profile_counts
+from sluice.fields import field_of
 from sluice.stats.drift import noise_floor, psi
 
-#: Rows that are counted, evenly spaced; and how seldom a part that did not move may be said to have.
-_ROWS, _BY_CHANCE = 20_000, 1e-4
+#: Rows that are counted, evenly spaced, fewer where each has to be decoded; and how seldom a part that did not move may be said to have.
+_ROWS, _LARGE_ROWS, _BY_CHANCE = 20_000, 500, 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +50,9 @@ def distances(profile: Mapping[str, Any], rows: pa.Table, labels: Sequence[Any] 
     Raises:
         DataError: not a profile of this version.
     """
-    if rows.num_rows > _ROWS:
-        at = np.linspace(0, rows.num_rows - 1, _ROWS).astype(np.int64)
+    most = _LARGE_ROWS if any(field_of(f["kind"], n).blob for n, f in profile["features"].items()) else _ROWS
+    if rows.num_rows > most:
+        at = np.linspace(0, rows.num_rows - 1, most).astype(np.int64)
         rows, labels = rows.take(pa.array(at)), None if labels is None else [labels[i] for i in at]
     counted = profile_counts(profile, rows, labels)
     found = []

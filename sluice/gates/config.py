@@ -5,6 +5,7 @@ from __future__ import annotations
 from sluice.core.check import OwnChecks
 from sluice.gates.bar import BarConfig
 from sluice.gates.champion import ChampionConfig
+from sluice.gates.drift import DriftConfig
 from sluice.gates.floor import FloorConfig
 from sluice.gates.highlights import HighlightedConfig
 from sluice.gates.importance import ImportancesConfig
@@ -18,6 +19,7 @@ class EvaluateConfig(
     FloorConfig,
     SlicesConfig,
     ChampionConfig,
+    DriftConfig,
     ImportancesConfig,
     HighlightedConfig,
     ReliabilityConfig,
