@@ -22,6 +22,7 @@ from sluice.core.home import Home
 from sluice.data.dataset import Dataset
 from sluice.engines.rows import rows_from_arrow, spelled_by
 from sluice.fields import processor_class
+from sluice.package.beside import SIGNATURE
 from sluice.package.package import Package
 from sluice.package.store import open_store
 from sluice.problems.problem import problem
@@ -70,7 +71,7 @@ def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[]
                 fix=f"every step must be given the same MLFLOW_TRACKING_URI; this one asked {registry.uri}",
             )
         if (where := target()) is not None:
-            return handed_over(registry, settings, candidate, where)
+            return handed_over(registry, settings, candidate, where, signature_of(candidate, place))
         champion = registry.by_alias(settings.name, CHAMPION)
         if champion and champion.digest == digest:
             registry.drop_alias(settings.name, CANDIDATE, candidate.number)
@@ -115,9 +116,18 @@ def on_event(event: dict[str, Any]) -> None:
     events.emit("progress", step="rollout", data=event)
 
 
-def handed_over(registry: Registry, settings: Project, candidate: Version, where: Target) -> Gate:
+def signature_of(candidate: Version, home: Home) -> str:
+    """The signature that lies beside a package; empty for none. A store that is away is told by the controller's refusal, not here."""
+    try:
+        return ((open_store(candidate.uri, home).proof(candidate.digest) or {}).get(SIGNATURE) or b"").decode()
+    except SluiceError as e:
+        print(f"the package's signature could not be read: {e}", file=sys.stderr)
+        return ""
+
+
+def handed_over(registry: Registry, settings: Project, candidate: Version, where: Target, signature: str = "") -> Gate:
     """By the controller of the environment this step is told of. It also says who is champion, where it follows a registry: what serves is the truth."""
-    result = hand_over(settings.name, candidate.digest, candidate.uri, settings.rollout, where, on_event=on_event)
+    result = hand_over(settings.name, candidate.digest, candidate.uri, settings.rollout, where, signature=signature, on_event=on_event)
     followed, stable = result.evidence["registry"], result.evidence["stable"]
     if followed is None:
         champion = registry.by_digest(settings.name, stable) if stable else None

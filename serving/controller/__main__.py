@@ -29,6 +29,7 @@ from serving.controller.runs.schedules import Schedules
 from sluice.core.errors import SluiceError
 from sluice.kfp.client import Api
 from sluice.kfp.connection import UI_VARIABLE
+from sluice.proof.trust import trust_of
 from sluice.registry.rest import Rest
 from sluice.registry.versions import Registry
 
@@ -78,6 +79,18 @@ def _parser() -> argparse.ArgumentParser:
         "default: $MLFLOW_TRACKING_URI; empty: none",
     )
     parser.add_argument(
+        "--require-signature",
+        action="store_true",
+        help="roll out packages alone that a trusted key signed, whatever a ModelRollout says; default: $SLUICE_REQUIRE_SIGNATURE",
+    )
+    parser.add_argument(
+        "--trusted-key",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a public key, or a folder of them; may be repeated; default: $SLUICE_TRUSTED_KEYS",
+    )
+    parser.add_argument(
         "--kfp-endpoint",
         default="",
         help="Kubeflow Pipelines' API server, http://ml-pipeline.kubeflow:8888; empty: PipelineSchedules and PipelineRuns are left alone",
@@ -108,6 +121,7 @@ def options(argv: list[str] | None) -> tuple[argparse.Namespace, ZoneInfo]:
             f"--registry begins with http:// or https://, not {args.registry!r}: the controller asks MLflow's server, not its database"
         )
     try:
+        args.trust = trust_of(args.require_signature, args.trusted_key, implied=False)
         return args, cron.zone(args.kfp_timezone, "--kfp-timezone")
     except SluiceError as e:
         parser.error(str(e))
@@ -136,7 +150,13 @@ def main(argv: list[str] | None = None) -> int:
 
     registrar = Registrar(Registry(args.registry, Rest(args.registry)), may_act=leading) if args.registry else None
     rollouts = Rollouts(
-        kube, Pods(kube, proxied=args.scrape == "proxy"), prometheus=args.prometheus, metrics=metrics, may_act=leading, registrar=registrar
+        kube,
+        Pods(kube, proxied=args.scrape == "proxy"),
+        prometheus=args.prometheus,
+        metrics=metrics,
+        may_act=leading,
+        registrar=registrar,
+        trust=args.trust,
     )
 
     def reconcile(namespace: str, name: str) -> float | None:

@@ -51,10 +51,11 @@ class Trust:
 NOTHING = Trust()
 
 
-def trust_of(required: bool, named: Iterable[str | Path], environ: Mapping[str, str] | None = None) -> Trust:
+def trust_of(required: bool, named: Iterable[str | Path], environ: Mapping[str, str] | None = None, *, implied: bool = True) -> Trust:
     """What options and environment say: `required` or ``$SLUICE_REQUIRE_SIGNATURE``, the keys named or those of ``$SLUICE_TRUSTED_KEYS``.
 
-    Who names keys requires a signature by one of them.
+    Args:
+        implied: who names keys requires a signature by one of them. Else the keys are only there for whoever asks for one.
 
     Raises:
         ProjectError: the variable is neither yes nor no, a key cannot be read, or a signature is required and no key is trusted.
@@ -64,16 +65,17 @@ def trust_of(required: bool, named: Iterable[str | Path], environ: Mapping[str, 
     if said not in (*_YES, *_NO):
         raise ProjectError("is neither 1 nor 0", field=f"${REQUIRE_ENV}", value=said, fix="1: a package must be signed")
     items = list(named)
-    if not (required or items or said in _YES):
+    required = required or said in _YES or (implied and bool(items))
+    if implied and not required:
         return NOTHING
     found = keys.trusted(items, "--trusted-key") if items else keys.trusted_here(environ=env)
-    if not found:
+    if required and not found:
         raise ProjectError(
             "a signature is required, and no key is trusted: nothing could be served",
             field="--trusted-key",
             fix=f"name public keys: --trusted-key FILE, or ${keys.TRUSTED_ENV} (files, folders or PEM text)",
         )
-    return Trust(True, tuple(found))
+    return Trust(required, tuple(found))
 
 
 def signature_beside(package: Path, digest: str, environ: Mapping[str, str] | None = None) -> bytes | None:

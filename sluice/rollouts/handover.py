@@ -32,6 +32,7 @@ def hand_over(
     plan: RolloutSpec,
     where: Target,
     *,
+    signature: str = "",
     on_event: Callable[[dict[str, Any]], None] = lambda _: None,
     objects: Objects | None = None,
     poll: float = 2.0,
@@ -44,6 +45,7 @@ def hand_over(
     is.
 
     Args:
+        signature: of the package, as it lies beside it; empty for none.
         on_event: called with ``{"kind": "phase", "phase", "weight", "text"}`` as the rollout goes on.
         objects: the cluster; default: the pod's own, else the kubeconfig's.
         poll: seconds between looks. clock, sleep: for tests.
@@ -54,9 +56,9 @@ def hand_over(
             started, for want of a node, an image, credentials or the like.
         DeadlineError: the controller did not look at it, or the API server was away too long.
     """
-    desired = manifest(name, digest, uri, plan, where) if plan.business is None else {}
+    desired = manifest(name, digest, uri, plan, where, signature) if plan.business is None else {}
     resource = Resource(objects or connect(), where.namespace, name)
-    order = resource.put(desired, model(name, digest, uri), plan)
+    order = resource.put(desired, model(name, digest, uri, signature), plan)
     return _Follower(resource, digest, plan.alpha, on_event, clock, order).run(poll, sleep)
 
 
@@ -107,7 +109,8 @@ class Resource:
 
     def _patch(self, status: dict[str, Any], wanted: dict[str, str], plan: RolloutSpec) -> tuple[dict[str, Any], str | None]:
         strategy, analysis = plan_of(plan)
-        patch: dict[str, Any] = {"spec": {"model": wanted, "dryRun": plan.dry_run}}
+        # What is not named in a merge stays: the signature of the model before this one must not.
+        patch: dict[str, Any] = {"spec": {"model": {"signature": None, **wanted}, "dryRun": plan.dry_run}}
         patch["spec"] |= {k: v for k, v in (("strategy", strategy), ("analysis", analysis)) if v}
         state, order = status.get("state") or {}, None
         self.unchanged = status.get("phase") == "Succeeded" and state.get("stable") == wanted["digest"]

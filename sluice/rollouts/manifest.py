@@ -76,8 +76,11 @@ def plan_of(plan: RolloutSpec) -> tuple[dict[str, Any], dict[str, Any]]:
     return strategy, analysis
 
 
-def manifest(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target) -> dict[str, Any]:
+def manifest(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target, signature: str = "") -> dict[str, Any]:
     """The ``ModelRollout`` of a project's first model.
+
+    Args:
+        signature: of the package, as it lies beside it; empty for none.
 
     Raises:
         ProjectError: the name is too long, the package lies where KServe cannot fetch it, or `plan` needs what only a person can write.
@@ -111,7 +114,7 @@ def manifest(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target)
         "kind": "ModelRollout",
         "metadata": {"name": name, "namespace": where.namespace, "labels": {"app.kubernetes.io/part-of": "sluice"}},
         "spec": {
-            "model": model(name, digest, uri),
+            "model": model(name, digest, uri, signature),
             "strategy": strategy,
             "analysis": analysis,
             "dryRun": plan.dry_run,
@@ -125,7 +128,7 @@ def manifest(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target)
     }
 
 
-def model(name: str, digest: str, uri: str) -> dict[str, str]:
+def model(name: str, digest: str, uri: str, signature: str = "") -> dict[str, str]:
     """``spec.model``. Raises `ProjectError` when KServe cannot fetch from `uri`."""
     if uri.partition("://")[0] not in ("s3", "gs", "https", "pvc", "hf", "oci"):
         raise ProjectError(
@@ -134,7 +137,7 @@ def model(name: str, digest: str, uri: str) -> dict[str, str]:
             value=uri,
             fix="give the steps SLUICE_STORE=s3://bucket/prefix",
         )
-    return {"name": name, "digest": digest, "uri": uri}
+    return {"name": name, "digest": digest, "uri": uri} | ({"signature": signature} if signature else {})
 
 
 def _camel(name: str) -> str:

@@ -22,9 +22,10 @@ from serving.controller.rollouts.backends.base import ClusterBackend
 from serving.controller.rollouts.evidence import Pods, Prometheus, Source, allowed, business
 from serving.controller.rollouts.registrar import Registrar, served
 from serving.controller.rollouts.resource import FINALIZER, Rollout
-from sluice.core.errors import ProjectError, SluiceError
+from sluice.core.errors import PackageError, ProjectError, SluiceError
 from sluice.kube.client import Object
 from sluice.kube.objects import Objects
+from sluice.proof.trust import NOTHING, Trust
 from sluice.registry.serving import Served
 from sluice.rollouts.backend import View
 from sluice.rollouts.core import decide
@@ -73,6 +74,7 @@ class Rollouts(Reconciler):
         prometheus: addresses that a rollout may name, or that lie above it; who may write a ModelRollout cannot have this process ask others.
         may_act: asked before every write; False stops it where it is (the lease was lost).
         registrar: told what serves, for the model registry; None: there is none to follow.
+        trust: whether every package must be signed, and by whom; the keys hold for rollouts that want it themselves, too.
         clock: wall-clock seconds.
     """
 
@@ -87,17 +89,23 @@ class Rollouts(Reconciler):
         metrics: Metrics | None = None,
         may_act: Callable[[], bool] = lambda: True,
         registrar: Registrar | None = None,
+        trust: Trust = NOTHING,
         clock: Callable[[], float] = time.time,
     ):
         super().__init__(kube, may_act=may_act, clock=clock)
+        self.trust = trust
         self.pods, self.metrics = pods or Pods(kube), metrics or Metrics()
         self.prometheus, self.registrar = tuple(prometheus), registrar
         #: By rollout: its uid, the time of the stored state, and the state since.
         self._ahead: dict[tuple[str, str], tuple[str, float, State]] = {}
 
     def accept(self, raw: Object) -> None:
-        """A spec that makes sense, and names no Prometheus but those this controller may ask. Raises `SluiceError`."""
-        named = _prometheus(resource.read(raw))
+        """A spec that makes sense, wants a model that may serve, and names no Prometheus but those this controller may ask. Raises `SluiceError`."""
+        rollout = resource.read(raw)
+        why = self._unsigned(rollout, rollout.digest)
+        if why is not None and not _under_way(rollout):
+            raise why
+        named = _prometheus(rollout)
         if named and not allowed(named, self.prometheus):
             there = ", ".join(self.prometheus) or "none"
             raise ProjectError(
@@ -106,6 +114,25 @@ class Rollouts(Reconciler):
                 value=named,
                 fix=f"one of {there}; whoever runs the controller adds others: --prometheus, controller.prometheus of the chart",
             )
+
+    def _unsigned(self, rollout: Rollout, digest: str | None) -> SluiceError | None:
+        """Why a model may not take traffic: a signature is required, and it has none by a trusted key. None where it may."""
+        if not digest or not (self.trust.required or rollout.signed):
+            return None
+        where = f"ModelRollout {rollout.namespace}/{rollout.name}, model {digest[:12]}"
+        if not self.trust.keys:
+            return ProjectError(
+                "wants a signed package, and this controller trusts no key",
+                field="spec.requireSignature",
+                value=True,
+                fix="give it public keys: --trusted-key, the ConfigMap sluice-trusted-keys",
+            )
+        known = rollout.signatures.get(digest, "").strip().encode()
+        try:
+            Trust(True, self.trust.keys).check(digest, known or None, where)
+        except PackageError as e:
+            return e
+        return None
 
     def refuse(self, raw: Object, why: SluiceError) -> float | None:
         """Say so in the status, once."""
@@ -143,13 +170,18 @@ class Rollouts(Reconciler):
         state, known = self._latest(rollout)
         view = self._observe(rollout, backend, state)
         now = self.clock()
+        commands = rollout.commands()
+        if (why := self._unsigned(rollout, state.candidate)) is not None and state.phase not in (*TERMINAL, "RollingBack"):
+            # It was begun before a signature was required, or by a key that is trusted no more.
+            commands = (*commands, (f"unsigned#{state.candidate}", "abort"))
+            self.tell(rollout.raw, "Warning", "Unsigned", str(why))
         seen = Observations(
             time=now,
             desired=rollout.digest,
             arms=view.arms,
             routed=view.routed,
             present=view.present,
-            commands=rollout.commands(),
+            commands=commands,
             error=view.error,
             generation=rollout.raw["metadata"].get("generation", 0),
         )
@@ -285,6 +317,12 @@ class Rollouts(Reconciler):
         said = str(note.data.get("phase") or note.data.get("verdict") or note.kind)
         reason = "".join(word[:1].upper() + word[1:] for word in said.split())
         self.tell(rollout.raw, "Warning" if bad else "Normal", reason, note.message)
+
+
+def _under_way(rollout: Rollout) -> bool:
+    """Whether the model the spec asks for is being rolled out already, or taken back."""
+    s = rollout.state
+    return rollout.digest == s.candidate if s.phase not in TERMINAL else rollout.digest in s.retire
 
 
 def _prometheus(rollout: Rollout) -> str | None:

@@ -103,6 +103,18 @@ class Rollout:
         return known
 
     @property
+    def signatures(self) -> dict[str, str]:
+        """Signature by digest of every model it knows one of."""
+        known = dict((self.raw.get("status") or {}).get("signatures") or {})
+        told = self.spec["model"].get("signature")
+        return known | ({self.digest: told} if told else {})
+
+    @property
+    def signed(self) -> bool:
+        """Whether its spec wants signed packages alone."""
+        return bool(self.spec.get("requireSignature"))
+
+    @property
     def idle(self) -> bool:
         """Nothing to do until the spec or a command changes."""
         s = self.state
@@ -225,6 +237,7 @@ def status(
         "previous": (state.previous or "")[:12],
         "log": state.said,
         "models": {d: u for d, u in rollout.models.items() if d in keep},
+        **({"signatures": kept} if (kept := {d: s for d, s in rollout.signatures.items() if d in keep}) else {}),
         "state": state.to_dict(),
     }
 

@@ -17,6 +17,7 @@ from serving.controller.rollouts.resource import ARM_VERSION, DIGEST, OWNER, Rol
 from sluice.core.errors import SluiceError
 from sluice.kube.client import KubeFault, Object
 from sluice.kube.objects import Objects
+from sluice.proof.trust import SIGNATURE_ENV
 from sluice.rollouts.backend import View
 from sluice.rollouts.state import MEND, Arm, Obstacle, Replica, Routed
 
@@ -99,6 +100,10 @@ class ClusterBackend(ABC):
             }
             # An empty value takes a default away: a runtime that fetches the model itself has no storageUri.
             filled["model"] = {k: v for k, v in {**model, **(filled.get("model") or {})}.items() if v not in ("", [])}
+        if signature := self.rollout.signatures.get(digest):
+            # What KServe brings to the server is the package alone; the server checks its signature again where it is told to.
+            holder = filled["model"] if "containers" not in filled else filled["containers"][0]
+            holder["env"] = [*(holder.get("env") or []), {"name": SIGNATURE_ENV, "value": signature}]
         filled["labels"] = {**(filled.get("labels") or {}), **self.labels(digest)}
         filled["annotations"] = {**(filled.get("annotations") or {}), DIGEST: digest}
         return filled
