@@ -18,7 +18,7 @@ from sluice.formats.base import formats_of
 from sluice.learners.base import LEARNERS, Learner
 from sluice.problems.problem import DEFAULT
 from sluice.steps.step import own_steps
-from sluice.tasks import import_task, section_of
+from sluice.tasks import import_task, section_of, settled
 from sluice.tasks.base import TASKS, Task
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def parse(
     """
     project = _checked(raw, _learner(raw, base_dir), where, said_by)
     task = import_task(project.task, base_dir)
-    written = project.model if project.model is not None else {}
+    written = settled(task, raw)
     section = section_of(task, written, base_dir)
     try:
         model = section.model_validate(written)
@@ -274,24 +274,26 @@ def _learner(raw: Mapping[str, Any], base_dir: Path | None = None) -> type[Learn
     if not isinstance(raw, Mapping) or (base_dir is None and raw.get("task") not in TASKS.built_in):
         return default
     try:
-        task, model = import_task(raw["task"], base_dir), raw.get("model") or {}
+        task = import_task(raw["task"], base_dir)
+        model = settled(task, raw)
         return LEARNERS.get(task.learnt_by(section_of(task, model, base_dir).model_validate(model)), beside=base_dir)  # type: ignore[no-any-return]
     except (ProjectError, ValidationError, KeyError, TypeError, AttributeError):
         return default
 
 
-def model_section(task: str, base_dir: Path | None = None, written: Any = None) -> type[BaseModel]:
+def model_section(task: str, base_dir: Path | None = None, written: Mapping[str, Any] | None = None) -> type[BaseModel]:
     """The class that checks `model:` for a task.
 
     Args:
         task: its name.
         base_dir: where modules of the user's own may lie.
-        written: the section as it was written, where that decides.
+        written: the project as it was written, where that decides.
 
     Raises:
         ProjectError: a task, or what its section names, is not there.
     """
-    return section_of(import_task(task, base_dir), written, base_dir)
+    kind = import_task(task, base_dir)
+    return section_of(kind, None if written is None else settled(kind, written), base_dir)
 
 
 def schema() -> dict[str, Any]:

@@ -126,20 +126,20 @@ def _restored(value: float, kind: Kind) -> float:
 
 
 def _of_project(raw: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (_Whole(raw.get("task"), raw.get("model")),)
+    return (_Whole(raw),)
 
 
 class _Whole:
     """The project, its `model` being the task's own section."""
 
-    def __init__(self, task: Any, model: Any):
-        self._task, self._model = task, model
+    def __init__(self, raw: Mapping[str, Any]):
+        self._raw = raw
 
     def below(self, key: str) -> tuple[Any, ...]:
         if key != "model":
             return _below((Project,), {}, key)
         try:
-            return (model_section(self._task, written=self._model),)
+            return (model_section(str(self._raw.get("task")), written=self._raw),)
         except (ProjectError, AttributeError, TypeError):  # a task that is not here, or none: whoever runs it knows its settings
             return ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,8 +66,13 @@ def assign(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.
     return out
 
 
-def groups_of(dataset: Dataset, column: str | None) -> np.ndarray:
+def groups_of(dataset: Dataset, column: str | None, splits: Sequence[str] = ("train",)) -> np.ndarray:
     """Codes of the rows' groups: equal values of a column, the groups the dataset was split by, or equal features (rows of one id).
+
+    Args:
+        dataset: the data.
+        column: the feature whose equal values make a group, or null.
+        splits: whose rows, one split after another.
 
     Raises:
         ProjectError: the column is no feature.
@@ -75,13 +81,13 @@ def groups_of(dataset: Dataset, column: str | None) -> np.ndarray:
         raise ProjectError(
             "is no feature of the dataset", field="train.fold_groups", value=column, fix=f"columns: {', '.join(list(dataset.columns)[:20])}"
         )
-    ids = dataset.read("train", ["row_id"]).column("row_id").to_pylist()
+
+    def cells(name: str) -> list[Any]:
+        return [v for split in splits for v in dataset.read(split, [name]).column(name).to_pylist()]
+
+    ids = cells("row_id")
     column = GROUP if column is None and dataset.grouped_by else column
-    keys = (
-        ids
-        if column is None
-        else [f"id {i}" if v is None else v for i, v in zip(ids, dataset.read("train", [column]).column(column).to_pylist(), strict=True)]
-    )
+    keys = ids if column is None else [f"id {i}" if v is None else v for i, v in zip(ids, cells(column), strict=True)]
     codes: dict[Any, int] = {}
     return np.array([codes.setdefault(key, len(codes)) for key in keys], dtype=np.int64)
 

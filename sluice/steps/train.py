@@ -39,7 +39,7 @@ class Train(Step):
             ("rows per second", history[-1].get("samples_per_second")),
             ("seconds", e.get("seconds")),
         ]
-        return out + table([f[0] for f in facts], [[f[1] for f in facts]]) + _folds(e.get("cross_validation"))
+        return out + table([f[0] for f in facts], [[f[1] for f in facts]]) + _choice(e.get("choice")) + _folds(e.get("cross_validation"))
 
 
 def _curves(e: Evidence, unit: str) -> str:
@@ -65,6 +65,18 @@ def _curves(e: Evidence, unit: str) -> str:
         out += f'<p class="note">not drawn: {escape(", ".join(every[3:]))}; {REST.format("train")}</p>'
     kept: dict[str, float] = next((h["validation_metrics"] for h in history if h["epoch"] == e["best_epoch"]), {})
     return out if last or not kept else out + table([f"validation {n}" for n in kept], [list(kept.values())])
+
+
+def _choice(found: Evidence | None) -> str:
+    """What was tried, how each did on rows it had not learnt, and its share in the answer."""
+    from sluice.report.tables import table
+
+    if not found:
+        return ""
+    models = found["models"]
+    rows = [[m["name"], m["says"], m["loss"], f"{100 * m['share']:.0f} %"] for m in models]
+    note = f'<p class="note">By the {escape(found["loss"])} on {found["rows"]:,} rows {escape(found["judged_on"])}, which no model that was judged by them had learnt.</p>'
+    return "<h3>What was chosen, and why</h3>" + table(["model", "", found["loss"], "share"], rows, (2, 3)) + note
 
 
 def _folds(found: Evidence | None) -> str:

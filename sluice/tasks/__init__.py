@@ -16,7 +16,7 @@ from sluice.tasks.base import TASKS, Task
 if TYPE_CHECKING:
     from sluice.project import Project
 
-__all__ = ["TASKS", "State", "Task", "import_task", "load_task", "section_of"]
+__all__ = ["TASKS", "State", "Task", "import_task", "load_task", "section_of", "settled"]
 
 
 def import_task(task: str, base_dir: Path | None = None) -> Any:
@@ -33,6 +33,12 @@ def section_of(kind: Any, written: Any, base_dir: Path | None = None) -> type[Ba
     """The class that checks a task's ``model:`` as it was written. Raises `ProjectError`: it names what is not there."""
     choose = getattr(kind, "section", None)
     return choose(written, base_dir) if choose is not None and isinstance(written, Mapping) else kind.Model  # type: ignore[no-any-return]
+
+
+def settled(kind: Any, project: Mapping[str, Any]) -> Any:
+    """``model:`` of a project as it was written, with what it leaves open filled in (`Task.settled`)."""
+    fill = getattr(kind, "settled", None)
+    return fill(project) if fill is not None else project.get("model") or {}
 
 
 def load_task(project: Project, base_dir: Path | None = None) -> Task:

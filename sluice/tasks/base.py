@@ -157,6 +157,15 @@ class Task(ABC):
         return cls.Model
 
     @classmethod
+    def settled(cls, project: Mapping[str, Any]) -> Any:
+        """``model:`` of a project as it was written, with what it leaves open filled in: who learns it where nothing says so. Default: as it was written.
+
+        Args:
+            project: the whole of it; its keys are not checked yet.
+        """
+        return project.get("model") or {}
+
+    @classmethod
     def sections(cls) -> tuple[str, Mapping[str, type[Section]]]:
         """The key of ``model:`` by whose value another class than `Model` checks it, and these by the value. Default: no key."""
         return "", {}

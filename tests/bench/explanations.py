@@ -23,7 +23,7 @@ from sluice.prediction.explain import Explainer
 from sluice.problems.evaluator import evaluate
 from sluice.project import parse
 from sluice.tasks import load_task
-from tests.bench.tables.sets import adult_like
+from tests.bench.tables.made import adult_like
 
 
 def main(base: Path) -> dict[str, Any]:

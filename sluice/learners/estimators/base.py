@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -27,6 +27,7 @@ class Rows:
             fall, 0 where it may do either; empty: all may.
         groups: rows of one number belong together, INT64 [rows] from 0: who holds some out holds out all of them. None: each stands alone.
         timed: whether the rows to come are newer than these: none of these stands for them.
+        free: of rows of validation: whether nothing else judges by them, so that a model may learn them once it is chosen (`Fitted.held`).
     """
 
     matrix: np.ndarray
@@ -35,11 +36,27 @@ class Rows:
     monotone: Sequence[int] = ()
     groups: np.ndarray | None = None
     timed: bool = False
+    free: bool = False
 
     def only(self, which: np.ndarray) -> Rows:
         """Some of them, by a mask or by their numbers."""
         weights, groups = (None if v is None else v[which] for v in (self.weights, self.groups))
         return dataclasses.replace(self, matrix=self.matrix[which], targets=self.targets[which], weights=weights, groups=groups)
+
+    def and_(self, other: Rows) -> Rows:
+        """These and others behind them; whose groups they share."""
+        import numpy as np
+
+        def joined(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+            return None if a is None or b is None else np.concatenate([a, b])
+
+        return dataclasses.replace(
+            self,
+            matrix=np.concatenate([self.matrix, other.matrix]),
+            targets=np.concatenate([self.targets, other.targets]),
+            weights=joined(self.weights, other.weights),
+            groups=joined(self.groups, other.groups),
+        )
 
 
 class Tell(Protocol):
@@ -51,12 +68,20 @@ class Tell(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """A library's model, which round of it is used (0: there are none), and what a person should know of it."""
+    """A library's model, which round of it is used (0: there are none), and what a person should know of it.
+
+    Attributes:
+        held: answers to the rows of validation by models that had not learnt them, where the model has; None: it has not.
+        choice: of a model that was chosen among several, plain JSON: `loss` (its name), `rows` (how many were judged by), `judged_on`, and
+            `models`, the tried ones: `name`, `says`, `loss`, `share` in the answer.
+    """
 
     model: Any
     best: int = 0
     stopped: bool = False
     text: str = ""
+    held: np.ndarray | None = None
+    choice: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Estimator(ABC):
@@ -79,6 +104,7 @@ class Estimator(ABC):
         detects: whether it learns what is usual among rows; its classes are then those of `sluice.problems.anomaly`, and rows of one are enough.
         reads_missing: whether it takes NaN for missing by itself; else a missing number is the mean of the training rows, with a flag beside it.
         scaled: whether it wants numbers with mean 0 and deviation 1.
+        about: what it is, in a few words.
         one_hot: whether a category has a column for each of its commonest values; else its rank stands for it.
         ranks: whether it can use one number for a category of very many values: their rank by frequency.
     """
@@ -91,6 +117,7 @@ class Estimator(ABC):
     reads_missing: ClassVar[bool] = False
     scaled: ClassVar[bool] = False
     ranks: ClassVar[bool] = False
+    about: ClassVar[str] = ""
     one_hot: ClassVar[bool] = True
 
     def __init__(self, settings: Any, classes: int, seed: int, threads: int = 1):
@@ -98,7 +125,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def fit(self, train: Rows, validation: Rows | None, tell: Tell) -> Fitted:
-        """Learn from the training rows; those of validation are only looked at, to stop early.
+        """Learn from the training rows; those of validation are only looked at, to stop early (but see `Rows.free`).
 
         Equal rows, settings and seed give an equal model.
 

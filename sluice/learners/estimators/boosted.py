@@ -69,3 +69,9 @@ def fit_apart(one: XGBoost, rows: Rows, held: Rows) -> tuple[Any, int]:
     """One booster, whose rounds end by the loss on the rows held out, and how many are kept."""
     fitted = one.fit(rows, held, lambda *_: None)
     return fitted.model, fitted.best
+
+
+def grown(one: XGBoost, rows: Rows, rounds: int) -> Any:
+    """One booster of so many rounds."""
+    settings = one.settings.model_copy(update={"n_estimators": rounds})
+    return XGBoost(settings, one.classes, one.seed, one.threads).fit(rows, None, lambda *_: None).model

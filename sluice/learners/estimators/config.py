@@ -98,6 +98,18 @@ def estimators(detects: bool = False) -> list[str]:
     return [name for name in ESTIMATORS.names() if load_estimator(name).detects == detects]
 
 
+def asks_for_more(name: str, project: Mapping[str, Any]) -> bool:
+    """Whether a project as it was written has a setting under ``model:``, ``train:`` or ``tune.space`` that an estimator does not know."""
+    known = {"model": load_estimator(name).Model.model_fields, "train": EstimatorTrain.model_fields}
+    tune = project.get("tune")
+    space = tune.get("space") if isinstance(tune, Mapping) else None
+    said = [key.split(".")[:2] for key in space or () if isinstance(key, str)]
+    for section in known:
+        written = project.get(section) or {}
+        said += [[section, key] for key in written] if isinstance(written, Mapping) else [[section, ""]]
+    return any(section in known and key not in known[section] for section, key in (s for s in said if len(s) == 2))
+
+
 def load_estimator(name: Any, beside: Path | None = None) -> Any:
     """The class of an estimator by its name or ``module:Class``. Raises `ProjectError`."""
     field = "model.estimator"

@@ -1,8 +1,9 @@
 """Tables: the model a stranger gets against scikit-learn's and FLAML's. ``python -m tests.bench.tasks.tabular`` prints one JSON line.
 
-Each table (`tests.bench.tables.sets`) is split once. Ours learns the training rows and looks at those of validation; the peers learn both, as
-a person would have them do, and all are judged on the same held-out rows. ``points`` is how far ours is ahead of the better of
-HistGradientBoosting and a linear model, in hundredths of ROC-AUC (two labels), accuracy (more) or R² (a quantity). FLAML has an
+Each table (`tests.bench.tables.sets`) is split by as many seeds as are asked for. Ours is given source and label and nothing else; the peers learn
+the rows of training and of validation, as a person would have them do, and all are judged on the same held-out rows. ``points`` is how far ours is
+ahead of the better of HistGradientBoosting and a linear model (the better one of the table: of the means over its splits), in hundredths of ROC-AUC
+(two labels), accuracy (more) or R² (a quantity). FLAML has an
 environment of its own, made by `uv`, and as many seconds as our fit took, at least `_LEAST`. Results are kept a table and model a file.
 """
 
@@ -27,16 +28,14 @@ from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare
 from sluice.engines.onnxruntime import OnnxRuntime
 from sluice.engines.rows import tensors_from_arrow
-from sluice.fields import fields_of
 from sluice.formats.export import export_graph
 from sluice.learners.estimators.config import MIXED
 from sluice.learners.fit import fit
 from sluice.problems import evaluator
 from sluice.problems.answers import Answers, rarer
 from sluice.problems.metrics import TABLE as METRICS
-from sluice.problems.problem import problem
 from sluice.project import parse
-from sluice.tasks import TASKS, load_task
+from sluice.tasks import load_task
 from tests.bench.tables import peers
 from tests.bench.tables.sets import Table, find
 from tests.bench.tools import uv
@@ -55,11 +54,21 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.tasks.tabular", description=__doc__)
     parser.add_argument("--data", type=Path, default=FOLDER, help="folder of the real tables; those that are not there are left out")
     parser.add_argument("--only", nargs="*", help="tables by name")
-    parser.add_argument("--models", nargs="*", default=["proposed"], help="beside the peers: proposed, network, or an estimator")
+    parser.add_argument(
+        "--models",
+        nargs="*",
+        default=["auto"],
+        help="beside the peers: auto, what learns where nothing is said; network, or another estimator",
+    )
+    parser.add_argument("--seeds", type=int, default=1, help="splits of each table; samples of few rows are three times as many")
     parser.add_argument("--flaml", action="store_true", help="beside FLAML too, which is fetched")
     parser.add_argument("--table", action="store_true", help="print Markdown")
     args = parser.parse_args(argv)
-    tables = {n: t for n, t in find(args.data, OUT / "data").items() if not args.only or n in args.only or n.split("/")[0] in args.only}
+    tables = {
+        n: t
+        for n, t in find(args.data, OUT / "data", args.seeds).items()
+        if not args.only or n in args.only or n.split("/")[0] in args.only
+    }
     names = [*args.models, *PEERS, *(["flaml"] if args.flaml else [])]
     found = {n: {m: kept(n, t, m) for m in names} for n, t in tables.items()}
     print(markdown(found, names) if args.table else orjson.dumps(line(found, args.models[0])).decode())
@@ -80,15 +89,19 @@ def kept(name: str, table: Table, model: str) -> dict[str, Any]:
 def measure(name: str, table: Table, model: str) -> dict[str, Any]:
     """Metrics on the held-out rows with the interval of the first, seconds of the fit; of ours the graph's size and latencies too."""
     columns = {"label": table.label, "ignore": list(table.ignore)}
-    raw: dict[str, Any] = {"name": "bench", "task": "tabular", "data": {"source": str(table.source), "columns": columns}}
+    raw: dict[str, Any] = {
+        "name": "bench",
+        "task": "tabular",
+        "data": {"source": str(table.source), "columns": columns, "split": {"seed": table.seed}},
+    }
     raw["data"] |= {"test": str(table.test)} if table.test else {}
-    # The network reads no texts: to it they are categories. The rows and their split are the same.
+    # The network, which `members` alone asks for, reads no texts: to it they are categories. The rows and their split are the same.
     work = OUT / "work" / (name.replace("/", "-") + ("+network" if model == "network" else ""))
     if not work.exists():
-        project = parse({**raw, "model": {} if model == "network" else {"estimator": MIXED}})
+        project = parse({**raw, "model": {"members": 8} if model == "network" else {}})
         prepare(project, Path(), load_task(project, Path()), work)
     dataset = Dataset.open(work, verify=False)
-    asked, test = problem(dataset.objective), dataset.read("test")
+    test = dataset.read("test")
     begun = time.perf_counter()
     more: dict[str, Any] = {}
     if model in PEERS:
@@ -96,10 +109,7 @@ def measure(name: str, table: Table, model: str) -> dict[str, Any]:
     elif model == "flaml":
         answers = _flaml(dataset, test, _budget(name))
     else:
-        texts = any(f.words for f in fields_of(dataset.columns).values())
-        rows = sum(dataset.rows(s) for s in dataset.manifest["splits"] if s != "test" or table.test is None)
-        proposed = TASKS.get("tabular").proposal(asked, rows, texts)[0]
-        settings = {"network": {}, "proposed": proposed}.get(model, {"estimator": model})
+        settings: dict[str, Any] = {"network": {"members": 8}, MIXED: {}}.get(model, {"estimator": model})
         with tempfile.TemporaryDirectory() as out:
             trained = fit(parse({**raw, "model": settings}), dataset, Path(out) / "model")
             more = {"seconds": time.perf_counter() - begun, "text": trained.text}
@@ -146,7 +156,7 @@ def _peer(name: str, dataset: Dataset, test: pa.Table) -> np.ndarray:
 
 
 def _budget(name: str) -> float:
-    ours = OUT / f"{name.replace('/', '-')}+proposed.json"
+    ours = OUT / f"{name.replace('/', '-')}+{MIXED}.json"
     return max(_LEAST, orjson.loads(ours.read_bytes())["seconds"] if ours.exists() else 0.0)
 
 

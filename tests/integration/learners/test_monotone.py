@@ -104,7 +104,7 @@ def test_what_cannot_be_bound_is_refused_before_training(
     assert all(part in str(e.value) for part in said), str(e.value)
 
 
-@pytest.mark.parametrize("model", [{"estimator": "random_forest"}, {"estimator": "svc"}, {}])
+@pytest.mark.parametrize("model", [{"estimator": "random_forest"}, {"estimator": "svc"}, {"hidden": [8]}])
 def test_other_models_say_which_can_be_bound(model: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ProjectError) as e:
         project(tmp_path, {**model, "monotone": {"age": "increasing"}})

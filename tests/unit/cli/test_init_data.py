@@ -309,13 +309,10 @@ def test_days_that_can_be_read_in_two_ways_are_a_guess_that_is_said(tmp_path: Pa
     assert "timestamps: {when: '%m/%d/%Y'}" in (tmp_path / "p" / "sluice.yaml").read_text()
 
 
-def test_it_proposes_trees_with_a_linear_model_for_classes_and_the_network_for_a_quantity_and_names_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", [LABELS, [i * 1.37 % 7 + 0.001 for i in range(N)]], ids=["classes", "a quantity"])
+def test_it_writes_down_who_learns_and_names_the_others(label: list[Any], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    made = init(tmp_path, table(tmp_path / "data", {"size": SIZE, "colour": COLOUR, "label": LABELS}))
+    made = init(tmp_path, table(tmp_path / "data", {"size": SIZE, "colour": COLOUR, "label": label}))
     text = (tmp_path / "p" / "sluice.yaml").read_text()
     assert made.model.estimator == "auto" and "model: {estimator: auto}" in text and "lightgbm" in text
-    other = tmp_path / "other"
-    (other / "data").mkdir(parents=True)
-    made = init(other, table(other / "data", {"size": SIZE, "colour": COLOUR, "label": [i * 1.37 % 7 + 0.001 for i in range(N)]}))
-    assert not hasattr(made.model, "estimator")
-    assert "# a network learns; boosted trees and a linear model by model: {estimator: auto}" in (other / "p" / "sluice.yaml").read_text()
+    assert "a network learns by hidden: [64, 64] in its place" in text

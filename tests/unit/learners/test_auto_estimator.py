@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from sluice.engines.onnxruntime import OnnxRuntime
-from sluice.learners.estimators.auto import Auto, AutoModel, Mixture
+from sluice.learners.estimators.auto import Auto, AutoModel
 from sluice.learners.estimators.base import Rows
+from sluice.learners.estimators.mixture import Mixture
 from sluice.learners.estimators.straight import Straight, choose_straight
 
 
@@ -100,7 +102,40 @@ def test_rows_to_come_are_stood_for_by_validation() -> None:
     y = (np.abs(x[:, 0]) > 0.7).astype(np.int64)
     found = auto(2).fit(rows(y[:150], x[:150], timed=True), rows(y[150:], x[150:]), lambda *_: None)
     assert len(found.model.boosters) == 1
-    assert "validation rows" in found.text
+    assert "50 rows of validation" in found.text and found.held is None
+
+
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize("classes", [0, 2])
+def test_rows_of_validation_that_nothing_else_needs_are_learnt_and_answered_by_models_without_them(classes: int, timed: bool) -> None:
+    """Labels are noise: whoever had learnt a row would know its answer, and the others cannot."""
+    x, rng = numbers(300), np.random.default_rng(8)
+    y = rng.integers(0, 2, 300) if classes else rng.normal(size=300)
+    train, free = rows(y[:240], x[:240], timed=timed), rows(y[240:], x[240:], free=True)
+    found, kept = (auto(classes).fit(train, dataclasses.replace(free, free=f), lambda *_: None) for f in (True, False))
+    assert kept.held is None and found.held is not None and len(found.held) == 60
+    told = found.held[:, 1] if classes else found.held
+    assert abs(np.corrcoef(told, free.targets)[0, 1]) < 0.3
+    assert found.choice["rows"] == (60 if timed else 300) and kept.choice["rows"] == (60 if timed else 240)
+
+
+def test_more_rows_make_a_better_model_of_what_has_no_noise() -> None:
+    x = numbers(1400, 3, 4)
+    y = np.sin(2 * x[:, 0]) + x[:, 1] * x[:, 2]
+    learnt, held = rows(y[:200], x[:200]), rows(y[200:400], x[200:400])
+    one = auto(0)
+    errors = [
+        ((one.predict(fitted(one, learnt, dataclasses.replace(held, free=free)), x[400:]) - y[400:]) ** 2).mean() for free in (True, False)
+    ]
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_it_says_what_was_tried_and_why_it_took_what_it_took() -> None:
+    x = numbers(300)
+    found = auto(2, max_depth=3).fit(rows((np.abs(x[:, 0]) > 0.7).astype(np.int64), x), None, lambda *_: None)
+    trees, linear, answer = found.choice["models"]
+    assert trees["loss"] < linear["loss"] and trees["share"] > 0.9 and answer["loss"] <= trees["loss"] + 0.01
+    assert "rounds of trees of depth 3" in found.text and "log loss on 300 rows left out of 3 folds" in found.text
 
 
 def test_a_rare_label_that_a_fold_lacks_keeps_its_output() -> None:

@@ -71,7 +71,7 @@ def test_a_wrong_key_of_a_learners_section_is_told_like_any_other(folder: Path, 
         project.parse(raw(**more), base_dir=folder)
 
 
-@pytest.mark.parametrize(("model", "has"), [({}, True), ({"estimator": "random_forest"}, False)])
+@pytest.mark.parametrize(("model", "has"), [({"hidden": [8]}, True), ({"estimator": "random_forest"}, False)])
 def test_who_learns_decides_which_section_train_is(model: dict[str, Any], has: bool) -> None:
     made = project.parse({"name": "a", "task": "tabular", "data": DATA, "model": model})
     assert hasattr(made.train, "epochs") is has and hasattr(made.train, "seed")
