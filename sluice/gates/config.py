@@ -10,6 +10,7 @@ from sluice.gates.floor import FloorConfig
 from sluice.gates.highlights import HighlightedConfig
 from sluice.gates.importance import ImportancesConfig
 from sluice.gates.reliability import ReliabilityConfig
+from sluice.gates.slice_champion import SliceChampionConfig
 from sluice.gates.slices import SlicesConfig
 from sluice.gates.thresholds import ThresholdsConfig
 
@@ -17,6 +18,7 @@ from sluice.gates.thresholds import ThresholdsConfig
 class EvaluateConfig(
     OwnChecks,
     FloorConfig,
+    SliceChampionConfig,
     SlicesConfig,
     ChampionConfig,
     DriftConfig,

@@ -37,6 +37,8 @@ class Metric:
     of_positive: bool = False
     #: It looks at the label that is answered alone, not at probabilities.
     by_label: ClassVar[bool] = False
+    #: The metric of the same problem that goes row by row in its place; "": itself, or none.
+    by_rows: ClassVar[str] = ""
 
     @property
     def sign(self) -> int:
@@ -54,6 +56,10 @@ class Metric:
     def difference(self, ours: Answers, theirs: Answers, confidence: float, resamples: int) -> Interval | None:
         """The interval of the difference on the same rows, turned so that more is better for ours."""
         raise NotImplementedError
+
+    def losses(self, a: Answers) -> np.ndarray | None:
+        """What each row adds to it, float64 [rows], larger where it is worse; None where that is not told."""
+        return None
 
     def alike(self, ours: Answers, theirs: Answers) -> bool:
         """Whether nothing that the metric looks at differs on any row."""

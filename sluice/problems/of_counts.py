@@ -17,6 +17,10 @@ class OfCounts(Metric):
     """Of what was answered: resampled by cells of (target, answer), equal rows together."""
 
     by_label = True
+    by_rows = "accuracy"
+
+    def losses(self, a: Answers) -> np.ndarray | None:
+        return (a.predicted != a.targets).astype(np.float64)
 
     def value(self, a: Answers) -> float:
         return counts.from_codes(self.name, a.targets, a.predicted, a.labels, of=a.positive or 0)

@@ -40,6 +40,7 @@ class OfLists(OfMeans):
     """ndcg, recall, hit, mrr, novelty: means over rows, of the first `places`."""
 
     places: int = 10
+    per_row = True
 
     def moments(self, a: Answers) -> np.ndarray:
         """[rows, 1]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +24,12 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 class OfMeans(Metric):
     """A function of means over rows."""
+
+    #: Whether its first moment is the loss of a row.
+    per_row: ClassVar[bool] = False
+
+    def losses(self, a: Answers) -> np.ndarray | None:
+        return -self.sign * self.moments(a)[:, 0] if self.per_row else None
 
     def moments(self, a: Answers) -> np.ndarray:
         """What the metric is a function of the mean of: float64 [N, k]."""
@@ -96,6 +103,8 @@ def _called(a: Answers) -> tuple[str, str]:
 class LogLoss(OfMeans):
     """-log of the true label's probability in nats; clipped at machine epsilon, as scikit-learn does."""
 
+    per_row = True
+
     def moments(self, a: Answers) -> np.ndarray:
         own = np.where(a.targets < 0, 0.0, np.take_along_axis(a.outputs, np.maximum(a.targets, 0)[:, None], axis=1)[:, 0])
         return np.asarray(-np.log(np.clip(own, _EPSILON, 1 - _EPSILON)))[:, None]
@@ -103,6 +112,8 @@ class LogLoss(OfMeans):
 
 class Brier(OfMeans):
     """The squared distance of probabilities and truth, summed over the labels (Brier 1950); of two labels that of the positive one, half the sum."""
+
+    per_row = True
 
     def moments(self, a: Answers) -> np.ndarray:
         p = np.maximum(a.outputs, 0.0)  # a label that the model does not know stands as -1
@@ -114,6 +125,8 @@ class Brier(OfMeans):
 
 class Error(OfMeans):
     """rmse, mae."""
+
+    per_row = True
 
     def moments(self, a: Answers) -> np.ndarray:
         error = a.outputs - a.targets
@@ -140,6 +153,8 @@ class Error(OfMeans):
 
 class Determination(OfMeans):
     """r2. The targets are centred first, so that the difference of squares keeps its digits."""
+
+    by_rows = "rmse"
 
     def moments(self, a: Answers) -> np.ndarray:
         error, centred = a.outputs - a.targets, a.targets - a.targets.mean()

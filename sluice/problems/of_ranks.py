@@ -16,6 +16,8 @@ from sluice.problems.units import Units
 class OfRanks(Metric):
     """Of the order that probabilities put rows in: of two labels the positive one's, of more the mean of each against the rest."""
 
+    by_rows = "brier"
+
     def method(self, units: Units | None = None) -> str:
         return "paired influence, over units" if units else "paired influence"
 

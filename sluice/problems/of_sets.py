@@ -40,6 +40,8 @@ class OfSets(OfMeans):
 class MicroF1(OfSets):
     """micro_f1: twice the labels met, of all that were answered and all that are true; 1 where there are neither."""
 
+    by_rows = "row_f1"
+
     def moments(self, a: Answers) -> np.ndarray:
         hit, said, true = self.met(a)
         return np.stack([hit, said + true], axis=1)
@@ -52,6 +54,8 @@ class MicroF1(OfSets):
 class RowF1(OfSets):
     """row_f1: the F1 of each row's set, averaged; 1 for a row with no label of which none is answered."""
 
+    per_row = True
+
     def moments(self, a: Answers) -> np.ndarray:
         hit, said, true = self.met(a)
         whole = said + true
@@ -60,6 +64,8 @@ class RowF1(OfSets):
 
 class WholeSet(OfSets):
     """exact_match: the share of rows whose set is answered as it is."""
+
+    per_row = True
 
     def moments(self, a: Answers) -> np.ndarray:
         return (answered(a.outputs) == (a.targets > 0.5)).all(axis=1).astype(np.float64)[:, None]
@@ -70,6 +76,7 @@ class SetLoss(OfMeans):
     """mean_log_loss: -log of what each label's probability gave to the truth, in nats, the mean over labels; clipped at machine epsilon."""
 
     most: float = math.inf
+    per_row = True
 
     def moments(self, a: Answers) -> np.ndarray:
         given = np.clip(np.where(a.targets > 0.5, a.outputs, 1 - a.outputs), _EPSILON, 1.0)

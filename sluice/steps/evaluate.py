@@ -46,6 +46,7 @@ class Evaluate(Step):
             + parts["importance"]
             + parts["standouts"]
             + parts["highlights"]
+            + parts["slice_champion"]
             + parts["drift"]
             + parts["slices"]
             + own_sections(e)

@@ -79,6 +79,8 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
         "slices",
         "floor",
         "champion",
+        "slice_champion",
+        "drift",
         "importance",
         "standouts",
         "highlights",
