@@ -32,7 +32,7 @@ _MOST, _DEEPEST = 2000, 32
 _TURNED: dict[str, Order] = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _NAME = r"[^\W\d]\w*(?:[-.]\w+)*"
 _TOKEN = re.compile(
-    rf"""\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))|(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+    rf"""\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))|(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
     |(?P<quoted>`[^`]+`)|(?P<name>{_NAME})|(?P<sign><=|>=|==|!=|<>|&&|\|\||[<>=&|!()\[\],]))""",
     re.VERBOSE,
 )
@@ -272,7 +272,7 @@ class _Reader:
         kind, token, place = self._next() or ("end", "", len(self.text))
         if kind == "number":
             return float(token)
-        if kind == "text":
+        if kind == "string":
             return re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
         if kind == "quoted":
             return Column(token[1:-1])

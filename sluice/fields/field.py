@@ -33,6 +33,7 @@ FIELDS = Registry(
         "sequence": "sluice.fields.sequence:NumberSequence",
         "words": "sluice.fields.words:Words",
         "text": "sluice.fields.text:Text",
+        "sentence": "sluice.fields.sentence:Sentence",
         "image": "sluice.fields.image:Image",
         "audio": "sluice.fields.audio:Audio",
         "seed": "sluice.fields.seed:Seed",

@@ -193,11 +193,11 @@ class TextProcessor(Processor):
         """`input_ids` and `attention_mask`, INT64 [tokens] each, and `ngrams` [n-grams] where there are. Raises `InputError`."""
         texts = rows if type(rows) is list else list(rows)
         if not {str}.issuperset(map(type, texts)) or max(map(len, texts), default=0) > LIMIT_CHARACTERS or not all(map(str.strip, texts)):
-            texts = [_checked(text, i) for i, text in enumerate(texts)]
+            texts = [checked_text(text, i) for i, text in enumerate(texts)]
         try:
             encodings = self._tokenizer.encode_batch_fast(texts)
         except (TypeError, UnicodeError):
-            encodings = self._tokenizer.encode_batch_fast([_checked(text, i) for i, text in enumerate(texts)])
+            encodings = self._tokenizer.encode_batch_fast([checked_text(text, i) for i, text in enumerate(texts)])
         ids = [np.array(e.ids, dtype=np.int64) for e in encodings]
         for i, tokens in enumerate(ids):
             if not len(tokens):
@@ -213,7 +213,7 @@ class TextProcessor(Processor):
         """Its words. Raises `InputError`."""
         from sluice.fields.pieces import of_text
 
-        return of_text(_checked(row, 0))
+        return of_text(checked_text(row, 0))
 
     def batch(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         """INT64 [examples, longest], `pad_id` and mask 0 behind the shorter ones; of `ngrams`, 0."""
@@ -249,7 +249,7 @@ def _padded(parts: Sequence[np.ndarray], pad: int) -> np.ndarray:
     return out
 
 
-def _checked(text: Any, i: int) -> str:
+def checked_text(text: Any, i: int) -> str:
     """`text` as a plain `str`, or the error that says what is wrong with row `i`."""
     field = f"rows[{i}]"
     if not isinstance(text, str):

@@ -108,16 +108,7 @@ class MultiLabel(Arrays):
 
     def section(self, found: Mapping[str, Any]) -> str:
         """Each label's scores, the worst first."""
-        rows = sorted(found["sets"], key=lambda s: (s["f1"], s["label"]))[:50]
-        cells = "".join(
-            f"<tr><td>{escape(s['label'])}</td>"
-            + "".join(f'<td class="n">{s[k]:.3f}</td>' for k in ("precision", "recall", "f1"))
-            + f'<td class="n">{s["support"]:,}</td></tr>'
-            for s in rows
-        )
-        head = '<tr><th>label</th><th class="n">precision</th><th class="n">recall</th><th class="n">F1</th><th class="n">rows</th></tr>'
-        more = f'<p class="note">the worst 50 of {len(found["sets"]):,} labels</p>' if len(found["sets"]) > len(rows) else ""
-        return f'<h3>Each label by itself</h3><div class="scroll"><table><thead>{head}</thead><tbody>{cells}</tbody></table></div>{more}'
+        return f"<h3>Each label by itself</h3>{scores(found['sets'], 'rows')}"
 
     def told(self, outputs: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
         """``labels``: those answered, the likeliest first, with `BETWEEN` between them."""
@@ -133,3 +124,22 @@ class MultiLabel(Arrays):
         from sluice.problems.of_sets import answered
 
         return answered(outputs).sum(axis=1).astype(np.float64)
+
+
+def scores(found: Sequence[Mapping[str, Any]], counted: str) -> str:
+    """A table of labels with their precision, recall and F1, the worst first.
+
+    Args:
+        found: ``label``, ``precision``, ``recall``, ``f1`` and ``support`` each.
+        counted: what the support is a number of.
+    """
+    rows = sorted(found, key=lambda s: (s["f1"], s["label"]))[:50]
+    cells = "".join(
+        f"<tr><td>{escape(s['label'])}</td>"
+        + "".join(f'<td class="n">{s[k]:.3f}</td>' for k in ("precision", "recall", "f1"))
+        + f'<td class="n">{s["support"]:,}</td></tr>'
+        for s in rows
+    )
+    head = f'<tr><th>label</th><th class="n">precision</th><th class="n">recall</th><th class="n">F1</th><th class="n">{counted}</th></tr>'
+    more = f'<p class="note">the worst 50 of {len(found):,} labels</p>' if len(found) > len(rows) else ""
+    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{cells}</tbody></table></div>{more}'

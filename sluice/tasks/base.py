@@ -32,6 +32,7 @@ TASKS = Registry(
     {
         "tabular": "sluice.tasks.tabular:TabularTask",
         "text": "sluice.tasks.text:TextTask",
+        "tagging": "sluice.tasks.tagging:TaggingTask",
         "image": "sluice.tasks.image:ImageTask",
         "audio": "sluice.tasks.audio:AudioTask",
         "anomaly": "sluice.tasks.anomaly:AnomalyTask",

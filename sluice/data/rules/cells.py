@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Type = Literal["number", "integer", "text", "boolean", "time", "bytes", "list"]
+#: The one type that has a pattern and a length.
+TEXT: Type = "text"
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -114,7 +116,7 @@ def _fits(arrow: pa.DataType, kind: Type) -> bool:
     return {
         "number": number,
         "integer": number,
-        "text": pa.types.is_string(arrow),
+        TEXT: pa.types.is_string(arrow),
         "boolean": pa.types.is_boolean(arrow),
         "bytes": pa.types.is_binary(arrow),
         "list": pa.types.is_nested(arrow),

@@ -16,7 +16,7 @@ from sluice.core.errors import ProjectError
 from sluice.core.numerals import Numerals
 from sluice.core.section import Section, explain
 from sluice.data.config import NumberFormat
-from sluice.data.rules.cells import Reading, Type
+from sluice.data.rules.cells import TEXT, Reading, Type
 from sluice.data.rules.expressions import Expression
 from sluice.fields.timestamps import TimeForm
 from sluice.fields.zones import Zone
@@ -108,9 +108,9 @@ class ColumnRules(Section):
         numbers = self.type in ("number", "integer")
         for key in ("values", "values_not"):
             for v in getattr(self, key) or ():
-                if (numbers and (isinstance(v, str | bool))) or (self.type == "text" and not isinstance(v, str)):
+                if (numbers and (isinstance(v, str | bool))) or (self.type == TEXT and not isinstance(v, str)):
                     raise ValueError(f"{key} holds {v!r}, the type is {self.type}" + ("; write it in quotes" if not numbers else ""))
-        if self.type != "text" and any(v is not None for v in (self.regex, self.length_min, self.length_max)):
+        if self.type != TEXT and any(v is not None for v in (self.regex, self.length_min, self.length_max)):
             raise ValueError("regex, length_min and length_max are for texts: declare type: text")
         return self
 
