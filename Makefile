@@ -15,7 +15,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals bench-slices bench-tasks bench-proof bench-data demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-data demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -95,6 +95,9 @@ bench-real: setup ## the default model on real data against simple ones; DATA="f
 
 bench-intervals: setup ## how often the intervals of losses hold what they are of: the table of docs/evaluation.md; about 20 minutes
 	@$(BIN)/python -m tests.bench.intervals
+
+bench-champion: setup ## what the champion's and the anchor's checks refuse: the figures of docs/evaluation.md; about 20 minutes
+	@$(BIN)/python -m tests.bench.champion
 
 bench-slices: setup ## how often slices refuse a candidate as good as the champion, and one worse on 300 rows: the table of docs/evaluation.md; about 15 minutes
 	@$(BIN)/python -m tests.bench.slices

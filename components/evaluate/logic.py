@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components import STARTED
+from components.evaluate.standing import standing
 from sluice.core import files
 from sluice.core.check import make, own_checks
-from sluice.core.errors import PackageError, SluiceError
 from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
@@ -19,17 +18,10 @@ from sluice.engines.predictor import Predictor
 from sluice.engines.scoring import judged, positive_label
 from sluice.gates.facts import Judged
 from sluice.package import package as packages
-from sluice.package.package import Package
-from sluice.package.store import open_store
 from sluice.problems.evaluator import evaluate
-from sluice.project import Project
-from sluice.registry.serving import BY
-from sluice.registry.versions import CHAMPION, Registry, Version
 from sluice.report import page
-from sluice.rollouts.handover import serving
-from sluice.rollouts.manifest import target
 from sluice.steps.execute import open_project, run_step
-from sluice.tracking.tracker import open_tracker, tracking_uri
+from sluice.tracking.tracker import open_tracker
 
 #: Bytes of each part of the evidence that is handed on, and values of a column.
 _TOLD, _SLICES = 1000, 5
@@ -51,10 +43,26 @@ def run(
         found = evaluate(
             outputs, targets, labels, settings.evaluate, slices, rule=package.rule, positive=positive, asked=asked, units=units
         )
-        champion, note = champion_package(settings, place)
-        facts = Judged(settings, dataset, package, outputs, targets, positive, units, found, champion, note)
+        met = standing(settings, place, dataset, package.digest)
+        facts = Judged(
+            settings,
+            dataset,
+            package,
+            outputs,
+            targets,
+            positive,
+            units,
+            found,
+            met.champion,
+            met.champion_note,
+            met.anchor,
+            met.anchor_note,
+            met.before,
+            met.refused,
+        )
         own = own_checks("evaluate", settings.evaluate.checks, field="evaluate.checks", beside=base)
         said = make("evaluate", facts, settings.evaluate, own)
+        met.keep(package.digest, said.evidence)
         tracker = open_tracker(settings, place, run_id=run_id or None, name=Path(dataset_path).parent.parent.name)
         tracker.metrics({f"test_{k}": v["value"] for k, v in found["metrics"].items()})
         tracker.tags({"sluice.evaluate": said.decision})
@@ -88,36 +96,3 @@ def told(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
-
-
-def champion_version(registry: Registry, name: str) -> Version | None:
-    """On a cluster what serves, where it can be asked for and has a version: the registry may be behind. Else the registry's champion."""
-    where, digest = target(), None
-    if where is not None:
-        try:
-            digest = serving(name, where)
-        except SluiceError as e:
-            print(f"what serves could not be asked for, the registry's champion is taken: {e}", file=sys.stderr)
-    return (registry.by_digest(name, digest) if digest else None) or registry.by_alias(name, CHAMPION)
-
-
-def champion_package(settings: Project, home: Home) -> tuple[Package | None, str]:
-    """The model in production, and why there is none if there is none."""
-    version = champion_version(Registry(tracking_uri(settings, home)), settings.name)
-    if version is None:
-        return None, "there is no champion yet: this is the first model"
-    try:
-        return open_store(version.uri, home).get(version.digest), f"version {version.number}, {version.digest[:12]}"
-    except PackageError as e:
-        if BY in version.tags:
-            # Applied by hand, from where only KServe can fetch: no run could do anything about it.
-            return (
-                None,
-                f"the champion, version {version.number}, was registered by {version.tags[BY]} and cannot be read here, so nothing was compared: {e.message}",
-            )
-        raise PackageError(
-            f"the champion's package cannot be read: {e.message}",
-            field=f"{settings.name}@{CHAMPION}",
-            value=version.digest,
-            fix="put the package back into the store, or drop the alias `champion` in the registry to start anew",
-        ) from e

@@ -44,6 +44,7 @@ _BUILT_IN = {
         "slices": "sluice.gates.slices:Slices",
         "floor": "sluice.gates.floor:Floor",
         "champion": "sluice.gates.champion:Champion",
+        "anchor": "sluice.gates.anchor:Anchor",
         "slice_champion": "sluice.gates.slice_champion:SliceChampion",
         "drift": "sluice.gates.drift:Drift",
         "importance": "sluice.gates.importance:Importance",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluice.core.check import OwnChecks
+from sluice.gates.anchor import AnchorConfig
 from sluice.gates.bar import BarConfig
 from sluice.gates.champion import ChampionConfig
 from sluice.gates.drift import DriftConfig
@@ -21,6 +22,7 @@ class EvaluateConfig(
     SliceChampionConfig,
     SlicesConfig,
     ChampionConfig,
+    AnchorConfig,
     DriftConfig,
     ImportancesConfig,
     HighlightedConfig,

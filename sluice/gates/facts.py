@@ -34,6 +34,10 @@ class Judged:
         evaluation: of `sluice.problems.evaluator.evaluate`: every metric with its interval, slices, confusion and so on.
         champion: the package in production; None where there is none to compare with.
         champion_note: which it is, or why there is none.
+        anchor: the best champion so far; None where there is none beside the champion.
+        anchor_note: which it is and since when.
+        compared_before: comparisons on the same held-out rows before this one (`sluice.gates.ledger.Ledger.before`).
+        refused_before: candidates refused in a row against the anchor (`sluice.gates.ledger.Ledger.refused`).
     """
 
     project: Project
@@ -46,6 +50,10 @@ class Judged:
     evaluation: dict[str, Any]
     champion: Package | None = None
     champion_note: str = ""
+    anchor: Package | None = None
+    anchor_note: str = ""
+    compared_before: float = 0.0
+    refused_before: int = 0
 
     @functools.cached_property
     def theirs(self) -> Theirs | str:

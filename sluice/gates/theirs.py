@@ -1,4 +1,4 @@
-"""The champion's answers to the held-out rows, from its package, as it runs in production."""
+"""The champion's (and the anchor's) answers to the held-out rows, from its package, as it runs in production."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     import numpy as np
 
     from sluice.gates.facts import Judged
+    from sluice.package.package import Package
     from sluice.problems.decision import Rule
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Theirs:
-    """What the champion answers.
+    """What another model answers.
 
     Attributes:
         outputs: to the rows of `Judged.outputs`.
-        labels: the champion's, in the candidate's spelling.
+        labels: its own, in the candidate's spelling.
         rule: how its outputs become a label.
         digest: of its package.
     """
@@ -32,25 +33,28 @@ class Theirs:
 
 
 def theirs(facts: Judged) -> Theirs | str:
-    """Ask the champion; or why it cannot be compared, a sentence, where there is none, it solves another problem or cannot read these rows."""
+    """Ask the champion; or why it cannot be compared, a sentence: also where there is none."""
+    return facts.champion_note if facts.champion is None else asked(facts.champion, "champion", facts)
+
+
+def asked(other: Package, who: str, facts: Judged) -> Theirs | str:
+    """Ask another package, called `who`; or why it cannot be compared, a sentence, where it solves another problem or cannot read these rows."""
     from sluice.core.spelling import Spelling
     from sluice.engines.predictor import Predictor
     from sluice.engines.rows import spelled_by
     from sluice.engines.scoring import judged
 
-    champion, candidate = facts.champion, facts.package
-    if champion is None:
-        return facts.champion_note
-    if champion.objective != candidate.objective or champion.task != facts.project.task:
-        return f"the champion solves another problem ({champion.task}, {champion.objective}): not comparable"
+    candidate = facts.package
+    if other.objective != candidate.objective or other.task != facts.project.task:
+        return f"the {who} solves another problem ({other.task}, {other.objective}): not comparable"
     try:
-        predict, spelled = Predictor(champion).predict, spelled_by(champion)
-        outputs, _ = judged(lambda rows: predict(spelled(list(rows))), champion.preprocess, champion.labels, facts.dataset, "test")
+        predict, spelled = Predictor(other).predict, spelled_by(other)
+        outputs, _ = judged(lambda rows: predict(spelled(list(rows))), other.preprocess, other.labels, facts.dataset, "test")
     except (InputError, DataError) as e:
-        return f"the champion cannot read these rows, so nothing was compared: {e.message}"
-    labels, rule = list(champion.labels), champion.rule
+        return f"the {who} cannot read these rows, so nothing was compared: {e.message}"
+    labels, rule = list(other.labels), other.rule
     if not set(labels) & set(candidate.labels):  # made when 1.0 was another class than 1
         spelling = Spelling.kept(candidate.labels)
         labels = [spelling.text(v) for v in labels]
         rule = dataclasses.replace(rule, label=spelling.text(rule.label)) if rule is not None else None
-    return Theirs(outputs, labels, rule, champion.digest)
+    return Theirs(outputs, labels, rule, other.digest)

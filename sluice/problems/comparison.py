@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +16,20 @@ from sluice.problems.config import MetricConfig
 from sluice.problems.decision import Rule
 from sluice.problems.problem import Problem, of_labels
 from sluice.problems.units import Units
+from sluice.stats.spending import claim_level, raised, stretch
+
+
+@dataclasses.dataclass(frozen=True)
+class Before:
+    """What went before a comparison, for which it pays (`sluice.stats.spending`).
+
+    Attributes:
+        on_rows: comparisons on the same rows; each counts for the share of these rows it saw.
+        refused: candidates refused in a row against the same other model, whatever the rows.
+    """
+
+    on_rows: float = 0.0
+    refused: int = 0
 
 
 def compare(
@@ -29,14 +45,21 @@ def compare(
     positive: str | None = None,
     asked: Problem | None = None,
     units: Units | None = None,
+    before: Before = Before(),
 ) -> dict[str, Any]:
     """The paired difference of the metric, and what it says.
 
     The difference is turned so that more is better, whatever the metric's direction. Its interval is the metric's own
     (`metrics.Metric.difference`): Newcombe's for accuracy and recall, the rows' influence for areas under curves, the rows' differences
-    for means of losses, a paired BCa bootstrap over rows elsewhere; over units, where rows belong together, see `clustered`. Each model answers by its own decision rule. Verdicts: ``better`` where the
-    whole interval is above 0, ``no_worse`` where it is at or above -margin, ``worse`` where it is
-    below -margin, ``inconclusive`` otherwise. Models that answer alike on every row are ``no_worse``:
+    for means of losses, a paired BCa bootstrap over rows elsewhere; over units, where rows belong together, see `clustered`. Each model answers by its own decision rule. Verdicts, with the one-sided error level e = (1 - confidence) / 2:
+
+    - ``worse``: it is worse beyond doubt, its whole interval below 0, and by more than the margin as far as the rows can tell. Of
+      candidates that are as good as the champion a share e at most is found worse.
+    - ``better``: the whole interval is above 0; ``no_worse``: it is at or above -margin. These claims pay for what went before on the same
+      rows: their interval is wider, ``claims`` tells it and its level. Refusals do not, or a bad model would pass the sooner the more were tried.
+    - ``inconclusive``: anything else.
+
+    After candidates refused in a row (`Before.refused`) the level of ``worse`` is larger and there is no margin. Models that answer alike on every row are ``no_worse``:
     nothing in the rows tells them apart. The margin is absolute, for rmse and mae a fraction of the champion's value.
 
     Models may know different labels. Then only rows whose true label both know count, since on the others
@@ -50,10 +73,12 @@ def compare(
         positive: the positive label; `config.positive`, or of two labels the rarer one of these rows, unless told.
         asked: the problem; None: the built-in one of such labels.
         units: which rows belong together; None: each stands alone.
+        before: what went before, for which this comparison pays.
 
     Returns:
         ``metric``, ``direction``, ``positive``, ``candidate`` and ``champion`` (the metric of each), ``difference``,
-        ``low``, ``high``, ``margin``, ``confidence``, ``verdict``, ``rows``, ``unit`` and ``units`` (where rows belong together), ``rows_left_out``, ``n_discordant``,
+        ``low``, ``high``, ``margin``, ``confidence``, ``verdict``, ``level`` (at which it is found worse), ``claims`` {level, low, high},
+        ``margin_needs`` (rows, or units, whose interval reaches no further than the margin; null where there is none), ``rows``, ``unit`` and ``units`` (where rows belong together), ``rows_left_out``, ``n_discordant``,
         ``method``, ``labels_added``, ``labels_removed``, ``note``; for classification also
         ``candidate_only_right``, ``champion_only_right`` and ``p_value`` (exact McNemar). Numbers are null where no row is shared
         or the metric is not defined on the rows, which ``note`` says.
@@ -94,13 +119,18 @@ def compare(
             "high": None,
             "margin": config.margin,
             "verdict": "inconclusive",
+            "level": (1 - config.confidence) / 2,
+            "claims": None,
+            "margin_needs": None,
             "n_discordant": 0,
             "method": "none",
         }
-    return head | _measure(asked, metric, ours, theirs, config, head["note"])
+    return head | _measure(asked, metric, ours, theirs, config, head["note"], before)
 
 
-def _measure(asked: Problem, metric: metrics.Metric, ours: Answers, theirs: Answers, config: MetricConfig, note: str) -> dict[str, Any]:
+def _measure(
+    asked: Problem, metric: metrics.Metric, ours: Answers, theirs: Answers, config: MetricConfig, note: str, before: Before
+) -> dict[str, Any]:
     values = metric.value(ours), metric.value(theirs)
     difference = _finite(metric.sign * (values[0] - values[1]))
     out: dict[str, Any] = {
@@ -123,19 +153,53 @@ def _measure(asked: Problem, metric: metrics.Metric, ours: Answers, theirs: Answ
     few = metric.difference_too_narrow(ours) if low is not None and not same else None
     if few:
         out["note"] = ". ".join([*([note] if note else []), few])
-    return out | {"difference": difference, "low": low, "high": high, "margin": margin, "verdict": _verdict(low, high, margin, same)}
+    count = ours.units.count if ours.units else len(ours.targets)
+    df = (ours.units.effective if ours.units else count) - 1
+    return (
+        out
+        | {"difference": difference, "low": low, "high": high, "margin": margin}
+        | _judged(difference, low, high, margin, same, config, before, df)
+        | {"margin_needs": _margin_needs(low, high, margin, count)}
+    )
 
 
-def _verdict(low: float | None, high: float | None, margin: float, same: bool) -> str:
+def _judged(
+    difference: float | None,
+    low: float | None,
+    high: float | None,
+    margin: float,
+    same: bool,
+    config: MetricConfig,
+    before: Before,
+    df: float,
+) -> dict[str, Any]:
+    """The verdict, the level at which it is found worse, and what is claimed at which level."""
+    first = (1 - config.confidence) / 2
+    claimed, refusing = claim_level(first, before.on_rows), raised(first, before.refused)
+    told: dict[str, Any] = {"level": refusing, "claims": None}
+    if difference is None or low is None or high is None:
+        return told | {"verdict": "no_worse" if same else "inconclusive"}
+    wide = stretch(claimed, first, df)
+    claims = (difference - wide * (difference - low), difference + wide * (high - difference))
+    told["claims"] = {"level": claimed, "low": claims[0], "high": claims[1]}
+    reach = difference + stretch(refusing, first, df) * (high - difference)
+    allowed = margin if before.refused == 0 else 0.0
     if same:
-        return "no_worse"
-    if low is None or high is None:
-        return "inconclusive"
-    if low > 0:
-        return "better"
-    if low >= -margin - metrics.ROUNDING:
-        return "no_worse"
-    return "worse" if high < -margin - metrics.ROUNDING else "inconclusive"
+        verdict = "no_worse"
+    elif claims[0] > 0:
+        verdict = "better"
+    elif reach < -metrics.ROUNDING and difference < -allowed - metrics.ROUNDING:
+        verdict = "worse"
+    else:
+        verdict = "no_worse" if claims[0] >= -margin - metrics.ROUNDING else "inconclusive"
+    return told | {"verdict": verdict}
+
+
+def _margin_needs(low: float | None, high: float | None, margin: float, count: int) -> int | None:
+    """How many rows (units) would show a difference as small as the margin: an interval's half-width falls with their root."""
+    if low is None or high is None or not high > low or not margin > 0:
+        return None
+    return max(1, math.ceil(count * ((high - low) / (2 * margin)) ** 2))
 
 
 def _note(added: list[str], removed: list[str], left_out: int, rows: int) -> str:

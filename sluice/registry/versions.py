@@ -1,4 +1,4 @@
-"""The model registry: versions named by package digest, aliases ``champion``, ``previous`` and ``candidate``."""
+"""The model registry: versions named by package digest, aliases ``champion``, ``previous``, ``candidate`` and ``anchor``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 PREVIOUS = "previous"
+#: The best champion so far (`sluice.registry.anchor`).
+ANCHOR = "anchor"
 #: Tries, doubling pauses from a tenth of a second, while another process writes to an SQLite file.
 _BUSY_TRIES = 8
 _MAY_MISS = ("get_registered_model", "delete_registered_model_alias", "get_run")
@@ -180,6 +182,16 @@ class Registry:
     def tag(self, model: str, number: str, tags: dict[str, str]) -> None:
         for key, value in tags.items():
             self._call("tag the version", "set_model_version_tag", model, number, key, value)
+
+    def model_tags(self, model: str) -> dict[str, str]:
+        """The tags of a model's name; empty where there is no such model."""
+        found = self._call("look the model up", "get_registered_model", model)
+        return {} if found is None else dict(found.tags)
+
+    def tag_model(self, model: str, tags: Mapping[str, str]) -> None:
+        """Tag a model's name, which has a version already."""
+        for key, value in tags.items():
+            self._call("tag the model", "set_registered_model_tag", model, key, value)
 
     def settings(self, version: Version) -> dict[str, str]:
         """The project's settings, defaults filled in, that a version was trained with: dotted key -> text; empty where its run is not known."""

@@ -23,7 +23,7 @@ class Evaluate(Step):
         from sluice.report import classes, svg
 
         found, parts = e["evaluation"], sections("evaluate", Decision("pass", evidence=e))
-        out = f'<div class="grid2"><div>{parts["bar"]}</div><div>{parts["thresholds"]}{parts["champion"]}</div></div>{parts["floor"]}'
+        out = f'<div class="grid2"><div>{parts["bar"]}</div><div>{parts["thresholds"]}{parts["champion"]}{parts["anchor"]}</div></div>{parts["floor"]}'
         matrix, bins = found.get("confusion"), (found.get("calibration") or {}).get("bins")
         out += (classes.answered(found) if matrix else "") + classes.curves(found) + '<div class="grid2">'
         if matrix:

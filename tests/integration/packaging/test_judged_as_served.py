@@ -22,7 +22,8 @@ from sluice.engines.rows import rows_from_arrow
 from sluice.gates import baselines
 from sluice.package import package
 from sluice.package.store import default_store
-from sluice.registry.versions import CHAMPION, Registry
+from sluice.registry import ledger
+from sluice.registry.versions import ANCHOR, CHAMPION, Registry
 
 ALONE = """
 import json, sys
@@ -142,6 +143,8 @@ def test_the_metrics_of_the_package_are_those_evaluate_finds_and_it_needs_no_pyt
     assert [floor[b]["rows"] for b in ("trivial", "simple")] == [made.dataset.rows("test")] * 2
     assert any(floor["said"] in r for r in judged.reasons)
     assert "on the same rows" in (tmp_path / "judged.html").read_text()
+    assert registry.by_alias(sealed.name, ANCHOR).digest == kept.digest
+    assert not ledger.read(registry, sealed.name).lines, "the champion was compared with itself"
 
 
 def test_a_task_of_the_users_own_beside_the_project_file_is_exported_from_any_folder(trained, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.evaluate import logic as evaluate
+from components.evaluate import standing as evaluate
 from components.rollout import logic
 from sluice.registry.versions import CANDIDATE, CHAMPION, Registry, Version
 from sluice.rollouts.local import RolloutResult

@@ -79,6 +79,7 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
         "slices",
         "floor",
         "champion",
+        "anchor",
         "slice_champion",
         "drift",
         "importance",
