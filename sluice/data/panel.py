@@ -13,6 +13,10 @@ from sluice.fields.grid import Grid, IrregularError
 
 #: Places on the grid for each row there is: beyond that a time is a mistake.
 _SPARSE = 50
+#: A gap of so many times and more, and rows behind it that may be mistakes.
+_WIDE, _ALONE = 50, 2
+#: Gaps of one length from which on a series has a step of its own.
+_REGULAR = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,18 +96,17 @@ class Panel:
                 value=_shown(times[row], timed),
                 fix="give each series one row for each hour, day, week, month or other step (sum or average within it); rows may be missing",
             ) from e
+        names = names.tolist()
         index = grid.index(at)
+        twice = (whose[1:] == whose[:-1]) & (index[1:] == index[:-1])
+        if twice.any():  # two days of a month, where each month has one
+            raise _twice(twice, order, series, times, setting, timed, several)
         begins = np.flatnonzero(np.concatenate([[True], whose[1:] != whose[:-1]]))
         ends = np.append(begins[1:], len(whose))
         first, spans = index[begins], index[ends - 1] - index[begins] + 1
-        if spans.sum() > 1000 + _SPARSE * len(times):
-            s = int(np.argmax(spans / (ends - begins)))
-            raise DataError(
-                f"series {names[s]!r} has {int(ends[s] - begins[s])} rows over {int(spans[s]):,} times of {grid.named}: nearly all are missing",
-                field=setting,
-                value=_shown(at[begins[s]], timed),
-                fix="correct the times, or give rows of a coarser step",
-            )
+        _none_afar(index, at, begins, ends, names, grid, order, setting, timed, bool(spans.sum() > 1000 + _SPARSE * len(times)))
+        if grid.unit != "month" or grid.phase != -2:
+            _one_step(index, begins, ends, names, grid, setting)
         made: dict[str, list[NDArray[np.float64]]] = {}
         for name, values in columns.items():
             sorted_ = values[order]
@@ -112,7 +115,58 @@ class Panel:
                 full = np.full(int(n), np.nan)
                 full[index[b:end] - f] = sorted_[b:end]
                 made[name].append(full)
-        return cls(grid, first, made, target, order[begins], names.tolist())
+        return cls(grid, first, made, target, order[begins], names)
+
+
+def _none_afar(
+    index: NDArray[np.int64],
+    at: NDArray[np.int64],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    names: list[str],
+    grid: Grid,
+    order: NDArray[np.int64],
+    setting: str,
+    timed: bool,
+    sparse: bool,
+) -> None:
+    """Raises `DataError` where one or two rows of a series stand far from the others, or where nearly all times are missing (`sparse`)."""
+    for s, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
+        gaps = np.diff(index[begin:end])
+        if not len(gaps):
+            continue
+        widest, span = int(np.argmax(gaps)), int(index[end - 1] - index[begin]) + 1
+        before, after = widest + 1, len(gaps) - widest
+        alone = min(before, after) <= _ALONE and gaps[widest] > max(_WIDE, 3 * (span - gaps[widest]))
+        if alone or (sparse and span > _SPARSE * (end - begin)):
+            row = begin + widest + (before > after)
+            raise DataError(
+                f"stands far from the others: {_called(names[s])}{end - begin} rows over {span:,} times of {grid.named}, nearly all missing",
+                field=f"{setting}, row {int(order[row]) + 1}",
+                value=_shown(at[row], timed),
+                fix="correct the time, or give rows of a coarser step",
+            )
+
+
+def _one_step(
+    index: NDArray[np.int64], begins: NDArray[np.int64], ends: NDArray[np.int64], names: list[str], grid: Grid, setting: str
+) -> None:
+    """Raises `DataError` where a series has regular times of its own, coarser than the others': months among days."""
+    for s, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
+        gaps = np.diff(index[begin:end])
+        if len(gaps) < _REGULAR or gaps.min() < 2 or gaps.max() > 1.15 * gaps.min():
+            continue
+        raise DataError(
+            f"has times of two steps: {_called(names[s])}one row in {int(np.median(gaps))} times of {grid.named}, the others in 1",
+            field=setting,
+            value=names[s],
+            fix="give all series rows of one step (sum or average within it), or make a project of each step",
+        )
+
+
+def _called(name: str) -> str:
+    """A series in a sentence."""
+    return f"series {name!r} has " if name else "there are "
 
 
 def _end(y: NDArray[np.float64]) -> int:
@@ -137,7 +191,19 @@ def _twice(
         f"stands more than once{whose} ({int(twice.sum()):,} such rows): also in row {one + 1}",
         field=f"{setting}, row {other + 1}",
         value=_shown(times[other], timed),
-        fix="keep one row for each time, or name in model.series the column (or columns) that tells the series apart",
+        fix="keep one row for each time, or name in model.series the column (or columns) that tells the series apart"
+        + ("; where a clock was set back give times in UTC, or with their offset" if timed and _set_back(times[other]) else ""),
+    )
+
+
+def _set_back(time: np.int64) -> bool:
+    """Whether clocks may show it twice: an hour of the night, in spring or autumn (of the south)."""
+    moment = np.datetime64(int(time), "us")
+    hour = int((moment - moment.astype("datetime64[D]")) / np.timedelta64(1, "h"))
+    return (
+        hour in (0, 1, 2, 3)
+        and int(moment.astype("datetime64[M]").astype(np.int64)) % 12 in (2, 3, 8, 9, 10)
+        and int(time) % 86_400_000_000 != 0
     )
 
 

@@ -65,6 +65,13 @@ class Plan:
             )
         cut = end - tested - held
         learnt = [y[: max(0, cut - f)] for f, y in zip(panel.first.tolist(), values, strict=True)]
+        if season is not None and 2 * season > cut - begin:
+            raise DataError(
+                f"does not fit twice into the {cut - begin:,} times that are learnt from",
+                field="model.season",
+                value=season,
+                fix=f"give longer series, or set it to {max(1, (cut - begin) // 2)} or less (1: none)",
+            )
         m = season if season is not None else _season(learnt, panel.grid.seasons, cut - begin)
         room = cut - begin - horizon
         wanted = context if context is not None else max(2 * m if 2 * m <= 96 else m, min(2 * horizon, 96), 6)
@@ -112,7 +119,9 @@ def cut(panel: Panel, plan: Plan, ahead: frozenset[str], most: int) -> Windows:
     Raises:
         DataError: no series is long enough.
     """
-    chosen = [_origins(y, int(f), plan) for f, y in zip(panel.first, panel.values, strict=True)]
+    chosen = [
+        _told(panel, ahead, s, plan, *_origins(y, int(f), plan)) for s, (f, y) in enumerate(zip(panel.first, panel.values, strict=True))
+    ]
     counts = np.bincount(np.concatenate([side for _, side in chosen]).astype(np.int64), minlength=3)
     for part, name in enumerate(("to learn from", "to validate", "to test")):
         if not counts[part]:
@@ -200,6 +209,18 @@ def _origins(y: NDArray[np.float64], first: int, plan: Plan) -> tuple[NDArray[np
     return at[use], side[use]
 
 
+def _told(
+    panel: Panel, ahead: frozenset[str], series: int, plan: Plan, at: NDArray[np.int64], side: NDArray[np.int8]
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Those of a series' origins at which a value at least of each column is known that tells of the times to come."""
+    use = np.ones(len(at), bool)
+    for name in ahead & panel.columns.keys():
+        x = panel.columns[name][series]
+        known = np.concatenate([[0], np.cumsum(~np.isnan(x))])
+        use &= known[np.minimum(len(x), at + plan.horizon)] > known[np.maximum(0, at - plan.context)]
+    return at[use], side[use]
+
+
 def _stride(rows: int, most: int, season: int) -> int:
     """Every how many origins are taken; one that has no factor in common with the season, so that none of its phases is passed over."""
     step = max(1, math.ceil(rows / most))
@@ -266,7 +287,18 @@ def _left_out(panel: Panel, chosen: list[tuple[NDArray[np.int64], NDArray[np.int
     gaps = sum(int(np.isnan(y).sum()) for y in panel.values)
     if gaps:
         where = next(n for n, y in zip(panel.names, panel.values, strict=True) if np.isnan(y).any())
+        first = f"; the first in series {where!r}" if where else ""
         notes.append(
-            f"{gaps:,} values of {sum(map(len, panel.values)):,} are missing (gaps, or empty cells; the first in series {where!r}): they are neither learnt from nor judged"
+            f"{gaps:,} values of {sum(map(len, panel.values)):,} are missing (gaps, or empty cells{first}): they are neither learnt from nor judged"
+        )
+    flat = (
+        [n for n, y in zip(panel.names, panel.values, strict=True) if len(y) > 1 and np.nanmax(y) == np.nanmin(y)]
+        if gaps < sum(map(len, panel.values))
+        else []
+    )
+    if flat and len(panel.names) > 1:
+        notes.append(
+            f"{len(flat):,} of {len(panel.names):,} series never change ({', '.join(map(repr, flat[:5]))}{', ...' if len(flat) > 5 else ''}): "
+            "their errors are scaled by what is usual of the others"
         )
     return notes

@@ -31,8 +31,8 @@ class Grid:
     Attributes:
         unit: ``month``, ``microsecond``, ``weekday`` (Monday to Friday) or ``number`` (no times at all).
         step: how many of the unit lie between two of them.
-        phase: where the grid lies: of months the microseconds since the month began, -1 for its last day; else what is left of a division by `step`;
-            of weekdays the microseconds since midnight.
+        phase: where the grid lies: of months the microseconds since the month began, -1 for its last day, -2 for any day of it; else what is left of a
+            division by `step`; of weekdays the microseconds since midnight.
         shift: of months, how many after January 1970 one of the grid's is.
     """
 
@@ -67,12 +67,15 @@ class Grid:
         months = days.astype("datetime64[M]")
         inside = times - months.astype("datetime64[us]").astype(np.int64)
         last = (days + 1).astype("datetime64[M]") > months
-        if (inside == inside[0]).all() or last.all():
-            of_months = months.astype(np.int64)
-            if (np.diff(of_months)[same] > 0).all():
-                step = _commonest(np.diff(of_months)[same])
-                phase = int(inside[0]) if (inside == inside[0]).all() else -1
-                return cls("month", step, phase, _commonest(of_months % step)).checked(times)
+        of_months = months.astype(np.int64)
+        apart = np.diff(of_months)[same]
+        if (apart > 0).all():
+            step = _commonest(apart)
+            at_one = (inside == inside[0]).all()
+            if at_one or last.all():
+                return cls("month", step, int(inside[0]) if at_one else -1, _commonest(of_months % step)).checked(times)
+            if (apart % step == 0).all():  # the last working day, or one that moves a little
+                return cls("month", step, -2, _commonest(of_months % step))
         clock = times % _DAY
         weekdays = np.is_busday(days)
         gaps = np.diff(times)[same]
@@ -87,7 +90,14 @@ class Grid:
 
     def checked(self, times: NDArray[np.int64]) -> Grid:
         """Itself, where every time lies on it. Raises `IrregularError`."""
+        if self.unit == "month" and self.phase == -2:
+            return self
         off = self.times(self.index(times)) != times
+        if 2 * int(off.sum()) > len(off):
+            raise IrregularError(
+                f"no step is common to them ({self.named} is the commonest, and {int(off.sum()):,} of {len(off):,} lie between)",
+                int(np.argmax(off)),
+            )
         if off.any():
             raise IrregularError(f"most lie {self.named} apart, and {int(off.sum()):,} of {len(off):,} lie between", int(np.argmax(off)))
         return self
@@ -145,8 +155,8 @@ class Grid:
         """The time of each whole number: the inverse of `index` for times on the grid."""
         if self.unit == "month":
             months = (index * self.step + self.shift).astype("datetime64[M]")
-            if self.phase >= 0:
-                return np.asarray(months.astype("datetime64[us]").astype(np.int64) + self.phase)
+            if self.phase != -1:
+                return np.asarray(months.astype("datetime64[us]").astype(np.int64) + max(0, self.phase))
             return np.asarray(((months + 1).astype("datetime64[D]") - 1).astype("datetime64[us]").astype(np.int64))
         if self.unit == "weekday":
             days = np.busday_offset(np.datetime64("1970-01-01"), index, roll="forward")

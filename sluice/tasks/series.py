@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,10 @@ _MOST_SERIES = 10_000
 _LEAST = 8
 #: Microseconds by which a clock elsewhere may be ahead.
 _TOMORROW = 2 * 86_400_000_000
+#: Of the rows so many may stand twice in series that are told apart all the same: they are then the fault.
+_TWICE = 0.05
+#: Quarters and weeks as texts.
+_PERIODS = re.compile(r"\d{4}[- ]?Q[1-4]|Q[1-4][- /]?\d{4}|\d{4}-?W\d{1,2}", re.I)
 
 
 class SeriesTable:
@@ -72,8 +77,18 @@ class SeriesTable:
         raise DataError(
             "says which column is the time, and none of the data's is one",
             field="model.time",
-            fix=f"name it; columns: {', '.join(self.table.column_names[:20])}; data.columns.timestamps says how its times are written",
+            fix=self._quarters()
+            or f"name it, also a column of whole numbers that counts them; columns: {', '.join(self.table.column_names[:20])}; "
+            "data.columns.timestamps says how its times are written",
         )
+
+    def _quarters(self) -> str:
+        """What to write in place of quarters and weeks."""
+        for name in self.table.column_names:
+            first = next((v for v in self.table.column(name).slice(0, 50).to_pylist() if v is not None), None)
+            if isinstance(first, str) and _PERIODS.fullmatch(first.strip()):
+                return f"{name!r} holds quarters or weeks ({first}): write the first day of each, such as {'1990-04-01 for 1990-Q2' if 'Q' in first.upper() else '2024-01-08 for 2024-W02'}"
+        return ""
 
     @functools.cached_property
     def series(self) -> list[str]:
@@ -89,13 +104,19 @@ class SeriesTable:
             return []
         may = sorted((n for n in self.table.column_names if self._may_name(n)), key=lambda n: not self._is_text(n))
         codes = {n: np.unique(np.asarray(self._text(n)).astype(str), return_inverse=True)[1] for n in may}
+        nearest: tuple[int, list[str]] = (int(_TWICE * len(at)), [])
         for size in (1, 2, 3):
             for together in combinations(may, size):
                 whose = np.stack([codes[n] for n in together], axis=1)
                 rows = np.unique(whose, axis=0, return_counts=True)[1]
-                if np.median(rows) >= _LEAST and len(np.unique(np.column_stack([whose, at]), axis=0)) == len(at):
+                if np.median(rows) < _LEAST:
+                    continue
+                twice = len(at) - len(np.unique(np.column_stack([whose, at]), axis=0))
+                if not twice:
                     return list(together)
-        return []
+                if twice < nearest[0]:
+                    nearest = twice, list(together)
+        return nearest[1]  # a few rows stand twice, which is said of them
 
     @functools.cached_property
     def numbers(self) -> dict[str, np.ndarray]:
@@ -109,8 +130,6 @@ class SeriesTable:
     @functools.cached_property
     def static(self) -> list[str]:
         """Columns of texts with one value in each series: what kind of series it is."""
-        if not self.series:
-            return []
         whose = pa.array(self._names)
         out = []
         for name in self._others:
@@ -153,6 +172,8 @@ class SeriesTable:
                 raise DataError(
                     "is no column of numbers beside the label, the time and the series", field="model.known", value=name, fix="take it out"
                 )
+            if name in self.numbers and not np.isfinite(self.numbers[name]).any():
+                raise DataError("holds no number", field="model.known", value=name, fix="fill the column, or take it out")
         return Panel.of(
             at, known, self._names, {HISTORY: target, **self.numbers}, HISTORY,
             setting=f"column {self.time[0]}", timed=self.time[1] is not None, several=bool(self.series),

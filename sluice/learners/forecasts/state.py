@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sluice.fields.column import Column
 
 HISTORY = "history"
+#: Of the smallest naive error of a series: nothing that lies closer together is told apart.
+_LEAST = 1e-3
 
 
 def fit_windows(dataset: Dataset) -> State:
@@ -42,7 +44,7 @@ def fit_windows(dataset: Dataset) -> State:
         "cycles": _cycles(columns, grid),
         "sequences": wide,
         "numeric": [n for n in names if n in numbers and n != history and n not in wide],
-        "least": max(1e-6 * float(numbers[history]["std"]), 1e-12),
+        "least": max(min(1e-6 * float(numbers[history]["std"]), _LEAST * _smallest(dataset)), 1e-12),
         "positive": numbers[history]["low"] >= 0,
         "independent": independent(dataset),
     }
@@ -67,6 +69,14 @@ def independent(dataset: Dataset) -> float:
     at = grid_steps(read.column(found["time"]), found["grid"])
     horizon = int(found["horizon"])
     return float((np.ptp(at) + horizon) / horizon * series**0.5)
+
+
+def _smallest(dataset: Dataset) -> float:
+    """The smallest naive error of a series that is learnt from."""
+    return min(
+        float(b.column("label").values.to_numpy(zero_copy_only=False)[b.column("label").offsets.to_numpy()[1:] - 1].min())
+        for b in dataset.batches("train", ["label"], 65_536)
+    )
 
 
 def _cycles(columns: list[Column], grid: Grid) -> list[dict[str, Any]]:

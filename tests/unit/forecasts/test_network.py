@@ -18,6 +18,7 @@ from sluice.learners.torch.forecasts.network import ForecastNetwork
 from sluice.learners.torch.graph import network_graph
 from sluice.problems.forecast import QUANTILES
 from sluice.tasks.forecast import ForecastTask
+from tests.unit.forecasts.conftest import long_table
 
 
 def test_the_graph_answers_as_the_network_does(fitted: tuple[ForecastNetwork, State, ForecastNet, Dataset]) -> None:
@@ -153,3 +154,22 @@ def test_what_is_independent_of_the_validation_times(fitted: tuple[ForecastNetwo
     _, state, _, dataset = fitted
     origins = len(set(dataset.read("validation").column("month").to_pylist()))
     assert state.extra["windows"]["independent"] == pytest.approx((origins + 5) / 6 * 2)
+
+
+def test_series_of_very_different_sizes_are_each_told_apart(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from sluice.data.prepare import prepare
+    from sluice.learners.forecasts.state import fit_windows
+    from sluice.project import parse
+
+    table = long_table(2, 60)
+    sizes = [1e9 if s == "shop 1" else 1.0 for s in table.column("shop").to_pylist()]
+    sales = pa.array([v * k for v, k in zip(table.column("sales").to_pylist(), sizes, strict=True)])
+    pq.write_table(table.set_column(3, "sales", sales), tmp_path / "x.parquet")
+    project = parse(
+        {"name": "x", "task": "forecast", "data": {"source": "x.parquet", "columns": {"label": "sales"}}, "model": {"horizon": 6}}
+    )
+    state = fit_windows(prepare(project, tmp_path, ForecastTask(project, tmp_path), tmp_path / "data"))
+    assert state.extra["windows"]["least"] < 0.1
