@@ -1,4 +1,4 @@
-"""Made-up calls of made-up birds, as WAV files' bytes: a set of sounds that needs no download. ``sounds://calls``."""
+"""Made-up calls of made-up birds, as WAV files' bytes: sets of sounds that need no download. ``sounds://calls``, ``sounds://songs``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ RATE = 8000
 #: name -> what it holds.
 SETS = {
     "calls": "480 calls of six kinds by 40 callers, each with a pitch, pace and timbre of its own: label and caller",
+    "songs": "400 songs of one to five such calls by 40 callers: the names of the calls in their order, and caller",
 }
-_CALLERS, _EACH = 40, 12
+_CALLERS = 40
 
 
 def _rise(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,15 +96,14 @@ def table(asked: Asked) -> pa.Table:
             "is no set of sounds", field="data.source", value=asked.uri, fix=f"there are sounds://{' and sounds://'.join(SETS)}"
         )
     if asked.value is None or not asked.value.waves:
-        raise DataError("holds recordings", field="data.source", value=asked.uri, fix="use task: audio")
+        raise DataError("holds recordings", field="data.source", value=asked.uri, fix="use task: audio or transcribe")
     rng = np.random.default_rng(17)
-    kinds = list(KINDS)
     sounds, labels, callers = [], [], []
     for number in range(_CALLERS):
         caller = Caller(rng)
-        for i in range(_EACH):
-            labels.append(kinds[i % len(kinds)])
-            sounds.append(caller.recording([caller.call(labels[-1])]))
+        for kinds in _OF[name](rng):
+            labels.append(" ".join(kinds))
+            sounds.append(caller.recording([caller.call(kind) for kind in kinds]))
             callers.append(f"caller {number + 1:02d}")
     return pa.table(
         {
@@ -112,6 +112,20 @@ def table(asked: Asked) -> pa.Table:
             "caller": pa.array(callers, pa.string()),
         }
     )
+
+
+def _calls(rng: np.random.Generator) -> list[list[str]]:
+    """Each kind twice, one call a recording."""
+    return [[kind] for _ in range(2) for kind in KINDS]
+
+
+def _songs(rng: np.random.Generator) -> list[list[str]]:
+    """Ten songs of one to five calls."""
+    return [[str(kind) for kind in rng.choice([*KINDS], rng.integers(1, 6))] for _ in range(10)]
+
+
+#: name -> the kinds that a caller sings, a list a recording.
+_OF: dict[str, Callable[[np.random.Generator], list[list[str]]]] = {"calls": _calls, "songs": _songs}
 
 
 def wav(samples: np.ndarray, rate: int = RATE) -> bytes:

@@ -41,6 +41,7 @@ PROBLEMS = Registry(
         "word_tags": "sluice.problems.tagging:Tagging",
         "episode_returns": "sluice.problems.policy:Policy",
         "off_policy": "sluice.problems.bandit:Bandit",
+        "transcription": "sluice.problems.transcription:Transcription",
     },
 )
 
@@ -64,6 +65,7 @@ class Problem(ABC):
         scalar: whether an answer is one number. Neither: it is an array of numbers (`sluice.problems.arrays`).
         lopsided: whether rows of one label are enough to learn from, and the other may be as rare as it will.
         independent: whether each part of an answer is a probability by itself, which others do not limit.
+        longest: of answers that are sequences of its labels, how many one has at most; 0: they are none.
         splits: the ways of ``data.split.by`` that leave what is held out independent of what is trained on.
         output: name of the graph's first output.
         counted: what a row of an evaluation is called, many of them.
@@ -82,6 +84,7 @@ class Problem(ABC):
     scalar: ClassVar[bool] = False
     lopsided: ClassVar[bool] = False
     independent: ClassVar[bool] = False
+    longest: ClassVar[int] = 0
     splits: ClassVar[tuple[str, ...]] = ("hash", "time", "group")
     output: ClassVar[str]
     counted: ClassVar[str] = "held-out rows"
@@ -110,6 +113,10 @@ class Problem(ABC):
     @abstractmethod
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raises `ValueError`, with a sentence, where such a problem cannot have these labels."""
+
+    def fastest(self, labels: Sequence[str]) -> float:
+        """Of answers that are sequences: labels a second that a model can tell apart in a recording, at most. Default: any number."""
+        return float("inf")
 
     @abstractmethod
     def described(self, labels: Sequence[str]) -> str:

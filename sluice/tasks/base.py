@@ -35,6 +35,7 @@ TASKS = Registry(
         "tagging": "sluice.tasks.tagging:TaggingTask",
         "image": "sluice.tasks.image:ImageTask",
         "audio": "sluice.tasks.audio:AudioTask",
+        "transcribe": "sluice.tasks.transcribe:TranscribeTask",
         "anomaly": "sluice.tasks.anomaly:AnomalyTask",
         "forecast": "sluice.tasks.forecast:ForecastTask",
         "policy": "sluice.tasks.policy:PolicyTask",

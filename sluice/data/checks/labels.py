@@ -10,6 +10,7 @@ import numpy as np
 from sluice.core.spelling import Spelling
 from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
+from sluice.data.checks.transcripts import transcripts
 from sluice.data.report import counted, listed
 
 #: Labels that may stand for "none", in lower case.
@@ -208,4 +209,4 @@ class Labels(Looks):
     """Checks the labels: which there are, how many rows of each, how they are spelt."""
 
     name = "labels"
-    looks = (label_set, one_class, label_rows, balance, spelling)
+    looks = (label_set, one_class, label_rows, balance, spelling, transcripts)

@@ -91,7 +91,7 @@ def measure(data: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
         outputs = run_examples(engine, trained.processor, examples, 16)
         targets = dataset.problem.targets(test.column("label"), dataset.labels)
         shown = Answers.of(outputs, targets)
-        took = {f"ms_{n}": round(_milliseconds(engine, trained.processor.batch(examples[:n])), 3) for n in (1, 32)}
+        took = {f"ms_{n}": round(milliseconds(engine, trained.processor.batch(examples[:n])), 3) for n in (1, 32)}
     commonest = float(np.bincount(targets[targets >= 0]).max() / len(targets))
     metric = METRICS["accuracy"]
     return {
@@ -107,7 +107,8 @@ def measure(data: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _milliseconds(engine: OnnxRuntime, tensors: dict[str, np.ndarray]) -> float:
+def milliseconds(engine: OnnxRuntime, tensors: dict[str, np.ndarray]) -> float:
+    """The median of a batch, one thread."""
     times = []
     for _ in range(50):
         begun = time.perf_counter()

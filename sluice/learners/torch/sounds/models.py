@@ -59,11 +59,18 @@ class Stages(nn.Module):
 
 
 class Convolutional(nn.Module):
-    """Four stages, and a layer that sees all bands at once: [rows, 2, bands, frames] to [rows, frames / 8, width]."""
+    """Four stages, and a layer that sees all bands at once: [rows, 2, bands, frames] to [rows, frames / 2**halvings, width].
 
-    def __init__(self, bands: int, width: int, dropout: float):
+    Args:
+        bands: of the spectrogram.
+        width: channels of the first stage.
+        dropout: of features.
+        halvings: of the frames, by the first stages.
+    """
+
+    def __init__(self, bands: int, width: int, dropout: float, halvings: int = 3):
         super().__init__()
-        self.body = Stages(bands, [width, 2 * width, 4 * width, 4 * width], [True, True, True, False], [True, True, True, False])
+        self.body = Stages(bands, [width, 2 * width, 4 * width, 4 * width], [i < halvings for i in range(4)], [True, True, True, False])
         self.width = 4 * width
         self.join = nn.Linear(self.body.features, self.width, bias=False)
         self.norm = nn.LayerNorm(self.width)
@@ -75,11 +82,18 @@ class Convolutional(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Two stages and pre-norm layers of attention over what they leave: [rows, 2, bands, frames] to [rows, frames / 4, hidden]."""
+    """Two stages and pre-norm layers of attention over what they leave: [rows, 2, bands, frames] to [rows, frames / 2**halvings, hidden].
 
-    def __init__(self, bands: int, width: int, hidden: int, layers: int, heads: int, dropout: float):
+    Args:
+        bands: of the spectrogram.
+        width: channels of the stages.
+        hidden, layers, heads, dropout: of the attention.
+        halvings: of the frames, by the stages.
+    """
+
+    def __init__(self, bands: int, width: int, hidden: int, layers: int, heads: int, dropout: float, halvings: int = 2):
         super().__init__()
-        self.body = Stages(bands, [width, width], [True, True], [True, True])
+        self.body = Stages(bands, [width, width], [i < halvings for i in range(2)], [True, True])
         self.join, self.width = nn.Linear(self.body.features, hidden), hidden
         self.register_buffer("rates", torch.exp(torch.arange(0, hidden, 2) * (-math.log(1e4) / hidden)), persistent=False)
         self.layers = nn.ModuleList(Layer(hidden, heads, dropout) for _ in range(layers))
@@ -95,11 +109,11 @@ class Transformer(nn.Module):
         return self.norm(x), mask
 
 
-def encoder(model: AudioModel, bands: int) -> Convolutional | Transformer:
-    """The network that ``model.network`` names."""
+def encoder(model: AudioModel, bands: int, **halvings: int) -> Convolutional | Transformer:
+    """The network that ``model.network`` names; `halvings`: of the frames, where it is not to be as many as a label takes."""
     if model.network == "cnn":
-        return Convolutional(bands, model.width, model.dropout)
-    return Transformer(bands, 2 * model.width, model.hidden, model.layers, model.heads, model.dropout)
+        return Convolutional(bands, model.width, model.dropout, **halvings)
+    return Transformer(bands, 2 * model.width, model.hidden, model.layers, model.heads, model.dropout, **halvings)
 
 
 class Classifier(nn.Module):

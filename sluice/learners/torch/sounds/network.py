@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sluice.learners.torch.plan import Defaults
 
 #: Seconds of a recording that are read where nothing else is said.
-_SECONDS = 30.0
+SECONDS = 30.0
 #: Clips whose spectrograms the bands' mean and deviation are taken of.
 _MEASURED = 1000
 
@@ -38,19 +38,24 @@ class AudioNetwork(Network):
 
         model: AudioModel = settings(self.task, AudioModel)
         rates: Counter[int] = Counter()
-        longest = 0.0
-        for batch in dataset.batches("train", columns=["audio"], rows=64):
-            for raw in batch.column("audio").to_pylist():
+        longest, of = 0.0, ""
+        for batch in dataset.batches("train", columns=["row_id", "audio"], rows=64):
+            for row, raw in zip(batch.column("row_id").to_pylist(), batch.column("audio").to_pylist(), strict=True):
                 rate, wave = read(raw)
                 rates[rate] += 1
-                longest = max(longest, len(wave) / rate)
+                longest, of = max((longest, of), (len(wave) / rate, row))
         if not rates:
             raise DataError("has no training rows", field="dataset", value=str(dataset.root), fix="check data.split")
         rate = model.sample_rate or min(rates, key=lambda r: (-rates[r], r))
-        samples = math.ceil((model.seconds or min(longest, _SECONDS)) * rate)
+        samples = math.ceil(self.read_of(longest, of) * rate)
         processor = AudioProcessor(rate, samples, shorter=True)
         bands = model.bands or geometry(rate)[2]
         return State(dataset.objective, dataset.labels, processor.spec(), {}, self._measured(dataset, processor, bands))
+
+    def read_of(self, longest: float, row: str) -> float:
+        """Seconds of a recording that are read: ``model.seconds``, or as many as the longest training row has, `longest` (row id `row`)."""
+        model: AudioModel = settings(self.task, AudioModel)
+        return model.seconds or min(longest, SECONDS)
 
     def _measured(self, dataset: Dataset, processor: Any, bands: int) -> dict[str, Any]:
         import torch

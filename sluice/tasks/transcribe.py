@@ -1,0 +1,69 @@
+"""Transcription: the encoded files' bytes and what is said in them, as a text."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from sluice.tasks.audio import AudioModel, AudioTask
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: What belongs to a word though it is no letter: it's, to-day.
+_INSIDE = "'-"
+
+
+class TranscribeModel(AudioModel):
+    """Recordings of speech: a log-mel spectrogram inside the graph, an encoder, and a symbol or none at each of its frames (CTC)."""
+
+    units: Literal["words", "characters"] = Field(
+        "words", description="symbols of an answer; words: only those of the training rows can be answered"
+    )
+    plain: bool = Field(True, description="transcripts in lower case and without punctuation")
+
+
+class TranscribeTask(AudioTask):
+    """Rows are encoded recordings; the label is a transcript, kept as the list of its symbols."""
+
+    name: ClassVar[str] = "transcribe"
+    Model = TranscribeModel
+    assumed: ClassVar[bool] = False
+    starter: ClassVar[str | None] = "transcribe"
+    network: ClassVar[str] = "sluice.learners.torch.sounds.transcripts:TranscribeNetwork"
+
+    def objective(self, table: pa.Table) -> str:
+        """``transcription``."""
+        from sluice.problems.transcription import Transcription
+
+        return Transcription.name
+
+    def canonical(self, table: pa.Table) -> pa.Table:
+        """The recordings, and each transcript's symbols; null where nothing is left of it."""
+        import pyarrow as pa
+
+        from sluice.tasks import columns
+
+        name, model = self.project.data.columns.label, self.project.model
+        texts = columns.to_string(columns.column(table, name, "data.columns.label"), name, "label").to_pylist()
+        found = [symbols(t, model.units, plain=model.plain) or None for t in texts]
+        return pa.table({"audio": self._recordings(table), "label": pa.array(found, pa.list_(pa.string()))})
+
+
+def symbols(text: str | None, units: str, *, plain: bool) -> list[str]:
+    """A transcript as the problem's symbols (`sluice.problems.transcription`); none of what is null or blank."""
+    from sluice.problems.transcription import SPACE
+
+    words = _plain(text or "") if plain else (text or "").replace(SPACE, " ").split()
+    if units == "words":
+        return [SPACE + word for word in words]
+    return list(SPACE.join(words))
+
+
+def _plain(text: str) -> list[str]:
+    """Words in lower case, compatibility forms made one (Unicode NFKC), of letters, marks, digits and what stands inside a word."""
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+    kept = "".join(c if unicodedata.category(c)[0] in "LMN" or c in _INSIDE else " " for c in folded)
+    return [word for word in (w.strip(_INSIDE) for w in kept.split()) if word]
