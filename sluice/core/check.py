@@ -46,6 +46,7 @@ _BUILT_IN = {
         "champion": "sluice.gates.champion:Champion",
         "anchor": "sluice.gates.anchor:Anchor",
         "slice_champion": "sluice.gates.slice_champion:SliceChampion",
+        "fairness": "sluice.gates.fairness:Fairness",
         "drift": "sluice.gates.drift:Drift",
         "importance": "sluice.gates.importance:Importance",
         "standouts": "sluice.gates.standouts:Standouts",

@@ -7,6 +7,7 @@ from sluice.gates.anchor import AnchorConfig
 from sluice.gates.bar import BarConfig
 from sluice.gates.champion import ChampionConfig
 from sluice.gates.drift import DriftConfig
+from sluice.gates.fairness import FairConfig
 from sluice.gates.floor import FloorConfig
 from sluice.gates.highlights import HighlightedConfig
 from sluice.gates.importance import ImportancesConfig
@@ -19,6 +20,7 @@ from sluice.gates.thresholds import ThresholdsConfig
 class EvaluateConfig(
     OwnChecks,
     FloorConfig,
+    FairConfig,
     SliceChampionConfig,
     SlicesConfig,
     ChampionConfig,

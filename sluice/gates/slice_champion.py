@@ -72,7 +72,7 @@ def decide(found: dict[str, Any]) -> Decision:
         for s in found["slices"]
         if s["verdict"] == "accepted"
     )
-    worse = [s for s in found["slices"] if s["verdict"] == "worse"]
+    worse = sorted((s for s in found["slices"] if s["verdict"] == "worse"), key=lambda s: s["high"])
     if worse:
         said = [f"worse than the champion {_sentence(s, found)}" for s in worse[:_SHOWN]]
         more = [f"worse than the champion on {len(worse) - _SHOWN} more slices"] if len(worse) > _SHOWN else []

@@ -47,6 +47,7 @@ class Evaluate(Step):
             + parts["standouts"]
             + parts["highlights"]
             + parts["slice_champion"]
+            + parts["fairness"]
             + parts["drift"]
             + parts["slices"]
             + own_sections(e)

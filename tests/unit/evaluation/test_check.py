@@ -81,6 +81,7 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
         "champion",
         "anchor",
         "slice_champion",
+        "fairness",
         "drift",
         "importance",
         "standouts",
