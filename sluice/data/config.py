@@ -179,7 +179,9 @@ class Checks(Section):
 class DataConfig(Section):
     """Where rows come from, how they are split, and what is demanded of them."""
 
-    source: str = Field(description="file, glob, folder, s3://bucket/key or sklearn://name")
+    source: str = Field(
+        description="file, glob, folder, s3://bucket/key, https://..., dvc://path?rev=..., hf://folder of save_to_disk, or sklearn://name"
+    )
     test: str | None = Field(None, description="held-out rows; null: `split.test` of the source")
     format: Literal["auto", "csv", "jsonl", "parquet", "images"] = "auto"
     delimiter: str | None = Field(None, description="of a CSV: one character, or tab; null: by the file's name and its first rows")
@@ -206,12 +208,30 @@ class DataConfig(Section):
     )
     shard_rows: int = Field(50_000, ge=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_sensitive_out(cls, raw: Any) -> Any:
+        """A sensitive column is no feature unless ``data.columns.features`` names it, or a row is its value alone: it is ignored."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("sensitive"), list):
+            return raw
+        columns = raw.get("columns") or {}
+        columns = columns.model_dump(mode="json", exclude_defaults=True) if isinstance(columns, Columns) else columns
+        if not isinstance(columns, dict) or not isinstance(columns.get("ignore") or [], list):
+            return raw
+        label = columns.get("label", "label")
+        if label in raw["sensitive"]:
+            raise ValueError(f"sensitive names the label {label!r}, whose values are what the model answers; leave it out")
+        kept = {*(columns.get("features") or ()), *(v for k, v in columns.items() if k in ("text", "image", "audio"))}
+        ignore = list(columns.get("ignore") or ())
+        more = [n for n in raw["sensitive"] if isinstance(n, str) and n not in kept and n not in ignore]
+        return {**raw, "columns": {**columns, "ignore": ignore + more}}
+
     def reading(self) -> dict[str, Any]:
         """What is said of how rows are read, as far as it is not as by default: plain JSON that goes with the model, to read more rows alike."""
         return self.model_dump(
             mode="json",
             exclude_defaults=True,
-            exclude={"source", "test", "format", "split", "checks", "schema_file", "sensitive", "shard_rows"},
+            exclude={"source", "test", "format", "split", "checks", "schema_file", "shard_rows"},
         )
 
     @property

@@ -111,6 +111,11 @@ class Dataset:
         return self.manifest.get("grouped_by")
 
     @property
+    def sensitive(self) -> frozenset[str]:
+        """Features whose values stand in no report, log or profile."""
+        return frozenset(self.manifest.get("sensitive", ()))
+
+    @property
     def beside(self) -> dict[str, str]:
         """Columns of the source that are no features and that slices or groups go by: name -> kind; stored as `stored_beside`."""
         return {c["name"]: c["kind"] for c in self.manifest.get("beside", ())}
@@ -190,6 +195,7 @@ def write_dataset(
     times: Mapping[str, Times] | None = None,
     grouped_by: str | None = None,
     beside: Mapping[str, str] | None = None,
+    sensitive: Iterable[str] = (),
     profile: Callable[[Dataset], dict[str, Any]] | None = None,
 ) -> Dataset:
     """Write a dataset; it appears at `root` whole, in place of one that was there.
@@ -207,6 +213,7 @@ def write_dataset(
         times: how each feature of kind ``timestamp`` was written.
         grouped_by: the column whose groups the rows have in `GROUP`; null: none.
         beside: columns of the rows that are no features, by the name they have in the source, which are stored as `stored_beside`; with their kind.
+        sensitive: features whose values are shown nowhere.
         profile: takes the reference profile of the written rows; it becomes ``profile.json``.
 
     Raises:
@@ -237,6 +244,7 @@ def write_dataset(
             "splits": entries,
             "source": dict(source),
             **({"grouped_by": grouped_by} if grouped_by else {}),
+            **({"sensitive": hidden} if (hidden := sorted(set(sensitive) & set(columns))) else {}),
             **({"beside": [{"name": n, "kind": k} for n, k in beside.items()]} if beside else {}),
         }
         manifest["digest"] = _digest(manifest)

@@ -40,7 +40,7 @@ def brought(uri: str, base_dir: Path, columns: Columns | None = None, value: Fie
         yield find(uri, base_dir)
         return
     with tempfile.TemporaryDirectory(prefix="sluice-source-") as folder:
-        found = bring(Asked(uri, uri.partition("://")[2], Path(folder), columns or Columns(), value), base_dir)
+        found = bring(Asked(uri, uri.partition("://")[2], Path(folder), columns or Columns(), value, base_dir), base_dir)
         if isinstance(found, list) and not found:
             raise DataError("brings no file", field="data.source", value=uri, fix="let the source raise DataError with what is missing")
         yield found

@@ -61,6 +61,14 @@ def _faults(
     numbers: Collection[str],
 ) -> Iterator[ProjectError]:
     for found in names_in(project):
+        if found.name in project.data.sensitive and found.what in ("held", "field") and not found.setting.startswith("data."):
+            yield ProjectError(
+                "is a sensitive column, and its values would stand in the report",
+                field=found.setting,
+                value=found.name,
+                fix="take it out of one of the two; listed under data.columns.ignore alone it is no feature either",
+            )
+            continue
         if found.what == "held":
             if found.name in columns and found.name != project.data.columns.label:
                 continue

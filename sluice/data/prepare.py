@@ -26,6 +26,7 @@ from sluice.data.names import check_names, columns_named
 from sluice.data.profile import profile_dataset
 from sluice.data.report import Report
 from sluice.data.rules.sources import judged_sources
+from sluice.data.sensitive import hidden_keys, without_values
 from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, parted, split_rows, time_keys
@@ -130,7 +131,8 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         ProjectError: a setting names a column, a label or a file that is not there, or ``evaluate`` asks for what such labels do not have.
         DataError, MissingExtra: as `load_canonical`; what can be read but must not be used is in the report.
     """
-    ruled = judged_sources(project.data, base_dir, value_of(task), columns_named(project))
+    with without_values(project.data.sensitive):
+        ruled = judged_sources(project.data, base_dir, value_of(task), columns_named(project))
     if ruled is not None and ruled.refused:
         return ruled.alone()
     train = _load(project, base_dir, task)
@@ -160,6 +162,7 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         sides=train.sides,
         notes=[*train.source.notes, *(test.source.notes if test else ())],
         told=train.notes,
+        secret=project.data.sensitive,
         own=own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir),
     )
     return report if ruled is None else ruled.beside(report)
@@ -211,6 +214,7 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
         times=train.times,
         grouped_by=groups,
         beside=train.beside,
+        sensitive=project.data.sensitive,
         profile=profile_dataset,
     )
 
@@ -263,17 +267,18 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
 def source_of(project: Project, base_dir: Path, task: TaskData) -> Source:
     """A project's source as it is read. Raises as `load_canonical`."""
     data = project.data
-    return read_source(
-        data.source,
-        data.format,
-        base_dir,
-        value_of(task),
-        data.columns,
-        dialect=data.dialect,
-        named=columns_named(project),
-        numerals=data.numerals,
-        labelled=getattr(task, "labelled", True),
-    )
+    with without_values(data.sensitive):
+        return read_source(
+            data.source,
+            data.format,
+            base_dir,
+            value_of(task),
+            data.columns,
+            dialect=data.dialect,
+            named=columns_named(project),
+            numerals=data.numerals,
+            labelled=getattr(task, "labelled", True),
+        )
 
 
 def _own_keys(project: Project, table: pa.Table, task: TaskData) -> pa.ChunkedArray | None:
@@ -293,18 +298,19 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
     if data.test is None:
         return None
     try:
-        source = read_source(
-            data.test,
-            data.format,
-            base_dir,
-            value_of(task),
-            data.columns,
-            like=train.source.table.schema,
-            dialect=data.dialect,
-            named=columns_named(project),
-            numerals=train.source.numerals,
-            labelled=getattr(task, "labelled", True),
-        )
+        with without_values(data.sensitive):
+            source = read_source(
+                data.test,
+                data.format,
+                base_dir,
+                value_of(task),
+                data.columns,
+                like=train.source.table.schema,
+                dialect=data.dialect,
+                named=columns_named(project),
+                numerals=train.source.numerals,
+                labelled=getattr(task, "labelled", True),
+            )
     except DataError as e:
         raise _retold(e, e.message, (e.field or "data.test").replace("data.source", "data.test")) from e
     try:
@@ -410,7 +416,8 @@ def _keys(project: Project, table: pa.Table, rows: int, times: Mapping[str, Time
         )
     column = plain(table.select([split.column])).column(0)
     if split.by == "group":
-        return group_keys(column)
+        keys = group_keys(column)
+        return hidden_keys(keys) if split.column in project.data.sensitive else keys
     return timestamps.read(column, split.column, times[split.column]) if split.column in times else time_keys(column)
 
 

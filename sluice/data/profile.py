@@ -29,6 +29,8 @@ from sluice.fields.parts import moments, numbers, numeric_part, part, value_coun
 from sluice.stats.drift import category_counts, numeric_counts
 
 FORMAT = "sluice.profile/v1"
+#: The kind of a feature of which a profile says nothing.
+HIDDEN = "sensitive"
 
 
 def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -39,7 +41,8 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
         kinds: feature -> kind; null: the dataset's own.
     """
     fields = fields_of(dataset.columns if kinds is None else kinds)
-    features = {name: field.reference(dataset) for name, field in fields.items()}
+    hidden = {name: {"kind": HIDDEN, "parts": {}} for name in dataset.sensitive}  # a field of no known kind: neither counted nor drawn
+    features = {name: hidden[name] if name in hidden else field.reference(dataset) for name, field in fields.items()}
     labels = dataset.read("train", ["label"]).column("label")
     field = field_of(dataset.problem.label, "label")
     if not field.category:

@@ -92,6 +92,10 @@ class Report:
         }
 
 
+#: What stands in place of words that a sensitive column's values may be in.
+HIDDEN = "not shown: data.sensitive names the column"
+
+
 def ordered(checks: Sequence[Check]) -> tuple[Check, ...]:
     """Refusals, warnings, then what passed; each in the order it was looked at."""
     rank = {"refuse": 0, "warn": 1, "pass": 2}

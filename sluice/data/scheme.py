@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 SOURCES = Registry(
     "source",
     {
+        "dvc": "sluice.data.dvc:fetch",
         "gym": "sluice.environments.logged:table",
+        "hf": "sluice.data.huggingface:table",
+        "http": "sluice.data.web:fetch",
+        "https": "sluice.data.web:fetch",
         "s3": "sluice.data.objects:fetch",
         "sklearn": "sluice.data.bundled:table",
         "sounds": "sluice.data.sounds:table",
@@ -53,6 +57,7 @@ class Asked:
         folder: an empty folder for files that are brought here; it is gone once they were read.
         columns: ``data.columns`` of the project: how the label and the features are called.
         value: the field that a row is alone (an image, a text); None where rows are records.
+        base_dir: the project file's folder.
     """
 
     uri: str
@@ -60,6 +65,7 @@ class Asked:
     folder: Path
     columns: Columns
     value: Field | None = None
+    base_dir: Path = Path()
 
 
 def scheme_of(uri: str) -> str | None:
@@ -92,7 +98,7 @@ def bring(asked: Asked, beside: Path) -> list[Found] | pa.Table:
 
 def _unknown(scheme: str, uri: str) -> DataError:
     near = difflib.get_close_matches(scheme, SOURCES.names(), 1, 0.5)
-    what = "download the file and name its path" if scheme in ("http", "https", "ftp") else "name a path without a scheme"
+    what = "download the file and name its path" if scheme == "ftp" else "name a path without a scheme"
     hint = f"did you mean {near[0]}://? " if near else ""
     known = ", ".join(f"{name}://" for name in SOURCES.names())
     return DataError("unknown scheme", field="data.source", value=uri, fix=f"{hint}{what}; known: a path, a glob, {known}")

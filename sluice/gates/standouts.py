@@ -80,7 +80,16 @@ def _rows(facts: Judged, score: np.ndarray) -> list[dict[str, Any]]:
     out = []
     for i, row in enumerate(raw):
         most = sorted(parts, key=lambda name: -float(parts[name][i]))[:_COLUMNS]
-        told = [{"column": n, "value": _plain(row.get(n)), "usual": _plain(usual[n]), "part": float(parts[n][i])} for n in most]
+        hidden = dict.fromkeys(facts.dataset.sensitive, "(sensitive)")
+        told = [
+            {
+                "column": n,
+                "value": hidden.get(n, _plain(row.get(n))),
+                "usual": hidden.get(n, _plain(usual[n])),
+                "part": float(parts[n][i]),
+            }
+            for n in most
+        ]
         out.append(
             {
                 "row_id": table.column("row_id")[i].as_py(),

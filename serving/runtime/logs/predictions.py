@@ -5,6 +5,7 @@ What does not fit is dropped and counted; an answer never waits for the log.
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 import threading
@@ -22,6 +23,7 @@ from sluice.fields import processor_class
 
 if TYPE_CHECKING:
     from serving.runtime.engine.inference import Call
+    from sluice.fields.tabular import TabularProcessor
 
 #: A frame: length of the JSON, length of the blobs behind it.
 FRAME = struct.Struct("<II")
@@ -70,10 +72,12 @@ class Predictions:
             "labels": list(model.labels) if len(model.labels) <= 1000 else [],
         }
         if model.records is not None:
-            head["columns"] = [{"name": c.name, "type": c.type} for c in model.records.columns]
+            head["columns"] = [{"name": c.name, "type": c.type} for c in model.records.columns if c.name not in model.sensitive]
         if model.arrays is not None:
             head["value"] = model.arrays.observed(call.outputs[model.outputs[0]]).tolist()
         plain = model.records.plain if model.records is not None else None
+        if model.sensitive:
+            plain = functools.partial(_without, model.records, model.sensitive)
         self._put(
             head,
             (raw, call.outputs[model.outputs[0]], call.best, model.labels, plain),
@@ -135,6 +139,15 @@ def _size_of_row(row: Any) -> int:
     if isinstance(row, dict):
         return sum(64 + (len(v) if isinstance(v, str | bytes) else 0) for v in row.values())
     return 64 * len(row) if hasattr(row, "__len__") else 64
+
+
+def _without(records: TabularProcessor | None, hidden: frozenset[str], raw: Any) -> list[Any]:
+    """Rows without what is sensitive; of rows that are a value alone, or tensors, nothing but how many there are."""
+    if isinstance(raw, dict):
+        return [{}] * len(next(iter(raw.values()), ()))
+    if records is None:
+        return [None] * len(raw)
+    return [{k: v for k, v in row.items() if k not in hidden} for row in records.plain(raw)]
 
 
 def encoded(head: dict[str, Any], rest: Any) -> bytes:

@@ -69,6 +69,8 @@ class Model:
         #: What a row is where it is a value alone, and what reads rows that are records of columns.
         self.value = None if self.processor is None else self.processor.value
         self.records = self.processor if isinstance(self.processor, TabularProcessor) else None
+        #: Columns whose values stand in no log.
+        self.sensitive = frozenset(package.reading().get("sensitive") or ())
         self.max_length = 0 if self.processor is None else self.processor.max_length
         #: A row's answer may not depend on what else is asked at the moment.
         self.batches = not inferred and not found.dynamic_scales

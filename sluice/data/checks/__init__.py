@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,9 @@ from sluice.core.check import built_in
 from sluice.data.checks import columns, labels, rows
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
-from sluice.data.report import Report, Status, ordered
+from sluice.data.report import HIDDEN, Report, Status, ordered
 from sluice.data.timestamps import Times
-from sluice.fields import fields_of
+from sluice.fields import Field, fields_of
 
 if TYPE_CHECKING:
     from sluice.core.check import Check
@@ -44,6 +44,7 @@ def validate(
     told: Sequence[str] = (),
     times: Mapping[str, Times] | None = None,
     own: Sequence[tuple[str, Check, Section]] = (),
+    secret: Collection[str] = (),
 ) -> Report:
     """Check rows in canonical form (`Task.canonical`: features and ``label``).
 
@@ -60,18 +61,24 @@ def validate(
         sides: the part each row belongs to, an index into `SPLITS`, where the task divides them; null: `split` does.
         notes: what was found out or left out while reading, in sentences.
         told: what the task says of how it read them.
+        secret: features whose values are not shown.
         own: checks of the project's own with their sections, by name (`sluice.core.check.own_checks`); each is a line of the report.
 
     Raises:
         MissingExtra: images without Pillow.
     """
     fields = fields_of(kinds)
-    side = Side(train, fields, "train", place, keys, sides)
+    side = Side(train, fields, "train", place, keys, sides, secret)
     subject = Subject(
-        side, None if test is None else Side(test, fields, "test", test_place, test_keys), objective, checks, split, times or {}
+        side,
+        None if test is None else Side(test, fields, "test", test_place, test_keys, secret=secret),
+        objective,
+        checks,
+        split,
+        times or {},
     )
     for note in notes:
-        subject.add("reading", "warn", note)
+        subject.add("reading", "warn", _told(note, secret))
     for note in told:
         subject.add("task", "pass", note)
     sound = columns.schema(subject)
@@ -93,4 +100,17 @@ def validate(
 
 
 def _summaries(subject: Subject) -> list[dict[str, Any]]:
-    return [field.summary(subject.train.cells(field.name)) for field in (*subject.fields.values(), subject.label)]
+    return [_summary(subject, field) for field in (*subject.fields.values(), subject.label)]
+
+
+def _summary(subject: Subject, field: Field) -> dict[str, Any]:
+    """Of a sensitive column how many values there are, and none of them."""
+    cells = subject.train.cells(field.name)
+    if field.name not in subject.train.secret:
+        return field.summary(cells)
+    return {"name": field.name, "type": field.kind, "rows": cells.rows, "nulls": cells.column.null_count, "distinct": None}
+
+
+def _told(note: str, secret: Collection[str]) -> str:
+    """A word of the reader's, which may hold an example of the column it names."""
+    return next((f"column {name!r} was read: {HIDDEN}" for name in secret if repr(name) in note), note)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sluice.data.config import Checks, Split
 from sluice.data.digests import row_ids
-from sluice.data.report import EXAMPLES, Check, Status
+from sluice.data.report import EXAMPLES, HIDDEN, Check, Status
 from sluice.data.splits import id_numbers
 from sluice.data.timestamps import Times
 from sluice.fields import Field, field_of
@@ -22,6 +22,10 @@ from sluice.problems.problem import problem
 
 #: Rows that slow comparisons look at, evenly spaced.
 SAMPLE = 100_000
+
+
+#: Checks whose words and numbers hold a column's values, not only how many there are.
+_OF_VALUES = frozenset({"ranges", "times", "precision"})
 
 
 class Side:
@@ -34,6 +38,7 @@ class Side:
         place: where a row (from 0) came from, in words.
         keys: what the rows are split by: groups or times; null: their content.
         sides: the part each row belongs to, where the task says so.
+        secret: columns whose values are not shown.
     """
 
     def __init__(
@@ -44,8 +49,10 @@ class Side:
         place: Callable[[int], str] | None,
         keys: pa.ChunkedArray | None = None,
         sides: NDArray[np.int8] | None = None,
+        secret: Collection[str] = (),
     ):
         self.table, self.fields, self.name, self.keys, self.sides = table, fields, name, keys, sides
+        self.secret = frozenset(secret)
         self.place = place or (lambda row: f"row {row + 1}")
         self.rows = table.num_rows
         #: Put before a sentence about the rows.
@@ -93,7 +100,7 @@ class Side:
     def examples(self, mask: Any, name: str | None = None) -> tuple[str, ...]:
         """The first rows where `mask` is true: where they came from and, of a column, their value."""
         rows = np.flatnonzero(np.asarray(mask))[:EXAMPLES].tolist()
-        if name is None:
+        if name is None or name in self.secret:
             return tuple(self.place(r) for r in rows)
         return tuple(f"{self.place(r)}: {_shown(self.table.column(name)[r].as_py())}" for r in rows)
 
@@ -129,8 +136,16 @@ class Subject:
         examples: tuple[str, ...] = (),
     ) -> None:
         """Write down what a look found, as a line of the report."""
+        if column in self.train.secret and name in _OF_VALUES:
+            message, value = f"column {column!r}: {HIDDEN}" if status == "pass" else _without_values(message), None
         value = None if value is None else round(float(value), 9)
         self.found.append(Check(name, status, message, column, value, limit, examples[:EXAMPLES]))
+
+
+def _without_values(message: str) -> str:
+    """A message without the values behind "such as"."""
+    before, _, after = message.partition(", such as ")
+    return "; ".join([before, *after.split("; ")[1:]])
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sluice.core.errors import MissingExtra
 from sluice.data.rules import of_all, of_rows
 from sluice.data.rules.cells import Reading
 from sluice.data.rules.expressions import Expression
@@ -106,8 +107,10 @@ def check_maker(name: str, *args: Any) -> Any:
 
 
 def _make(name: str, *args: Any) -> Any:
-    import pandera.pandas as pandera
-
+    try:
+        import pandera.pandas as pandera
+    except ImportError as e:
+        raise MissingExtra("a file of rules needs pandera", field="data.schema_file", fix="pip install 'sluice-ml[gates]'") from e
     if name == "not_contains":  # the one that Pandera has not
         return pandera.Check(lambda series: ~series.str.contains(args[0]))
     return getattr(pandera.Check, name)(*(bound_of(a) if name in ("ge", "le", "gt", "lt") else a for a in args))

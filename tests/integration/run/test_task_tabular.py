@@ -15,23 +15,28 @@ import pytest
 from serving.runtime.protocols.protos import open_inference_pb2 as pb
 from tests.integration.serving.server import serving
 from tests.tools.run import promoted
+from tests.tools.written import holding
 
 pytestmark = pytest.mark.timeout(600)
+PLANTED = "zanzibar"
 GOOD, BAD = ["arrived early", "works well", "lovely colour"], ["arrived broken", "does not work", "never came"]
 
 
 def write(path: Path, rows: int = 420) -> None:
-    """Orders that are sent back or not: a sentence tells most of it, the shop some, the amount little; the id and what was paid back are no features."""
+    """Orders that are sent back or not: a sentence tells most of it, the shop some, the amount little; the id and what was paid back are no features,
+    and neither is the address, which is sensitive."""
     rng = random.Random(3)
     careless = {f"S{i:03d}": rng.gauss(0, 1.5) for i in range(90)}
-    lines = ["id,amount,shop,ordered,said,paid_back,back"]
+    lines = ["id,amount,shop,ordered,said,paid_back,mail,back"]
     for i in range(rows):
         shop, upset = rng.choice(list(careless)), rng.random() < 0.45
         amount, said = round(rng.lognormvariate(3, 1), 2), f"The parcel {rng.choice(BAD if upset else GOOD)} on day {rng.randint(1, 40)}"
         back = 3 * (upset - 0.5) + 0.5 * careless[shop] + rng.gauss(0, 0.6) > 0
         paid = amount if back else 0
         cells = [i, "" if rng.random() < 0.1 else amount, shop, f"2024-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"]
-        lines.append(",".join(map(str, [*cells, "" if rng.random() < 0.05 else said, paid, "yes" if back else "no"])))
+        lines.append(
+            ",".join(map(str, [*cells, "" if rng.random() < 0.05 else said, paid, f"{PLANTED}-{i}@example.org", "yes" if back else "no"]))
+        )
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -44,7 +49,8 @@ def test_a_stranger_s_table_becomes_a_model_that_reads_its_texts(tmp_path: Path)
     left_out = written.split("ignore:")[1].split("checks:")[0]
     assert "- id" in left_out and "- paid_back" in left_out and "gives the label away" in left_out and "- said" not in left_out
 
-    outcome, package = promoted(tmp_path / "p", "rollout.minimum_requests=60", "evaluate.metric=roc_auc")
+    outcome, package = promoted(tmp_path / "p", "rollout.minimum_requests=60", "evaluate.metric=roc_auc", "data.sensitive=[mail]")
+    assert holding(tmp_path / "p", PLANTED) == [], "a value of a sensitive column stands in a file that the run wrote"
     gates = tmp_path / "p" / "home" / "runs" / outcome["run"] / "gates"
     judged: dict[str, Any] = orjson.loads((gates / "evaluate.json").read_bytes())["evidence"]
     assert judged["evaluation"]["value"] > 0.85 and judged["floor"]["verdict"] != "worse"

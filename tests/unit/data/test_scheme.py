@@ -70,7 +70,7 @@ def test_its_rows_become_a_dataset(folder):
         ("source_numbered:nothing://1", "has no nothing", "name a class"),
         ("no_such_module_x:lines://1", "cannot import no_such_module_x", "beside sluice.yaml"),
         ("sklern://iris", "unknown scheme", "did you mean sklearn://?"),
-        ("http://x/y.csv", "unknown scheme", "download the file"),
+        ("ftp://x/y.csv", "unknown scheme", "download the file"),
     ],
 )
 def test_what_a_source_cannot_bring_is_told_with_the_setting_and_the_fix(folder, uri, said, fix):
