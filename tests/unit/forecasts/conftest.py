@@ -37,8 +37,8 @@ def long_table(series: int = 6, months: int = 72, seed: int = 3) -> pa.Table:
     return pa.table({"shop": shops, "month": times, "price": prices, "sales": sales})
 
 
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ForecastNetwork, State, ForecastNet, Dataset]:
+@pytest.fixture(scope="module", params=["network", "gru", "tcn"])
+def fitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[ForecastNetwork, State, ForecastNet, Dataset]:
     import pyarrow.parquet as pq
     import torch
 
@@ -50,7 +50,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ForecastNetwork, S
     pq.write_table(table, root / "x.parquet")
     project = parse(
         {"name": "x", "task": "forecast", "data": {"source": "x.parquet", "columns": {"label": "sales"}},
-         "model": {"horizon": 6, "known": ["price"], "hidden": 16}}
+         "model": {"horizon": 6, "known": ["price"], "hidden": 16, "method": request.param}}
     )  # fmt: skip
     task = ForecastTask(project, root)
     dataset = prepare(project, root, task, root / "data")

@@ -63,20 +63,21 @@ def _features(
     """As `ForecastNet.features`."""
     least, log_least = g.constant(w["least"]), g.constant(np.log(w["least"]))
     size = g.add("Add", g.add("Abs", level), least)
+    context = len(w["weight"])
+    seen, others = [_clip(g, past, NARROW), known], []
+    for i, name in enumerate(net.sequences):
+        x = _clip(g, _standard(g, names[name], w, "wide", i), NARROW)
+        others.append(g.add("Slice", x, g.ints(0), g.ints(context), g.ints(1)))
+    if net.reader is not None:
+        times = g.add("Concat", *(g.add("Unsqueeze", x, g.ints(2)) for x in (*seen, *others)), axis=2)
+        seen = [net.reader.nodes(g, times, {n.removeprefix("reader."): v for n, v in w.items() if n.startswith("reader.")})]
     parts = [
-        _clip(g, past, NARROW),
-        known,
+        *seen,
         g.add("Div", g.add("Sub", g.add("Log", size), log_least), g.number(10.0)),
         g.add("Div", g.add("Log", g.add("Div", spread, size)), g.number(5.0)),
+        *(g.add("Slice", x, g.ints(context - net.newest), g.ints(context), g.ints(1)) for x in others),
     ]
-    for kind, columns, cut in (("wide", list(net.sequences), NARROW), ("plain", net.numeric, 2.0)):
-        for i, name in enumerate(columns):
-            mean, std = g.constant(w[f"{kind}_mean"][i]), g.constant(w[f"{kind}_std"][i])
-            x = _clip(g, filled(g, g.add("Div", g.add("Sub", names[name], mean), std)), cut)
-            if kind == "wide":
-                at = len(w["weight"]) - net.newest
-                x = g.add("Slice", x, g.ints(at), g.ints(at + net.newest), g.ints(1))
-            parts.append(x)
+    parts += [_clip(g, _standard(g, names[name], w, "plain", i), 2.0) for i, name in enumerate(net.numeric)]
     for i, name in enumerate(net.categorical):
         parts.append(g.add("Gather", g.constant(w[f"tables.{i}.weight"]), g.add("Squeeze", names[name], g.ints(1)), axis=0))
     return g.add("Concat", *parts, axis=1)
@@ -97,8 +98,7 @@ def _steps(g: Nodes, net: ForecastNet, names: Mapping[str, str], w: Mapping[str,
     parts = [g.add("Mul", row, ones), each(_clip(g, past, NARROW), lags), g.add("Add", nothing, g.constant(w["place"][None]))]
     for name in net.ahead:
         i = list(net.sequences).index(name)
-        x = g.add("Div", g.add("Sub", names[name], g.constant(w["wide_mean"][i])), g.constant(w["wide_std"][i]))
-        x = _clip(g, filled(g, x), NARROW)
+        x = _clip(g, _standard(g, names[name], w, "wide", i), NARROW)
         parts += [each(x, np.arange(context, context + h)[:, None]), each(x, lags[:, :1])]
     for k, (sine, cosine, _) in enumerate(net.cycles):
         a, b = (g.constant(f(w["turned"][k])[None]) for f in (np.sin, np.cos))
@@ -108,6 +108,11 @@ def _steps(g: Nodes, net: ForecastNet, names: Mapping[str, str], w: Mapping[str,
             g.add("Unsqueeze", g.add("Sub", g.add("Mul", cos, b), g.add("Mul", sin, a)), axis),
         ]
     return g.add("Concat", *parts, axis=2)
+
+
+def _standard(g: Nodes, x: str, w: Mapping[str, np.ndarray], kind: str, i: int) -> str:
+    """A column with mean 0 and deviation 1, 0 where it is missing."""
+    return filled(g, g.add("Div", g.add("Sub", x, g.constant(w[f"{kind}_mean"][i])), g.constant(w[f"{kind}_std"][i])))
 
 
 def _every(g: Nodes, x: str, w: Mapping[str, np.ndarray], name: str) -> str:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from sluice.learners.forecasts.nodes import CUT, FLAT, lags, naive_places, weights
 from sluice.learners.state import State
 from sluice.learners.tables.codes import KNOWN, MISSING, UNKNOWN
+from sluice.learners.torch.forecasts.readers import READERS
 from sluice.tasks.config import ForecastModel
 
 #: Scaled values beyond this are cut off for the blocks.
@@ -29,8 +30,8 @@ class ForecastNet(nn.Module):
 
     A row's past is brought to level 0 and spread 1 by its own newest values, so that series of any size share what is learnt (as in Oreshkin et al.:
     N-BEATS, ICLR 2020). Three parts add up: a linear model of that past (Zeng et al.: Are transformers effective for time series forecasting?, AAAI
-    2023) that begins as the seasonal naive forecast; residual blocks over the past and all other columns, an output a step; and one small network for all
-    steps, given what the blocks make of the row, the values seasons before the step, what is known of it, and its place in the day, the
+    2023) that begins as the seasonal naive forecast; residual blocks over the past (or what a `Reader` makes of it) and all other columns, an output a step; and
+    one small network for all steps, given what the blocks make of the row, the values seasons before the step, what is known of it, and its place in the day, the
     week, the year (as the decoder of Das et al.: Long-term forecasting with TiDE, TMLR 2023). The outer quantiles lie at distances from the middle one
     that are never less than 0: quantiles do not cross.
 
@@ -56,7 +57,9 @@ class ForecastNet(nn.Module):
         self.tables = nn.ModuleList(nn.Embedding(len(v) + KNOWN, min(_EMBEDDING, 1 + len(v) // 2)) for v in categories.values())
         self.ahead = [n for n in self.sequences if self.sequences[n] == context + self.horizon]
         self.newest = min(_NEWEST, context)
-        width = 2 * context + 2 + self.newest * len(self.sequences) + len(self.numeric)
+        reader = READERS.get(model.method)
+        self.reader = reader(2 + len(self.sequences), context, model.hidden) if reader is not None else None
+        width = (2 * context if self.reader is None else self.reader.width) + 2 + self.newest * len(self.sequences) + len(self.numeric)
         width += sum(int(t.embedding_dim) for t in self.tables)  # type: ignore[arg-type]
         self.into = nn.Linear(width, model.hidden)
         self.blocks = nn.ModuleList(Block(model.hidden, model.dropout) for _ in range(model.blocks))
@@ -111,12 +114,13 @@ class ForecastNet(nn.Module):
     ) -> torch.Tensor:
         """All that the blocks are given, FP32 [rows, width]."""
         size = torch.log(level.abs() + self.least) - torch.log(self.least)  # type: ignore[operator,arg-type]
-        parts = [past.clamp(-NARROW, NARROW), known, size / 10, torch.log(spread / (level.abs() + self.least)) / 5]
+        seen, at = [past.clamp(-NARROW, NARROW), known], past.shape[1]
+        others = []
         for i, name in enumerate(self.sequences):
             x = (columns[name] - self.wide_mean[i]) / self.wide_std[i]  # type: ignore[index]
-            x = torch.where(torch.isnan(x), torch.zeros_like(x), x).clamp(-NARROW, NARROW)
-            at = past.shape[1] - self.newest
-            parts.append(x[:, at : at + self.newest])
+            others.append(torch.where(torch.isnan(x), torch.zeros_like(x), x).clamp(-NARROW, NARROW)[:, :at])
+        read = seen if self.reader is None else [self.reader(torch.stack([*seen, *others], dim=2))]
+        parts = [*read, size / 10, torch.log(spread / (level.abs() + self.least)) / 5, *(x[:, at - self.newest :] for x in others)]
         for i, name in enumerate(self.numeric):
             x = (columns[name] - self.plain_mean[i]) / self.plain_std[i]  # type: ignore[index]
             parts.append(torch.where(torch.isnan(x), torch.zeros_like(x), x).clamp(-2, 2))
