@@ -32,6 +32,7 @@ LEARNERS = Registry(
         "bandit": "sluice.learners.bandit.learner:BanditLearner",
         "estimators": "sluice.learners.estimators.learner:EstimatorsLearner",
         "recommend": "sluice.learners.recommend.learner:RecommendLearner",
+        "forecast_auto": "sluice.learners.forecasts.auto:AutoForecasts",
         "forecast_trees": "sluice.learners.forecasts.learner:TreesLearner",
     },
 )

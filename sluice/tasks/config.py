@@ -66,10 +66,10 @@ class TabularModel(Section):
 class ForecastModel(Section):
     """Forecasts of series: a linear model over the seasonal naive forecast, and a network over what it leaves; or boosted trees over lags."""
 
-    method: Literal["network", "gru", "tcn", "boosted"] = Field(
+    method: Literal["network", "gru", "tcn", "boosted", "auto"] = Field(
         "network",
         description="network: a linear model and residual blocks; gru, tcn: the blocks see what a recurrent or convolutional network reads; "
-        "boosted: LightGBM over lags",
+        "boosted: LightGBM over lags; auto: network or boosted, whichever forecasts the validation times better",
         exclude_if=lambda method: method == "network",
     )
     series: Annotated[str | list[str] | None, Names("column")] = Field(

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sluice.tasks.series import SeriesTable
 
 
+#: Learners other than the torch loop, by ``model.method``.
+_LEARNT_BY = {"boosted": "forecast_trees", "auto": "forecast_auto"}
+
+
 class ForecastTask(Task):
     """A source's rows are the times of series; the dataset's are forecasts: an origin of a series, its past, and the values that came."""
 
@@ -28,8 +32,8 @@ class ForecastTask(Task):
 
     @classmethod
     def learnt_by(cls, model: Section) -> str:
-        """Trees where ``method`` asks for them; else a network."""
-        return "forecast_trees" if getattr(model, "method", None) == "boosted" else "torch"
+        """Trees, or the better of both, where ``method`` asks for them; else a network."""
+        return _LEARNT_BY.get(getattr(model, "method", ""), "torch")
 
     def objective(self, table: pa.Table) -> str:
         """``forecast``."""

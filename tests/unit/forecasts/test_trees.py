@@ -101,3 +101,18 @@ def test_what_the_trees_are_told(grown: tuple[TreesTrained, Dataset, Path]) -> N
 def test_settings_of_another_learner_are_refused() -> None:
     with pytest.raises(SluiceError, match="epochs"):
         parse({"name": "x", "task": "forecast", "data": {"source": "x.csv"}, "model": {"method": "boosted"}, "train": {"epochs": 3}})
+
+
+def test_auto_keeps_the_better_of_both_and_says_so(grown: tuple[TreesTrained, Dataset, Path], tmp_path: Path) -> None:
+    _, dataset, root = grown
+    raw = project(method="auto").model_dump(mode="json", exclude_unset=True)
+    asked = parse({**raw, "train": {"epochs": 1, "seed": 17}})
+    told: list[str] = []
+    found = fit(asked, dataset, tmp_path / "model", on_event=lambda e: told.append(e.get("text", "")))
+    tried = found.record["tried"]
+    assert set(tried) == {"network", "boosted"} and found.record["kept"] == min(tried, key=tried.__getitem__)
+    assert any(t.startswith(f"kept: {found.record['kept']} (pinball loss") for t in told)
+    again = load_task(asked, root).learner().load(tmp_path / "model")
+    inputs = tensors_from_arrow(found.processor, dataset.read("test"))
+    np.testing.assert_array_equal(again.run(inputs), found.run(inputs))
+    assert not list(tmp_path.glob(".partial*"))

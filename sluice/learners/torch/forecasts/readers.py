@@ -79,7 +79,8 @@ class Convolutional(Reader):
         super().__init__()
         self.width = max(4, hidden // 4)
         self.into = nn.Linear(channels, self.width)
-        steps, seen = [], 1
+        steps: list[int] = []
+        seen = 1
         while seen < times or not steps:
             steps.append(2 ** len(steps))
             seen += (_KERNEL - 1) * steps[-1]
