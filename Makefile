@@ -108,6 +108,9 @@ bench-tasks: setup ## each kind of model on its data, a line of JSON each: the t
 bench-proof: setup ## a thousand changes of one byte in packages, records and signatures: how many `sluice verify` finds
 	@$(BIN)/python -m tests.bench.proof
 
+bench-reproduce: setup ## every example trained twice, the second time from its record: is the package the same, bit for bit; ONLY="name ..." fewer
+	@$(BIN)/python -m tests.bench.reproduce $(if $(ONLY),--only $(ONLY))
+
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout
 	@$(BIN)/python -m tests.bench.rollout_users

@@ -52,11 +52,13 @@ class Here:
         base_dir: where relative paths in the project start.
         home: where the run writes.
         own: the project's own steps.
+        until: the last step that runs; empty: all do.
     """
 
     base_dir: str = ""
     home: str = ""
     own: Own = ()
+    until: str = ""
 
 
 _here: contextvars.ContextVar[Here | None] = contextvars.ContextVar("sluice_here", default=None)
@@ -74,9 +76,9 @@ def compiling_for(target: Target) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running_here(base_dir: str, home: str, own: Own = ()) -> Iterator[None]:
-    """Pipelines built inside the block work in these folders."""
-    token = _here.set(Here(base_dir, home, own))
+def running_here(base_dir: str, home: str, own: Own = (), until: str = "") -> Iterator[None]:
+    """Pipelines built inside the block work in these folders, as far as the step `until`."""
+    token = _here.set(Here(base_dir, home, own, until))
     try:
         yield
     finally:

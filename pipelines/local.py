@@ -71,6 +71,7 @@ def run(
     quiet: bool = False,
     again: Kept | None = None,
     name: str | None = None,
+    until: str = "",
 ) -> dict[str, Any]:
     """Run the whole pipeline here, or its rollout again.
 
@@ -83,9 +84,11 @@ def run(
         quiet: show nothing on stderr.
         again: the rollout to make again: nothing is trained, and the report shows the first run's gates before it.
         name: the run's id, of `Home.new_run`; null: a new one.
+        until: the last step that runs, of `sluice.steps.step.NAMES` from ``train`` on; empty: all of them do.
 
     Returns:
         The outcome, as ``--json`` prints it: ``outcome``, ``exit_code``, ``run``, ``report``, ``steps``, ``error``, ``retry_of``...
+        One that came to the end of `until` is ``made``, with the ``package`` it exported.
 
     Raises:
         HomeError: the home is in use or cannot be written.
@@ -95,14 +98,14 @@ def run(
         try:
             name = name or home.new_run(project.name)
             files.write_text(home.runs / name / "project.yaml", text + "\n")
-            return _run(project, text, base_dir, home, name, quiet, again)
+            return _run(project, text, base_dir, home, name, quiet, again, until)
         except OSError as e:
             if not is_storage_fault(e, home.root):
                 raise
             raise explain_os_error(e, home.root) from e
 
 
-def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, quiet: bool, again: Kept | None) -> dict[str, Any]:
+def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, quiet: bool, again: Kept | None, until: str) -> dict[str, Any]:
     display = Display(quiet)
     before = _before(home, again) if again else None
     display.start(f"{project.name}: {name}" + (f", the rollout of sha256:{again.digest[:12]} again" if again else ""))
@@ -123,14 +126,15 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
                 from pipelines.training import pipeline_here
 
                 own = [(where, step) for where, step, _ in own_steps(project.steps, beside=base_dir)]
-                begin = pipeline_here(str(base_dir.resolve()), str(home.root), own)
+                begin = pipeline_here(str(base_dir.resolve()), str(home.root), own, until)
                 begun = time.perf_counter()
                 with contextlib.suppress(RuntimeError):  # a failed task: its error event says more
                     begin(project=to_struct(read_text(text, "the project"), nulls=False))
         took = time.perf_counter() - begun
     gates = read_gates(root)
     failure = next((e for e in sink.events if e["kind"] == "error"), None)
-    outcome = conclude(gates, failure, last_exception((home.runs / name / "log.txt").read_text(errors="replace")))
+    made = _made(root, gates, until) if until and failure is None else None
+    outcome = made or conclude(gates, failure, last_exception((home.runs / name / "log.txt").read_text(errors="replace")))
     outcome |= {
         "run": name,
         "project": project.name,
@@ -154,6 +158,14 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
     files.write_text(report, html)
     _forget_old_intermediates(home)
     return outcome
+
+
+def _made(root: Path, gates: list[Gate], until: str) -> dict[str, Any] | None:
+    """What a run came to that was to go no further than a step; None where it did not get there."""
+    if not any(g.step == until and g.decision != "refuse" for g in gates):
+        return None
+    package = next((str(p) for p in root.glob("*/export-onnx/package")), None)
+    return {"outcome": "made", "exit_code": 0, "package": package, "reasons": [], "cautions": []}
 
 
 def _before(home: Home, again: Kept) -> str | None:

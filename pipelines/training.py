@@ -43,7 +43,7 @@ def follow(steps: Sequence[Step], given: dict[str, Any], gates: contextlib.ExitS
         task = component(**{name: offered[name] for name in component.component_spec.inputs or () if name in offered})
         cluster.place(task, step.name, cached=step.cached)
         given |= {name: task.outputs[output] for name, output in step.gives.items()}
-        if step.asks or own:
+        if (step.asks or own) and step.name != cluster.here().until:
             gates.enter_context(dsl.If(task.outputs["Output"] == "pass", name=f"{step.name.replace('_', '-')}-accepted"))
 
 
@@ -55,6 +55,8 @@ def _component(step: Step) -> Any:
 def split() -> tuple[list[Step], list[Step], list[Step]]:
     """The steps of the project that is built for: those behind `validate_data` up to `preprocess`, those directly behind it, and the rest."""
     every = line([step for _, step in cluster.own_steps()])
+    if last := cluster.here().until:
+        every = every[: 1 + [s.name for s in every].index(last)]
     first = [s.name for s in every].index("preprocess") + 1
     later = next(i for i, s in enumerate(every) if s.name == "train")
     return every[1:first], every[first:later], every[later:]
@@ -116,7 +118,7 @@ def training(
     tell(project)
 
 
-def pipeline_here(base_dir: str, home: str, own: cluster.Own = ()) -> Callable[..., Any]:
-    """The pipeline for a run on this machine, by kfp.local: the very same steps, in these folders."""
-    with cluster.running_here(base_dir, home, own):
+def pipeline_here(base_dir: str, home: str, own: cluster.Own = (), until: str = "") -> Callable[..., Any]:
+    """The pipeline for a run on this machine, by kfp.local: the very same steps, in these folders; no further than `until` where one is named."""
+    with cluster.running_here(base_dir, home, own, until):
         return flat.pipeline(training, name=NAME, description=DESCRIPTION)

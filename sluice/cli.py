@@ -188,6 +188,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="a public key, or a folder of them: it must be signed by one; may be repeated; default: $SLUICE_TRUSTED_KEYS",
     )
+    again = add("reproduce", "train a package again from its record, and compare bit for bit", "reproduce:reproduce")
+    again.add_argument("package", metavar="PACKAGE", help=_PACKAGE)
+    again.add_argument("--project", type=Path, metavar="DIR", help="the project's folder; default: the one it was made in")
+    again.add_argument("--keep", action="store_true", help="keep what was made, for a look at it")
+    again.add_argument("--quiet", action="store_true", help="show no progress")
+    _home_argument(again)
     verify.add_argument("--require-signature", action="store_true", help="also without --key: by one of the home's keys")
     _home_argument(verify)
 

@@ -48,6 +48,8 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
         )
         proof, notes = record.write(store, package, made, settings.card, key)
         registry = Registry(tracking_uri(settings, place))
+        signed_by = key.public.id if key else None
+        card = Card(package, settings.data.source, passed, lineage, settings.card, record.told(made, signed_by), proof)
         version = registry.register(
             settings.name,
             package.digest,
@@ -55,7 +57,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
             metrics=package.metrics,
             tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision, GATES: decided(passed)},
             run_id=run_id or None,
-            card=Card(package, settings.data.source, passed, lineage),
+            card=card,
         )
         registry.set_alias(settings.name, CANDIDATE, version.number)
         told = f"{settings.name} version {version.number}, sha256:{package.digest[:12]}"
@@ -73,7 +75,8 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
                 "run_id": run_id,
                 "page": registry.page(version),
                 "proof": sorted(proof),
-                "signed_by": key.public.id if key else None,
+                "signed_by": signed_by,
+                "card": card.parts(),
             },
         )
 

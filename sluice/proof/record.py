@@ -135,3 +135,19 @@ def measured(gates: Sequence[Gate]) -> list[dict[str, Any]]:
     for where, value, low, high, *_ in evidence.get("sliced") or ():
         found.append({"name": metric, "slice": where, "value": value, "low": low, "high": high})
     return found
+
+
+def told(made: Made, signed_by: str | None) -> list[tuple[str, str]]:
+    """Where a package came from, in rows of its card."""
+    code, locked = made.code, made.lock
+    commit = (
+        f"commit `{code['commit']}`" + ("" if code["clean"] else f", changed: {', '.join(code['changed'])}")
+        if code
+        else "in no git repository"
+    )
+    return [
+        ("code", commit),
+        ("environment", f"Python {locked['python']}, {len(locked['packages'])} distributions, `{str(locked['digest'])[:12]}`"),
+        ("made by", f"{made.by}, {made.finished}"),
+        ("signed by", f"key `{signed_by}`" if signed_by else "nobody"),
+    ]

@@ -21,6 +21,7 @@ from sluice.core.home import explain_os_error, is_storage_fault
 from sluice.core.processes import die_with
 from sluice.core.registry import findable
 from sluice.project import Project, parse, read_text
+from sluice.steps import lineage
 
 #: Set by `sluice run` for its steps, which end when it does.
 RUNNER_PID = "SLUICE_RUNNER_PID"
@@ -31,8 +32,9 @@ _KEPT = 1 << 10
 #: The run's name, set by `sluice run` for its steps; on a cluster it is the run's id.
 RUN_ENV = "SLUICE_RUN"
 _done: list[str] = []
-#: The project this process was given.
+#: The project this process was given, and the step that it is.
 _opened: list[Project] = []
+_steps: list[str] = []
 
 
 def run_step(
@@ -57,6 +59,7 @@ def run_step(
         die_with(int(runner))
         atexit.register(leave)
     start = time.perf_counter() if started is None else started
+    _steps.append(step)
     try:
         gate = work()
         gate = dataclasses.replace(gate, seconds=round(time.perf_counter() - start, 3))
@@ -65,6 +68,7 @@ def run_step(
         _done.append(step)
     except SluiceError as e:
         events.emit("error", step=step, **e.to_dict())
+        _failed(step, e.message)
         print(f"{step}: {e}", file=sys.stderr)
         raise SystemExit(1) from e
     except OSError as e:
@@ -74,13 +78,22 @@ def run_step(
             events.emit("error", step=step, **explain_os_error(e, Path(gate_path)).to_dict())
         else:
             _announce_fault(e, step)
+        _failed(step, str(e))
         raise SystemExit(1) from e
     except Exception as e:
         traceback.print_exc()
         _announce_fault(e, step)
+        _failed(step, f"{type(e).__name__}: {e}")
         raise SystemExit(1) from e
+    if _opened:
+        lineage.ended(_opened[-1], gate)
     events.emit("gate", step=step, decision=gate.decision, reasons=gate.reasons, seconds=gate.seconds, evidence=brief(gate.evidence, _TOLD))
     return gate
+
+
+def _failed(step: str, why: str) -> None:
+    if _opened:
+        lineage.failed(_opened[-1], step, why)
 
 
 def _recorded(gate: Gate, kind: Kind, anchored: Callable[[Gate, str], None] | None) -> None:
@@ -143,5 +156,7 @@ def open_project(text: str, base_dir: str) -> tuple[Project, Path]:
 
 def opened(project: Project) -> Project:
     """The same: from now on this step is about it."""
+    if _steps and not _opened:
+        lineage.begun(project, _steps[-1])
     _opened.append(project)
     return project

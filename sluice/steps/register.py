@@ -17,6 +17,7 @@ class Register(Step):
 
     def section(self, e: Evidence) -> str:
         """Where the version stands, and what it was made of."""
+        from sluice.report.card import html
         from sluice.report.tables import Html, table
 
         rows = [
@@ -30,4 +31,10 @@ class Register(Step):
         rows += [
             [{"git": "git commit"}.get(k, f"{k} digest"), Html(f"<code>{escape(str(v))}</code>")] for k, v in e["lineage"].items() if v
         ]
-        return table(["", ""], rows)
+        if e.get("proof"):
+            key = e.get("signed_by")
+            rows.append(["beside it", ", ".join(e["proof"])])
+            rows.append(["signed by", Html(f"key <code>{escape(str(key))}</code>") if key else "nobody: there was no key to sign with"])
+        told = e.get("card")
+        shown = f"<details><summary>Model card</summary>{html(told)}</details>" if told else ""
+        return table(["", ""], rows) + shown

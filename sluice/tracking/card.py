@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,14 @@ from sluice.core.datatypes import TABLE, TensorSpec
 from sluice.core.gate import Gate
 from sluice.fields import fields_of, processor_class
 from sluice.package.package import Package
+from sluice.proof.config import CardConfig
+from sluice.proof.record import measured
+from sluice.report.card import REASON, Part, cell, html, markdown
+from sluice.report.page import document
 
-#: MLflow keeps so many characters of a description.
-_MOST = 5000
-_REASON = 200
+#: MLflow keeps so many characters of a description; parts that are in the whole card alone.
+_NOTHING = CardConfig()
+_MOST, _LONG = 5000, ("Metrics", "Slices", "References")
 _NUMPY = {d.name: np.dtype(d.numpy).name for d in TABLE}
 
 
@@ -31,19 +36,37 @@ class Card:
     Attributes:
         package: it. source: where its data came from, as the project says it.
         gates: of the steps before, in pipeline order. lineage: digests and the git commit.
+        told: what the project says of it. made: rows on where it came from. proof: the files that lie beside the package.
     """
 
     package: Package
     source: str
     gates: Sequence[Gate]
     lineage: Mapping[str, str]
+    told: CardConfig = _NOTHING
+    made: Sequence[tuple[str, str]] = ()
+    proof: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
     def _evidence(self, step: str) -> Mapping[str, Any]:
         return next((g.evidence for g in self.gates if g.step == step), {})
 
     def description(self) -> str:
         """Markdown of at most 5,000 characters."""
-        p = self.package
+        parts = self.parts()
+        text = markdown([p for p in parts if p["title"] not in _LONG])
+        return text if len(text) <= _MOST else text[: _MOST - 1] + "…"
+
+    def markdown(self) -> str:
+        """The whole card as Markdown."""
+        return f"# {self.package.name}\n\n{markdown(self.parts())}\n"
+
+    def html(self) -> str:
+        """The whole card as a page of its own."""
+        return document(f"{self.package.name}: model card", f"<h1>{escape(self.package.name)}</h1>{html(self.parts())}")
+
+    def parts(self) -> list[Part]:
+        """What is told, heading by heading; of what nobody said, nothing."""
+        p, told = self.package, self.told
         rows = [
             ("task", f"{p.task}, {p.objective}"),
             ("package", f"ONNX, {p.precision}, `sha256:{p.digest}`"),
@@ -52,18 +75,28 @@ class Card:
         ]
         if p.labels:
             rows.append(("answers", f"{len(p.labels)} labels: " + _listed(p.labels)))
+        rows += [(name, text) for name, text in (("licence", told.licence), ("owner", told.owner)) if text]
         rows.append(("made from", ", ".join(f"{k} `{v[:12]}`" for k, v in self.lineage.items() if v) + f", Sluice {__version__}"))
-        head = "| | |\n|---|---|\n" + "\n".join(f"| {_cell(name)} | {_cell(text)} |" for name, text in rows)
-        text = (
-            head
-            + "\n\n**Gates**\n\n"
-            + "\n".join(
-                f"- {g.step}: **{g.decision}**" + (f", {_cell('; '.join(g.reasons), _REASON)}" if g.reasons else "") for g in self.gates
-            )
-        )
-        said = [str(c) for g in self.gates for c in g.evidence.get("cautions") or ()]
-        text += ("\n\n**Cautions**\n\n" + "\n".join(f"- {_cell(c, _REASON)}" for c in said)) if said else ""
-        return text if len(text) <= _MOST else text[: _MOST - 1] + "…"
+        said = [cell(str(c), REASON) for g in self.gates for c in g.evidence.get("cautions") or ()]
+        figures = measured(self.gates)
+        whole, parted = [m for m in figures if not m.get("slice")], [m for m in figures if m.get("slice")]
+        return [
+            {"title": "", "rows": rows},
+            {
+                "title": "Intended use",
+                "items": [*told.uses, *(f"users: {u}" for u in told.users), *(f"not for: {n}" for n in told.not_for)],
+            },
+            {"title": "Metrics", "table": _figures("metric", [(m["name"], m) for m in whole])} if whole else {"title": "Metrics"},
+            {"title": "Slices", "table": _figures(f"{parted[0]['name']} of", [(m["slice"], m) for m in parted])}
+            if parted
+            else {"title": "Slices"},
+            {"title": "Gates", "items": [f"{g.step}: **{g.decision}**" + _because(g) for g in self.gates]},
+            {"title": "Limits", "items": list(told.limits)},
+            {"title": "Cautions", "items": said},
+            {"title": "Ethical considerations", "items": list(told.ethics)},
+            {"title": "Provenance", "rows": list(self.made)},
+            {"title": "References", "items": list(told.references)},
+        ]
 
     def _judged(self) -> list[tuple[str, str]]:
         """The deciding metric with its interval, against the champion, and against no model."""
@@ -165,7 +198,12 @@ def _listed(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(f"`{n[:40]}`" for n in names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _cell(text: str, most: int = 600) -> str:
-    """Text that stays inside a cell or an item of Markdown, and is no HTML."""
-    flat = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-    return flat if len(flat) <= most else flat[: most - 1] + "…"
+def _because(gate: Gate) -> str:
+    return f", {cell('; '.join(gate.reasons), REASON)}" if gate.reasons else ""
+
+
+def _figures(head: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[list[str], list[list[str]]]:
+    """A table of values with their intervals."""
+    return [head, "value", "low", "high"], [
+        [name, *(_number(m[k]) if m[k] is not None else "" for k in ("value", "low", "high"))] for name, m in found
+    ]

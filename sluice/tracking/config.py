@@ -25,6 +25,7 @@ class TrackingConfig(Section):
     audit: str | None = Field(
         None, description="where the audit log is: s3://bucket/prefix or a folder; null: $SLUICE_AUDIT, else $SLUICE_HOME/audit"
     )
+    openlineage: str | None = Field(None, description="http(s) address that OpenLineage events go to; null: $OPENLINEAGE_URL, else nowhere")
     also: list[str] = Field([], description="further trackers beside the first: tensorboard, wandb, or your own as module:Class")
 
     @field_validator("also")
@@ -37,6 +38,13 @@ class TrackingConfig(Section):
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 raise ValueError(f"{name!r} is no tracker: {hint}there are {', '.join(TRACKERS.names())}; your own: my_module:MyTracker")
         return also
+
+    @field_validator("openlineage")
+    @classmethod
+    def _known_address(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("is no address of an OpenLineage endpoint: write http(s)://host[:port]")
+        return url
 
     @field_validator("audit")
     @classmethod

@@ -1,6 +1,7 @@
 """A package as one of MLflow's logged models: on its run's page, linked from its version, with files the page can show.
 
-The package itself stays in the store under its digest; what is logged is what people read: ``MLmodel`` with the signature, the manifest, the card.
+The package itself stays in the store under its digest; what is logged is what people read: ``MLmodel`` with the signature, the manifest, the
+card, and the package's proof.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def log_model(client: Any, run_id: str, card: Card, at: str) -> tuple[Logged | N
         made = str(model.model_id)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "MLmodel").write_text(card.mlmodel(model_id=made, run_id=run_id, at=at))
-            (Path(folder) / "README.md").write_text(card.description())
+            (Path(folder) / "README.md").write_text(card.markdown())
+            (Path(folder) / "card.html").write_text(card.html())
+            for name, raw in card.proof.items():
+                (Path(folder) / name).write_bytes(raw)
             shutil.copy(package.root / MANIFEST, Path(folder) / MANIFEST)
             client.log_model_artifacts(made, folder)
         data = next((d.dataset for d in run.inputs.dataset_inputs), None)

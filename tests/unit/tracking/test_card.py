@@ -13,6 +13,7 @@ from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.gate import Gate
 from sluice.package.manifest import FORMAT
 from sluice.package.package import Package
+from sluice.proof.config import CardConfig
 from sluice.registry.versions import Registry
 from sluice.tracking.card import Card
 from sluice.tracking.mlflow import MLflowTracker, client
@@ -89,6 +90,58 @@ def test_a_card_has_data_metric_with_interval_champion_and_gates_and_no_markup_o
     assert len(long.description()) == 5000
 
 
+def test_the_whole_card_tells_what_it_is_for_each_metric_slices_and_where_it_came_from(tmp_path: Path) -> None:
+    told = CardConfig(
+        uses=["sorting mail"],
+        users=["the post office"],
+        not_for=["judging people"],
+        limits=["short texts"],
+        ethics=["<b>none</b>"],
+        licence="MIT",
+    )
+    evaluated = EVALUATED | {
+        "measured": {"accuracy": [0.9889, 0.97, 0.99], "mcc": [0.9, None, None]},
+        "sliced": [["job = cook", 0.5, 0.4, 0.6, 30]],
+    }
+    made = [("code", "commit `" + "a" * 40 + "`"), ("signed by", "key `" + "b" * 64 + "`")]
+    found = Card(package(tmp_path), "rows.csv", [Gate("evaluate", "pass", ("fine",), evaluated)], {}, told, made)
+    text, page = found.markdown(), found.html()
+    for word in (
+        "- sorting mail",
+        "- users: the post office",
+        "- not for: judging people",
+        "- short texts",
+        "| licence | MIT |",
+        "| accuracy | 0.9889 | 0.97 | 0.99 |",
+        "| mcc | 0.9 |  |  |",
+        "| job = cook | 0.5 | 0.4 | 0.6 |",
+        "| signed by | key `bbbb",
+    ):
+        assert word in text, word
+    assert "<b>none" not in text and "&lt;b&gt;none&lt;/b&gt;" in page and "<h3>Slices</h3>" in page and "<code>bbbb" in page
+    assert "job = cook" not in found.description() and "sorting mail" in found.description()
+    silent = Card(package(tmp_path), "rows.csv", [], {}).markdown()
+    assert not any(word in silent for word in ("Intended use", "Metrics", "Slices", "Ethical", "References", "Provenance"))
+
+
+def test_the_reports_section_on_the_version_shows_the_card_and_who_signed(tmp_path: Path) -> None:
+    from sluice.steps.register import Register
+
+    evidence = {
+        "model": "people",
+        "version": "3",
+        "digest": "d" * 64,
+        "uri": "file:///x",
+        "lineage": {},
+        "proof": ["model.sig"],
+        "signed_by": "k" * 64,
+    }
+    drawn = Register().section(evidence | {"card": card(tmp_path).parts()})
+    assert "<summary>Model card</summary>" in drawn and "key <code>kkkk" in drawn and "<script" not in drawn
+    assert "nobody: there was no key" in Register().section(evidence | {"signed_by": None})
+    assert "Model card" not in Register().section({k: v for k, v in evidence.items() if k not in ("proof", "signed_by")})
+
+
 def test_a_signature_is_what_a_client_sends_and_gets(tmp_path: Path) -> None:
     import mlflow.models
 
@@ -117,7 +170,7 @@ def test_a_version_shows_its_card_its_files_its_dataset_and_opens_as_model_train
     assert shown.description == card(tmp_path / "p").description() and logged.source_run_id == tracker.run_id and logged.status == "READY"
     assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "people", "version": int(version.number)}]
     place = Path(logged.artifact_location.removeprefix("file://"))
-    assert sorted(p.name for p in place.iterdir()) == ["MLmodel", "README.md", "model.json"]
+    assert sorted(p.name for p in place.iterdir()) == ["MLmodel", "README.md", "card.html", "model.json"]
     said = yaml.safe_load((place / "MLmodel").read_text())
     assert said["flavors"]["sluice"]["uri"] == "s3://store/ab" and json.loads(said["signature"]["inputs"])[0]["name"] == "age"
     assert c.get_model_version_download_uri("people", version.number) == logged.artifact_location
