@@ -13,21 +13,19 @@ from sluice.learners.estimators.base import Fitted, Rows
 from sluice.learners.estimators.boosted import fit_apart, fit_together, grown
 from sluice.learners.estimators.mixture import Mixture, mean_of
 from sluice.learners.estimators.rounds import loss_of
-from sluice.learners.estimators.straight import USUAL, Straight, choose_straight
+from sluice.learners.estimators.straight import LEAST, USUAL, Straight, choose_straight, parts_of
 
 if TYPE_CHECKING:
     from sluice.learners.estimators.auto import Auto
 
 #: Shares of the trees' answer that are tried.
 _SHARES = np.linspace(0, 1, 21)
-#: A probability below this counts as this much when models are weighed: a label that one fold's rows lack is no verdict on a model.
-_LEAST = 1e-3
 #: Trees of each label multiply: with more labels than this one model is boosted and not one a fold.
 _MOST_LABELS = 10
 #: Rows up to which they are divided in more than one way, and ways at the most.
 _FEW, _DIVISIONS = 300, 4
 #: By how much more, in parts of a row's loss, one model alone has to be better than both together.
-_DOUBT = 12.0
+_DOUBT = 50.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +77,7 @@ def _bagged(auto: Auto, rows: Rows, folds: np.ndarray) -> tuple[Mixture, Judged]
     tried = {d: fit_together(auto.booster(d), rows, folds) for d in ((wanted,) if wanted else DEPTHS)}
     depth = min(tried, key=lambda d: _loss(auto, tried[d].held, rows))
     found = tried[depth]
-    straight, held = choose_straight(rows, folds, auto.classes)
+    straight, held = choose_straight(rows, parts_of(folds), auto.classes)
     share = _share(auto, found.held, held, rows)
     said = f"{len(found.boosters)} x {found.rounds} rounds of trees of depth {depth}"
     model = Mixture(found.boosters if share else (), share, straight)
@@ -95,16 +93,21 @@ def _once(auto: Auto, train: Rows, validation: Rows | None, whole: Rows, folds: 
     depth = auto.settings.max_depth or DEPTHS[0]
     one = auto.booster(depth)
     booster, rounds = fit_apart(one, learnt, seen)
-    straight = Straight.fitted(learnt, auto.classes, USUAL)
+    straight, answers = _straight(auto, learnt, seen, whole)
     seen = dataclasses.replace(seen, monotone=train.monotone)
-    judged = Judged(
-        seen, on, mean_of(one, [booster], seen.matrix), straight.answers(seen.matrix), f"{rounds} rounds of trees of depth {depth}"
-    )
+    judged = Judged(seen, on, mean_of(one, [booster], seen.matrix), answers, f"{rounds} rounds of trees of depth {depth}")
     share = _share(auto, judged.trees, judged.straight, seen)
-    if len(whole.targets) > len(learnt.targets):
-        booster = grown(one, whole, rounds) if share else booster
-        straight = Straight.fitted(whole, auto.classes, USUAL)
+    if share and len(whole.targets) > len(learnt.targets):
+        booster = grown(one, whole, rounds)
     return Mixture((booster,) if share else (), share, straight), judged
+
+
+def _straight(auto: Auto, learnt: Rows, seen: Rows, whole: Rows) -> tuple[Straight, np.ndarray]:
+    """The linear model of the whole, and what it answers to rows it has not seen; where rows are many its penalty hardly counts, and is the usual one."""
+    if len(learnt.targets) > auto.settings.bagged_rows or auto.classes > _MOST_LABELS:
+        return Straight.fitted(whole, auto.classes, USUAL), Straight.fitted(learnt, auto.classes, USUAL).answers(seen.matrix)
+    away = np.arange(len(learnt.targets) + len(seen.targets)) >= len(learnt.targets)
+    return choose_straight(learnt.and_(seen), [(~away, away)], auto.classes, whole)
 
 
 def _share(auto: Auto, trees: np.ndarray, straight: np.ndarray, rows: Rows) -> float:
@@ -121,7 +124,7 @@ def _share(auto: Auto, trees: np.ndarray, straight: np.ndarray, rows: Rows) -> f
 
 
 def _loss(auto: Auto, answers: np.ndarray, rows: Rows) -> float:
-    return loss_of(np.maximum(answers, _LEAST) if auto.classes else answers, rows.targets, rows.weights)
+    return loss_of(np.maximum(answers, LEAST) if auto.classes else answers, rows.targets, rows.weights)
 
 
 def _told(auto: Auto, model: Mixture, judged: Judged) -> dict[str, Any]:

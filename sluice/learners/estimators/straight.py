@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +14,16 @@ from sluice.learners.estimators.rounds import loss_of
 if TYPE_CHECKING:
     from sluice.learners.tables.nodes import Nodes
 
-#: Strengths of the L2 penalty that are tried on held-out rows, and the one that libraries take.
-_STRENGTHS = (0.1, 1.0, 10.0, 100.0)
+#: Strengths of the L2 penalty that are tried on held-out rows, and the one that libraries take. The weak ones cost most and say least where rows are many.
+_STRENGTHS, _MANY = (0.01, 0.1, 1.0, 10.0, 100.0), 5000
 USUAL = 1.0
+#: What the held-out rows say of a strength counts half, since the folds' models share rows and err together; a strength ten times the usual one, or
+#: a tenth, is e times less likely beforehand.
+_COUNTS, _STRANGE = 0.5, 1.0
+#: A probability below this counts as this much when models are judged: a label that one fold's rows lack is no verdict on a model.
+LEAST = 1e-3
+#: Which rows are learnt, and which are held out: two masks each.
+Parts = Sequence[tuple[np.ndarray, np.ndarray]]
 #: Rows it is fitted to at the most, evenly chosen.
 _MOST = 50_000
 
@@ -66,6 +73,12 @@ class Straight:
             bias[known] = np.array([-0.5, 0.5]) * model.intercept_
         return dataclasses.replace(made, weights=_fp32(weights.T), bias=_fp32(bias))
 
+    @classmethod
+    def added(cls, models: Sequence[Straight], shares: np.ndarray) -> Straight:
+        """Models of the same rows as one: the mean of their weights."""
+        weights, bias = (sum(np.float64(s) * getattr(m, name) for s, m in zip(shares, models, strict=True)) for name in ("weights", "bias"))
+        return dataclasses.replace(models[0], weights=_fp32(weights), bias=_fp32(bias))
+
     def columns(self, matrix: np.ndarray) -> np.ndarray:
         """What is weighed: FP32 [rows, columns + flags]."""
         missing = np.isnan(matrix)
@@ -112,29 +125,63 @@ class Straight:
         return cls(**arrays, flags=np.array(plain["flags"], dtype=np.int64), weights=weights, classes=bool(plain["classes"]))
 
 
-def choose_straight(rows: Rows, folds: np.ndarray, classes: int) -> tuple[Straight, np.ndarray]:
-    """The model of all rows with the penalty that does best on each fold in turn, and what it answers to each row without its fold.
+def parts_of(folds: np.ndarray) -> Parts:
+    """Folds [divisions, rows] as what is learnt and what is held out."""
+    return [(fold != f, fold == f) for fold in folds for f in np.unique(fold)]
+
+
+def choose_straight(rows: Rows, parts: Parts, classes: int, whole: Rows | None = None) -> tuple[Straight, np.ndarray]:
+    """The models of several penalties as one, weighed by how likely each makes rows held out, and what it answers to these without them.
+
+    The mean over what is likely is a better guess than the likeliest (Bayesian model averaging; Hoeting and others 1999): of few rows one penalty
+    or another comes out best by chance.
 
     Args:
-        rows: to learn from.
-        folds: of each row, INT64 [divisions, rows]; of several divisions a row's answer is the mean.
+        rows: to judge by, and to learn the rest of.
+        parts: of the rows, which are learnt and which held out; a row that is held out several times is answered by the mean.
         classes: 0 for a quantity.
+        whole: what the model is fitted to; None: all of `rows`.
     """
-    held = {s: np.stack([_held(rows, f, classes, s) for f in folds]).mean(axis=0) for s in _STRENGTHS}
-    best = min(held, key=lambda s: loss_of(held[s], rows.targets, rows.weights))
-    return Straight.fitted(rows, classes, best), held[best]
+    strengths = [s for s in _STRENGTHS if s >= USUAL or len(rows.targets) <= _MANY]
+    made = [[_fitted(rows.only(left), classes, s) for s in strengths] for left, _ in parts]
+    judged = rows.only(np.any([away for _, away in parts], axis=0))
+    held = [_held([m[i] for m in made], parts, rows) for i in range(len(strengths))]
+    losses = [loss_of(np.maximum(h, LEAST) if classes else h, judged.targets, judged.weights) for h in held]
+    share = _likely(losses, strengths, judged, classes)
+    model = Straight.added([Straight.fitted(whole or rows, classes, s) for s in strengths], share)
+    return model, _held([Straight.added(m, share) for m in made], parts, rows)
 
 
-def _held(rows: Rows, fold: np.ndarray, classes: int, strength: float) -> np.ndarray:
-    """What each row is answered by the model of the other folds."""
-    out = np.zeros((len(fold), classes) if classes else len(fold), dtype=np.float32)
-    for f in np.unique(fold):
-        left = rows.only(fold != f)
-        if classes and len(np.unique(left.targets)) < 2:
-            out[fold == f] = np.bincount(left.targets, minlength=classes) / len(left.targets)
-        else:
-            out[fold == f] = Straight.fitted(left, classes, strength).answers(rows.matrix[fold == f])
-    return out
+def _fitted(rows: Rows, classes: int, strength: float) -> Straight:
+    """`Straight.fitted`; of one label only, its share."""
+    if not classes or len(np.unique(rows.targets)) > 1:
+        return Straight.fitted(rows, classes, strength)
+    width = rows.matrix.shape[1]
+    share = np.clip(np.bincount(rows.targets, minlength=classes) / len(rows.targets), 1e-7, 1)
+    bias = np.log(share[1:] / share[:1]) if classes == 2 else np.log(share)
+    plain, scale = np.zeros(width, np.float32), np.ones(width, np.float32)
+    return Straight(plain, scale, np.zeros(0, np.int64), np.zeros((width, len(bias)), np.float32), _fp32(bias), True)
+
+
+def _held(models: Sequence[Straight], parts: Parts, rows: Rows) -> np.ndarray:
+    """What each row that is held out is answered by models without it, FP32."""
+    times = np.sum([away for _, away in parts], axis=0)
+    shape = (len(times), max(2, len(models[0].bias))) if models[0].classes else len(times)
+    out = np.zeros(shape, dtype=np.float32)
+    for model, (_, away) in zip(models, parts, strict=True):
+        out[away] += model.answers(rows.matrix[away])
+    found = out[times > 0]
+    return np.asarray(found / times[times > 0].reshape(-1, *[1] * (found.ndim - 1)), dtype=np.float32)
+
+
+def _likely(losses: Sequence[float], strengths: Sequence[float], rows: Rows, classes: int) -> np.ndarray:
+    """How likely each strength is by its loss on held-out rows, FP64, 1 in all. Rows of a group count as one."""
+    count = len(rows.targets) if rows.groups is None else len(np.unique(rows.groups))
+    loss = np.maximum(np.array(losses), 1e-300)
+    evidence = -loss if classes else -0.5 * np.log(loss)
+    score = _COUNTS * count * evidence - _STRANGE * np.abs(np.log10(np.array(strengths) / USUAL))
+    likely = np.exp(score - score.max())
+    return np.asarray(likely / likely.sum())
 
 
 def _levels(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

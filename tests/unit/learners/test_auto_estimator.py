@@ -13,7 +13,7 @@ from sluice.engines.onnxruntime import OnnxRuntime
 from sluice.learners.estimators.auto import Auto, AutoModel
 from sluice.learners.estimators.base import Rows
 from sluice.learners.estimators.mixture import Mixture
-from sluice.learners.estimators.straight import Straight, choose_straight
+from sluice.learners.estimators.straight import Straight, choose_straight, parts_of
 
 
 def auto(classes: int, **settings: Any) -> Auto:
@@ -157,7 +157,7 @@ def test_the_penalty_is_the_stronger_the_less_there_is_to_learn() -> None:
     x = numbers(60, 20)
     noise, signal = numbers(60, 1, 4)[:, 0].astype(np.float64), x[:, 0].astype(np.float64)
     folds = np.arange(60)[None] % 3
-    weights = [np.abs(choose_straight(rows(y, x), folds, 0)[0].weights).sum() for y in (noise, signal)]
+    weights = [np.abs(choose_straight(rows(y, x), parts_of(folds), 0)[0].weights).sum() for y in (noise, signal)]
     assert weights[0] < weights[1]
 
 
