@@ -165,7 +165,8 @@ def _search(held: Held, shared: np.ndarray, excess: np.ndarray, half: np.ndarray
         at = np.sort(np.random.default_rng(_SEED).choice(at, MOST_ROWS, replace=False))
     among = np.flatnonzero(shared)[at]
     features = [f.some(among) for f in features_of(held, apart)]
-    found = search(features, excess[at], max(support, 2), _FOUND)
+    some = excess[at] - max(0.0, float(excess[at].mean()))  # worse than the rest, where the whole is worse: else all rows would be found
+    found = search(features, some, max(support, 2), _FOUND)
     return [_Slice(str(f.which), held.rows(f.which)[shared], False) for f in found]
 
 

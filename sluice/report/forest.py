@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sluice.report import svg
 
-_ROW, _LEFT = 22, 260
+_ROW, _LEFT = 22, 340
 
 
 def forest(items: Sequence[tuple[str, float, float | None, float | None, bool]], title: str, bound: float | None = None) -> str:
@@ -21,13 +21,13 @@ def forest(items: Sequence[tuple[str, float, float | None, float | None, bool]],
     if not ends:
         return ""
     x = (min(0.0, *ends, bound or 0.0), max(0.0, *ends, bound or 0.0))
-    plot = svg.Plot(x, (0, len(items)), width=660, height=52 + _ROW * len(items), left=_LEFT, top=16).axes(title, y_ticks=False)
+    plot = svg.Plot(x, (0, len(items)), width=760, height=52 + _ROW * len(items), left=_LEFT, top=16).axes(title, y_ticks=False)
     plot.rule(x=0)
     if bound:
         plot.rule(x=bound, text="bound", colour="var(--bad)", before=True)
     for i, (name, value, low, high, bad) in enumerate(items):
         y, colour = plot.py(len(items) - i - 0.5), "var(--bad)" if bad else svg.COLOURS[0]
-        plot.parts.append(f'<text x="{_LEFT - 8}" y="{y + 3.5:.1f}" text-anchor="end">{svg.short(name, 42)}</text>')
+        plot.parts.append(f'<text x="{_LEFT - 8}" y="{y + 3.5:.1f}" text-anchor="end">{svg.short(name, 56)}</text>')
         if low is not None and high is not None:
             plot.parts.append(
                 f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}" stroke-width="2"/>'

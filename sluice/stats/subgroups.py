@@ -159,10 +159,11 @@ def _best(tests: Sequence[_Test], excess: NDArray[np.float64], spread: float, su
 def _scores(
     n: NDArray[np.float32], sums: NDArray[np.float32], squares: NDArray[np.float32], spread: float, support: int
 ) -> NDArray[np.float64]:
-    """The means over their standard errors, which are those of all rows where theirs are smaller; -inf below the support."""
+    """The means over their standard errors, as these are where the mean is 0 (a score test, which does not take a small group in which all is wrong for
+    surer than a large one in which nearly all is), and never less than all rows'; -inf below the support."""
     rows = np.maximum(n.astype(np.float64), 1.0)
     mean = sums / rows
-    deviation = np.sqrt(np.maximum(np.maximum(squares / rows - mean**2, 0.0), spread**2))
+    deviation = np.sqrt(np.maximum(squares / rows, spread**2))
     return np.where(n >= support, mean * np.sqrt(rows) / deviation, -math.inf)
 
 
@@ -170,7 +171,7 @@ def _score(excess: NDArray[np.float64], rows: Mask, spread: float, support: int)
     d = excess[rows]
     if len(d) < support:
         return -math.inf
-    return float(d.mean() * math.sqrt(len(d)) / max(float(d.std()), spread))
+    return float(d.mean() * math.sqrt(len(d)) / max(math.sqrt(float(np.square(d).mean())), spread))
 
 
 def _together(chosen: Sequence[_Test]) -> Mask:
