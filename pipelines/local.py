@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -215,18 +216,21 @@ def _kfp(root: Path, sink: _Sink, log: TextIO, nonce: str, more: dict[str, str])
     os.environ |= {RUNNER_PID: str(os.getpid()), events.NONCE_ENV: nonce, **more}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from kfp import local
+    from kfp.local import subprocess_task_handler as handled
 
     handler = logging.StreamHandler(log)
     logger = logging.getLogger()
     before, level = logger.handlers[:], logger.level
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
+    kfps, handled.replace_python_executable = handled.replace_python_executable, by_interpreter
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sink):
             warnings.simplefilter("ignore")
             local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
             yield
     finally:
+        handled.replace_python_executable = kfps
         logger.handlers = before
         logger.setLevel(level)
         for key, value in environment.items():
@@ -234,6 +238,12 @@ def _kfp(root: Path, sink: _Sink, log: TextIO, nonce: str, more: dict[str, str])
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
+
+
+def by_interpreter(full_command: list[str], new_executable: str) -> list[str]:
+    """A task's command with another interpreter in its shell script. kfp's own writes it over every ``python3`` of the arguments, too: of the
+    project's text, where a path like ``/opt/python3.11/model`` then leads nowhere."""
+    return [part.replace("python3", new_executable) if option in ("-c", "-ec") else part for option, part in pairwise(["", *full_command])]
 
 
 def _forget_old_intermediates(home: Home, keep: int = 3) -> None:

@@ -49,7 +49,7 @@ def run(pipeline: Any, code: str, root: Path) -> tuple[str, bool]:
     sink = _Sink(log, Display(quiet=True), "0" * 32)
     warm = Warm(PLAN)
     ended = True
-    with _kfp(root, sink, log, "0" * 32), warm.in_use():
+    with _kfp(root, sink, log, "0" * 32, {}), warm.in_use():
         try:
             pipeline(code=code)
         except RuntimeError:
@@ -75,6 +75,11 @@ def test_a_step_that_dies_is_a_failed_task_and_nothing_behind_it_runs(pipeline: 
     assert "began" in log
     assert "behind, after" not in log
     assert ("ValueError: no good" in log) == ("ValueError" in code)
+
+
+def test_what_a_step_is_told_reaches_it_as_it_is(pipeline: Any, tmp_path: Path) -> None:
+    log, ended = run(pipeline, "print('it was', '/opt/python3.11/model', 'and', 'pip install x')", tmp_path)
+    assert ended and "it was /opt/python3.11/model and pip install x" in log and "warm: True" in log
 
 
 def test_a_step_that_ends_well_hands_on_its_output_with_a_child_still_about(pipeline: Any, tmp_path: Path) -> None:
