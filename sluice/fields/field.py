@@ -34,6 +34,7 @@ FIELDS = Registry(
         "words": "sluice.fields.words:Words",
         "text": "sluice.fields.text:Text",
         "sentence": "sluice.fields.sentence:Sentence",
+        "pair": "sluice.fields.pair:Pair",
         "image": "sluice.fields.image:Image",
         "audio": "sluice.fields.audio:Audio",
         "seed": "sluice.fields.seed:Seed",

@@ -179,8 +179,8 @@ class TextProcessor(Processor):
     def load(cls, spec: Mapping[str, Any], side_file: SideFile) -> TextProcessor:
         """Read ``{"kind": "text", "tokenizer": <file>, "max_length": n, "pad_id": n, "ngrams": <file>}``, the last optional. Raises `PackageError`."""
         only(spec, "kind", "tokenizer", "max_length", "pad_id", "ngrams")
-        name = _file_name(spec, "tokenizer")
-        ngrams = _file_name(spec, "ngrams") if "ngrams" in spec else None
+        name = file_name(spec, "tokenizer")
+        ngrams = file_name(spec, "ngrams") if "ngrams" in spec else None
         return cls(
             side_file(name),
             setting(spec, "max_length", int),
@@ -209,7 +209,7 @@ class TextProcessor(Processor):
                 example["ngrams"] = numbers
         return out
 
-    def pieces(self, row: Any) -> Pieces:
+    def pieces(self, row: Any) -> Pieces | None:
         """Its words. Raises `InputError`."""
         from sluice.fields.pieces import of_text
 
@@ -235,7 +235,7 @@ class TextProcessor(Processor):
         return {self._file: self._bytes, **(dict([self._ngrams_file]) if self._ngrams_file else {})}
 
 
-def _file_name(spec: Mapping[str, Any], key: str) -> str:
+def file_name(spec: Mapping[str, Any], key: str) -> str:
     name: str = setting(spec, key, str)
     if PurePosixPath(name).name != name or name in {"", ".", ".."}:
         raise PackageError("must be a file name in the package", field=f"preprocess.{key}", value=name)

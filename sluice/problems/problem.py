@@ -38,6 +38,8 @@ PROBLEMS = Registry(
         "ranking": "sluice.problems.ranking:Ranking",
         "synthesis": "sluice.problems.generation.problem:Generation",
         "multilabel": "sluice.problems.multilabel:MultiLabel",
+        "text_similarity": "sluice.problems.similarity:Similarity",
+        "vectors": "sluice.problems.similarity:Vectors",
         "word_tags": "sluice.problems.tagging:Tagging",
         "episode_returns": "sluice.problems.policy:Policy",
         "off_policy": "sluice.problems.bandit:Bandit",

@@ -33,6 +33,7 @@ TASKS = Registry(
         "tabular": "sluice.tasks.tabular:TabularTask",
         "text": "sluice.tasks.text:TextTask",
         "tagging": "sluice.tasks.tagging:TaggingTask",
+        "similarity": "sluice.tasks.similarity:SimilarityTask",
         "image": "sluice.tasks.image:ImageTask",
         "audio": "sluice.tasks.audio:AudioTask",
         "transcribe": "sluice.tasks.transcribe:TranscribeTask",

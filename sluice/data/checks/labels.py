@@ -81,7 +81,7 @@ def one_class(s: Subject) -> None:
     """There is something to tell apart."""
     if s.label.quantity:
         numbers = s.train.numbers("label")
-        if numbers.distinct == 1:
+        if numbers.distinct == 1 and not s.problem.lopsided:
             s.add(
                 "one_class",
                 "refuse",

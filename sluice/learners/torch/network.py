@@ -143,6 +143,10 @@ class Network(ABC):
         last = "softmax" if state.problem.classes else "sigmoid" if state.problem.independent else "one" if state.problem.scalar else "none"
         return _serving(model, last)
 
+    def judged_module(self, model: torch.nn.Module, state: State) -> torch.nn.Module:
+        """What epochs are judged by: `forward(**tensors)` returns what the problem's `answers` takes. Default: `serving_module`."""
+        return self.serving_module(model, state)
+
     def example(self, state: State) -> dict[str, torch.Tensor]:
         """Inputs for the exporter: two rows, free axes of four."""
         from sluice.fields.tensor import NUMPY

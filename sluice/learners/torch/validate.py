@@ -75,7 +75,7 @@ def _run_split(
 ) -> tuple[np.ndarray | None, float]:
     raw: list[torch.Tensor] = []
     training = model.training
-    serving = network.serving_module(model, state).eval()
+    serving = network.judged_module(model, state).eval()
     hook = model.register_forward_hook(lambda _, __, out: raw.append(out))
     order = order_by_length(data)
     mine = order[world.rank :: world.size]
