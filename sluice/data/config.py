@@ -214,6 +214,8 @@ class DataConfig(Section):
         """A sensitive column is no feature unless ``data.columns.features`` names it, or a row is its value alone: it is ignored."""
         if not isinstance(raw, dict) or not isinstance(raw.get("sensitive"), list):
             return raw
+        from sluice.fields.field import FIELDS
+
         columns = raw.get("columns") or {}
         columns = columns.model_dump(mode="json", exclude_defaults=True) if isinstance(columns, Columns) else columns
         if not isinstance(columns, dict) or not isinstance(columns.get("ignore") or [], list):
@@ -221,7 +223,7 @@ class DataConfig(Section):
         label = columns.get("label", "label")
         if label in raw["sensitive"]:
             raise ValueError(f"sensitive names the label {label!r}, whose values are what the model answers; leave it out")
-        kept = {*(columns.get("features") or ()), *(v for k, v in columns.items() if k in ("text", "image", "audio"))}
+        kept = {*(columns.get("features") or ()), *(v for k, v in columns.items() if isinstance(v, str) and k in FIELDS)}
         ignore = list(columns.get("ignore") or ())
         more = [n for n in raw["sensitive"] if isinstance(n, str) and n not in kept and n not in ignore]
         return {**raw, "columns": {**columns, "ignore": ignore + more}}

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _INSIDE = "'-"
 
 
+#: The other units are characters.
+WORDS = "words"
+
+
 class TranscribeModel(AudioModel):
     """Recordings of speech: a log-mel spectrogram inside the graph, an encoder, and a symbol or none at each of its frames (CTC)."""
 
@@ -57,7 +61,7 @@ def symbols(text: str | None, units: str, *, plain: bool) -> list[str]:
     from sluice.problems.transcription import SPACE
 
     words = _plain(text or "") if plain else (text or "").replace(SPACE, " ").split()
-    if units == "words":
+    if units == WORDS:
         return [SPACE + word for word in words]
     return list(SPACE.join(words))
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from sluice.core.png import png
+from sluice.core.warm.client import PLACE
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.fields import AudioProcessor, Column, ImageProcessor, TabularProcessor, TensorInput, TensorProcessor
 from sluice.gates import baselines, features
@@ -20,6 +21,12 @@ from sluice.gates.config import EvaluateConfig
 
 CONFIG = EvaluateConfig()
 NAMES = ["red", "green", "blue", "grey"]
+
+
+@pytest.fixture(autouse=True)
+def plain_processes(monkeypatch):
+    """A baseline's process is started here, where these tests look at it."""
+    monkeypatch.delenv(PLACE, raising=False)
 
 
 def dataset(root: Path, columns: dict[str, str], table: pa.Table, held_out: int, task: str = "tabular") -> Dataset:

@@ -72,7 +72,11 @@ def test_pipelines_are_reached_or_left_alone(chart: Any) -> None:
         return pod["containers"][0]["args"], found["NetworkPolicy", "controller"]["spec"]["egress"], pod["volumes"]
 
     args, egress, volumes = parts()
-    assert "--kfp-endpoint" in args and any(p["port"] == 8888 for rule in egress for p in rule["ports"]) and len(volumes) == 1
+    assert (
+        "--kfp-endpoint" in args
+        and any(p["port"] == 8888 for rule in egress for p in rule["ports"])
+        and not [v for v in volumes if "projected" in v]
+    )
     args, egress, _ = parts(endpoint="")
     assert not [a for a in args if a.startswith("--kfp")] and not [p for rule in egress for p in rule["ports"] if p["port"] == 8888]
     args, _, volumes = parts(token=True, multiUser=True, timeZone="Europe/Berlin", ui="https://kubeflow.example.com/pipeline")
@@ -83,7 +87,7 @@ def test_pipelines_are_reached_or_left_alone(chart: Any) -> None:
         "--kfp-token",
         "/var/run/secrets/pipelines/token",
     ]
-    token = volumes[0]["projected"]["sources"][0]["serviceAccountToken"]
+    token = next(v for v in volumes if "projected" in v)["projected"]["sources"][0]["serviceAccountToken"]
     assert token["audience"] == "pipelines.kubeflow.org"
 
 

@@ -18,7 +18,14 @@ def test_the_log_keeps_what_is_watched_and_not_the_first_part(monkeypatch: pytes
     frames: list[bytes] = []
     monkeypatch.setattr(Predictions, "_put", lambda self, head, rest, size: frames.append(encoded(head, rest)))
     model = SimpleNamespace(
-        name="m", version="v", kind="tensor", labels=["a", "b", "c"], records=None, arrays=problem("multilabel"), outputs=["probabilities"]
+        name="m",
+        version="v",
+        kind="tensor",
+        labels=["a", "b", "c"],
+        records=None,
+        arrays=problem("multilabel"),
+        outputs=["probabilities"],
+        sensitive=frozenset(),
     )
     outputs = {"probabilities": np.array([[0.9, 0.8, 0.1], [0.1, 0.2, 0.3]], dtype=np.float32)}
     call = SimpleNamespace(

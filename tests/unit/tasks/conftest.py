@@ -43,10 +43,10 @@ def make(tmp_path: Path) -> Callable[..., tuple[Task, Dataset]]:
 
 @pytest.fixture
 def make_network(make: Callable[..., tuple[Task, Dataset]]) -> Callable[..., tuple[Network, Dataset]]:
-    """As `make`, with the network the torch learner learns the task with."""
+    """As `make`, with the network the torch learner learns the task with; of a table, which others learn where nothing asks for one, by its default sizes."""
 
-    def build(*args: Any, **kwargs: Any) -> tuple[Network, Dataset]:
-        task, dataset = make(*args, **kwargs)
-        return network_of(task), dataset
+    def build(task: str, table: pa.Table, model: dict[str, Any] | None = None, **kwargs: Any) -> tuple[Network, Dataset]:
+        made, dataset = make(task, table, model={"hidden": [64, 64], **(model or {})} if task == "tabular" else model, **kwargs)
+        return network_of(made), dataset
 
     return build
