@@ -34,6 +34,7 @@ _BUILT_IN = {
         "rows": "sluice.data.checks.rows:Rows",
         "division": "sluice.data.checks.division:Division",
         "heuristics": "sluice.data.checks.heuristics:Heuristics",
+        "likeness": "sluice.data.checks.likeness:Likeness",
     },
     "export_onnx": {"format": "sluice.gates.format:Format", "calibration": "sluice.gates.calibration:Calibration"},
     "evaluate": {
@@ -48,6 +49,7 @@ _BUILT_IN = {
         "slice_champion": "sluice.gates.slice_champion:SliceChampion",
         "fairness": "sluice.gates.fairness:Fairness",
         "drift": "sluice.gates.drift:Drift",
+        "doubtful": "sluice.gates.doubtful:Doubtful",
         "importance": "sluice.gates.importance:Importance",
         "standouts": "sluice.gates.standouts:Standouts",
         "highlights": "sluice.gates.highlights:Highlights",

@@ -48,6 +48,7 @@ class Evaluate(Step):
             + parts["highlights"]
             + parts["slice_champion"]
             + parts["fairness"]
+            + parts["doubtful"]
             + parts["drift"]
             + parts["slices"]
             + own_sections(e)
