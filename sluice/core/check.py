@@ -50,6 +50,7 @@ _BUILT_IN = {
         "fairness": "sluice.gates.fairness:Fairness",
         "drift": "sluice.gates.drift:Drift",
         "doubtful": "sluice.gates.doubtful:Doubtful",
+        "robustness": "sluice.gates.robustness:Robustness",
         "importance": "sluice.gates.importance:Importance",
         "standouts": "sluice.gates.standouts:Standouts",
         "highlights": "sluice.gates.highlights:Highlights",

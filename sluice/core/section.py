@@ -40,13 +40,13 @@ class Names:
 
     Args:
         what: ``column`` of the source; ``feature`` of the task; ``number``: a feature that is a quantity; ``field``: a feature, or ``label`` for the
-            label; ``held``: such a one, or any other column of the source, which then stands beside the features; ``class``: a label's value;
+            label; ``held``: such a one, or any other column of the source, which then stands beside the features; ``class``: a label's value; ``suite``: a way of disturbing rows that a field knows;
             ``file``: a path beside the project file; ``model``: such a path, or the id of a hub.
         besides: values that name nothing (``balanced``).
         read: the names that a value is of, where it is more than one name: an expression.
     """
 
-    what: Literal["column", "feature", "number", "field", "held", "class", "file", "model"]
+    what: Literal["column", "feature", "number", "field", "held", "class", "suite", "file", "model"]
     besides: tuple[str, ...] = ()
     read: Callable[[str], Iterable[str]] = lambda name: (name,)
 

@@ -31,6 +31,7 @@ def check_names(
     features: Sequence[str],
     labels: Sequence[str],
     numbers: Collection[str] = (),
+    suites: Collection[str] = (),
 ) -> None:
     """Look up what the project's settings name.
 
@@ -39,11 +40,12 @@ def check_names(
         features: what the task makes of them; the label is called ``label``.
         labels: its values; empty for a quantity.
         numbers: the features that are quantities.
+        suites: ways of disturbing rows that some feature knows.
 
     Raises:
         ProjectError: every name that is not there, each with its setting and the nearest one that is.
     """
-    faults = list(_faults(project, base_dir, columns, features, labels, numbers))
+    faults = list(_faults(project, base_dir, columns, features, labels, numbers, suites))
     if not faults:
         return
     if len(faults) == 1:
@@ -59,6 +61,7 @@ def _faults(
     features: Sequence[str],
     labels: Sequence[str],
     numbers: Collection[str],
+    suites: Collection[str],
 ) -> Iterator[ProjectError]:
     for found in names_in(project):
         if found.name in project.data.sensitive and found.what in ("held", "field") and not found.setting.startswith("data."):
@@ -110,6 +113,8 @@ def _faults(
                     value=found.name,
                     fix="remove it, or set model.objective: classification",
                 )
+        elif found.what == "suite" and found.name not in suites:
+            yield _unknown(found, "is no way that a feature of this data can be disturbed in", list(suites), "ways")
         elif found.what in ("file", "model"):
             path = base_dir / Path(found.name).expanduser()
             if not path.exists() and (found.what == "file" or found.name.startswith((".", "/", "~")) or found.name.count("/") > 1):

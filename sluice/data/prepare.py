@@ -140,7 +140,9 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     _check_split(project, asked)
     labels = asked.labels(train.table.column("label"))
     names = {"columns": train.source.table.schema.names, "features": list(train.kinds), "labels": labels}
-    check_names(project, base_dir, **names, numbers=[name for name, field in fields_of(train.kinds).items() if field.quantity])
+    fields = fields_of(train.kinds)
+    suites = dict.fromkeys(name for field in fields.values() for name in field.disturbances())
+    check_names(project, base_dir, **names, numbers=[name for name, field in fields.items() if field.quantity], suites=list(suites))
     check_settings(project.evaluate, train.objective, labels)
     check_expressions(project, train)
     for section in (project.model, project.evaluate, project.export):

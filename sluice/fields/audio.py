@@ -20,6 +20,7 @@ from sluice.fields.files import Files
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sluice.fields.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.pieces import Pieces
     from sluice.fields.summaries import Cells
@@ -60,6 +61,12 @@ class Audio(Field):
     def processor(cls) -> type[Processor]:
         """`AudioProcessor`."""
         return AudioProcessor
+
+    def disturbances(self) -> Mapping[str, Disturbance]:
+        """Noise, another loudness."""
+        from sluice.fields.disturbances import RECORDINGS
+
+        return RECORDINGS
 
     def summary(self, cells: Cells) -> dict[str, Any]:
         """Counts, sample rates (as ``top``), and the clips' seconds and loudness."""

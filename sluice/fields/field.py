@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluice.fields.base import Processor
+    from sluice.fields.disturbances import Disturbance
     from sluice.fields.files import Files
     from sluice.fields.parts import Rows
     from sluice.fields.summaries import Cells
@@ -158,6 +159,10 @@ class Field:
             rng: the only source of chance.
         """
         return [None] * rows
+
+    def disturbances(self) -> Mapping[str, Disturbance]:
+        """How such values come differently than they were collected, their row's truth staying what it is: by name. Default: in no way that is known."""
+        return {}
 
     @classmethod
     def processor(cls) -> type[Processor] | None:

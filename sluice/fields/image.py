@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from sluice.fields.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.pieces import Pieces
     from sluice.fields.summaries import Cells
@@ -56,6 +57,12 @@ class Image(Field):
     def processor(cls) -> type[Processor] | None:
         """`ImageProcessor`."""
         return ImageProcessor
+
+    def disturbances(self) -> Mapping[str, Disturbance]:
+        """Noise, a shift, another brightness."""
+        from sluice.fields.disturbances import PICTURES
+
+        return PICTURES
 
     @property
     def arrow(self) -> pa.DataType:
@@ -173,6 +180,19 @@ class ImageProcessor(Processor):
 
     def spec(self) -> dict[str, Any]:
         return {"kind": "image", "channels": self.channels, "size": list(self.size)}
+
+
+def upright(raw: bytes) -> np.ndarray:
+    """A picture's pixels as a person sees them, transparency laid over white: uint8 [height, width], or [height, width, 3] where it has colours.
+
+    Raises what `unreadable` lists.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(raw), formats=("PNG", "JPEG")) as picture:
+        picture.load()
+        turned = ImageOps.exif_transpose(_deep_and_clear(picture, raw) or picture)
+        return np.array(_flatten(turned, "L" if turned.mode in ("1", "L", "LA", "La") or turned.mode.startswith("I") else "RGB"))
 
 
 def unreadable() -> tuple[type[Exception], ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from sluice.fields.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.summaries import Cells
 
@@ -37,6 +38,12 @@ class Number(ColumnField):
     checks = frozenset({"finite", "ranges", "constant", "precision", "identifier", "predictive", "shift"})
     column_type = "double"
     options = ("numerals", "centre")
+
+    def disturbances(self) -> Mapping[str, Disturbance]:
+        """Noise within a fraction of the column's deviation; a missing cell."""
+        from sluice.fields.disturbances import NUMBERS
+
+        return NUMBERS
 
     @property
     def arrow(self) -> pa.DataType:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from sluice.fields.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.pieces import Pieces
     from sluice.fields.summaries import Cells
@@ -46,6 +47,12 @@ class Text(Field):
     def processor(cls) -> type[Processor]:
         """`TextProcessor`."""
         return TextProcessor
+
+    def disturbances(self) -> Mapping[str, Disturbance]:
+        """Typing mistakes, letters' case, white space."""
+        from sluice.fields.disturbances import TEXTS
+
+        return TEXTS
 
     @property
     def arrow(self) -> pa.DataType:

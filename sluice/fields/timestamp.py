@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from sluice.fields.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.summaries import Cells
 
@@ -30,6 +31,12 @@ class Timestamp(ColumnField):
     checks = frozenset({"times"})
     column_type = "string"
     options = ("form", "zone", "reference", "parts")
+
+    def disturbances(self) -> Mapping[str, Disturbance]:
+        """A missing cell."""
+        from sluice.fields.disturbances import CELLS
+
+        return CELLS
 
     @property
     def arrow(self) -> pa.DataType:

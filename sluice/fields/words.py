@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sluice.core.errors import InputError
 from sluice.fields.column import Column, ColumnField
 from sluice.fields.text import LIMIT_CHARACTERS, Text
+
+if TYPE_CHECKING:
+    from sluice.fields.disturbances import Disturbance
 
 #: Characters and words of a text that are looked at.
 _MOST_CHARACTERS, _MOST_WORDS = 8000, 400
@@ -30,6 +33,12 @@ class Words(ColumnField, Text):
     @classmethod
     def processor(cls) -> None:  # type: ignore[override]
         """None: a text that is a row alone is of the kind ``text``."""
+
+    def disturbances(self) -> Mapping[str, Disturbance]:
+        """A text's, and a missing cell."""
+        from sluice.fields.disturbances import CELLS, TEXTS
+
+        return {**TEXTS, **CELLS}
 
     def inputs(self, column: Column) -> list[tuple[str, str]]:
         """One of strings: `tokens`."""

@@ -12,6 +12,7 @@ from sluice.gates.floor import FloorConfig
 from sluice.gates.highlights import HighlightedConfig
 from sluice.gates.importance import ImportancesConfig
 from sluice.gates.reliability import ReliabilityConfig
+from sluice.gates.robustness import RobustConfig
 from sluice.gates.slice_champion import SliceChampionConfig
 from sluice.gates.slices import SlicesConfig
 from sluice.gates.thresholds import ThresholdsConfig
@@ -26,6 +27,7 @@ class EvaluateConfig(
     ChampionConfig,
     AnchorConfig,
     DriftConfig,
+    RobustConfig,
     ImportancesConfig,
     HighlightedConfig,
     ReliabilityConfig,

@@ -83,6 +83,8 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
         "slice_champion",
         "fairness",
         "drift",
+        "doubtful",
+        "robustness",
         "importance",
         "standouts",
         "highlights",
