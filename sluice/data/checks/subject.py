@@ -25,7 +25,7 @@ SAMPLE = 100_000
 
 
 #: Checks whose words and numbers hold a column's values, not only how many there are.
-_OF_VALUES = frozenset({"ranges", "times", "precision"})
+_OF_VALUES = frozenset({"ranges", "times", "ahead", "precision"})
 
 
 class Side:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.data.checks.look import Looks
@@ -13,6 +16,8 @@ from sluice.fields.timestamps import iso
 
 #: Share of a column's values from which on it matters that they fall together with another: of whole numbers, and of fractions, of which some do by chance.
 _LOST_WHOLE, _LOST = 0.01, 0.1
+#: A day, in microseconds: clocks of other zones are no future. A column of which less than this share lies ahead was not meant to.
+_DAY, _MEANT = 86_400_000_000, 0.5
 
 
 def times(s: Subject) -> None:
@@ -27,6 +32,29 @@ def times(s: Subject) -> None:
         if not how.declared and how.reader.unit:
             said += f"; if it only counts, list it under data.columns.categorical or declare data.columns.timestamps: {{{name}: ...}}"
         s.add("times", "pass", f"{said}; from {iso(ends['min'])} to {iso(ends['max'])}", column=name)
+
+
+def ahead(s: Subject) -> None:
+    """Times that are yet to come: among those that rows are split by they would pass for the newest; of a feature a few are worth a look."""
+    now = int(time.time() * 1e6) + _DAY
+    split = s.split.column if s.split.by == "time" else None
+    for side in s.sides:
+        found = {name: side.table.column(name) for name in side.having("times")}
+        if split is not None and side.keys is not None and pa.types.is_timestamp(side.keys.type):
+            found[split] = side.keys
+        for name, column in found.items():
+            wall = column.cast(pa.timestamp("us")).cast("int64")
+            late = np.asarray(pc.fill_null(pc.greater(wall, now), False))
+            known = len(wall) - wall.null_count
+            if not late.any() or (name != split and late.sum() >= _MEANT * known):
+                continue
+            said = f"{side.prefix}column {name!r} holds {counted(int(late.sum()), 'time')} yet to come, such as {iso(pc.max(wall).as_py())}"
+            fix = f"correct them, or leave the cells empty{'' if name == split else ' where the date stands for none'}"
+            why = ", and the newest rows are held out by it" if name == split else ""
+            examples = side.examples(late, name if name in side.table.column_names else None)
+            s.add(
+                "ahead", "refuse" if name == split else "warn", f"{said}{why}; {fix}", column=name, value=int(late.sum()), examples=examples
+            )
 
 
 def precision(s: Subject) -> None:
@@ -69,4 +97,4 @@ class ColumnTimes(Looks):
     """Checks times, and numbers that lose them in 32 bits."""
 
     name = "times"
-    looks = (times, precision)
+    looks = (times, ahead, precision)

@@ -359,3 +359,21 @@ def test_a_typed_date_beyond_the_calendar_is_named(tmp_path: Path, settings: dic
 def test_the_last_day_of_the_calendar_is_a_time() -> None:
     last = datetime.datetime(9999, 12, 31, 23, 59)
     assert read(pa.chunked_array([pa.array([last, None])]), "when", Times("iso")).to_pylist() == [last, None]
+
+
+def test_times_yet_to_come_are_no_newest_rows_and_worth_a_look_elsewhere(tmp_path: Path) -> None:
+    cells = columns("%Y-%m-%d %H:%M:%S")
+    cells["when"][3] = "2999-01-01 00:00:00"
+    csv(tmp_path, **cells)
+    looked = validate_project_data(*project(tmp_path))
+    (found,) = [c for c in looked.checks if c.name == "ahead"]
+    assert looked.decision == "pass" and found.status == "warn" and found.column == "when"
+    assert "1 time yet to come, such as 2999-01-01T00:00:00" in found.message and "leave the cells empty" in found.message
+    split = validate_project_data(*project(tmp_path, split={"by": "time", "column": "when"}))
+    assert split.decision == "refuse" and any("'when' holds 1 time yet to come" in r and "correct them" in r for r in split.reasons)
+
+
+def test_a_column_of_what_lies_ahead_is_no_fault(tmp_path: Path) -> None:
+    due = [m.replace(year=2990).strftime("%Y-%m-%d %H:%M:%S") for m in MOMENTS]
+    csv(tmp_path, **{**columns("%Y-%m-%d %H:%M:%S"), "due": due})
+    assert not [c for c in validate_project_data(*project(tmp_path)).checks if c.name == "ahead"]
