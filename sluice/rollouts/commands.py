@@ -14,11 +14,12 @@ def obey(turn: Turn) -> None:
         if ident in turn.state.handled:
             continue
         turn.put(handled=(*turn.state.handled, ident)[-50:])
-        refused = COMMANDS[command](turn)
-        turn.note("command", f"{command}: {refused or 'done'}", command=command, id=ident, refused=refused)
+        name, _, about = command.partition(":")
+        refused = COMMANDS[name](turn, about)
+        turn.note("command", f"{name}: {refused or 'done'}", command=name, id=ident, refused=refused)
 
 
-def pause(turn: Turn) -> str | None:
+def pause(turn: Turn, _about: str = "") -> str | None:
     """Hold the rollout where it is."""
     s = turn.state
     if s.phase == "Paused" and s.held:
@@ -30,7 +31,7 @@ def pause(turn: Turn) -> str | None:
     return None
 
 
-def resume(turn: Turn) -> str | None:
+def resume(turn: Turn, _about: str = "") -> str | None:
     """Go on with one that is held."""
     s = turn.state
     if s.phase != "Paused" or s.resume is None:
@@ -50,7 +51,7 @@ def resume(turn: Turn) -> str | None:
     return None
 
 
-def abort(turn: Turn) -> str | None:
+def abort(turn: Turn, _about: str = "") -> str | None:
     """Go back to the stable model."""
     if turn.state.phase in TERMINAL or turn.state.phase == "RollingBack" or turn.state.candidate is None:
         return f"refused, the rollout is over: {turn.state.phase}"
@@ -58,7 +59,7 @@ def abort(turn: Turn) -> str | None:
     return None
 
 
-def promote(turn: Turn) -> str | None:
+def promote(turn: Turn, _about: str = "") -> str | None:
     """Give the candidate all traffic now."""
     s = turn.state
     if s.phase not in ("Pending", "Shadow", "Warmup", "Step", "Paused"):
@@ -71,7 +72,7 @@ def promote(turn: Turn) -> str | None:
     return None
 
 
-def retry(turn: Turn) -> str | None:
+def retry(turn: Turn, _about: str = "") -> str | None:
     """Have what failed or was rolled back begin again."""
     s = turn.state
     if s.phase not in ("RolledBack", "Failed"):
@@ -81,10 +82,42 @@ def retry(turn: Turn) -> str | None:
     return None
 
 
-COMMANDS: dict[str, Callable[[Turn], str | None]] = {
+def rollback(turn: Turn, about: str = "") -> str | None:
+    """Take back the model that serves, or the one that is on its way: what served before it serves again, without the steps.
+
+    Args:
+        about: the first digits of the digest that is meant to go; so that of two who ask at once the second takes nothing more back. Without
+            it the model that serves is meant, unless it is one that was put back itself.
+    """
+    s = turn.state
+    if s.back or s.phase == "RollingBack":
+        return "refused, it is on its way back already"
+    if s.phase not in TERMINAL and s.candidate is not None:
+        if about and not s.candidate.startswith(about):
+            return f"refused, {about} is not the model that is being rolled out: {s.candidate[:12]} is"
+        turn.roll_back(_why(turn, "rolled back by command"))
+        return None
+    if about and not (s.stable or "").startswith(about):
+        return f"refused, {about} does not serve: {(s.stable or 'nothing')[:12]} does"
+    if not about and s.phase == "RolledBack":
+        return "refused, the last rollout was rolled back: name the digest that is to go, rollback:DIGEST"
+    target = next((d for d in (s.previous, *reversed(s.past)) if d and d not in s.rejected and d != s.stable), None)
+    if target is None:
+        return "refused, there is no model before this one"
+    turn.start(target)
+    turn.put(back=_why(turn, "rolled back by command"))
+    return None
+
+
+def _why(turn: Turn, default: str) -> str:
+    return turn.seen.reason or default
+
+
+COMMANDS: dict[str, Callable[[Turn, str], str | None]] = {
     "pause": pause,
     "resume": resume,
     "abort": abort,
     "promote": promote,
     "retry": retry,
+    "rollback": rollback,
 }

@@ -67,8 +67,8 @@ def status(home: Path, name: str) -> dict[str, Any]:
     }
 
 
-def request(home: Path, name: str, command: str) -> dict[str, Any]:
-    """Ask the running rollout to pause, resume, abort, promote or retry; it acts at its next look.
+def request(home: Path, name: str, command: str, reason: str = "") -> dict[str, Any]:
+    """Ask the running rollout to pause, resume, abort, promote or roll back, and say why; it acts at its next look.
 
     Returns:
         ``{name, command, id}``.
@@ -85,7 +85,7 @@ def request(home: Path, name: str, command: str) -> dict[str, Any]:
             value=name,
             fix=f"it is {found['phase']}; `sluice run` starts the next rollout, `sluice rollout retry {name}` the same again",
         )
-    return {"name": name, "command": command, "id": Store(home, name).order(command)}
+    return {"name": name, "command": command, "id": Store(home, name).order(command, reason)}
 
 
 def explain(found: dict[str, Any]) -> str:

@@ -33,6 +33,8 @@ from sluice.rollouts.turn import Turn
 
 #: Seconds a first model is watched at most: there is no other to go back to.
 _FIRST = 5.0
+#: How many models before `previous` are remembered, for the way farther back.
+_PAST = 5
 #: What a rollout that leaves no model behind says.
 NOTHING_SERVES = "nothing serves now: there was no model before it"
 
@@ -140,7 +142,7 @@ class Phases:
                 return False
             self.turn.start(want)
             return False
-        if s.phase in ("RollingBack", "Superseded") or want == s.candidate:
+        if s.phase in ("RollingBack", "Superseded") or want == s.candidate or s.back:
             return False
         if s.phase in ("Promoting", "Verifying") and want != s.stable:
             # Promotion stands on its evidence: the newer digest starts from the promoted one.
@@ -157,7 +159,9 @@ class Phases:
             # Asked for again as the spec says now, which may be what was missing.
             self.turn.put(generation=self.turn.seen.generation, obstructed=None, obstacle=())
             self.turn.candidate = replace(self.turn.candidate, exists=False)
-        if self.turn.candidate.ready:
+        if self.turn.candidate.ready and s.back:
+            self.turn.swap()
+        elif self.turn.candidate.ready:
             self.turn.put(restarts=self.turn.candidate.restarts, obstructed=None, obstacle=(), reasons=())
             if s.stable is None and self.turn.spec.dry_run:
                 self.turn.report("all traffic to the first model")
@@ -225,7 +229,14 @@ class Phases:
                 return
             old = {s.stable: self.turn.now + self.turn.spec.keep_seconds} if s.stable else {}
             self.turn.put(
-                stable=s.candidate, previous=s.stable, candidate=None, retire={**s.retire, **old}, weight=0, cursor={}, restarts=None
+                stable=s.candidate,
+                previous=s.stable,
+                past=(*s.past, *([s.previous] if s.previous else []))[-_PAST:],
+                candidate=None,
+                retire={**s.retire, **old},
+                weight=0,
+                cursor={},
+                restarts=None,
             )
             self.turn.enter("Succeeded", f"{(s.candidate or '')[:12]} serves", reasons=s.reasons + judge.caution(self.turn.spec, s))
 

@@ -69,6 +69,7 @@ class Driver:
             routed=view.routed,
             present=view.present,
             commands=self.store.commands(),
+            reason=self.store.reason(),
             error=view.error,
             limit=view.limit,
             pace=view.pace,

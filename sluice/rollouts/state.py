@@ -28,7 +28,7 @@ Phase = Literal[
     "Failed",
 ]
 Verdict = Literal["pass", "fail", "wait", "no data"]
-Command = Literal["pause", "resume", "abort", "promote", "retry"]
+Command = Literal["pause", "resume", "abort", "promote", "retry", "rollback"]
 ARMS = ("stable", "candidate")
 LABEL = "label:"
 #: How a reason begins that says what a person does about the one before it.
@@ -106,7 +106,8 @@ class Observations:
         arms: by ``stable`` and ``candidate``; an arm that was not looked at is absent.
         routed: what the router says it does, None when it could not be asked.
         present: digests of which something still exists, None when that is not known.
-        commands: (id, command), oldest first; each id acts once.
+        commands: (id, command), oldest first; each id acts once. What stands behind a colon in a command is what it is about.
+        reason: why the newest of them was given, and by whom; "" where nobody said.
         error: why something could not be measured, else None.
         limit: why the machine rather than the models sets the pace now, else None: then slowness is no fault of theirs.
         pace: the share of the planned traffic that could be sent; deadlines are meant for all of it.
@@ -118,7 +119,8 @@ class Observations:
     arms: Mapping[str, Arm] = dataclasses.field(default_factory=dict)
     routed: Routed | None = None
     present: frozenset[str] | None = None
-    commands: tuple[tuple[str, Command], ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
     error: str | None = None
     limit: str | None = None
     pace: float = 1.0
@@ -172,6 +174,8 @@ class State:
 
     Attributes:
         stable, candidate: digests; no stable before the first model. previous: the stable one before, None before the second.
+        past: those that were stable before `previous`, newest last: the way farther back.
+        back: why the candidate is one that served before and is to serve again, else "": it gets all traffic as soon as it is ready.
         phase: of `Phase`. stage: within a step (or shadow) ``settle`` or ``collect``.
         step: index into the plan's steps. weight: per cent meant for the candidate. mirror: it gets copies.
         since: when phase or stage began. deadline_from: when the step's clock began.
@@ -237,6 +241,8 @@ class State:
     traffic: dict[str, Any] = dataclasses.field(default_factory=dict)
     held: bool = False
     unhurried: bool = False
+    past: tuple[str, ...] = ()
+    back: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``from_dict`` gives the same state back."""
@@ -261,7 +267,7 @@ class State:
         known = {f.name for f in dataclasses.fields(cls)}
         values = {k: v for k, v in raw.items() if k in known}
         values |= {name: float("-inf") for name in ("last_time", "counted") if values.get(name) is None}
-        for name in ("reasons", "checks", "rejected", "handled", "obstacle"):
+        for name in ("reasons", "checks", "rejected", "handled", "obstacle", "past"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)
 

@@ -161,15 +161,15 @@ class Store:
 
     # -- commands ----------------------------------------------------------------------------------
 
-    def order(self, command: str) -> str:
-        """Leave a command for the process that drives the rollout; returns its id.
+    def order(self, command: str, reason: str = "") -> str:
+        """Leave a command for the process that drives the rollout, and why it is given; returns its id.
 
         Raises:
             RolloutError: not a command.
         """
         known(command)
         ident = f"{time.time_ns():020d}-{secrets.token_hex(3)}"
-        files.write_json(self.root / COMMANDS / f"{ident}.json", {"id": ident, "command": command})
+        files.write_json(self.root / COMMANDS / f"{ident}.json", {"id": ident, "command": command, "reason": reason})
         return ident
 
     def commands(self) -> tuple[tuple[str, Command], ...]:
@@ -181,3 +181,10 @@ class Store:
                 if raw["command"] in get_args(Command):
                     out.append((str(raw["id"]), raw["command"]))
         return tuple(out)
+
+    def reason(self) -> str:
+        """Why the newest command was given; "" where nobody said."""
+        for path in sorted((self.root / COMMANDS).glob("*.json"), reverse=True):
+            with contextlib.suppress(ValueError, AttributeError, OSError):
+                return str(files.read_json(path).get("reason") or "")
+        return ""

@@ -127,6 +127,7 @@ class Turn:
         self.state = State(
             stable=s.stable,
             previous=s.previous,
+            past=s.past,
             candidate=digest,
             last_time=s.last_time,
             rejected=s.rejected,
@@ -197,9 +198,27 @@ class Turn:
         )
 
     def roll_back(self, *reasons: str, blameless: bool = False) -> None:
-        """Take all traffic from the candidate; `blameless`: for want of something that is no fault of its own."""
+        """Take all traffic from the candidate; `blameless`: for want of something that is no fault of its own.
+
+        One that was to serve again, and cannot, is not rejected: whatever serves goes on.
+        """
+        if self.state.back:
+            why = ("the model before cannot be put back, what serves goes on", *reasons)
+            self.gone(back="", reasons=why, generation=self.seen.generation)
+            self.enter("Failed", "; ".join(why))
+            return
         self.put(blameless=blameless, said=self.candidate.said or self.state.said)
         self.enter("RollingBack", "rolling back: " + "; ".join(reasons), weight=0, mirror=False, verdict="fail", reasons=reasons)
+
+    def swap(self) -> None:
+        """The one that served before is ready again: it takes all traffic, and the one that serves goes, rejected."""
+        s, why = self.state, self.state.back
+        known = [d for d in (*s.past, *([s.previous] if s.previous else [])) if d not in (s.candidate, s.stable, *s.rejected)]
+        self.put(
+            stable=s.candidate, candidate=s.stable, previous=known[-1] if known else None, past=tuple(known[:-1]), restarts=None, back=""
+        )
+        self.stable, self.candidate = self.candidate, self.stable
+        self.roll_back(why)
 
     def fail(self, why: str) -> None:
         """Over, with no word against the digest: the candidate stays, so that it can be seen when what was missing is there."""

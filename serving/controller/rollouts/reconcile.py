@@ -62,6 +62,8 @@ _MEASURED = frozenset(
 _DECIDED = tuple(f.name for f in fields(State) if f.name not in _MEASURED)
 #: Of the status, what people see change.
 _SHOWN = ("phase", "stage", "step", "weight", "stable", "candidate", "verdict", "observedGeneration", "models", "protocols")
+#: And while all traffic goes back: users wait for it.
+AGAIN = 1.0
 #: And between two times of one that failed for want of something, which may be there by now.
 STILL = 15.0
 
@@ -182,6 +184,7 @@ class Rollouts(Reconciler):
             routed=view.routed,
             present=view.present,
             commands=commands,
+            reason=rollout.reason,
             error=view.error,
             generation=rollout.raw["metadata"].get("generation", 0),
         )
@@ -216,6 +219,8 @@ class Rollouts(Reconciler):
         acting = self._backend(after)
         for action in actions:
             self._apply(rollout, acting, action)
+        if new.back or new.phase == "RollingBack":
+            return min(rollout.every, AGAIN)
         if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions):
             return IDLE
         return max(rollout.every, STILL) if new.phase == "Failed" else rollout.every

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -19,6 +19,8 @@ from sluice.rollouts.state import TERMINAL, Command, Note, State
 
 #: Annotations that steer: ``sluice.dev/command: pause#1``; the part behind ``#`` makes it act again.
 COMMAND = f"{GROUP}/command"
+#: Why it was given, and by whom.
+REASON, BY = f"{GROUP}/reason", f"{GROUP}/by"
 FINALIZER = f"{GROUP}/rollout"
 OWNER, DIGEST, ARM_VERSION = f"{GROUP}/rollout", f"{GROUP}/digest", f"{GROUP}/version"
 _HISTORY = 40
@@ -126,13 +128,20 @@ class Rollout:
         """Whether it is being deleted."""
         return bool(self.raw["metadata"].get("deletionTimestamp"))
 
-    def commands(self) -> tuple[tuple[str, Command], ...]:
+    def commands(self) -> tuple[tuple[str, str], ...]:
         """The command in the annotation, if it has not been acted on."""
         value = (self.raw["metadata"].get("annotations") or {}).get(COMMAND, "")
         command = value.partition("#")[0]
-        if command in ("pause", "resume", "abort", "promote", "retry") and value not in self.state.handled:
+        if command.partition(":")[0] in get_args(Command) and value not in self.state.handled:
             return ((value, command),)
         return ()
+
+    @property
+    def reason(self) -> str:
+        """Why the model or the command is as it is, and who says so; "" where the annotations say nothing."""
+        noted = self.raw["metadata"].get("annotations") or {}
+        why, who = str(noted.get(REASON) or "")[:1000], str(noted.get(BY) or "")[:200]
+        return f"{why or 'no reason given'} ({who})" if who else why
 
 
 def read(raw: Object) -> Rollout:
@@ -211,7 +220,7 @@ def status(
     ]
     history = sorted(history, key=lambda h: h["sequence"])[-_HISTORY:]
     candidate = state.candidate or ""
-    keep = {state.stable, state.previous, state.candidate, rollout.digest, *state.retire}
+    keep = {state.stable, state.previous, state.candidate, rollout.digest, *state.retire, *state.past}
     over = state.phase in TERMINAL
     # While the gateway takes a change, or could not be asked, what it did before is shown.
     before = old.get("weight", 0) if candidate and candidate[:12] == old.get("candidate") else 0
