@@ -15,7 +15,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-data demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ lock: ## resolve requirements/*.txt again
 	@echo "uv==$$($(UV) --version | cut -d' ' -f2)" | $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/uv.txt -
 
 bench: bench-overhead bench-serving bench-rollout bench-training ## every measurement, against the named peers
+
+bench-audit: setup ## an audit log changed in 1,000 bytes, and its records removed, repeated, moved or cut off: found, and named?
+	@$(BIN)/python -m tests.bench.audit_changes
 
 bench-data: setup ## a dataset's digest, one changed cell, a large file judged by its rules
 	@$(BIN)/python -m tests.bench.digest

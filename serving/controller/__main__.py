@@ -19,6 +19,7 @@ from serving.controller.kube import connect
 from serving.controller.lease import Leadership
 from serving.controller.metrics import Metrics
 from serving.controller.operator import Schedule, operate
+from serving.controller.rollouts.auditor import Auditor
 from serving.controller.rollouts.evidence import Pods
 from serving.controller.rollouts.reconcile import Rollouts
 from serving.controller.rollouts.registrar import Registrar
@@ -26,10 +27,12 @@ from serving.controller.runs import cron
 from serving.controller.runs.reconciler import Installation, endpoint, system_of
 from serving.controller.runs.runs import Runs
 from serving.controller.runs.schedules import Schedules
-from sluice.core.errors import SluiceError
+from sluice.audit.log import AUDIT_ENV, log_at
+from sluice.core.errors import MissingExtra, SluiceError
 from sluice.kfp.client import Api
 from sluice.kfp.connection import UI_VARIABLE
 from sluice.proof.trust import trust_of
+from sluice.registry.environments import DEV, known
 from sluice.registry.rest import Rest
 from sluice.registry.versions import Registry
 
@@ -91,6 +94,18 @@ def _parser() -> argparse.ArgumentParser:
         help="a public key, or a folder of them; may be repeated; default: $SLUICE_TRUSTED_KEYS",
     )
     parser.add_argument(
+        "--environment",
+        default=os.environ.get("SLUICE_ENVIRONMENT") or DEV,
+        metavar="ENV",
+        help="whose aliases say there what serves: production-champion; default: $SLUICE_ENVIRONMENT, else dev, whose alias is champion",
+    )
+    parser.add_argument(
+        "--audit",
+        default=os.environ.get(AUDIT_ENV, ""),
+        metavar="PLACE",
+        help=f"the audit log: a folder, or s3://bucket/prefix where boto3 is installed; default: ${AUDIT_ENV}; empty: none",
+    )
+    parser.add_argument(
         "--kfp-endpoint",
         default="",
         help="Kubeflow Pipelines' API server, http://ml-pipeline.kubeflow:8888; empty: PipelineSchedules and PipelineRuns are left alone",
@@ -121,10 +136,20 @@ def options(argv: list[str] | None) -> tuple[argparse.Namespace, ZoneInfo]:
             f"--registry begins with http:// or https://, not {args.registry!r}: the controller asks MLflow's server, not its database"
         )
     try:
+        known(args.environment, "--environment")
         args.trust = trust_of(args.require_signature, args.trusted_key, implied=False)
         return args, cron.zone(args.kfp_timezone, "--kfp-timezone")
     except SluiceError as e:
         parser.error(str(e))
+
+
+def _auditor(place: str, leading: Callable[[], bool]) -> Auditor | None:
+    """Who writes decisions down; None where there is no place for it, or this image cannot write there. Raises `SluiceError`."""
+    try:
+        return Auditor(log_at(place), may_act=leading) if place else None
+    except MissingExtra as e:
+        log.warning("decisions of rollouts stay in statuses and events alone: %s", e)
+        return None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -149,6 +174,7 @@ def main(argv: list[str] | None = None) -> int:
         return answer
 
     registrar = Registrar(Registry(args.registry, Rest(args.registry)), may_act=leading) if args.registry else None
+    auditor = _auditor(args.audit, leading)
     rollouts = Rollouts(
         kube,
         Pods(kube, proxied=args.scrape == "proxy"),
@@ -156,6 +182,8 @@ def main(argv: list[str] | None = None) -> int:
         metrics=metrics,
         may_act=leading,
         registrar=registrar,
+        auditor=auditor,
+        environment=args.environment,
         trust=args.trust,
     )
 
@@ -186,6 +214,8 @@ def main(argv: list[str] | None = None) -> int:
 
             registrar.changed = changed
             registrar.start()
+        if auditor is not None:
+            auditor.start()
         await operate(schedule, queues, namespaces=namespaces, clusterwide=args.all_namespaces)
 
     begun = time.monotonic()
@@ -197,6 +227,8 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         if registrar is not None:
             registrar.stop()
+        if auditor is not None:
+            auditor.stop()
         if lease is not None:
             lease.stop()
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sluice.audit.record import user
-from sluice.core.errors import DeadlineError, ProjectError, RolloutError, SluiceError
+from sluice.core.errors import DeadlineError, RolloutError, SluiceError
 from sluice.kube.client import Kube, KubeFault
 from sluice.kube.objects import GROUP, Objects
 from sluice.rollouts.cluster import plain
@@ -71,22 +71,19 @@ def said(reason: str) -> dict[str, str]:
     return {REASON: reason[:_REASON], BY: user()[:200]}
 
 
-def change_model(context: str | None, namespace: str, name: str, model: str, digest: str, uri: str, reason: str) -> None:
-    """Have another model rolled out. Raises `ProjectError` where KServe cannot fetch it, else as `patch`."""
-    if uri.partition("://")[0] not in ("s3", "gs", "https", "pvc", "hf", "oci"):
-        fix = "`store: s3://bucket/prefix` of the environment: the package is put there"
-        raise ProjectError("is not an address KServe can fetch a package from", field="uri", value=uri, fix=fix)
-    change = {"metadata": {"annotations": said(reason)}, "spec": {"model": {"name": model, "digest": digest, "uri": uri}}}
-    patch(objects(context), namespace, name, change)
+def change_model(kube: Objects, namespace: str, name: str, wanted: dict[str, str], reason: str) -> None:
+    """Have another model rolled out. `wanted` is of `sluice.rollouts.manifest.model`. Raises as `patch`."""
+    # What is not named in a merge stays: the signature of the model before this one must not.
+    change = {"metadata": {"annotations": said(reason)}, "spec": {"model": {"signature": None, **wanted}}}
+    patch(kube, namespace, name, change)
 
 
 def follow(
-    context: str | None,
+    kube: Objects,
     namespace: str,
     name: str,
     digest: str,
     *,
-    kube: Objects | None = None,
     seconds: float = _ROLLOUT,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
@@ -95,7 +92,6 @@ def follow(
     Raises:
         DeadlineError: it is not over after `seconds`.
     """
-    kube = kube or objects(context)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         raw = read(kube, namespace, name)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sluice.audit.log import AuditLog, records
 from sluice.audit.record import user
-from sluice.core.errors import PackageError, SluiceError
+from sluice.core.errors import SluiceError
 from sluice.core.home import Home
 from sluice.package.store import open_store
 from sluice.promotion.config import Environment
@@ -108,13 +108,24 @@ def _of_runs(asked: Asked) -> dict[str, str]:
 
 
 def package(asked: Asked) -> Condition:
-    """The package is there, and every byte of it is what its digest says."""
+    """The package is there, every byte of it and of its proof is what it says, and a trusted key signed it where that is required."""
+    from sluice.proof.keys import trusted_here
+    from sluice.proof.trust import trust_of
+    from sluice.proof.verify import WRONG, verify
+
     v = asked.version
     try:
-        open_store(v.uri, asked.home).get(v.digest)
-    except PackageError as e:
+        store = open_store(v.uri, asked.home)
+        root = store.get(v.digest).root
+        required = asked.rules.require_signature or trust_of(False, [], implied=False).required
+        verdict = verify(root, v.digest, store, trusted_here(home=asked.home.root), signature=required)
+    except SluiceError as e:
         return Condition("package", "refuse", f"{v.digest[:12]} cannot be trusted: {e.message}", waived=False)
-    return Condition("package", "pass", f"sha256:{v.digest[:12]} is whole")
+    wrong = [f"{p.name}: {'; '.join(p.said)}" for p in verdict.parts if p.state == WRONG]
+    if wrong:
+        return Condition("package", "refuse", f"{v.digest[:12]} cannot be trusted: {'; '.join(wrong)}", waived=False)
+    signed = f", signed by {verdict.signed_by[:12]}" if verdict.signed_by else ""
+    return Condition("package", "pass", f"sha256:{v.digest[:12]} is whole{signed}")
 
 
 def allowed(asked: Asked) -> Condition:

@@ -34,6 +34,7 @@ class Environment(Section):
         [], description="steps that must have passed, by name; empty: every step before registration, with evaluate among them"
     )
     rolled_out: bool = Field(True, description="the version must have been rolled out where it comes from, and not rolled back since")
+    require_signature: bool = Field(False, description="the package must be signed by a key that is trusted here")
     approvers: list[str] = Field([], description="users who may; empty: whoever can write the registry. On a cluster its own rights decide")
     namespace: str | None = Field(None, description="of a cluster: a promotion there changes a ModelRollout's model")
     context: str | None = Field(None, description="of the kubeconfig; null: the current one")

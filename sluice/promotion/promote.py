@@ -11,13 +11,15 @@ from sluice.audit.log import ANCHOR, AuditLog, anchor
 from sluice.audit.record import Entry, Kind
 from sluice.core.errors import ProjectError
 from sluice.core.home import Home
+from sluice.package.beside import SIGNATURE
 from sluice.package.store import open_store
-from sluice.promotion import conditions, digests
+from sluice.promotion import cluster, conditions, digests
 from sluice.promotion.conditions import Asked, Condition
 from sluice.promotion.config import Environment, Environments
 from sluice.registry.environments import ENVIRONMENTS, alias, moving, put_in, standing
 from sluice.registry.references import find_version
 from sluice.registry.versions import CANDIDATE, CHAMPION, PREVIOUS, Registry, Version
+from sluice.rollouts.manifest import model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,27 +159,34 @@ def _end(request: Request, rules: Environment, done: Promoted, home: Home, regis
     return dataclasses.replace(done, outcome="promoted", reasons=reasons)
 
 
-def _stored(rules: Environment, version: Version, home: Home) -> str:
-    """Where the environment finds the package: in a store of its own, it is put there first."""
+def _stored(rules: Environment, version: Version, home: Home) -> tuple[str, str]:
+    """(address, signature) of the package as the environment finds it: in a store of its own, it is put there first, its proof with it."""
+    store = open_store(version.uri, home)
+    proof = store.proof(version.digest) or {}
+    signature = proof.get(SIGNATURE, b"").decode()
     if not rules.store:
-        return version.uri
-    store = open_store(f"{rules.store.rstrip('/')}/sha256/{version.digest}", home)
-    return store.uri(store.add(open_store(version.uri, home).get(version.digest)).digest)
+        return version.uri, signature
+    other = open_store(f"{rules.store.rstrip('/')}/sha256/{version.digest}", home)
+    kept = other.add(store.get(version.digest))
+    if proof:
+        other.add_proof(kept.digest, proof)
+    return other.uri(kept.digest), signature
 
 
 def _on_cluster(request: Request, rules: Environment, done: Promoted, home: Home, registry: Registry, log: AuditLog) -> Promoted:
     """By the controller of that environment: the model of its ModelRollout changes."""
-    from sluice.promotion import cluster
-
     version, name, space = done.version, rules.rollout or done.version.model, rules.namespace or ""
-    uri = _stored(rules, version, home)
+    uri, signature = _stored(rules, version, home)
+    wanted = model(version.model, version.digest, uri, signature)
+    kube = cluster.objects(rules.context)
+    cluster.read(kube, space, name)  # before anything is written down: is there one?
     _note(log, registry, "promotion", done, request, (), rollout=f"{space}/{name}", uri=uri)
     registry.set_alias(version.model, alias(CANDIDATE, done.target), version.number)
     where = f"ModelRollout {space}/{name}"
-    cluster.change_model(rules.context, space, name, version.model, version.digest, uri, request.reason)
+    cluster.change_model(kube, space, name, wanted, request.reason)
     if not request.wait:
         return dataclasses.replace(done, outcome="rollout begun", reasons=[request.reason or where], where=where)
-    found = cluster.follow(rules.context, space, name, version.digest)
+    found = cluster.follow(kube, space, name, version.digest)
     outcome, why = found["outcome"], list(found["reasons"])
     if outcome == "promoted":
         put_in(registry, version, done.target, "; ".join(why) or "serves")

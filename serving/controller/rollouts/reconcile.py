@@ -17,6 +17,7 @@ from serving.controller.kube import MANAGER
 from serving.controller.metrics import Metrics
 from serving.controller.reconciler import SOON, Reconciler
 from serving.controller.rollouts import resource
+from serving.controller.rollouts.auditor import Auditor, Told
 from serving.controller.rollouts.backends import BACKENDS
 from serving.controller.rollouts.backends.base import ClusterBackend
 from serving.controller.rollouts.evidence import Pods, Prometheus, Source, allowed, business
@@ -26,7 +27,9 @@ from sluice.core.errors import PackageError, ProjectError, SluiceError
 from sluice.kube.client import Object
 from sluice.kube.objects import Objects
 from sluice.proof.trust import NOTHING, Trust
+from sluice.registry.environments import DEV, alias
 from sluice.registry.serving import Served
+from sluice.registry.versions import CHAMPION
 from sluice.rollouts.backend import View
 from sluice.rollouts.core import decide
 from sluice.rollouts.state import TERMINAL, Action, Launch, Note, Observations, Replica, Retire, Route, State
@@ -75,7 +78,8 @@ class Rollouts(Reconciler):
         kube: the API. pods: where counters come from unless a rollout names a Prometheus.
         prometheus: addresses that a rollout may name, or that lie above it; who may write a ModelRollout cannot have this process ask others.
         may_act: asked before every write; False stops it where it is (the lease was lost).
-        registrar: told what serves, for the model registry; None: there is none to follow.
+        registrar: told what serves, for the model registry; None: there is none to follow. environment: whose aliases there are meant.
+        auditor: told what was decided, for the audit log; None: there is none.
         trust: whether every package must be signed, and by whom; the keys hold for rollouts that want it themselves, too.
         clock: wall-clock seconds.
     """
@@ -91,13 +95,16 @@ class Rollouts(Reconciler):
         metrics: Metrics | None = None,
         may_act: Callable[[], bool] = lambda: True,
         registrar: Registrar | None = None,
+        auditor: Auditor | None = None,
+        environment: str = DEV,
         trust: Trust = NOTHING,
         clock: Callable[[], float] = time.time,
     ):
         super().__init__(kube, may_act=may_act, clock=clock)
         self.trust = trust
         self.pods, self.metrics = pods or Pods(kube), metrics or Metrics()
-        self.prometheus, self.registrar = tuple(prometheus), registrar
+        self.prometheus, self.registrar, self.environment = tuple(prometheus), registrar, environment
+        self.auditor = auditor
         #: By rollout: its uid, the time of the stored state, and the state since.
         self._ahead: dict[tuple[str, str], tuple[str, float, State]] = {}
 
@@ -192,7 +199,7 @@ class Rollouts(Reconciler):
         notes = [a for a in actions if isinstance(a, Note)]
         self.metrics.seen(rollout, new, view)
         self.acting()
-        key, want = (rollout.namespace, rollout.name), served(rollout, new) if self.registrar else None
+        key, want = (rollout.namespace, rollout.name), served(rollout, new, self.environment) if self.registrar else None
         status = resource.status(
             rollout,
             new,
@@ -211,6 +218,8 @@ class Rollouts(Reconciler):
         if self.registrar is not None:
             # Only what is stored: a process that dies here finds it in the status, and asks for it again.
             self.registrar.want(key, want) if want else self.registrar.forget(key)
+        if self.auditor is not None and store:
+            self.auditor.want(Told.of(rollout, new, status["history"], self.environment))
         for note in notes:
             self._tell(rollout, note)
         after = resource.read(
@@ -233,7 +242,7 @@ class Rollouts(Reconciler):
         if said is not None:
             return "True" if said.agrees else "False", said.reason, said.message
         old = next((c for c in (rollout.raw.get("status") or {}).get("conditions") or [] if c["type"] == resource.REGISTERED), None)
-        if old is not None and want.champion and f"({want.champion[:12]}) is champion" in old["message"]:
+        if old is not None and want.champion and f"({want.champion[:12]}) is {alias(CHAMPION, want.environment)}" in old["message"]:
             return old["status"], old["reason"], old["message"]
         return "Unknown", "NotYet", "the registry is being told"
 

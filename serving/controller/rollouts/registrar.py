@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from serving.controller.rollouts.resource import Rollout
 from sluice.core.errors import SluiceError
+from sluice.registry.environments import DEV
 from sluice.registry.serving import Served, align
 from sluice.registry.versions import Registry, RegistryFault
 from sluice.rollouts.state import State
@@ -136,7 +137,9 @@ class Registrar:
         """Where two rollouts stand for one name, the first by namespace and name has it; the other is told so."""
         with self._guard:
             rivals = sorted(
-                k for k, e in self._entries.items() if e.want.model == want.model and e.want.champion not in (None, want.champion)
+                k
+                for k, e in self._entries.items()
+                if (e.want.model, e.want.environment) == (want.model, want.environment) and e.want.champion not in (None, want.champion)
             )
         if want.champion is None or not rivals or key < rivals[0]:
             return None
@@ -171,8 +174,12 @@ class Registrar:
                     self._guard.wait(min(wait, 1.0))
 
 
-def served(rollout: Rollout, state: State) -> Served | None:
-    """What a rollout's state says of its model's versions; None where its spec keeps it out of the registry."""
+def served(rollout: Rollout, state: State, environment: str = DEV) -> Served | None:
+    """What a rollout's state says of its model's versions; None where its spec keeps it out of the registry.
+
+    Args:
+        environment: whose aliases are meant, unless the spec names another.
+    """
     asked = rollout.spec.get("registry") or {}
     if asked.get("follow") is False:
         return None
@@ -191,4 +198,5 @@ def served(rollout: Rollout, state: State) -> Served | None:
         state.rejected,
         decided,
         f"ModelRollout {rollout.namespace}/{rollout.name}",
+        str(asked.get("environment") or environment or DEV),
     )
