@@ -102,7 +102,7 @@ def read(raw: pa.ChunkedArray, how: Reading, text: bool) -> Cells:
     elif kind == "time" and not pa.types.is_boolean(raw.type):
         values, missing = _times(raw, how, missing)
     elif kind is None or _fits(raw.type, kind):
-        values = raw
+        values = raw.cast(pa.float64()) if pa.types.is_decimal(raw.type) else raw
     else:
         values = pa.chunked_array([pa.nulls(len(raw))])
     if kind == "integer" and pa.types.is_floating(values.type):

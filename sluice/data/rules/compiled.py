@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
+import zoneinfo
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,8 @@ def schema_rules(schema: SchemaFile, where: str, secret: Collection[str] = ()) -
         rules.append(of_rows.Holds(expression, expression.columns, text, setting, secret=bool(set(expression.columns) & set(secret))))
     for i, fresh in enumerate(schema.freshness):
         says = f"not older than {fresh.max_age}"
-        rules.append(of_all.Fresh(fresh.column, age_of(fresh.max_age), says, f"{where}: freshness.{i}.max_age"))
+        now = datetime.datetime.now(zoneinfo.ZoneInfo(schema.columns[fresh.column].zone)).replace(tzinfo=None)
+        rules.append(of_all.Fresh(fresh.column, age_of(fresh.max_age), says, f"{where}: freshness.{i}.max_age", now=now))
     return Rules(where, tuple(rules), {n: c.reading for n, c in schema.columns.items()}, required)
 
 

@@ -73,30 +73,39 @@ class Unique(Rule):
 
 
 class Fresh(Rule):
-    """The newest time of a column is not older than so much, against the clock when the rules are judged."""
+    """The newest time of a column is not older than so much, against the clock when the rules are judged.
+
+    What lies more than a day ahead of it is a mistake in writing, and makes no source fresh.
+    """
 
     of_every_source = False
 
     def __init__(self, column: str, most: datetime.timedelta, says: str, setting: str, *, now: datetime.datetime | None = None):
         super().__init__((column,), says, setting)
-        self._most, self._newest = most, None
+        self._most, self._ahead = most, 0
+        self._newest: datetime.datetime | None = None
         self._now = now or datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
 
     def see(self, rows: Rows) -> None:
         """Look for the newest."""
         values = self.cells(rows).values
         self.rows += rows.n
-        newest = pc.max(values).as_py() if pa.types.is_timestamp(values.type) else None
+        if not pa.types.is_timestamp(values.type):
+            return
+        ahead = pc.fill_null(pc.greater(values, pa.scalar(self._now + datetime.timedelta(days=1), values.type)), False)
+        self._ahead += int(pc.sum(ahead).as_py() or 0)
+        newest = pc.max(values.filter(pc.invert(ahead))).as_py()
         if newest is not None and (self._newest is None or newest > self._newest):
             self._newest = newest
 
     def finding(self) -> Finding:
         """Refused where the newest is too old, or there is none."""
         name = self.columns[0]
+        ahead = f" ({counted(self._ahead, 'row')} more than a day ahead of the clock left out)" if self._ahead else ""
         if self._newest is None:
-            return self.found("refuse", self.rows, f"{name}: holds no time; give its form under columns.{name}.form")
+            return self.found("refuse", self.rows, f"{name}: holds no time{ahead}; correct it, or give its form under columns.{name}.form")
         age = self._now - self._newest
-        said = f"{name}: the newest is {self._newest.isoformat(sep=' ', timespec='minutes')}, {_age(age)} old"
+        said = f"{name}: the newest is {self._newest.isoformat(sep=' ', timespec='minutes')}, {_age(age)} old{ahead}"
         if age <= self._most:
             return self.found("pass", 0, f"{said}: {self.says}")
         return self.found("refuse", self.rows, f"{said}, declared is {self.says}; bring newer rows, or change {self.setting}")

@@ -7,8 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sluice.core.numerals import Numerals
 from sluice.data.config import DataConfig
 from sluice.data.report import Report, ordered
+from sluice.data.rules.cells import Reading
 from sluice.data.rules.compiled import load_rules
 from sluice.data.rules.judge import Judged, judge
 from sluice.data.stream import batches
@@ -41,6 +43,12 @@ class Ruled:
         return dataclasses.replace(report, checks=ordered([*lines, *report.checks]), rules=tuple(rules))
 
 
+def _written(reading: Reading, numerals: Numerals | None) -> Reading:
+    """Numbers are written as the project says, where the file of rules says nothing."""
+    declared = reading.type in ("number", "integer") and reading.numerals is None and numerals is not None
+    return dataclasses.replace(reading, numerals=numerals) if declared else reading
+
+
 def judged_sources(data: DataConfig, base_dir: Path, value: Field | None, asked: Collection[str] = ()) -> Ruled | None:
     """Judge a project's sources by ``data.schema_file``; None where it names none.
 
@@ -61,5 +69,8 @@ def judged_sources(data: DataConfig, base_dir: Path, value: Field | None, asked:
     for uri in (data.source, data.test):
         if uri is not None:
             rules = load_rules(path, "data.schema_file", data.sensitive)
+            rules = dataclasses.replace(
+                rules, readings={n: _written(r, data.numerals.get(n, data.numerals.get(""))) for n, r in rules.readings.items()}
+            )
             found.append(judge(rules, batches(uri, data, base_dir, value, [*asked, *rules.readings]), held_out=bool(found)))
     return Ruled(*found)

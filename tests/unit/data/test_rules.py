@@ -19,6 +19,7 @@ from sluice.data.rules.expressions import Expression
 from sluice.data.rules.inferred import infer_schema
 from sluice.data.rules.judge import judge
 from sluice.data.rules.schema import parse_schema
+from sluice.data.rules.sources import judged_sources
 from sluice.data.stream import batches
 
 
@@ -96,6 +97,18 @@ def test_what_cannot_be_read_as_its_type_is_a_broken_rule_not_an_error(tmp_path)
     assert f["columns.age.type"].broken == 4
 
 
+def test_numbers_are_read_as_the_project_says_they_are_written(tmp_path):
+    (tmp_path / "rows.csv").write_text("x;y\n1.234,5;a\n2,5;b\nthree;c\n")
+    (tmp_path / "s.yaml").write_text("columns: {x: {type: number, max: 1000}}")
+    data = DataConfig(source="rows.csv", schema_file="s.yaml", numbers={"decimal": ",", "thousands": "."})
+    ruled = judged_sources(data, tmp_path, None)
+    assert {f.rule: (f.broken, f.examples[0]["row"]) for f in ruled.train.findings if f.broken} == {
+        "type number": (1, 3),
+        "max 1000": (1, 1),
+    }
+    assert ruled.alone().decision == "refuse" and len(ruled.alone().rules) == 3
+
+
 def test_a_tolerance_lets_a_fraction_pass_and_no_more(tmp_path):
     table = pa.table({"x": [0] * 95 + [9] * 5})
     assert found(tmp_path, "columns: {x: {max: 5, tolerance: 0.05}}", table)["columns.x.max"].status == "pass"
@@ -127,6 +140,9 @@ def test_rows_and_freshness(tmp_path):
     f = found(tmp_path, yaml.format(3, "2d"), fresh)
     assert f["rows_min, rows_max"].status == f["freshness.0.max_age"].status == "refuse"
     assert "3.0 days old" in f["freshness.0.max_age"].message
+    ahead = pa.table({"at": [*fresh["at"].to_pylist(), "2999-01-01"]})
+    f = found(tmp_path, yaml.format(2, "2d"), ahead)["freshness.0.max_age"]
+    assert f.status == "refuse" and "3.0 days old (1 row more than a day ahead" in f.message
 
 
 def test_batches_of_any_size_tell_the_same_and_repeats_across_them_are_found(tmp_path, monkeypatch):
