@@ -15,8 +15,8 @@ from sluice.fields.grid import Grid, IrregularError
 _SPARSE = 50
 #: A gap of so many times and more, and rows behind it that may be mistakes.
 _WIDE, _ALONE = 50, 2
-#: Gaps of one length from which on a series has a step of its own.
-_REGULAR = 7
+#: Gaps, and how much the largest may be of the smallest, from which on a series has a step of its own; and the share of such series that is too many.
+_REGULAR, _EVEN, _COARSE = 7, 1.15, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,88 +80,144 @@ class Panel:
                 field=f"{setting}, row {int(np.argmin(known)) + 1}",
                 fix="fill the column, or take these rows out",
             )
-        names, codes = np.unique(np.asarray(series, dtype=object).astype(str), return_inverse=True)
-        order = np.lexsort((times, codes))
-        at, whose = times[order], codes[order]
-        twice = (whose[1:] == whose[:-1]) & (at[1:] == at[:-1])
-        if twice.any():
-            raise _twice(twice, order, series, times, setting, timed, several)
-        try:
-            grid = Grid.of(at, whose, timed) if grid is None else grid.checked(at)
-        except IrregularError as e:
-            row = int(order[e.at])
-            raise DataError(
-                f"has no regular times: {e}",
-                field=f"{setting}, row {row + 1}",
-                value=_shown(times[row], timed),
-                fix="give each series one row for each hour, day, week, month or other step (sum or average within it); rows may be missing",
-            ) from e
-        names = names.tolist()
-        index = grid.index(at)
-        twice = (whose[1:] == whose[:-1]) & (index[1:] == index[:-1])
-        if twice.any():  # two days of a month, where each month has one
-            raise _twice(twice, order, series, times, setting, timed, several)
-        begins = np.flatnonzero(np.concatenate([[True], whose[1:] != whose[:-1]]))
-        ends = np.append(begins[1:], len(whose))
+        rows = _Rows.of(times, series, setting, timed, several)
+        found = rows.grid() if grid is None else rows.on(grid)
+        index = rows.index(found)
+        begins, ends = rows.begins, rows.ends
         first, spans = index[begins], index[ends - 1] - index[begins] + 1
-        _none_afar(index, at, begins, ends, names, grid, order, setting, timed, bool(spans.sum() > 1000 + _SPARSE * len(times)))
-        if grid.unit != "month" or grid.phase != -2:
-            _one_step(index, begins, ends, names, grid, setting)
+        rows.check_far(index, found)
+        if grid is None:
+            rows.check_step(index, found)
         made: dict[str, list[NDArray[np.float64]]] = {}
         for name, values in columns.items():
-            sorted_ = values[order]
+            sorted_ = values[rows.order]
             made[name] = []
             for b, end, f, n in zip(begins, ends, first, spans, strict=True):
                 full = np.full(int(n), np.nan)
                 full[index[b:end] - f] = sorted_[b:end]
                 made[name].append(full)
-        return cls(grid, first, made, target, order[begins], names)
+        return cls(found, first, made, target, rows.order[begins], rows.names)
 
 
-def _none_afar(
-    index: NDArray[np.int64],
-    at: NDArray[np.int64],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    names: list[str],
-    grid: Grid,
-    order: NDArray[np.int64],
-    setting: str,
-    timed: bool,
-    sparse: bool,
-) -> None:
-    """Raises `DataError` where one or two rows of a series stand far from the others, or where nearly all times are missing (`sparse`)."""
-    for s, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
-        gaps = np.diff(index[begin:end])
-        if not len(gaps):
-            continue
-        widest, span = int(np.argmax(gaps)), int(index[end - 1] - index[begin]) + 1
-        before, after = widest + 1, len(gaps) - widest
-        alone = min(before, after) <= _ALONE and gaps[widest] > max(_WIDE, 3 * (span - gaps[widest]))
-        if alone or (sparse and span > _SPARSE * (end - begin)):
-            row = begin + widest + (before > after)
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """A table's rows in the order of series and times, and what is wrong with them.
+
+    Attributes:
+        order: int64 [rows]: the table's row.
+        at: int64 [rows]: its time.
+        begins, ends: int64 [series]: where each one's rows begin, and end.
+        names: of the series.
+        setting, timed, several: as `Panel.of` has them.
+    """
+
+    order: NDArray[np.int64]
+    at: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    names: list[str]
+    setting: str
+    timed: bool
+    several: bool
+
+    @classmethod
+    def of(cls, times: NDArray[np.int64], series: Sequence[str], setting: str, timed: bool, several: bool) -> _Rows:
+        """Sorted. Raises `DataError` where a time stands twice in a series."""
+        names, codes = np.unique(np.asarray(series, dtype=object).astype(str), return_inverse=True)
+        order = np.lexsort((times, codes))
+        whose = codes[order]
+        begins = np.flatnonzero(np.concatenate([[True], whose[1:] != whose[:-1]]))
+        found = cls(order, times[order], begins, np.append(begins[1:], len(whose)), names.tolist(), setting, timed, several)
+        found._check_once(found.at)
+        return found
+
+    @property
+    def whose(self) -> NDArray[np.int64]:
+        """Of each row the series."""
+        return np.repeat(np.arange(len(self.begins)), self.ends - self.begins)
+
+    def grid(self) -> Grid:
+        """The one they lie on. Raises `DataError`: there is none."""
+        try:
+            return Grid.of(self.at, self.whose, self.timed)
+        except IrregularError as e:
+            raise self._irregular(e) from e
+
+    def on(self, grid: Grid) -> Grid:
+        """A grid they have to lie on. Raises `DataError`: they do not."""
+        try:
+            return grid.checked(self.at)
+        except IrregularError as e:
+            raise self._irregular(e) from e
+
+    def index(self, grid: Grid) -> NDArray[np.int64]:
+        """The grid's number of each. Raises `DataError` where two are of one: two days of a month, where each month has one."""
+        index = grid.index(self.at)
+        self._check_once(index)
+        return index
+
+    def check_far(self, index: NDArray[np.int64], grid: Grid) -> None:
+        """Raises `DataError` where one or two rows of a series stand far from the others, or nearly all its times are missing."""
+        spans = index[self.ends - 1] - index[self.begins] + 1
+        sparse = spans.sum() > 1000 + _SPARSE * len(index)
+        for name, begin, end, span in zip(self.names, self.begins.tolist(), self.ends.tolist(), spans.tolist(), strict=True):
+            gaps = np.diff(index[begin:end])
+            if not len(gaps):
+                continue
+            widest = int(np.argmax(gaps))
+            before, after = widest + 1, len(gaps) - widest
+            alone = min(before, after) <= _ALONE and gaps[widest] > max(_WIDE, 3 * (span - gaps[widest]))
+            if alone or (sparse and span > _SPARSE * (end - begin)):
+                raise self._fault(
+                    begin + widest + (before > after),
+                    f"stands far from the others: {_called(name)}{end - begin} rows over {span:,} times of {grid.named}, nearly all missing",
+                    "correct the time, or give rows of a coarser step",
+                )
+
+    def check_step(self, index: NDArray[np.int64], grid: Grid) -> None:
+        """Raises `DataError` where a tenth of the series and more have regular times of their own, coarser than the others': weeks among days."""
+        if grid.unit == "month" and grid.phase == -2:
+            return
+        coarse = []
+        for s, (begin, end) in enumerate(zip(self.begins.tolist(), self.ends.tolist(), strict=True)):
+            gaps = np.diff(index[begin:end])
+            if len(gaps) >= _REGULAR and gaps.min() >= 2 and gaps.max() <= _EVEN * gaps.min():
+                coarse.append((s, int(np.median(gaps))))
+        if len(coarse) > _COARSE * len(self.names):
+            s, step = coarse[0]
             raise DataError(
-                f"stands far from the others: {_called(names[s])}{end - begin} rows over {span:,} times of {grid.named}, nearly all missing",
-                field=f"{setting}, row {int(order[row]) + 1}",
-                value=_shown(at[row], timed),
-                fix="correct the time, or give rows of a coarser step",
+                f"has times of two steps: {_called(self.names[s])}one row in {step} times of {grid.named} (of {len(coarse):,} series), others in 1",
+                field=self.setting,
+                value=self.names[s],
+                fix="give all series rows of one step (sum or average within it), or make a project of each step",
             )
 
-
-def _one_step(
-    index: NDArray[np.int64], begins: NDArray[np.int64], ends: NDArray[np.int64], names: list[str], grid: Grid, setting: str
-) -> None:
-    """Raises `DataError` where a series has regular times of its own, coarser than the others': months among days."""
-    for s, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
-        gaps = np.diff(index[begin:end])
-        if len(gaps) < _REGULAR or gaps.min() < 2 or gaps.max() > 1.15 * gaps.min():
-            continue
+    def _check_once(self, at: NDArray[np.int64]) -> None:
+        whose = self.whose
+        twice = (whose[1:] == whose[:-1]) & (at[1:] == at[:-1])
+        if not twice.any():
+            return
+        k = int(np.argmax(twice))
+        one, other = sorted((int(self.order[k]), int(self.order[k + 1])))
+        series = f" in series {self.names[whose[k]]!r}" if self.several else ""
+        back = "; where a clock was set back give times in UTC, or with their offset" if self.timed and _set_back(self.at[k]) else ""
         raise DataError(
-            f"has times of two steps: {_called(names[s])}one row in {int(np.median(gaps))} times of {grid.named}, the others in 1",
-            field=setting,
-            value=names[s],
-            fix="give all series rows of one step (sum or average within it), or make a project of each step",
+            f"stands more than once{series} ({int(twice.sum()):,} such rows): also in row {one + 1}",
+            field=f"{self.setting}, row {other + 1}",
+            value=_shown(self.at[k], self.timed),
+            fix=f"keep one row for each time, or name in model.series the column (or columns) that tells the series apart{back}",
         )
+
+    def _irregular(self, e: IrregularError) -> DataError:
+        return self._fault(
+            e.at,
+            f"has no regular times: {e}",
+            "give each series one row for each hour, day, week, month or other step (sum or average within it); rows may be missing",
+        )
+
+    def _fault(self, row: int, message: str, fix: str) -> DataError:
+        """Of one of these rows."""
+        return DataError(message, field=f"{self.setting}, row {int(self.order[row]) + 1}", value=_shown(self.at[row], self.timed), fix=fix)
 
 
 def _called(name: str) -> str:
@@ -173,27 +229,6 @@ def _end(y: NDArray[np.float64]) -> int:
     """How many there are up to the last that is known."""
     there = np.flatnonzero(~np.isnan(y))
     return int(there[-1]) + 1 if len(there) else 0
-
-
-def _twice(
-    twice: NDArray[np.bool_],
-    order: NDArray[np.int64],
-    series: Sequence[str],
-    times: NDArray[np.int64],
-    setting: str,
-    timed: bool,
-    several: bool,
-) -> DataError:
-    at = int(np.argmax(twice))
-    one, other = sorted((int(order[at]), int(order[at + 1])))
-    whose = f" in series {series[one]!r}" if several else ""
-    return DataError(
-        f"stands more than once{whose} ({int(twice.sum()):,} such rows): also in row {one + 1}",
-        field=f"{setting}, row {other + 1}",
-        value=_shown(times[other], timed),
-        fix="keep one row for each time, or name in model.series the column (or columns) that tells the series apart"
-        + ("; where a clock was set back give times in UTC, or with their offset" if timed and _set_back(times[other]) else ""),
-    )
 
 
 def _set_back(time: np.int64) -> bool:

@@ -108,7 +108,12 @@ def drawn(found: Mapping[str, Any]) -> str:
         name: [(float(s["step"]), float(s[key])) for s in found["steps"] if s[key] is not None]
         for name, key in (("forecast", "mase"), ("seasonal naive", "naive"))
     }
-    out += f"<h3>Error by step (MASE)</h3>{svg.lines(lines, 'steps ahead', 'MASE')}"
+    share = {
+        "in the band": [(float(s["step"]), float(s["coverage"])) for s in found["steps"] if s["coverage"] is not None],
+        f"{c['nominal']:.0%}": [(float(s["step"]), float(c["nominal"])) for s in found["steps"]],
+    }
+    error, held = svg.lines(lines, "steps ahead", "MASE"), svg.lines(share, "steps ahead", "share of the values")
+    out += f'<h3>Error, and values in the band, by step</h3><div class="grid2">{error}{held}</div>'
     if found["series"]:
         rows = [(s["name"], s["mase"], s["rows"]) for s in found["series"]]
         out += f"<h3>Series with the largest errors</h3>{table(('series', 'MASE', 'forecasts'), rows, (1, 2))}"

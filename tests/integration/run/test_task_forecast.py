@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from sluice.core.home import Home
 from sluice.data.scheme import Found
 from sluice.package.package import Package
 from sluice.prediction.files import predict_file
+from tests.integration.serving.server import serving
 from tests.tools.run import promoted, run
 
 pb = grpc_server.pb
@@ -72,6 +74,35 @@ def test_every_protocol_answers_alike(made: tuple[Path, dict[str, Any], Package]
     for other in (by_v2, by_grpc):
         for name, values in first.items():
             np.testing.assert_array_equal(values, other[name])
+
+
+def test_a_server_answers_alike_over_its_sockets(made: tuple[Path, dict[str, Any], Package], tmp_path: Path) -> None:
+    _, outcome, package = made
+    inputs = [
+        {"name": "industry", "datatype": "BYTES", "shape": [1], "data": [ROW["industry"]]},
+        {"name": "month", "datatype": "BYTES", "shape": [1], "data": [ROW["month"]]},
+        {"name": "history", "datatype": "FP64", "shape": [1, 24], "data": ROW["history"]},
+    ]
+    request = pb.ModelInferRequest(model_name=outcome["project"])
+    for i in inputs[:2]:
+        request.inputs.add(name=i["name"], datatype="BYTES", shape=[1]).contents.bytes_contents.append(str(i["data"][0]).encode())
+    request.inputs.add(name="history", datatype="FP64", shape=[1, 24]).contents.fp64_contents.extend(ROW["history"])
+    with serving(tmp_path / "log", package.root, "--grpc-port", "0") as server:
+        (first,) = server.predict(outcome["project"], ROW)
+        by_v2 = server.post(f"/v2/models/{outcome['project']}/infer", {"inputs": inputs})["outputs"]
+        assert server.grpc is not None
+        with grpc.insecure_channel(server.grpc) as channel:
+            ask = channel.unary_unary(
+                "/inference.GRPCInferenceService/ModelInfer", lambda r: r.SerializeToString(), pb.ModelInferResponse.FromString
+            )
+            by_grpc = {o.name: np.array(o.contents.fp32_contents) for o in ask(request, timeout=20).outputs}
+        bad = {"instances": [{**ROW, "history": [None, None]}]}
+        status, _, said = server.request("POST", f"/v1/models/{outcome['project']}:predict", bad)
+    assert set(first) == {"0.1", "0.5", "0.9"} and len(first["0.5"]) == 12
+    for out in (o for o in by_v2 if o["name"] in first):
+        np.testing.assert_allclose(out["data"], first[out["name"]], rtol=1e-6)
+        np.testing.assert_allclose(by_grpc[out["name"]], first[out["name"]], rtol=1e-6)
+    assert status == 400 and b"history" in said and b"has 0 numbers of 2" in said
 
 
 def test_a_long_file_is_forecast_from_its_end(made: tuple[Path, dict[str, Any], Package], tmp_path: Path) -> None:

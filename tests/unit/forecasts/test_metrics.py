@@ -93,4 +93,5 @@ def test_what_is_told_and_drawn() -> None:
     found = Forecast().details(Forecast().answers(outputs, targets, labels()), labels(), None, EvaluateConfig())
     assert len(found["forecast"]["steps"]) == H and len(found["forecast"]["examples"]) == 6
     page = Forecast().section(found)
-    assert page.count("<svg") == 7 and "seasonal naive" in page and "NaN" not in page and "nan" not in page
+    assert "in the band" in page and "80%" in page
+    assert page.count("<svg") == 8 and "seasonal naive" in page and "NaN" not in page and "nan" not in page
