@@ -1,4 +1,4 @@
-"""`sluice init --task policy` in an environment of one's own: to promoted, a second policy over the same episodes, and both protocols asked."""
+"""`sluice init --task policy` in an environment of one's own: to promoted, and both protocols asked."""
 
 from __future__ import annotations
 
@@ -47,11 +47,6 @@ def test_from_an_environment_to_a_policy_that_serves(tmp_path: Path) -> None:
     assert evaluation["value"] > 0.9 and evaluation["metrics"]["cut_share"]["value"] == 0
     assert "Returns of episodes" in Path(outcome["report"]).read_text()
     assert gate(home, outcome, "export_onnx")["evidence"]["formats"][0]["agreement"] == 1
-
-    again, _ = promoted(folder, *QUICK, "train.seed=18")
-    compared = gate(home, again, "evaluate")["evidence"]["comparison"]
-    assert (compared["rows"], compared["verdict"]) == (40, "no_worse"), "both go right from the same places"
-    assert again["digest"] != outcome["digest"]
 
     with serving(tmp_path / "log", package.root, "--grpc-port", "0") as server:
         name = package.name

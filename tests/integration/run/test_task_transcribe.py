@@ -18,6 +18,7 @@ from tests.integration.serving.test_conformance import remote, request
 from tests.tools.run import promoted
 
 pytestmark = pytest.mark.timeout(600)
+QUOTED = '"Go left, please."'
 
 
 def sluice(*words: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +59,7 @@ def test_a_list_of_files_and_sentences_begins_a_project_and_says_what_is_wrong(t
         (tmp_path / f"{i}.wav").write_bytes(
             wav(0.1 * np.sin(np.arange(RATE // 2 + i) * (0.1 + i / 100)) + rng.normal(0, 1e-3, RATE // 2 + i))
         )
-        lines.append(f"{i}.wav,{'Go left, please.' if i % 2 else 'Stop!'}")
+        lines.append(f"{i}.wav,{QUOTED if i % 2 else 'Stop!'}")
     (tmp_path / "said.csv").write_text("\n".join([*lines, ""]))
     made = sluice("init", str(tmp_path / "p"), "--data", str(tmp_path / "said.csv"), "--task", "transcribe", "--label", "sentence")
     assert made.returncode == 0, made.stderr

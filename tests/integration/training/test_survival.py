@@ -132,13 +132,13 @@ def kill_at_random(running: Running, chance: random.Random, kills: int, longest:
             killed += 1
 
 
-@pytest.mark.parametrize(("model", "kills", "way"), [(MODEL, 3, "gloo"), (LARGE, 5, "shared memory")])
+@pytest.mark.parametrize(("model", "kills", "way"), [(MODEL, 2, "gloo"), (LARGE, 2, "shared memory")])
 def test_processes_killed_at_random_moments_change_nothing(points, project, tmp_path, undisturbed, model, kills, way):
     made = project(model, **TRAIN, restarts=8)
     running = Running(made, points, tmp_path / "out")
     kill_at_random(running, random.Random(1), kills=kills, longest=0.3)
     running.end()
-    assert sum("starting again" in t for t in running.texts()) >= 2, running.texts()
+    assert sum("starting again" in t for t in running.texts()) >= 1, running.texts()
     assert any("was killed by SIGKILL" in t for t in running.texts())
     wanted = undisturbed if model is MODEL else weights(fit(made, points, tmp_path / "undisturbed", base_dir=HERE).root)
     assert weights(tmp_path / "out") == wanted
