@@ -56,7 +56,14 @@ def noisy_numbers(values: Sequence[Any], rng: Generator, amount: float) -> list[
 
 def typos(values: Sequence[Any], rng: Generator, amount: float) -> list[Any]:
     """Neighbours swapped, characters left out, doubled, or taken for another of the text, one in twenty."""
-    return [_mistyped(v, rng) if isinstance(v, str) and v.strip() else v for v in values]
+    return [_written(v, lambda text: _mistyped(text, rng)) for v in values]
+
+
+def _written(value: Any, change: Callable[[str], str]) -> Any:
+    """A text, or each of several, changed; one with nothing in it and what is no text stays."""
+    if isinstance(value, list | tuple):
+        return [_written(v, change) for v in value]
+    return change(value) if isinstance(value, str) and value.strip() else value
 
 
 def _mistyped(text: str, rng: Generator) -> str:
@@ -77,12 +84,12 @@ def _mistyped(text: str, rng: Generator) -> str:
 
 def case(values: Sequence[Any], rng: Generator, amount: float) -> list[Any]:
     """All in large letters, or where it is so already in small ones."""
-    return [(v.lower() if v == v.upper() else v.upper()) if isinstance(v, str) else v for v in values]
+    return [_written(v, lambda text: text.lower() if text == text.upper() else text.upper()) for v in values]
 
 
 def whitespace(values: Sequence[Any], rng: Generator, amount: float) -> list[Any]:
     """Blanks before and behind, and two between words."""
-    return [f"  {'  '.join(v.split(' '))} " if isinstance(v, str) and v.strip() else v for v in values]
+    return [_written(v, lambda text: f"  {'  '.join(text.split(' '))} ") for v in values]
 
 
 def noisy_pictures(values: Sequence[Any], rng: Generator, amount: float) -> list[Any]:

@@ -6,7 +6,6 @@ more, or where a person says. Each move is a record of its own with the model's 
 
 from __future__ import annotations
 
-import getpass
 import time
 from typing import Any
 
@@ -59,14 +58,6 @@ def records(registry: Registry, model: str) -> list[dict[str, Any]]:
             except (ValueError, KeyError, TypeError):  # somebody's hand
                 continue
     return sorted(found, key=lambda r: int(r["at"]))
-
-
-def person() -> str:
-    """Who is at this machine."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def _since(registry: Registry, model: str, anchor: Version) -> str:

@@ -46,6 +46,7 @@ def test_texts_are_mistyped_a_little_and_written_otherwise() -> None:
     assert d.case([text, "ABC", None], rng(), 0) == [text.upper(), "abc", None]
     assert d.whitespace(["a b", " "], rng(), 0) == ["  a  b ", " "]
     assert d.typos(["x"], rng(), 0)[0].strip()
+    assert d.case([["one", "Two"], ["你好"]], rng(), 0) == [["ONE", "TWO"], ["你好"]], "each of several texts"
 
 
 def test_numbers_move_within_a_fraction_of_their_deviation_and_what_is_none_stays() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from components.evaluate import standing as met
 from components.evaluate.standing import standing
+from sluice.audit.log import open_log, records
+from sluice.cli import main
 from sluice.core.errors import PackageError
 from sluice.core.home import Home
 from sluice.gates.ledger import HeldOut, Ledger, Line
@@ -126,3 +129,30 @@ def test_an_anchor_whose_package_is_lost_gives_way_to_the_champion_and_the_run_g
     found = stood(registry, monkeypatch, "f", lost="e")
     assert found.anchor is None and "cannot be read: is not in the store" in found.anchor_note
     assert registry.by_alias("stood", ANCHOR).digest == found.champion.digest
+
+
+def test_a_person_sees_the_anchor_and_moves_it_with_a_reason_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
+    home = ["--home", str(tmp_path)]
+    add(registry, "seen", "a")
+    assert main(["anchor", "seen", *home]) == 0 and "no anchor yet" in capsys.readouterr().out
+    add(registry, "seen", "b")
+    ledger.add(registry, "seen", line("b", "a"))
+    for wrong, says in (
+        (["anchor", "sene", *home], "no such model"),
+        (["anchor", "seen", "--set", "2", *home], "--reason"),
+        (["anchor", "seen", "--reason", "why", *home], "--set"),
+        (["anchor", "seen", "--set", "2", "--reason", " ", *home], "is blank"),
+        (["anchor", "seen", "--set", "7", "--reason", "x", *home], "no such version"),
+    ):
+        assert main(wrong) == 2 and says in capsys.readouterr().err
+    monkeypatch.setenv("SLUICE_USER", "ada")
+    assert main(["anchor", "seen", "--set", "2", "--reason", "labels were cleaned", *home]) == 0
+    out = capsys.readouterr().out
+    assert "the anchor is version 2 (bbbbbbbbbbbb), labels were cleaned, said by ada" in out and "would be comparison 2" in out
+    assert main(["anchor", "seen", "--json", *home]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["anchor"]["version"] == "2" and told["moves"][0]["by"] == "ada" and told["comparisons"][0]["verdict"] == "no_worse"
+    assert [(r.entry.kind, r.entry.reason) for r in records(open_log(Home(tmp_path)))] == [("override", "labels were cleaned")]
