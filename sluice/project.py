@@ -232,6 +232,8 @@ def parse(
     own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir)
     own_checks("export_onnx", project.export.checks, field="export.checks", beside=base_dir)
     own_checks("evaluate", project.evaluate.checks, field="evaluate.checks", beside=base_dir)
+    if base_dir is not None:
+        project.evaluate.reads(base_dir)
     found = project.model_copy(update={"model": model})
     found._base_dir = base_dir
     return found

@@ -48,6 +48,7 @@ _BUILT_IN = {
         "anchor": "sluice.gates.anchor:Anchor",
         "slice_champion": "sluice.gates.slice_champion:SliceChampion",
         "fairness": "sluice.gates.fairness:Fairness",
+        "behaviour": "sluice.gates.behaviour.check:Behaviour",
         "drift": "sluice.gates.drift:Drift",
         "doubtful": "sluice.gates.doubtful:Doubtful",
         "robustness": "sluice.gates.robustness:Robustness",

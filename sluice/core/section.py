@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,6 +26,25 @@ class Section(BaseModel):
         Args:
             asked: the `sluice.problems.problem.Problem`.
             labels: of the data; empty where an answer is a value.
+
+        Raises:
+            ProjectError: it is not.
+        """
+
+    def reads(self, folder: Path) -> None:
+        """When the project is read: reads what it names beside the project file. Default: it names nothing.
+
+        Raises:
+            ProjectError: that is wrong.
+        """
+
+    def meets(self, kinds: Mapping[str, str], asked: Any, labels: Sequence[str], folder: Path) -> None:
+        """Before anything is trained: whether what it names beside the project file is for such data. Default: it names nothing.
+
+        Args:
+            kinds: of the features.
+            asked, labels: as for `suits`.
+            folder: of the project file.
 
         Raises:
             ProjectError: it is not.

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
-from sluice.core import predicate
 from sluice.core.check import own_checks
 from sluice.core.errors import DataError, ProjectError
-from sluice.core.section import Section, names_in
+from sluice.core.section import Section
 from sluice.core.spelling import Spelling, value_text
 from sluice.data import timestamps
 from sluice.data.beside import alike_beside, columns_beside, with_beside
@@ -31,7 +30,7 @@ from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.splits import group_keys, parted, split_rows, time_keys
 from sluice.data.timestamps import Times
-from sluice.data.where import Held
+from sluice.data.where import Held, check_expressions
 from sluice.fields import Field, field_of, fields_of
 from sluice.problems.problem import Problem, problem
 from sluice.problems.settings import check_settings
@@ -144,10 +143,12 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
     suites = dict.fromkeys(name for field in fields.values() for name in field.disturbances())
     check_names(project, base_dir, **names, numbers=[name for name, field in fields.items() if field.quantity], suites=list(suites))
     check_settings(project.evaluate, train.objective, labels)
-    check_expressions(project, train)
+    looked_at = {**train.kinds, **train.beside, "label": asked.label}
+    check_expressions(project, Held(fields_of(looked_at), lambda n: train.held[n] if n in train.held else train.table.column(n)))
     for section in (project.model, project.evaluate, project.export):
         if isinstance(section, Section):
             section.suits(asked, labels)
+            section.meets(train.kinds, asked, labels, base_dir)
     test = _load_test(project, base_dir, task, train)
     report = validate(
         train.table,
@@ -219,16 +220,6 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
         sensitive=project.data.sensitive,
         profile=profile_dataset,
     )
-
-
-def check_expressions(project: Project, rows: Rows) -> None:
-    """Try each expression of the settings on the rows. Raises `ProjectError`: its columns' values cannot be so compared."""
-    kinds = {**rows.kinds, **rows.beside, "label": problem(rows.objective).label}
-    held = Held({n: field_of(k, n) for n, k in kinds.items()}, lambda n: rows.held[n] if n in rows.held else rows.table.column(n))
-    for setting, text in dict.fromkeys((n.setting, n.text) for n in names_in(project) if n.what == "held" and n.text):
-        which = predicate.read(text)
-        if not isinstance(which, str):
-            held.rows(which, setting)
 
 
 def _check_split(project: Project, asked: Problem) -> None:

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 from sluice.core import predicate
 from sluice.core.errors import ProjectError
 from sluice.core.predicate import WEEKDAYS, Column, Compared, Missing, Not, OneOf, Predicate
+from sluice.core.section import names_in
 from sluice.core.spelling import value_text
 from sluice.data.columns import stored_beside
 from sluice.fields import Field, field_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pydantic import BaseModel
 
     from sluice.data.dataset import Dataset
 
@@ -145,6 +147,14 @@ def sliced(held: Held, slices: Sequence[str]) -> dict[str, list[str] | NDArray[n
         which = predicate.read(text)
         out[text] = held.spelled(which) if isinstance(which, str) else held.rows(which)
     return out
+
+
+def check_expressions(section: BaseModel, held: Held) -> None:
+    """Try each expression of some settings on rows. Raises `ProjectError`: its columns' values cannot be so compared."""
+    for setting, text in dict.fromkeys((n.setting, n.text) for n in names_in(section) if n.what == "held" and n.text):
+        which = predicate.read(text)
+        if not isinstance(which, str):
+            held.rows(which, setting)
 
 
 def missing_values(values: Values) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sluice.core.check import OwnChecks
 from sluice.gates.anchor import AnchorConfig
 from sluice.gates.bar import BarConfig
+from sluice.gates.behaviour.check import BehaviourConfig
 from sluice.gates.champion import ChampionConfig
 from sluice.gates.drift import DriftConfig
 from sluice.gates.fairness import FairConfig
@@ -21,6 +22,7 @@ from sluice.gates.thresholds import ThresholdsConfig
 class EvaluateConfig(
     OwnChecks,
     FloorConfig,
+    BehaviourConfig,
     FairConfig,
     SliceChampionConfig,
     SlicesConfig,

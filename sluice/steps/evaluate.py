@@ -49,6 +49,7 @@ class Evaluate(Step):
             + parts["highlights"]
             + parts["slice_champion"]
             + parts["fairness"]
+            + parts["behaviour"]
             + parts["doubtful"]
             + parts["drift"]
             + parts["slices"]

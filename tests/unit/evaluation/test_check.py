@@ -82,6 +82,7 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
         "anchor",
         "slice_champion",
         "fairness",
+        "behaviour",
         "drift",
         "doubtful",
         "robustness",
