@@ -24,13 +24,16 @@ class ValidateData(Step):
     asks = True
 
     def section(self, e: Evidence) -> str:
-        """Checks first, the refused ones on top; then each column as a small picture."""
+        """The rules of the project's schema and the checks, the refused ones on top; then each column as a small picture."""
         from sluice.report import svg
         from sluice.report.tables import Html, table
 
         order = {"refuse": 0, "warn": 1, "pass": 2}
         checks = []
+        ruled = bool(e.get("rules"))  # then a broken rule stands in the table of rules
         for c in sorted(e.get("checks", ()), key=lambda c: order[c["status"]]):
+            if ruled and c["name"] == "schema" and c.get("value") is not None:
+                continue
             css, sign = _STATUS[c["status"]]
             examples = svg.cut(", ".join(map(str, c.get("examples") or ())), 300)
             detail = escape(c["message"]) + (
@@ -38,7 +41,7 @@ class ValidateData(Step):
             )
             checks.append([Html(f'<b class="{css}">{sign}</b>'), c["name"], Html(detail)])
         labels = sorted((e.get("labels") or {}).items(), key=lambda kv: -kv[1])
-        out = "<h3>Checks</h3>" + table(["", "check", "found"], checks) + _rules(e.get("rules") or ())
+        out = _rules(e.get("rules") or ()) + "<h3>Checks</h3>" + table(["", "check", "found"], checks)
         if labels:
             out += "<h3>Labels</h3>" + svg.rows_of_bars(
                 [(str(k), float(v)) for k, v in labels], total=float(sum(v for _, v in labels)) or None, rest=REST.format("validate_data")
@@ -55,6 +58,7 @@ class ValidateData(Step):
 
 def _rules(rules: Sequence[Evidence]) -> str:
     """Every rule of the project's file of rules: what it is about, what it says, how many rows break it and which first."""
+    from sluice.data.rules.rule import told
     from sluice.report import svg
     from sluice.report.tables import Html, table
 
@@ -63,7 +67,7 @@ def _rules(rules: Sequence[Evidence]) -> str:
     rows = []
     for r in rules:
         css, sign = _STATUS[r["status"]]
-        shown = "; ".join(f"{x['where']}: {x['value']!r}" if "value" in x else str(x["where"]) for x in r.get("examples") or ())
+        shown = "; ".join(map(told, r.get("examples") or ()))
         rows.append([Html(f'<b class="{css}">{sign}</b>'), r["column"] or "", r["rule"], r["broken"], r["rows"], svg.cut(shown, 200)])
     head = ["", "column", "rule", "rows that break it", "of rows", "for example"]
     refused = sum(r["status"] == "refuse" for r in rules)

@@ -10,7 +10,7 @@ from typing import Any
 from sluice.data.report import Check
 from sluice.data.rules.cells import Rows
 from sluice.data.rules.compiled import Rules
-from sluice.data.rules.rule import Finding, Rule
+from sluice.data.rules.rule import Finding, Rule, told
 from sluice.data.stream import Batch
 
 
@@ -39,9 +39,7 @@ class Judged:
         """As lines of the report of a project's rows: each rule that is broken, and one for all that are kept."""
         broken = [f for f in self.findings if f.status != "pass"]
         lines = [
-            Check(
-                "schema", f.status, f"{prefix}{f.message}", f.column, float(f.broken), examples=tuple(example_text(e) for e in f.examples)
-            )
+            Check("schema", f.status, f"{prefix}{f.message}", f.column, float(f.broken), examples=tuple(map(told, f.examples)))
             for f in broken
         ]
         kept = len(self.findings) - len(broken)
@@ -52,11 +50,6 @@ class Judged:
     def to_list(self) -> list[dict[str, Any]]:
         """Every rule, plain JSON values."""
         return [f.to_dict() for f in self.findings]
-
-
-def example_text(example: dict[str, Any]) -> str:
-    """An example in words."""
-    return f"{example['where']}: {example['value']!r}" if "value" in example else str(example["where"])
 
 
 def judge(rules: Rules, source: Iterable[Batch], held_out: bool = False) -> Judged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -100,7 +101,7 @@ class Rule(ABC):
         status = "warn" if self.mild and status == "refuse" else status
         return Finding(self.column, self.says, self.setting, status, broken, self.rows, message, examples)
 
-    def judged(self, broken: int, examples: list[dict[str, Any]], fix: str = "correct them") -> Finding:
+    def judged(self, broken: int, examples: list[dict[str, Any]], fix: str | None = None) -> Finding:
         """The finding where so many rows break the rule: refused beyond the tolerance."""
         about = f"{self.column}: " if self.column else ""
         if not broken:
@@ -109,6 +110,7 @@ class Rule(ABC):
         said = f"{about}{counted(broken, 'row')} ({percent(share)}) {'breaks' if broken == 1 else 'break'} `{self.says}`{_listed(examples)}"
         if share <= self.tolerance:
             return self.found("pass", broken, f"{said}; allowed are {percent(self.tolerance)}", tuple(examples))
+        fix = fix or ("correct it" if broken == 1 else "correct them")
         allowed = f", allowed are {percent(self.tolerance)}" if self.tolerance else ""
         return self.found("refuse", broken, f"{said}{allowed}; {fix}, or change {self.setting}", tuple(examples))
 
@@ -164,8 +166,17 @@ def shown_cell(cells: Cells, at: int) -> Any:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
+def told(e: Mapping[str, Any]) -> str:
+    """An example in words: ``rows.csv row 5: 130``."""
+    if "value" not in e:
+        return str(e["where"])
+    value = e["value"]
+    shown = ", ".join(f"{k} {v!r}" for k, v in value.items()) if isinstance(value, Mapping) else repr(value)
+    return f"{e['where']}: {shown}"
+
+
 def _listed(examples: list[dict[str, Any]]) -> str:
     if not examples:
         return ""
-    shown = [f"{e['where']}: {e['value']!r}" if "value" in e else str(e["where"]) for e in examples[:3]]
+    shown = [told(e) for e in examples[:3]]
     return f" ({'; '.join(shown)}{'; ...' if len(examples) > 3 else ''})"
