@@ -41,15 +41,17 @@ class Anchor(Check):
         from sluice.problems.comparison import Before
 
         if facts.anchor is None or facts.champion is None:
-            return Decision("pass", evidence={"anchor": {"note": facts.anchor_note}} if facts.anchor_note else {})
+            return Decision("pass", evidence={"anchor": {"whence": facts.anchor_note}} if facts.anchor_note else {})
         before = Before(facts.compared_before, facts.refused_before)
         margin = config.margin if config.anchor_margin is None else config.anchor_margin
         compared, why = against(asked(facts.anchor, "anchor", facts), facts, config.model_copy(update={"margin": margin}), before)
         if compared is None or compared["difference"] is None:
             why = why or f"the anchor cannot be compared any more: {(compared or {}).get('note') or 'no row that both can be right on'}"
             lost = f"{why}; the champion is the anchor from now on"
-            return Decision("pass", (lost,), {"anchor": {"note": facts.anchor_note, "digest": facts.anchor.digest, "lost": lost}}, (lost,))
-        told = {**compared, "digest": facts.anchor.digest, "note": facts.anchor_note, "refused": before.refused, "lost": ""}
+            return Decision(
+                "pass", (lost,), {"anchor": {"whence": facts.anchor_note, "digest": facts.anchor.digest, "lost": lost}}, (lost,)
+            )
+        told = {**compared, "digest": facts.anchor.digest, "whence": facts.anchor_note, "refused": before.refused, "lost": ""}
         return dataclasses.replace(decide(told), evidence={"anchor": told})
 
     def section(self, decision: Decision) -> str:
@@ -57,8 +59,12 @@ class Anchor(Check):
         found = decision.evidence.get("anchor")
         if not found:
             return ""
-        said = f'<p class="note">{escape(found["lost"] if found.get("lost") else found["note"])}</p>'
-        return drawn("Against the anchor, the best champion so far", found) + said if "verdict" in found else f"<h3>Anchor</h3>{said}"
+        said = f'<p class="note">{escape(found["lost"] if found.get("lost") else found["whence"])}</p>'
+        return (
+            drawn("Against the anchor, the best champion so far", found, "anchor") + said
+            if "verdict" in found
+            else f"<h3>Anchor</h3>{said}"
+        )
 
 
 def decide(compared: dict[str, Any]) -> Decision:

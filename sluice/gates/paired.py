@@ -78,7 +78,7 @@ def resolution(c: dict[str, Any]) -> str:
     return f"; so many {'units' if c.get('unit') else 'rows'} show a difference from about {half:.2g} on{more}"
 
 
-def drawn(title: str, c: dict[str, Any]) -> str:
+def drawn(title: str, c: dict[str, Any], other: str = "champion") -> str:
     """The difference and its interval against the margin, what it takes, and at which error level it is judged."""
     from html import escape
 
@@ -87,7 +87,7 @@ def drawn(title: str, c: dict[str, Any]) -> str:
 
     out = f"<h3>{escape(title)}</h3>"
     if None not in (c["difference"], c["low"], c["high"]):
-        out += svg.difference(c["difference"], c["low"], c["high"], c["margin"])
+        out += svg.difference(c["difference"], c["low"], c["high"], c["margin"], other)
     out += f'<p class="note">{escape(str(c["verdict"]).replace("_", " "))}: {svg.number(c["difference"])} ({svg.number(c["low"])} to {svg.number(c["high"])})</p>'
     what = "units" if c.get("unit") else "rows"
     notes = []

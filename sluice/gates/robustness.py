@@ -229,7 +229,7 @@ def decide(found: dict[str, Any], config: RobustConfig) -> Decision:
 def _sentences(found: dict[str, Any], verdict: str) -> Iterator[str]:
     for s in found["suites"]:
         if s["verdict"] == verdict:
-            limits = f", {found['confidence']:.3g} interval {number(s['low'])} to {number(s['high'])}" if s["low"] is not None else ""
+            limits = f", {found['confidence']:.1%} interval {number(s['low'])} to {number(s['high'])}" if s["low"] is not None else ""
             what = "drops by" if verdict == "dropped" else "may drop by more than is accepted:"
             yield (
                 f"with {s['suite']} {found['metric']} {what} {number(s['drop'])} ({number(s['clean'])} to {number(s['value'])}{limits}) on "
@@ -254,7 +254,7 @@ def _drawn(found: dict[str, Any]) -> str:
     rows = [
         [
             s["suite"],
-            ", ".join(s["columns"][:4]) + (f" and {len(s['columns']) - 4} more" if len(s["columns"]) > 4 else ""),
+            ", ".join(s["columns"][:4]) + (f" and {len(s['columns']) - 4} more" if len(s["columns"]) > 4 else "") or "the whole row",
             s["value"],
             s["drop"],
             f"{svg.number(s['low'])} to {svg.number(s['high'])}" if s["low"] is not None else "",

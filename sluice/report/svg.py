@@ -277,18 +277,18 @@ def reliability(bins: Sequence[dict[str, float]]) -> str:
     return f"<figure>{plot.svg('calibration')}</figure>"
 
 
-def difference(value: float, low: float, high: float, margin: float) -> str:
-    """A paired difference with its interval, against zero and the margin."""
+def difference(value: float, low: float, high: float, margin: float, other: str = "champion") -> str:
+    """A paired difference from another model with its interval, against zero and the margin: red where it is refused."""
     reach = max(abs(low), abs(high), margin) * 1.25 or 0.01
-    plot = Plot((-reach, reach), (0, 1), width=460, height=84, left=14, top=16).axes("candidate minus champion", y_ticks=False)
+    plot = Plot((-reach, reach), (0, 1), width=460, height=84, left=14, top=16).axes(f"candidate minus {other}", y_ticks=False)
     plot.rule(x=0, text="equal").rule(x=-margin, text="margin", colour="var(--bad)", before=True)
-    colour = "var(--good)" if low >= -margin else "var(--bad)" if high < -margin else "var(--warn)"
+    colour = "var(--good)" if low >= -margin else "var(--bad)" if high < 0 and value < -margin else "var(--warn)"
     y = plot.py(0.35)
     plot.parts.append(
         f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="4" stroke-linecap="round"/>'
         f'<circle cx="{plot.px(value):.1f}" cy="{y}" r="6" fill="{colour}"/>'
     )
-    return f"<figure>{plot.svg('difference from the champion')}</figure>"
+    return f"<figure>{plot.svg(f'difference from the {other}')}</figure>"
 
 
 def differences(items: Sequence[tuple[str, float, float, float]], title: str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sluice.gates import anchor, champion
+from sluice.gates import theirs as others
 from sluice.gates.config import EvaluateConfig
 from sluice.gates.ledger import HeldOut, Ledger, Line, told
 from sluice.problems.comparison import Before, compare
+from sluice.problems.problem import problem
 from tests.bench import champion as bench
 
 LABELS = ["a", "b"]
@@ -152,6 +155,49 @@ def test_a_candidate_worse_than_the_anchor_is_refused_with_what_it_pays_for() ->
         and "15% are refused at most after 2 refused in a row" in decision.reasons[0]
     )
     assert anchor.decide({**pair(40, 40), "refused": 0}).reasons[0].startswith("not shown to be worse than the anchor")
+
+
+def met(monkeypatch: pytest.MonkeyPatch, wrong: int, refused: int = 0, lost: str = "", **settings: object):
+    """A candidate with 40 errors of 2,000 before an anchor with `wrong`; or one that can be compared no more."""
+    y = np.arange(2000) % 2
+    ours, theirs = y.copy(), y.copy()
+    ours[:40] ^= 1
+    theirs[40 : 40 + wrong] ^= 1
+    monkeypatch.setattr(others, "asked", lambda *_: lost or others.Theirs(np.eye(2)[theirs], LABELS, None, "d" * 64))
+    facts = SimpleNamespace(
+        anchor=SimpleNamespace(digest="d" * 64),
+        champion=SimpleNamespace(digest="c" * 64),
+        anchor_note="the anchor is version 3",
+        compared_before=0.0,
+        refused_before=refused,
+        outputs=np.eye(2)[ours],
+        targets=y,
+        labels=LABELS,
+        package=SimpleNamespace(rule=None),
+        positive=None,
+        dataset=SimpleNamespace(problem=problem("classification")),
+        units=None,
+    )
+    return anchor.Anchor().judge(facts, EvaluateConfig(**settings))  # type: ignore[arg-type]
+
+
+def test_the_anchors_check_has_a_margin_of_its_own_and_says_which_the_anchor_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = met(monkeypatch, 5)
+    assert refused.decision == "refuse" and "version 3" not in refused.reasons[0]
+    page = anchor.Anchor().section(refused)
+    assert "the anchor is version 3" in page and "candidate minus anchor" in page
+    assert met(monkeypatch, 5, anchor_margin=0.05).decision == "pass" and met(monkeypatch, 5, margin=0.05).decision == "pass"
+    assert met(monkeypatch, 5, margin=0.05, anchor_margin=0.0).decision == "refuse"
+    assert met(monkeypatch, 32).decision == "pass" and met(monkeypatch, 32, refused=5).decision == "refuse"
+
+
+def test_an_anchor_that_can_be_compared_no_more_is_said_and_refuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    decision = met(monkeypatch, 0, lost="the anchor cannot read these rows, so nothing was compared: no column a")
+    assert decision.decision == "pass" and decision.cautions[0].endswith("the champion is the anchor from now on")
+    assert decision.evidence["anchor"]["lost"] and "no column a" in anchor.Anchor().section(decision)
+    monkeypatch.undo()
+    none = SimpleNamespace(anchor=None, champion=None, anchor_note="")
+    assert anchor.Anchor().judge(none, EvaluateConfig()) == champion.Decision("pass")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("kind", "n"), [("classification", 376), ("classification", 4500), ("regression", 376), ("clustered", 376)])
