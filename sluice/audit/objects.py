@@ -61,7 +61,7 @@ class ObjectLog:
             for _ in range(_TRIES):
                 sequence, before, first = self._last()
                 made = Record.make(entry, sequence + 1, before)
-                if self._place.create(_name(made.sequence), made.line(), self._until()):
+                if self._place.create(_name(made.sequence), made.line(), self._until()) or self._mine(made):
                     self._known = (made.sequence, made.hash, first or made.hash)
                     head = {"sequence": made.sequence, "hash": made.hash, "log": first or made.hash}
                     self._place.put(_HEAD, orjson.dumps(head))
@@ -93,6 +93,10 @@ class ObjectLog:
             known = (head.sequence, head.hash, head.log)  # written once, and gone since: the gap stays to be seen
         self._known = known if known[0] >= 0 else None
         return known
+
+    def _mine(self, made: Record) -> bool:
+        """Whether what stands under its number is this very record: the answer to the first try was lost, and it was tried again."""
+        return self._place.read(_name(made.sequence), _LINE) == made.line()
 
     def _read(self, sequence: int) -> Record:
         try:
