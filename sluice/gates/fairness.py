@@ -122,13 +122,14 @@ def _sentence(of: dict[str, Any], m: dict[str, Any], found: dict[str, Any]) -> s
     if m["value"] is None:
         return f"{where} cannot be told: {m['why']} ({setting})"
     side = {"broken": "beyond", "cannot_tell": "on either side of", "kept": "within"}[m["verdict"]]
-    between = "".join(f"; {found['positive']!r} is answered to {number(r)} of {g}{_among(m['among'], found)}" for g, r in m["between"])
+    shares = " and to ".join(f"{number(r)} of {g}" for g, r in m["between"])
+    between = f"; {found['positive']!r} is answered to {shares}{_among(m['among'])}"
     few = f" ({m['why']})" if m["why"] else ""
     return f"{where} is {number(m['value'])} ({number(m['low'])} to {number(m['high'])}), {side} {setting}{between}{few}"
 
 
-def _among(which: str, found: dict[str, Any]) -> str:
-    return {"": "", "positive": f" whose label is {found['positive']!r}", "others": f" whose label is not {found['positive']!r}"}[which]
+def _among(which: str) -> str:
+    return {"": "", "positive": ", of those whose label it is", "others": ", of those whose label it is not"}[which]
 
 
 def _drawn(found: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -102,11 +103,17 @@ def measured(rows: Rows, groups: dict[str, list[str]], config: FairnessConfig, p
     for column, of in groups.items():
         codes = np.asarray(of, dtype=object).astype(str)
         names, counts = np.unique(codes, return_counts=True)
-        kept = sorted(names[np.argsort(-counts, kind="stable")][:_MOST].tolist())
+        kept = sorted(names[np.argsort(-counts, kind="stable")][:_MOST].tolist(), key=_place)
         told = [_group(name, codes == name, rows, confidence) for name in kept]
         found = [_metric(name, kinds, codes, told, rows, config, confidence) for name, kinds in _OF.items()]
         columns.append({"column": column, "groups": told, "metrics": found})
     return {"positive": positive, "confidence": confidence, "support": config.support, "columns": columns}
+
+
+def _place(name: str) -> tuple[float, bool, str]:
+    """Where a group stands among the others: quarters of a number in their order."""
+    first = re.search(r"\d+(\.\d+)?", name)
+    return float(first[0]) if first else math.inf, " < " not in name or "<=" in name, name
 
 
 def _among(kind: str, rows: Rows) -> NDArray[np.bool_]:

@@ -181,7 +181,7 @@ def _text(value: Any, secret: frozenset[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return number(float(value)) if isinstance(value, float | np.floating) else str(value)
+    return f"{float(value):.10g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _cut(text: str) -> str:

@@ -112,6 +112,7 @@ def test_groups_are_values_quartiles_and_expressions():
     held = Held({n: field_of(k, n) for n, (k, _) in columns.items()}, lambda n: columns[n][1])
     assert set(groups_of(held, "sex")) == {"f", "m", "missing"}
     assert set(groups_of(held, "age")) == {"age < 9.75", "9.75 <= age < 19.5", "19.5 <= age < 29.25", "age >= 29.25", "missing"}
+    assert sorted(set(groups_of(held, "age")), key=by_group._place)[:3] == ["age < 9.75", "9.75 <= age < 19.5", "19.5 <= age < 29.25"]
     assert set(groups_of(held, "age >= 30")) == {"age >= 30", "not age >= 30"}
 
 
