@@ -25,6 +25,7 @@ from sluice.core.gate import Gate
 from sluice.core.home import Home, explain_os_error, is_storage_fault
 from sluice.kfp.struct import to_struct
 from sluice.project import Project, read_text
+from sluice.proof.record import key_of
 from sluice.report import page
 from sluice.rollouts.again import Kept
 from sluice.steps.execute import RUN_ENV, RUNNER_PID
@@ -93,7 +94,9 @@ def run(
 
     Raises:
         HomeError: the home is in use or cannot be written.
+        ProjectError: the key its package is to be signed with cannot be used.
     """
+    key_of(project.provenance, base_dir, home.root)
     with home.lock(command):
         home.sweep()
         try:

@@ -14,7 +14,7 @@ from sluice.package import package as packages
 from sluice.package.store import default_store
 from sluice.proof import environment, record
 from sluice.registry.environments import GATES, decided
-from sluice.registry.versions import CANDIDATE, Registry
+from sluice.registry.versions import CANDIDATE, Registry, Version
 from sluice.steps.execute import open_project, run_step
 from sluice.tracking.card import Card
 from sluice.tracking.tracker import tracking_uri
@@ -36,35 +36,18 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
             "data": package.provenance.get("data", ""),
             "git": environment.git_tag(code),
         }
-        made = record.made_now(
-            package,
-            project=project,
-            source=settings.data.source,
-            gates=passed,
-            base_dir=base,
-            run=run_id,
-            config=settings.digest,
-            code=code,
-        )
+        told = {"project": project, "source": settings.data.source, "run": run_id, "config": settings.digest}
+        made = record.made_now(package, **told, gates=passed, base_dir=base, code=code)
         proof, notes = record.write(store, package, made, settings.card, key)
-        registry = Registry(tracking_uri(settings, place))
         signed_by = key.public.id if key else None
         card = Card(package, settings.data.source, passed, lineage, settings.card, record.told(made, signed_by), proof)
-        version = registry.register(
-            settings.name,
-            package.digest,
-            store.uri(package.digest),
-            metrics=package.metrics,
-            tags={f"sluice.{k}": v for k, v in lineage.items() if v} | {"sluice.precision": package.precision, GATES: decided(passed)},
-            run_id=run_id or None,
-            card=card,
-        )
-        registry.set_alias(settings.name, CANDIDATE, version.number)
-        told = f"{settings.name} version {version.number}, sha256:{package.digest[:12]}"
+        registry = Registry(tracking_uri(settings, place))
+        version = _version(registry, settings.name, store.uri(package.digest), run_id, card, signed_by)
+        reason = f"{settings.name} version {version.number}, sha256:{package.digest[:12]}"
         return Gate(
             "register",
             "pass",
-            (told, *notes, *filter(None, [registry.note])),
+            (reason, *notes, *filter(None, [registry.note])),
             {
                 "model": settings.name,
                 "version": version.number,
@@ -87,3 +70,12 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
 
     gate = run_step(work, gate_path, step="register", started=STARTED, kind="registration", anchored=anchored)
     return str(gate.evidence["digest"])
+
+
+def _version(registry: Registry, name: str, uri: str, run_id: str, card: Card, signed_by: str | None) -> Version:
+    """The version of a package, as the candidate."""
+    package, tags = card.package, {f"sluice.{k}": v for k, v in card.lineage.items() if v}
+    tags |= {"sluice.precision": package.precision, GATES: decided(card.gates)} | ({"sluice.signed_by": signed_by} if signed_by else {})
+    version = registry.register(name, package.digest, uri, metrics=package.metrics, tags=tags, run_id=run_id or None, card=card)
+    registry.set_alias(name, CANDIDATE, version.number)
+    return version

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import os
 import re
+import tempfile
 from pathlib import Path
 
 from sluice.cli import show_json
@@ -13,11 +15,12 @@ from sluice.core.errors import PackageError, ProjectError
 from sluice.core.home import Home
 from sluice.package import beside
 from sluice.package import package as packages
-from sluice.package.package import MANIFEST, Store
+from sluice.package.package import MANIFEST, Package, Store
+from sluice.package.s3 import S3Store
 from sluice.package.store import PackageStore, default_store, open_store
 from sluice.proof import keys
 from sluice.proof.signing import sign as signature_of
-from sluice.proof.verify import WRONG, Verdict
+from sluice.proof.verify import UNCHECKED, WRONG, Verdict
 from sluice.proof.verify import verify as verdict_of
 from sluice.registry.references import find_version, registry_of
 
@@ -55,13 +58,14 @@ def show(args: argparse.Namespace) -> int:
 def sign(args: argparse.Namespace) -> int:
     """`sluice sign`: sign a package that is in a store, with what lies beside it."""
     home = Home(args.home)
-    root, digest, store = find(args.package, home)
+    found = find(args.package, home)
+    digest, store = found.digest, found.store
     key = keys.signing_key(args.key, home=home.root)
     if key is None:
         raise ProjectError(
             "there is no key to sign with", field="--key", fix=f"`sluice keys new`, or name one: --key FILE, ${keys.SIGNING_KEY_ENV}"
         )
-    package, proof = packages.read(root, digest), store.proof(digest) or {}
+    package, proof = found.open(), store.proof(digest) or {}
     left = {name: data for name, data in proof.items() if name != beside.SIGNATURE}
     store.add_proof(digest, left | {beside.SIGNATURE: signature_of(package, left, key)})
     if args.json:
@@ -74,9 +78,10 @@ def sign(args: argparse.Namespace) -> int:
 def verify(args: argparse.Namespace) -> int:
     """`sluice verify`: 0 where nothing is wrong, 3 where something is."""
     home = Home(args.home)
-    root, digest, store = find(args.package, home)
+    meant = find(args.package, home)
     named = bool(args.key) or bool(os.environ.get(keys.TRUSTED_ENV, "").strip())
-    found = verdict_of(root, digest, store, keys.trusted_here(args.key, home=home.root), signature=named or args.require_signature)
+    trusted = keys.trusted_here(args.key, home=home.root)
+    found = verdict_of(meant.open_there, meant.digest, meant.store, trusted, signature=named or args.require_signature)
     if args.json:
         show_json(found.to_dict() | {"exit_code": 0 if found.ok else REFUSED})
     else:
@@ -85,9 +90,10 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def _tell(found: Verdict) -> None:
-    print(f"{'verified' if found.ok else 'NOT VERIFIED'}: sha256:{found.digest}")
+    unknown = any(part.state == UNCHECKED for part in found.parts)
+    print(f"{('whole, by nobody known' if unknown else 'verified') if found.ok else 'NOT VERIFIED'}: sha256:{found.digest}")
     for part in found.parts:
-        mark = {"ok": "ok", WRONG: "WRONG", "none": "none"}[part.state]
+        mark = "WRONG" if part.state == WRONG else "?" if part.state == UNCHECKED else part.state
         for i, said in enumerate(part.said):
             first, *rest = said.split("\n")
             print(f"  {part.name if i == 0 else '':18} {mark if i == 0 else '':6} {first}")
@@ -95,8 +101,32 @@ def _tell(found: Verdict) -> None:
                 print(f"  {'':18} {'':6} {line.strip()}")
 
 
-def find(reference: str, home: Home) -> tuple[Path, str, PackageStore]:
-    """The folder a reference means, the digest that must be there, and the store its proof is in: nothing is verified yet.
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a reference means.
+
+    Attributes:
+        digest: that must be there. store: where its proof is. root: the package's folder; None where the store keeps it elsewhere.
+    """
+
+    digest: str
+    store: PackageStore
+    root: Path | None = None
+
+    def open(self) -> Package:
+        """The package, verified; of an object store perhaps the copy fetched before. Raises `PackageError`."""
+        return packages.read(self.root, self.digest) if self.root is not None else self.store.get(self.digest)
+
+    def open_there(self) -> Package:
+        """The package as it lies in its store now, verified: no copy stands in for it. Raises `PackageError`."""
+        if not isinstance(self.store, S3Store):
+            return self.open()
+        with tempfile.TemporaryDirectory(prefix="sluice-verify-") as folder:
+            return S3Store(self.store.root, cache=Path(folder)).get(self.digest)
+
+
+def find(reference: str, home: Home) -> Found:
+    """The package a reference means: nothing is verified yet.
 
     A folder below ``sha256/`` of a store must have the digest it is called by; of another one the digest is what its ``model.json`` says.
 
@@ -105,7 +135,7 @@ def find(reference: str, home: Home) -> tuple[Path, str, PackageStore]:
         ProjectError: no such version.
     """
     path = Path(reference)
-    if (path / MANIFEST).is_file():
+    if (path / MANIFEST).is_file() or (path.is_dir() and _kept(path.resolve())):
         return _folder(path.resolve(), home)
     digits = reference.removeprefix("sha256:")
     store = default_store(home)
@@ -119,16 +149,20 @@ def find(reference: str, home: Home) -> tuple[Path, str, PackageStore]:
     return _stored(open_store(version.uri, home), version.digest)
 
 
-def _stored(store: PackageStore, digest: str) -> tuple[Path, str, PackageStore]:
-    root = store.path(digest) if isinstance(store, Store) else store.get(digest).root
-    return root, digest, store
+def _stored(store: PackageStore, digest: str) -> Found:
+    return Found(digest, store, store.path(digest) if isinstance(store, Store) else None)
 
 
-def _folder(path: Path, home: Home) -> tuple[Path, str, PackageStore]:
-    if path.parent.name == "sha256" and re.fullmatch(r"[0-9a-f]{64}", path.name):
-        return path, path.name, Store(path.parent.parent)
+def _kept(path: Path) -> bool:
+    """Whether a folder is a package's place in a store."""
+    return path.parent.name == "sha256" and re.fullmatch(r"[0-9a-f]{64}", path.name) is not None
+
+
+def _folder(path: Path, home: Home) -> Found:
+    if _kept(path):
+        return Found(path.name, Store(path.parent.parent), path)
     try:
         raw = (path / MANIFEST).read_bytes()
     except OSError as e:
         raise PackageError(f"cannot be read: {e.strerror or e}", field=str(path / MANIFEST)) from e
-    return path, hashlib.sha256(raw).hexdigest(), default_store(home)
+    return Found(hashlib.sha256(raw).hexdigest(), default_store(home), path)

@@ -38,8 +38,8 @@ _MOST = 12
 def reproduce(args: argparse.Namespace) -> int:
     """0 where the package is the same, bit for bit; 3 where it is not, with what differs; as `sluice run` where it could not be made."""
     home = Home(args.home)
-    root, digest, store = find(args.package, home)
-    package, record = packages.read(root, digest), record_of(store, digest)
+    meant = find(args.package, home)
+    digest, package, record = meant.digest, meant.open(), record_of(meant.store, meant.digest)
     base_dir = folder_of(record, args.project)
     raw = {k: v for k, v in projects.read_text(record.project, "provenance.json: project").items() if k not in _LEFT}
     project = projects.parse(raw, where="provenance.json: project", base_dir=base_dir)

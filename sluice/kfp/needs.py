@@ -14,6 +14,7 @@ from sluice.kube import image as images
 from sluice.kube.client import KubeFault
 from sluice.package.store import MOUNT, MOUNT_ENV
 from sluice.project import Project
+from sluice.proof.keys import SIGNING_KEY_ENV
 from sluice.steps.step import NAMES
 
 IMAGE_VARIABLE = "SLUICE_PIPELINE_IMAGE"
@@ -117,9 +118,28 @@ def of_steps(project: Project, told: Told) -> list[Need]:
             project, settings.env, secret=secret, mounts=[v.mount for v in settings.volumes], site=told.site.namespace if told.site else ""
         ):
             lacked.setdefault(need, []).append(step)
-    return [
+    found = [
         n if len(steps) == len(NAMES) else dataclasses.replace(n, message=f"{n.message} (steps {', '.join(steps)})")
         for n, steps in lacked.items()
+    ]
+    return found + _key(project, project.cluster.of("register"))
+
+
+def _key(project: Project, register: StepSettings) -> list[Need]:
+    """A key to sign with, where nothing is registered without a signature."""
+    wanted, given = project.provenance, {v for s in register.secrets for v in s.env.values()} | set(register.env)
+    mounts = [s.mount for s in register.secrets if s.mount] + [v.mount for v in register.volumes]
+    named = wanted.key is not None and any(wanted.key.startswith(m.rstrip("/") + "/") for m in mounts)
+    if not wanted.required or named or (SIGNING_KEY_ENV in given and wanted.key is None):
+        return []
+    return [
+        Need(
+            "cluster.steps.register.secrets",
+            "give the step no key to sign with, and provenance.required wants a signature",
+            f"secrets: [{{name: signing-key, env: {{signing.pem: {SIGNING_KEY_ENV}}}}}]   below cluster.steps.register; "
+            "kubectl create secret generic signing-key --from-file=signing.pem",
+            wanted.key,
+        )
     ]
 
 

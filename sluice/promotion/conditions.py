@@ -116,9 +116,8 @@ def package(asked: Asked) -> Condition:
     v = asked.version
     try:
         store = open_store(v.uri, asked.home)
-        root = store.get(v.digest).root
         required = asked.rules.require_signature or trust_of(False, [], implied=False).required
-        verdict = verify(root, v.digest, store, trusted_here(home=asked.home.root), signature=required)
+        verdict = verify(lambda: store.get(v.digest), v.digest, store, trusted_here(home=asked.home.root), signature=required)
     except SluiceError as e:
         return Condition("package", "refuse", f"{v.digest[:12]} cannot be trusted: {e.message}", waived=False)
     wrong = [f"{p.name}: {'; '.join(p.said)}" for p in verdict.parts if p.state == WRONG]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sluice.core.errors import PackageError
 from sluice.package import beside
-from sluice.package import package as packages
-from sluice.package.package import Package, Store
+from sluice.package.package import Package
 from sluice.package.store import PackageStore
 from sluice.proof import bom, bundle, statement
 from sluice.proof.keys import PublicKey
 from sluice.proof.signing import signed_files
 
-OK, WRONG, NONE = "ok", "wrong", "none"
+OK, WRONG, NONE, UNCHECKED = "ok", "wrong", "none", "unchecked"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Part:
 
     Attributes:
         name: ``files``, ``statement``, ``bill of materials`` or ``signature``.
-        state: ``ok``, ``wrong``, or ``none``: it is not there, and need not be.
+        state: ``ok``, ``wrong``, ``none``: it is not there, and need not be; ``unchecked``: a signature, where no key is trusted and none is required.
         said: what, in sentences.
     """
 
@@ -53,24 +51,16 @@ class Verdict:
         return {"digest": self.digest, "verified": self.ok, "signed_by": self.signed_by, **parts}
 
 
-def where_of(package: Path, digest: str, store: PackageStore) -> PackageStore:
-    """The store a package's proof is looked for in: the one whose folder the package lies in, else `store`."""
-    root = package.resolve()
-    if root.parent.name == "sha256" and (root.parent.parent / beside.FOLDER / digest).is_dir():
-        return Store(root.parent.parent)
-    return store
-
-
-def verify(root: Path, digest: str, store: PackageStore, keys: Sequence[PublicKey], *, signature: bool) -> Verdict:
+def verify(opened: Callable[[], Package], digest: str, store: PackageStore, keys: Sequence[PublicKey], *, signature: bool) -> Verdict:
     """Check a package and what lies beside it.
 
     Args:
-        root: the package's folder. digest: the digest it must have.
+        opened: opens the package and verifies its files, or raises `PackageError`. digest: the digest it must have.
         store: where its proof is.
         keys: that are trusted. signature: it must be signed by one of them; else that is told where it is so.
     """
     try:
-        package = packages.read(root, digest)
+        package = opened()
         parts = [Part("files", OK, (f"{len(package.manifest['files']) + 1} files have the digests of sha256:{digest[:12]}",))]
     except PackageError as e:
         package, parts = None, [Part("files", WRONG, (str(e),))]
@@ -123,16 +113,20 @@ def _signature(
     if beside.SIGNATURE not in proof:
         said = "it is not signed" + ("" if needed else ": where it must be, name the key with --key")
         return Part(name, WRONG if needed else NONE, (said,)), None
+    known = bool(keys) or needed
     try:
         found = bundle.read(proof[beside.SIGNATURE])
         bundle.covers(found, digest)
-        key = bundle.signed_by(found, keys)
+        key = bundle.signed_by(found, keys) if known else None
     except PackageError as e:
         return Part(name, WRONG, (str(e),)), None
-    if package is None:
-        return Part(name, OK, (f"made by key {key}",)), key.id
-    wanted = signed_files(package, proof)
+    wanted = signed_files(package, proof) if package else {}
     wrong = [f"{n} is not the one that was signed" for n, d in wanted.items() if n in found.files and found.files[n] != d]
     wrong += [f"{n} is not signed" for n in wanted if n not in found.files]
-    wrong += [f"{n} was signed and is not there" for n in found.files if n not in wanted]
-    return Part(name, WRONG if wrong else OK, tuple(wrong) or (f"over {len(wanted)} files, by key {key}",)), None if wrong else key.id
+    wrong += [f"{n} was signed and is not there" for n in found.files if n not in wanted] if package else []
+    if wrong:
+        return Part(name, WRONG, tuple(wrong)), None
+    if key is None:
+        said = f"by key {found.key_id[:12]}, and no key is trusted here: whose that is was not checked (name it with --key)"
+        return Part(name, UNCHECKED, (said,)), None
+    return Part(name, OK, (f"over {len(found.files)} files, by key {key}",)), key.id

@@ -210,3 +210,48 @@ def test_many_may_add_and_get_at_once(s3, make, tmp_path):
         got = list(pool.map(lambda _: S3Store(f"s3://{s3.bucket}", tmp_path / "fresh").get(p.digest).digest, range(6)))
     assert set(added + got) == {p.digest}
     assert len(keys(s3)) == 3
+
+
+def test_a_proof_goes_up_beside_its_package_and_comes_down_as_it_is_now(s3, make, tmp_path):
+    p = make()
+    store, other = (S3Store(f"s3://{s3.bucket}/prod", tmp_path / f"cache-{n}") for n in "ab")
+    store.add(p)
+    assert store.proof(p.digest) is None
+    store.add_proof(p.digest, {"provenance.json": b"{}"})
+    assert other.proof(p.digest) == {"provenance.json": b"{}"} and store.digests() == [p.digest]
+    store.add_proof(p.digest, {"provenance.json": b"{}", "model.sig": b"signed since"})
+    assert other.proof(f"sha256:{p.digest}") == {"provenance.json": b"{}", "model.sig": b"signed since"}
+    assert [k for k in keys(s3) if k.startswith("prod/proof/")] == [
+        f"prod/proof/{p.digest}/{name}" for name in ("model.sig", "proof.json", "provenance.json")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [(b"[]", "sha256 proof.json gives"), (b"{} ", "is larger than the 2 bytes"), (b"{", "has 1 bytes"), (None, "no such object")],
+)
+def test_a_damaged_proof_is_told_by_its_file(s3, make, tmp_path, body, says):
+    p = make()
+    store = S3Store(f"s3://{s3.bucket}", tmp_path / "cache")
+    store.add_proof(p.digest, {"provenance.json": b"{}"})
+    key = f"proof/{p.digest}/provenance.json"
+    if body is None:
+        s3.delete_object(Bucket=s3.bucket, Key=key)
+    else:
+        s3.put_object(Bucket=s3.bucket, Key=key, Body=body)
+    with pytest.raises(PackageError, match=says) as e:
+        store.proof(p.digest)
+    assert str(e.value.field).endswith(key)
+
+
+def test_verify_looks_at_the_store_and_not_at_the_copy_fetched_before(s3, make, tmp_path, monkeypatch, capsys):
+    from sluice import cli
+
+    p = make()
+    monkeypatch.setenv("SLUICE_STORE", f"s3://{s3.bucket}/prod")
+    S3Store(f"s3://{s3.bucket}/prod", tmp_path / "home" / "store").add(p)
+    command = ["verify", p.digest, "--home", str(tmp_path / "home")]
+    assert cli.main(command) == 0
+    s3.put_object(Bucket=s3.bucket, Key=f"prod/sha256/{p.digest}/side/words.txt", Body=b"a b d")
+    assert cli.main(command) == 3
+    assert "words.txt: does not have the sha256 model.json gives" in capsys.readouterr().out

@@ -10,8 +10,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from serving.runtime.models.locations import download, local
+from serving.runtime.models.model import load
 from sluice.core.errors import PackageError
 from sluice.package.package import read
+from sluice.proof.keys import new_pair, signing_key
+from sluice.proof.signing import sign
+from sluice.proof.trust import Trust
 from tests.integration.serving.server import serving
 from tests.unit.serving import builders
 
@@ -88,3 +92,17 @@ def test_what_must_not_be_loaded_is_refused(bucket: str, tmp_path: Path, how: st
     with pytest.raises(PackageError):
         local(uri, digest, limit)
     assert not list((tmp_path / "cache").rglob("model.onnx"))
+
+
+def test_a_signature_comes_with_its_package_and_one_that_is_required_is_asked_for(bucket: str, tmp_path: Path) -> None:
+    one, two = builders.constant(tmp_path / "1", 1.0), builders.constant(tmp_path / "2", 2.0)
+    new_pair(tmp_path / "signing.pem")
+    key = signing_key(tmp_path / "signing.pem")
+    assert key is not None
+    for p in (one, two):
+        upload(p.root, f"prod/sha256/{p.digest}")
+    boto3.client("s3").put_object(Bucket="models", Key=f"prod/proof/{one.digest}/model.sig", Body=sign(one, {}, key))
+    trust = Trust(True, (key.public,))
+    assert load(download(f"s3://models/prod/sha256/{one.digest}", one.digest, BIG), "", one.digest, 1, BIG, trust).digest == one.digest
+    with pytest.raises(PackageError, match="is not signed, and a signature is required here"):
+        load(download(f"s3://models/prod/sha256/{two.digest}", two.digest, BIG), "", two.digest, 1, BIG, trust)

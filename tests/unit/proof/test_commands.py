@@ -34,6 +34,14 @@ def test_it_says_which_part_is_wrong_and_ends_with_3(kept, capsys):
     assert told.startswith("NOT VERIFIED: sha256:") and "files              WRONG" in told
 
 
+@pytest.mark.parametrize("by", ["digest", "folder"])
+def test_a_package_without_its_manifest_is_wrong_and_not_unknown(kept, capsys, by):
+    k = kept()
+    (k.store.path(k.digest) / "model.json").unlink()
+    status, found = verify(k, k.digest if by == "digest" else str(k.store.path(k.digest)), capsys=capsys)
+    assert status == 3 and "not a package" in found["files"]["said"][0]
+
+
 def test_a_named_key_asks_for_a_signature(kept, capsys, tmp_path):
     k = kept(signed=False)
     assert verify(k, k.digest, capsys=capsys)[0] == 0

@@ -25,7 +25,7 @@ from tests.unit.proof.conftest import MADE
 
 
 def state(k, keys=None, *, signature=True):
-    found = verify(k.store.path(k.digest), k.digest, k.store, k.trusted if keys is None else keys, signature=signature)
+    found = verify(lambda: k.store.get(k.digest), k.digest, k.store, k.trusted if keys is None else keys, signature=signature)
     return {p.name: p for p in found.parts}, found
 
 
@@ -132,6 +132,21 @@ def test_another_key_than_the_trusted_one_is_told_with_both(kept, tmp_path):
     assert "no key is trusted here" in state(k, [])[0]["signature"].said[0]
 
 
+def test_a_signature_by_nobody_known_is_said_and_is_wrong_only_where_one_is_required(kept):
+    k = kept()
+    parts, found = state(k, [], signature=False)
+    assert (
+        found.ok
+        and found.signed_by is None
+        and parts["signature"].state == "unchecked"
+        and k.key.public.id[:12] in parts["signature"].said[0]
+    )
+    assert not state(k, [], signature=True)[1].ok
+    proof = k.store.proof(k.digest)
+    k.store.add_proof(k.digest, proof | {beside.STATEMENT: proof[beside.STATEMENT].replace(b'"by": "ada"', b'"by": "eve"')})
+    assert not state(k, [], signature=False)[1].ok, "what was signed is looked at whoever signed it"
+
+
 def test_a_record_rewritten_with_its_index_is_found_by_the_signature(kept):
     k = kept()
     proof = k.store.proof(k.digest)
@@ -172,5 +187,5 @@ def test_a_proof_in_a_store_is_moved_in_whole(kept, tmp_path):
     other.add(k.package)
     assert other.proof(k.digest) is None
     other.add_proof(k.digest, k.store.proof(k.digest))
-    assert verify(other.path(k.digest), k.digest, other, k.trusted, signature=True).ok
+    assert verify(lambda: other.get(k.digest), k.digest, other, k.trusted, signature=True).ok
     assert not list(Path(tmp_path / "other").rglob(".partial-*"))
