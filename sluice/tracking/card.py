@@ -111,20 +111,18 @@ class Card:
             )
         ]
         if compared:
-            rows.append(
-                (
-                    "against the champion",
-                    f"{str(compared['verdict']).replace('_', ' ')}, {_signed(compared['difference'])}"
-                    f"{_between(compared, compared['low'], compared['high'])}, margin {compared['margin']:.3g}, "
-                    f"champion `{str(compared.get('champion_digest', ''))[:12]}` {_number(compared['champion'])}",
-                )
-            )
+            rows.append(("against the champion", _versus(compared, "champion", str(compared.get("champion_digest", "")))))
         else:
             rows.append(("against the champion", str(e.get("champion_note") or "not compared")))
         if trivial:
             rows.append(
                 (f"against {trivial['name']}", f"{_signed(trivial['difference'])}{_between(trivial, trivial['low'], trivial['high'])}")
             )
+        anchor, disturbed = e.get("anchor") or {}, (e.get("robustness") or {}).get("suites") or ()
+        if anchor.get("verdict"):
+            rows.append(("against the anchor, the best champion so far", _versus(anchor, "anchor", str(anchor.get("digest", "")))))
+        if disturbed:
+            rows.append(("on disturbed rows", ", ".join(f"{s['suite']} {_number(s['value'])}" for s in disturbed)))
         return rows
 
     def _data(self) -> str:
@@ -207,3 +205,10 @@ def _figures(head: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple
     return [head, "value", "low", "high"], [
         [name, *(_number(m[k]) if m[k] is not None else "" for k in ("value", "low", "high"))] for name, m in found
     ]
+
+
+def _versus(c: Mapping[str, Any], other: str, digest: str) -> str:
+    """What a comparison found, with the numbers that decided."""
+    verdict = str(c["verdict"]).replace("_", " ")
+    between = f"{_signed(c['difference'])}{_between(c, c['low'], c['high'])}, margin {c['margin']:.3g}"
+    return f"{verdict}, {between}, {other} `{digest[:12]}` {_number(c['champion'])}"

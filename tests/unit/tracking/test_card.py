@@ -85,7 +85,11 @@ def test_a_card_has_data_metric_with_interval_champion_and_gates_and_no_markup_o
         "2 labels: `no`, `yes`",
     ):
         assert word in text, word
-    assert "<script" not in text
+    assert "<script" not in text and "the anchor" not in text and "disturbed" not in text
+    more = {"anchor": EVALUATED["comparison"] | {"digest": "d" * 64}, "robustness": {"suites": [{"suite": "noise", "value": 0.97}]}}
+    told = Card(package(tmp_path), "s", [Gate("evaluate", "pass", (), EVALUATED | more)], {}).description()
+    assert "| against the anchor, the best champion so far | no worse, -0.0011" in told and "anchor `dddddddddddd` 0.99" in told
+    assert "| on disturbed rows | noise 0.97 |" in told
     long = Card(package(tmp_path), "s", [Gate(f"g{i}", "pass", ("x" * 900,)) for i in range(90)], {})
     assert len(long.description()) == 5000
 
