@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
+#: Of the times of months so many may be the second of theirs before it is believed that they are no months.
+_RARE = 0.05
 #: Name of a distance in microseconds, and how many of it make up the seasons that are tried, longest last.
 _NAMES = {_SECOND: "second", 60 * _SECOND: "minute", 3600 * _SECOND: "hour", _DAY: "day", 7 * _DAY: "week"}
 _MONTHS = {1: "month", 3: "quarter", 12: "year"}
@@ -69,6 +71,9 @@ class Grid:
         last = (days + 1).astype("datetime64[M]") > months
         of_months = months.astype(np.int64)
         apart = np.diff(of_months)[same]
+        again = np.flatnonzero(same & (np.diff(of_months) == 0))
+        if 0 < len(again) < _RARE * len(apart):
+            raise IrregularError(f"nearly each month has one, and {len(again):,} stand in a month that has one already", int(again[0]) + 1)
         if (apart > 0).all():
             step = _commonest(apart)
             at_one = (inside == inside[0]).all()

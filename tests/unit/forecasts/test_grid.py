@@ -52,6 +52,13 @@ def test_a_number_names_one_time(grid: Grid, index: list[int]) -> None:
     assert found.tolist() == index
 
 
+def test_a_second_time_of_a_month_is_named() -> None:
+    months = [f"20{y:02d}-{m:02d}-01" for y in range(10, 13) for m in range(1, 13)]
+    with pytest.raises(IrregularError, match="nearly each month has one, and 1 stand in a month that has one already") as e:
+        of(*months, "2012-12-27")
+    assert e.value.at == 36
+
+
 def test_a_time_between_the_others_is_named() -> None:
     with pytest.raises(IrregularError, match="most lie a day apart, and 1 of 7 lie between") as e:
         of("2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04", "2020-01-04T13:00", "2020-01-05", "2020-01-06")
