@@ -184,10 +184,19 @@ def line(found: Mapping[str, Mapping[str, dict[str, Any]]], ours: str) -> dict[s
 
 
 def _summary(found: Mapping[str, dict[str, Any]], ours: str) -> dict[str, Any]:
-    mine, best = found[ours], max(_value(found[p]) for p in PEERS)
+    mine = found[ours]
+    points, doubt = _points(found, ours)
     keys = ("metric", "value", "interval", "rows", "bytes", "ms_1", "ms_32", "seconds", "why")
     baseline = {p: f.get("value") for p, f in found.items() if p != ours}
-    return {**{k: mine[k] for k in keys if k in mine}, "baseline": baseline, "points": 100 * (_value(mine) - best)}
+    return {**{k: mine[k] for k in keys if k in mine}, "baseline": baseline, "points": points, "points_error": doubt}
+
+
+def _points(found: Mapping[str, dict[str, Any]], ours: str) -> tuple[float, float]:
+    """How far ours is ahead of the better of scikit-learn's two, in hundredths: the mean over splits and its standard error (nan of one)."""
+    best = max(PEERS, key=lambda p: _value(found[p]))
+    each = [np.atleast_1d(np.array(found[m].get("values", _value(found[m])), dtype=float)) for m in (ours, best)]
+    ahead = 100 * (each[0] - each[1])
+    return float(ahead.mean()), float(ahead.std(ddof=1) / np.sqrt(len(ahead))) if len(ahead) > 1 else float("nan")
 
 
 def _value(found: Mapping[str, Any]) -> float:
@@ -212,19 +221,31 @@ def _mean(samples: list[dict[str, Any]]) -> dict[str, Any]:
         for k in samples[0]["metrics"]
         if all(s["metrics"][k] is not None for s in samples)
     }
-    return {"metric": samples[0]["metric"], "rows": samples[0]["rows"], "samples": len(samples), "metrics": metrics, **means}
+    return {
+        "metric": samples[0]["metric"],
+        "rows": samples[0]["rows"],
+        "values": [s["value"] for s in samples],
+        "metrics": metrics,
+        **means,
+    }
 
 
 def markdown(found: Mapping[str, Mapping[str, dict[str, Any]]], names: list[str]) -> str:
-    """The metric of each model, log loss or the mean absolute error behind it; the best in bold; how far the first is ahead of scikit-learn's better one."""
-    lines = [f"| table | rows | metric | {' | '.join(names)} | points | ms, 1 row | KiB |", "|---|---|---|" + "---|" * (len(names) + 3)]
+    """The metric of each model, log loss or the mean absolute error behind it; the best in bold; how far the first is ahead of scikit-learn's better one,
+    with the standard error over splits."""
+    lines = [
+        f"| table | splits | rows | metric | {' | '.join(names)} | points | ms, 1 row | KiB |",
+        "|---|---|---|---|" + "---|" * (len(names) + 3),
+    ]
     for name, models in _grouped(found).items():
         mine = models[names[0]]
         best = max(_value(m) for m in models.values() if m.get("value") is not None)
         cells = " | ".join(_cell(models[m], best) for m in names)
-        points = 100 * (_value(mine) - max(_value(models[p]) for p in PEERS))
+        points, doubt = _points(models, names[0])
+        told = f"{points:+.1f}" + ("" if np.isnan(doubt) else f" ± {doubt:.1f}")
         size = f"{mine['ms_1']:.2f} | {mine['bytes'] / 1024:.0f}" if "bytes" in mine else "- | -"
-        lines.append(f"| {name} | {models['linear']['rows']} | {models['linear']['metric']} | {cells} | {points:+.1f} | {size} |")
+        rows, metric = models["linear"]["rows"], models["linear"]["metric"]
+        lines.append(f"| {name} | {len(mine.get('values', [0]))} | {rows:,} | {metric} | {cells} | {told} | {size} |")
     return "\n".join(lines)
 
 
