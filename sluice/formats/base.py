@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 #: Every format there is by name; other distributions bring more as entry points of the group ``sluice.formats``, a project's own is ``module:Class``.
 FORMATS = Registry(
     "format",
-    {"fp32": "sluice.formats.fp32:Fp32", "fp16": "sluice.formats.fp16:Fp16", "int8": "sluice.formats.int8:Int8"},
+    {
+        "fp32": "sluice.formats.fp32:Fp32",
+        "fp16": "sluice.formats.fp16:Fp16",
+        "int8": "sluice.formats.int8:Int8",
+        "int8_dynamic": "sluice.formats.int8_dynamic:Int8Dynamic",
+    },
 )
 #: The format that comes first: the graph as it was exported, which every other one is made from, and measured against.
 BASE = "fp32"

@@ -31,7 +31,7 @@ class ExportConfig(OwnChecks):
     formats: list[FormatName] = Field(
         list(DEFAULT),
         min_length=1,
-        description="fp32, fp16, int8, another distribution's, or my_module:MyFormat",
+        description="fp32, fp16, int8, int8_dynamic, another distribution's, or my_module:MyFormat",
     )
     max_loss: float = Field(0.005, ge=0, description="loss of evaluate.metric against PyTorch; for rmse and mae a fraction of its value")
     max_answer_change: float | None = Field(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import onnx
 
 from sluice.core.errors import SluiceError, first_line
 from sluice.formats.base import Artifact, Calibration, Format
+from sluice.formats.tools import importing
 from sluice.package.graph import exact_nodes, to_bytes
 
 
@@ -71,11 +71,8 @@ def _read(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def _converter() -> Any:
-    """``convert_float_to_float16`` of ONNX Runtime, whose package puts its own folder on the path of imports when it is imported."""
-    path = list(sys.path)
-    try:
+    """``convert_float_to_float16`` of ONNX Runtime."""
+    with importing():
         from onnxruntime.transformers.float16 import convert_float_to_float16
-    finally:
-        sys.path[:] = path
     logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)  # it warns of every weight it rounds to zero
     return convert_float_to_float16

@@ -132,9 +132,9 @@ def _batches_of(engine: Engine, held: HeldOut, size: int) -> np.ndarray:
     return np.concatenate([engine.run(held.processor.batch(rows[at : at + size]))[name] for at in range(0, len(rows), size)])
 
 
-def latencies(engines: Sequence[Engine], held: HeldOut) -> list[float]:
-    """Median milliseconds of the first row in each graph, one thread, run in turns."""
-    batch = held.processor.batch(held.examples[:1])
+def latencies(engines: Sequence[Engine], held: HeldOut, rows: int = 1) -> list[float]:
+    """Median milliseconds of the first rows in each graph, one thread, run in turns."""
+    batch = held.processor.batch(held.examples[:rows])
     times: list[list[float]] = [[] for _ in engines]
     for _ in range(_TIMED_RUNS):
         for graph, taken in zip(engines, times, strict=True):

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sluice.core.errors import SluiceError
 from sluice.engines.onnxruntime import OnnxRuntime
+from sluice.formats.tools import importing
 from sluice.package.graph import exact_nodes, to_bytes
 
 Batch = Mapping[str, np.ndarray]
@@ -167,7 +168,8 @@ def _bias(
 
 
 def _convolutions(model: onnx.ModelProto, batches: Sequence[Batch], excluded: list[str]) -> onnx.ModelProto:
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    with importing():
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Batches(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -33,6 +33,9 @@ _CALIBRATION_BATCH = 8
 #: A smaller format that is tried of its own accord has to save at least this part of fp32's bytes.
 _SAVING = 0.2
 _SHOWN = 200
+#: Share of the rows that have to have the same answer alone and among others.
+_ALIKE = 0.99
+_BATCH = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Candidate:
         why: what speaks against it, a sentence.
         moved: the row whose answer moved most against fp32: {row_id, row, change, fp32, answer, label}.
         latency_ms: median time of one row in the graph, one thread.
+        batch_ms: the same of sixteen rows.
     """
 
     form: Format
@@ -62,6 +66,7 @@ class Candidate:
     why: str = ""
     moved: dict[str, Any] | None = None
     latency_ms: float | None = None
+    batch_ms: float | None = None
 
     @property
     def name(self) -> str:
@@ -82,6 +87,7 @@ class Candidate:
             "why": self.why,
             "moved": self.moved,
             "latency_ms": self.latency_ms,
+            "batch_ms": self.batch_ms,
         } | (self.parity.to_dict() if self.parity else {})
 
     def proof(self) -> dict[str, Any]:
@@ -207,6 +213,11 @@ def _judged(made: Candidate, engine: Engine, base: Candidate, job: Job) -> Candi
             f"{made.name} moves the answer to row {moved['row_id']} by {_moved_by(moved, held)}, export.max_answer_change allows {limit:g}"
             + (" of the targets' deviation" if not (held.asked.classes or held.asked.changes) else "")
         )
+    if parity.single_agreement < _ALIKE:
+        against.append(
+            f"{made.name} answers {1 - parity.single_agreement:.1%} of the rows otherwise in a batch than alone, at most {1 - _ALIKE:.0%} may differ: "
+            "take a format with fixed scales (int8)"
+        )
     if base.asked and len(made.data) > (1 - _SAVING) * len(base.data):
         against.append(f"{made.name} does not pay: {len(made.data):,} bytes of {base.name}'s {len(base.data):,}")
     return dataclasses.replace(made, outputs=outputs, parity=parity, moved=moved, ok=not against, why="; ".join(against))
@@ -254,7 +265,8 @@ def _loses(name: str, parity: Parity, held: HeldOut, project: Project) -> str:
 
 
 def _timed(found: Sequence[Candidate], held: HeldOut) -> list[Candidate]:
-    """With each format's median time of one row, taken in turns so that whatever else the machine does meets all alike."""
+    """With each format's median times of one row and of sixteen, taken in turns so that whatever else the machine does meets all alike."""
     made = [f for f in found if f.data]
-    times = dict(zip([f.name for f in made], latencies([f.open() for f in made], held), strict=True))
-    return [dataclasses.replace(f, latency_ms=times.get(f.name)) for f in found]
+    engines, names = [f.open() for f in made], [f.name for f in made]
+    one, many = (dict(zip(names, latencies(engines, held, rows), strict=True)) for rows in (1, _BATCH))
+    return [dataclasses.replace(f, latency_ms=one.get(f.name), batch_ms=many.get(f.name)) for f in found]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +51,7 @@ def project(*formats: str, base_dir: Path | None = None):
 
 
 def test_every_built_in_format_goes_by_its_name():
-    assert {name: load_format(name).name for name in FORMATS.names()} == {n: n for n in ("fp32", "fp16", "int8")}
+    assert {name: load_format(name).name for name in FORMATS.names()} == {n: n for n in ("fp32", "fp16", "int8", "int8_dynamic")}
 
 
 def test_an_unknown_format_is_answered_with_the_nearest():
@@ -61,7 +63,7 @@ def test_an_unknown_format_is_answered_with_the_nearest():
 
 def test_editors_are_offered_the_formats_by_name():
     items = schema()["$defs"]["ExportConfig"]["properties"]["formats"]["items"]
-    assert items["anyOf"][0]["enum"] == ["fp32", "fp16", "int8"]
+    assert items["anyOf"][0]["enum"] == ["fp32", "fp16", "int8", "int8_dynamic"]
 
 
 def test_formats_are_made_behind_what_they_are_made_from(own):
@@ -122,11 +124,63 @@ def test_equal_graphs_give_equal_fp16():
 
 
 def test_the_converter_leaves_the_path_of_imports_as_it_was():
-    import sys
-
     before = list(sys.path)
     load_format("fp16").make(perceptron(), never)
     assert sys.path == before
+
+
+def test_dynamic_int8_needs_no_calibration_is_smaller_and_answers_nearly_the_same():
+    whole, form = perceptron(), load_format("int8_dynamic")
+    data = to_bytes(normalise(onnx.load_model_from_string(form.make(whole, never).data)))
+    made = check(data, [X], [Y])
+    assert {t.data_type for t in made.graph.initializer} >= {TensorProto.INT8} and len(data) < 0.75 * len(whole)
+    rows = np.random.default_rng(1).normal(size=(50, 16)).astype(np.float32)
+    expected, found = (open_engine(form.engine, g).run({"x": rows})["y"] for g in (whole, data))
+    assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+    alone = np.concatenate([open_engine(form.engine, data).run({"x": r[None]})["y"] for r in rows])
+    assert np.abs(alone - found).max() > 0, "its scales are the batch's"
+    assert to_bytes(normalise(onnx.load_model_from_string(form.make(whole, never).data))) == data
+
+
+def test_a_graph_without_a_matrix_product_has_no_dynamic_int8():
+    graph = helper.make_graph(
+        [helper.make_node("Tanh", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 16])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    assert load_format("int8_dynamic").make(model.SerializeToString(), never).why == "the graph has no matrix product with weights"
+
+
+@pytest.mark.parametrize("order", [("fp16", "int8_dynamic"), ("int8_dynamic", "fp16")])
+def test_the_formats_tools_are_found_in_any_order(order):
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[3])!r})
+from tests.unit.packaging.test_formats import load_format, never, perceptron
+for name in {order!r}:
+    assert load_format(name).make(perceptron(), never).data
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_report_draws_what_formats_lose_against_their_time():
+    from sluice.core.check import Decision
+    from sluice.gates.format import Format as Gate
+
+    def found(name, ms, loss, ok=True):
+        more = {"max_abs_diff": 0.1, "agreement": 1.0, "metric": 0.9, "batch_ms": 8 * ms}
+        return {"format": name, "bytes": 1000, "ok": ok, "latency_ms": ms, "loss": loss, "loss_high": loss + 0.01, **more}
+
+    one = [found("fp32", 1.0, 0.0)]
+    page = Gate().section(Decision("pass", evidence={"formats": one, "chosen": "fp32"}))
+    assert "ms, 16 rows" in page and "loss against time" not in page
+    page = Gate().section(
+        Decision("pass", evidence={"formats": [*one, found("int8", 0.5, 0.002), found("worse", 2.0, 0.05, False)], "chosen": "int8"})
+    )
+    assert "loss against time" in page and page.count("<circle") == 3 and "0.002 (at most 0.012)" in page
 
 
 def test_a_graph_without_weights_has_no_fp16():
