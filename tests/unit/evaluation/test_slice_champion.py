@@ -62,13 +62,13 @@ def test_models_that_answer_alike_are_no_worse_and_nothing_is_looked_for():
 
 def test_candidates_as_good_as_the_champion_everywhere_are_refused_rarely():
     """The full count: python -m tests.bench.slices."""
-    assert case("", 25, 1200, 0.15, None, ("plan", "country", "age >= 60"))["refused"] <= 0.05
-    assert case("", 15, 1200, 0.1, None, ("plan", "country"), units=10)["refused"] <= 0.07
+    assert case("", 20, 1000, 0.15, None, ("plan", "country", "age >= 60"))["refused"] <= 0.05
+    assert case("", 10, 1000, 0.1, None, ("plan", "country"), units=10)["refused"] <= 0.1
 
 
 def test_a_slice_that_drops_is_refused_nearly_always():
-    assert case("", 12, 4500, 0.02, WORSE, (WORSE, "plan", "country"))["named"] >= 0.9
-    assert case("", 12, 4500, 0.02, "country == 'PT'")["named"] >= 0.9
+    assert case("", 8, 4500, 0.02, WORSE, (WORSE, "plan", "country"))["named"] >= 0.85
+    assert case("", 8, 4500, 0.02, "country == 'PT'")["named"] >= 0.85
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "macro_f1"])
