@@ -154,20 +154,11 @@ class Ledger:
         return found
 
     def proved(self, champion: str, anchor: str) -> Line | None:
-        """The comparison that found a champion better than an anchor when it was a candidate; None: none did."""
-        return next(
-            (
-                line
-                for line in reversed(self.lines)
-                if line.candidate == champion
-                and (
-                    line.anchored == "better"
-                    if line.anchor == anchor
-                    else not line.anchor and line.champion == anchor and line.verdict == "better"
-                )
-            ),
-            None,
-        )
+        """The last comparison of a champion with an anchor, when it was a candidate, if it was found better then; else None."""
+        for line in reversed(self.lines):
+            if line.candidate == champion and anchor in (line.anchor, line.champion if not line.anchor else ""):
+                return line if (line.anchored if line.anchor else line.verdict) == "better" else None
+        return None
 
     def _others(self, candidate: str) -> list[Line]:
         """Lines of other candidates, one a candidate and test set: compared again it is the same model."""

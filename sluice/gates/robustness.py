@@ -6,6 +6,7 @@ judged against the same rows as they are: a paired difference with its interval,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import zlib
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Rows that are looked at where no drop is refused: evidence has to be cheap.
 _FEW = 200
+#: Rows that tell how long a row takes, and the fewest that are disturbed.
+_PROBED, _FEWEST = 16, 20
 
 
 class RobustnessConfig(Section):
@@ -99,8 +102,10 @@ def measured(facts: Judged, config: RobustConfig) -> dict[str, Any] | None:
     most = set_.rows if set_.drop is not None else min(_FEW, set_.rows)
     chosen = np.unique(np.linspace(0, len(facts.outputs) - 1, min(most, len(facts.outputs))).astype(np.int64))
     raw = rows_from_arrow(facts.package.preprocess, spread(facts.dataset, "test", most))
-    units = facts.units.rows(chosen) if facts.units else None
     told = _Rows(facts, config, Predictor(facts.package), raw, chosen, 1 - (1 - config.confidence) / len(suites))
+    if set_.drop is None:
+        told = told.within(set_.seconds, suites)
+        chosen = told.chosen
     found: list[dict[str, Any]] = []
     left: list[dict[str, str]] = []
     begun = time.process_time()
@@ -112,6 +117,7 @@ def measured(facts: Judged, config: RobustConfig) -> dict[str, Any] | None:
             found.append({"suite": name, "columns": [c for c in columns if c], **told.suite(name, columns)})
         except (InputError, DataError) as e:
             left.append({"suite": name, "why": f"the model cannot be asked of such rows: {e.message}"})
+    units = facts.units.rows(chosen) if facts.units else None
     head = {"metric": facts.evaluation["metric"], "rows": len(chosen), "noise": set_.noise, "limit": set_.drop}
     return {**head, "confidence": told.confidence, "suites": found, "left": left, **(units.told_as() if units else {})}
 
@@ -126,6 +132,21 @@ class _Rows:
     raw: Sequence[Any]
     chosen: np.ndarray
     confidence: float
+
+    def within(self, seconds: float, suites: Mapping[str, Mapping[str, Any]]) -> _Rows:
+        """As many of these rows, evenly spaced, as every suite has time for, by what a few of them take; at least `_FEWEST`."""
+        import numpy as np
+
+        few, (name, columns) = self.raw[:_PROBED], next(iter(suites.items()))
+        begun = time.process_time()
+        with contextlib.suppress(InputError, DataError):  # which is told of the suite
+            self.predictor.predict(disturbed(few, name, columns, 0, self.config.robustness.noise))
+        each = (time.process_time() - begun) / len(few)
+        most = max(_FEWEST, int(seconds / max(1e-9, each * len(suites))))
+        if most >= len(self.raw):
+            return self
+        kept = np.unique(np.linspace(0, len(self.raw) - 1, most).astype(np.int64))
+        return dataclasses.replace(self, raw=[self.raw[i] for i in kept], chosen=self.chosen[kept])
 
     def suite(self, name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
         """The drop by one suite. `columns`: column (`""`: the row is one value) -> its `Disturbance`."""

@@ -82,6 +82,8 @@ def test_a_champion_is_proved_better_by_its_own_comparison_alone() -> None:
     )
     assert ledger.proved("x", "a") and ledger.proved("y", "a")
     assert not ledger.proved("z", "a") and not ledger.proved("x", "b")
+    again = Ledger.of([*ledger.lines, line(4, "x", held(500, 60), best="a", anchored="inconclusive")])
+    assert not again.proved("x", "a"), "the same model was compared again, on other rows"
 
 
 def test_a_line_is_read_as_it_was_written_and_what_is_none_is_left() -> None:

@@ -91,6 +91,7 @@ def test_without_a_drop_a_few_rows_are_told_and_nothing_is_refused(monkeypatch: 
     assert "nothing is refused" in robustness.Robustness().section(decision)
     assert found(monkeypatch, seconds=0.0)[0] is None
     late, _ = found(monkeypatch, seconds=1e-9)
+    assert late["rows"] == 20, "a slow model is asked of fewer rows"
     assert late["left"] and "seconds" in robustness.Robustness().section(Decision("pass", evidence={"robustness": late}))
 
 
