@@ -6,6 +6,7 @@ characters ``t``, ``h``, and `SPACE` alone between words. So a text is the symbo
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ class Transcription(Arrays):
 
     def fastest(self, labels: Sequence[str]) -> float:
         """Of words, or of characters: as many as a network has frames."""
-        return _FASTEST[0 if _of_words(labels) else 1]
+        return _FASTEST[0 if of_words(labels) else 1]
 
     def targets(self, column: pa.ChunkedArray, labels: Sequence[str]) -> np.ndarray:
         """Indices into `labels`, int32 [rows, `LONGEST`], `UNKNOWN` for others, `END` behind the last; what is longer is cut."""
@@ -106,23 +107,24 @@ class Transcription(Arrays):
         units: Units | None = None,
     ) -> Answers:
         """Checked; behind the places stand each row's edits and how many words, then characters, are true: [rows, `LONGEST` + 2, 2]."""
-        import dataclasses
-
         from sluice.problems.of_transcripts import counted
 
         a = super().answers(np.asarray(outputs)[:, :LONGEST], targets, labels, rule=rule, positive=positive, units=units)
-        found = counted(texts(a.targets, labels), texts(a.outputs[..., 0], labels))
-        return dataclasses.replace(a, outputs=np.concatenate([a.outputs, found], axis=1))
+        return _behind(a, counted(texts(a.targets, labels), texts(a.outputs[..., 0], labels)))
 
     def pair(
         self, ours: Answers, labels: Sequence[str], outputs: np.ndarray, their_labels: Sequence[str], rule: Rule | None
     ) -> tuple[Answers, Answers, np.ndarray]:
-        """All rows; a symbol that only the other knows is none that was said."""
+        """All rows, by their texts: one may be of words and the other of characters. A symbol that only the other knows is none that was said."""
+        from sluice.problems.of_transcripts import counted
+
         index = {label: i for i, label in enumerate(labels)}
         place = np.array([*(index.get(label, UNKNOWN) for label in their_labels), UNKNOWN, END], dtype=np.float64)
         found = np.array(outputs, dtype=np.float64)[:, :LONGEST]
+        said = texts(found[..., 0], their_labels)
         found[..., 0] = place[found[..., 0].astype(np.int64)]  # the last two are the codes below 0
-        return ours, self.answers(found, ours.targets, labels, units=ours.units), np.ones(len(ours.targets), dtype=bool)
+        theirs = super().answers(found, ours.targets, labels, units=ours.units)
+        return ours, _behind(theirs, counted(texts(ours.targets, labels), said)), np.ones(len(ours.targets), dtype=bool)
 
     def told_apart(self, ours: Answers, theirs: Answers) -> dict[str, float]:
         """Rows whose symbols differ."""
@@ -188,7 +190,12 @@ class Transcription(Arrays):
         return np.asarray((outputs[..., 0] >= 0).sum(axis=1), dtype=np.float64)
 
 
-def _of_words(labels: Sequence[str]) -> bool:
+def _behind(a: Answers, counts: np.ndarray) -> Answers:
+    """Answers with each row's counts behind its places."""
+    return dataclasses.replace(a, outputs=np.concatenate([a.outputs, counts], axis=1))
+
+
+def of_words(labels: Sequence[str]) -> bool:
     """Whether each symbol is a whole word."""
     return all(label.startswith(SPACE) for label in labels)
 
@@ -201,5 +208,5 @@ def _codes(sequences: np.ndarray) -> list[list[int]]:
 
 def texts(sequences: np.ndarray, labels: Sequence[str]) -> list[str]:
     """Sequences of indices [rows, places] as texts; a symbol that is not known is U+FFFD."""
-    names = [*labels, SPACE + "\ufffd" if _of_words(labels) else "\ufffd"]
-    return ["".join(names[c] if c >= 0 else names[-1] for c in row).replace(SPACE, " ").strip() for row in _codes(sequences)]
+    names = [*labels, SPACE + "\ufffd" if of_words(labels) else "\ufffd"]
+    return ["".join(names[c] if 0 <= c < len(labels) else names[-1] for c in row).replace(SPACE, " ").strip() for row in _codes(sequences)]

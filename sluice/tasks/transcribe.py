@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -14,17 +15,20 @@ if TYPE_CHECKING:
 
 #: What belongs to a word though it is no letter: it's, to-day.
 _INSIDE = "'-"
+#: Different words that are few, and how often each has to come, on average, to be learnt as a whole.
+_FEW, _OFTEN = 200, 3
 
 
-#: The other units are characters.
-WORDS = "words"
+#: The units a transcript may be read as.
+WORDS, CHARACTERS = "words", "characters"
 
 
 class TranscribeModel(AudioModel):
     """Recordings of speech: a log-mel spectrogram inside the graph, an encoder, and a symbol or none at each of its frames (CTC)."""
 
-    units: Literal["words", "characters"] = Field(
-        "words", description="symbols of an answer; words: only those of the training rows can be answered"
+    units: Literal["words", "characters"] | None = Field(
+        None,
+        description="symbols of an answer; words: only those of the source can be answered; null: words where these are few and come often",
     )
     plain: bool = Field(True, description="transcripts in lower case and without punctuation")
 
@@ -37,6 +41,7 @@ class TranscribeTask(AudioTask):
     assumed: ClassVar[bool] = False
     starter: ClassVar[str | None] = "transcribe"
     network: ClassVar[str] = "sluice.learners.torch.sounds.transcripts:TranscribeNetwork"
+    _chosen: str | None = None
 
     def objective(self, table: pa.Table) -> str:
         """``transcription``."""
@@ -48,12 +53,32 @@ class TranscribeTask(AudioTask):
         """The recordings, and each transcript's symbols; null where nothing is left of it."""
         import pyarrow as pa
 
+        units = self._units(table)
+        found = [symbols(t, units, plain=self.project.model.plain) or None for t in self._texts(table)]
+        return pa.table({"audio": self._recordings(table), "label": pa.array(found, pa.list_(pa.string()))})
+
+    def notes(self, table: pa.Table) -> list[str]:
+        """What the symbols are."""
+        units = self._units(table)
+        return [
+            f"a transcript is read as its {units}"
+            + ("" if self.project.model.units else f"; model.units names {CHARACTERS if units == WORDS else WORDS} instead")
+        ]
+
+    def _texts(self, table: pa.Table) -> list[str | None]:
         from sluice.tasks import columns
 
-        name, model = self.project.data.columns.label, self.project.model
-        texts = columns.to_string(columns.column(table, name, "data.columns.label"), name, "label").to_pylist()
-        found = [symbols(t, model.units, plain=model.plain) or None for t in texts]
-        return pa.table({"audio": self._recordings(table), "label": pa.array(found, pa.list_(pa.string()))})
+        name = self.project.data.columns.label
+        found: list[str | None] = columns.to_string(columns.column(table, name, "data.columns.label"), name, "label").to_pylist()
+        return found
+
+    def _units(self, table: pa.Table) -> str:
+        """As the project says, or as the first table shows: the source's, which is read before its held-out rows."""
+        if self._chosen is None:
+            words = Counter(w for t in self._texts(table) for w in symbols(t, WORDS, plain=self.project.model.plain))
+            few = len(words) <= _FEW and words.total() >= _OFTEN * len(words)
+            self._chosen = self.project.model.units or (WORDS if few else CHARACTERS)
+        return self._chosen
 
 
 def symbols(text: str | None, units: str, *, plain: bool) -> list[str]:

@@ -22,7 +22,7 @@ QUOTED = '"Go left, please."'
 
 
 def sluice(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "sluice", *words], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([sys.executable, "-m", "sluice", *words], capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_from_init_to_promoted_and_asked_for_texts_over_every_protocol(tmp_path: Path) -> None:

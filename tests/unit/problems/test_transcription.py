@@ -14,6 +14,8 @@ from sluice.problems.evaluator import evaluate
 from sluice.problems.problem import problem
 from sluice.problems.transcription import END, LONGEST, UNKNOWN, texts
 from sluice.problems.units import Units
+from sluice.project import parse
+from sluice.tasks import load_task
 from sluice.tasks.transcribe import symbols
 
 ASKED = problem("transcription")
@@ -64,6 +66,27 @@ def test_words_are_letters_marks_and_digits(text: str | None, plain: bool, found
     assert "".join(symbols(text, "characters", plain=plain)) == "▁".join(found)
 
 
+@pytest.mark.parametrize(
+    ("texts_", "units", "said"),
+    [
+        (["One two"] * 3, None, "words"),
+        (["One two"] * 2, None, "characters"),
+        ([f"w{i} w{i} w{i}" for i in range(201)], None, "characters"),
+        (["One two"] * 2, "words", "words"),
+    ],
+)
+def test_words_are_symbols_where_they_are_few_and_come_often(texts_: list[str], units: str | None, said: str) -> None:
+    task = load_task(
+        parse({"name": "x", "task": "transcribe", "data": {"source": "x"}, "model": {} if units is None else {"units": units}})
+    )
+    table = pa.table({"audio": pa.array([b""] * len(texts_), pa.binary()), "label": texts_})
+    assert task.canonical(table).column("label")[0].as_py() == symbols(texts_[0], said, plain=True)
+    assert f"read as its {said}" in task.notes(table)[0] and task.problem(table) is ASKED
+    # The held-out rows have the symbols of the source, whatever they show by themselves.
+    other = pa.table({"audio": pa.array([b""], pa.binary()), "label": ["new"]})
+    assert task.canonical(other).column("label")[0].as_py() == symbols("new", said, plain=True)
+
+
 def test_error_rates_are_edits_of_all_rows_together() -> None:
     found = judged(answer([1, 2], [0, 0, 0], []), ["▁one", "▁two"], ["▁five"], ["▁two", "▁one"])
     values = {name: m["value"] for name, m in found["metrics"].items()}
@@ -104,6 +127,14 @@ def test_two_models_are_paired_by_name_and_not_by_place() -> None:
     assert both.all() and ASKED.told_apart(a, b) == {"n_discordant": 0} and ASKED.metrics()["word_error_rate"].alike(a, b)
     _, c, _ = ASKED.pair(ours, LABELS, answer([0, 2], [3]), ["▁eight", "▁one", "▁two", "▁five"], None)
     assert ASKED.told_apart(a, c) == {"n_discordant": 1} and c.outputs[0, 0, 0] == UNKNOWN
+
+
+def test_a_champion_of_characters_is_judged_by_its_texts() -> None:
+    ours = ASKED.answers(answer([1, 2], [0]), ASKED.targets(column(["▁one", "▁two"], ["▁five"]), LABELS), LABELS)
+    letters = answer(*[[LETTERS.index(c) for c in text] for text in ("one▁two", "fivf")])
+    a, b, _ = ASKED.pair(ours, LABELS, letters, LETTERS, None)
+    values = {name: (m.value(a), m.value(b)) for name, m in ASKED.metrics().items()}
+    assert values["word_error_rate"] == pytest.approx((0, 1 / 3)) and values["character_error_rate"] == pytest.approx((0, 1 / 11))
 
 
 def test_the_difference_of_two_models_has_an_interval() -> None:

@@ -53,6 +53,7 @@ class Stages(nn.Module):
         self.features = bands * inside
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = x.contiguous(memory_format=torch.channels_last)  # a step takes two thirds of the time
         for stage in self.stages:
             x, mask = stage(x, mask)
         return x.flatten(1, 2).transpose(1, 2), mask

@@ -9,9 +9,9 @@ import numpy as np
 from sluice.core.errors import DataError
 from sluice.learners.state import State
 from sluice.learners.torch.sounds.network import SECONDS, AudioNetwork
-from sluice.problems.transcription import LONGEST
+from sluice.problems.transcription import LONGEST, of_words
 from sluice.tasks.base import settings
-from sluice.tasks.transcribe import WORDS, TranscribeModel
+from sluice.tasks.transcribe import TranscribeModel
 
 if TYPE_CHECKING:
     import onnx
@@ -46,7 +46,7 @@ class TranscribeNetwork(AudioNetwork):
 
         model: TranscribeModel = settings(self.task, TranscribeModel)
         # 80 ms a frame at most where a symbol is a word, else 40: `Transcription.fastest`. The fewer frames a symbol has, the sooner it is found.
-        network = encoder(model, len(state.extra["mean"]), halvings=3 if model.units == WORDS else 2)
+        network = encoder(model, len(state.extra["mean"]), halvings=3 if of_words(state.labels) else 2)
         return Transcriber(self.front(state), network, len(state.labels), model.dropout)  # type: ignore[arg-type]
 
     def preload(self, state: State) -> None:
