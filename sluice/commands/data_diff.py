@@ -34,7 +34,7 @@ def diff(args: argparse.Namespace) -> int:
         return _against_profile(sides, args)
     a, b = sides
     assert isinstance(a, Version) and isinstance(b, Version)
-    found = difference(a.table, b.table, args.key, secret)
+    found = difference(*versions.comparable(a, b), args.key, secret)
     moved = found.moved(LARGE if args.drift is None else args.drift)
     reasons = _reasons(found, args, moved)
     if args.json:
@@ -75,7 +75,8 @@ def _source(file: Path) -> Version:
 
     project, base = projects.load(file), file.resolve().parent
     source = source_of(project, base, load_task(project, base))
-    return Version(str(file), source.table, source.digest, tuple(project.data.sensitive))
+    told = project.data.columns
+    return Version(str(file), source.table, source.digest, tuple(project.data.sensitive), told.label, tuple(told.ignore))
 
 
 def _trained_on(package: Package, home: Home) -> Version | Package:

@@ -75,8 +75,8 @@ class Difference:
 def difference(a: pa.Table, b: pa.Table, key: Sequence[str] = (), secret: Collection[str] = ()) -> Difference:
     """Compare two tables.
 
-    Rows are the same by `key`; without one, by their content: what is left over on both sides is one row changed where it stands at the same
-    place of tables of one length, or where at least half of its cells are those of a row of the other side.
+    Rows are the same by `key`; without one, by their content: what is left over on both sides is one row changed where at least half of its cells are those of the
+    row at the same place of tables of one length, or of another row of the other side.
 
     Args:
         a, b: the tables; numbers are equal by value, whatever their type.
@@ -184,8 +184,10 @@ def _by_content(
     a, b = (_rows(h, shared, n) for h, n in ((ha, rows_a), (hb, rows_b)))
     left, right, gone, new = _matched(a, b)
     pairs: list[tuple[Indices, Indices]] = [(left, right)]
-    if rows_a == rows_b:  # the same place is the same row
+    if rows_a == rows_b:  # the same place is the same row, if it has anything to do with it
         both = np.intersect1d(gone, new)
+        alike = np.sum([ha[n][both] == hb[n][both] for n in shared], axis=0) if shared else np.zeros(len(both))
+        both = both[(alike * 2 >= len(shared)) | (len(shared) == 1)]
         pairs.append((both, both))
         gone, new = np.setdiff1d(gone, both), np.setdiff1d(new, both)
     if len(gone) and len(new) and len(gone) * len(new) <= _PAIRED**2 and len(shared) > 1:

@@ -22,12 +22,18 @@ _MOST = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """Some data: its rows, what to call it, its digest, and the columns whose values are not shown."""
+    """Some data: its rows, what to call it, its digest, and the columns whose values are not shown.
+
+    `label`: what the column to learn is called; `apart`: columns that are no features; `made`: columns that a dataset has of its own.
+    """
 
     where: str
     table: pa.Table
     digest: str
     sensitive: tuple[str, ...] = ()
+    label: str = ""
+    apart: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the rows."""
@@ -41,7 +47,22 @@ def dataset_version(root: Path, verify: bool = True) -> Version:
     for split in dataset.manifest["splits"]:
         table = dataset.read(split)
         tables.append(table.append_column("split", pa.array([split] * table.num_rows, pa.string())))
-    return Version(str(root), pa.concat_tables(tables), dataset.digest)
+    made = tuple(n for n in tables[0].schema.names if n not in dataset.columns and n != "label")
+    return Version(str(root), pa.concat_tables(tables), dataset.digest, tuple(dataset.sensitive), "label", made=made)
+
+
+def comparable(a: Version, b: Version) -> tuple[pa.Table, pa.Table]:
+    """The rows of both. Of a dataset beside a source: without what only datasets have, without what is no feature, and the label by the source's name."""
+    if bool(a.made) == bool(b.made):
+        return a.table, b.table
+    other = b if a.made else a
+    out = []
+    for version in (a, b):
+        table = version.table.drop_columns([n for n in (*version.made, *other.apart) if n in version.table.schema.names])
+        if version.made and other.label in other.table.schema.names and other.label not in table.schema.names:
+            table = table.rename_columns([other.label if n == "label" else n for n in table.schema.names])
+        out.append(table)
+    return out[0], out[1]
 
 
 def source_version(uri: str, base_dir: Path) -> Version:

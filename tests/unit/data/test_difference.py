@@ -11,6 +11,7 @@ import pytest
 
 from sluice.cli import main
 from sluice.core.errors import DataError
+from sluice.data import versions
 from sluice.data.dataset import write_dataset
 from sluice.data.difference import difference
 from sluice.data.digests import table_digest
@@ -127,3 +128,23 @@ def test_a_dataset_is_found_by_its_digest(tmp_path, capsys, large):
     assert "label: 'b' -> 'a'" in capsys.readouterr().out
     assert main(["data", "diff", made["one"].digest, f"sha256:{made['one'].digest}", *home]) == 0
     assert main(["data", "diff", "0123456789abcdef", made["one"].digest, *home]) == 2
+
+
+def test_a_dataset_beside_a_source_is_compared_without_what_only_one_has():
+    dataset = versions.Version(
+        "d",
+        pa.table({"row_id": ["1", "2"], "x": [1, 2], "label": ["a", "b"], "split": ["train"] * 2}),
+        "0",
+        label="label",
+        made=("row_id", "split"),
+    )
+    source = versions.Version("p", pa.table({"id": [7, 8], "x": [2, 1], "y": ["b", "a"]}), "1", label="y", apart=("id",))
+    for a, b in ((dataset, source), (source, dataset)):
+        assert difference(*versions.comparable(a, b)).equal
+    assert versions.comparable(dataset, dataset)[0] is dataset.table
+
+
+def test_rows_that_have_nothing_in_common_are_others_not_changed_ones():
+    rng = np.random.default_rng(5)
+    a, b = (pa.table({f"x{i}": rng.normal(size=50) for i in range(4)}) for _ in range(2))
+    assert {k: difference(a, b).rows[k] for k in ("changed", "added", "removed")} == {"changed": 0, "added": 50, "removed": 50}
