@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _FEW = 200
 #: Rows that tell how long a row takes, and the fewest that are disturbed.
 _PROBED, _FEWEST = 16, 20
+#: Columns of a suite that are named; a table may have thousands.
+_NAMED = 20
 
 
 class RobustnessConfig(Section):
@@ -81,8 +83,8 @@ def measured(facts: Judged, config: RobustConfig) -> dict[str, Any] | None:
     """What disturbed rows show.
 
     Returns:
-        ``metric``, ``rows``, ``noise``, ``limit`` (in the metric's unit; null where none is set), ``confidence`` of each interval, ``suites`` [{suite,
-        columns, value, clean, drop, low, high, verdict}] and ``left`` [{suite, why}], those that were not measured. Verdicts: ``dropped``,
+        ``metric``, ``rows``, ``noise``, ``limit`` (as it was set, or null), ``confidence`` of each interval, ``suites`` [{suite,
+        columns (the first), of (how many), value, clean, drop, low, high, verdict}] and ``left`` [{suite, why}], those that were not measured. Verdicts: ``dropped``,
         ``holds``, ``cannot_tell``, or ``told`` where no limit is set. With ``unit`` and ``units`` where rows belong together. None where no
         field of the data knows how it is disturbed, or answers are not those to single rows.
     """
@@ -114,7 +116,8 @@ def measured(facts: Judged, config: RobustConfig) -> dict[str, Any] | None:
             left.append({"suite": name, "why": "no time was left (evaluate.robustness.seconds)"})
             continue
         try:
-            found.append({"suite": name, "columns": [c for c in columns if c], **told.suite(name, columns)})
+            named = [c for c in columns if c]
+            found.append({"suite": name, "columns": named[:_NAMED], "of": len(named), **told.suite(name, columns)})
         except (InputError, DataError) as e:
             left.append({"suite": name, "why": f"the model cannot be asked of such rows: {e.message}"})
     units = facts.units.rows(chosen) if facts.units else None
@@ -275,7 +278,7 @@ def _drawn(found: dict[str, Any]) -> str:
     rows = [
         [
             s["suite"],
-            ", ".join(s["columns"][:4]) + (f" and {len(s['columns']) - 4} more" if len(s["columns"]) > 4 else "") or "the whole row",
+            ", ".join(s["columns"][:4]) + (f" and {s['of'] - 4} more" if s["of"] > 4 else "") or "the whole row",
             s["value"],
             s["drop"],
             f"{svg.number(s['low'])} to {svg.number(s['high'])}" if s["low"] is not None else "",
