@@ -85,6 +85,7 @@ def test_the_exported_graph_answers_as_torch_does_alone_and_in_a_batch(model: di
     found = engine.run(batch)["symbols"]
     np.testing.assert_array_equal(found[..., 0], wanted[..., 0])
     np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert np.isfinite(engine.run({"audio": np.zeros((1, 8000), np.float32), "length": np.array([[8000]])})["symbols"]).all()
     for i, n in enumerate(LENGTHS[:, 0].tolist()):
         alone = engine.run({"audio": batch["audio"][i : i + 1, :n], "length": batch["length"][i : i + 1]})["symbols"]
         np.testing.assert_allclose(alone, found[i : i + 1], atol=1e-4)

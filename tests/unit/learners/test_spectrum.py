@@ -107,6 +107,8 @@ def test_the_exported_graph_answers_as_torch_does_alone_and_in_a_batch(network: 
     found = engine.run({"audio": audio, "length": lengths})["probabilities"]
     with torch.no_grad():
         np.testing.assert_allclose(found, serving(audio=clips(), length=LENGTHS), atol=1e-5)
+    silent = engine.run({"audio": np.zeros((1, 8000), np.float32), "length": np.array([[8000]])})["probabilities"]
+    assert np.isfinite(silent).all(), "a server asks such a row before it says that it is ready"
     for i, n in enumerate(lengths[:, 0]):
         alone = engine.run({"audio": audio[i : i + 1, :n], "length": lengths[i : i + 1]})["probabilities"]
         np.testing.assert_allclose(alone, found[i : i + 1], atol=1e-5)

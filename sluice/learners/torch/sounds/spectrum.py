@@ -170,8 +170,9 @@ def _moved(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 def _relative(mel: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Powers in shares of the loudest frame's mean over the bands."""
-    loudest = (mel.mean(1) * mask).amax(1)
-    return mel / (loudest + 1e-12)[:, None, None]
+    # Not added: the exporter takes a sum with so small a number for the other term, and silence would become 0 / 0.
+    loudest = (mel.mean(1) * mask).amax(1).clamp(min=1e-12)
+    return mel / loudest[:, None, None]
 
 
 def sounding(loudness: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
