@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,33 +25,22 @@ PASSED = {"validate_data": "pass", "train": "pass", "evaluate": "pass"}
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    root = tmp_path_factory.mktemp("packages")
-    return [classifier(root / str(i), "points", scale=1.0 + i).root for i in range(4)]
-
-
-@pytest.fixture(scope="module")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty registry: MLflow takes a second to make one."""
-    home = Home(tmp_path_factory.mktemp("schema") / "h").create()
-    Registry(home.tracking_uri).models()
-    return home.root / "mlflow.db"
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three versions, each promoted in dev after the other; moved away, so that each copy's own store is the one that is read."""
+    root = tmp_path_factory.mktemp("template")
+    home = Home(root / "home").create()
+    registry, store = Registry(home.tracking_uri), default_store(home)
+    for i in range(3):
+        kept = store.add(classifier(root / str(i), "points", scale=1.0 + i))
+        made = registry.register("points", kept.digest, store.uri(kept.digest), metrics={}, tags={GATES: json.dumps(PASSED)}, run_id=None)
+        put_in(registry, made, "dev", "the rollout said so")
+    return home.root.rename(root / "kept")
 
 
 @pytest.fixture
-def place(tmp_path: Path, packages: list[Path], schema: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """Three versions, each promoted in dev after the other."""
-    from sluice.package import package
-
+def place(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("SLUICE_USER", "ada")
-    home = Home(tmp_path / "home").create()
-    (home.root / "mlflow.db").write_bytes(schema.read_bytes())
-    registry, store = Registry(home.tracking_uri), default_store(home)
-    for path in packages[:3]:
-        kept = store.add(package.read(path))
-        made = registry.register("points", kept.digest, store.uri(kept.digest), metrics={}, tags={GATES: json.dumps(PASSED)}, run_id=None)
-        put_in(registry, made, "dev", "the rollout said so")
-    return home
+    return Home(shutil.copytree(template, tmp_path / "home"))
 
 
 def stands(home: Home, environment: str = "dev") -> tuple[str | None, str | None]:
