@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from sluice.audit.log import open_log
 from sluice.audit.verify import verify
@@ -12,6 +13,7 @@ from sluice.core.errors import ProjectError
 from sluice.core.home import Home
 from sluice.registry import story
 from sluice.registry.references import registry_of
+from sluice.registry.versions import RegistryFault
 
 #: What is asked in place of a model: whether the log is whole.
 VERIFY = "verify"
@@ -43,6 +45,9 @@ def _verify(home: Home, args: argparse.Namespace) -> int:
         named = story.named(registry, registry.models())
     except ProjectError:  # nothing was run here: there is no registry that could name a record
         named = []
+    except RegistryFault as e:
+        print(f"sluice: the registry's part was not looked at: {e.message}", file=sys.stderr)
+        named = []
     faults = verify(lines, head, named)
     mine = [a for a in named if a.log == log.identity()]
     if args.json:
@@ -52,7 +57,7 @@ def _verify(home: Home, args: argparse.Namespace) -> int:
     for fault in faults:
         print(fault)
     if faults:
-        print(f"{log.where}: {len(faults)} faults in {len(lines)} records")
+        print(f"{log.where}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'} in {len(lines)} records")
         return CHANGED
     head_said = f"the head names {head.sequence}" if head else "empty"
     print(f"{log.where}: {len(lines)} records, every one as it was written; {head_said}, {len(mine)} are named by the registry")

@@ -11,7 +11,7 @@ from sluice.audit.log import ANCHOR, anchor, open_log
 from sluice.audit.record import Entry
 from sluice.cli import main
 from sluice.core.home import Home
-from sluice.registry.versions import CHAMPION, Registry
+from sluice.registry.versions import CHAMPION, Registry, RegistryFault
 
 A, B = "a" * 64, "b" * 64
 
@@ -74,7 +74,7 @@ def test_verify_names_what_was_changed_and_ends_with_3(home: Home, capsys: pytes
     assert main(["audit", "verify", "--home", str(home.root)]) == 0
     assert "6 records, every one as it was written; the head names 5, 2 are named by the registry" in capsys.readouterr().out
     path = home.root / "audit" / "log.jsonl"
-    good = path.read_bytes()
+    good, head = path.read_bytes(), (home.root / "audit-head.json").read_bytes()
     try:
         path.write_bytes(good.replace(b"ada asked", b"eve asked"))
         assert main(["audit", "verify", "--home", str(home.root)]) == 3
@@ -88,3 +88,16 @@ def test_verify_names_what_was_changed_and_ends_with_3(home: Home, capsys: pytes
         assert [f["record"] for f in found["faults"]] == [2, 3] and "points@2 in the registry names 3" in found["faults"][1]["what"]
     finally:
         path.write_bytes(good)
+        (home.root / "audit-head.json").write_bytes(head)
+
+
+def test_a_registry_that_is_away_is_said_and_the_log_is_looked_at_all_the_same(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> list[str]:
+        raise RegistryFault("the model registry could not list models: no answer")
+
+    monkeypatch.setattr(Registry, "models", away)
+    assert main(["audit", "verify", "--home", str(home.root)]) == 0
+    said = capsys.readouterr()
+    assert "registry's part was not looked at" in said.err and "6 records, every one as it was written" in said.out
