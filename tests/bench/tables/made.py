@@ -33,7 +33,7 @@ def adult_like(rows: int = 12_000) -> pd.DataFrame:
 
 
 def credit_like(rows: int = 6000) -> pd.DataFrame:
-    """Who does not pay back, 5 in 100: amounts of long tails that count by their ratio, counts, an income that one in eight does not tell."""
+    """Who does not pay back, one in a hundred: amounts of long tails that count by their ratio, counts, an income that one in eight does not tell."""
     rng = np.random.default_rng(4)
     income, limit = np.exp(rng.normal(8, 0.7, rows)), np.exp(rng.normal(9, 0.9, rows))
     used = np.clip(rng.beta(0.8, 1.6, rows) + (rng.random(rows) < 0.02) * rng.exponential(3, rows), 0, 20)
