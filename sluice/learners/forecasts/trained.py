@@ -146,15 +146,18 @@ class TreesTrained(Trained):
             self._stretch = stretches(held, learnt, self.state.extra["windows"]["independent"], NOMINAL)
 
     def _scores(self, dataset: Dataset, split: str) -> np.ndarray:
-        """How far what came lies from the middle, [rows, steps], of every second, third, ... batch of many."""
-        rows = dataset.rows(split) if split in dataset.manifest["splits"] else 0
-        every = max(1, rows // _MOST_SCORED)
+        """How far what came lies from the middle, [rows, steps]."""
         parts = [np.zeros((0, self._horizon))]
-        for i, (inputs, t) in enumerate(batches(self.state, dataset, split)):
-            if i % every == 0:
-                out = self.bare(inputs).astype(np.float64)
-                parts.append(scores(t.values, out[:, :, 0], out[:, :, 1], out[:, :, 2]))
+        for inputs, t in self._looked_at(dataset, split):
+            out = self.bare(inputs).astype(np.float64)
+            parts.append(scores(t.values, out[:, :, 0], out[:, :, 1], out[:, :, 2]))
         return np.concatenate(parts)
+
+    def _looked_at(self, dataset: Dataset, split: str) -> Iterator[tuple[dict[str, np.ndarray], Truth]]:
+        """Of many batches of rows every second, third, ..."""
+        rows = dataset.rows(split) if split in dataset.manifest["splits"] else 0
+        every = -(-rows // _MOST_SCORED)
+        return (found for i, found in enumerate(batches(self.state, dataset, split)) if i % every == 0)
 
     def judged(self, dataset: Dataset) -> dict[str, Any]:
         """The history's one entry: the pinball loss, and the metrics of the validation rows."""
@@ -164,7 +167,7 @@ class TreesTrained(Trained):
         for split in ("train", "validation"):
             found = [
                 (self.run(inputs), np.concatenate([t.values, t.naive, t.scale], axis=1))
-                for inputs, t in batches(self.state, dataset, split)
+                for inputs, t in self._looked_at(dataset, split)
             ]
             if found:
                 out, targets = (np.concatenate(part) for part in zip(*found, strict=True))
