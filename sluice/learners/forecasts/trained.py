@@ -166,8 +166,7 @@ class TreesTrained(Trained):
         entry: dict[str, Any] = {"epoch": 1, "train_loss": None, "validation_loss": None, "validation_metrics": {}}
         for split in ("train", "validation"):
             found = [
-                (self.run(inputs), np.concatenate([t.values, t.naive, t.scale], axis=1))
-                for inputs, t in self._looked_at(dataset, split)
+                (self.run(inputs), np.concatenate([t.values, t.naive, t.scale], axis=1)) for inputs, t in self._looked_at(dataset, split)
             ]
             if found:
                 out, targets = (np.concatenate(part) for part in zip(*found, strict=True))
