@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 HERE = Path(__file__).parent
 
 
-def test_answers_of_two_quantities_are_promoted_compared_and_told_in_the_report(tmp_path: Path) -> None:
+def test_answers_of_two_quantities_are_promoted_and_told_in_the_report(tmp_path: Path) -> None:
     shutil.copy(HERE / "throws_task.py", tmp_path)
     rng = np.random.default_rng(3)
     speed, angle = rng.uniform(0.2, 1, 900), rng.uniform(0.2, 1.4, 900)
@@ -57,6 +57,3 @@ def test_answers_of_two_quantities_are_promoted_compared_and_told_in_the_report(
     assert list(v2.select(model, outputs, None, None)) == ["values"] == v2.output_names(model)
     with pytest.raises(SluiceError):
         model.run({"speed": np.float32([np.nan]), "angle": np.float32([0.7])})
-    again, _ = promoted(tmp_path, "train.seed=5")
-    compared = orjson.loads((tmp_path / "home" / "runs" / again["run"] / "gates" / "evaluate.json").read_bytes())["evidence"]["comparison"]
-    assert compared["verdict"] in ("better", "no_worse", "inconclusive") and compared["n_discordant"] > 0

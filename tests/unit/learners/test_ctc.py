@@ -69,9 +69,8 @@ def test_the_loss_is_that_of_all_ways_to_say_it() -> None:
     assert float(loss(logits[:, :2], targets[1:].repeat(2, 1))) == 0  # two equal symbols need three frames
 
 
-@pytest.mark.parametrize("model", [{}, {"labels": ("a", "b", "▁"), "network": "transformer", "hidden": 16, "layers": 1, "heads": 2}])
-def test_the_exported_graph_answers_as_torch_does_alone_and_in_a_batch(model: dict[str, object]) -> None:
-    net, state = network(**model)
+def test_the_exported_graph_answers_as_torch_does_alone_and_in_a_batch() -> None:
+    net, state = network()
     torch.manual_seed(1)
     serving = net.serving_module(net.build(state).eval(), state)
     with torch.no_grad():
