@@ -22,6 +22,7 @@ from sluice.formats.export import export_graph
 from sluice.learners.fit import fit
 from sluice.project import load
 from sluice.tasks import load_task
+from tests.bench.tasks.tagging import milliseconds
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "similarity" / "sluice.yaml"
 
@@ -67,16 +68,6 @@ def main() -> None:
                 }
             ).decode()
         )
-
-
-def milliseconds(engine: Any, tensors: dict[str, np.ndarray]) -> float:
-    """The median time of a request, after some that warm up."""
-    took = []
-    for _ in range(60):
-        begun = time.perf_counter()
-        engine.run(tensors)
-        took.append(time.perf_counter() - begun)
-    return float(np.median(took[10:]) * 1000)
 
 
 if __name__ == "__main__":
