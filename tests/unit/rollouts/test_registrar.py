@@ -73,8 +73,15 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
 
     def back(self) -> None:
-        if self._server is None:
-            self._server = self._make(self.port)
+        end = time.monotonic() + 60
+        while self._server is None:
+            try:
+                self._server = self._make(self.port)
+            except (OSError, SystemExit):  # werkzeug ends a process whose port another one has for a moment
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+                continue
             self.port = self._server.server_port
             threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
