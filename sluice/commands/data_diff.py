@@ -17,10 +17,12 @@ from sluice.data.dataset import MANIFEST
 from sluice.data.difference import LARGE, Difference, difference
 from sluice.data.drifted import Distance, distances
 from sluice.data.prepare import source_of
+from sluice.data.profile import label_values
 from sluice.data.report import counted, listed, percent
 from sluice.data.versions import Version
 from sluice.package import package as packages
 from sluice.package.package import Package
+from sluice.problems.problem import problem
 
 
 def diff(args: argparse.Namespace) -> int:
@@ -136,7 +138,8 @@ def _against_profile(sides: list[Version | Package], args: argparse.Namespace) -
     missing = [n for n in profile["features"] if n not in version.table.schema.names]
     if len(missing) == len(profile["features"]):
         raise DataError("has none of the model's columns", field="A, B", value=version.where, fix=f"it learnt from {listed(missing)}")
-    label = version.table.column("label").to_pylist() if "label" in version.table.schema.names else None
+    told = "label" in version.table.schema.names
+    label = label_values(problem(str(profile["objective"])), version.table.column("label")) if told else None
     found = [d for d in distances(profile, version.table, label) if d.feature not in missing]
     threshold = LARGE if args.drift is None else args.drift
     moved = [d for d in found if d.beyond(threshold)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from sluice.data.profile import profile_counts
 from sluice.fields import field_of
@@ -36,7 +37,9 @@ class Distance:
         return self.psi > max(threshold, self.noise)
 
 
-def distances(profile: Mapping[str, Any], rows: pa.Table, labels: Sequence[Any] | None = None, *, per_unit: float = 1.0) -> list[Distance]:
+def distances(
+    profile: Mapping[str, Any], rows: pa.Table, labels: Sequence[Any] | NDArray[np.float64] | None = None, *, per_unit: float = 1.0
+) -> list[Distance]:
     """Each part's distance, the farthest first.
 
     Parts that count several things a row (the words of a text) are left out: chance moves them further than is known here.

@@ -18,8 +18,9 @@ image ``brightness``, ``contrast``, ``pixels``, ``channel_0`` ...
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from sluice.core.errors import DataError
@@ -27,6 +28,11 @@ from sluice.data.dataset import Dataset
 from sluice.fields import Field, field_of, fields_of
 from sluice.fields.parts import moments, numbers, numeric_part, part, value_counts
 from sluice.stats.drift import category_counts, numeric_counts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sluice.problems.problem import Problem
 
 FORMAT = "sluice.profile/v1"
 #: The kind of a feature of which a profile says nothing.
@@ -44,9 +50,8 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
     hidden = {name: {"kind": HIDDEN, "parts": {}} for name in dataset.sensitive}  # a field of no known kind: neither counted nor drawn
     features = {name: hidden[name] if name in hidden else field.reference(dataset) for name, field in fields.items()}
     labels = dataset.read("train", ["label"]).column("label")
-    field = field_of(dataset.problem.label, "label")
-    if not field.category:
-        values = labels.to_numpy() if field.quantity else field.watched(labels)
+    values = label_values(dataset.problem, labels)
+    if isinstance(values, np.ndarray):
         label = {**moments(values), **numeric_part(values)}
     else:
         counts = category_counts(value_counts([labels]), dataset.labels)
@@ -54,8 +59,20 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
     return {"format": FORMAT, "rows": len(labels), "objective": dataset.objective, "label": label, "features": features}
 
 
+def label_values(asked: Problem, column: pa.ChunkedArray) -> NDArray[np.float64] | list[Any] | None:
+    """What a profile counts of true answers: names, or one number a row; None of a column that does not hold such answers.
+
+    Args:
+        asked: the problem. column: its true answers.
+    """
+    field = field_of(asked.label, "label")
+    if field.category or field.quantity:
+        return column.to_pylist() if field.category else numbers(column.to_pylist())
+    return field.watched(column) if field.arrow is None or column.type == field.arrow else None
+
+
 def profile_counts(
-    profile: Mapping[str, Any], rows: pa.Table | pa.RecordBatch | Sequence[Any], labels: Sequence[Any] | None = None
+    profile: Mapping[str, Any], rows: pa.Table | pa.RecordBatch | Sequence[Any], labels: Sequence[Any] | NDArray[np.float64] | None = None
 ) -> dict[str, Any]:
     """Count new rows into a profile's bins.
 
@@ -81,8 +98,8 @@ def profile_counts(
         features[name] = {k: c.tolist() for k, c in field.counts(reference, values).items()}
     label = None
     if labels is not None:
-        spec = profile["label"]
-        label = (numeric_counts(numbers(labels), spec["edges"]) if "edges" in spec else category_counts(labels, spec["values"])).tolist()
+        spec, told = profile["label"], labels.tolist() if isinstance(labels, np.ndarray) else labels
+        label = (numeric_counts(numbers(told), spec["edges"]) if "edges" in spec else category_counts(told, spec["values"])).tolist()
     return {"rows": rows.num_rows if isinstance(rows, pa.Table | pa.RecordBatch) else len(rows), "features": features, "label": label}
 
 

@@ -43,12 +43,14 @@ class Drift(Check):
         if profile is None or facts.champion is None:
             return Decision("pass")
         from sluice.data.drifted import distances
+        from sluice.data.profile import label_values
 
         dataset = facts.dataset
         rows = dataset.read("train", [*dataset.columns, "label"])
         units = dataset.problem.units(dataset, "train")
         per_unit = rows.num_rows / units.effective if units is not None else 1.0
-        labels = rows.column("label").to_pylist() if profile.get("objective") == dataset.objective else None
+        same = profile.get("objective") == dataset.objective
+        labels = label_values(dataset.problem, rows.column("label")) if same else None
         found = distances(profile, rows, labels, per_unit=per_unit)
         return decide([{"name": d.name, "psi": d.psi, "noise": d.noise} for d in found], facts.champion.digest, rows.num_rows, config)
 

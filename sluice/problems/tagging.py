@@ -218,9 +218,8 @@ class Tagging(Arrays):
         return {"spans": out}
 
     def observed(self, outputs: np.ndarray) -> np.ndarray:
-        """How sure it is of its words: the mean of their likeliest tags' probabilities."""
-        most = np.asarray(outputs[..., :-2], dtype=np.float64).max(axis=-1)
-        return np.asarray(most.sum(axis=1) / np.maximum((most > 0).sum(axis=1), 1))
+        """How many words are answered, as a profile has it of true tags."""
+        return np.asarray((_said(outputs) >= 0).sum(axis=1), dtype=np.float64)
 
 
 def tags_of(labels: Sequence[str]) -> list[str]:

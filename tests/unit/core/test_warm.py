@@ -31,10 +31,12 @@ PLAN = Plan(
 
 @pytest.fixture(scope="module", autouse=True)
 def alone() -> Iterator[None]:
-    """None is there that these could join."""
+    """None is there that these could join; and an interrupt does what it does to a fresh process, also where a shell began the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as m:
         m.delenv(PLACE, raising=False)
         yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")

@@ -90,3 +90,34 @@ def test_without_a_champion_or_its_profile_nothing_is_said():
 def test_a_limit_is_a_number_above_0(wrong):
     with pytest.raises(ValueError, match="drift_max"):
         EvaluateConfig(drift_max=wrong)
+
+
+@pytest.mark.parametrize(("objective", "kind"), [("multilabel", pa.string()), ("arrays", pa.float64())])
+def test_labels_that_are_lists_are_compared_as_the_profile_has_them(tmp_path, objective, kind):
+    rng = np.random.default_rng(3)
+
+    def rows(root, most):
+        if objective == "multilabel":
+            label = [["a", "b", "c"][: rng.integers(0, most)] for _ in range(1000)]
+        else:
+            label = [[float(v), 0.0] for v in rng.normal(most, 1, 1000)]
+        table = pa.table(
+            {"row_id": [f"{i:016x}" for i in range(1000)], "x": rng.normal(size=1000), "label": pa.array(label, pa.list_(kind))}
+        )
+        splits = {"train": table, "test": table.slice(0, 20)}
+        names = ["a", "b", "c"] if objective == "multilabel" else ["0", "1"]
+        return write_dataset(
+            root,
+            splits,
+            task="t",
+            objective=objective,
+            labels=names,
+            columns={"x": "numeric"},
+            source={},
+            shard_rows=10_000,
+            profile=profile_dataset,
+        )
+
+    old, same, other = rows(tmp_path / "a", 4), rows(tmp_path / "b", 4), rows(tmp_path / "c", 1)
+    assert not judged(old, same).cautions and judged(old, same).evidence["drift"]["compared"] == 2
+    assert "label (" in judged(old, other).cautions[0]
