@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sluice.cli import PROJECT_FILE, show_json
+from sluice.arguments.shared import PROJECT_FILE
+from sluice.cli import show_json
 from sluice.core.errors import DataError
 from sluice.core.home import Home
 from sluice.data import versions

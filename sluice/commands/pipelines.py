@@ -7,7 +7,8 @@ import dataclasses
 import sys
 
 from sluice import project as projects
-from sluice.cli import PROJECT_FILE, checkout_command, show_json
+from sluice.arguments.shared import PROJECT_FILE
+from sluice.cli import checkout_command, show_json
 from sluice.client.endpoint import Endpoint
 from sluice.commands.project import template
 from sluice.commands.run import show_conclusion

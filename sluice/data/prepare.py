@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -25,10 +24,11 @@ from sluice.data.names import check_names, columns_named
 from sluice.data.profile import profile_dataset
 from sluice.data.report import Report
 from sluice.data.rules.sources import judged_sources
-from sluice.data.sensitive import hidden_keys, without_values
+from sluice.data.sensitive import without_values
 from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
-from sluice.data.splits import group_keys, parted, split_rows, time_keys
+from sluice.data.split_keys import split_keys
+from sluice.data.splits import parted, split_rows
 from sluice.data.timestamps import Times
 from sluice.data.where import Held, check_expressions
 from sluice.fields import Field, field_of, fields_of
@@ -252,7 +252,7 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
     keys = None
     if told.get("sides") is None:
         keys = _own_keys(project, source.table, task)
-        keys = _keys(project, source.table, table.num_rows, times) if keys is None else keys
+        keys = split_keys(project, source.table, table.num_rows, times) if keys is None else keys
     beside, held = columns_beside(project, source.table, kinds, table.num_rows)
     return Rows(table, kinds, objective, source, spellings, times, keys, **told, beside=beside, held=held)
 
@@ -315,7 +315,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
     table = pa.table({n: _like(found.column(n), train.table.schema.field(n).type) for n in names})
     table = respelled_table(table, train.spellings, source.table, data.columns.label)
     keys = _own_keys(project, source.table, like)
-    keys = _keys(project, source.table, table.num_rows, train.times) if keys is None else keys
+    keys = split_keys(project, source.table, table.num_rows, train.times) if keys is None else keys
     held = alike_beside(project, source.table, train.beside, table.num_rows)
     return Rows(table, train.kinds, train.objective, source, train.spellings, train.times, keys, beside=train.beside, held=held)
 
@@ -385,33 +385,6 @@ def _times(project: Project, table: pa.Table, task: TaskData) -> dict[str, Times
         if times is not None:
             found[name] = times
     return found
-
-
-def _keys(project: Project, table: pa.Table, rows: int, times: Mapping[str, Times]) -> pa.ChunkedArray | None:
-    """What `data.split.column` of a source says of each row: strings for groups, times or numbers for ``time``."""
-    split = project.data.split
-    if split.column is None:
-        return None
-    if split.column not in table.schema.names:
-        near = difflib.get_close_matches(split.column, table.schema.names, 1, 0.5)
-        raise DataError(
-            "no such column in the data",
-            field="data.split.column",
-            value=split.column,
-            fix=(f"did you mean {near[0]!r}? " if near else "") + f"columns: {', '.join(table.schema.names[:20])}",
-        )
-    if table.num_rows != rows:
-        raise DataError(
-            "cannot be told of the task's rows: it makes others of the source's",
-            field="data.split.column",
-            value=split.column,
-            fix="split by hash",
-        )
-    column = plain(table.select([split.column])).column(0)
-    if split.by == "group":
-        keys = group_keys(column)
-        return hidden_keys(keys) if split.column in project.data.sensitive else keys
-    return timestamps.read(column, split.column, times[split.column]) if split.column in times else time_keys(column)
 
 
 def _described(uri: str, rows: Rows, kept: pa.Table) -> dict[str, Any]:
