@@ -23,11 +23,11 @@ from serving.controller.rollouts.auditor import Auditor
 from serving.controller.rollouts.evidence import Pods
 from serving.controller.rollouts.reconcile import Rollouts
 from serving.controller.rollouts.registrar import Registrar
-from serving.controller.runs import cron
 from serving.controller.runs.reconciler import Installation, endpoint, system_of
 from serving.controller.runs.runs import Runs
 from serving.controller.runs.schedules import Schedules
 from sluice.audit.log import AUDIT_ENV, log_at
+from sluice.core import cron
 from sluice.core.errors import MissingExtra, SluiceError
 from sluice.kfp.client import Api
 from sluice.kfp.connection import UI_VARIABLE

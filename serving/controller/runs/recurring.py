@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from serving.controller.runs.cron import parse_six
+from sluice.core.cron import parse_six
 
 #: A tick's run is waited for this long before a hand-over (a busy scheduler is half a minute late), and none begins so near before a tick.
 LAG, LEAD = 60.0, 5.0

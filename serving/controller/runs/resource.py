@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from serving.controller.runs import cron
-from serving.controller.runs.cron import Cron
 from sluice import project
-from sluice.core import files
+from sluice.core import cron, files
+from sluice.core.cron import Cron
 from sluice.core.errors import ProjectError, SluiceError
 from sluice.kfp import form
 from sluice.kube.client import Object

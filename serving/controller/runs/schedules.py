@@ -8,10 +8,10 @@ from typing import Any
 
 from serving.controller.rollouts.resource import stamp
 from serving.controller.runs import recurring, resource
-from serving.controller.runs.cron import translated
 from serving.controller.runs.reconciler import IDLE, PipelineReconciler
 from serving.controller.runs.recurring import Action, Recurring, Run, Wanted
 from serving.controller.runs.resource import Schedule
+from sluice.core.cron import translated
 from sluice.kfp.answers import need
 from sluice.kfp.answers import timestamp as seconds
 from sluice.kube.client import Object

@@ -10,8 +10,8 @@ from croniter import croniter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.controller.runs import cron
-from serving.controller.runs.cron import CronError
+from sluice.core import cron
+from sluice.core.cron import CronError
 
 BERLIN, SYDNEY, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Australia/Sydney"), ZoneInfo("Asia/Kolkata")
 

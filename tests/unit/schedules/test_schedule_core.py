@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.controller.runs.cron import parse, parse_six
 from serving.controller.runs.recurring import Action, Recurring, Run, Wanted, leave, reconcile, tidy
+from sluice.core.cron import parse, parse_six
 
 NOW = 1_800_000_000.0 - 1_800_000_000 % 86400
 HOUR = 3600.0

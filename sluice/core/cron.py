@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from croniter import CroniterBadDateError, croniter
-
-from sluice.core.errors import SluiceError
+from sluice.core.errors import MissingExtra, SluiceError
 
 _MONTHS = {m: i + 1 for i, m in enumerate(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"])}
 _DAYS = {d: i for i, d in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])}
@@ -66,7 +64,16 @@ class Cron:
 
         Returns:
             Seconds since the epoch, None when there is no tick in the next eight years.
+
+        Raises:
+            MissingExtra: croniter is not installed.
         """
+        try:
+            from croniter import CroniterBadDateError, croniter
+        except ImportError as e:
+            raise MissingExtra(
+                "needs croniter", field="a schedule", value=self.text, fix="pip install 'sluice-ml[cluster]', or leave the schedule out"
+            ) from e
         # croniter walks on the wall clock, from before the last change of it; a wall time is one moment, two, or none.
         clock = datetime.fromtimestamp(moment, where).replace(tzinfo=UTC).timestamp()
         walk = croniter(self._plain(), clock - _CHANGE, day_or=not (self.any_day or self.any_weekday), max_years_between_matches=_YEARS)
@@ -84,6 +91,13 @@ class Cron:
         except CroniterBadDateError:
             pass
         return again
+
+    @property
+    def possible(self) -> bool:
+        """Whether any date matches: 30 February does not."""
+        longest = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+        union = not (self.any_day or self.any_weekday)
+        return union or any(min(self.days) <= longest.get(month, 31) for month in self.months)
 
     def _plain(self) -> str:
         """Five fields of numbers alone: names, `?` and what croniter reads otherwise (0-0) are gone."""
@@ -137,8 +151,11 @@ def _listed(values: Iterable[int], low: int, high: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str) -> Cron:
+def parse(text: str, field: str = "spec.schedule") -> Cron:
     """Five fields, in the grammar that Kubeflow Pipelines' scheduler (robfig/cron 1.2) shares with Vixie cron.
+
+    Args:
+        field: the setting it stands in, told in errors.
 
     Raises:
         CronError: naming the field, or that no date matches (30 February).
@@ -147,15 +164,15 @@ def parse(text: str) -> Cron:
     if len(parts) != 5:
         raise CronError(
             "a cron expression has five fields: minute, hour, day of month, month, day of week",
-            field="spec.schedule",
+            field=field,
             value=text,
             fix="for example 0 2 * * * is every night at two",
         )
-    minutes, hours, days, months, weekdays = (_field(part, *field) for part, field in zip(parts, _FIELDS, strict=True))
+    minutes, hours, days, months, weekdays = (_field(part, field, *about) for part, about in zip(parts, _FIELDS, strict=True))
     star = [part[0] in "*?" for part in parts]
     cron = Cron(" ".join(p.lower() for p in parts), minutes, hours, days, months, weekdays, star[1] and len(hours) == 24, star[2], star[4])
-    if cron.after(0.0) is None:
-        raise CronError("no date matches", field="spec.schedule", value=text, fix="day of month and month exclude each other")
+    if not cron.possible:
+        raise CronError("no date matches", field=field, value=text, fix="day of month and month exclude each other")
     return cron
 
 
@@ -168,28 +185,26 @@ def parse_six(text: str) -> Cron | None:
         return None
 
 
-def _field(text: str, name: str, low: int, high: int, names: dict[str, int]) -> frozenset[int]:
+def _field(text: str, setting: str, name: str, low: int, high: int, names: dict[str, int]) -> frozenset[int]:
     found: set[int] = set()
     for part in text.lower().split(","):
         match = re.fullmatch(r"(?:[*?]|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
         if not match:
-            raise CronError(f"{name} is not a number, a range, a list or a step", field="spec.schedule", value=text)
+            raise CronError(f"{name} is not a number, a range, a list or a step", field=setting, value=text)
         first, last, step = match.groups()
-        begin = low if first is None else _number(first, name, low, high, names)
+        begin = low if first is None else _number(first, setting, name, low, high, names)
         # "3/10" means from 3 to the end in steps of 10
-        end = _number(last, name, low, high, names) if last else high if first is None or step else begin
+        end = _number(last, setting, name, low, high, names) if last else high if first is None or step else begin
         if begin > end or step == "0":
-            raise CronError(f"{name}: the range or the step is empty", field="spec.schedule", value=text)
+            raise CronError(f"{name}: the range or the step is empty", field=setting, value=text)
         found.update(range(begin, end + 1, int(step or 1)))
     return frozenset(found)
 
 
-def _number(text: str, name: str, low: int, high: int, names: dict[str, int]) -> int:
+def _number(text: str, setting: str, name: str, low: int, high: int, names: dict[str, int]) -> int:
     value = names.get(text, int(text) if text.isdecimal() else -1)
     if not low <= value <= high:
-        raise CronError(
-            f"{name} lies between {low} and {high}", field="spec.schedule", value=text, fix="Sunday is 0" if high == 6 else None
-        )
+        raise CronError(f"{name} lies between {low} and {high}", field=setting, value=text, fix="Sunday is 0" if high == 6 else None)
     return value
 
 
