@@ -52,8 +52,12 @@ def what_next(outcome: Mapping[str, Any], back: str = "client") -> str | None:
         )
     if word == "rolled_back":
         return f'run.show("rollout") shows the tests; again without training: {retry_command(outcome)}'
-    step = str(outcome.get("gate") or "")
-    return f'run.show("{step}") shows all of it; {_NEXT.get(step, "change what it names")}, and run again'
+    return f'run.show("{outcome.get("gate") or ""}") shows all of it; {after_refusal(outcome)}'
+
+
+def after_refusal(outcome: Mapping[str, Any]) -> str:
+    """What to change after a gate refused, in one line."""
+    return f"{_NEXT.get(str(outcome.get('gate') or ''), 'change what it names')}, and run again"
 
 
 def retry_command(outcome: Mapping[str, Any]) -> str:

@@ -67,4 +67,6 @@ def show_conclusion(outcome: dict[str, Any]) -> None:
             print(f"  ! {caution}")
     if outcome["outcome"] == "rolled_back" and "report" in outcome:
         print(f"again, without training: {advice.retry_command(outcome)}")
+    if outcome["outcome"] == "refused":
+        print(f"next: {advice.after_refusal(outcome)}")
     print(f"report: {advice.near(outcome['report'])}" if "report" in outcome else f"run: {outcome['url'] or outcome['run']}")

@@ -10,6 +10,7 @@ from sluice import __version__
 from sluice.core import files
 from sluice.core.errors import HomeError
 from sluice.core.home import Home
+from sluice.doctor import machine
 from sluice.doctor.finding import Finding, Look, fault, note, ok
 
 #: What a road needs -> (package, the version it must be or empty, who needs it, the extra that brings it).
@@ -28,7 +29,15 @@ _FULL, _TIGHT = 1 << 30, 5 << 30
 
 def looks(home: Home) -> list[Look]:
     """What is looked at here."""
-    return [Look("python", python), Look("packages", packages), Look("disk", lambda: disk(home)), Look("home", lambda: writable(home))]
+    return [
+        Look("python", python),
+        Look("packages", packages),
+        Look("memory", machine.memory),
+        Look("disk", lambda: disk(home)),
+        Look("home", lambda: writable(home)),
+        Look("Envoy", machine.envoy),
+        Look("ports", machine.ports),
+    ]
 
 
 def python() -> Finding:
