@@ -2,19 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sluice.core import cron
 from sluice.core.section import Section
+
+#: How two sets of counts are told apart.
+Method = Literal["psi", "js", "wasserstein", "ks"]
+#: From which distance on a shift counts where a project says nothing. A normal column that moves by half of its deviation is about as far in each.
+LIMITS: dict[str, float] = {"psi": 0.25, "js": 0.2, "wasserstein": 0.5, "ks": 0.2}
+
+
+class Window(Section):
+    """How many predictions are judged together."""
+
+    rows: int | None = Field(500, ge=20, le=10_000_000, description="close a window at so many rows; null: by time alone")
+    seconds: float | None = Field(None, ge=1, le=366 * 86400, description="close a window at each whole multiple of so many seconds (UTC)")
+    minimum: int = Field(100, ge=20, description="rows a window has at the least: one that time would close earlier goes on")
+
+    @model_validator(mode="after")
+    def _closes(self) -> Self:
+        if self.rows is None and self.seconds is None:
+            raise ValueError("is closed by nothing: set rows, seconds or both")
+        if self.rows is not None and self.minimum > self.rows and "minimum" in self.model_fields_set:
+            raise ValueError(f"minimum {self.minimum} is more than the {self.rows} rows that close a window")
+        return self
+
+    @property
+    def least(self) -> int:
+        """Rows a window has at the least."""
+        return self.minimum if self.rows is None else min(self.minimum, self.rows)
+
+
+class OwnDrift(Section):
+    """Of one feature: what differs from the others."""
+
+    method: Method | None = None
+    threshold: float | None = Field(None, gt=0)
+    watch: bool = Field(True, description="false: its distance is reported and raises no alarm")
 
 
 class Drift(Section):
     """When the serving data counts as moved: the distance from the training profile."""
 
-    method: Literal["psi", "js"] = "psi"
-    threshold: float = Field(0.25, gt=0)
+    method: Method = Field("psi", description="of features with no order (categories, words) psi stands in for wasserstein and ks")
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        description="a shift of this distance is caught; null: the method's own, of psi 0.25, js 0.2, ks 0.2, wasserstein 0.5 deviations",
+    )
+    persistence: int = Field(
+        2, ge=1, le=50, description="windows in a row that have to say so before an alarm is raised, and before it ends"
+    )
+    false_alarms: float = Field(
+        0.01, gt=0, le=10, description="alarms a day and model, all features together, that are put up with where nothing moved"
+    )
+    windows_a_day: float = Field(288, gt=0, description="windows a day where rows tell no time; where they do, it is measured")
+    nulls: float = Field(0.1, gt=0, le=1, description="change of a feature's share of missing values that counts")
+    unseen: float = Field(0.05, gt=0, le=1, description="share of values the training rows did not have that counts")
+    outside: float = Field(0.05, gt=0, le=1, description="share of values outside the training rows' range that counts")
+    columns: dict[str, OwnDrift] = Field({}, description="feature -> what differs for it")
+
+    def limit(self, method: str, feature: str = "") -> float:
+        """The distance that is to be caught, in the method's own unit."""
+        own = self.columns.get(feature)
+        if own is not None and own.threshold is not None:
+            return own.threshold
+        return self.threshold if self.threshold is not None and method == self.method else LIMITS[method]
+
+    def measured(self, feature: str) -> Method:
+        """The method that decides for a feature with an order."""
+        own = self.columns.get(feature)
+        return own.method if own is not None and own.method is not None else self.method
+
+    def watched(self, feature: str) -> bool:
+        """Whether it may raise an alarm."""
+        own = self.columns.get(feature)
+        return own is None or own.watch
 
 
 class Drifted(Section):
@@ -62,5 +128,6 @@ class Retrain(Section):
 class MonitorConfig(Section):
     """What is watched after the rollout."""
 
+    window: Window = Window()
     drift: Drift = Drift()
     retrain: Retrain = Retrain()
