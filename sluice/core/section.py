@@ -106,6 +106,10 @@ def checked(kind: type[Section], raw: object, field: str) -> Section:
         raise explain(e, kind, tuple(field.split(".", 2)), "project") from e
 
 
+#: Kinds of faults whose value is not told: there is none, or it may be a key (``PydanticCustomError("secret", ...)``).
+_UNSHOWN = ("missing", "secret")
+
+
 def explain(
     error: ValidationError, root: type[BaseModel], prefix: tuple[str, ...], where: str, said_by: Mapping[str, str] = {}
 ) -> ProjectError:
@@ -133,12 +137,12 @@ def explain(
             message, fix = "is required", "add it"
         else:
             message, fix = e["msg"].removeprefix("Value error, "), f"change {giver(path)}" if giver(path) else "see `sluice schema`"
-        faults.append((path or where, message, None if e["type"] == "missing" else e["input"], fix, e["type"]))
+        faults.append((path or where, message, None if e["type"] in _UNSHOWN else e["input"], fix, e["type"]))
     field, message, value, fix, kind = faults[0]
     if len(faults) == 1:
-        return ProjectError(message, field=f"{giver(field) or where}: {field}", fix=fix, **({} if kind == "missing" else {"value": value}))
+        return ProjectError(message, field=f"{giver(field) or where}: {field}", fix=fix, **({} if kind in _UNSHOWN else {"value": value}))
     lines = [
-        str(ProjectError(m, field=f"{giver(f)}: {f}" if giver(f) else f, fix=x, **({} if k == "missing" else {"value": v}))).replace(
+        str(ProjectError(m, field=f"{giver(f)}: {f}" if giver(f) else f, fix=x, **({} if k in _UNSHOWN else {"value": v}))).replace(
             "\n  fix: ", "; "
         )
         for f, m, v, x, k in faults
