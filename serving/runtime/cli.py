@@ -13,6 +13,7 @@ import logging  # noqa: E402
 import re  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import orjson  # noqa: E402
@@ -71,6 +72,11 @@ def parser() -> argparse.ArgumentParser:
         help=f"outcomes that feedback may tell; default: {d.outcomes[0]:g} {d.outcomes[1]:g}",
     )
     p.add_argument(
+        "--feedback-token",
+        metavar="FILE",
+        help="holds the secret that who tells feedback sends as a bearer token; default: $SLUICE_FEEDBACK_TOKEN; none: nobody through a gateway",
+    )
+    p.add_argument(
         "--user-header",
         type=_header,
         default=d.user_header,
@@ -114,6 +120,27 @@ def _header(text: str) -> str:
     if not re.fullmatch("[A-Za-z0-9-]{1,64}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a header")
     return text.lower()
+
+
+def _secret(path: str | None) -> str | None:
+    """The token of feedback: a file's text, or the environment's.
+
+    Raises:
+        SluiceError: it cannot be read, or is too short to be a secret.
+    """
+    field = "--feedback-token" if path else "SLUICE_FEEDBACK_TOKEN"
+    try:
+        text = Path(path).read_text() if path else os.environ.get("SLUICE_FEEDBACK_TOKEN", "")
+    except (OSError, UnicodeDecodeError) as e:
+        raise SluiceError(f"cannot be read: {e}", field=field, value=path, fix="name a file that holds the token") from e
+    token = text.strip()
+    if not token and not path:
+        return None
+    if len(token) < 16 or not token.isascii() or not token.isprintable():
+        raise SluiceError(
+            "must be at least 16 printable characters", field=field, value=f"{len(token)} characters", fix="openssl rand -hex 32 makes one"
+        )
+    return token
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -171,6 +198,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         deadline=args.deadline_ms / 1e3 if args.deadline_ms else None,
         allow_load=tuple(args.allow_load),
         outcomes=(low, high),
+        feedback_token=_secret(args.feedback_token),
         trust=trust_of(args.require_signature, args.trusted_key),
         **{k: getattr(args, k) for k in same},
     )

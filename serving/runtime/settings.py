@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from sluice.proof.trust import NOTHING, Trust
+
+if TYPE_CHECKING:
+    from serving.runtime.logs.answers import Answers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Settings:
         cache: bytes of the response cache a worker; 0 is off.
         outcomes: smallest and largest business outcome that feedback may tell; one beyond them is refused, since a single absurd
             number decides every mean and overflows the sum of squares.
+        feedback_token: who tells feedback has to have it, and replicas that share it know each other's answers; None: anybody who reaches
+            the server itself may, and nobody through a gateway.
         user_header: the request header that names the user, in lower case; counted by group, kept nowhere.
         log, log_sample: folder of the prediction log, and the share of requests it takes.
         access_log: ``-`` for stdout or a file; None is off.
@@ -46,6 +52,7 @@ class Settings:
         trust: whether a package must be signed, and by whom.
         scratch: folder of asynchronous results, made by the parent.
         log_address: socket of the recorder, made by the parent.
+        answers: those that were given, made by the parent; None where no log is kept, and feedback is not taken.
     """
 
     sources: tuple[Source, ...]
@@ -70,6 +77,7 @@ class Settings:
     write_timeout: float = 30.0
     cache: int = 0
     outcomes: tuple[float, float] = (-1e9, 1e9)
+    feedback_token: str | None = None
     user_header: str = "x-sluice-user"
     log: str | None = None
     log_sample: float = 1.0
@@ -81,3 +89,4 @@ class Settings:
     trust: Trust = NOTHING
     scratch: str | None = None
     log_address: bytes = b""
+    answers: Answers | None = None

@@ -55,6 +55,18 @@ class MultiLabel(Arrays):
             out[row, [index[n] for n in names or () if n in index]] = 1.0
         return out
 
+    def heard(self, answer: Any, labels: Sequence[str], reference: Mapping[str, Any]) -> str:
+        """A list of labels of the model, or one of them."""
+        from sluice.problems import told
+
+        names = told.back(answer) if isinstance(answer, str) else answer
+        names = [names] if isinstance(names, str) else names
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise ValueError("must be a list of labels")
+        if strange := sorted(set(names) - set(labels)):
+            raise ValueError(f"has {strange[0]!r}, which is no label of this model ({', '.join(labels[:20])})")
+        return told.plain(names)
+
     @functools.cached_property
     def _metrics(self) -> dict[str, Metric]:
         from sluice.problems.of_sets import MicroF1, RowF1, SetLoss, WholeSet

@@ -335,6 +335,27 @@ class Problem(ABC):
         """What a server answers beside the graph's outputs, as `tells` lists it: [rows, ...] each; texts as object arrays. Default: nothing."""
         return {}
 
+    def heard(self, answer: Any, labels: Sequence[str], reference: Mapping[str, Any]) -> str:
+        """A true answer that a client tells, as the text that the log of feedback keeps. Default: a text, or lists of texts and finite numbers as JSON.
+
+        Args:
+            answer: of a JSON document.
+            labels: of the model.
+            reference: what the training rows' true answers were like, `label` of the package's profile.
+
+        Raises:
+            ValueError: it cannot be true, with a clause that says why.
+        """
+        from sluice.problems.told import plain
+
+        return plain(answer)
+
+    def read_back(self, texts: Sequence[str]) -> Sequence[Any]:
+        """Texts of `heard` as values of the label's field. Default: lists out of JSON, others as they are."""
+        from sluice.problems.told import back
+
+        return [back(t) for t in texts]
+
     def observed(self, outputs: np.ndarray) -> np.ndarray:
         """One number a row that a server counts and drift watches: float64 [rows]. Default: the mean of an answer's parts."""
         import numpy as np

@@ -87,7 +87,8 @@ _SCHEMAS: dict[str, Any] = {
         "properties": {
             "request_id": {"type": "string", "minLength": 1, "maxLength": 128},
             "row": {"type": "integer", "minimum": 0, "maximum": 2147483647},
-            "label": {"type": "string", "maxLength": 1024},
+            "label": {},
+            "receipt": {"type": "string", "maxLength": 128},
             "outcome": {"type": "number"},
             "user": {"type": "string", "minLength": 1, "maxLength": 1024},
         },
@@ -100,6 +101,7 @@ _SCHEMAS: dict[str, Any] = {
 }
 _REASONS = {
     400: "the request is wrong",
+    401: "the token of feedback is missing or another",
     403: "not allowed on this server",
     404: "no such model, version or result",
     405: "another method is needed",
@@ -210,12 +212,13 @@ def document(
     if feedback:
         outcome = {"type": "number", "minimum": feedback[0], "maximum": feedback[1]}
         schemas["Feedback"] = {**_SCHEMAS["Feedback"], "properties": {**_SCHEMAS["Feedback"]["properties"], "outcome": outcome}}
+        token = {"name": "authorization", "in": "header", "schema": {"type": "string"}}
         paths["/v2/models/{model}/feedback"] = post(
             "the true label, or an outcome, of an answered request",
             "Feedback",
             _json(plain),
-            (400, 404, 413, 415, 429, 431, 503),
-            [model, user],
+            (400, 401, 403, 404, 413, 415, 429, 431, 503),
+            [model, user, token],
         )
         answers = paths["/v2/models/{model}/feedback"]["post"]["responses"]
         answers["202"] = answers.pop("200")

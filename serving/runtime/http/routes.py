@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 from serving.runtime import users
 from serving.runtime.engine.inference import Call
 from serving.runtime.errors import NotFound, Overloaded, RequestError, Unavailable, status_of
-from serving.runtime.http import openapi
+from serving.runtime.http import openapi, outside
 from serving.runtime.http.async_results import Jobs
 from serving.runtime.http.request import Exchange
 from serving.runtime.logs.feedback import feedback_items
@@ -50,9 +50,9 @@ class Routes:
             "/v2/health/ready": get(self._ready),
             "/v2/models": get(self._models),
             "/v1/models": get(self._models),
-            "/metrics": get(self._metrics),
+            "/metrics": get(_inside(self._metrics)),
             "/openapi.json": get(self._openapi),
-            "/v2/repository/index": post(lambda exchange, _, __: repository.index(exchange)),
+            "/v2/repository/index": post(_inside(lambda exchange, _, __: repository.index(exchange))),
         }
 
     def handle(self, exchange: Exchange) -> None:
@@ -106,9 +106,9 @@ class Routes:
             case ["v1", "models", rest] if rest.endswith(":explain"):
                 return post(self._explain), rest.removesuffix(":explain"), None
             case ["v2", "repository", "models", name, "load"] if name:
-                return post(lambda exchange, name, _: self._repository.load(exchange, name)), name, None
+                return post(_inside(lambda exchange, name, _: self._repository.load(exchange, name))), name, None
             case ["v2", "repository", "models", name, "unload"] if name:
-                return post(lambda exchange, name, _: self._repository.unload(exchange, name)), name, None
+                return post(_inside(lambda exchange, name, _: self._repository.unload(exchange, name))), name, None
             case ["v2", "results", job] if self._jobs is not None:
                 jobs = self._jobs
                 return (
@@ -175,8 +175,9 @@ class Routes:
     def _feedback(self, exchange: Exchange, name: str, version: str | None) -> None:
         predictions = self._service.predictions
         assert predictions is not None
+        outside.check_feedback(exchange.headers, self._settings.feedback_token)
         served = self._service.served(name, version)
-        items = feedback_items(served.model, exchange.body, self._settings.outcomes)
+        items = feedback_items(served.model, exchange.body, self._settings.outcomes, self._settings.answers)
         of = users.known(exchange.headers.get(self._user_header), exchange.headers.get(b"cookie"))
         groups = [item.pop("group", of) for item in items]
         if not predictions.feedback(name, items):
@@ -216,7 +217,7 @@ class Routes:
             if error is not None:
                 exchange.fail(error, head)
             else:
-                exchange.send(200, v1.render(model, call.outputs, call.best), extra=head)
+                exchange.send(200, v1.render(model, call.outputs, call.best), extra=head + _receipt(call))
             return 499 if exchange.gone else exchange.status
 
         call, head = self._call(exchange, served, done)
@@ -257,10 +258,13 @@ class Routes:
             else:
                 body, json_length = v2.render(model, call.outputs, call.best, wanted)
                 if json_length is None:
-                    exchange.send(200, body, extra=head)
+                    exchange.send(200, body, extra=head + _receipt(call))
                 else:
                     exchange.send(
-                        200, body, b"application/octet-stream", b"%binference-header-content-length: %d\r\n" % (head, json_length)
+                        200,
+                        body,
+                        b"application/octet-stream",
+                        b"%b%binference-header-content-length: %d\r\n" % (head, _receipt(call), json_length),
                     )
             return 499 if exchange.gone else exchange.status
 
@@ -293,6 +297,22 @@ class Routes:
         if status_of(error) >= 500 and not isinstance(error, SluiceError):
             log.exception("a request to model %s failed", call.served.model.name)
         call.fail(error)
+
+
+def _inside(handler: Handler) -> Handler:
+    """For those alone who ask the server itself."""
+
+    def checked(exchange: Exchange, name: str, version: str | None) -> None:
+        outside.keep_inside(exchange.headers, exchange.path.decode("latin-1"))
+        handler(exchange, name, version)
+
+    return checked
+
+
+def _receipt(call: Call) -> bytes:
+    """The header line by which feedback of this answer is known for good."""
+    found = call.receipt()
+    return b"x-sluice-receipt: %b\r\n" % found if found else b""
 
 
 def deadline_of(headers: dict[bytes, bytes]) -> float | None:

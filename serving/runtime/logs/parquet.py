@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 
 from sluice.fields import field_of, processor_class
 
+#: Bytes of a row group, about.
+_GROUP = 4 << 20
 _TIME = pa.timestamp("us", tz="UTC")
 _COMMON = [
     ("time", _TIME),
@@ -84,9 +87,20 @@ def feedback_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
     return pa.Table.from_pylist(lines, schema=FEEDBACK)
 
 
+def pieces(table: pa.Table, most: int) -> Iterator[pa.Table]:
+    """The table in tables of at most so many bytes, in order; a row larger than that stands alone."""
+    if table.nbytes <= most or table.num_rows < 2:
+        yield table
+        return
+    half = table.num_rows // 2
+    yield from pieces(table.slice(0, half), most)
+    yield from pieces(table.slice(half), most)
+
+
 def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as a Parquet file, packed with zstd."""
+    """A table as a Parquet file, packed with zstd, in row groups of a few megabytes: who reads it holds one at a time."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    rows = max(1, min(table.num_rows, int(_GROUP * table.num_rows / max(table.nbytes, 1))))
+    pq.write_table(table, sink, compression="zstd", row_group_size=rows)
     raw: bytes = sink.getvalue().to_pybytes()
     return raw

@@ -39,6 +39,8 @@ _BYTES = 32 << 20
 _LIMIT_GATHERED = 128 << 20
 _LIMIT_FRAME = 512 << 20
 _READ = 1 << 18
+#: What of a record has an entry a row.
+_ROWS_OF = ("items", "prediction", "value", "rows", "blobs", "tensors")
 
 
 @dataclasses.dataclass
@@ -130,24 +132,27 @@ class Recorder:
         part = self._parts.setdefault(key, Part(folder, time.monotonic()))
         part.records.append((record, blobs))
         part.size += size
-        part.rows += len(record.get("items") or record.get("prediction") or record.get("value") or [1])
+        part.rows += next((len(record[k]) for k in _ROWS_OF if record.get(k)), 1)
         if part.size >= _BYTES:
             self._write(self._parts.pop(key))
 
     def _write(self, part: Part) -> None:
-        from serving.runtime.logs.parquet import feedback_table, parquet_bytes, prediction_table
+        from serving.runtime.logs.parquet import feedback_table, parquet_bytes, pieces, prediction_table
 
-        self._number += 1
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
-        name = f"{part.folder}/{stamp}-{quote(socket.gethostname(), safe='')}-{id(self) & 0xFFFF:04x}{time.monotonic_ns() & 0xFFFFFF:06x}-{self._number:06d}.parquet"
         try:
             table = feedback_table(part.records) if part.folder.startswith("feedback") else prediction_table(part.records)
-            put(self._root, name, parquet_bytes(table))
+            for piece in pieces(table, _BYTES * 3 // 2):
+                put(self._root, self._name(part.folder), parquet_bytes(piece))
             outcome = "written"
         except Exception:
             log.exception("%d rows of the prediction log could not be written", part.rows)
             outcome = "failed"
         self._metrics.values[self._metrics.counter("sluice_prediction_log_records_total", outcome=outcome)] += len(part.records)
+
+    def _name(self, folder: str) -> str:
+        self._number += 1
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+        return f"{folder}/{stamp}-{quote(socket.gethostname(), safe='')}-{id(self) & 0xFFFF:04x}{time.monotonic_ns() & 0xFFFFFF:06x}-{self._number:06d}.parquet"
 
 
 @functools.cache

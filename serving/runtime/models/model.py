@@ -71,6 +71,8 @@ class Model:
         self.records = self.processor if isinstance(self.processor, TabularProcessor) else None
         #: Columns whose values stand in no log.
         self.sensitive = frozenset(package.reading().get("sensitive") or ())
+        #: What the training rows' true answers were like, by which feedback is bounded.
+        self.reference: dict[str, Any] = {} if inferred else (package.profile() or {}).get("label") or {}
         self.max_length = 0 if self.processor is None else self.processor.max_length
         #: A row's answer may not depend on what else is asked at the moment.
         self.batches = not inferred and not found.dynamic_scales

@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from serving.runtime.logs.answers import Answers
 from serving.runtime.metrics import Metrics, Page
 from serving.runtime.models.reload import Changes
 from serving.runtime.process import channel, worker
@@ -290,7 +291,7 @@ class Supervisor:
         self._recorder_socket = socket.socket(socket.AF_UNIX)
         self._recorder_socket.bind(address)
         self._recorder_socket.listen(256)
-        self.settings = dataclasses.replace(self.settings, log_address=address)
+        self.settings = dataclasses.replace(self.settings, log_address=address, answers=Answers(self.settings.feedback_token))
 
     def _start_recorder(self) -> None:
         sys.stdout.flush()

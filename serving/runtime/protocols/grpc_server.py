@@ -241,7 +241,9 @@ class GrpcServer:
         except asyncio.CancelledError:
             call.cancel()
             raise
-        context.set_trailing_metadata((("x-sluice-version", model.digest), ("x-request-id", request_id)))
+        receipt = b"" if error is not None else call.receipt()
+        told = [("x-sluice-version", model.digest), ("x-request-id", request_id), ("x-sluice-receipt", receipt.decode())]
+        context.set_trailing_metadata(tuple((k, v) for k, v in told if v))
         if error is not None:
             await _abort(context, error, model.digest, request_id)
         return answer(model, request.id, v2.select(model, call.outputs, call.best, wanted), raw=bool(request.raw_input_contents))

@@ -143,6 +143,7 @@ def test_outcomes_are_counted_for_the_version_that_took_them(kept: Server) -> No
         return tuple(found.get(f"sluice_feedback_{n}", 0.0) for n in ("outcomes_total", "outcome_sum", "outcome_squares_sum"))  # type: ignore[return-value]
 
     n, total, squares = counted()
+    kept.post("/v1/models/points:predict", {"instances": [[9, 0, 0, 0]]}, **{"x-request-id": "fb-2"})
     for value in (2.0, -0.5):
         assert kept.request("POST", "/v2/models/points/feedback", {"request_id": "fb-2", "outcome": value})[0] == 202
     assert kept.request("POST", "/v2/models/points/feedback", {"request_id": "fb-2", "label": "a"})[0] == 202
@@ -177,6 +178,7 @@ def test_users_are_counted_by_group_and_named_nowhere(kept: Server, home: Path) 
     def tell(body: dict[str, Any], **headers: str) -> int:
         return kept.request("POST", "/v2/models/points/feedback", body, headers)[0]
 
+    kept.post("/v1/models/points:predict", {"instances": [[7, 2, 3, 4]]}, **{"x-request-id": "users"})
     one = {"request_id": "users", "outcome": 2.0}
     item = {**one, "user": "ann@example.com"}
     assert [
@@ -209,6 +211,7 @@ def test_users_are_counted_by_group_and_named_nowhere(kept: Server, home: Path) 
     ],
 )
 def test_feedback_that_cannot_be_joined_is_refused(kept: Server, item: dict[str, Any]) -> None:
+    kept.post("/v1/models/points:predict", {"instances": [[7, 2, 3, 4]]}, **{"x-request-id": "x"})
     assert kept.request("POST", "/v2/models/points/feedback", item)[0] == 400
 
 
@@ -311,6 +314,8 @@ def test_the_openapi_document_holds_against_the_server(kept: Server) -> None:
 
 
 def test_an_absurd_outcome_is_refused_and_the_counters_stay_finite(kept: Server) -> None:
+    kept.post("/v1/models/points:predict", {"instances": [[7, 2, 3, 4]]}, **{"x-request-id": "absurd"})
+
     def tell(outcome: float) -> int:
         return kept.request("POST", "/v2/models/points/feedback", {"request_id": "absurd", "outcome": outcome})[0]
 
@@ -319,3 +324,60 @@ def test_an_absurd_outcome_is_refused_and_the_counters_stay_finite(kept: Server)
     assert squares and all(v < 1e20 for v in squares)
     told = kept.get("/openapi.json")["components"]["schemas"]["Feedback"]["properties"]["outcome"]
     assert (told["minimum"], told["maximum"]) == (-1e9, 1e9)
+
+
+def test_feedback_is_taken_for_answers_alone_that_were_given_by_any_worker(kept: Server) -> None:
+    def tell(**item: Any) -> tuple[int, dict[str, Any]]:
+        status, _, body = kept.request("POST", "/v2/models/points/feedback", item)
+        return status, json.loads(body)
+
+    _, headers, _ = kept.request(
+        "POST", "/v1/models/points:predict", {"instances": [[1, 2, 3, 4], [4, 3, 2, 1]]}, {"x-request-id": "given"}
+    )
+    receipt = headers["x-sluice-receipt"]
+    assert receipt.startswith("2-")
+    assert [tell(request_id="given", row=r, label="a")[0] for r in (0, 1, 1, 0)] == [202] * 4
+    status, said = tell(request_id="given", row=2, label="a")
+    assert status == 400 and "body.row" in said["error"] and "2 rows" in said["error"]
+    status, said = tell(request_id="never", label="a")
+    assert status == 400 and "body.request_id" in said["error"] and "x-sluice-receipt" in said["fix"]
+    assert tell(request_id="given", receipt=receipt, label="a")[0] == 202
+    assert tell(request_id="other", receipt=receipt, label="a")[0] == tell(request_id="given", receipt="9" + receipt, label="a")[0] == 400
+    status, said = tell(request_id="given", label="zebra")
+    assert status == 400 and said["fix"].startswith("labels: a, b")
+    before = kept.metric("sluice_feedback_outcomes_total", model="points")
+    assert tell(request_id="never", outcome=1.0)[0] == 400
+    assert kept.metric("sluice_feedback_outcomes_total", model="points") == before
+
+
+def test_an_asynchronous_answer_is_logged_and_takes_feedback(kept: Server, home: Path) -> None:
+    body = {"instances": [[9, 0, 0, 0]]}
+    _, _, told = kept.request("POST", "/v1/models/points:predict", body, {"prefer": "respond-async", "x-request-id": "fb-later"})
+    href = json.loads(told)["href"]
+    eventually(lambda: kept.request("GET", href)[0] == 200)
+    assert "x-sluice-receipt" in kept.request("GET", href)[1]
+    assert kept.request("POST", "/v2/models/points/feedback", {"request_id": "fb-later", "label": "b"})[0] == 202
+    assert logged(home, "fb-later")[0]["prediction"] == "a"
+
+
+def test_true_values_are_bounded_by_what_the_problem_allows(kept: Server) -> None:
+    kept.post("/v1/models/echo:predict", {"instances": [2.5]}, **{"x-request-id": "value"})
+
+    def tell(label: Any) -> int:
+        return kept.request("POST", "/v2/models/echo/feedback", {"request_id": "value", "label": label})[0]
+
+    assert [tell(v) for v in (3.5, "3.5", -2)] == [202] * 3
+    assert [tell(v) for v in (1e200, "1e200", "nan", "lots", True, [1.0])] == [400] * 6
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "via", "x-envoy-expected-rq-timeout-ms"])
+def test_what_is_for_those_inside_is_not_reached_through_a_gateway(kept: Server, header: str) -> None:
+    through = {header: "1"}
+    assert kept.request("POST", "/v1/models/points:predict", {"instances": [[1, 2, 3, 4]]}, {**through, "x-request-id": "out"})[0] in (
+        200,
+        400,
+    )
+    paths = [("GET", "/metrics"), ("POST", "/v2/repository/index"), ("POST", "/v2/repository/models/points/unload"), ("GET", "/%6Detrics")]
+    assert [kept.request(m, p, b"" if m == "POST" else None, through)[0] for m, p in paths] == [404] * 4
+    assert kept.request("POST", "/v2/models/points/feedback", {"request_id": "out", "label": "a"}, through)[0] == 403
+    assert kept.request("GET", "/metrics")[0] == 200

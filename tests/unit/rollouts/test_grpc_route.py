@@ -35,7 +35,7 @@ def cluster(*speak: str) -> Any:
 def rules(c: Any) -> tuple[list[Any], list[Any]]:
     """What the route says of REST and of gRPC, alike but for paths and ports, with the ports checked."""
     found = c.api.objects[ROUTE]["spec"]["rules"]
-    of_grpc = [r for r in found if r["matches"][0]["path"]["value"] != "/"]
+    of_grpc = [r for r in found if "GRPC" in r["matches"][0]["path"]["value"]]
     assert found[len(found) - len(of_grpc) :] == of_grpc, "gRPC stands behind REST"
     for r in found:
         copies = [f["requestMirror"]["backendRef"] for f in r.get("filters", []) if f["type"] == "RequestMirror"]
@@ -78,6 +78,34 @@ def test_a_whole_rollout_says_of_grpc_what_it_says_of_rest_at_every_moment(stick
     copies = {tuple(copy) for _, copy, _ in seen if copy}
     assert copies == {(("m-22222222-predictor", 70),), (("m-33333333-predictor", 70),)}
     assert len([1 for a, b in itertools.pairwise(seen) if a == b]) <= 1, "written once for each change"
+
+
+def test_counters_and_the_repository_lie_on_no_path_of_the_route():
+    c = cluster(ONE)
+    c.apply(ONE, traffic={"backend": "Gateway", "gateway": {"name": "g"}, "hostname": "m", "sticky": "Cookie"})
+    c.until("Succeeded")
+    paths = [m["path"] for r in c.api.objects[ROUTE]["spec"]["rules"] for m in r["matches"]]
+
+    def reached(asked: str) -> bool:
+        """As Gateway API v1 says: a prefix is one of whole path elements."""
+        return any(
+            asked == p["value"] if p["type"] == "Exact" else asked == p["value"] or asked.startswith(p["value"].rstrip("/") + "/")
+            for p in paths
+        )
+
+    inside = ("/metrics", "/v2/repository/index", "/v2/repository/models/m/load", "/v2/repository", "/metricsx")
+    assert not any(map(reached, inside))
+    asked = (
+        "/",
+        "/v1/models/m:predict",
+        "/v1/models",
+        "/v2",
+        "/v2/models/m/infer",
+        "/v2/models/m/feedback",
+        "/v2/health/ready",
+        "/v2/results/1",
+    )
+    assert all(map(reached, asked))
 
 
 def test_paths_are_those_of_both_grpc_services_and_longer_than_anything():

@@ -202,7 +202,7 @@ class Gateway(ClusterBackend):
 
     def _rules(self, arms: list[str], weights: Mapping[str, int], mirror: str | None, grpc: Mapping[str, int]) -> list[Object]:
         """The rules for REST or, with each model's port in `grpc`, the same for gRPC."""
-        paths = _GRPC if grpc else _ANYTHING
+        paths = _GRPC if grpc else _ASKED
         rule: Object = {"matches": paths}
         stuck: list[Object] = []
         if self._sticky:
@@ -245,7 +245,12 @@ class Gateway(ClusterBackend):
         }
 
 
-_ANYTHING = [{"path": {"type": "PathPrefix", "value": "/"}}]
+#: What clients ask. Counters (``/metrics``) and the repository are for who stands inside, and lead nowhere from a gateway; feedback lies below
+#: ``/v2/models`` and is taken from there with a token alone (`serving/runtime/http/outside.py`).
+_ASKED = [
+    *({"path": {"type": "PathPrefix", "value": path}} for path in ("/v1", "/v2/models", "/v2/health", "/v2/results")),
+    *({"path": {"type": "Exact", "value": path}} for path in ("/", "/v2", "/v2/", "/openapi.json")),
+]
 #: gRPC's paths are those of its services. The longer of two prefixes decides, whatever headers the other rule asks for.
 _SERVICE = "inference.GRPCInferenceService"
 _GRPC = [{"path": {"type": "PathPrefix", "value": f"/{service}"}} for service in (_SERVICE, "grpc.health.v1.Health")]
@@ -267,13 +272,15 @@ def _carried(cookie: str) -> Object:
 
 
 def _gist(rule: Object) -> list[Any]:
-    """What a rule does, without what the API server adds to it: for gRPC or not, whose cookies it asks for, who gets how much and copies, by which port."""
+    """What a rule does, without what the API server adds to it: for gRPC or not, which paths, whose cookies it asks for, who gets how much and copies, by which port."""
     filters = rule.get("filters") or []
     copies = [f["requestMirror"] for f in filters if f["type"] == "RequestMirror"]
     asked = sorted({h["value"] for m in rule.get("matches") or [] for h in m.get("headers") or []})
     refs = [(r["name"], r.get("port"), r.get("weight", 1)) for r in rule.get("backendRefs") or []]
+    paths = sorted({(m.get("path") or {}).get("value") or "/" for m in rule.get("matches") or [{}]})
     return [
         for_grpc(rule),
+        paths,
         asked,
         refs,
         [f["type"] for f in filters],
