@@ -15,6 +15,11 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 # What `make run` writes; made anew each time, apart from your own .sluice.
 DEMO_HOME ?= .sluice/demo
 
+# hooks read the code from here, and mkdocs-material's advertisement is none of our warnings
+.PHONY: docs
+docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+
 .PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data demo-rollout golden lock clean wheel
 
 help: ## list these targets

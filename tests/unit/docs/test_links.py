@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from docs.generate.pages import pages
+
 REPO = Path(__file__).resolve().parents[3]
-PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md")), *sorted((REPO / "examples").glob("*/README.md"))]
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md")), *sorted((REPO / "examples").glob("*/README.md"))]
 
 
 @pytest.mark.parametrize("document", PAGES, ids=lambda p: p.relative_to(REPO).as_posix())
 def test_relative_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
     gone = [link for link in links if "://" not in link and not (document.parent / link).exists()]
-    assert not gone
+    made = {str(REPO / "docs" / page) for page in pages()}  # the site has these, a checkout has not
+    assert not [link for link in gone if os.path.normpath(document.parent / link) not in made]
 
 
 def test_make_targets_named_in_the_documentation_exist() -> None:
