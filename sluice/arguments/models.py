@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sluice.arguments.shared import PACKAGE, Add, Commands, home_argument, positive
+from sluice.arguments.shared import PACKAGE, Add, Commands, fraction, home_argument, positive
 
 
 def add_to(commands: Commands, add: Add) -> None:
@@ -54,6 +54,27 @@ def add_to(commands: Commands, add: Add) -> None:
     explain.add_argument("--limit", type=positive, default=5, metavar="N", help="how many first rows; default 5")
     explain.add_argument("--label", metavar="L", help="whose probability is explained; default: the label that is answered")
     home_argument(explain)
+
+    import_ = add("import", "a model that something else trained, as a package and a registered version", "adopt:import_")
+    import_.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="an .onnx file; a model that MLflow keeps (a folder with MLmodel, models:/NAME/1, runs:/RUN/model), of flavour onnx, "
+        "sklearn or pytorch; a folder or s3:// prefix of one; or the YAML file of a KServe InferenceService",
+    )
+    import_.add_argument("--name", metavar="NAME", help="in the registry; default: the service's or the file's own")
+    import_.add_argument("--problem", choices=("classification", "regression"), help="what an ONNX graph's numbers are; the others say so")
+    import_.add_argument(
+        "--labels", metavar="A,B,C", help="in the order of the output's columns; default: what the model says, else 0,1,2..."
+    )
+    import_.add_argument("--output-tensor", metavar="NAME", help="which output of the graph is the answer; default: the last that can be")
+    import_.add_argument("--softmax", action="store_true", help="that output holds logits: put a softmax behind it")
+    import_.add_argument("--flavour", metavar="F", help="of an MLflow model that has several; default: onnx first")
+    import_.add_argument("--trust", action="store_true", help="load a pickle, which runs code of whoever made it")
+    import_.add_argument("--tolerance", type=fraction, default=1e-4, metavar="F", help="most that an answer may differ by; default 0.0001")
+    import_.add_argument("--manifest", type=Path, metavar="FILE", help="also write a ModelRollout that serves it")
+    import_.add_argument("-n", "--namespace", metavar="NS", help="of that ModelRollout; default: the service's own, else sluice")
+    home_argument(import_)
 
     models = add("models", "registered models, their versions and aliases", "history:models")
     models.add_argument("name", nargs="?")
