@@ -90,6 +90,42 @@ class Category(ColumnField):
         texts = {v: spelling.text(v) for v in {v for v in values if isinstance(v, str)}}
         return {"value": category_counts([texts[v] if isinstance(v, str) else _text(v, spelling) for v in values], known)}
 
+    def counted(self, reference: Mapping[str, Any], column: pa.Array, bounds: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+        """Of ``value``: each different value is looked up once."""
+        import pyarrow as pa
+
+        if not pa.types.is_string(column.type) and not pa.types.is_dictionary(column.type):
+            return super().counted(reference, column, bounds)
+        known = reference["parts"]["value"]["values"]
+        coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        place, spelling = {v: i for i, v in enumerate(known)}, Spelling.kept(known)
+        texts = [spelling.text(v) if v else v for v in coded.dictionary.to_pylist()]
+        bins = np.array([len(known) + 1 if not t else place.get(t, len(known)) for t in texts] + [len(known) + 1], dtype=np.int64)
+        codes = coded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
+        found, width = bins[codes], len(known) + 2
+        pieces = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        flat = np.bincount(pieces * width + found[bounds[0] : bounds[-1]], minlength=(len(bounds) - 1) * width)
+        return {"value": flat.reshape(-1, width).astype(np.int64)}
+
+    def unseen(self, reference: Mapping[str, Any], column: pa.Array, bounds: Sequence[int]) -> list[dict[str, int]]:
+        """Those without a bin, as they stand."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not pa.types.is_string(column.type):
+            return super().unseen(reference, column, bounds)
+        known = reference["parts"]["value"]["values"]
+        spelling, named = Spelling.kept(known), set(known)
+        new = [v for v in column.unique().to_pylist() if v and spelling.text(v) not in named and spelling.text(v)]
+        if not new:
+            return super().unseen(reference, column, bounds)
+        out = []
+        there = pc.is_in(column, pa.array(new, pa.string()))
+        for a, b in zip(bounds, bounds[1:], strict=False):
+            counted = column.slice(a, b - a).filter(there.slice(a, b - a)).value_counts()
+            out.append(dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)))
+        return out
+
     def drawn(self, reference: Mapping[str, Any], rows: int, rng: np.random.Generator) -> list[str | None]:
         """One of the commonest values, or none; what is rarer has no name in a reference."""
         from sluice.stats.drift import drawn

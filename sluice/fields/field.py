@@ -144,6 +144,32 @@ class Field:
         """New raw values in a reference's bins: for each part int64 [as many as its counts]; what cannot be read is missing."""
         return {}
 
+    def grid(self, reference: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """The bins that `counted` counts into: for each part as in a reference's ``parts``, or finer ones with the same layout and the reference's counts."""
+        return dict(reference.get("parts", {}))
+
+    def counted(self, reference: Mapping[str, Any], column: pa.Array, bounds: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+        """A column of the log of predictions in the bins of `grid`, for pieces of it: each part int64 [pieces, bins].
+
+        Args:
+            reference: of `reference`.
+            column: values as `logged`.
+            bounds: piece i is rows ``bounds[i] .. bounds[i + 1]``.
+        """
+        import numpy as np
+
+        values = column.to_pylist()
+        pieces = [self.counts(reference, values[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return {part: np.stack([p[part] for p in pieces]) for part in (pieces[0] if pieces else ())}
+
+    def unseen(self, reference: Mapping[str, Any], column: pa.Array, bounds: Sequence[int]) -> list[dict[str, int]]:
+        """Values of pieces of a column that the reference's bins do not name, and how often each stands. Default: none are told."""
+        return [{} for _ in bounds[1:]]
+
+    def totals(self, column: pa.Array, bounds: Sequence[int]) -> NDArray[np.float64] | None:
+        """How many finite numbers pieces of a column have, their sum and the sum of their squares: [pieces, 3]; None: they are no numbers."""
+        return None
+
     def watched(self, column: pa.ChunkedArray) -> np.ndarray:
         """One number a row of a column that holds neither quantities nor categories, for a label's profile: float64 [rows]. Default: NaN, nothing."""
         import numpy as np

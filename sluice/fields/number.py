@@ -64,17 +64,19 @@ class Number(ColumnField):
         return {**out, **moments(found.finite), "quantiles": quantiles, "histogram": histogram(found.finite)}
 
     def reference(self, rows: Rows) -> dict[str, Any]:
-        """Moments, and the part ``value``."""
+        """Moments, the part ``value``, and ``fine``: finer bins within it."""
         from sluice.fields import parts
 
         values = parts.floats(rows.read("train", [self.name]).column(self.name))
         nulls = int((values != values).sum())
+        part = parts.numeric_part(values)
         return {
             "kind": self.kind,
             "rows": len(values),
             "nulls": nulls,
             **parts.moments(values),
-            "parts": {"value": parts.numeric_part(values)},
+            "parts": {"value": part},
+            "fine": parts.fine_part(values, part["edges"]),
         }
 
     def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
@@ -83,6 +85,40 @@ class Number(ColumnField):
         from sluice.stats.drift import numeric_counts
 
         return {"value": numeric_counts(numbers(values), reference["parts"]["value"]["edges"])}
+
+    def grid(self, reference: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """``value`` in the finer bins; of profiles of before, in its own and the ends of its range."""
+        if "fine" in reference:
+            return {"value": reference["fine"]}
+        known, low, high = reference["parts"]["value"], reference["min"], reference["max"]
+        if low is None:
+            return {"value": known}
+        edges, at = known["edges"], [low, float(np.nextafter(high, np.inf))]
+        inner = [e for e in edges if low < e < at[1]]
+        # A bin below the smallest value is empty in every reference.
+        counts = [n for n, end in zip(known["counts"][:-1], [*edges, np.inf], strict=True) if end > low]
+        return {
+            "value": {"edges": [low, *inner, at[1]], "counts": [0, *counts, *[0] * (len(inner) + 2 - len(counts)), known["counts"][-1]]}
+        }
+
+    def counted(self, reference: Mapping[str, Any], column: pa.Array, bounds: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+        """Of ``value``, as `grid` has it."""
+        from sluice.fields.parts import sorted_counts
+
+        return {"value": sorted_counts(_floats(column), np.asarray(self.grid(reference)["value"]["edges"], dtype=np.float64), bounds)}
+
+    def totals(self, column: pa.Array, bounds: Sequence[int]) -> NDArray[np.float64]:
+        """Of the finite ones."""
+        values = _floats(column)[: bounds[-1]]
+        fine = np.isfinite(values)
+        x = values if fine.all() else np.where(fine, values, 0.0)
+        if len(bounds) < 2 or bounds[-1] == bounds[0]:
+            return np.zeros((max(len(bounds) - 1, 0), 3))
+        starts = np.minimum(np.asarray(bounds[:-1]), len(x) - 1)
+        with np.errstate(over="ignore"):
+            found = np.stack([np.add.reduceat(v, starts) for v in (fine.astype(np.float64), x, x * x)], axis=1)
+        found[np.diff(bounds) == 0] = 0.0
+        return found
 
     def drawn(self, reference: Mapping[str, Any], rows: int, rng: np.random.Generator) -> list[float | None]:
         """Evenly inside a bin."""
@@ -135,6 +171,15 @@ class Number(ColumnField):
         """Floats."""
         found = [_number(v, i, column.name, column.numerals) for i, v in enumerate(values)]
         return [None if math.isnan(v) else v for v in found]
+
+
+def _floats(column: pa.Array) -> NDArray[np.float64]:
+    import pyarrow as pa
+
+    from sluice.fields.parts import floats, numbers
+
+    plain = pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)
+    return floats(column) if plain else numbers(column.to_pylist())
 
 
 def _numbers(values: Sequence[Any] | None, rows: int, name: str, numerals: Numerals | None, centre: float = 0.0) -> np.ndarray:

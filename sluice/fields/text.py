@@ -114,6 +114,26 @@ class Text(Field):
         lengths = {name: numeric_counts(v, reference["parts"][name]["edges"]) for name, v in _lengths(texts).items()}
         return {**lengths, "tokens": _token_counts(texts)}
 
+    def counted(self, reference: Mapping[str, Any], column: pa.Array, bounds: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+        """Of each part; texts are split once, and each different word is hashed once."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from sluice.fields.parts import sorted_counts
+
+        if not pa.types.is_string(column.type):
+            return super().counted(reference, column, bounds)
+        parts, first, pieces = reference["parts"], bounds[0], len(bounds) - 1
+        texts = column.slice(first, bounds[-1] - first)
+        own = [b - first for b in bounds]
+        out = {name: sorted_counts(v, np.asarray(parts[name]["edges"], dtype=np.float64), own) for name, v in _lengths(texts).items()}
+        split = pc.split_pattern_regex(pc.utf8_lower(texts), _WORD_BREAK)
+        words = split.flatten().dictionary_encode()
+        bucket = np.array([zlib.crc32(w.encode()) % BUCKETS if w else BUCKETS for w in words.dictionary.to_pylist()], dtype=np.int64)
+        piece = np.repeat(np.arange(pieces), np.diff(own))[np.asarray(pc.list_parent_indices(split))]
+        flat = np.bincount(piece * (BUCKETS + 1) + bucket[np.asarray(words.indices)], minlength=pieces * (BUCKETS + 1))
+        return {**out, "tokens": flat.reshape(pieces, BUCKETS + 1)[:, :BUCKETS].astype(np.int64)}
+
 
 def _lengths(texts: pa.Array) -> dict[str, NDArray[np.float64]]:
     """Characters and words of each text, float64 [rows], NaN where it is null."""
