@@ -13,6 +13,7 @@ from sluice.adoption.shape import Shaped, shaped
 from sluice.adoption.source import Found
 from sluice.core import files
 from sluice.core.errors import InputError, PackageError, ProjectError, first_line
+from sluice.formats.base import BASE
 from sluice.package import package as packages
 from sluice.package.package import Package
 
@@ -134,7 +135,7 @@ def _seal(found: Found, made: Shaped, processor: Processor, wanted: Wanted, labe
         outputs=[made.output],
         labels=list(labels) if classifies else [],
         preprocess=processor.spec(),
-        precision="fp32",
+        precision=BASE,
         metrics={},
         provenance={"adopted": found.flavours[0], "source_sha256": _digest(found.root)},
     )
@@ -233,23 +234,21 @@ def rows_of(example: Any) -> list[Any]:
 def _graph(original: Original, example: Any, tensor: str, softmax: bool) -> np.ndarray:
     """What the graph that was found answers, where no other program does: it proves what was put around it."""
     import numpy as np
-    import onnxruntime as ort
 
-    session = ort.InferenceSession(original.graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    inputs = session.get_inputs()
-    kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
+    from sluice.engines.base import open_engine
+    from sluice.fields.tensor import NUMPY
+
+    engine = open_engine(packages.ENGINE, original.graph.SerializeToString())
     if isinstance(example, Mapping) or hasattr(example, "columns"):
-        fed = {i.name: np.asarray(example[i.name]) for i in inputs}
-        fed = {k: v.reshape(-1, 1) if v.ndim == 1 and len(inputs[0].shape) == 2 else v for k, v in fed.items()}
+        fed = {t.name: np.asarray(example[t.name]) for t in engine.inputs}
+        fed = {k: v.reshape(-1, 1) if v.ndim == 1 and len(engine.inputs[0].shape) == 2 else v for k, v in fed.items()}
     else:
-        fed = {inputs[0].name: np.asarray(example)}
-    fed = {i.name: fed[i.name].astype(kinds.get(i.type, fed[i.name].dtype)) for i in inputs}
-    size = inputs[0].shape[0]
-    rows = len(next(iter(fed.values())))
-    step = size if isinstance(size, int) else rows  # a file may fix its batch: it is then given that many at a time, the last one again
+        fed = {engine.inputs[0].name: np.asarray(example)}
+    fed = {t.name: fed[t.name].astype(NUMPY[t.datatype]) for t in engine.inputs}
+    size, rows = engine.inputs[0].shape[0], len(next(iter(fed.values())))
+    step = size if size > 0 else rows  # a file may fix its batch: it is then given that many at a time, the last one again
     parts = [
-        session.run([tensor], {k: v[np.minimum(np.arange(at, at + step), rows - 1)] for k, v in fed.items()})[0]
-        for at in range(0, rows, step)
+        engine.run({k: v[np.minimum(np.arange(at, at + step), rows - 1)] for k, v in fed.items()})[tensor] for at in range(0, rows, step)
     ]
     found: np.ndarray = np.asarray(np.concatenate(parts)[:rows], dtype=np.float64)
     if softmax:
