@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from docs.generate.words import cell, sentence, table
 from sluice.arguments import parser
 
 
 def page() -> str:
     """Every command with its arguments, in the parser's order."""
     top = parser()
-    out = ["# Command line", f"{top.description} {_sentence(top.epilog)}", "`python -m sluice` is the same command."]
+    out = ["# Command line", f"{top.description} {sentence(top.epilog)}", "`python -m sluice` is the same command."]
     for name, command in commands(top):
-        out += [f"## sluice {name}", f"{_sentence(command.description)}", f"```text\n{_usage(command, name)}\n```", _table(command)]
+        out += [f"## sluice {name}", f"{sentence(command.description)}", f"```text\n{_usage(command, name)}\n```", _table(command)]
     return "\n\n".join(part for part in out if part) + "\n"
 
 
@@ -33,31 +34,18 @@ def _usage(command: argparse.ArgumentParser, name: str) -> str:
 
 
 def _table(command: argparse.ArgumentParser) -> str:
-    rows = [
-        f"| `{_spelling(a)}` | {_cell(a)} |"
-        for a in command._actions
-        if not isinstance(a, argparse._HelpAction | argparse._SubParsersAction) and a.help is not argparse.SUPPRESS
-    ]
-    return "\n".join(["| argument | meaning |", "|---|---|", *rows]) if rows else ""
+    shown = (a for a in command._actions if not isinstance(a, argparse._HelpAction | argparse._SubParsersAction))
+    return table(["argument", "meaning"], [[f"`{_spelling(a)}`", _cell(a)] for a in shown if a.help is not argparse.SUPPRESS])
 
 
 def _spelling(action: argparse.Action) -> str:
     value = argparse.HelpFormatter("")._format_args(action, (action.metavar or action.dest.upper())) if action.nargs != 0 else ""  # type: ignore[arg-type]
     if not action.option_strings:
-        return _escape(value or action.dest)
-    return _escape(f"{', '.join(action.option_strings)} {value}".strip())
+        return cell(value or action.dest)
+    return cell(f"{', '.join(action.option_strings)} {value}".strip())
 
 
 def _cell(action: argparse.Action) -> str:
     said = (action.help or "").replace("%(default)s", str(action.default)).replace("%%", "%")
     choices = f" One of {', '.join(f'`{c}`' for c in action.choices)}." if action.choices and action.metavar else ""
-    return _sentence(_escape(said)) + choices
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def _sentence(text: str | None) -> str:
-    text = (text or "").strip()
-    return text[:1].upper() + text[1:] + ("" if not text or text.endswith((".", "`")) else ".")
+    return sentence(cell(said)) + choices

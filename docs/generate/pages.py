@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import functools
 
-from docs.generate import cli
+from docs.generate import cli, cluster, project, python
 
 
 @functools.cache
 def pages() -> dict[str, str]:
-    """Path -> Markdown. Raises nothing: what it reads is the project's own."""
-    return {"reference/cli.md": cli.page()}
+    """Path -> Markdown."""
+    return {
+        "reference/cli.md": cli.page(),
+        "reference/project.md": project.page(),
+        "reference/resources.md": cluster.resources(),
+        "reference/metrics.md": cluster.metrics(),
+        "reference/alerts.md": cluster.alerts(),
+        "reference/values.md": cluster.values(),
+        **python.pages(),
+    }
