@@ -14,8 +14,7 @@ from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
 from sluice.data.where import Held, sliced
-from sluice.engines.predictor import Predictor
-from sluice.engines.scoring import judged, positive_label
+from sluice.engines.scoring import asked_and_judged, positive_label
 from sluice.gates.facts import Judged
 from sluice.package import package as packages
 from sluice.problems.evaluator import evaluate
@@ -35,8 +34,8 @@ def run(
     def work() -> Gate:
         settings, base = open_project(project, base_dir)
         place, dataset, package = Home(home or None), Dataset.open(Path(dataset_path)), packages.read(Path(package_path))
-        labels = list(package.labels)
-        outputs, targets = judged(Predictor(package).predict, package.preprocess, labels, dataset, "test")
+        labels, kept = list(package.labels), place.root / "answers"
+        outputs, targets = asked_and_judged(package, dataset, "test", settings, kept)
         slices = sliced(Held.of(dataset, "test"), settings.evaluate.slices)
         positive = positive_label(settings.evaluate, dataset)
         asked, units = dataset.problem, dataset.problem.units(dataset, "test")
@@ -59,6 +58,7 @@ def run(
             met.anchor_note,
             met.before,
             met.refused,
+            kept,
         )
         own = own_checks("evaluate", settings.evaluate.checks, field="evaluate.checks", beside=base)
         said = make("evaluate", facts, settings.evaluate, own)

@@ -42,6 +42,7 @@ _BUILT_IN = {
         "thresholds": "sluice.gates.thresholds:Thresholds",
         "reliability": "sluice.gates.reliability:Reliability",
         "sound": "sluice.gates.sound:Sound",
+        "prompts": "sluice.gates.prompts:Prompts",
         "slices": "sluice.gates.slices:Slices",
         "floor": "sluice.gates.floor:Floor",
         "champion": "sluice.gates.champion:Champion",

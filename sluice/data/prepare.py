@@ -194,6 +194,8 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     splits = (
         split_rows(kept, project.data.split, test is not None, keys) if train.sides is None else parted(kept, _used(train, train.sides))
     )
+    if not getattr(task, "learns", True):  # nothing is learnt from them: the same rows are judged, and are drift's reference
+        splits["train"] = kept
     source = {**_described(project.data.source, train, kept), "split": project.data.split.model_dump(), "test": None}
     if test is not None:
         splits["test"], others = _with_ids(test, "data.test")

@@ -35,7 +35,8 @@ class Predictor:
     def __init__(self, package: Package, threads: int = 1):
         self.package = package
         self.processor = load_processor(package.preprocess, package.root)
-        onnxfile.check(package.model)
+        if package.graph:
+            onnxfile.check(package.model)
         self._engine = open_package(package, threads)
 
     def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,11 @@ from sluice.problems.settings import check_settings
 from sluice.problems.threshold import Choice, choose
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluice.package.package import Package
     from sluice.problems.config import MetricConfig
+    from sluice.project import Project
 
 #: Rows read and answered at a time; of images and sounds fewer, since each core holds some of these windows decoded.
 #: Part of the result: the rows of a window share batches, and a batch moves the last bits.
@@ -74,6 +79,36 @@ def judged(
         InputError, DataError: as `answers`.
     """
     return dataset.problem.judged(predict, lambda of: answers(predict, preprocess, dataset, of), dataset, split, labels)
+
+
+def asked_and_judged(
+    package: Package,
+    dataset: Dataset,
+    split: str,
+    project: Project,
+    kept: Path | None = None,
+    spelled: Callable[[list[Any]], list[Any]] = lambda rows: rows,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A package's answers to a split and what is true: by its engine, or as the dataset's problem asks a package itself (`Problem.asked_by`).
+
+    Args:
+        package: the package.
+        project: says by what answers are judged.
+        kept: a folder where answers that cost something are kept by digest.
+        spelled: turns a dataset's rows into those that it knows.
+
+    Raises:
+        InputError, DataError: as `answers`.
+        PackageError: it cannot be opened.
+    """
+    if where := dataset.problem.asked_by:
+        module, _, name = where.partition(":")
+        outputs, targets = getattr(importlib.import_module(module), name)(package, dataset, split, project, kept)
+        return outputs, targets
+    from sluice.engines.predictor import Predictor
+
+    predict = Predictor(package).predict
+    return judged(lambda rows: predict(spelled(list(rows))), package.preprocess, package.labels, dataset, split)
 
 
 def positive_label(config: MetricConfig, dataset: Dataset) -> str | None:

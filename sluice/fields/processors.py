@@ -11,9 +11,10 @@ from sluice.fields.base import Processor
 from sluice.fields.field import FIELDS
 from sluice.fields.tabular import TabularProcessor
 from sluice.fields.tensor import TensorProcessor
+from sluice.fields.variables import VariablesProcessor
 
 #: Processors whose rows are records. The others are those of a field that a row is alone, found by its kind.
-_RECORDS: dict[str, type[Processor]] = {p.kind: p for p in (TabularProcessor, TensorProcessor)}
+_RECORDS: dict[str, type[Processor]] = {p.kind: p for p in (TabularProcessor, TensorProcessor, VariablesProcessor)}
 
 
 def processor_class(preprocess: str | Mapping[str, Any]) -> type[Processor]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluice.core import files
-from sluice.core.datatypes import TensorSpec
+from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.gate import Decision
 from sluice.engines.base import Engine
 from sluice.engines.predictor import predict_rows
@@ -35,7 +35,7 @@ from sluice.tasks import load_task
 
 if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
-    from sluice.learners.base import Trained
+    from sluice.learners.base import Shipped, Trained
     from sluice.project import Project
     from sluice.tasks.base import State, Task
 
@@ -81,6 +81,8 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     """
     task = load_task(project, base_dir)
     own = task.learner().load(model_dir)
+    if (shipped := own.shipped()) is not None:
+        return _as_it_is(project, task, own, shipped, dataset, out)
     trained, curves = calibrated(own, dataset, project)
     state, processor = trained.state, trained.processor
     specs = list(processor.inputs), state.outputs
@@ -114,6 +116,34 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     )
     evidence |= {"calibration": gain} if gain else {}
     return ExportResult(package, "pass", said, evidence | ({"decision": {**choice.evidence, "text": choice.text}} if choice else {}))
+
+
+def _as_it_is(project: Project, task: Task, own: Trained, shipped: Shipped, dataset: Dataset, out: Path) -> ExportResult:
+    """A model that is no graph: its own files, sealed. Nothing was measured of it yet, since answers may change from one asking to the next."""
+    state = own.state
+    with files.new_dir(out) as tmp:
+        for name, data in shipped.files.items():
+            (tmp / name).parent.mkdir(parents=True, exist_ok=True)
+            files.write_bytes(tmp / name, data)
+        _beside(tmp, project, dataset)
+        provenance = _provenance(project, task, dataset) | dict(shipped.provenance)
+        sealed = _written(
+            tmp,
+            project,
+            task,
+            own,
+            dataset,
+            {},
+            None,
+            shipped.form,
+            list(state.processor.inputs),
+            state.outputs,
+            provenance,
+            shipped.engine,
+        )
+    size = sum(len(data) for data in shipped.files.values())
+    evidence = {"formats": [{"format": shipped.form, "ok": True, "bytes": size}], "chosen": shipped.form, "rows": 0}
+    return ExportResult(packages.read(out, sealed.digest), "pass", (shipped.text,), evidence)
 
 
 def _served(made: Candidate, processor: Processor, state: State, dataset: Dataset) -> Callable[[str], np.ndarray]:
@@ -190,43 +220,70 @@ def _seal(
     specs: tuple[list[TensorSpec], list[TensorSpec]],
     held: HeldOut,
 ) -> Package:
-    state = trained.state
-    provenance = {
+    proof = {"opset": project.export.opset, "rows": len(held.examples), **chosen.proof()}
+    provenance = _provenance(project, task, dataset) | {"export": proof}
+    with files.new_dir(out) as tmp:
+        files.write_bytes(tmp / packages.MODEL, chosen.data)
+        for name, data in held.processor.files().items():
+            files.write_bytes(tmp / name, data)
+        _beside(tmp, project, dataset)
+        if shap := _shap(trained, held):
+            files.write_json(tmp / packages.SHAP, shap)
+        sealed = _written(tmp, project, task, trained, dataset, metrics, rule, chosen.name, *specs, provenance, chosen.form.engine)
+    return packages.read(out, sealed.digest)
+
+
+def _provenance(project: Project, task: Task, dataset: Dataset) -> dict[str, Any]:
+    return {
         "code": code_digest(*task.learner().code()),
         "config": project.digest,
         "data": dataset.digest,
         "seed": project.train.seed,
         "libraries": libraries(task.learner().libraries),
-        "export": {"opset": project.export.opset, "rows": len(held.examples), **chosen.proof()},
     }
-    with files.new_dir(out) as tmp:
-        files.write_bytes(tmp / packages.MODEL, chosen.data)
-        for name, data in held.processor.files().items():
-            files.write_bytes(tmp / name, data)
-        if dataset.profile() is not None:
-            files.write_bytes(tmp / packages.PROFILE, (dataset.root / packages.PROFILE).read_bytes())
-        if shap := _shap(trained, held):
-            files.write_json(tmp / packages.SHAP, shap)
-        if reading := project.data.reading():
-            files.write_json(tmp / packages.READING, reading)
-        sealed = packages.write(
-            tmp,
-            name=project.name,
-            task=project.task,
-            objective=problem(state.objective, beside=task.base_dir).served,
-            inputs=specs[0],
-            outputs=specs[1],
-            labels=list(state.labels),
-            preprocess=state.preprocess,
-            precision=chosen.name,
-            metrics=metrics,
-            provenance=provenance,
-            rule=rule,
-            problem=dataset.objective,
-            fields=dataset.columns,
-            engine=chosen.form.engine,
-        )
-    return packages.read(out, sealed.digest)
+
+
+def _beside(tmp: Path, project: Project, dataset: Dataset) -> None:
+    """What drift is measured against, and how the source is read."""
+    if dataset.profile() is not None:
+        files.write_bytes(tmp / packages.PROFILE, (dataset.root / packages.PROFILE).read_bytes())
+    if reading := project.data.reading():
+        files.write_json(tmp / packages.READING, reading)
+
+
+def _written(
+    tmp: Path,
+    project: Project,
+    task: Task,
+    trained: Trained,
+    dataset: Dataset,
+    metrics: dict[str, float | None],
+    rule: Rule | None,
+    form: str,
+    inputs: list[TensorSpec],
+    outputs: list[TensorSpec],
+    provenance: dict[str, Any],
+    engine: EngineSpec,
+) -> Package:
+    """The manifest of what lies there."""
+    state = trained.state
+    return packages.write(
+        tmp,
+        name=project.name,
+        task=project.task,
+        objective=problem(state.objective, beside=task.base_dir).served,
+        inputs=inputs,
+        outputs=outputs,
+        labels=list(state.labels),
+        preprocess=state.preprocess,
+        precision=form,
+        metrics=metrics,
+        provenance=provenance,
+        rule=rule,
+        problem=dataset.objective,
+        fields=dataset.columns,
+        engine=engine,
+    )
 
 
 def _shap(trained: Trained, held: HeldOut) -> dict[str, Any] | None:

@@ -37,6 +37,7 @@ class Judged:
         anchor: the best champion so far; None where there is none beside the champion.
         anchor_note: which it is and since when.
         compared_before: comparisons on the same held-out rows before this one (`sluice.gates.ledger.Ledger.before`).
+        kept: a folder where answers that cost something are kept by digest; None: nowhere.
         refused_before: candidates refused in a row against the anchor (`sluice.gates.ledger.Ledger.refused`).
     """
 
@@ -54,6 +55,7 @@ class Judged:
     anchor_note: str = ""
     compared_before: float = 0.0
     refused_before: int = 0
+    kept: Path | None = None
 
     @functools.cached_property
     def theirs(self) -> Theirs | str:

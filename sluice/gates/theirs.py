@@ -40,16 +40,14 @@ def theirs(facts: Judged) -> Theirs | str:
 def asked(other: Package, who: str, facts: Judged) -> Theirs | str:
     """Ask another package, called `who`; or why it cannot be compared, a sentence, where it solves another problem or cannot read these rows."""
     from sluice.core.spelling import Spelling
-    from sluice.engines.predictor import Predictor
     from sluice.engines.rows import spelled_by
-    from sluice.engines.scoring import judged
+    from sluice.engines.scoring import asked_and_judged
 
     candidate = facts.package
     if other.objective != candidate.objective or other.task != facts.project.task:
         return f"the {who} solves another problem ({other.task}, {other.objective}): not comparable"
     try:
-        predict, spelled = Predictor(other).predict, spelled_by(other)
-        outputs, _ = judged(lambda rows: predict(spelled(list(rows))), other.preprocess, other.labels, facts.dataset, "test")
+        outputs, _ = asked_and_judged(other, facts.dataset, "test", facts.project, facts.kept, spelled_by(other))
     except (InputError, DataError) as e:
         return f"the {who} cannot read these rows, so nothing was compared: {e.message}"
     labels, rule = list(other.labels), other.rule

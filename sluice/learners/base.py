@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sluice.core.datatypes import EngineSpec
 from sluice.core.registry import Registry
 from sluice.learners.config import TrainSection
 
@@ -34,6 +35,7 @@ LEARNERS = Registry(
         "recommend": "sluice.learners.recommend.learner:RecommendLearner",
         "forecast_auto": "sluice.learners.forecasts.auto:AutoForecasts",
         "forecast_trees": "sluice.learners.forecasts.learner:TreesLearner",
+        "prompts": "sluice.learners.prompts.learner:PromptsLearner",
     },
 )
 
@@ -58,6 +60,25 @@ class Job:
     out: Path
     on_event: Callable[[Event], None] = lambda event: None
     checkpoints: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Shipped:
+    """A model that goes into its package as it is, and not as an ONNX graph.
+
+    Attributes:
+        form: what a package calls it (``precision``).
+        engine: what opens it.
+        files: of the package, by name.
+        provenance: what its package says beside the usual, plain JSON.
+        text: a sentence on it.
+    """
+
+    form: str
+    engine: EngineSpec
+    files: Mapping[str, bytes]
+    provenance: Mapping[str, Any]
+    text: str
 
 
 class Trained(ABC):
@@ -121,6 +142,10 @@ class Trained(ABC):
         Raises:
             SluiceError: it cannot be written as ONNX.
         """
+
+    def shipped(self) -> Shipped | None:
+        """What is packaged in place of a graph; None, the default: `graph` is."""
+        return None
 
     def shap(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
         """What each input adds to each answer before its last step (log-odds of classes, values as they are), by the library's exact method.

@@ -57,7 +57,7 @@ class State:
         """The graph's output: ``probabilities`` FP32 [-1, labels], or ``value`` FP32 [-1]."""
         from sluice.core.datatypes import TensorSpec
 
-        return TensorSpec(self.problem.output, "FP32", (-1, *self.problem.width(self.labels)))
+        return TensorSpec(self.problem.output, self.problem.datatype, (-1, *self.problem.width(self.labels)))
 
     @property
     def outputs(self) -> list[TensorSpec]:

@@ -2,7 +2,7 @@
 
 ==========================  ==================================================================================
 ``prompt.json``             `sluice.llm.prompt.Prompt.to_dict`
-``endpoint.json``           ``endpoint`` (`EndpointConfig`), ``budget``, ``price``, ``retrieval`` (null: none)
+``endpoint.json``           ``endpoint`` (`EndpointConfig`), ``budget``, ``price``, ``retrieval`` (null: none), ``reported``
 ``index/passages.jsonl``    where there is retrieval: a passage a line, ``document``, ``start``, ``text``
 ``index/vectors.npy``       float32 [passages, size], unit length; only with an encoder
 ``index/model.onnx`` ...    the encoder's own files
@@ -45,6 +45,7 @@ class PromptPackage:
         endpoint: where it is asked, with `URL_ENV` in place of its address where that is set.
         budget, price: of its calls.
         retrieval: how passages are found; None: there are none.
+        reported: what the endpoint called its model when the package was made.
     """
 
     root: Path
@@ -53,6 +54,7 @@ class PromptPackage:
     budget: BudgetConfig
     price: PriceConfig
     retrieval: RetrievalConfig | None = None
+    reported: str = ""
 
     @classmethod
     def open(cls, root: Path) -> PromptPackage:
@@ -70,6 +72,7 @@ class PromptPackage:
                 BudgetConfig.model_validate(told["budget"]),
                 PriceConfig.model_validate(told["price"]),
                 RetrievalConfig.model_validate(retrieval) if retrieval else None,
+                str(told.get("reported", "")),
             )
         except ProjectError as e:
             raise PackageError(e.message, field=f"{root}: {e.field}", fix=e.fix) from e
@@ -84,7 +87,8 @@ class PromptPackage:
     def told(self) -> dict[str, Any]:
         """``endpoint.json``."""
         parts = {"endpoint": self.endpoint, "budget": self.budget, "price": self.price, "retrieval": self.retrieval}
-        return {name: None if part is None else part.model_dump(mode="json") for name, part in parts.items()}
+        told: dict[str, Any] = {name: None if part is None else part.model_dump(mode="json") for name, part in parts.items()}
+        return told | {"reported": self.reported}
 
     def write(self) -> None:
         """``prompt.json`` and ``endpoint.json`` into `root`, an existing folder; an index is written by `sluice.llm.retrieval`."""

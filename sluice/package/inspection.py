@@ -21,7 +21,7 @@ def inspect(package: Package) -> dict[str, Any]:
     Raises:
         PackageError: the graph cannot be read.
     """
-    m, found = package.manifest, onnxfile.facts(package.model)
+    m, found = package.manifest, onnxfile.facts(package.model) if package.graph else None
     return {
         "digest": package.digest,
         **{
@@ -43,7 +43,8 @@ def inspect(package: Package) -> dict[str, Any]:
         **_named(package),
         "decision": m.get("decision"),
         "bytes": sum(e["size"] for e in m["files"].values()) + (package.root / MANIFEST).stat().st_size,
-        "graph": {
+        "graph": found
+        and {
             "ir_version": found.ir_version,
             "opsets": {k or "ai.onnx": v for k, v in sorted(found.opsets.items())},
             "operators": dict(sorted(found.operators.items(), key=lambda o: (-o[1], o[0]))),

@@ -20,6 +20,8 @@ from sluice.problems.problem import PROBLEMS, Problem, problem
 FORMAT, FORMAT_V1 = "sluice.package/v2", "sluice.package/v1"
 MANIFEST = "model.json"
 MODEL = "model.onnx"
+#: The file that an engine opens: a graph, or a prompt.
+MODELS = (MODEL, "prompt.json")
 
 LIMIT_MANIFEST = 8 << 20
 LIMIT_FILES = 256
@@ -113,7 +115,7 @@ def _check_answers(m: dict[str, Any], where: str) -> None:
     inputs, outputs = tensors(m["inputs"], f"{where}: inputs"), tensors(m["outputs"], f"{where}: outputs")
     names = [t.name for t in (*inputs, *outputs)]
     _need(len(set(names)) == len(names), "name a tensor twice", where, "inputs, outputs", names)
-    wanted = TensorSpec(answered.output, "FP32", (-1, *answered.width(labels)))
+    wanted = TensorSpec(answered.output, answered.datatype, (-1, *answered.width(labels)))
     _need(
         outputs[0] == wanted and _are_labels(answered, labels),
         f"must start with {wanted.name} {wanted.datatype} {list(wanted.shape)} for its labels",
@@ -159,7 +161,7 @@ def _tensors(raw: Any, where: str) -> Iterator[TensorSpec]:
 
 def check_files(listed: dict[str, Any], where: str) -> None:
     """Names stay inside the package, sizes within the limits. Raises `PackageError`."""
-    if MODEL not in listed:
+    if not any(name in listed for name in MODELS):
         raise PackageError(f"lists no {MODEL}", field=where, fix=_FIX)
     if len(listed) > LIMIT_FILES:
         raise PackageError(f"lists more than {LIMIT_FILES} files", field=where, value=len(listed))

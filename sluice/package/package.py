@@ -23,7 +23,7 @@ from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.errors import PackageError
 from sluice.package import beside, v1
 from sluice.package import manifest as manifests
-from sluice.package.manifest import FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL
+from sluice.package.manifest import FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, MODELS
 from sluice.problems import decision
 from sluice.problems.decision import Rule
 
@@ -97,7 +97,14 @@ class Package:
 
     @property
     def model(self) -> Path:
-        return self.root / MODEL
+        """The file that its engine opens."""
+        listed = self.manifest.get("files", {})
+        return self.root / next((name for name in MODELS if name in listed), MODEL)
+
+    @property
+    def graph(self) -> bool:
+        """Whether that is an ONNX graph."""
+        return self.model.name == MODEL
 
     def profile(self) -> dict[str, Any] | None:
         """The reference distribution for drift, if the package has one. Raises `PackageError`."""

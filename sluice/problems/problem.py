@@ -44,6 +44,7 @@ PROBLEMS = Registry(
         "episode_returns": "sluice.problems.policy:Policy",
         "off_policy": "sluice.problems.bandit:Bandit",
         "transcription": "sluice.problems.transcription:Transcription",
+        "prompted": "sluice.problems.prompted:Prompted",
     },
 )
 
@@ -70,6 +71,9 @@ class Problem(ABC):
         longest: of answers that are sequences of its labels, how many one has at most; 0: they are none.
         splits: the ways of ``data.split.by`` that leave what is held out independent of what is trained on.
         output: name of the graph's first output.
+        datatype: of that output.
+        asked_by: ``module:function`` that asks a package itself and judges what it answered (`sluice.engines.scoring.asked_and_judged`); "" where
+            rows go through the package's engine and answers are judged as they are.
         counted: what a row of an evaluation is called, many of them.
         linear: what a linear model of it is called; "" where none is trained beside it.
         further: outputs of the graph behind the first one, which nothing judges.
@@ -89,6 +93,8 @@ class Problem(ABC):
     longest: ClassVar[int] = 0
     splits: ClassVar[tuple[str, ...]] = ("hash", "time", "group")
     output: ClassVar[str]
+    datatype: ClassVar[str] = "FP32"
+    asked_by: ClassVar[str] = ""
     counted: ClassVar[str] = "held-out rows"
     linear: ClassVar[str]
     answer_change: ClassVar[float]

@@ -215,8 +215,7 @@ def _facts(asked: Asked, now: Version, folder: Path) -> Any:
     """What the gate `champion` is given, of rows made as training makes them. Raises `SluiceError`."""
     from sluice import project as projects
     from sluice.data.prepare import prepare
-    from sluice.engines.predictor import Predictor
-    from sluice.engines.scoring import judged, positive_label
+    from sluice.engines.scoring import asked_and_judged, positive_label
     from sluice.gates.facts import Judged
     from sluice.tasks import load_task
 
@@ -224,6 +223,6 @@ def _facts(asked: Asked, now: Version, folder: Path) -> Any:
     settings, base = projects.load(asked.data), asked.data.resolve().parent
     dataset = prepare(settings, base, load_task(settings, base), folder / "dataset")
     ours, theirs = (open_store(v.uri, asked.home).get(v.digest) for v in (asked.version, now))
-    outputs, targets = judged(Predictor(ours).predict, ours.preprocess, list(ours.labels), dataset, "test")
+    outputs, targets = asked_and_judged(ours, dataset, "test", settings)
     positive, units = positive_label(settings.evaluate, dataset), dataset.problem.units(dataset, "test")
     return Judged(settings, dataset, ours, outputs, targets, positive, units, {}, theirs, f"version {now.number}")

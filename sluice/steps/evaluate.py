@@ -43,6 +43,7 @@ class Evaluate(Step):
             out
             + "</div>"
             + classes.per_label(found.get("per_label") or ())
+            + parts["prompts"]
             + parts["robustness"]
             + parts["importance"]
             + parts["standouts"]

@@ -43,6 +43,7 @@ TASKS = Registry(
         "bandit": "sluice.tasks.bandit:BanditTask",
         "recommend": "sluice.tasks.recommend:RecommendTask",
         "generate": "sluice.tasks.generate:GenerateTask",
+        "llm": "sluice.tasks.llm:LlmTask",
     },
 )
 
@@ -64,6 +65,8 @@ class Task(ABC):
     value: ClassVar[str | None] = None
     #: The problems its rows may be of, where that does not depend on a setting; None: nobody knows before the rows are read.
     problems: ClassVar[tuple[str, ...] | None] = None
+    #: Whether rows are learnt from. Where not, all of them are held out, and are the reference of drift as well.
+    learns: ClassVar[bool] = True
     #: Whether the source has a column of labels (``data.columns.label``); else `canonical` makes them.
     labelled: ClassVar[bool] = True
     #: Whether ``sluice init --data`` may take it by what the columns hold; others are asked for by name.

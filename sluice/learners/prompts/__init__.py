@@ -1,0 +1,1 @@
+"""Prompts: nothing is trained."""

@@ -1,0 +1,1 @@
+"""How answers are scored: an object each, found by name."""
