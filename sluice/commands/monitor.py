@@ -1,0 +1,99 @@
+"""`sluice monitor NAME`: a model's prediction log against the profile of its training rows."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sluice.cli import show_json
+from sluice.core import files
+from sluice.core.errors import DataError, ProjectError
+from sluice.core.home import Home
+from sluice.core.section import checked
+from sluice.monitor.config import MonitorConfig
+from sluice.monitor.log import PredictionLog
+from sluice.monitor.watch import Watch
+from sluice.package import package as packages
+from sluice.registry.references import locate
+
+
+def monitor(args: argparse.Namespace) -> int:
+    """0 where nothing moved, 3 where an alarm stands."""
+    from sluice.monitor import report
+    from sluice.report.page import document
+
+    home = Home(args.home)
+    package = packages.read(locate(args.name, home))
+    profile = package.profile()
+    if profile is None:
+        raise DataError("has no profile of its training rows", field="PACKAGE", value=args.name, fix="train it again with this version")
+    name = args.model or package.name
+    log = PredictionLog(args.log or home.root / "log", name, version=package.digest)
+    found = (
+        Watch(profile, settings(args), log, home.root / "monitor" / f"{name}-{package.digest[:12]}.json").look(again=args.again).to_dict()
+    )
+    out = args.report or home.reports / f"monitor-{name}.html"
+    files.write_text(out, document(f"{name}: monitor", report.body(name, found)))
+    told = {"model": name, "digest": package.digest, "headline": report.headline(found), "report": str(out), **found}
+    if args.json:
+        show_json({**told, "history": told["history"][-20:], "exit_code": 3 if found["standing"] else 0})
+    else:
+        _show(told)
+    return 3 if found["standing"] else 0
+
+
+def settings(args: argparse.Namespace) -> MonitorConfig:
+    """`monitor:` of the project that was named, with what was overridden.
+
+    Raises:
+        ProjectError: it is wrong.
+    """
+    from sluice import project as projects
+
+    path = args.project or Path(args.name)
+    path = path / "sluice.yaml" if path.is_dir() else path
+    own: Any = {}
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        own = projects.load(path).monitor
+    elif args.project:
+        raise ProjectError("there is no such file", field="--project", value=str(args.project))
+    raw: dict[str, Any] = {"monitor": own.model_dump() if isinstance(own, MonitorConfig) else {}}
+    for item in args.overrides:
+        if not item.startswith("monitor."):
+            raise ProjectError("is no setting of the monitor", field="--set", value=item, fix="write monitor.drift.threshold=0.3, say")
+        projects.override(raw, item)
+    found = checked(MonitorConfig, raw["monitor"], "monitor")
+    assert isinstance(found, MonitorConfig)
+    return found
+
+
+def _show(told: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sluice.monitor import report
+
+    console = Console()
+    last = told["last"]
+    if last:
+        shown = Table(
+            title=f"window {last['window']}: {last['rows']:,} rows {last['begun']} {last['ended']}",
+            title_justify="left",
+            box=None,
+            padding=(0, 1),
+        )
+        for i, head in enumerate(report.HEAD):
+            shown.add_column(head, justify="right" if i in (1, 3, 4, 5, 6, 7) else "left", style="bold red" if i == 8 else None)
+        every = report.rows_of(last)
+        for row in every[:30]:
+            shown.add_row(*row)
+        console.print(shown)
+        if len(every) > 30:
+            console.print(f"and {len(every) - 30} more in the report")
+    for alarm in told["standing"]:
+        console.print(f"! {alarm['text']}{' since ' + alarm['since'] if alarm['since'] else ''}", markup=False, style="red")
+    console.print(f"{told['model']}: {told['headline']}", markup=False)
+    for fault in told["faults"]:
+        console.print(f"not read: {fault}", markup=False)
+    console.print(f"{told['new_rows']:,} new rows, {told['open']:,} in the open window · {told['report']}", markup=False)

@@ -1,0 +1,165 @@
+"""A model's log watched from where the last look stopped: state, cursor and what was found are kept in one file, written whole.
+
+Killed at any moment, the next look goes on from the file: a batch counts once, since the state and the cursor behind it are written together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sluice.core import files
+from sluice.core.errors import DataError
+from sluice.core.s3 import Place, StoreFault
+from sluice.monitor.config import MonitorConfig
+from sluice.monitor.drift import DriftMonitor
+from sluice.monitor.log import PredictionLog
+from sluice.monitor.verdict import Verdict
+
+FORMAT = "sluice.monitor/v1"
+#: Windows that are kept for pictures, bytes of the file, batches between two writes of it.
+KEPT, _LIMIT, _EVERY = 300, 64 << 20, 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What a look at a log found.
+
+    Attributes:
+        verdicts: of windows that closed with it.
+        raised, ended: alarms that began, and that ended, with it, in words.
+        standing: alarms that stand behind it, each as `Alarm` in plain JSON.
+        history: the last windows, the oldest first, each ``window``, ``rows``, ``begun``, ``ended``, ``score``, ``alarms`` and ``parts``: name -> score, limit, moved.
+        last: the last window's verdict in plain JSON; None: no window has closed yet.
+        rows: read in all. windows: closed in all. open: rows of the window that is open. new_rows: read with this look.
+        faults: parts of the log that could not be read.
+    """
+
+    verdicts: list[Verdict]
+    raised: list[str]
+    ended: list[str]
+    standing: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+    last: dict[str, Any] | None
+    rows: int
+    windows: int
+    open: int
+    new_rows: int
+    faults: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {k: v for k, v in vars(self).items() if k != "verdicts"} | {"decision": "refuse" if self.standing else "pass"}
+
+
+class Watch:
+    """One version of a model, its log, and where what was found is kept.
+
+    Args:
+        profile: of its training rows. config: `monitor:`.
+        log: where its predictions are.
+        kept: a file, or ``s3://bucket/key``.
+
+    Raises:
+        DataError: not a profile, or what is kept cannot be read.
+    """
+
+    def __init__(self, profile: Mapping[str, Any], config: MonitorConfig, log: PredictionLog, kept: str | Path):
+        self.monitor, self.log, self.kept = DriftMonitor(profile, config), log, str(kept)
+
+    def begin(self) -> dict[str, Any]:
+        """What is kept before any look."""
+        return {"format": FORMAT, "cursor": None, "state": self.monitor.begin(), "history": [], "last": None}
+
+    def look(self, *, again: bool = False, most: int | None = None) -> Look:
+        """Read on, judge what closed, keep it.
+
+        Args:
+            again: from the beginning of the log, whatever is kept. most: rows, about.
+
+        Raises:
+            DataError: the log, or what is kept, cannot be read; or other settings than before: begin again.
+        """
+        kept = self.begin() if again else self._read()
+        verdicts: list[Verdict] = []
+        rows, count = 0, 0
+        for batch, cursor in self.log.read(kept["cursor"], columns=self.monitor.columns, most=most):
+            state, found = self.monitor.feed(kept["state"], batch)
+            kept = self._with(kept, state, cursor, found)
+            verdicts, rows, count = [*verdicts, *found][-KEPT:], rows + batch.num_rows, count + 1
+            if count % _EVERY == 0:
+                self._write(kept)
+        kept = {**kept, "cursor": self.log.cursor if most is None else kept["cursor"]}
+        self._write(kept)
+        return Look(
+            verdicts,
+            [a.text for v in verdicts for a in v.raised],
+            [a.text for v in verdicts for a in v.ended_alarms],
+            list((kept["last"] or {}).get("standing", ())),
+            kept["history"],
+            kept["last"],
+            kept["state"]["rows"],
+            kept["state"]["windows"],
+            kept["state"]["open"]["rows"],
+            rows,
+            self.log.faults,
+        )
+
+    def _with(self, kept: dict[str, Any], state: dict[str, Any], cursor: dict[str, Any], found: list[Verdict]) -> dict[str, Any]:
+        history = [*kept["history"], *map(_brief, found[-KEPT:])][-KEPT:]
+        return {**kept, "state": state, "cursor": cursor, "history": history, "last": found[-1].to_dict() if found else kept["last"]}
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            raw = self._bytes()
+            found = self.begin() if raw is None else orjson.loads(raw)
+            if type(found) is not dict or found.get("format") != FORMAT:
+                raise ValueError(f"is not {FORMAT}")
+        except (OSError, ValueError) as e:
+            raise DataError(f"cannot be read: {e}", field="kept", value=self.kept, fix="remove it, and begin again") from e
+        # Another profile or other settings: what was counted into other bins says nothing of these.
+        return found if found["state"].get("reference") == self.monitor.reference else self.begin()
+
+    def _bytes(self) -> bytes | None:
+        if not self.kept.startswith("s3://"):
+            path = Path(self.kept)
+            return path.read_bytes() if path.exists() else None
+        place, name = _placed(self.kept)
+        try:
+            return place.read(name, _LIMIT)
+        except StoreFault as e:
+            if e.kind == "missing":
+                return None
+            raise e.told(DataError, "kept", value=self.kept) from e
+
+    def _write(self, kept: dict[str, Any]) -> None:
+        data = orjson.dumps(kept)
+        if not self.kept.startswith("s3://"):
+            files.write_bytes(Path(self.kept), data)
+            return
+        place, name = _placed(self.kept)
+        try:
+            place.put(name, data)
+        except StoreFault as e:
+            raise e.told(DataError, "kept", value=self.kept) from e
+
+
+def _placed(uri: str) -> tuple[Place, str]:
+    folder, _, name = uri.rpartition("/")
+    try:
+        return Place(folder, "kept"), name
+    except (ValueError, StoreFault) as e:
+        raise DataError(str(e), field="kept", value=uri, fix="name s3://bucket/folder/file.json") from e
+
+
+def _brief(verdict: Verdict) -> dict[str, Any]:
+    plain = verdict.to_dict()
+    return {
+        **{k: plain[k] for k in ("window", "rows", "begun", "ended", "score")},
+        "alarms": [a["text"] for a in plain["raised"]],
+        "parts": {s.name: [p["score"], p["limit"], s.moved] for s, p in zip(verdict.scores, plain["scores"], strict=True)},
+    }

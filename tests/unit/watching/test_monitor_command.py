@@ -1,0 +1,104 @@
+"""`sluice monitor` on a real package and a log as servers write it; a look that goes on from the last one, whatever became of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sluice.cli import main
+from sluice.core import files
+from sluice.core.errors import DataError
+from sluice.monitor import MonitorConfig, PredictionLog, profile_of
+from sluice.monitor.watch import Watch
+from tests.unit.serving import builders
+
+KINDS = {"age": "numeric", "job": "categorical"}
+
+
+def people(rng: np.random.Generator, n: int, older: float = 0.0) -> pa.Table:
+    jobs = np.array(["nurse", "cook"], dtype=object)[rng.choice(2, n)]
+    return pa.table({"age": rng.normal(40 + older, 10, n), "job": pa.array(jobs, pa.string())})
+
+
+def write(log: Path, version: str, second: int, rows: pa.Table) -> None:
+    folder = log / f"predictions/model=churn/version={version[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    times = pa.array(1_790_000_000_000_000 + second * 600_000_000 + np.arange(rows.num_rows) * 1_000_000, pa.timestamp("us", tz="UTC"))
+    table = pa.table({"time": times, "prediction": ["a"] * rows.num_rows, "features": rows.to_struct_array()})
+    pq.write_table(table, folder / f"20261130T0000{second:02d}-h-000001.parquet")
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return profile_of(people(np.random.default_rng(0), 5000), KINDS, ["a"] * 4000 + ["b"] * 1000)
+
+
+@pytest.fixture
+def package(tmp_path, profile):
+    (tmp_path / "churn").mkdir()
+    files.write_json(tmp_path / "churn" / "profile.json", profile)
+    return builders.tabular(tmp_path / "churn")
+
+
+def test_quiet_then_moved_on_the_command_line(tmp_path, package, capsys):
+    rng, log = np.random.default_rng(1), tmp_path / "log"
+    command = ["monitor", str(package.root), "--log", str(log), "--home", str(tmp_path / "home"), "--json"]
+    log.mkdir()
+    assert main(command) == 0 and json.loads(capsys.readouterr().out)["headline"] == "no predictions yet"
+    write(log, package.digest, 1, people(rng, 1300))
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rows"], told["windows"], told["open"], told["decision"]) == (1300, 2, 300, "pass") and "nothing has moved" in told[
+        "headline"
+    ]
+    write(log, package.digest, 9, people(rng, 1200, older=8))
+    assert main(command) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert told["new_rows"] == 1200 and [a["feature"] for a in told["standing"]] == ["age"] and told["exit_code"] == 3
+    page = Path(told["report"]).read_text()
+    assert "age has moved" in page and "<svg" in page and "<script" not in page
+    assert main(command[:-1]) == 3
+    shown = capsys.readouterr().out
+    assert "age moved, since 2026-" in shown and "0 new rows" in shown and "by chance" in shown
+
+
+def test_settings_are_the_projects_and_can_be_overridden(tmp_path, package, capsys):
+    log = tmp_path / "log"
+    write(log, package.digest, 1, people(np.random.default_rng(2), 800))
+    project = tmp_path / "sluice.yaml"
+    project.write_text("name: churn\ntask: tabular\ndata: {source: rows.csv}\nmonitor: {window: {rows: 200}}\n")
+    command = ["monitor", str(package.root), "--log", str(log), "--home", str(tmp_path / "home"), "--json", "--project", str(project)]
+    assert main(command) == 0 and json.loads(capsys.readouterr().out)["windows"] == 4
+    assert main([*command, "--set", "monitor.window.rows=400"]) == 0 and json.loads(capsys.readouterr().out)["windows"] == 2
+    assert main([*command, "--set", "monitor.drift.threshold=-1"]) == 2 and "monitor.drift.threshold" in capsys.readouterr().err
+    assert main([*command, "--set", "train.epochs=1"]) == 2 and "is no setting of the monitor" in capsys.readouterr().err
+    assert main([*command[:3], str(tmp_path / "none"), "--home", str(tmp_path / "home")]) == 2 and "--log" in capsys.readouterr().err
+
+
+def test_a_package_without_a_profile_is_told(tmp_path, capsys):
+    package = builders.tabular(tmp_path / "plain")
+    assert main(["monitor", str(package.root), "--log", str(tmp_path), "--home", str(tmp_path / "home")]) == 2
+    assert "has no profile" in capsys.readouterr().err
+
+
+def test_a_look_that_was_killed_counts_nothing_twice(tmp_path, profile):
+    rng, log = np.random.default_rng(3), tmp_path / "log"
+    for second in range(1, 6):
+        write(log, "c" * 12, second, people(rng, 333))
+    whole = Watch(profile, MonitorConfig(), PredictionLog(log, "churn"), tmp_path / "whole.json").look()
+    for i in range(20):  # each look is ended after a few rows, as by a kill between two batches
+        Watch(profile, MonitorConfig(), PredictionLog(log, "churn"), tmp_path / "pieces.json").look(most=1 + 97 * i)
+    pieces = Watch(profile, MonitorConfig(), PredictionLog(log, "churn"), tmp_path / "pieces.json").look()
+    assert (pieces.rows, pieces.windows, pieces.history) == (whole.rows, whole.windows, whole.history) and whole.rows == 1665
+    other = Watch(
+        profile, MonitorConfig.model_validate({"window": {"rows": 100}}), PredictionLog(log, "churn"), tmp_path / "pieces.json"
+    ).look()
+    assert other.windows == 16 and other.rows == 1665
+    (tmp_path / "pieces.json").write_text("{")
+    with pytest.raises(DataError, match="begin again"):
+        Watch(profile, MonitorConfig(), PredictionLog(log, "churn"), tmp_path / "pieces.json").look()
