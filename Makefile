@@ -20,7 +20,7 @@ DEMO_HOME ?= .sluice/demo
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -93,6 +93,9 @@ bench-overhead: setup ## what the pipeline costs beside the steps' own work
 
 bench-serving: setup ## the model server against kserve, LitServe, BentoML, MLServer
 	@UV=$(UV) $(BIN)/python -m tests.bench.serving
+
+bench-llm: setup ## a served prompt: what the server adds to its endpoint, and 10,000 requests with every fault played; about 3 minutes
+	@$(BIN)/python -m tests.bench.llm_serving
 
 bench-training: setup ## training speed against transformers' Trainer and a plain loop
 	@UV=$(UV) $(BIN)/python -m tests.bench.training

@@ -42,6 +42,7 @@ class Call:
         "request_id",
         "served",
         "service",
+        "told",
         "trace",
     )
 
@@ -63,6 +64,7 @@ class Call:
         self.outputs: Tensors = {}
         self.best: np.ndarray | None = None
         self.raw: Any = None
+        self.told: list[Any] = []
         self._work: Work | None = None
         self._cache_key: bytes | None = None
         counters = served.counters
@@ -70,15 +72,15 @@ class Call:
         service.calls += 1
         served.calls += 1
 
-    def ask(self, units: list[Unit], order: np.ndarray | None, raw: Any) -> None:
-        """Answer from the cache or put the units in the queue. `raw`: rows or tensors, as the prediction log keeps them.
+    def ask(self, units: list[Unit], order: np.ndarray | None, raw: Any, chat: Any = None) -> None:
+        """Answer from the cache or put the units in the queue. `raw`: rows or tensors, as the prediction log keeps them. `chat`: what is added to a prompt.
 
         Raises:
             RequestError: no room in the queue, or the server is shutting down.
         """
         self.raw = raw
         cache = self.service.cache
-        if cache is not None and not self.fresh:
+        if cache is not None and not self.fresh and self.served.model.remote is None:
             key = self._cache_key = cache.key(self.served.model, units)
             found = cache.get(key)
             counters = self.served.counters
@@ -89,18 +91,23 @@ class Call:
                 return
             counters.values[counters.misses] += 1.0
         work = self._work = Work(self.served.model, self.served.counters, units, order, self._answered, self.arrived, self.deadline)
-        self.service.engine.submit(work)
+        if self.service.prompts is not None and self.served.model.remote is not None:
+            self.service.prompts.submit(work, chat)
+        else:
+            self.service.engine.submit(work)
 
     def cancel(self) -> None:
         """The client is gone: a run that has not begun is not begun."""
         if self._work is not None:
             self._work.cancelled = True
+            if self.service.prompts is not None:
+                self.service.prompts.cancel(self._work)
 
     def _answered(self, error: BaseException | None) -> None:
         work = self._work
         assert work is not None
         if error is None and not work.cancelled:
-            self.outputs = work.outputs()
+            self.outputs, self.told = work.outputs(), work.told
             if self._cache_key is not None and self.service.cache is not None:
                 self.service.cache.put(self.served.model.digest, self._cache_key, self.outputs)
         self._finish(error)

@@ -57,7 +57,7 @@ class Work:
         deadline: on `time.perf_counter`'s clock.
     """
 
-    __slots__ = ("arrived", "cancelled", "counters", "deadline", "done", "left", "model", "order", "started", "units")
+    __slots__ = ("arrived", "cancelled", "counters", "deadline", "done", "left", "model", "order", "started", "told", "units")
 
     def __init__(
         self,
@@ -73,6 +73,8 @@ class Work:
         self.arrived, self.deadline = arrived, deadline
         self.left = len(units)
         self.started = self.cancelled = False
+        #: What each row took, of a prompt.
+        self.told: list[Any] = []
         for unit in units:
             unit.work = self
 

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import orjson
 
@@ -32,6 +32,7 @@ REASONS = {
     429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",
+    502: b"Bad Gateway",
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
 }
@@ -73,8 +74,16 @@ class Sink(Protocol):
     def answer(self, exchange: Exchange, data: bytes) -> None: ...
 
 
+class Parts(Protocol):
+    """Where an answer may go in parts: a client's connection."""
+
+    def answer(self, exchange: Exchange, data: bytes, close: bool = False) -> None: ...
+
+    def part(self, data: bytes) -> None: ...
+
+
 class Exchange:
-    """A request wholly read. Exactly one of `send`, `send_json` and `fail` is called for it.
+    """A request wholly read. Exactly one of `send`, `send_json` and `fail` is called for it; or `begin`, `part` any number of times, and `end`.
 
     Attributes:
         arrived: when its last byte was read, on `time.perf_counter`'s clock.
@@ -136,6 +145,30 @@ class Exchange:
             return
         extra = extra if self.keep_alive else extra + b"connection: close\r\n"
         self.sink.answer(self, response(status, body, content_type, self.request_id, extra, head=self.method == b"HEAD"))
+
+    @property
+    def _parts(self) -> Parts:
+        return cast(Parts, self.sink)
+
+    def begin(self, status: int, content_type: bytes, extra: bytes = b"") -> None:
+        """Begin an answer that comes in parts."""
+        self.status = status
+        extra += b"transfer-encoding: chunked\r\n" + (b"" if self.keep_alive else b"connection: close\r\n")
+        if not self.gone:
+            self._parts.part(
+                b"%bcontent-type: %b\r\nx-request-id: %b\r\n%b\r\n" % (_STATUS[status], content_type, self.request_id.encode(), extra)
+            )
+
+    def part(self, data: bytes) -> None:
+        """A part of the answer, not empty."""
+        if not self.gone:
+            self._parts.part(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end(self, data: bytes, cut: bool = False) -> None:
+        """The last part. `cut`: the answer is not whole, and the connection ends with it, so that no client takes it for whole."""
+        self.on_gone = None
+        if not self.gone:
+            self._parts.answer(self, b"%x\r\n%b\r\n%b" % (len(data), data, b"" if cut else b"0\r\n\r\n"), close=cut)
 
     def send_raw(self, status: int, data: bytes) -> None:
         """Answer with a whole response as it goes over the wire."""

@@ -19,6 +19,7 @@ from serving.runtime.metrics import render
 from serving.runtime.models.repository import Repository
 from serving.runtime.process.service import Service
 from serving.runtime.protocols import v1, v2
+from serving.runtime.protocols.inputs import units_of_rows
 from sluice import __version__
 from sluice.core.errors import SluiceError
 
@@ -50,6 +51,8 @@ class Routes:
             "/v2/health/ready": get(self._ready),
             "/v2/models": get(self._models),
             "/v1/models": get(self._models),
+            "/v1/chat/completions": post(self._chat),
+            "/openai/v1/chat/completions": post(self._chat),
             "/metrics": get(_inside(self._metrics)),
             "/openapi.json": get(self._openapi),
             "/v2/repository/index": post(_inside(lambda exchange, _, __: repository.index(exchange))),
@@ -158,7 +161,10 @@ class Routes:
         exchange.send(200, render(self._service.pages), METRICS_TYPE)
 
     def _models(self, exchange: Exchange, _: str, __: str | None) -> None:
-        exchange.send_json(200, {"models": sorted(self._service.models)})
+        found: dict[str, Any] = {"models": sorted(self._service.models)}
+        if prompts := [n for n, s in sorted(self._service.models.items()) if s.model.remote is not None]:
+            found |= {"object": "list", "data": [{"id": n, "object": "model", "created": 0, "owned_by": "sluice"} for n in prompts]}
+        exchange.send_json(200, found)
 
     def _openapi(self, exchange: Exchange, _: str, __: str | None) -> None:
         changes, feedback = bool(self._settings.allow_load), self._service.predictions is not None
@@ -277,6 +283,42 @@ class Routes:
         except Exception as e:
             self._failed(call, e)
 
+    def _chat(self, exchange: Exchange, _: str, __: str | None) -> None:
+        """OpenAI's chat protocol: a served prompt, filled in by what the client says."""
+        service = self._service
+        if service.prompts is None:
+            raise NotFound("no such path", field="path", value=exchange.path.decode("latin-1"), fix="no prompt is served here")
+        from serving.runtime.prompts import chat
+
+        try:
+            doc = chat.parse(exchange.body)
+            served = service.served(chat.model_of(doc, service.models))
+            answer: chat.Streamed | None = None
+
+            def done(error: BaseException | None) -> int:
+                if answer is not None:
+                    answer.fail(error) if error is not None else answer.end(call.told[0], asked.usage)
+                elif error is not None:
+                    chat.fail(exchange, error, head)
+                else:
+                    exchange.send(200, chat.render(call, call.told[0]), extra=head + _receipt(call))
+                return 499 if exchange.gone else exchange.status if error is None else status_of(error)
+
+            call, head = self._call(exchange, served, done)
+        except Exception as e:
+            self._unexplained(exchange.path.decode("latin-1"), e)
+            chat.fail(exchange, e)
+            return
+        try:
+            asked = chat.Asked(served.model.remote, doc)
+            if asked.stream:
+                answer = chat.Streamed(exchange, head)
+                answer.call = call
+            units, order = units_of_rows(served.model, [asked.values], 1)
+            call.ask(units, order, [asked.values], asked.chat(answer))
+        except Exception as e:
+            self._failed(call, e)
+
     def _call(self, exchange: Exchange, served: Any, done: Callable[[BaseException | None], int]) -> tuple[Call, bytes]:
         """The call, and the header lines of its answer."""
         head: bytes = served.model.head
@@ -294,9 +336,12 @@ class Routes:
         return call, head
 
     def _failed(self, call: Call, error: Exception) -> None:
-        if status_of(error) >= 500 and not isinstance(error, SluiceError):
-            log.exception("a request to model %s failed", call.served.model.name)
+        self._unexplained(f"a request to model {call.served.model.name}", error)
         call.fail(error)
+
+    def _unexplained(self, what: str, error: Exception) -> None:
+        if status_of(error) >= 500 and not isinstance(error, SluiceError):
+            log.exception("%s failed", what)
 
 
 def _inside(handler: Handler) -> Handler:

@@ -263,15 +263,19 @@ class Connection(asyncio.Protocol):
         self._server.handle(exchange)
 
     # answers
-    def answer(self, exchange: Exchange, data: bytes) -> None:
-        """Write the answer of the request whose turn it is, and take up the next."""
+    def part(self, data: bytes) -> None:
+        """Write a part of the answer of the request whose turn it is."""
+        self.transport.write(data)
+
+    def answer(self, exchange: Exchange, data: bytes, close: bool = False) -> None:
+        """Write the answer of the request whose turn it is, or its last part, and take up the next, unless the connection is to `close`."""
         server = self._server
         server.budget.held -= len(exchange.body)
         self.transport.write(data)
         self._current = None
         if server.on_answer is not None:
             server.on_answer(exchange, len(data), self.client)
-        if not exchange.keep_alive or self._closing or (server.draining and not self._pending):
+        if close or not exchange.keep_alive or self._closing or (server.draining and not self._pending):
             self._close()
         elif self._pending and not self._writing_since:
             self._take_next()

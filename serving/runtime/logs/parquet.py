@@ -26,6 +26,20 @@ _COMMON = [
     ("value", pa.float64()),
     ("trace_id", pa.string()),
 ]
+#: What an answer of a prompt took, and what it was told.
+ANSWER = pa.struct(
+    [
+        ("model", pa.string()),
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("cost", pa.float64()),
+        ("seconds", pa.float64()),
+        ("first_token_seconds", pa.float64()),
+        ("finish_reason", pa.string()),
+        ("attempts", pa.int32()),
+        ("passages", pa.list_(pa.string())),
+    ]
+)
 FEEDBACK = pa.schema(
     [
         ("time", _TIME),
@@ -46,7 +60,10 @@ def prediction_table(records: list[tuple[dict[str, Any], bytes]]) -> pa.Table:
     lines: list[dict[str, Any]] = []
     for record, blobs in records:
         lines += _lines(record, blobs, features)
-    schema = pa.schema([*_COMMON, ("features", features)], metadata={"labels": orjson.dumps(first["labels"]), "kind": first["kind"]})
+    answer = [("answer", ANSWER)] if "answer" in first else []
+    schema = pa.schema(
+        [*_COMMON, ("features", features), *answer], metadata={"labels": orjson.dumps(first["labels"]), "kind": first["kind"]}
+    )
     return pa.Table.from_pylist(lines, schema=schema)
 
 
@@ -73,7 +90,7 @@ def _lines(record: dict[str, Any], blobs: bytes, features: pa.StructType) -> lis
     else:
         rows = [{"tensors": t} for t in record.get("tensors", [])]
     common = {k: record.get(k) for k in ("time", "request_id", "model", "version", "trace_id")}
-    given = {k: record.get(k) for k in ("prediction", "probability", "probabilities", "value")}
+    given = {k: record.get(k) for k in ("prediction", "probability", "probabilities", "value", *(["answer"] if "answer" in record else []))}
     return [{**common, "row": i, "features": row, **{k: v[i] if v else None for k, v in given.items()}} for i, row in enumerate(rows)]
 
 

@@ -71,6 +71,9 @@ class Predictions:
             "kind": model.kind,
             "labels": list(model.labels) if len(model.labels) <= 1000 else [],
         }
+        if call.told:
+            self._put(head, call, _size(raw) + sum(len(t.completion.text) for t in call.told))
+            return
         if model.records is not None:
             head["columns"] = [{"name": c.name, "type": c.type} for c in model.records.columns if c.name not in model.sensitive]
         if model.arrays is not None:
@@ -113,7 +116,7 @@ class Predictions:
             head, rest, size = self._queue.popleft()
             self._bytes -= size
             try:
-                frame = encoded(head, rest)
+                frame = encoded_prompt(head, rest) if hasattr(rest, "told") else encoded(head, rest)
                 if self._socket is None:
                     self._socket = socket.socket(socket.AF_UNIX)
                     self._socket.settimeout(5)
@@ -148,6 +151,14 @@ def _without(records: TabularProcessor | None, hidden: frozenset[str], raw: Any)
     if records is None:
         return [None] * len(raw)
     return [{k: v for k, v in row.items() if k not in hidden} for row in records.plain(raw)]
+
+
+def encoded_prompt(head: dict[str, Any], call: Call) -> bytes:
+    """The frame of a prompt's answers; what is personal is taken out here, on the log's own thread."""
+    from serving.runtime.prompts.record import told_of
+
+    body = orjson.dumps({**head, **told_of(call.raw, call.told)}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return FRAME.pack(len(body), 0) + body
 
 
 def encoded(head: dict[str, Any], rest: Any) -> bytes:

@@ -47,8 +47,27 @@ class Model:
         PackageError: the graph is refused or cannot be loaded, or does not run on an example.
     """
 
+    #: It is asked elsewhere (`serving.runtime.prompts.model`) and not run here.
+    remote: Any = None
+
     def __init__(self, package: Package, name: str, threads: int, max_bytes: int, *, inferred: bool = False):
         found = onnx_safety.check(package.model, max_bytes)
+        self._describe(package, name, inferred=inferred)
+        #: A row's answer may not depend on what else is asked at the moment.
+        self.batches = not inferred and not found.dynamic_scales
+        self.pads = {} if self.processor is None else dict(self.processor.pads)
+        #: Of these, the ones whose length is the text's.
+        self.tokens = () if self.processor is None else self.processor.tokens
+        #: Values of these inputs pick a row of a table of so many: others are the client's mistake.
+        self.tables = {name: size for name, size in found.tables.items() if name in self.inputs}
+        self._engine = open_package(package, threads)
+        self._answer = self._engine.outputs[0].name
+        #: A run may take long whatever the last one took: never on the event loop.
+        self.blocking = self._engine.blocking
+        self._warm_up()
+
+    def _describe(self, package: Package, name: str, *, inferred: bool) -> None:
+        """What is known of it without its being opened."""
         self.package, self.name, self.inferred = package, name, inferred
         self.digest, self.version = package.digest, package.digest[:12]
         self.kind = str(package.preprocess.get("kind"))
@@ -74,17 +93,6 @@ class Model:
         #: What the training rows' true answers were like, by which feedback is bounded.
         self.reference: dict[str, Any] = {} if inferred else (package.profile() or {}).get("label") or {}
         self.max_length = 0 if self.processor is None else self.processor.max_length
-        #: A row's answer may not depend on what else is asked at the moment.
-        self.batches = not inferred and not found.dynamic_scales
-        self.pads = {} if self.processor is None else dict(self.processor.pads)
-        #: Of these, the ones whose length is the text's.
-        self.tokens = () if self.processor is None else self.processor.tokens
-        #: Values of these inputs pick a row of a table of so many: others are the client's mistake.
-        self.tables = {name: size for name, size in found.tables.items() if name in self.inputs}
-        self._engine = open_package(package, threads)
-        self._answer = self._engine.outputs[0].name
-        #: A run may take long whatever the last one took: never on the event loop.
-        self.blocking = self._engine.blocking
         #: Labels as JSON, for answers built by hand.
         self.label_json = [orjson.dumps(label) for label in self.labels]
         self.label_spelling = Spelling.kept(self.labels)
@@ -92,7 +100,6 @@ class Model:
         #: Seconds a row took at the last run, by length: what decides whether a run may hold the event loop.
         self.row_seconds = 0.0
         self.head = b"x-sluice-version: " + self.digest.encode() + b"\r\n"
-        self._warm_up()
 
     def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The graph on a batch.
@@ -247,8 +254,13 @@ def _example(t: TensorSpec) -> np.ndarray:
     return np.ones(shape, dtype=DTYPES[t.datatype]) if t.name == "attention_mask" else np.zeros(shape, dtype=DTYPES[t.datatype])
 
 
-def load(path: Path, name: str, digest: str | None, threads: int, max_bytes: int, trust: Trust = NOTHING) -> Model:
+def load(
+    path: Path, name: str, digest: str | None, threads: int, max_bytes: int, trust: Trust = NOTHING, scratch: str | None = None
+) -> Model:
     """Load a package directory, or a plain ``.onnx`` file (or a directory that holds just one).
+
+    Args:
+        scratch: a folder that all workers of the server share.
 
     Raises:
         PackageError: refused, with the reason: also for want of a signature that is required.
@@ -257,6 +269,10 @@ def load(path: Path, name: str, digest: str | None, threads: int, max_bytes: int
         package = packages.read(path, digest)
         if trust.required:
             trust.check(package.digest, signature_beside(path, package.digest), str(path))
+        if not package.graph:
+            from serving.runtime.prompts.model import PromptModel
+
+            return PromptModel(package, name or package.name, scratch)
         return Model(package, name or package.name, threads, max_bytes)
     found = sorted(path.glob("*.onnx")) if path.is_dir() else [path]
     if len(found) != 1 or not found[0].is_file() or found[0].suffix != ".onnx":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from serving.runtime.engine.cache import Cache
     from serving.runtime.logs.access_log import AccessLog
     from serving.runtime.logs.predictions import Predictions
+    from serving.runtime.prompts.lane import Lane
 
 
 class Served:
@@ -40,6 +41,8 @@ class Service:
         self.budget = Budget(settings.max_buffered)
         self.engine = Engine(loop, self.metrics, queue_limit=settings.queue, max_batch=settings.max_batch)
         self.explanations = Explanations(loop)
+        #: Of prompts; made when the first one is served, since a server of graphs needs nothing that prompts do.
+        self.prompts: Lane | None = None
         self.models: dict[str, Served] = {}
         self.draining = False
         self.calls = 0
@@ -61,6 +64,10 @@ class Service:
 
     def install(self, model: Model) -> None:
         """Serve a model under its name from now on; what was asked of the one before keeps it."""
+        if model.remote is not None and self.prompts is None:
+            from serving.runtime.prompts.lane import Lane
+
+            self.prompts = Lane(self.loop, self.metrics, self.settings.queue)
         old = self.models.get(model.name)
         counters = Counters(self.metrics, model, self.settings.slo_ms)
         if old is not None:
@@ -90,6 +97,8 @@ class Service:
         """Hand over what logs hold; no call is in flight any more."""
         self.engine.close()
         self.explanations.close()
+        if self.prompts is not None:
+            self.prompts.close()
         if self.predictions is not None:
             self.predictions.close()
         if self.access is not None:

@@ -64,7 +64,7 @@ def main(settings: Settings, slot: int, pages: list[Page], end: socket.socket, s
 
 def _load(uri: str, name: str, digest: str | None, settings: Settings) -> Model:
     path = local(uri, digest, settings.max_model)
-    return load(path, name, digest, settings.threads, settings.max_model, settings.trust)
+    return load(path, name, digest, settings.threads, settings.max_model, settings.trust, settings.scratch)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

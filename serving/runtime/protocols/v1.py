@@ -52,6 +52,8 @@ def render(model: Model, outputs: Tensors, best: np.ndarray | None) -> bytes:
     if model.regresses:
         values = outputs[model.outputs[0]].ravel()
         return orjson.dumps({"predictions": [{"value": v} for v in values.tolist()]})
+    if model.remote is not None:
+        return orjson.dumps({"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]})
     if model.arrays is not None:
         outputs = model.arrays.told(outputs[model.outputs[0]], model.labels) or outputs
         told = {name: json_values(array) for name, array in outputs.items()}

@@ -180,6 +180,10 @@ def ask_of_tensors(
         else:
             rows = [from_base64(v, f"{where}[{i}]") if encoded or isinstance(v, str) else v for i, v in enumerate(values)]
         return (*units_of_rows(model, rows, max_batch), rows)
+    if model.remote is not None and not tensors.keys() & model.inputs.keys():
+        rows = model.remote.rows_of(tensors)
+        _limit(len(rows), max_rows)
+        return (*units_of_rows(model, rows, max_batch), rows)
     if isinstance(model.processor, TabularProcessor):
         columns = _columns(model, tensors)
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

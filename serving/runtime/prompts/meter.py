@@ -1,0 +1,60 @@
+"""What prompts cost and how they answer, as counters."""
+
+from __future__ import annotations
+
+from serving.runtime.metrics import Metrics
+from serving.runtime.prompts.model import PromptModel, Told
+from sluice.llm.redaction import found
+from sluice.llm.rules import Toxicity, refuses
+
+#: Edges in seconds of what an endpoint takes, and of the first token.
+SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
+#: Edges of what an answer costs, in the currency of the package's price.
+COSTS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+_TOXICITY = Toxicity()
+
+
+class Meter:
+    """A prompt's series."""
+
+    def __init__(self, metrics: Metrics, model: PromptModel):
+        self._metrics, self._values, self._model = metrics, metrics.values, model
+        self._who = {"model": model.name, "version": model.version}
+        self._seconds = metrics.histogram("sluice_llm_call_seconds", SECONDS, **self._who)
+        self._first = metrics.histogram("sluice_llm_first_token_seconds", SECONDS, **self._who)
+        self._cost = metrics.histogram("sluice_llm_answer_cost", COSTS, **self._who)
+        self._in = metrics.counter("sluice_llm_tokens_total", **self._who, direction="in")
+        self._out = metrics.counter("sluice_llm_tokens_total", **self._who, direction="out")
+        self._attempts = metrics.counter("sluice_llm_attempts_total", **self._who)
+        self._answers = metrics.counter("sluice_llm_answers_total", **self._who)
+        self._refusals = metrics.counter("sluice_llm_refusals_total", **self._who)
+        self._open = metrics.counter("sluice_llm_breaker_open", **self._who)
+        self.failed("schema", 0.0)
+
+    def answered(self, told: Told) -> None:
+        """An answer came, allowed by the prompt or not."""
+        values, took = self._values, told.completion
+        values[self._answers] += 1.0
+        values[self._in] += took.tokens_in
+        values[self._out] += took.tokens_out
+        values[self._attempts] += took.attempts
+        values[self._open] = float(self._model.endpoint.breaker.open)
+        self._seconds.observe(took.seconds)
+        self._cost.observe(took.cost)
+        if took.first_token_seconds is not None:
+            self._first.observe(took.first_token_seconds)
+        if told.fault:
+            self.failed("schema")
+
+    def judged(self, text: str) -> None:
+        """Look at an answer by rules; it was given already."""
+        if refuses(text):
+            self._values[self._refusals] += 1.0
+        rules = {f"pii:{f.kind}" for f in found(text)} | ({"toxicity"} if _TOXICITY.found(text) else set())
+        for rule in rules:
+            self._values[self._metrics.counter("sluice_llm_flagged_total", **self._who, rule=rule)] += 1.0
+
+    def failed(self, reason: str, times: float = 1.0) -> None:
+        """There is no answer, or none that the prompt allows."""
+        self._values[self._metrics.counter("sluice_llm_failures_total", **self._who, reason=reason)] += times
+        self._values[self._open] = float(self._model.endpoint.breaker.open)
