@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from pipelines import ahead
 from sluice.audit.log import AUDIT_ENV, HEAD_ENV, FolderLog, open_log
 from sluice.client.display import Display
+from sluice.client.live import display_for
 from sluice.core import events, files
 from sluice.core.gate import Gate
 from sluice.core.home import Home, explain_os_error, is_storage_fault
@@ -110,7 +111,7 @@ def run(
 
 
 def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, quiet: bool, again: Kept | None, until: str) -> dict[str, Any]:
-    display = Display(quiet)
+    display = display_for(quiet)
     before = _before(home, again) if again else None
     display.start(f"{project.name}: {name}" + (f", the rollout of sha256:{again.digest[:12]} again" if again else ""))
     root = home.artifacts / "pipelines" / name

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.cli import checkout_command
-from sluice.client.display import Display
+from sluice.client.live import display_for
 from sluice.client.runs import Run
 from sluice.core import files
 from sluice.core.errors import DeadlineError, ProjectError
@@ -142,7 +142,7 @@ class Endpoint:
         Raises:
             DeadlineError: it has not ended in time; it goes on.
         """
-        with contextlib.closing(Display(quiet)) as display:
+        with contextlib.closing(display_for(quiet)) as display:
             display.start(title)
             watch = Watch(self.api, run, display.event)
             try:

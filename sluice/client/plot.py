@@ -19,7 +19,7 @@ _MOST_E = 1e6
 def pictures(outcome: dict[str, Any], gates: Sequence[Gate]) -> str:
     """HTML: as many of the three pictures as the run came to."""
     parts = [f"<h3>Gates</h3>{page.strip(outcome, list(gates), links=False)}"]
-    for step, draw in (("evaluate", _evaluated), ("rollout", _rollout)):
+    for step, draw in (("evaluate", _evaluated), ("rollout", rollout)):
         found = next((g.evidence for g in gates if g.step == step), None)
         if found is not None:
             with contextlib.suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):  # evidence that a log left out
@@ -40,7 +40,7 @@ def _evaluated(e: Evidence) -> str:
     simple = floor.get("simple") or {}  # the trivial one is so far away that no interval could be seen beside it
     if simple.get("baseline") is not None:
         points.append((str(simple["name"]), simple["baseline"], None, None, "var(--muted)"))
-    out = f"<h3>{escape(metric)}, {found.get('confidence', 0.95):.0%} interval, {found['rows']:,} held-out rows</h3>" + _values(
+    out = f"<h3>{escape(metric)}, {found.get('confidence', 0.95):.0%} interval, {found['rows']:,} held-out rows</h3>" + values(
         points, metric, found.get("minimum")
     )
     limits = [compared.get(k) for k in ("difference", "low", "high", "margin")]
@@ -50,7 +50,7 @@ def _evaluated(e: Evidence) -> str:
     return out
 
 
-def _values(points: Sequence[tuple[str, float, float | None, float | None, str]], metric: str, minimum: float | None) -> str:
+def values(points: Sequence[tuple[str, float, float | None, float | None, str]], metric: str, minimum: float | None) -> str:
     """Values one under another on one axis, each with its interval where it has one, and the bar."""
     every = [x for _, v, low, high, _ in points for x in (v, low, high) if x is not None] + ([minimum] if minimum is not None else [])
     pad = (max(every) - min(every)) * 0.12 or abs(every[0]) * 0.05 or 0.01
@@ -71,7 +71,7 @@ def _values(points: Sequence[tuple[str, float, float | None, float | None, str]]
     return f"<figure>{plot.svg(metric)}</figure>"
 
 
-def _rollout(e: Evidence) -> str:
+def rollout(e: Evidence) -> str:
     timeline: list[Evidence] = [at for at in e.get("timeline") or () if "t" in at]
     if len(timeline) < 2:
         return ""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sluice.client import advice, plot
+from sluice.client.html import Html
 from sluice.core.gate import Gate
-from sluice.report import page, style, svg
+from sluice.report import page, svg
 
 #: A line of `repr`, so that the whole fits a screen.
 _WIDE = 220
@@ -75,6 +76,12 @@ class Run:
         if found is None:
             raise KeyError(f"{step} was not reached; there is {', '.join(g.step for g in self.gates)}")
         return Html(page.section_or_note(found))
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The rollout: who got how much traffic when, and what the tests said; null for a run that did not come to it."""
+        found = self.gate("rollout")
+        return None if found is None else Rollout(found)
 
     @property
     def why(self) -> str | None:
@@ -144,15 +151,37 @@ class Run:
         )._repr_html_()
 
 
-class Html:
-    """A piece of a report a notebook draws, with its style kept to itself."""
+@dataclasses.dataclass(frozen=True)
+class Rollout:
+    """A rollout that has ended, as its step wrote it down.
 
-    def __init__(self, body: str):
-        self.body = body
+    Attributes:
+        gate: the step's decision, reasons and evidence.
+    """
+
+    gate: Gate
+
+    @property
+    def promoted(self) -> bool:
+        return self.gate.decision == "pass"
+
+    @property
+    def timeline(self) -> list[dict[str, Any]]:
+        """A moment each: seconds since it began (``t``), phase, per cent of the traffic to the candidate (``weight``), tests."""
+        return list(self.gate.evidence.get("timeline") or [])
+
+    @property
+    def tests(self) -> list[dict[str, Any]]:
+        """The last word of each test: metric, verdict, difference with its limits."""
+        return next((list(at["tests"]) for at in reversed(self.timeline) if at.get("tests")), [])
+
+    def plot(self) -> Html:
+        """The weights over time, and the evidence of each test."""
+        return Html(plot.rollout(self.gate.evidence) or "<p>It went straight to stable: there was no champion to compare it with.</p>")
+
+    def __repr__(self) -> str:
+        lines = [f"rollout {self.gate.decision}, {self.gate.seconds:.0f} s: {'; '.join(self.gate.reasons)}"]
+        return "\n".join([*lines, *(f"  {t.get('metric')}: {t.get('verdict', '')}" for t in self.tests)])
 
     def _repr_html_(self) -> str:
-        policy = f'<meta http-equiv="Content-Security-Policy" content="{page.POLICY}">'
-        source = escape(f"{policy}<style>{style.CSS}</style><main>{self.body}</main>", quote=True)
-        # No scripts run in it; of the same origin, or the notebook could not read how high it is.
-        grow = "this.style.height=this.contentWindow.document.documentElement.scrollHeight+'px'"
-        return f'<iframe sandbox="allow-same-origin" srcdoc="{source}" style="width:100%;border:0" onload="{grow}"></iframe>'
+        return Html(page.section_or_note(self.gate))._repr_html_()

@@ -17,8 +17,9 @@ from sluice.cli import show_json
 from sluice.core.errors import PackageError, ProjectError
 from sluice.core.gate import Gate
 from sluice.core.home import Home
+from sluice.registry.between import settings_between
 from sluice.registry.references import find_version, registry_of
-from sluice.registry.versions import Registry, Version
+from sluice.registry.versions import Version
 
 if TYPE_CHECKING:
     from sluice.rollouts.cluster import Serving
@@ -193,12 +194,6 @@ def compare(args: argparse.Namespace) -> int:
         shown.add_row(n, _number(p), _number(q), f"{q - p:+.4g}" if p is not None and q is not None else "")
     print_table(shown)
     return 0
-
-
-def settings_between(registry: Registry, a: Version, b: Version) -> tuple[dict[str, tuple[str, str]], bool]:
-    """The settings in which two versions' projects differ, ("" where one has no such key), and whether both are known."""
-    old, new = registry.settings(a), registry.settings(b)
-    return {k: (old.get(k, ""), new.get(k, "")) for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)}, bool(old and new)
 
 
 def _rows(home: Home, v: Version) -> str:
