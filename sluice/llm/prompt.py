@@ -18,7 +18,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field, field_validator
 
-from sluice.core import files, yamlfile
+from sluice.core import files
 from sluice.core.errors import InputError, MissingExtra, ProjectError
 from sluice.core.section import Section, checked
 
@@ -149,6 +149,8 @@ class Prompt:
     @classmethod
     def load(cls, path: Path) -> Prompt:
         """A prompt file. ``output: {file: schema.json}`` is read from beside it. Raises `ProjectError`, `MissingExtra`."""
+        from sluice.core import yamlfile  # a server, which reads none, has no YAML
+
         try:
             raw = yamlfile.load(path.read_text(encoding="utf-8"), path.name)
         except (OSError, UnicodeDecodeError) as e:
