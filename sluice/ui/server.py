@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+import time
 from collections.abc import Callable
 
-from sluice.core.errors import ProjectError
+from sluice.core.errors import ProjectError, SluiceError
 from sluice.ui.app import application
 from sluice.ui.guard import LOOPBACK, hosts_of
+from sluice.ui.page import templates
 from sluice.ui.session import Sessions
 from sluice.ui.shape import Place
 
 #: Connections at a time; bytes of a request's head; seconds a quiet connection is kept, and others have to end in.
 _MOST, _HEAD, _QUIET, _END = 400, 32 << 10, 15, 2
+
+#: Seconds after which what models need is imported.
+_LATER = 1.5
 
 
 def is_open(host: str) -> bool:
@@ -23,7 +30,8 @@ def is_open(host: str) -> bool:
 def bound(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises `ProjectError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol's name: only of such sockets asyncio sends each part of an answer at once, and not 40 ms later.
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))
@@ -61,5 +69,16 @@ def serve(place: Place, made: socket.socket, host: str, names: list[str], token:
         timeout_keep_alive=_QUIET,
         timeout_graceful_shutdown=_END,
     )
+    with contextlib.suppress(SluiceError):
+        place.runs(1, "", "")  # so that whoever comes first does not wait for it
+    templates().get_template("runs.html")
+    threading.Thread(target=_ahead, args=(place,), daemon=True).start()
     started(port)
     uvicorn.Server(config).run(sockets=[made])
+
+
+def _ahead(place: Place) -> None:
+    """What takes seconds to import, before somebody asks for models; not while the first page is drawn."""
+    time.sleep(_LATER)
+    with contextlib.suppress(Exception):
+        place.models()
