@@ -12,7 +12,7 @@ import yaml
 from google.protobuf import json_format
 
 from components.cluster import Target, compiling_for
-from pipelines import batch_inference, flat, tuning
+from pipelines import batch_inference, flat, monitoring, tuning
 from pipelines.training import DESCRIPTION, FORM, NAME, training
 from sluice.core import files
 from sluice.core.errors import ProjectError
@@ -289,6 +289,7 @@ def golden() -> dict[str, str]:
         "batch_inference.yaml": compile_pipeline(
             batch_inference.batch_inference, target, name=batch_inference.NAME, description=batch_inference.DESCRIPTION
         ).text,
+        "monitoring.yaml": compile_pipeline(monitoring.monitoring, target, name=monitoring.NAME, description=monitoring.DESCRIPTION).text,
     }
 
 
