@@ -1,1 +1,1 @@
-"""The controllers of ModelRollout, PipelineSchedule and PipelineRun."""
+"""The controllers of ModelRollout, PipelineSchedule, PipelineRun and ModelMonitor."""

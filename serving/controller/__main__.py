@@ -1,4 +1,4 @@
-"""``python -m serving.controller``: the controllers of ModelRollout, PipelineSchedule and PipelineRun."""
+"""``python -m serving.controller``: the controllers of ModelRollout, PipelineSchedule, PipelineRun and ModelMonitor."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ from prometheus_client import start_http_server
 from serving.controller.kube import connect
 from serving.controller.lease import Leadership
 from serving.controller.metrics import Metrics
+from serving.controller.monitors.gauges import Gauges
+from serving.controller.monitors.listener import Listener
+from serving.controller.monitors.reading import LogReader
+from serving.controller.monitors.reconcile import Monitors
+from serving.controller.monitors.sources import Inbox
 from serving.controller.operator import Schedule, operate
 from serving.controller.rollouts.auditor import Auditor
 from serving.controller.rollouts.evidence import Pods
@@ -121,6 +126,13 @@ def _parser() -> argparse.ArgumentParser:
         "--kfp-namespace",
         help="where it is installed, and so its runs' pods unless it is multi-user (default: by the endpoint, else kubeflow)",
     )
+    parser.add_argument(
+        "--requests-port",
+        type=int,
+        default=0,
+        help="where Alertmanager's webhook (/alerts) and CloudEvents (/events) are taken; 0: nowhere",
+    )
+    parser.add_argument("--requests-token", type=Path, metavar="FILE", help="the bearer token they have to show")
     parser.add_argument("--log-level", default="INFO")
     return parser
 
@@ -135,6 +147,8 @@ def options(argv: list[str] | None) -> tuple[argparse.Namespace, ZoneInfo]:
         parser.error(
             f"--registry begins with http:// or https://, not {args.registry!r}: the controller asks MLflow's server, not its database"
         )
+    if args.requests_port and not args.requests_token:
+        parser.error("--requests-port asks for --requests-token FILE: without one anybody could start a training")
     try:
         known(args.environment, "--environment")
         args.trust = trust_of(args.require_signature, args.trusted_key, implied=False)
@@ -191,7 +205,8 @@ def main(argv: list[str] | None = None) -> int:
         with metrics.looks.time():
             return rollouts.reconcile(namespace, name)
 
-    others: dict[str, Callable[[str, str], float | None]] = {}
+    monitors = Monitors(kube, LogReader(), Gauges(metrics.registry), may_act=leading)
+    others: dict[str, Callable[[str, str], float | None]] = {"modelmonitors": monitors.reconcile}
     if args.kfp_endpoint:
         there = Installation(
             Api(endpoint(args.kfp_endpoint, args.kfp_token, args.kfp_ca, args.kfp_ui), timeout=20.0, tries=3),
@@ -201,7 +216,11 @@ def main(argv: list[str] | None = None) -> int:
             args.kfp_namespace or system_of(args.kfp_endpoint),
         )
         kinds = {"pipelineschedules": Schedules(kube, there, may_act=leading), "pipelineruns": Runs(kube, there, may_act=leading)}
-        others = {plural: kind.reconcile for plural, kind in kinds.items()}
+        others |= {plural: kind.reconcile for plural, kind in kinds.items()}
+    if args.requests_port:
+        # Every replica takes them: they stand in the resources, and whoever leads finds them.
+        inbox = Inbox(kube, () if args.all_namespaces else namespaces)
+        Listener(args.metrics_host, args.requests_port, inbox, args.requests_token, namespaces[0]).start()
 
     async def run() -> None:
         schedule = Schedule(reconcile, leading)

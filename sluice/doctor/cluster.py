@@ -19,6 +19,7 @@ from sluice.kube.client import Kube, KubeFault, Object
 SERVED = (
     ("sluice.dev", "v1alpha1", "modelrollouts", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
     ("sluice.dev", "v1alpha1", "pipelineruns", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
+    ("sluice.dev", "v1alpha1", "modelmonitors", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
     ("sluice.dev", "v1alpha1", "pipelineschedules", True, "kubectl apply --server-side --force-conflicts -k manifests/crds"),
     ("serving.kserve.io", "v1beta1", "inferenceservices", True, "make platform (KServe)"),
     ("serving.kserve.io", "v1alpha1", "servingruntimes", True, "make platform (KServe)"),

@@ -21,6 +21,8 @@ CONTROLLER = (
     ("patch", "sluice.dev", "modelrollouts"),
     ("patch", "sluice.dev", "modelrollouts/status"),
     ("patch", "sluice.dev", "pipelineruns/status"),
+    ("create", "sluice.dev", "pipelineruns"),
+    ("patch", "sluice.dev", "modelmonitors/status"),
     ("create", "serving.kserve.io", "inferenceservices"),
     ("patch", "gateway.networking.k8s.io", "httproutes"),
     ("get", "", "configmaps"),

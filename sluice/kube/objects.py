@@ -17,6 +17,7 @@ KINDS = {
     "ModelRollout": (f"/apis/{GROUP}/{VERSION}", "modelrollouts"),
     "PipelineSchedule": (f"/apis/{GROUP}/{VERSION}", "pipelineschedules"),
     "PipelineRun": (f"/apis/{GROUP}/{VERSION}", "pipelineruns"),
+    "ModelMonitor": (f"/apis/{GROUP}/{VERSION}", "modelmonitors"),
     "InferenceService": ("/apis/serving.kserve.io/v1beta1", "inferenceservices"),
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
     "Revision": ("/apis/serving.knative.dev/v1", "revisions"),

@@ -94,8 +94,8 @@ class State:
     until: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        raw = dataclasses.asdict(self)
+        """As JSON has it: lists, and no tuples."""
+        raw: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
         return raw | {k: [[n, *seen] for n, seen in sorted(raw[k].items())] for k in ("drift", "quality")}
 
     @classmethod

@@ -128,7 +128,7 @@ def kept(*objects: tuple[str, str], namespace: str = NAMESPACE) -> Iterator[None
 #: What a person's environment consists of; what KServe and Deployments make of it follows by itself.
 _KINDS = (
     "secrets,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,resourcequotas,limitranges,services,persistentvolumeclaims,deployments,pods,"
-    "servingruntimes,inferenceservices,httproutes,modelrollouts,pipelineruns,pipelineschedules"
+    "servingruntimes,inferenceservices,httproutes,modelrollouts,pipelineruns,pipelineschedules,modelmonitors"
 )
 
 

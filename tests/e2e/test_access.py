@@ -23,7 +23,7 @@ RBAC = [
     (CONTROLLER, "create", "pods/exec", False),
     (CONTROLLER, "patch", "pipelineschedules.sluice.dev/status", True),
     (CONTROLLER, "patch", "pipelineruns.sluice.dev", True),
-    (CONTROLLER, "create", "pipelineruns.sluice.dev", False),
+    (CONTROLLER, "create", "pipelineruns.sluice.dev", True),
     (CONTROLLER, "get", "configmaps", True),
     (CONTROLLER, "list", "configmaps", False),
     (PIPELINE, "create", "pipelineschedules.sluice.dev", False),

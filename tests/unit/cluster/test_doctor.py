@@ -29,7 +29,7 @@ def whole(api: Api) -> None:
     put["/version"] = {"gitVersion": "v1.34.4"}
     put["/api/v1/namespaces/sluice"] = {}
     for group, version, names in (
-        ("sluice.dev", "v1alpha1", "modelrollouts pipelineruns pipelineschedules"),
+        ("sluice.dev", "v1alpha1", "modelrollouts pipelineruns pipelineschedules modelmonitors"),
         ("serving.kserve.io", "v1beta1", "inferenceservices"),
         ("serving.kserve.io", "v1alpha1", "servingruntimes"),
         ("gateway.networking.k8s.io", "v1", "httproutes"),

@@ -171,7 +171,7 @@ class MemoryApi:
                 ]
             }
         if method == "GET" and path not in self.objects:
-            if path.rsplit("/", 1)[1] in ("inferenceservices", "modelrollouts", "httproutes", "leases"):
+            if path.rsplit("/", 1)[1] in ("inferenceservices", "modelrollouts", "modelmonitors", "httproutes", "leases"):
                 wanted = dict(p.split("=") for p in query["labelSelector"].split(",")) if query else {}
                 return {
                     "items": [

@@ -1,0 +1,98 @@
+"""What monitors show to Prometheus. All of it comes from statuses, so that it is the same behind a restart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from serving.controller.monitors.resource import Monitor
+from serving.controller.monitors.seen import Seen, Watched
+from sluice.kube.client import Object
+
+#: Features a monitor shows, those that moved most first.
+_SHOWN = 200
+#: name -> (help, further labels); counters end in _total, as their series do.
+_FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "sluice_drift_score": ("How far a feature was from the training rows in the last window.", ("version", "feature", "method")),
+    "sluice_model_quality": ("Of the last window with labels.", ("version", "metric")),
+    "sluice_monitor_drifted": ("1 while a drift alarm stands.", ("version",)),
+    "sluice_monitor_rows_total": ("Predictions read.", ("version",)),
+    "sluice_monitor_windows_total": ("Windows judged.", ("version",)),
+    "sluice_monitor_labelled_rows_total": ("Predictions whose label has come.", ("version",)),
+    "sluice_monitor_read_to_timestamp_seconds": ("The time of the newest prediction read.", ("version",)),
+    "sluice_monitor_label_timestamp_seconds": ("The time of the newest prediction with a label.", ("version",)),
+    "sluice_monitor_caught_up_timestamp_seconds": ("When the log was last read to its end.", ()),
+    "sluice_retrainings_total": ("Retrainings that ended, by what asked for them and what they came to.", ("reason", "outcome")),
+    "sluice_retraining_failures": ("How many in a row gave no new model.", ()),
+    "sluice_retraining_begun_timestamp_seconds": ("When the one that goes on began; nothing where none does.", ()),
+}
+Samples = list[tuple[str, tuple[str, ...], float]]
+
+
+class Gauges(Collector):
+    """The last look of every monitor."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self._lock = threading.Lock()
+        self._shown: dict[tuple[str, str], tuple[str, Samples]] = {}
+        if registry is not None:
+            registry.register(self)
+
+    def seen(self, item: Monitor, model: Watched | None, seen: Seen | None, status: Object) -> None:
+        """Show a look; of one that could not read, what the log said before stays."""
+        key, version = (item.namespace, item.name), model.version if model else str(status.get("version") or "")
+        with self._lock:
+            before = self._shown.get(key, ("", []))[1]
+            samples = [s for s in before if not s[0].startswith("sluice_retraining")] if seen is None else list(_log(version, seen, before))
+            self._shown[key] = (item.model, [*samples, *_retrainings(status)])
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Show a monitor no more."""
+        with self._lock:
+            self._shown.pop((namespace, name), None)
+
+    def collect(self) -> Iterable[Metric]:
+        """For the page that Prometheus reads."""
+        with self._lock:
+            shown = dict(self._shown)
+        families: dict[str, Metric] = {}
+        for name, (told, labels) in _FAMILIES.items():
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            families[name] = kind(name, told, labels=("namespace", "monitor", "model", *labels))
+        for (namespace, monitor), (model, samples) in shown.items():
+            for name, labels, value in samples:
+                families[name].add_metric((namespace, monitor, model, *labels), value)  # type: ignore[attr-defined]
+        return families.values()
+
+
+def _log(version: str, seen: Seen, before: Samples) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    most = sorted(seen.scores.items(), key=lambda s: -s[1][1])[:_SHOWN]
+    yield from (("sluice_drift_score", (version, feature, method), score) for feature, (method, score) in most)
+    yield from (("sluice_model_quality", (version, metric), value) for metric, value in seen.quality.items())
+    yield "sluice_monitor_drifted", (version,), float(bool(seen.drifted))
+    yield "sluice_monitor_rows_total", (version,), seen.rows
+    yield "sluice_monitor_windows_total", (version,), seen.windows
+    yield "sluice_monitor_labelled_rows_total", (version,), seen.labelled
+    if seen.newest is not None:
+        yield "sluice_monitor_read_to_timestamp_seconds", (version,), seen.newest
+    if seen.newest_label is not None:
+        yield "sluice_monitor_label_timestamp_seconds", (version,), seen.newest_label
+    if not seen.more:
+        yield "sluice_monitor_caught_up_timestamp_seconds", (), seen.looked
+    else:
+        yield from (s for s in before if s[0] == "sluice_monitor_caught_up_timestamp_seconds")
+
+
+def _retrainings(status: Object) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    for key, count in (status.get("retrainings") or {}).items():
+        reason, _, outcome = key.partition("/")
+        yield "sluice_retrainings_total", (reason, outcome), float(count)
+    kept = status.get("retraining") or {}
+    yield "sluice_retraining_failures", (), float(kept.get("failed") or 0)
+    run = kept.get("run")
+    if run and run.get("ended") is None:
+        yield "sluice_retraining_begun_timestamp_seconds", (), float(run["at"])
