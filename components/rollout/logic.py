@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import importlib
+import itertools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -178,7 +180,7 @@ def roll_out(
         stable=stable.root if stable else None,
         candidate=package.root,
         server=server,
-        requests=requests_of(package, settings.name, rows, stable),
+        requests=requests_of(package, settings.name, rows, stable, judges_of(settings, package, table)),
         home=home.root,
         on_event=on_event,
     )
@@ -225,8 +227,20 @@ def settle(registry: Registry, name: str, candidate: Version, champion: Version 
     return result
 
 
-def requests_of(package: Package, name: str, table: pa.Table, stable: Package | None = None) -> list[Request]:
-    """Held-out rows as V1 requests, one row each, with the true label beside them.
+def judges_of(settings: Project, package: Package, table: pa.Table) -> list[Callable[[bytes], float | None]] | None:
+    """How an answer to each row is judged, where a label alone does not say it."""
+    module, _, name = problem(package.objective).replayed_by.partition(":")
+    return getattr(importlib.import_module(module), name)(settings, package, table) if module else None
+
+
+def requests_of(
+    package: Package,
+    name: str,
+    table: pa.Table,
+    stable: Package | None = None,
+    judges: Sequence[Callable[[bytes], float | None]] | None = None,
+) -> list[Request]:
+    """Held-out rows as V1 requests, one row each, with the true label beside them, or with how an answer to it is judged.
 
     A `stable` made before categories had one spelling knows its own alone, which the other understands too: that is sent.
     """
@@ -247,6 +261,7 @@ def requests_of(package: Package, name: str, table: pa.Table, stable: Package | 
             path=path,
             label=label,
             headers={"content-type": "application/json"},
+            judge=judge,
         )
-        for row, label in zip(rows, labels, strict=True)
+        for row, label, judge in zip(rows, labels, judges or itertools.repeat(None, len(rows)), strict=True)
     ]

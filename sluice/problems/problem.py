@@ -74,6 +74,8 @@ class Problem(ABC):
         datatype: of that output.
         asked_by: ``module:function`` that asks a package itself and judges what it answered (`sluice.engines.scoring.asked_and_judged`); "" where
             rows go through the package's engine and answers are judged as they are.
+        replayed_by: ``module:function`` that says of project, package and held-out rows how an answer to each is judged in a rollout's replay; "" where
+            the label alone says it.
         counted: what a row of an evaluation is called, many of them.
         linear: what a linear model of it is called; "" where none is trained beside it.
         further: outputs of the graph behind the first one, which nothing judges.
@@ -95,6 +97,7 @@ class Problem(ABC):
     output: ClassVar[str]
     datatype: ClassVar[str] = "FP32"
     asked_by: ClassVar[str] = ""
+    replayed_by: ClassVar[str] = ""
     counted: ClassVar[str] = "held-out rows"
     linear: ClassVar[str]
     answer_change: ClassVar[float]

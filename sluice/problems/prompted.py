@@ -33,6 +33,7 @@ class Prompted(Arrays):
     datatype: ClassVar[str] = "BYTES"
     counted: ClassVar[str] = "items"
     splits: ClassVar[tuple[str, ...]] = ("hash", "group")
+    replayed_by: ClassVar[str] = "sluice.llm.replay:judges"
     asked_by: ClassVar[str] = "sluice.llm.evaluation:judged"
 
     # --- labels, targets, outputs ---

@@ -13,7 +13,7 @@ import collections
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ from sluice.rollouts.state import Counts
 
 _TICK = 0.001
 _MAX_REASONS = 20
+#: The score of an answer that is not wrong.
+_RIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Request:
     Attributes:
         body: as sent. path: with the leading slash.
         label: the right answer, if known.
+        judge: of an answer's body, the score from 0 to 1, below half of which it is wrong; None: it cannot be said. In place of `label`.
         headers: beside ``content-length``; ``host`` is the address unless given here (lower case).
     """
 
@@ -43,6 +46,7 @@ class Request:
     path: str
     label: str | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    judge: Callable[[bytes], float | None] | None = None
 
     def wire(self, host: str) -> bytes:
         headers = {"host": host, "content-length": str(len(self.body)), **self.headers}
@@ -355,6 +359,7 @@ class Load:
         self._refused += status in (429, 503)
         self.pace.answered(arm, seconds)
         said = answer(body) if status < 400 and request.label is not None else None
+        score = request.judge(body) if status < 400 and request.judge is not None else None
         with self._guard:
             self.finished += 1
             counts = self.arms.setdefault(arm, {"requests": 0, "judged": 0, "wrong": 0})
@@ -365,6 +370,9 @@ class Load:
                 why = f"status {status}"
                 if why in self.reasons or len(self.reasons) < _MAX_REASONS:
                     self.reasons[why] += 1
+            elif request.judge is not None:
+                counts["judged"] += score is not None
+                counts["wrong"] += score is not None and score < _RIGHT
             elif request.label is not None and not isinstance(said, float):
                 # A label is right or wrong; how far a number is off is not counted here.
                 counts["judged"] += 1

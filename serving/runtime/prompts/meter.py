@@ -23,6 +23,7 @@ class Meter:
         self._seconds = metrics.histogram("sluice_llm_call_seconds", SECONDS, **self._who)
         self._first = metrics.histogram("sluice_llm_first_token_seconds", SECONDS, **self._who)
         self._cost = metrics.histogram("sluice_llm_answer_cost", COSTS, **self._who)
+        self._squares = metrics.counter("sluice_llm_answer_cost_squares_sum", **self._who)
         self._in = metrics.counter("sluice_llm_tokens_total", **self._who, direction="in")
         self._out = metrics.counter("sluice_llm_tokens_total", **self._who, direction="out")
         self._attempts = metrics.counter("sluice_llm_attempts_total", **self._who)
@@ -41,6 +42,7 @@ class Meter:
         values[self._open] = float(self._model.endpoint.breaker.open)
         self._seconds.observe(took.seconds)
         self._cost.observe(took.cost)
+        values[self._squares] += took.cost * took.cost
         if took.first_token_seconds is not None:
             self._first.observe(took.first_token_seconds)
         if told.fault:
