@@ -126,9 +126,22 @@ class Retrain(Section):
         return value
 
 
+class Quality(Section):
+    """How good the answers are once it is known what was true."""
+
+    metric: str | None = Field(None, description="of the problem; null: the one it is judged by unless told")
+    floor: float | None = Field(None, description="a window all of whose interval is worse is told; null: none")
+    loss: float = Field(
+        0.05, gt=0, lt=0.9, description="of the share of right answers: a loss of so much is looked for in the stream of labels"
+    )
+    detector: Literal["page_hinkley", "adwin"] = "page_hinkley"
+    apart: float = Field(4000, ge=100, description="labelled rows between two false alarms of the stream, on the average")
+
+
 class MonitorConfig(Section):
     """What is watched after the rollout."""
 
     window: Window = Window()
     drift: Drift = Drift()
+    quality: Quality = Quality()
     retrain: Retrain = Retrain()

@@ -106,7 +106,7 @@ class Labels:
         columns = [
             batch.column(n).to_pylist() if n in names else [None] * batch.num_rows for n in ("request_id", "row", "label", "outcome")
         ]
-        for at, request_id, row, label, outcome in zip(_microseconds(batch), *columns, strict=True):
+        for at, request_id, row, label, outcome in zip(microseconds(batch), *columns, strict=True):
             if not isinstance(request_id, str) or not self.mine(request_id):
                 continue
             if label is not None:
@@ -158,7 +158,8 @@ def _key(request_id: str, row: Any) -> Key:
     return (request_id, row) if row else request_id
 
 
-def _microseconds(batch: pa.RecordBatch) -> list[int]:
+def microseconds(batch: pa.RecordBatch) -> list[int]:
+    """When each row was written, microseconds since 1970; 0 where it is not told."""
     import pyarrow as pa
 
     if "time" not in batch.schema.names:
@@ -265,7 +266,7 @@ def _once(places: np.ndarray, versions: list[Any], labels: Labels, seen: dict[st
 def _labelled(batch: pa.RecordBatch, places: np.ndarray, labels: Labels, told: Coverage) -> pa.RecordBatch:
     import pyarrow as pa
 
-    answered = np.array(_microseconds(batch), dtype=np.int64)
+    answered = np.array(microseconds(batch), dtype=np.int64)
     first = np.array([labels.first[i] for i in places], dtype=np.int64)
     label = [labels.labels[i] for i in places]
     with_label = np.array([v is not None for v in label])
@@ -293,7 +294,7 @@ def _within(batch: pa.RecordBatch, since: int | None, until: int | None) -> pa.R
 
     if (since is None and until is None) or "time" not in batch.schema.names:
         return batch
-    times = np.array(_microseconds(batch), dtype=np.int64)
+    times = np.array(microseconds(batch), dtype=np.int64)
     inside = np.ones(len(times), bool)
     inside &= times >= since if since is not None else True
     inside &= times < until if until is not None else True
