@@ -144,6 +144,12 @@ class FolderLog:
         except OSError as e:
             raise AuditError(f"cannot be read: {e.strerror}", field=str(self.path)) from e
 
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Nothing is written while the block runs: log and head may be copied."""
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
     def _noted(self) -> Head | None:
         try:
             raw = files.read_json(self.head_path)
