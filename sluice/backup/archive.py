@@ -32,7 +32,9 @@ def write(out: Path, told: Mapping[str, Any], found: Mapping[str, Path]) -> dict
     Returns:
         The list.
     """
-    listed = {name: {"size": path.stat().st_size, "sha256": files.sha256_file(path)} for name, path in sorted(found.items())}
+    listed: dict[str, dict[str, Any]] = {
+        name: {"size": path.stat().st_size, "sha256": files.sha256_file(path)} for name, path in sorted(found.items())
+    }
     head = {"format": FORMAT, **told, "files": listed}
     raw = orjson.dumps(head, option=orjson.OPT_SORT_KEYS)
     with files.new_file(out) as tmp:

@@ -103,7 +103,8 @@ def restore(
             raise HomeError("is a backup of a home", field=str(source), fix="sluice restore FILE --home DIR")
         archive.unpack(head, tar, Path(work), str(source))
         _still(objects, namespace, lease, clock())
-        made, there = [], []
+        made: list[str] = []
+        there: list[str] = []
         for kind in kinds():
             for path in sorted((Path(work) / KINDS[kind][1]).glob("*.json")):
                 item = _read(path, str(source))
