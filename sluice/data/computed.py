@@ -7,6 +7,9 @@ from collections.abc import Collection
 import numpy as np
 import pyarrow as pa
 
+#: The first rows are looked at.
+LOOKED_AT = 20_000
+
 
 def sums_to(table: pa.Table, features: Collection[str], label: str) -> list[str]:
     """Numeric features whose sum or difference is the label, or two whose product is: it was computed from them.
@@ -16,8 +19,8 @@ def sums_to(table: pa.Table, features: Collection[str], label: str) -> list[str]
     Args:
         table: rows in canonical form, `label` and the features float64.
     """
-    y = np.asarray(table.column(label), dtype=np.float64)[:20_000]
-    columns = {n: np.asarray(table.column(n), dtype=np.float64)[:20_000] for n in features}
+    y = np.asarray(table.column(label), dtype=np.float64)[:LOOKED_AT]
+    columns = {n: np.asarray(table.column(n), dtype=np.float64)[:LOOKED_AT] for n in features}
     use = np.isfinite(y)
     columns = {n: x for n, x in columns.items() if np.isfinite(x[use]).all() and np.ptp(x[use]) > 0} if use.any() else {}
     if len(y[use]) < 50 or not columns or len(columns) > 300 or np.ptp(y[use]) == 0:
@@ -33,7 +36,7 @@ def sums_to(table: pa.Table, features: Collection[str], label: str) -> list[str]
         if involved and alike and np.abs(x @ weights - y).max() <= 1e-4 * np.abs(y).max():
             return involved
     if len(names) <= 40:
-        raw = np.asarray(table.column(label), dtype=np.float64)[:20_000][use]
+        raw = np.asarray(table.column(label), dtype=np.float64)[:LOOKED_AT][use]
         for i, a in enumerate(names):
             for b in names[i + 1 :]:
                 if np.allclose(columns[a][use] * columns[b][use], raw, rtol=2e-3, atol=1e-9):  # a price rounded to cents

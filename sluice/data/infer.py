@@ -12,7 +12,7 @@ from sluice.data.checks import validate
 from sluice.data.config import Checks, Split
 from sluice.data.report import Check
 from sluice.fields import field_of, fields_of
-from sluice.fields.summaries import Numbers
+from sluice.fields.summaries import Cells
 from sluice.problems.problem import problem
 
 #: Labels beyond this number are not listed: such a list is no longer read by anyone.
@@ -60,9 +60,9 @@ def infer_checks(table: pa.Table, kinds: Mapping[str, str], objective: str) -> d
             out["labels"] = sorted(report.labels)
     ranges = {}
     for name in [*(f.name for f in fields if f.quantity), *(["label"] if field_of(problem(objective).label, "label").quantity else [])]:
-        numbers = Numbers.of(table.column(name))
-        if len(numbers.finite):
-            ranges[name] = widened(float(numbers.finite[0]), float(numbers.finite[-1]))
+        numbers = Cells(table.column(name)).numbers
+        if numbers.total:
+            ranges[name] = widened(numbers.first, numbers.last)
     if ranges:
         out["ranges"] = ranges
     return out

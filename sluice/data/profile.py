@@ -26,7 +26,7 @@ import pyarrow as pa
 from sluice.core.errors import DataError
 from sluice.data.dataset import Dataset
 from sluice.fields import Field, field_of, fields_of
-from sluice.fields.parts import moments, numbers, numeric_part, part, value_counts
+from sluice.fields.parts import moments, numbers, numeric_part, part, tally, value_counts
 from sluice.stats.drift import category_counts, numeric_counts
 
 if TYPE_CHECKING:
@@ -49,14 +49,21 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
     fields = fields_of(dataset.columns if kinds is None else kinds)
     hidden = {name: {"kind": HIDDEN, "parts": {}} for name in dataset.sensitive}  # a field of no known kind: neither counted nor drawn
     features = {name: hidden[name] if name in hidden else field.reference(dataset) for name, field in fields.items()}
-    labels = dataset.read("train", ["label"]).column("label")
-    values = label_values(dataset.problem, labels)
-    if isinstance(values, np.ndarray):
-        label = {**moments(values), **numeric_part(values)}
+    label_field = field_of(dataset.problem.label, "label")
+    stream = (b.column(0) for b in dataset.batches("train", ["label"], 1 << 16))
+    if label_field.category:
+        label = part({"values": dataset.labels}, category_counts(value_counts(stream), dataset.labels))
+    elif label_field.quantity:
+        found = tally(stream)
+        label = {**moments(found), **numeric_part(found)}
     else:
-        counts = category_counts(value_counts([labels]), dataset.labels)
-        label = part({"values": dataset.labels}, counts)
-    return {"format": FORMAT, "rows": len(labels), "objective": dataset.objective, "label": label, "features": features}
+        labels = dataset.read("train", ["label"]).column("label")
+        values = label_values(dataset.problem, labels)
+        if isinstance(values, np.ndarray):
+            label = {**moments(values), **numeric_part(values)}
+        else:
+            label = part({"values": dataset.labels}, category_counts(value_counts([labels]), dataset.labels))
+    return {"format": FORMAT, "rows": dataset.rows("train"), "objective": dataset.objective, "label": label, "features": features}
 
 
 def label_values(asked: Problem, column: pa.ChunkedArray) -> NDArray[np.float64] | list[Any] | None:

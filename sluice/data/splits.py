@@ -19,8 +19,9 @@ generators, OOPSLA 2014).
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,10 @@ from sluice.core.spelling import number_text
 from sluice.data.columns import null_for_nan, numbers
 from sluice.data.config import Split
 from sluice.data.digests import ROW_ID_DIGITS
+from sluice.data.partitions import Partitions, heads
 from sluice.data.spellings import each_value, texts_of
+from sluice.fields.summaries import Counted
+from sluice.stats.tally import Tallier
 
 SPLITS = ("train", "validation", "test")
 #: Units of a label from which on a side is a matter of the unit's own number.
@@ -64,8 +68,12 @@ def strata(labels: NDArray[Any]) -> NDArray[np.int64]:
     """
     if np.issubdtype(labels.dtype, np.integer):
         return np.asarray(labels, dtype=np.int64)
-    edges = np.unique(np.quantile(labels, np.linspace(0, 1, BINS + 1)[1:-1]))
-    return np.searchsorted(edges, labels, side="right").astype(np.int64)
+    return np.searchsorted(edges_of(labels), labels, side="right").astype(np.int64)
+
+
+def edges_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where the deciles of quantities begin."""
+    return np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
 
 
 def sides(ids: NDArray[np.uint64], split: Split, has_test: bool) -> NDArray[np.int8]:
@@ -118,73 +126,193 @@ def checked_sides(
     Raises:
         DataError: a split would be empty, a label would have no training row, or a row has no time.
     """
-    if not has_test and split.test == 0:
-        raise DataError(
-            "leaves no rows to test on", field="data.split.test", value=0, fix="set a fraction above 0, or name held-out rows in data.test"
-        )
-    codes, names = _codes(labels)
-    if split.by == "time":
-        assert keys is not None
-        side = _by_time(keys, split, has_test)
-        fault = _fault(side, codes, names, has_test)
-        if fault:
+    piece = Piece(ids, labels, keys)
+    return Splitter(lambda: iter([piece]), split, has_test).sides(piece)
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """Some rows: their ids (uint64), their labels (no null), and what they are split by, where that is no id."""
+
+    ids: NDArray[np.uint64]
+    labels: pa.ChunkedArray
+    keys: pa.ChunkedArray | None = None
+
+
+class Splitter:
+    """Which side each row is on, of rows that come in pieces: what has to be known of all of them is kept, and no row is.
+
+    Args:
+        pieces: gives all rows, each time it is called.
+        split, has_test: as for `split_rows`.
+        on_disk: whether units are sorted in files.
+
+    Raises:
+        DataError: as `checked_sides`.
+    """
+
+    def __init__(self, pieces: Callable[[], Iterator[Piece]], split: Split, has_test: bool, on_disk: bool = False):
+        if not has_test and split.test == 0:
             raise DataError(
-                f"{fault} (of {len(side):,} rows; the newest are held out)",
+                "leaves no rows to test on",
+                field="data.split.test",
+                value=0,
+                fix="set a fraction above 0, or name held-out rows in data.test",
+            )
+        self._pieces, self.split, self.has_test = pieces, split, has_test
+        self._labels = _Labels(p.labels for p in pieces())
+        if split.by == "time":
+            self._after = _cuts(pieces, split, has_test)
+            self._judge(self._labels.names, None)
+            return
+        rank = self._labels.rank
+        parts, first = Partitions(on_disk), 0
+        for p in pieces():
+            of_unit = self._numbers(p)
+            parts.add(of_unit, np.arange(first, first + len(of_unit)), rank[self._labels.codes(p.labels)])
+            first += len(of_unit)
+        self._units = _Units(parts, np.argsort(rank, kind="stable"), self._labels.names)
+        self._small = self._units.small(split, has_test)
+        self._judge(self._labels.names, self._units)
+
+    def sides(self, piece: Piece) -> NDArray[np.int8]:
+        """The index in `SPLITS` of each row's side, int8 [rows of the piece]."""
+        if self.split.by == "time":
+            assert piece.keys is not None
+            return np.sum([time_numbers(piece.keys) >= t for t in self._after], axis=0, dtype=np.int8) if self._after else _zeros(piece)
+        return self._sided(piece, self.split, self._small)
+
+    def _numbers(self, piece: Piece) -> NDArray[np.uint64]:
+        return piece.ids if piece.keys is None else group_numbers(piece.keys, piece.ids)
+
+    def _sided(self, piece: Piece, split: Split, small: tuple[NDArray[np.uint64], NDArray[np.int8]]) -> NDArray[np.int8]:
+        units, (known, side) = self._numbers(piece), small
+        out = sides(units, split, self.has_test)
+        if len(known):
+            at = np.minimum(np.searchsorted(known, units), len(known) - 1)
+            out = np.where(known[at] == units, side[at], out)
+        return out
+
+    def _counts(self, sided: Callable[[Piece], NDArray[np.int8]]) -> NDArray[np.int64]:
+        """Rows of each side and label: int64 [3, labels]."""
+        n = len(self._labels.rank)
+        out = np.zeros(3 * n, np.int64)
+        for p in self._pieces():
+            out += np.bincount(sided(p).astype(np.int64) * n + self._labels.codes(p.labels), minlength=3 * n)
+        return out.reshape(3, n)
+
+    def _judge(self, names: list[str], units: _Units | None) -> None:
+        """Raise where a side is empty, or a label has no row to train on."""
+        self.sizes = self._counts(self.sides)
+        fault = _fault(self.sizes, names, self.has_test)
+        if fault is None:
+            return
+        rows, split = int(self.sizes.sum()), self.split
+        if units is None:
+            raise DataError(
+                f"{fault} (of {rows:,} rows; the newest are held out)",
                 field="data.split",
                 value=split.model_dump(),
                 fix="give rows of a longer time, smaller fractions, or data.split.by: hash",
             )
-        return side
-    units = _Units(ids, keys, codes, names)
-    side = units.sides(split, has_test)
-    fault = _fault(side, codes, names, has_test)
-    if fault is None:
-        return side
-    what = f"of {len(ids)} rows, {len(units.numbers)} " + ("groups" if split.by == "group" else "with different features")
-    raise DataError(f"{fault} ({what})", field="data.split", value=split.model_dump(), fix=_remedy(units, codes, names, split, has_test))
+        what = f"of {rows} rows, {units.different} " + ("groups" if split.by == "group" else "with different features")
+        raise DataError(f"{fault} ({what})", field="data.split", value=split.model_dump(), fix=self._remedy(units, names))
+
+    def _remedy(self, units: _Units, names: list[str]) -> str:
+        split = self.split
+        if units.different < (2 if self.has_test else 3):
+            return "give rows of more groups" if split.by == "group" else "the rows repeat: give more rows that differ"
+        for seed in range(split.seed + 1, split.seed + 1 + _SEEDS):
+            other = split.model_copy(update={"seed": seed})
+            small = units.small(other, self.has_test)
+            if _fault(self._counts(lambda p, o=other, s=small: self._sided(p, o, s)), names, self.has_test) is None:  # type: ignore[misc]
+                return f"give more rows, or another seed: with data.split.seed: {seed} it works"
+        return f"give more rows (of the rare labels above all), or smaller fractions; none of {_SEEDS} other seeds helps"
+
+
+def _zeros(piece: Piece) -> NDArray[np.int8]:
+    return np.zeros(len(piece.labels), np.int8)
 
 
 class _Units:
-    """What stays together, with its number, its rows and the label it counts for: the rarest it holds, which needs its rows most."""
+    """What stays together, with its number, its rows and the label it counts for: the rarest it holds, which needs its rows most.
 
-    def __init__(self, ids: NDArray[np.uint64], groups: pa.ChunkedArray | None, codes: NDArray[np.int64], names: Sequence[str]):
-        numbers = ids if groups is None else group_numbers(groups, ids)
-        self.numbers, self._of_row = np.unique(numbers, return_inverse=True)
-        self._rows = np.bincount(self._of_row, minlength=len(self.numbers))
-        rare = np.argsort(np.argsort(np.bincount(codes), kind="stable"), kind="stable") if len(codes) else np.empty(0, np.int64)
-        rank = np.full(len(self.numbers), len(rare), np.int64)
-        np.minimum.at(rank, self._of_row, rare[codes])
-        self._stratum = np.argsort(rare, kind="stable")[rank] if len(rare) else rank
-        self._names = names
+    Args:
+        parts: a record a row: the unit's number, and the rank of the row's label among the rare ones.
+        by_rank: the label of each rank. names: of the labels.
+    """
 
-    def sides(self, split: Split, has_test: bool) -> NDArray[np.int8]:
-        """Each row's side."""
-        if not len(self.numbers):
-            return np.empty(0, np.int8)
+    def __init__(self, parts: Partitions, by_rank: NDArray[np.int64], names: Sequence[str]):
+        self._parts, self._by_rank, self._names = parts, by_rank, names
+        self.different = 0
+        sizes = np.zeros(len(by_rank), np.int64)
+        for _, _, stratum in self._each():
+            self.different += len(stratum)
+            sizes += np.bincount(stratum, minlength=len(sizes))
+        self._large = sizes >= LARGE
+
+    def small(self, split: Split, has_test: bool) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:
+        """The units whose side is not a matter of their number alone, rising, and the side of each."""
         test = 0.0 if has_test else split.test
-        at = _uniform(self.numbers, split.seed)
-        out = sides(self.numbers, split, has_test)
-        order = np.lexsort((at, self._stratum))
-        stratum, first = np.unique(self._stratum[order], return_index=True)
-        for code, units in zip(stratum.tolist(), np.split(order, first[1:]), strict=True):
-            if len(units) < LARGE:
-                name = self._names[code] if self._names else str(code)
-                chance = float(_uniform(_hashed([name]), split.seed)[0])
-                out[units] = _quotas(self._rows[units], test, split.validation, chance)
+        kept = [tuple(x[~self._large[u[2]]] for x in u) for u in self._each()]
+        rows, strata = (np.concatenate([np.empty(0, np.int64), *(k[i] for k in kept)]) for i in (1, 2))
+        units: NDArray[np.uint64] = np.concatenate([np.empty(0, np.uint64), *(k[0].astype(np.uint64) for k in kept)])
+        out = np.zeros(len(units), np.int8)
+        order = np.lexsort((_uniform(units, split.seed), strata))
+        stratum, first = np.unique(strata[order], return_index=True)
+        for code, at in zip(stratum.tolist(), np.split(order, first[1:]), strict=False):  # of nothing `split` makes one part
+            name = self._names[code] if self._names else str(code)
+            out[at] = _quotas(rows[at], test, split.validation, float(_uniform(_hashed([name]), split.seed)[0]))
+        order = np.argsort(units, kind="stable")
+        known = units[order], out[order]
         for wanted in (1,) if has_test else (2, 1):
-            if not (out == wanted).any():
-                self._lend(out, wanted, order)
-        return out[self._of_row]
+            known = self._lent(known, wanted, split, has_test)
+        return known
 
-    def _lend(self, out: NDArray[np.int8], side: int, order: NDArray[np.int64]) -> None:
+    def _each(self) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]]:
+        """Units, a part at a time: numbers, rows, labels."""
+        for part in self._parts.parts():
+            at = heads(part["id"])
+            if len(at):
+                rank = np.minimum.reduceat(part["value"], at).astype(np.int64)
+                yield part["id"][at], np.diff(np.append(at, len(part))), self._by_rank[rank]
+
+    def _lent(
+        self, known: tuple[NDArray[np.uint64], NDArray[np.int8]], side: int, split: Split, has_test: bool
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:
         """Give a side that chance left empty the smallest unit of the label that trains with the most, or else of the other side."""
-        trains = order[out[order] == 0]
-        counts = np.bincount(self._stratum[trains], minlength=1)
-        other = order[out[order] == 3 - side]
-        if counts.max() > 1:
-            other = trains[self._stratum[trains] == counts.argmax()]
-        if len(other) > 1:
-            out[other[np.argmin(self._rows[other])]] = side
+        trains, others, some = np.zeros(len(self._by_rank) or 1, np.int64), 0, False
+
+        def sided(units: NDArray[np.uint64]) -> NDArray[np.int8]:
+            out = sides(units, split, has_test)
+            at = np.minimum(np.searchsorted(known[0], units), max(len(known[0]) - 1, 0))
+            return np.where(known[0][at] == units, known[1][at], out) if len(known[0]) else out
+
+        for units, _, strata in self._each():
+            out = sided(units)
+            some = some or bool((out == side).any())
+            trains += np.bincount(strata[out == 0], minlength=len(trains))
+            others += int((out == 3 - side).sum())
+        if some:
+            return known
+        from_training = trains.max() > 1
+        if (trains.max() if from_training else others) <= 1:
+            return known
+        best: tuple[int, int, float, int] | None = None
+        for units, rows, strata in self._each():
+            out = sided(units)
+            use = np.flatnonzero((out == 0) & (strata == trains.argmax()) if from_training else out == 3 - side)
+            if len(use):
+                at = _uniform(units[use], split.seed)
+                i = np.lexsort((at, strata[use], rows[use]))[0]
+                here = (int(rows[use][i]), int(strata[use][i]), float(at[i]), int(units[use][i]))
+                best = here if best is None else min(best, here)
+        assert best is not None
+        number = np.uint64(best[3])
+        apart = known[0] != number
+        every, out = np.append(known[0][apart], number), np.append(known[1][apart], np.int8(side))
+        order = np.argsort(every, kind="stable")
+        return every[order], out[order]
 
 
 def _quotas(rows: NDArray[np.int64], test: float, validation: float, chance: float) -> NDArray[np.int8]:
@@ -215,33 +343,40 @@ def _quotas(rows: NDArray[np.int64], test: float, validation: float, chance: flo
     return out
 
 
-def _by_time(keys: pa.ChunkedArray, split: Split, has_test: bool) -> NDArray[np.int8]:
-    if keys.null_count:
-        row = int(np.argmax(np.asarray(keys.is_null())))
+def _cuts(pieces: Callable[[], Iterator[Piece]], split: Split, has_test: bool) -> list[Any]:
+    """The times from which on rows validate, and from which on they test."""
+    counted, rows, gone, first = Tallier(), 0, 0, -1
+    for p in pieces():
+        assert p.keys is not None
+        if p.keys.null_count and first < 0:
+            first = rows + int(np.argmax(np.asarray(p.keys.is_null())))
+        gone, rows = gone + p.keys.null_count, rows + len(p.keys)
+        if not gone:
+            counted.add(time_numbers(p.keys))
+    if gone:
         raise DataError(
-            f"{keys.null_count:,} of {len(keys):,} rows have no time; the first is row {row + 1} of those that can be used",
+            f"{gone:,} of {rows:,} rows have no time; the first is row {first + 1} of those that can be used",
             field="data.split.column",
             value=split.column,
             fix="fill the column, take the rows out, or split by another column",
         )
-    times, of_row, rows = np.unique(time_numbers(keys), return_inverse=True, return_counts=True)
+    tally = counted.done()
     least = 2 if has_test else 3
-    if len(times) < least:
+    if tally.distinct < least:
         raise DataError(
-            f"holds {len(times)} different times, {least} are needed (of {len(keys):,} rows)",
+            f"holds {tally.distinct} different times, {least} are needed (of {rows:,} rows)",
             field="data.split.column",
             value=split.column,
             fix="give rows of a longer time, or data.split.by: hash",
         )
-    out = np.zeros(len(times), np.int8)
-    end = len(times)
-    for side, fraction, left in ((2, 0.0 if has_test else split.test, 2), (1, split.validation, 1)):
+    times, of_time = (np.concatenate(parts) for parts in zip(*tally.chunks(), strict=True))
+    after, end = [], len(times)
+    for fraction, left in ((0.0 if has_test else split.test, 2), (split.validation, 1)):
         if fraction:
-            newest = np.cumsum(rows[:end][::-1])[: end - left]
-            taken = int(np.argmin(np.abs(newest - fraction * len(keys)))) + 1
-            out[end - taken : end] = side
-            end -= taken
-    return out[of_row]
+            newest = np.cumsum(of_time[:end][::-1])[: end - left]
+            end -= int(np.argmin(np.abs(newest - fraction * rows))) + 1
+            after.append(times[end])
+    return after[::-1]
 
 
 def group_keys(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -291,38 +426,56 @@ def _hashed(texts: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([int.from_bytes(hashlib.sha256(t.encode("utf-8", "surrogatepass")).digest()[:8]) for t in texts], np.uint64)
 
 
-def _remedy(units: _Units, codes: NDArray[np.int64], names: list[str], split: Split, has_test: bool) -> str:
-    distinct = len(units.numbers)
-    if distinct < (2 if has_test else 3):
-        return "give rows of more groups" if split.by == "group" else "the rows repeat: give more rows that differ"
-    for seed in range(split.seed + 1, split.seed + 1 + _SEEDS):
-        if _fault(units.sides(split.model_copy(update={"seed": seed}), has_test), codes, names, has_test) is None:
-            return f"give more rows, or another seed: with data.split.seed: {seed} it works"
-    return f"give more rows (of the rare labels above all), or smaller fractions; none of {_SEEDS} other seeds helps"
-
-
-def _fault(side: NDArray[np.int8], codes: NDArray[np.int64], names: list[str], has_test: bool) -> str | None:
-    counts = np.bincount(side, minlength=3)
+def _fault(sizes: NDArray[np.int64], names: list[str], has_test: bool) -> str | None:
+    """`sizes`: rows of each side and label."""
     for i, name in enumerate(SPLITS[:2] if has_test else SPLITS):
-        if not counts[i]:
+        if not sizes[i].sum():
             return f"no row falls into the {name} split"
-    untrained = np.flatnonzero(np.bincount(codes[side == 0], minlength=len(names)) == 0).tolist() if names else []
+    untrained = np.flatnonzero(sizes[0] == 0).tolist() if names else []
     if untrained:
         shown = ", ".join(repr(names[i]) for i in untrained[:5]) + (", ..." if len(untrained) > 5 else "")
         return f"{len(untrained)} label{'s' * (len(untrained) > 1)} would have no training row: {shown}"
     return None
 
 
-def _codes(labels: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
-    """What each row counts for, and the labels' names; quantities have none, and are one kind where they are many."""
-    if pa.types.is_floating(labels.type):
-        values = np.asarray(labels.to_numpy(), np.float64)
-        small = 0 < len(values) < LARGE and bool(np.isfinite(values).all())
-        return strata(values) if small else np.zeros(len(values), np.int64), []
-    if not (pa.types.is_string(labels.type) or pa.types.is_large_string(labels.type)):  # lists, say: no two need be alike
-        return np.zeros(len(labels), np.int64), []
-    names = pc.unique(labels).sort()
-    return np.asarray(pc.index_in(labels, names)).astype(np.int64), names.to_pylist()
+class _Labels:
+    """What rows count for. Quantities have no names, and are one kind where they are many; of lists no two need be alike.
+
+    Attributes:
+        names: the labels', in order. rank: of each label its place among them by how rare it is, int64 [labels].
+    """
+
+    def __init__(self, pieces: Iterable[pa.ChunkedArray]):
+        self.names: list[str] = []
+        self._edges: NDArray[np.float64] | None = None
+        counted, few, rows, sound = Counted(), list[NDArray[np.float64]](), 0, True
+        for labels in pieces:
+            rows += len(labels)
+            if pa.types.is_floating(labels.type):
+                values = np.asarray(labels.to_numpy(), np.float64)
+                sound = sound and bool(np.isfinite(values).all())
+                if rows < LARGE and sound:
+                    few.append(values)
+            elif pa.types.is_string(labels.type) or pa.types.is_large_string(labels.type):
+                counted.add(labels)
+        counts = np.array([rows], np.int64)[: int(rows > 0)]
+        if len(counted.values):
+            order = np.asarray(pc.sort_indices(counted.values))
+            self._values, counts = counted.values.take(pa.array(order)), counted.counts[order]
+            self.names = self._values.to_pylist()
+        elif 0 < rows < LARGE and few and sound:
+            values = np.concatenate(few)
+            self._edges = edges_of(values)
+            counts = np.bincount(np.searchsorted(self._edges, values, side="right"))
+        self.rank = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
+
+    def codes(self, labels: pa.ChunkedArray) -> NDArray[np.int64]:
+        """The number of each row's label, int64 [rows]."""
+        if self.names:
+            return np.asarray(pc.index_in(labels, self._values)).astype(np.int64)
+        if self._edges is not None:
+            return np.searchsorted(self._edges, np.asarray(labels.to_numpy(), np.float64), side="right").astype(np.int64)
+        return np.zeros(len(labels), np.int64)
 
 
 def _uniform(ids: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:

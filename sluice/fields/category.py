@@ -53,7 +53,7 @@ class Category(ColumnField):
         """Counts, the commonest values."""
         from sluice.fields.summaries import top
 
-        values, counts, _ = cells.coded
+        values, counts = cells.coded
         nulls = cells.rows - int(counts.sum())
         return {
             "name": self.name,

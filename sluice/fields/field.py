@@ -130,7 +130,7 @@ class Field:
 
     def summary(self, cells: Cells) -> dict[str, Any]:
         """A column for the report of its checks: ``name``, ``type``, ``rows``, ``nulls``, ``distinct`` (null: not counted), and what its kind has more."""
-        return {"name": self.name, "type": self.kind, "rows": cells.rows, "nulls": cells.column.null_count, "distinct": None}
+        return {"name": self.name, "type": self.kind, "rows": cells.rows, "nulls": cells.nulls, "distinct": None}
 
     def reference(self, rows: Rows) -> dict[str, Any]:
         """What drift is measured against: ``kind``, ``rows``, ``nulls``, what `counts` needs, and ``parts`` with their bins and counts.

@@ -58,25 +58,24 @@ class Number(ColumnField):
 
         found = cells.numbers
         out = {"name": self.name, "type": self.kind, "rows": cells.rows, "nulls": found.nulls, "distinct": found.distinct}
-        if not len(found.finite):
+        if not found.total:
             return out
         quantiles = {str(q): found.quantile(q) for q in QUANTILES}
-        return {**out, **moments(found.finite), "quantiles": quantiles, "histogram": histogram(found.finite)}
+        return {**out, **moments(found), "quantiles": quantiles, "histogram": histogram(found)}
 
     def reference(self, rows: Rows) -> dict[str, Any]:
         """Moments, the part ``value``, and ``fine``: finer bins within it."""
         from sluice.fields import parts
 
-        values = parts.floats(rows.read("train", [self.name]).column(self.name))
-        nulls = int((values != values).sum())
-        part = parts.numeric_part(values)
+        found = parts.tally(b.column(0) for b in rows.batches("train", [self.name], 1 << 16))
+        part = parts.numeric_part(found)
         return {
             "kind": self.kind,
-            "rows": len(values),
-            "nulls": nulls,
-            **parts.moments(values),
+            "rows": found.total + found.nulls + found.infinite,
+            "nulls": found.nulls,
+            **parts.moments(found),
             "parts": {"value": part},
-            "fine": parts.fine_part(values, part["edges"]),
+            "fine": parts.fine_part(found, part["edges"]),
         }
 
     def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:

@@ -62,7 +62,7 @@ class Pair(Text):
 
     def summary(self, cells: Any) -> dict[str, Any]:
         """Counts alone."""
-        return {"name": self.name, "type": self.kind, "rows": cells.rows, "nulls": cells.column.null_count, "distinct": None}
+        return {"name": self.name, "type": self.kind, "rows": cells.rows, "nulls": cells.nulls, "distinct": None}
 
     def reference(self, rows: Rows) -> dict[str, Any]:
         """As of texts, both of each pair."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from sluice.stats.drift import numeric_counts, quantile_edges
+from sluice.stats.tally import Tallier, Tally
 
 #: Bins of numbers, and of a finer look at them.
 BINS, FINE = 10, 40
@@ -41,23 +42,24 @@ def part(bins: Mapping[str, Any], counts: NDArray[np.int64]) -> dict[str, Any]:
     return {**bins, "counts": counts.tolist(), "fractions": [round(int(n) / total, 9) if total else 0.0 for n in counts]}
 
 
-def numeric_part(values: ArrayLike) -> dict[str, Any]:
-    """Numbers [rows], NaN where one is missing, in bins of equal counts."""
+def numeric_part(values: ArrayLike | Tally) -> dict[str, Any]:
+    """Numbers [rows], NaN where one is missing, or what was counted of them, in bins of equal counts."""
+    values = Tally.of(values if isinstance(values, Tally) else np.asarray(values, dtype=np.float64))
     edges = quantile_edges(values, BINS)
     return part({"edges": edges.tolist()}, numeric_counts(values, edges))
 
 
-def fine_part(values: NDArray[np.float64], edges: ArrayLike) -> dict[str, Any]:
-    """Numbers [rows] in finer bins, of which those between `edges` are made: both ends of the values are edges, so that what lies outside is counted too.
+def fine_part(values: ArrayLike | Tally, edges: ArrayLike) -> dict[str, Any]:
+    """Numbers [rows], or what was counted of them, in finer bins, of which those between `edges` are made: both ends of the values are edges, so that what lies outside is counted too.
 
     ``edges`` and ``counts``; the last count is of what is missing.
     """
-    x = values[np.isfinite(values)]
-    if not len(x):
-        return {"edges": [], "counts": numeric_counts(values, []).tolist()}
-    ends = [x.min(), np.nextafter(x.max(), np.inf)]
+    x = Tally.of(values if isinstance(values, Tally) else np.asarray(values, dtype=np.float64))
+    if not x.total:
+        return {"edges": [], "counts": x.counts([]).tolist()}
+    ends = [x.first, np.nextafter(x.last, np.inf)]
     fine = np.unique(np.concatenate([np.asarray(edges, dtype=np.float64), quantile_edges(x, FINE), ends]))
-    return {"edges": fine.tolist(), "counts": numeric_counts(values, fine).tolist()}
+    return {"edges": fine.tolist(), "counts": x.counts(fine).tolist()}
 
 
 def sorted_counts(values: NDArray[np.float64], edges: NDArray[np.float64], bounds: Sequence[int]) -> NDArray[np.int64]:
@@ -79,12 +81,21 @@ def sorted_counts(values: NDArray[np.float64], edges: NDArray[np.float64], bound
     return out
 
 
-def moments(values: NDArray[np.float64]) -> dict[str, Any]:
+def moments(values: NDArray[np.float64] | Tally) -> dict[str, Any]:
     """Mean, deviation and ends of the finite ones; rounded, so that the order in which a sum was taken can never show."""
-    x = values[np.isfinite(values)]
-    if not len(x):
+    x = Tally.of(values)
+    if not x.total:
         return {"mean": None, "std": None, "min": None, "max": None}
-    return {"mean": rounded(x.mean()), "std": rounded(x.std()), "min": float(x.min()), "max": float(x.max())}
+    mean, deviation = x.moments
+    return {"mean": rounded(mean), "std": rounded(deviation), "min": x.first, "max": x.last}
+
+
+def tally(columns: Iterable[pa.Array]) -> Tally:
+    """What stands in a column of numbers that comes in pieces."""
+    counted = Tallier()
+    for column in columns:
+        counted.add(floats(column))
+    return counted.done()
 
 
 def rounded(value: float) -> float:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sluice.fields import recordings as sounds
 from sluice.fields.pixels import Probe, probe
+from sluice.stats.tally import Tallier, Tally
 
 #: Values of a column that are named, and bins of a histogram.
 TOP, BINS = 10, 20
@@ -21,62 +20,62 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 #: Characters of a value that are shown.
 _SHOWN = 80
 
-#: A column of strings: its distinct values, how often each stands, and each row's value (-1 where null).
-Coded = tuple[pa.Array, NDArray[np.int64], NDArray[np.int64]]
+#: A column of strings: its distinct values, in the order in which they first stand, and how often each does.
+Coded = tuple[pa.Array, NDArray[np.int64]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Numbers:
-    """A numeric column, sorted once for all that is asked of it.
+class Blocks(Protocol):
+    """A column a piece at a time."""
 
-    Attributes:
-        values: float64 [rows] in the table's order, NaN where null.
-        finite: float64, the finite ones, rising.
-        nulls: how many are null.
-        distinct: how many different finite values there are.
-    """
-
-    values: NDArray[np.float64]
-    finite: NDArray[np.float64]
-    nulls: int
-    distinct: int
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray) -> Numbers:
-        """A column of numbers of any type; null is NaN."""
-        values = np.asarray(column.cast(pa.float64()).to_numpy())
-        finite = np.sort(values[np.isfinite(values)])
-        distinct = int((finite[1:] != finite[:-1]).sum()) + 1 if len(finite) else 0
-        return cls(values, finite, int(np.isnan(values).sum()), distinct)
-
-    def quantile(self, q: float) -> float:
-        """An observed value: the nearest rank."""
-        return float(self.finite[min(len(self.finite) - 1, int(q * len(self.finite)))])
+    def __call__(self) -> Iterator[pa.ChunkedArray]: ...
 
 
 class Cells:
     """A column's cells, each question about them worked out once.
 
     Args:
-        column: it.
+        column: it; or what reads it, where it lies on disk.
         distinct: counts its different values, where the caller can do so cheaply; null: they are counted here.
+        blocks: gives it a piece at a time; null: in one piece.
+        rows: how many it has, where it lies on disk.
     """
 
-    def __init__(self, column: pa.ChunkedArray, distinct: Callable[[], int] | None = None):
-        self.column, self.rows, self._distinct = column, len(column), distinct
+    def __init__(
+        self,
+        column: pa.ChunkedArray | Callable[[], pa.ChunkedArray],
+        distinct: Callable[[], int] | None = None,
+        blocks: Blocks | None = None,
+        rows: int | None = None,
+    ):
+        self._column, self._distinct = column, distinct
+        self._blocks = blocks or (lambda: iter([self.column]))
+        self.rows = len(column) if isinstance(column, pa.ChunkedArray) else rows or 0
+
+    @property
+    def column(self) -> pa.ChunkedArray:
+        """All of it."""
+        return self._column if isinstance(self._column, pa.ChunkedArray) else self._column()
 
     @functools.cached_property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> Tally:
         """Of a quantity."""
-        return Numbers.of(self.column)
+        counted = Tallier()
+        for block in self._blocks():
+            counted.add(np.asarray(block.cast(pa.float64()).to_numpy()))
+        return counted.done()
 
     @functools.cached_property
     def coded(self) -> Coded:
         """Of a category."""
-        column = self.column.combine_chunks()
-        column = (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column).dictionary_encode()
-        codes = np.asarray(pc.fill_null(column.indices, -1)).astype(np.int64)
-        return column.dictionary, np.bincount(codes[codes >= 0], minlength=len(column.dictionary)).astype(np.int64), codes
+        counted = Counted()
+        for block in self._blocks():
+            counted.add(block)
+        return counted.values, counted.counts
+
+    @functools.cached_property
+    def nulls(self) -> int:
+        """How many are null."""
+        return sum(block.null_count for block in self._blocks())
 
     @functools.cached_property
     def probes(self) -> list[Probe]:
@@ -102,10 +101,61 @@ def top(values: pa.Array, counts: NDArray[np.int64], most: int = TOP) -> list[di
     return [{"value": v if len(v) <= _SHOWN else f"{v[: _SHOWN - 1]}…", "count": -n} for n, v in ((n, str(v)) for n, v in named)]
 
 
-def histogram(finite: NDArray[np.float64], bins: int = BINS) -> dict[str, list[Any]]:
-    """Bins of equal width over sorted finite values; few whole numbers have a bin each. k + 1 edges, k counts."""
-    low, high = float(finite[0]), float(finite[-1])
-    if high - low < bins and abs(low) < 2**50 and bool((finite == np.floor(finite)).all()):
+class Counted:
+    """Distinct strings, in the order in which they first stand, and how often each does, of a column that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._values, self._counts = pa.array([], pa.string()), np.zeros(0, np.int64)
+        self._held, self._size = list[tuple[pa.Array, NDArray[np.int64]]](), 0
+
+    def add(self, block: pa.ChunkedArray) -> None:
+        """Take the next rows."""
+        found = encoded(block)
+        codes = np.asarray(found.indices.drop_null()).astype(np.int64)
+        self.take(found.dictionary, np.bincount(codes, minlength=len(found.dictionary)))
+
+    def take(self, values: pa.Array, counts: NDArray[np.int64]) -> None:
+        """Take distinct values of the next rows, and how often each stands there."""
+        self._held.append((values, counts.astype(np.int64)))
+        self._size += len(values)
+        if self._size > max(1 << 16, len(self._values)):
+            self._merge()
+
+    def _merge(self) -> None:
+        parts = [(self._values, self._counts), *self._held]
+        self._held, self._size = [], 0
+        found = encoded(pa.chunked_array([v for v, _ in parts]))
+        at = np.asarray(found.indices).astype(np.int64)
+        counts = np.zeros(len(found.dictionary), np.int64)
+        np.add.at(counts, at, np.concatenate([n for _, n in parts]))
+        self._values, self._counts = found.dictionary, counts
+
+    @property
+    def values(self) -> pa.Array:
+        """The strings."""
+        if self._held:
+            self._merge()
+        return self._values
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How often each stands."""
+        if self._held:
+            self._merge()
+        return self._counts
+
+
+def encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column of strings as one array of codes and what they stand for."""
+    column = column.combine_chunks()
+    return (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column).dictionary_encode()
+
+
+def histogram(found: ArrayLike | Tally, bins: int = BINS) -> dict[str, list[Any]]:
+    """Bins of equal width over finite values; few whole numbers have a bin each. k + 1 edges, k counts."""
+    tally = Tally.of(found)
+    low, high = tally.first, tally.last
+    if high - low < bins and abs(low) < 2**50 and tally.whole:
         edges = np.arange(low - 0.5, high + 1)
     elif low == high:
         room = max(0.5, abs(low) * 1e-6)
@@ -115,22 +165,15 @@ def histogram(finite: NDArray[np.float64], bins: int = BINS) -> dict[str, list[A
         edges = np.array([low, high])
     else:
         edges = np.linspace(low, high, bins + 1)
-    at = np.searchsorted(finite, edges[1:-1], side="left")
-    counts = np.diff(np.concatenate([[0], at, [len(finite)]]))
+    counts = np.diff(np.concatenate([[0], tally.below(edges[1:-1]), [tally.total]]))
     return {"edges": edges.tolist(), "counts": counts.astype(int).tolist()}
 
 
-def moments(finite: NDArray[np.float64]) -> dict[str, Any]:
-    """Ends, mean and standard deviation of sorted finite values."""
-    # Scaled first, so that the squares of very large numbers stay finite.
-    scale = float(np.abs(finite[[0, -1]]).max()) or 1.0
-    x = finite / scale
-    return {
-        "min": float(finite[0]),
-        "max": float(finite[-1]),
-        "mean": _round(float(x.mean()) * scale),
-        "std": _round(float(x.std()) * scale),
-    }
+def moments(found: ArrayLike | Tally) -> dict[str, Any]:
+    """Ends, mean and standard deviation of finite values."""
+    tally = Tally.of(found)
+    mean, deviation = tally.moments
+    return {"min": tally.first, "max": tally.last, "mean": _round(mean), "std": _round(deviation)}
 
 
 def _round(value: float) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sluice.stats.special import Floats
+from sluice.stats.tally import Tally
 
 #: The bin for what the reference never saw, and for missing values.
 OTHER, MISSING = "__other__", "__missing__"
@@ -83,7 +84,7 @@ def total_variation(reference: ArrayLike, current: ArrayLike) -> float:
     return float(0.5 * np.abs(p - q).sum())
 
 
-def quantile_edges(values: ArrayLike, bins: int = 10) -> Floats:
+def quantile_edges(values: ArrayLike | Tally, bins: int = 10) -> Floats:
     """Inner bin edges at the reference's quantiles, ties merged; missing values are left out.
 
     A value that makes up the share of a bin or more (zero, a flag's two) is a mass point and has a bin of its own, `[v, next float)`: between quantiles
@@ -91,29 +92,37 @@ def quantile_edges(values: ArrayLike, bins: int = 10) -> Floats:
     what bins are left, by their own quantiles.
 
     Args:
-        values: shape [n], NaN where missing.
+        values: shape [n], NaN where missing; or what was counted of them.
         bins: how many bins to aim for.
 
     Returns:
         Rising edges; k edges make k + 1 bins. Empty when all are missing.
     """
-    x = np.asarray(values, dtype=np.float64)
-    x = x[np.isfinite(x)]
-    if x.size == 0:
+    x = Tally.of(np.asarray(values, dtype=np.float64) if not isinstance(values, Tally) else values)
+    if not x.total:
         return np.empty(0)
-    distinct, counts = np.unique(x, return_counts=True)
-    mass = distinct[counts * bins >= x.size]
-    rest = x[~np.isin(x, mass)]
+    heavy = [(v[big], n[big]) for v, n in x.chunks() if (big := n * bins >= x.total).any()]
+    mass = np.concatenate([np.empty(0), *(v for v, _ in heavy)])
+    held = np.concatenate([np.empty(0, np.int64), *(n for _, n in heavy)])
+    rest = x.total - int(held.sum())
     own = np.concatenate([mass, np.nextafter(mass, np.inf)])
-    left = round(bins * rest.size / x.size) if mass.size else bins
+    left = round(bins * rest / x.total) if mass.size else bins
     if left < 2:
         return np.unique(own)
-    edges = np.unique(np.quantile(rest, np.linspace(0, 1, left + 1)[1:-1], method="nearest"))
-    return np.unique(np.concatenate([own, edges[edges > rest.min()] if edges.size and edges[0] == rest.min() else edges]))
+    ranks = np.around((rest - 1) * np.linspace(0, 1, left + 1)[[0, *range(1, left)]]).astype(np.int64)  # NumPy's method "nearest"
+    starts = (
+        x.below(mass) - np.concatenate([[0], np.cumsum(held)[:-1]]) if mass.size else np.empty(0, np.int64)
+    )  # of each mass point among the rest
+    places = ranks + np.concatenate([[0], np.cumsum(held)])[np.searchsorted(starts, ranks, side="right")]
+    smallest, *found = x.at(places)
+    edges = np.unique(found)
+    return np.unique(np.concatenate([own, edges[edges > smallest] if edges.size and edges[0] == smallest else edges]))
 
 
-def numeric_counts(values: ArrayLike, edges: ArrayLike) -> NDArray[np.int64]:
+def numeric_counts(values: ArrayLike | Tally, edges: ArrayLike) -> NDArray[np.int64]:
     """Counts per bin of `edges` (bin i holds edges[i-1] <= x < edges[i]), then one last bin for missing and infinite values."""
+    if isinstance(values, Tally):
+        return values.counts(edges)
     x, e = np.asarray(values, dtype=np.float64), np.asarray(edges, dtype=np.float64)
     fine = np.isfinite(x)
     inside = np.bincount(np.searchsorted(e, x[fine], side="right"), minlength=e.size + 1)

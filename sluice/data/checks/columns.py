@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.data.blocks import Where
 from sluice.data.checks.look import Looks
 from sluice.data.checks.recordings import recordings
 from sluice.data.checks.subject import Side, Subject
@@ -29,10 +30,10 @@ def schema(s: Subject) -> bool:
     faults = []
     for side in s.sides:
         for name, kind in expected.items():
-            if name not in side.table.schema.names:
+            if name not in side.held.schema.names:
                 faults.append((side, name, f"column {name!r} is missing"))
-            elif kind is not None and side.table.schema.field(name).type != kind:
-                faults.append((side, name, f"column {name!r} is {_words(side.table.schema.field(name).type)}, must be {_words(kind)}"))
+            elif kind is not None and side.held.schema.field(name).type != kind:
+                faults.append((side, name, f"column {name!r} is {_words(side.held.schema.field(name).type)}, must be {_words(kind)}"))
     if not s.fields:
         faults.append((s.train, "label", "there is no feature"))
     for side, name, message in faults:
@@ -50,8 +51,8 @@ def nulls(s: Subject) -> None:
     for side in s.sides:
         gaps = []
         for name in (*s.fields, "label"):
-            missing = np.asarray(s.field(name).missing(side.table.column(name)))
-            n = int(missing.sum())
+            missing = side.missing(name, s.field(name))
+            n = missing.count
             fraction = n / max(side.rows, 1)
             worst = max(worst, fraction)
             if name == "label" or s.fields[name].lacks:
@@ -67,9 +68,9 @@ def nulls(s: Subject) -> None:
         )
 
 
-def _essential(s: Subject, side: Side, name: str, missing: np.ndarray) -> bool:
+def _essential(s: Subject, side: Side, name: str, missing: Where) -> bool:
     """Whether nothing is missing in a column whose rows are left out where something is."""
-    n, limit = int(missing.sum()), s.limits.nulls_max
+    n, limit = missing.count, s.limits.nulls_max
     fraction = n / max(side.rows, 1)
     if not n:
         return True
@@ -133,11 +134,11 @@ def non_finite(s: Subject) -> None:
     clean = True
     for side in s.sides:
         for name in names:
-            values = side.numbers(name).values
-            bad = np.abs(values) > _LARGEST  # false for NaN
-            if bad.any():
+            found = side.numbers(name)
+            if found.least < -_LARGEST or found.most > _LARGEST:  # false for NaN
                 clean = False
-                n = int(bad.sum())
+                bad = side.where(name, lambda c: np.abs(_values(c)) > _LARGEST)
+                n = bad.count
                 s.add(
                     "finite",
                     "refuse",
@@ -172,18 +173,19 @@ def ranges(s: Subject) -> None:
         high = np.inf if limit.max is None else limit.max
         outside = 0
         for side in s.sides:
-            values = side.numbers(name).values
-            bad = (values < low) | (values > high)
-            if bad.any():
+            found = side.numbers(name)
+            if found.least < low or found.most > high:
                 outside += 1
+                bad = side.where(name, lambda c, a=low, b=high: (_values(c) < a) | (_values(c) > b))  # type: ignore[misc]
+                first = float(side.held.take([name], np.array(bad.rows[:1])).column(0)[0].as_py())
                 s.add(
                     "ranges",
                     "refuse",
-                    f"{side.prefix}{counted(int(bad.sum()), 'value')} of {name!r} outside its range [{low:g}, {high:g}]; correct the "
+                    f"{side.prefix}{counted(bad.count, 'value')} of {name!r} outside its range [{low:g}, {high:g}]; correct the "
                     f"rows or widen data.checks.ranges.{name}",
                     column=name,
-                    value=float(values[np.argmax(bad)]),
-                    limit=low if values[np.argmax(bad)] < low else high,
+                    value=first,
+                    limit=low if first < low else high,
                     examples=side.examples(bad, name),
                 )
         if not outside:
@@ -300,6 +302,10 @@ def constant(s: Subject) -> None:
 
 def _distinct(side: Side, name: str) -> int:
     return side.numbers(name).distinct if side.fields[name].quantity else len(side.coded(name)[0])
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(column.cast(pa.float64()).to_numpy())
 
 
 def _words(kind: pa.DataType) -> str:

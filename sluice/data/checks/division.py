@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from sluice.core.errors import DataError
+from sluice.data.blocks import KEY
 from sluice.data.checks.look import Looks
 from sluice.data.checks.rows import FEW
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import usable
-from sluice.data.report import counted, listed, percent
-from sluice.data.splits import SPLITS, checked_sides, time_numbers
+from sluice.data.partitions import Partitions, shared
+from sluice.data.report import EXAMPLES, counted, listed, percent
+from sluice.data.splits import SPLITS, Piece, Splitter, time_numbers
+from sluice.fields.summaries import Counted
 
 
 def division(s: Subject) -> None:
     """The split can be made; what it keeps together is said, and measured."""
-    use = np.flatnonzero(np.asarray(usable(s.train.table, s.fields.values())))
-    keys = None if s.train.keys is None else s.train.keys.take(pa.array(use))
     if s.train.sides is not None:
+        use = np.flatnonzero(np.asarray(usable(s.train.table, s.fields.values())))
         sizes = np.bincount(s.train.sides[use], minlength=3).tolist()
         s.add(
             "split",
@@ -30,40 +35,68 @@ def division(s: Subject) -> None:
         )
         return
     try:
-        side = checked_sides(s.train.ids[use], s.train.table.column("label").take(pa.array(use)), s.split, s.test is not None, keys)
+        made = Splitter(lambda: (piece for _, piece in usable_pieces(s.train)), s.split, s.test is not None, s.train.on_disk)
     except DataError as e:
         s.add("split", "refuse", f"the split cannot be made: {e.message}; {e.fix}")
         return
-    sizes = np.bincount(side, minlength=3).tolist()
+    sizes = made.sizes.sum(axis=1).tolist()
+    keyed = s.split.by != "hash" and s.train.keyed
     if s.test is not None:
         sizes[2] = s.test.rows
     said = _counts(sizes)
-    if s.split.by == "time" and keys is not None:
-        said += f"; {_from(keys, side, has_test=s.test is not None)}"
-    elif s.split.by == "group" and keys is not None:
-        groups = [pc.count_distinct(keys.filter(pa.array(side == i)), mode="only_valid").as_py() for i in range(3)]
+    if s.split.by == "time" and keyed:
+        said += f"; {_from(made, s.train, has_test=s.test is not None)}"
+    elif s.split.by == "group" and keyed:
+        groups, alone = _groups(made, s.train)
         said += f", by {s.split.column!r}: {', '.join(f'{n:,} {name}' for n, name in zip(groups, SPLITS, strict=True) if n)}, no group on two sides"
-        if keys.null_count:
-            said += f"; {counted(keys.null_count, 'row')} without one {'stands' if keys.null_count == 1 else 'stand'} alone"
+        if alone:
+            said += f"; {counted(alone, 'row')} without one {'stands' if alone == 1 else 'stand'} alone"
     if s.test is None and sizes[2] < FEW:
         s.add("split", "warn", f"rows will be {said}: too few to measure a model well", value=sizes[2], limit=FEW)
     else:
         s.add("split", "pass", f"rows will be {said}", value=sizes[2])
     if s.split.by != "hash" and s.test is None:
-        _twins(s, use, side)
+        _twins(s, made)
 
 
 def _counts(sizes: list[int]) -> str:
     return ", ".join(f"{n:,} {name}" for n, name in zip(sizes, SPLITS, strict=True))
 
 
-def _from(keys: pa.ChunkedArray, side: np.ndarray, has_test: bool) -> str:
+def usable_pieces(side: Side) -> Iterator[tuple[NDArray[np.int64], Piece]]:
+    """The rows that can be used, a piece at a time, with their numbers."""
+    apart = [KEY] if KEY in side.held.schema.names else []
+    for first, ids, block in side.numbered([*(f.name for f in side.fields.values() if f.lacks), "label", *apart]):
+        use = np.flatnonzero(np.asarray(usable(block, side.fields.values())))
+        keys = block.column(KEY) if apart else None if side.keys is None else side.keys.slice(first, block.num_rows)
+        taken = pa.array(use)
+        yield use + first, Piece(ids[use], block.column("label").take(taken), None if keys is None else keys.take(taken))
+
+
+def _from(made: Splitter, side: Side, has_test: bool) -> str:
     """From when on rows validate and test."""
-    parts = []
-    for i, does in ((1, "validate"), (2, "test")):
-        if not (has_test and i == 2):
-            parts.append(f"{does} from {_when(pc.min(keys.filter(pa.array(side == i))))}")
+    firsts: dict[int, pa.Scalar] = {}
+    for _, piece in usable_pieces(side):
+        of, keys = made.sides(piece), piece.keys
+        assert keys is not None
+        for i in (1, 2):
+            least = pc.min(keys.filter(pa.array(of == i)))
+            if least.is_valid and (i not in firsts or least.as_py() < firsts[i].as_py()):
+                firsts[i] = least
+    parts = [f"{does} from {_when(firsts[i])}" for i, does in ((1, "validate"), (2, "test")) if not (has_test and i == 2)]
     return "those that " + " and ".join(parts) + ", older ones train"
+
+
+def _groups(made: Splitter, side: Side) -> tuple[list[int], int]:
+    """How many groups are on each side, and rows without one."""
+    found, alone = [Counted(), Counted(), Counted()], 0
+    for _, piece in usable_pieces(side):
+        of = made.sides(piece)
+        assert piece.keys is not None
+        alone += piece.keys.null_count
+        for i, counted_ in enumerate(found):
+            counted_.add(piece.keys.filter(pa.array(of == i)))
+    return [len(f.values) for f in found], alone
 
 
 def _when(value: pa.Scalar) -> str:
@@ -72,14 +105,15 @@ def _when(value: pa.Scalar) -> str:
     return str(value.as_py())
 
 
-def _twins(s: Subject, use: np.ndarray, side: np.ndarray) -> None:
+def _twins(s: Subject, made: Splitter) -> None:
     """Rows of the test side that have the features of a training row: where groups or times decide, they may."""
-    ids, limit = s.train.ids[use], s.limits.leakage_max
-    both = np.isin(ids, ids[side == 0]) & (side == 2)
-    n = int(both.sum())
-    fraction = n / max(int((side == 2).sum()), 1)
-    mask = np.zeros(s.train.rows, bool)
-    mask[use[both]] = True
+    trains, tests, limit = Partitions(s.train.on_disk), Partitions(s.train.on_disk), s.limits.leakage_max
+    for rows, piece in usable_pieces(s.train):
+        of = made.sides(piece)
+        for parts, i in ((trains, 0), (tests, 2)):
+            parts.add(piece.ids[of == i], rows[of == i])
+    n, both = shared(tests, trains, EXAMPLES)
+    fraction = n / max(int(made.sizes[2].sum()), 1)
     if fraction > limit:
         s.add(
             "leakage",
@@ -88,7 +122,7 @@ def _twins(s: Subject, use: np.ndarray, side: np.ndarray) -> None:
             f"{'time' if s.split.by == 'time' else 'group'}: is a feature missing that tells them apart?",
             value=fraction,
             limit=limit,
-            examples=s.train.examples(mask),
+            examples=s.train.examples([r for r, _ in both]),
         )
     else:
         s.add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -11,12 +12,13 @@ from sluice.data.checks import labels
 from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import looks_numeric, null_for_empty
-from sluice.data.computed import sums_to
+from sluice.data.computed import LOOKED_AT, sums_to
 from sluice.data.report import counted, listed, percent
 from sluice.data.timestamps import nearly
+from sluice.fields.summaries import encoded
 from sluice.fields.timestamps import TimeForm
 from sluice.fields.zones import MISSING
-from sluice.stats.drift import category_counts, noise_floor, numeric_counts, psi, quantile_edges
+from sluice.stats.drift import category_counts, noise_floor, psi, quantile_edges
 
 #: A column with at least this share of different values names rows rather than describes them.
 _IDENTIFIER = 0.95
@@ -38,12 +40,12 @@ _BY_CHANCE = 1e-4
 def mixed(s: Subject) -> None:
     """Categories most of which are numbers or times: a column of these with something else in it?"""
     for name in s.train.having("mixed"):
-        values, counts, codes = s.train.coded(name)
+        values, counts = s.train.coded(name)
         number = np.asarray(pc.fill_null(looks_numeric(null_for_empty(pc.utf8_trim_whitespace(values))), False))
         total = int(counts.sum())
         share = int(counts[number].sum()) / total if total else 0.0
         if 0.5 < share < 1:
-            text = ~number
+            others = values.filter(pa.array(~number)).to_pylist()
             s.add(
                 "mixed",
                 "warn",
@@ -52,7 +54,7 @@ def mixed(s: Subject) -> None:
                 column=name,
                 value=share,
                 limit=0.5,
-                examples=s.train.examples((codes >= 0) & text[codes], name),
+                examples=s.train.examples(s.train.among(name, others), name),
             )
         elif (times := nearly(values)) is not None and 0.5 < times[1] < 1:
             form, reader = times[0], TimeForm(times[0])
@@ -65,7 +67,7 @@ def mixed(s: Subject) -> None:
                 column=name,
                 value=times[1],
                 limit=0.5,
-                examples=s.train.examples((codes >= 0) & other[codes], name),
+                examples=s.train.examples(s.train.among(name, values.filter(pa.array(other)).to_pylist()), name),
             )
 
 
@@ -77,7 +79,7 @@ def identifiers(s: Subject) -> None:
     keys = [n for n in named if s.fields[n].quantity and _counts_rows(s.train, n)]
     texts: list[str] = []
     for name in (n for n in named if s.fields[n].category):
-        values, counts, _ = s.train.coded(name)
+        values, counts = s.train.coded(name)
         if len(values) < _IDENTIFIER * max(int(counts.sum()), 1) or len(values) < 2:
             continue
         if all(map(spells_number, values.slice(0, 100).to_pylist())):
@@ -113,11 +115,11 @@ def predictive(s: Subject) -> None:
     names = s.train.having("predictive")
     if not (s.label.quantity or s.label.category):
         return
-    if len(s.train.sample) < _FEWEST or len(names) < 2 or (s.label.category and len(labels.counts(s.train)) < 2):
+    if s.sample.num_rows < _FEWEST or len(names) < 2 or (s.label.category and len(labels.counts(s.train)) < 2):
         return
     found = []
     for name in names:
-        score = _correlation(s.train, name) if s.label.quantity else _settled(s.train, name)
+        score = _correlation(s, name) if s.label.quantity else _settled(s, name)
         if score >= (_CORRELATED if s.label.quantity else _GIVES_AWAY):
             found.append((name, score))
     if found:
@@ -141,7 +143,8 @@ def computed(s: Subject) -> None:
     """Numbers from which a quantity was worked out: the parts of a total."""
     if not s.label.quantity or s.train.rows < _FEWEST:
         return
-    found = sums_to(s.train.table, [n for n in s.train.having("predictive") if s.fields[n].quantity], "label")
+    numbers = [n for n in s.train.having("predictive") if s.fields[n].quantity]
+    found = sums_to(s.train.head([*numbers, "label"], LOOKED_AT), numbers, "label")
     if found:
         s.add(
             "computed",
@@ -184,26 +187,38 @@ def shift(s: Subject) -> None:
 def _counts_rows(side: Side, name: str) -> bool:
     """Whole numbers, all different, that rise with the rows or leave no gaps."""
     numbers = side.numbers(name)
-    x = numbers.finite
-    if numbers.nulls or numbers.distinct != side.rows or not (x == np.floor(x)).all():
+    if numbers.nulls or numbers.distinct != side.rows or not numbers.whole:
         return False
-    return bool(x[-1] - x[0] + 1 == len(x) or (np.diff(numbers.values) > 0).all())
+    return bool(numbers.last - numbers.first + 1 == numbers.total) or _rises(side, name)
 
 
-def _settled(side: Side, name: str) -> float:
+def _rises(side: Side, name: str) -> bool:
+    before = -np.inf
+    for _, block in side.held.blocks([name]):
+        values = np.concatenate([[before], _floats(block.column(0))])
+        if not (values[1:] > values[:-1]).all():
+            return False
+        before = values[-1]
+    return True
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    return np.asarray(column.cast(pa.float64()).to_numpy())
+
+
+def _settled(s: Subject, name: str) -> float:
     """How much of what the commonest label leaves wrong the column sets right: 1 all, 0 or less nothing.
 
     Goodman and Kruskal's lambda (J. American Statistical Association 49, 1954): over the column's values
     or, where numbers hardly repeat, over stretches of neighbouring numbers whose rows have one label.
     """
-    rows = side.sample
-    label = side.coded("label")[2][rows]
+    label = _codes(s.sample.column("label"))
     use = label >= 0
     label = label[use]
-    if side.fields[name].category:
-        code = side.coded(name)[2][rows][use]
+    if s.fields[name].category:
+        code = _codes(s.sample.column(name))[use]
     else:
-        values = side.numbers(name).values[rows][use]
+        values = _floats(s.sample.column(name))[use]
         if len(np.unique(values)) > len(values) / 20:
             return _lambda(label, _in_stretches(values, label))
         code = np.unique(values, return_inverse=True)[1]
@@ -213,6 +228,11 @@ def _settled(side: Side, name: str) -> float:
     best = np.zeros(int(code.max()) + 2, np.int64)
     np.maximum.at(best, cells // (int(label.max()) + 1), n)
     return _lambda(label, int(best.sum()))
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number a row, equal for equal strings; -1 where null."""
+    return np.asarray(encoded(column).indices.fill_null(-1)).astype(np.int64)
 
 
 def _lambda(label: NDArray[np.int64], right: int) -> float:
@@ -229,11 +249,11 @@ def _in_stretches(values: NDArray[np.float64], label: NDArray[np.int64]) -> int:
     return int(lengths[lengths >= _STRETCH].sum())
 
 
-def _correlation(side: Side, name: str) -> float:
+def _correlation(s: Subject, name: str) -> float:
     """Pearson's coefficient with the label, without sign; 0 for categories."""
-    if not side.fields[name].quantity:
+    if not s.fields[name].quantity:
         return 0.0
-    x, y = side.numbers(name).values[side.sample], side.numbers("label").values[side.sample]
+    x, y = _floats(s.sample.column(name)), _floats(s.sample.column("label"))
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both], y[both]
     if len(x) < _FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
@@ -245,15 +265,15 @@ def _correlation(side: Side, name: str) -> float:
 
 def _numeric_pair(s: Subject, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     assert s.test is not None
-    edges = quantile_edges(s.train.numbers(name).values[s.train.sample])
-    return numeric_counts(s.train.numbers(name).values, edges), numeric_counts(s.test.numbers(name).values, edges)
+    edges = quantile_edges(_floats(s.sample.column(name)))
+    return s.train.numbers(name).counts(edges), s.test.numbers(name).counts(edges)
 
 
 def _category_pair(s: Subject, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     assert s.test is not None
     found = []
     for side in (s.train, s.test):
-        values, counts, _ = side.coded(name)
+        values, counts = side.coded(name)
         found.append({**dict(zip(values.to_pylist(), counts.tolist(), strict=True)), "": side.rows - int(counts.sum())})
     top = [k for k in sorted(found[0], key=lambda k: (-found[0][k], k)) if k != ""][:50]
     return category_counts(found[0], top), category_counts(found[1], top)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 
-import numpy as np
-
 from sluice.core.spelling import Spelling
 from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
@@ -21,7 +19,7 @@ _WARN_SHARE = 0.1
 
 def counts(side: Side) -> dict[str, int]:
     """Rows of each label, the commonest first, equally common ones by name."""
-    values, found, _ = side.coded("label")
+    values, found = side.coded("label")
     return dict(sorted(zip(values.to_pylist(), found.tolist(), strict=True), key=lambda kv: (-kv[1], kv[0])))
 
 
@@ -40,12 +38,11 @@ def label_set(s: Subject) -> None:
         return
     fine = True
     for side in s.sides:
-        values, _, codes = side.coded("label")
+        values, _ = side.coded("label")
         unknown = [v for v in values.to_pylist() if v not in declared]
         if unknown:
             fine = False
-            allowed = np.array([v in declared for v in values.to_pylist()])
-            bad = (codes >= 0) & ~allowed[codes]
+            bad = side.among("label", unknown)
             named = []
             for v in sorted(unknown):
                 near = difflib.get_close_matches(v, declared, 1, 0.6)
@@ -85,7 +82,7 @@ def one_class(s: Subject) -> None:
             s.add(
                 "one_class",
                 "refuse",
-                f"every label is {numbers.finite[0]:g}: there is nothing to learn; check data.columns.label",
+                f"every label is {numbers.first:g}: there is nothing to learn; check data.columns.label",
                 column="label",
                 value=1,
                 limit=2,
@@ -127,8 +124,6 @@ def label_rows(s: Subject) -> None:
         )
         return
     named = [f"{k!r} ({'once' if n == 1 else f'{n} times'})" for k, n in sorted(rare.items(), key=lambda kv: (kv[1], kv[0]))]
-    values, _, codes = s.train.coded("label")
-    few = np.array([v in rare for v in values.to_pylist()])
     s.add(
         "label_rows",
         "refuse",
@@ -137,7 +132,7 @@ def label_rows(s: Subject) -> None:
         column="label",
         value=min(rare.values()),
         limit=least,
-        examples=s.train.examples((codes >= 0) & few[codes], "label"),
+        examples=s.train.examples(s.train.among("label", list(rare)), "label"),
     )
 
 
@@ -191,8 +186,6 @@ def spelling(s: Subject) -> None:
         )
     doubtful = sorted(v for v in counts(s.train) if v.strip().lower() in _DOUBTFUL)
     if doubtful:
-        values, _, codes = s.train.coded("label")
-        named = np.isin(codes, [i for i, v in enumerate(values.to_pylist()) if v in doubtful])
         s.add(
             "spelling",
             "warn",
@@ -201,7 +194,7 @@ def spelling(s: Subject) -> None:
             column="label",
             value=len(doubtful),
             limit=0,
-            examples=s.train.examples(named, "label"),
+            examples=s.train.examples(s.train.among("label", doubtful), "label"),
         )
 
 

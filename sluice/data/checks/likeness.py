@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.report import counted, listed, percent
+from sluice.fields import Field
+from sluice.fields.summaries import encoded
 
 #: Rows below which none of this can be told from chance; and the share of rows from which texts that are alike deserve a word.
 _FEWEST, _ALIKE = 50, 0.01
@@ -22,7 +24,7 @@ def alike(s: Subject) -> None:
     if len(s.fields) != 1:
         return
     for name in s.train.having("texts"):
-        group, twins = _twins(s.train, name)
+        group, twins = _twins(s, name)
         if s.label.category:
             _contradicting(s, name, group, twins)
         if s.test is not None:
@@ -53,16 +55,17 @@ def _normal(side: Side, name: str) -> pa.ChunkedArray:
     return pc.utf8_trim_whitespace(pc.replace_substring_regex(lower, r"[^\p{L}\p{N}]+", " "))
 
 
-def _twins(side: Side, name: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _twins(s: Subject, name: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Each row's group of texts that are alike, and which rows stand in one with another text."""
+    side = s.train
     group = _plain(side, name)
-    pairs = np.unique(np.stack([group, side.copies[0]]), axis=1)[0]  # a group's different texts
+    pairs = np.unique(np.stack([group, np.unique(side.ids, return_inverse=True)[1]]), axis=1)[0]  # a group's different texts
     texts = np.bincount(pairs[pairs >= 0], minlength=int(group.max(initial=-1)) + 1)
     return group, (group >= 0) & (texts[group] > 1) if len(texts) else np.zeros(side.rows, bool)
 
 
 def _contradicting(s: Subject, name: str, group: NDArray[np.int64], twins: NDArray[np.bool_]) -> None:
-    label = s.train.coded("label")[2]
+    label = np.asarray(encoded(s.train.table.column("label")).indices.fill_null(-1)).astype(np.int64)
     use = twins & (label >= 0)
     if not use.any():
         return
@@ -122,7 +125,7 @@ def groups(s: Subject) -> None:
         return
     found = []
     for name in s.train.having("predictive"):
-        if s.fields[name].category and (score := _answered_by_others(s.train, name)) >= _SETTLED:
+        if s.fields[name].category and (score := _answered_by_others(s.train, name, s.label)) >= _SETTLED:
             found.append((name, score))
     if found:
         found.sort(key=lambda f: -f[1])
@@ -139,29 +142,51 @@ def groups(s: Subject) -> None:
         )
 
 
-def _answered_by_others(side: Side, name: str) -> float:
+def _answered_by_others(side: Side, name: str, label_field: Field) -> float:
     """How much of what the commonest label leaves wrong the other rows of a value set right (Goodman and Kruskal's lambda, each row left out)."""
-    codes, label = side.coded(name)[2], side.coded("label")[2]
-    use = (codes >= 0) & (label >= 0)
-    codes, label = codes[use], label[use]
-    sizes = np.bincount(codes) if len(codes) else np.zeros(0, np.int64)
-    some = sizes[sizes > 0]
-    if len(codes) < _FEWEST or not _SMALLEST <= len(codes) / len(some) <= _LARGEST or len(some) < 20:
+    values, of_value = side.coded(name)
+    classes, _ = side.coded("label")
+    alone = side.missing("label", label_field).count
+    rows, most = int(of_value.sum()), len(values)
+    if not len(classes) or most * len(classes) > 50_000_000 or rows - alone > _LARGEST * most or rows < _SMALLEST * (most - alone):
         return 0.0
-    several = sizes[codes] > 1
-    if several.mean() < 0.5:
+    counts = np.zeros(most * len(classes), np.int32)
+    for _, block in side.held.blocks([name, "label"]):
+        at, label = (np.asarray(pc.fill_null(pc.index_in(block.column(i), v), -1)).astype(np.int64) for i, v in ((0, values), (1, classes)))
+        use = (at >= 0) & (label >= 0)
+        pairs, n = np.unique(at[use] * len(classes) + label[use], return_counts=True)
+        counts[pairs] += n.astype(np.int32)
+    return _settled_by_others(counts.reshape(len(values), len(classes)))
+
+
+def _settled_by_others(counts: NDArray[np.int32]) -> float:
+    """`counts`: rows of each value and label."""
+    sizes = counts.sum(axis=1, dtype=np.int64)
+    total, some = int(sizes.sum()), int((sizes > 0).sum())
+    if total < _FEWEST or not _SMALLEST <= total / some <= _LARGEST or some < 20:
         return 0.0
-    codes, label = codes[several], label[several]
-    kinds = int(label.max()) + 1
-    if kinds * len(sizes) > 50_000_000:
+    rows = int(sizes[sizes > 1].sum())
+    if rows < 0.5 * total:
         return 0.0
-    counts = np.zeros((len(sizes), kinds), np.int32)
-    np.add.at(counts, (codes, label), 1)
-    others = counts[codes].copy()
-    others[np.arange(len(codes)), label] -= 1
-    right = int((others.argmax(axis=1) == label).sum())
-    base = int(np.bincount(label).max())
-    return (right - base) / (len(label) - base) if len(label) > base else 0.0
+    of_label, right = np.zeros(counts.shape[1], np.int64), 0
+    for at in range(0, len(counts), 1 << 16):
+        several = counts[at : at + (1 << 16)][sizes[at : at + (1 << 16)] > 1]
+        of_label += several.sum(axis=0)
+        right += _right(several)
+    base = int(of_label.max())
+    return (right - base) / (rows - base) if rows > base else 0.0
+
+
+def _right(several: NDArray[np.int32]) -> int:
+    """Rows whose label is the commonest of the others of their value, of equally common ones the first: only one of the commonest label can be such."""
+    each = np.arange(len(several))
+    first = several.argmax(axis=1)
+    top = several[each, first]
+    rest = several.copy()
+    rest[each, first] = -1
+    second = rest.argmax(axis=1)
+    leads = (top - 1 > rest[each, second]) | ((top - 1 == rest[each, second]) & (first < second))
+    return int(top[leads].sum())
 
 
 class Likeness(Looks):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from sluice.data.checks import labels
 from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
-from sluice.data.report import counted, listed, percent
+from sluice.data.partitions import shared
+from sluice.data.report import EXAMPLES, counted, listed, percent
 
 #: With fewer held-out rows an interval is too wide to decide much.
 FEW = 50
@@ -40,30 +39,28 @@ def enough(s: Subject) -> bool:
 
 def duplicates(s: Subject) -> None:
     """Rows whose features stand more than once."""
-    group, counts, _ = s.train.copies
-    again = counts[group] > 1
-    n, limit = int(again.sum()), s.limits.duplicates_max
+    copies, limit = s.copies, s.limits.duplicates_max
+    n = copies.again
     fraction = n / s.train.rows
     said = (
         f"{counted(n, 'row')} ({percent(fraction)}) {'is a duplicate' if n == 1 else 'are duplicates'}: their features stand more than once"
     )
     if limit is not None and fraction > limit:
-        most = int(group[np.argmax(counts[group])])  # of the commonest the one that stands first
         s.add(
             "duplicates",
             "refuse",
-            f"{said}, allowed are {percent(limit)}; {len(counts):,} rows are left without the repeats; remove them, or raise "
+            f"{said}, allowed are {percent(limit)}; {copies.different:,} rows are left without the repeats; remove them, or raise "
             "data.checks.duplicates_max",
             value=fraction,
             limit=limit,
-            examples=_copies(s.train, group, most, int(counts[most])),
+            examples=_copies(s.train, copies.commonest, copies.most),
         )
     else:
         noise = n > 0 and limit is None
         s.add(
             "duplicates",
             "warn" if noise else "pass",
-            f"{said}; {len(counts):,} rows are left without the repeats, which lie on one side of the split"
+            f"{said}; {copies.different:,} rows are left without the repeats, which lie on one side of the split"
             if noise
             else said
             if n
@@ -77,28 +74,12 @@ def conflicts(s: Subject) -> None:
     """Rows with equal features and different labels."""
     if not (s.label.quantity or s.label.category):
         return
-    group, counts, _ = s.train.copies
-    if s.label.quantity:
-        label = s.train.numbers("label").values
-    else:
-        label = s.train.coded("label")[2].astype(np.float64)
-        label = np.where(label < 0, np.nan, label)
-    known = np.isfinite(label)
-    low, high = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
-    np.minimum.at(low, group[known], label[known])
-    np.maximum.at(high, group[known], label[known])
-    against = known & (low < high)[group]
-    n, limit = int(against.sum()), s.limits.conflicts_max
+    n, limit = s.copies.against, s.limits.conflicts_max
     fraction = n / s.train.rows
     if not n:
         s.add("conflicts", "pass", "equal features always have one label", value=0, limit=limit)
         return
-    first = int(group[np.argmax(against)])
-    rows = np.flatnonzero(group == first)
-    differs = rows[np.concatenate([[True], label[rows[1:]] != label[rows[0]]])]
-    mask = np.zeros(s.train.rows, bool)
-    mask[differs] = True
-    examples = s.train.examples(mask, "label")
+    examples = s.train.examples(s.copies.differing, "label")
     said = f"{counted(n, 'row')} ({percent(fraction)}) {'has' if n == 1 else 'have'} the features of a row with another label"
     if limit is not None and fraction > limit and s.problem.classes:
         s.add(
@@ -121,16 +102,10 @@ def leakage(s: Subject) -> None:
         if s.split.by == "hash":
             s.add("leakage", "pass", "rows with equal features are always on one side of the split", value=0, limit=limit)
         return
-    both = np.isin(s.test.ids, s.train.ids)
-    n = int(both.sum())
+    n, both = shared(s.test.parted, s.train.parted, EXAMPLES)
     fraction = n / s.test.rows
     said = f"{counted(n, 'held-out row')} ({percent(fraction)}) {'is a training row' if n == 1 else 'are training rows'} too"
     if fraction > limit:
-        order = np.argsort(s.train.ids, kind="stable")
-        examples = []
-        for r in np.flatnonzero(both)[:5].tolist():
-            twin = int(order[np.searchsorted(s.train.ids, s.test.ids[r], sorter=order)])
-            examples.append(f"{s.test.place(r)} = {s.train.place(twin)}")
         s.add(
             "leakage",
             "refuse",
@@ -138,7 +113,7 @@ def leakage(s: Subject) -> None:
             "data.checks.leakage_max",
             value=fraction,
             limit=limit,
-            examples=tuple(examples),
+            examples=tuple(f"{s.test.place(r)} = {s.train.place(twin)}" for r, twin in both),
         )
     else:
         s.add(
@@ -147,7 +122,7 @@ def leakage(s: Subject) -> None:
             said if n else "no held-out row is a training row",
             value=fraction,
             limit=limit,
-            examples=s.test.examples(both) if n else (),
+            examples=s.test.examples([r for r, _ in both]),
         )
 
 
@@ -158,8 +133,6 @@ def unseen_labels(s: Subject) -> None:
     train, test = labels.counts(s.train), labels.counts(s.test)
     unknown = [k for k in test if k not in train and not s.problem.lopsided]
     if unknown:
-        values, _, codes = s.test.coded("label")
-        bad = np.isin(codes, [i for i, v in enumerate(values.to_pylist()) if v not in train])
         s.add(
             "unseen_labels",
             "refuse",
@@ -168,7 +141,7 @@ def unseen_labels(s: Subject) -> None:
             column="label",
             value=len(unknown),
             limit=0,
-            examples=s.test.examples(bad, "label"),
+            examples=s.test.examples(s.test.among("label", unknown), "label"),
         )
     unmeasured = sorted(k for k in train if k not in test)
     if unmeasured:
@@ -185,9 +158,8 @@ def unseen_labels(s: Subject) -> None:
         s.add("unseen_labels", "pass", "training and held-out rows have the same labels", column="label")
 
 
-def _copies(side: Side, group: np.ndarray, which: int, times: int) -> tuple[str, ...]:
-    rows = np.flatnonzero(group == which)[:4].tolist()
-    return (f"{times:,} times the same: " + " = ".join(side.place(r) for r in rows) + (" = ..." if times > 4 else ""),)
+def _copies(side: Side, rows: tuple[int, ...], times: int) -> tuple[str, ...]:
+    return (f"{times:,} times the same: " + " = ".join(side.place(r) for r in rows[:4]) + (" = ..." if times > 4 else ""),)
 
 
 class Rows(Looks):

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sluice.data.blocks import InMemory, where
 from sluice.data.checks.look import Looks
-from sluice.data.checks.subject import Subject
-from sluice.data.report import counted
+from sluice.data.checks.subject import Side, Subject
+from sluice.data.report import EXAMPLES, counted
 from sluice.fields.centre import centre
 from sluice.fields.timestamps import iso
 
@@ -23,15 +24,14 @@ _DAY, _MEANT = 86_400_000_000, 0.5
 def times(s: Subject) -> None:
     """How each column of times is read, and from when to when it goes."""
     for name in s.train.having("times"):
-        column = s.train.table.column(name)
-        ends = pc.min_max(column.cast("int64")).as_py()
+        ends = _ends(s.train, name)
         how = s.times.get(name)
-        if how is None or ends["min"] is None:
+        if how is None or ends is None:
             continue
         said = f"column {name!r} is read as times: {how.reader.words}, {'as it is declared' if how.declared else 'found out from its values'}, {how.zone}"
         if not how.declared and how.reader.unit:
             said += f"; if it only counts, list it under data.columns.categorical or declare data.columns.timestamps: {{{name}: ...}}"
-        s.add("times", "pass", f"{said}; from {iso(ends['min'])} to {iso(ends['max'])}", column=name)
+        s.add("times", "pass", f"{said}; from {iso(ends[0])} to {iso(ends[1])}", column=name)
 
 
 def ahead(s: Subject) -> None:
@@ -39,45 +39,50 @@ def ahead(s: Subject) -> None:
     now = int(time.time() * 1e6) + _DAY
     split = s.split.column if s.split.by == "time" else None
     for side in s.sides:
-        found = {name: side.table.column(name) for name in side.having("times")}
+        names = side.having("times")
         if split is not None and side.keys is not None and pa.types.is_timestamp(side.keys.type):
-            found[split] = side.keys
-        for name, column in found.items():
-            wall = column.cast(pa.timestamp("us")).cast("int64")
-            late = np.asarray(pc.fill_null(pc.greater(wall, now), False))
-            known = len(wall) - wall.null_count
-            if not late.any() or (name != split and late.sum() >= _MEANT * known):
+            names = [*(n for n in names if n != split), split]
+        for name in names:
+            held = InMemory(pa.table({name: side.keys})) if name == split else side.held
+            late = where(held, name, lambda c: pc.fill_null(pc.greater(_wall(c), now), False), EXAMPLES)
+            if not late or (name != split and late.count >= _MEANT * sum(len(b) - b.column(0).null_count for _, b in held.blocks([name]))):
                 continue
-            said = f"{side.prefix}column {name!r} holds {counted(int(late.sum()), 'time')} yet to come, such as {iso(pc.max(wall).as_py())}"
+            latest = max(v for _, b in held.blocks([name]) if (v := pc.max(_wall(b.column(0))).as_py()) is not None)
+            said = f"{side.prefix}column {name!r} holds {counted(late.count, 'time')} yet to come, such as {iso(latest)}"
             fix = f"correct them, or leave the cells empty{'' if name == split else ' where the date stands for none'}"
             why = ", and the newest rows are held out by it" if name == split else ""
-            examples = side.examples(late, name if name in side.table.column_names else None)
-            s.add(
-                "ahead", "refuse" if name == split else "warn", f"{said}{why}; {fix}", column=name, value=int(late.sum()), examples=examples
-            )
+            examples = side.examples(late, name if name in side.held.schema.names else None)
+            s.add("ahead", "refuse" if name == split else "warn", f"{said}{why}; {fix}", column=name, value=late.count, examples=examples)
+
+
+def _wall(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.timestamp("us")).cast("int64")
+
+
+def _ends(side: Side, name: str) -> tuple[int, int] | None:
+    found = [pc.min_max(block.column(0).cast("int64")).as_py() for _, block in side.held.blocks([name])]
+    known = [f for f in found if f["min"] is not None]
+    return (min(f["min"] for f in known), max(f["max"] for f in known)) if known else None
 
 
 def precision(s: Subject) -> None:
     """Numbers that differ and fall together in the 32 bits a model computes with, even with their middle taken away."""
     for name in s.train.having("precision"):
         numbers = s.train.numbers(name)
-        narrow = (
-            numbers.finite.astype(np.float32) if np.abs(numbers.finite).max(initial=0) <= np.finfo(np.float32).max else numbers.finite
-        )  # refused already
-        if numbers.distinct <= 1 + np.count_nonzero(narrow[1:] != narrow[:-1]):
+        largest = float(np.finfo(np.float32).max)
+        if not numbers.total or max(abs(numbers.first), abs(numbers.last)) > largest:  # refused already
             continue
-        distinct = np.unique(numbers.finite)
-        middle = centre(distinct)
-        whole = bool((distinct == np.floor(distinct)).all())
-        lost = len(distinct) - len(np.unique((distinct - middle).astype(np.float32)))
-        if lost and lost >= (_LOST_WHOLE if whole else _LOST) * len(distinct):
-            spread = np.unique((distinct - middle).astype(np.float32), return_inverse=True)[1]
-            at = int(np.argmax(spread[1:] == spread[:-1]))
+        if numbers.distinct <= numbers.narrow()[0]:
+            continue
+        middle = centre(numbers)
+        apart, pair = numbers.narrow(middle)
+        lost = numbers.distinct - apart
+        if pair and lost >= (_LOST_WHOLE if numbers.whole else _LOST) * numbers.distinct:
             s.add(
                 "precision",
                 "warn",
-                f"{counted(lost, 'value')} of {len(distinct):,} in {name!r} fall together with another in the 32 bits a model computes with, "
-                f"such as {distinct[at]:.17g} and {distinct[at + 1]:.17g}; if they are times, declare data.columns.timestamps: {{{name}: s}} (or ms, us, ns); if they "
+                f"{counted(lost, 'value')} of {numbers.distinct:,} in {name!r} fall together with another in the 32 bits a model computes with, "
+                f"such as {pair[0]:.17g} and {pair[1]:.17g}; if they are times, declare data.columns.timestamps: {{{name}: s}} (or ms, us, ns); if they "
                 "name things, list the column under data.columns.categorical; else store what they differ by",
                 column=name,
                 value=lost,
