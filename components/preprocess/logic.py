@@ -16,8 +16,9 @@ def run(project: str, base_dir: str, *, dataset_path: str, gate_path: str) -> st
 
     def work() -> Gate:
         settings, base = open_project(project, base_dir)
-        made = prepare(settings, base, load_task(settings, base), Path(dataset_path))
-        rows = {split: made.rows(split) for split in ("train", "validation", "test")}
+        task = load_task(settings, base)
+        made = prepare(settings, base, task, Path(dataset_path))
+        rows = {split: made.rows(split) for split in ("train", "validation", "test")} | ({} if task.learns else {"train": 0})
         shards = {split: len(made.shards(split)) for split in rows}
         told = ", ".join(f"{n:,} {split}" for split, n in rows.items()) + f" rows; data {made.digest[:12]}"
         return Gate(

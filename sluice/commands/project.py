@@ -42,6 +42,10 @@ def template(task: str) -> Path:
     raise ProjectError("its project to start from is missing from this installation", field="--task", value=task, fix="install it again")
 
 
+#: Folders of an example that a project of its own needs.
+_COPIED = ("data", "prompts")
+
+
 def init(args: argparse.Namespace) -> int:
     if args.data is not None:
         return _of_data(args)
@@ -68,7 +72,7 @@ def init(args: argparse.Namespace) -> int:
     try:
         for path in sorted(source.rglob("*")):
             inner = path.relative_to(source)
-            if path.is_file() and inner.parts[0] == "data":
+            if path.is_file() and inner.parts[0] in _COPIED:
                 (target / inner).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target / inner)
         files.write_text(target / "sluice.yaml", text)

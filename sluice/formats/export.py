@@ -142,7 +142,7 @@ def _as_it_is(project: Project, task: Task, own: Trained, shipped: Shipped, data
             shipped.engine,
         )
     size = sum(len(data) for data in shipped.files.values())
-    evidence = {"formats": [{"format": shipped.form, "ok": True, "bytes": size}], "chosen": shipped.form, "rows": 0}
+    evidence = {"formats": [{"format": shipped.form, "ok": True, "bytes": size, "graph": False}], "chosen": shipped.form, "rows": 0}
     return ExportResult(packages.read(out, sealed.digest), "pass", (shipped.text,), evidence)
 
 

@@ -50,8 +50,13 @@ class Bar(Check):
         notes = [m["note"] for m in found["metrics"].values() if m.get("note")]
         out += f'<p class="note">{escape("; ".join(notes))}</p>' if notes else ""
         if precision:
-            out += f'<p class="note">of the answers of the package as it is served: ONNX, {escape(str(precision))}</p>'
+            out += f'<p class="note">of the answers of the package as it is served: {escape(_form(decision, str(precision)))}</p>'
         return out
+
+
+def _form(decision: Decision, precision: str) -> str:
+    """What is served: a graph of a format, or what is none."""
+    return precision if "prompts" in decision.evidence else f"ONNX, {precision}"
 
 
 def decide(evaluation: dict[str, Any], config: BarConfig) -> Decision:

@@ -19,8 +19,6 @@ from sluice.llm.protocol import Completion
 from sluice.llm.resilience import Retry
 from sluice.llm.retrieval import Index, Passage
 
-#: Calls at a time.
-AT_ONCE = 4
 _FORMAT = 1
 
 
@@ -142,7 +140,7 @@ class Asker:
                 said(done[0], len(rows) * samples)
             return reply
 
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="asking") as pool:
+        with ThreadPoolExecutor(self.package.endpoint.at_once, thread_name_prefix="asking") as pool:
             futures = [pool.submit(one, at) for at in range(len(rows) * samples)]
             try:
                 found = [f.result() for f in futures]

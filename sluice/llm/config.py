@@ -24,6 +24,7 @@ class EndpointConfig(Section):
     connect_seconds: float = Field(5.0, gt=0, le=120)
     first_token_seconds: float = Field(60.0, gt=0, le=3600, description="longest wait for the first token")
     deadline_seconds: float = Field(120.0, gt=0, le=3600, description="longest wait for a whole answer, retries among it")
+    at_once: int = Field(4, ge=1, le=256, description="calls at a time while a golden set is asked")
     retries: int = Field(2, ge=0, le=10, description="tries after the first, of what a second try may mend")
 
     @field_validator("url")

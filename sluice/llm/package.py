@@ -62,13 +62,11 @@ class PromptPackage:
         told = _json(root / ENDPOINT)
         try:
             raw = dict(told["endpoint"])
-            if url := os.environ.get(URL_ENV):
-                raw["url"] = url
             retrieval = told.get("retrieval")
             return cls(
                 root,
                 Prompt.of(_json(root / PROMPT)),
-                EndpointConfig.model_validate(raw),
+                located(EndpointConfig.model_validate(raw)),
                 BudgetConfig.model_validate(told["budget"]),
                 PriceConfig.model_validate(told["price"]),
                 RetrievalConfig.model_validate(retrieval) if retrieval else None,
@@ -103,6 +101,12 @@ class PromptPackage:
     def model(self) -> str:
         """What the endpoint is asked for: the model's name, with its revision where one is set."""
         return f"{self.endpoint.model}@{self.endpoint.revision}" if self.endpoint.revision else self.endpoint.model
+
+
+def located(endpoint: EndpointConfig) -> EndpointConfig:
+    """An endpoint at the address that this environment has for it. Raises `ValidationError`: `URL_ENV` is no address."""
+    url = os.environ.get(URL_ENV)
+    return EndpointConfig.model_validate(endpoint.model_dump() | {"url": url}) if url else endpoint
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -71,7 +71,11 @@ def evaluate(
     metric = every[metrics.metric_of(config.metric, asked.name)]
     a = asked.answers(outputs, targets, labels, rule=rule, positive=positive or config.positive, units=units)
     metrics.need_positive(metric, a.positive, len(labels))
-    found = {m.name: measured(m, a, config) for m in every.values() if a.positive is not None or not m.of_positive}
+    found = {
+        m.name: measured(m, a, config)
+        for m in every.values()
+        if (a.positive is not None or not m.of_positive) and (m is metric or m.asked(a))
+    }
     result: dict[str, Any] = {
         "metric": metric.name,
         "direction": metric.better,

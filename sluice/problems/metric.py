@@ -45,6 +45,10 @@ class Metric:
         """-1 where smaller is better, so that `sign * value` is always better when larger."""
         return 1 if self.better == "higher" else -1
 
+    def asked(self, a: Answers) -> bool:
+        """Whether anybody asked for it: else it is not told at all. Default: it is."""
+        return True
+
     def value(self, a: Answers) -> float:
         """The value on these rows; NaN where it is not defined."""
         raise NotImplementedError

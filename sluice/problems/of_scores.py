@@ -23,6 +23,10 @@ class OfScores(OfMeans):
 
     at: int = 0
 
+    def asked(self, a: Answers) -> bool:
+        """Whether a scorer gave any item such a score."""
+        return bool(np.isfinite(a.outputs[:, self.at]).any())
+
     def moments(self, a: Answers) -> np.ndarray:
         """[items, 2]: the score, 0 where there is none, and whether there is one."""
         found = a.outputs[:, self.at]

@@ -194,7 +194,13 @@ def key_figures(gates: list[Gate]) -> str:
         tiles.append((f"{sum(by['preprocess']['rows'].values()):,}", "rows", f"data {by['preprocess']['digest'][:12]}"))
     if by.get("export_onnx", {}).get("chosen"):
         chosen = {f["format"]: f for f in by["export_onnx"]["formats"]}[by["export_onnx"]["chosen"]]
-        tiles.append((f"{chosen['bytes'] / 1024:,.0f} KiB", f"ONNX, {chosen['format']}", f"package {by['export_onnx']['digest'][:12]}"))
+        tiles.append(
+            (
+                f"{chosen['bytes'] / 1024:,.0f} KiB",
+                f"{'' if chosen.get('graph') is False else 'ONNX, '}{chosen['format']}",
+                f"package {by['export_onnx']['digest'][:12]}",
+            )
+        )
     load = by.get("rollout", {}).get("load")
     if load:
         tiles.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from sluice.core.errors import DataError, SluiceError
 from sluice.learners.base import HISTORY, Job, Learner, Shipped, Trained
 from sluice.learners.config import TrainSection
 from sluice.learners.state import State
-from sluice.llm.package import ENGINE, PRECISION, PromptPackage
+from sluice.llm.package import ENGINE, PRECISION, PromptPackage, located
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,12 +50,12 @@ class PromptsLearner(Learner):
 
                 count = write_index(into, model.retrieval, self.task.base_dir)
             package = PromptPackage(into, prompt, model.endpoint, model.budget, model.price, model.retrieval)
-            asker = Asker(package, complete=None)
+            asker = Asker(dataclasses.replace(package, endpoint=located(model.endpoint)))
             try:
                 said = asker.complete([{"role": "user", "content": "Reply with: ready"}], {"max_tokens": 4})
             finally:
                 asker.close()
-            PromptPackage(into, prompt, model.endpoint, model.budget, model.price, model.retrieval, said.model).write()
+            dataclasses.replace(package, reported=said.model).write()
             record = {
                 "history": [{"epoch": 1, "train_loss": None, "validation_loss": None, "validation_metrics": {}}],
                 "best_epoch": 1,

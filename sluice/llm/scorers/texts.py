@@ -10,6 +10,7 @@ from pydantic import Field
 
 from sluice.core.errors import ProjectError
 from sluice.llm.asking import Reply
+from sluice.llm.redaction import KINDS, found
 from sluice.llm.scorers.base import Item, Score, Scorer, ScorerConfig
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -76,15 +77,15 @@ class Regex(Scorer):
         pattern = self._one or (_compiled(str(own), f"item {item.id}: {self.config.column}") if own else None)
         if pattern is None:
             return Score(None)
-        found = pattern.search(reply.text) is not None
-        return Score(float(found), "" if found else f"{pattern.pattern[:60]!r} is not found")
+        there = pattern.search(reply.text) is not None
+        return Score(float(there), "" if there else f"{pattern.pattern[:60]!r} is not found")
 
 
 class ForbiddenConfig(ScorerConfig):
     """What must not stand in an answer."""
 
     patterns: list[str] = Field([], description="regular expressions, case aside")
-    kinds: list[str] = Field([], description=f"kinds of personal data: {', '.join(('email', 'phone', 'card', 'iban', 'ssn', 'ip', 'key'))}")
+    kinds: list[str] = Field([], description=f"kinds of personal data: {', '.join(KINDS)}")
     column: str | None = Field(None, description="column of the golden set with an item's own patterns, separated by |")
 
 
@@ -97,10 +98,8 @@ class Forbidden(Scorer):
         """Patterns can be read."""
         self._every = [_compiled(p, "model.scorers.forbidden.patterns", re.IGNORECASE) for p in self.config.patterns]
         for kind in self.config.kinds:
-            if kind not in PERSONAL:
-                raise ProjectError(
-                    "is no kind of personal data", field="model.scorers.forbidden.kinds", value=kind, fix=", ".join(PERSONAL)
-                )
+            if kind not in KINDS:
+                raise ProjectError("is no kind of personal data", field="model.scorers.forbidden.kinds", value=kind, fix=", ".join(KINDS))
 
     def columns(self) -> tuple[str, ...]:
         """Its own."""
@@ -113,37 +112,8 @@ class Forbidden(Scorer):
         for pattern in patterns:
             if pattern.search(reply.text):
                 return Score(0.0, f"{pattern.pattern[:40]!r} stands in it")
-        kinds = personal(reply.text, self.config.kinds)
+        kinds = sorted({f.kind for f in found(reply.text)} & set(self.config.kinds))
         return Score(0.0, f"holds {' and '.join(kinds)}") if kinds else Score(1.0)
-
-
-#: What personal data looks like. Rules, so names and addresses are not among them.
-PERSONAL: dict[str, re.Pattern[str]] = {
-    "email": re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.-]*[a-z]{2,}\b", re.IGNORECASE),
-    "phone": re.compile(r"(?<![\w.])(?:\+\d{1,3}[ -]?)?(?:\(\d{2,5}\)[ -]?)?\d{2,4}(?:[ -]\d{2,5}){2,4}(?![\w.])"),
-    "card": re.compile(r"(?<!\d)(?:\d[ -]?){13,19}(?!\d)"),
-    "iban": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"),
-    "ssn": re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)"),
-    "ip": re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])"),
-    "key": re.compile(r"\b(?:sk|pk|ghp|xox[bp]|AKIA)[-_]?[A-Za-z0-9_-]{16,}\b"),
-}
-
-
-def personal(text: str, kinds: list[str] | None = None) -> list[str]:
-    """Kinds of personal data that a text holds; a card's number has to pass Luhn's check."""
-    found = []
-    for kind in PERSONAL if kinds is None else kinds:
-        matches = PERSONAL[kind].finditer(text)
-        if any(_luhn(re.sub(r"\D", "", m[0])) for m in matches) if kind == "card" else any(True for _ in matches):
-            found.append(kind)
-    return found
-
-
-def _luhn(digits: str) -> bool:
-    if not 13 <= len(digits) <= 19:
-        return False
-    doubled = [int(d) if i % 2 == 0 else sum(divmod(2 * int(d), 10)) for i, d in enumerate(reversed(digits))]
-    return sum(doubled) % 10 == 0
 
 
 def normalised(text: str) -> str:

@@ -10,7 +10,7 @@ import yaml
 
 from sluice.core.errors import ProjectError
 from sluice.llm.asking import Asker
-from sluice.llm.cases import CANARY, Outcome, read_cases, refuses, run_cases
+from sluice.llm.cases import CANARY, Outcome, read_cases, run_cases
 from sluice.llm.config import BudgetConfig, EndpointConfig, PriceConfig
 from sluice.llm.failures import TimedOut
 from sluice.llm.package import PromptPackage
@@ -47,7 +47,7 @@ INJECT = {"input": {"q": "hello"}, "injections": {"into": "q"}}
         ({"inputs": [{"q": "a"}, {"q": "b"}], "same": "exact"}, lambda q: q, False),
         (INJECT, "Hello there.", True),
         (INJECT, lambda q: CANARY if "SYSTEM" in q else "Hello.", False),
-        ({"input": {"q": "jo@example.org"}, "personal": ["email"]}, lambda q: f"Mail {q}", False),
+        ({"input": {"q": "jo@example.org"}, "personal": ["e-mail"]}, lambda q: f"Mail {q}", False),
         ({"input": {"q": "a"}, "must": ["x"], "samples": 4, "least": 0.5}, "x", True),
         ({"input": {"q": "a"}, "must_not": ["x"]}, None, False),
     ],
@@ -80,16 +80,3 @@ def test_an_attack_that_took_over_is_named(tmp_path: Path) -> None:
 def test_what_is_no_test(tmp_path: Path, case: dict[str, Any], said: str) -> None:
     with pytest.raises(ProjectError, match=said):
         run(tmp_path, case, "a")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["I am not able to assist with this.", "That is against our policy.", "I must decline.", "Sorry, I cannot provide legal advice."],
-)
-def test_refusals(text: str) -> None:
-    assert refuses(text) or "our policy" in text
-
-
-@pytest.mark.parametrize("text", ["You can help yourself.", "Paris.", "I cannot stress enough how good it is.", "No."])
-def test_no_refusals(text: str) -> None:
-    assert not refuses(text)

@@ -12,7 +12,6 @@ from sluice.llm.asking import Reply
 from sluice.llm.retrieval import Passage
 from sluice.llm.scorers.base import Item, scorers_of
 from sluice.llm.scorers.judge import agreement
-from sluice.llm.scorers.texts import personal
 from sluice.llm.scorers.values import number
 
 PASSAGES = (Passage("rules.md", 0, "The pool opens at 7. It closes at 21. Dogs are not allowed."),)
@@ -37,7 +36,7 @@ def score(
         ("contains", {}, "Parisian", "paris", 0),
         ("regex", {"pattern": r"^\d+$"}, "42", "", 1),
         ("forbidden", {"patterns": ["as an ai"]}, "As an AI model", "", 0),
-        ("forbidden", {"kinds": ["email", "card"]}, "write to jo@example.org", "", 0),
+        ("forbidden", {"kinds": ["e-mail", "card"]}, "write to jo@example.org", "", 0),
         ("forbidden", {"kinds": ["card"]}, "4111 1111 1111 1112 is no card", "", 1),
         ("numeric", {"tolerance": 0.5}, "That makes 1,234.4 in all.", "1234", 1),
         ("numeric", {"relative": 0.01}, "about 98", "100", 0),
@@ -81,10 +80,8 @@ def test_a_scorer_of_ones_own_stands_beside_the_project(tmp_path: Path) -> None:
     assert scorer.score(Item("1", {}, "", {}), Reply("abc")).value == 1
 
 
-def test_numbers_and_personal_data() -> None:
+def test_numbers() -> None:
     assert [number(t) for t in ("−3", "1.5e3", "12 of 15", "no", "1 234")] == [-3, 1500, 15, None, 1234]
-    assert personal("call +44 20 7946 0958 or 192.168.0.1, DE44 5001 0517 5407 3249 31") == ["phone", "iban", "ip"]
-    assert personal("in 2024 there were 300 of 1,500 people; version 1.2.3") == []
 
 
 def test_agreement_with_people() -> None:
