@@ -16,7 +16,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 DEMO_HOME ?= .sluice/demo
 
 # hooks read the code from here, and mkdocs-material's advertisement is none of our warnings
-.PHONY: docs
+.PHONY: docs test-wheel test-notebooks newcomer
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
@@ -134,6 +134,15 @@ bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 
 demo-rollout: setup ## three candidates (better, slower, wrong) through a real Envoy, live
 	@$(BIN)/python -m tests.bench.demo_rollout
+
+test-wheel: setup ## what the docs say of pip, in environments of their own with the wheel alone; EXTRAS="serve tracking" takes these
+	@UV=$(UV) $(BIN)/python -m tests.bench.wheel $(EXTRAS)
+
+test-notebooks: setup ## every notebook of examples/notebooks, from its first cell to its last
+	@SLUICE_NOTEBOOKS=all $(BIN)/python -m pytest tests/integration/run/test_notebook.py -q
+
+newcomer: ## a newcomer's six commands: clone, install, init, run, serve, ask
+	@tests/e2e/newcomer.sh
 
 wheel: setup ## build the wheel sluice-ml
 	@$(UV) build --quiet --wheel --out-dir dist .

@@ -2,10 +2,16 @@
 # A newcomer's first hour: from a clone to a model of one's own rows, served, in six commands and with no file edited. Ends 0 when the served
 # model answered. SOURCE: what to clone (default: this checkout). SLUICE_VENV: an environment to take in place of `make setup`'s hour on a slow line.
 set -euo pipefail
+# shellcheck disable=SC2046,SC2329
 source=${SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 work=$(mktemp -d "${TMPDIR:-/tmp}/newcomer.XXXXXX")
 server=
-trap '[ -z "$server" ] || kill "$server" 2> /dev/null; rm -rf "$work"' EXIT
+end() {
+  # the server is a child of the shell that typed it
+  [ -z "$server" ] || { kill $(pgrep -P "$server") "$server" 2> /dev/null || true; wait "$server" 2> /dev/null || true; }
+  rm -rf "$work"
+}
+trap end EXIT
 cd "$work"
 typed=0
 # What a person types: said, counted, done.
@@ -41,7 +47,7 @@ type_ git clone --quiet "$source" sluice
 cd sluice
 type_ setup
 type_ activate
-type_ sluice init my-model --data ../rows.csv
+type_ sluice init my-model --data ../rows.csv --label leaves
 type_ sluice run my-model
 type_ sluice serve my-model --port "$port" &
 server=$!
