@@ -12,7 +12,7 @@ only), then what is missing.
     PART = {"edges": [...]} | {"values": [...]} | {"buckets": 256}  with  "counts", "fractions"
 
 Parts: timestamp ``month``, ``weekday``, ``hour`` where they vary (years and ages always move: they are no drift); numeric and categorical ``value``; text ``characters``, ``words``, ``tokens`` (hashed words);
-image ``brightness``, ``contrast``, ``pixels``, ``channel_0`` ...
+image ``brightness``, ``contrast``, ``pixels``, ``channel_0`` ... Of texts, images and recordings ``vectors`` beside the parts: what whole rows are like.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import pyarrow as pa
 from sluice.core.errors import DataError
 from sluice.data.dataset import Dataset
 from sluice.fields import Field, field_of, fields_of
-from sluice.fields.parts import moments, numbers, numeric_part, part, tally, value_counts
+from sluice.fields.parts import Rows, moments, numbers, numeric_part, part, tally, value_counts
 from sluice.stats.drift import category_counts, numeric_counts
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 FORMAT = "sluice.profile/v1"
 #: The kind of a feature of which a profile says nothing.
 HIDDEN = "sensitive"
+#: Rows whose vectors are kept, evenly spaced; rows that are read at a time for that.
+_VECTORS, _BATCH = 2000, 512
 
 
 def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -49,6 +51,9 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
     fields = fields_of(dataset.columns if kinds is None else kinds)
     hidden = {name: {"kind": HIDDEN, "parts": {}} for name in dataset.sensitive}  # a field of no known kind: neither counted nor drawn
     features = {name: hidden[name] if name in hidden else field.reference(dataset) for name, field in fields.items()}
+    for name, field in fields.items():
+        if name not in hidden:
+            features[name] |= whole_rows(field, dataset)
     label_field = field_of(dataset.problem.label, "label")
     stream = (b.column(0) for b in dataset.batches("train", ["label"], 1 << 16))
     if label_field.category:
@@ -64,6 +69,23 @@ def profile_dataset(dataset: Dataset, kinds: Mapping[str, str] | None = None) ->
         else:
             label = part({"values": dataset.labels}, category_counts(value_counts([labels]), dataset.labels))
     return {"format": FORMAT, "rows": dataset.rows("train"), "objective": dataset.objective, "label": label, "features": features}
+
+
+def whole_rows(field: Field, rows: Rows) -> dict[str, Any]:
+    """``vectors``: what `Field.vectors` says of a sample of the training rows, as `sluice.stats.mmd` keeps it; nothing of a field that says nothing."""
+    from sluice.stats import mmd
+
+    if field.vectors([]) is None:
+        return {}
+    each, at, taken = max(1, -(-rows.rows("train") // _VECTORS)), 0, []
+    for batch in rows.batches("train", [field.name], _BATCH):
+        some = list(range(-at % each, batch.num_rows, each))
+        at += batch.num_rows
+        if some:
+            found = field.vectors(batch.column(0).take(pa.array(some)).to_pylist())
+            taken.append(np.asarray(found))
+    kept = mmd.reference(np.concatenate(taken)) if taken else None
+    return {} if kept is None else {"vectors": kept}
 
 
 def label_values(asked: Problem, column: pa.ChunkedArray) -> NDArray[np.float64] | list[Any] | None:

@@ -86,6 +86,18 @@ class Audio(Field):
 
         return counts(reference, values)
 
+    def vectors(self, values: Sequence[Any]) -> NDArray[np.float64] | None:
+        """Which frequencies are loud."""
+        from sluice.fields.vectors import of_waves
+
+        found: list[tuple[int, np.ndarray] | None] = []
+        for value in values:
+            try:
+                found.append(read(value) if isinstance(value, bytes) else None)
+            except ValueError:
+                found.append(None)
+        return of_waves(found)
+
 
 class AudioProcessor(Processor):
     """Rows are the bytes of a WAV file (RIFF WAVE: PCM of 8, 16, 24 or 32 bits, or IEEE float) or of a FLAC file.

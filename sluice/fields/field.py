@@ -170,6 +170,10 @@ class Field:
         """How many finite numbers pieces of a column have, their sum and the sum of their squares: [pieces, 3]; None: they are no numbers."""
         return None
 
+    def vectors(self, values: Sequence[Any]) -> NDArray[np.float64] | None:
+        """What whole rows are in a few dozen numbers, float64 [rows, numbers], NaN where one cannot be read; None: such values have no more to say than their parts."""
+        return None
+
     def watched(self, column: pa.ChunkedArray) -> np.ndarray:
         """One number a row of a column that holds neither quantities nor categories, for a label's profile: float64 [rows]. Default: NaN, nothing."""
         import numpy as np

@@ -100,6 +100,13 @@ class Image(Field):
 
         return counts(reference, values)
 
+    def vectors(self, values: Sequence[Any]) -> NDArray[np.float64] | None:
+        """Where they are bright."""
+        from sluice.fields.pixels import thumbnails
+        from sluice.fields.vectors import of_pictures
+
+        return of_pictures([None if t is None else t.values for t in thumbnails(values, None)])
+
 
 class ImageProcessor(Processor):
     """Rows are the bytes of a PNG or JPEG file.

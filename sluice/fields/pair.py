@@ -68,6 +68,10 @@ class Pair(Text):
         """As of texts, both of each pair."""
         return {**super().reference(_Both(rows)), "kind": self.kind}  # type: ignore[arg-type]
 
+    def vectors(self, values: Sequence[Any]) -> NDArray[np.float64] | None:
+        """As of one text of both."""
+        return super().vectors([" ".join(map(str, v)) if isinstance(v, list | tuple) else v for v in values])
+
     def counts(self, reference: Mapping[str, Any], values: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
         """As of texts."""
         flat = [t for v in values for t in (v if isinstance(v, list | tuple) else [v])]

@@ -30,6 +30,7 @@ _LIMIT_TOKENS = 1 << 16
 #: Bins that words are hashed into (crc32): enough to see a vocabulary move, whatever its size.
 BUCKETS = 256
 _WORD_BREAK = r"[^\p{L}\p{N}]+"
+_WORD_PLAIN = r"[\W_]+"  # the same, as Python's expressions write it
 _BATCH = 1 << 14
 
 
@@ -113,6 +114,12 @@ class Text(Field):
         texts = pa.array([v if isinstance(v, str) else None for v in values], pa.string())
         lengths = {name: numeric_counts(v, reference["parts"][name]["edges"]) for name, v in _lengths(texts).items()}
         return {**lengths, "tokens": _token_counts(texts)}
+
+    def vectors(self, values: Sequence[Any]) -> NDArray[np.float64] | None:
+        """Its words, hashed."""
+        from sluice.fields.vectors import of_texts
+
+        return of_texts(values, _WORD_PLAIN)
 
     def counted(self, reference: Mapping[str, Any], column: pa.Array, bounds: Sequence[int]) -> dict[str, NDArray[np.int64]]:
         """Of each part; texts are split once, and each different word is hashed once."""

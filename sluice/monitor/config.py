@@ -61,6 +61,9 @@ class Drift(Section):
     )
     windows_a_day: float = Field(288, gt=0, description="windows a day where rows tell no time; where they do, it is measured")
     baseline: int = Field(2000, ge=100, le=1_000_000, description="first rows a version answers, which its later answers are compared with")
+    vectors: float = Field(
+        0.15, gt=0, le=1.5, description="distance of whole texts, images and recordings (maximum mean discrepancy) that is caught"
+    )
     nulls: float = Field(0.1, gt=0, le=1, description="change of a feature's share of missing values that counts")
     unseen: float = Field(0.05, gt=0, le=1, description="share of values the training rows did not have that counts")
     outside: float = Field(0.05, gt=0, le=1, description="share of values outside the training rows' range that counts")

@@ -32,6 +32,7 @@ from sluice.monitor.judge import Judge
 from sluice.monitor.parts import ANSWER, CONFIDENCE, Counts, Part, answer_parts, parts_of
 from sluice.monitor.rows import Batch
 from sluice.monitor.verdict import Alarm, Verdict, iso
+from sluice.stats import mmd
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,7 +64,8 @@ class DriftMonitor:
         self.fields, self.parts = parts_of(profile, self.config)
         self.answers = answer_parts(profile, self.config)
         self.reference = digest_of([profile, whole.window.model_dump(mode="json"), whole.drift.model_dump(mode="json")])[:16]
-        self._judge = Judge(self.config, self.parts, self.answers)
+        self.vectors = {n: profile["features"][n]["vectors"] for n in self.fields if "vectors" in profile["features"][n]}
+        self._judge = Judge(self.config, self.parts, self.answers, self.vectors)
         self._based: dict[tuple[str, bytes], Part] = {}
 
     #: Columns of a prediction log that are read.
@@ -81,6 +83,7 @@ class DriftMonitor:
             "groups": {},
             "totals": {},
             "new": {},
+            "vectors": {},
             "baseline": {"rows": 0, "counts": {}},
             "alarms": {},
         }
@@ -108,13 +111,15 @@ class DriftMonitor:
         bounds = [*(p.start for p in pieces), rows.rows]
         closed = [p.window for p in pieces if p.closed]
         counts, totals, new, groups = self._counted(state, rows, bounds, pieces)
+        vectors = self._whole(state, rows, bounds)
         next_: State = {**state, "rows": state["rows"] + rows.rows, "open": after.to_dict(), "windows": state["windows"] + len(closed)}
         done = len(closed)
         next_["counts"] = {k: v[done].tolist() for k, v in counts.items() if len(v) > done}
         next_["totals"] = {k: v[done].tolist() for k, v in totals.items() if len(v) > done}
         next_["groups"] = {k: v[done].tolist() for k, v in groups.items() if len(v) > done}
+        next_["vectors"] = {k: v[done].tolist() for k, v in vectors.items() if len(v) > done}
         next_["new"] = {k: v[done] for k, v in new.items() if len(v) > done and v[done]}
-        verdicts = self._judged(state, next_, closed, counts, totals, new, groups) if closed else []
+        verdicts = self._judged(state, next_, closed, counts, totals, new, groups, vectors) if closed else []
         return next_, verdicts
 
     def _check(self, state: State) -> None:
@@ -159,6 +164,16 @@ class DriftMonitor:
             counts[part.key] = _opened(state["counts"], part.key, values(bounds))
         return counts, totals, new, groups
 
+    def _whole(self, state: State, rows: Batch, bounds: list[int]) -> dict[str, NDArray[np.float64]]:
+        """Sums of whole rows' features, [pieces, 129]."""
+        out = {}
+        for name, told in self.vectors.items():
+            column = rows.feature(name)
+            found = None if column is None else self.fields[name].vectors(column.to_pylist())
+            if found is not None:
+                out[name] = _opened(state["vectors"], name, mmd.summed(told, found.reshape(rows.rows, -1), bounds))
+        return out
+
     @staticmethod
     def _names(before: Mapping[str, int], found: list[dict[str, int]]) -> list[dict[str, int]]:
         for name, n in before.items():
@@ -181,7 +196,7 @@ class DriftMonitor:
     # -- judging -------------------------------------------------------------------------------------
 
     def _judged(
-        self, state: State, next_: State, closed: list[windows.Open], counts: Any, totals: Any, new: Any, groups: Any
+        self, state: State, next_: State, closed: list[windows.Open], counts: Any, totals: Any, new: Any, groups: Any, vectors: Any
     ) -> list[Verdict]:
         """Verdicts of the closed windows, and what they leave in the next state."""
         level = [self._judge.level(w) for w in closed]
@@ -190,6 +205,7 @@ class DriftMonitor:
         verdicts, standing = [], state["alarms"]
         texts = dict(state.get("texts", {}))
         for i, window in enumerate(closed):
+            scores[i] += self._judge.whole(level[i], {k: v[i] for k, v in vectors.items()})
             one = {p.key: counts[p.key][i : i + 1] for p in self.answers if p.key in counts}
             if one and size < self.config.baseline:
                 base = {k: (np.asarray(base.get(k, 0), np.int64) + v[0]).tolist() for k, v in one.items()}

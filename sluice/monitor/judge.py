@@ -13,7 +13,7 @@ from sluice.monitor.config import Drift
 from sluice.monitor.parts import Part
 from sluice.monitor.verdict import Score
 from sluice.monitor.windows import Open
-from sluice.stats import distances
+from sluice.stats import distances, mmd
 from sluice.stats.noise import kept_bound, rate_bound
 
 #: What a level is at most, whatever is put up with.
@@ -21,6 +21,8 @@ _LARGEST = 0.02
 _SECOND = 1 / 86_400
 #: Rows a value was due in that is told to be gone.
 _DUE = 10
+#: What whole rows are called as a part.
+WHOLE = "whole"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +41,12 @@ class Judge:
 
     Args:
         config: they.
-        parts: of features. answers: of answers.
+        parts: of features. answers: of answers. vectors: of whole rows, by feature.
     """
 
-    def __init__(self, config: Drift, parts: Sequence[Part], answers: Sequence[Part]):
-        self.config = config
-        self.tests = max(sum(len(p.tests) for p in (*parts, *answers) if p.watched), 1)
+    def __init__(self, config: Drift, parts: Sequence[Part], answers: Sequence[Part], vectors: Mapping[str, Any]):
+        self.config, self.vectors = config, vectors
+        self.tests = max(sum(len(p.tests) for p in (*parts, *answers) if p.watched) + len(vectors), 1)
 
     def level(self, window: Open) -> float:
         """How often one thing may seem to move in as many windows in a row as it takes: false alarms a day, by the time the window stands for and by all that is asked."""
@@ -72,6 +74,23 @@ class Judge:
             total = totals.get(part.feature) if part.part == "value" else None
             for i, one in enumerate(self._part(part, found, closed, levels, total, new.get(part.feature), groups.get(part.key))):
                 out[i].append(one)
+        return out
+
+    def whole(self, level: float, sums: Mapping[str, Any]) -> list[Asked]:
+        """Of one window's whole rows, by feature."""
+        out = []
+        for feature, found in sums.items():
+            told, threshold = self.vectors[feature], self.config.vectors
+            score, noise, limit, shift = mmd.distance(told, found), None, None, None
+            if score is not None:
+                null = mmd.null(told, int(found[0]))
+                floor = kept_bound(null, level, self.config.persistence)
+                noise, limit = math.sqrt(floor), math.sqrt(max(floor, null.surely(threshold**2)))
+                shift = math.sqrt(max(score**2 - null.mean - null.lasting, 0.0))
+            moves = ("distance",) if score is not None and limit is not None and score > limit else ()
+            watched = self.config.watched(feature)
+            told_ = Score(feature, WHOLE, "mmd", score, shift, threshold, noise, limit, bool(moves), moves, watched)
+            out.append(Asked(told_, ("distance",)))
         return out
 
     def _part(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluice.data.profile import FORMAT
+from sluice.data.profile import FORMAT, whole_rows
 from sluice.fields import fields_of
 from sluice.fields.parts import moments, numbers, numeric_part, part, value_counts
 from sluice.stats.drift import category_counts
@@ -60,5 +60,5 @@ def profile_of(table: pa.Table, kinds: Mapping[str, str], labels: Sequence[Any] 
     elif labels is not None:
         values = np.asarray(numbers(list(labels)))
         label = {**moments(values), **numeric_part(values)}
-    features = {name: field.reference(rows) for name, field in fields_of(kinds).items()}
+    features = {name: field.reference(rows) | whole_rows(field, rows) for name, field in fields_of(kinds).items()}
     return {"format": FORMAT, "rows": table.num_rows, "objective": "", "label": label, "features": features}
