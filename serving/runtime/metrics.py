@@ -60,6 +60,7 @@ CATALOGUE = {
     "sluice_llm_failures_total": ("counter", "Questions without an answer that the prompt allows, by reason; schema: it does not fit."),
     "sluice_llm_refusals_total": ("counter", "Answers that begin by saying that they will not help, by rules."),
     "sluice_llm_flagged_total": ("counter", "Answers in which a rule found something: personal data by kind, insults."),
+    "sluice_llm_unsupported_share": ("histogram", "Of a sample of answers with sources: the share of claims these do not support."),
     "sluice_llm_breaker_open": ("gauge", "Workers that leave the endpoint alone for now."),
     "sluice_access_log_dropped_total": ("counter", "Lines of the access log that were dropped."),
     "sluice_http_connections": ("gauge", "Open HTTP connections."),

@@ -287,7 +287,7 @@ def _words(text: str) -> list[str]:
     return [w.casefold() for w in _WORD.findall(text)]
 
 
-@functools.cache
+@functools.lru_cache(65_536)
 def _stem(word: str) -> str:
     """A word without the commonest English endings."""
     if word[0].isdigit():

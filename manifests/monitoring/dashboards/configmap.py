@@ -10,6 +10,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from manifests.monitoring.dashboards.gpus import gpus
 from manifests.monitoring.dashboards.models import models
+from manifests.monitoring.dashboards.prompts import prompts
 from manifests.monitoring.dashboards.rollouts import rollouts
 from manifests.monitoring.dashboards.training import training
 
@@ -27,7 +28,7 @@ data:
 
 def dashboards() -> list[Dashboard]:
     """Every dashboard."""
-    return [made.build() for made in (models(), rollouts(), training(), gpus())]
+    return [made.build() for made in (models(), prompts(), rollouts(), training(), gpus())]
 
 
 def configmap() -> str:

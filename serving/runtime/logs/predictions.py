@@ -155,9 +155,10 @@ def _without(records: TabularProcessor | None, hidden: frozenset[str], raw: Any)
 
 def encoded_prompt(head: dict[str, Any], call: Call) -> bytes:
     """The frame of a prompt's answers; what is personal is taken out here, on the log's own thread."""
-    from serving.runtime.prompts.record import told_of
+    from serving.runtime.prompts.record import columns_of, told_of
 
-    body = orjson.dumps({**head, **told_of(call.raw, call.told)}, option=orjson.OPT_SERIALIZE_NUMPY)
+    columns = columns_of({n: v.type for n, v in call.served.model.remote.prompt.prompt.variables.items()})
+    body = orjson.dumps({**head, "columns": columns, **told_of(call.raw, call.told)}, option=orjson.OPT_SERIALIZE_NUMPY)
     return FRAME.pack(len(body), 0) + body
 
 

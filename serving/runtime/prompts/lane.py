@@ -102,7 +102,7 @@ class Lane:
             meter.failed("timeout")
             raise Expired("the deadline passed before there was an answer", fix="send a later deadline, or fewer requests") from e
         meter.answered(told)
-        self._loop.call_soon(meter.judged, told.completion.text)
+        self._loop.call_soon(meter.judged, told)
         if told.fault:
             raise NoAnswer(told.fault, field="answer", fix="ask again, or loosen the prompt's output schema")
         return told

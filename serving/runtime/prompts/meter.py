@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 from serving.runtime.metrics import Metrics
 from serving.runtime.prompts.model import PromptModel, Told
+from sluice.llm.groundedness import claims
 from sluice.llm.redaction import found
 from sluice.llm.rules import Toxicity, refuses
 
@@ -11,6 +14,10 @@ from sluice.llm.rules import Toxicity, refuses
 SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 #: Edges of what an answer costs, in the currency of the package's price.
 COSTS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+#: Edges of the share of an answer's claims that its sources do not support.
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.99)
+#: Share of answers with sources that are held against these, and characters looked at of both: some milliseconds each.
+SAMPLE, _ANSWER, _SOURCES = 0.1, 2_000, 6_000
 _TOXICITY = Toxicity()
 
 
@@ -29,6 +36,7 @@ class Meter:
         self._attempts = metrics.counter("sluice_llm_attempts_total", **self._who)
         self._answers = metrics.counter("sluice_llm_answers_total", **self._who)
         self._refusals = metrics.counter("sluice_llm_refusals_total", **self._who)
+        self._unsupported = metrics.histogram("sluice_llm_unsupported_share", SHARES, **self._who)
         self._open = metrics.counter("sluice_llm_breaker_open", **self._who)
         self.failed("schema", 0.0)
 
@@ -48,8 +56,11 @@ class Meter:
         if told.fault:
             self.failed("schema")
 
-    def judged(self, text: str) -> None:
-        """Look at an answer by rules; it was given already."""
+    def judged(self, told: Told, sample: float = SAMPLE) -> None:
+        """Look at an answer by rules, and at a `sample` of those with sources claim by claim; it was given already."""
+        text = told.completion.text
+        if told.passages and random.random() < sample and (found_claims := claims(text[:_ANSWER], _cut(told.passages))):
+            self._unsupported.observe(sum(not c.supported for c in found_claims) / len(found_claims))
         if refuses(text):
             self._values[self._refusals] += 1.0
         rules = {f"pii:{f.kind}" for f in found(text)} | ({"toxicity"} if _TOXICITY.found(text) else set())
@@ -60,3 +71,14 @@ class Meter:
         """There is no answer, or none that the prompt allows."""
         self._values[self._metrics.counter("sluice_llm_failures_total", **self._who, reason=reason)] += times
         self._values[self._open] = float(self._model.endpoint.breaker.open)
+
+
+def _cut(passages: tuple[str, ...]) -> list[str]:
+    """The first `_SOURCES` characters of the passages together."""
+    out, left = [], _SOURCES
+    for passage in passages:
+        out.append(passage[:left])
+        left -= len(out[-1])
+        if left <= 0:
+            break
+    return out

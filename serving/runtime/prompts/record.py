@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -16,10 +16,10 @@ _LIMIT = 20_000
 
 
 def told_of(raw: Any, told: Sequence[Told]) -> dict[str, Any]:
-    """What a record of the log says of a request's rows: ``tensors`` (the variables as JSON), ``prediction`` and ``answer``, one each a row."""
+    """What a record of the log says of a request's rows: ``rows`` (the variables), ``prediction`` and ``answer``, one each a row."""
     rows = [orjson.loads(text) for text in raw[INPUT].ravel().tolist()] if isinstance(raw, dict) else raw
     return {
-        "tensors": [orjson.dumps(_clean(row)).decode() for row in rows],
+        "rows": [{k: _clean(v) for k, v in row.items()} for row in rows],
         "prediction": [redacted(t.completion.text)[:_LIMIT] for t in told],
         "answer": [_took(t) for t in told],
     }
@@ -40,9 +40,15 @@ def _took(told: Told) -> dict[str, Any]:
     }
 
 
+def columns_of(variables: Mapping[str, str]) -> list[dict[str, str]]:
+    """The log's columns: of numbers as numbers, of all else as texts."""
+    return [{"name": n, "type": "number" if kind in ("integer", "number") else "text"} for n, kind in variables.items()]
+
+
 def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted(value)[:_LIMIT]
+    """A value as its column has it. A list is its texts, a line each."""
     if isinstance(value, list):
-        return [_clean(v) for v in value]
-    return {k: _clean(v) for k, v in value.items()} if isinstance(value, dict) else value
+        value = "\n".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return redacted(value)[:_LIMIT] if isinstance(value, str) else value
