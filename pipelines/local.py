@@ -157,12 +157,21 @@ def _run(project: Project, text: str, base_dir: Path, home: Home, name: str, qui
         gate.write(home.runs / name / "gates" / f"{gate.step}.json")
     files.write_json(home.runs / name / "outcome.json", outcome)
     try:
-        html = page.run_page(project, outcome, gates)
+        html = page.run_page(project, outcome, gates, _champions_report(home, name, gates))
     except Exception as e:  # the run stands, whatever its picture does
         html = page.plain_page(project.name, outcome, f"the report could not be drawn: {type(e).__name__}: {e}")
     files.write_text(report, html)
     _forget_old_intermediates(home)
     return outcome
+
+
+def _champions_report(home: Home, name: str, gates: list[Gate]) -> str:
+    """Where the report of the model is that this one was compared with, seen from its own; "" where this home has none."""
+    digest = next((g.evidence.get("champion_digest") for g in gates if g.step == "evaluate"), None)
+    for found in home.outcomes() if digest else ():
+        if found.get("digest") == digest and found["run"] != name and (home.reports / found["run"] / "index.html").exists():
+            return f"../{found['run']}/index.html"
+    return ""
 
 
 def _made(root: Path, gates: list[Gate], until: str) -> dict[str, Any] | None:

@@ -55,6 +55,7 @@ _BUILT_IN = {
         "robustness": "sluice.gates.robustness:Robustness",
         "importance": "sluice.gates.importance:Importance",
         "standouts": "sluice.gates.standouts:Standouts",
+        "mistakes": "sluice.gates.mistakes:Mistakes",
         "highlights": "sluice.gates.highlights:Highlights",
     },
 }

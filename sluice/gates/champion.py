@@ -40,7 +40,8 @@ class Champion(Check):
                 past = {"ledger": told(before.on_rows, comparison), "refused": before.refused}
                 comparison |= past
         found = decide(comparison, config)
-        return dataclasses.replace(found, evidence={"comparison": comparison, "champion_note": note})
+        which = {"champion_digest": facts.champion.digest} if facts.champion is not None else {}
+        return dataclasses.replace(found, evidence={"comparison": comparison, "champion_note": note, **which})
 
     def section(self, decision: Decision) -> str:
         """The difference and its interval, against the margin; which comparison on these rows it is."""

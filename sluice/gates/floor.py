@@ -309,7 +309,7 @@ def drawn(found: dict[str, Any]) -> str:
     out = f'<h3>Against no model and a simple one, on the same rows</h3><p><b class="{css}">{escape(word)}</b>: {escape(str(found["said"]))}</p>'
     if found.get("ahead"):
         out += f'<p><b class="warn-text">{escape(str(found["ahead"]))}</b></p>'
-    out += f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    out += f'<div class="scroll" tabindex="0"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
     shown = [c for c in known if None not in (c["difference"], c["low"], c["high"])]
     if shown:
         out += svg.differences(

@@ -64,7 +64,7 @@ class Highlights(Check):
             "the surest wrong answers, then the surest right ones; blue: without it the answer is less likely, orange: more likely; "
             "each on a scale of its own, in log odds by the served graph"
         )
-        return f'<h3>What the answers come from</h3><div class="highlights">{cells}</div><p class="note">{note}</p>'
+        return f'<h3 id="highlights">Example errors, and what the answers come from</h3><div class="highlights">{cells}</div><p class="note">{note}</p>'
 
 
 def _caption(row: Mapping[str, Any]) -> str:
@@ -84,7 +84,7 @@ def _rows(facts: Judged, config: HighlightsConfig) -> list[dict[str, Any]]:
     from sluice.fields import processor_class
 
     value = processor_class(facts.package.preprocess).value
-    if value is None:
+    if value is None or value.name in facts.dataset.sensitive:
         return []
     predictor = Predictor(facts.package)
     answers = predictor.codes(facts.outputs)

@@ -69,7 +69,7 @@ def _rows(facts: Judged, score: np.ndarray) -> list[dict[str, Any]]:
     table = facts.dataset.read("test").take(pa.array(at))
     raw = rows_from_arrow(facts.package.preprocess, table)
     tensors = predictor.processor.encode_batch(raw)
-    usual, typical = _usual(facts, predictor)
+    usual, typical = usual_of(facts, predictor)
     output = facts.package.outputs[0].name
     before = facts.dataset.problem.notable(predictor.run(tensors)[output])
     parts = {}
@@ -101,7 +101,7 @@ def _rows(facts: Judged, score: np.ndarray) -> list[dict[str, Any]]:
     return out
 
 
-def _usual(facts: Judged, predictor: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def usual_of(facts: Judged, predictor: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What is usual among training rows: each column's raw value nearest to it, and each input's, [1, 1]."""
     import numpy as np
 

@@ -154,4 +154,4 @@ def scores(found: Sequence[Mapping[str, Any]], counted: str) -> str:
     )
     head = f'<tr><th>label</th><th class="n">precision</th><th class="n">recall</th><th class="n">F1</th><th class="n">{counted}</th></tr>'
     more = f'<p class="note">the worst 50 of {len(found):,} labels</p>' if len(found) > len(rows) else ""
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{cells}</tbody></table></div>{more}'
+    return f'<div class="scroll" tabindex="0"><table><thead>{head}</thead><tbody>{cells}</tbody></table></div>{more}'

@@ -10,7 +10,8 @@ from typing import Any
 from sluice import __version__
 from sluice.core.gate import Gate
 from sluice.project import Project
-from sluice.report import svg
+from sluice.report import svg, words
+from sluice.report.findings import findings
 from sluice.report.style import CSS
 from sluice.steps import step as steps
 
@@ -26,7 +27,7 @@ def document(title: str, body: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>{body}"
+        f"<title>{escape(title)}</title><style>{CSS}</style></head><body><main>{body}{words.note(body)}"
         f'<p class="note">Sluice {__version__}</p></main></body></html>'
     )
 
@@ -62,8 +63,12 @@ def step_page(gate: Gate) -> str:
     return document(f"{steps.title(gate)}: {gate.decision}", section(gate))
 
 
-def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> str:
-    """The report of a run: what came out, the numbers that matter, every gate's evidence."""
+def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate], champion: str = "") -> str:
+    """The report of a run: what came out, the numbers that matter, every gate's evidence.
+
+    Args:
+        champion: the address of the report of the model it was compared with, seen from this one; "" where there is none.
+    """
     word = str(outcome["outcome"])
     head = (
         f"<header><h1>{escape(project.name)}</h1>{_badge(word)}"
@@ -71,7 +76,13 @@ def run_page(project: Project, outcome: dict[str, Any], gates: list[Gate]) -> st
     )
     return document(
         f"{project.name}: {word}",
-        head + strip(outcome, gates) + key_figures(gates) + _why(outcome) + _cautions(outcome) + "".join(map(section, reversed(gates))),
+        head
+        + _why(outcome)
+        + findings(outcome, gates, champion)
+        + _cautions(outcome)
+        + key_figures(gates)
+        + strip(outcome, gates)
+        + "".join(map(section, reversed(gates))),
     )
 
 
@@ -105,9 +116,8 @@ def cluster_page(outcome: dict[str, Any], gates: list[Gate], tail: Sequence[str]
         why += f"<section><h2>Not in this report</h2><ul>{''.join(f'<li>{escape(u)}</li>' for u in said)}</ul></section>"
     with contextlib.suppress(KeyError, TypeError):  # evidence a log left out
         tiles = key_figures(gates)
-    return document(
-        f"{name}: {word}", head + strip(outcome, gates) + tiles + why + _cautions(outcome) + "".join(map(section_or_note, reversed(gates)))
-    )
+    said_first = why + findings(outcome, gates) + _cautions(outcome)
+    return document(f"{name}: {word}", head + said_first + tiles + strip(outcome, gates) + "".join(map(section_or_note, reversed(gates))))
 
 
 def plain_page(name: str, outcome: dict[str, Any], note: str) -> str:
@@ -207,7 +217,7 @@ def key_figures(gates: list[Gate]) -> str:
             (f"{load['failed']:,} of {load['sent']:,}", "requests failed in the rollout", f"p99 {svg.number(load['p99_ms'], 3)} ms")
         )
     return (
-        f'<div class="tiles">{"".join(f"<div class=tile><b>{escape(a)}</b>{escape(b)}<span>{escape(c)}</span></div>" for a, b, c in tiles)}</div>'
+        f'<div class="tiles">{"".join(f"<div class=tile><b>{escape(a)}</b>{words.first_explained(b)}<span>{escape(c)}</span></div>" for a, b, c in tiles)}</div>'
         if tiles
         else ""
     )

@@ -243,7 +243,7 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], limit: int
                 f"{escape(str(labels[j]))}: {n} of {total}</title></rect>"
             )
             if n and cell >= 30:
-                ink = "#fff" if share > 0.55 else "currentColor"
+                ink = "var(--on)" if share > 0.55 else "currentColor"
                 middle = left + c * cell + cell / 2 - 0.5
                 parts.append(
                     f'<text x="{middle}" y="{r * cell + cell / 2 - 2}" text-anchor="middle" style="fill:{ink}" pointer-events="none">{n}</text>'

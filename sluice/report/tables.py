@@ -7,15 +7,24 @@ from html import escape
 from typing import Any
 
 from sluice.report import svg
+from sluice.report.words import explained
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: Sequence[int] = ()) -> str:
     """A table; cells that are already HTML are given as `Html`."""
-    ths = "" if not any(head) else "".join(f'<th class="{"n" if i in numeric else ""}">{escape(h)}</th>' for i, h in enumerate(head))
+    ths = "" if not any(head) else "".join(f'<th class="{"n" if i in numeric else ""}">{explained(h)}</th>' for i, h in enumerate(head))
     body = "".join(
-        "<tr>" + "".join(f'<td class="{"n" if i in numeric else ""}">{cell(c)}</td>' for i, c in enumerate(r)) + "</tr>" for r in rows
+        "<tr>"
+        + "".join(
+            f'<td class="{"n" if i in numeric else ""}">{cell(c) if i or not isinstance(c, str) or isinstance(c, Html) else explained(c)}</td>'
+            for i, c in enumerate(r)
+        )
+        + "</tr>"
+        for r in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{ths}</tr></thead><tbody>{body}</tbody></table></div>'
+    name = escape("table: " + ", ".join(h for h in head if h)[:80], quote=True)
+    # Wide ones scroll: whoever has no mouse reaches them by the tab key.
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="{name}"><table><thead><tr>{ths}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 class Html(str):

@@ -47,6 +47,7 @@ class Evaluate(Step):
             + parts["robustness"]
             + parts["importance"]
             + parts["standouts"]
+            + parts["mistakes"]
             + parts["highlights"]
             + parts["slice_champion"]
             + parts["fairness"]

@@ -117,7 +117,7 @@ class Step:
     def section(self, e: Evidence) -> str:
         """Its part of the report, as HTML, from its gate's evidence."""
         rows = "".join(f"<tr><td>{escape(str(k))}</td><td>{escape(str(v))}</td></tr>" for k, v in e.items())
-        return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>' if rows else ""
+        return f'<div class="scroll" tabindex="0"><table><tbody>{rows}</tbody></table></div>' if rows else ""
 
 
 def own_steps(named: Mapping[str, Any], *, beside: Path | None = None) -> list[tuple[str, Step, Section]]:

@@ -29,7 +29,7 @@ def test_from_init_to_promoted_and_asked_for_labels_over_every_protocol(tmp_path
     outcome, package = promoted(tmp_path, "train.epochs=5", "evaluate.minimum=0.5", "rollout.minimum_requests=30")
     assert package.preprocess["kind"] == "audio" and package.preprocess["sample_rate"] == RATE
     page = Path(outcome["report"]).read_text()
-    assert package.metrics["accuracy"] > 0.5 and "units (caller)" in page and "What the answers come from" in page
+    assert package.metrics["accuracy"] > 0.5 and "units (caller)" in page and "what the answers come from" in page
 
     caller = Caller(np.random.default_rng(5))
     sounds = [caller.recording([caller.call(kind)]) for kind in KINDS]

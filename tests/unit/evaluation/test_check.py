@@ -88,6 +88,7 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
         "robustness",
         "importance",
         "standouts",
+        "mistakes",
         "highlights",
     ]
 
