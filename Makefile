@@ -20,7 +20,7 @@ DEMO_HOME ?= .sluice/demo
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data bench-ui demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data bench-ui demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -99,6 +99,10 @@ bench-serving: setup ## the model server against kserve, LitServe, BentoML, MLSe
 
 bench-llm: setup ## a served prompt: what the server adds to its endpoint, and 10,000 requests with every fault played; about 3 minutes
 	@$(BIN)/python -m tests.bench.llm_serving
+
+bench-prompts: setup ## how often a worse prompt is refused and an equal one not, and how well unsupported claims are found; seconds
+	@$(BIN)/python -m tests.bench.prompts
+	@$(BIN)/python -m tests.bench.groundedness
 
 bench-training: setup ## training speed against transformers' Trainer and a plain loop
 	@UV=$(UV) $(BIN)/python -m tests.bench.training
