@@ -64,13 +64,17 @@ def metric_names() -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def _metrics(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
-    """Of ``{"sluice_x": ("gauge", "...")}``, of ``Gauge("sluice_x", "...")``, and of the training's list of names."""
+    """Of ``{"sluice_x": ("gauge", "...")}`` and ``{"sluice_x": ("...", labels)}``, of ``Gauge("sluice_x", "...")``, and of the training's list of names."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 parts = [_text(v) for v in value.elts] if isinstance(value, ast.Tuple) else []
-                if key is not None and _text(key).startswith("sluice_") and len(parts) == 2 and all(parts):
+                if key is None or not _text(key).startswith("sluice_") or not parts or not parts[0]:
+                    continue
+                if parts[0] in ("counter", "gauge", "histogram"):
                     yield _text(key), parts[0], parts[1]
+                else:  # what it is, and its labels
+                    yield _text(key), "counter" if _text(key).endswith("_total") else "gauge", parts[0]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Gauge", "gauge", "Counter", "Histogram"):
             name, told = (_text(a) for a in [*node.args, ast.Constant(""), ast.Constant("")][:2])
             if node.func.id == "gauge" and told:  # sluice/learners/torch/telemetry.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from docs.generate import cli, cluster, project, python
+from docs.generate import cli, cluster, errors, project, python
 
 
 @functools.cache
@@ -17,5 +17,6 @@ def pages() -> dict[str, str]:
         "reference/metrics.md": cluster.metrics(),
         "reference/alerts.md": cluster.alerts(),
         "reference/values.md": cluster.values(),
+        "reference/errors.md": errors.page(),
         **python.pages(),
     }

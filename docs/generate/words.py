@@ -9,8 +9,10 @@ _VALUES = {"true", "false", "null", "auto", "none"}
 
 
 def cell(text: object) -> str:
-    """A text in one cell of a table."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;").replace("{{", "&#123;&#123;")
+    """A text in one cell of a table: no bar ends it, no bracket begins a link, but for what is set as code."""
+    parts = " ".join(str(text).split()).split("`")
+    text = "`".join(part if i % 2 else part.replace("[", "&#91;") for i, part in enumerate(parts))
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("{{", "&#123;&#123;")
 
 
 def sentence(text: str | None) -> str:

@@ -78,3 +78,17 @@ def test_a_description_becomes_a_sentence(text: str | None, said: str) -> None:
 
 def test_a_cell_breaks_no_table() -> None:
     assert cell("a|b\nc <d>") == "a\\|b c &lt;d>"
+
+
+def test_messages_that_troubleshooting_quotes_are_said_by_the_code() -> None:
+    text = (REPO / "docs/troubleshooting.md").read_text()
+    quoted = re.findall(r'(?m)^\| "([^"]+)"', text)
+    code = " ".join(" ".join(p.read_text().split()) for top in ("sluice", "pipelines", "serving") for p in (REPO / top).rglob("*.py"))
+    assert len(quoted) >= 12
+    assert not [q for q in quoted if q not in code]
+
+
+def test_the_page_of_errors_has_message_and_fix_of_what_is_raised() -> None:
+    page = pages()["reference/errors.md"]
+    assert "| is in use by {holder} | wait for it, or give this run a home of its own: --home DIR |" in page
+    assert "| unknown key |" in page or page.count("\n| ") > 150
