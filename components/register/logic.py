@@ -13,6 +13,7 @@ from sluice.core.home import Home
 from sluice.package import package as packages
 from sluice.package.store import default_store
 from sluice.proof import environment, record
+from sluice.registry import prompts
 from sluice.registry.environments import GATES, decided
 from sluice.registry.versions import CANDIDATE, Registry, Version
 from sluice.steps.execute import open_project, run_step
@@ -76,6 +77,8 @@ def _version(registry: Registry, name: str, uri: str, run_id: str, card: Card, s
     """The version of a package, as the candidate."""
     package, tags = card.package, {f"sluice.{k}": v for k, v in card.lineage.items() if v}
     tags |= {"sluice.precision": package.precision, GATES: decided(card.gates)} | ({"sluice.signed_by": signed_by} if signed_by else {})
+    if registry.by_digest(name, package.digest) is None:
+        tags |= prompts.register(registry, package)
     version = registry.register(name, package.digest, uri, metrics=package.metrics, tags=tags, run_id=run_id or None, card=card)
     registry.set_alias(name, CANDIDATE, version.number)
     return version

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sluice.core.errors import ProjectError, SluiceError
 from sluice.core.gate import Gate
 from sluice.core.home import Home
+from sluice.registry.prompts import point
 from sluice.registry.versions import CANDIDATE, CHAMPION, PREVIOUS, Registry, Version
 
 #: Where `sluice run` promotes to: its aliases have no prefix, as ever.
@@ -103,14 +104,14 @@ def put_in(registry: Registry, version: Version, environment: str, reason: str) 
     before = now.champion if now.champion is not None and now.champion.number != version.number else None
     if before is not None:
         # First the way back, then the way forth: whoever dies in between leaves a champion that still is one.
-        registry.set_alias(model, alias(PREVIOUS, environment), before.number)
+        point(registry, before, alias(PREVIOUS, environment))
     registry.tag(
         model,
         version.number,
         {tags.outcome: "promoted", tags.reason: reason[:_REASON] or "promoted", tags.put_back: ""}
         | ({tags.before: before.number} if before is not None else {}),
     )
-    registry.set_alias(model, alias(CHAMPION, environment), version.number)
+    point(registry, version, alias(CHAMPION, environment))
     if before is not None:
         registry.tag(model, before.number, {tags.replaced_by: version.number})
     registry.drop_alias(model, alias(CANDIDATE, environment), version.number)
@@ -125,11 +126,11 @@ def put_back(registry: Registry, bad: Version, good: Version, environment: str, 
     """
     model, tags = bad.model, Tags.of(environment)
     registry.tag(model, good.number, {tags.outcome: "promoted", tags.put_back: bad.number, tags.reason: f"put back: {reason}"[:_REASON]})
-    registry.set_alias(model, alias(CHAMPION, environment), good.number)
+    point(registry, good, alias(CHAMPION, environment))
     registry.tag(model, bad.number, {tags.outcome: "rolled_back", tags.reason: reason[:_REASON], tags.replaced_by: good.number})
     earlier = before(registry.versions(model), good, environment)
     if earlier is not None:
-        registry.set_alias(model, alias(PREVIOUS, environment), earlier.number)
+        point(registry, earlier, alias(PREVIOUS, environment))
     else:
         registry.drop_alias(model, alias(PREVIOUS, environment))
     return earlier

@@ -112,6 +112,10 @@ class Rest:
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         self._call("POST", "registered-models/alias", name=name, alias=alias, version=version)
 
+    def set_prompt_alias(self, name: str, alias: str, version: int) -> None:
+        """A prompt is a registered model to the server."""
+        self.set_registered_model_alias(name, alias, str(version))
+
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         self._call("DELETE", "registered-models/alias", name=name, alias=alias)
 

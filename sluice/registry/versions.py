@@ -174,6 +174,15 @@ class Registry:
     def set_alias(self, model: str, alias: str, number: str) -> None:
         self._call(f"set alias {alias}", "set_registered_model_alias", model, alias, number)
 
+    def prompt(self, name: str, template: list[dict[str, Any]], *, tags: dict[str, str], response_format: Any = None) -> str:
+        """A new version of a prompt in MLflow's prompt registry; returns its number."""
+        made = self._call("keep the prompt", "register_prompt", name, template, tags=tags, response_format=response_format)
+        return str(made.version)
+
+    def set_prompt_alias(self, name: str, alias: str, number: str) -> None:
+        """Of a prompt's version."""
+        self._call(f"set alias {alias} of the prompt", "set_prompt_alias", name, alias, int(number))
+
     def drop_alias(self, model: str, alias: str, number: str | None = None) -> None:
         """Take an alias away; with `number` only from that version: another run may have given it to its own."""
         if number is None or number in [v.number for v in self.versions(model) if alias in v.aliases]:
