@@ -8,9 +8,11 @@ import textwrap
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from manifests.monitoring.dashboards.fleet import fleet
 from manifests.monitoring.dashboards.gpus import gpus
 from manifests.monitoring.dashboards.models import models
 from manifests.monitoring.dashboards.prompts import prompts
+from manifests.monitoring.dashboards.retraining import retraining
 from manifests.monitoring.dashboards.rollouts import rollouts
 from manifests.monitoring.dashboards.training import training
 
@@ -28,7 +30,7 @@ data:
 
 def dashboards() -> list[Dashboard]:
     """Every dashboard."""
-    return [made.build() for made in (models(), prompts(), rollouts(), training(), gpus())]
+    return [made.build() for made in (fleet(), models(), prompts(), rollouts(), retraining(), training(), gpus())]
 
 
 def configmap() -> str:

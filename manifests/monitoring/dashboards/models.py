@@ -147,6 +147,25 @@ def models() -> Dashboard:
                 about="Of regressions.",
             )
         )
+        .with_row(Row("Watched"))
+        .with_panel(
+            graph(
+                "Drift of the ten features that moved most",
+                (f"topk(10, max by (model, version, feature) (sluice_drift_score{{{ME}}}))", legend + ": {{feature}}"),
+                width=12,
+                about="Of the last window; by a ModelMonitor.",
+            )
+        )
+        .with_panel(
+            graph(
+                "Quality",
+                (f"max by (model, version, metric) (sluice_model_quality{{{ME}}})", legend + ": {{metric}}"),
+                (f"max by (model) (sluice_model_quality_floor{{{ME}}})", "{{model}}: floor"),
+                zero=False,
+                width=12,
+                about="Of the last window with labels.",
+            )
+        )
         .with_row(Row("Gateway and versions"))
         .with_panel(
             graph(

@@ -15,21 +15,36 @@ from sluice.kube.client import Object
 
 #: Features a monitor shows, those that moved most first.
 _SHOWN = 200
-#: name -> (help, further labels); counters end in _total, as their series do.
-_FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "sluice_drift_score": ("How far a feature was from the training rows in the last window.", ("version", "feature", "method")),
-    "sluice_model_quality": ("Of the last window with labels.", ("version", "metric")),
-    "sluice_monitor_drifted": ("1 while a drift alarm stands.", ("version",)),
-    "sluice_monitor_rows_total": ("Predictions read.", ("version",)),
-    "sluice_monitor_windows_total": ("Windows judged.", ("version",)),
-    "sluice_monitor_labelled_rows_total": ("Predictions whose label has come.", ("version",)),
-    "sluice_monitor_read_to_timestamp_seconds": ("The time of the newest prediction read.", ("version",)),
-    "sluice_monitor_label_timestamp_seconds": ("The time of the newest prediction with a label.", ("version",)),
-    "sluice_monitor_caught_up_timestamp_seconds": ("When the log was last read to its end.", ()),
-    "sluice_retrainings_total": ("Retrainings that ended, by what asked for them and what they came to.", ("reason", "outcome")),
-    "sluice_retraining_failures": ("How many in a row gave no new model.", ()),
-    "sluice_retraining_begun_timestamp_seconds": ("When the one that goes on began; nothing where none does.", ()),
+#: name -> (type, help).
+_FAMILIES = {
+    "sluice_drift_score": ("gauge", "How far a feature was from the training rows in the last window."),
+    "sluice_model_quality": ("gauge", "Of the last window with labels."),
+    "sluice_model_quality_floor": ("gauge", "What spec.retrain.quality asks for."),
+    "sluice_monitor_drifted": ("gauge", "1 while a drift alarm stands."),
+    "sluice_monitor_rows_total": ("counter", "Predictions read."),
+    "sluice_monitor_windows_total": ("counter", "Windows judged."),
+    "sluice_monitor_labelled_rows_total": ("counter", "Predictions whose label has come."),
+    "sluice_monitor_read_to_timestamp_seconds": ("gauge", "The time of the newest prediction read."),
+    "sluice_monitor_label_timestamp_seconds": ("gauge", "The time of the newest prediction with a label."),
+    "sluice_monitor_caught_up_timestamp_seconds": ("gauge", "When the log was last read to its end."),
+    "sluice_retrainings_total": ("counter", "Retrainings that ended, by what asked for them and what they came to."),
+    "sluice_retraining_failures": ("gauge", "How many in a row gave no new model."),
+    "sluice_retraining_begun_timestamp_seconds": ("gauge", "When the one that goes on began; nothing where none does."),
 }
+#: Labels beside namespace, monitor and model.
+_LABELS: dict[str, tuple[str, ...]] = {
+    "sluice_drift_score": ("version", "feature", "method"),
+    "sluice_model_quality": ("version", "metric"),
+    "sluice_monitor_drifted": ("version",),
+    "sluice_monitor_rows_total": ("version",),
+    "sluice_monitor_windows_total": ("version",),
+    "sluice_monitor_labelled_rows_total": ("version",),
+    "sluice_monitor_read_to_timestamp_seconds": ("version",),
+    "sluice_monitor_label_timestamp_seconds": ("version",),
+    "sluice_retrainings_total": ("reason", "outcome"),
+}
+#: Of the resource itself, whether or not its log can be read.
+_OF_STATUS = ("sluice_retraining", "sluice_model_quality_floor")
 Samples = list[tuple[str, tuple[str, ...], float]]
 
 
@@ -47,8 +62,10 @@ class Gauges(Collector):
         key, version = (item.namespace, item.name), model.version if model else str(status.get("version") or "")
         with self._lock:
             before = self._shown.get(key, ("", []))[1]
-            samples = [s for s in before if not s[0].startswith("sluice_retraining")] if seen is None else list(_log(version, seen, before))
-            self._shown[key] = (item.model, [*samples, *_retrainings(status)])
+            samples = [s for s in before if not s[0].startswith(_OF_STATUS)] if seen is None else list(_log(version, seen, before))
+            asked = item.policy.quality if item.policy else None
+            floor = [("sluice_model_quality_floor", (), asked.floor)] if asked else []
+            self._shown[key] = (item.model, [*samples, *floor, *_retrainings(status)])
 
     def forget(self, namespace: str, name: str) -> None:
         """Show a monitor no more."""
@@ -60,9 +77,9 @@ class Gauges(Collector):
         with self._lock:
             shown = dict(self._shown)
         families: dict[str, Metric] = {}
-        for name, (told, labels) in _FAMILIES.items():
-            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            families[name] = kind(name, told, labels=("namespace", "monitor", "model", *labels))
+        for name, (kind, told) in _FAMILIES.items():
+            family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+            families[name] = family(name, told, labels=("namespace", "monitor", "model", *_LABELS.get(name, ())))
         for (namespace, monitor), (model, samples) in shown.items():
             for name, labels, value in samples:
                 families[name].add_metric((namespace, monitor, model, *labels), value)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 import math
@@ -20,6 +21,9 @@ import yaml
 from prometheus_client import generate_latest
 
 from serving.controller.metrics import Metrics
+from serving.controller.monitors.gauges import Gauges
+from serving.controller.monitors.resource import monitor
+from serving.controller.monitors.seen import Seen, Watched
 from serving.controller.rollouts.resource import read
 from sluice.core.processes import free_port, spawn, stop, wait_until
 from sluice.learners.torch.telemetry import Gpus, Telemetry
@@ -32,7 +36,7 @@ from tests.tools import dashboards, prometheus
 from tests.unit.serving import builders
 
 #: Asks for what is bad, and says "0" or nothing while all is well.
-QUIET = {"Paused", "Rolled back", "Failed", "With a fault"}
+QUIET = {"Paused", "Rolled back", "Failed", "With a fault", "Under the floor"}
 
 
 class Controller:
@@ -43,12 +47,21 @@ class Controller:
         spec = {"model": {"digest": "b" * 64, "uri": "s3://x/y"}, "traffic": {"backend": "Gateway"}}
         self.rollout = read({"metadata": {"name": "digits", "namespace": "prod", "uid": "u"}, "spec": spec})
         self.metrics.leading.set(1)
+        self.watching = Gauges(self.metrics.registry)
+        policy = {"run": {"pipeline": {"name": "digits"}}, "quality": {"floor": 0.9}}
+        watch = {"model": "digits", "rollout": "digits", "log": "s3://logs/x", "retrain": policy}
+        self.monitor = monitor({"metadata": {"name": "digits", "namespace": "prod", "uid": "u"}, "spec": watch})
 
     def look(self) -> str:
         with self.metrics.looks.time():
             self.metrics.seen(self.rollout, State(stable="a", candidate="b", phase="Step"), View(routed=Routed({"a": 90, "b": 10})))
         self.metrics.decided(Note(1, "phase", "", {"phase": "Step", "checks": []}))
         self.metrics.faults.labels("Route").inc()
+        now = time.time()
+        seen = Seen(b"", now, rows=5000, windows=10, labelled=400, newest=now, newest_label=now - 60, scores={"age": ("psi", 0.31)})
+        seen = dataclasses.replace(seen, quality={"accuracy": 0.93}, drifted="age is 0.31 away")
+        status = {"retrainings": {"drift/promoted": 2}, "retraining": {"failed": 0, "run": {"at": now - 30, "ended": None}}}
+        self.watching.seen(self.monitor, Watched("s3://m/x", "b" * 64), seen, status)
         return generate_latest(self.metrics.registry).decode()
 
 
@@ -107,7 +120,7 @@ class Prometheus:
             {
                 "job_name": job,
                 "metrics_path": path,
-                "honor_labels": job in ("sluice-controller", "dcgm"),
+                "honor_labels": job in ("sluice-controller", "dcgm", "platform"),
                 "static_configs": [{"targets": [where], "labels": labels}],
             }
             for job, (where, path, labels) in targets.items()
@@ -187,6 +200,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
                     "/metrics",
                     {"namespace": "kserve"},
                 ),
+                "platform": (stack.enter_context(exporters.page(exporters.platform)), "/metrics", {}),
                 "dcgm": (stack.enter_context(exporters.page(exporters.dcgm)), "/metrics", {"namespace": "gpu-operator"}),
             },
         )
