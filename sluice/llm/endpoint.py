@@ -232,7 +232,9 @@ class Endpoint:
         try:
             if began + wait >= until:
                 raise Limited("the endpoint asks to wait for longer than the deadline", retry_after=wait, fix="send fewer calls")
-            await asyncio.sleep(wait) if wait else None
+            if wait:
+                await asyncio.sleep(wait)
+                began = time.monotonic()
             reserved = self._reserve(messages, parameters)
             found = Gathered()
             async with self._answered(body, key, until) as answer:

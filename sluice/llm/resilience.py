@@ -58,12 +58,14 @@ class RetryBudget:
 class Breaker:
     """Leaves an endpoint alone after failures in a row, then asks it once.
 
+    What ends while the endpoint had asked everybody to wait is not counted: then only calls that hang end, and none that could succeed.
+
     Args:
         failures: in a row until it opens.
         seconds: it stays open at first; doubled each time the one call that is let through fails, up to a minute.
     """
 
-    def __init__(self, failures: int = 10, seconds: float = 5.0):
+    def __init__(self, failures: int = 20, seconds: float = 5.0):
         self.failures, self.seconds = failures, seconds
         self._lock = threading.Lock()
         self._row, self._until, self._open_for, self._probing = 0, 0.0, seconds, False
@@ -100,7 +102,7 @@ class Breaker:
             probing, self._probing = self._probing and self.open, False
             if failed is False:
                 self._row, self._open_for = 0, self.seconds
-            elif failed:
+            elif failed and (probing or time.monotonic() >= self._not_before):
                 self._row += 1
                 if probing:
                     self._open_for = min(60.0, self._open_for * 2)
