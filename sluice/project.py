@@ -81,7 +81,8 @@ class _File(Section):
         does not change what it is.
         """
         left = {"serve", "rollout", "monitor", "tracking", "cluster", "tune", "provenance", "card"}
-        return files.digest_of(self.model_dump(mode="json", exclude=left))
+        how = {"engine", "memory"}  # what is read is the same
+        return files.digest_of(self.model_dump(mode="json", exclude={**dict.fromkeys(left, True), "data": how}))
 
 
 def _project(train: type[Section], base: type[Section]) -> Any:

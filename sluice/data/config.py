@@ -207,6 +207,17 @@ class DataConfig(Section):
         exclude_if=lambda names: not names,
     )
     shard_rows: int = Field(50_000, ge=1)
+    engine: Literal["auto", "local"] = Field(
+        "auto",
+        description="how rows are gone through: local, in pieces within `memory`; auto, in one piece where it fits. What is found is the same",
+        exclude_if=lambda engine: engine == "auto",
+    )
+    memory: str = Field(
+        "1 GB",
+        pattern=r"^\d+(\.\d+)? ?(MB|GB|TB)$",
+        description="how much of it reading, checking and dividing a source may take; sources that would need more are gone through in pieces",
+        exclude_if=lambda memory: memory == "1 GB",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -233,8 +244,14 @@ class DataConfig(Section):
         return self.model_dump(
             mode="json",
             exclude_defaults=True,
-            exclude={"source", "test", "format", "split", "checks", "schema_file", "shard_rows"},
+            exclude={"source", "test", "format", "split", "checks", "schema_file", "shard_rows", "engine", "memory"},
         )
+
+    @property
+    def bytes_of_memory(self) -> int:
+        """`memory` in bytes."""
+        number, unit = self.memory[:-2], self.memory[-2:]
+        return int(float(number) * {"MB": 1e6, "GB": 1e9, "TB": 1e12}[unit])
 
     @property
     def dialect(self) -> Dialect:

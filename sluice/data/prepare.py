@@ -16,11 +16,15 @@ from sluice.core.section import Section
 from sluice.core.spelling import Spelling, value_text
 from sluice.data import timestamps
 from sluice.data.beside import alike_beside, columns_beside, with_beside
+from sluice.data.blocks import Blocks, InMemory
 from sluice.data.checks import validate
+from sluice.data.checks.subject import Side
 from sluice.data.columns import null_for_nan, numbers, usable
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.digests import plain, row_ids
+from sluice.data.inpieces import InPieces, rows_in_pieces
 from sluice.data.names import check_names, columns_named
+from sluice.data.pieces import bounded, divided, usable_pieces
 from sluice.data.profile import profile_dataset
 from sluice.data.report import Report
 from sluice.data.rules.sources import judged_sources
@@ -28,10 +32,11 @@ from sluice.data.sensitive import without_values
 from sluice.data.sources import Source, read_source
 from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.split_keys import split_keys
-from sluice.data.splits import parted, split_rows
+from sluice.data.splits import Splitter, parted, split_rows
 from sluice.data.timestamps import Times
 from sluice.data.where import Held, check_expressions
 from sluice.fields import Field, field_of, fields_of
+from sluice.fields.summaries import Counted
 from sluice.problems.problem import Problem, problem
 from sluice.problems.settings import check_settings
 from sluice.problems.units import GROUP
@@ -68,17 +73,17 @@ class Divides(TaskData, Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """A source in the task's terms: `table` has the features and ``label``; `source` is what was read.
+    """A source in the task's terms: `blocks` have the features and ``label``; `source` is what was read.
 
     `spellings`: of the columns of categories, ``label`` among them where it has classes; `times`: how its times are
     written; `keys`: what it is split by; `sides`: the part each row belongs to, where the task says so; `found`, `notes`: what it found out;
     `beside`, `held`: kinds and values of the columns that are no features and that settings name.
     """
 
-    table: pa.Table
+    blocks: Blocks
     kinds: dict[str, str]
     objective: str
-    source: Source
+    source: Source | InPieces
     spellings: dict[str, Spelling]
     times: Mapping[str, Times]
     keys: pa.ChunkedArray | None = None
@@ -89,9 +94,29 @@ class Rows:
     held: Mapping[str, pa.ChunkedArray] = dataclasses.field(default_factory=dict)
 
     @property
+    def table(self) -> pa.Table:
+        """The rows, where they are in memory."""
+        assert isinstance(self.blocks, InMemory)
+        return self.blocks.table
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A whole column."""
+        return pa.concat_tables([t for _, t in self.blocks.blocks([name])]).column(0)
+
+    def labels(self) -> list[str]:
+        """Those that occur."""
+        asked = problem(self.objective)
+        if isinstance(self.blocks, InMemory) or not asked.classes:
+            return asked.labels(self.column("label"))
+        counted = Counted()
+        for _, block in self.blocks.blocks(["label"]):
+            counted.add(block.column(0))
+        return asked.labels(pa.chunked_array([counted.values]))
+
+    @property
     def place(self) -> Callable[[int], str] | None:
         """Where a row came from, if the task kept the rows one to one."""
-        return self.source.place if self.source.table.num_rows == self.table.num_rows else None
+        return self.source.place if self.source.rows == self.blocks.rows else None
 
 
 def load_canonical(project: Project, base_dir: Path, task: TaskData) -> tuple[pa.Table, dict[str, str], str]:
@@ -134,25 +159,30 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         ruled = judged_sources(project.data, base_dir, value_of(task), columns_named(project))
     if ruled is not None and ruled.refused:
         return ruled.alone()
-    train = _load(project, base_dir, task)
+    with bounded(project.data) as folder:
+        report = _validated(project, base_dir, task, _load(project, base_dir, task, folder))
+    return report if ruled is None else ruled.beside(report)
+
+
+def _validated(project: Project, base_dir: Path, task: TaskData, train: Rows) -> Report:
     asked = problem(train.objective)
     _check_split(project, asked)
-    labels = asked.labels(train.table.column("label"))
-    names = {"columns": train.source.table.schema.names, "features": list(train.kinds), "labels": labels}
+    labels = train.labels()
+    names = {"columns": train.source.schema.names, "features": list(train.kinds), "labels": labels}
     fields = fields_of(train.kinds)
     suites = dict.fromkeys(name for field in fields.values() for name in field.disturbances())
     check_names(project, base_dir, **names, numbers=[name for name, field in fields.items() if field.quantity], suites=list(suites))
     check_settings(project.evaluate, train.objective, labels)
     looked_at = {**train.kinds, **train.beside, "label": asked.label}
-    check_expressions(project, Held(fields_of(looked_at), lambda n: train.held[n] if n in train.held else train.table.column(n)))
+    check_expressions(project, Held(fields_of(looked_at), lambda n: train.held[n] if n in train.held else train.column(n)))
     for section in (project.model, project.evaluate, project.export):
         if isinstance(section, Section):
             section.suits(asked, labels)
             section.meets(train.kinds, asked, labels, base_dir)
     test = _load_test(project, base_dir, task, train)
-    report = validate(
-        train.table,
-        test.table if test else None,
+    return validate(
+        train.blocks,
+        test.blocks if test else None,
         kinds=train.kinds,
         objective=train.objective,
         checks=project.data.checks,
@@ -168,7 +198,6 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         secret=project.data.sensitive,
         own=own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir),
     )
-    return report if ruled is None else ruled.beside(report)
 
 
 def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Dataset:
@@ -186,27 +215,35 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     Raises:
         DataError: as `load_canonical`; or a split would be empty, or a label would have no training row.
     """
-    train = _load(project, base_dir, task)
+    with bounded(project.data) as folder:
+        return _prepared(project, base_dir, task, _load(project, base_dir, task, folder), out)
+
+
+def _prepared(project: Project, base_dir: Path, task: TaskData, train: Rows, out: Path) -> Dataset:
     test = _load_test(project, base_dir, task, train)
-    kept, keys = _with_ids(train, "data.source")
     groups = project.data.split.column if project.data.split.by == "group" else None
-    kept = kept if groups is None else kept.append_column(GROUP, keys)
-    splits = (
-        split_rows(kept, project.data.split, test is not None, keys) if train.sides is None else parted(kept, _used(train, train.sides))
-    )
-    if not getattr(task, "learns", True):  # nothing is learnt from them: the same rows are judged, and are drift's reference
-        splits["train"] = kept
-    source = {**_described(project.data.source, train, kept), "split": project.data.split.model_dump(), "test": None}
+    splits: dict[str, Any] = {}
+    if isinstance(train.blocks, InMemory):
+        kept, keys = _with_ids(train, "data.source")
+        kept = kept if groups is None else kept.append_column(GROUP, keys)
+        splits |= (
+            split_rows(kept, project.data.split, test is not None, keys) if train.sides is None else parted(kept, _used(train, train.sides))
+        )
+        if not getattr(task, "learns", True):  # nothing is learnt from them: the same rows are judged, and are drift's reference
+            splits["train"] = kept
+        used, labels = kept.num_rows, problem(train.objective).labels(kept.column("label"))
+    else:
+        used, labels = _in_pieces(project, train, test is not None, splits, groups is not None)
+    source = {**_described(project.data.source, train, used), "split": project.data.split.model_dump(), "test": None}
     if test is not None:
         splits["test"], others = _with_ids(test, "data.test")
         splits["test"] = splits["test"] if groups is None else splits["test"].append_column(GROUP, others)
-        source["test"] = _described(str(project.data.test), test, splits["test"])
+        source["test"] = _described(str(project.data.test), test, splits["test"].num_rows)
     if train.found:
         source["found"] = dict(train.found)
     written = {name: dataclasses.asdict(n) for name, n in train.source.numerals.items() if name in train.kinds}
     if written:
         source["numerals"] = written
-    labels = problem(train.objective).labels(kept.column("label"))
     return write_dataset(
         out,
         splits,
@@ -224,6 +261,24 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     )
 
 
+def _in_pieces(project: Project, train: Rows, has_test: bool, splits: dict[str, Any], grouped: bool) -> tuple[int, list[str]]:
+    """Put each split's rows into `splits`; how many rows can be used, and their labels."""
+    fields = fields_of(train.kinds)
+    side = Side(train.blocks, fields, "train", None)
+    labels, used = Counted(), 0
+    classes = problem(train.objective).classes
+    for _, piece in usable_pieces(side):
+        used += len(piece.labels)
+        if classes:
+            labels.add(piece.labels)
+    if not used:
+        raise DataError("has no row with both features and a label", field="data.source", fix="check data.columns")
+    made = Splitter(lambda: (piece for _, piece in usable_pieces(side)), project.data.split, has_test, on_disk=True)
+    splits |= divided(train.blocks, fields, made, grouped)
+    known = pa.chunked_array([labels.values]) if classes else pa.chunked_array([pa.array([], pa.float64())])
+    return used, problem(train.objective).labels(known)
+
+
 def _check_split(project: Project, asked: Problem) -> None:
     """Raises `ProjectError` where rows so split would be held out that depend on those trained on."""
     by = project.data.split.by
@@ -236,7 +291,13 @@ def _check_split(project: Project, asked: Problem) -> None:
         )
 
 
-def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
+def _load(project: Project, base_dir: Path, task: TaskData, folder: Path | None = None) -> Rows:
+    """The training source: on disk, in `folder`, where it is gone through in pieces."""
+    found = None if folder is None else rows_in_pieces(project, base_dir, task, folder)
+    return _load_whole(project, base_dir, task) if found is None else Rows(*found)
+
+
+def _load_whole(project: Project, base_dir: Path, task: TaskData) -> Rows:
     data = project.data
     source = source_of(project, base_dir, task)
     kinds = dict(task.kinds(source.table))
@@ -256,7 +317,7 @@ def _load(project: Project, base_dir: Path, task: TaskData) -> Rows:
         keys = _own_keys(project, source.table, task)
         keys = split_keys(project, source.table, table.num_rows, times) if keys is None else keys
     beside, held = columns_beside(project, source.table, kinds, table.num_rows)
-    return Rows(table, kinds, objective, source, spellings, times, keys, **told, beside=beside, held=held)
+    return Rows(InMemory(table), kinds, objective, source, spellings, times, keys, **told, beside=beside, held=held)
 
 
 def source_of(project: Project, base_dir: Path, task: TaskData) -> Source:
@@ -300,7 +361,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
                 base_dir,
                 value_of(task),
                 data.columns,
-                like=train.source.table.schema,
+                like=train.source.schema,
                 dialect=data.dialect,
                 named=columns_named(project),
                 numerals=train.source.numerals,
@@ -313,13 +374,13 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
         found = plain(like.canonical(source.table))
     except DataError as e:
         raise _retold(e, f"held-out rows: {e.message}", e.field) from e
-    names = [n for n in train.table.schema.names if n in found.schema.names]
-    table = pa.table({n: _like(found.column(n), train.table.schema.field(n).type) for n in names})
+    names = [n for n in (*train.kinds, "label") if n in found.schema.names]
+    table = pa.table({n: _like(found.column(n), train.blocks.schema.field(n).type) for n in names})
     table = respelled_table(table, train.spellings, source.table, data.columns.label)
     keys = _own_keys(project, source.table, like)
     keys = split_keys(project, source.table, table.num_rows, train.times) if keys is None else keys
     held = alike_beside(project, source.table, train.beside, table.num_rows)
-    return Rows(table, train.kinds, train.objective, source, train.spellings, train.times, keys, beside=train.beside, held=held)
+    return Rows(InMemory(table), train.kinds, train.objective, source, train.spellings, train.times, keys, beside=train.beside, held=held)
 
 
 def _retold(error: DataError, message: str, field: str | None) -> DataError:
@@ -389,5 +450,5 @@ def _times(project: Project, table: pa.Table, task: TaskData) -> dict[str, Times
     return found
 
 
-def _described(uri: str, rows: Rows, kept: pa.Table) -> dict[str, Any]:
-    return {"uri": uri, "digest": rows.source.digest, "rows": rows.table.num_rows, "left_out": rows.table.num_rows - kept.num_rows}
+def _described(uri: str, rows: Rows, used: int) -> dict[str, Any]:
+    return {"uri": uri, "digest": rows.source.digest, "rows": rows.blocks.rows, "left_out": rows.blocks.rows - used}

@@ -29,7 +29,7 @@ from sluice.data.typed import inexact, typed
 from sluice.fields import Field
 
 #: What pandas calls an index that has no name, in Parquet and in a CSV it reads back.
-_INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
+INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
 #: Words about files, before the rest are only counted.
 _MOST_NOTES = 5
 
@@ -54,15 +54,28 @@ class Source:
     notes: tuple[str, ...] = ()
     numerals: dict[str, Numerals] = dataclasses.field(default_factory=dict)
 
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.table.num_rows
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows."""
+        return self.table.schema
+
     def place(self, row: int) -> str:
         """Where a row (from 0) came from, in words."""
-        if self.names is not None:
-            return self.names[row]
-        for where, rows in self.parts:
-            if row < rows:
-                return f"{where} row {row + 1}"
-            row -= rows
-        return f"row {row + 1}"
+        return place_in(self.parts, row) if self.names is None else self.names[row]
+
+
+def place_in(parts: Sequence[tuple[str, int]], row: int) -> str:
+    """Where a row (from 0) of files stands, in words; `parts`: each with its rows."""
+    for where, rows in parts:
+        if row < rows:
+            return f"{where} row {row + 1}"
+        row -= rows
+    return f"row {row + 1}"
 
 
 def load_source(
@@ -150,9 +163,7 @@ def read_source(
             table = _joined(tables, found, names_things)
             parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
             written_as = dialects[0] if dialects else None
-            _check_header(
-                table.schema.names, columns, value, found[0].where, form, written_as, held_out=like is not None, labelled=labelled
-            )
+            check_header(table.schema.names, columns, value, found[0].where, form, written_as, held_out=like is not None, labelled=labelled)
             if value is not None and value.listed and form in ("csv", "jsonl"):
                 table, names = _listed(tables, found, columns, value)
             files = [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)] if form == "csv" else []
@@ -184,7 +195,7 @@ def read_tables(
             dialects.append(made.dialect)
         else:
             table, more = read_parquet(file) if form == "parquet" else read_jsonl(file, named), ()
-        index = {*pandas_index(table), *(n for n in table.schema.names if not n or _INDEX.fullmatch(n))} - set(asked)
+        index = {*pandas_index(table), *(n for n in table.schema.names if not n or INDEX.fullmatch(n))} - set(asked)
         if index and len(index) < table.num_columns:
             table = table.drop_columns(sorted(index))
             shown = " and ".join(repr(n) if n else "the first column, without a name," for n in sorted(index))
@@ -261,7 +272,7 @@ def _listed(tables: Sequence[pa.Table], found: Sequence[Found], columns: Columns
     return pa.concat_tables([t for t, _ in read]), [n for _, names in read for n in names]
 
 
-def _check_header(
+def check_header(
     names: Sequence[str],
     columns: Columns,
     value: Field | None,

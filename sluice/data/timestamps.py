@@ -267,9 +267,14 @@ def _share(form: str, texts: list[str]) -> float:
     return float(((wall >= low) & (wall < high)).mean())
 
 
+def speaks_of_time(name: str) -> bool:
+    """Whether a column's name has a word that makes its numbers likely to be times."""
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
+    return not _HINTS.isdisjoint(words)
+
+
 def _of_numbers(column: pa.ChunkedArray, name: str, hinted: bool) -> str | None:
-    words = set(re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().replace("-", "_").replace(" ", "_").replace(".", "_").split("_"))
-    if not hinted and not words & _HINTS:
+    if not hinted and not speaks_of_time(name):
         return None
     ends = pc.min_max(column).as_py()
     low, high = ends["min"], ends["max"]

@@ -6,6 +6,8 @@ fit into memory is sorted in runs that are merged in files; figures do not depen
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import math
 import tempfile
@@ -19,6 +21,19 @@ from numpy.typing import ArrayLike, NDArray
 CHUNK = 1 << 16
 #: Values that are held before they are sorted into a run.
 HELD = 1 << 24
+
+
+_HELD: contextvars.ContextVar[int] = contextvars.ContextVar("sluice-tally-held", default=HELD)
+
+
+@contextlib.contextmanager
+def held(values: int) -> Iterator[None]:
+    """Within: so many values are held before they are sorted into a run."""
+    token = _HELD.set(max(values, CHUNK))
+    try:
+        yield
+    finally:
+        _HELD.reset(token)
 
 
 class Tally:
@@ -132,11 +147,11 @@ class Tallier:
     """Counts numbers. `add` in any number of arrays, then `done`.
 
     Args:
-        held: values held in memory before they become a sorted run in a file.
+        held: values held in memory before they become a sorted run in a file; null: as `held` says.
     """
 
-    def __init__(self, held: int = HELD):
-        self._most, self._held, self._rows = held, list[NDArray[Any]](), 0
+    def __init__(self, held: int | None = None):
+        self._most, self._held, self._rows = held or _HELD.get(), list[NDArray[Any]](), 0
         self._runs: list[tuple[NDArray[Any] | _File, NDArray[np.int64] | _File]] = []
         self._nulls, self._ends = 0, (np.nan, np.nan, 0)
 

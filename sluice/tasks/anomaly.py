@@ -40,6 +40,7 @@ class AnomalyTask(TabularTask):
     assumed: ClassVar[bool] = False
     texts: ClassVar[bool] = False
     label_optional: ClassVar[bool] = True
+    streams: ClassVar[bool] = False
 
     @classmethod
     def proposal(cls, problem: Problem, rows: int, texts: bool = False) -> tuple[dict[str, Any], str]:

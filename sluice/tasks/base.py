@@ -75,6 +75,8 @@ class Task(ABC):
     texts: ClassVar[bool] = False
     #: Whether a source may do without that column.
     label_optional: ClassVar[bool] = False
+    #: Whether its rows are the source's, one to one, each column of which can be read by itself: then sources of any size are read in pieces.
+    streams: ClassVar[bool] = False
     Model: ClassVar[type[Section]]
 
     def __init__(self, project: Project, base_dir: Path | None = None):
@@ -109,6 +111,14 @@ class Task(ABC):
 
     def reading(self, times: Mapping[str, Times]) -> Task:
         """The same task, for a table whose times are written like another's. Default: itself."""
+        return self
+
+    def settled_for(self, kinds: Mapping[str, str], times: Mapping[str, Times], objective: str) -> Task:
+        """The same task with nothing to find out, for pieces of a table of which this was found out. Default: itself.
+
+        Args:
+            kinds, times, objective: of the whole table.
+        """
         return self
 
     def sides(self, table: pa.Table) -> np.ndarray | None:

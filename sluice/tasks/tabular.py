@@ -33,6 +33,7 @@ class TabularTask(Task):
     starter: ClassVar[str | None] = "tabular"
     network: ClassVar[str] = "sluice.learners.torch.tables.network:TableNetwork"
     detects: ClassVar[bool] = False
+    streams: ClassVar[bool] = True
     _read: Features | None = None
 
     @classmethod
@@ -81,6 +82,16 @@ class TabularTask(Task):
         told = wanted.model_copy(update={"timestamps": {**wanted.timestamps, **{name: t.form for name, t in times.items()}}})
         data = self.project.data.model_copy(update={"columns": told})
         return type(self)(self.project.model_copy(update={"data": data}), self.base_dir)
+
+    def settled_for(self, kinds: Mapping[str, str], times: Mapping[str, Times], objective: str) -> TabularTask:
+        """The same task that reads each column as it was found to be."""
+        fixed = self.reading(times)
+        wanted = fixed.project.data.columns
+        told = wanted.model_copy(update={"kinds": dict(kinds), "features": list(kinds)})
+        data = fixed.project.data.model_copy(update={"columns": told})
+        asked = fixed.project.model
+        model = asked.model_copy(update={"objective": objective}) if getattr(asked, "objective", None) == "auto" else asked
+        return type(self)(fixed.project.model_copy(update={"data": data, "model": model}), self.base_dir)
 
     def objective(self, table: pa.Table) -> str:
         """As ``model.objective`` says; on ``auto`` a label of numbers that are not whole, or of many values, is a quantity."""

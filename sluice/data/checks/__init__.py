@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sluice.core.check import built_in
+from sluice.data.blocks import Blocks
 from sluice.data.checks import columns, labels, rows
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.config import Checks, Split
@@ -28,8 +29,8 @@ _STATUS: Mapping[str, Status] = {"pass": "pass", "inconclusive": "warn", "refuse
 
 
 def validate(
-    train: pa.Table,
-    test: pa.Table | None,
+    train: pa.Table | Blocks,
+    test: pa.Table | Blocks | None,
     *,
     kinds: Mapping[str, str],
     objective: str,
@@ -49,7 +50,7 @@ def validate(
     """Check rows in canonical form (`Task.canonical`: features and ``label``).
 
     Args:
-        train: the source's rows.
+        train: the source's rows, in memory or on disk.
         test: held-out rows that come from elsewhere; null: `split` takes them from the source.
         kinds: feature -> kind (`sluice.fields.FIELDS`), or a plug-in's own word.
         objective: the name of the problem.

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from sluice.core.errors import DataError
-from sluice.data.blocks import KEY
 from sluice.data.checks.look import Looks
 from sluice.data.checks.rows import FEW
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import usable
 from sluice.data.partitions import Partitions, shared
+from sluice.data.pieces import usable_pieces
 from sluice.data.report import EXAMPLES, counted, listed, percent
-from sluice.data.splits import SPLITS, Piece, Splitter, time_numbers
+from sluice.data.splits import SPLITS, Splitter, time_numbers
 from sluice.fields.summaries import Counted
 
 
@@ -61,16 +58,6 @@ def division(s: Subject) -> None:
 
 def _counts(sizes: list[int]) -> str:
     return ", ".join(f"{n:,} {name}" for n, name in zip(sizes, SPLITS, strict=True))
-
-
-def usable_pieces(side: Side) -> Iterator[tuple[NDArray[np.int64], Piece]]:
-    """The rows that can be used, a piece at a time, with their numbers."""
-    apart = [KEY] if KEY in side.held.schema.names else []
-    for first, ids, block in side.numbered([*(f.name for f in side.fields.values() if f.lacks), "label", *apart]):
-        use = np.flatnonzero(np.asarray(usable(block, side.fields.values())))
-        keys = block.column(KEY) if apart else None if side.keys is None else side.keys.slice(first, block.num_rows)
-        taken = pa.array(use)
-        yield use + first, Piece(ids[use], block.column("label").take(taken), None if keys is None else keys.take(taken))
 
 
 def _from(made: Splitter, side: Side, has_test: bool) -> str:

@@ -102,7 +102,7 @@ def leakage(s: Subject) -> None:
         if s.split.by == "hash":
             s.add("leakage", "pass", "rows with equal features are always on one side of the split", value=0, limit=limit)
         return
-    n, both = shared(s.test.parted, s.train.parted, EXAMPLES)
+    n, both = shared(s.test.parted(s.train.on_disk), s.train.parted(s.train.on_disk), EXAMPLES)
     fraction = n / s.test.rows
     said = f"{counted(n, 'held-out row')} ({percent(fraction)}) {'is a training row' if n == 1 else 'are training rows'} too"
     if fraction > limit:

@@ -110,10 +110,9 @@ class Side:
 
     _known: NDArray[np.uint64] | None = None
 
-    @functools.cached_property
-    def parted(self) -> Partitions:
+    def parted(self, on_disk: bool) -> Partitions:
         """The rows by the number of their features."""
-        return Partitions.of(((first, ids, None) for first, ids, _ in self.numbered([])), self.on_disk)
+        return Partitions.of(((first, ids, None) for first, ids, _ in self.numbered([])), on_disk)
 
     def copies_with(self, label: Field | None) -> Copies:
         """Rows with equal features, and those among them whose label is another; null: no label is compared."""

@@ -1,0 +1,308 @@
+"""A source of records read a piece at a time, twice: first what its columns are, then their values, checked, numbered and kept on disk.
+
+What a source is read as does not depend on how it is cut: each decision is made once, by the same code that reads a whole table, on values that
+stand for all (`sluice.data.evidence`). What this does not settle in pieces is left to the whole reading: `Unfit` says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sluice.core.numerals import Numerals
+from sluice.data.blocks import ID, KEY, Spool, SpoolWriter
+from sluice.data.columns import null_for_missing, numbers
+from sluice.data.config import DataConfig
+from sluice.data.csvfile import closed_at_the_end, names_of, padding
+from sluice.data.csvstream import stream_csv
+from sluice.data.dialect import Dialect
+from sluice.data.digests import TableHasher, plain, row_ids
+from sluice.data.evidence import Evidence, TooMany, numeric_share, table_of
+from sluice.data.numerals import spelled_numbers
+from sluice.data.readers import pandas_index
+from sluice.data.scheme import Found
+from sluice.data.separators import settle
+from sluice.data.sources import INDEX, check_header
+from sluice.data.splits import id_numbers
+from sluice.data.timestamps import speaks_of_time
+from sluice.data.typed import typed
+
+#: Rows and bytes of a file that are read at once.
+_ROWS, _BLOCK = 1 << 16, 8 << 20
+
+
+class Unfit(Exception):
+    """Why a source is read whole."""
+
+
+class _Again(Exception):
+    """A column that began with numbers holds texts further on."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+
+@dataclasses.dataclass(frozen=True)
+class Looked:
+    """What a first look told of a source.
+
+    Attributes:
+        values: a table whose rows stand for all (`evidence.table_of`), each column of the type it is read as.
+        parts: what was read, with the rows of each. notes, numerals: as of `sluice.data.sources.Source`.
+        counted: of columns of texts each different one, as the file spells it.
+    """
+
+    values: pa.Table
+    parts: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
+    numerals: dict[str, Numerals]
+    reader: _Reader
+
+
+def look(files: Sequence[Found], form: str, data: DataConfig, asked: Sequence[str], folder: Path) -> Looked:
+    """Read the columns for what they are.
+
+    Args:
+        files: of the source. form: ``csv`` or ``parquet``.
+        data: the project's section. asked: columns that settings name.
+        folder: where pieces of a text file are kept, for the second reading.
+
+    Raises:
+        Unfit: it has to be read whole, if only to say what is wrong with it.
+        DataError: it cannot be read.
+    """
+    reader: _Reader = _Texts(files, data, asked, folder) if form == "csv" else _Parquet(files, data, asked)
+    columns = data.columns
+    names = reader.names
+    every = {columns.label, *columns.categorical}
+    try:
+        evidence = reader.evidence(every)
+    except TooMany as e:
+        raise Unfit("a column has too many different texts") from e
+    check_header(names, columns, None, files[0].where, form, reader.dialect, held_out=False, labelled=True)
+    if form == "csv":
+        _plain_texts(evidence, data)
+    values, written, more = typed(table_of(evidence), None, columns, None, [], data.numerals)
+    for name in columns.categorical:
+        if name in names and pa.types.is_floating(values.schema.field(name).type):
+            raise Unfit(f"{name!r} names something by floats")
+    values = _labels(values, columns.label)
+    return Looked(values, tuple(reader.parts), (*reader.notes, *more), written, reader)
+
+
+def _plain_texts(evidence: Mapping[str, Evidence], data: DataConfig) -> None:
+    """Raise `Unfit` where the whole reading may refuse a column of texts, or take it for numbers."""
+    columns, wanted = data.columns, data.columns.features
+    never = {*columns.categorical, *columns.timestamps, *columns.kinds, *columns.ignore, columns.label}
+    for name, found in evidence.items():
+        if found.texts and name not in never and (wanted is None or name in wanted):
+            share = numeric_share(found.counted.values, found.counted.counts)
+            if share is None or share >= 0.9:
+                raise Unfit(f"{name!r} may be a column of numbers with something else in it")
+
+
+def _labels(table: pa.Table, label: str) -> pa.Table:
+    if label not in table.schema.names:
+        return table
+    return table.set_column(table.schema.names.index(label), label, null_for_missing(table.column(label)))
+
+
+def read(looked: Looked, label: str) -> Iterator[pa.Table]:
+    """The source's rows, each column as it is read, a piece at a time."""
+    for block in looked.reader.blocks():
+        for name, how in looked.numerals.items():
+            column = spelled_numbers(block.column(name), name, how).values
+            if column is None:
+                column = pa.chunked_array([pa.nulls(block.num_rows, pa.float64())])
+            block = block.set_column(block.schema.names.index(name), name, column)
+        yield _labels(block, label)
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """Rows in the dataset's terms, on disk, and the digest of the source they were made of."""
+
+    held: Spool
+    digest: str
+    schema: pa.Schema
+
+
+def spool(rows: Iterator[pa.Table], make: Any, kinds: Sequence[str], path: Path) -> Made:
+    """Turn a source's rows into the dataset's and keep them.
+
+    Args:
+        rows: of `read`.
+        make: a piece of the source -> its rows in canonical form, and what they are split by or null.
+        kinds: the features. path: the file to write.
+    """
+    writer, hasher, schema, canonical = SpoolWriter(path), None, None, None
+    for block in rows:
+        schema = block.schema
+        whole = plain(block)
+        hasher = hasher or TableHasher(whole.schema)
+        hasher.update(whole)
+        table, keys = make(block)
+        canonical = canonical or table.schema
+        if table.schema != canonical or len(table) != len(block):
+            raise Unfit("its rows are not alike")
+        table = table.append_column(ID, pa.array(id_numbers(row_ids(table, kinds)), pa.uint64()))
+        writer.add(table if keys is None else table.append_column(KEY, keys))
+    if hasher is None or schema is None:
+        raise Unfit("it has no rows")
+    return Made(writer.close(), hasher.hexdigest(), schema)
+
+
+class _Reader:
+    names: list[str]
+    notes: tuple[str, ...] = ()
+    parts: list[tuple[str, int]]
+    dialect: Dialect | None = None
+
+    def evidence(self, every: set[str]) -> dict[str, Evidence]:
+        raise NotImplementedError
+
+    def blocks(self) -> Iterator[pa.Table]:
+        raise NotImplementedError
+
+
+class _Parquet(_Reader):
+    """Files with one schema, of which columns are read alone."""
+
+    def __init__(self, files: Sequence[Found], data: DataConfig, asked: Sequence[str]):
+        self._files, self.parts, self._times = files, [], data.columns.timestamps
+        schemas = []
+        for file in files:
+            try:
+                with pq.ParquetFile(file.path) as f:
+                    schemas.append(f.schema_arrow)
+                    self.parts.append((file.where, f.metadata.num_rows))
+            except (pa.ArrowException, OSError, ValueError, KeyError) as e:
+                raise Unfit("a file cannot be read") from e
+        first = schemas[0]
+        if any(not s.equals(first) for s in schemas) or len(set(first.names)) < len(first.names) or not all(n for _, n in self.parts):
+            raise Unfit("its files are not alike")
+        if any(pa.types.is_dictionary(f.type) or pa.types.is_nested(f.type) for f in first):
+            raise Unfit("it has columns of lists or dictionaries")
+        index = {*pandas_index(first.empty_table()), *(n for n in first.names if not n or INDEX.fullmatch(n))} - set(asked)
+        if index:
+            raise Unfit("it has the index of a saved table")
+        self._schema, self.names = first.remove_metadata(), list(first.names)
+
+    def evidence(self, every: set[str]) -> dict[str, Evidence]:
+        """Of each column; of numbers that no setting names only as many as tell times from other numbers."""
+        found = {f.name: Evidence(f.type, f.name in every) for f in self._schema}
+        looked_at = [n for n, e in found.items() if e.texts or n in every or n in self._times or speaks_of_time(n)]
+        for block in self._read(looked_at) if looked_at else ():
+            for name in looked_at:
+                found[name].add(block.column(name))
+        return found
+
+    def blocks(self) -> Iterator[pa.Table]:
+        """A part of a row group a piece."""
+        return self._read(self.names)
+
+    def _read(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        for file in self._files:
+            try:
+                with pq.ParquetFile(file.path, pre_buffer=False) as f:
+                    for batch in f.iter_batches(batch_size=_ROWS, columns=list(names), use_threads=False):
+                        batch.validate(full=True)
+                        yield pa.Table.from_batches([batch]).select(list(names)).replace_schema_metadata()
+            except (pa.ArrowException, OSError, ValueError, KeyError) as e:
+                raise Unfit("a file cannot be read") from e
+
+
+class _Texts(_Reader):
+    """Files of separated cells, parsed once: numbers as such, other cells as texts, kept on disk."""
+
+    def __init__(self, files: Sequence[Found], data: DataConfig, asked: Sequence[str], folder: Path):
+        self._files, self._data, self._asked, self._folder = files, data, asked, folder
+        columns = data.columns
+        self._texts = {columns.label, *columns.categorical, *columns.timestamps, *columns.kinds, *columns.ignore, *data.numerals}
+        self._all_texts = "" in data.numerals
+        self.names, self.parts = [], []
+        self._spool: Spool | None = None
+        for file in files:
+            dialect, note = settle(file, data.dialect, asked)
+            names = names_of(file, dialect)
+            if note or (dialect.quote == "auto" and dialect.delimiter == "\t") or any(padding(file, dialect)) or not all(names):
+                raise Unfit("its cells have to be looked at whole")
+            if self.names and names != self.names:
+                raise Unfit("its files are not alike")
+            self.names, self.dialect = names, self.dialect or dialect
+        if any(INDEX.fullmatch(n) for n in self.names):
+            raise Unfit("it has the index of a saved table")
+
+    def evidence(self, every: set[str]) -> dict[str, Evidence]:
+        """Of each column. A column is of numbers as long as each piece of it is."""
+        wanted = self._data.columns.features
+        if wanted is not None:
+            self._texts |= set(self.names) - set(wanted)
+        if self._all_texts:
+            self._texts |= set(self.names)
+        while True:
+            try:
+                return self._once(every)
+            except _Again as e:
+                self._texts.add(e.name)
+                for path in self._folder.glob("cells-*.arrow"):
+                    path.unlink()
+
+    def _once(self, every: set[str]) -> dict[str, Evidence]:
+        found: dict[str, Evidence] = {}
+        path = self._folder / f"cells-{len(self._texts)}.arrow"  # of numbers that turned out to be texts another
+        writer, self.parts = SpoolWriter(path), []
+        for file in self._files:
+            rows = 0
+            for block in self._raw(file):
+                table = pa.table({n: self._column(n, block.column(n)) for n in self.names})
+                if not found:
+                    found = {f.name: Evidence(f.type, f.name in every) for f in table.schema}
+                for name, e in found.items():
+                    if e.texts or name in every or speaks_of_time(name):
+                        e.add(table.column(name))
+                writer.add(table)
+                rows += block.num_rows
+            if not rows:
+                raise Unfit("a file has no rows")
+            self.parts.append((file.where, rows))
+        self._spool = writer.close()
+        return found
+
+    def _column(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        if name in self._texts:
+            if self._data.quote == "auto" and pc.any(pc.match_substring(column, "\n")).as_py():
+                raise Unfit("a cell holds a line break")
+            return column
+        found, _ = numbers(column)
+        if found is None:
+            raise _Again(name)
+        return found
+
+    def _raw(self, file: Found) -> Iterator[pa.Table]:
+        last = None
+        for block in stream_csv(file, self._data.dialect, self._asked, _BLOCK):
+            last = block if block.num_rows else last
+            yield block
+        if last is not None:
+            dialect, _ = settle(file, self._data.dialect, self._asked)
+            closed_at_the_end(file, dialect, last.column(last.num_columns - 1)[-1].as_py() or "")
+
+    def blocks(self) -> Iterator[pa.Table]:
+        """As kept."""
+        assert self._spool is not None
+        for _, block in self._spool.blocks(self.names):
+            yield block
+
+
+def first_block(rows: Iterator[pa.Table]) -> tuple[pa.Table, Iterator[pa.Table]]:
+    """The first piece, and all of them."""
+    first = next(rows)
+    return first, itertools.chain([first], rows)

@@ -1,0 +1,113 @@
+"""A project's training source in the task's terms, read in pieces and kept on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sluice.core.errors import DataError
+from sluice.core.numerals import Numerals
+from sluice.core.spelling import Spelling
+from sluice.data import flow, timestamps
+from sluice.data.beside import named_beside
+from sluice.data.blocks import APART, Blocks
+from sluice.data.columns import null_for_nan
+from sluice.data.digests import plain
+from sluice.data.locations import brought
+from sluice.data.names import columns_named
+from sluice.data.pieces import form_in_pieces
+from sluice.data.sensitive import without_values
+from sluice.data.sources import place_in
+from sluice.data.spellings import respelled_table, spelling_of
+from sluice.data.split_keys import split_keys
+from sluice.data.timestamps import Times
+from sluice.fields import field_of, fields_of
+from sluice.problems.problem import problem
+
+if TYPE_CHECKING:
+    from sluice.project import Project
+
+
+@dataclasses.dataclass(frozen=True)
+class InPieces:
+    """What `sluice.data.sources.Source` tells of a source, without its rows."""
+
+    schema: pa.Schema
+    rows: int
+    digest: str
+    parts: tuple[tuple[str, int], ...]
+    notes: tuple[str, ...]
+    numerals: dict[str, Numerals]
+
+    def place(self, row: int) -> str:
+        """Where a row (from 0) came from, in words."""
+        return place_in(self.parts, row)
+
+
+Found = tuple[Blocks, dict[str, str], str, InPieces, dict[str, Spelling], Mapping[str, Times]]
+
+
+def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) -> Found | None:
+    """The rows, their kinds, the objective, what was read, spellings, and times; None where the source is read whole: it fits, or has to be.
+
+    Args:
+        folder: where rows are kept.
+
+    Raises:
+        DataError: the source cannot be read, or not as declared.
+    """
+    data = project.data
+    if not getattr(task, "streams", False) or data.checks.own:
+        return None
+    with without_values(data.sensitive), brought(data.source, base_dir, data.columns) as found:
+        form = form_in_pieces(found, data)
+        if form is None or not isinstance(found, list):
+            return None
+        try:
+            columns = data.columns
+            named = {columns.label, *columns.categorical, *columns.numbers, *columns.kinds, *columns.ignore, *(columns.features or ())}
+            looked = flow.look(found, form, data, [*named, *columns_named(project)], folder)
+            return _made(project, task, looked, folder)
+        except (flow.Unfit, DataError):  # read whole, it says what is wrong and where
+            return None
+
+
+def _made(project: Project, task: Any, looked: flow.Looked, folder: Path) -> Found:
+    data, values = project.data, looked.values
+    kinds, objective = dict(task.kinds(values)), task.objective(values)
+    if named_beside(project, values, kinds) or any(n.startswith(APART) for n in values.schema.names):
+        raise flow.Unfit("settings name columns beside the features")
+    times = dict(task.times(values))
+    by = data.split.column
+    if data.split.by == "time" and by is not None and by not in times and by in values.schema.names:
+        column = plain(values.select([by])).column(0)
+        if not pa.types.is_string(column.type) and not timestamps.speaks_of_time(by) and by not in data.columns.timestamps:
+            told = None
+        else:
+            told = timestamps.find(column, by, data.columns.timestamps.get(by), data.columns.time_zone)
+        if told is not None:
+            times[by] = told
+    fixed = task.settled_for(kinds, {n: t for n, t in times.items() if n in kinds}, objective)
+    label = field_of(problem(objective).label, "label")
+    sample = _canonical(fixed, values, kinds)
+    named = [*(n for n, f in fields_of(kinds).items() if f.category), *(["label"] if label.category else [])]
+    spellings = {n: spelling_of(sample.column(n)) for n in named if pa.types.is_string(sample.schema.field(n).type)}
+
+    def make(block: pa.Table) -> tuple[pa.Table, pa.ChunkedArray | None]:
+        table = respelled_table(_canonical(fixed, block, kinds), spellings, block, data.columns.label)
+        return table, split_keys(project, block, block.num_rows, times)
+
+    made = flow.spool(flow.read(looked, data.columns.label), make, list(kinds), folder / "rows.arrow")
+    source = InPieces(made.schema, made.held.rows, made.digest, looked.parts, looked.notes, looked.numerals)
+    return made.held, kinds, objective, source, spellings, times
+
+
+def _canonical(task: Any, table: pa.Table, kinds: Mapping[str, str]) -> pa.Table:
+    made = plain(task.canonical(table)).select([*kinds, "label"])
+    return pa.table(
+        {n: null_for_nan(c) if pa.types.is_floating(c.type) else c for n, c in zip(made.schema.names, made.columns, strict=True)}
+    )

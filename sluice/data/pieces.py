@@ -1,0 +1,88 @@
+"""A project's rows gone through in pieces: what is read, checked, divided and written takes no more memory for more rows."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sluice.data.blocks import ID, KEY, Blocks
+from sluice.data.checks.subject import Side
+from sluice.data.columns import usable
+from sluice.data.config import DataConfig
+from sluice.data.digests import ROW_ID_DIGITS
+from sluice.data.forms import form_of_files
+from sluice.data.scheme import Found
+from sluice.data.splits import SPLITS, Piece, Splitter
+from sluice.problems.units import GROUP
+from sluice.stats import tally
+
+if TYPE_CHECKING:
+    from sluice.fields import Field
+
+#: What a source takes in memory where it is read whole, as a multiple of its files' bytes.
+_TAKES = {"csv": 6, "parquet": 15}
+_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
+
+
+def form_in_pieces(found: list[Found] | pa.Table, data: DataConfig) -> str | None:
+    """The form of files that are gone through in pieces; None: they are read whole, since they are of another form or fit."""
+    if (
+        not isinstance(found, list)
+        or any(f.path.is_dir() for f in found)
+        or any(f.path.suffix in (".gz", ".zip", ".bz2", ".xz", ".zst") for f in found)
+    ):
+        return None
+    form = form_of_files(found, data.format)
+    if form not in _TAKES:
+        return None
+    takes = sum(f.path.stat().st_size for f in found) * _TAKES[form]
+    return form if data.engine != "auto" or takes > data.bytes_of_memory else None
+
+
+@contextlib.contextmanager
+def bounded(data: DataConfig) -> Iterator[Path]:
+    """A folder for pieces, gone at the end; columns are sorted within ``data.memory``."""
+    with tempfile.TemporaryDirectory(prefix="sluice-rows-") as folder, tally.held(data.bytes_of_memory // 64):
+        yield Path(folder)
+
+
+def usable_pieces(side: Side) -> Iterator[tuple[NDArray[np.int64], Piece]]:
+    """The rows that can be used, a piece at a time, with their numbers."""
+    apart = [KEY] if KEY in side.held.schema.names else []
+    for first, ids, block in side.numbered([*(f.name for f in side.fields.values() if f.lacks), "label", *apart]):
+        use = np.flatnonzero(np.asarray(usable(block, side.fields.values())))
+        keys = block.column(KEY) if apart else None if side.keys is None else side.keys.slice(first, block.num_rows)
+        taken = pa.array(use)
+        yield use + first, Piece(ids[use], block.column("label").take(taken), None if keys is None else keys.take(taken))
+
+
+def divided(held: Blocks, fields: Mapping[str, Field], made: Splitter, grouped: bool) -> dict[str, Iterator[pa.Table]]:
+    """The rows of each split as a dataset stores them, a piece at a time."""
+    names = [*fields, "label"]
+    keyed = KEY in held.schema.names
+
+    def of(side: int) -> Iterator[pa.Table]:
+        for _, block in held.blocks([*names, ID, *([KEY] if keyed else [])]):
+            block = block.filter(usable(block, fields.values()))
+            ids, keys = np.asarray(block.column(ID)), block.column(KEY) if keyed else None
+            mine = pa.array(made.sides(Piece(ids, block.column("label"), keys)) == side)
+            kept = block.select(names).filter(mine).add_column(0, "row_id", row_texts(ids[np.asarray(mine)]))
+            yield kept.append_column(GROUP, keys.filter(mine)) if grouped and keys is not None else kept
+
+    return {name: of(i) for i, name in enumerate(SPLITS[:2] if made.has_test else SPLITS)}
+
+
+def row_texts(ids: NDArray[np.uint64]) -> pa.ChunkedArray:
+    """Rows' numbers as ids of `ROW_ID_DIGITS` digits."""
+    digits = ids.astype(">u8").view(np.uint8).reshape(len(ids), 8)
+    texts = np.stack([_DIGITS[digits >> 4], _DIGITS[digits & 15]], axis=2).reshape(-1)
+    offsets = np.arange(len(ids) + 1, dtype=np.int32) * ROW_ID_DIGITS
+    made: Any = pa.StringArray.from_buffers(len(ids), pa.py_buffer(offsets), pa.py_buffer(texts))
+    return pa.chunked_array([made])
