@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from serving.controller.runs.resource import COMMAND
+from serving.controller.runs.resource import COMMAND, SpecError, source
 from sluice.core import section
 from sluice.core.cron import CronError
 from sluice.core.errors import ProjectError, SluiceError
@@ -96,6 +96,11 @@ def monitor(raw: Object) -> Monitor:
     policy = None
     if again is not None:
         policy = _checked(Retrain, {k: v for k, v in _snake(again).items() if k not in ("alerts", "events", "run")}, "spec.retrain")
+        try:
+            source(again.get("run") or {})
+        except SpecError as e:
+            field = (e.field or "spec").replace("spec", "spec.retrain.run", 1)
+            raise SluiceError(e.message, field=field, fix=e.fix) from e
     return Monitor(
         raw,
         meta["name"],

@@ -224,6 +224,11 @@ def test_a_faster_writer_wins_and_the_look_never_happened(world: World) -> None:
         ({"retrain": {"schedule": "0 2 * * *", "timeZone": "Berlin", "run": RUN}}, "spec.retrain.timeZone: no such time zone"),
         ({"retrain": {"perDay": 900, "run": RUN}}, "spec.retrain.per_day"),
         ({"rollout": "digits"}, "spec.rollout or spec.package"),
+        (
+            {"retrain": {"run": {"project": {"inline": "x"}, "parameters": {"project": "y"}}}},
+            "spec.retrain.run.parameters.project: is given",
+        ),
+        ({"retrain": {"run": {}}}, "spec.retrain.run: names neither"),
     ],
 )
 def test_a_spec_that_makes_no_sense_is_refused_in_the_status(world: World, spec: dict, told: str) -> None:
