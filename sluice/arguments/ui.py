@@ -11,6 +11,14 @@ def add_to(commands: Commands, add: Add) -> None:
     """Add it."""
     ui = add("ui", "runs, models, rollouts, monitors and the audit trail in a browser; read-only unless told otherwise", "ui:ui")
     home_argument(ui)
+    ui.add_argument(
+        "-n",
+        "--namespace",
+        metavar="NS",
+        help="of a cluster: its rollouts and monitors, MLflow ($MLFLOW_TRACKING_URI) and Kubeflow Pipelines",
+    )
+    ui.add_argument("--endpoint", metavar="URL", help="of Kubeflow Pipelines; default: $KF_PIPELINES_ENDPOINT, else what is at hand")
+    ui.add_argument("--context", help="of the kubeconfig; default: its current one")
     ui.add_argument("--port", type=_port, default=8420, help="default 8420; 0: any that is free")
     ui.add_argument(
         "--host", default="127.0.0.1", help="to listen at; default 127.0.0.1. Open to other machines, looking needs the token too"

@@ -29,7 +29,16 @@ def ui(args: argparse.Namespace) -> int:
 
     home = Home(args.home)
     token = _token(args.token_file, args.actions or server.is_open(args.host))
-    place = HomePlace(home)
+    if args.namespace:
+        from sluice.ui.cluster import ClusterPlace
+
+        place: HomePlace = ClusterPlace(args.namespace, home, endpoint=args.endpoint, context=args.context)
+    elif args.endpoint or args.context:
+        raise ProjectError(
+            "is of a cluster", field="--endpoint" if args.endpoint else "--context", fix="name its namespace too: --namespace NS"
+        )
+    else:
+        place = HomePlace(home)
     listening = server.bound(args.host, args.port)
     new = token is not None and args.token_file is None and not os.environ.get(TOKEN_ENV)
 

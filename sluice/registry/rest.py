@@ -89,6 +89,11 @@ class Rest:
         found = self._call("GET", "registered-models/get", name=name)["registered_model"]
         return SimpleNamespace(name=found["name"], aliases={a["alias"]: str(a["version"]) for a in found.get("aliases") or []})
 
+    def get_run(self, run_id: str) -> Any:
+        found = self._call("GET", "runs/get", run_id=run_id)["run"]
+        params = {p["key"]: p.get("value", "") for p in (found.get("data") or {}).get("params") or []}
+        return SimpleNamespace(data=SimpleNamespace(params=params))
+
     def create_registered_model(self, name: str) -> None:
         self._call("POST", "registered-models/create", name=name)
 

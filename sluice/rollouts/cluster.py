@@ -119,8 +119,12 @@ def status(namespace: str, name: str) -> dict[str, Any]:
     Raises:
         RolloutError: no such resource, or no cluster. SluiceError: it does not answer. MissingExtra: the Kubernetes client is not installed.
     """
-    raw = _one(namespace, name)
-    found, spec = raw.get("status") or {}, raw["spec"]
+    return told(_one(namespace, name))
+
+
+def told(raw: dict[str, Any]) -> dict[str, Any]:
+    """What `control.status` gives, of a ModelRollout that was read."""
+    found, spec, name = raw.get("status") or {}, raw["spec"], raw["metadata"]["name"]
     state = found.get("state") or {}
     events = [
         {

@@ -49,7 +49,14 @@ class Ui:
         project, outcome = asked.get("project", "")[:200], asked.get("outcome", "")[:40]
         found = self.place.runs(_number(asked.get("page")), project, outcome)
         return self.pages.draw(
-            request, "runs.html", "Runs", page=found, project=project, outcome=outcome, projects=self.place.projects(), outcomes=_OUTCOMES
+            request,
+            "runs.html",
+            "Runs",
+            page=found,
+            project=project,
+            outcome=outcome,
+            projects=self.place.projects(),
+            outcomes=self.place.outcomes,
         )
 
     def run(self, request: Request) -> Response:
@@ -90,6 +97,10 @@ class Ui:
         """One rollout, live while it runs."""
         name = request.path_params["name"]
         return self.pages.draw(request, "rollout.html", f"Rollout of {name}", found=self.place.rollout(name))
+
+    def monitors(self, request: Request) -> Response:
+        """The models that are watched."""
+        return self.pages.draw(request, "monitors.html", "Monitors", monitors=self.place.monitors())
 
     def audit(self, request: Request) -> Response:
         """The audit log."""
@@ -179,9 +190,6 @@ class Ui:
         return seen
 
 
-_OUTCOMES = ("promoted", "refused", "rolled_back", "failed", "running", "interrupted")
-
-
 def application(place: Place, sessions: Sessions, hosts: Iterable[str], *, private: bool = False) -> ASGIApp:
     """The whole of it.
 
@@ -194,12 +202,15 @@ def application(place: Place, sessions: Sessions, hosts: Iterable[str], *, priva
         Route("/", see(ui.runs)),
         Route("/runs/{name}", see(ui.run)),
         Route("/runs/{name}/report", see(ui.report)),
+        # As reports name each other, seen from one.
+        Route("/runs/{name}/index.html", see(ui.report)),
         Route("/models", see(ui.models)),
         Route("/models/{name}", see(ui.model)),
         Route("/compare", see(ui.compare)),
         Route("/rollouts", see(ui.rollouts)),
         Route("/rollouts/{name}", see(ui.rollout)),
         Route("/rollouts/{name}/events", see(ui.events)),
+        Route("/monitors", see(ui.monitors)),
         Route("/audit", see(ui.audit)),
         Route("/rollouts/{name}/{command}", acts.rollout, methods=both),
         Route("/models/{name}/promote", acts.promote, methods=both),

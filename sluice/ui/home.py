@@ -23,9 +23,9 @@ from sluice.registry.versions import Registry
 from sluice.rollouts import again, control
 from sluice.rollouts.store import Store
 from sluice.steps import step as steps
-from sluice.ui import models
+from sluice.ui import models, monitors
 from sluice.ui.index import Index, named, read, read_json
-from sluice.ui.shape import Compared, Missing, ModelLine, Page, RunView, StepLine
+from sluice.ui.shape import Compared, Missing, ModelLine, Page, RunView, StepLine, rollout_of
 from sluice.ui.trail import Trail, Trails
 
 #: Characters of a project's text that are shown.
@@ -38,6 +38,7 @@ class HomePlace:
     """Everything a local run wrote."""
 
     cluster = False
+    outcomes: Sequence[str] = ("promoted", "refused", "rolled_back", "failed", "running", "interrupted")
 
     def __init__(self, home: Home):
         self.home, self.where = home, str(home.root)
@@ -81,7 +82,7 @@ class HomePlace:
             self._steps(name, outcome),
             texts(outcome.get("reasons")),
             texts(outcome.get("cautions")),
-            outcome["error"] if isinstance(outcome.get("error"), dict) else {},
+            fault(outcome.get("error")),
             (self.home.reports / name / "index.html").is_file(),
             settings,
         )
@@ -128,10 +129,15 @@ class HomePlace:
 
     def rollout(self, name: str) -> Mapping[str, Any]:
         """As `Place` says."""
-        found = control.status(self.home.root, named(name))
-        raw = Store(self.home.root, name).load()
-        plan = raw.get("plan")
-        return {**found, "alpha": plan.get("alpha") if isinstance(plan, dict) else None}
+        try:
+            found = control.status(self.home.root, named(name))
+            plan = Store(self.home.root, name).load().get("plan")
+        except (KeyError, TypeError, AttributeError, ValueError) as e:
+            raise Missing(
+                "what is kept of it is of another kind", field="rollout", value=name, fix="`sluice run` begins the next one"
+            ) from e
+        alpha = plan.get("alpha") if isinstance(plan, dict) else None
+        return rollout_of({**found, "alpha": alpha if isinstance(alpha, float) and 0 < alpha < 1 else None})
 
     def changed(self, name: str) -> Any:
         """As `Place` says: by the times of its files."""
@@ -141,6 +147,10 @@ class HomePlace:
             with contextlib.suppress(OSError):
                 out.append((root / file).stat().st_mtime_ns)
         return (*out, Store(self.home.root, name).driven())
+
+    def monitors(self) -> Sequence[monitors.Monitor]:
+        """As `Place` says."""
+        return monitors.of_home(self.home)
 
     # -- the audit log
 
@@ -194,6 +204,13 @@ class HomePlace:
         if found is None:
             raise Missing("nothing was run in this home yet", field="model", fix="`sluice run PROJECT` first")
         return found
+
+
+def fault(found: Any) -> dict[str, str]:
+    """What ought to be an error of `SluiceError.to_dict`: its message, field, value and fix; empty where there is none."""
+    if not isinstance(found, dict):
+        return {}
+    return {k: "" if found.get(k) is None else str(found[k])[:2000] for k in ("message", "field", "value", "fix")}
 
 
 def texts(found: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,20 +12,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from sluice import __version__
 from sluice.core.errors import SluiceError
+from sluice.kfp.errors import Unauthorised
 from sluice.report.svg import number
 from sluice.ui.session import Sessions
-from sluice.ui.shape import Missing, Place
+from sluice.ui.shape import Forbidden, Missing, Place
 
+log = logging.getLogger(__name__)
+
+_FAILURE = "failure.html"
 FOLDER = Path(__file__).parent
 #: Outcomes, decisions, phases and verdicts, by the colour they have.
 _COLOURS = {
-    "good": ("promoted", "would promote", "pass", "Succeeded", "ok", "whole", "champion"),
+    "good": ("promoted", "succeeded", "quiet", "would promote", "pass", "Succeeded", "ok", "whole", "champion"),
     "bad": (
         "refused",
         "would refuse",
@@ -129,13 +134,22 @@ class Pages:
             "signed_in": session is not None,
             "csrf": self.sessions.word(session) if session else "",
         }
-        return HTMLResponse(templates().get_template(name).render(**around, **what), status)
+        try:
+            text = templates().get_template(name).render(**around, **what)
+        except (UndefinedError, TypeError, ValueError, KeyError, AttributeError) as e:
+            if name == _FAILURE:
+                raise
+            log.warning("%s was not drawn", request.url.path, exc_info=e)
+            return self.failure(
+                request, SluiceError("what is kept of it is of another kind", fix="what was odd is in the log of `sluice ui`")
+            )
+        return HTMLResponse(text, status)
 
     def failure(self, request: Request, error: SluiceError, status: int | None = None) -> HTMLResponse:
         """The page of something that did not work: what, where, what to do."""
-        code = status or getattr(error, "http", None) or status_of(error)
+        code = status or status_of(error)
         title = _TITLES.get(code, "This did not work")
-        return self.draw(request, "failure.html", title, status=code, error=_told(error), kind=type(error).__name__)
+        return self.draw(request, _FAILURE, title, status=code, error=_told(error), kind=type(error).__name__)
 
 
 _TITLES = {
@@ -152,6 +166,8 @@ def status_of(error: SluiceError) -> int:
     """Of HTTP: not there, asked wrongly, or something else's fault."""
     if isinstance(error, Missing):
         return 404
+    if isinstance(error, Forbidden | Unauthorised):
+        return 403
     return 502 if error.exit_code == 1 else 404
 
 

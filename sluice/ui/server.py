@@ -69,8 +69,9 @@ def serve(place: Place, made: socket.socket, host: str, names: list[str], token:
         timeout_keep_alive=_QUIET,
         timeout_graceful_shutdown=_END,
     )
-    with contextlib.suppress(SluiceError):
-        place.runs(1, "", "")  # so that whoever comes first does not wait for it
+    if not place.cluster:
+        with contextlib.suppress(SluiceError):
+            place.runs(1, "", "")  # so that whoever comes first does not wait for it
     templates().get_template("runs.html")
     threading.Thread(target=_ahead, args=(place,), daemon=True).start()
     started(port)

@@ -12,6 +12,7 @@ from sluice.registry.versions import CHAMPION, Version
 if TYPE_CHECKING:
     from sluice.promotion.promote import Promoted
     from sluice.promotion.rollback import Back
+    from sluice.ui.monitors import Monitor
     from sluice.ui.trail import Trail
 
 #: Lines of a page.
@@ -24,13 +25,17 @@ class Missing(SluiceError):
     exit_code = 2
 
 
+class Forbidden(SluiceError):
+    """Whoever runs the page has no right to it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class RunLine:
     """A run in a list.
 
     Attributes:
         id, project: of it. outcome: as of `sluice run`, or ``running``, ``interrupted``, ``unreadable``. when: seconds since 1970, its end.
-        seconds: it took. version, digest: it registered. metric, limits, verdict: of its evaluation. why: in words.
+        seconds: it took. version, digest: it registered. metric, limits, verdict: of its evaluation. why: in words. name: where it is not the id.
     """
 
     id: str
@@ -44,6 +49,7 @@ class RunLine:
     limits: str = ""
     verdict: str = ""
     why: str = ""
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +127,8 @@ class Place(Protocol):
     #: Where it is, for a person; and whether it is a cluster.
     where: str
     cluster: bool
+    #: What a run may have come to.
+    outcomes: Sequence[str]
 
     def runs(self, number: int, project: str, outcome: str) -> Page: ...
     def projects(self) -> Sequence[str]: ...
@@ -131,8 +139,29 @@ class Place(Protocol):
     def rollouts(self) -> Sequence[Mapping[str, Any]]: ...
     def rollout(self, name: str) -> Mapping[str, Any]: ...
     def changed(self, name: str) -> Any: ...
+    def monitors(self) -> Sequence[Monitor]: ...
     def audit(self, number: int, model: str) -> Trail: ...
     def environments(self) -> Sequence[str]: ...
     def command(self, name: str, command: str, reason: str) -> None: ...
     def promote(self, reference: str, target: str, reason: str, override: bool, dry_run: bool) -> Promoted: ...
     def rollback(self, model: str, environment: str, reason: str, dry_run: bool) -> Back: ...
+
+
+def rollout_of(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same `status` of a rollout. Raises `Missing` where a part of it is of another kind than a page draws: it is read from files and resources."""
+    number, load = (int, float), found["load"] or {}
+    fine = (
+        all(isinstance(found[k], str) for k in ("name", "phase", "stage"))
+        and all(isinstance(found[k], number) for k in ("step", "weight", "updated"))
+        and all(isinstance(found[k], list) for k in ("steps", "reasons", "tests", "events"))
+        and all(isinstance(found[k], str | None) for k in ("stable", "candidate"))
+        and all(isinstance(t, dict) and all(isinstance(t.get(arm), dict | None) for arm in ("stable", "candidate")) for t in found["tests"])
+        and all(isinstance(e, dict) and isinstance(e.get("time"), number) and isinstance(e.get("message"), str) for e in found["events"])
+        and isinstance(load, dict)
+        and all(isinstance(load.get(k, 0), number) for k in ("sent", "failed"))
+    )
+    if not fine:
+        raise Missing(
+            "what is kept of it is of another kind", field="rollout", value=str(found["name"])[:200], fix="`sluice run` begins the next one"
+        )
+    return found

@@ -170,6 +170,35 @@ def registry(home: Home, model: str, versions: int = 4) -> Registry:
     return found
 
 
+def monitor(home: Home, model: str, moved: float = 0.0) -> None:
+    """What `sluice monitor` keeps of a model whose column ``age`` moves by so much a window."""
+    names = ("age", "income", "city", "words")
+    history = [
+        {
+            "window": i,
+            "rows": 1000,
+            "ended": f"2026-11-{10 + i}T00:00:00Z",
+            "parts": {
+                n: [0.05 + 0.02 * math.sin(i + k) + moved * i * (k == 0), 0.25, moved * i * (k == 0) > 0.2] for k, n in enumerate(names)
+            },
+        }
+        for i in range(18)
+    ]
+    standing = (
+        [{"feature": "age", "text": f"age moved: distance {0.05 + moved * 17:.2f}, 0.25 counts", "since": "2026-11-18T00:00:00Z"}]
+        if moved
+        else []
+    )
+    kept = {
+        "format": "sluice.monitor/v1",
+        "cursor": None,
+        "history": history,
+        "last": {"standing": standing},
+        "state": {"rows": 18000, "windows": 18},
+    }
+    files.write_json(home.root / "monitor" / f"{model}-{digest_of(3)[:12]}.json", kept)
+
+
 def build(root: Path, runs: int = 24, *, models: bool = True) -> Home:
     """A whole home."""
     home = Home(root).create()
@@ -177,6 +206,8 @@ def build(root: Path, runs: int = 24, *, models: bool = True) -> Home:
         run(home, i, _PROJECTS[i % len(_PROJECTS)], _OUTCOMES[i % len(_OUTCOMES)])
     rollout(home, "digits")
     rollout(home, "churn", ended="rolled_back")
+    monitor(home, "intents", 0.02)
+    monitor(home, "digits")
     if models:
         for model in ("intents", "digits"):
             registry(home, model)

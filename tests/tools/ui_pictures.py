@@ -30,6 +30,7 @@ def addresses(run: str) -> dict[str, str]:
         "compare": "/compare?a=intents@3&b=intents@4",
         "rollouts": "/rollouts",
         "rollout": "/rollouts/intents",
+        "monitors": "/monitors",
         "audit": "/audit",
         "promote": "/models/intents/promote?to=production",
         "rollback": "/models/intents/rollback?environment=dev",
@@ -108,7 +109,13 @@ def main(out: Path, docs: bool) -> int:
     return int(bool(wrong))
 
 
-_DOCS = {("runs", "desktop", "light"), ("model", "desktop", "light"), ("rollout", "desktop", "dark"), ("rollout", "phone", "light")}
+_DOCS = {
+    ("monitors", "desktop", "light"),
+    ("runs", "desktop", "light"),
+    ("model", "desktop", "light"),
+    ("rollout", "desktop", "dark"),
+    ("rollout", "phone", "light"),
+}
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])

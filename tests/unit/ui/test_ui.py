@@ -195,6 +195,42 @@ def test_files_that_are_broken_or_too_large_do_not_break_a_list(home: Home, read
     assert reader.get("/runs/types-20250101-000000-0000").status_code == 200
 
 
+def test_a_state_of_another_kind_is_said_and_the_list_goes_on(home: Home, reader: httpx.Client) -> None:
+    odd = {
+        "empty": b'{"state": {}, "updated": 1}',
+        "list": b'{"state": [], "updated": 1}',
+        "types": b'{"state": {"phase": 7, "stage": [], "step": "x", "weight": {}, "verdict": 1, "reasons": "ab"}, "updated": "never", "view": {"tests": [1, {"stable": 5}]}, "load": {"sent": "many"}}',
+        "torn": b'{"state"',
+    }
+    for name, data in odd.items():
+        files.write_bytes(home.rollouts / f"odd-{name}" / "state.json", data)
+    try:
+        assert reader.get("/rollouts").status_code == 200
+        for name in odd:
+            assert reader.get(f"/rollouts/odd-{name}").status_code in (404, 502), name
+    finally:
+        for name in odd:
+            shutil.rmtree(home.rollouts / f"odd-{name}")
+    errors = b'{"outcome": "failed", "error": {"step": [1], "message": {"a": 1}}, "reasons": [{"b": 2}]}'
+    files.write_bytes(home.runs / "error-20250101-000000-0000" / "outcome.json", errors)
+    assert reader.get("/runs/error-20250101-000000-0000").status_code == 200
+
+
+def test_a_monitor_shows_its_alarms_and_the_last_windows(home: Home, reader: httpx.Client) -> None:
+    history = [
+        {"window": i, "ended": f"2026-11-2{i}T00:00:00Z", "parts": {EVIL: [0.1 * i, 0.2, i > 2], "age": [0.01, 0.2, False]}}
+        for i in range(4)
+    ]
+    last = {"standing": [{"feature": EVIL, "text": f"{EVIL} moved"}]}
+    kept = {"format": "sluice.monitor/v1", "history": history, "last": last, "state": {"rows": 4000, "windows": 4}}
+    files.write_json(home.root / "monitor" / "intents-0123456789ab.json", kept)
+    files.write_bytes(home.root / "monitor" / "odd-0123456789ab.json", b"[]")
+    page = reader.get("/monitors")
+    assert page.status_code == 200
+    assert "4,000" in page.text and "<polyline" in page.text and "1 alarm stands" in page.text and "unreadable" in page.text
+    assert "<script>alert" not in page.text
+
+
 def test_without_the_token_nothing_is_changed(ui: Served, reader: httpx.Client) -> None:
     assert "Roll back" not in reader.get("/models/intents").text
     for address in ("/models/intents/rollback", "/models/intents/promote", "/rollouts/digits/abort"):
