@@ -76,6 +76,7 @@ def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
         "thresholds",
         "reliability",
         "sound",
+        "prompts",
         "slices",
         "floor",
         "champion",
