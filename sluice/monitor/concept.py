@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 Detector = Literal["page_hinkley", "adwin"]
 
 #: Of simulated streams: how many, and the seed.
-_STREAMS, _SEED = 400, 17
+_STREAMS, _SEED = 240, 17
 #: Rows that the mean before the first label stands for: what the held-out rows say is neither taken for exact nor soon forgotten.
 _FEWEST, _MOST = 2000, 20_000
 #: Of the false alarms, what is left to all errors where surprise is watched too.

@@ -1,0 +1,491 @@
+"""Why a model is not what it was: a broken source, a real shift, or another truth; which columns, which slices, since when, and beside what.
+
+Read from the prediction log and the labels that came, in bounded memory. A diagnosis is plain JSON and ends in a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sluice.core.errors import MissingExtra
+from sluice.fields import field_of
+from sluice.monitor import cbpe, losses, timeline
+from sluice.monitor.concept import Baseline, ErrorStream
+from sluice.monitor.config import MonitorConfig
+from sluice.monitor.drift import DriftMonitor
+from sluice.monitor.faults import Cause, swapped_by_company
+from sluice.monitor.labels import Coverage, joined
+from sluice.monitor.log import PredictionLog
+from sluice.monitor.quality import Judge, Labelled, by_window, measured
+from sluice.monitor.sampled import Sample, causes
+from sluice.monitor.timeline import Event
+from sluice.monitor.verdict import Verdict
+
+if TYPE_CHECKING:
+    from sluice.package.package import Package
+
+#: Parts of a verdict that are the model's answers and no feature.
+_REFERENCE = (200, 1000)
+_KINDS = ("data fault", "concept drift", "shift", "worse", "healthy", "unknown")
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """A feature that moved.
+
+    Attributes:
+        feature: it; one of the model's answers is called as the monitor calls it. answer: whether it is one of these.
+        since: microseconds since 1970, 0 where rows tell no time. row: of the log, where the first window that says so began. full: from which row all are so.
+        score, limit: of the last window. alarm: whether an alarm stands.
+    """
+
+    feature: str
+    answer: bool
+    since: int
+    row: int
+    full: int
+    score: float | None
+    limit: float | None
+    alarm: bool
+
+
+def diagnose(
+    profile: Mapping[str, Any],
+    root: str | Path,
+    model: str,
+    *,
+    version: str = "",
+    config: MonitorConfig | None = None,
+    judge: Judge | None = None,
+    package: Package | None = None,
+    events: Sequence[Event] = (),
+) -> dict[str, Any]:
+    """The diagnosis of a model as it serves now.
+
+    Args:
+        profile: of its training rows. root: of the log. model: its name there. version: of which; "": any.
+        config: `monitor:`. judge: by what it is judged; None: labels are not looked at. package: asked for the importance of columns; None: not measured.
+        events: from elsewhere, for the timeline.
+
+    Returns:
+        ``kind`` (``data fault``, ``concept drift``, ``shift``, ``worse``, ``healthy``, ``unknown``), ``sentence``, ``wrong`` (whether something is),
+        ``rows``, ``windows``, ``features`` [..., ``cause``], ``quality``, ``slices``, ``importance``, ``labels``, ``estimate``, ``timeline``, ``cautions``.
+
+    Raises:
+        DataError: the log cannot be read.
+    """
+    config = config or MonitorConfig()
+    verdicts, starts, total, faults = _drift(profile, root, model, version, config)
+    cautions = [f"not read: {f}" for f in faults[:5]]
+    moved = movers(verdicts, starts, set(profile["features"]))
+    features = [m for m in moved if not m.answer]
+    sample = _sample(profile, root, model, version, total)
+    found = causes(sample, profile, {m.feature: (m.row, m.full) for m in features}) if features else {}
+    labelled = _labelled(profile, root, model, version, config, judge, package, moved, cautions) if judge is not None else {}
+    if not features and labelled.get("since_row_time"):
+        found |= _by_company(sample, profile, labelled["since_row_time"])
+    line = [*events, *timeline.served(b for b, _ in PredictionLog(root, model).read(columns=["time", "version"]))]
+    out: dict[str, Any] = {
+        "model": model,
+        "version": version[:12],
+        "rows": total,
+        "windows": len(verdicts),
+        "features": [_feature(m, found.get(m.feature)) for m in moved] + _swaps(found, features),
+        **{k: labelled.get(k) for k in ("labels", "quality", "concept", "slices", "importance", "estimate")},
+        "cautions": cautions,
+    }
+    out["kind"] = _kind(out, found, bool(total))
+    out["wrong"] = out["kind"] not in ("healthy", "unknown")
+    out["sentence"] = sentence(out, found, line)
+    out["timeline"] = [e.to_dict() for e in sorted([*line, *_found(out, verdicts)])][-200:]
+    return out
+
+
+# -- drift -------------------------------------------------------------------------------------------
+
+
+def _drift(
+    profile: Mapping[str, Any], root: str | Path, model: str, version: str, config: MonitorConfig
+) -> tuple[list[Verdict], list[int], int, list[str]]:
+    """The verdicts of all windows, the row at which each begins, and the rows in all."""
+    monitor, log = DriftMonitor(profile, config), PredictionLog(root, model, version=version)
+    state, verdicts, rows, last = monitor.begin(), [], 0, None
+    for batch, _ in log.read(columns=monitor.columns):
+        state, new = monitor.feed(state, batch)
+        verdicts += new
+        rows, last = rows + batch.num_rows, batch
+    if last is not None:
+        state, new = monitor.feed(state, last.slice(0, 0), last=True)
+        verdicts += new
+    starts, at = [], 0
+    for verdict in verdicts:
+        starts.append(at)
+        at += verdict.rows
+    return verdicts, starts, rows, log.faults
+
+
+def movers(verdicts: Sequence[Verdict], starts: Sequence[int], features: set[str]) -> list[Moved]:
+    """What has moved and stayed so: parts whose alarm stands, or that moved in the last window and the one before; each feature once, the farthest first."""
+    if not verdicts:
+        return []
+    standing = {a.feature for a in verdicts[-1].standing}
+    now = [s for s in verdicts[-1].scores if s.moved and s.watched]
+    before = {s.name for s in verdicts[-2].scores if s.moved} if len(verdicts) > 1 else set()
+    chosen = [*dict.fromkeys([*(s.feature for s in now if s.feature in standing or s.name in before), *standing])]
+    history = {f: [any(s.feature == f and s.moved and s.watched for s in v.scores) for v in verdicts] for f in chosen}
+    out = []
+    for feature in chosen:
+        i = first = len(verdicts) - 1
+        while i >= 0 and (history[feature][i] or (i > 0 and history[feature][i - 1]) or i == len(verdicts) - 1):  # a gap of one window
+            first = i if history[feature][i] else first
+            i -= 1
+        lasts = first + 1 < len(verdicts)
+        scores = [s for s in verdicts[-1].scores if s.feature == feature and s.score is not None]
+        top = max(scores, key=lambda s: s.shift or 0.0, default=None)
+        out.append(
+            Moved(
+                feature,
+                feature not in features,
+                _since(verdicts[first]),
+                max(starts[first] - (verdicts[first - 1].rows if first else 0), 0) if first else 0,
+                starts[first + 1] if lasts else starts[first],
+                None if top is None else top.score,
+                None if top is None else top.limit,
+                feature in standing,
+            )
+        )
+    return out
+
+
+def _since(verdict: Verdict) -> int:
+    from sluice.monitor.timeline import micros
+
+    return micros(verdict.begun.replace("Z", "+00:00")) if verdict.begun else 0
+
+
+def _sample(profile: Mapping[str, Any], root: str | Path, model: str, version: str, total: int) -> Sample:
+    names = [n for n, f in profile["features"].items() if (k := field_of(f["kind"], n)).quantity or k.category]
+    log = PredictionLog(root, model, version=version)
+    return Sample.of((b for b, _ in log.read(columns=["time", "features"])), names, total)
+
+
+def _by_company(sample: Sample, profile: Mapping[str, Any], since: int) -> dict[str, Cause]:
+    """Numbers that changed places though each looks as before: where answers are worse and nothing has moved."""
+    names = [n for n in sample.columns if field_of(profile["features"][n]["kind"], n).quantity][:100]
+    if not names or not len(sample):
+        return {}
+    table = np.stack([sample.numbers(n) for n in names], axis=1)
+    after = sample.times >= since
+    out: dict[str, Cause] = {}
+    for a, b in swapped_by_company(table[~after], table[after], names):
+        for one, other in ((a, b), (b, a)):
+            out[one] = Cause("swapped", True, f"goes with the other columns as {other} did: the two are swapped", 1.0, other)
+    return out
+
+
+# -- labels ------------------------------------------------------------------------------------------
+
+
+def _labelled(
+    profile: Mapping[str, Any],
+    root: str | Path,
+    model: str,
+    version: str,
+    config: MonitorConfig,
+    judge: Judge,
+    package: Package | None,
+    moved: Sequence[Moved],
+    cautions: list[str],
+) -> dict[str, Any]:
+    """What the labels that came say: quality by window, the stream of errors, slices, importance."""
+    coverage, features = Coverage(), list(profile["features"])
+    columns = ["time", "request_id", "row", "version", "probabilities", "value", "features"]
+    rows = losses.Rows.of(judge, joined(root, model, version=version, columns=columns, coverage=coverage), features)
+    out: dict[str, Any] = {"labels": coverage.to_dict()}
+    out["estimate"] = _estimate(root, model, version, judge, rows)
+    if not len(rows):
+        cautions.append("no row has a label yet: whether the answers are right is not known")
+        return out
+    plain = Labelled(rows.times, rows.told, rows.outputs, rows.targets)
+    windows = by_window(judge, plain, config.quality, config.window)
+    loss = losses.losses(judge, rows)
+    assert loss is not None
+    out["concept"], since = _concept(judge, rows, loss, config, cautions)
+    out["quality"] = {
+        "metric": judge.metric.name,
+        "better": judge.metric.better,
+        "floor": config.quality.floor,
+        "held_out": judge.held_out,
+        "windows": [{**w.to_dict(), "begun": timeline.iso(w.begun), "ended": timeline.iso(w.ended)} for w in windows[-300:]],
+        "below": bool(windows and windows[-1].below),
+    }
+    change = since or min((m.since for m in moved if m.since), default=0)
+    if not change:
+        return out
+    after = rows.times >= change
+    out["since_row_time"] = since
+    for name, mask in (("before", ~after), ("after", after)):
+        value, low, high = measured(judge, rows.outputs[mask], rows.targets[mask])
+        out["quality"][name] = {"value": value, "low": low, "high": high, "rows": int(mask.sum())}
+    quantities = {n: bool(field_of(f["kind"], n).quantity) for n, f in profile["features"].items()}
+    out["slices"] = losses.slices(rows, loss, after, quantities)
+    if package is not None:
+        try:
+            out["importance"] = losses.importance(package, judge, rows, after)
+        except MissingExtra as e:
+            cautions.append(f"importance was not measured: {e.message}")
+    return out
+
+
+def _concept(
+    judge: Judge, rows: losses.Rows, loss: NDArray[np.float64], config: MonitorConfig, cautions: list[str]
+) -> tuple[dict[str, Any] | None, int]:
+    """Alarms of the stream of errors in the order in which labels were told, and when the first that lasts began."""
+    order = np.argsort(rows.told, kind="stable")
+    first = min(max(_REFERENCE[0], len(rows) // 4), _REFERENCE[1])
+    if len(rows) < first + 50:
+        cautions.append(f"{len(rows)} labelled rows are too few to watch a stream of errors: {first + 50} and more are")
+        return None, 0
+    wrong = loss > (0.5 if judge.problem.classes else float(np.quantile(loss[order[:first]], 0.8)))
+    chances = reference = None
+    if judge.problem.classes:
+        calibration = cbpe.Calibration.fit(rows.outputs[order[:first]], np.asarray(rows.targets)[order[:first]])
+        a = judge.answers(rows.outputs, rows.targets)
+        chances = 1 - calibration(rows.outputs)[np.arange(len(rows)), a.predicted]
+        reference = chances[order[:first]]
+    held = judge.held_out if judge.metric.name == "accuracy" else None
+    seen = float(wrong[order[:first]].mean())
+    try:
+        stream = ErrorStream(
+            Baseline(seen, first, reference), loss=config.quality.loss, apart=config.quality.apart, detector=config.quality.detector
+        )
+    except MissingExtra as e:
+        cautions.append(f"the stream of errors was not watched: {e.message}; {e.fix}")
+        return None, 0
+    later = order[first:]
+    alarms = stream.update(wrong[later], None if chances is None else chances[later])
+    now = wrong[later][-max(200, len(later) // 5) :]
+    # One that was false stands alone: a loss that lasts is told again and again, or the rows since are worse all together.
+    real = [
+        a
+        for i, a in enumerate(alarms)
+        if _again(len(alarms) - i - 1, len(later) - a.row, config.quality.apart) or _worse(wrong[later][a.since :], seen, first)
+    ]
+    since = int(rows.times[later[real[0].since :]].min()) if real else 0
+    if held is not None and 1 - held < seen - 0.05 and not real:
+        cautions.append(
+            f"the first {first} labelled rows were answered worse than the held-out ones: accuracy {1 - seen:.3g}, not {held:.3g}"
+        )
+    return {
+        "alarms": [a.to_dict() for a in alarms[:50]],
+        "standing": bool(real),
+        "since": timeline.iso(since),
+        "before": 1 - seen,
+        "after": 1 - float(wrong[later][real[0].since :].mean()) if real else 1 - float(now.mean()),
+        "rows": len(later),
+    }, since
+
+
+def _again(alarms: int, rows: int, apart: float) -> bool:
+    """Whether so many alarms more are beyond false ones: by chance once in a thousand (Poisson)."""
+    expected, term, below = rows / apart, 1.0, 0.0
+    for k in range(alarms):
+        below += term
+        term *= expected / (k + 1)
+    return alarms >= 2 and 1 - below * float(np.exp(-expected)) < 0.001
+
+
+def _worse(wrong: NDArray[np.bool_], rate: float, rows: int) -> bool:
+    """Whether the error rate is above what it was, beyond three standard errors."""
+    if len(wrong) < 20:
+        return False
+    p = (float(wrong.sum()) + rate * rows) / (len(wrong) + rows)
+    error = float(np.sqrt(max(p * (1 - p), 1e-6) * (1 / len(wrong) + 1 / rows)))
+    return float(wrong.mean()) - rate > 3 * error
+
+
+def _estimate(root: str | Path, model: str, version: str, judge: Judge, rows: losses.Rows) -> dict[str, Any] | None:
+    """Without labels: what the last answers' own confidence says."""
+    if not judge.problem.classes:
+        return None
+    last: list[NDArray[np.float64]] = []
+    for batch, _ in PredictionLog(root, model, version=version).read(columns=["probabilities"]):
+        outputs = judge.outputs(batch)
+        last.append(outputs[np.isfinite(outputs).all(axis=1)])
+        while sum(map(len, last[1:])) >= 2000:
+            last.pop(0)
+    outputs = np.concatenate(last)[-2000:] if last else np.empty((0, len(judge.labels)))
+    if len(outputs) < 50:
+        return None
+    first = min(len(rows), _REFERENCE[1])
+    calibration = cbpe.Calibration.fit(rows.outputs[:first], np.asarray(rows.targets)[:first]) if first else cbpe.Calibration()
+    found = cbpe.estimate(judge, outputs, calibration)[judge.metric.name]
+    return {
+        "metric": judge.metric.name,
+        **found,
+        "rows": len(outputs),
+        "calibrated": calibration.how,
+        "on": calibration.rows,
+        "blind": cbpe.BLIND,
+    }
+
+
+# -- what it says ------------------------------------------------------------------------------------
+
+
+def _feature(m: Moved, cause: Cause | None) -> dict[str, Any]:
+    told = cause.to_dict() if cause else None
+    return {**dataclasses.asdict(m), "since": timeline.iso(m.since), "cause": told}
+
+
+def _swaps(found: Mapping[str, Cause], features: Sequence[Moved]) -> list[dict[str, Any]]:
+    known = {m.feature for m in features}
+    return [
+        {
+            "feature": n,
+            "answer": False,
+            "since": "",
+            "row": 0,
+            "full": 0,
+            "score": None,
+            "limit": None,
+            "alarm": False,
+            "cause": c.to_dict(),
+        }
+        for n, c in found.items()
+        if n not in known
+    ]
+
+
+def _kind(out: Mapping[str, Any], found: Mapping[str, Cause], any_rows: bool) -> str:
+    if any(c.fault for c in found.values()):
+        return "data fault"
+    moved = [f for f in out["features"] if not f["answer"]]
+    concept = bool((out.get("concept") or {}).get("standing"))
+    if moved:
+        return "shift"
+    if concept:
+        return "concept drift"
+    if (out.get("quality") or {}).get("below"):
+        return "worse"
+    if not any_rows or not out["windows"]:
+        return "unknown"
+    return "shift" if any(f["alarm"] for f in out["features"]) else "healthy"
+
+
+def sentence(out: Mapping[str, Any], found: Mapping[str, Cause], events: Sequence[Event]) -> str:
+    """What is wrong, since when, what it did, and what to do."""
+    kind = out["kind"]
+    if kind == "unknown":
+        return "Nothing can be said yet: the log has too few rows for one window."
+    effect, where = _effect(out), _where(out)
+    if kind == "data fault":
+        broken = list(dict.fromkeys(_told_once(found)))
+        since = _when(out, events, {n for n, c in found.items() if c.fault})
+        others = [f["feature"] for f in out["features"] if not f["answer"] and not (f["cause"] or {}).get("fault")]
+        rest = f" Beside it {_listed(others)} moved, as {'a column' if len(others) == 1 else 'columns'} of real data may." if others else ""
+        return (
+            f"The data is broken{since}: {'; '.join(broken)}.{rest}{effect}{where} Mend where the data comes from, and train on no row since: the "
+            "model is not to blame."
+        )
+    if kind == "shift":
+        names = [f["feature"] for f in out["features"] if not f["answer"]]
+        since = _when(out, events, set(names))
+        if not names:
+            return f"What the model answers has moved{since} though no feature has.{effect}{where} Look at labels when they come."
+        said = "; ".join(f"{n} {found[n].text}" for n in names[:3] if n in found)
+        more = f"; and {len(names) - 3} more" if len(names) > 3 else ""
+        harm = (out.get("concept") or {}).get("standing") or (out.get("quality") or {}).get("below")
+        after = ((out.get("quality") or {}).get("after") or {}).get("rows") or 0
+        act = (
+            "Train again with the rows since."
+            if harm
+            else f"Answers are as good as they were, say {after:,} labelled rows: nothing has to be done but to go on watching."
+            if after >= 100
+            else "Train again once labels of these rows are there; nothing says so far that answers are worse."
+        )
+        return f"The data has really moved{since}: {said}{more}. No fault of the data explains it.{effect}{where} {act}"
+    if kind == "concept drift":
+        since = _when(out, events, set(), (out.get("concept") or {}).get("since", ""))
+        return (
+            f"The features are what they were, and answers are wrong more often{since}:{effect.removesuffix('.').replace(' Accuracy', ' accuracy')}.{where} What is "
+            "true of the same rows has changed, or how they are labelled: check the labels, then train again with the rows since."
+        )
+    if kind == "worse":
+        return (
+            f"Nothing has moved, and quality is under its floor.{effect}{where} Train again, or set a floor that the held-out rows reach."
+        )
+    labels = (out.get("labels") or {}).get("labelled") or 0
+    note = f" and {labels:,} labelled rows say that answers are as good as they were" if labels and out.get("concept") else ""
+    return f"Nothing is wrong: {out['rows']:,} rows look as the training rows did{note}."
+
+
+def _told_once(found: Mapping[str, Cause]) -> list[str]:
+    """Faults as clauses; two columns that are swapped, once."""
+    out, done = [], set()
+    for name, cause in found.items():
+        if not cause.fault or name in done:
+            continue
+        if cause.kind == "swapped":
+            done.add(cause.other)
+            part = "" if cause.share > 0.95 else f" in about {100 * cause.share:.0f} % of the rows"
+            out.append(f"{name} and {cause.other} are swapped{part}")
+        else:
+            out.append(f"{name} {cause.text}")
+    return out
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _when(out: Mapping[str, Any], events: Sequence[Event], names: set[str], since: str = "") -> str:
+    times = [f["since"] for f in out["features"] if f["feature"] in names and f["since"]]
+    at = since or min(times, default="") or (out.get("concept") or {}).get("since", "")
+    if not at:
+        return ""
+    near = timeline.beside(events, timeline.micros(at))
+    return f" since {at} UTC" + (f", {near}" if near else "")
+
+
+def _effect(out: Mapping[str, Any]) -> str:
+    quality = out.get("quality") or {}
+    before, after = quality.get("before") or {}, quality.get("after") or {}
+    if before.get("value") is not None and after.get("value") is not None:
+        limits = f" ({after['low']:.3g} to {after['high']:.3g})" if after.get("low") is not None else ""
+        return f" {quality['metric'].capitalize()} is {after['value']:.3g}{limits} since, it was {before['value']:.3g}."
+    if quality.get("windows"):
+        last = quality["windows"][-1]
+        if last["value"] is not None:
+            return f" {quality['metric'].capitalize()} of the last {last['rows']} labelled rows is {last['value']:.3g}."
+    guess = out.get("estimate") or {}
+    if guess.get("value") is not None:
+        return f" No labels tell yet; by its own confidence the model's {guess['metric']} is about {guess['value']:.3g}."
+    return ""
+
+
+def _where(out: Mapping[str, Any]) -> str:
+    told = out.get("slices") or {}
+    if told.get("all_in"):
+        return f" All of the loss is where {told['all_in']}."
+    lost = [s["slice"] for s in told.get("lost") or ()][:2]
+    return f" Most is lost where {' and where '.join(lost)}." if lost else ""
+
+
+def _found(out: Mapping[str, Any], verdicts: Sequence[Verdict]) -> list[Event]:
+    """What was found, as events."""
+    events = []
+    for verdict in verdicts:
+        at = _since(verdict)
+        events += [Event(at, "drift", f"alarm: {a.text}"[:200]) for a in verdict.raised if at]
+        events += [Event(at, "drift", f"over: {a.text}"[:200]) for a in verdict.ended_alarms if at]
+    since = (out.get("concept") or {}).get("since")
+    if since:
+        events.append(Event(timeline.micros(since), "quality", "answers begin to be wrong more often"))
+    return events
