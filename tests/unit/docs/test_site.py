@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -81,3 +82,11 @@ def test_a_link_out_of_the_docs_leads_to_a_page_that_stands_for_the_file() -> No
     assert outside.rewritten(text, "docs/tasks/audio.md", "tasks/audio.md") == (
         "[x](../files/examples/audio.md#a) [y](other.md) [z](https://a.b/c) [v](../files/Makefile.md)"
     )
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_in_a_browser_pages_have_no_serious_fault_of_access_fit_a_phone_and_search_works_from_files(site: Path) -> None:
+    from tests.tools import docs_pictures
+
+    assert not docs_pictures.look(site, ("index", "reference/python/notebook"), [("phone", "dark")])
+    assert any("Champion" in found for found in docs_pictures.searched(site, "champion"))
