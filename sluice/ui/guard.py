@@ -86,7 +86,7 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.getlist("host")
         if len(host) != 1 or host[0].lower() not in self.hosts:
-            return 421, "This name is not one of this page's own. Open it as it was printed when it started, or start it with --host NAME."
+            return 421, "This name is not one of this page's own. Open it as it was printed when it started, or start it with --name HOST."
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return 405, "Only GET, HEAD and POST are answered."
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > ADDRESS:

@@ -339,3 +339,38 @@ def test_read_only_is_the_default(tmp_path: Path) -> None:
         assert client.get("/rollouts/a/abort").status_code == 403
     assert not list(tmp_path.glob("home/runs/*"))
     shutil.rmtree(home.root)
+
+
+def test_open_to_other_machines_looking_needs_the_token_too(home: Home) -> None:
+    with served(home.root, "--host", "0.0.0.0", "--name", "ui.example.org") as ui, ui.client() as client:
+        for address in (
+            "/",
+            "/models",
+            "/rollouts/digits",
+            "/rollouts/digits/events",
+            "/audit",
+            "/runs/x/report",
+            "/rollouts/digits/abort",
+        ):
+            answer = client.get(address)
+            assert answer.status_code == 303 and answer.headers["location"].startswith("/signin"), address
+        assert client.get("/signin", headers={"host": "ui.example.org"}).status_code == 200
+        assert client.get("/signin", headers={"host": "other.example.org"}).status_code == 421
+        assert client.post("/signin", data={"token": ui.token}, headers={"origin": ui.url}).status_code == 303
+        assert "intents" in client.get("/").text
+        word_ = word(client, "/")
+        assert client.post("/signout", data={"csrf": word_}, headers={"origin": ui.url}).status_code == 303
+        assert client.get("/").status_code == 303
+
+
+def test_the_token_may_be_ones_own_and_not_one_that_is_guessed(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("correct horse battery\n")
+    with served(home.root, "--token-file", str(tmp_path / "token")) as ui, ui.client() as client:
+        assert ui.token == "", "it is not printed again"
+        assert client.post("/signin", data={"token": "correct horse battery"}, headers={"origin": ui.url}).status_code == 303
+    (tmp_path / "token").write_text("short")
+    from sluice.cli import main
+
+    assert main(["ui", "--home", str(home.root), "--port", "0", "--token-file", str(tmp_path / "token")]) == 2
+    assert main(["ui", "--home", str(home.root), "--port", "0", "--token-file", str(tmp_path / "none")]) == 2
+    assert main(["ui", "--endpoint", "http://x", "--home", str(home.root)]) == 2
