@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from sluice.core.errors import DataError, ProjectError
+from sluice.core.errors import DataError, InputError, ProjectError
 from sluice.core.section import Names, Section
 from sluice.llm.config import BudgetConfig, EndpointConfig, PriceConfig, RetrievalConfig
 from sluice.tasks.base import Task
@@ -114,6 +114,7 @@ class LlmTask(Task):
 
         name = self.project.data.columns.label
         made: dict[str, Any] = {n: table.column(n) for n in self.kinds(table)}
+        self._checked(made)
         label = table.column(name) if name in table.column_names else pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
         if pa.types.is_nested(label.type) or pa.types.is_binary(label.type):
             raise DataError(
@@ -121,6 +122,15 @@ class LlmTask(Task):
             )
         made["label"] = pc.fill_null(label.cast(pa.string()), pa.scalar(""))
         return pa.table(made)
+
+    def _checked(self, columns: Mapping[str, pa.ChunkedArray]) -> None:
+        """Every item can be asked. Raises `DataError`: the first that cannot, by its number."""
+        prompt = self.prompt()
+        for i, row in enumerate(zip(*(c.to_pylist() for c in columns.values()), strict=True), 1):
+            try:
+                prompt.read({n: v for n, v in zip(columns, row, strict=True) if v is not None}, f"item {i}")
+            except InputError as e:
+                raise DataError(e.message, field=f"data.source: {e.field}", fix=e.fix, **({"value": e.value} if e.has_value else {})) from e
 
     def sides(self, table: pa.Table) -> np.ndarray:
         """All are held out."""

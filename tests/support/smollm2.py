@@ -30,11 +30,23 @@ class Model:
         self._tokens = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
         self._model = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32).eval()
         self._lock, self._torch = threading.Lock(), torch
+        self._said: dict[str | None, list[tuple[str, int, int]]] = {}
 
     def answer(self, body: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
-        """Pieces of text, each with the tokens of the question and those of the answer so far."""
+        """Pieces of text, each with the tokens of the question and those of the answer so far; what is asked greedily again is not reckoned again."""
+        key = None if body.get("temperature") else json.dumps([body["messages"], body.get("max_tokens")], sort_keys=True)
+        with self._lock:
+            if key not in self._said:
+                found = list(self._reckoned(body))
+                if key is None:
+                    yield from found
+                    return
+                self._said[key] = found
+        yield from self._said[str(key)]
+
+    def _reckoned(self, body: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
         torch, heat = self._torch, float(body.get("temperature") or 0)
-        with self._lock, torch.inference_mode():
+        with torch.inference_mode():
             ids = self._tokens.apply_chat_template(body["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=True)[
                 "input_ids"
             ]

@@ -156,3 +156,13 @@ def test_a_golden_set_without_a_variable_is_refused(tmp_path: Path) -> None:
     project = load(folder / "sluice.yaml")
     with pytest.raises(DataError, match="no such variable"):
         validate_project_data(project, folder, load_task(project, folder))
+
+
+def test_an_item_that_cannot_be_asked_is_named_before_anything_is(tmp_path: Path) -> None:
+    folder = written(tmp_path, "http://127.0.0.1:9/v1")
+    with (folder / "golden.jsonl").open("a") as f:
+        f.write('\n{"country": "' + "x" * 21_000 + '", "answer": "y"}\n')
+    project = load(folder / "sluice.yaml")
+    with pytest.raises(DataError, match="20,000 are allowed") as e:
+        validate_project_data(project, folder, load_task(project, folder))
+    assert "item 22" in str(e.value)

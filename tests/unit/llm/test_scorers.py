@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sluice.core.errors import ProjectError
-from sluice.llm.asking import Reply
+from sluice.llm.asking import Asker, Reply
+from sluice.llm.config import BudgetConfig, EndpointConfig, PriceConfig
+from sluice.llm.package import PromptPackage
+from sluice.llm.prompt import Prompt, PromptFile, Variable
+from sluice.llm.protocol import Completion
 from sluice.llm.retrieval import Passage
 from sluice.llm.scorers.base import Item, scorers_of
 from sluice.llm.scorers.judge import agreement
@@ -87,3 +92,28 @@ def test_numbers() -> None:
 def test_agreement_with_people() -> None:
     assert agreement([(1, 1.0), (0, 0.0), (1, 1.0), (0, 1.0)]) == {"rows": 4, "agrees": 0.75, "kappa": pytest.approx(0.5)}
     assert agreement([(1, 1.0)])["kappa"] is None and agreement([])["agrees"] is None
+
+
+def judged(said: Callable[[str], str], text: str, expected: str, tmp_path: Path) -> float | None:
+    """A judge's score, where `said` answers what the judge asks."""
+
+    def complete(messages: list[dict[str, str]], parameters: Any) -> Completion:
+        return Completion(said(messages[-1]["content"]), 1, 1, 0.0, 0.1, None, "m", "stop")
+
+    prompt = Prompt(PromptFile(user="{{ q }}", variables={"q": Variable()}))
+    package = PromptPackage(tmp_path, prompt, EndpointConfig(url="http://h/v1", model="m"), BudgetConfig(), PriceConfig())
+    ((_, scorer),) = scorers_of({"judge": {}}, tmp_path)
+    scorer.asks(Asker(package, complete=complete))
+    return scorer.score(Item("1", {"q": "?"}, expected, {}), Reply(text)).value
+
+
+def test_a_judge_is_asked_in_both_orders(tmp_path: Path) -> None:
+    def prefers(word: str) -> Callable[[str], str]:
+        return lambda asked: "1" if word in asked.split("Answer 2:")[0] else "2"
+
+    assert judged(prefers("good"), "good", "bad", tmp_path) == 1
+    assert judged(prefers("good"), "bad", "good", tmp_path) == 0
+    assert judged(lambda asked: "1", "good", "bad", tmp_path) == 0.5
+    assert judged(lambda asked: "SAME", "good", "bad", tmp_path) == 1
+    assert judged(lambda asked: "well...", "good", "bad", tmp_path) is None
+    assert judged(lambda asked: "1", "good", "", tmp_path) is None
