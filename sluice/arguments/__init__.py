@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from sluice import __version__
-from sluice.arguments import diagnosing, environments, looking, models, prompts, proof, terminal, ui, watching, work
+from sluice.arguments import diagnosing, environments, finetuning, looking, models, prompts, proof, terminal, ui, watching, work
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,6 +25,6 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(handler=handler)
         return made
 
-    for kind in (work, models, environments, proof, looking, watching, diagnosing, prompts, terminal, ui):
+    for kind in (work, models, finetuning, environments, proof, looking, watching, diagnosing, prompts, terminal, ui):
         kind.add_to(commands, add)
     return top

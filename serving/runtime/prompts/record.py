@@ -42,7 +42,7 @@ def _took(told: Told) -> dict[str, Any]:
 
 def columns_of(variables: Mapping[str, str]) -> list[dict[str, str]]:
     """The log's columns: of numbers as numbers, of all else as texts."""
-    return [{"name": n, "type": "number" if kind in ("integer", "number") else "text"} for n, kind in variables.items()]
+    return [{"name": n, "type": "numeric" if kind in ("integer", "number") else "text"} for n, kind in variables.items()]
 
 
 def _clean(value: Any) -> Any:

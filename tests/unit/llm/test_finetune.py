@@ -1,0 +1,137 @@
+"""A small random model learns an item's answers through adapters; what is written is plain, and the same again by the same seed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice.commands.finetune import finetune
+from sluice.core.errors import DataError, ProjectError
+
+ITEMS = [
+    {"country": c, "answer": a}
+    for c, a in (("france", "paris"), ("spain", "madrid"), ("italy", "rome"), ("peru", "lima"))
+    for _ in range(3)
+]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A causal model of 26,000 random weights, and a tokenizer of words."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = [
+        "<unk>",
+        "<eos>",
+        "user",
+        "assistant",
+        ":",
+        "?",
+        "capital",
+        "of",
+        *sorted({w for i in ITEMS for w in i.values()}),
+        "norway",
+        "oslo",
+    ]
+    raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokens = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", eos_token="<eos>", pad_token="<eos>")
+    tokens.chat_template = (
+        "{% for m in messages %}{{ m.role }} : {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant : {% endif %}"
+    )
+    torch.manual_seed(3)
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "initializer_range": 0.4,
+    }
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), eos_token_id=1, bos_token_id=None, pad_token_id=1, **shape))
+    root = tmp_path_factory.mktemp("base")
+    model.save_pretrained(root)
+    tokens.save_pretrained(root)
+    return root
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "sluice.yaml").write_text(
+        "name: capitals\ntask: llm\ndata: {source: golden.jsonl, columns: {label: answer}}\n"
+        "model: {endpoint: {url: 'http://127.0.0.1:9/v1', model: tuned}}\n"
+    )
+    (tmp_path / "prompt.yaml").write_text("user: 'capital of {{ country }} ?'\nvariables: {country: {}}\n")
+    (tmp_path / "golden.jsonl").write_text(json.dumps({"country": "norway", "answer": "oslo"}) + "\n")
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(i) + "\n" for i in ITEMS))
+    return tmp_path
+
+
+def tuned(project: Path, base: Path, out: str) -> argparse.Namespace:
+    overrides = ["epochs=15", "learning_rate=0.01", "rank=4", "validation=0.0"]
+    given = {
+        "project": project / "sluice.yaml",
+        "base": base,
+        "data": project / "train.jsonl",
+        "out": project / out,
+        "overrides": overrides,
+        "json": False,
+    }
+    return argparse.Namespace(**given)
+
+
+def test_it_learns_and_is_written_as_others_read_it(project: Path, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert finetune(tuned(project, base, "a")) == 0
+    out = project / "a"
+    told = json.loads((out / "tuned.json").read_text())
+    losses = [h["loss"] for h in told["history"]]
+    assert min(losses) < 0.2 * losses[0] and 0 < told["trained"] < told["parameters"] and told["rows"] == {"learnt": 12, "held": 0}
+    assert "sluice run" in capsys.readouterr().out
+    names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    assert {"adapter/adapter_model.safetensors", "adapter/adapter_config.json", "model/model.safetensors", "model/tokenizer.json"} <= names
+    assert not any(n.endswith((".bin", ".pt", ".pkl")) for n in names)
+
+    merged, tokens = AutoModelForCausalLM.from_pretrained(out / "model"), AutoTokenizer.from_pretrained(out / "model")
+    ids = tokens.apply_chat_template([{"role": "user", "content": "capital of peru ?"}], add_generation_prompt=True, return_tensors="pt")[
+        "input_ids"
+    ]
+    assert tokens.decode(merged.generate(ids, max_new_tokens=1, do_sample=False)[0, -1]) == "lima"
+    beside = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), out / "adapter")
+    assert torch.allclose(beside(ids).logits, merged(ids).logits, atol=1e-5)
+
+    finetune(tuned(project, base, "b"))
+    assert json.loads((project / "b" / "tuned.json").read_text())["digest"] == told["digest"]
+
+
+def test_what_is_judged_is_not_learnt(project: Path, base: Path) -> None:
+    with (project / "train.jsonl").open("a") as f:
+        f.write(json.dumps({"country": " NORWAY", "answer": "oslo"}) + "\n")
+    with pytest.raises(DataError, match="1 of its items stand in the golden set too"):
+        finetune(tuned(project, base, "c"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"overrides": ["rank=0"]}, "rank"),
+        ({"overrides": ["ranks=4"]}, "ranks"),
+        ({"overrides": ["max_length=16"]}, "more than max_length 16"),
+        ({"base": Path("/nowhere")}, "--base"),
+    ],
+)
+def test_what_cannot_be_is_told(project: Path, base: Path, wrong: dict[str, Any], said: str) -> None:
+    (project / "train.jsonl").write_text(json.dumps({"country": "peru", "answer": " ".join(["lima"] * 20)}) + "\n")
+    asked = tuned(project, base, "d")
+    vars(asked).update(wrong)
+    with pytest.raises((ProjectError, DataError), match=said):
+        finetune(asked)
+    assert not (project / "d").exists()
