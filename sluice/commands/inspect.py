@@ -29,14 +29,18 @@ def inspect(args: argparse.Namespace) -> int:
         ("outputs", "  ".join(map(shape, found["outputs"]))),
         ("labels", f"{len(labels)}: {', '.join(labels[:12])}{_more(len(labels) - 12)}" if labels else "none"),
         *([("decision", str(package.rule) if package.rule else "the most probable label")] if labels else []),
-        ("size", f"{found['bytes']:,} bytes, {graph['parameters']:,} numbers in {graph['nodes']} nodes"),
-        ("operators", "  ".join(f"{n} {k}" for k, n in list(graph["operators"].items())[:8]) + _more(len(graph["operators"]) - 8)),
+        ("size", f"{found['bytes']:,} bytes" + (f", {graph['parameters']:,} numbers in {graph['nodes']} nodes" if graph else "")),
+        *([("operators", _operators(graph["operators"]))] if graph else [("files", ", ".join(sorted(found["files"])))]),
         ("metrics", "  ".join(f"{k} {v:.4g}" for k, v in sorted(found["metrics"].items()) if isinstance(v, int | float))),
         ("made from", "  ".join(f"{k} {str(v)[:12]}" for k, v in found["provenance"].items() if isinstance(v, str | int))),
     ):
         shown.add_row(key, value)
     print_table(shown)
     return 0
+
+
+def _operators(operators: dict[str, int]) -> str:
+    return "  ".join(f"{n} {k}" for k, n in list(operators.items())[:8]) + _more(len(operators) - 8)
 
 
 def _more(left: int) -> str:

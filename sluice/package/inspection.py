@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sluice.package import onnxfile
-from sluice.package.manifest import MANIFEST, MODEL
+from sluice.package.manifest import MANIFEST
 from sluice.package.package import Package
 
 
@@ -79,7 +79,7 @@ def diff(a: Package, b: Package) -> dict[str, Any]:
             "removed": sorted(files_a.keys() - files_b.keys()),
             "changed": sorted(n for n in files_a.keys() & files_b.keys() if files_a[n]["sha256"] != files_b[n]["sha256"]),
         },
-        "bytes": _change(files_a[MODEL]["size"], files_b[MODEL]["size"]),
+        "bytes": _change(files_a[a.model.name]["size"], files_b[b.model.name]["size"]),
     }
 
 

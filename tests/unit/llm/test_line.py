@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
+from sluice.cli import main
 from sluice.core.errors import DataError, ProjectError
 from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare, validate_project_data
@@ -21,7 +22,7 @@ from sluice.gates.facts import Judged
 from sluice.gates.prompts import Prompts
 from sluice.learners.base import Job
 from sluice.llm import evaluation
-from sluice.package.inspection import inspect
+from sluice.package.inspection import diff, inspect
 from sluice.package.package import Package
 from sluice.problems.comparison import compare
 from sluice.problems.evaluator import evaluate
@@ -102,8 +103,10 @@ def test_from_a_project_to_a_verdict_and_a_rerun_costs_nothing(tmp_path: Path, e
 def test_equal_projects_make_equal_packages_and_a_changed_word_another(tmp_path: Path, endpoint: Scripted) -> None:
     one, two, three = (written(tmp_path / n, endpoint.url) for n in ("a", "b", "c"))
     (three / "prompt.yaml").write_text((three / "prompt.yaml").read_text().replace("Capital", "The capital"))
-    digests = [made(f)[2].digest for f in (one, two, three)]
-    assert digests[0] == digests[1] != digests[2]
+    packages = [made(f)[2] for f in (one, two, three)]
+    assert packages[0].digest == packages[1].digest != packages[2].digest
+    assert diff(packages[0], packages[2])["files"]["changed"] == ["prompt.json"]
+    assert main(["inspect", str(packages[0].root)]) == 0
 
 
 def test_answers_that_do_not_come_count_as_wrong_and_too_many_are_refused(tmp_path: Path, endpoint: Scripted) -> None:
