@@ -1,10 +1,10 @@
-"""The commands that say why: diagnose."""
+"""The commands that say why: diagnose, logs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sluice.arguments.shared import PACKAGE, Add, Commands, home_argument, project_file
+from sluice.arguments.shared import PACKAGE, Add, Commands, home_argument, positive, project_file
 
 
 def add_to(commands: Commands, add: Add) -> None:
@@ -34,3 +34,29 @@ def add_to(commands: Commands, add: Add) -> None:
     )
     diagnose.add_argument("--report", type=Path, metavar="FILE", help="the HTML report; default: reports/diagnosis-NAME.html in the home")
     home_argument(diagnose)
+
+    logs = commands.add_parser("logs", help="what the logs of a model server say")
+    logs_commands = logs.add_subparsers(dest="logs_command", metavar="COMMAND", required=True)
+    analyze = add(
+        "analyze",
+        "errors, slow answers and the worst inputs, by version and hour; exit status 3 over a limit",
+        "logs:analyze",
+        logs_commands,
+    )
+    analyze.add_argument(
+        "log",
+        nargs="+",
+        metavar="LOG",
+        help="an access log (JSON lines), a prediction log's folder, files of either, or s3://bucket/prefix",
+    )
+    analyze.add_argument("--model", metavar="NAME", help="of this model alone")
+    analyze.add_argument("--slow-ms", type=positive, default=1000, metavar="MS", help="an answer is slow beyond it; default 1000")
+    analyze.add_argument(
+        "--most-errors", type=float, metavar="SHARE", help="of all requests; more of status 500 and above are exit status 3"
+    )
+    analyze.add_argument("--most-slow", type=float, metavar="SHARE", help="of all answers; more slow ones are exit status 3")
+    analyze.add_argument("--worst", type=positive, default=10, metavar="N", help="how many of the worst are shown; default 10")
+    analyze.add_argument("--report", type=Path, metavar="FILE", help="an HTML report")
+    analyze.add_argument(
+        "--memory-mb", type=positive, default=512, metavar="MB", help="it may take; beyond it the disk is used; default 512"
+    )
