@@ -10,6 +10,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from sluice.client.display import Display
 from sluice.client.live import display_for
 from sluice.core import events, files
 from sluice.core.gate import Gate
-from sluice.core.home import Home, explain_os_error, is_storage_fault
+from sluice.core.home import ROWS_ENV, Home, explain_os_error, is_storage_fault
 from sluice.kfp.struct import to_struct
 from sluice.project import Project, read_text
 from sluice.proof.record import key_of
@@ -224,7 +225,9 @@ def audited(home: Home, run: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _kfp(root: Path, sink: _Sink, log: TextIO, nonce: str, more: dict[str, str]) -> Iterator[None]:
-    """kfp.local set up to be quiet, with its output in the run's log; `more` is for the environment of its steps."""
+    """kfp.local set up to be quiet, with its output in the run's log; `more` is for the environment of its steps, which share one reading of the source."""
+    rows = tempfile.TemporaryDirectory(prefix="sluice-run-rows-")
+    more = {**more, ROWS_ENV: rows.name}
     environment = {name: os.environ.get(name) for name in (RUNNER_PID, events.NONCE_ENV, "OMP_NUM_THREADS", *more)}
     os.environ |= {RUNNER_PID: str(os.getpid()), events.NONCE_ENV: nonce, **more}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -243,6 +246,7 @@ def _kfp(root: Path, sink: _Sink, log: TextIO, nonce: str, more: dict[str, str])
             local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
             yield
     finally:
+        rows.cleanup()
         handled.replace_python_executable = kfps
         logger.handlers = before
         logger.setLevel(level)

@@ -21,6 +21,10 @@ from sluice.core.errors import HomeError
 _MARK = "sluice-home.json"
 
 
+#: Names a folder in which the steps of a run keep one reading of the source for those that follow; whoever runs the steps makes it, and removes it.
+ROWS_ENV = "SLUICE_RUN_ROWS"
+
+
 class Home:
     """The directory of local state.
 

@@ -14,13 +14,14 @@ from sluice.core.numerals import Numerals
 from sluice.core.spelling import Spelling
 from sluice.data import flow, timestamps
 from sluice.data.beside import named_beside
-from sluice.data.blocks import APART, Blocks
+from sluice.data.blocks import APART, Blocks, Spool
 from sluice.data.columns import null_for_nan
 from sluice.data.digests import plain
 from sluice.data.locations import brought
 from sluice.data.names import columns_named
 from sluice.data.pieces import form_in_pieces
 from sluice.data.sensitive import without_values
+from sluice.data.shared import ROWS, Reading, kept, place
 from sluice.data.sources import place_in
 from sluice.data.spellings import respelled_table, spelling_of
 from sluice.data.split_keys import split_keys
@@ -67,16 +68,30 @@ def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) ->
         form = form_in_pieces(found, data)
         if form is None or not isinstance(found, list):
             return None
+        shared = place(project, found)
+        folder = shared or folder
         try:
+            if shared is not None and (before := kept(shared)) is not None:
+                return _told(*before)
             columns = data.columns
             named = {columns.label, *columns.categorical, *columns.numbers, *columns.kinds, *columns.ignore, *(columns.features or ())}
             looked = flow.look(found, form, data, [*named, *columns_named(project)], folder)
-            return _made(project, task, looked, folder)
+            held, reading = _made(project, task, looked, folder)
+            for path in folder.glob("cells-*.arrow"):
+                path.unlink()
+            if shared is not None:
+                reading.keep(shared)
+            return _told(held, reading)
         except (flow.Unfit, DataError):  # read whole, it says what is wrong and where
             return None
 
 
-def _made(project: Project, task: Any, looked: flow.Looked, folder: Path) -> Found:
+def _told(held: Spool, r: Reading) -> Found:
+    source = InPieces(r.schema, held.rows, r.digest, r.parts, r.notes, r.numerals)
+    return held, r.kinds, r.objective, source, r.spellings, r.times
+
+
+def _made(project: Project, task: Any, looked: flow.Looked, folder: Path) -> tuple[Spool, Reading]:
     data, values = project.data, looked.values
     kinds, objective = dict(task.kinds(values)), task.objective(values)
     if named_beside(project, values, kinds) or any(n.startswith(APART) for n in values.schema.names):
@@ -101,9 +116,8 @@ def _made(project: Project, task: Any, looked: flow.Looked, folder: Path) -> Fou
         table = respelled_table(_canonical(fixed, block, kinds), spellings, block, data.columns.label)
         return table, split_keys(project, block, block.num_rows, times)
 
-    made = flow.spool(flow.read(looked, data.columns.label), make, list(kinds), folder / "rows.arrow")
-    source = InPieces(made.schema, made.held.rows, made.digest, looked.parts, looked.notes, looked.numerals)
-    return made.held, kinds, objective, source, spellings, times
+    made = flow.spool(flow.read(looked, data.columns.label), make, list(kinds), folder / ROWS)
+    return made.held, Reading(kinds, objective, made.schema, made.digest, looked.parts, looked.notes, looked.numerals, spellings, times)
 
 
 def _canonical(task: Any, table: pa.Table, kinds: Mapping[str, str]) -> pa.Table:

@@ -172,3 +172,17 @@ def test_rows_fall_on_the_same_side_however_they_come(by: Any) -> None:
     pieces = [Piece(ids[a : a + 700], labels.slice(a, 700), None if keys is None else keys.slice(a, 700)) for a in range(0, 2500, 700)]
     made = Splitter(lambda: iter(pieces), split, False, on_disk=True)
     assert np.concatenate([made.sides(p) for p in pieces]).tolist() == whole.tolist()
+
+
+def test_steps_of_a_run_read_the_source_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = columns(1)
+    write(tmp_path, made, "csv", 2)
+    settings = {"source": "rows*.csv", "split": {"by": "time", "column": "day"}, "columns": {"ignore": ["note"]}}
+    whole = outcome(tmp_path, "auto", **settings)
+    monkeypatch.setenv("SLUICE_RUN_ROWS", str(tmp_path / "run"))
+    looks: list[int] = []
+    look = flow.look
+    monkeypatch.setattr(flow, "look", lambda *a: looks.append(1) or look(*a))
+    assert outcome(tmp_path, "local", **settings) == whole and len(looks) == 1
+    write(tmp_path, {**made, "town": made["town"][::-1]}, "csv", 2)
+    assert outcome(tmp_path, "local", **settings)[1] != whole[1] and len(looks) == 2  # a changed file is read again
