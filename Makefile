@@ -20,7 +20,7 @@ DEMO_HOME ?= .sluice/demo
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data bench-ui bench-large demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data bench-monitor demo-drift bench-ui bench-large demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -138,6 +138,12 @@ bench-reproduce: setup ## every example trained twice, the second time from its 
 bench-rollout: setup ## simulated rollouts: false alarms, delay, users exposed
 	@$(BIN)/python -m tests.bench.rollout
 	@$(BIN)/python -m tests.bench.rollout_users
+
+bench-monitor: setup ## drift: a million predictions, beside Evidently and NannyML, false alarms in 30 days, what is caught: the figures of docs/drift.md; about 20 minutes
+	@UV=$(UV) $(BIN)/python -m tests.bench.monitor
+
+demo-drift: setup ## traffic that leaves a model behind, behind a real Envoy: seen, trained again, rolled out, live
+	@$(BIN)/python -m tests.bench.demo_drift
 
 demo-rollout: setup ## three candidates (better, slower, wrong) through a real Envoy, live
 	@$(BIN)/python -m tests.bench.demo_rollout

@@ -19,6 +19,8 @@ from sluice.stats.tally import Tallier, Tally
 
 #: Bins of numbers, and of a finer look at them.
 BINS, FINE = 10, 40
+#: Edges in both tails, where a finer bin would be wide.
+_TAILS = (0.0005, 0.002, 0.005, 0.01, 0.99, 0.995, 0.998, 0.9995)
 
 
 class Rows(Protocol):
@@ -58,7 +60,8 @@ def fine_part(values: ArrayLike | Tally, edges: ArrayLike) -> dict[str, Any]:
     if not x.total:
         return {"edges": [], "counts": x.counts([]).tolist()}
     ends = [x.first, np.nextafter(x.last, np.inf)]
-    fine = np.unique(np.concatenate([np.asarray(edges, dtype=np.float64), quantile_edges(x, FINE), ends]))
+    tails = [x.quantile(q) for q in _TAILS]
+    fine = np.unique(np.concatenate([np.asarray(edges, dtype=np.float64), quantile_edges(x, FINE), tails, ends]))
     return {"edges": fine.tolist(), "counts": x.counts(fine).tolist()}
 
 

@@ -114,9 +114,15 @@ class Part:
 
     def null(self, rows: int, groups: Counts | None = None) -> noise.Null | None:
         """Its distance where nothing moved, of a window of so many rows; None: not known."""
-        if self.several:
-            return None if groups is None else noise.clustered(groups, self.counts)
-        return self._null(rows if rows <= 1000 else int(1.1 ** int(np.log(rows) / np.log(1.1))))
+        if not self.several:
+            return self._null(rows if rows <= 1000 else _step(rows))
+        found = None if groups is None else noise.together(groups)
+        if found is None:
+            return None
+        # A few sizes of either, rounded to where chance does more.
+        null = self._null(_step(rows), 1.1 ** np.ceil(np.log(found[0]) / np.log(1.1)))
+        sd = max(1.2 * null.sd, 1.4 * found[1] * null.mean)
+        return dataclasses.replace(null, sd=sd, skew=max(null.skew, 2 * sd / null.mean))
 
     def unit(self, value: float) -> float:
         """A distance in the unit of its null."""
@@ -127,18 +133,22 @@ class Part:
         return float(np.sqrt(max(value, 0.0))) if _SQUARED[self.method] else value
 
     @functools.cached_property
-    def _nulls(self) -> dict[int, noise.Null]:
+    def _nulls(self) -> dict[tuple[int, float], noise.Null]:
         return {}
 
-    def _null(self, rows: int) -> noise.Null:
-        if rows not in self._nulls:
+    def _null(self, rows: int, together: float = 1.0) -> noise.Null:
+        if (rows, together) not in self._nulls:
             if len(self._nulls) > 200:
                 self._nulls.clear()
             counts = self.fine if self.edges is not None else self.counts
-            self._nulls[rows] = noise.drawn(
-                counts, rows, lambda found: self.distance(found, self.method), _SQUARED[self.method], _GRAIN[self.method]
+            self._nulls[rows, together] = noise.drawn(
+                counts, rows, lambda found: self.distance(found, self.method), _SQUARED[self.method], _GRAIN[self.method], together
             )
-        return self._nulls[rows]
+        return self._nulls[rows, together]
+
+
+def _step(rows: int) -> int:
+    return int(1.1 ** int(np.log(max(rows, 1)) / np.log(1.1)))
 
 
 def parts_of(profile: Mapping[str, Any], config: Drift) -> tuple[dict[str, Field], list[Part]]:

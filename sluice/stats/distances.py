@@ -66,7 +66,13 @@ def ks_p(statistic: float, n: float, m: float) -> float:
     x = (root + 0.12 + 0.11 / root) * statistic
     if x < 0.2:
         return 1.0
-    return float(min(1.0, max(0.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * x * x) for k in range(1, 101)))))
+    total = 0.0
+    for k in range(1, 101):
+        term = math.exp(-2 * k * k * x * x)
+        total += -term if k % 2 == 0 else term
+        if term < 1e-12:
+            break
+    return float(min(1.0, max(0.0, 2 * total)))
 
 
 def _cumulated(counts: Counts) -> Floats:

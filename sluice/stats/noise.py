@@ -107,55 +107,59 @@ def _gamma_quantile(tail: float, shape: float) -> float:
     return float(shape * max(1 - 1 / (9 * shape) + z / (3 * math.sqrt(shape)), 0.0) ** 3)
 
 
-def drawn(reference: Counts, rows: int, distance: Distance, squared: bool, grain: float) -> Null:
-    """Of windows whose rows are independent.
+def drawn(reference: Counts, rows: int, distance: Distance, squared: bool, grain: float, together: float = 1.0) -> Null:
+    """Of windows whose rows are independent, or of counts that come so many at a time.
 
     Args:
         reference: counts [bins].
-        rows: of a window.
+        rows: of a window, or what is counted in it.
         distance: from the reference's counts.
         squared: of a distance whose square is what adds up.
         grain: of `Null`, times the rows.
+        together: how many counts are worth one independent one.
     """
     rng = np.random.default_rng(20_261)
     total = int(reference.sum())
     p = (reference + 0.5) / (total + 0.5 * len(reference))
-    found = distance(rng.multinomial(rows, p, size=_DRAWS).astype(np.int64)) ** (2 if squared else 1)
+
+    def of(n: float, draws: int) -> Floats:
+        counts = rng.multinomial(max(round(n / together), 1), p, size=draws)
+        return distance(np.rint(counts * together).astype(np.int64)) ** (2 if squared else 1)
+
+    found = of(rows, _DRAWS)
     mean, sd = float(found.mean()), float(found.std())
-    skew = float(((found - mean) ** 3).mean()) / sd**3 if sd > 0 else 0.0
+    skew = max(float(((found - mean) ** 3).mean()) / sd**3 if sd > 0 else 0.0, 0.0)
     if total >= 2000 * rows:
-        return Null(mean, sd, max(skew, 0.0), grain=_RARE * grain / rows)
+        return Null(mean, sd, skew, grain=_RARE * grain * together / rows)
     # Were the reference as exact as it is, and the window without end: what is left is the reference's error.
-    fine = distance(rng.multinomial(total, p, size=_DRAWS // 4).astype(np.int64)) ** (2 if squared else 1)
-    return Null(mean, sd, max(skew, 0.0), float(fine.mean()), float(fine.std()), _RARE * grain / rows)
+    fine = of(total, _DRAWS // 4)
+    return Null(mean, sd, skew, float(fine.mean()), float(fine.std()), _RARE * grain * together / rows)
 
 
-def clustered(groups: Counts, reference: Counts) -> Null | None:
-    """PSI of counts of which a row has several (the words of a text, the pixels of an image), which are not independent.
+def together(groups: Counts) -> tuple[float, float] | None:
+    """Of counts of which a row has several (the words of a text, the pixels of an image): how many are worth one independent one, and how much a group's
+    statistic varies, as a share of its mean.
 
-    How far they are from that is seen in the window itself: its rows in groups by their order, each group's Pearson statistic against the
-    window's own shares. Both moments are taken upwards by what so few groups leave open.
+    That is seen in the window itself: its rows in groups by their order, each group's Pearson statistic against the window's own shares. It is taken
+    upwards by what so few groups leave open.
 
     Args:
         groups: [groups, bins] of one window.
-        reference: [bins].
 
     Returns:
         None where fewer than eight groups have counts.
     """
     some = groups[groups.sum(axis=1) > 0]
-    total, free = int(some.sum()), int(((some.sum(axis=0) + reference) > 0).sum()) - 1
-    if len(some) < 8 or free < 1:
+    whole = some.sum(axis=0)
+    some, whole = some[:, whole > 0], whole[whole > 0]
+    if len(some) < 8 or len(whole) < 2:
         return None
-    p = (some.sum(axis=0) + 0.5) / (total + 0.5 * some.shape[1])
-    expected = some.sum(axis=1, keepdims=True) * p
+    expected = some.sum(axis=1, keepdims=True) * (whole / whole.sum())
     found = ((some - expected) ** 2 / expected).sum(axis=1) * len(some) / (len(some) - 1)
     mean, sd = float(found.mean()), float(found.std(ddof=1))
-    mean *= 1 + 2 * sd / mean / math.sqrt(len(some)) if mean > 0 else 1.0
-    mean = max(mean, float(free))
-    sd = max(1.4 * sd, mean * math.sqrt(2 / free))
-    whole = max(int(reference.sum()), 1)
-    return Null(mean / total, sd / total, 2 * sd / mean, mean / whole, sd / whole, _RARE * mean / free / total)
+    if mean <= 0:
+        return 1.0, 0.0
+    return max(1.0, mean * (1 + 2 * sd / mean / math.sqrt(len(some))) / (len(whole) - 1)), sd / mean
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -46,11 +46,13 @@ def test_rates_are_seldom_over_their_bound():
 def test_words_that_come_together_are_worth_fewer():
     rng = np.random.default_rng(5)
     alone = rng.multinomial(300, np.full(50, 0.02), size=16)
-    together = 10 * rng.multinomial(30, np.full(50, 0.02), size=16)
+    pairs = 10 * rng.multinomial(30, np.full(50, 0.02), size=16)
+    one, ten = noise.together(alone), noise.together(pairs)
+    assert one is not None and ten is not None and one[0] < 1.3 and 9 < ten[0] < 13
+    assert noise.together(alone[:5]) is None
     reference = np.full(50, 10_000)
-    one, ten = noise.clustered(alone, reference), noise.clustered(together, reference)
-    assert one is not None and ten is not None and 6 < ten.mean / one.mean < 14 and ten.bound(1e-4, 2) > 4 * one.bound(1e-4, 2)
-    assert noise.clustered(alone[:5], reference) is None
+    bounds = [noise.drawn(reference, 4800, of_psi(reference), False, 1.0, t).bound(1e-4, 2) for t in (1.0, 10.0)]
+    assert bounds[1] > 6 * bounds[0]
 
 
 def test_distances_are_those_of_one_window():
