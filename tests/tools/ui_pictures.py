@@ -16,6 +16,8 @@ from typing import Any
 from tests.tools import ui_home
 from tests.tools.ui_server import served
 
+#: Milliseconds for a page on a machine that is busy.
+_PATIENCE = 120_000
 WIDTHS = {"desktop": (1200, 800), "phone": (390, 844)}
 
 
@@ -73,6 +75,7 @@ def tour(out: Path | None, looks: Sequence[tuple[str, str]], only: Callable[[str
             for width, scheme in looks:
                 size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
                 context = opened.new_context(viewport=size, color_scheme=scheme, bypass_csp=True)
+                context.set_default_timeout(_PATIENCE)
                 page = context.new_page()
                 page.on("pageerror", lambda e: wrong.append(f"script: {e}"))
                 page.goto(f"{ui.url}/signin#{ui.token}")

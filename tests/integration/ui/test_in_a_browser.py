@@ -31,6 +31,7 @@ def test_a_rollout_moves_by_itself_and_an_action_is_confirmed_by_keyboard(tmp_pa
     with store.held(), served(home.root, "--actions") as ui, sync_playwright() as p:
         opened = browser(p)
         page = opened.new_page()
+        page.set_default_timeout(120_000)
         refused: list[str] = []
         page.on("console", lambda m: refused.append(m.text) if m.type == "error" else None)
         page.goto(f"{ui.url}/signin?next=/rollouts/live#{ui.token}")
