@@ -89,10 +89,13 @@ def worst(facts: Judged) -> dict[str, Any] | None:
     loss, wrong = _losses(facts.outputs, facts.targets, facts.dataset.problem.classes)
     if loss is None:
         return None
+    predictor, codes = Predictor(facts.package), None
+    if facts.dataset.problem.classes:  # as a client is answered: by the package's threshold where it has one
+        codes = np.asarray(predictor.codes(facts.outputs))
+        wrong = (facts.targets >= 0) & (codes != facts.targets)
     order = np.argsort(-np.where(wrong & np.isfinite(loss), loss, -np.inf), kind="stable")[
         : min(_ROWS, int((wrong & np.isfinite(loss)).sum()))
     ]
-    predictor = Predictor(facts.package)
     value = predictor.processor.value
     if not len(order) or (value is not None and (facts.dataset.problem.classes or value.name in facts.dataset.sensitive)):
         return None
@@ -100,7 +103,7 @@ def worst(facts: Judged) -> dict[str, Any] | None:
     raw = rows_from_arrow(facts.package.preprocess, table)
     inputs = _drawn(predictor, raw) if value is not None else _columns(facts, predictor, raw, order)
     ids = table.column("row_id").to_pylist()
-    rows = [{"row_id": ids[i], **_answered(facts, int(at)), **inputs[i]} for i, at in enumerate(order.tolist())]
+    rows = [{"row_id": ids[i], **_answered(facts, int(at), codes), **inputs[i]} for i, at in enumerate(order.tolist())]
     classes = facts.dataset.problem.classes
     unit = "in log odds of the truth" if classes else "in units of the answer"
     return {"rows": rows, "wrong": int(wrong.sum()) if classes else None, "of": len(loss), "unit": unit}
@@ -123,11 +126,10 @@ def _losses(outputs: np.ndarray, targets: np.ndarray, classes: bool) -> tuple[np
     return loss, loss > 0
 
 
-def _answered(facts: Judged, at: int) -> dict[str, Any]:
+def _answered(facts: Judged, at: int, codes: np.ndarray | None) -> dict[str, Any]:
     """The truth and the answer of a row, and in words how far they are apart."""
-    if facts.dataset.problem.classes:
-        p, truth = facts.outputs[at], int(facts.targets[at])
-        code = int(p.argmax())
+    if codes is not None:
+        p, truth, code = facts.outputs[at], int(facts.targets[at]), int(codes[at])
         told = f"probability {p[code]:.3f}, of the truth {p[truth]:.3f}"
         return {"label": facts.labels[truth], "answer": facts.labels[code], "told": told}
     answer, value = float(facts.outputs[at]), float(facts.targets[at])

@@ -64,6 +64,19 @@ def test_of_labels_those_are_worst_whose_truth_was_thought_least_likely() -> Non
     assert mistakes._losses(np.array([[1.0], [0.0]]), np.array([1]), False)[0] is None
 
 
+def test_an_answer_is_what_a_client_is_given_where_the_package_has_a_threshold(facts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = types.SimpleNamespace(value=None, owners=dict)
+    given = types.SimpleNamespace(processor=processor, codes=lambda p: (p[:, 1] >= 0.2).astype(int))
+    monkeypatch.setattr("sluice.engines.predictor.Predictor", lambda package: given)
+    facts.dataset.problem, facts.labels = problem("classification"), ["no", "yes"]
+    facts.outputs = np.tile([[0.9, 0.1]], (ROWS, 1))
+    facts.outputs[5] = [0.7, 0.3]
+    facts.targets = np.zeros(ROWS, np.int64)
+    found = worst(facts)
+    assert found is not None and found["wrong"] == 1
+    assert [(r["row_id"], r["answer"], r["told"]) for r in found["rows"]] == [("r5", "yes", "probability 0.300, of the truth 0.700")]
+
+
 def test_a_model_without_errors_has_no_such_part(facts: Any) -> None:
     facts.outputs = facts.targets
     assert Mistakes().judge(facts, MetricConfig()) == Decision("pass")
