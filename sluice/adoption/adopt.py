@@ -16,6 +16,7 @@ from sluice.core.errors import InputError, PackageError, ProjectError, first_lin
 from sluice.formats.base import BASE
 from sluice.package import package as packages
 from sluice.package.package import Package
+from sluice.problems.problem import built_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,8 +130,8 @@ def _seal(found: Found, made: Shaped, processor: Processor, wanted: Wanted, labe
     return packages.write(
         out,
         name=wanted.name,
-        task="tabular" if processor.kind == "tabular" else "adopted",
-        objective="classification" if classifies else "regression",
+        task=processor.kind,
+        objective=built_in(classifies).name,
         inputs=made.inputs,
         outputs=[made.output],
         labels=list(labels) if classifies else [],
@@ -172,7 +173,7 @@ def _prove(package: Package, original: Original, signature: Signature, made: Sha
             field="SOURCE",
             fix="export it with a free batch (the first axis), and name that file",
         ) from e
-    if package.objective == "classification":
+    if package.labels:
         _check_probabilities(ours)
     theirs = np.asarray(
         original.answer(kept) if original.answer else _graph(original, kept, made.answer, wanted.softmax), dtype=np.float64

@@ -63,7 +63,7 @@ def add_to(commands: Commands, add: Add) -> None:
         "sklearn or pytorch; a folder or s3:// prefix of one; or the YAML file of a KServe InferenceService",
     )
     import_.add_argument("--name", metavar="NAME", help="in the registry; default: the service's or the file's own")
-    import_.add_argument("--problem", choices=("classification", "regression"), help="what an ONNX graph's numbers are; the others say so")
+    import_.add_argument("--problem", metavar="P", help="classification or regression: what an ONNX graph's numbers are; the others say so")
     import_.add_argument(
         "--labels", metavar="A,B,C", help="in the order of the output's columns; default: what the model says, else 0,1,2..."
     )

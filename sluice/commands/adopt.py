@@ -50,7 +50,7 @@ def import_(args: argparse.Namespace) -> int:
         model = original(found, signature, flavour)
         asked = Wanted(
             name,
-            None if args.problem is None else args.problem == "classification",
+            None if args.problem is None else _classifies(args.problem),
             tuple(args.labels.split(",")) if args.labels else (),
             args.output_tensor,
             args.softmax,
@@ -86,6 +86,16 @@ def _name(found: Found) -> str:
         return str((found.service.get("metadata") or {}).get("name") or "")
     said = re.sub(r"^models:/|[@/]\w+$" if found.said.startswith("models:/") else r"\.onnx$", "", found.said.rstrip("/"))
     return re.sub(r"[^a-z0-9]+", "-", Path(said).name.lower()).strip("-")
+
+
+def _classifies(name: str) -> bool:
+    """Whether a problem's answers are labels; only the two that every model server knows can be adopted. Raises `ProjectError`."""
+    from sluice.problems.problem import built_in
+
+    known = {built_in(classes).name: classes for classes in (True, False)}
+    if name not in known:
+        raise ProjectError("is no problem a model can be adopted for", field="--problem", value=name, fix=" or ".join(known))
+    return known[name]
 
 
 def _refused(args: argparse.Namespace, package: Package, proof: Proof) -> int:

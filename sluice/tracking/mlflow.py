@@ -8,8 +8,9 @@ import json
 import logging
 import os
 import secrets
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,11 +245,25 @@ def preload() -> None:
     Raises:
         MissingExtra: mlflow is not installed.
     """
-    _mlflow_client()
+    with _absent("polars"):
+        _mlflow_client()
     for name in ("store.tracking.sqlalchemy_store", "store.model_registry.sqlalchemy_store", "store.artifact.local_artifact_repo"):
         importlib.import_module(f"mlflow.{name}")
     for name in ("alembic.command", "sqlalchemy.dialects.sqlite"):
         importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def _absent(name: str) -> Iterator[None]:
+    """As if a module were not installed. MLflow imports polars wherever it is, which starts threads: none may run in a process that is to be forked."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)
 
 
 def _create_database(path: Path) -> None:

@@ -12,8 +12,12 @@ from sluice.fields import FIELDS
 
 ROOT = Path(__file__).parents[3]
 WORDS = {*FIELDS.names(), "tabular", "tensor"}
-#: Words that mean something else there: what columns of times are called.
-OTHERS = {"sluice/data/timestamps.py": {"timestamp"}}
+#: Words that mean something else there: what columns of times are called; a parameter of an endpoint; a part of OpenAI's messages.
+OTHERS = {
+    "sluice/data/timestamps.py": {"timestamp"},
+    "sluice/llm/asking.py": {"seed"},
+    "serving/runtime/prompts/model.py": {"text"},
+}
 
 
 def compared(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -29,7 +29,13 @@ def test_the_log_keeps_what_is_watched_and_not_the_first_part(monkeypatch: pytes
     )
     outputs = {"probabilities": np.array([[0.9, 0.8, 0.1], [0.1, 0.2, 0.3]], dtype=np.float32)}
     call = SimpleNamespace(
-        served=SimpleNamespace(model=model), raw={"x": np.zeros((2, 1))}, outputs=outputs, best=None, request_id=lambda: "r", trace=None
+        served=SimpleNamespace(model=model),
+        raw={"x": np.zeros((2, 1))},
+        outputs=outputs,
+        best=None,
+        request_id=lambda: "r",
+        trace=None,
+        told=(),
     )
     log = Predictions(b"nowhere", 1.0, Metrics(Page()))
     log.record(cast(Any, call))

@@ -12,11 +12,13 @@ from sluice.project import parse
 from sluice.tasks import TASKS, State, load_task
 
 BASE = {"name": "t", "data": {"source": "x.csv"}}
+#: What the `model:` of a task cannot do without.
+NEEDED = {"llm": {"model": {"endpoint": {"url": "http://127.0.0.1:9/v1", "model": "m"}}}}
 
 
 @pytest.mark.parametrize("name", TASKS.names())
 def test_built_in_tasks_load_by_name(name):
-    task = load_task(parse({**BASE, "task": name}))
+    task = load_task(parse({**BASE, "task": name, **NEEDED.get(name, {})}))
     assert task.name == name
     assert isinstance(task.project.model, (task.Model, *task.sections()[1].values()))
 
