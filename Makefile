@@ -20,7 +20,7 @@ DEMO_HOME ?= .sluice/demo
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data bench-monitor demo-drift bench-ui bench-large demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data bench-monitor demo-drift bench-ui bench-large bench-quality demo-rollout golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -84,6 +84,9 @@ bench: bench-overhead bench-serving bench-rollout bench-training ## every measur
 
 bench-audit: setup ## an audit log changed in 1,000 bytes, and its records removed, repeated, moved or cut off: found, and named?
 	@$(BIN)/python -m tests.bench.audit_changes
+
+bench-quality: setup ## losses found on labels, false alarms, estimates without labels, faults told from shifts: the tables of docs/diagnosis.md; RUNS=N
+	@$(BIN)/python -m tests.bench.monitor_quality --runs $(or $(RUNS),200)
 
 bench-data: setup ## a dataset's digest, one changed cell, a large file judged by its rules
 	@$(BIN)/python -m tests.bench.digest

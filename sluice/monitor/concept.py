@@ -15,6 +15,7 @@ four of five cases where false alarms are 4,000 rows apart: the rows do not hold
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -157,7 +158,7 @@ class _Watch:
             raise MissingExtra("watching a stream of errors needs river", field="monitor", fix="pip install 'sluice-ml[monitor]'") from e
         self._delta = -float(reference.mean.mean())
         self._adwin = detector == "adwin"
-        self._make: Callable[[], Any] = (
+        make: Callable[[], Any] = (
             # Its bound holds for each row: of so many there is one false alarm or fewer.
             functools.partial(drift.ADWIN, delta=min(0.5, 30 / apart), clock=8)
             if self._adwin
@@ -165,22 +166,22 @@ class _Watch:
                 drift.PageHinkley, min_instances=1, delta=self._delta, threshold=threshold(reference, apart), alpha=1.0, mode="up"
             )
         )
-        self._primed = primed
+        self._new = make()
+        for _ in range(0 if self._adwin else primed):
+            self._new.update(0.0)
         self._row = 0
         self._begin()
 
     def _begin(self) -> None:
         """Anew, with the mean of the rows that were held out; a loss that lasts is told again."""
-        self._detector = self._make()
-        for _ in range(0 if self._adwin else self._primed):
-            self._detector.update(0.0)
+        self._detector = copy.deepcopy(self._new)
         self._sum = self._least = 0.0
         self._since, self._rows, self._wrong = self._row, 0, 0
 
     def update(self, wrong: NDArray[np.bool_], told: Ratios) -> list[tuple[int, int, float]]:
         """(row of an alarm, row at which it began, the error rate since) of each."""
         values = np.where(wrong, told.wrong, told.right) - told.mean
-        fed = (wrong - told.chances) / 2 + 0.5 if self._adwin else values
+        fed = (wrong.astype(np.float64) if np.ptp(told.chances) == 0 else (wrong - told.chances) / 2 + 0.5) if self._adwin else values
         found = []
         for x, value, error in zip(fed.tolist(), values.tolist(), wrong.tolist(), strict=True):
             self._sum, self._row = self._sum + value - self._delta, self._row + 1
