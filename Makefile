@@ -20,7 +20,7 @@ DEMO_HOME ?= .sluice/demo
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data bench-monitor demo-drift bench-ui bench-large bench-quality demo-rollout golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data bench-monitor demo-drift bench-ui bench-large bench-quality demo-rollout demo-llm golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -147,6 +147,9 @@ bench-monitor: setup ## drift: a million predictions, beside Evidently and Nanny
 
 demo-drift: setup ## traffic that leaves a model behind, behind a real Envoy: seen, trained again, rolled out, live
 	@$(BIN)/python -m tests.bench.demo_drift
+
+demo-llm: setup ## a real small model: two prompts, a gate, a canary, a worse third one refused, a way back; about 5 minutes
+	@$(BIN)/python -m tests.bench.demo_llm
 
 demo-rollout: setup ## three candidates (better, slower, wrong) through a real Envoy, live
 	@$(BIN)/python -m tests.bench.demo_rollout

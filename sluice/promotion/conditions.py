@@ -223,6 +223,7 @@ def _facts(asked: Asked, now: Version, folder: Path) -> Any:
     settings, base = projects.load(asked.data), asked.data.resolve().parent
     dataset = prepare(settings, base, load_task(settings, base), folder / "dataset")
     ours, theirs = (open_store(v.uri, asked.home).get(v.digest) for v in (asked.version, now))
-    outputs, targets = asked_and_judged(ours, dataset, "test", settings)
+    kept = asked.home.root / "answers"
+    outputs, targets = asked_and_judged(ours, dataset, "test", settings, kept)
     positive, units = positive_label(settings.evaluate, dataset), dataset.problem.units(dataset, "test")
-    return Judged(settings, dataset, ours, outputs, targets, positive, units, {}, theirs, f"version {now.number}")
+    return Judged(settings, dataset, ours, outputs, targets, positive, units, {}, theirs, f"version {now.number}", kept=kept)
