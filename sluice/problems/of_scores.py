@@ -60,7 +60,9 @@ class OfScores(OfMeans):
         return np.array_equal(ours.outputs[:, self.at], theirs.outputs[:, self.at], equal_nan=True)
 
     def too_narrow(self, a: Answers) -> str | None:
-        """Few items show little of what rarely goes wrong."""
+        """Few items show little of what rarely goes wrong; said once, of the score itself."""
+        if self.at:
+            return None
         n = int(np.isfinite(a.outputs[:, self.at]).sum())
         return f"the interval of {self.name} may be too narrow: {n} items show little of what rarely goes wrong" if n < _ENOUGH else None
 
