@@ -414,7 +414,7 @@ def sentence(out: Mapping[str, Any], found: Mapping[str, Cause], events: Sequenc
     if kind == "concept drift":
         since = _when(out, events, set(), (out.get("concept") or {}).get("since", ""))
         return (
-            f"The features are what they were, and answers are wrong more often{since}:{effect.removesuffix('.').replace(' Accuracy', ' accuracy')}.{where} What is "
+            f"The features are what they were, and answers are wrong more often{since}:{effect[:1]}{effect[1:2].lower()}{effect[2:].removesuffix('.')}.{where} What is "
             "true of the same rows has changed, or how they are labelled: check the labels, then train again with the rows since."
         )
     if kind == "worse":
