@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,10 @@ def test_the_page_of_errors_has_message_and_fix_of_what_is_raised() -> None:
     page = pages()["reference/errors.md"]
     assert "| is in use by {holder} | wait for it, or give this run a home of its own: --home DIR |" in page
     assert "| unknown key |" in page or page.count("\n| ") > 150
+
+
+def test_extras_that_the_docs_name_exist() -> None:
+    known = set(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    for path in [REPO / "README.md", *(REPO / "docs").rglob("*.md")]:
+        named = {e for found in re.findall(r"sluice-ml\[([\w,]+)\]", path.read_text()) for e in found.split(",")}
+        assert named <= known, (path, named - known)
