@@ -35,14 +35,14 @@ def _usage(command: argparse.ArgumentParser, name: str) -> str:
 
 def _table(command: argparse.ArgumentParser) -> str:
     shown = (a for a in command._actions if not isinstance(a, argparse._HelpAction | argparse._SubParsersAction))
-    return table(["argument", "meaning"], [[f"`{_spelling(a)}`", _cell(a)] for a in shown if a.help is not argparse.SUPPRESS])
+    return table(["argument", "meaning"], [[cell(f"`{_spelling(a)}`"), _cell(a)] for a in shown if a.help is not argparse.SUPPRESS])
 
 
 def _spelling(action: argparse.Action) -> str:
     value = argparse.HelpFormatter("")._format_args(action, (action.metavar or action.dest.upper())) if action.nargs != 0 else ""  # type: ignore[arg-type]
     if not action.option_strings:
-        return cell(value or action.dest)
-    return cell(f"{', '.join(action.option_strings)} {value}".strip())
+        return value or action.dest
+    return f"{', '.join(action.option_strings)} {value}".strip()
 
 
 def _cell(action: argparse.Action) -> str:

@@ -158,4 +158,4 @@ def _given(defaults: Any, path: list[str]) -> str:
     for name in path:
         defaults = defaults.get(name) if isinstance(defaults, dict) else None
     text = yaml.safe_dump(defaults, default_flow_style=True, width=1000).strip().removesuffix("...").strip()
-    return f"`{cell(text)}`" if len(text) < 90 else "see below it in the file"
+    return cell(f"`{text}`") if len(text) < 90 else "see below it in the file"

@@ -75,4 +75,4 @@ def _default(raw: Schema, inner: Schema) -> str:
     found = raw.get("default", inner.get("default")) if "default" in raw or "default" in inner else ...
     if found is ...:
         return ""
-    return f"`{cell(json.dumps(found))}`"
+    return cell(f"`{json.dumps(found)}`")

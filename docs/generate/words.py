@@ -11,8 +11,11 @@ _VALUES = {"true", "false", "null", "auto", "none"}
 def cell(text: object) -> str:
     """A text in one cell of a table: no bar ends it, no bracket begins a link, but for what is set as code."""
     parts = " ".join(str(text).split()).split("`")
-    text = "`".join(part if i % 2 else part.replace("[", "&#91;") for i, part in enumerate(parts))
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("{{", "&#123;&#123;")
+    return "`".join(part if i % 2 else _plain(part) for i, part in enumerate(parts)).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "&#91;").replace("<", "&lt;").replace("{{", "&#123;&#123;")
 
 
 def sentence(text: str | None) -> str:

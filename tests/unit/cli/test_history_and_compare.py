@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import orjson
 import pytest
 
-from sluice import cli
+from sluice import Client, cli
 from sluice.cli import main
 from sluice.core import files
 from sluice.core.errors import ProjectError
@@ -181,3 +181,9 @@ def test_models_shows_what_serves_beside_what_is_registered_and_where_they_diffe
     assert main(["models", "--home", str(home.root), "-n", "prod", "--json"]) == 0
     shown = orjson.loads(capsys.readouterr().out)
     assert shown["serving"][0]["rollout"] == "points" and shown["differences"] == []
+
+
+def test_a_notebook_compares_two_versions_of_the_registry(home: Home) -> None:
+    found = Client(home.root).compare("points@1", "points@2")
+    assert found.difference["accuracy"] == pytest.approx(0.05) and found.settings["train.learning_rate"] == ("0.001", "0.01")
+    assert "points@2" in found.plot("accuracy").body and "points@1" in found._repr_html_()

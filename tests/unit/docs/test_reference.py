@@ -78,7 +78,9 @@ def test_a_description_becomes_a_sentence(text: str | None, said: str) -> None:
 
 
 def test_a_cell_breaks_no_table() -> None:
-    assert cell("a|b\nc <d>") == "a\\|b c &lt;d>"
+    assert cell("a|b\nc <d> [e]") == "a\\|b c &lt;d> &#91;e]"
+    assert cell("`[DIR]` <x>") == "`[DIR]` &lt;x>", "code stands as it is"
+    assert "`[DIR]`" in pages()["reference/cli.md"] and "`&#" not in "".join(pages().values())
 
 
 def test_messages_that_troubleshooting_quotes_are_said_by_the_code() -> None:
