@@ -20,6 +20,9 @@ from sluice.registry.references import registry_of
 from sluice.registry.versions import Registry
 from sluice.steps.step import read_gates
 
+#: Seconds that a process may take to end after its run has.
+_LETS_GO = 60.0
+
 
 class Local:
     """The home's runs.
@@ -64,7 +67,16 @@ class Local:
                 )
             time.sleep(0.1)
         _show(folder / background.PROGRESS, shown, quiet)
+        self._let_go(folder, end)
         return self.get(run)
+
+    def _let_go(self, folder: Path, end: float) -> None:
+        """Wait until the process of a run that has ended lets the home go, so that the next one can begin."""
+        path = folder / background.PID
+        process = path.read_text() if path.is_file() else ""
+        end = min(end, time.monotonic() + _LETS_GO)
+        while process and str(self.home.holder()) == process and time.monotonic() < end:
+            time.sleep(0.05)
 
     def get(self, run: str) -> Run:
         """A run: its end, or that it goes on. Raises `HomeError` for one that is not there, or was cut off."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,27 @@ def test_a_run_in_the_background_can_be_ended(tmp_path: Path) -> None:
     with pytest.raises(HomeError, match="process is gone"):
         client.wait(started.run, timeout=20, quiet=True)
     assert client.status(started.run)["state"] == "interrupted"
+
+
+def test_a_wait_ends_once_the_home_is_free_for_the_next_run(tmp_path: Path) -> None:
+    client = Client(tmp_path)
+    run = "mine-20260101-000000-0000"
+    write_run(tmp_path, run, 10)
+    (tmp_path / "runs" / run / "pid").write_text(str(os.getpid()))
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with client.home.create().lock("test"):
+            held.set()
+            free.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(20)
+    threading.Timer(0.4, free.set).start()
+    begun = time.monotonic()
+    assert client.wait(run, timeout=30).id == run
+    assert time.monotonic() - begun > 0.3 and not client.home.held(), "the process that holds the home has let it go"
+    holder.join()
+    (tmp_path / "runs" / run / "pid").unlink()
+    assert client.wait(run).id == run
