@@ -58,6 +58,9 @@ def _closed(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     made = {k: _closed(v) for k, v in node.items() if not k.startswith("x-kubernetes")}
+    for word, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if made.get(word) is True:  # as OpenAPI 3.0 writes it
+            made[word] = made.pop(limit)
     if (
         isinstance(made.get("properties"), dict)
         and "additionalProperties" not in made
