@@ -20,7 +20,7 @@ DEMO_HOME ?= .sluice/demo
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-data bench-monitor demo-drift bench-ui bench-large bench-quality demo-rollout demo-llm golden lock clean wheel
+.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-scale bench-data bench-monitor demo-drift bench-ui bench-large bench-quality demo-rollout demo-llm golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ bench-audit: setup ## an audit log changed in 1,000 bytes, and its records remov
 
 bench-quality: setup ## losses found on labels, false alarms, estimates without labels, faults told from shifts: the tables of docs/diagnosis.md; RUNS=N
 	@$(BIN)/python -m tests.bench.monitor_quality --runs $(or $(RUNS),200)
+
+bench-scale: setup ## what a rollout, a registered model and a server's pod cost the controller, the registry and Prometheus
+	@$(BIN)/python -m tests.bench.scale
 
 bench-data: setup ## a dataset's digest, one changed cell, a large file judged by its rules
 	@$(BIN)/python -m tests.bench.digest

@@ -235,11 +235,16 @@ def rows_of(example: Any) -> list[Any]:
 def _graph(original: Original, example: Any, tensor: str, softmax: bool) -> np.ndarray:
     """What the graph that was found answers, where no other program does: it proves what was put around it."""
     import numpy as np
+    import onnx
 
     from sluice.engines.base import open_engine
     from sluice.fields.tensor import NUMPY
+    from sluice.package import graph as graphs
 
-    engine = open_engine(packages.ENGINE, original.graph.SerializeToString())
+    plain = onnx.ModelProto()
+    plain.CopyFrom(original.graph)
+    plain.ir_version = min(plain.ir_version, graphs.IR_VERSION)  # the newest onnx writes a form that no runtime reads yet
+    engine = open_engine(packages.ENGINE, plain.SerializeToString())
     if isinstance(example, Mapping) or hasattr(example, "columns"):
         fed = {t.name: np.asarray(example[t.name]) for t in engine.inputs}
         fed = {k: v.reshape(-1, 1) if v.ndim == 1 and len(engine.inputs[0].shape) == 2 else v for k, v in fed.items()}

@@ -81,6 +81,14 @@ def test_an_onnx_file_is_a_package_and_the_first_one_the_champion(
     ]
 
 
+def test_a_file_of_the_newest_form_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    linear(tmp_path / "a.onnx")
+    model = onnx.load(str(tmp_path / "a.onnx"))
+    model.ir_version = onnx.IR_VERSION
+    onnx.save(model, str(tmp_path / "a.onnx"))
+    assert imported(capsys, tmp_path / "home", str(tmp_path / "a.onnx"), "--problem", "classification")[0] == 0
+
+
 def test_logits_are_no_probabilities_until_a_softmax_stands_behind_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = linear(tmp_path / "a.onnx", softmax=False, name="probabilities")
     code, _, why = imported(capsys, tmp_path / "home", str(tmp_path / "a.onnx"), "--problem", "classification")
