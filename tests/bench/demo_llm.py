@@ -78,7 +78,8 @@ def written(folder: Path) -> Path:
         "minimum_requests": 100,
         "latency_slo_ms": 5000,
         "shadow": {"requests": 20},
-        "replay": {"rate": 30},
+        "replay": {"rate": 60},
+        "wrong": {"tolerance": 0.05, "margin": 0.3},
     }
     file.write_text(yaml.safe_dump(project, sort_keys=False))
     return file
