@@ -39,6 +39,7 @@ from sluice.rollouts.judge import WARNING
 from sluice.rollouts.local import Request, RolloutResult, run_local
 from sluice.rollouts.manifest import Target, target
 from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.watched import asked, watch
 from sluice.steps.execute import open_project, run_step
 from sluice.tracking.tracker import tracking_uri
 
@@ -73,7 +74,7 @@ def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[]
                 fix=f"every step must be given the same MLFLOW_TRACKING_URI; this one asked {registry.uri}",
             )
         if (where := target()) is not None:
-            return handed_over(registry, settings, candidate, where, signature_of(candidate, place))
+            return handed_over(registry, settings, candidate, where, signature_of(candidate, place), project)
         champion = registry.by_alias(settings.name, CHAMPION)
         if champion and champion.digest == digest:
             registry.drop_alias(settings.name, CANDIDATE, candidate.number)
@@ -127,9 +128,18 @@ def signature_of(candidate: Version, home: Home) -> str:
         return ""
 
 
-def handed_over(registry: Registry, settings: Project, candidate: Version, where: Target, signature: str = "") -> Gate:
-    """By the controller of the environment this step is told of. It also says who is champion, where it follows a registry: what serves is the truth."""
-    result = hand_over(settings.name, candidate.digest, candidate.uri, settings.rollout, where, signature=signature, on_event=on_event)
+def handed_over(registry: Registry, settings: Project, candidate: Version, where: Target, signature: str = "", project: str = "") -> Gate:
+    """By the controller of the environment this step is told of. It also says who is champion, where it follows a registry: what serves is the truth.
+
+    A model that is promoted is watched from then on, where its project or the environment asks for it.
+    """
+    watched = asked(settings.monitor, where)
+    result = hand_over(
+        settings.name, candidate.digest, candidate.uri, settings.rollout, where, signature=signature, logged=watched, on_event=on_event
+    )
+    if watched and result.outcome == "promoted" and not settings.rollout.dry_run:
+        told = watch(settings.name, settings.monitor, project, where)
+        result = replace(result, reasons=(*result.reasons, *(WARNING + t for t in told)), evidence={**result.evidence, "watched": not told})
     followed, stable = result.evidence["registry"], result.evidence["stable"]
     if followed is None:
         champion = registry.by_digest(settings.name, stable) if stable else None

@@ -16,7 +16,7 @@ PERSON = (
     ("patch", "sluice.dev", "modelrollouts"),
     ("create", "sluice.dev", "pipelineruns"),
 )
-STEP = (("get", "sluice.dev", "modelrollouts"), ("create", "sluice.dev", "modelrollouts"), ("patch", "sluice.dev", "modelrollouts"))
+STEP = tuple((verb, "sluice.dev", resource) for resource in ("modelrollouts", "modelmonitors") for verb in ("get", "create", "patch"))
 CONTROLLER = (
     ("patch", "sluice.dev", "modelrollouts"),
     ("patch", "sluice.dev", "modelrollouts/status"),

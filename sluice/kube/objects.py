@@ -64,10 +64,10 @@ class Objects:
         found: Object = self.kube.request("POST", path(kind, namespace), obj, again=again)
         return found
 
-    def apply(self, obj: Object) -> Object:
-        """Server-side apply under our own field manager."""
+    def apply(self, obj: Object, *, force: bool = True) -> Object:
+        """Server-side apply under our own field manager; without `force` what another hand set is not taken: `KubeFault` 409 says which fields."""
         meta = obj["metadata"]
-        query = {"fieldManager": self.manager, "force": "true"}
+        query = {"fieldManager": self.manager, "force": "true" if force else "false"}
         found: Object = self.kube.request(
             "PATCH", path(obj["kind"], meta["namespace"], meta["name"]), obj, query=query, content="application/apply-patch+yaml"
         )

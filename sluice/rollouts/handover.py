@@ -33,6 +33,7 @@ def hand_over(
     where: Target,
     *,
     signature: str = "",
+    logged: bool = False,
     on_event: Callable[[dict[str, Any]], None] = lambda _: None,
     objects: Objects | None = None,
     poll: float = 2.0,
@@ -45,7 +46,7 @@ def hand_over(
     is.
 
     Args:
-        signature: of the package, as it lies beside it; empty for none.
+        signature: of the package, as it lies beside it; empty for none. logged: where it is the first one, its servers write predictions to `where.log`.
         on_event: called with ``{"kind": "phase", "phase", "weight", "text"}`` as the rollout goes on.
         objects: the cluster; default: the pod's own, else the kubeconfig's.
         poll: seconds between looks. clock, sleep: for tests.
@@ -56,7 +57,7 @@ def hand_over(
             started, for want of a node, an image, credentials or the like.
         DeadlineError: the controller did not look at it, or the API server was away too long.
     """
-    desired = manifest(name, digest, uri, plan, where, signature) if plan.business is None else {}
+    desired = manifest(name, digest, uri, plan, where, signature, logged=logged) if plan.business is None else {}
     resource = Resource(objects or connect(), where.namespace, name)
     order = resource.put(desired, model(name, digest, uri, signature), plan)
     return _Follower(resource, digest, plan.alpha, on_event, clock, order).run(poll, sleep)

@@ -7,8 +7,9 @@ file says: routes, gateway and predictor stay as the platform set them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sluice.core.errors import ProjectError
@@ -18,6 +19,11 @@ from sluice.rollouts.spec import RolloutSpec
 
 #: Environment of a step beside the namespace models are served in: the gateway (``[namespace/]name``), and its domain.
 GATEWAY_ENV, DOMAIN_ENV = "SLUICE_GATEWAY", "SLUICE_DOMAIN"
+#: Where model servers write predictions (``s3://bucket/prefix``), the Secret with the keys of that store, and whether every model is watched.
+LOG_ENV, LOG_SECRET_ENV, WATCH_ENV = "SLUICE_LOG", "SLUICE_LOG_SECRET", "SLUICE_MONITOR"
+#: What else a server needs to reach that store, as steps have it.
+_STORE = ("AWS_ENDPOINT_URL_S3", "AWS_REGION")
+_LOG = re.compile(r"s3://[a-z0-9.-]+(/.*)?")
 
 _NAME_LIMIT = 40
 _STRATEGY = (
@@ -45,42 +51,69 @@ class Target:
 
     Attributes:
         namespace: of the environment. gateway: ``[namespace/]name``. domain: a model answers at ``<name>.<domain>``.
+        log: where predictions are logged, empty where that is not said. log_secret: with the store's keys. log_env: of the servers, for it.
+        watch_all: models whose project says nothing of it are watched too.
     """
 
     namespace: str
     gateway: str = "kserve/kserve-ingress-gateway"
     domain: str = "example.com"
+    log: str = ""
+    log_secret: str = "sluice-store"
+    log_env: Mapping[str, str] = field(default_factory=dict)
+    watch_all: bool = False
 
 
 def target(environ: Mapping[str, str] | None = None) -> Target | None:
-    """The environment a step hands its models to; None where ``SLUICE_NAMESPACE`` is not set: the rollout is then done here."""
+    """The environment a step hands its models to; None where ``SLUICE_NAMESPACE`` is not set: the rollout is then done here.
+
+    Raises:
+        ProjectError: ``SLUICE_LOG`` or ``SLUICE_MONITOR`` is nothing that can be.
+    """
     env = os.environ if environ is None else environ
     if not env.get(NAMESPACE_ENV):
         return None
-    given = {"gateway": env.get(GATEWAY_ENV), "domain": env.get(DOMAIN_ENV)}
+    given: dict[str, Any] = {"gateway": env.get(GATEWAY_ENV), "domain": env.get(DOMAIN_ENV), "log_secret": env.get(LOG_SECRET_ENV)}
+    if log := env.get(LOG_ENV, "").rstrip("/"):
+        given |= {"log": _checked(log), "log_env": {k: env[k] for k in _STORE if env.get(k)}, "watch_all": _truth(env.get(WATCH_ENV, ""))}
     return Target(env[NAMESPACE_ENV], **{k: v for k, v in given.items() if v})
+
+
+def _checked(log: str) -> str:
+    if not _LOG.fullmatch(log):
+        fix = "name a bucket, s3://bucket/prefix, in the ConfigMap sluice-cluster"
+        raise ProjectError("is no place where model servers write a log that a ModelMonitor reads", field=LOG_ENV, value=log, fix=fix)
+    return log
+
+
+def _truth(value: str) -> bool:
+    if value.lower() not in ("", "true", "false"):
+        raise ProjectError("is neither true nor false", field=WATCH_ENV, value=value, fix="set it so in the ConfigMap sluice-cluster")
+    return value.lower() == "true"
 
 
 def plan_of(plan: RolloutSpec) -> tuple[dict[str, Any], dict[str, Any]]:
     """``(spec.strategy, spec.analysis)`` of what the project file sets; the controller's own defaults hold for the rest."""
     said = plan.model_dump(mode="json", include=plan.model_fields_set, exclude_unset=True)
-    strategy = {_camel(k): said[k] for k in _STRATEGY if k in said}
+    strategy = {camel(k): said[k] for k in _STRATEGY if k in said}
     if "strategy" in said:
         strategy["kind"] = {"canary": "Canary", "ab": "AB"}[said["strategy"]]
     if "on_deadline" in said:
         strategy["onDeadline"] = said["on_deadline"].capitalize()
-    analysis = {_camel(k): said[k] for k in _ANALYSIS if k in said}
+    analysis = {camel(k): said[k] for k in _ANALYSIS if k in said}
     for name in _MAY_BE_OFF:
         if name in analysis:
             analysis[name] = {"off": True} if analysis[name] is None else {**analysis[name], "off": False}
     return strategy, analysis
 
 
-def manifest(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target, signature: str = "") -> dict[str, Any]:
+def manifest(
+    name: str, digest: str, uri: str, plan: RolloutSpec, where: Target, signature: str = "", *, logged: bool = False
+) -> dict[str, Any]:
     """The ``ModelRollout`` of a project's first model.
 
     Args:
-        signature: of the package, as it lies beside it; empty for none.
+        signature: of the package, as it lies beside it; empty for none. logged: its servers write predictions to `where.log`.
 
     Raises:
         ProjectError: the name is too long, the package lies where KServe cannot fetch it, or `plan` needs what only a person can write.
@@ -107,7 +140,7 @@ def manifest(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target,
         "automountServiceAccountToken": False,
         "priorityClassName": "sluice-serving",
         "securityContext": restricted,
-        "model": {"args": ["--digest=$(DIGEST)", "--name=$(NAME)"]},
+        "model": _container(where if logged else None),
     }
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -128,6 +161,18 @@ def manifest(name: str, digest: str, uri: str, plan: RolloutSpec, where: Target,
     }
 
 
+def _container(where: Target | None) -> dict[str, Any]:
+    """``serving.predictor.model``; with a target, of servers that write a log there."""
+    args = ["--digest=$(DIGEST)", "--name=$(NAME)"]
+    if where is None:
+        return {"args": args}
+    return {
+        "args": [*args, f"--log={where.log}"],
+        "env": [{"name": k, "value": v} for k, v in where.log_env.items()],
+        "envFrom": [{"secretRef": {"name": where.log_secret, "optional": True}}],
+    }
+
+
 def model(name: str, digest: str, uri: str, signature: str = "") -> dict[str, str]:
     """``spec.model``. Raises `ProjectError` when KServe cannot fetch from `uri`."""
     if uri.partition("://")[0] not in ("s3", "gs", "https", "pvc", "hf", "oci"):
@@ -140,6 +185,7 @@ def model(name: str, digest: str, uri: str, signature: str = "") -> dict[str, st
     return {"name": name, "digest": digest, "uri": uri} | ({"signature": signature} if signature else {})
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """A setting as a resource spells it."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)

@@ -8,9 +8,11 @@ import pytest
 
 from components.evaluate import standing as evaluate
 from components.rollout import logic
+from sluice.monitor.config import MonitorConfig
 from sluice.registry.versions import CANDIDATE, CHAMPION, Registry, Version
 from sluice.rollouts.local import RolloutResult
 from sluice.rollouts.manifest import Target
+from sluice.rollouts.spec import RolloutSpec
 
 ONE, TWO = "1" * 64, "2" * 64
 WHERE = Target("ns")
@@ -42,7 +44,7 @@ class Shelf(Registry):
 def step(monkeypatch: pytest.MonkeyPatch, registry: Shelf, outcome: str, followed: dict[str, Any] | None) -> Any:
     evidence = {"registry": followed, "stable": ONE, "unchanged": False}
     monkeypatch.setattr(logic, "hand_over", lambda *_, **__: RolloutResult(outcome, ("why",), evidence))  # type: ignore[arg-type]
-    settings = type("Settings", (), {"name": "m", "rollout": None})()
+    settings = type("Settings", (), {"name": "m", "rollout": None, "monitor": MonitorConfig()})()
     return logic.handed_over(registry, settings, registry.found[1], WHERE)
 
 
@@ -81,3 +83,37 @@ def test_a_run_on_a_cluster_is_compared_with_what_serves(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(evaluate, "serving", away)
     assert evaluate.champion_version(registry, "m").number == "1" and "does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("outcome", "monitor", "plan", "log", "seen"),
+    [
+        ("promoted", {"window": {"rows": 200}}, {}, "s3://b/log", True),
+        ("rolled_back", {"window": {"rows": 200}}, {}, "s3://b/log", False),
+        ("promoted", {"window": {"rows": 200}}, {"dry_run": True}, "s3://b/log", False),
+        ("promoted", {"window": {"rows": 200}}, {}, "", False),
+        ("promoted", {}, {}, "s3://b/log", False),
+    ],
+)
+def test_a_model_that_serves_is_watched_as_its_project_says(
+    monkeypatch: pytest.MonkeyPatch, outcome: Any, monitor: Any, plan: Any, log: str, seen: bool
+) -> None:
+    asked: list[Any] = []
+    logged: list[bool] = []
+
+    def hand_over(*_: Any, logged: bool, told: list[bool] = logged, **__: Any) -> RolloutResult:
+        told.append(logged)
+        return RolloutResult(outcome, ("why",), {"registry": None, "stable": ONE, "unchanged": False})
+
+    def watch(*given: Any) -> tuple[str, ...]:
+        asked.append(given)
+        return ("ModelMonitor ns/m is not as it should be",)
+
+    monkeypatch.setattr(logic, "hand_over", hand_over)
+    monkeypatch.setattr(logic, "watch", watch)
+    settings = type("Settings", (), {"name": "m", "rollout": RolloutSpec(**plan), "monitor": MonitorConfig(**monitor)})()
+    where, registry = Target("ns", log=log), Shelf()
+    gate = logic.handed_over(registry, settings, registry.found[1], where, "", "name: m")
+    assert asked == ([("m", settings.monitor, "name: m", where)] if seen else []) and logged == [bool(log and monitor)]
+    assert gate.evidence["cautions"] == (["ModelMonitor ns/m is not as it should be"] if seen else [])
+    assert gate.decision == ("pass" if outcome == "promoted" else "refuse")

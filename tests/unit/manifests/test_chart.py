@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sluice.rollouts.manifest import target
+
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts" / "sluice"
 
@@ -84,6 +86,18 @@ def test_secrets_are_named_never_given(chart: Any) -> None:
     env = {e["name"]: e for e in found["Deployment", "mlflow"]["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert env["MLFLOW_BACKEND_STORE_URI"]["valueFrom"]["secretKeyRef"] == {"name": "database", "key": "uri"}
     assert found["ConfigMap", "sluice-cluster"]["data"]["SLUICE_STORE"] == "s3://bucket/p"
+
+
+def test_steps_are_told_where_predictions_are_logged(chart: Any) -> None:
+    def said(**values: Any) -> dict[str, str]:
+        data = chart(**values)["ConfigMap", "sluice-cluster"]["data"]
+        return {k: v for k, v in data.items() if k.startswith(("SLUICE_LOG", "SLUICE_MONITOR"))}
+
+    assert said() == said(serving={"monitor": True}) == {}
+    assert said(serving={"log": "s3://bucket/log"}) == {"SLUICE_LOG": "s3://bucket/log", "SLUICE_LOG_SECRET": "sluice-store"}
+    found = said(serving={"log": "s3://bucket/log", "monitor": True}, store={"uri": "s3://bucket/p", "existingSecret": "keys"})
+    assert found == {"SLUICE_LOG": "s3://bucket/log", "SLUICE_LOG_SECRET": "keys", "SLUICE_MONITOR": "true"}
+    target({"SLUICE_NAMESPACE": "sluice", **found})
 
 
 def test_resources_of_the_claims_stay_with_upgrades(chart: Any) -> None:
