@@ -68,13 +68,19 @@ def settings(args: argparse.Namespace) -> MonitorConfig:
     return found
 
 
+#: Columns of a terminal from which on all of the table is shown; which of them before; most of a feature's name on one line.
+_WIDE, _NARROW, _NAME = 110, (0, 1, 3, 6, 8), 32
+
+
 def _show(told: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from sluice.monitor import report
 
     console = Console()
+    console = console if console.is_terminal else Console(width=200)  # to a file or a pipe: unfolded
     last = told["last"]
     if last:
         shown = Table(
@@ -83,11 +89,19 @@ def _show(told: dict[str, Any]) -> None:
             box=None,
             padding=(0, 1),
         )
-        for i, head in enumerate(report.HEAD):
-            shown.add_column(head, justify="right" if i in (1, 3, 4, 5, 6, 7) else "left", style="bold red" if i == 8 else None)
         every = report.rows_of(last)
+        kept = range(len(report.HEAD)) if console.width >= _WIDE else _NARROW
+        for i in kept:
+            shown.add_column(
+                report.HEAD[i],
+                justify="right" if i in (1, 3, 4, 5, 6, 7) else "left",
+                style="bold red" if i == 8 else None,
+                overflow="fold",
+                # a column of the data is known by its name, so that is not cut
+                min_width=min(_NAME, max(len(row[0]) for row in every[:30])) if i == 0 and every else None,
+            )
         for row in every[:30]:
-            shown.add_row(*row)
+            shown.add_row(*(Text(row[i]) for i in kept))  # what stands in brackets is part of a name
         console.print(shown)
         if len(every) > 30:
             console.print(f"and {len(every) - 30} more in the report")
