@@ -20,7 +20,7 @@ DEMO_HOME ?= .sluice/demo
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
-.PHONY: help setup run test tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-scale bench-data bench-monitor demo-drift bench-ui bench-large bench-quality demo-rollout demo-llm golden lock clean wheel
+.PHONY: help setup run test test-all tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-scale bench-data bench-monitor demo-drift bench-ui bench-large bench-quality demo-rollout demo-llm golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ run: setup ## train a digits model, promote it, train a better one and promote i
 
 test: setup lint tools ## every test that needs no cluster
 	@$(BIN)/python -m pytest tests/integration tests/plugins tests/unit -n 3 --dist loadfile --no-loadscope-reorder -q
+
+test-all: setup lint tools ## the same, with the tests that take minutes
+	@SLUICE_TESTS=all $(BIN)/python -m pytest tests/integration tests/plugins tests/unit -n 3 --dist loadfile --no-loadscope-reorder -q
 
 tools: ## promtool, prometheus and actionlint for the tests that ask them, where they are not on PATH
 	@make/tools

@@ -177,7 +177,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         played = stack.enter_context(Scripted(lambda body, n: "429" if n % 5 == 4 else "ok").serving())
         price = {"input": 1, "output": 2}
         made.append(prompt_package(root / "packages" / "asked", played.url, budget={"tokens": 10_000_000}, price=price).root)
-        server = stack.enter_context(serving(root / "log", *made, "--workers", "1", "--cache", "1000000", "--slo-ms", "1000"))
+        server = stack.enter_context(
+            serving(root / "log", *made, "--workers", "1", "--cache", "1000000", "--slo-ms", "1000", "--log", root / "predictions")
+        )
         front = envoy(root, server.port)
         proxy = spawn(
             [str(binary()), "-c", str(front["config"]), "--concurrency", "1", "--use-dynamic-base-id", "-l", "error"],

@@ -1,4 +1,4 @@
-"""The notebooks run as they stand; the assertions are in their cells. `make test` runs the first one, `make test-notebooks` all."""
+"""The notebooks run as they stand; the assertions are in their cells. `make test-notebooks` runs all, `make test-all` the first one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.tools.long import long
+
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 EVERY = sorted(p.name for p in (EXAMPLES / "notebooks").glob("*.ipynb"))
+_ALL = os.environ.get("SLUICE_NOTEBOOKS") == "all"
 #: Where no cluster answers it says so, and draws nothing.
 ELSEWHERE = {"cluster.ipynb"}
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("notebook", EVERY if os.environ.get("SLUICE_NOTEBOOKS") == "all" else ["quickstart.ipynb"])
+@pytest.mark.parametrize("notebook", EVERY if _ALL else [pytest.param("quickstart.ipynb", marks=long)])
 def test_a_notebook_runs_and_what_it_claims_holds(notebook: str, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns(".sluice"))
     folder = tmp_path / "examples" / "notebooks"

@@ -22,6 +22,7 @@ from sluice.data.scheme import Found
 from sluice.package.package import Package
 from sluice.prediction.files import predict_file
 from tests.integration.serving.server import serving
+from tests.tools.long import long
 from tests.tools.run import promoted, run
 
 pb = grpc_server.pb
@@ -124,6 +125,7 @@ def test_a_file_of_rows_is_answered_row_by_row(made: tuple[Path, dict[str, Any],
     assert len(rows) == 2 and len(rows[0]["0.5"]) == 12 and rows[0]["industry"] == "utilities"
 
 
+@long
 def test_a_second_model_passes_comparison_and_canary(made: tuple[Path, dict[str, Any], Package]) -> None:
     folder, before, _ = made
     outcome, _ = promoted(folder, "rollout.minimum_requests=40", "train.epochs=4", "train.seed=18")

@@ -20,6 +20,7 @@ import pytest
 from sluice.core import files
 from sluice.learners.errors import ProcessDied
 from sluice.learners.fit import fit
+from tests.tools.long import long
 
 pytestmark = pytest.mark.usefixtures("plain_processes")
 
@@ -132,7 +133,7 @@ def kill_at_random(running: Running, chance: random.Random, kills: int, longest:
             killed += 1
 
 
-@pytest.mark.parametrize(("model", "kills", "way"), [(MODEL, 2, "gloo"), (LARGE, 2, "shared memory")])
+@pytest.mark.parametrize(("model", "kills", "way"), [(MODEL, 2, "gloo"), pytest.param(LARGE, 2, "shared memory", marks=long)])
 def test_processes_killed_at_random_moments_change_nothing(points, project, tmp_path, undisturbed, model, kills, way):
     made = project(model, **TRAIN, restarts=8)
     running = Running(made, points, tmp_path / "out")
