@@ -81,6 +81,19 @@ def test_an_onnx_file_is_a_package_and_the_first_one_the_champion(
     ]
 
 
+def test_a_row_that_is_answered_otherwise_alone_than_among_others_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),  # over the batch, as a layer left in training mode does
+        helper.make_node("Sub", ["x", "mean"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["y"], axis=1),
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["rows", 4]) for n in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(tmp_path / "a.onnx"))
+    code, said, _ = imported(capsys, tmp_path / "home", str(tmp_path / "a.onnx"), "--problem", "classification")
+    assert (code, said["outcome"]) == (3, "refused")
+
+
 def test_a_file_of_the_newest_form_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     linear(tmp_path / "a.onnx")
     model = onnx.load(str(tmp_path / "a.onnx"))
