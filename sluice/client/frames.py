@@ -65,6 +65,8 @@ def keep(frame: Any, home: Home, field: str = "data") -> Path:
 def predicted(package: Package, frame: Any) -> Any:
     """The same frame, of the same library and with pandas' index, with the package's answers as columns behind its own.
 
+    Where rows and answers are not one to one, as of a forecast, whose rows are history, it is a frame of the answers.
+
     Raises:
         DataError: it lacks a column of the model's, or a row cannot be used (its number is named).
     """
@@ -82,6 +84,8 @@ def predicted(package: Package, frame: Any) -> Any:
         return polars.from_arrow(table)
     if module == "pandas":
         made = table.to_pandas()
+        if len(made) != len(frame):
+            return made
         for name in made.columns[len(frame.columns) :]:
             frame = frame.assign(**{name: made[name].to_numpy()})
         return frame

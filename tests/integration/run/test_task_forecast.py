@@ -12,10 +12,12 @@ from typing import Any
 
 import grpc
 import numpy as np
+import pandas as pd
 import pytest
 
 from serving.runtime.models.model import Model
 from serving.runtime.protocols import grpc_server, v1, v2
+from sluice.client import frames
 from sluice.commands.project import template
 from sluice.core.home import Home
 from sluice.data.scheme import Found
@@ -115,6 +117,13 @@ def test_a_long_file_is_forecast_from_its_end(made: tuple[Path, dict[str, Any], 
     assert [r["month"] for r in rows[:2]] == ["2016-01-01", "2016-02-01"]
     latest = [float(r["employees"]) for r in csv.DictReader(source.open()) if r["industry"] == rows[0]["industry"]][-1]
     assert abs(float(rows[0]["0.5"]) / latest - 1) < 0.05
+
+
+def test_a_frame_of_history_gets_a_frame_of_the_months_to_come(made: tuple[Path, dict[str, Any], Package]) -> None:
+    rows = pd.read_csv(made[0] / "data" / "employment.csv")
+    history = rows[rows["industry"] == "utilities"]
+    ahead = frames.predicted(made[2], history)
+    assert isinstance(ahead, pd.DataFrame) and len(ahead) == 12 and len(history) > 12
 
 
 def test_a_file_of_rows_is_answered_row_by_row(made: tuple[Path, dict[str, Any], Package], tmp_path: Path) -> None:

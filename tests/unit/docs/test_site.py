@@ -44,6 +44,12 @@ def test_nothing_is_loaded_from_the_network(site: Path) -> None:
         assert not re.search(r"(url\(|@import )['\"]?(https?:)?//", sheet.read_text()), sheet
 
 
+def test_what_follows_a_block_of_code_is_a_paragraph_or_a_table_and_no_table_is_shown_as_its_source(site: Path) -> None:
+    for page, text in pages(site).items():
+        bare = re.search(r"</code></pre></div>\s*[^<\s].{0,80}|<p>\|.{0,80}", text)
+        assert bare is None, (page, bare[0])
+
+
 def test_every_link_and_picture_leads_to_a_file_of_the_site_and_every_page_is_two_clicks_away(site: Path) -> None:
     every = pages(site)
     leads = {
