@@ -64,6 +64,8 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
             {"name": name, "task": task or _task(look, chosen or ""), "data": {"source": where, **_declared(look), **columns}}, look
         )
         made.notes += look.notes
+        if label is None and chosen is not None and chosen != look.label() and ask is None:
+            made.notes.append(f"{chosen} is taken for the label: the last column, one of a few classes; --label names another")
         made.unlabelled = chosen is None
         if made.unlabelled:
             made.notes.append("no column of labels was found, and none is needed; --label names one")
@@ -101,6 +103,9 @@ def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> 
         return found
     if ask is not None:
         return ask(look)
+    guessed_label = look.guess()
+    if guessed_label is not None:
+        return guessed_label
     raise ProjectError(
         "which column is to be learnt cannot be told from the file",
         field="--label",

@@ -43,6 +43,8 @@ _MOST_FILES = 10_000
 _KEY, _TEXT_CHARACTERS = 0.95, 20
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( \d{1,2}:\d{2}.*)?|\d{4}/\d{1,2}/\d{1,2}.*")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+#: Different values of a column that is likely to be one of classes, at most.
+_CLASSES = 20
 #: Names of labels: those that mean nothing else, and those that often are one.
 _LABEL = frozenset({"label", "labels", "target", "targets"})
 _OFTEN = frozenset(
@@ -154,6 +156,13 @@ class Look:
             return named[0]
         return found[0] if len(found) == 1 else None
 
+    def guess(self) -> str | None:
+        """The last column, where it is one of a few classes and no other is called as labels are: not beyond doubt, so it is to be said."""
+        last = self.columns[-1]
+        called = [c for c in self.columns[:-1] if _plain(c.name) in _LABEL | _OFTEN and (c.kind == "category" or c.distinct <= _CLASSES)]
+        few = last.kind == "category" and 2 <= last.distinct <= _CLASSES and last.missing == 0
+        return last.name if few and not called else None
+
 
 @contextlib.contextmanager
 def looked_at(path: Path, where: str) -> Iterator[Look]:
@@ -199,7 +208,7 @@ def _likely(column: ColumnLook, last: str, first: str) -> int:
     name = _plain(column.name)
     found = 100 if name in _LABEL else 40 if name in _OFTEN else 0
     found += 15 if column.name == last else 5 if column.name == first else 0
-    return found + (10 if 2 <= column.distinct <= 20 else 0)
+    return found + (10 if 2 <= column.distinct <= _CLASSES else 0)
 
 
 def _part(file: Found, form: str, tmp: Path) -> Found:

@@ -258,6 +258,17 @@ def test_without_a_label_the_candidates_are_listed_and_nothing_is_written(tmp_pa
     assert main(["init", str(tmp_path / "p")]) == 2 and main(["init", str(tmp_path / "p"), "--label", "x"]) == 2
 
 
+def test_where_nobody_can_be_asked_a_last_column_of_few_classes_is_taken_for_the_label_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A number in front may be called as labels often are; a number that is last is not taken, nor one of two columns of classes with such names."""
+    made = init(tmp_path, table(tmp_path, {"size": SIZE, "score": SIZE, "smoker": COLOUR, "bought": LABELS}))
+    assert made.data.columns.label == "bought" and "bought is taken for the label" in capsys.readouterr().out
+    for columns in ({"smoker": COLOUR, "size": SIZE}, {"outcome": COLOUR, "size": SIZE, "bought": LABELS}):
+        assert main(["init", str(tmp_path / "q"), "--data", str(table(tmp_path, columns))]) == 2
+        assert "which column is to be learnt cannot be told" in capsys.readouterr().err
+
+
 def test_on_a_terminal_the_label_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     data = table(tmp_path, {"survived": LABELS, "size": SIZE, "class": COLOUR})
     answers = iter(["9\n", "2\n"])
