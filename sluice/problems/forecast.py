@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from sluice.problems.arrays import Arrays
+from sluice.problems.closeness import CLOSE
 from sluice.problems.metric import Metric
-from sluice.problems.problem import CLOSE
 from sluice.problems.units import Units
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
+from sluice.problems.closeness import Closeness
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,11 +54,9 @@ PROBLEMS = Registry(
 DEFAULT = "classification"
 #: Those of rows that have a label, or a set of them.
 OF_LABELS = (DEFAULT, "multilabel")
-#: Of the deviation: values as near as this are the same answer.
-CLOSE = 0.01
 
 
-class Problem(ABC):
+class Problem(Closeness, ABC):
     """What an answer is and how it is judged. It holds nothing: one object serves everybody.
 
     Attributes:
@@ -80,8 +79,7 @@ class Problem(ABC):
         linear: what a linear model of it is called; "" where none is trained beside it.
         further: outputs of the graph behind the first one, which nothing judges.
         tells: what a server answers beside the graph's outputs: name -> datatype and the axes of one row's.
-        answer_change: how far a smaller format's answer may be off, where the project does not say.
-        changes: what `change` is a share of, where the numbers of an answer themselves tell nothing; else "".
+        answer_change, changes: of `Closeness`.
         by_file: ``module:function`` that answers a file whose rows are not the model's (`sluice.prediction.files`); "" where there is none.
     """
 
@@ -100,8 +98,6 @@ class Problem(ABC):
     replayed_by: ClassVar[str] = ""
     counted: ClassVar[str] = "held-out rows"
     linear: ClassVar[str]
-    answer_change: ClassVar[float]
-    changes: ClassVar[str] = ""
     by_file: ClassVar[str] = ""
     further: ClassVar[tuple[TensorSpec, ...]] = ()
     tells: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]] = MappingProxyType({})
@@ -293,34 +289,6 @@ class Problem(ABC):
             targets: of `targets`. reference: the trained model's own answers, to the same rows.
         """
         return targets
-
-    # --- two graphs' answers to the same rows ---
-
-    def apart(self, outputs: np.ndarray, others: np.ndarray) -> float:
-        """The largest difference of two graphs' answers to the same rows, in what `scale` is of. Default: of any number of them."""
-        import numpy as np
-
-        return float(np.abs(outputs.astype(np.float64) - others).max())
-
-    def scale(self, reference: np.ndarray) -> float:
-        """What differences of such answers are relative to. Default: their standard deviation, or their size where they do not vary."""
-        import numpy as np
-
-        return float(np.std(reference, dtype=np.float64)) or float(np.abs(reference).max()) or 1.0
-
-    def change(self, outputs: np.ndarray, base: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """How far each row's answer is from another graph's, float64 [rows], in what `answer_change` is of. Default: the part that moved most."""
-        import numpy as np
-
-        moved: np.ndarray = np.abs(outputs.astype(np.float64) - base).reshape(len(outputs), -1).max(axis=1)
-        return moved / self.scale(base)
-
-    def agreement(self, outputs: np.ndarray, others: np.ndarray, labels: Sequence[str], rule: Rule | None, reference: np.ndarray) -> float:
-        """The share of rows with the same answer. Default: no part of which differs by more than a hundredth of the reference's `scale`."""
-        import numpy as np
-
-        far = np.abs(outputs.astype(np.float64) - others).reshape(len(outputs), -1).max(axis=1)
-        return float((far <= CLOSE * self.scale(reference)).mean())
 
     @abstractmethod
     def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
