@@ -38,6 +38,7 @@ def fail(error: SluiceError, as_json: bool) -> int:
 
 
 def show_json(value: Any) -> None:
+    """Print a value as one JSON object on stdout; numpy's numbers and arrays may be in it, and what JSON has not becomes text."""
     print(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2, default=str).decode())
 
 

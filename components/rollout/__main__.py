@@ -9,6 +9,7 @@ from components.rollout.logic import retry
 
 
 def main() -> int:
+    """Read the command line and roll the package out; 0, and what was decided stands in the gate."""
     parser = argparse.ArgumentParser(
         prog="python -m components.rollout", description="Roll a registered package out again, without training."
     )

@@ -116,6 +116,7 @@ def gate_of(result: RolloutResult, candidate: Version, stable: str | None) -> Ga
 
 
 def on_event(event: dict[str, Any]) -> None:
+    """Tell a rollout's note to whoever watches the step: an event ``progress`` with the note as its ``data``."""
     events.emit("progress", step="rollout", data=event)
 
 

@@ -9,6 +9,7 @@ from components.tune.logic import trials
 
 
 def main() -> int:
+    """Read the command line and run trials; 0, and what was found stands in the study and the gate."""
     parser = argparse.ArgumentParser(prog="python -m components.tune", description="Run trials of a study that was begun.")
     for name, told in (
         ("project", "file with the project's text"),

@@ -78,6 +78,7 @@ class Schedule:
             self.wake(key)
 
     async def run(self) -> None:
+        """Reconcile what is due, at most four tasks a thread at a time and each key once; it returns only by being cancelled."""
         tasks: set[asyncio.Task[None]] = set()
         while True:
             now = time.monotonic()

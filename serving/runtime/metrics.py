@@ -122,6 +122,7 @@ class Metrics:
         return self._place(name, labels, None)
 
     def histogram(self, name: str, edges: Sequence[float], **labels: str) -> Histogram:
+        """The histogram of these labels, made where there is none. `edges`: upper bounds of its buckets, rising; one above all is added."""
         return Histogram(self.values, self._place(name, labels, edges), edges)
 
     def _place(self, name: str, labels: dict[str, str], edges: Sequence[float] | None) -> int:
@@ -147,6 +148,7 @@ class Histogram:
         self._values, self._at, self._edges, self._sum = values, at, list(edges), at + len(edges) + 1
 
     def observe(self, value: float) -> None:
+        """Count one value, in what the edges are of."""
         self._values[self._at + bisect.bisect_left(self._edges, value)] += 1.0
         self._values[self._sum] += value
 

@@ -25,6 +25,7 @@ class Display:
         self._last = 0.0
 
     def start(self, title: str) -> None:
+        """Say what begins."""
         self.console.print(Text(title, style="bold"))
 
     def event(self, event: dict[str, Any]) -> None:

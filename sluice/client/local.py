@@ -117,6 +117,7 @@ class Local:
         background.stop(self.home, run)
 
     def registry(self) -> Registry:
+        """The home's registry of models."""
         return registry_of(self.home)
 
     def _goes_on(self, run: str) -> bool:

@@ -72,6 +72,7 @@ def values(points: Sequence[tuple[str, float, float | None, float | None, str]],
 
 
 def rollout(e: Evidence) -> str:
+    """A rollout as HTML: traffic to the candidate and the evidence, over seconds; "" for fewer than two points of time."""
     timeline: list[Evidence] = [at for at in e.get("timeline") or () if "t" in at]
     if len(timeline) < 2:
         return ""

@@ -34,14 +34,17 @@ class Run:
 
     @property
     def promoted(self) -> bool:
+        """Whether its model serves since."""
         return bool(self.outcome["outcome"] == "promoted")
 
     @property
     def digest(self) -> str | None:
+        """Its package's digest; None where none was made."""
         return self.outcome.get("digest")
 
     @property
     def id(self) -> str:
+        """Its name in the home."""
         return str(self.outcome["run"])
 
     @property
@@ -55,6 +58,7 @@ class Run:
         return self.outcome.get("url") or None
 
     def gate(self, step: str) -> Gate | None:
+        """What a step decided; None for one that did not run."""
         return next((g for g in self.gates if g.step == step), None)
 
     @property
@@ -163,6 +167,7 @@ class Rollout:
 
     @property
     def promoted(self) -> bool:
+        """Whether the candidate serves since."""
         return self.gate.decision == "pass"
 
     @property

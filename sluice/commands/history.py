@@ -30,6 +30,7 @@ def _when(milliseconds: int) -> str:
 
 
 def models(args: argparse.Namespace) -> int:
+    """Show registered models, here and by `--namespace` those that serve there; 0. Raises `ProjectError` for a name that is nowhere."""
     home = Home(args.home)
     registry = registry_of(home)
     there = [s for s in _serving(args.namespace) if args.name in (None, s.model)] if args.namespace else []
@@ -94,6 +95,7 @@ def differences(found: Mapping[str, Sequence[Version]], there: Sequence[Serving]
 
 
 def history(args: argparse.Namespace) -> int:
+    """Show runs, the newest first; 0."""
     home = Home(args.home)
     every = home.outcomes(args.name)
     found, left = [o | {"metric": measured(home, o["run"])} for o in every[: args.limit]], max(0, len(every) - args.limit)
@@ -249,6 +251,7 @@ def print_table(shown: Table) -> None:
 
 
 def table(*columns: str) -> Table:
+    """An empty table with such columns, whose cells are folded and never cut."""
     made = Table(box=None, header_style="bold", pad_edge=False)
     for c in columns:
         made.add_column(c, overflow="fold")

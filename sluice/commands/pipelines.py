@@ -31,6 +31,7 @@ def open_project(args: argparse.Namespace) -> tuple[Project, str]:
 
 
 def compile_(args: argparse.Namespace) -> int:
+    """Compile a project for a cluster and write it; 0. Raises `ProjectError` where the cluster lacks what it needs."""
     project, text = open_project(args)
     write = checkout_command("compile")
     told = site.ask(args.environment, context=args.context, offline=args.offline)

@@ -47,6 +47,7 @@ _COPIED = ("data", "prompts")
 
 
 def init(args: argparse.Namespace) -> int:
+    """Write a project of an example or of a file of the user's; 0. Raises `ProjectError` for words that do not go together."""
     if args.data is not None:
         return _of_data(args)
     if args.label is not None:
@@ -177,5 +178,6 @@ def _label(text: str) -> str:
 
 
 def schema_(args: argparse.Namespace) -> int:
+    """Print the JSON Schema of project files; 0."""
     show_json(schema())
     return 0

@@ -25,12 +25,14 @@ def _show(found: dict[str, Any], text: str, as_json: bool) -> None:
 
 
 def status(args: argparse.Namespace) -> int:
+    """Show where a rollout stands; 0."""
     found = _found(args)
     _show(found, control.summary(found), args.json)
     return 0
 
 
 def explain(args: argparse.Namespace) -> int:
+    """Show why it stands there, with the evidence; 0."""
     found = _found(args)
     _show(found, control.explain(found), args.json)
     return 0
@@ -57,18 +59,22 @@ def _ask(args: argparse.Namespace, action: str) -> int:
 
 
 def pause(args: argparse.Namespace) -> int:
+    """Ask it to stand still; 0."""
     return _ask(args, "pause")
 
 
 def resume(args: argparse.Namespace) -> int:
+    """Ask it to go on; 0."""
     return _ask(args, "resume")
 
 
 def abort(args: argparse.Namespace) -> int:
+    """Ask it to roll back; 0."""
     return _ask(args, "abort")
 
 
 def promote(args: argparse.Namespace) -> int:
+    """Ask it to take the candidate without further evidence; 0."""
     return _ask(args, "promote")
 
 

@@ -25,6 +25,7 @@ def open_project(args: argparse.Namespace) -> tuple[Project, str]:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run a project's pipeline here; exits as its outcome says: 0 promoted, 3 refused, 4 rolled back."""
     project, text = open_project(args)
     execute = checkout_command("run")
     check_trackers(project)

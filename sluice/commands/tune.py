@@ -12,6 +12,7 @@ from sluice.tuning.study import settings_of
 
 
 def tune(args: argparse.Namespace) -> int:
+    """Search for better settings, and say how to train with the best; 0."""
     project, text = open_project(args)
     settings_of(project)
     found = checkout_command("tune")(

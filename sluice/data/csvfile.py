@@ -243,6 +243,7 @@ def names_of(file: Found, dialect: Dialect) -> list[str]:
 
 
 def explain_csv(file: Found, dialect: Dialect, width: int, error: Exception) -> DataError:
+    """The error of a file that Arrow's reader could not read, by reading it again line by line: which line, what is wrong there, what helps."""
     if "UTF8" in str(error) or isinstance(error, UnicodeError):
         return not_encoded(file, dialect.encoding, ENCODING)
     head = "the header has" if dialect.header is True else "the first line has"

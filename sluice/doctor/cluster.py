@@ -30,6 +30,7 @@ SERVED = (
 
 
 def version(kube: Kube) -> Finding:
+    """Which cluster it is, and its version. Raises `KubeFault` where it does not answer."""
     found = kube.request("GET", "/version")
     return ok("cluster", f"context {kube.context}, {kube.host}, Kubernetes {found.get('gitVersion', '?')}")
 

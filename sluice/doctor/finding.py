@@ -28,18 +28,22 @@ class Finding:
     fix: str = ""
 
     def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
         return dataclasses.asdict(self)
 
 
 def ok(check: str, said: str) -> Finding:
+    """A finding that all is well."""
     return Finding(check, "ok", said)
 
 
 def note(check: str, said: str, fix: str = "") -> Finding:
+    """A finding to know of."""
     return Finding(check, "note", said, fix)
 
 
 def fault(check: str, said: str, fix: str) -> Finding:
+    """A finding that stops work, and what mends it."""
     return Finding(check, "fault", said, fix)
 
 

@@ -41,6 +41,7 @@ def looks(home: Home) -> list[Look]:
 
 
 def python() -> Finding:
+    """Whether this Python is one that is tested."""
     version = sys.version.split()[0]
     if sys.version_info[:2] in ((3, 11), (3, 12)):
         return ok("python", f"{version}, sluice {__version__}")
@@ -70,6 +71,7 @@ def packages() -> list[Finding]:
 
 
 def disk(home: Home) -> Finding:
+    """How much room there is where the home lies, or will."""
     place = home.root
     while not place.exists():
         place = place.parent

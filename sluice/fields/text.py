@@ -270,6 +270,7 @@ class TextProcessor(Processor):
 
 
 def file_name(spec: Mapping[str, Any], key: str) -> str:
+    """A setting that names a file of the package. Raises `PackageError` for one with a folder in it."""
     name: str = setting(spec, key, str)
     if PurePosixPath(name).name != name or name in {"", ".", ".."}:
         raise PackageError("must be a file name in the package", field=f"preprocess.{key}", value=name)

@@ -67,6 +67,7 @@ class Parity:
     single_max_diff: float
 
     def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
         return dataclasses.asdict(self)
 
 

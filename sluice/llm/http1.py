@@ -66,6 +66,7 @@ class Origin:
 
     @property
     def authority(self) -> str:
+        """Host and port as the ``Host`` header has them (RFC 9110, 7.2): the port only where it is not the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 

@@ -43,6 +43,7 @@ class RetryBudget:
         self._left, self._retry, self._lock = retry.reserve, retry, threading.Lock()
 
     def called(self) -> None:
+        """A first call was made: it earns its share of a retry."""
         with self._lock:
             self._left = min(self._retry.reserve, self._left + self._retry.ratio)
 

@@ -55,6 +55,7 @@ class Alarm:
     after: float
 
     def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
         return dataclasses.asdict(self)
 
 

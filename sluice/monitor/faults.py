@@ -67,6 +67,7 @@ class Cause:
     other: str = ""
 
     def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
         return dataclasses.asdict(self)
 
 

@@ -308,6 +308,7 @@ class Store:
         return read(self.path(digest), digest.removeprefix("sha256:"))
 
     def digests(self) -> list[str]:
+        """The packages that are there, sorted."""
         if not self.root.is_dir():
             return []
         return sorted(p.name for p in self.root.iterdir() if _DIGEST.fullmatch(p.name))

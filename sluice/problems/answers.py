@@ -52,6 +52,7 @@ class Answers:
 
     @property
     def labels(self) -> int:
+        """How many labels the model knows."""
         return self.outputs.shape[1]
 
     def rows(self, chosen: np.ndarray) -> Answers:

@@ -28,6 +28,7 @@ class Rule:
     aim: str = ""
 
     def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:

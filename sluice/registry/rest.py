@@ -86,35 +86,43 @@ class Rest:
     # -- as of MlflowClient ------------------------------------------------------------------------
 
     def get_registered_model(self, name: str) -> Any:
+        """Its name and aliases {alias: version}."""
         found = self._call("GET", "registered-models/get", name=name)["registered_model"]
         return SimpleNamespace(name=found["name"], aliases={a["alias"]: str(a["version"]) for a in found.get("aliases") or []})
 
     def get_run(self, run_id: str) -> Any:
+        """A run's parameters, as text."""
         found = self._call("GET", "runs/get", run_id=run_id)["run"]
         params = {p["key"]: p.get("value", "") for p in (found.get("data") or {}).get("params") or []}
         return SimpleNamespace(data=SimpleNamespace(params=params))
 
     def create_registered_model(self, name: str) -> None:
+        """Make a model without versions."""
         self._call("POST", "registered-models/create", name=name)
 
     def search_registered_models(self, *, max_results: int) -> list[Any]:
+        """Models by name, `max_results` at most."""
         found = self._call("GET", "registered-models/search", max_results=max_results)
         return [SimpleNamespace(name=m["name"]) for m in found.get("registered_models") or []]
 
     def create_model_version(self, name: str, source: str, run_id: str | None = None, tags: Mapping[str, str] | None = None) -> Any:
+        """Register a version of what lies at `source`; it gets the next number."""
         listed = [{"key": k, "value": v} for k, v in (tags or {}).items()]
         return _version(self._call("POST", "model-versions/create", name=name, source=source, run_id=run_id, tags=listed)["model_version"])
 
     def search_model_versions(self, filter_string: str, *, max_results: int, page_token: str | None = None) -> _Page:
+        """A page of versions; its `token` asks for the next, None at the last."""
         found = self._call("GET", "model-versions/search", filter=filter_string, max_results=max_results, page_token=page_token)
         page = _Page(_version(v) for v in found.get("model_versions") or [])
         page.token = found.get("next_page_token") or None
         return page
 
     def delete_model_version(self, name: str, version: str) -> None:
+        """Delete one for good."""
         self._call("DELETE", "model-versions/delete", name=name, version=version)
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+        """Have an alias name a version, whatever it named before."""
         self._call("POST", "registered-models/alias", name=name, alias=alias, version=version)
 
     def set_prompt_alias(self, name: str, alias: str, version: int) -> None:
@@ -122,9 +130,11 @@ class Rest:
         self.set_registered_model_alias(name, alias, str(version))
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
+        """Have an alias name nothing."""
         self._call("DELETE", "registered-models/alias", name=name, alias=alias)
 
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        """Set one tag of a version, over what it was."""
         self._call("POST", "model-versions/set-tag", name=name, version=version, key=key, value=value)
 
 

@@ -172,6 +172,7 @@ class Registry:
         return next((v for v in self.versions(model) if alias in v.aliases), None)
 
     def set_alias(self, model: str, alias: str, number: str) -> None:
+        """Have an alias name a version, whatever it named before."""
         self._call(f"set alias {alias}", "set_registered_model_alias", model, alias, number)
 
     def prompt(self, name: str, template: list[dict[str, Any]], *, tags: dict[str, str], response_format: Any = None) -> str:
@@ -189,6 +190,7 @@ class Registry:
             self._call(f"drop alias {alias}", "delete_registered_model_alias", model, alias)
 
     def tag(self, model: str, number: str, tags: dict[str, str]) -> None:
+        """Set tags of a version, over what they were."""
         for key, value in tags.items():
             self._call("tag the version", "set_model_version_tag", model, number, key, value)
 
@@ -214,6 +216,7 @@ class Registry:
         return f"{self.uri.rstrip('/')}/#/models/{quote(version.model, safe='')}/versions/{version.number}?workflowType=machine_learning"
 
     def models(self) -> list[str]:
+        """Names of all models, sorted; a thousand at most."""
         return sorted(m.name for m in self._call("list models", "search_registered_models", max_results=1000) or [])
 
     def _version(self, v: Any, aliases: tuple[str, ...]) -> Version:

@@ -72,6 +72,7 @@ class Envoy:
 
     @property
     def log(self) -> Path:
+        """The file it logs to."""
         return self.root / "envoy.log"
 
     def start(self) -> None:
@@ -128,10 +129,12 @@ class Envoy:
         return self
 
     def stop(self) -> None:
+        """End it, kindly first."""
         if self._process is not None:
             stop(self._process)
 
     def alive(self) -> bool:
+        """Whether it runs, or was not started yet."""
         return self._process is None or self._process.poll() is None
 
     def route(

@@ -49,6 +49,7 @@ class Request:
     judge: Callable[[bytes], float | None] | None = None
 
     def wire(self, host: str) -> bytes:
+        """The whole HTTP/1.1 request, as it is sent."""
         headers = {"host": host, "content-length": str(len(self.body)), **self.headers}
         lines = [f"POST {self.path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + self.body
@@ -88,6 +89,7 @@ class Histogram:
         self.total = 0
 
     def add(self, seconds: float) -> None:
+        """Count one latency, in seconds."""
         i = int(math.log(max(seconds, self._LOW) / self._LOW) / self._STEP)
         self.counts[min(i, self._SIZE - 1)] += 1
         self.total += 1
@@ -229,6 +231,7 @@ class Load:
         self.loop: asyncio.AbstractEventLoop
 
     def start(self) -> None:
+        """Begin to send, in a thread of its own."""
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self._thread.start()
 
@@ -341,11 +344,13 @@ class Load:
         connection.send(request, wire, due)
 
     def drop(self, connection: _Connection) -> None:
+        """A connection ended: it is used no more."""
         self._all.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
 
     def failed_with(self, why: str, arm: str) -> None:
+        """A request came to no answer; why, and which arm had it ("" where nobody knows)."""
         self._flying -= 1
         self._refused += 1
         with self._guard:
@@ -355,6 +360,7 @@ class Load:
                 self.reasons[why] += 1
 
     def answered(self, request: Request, status: int, arm: str, body: bytes, seconds: float) -> None:
+        """A request was answered: it counts for its arm, and where the truth is known as right or wrong."""
         self._flying -= 1
         self._refused += status in (429, 503)
         self.pace.answered(arm, seconds)

@@ -54,6 +54,7 @@ class Pace:
         return min(self.connections, max(_FEW, round(self.connections * self.rate / self.most)))
 
     def answered(self, arm: str, seconds: float) -> None:
+        """An arm answered, in so many seconds."""
         self._window.setdefault(arm, []).append(seconds)
 
     def look(self, now: float, *, in_flight: int, lag: float = 0.0, refused: int = 0) -> None:

@@ -56,6 +56,7 @@ class Model:
         )
 
     def stop(self, grace: float = 10.0) -> None:
+        """End its server, killed after `grace` seconds."""
         if self.process is not None:
             stop(self.process, grace)
 
@@ -84,6 +85,7 @@ class Model:
         return Arm((replica,) if ready else (), ready and self.failure is None, self.starts - 1, self.failure)
 
     def restarts(self, taken: bool) -> int:
+        """How often it was started anew. `taken`: its port was another's, so this start does not count."""
         if taken:
             # Not the model's doing.
             self.starts -= 1
@@ -160,16 +162,19 @@ class Comparison:
         self._thread: threading.Thread | None = None
 
     def start(self, stable: tuple[str, int], candidate: tuple[str, int]) -> None:
+        """Begin to ask both, in a thread of its own; once."""
         if self._thread is None and self.requests:
             self._thread = threading.Thread(target=self._run, args=(stable, candidate), name="comparison", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
+        """End; returns when the request in flight is answered, after 15 s at the latest."""
         self._halt.set()
         if self._thread is not None:
             self._thread.join(15)
 
     def counts(self, arm: str) -> Counts:
+        """What was counted of one arm so far."""
         with self._guard:
             return dict(self.stable if arm == "stable" else self.candidate)
 

@@ -100,6 +100,7 @@ class Scenario:
     clock: tuple[float, float] | None = None
 
     def interval(self, spec: RolloutSpec) -> float:
+        """Simulated seconds between two looks: as set, else about sixty of them a step."""
         if self.every is not None:
             return self.every
         return max(0.25, spec.minimum_requests / (self.rate * spec.steps[0] / 100) / 60)
@@ -267,6 +268,7 @@ class World:
         return replace(Observations(self.now, CANDIDATE, arms, self.routed, frozenset((STABLE, CANDIDATE))), **changes)
 
     def apply(self, actions: Sequence[Action]) -> None:
+        """Do what was decided: routes alone matter here."""
         for a in actions:
             if isinstance(a, Route):
                 self.routed = Routed(dict(a.weights), a.mirror)

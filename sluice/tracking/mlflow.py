@@ -107,18 +107,21 @@ class MLflowTracker:
         self._outbox.put(what, with_run)
 
     def params(self, values: dict[str, Any]) -> None:
+        """Log parameters; nested ones get dotted names, and a value is cut at 6,000 characters."""
         from mlflow.entities import Param
 
         found = [Param(k, str(v)[:6000]) for k, v in flatten(values).items()]
         self._put("log parameters", lambda run: self._client.log_batch(run, params=found))
 
     def tags(self, values: dict[str, str]) -> None:
+        """Set tags; a value is cut at 5,000 characters."""
         from mlflow.entities import RunTag
 
         found = [RunTag(k, str(v)[:5000]) for k, v in values.items()]
         self._put("set tags", lambda run: self._client.log_batch(run, tags=found))
 
     def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """Log metrics of one step; None is left out. While the server is away the newest wait, a bounded number."""
         now = int(time.time() * 1000)
         self._waiting = [*self._waiting, *((now, k, float(v), step) for k, v in values.items() if v is not None)][-_METRICS:]
         if self._outbox.holds("log metrics"):
@@ -135,6 +138,7 @@ class MLflowTracker:
             self._waiting = self._waiting[len(batch) :]
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Store a file, or a whole folder, below `folder`."""
         send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         self._put(f"log artifact {path.name}", lambda run: send(run, str(path), folder))
 
@@ -184,6 +188,7 @@ class MLflowTracker:
         self._put(f"log the run {name}", write)
 
     def finish(self, status: str = "FINISHED") -> None:
+        """End the run and send what still waits."""
         self._put("finish the run", lambda run: self._client.set_terminated(run, status))
         self._outbox.flush(last=True)
 

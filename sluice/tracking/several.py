@@ -24,6 +24,7 @@ class Several:
 
     @property
     def run_id(self) -> str | None:
+        """The first one's."""
         return self._trackers[0].run_id
 
     def _each(self, method: str, *args: Any) -> None:
@@ -33,22 +34,29 @@ class Several:
                 outbox.flush(last=True)
 
     def params(self, values: dict[str, Any]) -> None:
+        """As `Tracker.params`, for each."""
         self._each("params", values)
 
     def tags(self, values: dict[str, str]) -> None:
+        """As `Tracker.tags`, for each."""
         self._each("tags", values)
 
     def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """As `Tracker.metrics`, for each."""
         self._each("metrics", values, step)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
+        """As `Tracker.artifact`, for each."""
         self._each("artifact", path, folder)
 
     def dataset(self, data: Data) -> None:
+        """As `Tracker.dataset`, for each."""
         self._each("dataset", data)
 
     def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
+        """As `Tracker.child`, for each."""
         self._each("child", name, points, tags)
 
     def finish(self, status: str = "FINISHED") -> None:
+        """As `Tracker.finish`, for each, and what waits is sent a last time."""
         self._each("finish", status)

@@ -33,10 +33,12 @@ class TensorBoardTracker:
         self._writer = EventFileWriter(str(folder))
 
     def params(self, values: dict[str, Any]) -> None:
+        """Write them as one text, a line each."""
         text = "\n".join(f"    {k}: {v}" for k, v in flatten(values).items())
         self.tags({"parameters": text})
 
     def tags(self, values: dict[str, str]) -> None:
+        """Write a text for each."""
         from tensorboard.compat.proto.summary_pb2 import SummaryMetadata
         from tensorboard.compat.proto.tensor_pb2 import TensorProto
         from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -49,6 +51,7 @@ class TensorBoardTracker:
             self._writer.add_event(self._event(summary=self._summary(value=[self._summary.Value(tag=tag, metadata=meta, tensor=tensor)])))
 
     def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """Write the scalars of one step; None is left out."""
         summary = self._summary(value=[self._summary.Value(tag=k, simple_value=float(v)) for k, v in values.items() if v is not None])
         self._writer.add_event(self._event(wall_time=time.time(), step=step, summary=summary))
         self._writer.flush()
@@ -57,6 +60,7 @@ class TensorBoardTracker:
         """TensorBoard keeps no files: nothing is written."""
 
     def dataset(self, data: Data) -> None:
+        """Write a text with source and digest."""
         self.tags({"dataset": f"{data.source} sha256:{data.digest}"})
 
     def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
@@ -68,4 +72,5 @@ class TensorBoardTracker:
         below.finish()
 
     def finish(self, status: str = "FINISHED") -> None:
+        """Close the event file."""
         self._writer.close()

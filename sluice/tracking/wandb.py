@@ -33,18 +33,23 @@ class WandbTracker:
         self.run_id: str | None = self._run.id
 
     def params(self, values: dict[str, Any]) -> None:
+        """Put them into the run's configuration, nested ones under dotted names."""
         self._run.config.update(flatten(values), allow_val_change=True)
 
     def tags(self, values: dict[str, str]) -> None:
+        """Put them into the run's configuration as ``tag.NAME``."""
         self._run.config.update({f"tag.{k}": v for k, v in values.items()}, allow_val_change=True)
 
     def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """Log metrics of one step; None is left out."""
         self._run.log({**{k: v for k, v in values.items() if v is not None}, "step": step})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Store a file, or a whole folder; `folder` is the service's own to choose."""
         self._run.save(str(path), base_path=str(path.parent), policy="now")
 
     def dataset(self, data: Data) -> None:
+        """Put source and digest into the run's configuration."""
         self._run.config.update({"dataset": data.source, "dataset.digest": data.digest}, allow_val_change=True)
 
     def child(self, name: str, points: Sequence[tuple[int, Mapping[str, float]]], tags: Mapping[str, str]) -> None:
@@ -54,4 +59,5 @@ class WandbTracker:
             self._run.log({f"{name}/step": step, **{f"{name}/{k}": v for k, v in values.items()}})
 
     def finish(self, status: str = "FINISHED") -> None:
+        """End the run: exit status 0 where it finished, else 1."""
         self._run.finish(exit_code=0 if status == "FINISHED" else 1)

@@ -40,6 +40,7 @@ class Cache:
         return h.digest()
 
     def get(self, key: bytes) -> Tensors | None:
+        """The answer kept under a key, which is then the youngest; None where there is none."""
         found = self._entries.get(key)
         if found is None:
             return None

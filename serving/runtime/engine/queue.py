@@ -123,11 +123,13 @@ class Engine:
         self._schedule()
 
     def close(self) -> None:
+        """End its thread, after the runs it was already given."""
         self._closed = True
         self._tasks.put(None)
 
     @property
     def idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
         return not self._waiting and not self._busy
 
     def expire(self) -> None:

@@ -30,6 +30,7 @@ class Jobs:
         self._root = root
 
     def wanted(self, exchange: Exchange) -> bool:
+        """Whether the client asks for its answer later (RFC 7240, ``Prefer: respond-async``)."""
         return b"respond-async" in exchange.headers.get(b"prefer", b"")
 
     def start(self, exchange: Exchange, handle: Callable[[Exchange], None]) -> None:

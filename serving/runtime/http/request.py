@@ -52,6 +52,7 @@ def reseed() -> None:
 
 
 def new_id() -> str:
+    """An id for a request that brought none: this process's prefix and a number, 8 hex digits."""
     return f"{_PREFIX}{next(_NUMBERS):08x}"
 
 
@@ -135,6 +136,7 @@ class Exchange:
 
     @property
     def trace(self) -> tuple[str, str] | None:
+        """(trace, span) of its ``traceparent``, hex; None where it has none or one that is malformed."""
         return parse_trace(self.headers.get(b"traceparent", b""))
 
     def send(self, status: int, body: bytes, content_type: bytes = JSON, extra: bytes = b"") -> None:
@@ -182,6 +184,7 @@ class Exchange:
         self._request_id = other.request_id
 
     def send_json(self, status: int, value: Any, extra: bytes = b"") -> None:
+        """Answer with a value as JSON; numpy's arrays and numbers may be in it. `extra`: further header lines, each ended by CRLF."""
         self.send(status, orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS), JSON, extra)
 
     def fail(self, error: BaseException, extra: bytes = b"") -> None:

@@ -48,17 +48,21 @@ class HttpServer:
         self._gauge = metrics.counter("sluice_http_connections")
 
     def connection(self) -> Connection:
+        """What asyncio asks for at each new connection."""
         return Connection(self)
 
     def opened(self, connection: Connection) -> None:
+        """Count a connection that was made."""
         self.connections.add(connection)
         self._values[self._gauge] = len(self.connections)
 
     def closed(self, connection: Connection) -> None:
+        """Count a connection that ended."""
         self.connections.discard(connection)
         self._values[self._gauge] = len(self.connections)
 
     def refused(self, reason: str) -> None:
+        """Count a connection that was turned away, by why."""
         self._values[self._metrics.counter("sluice_http_refused_total", reason=reason)] += 1.0
 
     def sweep(self) -> None:

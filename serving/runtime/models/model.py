@@ -185,6 +185,7 @@ class Counters:
         )
 
     def code(self, status: int) -> None:
+        """Count a request by the HTTP status of its answer."""
         at = self._codes.get(status)
         if at is None:
             at = self._codes[status] = self.metrics.counter("sluice_inference_requests_total", **self.who, code=str(status))

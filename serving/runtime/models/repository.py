@@ -27,6 +27,7 @@ class Repository:
         self._tickets = 0
 
     def index(self, exchange: Exchange) -> None:
+        """Answer with all models and their states, as the repository extension of the protocol has it."""
         models = [
             {"name": n, "version": s.model.version, "state": "READY" if self._service.ready else "UNAVAILABLE", "reason": ""}
             for n, s in sorted(self._service.models.items())

@@ -78,6 +78,7 @@ class Service:
             self.cache.forget(old.model.digest)
 
     def uninstall(self, name: str) -> None:
+        """Serve a model no more; one that is not there is no error."""
         old = self.models.pop(name, None)
         if old is not None:
             old.counters.values[old.counters.info] = 0.0

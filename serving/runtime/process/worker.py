@@ -97,6 +97,7 @@ class Worker:
         self._prepared: dict[int, Model | None] = {}
 
     async def run(self) -> int:
+        """Listen, serve until SIGTERM, drain; returns the process's exit status."""
         loop = self.loop
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # the parent decides

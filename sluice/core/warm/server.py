@@ -37,6 +37,7 @@ class Work:
         self.fd = os.pidfd_open(pid)
 
     def send(self, number: int) -> None:
+        """Send it a signal; one that has ended is no error."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.fd, number)
 
@@ -48,6 +49,7 @@ class Work:
         self.close()
 
     def close(self) -> None:
+        """Let go of its connection and its descriptor."""
         self.connection.close()
         os.close(self.fd)
 

@@ -190,14 +190,17 @@ class Process:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
+        """As `subprocess.Popen.send_signal`, by way of the warm process."""
         if self.poll() is None:
             with contextlib.suppress(OSError):
                 self._connection.sendall(b"signal %d\n" % number)
 
     def terminate(self) -> None:
+        """Ask it to end: SIGTERM."""
         self.send_signal(15)
 
     def kill(self) -> None:
+        """End it: SIGKILL."""
         self.send_signal(9)
 
     def _wait(self, seconds: float | None) -> int | None:
