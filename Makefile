@@ -16,7 +16,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 DEMO_HOME ?= .sluice/demo
 
 # hooks read the code from here, and mkdocs-material's advertisement is none of our warnings
-.PHONY: docs test-wheel test-notebooks newcomer
+.PHONY: docs pictures test-wheel test-notebooks newcomer
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
@@ -162,6 +162,11 @@ demo-rollout: setup ## three candidates (better, slower, wrong) through a real E
 
 test-wheel: setup ## what the docs say of pip, in environments of their own with the wheel alone; EXTRAS="serve tracking" takes these
 	@UV=$(UV) $(BIN)/python -m tests.bench.wheel $(EXTRAS)
+
+pictures: setup ## the pictures of the documentation that a browser takes: the page's, and the report of the last `make run`
+	@$(BIN)/python -m tests.tools.ui_pictures docs/images --docs
+	@$(BIN)/python -m tests.tools.report_pictures "$$(ls -td $(DEMO_HOME)/reports/*/index.html | head -1)" build/pictures
+	@cp build/pictures/report-desktop-light.png docs/images/report.png
 
 test-notebooks: setup ## every notebook of examples/notebooks, from its first cell to its last
 	@SLUICE_NOTEBOOKS=all $(BIN)/python -m pytest tests/integration/run/test_notebook.py -q

@@ -22,6 +22,8 @@ _SIDE, _POINTS = 96, 240
 _WORD = re.compile(r"\S+")
 #: What speaks for the answer, and what against it.
 _FOR, _AGAINST = "0,114,178", "213,94,0"
+#: What those hear who do not see a picture.
+_HEARD = "the value, its parts coloured by what they say for the answer and against it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +120,9 @@ def drawn(shown: Mapping[str, Any], places: Sequence[Sequence[float]], weights: 
             f'<rect x="{x * wide:.1f}" y="{y * tall:.1f}" width="{w * wide:.1f}" height="{h * tall:.1f}" fill="{c}"><title>{t}</title></rect>'
             for (x, y, w, h), c, t in zip(places, colours, titles, strict=True)
         )
-        return f'<svg viewBox="0 0 {wide:.0f} {tall:.0f}" style="width:{wide:.0f}px" role="img">{image}{squares}</svg>'
+        return (
+            f'<svg viewBox="0 0 {wide:.0f} {tall:.0f}" style="width:{wide:.0f}px" role="img" aria-label="{_HEARD}">{image}{squares}</svg>'
+        )
     return _outline(shown["outline"], places, colours, titles)
 
 
@@ -141,4 +145,4 @@ def _outline(outline: Sequence[float], places: Sequence[Sequence[float]], colour
         f'<line x1="{i * wide / len(outline):.1f}" x2="{i * wide / len(outline):.1f}" y1="{tall / 2 * (1 - v):.1f}" y2="{tall / 2 * (1 + v):.1f}" stroke="currentColor"/>'
         for i, v in enumerate(outline)
     )
-    return f'<svg viewBox="0 0 {wide} {tall}" style="width:{wide}px" role="img">{parts}{bars}</svg>'
+    return f'<svg viewBox="0 0 {wide} {tall}" style="width:{wide}px" role="img" aria-label="{_HEARD}">{parts}{bars}</svg>'

@@ -50,7 +50,7 @@ def _decisions(outcome: Evidence, gates: Sequence[Gate]) -> Iterator[tuple[str, 
     for gate in gates:
         if gate.decision != "pass" and not (word == "rolled_back" and gate.step == "rollout"):
             reasons = "; ".join(svg.cut(r, 300) for r in gate.reasons[:_FEW])
-            asked = "refused" if gate.decision == "refuse" else "could not be told"
+            asked = "refused" if gate.decision == "refuse" else "is inconclusive"
             yield ("no" if gate.decision == "refuse" else "maybe"), f"{_link(gate.step, steps.title(gate))} {asked}: {escape(reasons)}"
 
 

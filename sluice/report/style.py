@@ -24,7 +24,7 @@ header{display:flex;flex-wrap:wrap;gap:8px 14px;align-items:center;margin-bottom
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px}.tile b{font-size:23px;display:block;letter-spacing:-.02em;line-height:1.25}
 .tile span{color:var(--muted);font-size:13px;display:block}.reasons{margin:0 0 12px;padding-left:20px}
 table{border-collapse:collapse;width:100%;font-size:13.5px}th{text-align:left;color:var(--muted);font-weight:600;border-bottom:1px solid var(--line);padding:4px 10px 4px 0}
-td{border-bottom:1px solid var(--line);padding:5px 10px 5px 0;vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+td{border-bottom:1px solid var(--line);padding:5px 10px 5px 0;vertical-align:top}td.t{min-width:16em}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .scroll{overflow-x:auto;max-height:640px;overflow-y:auto}.highlights{display:flex;flex-wrap:wrap;gap:14px;align-items:flex-end}.highlights figure{margin:0;max-width:420px}.grid2{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:18px;align-items:start}
 svg{width:100%;height:auto;display:block;overflow:visible}svg text{font-size:10.5px;fill:var(--muted)}svg .label{font-size:11.5px;fill:var(--ink)}
 svg .grid{stroke:var(--line)}svg .axis{stroke:var(--muted)}figure{margin:6px 0}

@@ -16,7 +16,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: Sequence[
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td class="{"n" if i in numeric else ""}">{cell(c) if i or not isinstance(c, str) or isinstance(c, Html) else explained(c)}</td>'
+            f'<td class="{_kind(c, i in numeric)}">{cell(c) if i or not isinstance(c, str) or isinstance(c, Html) else explained(c)}</td>'
             for i, c in enumerate(r)
         )
         + "</tr>"
@@ -25,6 +25,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: Sequence[
     name = escape("table: " + ", ".join(h for h in head if h)[:80], quote=True)
     # Wide ones scroll: whoever has no mouse reaches them by the tab key.
     return f'<div class="scroll" tabindex="0" role="group" aria-label="{name}"><table><thead><tr>{ths}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+#: From so many characters a cell is a sentence, which a narrow window must not break into a column of single words.
+_SENTENCE = 40
+
+
+def _kind(value: Any, numeric: bool) -> str:
+    return "n" if numeric else "t" if isinstance(value, str) and not isinstance(value, Html) and len(value) >= _SENTENCE else ""
 
 
 class Html(str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from sluice.core.home import Home
 from sluice.core.warm.client import PLACE
 from sluice.package.package import Store
 from sluice.registry.versions import CHAMPION, Registry
+from tests.tools import report_pictures
 
 #: A table that a network learns.
 TABLE = Path(__file__).resolve().parents[3] / "examples" / "breast_cancer"
@@ -78,6 +80,8 @@ def test_a_second_model_passes_a_canary_and_no_request_fails(first: tuple[Path, 
     assert evidence["load"]["failed"] == 0
     assert evidence["load"]["sent"] >= 120
     assert evidence["stable"] == before["digest"]
+    if shutil.which("chromium"):
+        assert not report_pictures.look(Path(outcome["report"])), "who reads it by keyboard, by ear or on a phone"
     assert champion(home, "breast-cancer") == outcome["digest"] != before["digest"]
     assert "against the champion" in Path(outcome["report"]).read_text()
 

@@ -264,7 +264,7 @@ def test_where_nobody_can_be_asked_a_last_column_of_few_classes_is_taken_for_the
     """A number in front may be called as labels often are; a number that is last is not taken, nor one of two columns of classes with such names."""
     made = init(tmp_path, table(tmp_path, {"size": SIZE, "score": SIZE, "smoker": COLOUR, "bought": LABELS}))
     assert made.data.columns.label == "bought" and "bought is taken for the label" in capsys.readouterr().out
-    for columns in ({"smoker": COLOUR, "size": SIZE}, {"outcome": COLOUR, "size": SIZE, "bought": LABELS}):
+    for columns in ({"smoker": COLOUR, "size": SIZE}, {"size": SIZE, "outcome": COLOUR, "bought": LABELS}):
         assert main(["init", str(tmp_path / "q"), "--data", str(table(tmp_path, columns))]) == 2
         assert "which column is to be learnt cannot be told" in capsys.readouterr().err
 
