@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
-import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.core import predicate
-from sluice.core.errors import ProjectError
-from sluice.core.predicate import WEEKDAYS, Column, Compared, Missing, Not, OneOf, Predicate
+from sluice.core.predicate import Column, Missing, Predicate
 from sluice.core.section import names_in
 from sluice.core.spelling import value_text
-from sluice.data.columns import stored_beside
+from sluice.data.columns import null_for_nan, stored_beside
+from sluice.data.truth import Truth, Wrong, part_of, wrongly
 from sluice.fields import Field, field_of
 
 if TYPE_CHECKING:
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
 
     from sluice.data.dataset import Dataset
 
-_ORDERS: dict[str, Callable[[Any, Any], Any]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
-}  # fmt: skip
 #: A column's values are numbers (NaN: missing), times (NaT) or texts (None).
 Values = Any
 
@@ -44,6 +39,7 @@ class Held:
     def __init__(self, fields: Mapping[str, Field], values: Callable[[str], pa.ChunkedArray]):
         self.fields = dict(fields)
         self._read = functools.cache(values)
+        self._stored = functools.cache(self._stored_of)
         self._part = functools.cache(self._part_of)
 
     @classmethod
@@ -84,60 +80,35 @@ class Held:
         Raises:
             ProjectError: a column is not there, or its values cannot be so compared.
         """
-        return self._known(which, str(which), setting)[0]
+        return np.asarray(pc.fill_null(Truth(which, self._stored, self._count, setting, self._fits).known(), False))
 
-    def _known(self, which: Predicate, whole: str, setting: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Where it is true, and where it is false: a comparison with a missing value is neither (Kleene's logic)."""
-        if isinstance(which, Not):
-            true, false = self._known(which.of, whole, setting)
-            return false, true
-        if isinstance(which, predicate.All | predicate.Any):
-            parts = [self._known(p, whole, setting) for p in which.of]
-            trues, falses = (np.stack(side) for side in zip(*parts, strict=True))
-            if isinstance(which, predicate.All):
-                return np.all(trues, axis=0), np.any(falses, axis=0)
-            return np.any(trues, axis=0), np.all(falses, axis=0)
-        wrong = functools.partial(_wrong, which, whole, setting)
-        if which.column.name not in self.fields:
-            wrong(f"{which.column.name!r} is no column of the data", f"columns: {', '.join(list(self.fields)[:20])}")
-        self._fits(which.column, wrong)
-        values = self.values(which.column)
-        missing = missing_values(values)
-        if isinstance(which, Missing):
-            return missing, ~missing
-        true = np.zeros(len(values), dtype=bool)
-        for value in which.values if isinstance(which, OneOf) else (which.value,):
-            order = which.order if isinstance(which, Compared) else "=="
-            against = _literal(values, order, value, which.column, wrong)
-            true[~missing] |= np.asarray(_ORDERS[order](values[~missing], against), dtype=bool)
-        return true & ~missing, ~true & ~missing
+    @functools.cached_property
+    def _count(self) -> int:
+        return len(self._stored(next(iter(self.fields))))
 
-    def _fits(self, column: Column, wrong: Callable[[str, str], NoReturn]) -> None:
-        f = self.fields[column.name]
+    def _fits(self, column: Column, wrong: Wrong) -> None:
+        if column.name not in self.fields:
+            wrong(f"{column.name!r} is no column of the data", f"columns: {', '.join(list(self.fields)[:20])}")
         if not self.comparable(column.name):
-            wrong(
-                f"{column.name!r} is a column of kind {f.kind}, whose values cannot be compared",
-                "name a number, a category, a time or a text",
-            )
-        if column.part == "length" and not (f.words or f.category):
-            wrong(f"{column.name!r} is no text, so it has no length", "compare its value")
-        if column.part not in ("", "length") and not f.timed:
-            wrong(f"{column.name!r} is no time, so it has no {column.part}", "name a column of times")
+            kind = self.fields[column.name].kind
+            fix = "name a number, a category, a time or a text"
+            wrong(f"{column.name!r} is a column of kind {kind}, whose values cannot be compared", fix)
+
+    def _stored_of(self, name: str) -> pa.ChunkedArray:
+        """A column's values as numbers, times or texts, null where missing."""
+        stored, f = self._read(name), self.fields[name]
+        if f.timed:
+            return stored.cast(pa.timestamp("us"))
+        if f.quantity:
+            return null_for_nan(stored.cast(pa.float64()))
+        return stored if pa.types.is_string(stored.type) else pa.chunked_array([pa.array(self.texts(name), pa.string())])
 
     def _part_of(self, column: Column) -> Values:
-        stored, f = self._read(column.name), self.fields[column.name]
-        if column.part == "length":
-            return _numbers(pc.utf8_length(stored.cast(pa.string())))
-        if f.timed:
-            times = stored.cast(pa.timestamp("us"))
-            if column.part == "weekday":
-                return np.array([None if d is None else WEEKDAYS[d] for d in pc.day_of_week(times).to_pylist()], dtype=object)
-            if column.part:
-                return _numbers({"hour": pc.hour, "month": pc.month}[column.part](times))
-            return np.asarray(times.to_numpy(), dtype="datetime64[us]")
-        if f.quantity:
-            return _numbers(stored)
-        return np.array(self.texts(column.name), dtype=object)
+        values = part_of(self._stored(column.name), column, functools.partial(wrongly, Missing(column), Missing(column), "column"))
+        if pa.types.is_string(values.type):
+            return np.array(values.to_pylist(), dtype=object)
+        kind, unknown = ("datetime64[us]", None) if pa.types.is_timestamp(values.type) else (np.float64, np.nan)
+        return np.asarray(values.to_numpy() if unknown is None else pc.fill_null(values.cast(pa.float64()), unknown).to_numpy(), dtype=kind)
 
 
 def sliced(held: Held, slices: Sequence[str]) -> dict[str, list[str] | NDArray[np.bool_]]:
@@ -162,31 +133,3 @@ def missing_values(values: Values) -> NDArray[np.bool_]:
     if values.dtype == object:
         return np.array([v is None for v in values], dtype=bool)
     return np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
-
-
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return np.asarray(
-        column.cast(pa.float64()).to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.cast(pa.float64()).to_numpy(),
-        dtype=np.float64,
-    )
-
-
-def _literal(values: Values, order: str, value: float | str, column: Column, wrong: Callable[[str, str], NoReturn]) -> Any:
-    """What a column's values are compared with, in their type."""
-    if values.dtype == object:
-        if order not in ("==", "!="):
-            wrong(f"{str(column)!r} holds texts, which have no order", "use ==, != or in [...]")
-        return value if isinstance(value, str) else value_text(value)
-    if values.dtype.kind == "M":
-        try:
-            return np.datetime64(datetime.datetime.fromisoformat(str(value)).replace(tzinfo=None), "us")
-        except ValueError:
-            wrong(f"{value!r} is no time", f"write it as {column} {order} '2026-01-31' or '2026-01-31 18:00'")
-    if isinstance(value, str):
-        wrong(f"{str(column)!r} holds numbers, {value!r} is a text", f"write a number, without quotes: {column} {order} 60")
-    return value
-
-
-def _wrong(which: Predicate, whole: str, setting: str, message: str, fix: str) -> NoReturn:
-    place = "" if str(which) == whole else f" (in {which})"
-    raise ProjectError(message + place, field=setting, value=whole, fix=fix)

@@ -6,14 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.core.predicate import PARTS, All, Any, Column, Compared, Missing, Not, OneOf, names, parse, read
+from sluice.core.predicate import PARTS, All, Any, Column, Compared, Missing, Not, OneOf, Related, Worked, names, parse, read
 
 column = st.builds(
     Column, st.text(st.characters(exclude_characters="`", codec="utf-8"), min_size=1, max_size=8), st.sampled_from(["", *PARTS])
 )
 value = st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(codec="utf-8"), max_size=8)
+number = st.recursive(
+    column,
+    lambda inner: (
+        st.builds(Worked, st.sampled_from("+-*/"), st.tuples(inner, inner | value))
+        | st.builds(Worked, st.sampled_from(["abs", "-"]), st.tuples(inner))
+    ),
+    max_leaves=4,
+)
 test = (
-    st.builds(Compared, column, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), value)
+    st.builds(Related, number, st.sampled_from(["<", ">=", "=="]), number)
+    | st.builds(Compared, column, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), value)
     | st.builds(OneOf, column, st.lists(value, min_size=1, max_size=3).map(tuple))
     | st.builds(Missing, column)
 )
@@ -44,6 +53,11 @@ def test_what_is_written_reads_as_the_same(which):
         ("plan not in ['a', \"b\"]", "not plan in ['a', 'b']"),
         ("weekday(when) == 'Monday'", "weekday(when) == 'Monday'"),
         ("straße < 3", "straße < 3"),
+        ("end>=start", "end >= start"),
+        ("0 < (a + b) * -2 - c / 3", "(a + b) * -2 - c / 3 > 0"),
+        ("a - (b - c) == abs(-a)", "a - (b - c) == abs(-a)"),
+        ("lower(plan) in ['a', -1]", "lower(plan) in ['a', -1]"),
+        ("not null(col('my col'))", "not `my col` is missing"),
     ],
 )
 def test_an_expression_is_understood(text, written):
@@ -61,9 +75,11 @@ def test_a_text_without_a_comparison_is_a_columns_name(text):
         ("age >=", "at character 7 of 'age >=': a column or a value is expected, not the end"),
         ("age = 3", "at character 5 of 'age = 3': write == for ="),
         ("a > 3 && b < 2", "write and for &&"),
-        ("a == b", "two columns are compared"),
+        ("a + (b > 1)", "and, or, or the end is expected"),
+        ("a > 1 and b + 2", "a comparison: <"),
+        ("a in [b] or c > 1", "'b' is no value: a text stands in quotes"),
         ("1 < 2", "no column is compared"),
-        ("day(when) > 3", "'day' is no part of a value: hour, weekday, month, length"),
+        ("day(when) > 3", "'day' is no part of a value: hour, weekday, month, length, lower, abs"),
         ("age >= 60)", "not ')'"),
         ("age # 3 > 2", "at character 5 of 'age # 3 > 2': '#' has no meaning here"),
         ("x == 12abc", "has no meaning here"),

@@ -184,16 +184,27 @@ def test_repeats_are_found_when_hashes_go_to_disk_and_columns_of_any_type_are_ha
         ("col('a') >= 2", [True, False, False]),
         ("`a` is not missing or t == '`a`'", [False, False, False]),
         ("a is not missing", [False, False, True]),
+        ("abs(a - b) <= 1", [True, False, False]),
+        ("(a + b) * 2 == 12 or -a < -2", [False, False, False]),
+        ("hour(w) < 6 and weekday(w) != 'Sunday'", [False, True, False]),
+        ("w >= '2026-11-29'", [False, True, False]),
+        ("f == true", [False, True, False]),
     ],
 )
 def test_expressions_are_those_of_sql(text, false):
-    columns = {"a": [1, 3, None], "b": [5, 2, 0], "t": ["x", "BB", None]}
+    times = pa.array([datetime.datetime(2026, 11, 30, 5), datetime.datetime(2026, 11, 1, 5), None], pa.timestamp("us"))
+    columns = {"a": [1, 3, None], "b": [5, 2, 0], "t": ["x", "BB", None], "w": times, "f": [True, False, None]}
     assert Expression(text, "f").false(lambda n: pa.chunked_array([columns[n]]), 3).tolist() == false
+
+
+def test_values_of_two_kinds_are_not_compared():
+    with pytest.raises(ProjectError, match="f: 't' holds texts, 'a' numbers"):
+        Expression("t == a", "f").false(lambda n: pa.chunked_array([{"a": [1], "t": ["x"]}[n]]), 1)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["__import__('os')", "a.b > 1", "a[0] == 1", "(lambda: a)()", "f(a)", "a ==", "1 < 2", "a if b else c", "x" * 3000, "[a] == 1", "("],
+    ["__import__('os')", "a[0] == 1", "(lambda: a)()", "f(a)", "a ==", "1 < 2", "a if b else c", "x" * 3000, "[a] == 1", "("],
 )
 def test_an_expression_reaches_nothing_but_columns(text):
     with pytest.raises(ProjectError):
@@ -213,6 +224,8 @@ def test_an_expression_reaches_nothing_but_columns(text):
         ("columns: {a: {type: time}}\nfreshness: [{column: a, max_age: soon}]", "36h"),
         ("columns: {a: {}}\nfreshness: [{column: b, max_age: 1d}]", "not declared"),
         ("columns: {a: {}}\nexpressions: [a < bb]", "declare it under columns"),
+        ("columns: {total: {}, net: {}}\nexpressions: [total-net > 0]", "a difference has blanks: total - net"),
+        ("columns: {a: {}}\nexpressions: [a]", "expressions.0: is no expression: it cannot be read at character 2 of 'a': a comparison"),
         ("columns: {a: {form: '%Q', type: time}}", "form"),
         ("version: 2", "version"),
         ("[1]", "mapping"),
