@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluice.core.errors import DataError
-from sluice.monitor.log import PredictionLog
+from sluice.monitor.log import Cursor, PredictionLog
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -180,39 +180,44 @@ def joined(
     most: int = MOST,
     coverage: Coverage | None = None,
     every: Callable[[pa.RecordBatch], None] | None = None,
+    feedback: str | Path | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The labelled rows, in batches: the log's columns, and ``label``, ``outcome``, ``labelled_at`` (int64, microseconds since 1970, when the label
-    that stands was told).
+    """The labelled rows, in batches: the log's columns, and ``label``, ``outcome``, ``labelled_at`` and ``first_labelled_at`` (int64, microseconds
+    since 1970: when the label that stands was told, and when the first was).
 
     Args:
         root: of the log; a folder or ``s3://``. model: its name. version: of the model; "": every.
-        since, until: of predictions, microseconds since 1970; since <= time < until.
+        since, until: of predictions, microseconds since 1970; since <= time < until. Parts that were written before `since` are not opened.
         columns: of the log, as `PredictionLog.read` takes them; None: all.
         most: labels held at a time.
         coverage: is filled in; complete when the last batch is out.
         every: is given each batch of predictions that lies in the time, labelled or not.
+        feedback: the log that holds the labels; None: the same.
 
     Raises:
         DataError: the log cannot be read.
     """
     told = coverage if coverage is not None else Coverage()
-    feedback = PredictionLog(root, model, what="feedback")
-    rows = sum(b.num_rows for b, _ in feedback.read(columns=["row"]))
+    start = Cursor.since(since).to_dict()
+    source = root if feedback is None else feedback
+    rows = sum(b.num_rows for b, _ in PredictionLog(source, model, what="feedback").read(start, columns=["row"]))
     shares = max(1, -(-rows // max(most, 1)))
     wanted = None if columns is None else list(dict.fromkeys([*columns, "time", "request_id", "row", "version"]))
     for k in range(shares):
         labels = Labels((k, shares))
-        for batch, _ in PredictionLog(root, model, what="feedback").read(columns=["time", "request_id", "row", "label", "outcome"]):
+        for batch, _ in PredictionLog(source, model, what="feedback").read(
+            start, columns=["time", "request_id", "row", "label", "outcome"]
+        ):
             labels.take(batch)
         for name in ("told", "duplicates", "corrected", "outcomes"):
             setattr(told, name, getattr(told, name) + getattr(labels, name))
-        yield from _share(PredictionLog(root, model, version=version), labels, wanted, (since, until), told, every if k == 0 else None)
+        log = PredictionLog(root, model, version=version).read(start, columns=wanted)
+        yield from _share((b for b, _ in log), labels, (since, until), told, every if k == 0 else None)
 
 
 def _share(
-    log: PredictionLog,
+    batches: Iterator[pa.RecordBatch],
     labels: Labels,
-    columns: Sequence[str] | None,
     between: tuple[int | None, int | None],
     told: Coverage,
     every: Callable[[pa.RecordBatch], None] | None,
@@ -221,7 +226,7 @@ def _share(
 
     seen: dict[str, np.ndarray] = {}
     found_any = np.zeros(len(labels), bool)
-    for batch, _ in log.read(columns=columns):
+    for batch in batches:
         batch = _within(batch, *between)
         if every is not None and batch.num_rows:
             every(batch)
@@ -282,6 +287,7 @@ def _labelled(batch: pa.RecordBatch, places: np.ndarray, labels: Labels, told: C
         "label": pa.array(label, pa.string()),
         "outcome": pa.array([None if v is None else v[1] for v in values], pa.float64()),
         "labelled_at": pa.array([labels.last[i] for i in places], pa.int64()),
+        "first_labelled_at": pa.array(first),
     }
     schema = batch.schema
     for name, column in more.items():

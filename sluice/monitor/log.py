@@ -58,6 +58,14 @@ class Cursor:
         return {**dataclasses.asdict(self), "done": sorted(self.done)}
 
     @classmethod
+    def since(cls, micros: int | None, early: float = 3600) -> Cursor:
+        """Before all rows of `micros` (microseconds since 1970) and later: parts whose name says that they were written `early` seconds before are done."""
+        if micros is None:
+            return cls()
+        at = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=max(micros, 0))
+        return cls(boundary=_before(at.strftime("%Y%m%dT%H%M%S"), early) if micros > early * 1e6 else "")
+
+    @classmethod
     def of(cls, raw: dict[str, Any] | None) -> Cursor:
         """From plain JSON; None: nothing is read. Raises `DataError`."""
         try:

@@ -7,8 +7,8 @@ rows has no verdict, which is no good news.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from sluice.problems.problem import Problem, problem
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sluice.package.package import Package
     from sluice.problems.answers import Answers
     from sluice.problems.decision import Rule
     from sluice.problems.metric import Metric
@@ -29,6 +28,20 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 _RESAMPLES = 400
 _CONFIDENCE = 0.95
+
+
+class Answering(Protocol):
+    """What is asked of a package: `sluice.package.package.Package` is one."""
+
+    @property
+    def objective(self) -> str: ...
+    @property
+    def labels(self) -> Sequence[str]: ...
+    @property
+    def rule(self) -> Rule | None: ...
+    @property
+    def metrics(self) -> Mapping[str, Any]: ...
+    def profile(self) -> Mapping[str, Any] | None: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +63,7 @@ class Judge:
     held_out: float | None = None
 
     @classmethod
-    def of(cls, package: Package, metric: str | None = None, positive: str | None = None) -> Judge:
+    def of(cls, package: Answering, metric: str | None = None, positive: str | None = None) -> Judge:
         """Of a package.
 
         Args:

@@ -35,6 +35,7 @@ class Event:
         what: ``drift``, ``quality``: the `value` of window number `window`, over `rows` rows. ``rows``: `value` labelled rows so far.
             ``asked``: request `id` to train again. ``ended``: the run `id` came to `by`.
         at: when what it tells of began, in seconds since the epoch.
+        lower: of a quality, whether less of it is better.
         by: of a request, who asks: ``hand``, ``alert``, ``event``; of an end, the outcome (`GOOD`, or any other word).
         why: in words.
     """
@@ -47,6 +48,7 @@ class Event:
     rows: int = 0
     by: str = ""
     why: str = ""
+    lower: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,7 @@ class State:
     Attributes:
         name, uid: of the monitor.
         since: what began before counts no more. tick: up to when the schedule has been looked at. due: the tick that waits.
-        drift, quality: number of a window -> (value, rows). rows: labelled rows so far; used: at the last retraining.
+        drift, quality: number of a window -> (value, rows). lower: whether less of that quality is better. rows: labelled rows so far; used: at the last retraining.
         asked: (by, id, why) of a request that waits. handled: ids of requests that were acted on, the newest last.
         number: retrainings so far. begun: when those of the last day began. run: the last one.
         failed: how many in a row did not end well. until: the end of a cool-down or back-off.
@@ -83,6 +85,7 @@ class State:
     due: float | None = None
     drift: Mapping[int, tuple[float, int]] = dataclasses.field(default_factory=dict)
     quality: Mapping[int, tuple[float, int]] = dataclasses.field(default_factory=dict)
+    lower: bool = False
     rows: int = 0
     used: int = 0
     asked: tuple[str, str, str] | None = None
@@ -183,10 +186,12 @@ def _taken(state: State, event: Event, now: float, policy: Retrain) -> State:
         first = state.asked is None or (event.by == "hand" and state.asked[0] != "hand")
         return dataclasses.replace(state, handled=handled, asked=(event.by, event.id, event.why) if first else state.asked)
     known = dict(state.drift if event.what == "drift" else state.quality)
-    # Of a window that is told of again, as labels come in, what stands on more rows.
-    known[event.window] = max(known.get(event.window, (event.value, -1)), (event.value, event.rows), key=lambda seen: seen[1])
+    # Of a window that is told of again, as labels come in or are corrected, what stands on as many rows or more.
+    known[event.window] = max((event.value, event.rows), known.get(event.window, (event.value, -1)), key=lambda seen: seen[1])
     kept = {n: known[n] for n in sorted(known)[-_WINDOWS:]}
-    return dataclasses.replace(state, drift=kept) if event.what == "drift" else dataclasses.replace(state, quality=kept)
+    if event.what == "drift":
+        return dataclasses.replace(state, drift=kept)
+    return dataclasses.replace(state, quality=kept, lower=event.lower)
 
 
 def _ended(state: State, event: Event, now: float, policy: Retrain) -> State:
@@ -223,8 +228,10 @@ def _reason(policy: Retrain, state: State) -> tuple[str, str] | None:
         return by, why or f"asked for by {by}: {key}"
     if policy.quality is not None:
         floor = policy.quality.floor
-        if run := _in_a_row({n: value < floor for n, (value, _) in state.quality.items()}, policy.quality.windows):
-            return "quality", f"quality is {state.quality[run[-1]][0]:.4g}, under the floor of {floor:g}, {_windows(run)}"
+        worse = {n: value > floor if state.lower else value < floor for n, (value, _) in state.quality.items()}
+        if run := _in_a_row(worse, policy.quality.windows):
+            side = "over the bound" if state.lower else "under the floor"
+            return "quality", f"quality is {state.quality[run[-1]][0]:.4g}, {side} of {floor:g}, {_windows(run)}"
     if policy.drift is not None:
         threshold = policy.drift.threshold
         if run := _in_a_row({n: value > threshold for n, (value, _) in state.drift.items()}, policy.drift.windows):

@@ -26,7 +26,7 @@ def fleet() -> Dashboard:
         .with_panel(
             number(
                 "Under the floor",
-                f"count({quality} < on (model) min by (model) (sluice_model_quality_floor{{{ME}}}))",
+                f"count(max by (model) (sluice_monitor_degraded{{{ME}}}) == 1)",
                 bad=1,
                 none="0",
                 about="Of the models with labels.",

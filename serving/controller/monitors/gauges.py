@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from serving.controller.monitors.resource import Monitor
-from serving.controller.monitors.seen import Seen, Watched
+from serving.controller.monitors.seen import Quality, Seen, Watched
 from sluice.kube.client import Object
 
 #: Features a monitor shows, those that moved most first.
@@ -19,7 +19,10 @@ _SHOWN = 200
 _FAMILIES = {
     "sluice_drift_score": ("gauge", "How far a feature was from the training rows in the last window."),
     "sluice_model_quality": ("gauge", "Of the last window with labels."),
-    "sluice_model_quality_floor": ("gauge", "What spec.retrain.quality asks for."),
+    "sluice_model_quality_floor": ("gauge", "What spec.quality.floor, or spec.retrain.quality, asks for."),
+    "sluice_model_quality_rows": ("gauge", "Labelled rows of that window."),
+    "sluice_monitor_degraded": ("gauge", "1 while all of the interval of the last window with labels is worse than the floor."),
+    "sluice_monitor_labelled_share": ("gauge", "Of the predictions within the time that labels may take, how many are labelled."),
     "sluice_monitor_drifted": ("gauge", "1 while a drift alarm stands."),
     "sluice_monitor_rows_total": ("counter", "Predictions read."),
     "sluice_monitor_windows_total": ("counter", "Windows judged."),
@@ -35,6 +38,9 @@ _FAMILIES = {
 _LABELS: dict[str, tuple[str, ...]] = {
     "sluice_drift_score": ("version", "feature", "method"),
     "sluice_model_quality": ("version", "metric"),
+    "sluice_model_quality_rows": ("version",),
+    "sluice_monitor_degraded": ("version",),
+    "sluice_monitor_labelled_share": ("version",),
     "sluice_monitor_drifted": ("version",),
     "sluice_monitor_rows_total": ("version",),
     "sluice_monitor_windows_total": ("version",),
@@ -63,8 +69,7 @@ class Gauges(Collector):
         with self._lock:
             before = self._shown.get(key, ("", []))[1]
             samples = [s for s in before if not s[0].startswith(_OF_STATUS)] if seen is None else list(_log(version, seen, before))
-            asked = item.policy.quality if item.policy else None
-            floor = [("sluice_model_quality_floor", (), asked.floor)] if asked else []
+            floor = [("sluice_model_quality_floor", (), item.floor)] if item.floor is not None else []
             self._shown[key] = (item.model, [*samples, *floor, *_retrainings(status)])
 
     def forget(self, namespace: str, name: str) -> None:
@@ -89,7 +94,7 @@ class Gauges(Collector):
 def _log(version: str, seen: Seen, before: Samples) -> Iterator[tuple[str, tuple[str, ...], float]]:
     most = sorted(seen.scores.items(), key=lambda s: -s[1][1])[:_SHOWN]
     yield from (("sluice_drift_score", (version, feature, method), score) for feature, (method, score) in most)
-    yield from (("sluice_model_quality", (version, metric), value) for metric, value in seen.quality.items())
+    yield from _quality(version, seen.quality)
     yield "sluice_monitor_drifted", (version,), float(bool(seen.drifted))
     yield "sluice_monitor_rows_total", (version,), seen.rows
     yield "sluice_monitor_windows_total", (version,), seen.windows
@@ -102,6 +107,16 @@ def _log(version: str, seen: Seen, before: Samples) -> Iterator[tuple[str, tuple
         yield "sluice_monitor_caught_up_timestamp_seconds", (), seen.looked
     else:
         yield from (s for s in before if s[0] == "sluice_monitor_caught_up_timestamp_seconds")
+
+
+def _quality(version: str, found: Quality | None) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    if found is None:
+        return
+    yield "sluice_model_quality", (version, found.metric), found.value
+    yield "sluice_model_quality_rows", (version,), found.rows
+    yield "sluice_monitor_degraded", (version,), float(found.below)
+    if found.share is not None:
+        yield "sluice_monitor_labelled_share", (version,), found.share
 
 
 def _retrainings(status: Object) -> Iterator[tuple[str, tuple[str, ...], float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from serving.controller.monitors.reference import profile_of
+from serving.controller.monitors import quality
+from serving.controller.monitors.reference import NoReference, judge_of, profile_of
 from serving.controller.monitors.resource import Monitor
-from serving.controller.monitors.seen import Seen, Watched
+from serving.controller.monitors.seen import Quality, Seen, Watched
+from sluice.core.errors import SluiceError
 from sluice.monitor.log import PredictionLog
 from sluice.monitor.retrain import Event
 from sluice.monitor.verdict import Verdict
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sluice.monitor.drift import DriftMonitor
+    from sluice.monitor.quality import Judge
 
 FORMAT = 1
 #: Seconds after which a look ends and the next goes on; profiles that are held.
@@ -36,6 +40,7 @@ class LogReader:
     def __init__(self, clock: Callable[[], float] = time.time):
         self._clock = clock
         self._monitors: OrderedDict[tuple[str, str], DriftMonitor] = OrderedDict()
+        self._judges: OrderedDict[tuple[str, str | None], Judge] = OrderedDict()
 
     def __call__(self, item: Monitor, model: Watched, memory: bytes | None) -> Seen:
         """One look. See `Reader`."""
@@ -62,14 +67,44 @@ class LogReader:
         doc |= {"cursor": cursor, "drift": state, "rows": before + read, "newest": newest}
         doc["labels"], late = self._labels(item, dict(doc.get("labels") or {}), begun)
         ended, faults = ended and not late, (*log.faults, *doc["labels"].pop("faults"))
+        doc["quality"], told, judged, unjudged = self._quality(item, model, doc, dict(doc.get("quality") or {}), ended)
         doc["windows"] = int(doc.get("windows", 0)) + len(verdicts)
         if verdicts or anew:
             doc["last"] = _last(verdicts[-1] if verdicts else None)
-        return self._seen(doc, verdicts, anew, not ended, faults)
+        more = not ended or bool(doc["quality"].get("more"))
+        seen = self._seen(doc, verdicts, anew, more, faults)
+        return dataclasses.replace(seen, events=(*seen.events, *told), quality=judged, unjudged=unjudged)
+
+    def _quality(
+        self, item: Monitor, model: Watched, doc: dict[str, Any], known: dict[str, Any], ended: bool
+    ) -> tuple[dict[str, Any], list[Event], Quality | None, str]:
+        """What is known of quality, events of its windows, what is shown, and why it cannot be judged; drift is watched all the same."""
+        if not doc["labels"]["count"]:
+            return known, [], None, ""
+        try:
+            judge = self._judge(item, model)
+            if ended and quality.due(known, doc["labels"], doc["rows"], self._clock()):
+                read = (doc["rows"], doc["newest"])
+                known = quality.look(item, model, judge, known, doc["labels"], read, self._clock())
+        except NoReference:
+            raise
+        except SluiceError as why:
+            if "log" in (why.field or ""):
+                raise
+            return known, [], None, str(why)
+        return known, quality.events(item, judge, known), quality.seen(item, judge, known), ""
+
+    def _judge(self, item: Monitor, model: Watched) -> Judge:
+        key = (model.digest, item.watch.quality.metric)
+        if key not in self._judges:
+            self._judges[key] = judge_of(model, self._monitor(item, model).profile, item.watch.quality.metric)
+            while len(self._judges) > _HELD:
+                self._judges.popitem(last=False)
+        return self._judges[key]
 
     def _labels(self, item: Monitor, doc: dict[str, Any], begun: float) -> tuple[dict[str, Any], bool]:
         """How many rows are labelled, those told again once; whether there are more to be read at once."""
-        log = PredictionLog(item.log, item.model, what="feedback")
+        log = PredictionLog(item.labels or item.log, item.model, what="feedback")
         different, late = Distinct(doc.get("different", "")), False
         cursor = doc.get("cursor")
         for batch, at in log.read(cursor, columns=("time", "request_id", "row", "label"), most=item.most):

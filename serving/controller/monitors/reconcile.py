@@ -220,7 +220,7 @@ class Monitors(Reconciler):
             fields |= {"version": look.model.version, "log": item.log, "memory": look.memory}
             fields |= {"rows": seen.rows, "windows": seen.windows, "labelled": seen.labelled}
             fields |= {"drift": "" if seen.drift is None else f"{seen.drift:.3g}", "feature": seen.feature}
-            fields["quality"] = ", ".join(f"{k} {v:.4g}" for k, v in seen.quality.items())
+            fields["quality"] = f"{seen.quality.metric} {seen.quality.value:.4g}" if seen.quality else ""
             if seen.newest is not None:
                 fields["readTo"] = stamp(seen.newest)
             if seen.alarms:
@@ -246,7 +246,8 @@ class Monitors(Reconciler):
             return str(look.fault)
         if look.action.what in ("start", "follow") and run is not None:
             return f"retrains: {run.why}"
-        return look.waits or look.action.told() or (look.seen.drifted if look.seen else "")
+        wrong = (look.seen.quality.why if look.seen.quality else "", look.seen.drifted) if look.seen else ()
+        return look.waits or look.action.told() or "; ".join(w for w in wrong if w)
 
     def conditions(self, item: Monitor, look: Look) -> list[tuple[str, str, str, str]]:
         """(type, status, reason, message)."""
@@ -259,6 +260,7 @@ class Monitors(Reconciler):
                 ("Synced", "True" if not seen.more else "False", "ReadToTheEnd" if not seen.more else "Behind", "; ".join(seen.faults[-3:]))
             )
             found.append(("Drifted", "True" if seen.drifted else "False", "Alarm" if seen.drifted else "NoAlarm", seen.drifted))
+            found.append(("Degraded", *_degraded(item, seen)))
         if item.policy is not None:
             going = state.run is not None and state.run.ended is None
             held = look.action.told()
@@ -270,6 +272,9 @@ class Monitors(Reconciler):
         """Events of what this look has found."""
         for _, text in look.seen.alarms if look.seen else ():
             self.tell(item.raw, "Warning", "Drifted", text)
+        was: Object = next((c for c in item.status.get("conditions") or () if c["type"] == "Degraded"), {})
+        if look.seen and look.seen.quality and look.seen.quality.below and was.get("status") != "True":
+            self.tell(item.raw, "Warning", "Degraded", look.seen.quality.why)
         before, run = item.state.run, look.state.run
         if run is not None and run.ended is not None and before is not None and before.ended is None:
             good = look.state.failed == 0
@@ -293,3 +298,17 @@ class Monitors(Reconciler):
             "conditions": sorted(conditions, key=lambda c: str(c["type"])),
         }
         return status == old or self.store(raw, status)
+
+
+def _degraded(item: Monitor, seen: Seen) -> tuple[str, str, str]:
+    """(status, reason, message) of whether the answers are worse than the floor."""
+    found = seen.quality
+    if seen.unjudged:
+        return "Unknown", "CannotBeJudged", seen.unjudged
+    if found is None:
+        return "Unknown", "FewLabels", f"{seen.labelled} labelled rows so far"
+    if item.floor is None:
+        return "Unknown", "NoFloor", "spec.quality.floor is not set"
+    note = "predictions older than the last GiB of the log are not looked for; " if found.cut else ""
+    share = "" if found.share is None else f"{100 * found.share:.3g} % of the predictions are labelled"
+    return ("True", "BelowFloor", found.why) if found.below else ("False", "AboveFloor", note + share)

@@ -37,7 +37,8 @@ class Monitor:
     Attributes:
         model: its name in the log. rollout: whose stable model is watched, or "". package: (uri, digest) that is, or None.
         log: where the log is. every: seconds between looks. most: rows of one look.
-        watch: the windows, and what counts as drift. policy: when to train again; None: never.
+        watch: the windows, and what counts as drift. floor: of quality; None: none is asked for. labels: the log that holds the labels, or "":
+            the same; within: hours that a label may come late. policy: when to train again; None: never.
         alerts, events: what may ask for a retraining. run: the PipelineRun's spec.
     """
 
@@ -53,6 +54,8 @@ class Monitor:
     every: float
     most: int
     watch: MonitorConfig
+    labels: str
+    within: float
     policy: Retrain | None
     alerts: tuple[str, ...]
     events: tuple[str, ...]
@@ -68,6 +71,12 @@ class Monitor:
         """What the next decision starts from."""
         kept = self.status.get("retraining")
         return State.from_dict(kept) if kept else State(self.name, self.uid)
+
+    @property
+    def floor(self) -> float | None:
+        """Of quality: `spec.quality`'s, else what a retraining is asked for by."""
+        again = self.policy.quality if self.policy is not None else None
+        return self.watch.quality.floor if self.watch.quality.floor is not None else again.floor if again is not None else None
 
     @property
     def command(self) -> str:
@@ -114,6 +123,8 @@ def monitor(raw: Object) -> Monitor:
         float(spec.get("intervalSeconds", 30)),
         int(spec.get("rowsPerLook", 200_000)),
         watch,
+        str((spec.get("labels") or {}).get("log") or "").rstrip("/"),
+        float((spec.get("labels") or {}).get("withinHours", 168)),
         policy,
         tuple((again or {}).get("alerts") or ()),
         tuple((again or {}).get("events") or ()),

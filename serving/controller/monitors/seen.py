@@ -23,6 +23,27 @@ class Watched:
 
 
 @dataclasses.dataclass(frozen=True)
+class Quality:
+    """Of the newest window with labels.
+
+    Attributes:
+        metric, value: it; low, high: of its 95 % interval, where it has one. rows: labelled ones in the window.
+        below: whether all of the interval is worse than the floor; why: in words then.
+        share: of the predictions looked at that are labelled. cut: whether older ones were left out, for the bytes of the log.
+    """
+
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    rows: int = 0
+    below: bool = False
+    why: str = ""
+    share: float | None = None
+    cut: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Seen:
     """What one look gave, with all that came before it.
 
@@ -31,7 +52,7 @@ class Seen:
         rows, windows, labelled: so far. newest: the time of the newest prediction read, and `newest_label`: of the newest with a label.
         more: there is more to be read at once. anew: windows are counted from 0 again: nothing was read before, or by other settings.
         drift: of the last window, the score of the feature that moved most, `feature`. scores: feature -> (method, score).
-        quality: metric -> value, of the last window with labels. alarms: (when, in words) raised by this look. drifted: why an alarm stands, or "".
+        quality: of the newest window with labels; None before there is one. unjudged: why quality cannot be judged, or "". alarms: (when, in words) raised by this look. drifted: why an alarm stands, or "".
         faults: parts that could not be read, in words.
     """
 
@@ -48,7 +69,8 @@ class Seen:
     drift: float | None = None
     feature: str = ""
     scores: dict[str, tuple[str, float]] = dataclasses.field(default_factory=dict)
-    quality: dict[str, float] = dataclasses.field(default_factory=dict)
+    quality: Quality | None = None
+    unjudged: str = ""
     alarms: tuple[tuple[float, str], ...] = ()
     drifted: str = ""
     faults: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from prometheus_client import generate_latest
 from serving.controller.metrics import Metrics
 from serving.controller.monitors.gauges import Gauges
 from serving.controller.monitors.resource import monitor
-from serving.controller.monitors.seen import Seen, Watched
+from serving.controller.monitors.seen import Quality, Seen, Watched
 from serving.controller.rollouts.resource import read
 from sluice.core.processes import free_port, spawn, stop, wait_until
 from sluice.learners.torch.telemetry import Gpus, Telemetry
@@ -63,7 +63,7 @@ class Controller:
         self.metrics.faults.labels("Route").inc()
         now = time.time()
         seen = Seen(b"", now, rows=5000, windows=10, labelled=400, newest=now, newest_label=now - 60, scores={"age": ("psi", 0.31)})
-        seen = dataclasses.replace(seen, quality={"accuracy": 0.93}, drifted="age is 0.31 away")
+        seen = dataclasses.replace(seen, quality=Quality("accuracy", 0.93, 0.9, 0.95, 500, share=0.2), drifted="age is 0.31 away")
         status = {"retrainings": {"drift/promoted": 2}, "retraining": {"failed": 0, "run": {"at": now - 30, "ended": None}}}
         self.watching.seen(self.monitor, Watched("s3://m/x", "b" * 64), seen, status)
         return generate_latest(self.metrics.registry).decode()

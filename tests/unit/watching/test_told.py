@@ -1,0 +1,85 @@
+"""Quality look by look: windows in the order in which labels were told keep their rows and numbers, however late, twice or corrected labels come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sluice.monitor import told
+from sluice.monitor.config import Quality, Window
+from tests.support import logged
+from tests.unit.watching.test_quality import SECOND, judge
+
+LABELS = ["no", "yes"]
+START = 1_793_500_000 * SECOND
+
+
+def world(root: Path, n: int, right: np.ndarray, first: int = 0) -> list[str]:
+    """Predictions of which all answer yes; what is true of each."""
+    ids = [f"r{first + i}" for i in range(n)]
+    p = np.tile([[0.2, 0.8]], (n, 1))
+    logged.predictions(
+        root, START + (first + np.arange(n)) * SECOND, ids=ids, labels=LABELS, probabilities=p, name=f"20261031T000000-{first}.parquet"
+    )
+    return [LABELS[int(r)] for r in right]
+
+
+def look(root: Path, state: dict[str, Any], **more: Any) -> told.Told:
+    return told.look(judge(), root, "m", state, config=Quality(floor=0.8), window=Window(rows=100, minimum=50), **more)
+
+
+def test_windows_close_in_the_order_in_which_labels_are_told_and_stay_what_they_are(tmp_path: Path) -> None:
+    n = 260
+    truth = world(tmp_path, n, np.arange(n) >= 130)  # the first half is answered wrongly
+    order = list(range(130, 260)) + list(range(130))  # and its labels come last
+    tell = [(START + (1000 + i) * SECOND, f"r{j}", truth[j]) for i, j in enumerate(order)]
+
+    def feedback(rows: list[tuple[int, str, str]], name: str) -> None:
+        logged.feedback(tmp_path, [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], name=name)
+
+    feedback(tell[:150], "20261031T010000-a.parquet")
+    one = look(tmp_path, told.begin())
+    assert [(w.number, w.rows, w.value, w.below) for w in one.closed] == [(0, 100, 1.0, False)] and one.open is not None
+    assert (one.open.rows, one.open.value) == (50, 0.6) and one.last == one.open and one.coverage.labelled == 150
+    # Told again, later and shuffled: nothing counts twice. Then the rest.
+    feedback([(t + 500 * SECOND, i, v) for t, i, v in tell[:150]][::-1], "20261031T010001-b.parquet")
+    again = look(tmp_path, one.state)
+    assert again.state == one.state
+    feedback(tell[150:], "20261031T010002-c.parquet")
+    two = look(tmp_path, again.state)
+    assert [(w.number, w.rows, w.value, w.below) for w in two.closed] == [(0, 100, 1.0, False), (1, 100, 0.3, True)]
+    assert two.open is not None and two.open.rows == 60 and two.open.value == 0.0
+    # A look that was killed is the same again, and one look over all of it says the same as three.
+    assert look(tmp_path, again.state).state == two.state == look(tmp_path, told.begin()).state
+    # A correction of a closed window is judged in it.
+    feedback([(START + 9000 * SECOND, f"r{j}", "no") for j in range(130, 150)], "20261031T010003-d.parquet")
+    three = look(tmp_path, two.state)
+    assert [(w.number, w.rows, w.value) for w in three.closed] == [(0, 100, 0.8), (1, 100, 0.3)]
+    # Predictions too old to be looked for leave the windows as they were judged.
+    late = look(tmp_path, three.state, since=START + 400 * SECOND)
+    assert late.state["windows"] == three.state["windows"] and late.closed == three.closed
+
+
+def test_a_look_is_bounded_by_rows_and_by_bytes_and_the_next_goes_on(tmp_path: Path) -> None:
+    for k in range(4):
+        world(tmp_path, 100, np.ones(100), 100 * k)
+        times = START + (5000 + 100 * k + np.arange(100)) * SECOND
+        logged.feedback(tmp_path, times, [f"r{100 * k + i}" for i in range(100)], ["yes"] * 100, name=f"20261031T020000-{k}.parquet")
+    found, looks = told.Told(told.begin(), [], None, told.Coverage(), True), 0
+    while found.more:
+        found, looks = look(tmp_path, found.state, most=150), looks + 1
+    assert looks == 4 and found.state == look(tmp_path, told.begin()).state and [w.number for w in found.closed] == [0, 1, 2, 3]
+    folder = tmp_path / f"predictions/model=m/version={logged.VERSION}"
+    newest = max(folder.iterdir(), key=lambda p: p.name)
+    newest.rename(folder / "20261101T000000-9.parquet")
+    few = look(tmp_path, told.begin(), most_bytes=(folder / "20261101T000000-9.parquet").stat().st_size)
+    assert few.cut and few.coverage.predictions == 100, "of the newest part alone"
+
+
+def test_labels_may_lie_in_another_log(tmp_path: Path) -> None:
+    world(tmp_path / "a", 100, np.ones(100))
+    logged.feedback(tmp_path / "b", START + np.arange(100) * SECOND, [f"r{i}" for i in range(100)], ["yes"] * 100)
+    assert look(tmp_path / "a", told.begin()).closed == []
+    assert look(tmp_path / "a", told.begin(), feedback=tmp_path / "b").closed[0].value == 1.0
