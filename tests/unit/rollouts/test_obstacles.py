@@ -9,7 +9,7 @@ import pytest
 
 from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Scenario
 from sluice.rollouts.state import Arm, Launch, Obstacle, Replica, Retire, Route, Routed
-from tests.unit.rollouts.test_core import QUICK, SPEC, Rollout, order
+from tests.unit.rollouts.player import QUICK, SPEC, Rollout, order
 
 WANTING = Obstacle("cannot run: the image cannot be pulled", "name an image that is there")
 UNREADY = {"arms": {"stable": Arm((Replica("s", True, {}),), True), "candidate": Arm()}}
