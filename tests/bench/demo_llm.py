@@ -24,15 +24,14 @@ from pathlib import Path
 import yaml
 
 EXAMPLE = Path(__file__).parents[2] / "examples/llm"
-ITEMS = 16
-TEXT = '{{ passages | join("\n") }}'
+UNREAD = "{{ question }} ({{ passages | length }} text was found)"
 PROMPTS = {
-    "first": {"system": "Tell the user about the library, in your own words.", "user": f"{TEXT}\n\n{{{{ question }}}}"},
-    "better": {},
-    "worse": {
-        "system": "You are a poet. Never answer the question: write about the sea.",
-        "user": "{{ question }} ({{ passages | length }})",
+    "first": {"system": "You answer questions about the city library.", "user": UNREAD},  # from memory, and it has none of this library
+    "better": {
+        "system": "Tell the user about the library, in your own words.",
+        "user": '{{ passages | join("\\n") }}\n\n{{ question }}',
     },
+    "worse": {"system": "You are a poet. Never answer the question: write about the sea.", "user": UNREAD},
 }
 EXPECTED = {"first": 0, "better": 0, "worse": 3}
 
@@ -62,10 +61,8 @@ def server() -> Iterator[str]:
 
 
 def written(folder: Path) -> Path:
-    """The example, fewer items, fast plans."""
+    """The example with a fast plan."""
     shutil.copytree(EXAMPLE, folder)
-    golden = folder / "data/golden.jsonl"
-    golden.write_text("".join(golden.read_text().splitlines(keepends=True)[::2][:ITEMS]))
     file = folder / "sluice.yaml"
     project = yaml.safe_load(file.read_text())
     project["name"] = "library"
