@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from sluice.core.warm.client import PLACE
 from sluice.package.package import Store
 from sluice.registry.versions import CHAMPION, Registry
 from tests.tools import report_pictures
+from tests.tools.long import long
+from tests.tools.ui_server import served
 
 #: A table that a network learns.
 TABLE = Path(__file__).resolve().parents[3] / "examples" / "breast_cancer"
@@ -125,3 +129,22 @@ def test_a_worse_model_that_reaches_traffic_is_rolled_back_and_the_champion_stay
     assert outcome["reasons"]
     assert champion(home, "breast-cancer") == serving
     assert gate(home, outcome, "rollout")["evidence"]["load"]["failed"] == 0
+
+
+@long
+def test_whoever_watches_sends_the_model_that_was_rolled_back_out_again(first: tuple[Path, dict[str, Any]]) -> None:
+    """Of the one before: the page's button, which starts what `sluice rollout retry` is."""
+    home, _ = first
+    with served(home, "--actions") as ui, contextlib.closing(ui.signed_in()) as actor:
+        page = actor.get("/rollouts/breast-cancer").text
+        assert "Try again" in page and "rolled back" in page
+        csrf = actor.get("/").text.partition('name="csrf" value="')[2].partition('"')[0]
+        told = actor.post("/rollouts/breast-cancer/retry", data={"csrf": csrf}, headers={"origin": ui.url})
+        assert told.status_code == 303, told.text
+        log = home / "rollouts" / "breast-cancer" / "retry.log"
+        until = time.monotonic() + 300
+        while not (said := log.read_text().strip()):
+            assert time.monotonic() < until, "it goes on as a process of its own and says how it ended"
+            time.sleep(0.5)
+        assert orjson.loads(said)["outcome"] == "rolled_back", "it is no better than it was"
+        assert "/retry" in actor.get("/rollouts/breast-cancer").text, "and may be tried again"
