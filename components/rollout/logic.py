@@ -173,7 +173,6 @@ def roll_out(
     stable = open_store(champion.uri, home).get(champion.digest) if champion else None
     table = held_out()
     keep(rows=table)
-    rows = readable(table, [p for p in (package, stable) if p])
     server = [
         *SERVER,
         "--workers",
@@ -191,7 +190,7 @@ def roll_out(
         stable=stable.root if stable else None,
         candidate=package.root,
         server=server,
-        requests=requests_of(package, settings.name, rows, stable, judges_of(settings, package, table)),
+        requests=requests_of(package, settings.name, table, stable, judges_of(settings, package, table)),
         home=home.root,
         on_event=on_event,
     )
@@ -253,9 +252,10 @@ def requests_of(
 ) -> list[Request]:
     """Held-out rows as V1 requests, one row each, with the true label beside them, or with how an answer to it is judged.
 
-    A `stable` made before categories had one spelling knows its own alone, which the other understands too: that is sent.
+    A `stable` made before categories had one spelling knows its own alone, which the other understands too: that is sent; and of features those that both take,
+    so that a release with a column more can be rolled out.
     """
-    rows = rows_from_arrow(package.preprocess, table)
+    rows = rows_from_arrow(package.preprocess["kind"], readable(table, [p for p in (package, stable) if p]))
     rows = spelled_by(stable)(rows) if stable is not None else rows
     # Of arrays nothing is right or wrong as a whole.
     asked = problem(package.objective)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sluice.core.home import Home
 
-#: What is in a person's hands when a step refuses.
+#: What is in a person's hands when a step refuses, where no check of it says so (`sluice.core.check.Check.then`).
 _NEXT = {
     "validate_data": "mend the rows, or the limits in data.checks",
     "preprocess": "give data.split more rows",
@@ -56,7 +56,9 @@ def what_next(outcome: Mapping[str, Any], back: str = "client") -> str | None:
 
 
 def after_refusal(outcome: Mapping[str, Any]) -> str:
-    """What to change after a gate refused, in one line."""
+    """What to change after a gate refused, in one line: what its checks say, else what the step has."""
+    if outcome.get("next"):
+        return f"{'; '.join(outcome['next'])}; and run again"
     return f"{_NEXT.get(str(outcome.get('gate') or ''), 'change what it names')}, and run again"
 
 

@@ -91,11 +91,13 @@ class Check(ABC):
         step: the step that makes it: ``validate_data`` (its facts: `sluice.data.checks.subject.Subject`), ``evaluate``
             (`sluice.gates.facts.Judged`) or ``export_onnx`` (`sluice.gates.facts.Exported`).
         Config: its section. A built-in check's settings stand in the step's own section, another one's under its name.
+        then: what a person can do after it refused, in one line; "": what its reasons say.
     """
 
     name: ClassVar[str]
     step: ClassVar[str]
     Config: ClassVar[type[Section]] = Section
+    then: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -170,11 +172,13 @@ def make(step: str, facts: Any, config: Any, own: Iterable[tuple[str, Check, Sec
         facts: what its checks are given.
         config: the step's section, which is an instance of each built-in check's `Config`.
         own: of `own_checks`. What they found stands in the evidence under ``checks``, with their section of the report, so that
-            whoever draws it needs none of their code.
+            whoever draws it needs none of their code. Evidence ``next``: what can be done about each check that refuses, if it says so.
     """
-    decisions, evidence = [check.judge(facts, config) for check in built_in(step)], {}
+    checks, evidence = built_in(step), {}
+    decisions = [check.judge(facts, config) for check in checks]
     for name, check, section in own:
         found = check.judge(facts, section)
+        checks.append(check)
         decisions.append(dataclasses.replace(found, evidence={}))
         evidence[name] = {
             "decision": found.decision,
@@ -183,7 +187,11 @@ def make(step: str, facts: Any, config: Any, own: Iterable[tuple[str, Check, Sec
             "section": check.section(found),
         }
     whole = worst(decisions)
-    return dataclasses.replace(whole, evidence={**whole.evidence, "checks": evidence}) if evidence else whole
+    told = {"checks": evidence} if evidence else {}
+    told |= (
+        {"next": then} if (then := [c.then for c, d in zip(checks, decisions, strict=True) if d.decision == "refuse" and c.then]) else {}
+    )
+    return dataclasses.replace(whole, evidence={**whole.evidence, **told}) if told else whole
 
 
 def worst(decisions: Iterable[Decision]) -> Decision:

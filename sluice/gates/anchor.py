@@ -34,6 +34,7 @@ class Anchor(Check):
     """
 
     name, step, Config = "anchor", "evaluate", AnchorConfig
+    then = "make it as good as the anchor (`sluice anchor NAME` shows it), or where that cannot be had any more name another: sluice anchor NAME --set VERSION --reason TEXT"
 
     def judge(self, facts: Judged, config: AnchorConfig) -> Decision:
         """The decision of `decide`. Evidence ``anchor``: the comparison with ``digest``, ``refused`` and ``lost``, why it can be compared no more."""

@@ -26,6 +26,7 @@ class Champion(Check):
     """
 
     name, step, Config = "champion", "evaluate", ChampionConfig
+    then = "see what differs (`sluice compare NAME@champion DIGEST`), train on more rows, or change evaluate.margin"
 
     def judge(self, facts: Judged, config: ChampionConfig) -> Decision:
         """The decision of `decide`. Raises as `sluice.problems.comparison.compare`."""
@@ -39,7 +40,7 @@ class Champion(Check):
             if comparison is not None:
                 past = {"ledger": told(before.on_rows, comparison), "refused": before.refused}
                 comparison |= past
-        found = decide(comparison, config)
+        found = decide(comparison, config) if comparison is not None or facts.champion is None else unasked(note, config)
         which = {"champion_digest": facts.champion.digest} if facts.champion is not None else {}
         return dataclasses.replace(found, evidence={"comparison": comparison, "champion_note": note, **which})
 
@@ -50,6 +51,14 @@ class Champion(Check):
             return f'<h3>Against the champion</h3><p class="note">{escape(note)}</p>' if note else ""
         said = (compared.get("ledger") or {}).get("said")
         return drawn("Against the champion, on the same rows", compared) + (f'<p class="note">{escape(said)}</p>' if said else "")
+
+
+def unasked(note: str, config: ChampionConfig) -> Decision:
+    """What is decided where there is a champion that cannot be asked: nothing is known of it, so it is not passed over in silence."""
+    if config.on_inconclusive == "refuse":
+        return Decision("refuse", (f"{note}; evaluate.on_inconclusive is refuse",))
+    said = f"warning: {note}; the rollout decides"
+    return Decision("inconclusive", (said,), cautions=(said,))
 
 
 def decide(comparison: dict[str, Any] | None, config: ChampionConfig) -> Decision:

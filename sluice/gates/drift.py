@@ -36,6 +36,7 @@ class Drift(Check):
     """
 
     name, step, Config = "drift", "evaluate", DriftConfig
+    then = "see what changed (`sluice data diff OLD NEW`), or where the change is meant leave evaluate.drift_max out for this run"
 
     def judge(self, facts: Judged, config: DriftConfig) -> Decision:
         """The decision of `decide`. Raises `PackageError`: the champion's profile cannot be read."""

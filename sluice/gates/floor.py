@@ -58,6 +58,7 @@ class Floor(Check):
     that cannot be told from it is ``inconclusive``."""
 
     name, step, Config = "floor", "evaluate", FloorConfig
+    then = "see that the label is the right column and the columns can tell it, or judge by another evaluate.metric (evaluate.baselines)"
 
     def judge(self, facts: Judged, config: FloorConfig) -> Decision:
         """The decision of `decide`; the baselines are trained on the dataset's training rows."""

@@ -49,6 +49,7 @@ class Reliability(Check):
     """
 
     name, step, Config = "reliability", "evaluate", ReliabilityConfig
+    then = "calibrate the probabilities (docs/explanations.md), or change evaluate.ece_maximum"
 
     def judge(self, facts: Judged, config: ReliabilityConfig) -> Decision:
         """The decision of `decide`."""

@@ -67,6 +67,7 @@ class Robustness(Check):
     with probability (1 - confidence) / 2 at most. Without a `drop` it tells what a few rows show and refuses nothing."""
 
     name, step, Config = "robustness", "evaluate", RobustConfig
+    then = "train on rows that look like those that come in (the report shows each suite), or change evaluate.robustness.drop"
 
     def judge(self, facts: Judged, config: RobustConfig) -> Decision:
         """The decision of `decide`, of `measured`."""
@@ -256,7 +257,7 @@ def _sentences(found: dict[str, Any], verdict: str) -> Iterator[str]:
             limits = f", {found['confidence']:.1%} interval {number(s['low'])} to {number(s['high'])}" if s["low"] is not None else ""
             what = "drops by" if verdict == "dropped" else "may drop by more than is accepted:"
             yield (
-                f"with {s['suite']} {found['metric']} {what} {number(s['drop'])} ({number(s['clean'])} to {number(s['value'])}{limits}) on "
+                f"robustness: with {s['suite']} {found['metric']} {what} {number(s['drop'])} ({number(s['clean'])} to {number(s['value'])}{limits}) on "
                 f"{found['rows']:,} rows{of_units(found)}, evaluate.robustness.drop accepts {number(s['allowed'])}"
             )
 

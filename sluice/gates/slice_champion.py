@@ -47,6 +47,7 @@ class SliceChampion(Check):
     wrong ones among many, which Benjamini and Hochberg's would bound."""
 
     name, step, Config = "slice_champion", "evaluate", SliceChampionConfig
+    then = "look at the slice's rows and train on more like them, or accept it with a reason (evaluate.accept_slices)"
 
     def judge(self, facts: Judged, config: SliceChampionConfig) -> Decision:
         """The decision of `decide`; ``slices_compared`` of `sluice.gates.found.compared`."""

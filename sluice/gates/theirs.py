@@ -49,7 +49,8 @@ def asked(other: Package, who: str, facts: Judged) -> Theirs | str:
     try:
         outputs, _ = asked_and_judged(other, facts.dataset, "test", facts.project, facts.kept, spelled_by(other))
     except (InputError, DataError) as e:
-        return f"the {who} cannot read these rows, so nothing was compared: {e.message}"
+        what = f"{e.field!r} {e.message}" if e.field else e.message
+        return f"the {who} cannot read these rows, so nothing was compared: {what}"
     labels, rule = list(other.labels), other.rule
     if not set(labels) & set(candidate.labels):  # made when 1.0 was another class than 1
         spelling = Spelling.kept(candidate.labels)

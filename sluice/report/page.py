@@ -156,6 +156,8 @@ def _why(outcome: dict[str, Any]) -> str:
     fix = f"<p><b>Fix:</b> {escape(str(error['fix']))}</p>" if error.get("fix") else ""
     at = f"<code>{escape(str(error['field']))}</code> " if error.get("field") else ""
     got = f" (got <code>{escape(str(error['value']))}</code>)" if error.get("value") is not None else ""
+    then = "".join(f"<li>{escape(str(t))}</li>" for t in outcome.get("next") or ())
+    fix += f"<p><b>What can be done:</b></p><ul>{then}</ul>" if then else ""
     first, *more = outcome.get("reasons") or ["no reason was given"]
     first = error.get("message") or first
     rest = "".join(f"<li>{escape(r)}</li>" for r in more)

@@ -151,3 +151,4 @@ def test_a_refusal_ends_with_what_to_do_next(capsys: pytest.CaptureFixture[str])
     show_conclusion(outcome)
     assert f"next: {advice.after_refusal(outcome)}" in capsys.readouterr().out
     assert "evaluate.minimum" in advice.after_refusal(outcome)
+    assert advice.after_refusal(outcome | {"next": ["mend a", "mend b"]}) == "mend a; mend b; and run again"

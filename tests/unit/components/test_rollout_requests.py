@@ -42,6 +42,14 @@ def test_rows_are_sent_in_the_spelling_a_champion_of_before_knows(tmp_path: Path
         assert [r.label for r in found] == ["a", "b"] and found[0].path == "/v1/models/churn:predict"
 
 
+def test_a_release_with_a_column_more_is_sent_what_the_champion_takes_too(tmp_path: Path) -> None:
+    made = builders.tabular(tmp_path / "new")
+    ages = {**made.preprocess, "columns": [c for c in made.preprocess["columns"] if c["name"] == "age"]}
+    table = pa.table({"row_id": ["a" * 16], "age": [1.5], "job": ["true"], "label": ["a"], "__beside_sex": ["f"]})
+    more: Any = SimpleNamespace(preprocess=ages, profile=made.profile)
+    assert orjson.loads(requests_of(made, "churn", table, more)[0].body) == {"instances": [{"age": 1.5}]}
+
+
 def test_models_that_decide_by_different_rules_are_not_compared_by_their_label_shares() -> None:
     """A threshold where there was none moves the shares on purpose; another value of the same aim does not."""
 

@@ -65,6 +65,33 @@ def test_evidence_and_cautions_of_all_checks_are_kept() -> None:
     assert found.evidence == {"a": 1, "b": 2} and found.cautions == ("x", "y")
 
 
+def test_a_refusal_says_what_can_be_done_about_each_check_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Says(Check):
+        step = "evaluate"
+
+        def judge(self, facts: Any, config: Any) -> Decision:
+            return facts[self.name]
+
+    made = [type(n, (Says,), {"name": n, "then": then})() for n, then in (("a", "mend a"), ("b", "mend b"), ("c", ""))]
+    monkeypatch.setattr(check, "built_in", lambda step: list(made))
+    refused = {"a": Decision("pass"), "b": Decision("refuse", ("no",)), "c": Decision("refuse", ("neither",))}
+    assert make("evaluate", refused, None).evidence == {"next": ["mend b"]}
+    assert make("evaluate", refused | {"b": Decision("pass")}, None).evidence == {}
+
+
+def test_each_check_that_can_refuse_an_evaluation_says_what_can_be_done() -> None:
+    silent = {c.name for c in built_in("evaluate") if not c.then}
+    assert silent == {
+        "sound",
+        "prompts",
+        "doubtful",
+        "importance",
+        "standouts",
+        "mistakes",
+        "highlights",
+    }  # reasons that say it, and what refuses nothing
+
+
 def test_each_built_in_check_has_its_settings_in_the_steps_section() -> None:
     kinds = [CHECKS.get(name) for name in CHECKS.built_in]
     assert [kind.name for kind in kinds] == CHECKS.built_in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,6 +192,17 @@ def test_the_anchors_check_has_a_margin_of_its_own_and_says_which_the_anchor_is(
     assert met(monkeypatch, 5, anchor_margin=0.05).decision == "pass" and met(monkeypatch, 5, margin=0.05).decision == "pass"
     assert met(monkeypatch, 5, margin=0.05, anchor_margin=0.0).decision == "refuse"
     assert met(monkeypatch, 32).decision == "pass" and met(monkeypatch, 32, refused=5).decision == "refuse"
+
+
+def test_a_champion_that_cannot_be_asked_is_not_passed_over_in_silence() -> None:
+    note = "the champion cannot read these rows, so nothing was compared: 'debt' is missing from the dataset"
+    facts: Any = SimpleNamespace(
+        champion=SimpleNamespace(digest="c" * 64), champion_note="", anchor=None, theirs=note, compared_before=0.0, refused_before=0
+    )
+    found = champion.Champion().judge(facts, EvaluateConfig())
+    assert found.decision == "inconclusive" and note in found.reasons[0] and found.cautions == found.reasons
+    assert found.evidence["champion_note"] == note and found.evidence["comparison"] is None
+    assert champion.Champion().judge(facts, EvaluateConfig(on_inconclusive="refuse")).decision == "refuse"
 
 
 def test_an_anchor_that_can_be_compared_no_more_is_said_and_refuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,6 +196,11 @@ def test_a_failed_run_says_why_where_and_how_to_mend_it() -> None:
         assert word in seen.text, word
 
 
+def test_a_refused_run_says_what_can_be_done() -> None:
+    seen = Page(page.run_page(PROJECT, outcome(outcome="refused", gate="evaluate", reasons=["worse"], next=["train on <more> rows"]), []))
+    assert "What can be done" in seen.text and "train on <more> rows" in seen.text
+
+
 def test_a_comparison_without_an_interval_is_still_a_page() -> None:
     compared = {"difference": None, "low": None, "high": None, "margin": 0.005, "verdict": "inconclusive"}
     gate = Gate("evaluate", "inconclusive", (), {**EVIDENCE["evaluate"], "comparison": compared}, 1.0)
