@@ -172,7 +172,7 @@ def make(step: str, facts: Any, config: Any, own: Iterable[tuple[str, Check, Sec
         facts: what its checks are given.
         config: the step's section, which is an instance of each built-in check's `Config`.
         own: of `own_checks`. What they found stands in the evidence under ``checks``, with their section of the report, so that
-            whoever draws it needs none of their code. Evidence ``next``: what can be done about each check that refuses, if it says so.
+            whoever draws it needs none of their code. Evidence ``refused``: {each check that refuses: what can be done about it}.
     """
     checks, evidence = built_in(step), {}
     decisions = [check.judge(facts, config) for check in checks]
@@ -187,10 +187,9 @@ def make(step: str, facts: Any, config: Any, own: Iterable[tuple[str, Check, Sec
             "section": check.section(found),
         }
     whole = worst(decisions)
-    told = {"checks": evidence} if evidence else {}
-    told |= (
-        {"next": then} if (then := [c.then for c, d in zip(checks, decisions, strict=True) if d.decision == "refuse" and c.then]) else {}
-    )
+    told: dict[str, Any] = {"checks": evidence} if evidence else {}
+    refused = {check.name: check.then for check, found in zip(checks, decisions, strict=True) if found.decision == "refuse"}
+    told |= {"refused": refused} if refused else {}
     return dataclasses.replace(whole, evidence={**whole.evidence, **told}) if told else whole
 
 

@@ -8,6 +8,11 @@ from sluice.core.check import Decision, own_sections, sections
 from sluice.problems.problem import problem
 from sluice.steps.step import SMALL, Evidence, Step
 
+#: The checks whose parts of the report stand behind the pictures of the answers, in this order; of those that refuse before all else.
+_BEHIND = (
+    "prompts", "robustness", "importance", "standouts", "mistakes", "highlights", "slice_champion", "fairness", "behaviour", "doubtful", "drift", "slices",
+)  # fmt: skip
+
 
 class Evaluate(Step):
     """Judge the package as it will be served."""
@@ -23,7 +28,9 @@ class Evaluate(Step):
         from sluice.report import classes, svg
 
         found, parts = e["evaluation"], sections("evaluate", Decision("pass", evidence=e))
-        out = f'<div class="grid2"><div>{parts["bar"]}</div><div>{parts["thresholds"]}{parts["champion"]}{parts["anchor"]}</div></div>{parts["floor"]}'
+        against = [parts.pop(name) for name in _BEHIND if name in (e.get("refused") or {})]  # what refused stands first
+        out = "".join(against)
+        out += f'<div class="grid2"><div>{parts["bar"]}</div><div>{parts["thresholds"]}{parts["champion"]}{parts["anchor"]}</div></div>{parts["floor"]}'
         matrix, bins = found.get("confusion"), (found.get("calibration") or {}).get("bins")
         out += (classes.answered(found) if matrix else "") + classes.curves(found) + '<div class="grid2">'
         if matrix:
@@ -43,18 +50,7 @@ class Evaluate(Step):
             out
             + "</div>"
             + classes.per_label(found.get("per_label") or ())
-            + parts["prompts"]
-            + parts["robustness"]
-            + parts["importance"]
-            + parts["standouts"]
-            + parts["mistakes"]
-            + parts["highlights"]
-            + parts["slice_champion"]
-            + parts["fairness"]
-            + parts["behaviour"]
-            + parts["doubtful"]
-            + parts["drift"]
-            + parts["slices"]
+            + "".join(parts[name] for name in _BEHIND if name in parts)
             + own_sections(e)
         )
 

@@ -29,7 +29,8 @@ def _conclude(gates: list[Gate], failure: dict[str, Any] | None, exception: str)
     refused = next((g for g in reversed(gates) if g.decision == "refuse"), None)
     if refused is not None:
         found = {"outcome": "refused", "exit_code": REFUSED, "gate": refused.step, "reasons": list(refused.reasons)}
-        return found | ({"next": list(then)} if (then := refused.evidence.get("next")) else {})
+        then = [str(t) for t in (refused.evidence.get("refused") or {}).values() if t]
+        return found | ({"next": then} if then else {})
     last = gates[-1].step if gates else "the start"
     message = f"the pipeline stopped after {last} without a result" + (f": {exception}" if exception else "")
     error = {"message": message, "fix": "the traceback is in the run's log", "exit_code": FAULT}

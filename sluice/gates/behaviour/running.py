@@ -148,7 +148,7 @@ def _moved(test: Direction, before: float, after: float, what: str) -> dict[str,
     if gone >= test.by - _ROUNDING * max(1.0, abs(before)):
         return None
     least = f" by {test.by:g} at least" if test.by else ""
-    return {"before": number(before), "after": number(after), "wanted": f"{what} {test.moves}{least}"}
+    return {"before": number(before), "after": number(after), "wanted": f"{what} must {test.moves.removesuffix('s')}{least}"}
 
 
 def _shown(test: Any, case: _Case, fault: dict[str, str], secret: frozenset[str], pictures: bool) -> dict[str, Any]:

@@ -75,8 +75,8 @@ def test_a_refusal_says_what_can_be_done_about_each_check_that_refuses(monkeypat
     made = [type(n, (Says,), {"name": n, "then": then})() for n, then in (("a", "mend a"), ("b", "mend b"), ("c", ""))]
     monkeypatch.setattr(check, "built_in", lambda step: list(made))
     refused = {"a": Decision("pass"), "b": Decision("refuse", ("no",)), "c": Decision("refuse", ("neither",))}
-    assert make("evaluate", refused, None).evidence == {"next": ["mend b"]}
-    assert make("evaluate", refused | {"b": Decision("pass")}, None).evidence == {}
+    assert make("evaluate", refused, None).evidence == {"refused": {"b": "mend b", "c": ""}}
+    assert make("evaluate", dict.fromkeys("abc", Decision("pass")), None).evidence == {}
 
 
 def test_each_check_that_can_refuse_an_evaluation_says_what_can_be_done() -> None:
@@ -203,7 +203,8 @@ def test_a_check_of_ones_own_is_a_line_of_the_datas_report(rows: int, status: st
 def test_the_export_decides_as_its_formats_do_and_keeps_their_evidence(decision: Any) -> None:
     result = SimpleNamespace(decision=decision, reasons=("as it was",), evidence={"formats": [], "chosen": None})
     found = make("export_onnx", SimpleNamespace(result=result), ExportConfig())
-    assert (found.decision, found.reasons, found.evidence) == (decision, ("as it was",), result.evidence)
+    refused = {"refused": {"format": ""}} if decision == "refuse" else {}
+    assert (found.decision, found.reasons, found.evidence) == (decision, ("as it was",), result.evidence | refused)
 
 
 def test_a_built_in_check_of_rows_decides_by_its_own_looks() -> None:
