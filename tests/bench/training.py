@@ -136,7 +136,7 @@ def trainer(data: Path, work: Path) -> dict[str, float]:
     return {"rows_per_second": ROWS / (w1 - w0), "rows_per_cpu_second": ROWS / (c1 - c0)}
 
 
-def ours(processes: int, freeze: bool = False) -> Callable[[Path, Path], dict[str, float]]:
+def ours(processes: int, freeze: bool = False, **train: Any) -> Callable[[Path, Path], dict[str, float]]:
     """Sluice with `processes`, each with 32 rows a step and 1,024 an epoch; the CPU time is one process's."""
 
     def measure(data: Path, work: Path) -> dict[str, float]:
@@ -154,7 +154,7 @@ def ours(processes: int, freeze: bool = False) -> Callable[[Path, Path], dict[st
             source={},
             shard_rows=100_000,
         )
-        base = clinc_project(epochs=2, processes=processes, batch_size=BATCH * processes, label_smoothing=0.0, device=DEVICE)
+        base = clinc_project(epochs=2, processes=processes, batch_size=BATCH * processes, label_smoothing=0.0, device=DEVICE, **train)
         project = base.model_copy(update={"model": base.model.model_copy(update={"freeze_embeddings": freeze})})
         second = fit(project, small, work / "out", base_dir=ROOT).history[1]
         return {"rows_per_second": second["samples_per_second"], "rows_per_cpu_second": ROWS / second["cpu_seconds"]}
@@ -243,9 +243,11 @@ CONTENDERS: dict[str, Callable[[Path, Path], dict[str, float]]] = {
     "sluice-2": ours(2),
     "sluice-frozen": ours(1, freeze=True),
     "sluice-frozen-2": ours(2, freeze=True),
+    "sluice-fused": ours(1, attention="fused", deterministic=False),
+    "sluice-compiled": ours(1, attention="fused", deterministic=False, compile=True),
 }
 if DEVICE != "cpu":  # one process to a GPU: two would only share it
-    CONTENDERS = {n: CONTENDERS[n] for n in ("plain", "trainer", "sluice")}
+    CONTENDERS = {n: CONTENDERS[n] for n in ("plain", "trainer", "sluice", "sluice-fused", "sluice-compiled")}
 ONCE = {"checkpoints": checkpoints, "resume": resume}
 
 
@@ -335,6 +337,12 @@ def report(rounds: dict[str, list[dict[str, float]]], once: dict[str, dict[str, 
     lines = [
         both("over the plain FP32 loop padded to 128", "sluice", "plain", 1, ">= 8"),
         both("over transformers' Trainer, same precision and bucketing", "sluice", "trainer", 1, ">= 1.08"),
+        *(
+            both(f"{how}, over {peer}", name, contender, 1, target)
+            for name, how in (("sluice-fused", "fused attention"), ("sluice-compiled", "fused and compiled"))
+            for contender, peer, target in (("plain", "the plain loop", ">= 8 on a GPU"), ("trainer", "Trainer", ">= 1.08 on a GPU"))
+            if name in rounds
+        ),
         both("2 processes over 1, a process", "sluice-2", "sluice", 2, ">= 0.87"),
         both("the same with frozen embeddings", "sluice-frozen-2", "sluice-frozen", 2, ">= 0.92"),
         ("checkpoints at the default interval, % of the time", "", single("checkpoints", "percent_of_step_time", 2), "<= 1"),

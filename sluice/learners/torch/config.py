@@ -68,6 +68,11 @@ class TrainConfig(WeightedSection):
     freeze: list[str] = Field([], description="parameters left as they start, by name or pattern: `encoder.embeddings.*`")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     compile: bool = Field(False, description="torch.compile the model")
+    attention: Literal["plain", "fused"] | None = Field(
+        None,
+        description="fused: one kernel, faster and in less memory; null: fused on a GPU where deterministic is false",
+        exclude_if=lambda how: how is None,
+    )
     deterministic: bool = Field(True, description="the same weights bit for bit from the same seed, data and settings")
     processes: int = Field(1, ge=1, le=1024, description="processes a node")
     nodes: int = Field(1, ge=1)
@@ -88,6 +93,12 @@ class TrainConfig(WeightedSection):
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="serve Prometheus metrics there while training; in a TrainJob 9464 by default"
     )
+
+    @model_validator(mode="after")
+    def _fused_kernels_do_not_repeat_themselves(self) -> TrainConfig:
+        if self.attention == "fused" and self.deterministic and self.device != "cpu":
+            raise ValueError("attention: fused is not the same bit for bit on a GPU; set deterministic: false, or device: cpu")
+        return self
 
     @model_validator(mode="after")
     def _batch_is_enough(self) -> TrainConfig:

@@ -17,6 +17,7 @@ import torch
 from sluice.learners.errors import NonFiniteError, non_finite
 from sluice.learners.seeds import seed_of
 from sluice.learners.state import State
+from sluice.learners.torch import attention
 from sluice.learners.torch.checkpoint import Checkpoints, Loaded
 from sluice.learners.torch.distributed import World
 from sluice.learners.torch.ema import Average
@@ -96,6 +97,8 @@ class Trainer:
         self.model.to("cpu" if self.sharded else world.device).train()  # shards go to the device one by one
         self.precision = Precision(config, world.device)
         self.average: Average | None = None
+        if attention.wanted(config, world.device):
+            attention.fuse(self.model)
         if config.compile:
             self.model.compile()
         self.reducer = make_reducer(self.model, world, config.parallel, self._reached())

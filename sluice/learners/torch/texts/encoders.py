@@ -75,7 +75,7 @@ class Layer(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
-        self.heads = heads
+        self.heads, self.fused = heads, False
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -85,8 +85,12 @@ class Layer(nn.Module):
         """[rows, tokens, width] and the mask to the same shape."""
         rows, tokens, width = x.shape
         q, k, v = self.qkv(self.norm1(x)).reshape(rows, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        weights = torch.softmax(q @ k.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias, dim=-1)
-        mixed = (self.dropout(weights) @ v).transpose(1, 2).reshape(rows, tokens, width)
+        if self.fused:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=self.dropout.p if self.training else 0.0)
+        else:
+            weights = torch.softmax(q @ k.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias, dim=-1)
+            mixed = self.dropout(weights) @ v
+        mixed = mixed.transpose(1, 2).reshape(rows, tokens, width)
         x = x + self.dropout(self.out(mixed))
         out: torch.Tensor = x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
         return out
