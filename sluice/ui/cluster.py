@@ -30,7 +30,7 @@ from sluice.rollouts import cluster as rollouts
 from sluice.steps import step as steps
 from sluice.ui import monitors
 from sluice.ui.home import HomePlace, fault, texts
-from sluice.ui.index import named, project_of
+from sluice.ui.index import figures, named, project_of
 from sluice.ui.shape import PAGE, Forbidden, Missing, Page, RunLine, RunView, StepLine, rollout_of
 
 #: Seconds for which what Kubeflow Pipelines said is good enough, and to wait for an answer; runs that are looked through.
@@ -57,6 +57,8 @@ class ClusterPlace(HomePlace):
         self._objects: Objects | None = None
         self._api: Api | None = None
         self._runs: tuple[float, list[dict[str, Any]]] = (float("-inf"), [])
+        self._known: dict[str, RunLine] = {}
+        self._learning: threading.Thread | None = None
         self._lock = threading.Lock()
 
     # -- Kubernetes
@@ -149,12 +151,26 @@ class ClusterPlace(HomePlace):
         return sorted({project_of(str(r.get("display_name") or "")) for r in self._every()})
 
     def runs(self, number: int, project: str, outcome: str) -> Page:
-        """As `Place` says: what a run came to is read on its own page, its state here."""
+        """As `Place` says: runs by their state; what each came to stands there once its steps' logs have been read, which is done behind the page."""
         lines = [_line(r) for r in self._every()]
         lines = [r for r in lines if project in ("", r.project) and outcome in ("", r.outcome)]
-        return Page(
-            lines[(number - 1) * PAGE : number * PAGE], number, len(lines) > number * PAGE, len(lines) if len(lines) < _MOST else None
-        )
+        shown = lines[(number - 1) * PAGE : number * PAGE]
+        self._learn([r.id for r in shown if r.outcome != "running" and r.id not in self._known])
+        shown = [self._known.get(r.id, r) for r in shown]
+        return Page(shown, number, len(lines) > number * PAGE, len(lines) if len(lines) < _MOST else None)
+
+    def _learn(self, runs: Sequence[str]) -> None:
+        """Read what these came to, one after another in the background, once a run: that has ended, so it stays."""
+        with self._lock:
+            if not runs or (self._learning is not None and self._learning.is_alive()):
+                return
+            self._learning = threading.Thread(target=self._read_all, args=(list(runs),), daemon=True)
+            self._learning.start()
+
+    def _read_all(self, runs: Sequence[str]) -> None:
+        for name in runs:
+            with contextlib.suppress(SluiceError):  # its own page tells why; the next look tries again
+                self.run(name)
 
     def _watched(self, name: str) -> tuple[Watch, dict[str, Any]]:
         watch = Watch(self.api(), named(name))
@@ -178,8 +194,11 @@ class ClusterPlace(HomePlace):
                 "outcome": str(outcome["outcome"]),
                 "digest": str(outcome.get("digest") or ""),
                 "version": str(outcome.get("version") or ""),
+                **((figures(gates["evaluate"].evidence) if "evaluate" in gates else None) or {}),
             }
         )
+        if watch.state in reading.TERMINAL and len(self._known) < _MOST:
+            self._known[line.id] = done
         url = str(outcome.get("url") or "")
         elsewhere = url if url.startswith(("http://", "https://")) else ""
         return RunView(

@@ -153,12 +153,19 @@ class Index:
 def evaluated(home: Home, run: str) -> Mapping[str, str] | None:
     """``metric``, ``limits`` and ``verdict`` of a run's evaluation in words; None where it did not get that far."""
     try:
-        evidence = read_json(home.runs / run / "gates" / "evaluate.json", home.runs)["evidence"]
+        return figures(read_json(home.runs / run / "gates" / "evaluate.json", home.runs)["evidence"])
+    except (Missing, KeyError, TypeError):
+        return None
+
+
+def figures(evidence: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """The same of an evaluation's evidence; None where it is of another shape."""
+    try:
         found, compared = evidence["evaluation"], evidence.get("comparison")
         limits = f"{number(found['low'])} to {number(found['high'])}" if found.get("low") is not None else ""
         verdict = str(compared["verdict"]).replace("_", " ") if compared else ""
         return {"metric": f"{found['metric']} {number(found['value'])}", "limits": limits, "verdict": verdict}
-    except (Missing, KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -145,6 +147,16 @@ def test_every_page_shows_what_the_cluster_holds(reader: httpx.Client) -> None:
         assert answer.status_code == 200, (address, answer.text[-900:])
         assert words in answer.text, address
         assert "<script>alert" not in answer.text, address
+
+
+def test_a_list_tells_what_a_run_came_to_once_its_logs_are_read(reader: httpx.Client) -> None:
+    """Kubeflow Pipelines' own word stands there until then: nobody waits for a list."""
+    word = re.compile(r'class="badge[^"]*">([^<]+)<')
+    until, listed = time.monotonic() + 60, [""]
+    while (listed := word.findall(reader.get("/").text)) == ["succeeded", "failed"]:
+        assert time.monotonic() < until, listed
+        time.sleep(0.1)
+    assert listed == ["failed" if r == "33-44" else word.findall(reader.get(f"/runs/{r}").text)[0] for r in ("11-22", "33-44")]
 
 
 def test_a_command_goes_by_the_annotation_with_why_and_who(ui: Served, cluster: Cluster) -> None:
