@@ -85,7 +85,7 @@ def looks_numeric(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def null_for_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A float column whose NaN are null."""
-    nan = pc.fill_null(pc.is_nan(column), False)
+    nan = pc.is_nan(column)
     return pc.if_else(nan, pa.scalar(None, column.type), column) if pc.any(nan).as_py() else column
 
 
@@ -102,7 +102,8 @@ def null_for_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def null_for_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column of strings whose empty cells are null: CSV cannot tell the two apart."""
-    return pc.if_else(pc.equal(column, _EMPTY), pa.scalar(None, column.type), column)
+    empty = pc.equal(column, _EMPTY)
+    return pc.if_else(empty, pa.scalar(None, column.type), column) if pc.any(empty).as_py() else column
 
 
 def is_text(kind: pa.DataType) -> bool:

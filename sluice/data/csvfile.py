@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
 from sluice.core.errors import DataError, first_line
+from sluice.core.numerals import MISSING_NUMBERS
 from sluice.data.dialect import Dialect
 from sluice.data.opening import UNPACK_AGAIN, not_empty, not_encoded, opened, text_of
 from sluice.data.quoting import plain_quote, swallowing
@@ -25,6 +26,8 @@ BLOCK = 32 << 20
 csv.field_size_limit(1 << 30)
 
 ENCODING = "data.encoding"
+#: Cells that are none in a column that pyarrow reads as numbers: those of `MISSING_NUMBERS` as people write them.
+NO_NUMBER = sorted({spelled for word in MISSING_NUMBERS for spelled in (word, word.upper(), word.capitalize(), word.title())} | {"", "NaN"})
 _CLOSE = 'close it (a quote inside a quoted cell is written ""), or set data.quote: none if quotes are plain text'
 
 
@@ -101,9 +104,9 @@ def _read(file: Found, dialect: Dialect, names: list[str]) -> pa.Table:
 
 
 def options_of(
-    file: Found, dialect: Dialect, width: int, block: int
+    file: Found, dialect: Dialect, width: int, block: int, numeric: Collection[int] = ()
 ) -> tuple[pyarrow.csv.ReadOptions, pyarrow.csv.ParseOptions, pyarrow.csv.ConvertOptions]:
-    """What pyarrow is told of a file of `width` cells a row, of which it parses `block` bytes at once: every cell is a string."""
+    """What pyarrow is told of a file of `width` cells a row, of which it parses `block` bytes at once: every cell is a string, but for columns of numbers."""
     places = [str(i) for i in range(width)]
     read = pyarrow.csv.ReadOptions(block_size=block, encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding)
     if dialect.header is not True:
@@ -112,8 +115,9 @@ def options_of(
     parse = pyarrow.csv.ParseOptions(
         delimiter=dialect.delimiter, quote_char='"' if dialect.quoted else False, newlines_in_values=dialect.quoted
     )
-    types = dict.fromkeys(_raw(file, dialect) if dialect.header is True else places, pa.string())
-    return read, parse, pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+    named = _raw(file, dialect) if dialect.header is True else places
+    types = {name: pa.float64() if i in numeric else pa.string() for i, name in enumerate(named)}
+    return read, parse, pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=NO_NUMBER)
 
 
 def with_row_names(file: Found, dialect: Dialect, names: list[str]) -> tuple[list[str], Dialect]:

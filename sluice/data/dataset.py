@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from sluice.core.errors import DataError, ProjectError
 from sluice.core.registry import Registry
 from sluice.data.columns import stored_beside
 from sluice.data.digests import TableHasher
-from sluice.data.shards import write_shards
+from sluice.data.shards import Shards, write_shards
 from sluice.data.timestamps import Times
 from sluice.fields import FIELDS, Field, field_of
 from sluice.problems.problem import Problem, problem
@@ -197,6 +197,7 @@ def write_dataset(
     beside: Mapping[str, str] | None = None,
     sensitive: Iterable[str] = (),
     profile: Callable[[Dataset], dict[str, Any]] | None = None,
+    pieces: tuple[Sequence[str], Iterable[Mapping[str, pa.Table]]] = ((), ()),
 ) -> Dataset:
     """Write a dataset; it appears at `root` whole, in place of one that was there.
 
@@ -215,22 +216,27 @@ def write_dataset(
         beside: columns of the rows that are no features, by the name they have in the source, which are stored as `stored_beside`; with their kind.
         sensitive: features whose values are shown nowhere.
         profile: takes the reference profile of the written rows; it becomes ``profile.json``.
+        pieces: splits that are not in `splits`, and rows of each of them a piece at a time, gone through once.
 
     Raises:
         DataError: a column is missing, of the wrong type or not named in `columns`; a label is not in
             `labels` or null; no training rows.
     """
-    _check_names(splits, objective, labels, columns)
-    schema: pa.Schema | None = None
-    entries: dict[str, Any] = {}
+    _check_names([*pieces[0], *splits], objective, labels, columns)
+    more = [*([GROUP] if grouped_by else []), *map(stored_beside, beside or ())]
+    # The columns of a task of somebody's own are its own affair. Asked once: it looks through all that is installed.
+    ours = ":" not in task and task not in _BROUGHT
+
+    def checked(table: pa.Table, split: str) -> pa.Table:
+        return _checked(table, split, ours, objective, labels, columns, more)
+
     with files.new_dir(Path(root)) as tmp:
+        written, schema = _written(tmp, pieces, checked, shard_rows)
         for split in sorted(splits, key=SPLITS.index):
             tables = splits[split]
             stream = [tables] if isinstance(tables, pa.Table) else tables
-            more = [*([GROUP] if grouped_by else []), *map(stored_beside, beside or ())]
-            checked = (_checked(t, split, task, objective, labels, columns, more) for t in stream)
-            shards, schema = write_shards(tmp, split, checked, shard_rows, schema)
-            entries[split] = {"rows": sum(s["rows"] for s in shards), "shards": shards}
+            written[split], schema = write_shards(tmp, split, (checked(t, split) for t in stream), shard_rows, schema)
+        entries = {s: {"rows": sum(e["rows"] for e in written[s]), "shards": written[s]} for s in sorted(written, key=SPLITS.index)}
         if schema is None or not entries["train"]["rows"]:
             raise DataError("has no rows", field="train", fix="give more data, or smaller test and validation fractions")
         manifest: dict[str, Any] = {
@@ -252,6 +258,25 @@ def write_dataset(
             manifest["profile"] = _profiled(tmp, manifest, profile)
         files.write_json(tmp / MANIFEST, manifest)
     return Dataset.open(Path(root), verify=False)
+
+
+def _written(
+    root: Path,
+    pieces: tuple[Sequence[str], Iterable[Mapping[str, pa.Table]]],
+    checked: Callable[[pa.Table, str], pa.Table],
+    shard_rows: int,
+) -> tuple[dict[str, list[dict[str, Any]]], pa.Schema | None]:
+    """Write several splits in one go: the entries of each, and the schema they share."""
+    made = {split: Shards(root, split, shard_rows) for split in pieces[0]}
+    schema: pa.Schema | None = None
+    for piece in pieces[1]:
+        for split, table in piece.items():
+            made[split].schema = schema
+            made[split].add(checked(table, split))
+            schema = made[split].schema
+    for shards in made.values():
+        shards.schema = schema
+    return {split: shards.close() for split, shards in made.items()}, schema
 
 
 def _listed(columns: Mapping[str, str], times: Mapping[str, Times]) -> list[dict[str, Any]]:
@@ -353,7 +378,7 @@ def _select(table: Any, columns: list[str] | None) -> Any:
     return table if columns is None else table.select(columns)
 
 
-def _check_names(splits: Mapping[str, Any], objective: str, labels: list[str], columns: Mapping[str, str]) -> None:
+def _check_names(splits: Collection[str], objective: str, labels: list[str], columns: Mapping[str, str]) -> None:
     for split in splits:
         if split not in SPLITS:
             raise DataError("is not the name of a split", field="splits", value=split, fix=f"use {', '.join(SPLITS)}")
@@ -373,7 +398,7 @@ def _check_names(splits: Mapping[str, Any], objective: str, labels: list[str], c
 
 
 def _checked(
-    table: pa.Table, split: str, task: str, objective: str, labels: list[str], columns: Mapping[str, str], more: list[str]
+    table: pa.Table, split: str, ours: bool, objective: str, labels: list[str], columns: Mapping[str, str], more: list[str]
 ) -> pa.Table:
     """The table with its columns in the dataset's order, or the error that names what is wrong with it."""
     names = ["row_id", *columns, "label", *more]
@@ -386,7 +411,7 @@ def _checked(
             "is not one of the dataset's columns", field=f"{split}.{extra[0]}", value=names, fix="drop it, or name it a feature"
         )
     types = {"row_id": pa.string(), "label": field_of(problem(objective).label, "label").arrow or table.schema.field("label").type}
-    if ":" not in task and task not in _BROUGHT:  # the columns of a task of somebody's own are its own affair
+    if ours:
         for name, kind in columns.items():
             field = field_of(kind, name)
             if type(field) is Field:

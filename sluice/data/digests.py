@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from sluice.core import files
 from sluice.core.errors import DataError
@@ -20,7 +21,8 @@ from sluice.core.errors import DataError
 #: Hex digits of a row's id.
 ROW_ID_DIGITS = 16
 
-_ID_BLOCK = 1 << 16
+_ID_BLOCK = 1 << 14
+_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 def logical_type(kind: pa.DataType, column: str = "column") -> pa.DataType:
@@ -136,25 +138,40 @@ def row_ids(table: pa.Table, columns: Sequence[str]) -> pa.ChunkedArray:
     Raises:
         DataError: a column is not there, or has a type datasets do not hold.
     """
+    return pa.chunked_array([row_texts(block) for block in _numbered(table, columns)], pa.string())
+
+
+def row_numbers(table: pa.Table, columns: Sequence[str]) -> NDArray[np.uint64]:
+    """`row_ids` as numbers, uint64 [rows]. Raises as it does."""
+    return np.concatenate([np.empty(0, np.uint64), *_numbered(table, columns)])
+
+
+def row_texts(numbers: NDArray[np.uint64]) -> pa.Array:
+    """Rows' numbers as ids of `ROW_ID_DIGITS` hex digits."""
+    digits = numbers.astype(">u8").view(np.uint8).reshape(len(numbers), 8)
+    texts = np.stack([_DIGITS[digits >> 4], _DIGITS[digits & 15]], axis=2).reshape(-1)
+    offsets = np.arange(len(numbers) + 1, dtype=np.int32) * ROW_ID_DIGITS
+    made: pa.Array = pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets), pa.py_buffer(texts))
+    return made
+
+
+def _numbered(table: pa.Table, columns: Sequence[str]) -> list[NDArray[np.uint64]]:
     names = sorted(columns)
     missing = [n for n in names if n not in table.schema.names]
     if missing or not names:
         raise DataError("is not a column of the table", field=missing[0] if missing else "features", value=table.schema.names)
     features = plain(table.select(names))
     head = hashlib.sha256(files.canonical_json([[f.name, str(f.type)] for f in features.schema])).digest()
-    blocks = [_block_ids(batch, head) for batch in features.to_batches(max_chunksize=_ID_BLOCK)]
-    return pa.chunked_array(blocks, pa.string())
+    return [_block_numbers(batch, head) for batch in features.to_batches(max_chunksize=_ID_BLOCK)]
 
 
-def _block_ids(batch: pa.RecordBatch, head: bytes) -> pa.Array:
-    n = batch.num_rows
-    cells = [np.broadcast_to(np.frombuffer(head, np.uint8), (n, len(head))), *(_cells(c) for c in batch.columns)]
-    return pa.array(_sha256_rows(np.concatenate(cells, axis=1)), pa.string())
-
-
-def _sha256_rows(matrix: np.ndarray) -> list[str]:
-    data, width, sha256 = matrix.tobytes(), matrix.shape[1], hashlib.sha256
-    return [sha256(data[i : i + width]).hexdigest()[:ROW_ID_DIGITS] for i in range(0, len(data), width)]
+def _block_numbers(batch: pa.RecordBatch, head: bytes) -> NDArray[np.uint64]:
+    n, cells = batch.num_rows, [_cells(c) for c in batch.columns]
+    data = np.concatenate([np.broadcast_to(np.frombuffer(head, np.uint8), (n, len(head))), *cells], axis=1)
+    rows = data.view(f"V{data.shape[1]}")[:, 0].tolist() if n else []  # bytes objects, made in one go
+    sha256 = hashlib.sha256
+    digests = np.frombuffer(b"".join([sha256(row).digest() for row in rows]), ">u8")
+    return digests[::4].astype(np.uint64)
 
 
 def _cells(array: pa.Array) -> np.ndarray:

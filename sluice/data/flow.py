@@ -18,24 +18,25 @@ import pyarrow.parquet as pq
 
 from sluice.core.numerals import Numerals
 from sluice.data.blocks import ID, KEY, Spool, SpoolWriter
-from sluice.data.columns import null_for_missing, numbers
+from sluice.data.columns import null_for_missing, null_for_nan, numbers
 from sluice.data.config import DataConfig
-from sluice.data.csvfile import closed_at_the_end, names_of, padding
-from sluice.data.csvstream import stream_csv
+from sluice.data.csvfile import NO_NUMBER, closed_at_the_end, names_of, padding
+from sluice.data.csvstream import NotNumbers, stream_csv
 from sluice.data.dialect import Dialect
-from sluice.data.digests import TableHasher, plain, row_ids
+from sluice.data.digests import TableHasher, plain, row_numbers
 from sluice.data.evidence import Evidence, TooMany, numeric_share, table_of
 from sluice.data.numerals import spelled_numbers
 from sluice.data.readers import pandas_index
 from sluice.data.scheme import Found
 from sluice.data.separators import settle
 from sluice.data.sources import INDEX, check_header
-from sluice.data.splits import id_numbers
 from sluice.data.timestamps import speaks_of_time
 from sluice.data.typed import typed
 
 #: Rows and bytes of a file that are read at once.
 _ROWS, _BLOCK = 1 << 16, 8 << 20
+#: How often a file is begun anew because a column's cells are other than they seemed, before each cell is read as a text.
+_TRIES = 3
 
 
 class Unfit(Exception):
@@ -152,7 +153,7 @@ def spool(rows: Iterator[pa.Table], make: Any, kinds: Sequence[str], path: Path)
         canonical = canonical or table.schema
         if table.schema != canonical or len(table) != len(block):
             raise Unfit("its rows are not alike")
-        table = table.append_column(ID, pa.array(id_numbers(row_ids(table, kinds)), pa.uint64()))
+        table = table.append_column(ID, pa.array(row_numbers(table, kinds), pa.uint64()))
         writer.add(table if keys is None else table.append_column(KEY, keys))
     if hasher is None or schema is None:
         raise Unfit("it has no rows")
@@ -227,6 +228,9 @@ class _Texts(_Reader):
         columns = data.columns
         self._texts = {columns.label, *columns.categorical, *columns.timestamps, *columns.kinds, *columns.ignore, *data.numerals}
         self._all_texts = "" in data.numerals
+        #: Columns that pyarrow itself reads as numbers, cells and all; others are read as texts, of which each is looked at.
+        self._numeric: set[str] | None = None
+        self._failed = 0
         self.names, self.parts = [], []
         self._spool: Spool | None = None
         for file in files:
@@ -247,13 +251,29 @@ class _Texts(_Reader):
             self._texts |= set(self.names) - set(wanted)
         if self._all_texts:
             self._texts |= set(self.names)
+        self._numeric = self._plain_numbers()
         while True:
             try:
                 return self._once(every)
             except _Again as e:
                 self._texts.add(e.name)
-                for path in self._folder.glob("cells-*.arrow"):
-                    path.unlink()
+            except NotNumbers as e:
+                self._failed += 1
+                self._numeric = self._numeric - {e.name} if self._failed < _TRIES else set()
+            for path in self._folder.glob("cells-*.arrow"):
+                path.unlink()
+
+    def _plain_numbers(self) -> set[str]:
+        """The columns whose cells at the beginning are numbers as pyarrow reads them; those that hold other texts are put aside."""
+        out = set()
+        for block in itertools.islice(stream_csv(self._files[0], self._data.dialect, self._asked, _BLOCK), 1):
+            for name in set(self.names) - self._texts:
+                column = block.column(name)
+                if numbers(column)[0] is None:
+                    self._texts.add(name)
+                elif _read_natively(column):
+                    out.add(name)
+        return out
 
     def _once(self, every: set[str]) -> dict[str, Evidence]:
         found: dict[str, Evidence] = {}
@@ -281,6 +301,8 @@ class _Texts(_Reader):
             if self._data.quote == "auto" and pc.any(pc.match_substring(column, "\n")).as_py():
                 raise Unfit("a cell holds a line break")
             return column
+        if pa.types.is_floating(column.type):
+            return null_for_nan(column)
         found, _ = numbers(column)
         if found is None:
             raise _Again(name)
@@ -288,12 +310,13 @@ class _Texts(_Reader):
 
     def _raw(self, file: Found) -> Iterator[pa.Table]:
         last = None
-        for block in stream_csv(file, self._data.dialect, self._asked, _BLOCK):
+        for block in stream_csv(file, self._data.dialect, self._asked, _BLOCK, self._numeric or ()):
             last = block if block.num_rows else last
             yield block
         if last is not None:
             dialect, _ = settle(file, self._data.dialect, self._asked)
-            closed_at_the_end(file, dialect, last.column(last.num_columns - 1)[-1].as_py() or "")
+            cell = last.column(last.num_columns - 1)[-1].as_py()
+            closed_at_the_end(file, dialect, cell if isinstance(cell, str) else "")
 
     def blocks(self) -> Iterator[pa.Table]:
         """As kept."""
@@ -302,7 +325,10 @@ class _Texts(_Reader):
             yield block
 
 
-def first_block(rows: Iterator[pa.Table]) -> tuple[pa.Table, Iterator[pa.Table]]:
-    """The first piece, and all of them."""
-    first = next(rows)
-    return first, itertools.chain([first], rows)
+def _read_natively(column: pa.ChunkedArray) -> bool:
+    cells = pc.if_else(pc.is_in(column, value_set=pa.array(NO_NUMBER)), None, column)
+    try:
+        pc.utf8_trim(cells, characters=" \t").cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sluice.data.blocks import ID, KEY, Blocks
 from sluice.data.checks.subject import Side
 from sluice.data.columns import usable
 from sluice.data.config import DataConfig
-from sluice.data.digests import ROW_ID_DIGITS
+from sluice.data.digests import row_texts
 from sluice.data.forms import form_of_files
 from sluice.data.scheme import Found
 from sluice.data.splits import SPLITS, Piece, Splitter
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 #: What a source takes in memory where it is read whole, as a multiple of its files' bytes.
 _TAKES = {"csv": 6, "parquet": 15}
-_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 def form_in_pieces(found: list[Found] | pa.Table, data: DataConfig) -> str | None:
@@ -57,32 +57,34 @@ def usable_pieces(side: Side) -> Iterator[tuple[NDArray[np.int64], Piece]]:
     """The rows that can be used, a piece at a time, with their numbers."""
     apart = [KEY] if KEY in side.held.schema.names else []
     for first, ids, block in side.numbered([*(f.name for f in side.fields.values() if f.lacks), "label", *apart]):
-        use = np.flatnonzero(np.asarray(usable(block, side.fields.values())))
+        every = np.asarray(usable(block, side.fields.values()))
         keys = block.column(KEY) if apart else None if side.keys is None else side.keys.slice(first, block.num_rows)
+        if every.all():
+            yield np.arange(first, first + len(every)), Piece(ids, block.column("label"), keys)
+            continue
+        use = np.flatnonzero(every)
         taken = pa.array(use)
         yield use + first, Piece(ids[use], block.column("label").take(taken), None if keys is None else keys.take(taken))
 
 
-def divided(held: Blocks, fields: Mapping[str, Field], made: Splitter, grouped: bool) -> dict[str, Iterator[pa.Table]]:
-    """The rows of each split as a dataset stores them, a piece at a time."""
-    names = [*fields, "label"]
-    keyed = KEY in held.schema.names
+def divided(
+    held: Blocks, fields: Mapping[str, Field], made: Splitter, grouped: bool
+) -> tuple[Sequence[str], Iterator[Mapping[str, pa.Table]]]:
+    """The splits, and the rows of each as a dataset stores them, a piece at a time."""
+    names, keyed = [*fields, "label"], KEY in held.schema.names
+    splits = SPLITS[:2] if made.has_test else SPLITS
 
-    def of(side: int) -> Iterator[pa.Table]:
+    def pieces() -> Iterator[Mapping[str, pa.Table]]:
         for _, block in held.blocks([*names, ID, *([KEY] if keyed else [])]):
-            block = block.filter(usable(block, fields.values()))
+            use = usable(block, fields.values())
+            block = block if pc.all(use, min_count=0).as_py() else block.filter(use)
             ids, keys = np.asarray(block.column(ID)), block.column(KEY) if keyed else None
-            mine = pa.array(made.sides(Piece(ids, block.column("label"), keys)) == side)
-            kept = block.select(names).filter(mine).add_column(0, "row_id", row_texts(ids[np.asarray(mine)]))
-            yield kept.append_column(GROUP, keys.filter(mine)) if grouped and keys is not None else kept
+            sided, out = made.sides(Piece(ids, block.column("label"), keys)), {}
+            whole = block.select(names).combine_chunks()
+            for i, name in enumerate(splits):
+                mine = np.flatnonzero(sided == i)
+                kept = whole.take(pa.array(mine)).add_column(0, "row_id", pa.chunked_array([row_texts(ids[mine])]))
+                out[name] = kept.append_column(GROUP, keys.take(pa.array(mine))) if grouped and keys is not None else kept
+            yield out
 
-    return {name: of(i) for i, name in enumerate(SPLITS[:2] if made.has_test else SPLITS)}
-
-
-def row_texts(ids: NDArray[np.uint64]) -> pa.ChunkedArray:
-    """Rows' numbers as ids of `ROW_ID_DIGITS` digits."""
-    digits = ids.astype(">u8").view(np.uint8).reshape(len(ids), 8)
-    texts = np.stack([_DIGITS[digits >> 4], _DIGITS[digits & 15]], axis=2).reshape(-1)
-    offsets = np.arange(len(ids) + 1, dtype=np.int32) * ROW_ID_DIGITS
-    made: Any = pa.StringArray.from_buffers(len(ids), pa.py_buffer(offsets), pa.py_buffer(texts))
-    return pa.chunked_array([made])
+    return splits, pieces()

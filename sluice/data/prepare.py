@@ -223,6 +223,7 @@ def _prepared(project: Project, base_dir: Path, task: TaskData, train: Rows, out
     test = _load_test(project, base_dir, task, train)
     groups = project.data.split.column if project.data.split.by == "group" else None
     splits: dict[str, Any] = {}
+    pieces: Any = ((), ())
     if isinstance(train.blocks, InMemory):
         kept, keys = _with_ids(train, "data.source")
         kept = kept if groups is None else kept.append_column(GROUP, keys)
@@ -233,7 +234,7 @@ def _prepared(project: Project, base_dir: Path, task: TaskData, train: Rows, out
             splits["train"] = kept
         used, labels = kept.num_rows, problem(train.objective).labels(kept.column("label"))
     else:
-        used, labels = _in_pieces(project, train, test is not None, splits, groups is not None)
+        used, labels, pieces = _in_pieces(project, train, test is not None, groups is not None)
     source = {**_described(project.data.source, train, used), "split": project.data.split.model_dump(), "test": None}
     if test is not None:
         splits["test"], others = _with_ids(test, "data.test")
@@ -258,11 +259,12 @@ def _prepared(project: Project, base_dir: Path, task: TaskData, train: Rows, out
         beside=train.beside,
         sensitive=project.data.sensitive,
         profile=profile_dataset,
+        pieces=pieces,
     )
 
 
-def _in_pieces(project: Project, train: Rows, has_test: bool, splits: dict[str, Any], grouped: bool) -> tuple[int, list[str]]:
-    """Put each split's rows into `splits`; how many rows can be used, and their labels."""
+def _in_pieces(project: Project, train: Rows, has_test: bool, grouped: bool) -> tuple[int, list[str], Any]:
+    """How many rows can be used, their labels, and the rows of each split (`divided`)."""
     fields = fields_of(train.kinds)
     side = Side(train.blocks, fields, "train", None)
     labels, used = Counted(), 0
@@ -274,9 +276,8 @@ def _in_pieces(project: Project, train: Rows, has_test: bool, splits: dict[str, 
     if not used:
         raise DataError("has no row with both features and a label", field="data.source", fix="check data.columns")
     made = Splitter(lambda: (piece for _, piece in usable_pieces(side)), project.data.split, has_test, on_disk=True)
-    splits |= divided(train.blocks, fields, made, grouped)
     known = pa.chunked_array([labels.values]) if classes else pa.chunked_array([pa.array([], pa.float64())])
-    return used, problem(train.objective).labels(known)
+    return used, problem(train.objective).labels(known), divided(train.blocks, fields, made, grouped)
 
 
 def _check_split(project: Project, asked: Problem) -> None:

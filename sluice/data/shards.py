@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,48 +37,68 @@ def write_shards(
     Raises:
         DataError: tables of different schemas, or a type datasets do not hold.
     """
-    folder = root / split
-    folder.mkdir()
-    entries: list[dict[str, Any]] = []
-    writer: _Writer | None = None
-    for group in _groups(tables, split, shard_rows, schema):
-        schema = group.schema
-        if writer is None:
-            writer = _Writer(folder / f"part-{len(entries):05d}.parquet", schema)
-        writer.write(group)
-        if writer.hasher.rows == shard_rows:
-            entries.append(writer.close(root))
-            writer = None
-    if writer is None and not entries and schema is not None:
-        writer = _Writer(folder / "part-00000.parquet", schema)
-    if writer is not None:
-        entries.append(writer.close(root))
-    return entries, schema
+    made = Shards(root, split, shard_rows, schema)
+    for table in tables:
+        made.add(table)
+    return made.close(), made.schema
 
 
-def _groups(tables: Iterable[pa.Table], split: str, shard_rows: int, schema: pa.Schema | None) -> Iterator[pa.Table]:
-    """The stream cut into row groups; each ends where a shard does."""
-    held: list[pa.Table] = []
-    rows = written = 0
-    for raw in tables:
-        table = _storable(plain(raw), split)
-        if schema is None:
-            schema = table.schema
-        if not table.schema.equals(schema):
-            raise DataError("has other columns or types than the rows before it", field=split, value=_difference(table.schema, schema))
-        wide = any(pa.types.is_nested(f.type) or pa.types.is_binary(f.type) for f in schema)
+class Shards:
+    """What `write_shards` writes, given a table at a time: `add`, then `close`.
+
+    Attributes:
+        schema: that the rows have, or must have; null: not known yet.
+    """
+
+    def __init__(self, root: Path, split: str, shard_rows: int, schema: pa.Schema | None = None):
+        self._root, self._split, self._shard_rows, self.schema = root, split, shard_rows, schema
+        (root / split).mkdir()
+        self._entries = list[dict[str, Any]]()
+        self._held, self._rows, self._written = list[pa.Table](), 0, 0
+        self._writer: _Writer | None = None
+
+    def add(self, rows: pa.Table) -> None:
+        """Take the next rows, cut into row groups each of which ends where a shard does. Raises `DataError`."""
+        table = _storable(plain(rows), self._split)
+        if self.schema is None:
+            self.schema = table.schema
+        if not table.schema.equals(self.schema):
+            raise DataError(
+                "has other columns or types than the rows before it", field=self._split, value=_difference(table.schema, self.schema)
+            )
+        wide = any(pa.types.is_nested(f.type) or pa.types.is_binary(f.type) for f in self.schema)
         at = 0
         while at < table.num_rows:
-            size = min(_GROUP_WIDE if wide else _GROUP, shard_rows - written)
-            take = min(size - rows, table.num_rows - at)
-            held.append(table.slice(at, take))
-            at, rows = at + take, rows + take
-            if rows == size:
-                yield pa.concat_tables(held)
-                written = (written + rows) % shard_rows
-                held, rows = [], 0
-    if held:
-        yield pa.concat_tables(held)
+            size = min(_GROUP_WIDE if wide else _GROUP, self._shard_rows - self._written)
+            take = min(size - self._rows, table.num_rows - at)
+            self._held.append(table.slice(at, take))
+            at, self._rows = at + take, self._rows + take
+            if self._rows == size:
+                self._write()
+
+    def close(self) -> list[dict[str, Any]]:
+        """The manifest's entries."""
+        if self._held:
+            self._write()
+        if self._writer is None and not self._entries and self.schema is not None:
+            self._writer = self._next(self.schema)
+        if self._writer is not None:
+            self._entries.append(self._writer.close(self._root))
+            self._writer = None
+        return self._entries
+
+    def _next(self, schema: pa.Schema) -> _Writer:
+        return _Writer(self._root / self._split / f"part-{len(self._entries):05d}.parquet", schema)
+
+    def _write(self) -> None:
+        group = pa.concat_tables(self._held)
+        self._written = (self._written + self._rows) % self._shard_rows
+        self._held, self._rows = [], 0
+        self._writer = self._writer or self._next(group.schema)
+        self._writer.write(group)
+        if self._writer.hasher.rows == self._shard_rows:
+            self._entries.append(self._writer.close(self._root))
+            self._writer = None
 
 
 def _storable(table: pa.Table, split: str) -> pa.Table:

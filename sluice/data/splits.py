@@ -171,7 +171,7 @@ class Splitter:
             of_unit = self._numbers(p)
             parts.add(of_unit, np.arange(first, first + len(of_unit)), rank[self._labels.codes(p.labels)])
             first += len(of_unit)
-        self._units = _Units(parts, np.argsort(rank, kind="stable"), self._labels.names)
+        self._units = _Units(parts, np.argsort(rank, kind="stable"), self._labels.names, split, has_test)
         self._small = self._units.small(split, has_test)
         self._judge(self._labels.names, self._units)
 
@@ -240,23 +240,32 @@ class _Units:
     Args:
         parts: a record a row: the unit's number, and the rank of the row's label among the rare ones.
         by_rank: the label of each rank. names: of the labels.
+        split, has_test: as for `split_rows`.
     """
 
-    def __init__(self, parts: Partitions, by_rank: NDArray[np.int64], names: Sequence[str]):
+    def __init__(self, parts: Partitions, by_rank: NDArray[np.int64], names: Sequence[str], split: Split, has_test: bool):
         self._parts, self._by_rank, self._names = parts, by_rank, names
-        self.different = 0
-        sizes = np.zeros(len(by_rank), np.int64)
-        for _, _, stratum in self._each():
+        self.different, self._split = 0, split
+        few, sizes = list[tuple[NDArray[Any], ...]](), np.zeros(len(by_rank), np.int64)
+        by_side = np.zeros(3 * len(by_rank), np.int64)
+        for units, rows, stratum in self._each():
             self.different += len(stratum)
             sizes += np.bincount(stratum, minlength=len(sizes))
-        self._large = sizes >= LARGE
+            by_side += np.bincount(stratum * 3 + sides(units, split, has_test), minlength=len(by_side))
+            small = sizes[stratum] < LARGE
+            if small.any():
+                few.append((units[small], rows[small], stratum[small]))
+        large = sizes >= LARGE
+        #: Units of labels with few of them: number, rows, label.
+        self._few = [tuple(x[~large[u[2]]] for x in u) for u in few]
+        #: Units of all other labels on each side.
+        self._many = by_side.reshape(-1, 3)[large].sum(axis=0)
 
     def small(self, split: Split, has_test: bool) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:
         """The units whose side is not a matter of their number alone, rising, and the side of each."""
         test = 0.0 if has_test else split.test
-        kept = [tuple(x[~self._large[u[2]]] for x in u) for u in self._each()]
-        rows, strata = (np.concatenate([np.empty(0, np.int64), *(k[i] for k in kept)]) for i in (1, 2))
-        units: NDArray[np.uint64] = np.concatenate([np.empty(0, np.uint64), *(k[0].astype(np.uint64) for k in kept)])
+        rows, strata = (np.concatenate([np.empty(0, np.int64), *(k[i] for k in self._few)]) for i in (1, 2))
+        units: NDArray[np.uint64] = np.concatenate([np.empty(0, np.uint64), *(k[0].astype(np.uint64) for k in self._few)])
         out = np.zeros(len(units), np.int8)
         order = np.lexsort((_uniform(units, split.seed), strata))
         stratum, first = np.unique(strata[order], return_index=True)
@@ -264,8 +273,10 @@ class _Units:
             name = self._names[code] if self._names else str(code)
             out[at] = _quotas(rows[at], test, split.validation, float(_uniform(_hashed([name]), split.seed)[0]))
         order = np.argsort(units, kind="stable")
-        known = units[order], out[order]
+        chosen = known = units[order], out[order]
         for wanted in (1,) if has_test else (2, 1):
+            if split == self._split and known is chosen and (self._many[wanted] or (out == wanted).any()):
+                continue
             known = self._lent(known, wanted, split, has_test)
         return known
 

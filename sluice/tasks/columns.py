@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.core.errors import DataError
-from sluice.data.columns import MOSTLY_NUMBERS, looks_numeric, null_for_empty, numbers
+from sluice.data.columns import MOSTLY_NUMBERS, looks_numeric, null_for_empty, null_for_nan, numbers
 from sluice.data.spellings import texts_of
 from sluice.problems.problem import DEFAULT, PROBLEMS, problem
 
@@ -89,7 +89,7 @@ def to_float(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArra
             field=f"{setting} {name}",
             fix=f"list {name} under data.columns.ignore, or store numbers",
         ) from e
-    return pc.if_else(pc.is_nan(out), None, out)
+    return null_for_nan(out)
 
 
 def to_string(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArray:
@@ -99,7 +99,8 @@ def to_string(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArr
         DataError: an infinite number, or a type that has no text.
     """
     out = texts_of(values, f"{setting} {name}")
-    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(out), ""), None, out)
+    blank = pc.equal(pc.utf8_trim_whitespace(out.unique()), "")  # of each different one
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(out), ""), None, out) if pc.any(blank).as_py() else out
 
 
 def is_quantity(values: pa.ChunkedArray) -> bool:

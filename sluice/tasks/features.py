@@ -115,9 +115,11 @@ class Features:
     def _time(self, name: str) -> Times | None:
         values = columns.column(self.table, name, _SETTING)
         declared = self.wanted.timestamps.get(name)
-        looked = declared is not None or not pa.types.is_string(values.type) or not columns.mostly_numbers(values)
         other = name in self.wanted.kinds and not field_of(self.wanted.kinds[name], name).timed
-        if name in self.wanted.categorical or other or not looked:
+        if name in self.wanted.categorical or other:
+            return None
+        looked = declared is not None or not pa.types.is_string(values.type) or not columns.mostly_numbers(values)
+        if not looked:
             return None
         return timestamps.find(values, name, declared, self.wanted.time_zone)
 

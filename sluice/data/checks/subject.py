@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from sluice.data.blocks import APART, ID, KEY, Blocks, InMemory, Where, where
 from sluice.data.config import Checks, Split
-from sluice.data.digests import row_ids
+from sluice.data.digests import row_numbers
 from sluice.data.partitions import Copies, Partitions
 from sluice.data.report import EXAMPLES, HIDDEN, Check, Status
-from sluice.data.splits import id_numbers
 from sluice.data.timestamps import Times
 from sluice.fields import Field, field_of
 from sluice.fields.pixels import Probe
@@ -105,7 +104,7 @@ class Side:
 
     def _ids(self, block: pa.Table) -> NDArray[np.uint64]:
         if self._known is None:
-            self._known = id_numbers(row_ids(block, list(self.fields)))
+            self._known = row_numbers(block, list(self.fields))
         return self._known
 
     _known: NDArray[np.uint64] | None = None
