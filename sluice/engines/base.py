@@ -15,7 +15,14 @@ from sluice.core.registry import Registry
 from sluice.package.package import Package
 
 #: Every engine there is by name; other distributions bring more as entry points of the group ``sluice.engines``.
-ENGINES = Registry("engine", {"onnxruntime": "sluice.engines.onnxruntime:OnnxRuntime", "prompt": "sluice.llm.engine:Prompted"})
+ENGINES = Registry(
+    "engine",
+    {
+        "onnxruntime": "sluice.engines.onnxruntime:OnnxRuntime",
+        "torchscript": "sluice.engines.torchscript:TorchScriptEngine",
+        "prompt": "sluice.llm.engine:Prompted",
+    },
+)
 
 
 class Engine(ABC):

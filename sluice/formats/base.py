@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sluice.core.datatypes import EngineSpec
 from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
+from sluice.package.manifest import MODEL
 
 if TYPE_CHECKING:
     from sluice.formats.config import ExportConfig
+    from sluice.learners.base import Trained
 
 #: Every format there is by name; other distributions bring more as entry points of the group ``sluice.formats``, a project's own is ``module:Class``.
 FORMATS = Registry(
@@ -23,6 +25,9 @@ FORMATS = Registry(
         "fp16": "sluice.formats.fp16:Fp16",
         "int8": "sluice.formats.int8:Int8",
         "int8_dynamic": "sluice.formats.int8_dynamic:Int8Dynamic",
+        "pruned": "sluice.formats.pruned:Pruned",
+        "torchscript": "sluice.formats.torchscript:TorchScript",
+        "tensorrt": "sluice.formats.tensorrt:TensorRT",
     },
 )
 #: The format that comes first: the graph as it was exported, which every other one is made from, and measured against.
@@ -49,11 +54,29 @@ class Format(ABC):
         name: in the project file, in evidence and in the package (its ``precision``).
         of: the format whose graph it is made from; empty for the one that is made from what was exported.
         engine: what opens it, and with which options; written into the package, so it is served without the format's code.
+        file: of the package, that the engine opens; what is no ``model.onnx`` is measured as any other, but not looked into.
+        budgeted: the setting that its budget is of.
+        smaller: whether it is there to be smaller. One that is not (another engine) is packaged where it is named and within its budget, however large.
     """
 
     name: ClassVar[str]
     of: ClassVar[str] = BASE
     engine: ClassVar[EngineSpec] = EngineSpec("onnxruntime")
+    file: ClassVar[str] = MODEL
+    budgeted: ClassVar[str] = "export.max_loss"
+    smaller: ClassVar[bool] = True
+
+    def about(self, export: ExportConfig, trained: Trained | None) -> Format:
+        """The format as it is for one project's settings and one trained model. Default: itself, which needs neither."""
+        return self
+
+    def budget(self, export: ExportConfig) -> float:
+        """What it may lose of the metric. Default: ``export.max_loss``."""
+        return export.max_loss
+
+    def missing(self) -> str:
+        """What this machine lacks to make it, half a sentence ("no NVIDIA provider"); empty where nothing: then export goes on without it."""
+        return ""
 
     @abstractmethod
     def make(self, graph: bytes, calibration: Calibration) -> Artifact:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from sluice.core.check import OwnChecks
 from sluice.core.errors import ProjectError
+from sluice.core.section import Section
 from sluice.formats.base import DEFAULT, FORMATS
 from sluice.problems.problem import Problem
 
@@ -25,13 +26,20 @@ _SCHEMA = {"anyOf": [{"enum": FORMATS.names()}, {"type": "string", "pattern": ":
 FormatName = Annotated[str, AfterValidator(_there), WithJsonSchema(_SCHEMA)]
 
 
+class PruneConfig(Section):
+    """The format `pruned`: how much of a network is left out, and what that may cost."""
+
+    share: float = Field(0.3, gt=0, lt=1, description="of the hidden channels of each layer, those that add least")
+    max_loss: float | None = Field(None, ge=0, description="as export.max_loss, for this format alone; null: that")
+
+
 class ExportConfig(OwnChecks):
     """Formats to package; beside fp32, int8 is tried where it pays, and taken where it loses and moves little."""
 
     formats: list[FormatName] = Field(
         list(DEFAULT),
         min_length=1,
-        description="fp32, fp16, int8, int8_dynamic, another distribution's, or my_module:MyFormat",
+        description="fp32, fp16, int8, int8_dynamic, pruned, torchscript, tensorrt, another distribution's, or my_module:MyFormat",
     )
     max_loss: float = Field(0.005, ge=0, description="loss of evaluate.metric against PyTorch; for rmse and mae a fraction of its value")
     max_answer_change: float | None = Field(
@@ -40,6 +48,7 @@ class ExportConfig(OwnChecks):
         description="largest change of one held-out answer against fp32: of a probability, or of a value as a fraction of the targets' "
         "standard deviation; null: 0.5 for probabilities, 0.1 for values",
     )
+    prune: PruneConfig = Field(PruneConfig(), exclude_if=lambda prune: prune == PruneConfig())
     int8_above: int = Field(
         1 << 20, ge=0, description="bytes of the fp32 graph above which int8 is tried beside it; int8 alone is always made"
     )

@@ -93,7 +93,7 @@ def export_package(project: Project, model_dir: Path, dataset: Dataset, out: Pat
     choice = _choice(Candidate(formats[0], graph), processor, state, dataset, project)
     positive = positive_label(project.evaluate, dataset)
     held = dataclasses.replace(held, rule=choice.rule if choice else None, positive=positive)
-    found = selection.measured(graph, formats, asked, Job(held, project, dataset, specs, base_dir))
+    found = selection.measured(graph, formats, asked, Job(held, project, dataset, specs, base_dir, trained))
     chosen = selection.choose(found)
     evidence: dict[str, Any] = {
         "formats": [f.evidence() for f in found if f.asked or not f.ok],
@@ -223,7 +223,7 @@ def _seal(
     proof = {"opset": project.export.opset, "rows": len(held.examples), **chosen.proof()}
     provenance = _provenance(project, task, dataset) | {"export": proof}
     with files.new_dir(out) as tmp:
-        files.write_bytes(tmp / packages.MODEL, chosen.data)
+        files.write_bytes(tmp / chosen.form.file, chosen.data)
         for name, data in held.processor.files().items():
             files.write_bytes(tmp / name, data)
         _beside(tmp, project, dataset)

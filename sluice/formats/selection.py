@@ -23,10 +23,12 @@ from sluice.engines.rows import rows_from_arrow, spread
 from sluice.formats.base import Format, load_format
 from sluice.formats.parity import HeldOut, Parity, latencies, measure, movement, outputs_of
 from sluice.package import graph as graphs
+from sluice.package.manifest import MODEL
 from sluice.problems.metrics import metric_of
 
 if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
+    from sluice.learners.base import Trained
     from sluice.project import Project
 
 _CALIBRATION_BATCH = 8
@@ -105,6 +107,7 @@ class Job:
     dataset: Dataset
     specs: tuple[Sequence[TensorSpec], Sequence[TensorSpec]]
     beside: Path | None = None
+    trained: Trained | None = None
 
     @functools.cached_property
     def batches(self) -> list[dict[str, np.ndarray]]:
@@ -123,19 +126,24 @@ def measured(graph: bytes, formats: Sequence[Format], asked: Collection[str], jo
         asked: the names of those the project names.
         job: what they are made with and judged by.
     """
-    base = _proven(Candidate(formats[0], graph, formats[0].name in asked), job)
+    export = job.project.export
+    lacking = {f.name: f"{f.name} is not here: {why}" for f in formats if f.name in asked and (why := f.missing())}
+    base = _proven(Candidate(formats[0], graph, formats[0].name in asked or lacking.keys() >= set(asked)), job)
     found = {base.name: base}
-    for form in formats[1:]:
-        why = form.untried(graph, job.project.export) if base.asked and form.name in asked else ""
+    for form in (f.about(export, job.trained) for f in formats[1:]):
+        why = lacking.get(form.name, "") or (form.untried(graph, export) if base.asked and form.name in asked else "")
         made = Candidate(form, asked=form.name in asked, tried=not why, why=why)
         found[form.name] = made if why else _made(made, found[load_format(form.of, job.beside).name].data if form.of else graph, base, job)
     return _timed(list(found.values()), job.held)
 
 
 def choose(found: Sequence[Candidate]) -> Candidate | None:
-    """The smallest format of those asked for that may be packaged; None where there is none, or where fp32 itself does not answer as the trained model does."""
+    """The smallest format of those asked for that may be packaged; None where there is none, or where fp32 itself does not answer as the trained model does.
+
+    One that is not there to be smaller was asked for by name, so it goes before.
+    """
     fit = [f for f in found if f.asked and f.ok]
-    return min(fit, key=lambda f: (len(f.data), f.name)) if fit and found[0].ok else None
+    return min(fit, key=lambda f: (f.form.smaller or f is found[0], len(f.data), f.name)) if fit and found[0].ok else None
 
 
 def sentence(chosen: Candidate, found: Sequence[Candidate], held: HeldOut) -> str:
@@ -181,12 +189,7 @@ def _made(candidate: Candidate, graph: bytes, base: Candidate, job: Job) -> Cand
         artifact = candidate.form.make(graph, lambda: job.batches)
         if not artifact.data:
             raise SluiceError(artifact.why or "the format gives no reason")
-        try:
-            model = onnx.load_model_from_string(artifact.data)
-        except DecodeError as e:
-            raise SluiceError(f"what it made is no ONNX graph: {e}") from e
-        data = graphs.to_bytes(graphs.normalise(model))
-        graphs.check(data, *job.specs)
+        data = artifact.data if candidate.form.file != MODEL else _normal(artifact.data, job)
         made = dataclasses.replace(candidate, data=data)
         engine = made.open()
     except SluiceError as e:
@@ -194,11 +197,22 @@ def _made(candidate: Candidate, graph: bytes, base: Candidate, job: Job) -> Cand
     return _judged(made, engine, base, job)
 
 
+def _normal(made: bytes, job: Job) -> bytes:
+    """An ONNX graph in normal form, checked. Raises `SluiceError`."""
+    try:
+        model = onnx.load_model_from_string(made)
+    except DecodeError as e:
+        raise SluiceError(f"what it made is no ONNX graph: {e}") from e
+    data = graphs.to_bytes(graphs.normalise(model))
+    graphs.check(data, *job.specs)
+    return data
+
+
 def _judged(made: Candidate, engine: Engine, base: Candidate, job: Job) -> Candidate:
     """A format measured, with all that speaks against it."""
     held, project = job.held, job.project
     outputs = outputs_of(engine, held)
-    parity = measure(engine, outputs, held, project.evaluate, project.export.max_loss)
+    parity = measure(engine, outputs, held, project.evaluate, made.form.budget(project.export))
     assert base.outputs is not None
     change = movement(outputs, base.outputs, held)
     moved = _moved(outputs, base.outputs, change, held)
@@ -206,7 +220,7 @@ def _judged(made: Candidate, engine: Engine, base: Candidate, job: Job) -> Candi
     if parity.loss is None:
         against.append(f"{_metric(project, held)} is undefined on the held-out rows, so {made.name} cannot be shown to lose little of it")
     elif not parity.within:
-        against.append(_loses(made.name, parity, held, project))
+        against.append(_loses(made.name, parity, held, project, made.form.budgeted))
     limit = project.export.answer_change(held.asked)
     if moved["change"] > limit:
         against.append(
@@ -218,7 +232,7 @@ def _judged(made: Candidate, engine: Engine, base: Candidate, job: Job) -> Candi
             f"{made.name} answers {1 - parity.single_agreement:.1%} of the rows otherwise in a batch than alone, at most {1 - _ALIKE:.0%} may differ: "
             "take a format with fixed scales (int8)"
         )
-    if base.asked and len(made.data) > (1 - _SAVING) * len(base.data):
+    if base.asked and made.form.smaller and len(made.data) > (1 - _SAVING) * len(base.data):
         against.append(f"{made.name} does not pay: {len(made.data):,} bytes of {base.name}'s {len(base.data):,}")
     return dataclasses.replace(made, outputs=outputs, parity=parity, moved=moved, ok=not against, why="; ".join(against))
 
@@ -257,10 +271,10 @@ def _metric(project: Project, held: HeldOut) -> str:
     return metric_of(named if named in held.asked.metrics() else None, held.asked.name)
 
 
-def _loses(name: str, parity: Parity, held: HeldOut, project: Project) -> str:
+def _loses(name: str, parity: Parity, held: HeldOut, project: Project, setting: str = "export.max_loss") -> str:
     return (
         f"{name} loses {parity.loss:.4g} of {_metric(project, held)} on {len(held.examples)} held-out rows, "
-        f"export.max_loss allows {parity.allowed:.4g}"
+        f"{setting} allows {parity.allowed:.4g}"
     )
 
 

@@ -143,6 +143,16 @@ class Trained(ABC):
             SluiceError: it cannot be written as ONNX.
         """
 
+    def script(self) -> bytes:
+        """The model as TorchScript, with the package's inputs and outputs.
+
+        Raises:
+            SluiceError: it is none of torch's, the default, or cannot be traced.
+        """
+        from sluice.core.errors import SluiceError
+
+        raise SluiceError("the model is no network of torch's")
+
     def shipped(self) -> Shipped | None:
         """What is packaged in place of a graph; None, the default: `graph` is."""
         return None

@@ -20,8 +20,9 @@ from sluice.problems.problem import PROBLEMS, Problem, problem
 FORMAT, FORMAT_V1 = "sluice.package/v2", "sluice.package/v1"
 MANIFEST = "model.json"
 MODEL = "model.onnx"
-#: The file that an engine opens: a graph, or a prompt.
-MODELS = (MODEL, "prompt.json")
+PROMPT = "prompt.json"
+#: The file that an engine opens: a graph, TorchScript, or a prompt.
+MODELS = (MODEL, "model.ts", PROMPT)
 
 LIMIT_MANIFEST = 8 << 20
 LIMIT_FILES = 256

@@ -23,7 +23,7 @@ from sluice.core.datatypes import EngineSpec, TensorSpec
 from sluice.core.errors import PackageError
 from sluice.package import beside, v1
 from sluice.package import manifest as manifests
-from sluice.package.manifest import FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, MODELS
+from sluice.package.manifest import FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, MODELS, PROMPT
 from sluice.problems import decision
 from sluice.problems.decision import Rule
 
@@ -105,6 +105,11 @@ class Package:
     def graph(self) -> bool:
         """Whether that is an ONNX graph."""
         return self.model.name == MODEL
+
+    @property
+    def tensors(self) -> bool:
+        """Whether it is computed here from tensors, and not asked for in words."""
+        return self.model.name != PROMPT
 
     def profile(self) -> dict[str, Any] | None:
         """The reference distribution for drift, if the package has one. Raises `PackageError`."""

@@ -270,7 +270,7 @@ def load(
         package = packages.read(path, digest)
         if trust.required:
             trust.check(package.digest, signature_beside(path, package.digest), str(path))
-        if not package.graph:
+        if not package.tensors:
             from serving.runtime.prompts.model import PromptModel
 
             return PromptModel(package, name or package.name, scratch)

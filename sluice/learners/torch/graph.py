@@ -67,7 +67,7 @@ def traced(
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                _Positional(serving, list(example)).eval(),
+                Positional(serving, list(example)).eval(),
                 tuple(example.values()),
                 dynamo=True,
                 opset_version=opset,
@@ -91,7 +91,7 @@ def traced(
     return found
 
 
-class _Positional(torch.nn.Module):
+class Positional(torch.nn.Module):
     """The exporter names inputs by position."""
 
     def __init__(self, serving: torch.nn.Module, names: list[str]) -> None:

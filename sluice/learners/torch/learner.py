@@ -116,6 +116,12 @@ class TorchTrained(Trained):
 
         return network_graph(self.network, self.state, self._serving, opset)
 
+    def script(self) -> bytes:
+        """The network traced; see `Trained.script`."""
+        from sluice.learners.torch.script import network_script
+
+        return network_script(self.network, self.state, self._serving)
+
     def save(self, root: Path) -> None:
         """Write the weights, the state and the history."""
         from sluice.learners.torch.tensorfile import write_tensors

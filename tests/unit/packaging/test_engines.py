@@ -63,6 +63,8 @@ def test_an_engine_that_a_package_names_as_a_module_is_not_imported(sealed, tmp_
         ({"provider": "CUDA"}, "engine.options.provider"),
         ({"disabled_optimizers": "SkipLayerNormFusion"}, "engine.options.disabled_optimizers"),
         ({"disabled_optimizers": [1]}, "engine.options.disabled_optimizers"),
+        ({"providers": ["OpenVINOExecutionProvider"]}, "engine.options.providers"),
+        ({"providers": ["TensorrtExecutionProvider"]}, "engine.options.providers"),
     ],
 )
 def test_an_option_that_the_engine_does_not_have_is_refused(sealed, options, field):

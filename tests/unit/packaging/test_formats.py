@@ -18,6 +18,8 @@ from sluice.formats.base import FORMATS, Artifact, Format, formats_of, load_form
 from sluice.package.graph import check, normalise, to_bytes
 from sluice.project import parse, schema
 
+NAMES = ["fp32", "fp16", "int8", "int8_dynamic", "pruned", "torchscript", "tensorrt"]
+
 OWN = """
 from sluice.formats.base import Artifact, Format
 
@@ -51,7 +53,7 @@ def project(*formats: str, base_dir: Path | None = None):
 
 
 def test_every_built_in_format_goes_by_its_name():
-    assert {name: load_format(name).name for name in FORMATS.names()} == {n: n for n in ("fp32", "fp16", "int8", "int8_dynamic")}
+    assert {name: load_format(name).name for name in FORMATS.names()} == {n: n for n in NAMES}
 
 
 def test_an_unknown_format_is_answered_with_the_nearest():
@@ -63,7 +65,7 @@ def test_an_unknown_format_is_answered_with_the_nearest():
 
 def test_editors_are_offered_the_formats_by_name():
     items = schema()["$defs"]["ExportConfig"]["properties"]["formats"]["items"]
-    assert items["anyOf"][0]["enum"] == ["fp32", "fp16", "int8", "int8_dynamic"]
+    assert items["anyOf"][0]["enum"] == NAMES
 
 
 def test_formats_are_made_behind_what_they_are_made_from(own):
