@@ -71,17 +71,21 @@ def sorted_counts(values: NDArray[np.float64], edges: NDArray[np.float64], bound
     Args:
         values: [rows]. edges: rising. bounds: piece i is rows ``bounds[i] .. bounds[i + 1]``.
     """
-    out = np.zeros((max(len(bounds) - 1, 0), len(edges) + 2), np.int64)
-    for i, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False)):
-        piece = np.sort(values[a:b])  # NaN last
-        fine = len(piece)
-        if (fine and not np.isfinite(piece[-1])) or (fine and not np.isfinite(piece[0])):
-            piece = piece[np.isfinite(piece)]
-            fine = len(piece)
-        below = np.searchsorted(piece, edges, side="left")
-        out[i, :-1] = np.diff(below, prepend=0, append=fine)
-        out[i, -1] = b - a - fine
-    return out
+    at = np.asarray(bounds)
+    sizes = np.diff(at)
+    if not len(sizes):
+        return np.zeros((0, len(edges) + 2), np.int64)
+    finite = np.isfinite(values)
+    values = values if finite.all() else np.where(finite, values, np.nan)
+    below = np.empty((len(sizes), len(edges)), np.int64)
+    # Pieces in a row of one size are sorted together; what is missing is last.
+    turns = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sizes)]
+    for i, j in zip(turns, turns[1:], strict=False):
+        block = np.sort(values[at[i] : at[j]].reshape(j - i, -1), axis=1) if sizes[i] else np.empty((j - i, 0))
+        for k, piece in enumerate(block):
+            below[i + k] = piece.searchsorted(edges)
+    fine = np.diff(np.concatenate([[0], np.cumsum(finite)])[at])
+    return np.concatenate([np.diff(below, axis=1, prepend=0, append=fine[:, None]), (sizes - fine)[:, None]], axis=1)
 
 
 def moments(values: NDArray[np.float64] | Tally) -> dict[str, Any]:

@@ -18,7 +18,7 @@ open: so a shift of the threshold is caught. See `sluice.stats.noise`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from sluice.monitor.config import Drift, MonitorConfig
 from sluice.monitor.judge import Judge
 from sluice.monitor.parts import ANSWER, CONFIDENCE, Counts, Part, answer_parts, parts_of
 from sluice.monitor.rows import Batch
+from sluice.monitor.sheet import Ready, Scores, Sheet
 from sluice.monitor.verdict import Alarm, Verdict, iso
 from sluice.stats import mmd
 
@@ -199,24 +200,32 @@ class DriftMonitor:
         self, state: State, next_: State, closed: list[windows.Open], counts: Any, totals: Any, new: Any, groups: Any, vectors: Any
     ) -> list[Verdict]:
         """Verdicts of the closed windows, and what they leave in the next state."""
-        level = [self._judge.level(w) for w in closed]
-        scores = [list(s) for s in self._judge.scores(closed, level, self.parts, counts, totals, new, groups)]
-        base, size = dict(state["baseline"]["counts"]), int(state["baseline"]["rows"])
-        verdicts, standing = [], state["alarms"]
-        texts = dict(state.get("texts", {}))
+        levels = [self._judge.level(w) for w in closed]
+        sheets: list[Sheet | Ready] = [*self._judge.sheets(closed, levels, self.parts, counts, totals, new, groups)]
+        sheets += self._judge.whole(levels, {k: v[: len(closed)] for k, v in vectors.items()})
+        based, next_["baseline"] = self._based_on(
+            state["baseline"], closed, levels, {p.key: counts[p.key] for p in self.answers if p.key in counts}
+        )
+        verdicts, standing, texts = [], state["alarms"], dict(state.get("texts", {}))
+        moved, most = _moved([*sheets, *based], len(closed)), _most([*sheets, *based], len(closed))
         for i, window in enumerate(closed):
-            scores[i] += self._judge.whole(level[i], {k: v[i] for k, v in vectors.items()})
-            one = {p.key: counts[p.key][i : i + 1] for p in self.answers if p.key in counts}
-            if one and size < self.config.baseline:
-                base = {k: (np.asarray(base.get(k, 0), np.int64) + v[0]).tolist() for k, v in one.items()}
-                size += window.rows
-            elif one:
-                based = [self._against(p, base[p.key]) for p in self.answers if p.key in one and p.key in base]
-                scores[i] += self._judge.scores([window], level[i : i + 1], based, one, {}, {}, {})[0]
-            verdict, standing, texts = self._alarmed(state["windows"] + i, window, scores[i], standing, texts)
+            inside = [*sheets, *(b for b in based if b.start <= i)]
+            scores = Scores(inside, i, most[i])
+            verdict, standing, texts = self._alarmed(state["windows"] + i, window, scores, inside, moved[i], standing, texts)
             verdicts.append(verdict)
-        next_["alarms"], next_["texts"], next_["baseline"] = standing, texts, {"rows": size, "counts": base}
+        next_["alarms"], next_["texts"] = standing, texts
         return verdicts
+
+    def _based_on(
+        self, before: Mapping[str, Any], closed: list[windows.Open], levels: list[float], counts: Mapping[str, Counts]
+    ) -> tuple[list[Sheet], dict[str, Any]]:
+        """Answers against the first ones: of the windows behind these, and the first ones so far."""
+        base, size, at = dict(before["counts"]), int(before["rows"]), 0
+        while counts and at < len(closed) and size < self.config.baseline:
+            base = {k: (np.asarray(base.get(k, 0), np.int64) + v[at]).tolist() for k, v in counts.items()}
+            size, at = size + closed[at].rows, at + 1
+        parts = [self._against(p, base[p.key]) for p in self.answers if p.key in counts and p.key in base] if at < len(closed) else []
+        return self._judge.sheets(closed[at:], levels[at:], parts, counts, {}, {}, {}, at), {"rows": size, "counts": base}
 
     def _against(self, part: Part, counts: list[int]) -> Part:
         found = np.asarray(counts, np.int64)
@@ -226,33 +235,57 @@ class DriftMonitor:
         return self._based[key]
 
     def _alarmed(
-        self, number: int, window: windows.Open, scores: list[Any], before: alarms.State, texts: dict[str, Any]
+        self,
+        number: int,
+        window: windows.Open,
+        scores: Scores,
+        sheets: list[Sheet | Ready],
+        over: set[str],
+        before: alarms.State,
+        texts: dict[str, Any],
     ) -> tuple[Verdict, alarms.State, dict[str, Any]]:
-        moved: dict[str, bool | None] = {}
-        said: dict[str, Any] = {}
-        for s in scores:
-            for what in s.asked if s.watched else ():
-                key = f"{s.feature}\x1f{s.part}\x1f{what}"
-                moved[key], said[key] = what in s.moves, s
         begun = iso(window.begun)
+        if not over and not before:
+            return Verdict(number, window.rows, begun, iso(window.ended), scores), before, texts
+        asked = {f"{s.name[0]}\x1f{s.name[1]}\x1f{what}" for s in sheets if s.watched for what in s.asked} if before else set()
+        moved: dict[str, bool | None] = {k: k in over for k in {*over, *(k for k in before if k in asked)}}
         after, raised, ended = alarms.step(before, moved, self.config.persistence, begun)
         for key in raised:
             feature, part, what = key.split("\x1f")
-            texts[key] = Alarm(feature, part, what, number, after[key]["since"], self._judge.text(said[key], what))
+            told = next(s for s in scores if (s.feature, s.part) == (feature, part))
+            texts[key] = Alarm(feature, part, what, number, after[key]["since"], self._judge.text(told, what))
         gone = tuple(_alarm(texts.pop(key)) for key in ended)
         stands = tuple(_alarm(texts[k]) for k in sorted(after) if after[k]["stands"])
-        order = sorted(scores, key=lambda s: -(s.score or 0.0) / s.limit if s.limit else 0.0)
         verdict = Verdict(
             number,
             window.rows,
             begun,
             iso(window.ended),
-            tuple(s.plain for s in order),
+            scores,
             tuple(_alarm(texts[k]) for k in raised),
             gone,
             stands,
         )
         return verdict, after, {k: (v if isinstance(v, dict) else vars(v)) for k, v in texts.items()}
+
+
+def _moved(sheets: Sequence[Sheet | Ready], windows_: int) -> list[set[str]]:
+    """What may raise an alarm and moved, by window."""
+    out: list[set[str]] = [set() for _ in range(windows_)]
+    for sheet in sheets:
+        for what, found in sheet.moves.items() if sheet.watched else ():
+            for i in np.flatnonzero(found).tolist():
+                out[sheet.start + i].add(f"{sheet.name[0]}\x1f{sheet.name[1]}\x1f{what}")
+    return out
+
+
+def _most(sheets: Sequence[Sheet | Ready], windows_: int) -> list[float | None]:
+    """The largest shift of what is watched, by window."""
+    out = np.full(windows_, -np.inf)
+    for sheet in sheets:
+        if sheet.watched:
+            out[sheet.start : sheet.start + len(sheet.shift)] = np.fmax(out[sheet.start : sheet.start + len(sheet.shift)], sheet.shift)
+    return [None if v == -np.inf else v for v in out.tolist()]
 
 
 def _alarm(found: Any) -> Alarm:
@@ -309,7 +342,9 @@ def _named(part: Part, column: pa.Array, bounds: list[int]) -> Counts:
     other = len(place)
     bins = np.array([other + 1 if not v else place.get(v, other) for v in coded.dictionary.to_pylist()] + [other + 1], np.int64)
     found = bins[coded.indices.fill_null(len(bins) - 1).to_numpy(zero_copy_only=False)]
-    return np.stack([np.bincount(found[a:b], minlength=other + 2) for a, b in zip(bounds, bounds[1:], strict=False)]).astype(np.int64)
+    pieces = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    flat = np.bincount(pieces * (other + 2) + found[bounds[0] : bounds[-1]], minlength=(len(bounds) - 1) * (other + 2))
+    return flat.reshape(-1, other + 2).astype(np.int64)
 
 
 def _numbered(part: Part, column: pa.Array, bounds: list[int]) -> Counts:

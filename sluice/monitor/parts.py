@@ -126,11 +126,16 @@ class Part:
 
     def unit(self, value: float) -> float:
         """A distance in the unit of its null."""
-        return value**2 if _SQUARED[self.method] else value
+        return value**2 if self.squared else value
 
     def back(self, value: float) -> float:
         """The other way."""
-        return float(np.sqrt(max(value, 0.0))) if _SQUARED[self.method] else value
+        return float(np.sqrt(max(value, 0.0))) if self.squared else value
+
+    @property
+    def squared(self) -> bool:
+        """Whether its distance's square is what adds up."""
+        return _SQUARED[self.method]
 
     @functools.cached_property
     def _nulls(self) -> dict[tuple[int, float], noise.Null]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -100,7 +101,7 @@ class Verdict:
     rows: int
     begun: str
     ended: str
-    scores: tuple[Score, ...]
+    scores: Sequence[Score]
     raised: tuple[Alarm, ...] = ()
     ended_alarms: tuple[Alarm, ...] = ()
     standing: tuple[Alarm, ...] = ()
@@ -108,6 +109,9 @@ class Verdict:
     @property
     def score(self) -> float | None:
         """The largest shift of a watched feature, chance taken away; None where nothing could be compared."""
+        most = getattr(self.scores, "most", ...)
+        if most is not ...:
+            return None if most is None else float(most)
         found = [s.shift for s in self.scores if s.watched and s.shift is not None]
         return max(found, default=None)
 
@@ -118,7 +122,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; numbers to six digits."""
-        found: dict[str, Any] = _plain(dataclasses.asdict(self))
+        found: dict[str, Any] = _plain(dataclasses.asdict(dataclasses.replace(self, scores=tuple(self.scores))))
         return {**found, "score": _plain(self.score)}
 
 

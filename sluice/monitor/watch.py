@@ -86,13 +86,15 @@ class Watch:
         """
         kept = self.begin() if again else self._read()
         verdicts: list[Verdict] = []
-        rows, count = 0, 0
+        rows, count, since = 0, 0, 0
         for batch, cursor in self.log.read(kept["cursor"], columns=self.monitor.columns, most=most):
             state, found = self.monitor.feed(kept["state"], batch)
-            kept = self._with(kept, state, cursor, found)
-            verdicts, rows, count = [*verdicts, *found][-KEPT:], rows + batch.num_rows, count + 1
+            kept = {**kept, "state": state, "cursor": cursor}
+            verdicts, rows, count, since = [*verdicts, *found][-KEPT:], rows + batch.num_rows, count + 1, since + len(found)
             if count % _EVERY == 0:
+                kept, since = self._with(kept, verdicts[max(len(verdicts) - since, 0) :]), 0
                 self._write(kept)
+        kept = self._with(kept, verdicts[max(len(verdicts) - since, 0) :])
         kept = {**kept, "cursor": self.log.cursor if most is None else kept["cursor"]}
         self._write(kept)
         return Look(
@@ -109,9 +111,9 @@ class Watch:
             self.log.faults,
         )
 
-    def _with(self, kept: dict[str, Any], state: dict[str, Any], cursor: dict[str, Any], found: list[Verdict]) -> dict[str, Any]:
-        history = [*kept["history"], *map(_brief, found[-KEPT:])][-KEPT:]
-        return {**kept, "state": state, "cursor": cursor, "history": history, "last": found[-1].to_dict() if found else kept["last"]}
+    def _with(self, kept: dict[str, Any], found: list[Verdict]) -> dict[str, Any]:
+        history = [*kept["history"], *map(_brief, found)][-KEPT:]
+        return {**kept, "history": history, "last": found[-1].to_dict() if found else kept["last"]}
 
     def _read(self) -> dict[str, Any]:
         try:
