@@ -36,6 +36,7 @@ GROUPS = {
     "test_kfp_users": "digits",
     "test_monitoring": "digits",
     "test_serving": "digits",
+    "test_prompts": "digits",
     "test_promotion_rights": "installations",
     "test_install": "installations",
     "test_upgrade": "installations",

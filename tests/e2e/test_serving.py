@@ -9,15 +9,17 @@ import time
 from collections import Counter
 from typing import Any
 
+_PREDICT = "/v1/models/digits:predict"
+
 
 class Load:
     """Requests through the gateway from a few connections, counted by status and by the version that answered."""
 
-    def __init__(self, gateway: str, host: str, body: bytes, threads: int = 2, pause: float = 0.02):
+    def __init__(self, gateway: str, host: str, body: bytes, threads: int = 2, pause: float = 0.02, path: str = _PREDICT):
         self.seen: Counter[tuple[int, str]] = Counter()
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._args = gateway, host, body, pause
+        self._args, self._pause = (gateway, host, body, path), pause
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
 
     def __enter__(self) -> Load:
@@ -31,15 +33,14 @@ class Load:
             t.join(20)
 
     def _run(self) -> None:
-        gateway, host, body, pause = self._args
         while not self._stop.is_set():
-            key = once(gateway, host, body)
+            key = once(*self._args)
             with self._lock:
                 self.seen[key] += 1
-            time.sleep(pause)
+            time.sleep(self._pause)
 
 
-def once(gateway: str, host: str, body: bytes, path: str = "/v1/models/digits:predict") -> tuple[int, str]:
+def once(gateway: str, host: str, body: bytes, path: str = _PREDICT) -> tuple[int, str]:
     connection = http.client.HTTPConnection(gateway, 80, timeout=15)
     try:
         connection.request("POST", path, body, {"host": host, "content-type": "application/json"})

@@ -44,6 +44,7 @@ class Scripted:
         answer: text for a question; by default the question again.
         hangs: seconds of ``hang``.
         model: what it says it is.
+        address: where it listens; port 0: any that is free.
 
     Attributes:
         url: of its API.
@@ -62,7 +63,9 @@ class Scripted:
         hangs: float = 30.0,
         slow: float = 0.3,
         model: str = "played-1",
+        address: tuple[str, int] = ("127.0.0.1", 0),
     ):
+        self.address = address
         self.script, self.answer, self.hangs, self.slow, self.model = script, answer, hangs, slow, model
         self.asked: Counter[str] = Counter()
         self.played: Counter[str] = Counter()
@@ -75,7 +78,7 @@ class Scripted:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, *self.address, backlog=1024))
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         self._ready.set()
         self._loop.run_forever()
