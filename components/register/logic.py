@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from sluice.audit.log import ANCHOR
 from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.package import package as packages
+from sluice.package.beside import SIGNATURE
 from sluice.package.store import default_store
 from sluice.proof import environment, record
 from sluice.registry import prompts
@@ -59,6 +61,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
                 "run_id": run_id,
                 "page": registry.page(version),
                 "proof": sorted(proof),
+                "proof_digests": {n: hashlib.sha256(data).hexdigest() for n, data in sorted(proof.items()) if n != SIGNATURE},
                 "signed_by": signed_by,
                 "card": card.parts(),
             },

@@ -24,13 +24,13 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """What is wrong, and at which record."""
+    """What is wrong, and at which record; None: at none."""
 
-    sequence: int
+    sequence: int | None
     what: str
 
     def __str__(self) -> str:
-        return f"record {self.sequence}: {self.what}"
+        return self.what if self.sequence is None else f"record {self.sequence}: {self.what}"
 
 
 def verify(lines: Iterable[bytes], head: Head | None, anchors: Iterable[Head] = ()) -> list[Fault]:
@@ -124,4 +124,4 @@ class _Check:
     def end(self) -> None:
         """What did not come any more."""
         self.faults += [Fault(n, "was removed") for n in sorted(self.missing)[:1000]]
-        self.faults.sort(key=lambda f: f.sequence)
+        self.faults.sort(key=lambda f: f.sequence or 0)

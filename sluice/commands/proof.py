@@ -20,7 +20,7 @@ from sluice.package.s3 import S3Store
 from sluice.package.store import PackageStore, default_store, open_store
 from sluice.proof import keys
 from sluice.proof.signing import sign as signature_of
-from sluice.proof.verify import UNCHECKED, WRONG, Verdict
+from sluice.proof.verify import OK, UNCHECKED, WRONG, Part, Verdict
 from sluice.proof.verify import verify as verdict_of
 from sluice.registry.references import find_version, registry_of
 
@@ -82,11 +82,25 @@ def verify(args: argparse.Namespace) -> int:
     named = bool(args.key) or bool(os.environ.get(keys.TRUSTED_ENV, "").strip())
     trusted = keys.trusted_here(args.key, home=home.root)
     found = verdict_of(meant.open_there, meant.digest, meant.store, trusted, signature=named or args.require_signature)
+    found = witnessed(found, meant, home)
     if args.json:
         show_json(found.to_dict() | {"exit_code": 0 if found.ok else REFUSED})
     else:
         _tell(found)
     return 0 if found.ok else REFUSED
+
+
+def witnessed(found: Verdict, meant: Found, home: Home) -> Verdict:
+    """With what the home's audit log says of the package's proof, where it knows the package. Raises `AuditError`."""
+    from sluice.audit.log import open_log, records
+    from sluice.registry.witness import proof_of
+
+    about = [r for r in records(open_log(home)) if r.entry.digest == meant.digest and r.entry.kind == "registration"]
+    if not about:
+        return found
+    wrong = tuple(map(str, proof_of(meant.digest, meant.store, about)))
+    said = wrong or (f"record {about[-1].sequence}: registered {about[-1].time[:10]} by {about[-1].entry.user}",)
+    return dataclasses.replace(found, parts=(*found.parts, Part("audit log", WRONG if wrong else OK, said)))
 
 
 def _tell(found: Verdict) -> None:

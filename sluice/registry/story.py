@@ -13,7 +13,9 @@ from sluice.audit.log import ANCHOR, AuditLog, anchors
 from sluice.audit.record import Record
 from sluice.audit.verify import Fault, Head, verify
 from sluice.core.errors import ProjectError
+from sluice.core.home import Home
 from sluice.registry.versions import Registry, Version
+from sluice.registry.witness import begun_anew, disagreements
 
 #: What a version was made of, by tag, in words.
 _MADE = {
@@ -53,7 +55,7 @@ class Story:
     """All that is known of a model, or of one of its versions.
 
     Attributes:
-        model: its name. versions: oldest first. events: in order. log: where they are written. faults: of that log.
+        model: its name. versions: oldest first. events: in order. log: where they are written. faults: of that log, and of what it bears witness to.
     """
 
     model: str
@@ -85,7 +87,7 @@ class Story:
         }
 
 
-def tell(reference: str, registry: Registry, log: AuditLog) -> Story:
+def tell(reference: str, registry: Registry, log: AuditLog, home: Home) -> Story:
     """The story of ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``.
 
     Raises:
@@ -95,7 +97,7 @@ def tell(reference: str, registry: Registry, log: AuditLog) -> Story:
     every = registry.versions(name)
     kept = [v for v in every if which in ("", v.number, *v.aliases)]
     lines, head = log.read()
-    read = _readable(lines)
+    read = readable(lines)
     if not kept and (at or not any(r.entry.model == name for r in read)):
         known = sorted({*registry.models(), *(r.entry.model for r in read if r.entry.model)})
         there = ", ".join(f"{name}@{v.number}" for v in every) or f"models: {', '.join(known) or 'none'}"
@@ -107,7 +109,9 @@ def tell(reference: str, registry: Registry, log: AuditLog) -> Story:
     if at:
         numbers = {v.number for v in kept}
         events = [e for e in events if e.version in numbers or set(e.record["data"].get("versions") or ()) & numbers]
-    return Story(name, sorted(kept, key=lambda v: int(v.number)), events, log.where, verify(lines, head, named(registry, [name])))
+    heads = named(registry, [name])
+    faults = [*verify(lines, head, heads), *begun_anew(heads, log.identity(), [name]), *disagreements(name, registry, read, home)]
+    return Story(name, sorted(kept, key=lambda v: int(v.number)), events, log.where, faults)
 
 
 def named(registry: Registry, models: Iterable[str]) -> list[Head]:
@@ -120,7 +124,8 @@ def made_of(version: Version) -> dict[str, str]:
     return {words: version.tags[tag] for tag, words in _MADE.items() if version.tags.get(tag)}
 
 
-def _readable(lines: Sequence[bytes]) -> list[Record]:
+def readable(lines: Sequence[bytes]) -> list[Record]:
+    """The records that can be read, in the log's order."""
     out = []
     for line in lines:
         try:
@@ -177,7 +182,7 @@ def text(story: Story) -> str:
     """For a terminal, as Markdown."""
     lines = [f"# {story.model}", ""]
     if story.faults:
-        lines += ["**The audit log is not what was written:**", *(f"- {f}" for f in story.faults[:20]), ""]
+        lines += ["**Not all is what was written:**", *(f"- {f}" for f in story.faults[:20]), ""]
     for v in story.versions:
         stands = f" ({', '.join(v.aliases)})" if v.aliases else ""
         lines += [f"## version {v.number}{stands}", f"- package: sha256:{v.digest}", f"- kept at: {v.uri}"]
@@ -207,7 +212,9 @@ def html(story: Story) -> str:
     out = f"<h1>{escape(story.model)}: its story</h1>"
     if story.faults:
         faults = "".join(f"<li>{escape(str(f))}</li>" for f in story.faults)
-        out += f'<section><h2>The audit log is not what was written<span class="badge no">changed</span></h2><ul class="reasons">{faults}</ul></section>'
+        out += (
+            f'<section><h2>Not all is what was written<span class="badge no">changed</span></h2><ul class="reasons">{faults}</ul></section>'
+        )
     for v in story.versions:
         rows: list[list[Any]] = [
             ["package", code(f"sha256:{v.digest}")],

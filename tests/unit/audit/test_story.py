@@ -31,7 +31,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         )
         entry = Entry("registration", "points", digest, "", "as ever", {"run": f"r{i}", "step": "register", "decision": "pass"})
         registry.tag("points", made.number, {ANCHOR: anchor(log, log.append(entry))})
-    registry.set_alias("points", CHAMPION, "2")
+    for name in (CHAMPION, "production-champion"):
+        registry.set_alias("points", name, "2")
     log.append(Entry("promotion", "points", B, "production", "ada asked", {"version": "2", "versions": ["2", "1"]}, "grace"))
     log.append(Entry("gate", "others", reason="not told"))
     return home
@@ -40,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def test_a_model_is_told_in_order_with_what_it_was_made_of(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "points", "--home", str(home.root)]) == 0
     said = capsys.readouterr().out
-    assert "## version 2 (champion)" in said and f"- data digest: {'d' * 64}" in said and "not told" not in said
+    assert "## version 2 (champion, production-champion)" in said and f"- data digest: {'d' * 64}" in said and "not told" not in said
     order = [
         said.index(x)
         for x in ("[version 1] pass: good", "**registration** [version 1]", "accuracy", "grace: **promotion in production** [version 2]")
