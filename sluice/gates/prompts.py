@@ -69,6 +69,9 @@ def decide(found: dict[str, Any], failures: float, package: Any) -> Decision:
     model = package.provenance.get("model", {})
     if model.get("reported") and found["reported"] and found["reported"] != [model["reported"]]:
         cautions.append(f"the endpoint reports {', '.join(found['reported'])}, and the package was made with {model['reported']}")
+    for scorer in found["scorers"]:
+        if scorer["decides"] and scorer["more"].get("doubt"):
+            cautions.append(f"the scorer {scorer['name']} decides, and {scorer['more']['doubt']}: its scores say little")
     if found["tests"]:
         said.append(f"{sum(t['holds'] for t in found['tests'])} of {len(found['tests'])} prompt tests hold")
     if found["unsupported"]:

@@ -124,6 +124,15 @@ def test_answers_that_do_not_come_count_as_wrong_and_too_many_are_refused(tmp_pa
     assert asked_and_judged(package, dataset, "test", project, tmp_path / "answers")[0][:, 0].mean() == 1
 
 
+def test_a_judge_that_decides_and_takes_whatever_stands_first_is_warned_of(tmp_path: Path, endpoint: Scripted) -> None:
+    endpoint.answer = lambda q: "1" if "Answer 1:" in q else said(q)
+    project, dataset, package = made(written(tmp_path / "p", endpoint.url, scorers={"judge": {}}))
+    outputs, targets = asked_and_judged(package, dataset, "test", project, tmp_path / "answers")
+    facts = Judged(project, dataset, package, outputs, targets, None, None, {}, kept=tmp_path / "answers")
+    decision = Prompts().judge(facts, None)
+    assert set(outputs[:, 0]) == {0.5} and "changes with the order of the two answers on 100% of the items" in decision.cautions[0]
+
+
 def test_two_prompts_are_compared_item_by_item(tmp_path: Path, endpoint: Scripted) -> None:
     project, dataset, champion = made(written(tmp_path / "p", endpoint.url))
     worse = written(tmp_path / "w", endpoint.url)

@@ -16,7 +16,7 @@ from sluice.llm.prompt import Prompt, PromptFile, Variable
 from sluice.llm.protocol import Completion
 from sluice.llm.retrieval import Passage
 from sluice.llm.scorers.base import Item, scorers_of
-from sluice.llm.scorers.judge import agreement
+from sluice.llm.scorers.judge import agreement, doubt
 from sluice.llm.scorers.values import number
 
 PASSAGES = (Passage("rules.md", 0, "The pool opens at 7. It closes at 21. Dogs are not allowed."),)
@@ -92,6 +92,19 @@ def test_numbers() -> None:
 def test_agreement_with_people() -> None:
     assert agreement([(1, 1.0), (0, 0.0), (1, 1.0), (0, 1.0)]) == {"rows": 4, "agrees": 0.75, "kappa": pytest.approx(0.5)}
     assert agreement([(1, 1.0)])["kappa"] is None and agreement([])["agrees"] is None
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"agreement": 0.95, "kappa": 0.7, "rows": 40}, ""),
+        ({"agreement": None}, ""),
+        ({"agreement": 0.5}, "changes with the order of the two answers on 50% of the items"),
+        ({"agreement": 0.95, "kappa": 0.1, "rows": 40}, "by a kappa of 0.10 on 40 answers"),
+    ],
+)
+def test_a_judge_that_is_none_is_doubted(found: dict[str, Any], words: str) -> None:
+    assert words in doubt(found).get("doubt", "") and bool(doubt(found)) == bool(words)
 
 
 def judged(said: Callable[[str], str], text: str, expected: str, tmp_path: Path) -> float | None:
