@@ -9,7 +9,7 @@ NAME = "sluice-batch-inference"
 DESCRIPTION = "Predict every row of Parquet files with a registered model, at full machine speed."
 
 
-def batch_inference(package: str, source: str, digest: str = "", keep: str = "row_id", max_bad: float = 0.0) -> None:
+def batch_inference(package: str, source: str, digest: str = "", keep: str = "row_id", max_bad: float = 0.0, engine: str = "local") -> None:
     """Parquet files to predictions.
 
     Args:
@@ -18,8 +18,11 @@ def batch_inference(package: str, source: str, digest: str = "", keep: str = "ro
         digest: The digest the package must have; leave empty to take the address's.
         keep: Columns copied to the output, separated by commas.
         max_bad: The share of rows that may be unusable; 0 stops at the first.
+        engine: local: every core of the step's pod. ray: the workers of a Ray cluster, whose address is RAY_ADDRESS in the step's environment.
     """
-    ran = batch_predict(package=package, digest=digest, source=source, keep=keep, max_bad=max_bad, home=cluster.here().home)
+    ran = batch_predict(
+        package=package, digest=digest, source=source, keep=keep, max_bad=max_bad, home=cluster.here().home, engine=engine, workers=0
+    )
     cluster.place(ran, "batch_predict")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model
 
 from sluice.core import files, yamlfile
@@ -18,7 +20,7 @@ from sluice.formats.base import formats_of
 from sluice.learners.base import LEARNERS, Learner
 from sluice.problems.problem import DEFAULT
 from sluice.steps.step import own_steps
-from sluice.tasks import import_task, section_of, settled
+from sluice.tasks import import_task, load_task, section_of, settled
 from sluice.tasks.base import TASKS, Task
 
 if TYPE_CHECKING:
@@ -73,6 +75,11 @@ class _File(Section):
         """Where its relative paths start: the project file's folder; null for a project of no file."""
         return self._base_dir
 
+    def portable(self, base_dir: Path | None = None) -> Portable:
+        """The project for another process, which sees the same folder."""
+        base = base_dir or self._base_dir
+        return Portable(self.model_dump_json(), base.absolute() if base else None)
+
     @property
     def digest(self) -> str:
         """sha256 over the settings that make the model, defaults filled in: the config's version.
@@ -83,6 +90,24 @@ class _File(Section):
         left = {"serve", "rollout", "monitor", "tracking", "cluster", "tune", "provenance", "card"}
         how = {"engine", "memory"}  # what is read is the same
         return files.digest_of(self.model_dump(mode="json", exclude={**dict.fromkeys(left, True), "data": how}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Portable:
+    """A project on its way to another process: as text, which is read there."""
+
+    text: str
+    base_dir: Path | None
+
+    def task(self) -> Task:
+        """The project's task; a process reads a project once. Raises `ProjectError`."""
+        return _task_of(self)
+
+
+@functools.lru_cache(maxsize=4)
+def _task_of(told: Portable) -> Task:
+    project = parse(orjson.loads(told.text), base_dir=told.base_dir)
+    return load_task(project, told.base_dir)
 
 
 def _project(train: type[Section], base: type[Section]) -> Any:

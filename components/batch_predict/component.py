@@ -13,6 +13,8 @@ def batch_predict(
     keep: str,
     max_bad: float,
     home: str,
+    engine: str,
+    workers: int,
     predictions: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     gate: dsl.Output[dsl.Artifact],
@@ -26,6 +28,8 @@ def batch_predict(
         keep: Columns copied to the output, separated by commas.
         max_bad: The share of rows that may be unusable; 0 stops at the first, but leaves rows without a text or image out and counts them.
         home: The local home folder; empty on a cluster.
+        engine: local, or ray: the workers of the cluster that RAY_ADDRESS names.
+        workers: Cores; 0 takes those of the pod.
         predictions: One Parquet part an input file, in the rows' order.
         metrics: Rows, unusable rows, and the share of each label.
         gate: The counts, as JSON.
@@ -35,7 +39,18 @@ def batch_predict(
     """
     from components.batch_predict.logic import run
 
-    found = run(package, source, predictions.path, digest=digest, home=home, keep=keep, max_bad=max_bad, gate_path=gate.path)
+    found = run(
+        package,
+        source,
+        predictions.path,
+        digest=digest,
+        home=home,
+        keep=keep,
+        max_bad=max_bad,
+        engine=engine,
+        workers=workers,
+        gate_path=gate.path,
+    )
     metrics.log_metric("rows", found.evidence["rows"])
     metrics.log_metric("unusable_rows", found.evidence["bad"])
     metrics.log_metric("empty_rows", found.evidence["empty"])

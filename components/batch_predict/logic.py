@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from sluice.core import files
-from sluice.core.errors import DataError, InputError
+from components.batch_predict.part import Work, key_of
+from components.batch_predict.parts import by_processes, by_workers, finished, ledger_of, put_together
+from sluice.core.errors import DataError, ProjectError
 from sluice.core.gate import Gate
 from sluice.core.home import Home
-from sluice.core.ordered import in_order
 from sluice.core.processes import cpu_quota
 from sluice.data import locations
 from sluice.data.report import counted
-from sluice.engines.predictor import Predictor
-from sluice.engines.rows import rows_from_arrow
 from sluice.package import package as packages
 from sluice.package.package import Package
 from sluice.package.store import open_store
-from sluice.prediction.answers import Answered, Tally, answer, columns_of
-from sluice.problems.problem import problem
 from sluice.steps.execute import run_step
 
-#: Rows read, predicted and written at a time: memory is a few of these, whatever the files' size.
-WINDOW = 4096
+ENGINES = ("local", "ray")
 _PART = "part-{:05d}.parquet"
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a run did. `bad`: rows that could not be predicted; `first_bad`: where the first is and why; `empty`: rows without a text or image, left out."""
+    """What a run did. `bad`: rows that could not be predicted; `first_bad`: where the first is and why; `empty`: rows without a text or image, left out.
+
+    `parts`: of the result, one an input file; `reused`: those an earlier run had finished.
+    """
 
     rows: int
     bad: int
     labels: dict[str, int]
     first_bad: str | None
     empty: int = 0
+    parts: int = 0
+    reused: int = 0
 
 
 def run(
@@ -56,6 +51,7 @@ def run(
     max_bad: float = 0.0,
     batch_size: int = 64,
     workers: int = 0,
+    engine: str = "local",
     gate_path: str,
 ) -> Gate:
     """The step: a gate with the rows, labels and rows a second as evidence; refused when too many rows cannot be used.
@@ -63,7 +59,11 @@ def run(
     Args:
         package: a package's directory, or its registered address (``.../sha256/<digest>``).
         keep: columns copied to the output, separated by commas; those a file does not have are left out.
+        workers: cores; 0: those this process may use.
+        engine: ``local``, or ``ray``: the workers of the cluster that ``RAY_ADDRESS`` names, or of this machine.
     """
+    if engine not in ENGINES:
+        raise ProjectError("is no engine", field="engine", value=engine, fix=f"use {' or '.join(ENGINES)}")
 
     def work() -> Gate:
         directory = Path(package)
@@ -76,7 +76,14 @@ def run(
         with locations.files_of(source, Path()) as here:
             inputs = [path for place in here for path in sources(str(place.path))]
             done = predict_files(
-                found, inputs, Path(output_path), keep=columns, tolerate=max_bad > 0, batch_size=batch_size, workers=workers or cpu_quota()
+                found,
+                inputs,
+                Path(output_path),
+                keep=columns,
+                tolerate=max_bad > 0,
+                batch_size=batch_size,
+                workers=workers or cpu_quota(),
+                engine=engine,
             )
         share = done.bad / done.rows if done.rows else 0.0
         evidence: dict[str, Any] = {**dataclasses.asdict(done), "digest": found.digest, "output": output_path}
@@ -101,7 +108,8 @@ def sources(source: str) -> list[Path]:
         DataError: there is none.
     """
     path = Path(source)
-    found = [path] if path.is_file() else sorted(p for p in path.rglob("*.parquet") if not p.name.startswith((files.PARTIAL, ".", "_")))
+    inside = path.rglob("*.parquet")
+    found = [path] if path.is_file() else sorted(p for p in inside if not any(n.startswith((".", "_")) for n in p.relative_to(path).parts))
     if not found:
         raise DataError("no Parquet file is there", field="source", value=source, fix="name a .parquet file, a folder of them, or a glob")
     return found
@@ -116,8 +124,12 @@ def predict_files(
     tolerate: bool = False,
     batch_size: int = 64,
     workers: int = 1,
+    engine: str = "local",
 ) -> Summary:
     """Write one part of predictions an input file; the folder appears whole, in the rows' order.
+
+    Each part is predicted by itself and written down beside the folder once it is whole, so a run that was ended does only what is missing when
+    it is started again, as does one after some input files have changed.
 
     Columns: `keep`'s, then ``prediction`` (string), ``probability`` (float32) and ``probabilities``
     (list of float32, in the order of the labels in the schema's metadata), or ``value`` (float32); then
@@ -128,73 +140,40 @@ def predict_files(
         tolerate: rows that cannot be used are marked in ``error`` and counted as bad; otherwise the first ends the run, but for rows
             without a text or image, which are marked and counted apart.
         batch_size: rows of one run of the graph.
-        workers: threads; ONNX Runtime and the tokenizer let go of the interpreter's lock.
+        workers: cores: a process a part where there is enough to do, else threads (ONNX Runtime and the tokenizer let go of the
+            interpreter's lock).
+        engine: ``local``, or ``ray`` for a task a part.
 
     Raises:
         DataError: a file cannot be read or lacks a feature, or a row cannot be used and `tolerate` is off.
+        PartLost, WorkersLost: the process, or the worker, of a part ended each time it was tried.
     """
-    predictor = Predictor(package, threads=1)
-    job, tally, empty = _Job(predictor, keep or [], tolerate, batch_size), Tally(), 0
-    with files.new_dir(out) as tmp:
-        for number, path in enumerate(inputs):
-            writer: pq.ParquetWriter | None = None
-            try:
-                for table, bad, first in in_order(lambda window, path=path: job.predict(path, *window), _windows(path), workers):  # type: ignore[misc]
-                    tally.add(table.num_rows, bad, first, table.column("prediction") if job.classes else None)
-                    empty += table.num_rows - table.column("error").null_count - bad
-                    writer = writer or pq.ParquetWriter(tmp / _PART.format(number), table.schema, compression="zstd")
-                    writer.write_table(table)
-            finally:
-                if writer is not None:
-                    writer.close()
-    return Summary(tally.rows, tally.bad, dict(sorted(tally.labels.items())), tally.first_bad, empty)
-
-
-def _windows(path: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
+    folder = ledger_of(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = Work(package.root, package.digest, folder, tuple(keep or ()), tolerate, batch_size, workers)
+    parts = [(key_of(package, path, work), path) for path in inputs]
+    keys = [key for key, _ in parts]
+    before = finished(folder, out, keys)
+    missing = [(key, path) for key, path in dict(parts).items() if key not in before]
+    for key, _ in missing:  # of a record whose part is not there, or was changed
+        (folder / f"{key}.json").unlink(missing_ok=True)
     try:
-        with pq.ParquetFile(path) as file:
-            start = 0
-            for batch in file.iter_batches(WINDOW):
-                yield start, batch
-                start += batch.num_rows
-            if not start:
-                yield 0, pa.RecordBatch.from_pylist([], schema=file.schema_arrow)
-    except (pa.ArrowException, OSError) as e:
-        raise DataError(f"cannot be read as Parquet: {e}", field=str(path), fix="write the file again") from e
+        if missing and engine == "ray":
+            by_workers(dataclasses.replace(work, threads=1), missing)
+        elif missing:
+            by_processes(work, missing, workers)
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    found = finished(folder, out, keys)
+    put_together(folder, out, {key: path for key, (path, _) in found.items()}, keys, _PART.format)
+    return _summed([found[key][1] for key in keys], len(inputs) - sum(key in dict(missing) for key in keys))
 
 
-class _Job:
-    """What all windows share."""
-
-    def __init__(self, predictor: Predictor, keep: list[str], tolerate: bool, batch_size: int):
-        self._predictor, self._keep, self._tolerate, self._batch_size = predictor, keep, tolerate, batch_size
-        self._labels = list(predictor.package.labels)
-        self.classes = problem(predictor.package.objective).classes
-        self._metadata = {"labels": orjson.dumps(self._labels), "digest": predictor.package.digest, "model": predictor.package.name}
-
-    def predict(self, path: Path, start: int, batch: pa.RecordBatch) -> tuple[pa.Table, int, str | None]:
-        """(predictions of a window, rows that cannot be used, the first of them). Called on any thread."""
-        rows = rows_from_arrow(self._predictor.processor.spec(), batch)
-        try:
-            found = answer(self._predictor, rows, self._batch_size, tolerate=self._tolerate)
-        except InputError as e:
-            raise DataError(
-                f"cannot be predicted: {e.message}", field=f"{path} (rows counted from {start}): {e.field}", fix=e.fix, value=e.value
-            ) from e
-        first = next((f"{path}: row {start + i}: {e}" for i, e in enumerate(found.errors) if e), None) if found.bad else None
-        return self._table(batch, found), found.bad, first
-
-    def _table(self, batch: pa.RecordBatch, found: Answered) -> pa.Table:
-        columns = {name: batch.column(name) for name in self._keep if name in batch.schema.names}
-        made, answers = columns_of(self._predictor, found.answers), found.answers
-        if self.classes:
-            made["probabilities"] = pa.ListArray.from_arrays(
-                pa.array(np.arange(len(answers) + 1) * len(self._labels), pa.int32()), pa.array(answers.ravel(), pa.float32())
-            )
-        if len(found.good) < batch.num_rows:
-            spread = np.full(batch.num_rows, -1)
-            spread[found.good] = np.arange(len(found.good))
-            made = {name: column.take(pa.array(spread, mask=spread < 0)) for name, column in made.items()}
-        columns |= made
-        columns["error"] = pa.array(found.errors, pa.string())
-        return pa.table(columns).replace_schema_metadata(self._metadata)
+def _summed(records: list[dict[str, Any]], reused: int) -> Summary:
+    labels: Counter[str] = Counter()
+    for record in records:
+        labels.update(record["labels"])
+    first = next((r["first_bad"] for r in records if r["first_bad"]), None)
+    rows, bad, empty = (sum(r[k] for r in records) for k in ("rows", "bad", "empty"))
+    return Summary(rows, bad, dict(sorted(labels.items())), first, empty, len(records), reused)

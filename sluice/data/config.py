@@ -207,9 +207,10 @@ class DataConfig(Section):
         exclude_if=lambda names: not names,
     )
     shard_rows: int = Field(50_000, ge=1)
-    engine: Literal["auto", "local"] = Field(
+    engine: Literal["auto", "local", "ray"] = Field(
         "auto",
-        description="how rows are gone through: local, in pieces within `memory`; auto, in one piece where it fits. What is found is the same",
+        description="how rows are gone through: local, in pieces within `memory`; ray, those by workers; auto, in one piece where it fits. "
+        "What is found is the same",
         exclude_if=lambda engine: engine == "auto",
     )
     memory: str = Field(

@@ -65,6 +65,22 @@ class Evidence:
             found = pc.unique(pa.chunked_array([found.slice(0, MOST_NUMBERS // 2), *ends.chunks]))
         self._few = found
 
+    def take(self, other: Evidence) -> None:
+        """Take what was found of the next rows elsewhere. Raises `TooMany`."""
+        if self.texts:
+            self.counted.take(other.counted.values, other.counted.counts)
+            for part in other._first:
+                missing = _FIRST - sum(map(len, self._first))
+                if missing > 0:
+                    self._first.append(part.slice(0, missing))
+            if len(self.counted.values) > MOST_TEXTS:
+                raise TooMany
+        elif len(other._few):
+            more = self._more or other._more
+            self._more = False  # what was found there is kept apart from what stands here
+            self.add(pa.chunked_array([other._few]))
+            self._more = self._more or more
+
     def values(self) -> pa.Array:
         """The values that stand for all: of texts each different one, in the order in which they come, and some again where the share of numbers needs it."""
         if not self.texts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sluice.core.numerals import Numerals
+from sluice.core.spread import workers
 from sluice.data.blocks import ID, KEY, Spool, SpoolWriter
 from sluice.data.columns import null_for_missing, null_for_nan, numbers
 from sluice.data.config import DataConfig
@@ -30,6 +31,7 @@ from sluice.data.readers import pandas_index
 from sluice.data.scheme import Found
 from sluice.data.separators import settle
 from sluice.data.sources import INDEX, check_header
+from sluice.data.spreadout import RowGroup, groups_of, seen_by
 from sluice.data.timestamps import speaks_of_time
 from sluice.data.typed import typed
 
@@ -118,12 +120,17 @@ def _labels(table: pa.Table, label: str) -> pa.Table:
 def read(looked: Looked, label: str) -> Iterator[pa.Table]:
     """The source's rows, each column as it is read, a piece at a time."""
     for block in looked.reader.blocks():
-        for name, how in looked.numerals.items():
-            column = spelled_numbers(block.column(name), name, how).values
-            if column is None:
-                column = pa.chunked_array([pa.nulls(block.num_rows, pa.float64())])
-            block = block.set_column(block.schema.names.index(name), name, column)
-        yield _labels(block, label)
+        yield as_read(block, looked.numerals, label)
+
+
+def as_read(block: pa.Table, numerals: Mapping[str, Numerals], label: str) -> pa.Table:
+    """A piece as its columns are read."""
+    for name, how in numerals.items():
+        column = spelled_numbers(block.column(name), name, how).values
+        if column is None:
+            column = pa.chunked_array([pa.nulls(block.num_rows, pa.float64())])
+        block = block.set_column(block.schema.names.index(name), name, column)
+    return _labels(block, label)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +179,10 @@ class _Reader:
     def blocks(self) -> Iterator[pa.Table]:
         raise NotImplementedError
 
+    def apart(self) -> Iterable[RowGroup | pa.Table]:
+        """Pieces for workers: to be read by them, or read here."""
+        return self.blocks()
+
 
 class _Parquet(_Reader):
     """Files with one schema, of which columns are read alone."""
@@ -200,6 +211,8 @@ class _Parquet(_Reader):
         """Of each column; of numbers that no setting names only as many as tell times from other numbers."""
         found = {f.name: Evidence(f.type, f.name in every) for f in self._schema}
         looked_at = [n for n, e in found.items() if e.texts or n in every or n in self._times or speaks_of_time(n)]
+        if looked_at and (many := workers()) is not None:
+            return found | seen_by(many, self.apart(), {n: found[n] for n in looked_at})
         for block in self._read(looked_at) if looked_at else ():
             for name in looked_at:
                 found[name].add(block.column(name))
@@ -208,6 +221,10 @@ class _Parquet(_Reader):
     def blocks(self) -> Iterator[pa.Table]:
         """A part of a row group a piece."""
         return self._read(self.names)
+
+    def apart(self) -> list[RowGroup]:
+        """A row group a piece, for workers to read."""
+        return groups_of(self._files)
 
     def _read(self, names: Sequence[str]) -> Iterator[pa.Table]:
         for file in self._files:

@@ -12,9 +12,10 @@ import pyarrow as pa
 from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
 from sluice.core.spelling import Spelling
-from sluice.data import flow, timestamps
+from sluice.core.spread import workers
+from sluice.data import flow, spreadout, timestamps
 from sluice.data.beside import named_beside
-from sluice.data.blocks import APART, Blocks, Spool
+from sluice.data.blocks import APART, Blocks
 from sluice.data.columns import null_for_nan
 from sluice.data.digests import plain
 from sluice.data.locations import brought
@@ -30,7 +31,7 @@ from sluice.fields import field_of, fields_of
 from sluice.problems.problem import problem
 
 if TYPE_CHECKING:
-    from sluice.project import Project
+    from sluice.project import Portable, Project
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) ->
             columns = data.columns
             named = {columns.label, *columns.categorical, *columns.numbers, *columns.kinds, *columns.ignore, *(columns.features or ())}
             looked = flow.look(found, form, data, [*named, *columns_named(project)], folder)
-            held, reading = _made(project, task, looked, folder)
+            held, reading = _made(project, base_dir, task, looked, folder)
             for path in folder.glob("cells-*.arrow"):
                 path.unlink()
             if shared is not None:
@@ -86,12 +87,12 @@ def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) ->
             return None
 
 
-def _told(held: Spool, r: Reading) -> Found:
+def _told(held: Blocks, r: Reading) -> Found:
     source = InPieces(r.schema, held.rows, r.digest, r.parts, r.notes, r.numerals)
     return held, r.kinds, r.objective, source, r.spellings, r.times
 
 
-def _made(project: Project, task: Any, looked: flow.Looked, folder: Path) -> tuple[Spool, Reading]:
+def _made(project: Project, base_dir: Path, task: Any, looked: flow.Looked, folder: Path) -> tuple[Blocks, Reading]:
     data, values = project.data, looked.values
     kinds, objective = dict(task.kinds(values)), task.objective(values)
     if named_beside(project, values, kinds) or any(n.startswith(APART) for n in values.schema.names):
@@ -112,12 +113,57 @@ def _made(project: Project, task: Any, looked: flow.Looked, folder: Path) -> tup
     named = [*(n for n, f in fields_of(kinds).items() if f.category), *(["label"] if label.category else [])]
     spellings = {n: spelling_of(sample.column(n)) for n in named if pa.types.is_string(sample.schema.field(n).type)}
 
-    def make(block: pa.Table) -> tuple[pa.Table, pa.ChunkedArray | None]:
-        table = respelled_table(_canonical(fixed, block, kinds), spellings, block, data.columns.label)
-        return table, split_keys(project, block, block.num_rows, times)
+    make = Make(fixed, kinds, objective, spellings, times)
+    found: tuple[Blocks, str, pa.Schema]
+    if (many := workers()) is None:
+        made = flow.spool(flow.read(looked, data.columns.label), make, list(kinds), folder / ROWS)
+        found = made.held, made.digest, made.schema
+    else:
+        reading = spreadout.Reading(tuple(looked.reader.names), looked.numerals, data.columns.label)
+        spread = spreadout.spread_out(many, looked.reader.apart(), reading, make.portable(project.portable(base_dir)), list(kinds))
+        if isinstance(spread, str):
+            raise flow.Unfit(spread)
+        found = spread.held, spread.digest, spread.schema
+    held, digest, schema = found
+    return held, Reading(kinds, objective, schema, digest, looked.parts, looked.notes, looked.numerals, spellings, times)
 
-    made = flow.spool(flow.read(looked, data.columns.label), make, list(kinds), folder / ROWS)
-    return made.held, Reading(kinds, objective, made.schema, made.digest, looked.parts, looked.notes, looked.numerals, spellings, times)
+
+@dataclasses.dataclass(frozen=True)
+class Make:
+    """Turns a piece of a source into the dataset's rows.
+
+    Attributes:
+        task: it, or what opens it in another process. kinds, objective, spellings, times: of the whole source.
+    """
+
+    task: Any
+    kinds: dict[str, str]
+    objective: str
+    spellings: dict[str, Spelling]
+    times: Mapping[str, Times]
+
+    def portable(self, project: Portable) -> Make:
+        """The same for another process."""
+        return dataclasses.replace(self, task=_Settled(project, dict(self.times), self.objective, self.kinds))
+
+    def __call__(self, block: pa.Table) -> tuple[pa.Table, pa.ChunkedArray | None]:
+        """The rows, and what they are split by or null."""
+        task = self.task.open() if isinstance(self.task, _Settled) else self.task
+        table = respelled_table(_canonical(task, block, self.kinds), self.spellings, block, task.project.data.columns.label)
+        return table, split_keys(task.project, block, block.num_rows, self.times)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settled:
+    """A task that reads each column as it was found to be."""
+
+    project: Portable
+    times: dict[str, Times]
+    objective: str
+    kinds: dict[str, str]
+
+    def open(self) -> Any:
+        return self.project.task().settled_for(self.kinds, {n: t for n, t in self.times.items() if n in self.kinds}, self.objective)
 
 
 def _canonical(task: Any, table: pa.Table, kinds: Mapping[str, str]) -> pa.Table:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sluice.core import spread
 from sluice.data.blocks import ID, KEY, Blocks
 from sluice.data.checks.subject import Side
 from sluice.data.columns import usable
@@ -48,8 +49,19 @@ def form_in_pieces(found: list[Found] | pa.Table, data: DataConfig) -> str | Non
 
 @contextlib.contextmanager
 def bounded(data: DataConfig) -> Iterator[Path]:
-    """A folder for pieces, gone at the end; columns are sorted within ``data.memory``."""
-    with tempfile.TemporaryDirectory(prefix="sluice-rows-") as folder, tally.held(data.bytes_of_memory // 64):
+    """A folder for pieces, gone at the end; columns are sorted within ``data.memory``, and the workers that ``data.engine`` names are there.
+
+    Raises:
+        MissingExtra: they need an optional package.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-rows-"))
+        stack.enter_context(tally.held(data.bytes_of_memory // 64))
+        if data.engine == "ray":
+            from sluice.core import onray
+
+            onray.installed()
+            stack.enter_context(spread.working(lambda: stack.enter_context(onray.on_ray(data.bytes_of_memory // 4))))
         yield Path(folder)
 
 

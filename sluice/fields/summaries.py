@@ -30,6 +30,12 @@ class Blocks(Protocol):
     def __call__(self) -> Iterator[pa.ChunkedArray]: ...
 
 
+class Mapped(Protocol):
+    """What a function says of a column, a piece at a time."""
+
+    def __call__(self, function: Callable[[pa.ChunkedArray], Any], /) -> Iterator[Any]: ...
+
+
 class Cells:
     """A column's cells, each question about them worked out once.
 
@@ -38,6 +44,7 @@ class Cells:
         distinct: counts its different values, where the caller can do so cheaply; null: they are counted here.
         blocks: gives it a piece at a time; null: in one piece.
         rows: how many it has, where it lies on disk.
+        mapped: asks each piece where it lies, if that is elsewhere.
     """
 
     def __init__(
@@ -46,8 +53,9 @@ class Cells:
         distinct: Callable[[], int] | None = None,
         blocks: Blocks | None = None,
         rows: int | None = None,
+        mapped: Mapped | None = None,
     ):
-        self._column, self._distinct = column, distinct
+        self._column, self._distinct, self._mapped = column, distinct, mapped
         self._blocks = blocks or (lambda: iter([self.column]))
         self.rows = len(column) if isinstance(column, pa.ChunkedArray) else rows or 0
 
@@ -60,6 +68,10 @@ class Cells:
     def numbers(self) -> Tally:
         """Of a quantity."""
         counted = Tallier()
+        if self._mapped is not None:
+            for tally in self._mapped(tally_of):
+                counted.take(tally)
+            return counted.done()
         for block in self._blocks():
             counted.add(np.asarray(block.cast(pa.float64()).to_numpy()))
         return counted.done()
@@ -68,8 +80,8 @@ class Cells:
     def coded(self) -> Coded:
         """Of a category."""
         counted = Counted()
-        for block in self._blocks():
-            counted.add(block)
+        for values, counts in self._mapped(counts_of) if self._mapped is not None else map(counts_of, self._blocks()):
+            counted.take(values, counts)
         return counted.values, counted.counts
 
     @functools.cached_property
@@ -110,9 +122,7 @@ class Counted:
 
     def add(self, block: pa.ChunkedArray) -> None:
         """Take the next rows."""
-        found = encoded(block)
-        codes = np.asarray(found.indices.drop_null()).astype(np.int64)
-        self.take(found.dictionary, np.bincount(codes, minlength=len(found.dictionary)))
+        self.take(*counts_of(block))
 
     def take(self, values: pa.Array, counts: NDArray[np.int64]) -> None:
         """Take distinct values of the next rows, and how often each stands there."""
@@ -143,6 +153,18 @@ class Counted:
         if self._held:
             self._merge()
         return self._counts
+
+
+def tally_of(block: pa.ChunkedArray) -> Tally:
+    """A piece of a quantity."""
+    return Tally.of(np.asarray(block.cast(pa.float64()).to_numpy()))
+
+
+def counts_of(block: pa.ChunkedArray) -> Coded:
+    """A piece of a category: its distinct values, and how often each stands."""
+    found = encoded(block)
+    codes = np.asarray(found.indices.drop_null()).astype(np.int64)
+    return found.dictionary, np.bincount(codes, minlength=len(found.dictionary))
 
 
 def encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:

@@ -16,6 +16,7 @@ from sluice.data.config import Checks, Split
 from sluice.data.digests import row_numbers
 from sluice.data.partitions import Copies, Partitions
 from sluice.data.report import EXAMPLES, HIDDEN, Check, Status
+from sluice.data.spreadout import Spread
 from sluice.data.timestamps import Times
 from sluice.fields import Field, field_of
 from sluice.fields.pixels import Probe
@@ -127,7 +128,8 @@ class Side:
         distinct = (lambda: len(np.unique(self.ids))) if alone else None
         if isinstance(self.held, InMemory):
             return Cells(self.held.table.column(name), distinct)
-        return Cells(lambda: self.column(name), distinct, lambda: (b.column(0) for _, b in self.held.blocks([name])), self.rows)
+        mapped = self.held.of_column(name) if isinstance(self.held, Spread) else None
+        return Cells(lambda: self.column(name), distinct, lambda: (b.column(0) for _, b in self.held.blocks([name])), self.rows, mapped)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A whole column, in memory."""

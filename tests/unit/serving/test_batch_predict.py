@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -10,7 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.batch_predict import part, parts
 from components.batch_predict.logic import predict_files, run, sources
+from components.batch_predict.part import Work
+from sluice.core import files
 from sluice.core.errors import DataError
 from sluice.core.gate import Gate
 from sluice.engines.predictor import Predictor
@@ -145,3 +149,78 @@ def test_a_missing_feature_and_no_files_are_errors(tmp_path: Path) -> None:
         predict_files(builders.text(tmp_path / "p"), [tmp_path / "in.parquet"], tmp_path / "out")
     with pytest.raises(DataError, match="no Parquet file"):
         sources(str(tmp_path / "none"))
+
+
+def three(folder: Path, rows: int = 60) -> list[Path]:
+    folder.mkdir()
+    for i in range(3):
+        pq.write_table(pa.table({"row_id": [f"{i}-{k}" for k in range(rows)], "text": texts(rows)}), folder / f"{i}.parquet")
+    return sources(str(folder))
+
+
+def test_a_rerun_does_what_is_missing_or_was_changed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, inputs = builders.text(tmp_path / "p"), three(tmp_path / "in")
+    did: list[str] = []
+    whole = part.predict_part
+
+    def seen(predictor: Predictor, path: Path, *more: Any) -> Any:
+        did.append(path.name)
+        if path.name == "1.parquet" and len(did) == 2:
+            raise KeyboardInterrupt  # the run is ended in the middle
+        return whole(predictor, path, *more)
+
+    monkeypatch.setattr(part, "predict_part", seen)
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(package, inputs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    again = predict_files(package, inputs, tmp_path / "out")
+    assert did == ["0.parquet", "1.parquet", "1.parquet", "2.parquet"] and (again.parts, again.reused, again.rows) == (3, 1, 180)
+    before = [(tmp_path / "out" / f"part-{i:05d}.parquet").read_bytes() for i in range(3)]
+    pq.write_table(pa.table({"row_id": ["new"], "text": ["send money"]}), inputs[2])  # one changes,
+    (tmp_path / "out" / "part-00000.parquet").write_bytes(b"PAR1")  # and one result was spoilt
+    last = predict_files(package, inputs, tmp_path / "out")
+    assert did[4:] == ["0.parquet", "2.parquet"] and (last.parts, last.reused, last.rows) == (3, 1, 121)
+    after = [(tmp_path / "out" / f"part-{i:05d}.parquet").read_bytes() for i in range(3)]
+    assert after[:2] == before[:2] and pq.read_table(tmp_path / "out").num_rows == 121
+    predict_files(package, inputs[1:], tmp_path / "out")  # a file that is gone, and one that has another place
+    assert len(did) == 6 and sorted(p.name for p in (tmp_path / "out").iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
+
+
+def test_parts_in_processes_of_their_own_are_the_same_and_their_faults_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, inputs = builders.text(tmp_path / "p"), three(tmp_path / "in")
+    predict_files(package, inputs, tmp_path / "here")
+    monkeypatch.setattr(parts, "_WORTH", 60)
+    predict_files(package, inputs, tmp_path / "there", workers=2)
+    for name in ("part-00000.parquet", "part-00002.parquet"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+    pq.write_table(pa.table({"text": ["x" * (LIMIT_CHARACTERS + 1)] * 60}), inputs[1])
+    with pytest.raises(DataError, match=r"1\.parquet.*cannot be predicted"):
+        predict_files(package, inputs, tmp_path / "there", workers=2)
+    assert pq.read_table(tmp_path / "there").num_rows == 180  # as it was
+
+
+def test_a_part_whose_process_ends_is_tried_alone_and_then_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(tmp_path, "d", tmp_path, (), False, 1, 1)
+    started: list[list[str]] = []
+
+    class Process:
+        """Of a hand of parts: does those before ``bad``, then is killed."""
+
+        def __init__(self, command: list[str], **_: Any):
+            keys = [k for k, _ in files.read_json(Path(command[-1]))["parts"]]
+            started.append(keys)
+            self.killed = "bad" in keys
+            for key in keys[: keys.index("bad") if self.killed else None]:
+                files.write_json(tmp_path / f"{key}.json", {})
+
+        def wait(self) -> int:
+            return -9 if self.killed else 0
+
+        def kill(self) -> None: ...
+
+    monkeypatch.setattr(parts, "_WORTH", 0 + 1)
+    monkeypatch.setattr(parts, "_rows", lambda path: 5)
+    monkeypatch.setattr(parts, "spawn", Process)
+    with pytest.raises(parts.PartLost, match="by signal 9, 3 times"):
+        parts.by_processes(work, [(k, tmp_path / k) for k in ("a", "bad", "c", "e")], 2)
+    assert all((tmp_path / f"{k}.json").exists() for k in "ac") and [k for k in started if "bad" in k][1:] and len(started) <= 6
