@@ -33,6 +33,8 @@ class Follower:
         on_line: told of every line, with its node.
     """
 
+    container, label = CONTAINER, JOBSET
+
     def __init__(self, objects: Objects, namespace: str, name: str, on_line: Callable[[int, str], None]):
         self.objects, self.namespace, self.name, self.on_line = objects, namespace, name, on_line
         self.endings: dict[int, str] = {}
@@ -46,8 +48,12 @@ class Follower:
         for pod in pods:
             name = pod["metadata"]["name"]
             if name not in self._readers and (pod.get("status") or {}).get("phase") in ("Running", "Succeeded", "Failed"):
-                self._readers[name] = threading.Thread(target=self._read, args=(name, rank_of(pod)), name=f"log-{name}", daemon=True)
+                self._readers[name] = threading.Thread(target=self._read, args=(name, self.rank(pod)), name=f"log-{name}", daemon=True)
                 self._readers[name].start()
+
+    def rank(self, pod: Object) -> int:
+        """A pod's number within its job."""
+        return rank_of(pod)
 
     def close(self, seconds: float = 10.0) -> None:
         """The job is over: read what is left, for at most `seconds`."""
@@ -64,7 +70,7 @@ class Follower:
         """One pod's log to its end. Lines carry their time, so that none is told twice after a broken connection."""
         seen = ""
         while True:
-            query = {"container": CONTAINER, "follow": "true", "timestamps": "true"}
+            query = {"container": self.container, "follow": "true", "timestamps": "true"}
             query |= {"sinceSeconds": str(_seconds_since(seen))} if seen else {}
             try:
                 for line in lines(self.objects.kube.stream(path("Pod", self.namespace, pod, "log"), query=query)):
@@ -96,7 +102,7 @@ class Follower:
 
     def _watch(self) -> None:
         """How each node ended. A failed job's pods are deleted at once: only a watch is sure to see it."""
-        query = {"labelSelector": f"{JOBSET}={self.name}", "watch": "true", "timeoutSeconds": "600"}
+        query = {"labelSelector": f"{self.label}={self.name}", "watch": "true", "timeoutSeconds": "600"}
         while not self._over.is_set():
             try:
                 for line in lines(self.objects.kube.stream(path("Pod", self.namespace), query=query, read=660.0)):
@@ -107,12 +113,12 @@ class Follower:
                 self.endings.setdefault(-1, f"could not be watched: {e}")
             self._over.wait(_PAUSE)
 
-    def _note(self, pod: Mapping[str, Any]) -> None:
+    def _note(self, pod: Object) -> None:
         """Take down how a pod ended, the first time it says so; `pod` as JSON."""
         status = pod.get("status") or {}
         how = ending(status)
         if how:
-            self.endings.setdefault(int((pod["metadata"].get("labels") or {}).get(RANK, 0)), how)
+            self.endings.setdefault(self.rank(pod), how)
 
 
 def ending(status: Mapping[str, Any]) -> str:
@@ -166,7 +172,7 @@ def lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace")
 
 
-def rank_of(pod: Object) -> int:
+def rank_of(pod: Mapping[str, Any]) -> int:
     """A node's number within its job."""
     return int((pod["metadata"].get("labels") or {}).get(RANK, 0))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from components.train.pod_logs import CONTAINER, IMAGE, JOBSET, Follower, held_up, rank_of
 from sluice.core.errors import DeadlineError, SluiceError
@@ -66,6 +67,11 @@ class JobSpec:
         if reserved:
             raise TrainJobError("is the Trainer's own", field="env", value=reserved, fix="set nodes and processes instead")
 
+    @property
+    def told(self) -> str:
+        """Where its image comes from."""
+        return self.image or f"TrainingRuntime {self.runtime}"
+
     def manifest(self) -> dict[str, Any]:
         """The ``TrainJob``."""
         trainer: dict[str, Any] = {"numNodes": self.nodes, "numProcPerNode": self.processes, "command": list(self.command)}
@@ -98,6 +104,19 @@ class JobSpec:
         return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": meta, "spec": spec}
 
 
+class Submitted(Protocol):
+    """What `TrainJobs` and `RayJobs` take."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def told(self) -> str:
+        """Where its image comes from."""
+        ...
+
+    def manifest(self) -> dict[str, Any]: ...
+
+
 def torchrun(spec_nodes: int, processes: int, job: Path) -> tuple[str, ...]:
     """The command of a node: the Trainer gives rendezvous and rank in ``PET_*``, which torchrun reads itself; all ranks' output is its own."""
     return (
@@ -111,6 +130,12 @@ def torchrun(spec_nodes: int, processes: int, job: Path) -> tuple[str, ...]:
     )
 
 
+def owner() -> dict[str, Any] | None:
+    """This pod as an owner reference, from what KFP tells a step: the job goes when the pod does."""
+    name, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
+    return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid} if name and uid else None
+
+
 class TrainJobs:
     """Jobs of one namespace.
 
@@ -122,6 +147,8 @@ class TrainJobs:
         TrainJobError: refused, or no answer after three tries.
     """
 
+    kind, fix = "TrainJob", "is the Trainer installed, and does the Role sluice-pipeline allow it?"
+
     def __init__(self, namespace: str | None = None, objects: Objects | None = None):
         self.objects = objects or Objects(Kube(read=_READ, pauses=_PAUSES))
         found = namespace or own_namespace()
@@ -129,12 +156,12 @@ class TrainJobs:
             raise TrainJobError("is not known outside a pod", field="namespace", fix="name it")
         self.namespace = found
 
-    def submit(self, spec: JobSpec) -> None:
+    def submit(self, spec: Submitted) -> None:
         """Create the job."""
-        with _asked("submit it", spec.name):
-            self.objects.create("TrainJob", self.namespace, spec.manifest(), again=True)
+        with self._asked("submit it", spec.name):
+            self.objects.create(self.kind, self.namespace, spec.manifest(), again=True)
 
-    def replace(self, spec: JobSpec, seconds: float = 120.0) -> None:
+    def replace(self, spec: Submitted, seconds: float = 120.0) -> None:
         """`submit`, in place of a job of that name which an earlier, killed step left.
 
         Raises:
@@ -146,27 +173,30 @@ class TrainJobs:
         while self.exists(spec.name):
             if time.monotonic() > end:
                 raise DeadlineError(
-                    f"is still there {seconds:g} s after it was deleted", field=f"TrainJob {spec.name}", fix="look at its finalizers"
+                    f"is still there {seconds:g} s after it was deleted", field=f"{self.kind} {spec.name}", fix="look at its finalizers"
                 )
             time.sleep(1.0)
         self.submit(spec)
 
     def exists(self, name: str) -> bool:
         """Whether there is a job of that name."""
-        with _asked("read it", name):
-            return self.objects.get("TrainJob", self.namespace, name) is not None
+        return self.read(name) is not None
+
+    def read(self, name: str) -> Object | None:
+        """The job, as it stands."""
+        with self._asked("read it", name):
+            return self.objects.get(self.kind, self.namespace, name)
 
     def cancel(self, name: str) -> None:
         """Delete the job and its pods; nothing happens when it has gone."""
-        with _asked("delete it", name):
-            self.objects.delete("TrainJob", self.namespace, name, propagation="Foreground")
+        with self._asked("delete it", name):
+            self.objects.delete(self.kind, self.namespace, name, propagation="Foreground")
 
     def condition(self, name: str) -> tuple[str, str]:
         """(``Complete`` | ``Failed`` | ``Running``, message)."""
-        with _asked("read it", name):
-            job = self.objects.get("TrainJob", self.namespace, name)
+        job = self.read(name)
         if job is None:
-            raise TrainJobError("was deleted while it ran", field=f"TrainJob {name}", fix="run the step again")
+            raise TrainJobError("was deleted while it ran", field=f"{self.kind} {name}", fix="run the step again")
         for c in (job.get("status") or {}).get("conditions") or []:
             if c["type"] in ("Complete", "Failed") and c["status"] == "True":
                 return c["type"], c.get("message", "")
@@ -174,12 +204,12 @@ class TrainJobs:
 
     def pods(self, name: str) -> list[Object]:
         """The job's pods, by their node's number."""
-        with _asked("list its pods", name):
+        with self._asked("list its pods", name):
             return sorted(self.objects.list("Pod", self.namespace, f"{JOBSET}={name}"), key=rank_of)
 
     def wait(
         self,
-        spec: JobSpec,
+        spec: Submitted,
         *,
         on_line: Callable[[int, str], None],
         seconds: float,
@@ -206,7 +236,7 @@ class TrainJobs:
         """
         start = time.monotonic()
         stop = stop or threading.Event()
-        follower = Follower(self.objects, self.namespace, spec.name, on_line)
+        follower = self.follower(spec.name, on_line)
         told = ""
         try:
             while True:
@@ -216,7 +246,7 @@ class TrainJobs:
                 if kind != "Running":
                     follower.close()
                     if kind == "Failed":
-                        raise NodeLost(follower.cause(message), field=f"TrainJob {spec.name}", fix="the nodes' logs are above")
+                        raise NodeLost(follower.cause(message), field=f"{self.kind} {spec.name}", fix="the nodes' logs are above")
                     return
                 held = "; ".join(f"node {rank_of(p)} waits, {why}" for p in pods if (why := held_up(p)[0]))
                 if held != told and on_state:
@@ -225,27 +255,27 @@ class TrainJobs:
                 late = time.monotonic() - start > image_seconds and any(held_up(p)[0].startswith(IMAGE) for p in pods)
                 if late or any(held_up(p)[1] for p in pods):
                     self.cancel(spec.name)
-                    raise TrainJobError(
-                        f"cannot start: {held}", field=f"TrainJob {spec.name}", fix=f"check the image of TrainingRuntime {spec.runtime}"
-                    )
+                    raise TrainJobError(f"cannot start: {held}", field=f"{self.kind} {spec.name}", fix=f"check the image: {spec.told}")
                 if stop.wait(poll):
                     self.cancel(spec.name)
-                    raise TrainJobError("was cancelled", field=f"TrainJob {spec.name}")
+                    raise TrainJobError("was cancelled", field=f"{self.kind} {spec.name}")
                 if time.monotonic() - start > seconds:
                     states = ", ".join(f"node {rank_of(p)} {p['status'].get('phase')}" for p in pods) or "no pod was made"
                     self.cancel(spec.name)
                     raise DeadlineError(
-                        f"not done after {seconds:g} s: {states}", field=f"TrainJob {spec.name}", fix="is there room for its pods?"
+                        f"not done after {seconds:g} s: {states}", field=f"{self.kind} {spec.name}", fix="is there room for its pods?"
                     )
         finally:
             follower.close(0)
 
+    def follower(self, name: str, on_line: Callable[[int, str], None]) -> Follower:
+        """Who reads the job's logs."""
+        return Follower(self.objects, self.namespace, name, on_line)
 
-@contextlib.contextmanager
-def _asked(what: str, name: str) -> Iterator[None]:
-    """A call of the API server, with its failure as a `TrainJobError`."""
-    try:
-        yield
-    except KubeFault as e:
-        fix = "is the Trainer installed, and does the Role sluice-pipeline allow it?"
-        raise TrainJobError(f"could not {what}: {e.status} {e.message}"[:800], field=f"TrainJob {name}", fix=fix) from e
+    @contextlib.contextmanager
+    def _asked(self, what: str, name: str) -> Iterator[None]:
+        """A call of the API server, with its failure as a `TrainJobError`."""
+        try:
+            yield
+        except KubeFault as e:
+            raise TrainJobError(f"could not {what}: {e.status} {e.message}"[:800], field=f"{self.kind} {name}", fix=self.fix) from e

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.train.trainjob import JobSpec, NodeLost, TrainJobError, TrainJobs, torchrun
+from components.train.trainjob import JobSpec, NodeLost, TrainJobError, TrainJobs, owner, torchrun
 from sluice.core import events
 from sluice.core.errors import ProjectError
 from sluice.data.dataset import Dataset
@@ -43,12 +43,6 @@ _PREFIX = re.compile(r"\[rank \d+\] ")
 def on_cluster(nodes: int) -> bool:
     """Whether the train step here hands its work to the Trainer: several nodes are asked for, and a shared volume is named."""
     return nodes > 1 and bool(os.environ.get(CLAIM_ENV))
-
-
-def owner() -> dict[str, Any] | None:
-    """This pod as an owner reference, from what KFP tells a step: the job goes when the pod does."""
-    name, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
-    return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid} if name and uid else None
 
 
 def job_name(project: Project, dataset: Dataset, out: Path) -> str:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components import STARTED, environment
+from components.rayjob import RESULT, on_cluster
 from sluice.core import files
 from sluice.core.gate import Gate
 from sluice.data.prepare import validate_project_data
 from sluice.kfp.form import resolve
+from sluice.project import Project
 from sluice.report import page
 from sluice.steps.execute import opened, run_step
 from sluice.tasks import load_task
@@ -41,13 +43,22 @@ def run(
         base = Path(base_dir or ".")
         settings, text = resolve(project, set_, typed, compiled, base_dir=base)
         environment.check(opened(settings))
-        report = validate_project_data(settings, base, load_task(settings, base))
-        found = report.to_dict()
-        return Gate("validate_data", report.decision, tuple(report.reasons) or (summary(found),), found)
+        found = _found(settings, base)
+        return Gate("validate_data", found["decision"], tuple(found["reasons"]) or (summary(found),), found)
 
     gate = run_step(work, gate_path, step="validate_data", started=STARTED)
     files.write_text(Path(report_path), page.step_page(gate))
     return Checked(gate.decision, text)
+
+
+def _found(settings: Project, base: Path) -> dict[str, Any]:
+    """The report; by a RayJob, where the project and the cluster say so."""
+    if not on_cluster(settings.data.engine):
+        return validate_project_data(settings, base, load_task(settings, base)).to_dict()
+    from components.rayjob.step import handed
+
+    with handed("validate_data", settings.name, {"project": settings.model_dump_json(), "base_dir": str(base)}) as folder:
+        return dict(files.read_json(folder / RESULT))
 
 
 def summary(found: dict[str, Any]) -> str:

@@ -11,13 +11,20 @@ import importlib.util
 import itertools
 import os
 import pickle
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from sluice.core.errors import DeadlineError, MissingExtra, SluiceError, first_line
-from sluice.core.processes import cpu_quota
+from sluice.core.processes import cpu_quota, free_port, spawn, stop, wait_until
 
 #: A cluster that is there already; else one of this machine's cores is started, and is gone with the block.
 ADDRESS_ENV = "RAY_ADDRESS"
@@ -45,27 +52,80 @@ def on_ray(memory: int = _STORE, cores: int | None = None) -> Iterator[RayWorker
         MissingExtra: Ray is not installed. DeadlineError: the cluster cannot be reached.
     """
     installed()
+    if not os.environ.get(ADDRESS_ENV):
+        _token()
     import ray
 
-    address, joined = os.environ.get(ADDRESS_ENV), ray.is_initialized()
-    if not joined:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", f"{_START:g}")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        told: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-        if not address:
-            told |= {"num_cpus": cores or cpu_quota(), "include_dashboard": False, "object_store_memory": max(memory, 80 << 20)}
-        try:
-            ray.init(address=address or "local", **told)
-        except Exception as e:  # Ray raises those of any kind
-            raise DeadlineError(
-                f"does not answer: {first_line(e)}", field=ADDRESS_ENV, value=address or "local", fix="is the Ray cluster up? `ray status`"
-            ) from e
-    try:
+    if ray.is_initialized():
         yield RayWorkers(ray)
-    finally:
-        if not joined:
-            ray.shutdown()
+        return
+    with contextlib.ExitStack() as stack:
+        address = os.environ.get(ADDRESS_ENV)
+        started = None if address else stack.enter_context(_of_this_machine(memory, cores or cpu_quota()))
+        stack.callback(ray.shutdown)
+        _join(ray, address or str(started))
+        yield RayWorkers(ray)
+
+
+def _join(ray: Any, address: str) -> None:
+    """Connect, as soon as the cluster is up. Raises `DeadlineError`."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    end = time.monotonic() + _START
+    while True:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+            return
+        except Exception as e:  # Ray raises those of any kind
+            if time.monotonic() > end:
+                fix = "is the Ray cluster up? `ray status`"
+                raise DeadlineError(f"does not answer: {first_line(e)}", field=ADDRESS_ENV, value=address, fix=fix) from e
+        time.sleep(1.0)
+
+
+@contextlib.contextmanager
+def _of_this_machine(memory: int, cores: int) -> Iterator[str]:
+    """A Ray for this process alone, which dies with it: its ports are chosen here, so that nothing of it waits for another to tell its own."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-ray-", dir="/tmp"))  # sockets below it have a short name at most
+    port, *others = (free_port() for _ in range(5))
+    names = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-env-agent-port", "metrics-export-port")
+    options = {
+        "port": port,
+        **dict(zip(names, others, strict=True)),
+        "num-cpus": cores,
+        "object-store-memory": max(memory, 80 << 20),
+        "include-dashboard": "false",
+        "temp-dir": folder,
+    }
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        log = folder / "start.log"
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        process = spawn([*command, *(f"--{name}={value}" for name, value in options.items())], log=log, env=env)
+        stack.callback(stop, process)
+        told = folder / "ray_current_cluster"
+        wait_until(
+            lambda: told.exists() and _listens(told.read_text()), what="Ray on this machine", seconds=_START, process=process, log=log
+        )
+        yield told.read_text().strip()
+
+
+def _token() -> None:
+    """Without the secret in a person's home nobody else on this machine uses what is started here; Ray reads it when it is imported."""
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if os.environ.get("RAY_AUTH_TOKEN") or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileExistsError), open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:  # noqa: PTH123 (never wider)
+        f.write(secrets.token_hex(32))
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.strip().rpartition(":")
+    with socket.socket() as s:
+        s.settimeout(1.0)
+        return bool(host) and s.connect_ex((host.strip("[]"), int(port))) == 0
 
 
 def installed() -> None:

@@ -22,6 +22,7 @@ KINDS = {
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
     "Revision": ("/apis/serving.knative.dev/v1", "revisions"),
     "TrainJob": ("/apis/trainer.kubeflow.org/v1alpha1", "trainjobs"),
+    "RayJob": ("/apis/ray.io/v1", "rayjobs"),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "ConfigMap": ("/api/v1", "configmaps"),
     "Pod": ("/api/v1", "pods"),
