@@ -18,6 +18,9 @@ from sluice.core import onray
 from sluice.core.errors import DataError
 from sluice.data import prepare
 from sluice.tasks import load_task
+from tests.tools.long import long
+
+pytestmark = long  # Ray's own processes want 15 s to start
 
 
 @pytest.fixture(scope="module")
