@@ -109,6 +109,12 @@ class SpoolWriter:
         self._writer.close()
         return Spool(self.path)
 
+    def discard(self) -> None:
+        """No file."""
+        if self._writer is not None:
+            self._writer.close()
+            self.path.unlink()
+
     def _flush(self) -> None:
         batch = pa.concat_tables(self._held).combine_chunks().to_batches()[0]
         self._held, self._rows = [], 0

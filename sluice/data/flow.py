@@ -42,7 +42,15 @@ _TRIES = 3
 
 
 class Unfit(Exception):
-    """Why a source is read whole."""
+    """Why a source is read whole.
+
+    Args:
+        why: half a sentence. fix: what to change, so that it is read in pieces.
+    """
+
+    def __init__(self, why: str, fix: str = ""):
+        super().__init__(why)
+        self.why, self.fix = why, fix
 
 
 class _Again(Exception):
@@ -73,7 +81,7 @@ def look(files: Sequence[Found], form: str, data: DataConfig, asked: Sequence[st
     """Read the columns for what they are.
 
     Args:
-        files: of the source. form: ``csv`` or ``parquet``.
+        files: of the source. form: ``csv``, ``jsonl`` or ``parquet``.
         data: the project's section. asked: columns that settings name.
         folder: where pieces of a text file are kept, for the second reading.
 
@@ -81,21 +89,29 @@ def look(files: Sequence[Found], form: str, data: DataConfig, asked: Sequence[st
         Unfit: it has to be read whole, if only to say what is wrong with it.
         DataError: it cannot be read.
     """
-    reader: _Reader = _Texts(files, data, asked, folder) if form == "csv" else _Parquet(files, data, asked)
+    from sluice.data.lines import Lines
+
+    if form != "csv" and data.dialect.declared:
+        raise Unfit("how cells are separated is declared of a file without any")
+    reader: _Reader
+    if form == "csv":
+        reader = _Texts(files, data, asked, folder)
+    else:
+        reader = Lines(files, data, folder) if form == "jsonl" else _Parquet(files, data, asked)
     columns = data.columns
-    names = reader.names
     every = {columns.label, *columns.categorical}
     try:
         evidence = reader.evidence(every)
     except TooMany as e:
-        raise Unfit("a column has too many different texts") from e
+        raise Unfit("a column has more than a million different texts", "list it under data.columns.ignore, or write it as numbers") from e
+    names = reader.names
     check_header(names, columns, None, files[0].where, form, reader.dialect, held_out=False, labelled=True)
     if form == "csv":
         _plain_texts(evidence, data)
     values, written, more = typed(table_of(evidence), None, columns, None, [], data.numerals)
     for name in columns.categorical:
         if name in names and pa.types.is_floating(values.schema.field(name).type):
-            raise Unfit(f"{name!r} names something by floats")
+            raise Unfit(f"{name!r} names something by floats", "store whole numbers or texts")
     values = _labels(values, columns.label)
     return Looked(values, tuple(reader.parts), (*reader.notes, *more), written, reader)
 
@@ -108,7 +124,8 @@ def _plain_texts(evidence: Mapping[str, Evidence], data: DataConfig) -> None:
         if found.texts and name not in never and (wanted is None or name in wanted):
             share = numeric_share(found.counted.values, found.counted.counts)
             if share is None or share >= 0.9:
-                raise Unfit(f"{name!r} may be a column of numbers with something else in it")
+                fix = f"mend the other cells, or list {name} under data.columns.categorical"
+                raise Unfit(f"{name!r} may be a column of numbers with something else in it", fix)
 
 
 def _labels(table: pa.Table, label: str) -> pa.Table:
@@ -159,7 +176,7 @@ def spool(rows: Iterator[pa.Table], make: Any, kinds: Sequence[str], path: Path)
         table, keys = make(block)
         canonical = canonical or table.schema
         if table.schema != canonical or len(table) != len(block):
-            raise Unfit("its rows are not alike")
+            raise Unfit("its rows are not alike", "write each column with one type")
         table = table.append_column(ID, pa.array(row_numbers(table, kinds), pa.uint64()))
         writer.add(table if keys is None else table.append_column(KEY, keys))
     if hasher is None or schema is None:
@@ -199,12 +216,12 @@ class _Parquet(_Reader):
                 raise Unfit("a file cannot be read") from e
         first = schemas[0]
         if any(not s.equals(first) for s in schemas) or len(set(first.names)) < len(first.names) or not all(n for _, n in self.parts):
-            raise Unfit("its files are not alike")
+            raise Unfit("its files are not alike", "write them with the same columns and types")
         if any(pa.types.is_dictionary(f.type) or pa.types.is_nested(f.type) for f in first):
-            raise Unfit("it has columns of lists or dictionaries")
+            raise Unfit("it has columns of lists or dictionaries", "store numbers or plain texts")
         index = {*pandas_index(first.empty_table()), *(n for n in first.names if not n or INDEX.fullmatch(n))} - set(asked)
         if index:
-            raise Unfit("it has the index of a saved table")
+            raise Unfit("it has the index of a saved table", "write it without its index")
         self._schema, self.names = first.remove_metadata(), list(first.names)
 
     def evidence(self, every: set[str]) -> dict[str, Evidence]:
@@ -237,10 +254,29 @@ class _Parquet(_Reader):
                 raise Unfit("a file cannot be read") from e
 
 
-class _Texts(_Reader):
+class Kept(_Reader):
+    """What is parsed once and kept on disk for the second reading."""
+
+    def __init__(self) -> None:
+        self.names, self.parts = [], []
+        self._spool: Spool | None = None
+
+    def keep(self, spool: Spool) -> None:
+        """The rows, each column as it was read."""
+        self._spool = spool
+
+    def blocks(self) -> Iterator[pa.Table]:
+        """As kept."""
+        assert self._spool is not None
+        for _, block in self._spool.blocks(self.names):
+            yield block
+
+
+class _Texts(Kept):
     """Files of separated cells, parsed once: numbers as such, other cells as texts, kept on disk."""
 
     def __init__(self, files: Sequence[Found], data: DataConfig, asked: Sequence[str], folder: Path):
+        super().__init__()
         self._files, self._data, self._asked, self._folder = files, data, asked, folder
         columns = data.columns
         self._texts = {columns.label, *columns.categorical, *columns.timestamps, *columns.kinds, *columns.ignore, *data.numerals}
@@ -248,18 +284,19 @@ class _Texts(_Reader):
         #: Columns that pyarrow itself reads as numbers, cells and all; others are read as texts, of which each is looked at.
         self._numeric: set[str] | None = None
         self._failed = 0
-        self.names, self.parts = [], []
-        self._spool: Spool | None = None
         for file in files:
             dialect, note = settle(file, data.dialect, asked)
             names = names_of(file, dialect)
             if note or (dialect.quote == "auto" and dialect.delimiter == "\t") or any(padding(file, dialect)) or not all(names):
-                raise Unfit("its cells have to be looked at whole")
+                raise Unfit(
+                    "its cells have to be looked at whole (padded, without a name, or with quotes that may be text)",
+                    "declare data.delimiter and data.quote, and write it without padding",
+                )
             if self.names and names != self.names:
-                raise Unfit("its files are not alike")
+                raise Unfit("its files are not alike", "write them with the same columns and types")
             self.names, self.dialect = names, self.dialect or dialect
         if any(INDEX.fullmatch(n) for n in self.names):
-            raise Unfit("it has the index of a saved table")
+            raise Unfit("it has the index of a saved table", "write it without its index")
 
     def evidence(self, every: set[str]) -> dict[str, Evidence]:
         """Of each column. A column is of numbers as long as each piece of it is."""
@@ -310,13 +347,13 @@ class _Texts(_Reader):
             if not rows:
                 raise Unfit("a file has no rows")
             self.parts.append((file.where, rows))
-        self._spool = writer.close()
+        self.keep(writer.close())
         return found
 
     def _column(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         if name in self._texts:
             if self._data.quote == "auto" and pc.any(pc.match_substring(column, "\n")).as_py():
-                raise Unfit("a cell holds a line break")
+                raise Unfit("a cell holds a line break", "declare data.quote")
             return column
         if pa.types.is_floating(column.type):
             return null_for_nan(column)
@@ -334,12 +371,6 @@ class _Texts(_Reader):
             dialect, _ = settle(file, self._data.dialect, self._asked)
             cell = last.column(last.num_columns - 1)[-1].as_py()
             closed_at_the_end(file, dialect, cell if isinstance(cell, str) else "")
-
-    def blocks(self) -> Iterator[pa.Table]:
-        """As kept."""
-        assert self._spool is not None
-        for _, block in self._spool.blocks(self.names):
-            yield block
 
 
 def _read_natively(column: pa.ChunkedArray) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from sluice.data import flow, spreadout, timestamps
 from sluice.data.beside import named_beside
 from sluice.data.blocks import APART, Blocks
 from sluice.data.columns import null_for_nan
+from sluice.data.config import DataConfig
 from sluice.data.digests import plain
 from sluice.data.locations import brought
 from sluice.data.names import columns_named
@@ -53,8 +55,10 @@ class InPieces:
 Found = tuple[Blocks, dict[str, str], str, InPieces, dict[str, Spelling], Mapping[str, Times]]
 
 
-def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) -> Found | None:
-    """The rows, their kinds, the objective, what was read, spellings, and times; None where the source is read whole: it fits, or has to be.
+def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) -> Found | str | None:
+    """The rows, their kinds, the objective, what was read, spellings, and times; None where the source is read whole, since it fits.
+
+    Where it should be read in pieces but cannot: why, and what to change, in a sentence.
 
     Args:
         folder: where rows are kept.
@@ -63,12 +67,23 @@ def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) ->
         DataError: the source cannot be read, or not as declared.
     """
     data = project.data
-    if not getattr(task, "streams", False) or data.checks.own:
-        return None
+    asked = data.engine != "auto"
+    if not getattr(task, "streams", False):
+        return (
+            _whole(data, f"task {project.task} reads all of a source's rows at once", "a table of records is read in pieces")
+            if asked
+            else None
+        )
+    if data.checks.own:
+        return (
+            _whole(data, "data.checks.own is given all rows as one table", "take its checks out, or declare them in data.checks")
+            if asked
+            else None
+        )
     with without_values(data.sensitive), brought(data.source, base_dir, data.columns) as found:
         form = form_in_pieces(found, data)
         if form is None or not isinstance(found, list):
-            return None
+            return _whole(data, "this form of source is read whole", "name Parquet, CSV or JSON-lines files, not packed") if asked else None
         shared = place(project, found)
         folder = shared or folder
         try:
@@ -83,8 +98,19 @@ def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) ->
             if shared is not None:
                 reading.keep(shared)
             return _told(held, reading)
-        except (flow.Unfit, DataError):  # read whole, it says what is wrong and where
-            return None
+        except flow.Unfit as e:
+            return _whole(data, e.why, e.fix)
+        except DataError as e:  # read whole, it says what is wrong and where
+            return _whole(data, e.message, e.fix or "")
+
+
+def _whole(data: DataConfig, why: str, fix: str) -> str:
+    """What is said, and logged, of a source that is read whole though it should not be."""
+    said = f"read whole, so that memory grows with its rows (data.memory: {data.memory} holds for pieces only): {why}" + (
+        f"; {fix}" if fix else ""
+    )
+    logging.getLogger(__name__).warning("%s: %s", data.source, said)
+    return f"the source is {said}"
 
 
 def _told(held: Blocks, r: Reading) -> Found:
@@ -96,7 +122,7 @@ def _made(project: Project, base_dir: Path, task: Any, looked: flow.Looked, fold
     data, values = project.data, looked.values
     kinds, objective = dict(task.kinds(values)), task.objective(values)
     if named_beside(project, values, kinds) or any(n.startswith(APART) for n in values.schema.names):
-        raise flow.Unfit("settings name columns beside the features")
+        raise flow.Unfit("settings name columns that are no features, or are called as pieces call theirs", "make them features")
     times = dict(task.times(values))
     by = data.split.column
     if data.split.by == "time" and by is not None and by not in times and by in values.schema.names:

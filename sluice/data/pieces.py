@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sluice.fields import Field
 
 #: What a source takes in memory where it is read whole, as a multiple of its files' bytes.
-_TAKES = {"csv": 6, "parquet": 15}
+_TAKES = {"csv": 6, "jsonl": 5, "parquet": 15}
 
 
 def form_in_pieces(found: list[Found] | pa.Table, data: DataConfig) -> str | None:

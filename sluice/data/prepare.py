@@ -77,7 +77,7 @@ class Rows:
 
     `spellings`: of the columns of categories, ``label`` among them where it has classes; `times`: how its times are
     written; `keys`: what it is split by; `sides`: the part each row belongs to, where the task says so; `found`, `notes`: what it found out;
-    `beside`, `held`: kinds and values of the columns that are no features and that settings name.
+    `beside`, `held`: kinds and values of the columns that are no features and that settings name; `caution`: why they are in memory though they should not be.
     """
 
     blocks: Blocks
@@ -92,6 +92,7 @@ class Rows:
     notes: tuple[str, ...] = ()
     beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
     held: Mapping[str, pa.ChunkedArray] = dataclasses.field(default_factory=dict)
+    caution: str | None = None
 
     @property
     def table(self) -> pa.Table:
@@ -193,7 +194,7 @@ def _validated(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
         test_keys=test.keys if test else None,
         times=train.times,
         sides=train.sides,
-        notes=[*train.source.notes, *(test.source.notes if test else ())],
+        notes=[*train.source.notes, *(test.source.notes if test else ()), *([] if train.caution is None else [train.caution])],
         told=train.notes,
         secret=project.data.sensitive,
         own=own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir),
@@ -295,7 +296,10 @@ def _check_split(project: Project, asked: Problem) -> None:
 def _load(project: Project, base_dir: Path, task: TaskData, folder: Path | None = None) -> Rows:
     """The training source: on disk, in `folder`, where it is gone through in pieces."""
     found = None if folder is None else rows_in_pieces(project, base_dir, task, folder)
-    return _load_whole(project, base_dir, task) if found is None else Rows(*found)
+    if found is not None and not isinstance(found, str):
+        return Rows(*found)
+    rows = _load_whole(project, base_dir, task)
+    return rows if found is None else dataclasses.replace(rows, caution=found)
 
 
 def _load_whole(project: Project, base_dir: Path, task: TaskData) -> Rows:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from sluice import project as projects
 from sluice.core.errors import SluiceError
-from sluice.data import blocks, flow, inpieces, partitions, prepare
+from sluice.data import blocks, flow, inpieces, lines, partitions, prepare
 from sluice.data.config import Split
 from sluice.data.partitions import Copies, Partitions, shared
 from sluice.data.splits import Piece, Splitter, checked_sides
@@ -28,6 +31,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "ROWS", 150)
     monkeypatch.setattr(flow, "_ROWS", 130)
     monkeypatch.setattr(flow, "_BLOCK", 4000)
+    monkeypatch.setattr(lines, "_BLOCK", 9000)
     monkeypatch.setattr(partitions, "_HELD", 100)
 
 
@@ -41,6 +45,8 @@ def columns(seed: int) -> dict[str, list[Any]]:
         "flag": r.choice(["true", "False", "1"], N).tolist(),
         "late": ["1.5"] * (N - 3) + ["n/a", "NA", "2"],  # numbers, with a word for none far from the beginning
         "day": [f"2025-{m:02d}-{d:02d}" for m, d in zip(r.integers(1, 13, N), r.integers(1, 29, N), strict=True)],
+        "grown": [2] * (N - 50) + [0.5] * 50,  # whole numbers at the beginning
+        "odd": [1.25] * (N - 60) + ["\u00a07"] + [3.0] * 59 if seed % 2 else [1.0] * N,  # a number that pyarrow alone does not read
         "note": ["7"] * (N // 2) + r.choice(["x", "y", "8"], N - N // 2).tolist(),  # begins as numbers do
         "label": r.choice(["yes", "no", ""], N, p=[0.6, 0.38, 0.02]).tolist(),
     }
@@ -51,8 +57,13 @@ def columns(seed: int) -> dict[str, list[Any]]:
 
 def write(folder: Path, made: dict[str, list[Any]], form: str, parts: int) -> None:
     cuts = np.linspace(0, N, parts + 1).astype(int)
-    whole = pa.table(made)
+    whole = pa.table({k: v for k, v in made.items() if k != "odd"})
     for i, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        if form == "jsonl":
+            rows = [{k: v for k, v in row.items() if v is not None} for row in whole.slice(a, b - a).to_pylist()]
+            rows = [{**r, "grown": int(r["grown"]) if r["grown"] == 2 else r["grown"]} for r in rows]
+            (folder / f"rows{i}.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)) + b"\n")
+            continue
         if form == "parquet":
             pq.write_table(whole.slice(a, b - a), folder / f"rows{i}.parquet", row_group_size=90)
             continue
@@ -82,6 +93,7 @@ def outcome(folder: Path, engine: str, **data: Any) -> Any:
         ("parquet", 1, {"split": {"by": "time", "column": "day"}, "columns": {"ignore": ["day"], "categorical": ["count"]}}),
         ("csv", 1, {"checks": {"duplicates_max": 0.01, "conflicts_max": 0.01, "ranges": {"size": {"max": 1.0}}}, "sensitive": ["town"]}),
         ("parquet", 1, {"test": "held.csv"}),
+        ("jsonl", 1, {"split": {"by": "time", "column": "day"}, "columns": {"categorical": ["count"]}}),
     ],
 )
 def test_in_pieces_it_is_the_same(tmp_path: Path, form: str, parts: int, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +110,7 @@ def test_in_pieces_it_is_the_same(tmp_path: Path, form: str, parts: int, setting
     assert found == [None] * len(found)
     found.clear()
     assert outcome(tmp_path, "local", **settings) == whole
-    assert found and all(f is not None for f in found)  # not by being read whole
+    assert found and not any(f is None or isinstance(f, str) for f in found)  # not by being read whole
 
 
 @pytest.mark.parametrize(
@@ -117,6 +129,26 @@ def test_what_is_wrong_with_a_source_is_said_as_of_a_whole_one(tmp_path: Path, c
             outcome(tmp_path, engine, source="rows.csv")
         said.append(str(e.value))
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    "name, text, why",
+    [
+        ("rows.csv", "size, label\n" + "1, a\n2, b\n" * 60, "padded.*; declare data.delimiter"),
+        ("rows.jsonl", '{"size": [1], "label": "a"}\n' * 60, "lists or objects; store numbers or plain texts"),
+    ],
+)
+def test_what_is_read_whole_though_it_should_not_be_is_said(
+    tmp_path: Path, name: str, text: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / name).write_text(text)
+    for engine, said in (("auto", False), ("local", True)):
+        caplog.clear()
+        project = projects.parse({"name": "trial", "task": "tabular", "data": {"source": name, "engine": engine}}, base_dir=tmp_path)
+        with contextlib.suppress(SluiceError):
+            report = prepare.validate_project_data(project, tmp_path, load_task(project, tmp_path))
+            assert any(c.name == "reading" and re.search(why, c.message) for c in report.checks) is said
+        assert bool(re.search(why, caplog.text)) is said
 
 
 def test_the_engine_is_no_part_of_the_settings_version() -> None:
