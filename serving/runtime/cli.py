@@ -9,6 +9,7 @@ for _name, _value in (("OPENBLAS_NUM_THREADS", "1"), ("OMP_NUM_THREADS", "1"), (
     os.environ.setdefault(_name, _value)
 
 import argparse  # noqa: E402
+import importlib.util  # noqa: E402
 import logging  # noqa: E402
 import re  # noqa: E402
 import sys  # noqa: E402
@@ -160,6 +161,13 @@ def settings_of(args: argparse.Namespace) -> Settings:
                 "goes with one package", field="--name" if args.name else "--digest", value=len(sources), fix="write NAME=PACKAGE"
             )
         sources[0] = Source(args.name or sources[0].name, sources[0].uri, args.digest)
+    if args.log and importlib.util.find_spec("pyarrow") is None:
+        raise SluiceError(
+            "needs pyarrow, which is not here: the server would answer and log nothing",
+            field="--log",
+            value=args.log,
+            fix="an image of the server made with PREDICTION_LOG=1 (PREDICTION_LOG=1 make images), or pip install pyarrow",
+        )
     low, high = args.outcomes
     if not low < high:
         raise SluiceError(

@@ -62,6 +62,12 @@ def was_refused(run: Mapping[str, Any]) -> bool:
     return any(t.get("display_name") == REFUSAL and t.get("state") == "FAILED" for t in _tasks(run))
 
 
+def was_terminated(run: Mapping[str, Any]) -> bool:
+    """Whether somebody asked for a run's end: KFP then calls it FAILED, and keeps in its history that it was being cancelled."""
+    history = (str(h.get("state")) for h in run.get("state_history") or () if isinstance(h, Mapping))
+    return any(state in ("CANCELING", "CANCELED") for state in (*history, str(run.get("state"))))
+
+
 def is_over(run: Mapping[str, Any]) -> bool:
     """Whether nothing more will come of a run's steps, while its own task that reports on them still runs.
 
@@ -319,11 +325,11 @@ class Watch:
     def _unexplained(self, states: Mapping[str, str]) -> dict[str, Any]:
         """A failure no step announced: a pod that could not start, was killed, or a run that was ended."""
         step = next((s for s, state in states.items() if state in ("FAILED", "CANCELED")), None)
+        if was_terminated(self.run):
+            return self._terminated(step, states)
         step = step or next((step_of(t) or t.replace("-", "_") for t in failed_tasks(self.run)), None)
         why = last_exception("\n".join(self.tail()))
-        ended = {"FAILED": "failed or was terminated", "CANCELED": "was cancelled", "CANCELING": "was cancelled"}.get(
-            self.state, f"ended as {self.state}"
-        )
+        ended = {"FAILED": "failed"}.get(self.state, f"ended as {self.state}")
         unplaced = next((d for d in _failed_drivers(self.run)), None)
         if not states and unplaced is None:
             return {
@@ -346,6 +352,13 @@ class Watch:
             "exit_code": FAULT,
             "fix": f"kubectl -n {self.space} get pods -l pipeline/runid={self.run_id}; the log's end is shown with it",
         }
+
+    def _terminated(self, step: str | None, states: Mapping[str, str]) -> dict[str, Any]:
+        """Somebody ended it: no fault of a step's, and what its steps had decided by then stands."""
+        during = f" during {step}" if step else "" if states else " before its first step could start"
+        rolling = "; its ModelRollout goes on: sluice rollout abort NAME ends that" if "rollout" in states else ""
+        fix = f"start it again where that was not meant{rolling}"
+        return {"step": step, "message": f"the run was terminated{during}", "exit_code": FAULT, "fix": fix}
 
     def _read_log(self, log: PodLog, names: tuple[str, ...], whole: bool) -> None:
         for pod in (log.pod,) if log.pod else names:

@@ -212,7 +212,8 @@ def packages(loader: Callable[..., str]) -> Iterator[list[str]]:
     """Digests of two digits packages, trained by `sluice run`, in the cluster's store. `$SLUICE_E2E_HOME` keeps them."""
     home = Path(os.environ.get("SLUICE_E2E_HOME") or ROOT / "build" / "e2e-home")
     patient = ["--set", "rollout.latency_slo_ms=20000"]  # the cluster shares this machine, and only the packages are wanted
-    for more in ([*patient, "--set", "train.epochs=2", "--set", "model.width=8"], patient):
+    for epochs, width in ((2, 8), (4, 16)):
+        more = [*patient, "--set", f"train.epochs={epochs}", "--set", f"model.width={width}"]
         if len(list(home.glob("store/sha256/*"))) < 2:
             done = subprocess.run(
                 [sys.executable, "-m", "sluice", "run", str(ROOT / "examples/digits/sluice.yaml"), "--home", str(home), "--quiet", *more],

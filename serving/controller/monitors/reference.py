@@ -93,7 +93,9 @@ def _read(model: Watched, name: str, most: int) -> bytes:
             root = Path(unquote(urlsplit(model.uri).path)) if model.uri.startswith("file://") else Path(model.uri)
             return (root / name).read_bytes()
     except StoreFault as e:
-        raise e.told(NoReference, "package", value=f"{model.uri}/{name}") from e
+        # read once, when the controller starts
+        keys = "put the store's keys into the Secret sluice-store, then: kubectl -n NAMESPACE rollout restart deployment/sluice-controller"
+        raise e.told(NoReference, "package", keys if e.kind == "credentials" else "", value=f"{model.uri}/{name}") from e
     except OSError as e:
         raise NoReference(f"cannot be read: {e.strerror or e}", field="package", value=f"{model.uri}/{name}") from e
     raise NoReference(

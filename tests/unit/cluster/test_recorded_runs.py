@@ -75,6 +75,28 @@ def test_what_a_task_prints_is_never_taken_for_a_decision(replay: Callable[..., 
     assert len([e for e in seen if e["kind"] == "gate"]) == 4 and not [e for e in seen if e["kind"] == "error"]
 
 
+@pytest.mark.parametrize(
+    ("states", "during", "more"),
+    [
+        ({}, " before its first step could start", ""),
+        ({"validate-data": "SUCCEEDED", "train": "FAILED"}, " during train", ""),
+        ({"validate-data": "SUCCEEDED", "rollout": "FAILED"}, " during rollout", "sluice rollout abort NAME"),
+    ],
+)
+def test_a_run_that_somebody_ended_is_told_from_one_that_failed(
+    replay: Callable[..., Api], states: dict[str, str], during: str, more: str
+) -> None:
+    """KFP calls both FAILED; that it was being cancelled stands in its history."""
+    tasks = [{"display_name": n, "state": s} for n, s in states.items()]
+    run = {"run_id": "r", "state": "FAILED", "run_details": {"task_details": tasks}}
+    api = replay({"run": run | {"state_history": [{"state": "RUNNING"}, {"state": "CANCELING"}, {"state": "FAILED"}]}, "logs": {}})
+    watch = Watch(api, "r")
+    watch.follow(seconds=5, every=0.01)
+    ended = watch.outcome()
+    assert (ended["outcome"], ended["exit_code"], ended["error"]["message"]) == ("failed", 1, f"the run was terminated{during}")
+    assert more in ended["error"]["fix"] and runs.was_terminated(watch.run) and not runs.was_terminated(run)
+
+
 def test_evidence_comes_with_the_decisions(replay: Callable[..., Api]) -> None:
     found = recording("rolled_back")
     watch, _ = watched(replay(found), found)

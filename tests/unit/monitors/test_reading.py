@@ -126,6 +126,17 @@ def test_labels_that_are_told_again_are_counted_once(service: Service) -> None:
     assert abs(seen.labelled - 400) <= 12 and seen.newest_label == (START + datetime.timedelta(hours=2, seconds=299)).timestamp()
 
 
+def test_keys_of_the_store_that_the_controller_lacks_are_told_with_what_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(NoReference, match="no credentials for S3") as e:
+        profile_of(Watched("s3://mlpipeline/sluice/sha256/x", "x"))
+    assert "Secret sluice-store" in str(e.value.fix) and "rollout restart deployment/sluice-controller" in str(e.value.fix)
+
+
 def test_a_package_that_is_another_or_has_no_profile_is_told(service: Service) -> None:
     assert profile_of(Watched(service.package.as_uri(), service.digest))["rows"] == 4000
     for change, told in (

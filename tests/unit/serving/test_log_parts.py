@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serving.runtime.cli import parser, settings_of
 from serving.runtime.logs import prediction_log_writer as writer
 from serving.runtime.logs.parquet import parquet_bytes, pieces
 from serving.runtime.logs.prediction_log_writer import Part, Recorder
 from serving.runtime.metrics import Page
+from sluice.core.errors import SluiceError
 
 
 def images(count: int, size: int) -> tuple[dict[str, Any], bytes]:
@@ -73,3 +75,13 @@ def test_rows_are_counted_of_every_kind_of_record(recorder: Recorder, record: di
     recorder._take({"what": "prediction", "model": "m", "version": "v", **record}, b"", 10)
     (part,) = recorder._parts.values()
     assert isinstance(part, Part) and part.rows == rows
+
+
+def test_a_server_that_is_to_log_and_cannot_write_parquet_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    args = parser().parse_args(["/mnt/models", "--log", "s3://a/log"])
+    assert settings_of(args).log == "s3://a/log"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SluiceError, match="answer and log nothing") as e:
+        settings_of(args)
+    assert e.value.field == "--log" and "PREDICTION_LOG=1 make images" in str(e.value.fix)
+    assert settings_of(parser().parse_args(["/mnt/models"])).log is None
