@@ -62,7 +62,7 @@ def decide(spec: RolloutSpec, state: State, seen: Observations, now: float) -> t
     elif seen.time <= state.last_time:
         return state, ()
     seen = sound(seen)
-    turn = Turn(spec, replace(state, last_time=seen.time), seen, now, state.last_time)
+    turn = Turn(spec, state.having(last_time=seen.time), seen, now, state.last_time)
     phases = Phases(turn)
     phases.advance()
     return turn.state, tuple(turn.notes + phases.wanted())

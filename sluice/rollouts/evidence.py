@@ -18,13 +18,14 @@ the candidate no single block can decide alone: what it adds is capped. Nor can 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from sluice.core.spelling import label_now
-from sluice.rollouts import stretches, users
+from sluice.rollouts import batches, stretches, users
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, add
 from sluice.rollouts.stretches import RATES
@@ -70,18 +71,26 @@ def new_window(tests: Mapping[str, Any], *, counted: bool) -> dict[str, Any]:
         tests: as kept in the state.
         counted: the window that ends was one of the plan's (the shadow or a step).
     """
-    tests = {**tests, "stretches": stretches.turn(tests.get("stretches", {}))}
+    # What came of one arm alone was at another split of the traffic.
+    tests = {**tests, "stretches": stretches.turn(tests.get("stretches", {})), "waiting": {}}
     if not counted:
         return tests
     tracks = {}
     for name, t in tests["tracks"].items():
-        reached = min(math.exp(min(float(_mixture(t["step"])), 600.0)), 1e12)
+        reached = min(math.exp(min(_mixture(t["step"]), 600.0)), 1e12)
         tracks[name] = {**_track(len(t["whole"]), 0), "whole": t["whole"], "frozen": t["frozen"] + reached}
     return {**tests, "tracks": tracks, "finished": tests["finished"] + 1}
 
 
-def _mixture(wealth: Any) -> Any:
-    return log_mean_exp(np.asarray(wealth, dtype=np.float64).ravel())
+def _mixture(wealth: list[list[float]]) -> float:
+    """log of the mean of the wealth of all bets, kept as its logarithms."""
+    return _mean(wealth[0]) if len(wealth) == 1 else float(log_mean_exp(np.array(wealth).ravel()))
+
+
+def _mean(logs: list[float]) -> float:
+    """`log_mean_exp` of a handful of numbers, for which an array takes ten times as long."""
+    top = max(logs)
+    return top + math.log(sum([math.exp(x - top) for x in logs]) / len(logs)) if math.isfinite(top) else top
 
 
 def learn(tests: Mapping[str, Any], stable: Counts) -> dict[str, Any]:
@@ -98,15 +107,20 @@ def learn(tests: Mapping[str, Any], stable: Counts) -> dict[str, Any]:
     return {**tests, "known": known, "labels": labels}
 
 
+@lru_cache(maxsize=256)
+def _places(labels: tuple[str, ...]) -> dict[str, int]:
+    """Where a label is counted, also as an older model spells it."""
+    return {**{label_now(name): i for i, name in enumerate(labels)}, **{name: i for i, name in enumerate(labels)}}
+
+
 def _labels(counts: Mapping[str, float], labels: list[str]) -> Floats:
     """Answers by label; one that an older model spells otherwise (``True``, ``1.0``) is the same label."""
-    place = {**{label_now(name): i for i, name in enumerate(labels)}, **{name: i for i, name in enumerate(labels)}}
-    out = np.zeros(len(labels))
+    place, out, skip = _places(tuple(labels)), [0.0] * len(labels), len(LABEL)
     for k, v in counts.items():
         if k.startswith(LABEL):
-            name = k.removeprefix(LABEL)
-            out[place.get(name, place.get(label_now(name), len(labels) - 1))] += v
-    return out
+            at = place.get(k[skip:])
+            out[place.get(label_now(k[skip:]), -1) if at is None else at] += v
+    return np.array(out)
 
 
 class _Rows:
@@ -148,6 +162,7 @@ def update(
     """
     tracks = {name: dict(t) for name, t in tests["tracks"].items()}
     known, labels = tests["known"], tests["labels"]
+    waiting, stable, candidate = batches.matched(tests.get("waiting", {}), stable, candidate)
     rows = _Rows()
     for name, (all_key, bad_key) in RATES.items():
         limits: Margin | None = getattr(spec, name)
@@ -171,7 +186,7 @@ def update(
         _label_rows(rows, spec.shift, *answers)
         _rare_labels(spec, tracks[SHIFT], *answers)
     _bet(spec, rows, tracks)
-    return learn({**tests, "tracks": tracks}, stable)
+    return learn({**tests, "tracks": tracks, "waiting": waiting}, stable)
 
 
 def _label_rows(rows: _Rows, limits: Margin, known: Floats, a: Floats, b: Floats) -> None:
@@ -264,8 +279,8 @@ def against(
     windows = max(spec.windows, tests["finished"] + 1)
     for name, t in tests["tracks"].items():
         left = windows - tests["finished"] - 1
-        steps = (t["frozen"] + math.exp(min(float(_mixture(t["step"])), 600.0)) + left) / windows
-        out[name] = float(combine([float(_mixture(t["whole"])), math.log(max(steps, 1e-300))]))
+        steps = (t["frozen"] + math.exp(min(_mixture(t["step"]), 600.0)) + left) / windows
+        out[name] = _mean([_mixture(t["whole"]), math.log(max(steps, 1e-300))])
         limits = getattr(spec, name)
         if name in RATES and out[name] > 0 and (kept := tests.get("stretches")) and limits is not None:
             # A rollout that an older controller began has no stretches of what it saw until then.
@@ -288,43 +303,46 @@ def against(
 def together(spec: RolloutSpec, log_e: Mapping[str, float]) -> float:
     """log of the one e-value against the candidate: the mean over the family; a share without data stands at 1."""
     names = family(spec)
-    return float(combine([log_e.get(n, 0.0) for n in names]))
+    return _mean([log_e.get(n, 0.0) for n in names])
 
 
 def in_favour(tests: Mapping[str, Any]) -> dict[str, float]:
     """log e-value for the candidate in this step, by share; the labels' is their least."""
     out = {}
     for name, t in tests["tracks"].items():
-        wealth = log_mean_exp(np.asarray(t["pass"], dtype=np.float64))
-        out[name] = float(np.min(wealth))
+        rows = t["pass"]
+        out[name] = _mean(rows[0]) if len(rows) == 1 else float(log_mean_exp(np.array(rows)).min())
     return out
 
 
-def requests_to_pass(spec: RolloutSpec, known: Counts, weight: int) -> float:
-    """Candidate requests at which one that answers as stable does is shown to be within every margin, at `weight` per cent of the traffic.
+def requests_to_pass(spec: RolloutSpec, known: Counts, weights: Sequence[int]) -> list[float]:
+    """Candidate requests at which one that answers as stable does is shown to be within every margin, at each of `weights` per cent of the traffic.
 
     From the growth of the best of the bets (`update`) a request, where both arms have stable's rates; about half of all rollouts need more.
     0 where nothing is known of stable yet.
     """
-    beside = (100 - weight) / weight
-    most, requests = 0.0, known.get("requests", 0)
+    requests = known.get("requests", 0)
     limits = {name: getattr(spec, name) for name in (*RATES, SHIFT) if getattr(spec, name) is not None}
     cases = [
         (limits[name].margin, known.get(all_key, 0), known.get(bad_key, 0), 0.01)
         for name, (all_key, bad_key) in RATES.items()
         if name in limits
     ]
-    answers = {k: v for k, v in known.items() if k.startswith(LABEL)}
+    answers = [v for k, v in known.items() if k.startswith(LABEL)]
     if SHIFT in limits and answers:
-        cases.append((limits[SHIFT].margin, sum(answers.values()), max(answers.values()), 0.5))
-    for margin, n, k, prior in cases:
-        if n < _LEARN or requests <= 0:
-            continue
-        rate = _rate(n, min(k, n), prior)
-        bets = np.clip(rate + margin * (1 - _INSIDE), _TINY, 1 - _TINY)
-        gain = float(np.max(difference_log_e(beside, beside * rate, 1.0, rate, rate, bets, margin))) * _MOST * n / requests
-        most = max(most, math.log(_BETS / spec.alpha) / gain if gain > 0 else 0.0)
-    return most
+        cases.append((limits[SHIFT].margin, sum(answers), max(answers), 0.5))
+    cases = [c for c in cases if c[1] >= _LEARN]
+    if requests <= 0 or not cases:
+        return [0.0] * len(weights)
+    # [weights, cases, bets]
+    beside = np.array([(100 - w) / w for w in weights])[:, None, None]
+    margin, part = (np.array([c[i] for c in cases])[:, None] for i in (0, 1))
+    rate = np.array([_rate(n, min(k, n), prior) for _, n, k, prior in cases])[:, None]
+    bets = np.minimum(np.maximum(rate + margin * (1 - _INSIDE), _TINY), 1 - _TINY)
+    gain = difference_log_e(beside, beside * rate, 1.0, rate, rate, bets, margin).max(axis=2) * _MOST * part[:, 0] / requests
+    with np.errstate(divide="ignore"):
+        found = np.where(gain > 0, math.log(_BETS / spec.alpha) / gain, 0.0)
+    return [float(n) for n in found.max(axis=1)]
 
 
 def distance(window: Mapping[str, Counts], tests: Mapping[str, Any]) -> tuple[float, str, float] | None:

@@ -11,7 +11,7 @@ from sluice.rollouts.evidence import DISAGREEMENT, SHIFT
 from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, State, Verdict
 from sluice.rollouts.stretches import RATES
-from sluice.stats import combine, difference_interval, rate_interval, rate_log_e
+from sluice.stats import combine, difference_interval, rate_exceeds, rate_log_e
 
 Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
 
@@ -85,12 +85,9 @@ def _above_ceiling(spec: RolloutSpec, a: Counts, b: Counts) -> str | None:
     models no longer apart, and they are compared as everywhere. Where most answers of both are errors, something else is broken.
     """
     arms = [(c["requests"], min(c.get("errors", 0), c["requests"])) for c in (a, b)]
-    if arms[1][1] <= spec.error_ceiling * arms[1][0]:
-        # Its sequence holds its own share: nothing can be shown, and the look stays cheap.
-        return None
-    low = rate_interval([n for n, _ in arms], [k for _, k in arms], spec.alpha)[0]
-    both = low[0] > spec.error_ceiling
-    if low[1] <= spec.error_ceiling or (both and low[1] <= _BROKEN):
+    above = [rate_exceeds(n, k, spec.error_ceiling, spec.alpha) for n, k in arms]
+    both = all(above)
+    if not above[1] or (both and not rate_exceeds(*arms[1], _BROKEN, spec.alpha)):
         return None
     (n_a, k_a), (n_b, k_b) = arms
     beside = f"as are {k_a / n_a:.1%} of stable's" if both else f"where stable's {k_a / n_a:.1%} are not"

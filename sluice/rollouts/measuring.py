@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluice.rollouts import evidence, judge, traffic
+from sluice.rollouts import evidence, judge, traffic, users
 from sluice.rollouts.counting import count
 from sluice.rollouts.turn import Turn
 
@@ -146,14 +146,17 @@ class Measuring:
     def lacks_traffic(self) -> str | None:
         """How far a step without a verdict is from the requests a good candidate takes; None where it has had them, or one model alone is asked."""
         s, spec = self.turn.state, self.turn.spec
-        b = s.window.get("candidate", {}).get("requests", 0.0)
+        b, worth = s.window.get("candidate", {}).get("requests", 0.0), 1.0
         if s.phase == "Shadow":
             wanted, share = float(spec.shadow.requests), spec.shadow.percent / 100
         else:
+            # Of users who stay so many requests are worth one: what one of them repeats and repeats speaks for no model, and against none.
+            worth = max(users.dispersions(s.total).values(), default=1.0)
             # As many again: by chance a good candidate takes more than half of the good ones do.
-            wanted, share = 2 * traffic.wanted(spec, s.tests["known"], s.weight), s.weight / 100
+            wanted, share = 2 * worth * traffic.wanted(spec, s.tests["known"], s.weight)[0], s.weight / 100
         shares = {"candidate": share, "stable": 1 - share if s.phase == "Step" else 1.0}
         if b >= wanted or traffic.one_sided(s.traffic, shares):
             return None
         seconds = self.turn.now - s.deadline_from
-        return f"{b:.0f} of {wanted:.0f} candidate requests in {traffic.span(seconds)}, {traffic.pace(traffic.rate(s.traffic, self.turn.now))} of late"
+        said = f"{b:.0f} of {wanted:.0f} candidate requests in {traffic.span(seconds)}, {traffic.pace(traffic.rate(s.traffic, self.turn.now))} of late"
+        return said if worth < 1.5 else f"{said}; of users who come again {worth:.0f} requests are worth one"

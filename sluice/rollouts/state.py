@@ -250,6 +250,14 @@ class State:
         out |= {name: None if out[name] == float("-inf") else out[name] for name in ("last_time", "counted")}
         return out
 
+    def having(self, **changes: Any) -> State:
+        """As `dataclasses.replace`, in a tenth of its time: a decision changes dozens of fields one after the other."""
+        if unknown := changes.keys() - self.__dict__.keys():
+            raise TypeError(f"a state has no {', '.join(sorted(unknown))}")
+        new = object.__new__(State)
+        new.__dict__.update(self.__dict__, **changes)
+        return new
+
     def moved(self, seconds: float) -> State:
         """The same with all its times moved by so much: after the clock was set."""
         at: dict[str, Any] = {
@@ -259,7 +267,7 @@ class State:
         at |= {name: None if value is None else value + seconds for name, value in maybe.items()}
         if self.traffic:
             at["traffic"] = {**self.traffic, "since": self.traffic["since"] + seconds}
-        return dataclasses.replace(self, **at, retire={d: t + seconds for d, t in self.retire.items()})
+        return self.having(**at, retire={d: t + seconds for d, t in self.retire.items()})
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> State:

@@ -127,9 +127,21 @@ def _over_time(table: Any) -> float:
     return float((seen + _PRIOR) / (due + _PRIOR))
 
 
+def _measured(rows: list[list[float]], name: str) -> list[list[float]]:
+    """The stretches, each as long as it takes until both arms have outcomes of a share: those that are told in batches come in one arm at a time."""
+    i = 2 + 4 * _NAMES.index(name)
+    out: list[list[float]] = []
+    for r in rows:
+        if out and not (out[-1][i] and out[-1][i + 2]):
+            out[-1] = [out[-1][0], r[1], *(x + y for x, y in zip(out[-1][2:], r[2:], strict=True))]
+        else:
+            out.append(list(r))
+    return out
+
+
 def agrees(kept: Mapping[str, Any], name: str, tolerance: float, trouble: float, clump: float) -> bool:
     """What speaks against the candidate does so without any stretch of `trouble` seconds too."""
-    rows = kept.get("rows", [])
+    rows = _measured(kept.get("rows", []), name)
     n_a, k_a, n_b, k_b = _counts(rows, name)
     if trouble <= 0 or n_a.size == 0:
         return trouble <= 0

@@ -70,14 +70,15 @@ def at_most(seen: Mapping[str, Any], now: float, deadline: float) -> float:
     return float((n + 2 * math.sqrt(n) + 2) / (watched - behind))
 
 
-def wanted(spec: RolloutSpec, known: Counts, weight: int) -> float:
-    """Candidate requests in which a candidate like stable passes a step, half of the time."""
-    return max(float(spec.minimum_requests), requests_to_pass(spec, known, weight))
+def wanted(spec: RolloutSpec, known: Counts, *weights: int) -> list[float]:
+    """Candidate requests in which a candidate like stable passes a step, half of the time, at each of these weights."""
+    return [max(float(spec.minimum_requests), n) for n in requests_to_pass(spec, known, weights)]
 
 
 def slowest(spec: RolloutSpec, known: Counts, a_second: float) -> tuple[float, float, int]:
     """(seconds, candidate requests, per cent of the traffic) of what takes longest: a step, or at 0 per cent the shadow."""
-    parts = [(wanted(spec, known, w), w, w) for w in spec.steps] + [(float(spec.shadow.requests), spec.shadow.percent, 0)]
+    parts = [(n, w, w) for n, w in zip(wanted(spec, known, *spec.steps), spec.steps, strict=True)]
+    parts.append((float(spec.shadow.requests), spec.shadow.percent, 0))
     found = [(n / (a_second * share / 100) if a_second > 0 else math.inf, n, weight) for n, share, weight in parts if n]
     seconds, n, weight = max(found)
     return seconds + spec.settle_seconds, n, weight

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 from sluice.rollouts import evidence
@@ -34,7 +33,7 @@ class Turn:
 
     def put(self, **changes: Any) -> None:
         """Change fields of the state."""
-        self.state = replace(self.state, **changes)
+        self.state = self.state.having(**changes)
 
     def note(self, kind: str, message: str, **data: Any) -> None:
         """Write down what happened, once."""

@@ -1,6 +1,15 @@
 """Pure statistics: sequential tests, intervals, drift distances. numpy and the standard library only."""
 
-from sluice.stats.bernoulli import difference_interval, difference_log_e, hedge, project, rate_interval, rate_log_e, ratio_log_e
+from sluice.stats.bernoulli import (
+    difference_interval,
+    difference_log_e,
+    hedge,
+    project,
+    rate_exceeds,
+    rate_interval,
+    rate_log_e,
+    ratio_log_e,
+)
 from sluice.stats.clusters import clustered_difference, dispersion
 from sluice.stats.drift import category_counts, js, numeric_counts, psi, quantile_edges, total_variation
 from sluice.stats.evalues import combine, p_value, rejected
@@ -31,6 +40,7 @@ __all__ = [
     "project",
     "psi",
     "quantile_edges",
+    "rate_exceeds",
     "rate_interval",
     "rate_log_e",
     "ratio_log_e",

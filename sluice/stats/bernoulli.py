@@ -17,6 +17,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,28 +42,26 @@ def project(a1: ArrayLike, b1: ArrayLike, n_a: ArrayLike, n_b: ArrayLike, margin
     Returns:
         ``(a, b)`` with ``b = a + margin``, both inside [0, 1].
     """
-    a1, b1, n_a, n_b, m = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (a1, b1, n_a, n_b, margin)))
-    low_end, high_end = np.maximum(0.0, -m), np.minimum(1.0, 1.0 - m)
-    c = b1 - m
-    lo = np.clip(np.minimum(a1, c), low_end, high_end)
-    hi = np.clip(np.maximum(a1, c), low_end, high_end)
-    total = n_a + n_b
-    x = np.clip((n_a * a1 + n_b * c) / np.where(total > 0, total, 1.0), lo, hi)
-    # The derivative, times its denominators, is a cubic that falls through zero once in [lo, hi]:
+    a1, b1, n_a, n_b, m = (np.asarray(x, dtype=np.float64) for x in (a1, b1, n_a, n_b, margin))
+    c, total = b1 - m, n_a + n_b
+    lo = np.minimum(np.maximum(np.minimum(a1, c), np.maximum(0.0, -m)), np.minimum(1.0, 1.0 - m))
+    hi = np.minimum(np.maximum(np.maximum(a1, c), np.maximum(0.0, -m)), np.minimum(1.0, 1.0 - m))
+    x = np.minimum(np.maximum((n_a * a1 + n_b * c) / np.where(total > 0, total, 1.0), lo), hi)
+    # The derivative, times its denominators, is a cubic that falls through zero once in [lo, hi]: by its coefficients,
     # Newton's step where it stays inside the bracket, else the middle.
-    for _ in range(60):
-        p, q = (x + m) * (1 - x - m), x * (1 - x)
-        g = n_a * (a1 - x) * p + n_b * (c - x) * q
-        up = g > 0
-        lo, hi = np.where(up, x, lo), np.where(up, hi, x)
-        slope = n_a * ((a1 - x) * (1 - 2 * (x + m)) - p) + n_b * ((c - x) * (1 - 2 * x) - q)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            step = x - g / slope
-        new = np.where((step >= lo) & (step <= hi), step, 0.5 * (lo + hi))
-        moved = np.abs(new - x)
-        x = new
-        if moved.max(initial=0.0) <= 1e-13:
-            break
+    d, e, i = 1 - 2 * m, m - m * m, n_a * a1
+    c3, c2, c1, c0 = total, -(i + n_a * d + n_b * (1 + c)), i * d + n_b * c - n_a * e, i * e
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(60):
+            g = ((c3 * x + c2) * x + c1) * x + c0
+            up = g > 0
+            lo, hi = np.where(up, x, lo), np.where(up, hi, x)
+            new = x - g / ((3 * c3 * x + 2 * c2) * x + c1)
+            new = np.where((new >= lo) & (new <= hi), new, 0.5 * (lo + hi))
+            moved = np.abs(new - x).max(initial=0.0)
+            x = new
+            if moved <= 1e-11:
+                break
     return x, x + m
 
 
@@ -84,14 +83,13 @@ def difference_log_e(
         a1, b1: the alternative bet on, chosen before the block was seen, strictly inside (0, 1).
         margin: the boundary.
     """
-    a0, b0 = project(a1, b1, n_a, n_b, margin)
-    a0, b0 = np.clip(a0, 0.0, 1.0), np.clip(b0, 0.0, 1.0)
-    n_a, k_a, n_b, k_b = (np.asarray(x, dtype=np.float64) for x in (n_a, k_a, n_b, k_b))
-    a1, b1 = np.asarray(a1, dtype=np.float64), np.asarray(b1, dtype=np.float64)
-    alternative = xlogy(k_a, a1) + xlogy(n_a - k_a, 1 - a1) + xlogy(k_b, b1) + xlogy(n_b - k_b, 1 - b1)
-    null = xlogy(k_a, a0) + xlogy(n_a - k_a, 1 - a0) + xlogy(k_b, b0) + xlogy(n_b - k_b, 1 - b0)
+    a0, b0 = (np.minimum(np.maximum(x, 0.0), 1.0) for x in project(a1, b1, n_a, n_b, margin))
+    n_a, k_a, n_b, k_b, a1, b1 = (np.asarray(x, dtype=np.float64) for x in (n_a, k_a, n_b, k_b, a1, b1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = ((k_a, a1 / a0), (n_a - k_a, (1 - a1) / (1 - a0)), (k_b, b1 / b0), (n_b - k_b, (1 - b1) / (1 - b0)))
+        ratio = sum(np.where(k == 0, 0.0, k * np.log(r)) for k, r in parts)
     # A null that calls the block impossible is refuted for good; 700 keeps exp() finite.
-    return np.minimum(alternative - null, 700.0)
+    return np.minimum(ratio, 700.0)
 
 
 def ratio_log_e(n_a: ArrayLike, k_a: ArrayLike, n_b: ArrayLike, k_b: ArrayLike, ratio: ArrayLike) -> Floats:
@@ -108,12 +106,11 @@ def ratio_log_e(n_a: ArrayLike, k_a: ArrayLike, n_b: ArrayLike, k_b: ArrayLike, 
         ratio: above 1.
     """
     n_a, k_a, n_b, k_b, r = (np.asarray(x, dtype=np.float64) for x in (n_a, k_a, n_b, k_b, ratio))
-    total = n_a + n_b
-    share = n_b / np.where(total > 0, total, 1.0)
-    bet = r * n_b / np.where(total > 0, n_a + r * n_b, 1.0)
     inside = (n_a > 0) & (n_b > 0)
-    safe, safe_bet = np.where(inside, share, 0.5), np.where(inside, bet, 0.5)
-    return xlogy(k_b, safe_bet / safe) + xlogy(k_a, (1 - safe_bet) / (1 - safe))
+    n_a, n_b = np.where(inside, n_a, 1.0), np.where(inside, n_b, 1.0)
+    # The share bet on, over B's share of the outcomes; and the same of arm A.
+    with_b = (n_a + n_b) / (n_a + r * n_b)
+    return np.where(inside, k_b * np.log(r * with_b) + k_a * np.log(with_b), 0.0)
 
 
 def hedge(log_e: ArrayLike, fraction: ArrayLike) -> Floats:
@@ -164,6 +161,14 @@ def rate_interval(n: ArrayLike, k: ArrayLike, alpha: ArrayLike = 0.05, prior: tu
     low = np.where((k == 0) | (n == 0), 0.0, low_out)
     high = np.where((k == n) | (n == 0), 1.0, high_out)
     return low[()], high[()]
+
+
+def rate_exceeds(n: float, k: float, limit: float, alpha: float = 0.05) -> bool:
+    """Whether the whole of `rate_interval` lies above `limit`, without looking for its ends."""
+    if n <= 0 or k <= limit * n:
+        return False
+    mixture = float(log_beta(0.5 + k, 0.5 + n - k) - log_beta(0.5, 0.5))
+    return k * math.log(max(limit, 1e-300)) + (n - k) * math.log1p(-min(limit, 1 - _EDGE)) < mixture + math.log(alpha)
 
 
 def difference_interval(n_a: ArrayLike, k_a: ArrayLike, n_b: ArrayLike, k_b: ArrayLike, alpha: float = 0.05) -> tuple[Any, Any]:

@@ -48,7 +48,7 @@ def xlogy(x: ArrayLike, y: ArrayLike) -> Any:
 def log_mean_exp(x: ArrayLike, axis: int = -1) -> Any:
     """log of the mean of exp(x) along an axis, without overflow."""
     z = np.asarray(x, dtype=np.float64)
-    top = z.max(axis=axis, keepdims=True)
+    top = np.maximum.reduce(z, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(z - top).mean(axis=axis)) + np.squeeze(top, axis=axis)
+        return np.log(np.add.reduce(np.exp(z - top), axis=axis) / z.shape[axis]) + top.squeeze(axis)

@@ -8,11 +8,11 @@ all on the same made-up users, processes and scrapes. Prints the tables that doc
 from __future__ import annotations
 
 import argparse
+import json
 import math
-import os
+import re
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from tests.bench.dots import dots
 #: The plan of a ModelRollout that says nothing, looked at every five seconds.
 SHIPPED = RolloutSpec(**DEFAULTS)
 EVERY, MINUTE, LONGEST = 5.0, 60.0, 60_000.0
+#: Seconds of CPU that a case has before the next one has its turn.
+_TURN = 0.3
 BASE = Behaviour(errors=0.003, slow=0.01)
 LABELLED = replace(BASE, labels=(0.5, 0.3, 0.2))
 
@@ -116,6 +118,10 @@ class Case:
     spec: RolloutSpec = SHIPPED
     alike: bool = True
 
+    @property
+    def title(self) -> str:
+        return f"{self.family}: {self.name}"
+
 
 def _case(
     family: str,
@@ -162,24 +168,46 @@ def cases() -> list[Case]:
     ]
 
 
-def _some(job: tuple[str, Case, range]) -> list[Outcome]:
-    method, case, seeds = job
-    return [METHODS[method](case.scenario, s, case.spec) for s in seeds]
+def measure(tried: list[Case], methods: list[str], runs: int, folder: Path, seconds: float) -> list[dict[str, Any]]:
+    """One row a case and method of what its file holds, after more rollouts: a turn of each in turn until all have `runs`, or time is up.
+
+    A file a case and method, a line a rollout: what was killed goes on where it was, and more runs add to the former ones.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {(case.title, method): folder / f"{_slug(case.title)}.{_slug(method)}.jsonl" for case in tried for method in METHODS}
+    # The others decide by simple rules: fewer runs show what there is to see.
+    open_ = [(case, method, runs if method == "Sluice" else max(20, runs // 10)) for case in tried for method in methods]
+    end = time.monotonic() + seconds
+    while open_ and time.monotonic() < end:
+        open_ = [(case, method, many) for case, method, many in open_ if _add(paths[case.title, method], case, method, many, end)]
+    return [_row(case, method, found) for case in tried for method in METHODS if (found := _read(paths[case.title, method], case))]
 
 
-def measure(tried: list[Case], runs: int, workers: int, out: Path) -> list[dict[str, Any]]:
-    """One row a case and method: shares of endings, with the upper limit of 95 %, medians of time and of users met with a fault."""
-    rows: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(workers) as pool:
-        for case in tried:
-            for method in METHODS:
-                # The others decide by simple rules: fewer runs show what there is to see.
-                many = runs if method == "Sluice" else max(20, runs // 4)
-                chunks = [range(i, min(i + 20, many)) for i in range(0, many, 20)]
-                rows.append(_row(case, method, [o for part in pool.map(_some, [(method, case, c) for c in chunks]) for o in part]))
-                print(rows[-1], flush=True)
-            files.write_json(out, {"rows": rows})
-    return rows
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _add(path: Path, case: Case, method: str, many: int, end: float) -> bool:
+    """Rollouts with the next seeds that the file lacks, for a turn; whether it lacks more of the `many`."""
+    seed = len(_read(path, case))
+    if seed == 0:
+        files.write_text(path, json.dumps({"case": repr(case)}) + "\n")
+    turn = time.process_time() + _TURN
+    with path.open("a") as out:
+        while seed < many and time.process_time() < turn and time.monotonic() < end:
+            o = METHODS[method](case.scenario, seed, case.spec)
+            out.write(json.dumps([o.phase, o.seconds, o.exposed, o.harmed, o.reasons[0] if o.reasons else ""]) + "\n")
+            out.flush()
+            seed += 1
+    return seed < many
+
+
+def _read(path: Path, case: Case) -> list[Outcome]:
+    """What the file holds; nothing where it was made of another case by that name."""
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    if not lines or json.loads(lines[0]) != {"case": repr(case)}:
+        return []
+    return [Outcome(phase, seconds, exposed, harmed, (said,)) for phase, seconds, exposed, harmed, said in map(json.loads, lines[1:])]
 
 
 def _row(case: Case, method: str, outcomes: list[Outcome]) -> dict[str, Any]:
@@ -208,10 +236,15 @@ def table(rows: list[dict[str, Any]], *, alike: bool) -> str:
     for name in dict.fromkeys((r["family"], r["case"]) for r in rows if r["alike"] == alike):
         cells = []
         for method in METHODS:
-            r = next(r for r in rows if (r["family"], r["case"]) == name and r["method"] == method)
+            r = next((r for r in rows if (r["family"], r["case"]) == name and r["method"] == method), None)
+            if r is None:
+                cells.append("")
+                continue
             said = f"{100 * r['rolled_back']:.1f} %"
             if alike and method == "Sluice":
-                said += f" (below {100 * r['high']:.1f}), " + ("held" if r["held"] > 0.5 else f"promoted {100 * r['promoted']:.0f} %")
+                said = f"{r['runs']}: {said} (below {100 * r['high']:.1f}), " + (
+                    "held" if r["held"] > 0.5 else f"promoted {100 * r['promoted']:.0f} %"
+                )
             cells.append(said if alike else f"{said}, {r['harmed']:.0f} ({r['harmed_p95']:.0f}), {_span(r['seconds'])}")
         lines.append(f"| {name[0]}: {name[1]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -233,14 +266,15 @@ def draw(rows: list[dict[str, Any]], folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=1000, help="rollouts a case by Sluice; by the other methods a quarter of them")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, default=Path("bench-results/rollout.json"))
+    parser.add_argument("--runs", type=int, default=1000, help="rollouts a case by Sluice; by the other methods a tenth of them")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no more rollouts after so long; another call goes on")
+    parser.add_argument("--out", type=Path, default=Path("bench-results/rollout"), help="a file of rollouts each case and method")
+    parser.add_argument("--methods", default=",".join(METHODS), help="whose rollouts are added; tables show what there is of all")
     parser.add_argument("--images", type=Path, default=Path("docs/images"))
-    parser.add_argument("--only", default="", help="cases whose family and name contain this")
+    parser.add_argument("--only", default="", help="cases in whose family and name this pattern is found")
     args = parser.parse_args()
     begun = time.time()
-    rows = measure([c for c in cases() if args.only in f"{c.family}: {c.name}"], args.runs, args.workers, args.out)
+    rows = measure([c for c in cases() if re.search(args.only, c.title)], args.methods.split(","), args.runs, args.out, args.seconds)
     draw(rows, args.images)
     print("\nFalse rollbacks of a candidate as good as stable:\n\n" + table(rows, alike=True))
     print("\nRegressions: rolled back, users met with a fault (median, 95th percentile), time to the end:\n\n" + table(rows, alike=False))

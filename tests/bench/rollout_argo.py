@@ -1,163 +1,182 @@
-"""Argo Rollouts' own controller on recorded counters, beside its rules as we play them: ``python -m tests.bench.rollout_argo``.
+"""Argo Rollouts' own code, its rules as we play them, a Flagger-like threshold and Sluice on the same recorded counters: ``python -m tests.bench.rollout_argo``.
 
-Traffic is made up once for each rollout and its counters are recorded by the minute. An ``AnalysisRun`` for each step, with the success rate of
-Argo's documentation (`successCondition: result[0] >= 0.95`, `failureLimit: 3`, `count: 5`), is given them one after the other by a Prometheus of
-ours, which answers the i-th question about a step with its i-th minute; so five minutes take as long as five questions. Argo's controller decides,
-`rollout.METHODS` plays the same rules on the same counters, and Sluice decides the same seeds by its own.
-
-Needs Argo Rollouts' CRDs on the cluster of the current kubectl context, and its controller, run where it reaches this process.
+Traffic is made up once for each rollout, and its counters are recorded at the weight of each step and at that of the last watch, look by look.
+``record FILE`` writes what an ``AnalysisRun`` measures of them: by step and minute the candidate's success rate (`successCondition: result[0] >=
+0.95`, `failureLimit: 3`, `count: 5`, `interval: 1m`, as in Argo's documentation). A program that gives these to Argo's analysis (the functions that
+its controller calls at each look: `reconcileAnalysisRun`, `assessRunStatus`, `EvaluateResult`) writes ``{series: {phase, measurements}}``;
+``table FILE DECIDED`` sets that beside the others. Such a program is not part of this project.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 
-from sluice.rollouts.simulate import CANDIDATE, STABLE, World
-from sluice.rollouts.state import Routed
-from tests.bench.rollout import EVERY, MINUTE, Case, cases, sluice
+from sluice.core import files
+from sluice.rollouts.core import decide
+from sluice.rollouts.simulate import CANDIDATE, STABLE, Outcome, World
+from sluice.rollouts.spec import RolloutSpec, Shadow
+from sluice.rollouts.state import TERMINAL, Counts, Route, Routed, State
+from tests.bench.rollout import EVERY, MINUTE, SHIPPED, Case, cases, sluice
 
 LEAST, FAILURES, COUNT = 0.95, 3, 5
+LOOKS = round(MINUTE / EVERY)
+#: Minutes recorded at each weight: as long as Argo looks at a step, and as many more for who takes longer.
+MINUTES = 12
 SHOWN = (
     "+0.5 points",
     "+2 points of errors",
     "+5 points of errors",
     "+50 points",
-    "bursts of faults in both",
     "of 2 and 2 processes",
+    "of one of 1 and 1, 10 %",
+    "traffic: bursts of faults in both",
     "both at 15 %",
 )
+#: Sluice without a shadow, since the recorded counters have none.
+BARE = SHIPPED.model_copy(update={"shadow": Shadow(requests=0)})
 
 
-def recorded(case: Case, seed: int) -> list[list[float]]:
-    """The candidate's success rate by step and minute; NaN for a minute without a request."""
-    world = World(case.scenario, np.random.default_rng(seed))
-    found = []
-    for weight in case.spec.steps:
-        world.routed = Routed({STABLE: 100 - weight, CANDIDATE: weight})
-        rates = []
-        for _ in range(COUNT):
-            before = dict(world.counts["candidate"])
-            for _ in range(round(MINUTE / EVERY)):
-                world.pass_time(EVERY)
-            n, bad = (world.counts["candidate"].get(k, 0) - before.get(k, 0) for k in ("requests", "errors"))
-            rates.append(1 - bad / n if n else float("nan"))
-        found.append(rates)
-    return found
+@dataclass
+class Recorded(World):
+    """A world whose counters were recorded: what comes at a weight is the next block that came at it."""
+
+    def tape(self) -> dict[int, list[tuple[dict[str, list[Counts]], int, int]]]:
+        """By weight and look: (what each process counted by then, live requests and bad answers of the candidate by then)."""
+        out = {}
+        for weight in (*BARE.steps, 100 - BARE.hold_back):
+            self.routed = Routed({STABLE: 100 - weight, CANDIDATE: weight})
+            out[weight] = [self._now()]
+            for _ in range(MINUTES * LOOKS):
+                self.pass_time(EVERY)
+                out[weight].append(self._now())
+        return out
+
+    def _now(self) -> tuple[dict[str, list[Counts]], int, int]:
+        return {arm: [dict(c) for c in pods] for arm, pods in self.pods.items()}, self.exposed, self.harmed
 
 
-def played(rates: list[float]) -> str:
-    """What the documentation says of a step's measurements."""
-    return "Failed" if sum(not r >= LEAST for r in rates) > FAILURES else "Successful"
+def recorded(case: Case, seed: int) -> Any:
+    return Recorded(case.scenario, np.random.default_rng(seed)).tape()
 
 
-class Prometheus(ThreadingHTTPServer):
-    """Answers the i-th question about a series with its i-th value."""
-
-    def __init__(self, series: dict[str, list[float]]):
-        self.series, self.asked, self.guard = series, dict.fromkeys(series, 0), threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Answer)
-
-    def next(self, name: str) -> float:
-        with self.guard:
-            at, self.asked[name] = self.asked[name], self.asked[name] + 1
-        return self.series[name][min(at, len(self.series[name]) - 1)]
+def minutes(tape: Any, weight: int, key: str) -> list[float]:
+    """The candidate's share of `key` in each of the first minutes; NaN for a minute without a request."""
+    seen = [[sum(c.get(k, 0) for c in tape[weight][LOOKS * i][0]["candidate"]) for k in ("requests", key)] for i in range(COUNT + 1)]
+    return [float(k / n) if n else float("nan") for n, k in np.diff(np.array(seen, dtype=float), axis=0)]
 
 
-class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self._tell(parse_qs(urlparse(self.path).query))
-
-    def do_POST(self) -> None:
-        self._tell(parse_qs(self.rfile.read(int(self.headers["content-length"])).decode()))
-
-    def _tell(self, asked: dict[str, list[str]]) -> None:
-        server = self.server
-        assert isinstance(server, Prometheus)
-        value = [time.time(), str(server.next(asked["query"][0]))]
-        body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": value}]}}).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing."""
+def by_minutes(tape: Any, measured: Callable[[int], int | None]) -> Outcome:
+    """How it ends where `measured` gives for a weight the minutes after which it is rolled back, or None."""
+    done = exposed = harmed = 0
+    for weight in BARE.steps:
+        n = measured(weight)
+        first, last = tape[weight][0], tape[weight][LOOKS * (COUNT if n is None else n)]
+        exposed, harmed, done = exposed + last[1] - first[1], harmed + last[2] - first[2], done + (COUNT if n is None else n)
+        if n is not None:
+            return Outcome("RolledBack", done * MINUTE, exposed, harmed, ())
+    return Outcome("Succeeded", done * MINUTE, exposed, harmed, ())
 
 
-def analysis(name: str, address: str) -> dict[str, Any]:
-    metric = {
-        "name": "success-rate",
-        "interval": "1s",
-        "count": COUNT,
-        "failureLimit": FAILURES,
-        "successCondition": f"result[0] >= {LEAST}",
-        "provider": {"prometheus": {"address": address, "query": name}},
-    }
-    return {"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun", "metadata": {"name": name}, "spec": {"metrics": [metric]}}
+def played(tape: Any, weight: int, least: float = LEAST, failures: int = FAILURES, slow: float | None = None) -> int | None:
+    """The measurements after which a step has failed by the rule that more than `failures` bad ones end it."""
+    bad = [
+        not 1 - r >= least or (slow is not None and w > slow)
+        for r, w in zip(minutes(tape, weight, "errors"), minutes(tape, weight, "slow"), strict=True)
+    ]
+    found = np.flatnonzero(np.cumsum(bad) > failures)
+    return int(found[0]) + 1 if found.size else None
 
 
-def kubectl(namespace: str, *args: str, stdin: str | None = None) -> str:
-    done = subprocess.run(["kubectl", "-n", namespace, *args], input=stdin, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        raise SystemExit(f"kubectl {' '.join(args)}: {done.stderr}")
-    return done.stdout
+def by_sluice(case: Case, tape: Any, spec: RolloutSpec = BARE) -> Outcome:
+    """`decide` on the recorded counters: blocks in their order at each weight; where they are used up it stands open."""
+    world, state, at = World(case.scenario, np.random.default_rng(0)), State(stable=STABLE), dict.fromkeys(tape, 0)
+    while state.phase not in TERMINAL:
+        world.time += EVERY
+        weight = world.routed.weights.get(CANDIDATE, 0)
+        if weight in tape:
+            i = at[weight] = at[weight] + 1
+            if i >= len(tape[weight]):
+                return Outcome("open", world.time, world.exposed, world.harmed, state.reasons)
+            (before, n, bad), (now, m, worse) = tape[weight][i - 1], tape[weight][i]
+            world.live_from = world.time - EVERY if world.live_from is None else world.live_from
+            world.exposed, world.harmed = world.exposed + m - n, world.harmed + worse - bad
+            for arm, pods in world.pods.items():
+                for j, c in enumerate(pods):
+                    for k, v in now[arm][j].items():
+                        c[k] = c.get(k, 0) + v - before[arm][j].get(k, 0)
+            world.shown = world.pods
+        state, actions = decide(spec, state, world.look(), world.time)
+        world.apply([a for a in actions if isinstance(a, Route)])
+    return Outcome(state.phase, world.time - (world.live_from or world.time), world.exposed, world.harmed, state.reasons)
 
 
-def decided(namespace: str, names: list[str], seconds: float) -> dict[str, str]:
-    """The phase of each AnalysisRun, once all are over."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        items = json.loads(kubectl(namespace, "get", "analysisruns", "-o", "json"))["items"]
-        phases = {i["metadata"]["name"]: (i.get("status") or {}).get("phase", "") for i in items}
-        if all(phases.get(n) in ("Successful", "Failed", "Inconclusive", "Error") for n in names):
-            return phases
-        time.sleep(2)
-    raise SystemExit(f"the analyses are not over after {seconds:g} s: does Argo Rollouts' controller run?")
+def tried() -> list[Case]:
+    return [c for c in cases() if any(s in c.title for s in SHOWN)]
 
 
-def tried(runs: int) -> Iterator[tuple[Case, dict[str, list[float]]]]:
-    for i, case in enumerate(c for c in cases() if any(s in c.name for s in SHOWN)):
-        yield case, {f"case{i}-{seed}-step{k}": rates for seed in range(runs) for k, rates in enumerate(recorded(case, seed))}
+def record(runs: int) -> dict[str, Any]:
+    series = {}
+    for i, case in enumerate(tried()):
+        for seed in range(runs):
+            tape = recorded(case, seed)
+            for k, weight in enumerate(BARE.steps):
+                series[f"{i}-{seed}-{k}"] = [None if np.isnan(r) else 1 - r for r in minutes(tape, weight, "errors")]
+    return {"success": f"result[0] >= {LEAST}", "failures": FAILURES, "count": COUNT, "interval": "60s", "runs": runs, "series": series}
+
+
+def compared(runs: int, decided: dict[str, Any]) -> list[tuple[str, dict[str, list[Outcome]], int]]:
+    """By case the outcomes of each, and on how many steps Argo's own code and its rules as played agree."""
+    out = []
+    for i, case in enumerate(tried()):
+        found: dict[str, list[Outcome]] = {}
+        agree = 0
+        for seed in range(runs):
+            tape = recorded(case, seed)
+            theirs = {w: decided[f"{i}-{seed}-{k}"] for k, w in enumerate(BARE.steps)}
+            failed = {w: v["measurements"] if v["phase"] in ("Failed", "Error") else None for w, v in theirs.items()}
+            agree += sum(failed[w] == played(tape, w) for w in BARE.steps)
+            for name, outcome in (
+                ("Argo Rollouts' code", by_minutes(tape, failed.__getitem__)),
+                ("its rules as played", by_minutes(tape, lambda w, tape=tape: played(tape, w))),
+                ("Flagger-like threshold", by_minutes(tape, lambda w, tape=tape: played(tape, w, 0.99, 2, 0.05))),
+                ("Sluice, no shadow", by_sluice(case, tape)),
+                ("Sluice as shipped (its own draws)", sluice(case.scenario, seed, case.spec)),
+            ):
+                found.setdefault(name, []).append(outcome)
+        out.append((case.title, found, agree))
+    return out
+
+
+def _cell(outcomes: list[Outcome]) -> str:
+    back = [o for o in outcomes if o.phase == "RolledBack"]
+    share = f"{100 * len(back) / len(outcomes):.0f} %"
+    if not back:
+        return share
+    return f"{share}, {np.median([o.seconds for o in back]) / 60:.1f} min, {np.median([o.exposed for o in back]):.0f} met it, {np.median([o.harmed for o in back]):.0f} bad"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=40, help="rollouts a case")
-    parser.add_argument("--namespace", default="sluice-bench-argo", help="made and deleted")
+    parser.add_argument("what", choices=("record", "table"))
+    parser.add_argument("file", type=Path)
+    parser.add_argument("decided", type=Path, nargs="?")
+    parser.add_argument("--runs", type=int, default=40, help="rollouts a case, to record")
     args = parser.parse_args()
-    subprocess.run(["kubectl", "create", "namespace", args.namespace], check=True, capture_output=True)
-    print(
-        "| rolled back | Argo Rollouts' controller | its rules as played | Sluice | steps on which the first two agree |\n|---|---|---|---|---|"
-    )
-    try:
-        for case, series in tried(args.runs):
-            server = Prometheus(series)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            address = f"http://127.0.0.1:{server.server_port}"
-            kubectl(args.namespace, "apply", "-f", "-", stdin="\n---\n".join(json.dumps(analysis(n, address)) for n in series))
-            phases = decided(args.namespace, list(series), 600)
-            kubectl(args.namespace, "delete", "analysisruns", "--all")
-            server.shutdown()
-            theirs = {n: phases[n] for n in series}
-            ours = {n: played(rates) for n, rates in series.items()}
-            agree = sum(theirs[n] == ours[n] for n in series)
-            back = [{n.rsplit("-", 1)[0] for n, phase in found.items() if phase == "Failed"} for found in (theirs, ours)]
-            mine = sum(sluice(case.scenario, seed, case.spec).phase == "RolledBack" for seed in range(args.runs))
-            shares = [f"{100 * n / args.runs:.0f} %" for n in (len(back[0]), len(back[1]), mine)]
-            print(f"| {case.family}: {case.name} | {' | '.join(shares)} | {agree} of {len(series)} |", flush=True)
-    finally:
-        kubectl(args.namespace, "delete", "namespace", args.namespace, "--wait=false")
+    if args.what == "record":
+        files.write_json(args.file, record(args.runs))
+        return
+    rows = compared(json.loads(args.file.read_text())["runs"], json.loads(args.decided.read_text()))
+    print("| | " + " | ".join(rows[0][1]) + " | steps on which the first two agree |\n|---|" + "---|" * (len(rows[0][1]) + 1))
+    for title, found, agree in rows:
+        steps = len(BARE.steps) * len(next(iter(found.values())))
+        print(f"| {title} | " + " | ".join(map(_cell, found.values())) + f" | {agree} of {steps} |", flush=True)
 
 
 if __name__ == "__main__":

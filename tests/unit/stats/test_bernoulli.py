@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.stats import difference_interval, difference_log_e, hedge, project, rate_interval, rate_log_e, ratio_log_e
+from sluice.stats import difference_interval, difference_log_e, hedge, project, rate_exceeds, rate_interval, rate_log_e, ratio_log_e
 
 inside = st.floats(0.002, 0.998)
 counts = st.integers(1, 12)
@@ -125,3 +125,11 @@ def test_rate_interval_ends_are_exact_without_or_with_only_successes():
 def test_difference_interval_holds_the_difference():
     low, high = difference_interval(1000, 10, 1000, 100)
     assert 0 < low < 0.09 < high
+
+
+def test_a_rate_exceeds_a_limit_exactly_where_its_whole_sequence_lies_above_it():
+    n, k = np.meshgrid([1.0, 12.0, 300.0, 4000.0], [0.0, 0.04, 0.1, 0.13, 0.6, 1.0])
+    n, k = n.ravel(), np.round(k.ravel() * n.ravel())
+    low = rate_interval(n, k, 0.05)[0]
+    assert [rate_exceeds(a, b, 0.1) for a, b in zip(n, k, strict=True)] == [bool(x > 0.1) for x in low]
+    assert not rate_exceeds(0, 0, 0.1) and not rate_exceeds(50, 50, 1.0)
