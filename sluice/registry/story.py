@@ -182,7 +182,7 @@ def text(story: Story) -> str:
     """For a terminal, as Markdown."""
     lines = [f"# {story.model}", ""]
     if story.faults:
-        lines += ["**Not all is what was written:**", *(f"- {f}" for f in story.faults[:20]), ""]
+        lines += ["**Something is not what was written:**", *(f"- {f}" for f in story.faults[:20]), ""]
     for v in story.versions:
         stands = f" ({', '.join(v.aliases)})" if v.aliases else ""
         lines += [f"## version {v.number}{stands}", f"- package: sha256:{v.digest}", f"- kept at: {v.uri}"]
@@ -212,9 +212,7 @@ def html(story: Story) -> str:
     out = f"<h1>{escape(story.model)}: its story</h1>"
     if story.faults:
         faults = "".join(f"<li>{escape(str(f))}</li>" for f in story.faults)
-        out += (
-            f'<section><h2>Not all is what was written<span class="badge no">changed</span></h2><ul class="reasons">{faults}</ul></section>'
-        )
+        out += f'<section><h2>Something is not what was written<span class="badge no">changed</span></h2><ul class="reasons">{faults}</ul></section>'
     for v in story.versions:
         rows: list[list[Any]] = [
             ["package", code(f"sha256:{v.digest}")],
