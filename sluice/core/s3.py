@@ -97,6 +97,13 @@ class Place:
                         raise StoreFault("large", f"is larger than the {most} bytes it may have", "name a smaller one, or write it again")
                     yield block
 
+    def part(self, name: str, first: int, last: int, etag: str) -> Iterator[bytes]:
+        """The bytes of a version of an object from one place (0 is the first) up to another, which is left out. Raises `StoreFault`, also where it was replaced."""
+        with self._explained():
+            span = {"Range": f"bytes={first}-{last - 1}", "IfMatch": etag}
+            with contextlib.closing(self._client.get_object(Bucket=self.bucket, Key=self.key(name), **span)["Body"]) as body:
+                yield from body.iter_chunks(_CHUNK)
+
     def read(self, name: str, most: int) -> bytes:
         """A whole object of at most `most` bytes. Raises `StoreFault`."""
         return b"".join(self.blocks(name, most))

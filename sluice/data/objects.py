@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from sluice.core.errors import DataError
 from sluice.core.s3 import Place, StoreFault
+from sluice.data import ranges
 from sluice.data.scheme import Asked, Found
 
 #: Seconds to connect, and to wait for the next bytes, before a request to S3 is tried again (3 times in all).
@@ -17,7 +20,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 def fetch(asked: Asked) -> list[Found]:
-    """The objects that a source names, brought into its folder: 8 at a time, by their names below the first wildcard.
+    """The objects that a source names, brought into its folder: 8 at a time, by their names below the first wildcard; large ones by ranges.
 
     Raises:
         DataError: nothing there, or S3 refuses or does not answer in time.
@@ -27,17 +30,20 @@ def fetch(asked: Asked) -> list[Found]:
     bucket, _, key = asked.rest.partition("/")
     try:
         place = Place(f"s3://{bucket}", "data.source", connect=CONNECT_SECONDS, read=READ_SECONDS, attempts=3)
-        keys, folder = _keys(place, key, uri)
+        sizes, folder = _keys(place, key, uri)
         root = tmp.resolve()
-        targets = {k: (tmp / k[len(folder) :].lstrip("/")).resolve() for k in keys}
+        targets = {k: (tmp / k[len(folder) :].lstrip("/")).resolve() for k in sizes}
         for k, target in targets.items():
             if not target.is_relative_to(root) or target == root:
                 raise DataError(
                     "has a key that leads out of its folder", field="data.source", value=f"s3://{bucket}/{k}", fix="rename the object"
                 )
+        large = {k: t for k, t in targets.items() if sizes[k] is None or sizes[k] > ranges.PART}
         with ThreadPoolExecutor(8) as pool:
-            for done in [pool.submit(place.fetch, k, t) for k, t in targets.items()]:
+            for done in [pool.submit(place.fetch, k, t) for k, t in targets.items() if k not in large]:
                 done.result()
+        for k, t in large.items():
+            _by_ranges(place, k, t)
     except ValueError as e:
         raise DataError(str(e), field="data.source", value=uri, fix="s3://bucket/key") from e
     except StoreFault as e:
@@ -47,16 +53,46 @@ def fetch(asked: Asked) -> list[Found]:
     return [Found(t, f"s3://{bucket}/{k}") for k, t in targets.items()]
 
 
-def _keys(place: Place, key: str, uri: str) -> tuple[list[str], str]:
-    """The keys a source names, sorted, and the prefix to take off for names here."""
+def _by_ranges(place: Place, key: str, target: Path) -> None:
+    """One object, several ranges of it at a time, of the version it has now. Raises `StoreFault`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        etag, size = place.etag(key)
+    except StoreFault as e:
+        if e.kind != "missing":
+            raise
+        etag, size = "", 0  # what is missing, object or bucket, says an answer that may have a text
+    if size <= ranges.PART:
+        place.fetch(key, target)
+        return
+    last: StoreFault | None = None
+
+    def read(first: int, end: int) -> Iterator[bytes]:
+        nonlocal last
+        try:
+            yield from place.part(key, first, end, etag)
+        except StoreFault as e:
+            if e.kind != "unreachable":
+                raise
+            last = e
+            raise ranges.Broken(e.message) from e
+
+    try:
+        ranges.in_parts(target, size, read)
+    except ranges.Broken as e:
+        raise last or StoreFault("unreachable", f"an object does not come whole: {e}", "check the network, and try again") from e
+
+
+def _keys(place: Place, key: str, uri: str) -> tuple[dict[str, int | None], str]:
+    """The keys a source names, sorted, with the bytes each has where that is known, and the prefix to take off for names here."""
     mark = _GLOB.search(key)
     whole = not key or key.endswith("/")
     if not mark and not whole:
-        return [key], key.rpartition("/")[0]
+        return {key: None}, key.rpartition("/")[0]
     prefix = key if mark is None else key[: mark.start()]
-    found = sorted(name for name, _ in place.list(prefix) if not name.endswith("/"))
+    found: dict[str, int | None] = dict(sorted((name, size) for name, size in place.list(prefix) if not name.endswith("/")))
     if mark:
-        found = [k for k in found if fnmatch.fnmatchcase(k, key)]
+        found = {k: size for k, size in found.items() if fnmatch.fnmatchcase(k, key)}
     if not found:
         raise DataError("matches no object", field="data.source", value=uri, fix="check the bucket, the prefix and the pattern")
     return found, prefix.rpartition("/")[0]

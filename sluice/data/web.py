@@ -1,4 +1,4 @@
-"""A file behind ``https://`` (or ``http://``) as a source: brought whole, or not at all."""
+"""A file behind ``https://`` (or ``http://``) as a source: brought whole, or not at all; a large one by ranges, where the server knows them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import re
 import ssl
 import time
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from sluice.core.errors import DataError
+from sluice.data import ranges
 from sluice.data.scheme import Asked, Found
 
 #: Seconds to connect and between two bytes, and for all of it; redirects that are followed; tries.
@@ -45,28 +47,84 @@ def fetch(asked: Asked) -> list[Found]:
 
 
 def _bring(url: str, target: Path, shown: str, end: float) -> None:
-    for _ in range(_REDIRECTS + 1):
+    by_ranges = True
+    for _ in range(_REDIRECTS + 2):
         connection = _connection(url, shown)
         try:
-            parts = urllib.parse.urlsplit(url)
-            connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers={"User-Agent": "sluice"})
-            answer = connection.getresponse()
+            answer = _asked(connection, url, f"bytes=0-{ranges.PART - 1}" if by_ranges else None)
             if answer.status in (301, 302, 303, 307, 308):
                 url = _redirected(url, answer.getheader("Location") or "", shown)
                 continue
             if answer.status >= 500 or answer.status == 429:
                 raise _Again(f"it answers {answer.status} {answer.reason}")
-            if answer.status != 200:
+            if answer.status == 416 and by_ranges:  # nothing in it, or no ranges after all
+                by_ranges = False
+                continue
+            if answer.status not in (200, 206):
                 fix = "check the address, and whether it asks for a password"
                 raise DataError(f"it answers {answer.status} {answer.reason}", field="data.source", value=shown, fix=fix)
+            size = _size(answer)
             with target.open("wb") as file:
                 _copy(answer, file, end)
+            if size is not None and size > target.stat().st_size:
+                _rest(url, shown, target, size, _validator(answer), end)
             return
         except (OSError, http.client.HTTPException) as e:
             raise _Again(str(e) or type(e).__name__) from e
         finally:
             connection.close()
     raise DataError(f"redirects more than {_REDIRECTS} times", field="data.source", value=shown, fix="name the address it ends at")
+
+
+def _asked(connection: http.client.HTTPConnection, url: str, span: str | None, same: str | None = None) -> http.client.HTTPResponse:
+    parts = urllib.parse.urlsplit(url)
+    headers = {"User-Agent": "sluice", "Accept-Encoding": "identity"}
+    headers |= {"Range": span} if span else {}
+    headers |= {"If-Range": same} if same else {}
+    connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
+    return connection.getresponse()
+
+
+def _size(answer: http.client.HTTPResponse) -> int | None:
+    """Of a part of a file how many bytes the whole has; None of a whole one. Raises `_Again` where it is not the part asked for."""
+    if answer.status != 206:
+        return None
+    told = re.fullmatch(r"bytes 0-(\d+)/(\d+)", (answer.getheader("Content-Range") or "").strip())
+    if told is None:
+        raise _Again("it sends another part of the file than was asked for")
+    return int(told[2])
+
+
+def _validator(answer: http.client.HTTPResponse) -> str | None:
+    """What tells this version of the file from another; null: nothing does."""
+    tag = answer.getheader("ETag")
+    return tag if tag and not tag.startswith("W/") else answer.getheader("Last-Modified")
+
+
+def _rest(url: str, shown: str, target: Path, size: int, same: str | None, end: float) -> None:
+    """The bytes after those that are there, several ranges at a time. Raises `_Again`: the file changed meanwhile, or a range cannot be had."""
+
+    def read(first: int, last: int) -> Iterator[bytes]:
+        connection = _connection(url, shown)
+        try:
+            answer = _asked(connection, url, f"bytes={first}-{last - 1}", same)
+            if answer.status >= 500 or answer.status == 429:
+                raise ranges.Broken(f"it answers {answer.status} {answer.reason}")
+            if answer.status != 206 or (answer.getheader("Content-Range") or "").strip() != f"bytes {first}-{last - 1}/{size}":
+                raise _Again("it is another file than when its reading began")
+            while block := answer.read(_BLOCK):
+                yield block
+                if time.monotonic() > end:
+                    raise _Again(f"not whole within {_WHOLE:g} s")
+        except (OSError, http.client.HTTPException) as e:
+            raise ranges.Broken(str(e) or type(e).__name__) from e
+        finally:
+            connection.close()
+
+    try:
+        ranges.in_parts(target, size, read, have=target.stat().st_size)
+    except ranges.Broken as e:
+        raise _Again(str(e)) from e
 
 
 def _copy(answer: http.client.HTTPResponse, file: IO[bytes], end: float) -> None:

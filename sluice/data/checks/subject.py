@@ -157,6 +157,11 @@ class Side:
         return self.where(name, lambda c: pc.is_in(c, value_set=found)) if len(found) else Where(0, ())
 
     def _missing(self, name: str, field: Field) -> Where:
+        if self.on_disk and type(field).missing is Field.missing:  # what is null: the column's counts, which are taken anyway, say how many
+            if field.quantity and not self.numbers(name).nulls:
+                return Where(0, ())
+            if field.category and int(self.coded(name)[1].sum()) == self.rows:
+                return Where(0, ())
         return self.where(name, field.missing)
 
     def sampled(self, copies: Copies) -> pa.Table:

@@ -15,6 +15,8 @@ import pytest
 from sluice.core import processes
 from sluice.core.errors import DataError
 from sluice.core.png import png
+from sluice.core.s3 import Place, StoreFault
+from sluice.data import ranges
 from sluice.data.config import Columns
 from sluice.data.sources import read_source
 from sluice.fields import field_of
@@ -139,3 +141,21 @@ def test_no_credentials_is_an_explained_error(endpoint: str, monkeypatch: pytest
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(DataError, match=r"no credentials for S3(.|\n)*AWS_ACCESS_KEY_ID"):
         read("s3://data/rows.csv")
+
+
+def test_a_large_object_is_brought_by_ranges_and_what_breaks_off_goes_on(s3: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    part = Place.part
+
+    def broken(place: Place, key: str, first: int, last: int, etag: str) -> Iterator[bytes]:
+        asked.append((first, last))
+        for block in part(place, key, first, last, etag):
+            yield block[: 2 if len(asked) == 1 else None]
+            if len(asked) == 1:
+                raise StoreFault("unreachable", "gone", "again")
+
+    monkeypatch.setattr(Place, "part", broken)
+    monkeypatch.setattr(ranges, "PART", 10)
+    monkeypatch.setattr(ranges, "AT_ONCE", 1)
+    assert read("s3://data/rows.csv").table.to_pylist() == [{"age": 1.0, "label": "a"}, {"age": 2.0, "label": "b"}]
+    assert asked == [(0, 10), (2, 10), (10, len(CSV))]

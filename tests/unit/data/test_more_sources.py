@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import shutil
 import sys
 import threading
 import types
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
 
 from sluice.core.errors import DataError, MissingExtra
-from sluice.data import web
+from sluice.data import ranges, web
 from sluice.data.config import Columns, DataConfig
 from sluice.data.sources import read_source
 from sluice.data.stream import batches
 
 ROWS = b"x,label\n1,a\n2,b\n3,a\n"
+LARGE = b"x,label\n" + b"".join(b"%d,%s\n" % (i, b"ab"[i % 2 : i % 2 + 1]) for i in range(200))
 
 
 def read(uri, base=Path()):
@@ -28,6 +31,7 @@ def read(uri, base=Path()):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     tries = 0
+    spans: ClassVar[list[tuple[int, int]]] = []
 
     def do_GET(self):
         name = self.path.partition("?")[0]
@@ -44,6 +48,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(503)
         elif name == "/gone.csv":
             self.send_error(404)
+        elif name == "/ranges.csv" and (span := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))):
+            Handler.spans.append((int(span[1]), int(span[2])))
+            first, last = int(span[1]), min(int(span[2]), len(LARGE) - 1)
+            broken = first and Handler.spans.count((first, int(span[2]))) < 2  # each range but the first ends early, once
+            changed = "changed" in self.path and first
+            self.send_response(206)
+            self.send_header("ETag", '"one"')
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(LARGE) + bool(changed)}")
+            self.send_header("Content-Length", str(last + 1 - first))
+            self.end_headers()
+            self.wfile.write(LARGE[first : last + 1 - (3 if broken else 0)])
         else:
             self.send_response(200)
             self.send_header("Content-Length", str(len(ROWS) + (10 if name == "/short.csv" else 0)))
@@ -66,6 +81,16 @@ def site():
 def test_a_file_is_brought_over_http_and_secrets_of_its_address_are_not_shown(site, path):
     found = read(site + path)
     assert found.table.num_rows == 3 and "hidden" not in found.parts[0][0]
+
+
+def test_a_large_file_is_brought_by_ranges_and_what_breaks_off_goes_on(site, monkeypatch):
+    monkeypatch.setattr(ranges, "PART", 300)
+    Handler.spans.clear()
+    assert read(f"{site}/ranges.csv").table.column("x").to_pylist() == list(map(float, range(200)))
+    asked = set(Handler.spans)
+    assert (0, 299) in asked and (300, 599) in asked and (597, 599) in asked  # the last: the three bytes that did not come
+    with pytest.raises(DataError, match="another file than when"):
+        read(f"{site}/ranges.csv?changed")
 
 
 @pytest.mark.parametrize(
