@@ -38,7 +38,7 @@ def fetch(asked: Asked) -> list[Found]:
                 raise DataError(
                     "has a key that leads out of its folder", field="data.source", value=f"s3://{bucket}/{k}", fix="rename the object"
                 )
-        large = {k: t for k, t in targets.items() if sizes[k] is None or sizes[k] > ranges.PART}
+        large = {k: t for k, t in targets.items() if (size := sizes[k]) is None or size > ranges.PART}
         with ThreadPoolExecutor(8) as pool:
             for done in [pool.submit(place.fetch, k, t) for k, t in targets.items() if k not in large]:
                 done.result()
