@@ -51,7 +51,7 @@ class Model:
     remote: Any = None
 
     def __init__(self, package: Package, name: str, threads: int, max_bytes: int, *, inferred: bool = False):
-        found = onnx_safety.check(package.model, max_bytes)
+        found = onnx_safety.check(package.model, max_bytes) if package.graph else onnx_safety.unknown(package.model, max_bytes)
         self._describe(package, name, inferred=inferred)
         #: A row's answer may not depend on what else is asked at the moment.
         self.batches = not inferred and not found.dynamic_scales

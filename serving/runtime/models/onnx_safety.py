@@ -28,6 +28,13 @@ def check(path: Path, max_bytes: int) -> Facts:
     return found
 
 
+def unknown(path: Path, max_bytes: int) -> Facts:
+    """Of a file that is no ONNX, which its own engine looks into: nothing is known but its size. Raises `PackageError`: it is too large."""
+    if (size := path.stat().st_size) > max_bytes:
+        raise PackageError(f"is larger than {max_bytes} bytes", field=str(path), value=size, fix="raise --max-model, if that is meant")
+    return Facts()
+
+
 def _external(model: Path, name: str) -> int:
     where = PurePosixPath(name)
     base = model.parent.resolve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -20,10 +21,13 @@ from sluice.tasks import load_task
 from tests.bench.latency import latencies
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.tasks.policy", description=__doc__)
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=V", help="another setting of the project; may be repeated")
+    args = parser.parse_args(argv)
     path = template("policy") / "sluice.yaml"
-    project = load(path)
+    project = load(path, args.set)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         dataset = prepare(project, path.parent, load_task(project, path.parent), root / "data")
@@ -31,7 +35,8 @@ def main() -> None:
         trained = fit(project, dataset, root / "model", base_dir=path.parent)
         seconds = time.process_time() - begun
         package = export_package(project, root / "model", dataset, root / "package", base_dir=path.parent).package
-        assert package is not None
+        if package is None:
+            raise SystemExit("nothing was packaged")
         predictor, asked = Predictor(package), dataset.problem
         outputs, targets = judged(predictor.predict, package.preprocess, list(package.labels), dataset, "test")
         metric = asked.metrics()["mean_return"]

@@ -46,6 +46,19 @@ def test_torchscript_is_packaged_where_it_is_named_and_answers_as_the_network(tr
     assert np.allclose(answers, split_answers(load_trained(made.project, made.model), made.dataset, "test"), atol=1e-5)
 
 
+def test_the_server_answers_by_it_as_by_any_other(trained, scripted):
+    from serving.runtime.models.model import load
+
+    made, package_ = trained("image"), scripted.package
+    served = load(package_.root, "digits", package_.digest, 1, 1 << 30)
+    batch = served.processor.encode_batch(rows_from_arrow(package_.preprocess, made.dataset.read("test"))[:3])
+    found = served.run(batch)["probabilities"]
+    assert np.allclose(found, split_answers(load_trained(made.project, made.model), made.dataset, "test")[:3], atol=1e-5)
+    assert served.batches and not served.tables
+    with pytest.raises(PackageError, match="larger than 1000 bytes"):
+        load(package_.root, "digits", package_.digest, 1, 1000)
+
+
 def test_fewer_channels_are_a_smaller_graph_within_the_budget(scripted):
     fp32, pruned = scripted.evidence["formats"][:2]
     assert pruned["format"] == "pruned" and pruned["ok"], pruned["why"]
