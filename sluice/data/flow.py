@@ -6,6 +6,7 @@ stand for all (`sluice.data.evidence`). What this does not settle in pieces is l
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
 from sluice.core.spread import workers
 from sluice.data.blocks import ID, KEY, Spool, SpoolWriter
@@ -37,6 +39,8 @@ from sluice.data.typed import typed
 
 #: Rows and bytes of a file that are read at once.
 _ROWS, _BLOCK = 1 << 16, 8 << 20
+#: Bytes of a file of separated cells that tell which columns pyarrow may read as numbers.
+_FIRST = 1 << 20
 #: How often a file is begun anew because a column's cells are other than they seemed, before each cell is read as a text.
 _TRIES = 3
 
@@ -320,13 +324,14 @@ class _Texts(Kept):
     def _plain_numbers(self) -> set[str]:
         """The columns whose cells at the beginning are numbers as pyarrow reads them; those that hold other texts are put aside."""
         out = set()
-        for block in itertools.islice(stream_csv(self._files[0], self._data.dialect, self._asked, _BLOCK), 1):
-            for name in set(self.names) - self._texts:
-                column = block.column(name)
-                if numbers(column)[0] is None:
-                    self._texts.add(name)
-                elif _read_natively(column):
-                    out.add(name)
+        with contextlib.suppress(DataError):  # a row longer than this; all else is said by the reading that follows
+            for block in itertools.islice(stream_csv(self._files[0], self._data.dialect, self._asked, min(_BLOCK, _FIRST)), 1):
+                for name in set(self.names) - self._texts:
+                    column = block.column(name)
+                    if numbers(column)[0] is None:
+                        self._texts.add(name)
+                    elif _read_natively(column):
+                        out.add(name)
         return out
 
     def _once(self, every: set[str]) -> dict[str, Evidence]:
