@@ -20,7 +20,7 @@ DEMO_HOME ?= .sluice/demo
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
-.PHONY: help setup run test test-all tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-scale bench-data bench-monitor demo-drift bench-ui bench-large bench-quality demo-rollout demo-llm golden lock clean wheel
+.PHONY: help setup run test test-all tools lint format figures bench bench-overhead bench-serving bench-llm bench-prompts bench-training bench-rollout bench-kills bench-real bench-intervals bench-champion bench-slices bench-tasks bench-proof bench-audit bench-scale bench-data bench-monitor demo-drift bench-ui bench-large bench-ray bench-quality demo-rollout demo-llm golden lock clean wheel
 
 help: ## list these targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -99,6 +99,9 @@ bench-data: setup ## a dataset's digest, one changed cell, a large file judged b
 
 bench-large: setup ## a table of 10 million rows within 1 GB, beside a script written with Polars (ROWS, MEMORY)
 	@$(BIN)/python -m tests.bench.large --rows $(or $(ROWS),10000000) --memory "$(or $(MEMORY),1 GB)" --polars
+
+bench-ray: setup ## texts encoded by one process and by two workers of a Ray, in turns; wants two free cores
+	@$(BIN)/python -m tests.bench.ray_text
 
 bench-ui: setup ## how fast the page answers over 500 runs, what 20 viewers of a rollout cost
 	@$(BIN)/python -m tests.bench.ui

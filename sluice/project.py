@@ -88,7 +88,7 @@ class _File(Section):
         does not change what it is.
         """
         left = {"serve", "rollout", "monitor", "tracking", "cluster", "tune", "provenance", "card"}
-        how = {"engine", "memory"}  # what is read is the same
+        how = {"engine", "memory", "parts"}  # what is read is the same
         return files.digest_of(self.model_dump(mode="json", exclude={**dict.fromkeys(left, True), "data": how}))
 
 

@@ -77,13 +77,18 @@ class Place:
 
     def list(self, below: str = "", after: str = "") -> Iterator[tuple[str, int]]:
         """(name below the prefix, bytes) of every object whose name begins with `below` and comes behind `after`, in order. Raises `StoreFault`."""
+        for name, size, _ in self.versions(below, after):
+            yield name, size
+
+    def versions(self, below: str = "", after: str = "") -> Iterator[tuple[str, int, str]]:
+        """`list`, with what the store calls each object's version. Raises `StoreFault`."""
         whole = self.key(below)
         cut = len(self.prefix) + 1 if self.prefix else 0
         start = {"StartAfter": self.key(after)} if after else {}
         with self._explained():
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=whole, **start):
                 for item in page.get("Contents", ()):
-                    yield item["Key"][cut:], item["Size"]
+                    yield item["Key"][cut:], item["Size"], str(item.get("ETag", ""))
 
     def blocks(self, name: str, most: int | None = None) -> Iterator[bytes]:
         """An object's bytes, never more than `most`: what it says of its length is not relied on. Raises `StoreFault`."""

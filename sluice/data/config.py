@@ -220,6 +220,12 @@ class DataConfig(Section):
         exclude_if=lambda memory: memory == "1 GB",
     )
 
+    parts: str | None = Field(
+        None,
+        description="a folder that remembers the source's files: which are new, changed or gone is told, and of an object store only new ones are fetched",
+        exclude_if=lambda folder: folder is None,
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _keeps_sensitive_out(cls, raw: Any) -> Any:
@@ -245,7 +251,7 @@ class DataConfig(Section):
         return self.model_dump(
             mode="json",
             exclude_defaults=True,
-            exclude={"source", "test", "format", "split", "checks", "schema_file", "shard_rows", "engine", "memory"},
+            exclude={"source", "test", "format", "split", "checks", "schema_file", "shard_rows", "engine", "memory", "parts"},
         )
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sluice.core.errors import DataError
 from sluice.data.config import Columns
+from sluice.data.parts import Parts, parts
 from sluice.data.scheme import Asked, Found, bring, scheme_of
 
 if TYPE_CHECKING:
@@ -37,13 +38,25 @@ def brought(uri: str, base_dir: Path, columns: Columns | None = None, value: Fie
         MissingExtra: an optional package is needed.
     """
     if scheme_of(uri) is None:
-        yield find(uri, base_dir)
+        found_here = find(uri, base_dir)
+        if (kept := parts()) is not None:
+            _seen(kept, found_here)
+        yield found_here
         return
     with tempfile.TemporaryDirectory(prefix="sluice-source-") as folder:
         found = bring(Asked(uri, uri.partition("://")[2], Path(folder), columns or Columns(), value, base_dir), base_dir)
         if isinstance(found, list) and not found:
             raise DataError("brings no file", field="data.source", value=uri, fix="let the source raise DataError with what is missing")
         yield found
+
+
+def _seen(kept: Parts, found: list[Found]) -> None:
+    """Note what there is: the files, or those of a folder."""
+    for file in found:
+        inside = sorted(p for p in file.path.rglob("*") if p.is_file()) if file.path.is_dir() else [file.path]
+        for path in inside:
+            name = f"{file.where.rstrip('/')}/{path.relative_to(file.path)}" if file.path.is_dir() else file.where
+            kept.see(name, path, str(path.stat().st_mtime_ns))
 
 
 @contextlib.contextmanager

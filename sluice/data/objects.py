@@ -11,6 +11,7 @@ from pathlib import Path
 from sluice.core.errors import DataError
 from sluice.core.s3 import Place, StoreFault
 from sluice.data import ranges
+from sluice.data.parts import Parts, parts
 from sluice.data.scheme import Asked, Found
 
 #: Seconds to connect, and to wait for the next bytes, before a request to S3 is tried again (3 times in all).
@@ -30,20 +31,21 @@ def fetch(asked: Asked) -> list[Found]:
     bucket, _, key = asked.rest.partition("/")
     try:
         place = Place(f"s3://{bucket}", "data.source", connect=CONNECT_SECONDS, read=READ_SECONDS, attempts=3)
-        sizes, folder = _keys(place, key, uri)
+        keys, folder = _keys(place, key, uri)
         root = tmp.resolve()
-        targets = {k: (tmp / k[len(folder) :].lstrip("/")).resolve() for k in sizes}
+        targets = {k: (tmp / k[len(folder) :].lstrip("/")).resolve() for k in keys}
         for k, target in targets.items():
             if not target.is_relative_to(root) or target == root:
                 raise DataError(
                     "has a key that leads out of its folder", field="data.source", value=f"s3://{bucket}/{k}", fix="rename the object"
                 )
-        large = {k: t for k, t in targets.items() if (size := sizes[k]) is None or size > ranges.PART}
+        kept = parts()
+        large = [k for k, (size, _) in keys.items() if size is None or size > ranges.PART]
         with ThreadPoolExecutor(8) as pool:
-            for done in [pool.submit(place.fetch, k, t) for k, t in targets.items() if k not in large]:
+            for done in [pool.submit(_brought, place, bucket, k, t, kept, *keys[k]) for k, t in targets.items() if k not in large]:
                 done.result()
-        for k, t in large.items():
-            _by_ranges(place, k, t)
+        for k in large:
+            _brought(place, bucket, k, targets[k], kept, *keys[k])
     except ValueError as e:
         raise DataError(str(e), field="data.source", value=uri, fix="s3://bucket/key") from e
     except StoreFault as e:
@@ -51,6 +53,21 @@ def fetch(asked: Asked) -> list[Found]:
     if not key or key.endswith("/"):
         return [Found(tmp, uri)]
     return [Found(t, f"s3://{bucket}/{k}") for k, t in targets.items()]
+
+
+def _brought(place: Place, bucket: str, key: str, target: Path, kept: Parts | None, size: int | None, version: str) -> None:
+    """One object, fetched, or as it is kept."""
+
+    def fetch(to: Path) -> None:
+        if size is None or size > ranges.PART:
+            _by_ranges(place, key, to)
+        else:
+            place.fetch(key, to)
+
+    if kept is None or size is None or not version:
+        fetch(target)
+    else:
+        kept.bring(f"s3://{bucket}/{key}", size, version, target, fetch)
 
 
 def _by_ranges(place: Place, key: str, target: Path) -> None:
@@ -83,16 +100,27 @@ def _by_ranges(place: Place, key: str, target: Path) -> None:
         raise last or StoreFault("unreachable", f"an object does not come whole: {e}", "check the network, and try again") from e
 
 
-def _keys(place: Place, key: str, uri: str) -> tuple[dict[str, int | None], str]:
-    """The keys a source names, sorted, with the bytes each has where that is known, and the prefix to take off for names here."""
+def _keys(place: Place, key: str, uri: str) -> tuple[dict[str, tuple[int | None, str]], str]:
+    """The keys a source names, sorted, with the bytes and the version each has where that is known, and the prefix to take off for names here."""
     mark = _GLOB.search(key)
     whole = not key or key.endswith("/")
     if not mark and not whole:
-        return {key: None}, key.rpartition("/")[0]
+        return {key: _version(place, key) if parts() is not None else (None, "")}, key.rpartition("/")[0]
     prefix = key if mark is None else key[: mark.start()]
-    found: dict[str, int | None] = dict(sorted((name, size) for name, size in place.list(prefix) if not name.endswith("/")))
-    if mark:
-        found = {k: size for k, size in found.items() if fnmatch.fnmatchcase(k, key)}
+    listed = sorted((name, size, version) for name, size, version in place.versions(prefix) if not name.endswith("/"))
+    found: dict[str, tuple[int | None, str]] = {
+        name: (size, version) for name, size, version in listed if not mark or fnmatch.fnmatchcase(name, key)
+    }
     if not found:
         raise DataError("matches no object", field="data.source", value=uri, fix="check the bucket, the prefix and the pattern")
     return found, prefix.rpartition("/")[0]
+
+
+def _version(place: Place, key: str) -> tuple[int | None, str]:
+    try:
+        version, size = place.etag(key)
+    except StoreFault as e:
+        if e.kind != "missing":
+            raise
+        return None, ""  # the answer to a request for its bytes says what is missing
+    return size, version

@@ -20,6 +20,7 @@ from sluice.data.columns import usable
 from sluice.data.config import DataConfig
 from sluice.data.digests import row_texts
 from sluice.data.forms import form_of_files
+from sluice.data.parts import keeping
 from sluice.data.scheme import Found
 from sluice.data.splits import SPLITS, Piece, Splitter
 from sluice.problems.units import GROUP
@@ -48,8 +49,9 @@ def form_in_pieces(found: list[Found] | pa.Table, data: DataConfig) -> str | Non
 
 
 @contextlib.contextmanager
-def bounded(data: DataConfig) -> Iterator[Path]:
-    """A folder for pieces, gone at the end; columns are sorted within ``data.memory``, and the workers that ``data.engine`` names are there.
+def bounded(data: DataConfig, base_dir: Path | None = None) -> Iterator[Path]:
+    """A folder for pieces, gone at the end; columns are sorted within ``data.memory``, the workers that ``data.engine`` names are there, and the
+    source's parts are seen where ``data.parts`` says so.
 
     Raises:
         MissingExtra: they need an optional package.
@@ -57,6 +59,7 @@ def bounded(data: DataConfig) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-rows-"))
         stack.enter_context(tally.held(data.bytes_of_memory // 64))
+        stack.enter_context(keeping(data.parts, base_dir))
         if data.engine == "ray":
             from sluice.core import onray
 

@@ -24,6 +24,7 @@ from sluice.data.dataset import Dataset, write_dataset
 from sluice.data.digests import plain, row_ids
 from sluice.data.inpieces import InPieces, rows_in_pieces
 from sluice.data.names import check_names, columns_named
+from sluice.data.parts import apart, parts
 from sluice.data.pieces import bounded, divided, usable_pieces
 from sluice.data.profile import profile_dataset
 from sluice.data.report import Report
@@ -160,7 +161,7 @@ def validate_project_data(project: Project, base_dir: Path, task: TaskData) -> R
         ruled = judged_sources(project.data, base_dir, value_of(task), columns_named(project))
     if ruled is not None and ruled.refused:
         return ruled.alone()
-    with bounded(project.data) as folder:
+    with bounded(project.data, base_dir) as folder:
         report = _validated(project, base_dir, task, _load(project, base_dir, task, folder))
     return report if ruled is None else ruled.beside(report)
 
@@ -194,7 +195,12 @@ def _validated(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
         test_keys=test.keys if test else None,
         times=train.times,
         sides=train.sides,
-        notes=[*train.source.notes, *(test.source.notes if test else ()), *([] if train.caution is None else [train.caution])],
+        notes=[
+            *train.source.notes,
+            *(test.source.notes if test else ()),
+            *([] if train.caution is None else [train.caution]),
+            *(kept.told() if (kept := parts()) else ()),
+        ],
         told=train.notes,
         secret=project.data.sensitive,
         own=own_checks("validate_data", project.data.checks.own, field="data.checks.own", beside=base_dir),
@@ -216,7 +222,7 @@ def prepare(project: Project, base_dir: Path, task: TaskData, out: Path) -> Data
     Raises:
         DataError: as `load_canonical`; or a split would be empty, or a label would have no training row.
     """
-    with bounded(project.data) as folder:
+    with bounded(project.data, base_dir) as folder:
         return _prepared(project, base_dir, task, _load(project, base_dir, task, folder), out)
 
 
@@ -359,7 +365,7 @@ def _load_test(project: Project, base_dir: Path, task: TaskData, train: Rows) ->
     if data.test is None:
         return None
     try:
-        with without_values(data.sensitive):
+        with without_values(data.sensitive), apart():
             source = read_source(
                 data.test,
                 data.format,

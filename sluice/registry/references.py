@@ -26,6 +26,11 @@ def registry_of(home: Home) -> Registry:
     return Registry(uri)
 
 
+def _some(names: list[str]) -> str:
+    """Names for a sentence."""
+    return (", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")) or "none"
+
+
 def find_version(reference: str, registry: Registry) -> Version:
     """``NAME@ALIAS``, ``NAME@NUMBER`` or a digest's first digits. Raises `ProjectError`."""
     name, at, which = reference.partition("@")
@@ -34,10 +39,10 @@ def find_version(reference: str, registry: Registry) -> Version:
         for v in versions:
             if which in (v.number, *v.aliases):
                 return v
-        there = ", ".join(f"{name}@{v.number}" for v in versions) or f"models: {', '.join(registry.models()) or 'none'}"
+        there = ", ".join(f"{name}@{v.number}" for v in versions) or f"models: {_some(registry.models())}"
         raise ProjectError("no such version", value=reference, field="model", fix=f"there is {there}")
     digits = reference.removeprefix("sha256:")
-    found = [v for m in registry.models() for v in registry.versions(m) if len(digits) >= 6 and v.digest.startswith(digits)]
+    found = registry.of_digest(digits) if len(digits) >= 6 else []
     if len(found) != 1:
         raise ProjectError(
             "no version, or more than one, has this digest",

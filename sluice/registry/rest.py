@@ -100,10 +100,12 @@ class Rest:
         """Make a model without versions."""
         self._call("POST", "registered-models/create", name=name)
 
-    def search_registered_models(self, *, max_results: int) -> list[Any]:
-        """Models by name, `max_results` at most."""
-        found = self._call("GET", "registered-models/search", max_results=max_results)
-        return [SimpleNamespace(name=m["name"]) for m in found.get("registered_models") or []]
+    def search_registered_models(self, *, max_results: int, page_token: str | None = None) -> _Page:
+        """A page of models by name, `max_results` at most; its `token` asks for the next, None at the last."""
+        found = self._call("GET", "registered-models/search", max_results=max_results, page_token=page_token)
+        page = _Page(SimpleNamespace(name=m["name"]) for m in found.get("registered_models") or [])
+        page.token = found.get("next_page_token") or None
+        return page
 
     def create_model_version(self, name: str, source: str, run_id: str | None = None, tags: Mapping[str, str] | None = None) -> Any:
         """Register a version of what lies at `source`; it gets the next number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ _BUSY_TRIES = 8
 _MAY_MISS = ("get_registered_model", "delete_registered_model_alias", "get_run")
 _DIGEST = "sluice.digest"
 _URI = "sluice.uri"
+#: Models of a page of a list.
+_PAGE = 1000
 _METRIC = "sluice.metric."
 _LOGGED = "sluice.logged_model"
 
@@ -167,6 +170,19 @@ class Registry:
         """The first version of a package. None when it was never registered."""
         return min((v for v in self.versions(model) if v.digest == digest), key=lambda v: int(v.number), default=None)
 
+    def of_digest(self, digits: str) -> list[Version]:
+        """The versions of any model whose package's digest begins so; the registry itself looks for them."""
+        if re.fullmatch(r"[0-9a-f]{1,64}", digits) is None:
+            return []
+        names, token = set[str](), None
+        while True:
+            asked = f"tags.`{_DIGEST}` LIKE '{digits}%'"
+            page = self._call("look for a digest", "search_model_versions", asked, max_results=_PAGE, page_token=token)
+            names |= {v.name for v in page}
+            token = page.token
+            if not token:
+                return [v for name in sorted(names) for v in self.versions(name) if v.digest.startswith(digits)]
+
     def by_alias(self, model: str, alias: str) -> Version | None:
         """The version an alias points at. None when there is no such model, alias or version."""
         return next((v for v in self.versions(model) if alias in v.aliases), None)
@@ -216,8 +232,14 @@ class Registry:
         return f"{self.uri.rstrip('/')}/#/models/{quote(version.model, safe='')}/versions/{version.number}?workflowType=machine_learning"
 
     def models(self) -> list[str]:
-        """Names of all models, sorted; a thousand at most."""
-        return sorted(m.name for m in self._call("list models", "search_registered_models", max_results=1000) or [])
+        """Names of all models, sorted."""
+        found, token = list[str](), None
+        while True:
+            page = self._call("list models", "search_registered_models", max_results=_PAGE, page_token=token)
+            found += [m.name for m in page or ()]
+            token = getattr(page, "token", None)
+            if not token:
+                return sorted(found)
 
     def _version(self, v: Any, aliases: tuple[str, ...]) -> Version:
         tags = dict(v.tags)

@@ -1,15 +1,17 @@
 """How far one controller, one registry and one Prometheus go: what each rollout, model and pod costs them.
 
-    python -m tests.bench.scale [--rollouts 100] [--models 1000] [--labels 10]
+    python -m tests.bench.scale [--rollouts 100] [--models 1000] [--labels 10] [--fleet 1000] [--part NAME]
 
 One JSON line a part. ``rollouts``: the real reconciler drives many rollouts at once through a whole canary, against an API server in memory, so
-what is measured is the controller's own work and the calls it makes, not the server's answers. ``registry``: MLflow on SQLite with
+what is measured is the controller's own work and the calls it makes, not the server's answers. ``fleet``: a controller that begins with so many
+rollouts, and so many monitors, a few looks of each. ``many``: a registry with ten times the models, whose rows are copied. ``registry``: MLflow on SQLite with
 many models. ``series``: what a Prometheus keeps for one pod of a model server.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import socket
@@ -119,6 +121,99 @@ def rollouts(count: int) -> dict[str, Any]:
     }
 
 
+def fleet(count: int, rounds: int = 4) -> dict[str, Any]:
+    """A controller's first looks at `count` rollouts that all begin at once."""
+    before = _mib()
+    made = Fleet([f"m{i}" for i in range(count)])
+    made.apply("1" * 64)
+    held = _mib()
+    slowest = 0.0
+    for _ in range(rounds):
+        made.api.pass_time(_LOOK)
+        begun, server = time.thread_time(), made.server
+        for name in made.names:
+            made.controller.reconcile("ns", name)
+        spent = time.thread_time() - begun - (made.server - server)
+        made.seconds, made.reconciles, slowest = made.seconds + spent, made.reconciles + count, max(slowest, spent)
+    return {
+        "part": "fleet",
+        "rollouts": count,
+        "cpu_ms_a_look": round(1e3 * made.seconds / made.reconciles, 2),
+        "a_round_of_all_s": round(slowest, 2),
+        "calls_a_look": round(len(made.api.calls) / made.reconciles, 2),
+        "mib_of_the_objects": round(held - before, 1),
+        "mib_of_the_controller": round(_mib() - held, 1),
+    }
+
+
+def monitors(count: int, rounds: int = 3) -> dict[str, Any]:
+    """A controller's looks at `count` monitors whose logs have a window more each time."""
+    from tests.unit.monitors.conftest import BASE, World
+
+    with tempfile.TemporaryDirectory() as work:
+        world = World(Path(work))
+        before = _mib()
+        for i in range(count):
+            world.put(f"m{i}", log=f"{work}/{i}")
+        world.log.scores = [0.05] * (2 * rounds)
+        begun = time.thread_time()
+        for _ in range(rounds):
+            for i in range(count):
+                world.controller.reconcile("ns", f"m{i}")
+            world.now += 30.0
+        spent = time.thread_time() - begun
+        shown = sum(len(f.samples) for f in world.gauges.collect())
+        status = len(json.dumps(world.api.objects[f"{BASE}/modelmonitors/m0"].get("status")))
+        mib = _mib() - before
+    return {
+        "part": "monitors",
+        "monitors": count,
+        "cpu_ms_a_look_with_the_server": round(1e3 * spent / (rounds * count), 2),
+        "calls_a_look": round(len(world.api.calls) / (rounds * count), 2),
+        "series_each": round(shown / count, 1),
+        "status_bytes": status,
+        "mib": round(mib, 1),
+    }
+
+
+def many(count: int, real: int = 100) -> dict[str, Any]:
+    """Finding and listing among `count` models: `real` are registered, the others are copies of their rows in MLflow's tables."""
+    import sqlite3
+
+    from sluice.core import sqlite
+    from sluice.registry.versions import CHAMPION, Registry
+
+    with tempfile.TemporaryDirectory() as work:
+        path = Path(work) / "mlflow.db"
+        found = Registry(sqlite.uri_of(path))
+        for i in range(real):
+            v = found.register(f"model-{i:05d}", f"{i:064x}", f"s3://b/sha256/{i:064x}", metrics={"accuracy": 0.9}, tags={}, run_id=None)
+            found.set_alias(v.model, CHAMPION, v.number)
+        tables = ("registered_models", "model_versions", "model_version_tags", "registered_model_aliases")
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
+            for table in tables:
+                names = [r[1] for r in db.execute(f"PRAGMA table_info({table})")]
+                rows = list(db.execute(f"SELECT {', '.join(names)} FROM {table}"))
+                at = names.index("name")
+                copies = (
+                    tuple(f"{v}-{c:03d}" if i == at else v for i, v in enumerate(row)) for c in range(count // real - 1) for row in rows
+                )
+                db.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", copies)
+        took = {}
+        for what, ask in (
+            ("list_s", found.models),
+            ("champion_ms", lambda: found.by_alias(f"model-{real - 1:05d}-{count // real - 2:03d}", CHAMPION)),
+            ("digest_ms", lambda: found.of_digest(f"{real - 1:064x}")),
+            ("register_ms", lambda: found.register("one-more", "f" * 64, "s3://b/x", metrics={}, tags={}, run_id=None)),
+        ):
+            begun = time.thread_time()
+            ask()
+            took[what] = round((time.thread_time() - begun) * (1 if what.endswith("_s") else 1e3), 2)
+        listed = len(found.models())
+        size = path.stat().st_size
+    return {"part": "many", "models": listed, **took, "megabytes": round(size / 1e6, 1)}
+
+
 def registry(count: int) -> dict[str, Any]:
     """Registering and finding among `count` models, MLflow on SQLite."""
     from sluice.core import sqlite
@@ -206,7 +301,15 @@ def main() -> None:
     p.add_argument("--rollouts", type=int, default=100)
     p.add_argument("--models", type=int, default=1000)
     p.add_argument("--labels", type=int, default=10)
+    p.add_argument("--fleet", type=int, default=1000)
+    p.add_argument("--part", choices=["fleet", "monitors", "many"], help="one part alone")
     args = p.parse_args()
+    parts = {"fleet": lambda: fleet(args.fleet), "monitors": lambda: monitors(args.fleet), "many": lambda: many(10 * args.models)}
+    for name, measure in parts.items():
+        if args.part in (None, name):
+            print(json.dumps(measure()), flush=True)
+    if args.part:
+        return
     for n in sorted({10, 100, args.rollouts}):
         if n <= args.rollouts:
             print(json.dumps(rollouts(n)), flush=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from components.rollout.logic import settle
 from sluice.core.errors import SluiceError
+from sluice.registry.rest import _Page
 from sluice.registry.versions import CANDIDATE, CHAMPION, Registry
 from sluice.rollouts.local import RolloutResult
 
@@ -119,3 +121,23 @@ def test_a_version_s_page_opens_as_model_training_and_a_database_has_none(regist
 def test_the_store_file_is_where_it_was_asked_for(tmp_path: Path) -> None:
     Registry(f"sqlite:///{tmp_path / 'x.db'}").models()
     assert (tmp_path / "x.db").exists()
+
+
+def test_all_models_are_listed_however_many_pages_they_take() -> None:
+    class Pages:
+        def search_registered_models(self, *, max_results: int, page_token: str | None = None) -> Any:
+            at = int(page_token or 0)
+            page = _Page(SimpleNamespace(name=f"m{9 - i}") for i in range(at, min(at + 4, 10)))
+            page.token = str(at + 4) if at + 4 < 10 else None
+            return page
+
+    registry = Registry.__new__(Registry)
+    registry._client = Pages()
+    assert registry.models() == [f"m{i}" for i in range(10)]
+
+
+def test_a_digest_is_found_whatever_the_model(registry: Registry) -> None:
+    digest = "c0ffee" + "0" * 58
+    made = add(registry, "of-a-digest", digest)
+    assert [(v.model, v.number) for v in registry.of_digest("c0ffee")] == [("of-a-digest", made.number)]
+    assert registry.of_digest("c0ffef") == [] == registry.of_digest("%' OR 1=1")
