@@ -57,13 +57,13 @@ def _bring(url: str, target: Path, shown: str, end: float) -> None:
                 continue
             if answer.status >= 500 or answer.status == 429:
                 raise _Again(f"it answers {answer.status} {answer.reason}")
-            if answer.status == 416 and by_ranges:  # nothing in it, or no ranges after all
+            size = _size(answer)
+            if by_ranges and (answer.status == 416 or size == 0):  # nothing in it, no ranges after all, or ranges of nobody knows how much
                 by_ranges = False
                 continue
             if answer.status not in (200, 206):
                 fix = "check the address, and whether it asks for a password"
                 raise DataError(f"it answers {answer.status} {answer.reason}", field="data.source", value=shown, fix=fix)
-            size = _size(answer)
             with target.open("wb") as file:
                 _copy(answer, file, end)
             if size is not None and size > target.stat().st_size:
@@ -86,13 +86,11 @@ def _asked(connection: http.client.HTTPConnection, url: str, span: str | None, s
 
 
 def _size(answer: http.client.HTTPResponse) -> int | None:
-    """Of a part of a file how many bytes the whole has; None of a whole one. Raises `_Again` where it is not the part asked for."""
+    """Of a part of a file, from its beginning, how many bytes the whole has: 0 where that is not said; None of a whole one."""
     if answer.status != 206:
         return None
     told = re.fullmatch(r"bytes 0-(\d+)/(\d+)", (answer.getheader("Content-Range") or "").strip())
-    if told is None:
-        raise _Again("it sends another part of the file than was asked for")
-    return int(told[2])
+    return int(told[2]) if told else 0
 
 
 def _validator(answer: http.client.HTTPResponse) -> str | None:
