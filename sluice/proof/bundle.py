@@ -26,6 +26,8 @@ PAYLOAD_TYPE, STATEMENT_TYPE = "application/vnd.in-toto+json", "https://in-toto.
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 LIMIT = 1 << 20
 _MOST_FILES = 4096
+#: Fulcio's extension that names the issuer of the identity.
+_ISSUER = "1.3.6.1.4.1.57264.1.1"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIX = "sign the package again: `sluice sign PACKAGE`"
 
@@ -63,10 +65,13 @@ def read(raw: bytes, where: str = "signature") -> Bundle:
     if isinstance(doc, dict) and isinstance(doc.get("verificationMaterial"), dict):
         material = doc["verificationMaterial"]
     if "certificate" in material or "x509CertificateChain" in material:
+        who, issuer = _certified(material)
+        asked = f"--identity {who or 'WHO'} --identity_provider {issuer or 'ISSUER'}"
         raise PackageError(
-            "was made with a certificate (Sigstore), which is not checked here",
+            "was made with a certificate (Sigstore), and only signatures by keys are checked here",
             field=where,
-            fix="check it with `model_signing verify sigstore`, or sign with a key",
+            value=who or "a certificate that cannot be read",
+            fix=f"`model_signing verify sigstore STORE --signature FILE {asked} --ignore_unsigned_files` where there is internet, or sign with a key: `sluice sign PACKAGE`",
         )
     shape: dict[str, Any] = {"mediaType": str, "verificationMaterial": {"publicKey": {"hint": str}, "tlogEntries": list}}
     shape["dsseEnvelope"] = {"payload": str, "payloadType": str, "signatures": list}
@@ -82,6 +87,25 @@ def read(raw: bytes, where: str = "signature") -> Bundle:
     payload = _decoded(envelope["payload"], f"{where}: payload")
     signature = _decoded(envelope["signatures"][0]["sig"], f"{where}: sig")
     return Bundle(material["publicKey"]["hint"], payload, signature, _files(payload, where))
+
+
+def _certified(material: Mapping[str, Any]) -> tuple[str, str]:
+    """Whom a certificate of Sigstore names, and who vouches for it (docs/oid-info.md of sigstore/fulcio); "" where it does not say. Nothing of it is trusted."""
+    from cryptography import x509
+
+    try:
+        chain = (material.get("x509CertificateChain") or {}).get("certificates") or [material.get("certificate")]
+        certificate = x509.load_der_x509_certificate(base64.b64decode(chain[0]["rawBytes"]))
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        who = next((str(n.value) for n in names if isinstance(n, x509.RFC822Name | x509.UniformResourceIdentifier)), "")
+        said = [
+            e.value.value
+            for e in certificate.extensions
+            if e.oid.dotted_string == _ISSUER and isinstance(e.value, x509.UnrecognizedExtension)
+        ]
+        return who, said[0].decode() if said else ""
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, x509.ExtensionNotFound):
+        return "", ""
 
 
 def _shaped(value: Any, shape: Any, where: str, optional: Sequence[str] = ()) -> None:

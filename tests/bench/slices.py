@@ -116,6 +116,7 @@ def cases(runs: int) -> list[tuple[Any, ...]]:
     ]
     for kind, which in SLICES.items():
         out += [(f"{kind}, {how}, churn {churn:g}", runs // 2, 4500, churn, which, declared) for churn in (0.02, 0.06) for how, declared in (("found", ()), ("declared", (which, "plan", "country")))]  # fmt: skip
+    out += [(f"power, two columns, found, {rows} rows, churn {churn:g}", runs // 4, rows, churn, SLICES["two columns"]) for rows in (2250, 4500, 9000, 18000) for churn in (0.02, 0.06)]  # fmt: skip
     return out
 
 

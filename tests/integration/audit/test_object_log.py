@@ -1,7 +1,11 @@
-"""The audit log in an object store (a real S3 protocol, moto's server): an object a record, one chain, kept by object lock."""
+"""The audit log in an object store (a real S3 protocol, moto's server): an object a record, one chain, kept by object lock.
+
+``SLUICE_TEST_S3=http://127.0.0.1:7070`` asks another server, empty and with the credentials of the environment: versitygw, MinIO.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -20,17 +24,16 @@ from sluice.core import s3
 @pytest.fixture(scope="module")
 def store() -> Iterator[Any]:
     """The server's client, with a bucket `plain` and one, `locked`, that has object lock."""
-    patch = pytest.MonkeyPatch()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for key, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_REGION": "us-east-1",
-    }.items():
-        patch.setenv(key, value)
+    patch, other = pytest.MonkeyPatch(), os.environ.get("SLUICE_TEST_S3")
+    server = None if other else ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    if server is not None:
+        server.start()
+        host, port = server.get_host_and_port()
+        other = f"http://{host}:{port}"
+        patch.setenv("AWS_ACCESS_KEY_ID", "k")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    patch.setenv("AWS_ENDPOINT_URL", str(other))
+    patch.setenv("AWS_REGION", "us-east-1")
     try:
         client = s3.client("test")
         client.create_bucket(Bucket="plain")
@@ -38,7 +41,8 @@ def store() -> Iterator[Any]:
         yield client
     finally:
         patch.undo()
-        server.stop()
+        if server is not None:
+            server.stop()
 
 
 def keys(store: Any, bucket: str, prefix: str) -> list[str]:

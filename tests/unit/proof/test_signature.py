@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
 import json
 import os
 import subprocess
 import sys
 
+import orjson
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from sluice.core.errors import PackageError, ProjectError
@@ -180,3 +184,21 @@ def test_trusted_keys_come_from_the_command_then_the_variable_then_the_home(tmp_
     assert [k.id for k in keys.trusted_here([], {}, tmp_path / "c")] == [c.id]
     pem = (tmp_path / "c" / "keys" / "signing.pub").read_text()
     assert [k.id for k in keys.trusted_here([], {keys.TRUSTED_ENV: pem})] == [c.id]
+
+
+def test_a_signature_through_sigstore_names_whom_and_the_command_that_checks_it() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([]), datetime.datetime(2026, 11, 30)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 7, now, now + datetime.timedelta(minutes=10))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.RFC822Name("ada@example.com")]), critical=True)
+    issuer = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1"), b"https://accounts.example.com")
+    der = made.add_extension(issuer, critical=False).sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    raw = {"rawBytes": base64.b64encode(der).decode()}
+    for material in ({"certificate": raw}, {"x509CertificateChain": {"certificates": [raw]}}):
+        with pytest.raises(PackageError) as e:
+            bundle.read(orjson.dumps({"verificationMaterial": material}))
+        assert "(got 'ada@example.com')" in str(
+            e.value
+        ) and "--identity ada@example.com --identity_provider https://accounts.example.com" in str(e.value)
+    with pytest.raises(PackageError, match="a certificate that cannot be read"):
+        bundle.read(orjson.dumps({"verificationMaterial": {"certificate": {"rawBytes": "?"}}}))
