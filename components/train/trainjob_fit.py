@@ -8,6 +8,7 @@ checkpoint when a node is lost, and collects the model from the volume.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -84,22 +85,15 @@ def fit(
     train, name = project.train, job_name(project, dataset, out.absolute())
     jobs.cancel(name)
     root = _empty(mount / "jobs" / name)
-    show, name_of, nonce = on_line or _show, [name], secrets.token_hex(16)
+    name_of, nonce = [name], secrets.token_hex(16)
+    hear = functools.partial(_heard, nonce=nonce, tell=tell, show=on_line or _show)
     try:
         made = prepare_job(task, dataset, root, world_size=train.nodes * train.processes, checkpoints=mount / "checkpoints")
         for attempt in range(train.restarts + 1):
             name_of[0] = name if not attempt else f"{name}-r{attempt}"
             spec = _spec(project, name_of[0], root, claim, str(mount), seconds, nonce)
             try:
-                _run(
-                    jobs,
-                    spec,
-                    tell,
-                    on_line=lambda node, line: _heard(node, line, nonce, tell, show),
-                    seconds=seconds,
-                    poll=poll,
-                    stop=stop,
-                )
+                _run(jobs, spec, tell, on_line=hear, seconds=seconds, poll=poll, stop=stop)
                 break
             except NodeLost as e:
                 text = _again(e, made, attempt, train.restarts)

@@ -36,6 +36,7 @@ from sluice.core import cron
 from sluice.core.errors import MissingExtra, SluiceError
 from sluice.kfp.client import Api
 from sluice.kfp.connection import UI_VARIABLE
+from sluice.kube.objects import Objects
 from sluice.proof.trust import trust_of
 from sluice.registry.environments import DEV, known
 from sluice.registry.rest import Rest
@@ -44,6 +45,8 @@ from sluice.registry.versions import Registry
 log = logging.getLogger("sluice.rollout")
 #: In the environment: how often in a row the watches have ended soon.
 ENDED = "SLUICE_WATCHES_ENDED"
+#: Brings one resource to what it asks for: (namespace, name) -> seconds until it is looked at again, None for never.
+Reconcile = Callable[[str, str], float | None]
 #: So often, each within so many seconds, and the process ends; seconds between two.
 _TRIES, _LASTED, _PAUSE = 10, 60.0, 3.0
 
@@ -110,6 +113,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PLACE",
         help=f"the audit log: a folder, or s3://bucket/prefix where boto3 is installed; default: ${AUDIT_ENV}; empty: none",
     )
+    _add_kubeflow(parser)
+    parser.add_argument(
+        "--requests-port",
+        type=int,
+        default=0,
+        help="where Alertmanager's webhook (/alerts) and CloudEvents (/events) are taken; 0: nowhere",
+    )
+    parser.add_argument("--requests-token", type=Path, metavar="FILE", help="the bearer token they have to show")
+    parser.add_argument("--log-level", default="INFO")
+    return parser
+
+
+def _add_kubeflow(parser: argparse.ArgumentParser) -> None:
+    """Which Kubeflow Pipelines schedules and runs are of, and how it is reached."""
     parser.add_argument(
         "--kfp-endpoint",
         default="",
@@ -126,15 +143,6 @@ def _parser() -> argparse.ArgumentParser:
         "--kfp-namespace",
         help="where it is installed, and so its runs' pods unless it is multi-user (default: by the endpoint, else kubeflow)",
     )
-    parser.add_argument(
-        "--requests-port",
-        type=int,
-        default=0,
-        help="where Alertmanager's webhook (/alerts) and CloudEvents (/events) are taken; 0: nowhere",
-    )
-    parser.add_argument("--requests-token", type=Path, metavar="FILE", help="the bearer token they have to show")
-    parser.add_argument("--log-level", default="INFO")
-    return parser
 
 
 def options(argv: list[str] | None) -> tuple[argparse.Namespace, ZoneInfo]:
@@ -175,12 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.metrics_port:
         start_http_server(args.metrics_port, addr=args.metrics_host, registry=metrics.registry)
     namespaces = args.namespace or [os.environ.get("POD_NAMESPACE", "default")]
-    lease = None
-    if args.lease:
-        identity = f"{socket.gethostname()}_{os.getpid()}"
-        lease = Leadership(kube, args.lease_namespace, args.lease, identity, seconds=args.lease_seconds)
-        lease.attempt()
-        lease.start()
+    lease = _lease(args, kube) if args.lease else None
 
     def leading() -> bool:
         answer = lease is None or lease.leading()
@@ -206,17 +209,9 @@ def main(argv: list[str] | None = None) -> int:
             return rollouts.reconcile(namespace, name)
 
     monitors = Monitors(kube, LogReader(), Gauges(metrics.registry), may_act=leading)
-    others: dict[str, Callable[[str, str], float | None]] = {"modelmonitors": monitors.reconcile}
+    others: dict[str, Reconcile] = {"modelmonitors": monitors.reconcile}
     if args.kfp_endpoint:
-        there = Installation(
-            Api(endpoint(args.kfp_endpoint, args.kfp_token, args.kfp_ca, args.kfp_ui), timeout=20.0, tries=3),
-            zone,
-            args.kfp_ui,
-            args.kfp_multi_user,
-            args.kfp_namespace or system_of(args.kfp_endpoint),
-        )
-        kinds = {"pipelineschedules": Schedules(kube, there, may_act=leading), "pipelineruns": Runs(kube, there, may_act=leading)}
-        others |= {plural: kind.reconcile for plural, kind in kinds.items()}
+        others |= _of_kubeflow(args, kube, zone, leading)
     if args.requests_port:
         # Every replica takes them: they stand in the resources, and whoever leads finds them.
         inbox = Inbox(kube, () if args.all_namespaces else namespaces)
@@ -225,16 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     async def run() -> None:
         schedule = Schedule(reconcile, leading)
         queues = {plural: Schedule(one, leading) for plural, one in others.items()}
-        if registrar is not None:
-            loop = asyncio.get_running_loop()
-
-            def changed(key: tuple[str, str]) -> None:
-                loop.call_soon_threadsafe(schedule.known, key)
-
-            registrar.changed = changed
-            registrar.start()
-        if auditor is not None:
-            auditor.start()
+        _begin(schedule, registrar, auditor)
         await operate(schedule, queues, namespaces=namespaces, clusterwide=args.all_namespaces)
 
     begun = time.monotonic()
@@ -244,13 +230,46 @@ def main(argv: list[str] | None = None) -> int:
         begin_anew(why, time.monotonic() - begun, sys.argv[1:] if argv is None else argv)
         raise
     finally:
-        if registrar is not None:
-            registrar.stop()
-        if auditor is not None:
-            auditor.stop()
-        if lease is not None:
-            lease.stop()
+        for thread in (registrar, auditor, lease):
+            if thread is not None:
+                thread.stop()
     return 0
+
+
+def _lease(args: argparse.Namespace, kube: Objects) -> Leadership:
+    """The lease of this process, asked for once already."""
+    identity = f"{socket.gethostname()}_{os.getpid()}"
+    lease = Leadership(kube, args.lease_namespace, args.lease, identity, seconds=args.lease_seconds)
+    lease.attempt()
+    lease.start()
+    return lease
+
+
+def _of_kubeflow(args: argparse.Namespace, kube: Objects, zone: ZoneInfo, leading: Callable[[], bool]) -> dict[str, Reconcile]:
+    """What reconciles schedules and runs, by their plurals."""
+    there = Installation(
+        Api(endpoint(args.kfp_endpoint, args.kfp_token, args.kfp_ca, args.kfp_ui), timeout=20.0, tries=3),
+        zone,
+        args.kfp_ui,
+        args.kfp_multi_user,
+        args.kfp_namespace or system_of(args.kfp_endpoint),
+    )
+    kinds = {"pipelineschedules": Schedules(kube, there, may_act=leading), "pipelineruns": Runs(kube, there, may_act=leading)}
+    return {plural: kind.reconcile for plural, kind in kinds.items()}
+
+
+def _begin(schedule: Schedule, registrar: Registrar | None, auditor: Auditor | None) -> None:
+    """Start the threads that write elsewhere; a change in the registry has its rollout looked at."""
+    if registrar is not None:
+        loop = asyncio.get_running_loop()
+
+        def changed(key: tuple[str, str]) -> None:
+            loop.call_soon_threadsafe(schedule.known, key)
+
+        registrar.changed = changed
+        registrar.start()
+    if auditor is not None:
+        auditor.start()
 
 
 if __name__ == "__main__":

@@ -44,6 +44,29 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--workers", type=_number(int, 1, 256), help="processes; default: the CPU quota")
     p.add_argument("--threads", type=_number(int, 1, 256), default=d.threads, help="ONNX Runtime threads a worker")
     p.add_argument("--slo-ms", type=_number(float, 0.001), default=d.slo_ms, help="latency objective: an edge of the latency histogram")
+    _add_limits(p, d)
+    _add_records(p, d)
+    p.add_argument(
+        "--allow-load", action="append", default=[], metavar="PREFIX", help="models may be loaded from below it over the network"
+    )
+    p.add_argument(
+        "--require-signature",
+        action="store_true",
+        help="serve packages alone that a trusted key signed; default: $SLUICE_REQUIRE_SIGNATURE",
+    )
+    p.add_argument(
+        "--trusted-key",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a public key, or a folder of them; may be repeated; default: $SLUICE_TRUSTED_KEYS",
+    )
+    p.add_argument("--pointer", metavar="FILE", help="a file that names the package to serve, and its digest; watched")
+    return p
+
+
+def _add_limits(p: argparse.ArgumentParser, d: Settings) -> None:
+    """How much is taken at a time, and how long it may take."""
     p.add_argument("--max-batch", type=_number(int, 1), default=d.max_batch, help="most rows of one run")
     p.add_argument("--queue", type=_number(int, 1), default=d.queue, help="requests that may wait in a worker; more get 429")
     p.add_argument("--max-body", type=_number(int, 1), default=d.max_body, metavar="BYTES")
@@ -63,6 +86,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--idle-timeout", type=_number(float, 0.001), default=d.idle_timeout, metavar="SECONDS")
     p.add_argument("--write-timeout", type=_number(float, 0.001), default=d.write_timeout, metavar="SECONDS")
     p.add_argument("--cache", type=_number(int, 0), default=d.cache, metavar="BYTES", help="response cache a worker; 0 is off")
+
+
+def _add_records(p: argparse.ArgumentParser, d: Settings) -> None:
+    """What is written down of requests and their outcomes."""
     p.add_argument("--log", metavar="DIR", help="prediction log: a folder or s3://bucket/prefix")
     p.add_argument(
         "--outcomes",
@@ -87,23 +114,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--log-sample", type=_number(float, 0, 1), default=d.log_sample, help="share of requests it takes")
     p.add_argument("--log-seconds", type=_number(float, 0.05), default=d.log_seconds, help="how long a part is gathered")
     p.add_argument("--access-log", metavar="FILE", help="JSON lines; - is stdout")
-    p.add_argument(
-        "--allow-load", action="append", default=[], metavar="PREFIX", help="models may be loaded from below it over the network"
-    )
-    p.add_argument(
-        "--require-signature",
-        action="store_true",
-        help="serve packages alone that a trusted key signed; default: $SLUICE_REQUIRE_SIGNATURE",
-    )
-    p.add_argument(
-        "--trusted-key",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a public key, or a folder of them; may be repeated; default: $SLUICE_TRUSTED_KEYS",
-    )
-    p.add_argument("--pointer", metavar="FILE", help="a file that names the package to serve, and its digest; watched")
-    return p
 
 
 def _number(kind: type, low: float, high: float = float("inf")) -> Any:

@@ -9,6 +9,11 @@ from sluice.arguments.shared import PACKAGE, Add, Commands, fraction, home_argum
 
 def add_to(commands: Commands, add: Add) -> None:
     """Add them, in this order."""
+    for one in (_serve, _predict, _explain, _import, _registered):
+        one(add)
+
+
+def _serve(add: Add) -> None:
     serve = add("serve", "the model server on a package", "serve:serve")
     serve.add_argument("package", metavar="PACKAGE", help=PACKAGE)
     home_argument(serve)
@@ -28,6 +33,8 @@ def add_to(commands: Commands, add: Add) -> None:
         help="a public key, or a folder of them; default: $SLUICE_TRUSTED_KEYS, else the home's own",
     )
 
+
+def _predict(add: Add) -> None:
     predict = add("predict", "a file of rows again, with a model's answers as columns", "predict:predict")
     predict.add_argument("package", metavar="NAME", help=PACKAGE)
     predict.add_argument(
@@ -40,6 +47,8 @@ def add_to(commands: Commands, add: Add) -> None:
     predict.add_argument("--workers", type=positive, help="default: the CPU quota")
     home_argument(predict)
 
+
+def _explain(add: Add) -> None:
     explain = add("explain", "why a model answers rows as it does: what each column adds, by its package alone", "explain:explain")
     explain.add_argument("package", metavar="NAME", help=PACKAGE)
     explain.add_argument("file", metavar="FILE", help="CSV (any separator), JSON lines or Parquet, as for predict")
@@ -55,6 +64,8 @@ def add_to(commands: Commands, add: Add) -> None:
     explain.add_argument("--label", metavar="L", help="whose probability is explained; default: the label that is answered")
     home_argument(explain)
 
+
+def _import(add: Add) -> None:
     import_ = add("import", "a model that something else trained, as a package and a registered version", "adopt:import_")
     import_.add_argument(
         "source",
@@ -76,6 +87,8 @@ def add_to(commands: Commands, add: Add) -> None:
     import_.add_argument("-n", "--namespace", metavar="NS", help="of that ModelRollout; default: the service's own, else sluice")
     home_argument(import_)
 
+
+def _registered(add: Add) -> None:
     models = add("models", "registered models, their versions and aliases", "history:models")
     models.add_argument("name", nargs="?")
     models.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -64,18 +64,7 @@ def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
         return [
             dataclasses.replace(first[0], fix=first[0].fix or "kubectl cluster-info; is the cluster up, and this the context you mean?")
         ]
-    said, why = None, ""
-    try:
-        said = site.read(kube, environment)
-    except ProjectError as e:
-        why = f"{e.field}: {e.message}"
-    except SluiceError as e:
-        why = e.message
-    installed = installation()
-    runs = args.namespace or installed
-    default = "default-editor" if args.namespace and args.namespace != installed else "pipeline-runner"
-    account = str((said.cluster if said else {}).get("service_account") or default)
-    place = Place(kube, environment, runs, installed, account, said)
+    place, why = _place(args, kube, environment)
 
     def api() -> Api:
         return Api(
@@ -84,24 +73,35 @@ def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
             tries=1,
         )
 
-    seconds = args.timeout
-    if said is None and not why and kube.get(f"/api/v1/namespaces/{environment}") is None:
+    if place.site is None and not why and kube.get(f"/api/v1/namespaces/{environment}") is None:
         bare = fault(
             "environment",
             f"there is no namespace {environment}: Sluice is not installed here, or elsewhere",
             "make kind-up, kubectl apply -k manifests/overlays/OVERLAY, or helm install; or name its namespace: --environment NS",
         )
-        return [
-            *first,
-            bare,
-            *look(
-                [
-                    Look("resources", lambda: cluster.served(place), seconds),
-                    Look("gateway", lambda: cluster.gateway(place), seconds),
-                    Look("Kubeflow Pipelines", lambda: cluster.pipelines(place, api, user_namespace), seconds),
-                ]
-            ),
-        ]
+        here = [k for k in _looks(args, place, why, api) if k.check in ("resources", "gateway", "Kubeflow Pipelines")]
+        return [*first, bare, *look(here)]
+    return [*first, *look(_looks(args, place, why, api))]
+
+
+def _place(args: argparse.Namespace, kube: Kube, environment: str) -> tuple[Place, str]:
+    """What is asked of, and why its configuration could not be read; "" where it could, or is not there."""
+    said, why = None, ""
+    try:
+        said = site.read(kube, environment)
+    except ProjectError as e:
+        why = f"{e.field}: {e.message}"
+    except SluiceError as e:
+        why = e.message
+    installed = installation()
+    default = "default-editor" if args.namespace and args.namespace != installed else "pipeline-runner"
+    account = str((said.cluster if said else {}).get("service_account") or default)
+    return Place(kube, environment, args.namespace or installed, installed, account, said), why
+
+
+def _looks(args: argparse.Namespace, place: Place, why: str, api: Callable[[], Api]) -> list[Look]:
+    """Every look at an environment, those of its pods where they are wanted."""
+    seconds = args.timeout
     looks = [
         Look("resources", lambda: cluster.served(place), seconds),
         Look("configuration", lambda: cluster.configuration(place, why), seconds),
@@ -116,13 +116,13 @@ def look_at_cluster(args: argparse.Namespace) -> list[Finding]:
         Look("policies", lambda: cluster.policies(place), seconds),
         Look("store's keys", lambda: store_keys.store_keys(place), seconds),
     ]
-    if not args.no_pods and said is not None:
+    if not args.no_pods and place.site is not None:
         # a pod has to be scheduled, and to start Python, before it asks anything
         looks += [
             Look("from steps", lambda: probes.from_steps(place, args.pod_timeout), args.pod_timeout + seconds),
             Look("from model servers", lambda: probes.from_servers(place, args.pod_timeout), args.pod_timeout + seconds),
         ]
-    return [*first, *look(looks)]
+    return looks
 
 
 def _show(title: str, found: Sequence[Finding]) -> None:

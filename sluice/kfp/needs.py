@@ -154,68 +154,78 @@ def lacking(
         site: the namespace whose ConfigMap could say it for every project; empty: none.
     """
     found: list[Need] = []
+    tracking = project.tracking.uri or env.get(TRACKING_ENV, "")
+    if (not tracking and TRACKING_ENV not in secret) or tracking.startswith("sqlite:"):
+        why = "names no server: what the steps write down would go with their pods"
+        found.append(_variable(TRACKING_ENV, why, f"http://mlflow.{site or 'sluice'}:5000", site, tracking))
+    if STORE_ENV not in secret:
+        found += _store(env, mounts, site)
+    found += _keys(env, secret, mounts)
+    if NAMESPACE_ENV not in secret and not env.get(NAMESPACE_ENV):
+        why = "is not set: which environment's controller rolls the model out?"
+        found.append(_variable(NAMESPACE_ENV, why, site or "sluice", site))
+    return [*found, *_home(env.get("SLUICE_HOME", ""), mounts), *_rollout(project, env)]
 
-    def need(name: str, message: str, example: str, value: str | None = None) -> None:
-        fix = f"{name}: {example}   below cluster.defaults.env"
-        if site:
-            fix += (
-                f'; for every project: kubectl -n {site} patch configmap {NAME} --type merge -p \'{{"data": {{"{name}": "{example}"}}}}\''
-            )
-        found.append(Need(f"cluster.defaults.env.{name}", message, fix, value or None))
+
+def _variable(name: str, message: str, example: str, site: str, value: str | None = None) -> Need:
+    """A variable that is missing, or says what cannot be."""
+    fix = f"{name}: {example}   below cluster.defaults.env"
+    if site:
+        fix += f'; for every project: kubectl -n {site} patch configmap {NAME} --type merge -p \'{{"data": {{"{name}": "{example}"}}}}\''
+    return Need(f"cluster.defaults.env.{name}", message, fix, value or None)
+
+
+def _store(env: Mapping[str, str], mounts: Collection[str] | None, site: str) -> list[Need]:
+    """A store that everybody reaches."""
+    store, mount = env.get(STORE_ENV, ""), env.get(MOUNT_ENV) or MOUNT
+    if store.startswith("s3://"):
+        return []
+    if not store.startswith("pvc://"):
+        return [_variable(STORE_ENV, "names no store that steps and model servers both reach", "s3://bucket/prefix", site, store)]
+    if mounts is None or any(mount == m.rstrip("/") for m in mounts):
+        return []
+    return [
+        Need(
+            "cluster.defaults.volumes",
+            f"none is mounted at {mount}, where the store {store} is looked for",
+            f"volumes: [{{claim: {store.removeprefix('pvc://').partition('/')[0]}, mount: {mount}}}]   below cluster.defaults",
+        )
+    ]
+
+
+def _keys(env: Mapping[str, str], secret: Collection[str], mounts: Collection[str] | None) -> list[Need]:
+    """Keys of a store that is not Amazon's, which knows no pod by its account."""
 
     def given(name: str) -> bool:
         return name in secret or bool(env.get(name))
 
-    tracking = project.tracking.uri or env.get(TRACKING_ENV, "")
-    if (not tracking and TRACKING_ENV not in secret) or tracking.startswith("sqlite:"):
-        need(
-            TRACKING_ENV,
-            "names no server: what the steps write down would go with their pods",
-            f"http://mlflow.{site or 'sluice'}:5000",
-            tracking,
-        )
-    store = env.get(STORE_ENV, "")
-    if STORE_ENV in secret:
-        pass
-    elif store.startswith("pvc://"):
-        mount = env.get(MOUNT_ENV) or MOUNT
-        if mounts is not None and not any(mount == m.rstrip("/") for m in mounts):
-            found.append(
-                Need(
-                    "cluster.defaults.volumes",
-                    f"none is mounted at {mount}, where the store {store} is looked for",
-                    f"volumes: [{{claim: {store.removeprefix('pvc://').partition('/')[0]}, mount: {mount}}}]   below cluster.defaults",
-                )
-            )
-    elif not store.startswith("s3://"):
-        need(STORE_ENV, "names no store that steps and model servers both reach", "s3://bucket/prefix", store)
+    store, lacks = env.get(STORE_ENV, ""), [k for k in _KEYS if not given(k)]
     own = given("AWS_ENDPOINT_URL_S3") or given("AWS_ENDPOINT_URL")
-    if mounts is not None and store.startswith("s3://") and own and not all(map(given, _KEYS)):
-        lacks = ", ".join(k for k in _KEYS if not given(k))
-        found.append(
-            Need(
-                "cluster.defaults.secrets",
-                f"give the steps no {lacks} for the store {store} at {env.get('AWS_ENDPOINT_URL_S3', 'its endpoint')}",
-                "secrets: [{name: SECRET, env: {accesskey: AWS_ACCESS_KEY_ID, secretkey: AWS_SECRET_ACCESS_KEY}}]   below cluster.defaults",
-            )
+    if mounts is None or not store.startswith("s3://") or not own or not lacks:
+        return []
+    return [
+        Need(
+            "cluster.defaults.secrets",
+            f"give the steps no {', '.join(lacks)} for the store {store} at {env.get('AWS_ENDPOINT_URL_S3', 'its endpoint')}",
+            "secrets: [{name: SECRET, env: {accesskey: AWS_ACCESS_KEY_ID, secretkey: AWS_SECRET_ACCESS_KEY}}]   below cluster.defaults",
         )
-    if not given(NAMESPACE_ENV):
-        need(NAMESPACE_ENV, "is not set: which environment's controller rolls the model out?", site or "sluice")
-    home = env.get("SLUICE_HOME", "")
-    if (
-        mounts is not None
-        and home
-        and not any(home == p.rstrip("/") or home.startswith(p.rstrip("/") + "/") for p in (*_WRITABLE, *mounts))
-    ):
-        found.append(
-            Need(
-                "cluster.defaults.env.SLUICE_HOME",
-                "is on no volume of the step, and its image is read-only",
-                "leave it out (it is below /tmp then), or put it below a mount of cluster.defaults.volumes",
-                home,
-            )
+    ]
+
+
+def _home(home: str, mounts: Collection[str] | None) -> list[Need]:
+    """A home that can be written to."""
+    if mounts is None or not home:
+        return []
+    if any(home == p.rstrip("/") or home.startswith(p.rstrip("/") + "/") for p in (*_WRITABLE, *mounts)):
+        return []
+    return [
+        Need(
+            "cluster.defaults.env.SLUICE_HOME",
+            "is on no volume of the step, and its image is read-only",
+            "leave it out (it is below /tmp then), or put it below a mount of cluster.defaults.volumes",
+            home,
         )
-    return [*found, *_rollout(project, env)]
+    ]
 
 
 def _rollout(project: Project, env: Mapping[str, str]) -> list[Need]:

@@ -1,4 +1,22 @@
-"""Candidate and champion on the same held-out rows."""
+"""Candidate and champion on the same held-out rows.
+
+The difference is turned so that more is better, whatever the metric's direction. Its interval is the metric's own
+(`metrics.Metric.difference`): Newcombe's for accuracy and recall, the rows' influence for areas under curves, the rows' differences
+for means of losses, a paired BCa bootstrap over rows elsewhere; over units, where rows belong together, see `clustered`. Each model answers
+by its own decision rule. Verdicts, with the one-sided error level e = (1 - confidence) / 2:
+
+- ``worse``: it is worse beyond doubt, its whole interval below 0, and by more than the margin as far as the rows can tell. Of
+  candidates that are as good as the champion a share e at most is found worse.
+- ``better``: the whole interval is above 0; ``no_worse``: it is at or above -margin. These claims pay for what went before on the same
+  rows: their interval is wider, ``claims`` tells it and its level. Refusals do not, or a bad model would pass the sooner the more were tried.
+- ``inconclusive``: anything else.
+
+After candidates refused in a row (`Before.refused`) the level of ``worse`` is larger and there is no margin. Models that answer alike on every
+row are ``no_worse``: nothing in the rows tells them apart. The margin is absolute, for rmse and mae a fraction of the champion's value.
+
+Models may know different labels. Then only rows whose true label both know count, since on the others
+one of the two cannot be right; on the rows that count, naming a label the other lacks is an error like any other.
+"""
 
 from __future__ import annotations
 
@@ -49,22 +67,6 @@ def compare(
 ) -> dict[str, Any]:
     """The paired difference of the metric, and what it says.
 
-    The difference is turned so that more is better, whatever the metric's direction. Its interval is the metric's own
-    (`metrics.Metric.difference`): Newcombe's for accuracy and recall, the rows' influence for areas under curves, the rows' differences
-    for means of losses, a paired BCa bootstrap over rows elsewhere; over units, where rows belong together, see `clustered`. Each model answers by its own decision rule. Verdicts, with the one-sided error level e = (1 - confidence) / 2:
-
-    - ``worse``: it is worse beyond doubt, its whole interval below 0, and by more than the margin as far as the rows can tell. Of
-      candidates that are as good as the champion a share e at most is found worse.
-    - ``better``: the whole interval is above 0; ``no_worse``: it is at or above -margin. These claims pay for what went before on the same
-      rows: their interval is wider, ``claims`` tells it and its level. Refusals do not, or a bad model would pass the sooner the more were tried.
-    - ``inconclusive``: anything else.
-
-    After candidates refused in a row (`Before.refused`) the level of ``worse`` is larger and there is no margin. Models that answer alike on every row are ``no_worse``:
-    nothing in the rows tells them apart. The margin is absolute, for rmse and mae a fraction of the champion's value.
-
-    Models may know different labels. Then only rows whose true label both know count, since on the others
-    one of the two cannot be right; on the rows that count, naming a label the other lacks is an error like any other.
-
     Args:
         candidate, champion: probabilities [N, labels of each], or values [N].
         targets: indices into `labels` (the candidate's), -1 for others; or values.
@@ -96,13 +98,16 @@ def compare(
         ours, theirs, shared = asked.pair(ours, labels, champion, champion_labels, champion_rule)
     except ValueError as e:
         raise DataError("solves another problem than the candidate", field="champion", fix="give the new model another name") from e
+    head: dict[str, Any] = {"metric": metric.name, "direction": metric.better, "positive": of, "confidence": config.confidence}
+    head |= _counted(ours, shared, labels, champion_labels)
+    return head | (_measure(asked, metric, ours, theirs, config, head["note"], before) if shared.any() else _nothing(config))
+
+
+def _counted(ours: Answers, shared: np.ndarray, labels: Sequence[str], champion_labels: Sequence[str]) -> dict[str, Any]:
+    """Which rows count, and which labels one of the two lacks."""
     left_out = int((~shared).sum())
     added, removed = sorted(set(labels) - set(champion_labels)), sorted(set(champion_labels) - set(labels))
-    head: dict[str, Any] = {
-        "metric": metric.name,
-        "direction": metric.better,
-        "positive": of,
-        "confidence": config.confidence,
+    return {
         "rows": int(shared.sum()),
         **(ours.units.told_as() if ours.units else {}),
         "rows_left_out": left_out,
@@ -110,22 +115,20 @@ def compare(
         "labels_removed": removed,
         "note": _note(added, removed, left_out, len(shared)),
     }
-    if not shared.any():
-        return head | {
-            "candidate": None,
-            "champion": None,
-            "difference": None,
-            "low": None,
-            "high": None,
-            "margin": config.margin,
-            "verdict": "inconclusive",
-            "level": (1 - config.confidence) / 2,
-            "claims": None,
-            "margin_needs": None,
-            "n_discordant": 0,
-            "method": "none",
-        }
-    return head | _measure(asked, metric, ours, theirs, config, head["note"], before)
+
+
+def _nothing(config: MetricConfig) -> dict[str, Any]:
+    """Of two models that share no row."""
+    unknown = dict.fromkeys(("candidate", "champion", "difference", "low", "high"))
+    return unknown | {
+        "margin": config.margin,
+        "verdict": "inconclusive",
+        "level": (1 - config.confidence) / 2,
+        "claims": None,
+        "margin_needs": None,
+        "n_discordant": 0,
+        "method": "none",
+    }
 
 
 def _measure(

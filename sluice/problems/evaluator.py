@@ -71,11 +71,8 @@ def evaluate(
     metric = every[metrics.metric_of(config.metric, asked.name)]
     a = asked.answers(outputs, targets, labels, rule=rule, positive=positive or config.positive, units=units)
     metrics.need_positive(metric, a.positive, len(labels))
-    found = {
-        m.name: measured(m, a, config)
-        for m in every.values()
-        if (a.positive is not None or not m.of_positive) and (m is metric or m.asked(a))
-    }
+    told = [m for m in every.values() if (a.positive is not None or not m.of_positive) and (m is metric or m.asked(a))]
+    found = {m.name: measured(m, a, config) for m in told}
     result: dict[str, Any] = {
         "metric": metric.name,
         "direction": metric.better,
@@ -83,14 +80,18 @@ def evaluate(
         "minimum": config.minimum,
         "confidence": config.confidence,
         "rows": len(a.targets),
-        **({"counted": asked.counted} if asked.counted != Problem.counted else {}),
-        **(a.units.told_as() if a.units else {}),
+        **_of_what(asked, a),
         "metrics": found,
         "slices": judge_slices(metric, a, slices or {}, config),
     }
     # Who draws its own part of the report is found by this name.
     drawn = {"problem": asked.name} if type(asked).section is not Problem.section else {}
     return result | drawn | asked.details(a, labels, rule, config)
+
+
+def _of_what(asked: Problem, a: Answers) -> dict[str, Any]:
+    """What a row is called, and a unit, where they are not rows that stand alone."""
+    return ({"counted": asked.counted} if asked.counted != Problem.counted else {}) | (a.units.told_as() if a.units else {})
 
 
 def values(

@@ -188,6 +188,12 @@ class LocalBackend:
         if routed is not None:
             self._send(routed.weights, routed.mirror)
 
+    def begin(self, load: Load) -> None:
+        """Send the load, once there is a route for it; one that is sent already is sent on."""
+        if self.load is None and self.envoy.routed() is not None:
+            self.load = load
+            load.start()
+
     def _arm(self, digest: str, arm: str) -> Arm:
         model = self.models.get(digest)
         if model is None:
@@ -246,34 +252,15 @@ def run_local(
         store.fresh()
         packages = {new.digest: candidate} | ({old.digest: old.root} if old else {})
         backend = LocalBackend(store.root, name, server, packages, plan, requests, port)
-        state = State(stable=old.digest if old else None)
-        started = time.time()
+        state, started = State(stable=old.digest if old else None), time.time()
         around = {"address": None, "load": None, "stable": old.digest if old else None, "candidate": new.digest, "desired": new.digest}
-        if old and traffic.slowest(plan, {}, plan.replay.rate)[0] > plan.step_deadline_seconds:
-            store.save(state, plan=plan.model_dump(mode="json"), started=time.time(), **around)
-            raise _held(name, plan, traffic.said(plan, {}, plan.replay.rate))
+        if old:
+            _check_time(name, plan, store, state, around)
         try:
-            backend.start()
-            around["address"] = f"http://127.0.0.1:{backend.envoy.port}"
-            if old:
-                _serve_stable(backend, old.digest, plan, beside=new.digest)
-            load = Load(
-                ("127.0.0.1", backend.envoy.port),
-                requests,
-                plan.replay.rate,
-                connections=plan.replay.connections,
-                timeout=plan.replay.timeout_seconds,
-            )
+            around["address"] = _begin(backend, plan, old.digest if old else None, beside=new.digest)
+            load = _load(backend, requests, plan)
             driver = Driver(plan, backend, new.digest, state, store, on_event=on_event, around=lambda: {**around, "load": load.report()})
-
-            def start_load() -> None:
-                if backend.load is None and backend.envoy.routed() is not None:
-                    backend.load = load
-                    load.start()
-
-            start_load()
-            state = driver.run(every=_EVERY, seconds=_longest(plan), between=start_load)
-            load.stop()
+            state = _driven(driver, backend, load, _longest(plan))
             if state.held:
                 raise _held(name, plan, "; ".join(state.reasons))
             result = _result(state, new.digest, old.digest if old else None, driver, load if load.sent else None, started, store)
@@ -281,6 +268,34 @@ def run_local(
             backend.leave(state.stable)
         store.finish(asdict(result))
     return result
+
+
+def _check_time(name: str, plan: RolloutSpec, store: Store, state: State, around: Mapping[str, Any]) -> None:
+    """Raises `ProjectError` where what is replayed gives no verdict before a step's deadline; where it stands says so too."""
+    if traffic.slowest(plan, {}, plan.replay.rate)[0] > plan.step_deadline_seconds:
+        store.save(state, plan=plan.model_dump(mode="json"), started=time.time(), **around)
+        raise _held(name, plan, traffic.said(plan, {}, plan.replay.rate))
+
+
+def _begin(backend: LocalBackend, plan: RolloutSpec, stable: str | None, *, beside: str) -> str:
+    """Where requests go: Envoy's address, the stable model behind it. Raises as `run_local`."""
+    backend.start()
+    if stable:
+        _serve_stable(backend, stable, plan, beside=beside)
+    return f"http://127.0.0.1:{backend.envoy.port}"
+
+
+def _driven(driver: Driver, backend: LocalBackend, load: Load, seconds: float) -> State:
+    """Where the rollout ended, the load sent as soon as there is a route for it."""
+    backend.begin(load)
+    state = driver.run(every=_EVERY, seconds=seconds, between=lambda: backend.begin(load))
+    load.stop()
+    return state
+
+
+def _load(backend: LocalBackend, requests: Sequence[Request], plan: RolloutSpec) -> Load:
+    address, replay = ("127.0.0.1", backend.envoy.port), plan.replay
+    return Load(address, requests, replay.rate, connections=replay.connections, timeout=replay.timeout_seconds)
 
 
 def deadline(spec: RolloutSpec) -> float:

@@ -179,23 +179,7 @@ class Rollouts(Reconciler):
         state, known = self._latest(rollout)
         view = self._observe(rollout, backend, state)
         now = self.clock()
-        commands = rollout.commands()
-        if (why := self._unsigned(rollout, state.candidate)) is not None and state.phase not in (*TERMINAL, "RollingBack"):
-            # It was begun before a signature was required, or by a key that is trusted no more.
-            commands = (*commands, (f"unsigned#{state.candidate}", "abort"))
-            self.tell(rollout.raw, "Warning", "Unsigned", str(why))
-        seen = Observations(
-            time=now,
-            desired=rollout.digest,
-            arms=view.arms,
-            routed=view.routed,
-            present=view.present,
-            commands=commands,
-            reason=rollout.reason,
-            error=view.error,
-            generation=rollout.raw["metadata"].get("generation", 0),
-        )
-        new, actions = decide(rollout.plan, state, seen, now)
+        new, actions = decide(rollout.plan, state, self._seen(rollout, view, state, now), now)
         notes = [a for a in actions if isinstance(a, Note)]
         self.metrics.seen(rollout, new, view)
         self.acting()
@@ -233,6 +217,25 @@ class Rollouts(Reconciler):
         if after.idle and not any(isinstance(a, Launch | Route | Retire) for a in actions):
             return IDLE
         return max(rollout.every, STILL) if new.phase == "Failed" else rollout.every
+
+    def _seen(self, rollout: Rollout, view: View, state: State, now: float) -> Observations:
+        """What is decided on; a candidate that may not serve any more is told to go back by a command, which stands in the status."""
+        commands = rollout.commands()
+        if (why := self._unsigned(rollout, state.candidate)) is not None and state.phase not in (*TERMINAL, "RollingBack"):
+            # It was begun before a signature was required, or by a key that is trusted no more.
+            commands = (*commands, (f"unsigned#{state.candidate}", "abort"))
+            self.tell(rollout.raw, "Warning", "Unsigned", str(why))
+        return Observations(
+            time=now,
+            desired=rollout.digest,
+            arms=view.arms,
+            routed=view.routed,
+            present=view.present,
+            commands=commands,
+            reason=rollout.reason,
+            error=view.error,
+            generation=rollout.raw["metadata"].get("generation", 0),
+        )
 
     def _registered(self, rollout: Rollout, key: tuple[str, str], want: Served | None) -> tuple[str, str, str] | None:
         """The condition on the registry: as it went with what is wanted now, else as it was where the champion is the same."""

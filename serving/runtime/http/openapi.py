@@ -125,120 +125,121 @@ def _answers(ok: Any, *codes: int, status: int = 200) -> dict[str, Any]:
     return out | {str(c): {"description": _REASONS[c], "content": _json("Error")} for c in codes}
 
 
+_INFER = (400, 404, 413, 415, 429, 431, 500, 503, 504)
+_PLAIN = {"type": "object"}
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
+_JOB = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+_HEADERS: tuple[dict[str, Any], ...] = (
+    {"name": "x-request-id", "in": "header", "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"}},
+    {"name": "x-sluice-deadline-ms", "in": "header", "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 86400000}},
+    {"name": "cache-control", "in": "header", "schema": {"enum": ["no-cache", "no-store"]}},
+    {"name": "prefer", "in": "header", "schema": {"enum": ["respond-async"]}},
+    {"name": "traceparent", "in": "header", "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"}},
+)
+
+
+def _get(about: str, ok: Any, *codes: int, parameters: list[Any] | None = None) -> dict[str, Any]:
+    return {"get": {"summary": about, **({"parameters": parameters} if parameters else {}), "responses": _answers(ok, *codes)}}
+
+
+def _post(
+    about: str, body: str, ok: Any, parameters: list[Any], codes: tuple[int, ...] = _INFER, *, status: int = 200, later: bool = False
+) -> dict[str, Any]:
+    answers = _answers(ok, *codes, status=status)
+    if later:
+        answers["202"] = {"description": "accepted; the result is at href", "content": _json("Accepted")}
+    return {
+        "post": {
+            "summary": about,
+            "parameters": parameters,
+            "requestBody": {"required": True, "content": _json(body)},
+            "responses": answers,
+        }
+    }
+
+
 def document(
     models: dict[str, Served], *, changes: bool, feedback: tuple[float, float] | None, user_header: str = "x-sluice-user"
 ) -> dict[str, Any]:
     """The document. `changes`: models may be loaded over the network. `feedback`: the smallest and largest outcome it may tell; None: it is not kept."""
     names = sorted(models)
-    model: dict[str, Any] = {
-        "name": "model",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", **({"enum": names} if names else {})},
-    }
-    version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
-    infer = (400, 404, 413, 415, 429, 431, 500, 503, 504)
-    headers = [
-        {"name": "x-request-id", "in": "header", "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"}},
-        {"name": "x-sluice-deadline-ms", "in": "header", "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 86400000}},
-        {"name": "cache-control", "in": "header", "schema": {"enum": ["no-cache", "no-store"]}},
-        {"name": "prefer", "in": "header", "schema": {"enum": ["respond-async"]}},
-        {"name": "traceparent", "in": "header", "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"}},
-    ]
+    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", **({"enum": names} if names else {})}}
     user = {"name": user_header, "in": "header", "schema": {"type": "string"}}
-    headers.append(user)
-    plain = {"type": "object"}
-
-    def get(about: str, ok: Any, *codes: int, parameters: list[Any] | None = None) -> dict[str, Any]:
-        return {"get": {"summary": about, **({"parameters": parameters} if parameters else {}), "responses": _answers(ok, *codes)}}
-
-    def post(about: str, body: str, ok: Any, codes: tuple[int, ...], parameters: list[Any], later: bool = False) -> dict[str, Any]:
-        answers = _answers(ok, *codes)
-        if later:
-            answers["202"] = {"description": "accepted; the result is at href", "content": _json("Accepted")}
-        return {
-            "post": {
-                "summary": about,
-                "parameters": parameters,
-                "requestBody": {"required": True, "content": _json(body)},
-                "responses": answers,
-            }
-        }
-
-    paths: dict[str, Any] = {
-        "/v2": get("the server", _json(plain)),
-        "/v2/health/live": get("whether the process lives", _json(plain)),
-        "/v2/health/ready": get("whether requests should be sent here", _json(plain), 503),
-        "/v2/models": get("names of the models", _json(plain)),
-        "/v2/models/{model}": get("what a model takes and gives", _json("ModelMetadata"), 404, 503, parameters=[model]),
-        "/v2/models/{model}/ready": get("whether a model answers", _json(plain), 404, 503, parameters=[model]),
-        "/v2/models/{model}/infer": post(
-            "ask a model (Open Inference Protocol)", "InferRequest", _json("InferResponse"), infer, [model, *headers], True
-        ),
-        "/v2/models/{model}/versions/{version}": get(
-            "what a version takes and gives", _json("ModelMetadata"), 404, 503, parameters=[model, version]
-        ),
-        "/v2/models/{model}/versions/{version}/ready": get(
-            "whether a version answers", _json(plain), 404, 503, parameters=[model, version]
-        ),
-        "/v2/models/{model}/versions/{version}/infer": post(
-            "ask a version", "InferRequest", _json("InferResponse"), infer, [model, version, *headers], True
-        ),
-        "/v1/models": get("names of the models", _json(plain)),
-        "/v1/models/{model}": get("whether a model answers", _json(plain), 404, 503, parameters=[model]),
-        "/v1/models/{model}:predict": post(
-            "ask a model (KServe V1)", "PredictRequest", _json("PredictResponse"), infer, [model, *headers], True
-        ),
-        "/v1/models/{model}:explain": post(
-            "what each column of a row adds to its answer (KServe V1)",
-            "PredictRequest",
-            _json(plain),
-            infer,
-            [model, headers[0]],
-        ),
-        "/v2/repository/index": {
-            "post": {"summary": "the models and their versions", "responses": _answers(_json({"type": "array"}), 413)}
-        },
-        "/metrics": get("Prometheus metrics of all workers", {"text/plain": {"schema": {"type": "string"}}}),
-        "/openapi.json": get("this document", _json(plain)),
-    }
-    job = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
-    paths["/v2/results/{id}"] = {
-        **get("an asynchronous request's answer, whatever its status", _json(plain), *infer, parameters=job),
-        "delete": {"summary": "forget a result", "parameters": job, "responses": _answers(_json(plain), 404)},
-    }
-    paths["/v2/results/{id}"]["get"]["responses"]["202"] = {"description": "not yet", "content": _json("Accepted")}
+    paths = _of_server() | _of_models(model, [*_HEADERS, user]) | _of_results()
     schemas = dict(_SCHEMAS)
     if feedback:
         outcome = {"type": "number", "minimum": feedback[0], "maximum": feedback[1]}
         schemas["Feedback"] = {**_SCHEMAS["Feedback"], "properties": {**_SCHEMAS["Feedback"]["properties"], "outcome": outcome}}
-        token = {"name": "authorization", "in": "header", "schema": {"type": "string"}}
-        paths["/v2/models/{model}/feedback"] = post(
-            "the true label, or an outcome, of an answered request",
-            "Feedback",
-            _json(plain),
-            (400, 401, 403, 404, 413, 415, 429, 431, 503),
-            [model, user, token],
-        )
-        answers = paths["/v2/models/{model}/feedback"]["post"]["responses"]
-        answers["202"] = answers.pop("200")
+        paths |= _of_feedback(model, user)
     if changes:
-        load = {
-            "type": "object",
-            "properties": {"parameters": {"type": "object", "properties": {"uri": {"type": "string"}, "digest": {"type": "string"}}}},
-        }
-        for action, about in (("load", "load a package in a model's place"), ("unload", "stop serving a model")):
-            paths[f"/v2/repository/models/{{model}}/{action}"] = {
-                "post": {
-                    "summary": about,
-                    "parameters": [model],
-                    "requestBody": {"content": _json(load)},
-                    "responses": _answers(_json(plain), 400, 403, 404, 413, 415, 422, 429, 431, 503),
-                }
-            }
+        paths |= _of_changes(model)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Sluice model server", "version": __version__},
         "paths": paths,
         "components": {"schemas": schemas},
+    }
+
+
+def _of_server() -> dict[str, Any]:
+    return {
+        "/v2": _get("the server", _json(_PLAIN)),
+        "/v2/health/live": _get("whether the process lives", _json(_PLAIN)),
+        "/v2/health/ready": _get("whether requests should be sent here", _json(_PLAIN), 503),
+        "/v2/models": _get("names of the models", _json(_PLAIN)),
+        "/v1/models": _get("names of the models", _json(_PLAIN)),
+        "/v2/repository/index": {
+            "post": {"summary": "the models and their versions", "responses": _answers(_json({"type": "array"}), 413)}
+        },
+        "/metrics": _get("Prometheus metrics of all workers", {"text/plain": {"schema": {"type": "string"}}}),
+        "/openapi.json": _get("this document", _json(_PLAIN)),
+    }
+
+
+def _of_models(model: dict[str, Any], headers: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for below, parameters, what in (("", [model], "model"), ("/versions/{version}", [model, _VERSION], "version")):
+        path = f"/v2/models/{{model}}{below}"
+        found[path] = _get(f"what a {what} takes and gives", _json("ModelMetadata"), 404, 503, parameters=parameters)
+        found[f"{path}/ready"] = _get(f"whether a {what} answers", _json(_PLAIN), 404, 503, parameters=parameters)
+        about = f"ask a {what}" + ("" if below else " (Open Inference Protocol)")
+        found[f"{path}/infer"] = _post(about, "InferRequest", _json("InferResponse"), [*parameters, *headers], later=True)
+    return found | {
+        "/v1/models/{model}": _get("whether a model answers", _json(_PLAIN), 404, 503, parameters=[model]),
+        "/v1/models/{model}:predict": _post(
+            "ask a model (KServe V1)", "PredictRequest", _json("PredictResponse"), [model, *headers], later=True
+        ),
+        "/v1/models/{model}:explain": _post(
+            "what each column of a row adds to its answer (KServe V1)", "PredictRequest", _json(_PLAIN), [model, headers[0]]
+        ),
+    }
+
+
+def _of_results() -> dict[str, Any]:
+    asked = _get("an asynchronous request's answer, whatever its status", _json(_PLAIN), *_INFER, parameters=[_JOB])
+    asked["get"]["responses"]["202"] = {"description": "not yet", "content": _json("Accepted")}
+    forget = {"summary": "forget a result", "parameters": [_JOB], "responses": _answers(_json(_PLAIN), 404)}
+    return {"/v2/results/{id}": {**asked, "delete": forget}}
+
+
+def _of_feedback(model: dict[str, Any], user: dict[str, Any]) -> dict[str, Any]:
+    token = {"name": "authorization", "in": "header", "schema": {"type": "string"}}
+    codes = (400, 401, 403, 404, 413, 415, 429, 431, 503)
+    about = "the true label, or an outcome, of an answered request"
+    return {"/v2/models/{model}/feedback": _post(about, "Feedback", _json(_PLAIN), [model, user, token], codes, status=202)}
+
+
+def _of_changes(model: dict[str, Any]) -> dict[str, Any]:
+    given = {"type": "object", "properties": {"uri": {"type": "string"}, "digest": {"type": "string"}}}
+    load = {"type": "object", "properties": {"parameters": given}}
+    return {
+        f"/v2/repository/models/{{model}}/{action}": {
+            "post": {
+                "summary": about,
+                "parameters": [model],
+                "requestBody": {"content": _json(load)},
+                "responses": _answers(_json(_PLAIN), 400, 403, 404, 413, 415, 422, 429, 431, 503),
+            }
+        }
+        for action, about in (("load", "load a package in a model's place"), ("unload", "stop serving a model"))
     }
