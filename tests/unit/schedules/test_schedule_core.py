@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from dataclasses import dataclass, field, replace
@@ -36,11 +37,9 @@ class Scheduler:
                 self.fire(r)
 
     def fire(self, r: Recurring) -> None:
-        cron = parse_six(r.cron)
-        assert cron
         base = max(r.start, r.last_run)
-        while r.enabled and (tick := cron.after(base)) is not None and tick <= self.now:
-            nxt = cron.after(tick)
+        while r.enabled and (tick := after(r.cron, base)) is not None and tick <= self.now:
+            nxt = after(r.cron, tick)
             if tick + self.lag > self.now:
                 break
             if self.catch_up or nxt is None or nxt + self.lag > self.now:
@@ -61,6 +60,14 @@ class Scheduler:
             self.runs.pop(action.id, None)
             assert self.runs or not self.was_there, "the only recurring run is gone"
         self.was_there = bool(self.runs)
+
+
+@functools.cache
+def after(six: str, moment: float) -> float | None:
+    """The next tick: a scheduler looks every five seconds, and few of its looks ask another question."""
+    cron = parse_six(six)
+    assert cron
+    return cron.after(moment)
 
 
 def want(name: str, cron: str, now: float, **more: bool) -> Wanted:
