@@ -14,9 +14,9 @@ from sluice.cli import show_json
 from sluice.core.errors import DataError
 from sluice.core.home import Home
 from sluice.data import versions
-from sluice.data.dataset import MANIFEST
 from sluice.data.difference import LARGE, Difference, difference
 from sluice.data.drifted import Distance, distances
+from sluice.data.manifest import MANIFEST
 from sluice.data.prepare import source_of
 from sluice.data.profile import label_values
 from sluice.data.report import counted, listed, percent

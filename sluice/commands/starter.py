@@ -12,13 +12,13 @@ from sluice.commands.draft import Draft
 from sluice.commands.mending import computed, judge, mend, mend_error, names_rows
 from sluice.core.errors import DataError, ProjectError
 from sluice.data.archives import is_archive, unpacked
-from sluice.data.dataset import RESERVED
 from sluice.data.filenames import guessed
 from sluice.data.folders import LABELS_FILE, files_below
 from sluice.data.look import KEY, Look, kind_in, looked_at
 from sluice.data.prepare import validate_project_data, value_of
 from sluice.data.report import listed
 from sluice.data.scheme import Found
+from sluice.data.writable import RESERVED
 from sluice.fields import Field, field_of
 from sluice.problems.problem import DEFAULT, problem
 from sluice.project import parse

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +20,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sluice.core import files
-from sluice.core.errors import DataError, ProjectError
+from sluice.core.errors import DataError
 from sluice.core.registry import Registry
 from sluice.data.columns import stored_beside
 from sluice.data.digests import TableHasher
+from sluice.data.manifest import COPY_AGAIN, FORMAT, MANIFEST, digest_of, read_manifest
 from sluice.data.shards import Shards, write_shards
 from sluice.data.timestamps import Times
-from sluice.fields import FIELDS, Field, field_of
+from sluice.data.writable import SPLITS, check_names, checked
+from sluice.fields import field_of
 from sluice.problems.problem import Problem, problem
 from sluice.problems.units import GROUP
 
-FORMAT = "sluice.dataset/v1"
-MANIFEST = "manifest.json"
 PROFILE = "profile.json"
-SPLITS = ("train", "validation", "test")
 #: The tasks of other distributions.
 _BROUGHT = Registry("task", {})
-
-#: Keys of `source` that say where the data lay or when it was read: no part of what it is.
-NOT_CONTENT = frozenset({"uri", "path", "paths", "files", "time"})
-
-#: What no feature can be called.
-RESERVED = ("row_id", "label", GROUP)
-_COPY_AGAIN = "make it again with `sluice run`, or copy it again whole"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +81,11 @@ class Dataset:
         """
         root = Path(root)
         where = root / MANIFEST
-        dataset = _from_manifest(root, _read_manifest(where))
+        dataset = _from_manifest(root, read_manifest(where))
         for split in dataset.manifest["splits"]:
             for shard in dataset.shards(split):
                 if not shard.path.is_file():
-                    raise DataError("the manifest lists this shard, but it is not there", field=str(shard.path), fix=_COPY_AGAIN)
+                    raise DataError("the manifest lists this shard, but it is not there", field=str(shard.path), fix=COPY_AGAIN)
                 if verify:
                     _verify_shard(shard)
         if verify:
@@ -164,7 +156,7 @@ class Dataset:
         with _reading(path):
             raw = path.read_bytes()
         if hashlib.sha256(raw).hexdigest() != expected["sha256"]:
-            raise DataError("does not have the sha256 the manifest gives", field=str(path), fix=_COPY_AGAIN)
+            raise DataError("does not have the sha256 the manifest gives", field=str(path), fix=COPY_AGAIN)
         return dict(orjson.loads(raw))
 
     def _entry(self, split: str) -> dict[str, Any]:
@@ -209,7 +201,7 @@ def write_dataset(
         objective: the name of the problem; its field says what labels are.
         labels: class names, and every label in the rows is one of them; or the names of an answer's parts. Empty for regression.
         columns: feature -> kind, in the order the dataset keeps.
-        source: what the rows came from, JSON-able. All but `NOT_CONTENT` counts in the digest.
+        source: what the rows came from, JSON-able. All but `manifest.NOT_CONTENT` counts in the digest.
         shard_rows: rows of a shard.
         times: how each feature of kind ``timestamp`` was written.
         grouped_by: the column whose groups the rows have in `GROUP`; null: none.
@@ -222,23 +214,16 @@ def write_dataset(
         DataError: a column is missing, of the wrong type or not named in `columns`; a label is not in
             `labels` or null; no training rows.
     """
-    _check_names([*pieces[0], *splits], objective, labels, columns)
+    check_names([*pieces[0], *splits], objective, labels, columns)
     more = [*([GROUP] if grouped_by else []), *map(stored_beside, beside or ())]
     # The columns of a task of somebody's own are its own affair. Asked once: it looks through all that is installed.
     ours = ":" not in task and task not in _BROUGHT
 
-    def checked(table: pa.Table, split: str) -> pa.Table:
-        return _checked(table, split, ours, objective, labels, columns, more)
+    def sound(table: pa.Table, split: str) -> pa.Table:
+        return checked(table, split, ours, objective, labels, columns, more)
 
     with files.new_dir(Path(root)) as tmp:
-        written, schema = _written(tmp, pieces, checked, shard_rows)
-        for split in sorted(splits, key=SPLITS.index):
-            tables = splits[split]
-            stream = [tables] if isinstance(tables, pa.Table) else tables
-            written[split], schema = write_shards(tmp, split, (checked(t, split) for t in stream), shard_rows, schema)
-        entries = {s: {"rows": sum(e["rows"] for e in written[s]), "shards": written[s]} for s in sorted(written, key=SPLITS.index)}
-        if schema is None or not entries["train"]["rows"]:
-            raise DataError("has no rows", field="train", fix="give more data, or smaller test and validation fractions")
+        entries, schema = _written(tmp, splits, pieces, sound, shard_rows)
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "task": task,
@@ -249,30 +234,57 @@ def write_dataset(
             "shard_rows": shard_rows,
             "splits": entries,
             "source": dict(source),
-            **({"grouped_by": grouped_by} if grouped_by else {}),
-            **({"sensitive": hidden} if (hidden := sorted(set(sensitive) & set(columns))) else {}),
-            **({"beside": [{"name": n, "kind": k} for n, k in beside.items()]} if beside else {}),
+            **_more(columns, grouped_by, beside, sensitive),
         }
-        manifest["digest"] = _digest(manifest)
+        manifest["digest"] = digest_of(manifest)
         if profile is not None:
             manifest["profile"] = _profiled(tmp, manifest, profile)
         files.write_json(tmp / MANIFEST, manifest)
     return Dataset.open(Path(root), verify=False)
 
 
+def _more(columns: Mapping[str, str], grouped_by: str | None, beside: Mapping[str, str] | None, sensitive: Iterable[str]) -> dict[str, Any]:
+    """What stands in the manifest of some datasets alone."""
+    hidden = sorted(set(sensitive) & set(columns))
+    return {
+        **({"grouped_by": grouped_by} if grouped_by else {}),
+        **({"sensitive": hidden} if hidden else {}),
+        **({"beside": [{"name": n, "kind": k} for n, k in beside.items()]} if beside else {}),
+    }
+
+
 def _written(
     root: Path,
+    splits: Mapping[str, pa.Table | Iterable[pa.Table]],
     pieces: tuple[Sequence[str], Iterable[Mapping[str, pa.Table]]],
-    checked: Callable[[pa.Table, str], pa.Table],
+    sound: Callable[[pa.Table, str], pa.Table],
+    shard_rows: int,
+) -> tuple[dict[str, dict[str, Any]], pa.Schema]:
+    """Write every split: its entry in the manifest, and the schema they share. Raises `DataError` where there are no training rows."""
+    written, schema = _together(root, pieces, sound, shard_rows)
+    for split in sorted(splits, key=SPLITS.index):
+        tables = splits[split]
+        stream = [tables] if isinstance(tables, pa.Table) else tables
+        written[split], schema = write_shards(root, split, (sound(t, split) for t in stream), shard_rows, schema)
+    entries = {s: {"rows": sum(e["rows"] for e in written[s]), "shards": written[s]} for s in sorted(written, key=SPLITS.index)}
+    if schema is None or not entries["train"]["rows"]:
+        raise DataError("has no rows", field="train", fix="give more data, or smaller test and validation fractions")
+    return entries, schema
+
+
+def _together(
+    root: Path,
+    pieces: tuple[Sequence[str], Iterable[Mapping[str, pa.Table]]],
+    sound: Callable[[pa.Table, str], pa.Table],
     shard_rows: int,
 ) -> tuple[dict[str, list[dict[str, Any]]], pa.Schema | None]:
-    """Write several splits in one go: the entries of each, and the schema they share."""
+    """Write several splits in one go: the shards of each, and the schema they share."""
     made = {split: Shards(root, split, shard_rows) for split in pieces[0]}
     schema: pa.Schema | None = None
     for piece in pieces[1]:
         for split, table in piece.items():
             made[split].schema = schema
-            made[split].add(checked(table, split))
+            made[split].add(sound(table, split))
             schema = made[split].schema
     for shards in made.values():
         shards.schema = schema
@@ -294,36 +306,13 @@ def _profiled(root: Path, manifest: dict[str, Any], profile: Callable[[Dataset],
     return {"sha256": hashlib.sha256(taken).hexdigest()}
 
 
-def _digest(manifest: Mapping[str, Any]) -> str:
-    content = {k: v for k, v in manifest.items() if k not in ("digest", "profile")}
-    return files.digest_of({**content, "source": _without_places(content["source"])})
-
-
-def _without_places(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _without_places(v) for k, v in value.items() if k not in NOT_CONTENT}
-    return [_without_places(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _read_manifest(where: Path) -> dict[str, Any]:
-    try:
-        raw = orjson.loads(where.read_bytes())
-    except OSError as e:
-        raise DataError(f"not a dataset: {e.strerror}", field=str(where), fix="name a directory that `preprocess` wrote") from e
-    except orjson.JSONDecodeError as e:
-        raise DataError(f"is not JSON: {e}", field=str(where), fix=_COPY_AGAIN) from e
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise DataError(f"format is not {FORMAT}", field=str(where), value=raw.get("format") if isinstance(raw, dict) else raw)
-    return raw
-
-
 def _from_manifest(root: Path, manifest: dict[str, Any]) -> Dataset:
     where = root / MANIFEST
     try:
-        digest = _digest(manifest)
+        digest = digest_of(manifest)
         if digest != manifest["digest"]:
             raise DataError(
-                "was changed after it was written: its digest is another", field=str(where), value=manifest["digest"], fix=_COPY_AGAIN
+                "was changed after it was written: its digest is another", field=str(where), value=manifest["digest"], fix=COPY_AGAIN
             )
         base = root.resolve()
         for entry in manifest["splits"].values():
@@ -340,7 +329,7 @@ def _from_manifest(root: Path, manifest: dict[str, Any]) -> Dataset:
             columns={c["name"]: c["kind"] for c in manifest["columns"]},
         )
     except (KeyError, TypeError, AttributeError) as e:
-        raise DataError(f"is missing or misshapes {e}", field=str(where), fix=_COPY_AGAIN) from e
+        raise DataError(f"is missing or misshapes {e}", field=str(where), fix=COPY_AGAIN) from e
 
 
 def _verify_shard(shard: Shard) -> None:
@@ -349,9 +338,9 @@ def _verify_shard(shard: Shard) -> None:
         for batch in f.iter_batches(batch_size=1 << 16):
             hasher.update(batch)
     if hasher.rows != shard.rows:
-        raise DataError(f"has {hasher.rows} rows, the manifest says {shard.rows}", field=str(shard.path), fix=_COPY_AGAIN)
+        raise DataError(f"has {hasher.rows} rows, the manifest says {shard.rows}", field=str(shard.path), fix=COPY_AGAIN)
     if hasher.hexdigest() != shard.sha256:
-        raise DataError("does not hold the rows the manifest gives a digest of", field=str(shard.path), fix=_COPY_AGAIN)
+        raise DataError("does not hold the rows the manifest gives a digest of", field=str(shard.path), fix=COPY_AGAIN)
 
 
 def _verify_rest(dataset: Dataset) -> None:
@@ -360,7 +349,7 @@ def _verify_rest(dataset: Dataset) -> None:
     for split in SPLITS:
         for path in sorted((dataset.root / split).rglob("*.parquet")):
             if path.relative_to(dataset.root).as_posix() not in listed:
-                raise DataError("lies in the dataset, but the manifest does not list it", field=str(path), fix=_COPY_AGAIN)
+                raise DataError("lies in the dataset, but the manifest does not list it", field=str(path), fix=COPY_AGAIN)
 
 
 @contextlib.contextmanager
@@ -368,71 +357,11 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as e:
-        raise DataError("is not there, though the manifest lists it", field=str(path), fix=_COPY_AGAIN) from e
+        raise DataError("is not there, though the manifest lists it", field=str(path), fix=COPY_AGAIN) from e
     except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError, MemoryError) as e:  # what damaged Parquet metadata leads to
-        raise DataError(f"cannot be read: {e}", field=str(path), fix=_COPY_AGAIN) from e
+        raise DataError(f"cannot be read: {e}", field=str(path), fix=COPY_AGAIN) from e
 
 
 def _select(table: Any, columns: list[str] | None) -> Any:
     # Parquet readers take a name for the prefix of a nested path too: "a" may bring "a.b" along.
     return table if columns is None else table.select(columns)
-
-
-def _check_names(splits: Collection[str], objective: str, labels: list[str], columns: Mapping[str, str]) -> None:
-    for split in splits:
-        if split not in SPLITS:
-            raise DataError("is not the name of a split", field="splits", value=split, fix=f"use {', '.join(SPLITS)}")
-    if "train" not in splits:
-        raise DataError("has no training rows", field="splits", value=list(splits))
-    try:
-        problem(objective, field="objective").check_labels(labels)
-    except ProjectError as e:
-        raise DataError("is not an objective", field="objective", value=objective, fix=e.fix) from e
-    except ValueError as e:
-        raise DataError(str(e), field="labels", value=labels) from e
-    if not columns:
-        raise DataError("names no feature", field="columns", value=dict(columns))
-    for name in RESERVED:
-        if name in columns:
-            raise DataError("is a name the dataset uses itself", field="columns", value=name, fix="rename the feature")
-
-
-def _checked(
-    table: pa.Table, split: str, ours: bool, objective: str, labels: list[str], columns: Mapping[str, str], more: list[str]
-) -> pa.Table:
-    """The table with its columns in the dataset's order, or the error that names what is wrong with it."""
-    names = ["row_id", *columns, "label", *more]
-    for name in names:
-        if table.schema.names.count(name) != 1:
-            raise DataError(f"column stands {table.schema.names.count(name)} times", field=f"{split}.{name}", value=table.schema.names)
-    extra = [n for n in table.schema.names if n not in names]
-    if extra:
-        raise DataError(
-            "is not one of the dataset's columns", field=f"{split}.{extra[0]}", value=names, fix="drop it, or name it a feature"
-        )
-    types = {"row_id": pa.string(), "label": field_of(problem(objective).label, "label").arrow or table.schema.field("label").type}
-    if ours:
-        for name, kind in columns.items():
-            field = field_of(kind, name)
-            if type(field) is Field:
-                raise DataError("is not a kind of feature", field=f"columns.{name}", value=kind, fix=f"use {', '.join(FIELDS.names())}")
-            types[name] = field.arrow or table.schema.field(name).type
-    for name, expected in types.items():
-        found = table.schema.field(name).type
-        stored = found.value_type if pa.types.is_dictionary(found) else found
-        if not _same(stored, expected):
-            raise DataError(
-                f"is {found}, must be {expected}", field=f"{split}.{name}", value=str(found), fix="the task's canonical() casts it"
-            )
-    for name in ("row_id", "label"):
-        if table.column(name).null_count:
-            raise DataError("holds nulls", field=f"{split}.{name}", value=table.column(name).null_count, fix="drop those rows first")
-    unknown = problem(objective).unknown(table.column("label"), labels)
-    if unknown is not None:
-        raise DataError("is not one of the dataset's labels", field=f"{split}.label", value=unknown)
-    return table.select(names)
-
-
-def _same(found: pa.DataType, expected: pa.DataType) -> bool:
-    variants = {pa.string(): (pa.large_string(), pa.string_view()), pa.binary(): (pa.large_binary(), pa.binary_view())}
-    return bool(found == expected or found in variants.get(expected, ()))

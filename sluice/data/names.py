@@ -78,22 +78,7 @@ def _faults(
             found = dataclasses.replace(found, what="field")
         fields = [*features, "label"] if found.what == "field" else list(features)
         if found.what in ("feature", "number", "field") and found.name not in fields:
-            if "label" in fields and found.name == project.data.columns.label:
-                yield ProjectError(
-                    "is the label; it is called label here",
-                    field=found.setting,
-                    value=found.text or found.name,
-                    fix=f"write label for {found.name}",
-                )
-            elif found.name in columns and found.name != project.data.columns.label:
-                yield ProjectError(
-                    "is a column of the source, but no feature: data.columns leaves it out",
-                    field=found.setting,
-                    value=found.name,
-                    fix="take it out of data.columns.ignore, or name another column",
-                )
-            else:
-                yield _unknown(found, "is no feature of the data", fields, "features")
+            yield _no_feature(found, fields, columns, project.data.columns.label)
         elif found.what == "number" and found.name not in numbers:
             yield ProjectError(
                 "is a feature, but no quantity: its values have no order",
@@ -119,6 +104,25 @@ def _faults(
             path = base_dir / Path(found.name).expanduser()
             if not path.exists() and (found.what == "file" or found.name.startswith((".", "/", "~")) or found.name.count("/") > 1):
                 yield ProjectError("no such file", field=found.setting, value=found.name, fix=f"it was looked for at {path.absolute()}")
+
+
+def _no_feature(found: Named, fields: list[str], columns: Collection[str], label: str) -> ProjectError:
+    """What a name is that was taken for a feature: the label, a column that is none, or nothing."""
+    if "label" in fields and found.name == label:
+        return ProjectError(
+            "is the label; it is called label here",
+            field=found.setting,
+            value=found.text or found.name,
+            fix=f"write label for {found.name}",
+        )
+    if found.name in columns and found.name != label:
+        return ProjectError(
+            "is a column of the source, but no feature: data.columns leaves it out",
+            field=found.setting,
+            value=found.name,
+            fix="take it out of data.columns.ignore, or name another column",
+        )
+    return _unknown(found, "is no feature of the data", fields, "features")
 
 
 def _unknown(found: Named, message: str, there: list[str], what: str) -> ProjectError:

@@ -106,11 +106,10 @@ def read_source(
 ) -> Source:
     """Read a source whole.
 
-    Text files give strings. Of a CSV of records, columns of numbers become float64 (empty, ``NA``,
-    ``nan`` and the like are null); the label and the columns listed as categorical never do.
-    JSON lines and Parquet bring their own types. A label that is empty, NaN or "null" is null.
-    A record's column of texts that spell numbers (1,234.50 or 12,5 %) becomes float64 where that is
-    declared or there is one way to read it. The index that pandas wrote as a column is left out, unless the project names it.
+    Text files give strings. Of a CSV of records, columns of numbers become float64 (empty, ``NA``, ``nan`` and the like are null); the
+    label and the columns listed as categorical never do. JSON lines and Parquet bring their own types. A label that is empty, NaN or "null"
+    is null. A record's column of texts that spell numbers (1,234.50 or 12,5 %) becomes float64 where that is declared or there is one way
+    to read it. The index that pandas wrote as a column is left out, unless the project names it.
 
     Args:
         uri: a path, glob, folder, ``s3://bucket/key`` or ``sklearn://name``.
@@ -129,7 +128,6 @@ def read_source(
         MissingExtra: an optional package is needed.
     """
     columns, dialect = columns or Columns(), dialect or Dialect()
-    label = {columns.label} if labelled else set()
     names: list[str] | None = None
     notes: list[str] = []
     written: dict[str, Numerals] = {}
@@ -148,31 +146,52 @@ def read_source(
             table, names = read_named(found, columns, value)
             parts = tuple((f.where, 1) for f in found)
         else:
-            form = form_of_files(found, format)
-            asked = {
-                *label,
-                *columns.categorical,
-                *columns.numbers,
-                *columns.kinds,
-                *columns.ignore,
-                *(columns.features or ()),
-                *named,
-            }
-            names_things = {*label, *columns.categorical}
-            tables, dialects, notes = read_tables(found, form, dialect, asked, names_things)
-            table = _joined(tables, found, names_things)
-            parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
-            written_as = dialects[0] if dialects else None
-            check_header(table.schema.names, columns, value, found[0].where, form, written_as, held_out=like is not None, labelled=labelled)
-            if value is not None and value.listed and form in ("csv", "jsonl"):
-                table, names = _listed(tables, found, columns, value)
-            files = [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)] if form == "csv" else []
-            table, written, more = typed(table, value, columns, like, files, numerals or {})
-            notes += [*more, *inexact(table, columns.categorical)]
-    if columns.label in table.schema.names:
-        at = table.schema.names.index(columns.label)
-        table = table.set_column(at, columns.label, null_for_missing(table.column(at)))
+            table, names, parts, notes, written = _records(
+                found, format, value, columns, like, dialect, named, numerals or {}, {columns.label} if labelled else set()
+            )
+    table = _with_label(table, columns.label)
     return Source(table, table_digest(table), parts, tuple(names) if names is not None else None, tuple(notes), written)
+
+
+def _records(
+    found: Sequence[Found],
+    format: Format,
+    value: Field | None,
+    columns: Columns,
+    like: pa.Schema | None,
+    dialect: Dialect,
+    named: Collection[str],
+    numerals: Mapping[str, Numerals],
+    label: set[str],
+) -> tuple[pa.Table, list[str] | None, tuple[tuple[str, int], ...], list[str], dict[str, Numerals]]:
+    """Files of records as one table: with the names of what it lists, the rows of each file, what was noticed, and how numbers are written."""
+    form = form_of_files(found, format)
+    names: list[str] | None = None
+    names_things = {*label, *columns.categorical}
+    tables, dialects, notes = read_tables(found, form, dialect, {*_asked(columns), *label, *named}, names_things)
+    table = _joined(tables, found, names_things)
+    parts = tuple((f.where, t.num_rows) for f, t in zip(found, tables, strict=True))
+    written_as = dialects[0] if dialects else None
+    check_header(table.schema.names, columns, value, found[0].where, form, written_as, held_out=like is not None, labelled=bool(label))
+    if value is not None and value.listed and form in ("csv", "jsonl"):
+        table, names = _listed(tables, found, columns, value)
+    files = [(f, d, n) for f, d, (_, n) in zip(found, dialects, parts, strict=True)] if form == "csv" else []
+    table, written, more = typed(table, value, columns, like, files, numerals)
+    notes += [*more, *inexact(table, columns.categorical)]
+    return table, names, parts, notes, written
+
+
+def _asked(columns: Columns) -> set[str]:
+    """The columns that ``data.columns`` names, which are looked for whatever a file's first line is taken for."""
+    return {*columns.categorical, *columns.numbers, *columns.kinds, *columns.ignore, *(columns.features or ())}
+
+
+def _with_label(table: pa.Table, label: str) -> pa.Table:
+    """A label that is empty, NaN or "null" is null."""
+    if label not in table.schema.names:
+        return table
+    at = table.schema.names.index(label)
+    return table.set_column(at, label, null_for_missing(table.column(at)))
 
 
 def read_tables(

@@ -12,68 +12,29 @@ against the fractions alone, which no other row can change: chance then moves a 
 hundredth or so. The trade: in a small label a row near a cut changes sides when rows join (of 1,000
 that become 2,000 about ten do); in a large one none ever does. Quantities are stratified by their
 deciles while all of them are few.
-
-Mixing: the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
-generators, OOPSLA 2014).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sluice.core.errors import DataError
-from sluice.core.spelling import number_text
-from sluice.data.columns import null_for_nan, numbers
 from sluice.data.config import Split
-from sluice.data.digests import ROW_ID_DIGITS
+from sluice.data.draws import hashed, id_numbers, uniform
 from sluice.data.partitions import Partitions, heads
-from sluice.data.spellings import each_value, texts_of
-from sluice.fields.summaries import Counted
+from sluice.data.split_keys import group_numbers, time_numbers
+from sluice.data.strata import LARGE, Labels
 from sluice.stats.tally import Tallier
 
 SPLITS = ("train", "validation", "test")
-#: Units of a label from which on a side is a matter of the unit's own number.
-LARGE = 1000
-#: Bins a quantity is cut into, so that parts have like values.
-BINS = 10
 #: How many other seeds are tried before an error says that none helps.
 _SEEDS = 50
-
-
-def id_numbers(row_ids: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """Row ids (16 hex digits) as unsigned numbers, shape [rows]."""
-    out = [np.empty(0, np.uint64)]
-    for chunk in row_ids.chunks:
-        if len(chunk):
-            offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset :]
-            raw = np.frombuffer(chunk.buffers()[2], np.uint8)[offsets[0] : offsets[len(chunk)]].reshape(len(chunk), ROW_ID_DIGITS)
-            digits = np.where(raw >= ord("a"), raw - (ord("a") - 10), raw - ord("0")).astype(np.uint8)
-            out.append((digits[:, 0::2] << 4 | digits[:, 1::2]).view(">u8")[:, 0].astype(np.uint64))
-    return np.concatenate(out)
-
-
-def strata(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """What parts are levelled over: class codes as they are, values as their decile, int64 [rows].
-
-    Args:
-        labels: int64 class codes, or float64 values, [rows].
-    """
-    if np.issubdtype(labels.dtype, np.integer):
-        return np.asarray(labels, dtype=np.int64)
-    return np.searchsorted(edges_of(labels), labels, side="right").astype(np.int64)
-
-
-def edges_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where the deciles of quantities begin."""
-    return np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
 
 
 def sides(ids: NDArray[np.uint64], split: Split, has_test: bool) -> NDArray[np.int8]:
@@ -84,7 +45,7 @@ def sides(ids: NDArray[np.uint64], split: Split, has_test: bool) -> NDArray[np.i
         split: the fractions and the seed.
         has_test: whether held-out rows come from elsewhere, so that none are taken from these.
     """
-    where = _uniform(ids, split.seed)
+    where = uniform(ids, split.seed)
     test = 0.0 if has_test else split.test
     return np.where(where < test, 2, np.where(where < test + split.validation, 1, 0)).astype(np.int8)
 
@@ -160,7 +121,7 @@ class Splitter:
                 fix="set a fraction above 0, or name held-out rows in data.test",
             )
         self._pieces, self.split, self.has_test = pieces, split, has_test
-        self._labels = _Labels(p.labels for p in pieces())
+        self._labels = Labels(p.labels for p in pieces())
         if split.by == "time":
             self._after = _cuts(pieces, split, has_test)
             self._judge(self._labels.names, None)
@@ -267,11 +228,11 @@ class _Units:
         rows, strata = (np.concatenate([np.empty(0, np.int64), *(k[i] for k in self._few)]) for i in (1, 2))
         units: NDArray[np.uint64] = np.concatenate([np.empty(0, np.uint64), *(k[0].astype(np.uint64) for k in self._few)])
         out = np.zeros(len(units), np.int8)
-        order = np.lexsort((_uniform(units, split.seed), strata))
+        order = np.lexsort((uniform(units, split.seed), strata))
         stratum, first = np.unique(strata[order], return_index=True)
         for code, at in zip(stratum.tolist(), np.split(order, first[1:]), strict=False):  # of nothing `split` makes one part
             name = self._names[code] if self._names else str(code)
-            out[at] = _quotas(rows[at], test, split.validation, float(_uniform(_hashed([name]), split.seed)[0]))
+            out[at] = _quotas(rows[at], test, split.validation, float(uniform(hashed([name]), split.seed)[0]))
         order = np.argsort(units, kind="stable")
         chosen = known = units[order], out[order]
         for wanted in (1,) if has_test else (2, 1):
@@ -314,7 +275,7 @@ class _Units:
             out = sided(units)
             use = np.flatnonzero((out == 0) & (strata == trains.argmax()) if from_training else out == 3 - side)
             if len(use):
-                at = _uniform(units[use], split.seed)
+                at = uniform(units[use], split.seed)
                 i = np.lexsort((at, strata[use], rows[use]))[0]
                 here = (int(rows[use][i]), int(strata[use][i]), float(at[i]), int(units[use][i]))
                 best = here if best is None else min(best, here)
@@ -390,53 +351,6 @@ def _cuts(pieces: Callable[[], Iterator[Piece]], split: Split, has_test: bool) -
     return after[::-1]
 
 
-def group_keys(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Groups as strings: a number as ``3`` whatever its type and whether a text says ``3.0``, blank cells as null.
-
-    Raises:
-        DataError: infinite numbers, or a type that names no groups.
-    """
-    return each_value(texts_of(column, "data.split.column"), lambda v: None if v is None or not v.strip() else number_text(v) or v)
-
-
-def time_keys(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Times, or numbers that rise with time.
-
-    Raises:
-        DataError: a column of something else.
-    """
-    if pa.types.is_string(column.type):
-        read, _ = numbers(column)
-        column = column if read is None else read
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_temporal(column.type):
-        return null_for_nan(column) if pa.types.is_floating(column.type) else column
-    raise DataError(
-        f"of type {column.type} tells no time",
-        field="data.split.column",
-        fix="name a column of times, or of numbers that rise with time; data.columns.timestamps says how times are written",
-    )
-
-
-def time_numbers(keys: pa.ChunkedArray) -> NDArray[Any]:
-    """Times, or numbers that rise with time, as numbers of one order, [rows]; no nulls."""
-    if pa.types.is_temporal(keys.type):
-        keys = keys.cast(pa.timestamp("us")).cast(pa.int64())
-    return np.asarray(keys)
-
-
-def group_numbers(groups: pa.ChunkedArray, ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A number a row: of its group (strings), or, where that is null, its own id."""
-    coded = groups.combine_chunks().dictionary_encode()
-    coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
-    codes = np.asarray(pc.fill_null(coded.indices, -1)).astype(np.int64)
-    known = _hashed(coded.dictionary.to_pylist())
-    return np.where(codes < 0, ids, known[codes]) if len(known) else ids
-
-
-def _hashed(texts: Sequence[str]) -> NDArray[np.uint64]:
-    return np.array([int.from_bytes(hashlib.sha256(t.encode("utf-8", "surrogatepass")).digest()[:8]) for t in texts], np.uint64)
-
-
 def _fault(sizes: NDArray[np.int64], names: list[str], has_test: bool) -> str | None:
     """`sizes`: rows of each side and label."""
     for i, name in enumerate(SPLITS[:2] if has_test else SPLITS):
@@ -447,56 +361,3 @@ def _fault(sizes: NDArray[np.int64], names: list[str], has_test: bool) -> str | 
         shown = ", ".join(repr(names[i]) for i in untrained[:5]) + (", ..." if len(untrained) > 5 else "")
         return f"{len(untrained)} label{'s' * (len(untrained) > 1)} would have no training row: {shown}"
     return None
-
-
-class _Labels:
-    """What rows count for. Quantities have no names, and are one kind where they are many; of lists no two need be alike.
-
-    Attributes:
-        names: the labels', in order. rank: of each label its place among them by how rare it is, int64 [labels].
-    """
-
-    def __init__(self, pieces: Iterable[pa.ChunkedArray]):
-        self.names: list[str] = []
-        self._edges: NDArray[np.float64] | None = None
-        counted, few, rows, sound = Counted(), list[NDArray[np.float64]](), 0, True
-        for labels in pieces:
-            rows += len(labels)
-            if pa.types.is_floating(labels.type):
-                values = np.asarray(labels.to_numpy(), np.float64)
-                sound = sound and bool(np.isfinite(values).all())
-                if rows < LARGE and sound:
-                    few.append(values)
-            elif pa.types.is_string(labels.type) or pa.types.is_large_string(labels.type):
-                counted.add(labels)
-        counts = np.array([rows], np.int64)[: int(rows > 0)]
-        if len(counted.values):
-            order = np.asarray(pc.sort_indices(counted.values))
-            self._values, counts = counted.values.take(pa.array(order)), counted.counts[order]
-            self.names = self._values.to_pylist()
-        elif 0 < rows < LARGE and few and sound:
-            values = np.concatenate(few)
-            self._edges = edges_of(values)
-            counts = np.bincount(np.searchsorted(self._edges, values, side="right"))
-        self.rank = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
-
-    def codes(self, labels: pa.ChunkedArray) -> NDArray[np.int64]:
-        """The number of each row's label, int64 [rows]."""
-        if self.names:
-            return np.asarray(pc.index_in(labels, self._values)).astype(np.int64)
-        if self._edges is not None:
-            return np.searchsorted(self._edges, np.asarray(labels.to_numpy(), np.float64), side="right").astype(np.int64)
-        return np.zeros(len(labels), np.int64)
-
-
-def _uniform(ids: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
-    """In [0, 1), 53 bits."""
-    with np.errstate(over="ignore"):
-        z = ids ^ _mix(np.array([seed & (2**64 - 1)], np.uint64) + np.uint64(0x9E3779B97F4A7C15))
-        return (_mix(z) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

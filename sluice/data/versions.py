@@ -13,7 +13,8 @@ import pyarrow as pa
 from sluice.core import files
 from sluice.core.errors import DataError
 from sluice.data.config import Columns
-from sluice.data.dataset import FORMAT, MANIFEST, Dataset
+from sluice.data.dataset import Dataset
+from sluice.data.manifest import FORMAT, MANIFEST
 from sluice.data.sources import read_source
 
 #: Manifests of a home that are looked at.

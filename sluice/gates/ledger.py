@@ -50,7 +50,7 @@ class HeldOut:
     @classmethod
     def test_of(cls, dataset: Dataset) -> HeldOut:
         """Of a dataset's test rows."""
-        from sluice.data.splits import id_numbers
+        from sluice.data.draws import id_numbers
 
         return cls.of(id_numbers(dataset.read("test", ["row_id"]).column("row_id")))
 

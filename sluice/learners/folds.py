@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluice.core.errors import DataError, ProjectError
-from sluice.data.splits import strata
+from sluice.data.strata import strata
 from sluice.learners.seeds import permuted, seed_of
 from sluice.problems.units import GROUP
 

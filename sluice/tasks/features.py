@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from sluice.core.errors import DataError
 from sluice.data import timestamps
-from sluice.data.dataset import RESERVED
 from sluice.data.look import like_texts
 from sluice.data.timestamps import Times
+from sluice.data.writable import RESERVED
 from sluice.fields import field_of
 from sluice.fields.category import Category
 from sluice.fields.number import Number

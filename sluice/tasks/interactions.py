@@ -15,7 +15,7 @@ from sluice.data import timestamps
 from sluice.data.interactions import Interactions
 from sluice.data.report import counted
 from sluice.data.spellings import respelled, spelling_of
-from sluice.data.splits import time_keys, time_numbers
+from sluice.data.split_keys import time_keys, time_numbers
 from sluice.fields.zones import MISSING
 from sluice.tasks import columns
 

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from sluice.core.errors import DataError
 from sluice.data import timestamps
 from sluice.data.columns import is_text, switches
-from sluice.data.dataset import RESERVED
 from sluice.data.panel import Panel
 from sluice.data.timestamps import Times, wall_clock
 from sluice.data.windows import Plan, Windows, cut
+from sluice.data.writable import RESERVED
 from sluice.fields.zones import MISSING
 from sluice.tasks import columns
 

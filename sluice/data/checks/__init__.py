@@ -82,6 +82,11 @@ def validate(
         subject.add("reading", "warn", _told(note, secret))
     for note in told:
         subject.add("task", "pass", note)
+    return _report(objective, subject, _judge(subject, checks, own))
+
+
+def _judge(subject: Subject, checks: Checks, own: Sequence[tuple[str, Check, Section]]) -> bool:
+    """Have each check add what it finds; whether the rows were fit to be looked at at all."""
     sound = columns.schema(subject)
     sound = rows.enough(subject) and sound
     if sound:
@@ -90,12 +95,16 @@ def validate(
         for name, check, section in own:
             found = check.judge(subject, section)
             subject.add(name, _STATUS[found.decision], "; ".join(found.reasons) or found.decision)
+    return sound
+
+
+def _report(objective: str, subject: Subject, sound: bool) -> Report:
     return Report(
         objective=objective,
         rows={s.name: s.rows for s in subject.sides},
         checks=ordered(subject.found),
         columns=tuple(_summaries(subject)) if sound else (),
-        labels=labels.counts(side) if sound and subject.problem.classes else {},
+        labels=labels.counts(subject.train) if sound and subject.problem.classes else {},
         test_labels=labels.counts(subject.test) if sound and subject.test is not None and subject.problem.classes else {},
     )
 

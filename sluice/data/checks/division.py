@@ -14,7 +14,8 @@ from sluice.data.columns import usable
 from sluice.data.partitions import Partitions, shared
 from sluice.data.pieces import usable_pieces
 from sluice.data.report import EXAMPLES, counted, listed, percent
-from sluice.data.splits import SPLITS, Splitter, time_numbers
+from sluice.data.split_keys import time_numbers
+from sluice.data.splits import SPLITS, Splitter
 from sluice.fields.summaries import Counted
 
 

@@ -209,9 +209,9 @@ def test_a_manifest_naming_a_file_outside_is_refused(tmp_path: Path) -> None:
     dataset = write(tmp_path / "d")
     manifest = orjson.loads(orjson.dumps(dataset.manifest))
     manifest["splits"]["test"]["shards"][0]["path"] = "../../secret.parquet"
-    from sluice.data.dataset import _digest
+    from sluice.data.manifest import digest_of
 
-    files.write_json(dataset.root / "manifest.json", {**manifest, "digest": _digest(manifest)})
+    files.write_json(dataset.root / "manifest.json", {**manifest, "digest": digest_of(manifest)})
     with pytest.raises(DataError, match=r"outside the dataset"):
         Dataset.open(dataset.root)
 

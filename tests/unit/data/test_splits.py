@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from sluice.core.errors import DataError
 from sluice.data.config import Split
 from sluice.data.digests import row_ids
-from sluice.data.splits import checked_sides, group_keys, id_numbers, sides, split_rows
+from sluice.data.draws import id_numbers
+from sluice.data.split_keys import group_keys
+from sluice.data.splits import checked_sides, sides, split_rows
 
 TEXTS = st.lists(st.text(max_size=4), min_size=1, max_size=60)
 SPLIT = Split(test=0.3, validation=0.2, seed=3)
