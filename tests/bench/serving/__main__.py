@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from sluice.core import files
-from tests.bench.serving import measures
+from tests.bench.serving import measures, servers
 from tests.bench.serving.minilm import build
 
 RESULTS = Path("bench-results/serving")
@@ -27,7 +27,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     models = build(RESULTS / "models")
     rows = []
-    print(measures.machine())
+    print(servers.machine())
     for name in args.only:
         for row in measures.ALL[name](models, args.rounds, args.seconds):
             row["load_average"] = round(os.getloadavg()[0], 1)
@@ -37,7 +37,7 @@ def main() -> None:
                 f"  [load {row['load_average']}]",
                 flush=True,
             )
-            files.write_json(RESULTS / "results.json", {"machine": measures.machine(), "rows": rows})
+            files.write_json(RESULTS / "results.json", {"machine": servers.machine(), "rows": rows})
     print(json.dumps({"rows": len(rows), "file": str(RESULTS / "results.json")}))
 
 

@@ -31,7 +31,7 @@ from sluice.learners.torch.network import network_of
 from sluice.package import package as packages
 from sluice.project import parse
 from sluice.tasks import load_task
-from tests.integration.spelling.test_same_answers import by_binary, by_grpc, by_v1, by_v2
+from tests.integration.spelling.asking import by_binary, by_grpc, by_v1, by_v2
 
 N = 400
 MOMENTS = [datetime.datetime(2023, 1, 1) + datetime.timedelta(minutes=1753 * i) for i in range(N)]

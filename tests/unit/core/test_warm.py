@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -387,21 +386,3 @@ class TestARunToItsEnd:
             assert (done.returncode, done.stdout, done.stderr) == (3, b"asked\n", b"e\n")
             with pytest.raises(subprocess.TimeoutExpired):
                 start.run("more", "work", ["600"], said=b"", env=env, timeout=0.5)
-
-
-class TestFoldersOfTheKilled:
-    def test_they_are_removed_and_those_in_use_are_not(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with tempfile.TemporaryDirectory() as short:  # a socket's path has at most 107 characters
-            monkeypatch.setattr(tempfile, "tempdir", short)
-            dead, young = Path(short, "sluice-warm-dead"), Path(short, "sluice-warm-young")
-            for place in (dead, young):
-                place.mkdir()
-                start._listen(place / "default.sock").close()
-            os.utime(dead, (0, 0))
-            used = Warm(Plan("work", shared=()))
-            assert used._place is not None
-            os.utime(used._place, (0, 0))
-            start._forget_old()
-            there = used._place.exists()
-            used.stop()
-            assert (dead.exists(), young.exists(), there) == (False, True, True)

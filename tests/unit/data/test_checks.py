@@ -9,7 +9,6 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from sluice.core.png import png
 from sluice.data.checks import validate
 from sluice.data.config import Checks, Range, Split
 from sluice.data.report import Check, Report
@@ -153,17 +152,6 @@ def test_noise_is_a_warning_with_its_figures_until_a_limit_is_declared() -> None
     assert noisy.decision == "pass" and "40 rows (18.2 %)" in found(noisy, "conflicts", "warn").message
     c = found(noisy, "duplicates", "warn")
     assert "40 rows (18.2 %) are duplicates" in c.message and "200 rows are left without the repeats" in c.message and c.limit is None
-
-
-@pytest.mark.parametrize("nothing", [None, "", " \t"])
-def test_texts_that_are_missing_or_blank_are_refused(nothing: str | None) -> None:
-    texts = [f"text {i}" for i in range(N)]
-    texts[2] = nothing  # type: ignore[call-overload]
-    c = only(
-        report(pa.table({"text": pa.array(texts, pa.string()), "label": rows().column("label")}), kinds={"text": "text"}, nulls_max=0.0),
-        "nulls",
-    )
-    assert "no text (null or blank)" in c.message and c.examples == ("row 3",)
 
 
 def test_a_feature_with_too_many_gaps_is_refused() -> None:
@@ -383,45 +371,6 @@ def test_few_held_out_rows_differ_by_chance_and_are_not_warned_of() -> None:
         assert found(report(rows(60, start), rows(50, 100 + start)), "shift", "pass")
 
 
-def texts(*odd: str) -> pa.Table:
-    words = [f"tell me about number {i}" for i in range(N - len(odd))] + list(odd)
-    return pa.table({"text": words, "label": rows().column("label")})
-
-
-def test_texts() -> None:
-    assert report(texts(), kinds={"text": "text"}).warnings == []
-    c = only(report(texts("x" * 5000), kinds={"text": "text"}), "texts", "warn")
-    assert "far longer than the others" in c.message and c.value == 5000
-    assert "which no server takes" in only(report(texts("x" * (1 << 20) + "x"), kinds={"text": "text"}), "texts").message
-    for odd in ("cafÃ©", "what\ufffd", "itâ€™s"):
-        assert "wrong encoding" in only(report(texts(odd), kinds={"text": "text"}), "texts", "warn").message
-    assert report(texts("café", "naïve Ã", "São"), kinds={"text": "text"}).warnings == []
-
-
-def pictures() -> list[bytes | None]:
-    return [png(RNG.integers(0, 256, (6, 6)).tolist()) for _ in range(N)]
-
-
-def test_corrupt_images_are_refused_by_name() -> None:
-    images = pictures()
-    images[7] = images[7][:50]  # type: ignore[index]
-    table = pa.table({"image": pa.array(images, pa.binary()), "label": rows().column("label")})
-    made = validate(
-        table, None, kinds={"image": "image"}, objective="classification", checks=Checks(), split=SPLIT, place=lambda row: f"pets/{row}.png"
-    )
-    c = only(made, "images")
-    assert "1 image cannot be read: pets/7.png" in c.message and c.examples[0].startswith("pets/7.png: ")
-    summary = made.to_dict()["columns"][0]
-    assert summary["unreadable"] == 1 and summary["top"] == [{"value": "6x6", "count": N - 1}]
-
-
-def test_missing_images_are_missing_not_corrupt() -> None:
-    images = pictures()
-    images[7] = None
-    table = pa.table({"image": pa.array(images, pa.binary()), "label": rows().column("label")})
-    assert "no image (null)" in only(report(table, kinds={"image": "image"}, nulls_max=0.0), "nulls").message
-
-
 def test_a_plugins_own_kind_of_feature_is_checked_as_far_as_it_is_known() -> None:
     table = pa.table({"wave": pa.array(RNG.normal(size=(N, 3)).tolist(), pa.list_(pa.float64())), "label": rows().column("label")})
     made = report(table, kinds={"wave": "audio"})
@@ -436,43 +385,3 @@ def test_ugly_values_break_no_check() -> None:
     made = report(table, duplicates_max=1.0, conflicts_max=1.0)
     assert made.decision == "pass"
     orjson.dumps(made.to_dict())
-
-
-def keyed(train: list[Any], test: list[Any] | None, **split: Any) -> Report:
-    """Rows split by a column, and held-out rows with theirs."""
-    keys = [None if k is None else pa.chunked_array([pa.array(k)]) for k in (train, test)]
-    tables = [rows(len(train)), None if test is None else rows(len(test), 7)]
-    return validate(
-        *tables, kinds=KINDS, objective="classification", checks=Checks(), split=Split(**split), keys=keys[0], test_keys=keys[1]
-    )
-
-
-def named(made: Report, name: str) -> Check:
-    return next(c for c in made.checks if c.name == name)
-
-
-def test_a_split_by_group_says_the_groups_and_refuses_shared_ones() -> None:
-    patients = [f"p{i // 4}" for i in range(N)]
-    made = keyed(patients, None, by="group", column="patient")
-    assert "by 'patient': " in named(made, "split").message and "no group on two sides" in named(made, "split").message
-    made = keyed(patients, ["p1", "p1", "p2", "q"] * 20, by="group", column="patient")
-    assert named(made, "groups").status == "refuse"
-    assert "2 groups of 'patient' are in the training and the held-out rows (60 held-out rows): 'p1', 'p2'" in named(made, "groups").message
-    assert named(keyed(patients, ["q1", "q2"] * 40, by="group", column="patient"), "groups").status == "pass"
-
-
-def test_a_split_by_time_says_from_when_and_refuses_older_held_out_rows() -> None:
-    days = [np.datetime64("2024-01-01", "us") + np.timedelta64(i // 2, "D") for i in range(N)]
-    assert (
-        "validate from 2024-03-11 00:00:00 and test from 2024-03-21" in named(keyed(days, None, by="time", column="day"), "split").message
-    )
-    made = keyed(days, [np.datetime64("2024-02-01", "us")] * 3 + [np.datetime64("2024-05-01", "us")] * 60, by="time", column="day")
-    assert "3 held-out rows of 63 are older than the newest training row (2024-04-09" in named(made, "time").message
-    assert named(made, "time").status == "refuse" and len(named(made, "time").examples) == 3
-    assert named(keyed(days, [np.datetime64("2024-05-01", "us")] * 60, by="time", column="day"), "time").status == "pass"
-    assert named(keyed(days, [days[-1]] * 60, by="time", column="day"), "time").status == "warn"
-
-
-def test_rows_without_a_time_cannot_be_split_by_it() -> None:
-    made = keyed([None, *range(1, N)], None, by="time", column="step")
-    assert named(made, "split").status == "refuse" and "1 of 200 rows have no time" in named(made, "split").message

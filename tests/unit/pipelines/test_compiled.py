@@ -12,7 +12,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
-from pipelines.compiler import GOLDEN, Compiled, compile_project, compile_training, compile_tuning, golden, image_of
+from pipelines.compiler import GOLDEN, Compiled, compile_project, compile_training, compile_tuning, golden
 from pipelines.training import pipeline_here
 from sluice import project
 from sluice.core.errors import ProjectError
@@ -339,32 +339,6 @@ def test_a_project_that_cannot_be_tuned_on_a_cluster_is_told_before_anything_is_
 def test_a_storage_may_come_from_the_steps_environment(given: str) -> None:
     text = TUNED % ("", f"{{{given}}}")
     assert compile_tuning(project.parse(project.read_text(text, "text")), text=text, image=IMAGE).name == "mine-tuning"
-
-
-@pytest.mark.parametrize(
-    ("image", "allow_tag", "message"),
-    [
-        ("team/pipeline", True, "pushed last"),
-        ("team/pipeline:latest", True, "pushed last"),
-        ("team/pipeline:1.0", False, "is a tag"),
-        ("team/pipeline@sha256:abc", True, "no image reference"),
-        ("Team Pipeline", True, "no image reference"),
-        (None, True, "no image was given"),
-    ],
-)
-def test_an_image_that_may_change_is_refused_with_the_fix(
-    image: str | None, allow_tag: bool, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("SLUICE_PIPELINE_IMAGE", raising=False)
-    with pytest.raises(ProjectError, match=message) as caught:
-        image_of(image, allow_tag=allow_tag)
-    assert "sha256:" in str(caught.value.fix)
-
-
-def test_the_image_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLUICE_PIPELINE_IMAGE", OTHER)
-    assert image_of(None, allow_tag=False) == OTHER
-    assert image_of("kind/image:1", allow_tag=True) == "kind/image:1"
 
 
 def spoil(made: Compiled, change: str) -> tuple[dict[str, Any], dict[str, Any]]:
