@@ -154,6 +154,36 @@ def _secret(path: str | None) -> str | None:
     return token
 
 
+#: The settings that options have the names of.
+_SAME = {
+    "host",
+    "port",
+    "grpc_port",
+    "threads",
+    "slo_ms",
+    "max_batch",
+    "queue",
+    "max_body",
+    "max_rows",
+    "max_buffered",
+    "max_connections",
+    "max_model",
+    "drain",
+    "drain_delay",
+    "head_timeout",
+    "body_timeout",
+    "idle_timeout",
+    "write_timeout",
+    "pointer",
+    "cache",
+    "log",
+    "log_sample",
+    "log_seconds",
+    "access_log",
+    "user_header",
+}
+
+
 def settings_of(args: argparse.Namespace) -> Settings:
     """Settings of parsed options.
 
@@ -183,33 +213,6 @@ def settings_of(args: argparse.Namespace) -> Settings:
         raise SluiceError(
             "must be the smaller one, then the larger one", field="--outcomes", value=args.outcomes, fix="for example --outcomes 0 1"
         )
-    same = {
-        "host",
-        "port",
-        "grpc_port",
-        "threads",
-        "slo_ms",
-        "max_batch",
-        "queue",
-        "max_body",
-        "max_rows",
-        "max_buffered",
-        "max_connections",
-        "max_model",
-        "drain",
-        "drain_delay",
-        "head_timeout",
-        "body_timeout",
-        "idle_timeout",
-        "write_timeout",
-        "pointer",
-        "cache",
-        "log",
-        "log_sample",
-        "log_seconds",
-        "access_log",
-        "user_header",
-    }
     return Settings(
         sources=tuple(sources),
         workers=args.workers or cpu_quota(),
@@ -218,7 +221,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         outcomes=(low, high),
         feedback_token=_secret(args.feedback_token),
         trust=trust_of(args.require_signature, args.trusted_key),
-        **{k: getattr(args, k) for k in same},
+        **{k: getattr(args, k) for k in _SAME},
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -195,15 +196,12 @@ def write_dataset(
 
     Args:
         root: the directory to make.
-        splits: ``train``, ``validation``, ``test`` -> rows with columns ``row_id``, the features and
-            ``label``; an iterable of tables is streamed, one row group in memory.
-        task: the task's name.
-        objective: the name of the problem; its field says what labels are.
+        splits: ``train``, ``validation``, ``test`` -> rows with columns ``row_id``, the features and ``label``; tables are streamed.
+        task, objective: names of the task and of the problem, whose field says what labels are.
         labels: class names, and every label in the rows is one of them; or the names of an answer's parts. Empty for regression.
         columns: feature -> kind, in the order the dataset keeps.
         source: what the rows came from, JSON-able. All but `manifest.NOT_CONTENT` counts in the digest.
-        shard_rows: rows of a shard.
-        times: how each feature of kind ``timestamp`` was written.
+        shard_rows: rows of a shard. times: how each feature of kind ``timestamp`` was written.
         grouped_by: the column whose groups the rows have in `GROUP`; null: none.
         beside: columns of the rows that are no features, by the name they have in the source, which are stored as `stored_beside`; with their kind.
         sensitive: features whose values are shown nowhere.
@@ -211,17 +209,13 @@ def write_dataset(
         pieces: splits that are not in `splits`, and rows of each of them a piece at a time, gone through once.
 
     Raises:
-        DataError: a column is missing, of the wrong type or not named in `columns`; a label is not in
-            `labels` or null; no training rows.
+        DataError: a column is missing, of the wrong type or not named in `columns`; a label is not in `labels` or null; no training rows.
     """
     check_names([*pieces[0], *splits], objective, labels, columns)
     more = [*([GROUP] if grouped_by else []), *map(stored_beside, beside or ())]
     # The columns of a task of somebody's own are its own affair. Asked once: it looks through all that is installed.
     ours = ":" not in task and task not in _BROUGHT
-
-    def sound(table: pa.Table, split: str) -> pa.Table:
-        return checked(table, split, ours, objective, labels, columns, more)
-
+    sound = functools.partial(checked, ours=ours, objective=objective, labels=labels, columns=columns, more=more)
     with files.new_dir(Path(root)) as tmp:
         entries, schema = _written(tmp, splits, pieces, sound, shard_rows)
         manifest: dict[str, Any] = {
