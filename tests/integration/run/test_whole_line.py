@@ -25,6 +25,21 @@ from tests.tools.ui_server import served
 #: A table that a network learns.
 TABLE = Path(__file__).resolve().parents[3] / "examples" / "breast_cancer"
 
+#: What each step's evidence has held since the first packages: a report, a client or a script of somebody's may read it. More may come.
+SAID = {
+    "validate_data": "checks columns decision labels objective reasons rows test_labels warnings",
+    "preprocess": "columns digest labels objective rows shards split",
+    "train": "best_epoch ended environment gradients history parameters plan rows run_id seconds stopped_early world_size",
+    "export_onnx": "chosen digest formats rows",
+    "evaluate": "cautions comparison digest evaluation floor precision",
+    "register": "digest lineage model page run_id uri version",
+    "rollout": "candidate cautions digest events load machine outcome phase seconds stable timeline version",
+}
+EVALUATION = (
+    "calibration confidence confusion decision direction high low metric metrics minimum never_predicted per_label "
+    "positive positive_because precision_recall roc rows slices unknown_labels value"
+)
+
 pytestmark = pytest.mark.timeout(600)
 QUICK = ("--set", "rollout.minimum_requests=60")
 
@@ -75,6 +90,13 @@ def test_the_first_model_goes_straight_to_stable(first: tuple[Path, dict[str, An
     ]
     assert champion(home, "breast-cancer") == outcome["digest"]
     assert Store(home / "store").get(outcome["digest"]).metrics["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("step", SAID)
+def test_a_step_decides_and_says_what_it_always_has(first: tuple[Path, dict[str, Any]], step: str) -> None:
+    found = gate(*first, step)
+    assert found["decision"] == "pass" and set(SAID[step].split()) <= found["evidence"].keys()
+    assert step != "evaluate" or set(EVALUATION.split()) <= found["evidence"]["evaluation"].keys()
 
 
 def test_a_second_model_passes_a_canary_and_no_request_fails(first: tuple[Path, dict[str, Any]]) -> None:
