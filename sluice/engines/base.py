@@ -19,7 +19,7 @@ ENGINES = Registry(
     "engine",
     {
         "onnxruntime": "sluice.engines.onnxruntime:OnnxRuntime",
-        "torchscript": "sluice.engines.torchscript:TorchScriptEngine",
+        "torch_jit": "sluice.engines.torchscript:TorchScriptEngine",
         "prompt": "sluice.llm.engine:Prompted",
     },
 )

@@ -21,7 +21,7 @@ class TorchScript(Format):
     """
 
     name = "torchscript"
-    engine = EngineSpec("torchscript")
+    engine = EngineSpec("torch_jit")
     file = "model.ts"
     smaller = False
 

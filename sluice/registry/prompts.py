@@ -22,7 +22,7 @@ def register(registry: Registry, package: Package) -> dict[str, str]:
     Raises:
         RegistryFault: the registry did not answer, or refused.
     """
-    if package.graph:
+    if package.tensors:
         return {}
     from sluice.llm.package import PromptPackage
 

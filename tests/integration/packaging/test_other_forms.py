@@ -37,7 +37,7 @@ def test_torchscript_is_packaged_where_it_is_named_and_answers_as_the_network(tr
     opened = package.read(scripted.package.root)
     assert (opened.precision, opened.engine.name, opened.model.name, opened.graph, opened.tensors) == (
         "torchscript",
-        "torchscript",
+        "torch_jit",
         "model.ts",
         False,
         True,

@@ -12,8 +12,14 @@ import pytest
 from sluice.formats.base import FORMATS
 
 ROOT = Path(__file__).parents[3]
-#: Packages of v1 name their precision by a closed list; `train.precision` is what is calculated with while training.
-NOT_FORMATS = ("sluice/formats/", "sluice/package/v1.py", "sluice/learners/torch/config.py", "sluice/learners/torch/precision.py")
+#: Packages of v1 name their precision by a closed list; `train.precision` is what is calculated with while training; a trial that was ended is pruned too.
+NOT_FORMATS = (
+    "sluice/formats/",
+    "sluice/package/v1.py",
+    "sluice/learners/torch/config.py",
+    "sluice/learners/torch/precision.py",
+    "components/tune/logic.py",
+)
 OPENED = ("InferenceSession", "SessionOptions", "SkipLayerNormFusion", "disabled_optimizers")
 
 
