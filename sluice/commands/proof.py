@@ -20,7 +20,7 @@ from sluice.package.s3 import S3Store
 from sluice.package.store import PackageStore, default_store, open_store
 from sluice.proof import keys
 from sluice.proof.signing import sign as signature_of
-from sluice.proof.verify import OK, UNCHECKED, WRONG, Part, Verdict
+from sluice.proof.verify import NONE, OK, UNCHECKED, WRONG, Part, Verdict
 from sluice.proof.verify import verify as verdict_of
 from sluice.registry.references import find_version, registry_of
 
@@ -91,11 +91,14 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def witnessed(found: Verdict, meant: Found, home: Home) -> Verdict:
-    """With what the home's audit log says of the package's proof, where it knows the package. Raises `AuditError`."""
-    from sluice.audit.log import open_log, records
+    """With what the home's audit log says of the package's proof, where it knows the package. A log that cannot be read is said, and is no fault of the package."""
+    from sluice.audit.log import AuditError, open_log, records
     from sluice.registry.witness import proof_of
 
-    about = [r for r in records(open_log(home)) if r.entry.digest == meant.digest and r.entry.kind == "registration"]
+    try:
+        about = [r for r in records(open_log(home)) if r.entry.digest == meant.digest and r.entry.kind == "registration"]
+    except AuditError as e:
+        return dataclasses.replace(found, parts=(*found.parts, Part("audit log", NONE, (f"it was not asked: {e.field} {e.message}",))))
     if not about:
         return found
     wrong = tuple(map(str, proof_of(meant.digest, meant.store, about)))

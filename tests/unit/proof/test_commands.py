@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 
 from sluice import cli
+from sluice.audit.log import open_log
+from sluice.audit.record import Entry
+from sluice.core.home import Home
 from sluice.proof import keys
 
 
@@ -49,6 +53,20 @@ def test_a_named_key_asks_for_a_signature(kept, capsys, tmp_path):
     status, found = verify(k, k.digest, "--key", str(tmp_path / "team.pub"), capsys=capsys)
     assert status == 3 and found["signature"] == {"state": "wrong", "said": ["it is not signed"]}
     assert verify(k, k.digest, "--require-signature", capsys=capsys)[0] == 3
+
+
+def test_the_audit_log_says_whether_this_proof_was_registered_and_one_that_cannot_be_read_is_no_fault(kept, capsys, monkeypatch):
+    k = kept(signed=False)
+    statement = k.store.proof(k.digest)["provenance.json"]
+    for was, status in ((hashlib.sha256(statement).hexdigest(), 0), ("f" * 64, 3)):
+        said = {"version": "1", "proof_digests": {"provenance.json": was}}
+        open_log(Home(k.home)).append(Entry("registration", "demo", k.digest, data={"evidence": said}))
+        found = verify(k, k.digest, capsys=capsys)
+        assert found[0] == status and (found[1]["audit_log"]["state"] == "ok") == (status == 0)
+    assert found[1]["audit_log"]["said"] == [f"record 1: provenance.json of sha256:{k.digest[:12]} is not the one it was registered with"]
+    monkeypatch.setenv("SLUICE_AUDIT", "ftp://elsewhere")
+    status, found = verify(k, k.digest, capsys=capsys)
+    assert status == 0 and found["audit_log"]["said"] == ["it was not asked: SLUICE_AUDIT is no place for an audit log"]
 
 
 def test_what_was_not_signed_can_be_signed_later(kept, capsys, tmp_path):
