@@ -264,16 +264,23 @@ def _cap(spec: RolloutSpec, rows: int) -> float:
     return 0.6 * math.log(2 * len(family(spec)) * rows * _BETS / spec.alpha)
 
 
+def suspected(spec: RolloutSpec) -> float:
+    """The log e-value at which evidence that lies within one stretch alone stays: half of what decides."""
+    return 0.5 * math.log(len(family(spec)) / spec.alpha)
+
+
 def against(
     spec: RolloutSpec,
     tests: Mapping[str, Any],
     total: Mapping[str, Counts],
     apart: Mapping[str, float] | None = None,
     clumps: dict[str, tuple[float, str]] | None = None,
+    trouble: float | None = None,
 ) -> dict[str, float]:
     """log e-value against the candidate, by share: "it is worse than stable by at most `tolerance`" is the null.
 
-    `apart` is how many bad answers come of one user; `clumps` takes by what each was divided, and by what that was seen.
+    `apart` is how many bad answers come of one user; `clumps` takes by what each was divided, and by what that was seen. Evidence within
+    `trouble` seconds alone, the plan's where none are given, does not decide.
     """
     out = {}
     windows = max(spec.windows, tests["finished"] + 1)
@@ -288,8 +295,8 @@ def against(
             out[name] /= clump
             if clumps is not None:
                 clumps[name] = (clump, seen)
-            if not stretches.agrees(kept, name, limits.tolerance, spec.trouble_seconds, clump):
-                out[name] = min(out[name], 0.5 * math.log(len(family(spec)) / spec.alpha))
+            if not stretches.agrees(kept, name, limits.tolerance, spec.trouble_seconds if trouble is None else trouble, clump):
+                out[name] = min(out[name], suspected(spec))
         elif out[name] > 0:
             out[name] /= (apart or {}).get(name, 1.0)
     copies = total.get("candidate", {})

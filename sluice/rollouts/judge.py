@@ -41,9 +41,10 @@ def judge(spec: RolloutSpec, state: State) -> Judgement:
     a, b = state.window.get("stable", {}), state.window.get("candidate", {})
     apart = users.dispersions(state.total)
     clumps: dict[str, tuple[float, str]] = {}
-    worse = evidence.against(spec, state.tests, state.total, apart, clumps)
-    good = {name: e / apart.get(name, 1.0) for name, e in evidence.in_favour(state.tests).items()}
     shadow = state.phase == "Shadow"
+    # Where no user meets the candidate there is time to let a longer trouble of its process pass.
+    worse = evidence.against(spec, state.tests, state.total, apart, clumps, (2 if shadow else 1) * spec.trouble_seconds)
+    good = {name: e / apart.get(name, 1.0) for name, e in evidence.in_favour(state.tests).items()}
     checks = [{**_check(spec, name, a, b, worse, good, shadow), **_unit(apart.get(name))} for name in _required(spec, state, a, b)]
     for c in checks:
         _clumped(c, *clumps.get(c["metric"], (1.0, "")), stretches.alone(state.tests.get("stretches", {})))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from sluice.rollouts import evidence, judge, traffic, users
 from sluice.rollouts.counting import count
 from sluice.rollouts.turn import Turn
 
-#: Of the trouble of a process, how long the shadow collects at least.
-_SHADOW = 1.5
+#: Of the trouble of a process, how long the shadow collects at least, and where it has seen what may be one.
+_SHADOW, _SUSPECTED = 1.5, 4.0
 
 
 class Measuring:
@@ -44,11 +46,18 @@ class Measuring:
         s = self.turn.state
         if s.verdict == "fail":
             self.turn.roll_back(*s.reasons)
-        elif s.verdict == "pass" and (s.phase == "Step" or self.turn.now - s.since >= _SHADOW * self.turn.spec.trouble_seconds):
+        elif s.verdict == "pass" and (s.phase == "Step" or self.turn.now - s.since >= self.shadow()):
             # Copies cost no user anything: the shadow lasts until more than one trouble can have spoken.
             self.passed()
         else:
             self.deadline()
+
+    def shadow(self) -> float:
+        """Seconds that the shadow collects at least: more where the candidate looks worse in one stretch alone, so that it is told there, not among users."""
+        spec = self.turn.spec
+        level = 0.99 * math.exp(evidence.suspected(spec))
+        seen = any(c.get("e_worse", 0.0) >= level for c in self.turn.state.checks)
+        return (_SUSPECTED if seen else _SHADOW) * spec.trouble_seconds
 
     def paused(self) -> None:
         """Held: nothing advances, but a failure still rolls back; for want of traffic only until there is enough."""

@@ -116,14 +116,18 @@ def _together(table: Any) -> Any:
 
 
 def _over_time(table: Any) -> float:
-    """Of the candidate's part in both arms' bad answers, stretch by stretch, about the odds of all: what strikes both arms alike is none of it."""
+    """Of the bad answers the candidate has beyond stable's rate of the same stretch, stretch by stretch, about its part of all: what strikes both is none of it.
+
+    Not of its part in both arms' bad answers about their overall odds: a trouble that made nearly all of them is what sets those odds.
+    """
     n_a, k_a, n_b, k_b = table
-    if n_a.size < 3:
+    both = (n_a > 0) & (n_b > 0)
+    if both.sum() < 3:
         return 1.0
-    whole = np.maximum(n_a + n_b, 1e-9)
-    odds = ((k_b * n_a / whole).sum() + 0.1) / ((k_a * n_b / whole).sum() + 0.1)
-    part, bad = odds * n_b / np.maximum(n_a + odds * n_b, 1e-9), k_a + k_b
-    seen, due = ((k_b - bad * part) ** 2).sum(), (bad * part * (1 - part)).sum() * (n_a.size - 1) / n_a.size
+    n_a, k_a, n_b, k_b = (x[both] for x in (n_a, k_a, n_b, k_b))
+    beside = n_b / n_a
+    more = k_b - k_a * beside
+    seen, due = ((more - more.sum() * n_b / n_b.sum()) ** 2).sum(), (k_b + k_a * beside**2).sum() * (n_a.size - 1) / n_a.size
     return float((seen + _PRIOR) / (due + _PRIOR))
 
 

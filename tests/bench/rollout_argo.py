@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,9 +131,8 @@ def record(runs: int) -> dict[str, Any]:
     return {"success": f"result[0] >= {LEAST}", "failures": FAILURES, "count": COUNT, "interval": "60s", "runs": runs, "series": series}
 
 
-def compared(runs: int, decided: dict[str, Any]) -> list[tuple[str, dict[str, list[Outcome]], int]]:
+def compared(runs: int, decided: dict[str, Any]) -> Iterator[tuple[str, dict[str, list[Outcome]], int]]:
     """By case the outcomes of each, and on how many steps Argo's own code and its rules as played agree."""
-    out = []
     for i, case in enumerate(tried()):
         found: dict[str, list[Outcome]] = {}
         agree = 0
@@ -150,8 +149,7 @@ def compared(runs: int, decided: dict[str, Any]) -> list[tuple[str, dict[str, li
                 ("Sluice as shipped (its own draws)", sluice(case.scenario, seed, case.spec)),
             ):
                 found.setdefault(name, []).append(outcome)
-        out.append((case.title, found, agree))
-    return out
+        yield case.title, found, agree
 
 
 def _cell(outcomes: list[Outcome]) -> str:
@@ -167,16 +165,16 @@ def main() -> None:
     parser.add_argument("what", choices=("record", "table"))
     parser.add_argument("file", type=Path)
     parser.add_argument("decided", type=Path, nargs="?")
-    parser.add_argument("--runs", type=int, default=40, help="rollouts a case, to record")
+    parser.add_argument("--runs", type=int, default=40, help="rollouts a case")
     args = parser.parse_args()
     if args.what == "record":
         files.write_json(args.file, record(args.runs))
         return
-    rows = compared(json.loads(args.file.read_text())["runs"], json.loads(args.decided.read_text()))
-    print("| | " + " | ".join(rows[0][1]) + " | steps on which the first two agree |\n|---|" + "---|" * (len(rows[0][1]) + 1))
-    for title, found, agree in rows:
-        steps = len(BARE.steps) * len(next(iter(found.values())))
-        print(f"| {title} | " + " | ".join(map(_cell, found.values())) + f" | {agree} of {steps} |", flush=True)
+    runs = min(args.runs, json.loads(args.file.read_text())["runs"])
+    for i, (title, found, agree) in enumerate(compared(runs, json.loads(args.decided.read_text()))):
+        if i == 0:
+            print("| | " + " | ".join(found) + " | steps on which the first two agree |\n|---|" + "---|" * (len(found) + 1))
+        print(f"| {title} | " + " | ".join(map(_cell, found.values())) + f" | {agree} of {len(BARE.steps) * runs} |", flush=True)
 
 
 if __name__ == "__main__":

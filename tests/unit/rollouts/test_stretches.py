@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,12 @@ import pytest
 from serving.controller.rollouts.resource import SHIPPED as DEFAULTS
 from sluice.rollouts import stretches
 from sluice.rollouts.crowd import Users
+from sluice.rollouts.evidence import suspected
+from sluice.rollouts.measuring import Measuring
 from sluice.rollouts.simulate import Behaviour, Outcome, Scenario, Trouble, run
 from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.state import Observations, State
+from sluice.rollouts.turn import Turn
 
 SHIPPED = RolloutSpec(**DEFAULTS)
 BASE = Behaviour(errors=0.003, slow=0.01)
@@ -36,6 +41,12 @@ def test_two_points_more_errors_are_caught_after_a_handful_of_them(scrape: float
     outcomes = ended(replace(BASE, errors=0.023), 7, scrape=scrape)
     assert back(outcomes) == 7 and np.median([o.harmed for o in outcomes]) <= 10
     assert "the candidate has one process" in "".join(o.reasons[0] for o in outcomes)
+
+
+@pytest.mark.parametrize("seed", [15, 18, 31])
+def test_trouble_of_the_only_process_that_comes_twice_in_the_shadow_takes_no_good_candidate_back(seed: int):
+    """17 of 100 went back: nearly all bad answers were the trouble's, so about their overall odds it was no dispersion."""
+    assert run(SHIPPED, Scenario(50.0, BASE, BASE, every=5.0, trouble=Trouble(0.1)), seed, 8000).phase == "Succeeded"
 
 
 def kept(blocks: list[tuple[dict[str, dict[str, tuple[int, int]]], float]], trouble: float = 45.0) -> dict[str, object]:
@@ -68,6 +79,24 @@ def test_bad_answers_of_one_process_are_counted_as_of_one_cause_and_what_strikes
     assert stretches.clumped(kept([(both, t) for t in times]), "errors")[0] < 1.3
     well = {"stable": {"s": (200, 1)}, "candidate": {"c": (15, 0), "d": (15, 0)}}
     assert stretches.clumped(kept([(shared if i % 4 == 0 else well, t) for i, t in enumerate(times)]), "errors")[0] < 1.3
+
+
+def test_two_troubles_are_two_causes_however_much_of_the_bad_they_made_and_a_regression_is_none():
+    quiet = {"stable": {"s": (250, 1)}, "candidate": {"c": (250, 1)}}
+    bad = {"stable": {"s": (250, 1)}, "candidate": {"c": (250, 125)}}
+    worse = {"stable": {"s": (250, 1)}, "candidate": {"c": (250, 13)}}
+    times = [5.0 * (i + 1) for i in range(30)]
+    twice = kept([(bad if i in (4, 5, 6, 18, 19, 20) else quiet, t) for i, t in enumerate(times)])
+    clump, seen = stretches.clumped(twice, "errors")
+    assert clump > 100 and seen == "over time"
+    assert stretches.clumped(kept([(worse, t) for t in times]), "errors")[0] < 1.3
+
+
+def test_the_shadow_waits_longer_where_the_candidate_looks_worse_in_one_stretch_alone():
+    turn = Turn(SHIPPED, State(phase="Shadow"), Observations(0.0, "c"), 0.0, 0.0)
+    assert Measuring(turn).shadow() == 1.5 * 45
+    turn.put(checks=({"metric": "errors", "e_worse": math.exp(suspected(SHIPPED))},))
+    assert Measuring(turn).shadow() == 4 * 45
 
 
 def test_what_is_kept_stays_small_however_long_a_rollout_lasts():
