@@ -18,7 +18,7 @@ from sluice.core.gate import REFUSAL, REPORT
 from sluice.kfp.answers import need
 from sluice.kfp.answers import timestamp as seconds
 from sluice.kfp.errors import Rejected
-from sluice.kfp.runs import Watch, step_states, was_refused
+from sluice.kfp.runs import Watch, step_states, was_refused, was_terminated
 from sluice.kube.client import Object
 
 log = logging.getLogger("sluice.pipelines")
@@ -172,7 +172,7 @@ class Runs(PipelineReconciler):
             return None, []
         name = item.name(item.attempt)
         runs = [r for r in kfp.runs_of(experiment, archived=True, display_name=name) if r.get("display_name") == name]
-        seen = [Seen(need(r, "run_id", "GET runs"), _state(r), seconds(r.get("created_at"))) for r in runs]
+        seen = [Seen(need(r, "run_id", "GET runs"), state_of(r), seconds(r.get("created_at"))) for r in runs]
         return experiment, sorted(seen, key=lambda r: (r.created, r.id))
 
     def create(self, item: PipelineRun, experiment: str | None) -> tuple[Seen, int]:
@@ -196,7 +196,7 @@ class Runs(PipelineReconciler):
         if source.service_account:
             body["service_account"] = source.service_account
         made = kfp.create_run(body)
-        return Seen(need(made, "run_id", "POST runs"), _state(made), seconds(made.get("created_at"))), declared(version)
+        return Seen(need(made, "run_id", "POST runs"), state_of(made), seconds(made.get("created_at"))), declared(version)
 
     def status(self, item: PipelineRun, step: Step, run: Seen | None, old: Object, handled: list[str]) -> Object:
         """The status's fields; a new attempt begins with none of the old one's."""
@@ -216,7 +216,7 @@ class Runs(PipelineReconciler):
             fields |= {
                 "runId": run.id,
                 "url": self.pipelines.url("runs", run.id),
-                "state": _state(full),
+                "state": state_of(full),
                 "startTime": stamp(begun),
                 "logs": self.pipelines.logs(item.raw, run.id),
                 "steps": shown,
@@ -234,7 +234,7 @@ class Runs(PipelineReconciler):
                 refused = word in ("Refused", "RolledBack")  # of a run that fails for it, too
                 if word and (refused or (word == "Failed") == (step.phase == "Failed")):
                     fields["outcome"], message = word, why or message
-            attempt = {"attempt": item.attempt, "runId": run.id, "state": _state(full), **({"failed": bad} if bad else {})}
+            attempt = {"attempt": item.attempt, "runId": run.id, "state": state_of(full), **({"failed": bad} if bad else {})}
             fields["attempts"] = [*(a for a in fields["attempts"] if a["attempt"] != item.attempt), attempt][-_SHOWN:]
             if step.attempt != item.attempt:
                 for name in ("runId", "url", "state", "startTime", "logs", "steps", "running", "progress", "outcome"):
@@ -296,7 +296,7 @@ def steps(run: Object) -> list[Object]:
         str(t.get("display_name") or "").removesuffix("-driver") for t in tasks if str(t.get("display_name") or "").endswith("-driver")
     }
     found: dict[str, Object] = {}
-    ended = _state(run) in ENDED
+    ended = state_of(run) in ENDED
     for task in tasks:
         name = str(task.get("display_name") or "")
         if name not in driven or name == "root" or name.startswith(_GROUPS):
@@ -305,7 +305,7 @@ def steps(run: Object) -> list[Object]:
         state = str(task.get("state") or "PENDING")
         if ended and state in ("PENDING", "RUNNING"):
             # Right after the end some tasks still read as going on.
-            state = "SKIPPED" if not begun else "SUCCEEDED" if _state(run) == "SUCCEEDED" else "FAILED"
+            state = "SKIPPED" if not begun else "SUCCEEDED" if state_of(run) == "SUCCEEDED" else "FAILED"
         step: Object = {"name": name, "state": state, **({"startTime": stamp(begun)} if begun else {})}
         if over > begun > 0:
             step["seconds"] = round(over - begun)
@@ -337,6 +337,9 @@ def outcome(phase: str, run: Object, shown: list[Object]) -> str:
     return "Completed"
 
 
-def _state(run: Object) -> str:
+def state_of(run: Object) -> str:
+    """A run's state in the words of the API, one that somebody ended as CANCELED."""
     state = str(run.get("state") or "")
+    if state == "FAILED" and was_terminated(run):  # a person's wish, which no retry undoes
+        return "CANCELED"
     return "PENDING" if state in ("", "RUNTIME_STATE_UNSPECIFIED") else state

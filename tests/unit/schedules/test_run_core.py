@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.controller.runs.runs import Plan, Seen, Step, advance, outcome, steps
+from serving.controller.runs.runs import Plan, Seen, Step, advance, outcome, state_of, steps
 
 RECORDED = Path(__file__).parents[1] / "cluster" / "recorded"
 PLAN = Plan(attempt=1, retries=0, deadline=1000.0)
@@ -139,3 +139,10 @@ def test_right_after_the_end_no_step_reads_as_going_on() -> None:
         if task.get("display_name") == "rollout":
             task |= {"state": "RUNNING", "end_time": "0001-01-01T00:00:00Z"}
     assert steps(run)[-1]["state"] == "SUCCEEDED"
+
+
+def test_a_run_that_a_person_ended_in_kubeflow_pipelines_is_not_tried_again() -> None:
+    """KFP 2.17 calls it FAILED, as one whose step failed."""
+    run = {"state": "FAILED", "state_history": [{"state": "RUNNING"}, {"state": "CANCELING"}, {"state": "FAILED"}]}
+    assert (state_of(run), state_of({"state": "FAILED"}), state_of({})) == ("CANCELED", "FAILED", "PENDING")
+    assert advance(replace(PLAN, retries=3), [Seen("a", state_of(run))], 10.0).phase == "Failed"
