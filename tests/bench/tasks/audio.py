@@ -7,6 +7,7 @@ to stop; the figure is the mean over the speakers, each beside it.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -32,7 +33,8 @@ from sluice.problems.metrics import TABLE as METRICS
 from sluice.project import parse
 from sluice.tasks import load_task
 
-DIGITS = Path(__file__).parents[4] / "shared" / "data" / "spoken-digits" / "recordings.tar.xz"
+DATA = Path(os.environ.get("SLUICE_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+DIGITS = DATA / "spoken-digits" / "recordings.tar.xz"
 PATTERN = "{label}_{speaker}_{take}"
 
 
