@@ -141,7 +141,7 @@ bench-slices: setup ## how often slices refuse a candidate as good as the champi
 bench-tasks: setup ## each kind of model on its data, a line of JSON each: the table of docs/tasks.md
 	@for t in tests/bench/tasks/[a-z]*.py; do $(BIN)/python -m tests.bench.tasks.$$(basename $$t .py); done
 
-bench-int8: setup ## MiniLM in int8 against PyTorch in fp32, one text at a time, one thread: the figure of docs/packaging.md
+bench-int8: setup ## MiniLM in int8 against PyTorch in fp32, one text at a time, one thread
 	@$(BIN)/python -m tests.bench.int8
 
 bench-proof: setup ## a thousand changes of one byte in packages, records and signatures: how many `sluice verify` finds

@@ -25,9 +25,9 @@ def run(folder: Path, *settings: str, seconds: float = 400) -> tuple[int, dict[s
     return done.returncode, orjson.loads(done.stdout), done.stderr
 
 
-def promoted(folder: Path, *settings: str) -> tuple[dict[str, Any], Package]:
+def promoted(folder: Path, *settings: str, seconds: float = 400) -> tuple[dict[str, Any], Package]:
     """The outcome and the package of a run that ends promoted, the champion of its registry."""
-    status, outcome, said = run(folder, *settings)
+    status, outcome, said = run(folder, *settings, seconds=seconds)
     assert (status, outcome["outcome"]) == (0, "promoted"), (outcome, said)
     version = Registry(Home(folder / "home").tracking_uri).by_alias(outcome["project"], CHAMPION)
     assert version is not None and version.digest == outcome["digest"]
