@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 #: key -> {"over": windows in a row that moved, "calm": that did not, "stands": its alarm, or None, "since": when the first of the row began}.
 State = dict[str, dict[str, Any]]
 
 
-def step(state: State, moved: Mapping[str, bool | None], persistence: int, begun: str) -> tuple[State, list[str], list[str]]:
+def step(
+    state: State, moved: Mapping[str, bool | None], persistence: int, begun: str, together: Collection[str] = ()
+) -> tuple[State, list[str], list[str]]:
     """One window on.
 
     Args:
@@ -17,6 +19,7 @@ def step(state: State, moved: Mapping[str, bool | None], persistence: int, begun
         moved: key -> whether it moved; None: the window says nothing of it, which neither raises nor ends anything.
         persistence: windows in a row.
         begun: when the window did.
+        together: keys for which the last windows in a row say so together: as many as it takes.
 
     Returns:
         The state behind it (what is quiet is left out: it does not grow), keys whose alarm begins, and whose ends.
@@ -27,7 +30,7 @@ def step(state: State, moved: Mapping[str, bool | None], persistence: int, begun
         found = moved.get(key)
         if found:
             one["since"] = begun if one["over"] == 0 and not one["stands"] else one["since"]
-            one["over"], one["calm"] = min(one["over"] + 1, persistence), 0
+            one["over"], one["calm"] = persistence if key in together else min(one["over"] + 1, persistence), 0
         elif found is not None:
             one["over"], one["calm"] = 0, min(one["calm"] + 1, persistence)
         if not one["stands"] and one["over"] >= persistence:

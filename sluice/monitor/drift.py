@@ -206,15 +206,30 @@ class DriftMonitor:
         based, next_["baseline"] = self._based_on(
             state["baseline"], closed, levels, {p.key: counts[p.key] for p in self.answers if p.key in counts}
         )
+        loud, next_["recent"] = self._joined([*sheets, *based], levels, state.get("recent", {}))
         verdicts, standing, texts = [], state["alarms"], dict(state.get("texts", {}))
         moved, most = _moved([*sheets, *based], len(closed)), _most([*sheets, *based], len(closed))
         for i, window in enumerate(closed):
             inside = [*sheets, *(b for b in based if b.start <= i)]
             scores = Scores(inside, i, most[i])
-            verdict, standing, texts = self._alarmed(state["windows"] + i, window, scores, inside, moved[i], standing, texts)
+            verdict, standing, texts = self._alarmed(state["windows"] + i, window, scores, inside, (moved[i], loud[i]), standing, texts)
             verdicts.append(verdict)
         next_["alarms"], next_["texts"] = standing, texts
         return verdicts
+
+    def _joined(
+        self, sheets: Sequence[Sheet | Ready], levels: Sequence[float], before: Mapping[str, Any]
+    ) -> tuple[list[set[str]], dict[str, Any]]:
+        """What windows in a row say together: keys by window, and the counts that the next ones are asked with."""
+        loud: list[set[str]] = [set() for _ in levels]
+        rest = dict(before)
+        for sheet in sheets:
+            if isinstance(sheet, Sheet) and len(sheet.rows):
+                over, rest[sheet.part.key] = self._judge.together(sheet, levels[sheet.start :], before.get(sheet.part.key, ()))
+                sheet.moves["distance"] = sheet.moves["distance"] | over
+                for i in np.flatnonzero(over).tolist():
+                    loud[sheet.start + i].add(f"{sheet.part.key}\x1fdistance")
+        return loud, {k: v for k, v in rest.items() if v}
 
     def _based_on(
         self, before: Mapping[str, Any], closed: list[windows.Open], levels: list[float], counts: Mapping[str, Counts]
@@ -240,16 +255,16 @@ class DriftMonitor:
         window: windows.Open,
         scores: Scores,
         sheets: list[Sheet | Ready],
-        over: set[str],
+        over: tuple[set[str], set[str]],
         before: alarms.State,
         texts: dict[str, Any],
     ) -> tuple[Verdict, alarms.State, dict[str, Any]]:
         begun = iso(window.begun)
-        if not over and not before:
+        if not over[0] and not before:
             return Verdict(number, window.rows, begun, iso(window.ended), scores), before, texts
         asked = {f"{s.name[0]}\x1f{s.name[1]}\x1f{what}" for s in sheets if s.watched for what in s.asked} if before else set()
-        moved: dict[str, bool | None] = {k: k in over for k in {*over, *(k for k in before if k in asked)}}
-        after, raised, ended = alarms.step(before, moved, self.config.persistence, begun)
+        moved: dict[str, bool | None] = {k: k in over[0] for k in {*over[0], *(k for k in before if k in asked)}}
+        after, raised, ended = alarms.step(before, moved, self.config.persistence, begun, over[1])
         for key in raised:
             feature, part, what = key.split("\x1f")
             told = next(s for s in scores if (s.feature, s.part) == (feature, part))

@@ -19,6 +19,9 @@ from sluice.stats.noise import kept_bound, rate_bound
 #: What a level is at most, whatever is put up with.
 _LARGEST = 0.02
 _SECOND = 1 / 86_400
+#: Of windows that are asked together, how many deviations from chance each has to be: one in twenty or so is, where nothing moved. Together they are
+#: no alarm below so many.
+_WEAK, _LOUD = 1.8, 4.0
 
 
 #: Places of windows by what their bounds depend on: rows and level.
@@ -39,10 +42,12 @@ class Judge:
         self.tests = max(sum(len(p.tests) for p in (*parts, *answers) if p.watched) + len(vectors), 1)
 
     def level(self, window: Open) -> float:
-        """How often one thing may seem to move in as many windows in a row as it takes: false alarms a day, by the time the window stands for and by all that is asked."""
+        """How often one thing may seem to move in as many windows in a row as it takes, by itself in each or by all of them together: false alarms a
+        day, by the time the window stands for and by all that is asked."""
         days = window.days if window.days else None
         days = 1 / self.config.windows_a_day if days is None else max(days, _SECOND)
-        level = min(self.config.false_alarms * days / self.tests, _LARGEST**self.config.persistence)
+        ways = 1 if self.config.persistence == 1 else 2
+        level = min(self.config.false_alarms * days / self.tests / ways, _LARGEST**self.config.persistence)
         return float(2.0 ** math.floor(math.log2(level)))  # of few sizes, so that bounds are worked out seldom
 
     def sheets(
@@ -97,13 +102,30 @@ class Judge:
         score = part.distance(found, part.method, means)
         coarse = part.coarse(found)
         rows = coarse.sum(axis=1)
-        noise, limit, shift, moved = self._bounds(part, score, rows, levels, groups)
+        noise, limit, shift, moved, weak = self._bounds(part, score, rows, levels, groups)
         shares, moves = self._rates(part, found, coarse, rows, levels)
-        return Sheet(part, start, found, coarse, rows, score, shift, noise, limit, {"distance": moved, **moves}, shares, means, stds, new)
+        return Sheet(
+            part,
+            start,
+            found,
+            coarse,
+            rows,
+            score,
+            shift,
+            noise,
+            limit,
+            {"distance": moved, **moves},
+            shares,
+            means,
+            stds,
+            new,
+            weak,
+            np.full(len(rows), np.nan),
+        )
 
-    def _bounds(self, part: Part, score: Any, rows: Any, levels: Sequence[float], groups: Any) -> tuple[Any, Any, Any, Any]:
-        """Noise, limit, shift and whether it moved, [windows]; windows of as many rows at the same level have the same bounds."""
-        noise, limit, shift, moved = (np.full(len(score), np.nan) for _ in range(4))
+    def _bounds(self, part: Part, score: Any, rows: Any, levels: Sequence[float], groups: Any) -> tuple[Any, Any, Any, Any, Any]:
+        """Noise, limit, shift, whether it moved, and whether it may have, [windows]; windows of as many rows at the same level have the same bounds."""
+        noise, limit, shift, moved, weak = (np.full(len(score), np.nan) for _ in range(5))
         unit = score**2 if part.squared else score
         alike = (
             self._alike(rows, levels)
@@ -119,7 +141,47 @@ class Judge:
                 noise[at], limit[at] = part.back(floor), part.back(bound)
                 apart = np.maximum(unit[at] - null.mean - null.lasting, 0.0)
                 shift[at], moved[at] = np.sqrt(apart) if part.squared else apart, unit[at] > bound
-        return noise, limit, shift, moved == 1.0
+                weak[at] = unit[at] > null.mean + null.lasting + _WEAK * null.sd
+        return noise, limit, shift, moved == 1.0, weak == 1.0
+
+    def together(self, sheet: Sheet, levels: Sequence[float], before: Sequence[Sequence[int]]) -> tuple[Any, list[list[int]]]:
+        """Windows in a row asked together: a shift that each of them shows, and none loudly enough, their rows together do.
+
+        Args:
+            before: counts of the windows before the first that may have moved, in a row up to it, of which the state keeps those.
+
+        Returns:
+            Which windows have moved with those before them, bool [windows], and what the next ones are asked with.
+        """
+        several, known = self.config.persistence, len(before)
+        over = np.zeros(len(sheet.rows), bool)
+        if several == 1 or sheet.part.several:
+            return over, []
+        for i in np.flatnonzero(sheet.weak).tolist():
+            first = i + 1 - several
+            if first < -known or not sheet.weak[max(first, 0) : i].all():
+                continue
+            counts = sheet.fine[max(first, 0) : i + 1].sum(axis=0)
+            for one in before[known + first :] if first < 0 else ():
+                counts = counts + np.asarray(one, np.int64)
+            found = self._over(sheet.part, counts, int(sheet.rows[i]), levels[i])
+            if found is not None:
+                over[i], sheet.joint[i] = True, found
+        last = next((n for n, weak in enumerate(sheet.weak[::-1].tolist()) if not weak), len(sheet.weak))
+        kept = [*(before if last == len(sheet.weak) else ()), *sheet.fine[len(sheet.weak) - last :].tolist()]
+        return over, kept[max(len(kept) - several + 1, 0) :]
+
+    def _over(self, part: Part, counts: Any, rows: int, level: float) -> float | None:
+        """The distance of windows' counts together, where it is beyond chance and the threshold; else None."""
+        score = float(part.distance(counts[None], part.method)[0])
+        one, several = part.null(rows) if score == score else None, self.config.persistence
+        if one is None or part.unit(score) < one.lasting + (one.mean + _LOUD * one.sd) / several:
+            return None
+        null = part.null(int(part.coarse(counts[None])[0].sum()))
+        assert null is not None
+        # Of the threshold as much is left open as one window leaves: bins see less than all of a shift.
+        bound = max(kept_bound(null, level, 1), one.surely(part.unit(part.threshold)) - one.mean + null.mean)
+        return score if part.unit(score) > bound else None
 
     def _rates(self, part: Part, fine: Any, coarse: Any, rows: Any, levels: Sequence[float]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Shares of rows, and which of them moved, [windows] each."""
@@ -161,6 +223,8 @@ class Judge:
     @staticmethod
     def text(score: Score, what: str) -> str:
         """An alarm in words."""
+        if what == "distance" and score.together is not None and not (score.score or 0.0) > (score.limit or 0.0):
+            return f"{score.name} has moved: {score.method} {score.score:.3g}, of its rows and those of the windows before together {score.together:.3g}, threshold {score.threshold:g}"
         if what == "distance":
             lost = f"; gone: {', '.join(score.gone[:5])}" if score.gone else ""
             return f"{score.name} has moved: {score.method} {score.score:.3g}, by chance up to {score.noise:.2g}, threshold {score.threshold:g}{lost}"

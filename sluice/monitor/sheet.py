@@ -25,7 +25,8 @@ class Sheet:
 
     Attributes:
         start: the first window's place. moves: what is asked of it -> whether it moved. shares: by name.
-        new: names of new values by window, or None.
+        new: names of new values by window, or None. weak: whether a window says so by itself, if not loudly. joint: the distance of the windows in
+            a row together, where that is beyond chance; set by `Judge.together`.
     """
 
     part: Part
@@ -37,11 +38,13 @@ class Sheet:
     shift: Any
     noise: Any
     limit: Any
-    moves: Mapping[str, Any]
+    moves: dict[str, Any]
     shares: Mapping[str, Any]
     means: Any
     stds: Any
     new: Any
+    weak: Any
+    joint: Any
 
     @property
     def name(self) -> tuple[str, str]:
@@ -88,6 +91,7 @@ class Sheet:
             std=None if self.stds is None else _number(self.stds[i]),
             new=dict(self.new[i]) if self.new is not None else {},
             gone=self._gone(i, rows),
+            together=_number(self.joint[i]),
             shares=tuple((self.coarse[i] / max(rows, 1)).tolist()) if self.coarse.shape[1] <= 64 else (),
         )
 

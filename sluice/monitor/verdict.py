@@ -24,6 +24,7 @@ class Score:
         moved: it did, or one of `moves`.
         moves: which of ``distance``, ``nulls``, ``unseen``, ``outside``.
         watched: it may raise an alarm.
+        together: of the rows of this window and those before it, as many as persistence says, the distance, where all of them are beyond chance; else None.
         nulls, unseen, outside: shares of rows without a value, with one the training rows did not have, outside their range; None: not asked of such a part.
         ks, ks_p, wasserstein: beside `score` where bins have an order.
         mean, std: of numbers.
@@ -53,6 +54,7 @@ class Score:
     new: dict[str, int] = dataclasses.field(default_factory=dict)
     gone: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
+    together: float | None = None
 
     @property
     def name(self) -> str:
