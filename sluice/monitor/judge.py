@@ -22,6 +22,8 @@ _SECOND = 1 / 86_400
 #: Of windows that are asked together, how many deviations from chance each has to be: one in twenty or so is, where nothing moved. Together they are
 #: no alarm below so many.
 _WEAK, _LOUD = 1.8, 4.0
+#: Times as many rows as windows together have, that a reference needs to be asked so: its own error is in each of them, and more rows only show it.
+_KNOWN = 10
 
 
 #: Places of windows by what their bounds depend on: rows and level.
@@ -177,8 +179,10 @@ class Judge:
         one, several = part.null(rows) if score == score else None, self.config.persistence
         if one is None or part.unit(score) < one.lasting + (one.mean + _LOUD * one.sd) / several:
             return None
-        null = part.null(int(part.coarse(counts[None])[0].sum()))
-        assert null is not None
+        together = int(part.coarse(counts[None])[0].sum())
+        null = part.null(together) if int(part.counts.sum()) >= _KNOWN * together else None
+        if null is None:
+            return None
         # Of the threshold as much is left open as one window leaves: bins see less than all of a shift.
         bound = max(kept_bound(null, level, 1), one.surely(part.unit(part.threshold)) - one.mean + null.mean)
         return score if part.unit(score) > bound else None
