@@ -32,7 +32,7 @@ from sluice.core import files
 from sluice.core.home import Home
 from sluice.core.processes import wait_until
 from sluice.monitor import MonitorConfig, PredictionLog, report
-from sluice.monitor.labels import write_rows
+from sluice.monitor.labelled_rows import write_rows
 from sluice.monitor.retrain import Event, State, decide
 from sluice.monitor.watch import Look, Watch
 from sluice.package import package as packages

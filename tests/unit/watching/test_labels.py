@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.core.errors import DataError
-from sluice.monitor.labels import Coverage, Labels, joined, write_rows
+from sluice.monitor.labelled_rows import write_rows
+from sluice.monitor.labels import Coverage, Labels, joined
 from sluice.problems.problem import problem
 from tests.support import logged
 
