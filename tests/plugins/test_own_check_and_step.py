@@ -1,4 +1,7 @@
-"""A check and a step of one's own, in a file each beside the project file: they run, decide, and stand in the report."""
+"""A check and a step of one's own, in a file each beside the project file: where they stand, what they end, what is wrong with one.
+
+`test_together` runs both to a promoted model.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import yaml
 
@@ -44,17 +46,6 @@ def run(folder: Path, *settings: str) -> tuple[int, dict[str, Any], str]:
     status, outcome, said = run_of.run(folder, *settings)
     assert "a lie" not in said and "a lie" not in str(outcome)
     return status, outcome, Path(outcome["report"]).read_text()
-
-
-def test_both_run_beside_the_steps_and_checks_there_are_to_a_promoted_model(folder: Path) -> None:
-    status, outcome, report = run(folder)
-    steps = [s["step"] for s in outcome["steps"]]
-    assert (status, outcome["outcome"], steps.index("enough_of_each")) == (0, "promoted", 2) and len(steps) == 8
-    assert "Rows of each label" in report and '<meter value="' in report
-    gates = folder / "home" / "runs" / outcome["run"] / "gates"
-    judged = orjson.loads((gates / "evaluate.json").read_bytes())["evidence"]["checks"][CHECK]
-    assert judged["decision"] == "pass" and 0 < judged["evidence"]["share"] <= 0.95
-    assert orjson.loads((gates / "enough_of_each.json").read_bytes())["evidence"]["after"] == "preprocess"
 
 
 def test_a_step_that_refuses_ends_the_run_there_whatever_it_printed(folder: Path) -> None:

@@ -1,17 +1,14 @@
-"""An estimator of one's own, in one file beside the project file: from a table to a promoted model."""
+"""An estimator of one's own, in one file beside the project file; `test_own_problem` has it learn, to a promoted model."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sluice.core.errors import ProjectError
-from sluice.engines.predictor import Predictor
 from sluice.project import load
-from tests.tools.run import promoted
 
 pytestmark = pytest.mark.timeout(400)
 HERE = Path(__file__).parent
@@ -30,13 +27,6 @@ def folder(tmp_path: Path) -> Path:
     shutil.copy(HERE / "extra_trees.py", tmp_path)
     (tmp_path / "sluice.yaml").write_text(PROJECT)
     return tmp_path
-
-
-def test_it_runs_to_a_promoted_model(folder: Path) -> None:
-    _, package = promoted(folder)
-    assert Predictor(package).predict([{}]).shape == (1, 2)
-    assert package.provenance["libraries"]["scikit-learn"]
-    assert np.isfinite(package.metrics["log_loss"])
 
 
 def test_its_settings_are_checked_by_its_own_section(folder: Path) -> None:

@@ -1,18 +1,14 @@
-"""A format in one file beside the project file, which touches nothing of ours, is proven, packaged, served and promoted."""
+"""A format in one file beside the project file, which touches nothing of ours; `test_together` has it proven, packaged, served and promoted."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import onnx
 import pytest
-import yaml
 
-from sluice.core.datatypes import EngineSpec
 from sluice.core.errors import ProjectError
 from sluice.project import parse
-from tests.tools.run import promoted
 
 HERE = Path(__file__).parent
 PROJECT = {
@@ -25,17 +21,6 @@ PROJECT = {
     "export": {"formats": ["fp32", "bf16_format:Bf16Weights"], "max_loss": 0.02},
     "rollout": {"minimum_requests": 60},
 }
-
-
-@pytest.mark.timeout(600)
-def test_a_format_of_the_user_s_own_is_the_one_that_is_promoted(tmp_path: Path) -> None:
-    shutil.copy(HERE / "bf16_format.py", tmp_path)
-    (tmp_path / "sluice.yaml").write_text(yaml.safe_dump(PROJECT))
-    _, package = promoted(tmp_path)
-    assert (package.precision, package.engine) == ("bf16-weights", EngineSpec("onnxruntime"))
-    assert package.provenance["export"]["agreement"] > 0.98
-    kinds = {t.data_type for t in onnx.load(package.model).graph.initializer if len(t.dims) > 1}
-    assert onnx.TensorProto.BFLOAT16 in kinds
 
 
 def test_it_is_one_file_of_eighty_lines_at_most() -> None:

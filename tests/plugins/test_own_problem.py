@@ -1,4 +1,7 @@
-"""A problem in one file beside the project file: its own metric, its own unit, through the whole line; served without its code."""
+"""A problem in one file beside the project file: its own metric, its own unit, through the whole line; served without its code.
+
+It is learnt by an estimator of one's own, in another such file.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import yaml
 from sluice import project as projects
 from sluice.core.errors import ProjectError
 from sluice.data.prepare import validate_project_data
+from sluice.engines.predictor import Predictor
 from sluice.package.package import Store
 from sluice.tasks import load_task
 from tests.tools.run import run
@@ -24,7 +28,8 @@ HERE = Path(__file__).parent
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A project of 240 patients with 1 to 9 visits each, whose illness and whose oddities are the patient's own."""
-    shutil.copy(HERE / "visits_problem.py", tmp_path)
+    for name in ("visits_problem.py", "extra_trees.py"):
+        shutil.copy(HERE / name, tmp_path)
     rng, lines = np.random.default_rng(4), ["patient,fever,pulse,label"]
     for patient in range(240):
         ill, odd = rng.random() < 0.5, 0.7 * rng.standard_normal(2)
@@ -35,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
         "name": "visits",
         "task": "tabular",
         "data": {"source": "visits.csv", "split": {"by": "group", "column": "patient"}, "columns": {"ignore": ["patient"]}},
-        "model": {"estimator": "logistic_regression", "objective": "visits_problem:Visits"},
+        "model": {"estimator": "extra_trees:ExtraTrees", "n_estimators": 40, "objective": "visits_problem:Visits"},
         "evaluate": {"slices": ["label"]},
         "rollout": {"minimum_requests": 60},
     }
@@ -43,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_problem_with_grouped_units_is_judged_by_its_units_and_promoted(folder: Path) -> None:
+def test_a_problem_with_grouped_units_learnt_by_an_estimator_of_ones_own_is_judged_by_its_units_and_promoted(folder: Path) -> None:
     status, outcome, _ = run(folder)
     assert (status, outcome["outcome"]) == (0, "promoted"), outcome
     gate = orjson.loads((folder / "home" / "runs" / outcome["run"] / "gates" / "evaluate.json").read_bytes())
@@ -58,6 +63,8 @@ def test_a_problem_with_grouped_units_is_judged_by_its_units_and_promoted(folder
     assert accuracy["high"] - accuracy["low"] > 1.2 * rows
     package = Store(folder / "home" / "store").get(outcome["digest"])
     assert (package.objective, package.problem) == ("classification", "visits_problem:Visits")
+    assert Predictor(package).predict([{}]).shape == (1, 2)
+    assert package.provenance["libraries"]["scikit-learn"] and np.isfinite(package.metrics["log_loss"])
 
 
 def test_rows_split_so_that_a_unit_lies_on_both_sides_are_refused(folder: Path) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pytest
+import torch
 
 from sluice.core import files
 from sluice.data.dataset import Dataset, write_dataset
 from sluice.engines.rows import rows_from_arrow
 from sluice.learners.base import HISTORY
-from sluice.learners.torch.network import network_of
+from sluice.learners.torch import graph
+from sluice.learners.torch.network import Network, network_of
 from sluice.learners.torch.plan import Defaults, decide
 from sluice.project import Project, parse
 from sluice.tasks import State, load_task
@@ -114,6 +118,24 @@ def records(root: Path, objective: str) -> Dataset:
         source={"name": "records"},
         shard_rows=1000,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once() -> Iterator[None]:
+    """A model is traced once in this process, which takes seconds; `test_another_process_exports_the_same_bytes` says that it may be."""
+    made: dict[tuple[Any, ...], bytes] = {}
+    trace = graph.network_graph
+
+    def once(network: Network, state: State, serving: torch.nn.Module, opset: int) -> onnx.ModelProto:
+        weights = hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in serving.state_dict().values())).digest()
+        key = (type(network), weights, repr(state), opset)
+        if key not in made:
+            made[key] = trace(network, state, serving, opset).SerializeToString()
+        return onnx.load_model_from_string(made[key])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(graph, "network_graph", once)
+        yield
 
 
 KINDS: dict[str, tuple[Callable[[Path], Dataset], dict[str, Any], int, float]] = {

@@ -45,7 +45,8 @@ def test_after_sigkill_at_any_moment_the_next_run_works(tmp_path: Path) -> None:
             assert store.get(digest).digest == digest, "what is in the store is whole"
     assert killed >= 1
     begun = time.time()
-    last = subprocess.run([*COMMAND, "--home", str(home)], env=ENV, capture_output=True, text=True, timeout=240, check=False)
+    shared = {**os.environ, "OMP_NUM_THREADS": "1"}
+    last = subprocess.run([*COMMAND, "--home", str(home)], env=shared, capture_output=True, text=True, timeout=240, check=False)
     assert last.returncode == 0, last.stdout + last.stderr
     outcome = orjson.loads(last.stdout)
     assert outcome["outcome"] == "promoted"

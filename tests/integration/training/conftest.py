@@ -49,7 +49,7 @@ def points_dataset(root: Path) -> Dataset:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plain_processes() -> Iterator[None]:
     """Training processes are children of the one that starts them, for tests that look for them there."""
     with pytest.MonkeyPatch.context() as alone:

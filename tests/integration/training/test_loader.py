@@ -13,9 +13,7 @@ from sluice.core import files
 from sluice.learners.errors import TrainingError
 from sluice.learners.fit import fit
 
-from .test_survival import Running, ranks, step_of
-
-pytestmark = pytest.mark.usefixtures("plain_processes")
+from .test_survival import Running, plain, ranks, step_of
 
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03}
@@ -47,6 +45,7 @@ def test_workers_change_nothing_about_the_weights(points, project, tmp_path, in_
     assert weights(fit(project(**TRAIN, workers=2), points, tmp_path / "out", base_dir=HERE).root) == in_the_loop
 
 
+@plain
 def test_a_killed_worker_costs_a_restart_and_changes_nothing(points, project, tmp_path, in_the_loop):
     running = Running(project(MODEL, **TRAIN, workers=2), points, tmp_path / "out")
     running.wait_for(lambda: step_of(running) >= 6)
@@ -60,6 +59,7 @@ def test_a_killed_worker_costs_a_restart_and_changes_nothing(points, project, tm
     assert weights(tmp_path / "out") == in_the_loop
 
 
+@plain
 def test_workers_end_with_the_training_that_started_them(points, project, tmp_path):
     running = Running(project(MODEL, **TRAIN, workers=1, restarts=0), points, tmp_path / "out")
     running.wait_for(lambda: step_of(running) >= 2)

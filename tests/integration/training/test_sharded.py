@@ -15,10 +15,8 @@ from safetensors.numpy import load_file
 
 from sluice.core import files
 from sluice.learners.fit import fit
-from tests.integration.training.test_survival import Running, kill_at_random, read_until, start, weights
+from tests.integration.training.test_survival import Running, kill_at_random, plain, read_until, start, weights
 from tests.tools.long import long
-
-pytestmark = pytest.mark.usefixtures("plain_processes")
 
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03, "blocks": 2}
@@ -110,6 +108,7 @@ def test_the_best_weights_are_put_together_out_of_the_shards_on_the_disk(tmp_pat
 
 
 @long
+@plain
 def test_processes_killed_at_random_moments_change_nothing(results, points, project, tmp_path):
     running = Running(project(MODEL, **TRAIN, parallel="fsdp", restarts=8), points, tmp_path / "out")
     kill_at_random(running, random.Random(3), kills=2, longest=1.0)

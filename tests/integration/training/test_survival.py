@@ -22,8 +22,8 @@ from sluice.learners.errors import ProcessDied
 from sluice.learners.fit import fit
 from tests.tools.long import long
 
-pytestmark = pytest.mark.usefixtures("plain_processes")
-
+#: For those that harm a process of the training, or look at which there are; the others' begin as a run's do.
+plain = pytest.mark.usefixtures("plain_processes")
 HERE = Path(__file__).parent
 MODEL = {"seconds_a_step": 0.03}
 #: Over a million parameters: two processes of one machine have them in common memory, where gloo carries the small model's.
@@ -133,6 +133,7 @@ def kill_at_random(running: Running, chance: random.Random, kills: int, longest:
             killed += 1
 
 
+@plain
 @pytest.mark.parametrize(("model", "kills", "way"), [(MODEL, 2, "gloo"), pytest.param(LARGE, 2, "shared memory", marks=long)])
 def test_processes_killed_at_random_moments_change_nothing(points, project, tmp_path, undisturbed, model, kills, way):
     made = project(model, **TRAIN, restarts=8)
@@ -174,6 +175,7 @@ def gone(pids, seconds=60) -> bool:
     return True
 
 
+@plain
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_whole_job_that_is_ended_goes_on_where_it_was(points, project, tmp_path, undisturbed, how):
     made = project(MODEL, **TRAIN)
@@ -195,6 +197,7 @@ def test_a_whole_job_that_is_ended_goes_on_where_it_was(points, project, tmp_pat
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
+@plain
 def test_a_stopped_process_is_found_and_the_run_finished(points, project, tmp_path, undisturbed):
     running = Running(project(MODEL, **TRAIN, hang_seconds=2), points, tmp_path / "out")
     running.wait_for(lambda: step_of(running) > 10)
@@ -242,6 +245,7 @@ def test_another_number_of_processes_may_resume_and_says_it_is_not_identical(poi
     assert [h["step"] for h in result.history] == [10 * (i + 1) for i in range(8)]
 
 
+@plain
 def test_a_disk_that_takes_no_checkpoint_only_warns(points, project, tmp_path, undisturbed):
     """The kernel refuses every file above 2 KiB: checkpoints fail, and the events tell."""
     limit = tmp_path / "checkpoints"
@@ -265,6 +269,7 @@ def test_a_disk_that_takes_no_checkpoint_only_warns(points, project, tmp_path, u
     assert weights(tmp_path / "out") == undisturbed
 
 
+@plain
 def test_a_process_killed_too_often_ends_the_run(points, project, tmp_path):
     running = Running(project({"seconds_a_step": 0.05}, processes=2, epochs=50, restarts=1), points, tmp_path / "out")
     for kill in range(2):
