@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sluice.client.runs import Run
@@ -187,6 +187,7 @@ def test_ticks_are_round_rise_and_stay_inside(low: float, width: float, count: i
     assert all(low - width * 1e-6 <= t <= high + width * 1e-6 for t in found)
 
 
+@settings(deadline=None)
 @given(st.floats(-1e300, 1e300) | st.sampled_from([math.nan, math.inf, -math.inf]))
 def test_any_number_can_be_written(value: float) -> None:
     text = svg.number(value)
