@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sluice.core.datatypes import EngineSpec
 from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
-from sluice.package.manifest import MODEL
 
 if TYPE_CHECKING:
     from sluice.formats.config import ExportConfig
@@ -62,7 +61,7 @@ class Format(ABC):
     name: ClassVar[str]
     of: ClassVar[str] = BASE
     engine: ClassVar[EngineSpec] = EngineSpec("onnxruntime")
-    file: ClassVar[str] = MODEL
+    file: ClassVar[str] = "model.onnx"
     budgeted: ClassVar[str] = "export.max_loss"
     smaller: ClassVar[bool] = True
 

@@ -291,11 +291,12 @@ def against(
         limits = getattr(spec, name)
         if name in RATES and out[name] > 0 and (kept := tests.get("stretches")) and limits is not None:
             # A rollout that an older controller began has no stretches of what it saw until then.
-            clump, seen = stretches.clumped(kept, name, (apart or {}).get(name, 1.0))
+            lasts = spec.trouble_seconds if trouble is None else trouble
+            clump, seen = stretches.clumped(kept, name, (apart or {}).get(name, 1.0), lasts)
             out[name] /= clump
             if clumps is not None:
                 clumps[name] = (clump, seen)
-            if not stretches.agrees(kept, name, limits.tolerance, spec.trouble_seconds if trouble is None else trouble, clump):
+            if not stretches.agrees(kept, name, limits.tolerance, lasts, clump):
                 out[name] = min(out[name], suspected(spec))
         elif out[name] > 0:
             out[name] /= (apart or {}).get(name, 1.0)

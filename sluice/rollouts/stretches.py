@@ -27,6 +27,8 @@ _AGREES = math.log(10.0)
 #: Stretches kept, and how many of them the trouble's length spans.
 _KEPT, _PARTS = 40, 3
 _LONG = 4
+#: Of its mean, how much of an excess each stretch has where it stays; of a trouble's length, after how long it is none, and with one process alone.
+_STAYS, _LASTS, _ALONE = 0.3, 1.0, 2.0
 #: Bad answers that a dispersion over processes or time begins with, as of independent ones.
 _PRIOR = 1.0
 _RATIOS = np.array([1.5, 2.5, 5.0, 12.0, 40.0, 300.0])
@@ -87,11 +89,13 @@ def _spread(open_: Mapping[str, list[float]]) -> list[float]:
     return [float(x) for x in found.ravel()]
 
 
-def clumped(kept: Mapping[str, Any], name: str, by_user: float = 1.0) -> tuple[float, str]:
+def clumped(kept: Mapping[str, Any], name: str, by_user: float = 1.0, trouble: float = math.inf) -> tuple[float, str]:
     """(How many bad answers of a share come of one cause, by what that is seen); at least 1.
 
     Args:
         kept: `take`'s. name: of the share. by_user: what groups of whole users say of it (`users.dispersions`).
+        trouble: seconds that a process's own trouble lasts. An excess that has lasted longer is a change of the model: what lay before it says
+            nothing of how it lies in time.
     """
     i = 2 * _NAMES.index(name)
     found = [(1.0, "")]
@@ -99,9 +103,24 @@ def clumped(kept: Mapping[str, Any], name: str, by_user: float = 1.0) -> tuple[f
         here = _spread(pods["open"])[i : i + 2]
         seen, due = (pods["closed"][i + j] + here[j] for j in (0, 1))
         found.append(((seen + _PRIOR) / (due + _PRIOR), f"between {arm}'s processes"))
-    table = _counts(kept.get("rows", []), name)
+    rows = _measured(kept.get("rows", []), name)
+    table = _counts(rows[_onset(rows, name, (_ALONE if alone(kept) else _LASTS) * trouble) :], name)
     found += [(_over_time(table), "over time"), (_over_time(_together(table)), "over time"), (by_user, "by user")]
     return max(found)
+
+
+def _onset(rows: list[list[float]], name: str, longest: float) -> int:
+    """The first of the last stretches in which the candidate's excess over stable stayed what it is now; 0 where they span no more than `longest` seconds."""
+    n_a, k_a, n_b, k_b = _counts(rows, name)
+    more = k_b / np.maximum(n_b, 1.0) - k_a / np.maximum(n_a, 1.0)
+    at, mean = len(rows), 0.0
+    while at > 0 and more[at - 1] > 0:
+        longer = float(more[at - 1 :].mean())
+        if float(more[at - 1 :].min()) < _STAYS * longer:
+            break
+        at, mean = at - 1, longer
+    lasted = rows[-1][1] - rows[at][0] if mean > 0 else 0.0
+    return at if lasted > longest else 0
 
 
 def _counts(rows: list[list[float]], name: str) -> Any:

@@ -86,7 +86,7 @@ def test_verify_names_what_was_changed_and_ends_with_3(home: Home, capsys: pytes
         (home.root / "audit-head.json").unlink()
         assert main(["audit", "verify", "--json", "--home", str(home.root)]) == 3
         found = orjson.loads(capsys.readouterr().out)
-        assert [f["record"] for f in found["faults"]] == [2, 3] and "points@2 in the registry names 3" in found["faults"][1]["what"]
+        assert [f["record"] for f in found["faults"]] == [2, 3, None] and "points@2 in the registry names 3" in found["faults"][1]["what"]
     finally:
         path.write_bytes(good)
         (home.root / "audit-head.json").write_bytes(head)

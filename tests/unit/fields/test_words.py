@@ -12,9 +12,10 @@ from sluice.fields import FIELDS
 
 ROOT = Path(__file__).parents[3]
 WORDS = {*FIELDS.names(), "tabular", "tensor"}
-#: Words that mean something else there: what columns of times are called; a parameter of an endpoint; a part of OpenAI's messages.
+#: Words that mean something else there: what columns of times are called; a type of an expression's value; a parameter of an endpoint; a part of OpenAI's messages.
 OTHERS = {
     "sluice/data/timestamps.py": {"timestamp"},
+    "sluice/data/truth.py": {"text"},
     "sluice/llm/asking.py": {"seed"},
     "serving/runtime/prompts/model.py": {"text"},
 }

@@ -144,7 +144,7 @@ FORM = {
     "train_learning_rate": "NUMBER_DOUBLE",
 }
 STUDY = {k: v for k, v in FORM.items() if not k.startswith("train_")} | {"tune_trials": "NUMBER_INTEGER"}
-BATCH = {"package": "STRING", "source": "STRING", "digest": "STRING", "keep": "STRING", "max_bad": "NUMBER_DOUBLE"}
+BATCH = {"package": "STRING", "source": "STRING", "digest": "STRING", "keep": "STRING", "max_bad": "NUMBER_DOUBLE", "engine": "STRING"}
 
 
 @pytest.mark.parametrize(("name", "form"), [("training", FORM), ("tuning", STUDY), ("batch_inference", BATCH)])

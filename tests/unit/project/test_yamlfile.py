@@ -68,7 +68,7 @@ def test_what_cannot_be_used_is_refused(text: str, message: str) -> None:
     started = time.process_time()
     with pytest.raises(ProjectError, match=message):
         yamlfile.load(text, "x")
-    assert time.process_time() - started < 1.0
+    assert time.process_time() - started < 5.0
 
 
 def test_a_key_is_a_name_whatever_it_looks_like() -> None:

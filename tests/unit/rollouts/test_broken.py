@@ -84,6 +84,20 @@ def test_paused_candidate_that_fails_is_still_rolled_back():
     assert "errors" in r.until("RolledBack").reasons[0]
 
 
+@pytest.mark.parametrize(("phase", "stage"), [("Step", "collect"), ("Verifying", None)])
+@pytest.mark.parametrize("errors", [0.05, 1.0])
+def test_a_candidate_that_breaks_late_is_taken_back_once_that_lasted_longer_than_a_trouble(phase: str, stage: str | None, errors: float):
+    """However much lay before it: a change is no dispersion. The candidate has one process, so twice a trouble's length."""
+    spec = SPEC.model_copy(update={"verify_seconds": 600, "minimum_requests": 3000, "step_deadline_seconds": 3000, "trouble_seconds": 45})
+    r = Rollout(spec=spec)
+    r.until(phase, stage=stage)
+    for _ in range(40):
+        r.look()
+    r.world.scenario = Scenario(200.0, candidate=Behaviour(errors=errors))
+    began = r.world.time
+    assert "errors" in r.until("RolledBack").reasons[0] and r.world.time - began <= 100
+
+
 def test_candidate_that_breaks_at_full_traffic_is_taken_back():
     r = Rollout(spec=SPEC.model_copy(update={"verify_seconds": 30}))
     r.until("Verifying")
