@@ -113,6 +113,7 @@ def _of_this_machine(memory: int, cores: int) -> Iterator[str]:
 
 def _token() -> None:
     """Without the secret in a person's home nobody else on this machine uses what is started here; Ray reads it when it is imported."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # said to both: what Ray starts asks for one by itself, who joins it sends none
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     if os.environ.get("RAY_AUTH_TOKEN") or path.exists():
         return
