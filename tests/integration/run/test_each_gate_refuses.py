@@ -13,7 +13,13 @@ from tests.tools.long import long
 from tests.tools.run import promoted, run
 
 pytestmark = [long, pytest.mark.timeout(5400)]
-WORSE = ("model={estimator: random_forest, n_estimators: 1, max_depth: 2}", "evaluate.margin=0.5", "evaluate.find_slices=false")
+WORSE = (
+    "model={estimator: random_forest, n_estimators: 1, max_depth: 2}",
+    "evaluate.margin=0.5",
+    "evaluate.find_slices=false",
+    "rollout.shift=null",
+    "rollout.wrong=null",
+)
 PROJECT = """
 name: loans
 task: tabular
