@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+#: A package's file that an engine opens, unless its format has another.
+MODEL = "model.onnx"
+
 
 class Datatype(NamedTuple):
     """An element type.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sluice.core.datatypes import EngineSpec
+from sluice.core.datatypes import MODEL, EngineSpec
 from sluice.core.errors import ProjectError
 from sluice.core.registry import Registry
 
@@ -61,7 +61,7 @@ class Format(ABC):
     name: ClassVar[str]
     of: ClassVar[str] = BASE
     engine: ClassVar[EngineSpec] = EngineSpec("onnxruntime")
-    file: ClassVar[str] = "model.onnx"
+    file: ClassVar[str] = MODEL
     budgeted: ClassVar[str] = "export.max_loss"
     smaller: ClassVar[bool] = True
 

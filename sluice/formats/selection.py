@@ -16,14 +16,13 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from sluice.core.datatypes import TensorSpec
+from sluice.core.datatypes import MODEL, TensorSpec
 from sluice.core.errors import SluiceError
 from sluice.engines.base import Engine, open_engine
 from sluice.engines.rows import rows_from_arrow, spread
 from sluice.formats.base import Format, load_format
 from sluice.formats.parity import HeldOut, Parity, latencies, measure, movement, outputs_of
 from sluice.package import graph as graphs
-from sluice.package.manifest import MODEL
 from sluice.problems.metrics import metric_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from sluice.core.datatypes import DATATYPES, TensorSpec
+from sluice.core.datatypes import DATATYPES, MODEL, TensorSpec
 from sluice.core.errors import PackageError
 from sluice.core.registry import Registry
 from sluice.fields.field import FIELDS, Field
@@ -19,7 +19,6 @@ from sluice.problems.problem import PROBLEMS, Problem, problem
 #: What is written; packages of v1 are read as well, for ever (`sluice.package.v1`).
 FORMAT, FORMAT_V1 = "sluice.package/v2", "sluice.package/v1"
 MANIFEST = "model.json"
-MODEL = "model.onnx"
 PROMPT = "prompt.json"
 #: The file that an engine opens: a graph, TorchScript, or a prompt.
 MODELS = (MODEL, "model.ts", PROMPT)

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from sluice.core import files
-from sluice.core.datatypes import EngineSpec, TensorSpec
+from sluice.core.datatypes import MODEL, EngineSpec, TensorSpec
 from sluice.core.errors import PackageError
 from sluice.package import beside, v1
 from sluice.package import manifest as manifests
-from sluice.package.manifest import FORMAT, LIMIT_MANIFEST, MANIFEST, MODEL, MODELS, PROMPT
+from sluice.package.manifest import FORMAT, LIMIT_MANIFEST, MANIFEST, MODELS, PROMPT
 from sluice.problems import decision
 from sluice.problems.decision import Rule
 

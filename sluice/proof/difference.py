@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from sluice.core import files
+from sluice.core.datatypes import MODEL
 from sluice.package.inspection import diff
-from sluice.package.manifest import MODEL
 from sluice.package.package import Package
 
 #: Tensors, keys and files that are told of.

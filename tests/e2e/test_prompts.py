@@ -15,19 +15,11 @@ import pytest
 
 from tests.e2e.test_serving import Load
 from tests.support import endpoint as played
+from tests.support.capitals import CAPITALS
 
 NAME, MODELS, SECRET = "prompts-e2e", "sluice-e2e-models", "prompts-e2e-endpoint"
 HOST = f"{NAME}.example.com"
 KEY = "sk-e2e-never-told-0123456789"
-CAPITALS = {
-    "France": "Paris",
-    "Spain": "Madrid",
-    "Italy": "Rome",
-    "Japan": "Tokyo",
-    "Peru": "Lima",
-    "Kenya": "Nairobi",
-    "Chile": "Santiago",
-}
 WORDS = {"first": "Capital", "second": "The capital", "third": "Loudly: capital"}
 #: The endpoint in a pod: it knows one key, and fails whoever asks loudly.
 SERVER = f"""

@@ -57,6 +57,12 @@ def serious(page: Any) -> list[str]:
     return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")]
 
 
+def faults(page: Any) -> list[str]:
+    """What is wrong with a page for who reads it by keyboard, by ear or on a phone."""
+    wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    return serious(page) + ["wider than the window"] * bool(wide)
+
+
 def tour(out: Path | None, looks: Sequence[tuple[str, str]], only: Callable[[str, str, str], bool], runs: int = 60) -> list[str]:
     """Look at every page as somebody who may act; returns what is wrong with them.
 
@@ -86,9 +92,7 @@ def tour(out: Path | None, looks: Sequence[tuple[str, str]], only: Callable[[str
                         continue
                     page.goto(ui.url + address)
                     page.wait_for_load_state("load")
-                    wrong += [f"{name} {width} {scheme}: {said}" for said in serious(page)]
-                    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                        wrong.append(f"{name} {width} {scheme}: wider than the window")
+                    wrong += [f"{name} {width} {scheme}: {said}" for said in faults(page)]
                     if out is not None:
                         picture(page, out / f"ui-{name}-{width}-{scheme}.png")
                 context.close()

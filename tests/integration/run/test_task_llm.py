@@ -10,17 +10,13 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.support.capitals import CAPITALS, said
 from tests.support.endpoint import Scripted
 from tests.tools.long import long
 
 pytestmark = pytest.mark.timeout(600)
 KEY = "sk-never-written-0987654321"
-TOWNS = {"France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Japan": "Tokyo", "Peru": "Lima", "Kenya": "Nairobi", "Chile": "Santiago"}
 ASKED = ("", ", please", ", quickly", ", in a word", "?")
-
-
-def said(question: str) -> str:
-    return next((v for k, v in TOWNS.items() if k in question), "I cannot help with that.")
 
 
 def written(folder: Path, url: str) -> Path:
@@ -34,7 +30,7 @@ def written(folder: Path, url: str) -> Path:
     }
     (folder / "sluice.yaml").write_bytes(orjson.dumps(project))
     (folder / "golden.jsonl").write_bytes(
-        b"\n".join(orjson.dumps({"country": c + a, "answer": v}) for c, v in TOWNS.items() for a in ASKED)
+        b"\n".join(orjson.dumps({"country": c + a, "answer": v}) for c, v in CAPITALS.items() for a in ASKED)
     )
     return folder
 

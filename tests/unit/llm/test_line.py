@@ -29,24 +29,12 @@ from sluice.problems.evaluator import evaluate
 from sluice.problems.of_scores import COLUMNS
 from sluice.project import Project, load
 from sluice.tasks import load_task
+from tests.support.capitals import CAPITALS, said
 from tests.support.endpoint import Scripted
 
 KEY = "sk-never-written-1234567890"
-CAPITALS = {
-    "France": "Paris",
-    "Spain": "Madrid",
-    "Italy": "Rome",
-    "Japan": "Tokyo",
-    "Peru": "Lima",
-    "Kenya": "Nairobi",
-    "Chile": "Santiago",
-}
 ASKED = ("", ", please", ", quickly")
 N = len(CAPITALS) * len(ASKED)
-
-
-def said(question: str) -> str:
-    return next((v for k, v in CAPITALS.items() if k in question), "I am sorry, I cannot help with that.")
 
 
 @pytest.fixture

@@ -38,6 +38,17 @@ class Rollout:
         self.weights.append(self.world.routed.weights.get(CANDIDATE, 0))
         return self.state
 
+    def reach(self, phase: str) -> None:
+        """Any phase, paused in a step and waiting for the candidate among them."""
+        if phase == "Pending":
+            self.world.ready = False
+            self.look()
+        elif phase == "Paused":
+            self.until("Step", stage="collect")
+            self.look(**order("pause"))
+        else:
+            self.until(phase)
+
     def until(self, *phases: str, stage: str | None = None, looks: int = 2000, **changes: Any) -> State:
         for _ in range(looks):
             if self.state.phase in phases and stage in (None, self.state.stage):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sluice.rollouts.simulate import CANDIDATE, STABLE, Behaviour, Scenario
 from sluice.rollouts.state import Arm, Launch, Replica, Retire, Route, Routed
-from tests.unit.rollouts.player import SPEC, Rollout, order
+from tests.unit.rollouts.player import SPEC, Rollout
 
 
 def test_healthy_candidate_goes_through_all_phases_to_all_traffic():
@@ -129,14 +129,7 @@ def test_old_model_is_kept_for_a_while_and_then_retired_until_it_is_gone():
 @pytest.mark.parametrize("phase", ["Pending", "Shadow", "Warmup", "Step", "Paused"])
 def test_newer_digest_supersedes_routes_first(phase: str):
     r = Rollout()
-    if phase == "Pending":
-        r.world.ready = False
-        r.look()
-    elif phase == "Paused":
-        r.until("Step", stage="collect")
-        r.look(**order("pause"))
-    else:
-        r.until(phase)
+    r.reach(phase)
     r.look(desired="newer", apply=False)
     assert r.state.phase == "Superseded"
     assert not [a for a in r.actions if isinstance(a, Launch)]
