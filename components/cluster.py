@@ -90,6 +90,12 @@ def here() -> Here:
     return _here.get() or Here()
 
 
+def folders(*names: str) -> dict[str, str]:
+    """These folders (default: both) as a step's arguments; none on a cluster, where each is empty by default."""
+    found = {"base_dir": here().base_dir, "home": here().home}
+    return {k: v for k, v in found.items() if v and k in (names or found)}
+
+
 def own_steps() -> Own:
     """The steps of the project that a pipeline is built for."""
     target = _target.get()

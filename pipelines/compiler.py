@@ -12,9 +12,9 @@ import yaml
 from google.protobuf import json_format
 
 from components.cluster import Target, compiling_for
-from pipelines import batch_inference, flat, monitoring, tuning
+from pipelines import batch_inference, flat, monitoring, size, tuning
 from pipelines.training import DESCRIPTION, FORM, NAME, training
-from sluice.core import files
+from sluice.core import files, yamlfile
 from sluice.core.errors import ProjectError
 from sluice.kfp import checks, form
 from sluice.kfp.config import ClusterConfig
@@ -131,7 +131,7 @@ def compile_training(
     """The training pipeline of a project, its settings the defaults of the pipeline's parameters.
 
     Raises:
-        ProjectError: no image, one that is not pinned, or a task that is not bounded.
+        ProjectError: no image, one that is not pinned, a task that is not bounded, or more than Kubeflow Pipelines can follow.
     """
     return _of_project(project, training, DESCRIPTION, name or project.name, form.TRAINING, text=text, image=image, allow_tag=allow_tag)
 
@@ -200,11 +200,15 @@ def _of_project(
     image: str | None,
     allow_tag: bool,
 ) -> Compiled:
-    values = form.defaults(read_text(text, "the project"), parameters)
+    raw = read_text(text, "the project")
+    values = form.defaults(raw, parameters)
     own = [(where, step) for where, step, _ in own_steps(project.steps, beside=project.base_dir)]
     target = Target(project.cluster, image_of(image, allow_tag=allow_tag), form.typed(values), own)
     said = does if name not in (project.name, f"{project.name}-tuning") else f"{project.name}: {does[0].lower()}{does[1:]}"
-    return compile_pipeline(function, target, name=name, description=said, parameters=values, allow_tag=allow_tag)
+    made = compile_pipeline(function, target, name=name, description=said, parameters=values, allow_tag=allow_tag)
+    workers = settings_of(project).parallel if parameters is form.TUNING else 1
+    size.require(made.spec, made.platform, project=yamlfile.line(raw), workers=workers)
+    return made
 
 
 def compile_project(

@@ -39,7 +39,7 @@ def follow(steps: Sequence[Step], given: dict[str, Any], gates: contextlib.ExitS
     for step in steps:
         own = {"which": where[step.name], "name": step.name} if step.name in where else {}
         component = named(step.name) if own else _component(step)
-        offered = {**given, **own, "environment": cluster.environment(step.name)}
+        offered = {**given, **own, "environment": cluster.environment(step.name), **cluster.folders()}
         task = component(**{name: offered[name] for name in component.component_spec.inputs or () if name in offered})
         cluster.place(task, step.name, cached=step.cached)
         given |= {name: task.outputs[output] for name, output in step.gives.items()}
@@ -91,11 +91,9 @@ def training(
     train_learning_rate: float = FORM["train_learning_rate"],
 ) -> None:
     """Data to a promoted model, or a refusal with its evidence. What the parameters are stands in `sluice.kfp.form`."""
-    base_dir = cluster.here().base_dir
     checked = validate_data(
         project=project,
         set=set,
-        base_dir=base_dir,
         compiled=cluster.compiled_form(form.typed(FORM)),
         data_source=data_source,
         evaluate_minimum=evaluate_minimum,
@@ -104,16 +102,12 @@ def training(
         train_batch_size=train_batch_size,
         train_epochs=train_epochs,
         train_learning_rate=train_learning_rate,
+        **cluster.folders("base_dir"),
     )
     cluster.place(checked, "validate_data")
     with contextlib.ExitStack() as gates:
         gates.enter_context(dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"))
-        given = {
-            "project": checked.outputs["project"],
-            "checked": checked.outputs["gate"],
-            "base_dir": base_dir,
-            "home": cluster.here().home,
-        }
+        given = {"project": checked.outputs["project"], "checked": checked.outputs["gate"]}
         follow([step for part in split() for step in part], given, gates)
     tell(project)
 

@@ -44,30 +44,29 @@ def tuning(
     tune_trials: int = FORM["tune_trials"],
 ) -> None:
     """Data to a promoted model with settings found by a search. What the parameters are stands in `sluice.kfp.form`."""
-    base_dir, home = cluster.here().base_dir, cluster.here().home
     checked = validate_data(
         project=project,
         set=set,
-        base_dir=base_dir,
         compiled=cluster.compiled_form(form.typed(FORM)),
         data_source=data_source,
         evaluate_minimum=evaluate_minimum,
         rollout_minimum_requests=rollout_minimum_requests,
         rollout_steps=rollout_steps,
         tune_trials=tune_trials,
+        **cluster.folders("base_dir"),
     )
     cluster.place(checked, "validate_data")
     before, between, behind = split()
     with contextlib.ExitStack() as gates:
         gates.enter_context(dsl.If(checked.outputs["Output"] == "pass", name="data-accepted"))
-        given = {"project": checked.outputs["project"], "checked": checked.outputs["gate"], "base_dir": base_dir, "home": home}
+        given = {"project": checked.outputs["project"], "checked": checked.outputs["gate"]}
         follow([*before, *between], given, gates)
         settled, dataset = given["project"], given["dataset"]
-        begun = cluster.place(tune_begin(project=settled, base_dir=base_dir, home=home, dataset=dataset), "preprocess")
+        begun = cluster.place(tune_begin(project=settled, dataset=dataset), "preprocess")
         with dsl.ParallelFor(begun.outputs["Output"], name="trials") as worker:
-            ran = tune_trials_step(project=settled, base_dir=base_dir, home=home, worker=worker, dataset=dataset)
+            ran = tune_trials_step(project=settled, worker=worker, dataset=dataset)
             cluster.place(ran, "train")
-        chosen = tune_choose(project=settled, base_dir=base_dir, home=home, dataset=dataset).after(ran)
+        chosen = tune_choose(project=settled, dataset=dataset).after(ran)
         cluster.place(chosen, "preprocess")
         given["project"] = chosen.outputs["Output"]
         follow(behind, given, gates)

@@ -12,12 +12,12 @@ def batch_predict(
     source: str,
     keep: str,
     max_bad: float,
-    home: str,
     engine: str,
     workers: int,
     predictions: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     gate: dsl.Output[dsl.Artifact],
+    home: str = "",
 ) -> str:
     """Predict every row of Parquet files with a package.
 

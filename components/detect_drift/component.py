@@ -12,10 +12,10 @@ def detect_drift(
     model: str,
     monitor: dict,
     kept: str,
-    home: str,
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
     gate: dsl.Output[dsl.Artifact],
+    home: str = "",
 ) -> str:
     """Has what a model is asked moved away from its training rows?
 

@@ -8,8 +8,6 @@ from components.images import PIPELINE
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
 def evaluate(
     project: str,
-    base_dir: str,
-    home: str,
     run_id: str,
     dataset: dsl.Input[dsl.Dataset],
     package: dsl.Input[dsl.Model],
@@ -18,6 +16,8 @@ def evaluate(
     report: dsl.Output[dsl.HTML],
     gate: dsl.OutputPath(str),
     handed: dsl.OutputPath(str),
+    base_dir: str = "",
+    home: str = "",
 ) -> str:
     """Measure the package, as it will be served, on held-out rows, and against the champion's on the same rows.
 
@@ -31,7 +31,7 @@ def evaluate(
         metrics: Every metric on the held-out rows.
         classification: The confusion matrix and the ROC curve, for the run page.
         report: Metrics with intervals, slices, calibration, the comparison.
-        gate: The decision and its evidence, as JSON; long evidence is left out.
+        gate: The decision and its evidence, on one line of YAML; long evidence is left out.
         handed: The project, for the step behind: each step takes it of the one before, and so the graph is a line.
 
     Returns:

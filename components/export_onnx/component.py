@@ -8,13 +8,13 @@ from components.images import PIPELINE
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
 def export_onnx(
     project: str,
-    base_dir: str,
     environment: str,
     dataset: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     package: dsl.Output[dsl.Model],
     gate: dsl.OutputPath(str),
     handed: dsl.OutputPath(str),
+    base_dir: str = "",
 ) -> str:
     """Export to ONNX, quantise, prove parity, and seal the smallest format within the loss budget.
 
@@ -25,7 +25,7 @@ def export_onnx(
         dataset: What `preprocess` wrote.
         model: What `train` wrote.
         package: The package: a folder any Sluice server can serve.
-        gate: The decision and its evidence, as JSON; long evidence is left out.
+        gate: The decision and its evidence, on one line of YAML; long evidence is left out.
         handed: The project, for the step behind: each step takes it of the one before, and so the graph is a line.
 
     Returns:

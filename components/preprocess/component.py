@@ -8,10 +8,10 @@ from components.images import PIPELINE
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
 def preprocess(
     project: str,
-    base_dir: str,
     dataset: dsl.Output[dsl.Dataset],
     gate: dsl.OutputPath(str),
     handed: dsl.OutputPath(str),
+    base_dir: str = "",
 ) -> str:
     """Split the rows by content, write them as sharded Parquet with digests, and profile them.
 
@@ -19,7 +19,7 @@ def preprocess(
         project: The project file, as YAML or JSON text.
         base_dir: The folder that relative paths in the project start from.
         dataset: The dataset folder: shards, manifest, reference profile.
-        gate: Rows per split and the data's digest, as JSON; long evidence is left out.
+        gate: Rows per split and the data's digest, on one line of YAML; long evidence is left out.
         handed: The project, for the step behind: each step takes it of the one before, and so the graph is a line.
 
     Returns:

@@ -8,8 +8,6 @@ from components.images import PIPELINE
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
 def register(
     project: str,
-    base_dir: str,
-    home: str,
     run_id: str,
     package: dsl.Input[dsl.Model],
     checked: str,
@@ -19,6 +17,8 @@ def register(
     judged: str,
     gate: dsl.OutputPath(str),
     handed: dsl.OutputPath(str),
+    base_dir: str = "",
+    home: str = "",
 ) -> str:
     """Store the package under its digest and register it as the model's candidate.
 
@@ -33,7 +33,7 @@ def register(
         trained: The gate of `train`.
         exported: The gate of `export_onnx`.
         judged: The gate of `evaluate`.
-        gate: Version, digest, place and lineage, as JSON; long evidence is left out.
+        gate: Version, digest, place and lineage, on one line of YAML; long evidence is left out.
         handed: The project, for the step behind: each step takes it of the one before, and so the graph is a line.
 
     Returns:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from components import STARTED
 from sluice.audit.log import ANCHOR
-from sluice.core.gate import Gate
+from sluice.core.gate import Gate, handed
 from sluice.core.home import Home
 from sluice.package import package as packages
 from sluice.package.beside import SIGNATURE
@@ -24,7 +23,7 @@ from sluice.tracking.tracker import tracking_uri
 
 
 def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: str, gates: Sequence[str], gate_path: str) -> str:
-    """Returns the package digest. `gates`: what the steps before handed on of theirs, JSON, in pipeline order."""
+    """Returns the package digest. `gates`: what the steps before handed on of theirs, in pipeline order."""
 
     def work() -> Gate:
         settings, base = open_project(project, base_dir)
@@ -32,7 +31,7 @@ def run(project: str, base_dir: str, home: str, run_id: str, *, package_path: st
         store = default_store(place)
         key = record.key_of(settings.provenance, base, place.root)
         package = store.add(packages.read(Path(package_path)))
-        code, passed = environment.code(base), [Gate.of(json.loads(g)) for g in gates]
+        code, passed = environment.code(base), [handed(g) for g in gates]
         lineage = {
             "code": package.provenance.get("code", ""),
             "config": settings.digest,

@@ -8,11 +8,11 @@ from components.images import PIPELINE
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
 def rollout(
     project: str,
-    base_dir: str,
-    home: str,
     digest: str,
     dataset: dsl.Input[dsl.Dataset],
     gate: dsl.OutputPath(str),
+    base_dir: str = "",
+    home: str = "",
 ) -> str:
     """Let the candidate into traffic as far as the evidence allows: promoted, or rolled back.
 
@@ -22,7 +22,7 @@ def rollout(
         home: The local home folder; empty on a cluster.
         digest: The candidate's package digest, as `register` gave it.
         dataset: What `preprocess` wrote; its held-out rows are replayed as traffic where there is none.
-        gate: The outcome and its evidence, as JSON; long evidence is left out.
+        gate: The outcome and its evidence, on one line of YAML; long evidence is left out.
 
     Returns:
         `promoted` or `rolled_back`.

@@ -11,8 +11,6 @@ from sluice.steps.step import OWN
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
 def step(
     project: str,
-    base_dir: str,
-    home: str,
     which: str,
     name: str,
     gate: dsl.OutputPath(str),
@@ -22,6 +20,8 @@ def step(
     dataset: dsl.Input[dsl.Dataset] = None,
     model: dsl.Input[dsl.Model] = None,
     package: dsl.Input[dsl.Model] = None,
+    base_dir: str = "",
+    home: str = "",
 ) -> str:
     """Run a step that the project brings, on what the steps before it made.
 
@@ -31,7 +31,7 @@ def step(
         home: The local home folder; empty on a cluster.
         which: Where the step is, as the project names it.
         name: The step's name.
-        gate: The decision and its evidence, as JSON; long evidence is left out.
+        gate: The decision and its evidence, on one line of YAML; long evidence is left out.
         handed: The project, for the step behind: each step takes it of the one before, and so the graph is a line.
         run_id: The tracking run, behind `train`.
         digest: The package's digest, behind `register`.
@@ -53,7 +53,7 @@ def step(
     return found
 
 
-def named(name: str) -> dsl.base_component.BaseComponent:
+def named(name: str) -> "dsl.base_component.BaseComponent":
     """The component, with a step's own name for its tasks."""
     made = copy.copy(step)
     made.component_spec = copy.deepcopy(step.component_spec)

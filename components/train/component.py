@@ -8,14 +8,14 @@ from components.images import PIPELINE
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
 def train(
     project: str,
-    base_dir: str,
-    home: str,
     environment: str,
     dataset: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     gate: dsl.OutputPath(str),
     handed: dsl.OutputPath(str),
+    base_dir: str = "",
+    home: str = "",
 ) -> str:
     """Train on the dataset's training rows, distributed where the project says so.
 
@@ -27,7 +27,7 @@ def train(
         dataset: What `preprocess` wrote.
         model: Weights and everything fitted with them.
         metrics: The last and best values of the curves.
-        gate: The training history, as JSON; long evidence is left out.
+        gate: The training history, on one line of YAML; long evidence is left out.
         handed: The project, for the step behind: each step takes it of the one before, and so the graph is a line.
 
     Returns:

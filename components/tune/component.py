@@ -6,7 +6,13 @@ from components.images import PIPELINE
 
 
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
-def tune_begin(project: str, base_dir: str, home: str, dataset: dsl.Input[dsl.Dataset], gate: dsl.Output[dsl.Artifact]) -> list:
+def tune_begin(
+    project: str,
+    dataset: dsl.Input[dsl.Dataset],
+    gate: dsl.Output[dsl.Artifact],
+    base_dir: str = "",
+    home: str = "",
+) -> list:
     """Check the search space and open the study; a study that was cut off is gone on with.
 
     Args:
@@ -26,7 +32,12 @@ def tune_begin(project: str, base_dir: str, home: str, dataset: dsl.Input[dsl.Da
 
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
 def tune_trials(
-    project: str, base_dir: str, home: str, worker: str, dataset: dsl.Input[dsl.Dataset], gate: dsl.Output[dsl.Artifact]
+    project: str,
+    worker: str,
+    dataset: dsl.Input[dsl.Dataset],
+    gate: dsl.Output[dsl.Artifact],
+    base_dir: str = "",
+    home: str = "",
 ) -> int:
     """Train with settings the study proposes, one trial after another, until it has enough.
 
@@ -49,11 +60,11 @@ def tune_trials(
 @dsl.component(base_image=PIPELINE, install_kfp_package=False)
 def tune_choose(
     project: str,
-    base_dir: str,
-    home: str,
     dataset: dsl.Input[dsl.Dataset],
     report: dsl.Output[dsl.HTML],
     gate: dsl.Output[dsl.Artifact],
+    base_dir: str = "",
+    home: str = "",
 ) -> str:
     """Merge the best trial's settings into the project, and draw the study.
 
@@ -66,7 +77,7 @@ def tune_choose(
         gate: The study as JSON.
 
     Returns:
-        The project to train, as JSON text.
+        The project to train, as text on one line.
     """
     from components.tune.logic import choose
 

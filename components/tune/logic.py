@@ -8,7 +8,7 @@ from typing import Any
 
 from components import STARTED
 from components.train.logic import BackgroundTracker, curve_point
-from sluice.core import events, files
+from sluice.core import events, files, yamlfile
 from sluice.core.gate import Gate
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
@@ -72,14 +72,14 @@ def trials(project: str, base_dir: str, home: str, worker: str, *, dataset_path:
 
 
 def choose(project: str, base_dir: str, home: str, *, dataset_path: str, report_path: str, gate_path: str) -> str:
-    """The project with the best trial's settings in it, as JSON text; draws the study."""
+    """The project with the best trial's settings in it, on one line; draws the study."""
 
     def work() -> Gate:
         settings, _ = open_project(project, base_dir)
         dataset = Dataset.open(Path(dataset_path))
         study = open_study(settings, dataset, _home(home))
         found = evidence(study, settings, dataset.objective)
-        text = files.canonical_json(merged(read_text(project, "parameter `project`"), best(study).params)).decode()
+        text = yamlfile.line(merged(read_text(project, "parameter `project`"), best(study).params))
         files.write_text(Path(report_path), study_page(settings.name, found))
         reason = f"trial {found['best']['number']} of {len(found['trials'])}: {found['metric']} {found['best']['value']:.4g} with {_told(found['best']['params'])}"
         return Gate("tune", "pass", (reason,), {**found, "project": text})

@@ -11,7 +11,6 @@ from components.images import PIPELINE
 def validate_data(
     project: dict,
     set: str,
-    base_dir: str,
     compiled: dict,
     data_source: str,
     evaluate_minimum: float,
@@ -22,6 +21,7 @@ def validate_data(
     train_epochs: int = 0,
     train_learning_rate: float = 0.0,
     tune_trials: int = 0,
+    base_dir: str = "",
 ) -> NamedTuple("Checked", [("Output", str), ("project", str)]):
     """Put the form together to one project, check all of it, and the rows against its declared limits, before anything is trained.
 
@@ -34,14 +34,14 @@ def validate_data(
         evaluate_minimum: Worst value of the metric that is accepted.
         rollout_minimum_requests: Requests the new model must answer in each step.
         rollout_steps: Per cent of traffic for the new model, step by step.
-        gate: The decision and every check, as JSON; long evidence is left out.
+        gate: The decision and every check, on one line of YAML; long evidence is left out.
         train_batch_size: Rows a training step; 0: automatic.
         train_epochs: Passes over the training rows; 0: automatic.
         train_learning_rate: Learning rate; 0: automatic.
         tune_trials: Trainings that a study tries.
 
     Returns:
-        `pass` or `refuse`, and the project that every later step takes, as JSON text.
+        `pass` or `refuse`, and the project that every later step takes, as text on one line.
     """
     from components.validate_data.logic import run
     from sluice.core.gate import hand_on

@@ -19,7 +19,7 @@ from sluice.tasks import load_task
 
 
 class Checked(NamedTuple):
-    """The decision (kfp.local decides by no output of another name), and the project as JSON text."""
+    """The decision (kfp.local decides by no output of another name), and the project as text on one line."""
 
     Output: str
     project: str

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from sluice.core import files
+from sluice.core import files, yamlfile
 
 Decision = Literal["pass", "refuse", "inconclusive"]
 #: Bytes of JSON that one part of a gate's evidence may take where it is handed to a later step.
@@ -47,10 +46,15 @@ class Gate:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Gate:
-        """What `write` wrote, or `hand_on`, parsed."""
+        """What `write` wrote, parsed."""
         return cls(
             step=raw["step"], decision=raw["decision"], reasons=tuple(raw["reasons"]), evidence=raw["evidence"], seconds=raw["seconds"]
         )
+
+
+def handed(text: str) -> Gate:
+    """The gate that `hand_on` wrote, without its long evidence."""
+    return Gate.of(yamlfile.load(text, "a gate that was handed on"))
 
 
 def hand_on(path: str) -> None:
@@ -61,9 +65,8 @@ def hand_on(path: str) -> None:
     larger than 1 MiB: long evidence is left out.
     """
     gate = Gate.read(Path(f"{path}.json"))
-    told = files.canonical_json(dataclasses.asdict(dataclasses.replace(gate, evidence=brief(gate.evidence, _HANDED))))
-    # Two braces are a template's tag to Argo, which sees every argument; in JSON they stand in texts alone.
-    files.write_bytes(Path(path), re.sub(rb"\{(?=\{)", b"\\\\u007b", told))
+    told = dataclasses.asdict(dataclasses.replace(gate, evidence=brief(gate.evidence, _HANDED)))
+    files.write_text(Path(path), yamlfile.line(told))
 
 
 def brief(evidence: Mapping[str, Any], limit: int = 8192) -> dict[str, Any]:

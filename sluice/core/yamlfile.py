@@ -5,16 +5,21 @@ JSON is read as JSON: YAML folds the line break that U+0085 is to it, and refuse
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import Any
 
+import orjson
 import yaml
 
+from sluice.core import files
 from sluice.core.errors import ProjectError
 
 #: Characters of a YAML text (which is slow to read) and of a JSON one.
 MOST_YAML, MOST_JSON = 1 << 18, 1 << 22
+#: Bytes of JSON above which `line` leaves it as it is: YAML is slow.
+_MOST_LINE = 1 << 16
 #: Values in it, what aliases repeat counted as often as they do; and how deep they lie.
 MOST_VALUES, MOST_DEPTH = 50_000, 64
 
@@ -103,6 +108,21 @@ def dump(value: Any, *, flow: bool = False, width: int = 120) -> str:
 
     text = written(True)
     return written(False) if _NO_TEXT.search(text) else text  # U+0085 and its like as escapes
+
+
+def line(value: Any) -> str:
+    """A JSON value on one line, with as few quotes as YAML asks for; `load` gives the same value back.
+
+    For what a workflow carries along: there a text stands inside JSON inside JSON, and each quote of it takes eight bytes. Two braces are
+    a template's tag to Argo, which sees every argument: a text with them is written as JSON, where one of the two can be escaped.
+    """
+    plain = files.canonical_json(value)
+    if len(plain) <= _MOST_LINE and b"{{" not in plain:
+        text = dump(orjson.loads(plain), flow=True, width=1 << 30).rstrip("\n")
+        with contextlib.suppress(ProjectError):
+            if "\n" not in text and files.canonical_json(load(text, "")) == plain:  # 1 and 1.0 and true are not the same
+                return text
+    return re.sub(r"\{(?=\{)", r"\\u007b", plain.decode())
 
 
 def load(text: str, where: str) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice import project as projects
-from sluice.core import files
+from sluice.core import files, yamlfile
 from sluice.core.errors import ProjectError
 from sluice.kfp.struct import from_struct, to_struct
 from sluice.project import Project
@@ -103,13 +103,13 @@ def resolve(
         base_dir: where a plug-in task's module may lie.
 
     Returns:
-        The checked project, and it as JSON text on one line.
+        The checked project, and it as text on one line.
 
     Raises:
         ProjectError: naming the form's parameter, its setting, the value and the fix.
     """
     raw, said_by = _merged(project, set_, {k: v for k, v in given.items() if k not in compiled or v != compiled[k]})
-    return projects.parse(raw, where=PROJECT, base_dir=base_dir, said_by=said_by), files.canonical_json(raw).decode()
+    return projects.parse(raw, where=PROJECT, base_dir=base_dir, said_by=said_by), yamlfile.line(raw)
 
 
 def split(raw: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], str]:

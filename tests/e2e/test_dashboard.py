@@ -116,7 +116,7 @@ def test_a_person_fills_in_the_form_and_sees_in_what_two_runs_differ(page: Any, 
     said = kube.run("logs", "-l", f"pipeline/runid={run}", "-c", "main", "--tail=-1", namespace="kubeflow")
     for setting in ("epochs: 1", "seed: 18", "width: 4"):
         key, value = setting.split(": ")
-        assert re.search(rf'{key}\\*": ?{value}\b', said), f"{setting} in the one project that the first step handed on"
+        assert re.search(rf'\b{key}\\*"?: ?{value}\b', said), f"{setting} in the one project that the first step handed on"
 
     page.goto("about:blank")
     page.goto(f"/#/compare?runlist={wrong},{run}")
