@@ -31,6 +31,8 @@ _LONG = 4
 _STAYS, _LASTS, _ALONE = 0.3, 1.0, 2.0
 #: Bad answers that a dispersion over processes or time begins with, as of independent ones.
 _PRIOR = 1.0
+#: Above which dispersion an arm was in trouble before, and how much longer an excess has to stay there until it is a change.
+_CLUMPS, _RESTLESS = 3.0, 1.75
 _RATIOS = np.array([1.5, 2.5, 5.0, 12.0, 40.0, 300.0])
 
 
@@ -120,7 +122,19 @@ def _onset(rows: list[list[float]], name: str, longest: float) -> int:
             break
         at, mean = at - 1, longer
     lasted = rows[-1][1] - rows[at][0] if mean > 0 else 0.0
-    return at if lasted > longest else 0
+    return at if lasted > longest * (_RESTLESS if _troubled(rows[:at], name) else 1.0) else 0
+
+
+def _troubled(rows: list[list[float]], name: str) -> bool:
+    """Whether either arm's bad answers lay in clumps: troubles come and go here, and the next may be a long one."""
+    table = _counts(rows, name)
+    for n, k in (table[:2], table[2:]):
+        n, k = n[n > 0], k[n > 0]
+        if n.size >= 2:
+            due = n * k.sum() / n.sum()
+            if (((k - due) ** 2).sum() + _PRIOR) / (due.sum() * (n.size - 1) / n.size + _PRIOR) > _CLUMPS:
+                return True
+    return False
 
 
 def _counts(rows: list[list[float]], name: str) -> Any:

@@ -92,6 +92,16 @@ def test_two_troubles_are_two_causes_however_much_of_the_bad_they_made_and_a_reg
     assert stretches.clumped(kept([(worse, t) for t in times]), "errors")[0] < 1.3
 
 
+@pytest.mark.parametrize(("troubled", "after"), [((), 105), ((4,), 165), ((4, 5), 165)])
+def test_an_excess_is_a_change_once_it_outlasts_a_trouble_and_later_where_there_were_troubles_before(troubled: tuple[int, ...], after: int):
+    """Quiet for five minutes but for the stretches of 15 s named, in which half of stable's answers are bad; then half of the candidate's for good."""
+    well, bad = {"p": (500, 2)}, {"p": (500, 250)}
+    blocks = [{"stable": bad if i in troubled else well, "candidate": well} for i in range(20)] + [{"stable": well, "candidate": bad}] * 14
+    times = [(block, 15.0 * (i + 1)) for i, block in enumerate(blocks)]
+    since = [stretches.clumped(kept(times[: 21 + more]), "errors", trouble=45.0)[0] for more in range(14)]
+    assert next(15 * (i + 1) for i, clump in enumerate(since) if clump < 1.5) == after, since
+
+
 def test_the_shadow_waits_longer_where_the_candidate_looks_worse_in_one_stretch_alone():
     turn = Turn(SHIPPED, State(phase="Shadow"), Observations(0.0, "c"), 0.0, 0.0)
     assert Measuring(turn).shadow() == 1.5 * 45
