@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sluice.core.errors import DataError
 from sluice.data.computed import sums_to
 from sluice.data.prepare import load_canonical
-from sluice.data.report import Check, Report, listed
+from sluice.data.report import Check, Report, counted, listed
 from sluice.fields import field_of, fields_of
 from sluice.problems.problem import problem
 from sluice.tasks import TASKS
@@ -60,6 +60,12 @@ def mend_error(made: Draft, error: DataError) -> bool:
     return False
 
 
+def _not_finite(check: Check) -> str:
+    """Why a column is left out, with where: one cell may be all that keeps a model from it."""
+    also = f"; mend {'it' if check.value == 1 else 'them'} or leave the cells empty, and it can be learnt from"
+    return f"holds {counted(int(check.value or 0), 'number')} no model computes with, as in {', '.join(map(str, check.examples[:2]))}{also}"
+
+
 def mend(made: Draft, check: Check) -> bool:
     """Whether what a check found was mended: by a limit that the data passes, or by leaving a column out."""
     data, rows = made.raw["data"], made.report.rows["train"] if made.report else 0
@@ -73,7 +79,7 @@ def mend(made: Draft, check: Check) -> bool:
         elif check.name == "balance" and check.value:
             checks["imbalance_max"] = float(math.ceil(2 * check.value))
         elif check.name in ("finite", "nulls") and check.column and check.column != "label" and data["columns"].get("text") is None:
-            made.left_out[check.column] = "holds numbers no model computes with" if check.name == "finite" else "no row has a value"
+            made.left_out[check.column] = _not_finite(check) if check.name == "finite" else "no row has a value"
         elif check.name == "split" and (seed := re.search(r"data\.split\.seed: (\d+)", check.message)):
             data["split"] = {"seed": int(seed[1])}
     elif check.name in ("predictive", "constant"):

@@ -14,6 +14,7 @@ from sluice.core.errors import DataError, ProjectError
 from sluice.data.archives import is_archive, unpacked
 from sluice.data.filenames import guessed
 from sluice.data.folders import LABELS_FILE, files_below
+from sluice.data.forms import format_of
 from sluice.data.look import KEY, Look, kind_in, looked_at
 from sluice.data.prepare import validate_project_data, value_of
 from sluice.data.report import listed
@@ -47,6 +48,14 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
         return _files(Draft({"name": name, "task": task or "", "data": {"source": where}}), data, data, folder, label)
     if is_archive(data):
         with unpacked(Found(data, given)) as inside:
+            tables = sorted(p.relative_to(inside.path).as_posix() for p in inside.path.rglob("*") if format_of(p) is not None)
+            if len(tables) > 1 and len(tables) == sum(p.is_file() for p in inside.path.rglob("*")):
+                raise DataError(
+                    "is an archive of several tables",
+                    field="--data",
+                    value=given,
+                    fix=f"unpack it, and name one of {', '.join(tables[:5])}",
+                )
             return _files(Draft({"name": name, "task": task or "", "data": {"source": where}}), data, inside.path, folder, label)
     if not data.is_file():
         raise DataError("no such file", field="--data", value=given, fix=f"it was looked for at {data}")
@@ -77,6 +86,7 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
         _columns(made, look, chosen)
         _settle(made, look.path, folder)
         made.notes = list(dict.fromkeys(n.replace(str(look.path), given) for n in made.notes))
+        made.left_out = {name: why.replace(str(look.path), given) for name, why in made.left_out.items()}
         return made
 
 

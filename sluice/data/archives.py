@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sluice.core.errors import DataError
+from sluice.data.forms import format_of
 from sluice.data.scheme import Found
 
 _ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")
@@ -20,8 +21,8 @@ _MOST_BYTES, _MOST_FILES = 64 << 30, 5_000_000
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file's name tells that it holds files."""
-    return path.is_file() and path.name.lower().endswith(_ENDINGS)
+    """Whether a file's name tells that it holds files; a zip file of one table is that table, packed."""
+    return path.is_file() and path.name.lower().endswith(_ENDINGS) and not (path.suffix.lower() == ".zip" and format_of(path) is not None)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from sluice.core.errors import DataError
+from sluice.data.packed import PACKED, inner_suffix
 from sluice.data.scheme import Found
 
 Format = Literal["auto", "csv", "jsonl", "parquet", "images"]
@@ -26,15 +27,11 @@ FORMATS: dict[str, Format] = {
     ".pq": "parquet",
 }
 WORKBOOKS = {".xlsx", ".xls", ".xlsm", ".ods", ".numbers"}
-_PACKED = {".gz", ".bz2", ".zst", ".lz4"}
 
 
 def format_of(path: Path) -> str | None:
     """``csv``, ``jsonl`` or ``parquet``, as a file's name tells, packed or not; null where it does not."""
-    suffixes = [s.lower() for s in path.suffixes]
-    while suffixes and suffixes[-1] in _PACKED:
-        suffixes.pop()
-    return FORMATS.get(suffixes[-1]) if suffixes else None
+    return FORMATS.get(inner_suffix(path))
 
 
 def form_of_files(found: Sequence[Found], format: Format) -> str:
@@ -61,6 +58,10 @@ def form_of_files(found: Sequence[Found], format: Format) -> str:
                 field="data.source",
                 value=f.where,
                 fix="set data.format to csv, jsonl or parquet (an image folder is named as a folder)",
+            )
+        if form == "parquet" and f.path.suffix.lower() in PACKED:
+            raise DataError(
+                "is a Parquet file that is packed once more", field="data.source", value=f.where, fix="unpack it: Parquet packs by itself"
             )
         forms.setdefault(form, f.where)
     if len(forms) > 1:

@@ -24,6 +24,7 @@ from sluice.data.dialect import Dialect
 from sluice.data.forms import WORKBOOKS, form_of_files, format_of
 from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of
+from sluice.data.packed import PACKED, inner_suffix
 from sluice.data.scheme import Found
 from sluice.data.separators import settle
 from sluice.data.sources import read_tables
@@ -226,14 +227,13 @@ def _part(file: Found, form: str, tmp: Path) -> Found:
             made = pa.Table.from_batches(batches)
         pq.write_table(made, tmp / "part.parquet")
         return Found(tmp / "part.parquet", file.where)
-    if file.path.stat().st_size <= MOST_BYTES and not {".gz", ".bz2", ".zst", ".lz4"} & set(file.path.suffixes):
+    if file.path.stat().st_size <= MOST_BYTES and file.path.suffix.lower() not in PACKED:
         return file
     with opened(file) as stream:
         head = stream.read(MOST_BYTES + 1)
     if len(head) <= MOST_BYTES:
         return file
-    suffix = next((s for s in reversed(file.path.suffixes) if s.lower() not in (".gz", ".bz2", ".zst", ".lz4")), ".csv")
-    part = Found(tmp / f"part{suffix if format_of(file.path) else '.txt'}", file.where)
+    part = Found(tmp / f"part{inner_suffix(file.path) if format_of(file.path) else '.txt'}", file.where)
     part.path.write_bytes(head[: head.rfind(b"\n") + 1])
     if form == "csv":
         _whole_rows(part)

@@ -6,9 +6,8 @@ import codecs
 import io
 from typing import Any
 
-import pyarrow as pa
-
 from sluice.core.errors import DataError
+from sluice.data.packed import unpacking
 from sluice.data.scheme import Found
 
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -16,8 +15,8 @@ UNPACK_AGAIN = "compress it again"
 
 
 def opened(file: Found) -> Any:
-    """The bytes of a file as a pyarrow stream, unpacked as its name says."""
-    return pa.input_stream(str(file.path), compression="detect")
+    """The bytes of a file as a stream, unpacked as its name says."""
+    return unpacking(file.path, file.where)
 
 
 def text_of(file: Found, encoding: str = "utf-8") -> io.TextIOWrapper:

@@ -20,6 +20,7 @@ from sluice.data.columns import usable
 from sluice.data.config import DataConfig
 from sluice.data.digests import row_texts
 from sluice.data.forms import form_of_files
+from sluice.data.packed import PACKED
 from sluice.data.parts import keeping
 from sluice.data.scheme import Found
 from sluice.data.splits import SPLITS, Piece, Splitter
@@ -35,11 +36,7 @@ _TAKES = {"csv": 6, "jsonl": 5, "parquet": 15}
 
 def form_in_pieces(found: list[Found] | pa.Table, data: DataConfig) -> str | None:
     """The form of files that are gone through in pieces; None: they are read whole, since they are of another form or fit."""
-    if (
-        not isinstance(found, list)
-        or any(f.path.is_dir() for f in found)
-        or any(f.path.suffix in (".gz", ".zip", ".bz2", ".xz", ".zst") for f in found)
-    ):
+    if not isinstance(found, list) or any(f.path.is_dir() for f in found) or any(f.path.suffix.lower() in PACKED for f in found):
         return None
     form = form_of_files(found, data.format)
     if form not in _TAKES:

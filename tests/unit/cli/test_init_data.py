@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -327,3 +328,22 @@ def test_it_writes_down_who_learns_and_names_the_others(label: list[Any], tmp_pa
     text = (tmp_path / "p" / "sluice.yaml").read_text()
     assert made.model.estimator == "auto" and "model: {estimator: auto}" in text and "lightgbm" in text
     assert "a network learns by hidden: [64, 64] in its place" in text
+
+
+def test_a_cell_that_is_no_number_to_compute_with_is_named_where_its_column_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init(tmp_path, table(tmp_path, {"size": [*SIZE[:-1], "inf"], "age": AGES, "label": LABELS}))
+    assert "left out size: holds 1 number no model computes with, as in" in (said := capsys.readouterr().out)
+    assert f"row {N}: inf; mend it or leave the cells empty" in said and "holds 1 number" in (tmp_path / "p" / "sluice.yaml").read_text()
+
+
+def test_a_zip_file_is_the_one_table_in_it_and_of_two_the_names_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(tmp_path, {"size": SIZE, "age": AGES, "label": LABELS})
+    for name, files in (("one.zip", ["train.csv"]), ("two.zip", ["train.csv", "test.csv"])):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for file in files:
+                archive.write(data, file)
+    assert init(tmp_path, tmp_path / "one.zip").data.source == "../one.zip"
+    assert main(["init", str(tmp_path / "q"), "--data", str(tmp_path / "two.zip")]) == 2
+    assert "is an archive of several tables" in (said := capsys.readouterr().err) and "name one of test.csv, train.csv" in said
