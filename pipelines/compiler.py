@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -207,7 +208,9 @@ def _of_project(
     said = does if name not in (project.name, f"{project.name}-tuning") else f"{project.name}: {does[0].lower()}{does[1:]}"
     made = compile_pipeline(function, target, name=name, description=said, parameters=values, allow_tag=allow_tag)
     workers = settings_of(project).parallel if parameters is form.TUNING else 1
-    size.require(made.spec, made.platform, project=yamlfile.line(raw), workers=workers)
+    note = size.require(made.spec, made.platform, project=yamlfile.line(raw), workers=workers)
+    if note:
+        print(f"note: {note}", file=sys.stderr)
     return made
 
 

@@ -16,10 +16,11 @@ from sluice.core.errors import ProjectError
 
 #: Bytes above which Argo packs.
 LIMIT = 1 << 20
-#: Nodes that hold a step's patch, and its driver's arguments: with one for retries each, as where the cluster's defaults ask for retries.
-_PATCHED, _DRIVERS = 6, 2
+#: Nodes that hold a step's patch, and its driver's arguments; each has one more for its retries where a cluster's defaults ask for them.
+_PATCHED, _DRIVERS = 4, 1
+_RETRIED = 2
 #: Bytes of a node beside its arguments; of the labels of a pod; of Argo's own templates.
-_NODE, _LABELS, _TEMPLATES = 750, 550, 24_000
+_NODE, _LABELS, _TEMPLATES = 1_250, 550, 24_000
 #: Characters of a gate that is handed to another step; of any other value that a step gives.
 _GATE, _VALUE = 1_500, 40
 _UUID = "0" * 36
@@ -38,49 +39,62 @@ _SESSION = {
 }
 
 
-def require(spec: Mapping[str, Any], platform: Mapping[str, Any], *, project: str, workers: int = 1) -> None:
-    """Raise `ProjectError` where a run of a compiled pipeline would be too large to be followed, with the figure and what makes it smaller."""
-    comes_to = stored(spec, platform, project=project, workers=workers)
-    if comes_to <= LIMIT:
-        return
-    said = f"a run would come to about {comes_to:,} bytes in Kubernetes; above {LIMIT:,} Argo packs it, and Kubeflow Pipelines does not read it"
-    fewer = next((n for n in range(workers - 1, 0, -1) if stored(spec, platform, project=project, workers=n) <= LIMIT), None)
+def require(spec: Mapping[str, Any], platform: Mapping[str, Any], *, project: str, workers: int = 1) -> str:
+    """What a person should know of a run's size; empty where nothing.
+
+    Raises:
+        ProjectError: a run of a compiled pipeline would be too large to be followed on any cluster, with the figure and what makes it smaller.
+    """
+
+    def comes_to(n: int, retries: bool = False) -> int:
+        return stored(spec, platform, project=project, workers=n, retries=retries)
+
+    if comes_to(workers) <= LIMIT:
+        most = comes_to(workers, True)
+        return "" if most <= LIMIT else f"{_said(most)}, where the cluster's workflowDefaults give each task retries"
+    fewer = next((n for n in range(workers - 1, 0, -1) if comes_to(n) <= LIMIT), None)
     if fewer:
         raise ProjectError(
-            said,
+            _said(comes_to(workers)),
             field="tune.parallel",
             value=workers,
             fix=f"at most {fewer} with this project: each process of a study is a task of its own, whatever the trials",
         )
     raise ProjectError(
-        said,
+        _said(comes_to(workers)),
         field="project",
         value=f"{len(project):,} characters",
         fix="make the project file shorter: each step is handed all of it. rules of its data can stand in a file beside it (data.schema_file)",
     )
 
 
-def stored(spec: Mapping[str, Any], platform: Mapping[str, Any], *, project: str, workers: int = 1) -> int:
+def _said(comes_to: int) -> str:
+    return f"a run would come to about {comes_to:,} bytes in Kubernetes; above {LIMIT:,} Argo packs it, and Kubeflow Pipelines does not read it"
+
+
+def stored(spec: Mapping[str, Any], platform: Mapping[str, Any], *, project: str, workers: int = 1, retries: bool = False) -> int:
     """Bytes of JSON that a finished run's Workflow comes to, about.
 
     Args:
         spec, platform: the compiled pipeline.
         project: the project, as a step hands it on.
         workers: tasks of each loop: the processes of a study.
+        retries: whether the cluster's defaults (Argo's `workflowDefaults`) give every task retries.
     """
     of_steps = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+    patched, drivers = (_PATCHED + _RETRIED, 2 * _DRIVERS) if retries else (_PATCHED, _DRIVERS)
     root, name = {k: spec[k] for k in ("root",)}, spec["pipelineInfo"]["name"]
-    total = _TEMPLATES + 2 * (_text(root["root"]) + _text(_constants(root["root"])) + len(project) + 3 * _NODE) + _text(root["root"])
+    total = _TEMPLATES + drivers * (_text(root["root"]) + _text(_constants(root["root"])) + len(project) + 3 * _NODE) + _text(root["root"])
     for task, times in _tasks(spec, root["root"]["dag"], 1, workers):
         component = spec["components"][task["componentRef"]["name"]]
         if "dag" in component:
-            total += 2 * times * (_text(component) + _text(task) + 3 * _NODE) + _text(component)
+            total += drivers * times * (_text(component) + _text(task) + 3 * _NODE) + _text(component)
             continue
         container = spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         settings = of_steps.get(component["executorLabel"], {})
         told = _text(component) + _text(task) + _text(container) + _text(settings)
         patch = _text(_patch(name, component, task, container, settings, project))
-        total += times * (_DRIVERS * (told + _NODE) + _PATCHED * patch + (_PATCHED - _DRIVERS) * (_NODE + _LABELS)) + told
+        total += times * (drivers * (told + _NODE) + patched * patch + (patched - drivers) * (_NODE + _LABELS)) + told
     return total
 
 

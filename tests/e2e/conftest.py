@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,10 @@ GROUPS = {
     "test_install": "installations",
     "test_upgrade": "installations",
 }
+
+
+#: How much longer than on an idle machine anything is waited for: what a test holds is that something comes, not when.
+PATIENCE = 3
 
 
 def missing() -> str | None:
@@ -74,14 +79,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     why = missing() if mine else None
     for item in mine:
         item.add_marker(pytest.mark.e2e)
-        item.add_marker(pytest.mark.timeout(900))
+        item.add_marker(pytest.mark.timeout(PATIENCE * 900))
         if why:
             item.add_marker(pytest.mark.skip(reason=why))
 
 
 def kubectl(*args: str, stdin: str | bytes | None = None, check: bool = True, namespace: str = NAMESPACE) -> str:
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(["kubectl", "-n", namespace, *args], input=data, capture_output=True, timeout=300, check=False)
+    patient = [re.sub(r"^--timeout=(\d+)s$", lambda m: f"--timeout={PATIENCE * int(m[1])}s", a) for a in args]
+    done = subprocess.run(["kubectl", "-n", namespace, *patient], input=data, capture_output=True, timeout=PATIENCE * 300, check=False)
     if check and done.returncode:
         raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr.decode()}")
     return done.stdout.decode()
@@ -178,7 +184,7 @@ _BEFORE = pytest.StashKey[dict[str, str]]()
 
 
 def wait(ready: Callable[[], Any], what: str, seconds: float = 120) -> Any:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE * seconds
     while True:
         try:
             found = ready()
@@ -188,7 +194,7 @@ def wait(ready: Callable[[], Any], what: str, seconds: float = 120) -> Any:
             found = None
         if found:
             return found
-        assert time.monotonic() < end, f"{what}: not after {seconds:g} s"
+        assert time.monotonic() < end, f"{what}: not after {PATIENCE * seconds:g} s"
         time.sleep(2)
 
 
@@ -219,7 +225,7 @@ def packages(loader: Callable[..., str]) -> Iterator[list[str]]:
                 [sys.executable, "-m", "sluice", "run", str(ROOT / "examples/digits/sluice.yaml"), "--home", str(home), "--quiet", *more],
                 capture_output=True,
                 text=True,
-                timeout=600,
+                timeout=PATIENCE * 600,
                 check=False,
             )
             assert done.returncode == 0, done.stderr
@@ -260,8 +266,8 @@ def rollout_manifest(digest: str) -> str:
         "settleSeconds": 3,
         "warmupSeconds": 1,
         "verifySeconds": 5,
-        "readySeconds": 120,
-        "stepDeadlineSeconds": 240,
+        "readySeconds": PATIENCE * 120,
+        "stepDeadlineSeconds": PATIENCE * 240,
         "keepSeconds": 5,
         "shadow": {"requests": 100},
     }

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.e2e.conftest import PATIENCE
 from tests.unit.docs.test_commands import CHOICE, PAGES, REPO, blocks
 
 SPACE = f"sluice-e2e-docs-{uuid.uuid4().hex[:6]}"
@@ -119,7 +120,7 @@ def run(argv: list[str], folder: Path = REPO) -> subprocess.CompletedProcess[str
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=180,
+        timeout=PATIENCE * 180,
         check=False,
         cwd=folder,
         env=os.environ | {"KUBE_EDITOR": "true", "EDITOR": "true"},

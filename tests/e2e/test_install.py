@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 SPACE = "sluice-e2e-helm"
 # CRDs and priority classes are the cluster's, and kustomize's here; a small node.
@@ -22,7 +24,7 @@ VALUES = [
 
 
 def helm(*args: str) -> str:
-    done = subprocess.run(["helm", "-n", SPACE, *args], capture_output=True, text=True, timeout=420, check=False)
+    done = subprocess.run(["helm", "-n", SPACE, *args], capture_output=True, text=True, timeout=PATIENCE * 420, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
@@ -61,7 +63,7 @@ def refused(namespace: str, *more: str) -> str:
         ["helm", "-n", namespace, "install", "sluice-e2e", str(ROOT / "charts" / "sluice"), *more],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE * 120,
         check=False,
     )
     assert done.returncode != 0

@@ -22,11 +22,16 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines import size
+from pipelines.compiler import compile_tuning
 from sluice import Client
+from sluice import project as projects
+from sluice.core import yamlfile
 from sluice.core.processes import free_port
 from sluice.kfp.client import Api
 from sluice.kfp.connection import connect
 from sluice.registry.versions import CHAMPION, Registry
+from tests.e2e.conftest import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 SPACE = "kubeflow"
@@ -166,7 +171,9 @@ def project(folder: Path, namespace: str, **model: Any) -> Path:
 
 
 def sluice(*args: str, seconds: float = 850) -> tuple[int, dict[str, Any], str]:
-    done = subprocess.run([sys.executable, "-m", "sluice", *args, "--json"], capture_output=True, text=True, timeout=seconds, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "sluice", *args, "--json"], capture_output=True, text=True, timeout=PATIENCE * seconds, check=False
+    )
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
@@ -308,12 +315,14 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
     found["name"] = name
     found["cluster"]["defaults"]["volumes"] = [{"claim": claim, "mount": "/studies"}]
     found["tune"] = {
-        "trials": 4,
+        "trials": 8,
         "parallel": 2,
         "storage": "journal:/studies/digits.journal",
         "space": {"train.learning_rate": {"type": "float", "low": 1e-5, "high": 3e-2, "log": True}},
     }
     path.write_text(yaml.safe_dump(found))
+    text = path.read_text()
+    made = compile_tuning(projects.parse(projects.read_text(text, "text")), text=text, image=image)
     forget(kube, registry, name)
     begun = int(1000 * time.time())
     try:
@@ -321,13 +330,16 @@ def test_a_study_of_parallel_tasks_ends_as_a_model_with_the_best_settings(
             "submit", str(path), "--tune", "--wait", "--endpoint", endpoint, "--image", image, "--timeout", "1500", seconds=1600
         )
         assert (code, outcome["outcome"]) == (0, "promoted"), said + json.dumps(outcome)
+        told = size.stored(made.spec, made.platform, project=yamlfile.line(found), workers=found["tune"]["parallel"], retries=True)
+        kept = kube.get("workflows", "-l", f"pipeline/runid={outcome['run']}", namespace=SPACE)["items"]
+        assert len(kept) == 1 and 0.6 < len(json.dumps(kept[0], separators=(",", ":"))) / told < 1.1, "what was told of its size holds"
         champion = registry.by_alias(name, CHAMPION)
         assert champion is not None
         assert (status(kube, name)["phase"], status(kube, name)["stable"]) == ("Succeeded", champion.digest[:12])
         tracked = MlflowClient(registry.uri)
         found_runs = tracked.search_runs([tracked.get_experiment_by_name(name).experiment_id], f"attributes.start_time > {begun}")
         tried = {r.data.params["train.learning_rate"] for r in found_runs if "sluice.trial" in r.data.tags}
-        assert len(tried) == 4
+        assert len(tried) == 8
         assert tracked.get_run(champion.run_id).data.params["train.learning_rate"] in tried
     finally:
         forget(kube, registry, name)

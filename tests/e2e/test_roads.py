@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from sluice.registry.versions import CHAMPION, Registry
+from tests.e2e.conftest import PATIENCE
 from tests.e2e.test_kfp import SPACE, endpoint, forget, pipelines, registry, sluice, status, unregister
 
 __all__ = ["endpoint", "pipelines", "registry"]  # fixtures
@@ -42,10 +43,10 @@ def forgotten(kube: Any, registry: Registry) -> Iterator[None]:
 
 def doctor() -> tuple[int, dict[str, Any]]:
     done = subprocess.run(
-        [sys.executable, "-m", "sluice", "doctor", "--json", "--timeout", "60", "--pod-timeout", "240"],
+        [sys.executable, "-m", "sluice", "doctor", "--json", "--timeout", "60", "--pod-timeout", str(PATIENCE * 240)],
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=PATIENCE * 400,
         check=False,
     )
     return done.returncode, json.loads(done.stdout)

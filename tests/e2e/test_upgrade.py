@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 BEFORE, NOW = Path(__file__).parent / "charts" / "sluice-0.1.0.tgz", ROOT / "charts" / "sluice"
 SPACE = "sluice-e2e-upgrade"
@@ -28,7 +30,7 @@ print(urllib.request.urlopen(request, timeout=60).read().decode())
 
 
 def helm(*args: str) -> str:
-    done = subprocess.run(["helm", "-n", SPACE, *args], capture_output=True, text=True, timeout=420, check=False)
+    done = subprocess.run(["helm", "-n", SPACE, *args], capture_output=True, text=True, timeout=PATIENCE * 420, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 

@@ -21,7 +21,8 @@ import pytest
 from serving.controller.kube import connect
 from serving.controller.rollouts.backends.base import POD_OF
 from serving.controller.rollouts.evidence import Prometheus
-from sluice.core.processes import spawn, stop, wait_until
+from sluice.core import processes
+from sluice.core.processes import spawn, stop
 from sluice.kube.client import KubeFault
 from sluice.kube.objects import Objects
 from sluice.rollouts.load_generator import Load, Request
@@ -42,12 +43,23 @@ SECURE = {
 }
 
 
+#: How much longer than on an idle machine anything is waited for: the cluster shares its cores with whatever else runs, and what a test
+#: holds is that something comes, not when.
+PATIENCE = 4
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if str(HERE) in str(item.path):
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(PATIENCE * 600))
             if not os.environ.get("SLUICE_E2E"):
                 item.add_marker(pytest.mark.skip(reason="needs a cluster: set SLUICE_E2E=1"))
+
+
+def wait_until(ready: Callable[[], bool], *, what: str, seconds: float, every: float = 0.05) -> None:
+    """`processes.wait_until`, patiently."""
+    processes.wait_until(ready, what=what, seconds=PATIENCE * seconds, every=every)
 
 
 def kubectl(*args: str, stdin: str | None = None) -> str:
@@ -149,8 +161,8 @@ def manifest(name: str, version: str, behaviour: str = "", backend: str = "Gatew
         "settleSeconds": 2,
         "warmupSeconds": 1,
         "verifySeconds": 3,
-        "readySeconds": 60,
-        "stepDeadlineSeconds": 120,
+        "readySeconds": PATIENCE * 60,
+        "stepDeadlineSeconds": PATIENCE * 120,
         "keepSeconds": 5,
     } | spec.pop("strategy", {})
     return {
@@ -296,7 +308,7 @@ class Api:
         return str(self.status(name).get("phase", ""))
 
     def until(self, name: str, *phases: str, seconds: float = 180, version: str | None = None) -> dict[str, Any]:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE * seconds
         while time.monotonic() < end:
             status = self.status(name)
             of = (
@@ -354,6 +366,3 @@ def named(cluster: Objects, request: pytest.FixtureRequest) -> Iterator[str]:
             except KubeFault as e:
                 if e.status != 404:
                     raise
-
-
-__all__ = ["wait_until"]

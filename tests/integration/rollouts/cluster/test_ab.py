@@ -14,16 +14,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from sluice.core.processes import wait_until
-
 _spec = importlib.util.spec_from_file_location("rollout_cluster", Path(__file__).with_name("conftest.py"))
 assert _spec and _spec.loader
 helpers = sys.modules.setdefault("rollout_cluster", importlib.util.module_from_spec(_spec))
 if not hasattr(helpers, "manifest"):
     _spec.loader.exec_module(helpers)
 manifest, digest, NAMESPACE = helpers.manifest, helpers.digest, helpers.NAMESPACE
+wait_until = helpers.wait_until
 
 #: How often a user buys, by the model that answered.
 BUYS = {digest("plain")[:12]: 0.1, digest("persuasive")[:12]: 0.35}
@@ -95,7 +92,6 @@ class Users:
             t.join(20)
 
 
-@pytest.mark.timeout(900)
 def test_half_the_users_each_stick_and_the_model_that_sells_more_takes_over(
     operator: Any, api: Any, named: str, gateway: tuple[str, int], prometheus: str
 ):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sluice.core.processes import die_with_parent, wait_until
+from sluice.core.processes import die_with_parent
 from sluice.rollouts.load_generator import Load
 
 _spec = importlib.util.spec_from_file_location("rollout_cluster", Path(__file__).with_name("conftest.py"))
@@ -25,13 +25,12 @@ helpers = sys.modules.setdefault("rollout_cluster", importlib.util.module_from_s
 if not hasattr(helpers, "manifest"):
     _spec.loader.exec_module(helpers)
 manifest, digest, NAMESPACE, kubectl = helpers.manifest, helpers.digest, helpers.NAMESPACE, helpers.kubectl
+wait_until = helpers.wait_until
 
 _flaky = importlib.util.spec_from_file_location("rollout_flaky_api", Path(__file__).with_name("flaky_api.py"))
 assert _flaky and _flaky.loader
 flaky_module = importlib.util.module_from_spec(_flaky)
 _flaky.loader.exec_module(flaky_module)
-
-pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

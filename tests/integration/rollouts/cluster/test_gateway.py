@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sluice.core.processes import wait_until
 from sluice.rollouts.load_generator import Load
 
 # The helpers of conftest.py, by path: test folders are no packages.
@@ -20,6 +19,7 @@ helpers = sys.modules.setdefault("rollout_cluster", importlib.util.module_from_s
 if not hasattr(helpers, "manifest"):
     _spec.loader.exec_module(helpers)
 manifest, digest, NAMESPACE, kubectl = helpers.manifest, helpers.digest, helpers.NAMESPACE, helpers.kubectl
+wait_until = helpers.wait_until
 
 
 def promoted(api: Any, name: str, version: str = "one") -> None:

@@ -17,7 +17,6 @@ import pytest
 from serving.controller.rollouts import resource
 from serving.controller.rollouts.backends import BACKENDS
 from serving.controller.rollouts.evidence import Pods
-from sluice.core.processes import wait_until
 from sluice.kube.objects import Objects, path
 from sluice.rollouts.load_generator import Load
 from sluice.rollouts.state import Routed, State
@@ -28,6 +27,7 @@ helpers = sys.modules.setdefault("rollout_cluster", importlib.util.module_from_s
 if not hasattr(helpers, "manifest"):
     _spec.loader.exec_module(helpers)
 manifest, digest, NAMESPACE, kubectl = helpers.manifest, helpers.digest, helpers.NAMESPACE, helpers.kubectl
+wait_until = helpers.wait_until
 ONE, TWO = digest("one"), digest("two")
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from sluice.core.processes import wait_until
 from sluice.rollouts.load_generator import Load
 
 _spec = importlib.util.spec_from_file_location("rollout_cluster", Path(__file__).with_name("conftest.py"))
@@ -24,6 +23,7 @@ helpers = sys.modules.setdefault("rollout_cluster", importlib.util.module_from_s
 if not hasattr(helpers, "manifest"):
     _spec.loader.exec_module(helpers)
 manifest, digest = helpers.manifest, helpers.digest
+wait_until = helpers.wait_until
 
 EVERY = "30s"
 #: Errors and requests a second, as in the tables of docs/rollouts.md.
@@ -65,7 +65,6 @@ def shipped(name: str, version: str, errors: float, prometheus: str) -> dict[str
     return found
 
 
-@pytest.mark.timeout(2400)
 def test_at_thirty_seconds_between_scrapes_an_equal_candidate_is_promoted_and_a_worse_one_stopped(
     operator: Any, api: Any, named: str, seldom: None, load: Callable[..., Load], prometheus: str
 ) -> None:

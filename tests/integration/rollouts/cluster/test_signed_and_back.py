@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from sluice.core.processes import wait_until
 from sluice.proof import keys
 from sluice.proof.signing import sign
 from sluice.rollouts.load_generator import Load
@@ -22,6 +21,7 @@ helpers = sys.modules.setdefault("rollout_cluster", importlib.util.module_from_s
 if not hasattr(helpers, "manifest"):
     _spec.loader.exec_module(helpers)
 manifest, digest, NAMESPACE, kubectl = helpers.manifest, helpers.digest, helpers.NAMESPACE, helpers.kubectl
+wait_until = helpers.wait_until
 
 
 def test_the_model_before_comes_back_at_a_word_and_no_request_fails(operator: Any, api: Any, named: str, load: Callable[..., Load]):
