@@ -58,6 +58,7 @@ def run(
             met.anchor_note,
             met.before,
             met.refused,
+            met.decline,
             kept,
         )
         own = own_checks("evaluate", settings.evaluate.checks, field="evaluate.checks", beside=base)

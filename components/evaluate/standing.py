@@ -11,7 +11,7 @@ from typing import Any
 from sluice.core.errors import PackageError, SluiceError
 from sluice.core.home import Home
 from sluice.data.dataset import Dataset
-from sluice.gates.ledger import HeldOut, Line
+from sluice.gates.ledger import HeldOut, Line, shift
 from sluice.package.package import Package
 from sluice.package.store import open_store
 from sluice.project import Project
@@ -32,7 +32,7 @@ class Standing:
         held_out: the rows.
         version: of the champion; None where there is none, or it cannot be read here.
         anchored: of the anchor; None where there is no champion.
-        champion, champion_note, anchor, anchor_note, before, refused: as `sluice.gates.facts.Judged` has them.
+        champion, champion_note, anchor, anchor_note, before, refused, decline: as `sluice.gates.facts.Judged` has them.
     """
 
     registry: Registry
@@ -46,6 +46,7 @@ class Standing:
     anchor_note: str
     before: float
     refused: int
+    decline: float = 0.0
 
     def keep(self, candidate: str, evidence: Mapping[str, Any]) -> None:
         """Write down what was compared; where the anchor can be compared no more the champion takes its place.
@@ -59,7 +60,8 @@ class Standing:
         apart = self.anchored.digest if self.anchor is not None and self.anchored is not None else ""
         at, metric = int(time.time() * 1000), str(compared["metric"])
         verdicts = (str(compared["verdict"]), str(against.get("verdict") or ""))
-        ledger.add(self.registry, self.name, Line(at, self.held_out, candidate, self.version.digest, apart, metric, *verdicts))
+        moved = shift(against if apart else compared)
+        ledger.add(self.registry, self.name, Line(at, self.held_out, candidate, self.version.digest, apart, metric, *verdicts, shift=moved))
         if against.get("lost") and apart:
             anchor.move(self.registry, self.name, self.version, self.anchored, str(against["lost"]).partition(";")[0])
 
@@ -80,8 +82,8 @@ def standing(settings: Project, home: Home, dataset: Dataset, candidate: str) ->
         except PackageError as e:
             said = anchor.move(registry, name, version, best, f"the package of the anchor before it cannot be read: {e.message}")
             best = version
-    before, refused = past.before(held_out, candidate), past.refused(best.digest, candidate)
-    return Standing(registry, name, held_out, version, best, champion, note, package, said, before, refused)
+    before, tries = past.before(held_out, candidate), (past.refused(best.digest, candidate), past.decline(best.digest, candidate, held_out))
+    return Standing(registry, name, held_out, version, best, champion, note, package, said, before, *tries)
 
 
 def champion_version(registry: Registry, name: str) -> Version | None:

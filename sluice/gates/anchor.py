@@ -29,8 +29,8 @@ class Anchor(Check):
     """Refuses where the anchor is better beyond doubt, and by more than `anchor_margin` as far as the rows can tell.
 
     The anchor is the registry's alias ``anchor``: the first champion, then each that was found better than the anchor before it, at a
-    level that pays for every comparison on its rows, or one that a person names with a reason (`sluice anchor`). After a candidate that was refused the next is
-    refused sooner (`sluice.stats.spending.raised`): a process that makes worse models tries often, and needs luck once.
+    level that pays for every comparison on its rows, or one that a person names with a reason (`sluice anchor`). After candidates that were refused, or that all
+    together look worse, the next is refused sooner (`sluice.stats.spending.raised`): a process that makes worse models tries often, and needs luck once.
     """
 
     name, step, Config = "anchor", "evaluate", AnchorConfig
@@ -43,7 +43,7 @@ class Anchor(Check):
 
         if facts.anchor is None or facts.champion is None:
             return Decision("pass", evidence={"anchor": {"whence": facts.anchor_note}} if facts.anchor_note else {})
-        before = Before(facts.compared_before, facts.refused_before)
+        before = Before(facts.compared_before, facts.refused_before, facts.decline, share(facts.compared_before))
         margin = config.margin if config.anchor_margin is None else config.anchor_margin
         compared, why = against(asked(facts.anchor, "anchor", facts), facts, config.model_copy(update={"margin": margin}), before)
         if compared is None or compared["difference"] is None:
@@ -52,7 +52,8 @@ class Anchor(Check):
             return Decision(
                 "pass", (lost,), {"anchor": {"whence": facts.anchor_note, "digest": facts.anchor.digest, "lost": lost}}, (lost,)
             )
-        told = {**compared, "digest": facts.anchor.digest, "whence": facts.anchor_note, "refused": before.refused, "lost": ""}
+        past = {"refused": before.refused, "decline": before.decline}
+        told = {**compared, "digest": facts.anchor.digest, "whence": facts.anchor_note, **past, "lost": ""}
         return dataclasses.replace(decide(told), evidence={"anchor": told})
 
     def section(self, decision: Decision) -> str:
@@ -66,6 +67,12 @@ class Anchor(Check):
             if "verdict" in found
             else f"<h3>Anchor</h3>{said}"
         )
+
+
+def share(compared_before: float) -> float:
+    """How much of the error level a comparison has with nothing before it: half on new rows, since the champion's check decides too and a decline is seen on such rows; on
+    rows that were compared on before, where none is, all of it."""
+    return min(1.0, 0.5 + 0.5 * compared_before)
 
 
 def decide(compared: dict[str, Any]) -> Decision:

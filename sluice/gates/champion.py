@@ -35,10 +35,11 @@ class Champion(Check):
 
         comparison, note = None, facts.champion_note
         if facts.champion is not None:
-            before = Before(facts.compared_before, facts.refused_before if facts.anchor is None else 0)  # the champion is the anchor
+            tries = (facts.refused_before, facts.decline) if facts.anchor is None else (0, 0.0)  # the champion is the anchor
+            before = Before(facts.compared_before, *tries)
             comparison, note = against(facts.theirs, facts, config, before)
             if comparison is not None:
-                past = {"ledger": told(before.on_rows, comparison), "refused": before.refused}
+                past = {"ledger": told(before.on_rows, comparison), "refused": before.refused, "decline": before.decline}
                 comparison |= past
         found = decide(comparison, config) if comparison is not None or facts.champion is None else unasked(note, config)
         which = {"champion_digest": facts.champion.digest} if facts.champion is not None else {}

@@ -39,6 +39,7 @@ class Judged:
         compared_before: comparisons on the same held-out rows before this one (`sluice.gates.ledger.Ledger.before`).
         kept: a folder where answers that cost something are kept by digest; None: nowhere.
         refused_before: candidates refused in a row against the anchor (`sluice.gates.ledger.Ledger.refused`).
+        decline: what all candidates against the anchor show together (`sluice.gates.ledger.Ledger.decline`).
     """
 
     project: Project
@@ -55,6 +56,7 @@ class Judged:
     anchor_note: str = ""
     compared_before: float = 0.0
     refused_before: int = 0
+    decline: float = 0.0
     kept: Path | None = None
 
     @functools.cached_property

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from sluice.core import files
+from sluice.stats.spending import decline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 #: Ids of rows that are kept of a test set: enough to tell the share of rows that two have in common to 6 points.
 _SAMPLE = 64
 _ALL = 1 << 64
+#: Comparisons that a decline is looked for in: what lies further back is forgotten anyway.
+_REMEMBERED = 20
 FORMAT = "sluice.compared/v1"
 
 
@@ -88,6 +93,7 @@ class Line:
         candidate, champion, anchor: digests; the anchor's is "" where the champion was the anchor.
         metric: by which.
         verdict: against the champion. anchored: against the anchor; "" where there was none beside the champion.
+        shift: the difference from the anchor (or the champion that was it) in its standard errors, below 0 where it is worse; 0 where it is not known.
     """
 
     at: int
@@ -98,6 +104,7 @@ class Line:
     metric: str
     verdict: str
     anchored: str
+    shift: float = dataclasses.field(default=0.0, kw_only=True)
 
     @property
     def key(self) -> str:
@@ -119,7 +126,9 @@ class Line:
             if raw["format"] != FORMAT:
                 return None
             held = rows.get(raw["rows"]) or HeldOut(str(raw["rows"]), 0, ())
-            return cls(int(raw["at"]), held, *(str(raw[k]) for k in ("candidate", "champion", "anchor", "metric", "verdict", "anchored")))
+            told = (str(raw[k]) for k in ("candidate", "champion", "anchor", "metric", "verdict", "anchored"))
+            moved = float(raw.get("shift") or 0.0)
+            return cls(int(raw["at"]), held, *told, shift=moved if math.isfinite(moved) else 0.0)
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -142,16 +151,24 @@ class Ledger:
     def refused(self, anchor: str, candidate: str) -> int:
         """How many candidates were found worse than an anchor since one was not."""
         found = 0
-        for line in reversed(self._others(candidate)):
-            if line.anchor == anchor:
-                if line.anchored != "worse":
-                    break
-                found += 1
-            elif not line.anchor and line.champion == anchor:  # the champion was the anchor
-                if line.verdict != "worse":
-                    break
-                found += 1
+        for line in reversed(self._with(anchor, candidate)):
+            if (line.anchored if line.anchor else line.verdict) != "worse":
+                break
+            found += 1
         return found
+
+    def decline(self, anchor: str, candidate: str, rows: HeldOut) -> float:
+        """What the last comparisons with an anchor show together (`sluice.stats.spending.decline`).
+
+        A comparison counts for the rows that neither the one to come nor one before it has: on the same rows the anchor's own luck would be counted again and again.
+        """
+        lines = self._with(anchor, candidate)[-_REMEMBERED:]
+        known = [rows, *(line.rows for line in lines)]
+        return decline((line.shift, 1 - max(line.rows.seen_in(r) for r in known[: i + 1])) for i, line in enumerate(lines))
+
+    def _with(self, anchor: str, candidate: str) -> list[Line]:
+        """Comparisons of other candidates with an anchor, also where it was the champion."""
+        return [line for line in self._others(candidate) if anchor == (line.anchor or line.champion)]
 
     def proved(self, champion: str, anchor: str) -> Line | None:
         """The last comparison of a champion with an anchor, when it was a candidate, if it was found better then; else None."""
@@ -163,6 +180,13 @@ class Ledger:
     def _others(self, candidate: str) -> list[Line]:
         """Lines of other candidates, one a candidate and test set: compared again it is the same model."""
         return list({(line.candidate, line.rows.digest): line for line in self.lines if line.candidate != candidate}.values())
+
+
+def shift(compared: Mapping[str, Any]) -> float:
+    """A difference in its standard errors, by its interval; 0 where there is none."""
+    if compared.get("low") is None or not compared["high"] > compared["low"]:
+        return 0.0
+    return float(NormalDist().inv_cdf((1 + compared["confidence"]) / 2) * 2 * compared["difference"] / (compared["high"] - compared["low"]))
 
 
 def told(before: float, compared: Mapping[str, Any]) -> dict[str, Any]:

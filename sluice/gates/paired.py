@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from sluice.gates.bar import number
@@ -62,9 +63,14 @@ def paid(c: dict[str, Any]) -> str:
     """At which error level a candidate is refused, and why it is larger than the project's."""
     if c.get("level") is None:
         return ""
-    n = c.get("refused", 0)
-    after = f" after {n} refused in a row, without a margin" if n else ""
-    return f"; of candidates as good as it {100 * c['level']:.3g}% are refused at most{after}"
+    n, times = c.get("refused", 0), math.exp(c.get("decline", 0.0))
+    why = [f"after {n} refused in a row"] if n else []
+    why += [f"since what was compared with it before is {times:.3g} times likelier of models in decline"] if times >= 2 else []
+    without = ", without a margin" if c["level"] > (1 - c["confidence"]) / 2 else ""
+    look = ", and it has to look better" if c["level"] > 0.5 else ""
+    return (
+        f"; of candidates as good as it {100 * c['level']:.3g}% are refused at most{' ' if why else ''}{' and '.join(why)}{without}{look}"
+    )
 
 
 def resolution(c: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ by its own decision rule. Verdicts, with the one-sided error level e = (1 - conf
   rows: their interval is wider, ``claims`` tells it and its level. Refusals do not, or a bad model would pass the sooner the more were tried.
 - ``inconclusive``: anything else.
 
-After candidates refused in a row (`Before.refused`) the level of ``worse`` is larger and there is no margin. Models that answer alike on every
+After candidates refused in a row (`Before.refused`), or in decline (`Before.decline`), the level of ``worse`` is larger and there is no margin; above 1/2 a candidate has to
+look better. Models that answer alike on every
 row are ``no_worse``: nothing in the rows tells them apart. The margin is absolute, for rmse and mae a fraction of the champion's value.
 
 Models may know different labels. Then only rows whose true label both know count, since on the others
@@ -44,10 +45,14 @@ class Before:
     Attributes:
         on_rows: comparisons on the same rows; each counts for the share of these rows it saw.
         refused: candidates refused in a row against the same other model, whatever the rows.
+        decline: what all candidates since show together (`sluice.stats.spending.decline`).
+        share: of the error level that a candidate with nothing before it is refused at.
     """
 
     on_rows: float = 0.0
     refused: int = 0
+    decline: float = 0.0
+    share: float = 1.0
 
 
 def compare(
@@ -178,20 +183,21 @@ def _judged(
 ) -> dict[str, Any]:
     """The verdict, the level at which it is found worse, and what is claimed at which level."""
     first = (1 - config.confidence) / 2
-    claimed, refusing = claim_level(first, before.on_rows), raised(first, before.refused)
+    claimed, refusing = claim_level(first, before.on_rows), raised(first, before.refused, before.decline, before.share)
     told: dict[str, Any] = {"level": refusing, "claims": None}
     if difference is None or low is None or high is None:
         return told | {"verdict": "no_worse" if same else "inconclusive"}
     wide = stretch(claimed, first, df)
     claims = (difference - wide * (difference - low), difference + wide * (high - difference))
     told["claims"] = {"level": claimed, "low": claims[0], "high": claims[1]}
-    reach = difference + stretch(refusing, first, df) * (high - difference)
-    allowed = margin if before.refused == 0 else 0.0
+    far = stretch(refusing, first, df)
+    reach = difference + far * (high - difference if far > 0 else difference - low)
+    allowed = math.inf if refusing > 0.5 else -margin if refusing <= first else 0.0
     if same:
         verdict = "no_worse"
     elif claims[0] > 0:
         verdict = "better"
-    elif reach < -metrics.ROUNDING and difference < -allowed - metrics.ROUNDING:
+    elif reach < -metrics.ROUNDING and difference < allowed - metrics.ROUNDING:
         verdict = "worse"
     else:
         verdict = "no_worse" if claims[0] >= -margin - metrics.ROUNDING else "inconclusive"

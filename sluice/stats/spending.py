@@ -10,10 +10,14 @@ References:
         an unlimited sequence.
     Dwork, Feldman, Hardt, Pitassi, Reingold, Roth: The reusable holdout (Science 349, 2015, 636-638); Blum, Hardt: The ladder (ICML 2015):
         what adaptive reuse does to held-out rows.
+    Page: Continuous inspection schemes (Biometrika 41, 1954, 100-115): the cumulative sum that forgets what lies before a change; Moustakides:
+        Optimal stopping times for detecting changes in distributions (Annals of Statistics 14, 1986): of all it sees a change soonest.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from statistics import NormalDist
 
 from sluice.stats.student import student
@@ -21,6 +25,11 @@ from sluice.stats.student import student
 _NORMAL = NormalDist()
 #: From here on a claim on the same rows takes four times the rows that the first one took.
 WORN = 2.0
+#: The loss, in standard errors of a comparison, that a decline is looked for; one comparison counts for so many of them at most, or a single broken candidate would
+#: pass for a decline.
+_SHIFT, _MOST_SHIFT = 1.3, 2.0
+#: The largest decline, a likelihood ratio of 150, so that a process that was mended is believed after some tries; and the level it can lead to.
+_MOST_DECLINE, _MOST_LEVEL = 5.0, 0.9
 
 
 def claim_level(level: float, before: float) -> float:
@@ -34,18 +43,41 @@ def claim_level(level: float, before: float) -> float:
     return level / max(1.0, k * (k - 1))
 
 
-def raised(level: float, refused: int) -> float:
-    """The one-sided level at which a candidate is refused that comes after `refused` others in a row, at most 1/2: the next tries pay for them.
+def raised(level: float, refused: int, decline: float = 0.0, share: float = 1.0) -> float:
+    """The one-sided level at which a candidate is refused that comes after others that were worse: the next tries pay for them.
 
-    A process that makes models which are too bad gets as many tries as it will, and one of them looks good enough by luck. By the triangular
-    numbers 1, 3, 6, ... of the first level; at 1/2 any candidate that looks worse at all is refused. One that is as good is refused once in
-    1 / level tries, so it seldom meets more than the first.
+    A process that makes models which are too bad gets as many tries as it will, and one of them looks good enough by luck. After candidates refused in a row
+    by the triangular numbers 3, 6, ... of the level, at most 1/2, where any candidate that looks worse at all is refused. One that is as good is refused once in
+    1 / level tries, so it seldom meets more than the first. And by what all candidates show together, whether refused or not: the level times how much likelier
+    they are of a process in decline, at most 0.9, where a candidate has to look better.
+
+    Args:
+        level: of a comparison with nothing before it.
+        refused: candidates in a row before this one.
+        decline: of `decline`.
+        share: of the level that this comparison has, where another decides too.
     """
-    return min(0.5, level * (refused + 1) * (refused + 2) / 2)
+    tries = level * (refused + 1) * (refused + 2) / 2 if refused else level * share
+    return max(min(0.5, tries), min(_MOST_LEVEL, level * share * math.exp(decline)))
+
+
+def decline(found: Iterable[tuple[float, float]]) -> float:
+    """How much likelier comparisons are if the candidates got worse at some time than if each is as good as what it was compared with: log of the likelihood ratio.
+
+    Page's cumulative sum of normal shifts, so that what was good long ago weighs nothing against a decline since. 0 where nothing speaks for one.
+
+    Args:
+        found: of each comparison, in their order, the difference in its standard errors (below 0: worse), and how much of its rows is new, 0 to 1.
+    """
+    total = 0.0
+    for shift, new in found:
+        bounded = max(-_MOST_SHIFT, min(_MOST_SHIFT, shift))
+        total = max(0.0, min(_MOST_DECLINE, total - new * _SHIFT * (bounded + _SHIFT / 2)))
+    return total
 
 
 def stretch(level: float, first: float, df: float) -> float:
-    """How many times as wide a limit is at a one-sided error level as at another, by Student's t. 0 at 1/2."""
+    """How many times as wide a limit is at a one-sided error level as at another, by Student's t. 0 at 1/2, beyond it negative."""
     if level >= 0.5:
-        return 0.0
+        return 0.0 if level == 0.5 else -stretch(1 - level, first, df)
     return student(-_NORMAL.inv_cdf(level), max(df, 1.0)) / student(-_NORMAL.inv_cdf(first), max(df, 1.0))

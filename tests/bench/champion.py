@@ -19,7 +19,7 @@ import numpy as np
 
 from sluice.gates import anchor, champion
 from sluice.gates.config import EvaluateConfig
-from sluice.gates.ledger import HeldOut, Ledger, Line, told
+from sluice.gates.ledger import HeldOut, Ledger, Line, shift, told
 from sluice.problems.comparison import Before, compare
 from sluice.problems.units import Units
 
@@ -95,12 +95,18 @@ def chain(n: int, step: float, alike: float, releases: int, *, fresh: bool, seed
                 answers[name] = answer(rng, on, loss, alike)
         if ledger.proved(serves[0], best[0]):
             best = serves
-        before, apart = Before(ledger.before(on.held, new[0]), ledger.refused(best[0], new[0])), best[0] != serves[0]
-        versus = judged(answers[new[0]], answers[serves[0]], on, config, Before(before.on_rows, 0 if apart else before.refused))
-        against = judged(answers[new[0]], answers[best[0]], on, config, before) if apart else None
+        apart, compared_before = best[0] != serves[0], ledger.before(on.held, new[0])
+        tries = (ledger.refused(best[0], new[0]), ledger.decline(best[0], new[0], on.held))
+        versus = judged(answers[new[0]], answers[serves[0]], on, config, Before(compared_before, *((0, 0.0) if apart else tries)))
+        against = (
+            judged(answers[new[0]], answers[best[0]], on, config, Before(compared_before, *tries, anchor.share(compared_before)))
+            if apart
+            else None
+        )
         decisions = [champion.decide(versus, config)] + ([anchor.decide(against)] if against else [])
         verdicts = (versus["verdict"], against["verdict"] if against else "")
-        ledger = Ledger((*ledger.lines, Line(at, on.held, new[0], serves[0], best[0] if apart else "", "accuracy", *verdicts)))
+        line = Line(at, on.held, new[0], serves[0], best[0] if apart else "", "accuracy", *verdicts, shift=shift(against or versus))
+        ledger = Ledger((*ledger.lines, line))
         if any(d.decision == "refuse" for d in decisions):
             lost += 1
         else:

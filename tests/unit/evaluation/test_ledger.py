@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from sluice.gates import anchor, champion
 from sluice.gates import theirs as others
 from sluice.gates.config import EvaluateConfig
-from sluice.gates.ledger import HeldOut, Ledger, Line, told
+from sluice.gates.ledger import HeldOut, Ledger, Line, shift, told
 from sluice.problems.comparison import Before, compare
 from sluice.problems.problem import problem
 from tests.bench import champion as bench
@@ -72,6 +73,27 @@ def test_candidates_refused_in_a_row_against_one_anchor_count_until_one_is_not()
     assert Ledger.of(as_champion).refused("a", "new") == 3, "the anchor was the champion then"
 
 
+def test_candidates_on_new_rows_that_look_worse_together_are_a_decline_and_on_the_same_rows_are_not() -> None:
+    def past(*rows: HeldOut, anchor: str = "a") -> Ledger:
+        lines = [line(i, f"x{i}", r, **({"best": "a"} if i else {"champ": anchor})) for i, r in enumerate(rows)]
+        return Ledger.of(dataclasses.replace(x, shift=-1.2) for x in lines)
+
+    new, fresh = held(90_000, 60), [held(1000 * i, 60) for i in range(4)]
+    assert past(*fresh).decline("a", "new", new) == pytest.approx(4 * 1.3 * (1.2 - 0.65))
+    assert past(*fresh).decline("a", "x2", new) == past(*fresh[:3]).decline("a", "new", new), "the same model again"
+    assert past(*fresh, anchor="b").decline("a", "new", new) < past(*fresh).decline("a", "new", new) and not past(*fresh).decline(
+        "z", "new", new
+    )
+    assert past(*fresh[:1] * 4).decline("a", "new", new) == past(fresh[0]).decline("a", "new", new), "rows that were seen tell nothing more"
+    assert past(*fresh[:1] * 4).decline("a", "new", fresh[0]) == 0
+    assert past(fresh[0], held(30, 60)).decline("a", "new", new) == pytest.approx(1.5 * past(fresh[0]).decline("a", "new", new))
+
+
+def test_a_difference_counts_in_its_standard_errors() -> None:
+    c = pair(45, 20)
+    assert shift(c) == pytest.approx(-25 / 65**0.5, rel=0.03) and shift({}) == shift(pair(0, 0) | {"low": 0.0, "high": 0.0}) == 0
+
+
 def test_a_champion_is_proved_better_by_its_own_comparison_alone() -> None:
     rows = held(0, 60)
     ledger = Ledger.of(
@@ -89,11 +111,14 @@ def test_a_champion_is_proved_better_by_its_own_comparison_alone() -> None:
 
 def test_a_line_is_read_as_it_was_written_and_what_is_none_is_left() -> None:
     rows = held(0, 2000)
-    one = line(7, "x", rows, best="a", verdict="better", anchored="inconclusive")
+    one = dataclasses.replace(line(7, "x", rows, best="a", verdict="better", anchored="inconclusive"), shift=-1.25)
     kept, raw = HeldOut.read(json.loads(json.dumps(rows.to_dict()))), json.loads(json.dumps(one.to_dict()))
     assert kept == rows and Line.read(raw, {rows.digest: rows}) == one
     lone = Line.read(raw, {})
     assert lone and lone.rows.digest == rows.digest and rows.seen_in(lone.rows) == 1 and held(1, 2000).seen_in(lone.rows) == 0
+    assert Line.read({k: v for k, v in raw.items() if k != "shift"}, {rows.digest: rows}) == dataclasses.replace(one, shift=0.0), (
+        "one written before"
+    )
     for wrong in (None, [], {}, "x", {**raw, "format": "sluice.compared/v9"}, {**raw, "at": "soon"}):
         assert Line.read(wrong, {}) is None
     assert HeldOut.read({"digest": "x", "rows": 3, "sample": "zz"}) is None
@@ -160,7 +185,7 @@ def test_a_candidate_worse_than_the_anchor_is_refused_with_what_it_pays_for() ->
     assert anchor.decide({**pair(40, 40), "refused": 0}).reasons[0].startswith("not shown to be worse than the anchor")
 
 
-def met(monkeypatch: pytest.MonkeyPatch, wrong: int, refused: int = 0, lost: str = "", **settings: object):
+def met(monkeypatch: pytest.MonkeyPatch, wrong: int, refused: int = 0, decline: float = 0.0, lost: str = "", **settings: object):
     """A candidate with 40 errors of 2,000 before an anchor with `wrong`; or one that can be compared no more."""
     y = np.arange(2000) % 2
     ours, theirs = y.copy(), y.copy()
@@ -173,6 +198,7 @@ def met(monkeypatch: pytest.MonkeyPatch, wrong: int, refused: int = 0, lost: str
         anchor_note="the anchor is version 3",
         compared_before=0.0,
         refused_before=refused,
+        decline=decline,
         outputs=np.eye(2)[ours],
         targets=y,
         labels=LABELS,
@@ -192,12 +218,28 @@ def test_the_anchors_check_has_a_margin_of_its_own_and_says_which_the_anchor_is(
     assert met(monkeypatch, 5, anchor_margin=0.05).decision == "pass" and met(monkeypatch, 5, margin=0.05).decision == "pass"
     assert met(monkeypatch, 5, margin=0.05, anchor_margin=0.0).decision == "refuse"
     assert met(monkeypatch, 32).decision == "pass" and met(monkeypatch, 32, refused=5).decision == "refuse"
+    declined = met(monkeypatch, 43, decline=5.0)
+    assert met(monkeypatch, 43).decision == "pass" and declined.decision == "refuse"
+    assert (
+        "90% are refused at most since what was compared with it before is 148 times likelier of models in decline" in declined.reasons[0]
+    )
+    assert "it has to look better" in declined.reasons[0] and met(monkeypatch, 60, decline=5.0).decision == "pass"
+    assert anchor.share(0) == 0.5 and anchor.share(0.5) == 0.75 and anchor.share(7) == 1
+    assert met(monkeypatch, 23).decision == "pass" and met(monkeypatch, 23, decline=0.7).decision == "refuse", (
+        "beside the champion's, half of the level"
+    )
 
 
 def test_a_champion_that_cannot_be_asked_is_not_passed_over_in_silence() -> None:
     note = "the champion cannot read these rows, so nothing was compared: 'debt' is missing from the dataset"
     facts: Any = SimpleNamespace(
-        champion=SimpleNamespace(digest="c" * 64), champion_note="", anchor=None, theirs=note, compared_before=0.0, refused_before=0
+        champion=SimpleNamespace(digest="c" * 64),
+        champion_note="",
+        anchor=None,
+        theirs=note,
+        compared_before=0.0,
+        refused_before=0,
+        decline=0.0,
     )
     found = champion.Champion().judge(facts, EvaluateConfig())
     assert found.decision == "inconclusive" and note in found.reasons[0] and found.cautions == found.reasons

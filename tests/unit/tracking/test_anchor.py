@@ -111,7 +111,10 @@ def test_a_candidate_meets_champion_and_anchor_and_what_is_found_is_written_down
     registry.set_alias("stood", CHAMPION, add(registry, "stood", "b").number)
     third = stood(registry, monkeypatch, "c")
     assert (third.anchor.digest, third.champion.digest, third.before, third.refused) == ("a" * 64, "b" * 64, 1, 0)
-    third.keep("c" * 64, {"comparison": {"metric": "accuracy", "verdict": "no_worse"}, "anchor": {"verdict": "worse", "lost": ""}})
+    worse = {"verdict": "worse", "lost": "", "difference": -0.02, "low": -0.03, "high": -0.01, "confidence": 0.95}
+    third.keep("c" * 64, {"comparison": {"metric": "accuracy", "verdict": "no_worse"}, "anchor": worse})
+    kept = next(x for x in ledger.read(registry, "stood").lines if x.candidate == "c" * 64)
+    assert kept.shift == pytest.approx(-3.92, abs=0.01) and Ledger((kept,)).decline("a" * 64, "d" * 64, HeldOut("new", 9, ())) > 1
     third.keep("b" * 64, {"comparison": {"metric": "accuracy", "verdict": "no_worse"}, "anchor": {"verdict": "worse", "lost": ""}})
     fourth = stood(registry, monkeypatch, "d")
     assert (fourth.before, fourth.refused) == (2, 1), "the champion compared with itself is no comparison"
