@@ -69,8 +69,13 @@ def endpoint(script: Any, **settings: Any) -> Iterator[tuple[str, Any]]:
 
     process = multiprocessing.get_context("fork").Process(target=play, daemon=True)
     process.start()
+
+    def told() -> Any:
+        here.send(True)
+        return here.recv()
+
     try:
-        yield here.recv(), lambda: (here.send(True), here.recv())[1]
+        yield here.recv(), told
     finally:
         here.send(False)
         process.join(5)

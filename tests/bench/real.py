@@ -43,7 +43,7 @@ def measure(project: dict[str, Any], work: Path) -> dict[str, Any]:
     def gate(step: str) -> str:
         return str(work / "gates" / step / "gate")
 
-    validate_data.run(text, base, gate_path=gate("validate"), report_path=at["report"])
+    validate_data.run(project, "", {}, {}, base, gate_path=gate("validate"), report_path=at["report"])
     checked = Gate.read(Path(gate("validate")))
     preprocess.run(text, base, dataset_path=at["dataset"], gate_path=gate("preprocess"))
     train.run(text, base, home, dataset_path=at["dataset"], model_path=at["model"], gate_path=gate("train"))

@@ -66,7 +66,7 @@ def main() -> None:
     api.page = lambda pod: page(pod) + "".join(f'sluice_predictions_total{{label="{i}"}} {7 * i}\n' for i in range(10))  # type: ignore[method-assign]
     kube = connect(api)
     took: list[float] = []
-    real = module.decide
+    real = module.decide  # type: ignore[attr-defined]
 
     def timed(*a: Any) -> Any:
         # A decision waits for nothing: its CPU time is its time on a core of its own.
@@ -75,7 +75,7 @@ def main() -> None:
         took.append(time.thread_time() - begun)
         return answer
 
-    module.decide = timed  # type: ignore[assignment]
+    module.decide = timed  # type: ignore[attr-defined, assignment]
     controller = Rollouts(kube, Pods(kube, proxied=True), clock=lambda: api.now)
     names = [f"m{i:04d}" for i in range(args.rollouts)]
     base = "/apis/sluice.dev/v1alpha1/namespaces/ns/modelrollouts/"

@@ -76,6 +76,7 @@ def main() -> int:
             took, first = time.monotonic() - begun, Counter(calls)
             time.sleep(60)
             rest = calls - first
+            assert operator.process is not None
             rss = psutil.Process(operator.process.pid).memory_info().rss
         finally:
             operator.stop()

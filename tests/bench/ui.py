@@ -17,6 +17,7 @@ import httpx
 import orjson
 import psutil
 
+from sluice.rollouts.store import Store
 from tests.tools import ui_home
 from tests.tools.ui_server import Served, served
 
@@ -46,7 +47,7 @@ def pages(ui: Served, again: int) -> None:
             )
 
 
-def watched(ui: Served, store: ui_home.Store, viewers: int, seconds: float) -> None:
+def watched(ui: Served, store: Store, viewers: int, seconds: float) -> None:
     """CPU of the process while so many watch a rollout that changes four times a second, and how late they see it, ms."""
     process, late, told = psutil.Process(ui.pid), list[float](), dict[str, float]()
     over = threading.Event()
