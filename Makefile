@@ -16,7 +16,7 @@ STAMP := $(VENV)/.sluice-installed-$(TORCH)
 DEMO_HOME ?= .sluice/demo
 
 # hooks read the code from here, and mkdocs-material's advertisement is none of our warnings
-.PHONY: docs pictures test-wheel test-notebooks newcomer
+.PHONY: docs pictures pictures-cluster test-wheel test-notebooks newcomer
 docs: setup ## the documentation site, into build/site; open build/site/index.html, no server needed
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 
@@ -173,6 +173,9 @@ pictures: setup ## the pictures of the documentation that a browser takes: the p
 	@$(BIN)/python -m tests.tools.ui_pictures docs/images --docs
 	@$(BIN)/python -m tests.tools.report_pictures "$$(ls -td $(DEMO_HOME)/reports/*/index.html | head -1)" build/pictures
 	@cp build/pictures/report-desktop-light.png docs/images/report.png
+
+pictures-cluster: setup ## those of Kubeflow Pipelines and MLflow, of two runs on kubectl's cluster; KF_PIPELINES_UI_ENDPOINT names the page
+	@KF_PIPELINES_UI_ENDPOINT=$${KF_PIPELINES_UI_ENDPOINT:-http://127.0.0.1:30888} $(BIN)/python -m tests.tools.kfp_pictures docs/images $(or $(MLFLOW),http://127.0.0.1:30500)
 
 test-notebooks: setup ## every notebook of examples/notebooks, from its first cell to its last
 	@SLUICE_NOTEBOOKS=all $(BIN)/python -m pytest tests/integration/run/test_notebook.py -q
