@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sluice.core.errors import MissingExtra, SluiceError
+from sluice.core.imports import ONE_AT_A_TIME
 
 _CHUNK = 1 << 20
 _TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
@@ -220,9 +221,10 @@ def client(field: str, *, connect: float = 5, read: float = 30, attempts: int = 
         MissingExtra: boto3 is not installed.
     """
     try:
-        import boto3
-        from botocore.config import Config
-    except ImportError as e:
+        with ONE_AT_A_TIME:
+            import boto3
+            from botocore.config import Config
+    except ModuleNotFoundError as e:
         raise MissingExtra("s3:// needs boto3", field=field, fix="pip install 'sluice-ml[s3]'") from e
     own = bool(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
     config = Config(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.core.errors import MissingExtra, SluiceError
+from sluice.core.imports import ONE_AT_A_TIME
 
 Object = dict[str, Any]
 #: Seconds to connect, and to wait for an answer.
@@ -53,8 +54,9 @@ def settings_of(context: str | None = None, *, pod: bool = True) -> tuple[Any, s
         KubeFault: no cluster is configured. MissingExtra: the Kubernetes client is not installed.
     """
     try:
-        from kubernetes import client, config
-    except ImportError:
+        with ONE_AT_A_TIME:
+            from kubernetes import client, config
+    except ModuleNotFoundError:
         raise MissingExtra("a cluster needs the Kubernetes client", field="kubernetes", fix="pip install 'sluice-ml[cluster]'") from None
     settings: Any = client.Configuration()
     settings.retries = False

@@ -17,6 +17,7 @@ from typing import Any
 from sluice.core import sqlite
 from sluice.core.errors import MissingExtra, SluiceError, first_line
 from sluice.core.files import PARTIAL
+from sluice.core.imports import ONE_AT_A_TIME
 from sluice.tracking import schema
 from sluice.tracking.outbox import Outbox
 from sluice.tracking.tracker import Data, flatten
@@ -236,8 +237,9 @@ def _mlflow_client() -> Any:
     }.items():
         os.environ.setdefault(key, value)
     try:
-        from mlflow import MlflowClient
-    except ImportError as e:
+        with ONE_AT_A_TIME:
+            from mlflow import MlflowClient
+    except ModuleNotFoundError as e:
         raise MissingExtra("needs mlflow", field="tracking.backend", value="mlflow", fix="pip install 'sluice-ml[tracking]'") from e
     for name in ("mlflow", "alembic"):  # after the import, which sets its own levels
         logging.getLogger(name).setLevel(logging.WARNING)

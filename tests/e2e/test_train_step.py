@@ -23,7 +23,7 @@ def step(kube: Any, name: str, *args: str, meanwhile: Callable[[], None] | None 
     start(kube, name, *args)
     if meanwhile:
         meanwhile()
-    kube.wait(lambda: kube.get("pod", name)["status"]["phase"] in ("Succeeded", "Failed"), name, 600)
+    kube.wait(lambda: ended(kube, name), name, 600)
     log = kube.run("logs", name)
     kube.run("delete", "pod", name, "--wait=false")
     kube.run("delete", "configmap", name)
@@ -92,6 +92,10 @@ def reached(kube: Any, name: str) -> int:
     return max(found, default=0)
 
 
+def ended(kube: Any, name: str) -> bool:
+    return kube.get("pod", name)["status"]["phase"] in ("Succeeded", "Failed")
+
+
 def nodes(kube: Any, name: str) -> list[dict[str, Any]]:
     """Live pods of the TrainJob that the step's pod owns, in the order of their ranks."""
     uid = kube.get("pod", name)["metadata"]["uid"]
@@ -130,7 +134,8 @@ def test_a_node_deleted_in_the_middle_changes_no_weight(kube: Any, undisturbed: 
     name = f"train-step-loses-{rank}"
 
     def delete() -> None:
-        kube.wait(lambda: reached(kube, name) > undisturbed["steps"][0] // 2, "half an epoch", 300)
+        kube.wait(lambda: reached(kube, name) > undisturbed["steps"][0] // 2 or ended(kube, name), "half an epoch", 300)
+        assert not ended(kube, name), kube.run("logs", name, "--tail=20")
         kube.run("delete", "pod", nodes(kube, name)[rank]["metadata"]["name"], "--wait=false")
 
     found, log = step(kube, name, meanwhile=delete)
@@ -143,7 +148,8 @@ def test_a_node_deleted_in_the_middle_changes_no_weight(kube: Any, undisturbed: 
 def test_the_job_goes_with_the_step(kube: Any) -> None:
     name = "train-step-cancelled"
     start(kube, name)
-    kube.wait(lambda: nodes(kube, name), "the nodes", 300)
+    kube.wait(lambda: nodes(kube, name) or ended(kube, name), "the nodes", 300)
+    assert not ended(kube, name), kube.run("logs", name, "--tail=20")
     pods = [p["metadata"]["name"] for p in nodes(kube, name)]
     kube.run("delete", "pod", name, "--wait=false")
     kube.wait(lambda: not kube.run("get", "pod", *pods, "--ignore-not-found").strip(), "the nodes' end", 180)

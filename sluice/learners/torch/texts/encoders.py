@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sluice.core.errors import ProjectError
+from sluice.core.imports import ONE_AT_A_TIME
 from sluice.tasks.config import TextModel
 
 
@@ -27,12 +28,14 @@ def encoder_class(config: dict[str, Any]) -> tuple[Any, Any]:
     Raises:
         ProjectError: the installed version does not know the architecture.
     """
-    from transformers import MODEL_MAPPING, AutoConfig
+    with ONE_AT_A_TIME:
+        from transformers import MODEL_MAPPING, AutoConfig
 
     kind = config["model_type"]
     try:
         parsed = AutoConfig.for_model(kind, **{k: v for k, v in config.items() if k != "model_type"})
-        return MODEL_MAPPING[type(parsed)], parsed
+        with ONE_AT_A_TIME:  # which imports the architecture's module
+            return MODEL_MAPPING[type(parsed)], parsed
     except (ValueError, KeyError, TypeError) as e:
         raise ProjectError(
             f"the architecture cannot be built: {e}",

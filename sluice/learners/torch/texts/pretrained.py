@@ -7,6 +7,7 @@ from typing import Any
 
 from sluice.core import files
 from sluice.core.errors import ProjectError, first_line
+from sluice.core.imports import ONE_AT_A_TIME
 
 TOKENIZER = "tokenizer.json"
 
@@ -31,7 +32,8 @@ def find(name: str, local: Path) -> Path:
             fix=f"looked in {local}; name a directory with config.json, tokenizer.json and model.safetensors, or a hub id",
         )
     try:
-        from huggingface_hub import snapshot_download
+        with ONE_AT_A_TIME:
+            from huggingface_hub import snapshot_download
 
         found = snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"], etag_timeout=10)
     except Exception as e:  # the hub's client raises many unrelated types
@@ -66,7 +68,8 @@ def tokenizer_of(root: Path, name: str) -> bytes:
     if (root / TOKENIZER).is_file():
         return (root / TOKENIZER).read_bytes()
     try:
-        from transformers import AutoTokenizer
+        with ONE_AT_A_TIME:
+            from transformers import AutoTokenizer
 
         text: str = AutoTokenizer.from_pretrained(root, local_files_only=True).backend_tokenizer.to_str()
     except Exception as e:  # whatever the conversion meets
