@@ -140,7 +140,7 @@ def _patch(
     return {
         "containers": [
             {
-                **{k: v for k, v in container.items() if k in ("image", "env", "args")},
+                **{k: v for k, v in container.items() if k not in ("command", "resources")},
                 "name": "main",
                 "command": [*launcher, "--executor_input", _json(told), "--component_spec", _json(component), "--", *container["command"]],
                 "settings": settings,

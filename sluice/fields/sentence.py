@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Characters that are a word each, since their languages write no spaces: kana, Han.
 _ALONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_ALONE}]|(?:(?![{_ALONE}])[^\W_])+|\S")
-_LIMIT_WORDS = 4096
+LIMIT_WORDS = 4096
 #: Of a word: itself, in lower case, beginnings, ends and shape, each a place of its own in the table.
 FEATURES = 10
 _PREFIXES, _SUFFIXES = (2, 3), (1, 2, 3, 4)
@@ -64,16 +64,19 @@ class SentenceProcessor(Processor):
     value = Sentence("sentence")
 
     def __init__(self, words: int, buckets: int):
-        if not 1 <= words <= _LIMIT_WORDS:
-            raise PackageError(f"must be in 1..{_LIMIT_WORDS}", field="preprocess.words", value=words)
+        checked_words(words)
         if not 2 <= buckets <= 1 << 24:
             raise PackageError("must be in 2..16777216", field="preprocess.buckets", value=buckets)
         self.words, self.buckets = words, buckets
         self.inputs = (TensorSpec("words", "INT64", (-1, words, FEATURES)), TensorSpec("spans", "INT64", (-1, words, 2)))
 
     @classmethod
-    def load(cls, spec: Mapping[str, Any], side_file: SideFile) -> SentenceProcessor:
-        """Read ``{"kind": "sentence", "words": n, "buckets": n}``. Raises `PackageError`."""
+    def load(cls, spec: Mapping[str, Any], side_file: SideFile) -> Any:
+        """Read ``{"kind": "sentence", "words": n, "buckets": n}``, or what `sluice.fields.subwords` reads where it names a tokenizer. Raises `PackageError`."""
+        if "tokenizer" in spec:
+            from sluice.fields.subwords import SubwordProcessor
+
+            return SubwordProcessor.load(spec, side_file)
         only(spec, "kind", "words", "buckets")
         return cls(setting(spec, "words", int), setting(spec, "buckets", int))
 
@@ -101,6 +104,12 @@ class SentenceProcessor(Processor):
 
     def spec(self) -> dict[str, Any]:
         return {"kind": "sentence", "words": self.words, "buckets": self.buckets}
+
+
+def checked_words(words: int) -> None:
+    """Raises `PackageError`: so many words no row has."""
+    if not 1 <= words <= LIMIT_WORDS:
+        raise PackageError(f"must be in 1..{LIMIT_WORDS}", field="preprocess.words", value=words)
 
 
 def _features(word: str) -> list[str]:

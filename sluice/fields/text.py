@@ -251,7 +251,10 @@ class TextProcessor(Processor):
 
     def batch(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         """INT64 [examples, longest], `pad_id` and mask 0 behind the shorter ones; of `ngrams`, 0."""
-        return {t.name: _padded([e[t.name] for e in examples], self.pad_id if t.name == "input_ids" else 0) for t in self.inputs}
+        return self._batch(examples, self.inputs)
+
+    def _batch(self, examples: Sequence[Example], inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+        return {t.name: _padded([e[t.name] for e in examples], self.pads[t.name]) for t in inputs}
 
     def length(self, example: Example) -> int:
         return len(example["input_ids"])

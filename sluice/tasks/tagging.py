@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import orjson
 from pydantic import Field
 
 from sluice.core.errors import DataError
-from sluice.core.section import Section
+from sluice.core.section import Names, Section
 from sluice.tasks.base import Task, settings
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _FIX = "give each word one tag, or spans as JSON: " + '[{"start": 0, "end": 4, "
 
 
 class TaggingModel(Section):
-    """Word by word: what each is written with, and convolutions over its neighbours."""
+    """Word by word: what each is written with, and convolutions over its neighbours; or a pre-trained encoder's view of it."""
 
     max_words: int = Field(
         128, ge=1, le=4096, description="most words of a text; of longer ones the rest is neither learnt from nor answered"
@@ -29,6 +29,15 @@ class TaggingModel(Section):
     hidden: int = Field(96, ge=8, le=4096)
     layers: int = Field(3, ge=0, le=12, description="convolutions; each sees twice as far as the one before")
     dropout: float = Field(0.3, ge=0, lt=1)
+    pretrained: Annotated[str | None, Names("model")] = Field(
+        None,
+        description="local directory or hub id of an encoder, in whose place of words and convolutions stand its tokens and layers; null: from scratch",
+        exclude_if=lambda v: v is None,
+    )
+    max_length: int = Field(
+        256, ge=4, le=8192, description="tokens of a pre-trained encoder; words behind them are not answered", exclude_if=lambda v: v == 256
+    )
+    freeze_embeddings: bool = Field(False, description="of a pre-trained encoder", exclude_if=lambda v: v is False)
     unseen: float = Field(
         0.25, ge=0, lt=1, description="share of words hidden in training, so that the model reads the others and the word's form"
     )

@@ -6,6 +6,7 @@ size, and its time for 1 and for 32 texts.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from sluice.engines.predictor import run_examples
 from sluice.engines.rows import rows_from_arrow
 from sluice.formats.export import export_graph
 from sluice.learners.fit import fit
-from sluice.project import load
+from sluice.project import parse, read_yaml
 from sluice.tasks import load_task
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "tagging" / "sluice.yaml"
@@ -28,7 +29,11 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "tagging" / "sluice.yaml"
 
 def main() -> None:
     """Measure and print."""
-    project = load(EXAMPLE)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.tasks.tagging", description=__doc__)
+    parser.add_argument("--model", type=orjson.loads, default={}, help='model: of the project, as JSON: {"pretrained": DIR}')
+    args = parser.parse_args()
+    raw = read_yaml(EXAMPLE)
+    project = parse({**raw, "model": {**raw.get("model", {}), **args.model}}, base_dir=EXAMPLE.parent)
     with tempfile.TemporaryDirectory() as folder:
         dataset = prepare(project, EXAMPLE.parent, load_task(project, EXAMPLE.parent), Path(folder) / "data")
         begun = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,6 +12,10 @@ from torch.nn import functional as F
 from sluice.core.errors import ProjectError
 from sluice.core.imports import ONE_AT_A_TIME
 from sluice.tasks.config import TextModel
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
@@ -198,6 +202,17 @@ def load_encoder(model: nn.Module, root: Path, name: str) -> None:
             fix="the weights and config.json must be of one model",
         )
     encoder.load_state_dict({k: renamed[k] for k in own})
+
+
+def train_used(model: nn.Module, tokens: NDArray[np.int64]) -> None:
+    """Of a pre-trained encoder's embeddings, train those of some tokens alone, where they are trained at all (`UsedRows`).
+
+    Args:
+        tokens: sorted ids.
+    """
+    encoder: Any = model.encoder
+    if encoder.get_input_embeddings().weight.requires_grad:
+        encoder.set_input_embeddings(UsedRows(encoder.get_input_embeddings(), torch.from_numpy(tokens)))
 
 
 class UsedRows(nn.Module):

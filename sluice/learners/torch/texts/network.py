@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluice.core import files
 from sluice.core.errors import PackageError, ProjectError
 from sluice.learners.state import State
 from sluice.learners.torch.network import Network
@@ -46,19 +45,7 @@ class TextNetwork(Network):
             tokenizer, pad = train_wordpiece(texts, model.vocabulary), PAD_ID
             ngrams = self._ngrams(dataset, min(model.ngrams, _MOST_WEIGHTS // max(2, len(dataset.labels))))
         else:
-            root = self._find(model.pretrained)
-            tokenizer, config = pretrained.tokenizer_of(root, model.pretrained), pretrained.config_of(root, model.pretrained)
-            pad = config.get("pad_token_id") or 0
-            most = config.get("max_position_embeddings")
-            if most and model.max_length > most:
-                raise ProjectError(
-                    f"is more than the {most} positions of the pre-trained model",
-                    field="model.max_length",
-                    value=model.max_length,
-                    fix=f"use at most {most}",
-                )
-            weights = sorted(root.glob("*.safetensors"))
-            extra = {"config": config, "pretrained": {p.name: files.sha256_file(p) for p in weights}}
+            tokenizer, pad, _, extra = pretrained.encoder(model.pretrained, self.task.resolve(model.pretrained), model.max_length)
         try:
             processor = TextProcessor(tokenizer, model.max_length, pad, pretrained.TOKENIZER, ngrams)
         except PackageError as e:
@@ -138,15 +125,10 @@ class TextNetwork(Network):
         if getattr(model, "bag", None) is not None:
             self._fit_bag(model, state, rows)
             return True
-        encoder = getattr(model, "encoder", None)
-        if encoder is None or not encoder.get_input_embeddings().weight.requires_grad:
-            return False
-        import torch
+        if "config" in state.extra:
+            from sluice.learners.torch.texts.encoders import train_used
 
-        from sluice.learners.torch.texts.encoders import UsedRows
-
-        used = torch.from_numpy(rows.distinct("input_ids"))
-        encoder.set_input_embeddings(UsedRows(encoder.get_input_embeddings(), used))
+            train_used(model, rows.distinct("input_ids"))
         return False
 
     def _fit_bag(self, model: Any, state: State, rows: Encoded) -> None:

@@ -3,13 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sluice.core import files
 from sluice.core.errors import ProjectError, first_line
 from sluice.core.imports import ONE_AT_A_TIME
 
 TOKENIZER = "tokenizer.json"
+
+
+class Encoder(NamedTuple):
+    """What a learner keeps of a pre-trained encoder.
+
+    Attributes:
+        tokenizer: its ``tokenizer.json``. pad: the token behind shorter texts. config: its architecture.
+        extra: what a state records of it: the architecture, and the digest of each file of weights.
+    """
+
+    tokenizer: bytes
+    pad: int
+    config: dict[str, Any]
+    extra: dict[str, Any]
+
+
+def encoder(name: str, local: Path, max_length: int) -> Encoder:
+    """The encoder that a project names.
+
+    Args:
+        name, local: as of `find`. max_length: tokens of a text.
+
+    Raises:
+        ProjectError: it cannot be found or read, or has fewer positions.
+    """
+    root = find(name, local)
+    config = config_of(root, name)
+    most = config.get("max_position_embeddings")
+    if most and max_length > most:
+        raise ProjectError(
+            f"is more than the {most} positions of the pre-trained model",
+            field="model.max_length",
+            value=max_length,
+            fix=f"use at most {most}",
+        )
+    weights = {p.name: files.sha256_file(p) for p in sorted(root.glob("*.safetensors"))}
+    return Encoder(tokenizer_of(root, name), config.get("pad_token_id") or 0, config, {"config": config, "pretrained": weights})
 
 
 def find(name: str, local: Path) -> Path:

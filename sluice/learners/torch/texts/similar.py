@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluice.core import files
 from sluice.core.errors import PackageError, ProjectError
 from sluice.learners.state import State
 from sluice.learners.torch.network import Network
@@ -38,11 +37,9 @@ class SimilarityNetwork(Network):
 
             tokenizer, pad, dimensions = train_wordpiece(texts, model.vocabulary), PAD_ID, model.hidden
         else:
-            root = self._find(model.pretrained)
-            tokenizer, config = pretrained.tokenizer_of(root, model.pretrained), pretrained.config_of(root, model.pretrained)
-            pad, dimensions = config.get("pad_token_id") or 0, int(config.get("hidden_size", 0))
-            weights = sorted(root.glob("*.safetensors"))
-            extra |= {"config": config, "pretrained": {p.name: files.sha256_file(p) for p in weights}}
+            tokenizer, pad, config, more = pretrained.encoder(model.pretrained, self.task.resolve(model.pretrained), model.max_length)
+            dimensions = int(config.get("hidden_size", 0))
+            extra |= more
         try:
             processor = PairProcessor(tokenizer, model.max_length, pad, pretrained.TOKENIZER)
         except PackageError as e:

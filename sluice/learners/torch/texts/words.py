@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from sluice.fields.sentence import FEATURES
+from sluice.learners.torch.texts.encoders import encoder_class
 from sluice.tasks.tagging import TaggingModel
 
 #: The features that name the word itself, which come first.
@@ -60,4 +63,44 @@ class Placed(nn.Module):
         """FP32 [rows, words, tags + 2]."""
         there = (words[:, :, :1] > 0).float()
         tags = torch.softmax(self.model(words=words, spans=spans).float(), dim=-1) * there
+        return torch.cat([tags, spans.float()], dim=2)
+
+
+class PretrainedTagger(nn.Module):
+    """Logits [rows, words, tags] of a pre-trained encoder's view of each word's first token.
+
+    Args:
+        config: the encoder's ``config.json``. tags: how many there are. model: dropout, whether embeddings are frozen.
+    """
+
+    def __init__(self, config: dict[str, Any], tags: int, model: TaggingModel):
+        super().__init__()
+        kind, parsed = encoder_class(config)
+        self.encoder: Any = kind._from_config(parsed, attn_implementation="eager")
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None  # it would take no part in the loss
+        self.dropout = nn.Dropout(model.dropout)
+        self.head = nn.Linear(parsed.hidden_size, tags)
+        if model.freeze_embeddings:
+            self.encoder.get_input_embeddings().weight.requires_grad_(False)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, words: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
+        """Tokens [rows, tokens], the place behind that of each word's first one [rows, words], 0 where there is none: its logits are 0."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        at = (words - 1).clamp(min=0).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+        out: torch.Tensor = self.head(self.dropout(torch.gather(hidden, 1, at))) * (words > 0).unsqueeze(-1)
+        return out
+
+
+class PlacedSubwords(nn.Module):
+    """What is served of a pre-trained tagger: as `Placed`."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, words: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
+        """FP32 [rows, words, tags + 2]."""
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask, words=words, spans=spans)
+        tags = torch.softmax(logits.float(), dim=-1) * (words > 0).unsqueeze(-1).float()
         return torch.cat([tags, spans.float()], dim=2)
