@@ -57,6 +57,7 @@ def take(page: Any, out: Path, api: Api, runs: dict[str, dict[str, Any]], addres
     page.goto("about:blank")
     page.goto(f"{address}/#/runs/details/{first}")
     page.get_by_text("validate-data").first.wait_for()
+    page.add_style_tag(content=".react-flow__minimap { display: none }")  # a white box over the last steps
     _kept(page, out / "kfp-graph.png", 1100)
 
     page.goto("about:blank")
