@@ -22,6 +22,7 @@ from sluice.core.errors import DataError
 ROW_ID_DIGITS = 16
 
 _ID_BLOCK = 1 << 14
+_SHA256 = type(hashlib.sha256())
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
@@ -166,42 +167,58 @@ def _numbered(table: pa.Table, columns: Sequence[str]) -> list[NDArray[np.uint64
 
 
 def _block_numbers(batch: pa.RecordBatch, head: bytes) -> NDArray[np.uint64]:
-    n, cells = batch.num_rows, [_cells(c) for c in batch.columns]
-    data = np.concatenate([np.broadcast_to(np.frombuffer(head, np.uint8), (n, len(head))), *cells], axis=1)
-    rows = data.view(f"V{data.shape[1]}")[:, 0].tolist() if n else []  # bytes objects, made in one go
-    sha256 = hashlib.sha256
-    digests = np.frombuffer(b"".join([sha256(row).digest() for row in rows]), ">u8")
-    return digests[::4].astype(np.uint64)
+    n, cells = batch.num_rows, [a for c in batch.columns for a in _cells(c)]
+    data = np.empty(n, [("head", f"V{len(head)}"), *((f"{i}", a.dtype) for i, a in enumerate(cells))])  # no gaps: a row is its cells' bytes
+    data["head"] = np.void(head)
+    for i, values in enumerate(cells):
+        data[f"{i}"] = values
+    rows = data.view(f"V{data.dtype.itemsize}").tolist() if n else []  # bytes objects, made in one go
+    made = map(_SHA256.digest, map(hashlib.sha256, rows))  # type: ignore[arg-type]
+    return np.frombuffer(b"".join(made), ">u8")[::4].astype(np.uint64)
 
 
-def _cells(array: pa.Array) -> np.ndarray:
-    """Each value as bytes of one width, uint8 [rows, 1 + width]: whether it is there, then the value or its sha256."""
+def _cells(array: pa.Array) -> list[np.ndarray]:
+    """Of each value whether it is there, uint8 [rows]; then what stands for it, 0 where it is not: itself or its sha256, [rows] of one width."""
     kind, n = array.type, len(array)
-    valid = np.frombuffer(_valid(array), np.uint8).copy()
+    valid = np.frombuffer(_valid(array), np.uint8)
     if kind == pa.string():
         coded = array.dictionary_encode()
         table = _sha256_each(coded.dictionary)
-        values = table[np.asarray(coded.indices.fill_null(0))] if len(table) else np.zeros((n, 32), np.uint8)
+        values = table[np.asarray(coded.indices.fill_null(0))] if len(table) else np.zeros(n, "V32")
     elif kind == pa.binary():
         values = _sha256_each(array)
     elif pa.types.is_list(kind):
         ends = np.cumsum(np.frombuffer(_lengths(array), np.int64))
-        inner = _cells(array.flatten())
-        slices = np.split(inner, ends[:-1]) if n else []
-        values = np.frombuffer(b"".join(hashlib.sha256(s.tobytes()).digest() for s in slices), np.uint8).reshape(n, 32)
+        slices = np.split(_packed(array.flatten()), ends[:-1]) if n else []
+        values = np.frombuffer(b"".join(hashlib.sha256(s.tobytes()).digest() for s in slices), "V32")
     elif pa.types.is_struct(kind):
-        values = np.concatenate([_cells(c) for c in array.flatten()], axis=1)
+        values = _rows_of(np.concatenate([_packed(c) for c in array.flatten()], axis=1))
     elif pa.types.is_null(kind):
-        values = np.zeros((n, 0), np.uint8)
+        return [valid]
     else:
         values = _fixed(array)
         if pa.types.is_floating(kind):
-            numbers = values.view(f"<f{kind.bit_width // 8}") + 0.0  # -0.0 + 0.0 is 0.0
-            valid &= ~np.isnan(numbers[:, 0])
-            values = numbers.view(np.uint8)
-    out = np.concatenate([valid[:, None], values], axis=1)
-    out[valid == 0] = 0
-    return out
+            numbers = values.view(f"<f{kind.bit_width // 8}")[:, 0] + 0.0  # -0.0 + 0.0 is 0.0
+            nan = np.isnan(numbers)
+            if nan.any():
+                valid, numbers[nan] = valid & ~nan, 0
+            return [valid, numbers]
+        values = _rows_of(values)
+    if not valid.all():
+        values = values.copy()
+        values[valid == 0] = np.void(bytes(values.itemsize))
+    return [valid, values]
+
+
+def _packed(array: pa.Array) -> np.ndarray:
+    """`_cells` side by side, uint8 [rows, 1 + width]."""
+    parts = [np.ascontiguousarray(a).view(np.uint8).reshape(len(array), a.itemsize) for a in _cells(array)]
+    return np.concatenate(parts, axis=1)
+
+
+def _rows_of(data: np.ndarray) -> np.ndarray:
+    """Bytes, uint8 [rows, width], as one value a row."""
+    return np.ascontiguousarray(data).view(f"V{data.shape[1]}")[:, 0]
 
 
 def _sha256_each(array: pa.Array) -> np.ndarray:
@@ -211,7 +228,7 @@ def _sha256_each(array: pa.Array) -> np.ndarray:
     for end in ends:
         digests.append(hashlib.sha256(data[start:end]).digest())
         start = end
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(array), 32)
+    return np.frombuffer(b"".join(digests), "V32")
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -47,6 +47,7 @@ _DATES = (
 _MONTHS = ("%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y")
 _OTHERS = ("%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %Y", "%b %d %H:%M:%S %Y")
 _TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p")
+_MONTH = re.compile("jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec", re.I)
 #: Years in which a form is believed that was not declared.
 _YEARS = (1800, 2200)
 #: Microseconds at which the years 1 and 10000 begin.
@@ -244,6 +245,8 @@ def _shares(texts: list[str]) -> dict[str, float]:
     if not texts or not any(_like_a_time(t) for t in texts[:_FEW]):
         return {}
     few = texts[:: max(1, len(texts) // _FEW)][:_FEW]
+    if sum(map(_parts_of_a_time, few)) < len(few) / 2:
+        return {}
     if _share("iso", few) >= MOSTLY_TIMES:
         return {"iso": 1.0}
     versions = len({len(t.split()[0]) for t in few}) > 1  # 1.2.10 is none of 2010
@@ -258,6 +261,11 @@ def _forms() -> tuple[str, ...]:
 
 def _like_a_time(text: str) -> bool:
     return len(text) <= 40 and bool(re.search(r"\d[-/.: ,]|[-/.: ]\d", text))
+
+
+def _parts_of_a_time(text: str) -> bool:
+    """Whether there is a month's name in it, or two numbers: every form that is looked for has one or the other, so that `town 12` costs no form."""
+    return len(re.findall(r"\d+", text)) > 1 or bool(_MONTH.search(text))
 
 
 def _share(form: str, texts: list[str]) -> float:

@@ -33,6 +33,7 @@ class Processor(ABC):
         max_length: most tokens of a row; 0: rows have no such length.
         pads: of inputs whose length differs from row to row: what is written behind the shorter ones.
         tokens: of these, those as long as the row's tokens.
+        alike: whether examples are of one shape whatever the row, so that a batch is a stretch of `encode_batch` of all.
     """
 
     kind: ClassVar[str]
@@ -41,6 +42,7 @@ class Processor(ABC):
     max_length: int = 0
     pads: Mapping[str, int] = MappingProxyType({})
     tokens: tuple[str, ...] = ()
+    alike: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

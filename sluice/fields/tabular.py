@@ -37,6 +37,7 @@ class TabularProcessor(Processor):
     """
 
     kind: ClassVar[str] = "tabular"
+    alike: ClassVar[bool] = True
 
     def __init__(self, columns: Sequence[Column], written: Mapping[str, Mapping[str, str | None]] | None = None):
         names = [c.name for c in columns]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sluice.core.errors import DataError
-from sluice.engines.rows import rows_from_arrow
+from sluice.engines.rows import rows_from_arrow, tensors_from_arrow
 
 if TYPE_CHECKING:
     from sluice.data.dataset import Dataset
@@ -42,8 +42,14 @@ def split_answers(trained: Trained, dataset: Dataset, split: str) -> np.ndarray:
         DataError: it has no rows, or one that cannot be pre-processed.
     """
     parts = []
+    processor = trained.processor
     for batch in dataset.batches(split, rows=_WINDOW):
-        parts.append(own_answers(trained, trained.processor.encode(rows_from_arrow(trained.state.preprocess, batch)), 4 * _BATCH))
+        if processor.alike:
+            tensors, rows = tensors_from_arrow(processor, batch), 4 * _BATCH
+            stretches = ({name: values[at : at + rows] for name, values in tensors.items()} for at in range(0, batch.num_rows, rows))
+            parts += [trained.run(some) for some in stretches]
+            continue
+        parts.append(own_answers(trained, processor.encode(rows_from_arrow(trained.state.preprocess, batch)), 4 * _BATCH))
     if not parts:
         raise DataError("has no rows", field=f"dataset {split}", fix="check data.split")
     return np.concatenate(parts).astype(np.float64)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from components.rayjob import ERROR, JOB, RESULT, entry, on_cluster, step
 from components.rayjob.jobs import RayJobs
@@ -156,3 +160,11 @@ def test_the_entry_point_does_its_work_and_writes_what_is_wrong(tmp_path: Path, 
         {"work": "preprocess", "project": '{"name": "a", "task": "tabular", "data": {"source": "no.csv"}}', "base_dir": str(tmp_path)},
     )
     assert entry.main(tmp_path) == 2 and files.read_json(tmp_path / ERROR)["kind"] == "DataError"
+
+
+def test_the_pipelines_image_has_rays_job_server_to_which_kuberay_submits() -> None:
+    lock = (Path(__file__).parents[3] / "requirements/pipeline.txt").read_text()
+    have = {canonicalize_name(name) for name in re.findall(r"^([A-Za-z0-9_.-]+)==", lock, re.MULTILINE)}
+    asked = [Requirement(text) for text in metadata.requires("ray") or ()]
+    wanted = {canonicalize_name(r.name) for r in asked if r.marker is not None and r.marker.evaluate({"extra": "default"})}
+    assert "aiohttp-cors" in wanted and wanted <= have

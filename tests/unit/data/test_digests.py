@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sluice.core.errors import DataError
@@ -39,7 +39,7 @@ def table(rows: list[dict]) -> pa.Table:
 
 
 @given(ROWS, st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_digest_is_independent_of_chunks_slices_and_encodings(rows: list[dict], chunk: int) -> None:
     whole = table(rows)
     pieces = [whole.slice(i, chunk) for i in range(0, len(rows), chunk)] or [whole]
@@ -53,7 +53,7 @@ def test_digest_is_independent_of_chunks_slices_and_encodings(rows: list[dict], 
 
 
 @given(ROWS.filter(bool), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_one_changed_cell_changes_the_digest(rows: list[dict], data: st.DataObject) -> None:
     i = data.draw(st.integers(0, len(rows) - 1))
     name = data.draw(st.sampled_from(SCHEMA.names))
@@ -118,7 +118,7 @@ def test_a_type_without_bytes_of_its_own_is_refused_by_name() -> None:
 
 
 @given(ROWS, st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_row_ids_follow_the_row_wherever_it_stands(rows: list[dict], random) -> None:
     order = list(range(len(rows)))
     random.shuffle(order)
@@ -129,7 +129,7 @@ def test_row_ids_follow_the_row_wherever_it_stands(rows: list[dict], random) -> 
 
 
 @given(ROWS.filter(bool))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_row_ids_are_equal_exactly_for_equal_rows(rows: list[dict]) -> None:
     def content(row: dict) -> tuple:
         number = row["number"]
@@ -160,6 +160,17 @@ def test_row_ids_are_sha256_of_documented_bytes() -> None:
     head = hashlib.sha256(b'[["x","double"]]').digest()
     row = head + b"\x01" + np.array([1.5], "<f8").tobytes()
     assert row_ids(pa.table({"x": [1.5]}), ["x"]).to_pylist() == [hashlib.sha256(row).hexdigest()[:16]]
+
+
+def test_what_a_row_id_is_taken_of_holds_for_every_width() -> None:
+    """A text is its sha256; what is missing is zeros of its type's width; columns are in the order of their names, whatever the table's."""
+    rows = pa.table({"s": ["x", None], "i": pa.array([None, 3], pa.int16()), "b": [True, False], "l": [[1, 2], None], "n": pa.nulls(2)})
+    head = hashlib.sha256(b'[["b","bool"],["i","int16"],["l","list<item: int64>"],["n","null"],["s","string"]]').digest()
+    listed = hashlib.sha256(b"".join(b"\x01" + np.array([v], "<i8").tobytes() for v in (1, 2))).digest()
+    first = b"\x01\x01" + b"\x00\x00\x00" + b"\x01" + listed + b"\x00" + b"\x01" + hashlib.sha256(b"x").digest()
+    second = b"\x01\x00" + b"\x01\x03\x00" + bytes(33) + b"\x00" + bytes(33)
+    assert row_ids(rows, rows.schema.names).to_pylist() == [hashlib.sha256(head + row).hexdigest()[:16] for row in (first, second)]
+    assert len(row_ids(pa.table({"n": pa.nulls(2)}), ["n"])) == 2
 
 
 def test_row_ids_span_blocks() -> None:

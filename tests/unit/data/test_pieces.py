@@ -17,8 +17,9 @@ import pytest
 from sluice import project as projects
 from sluice.core.errors import SluiceError
 from sluice.data import blocks, flow, inpieces, lines, partitions, prepare
-from sluice.data.config import Split
+from sluice.data.config import DataConfig, Split
 from sluice.data.partitions import Copies, Partitions, shared
+from sluice.data.pieces import bounded
 from sluice.data.splits import Piece, Splitter, checked_sides
 from sluice.stats.tally import Tallier, Tally
 from sluice.tasks import load_task
@@ -149,6 +150,19 @@ def test_what_is_read_whole_though_it_should_not_be_is_said(
             report = prepare.validate_project_data(project, tmp_path, load_task(project, tmp_path))
             assert any(c.name == "reading" and re.search(why, c.message) for c in report.checks) is said
         assert bool(re.search(why, caplog.text)) is said
+
+
+def test_arrows_memory_is_as_it_was_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    before, data = pa.default_memory_pool().backend_name, DataConfig(source="x.csv")
+    with contextlib.suppress(ValueError), bounded(data):
+        within = pa.default_memory_pool().backend_name
+        raise ValueError
+    assert within == ("jemalloc" if "jemalloc" in pa.supported_memory_backends() else before)
+    assert pa.default_memory_pool().backend_name == before
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", before)
+    with bounded(data):
+        assert pa.default_memory_pool().backend_name == before
 
 
 def test_the_engine_is_no_part_of_the_settings_version() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from sluice import project as projects
 from sluice.core.errors import DataError, ProjectError
+from sluice.data import timestamps
 from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare, validate_project_data
 from sluice.data.profile import profile_counts
@@ -85,6 +86,16 @@ def test_forms_are_found_out(form: str, found: str) -> None:
 )
 def test_what_is_no_time_stays_a_category(values: list[str]) -> None:
     assert find(pa.chunked_array([values * 30]), "version", None, "UTC") is None
+
+
+@pytest.mark.parametrize("clock", [datetime.time(0, 0), datetime.time(23, 59, 58)])
+def test_every_form_that_is_looked_for_is_found_though_most_texts_are_ruled_out_at_a_glance(clock: datetime.time) -> None:
+    for form in timestamps._forms():
+        texts = {
+            datetime.datetime.combine(datetime.date(2021, m, d), clock, datetime.UTC).strftime(form) for m in range(1, 13) for d in (13, 28)
+        }
+        assert form in timestamps._shares(sorted(texts)), form
+    assert timestamps._shares([f"town {i}: a" for i in range(200)]) == {}
 
 
 def test_day_and_month_that_cannot_be_told_apart_are_named_with_the_setting() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,9 @@ from sluice.core import files
 from sluice.core.errors import ProjectError
 from sluice.core.section import Section
 from sluice.data.dataset import Dataset, write_dataset
+from sluice.engines.rows import rows_from_arrow
+from sluice.fields import TabularProcessor
+from sluice.fields.column import Column
 from sluice.learners.answers import own_answers, split_answers
 from sluice.learners.base import HISTORY, LEARNERS, Job, Learner, Trained
 from sluice.learners.config import TrainSection
@@ -136,6 +140,24 @@ def test_what_it_leaves_is_what_load_gives_back_and_answers_rows_in_their_order(
     assert found.shape == (15, 2) and found.dtype == np.float64
     np.testing.assert_allclose(found, np.tile([2 / 3, 1 / 3], (15, 1)), rtol=1e-6)
     assert own_answers(again, again.processor.encode([{"x": [1.0]}])).dtype == np.float32
+
+
+def test_a_split_of_a_table_is_answered_as_its_rows_are() -> None:
+    made = TabularProcessor([Column("n", "numeric"), Column("c", "categorical")])
+    table = pa.table({"n": pa.array([*range(150), None], pa.float64()), "c": ["a", "bb", None] * 50 + [""]})
+    batches: list[dict[str, np.ndarray]] = []
+
+    def run(batch: dict[str, np.ndarray]) -> np.ndarray:
+        batches.append(batch)
+        return np.nan_to_num(batch["n"][:, 0]) + np.array([len(c) for c in batch["c"][:, 0]], np.float32)
+
+    trained: Any = SimpleNamespace(processor=made, state=SimpleNamespace(preprocess=made.spec()), run=run)
+    split: Any = SimpleNamespace(batches=lambda name, rows: iter(table.to_batches(max_chunksize=100)))
+    found = split_answers(trained, split, "test")
+    rows = rows_from_arrow(made.spec(), table)
+    expected = np.concatenate([own_answers(trained, made.encode(rows[a:b]), 64) for a, b in ((0, 100), (100, 151))])
+    assert found.tolist() == expected.tolist() and found.dtype == np.float64
+    assert [len(b["n"]) for b in batches] == [64, 36, 51] * 2
 
 
 def test_cross_validation_asks_the_learner_alone(project: Project, dataset: Dataset, tmp_path: Path) -> None:

@@ -20,6 +20,19 @@ def test_values_come_back_in_the_order_of_the_rows(sealed):
     assert p.predict(rows, batch_size=7).tolist() == [i + (1, 2, 0, 0)[i % 4] for i in range(150)]
 
 
+def test_rows_of_one_shape_are_put_into_the_same_batches_without_being_taken_apart(sealed, monkeypatch):
+    p = Predictor(sealed("tabular"))
+    rows = [{"age": float(i), "job": ("cook", "baker", "smith", None)[i % 4]} for i in range(23)]
+    seen, run = [], p._engine.run
+    monkeypatch.setattr(p._engine, "run", lambda tensors: seen.append(tensors) or run(tensors))
+    one_by_one = predictor.run_examples(p._engine, p.processor, p.processor.encode(rows), 7)
+    monkeypatch.setattr(type(p.processor), "batch", None)
+    assert p.predict(rows, batch_size=7).tobytes() == one_by_one.tobytes()
+    for before, now in zip(seen[:4], seen[4:], strict=True):
+        for name, values in before.items():
+            assert (values.dtype, values.shape, values.tolist()) == (now[name].dtype, now[name].shape, now[name].tolist())
+
+
 def test_probabilities_do_not_depend_on_batch_mates_of_other_lengths(sealed):
     p = Predictor(sealed("text"))
     rows = ["good " * (i % 6 + 1) + "bad " * (i % 3) for i in range(40)]
