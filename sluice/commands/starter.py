@@ -73,7 +73,7 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
             {"name": name, "task": task or _task(look, chosen or ""), "data": {"source": where, **_declared(look), **columns}}, look
         )
         made.notes += look.notes
-        if label is None and chosen is not None and chosen != look.label() and ask is None:
+        if label is None and chosen is not None and ask is None and chosen == look.guess() and chosen != look.label():
             made.notes.append(f"{chosen} is taken for the label: the last column, one of a few classes; --label names another")
         made.unlabelled = chosen is None
         if made.unlabelled:
@@ -92,8 +92,12 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
 
 def _label_or_none(look: Look, given: str | None, ask: Callable[[Look], str] | None, task: str | None) -> str | None:
     """As `_label`; where the task may do without, only a label that is told or beyond doubt."""
-    optional = task is not None and task in TASKS.names() and TASKS.get(task).label_optional
-    return look.label() if optional and given is None else _label(look, given, ask)
+    asked = TASKS.get(task) if task is not None and task in TASKS.names() else None
+    if asked is None or given is not None:
+        return _label(look, given, ask)
+    if asked.label_number:
+        look = look.with_label_in("number")
+    return look.label() if asked.label_optional else _label(look, given, ask)
 
 
 def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> str:

@@ -49,49 +49,10 @@ _CLASSES = 20
 #: Names of labels: those that mean nothing else, and those that often are one.
 _LABEL = frozenset({"label", "labels", "target", "targets"})
 _OFTEN = frozenset(
-    {
-        "y",
-        "class",
-        "category",
-        "outcome",
-        "result",
-        "response",
-        "sentiment",
-        "rating",
-        "grade",
-        "score",
-        "quality",
-        "species",
-        "type",
-        "status",
-        "churn",
-        "churned",
-        "survived",
-        "default",
-        "fraud",
-        "isfraud",
-        "spam",
-        "intent",
-        "topic",
-        "diagnosis",
-        "price",
-        "saleprice",
-        "sales",
-        "count",
-        "cnt",
-        "purchase",
-        "income",
-        "medv",
-        "exited",
-        "attrition",
-        "deposit",
-        "approved",
-        "loanstatus",
-        "cancelled",
-        "converted",
-        "clicked",
-        "demand",
-    }
+    (
+        "y class category outcome result response sentiment rating grade score quality species type status churn churned survived default fraud isfraud "
+        "spam intent topic diagnosis price saleprice sales count cnt purchase income medv exited attrition deposit approved loanstatus cancelled converted clicked demand"
+    ).split()
 )
 
 
@@ -142,6 +103,15 @@ class Look:
     def of(self, *kinds: str) -> list[str]:
         """Names of the columns that look like one of these kinds."""
         return [c.name for c in self.columns if c.kind in kinds]
+
+    def with_label_in(self, *kinds: str) -> Look:
+        """As if no column of another kind could be the label. Raises `DataError`: then none could."""
+        columns = tuple(c for c in self.columns if c.kind in kinds)
+        if not columns:
+            raise DataError(
+                "holds no column that can be learnt", field=str(self.path), fix=f"name a file with a column of kind {' or '.join(kinds)}"
+            )
+        return dataclasses.replace(self, columns=columns)
 
     def candidates(self) -> list[str]:
         """Columns that may be the label, the likeliest first."""

@@ -22,6 +22,12 @@ _BETTER = 0.98
 _MOST_JUDGED = 5_000
 
 
+def longest(panel: Panel) -> int:
+    """The most times ahead for which there are times to learn from, to validate and to test; at least 1."""
+    there = [(f, f + len(y)) for f, y in zip(panel.first.tolist(), panel.values, strict=True) if len(y)]
+    return max(1, (max(e for _, e in there) - min(b for b, _ in there) - 2) // 3) if there else 1
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """How series become rows.

@@ -75,6 +75,8 @@ class Task(ABC):
     texts: ClassVar[bool] = False
     #: Whether a source may do without that column.
     label_optional: ClassVar[bool] = False
+    #: Whether that column has to hold numbers.
+    label_number: ClassVar[bool] = False
     #: Whether its rows are the source's, one to one, each column of which can be read by itself: then sources of any size are read in pieces.
     streams: ClassVar[bool] = False
     Model: ClassVar[type[Section]]

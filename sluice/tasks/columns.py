@@ -78,7 +78,9 @@ def to_float(values: pa.ChunkedArray, name: str, setting: str) -> pa.ChunkedArra
                 "is not a number",
                 field=f"{setting} {name}, row {bad.row + 1}",
                 value=bad.value,
-                fix=f"mend the value, or list {name} under data.columns.categorical or data.columns.ignore",
+                fix="mend the value, or name a column of numbers: data.columns.label"
+                if setting == "label"
+                else f"mend the value, or list {name} under data.columns.categorical or data.columns.ignore",
             )
         return found
     try:

@@ -27,6 +27,7 @@ class ForecastTask(Task):
     name: ClassVar[str] = "forecast"
     Model = ForecastModel
     starter: ClassVar[str | None] = "forecast"
+    label_number: ClassVar[bool] = True
     network: ClassVar[str] = "sluice.learners.torch.forecasts.network:ForecastNetwork"
     _read: SeriesTable | None = None
 

@@ -17,7 +17,7 @@ from sluice.data import timestamps
 from sluice.data.columns import is_text, switches
 from sluice.data.panel import Panel
 from sluice.data.timestamps import Times, wall_clock
-from sluice.data.windows import Plan, Windows, cut
+from sluice.data.windows import Plan, Windows, cut, longest
 from sluice.data.writable import RESERVED
 from sluice.fields.zones import MISSING
 from sluice.tasks import columns
@@ -183,11 +183,11 @@ class SeriesTable:
     def plan(self) -> Plan:
         """Horizon, context, season, and where the held-out times begin."""
         m, split = self.model, self.data.split
-        return Plan.of(self.panel, m.horizon or self.horizon, m.context, m.season, split.validation, split.test)
+        return Plan.of(self.panel, m.horizon or min(self.horizon, longest(self.panel)), m.context, m.season, split.validation, split.test)
 
     @property
     def horizon(self) -> int:
-        """How many times ahead where the project does not say: a season, of weeks a quarter."""
+        """How many times ahead where the project does not say and the series are long enough: a season, of weeks a quarter."""
         return {52: 13, 1: 6}.get(season := self.panel.grid.seasons[0], season)
 
     @functools.cached_property

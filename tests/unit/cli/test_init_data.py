@@ -347,3 +347,25 @@ def test_a_zip_file_is_the_one_table_in_it_and_of_two_the_names_are_told(tmp_pat
     assert init(tmp_path, tmp_path / "one.zip").data.source == "../one.zip"
     assert main(["init", str(tmp_path / "q"), "--data", str(tmp_path / "two.zip")]) == 2
     assert "is an archive of several tables" in (said := capsys.readouterr().err) and "name one of test.csv, train.csv" in said
+
+
+def test_of_a_forecast_the_label_is_a_column_of_numbers_and_the_horizon_fits_the_series(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    years = [f"{2001 + i}-01-01" for i in range(17)] * 3
+    power = {
+        "year": years,
+        "power": [round(R.gauss(100, 9), 1) for _ in years],
+        "source": [s for s in ("coal", "wind", "sun") for _ in range(17)],
+    }
+    made = init(tmp_path, table(tmp_path, power), "--task", "forecast")
+    assert (
+        made.data.columns.label == "power"
+        and "5 ahead are forecast" in (said := capsys.readouterr().out)
+        and "one of a few classes" not in said
+    )
+    words = table(tmp_path, {"year": years, "power": power["power"], "watts": power["power"], "source": power["source"]}, "two.csv")
+    assert main(["init", str(tmp_path / "q"), "--task", "forecast", "--data", str(words)]) == 2
+    assert "candidates, the likeliest first: watts, power" in capsys.readouterr().err
+    assert main(["init", str(tmp_path / "q"), "--task", "forecast", "--label", "source", "--data", str(words)]) == 2
+    assert "label source, row 1: is not a number" in (said := capsys.readouterr().err) and "name a column of numbers" in said
