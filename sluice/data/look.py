@@ -22,6 +22,7 @@ from sluice.core.numerals import MISSING_NUMBERS, Numerals
 from sluice.data.columns import null_for_empty, numbers
 from sluice.data.dialect import Dialect
 from sluice.data.forms import WORKBOOKS, form_of_files, format_of
+from sluice.data.labelnames import LABEL, OFTEN
 from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of
 from sluice.data.packed import PACKED, inner_suffix
@@ -46,14 +47,6 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}[./]\d{1
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 #: Different values of a column that is likely to be one of classes, at most.
 _CLASSES = 20
-#: Names of labels: those that mean nothing else, and those that often are one.
-_LABEL = frozenset({"label", "labels", "target", "targets"})
-_OFTEN = frozenset(
-    (
-        "y class category outcome result response sentiment rating grade score quality species type status churn churned survived default fraud isfraud "
-        "spam intent topic diagnosis price saleprice sales count cnt purchase income medv exited attrition deposit approved loanstatus cancelled converted clicked demand"
-    ).split()
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,15 +115,15 @@ class Look:
     def label(self) -> str | None:
         """The label, if there is no doubt: by its name, or as the only column that can be one."""
         found = self.candidates()
-        named = [n for n in found if _plain(n) in _LABEL] or [n for n in found if _plain(n) in _OFTEN]
-        if len(named) == 1 and (_plain(named[0]) in _LABEL or named[0] in (self.columns[0].name, self.columns[-1].name)):
+        named = [n for n in found if _plain(n) in LABEL] or [n for n in found if _plain(n) in OFTEN]
+        if len(named) == 1 and (_plain(named[0]) in LABEL or named[0] in (self.columns[0].name, self.columns[-1].name)):
             return named[0]
         return found[0] if len(found) == 1 else None
 
     def guess(self) -> str | None:
         """The last column, where it is one of a few classes and no other is called as labels are: not beyond doubt, so it is to be said."""
         last = self.columns[-1]
-        called = [c for c in self.columns[:-1] if _plain(c.name) in _LABEL | _OFTEN and (c.kind == "category" or c.distinct <= _CLASSES)]
+        called = [c for c in self.columns[:-1] if _plain(c.name) in LABEL | OFTEN and (c.kind == "category" or c.distinct <= _CLASSES)]
         few = last.kind == "category" and 2 <= last.distinct <= _CLASSES and last.missing == 0
         return last.name if few and not called else None
 
@@ -177,7 +170,7 @@ def _plain(name: str) -> str:
 
 def _likely(column: ColumnLook, last: str, first: str) -> int:
     name = _plain(column.name)
-    found = 100 if name in _LABEL else 40 if name in _OFTEN else 0
+    found = 100 if name in LABEL else 40 if name in OFTEN else 0
     found += 15 if column.name == last else 5 if column.name == first else 0
     return found + (10 if 2 <= column.distinct <= _CLASSES else 0)
 
