@@ -1,4 +1,4 @@
-"""`sluice monitor NAME`: a model's prediction log against the profile of its training rows."""
+"""`sluice monitor NAME`: a model's prediction log against the profile of its training rows, and its answers against the labels that came."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from sluice.monitor.config import MonitorConfig
 from sluice.monitor.log import PredictionLog
 from sluice.monitor.watch import Watch
 from sluice.package import package as packages
+from sluice.package.package import Package
 from sluice.registry.references import locate
 
 
 def monitor(args: argparse.Namespace) -> int:
-    """0 where nothing moved, 3 where an alarm stands."""
+    """0 where nothing moved, 3 where an alarm stands or labels say that the answers are worse."""
     from sluice.monitor import report
     from sluice.report.page import document
 
@@ -30,17 +31,30 @@ def monitor(args: argparse.Namespace) -> int:
         raise DataError("has no profile of its training rows", field="PACKAGE", value=args.name, fix="train it again with this version")
     name = args.model or package.name
     log = PredictionLog(args.log or home.root / "log", name, version=package.digest)
-    found = (
-        Watch(profile, settings(args), log, home.root / "monitor" / f"{name}-{package.digest[:12]}.json").look(again=args.again).to_dict()
-    )
+    config, kept = settings(args), home.root / "monitor" / f"{name}-{package.digest[:12]}.json"
+    found = Watch(profile, config, log, kept).look(again=args.again).to_dict()
+    found |= _labels(package, config, args.log or home.root / "log", name, kept.with_name(f"{kept.stem}-quality.json"), args.again)
+    wrong = found["standing"] or (found["quality"] or {}).get("wrong")
     out = args.report or home.reports / f"monitor-{name}.html"
     files.write_text(out, document(f"{name}: monitor", report.body(name, found)))
     told = {"model": name, "digest": package.digest, "headline": report.headline(found), "report": str(out), **found}
     if args.json:
-        show_json({**told, "history": told["history"][-20:], "exit_code": 3 if found["standing"] else 0})
+        show_json({**told, "history": told["history"][-20:], "exit_code": 3 if wrong else 0})
     else:
         _show(told)
-    return 3 if found["standing"] else 0
+    return 3 if wrong else 0
+
+
+def _labels(package: Package, config: MonitorConfig, root: str | Path, name: str, kept: Path, again: bool) -> dict[str, Any]:
+    """``quality``, and ``unjudged``: why there is none of answers that the log cannot judge."""
+    from sluice.monitor import quality_watch
+    from sluice.monitor.quality import Judge
+
+    try:
+        judge = Judge.of(package, config.quality.metric)
+    except DataError as e:
+        return {"quality": None, "unjudged": f"labels were not looked at: the model {e.message}; {e.fix}"}
+    return {"quality": quality_watch.look(judge, root, name, package.digest, config, kept, again=again), "unjudged": ""}
 
 
 def settings(args: argparse.Namespace) -> MonitorConfig:
@@ -77,7 +91,7 @@ def _show(told: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sluice.monitor import report
+    from sluice.monitor import quality_watch, report
 
     console = Console()
     console = console if console.is_terminal else Console(width=200)  # to a file or a pipe: unfolded
@@ -108,6 +122,11 @@ def _show(told: dict[str, Any]) -> None:
     for alarm in told["standing"]:
         console.print(f"! {alarm['text']}{' since ' + alarm['since'] if alarm['since'] else ''}", markup=False, style="red")
     console.print(f"{told['model']}: {told['headline']}", markup=False)
+    judged = told["quality"]
+    if judged:
+        console.print(
+            f"{'! ' if judged['wrong'] else ''}{quality_watch.headline(judged)}", markup=False, style="red" if judged["wrong"] else None
+        )
     for fault in told["faults"]:
         console.print(f"not read: {fault}", markup=False)
     console.print(f"{told['new_rows']:,} new rows, {told['open']:,} in the open window · {told['report']}", markup=False)

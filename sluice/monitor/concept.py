@@ -1,6 +1,7 @@
 """Concept drift: the features are what they were, and the answers are wrong more often. Found on the stream of errors as labels arrive.
 
-Two streams are watched, by Page-Hinkley's test (Page, Biometrika 41, 1954) or ADWIN (Bifet, Gavalda, SDM 2007), both as river has them:
+Two streams are watched, by Page-Hinkley's test (Page, Biometrika 41, 1954; as river has it, which a test holds, but needing no river: the
+controller has none) or by river's ADWIN (Bifet, Gavalda, SDM 2007):
 
 * ``errors``: whether an answer is wrong, against the rate on the held-out rows;
 * ``surprise``: whether it is wrong where the model was sure. A loss that has nothing to do with where the model doubts (labels that changed
@@ -15,7 +16,6 @@ are to be expected, 5 points more are found within 500 rows in 85 of 100 cases w
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -84,7 +84,7 @@ class ErrorStream:
         alarms: so far. rows: so far.
 
     Raises:
-        MissingExtra: river is not installed.
+        MissingExtra: ADWIN is asked for and river is not installed.
     """
 
     def __init__(self, baseline: Baseline, *, loss: float = 0.05, apart: float = 4000, detector: Detector = "page_hinkley"):
@@ -149,33 +149,57 @@ def ratios(chances: Floats, loss: float, rate: float) -> Ratios:
     return Ratios(wrong, right, chances * wrong + (1 - chances) * right, chances)
 
 
+class PageHinkley:
+    """Page-Hinkley's test for values that grow.
+
+    Args:
+        delta: what of a value is put up with. limit: of the sum. primed: values of 0 that the mean begins with.
+    """
+
+    def __init__(self, delta: float, limit: float, primed: int):
+        self._delta, self._limit, self._seen = delta, limit, primed
+        self._mean = self._sum = self._least = 0.0
+        self.drift_detected = False
+
+    def update(self, x: float) -> None:
+        """Count a value in."""
+        self._seen += 1
+        self._mean += (x - self._mean) / self._seen
+        self._sum += x - self._mean - self._delta
+        self._least = min(self._least, self._sum)
+        self.drift_detected = self._sum - self._least > self._limit
+
+
+def adwin() -> Callable[..., Any]:
+    """river's. Raises `MissingExtra`."""
+    try:
+        from river.drift import ADWIN
+    except ImportError as e:
+        raise MissingExtra(
+            "the detector adwin needs river", field="monitor.quality.detector", fix="pip install 'sluice-ml[monitor]', or set page_hinkley"
+        ) from e
+    found: Callable[..., Any] = ADWIN
+    return found
+
+
 class _Watch:
-    """One stream under river's detector."""
+    """One stream under a detector."""
 
     def __init__(self, reference: Ratios, apart: float, *, detector: Detector, primed: int):
-        try:
-            from river import drift
-        except ImportError as e:
-            raise MissingExtra("watching a stream of errors needs river", field="monitor", fix="pip install 'sluice-ml[monitor]'") from e
         self._delta = -float(reference.mean.mean())
         self._adwin = detector == "adwin"
-        make: Callable[[], Any] = (
+        self._new: Callable[[], Any] = (
             # Its bound is loose: at this delta one false alarm came in 10,000 rows where 4,000 were asked for.
-            functools.partial(drift.ADWIN, delta=min(0.9, 2000 / apart), clock=8)
+            functools.partial(adwin(), delta=min(0.9, 2000 / apart), clock=8)
             if self._adwin
-            else functools.partial(
-                drift.PageHinkley, min_instances=1, delta=self._delta, threshold=threshold(reference, apart), alpha=1.0, mode="up"
-            )
+            else functools.partial(PageHinkley, self._delta, threshold(reference, apart), primed)
         )
-        self._new = make()
-        for _ in range(0 if self._adwin else primed):
-            self._new.update(0.0)
         self._row = 0
         self._begin()
 
     def _begin(self) -> None:
         """Anew, with the mean of the rows that were held out; a loss that lasts is told again."""
-        self._detector = copy.deepcopy(self._new)
+        self._detector = self._new()
         self._sum = self._least = 0.0
         self._since, self._rows, self._wrong = self._row, 0, 0
 

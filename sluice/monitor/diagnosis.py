@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from sluice.core.errors import MissingExtra
 from sluice.fields import field_of
-from sluice.monitor import cbpe, losses, timeline
-from sluice.monitor.concept import Baseline, ErrorStream
+from sluice.monitor import cbpe, losses, stream, timeline
 from sluice.monitor.config import MonitorConfig
 from sluice.monitor.drift import DriftMonitor
 from sluice.monitor.faults import Cause, swapped_by_company
@@ -30,10 +29,6 @@ from sluice.monitor.verdict import Verdict
 
 if TYPE_CHECKING:
     from sluice.package.package import Package
-
-#: Parts of a verdict that are the model's answers and no feature.
-_REFERENCE = (200, 1000)
-_KINDS = ("data fault", "concept drift", "shift", "worse", "healthy", "unknown")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +212,7 @@ def _labelled(
     windows = by_window(judge, plain, config.quality, config.window)
     loss = losses.losses(judge, rows)
     assert loss is not None
-    out["concept"], since = _concept(judge, rows, loss, config, cautions)
+    out["concept"], since = _concept(judge, rows, config, cautions)
     out["quality"] = {
         "metric": judge.metric.name,
         "better": judge.metric.better,
@@ -244,71 +239,21 @@ def _labelled(
     return out
 
 
-def _concept(
-    judge: Judge, rows: losses.Rows, loss: NDArray[np.float64], config: MonitorConfig, cautions: list[str]
-) -> tuple[dict[str, Any] | None, int]:
-    """Alarms of the stream of errors in the order in which labels were told, and when the first that lasts began."""
+def _concept(judge: Judge, rows: losses.Rows, config: MonitorConfig, cautions: list[str]) -> tuple[dict[str, Any] | None, int]:
+    """What the stream of errors says, in the order in which labels were told, and when the first alarm that lasts began."""
     order = np.argsort(rows.told, kind="stable")
-    first = min(max(_REFERENCE[0], len(rows) // 4), _REFERENCE[1])
-    if len(rows) < first + 50:
-        cautions.append(f"{len(rows)} labelled rows are too few to watch a stream of errors: {first + 50} and more are")
+    errors = stream.Errors.of(judge, rows.outputs[order], np.asarray(rows.targets)[order], rows.times[order])
+    found, why = stream.asked(errors, config.quality, judge.problem.classes)
+    if found is None:
+        cautions.append(why)
         return None, 0
-    wrong = loss > (0.5 if judge.problem.classes else float(np.quantile(loss[order[:first]], 0.8)))
-    chances = reference = None
-    if judge.problem.classes:
-        calibration = cbpe.Calibration.fit(rows.outputs[order[:first]], np.asarray(rows.targets)[order[:first]])
-        a = judge.answers(rows.outputs, rows.targets)
-        chances = 1 - calibration(rows.outputs)[np.arange(len(rows)), a.predicted]
-        reference = chances[order[:first]]
     held = judge.held_out if judge.metric.name == "accuracy" else None
-    seen = float(wrong[order[:first]].mean())
-    try:
-        stream = ErrorStream(
-            Baseline(seen, first, reference), loss=config.quality.loss, apart=config.quality.apart, detector=config.quality.detector
-        )
-    except MissingExtra as e:
-        cautions.append(f"the stream of errors was not watched: {e.message}; {e.fix}")
-        return None, 0
-    later = order[first:]
-    alarms = stream.update(wrong[later], None if chances is None else chances[later])
-    now = wrong[later][-max(200, len(later) // 5) :]
-    # One that was false stands alone: a loss that lasts is told again and again, or the rows since are worse all together.
-    real = [
-        a
-        for i, a in enumerate(alarms)
-        if _again(len(alarms) - i - 1, len(later) - a.row, config.quality.apart) or _worse(wrong[later][a.since :], seen, first)
-    ]
-    since = int(rows.times[later[real[0].since :]].min()) if real else 0
-    if held is not None and 1 - held < seen - 0.05 and not real:
+    if held is not None and held > found.before + 0.05 and not found.standing:
         cautions.append(
-            f"the first {first} labelled rows were answered worse than the held-out ones: accuracy {1 - seen:.3g}, not {held:.3g}"
+            f"the first {found.first} labelled rows were answered worse than the held-out ones: accuracy {found.before:.3g}, not {held:.3g}"
         )
-    return {
-        "alarms": [a.to_dict() for a in alarms[:50]],
-        "standing": bool(real),
-        "since": timeline.iso(since),
-        "before": 1 - seen,
-        "after": 1 - float(wrong[later][real[0].since :].mean()) if real else 1 - float(now.mean()),
-        "rows": len(later),
-    }, since
-
-
-def _again(alarms: int, rows: int, apart: float) -> bool:
-    """Whether so many alarms more are beyond false ones: by chance once in a thousand (Poisson)."""
-    expected, term, below = rows / apart, 1.0, 0.0
-    for k in range(alarms):
-        below += term
-        term *= expected / (k + 1)
-    return alarms >= 2 and 1 - below * float(np.exp(-expected)) < 0.001
-
-
-def _worse(wrong: NDArray[np.bool_], rate: float, rows: int) -> bool:
-    """Whether the error rate is above what it was, beyond three standard errors."""
-    if len(wrong) < 20:
-        return False
-    p = (float(wrong.sum()) + rate * rows) / (len(wrong) + rows)
-    error = float(np.sqrt(max(p * (1 - p), 1e-6) * (1 / len(wrong) + 1 / rows)))
-    return float(wrong.mean()) - rate > 3 * error
+    told = {k: v for k, v in dataclasses.asdict(found).items() if k != "first"}
+    return {**told, "since": timeline.iso(found.since)}, found.since
 
 
 def _estimate(root: str | Path, model: str, version: str, judge: Judge, rows: losses.Rows) -> dict[str, Any] | None:
@@ -324,7 +269,7 @@ def _estimate(root: str | Path, model: str, version: str, judge: Judge, rows: lo
     outputs = np.concatenate(last)[-2000:] if last else np.empty((0, len(judge.labels)))
     if len(outputs) < 50:
         return None
-    first = min(len(rows), _REFERENCE[1])
+    first = min(len(rows), stream.REFERENCE[1])
     calibration = cbpe.Calibration.fit(rows.outputs[:first], np.asarray(rows.targets)[:first]) if first else cbpe.Calibration()
     found = cbpe.estimate(judge, outputs, calibration)[judge.metric.name]
     return {

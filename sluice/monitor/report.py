@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from sluice.monitor import quality_watch
 from sluice.report import svg
 from sluice.report.tables import Html, table
 
@@ -57,14 +58,31 @@ def body(name: str, found: Told) -> str:
     Args:
         name: the model's. found: a `Look` in plain JSON.
     """
-    word = "moved" if found["standing"] else "quiet"
-    css = "refuse" if found["standing"] else "pass"
+    judged = found.get("quality")
+    worse = bool(judged and judged["wrong"])
+    word = "moved" if found["standing"] else "worse" if worse else "quiet"
+    css = "refuse" if found["standing"] or worse else "pass"
     badge = f'<span class="badge {css}">{word}</span>'
     sub = f"{found['rows']:,} predictions · {found['windows']:,} windows · {found['open']:,} rows in the open one"
     out = f'<header><h1>{escape(name)}</h1>{badge}<div class="sub">{sub}</div></header><section><p>{escape(headline(found))}</p>{alarms(found)}</section>'
+    if judged:
+        out += f"<section><h2>Quality</h2>{_quality(judged)}</section>"
     if found["faults"]:
         out += f"<section><h2>Not read</h2><ul>{''.join(f'<li>{escape(f)}</li>' for f in found['faults'][:20])}</ul></section>"
     return out + (f"<section><h2>Drift</h2>{section(found)}</section>" if found["last"] else "")
+
+
+def _quality(judged: Told) -> str:
+    """What the labels that came say."""
+    said = [(w, True) for w in judged["wrong"]] or [(quality_watch.headline(judged), False)]
+    risen = judged["risen"]
+    if risen and not risen["standing"]:
+        said.append(
+            (f"answers are as often right as they were: {risen['rows']:,} labelled rows behind the first {risen['first']:,}", False)
+        )
+    said += [(w, False) for w in (judged["unwatched"], f"{100 * judged['share']:.3g} % of the predictions are labelled") if w]
+    items = "".join(f"<li>{f'<b class=bad-text>{escape(w)}</b>' if bad else escape(w)}</li>" for w, bad in said)
+    return f"<ul>{items}</ul>"
 
 
 def alarms(found: Told) -> str:

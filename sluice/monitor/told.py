@@ -2,7 +2,8 @@
 
 That order only grows, however late a label is of which prediction, so a window that is closed stays what it is and keeps its number; told twice,
 a row counts once, and what was corrected is judged anew in its window while that is among the last `KEPT`. What is kept between two looks is
-where the windows ended, plain JSON of a fixed size: the rows are joined out of the log each time (`sluice.monitor.labels.joined`), which bounds
+where the windows ended, and three numbers of each of the last rows for the stream of errors (`sluice.monitor.stream`), plain JSON of a bounded size:
+the rows are joined out of the log each time (`sluice.monitor.labels.joined`), which bounds
 the look by the hours and the bytes of the log that it goes back, and makes it the same again after any interruption.
 """
 
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sluice.monitor import stream
 from sluice.monitor.config import Quality, Window
-from sluice.monitor.labels import Coverage, joined
+from sluice.monitor.labels import Coverage, joined, microseconds
 from sluice.monitor.log import Cursor, PredictionLog
 from sluice.monitor.quality import Judge, Judged, measured, under
+from sluice.monitor.stream import Concept, Errors
 from sluice.monitor.windows import Open, cut
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ class Told:
         state: what the next one starts from.
         closed: the last windows, those that this look closed among them. open: the one that is open, once it has the least rows; None before.
         coverage: what of the predictions looked at is labelled.
+        concept: what the stream of errors says; None where it says nothing, and `unwatched` says why. A correction of a row in a closed window does not
+            reach it.
         more: there are more labelled rows than one look takes. cut: more bytes than one look goes back: older predictions were not looked for.
     """
 
@@ -49,6 +54,8 @@ class Told:
     coverage: Coverage
     more: bool = False
     cut: bool = False
+    concept: Concept | None = None
+    unwatched: str = ""
 
     @property
     def last(self) -> Judged | None:
@@ -58,7 +65,7 @@ class Told:
 
 def begin() -> State:
     """The state before any label."""
-    return {"closed": 0, "windows": [], "open": None}
+    return {"closed": 0, "windows": [], "open": None, "errors": None}
 
 
 def look(
@@ -79,7 +86,7 @@ def look(
 
     Args:
         judge: by what. root, model, version, feedback: as `joined` takes them.
-        config: the floor. window: when a window of labelled rows closes.
+        config: the floor, and what the stream of errors is watched by. window: when a window of labelled rows closes.
         since: of predictions, microseconds since 1970: labels of older ones are not looked for.
         most: labelled rows beyond the last window. most_bytes: of the log.
 
@@ -105,21 +112,28 @@ def look(
     start = bisect.bisect_right(rows.keys, tuple(kept[-1]["last"])) if kept else 0
     times = np.array([k[0] for k in rows.keys[start:]], np.int64)
     pieces = cut(Open(), times, len(times), window)[0] if len(times) else []
-    opened, number = None, int(state["closed"])
+    opened, number, ended = None, int(state["closed"]), start
     for piece in pieces:
         found = _judged(rows, judge, config, number, slice(start + piece.start, start + piece.stop))
         if piece.closed:
-            known, number = [*known, found], number + 1
+            known, number, ended = [*known, found], number + 1, start + piece.stop
         elif piece.window.rows >= window.least:
             opened = found
-    after: State = {"closed": number, "windows": known[-KEPT:], "open": opened}
-    return Told(after, [_plain(w) for w in known[-KEPT:]], _plain(opened) if opened else None, coverage, more, cut_off)
+    errors = Errors.unpacked(state.get("errors")).then(rows.errors(slice(start, ended))).settled(config, judge.problem.classes)
+    concept, unwatched = stream.asked(errors.then(rows.errors(slice(ended, None))), config, judge.problem.classes)
+    after: State = {"closed": number, "windows": known[-KEPT:], "open": opened, "errors": errors.packed()}
+    closed = [_plain(w) for w in known[-KEPT:]]
+    return Told(after, closed, _plain(opened) if opened else None, coverage, more, cut_off, concept, unwatched)
 
 
 def of(state: State) -> Judged | None:
     """The newest window of a state that says something."""
     found = state["open"] or (state["windows"][-1] if state["windows"] else None)
     return _plain(found) if found else None
+
+
+#: Keys, outputs, targets and times of rows.
+_Held = tuple[list[Key], np.ndarray, np.ndarray, np.ndarray]
 
 
 class _Rows:
@@ -130,10 +144,15 @@ class _Rows:
         self.keys: list[Key] = []
         self.outputs: np.ndarray = np.empty((0, len(judge.labels)) if judge.problem.classes else 0)
         self.targets: np.ndarray = np.empty(0, np.int64)
+        self.times: np.ndarray = np.empty(0, np.int64)
+
+    def errors(self, inside: slice) -> Errors:
+        """Of some of them."""
+        return Errors.of(self.judge, self.outputs[inside], self.targets[inside], self.times[inside])
 
     def take(self, batches: Iterable[pa.RecordBatch]) -> bool:
         """Take them. Returns whether there are more than these."""
-        held: list[tuple[list[Key], np.ndarray, np.ndarray]] = []
+        held: list[_Held] = []
         more = False
         for found in self._of(batches):
             held.append(found)
@@ -141,10 +160,10 @@ class _Rows:
                 held, more = [self._sorted(held)], True
         if held:
             more = more or sum(len(k) for k, *_ in held) > self.most
-            self.keys, self.outputs, self.targets = self._sorted(held)
+            self.keys, self.outputs, self.targets, self.times = self._sorted(held)
         return more
 
-    def _of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[list[Key], np.ndarray, np.ndarray]]:
+    def _of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[_Held]:
         for batch in batches:
             batch = batch.filter(batch.column("label").is_valid())
             if not batch.num_rows:
@@ -157,13 +176,14 @@ class _Rows:
             fine &= np.array([self.first is None or k >= self.first for k in keys], dtype=bool)
             if fine.any():
                 targets = self.judge.targets(batch.column("label").to_pylist())
-                yield [k for k, f in zip(keys, fine.tolist(), strict=True) if f], outputs[fine], targets[fine]
+                times = np.array(microseconds(batch), np.int64)
+                yield [k for k, f in zip(keys, fine.tolist(), strict=True) if f], outputs[fine], targets[fine], times[fine]
 
-    def _sorted(self, held: list[tuple[list[Key], np.ndarray, np.ndarray]]) -> tuple[list[Key], np.ndarray, np.ndarray]:
+    def _sorted(self, held: list[_Held]) -> _Held:
         keys = [k for part, *_ in held for k in part]
         order = sorted(range(len(keys)), key=keys.__getitem__)[: self.most]
-        outputs, targets = (np.concatenate([part[i] for part in held]) for i in (1, 2))
-        return [keys[i] for i in order], outputs[order], targets[order]
+        outputs, targets, times = (np.concatenate([part[i] for part in held]) for i in (1, 2, 3))
+        return [keys[i] for i in order], outputs[order], targets[order], times[order]
 
 
 def _again(rows: _Rows, judge: Judge, config: Quality, kept: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def desired(
     """
     spec, short, there = said(config), "", (found or {}).get("spec") or {}
     mine = _owned(found or {}, manager)
+    if (spec.get("quality") or {}).get("detector") == "adwin":
+        del spec["quality"]["detector"]
+        short = "monitor.quality.detector: the controller has no adwin and watches by page_hinkley"
     meta: dict[str, Any] = {"name": name, "namespace": where.namespace}
     # A monitor that a person made watches what, and where, that person says.
     if found is None or "f:log" in mine:
@@ -59,7 +62,8 @@ def desired(
     if "retrain" in spec and _runs_ours(there, mine):
         if len(project) > _INLINE:
             del spec["retrain"]
-            short = f"monitor.retrain: the project has more than the {_INLINE} characters a ModelMonitor holds; give its spec.retrain.run a ConfigMap"
+            many = f"monitor.retrain: the project has more than the {_INLINE} characters a ModelMonitor holds; give its spec.retrain.run a ConfigMap"
+            short = "; ".join(w for w in (short, many) if w)
         else:
             spec["retrain"]["run"] = {"project": {"inline": project}}
     return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "ModelMonitor", "metadata": meta, "spec": spec}, short

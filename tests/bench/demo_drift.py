@@ -31,8 +31,9 @@ from sluice import project as projects
 from sluice.core import files
 from sluice.core.home import Home
 from sluice.core.processes import wait_until
-from sluice.monitor import MonitorConfig, PredictionLog, report
+from sluice.monitor import MonitorConfig, PredictionLog, diagnosis, diagnosis_report, report, timeline
 from sluice.monitor.labelled_rows import write_rows
+from sluice.monitor.quality import Judge
 from sluice.monitor.retrain import Event, State, decide
 from sluice.monitor.watch import Look, Watch
 from sluice.package import package as packages
@@ -203,6 +204,18 @@ class Demo:
         log = PredictionLog(self.log, NAME, version=package.digest)
         return Watch(profile, config, log, self.home.root / f"monitor/{NAME}-{package.digest[:12]}.json")
 
+    def diagnose(self, package: Package, config: MonitorConfig) -> dict[str, Any]:
+        """What `sluice diagnose` says of the log as it stands."""
+        profile = package.profile()
+        assert profile is not None
+        events = timeline.of_home(self.home, NAME)
+        events += [
+            timeline.Event(int((self.begun + at) * 1e6), "alert", text[:200]) for at, text in self.events if text.startswith("alarm")
+        ]
+        return diagnosis.diagnose(
+            profile, self.log, NAME, version=package.digest, config=config, judge=Judge.of(package), package=package, events=events
+        )
+
     def look(self, watch: Watch) -> Look:
         found = watch.look()
         for verdict in found.verdicts:
@@ -273,6 +286,8 @@ def _told(demo: Demo, backend: LocalBackend, traffic: Traffic, stable: Package, 
         return int(collected["rows"]) >= ENOUGH
 
     until(enough, "labels", 60, every=2.0)
+    diagnosed = demo.diagnose(stable, config)
+    demo.say(f"diagnosis: {diagnosed['sentence']}")
     for file in Path(demo.root / "labelled").glob("*.parquet"):
         file.replace(demo.root / "rows" / f"labelled-{file.name}")
     demo.say(f"{collected['rows']} rows that were labelled since, late by {LATE:g} s, join the training rows by request id")
@@ -300,7 +315,14 @@ def _told(demo: Demo, backend: LocalBackend, traffic: Traffic, stable: Package, 
     after = demo.look(again)
     marks |= {"after": traffic.accuracy(switched + 1), "standing": [a["text"] for a in after.standing]}
     demo.say(f"{100 * (marks['after'] or 0):.1f} % right again; {report.headline(after.to_dict())}")
-    return {**marks, "sent": traffic.sent, "failed": len(traffic.failed), "why_failed": traffic.failed[:3], "seen": traffic.seen}
+    return {
+        **marks,
+        "sent": traffic.sent,
+        "failed": len(traffic.failed),
+        "why_failed": traffic.failed[:3],
+        "seen": traffic.seen,
+        "diagnosis": diagnosed,
+    }
 
 
 def _made(demo: Demo) -> Package | Exception:
@@ -319,8 +341,12 @@ def _serve(backend: LocalBackend, digest: str, weights: dict[str, int]) -> None:
     wait_until(lambda: backend.envoy.routed() is not None, what="Envoy's routes", seconds=20)
 
 
-def page(demo: Demo, told: dict[str, Any]) -> str:
-    """The story on a page: accuracy and drift on one timeline."""
+def page(demo: Demo, told: dict[str, Any], diagnosed: str = "") -> str:
+    """The story on a page: accuracy and drift on one timeline.
+
+    Args:
+        diagnosed: where the diagnosis's own page is, as a link has it; "": nowhere.
+    """
     end = demo.events[-1][0]
     start = max(min((at - demo.begun for at, _ in told["seen"]), default=0.0) - 2, 0.0)
     bins = np.arange(start, end, 2.0)
@@ -341,9 +367,11 @@ def page(demo: Demo, told: dict[str, Any]) -> str:
         out += f"<h2>{title}</h2>" + plot.line(points, svg.COLOURS[0], dots=True).svg(title)
     rows = [[i + 1, f"{at:.1f} s", text] for i, (at, text) in enumerate(demo.events)]
     body = f"<header><h1>A model that its traffic left behind</h1><div class='sub'>{told['sent']:,} requests, {told['failed']} failed</div></header>"
+    link = f' · <a href="{escape(diagnosed, quote=True)}">all of it</a>' if diagnosed else ""
+    why = f"<section><h2>Why</h2><p><b>{escape(told['diagnosis']['sentence'])}</b>{link}</p></section>"
     return document(
         "drift",
-        f"{body}<section>{out}{table(['', 'at', 'what'], rows, (0,))}</section><section><h2>What moved</h2>{told['page']}</section>",
+        f"{body}<section>{out}{table(['', 'at', 'what'], rows, (0,))}</section>{why}<section><h2>What moved</h2>{told['page']}</section>",
     )
 
 
@@ -355,9 +383,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sluice-demo-") as folder:
         demo = Demo(Path(folder), console)
         told = story(demo)
-        files.write_text(args.report.absolute(), page(demo, told))
+        beside = args.report.absolute().with_name(f"{args.report.stem}-diagnosis.html")
+        found = told["diagnosis"]
+        files.write_text(beside, document(f"{NAME}: {found['kind']}", diagnosis_report.body(found)))
+        files.write_text(args.report.absolute(), page(demo, told, beside.name))
     good = not told["early_alarms"] and told["failed"] == 0 and (told["after"] or 0) > (told["worst"] or 1) + 0.1
     summary = {k: told[k] for k in ("before", "alarm", "worst", "after", "sent", "failed", "why_failed", "standing")}
+    summary["diagnosis"] = told["diagnosis"]["sentence"]
     console.print_json(json.dumps({**summary, "seconds": round(demo.events[-1][0], 1), "report": str(args.report)}))
     return 0 if good else 1
 

@@ -22,6 +22,7 @@ _FAMILIES = {
     "sluice_model_quality_floor": ("gauge", "What spec.quality.floor, or spec.retrain.quality, asks for."),
     "sluice_model_quality_rows": ("gauge", "Labelled rows of that window."),
     "sluice_monitor_degraded": ("gauge", "1 while all of the interval of the last window with labels is worse than the floor."),
+    "sluice_monitor_errors_rose": ("gauge", "1 while labels say that answers are wrong more often than they were."),
     "sluice_monitor_labelled_share": ("gauge", "Of the predictions within the time that labels may take, how many are labelled."),
     "sluice_monitor_drifted": ("gauge", "1 while a drift alarm stands."),
     "sluice_monitor_rows_total": ("counter", "Predictions read."),
@@ -40,6 +41,7 @@ _LABELS: dict[str, tuple[str, ...]] = {
     "sluice_model_quality": ("version", "metric"),
     "sluice_model_quality_rows": ("version",),
     "sluice_monitor_degraded": ("version",),
+    "sluice_monitor_errors_rose": ("version",),
     "sluice_monitor_labelled_share": ("version",),
     "sluice_monitor_drifted": ("version",),
     "sluice_monitor_rows_total": ("version",),
@@ -115,6 +117,8 @@ def _quality(version: str, found: Quality | None) -> Iterator[tuple[str, tuple[s
     yield "sluice_model_quality", (version, found.metric), found.value
     yield "sluice_model_quality_rows", (version,), found.rows
     yield "sluice_monitor_degraded", (version,), float(found.below)
+    if not found.unwatched:
+        yield "sluice_monitor_errors_rose", (version,), float(bool(found.risen))
     if found.share is not None:
         yield "sluice_monitor_labelled_share", (version,), found.share
 

@@ -6,13 +6,16 @@ thread's time goes to it. Its state is a few windows in the monitor's memory; wh
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
 from serving.controller.monitors.resource import Monitor
 from serving.controller.monitors.seen import Quality, Watched
 from sluice.monitor import told
-from sluice.monitor.quality import Judge, Judged, under
+from sluice.monitor.quality import Judge, under
+from sluice.monitor.quality_watch import below as words
+from sluice.monitor.quality_watch import rose
 from sluice.monitor.retrain import Event
 
 #: Of the time that goes by, what a look at labels may take; seconds for which labels wait for the predictions they are of.
@@ -66,6 +69,8 @@ def look(
         "more": found.more,
         "cursor": labels["cursor"],
         "rows": rows,
+        "risen": {} if found.concept is None else dataclasses.asdict(found.concept) | {"alarms": len(found.concept.alarms)},
+        "unwatched": found.unwatched,
         "looked": now,
         "next": now + took / _SHARE,
     }
@@ -95,13 +100,9 @@ def seen(item: Monitor, judge: Judge, doc: dict[str, Any]) -> Quality | None:
         last.high,
         last.rows,
         bool(below),
-        _words(item, judge, last) if below else "",
+        words(judge, item.floor, last) if below and item.floor is not None else "",
         doc.get("share"),
         bool(doc.get("cut")),
+        rose(doc.get("risen") or {}),
+        doc.get("unwatched", ""),
     )
-
-
-def _words(item: Monitor, judge: Judge, last: Judged) -> str:
-    limits = "" if last.low is None or last.high is None else f" ({last.low:.4g} to {last.high:.4g})"
-    side = "under the floor" if judge.metric.sign > 0 else "over the bound"
-    return f"{judge.metric.name} of the last {last.rows} labelled rows is {last.value:.4g}{limits}, {side} of {item.floor:g}"

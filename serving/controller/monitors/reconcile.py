@@ -246,7 +246,8 @@ class Monitors(Reconciler):
             return str(look.fault)
         if look.action.what in ("start", "follow") and run is not None:
             return f"retrains: {run.why}"
-        wrong = (look.seen.quality.why if look.seen.quality else "", look.seen.drifted) if look.seen else ()
+        judged = look.seen.quality if look.seen else None
+        wrong = (judged.why if judged else "", judged.risen if judged else "", look.seen.drifted) if look.seen else ()
         return look.waits or look.action.told() or "; ".join(w for w in wrong if w)
 
     def conditions(self, item: Monitor, look: Look) -> list[tuple[str, str, str, str]]:
@@ -260,7 +261,7 @@ class Monitors(Reconciler):
                 ("Synced", "True" if not seen.more else "False", "ReadToTheEnd" if not seen.more else "Behind", "; ".join(seen.faults[-3:]))
             )
             found.append(("Drifted", "True" if seen.drifted else "False", "Alarm" if seen.drifted else "NoAlarm", seen.drifted))
-            found.append(("Degraded", *_degraded(item, seen)))
+            found += [("Degraded", *_degraded(item, seen)), ("ErrorsRose", *_risen(seen))]
         if item.policy is not None:
             going = state.run is not None and state.run.ended is None
             held = look.action.told()
@@ -272,9 +273,11 @@ class Monitors(Reconciler):
         """Events of what this look has found."""
         for _, text in look.seen.alarms if look.seen else ():
             self.tell(item.raw, "Warning", "Drifted", text)
-        was: Object = next((c for c in item.status.get("conditions") or () if c["type"] == "Degraded"), {})
-        if look.seen and look.seen.quality and look.seen.quality.below and was.get("status") != "True":
-            self.tell(item.raw, "Warning", "Degraded", look.seen.quality.why)
+        judged = look.seen.quality if look.seen else None
+        for kind, text in (("Degraded", judged.why), ("ErrorsRose", judged.risen)) if judged else ():
+            was: Object = next((c for c in item.status.get("conditions") or () if c["type"] == kind), {})
+            if text and was.get("status") != "True":
+                self.tell(item.raw, "Warning", kind, text)
         before, run = item.state.run, look.state.run
         if run is not None and run.ended is not None and before is not None and before.ended is None:
             good = look.state.failed == 0
@@ -312,3 +315,11 @@ def _degraded(item: Monitor, seen: Seen) -> tuple[str, str, str]:
     note = "predictions older than the last GiB of the log are not looked for; " if found.cut else ""
     share = "" if found.share is None else f"{100 * found.share:.3g} % of the predictions are labelled"
     return ("True", "BelowFloor", found.why) if found.below else ("False", "AboveFloor", note + share)
+
+
+def _risen(seen: Seen) -> tuple[str, str, str]:
+    """(status, reason, message) of whether answers are wrong more often than they were."""
+    found = seen.quality
+    if found is None or found.unwatched:
+        return "Unknown", "FewLabels", found.unwatched if found else f"{seen.labelled} labelled rows so far"
+    return ("True", "Alarm", found.risen) if found.risen else ("False", "NoAlarm", "")

@@ -101,7 +101,16 @@ def monitor(raw: Object) -> Monitor:
         raise SluiceError(
             "has to be named, by one of them", field="spec.rollout or spec.package", fix="name the rollout whose model serves"
         )
+    for field, where in (("spec.log", spec["log"]), ("spec.labels.log", (spec.get("labels") or {}).get("log") or "")):
+        _readable(field, str(where))
     watch = _checked(MonitorConfig, {k: _snake(spec[k]) for k in WATCH if k in spec}, "spec")
+    if watch.quality.detector != "page_hinkley":
+        raise SluiceError(
+            "is none that the controller has: its image carries no river",
+            field="spec.quality.detector",
+            value=watch.quality.detector,
+            fix="page_hinkley, or ask sluice diagnose with monitor.quality.detector=adwin",
+        )
     policy = None
     if again is not None:
         policy = _checked(Retrain, {k: v for k, v in _snake(again).items() if k not in ("alerts", "events", "run")}, "spec.retrain")
@@ -130,6 +139,17 @@ def monitor(raw: Object) -> Monitor:
         tuple((again or {}).get("events") or ()),
         dict((again or {}).get("run") or {}),
     )
+
+
+def _readable(field: str, where: str) -> None:
+    """A folder is one of the controller's own machine; a claim is mounted by none of its pods. Raises `SluiceError`."""
+    if "://" in where and not where.startswith("s3://"):
+        raise SluiceError(
+            "is where the controller cannot read: it mounts no volume and reads logs from an object store alone",
+            field=field,
+            value=where,
+            fix="have the servers log to s3://bucket/prefix, or watch it by the pipeline sluice-monitoring, whose steps mount the claim",
+        )
 
 
 def pipeline_run(item: Monitor, run: Run) -> Object:

@@ -30,6 +30,7 @@ class Quality:
         metric, value: it; low, high: of its 95 % interval, where it has one. rows: labelled ones in the window.
         below: whether all of the interval is worse than the floor; why: in words then.
         share: of the predictions looked at that are labelled. cut: whether older ones were left out, for the bytes of the log.
+        risen: that answers are wrong more often than they were, in words, or "". unwatched: why that is not known, or "".
     """
 
     metric: str
@@ -41,6 +42,8 @@ class Quality:
     why: str = ""
     share: float | None = None
     cut: bool = False
+    risen: str = ""
+    unwatched: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,7 @@ from urllib.parse import quote
 import orjson
 
 from serving.runtime.logs.predictions import FRAME
+from serving.runtime.logs.shipping import Shipping
 from serving.runtime.metrics import Metrics, Page
 from sluice.core import files
 from sluice.core.processes import die_with_parent
@@ -65,6 +66,8 @@ class Recorder:
         self._parts: dict[tuple[str, str, str], Part] = {}
         self._number = 0
         self._stopping = False
+        # A folder takes a part or it does not; a store may be away for an hour.
+        self._shipping = Shipping(functools.partial(put, root), self._name, self._count) if root.startswith("s3://") else None
 
     def run(self) -> int:
         """Returns the exit status."""
@@ -72,6 +75,8 @@ class Recorder:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._listening.setblocking(False)
+        if self._shipping is not None:
+            self._shipping.start()
         self._selector.register(self._listening, selectors.EVENT_READ)
         while (ready := self._selector.select(0.2)) or not self._stopping or self._buffers:
             for key, _ in ready:
@@ -91,6 +96,8 @@ class Recorder:
                 self._write(self._parts.pop(max(self._parts, key=lambda k: self._parts[k].size)))
         for part in self._parts.values():
             self._write(part)
+        if self._shipping is not None:
+            self._shipping.close()
         return 0
 
     def _stop(self, *_: Any) -> None:
@@ -141,13 +148,20 @@ class Recorder:
 
         try:
             table = feedback_table(part.records) if part.folder.startswith("feedback") else prediction_table(part.records)
-            for piece in pieces(table, _BYTES * 3 // 2):
-                put(self._root, self._name(part.folder), parquet_bytes(piece))
+            for n, piece in enumerate(pieces(table, _BYTES * 3 // 2)):
+                if self._shipping is not None:
+                    self._shipping.take(part.folder, parquet_bytes(piece), 0 if n else len(part.records))
+                else:
+                    put(self._root, self._name(part.folder), parquet_bytes(piece))
             outcome = "written"
         except Exception:
             log.exception("%d rows of the prediction log could not be written", part.rows)
             outcome = "failed"
-        self._metrics.values[self._metrics.counter("sluice_prediction_log_records_total", outcome=outcome)] += len(part.records)
+        if outcome == "failed" or self._shipping is None:
+            self._count(outcome, len(part.records))
+
+    def _count(self, outcome: str, records: int) -> None:
+        self._metrics.values[self._metrics.counter("sluice_prediction_log_records_total", outcome=outcome)] += records
 
     def _name(self, folder: str) -> str:
         self._number += 1

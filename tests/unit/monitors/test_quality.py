@@ -77,6 +77,7 @@ def test_quality_under_the_floor_is_told_everywhere_and_trains_again_once(fraud:
     assert world.condition("Degraded")["reason"] == "FewLabels" and world.status["quality"] == ""
     fraud.serve(400)
     world.look(2)
+    assert world.condition("ErrorsRose")["status"] == "False"
     assert (
         world.condition("Degraded")["status"] == "False" and "% of the predictions are labelled" in world.condition("Degraded")["message"]
     )
@@ -88,9 +89,13 @@ def test_quality_under_the_floor_is_told_everywhere_and_trains_again_once(fraud:
     told = world.condition("Degraded")
     assert told["status"] == "True" and "of the last 100 labelled rows" in told["message"] and "under the floor of 0.75" in told["message"]
     assert list(world.runs()) == [FIRST] and "quality is 0." in world.status["message"]
-    assert said.count("Degraded") == 1
+    assert said.count("Degraded") == 1 and said.count("ErrorsRose") == 1
+    assert world.condition("ErrorsRose")["status"] == "True" and "wrong more often since 2026-" in world.condition("ErrorsRose")["message"]
     shown = {(x.name, x.labels.get("metric")): x.value for f in world.gauges.collect() for x in f.samples}
-    assert shown["sluice_monitor_degraded", None] == 1 and shown["sluice_model_quality_floor", None] == 0.75
+    assert (
+        shown["sluice_monitor_degraded", None] == shown["sluice_monitor_errors_rose", None] == 1
+        and shown["sluice_model_quality_floor", None] == 0.75
+    )
     assert 0.3 < shown["sluice_model_quality", "accuracy"] < 0.7 and shown["sluice_model_quality_rows", None] == 100
     # A controller that remembers nothing, and labels told again: the same, and no other run.
     world.start()

@@ -229,6 +229,9 @@ def test_a_faster_writer_wins_and_the_look_never_happened(world: World) -> None:
             "spec.retrain.run.parameters.project: is given",
         ),
         ({"retrain": {"run": {}}}, "spec.retrain.run: names neither"),
+        ({"log": "pvc://models/log"}, "spec.log: is where the controller cannot read"),
+        ({"labels": {"log": "gs://b/log"}}, "spec.labels.log: is where the controller cannot read"),
+        ({"quality": {"detector": "adwin"}}, "spec.quality.detector: is none that the controller has"),
     ],
 )
 def test_a_spec_that_makes_no_sense_is_refused_in_the_status(world: World, spec: dict, told: str) -> None:

@@ -98,6 +98,53 @@ def test_events_of_each_form_are_one_and_the_same(world: World, asked: Any) -> N
     assert len(world.runs()) == 1
 
 
+def recorded(*found: dict[str, Any], status: str = "firing", truncated: int = 0) -> bytes:
+    """All that Alertmanager's documentation says is in a webhook of version 4, as its own encoder spells it: nanoseconds, offsets, the year 1."""
+    shared = {"generatorURL": "http://prometheus:9090/graph?g0.expr=sluice_monitor_drifted+%3D%3D+1", "endsAt": "0001-01-01T00:00:00Z"}
+    group = {"alertname": "SluiceModelDrifted"}
+    whole = {
+        "version": "4",
+        "groupKey": '{}/{severity="warning"}:{alertname="SluiceModelDrifted"}',
+        "truncatedAlerts": truncated,
+        "status": status,
+        "receiver": "retrain",
+        "groupLabels": group,
+        "commonLabels": {**group, "severity": "warning", "namespace": "ns"},
+        "commonAnnotations": {"runbook_url": "https://example.org/SluiceModelDrifted"},
+        "externalURL": "http://alertmanager:9093",
+        "alerts": [{**shared, **one} for one in found],
+    }
+    return json.dumps(whole).encode()
+
+
+def test_a_group_of_alerts_repeated_resolved_and_cut_short_starts_one_run(world: World, asked: Any) -> None:
+    """As Alertmanager sends one episode: the first notice, the group grown, the same again after a 503 and after repeat_interval, cut, resolved."""
+    began = "1970-01-01T02:30:00.739266876Z"
+    mine = {**alert(starts=began), "fingerprint": "9d1c4a2b7e000001"}
+    again = {**alert(starts="1970-01-01T04:30:00.739266876+02:00", severity="warning"), "fingerprint": "9d1c4a2b7e000002"}
+    other = {**alert(model="faces"), "fingerprint": "9d1c4a2b7e000003"}
+    over = {**mine, "status": "resolved", "endsAt": "1970-01-01T02:45:00.1Z"}
+    world.api.fault = lambda method, path: (_ for _ in ()).throw(error(503))
+    assert asked("/alerts", recorded(mine))[0] == 503 and not waiting(world)
+    world.api.fault = lambda method, path: None
+    assert asked("/alerts", recorded(mine)) == (200, {"taken": 1, "ignored": 0})
+    assert asked("/alerts", recorded(mine, again, other)) == (200, {"taken": 2, "ignored": 1})
+    world.look(2)
+    assert list(world.runs()) == [run_name("digits", "uid-1", 1)]
+    for body in (recorded(mine, again, truncated=7), recorded(again, mine), recorded(over, mine), recorded(over, status="resolved")):
+        assert asked("/alerts", body)[0] == 200
+        world.look(2)
+    world.end(run_name("digits", "uid-1", 1), "Succeeded", "Promoted")
+    world.look(2)
+    world.now += 86_400.0
+    assert asked("/alerts", recorded(mine, again))[0] == 200, "repeat_interval, when it is long over"
+    world.look(3)
+    assert list(world.runs()) == [run_name("digits", "uid-1", 1)] and not waiting(world)
+    assert asked("/alerts", recorded({**mine, "startsAt": "1970-01-02T03:00:00.000000001Z"}))[1]["taken"] == 1
+    world.look(2)
+    assert len(world.runs()) == 2, "an episode of its own"
+
+
 def test_what_nobody_wants_is_ignored(world: World, asked: Any) -> None:
     unwanted = [alert("Other"), alert(model="other"), alert(namespace="elsewhere"), alert(monitor="other")]
     assert asked("/alerts", webhook(*unwanted)) == (200, {"taken": 0, "ignored": 4})

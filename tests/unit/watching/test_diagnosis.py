@@ -14,7 +14,8 @@ import pytest
 from sluice.cli import main
 from sluice.core import files
 from sluice.core.errors import DataError
-from sluice.monitor import timeline
+from sluice.engines.predictor import Predictor
+from sluice.monitor import diagnosis_report, losses, timeline
 from sluice.monitor.diagnosis import diagnose
 from sluice.monitor.quality import Judge
 from sluice.monitor.reference import profile_of
@@ -166,3 +167,23 @@ def test_on_the_command_line_with_a_package(tmp_path: Path, capsys: pytest.Captu
     assert {w["column"] for w in found["importance"]} == {"age", "job"}
     assert main(command) == 3 and "1000 times larger" in " ".join(capsys.readouterr().out.split())
     assert main([*command, "--events", str(tmp_path / "none")]) == 2
+
+
+@pytest.mark.parametrize(("kind", "moved"), [("quiet", []), ("unrelated", ["age", "job"]), ("a little", [])])
+def test_a_column_that_is_worth_more_or_less_than_it_was_is_marked_and_no_other(tmp_path: Path, kind: str, moved: list[str]) -> None:
+    package, rng, n = builders.tabular(tmp_path / "churn"), np.random.default_rng(3), 1600
+    columns = {"age": rng.normal(40, 10, n), "job": np.array(["nurse", "cook"], dtype=object)[rng.choice(2, n)]}
+    predictor = Predictor(package)
+    given = predictor.processor.encode_batch([{c: v[i] for c, v in columns.items()} for i in range(n)])
+    outputs = np.asarray(predictor.run(given)[package.outputs[0].name], np.float64)
+    targets, after = outputs.argmax(axis=1), np.arange(n) >= n // 2
+    # What is true goes with the answers; since then with nothing, or in all but a tenth of the rows.
+    other = {"quiet": 0.0, "unrelated": 1.0, "a little": 0.1}[kind]
+    swapped = after & (rng.random(n) < other)
+    targets = np.where(swapped, rng.permutation(targets), targets)
+    rows = losses.Rows(np.arange(n), np.arange(n), outputs, targets, {c: np.asarray(v, object) for c, v in columns.items()})
+    found = losses.importance(package, Judge.of(package), rows, after)
+    assert found is not None and sorted(w["column"] for w in found if w["moved"]) == moved, found
+    told = {"features": [], "importance": found}
+    cells = next(rows for head, rows, _ in diagnosis_report.tables(told) if head[0].startswith("What columns"))
+    assert sorted(c[0] for c in cells if c[-1] == "changed") == moved

@@ -15,6 +15,7 @@ from sluice.core import files
 from sluice.core.errors import DataError
 from sluice.monitor import MonitorConfig, PredictionLog, profile_of
 from sluice.monitor.watch import Watch
+from tests.support import logged
 from tests.unit.serving import builders
 
 KINDS = {"age": "numeric", "job": "categorical"}
@@ -102,3 +103,40 @@ def test_a_look_that_was_killed_counts_nothing_twice(tmp_path, profile):
     (tmp_path / "pieces.json").write_text("{")
     with pytest.raises(DataError, match="begin again"):
         Watch(profile, MonitorConfig(), PredictionLog(log, "churn"), tmp_path / "pieces.json").look()
+
+
+def test_labels_that_came_are_judged_beside_the_drift_and_once(tmp_path, package, capsys):
+    rng, log, version = np.random.default_rng(4), tmp_path / "log", package.digest[:12]
+    command = [
+        "monitor",
+        str(package.root),
+        "--log",
+        str(log),
+        "--home",
+        str(tmp_path / "home"),
+        "--json",
+        "--set",
+        "monitor.quality.floor=0.8",
+    ]
+    labels = list(package.labels)
+    n = 1200
+    wrong = rng.random(n) < np.where(np.arange(n) < 600, 0.02, 0.5)
+    p = np.tile([[0.9, *[0.1 / (len(labels) - 1)] * (len(labels) - 1)]], (n, 1))
+    features = people(rng, n)
+    ids = [f"r{i}" for i in range(n)]
+    second = 1_000_000
+    at = 1_790_000_000 * second + np.arange(n) * second
+    more = {"features": {c: features.column(c).to_pylist() for c in features.column_names}, "model": "churn", "version": version}
+    logged.predictions(log, at, ids=ids, labels=labels, probabilities=p, **more)
+    assert main(command) == 0 and json.loads(capsys.readouterr().out)["quality"] is None
+    for k, part in enumerate((slice(0, 550), slice(550, n))):
+        told = [labels[int(w)] for w in wrong[part]]
+        logged.feedback(log, at[part] + 7200 * second, ids[part], told, model="churn", name=f"20261130T09000{k}-a.parquet")
+        assert main(command) == (3 if k else 0)
+        found = json.loads(capsys.readouterr().out)
+        assert found["quality"]["risen"]["standing"] is bool(k) and found["standing"] == []
+    assert len(found["quality"]["wrong"]) == 2 and "under the floor of 0.8" in found["quality"]["wrong"][0]
+    page = Path(found["report"]).read_text()
+    assert "wrong more often" in page and ">worse<" in page
+    again = (main([*command, "--again"]), json.loads(capsys.readouterr().out))
+    assert again[0] == 3 and again[1]["quality"] == found["quality"]

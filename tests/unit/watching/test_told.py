@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from sluice.monitor import told
-from sluice.monitor.config import Quality, Window
+from sluice.monitor import diagnosis, losses, stream, told
+from sluice.monitor.concept import PageHinkley
+from sluice.monitor.config import MonitorConfig, Quality, Window
+from sluice.monitor.labels import joined
 from tests.support import logged
 from tests.unit.watching.test_quality import SECOND, judge
 
@@ -83,3 +86,63 @@ def test_labels_may_lie_in_another_log(tmp_path: Path) -> None:
     logged.feedback(tmp_path / "b", START + np.arange(100) * SECOND, [f"r{i}" for i in range(100)], ["yes"] * 100)
     assert look(tmp_path / "a", told.begin()).closed == []
     assert look(tmp_path / "a", told.begin(), feedback=tmp_path / "b").closed[0].value == 1.0
+
+
+def errors(root: Path, n: int, rate: np.ndarray, seed: int) -> list[tuple[int, str, str]]:
+    """Answers of which so many are wrong, and their labels, told in the same order."""
+    truth = world(root, n, np.random.default_rng(seed).random(n) >= rate)
+    return [(START + (5000 + i) * SECOND, f"r{i}", truth[i]) for i in range(n)]
+
+
+def test_answers_that_are_wrong_more_often_are_found_look_by_look_as_in_one_and_as_a_diagnosis_finds_them(tmp_path: Path) -> None:
+    n, begins = 2400, 1300
+    tell = errors(tmp_path, n, np.where(np.arange(n) < begins, 0.05, 0.2), 0)
+    state, found = told.begin(), None
+    for k, (a, b) in enumerate(((0, 700), (700, 1750), (1750, n))):
+        logged.feedback(tmp_path, *([r[i] for r in tell[a:b]] for i in range(3)), name=f"20261031T01000{k}-a.parquet")
+        found = look(tmp_path, state)
+        state = found.state
+        assert found.concept is not None and found.concept.standing is (b > begins) and not found.unwatched
+    assert found is not None and found.concept is not None
+    whole = look(tmp_path, told.begin())
+    assert whole.state == state and whole.concept == found.concept and len(whole.state["errors"]["times"]) < 30_000
+    seconds = found.concept.since / SECOND - START / SECOND
+    assert abs(seconds - begins) < 150 and found.concept.before > 0.93 and found.concept.after < 0.85
+    rows = losses.Rows.of(judge(), joined(tmp_path, "m"), [])
+    diagnosed, since = diagnosis._concept(judge(), rows, MonitorConfig(), [])
+    assert since == found.concept.since and diagnosed is not None and diagnosed["alarms"] == found.concept.alarms
+    # What counts is as it was set: of another loss other alarms, and of one that is told to cry wolf hardly ever none.
+    other = told.look(judge(), tmp_path, "m", told.begin(), config=Quality(loss=0.3, apart=1e6), window=Window(rows=100))
+    assert other.concept is not None and other.concept.alarms != found.concept.alarms
+
+
+def test_what_came_with_a_loss_does_not_say_how_it_was_and_old_rows_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    late = (rng.random(6000) < np.where(np.arange(6000) < 700, 0.05, 0.12)).astype(float)
+    worse = stream.Errors(late, np.full(6000, np.nan), np.arange(6000)).settled(Quality(), True)
+    assert worse.first <= 300, "a quarter of 4,000 rows would hold 300 that are worse"
+    found = stream.concept(worse, Quality(), True)
+    assert found is not None and found.standing and found.before > 0.93
+    quiet = stream.Errors((rng.random(6000) < 0.05).astype(float), np.full(6000, np.nan), np.arange(6000)).settled(Quality(), True)
+    assert quiet.first == 1000
+    monkeypatch.setattr(stream, "KEPT", 2000)
+    kept = quiet.then(stream.Errors(np.ones(500), np.full(500, np.nan), np.arange(6000, 6500)))
+    assert (len(kept), kept.gone, len(kept.times), kept.times[999], kept.times[1000]) == (6500, 3500, 3000, 999, 4500)
+    again = stream.Errors.unpacked(kept.packed())
+    assert again.packed() == kept.packed() and stream.concept(again, Quality(), True) == stream.concept(kept, Quality(), True)
+    assert stream.asked(again, Quality(), True)[0].standing  # type: ignore[union-attr]
+
+
+def test_page_hinkley_is_rivers() -> None:
+    river = pytest.importorskip("river.drift")
+    rng = np.random.default_rng(2)
+    theirs, ours = river.PageHinkley(min_instances=1, delta=0.1, threshold=8.0, alpha=1.0, mode="up"), PageHinkley(0.1, 8.0, 300)
+    for _ in range(300):
+        theirs.update(0.0)
+    for x in rng.normal(np.where(np.arange(900) < 400, 0.0, 0.4), 0.5).tolist():
+        theirs.update(x)
+        ours.update(x)
+        assert theirs.drift_detected == ours.drift_detected
+        if ours.drift_detected:
+            return
+    raise AssertionError("neither found anything")
