@@ -16,6 +16,7 @@ from sluice.data.forms import format_of
 from sluice.data.scheme import Found
 
 _ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
 #: Most bytes and files that an archive may hold.
 _MOST_BYTES, _MOST_FILES = 64 << 30, 5_000_000
 
@@ -30,7 +31,7 @@ def unpacked(file: Found) -> Iterator[Found]:
     """The folder that an archive holds; where all lies in one folder of it, that one. Only plain files are taken, below the folder.
 
     Raises:
-        DataError: it cannot be read, or holds more than a source may.
+        DataError: it cannot be read, or holds more than a source may; a file in it that is broken is named.
     """
     with tempfile.TemporaryDirectory(prefix="sluice-archive-") as made:
         root = Path(made)
@@ -39,7 +40,7 @@ def unpacked(file: Found) -> Iterator[Found]:
                 _unzip(file, root)
             else:
                 _untar(file, root)
-        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as e:
+        except _BROKEN as e:
             raise DataError(f"cannot be unpacked: {e}", field=file.where, fix="pack it again, or name a folder") from e
         inside = [p for p in root.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX"]
         while len(inside) == 1 and inside[0].is_dir():
@@ -56,7 +57,8 @@ def _untar(file: Found, root: Path) -> None:
                 continue
             count, size = count + 1, size + member.size
             _bounded(file, count, size)
-            archive.extract(member, root, filter="data")
+            with _named(file, member.name):
+                archive.extract(member, root, filter="data")
 
 
 def _unzip(file: Found, root: Path) -> None:
@@ -66,7 +68,18 @@ def _unzip(file: Found, root: Path) -> None:
         for member in members:
             if ".." in PurePosixPath(member.filename).parts:
                 raise DataError("holds a file outside of itself", field=file.where, value=member.filename, fix="pack it again")
-            archive.extract(member, root)
+            with _named(file, member.filename):
+                archive.extract(member, root)
+
+
+@contextlib.contextmanager
+def _named(file: Found, member: str) -> Iterator[None]:
+    """What goes wrong within is said of a file in the archive. Raises `DataError`."""
+    try:
+        yield
+    except _BROKEN as e:
+        fix = "pack it again, or name a folder"
+        raise DataError(f"cannot be unpacked: {e}", field=f"{file.where}: {member}", fix=fix) from e
 
 
 def _bounded(file: Found, count: int, size: int) -> None:

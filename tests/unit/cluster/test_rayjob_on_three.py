@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from components.rayjob import JOB, RESULT
 from sluice import project as projects
 from sluice.core import files
+from sluice.core.errors import DeadlineError
 from sluice.core.processes import free_port, spawn, stop, wait_until
 from sluice.data.dataset import Dataset
 from sluice.data.prepare import prepare, validate_project_data
@@ -35,18 +37,23 @@ _PORTS = ("dashboard-agent-grpc-port", "dashboard-agent-listen-port", "runtime-e
 
 
 def _node(log: Path, **options: Any) -> subprocess.Popen[bytes]:
-    asked = {**{name: free_port() for name in _PORTS}, "object-store-memory": 80 << 20, **options}
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-    given = [f"--{name}" if value is True else f"--{name}={value}" for name, value in asked.items()]
-    process = spawn([*command, *given], log=log, env=_ENV)
-    wait_until(
-        lambda: log.exists() and "Ray runtime started" in log.read_text(errors="replace"),
-        what="a node of Ray",
-        seconds=180,
-        process=process,
-        log=log,
-    )
-    return process
+    for tries in (2, 1, 0):  # Ray gives up by itself where a node wants more than 30 s, as on a machine with much to do
+        asked = {**{name: free_port() for name in _PORTS}, "object-store-memory": 80 << 20, **options}
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+        given = [f"--{name}" if value is True else f"--{name}={value}" for name, value in asked.items()]
+        process = spawn([*command, *given], log=log, env=_ENV)
+        try:
+            wait_until(functools.partial(_says_it_started, log), what="a node of Ray", seconds=180, process=process, log=log)
+            return process
+        except DeadlineError:
+            stop(process)
+            if not tries:
+                raise
+    raise AssertionError
+
+
+def _says_it_started(log: Path) -> bool:
+    return log.exists() and "Ray runtime started" in log.read_text(errors="replace")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +63,14 @@ def three() -> Iterator[str]:
     port = free_port()
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        head = {"head": True, "port": port, "num-cpus": 0, "include-dashboard": "false", "temp-dir": folder}
+        head = {
+            "head": True,
+            "port": port,
+            "num-cpus": 0,
+            "ray-client-server-port": free_port(),
+            "include-dashboard": "false",
+            "temp-dir": folder,
+        }
         stack.callback(stop, _node(folder / "head.log", **head))
         for i in range(2):
             stack.callback(stop, _node(folder / f"worker{i}.log", address=f"127.0.0.1:{port}", **{"num-cpus": 1}))

@@ -108,6 +108,27 @@ def test_what_is_no_recording_is_named_with_its_file(tmp_path: Path, name: str, 
     assert e.value.field == name and e.value.fix
 
 
+@pytest.mark.parametrize("ending", ["tar", "zip"])
+def test_a_damaged_file_of_an_archive_is_named(tmp_path: Path, ending: str) -> None:
+    path, data = tmp_path / f"s.{ending}", tone()
+    if ending == "tar":
+        with tarfile.open(path, "w") as t:
+            for name in ("a/1.wav", "b/2.wav"):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                t.addfile(info, io.BytesIO(data))
+        path.write_bytes(path.read_bytes()[: 1024 + len(data) + 512])  # ends within the second
+    else:
+        with zipfile.ZipFile(path, "w") as z:
+            z.writestr("a/1.wav", data)
+            z.writestr("b/2.wav", data[::-1])
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(data[::-1][-40:], bytes(40)))
+    with pytest.raises(DataError, match="cannot be unpacked") as e:
+        read(tmp_path, path.name)
+    assert e.value.field == f"s.{ending}: b/2.wav" and e.value.fix
+
+
 def test_a_damaged_archive_and_a_name_that_does_not_fit_are_named(tmp_path: Path) -> None:
     (tmp_path / "s.zip").write_bytes(b"PK no")
     with pytest.raises(DataError, match="cannot be unpacked"):
