@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from sluice.arguments import parser
-from sluice.core.errors import ProjectError, SluiceError
+from sluice.core.errors import ProjectError, SluiceError, of_system
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except OSError as e:  # a disk, a right or a name that no command thought of
+        return fail(of_system(e), args.json)
 
 
 def fail(error: SluiceError, as_json: bool) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -114,6 +116,31 @@ _BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")"), s
 def first_line(error: BaseException, most: int = 300) -> str:
     """The first line of what an exception says, at most `most` characters; its type's name where it says nothing."""
     return str(error).strip().partition("\n")[0][:most] or type(error).__name__
+
+
+#: What can be done about what a system answers.
+_SYSTEM = {
+    errno.EACCES: "give it to your user, or name another place",
+    errno.EPERM: "give it to your user, or name another place",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOSPC: "free some space, or name a place on a larger disk",
+    errno.EDQUOT: "free some space, or name a place on a larger disk",
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOTDIR: "a part of the path is a file where a folder is meant: check it",
+    errno.EEXIST: "name another place",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ELOOP: "the path is a link to itself: check it",
+}
+
+
+def of_system(error: OSError) -> SluiceError:
+    """What a system answered (no permission, no room, no such file), as something a user can act on."""
+    said = error.strerror[:1].lower() + error.strerror[1:] if error.strerror else first_line(error)
+    field = (
+        None if error.filename is None else os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    )
+    return SluiceError(said, field=field, fix=_SYSTEM.get(error.errno or 0))
 
 
 class ProjectError(SluiceError):

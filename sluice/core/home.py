@@ -44,7 +44,7 @@ class Home:
     @property
     def tracking_uri(self) -> str:
         """The home's own registry, or the one its last run wrote to."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             noted = files.read_json(self.root / _MARK).get("tracking_uri")
             if noted:
                 return str(noted)

@@ -20,7 +20,7 @@ from sluice.fields.files import Files
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sluice.fields.disturbances import Disturbance
+    from sluice.fields.changes.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.pieces import Pieces
     from sluice.fields.summaries import Cells
@@ -64,7 +64,7 @@ class Audio(Field):
 
     def disturbances(self) -> Mapping[str, Disturbance]:
         """Noise, another loudness."""
-        from sluice.fields.disturbances import RECORDINGS
+        from sluice.fields.changes.disturbances import RECORDINGS
 
         return RECORDINGS
 

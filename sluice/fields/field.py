@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sluice.fields.base import Processor
-    from sluice.fields.disturbances import Disturbance
+    from sluice.fields.changes.disturbances import Disturbance
     from sluice.fields.files import Files
     from sluice.fields.parts import Rows
     from sluice.fields.summaries import Cells

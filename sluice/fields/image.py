@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from sluice.fields.disturbances import Disturbance
+    from sluice.fields.changes.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.pieces import Pieces
     from sluice.fields.summaries import Cells
@@ -60,7 +60,7 @@ class Image(Field):
 
     def disturbances(self) -> Mapping[str, Disturbance]:
         """Noise, a shift, another brightness."""
-        from sluice.fields.disturbances import PICTURES
+        from sluice.fields.changes.disturbances import PICTURES
 
         return PICTURES
 

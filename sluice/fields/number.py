@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from sluice.fields.disturbances import Disturbance
+    from sluice.fields.changes.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.summaries import Cells
 
@@ -41,7 +41,7 @@ class Number(ColumnField):
 
     def disturbances(self) -> Mapping[str, Disturbance]:
         """Noise within a fraction of the column's deviation; a missing cell."""
-        from sluice.fields.disturbances import NUMBERS
+        from sluice.fields.changes.disturbances import NUMBERS
 
         return NUMBERS
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from sluice.fields.disturbances import Disturbance
+    from sluice.fields.changes.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.pieces import Pieces
     from sluice.fields.summaries import Cells
@@ -51,7 +51,7 @@ class Text(Field):
 
     def disturbances(self) -> Mapping[str, Disturbance]:
         """Typing mistakes, letters' case, white space."""
-        from sluice.fields.disturbances import TEXTS
+        from sluice.fields.changes.disturbances import TEXTS
 
         return TEXTS
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from sluice.fields.disturbances import Disturbance
+    from sluice.fields.changes.disturbances import Disturbance
     from sluice.fields.parts import Rows
     from sluice.fields.summaries import Cells
 
@@ -34,7 +34,7 @@ class Timestamp(ColumnField):
 
     def disturbances(self) -> Mapping[str, Disturbance]:
         """A missing cell."""
-        from sluice.fields.disturbances import CELLS
+        from sluice.fields.changes.disturbances import CELLS
 
         return CELLS
 

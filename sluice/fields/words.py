@@ -15,7 +15,7 @@ from sluice.fields.column import Column, ColumnField
 from sluice.fields.text import LIMIT_CHARACTERS, Text
 
 if TYPE_CHECKING:
-    from sluice.fields.disturbances import Disturbance
+    from sluice.fields.changes.disturbances import Disturbance
 
 #: Characters and words of a text that are looked at.
 _MOST_CHARACTERS, _MOST_WORDS = 8000, 400
@@ -36,7 +36,7 @@ class Words(ColumnField, Text):
 
     def disturbances(self) -> Mapping[str, Disturbance]:
         """A text's, and a missing cell."""
-        from sluice.fields.disturbances import CELLS, TEXTS
+        from sluice.fields.changes.disturbances import CELLS, TEXTS
 
         return {**TEXTS, **CELLS}
 

@@ -129,11 +129,18 @@ def read(raw: bytes, where: str = "bom.cdx.json") -> dict[str, Any]:
             raise ValueError(f"it is {found['bomFormat']} {found['specVersion']} of a {subject['type']}")
         if not all(isinstance(c["name"], str) for c in found["components"]) or subject["hashes"][0]["alg"] != "SHA-256":
             raise ValueError("a component has no name, or the model no digest")
+        if not isinstance(subject["hashes"][0]["content"], str) or not all(isinstance(h, str) for h in _files(found).values()):
+            raise ValueError("a digest is no text")
     except orjson.JSONDecodeError as e:
         raise PackageError(f"is not JSON: {e}", field=where, fix=_FIX) from e
-    except (KeyError, TypeError, ValueError, IndexError) as e:
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as e:
         raise PackageError(f"is no bill of materials of a model: {type(e).__name__}: {e}", field=where, fix=_FIX) from e
     return dict(found)
+
+
+def _files(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The digest of each file it names. Raises where a component has no type, or a file's digest no shape."""
+    return {c["name"]: (c.get("hashes") or [{}])[0].get("content") for c in found["components"] if c["type"] == "file"}
 
 
 def about(found: Mapping[str, Any], package: Package) -> list[str]:
@@ -141,7 +148,6 @@ def about(found: Mapping[str, Any], package: Package) -> list[str]:
     wrong = []
     if found["metadata"]["component"]["hashes"][0]["content"] != package.digest:
         wrong.append("its model is not this package")
-    hashes = {c["name"]: (c.get("hashes") or [{}])[0].get("content") for c in found["components"] if c["type"] == "file"}
-    if hashes != {name: entry["sha256"] for name, entry in package.manifest["files"].items()}:
+    if _files(found) != {name: entry["sha256"] for name, entry in package.manifest["files"].items()}:
         wrong.append("its files are not those of the package")
     return wrong

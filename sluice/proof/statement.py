@@ -195,7 +195,13 @@ def _check(found: Any) -> None:
         _texts(each["name"], *each.get("digest", {}).values())
     if not all(s["digest"] for s in found["subject"]) or not isinstance(record.internal["environment"]["packages"], dict):
         raise ValueError("a subject has no digest, or the environment no packages")
+    _texts(record.internal["by"], record.internal["config"], record.internal["environment"]["python"])
+    if code := record.dependency("code"):
+        _texts(code["digest"]["gitCommit"])
+        if not isinstance(code["annotations"]["clean"], bool):
+            raise ValueError("it does not say whether the code was clean")
     for each in record.details["byproducts"]:
+        _texts(each["digest"]["sha256"])
         if each["name"].startswith("gate/"):
             if hashlib.sha256(files.canonical_json(each["annotations"])).hexdigest() != each["digest"]["sha256"]:
                 raise ValueError(f"{each['name']} does not have the digest it gives")

@@ -143,7 +143,8 @@ def _read(kind: str, one: Mapping[str, Any], setting: str, secret: frozenset[str
     mostly = args.get("mostly", 1.0)
     if isinstance(mostly, bool) or not isinstance(mostly, int | float) or not 0 <= mostly <= 1:
         raise _NotRead(f"mostly is {mostly!r}, no fraction")
-    columns = {args.get(k) for k in ("column", "column_A", "column_B")} | {c for c in args.get("column_list") or () if isinstance(c, str)}
+    listed = args.get("column_list")
+    columns = [args.get(k) for k in ("column", "column_A", "column_B")] + (listed if isinstance(listed, list) else [])
     more = {
         "tolerance": round(1 - mostly, 12),
         "secret": bool({c for c in columns if isinstance(c, str)} & secret),
@@ -233,6 +234,8 @@ def _type(a: _Asked) -> list[Rule]:
 
 def _form(a: _Asked) -> list[Rule]:
     form = a.args.get("strftime_format", "iso")
+    if not isinstance(form, str):
+        raise _NotRead(f"has strftime_format {form!r}, which is no text")
     TimeForm(form)
     return [of_rows.OfType((a.column(),), f"a time as {form}", a.setting, reading=Reading("time", form=form), **a.more)]
 

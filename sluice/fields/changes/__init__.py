@@ -1,4 +1,6 @@
-"""Changes of a raw value, by which a model is tried: what must not matter, and what must matter one way. A file a kind of value."""
+"""Changes of raw values, by which a model is tried. Of a single value, as somebody wrote them into a file of cases: what must not matter, and what must matter one way,
+a file a kind of value. And of whole columns, by chance, which leave the truth what it is: `disturbances`.
+"""
 
 from __future__ import annotations
 

@@ -38,6 +38,15 @@ class _OfPictures(Change):
         raise NotImplementedError
 
 
+def moved(pixels: np.ndarray, right: int, down: int) -> np.ndarray:
+    """Pixels [height, width] or [height, width, 3], so many to the right and down; what comes in is as the edge."""
+    import numpy as np
+
+    height, width = pixels.shape[:2]
+    out: np.ndarray = pixels[np.clip(np.arange(height) - down, 0, height - 1)][:, np.clip(np.arange(width) - right, 0, width - 1)]
+    return out
+
+
 class Shift(_OfPictures):
     """``[right, down]`` in pixels; the edge goes on where the picture left."""
 
@@ -47,11 +56,7 @@ class Shift(_OfPictures):
         self.right, self.down = argument
 
     def changed(self, pixels: np.ndarray, chance: random.Random) -> np.ndarray:
-        import numpy as np
-
-        height, width = pixels.shape[:2]
-        rows = np.clip(np.arange(height) - self.down, 0, height - 1)
-        return pixels[rows][:, np.clip(np.arange(width) - self.right, 0, width - 1)]
+        return moved(pixels, self.right, self.down)
 
 
 class Brightness(_OfPictures):

@@ -134,3 +134,25 @@ def test_a_wheel_without_the_checkout_says_what_a_command_needs(
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: ())
     assert main(["run", str(tmp_path / "sluice.yaml")]) == 2
     assert "git clone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/srv/a.csv"), "sluice: /srv/a.csv: permission denied\n  fix: give it to your user, or name another place"),
+        (OSError(28, "No space left on device"), "sluice: no space left on device\n  fix: free some space"),
+        (IsADirectoryError(21, "Is a directory", b"/srv"), "is a directory\n  fix: name a file, not a folder"),
+        (TimeoutError("timed out"), "sluice: timed out\n"),
+        (ConnectionResetError(), "sluice: ConnectionResetError\n"),
+    ],
+)  # fmt: skip
+def test_what_a_system_answers_is_an_error_like_any_other(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(args: object) -> int:
+        raise error
+
+    monkeypatch.setattr("sluice.cli._handler", lambda name: fails)
+    assert main(["schema", "--json"]) == 1
+    told = capsys.readouterr()
+    assert said in told.err and orjson.loads(told.out)["outcome"] == "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from sluice.core.errors import ProjectError
 from sluice.data.config import DataConfig
 from sluice.data.rules.compiled import load_rules
+from sluice.data.rules.expectations import _READ, suite_rules
 from sluice.data.rules.judge import judge
 from sluice.data.stream import batches
 from tests.unit.data.test_rules import write
@@ -109,3 +111,41 @@ def test_what_is_not_read_is_named_and_the_rest_judged(tmp_path):
 def test_a_suite_of_which_nothing_is_read_is_an_error(tmp_path):
     with pytest.raises(ProjectError, match="holds no expectation that is read"):
         judged(tmp_path, ("expect_nothing", {}, {}))
+
+
+ARGUMENTS = {
+    **dict.fromkeys(("column", "column_A", "column_B"), "age"),
+    "column_list": ["age", "id"],
+    "column_set": ["age"],
+    "value_set": [1, 2],
+    "regex_list": ["a"],
+    "type_list": ["int"],
+    "min_value": 0,
+    "max_value": 5,
+    "value": 3,
+    "sum_total": 5,
+    "regex": "^a",
+    "type_": "int",
+    "strftime_format": "%Y",
+    "mostly": 0.9,
+}
+
+
+@pytest.mark.parametrize("kind", sorted(_READ))
+def test_an_argument_of_a_wrong_shape_is_named_whatever_it_is(kind):
+    for name in ARGUMENTS:
+        for wrong in (None, [], {}, 5, -1, True, "", [None], [[]], {"x": [1]}):
+            suite = {"expectations": [{"type": kind, "kwargs": ARGUMENTS | {name: wrong}, "severity": wrong}]}
+            with contextlib.suppress(ProjectError):
+                suite_rules(json.dumps(suite), "suite.json", ["age"])
+    for wrong in (
+        None,
+        [],
+        5,
+        "x",
+        {"expectations": 5},
+        {"expectations": [5, None, []]},
+        {"expectations": [{"type": [kind], "kwargs": []}]},
+    ):
+        with pytest.raises(ProjectError):
+            suite_rules(json.dumps(wrong), "suite.json", [])

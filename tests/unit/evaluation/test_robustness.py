@@ -11,7 +11,7 @@ import pytest
 from sluice.core.check import Decision
 from sluice.data.names import check_names
 from sluice.engines import predictor, rows
-from sluice.fields import disturbances as d
+from sluice.fields.changes import disturbances as d
 from sluice.gates import robustness
 from sluice.gates.config import EvaluateConfig
 from sluice.problems.problem import problem

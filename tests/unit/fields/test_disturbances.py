@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sluice.fields import FIELDS, ImageProcessor, field_of
-from sluice.fields import disturbances as d
 from sluice.fields.audio import read
+from sluice.fields.changes import disturbances as d
 from sluice.fields.image import upright
 
 

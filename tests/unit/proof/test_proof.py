@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -189,3 +190,29 @@ def test_a_proof_in_a_store_is_moved_in_whole(kept, tmp_path):
     other.add_proof(k.digest, k.store.proof(k.digest))
     assert verify(lambda: other.get(k.digest), k.digest, other, k.trusted, signature=True).ok
     assert not list(Path(tmp_path / "other").rglob(".partial-*"))
+
+
+def places(value, at=()):
+    yield at
+    for key in value if isinstance(value, dict) else range(min(len(value), 3)) if isinstance(value, list) else ():
+        yield from places(value[key], (*at, key))
+
+
+def test_a_statement_and_a_bill_of_any_wrong_shape_are_told_and_end_nothing(kept):
+    k = kept()
+    proof = dict(k.store.proof(k.digest))
+    for name, part in ((beside.STATEMENT, "statement"), (beside.BOM, "bill of materials")):
+        raw = json.loads(proof[name])
+        for at in list(places(raw))[1:]:
+            for wrong in (None, {}, [], 5, "gone"):
+                changed = json.loads(proof[name])
+                inner = changed
+                for key in at[:-1]:
+                    inner = inner[key]
+                if wrong == "gone":
+                    del inner[at[-1]]
+                else:
+                    inner[at[-1]] = wrong
+                store = SimpleNamespace(proof=lambda _, name=name, changed=changed: proof | {name: json.dumps(changed).encode()})
+                found = verify(lambda: k.package, k.digest, store, k.trusted, signature=False)
+                assert next(p for p in found.parts if p.name == part).said, at

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sluice.fields.changes.pictures import moved
+
 if TYPE_CHECKING:
     from numpy.random import Generator
 
@@ -104,15 +106,12 @@ def noisy_pictures(values: Sequence[Any], rng: Generator, amount: float) -> list
 def shifted(values: Sequence[Any], rng: Generator, amount: float) -> list[Any]:
     """Moved by a twentieth of its sides, at least a pixel, in one of eight directions; what comes in is as the edge."""
 
-    def moved(pixels: np.ndarray) -> np.ndarray:
-        high, wide = pixels.shape[:2]
+    def elsewhere(pixels: np.ndarray) -> np.ndarray:
         down, right = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)][int(rng.integers(8))]
-        rows = np.clip(np.arange(high) - down * max(1, round(_SHIFT * high)), 0, high - 1)
-        columns = np.clip(np.arange(wide) - right * max(1, round(_SHIFT * wide)), 0, wide - 1)
-        out: np.ndarray = pixels[rows][:, columns]
-        return out
+        high, wide = (max(1, round(_SHIFT * side)) for side in pixels.shape[:2])
+        return moved(pixels, right * wide, down * high)
 
-    return [_repainted(v, moved) for v in values]
+    return [_repainted(v, elsewhere) for v in values]
 
 
 def brightness(values: Sequence[Any], rng: Generator, amount: float) -> list[Any]:
