@@ -25,4 +25,10 @@ def add_to(commands: Commands, add: Add) -> None:
     )
     monitor.add_argument("--again", action="store_true", help="from the beginning of the log, not from where the last look stopped")
     monitor.add_argument("--report", type=Path, metavar="FILE", help="the HTML report; default: reports/monitor-NAME.html in the home")
+    monitor.add_argument(
+        "--evidently",
+        type=Path,
+        metavar="FILE",
+        help="Evidently's HTML report too: the last predictions beside the first monitor.drift.baseline",
+    )
     home_argument(monitor)

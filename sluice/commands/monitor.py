@@ -34,6 +34,11 @@ def monitor(args: argparse.Namespace) -> int:
     config, kept = settings(args), home.root / "monitor" / f"{name}-{package.digest[:12]}.json"
     found = Watch(profile, config, log, kept).look(again=args.again).to_dict()
     found |= _labels(package, config, args.log or home.root / "log", name, kept.with_name(f"{kept.stem}-quality.json"), args.again)
+    if args.evidently:
+        from sluice.monitor import evidently_report
+
+        log = PredictionLog(args.log or home.root / "log", name, version=package.digest)
+        found["evidently"] = evidently_report.write(profile, log, args.evidently, config.drift.baseline)
     wrong = found["standing"] or (found["quality"] or {}).get("wrong")
     out = args.report or home.reports / f"monitor-{name}.html"
     files.write_text(out, document(f"{name}: monitor", report.body(name, found)))
@@ -122,6 +127,8 @@ def _show(told: dict[str, Any]) -> None:
     for alarm in told["standing"]:
         console.print(f"! {alarm['text']}{' since ' + alarm['since'] if alarm['since'] else ''}", markup=False, style="red")
     console.print(f"{told['model']}: {told['headline']}", markup=False)
+    if "evidently" in told:
+        console.print(f"Evidently: {told['evidently']['page']}", markup=False)
     judged = told["quality"]
     if judged:
         console.print(

@@ -223,3 +223,14 @@ def test_another_managers_run_is_not_taken_for_ours() -> None:
     }
     made, _ = desired("m", CONFIG, "name: m", WHERE, there)
     assert "log" not in made["spec"] and "labels" not in made["metadata"]
+
+
+def test_a_detector_that_the_controller_lacks_is_left_out_and_said() -> None:
+    config = MonitorConfig.model_validate({"quality": {"detector": "adwin", "apart": 2000}})
+    made, short = desired("m", config, "name: m", WHERE)
+    assert made["spec"]["quality"] == {"apart": 2000} and "monitor.quality.detector" in short and "page_hinkley" in short
+    assert monitor({**made, "metadata": {**made["metadata"], "uid": "u"}}).watch.quality.apart == 2000
+    _, short = desired(
+        "m", MonitorConfig.model_validate({"quality": {"detector": "adwin"}, "retrain": {"schedule": "0 2 * * *"}}), "x" * 70_000, WHERE
+    )
+    assert "page_hinkley" in short and "monitor.retrain" in short

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from sluice.core.errors import DataError
 from sluice.monitor import MonitorConfig, PredictionLog, profile_of
 from sluice.monitor.watch import Watch
 from tests.support import logged
+from tests.tools.long import long
 from tests.unit.serving import builders
 
 KINDS = {"age": "numeric", "job": "categorical"}
@@ -140,3 +142,25 @@ def test_labels_that_came_are_judged_beside_the_drift_and_once(tmp_path, package
     assert "wrong more often" in page and ">worse<" in page
     again = (main([*command, "--again"]), json.loads(capsys.readouterr().out))
     assert again[0] == 3 and again[1]["quality"] == found["quality"]
+
+
+@long
+def test_evidentlys_report_of_the_last_rows_beside_the_first_ones(tmp_path, package, capsys):
+    rng, log, page = np.random.default_rng(6), tmp_path / "log", tmp_path / "pages" / "evidently.html"
+    command = ["monitor", str(package.root), "--log", str(log), "--home", str(tmp_path / "home"), "--json", "--evidently", str(page)]
+    write(log, package.digest, 1, people(rng, 300))
+    command += ["--set", "monitor.drift.baseline=300"]
+    assert main(command) == 2 and "300 and 0" in capsys.readouterr().err and not page.exists()
+    write(log, package.digest, 9, people(rng, 400, older=12))
+    assert main(command) in (0, 3)
+    told = json.loads(capsys.readouterr().out)["evidently"]
+    assert (told["reference"], told["current"], told["left_out"]) == (300, 400, []) and told["scores"]["age"] != told["scores"]["job"]
+    assert page.stat().st_size > 10_000 and "<html" in page.read_text()[:2000].lower()
+
+
+def test_evidently_that_is_not_there_is_named_with_its_extra(tmp_path, package, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "evidently", None)
+    log = tmp_path / "log"
+    write(log, package.digest, 1, people(np.random.default_rng(7), 200))
+    command = ["monitor", str(package.root), "--log", str(log), "--home", str(tmp_path / "home"), "--evidently", str(tmp_path / "e.html")]
+    assert main(command) != 0 and "sluice-ml[evidently]" in capsys.readouterr().err
