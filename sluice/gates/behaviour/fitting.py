@@ -56,6 +56,8 @@ def _check_answers(test: Any, asked: Problem, labels: Sequence[str], wrong: Any)
         for name in named:
             if name is None:
                 wrong("says of no label that its probability moves", None, f"of: {labels[0]}")
+            if isinstance(name, list | dict):
+                wrong("is no label", name, f"one of the labels: {', '.join(list(labels)[:20])}")
             if label_of(name) not in labels:
                 near = difflib.get_close_matches(label_of(name), labels, 1, 0.5)
                 wrong(

@@ -154,6 +154,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     ("kinds", "test", "said"),
     [
         (TEXT, "type: minimum, inputs: [x], expect: maybe", "is no label of the data"),
+        (TEXT, "type: minimum, inputs: [x], expect: [maybe]", "is no label"),
+        (TEXT, "type: direction, inputs: [x], change: {typos: 1}, of: {a: 1}, moves: rises", "is no label"),
         (TEXT, "type: minimum, inputs: [{a: 1}], expect: 'yes'", "is a row, but a row of these data is text alone"),
         (TEXT, "type: invariance, inputs: [x], change: {add: 1}", "changes numbers, and a row is text"),
         (TEXT, "type: direction, inputs: [x], change: {typos: 1}, moves: rises", "says of no label that its probability moves"),
