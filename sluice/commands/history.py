@@ -95,9 +95,12 @@ def differences(found: Mapping[str, Sequence[Version]], there: Sequence[Serving]
 
 
 def history(args: argparse.Namespace) -> int:
-    """Show runs, the newest first; 0."""
+    """Show runs, the newest first; 0. Raises `ProjectError` for a name that no run has."""
     home = Home(args.home)
     every = home.outcomes(args.name)
+    if args.name and not every:
+        known = sorted({o["project"] for o in home.outcomes(None)})
+        raise ProjectError("no run of this project", field="NAME", value=args.name, fix=f"there is: {', '.join(known[:20]) or 'none'}")
     found, left = [o | {"metric": measured(home, o["run"])} for o in every[: args.limit]], max(0, len(every) - args.limit)
     if args.json:
         show_json({"runs": found})

@@ -16,6 +16,9 @@ from sluice.registry.versions import Registry, Version
 if TYPE_CHECKING:
     from sluice.project import Project
 
+#: What MLflow allows in no model's name; the digits of a digest that a person writes.
+_NO_NAME, _DIGITS = re.compile("[/:]"), re.compile(r"[0-9a-f]{6,64}")
+
 
 def registry_of(home: Home) -> Registry:
     """The registry the environment names, or the home's own. Raises `ProjectError` where there is none yet."""
@@ -35,6 +38,8 @@ def find_version(reference: str, registry: Registry) -> Version:
     """``NAME@ALIAS``, ``NAME@NUMBER`` or a digest's first digits. Raises `ProjectError`."""
     name, at, which = reference.partition("@")
     if at:
+        if not name or _NO_NAME.search(name):
+            raise ProjectError("is no model's name", field="model", value=name, fix=f"there is models: {_some(registry.models())}")
         versions = registry.versions(name)
         for v in versions:
             if which in (v.number, *v.aliases):
@@ -44,6 +49,17 @@ def find_version(reference: str, registry: Registry) -> Version:
     digits = reference.removeprefix("sha256:")
     found = registry.of_digest(digits) if len(digits) >= 6 else []
     if len(found) != 1:
+        if reference in (known := registry.models()):
+            raise ProjectError(
+                "is a model, of which a version is meant",
+                field="model",
+                value=reference,
+                fix=f"write {reference}@champion or {reference}@NUMBER",
+            )
+        if not _DIGITS.fullmatch(digits):
+            raise ProjectError(
+                "is no version", field="model", value=reference, fix=f"write NAME@champion, NAME@NUMBER or a digest; models: {_some(known)}"
+            )
         raise ProjectError(
             "no version, or more than one, has this digest",
             field="model",
@@ -87,11 +103,17 @@ def locate(reference: str, home: Home, registry: Registry | None = None) -> Path
     if path.is_dir() and "/" in reference:
         return path
     digits = reference.removeprefix("sha256:")
-    if re.fullmatch(r"[0-9a-f]{6,64}", digits):
+    if _DIGITS.fullmatch(digits):
         found = [d for d in default_store(home).digests() if d.startswith(digits)]
         if len(found) == 1:
             return default_store(home).get(found[0]).root
         what = "no package in the store begins so" if not found else f"{len(found)} packages begin so"
         raise PackageError(what, field="PACKAGE", value=reference, fix="`sluice models` lists the digests")
+    if reference.startswith("sha256:"):
+        raise PackageError("is no digest", field="PACKAGE", value=reference, fix="write six or more of its digits, 0 to 9 and a to f")
+    if "/" in reference:
+        raise PackageError(
+            "no such folder or file", field="PACKAGE", value=reference, fix="name a package's folder, a project file, or NAME@champion"
+        )
     version = find_version(reference if "@" in reference else f"{reference}@champion", registry or registry_of(home))
     return open_store(version.uri, home).get(version.digest).root

@@ -187,3 +187,22 @@ def test_a_notebook_compares_two_versions_of_the_registry(home: Home) -> None:
     found = Client(home.root).compare("points@1", "points@2")
     assert found.difference["accuracy"] == pytest.approx(0.05) and found.settings["train.learning_rate"] == ("0.001", "0.01")
     assert "points@2" in found.plot("accuracy").body and "points@1" in found._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["verify", "sha256:zz"], "is no model's name"),
+        (["verify", "/nowhere/at/all"], "is no model's name"),
+        (["predict", "sha256:zz", "x.csv"], "write six or more of its digits"),
+        (["predict", "./nowhere/at/all", "x.csv"], "no such folder or file"),
+        (["compare", "points", "points@2"], "write points@champion or points@NUMBER"),
+        (["compare", "points@1", "b"], "is no version (got 'b')"),
+        (["history", "nosuch"], "no run of this project (got 'nosuch')"),
+    ],
+)
+def test_a_name_that_is_none_is_told_as_such_and_not_as_a_fault_of_the_registry(
+    command: list[str], said: str, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--home", str(home.root)]) == 2
+    assert said in (told := capsys.readouterr().err) and "is the server up" not in told
