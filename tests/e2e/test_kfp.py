@@ -30,7 +30,7 @@ from sluice.core import yamlfile
 from sluice.core.processes import free_port
 from sluice.kfp.client import Api
 from sluice.kfp.connection import connect
-from sluice.registry.versions import CHAMPION, Registry
+from sluice.registry.versions import CHAMPION, Registry, RegistryFault
 from tests.e2e.conftest import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -193,10 +193,18 @@ def first(
 
 def forget(kube: Any, registry: Registry, name: str = NAME) -> None:
     """No champion and no rollout of this name: runs of an earlier session count for nothing."""
-    registry.drop_alias(name, CHAMPION)
+    kube.wait(lambda: dropped(registry, name), "the registry, which another file's tests kill and start", 120)
     kube.run("delete", "modelrollout", name, "--ignore-not-found", "--timeout=60s")
     kube.run("delete", "inferenceservice", "-l", f"sluice.dev/rollout={name}", "--ignore-not-found", "--timeout=60s")
     kube.run("delete", "httproute", name, "--ignore-not-found")
+
+
+def dropped(registry: Registry, name: str) -> bool:
+    try:
+        registry.drop_alias(name, CHAMPION)
+    except RegistryFault:
+        return False
+    return True
 
 
 def unregister(registry: Registry, name: str = NAME) -> None:
