@@ -89,7 +89,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def kubectl(*args: str, stdin: str | bytes | None = None, check: bool = True, namespace: str = NAMESPACE) -> str:
     data = stdin.encode() if isinstance(stdin, str) else stdin
     patient = [re.sub(r"^--timeout=(\d+)s$", lambda m: f"--timeout={PATIENCE * int(m[1])}s", a) for a in args]
-    done = subprocess.run(["kubectl", "-n", namespace, *patient], input=data, capture_output=True, timeout=PATIENCE * 300, check=False)
+    for again in range(PATIENCE * 4, -1, -1):
+        done = subprocess.run(["kubectl", "-n", namespace, *patient], input=data, capture_output=True, timeout=PATIENCE * 300, check=False)
+        if b"Unable to connect to the server" not in done.stderr or not again:
+            break
+        time.sleep(5)
     if check and done.returncode:
         raise AssertionError(f"kubectl {' '.join(args)}: {done.stderr.decode()}")
     return done.stdout.decode()
