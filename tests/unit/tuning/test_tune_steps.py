@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 
 from components.tune import logic
 from sluice.core.gate import Gate
@@ -75,7 +76,7 @@ def test_begin_trials_choose(tmp_path: Path, tracked: list[tuple[Any, ...]]) -> 
     text = logic.choose(project, "", "", report_path=str(tmp_path / "report.html"), gate_path=str(tmp_path / "choose/x/gate"), **given)
     found = Gate.read(tmp_path / "choose/x/gate").evidence
     rates = [t["params"]["train.learning_rate"] for t in found["trials"]]
-    merged = json.loads(text)
+    merged = yaml.safe_load(text)
     assert merged["train"] == {"epochs": 1, "learning_rate": max(rates)} and "tune" not in merged
     assert "value of each trial" in (tmp_path / "report.html").read_text()
     assert [c[1] for c in tracked if c[0] == "open"] == [f"{found['study']}-trial-{i}" for i in range(5)]
