@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-UV = os.environ.get("UV") or str(ROOT / ".venv-uv/bin/uv")
+#: The Makefile may name it from here; its commands run elsewhere.
+UV = str(ROOT / (os.environ.get("UV") or ".venv-uv/bin/uv"))
 #: What each extra is for: Python that has to run where it is installed.
 USES = {
     "": "from sluice import Client, Project; Project.load('p/sluice.yaml'); Client",
