@@ -20,7 +20,7 @@ import pytest
 
 from sluice.kfp.client import Api
 from sluice.kfp.connection import connect
-from tests.e2e.test_kfp import forwarded
+from tests.e2e.forward import forwarded
 from tests.e2e.two_steps import NAME, two_steps
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from sluice.registry.versions import CHAMPION, Registry
-from tests.e2e.test_kfp import SPACE, endpoint, forget, forwarded, pipelines, registry, sluice, status, unregister
+from tests.e2e.forward import forwarded
+from tests.e2e.test_kfp import SPACE, endpoint, forget, pipelines, registry, sluice, status, unregister
 from tests.e2e.test_roads import whole
 
 __all__ = ["endpoint", "pipelines", "registry", "whole"]  # fixtures

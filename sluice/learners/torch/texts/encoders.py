@@ -49,6 +49,24 @@ def encoder_class(config: dict[str, Any]) -> tuple[Any, Any]:
         ) from e
 
 
+def built(config: dict[str, Any], freeze_embeddings: bool) -> Any:
+    """An encoder of `transformers` with weights of chance, without its pooler, which would take no part in the loss.
+
+    Args:
+        config: its ``config.json``. freeze_embeddings: whether its embeddings stay as they are loaded.
+
+    Raises:
+        ProjectError: as `encoder_class`.
+    """
+    kind, parsed = encoder_class(config)
+    encoder = kind._from_config(parsed, attn_implementation="eager")
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    if freeze_embeddings:
+        encoder.get_input_embeddings().weight.requires_grad_(False)
+    return encoder
+
+
 class PretrainedClassifier(nn.Module):
     """An encoder of `transformers`, pooled, with a linear head.
 
@@ -60,15 +78,10 @@ class PretrainedClassifier(nn.Module):
 
     def __init__(self, config: dict[str, Any], labels: int, model: TextModel):
         super().__init__()
-        kind, parsed = encoder_class(config)
-        self.encoder: Any = kind._from_config(parsed, attn_implementation="eager")
-        if getattr(self.encoder, "pooler", None) is not None:
-            self.encoder.pooler = None  # it would take no part in the loss
+        self.encoder = built(config, model.freeze_embeddings)
         self.pooling = model.pooling
         self.dropout = nn.Dropout(model.dropout)
-        self.head = nn.Linear(parsed.hidden_size, labels)
-        if model.freeze_embeddings:
-            self.encoder.get_input_embeddings().weight.requires_grad_(False)
+        self.head = nn.Linear(self.encoder.config.hidden_size, labels)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Token ids and mask, INT64 [rows, tokens], to logits [rows, labels]."""

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sluice.fields.pair import FIRST, SECOND
-from sluice.learners.torch.texts.encoders import Layer, encoder_class, pool
+from sluice.learners.torch.texts.encoders import Layer, built, pool
 from sluice.tasks.similarity import SimilarityModel
 
 
@@ -56,13 +56,8 @@ class Pretrained(nn.Module):
 
     def __init__(self, config: dict[str, Any], model: SimilarityModel):
         super().__init__()
-        kind, parsed = encoder_class(config)
-        self.encoder: Any = kind._from_config(parsed, attn_implementation="eager")
-        if getattr(self.encoder, "pooler", None) is not None:
-            self.encoder.pooler = None
+        self.encoder = built(config, model.freeze_embeddings)
         self.pooling = model.pooling
-        if model.freeze_embeddings:
-            self.encoder.get_input_embeddings().weight.requires_grad_(False)
 
     def forward(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Token ids and mask, INT64 [rows, tokens], to [rows, hidden]."""

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sluice.fields.sentence import FEATURES
-from sluice.learners.torch.texts.encoders import encoder_class
+from sluice.learners.torch.texts.encoders import built
 from sluice.tasks.tagging import TaggingModel
 
 #: The features that name the word itself, which come first.
@@ -75,14 +75,9 @@ class PretrainedTagger(nn.Module):
 
     def __init__(self, config: dict[str, Any], tags: int, model: TaggingModel):
         super().__init__()
-        kind, parsed = encoder_class(config)
-        self.encoder: Any = kind._from_config(parsed, attn_implementation="eager")
-        if getattr(self.encoder, "pooler", None) is not None:
-            self.encoder.pooler = None  # it would take no part in the loss
+        self.encoder = built(config, model.freeze_embeddings)
         self.dropout = nn.Dropout(model.dropout)
-        self.head = nn.Linear(parsed.hidden_size, tags)
-        if model.freeze_embeddings:
-            self.encoder.get_input_embeddings().weight.requires_grad_(False)
+        self.head = nn.Linear(self.encoder.config.hidden_size, tags)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, words: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
         """Tokens [rows, tokens], the place behind that of each word's first one [rows, words], 0 where there is none: its logits are 0."""
