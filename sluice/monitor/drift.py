@@ -172,7 +172,9 @@ class DriftMonitor:
             column = rows.feature(name)
             found = None if column is None else self.fields[name].vectors(column.to_pylist())
             if found is not None:
-                out[name] = _opened(state["vectors"], name, mmd.summed(told, found.reshape(rows.rows, -1), bounds))
+                # Of no rows the width is not to be told from what there is.
+                whole = found.reshape(rows.rows, -1 if rows.rows else int(told["dimensions"]))
+                out[name] = _opened(state["vectors"], name, mmd.summed(told, whole, bounds))
         return out
 
     @staticmethod

@@ -46,6 +46,11 @@ def test_quiet_and_caught(kind, made, type_):
     state, verdicts = monitor.feed(state, table(400, True))
     whole = [next(s for s in v.scores if s.part == "whole") for v in verdicts]
     assert all(s.moved and s.score > 2 * s.noise for s in whole) and (kind, "whole") in [(a.feature, a.part) for a in verdicts[1].raised]
+    # The window that is open is judged by what is in it where nothing comes behind, as `sluice diagnose` asks at a log's end.
+    rest = table(120, True)
+    once = monitor.feed(state, rest, last=True)[1]
+    open_, none = monitor.feed(state, rest)
+    assert not none and monitor.feed(open_, rest.slice(0, 0), last=True)[1] == once and len(once) == 1
 
 
 def test_the_distance_keeps_its_level():
