@@ -15,8 +15,9 @@ from sluice.core.errors import DataError
 
 #: Endings of packed files of rows, which are unpacked while they are read.
 PACKED = frozenset({".gz", ".bz2", ".zst", ".lz4", ".xz", ".zip"})
-
-
+#: Of these, those that are written too: ending -> Arrow's name.
+WRITTEN = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+#: Bytes unpacked at a time.
 _BUFFER = 1 << 20
 
 

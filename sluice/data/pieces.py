@@ -71,7 +71,7 @@ def bounded(data: DataConfig, base_dir: Path | None = None) -> Iterator[Path]:
 def _pages_kept() -> Iterator[None]:
     """Within: Arrow takes memory from jemalloc, which gives pages back a second after they were freed and so finds them again for the next piece.
 
-    mimalloc, Arrow's default, gives them back after 10 ms: the kernel then clears each piece's pages anew, a tenth of the time of reading in pieces.
+    mimalloc, Arrow's default, gives them back after 10 ms: the kernel then clears each piece's pages anew.
     """
     before = pa.default_memory_pool()
     try:

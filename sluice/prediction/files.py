@@ -15,6 +15,7 @@ from sluice.core.ordered import in_order
 from sluice.data.config import DataConfig
 from sluice.data.dialect import Dialect
 from sluice.data.forms import format_of
+from sluice.data.packed import PACKED, WRITTEN
 from sluice.data.scheme import Found
 from sluice.engines.predictor import Predictor
 from sluice.fields import processor_class
@@ -32,7 +33,6 @@ from sluice.problems.problem import problem
 _WINDOW, _BLOBS = 4096, 64
 #: Where some rows of a file are wanted.
 _FEW = 256
-_PACKING = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 #: Rows that were left out, named one by one before the rest is only counted.
 _SHOWN = 5
 
@@ -52,8 +52,15 @@ def predict_file(
         workers: threads.
 
     Raises:
-        DataError: the file cannot be read or lacks a column; or a row cannot be used (its line is named); or no row can.
+        DataError: `out` ends in what is not written; the file cannot be read or lacks a column; or a row cannot be used (its line is named); or no row can.
     """
+    if out.suffix.lower() in PACKED - WRITTEN.keys():
+        raise DataError(
+            "is a packed file that is read but not written",
+            field="OUTPUT",
+            value=str(out),
+            fix=f"end it in {', '.join(WRITTEN)}, or plainly",
+        )
     data = _reading(package)
     stream = open_stream(file, told_form(file), data.dialect, named(package, data.columns), [data.columns.label])
     other = problem(package.objective).by_file
@@ -66,7 +73,7 @@ def predict_file(
     tally, told = Tally(), list[str]()
     rows = _BLOBS if processor_class(package.preprocess).blobs() else _WINDOW
     with files.new_file(out) as tmp:
-        with stream.writer(tmp, added, _PACKING.get(out.suffix)) as writer:
+        with stream.writer(tmp, added, WRITTEN.get(out.suffix)) as writer:
             for window, good, answers, bad in in_order(job.predict, stream.windows(rows), workers):
                 made = dict(zip(added, columns_of(predictor, answers).values(), strict=True))
                 if good:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import lzma
 import subprocess
 import sys
 from pathlib import Path
@@ -282,3 +283,14 @@ def test_a_key_of_the_predictions_name_that_comes_late_is_told(
     (tmp_path / "rows.jsonl").write_text('{"age": 1, "job": "cook"}\n' * 4100 + f'{{"age": 1, "job": "cook", "prediction": {value}}}\n')
     assert predict(model, tmp_path / "rows.jsonl", "-o", str(tmp_path / "out.jsonl")) == 2
     assert "prediction: is a key here, and not in the lines before" in capsys.readouterr().err and not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_packed_file_is_read_and_what_is_not_written_so_is_refused(
+    model: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.csv.xz").write_bytes(lzma.compress(b"job,age\ncook,20\nnurse,61.5\n"))
+    for name in ("out.csv.xz", "out.csv.zip"):
+        assert predict(model, tmp_path / "rows.csv.xz", "-o", str(tmp_path / name)) == 2
+        assert "is read but not written" in capsys.readouterr().err and not (tmp_path / name).exists()
+    assert predict(model, tmp_path / "rows.csv.xz", "-o", str(tmp_path / "out.csv")) == 0
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
