@@ -31,6 +31,7 @@ SOURCES = Registry(
         "hf": "sluice.data.huggingface:table",
         "http": "sluice.data.web:fetch",
         "https": "sluice.data.web:fetch",
+        "labelled": "sluice.monitor.labelled_source:fetch",
         "s3": "sluice.data.objects:fetch",
         "sklearn": "sluice.data.bundled:table",
         "sounds": "sluice.data.sounds:table",

@@ -180,6 +180,7 @@ def joined(
     coverage: Coverage | None = None,
     every: Callable[[pa.RecordBatch], None] | None = None,
     feedback: str | Path | None = None,
+    once: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """The labelled rows, in batches: the log's columns, and ``label``, ``outcome``, ``labelled_at`` and ``first_labelled_at`` (int64, microseconds
     since 1970: when the label that stands was told, and when the first was).
@@ -192,6 +193,7 @@ def joined(
         coverage: is filled in; complete when the last batch is out.
         every: is given each batch of predictions that lies in the time, labelled or not.
         feedback: the log that holds the labels; None: the same.
+        once: a request that several versions answered (a shadow) is joined to one answer, and not to each version's.
 
     Raises:
         DataError: the log cannot be read.
@@ -211,7 +213,7 @@ def joined(
         for name in ("told", "duplicates", "corrected", "outcomes"):
             setattr(told, name, getattr(told, name) + getattr(labels, name))
         log = PredictionLog(root, model, version=version).read(start, columns=wanted)
-        yield from _share((b for b, _ in log), labels, (since, until), told, every if k == 0 else None)
+        yield from _share((b for b, _ in log), labels, (since, until), told, every if k == 0 else None, once)
 
 
 def _share(
@@ -220,6 +222,7 @@ def _share(
     between: tuple[int | None, int | None],
     told: Coverage,
     every: Callable[[pa.RecordBatch], None] | None,
+    once: bool,
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
@@ -239,15 +242,15 @@ def _share(
         rows = batch.column("row").to_pylist() if "row" in batch.schema.names else [0] * len(ids)
         versions = batch.column("version").to_pylist() if "version" in batch.schema.names else [""] * len(ids)
         places = labels.places(ids, rows)
-        kept = _once(places, versions, labels, seen, told)
+        kept = _once(places, versions, labels, seen, told, once)
         found_any[places[kept]] = True
         if kept.any():
             yield _labelled(batch.filter(pa.array(kept)), places[kept], labels, told)
     told.orphans += int(sum(1 for i, label in enumerate(labels.labels) if label is not None and not found_any[i]))
 
 
-def _once(places: np.ndarray, versions: list[Any], labels: Labels, seen: dict[str, np.ndarray], told: Coverage) -> np.ndarray:
-    """Which rows have a label, each label once a version: bool [rows]."""
+def _once(places: np.ndarray, versions: list[Any], labels: Labels, seen: dict[str, np.ndarray], told: Coverage, once: bool) -> np.ndarray:
+    """Which rows have a label, each label once a version, or once: bool [rows]."""
     kept = np.zeros(len(places), bool)
     names = np.array([v or "" for v in versions], dtype=object)
     for version in set(names.tolist()):
@@ -255,7 +258,7 @@ def _once(places: np.ndarray, versions: list[Any], labels: Labels, seen: dict[st
         counts = told.version.setdefault(version, [0, 0])
         counts[0] += len(at)
         told.predictions += len(at)
-        mark = seen.setdefault(version, np.zeros(len(labels), bool))
+        mark = seen.setdefault("" if once else version, np.zeros(len(labels), bool))
         with_place = at[places[at] >= 0]
         first = with_place[np.sort(np.unique(places[with_place], return_index=True)[1])]
         fresh = first[~mark[places[first]]]
