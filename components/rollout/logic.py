@@ -38,9 +38,10 @@ from sluice.rollouts.handover import hand_over
 from sluice.rollouts.judge import WARNING
 from sluice.rollouts.local import Request, RolloutResult, run_local
 from sluice.rollouts.manifest import Target, target
-from sluice.rollouts.spec import RolloutSpec
+from sluice.rollouts.spec import CostMargin, RolloutSpec
 from sluice.rollouts.watched import asked, watch
 from sluice.steps.execute import open_project, run_step
+from sluice.tasks import import_task
 from sluice.tracking.tracker import tracking_uri
 
 #: The server is a process to this step, never an import.
@@ -62,7 +63,8 @@ def retry(home: str, name: str, *, project: str, report_path: str, gate_path: st
 
 def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[], pa.Table], report_path: str, gate_path: str) -> str:
     def work() -> Gate:
-        settings, _ = open_project(project, base_dir)
+        settings, beside = open_project(project, base_dir)
+        settings = billed(settings, beside)
         place = Home(home or None)
         registry = Registry(tracking_uri(settings, place))
         candidate = registry.by_digest(settings.name, digest)
@@ -95,6 +97,13 @@ def _step(project: str, base_dir: str, home: str, digest: str, rows: Callable[[]
     gate = run_step(work, gate_path, step="rollout", started=STARTED, kind="rollout", anchored=anchored)
     files.write_text(Path(report_path), page.step_page(gate))
     return str(gate.evidence["outcome"])
+
+
+def billed(settings: Project, base_dir: Path | None) -> Project:
+    """The project with a margin on what answers cost, where its task's are billed and `rollout.cost` is left out."""
+    if not getattr(import_task(settings.task, base_dir), "billed", False) or "cost" in settings.rollout.model_fields_set:
+        return settings
+    return settings.model_copy(update={"rollout": settings.rollout.model_copy(update={"cost": CostMargin()})})
 
 
 def gate_of(result: RolloutResult, candidate: Version, stable: str | None) -> Gate:

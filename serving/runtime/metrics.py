@@ -53,6 +53,7 @@ CATALOGUE = {
     "sluice_llm_answers_total": ("counter", "Answers of a prompt's endpoint."),
     "sluice_llm_tokens_total": ("counter", "Tokens of those, by direction: in, out."),
     "sluice_llm_answer_cost": ("histogram", "What an answer cost, in the currency of the package's price."),
+    "sluice_llm_answer_cost_capped_sum": ("counter", "What answers cost, each counted up to the label most: what a rollout compares."),
     "sluice_llm_answer_cost_squares_sum": ("counter", "The sum of the squares of that, for A/B by cost."),
     "sluice_llm_call_seconds": ("histogram", "How long the endpoint took for an answer, with all attempts."),
     "sluice_llm_first_token_seconds": ("histogram", "Until the first piece of an answer that came in pieces."),

@@ -166,7 +166,7 @@ def _measure(
     return (
         out
         | {"difference": difference, "low": low, "high": high, "margin": margin}
-        | _judged(difference, low, high, margin, same, config, before, df)
+        | _judged(difference, low, high, margin, same, config, before, df, metric.refusing)
         | {"margin_needs": _margin_needs(low, high, margin, count)}
     )
 
@@ -180,10 +180,11 @@ def _judged(
     config: MetricConfig,
     before: Before,
     df: float,
+    times: float,
 ) -> dict[str, Any]:
-    """The verdict, the level at which it is found worse, and what is claimed at which level."""
+    """The verdict, the level at which it is found worse (`times` the metric's), and what is claimed at which level."""
     first = (1 - config.confidence) / 2
-    claimed, refusing = claim_level(first, before.on_rows), raised(first, before.refused, before.decline, before.share)
+    claimed, refusing = claim_level(first, before.on_rows), raised(first, before.refused, before.decline, before.share * times)
     told: dict[str, Any] = {"level": refusing, "claims": None}
     if difference is None or low is None or high is None:
         return told | {"verdict": "no_worse" if same else "inconclusive"}
@@ -192,7 +193,7 @@ def _judged(
     told["claims"] = {"level": claimed, "low": claims[0], "high": claims[1]}
     far = stretch(refusing, first, df)
     reach = difference + far * (high - difference if far > 0 else difference - low)
-    allowed = math.inf if refusing > 0.5 else -margin if refusing <= first else 0.0
+    allowed = math.inf if refusing > 0.5 else -margin if refusing <= first * times else 0.0
     if same:
         verdict = "no_worse"
     elif claims[0] > 0:

@@ -37,6 +37,8 @@ class Metric:
     of_positive: bool = False
     #: It looks at the label that is answered alone, not at probabilities.
     by_label: ClassVar[bool] = False
+    #: How many times the error level that `confidence` says is taken where a candidate is refused as worse than the champion.
+    refusing: ClassVar[float] = 1.0
     #: The metric of the same problem that goes row by row in its place; "": itself, or none.
     by_rows: ClassVar[str] = ""
 

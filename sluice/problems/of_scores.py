@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from statistics import NormalDist
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ class OfScores(OfMeans):
     """
 
     at: int = 0
+    #: Golden sets are small, and a prompt that is refused wrongly costs a try: 4 % at 95 % confidence (tests/bench/prompts.py has what comes of it).
+    refusing: ClassVar[float] = 1.6
 
     def asked(self, a: Answers) -> bool:
         """Whether a scorer gave any item such a score."""

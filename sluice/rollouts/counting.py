@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from sluice.rollouts import evidence, stretches, users
+from sluice.rollouts import costs, evidence, stretches, users
 from sluice.rollouts.state import ARMS, Counts, Observations, add, delta, signed
 from sluice.rollouts.stretches import RATES
 from sluice.rollouts.turn import Turn
@@ -65,6 +65,9 @@ def count(turn: Turn, live: bool, remember: bool = False) -> bool:
     limited = turn.seen.limit is not None or (live and turn.state.spared)
     begun = turn.state.counted if math.isfinite(turn.state.counted) else turn.now
     turn.put(cursor={**known, **cursor}, spared=False, counted=turn.now)
+    if turn.spec.cost is not None:
+        tests, blocks, each = costs.bounded(turn.state.tests, blocks, each)
+        turn.put(tests=tests)
     if live:
         # Copies warm the candidate up: how long it takes over them is no evidence yet.
         skip = ("slow",) if "Shadow" in (turn.state.phase, turn.state.resume) else ()

@@ -26,9 +26,9 @@ import numpy as np
 
 from sluice.core.spelling import label_now
 from sluice.rollouts import batches, stretches, users
-from sluice.rollouts.spec import Margin, RolloutSpec
+from sluice.rollouts.spec import CostMargin, Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, add
-from sluice.rollouts.stretches import RATES
+from sluice.rollouts.stretches import COST, RATES
 from sluice.stats import combine, difference_log_e, hedge, js, log_mean_exp, rate_log_e, ratio_log_e
 from sluice.stats.special import Floats
 
@@ -49,7 +49,7 @@ RARE = 0.2
 
 def family(spec: RolloutSpec) -> list[str]:
     """The shares one alpha is spread over: fixed by the plan, whether or not a share turns out to be measurable."""
-    names = ["errors"] + [n for n in ("slow", "wrong", "shift") if getattr(spec, n) is not None]
+    names = ["errors"] + [n for n in ("slow", "wrong", "shift", COST) if getattr(spec, n) is not None]
     return names + ([DISAGREEMENT] if spec.shadow.requests else []) + (["business"] if spec.business else [])
 
 
@@ -165,7 +165,7 @@ def update(
     waiting, stable, candidate = batches.matched(tests.get("waiting", {}), stable, candidate)
     rows = _Rows()
     for name, (all_key, bad_key) in RATES.items():
-        limits: Margin | None = getattr(spec, name)
+        limits: Margin | CostMargin | None = getattr(spec, name)
         n_a, k_a, n_b, k_b = stable.get(all_key, 0), stable.get(bad_key, 0), candidate.get(all_key, 0), candidate.get(bad_key, 0)
         if limits is None or name in skip or n_a <= 0 or n_b <= 0:
             continue
@@ -177,9 +177,10 @@ def update(
         n, k = known.get(all_key, 0), known.get(bad_key, 0)
         if n >= _LEARN:
             rate, fraction = _rate(n, k, 0.01), min(_MOST, n / (n + n_a))
+            unit = scale(name, rate)
             if limits.tolerance > 0 and name not in spared:
-                rows.put(name, "fail", 0, n_a, k_a, n_b, k_b, rate, limits.tolerance, 1.0, fraction)
-            rows.put(name, "pass", 0, n_a, k_a, n_b, k_b, rate, limits.margin, -1.0, fraction)
+                rows.put(name, "fail", 0, n_a, k_a, n_b, k_b, rate, limits.tolerance * unit, 1.0, fraction)
+            rows.put(name, "pass", 0, n_a, k_a, n_b, k_b, rate, limits.margin * unit, -1.0, fraction)
     if spec.shift is not None and labels is not None:
         tracks.setdefault(SHIFT, _track(2 * len(labels), tests["finished"]))
         answers = [_labels(counts, labels) for counts in (known, stable, candidate)]
@@ -224,8 +225,19 @@ def _rare_labels(spec: RolloutSpec, track: dict[str, Any], known: Floats, a: Flo
     _grow(track, np.minimum(gain, _cap(spec, 2 * a.size)))
 
 
+def scale(name: str, rate: float) -> float:
+    """What a share's limits are shares of: requests, or of costs what stable's answers cost."""
+    return rate if name == COST else 1.0
+
+
 def _rate(n: float, k: float, prior: float) -> float:
     return min(max((k + 5 * prior) / (n + 5), _TINY), 1 - _TINY)
+
+
+def _share(known: Mapping[str, float], name: str) -> float:
+    """What is known of stable's share."""
+    all_key, bad_key = RATES[name]
+    return _rate(known.get(all_key, 0.0), known.get(bad_key, 0.0), 0.01)
 
 
 def _bet(spec: RolloutSpec, rows: _Rows, tracks: dict[str, dict[str, Any]]) -> None:
@@ -296,7 +308,7 @@ def against(
             out[name] /= clump
             if clumps is not None:
                 clumps[name] = (clump, seen)
-            if not stretches.agrees(kept, name, limits.tolerance, lasts, clump):
+            if not stretches.agrees(kept, name, limits.tolerance * scale(name, _share(tests["known"], name)), lasts, clump):
                 out[name] = min(out[name], suspected(spec))
         elif out[name] > 0:
             out[name] /= (apart or {}).get(name, 1.0)
@@ -332,7 +344,7 @@ def requests_to_pass(spec: RolloutSpec, known: Counts, weights: Sequence[int]) -
     requests = known.get("requests", 0)
     limits = {name: getattr(spec, name) for name in (*RATES, SHIFT) if getattr(spec, name) is not None}
     cases = [
-        (limits[name].margin, known.get(all_key, 0), known.get(bad_key, 0), 0.01)
+        (limits[name].margin * scale(name, _share(known, name)), known.get(all_key, 0), known.get(bad_key, 0), 0.01)
         for name, (all_key, bad_key) in RATES.items()
         if name in limits
     ]

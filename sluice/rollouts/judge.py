@@ -8,9 +8,9 @@ from typing import Any
 
 from sluice.rollouts import business, evidence, stretches, users
 from sluice.rollouts.evidence import DISAGREEMENT, SHIFT
-from sluice.rollouts.spec import Margin, RolloutSpec
+from sluice.rollouts.spec import CostMargin, Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, State, Verdict
-from sluice.rollouts.stretches import RATES
+from sluice.rollouts.stretches import COST, RATES
 from sluice.stats import combine, difference_interval, rate_exceeds, rate_log_e
 
 Judgement = tuple[Verdict, tuple[str, ...], tuple[dict[str, Any], ...]]
@@ -28,6 +28,7 @@ WORDS = {
     "wrong": "wrong answers",
     SHIFT: "label shares",
     DISAGREEMENT: "disagreement with stable",
+    COST: "cost of an answer",
     "business": "business outcome",
 }
 
@@ -115,13 +116,15 @@ def _required(spec: RolloutSpec, state: State, a: Counts, b: Counts) -> list[str
         names.append("wrong")
     if spec.shift is not None and any(k.startswith(LABEL) for c in arms for k in c):
         names.append(SHIFT)
+    if spec.cost is not None and state.tests.get("bound") is not None:
+        names.append(COST)
     return names
 
 
 def _check(
     spec: RolloutSpec, name: str, a: Counts, b: Counts, worse: Mapping[str, float], good: Mapping[str, float], shadow: bool
 ) -> dict[str, Any]:
-    limits: Margin = getattr(spec, name)
+    limits: Margin | CostMargin = getattr(spec, name)
     all_key, bad_key = RATES.get(name, ("", ""))
     check: dict[str, Any] = {
         "metric": name,
@@ -137,6 +140,8 @@ def _check(
             "candidate": {"n": n_b, "bad": k_b},
             "difference": round(k_b / n_b - k_a / n_a, 6) if n_a and n_b else None,
         }
+    if name == COST:
+        check |= _dearer(check["stable"], check["candidate"])
     if worse.get(name, 0.0) >= math.log(len(evidence.family(spec)) / spec.alpha):
         check["verdict"] = "fail"
     elif shadow:
@@ -148,6 +153,13 @@ def _check(
         check["verdict"] = "pass" if good.get(name, -1.0) >= math.log(1 / spec.alpha) else "wait"
     check["reason"] = _sentence(name, check)
     return check
+
+
+def _dearer(stable: Mapping[str, float], candidate: Mapping[str, float]) -> dict[str, Any]:
+    """By how much the candidate's answers cost more, as a share of what stable's cost: of costs up to a bound, the unit of the limits. No interval."""
+    known = stable["n"] and candidate["n"] and stable["bad"]
+    dearer = candidate["bad"] / candidate["n"] / (stable["bad"] / stable["n"]) - 1 if known else None
+    return {"difference": None if dearer is None else round(dearer, 6), "low": None, "high": None}
 
 
 def _unit(apart: float | None) -> dict[str, Any]:
@@ -166,6 +178,8 @@ def _clumped(check: dict[str, Any], clump: float, seen: str, alone: bool) -> Non
 
 def _sentence(name: str, c: Mapping[str, Any]) -> str:
     words = WORDS[name]
+    if name == COST:
+        return _of_costs(words, c)
     if "stable" in c:
         a, b = c["stable"], c["candidate"]
         if not a["n"] or not b["n"]:
@@ -181,6 +195,20 @@ def _sentence(name: str, c: Mapping[str, Any]) -> str:
     if c.get("looked_at") and c["verdict"] != "fail":
         tail = {"pass": "looks no worse", "wait": f"looks more than {_points(c['margin'])} worse"}
     return f"{words}: {tail[c['verdict']]}"
+
+
+def _of_costs(words: str, c: Mapping[str, Any]) -> str:
+    more = c["difference"]
+    if more is None:
+        return f"{words}: not measured in both arms"
+    tail = {
+        "pass": f"shown to be less than {c['margin']:.0%} dearer",
+        "wait": f"not yet shown to be less than {c['margin']:.0%} dearer",
+        "fail": f"shown to be more than {c['tolerance']:.0%} dearer",
+    }
+    if c.get("looked_at") and c["verdict"] != "fail":
+        tail = {"pass": "looks no dearer than allowed", "wait": f"looks more than {c['margin']:.0%} dearer"}
+    return f"{words} {more:+.0%} against stable's, of {c['candidate']['n']:.0f} and {c['stable']['n']:.0f} answers: {tail[c['verdict']]}"
 
 
 def _points(share: float) -> str:

@@ -41,8 +41,8 @@ _STRATEGY = (
     "restarts",
     "trouble_seconds",
 )
-_ANALYSIS = ("alpha", "latency_slo_ms", "errors", "error_ceiling", "slow", "wrong", "shift")
-_MAY_BE_OFF = ("slow", "wrong", "shift")
+_ANALYSIS = ("alpha", "latency_slo_ms", "errors", "error_ceiling", "slow", "wrong", "shift", "cost")
+_MAY_BE_OFF = ("slow", "wrong", "shift", "cost")
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ import re
 from collections.abc import Iterator, Mapping
 
 from sluice.core.errors import SluiceError
+from sluice.rollouts.costs import ANSWERS, BOUND, CAPPED, PAID
 from sluice.rollouts.state import BY_USER, LABEL, Counts, signed
 
 REQUESTS = "sluice_inference_requests_total"
 SECONDS = "sluice_inference_duration_seconds"
 PREDICTIONS = "sluice_predictions_total"
+#: Answers of prompts.
+PRICED = "sluice_llm_answer_cost_count"
 #: By group of users: what each counts.
 USERS = {f"sluice_user_{name}_total": name for name in ("requests", "errors", "slow", "odd_labels")}
 #: Business outcomes, told by feedback; by group where the user is known.
@@ -72,7 +75,7 @@ def counts(text: str, slo_seconds: float, model: str | None = None, *, outcomes:
     Raises:
         SluiceError: the page does not parse, or a counter is NaN, infinite or negative.
     """
-    names = {REQUESTS, SECONDS + "_bucket", SECONDS + "_count", PREDICTIONS, *USERS, *(OUTCOMES if outcomes else ())}
+    names = {REQUESTS, SECONDS + "_bucket", SECONDS + "_count", PREDICTIONS, PRICED, CAPPED, *USERS, *(OUTCOMES if outcomes else ())}
     out: Counts = {"requests": 0, "errors": 0, "timed": 0, "slow": 0}
     buckets: dict[float, float] = {}
     for name, labels, value in samples(text, "sluice_"):
@@ -93,6 +96,11 @@ def counts(text: str, slo_seconds: float, model: str | None = None, *, outcomes:
         elif name == SECONDS + "_bucket":
             edge = float(labels.get("le", "+Inf").replace("+Inf", "inf"))
             buckets[edge] = buckets.get(edge, 0) + value
+        elif name == PRICED:
+            out[ANSWERS] = out.get(ANSWERS, 0) + value
+        elif name == CAPPED:
+            bound = PAID + labels.get(BOUND, "")
+            out[bound] = out.get(bound, 0) + value
         elif key:
             out[key] = out.get(key, 0) + value
             grouped(out, key, labels, value)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sluice.rollouts import costs
 from sluice.rollouts.core import decide
 from sluice.rollouts.crowd import Crowd, Users
 from sluice.rollouts.spec import RolloutSpec
@@ -30,6 +31,8 @@ from sluice.rollouts.state import (
     add,
 )
 
+#: How single costs differ, and the bounds up to which a server counts them.
+_SIGMA, _BOUNDS = 0.5, [f"{10 ** (i / 4):.3g}" for i in range(-24, 5)]
 STABLE, CANDIDATE = "stable-digest", "candidate-digest"
 #: Deadlines after which a plan that is held is given up.
 PATIENCE = 1.0
@@ -44,6 +47,7 @@ class Behaviour:
         wrong: of answers whose truth is known; None when there is no truth.
         labels: the shares of its answers' labels; empty when it has none.
         outcome: of requests that bring the business outcome 1 and not 0; None when nobody tells.
+        cost: of an answer, its mean; single ones differ by a lognormal law (sigma 0.5). None: no server tells one.
     """
 
     errors: float = 0.0
@@ -53,6 +57,7 @@ class Behaviour:
     wrong: float | None = None
     labels: tuple[float, ...] = ()
     outcome: float | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -240,6 +245,9 @@ class World:
         if how.wrong is not None:
             wrong = int(draw(n - errors, how.wrong))
             new |= {"judged": n - errors, "wrong": wrong}
+        if how.cost is not None:
+            paid = how.cost * self.generator.lognormal(-(_SIGMA**2) / 2, _SIGMA, n - errors)
+            new |= {costs.ANSWERS: n - errors} | {f"{costs.PAID}{b}": float(np.minimum(paid, float(b)).sum()) for b in _BOUNDS}
         if how.labels and (self.crowd is None or who is None):
             new |= {f"{LABEL}{i}": int(x) for i, x in enumerate(self.generator.multinomial(n - errors, self.mix(how.labels)))}
         self.counts[arm], self.pods[arm][pod] = add(self.counts[arm], new), add(self.pods[arm][pod], new)

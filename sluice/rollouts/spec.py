@@ -27,6 +27,19 @@ class Margin(Section):
         return self
 
 
+class CostMargin(Section):
+    """How much dearer than the stable model's an answer may be on average, in shares of what stable's costs (0.5: half as much again)."""
+
+    tolerance: float = Field(0.25, gt=0, lt=100, description="roll back when shown to be dearer by more than this")
+    margin: float = Field(0.5, gt=0, lt=100, description="go on when shown to be dearer by less than this")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CostMargin:
+        if self.tolerance >= self.margin:
+            raise ValueError(f"tolerance ({self.tolerance:g}) must be below margin ({self.margin:g}), or no candidate could pass")
+        return self
+
+
 class Shadow(Section):
     """The candidate first gets copies of live requests, whose answers nobody sees."""
 
@@ -93,6 +106,11 @@ class RolloutSpec(Section):
     slow: Margin | None = Margin(tolerance=0.01, margin=0.05)
     wrong: Margin | None = Field(Margin(tolerance=0.02, margin=0.1), description="answers unlike the known truth, where there is one")
     shift: Margin | None = Field(Margin(tolerance=0.1, margin=0.2), description="move of any label's share of the answers")
+    cost: CostMargin | None = Field(
+        None,
+        description="of prompts, whose servers tell what an answer costs: how much dearer one may be on average; left out, the defaults hold "
+        "for a prompt, and null compares no costs",
+    )
     business: Business | None = None
     shadow: Shadow = Shadow()
     trouble_seconds: float = Field(
@@ -136,7 +154,8 @@ class RolloutSpec(Section):
         merged = dict(raw)
         for name, given in raw.items():
             default = cls.model_fields[name].default if name in cls.model_fields else None
-            if isinstance(default, Margin) and isinstance(given, Mapping):
+            default = CostMargin() if name == "cost" else default
+            if isinstance(default, Margin | CostMargin) and isinstance(given, Mapping):
                 margin, tolerance = given.get("margin", default.margin), default.tolerance
                 if isinstance(margin, int | float) and margin <= tolerance:
                     tolerance *= margin / default.margin

@@ -11,16 +11,19 @@ answers of one cause. Two things keep a rollout's level where that happens in bo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from sluice.rollouts.costs import ANSWERS, SHARE
 from sluice.rollouts.state import ARMS, Counts
 from sluice.stats import log_mean_exp, ratio_log_e
 
-#: share -> (counter of outcomes, counter of bad ones)
-RATES = {"errors": ("requests", "errors"), "slow": ("timed", "slow"), "wrong": ("judged", "wrong")}
+#: The share whose outcomes are costs over a bound, and its limits shares of stable's own.
+COST = "cost"
+#: share -> (counter of outcomes, counter of bad ones); what is new stands last, since a rollout under way has kept the others
+RATES = {"errors": ("requests", "errors"), "slow": ("timed", "slow"), "wrong": ("judged", "wrong"), COST: (ANSWERS, SHARE)}
 _NAMES = tuple(RATES)
 #: What is left without the worst stretch has to be this much evidence by itself.
 _AGREES = math.log(10.0)
@@ -54,7 +57,7 @@ def take(
     Args:
         kept: as the last call left it. by_process: by arm and process. trouble: seconds that a process's own trouble lasts.
     """
-    rows, old = [list(r) for r in kept.get("rows", [])], kept.get("pods", {})
+    rows, old = [_filled(r, 2 + 4 * len(_NAMES)) for r in kept.get("rows", [])], kept.get("pods", {})
     sums = [sum(c.get(key, 0.0) for c in by_process[arm].values()) for name in _NAMES for arm in ARMS for key in RATES[name]]
     if rows and not kept.get("fresh", True) and now - rows[-1][0] <= trouble / _PARTS:
         rows[-1] = [rows[-1][0], now, *(x + y for x, y in zip(rows[-1][2:], sums, strict=True))]
@@ -68,7 +71,9 @@ def take(
 
 def _processes(kept: Mapping[str, Any], counted: Mapping[str, Counts], now: float, trouble: float) -> dict[str, Any]:
     """Of one arm: the counts of each process in the stretch that is open, and the statistic of those that are closed."""
-    since, open_, closed = kept.get("since", now), dict(kept.get("open", {})), kept.get("closed", [0.0] * 2 * len(_NAMES))
+    size = 2 * len(_NAMES)
+    since, open_, closed = kept.get("since", now), {i: _filled(c, size) for i, c in kept.get("open", {}).items()}, kept.get("closed", [])
+    closed = _filled(closed, size)
     if now - since > trouble:
         closed = [x + y for x, y in zip(closed, _spread(open_), strict=True)]
         since, open_ = now, {}
@@ -77,6 +82,11 @@ def _processes(kept: Mapping[str, Any], counted: Mapping[str, Counts], now: floa
             before = open_.get(ident, [0.0] * 2 * len(_NAMES))
             open_[ident] = [x + c.get(key, 0.0) for x, key in zip(before, (k for n in _NAMES for k in RATES[n]), strict=True)]
     return {"since": since, "open": open_, "closed": closed}
+
+
+def _filled(kept: Sequence[float], size: int) -> list[float]:
+    """Numbers that an older controller kept, of which there were fewer."""
+    return [*kept, *[0.0] * (size - len(kept))]
 
 
 def _spread(open_: Mapping[str, list[float]]) -> list[float]:

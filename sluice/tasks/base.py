@@ -73,6 +73,8 @@ class Task(ABC):
     assumed: ClassVar[bool] = False
     #: Whether records may hold columns of free text.
     texts: ClassVar[bool] = False
+    #: Whether its answers are billed: a rollout then compares what they cost, unless the project says otherwise.
+    billed: ClassVar[bool] = False
     #: Whether a source may do without that column.
     label_optional: ClassVar[bool] = False
     #: Whether that column has to hold numbers.

@@ -58,6 +58,7 @@ class LlmTask(Task):
     name: ClassVar[str] = "llm"
     learns: ClassVar[bool] = False
     label_optional: ClassVar[bool] = True
+    billed: ClassVar[bool] = True
     Model = LlmModel
     starter: ClassVar[str | None] = "llm"
 

@@ -17,6 +17,7 @@ from sluice.core.errors import SluiceError
 from sluice.kube.client import KubeFault, Object
 from sluice.kube.objects import Objects
 from sluice.rollouts import prometheus_text
+from sluice.rollouts.costs import CAPPED
 from sluice.rollouts.state import Counts
 
 #: Of one read, from connecting to its last byte, and the most bytes of it: a pod's page, and an answer of Prometheus.
@@ -110,6 +111,7 @@ class Prometheus(Source):
                 prometheus_text.PREDICTIONS,
                 *prometheus_text.USERS,
                 *(prometheus_text.OUTCOMES if outcomes else ()),
+                *((prometheus_text.PRICED, CAPPED) if rollout.plan.cost is not None else ()),
             )
         )
         try:

@@ -55,6 +55,7 @@ _ANALYSIS = {
     "slow": "slow",
     "wrong": "wrong",
     "shift": "shift",
+    "cost": "cost",
     "business": "business",
 }
 #: On a cluster scrapes are seconds apart and pods come and go: slower than on one machine.
@@ -154,7 +155,7 @@ def read(raw: Object) -> Rollout:
     values["strategy"] = {"Canary": "canary", "AB": "ab"}[strategy.get("kind", "Canary")]
     values["on_deadline"] = {"Rollback": "rollback", "Pause": "pause"}[strategy.get("onDeadline", "Rollback")]
     values["dry_run"] = bool(spec.get("dryRun"))
-    for name in ("slow", "wrong", "shift"):
+    for name in ("slow", "wrong", "shift", "cost"):
         # YAML reads the key off without quotes as false
         if any((values.get(name) or {}).get(key) for key in ("off", "false")):
             values[name] = None

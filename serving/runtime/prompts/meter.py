@@ -14,6 +14,8 @@ from sluice.llm.rules import Toxicity, refuses
 SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 #: Edges of what an answer costs, in the currency of the package's price.
 COSTS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+#: Bounds up to which an answer's cost is counted, one sum each: what a rollout compares (`sluice.rollouts.costs`).
+BOUNDS = tuple(f"{10 ** (i / 4):.3g}" for i in range(-24, 5))
 #: Edges of the share of an answer's claims that its sources do not support.
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.99)
 #: Share of answers with sources that are held against these, and characters looked at of both: some milliseconds each.
@@ -30,6 +32,7 @@ class Meter:
         self._seconds = metrics.histogram("sluice_llm_call_seconds", SECONDS, **self._who)
         self._first = metrics.histogram("sluice_llm_first_token_seconds", SECONDS, **self._who)
         self._cost = metrics.histogram("sluice_llm_answer_cost", COSTS, **self._who)
+        self._capped: list[tuple[float, int]] = []
         self._squares = metrics.counter("sluice_llm_answer_cost_squares_sum", **self._who)
         self._in = metrics.counter("sluice_llm_tokens_total", **self._who, direction="in")
         self._out = metrics.counter("sluice_llm_tokens_total", **self._who, direction="out")
@@ -51,10 +54,20 @@ class Meter:
         self._seconds.observe(took.seconds)
         self._cost.observe(took.cost)
         values[self._squares] += took.cost * took.cost
+        if took.cost > 0:
+            self._paid(took.cost)
         if took.first_token_seconds is not None:
             self._first.observe(took.first_token_seconds)
         if told.fault:
             self.failed("schema")
+
+    def _paid(self, cost: float) -> None:
+        """Only a prompt that has a price has these series."""
+        if not self._capped:
+            name = "sluice_llm_answer_cost_capped_sum"
+            self._capped = [(float(b), self._metrics.counter(name, **self._who, most=b)) for b in BOUNDS]
+        for bound, at in self._capped:
+            self._values[at] += min(cost, bound)
 
     def judged(self, told: Told, sample: float = SAMPLE) -> None:
         """Look at an answer by rules, and at a `sample` of those with sources claim by claim; it was given already."""
