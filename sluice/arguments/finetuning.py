@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sluice.arguments.shared import Add, Commands, project_file
+from sluice.arguments.shared import Add, Commands, home_argument, project_file
 
 
 def add_to(commands: Commands, add: Add) -> None:
@@ -19,3 +19,4 @@ def add_to(commands: Commands, add: Add) -> None:
     tune.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="A=V", help="epochs, rank, learning_rate, ...; may be repeated"
     )
+    home_argument(tune)

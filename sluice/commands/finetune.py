@@ -1,47 +1,58 @@
-"""`sluice finetune PROJECT`: a small causal model learns to answer as items of a prompt do."""
+"""`sluice finetune PROJECT`: a small causal model learns to answer as items of a prompt do, by the torch learner."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import math
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from sluice import project as projects
 from sluice.cli import show_json
-from sluice.core.errors import DataError, ProjectError
-from sluice.core.section import checked
-from sluice.learners.lora.config import LoraConfig
+from sluice.core.errors import DataError, ProjectError, SluiceError
+from sluice.core.home import Home
+from sluice.data.splits import SPLITS
+from sluice.tasks.finetune import FinetuneModel, FinetuneTask, values_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from sluice.learners.base import Event
+    from sluice.learners.torch.learner import TorchTrained
+    from sluice.project import Project
+
+_TASK = "sluice.tasks.finetune:FinetuneTask"
+#: What an override may begin with; others are of `train:`.
+_SECTIONS = ("data", "model", "train")
+#: Share of the items that choose the epoch, where nothing is said.
+_HELD = 0.1
 
 
 def finetune(args: argparse.Namespace) -> int:
     """0 when it is done; whether the model is better `sluice run` says."""
-    from sluice.learners.lora.tune import tune
-    from sluice.llm.prompt import Prompt
-
     project = projects.load(args.project)
     if project.task != "llm":
         raise ProjectError("is not tuned by adapters", field="task", value=project.task, fix="name a project of task llm")
-    base = project.base_dir or Path()
-    prompt = Prompt.load(base / project.model.prompt)
-    if prompt.retrieves:
-        raise ProjectError(
-            "is filled with passages, and items to learn from have none", field="model.retrieval", fix="tune a prompt without retrieval"
-        )
-    wanted = project.data.columns.label
-    golden = [_key(row, prompt) for row in _rows(str(project.data.source), project, base)]
-    rows = _rows(str(args.data.absolute()), project, base)
-    if both := {_key(row, prompt) for row in rows} & set(golden):
-        raise DataError(
-            f"{len(both)} of its items stand in the golden set too: the model would be judged on what it learnt",
-            field="--data",
-            value=orjson.loads(sorted(both)[0]),
-            fix="take them out of one of the two",
-        )
-    items = [(prompt.messages(_values(row, prompt)), str(row.get(wanted) or "")) for row in rows]
-    told = tune(args.base, items, _settings(args.overrides), args.out, lambda text: print(text, file=sys.stderr))
+    _free(args.out)
+    tuning, held = _tuning(project, args)
+    task = _Items(tuning, project.base_dir or Path(), held)
+    _not_judged(project, task)
+    home = Home(args.home).root / "finetune"
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home) as work:
+        try:
+            trained = _trained(task, Path(work), home / "checkpoints")
+        except SluiceError as e:
+            raise _as_asked(e, args) from e
+        from sluice.learners.torch.causal import written
+
+        told = written.write(task, trained.module, trained.state, trained.record, args.out)
     if args.json:
         show_json({**told, "out": str(args.out), "exit_code": 0})
         return 0
@@ -53,27 +64,108 @@ def finetune(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(overrides: list[str]) -> LoraConfig:
-    raw: dict[str, Any] = {}
-    for item in overrides:
-        projects.override(raw, item)
-    found = checked(LoraConfig, raw, "finetune")
-    assert isinstance(found, LoraConfig)
-    return found
+class _Items(FinetuneTask):
+    """The task, whose items are divided into those learnt from and those that choose the epoch; the golden set judges.
+
+    Args:
+        held: share of the different items that choose the epoch.
+    """
+
+    def __init__(self, project: Project, base_dir: Path, held: float):
+        super().__init__(project, base_dir)
+        self._held = held
+
+    def sides(self, table: pa.Table) -> np.ndarray:
+        """By digest: equal items are on one side."""
+        import numpy as np
+
+        seed = self.project.train.seed
+        keys = [
+            hashlib.sha256(orjson.dumps([seed, row], option=orjson.OPT_SORT_KEYS)).hexdigest() for row in self.canonical(table).to_pylist()
+        ]
+        different = sorted(set(keys))
+        held = set(different[: math.ceil(len(different) * self._held)])
+        return np.array([SPLITS.index("validation" if key in held else "train") for key in keys], dtype=np.int8)
 
 
-def _rows(uri: str, project: Any, base: Path) -> list[dict[str, Any]]:
+def _free(out: Path) -> None:
+    if out.exists():
+        raise ProjectError("is there already", field="--out", value=str(out), fix="name another folder, or remove it")
+
+
+def _tuning(project: Project, args: argparse.Namespace) -> tuple[Project, float]:
+    """The project of the tuning, and the share of the items that choose the epoch. Raises `ProjectError`: a setting that is not right."""
+    raw: dict[str, Any] = {
+        "name": project.name,
+        "task": _TASK,
+        "data": {**project.data.model_dump(mode="json", exclude_defaults=True), "source": str(args.data.absolute()), "test": None},
+        "model": {"pretrained": str(args.base.absolute()), "prompt": project.model.prompt},
+    }
+    held: dict[str, Any] = {}
+    for item in args.overrides:
+        name = item.partition("=")[0].strip()
+        if name == "validation":
+            projects.override(held, item)
+        else:
+            section = "model." if name in FinetuneModel.model_fields else "" if name.partition(".")[0] in _SECTIONS else "train."
+            projects.override(raw, f"{section}{item}")
+    share = held.get("validation", _HELD)
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share < 0.5:
+        raise ProjectError("is no share from 0 to 0.5", field="--set validation", value=share, fix="for example --set validation=0.1")
+    return projects.parse(raw, where="finetune", base_dir=project.base_dir), float(share)
+
+
+def _not_judged(project: Project, task: FinetuneTask) -> None:
+    """Raises `DataError`: items to learn from stand in the golden set too."""
+    base, prompt = project.base_dir or Path(), task.prompt()
+    golden = {_key(row, prompt) for row in _rows(str(project.data.source), project, base)}
+    if both := {_key(row, prompt) for row in _rows(str(task.project.data.source), project, base)} & golden:
+        raise DataError(
+            f"{len(both)} of its items stand in the golden set too: the model would be judged on what it learnt",
+            field="--data",
+            value=orjson.loads(sorted(both)[0]),
+            fix="take them out of one of the two",
+        )
+
+
+def _trained(task: FinetuneTask, work: Path, checkpoints: Path) -> TorchTrained:
+    """Through the torch learner: one that was interrupted goes on from its last checkpoint."""
+    from sluice.data.prepare import prepare
+    from sluice.learners.base import Job
+
+    dataset = prepare(task.project, task.base_dir, task, work / "data")
+    return cast("TorchTrained", task.learner().fit(Job(dataset, work / "trained", _say, checkpoints)))
+
+
+def _say(event: Event) -> None:
+    """Epochs and what is notable, on stderr."""
+    if event["kind"] == "epoch":
+        loss = event["validation_loss"] if event["validation_loss"] is not None else event["train_loss"]
+        print(f"epoch {event['epoch']} of {event['epochs']}: loss {loss:.4f}", file=sys.stderr)
+    elif event["kind"] in ("note", "warning"):
+        print(event["text"], file=sys.stderr)
+
+
+def _as_asked(error: SluiceError, args: argparse.Namespace) -> SluiceError:
+    """The same error under the names of this command."""
+    names = {"model.pretrained": "--base", "data.source": "--data"}
+    field = error.field or ""
+    for setting, name in names.items():
+        if field.startswith(setting):
+            return type(error)(
+                error.message, field=field.replace(setting, name, 1), fix=error.fix, **({"value": error.value} if error.has_value else {})
+            )
+    return error
+
+
+def _rows(uri: str, project: Project, base: Path) -> list[dict[str, Any]]:
     from sluice.data.sources import load_source
 
     rows: list[dict[str, Any]] = load_source(uri, project.data.format, base, None, project.data.columns).to_pylist()
     return rows
 
 
-def _values(row: dict[str, Any], prompt: Any) -> dict[str, Any]:
-    return {n: row[n] for n in prompt.variables if row.get(n) is not None}
-
-
 def _key(row: dict[str, Any], prompt: Any) -> bytes:
     """An item by its variables, whatever the case and the white space of its texts."""
-    plain = {k: " ".join(v.casefold().split()) if isinstance(v, str) else v for k, v in _values(row, prompt).items()}
+    plain = {k: " ".join(v.casefold().split()) if isinstance(v, str) else v for k, v in values_of(row, prompt).items()}
     return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)

@@ -21,6 +21,7 @@ ENGINES = Registry(
         "onnxruntime": "sluice.engines.onnxruntime:OnnxRuntime",
         "torch_jit": "sluice.engines.torchscript:TorchScriptEngine",
         "prompt": "sluice.llm.engine:Prompted",
+        "causal": "sluice.engines.causal:Causal",
     },
 )
 

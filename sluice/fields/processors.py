@@ -8,13 +8,14 @@ from typing import Any
 
 from sluice.core.errors import PackageError, ProjectError
 from sluice.fields.base import Processor
+from sluice.fields.conversation import ConversationProcessor
 from sluice.fields.field import FIELDS
 from sluice.fields.tabular import TabularProcessor
 from sluice.fields.tensor import TensorProcessor
 from sluice.fields.variables import VariablesProcessor
 
 #: Processors whose rows are records. The others are those of a field that a row is alone, found by its kind.
-_RECORDS: dict[str, type[Processor]] = {p.kind: p for p in (TabularProcessor, TensorProcessor, VariablesProcessor)}
+_RECORDS: dict[str, type[Processor]] = {p.kind: p for p in (TabularProcessor, TensorProcessor, VariablesProcessor, ConversationProcessor)}
 
 
 def processor_class(preprocess: str | Mapping[str, Any]) -> type[Processor]:

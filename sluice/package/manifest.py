@@ -20,8 +20,8 @@ from sluice.problems.problem import PROBLEMS, Problem, problem
 FORMAT, FORMAT_V1 = "sluice.package/v2", "sluice.package/v1"
 MANIFEST = "model.json"
 PROMPT = "prompt.json"
-#: The file that an engine opens: a graph, TorchScript, or a prompt.
-MODELS = (MODEL, "model.ts", PROMPT)
+#: The file that an engine opens: a graph, TorchScript, a prompt, or what tells of a tuned language model.
+MODELS = (MODEL, "model.ts", PROMPT, "tuned.json")
 
 LIMIT_MANIFEST = 8 << 20
 LIMIT_FILES = 256

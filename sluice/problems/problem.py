@@ -46,6 +46,7 @@ PROBLEMS = Registry(
         "off_policy": "sluice.problems.bandit:Bandit",
         "transcription": "sluice.problems.transcription:Transcription",
         "prompted": "sluice.problems.prompted:Prompted",
+        "likelihood": "sluice.problems.likelihood:Likelihood",
     },
 )
 

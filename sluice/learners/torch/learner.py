@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core import files
 from sluice.core.errors import DataError
-from sluice.learners.base import HISTORY, Job, Learner, Trained
+from sluice.learners.base import HISTORY, Job, Learner, Shipped, Trained
 from sluice.learners.config import TrainSection
 from sluice.learners.state import State
 from sluice.learners.torch.config import TrainConfig
@@ -121,6 +121,10 @@ class TorchTrained(Trained):
         from sluice.learners.torch.script import network_script
 
         return network_script(self.network, self.state, self._serving)
+
+    def shipped(self) -> Shipped | None:
+        """What the network ships in place of a graph; see `Trained.shipped`."""
+        return self.network.shipped(self.module, self.state, self.record)
 
     def save(self, root: Path) -> None:
         """Write the weights, the state and the history."""

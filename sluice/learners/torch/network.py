@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sluice.data.dataset import Dataset
     from sluice.fields import Processor
+    from sluice.learners.base import Shipped
     from sluice.learners.torch.encode import Encoded
     from sluice.learners.torch.plan import Defaults, Plan
 
@@ -156,6 +157,15 @@ class Network(ABC):
             shape = [2, *(4 if n == -1 else n for n in t.shape[1:])]
             batch[t.name] = np.full(shape, "", dtype=object) if t.datatype == "BYTES" else np.ones(shape, dtype=NUMPY[t.datatype])
         return self.tensors(batch, state)
+
+    def shipped(self, model: torch.nn.Module, state: State, record: dict[str, Any]) -> Shipped | None:
+        """What of a trained model is packaged in place of a graph (`Trained.shipped`). Default: nothing, its graph is.
+
+        Args:
+            model, state: as trained.
+            record: the JSON of ``training.json``.
+        """
+        return None
 
     def graph(self, serving: torch.nn.Module, state: State, inputs: Mapping[str, str], output: str, opset: int) -> onnx.ModelProto | None:
         """The graph of a serving module, for a task that writes it by itself. Default: None, torch exports it.
