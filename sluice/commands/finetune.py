@@ -84,7 +84,7 @@ class _Items(FinetuneTask):
             hashlib.sha256(orjson.dumps([seed, row], option=orjson.OPT_SORT_KEYS)).hexdigest() for row in self.canonical(table).to_pylist()
         ]
         different = sorted(set(keys))
-        held = set(different[: math.ceil(len(different) * self._held)])
+        held = set(different[: min(math.ceil(len(different) * self._held), len(different) - 1)])
         return np.array([SPLITS.index("validation" if key in held else "train") for key in keys], dtype=np.int8)
 
 

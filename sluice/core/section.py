@@ -136,7 +136,8 @@ def explain(
         elif e["type"] == "missing":
             message, fix = "is required", "add it"
         else:
-            message, fix = e["msg"].removeprefix("Value error, "), f"change {giver(path)}" if giver(path) else "see `sluice schema`"
+            message, own = e["msg"].removeprefix("Value error, "), (e.get("ctx") or {}).get("fix")
+            fix = f"change {giver(path)}" if giver(path) else own or "see `sluice schema`"
         faults.append((path or where, message, None if e["type"] in _UNSHOWN else e["input"], fix, e["type"]))
     field, message, value, fix, kind = faults[0]
     if len(faults) == 1:

@@ -69,9 +69,19 @@ class Budget:
 
         def taken(had: int, had_nano: int) -> tuple[int, int]:
             if self.tokens is not None and had + tokens > self.tokens:
-                raise BudgetSpent(f"{had} of {self.tokens} tokens are spent", field="budget.tokens", value=tokens, fix=_FIX)
+                raise BudgetSpent(
+                    f"{had} of {self.tokens} tokens are spent, and a call may take {tokens}",
+                    field="budget.tokens",
+                    value=self.tokens,
+                    fix=_FIX,
+                )
             if self.cost is not None and had_nano + nano > round(self.cost * _NANO):
-                raise BudgetSpent(f"{had_nano / _NANO:.6g} of {self.cost:.6g} is spent", field="budget.cost", value=cost, fix=_FIX)
+                raise BudgetSpent(
+                    f"{had_nano / _NANO:.6g} of {self.cost:.6g} is spent, and a call may cost {cost:.3g}",
+                    field="budget.cost",
+                    value=self.cost,
+                    fix=_FIX,
+                )
             return had + tokens, had_nano + nano
 
         self._change(taken)

@@ -140,7 +140,12 @@ def read_cases(path: Path) -> list[Case]:
     try:
         raw = yamlfile.load(path.read_text(encoding="utf-8"), path.name)
     except (OSError, UnicodeDecodeError) as e:
-        raise ProjectError(f"cannot be read: {e}", field="model.tests", value=str(path), fix="name a YAML file, or leave it out") from e
+        raise ProjectError(
+            f"cannot be read: {getattr(e, 'strerror', None) or e}",
+            field="model.tests",
+            value=str(path),
+            fix="name a YAML file, or leave it out",
+        ) from e
     if not isinstance(raw, list) or not raw:
         raise ProjectError("is no list of tests", field=path.name, fix="- {name: ..., input: {...}, must: [...]}")
     cases: list[Case] = []

@@ -31,7 +31,8 @@ class EndpointConfig(Section):
     @classmethod
     def _http(cls, url: str) -> str:
         if not re.fullmatch(r"https?://[^\s@?#]+", url):
-            raise PydanticCustomError("secret", "is no http(s) address without user, query and fragment: a key belongs into key_env")
+            told = {"fix": "for example http://127.0.0.1:8000/v1, and key_env: MY_KEY where it asks for a key"}
+            raise PydanticCustomError("secret", "is no http(s) address without user, query and fragment: a key belongs into key_env", told)
         return url.rstrip("/")
 
     @field_validator("key_env")
@@ -39,7 +40,9 @@ class EndpointConfig(Section):
     def _no_key(cls, name: str | None) -> str | None:
         if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,127}", name):
             raise PydanticCustomError(
-                "secret", "must be the name of an environment variable, in capitals; a key itself never stands in a project"
+                "secret",
+                "must be the name of an environment variable, in capitals; a key itself never stands in a project",
+                {"fix": "write key_env: MY_KEY and set MY_KEY to the key"},
             )
         return name
 
@@ -54,8 +57,8 @@ class PriceConfig(Section):
 class BudgetConfig(Section):
     """What may be spent by one run of the line, or by one server; null: any."""
 
-    tokens: int | None = Field(None, ge=0, le=10**15)
-    cost: float | None = Field(None, ge=0, le=1e9)
+    tokens: int | None = Field(None, ge=1, le=10**15)
+    cost: float | None = Field(None, gt=0, le=1e9)
 
 
 class RetrievalConfig(Section):

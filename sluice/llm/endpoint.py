@@ -19,16 +19,7 @@ from sluice import __version__
 from sluice.core.errors import ProjectError
 from sluice.llm import protocol
 from sluice.llm.budget import Budget, Price, Reservation, most_tokens
-from sluice.llm.failures import (
-    BadAnswer,
-    Cut,
-    EndpointError,
-    Limited,
-    Refused,
-    ServerFault,
-    TimedOut,
-    Unreachable,
-)
+from sluice.llm.failures import LOOK, Cut, EndpointError, Limited, Refused, ServerFault, TimedOut, explained
 from sluice.llm.http1 import Answer, Client, Malformed, Origin
 from sluice.llm.key import HIDDEN, Key, hidden
 from sluice.llm.protocol import Completion, Gathered
@@ -255,7 +246,7 @@ class Endpoint:
             failed = False
             yield found, tokens, cost, counted
         except (EndpointError, TimeoutError, EOFError, Malformed, OSError) as e:
-            error = e if isinstance(e, EndpointError) else _explained(e, self._origin.authority)
+            error = explained(e, self._origin.authority)
             if reserved is not None and not error.billed:
                 reserved.release()
             failed = self._speaks(error, began)
@@ -301,8 +292,10 @@ class Endpoint:
             return Limited(f"refuses for now (429){said}", fix="send fewer calls, or wait", **where)
         if answer.status >= 500 or answer.status == 408:
             return ServerFault(f"failed ({answer.status}){said}", **where)
+        if 300 <= answer.status < 400:
+            return Refused(f"lives elsewhere ({answer.status})", fix="set endpoint.url to the address it sends you to", **where)
         fix = {401: "set the key that endpoint.key_env names", 403: "set a key that may use this model", 404: "look at url and model"}
-        return Refused(f"does not take the call ({answer.status}){said}", fix=fix.get(answer.status), **where)
+        return Refused(f"does not take the call ({answer.status}){said}", fix=fix.get(answer.status, LOOK), **where)
 
     async def _in_time(self, events: AsyncIterator[bytes], until: float, found: Gathered) -> AsyncIterator[bytes]:
         """Events, each within what the endpoint may be silent; behind the last one it only has a moment to end the body."""
@@ -367,17 +360,6 @@ async def _one(work: Any) -> Any:
 def _at(moment: float) -> float:
     """A moment of `time.monotonic` on the running loop's clock."""
     return asyncio.get_running_loop().time() + moment - time.monotonic()
-
-
-def _explained(error: BaseException, authority: str) -> EndpointError:
-    where: dict[str, Any] = {"field": f"endpoint {authority}"}
-    if isinstance(error, TimeoutError):
-        return TimedOut("did not answer in time", fix="raise the deadline, or endpoint.timeouts", **where)
-    if isinstance(error, EOFError | ConnectionResetError | BrokenPipeError):
-        return Cut("ended the connection before the answer was whole", **where)
-    if isinstance(error, Malformed):
-        return BadAnswer(str(error), **where)
-    return Unreachable(f"cannot be reached: {error.__class__.__name__}", fix="look at endpoint.url, and whether it is up", **where)
 
 
 async def _said(answer: Answer, key: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sluice.core.errors import SluiceError
+from sluice.llm.http1 import Malformed
 
 
 class EndpointError(SluiceError):
@@ -79,3 +80,32 @@ class BudgetSpent(EndpointError):
     """The call could cost more than is left of the budget."""
 
     kind = "budget"
+
+
+#: What to do about an answer that is not OpenAI's.
+LOOK = "see that endpoint.url is the base of an OpenAI-compatible API (http://HOST:PORT/v1)"
+_AGAIN = "see what its log says, or try again"
+
+
+def explained(error: BaseException, authority: str) -> EndpointError:
+    """What was met while an endpoint was asked, as an error that names the endpoint and says what to do.
+
+    Args:
+        error: an `EndpointError`, or what the connection raised.
+        authority: of the endpoint's address.
+    """
+    where: dict[str, Any] = {"field": f"endpoint {authority}"}
+    if isinstance(error, BadAnswer | ServerFault | Cut):
+        if not (error.field or "").startswith("endpoint "):
+            error.field = f"endpoint {authority}" + (f": {error.field}" if error.field else "")
+        error.fix = error.fix or (LOOK if isinstance(error, BadAnswer) else _AGAIN)
+        error.args = (error.describe(),)
+    if isinstance(error, EndpointError):
+        return error
+    if isinstance(error, TimeoutError):
+        return TimedOut("did not answer in time", fix="raise the deadline, or endpoint.timeouts", **where)
+    if isinstance(error, EOFError | ConnectionResetError | BrokenPipeError):
+        return Cut("ended the connection before the answer was whole", fix=_AGAIN, **where)
+    if isinstance(error, Malformed):
+        return BadAnswer(str(error), fix=LOOK, **where)
+    return Unreachable(f"cannot be reached: {error.__class__.__name__}", fix="look at endpoint.url, and whether it is up", **where)

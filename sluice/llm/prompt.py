@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from sluice.core import files
 from sluice.core.errors import InputError, MissingExtra, ProjectError
-from sluice.core.section import Section, checked
+from sluice.core.section import Section, explain
 
 FORMAT = "sluice.prompt/v1"
 #: What retrieval fills in: the passages it found, a list of texts.
@@ -315,9 +315,10 @@ class Prompt:
 
 
 def _checked(raw: Mapping[str, Any], where: str) -> PromptFile:
-    found = checked(PromptFile, raw, where)
-    assert isinstance(found, PromptFile)
-    return found
+    try:
+        return PromptFile.model_validate(raw)
+    except ValidationError as e:
+        raise explain(e, PromptFile, (), where) from e
 
 
 @functools.cache

@@ -21,6 +21,8 @@ from sluice.llm.config import RetrievalConfig
 from sluice.llm.package import INDEX
 
 SUFFIXES = (".txt", ".md")
+#: Documents that somebody may take to be read.
+_OTHERS = frozenset({".pdf", ".doc", ".docx", ".odt", ".rtf", ".html", ".htm", ".epub", ".ppt", ".pptx", ".xls", ".xlsx", ".tex", ".rst"})
 _LIMIT_FILE, _LIMIT_FILES, _LIMIT_PASSAGES = 4 << 20, 10_000, 200_000
 _K1, _B = 1.2, 0.75
 _PASSAGES, _VECTORS = "passages.jsonl", "vectors.npy"
@@ -52,7 +54,7 @@ def passages_of(folder: Path, config: RetrievalConfig) -> list[Passage]:
     """A folder's documents in passages, in the order of their names: of whole paragraphs where these fit, each with the document's name told.
 
     Raises:
-        ProjectError: there is no such folder, or no document in it.
+        ProjectError: there is no such folder, no document in it, no word in these, or documents of another kind.
         DataError: a document is too large or not UTF-8.
     """
     if config.overlap >= config.words:
@@ -60,6 +62,13 @@ def passages_of(folder: Path, config: RetrievalConfig) -> list[Passage]:
     if not folder.is_dir():
         raise ProjectError("is no folder", field="model.retrieval.folder", value=str(folder), fix="name a folder of .txt and .md files")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not p.is_symlink())
+    if others := sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix.lower() in _OTHERS and p.is_file()):
+        raise ProjectError(
+            f"holds {len(others)} document{'s' * (len(others) > 1)} that cannot be read",
+            field="model.retrieval.folder",
+            value=others[0],
+            fix="write it as .txt or .md (`pdftotext`, `pandoc`), or take it out of the folder",
+        )
     if not found or len(found) > _LIMIT_FILES:
         raise ProjectError(
             f"holds {len(found)} documents",
@@ -68,6 +77,8 @@ def passages_of(folder: Path, config: RetrievalConfig) -> list[Passage]:
             fix=f"1 to {_LIMIT_FILES} .txt and .md files",
         )
     out = [p for path in found for p in _cut(path.relative_to(folder).as_posix(), _text(path), config)]
+    if not out:
+        raise ProjectError("holds no words", field="model.retrieval.folder", value=str(folder), fix="its .txt and .md files are empty")
     if len(out) > _LIMIT_PASSAGES:
         raise ProjectError(
             f"makes {len(out):,} passages",
@@ -82,7 +93,10 @@ def _text(path: Path) -> str:
     if path.stat().st_size > _LIMIT_FILE:
         raise DataError(f"is larger than {_LIMIT_FILE >> 20} MiB", field=str(path), fix="split it")
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        if "\0" in text:
+            raise DataError("is no text: it holds zero bytes", field=str(path), fix="take it out of the folder")
+        return text
     except UnicodeDecodeError as e:
         raise DataError(f"is not UTF-8: {e.reason} at byte {e.start}", field=str(path), fix="save it as UTF-8") from e
 

@@ -39,7 +39,10 @@ class JsonSchema(Scorer):
             schema = orjson.loads((self.base / self.config.file).read_bytes())
         except (OSError, ValueError) as e:
             raise ProjectError(
-                f"cannot be read: {e}", field="model.scorers.json_schema.file", value=self.config.file, fix="name a JSON Schema"
+                f"cannot be read: {getattr(e, 'strerror', None) or e}",
+                field="model.scorers.json_schema.file",
+                value=self.config.file,
+                fix="name a JSON Schema",
             ) from e
         self._prompt = Prompt(PromptFile(user="answer", output=schema), "model.scorers.json_schema.file")
 

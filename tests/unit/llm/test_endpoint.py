@@ -98,6 +98,7 @@ def test_each_fault_is_told_by_its_class_within_the_deadline(play: str, kind: ty
         with pytest.raises(kind) as caught:
             list(endpoint.stream(ask("a question of some length"), deadline=0.5)) if stream else endpoint.complete(ask("q"), deadline=0.5)
     assert time.monotonic() - begun < 1.5 and caught.value.attempts == 1
+    assert (caught.value.field or "").startswith(f"endpoint {played.url.split('/')[2]}") and caught.value.fix, "which one, and what to do"
 
 
 def test_nothing_listens() -> None:
@@ -192,7 +193,7 @@ def test_what_was_not_used_of_a_reservation_comes_back() -> None:
         endpoint = Endpoint(played.url, "small", price=Price(0, 1e6), budget=budget)
         endpoint.complete(ask("q"), {"max_tokens": 1})
         assert budget.spent == (2, 1.0)
-        with pytest.raises(BudgetSpent, match=r"budget\.cost: 1 of 1 is spent"):
+        with pytest.raises(BudgetSpent, match=r"budget\.cost: 1 of 1 is spent, and a call may cost"):
             endpoint.complete(ask("q"), {"max_tokens": 1})
         assert budget.spent == (2, 1.0) and played.asked["q"] == 1
 

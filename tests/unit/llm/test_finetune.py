@@ -111,6 +111,7 @@ def test_it_learns_and_is_written_as_others_read_it(project: Path, base: Path, c
     assert told["rows"] == {"learnt": 12, "held": 0} and told["settings"]["train"]["batch_size"] == 4
 
 
+@pytest.mark.timeout(1800)  # three trainings, each in a process that imports torch and transformers
 def test_one_that_is_interrupted_goes_on_to_the_same_adapter(
     project: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,3 +175,44 @@ def test_what_cannot_be_is_told(project: Path, base: Path, wrong: dict[str, Any]
     with pytest.raises((ProjectError, DataError), match=said):
         finetune(asked)
     assert not (project / "d").exists()
+
+
+def test_as_a_project_of_its_own_it_goes_through_the_line(project: Path, base: Path) -> None:
+    """What the steps do: checked, learnt by the torch learner, shipped as files, judged by the loss of held-out answers."""
+    import numpy as np
+
+    from sluice.data.prepare import prepare, validate_project_data
+    from sluice.engines.scoring import asked_and_judged
+    from sluice.formats.export import export_package
+    from sluice.learners.base import Job
+    from sluice.project import parse
+    from sluice.tasks import load_task
+
+    items = {i["country"]: i["answer"] for i in ITEMS}
+    many = [{"country": f"{a} {b} {c}", "answer": items[a]} for a in items for b in items for c in items]
+    (project / "train.jsonl").write_text("".join(json.dumps(i) + "\n" for i in many))
+    raw: dict[str, Any] = {"name": "capitals", "task": "sluice.tasks.finetune:FinetuneTask", "model": {"pretrained": str(base), "rank": 4}}
+    raw |= {
+        "data": {
+            "source": "train.jsonl",
+            "columns": {"label": "answer"},
+            "checks": {"rows_min": 10},
+            "split": {"test": 0.25, "validation": 0.2},
+        }
+    }
+    raw |= {"train": {"epochs": 3, "learning_rate": 0.01}, "evaluate": {"metric": "answer_loss"}}
+    settings = parse(raw, base_dir=project)
+    task = load_task(settings, project)
+    assert validate_project_data(settings, project, task).decision == "pass"
+    dataset = prepare(settings, project, task, project / "dataset")
+    trained = task.learner().fit(Job(dataset, project / "model"))
+    assert trained.metrics["answer_loss"] == pytest.approx(trained.metrics["loss"], rel=1e-4)
+    package = export_package(settings, project / "model", dataset, project / "package", base_dir=project).package
+    assert (
+        package is not None
+        and package.model.name == "tuned.json"
+        and {"adapter/adapter_model.safetensors", "model/model.safetensors"} <= set(package.manifest["files"])
+    )
+    outputs, targets = asked_and_judged(package, dataset, "test", settings)
+    rows = dataset.read("test", ["messages", "answer"]).to_pylist()
+    assert np.allclose(outputs, trained.run(trained.processor.encode_batch(rows)), atol=1e-3) and not targets.any()

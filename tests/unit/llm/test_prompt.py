@@ -122,4 +122,4 @@ def test_a_package_gives_back_what_was_written(tmp_path: Path, monkeypatch: pyte
 def test_a_key_has_no_place_in_a_project(wrong: dict[str, str]) -> None:
     with pytest.raises(ProjectError, match="key") as e:
         checked(EndpointConfig, {"url": "http://a/v1", "model": "m"} | wrong, "model.endpoint")
-    assert "secret" not in str(e.value)
+    assert "secret" not in str(e.value) and "key_env: MY_KEY" in (e.value.fix or "")

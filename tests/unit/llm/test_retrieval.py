@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sluice.core.errors import PackageError, ProjectError
+from sluice.core.errors import DataError, PackageError, ProjectError
 from sluice.llm.config import RetrievalConfig
 from sluice.llm.retrieval import Index, passages_of, write_index
 
@@ -65,3 +65,24 @@ def test_a_damaged_index_is_refused(base: Path, tmp_path: Path) -> None:
     (tmp_path / "package/index/passages.jsonl").write_text('{"document": "a"}\n')
     with pytest.raises(PackageError, match="cannot be read"):
         Index.open(tmp_path / "package", config())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("manual.pdf", b"%PDF-1.7", "holds 1 document that cannot be read.*manual.pdf"),
+        ("latin.txt", "café".encode("latin-1"), "latin.txt: is not UTF-8: .* at byte 3"),
+        ("long.md", b"word " * (1 << 20), "long.md: is larger than 4 MiB"),
+    ],
+)
+def test_a_document_that_cannot_be_read_is_named(base: Path, name: str, content: bytes, said: str) -> None:
+    (base / "docs" / name).write_bytes(content)
+    with pytest.raises((ProjectError, DataError), match=said):
+        passages_of(base / "docs", config())
+
+
+def test_documents_without_a_word_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text(" \n")
+    with pytest.raises(ProjectError, match="holds no words"):
+        passages_of(tmp_path / "docs", config())
