@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-#: Rows of a piece on disk.
+#: Rows of a piece on disk, where none of them is large.
 ROWS = 1 << 16
+#: Under this the file says how many rows its batches have.
+_SIZE = b"rows"
 #: Columns beside the features: each row's number by its features, what it is split by, whether it can be used. No column of a dataset is called so.
 APART = "__row_"
 ID, KEY, USE = APART + "id", APART + "key", APART + "use"
@@ -52,7 +54,7 @@ class InMemory:
 
 
 class Spool:
-    """A file of Arrow batches of `ROWS` rows, the last one of fewer.
+    """A file of Arrow batches of one number of rows, the last one of fewer.
 
     Args:
         path: the file, written by `SpoolWriter`.
@@ -61,21 +63,22 @@ class Spool:
     def __init__(self, path: Path):
         self.path = path
         with pa.OSFile(str(path)) as f, pa.ipc.open_file(f) as reader:
-            self.schema, self._batches = reader.schema, reader.num_record_batches
-            self.rows = reader.get_batch(self._batches - 1).num_rows + ROWS * (self._batches - 1) if self._batches else 0
+            self.schema, self._batches = reader.schema.remove_metadata(), reader.num_record_batches
+            self._size = int(reader.schema.metadata[_SIZE])
+            self.rows = reader.get_batch(self._batches - 1).num_rows + self._size * (self._batches - 1) if self._batches else 0
 
     def blocks(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
         """A batch a piece."""
         with self._open(names) as reader:
             for i in range(self._batches):
-                yield i * ROWS, pa.Table.from_batches([reader.get_batch(i)]).select(list(names))
+                yield i * self._size, _plain(reader.get_batch(i), names)
 
     def take(self, names: Sequence[str], rows: NDArray[np.int64]) -> pa.Table:
         """Batch by batch."""
+        size = self._size
         with self._open(names) as reader:
             found = [
-                pa.Table.from_batches([reader.get_batch(int(i))]).select(list(names)).take(pa.array(rows[rows // ROWS == i] - i * ROWS))
-                for i in np.unique(rows // ROWS)
+                _plain(reader.get_batch(int(i)), names).take(pa.array(rows[rows // size == i] - i * size)) for i in np.unique(rows // size)
             ]
         empty = pa.schema([self.schema.field(n) for n in names]).empty_table()
         return pa.concat_tables([empty, *found])
@@ -85,21 +88,29 @@ class Spool:
         return pa.ipc.open_file(pa.OSFile(str(self.path)), options=pa.ipc.IpcReadOptions(included_fields=sorted(wanted), use_threads=False))
 
 
-class SpoolWriter:
-    """Writes a `Spool`: `add` tables of any size, then `close`."""
+def _plain(batch: pa.RecordBatch, names: Sequence[str]) -> pa.Table:
+    return pa.Table.from_batches([batch]).select(list(names)).replace_schema_metadata()
 
-    def __init__(self, path: Path):
-        self.path = path
+
+class SpoolWriter:
+    """Writes a `Spool`: `add` tables of any size, then `close`.
+
+    Args:
+        path: the file. rows: of a batch; null: `ROWS`.
+    """
+
+    def __init__(self, path: Path, rows: int | None = None):
+        self.path, self._size = path, rows or ROWS
         self._held, self._rows = list[pa.Table](), 0
         self._writer: Any = None
 
     def add(self, table: pa.Table) -> None:
         """Take the next rows."""
         while table.num_rows:
-            n = min(table.num_rows, ROWS - self._rows)
+            n = min(table.num_rows, self._size - self._rows)
             self._held.append(table.slice(0, n))
             self._rows, table = self._rows + n, table.slice(n)
-            if self._rows == ROWS:
+            if self._rows == self._size:
                 self._flush()
 
     def close(self) -> Spool:
@@ -119,8 +130,10 @@ class SpoolWriter:
         batch = pa.concat_tables(self._held).combine_chunks().to_batches()[0]
         self._held, self._rows = [], 0
         if self._writer is None:
-            options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-            self._writer = pa.ipc.new_file(str(self.path), batch.schema, options=options)
+            # Not compressed: of numbers LZ4 saves four tenths of the disk, and takes longer than all else that is done with a batch.
+            options = pa.ipc.IpcWriteOptions(use_threads=False)
+            said = batch.schema.with_metadata({_SIZE: str(self._size)})
+            self._writer = pa.ipc.new_file(str(self.path), said, options=options)
         self._writer.write_batch(batch)
 
 

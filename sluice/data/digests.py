@@ -124,7 +124,7 @@ class _ColumnHasher:
             self._lengths.update(_lengths(array))
             self._values.update(_joined(array))
         elif not pa.types.is_null(self.type):
-            self._values.update(_fixed(array).tobytes())
+            self._values.update(np.ascontiguousarray(_fixed(array)))
 
     def digest(self) -> list[Any]:
         return [self._valid.hexdigest(), self._lengths.hexdigest(), self._values.hexdigest(), [c.digest() for c in self._children]]
@@ -250,6 +250,9 @@ def _valid(array: pa.Array) -> bytes:
 
 def _lengths(array: pa.Array) -> bytes:
     """Length of each value, int64 little-endian; 0 for nulls."""
+    if len(array) and array.null_count == 0 and not pa.types.is_list(array.type):
+        offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+        return np.diff(offsets).astype("<i8").tobytes()
     lengths = pc.list_value_length(array) if pa.types.is_list(array.type) else pc.binary_length(array)
     return np.asarray(lengths.fill_null(0)).astype("<i8").tobytes()
 

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
 from sluice.core.spread import workers
-from sluice.data.blocks import ID, KEY, Spool, SpoolWriter
-from sluice.data.columns import null_for_missing, null_for_nan, numbers
+from sluice.data.blocks import ID, KEY, USE, Spool, SpoolWriter
+from sluice.data.columns import null_for_missing, null_for_nan, numbers, usable
 from sluice.data.config import DataConfig
 from sluice.data.csvfile import NO_NUMBER, closed_at_the_end, names_of, padding
 from sluice.data.csvstream import NotNumbers, stream_csv
@@ -36,6 +36,7 @@ from sluice.data.sources import INDEX, check_header
 from sluice.data.spreadout import RowGroup, groups_of, seen_by
 from sluice.data.timestamps import speaks_of_time
 from sluice.data.typed import typed
+from sluice.fields import fields_of
 
 #: Rows and bytes of a file that are read at once.
 _ROWS, _BLOCK = 1 << 16, 8 << 20
@@ -163,15 +164,17 @@ class Made:
     schema: pa.Schema
 
 
-def spool(rows: Iterator[pa.Table], make: Any, kinds: Sequence[str], path: Path) -> Made:
+def spool(rows: Iterator[pa.Table], make: Any, kinds: Mapping[str, str], path: Path, size: int | None = None) -> Made:
     """Turn a source's rows into the dataset's and keep them.
 
     Args:
         rows: of `read`.
         make: a piece of the source -> its rows in canonical form, and what they are split by or null.
-        kinds: the features. path: the file to write.
+        kinds: the features and their kinds. path: the file to write. size: rows of a piece of it; null: as of rows that are small.
     """
-    writer, hasher, schema, canonical = SpoolWriter(path), None, None, None
+    writer, hasher, schema, canonical = SpoolWriter(path, size), None, None, None
+    fields = fields_of(kinds)
+    large = any(f.blob for f in fields.values())
     for block in rows:
         schema = block.schema
         whole = plain(block)
@@ -181,7 +184,9 @@ def spool(rows: Iterator[pa.Table], make: Any, kinds: Sequence[str], path: Path)
         canonical = canonical or table.schema
         if table.schema != canonical or len(table) != len(block):
             raise Unfit("its rows are not alike", "write each column with one type")
-        table = table.append_column(ID, pa.array(row_numbers(table, kinds), pa.uint64()))
+        use = usable(table, fields.values()) if large else None
+        table = table.append_column(ID, pa.array(row_numbers(table, list(kinds)), pa.uint64()))
+        table = table if use is None else table.append_column(USE, use)
         writer.add(table if keys is None else table.append_column(KEY, keys))
     if hasher is None or schema is None:
         raise Unfit("it has no rows")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +25,35 @@ FILE_COLUMNS = ("file", "filename", "file_name", "path")
 _CHUNK_BYTES = 256 << 20
 
 
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Files of a source, and what is said of each before one is read.
+
+    Attributes:
+        paths: of the files, a row each. names: what each is called in messages.
+        columns: of the table, in their order; None is where the files' bytes belong.
+        kind: what the files look like.
+    """
+
+    paths: Sequence[Path]
+    names: Sequence[str]
+    columns: Mapping[str, pa.Array | pa.ChunkedArray | None]
+    kind: Files
+
+    def table(self, first: int = 0, rows: int | None = None) -> pa.Table:
+        """The table, with the files' bytes; or some rows of it. Raises `DataError` as `read_files`."""
+        here = slice(first, None if rows is None else first + rows)
+        made = {
+            name: read_files(self.paths[here], self.names[here], self.kind) if column is None else column[here]
+            for name, column in self.columns.items()
+        }
+        return pa.table(made)
+
+    def without_bytes(self) -> pa.Table:
+        """The table, null where the files' bytes belong."""
+        return pa.table({n: pa.nulls(len(self.paths), pa.binary()) if c is None else c for n, c in self.columns.items()})
+
+
 def kind_of(value: Field) -> Files:
     """What files of a field look like. Raises `DataError` where no source lists any."""
     if value.files is None:
@@ -31,21 +61,21 @@ def kind_of(value: Field) -> Files:
     return value.files
 
 
-def read_folder(folder: Found, columns: Columns, value: Field) -> tuple[pa.Table, list[str]]:
+def list_folder(folder: Found, columns: Columns, value: Field) -> Listing:
     """A folder whose sub-folders are the labels, whose files' names say them (``columns.file_name``), or that holds ``labels.csv`` (file, label).
 
     Returns:
-        The table with the field's column (the files' bytes), the label's and what else the files' names say, sorted by
-        label and file name or in the order of ``labels.csv``; and each row's file, for messages.
+        The field's column (the files' bytes), the label's and what else the files' names say, sorted by
+        label and file name or in the order of ``labels.csv``.
 
     Raises:
-        DataError: no such files, files outside the labels' folders or deeper than they, a file that cannot
-            be read or is of another format, a file in ``labels.csv`` that is not there, a name that does not fit.
+        DataError: no such files, files outside the labels' folders or deeper than they, a file
+            in ``labels.csv`` that is not there, a name that does not fit, a format that is not read.
     """
     kind = kind_of(value)
     listing = Found(folder.path / LABELS_FILE, f"{folder.where.rstrip('/')}/{LABELS_FILE}")
     if listing.path.is_file():
-        return read_listed(read_csv(listing).table, listing, columns, value)
+        return _listed(read_csv(listing).table, listing, columns, value)
     if columns.file_name is not None:
         paths = files_below(folder, kind)
         if not paths:
@@ -56,7 +86,7 @@ def read_folder(folder: Found, columns: Columns, value: Field) -> tuple[pa.Table
     loose = [p for p in sorted(folder.path.iterdir()) if p.suffix.lower() in kind.read]
     if loose and value.loose and not any(p.suffix.lower() in kind.read for group in groups for p in group.iterdir()):
         names = [_shown(folder, p) for p in loose]
-        return pa.table({columns.of(value): read_files(loose, names, kind)}), names
+        return Listing(loose, names, {columns.of(value): None}, kind)
     if loose:
         raise DataError(
             f"lies in no label's folder{_and_others(loose)}",
@@ -78,11 +108,11 @@ def read_folder(folder: Found, columns: Columns, value: Field) -> tuple[pa.Table
             fix=f"one sub-folder a label with {kind.either} files in it, or a {LABELS_FILE}",
         )
     names = [_shown(folder, p) for p in found]
-    return pa.table({columns.of(value): read_files(found, names, kind), columns.label: pa.array(labels, pa.string())}), names
+    return Listing(found, names, {columns.of(value): None, columns.label: pa.array(labels, pa.string())}, kind)
 
 
-def read_named(found: Sequence[Found], columns: Columns, value: Field) -> tuple[pa.Table, list[str]]:
-    """Files whose names say their labels, as `read_folder` gives them. Raises `DataError`."""
+def list_named(found: Sequence[Found], columns: Columns, value: Field) -> Listing:
+    """Files whose names say their labels, as `list_folder` gives them. Raises `DataError`."""
     return _with_names([f.path for f in found], [Path(f.where) for f in found], [f.where for f in found], columns, value)
 
 
@@ -98,9 +128,7 @@ def files_below(folder: Found, kind: Files) -> list[Path]:
     return out
 
 
-def _with_names(
-    paths: Sequence[Path], inside: Sequence[Path], names: Sequence[str], columns: Columns, value: Field
-) -> tuple[pa.Table, list[str]]:
+def _with_names(paths: Sequence[Path], inside: Sequence[Path], names: Sequence[str], columns: Columns, value: Field) -> Listing:
     if columns.file_name is None:
         raise DataError(
             "are files without labels",
@@ -109,15 +137,20 @@ def _with_names(
             fix='say with data.columns.file_name what their names say: "{label}_{number}", or name a folder with a sub-folder a label',
         )
     said = NamePattern(columns.file_name).columns(inside, names, columns.label)
-    return pa.table({columns.of(value): read_files(paths, names, kind_of(value)), **said}), list(names)
+    return Listing(paths, list(names), {columns.of(value): None, **said}, kind_of(value))
 
 
 def read_listed(table: pa.Table, file: Found, columns: Columns, value: Field) -> tuple[pa.Table, list[str]]:
     """A table of file names and labels, with the names replaced by the files' bytes; they start in the table's folder.
 
     Raises:
-        DataError: as `read_folder`; or a file lies outside the table's folder: a list from elsewhere must not bring this machine's files into a dataset.
+        DataError: as `list_folder` and `read_files`; or a file lies outside the table's folder: a list from elsewhere must not bring this machine's files into a dataset.
     """
+    found = _listed(table, file, columns, value)
+    return found.table(), list(found.names)
+
+
+def _listed(table: pa.Table, file: Found, columns: Columns, value: Field) -> Listing:
     kind, own = kind_of(value), columns.of(value)
     name = next((n for n in (own, *FILE_COLUMNS) if n in table.schema.names), None)
     if name is None or not pa.types.is_string(table.schema.field(name).type):
@@ -153,11 +186,8 @@ def read_listed(table: pa.Table, file: Found, columns: Columns, value: Field) ->
             fix="file names start in the folder of the table",
         )
     names = [f"{root}/{w}" if root else w for w in written]
-    bytes_ = read_files(paths, names, kind)
-    rest = table.drop_columns([name])
-    if own in rest.schema.names:
-        rest = rest.drop_columns([own])
-    return rest.append_column(own, bytes_), names
+    rest = {n: c for n, c in zip(table.schema.names, table.columns, strict=True) if n not in (name, own)}
+    return Listing(paths, names, {**rest, own: None}, kind)
 
 
 def read_files(paths: Sequence[Path], names: Sequence[str], kind: Files) -> pa.ChunkedArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from sluice.core.errors import DataError
 from sluice.core.numerals import Numerals
 from sluice.core.spelling import Spelling
 from sluice.core.spread import workers
-from sluice.data import flow, spreadout, timestamps
+from sluice.data import filerows, flow, spreadout, timestamps
 from sluice.data.beside import named_beside
 from sluice.data.blocks import APART, Blocks
 from sluice.data.columns import null_for_nan
@@ -29,7 +29,7 @@ from sluice.data.sources import place_in
 from sluice.data.spellings import respelled_table, spelling_of
 from sluice.data.split_keys import split_keys
 from sluice.data.timestamps import Times
-from sluice.fields import field_of, fields_of
+from sluice.fields import Field, field_of, fields_of
 from sluice.problems.problem import problem
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ class InPieces:
     parts: tuple[tuple[str, int], ...]
     notes: tuple[str, ...]
     numerals: dict[str, Numerals]
+    names: Sequence[str] | None = None
 
     def place(self, row: int) -> str:
         """Where a row (from 0) came from, in words."""
-        return place_in(self.parts, row)
+        return place_in(self.parts, row) if self.names is None else self.names[row]
 
 
 Found = tuple[Blocks, dict[str, str], str, InPieces, dict[str, Spelling], Mapping[str, Times]]
@@ -68,7 +69,8 @@ def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) ->
     """
     data = project.data
     asked = data.engine != "auto"
-    if not getattr(task, "streams", False):
+    value = getattr(task, "value", None)
+    if not (vars(type(task)).get("streams", False) if value else getattr(task, "streams", False)):
         return (
             _whole(data, f"task {project.task} reads all of a source's rows at once", "a table of records is read in pieces")
             if asked
@@ -80,7 +82,9 @@ def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) ->
             if asked
             else None
         )
-    with without_values(data.sensitive), brought(data.source, base_dir, data.columns) as found:
+    with without_values(data.sensitive), brought(data.source, base_dir, data.columns, field_of(value, value) if value else None) as found:
+        if value:
+            return _of_files(project, base_dir, task, found, field_of(value, value), folder)
         form = form_in_pieces(found, data)
         if form is None or not isinstance(found, list):
             return _whole(data, "this form of source is read whole", "name Parquet, CSV or JSON-lines files, not packed") if asked else None
@@ -104,6 +108,24 @@ def rows_in_pieces(project: Project, base_dir: Path, task: Any, folder: Path) ->
             return _whole(data, e.message, e.fix or "")
 
 
+def _of_files(project: Project, base_dir: Path, task: Any, found: Any, value: Field, folder: Path) -> Found | str | None:
+    """As `rows_in_pieces`, of a source whose rows are files. Raises `DataError`, as the whole reading does."""
+    data, why = project.data, ""
+    with filerows.listed(found, value, data) as listing:
+        if listing is None or data.engine == "ray":
+            why = "this form of source is read whole"
+        else:
+            reader = filerows.Files(*listing, data.bytes_of_memory)
+            if data.engine == "auto" and reader.takes <= data.bytes_of_memory:
+                return None
+            try:
+                held, reading = _made(project, base_dir, task, reader.looked(), folder, reader.rows)
+                return _told(held, reading, reader.listing.names)
+            except flow.Unfit as e:
+                return _whole(data, e.why, e.fix)
+    return _whole(data, why, "name a folder, an archive or files, and data.engine: local") if data.engine != "auto" else None
+
+
 def _whole(data: DataConfig, why: str, fix: str) -> str:
     """What is said, and logged, of a source that is read whole though it should not be."""
     said = f"read whole, so that memory grows with its rows (data.memory: {data.memory} holds for pieces only): {why}" + (
@@ -113,12 +135,15 @@ def _whole(data: DataConfig, why: str, fix: str) -> str:
     return f"the source is {said}"
 
 
-def _told(held: Blocks, r: Reading) -> Found:
-    source = InPieces(r.schema, held.rows, r.digest, r.parts, r.notes, r.numerals)
+def _told(held: Blocks, r: Reading, names: Sequence[str] | None = None) -> Found:
+    source = InPieces(r.schema, held.rows, r.digest, r.parts, r.notes, r.numerals, names)
     return held, r.kinds, r.objective, source, r.spellings, r.times
 
 
-def _made(project: Project, base_dir: Path, task: Any, looked: flow.Looked, folder: Path) -> tuple[Blocks, Reading]:
+def _made(
+    project: Project, base_dir: Path, task: Any, looked: flow.Looked, folder: Path, size: int | None = None
+) -> tuple[Blocks, Reading]:
+    """The rows in the task's terms, in `folder`; `size`: of a piece there."""
     data, values = project.data, looked.values
     kinds, objective = dict(task.kinds(values)), task.objective(values)
     if named_beside(project, values, kinds) or any(n.startswith(APART) for n in values.schema.names):
@@ -142,7 +167,7 @@ def _made(project: Project, base_dir: Path, task: Any, looked: flow.Looked, fold
     make = Make(fixed, kinds, objective, spellings, times)
     found: tuple[Blocks, str, pa.Schema]
     if (many := workers()) is None:
-        made = flow.spool(flow.read(looked, data.columns.label), make, list(kinds), folder / ROWS)
+        made = flow.spool(flow.read(looked, data.columns.label), make, kinds, folder / ROWS, size)
         found = made.held, made.digest, made.schema
     else:
         reading = spreadout.Reading(tuple(looked.reader.names), looked.numerals, data.columns.label)

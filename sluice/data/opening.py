@@ -46,6 +46,8 @@ def not_empty(file: Found, encoding: str = "utf-8", setting: str | None = None) 
         if head.startswith(mark) and not encoding.startswith(name):
             also = f", or set {setting}: {name}" if setting else ""
             raise DataError(f"is {name.upper()} text", field=file.where, fix=f"save it as UTF-8{also}")
+    if setting and encoding == "utf-8" and (bare := _without_mark(head)) is not None:
+        raise DataError("is UTF-16 text without its mark", field=file.where, fix=f"save it as UTF-8, or set {setting}: {bare}")
     if encoding in _BOMS.values():
         try:
             with opened(file) as stream:
@@ -58,6 +60,15 @@ def not_empty(file: Found, encoding: str = "utf-8", setting: str | None = None) 
                 field=file.where,
                 fix=f"set {setting or 'the encoding'}: {encoding}-le or {encoding}-be, or utf-8 if that is what it is",
             )
+
+
+def _without_mark(head: bytes) -> str | None:
+    """UTF-16 that no mark tells: nearly every second byte is zero, and hardly one of the others."""
+    some = len(head) // 2
+    for name, zero, other in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+        if some > 8 and zero.count(0) > 0.8 * some and other.count(0) < 0.01 * some:
+            return name
+    return None
 
 
 def not_encoded(file: Found, encoding: str = "utf-8", setting: str | None = None) -> DataError:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sluice.core import spread
-from sluice.data.blocks import ID, KEY, Blocks
+from sluice.data.blocks import ID, KEY, USE, Blocks
 from sluice.data.checks.subject import Side
 from sluice.data.columns import usable
 from sluice.data.config import DataConfig
@@ -88,8 +88,9 @@ def _pages_kept() -> Iterator[None]:
 def usable_pieces(side: Side) -> Iterator[tuple[NDArray[np.int64], Piece]]:
     """The rows that can be used, a piece at a time, with their numbers."""
     apart = [KEY] if KEY in side.held.schema.names else []
-    for first, ids, block in side.numbered([*(f.name for f in side.fields.values() if f.lacks), "label", *apart]):
-        every = np.asarray(usable(block, side.fields.values()))
+    told = USE in side.held.schema.names  # of rows that are large, so that they are not read for this
+    for first, ids, block in side.numbered([*([USE] if told else [f.name for f in side.fields.values() if f.lacks]), "label", *apart]):
+        every = np.asarray(block.column(USE) if told else usable(block, side.fields.values()))
         keys = block.column(KEY) if apart else None if side.keys is None else side.keys.slice(first, block.num_rows)
         if every.all():
             yield np.arange(first, first + len(every)), Piece(ids, block.column("label"), keys)
@@ -100,18 +101,27 @@ def usable_pieces(side: Side) -> Iterator[tuple[NDArray[np.int64], Piece]]:
 
 
 def divided(
-    held: Blocks, fields: Mapping[str, Field], made: Splitter, grouped: bool
+    held: Blocks, fields: Mapping[str, Field], made: Splitter, grouped: bool, trained: list[NDArray[np.uint8]]
 ) -> tuple[Sequence[str], Iterator[Mapping[str, pa.Table]]]:
-    """The splits, and the rows of each as a dataset stores them, a piece at a time."""
+    """The splits, and the rows of each as a dataset stores them, a piece at a time.
+
+    Args:
+        held, fields, made, grouped: the rows, their features, the side of each, whether groups are kept.
+        trained: takes of each piece, once it has come by, a bit a row: whether it is a training row (`sluice.data.trainrows`).
+    """
     names, keyed = [*fields, "label"], KEY in held.schema.names
     splits = SPLITS[:2] if made.has_test else SPLITS
 
     def pieces() -> Iterator[Mapping[str, pa.Table]]:
         for _, block in held.blocks([*names, ID, *([KEY] if keyed else [])]):
             use = usable(block, fields.values())
-            block = block if pc.all(use, min_count=0).as_py() else block.filter(use)
+            every = pc.all(use, min_count=0).as_py()
+            block = block if every else block.filter(use)
             ids, keys = np.asarray(block.column(ID)), block.column(KEY) if keyed else None
             sided, out = made.sides(Piece(ids, block.column("label"), keys)), {}
+            mine = np.asarray(use).copy()
+            mine[mine] = sided == 0
+            trained.append(np.packbits(mine))
             whole = block.select(names).combine_chunks()
             for i, name in enumerate(splits):
                 mine = np.flatnonzero(sided == i)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from sluice.data.spellings import each_value, respelled_table, spelling_of
 from sluice.data.split_keys import split_keys
 from sluice.data.splits import Splitter, parted, split_rows
 from sluice.data.timestamps import Times
+from sluice.data.trainrows import profile_of_pieces
 from sluice.data.where import Held, check_expressions
 from sluice.fields import Field, field_of, fields_of
 from sluice.fields.summaries import Counted
@@ -156,6 +158,7 @@ def _prepared(project: Project, base_dir: Path, task: TaskData, train: Rows, out
     groups = project.data.split.column if project.data.split.by == "group" else None
     splits: dict[str, Any] = {}
     pieces: Any = ((), ())
+    profile: Any = profile_dataset
     if isinstance(train.blocks, InMemory):
         kept, keys = _with_ids(train, "data.source")
         kept = kept if groups is None else kept.append_column(GROUP, keys)
@@ -166,7 +169,9 @@ def _prepared(project: Project, base_dir: Path, task: TaskData, train: Rows, out
             splits["train"] = kept
         used, labels = kept.num_rows, problem(train.objective).labels(kept.column("label"))
     else:
-        used, labels, pieces = _in_pieces(project, train, test is not None, groups is not None)
+        trained: list[Any] = []
+        used, labels, pieces = _in_pieces(project, train, test is not None, groups is not None, trained)
+        profile = functools.partial(profile_of_pieces, train.blocks, trained)
     source = {**_described(project.data.source, train, used), "split": project.data.split.model_dump(), "test": None}
     if test is not None:
         splits["test"], others = _with_ids(test, "data.test")
@@ -190,13 +195,13 @@ def _prepared(project: Project, base_dir: Path, task: TaskData, train: Rows, out
         grouped_by=groups,
         beside=train.beside,
         sensitive=project.data.sensitive,
-        profile=profile_dataset,
+        profile=profile,
         pieces=pieces,
     )
 
 
-def _in_pieces(project: Project, train: Rows, has_test: bool, grouped: bool) -> tuple[int, list[str], Any]:
-    """How many rows can be used, their labels, and the rows of each split (`divided`)."""
+def _in_pieces(project: Project, train: Rows, has_test: bool, grouped: bool, trained: list[Any]) -> tuple[int, list[str], Any]:
+    """How many rows can be used, their labels, and the rows of each split; `trained` is filled as these are gone through (`divided`)."""
     fields = fields_of(train.kinds)
     side = Side(train.blocks, fields, "train", None)
     labels, used = Counted(), 0
@@ -209,7 +214,7 @@ def _in_pieces(project: Project, train: Rows, has_test: bool, grouped: bool) -> 
         raise DataError("has no row with both features and a label", field="data.source", fix="check data.columns")
     made = Splitter(lambda: (piece for _, piece in usable_pieces(side)), project.data.split, has_test, on_disk=True)
     known = pa.chunked_array([labels.values]) if classes else pa.chunked_array([pa.array([], pa.float64())])
-    return used, problem(train.objective).labels(known), divided(train.blocks, fields, made, grouped)
+    return used, problem(train.objective).labels(known), divided(train.blocks, fields, made, grouped, trained)
 
 
 def _check_split(project: Project, asked: Problem) -> None:

@@ -6,15 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from sluice.core.errors import DataError
 from sluice.data.digests import TableHasher, plain
 from sluice.data.timestamps import TIME
 
-#: Rows of a row group: what a reader holds at once. Rows with bytes or lists in them are large.
-_GROUP, _GROUP_WIDE = 1 << 16, 1 << 10
+#: Rows of a row group: what a reader holds at once. Rows with bytes or lists in them are large, and a group of them ends with the row that reaches so many bytes.
+_GROUP, _GROUP_WIDE, _GROUP_BYTES = 1 << 16, 1 << 10, 64 << 20
 
 
 def write_shards(
@@ -54,7 +57,7 @@ class Shards:
         self._root, self._split, self._shard_rows, self.schema = root, split, shard_rows, schema
         (root / split).mkdir()
         self._entries = list[dict[str, Any]]()
-        self._held, self._rows, self._written = list[pa.Table](), 0, 0
+        self._held, self._rows, self._bytes, self._written = list[pa.Table](), 0, 0, 0
         self._writer: _Writer | None = None
 
     def add(self, rows: pa.Table) -> None:
@@ -67,13 +70,18 @@ class Shards:
                 "has other columns or types than the rows before it", field=self._split, value=_difference(table.schema, self.schema)
             )
         wide = any(pa.types.is_nested(f.type) or pa.types.is_binary(f.type) for f in self.schema)
-        at = 0
+        sizes, at = np.cumsum(_bytes_of(table)) if wide else None, 0
         while at < table.num_rows:
             size = min(_GROUP_WIDE if wide else _GROUP, self._shard_rows - self._written)
-            take = min(size - self._rows, table.num_rows - at)
+            take, full = min(size - self._rows, table.num_rows - at), False
+            if sizes is not None:
+                before = sizes[at - 1] if at else 0
+                some = int(np.searchsorted(sizes[at:], before + _GROUP_BYTES - self._bytes)) + 1  # rows with which they are so many
+                take, full = min(take, some), some <= take
+                self._bytes += int(sizes[at + take - 1] - before)
             self._held.append(table.slice(at, take))
             at, self._rows = at + take, self._rows + take
-            if self._rows == size:
+            if full or self._rows == size:
                 self._write()
 
     def close(self) -> list[dict[str, Any]]:
@@ -93,12 +101,21 @@ class Shards:
     def _write(self) -> None:
         group = pa.concat_tables(self._held)
         self._written = (self._written + self._rows) % self._shard_rows
-        self._held, self._rows = [], 0
+        self._held, self._rows, self._bytes = [], 0, 0
         self._writer = self._writer or self._next(group.schema)
         self._writer.write(group)
         if self._writer.hasher.rows == self._shard_rows:
             self._entries.append(self._writer.close(self._root))
             self._writer = None
+
+
+def _bytes_of(table: pa.Table) -> NDArray[np.int64]:
+    """Bytes that each row's columns of bytes hold, [rows]."""
+    out = np.zeros(table.num_rows, np.int64)
+    for f, column in zip(table.schema, table.columns, strict=True):
+        if pa.types.is_binary(f.type):
+            out += np.asarray(pc.fill_null(pc.binary_length(column), 0))
+    return out
 
 
 def _storable(table: pa.Table, split: str) -> pa.Table:

@@ -19,7 +19,7 @@ from sluice.data.config import Columns
 from sluice.data.csvfile import read_csv
 from sluice.data.dialect import DELIMITERS, Dialect
 from sluice.data.digests import table_digest
-from sluice.data.folders import read_folder, read_listed, read_named
+from sluice.data.folders import list_folder, list_named, read_listed
 from sluice.data.forms import FORMATS, Format, form_of_files
 from sluice.data.locations import brought
 from sluice.data.readers import pandas_index, read_jsonl, read_parquet
@@ -136,14 +136,17 @@ def read_source(
         if isinstance(found, pa.Table):
             return Source(found, table_digest(found), ((uri, found.num_rows),))
         if found[0].path.is_dir():
-            table, names = read_folder(found[0], columns, _folder_is_meant(found[0], format, value))
+            listing = list_folder(found[0], columns, folder_is_meant(found[0], format, value))
+            table, names = listing.table(), list(listing.names)
             parts = ((found[0].where, table.num_rows),)
         elif value is not None and value.listed and is_archive(found[0].path):
             with unpacked(found[0]) as folder:
-                table, names = read_folder(folder, columns, value)
+                listing = list_folder(folder, columns, value)
+                table, names = listing.table(), list(listing.names)
             parts = ((found[0].where, table.num_rows),)
         elif value is not None and value.files is not None and all(f.path.suffix.lower() in value.files.read for f in found):
-            table, names = read_named(found, columns, value)
+            listing = list_named(found, columns, value)
+            table, names = listing.table(), list(listing.names)
             parts = tuple((f.where, 1) for f in found)
         else:
             table, names, parts, notes, written = _records(
@@ -229,7 +232,7 @@ def read_tables(
     return tables, dialects, notes
 
 
-def _folder_is_meant(folder: Found, format: Format, value: Field | None) -> Field:
+def folder_is_meant(folder: Found, format: Format, value: Field | None) -> Field:
     """The field whose values a folder's files are. Raises `DataError`: a folder was not meant."""
     if value is not None and value.listed and format in ("auto", "images"):
         return value

@@ -73,8 +73,6 @@ class Image(Field):
 
     def summary(self, cells: Cells) -> dict[str, Any]:
         """Counts, the sizes in pixels (as ``top``) and colour modes. Raises `MissingExtra`."""
-        import pyarrow.compute as pc
-
         from sluice.fields.summaries import TOP
 
         good = [p for p in cells.probes if p.error is None]
@@ -83,7 +81,7 @@ class Image(Field):
             **super().summary(cells),
             "distinct": cells.distinct,
             "unreadable": len(cells.probes) - len(good),
-            "bytes": int(pc.sum(pc.binary_length(cells.column)).as_py() or 0),
+            "bytes": cells.bytes,
             "modes": dict(modes.most_common(TOP)),
             "top": [{"value": s, "count": n} for s, n in sorted(sizes.items(), key=lambda kv: (-kv[1], kv[0]))[:TOP]],
         }

@@ -24,6 +24,8 @@ SAMPLE = 5_000
 #: Below this largest sample a recording is silent: less than one step of 16 bits.
 SILENT = 1 / 2**15
 _MEASURES = ("seconds", "loudness", "centroid")
+#: Rows that are read at once.
+_BATCH = 512
 #: Seconds of a recording that are measured.
 _MEASURED = 10
 
@@ -79,7 +81,7 @@ def summary(cells: Cells) -> dict[str, Any]:
 
     from sluice.fields.summaries import TOP, histogram, moments
 
-    if not pa.types.is_binary(cells.column.type):
+    if not pa.types.is_binary(cells.type):
         return {}
     good = [r for r in cells.recordings if r.error is None]
     out: dict[str, Any] = {
@@ -101,11 +103,15 @@ def summary(cells: Cells) -> dict[str, Any]:
 def reference(rows: Rows, name: str) -> dict[str, Any]:
     """A column of encoded recordings in bins: ``rows``, ``nulls`` and ``parts``; no parts where a value is no file's bytes."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    table = rows.read("train", ["row_id", name])
-    if not pa.types.is_binary(table.column(name).type):
-        return {"parts": {}}
-    sampled = table.sort_by("row_id").slice(0, SAMPLE).column(name).to_pylist()
+    ids = np.sort(np.asarray(rows.read("train", ["row_id"]).column("row_id").to_numpy(), dtype="S16"))
+    last, some = ids[min(SAMPLE, len(ids)) - 1].decode(), []
+    for batch in rows.batches("train", ["row_id", name], _BATCH):
+        if not pa.types.is_binary(batch.column(1).type):
+            return {"parts": {}}
+        some.append(batch.filter(pc.less_equal(batch.column(0), pa.scalar(last))))
+    sampled = pa.Table.from_batches(some).sort_by("row_id").slice(0, SAMPLE).column(name).to_pylist()
     parts = {k: numeric_part(v) for k, v in _measured(sampled).items()}
     return {"rows": len(sampled), "nulls": parts["seconds"]["counts"][-1], "parts": parts}
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from sluice.fields import recordings as sounds
@@ -92,17 +93,31 @@ class Cells:
     @functools.cached_property
     def probes(self) -> list[Probe]:
         """Of encoded images: what each one's bytes hold. Raises `MissingExtra`."""
-        return probe(v.as_py() for chunk in self.column.chunks for v in chunk)
+        return [p for block in self._blocks() for p in probe(_each(block))]
 
     @functools.cached_property
     def recordings(self) -> list[sounds.Recording]:
         """Of encoded recordings: what each one's bytes hold."""
-        return sounds.probe(v.as_py() for chunk in self.column.chunks for v in chunk)
+        return [r for block in self._blocks() for r in sounds.probe(_each(block))]
+
+    @functools.cached_property
+    def bytes(self) -> int:
+        """Of encoded files: of all together."""
+        return sum(int(pc.sum(pc.binary_length(block)).as_py() or 0) for block in self._blocks())
+
+    @functools.cached_property
+    def type(self) -> pa.DataType:
+        """Of the column."""
+        return next(iter(self._blocks())).type
 
     @functools.cached_property
     def distinct(self) -> int:
         """How many different values there are, null being one."""
         return len(self.column.unique()) if self._distinct is None else self._distinct()
+
+
+def _each(block: pa.ChunkedArray) -> Iterator[Any]:
+    return (v.as_py() for chunk in block.chunks for v in chunk)
 
 
 def top(values: pa.Array, counts: NDArray[np.int64], most: int = TOP) -> list[dict[str, Any]]:

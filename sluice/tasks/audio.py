@@ -47,6 +47,7 @@ class AudioTask(Task):
     value = "audio"
     Model = AudioModel
     assumed: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
     starter: ClassVar[str | None] = "audio"
     network: ClassVar[str] = "sluice.learners.torch.sounds.network:AudioNetwork"
 

@@ -79,7 +79,8 @@ class Task(ABC):
     label_optional: ClassVar[bool] = False
     #: Whether that column has to hold numbers.
     label_number: ClassVar[bool] = False
-    #: Whether its rows are the source's, one to one, each column of which can be read by itself: then sources of any size are read in pieces.
+    #: Whether its rows are the source's, one to one, each column of which can be read by itself: then sources of any size are read in pieces;
+    #: of a task with a `value` those whose rows are files, stored as they are; it says so itself, since what inherits from it may make other rows.
     streams: ClassVar[bool] = False
     Model: ClassVar[type[Section]]
 

@@ -19,6 +19,7 @@ class ImageTask(Task):
 
     name: ClassVar[str] = "image"
     assumed: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
     value = "image"
     problems: ClassVar[tuple[str, ...] | None] = OF_LABELS
     Model: ClassVar[type[Section]] = ImageModel

@@ -118,7 +118,7 @@ def _summary(subject: Subject, field: Field) -> dict[str, Any]:
     cells = subject.train.cells(field.name)
     if field.name not in subject.train.secret:
         return field.summary(cells)
-    return {"name": field.name, "type": field.kind, "rows": cells.rows, "nulls": cells.column.null_count, "distinct": None}
+    return {"name": field.name, "type": field.kind, "rows": cells.rows, "nulls": cells.nulls, "distinct": None}
 
 
 def _told(note: str, secret: Collection[str]) -> str:

@@ -17,7 +17,7 @@ _LONG, _TIMES = 10.0, 8.0
 def recordings(s: Subject) -> None:
     """Recordings that cannot be read, are silent, of another rate than most, or much longer than others."""
     for name in s.train.having("recordings"):
-        if not pa.types.is_binary(s.train.table.column(name).type):  # a task's own form of them
+        if not pa.types.is_binary(s.train.held.schema.field(name).type):  # a task's own form of them
             continue
         before = len(s.found)
         for side in s.sides:
