@@ -124,7 +124,7 @@ class _ColumnHasher:
             self._lengths.update(_lengths(array))
             self._values.update(_joined(array))
         elif not pa.types.is_null(self.type):
-            self._values.update(np.ascontiguousarray(_fixed(array)))
+            self._values.update(np.ascontiguousarray(_fixed(array)).data.cast("B"))
 
     def digest(self) -> list[Any]:
         return [self._valid.hexdigest(), self._lengths.hexdigest(), self._values.hexdigest(), [c.digest() for c in self._children]]
