@@ -159,3 +159,25 @@ def test_a_large_object_is_brought_by_ranges_and_what_breaks_off_goes_on(s3: Non
     monkeypatch.setattr(ranges, "AT_ONCE", 1)
     assert read("s3://data/rows.csv").table.to_pylist() == [{"age": 1.0, "label": "a"}, {"age": 2.0, "label": "b"}]
     assert asked == [(0, 10), (2, 10), (10, len(CSV))]
+
+
+def test_labelled_rows_come_from_the_store_where_the_servers_log(s3: None, endpoint: str, tmp_path: Path) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tests.support import logged
+
+    (tmp_path / "rows").mkdir()
+    pq.write_table(pa.table({"age": [50.0, 60.0], "label": ["a", "b"]}), tmp_path / "rows/first.parquet")
+    even, ids = np.full((3, 2), 0.5), ["r0", "r1", "r2"]
+    features = {"age": np.arange(3.0)}
+    logged.predictions(tmp_path / "log", [0, 1, 2], ids=ids, labels=["a", "b"], probabilities=even, features=features)
+    logged.feedback(tmp_path / "log", [9, 9], ["r1", "r2"], ["a", "b"])
+    uri = "labelled://m?rows=s3://data/told/rows/*.parquet&log=s3://data/told/log"
+    for path in tmp_path.rglob("rows/*.parquet"):
+        boto3.client("s3").upload_file(str(path), "data", f"told/{path.relative_to(tmp_path)}")
+    assert read(uri).rows == 2, "before there is a log"
+    for path in tmp_path.rglob("log/**/*.parquet"):
+        boto3.client("s3").upload_file(str(path), "data", f"told/{path.relative_to(tmp_path)}")
+    assert read(uri).table.to_pydict() == {"age": [50.0, 60.0, 1.0, 2.0], "label": ["a", "b", "a", "b"]}
