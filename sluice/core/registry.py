@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,11 @@ class Registry:
 
     def names(self) -> list[str]:
         """Every name there is: the built-in ones in their order, then those of other distributions."""
-        return list(dict.fromkeys([*self._where, *sorted(e.name for e in metadata.entry_points(group=self.group))]))
+        return list(dict.fromkeys([*self._where, *sorted(e.name for e in self._brought())]))
 
     def __contains__(self, name: str) -> bool:
         """Whether there is such a name; nothing is imported for it."""
-        return name in self._where or bool(metadata.entry_points(group=self.group, name=name))
+        return name in self._where or any(e.name == name for e in self._brought())
 
     def get(self, name: str, *, field: str = "", beside: Path | None = None) -> Any:
         """The object of a name; ``module:attribute`` is imported, also from the folder `beside`.
@@ -56,14 +58,19 @@ class Registry:
             if beside is not None:
                 _first(name.partition(":")[0].partition(".")[0], beside.resolve())
             return self._import(name, field, name)
-        for entry in metadata.entry_points(group=self.group, name=name):
-            return self._import(entry.value, field, name)
+        for entry in self._brought():
+            if entry.name == name:
+                return self._import(entry.value, field, name)
         raise ProjectError(f"unknown {self.kind}", field=field, value=name, fix=self.nearest(name))
 
     def nearest(self, name: str) -> str:
         """What to write in the place of a name that is not there: the nearest one, and all there are."""
         near = difflib.get_close_matches(name, self.names(), 1, 0.3)
         return (f"did you mean {near[0]!r}? " if near else "") + f"there are {', '.join(self.names())}; your own: my_module:MyClass"
+
+    def _brought(self) -> Sequence[metadata.EntryPoint]:
+        """What other distributions bring."""
+        return _entries(self.group, tuple((p, _changed(p)) for p in sys.path))
 
     def _import(self, where: str, field: str, name: str) -> Any:
         module, _, attribute = where.partition(":")
@@ -78,6 +85,23 @@ class Registry:
             raise ProjectError(
                 f"{module} failed on import: {type(e).__name__}: {e}", field=field, value=name, fix="run `python -m` on it"
             ) from e
+
+
+@functools.lru_cache(64)
+def _entries(group: str, places: tuple[tuple[str, int], ...]) -> tuple[metadata.EntryPoint, ...]:
+    """Entry points of a group. A look opens a file of every distribution that is installed, and a table's columns ask one by one.
+
+    Args:
+        places: folders of the search path, and when each was last changed: what is installed meanwhile is found.
+    """
+    return tuple(metadata.entry_points(group=group))
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def findable(folder: Path) -> None:

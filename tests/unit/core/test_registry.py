@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import metadata
 
@@ -21,10 +22,14 @@ class Entry:
 
 @pytest.fixture(autouse=True)
 def other_distribution(monkeypatch):
-    def entry_points(*, group, name=None):
-        return [Entry] if group == "sluice.shapes" and name in (None, Entry.name) else []
+    looks = []
+
+    def entry_points(*, group):
+        looks.append(group)
+        return [Entry] if group == "sluice.shapes" else []
 
     monkeypatch.setattr(metadata, "entry_points", entry_points)
+    return looks
 
 
 def test_a_built_in_name_is_imported_when_it_is_asked_for():
@@ -35,6 +40,19 @@ def test_a_built_in_name_is_imported_when_it_is_asked_for():
 def test_other_distributions_bring_names_of_their_own_after_ours():
     assert SHAPES.names() == ["circle", "square", "triangle"]
     assert SHAPES.get("triangle") == pytest.approx(6.28318, abs=1e-5)
+
+
+def test_what_is_installed_is_looked_through_once_until_the_search_path_changes(other_distribution, monkeypatch, tmp_path):
+    metals = Registry("metal", {})  # a name that no other test has asked for
+    for _ in range(3):
+        assert metals.names() == [] and "iron" not in metals
+    assert other_distribution == ["sluice.metals"]
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert metals.names() == []
+    (tmp_path / "ores-1.dist-info").mkdir()
+    os.utime(tmp_path, ns=(1, 1))
+    assert metals.names() == []
+    assert other_distribution == ["sluice.metals"] * 3, "a folder that was put before the others, and one in which something was installed"
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_with_all():
