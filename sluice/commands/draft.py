@@ -24,6 +24,7 @@ class Draft:
         proposal: what is said of the model.
         unlabelled: whether the file has no column of labels.
         look: the file.
+        divided: whether a way to hold out rows has been looked for.
     """
 
     raw: dict[str, Any]
@@ -35,6 +36,7 @@ class Draft:
     notes: list[str] = dataclasses.field(default_factory=list)
     proposal: str = ""
     unlabelled: bool = False
+    divided: bool = False
 
     def text(self, command: str) -> str:
         """The project file, commented. `command` made it."""

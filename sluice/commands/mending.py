@@ -36,6 +36,13 @@ def mend_error(made: Draft, error: DataError) -> bool:
         )
         return True
     among = re.search(r": (.+), row \d+$", field, re.DOTALL)
+    if among and error.value == among[1]:
+        raise DataError(
+            "repeats the columns' names",
+            field=field.rsplit(": ", 1)[0] + f", {field.rsplit(', ', 1)[-1]}",
+            value=error.value,
+            fix="remove the line: tables were put together with their headers",
+        )
     if error.message.startswith("is text in a column of numbers") and among and among[1] not in made.categorical:
         made.categorical[among[1]] = f"numbers, but for {error.value!r} ({field.rsplit(', ', 1)[-1]})"
         return True
@@ -80,6 +87,8 @@ def mend(made: Draft, check: Check) -> bool:
             checks["imbalance_max"] = float(math.ceil(2 * check.value))
         elif check.name in ("finite", "nulls") and check.column and check.column != "label" and data["columns"].get("text") is None:
             made.left_out[check.column] = _not_finite(check) if check.name == "finite" else "no row has a value"
+        elif check.name == "split" and (by := data.get("split", {}).get("by")):
+            made.notes.append(f"rows are not split by {by}, as {data.pop('split')['column']!r} would have it: {check.message}")
         elif check.name == "split" and (seed := re.search(r"data\.split\.seed: (\d+)", check.message)):
             data["split"] = {"seed": int(seed[1])}
     elif check.name in ("predictive", "constant"):
@@ -89,6 +98,9 @@ def mend(made: Draft, check: Check) -> bool:
             made.left_out[name] = (
                 "gives the label away alone: will it be known when the model is asked?" if check.name == "predictive" else "one value only"
             )
+    elif check.name == "derived":
+        for name in check.examples:
+            made.left_out[name] = "the label told more coarsely: will it be known when the model is asked?"
     elif check.name == "identifier":
         for name in check.examples:
             if names_rows(made, name):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sluice.commands.dividing import divided
 from sluice.commands.draft import Draft
 from sluice.commands.mending import computed, judge, mend, mend_error, names_rows
 from sluice.core.errors import DataError, ProjectError
@@ -222,6 +223,8 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
                 raise _nothing_left(made) from e
             if not mend_error(made, e):
                 raise
+            continue
+        if divided(made, project, folder, task):
             continue
         mended = [mend(made, c) for c in made.report.checks if c.status != "pass"]
         if any(mended) or computed(made, project, folder, task):

@@ -51,11 +51,11 @@ class Writer:
                     {
                         "encoding": "as the bytes look: see that letters are right",
                         "header": "the first line looks like a row",
-                        "split": "with the usual seed a label would have no training row",
+                        "split": None if data.get("split", {}).get("by") else "with the usual seed a label would have no training row",
                     }.get(key),
                 )
         times = [c["name"] for c in report.columns if field_of(c["type"], c["name"]).timed] or (made.look.of("date") if made.look else [])
-        if times and "group" in problem(report.objective).splits:  # else the task divides them by time anyway
+        if times and "split" not in data and "group" in problem(report.objective).splits:  # else the task divides them by time anyway
             self._note(
                 1,
                 f"split: {{by: time, column: {_scalar(times[0])}}}   # instead, if the model is asked about days to come: the newest rows are held out",

@@ -15,7 +15,32 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 #: What people write in a column of numbers where there is none; compared in lower case.
-MISSING_NUMBERS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "?", "-", "."})
+MISSING_NUMBERS = frozenset(
+    {
+        "",
+        "na",
+        "n/a",
+        "n.a.",
+        "n.a",
+        "#n/a",
+        "nan",
+        "<na>",
+        "null",
+        "none",
+        "nil",
+        "?",
+        "-",
+        "--",
+        "---",
+        "\u2013",
+        "\u2014",
+        ".",
+        "..",
+        "...",
+    }
+    | {"missing", "unknown", "undefined", "unavailable", "not available", "not applicable"}
+    | {"#div/0!", "#value!", "#ref!", "#num!", "#null!", "#name?"}  # what a spreadsheet writes where it could not reckon
+)
 
 _UNITS = r"[$¢£¤¥฿₠-₿﷼%‰]|R\$|kr|zł|Kč|Ft|Fr\.?|USD|EUR|GBP|CHF|JPY|CNY|KRW|INR|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|AUD|CAD"
 _SPACES = " \u00a0\u2009\u202f"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -99,7 +98,7 @@ def _entries(group: str, places: tuple[tuple[str, int], ...]) -> tuple[metadata.
 
 def _changed(folder: str) -> int:
     try:
-        return os.stat(folder or ".").st_mtime_ns
+        return Path(folder or ".").stat().st_mtime_ns
     except OSError:
         return 0
 

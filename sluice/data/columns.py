@@ -14,6 +14,8 @@ from sluice.fields import Field
 
 #: What stands for "no label", in any case. "NA" and "none" may be labels.
 MISSING_LABELS = frozenset({"", "nan", "null"})
+#: What says in a column of any kind that nothing is there, and is never two things.
+_NOTHING = frozenset({"na", "n/a", "n.a.", "n.a", "#n/a", "nan", "<na>", "null", "nil"})
 #: From this share of numbers on, a column is one of numbers, and text in it is a mistake.
 MOSTLY_NUMBERS = 0.9
 
@@ -58,6 +60,9 @@ def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, BadCell | 
     spelled = [v for v in pc.filter(present, other).unique().to_pylist() if v.lower() in MISSING_NUMBERS]
     missing = pc.is_in(present, pa.array(spelled, present.type))
     bad = np.asarray(pc.and_(other, pc.invert(missing)))
+    if not bad.any() and len({v.lower() for v in spelled} - _NOTHING) > 1 and pc.all(pc.fill_null(other, True)).as_py():
+        bad = np.asarray(other)  # `none` and `unknown` without a number are two things
+        missing = pa.chunked_array([pa.array(~bad)])
     if bad.any():
         row, cells = int(np.argmax(bad)), int(bad.sum())
         there = len(present) - present.null_count - int(pc.sum(missing).as_py() or 0)

@@ -29,6 +29,7 @@ from sluice.data.packed import PACKED, inner_suffix
 from sluice.data.scheme import Found
 from sluice.data.separators import settle
 from sluice.data.sources import read_tables
+from sluice.data.timestamps import MOSTLY_TIMES, nearly
 from sluice.fields.field import FIELDS
 from sluice.fields.files import Files
 from sluice.fields.text import Text
@@ -43,7 +44,6 @@ _SAMPLE = 2000
 _MOST_FILES = 10_000
 #: From this share of different values on a column names rows; and from so many characters a value on it is a text.
 _KEY, _TEXT_CHARACTERS = 0.95, 20
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( \d{1,2}:\d{2}.*)?|\d{4}/\d{1,2}/\d{1,2}.*")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 #: Different values of a column that is likely to be one of classes, at most.
 _CLASSES = 20
@@ -228,8 +228,8 @@ def _dialect(file: Found) -> Dialect:
 def _no_names(first: list[str], rest: list[list[str]]) -> bool:
     """Whether the first line has values: nothing but numbers, one twice, or one that its column has again; a word above numbers is a name."""
     cells = [c.strip() for c in first]
-    if len(cells) < 2:
-        return False
+    if len(cells) < 2 or (first in rest and not any(_NUMBER.fullmatch(c) for c in cells)):
+        return False  # the names stand in the file again, where tables were put together
     numeric = [bool(_NUMBER.fullmatch(c)) for c in cells]
     if any(
         not n and c.lower() not in MISSING_NUMBERS and _numeric_below(rest, i) for i, (c, n) in enumerate(zip(cells, numeric, strict=True))
@@ -316,7 +316,8 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
     plain, _ = numbers(present)
     if plain is not None:
         return KEY if counts_rows(np.asarray(plain.drop_null().combine_chunks(), dtype=np.float64)) else "number"
-    if sum(bool(_DATE.fullmatch(v.strip())) for v in values) >= 0.95 * len(values):
+    times = nearly(pa.array(sorted(set(values))))
+    if times is not None and times[1] >= MOSTLY_TIMES:
         return "date"
     for kind, files in listed_kinds().items():
         if sum(Path(v).suffix.lower() in files.read for v in values) >= 0.95 * len(values):

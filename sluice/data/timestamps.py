@@ -45,6 +45,7 @@ _DATES = (
     "%d/%m/%y",
 )
 _MONTHS = ("%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y")
+_QUARTERS = ("%YQ%q", "%Y-Q%q", "%Y Q%q", "%Y:Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y")
 _OTHERS = ("%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %Y", "%b %d %H:%M:%S %Y")
 _TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p")
 _MONTH = re.compile("jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec", re.I)
@@ -256,11 +257,11 @@ def _shares(texts: list[str]) -> dict[str, float]:
 
 @functools.cache
 def _forms() -> tuple[str, ...]:
-    return (*(d + c for d in _DATES for c in _CLOCKS), *_MONTHS, *_OTHERS, *_TIMES)
+    return (*(d + c for d in _DATES for c in _CLOCKS), *_MONTHS, *_QUARTERS, *_OTHERS, *_TIMES)
 
 
 def _like_a_time(text: str) -> bool:
-    return len(text) <= 40 and bool(re.search(r"\d[-/.: ,]|[-/.: ]\d", text))
+    return len(text) <= 40 and bool(re.search(r"\d[-/.: ,Qq]|[-/.: ]\d", text))
 
 
 def _parts_of_a_time(text: str) -> bool:

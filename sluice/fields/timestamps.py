@@ -42,6 +42,7 @@ _DIRECTIVES = {
     "Y": r"(?P<Y>\d{4})",
     "y": r"(?P<y>\d{2})",
     "m": r"(?P<m>\d{1,2})",
+    "q": r"(?P<q>[1-4])",
     "d": r"(?P<d>\d{1,2})",
     "j": r"(?P<j>\d{1,3})",
     "H": r"(?P<H>\d{1,2})",
@@ -65,8 +66,8 @@ class TimeForm:
 
     Args:
         form: ``iso`` (ISO 8601); ``s``, ``ms``, ``us`` or ``ns`` (a number since 1970); or a form of
-            `strptime`'s directives: %Y %y %m %d %j %b %B %a %A %H %I %M %S %f %p %z, and %F %T %R %D %e. Month
-            names are English, their first three letters count. ISO 8601 is read in every column.
+            `strptime`'s directives: %Y %y %m %d %j %b %B %a %A %H %I %M %S %f %p %z, and %F %T %R %D %e, and %q
+            for a quarter (1 to 4). Month names are English, their first three letters count. ISO 8601 is read in every column.
         zone: whose wall clock is meant.
 
     Raises:
@@ -133,7 +134,7 @@ class TimeForm:
     @property
     def example(self) -> str:
         """A time as the form writes it, for messages."""
-        return datetime.datetime(2024, 12, 31, 23, 59, tzinfo=datetime.UTC).strftime(self.form)
+        return datetime.datetime(2024, 12, 31, 23, 59, tzinfo=datetime.UTC).strftime(self.form.replace("%q", "4"))
 
     def _one(self, value: Any) -> int:
         """Raises `ValueError`, `OverflowError`."""
@@ -204,7 +205,7 @@ class TimeForm:
         if found.get("y") is not None:
             year = number("y", 0)
             year += 1900 if year >= 69 else 2000  # as POSIX reads two digits
-        month = number("m", 1)
+        month = number("m", 3 * number("q", 1) - 2)  # a quarter is the first day of it
         if found.get("b") is not None:
             month = _MONTHS.get(str(found["b"]).lower(), 0)
         hour = number("H", 0)
@@ -270,7 +271,7 @@ def _compiled(form: str) -> tuple[re.Pattern[str], set[str]]:
             letter = token[1:]
             if letter not in _DIRECTIVES:
                 raise ValueError(
-                    f"{token!r} is no directive of a time's form, which are %Y %y %m %d %j %b %B %a %A %H %I %M %S %f %p %z (or say iso, s, ms, us, ns)"
+                    f"{token!r} is no directive of a time's form, which are %Y %y %q %m %d %j %b %B %a %A %H %I %M %S %f %p %z (or say iso, s, ms, us, ns)"
                 )
             key = "b" if letter == "B" else letter
             if key in found and letter not in "%aA":

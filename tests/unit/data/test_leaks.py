@@ -1,0 +1,106 @@
+"""Columns that know the label: on another scale, in bands, in what several classes have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sluice.data.checks import validate
+from sluice.data.config import Checks, Split
+from sluice.data.report import Check
+
+R = np.random.default_rng(4)
+WEIGHT = R.lognormal(8, 0.3, 300)
+SPECIES = R.choice(["cat", "dog", "lion", "trout", "perch"], 300)
+
+
+def found(columns: dict, kinds: dict[str, str], objective: str) -> dict[str, Check]:
+    report = validate(pa.table(columns), None, kinds=kinds, objective=objective, checks=Checks(), split=Split())
+    return {c.name: c for c in report.checks}
+
+
+def quantity(name: str, values) -> dict[str, Check]:
+    kind = "numeric" if np.asarray(values).dtype.kind == "f" else "categorical"
+    x = R.normal(size=len(WEIGHT))
+    return found({"x": x, name: values, "label": WEIGHT[: len(values)]}, {"x": "numeric", name: kind}, "regression")
+
+
+@pytest.mark.parametrize("values", [np.log(WEIGHT), -1 / WEIGHT, WEIGHT**5], ids=["log", "inverse", "power"])
+def test_the_label_on_another_scale_gives_it_away(values):
+    made = quantity("other", values)
+    assert made["predictive"].examples == ("other",) and made["predictive"].status == "warn"
+
+
+def test_a_noisy_version_of_the_label_is_something_to_learn_from():
+    made = quantity("other", np.log(WEIGHT) + R.normal(scale=0.02, size=300))
+    assert made["predictive"].status == "pass" and "derived" not in made
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.where(WEIGHT < 2500, "low", "normal"), (WEIGHT < 2500).astype(float), np.digitize(WEIGHT, [2000, 3000, 4000]).astype(float)],
+    ids=["words", "flag", "bands"],
+)
+def test_bands_of_a_quantity_are_the_label_told_more_coarsely(values):
+    made = quantity("band", values)
+    assert made["derived"].examples == ("band",)
+    assert "each value standing for ranges of the label of its own: band" in made["derived"].message
+    assert "data.columns.ignore" in made["derived"].message
+
+
+def test_a_flag_that_is_often_right_is_none():
+    flag = np.where(WEIGHT < 2500, "low", "normal")
+    flag[:9] = "low"
+    assert "derived" not in quantity("band", flag)
+
+
+def test_a_flag_of_a_single_row_tells_nothing_even_if_it_is_the_largest():
+    flag = np.where(WEIGHT.max() == WEIGHT, "yes", "no")
+    assert "derived" not in quantity("largest", flag)
+
+
+def test_a_column_whose_values_share_one_value_of_the_label_is_none():
+    y = np.repeat([0.0, 1.0], 150)
+    made = found(
+        {"x": R.normal(size=300), "code": np.where(np.arange(300) < 100, "a", "b"), "label": y},
+        {"x": "numeric", "code": "categorical"},
+        "regression",
+    )
+    assert "derived" not in made
+
+
+@pytest.mark.parametrize("shown", ["words", "flag"])
+def test_what_several_classes_have_in_common_is_the_label_told_more_coarsely(shown):
+    mammal = np.isin(SPECIES, ["cat", "dog", "lion"])
+    values = np.where(mammal, "mammal", "fish") if shown == "words" else mammal.astype(float)
+    kind = "categorical" if shown == "words" else "numeric"
+    made = found({"x": R.normal(size=300), "order": values, "label": SPECIES}, {"x": "numeric", "order": kind}, "classification")
+    assert made["derived"].examples == ("order",) and "labels of its own" in made["derived"].message
+    values = np.where(R.random(300) < 0.1, values[::-1], values)  # what is only mostly so is a feature
+    made = found({"x": R.normal(size=300), "order": values, "label": SPECIES}, {"x": "numeric", "order": kind}, "classification")
+    assert "derived" not in made
+
+
+def test_two_labels_have_nothing_in_common_that_is_not_one_of_them():
+    label = R.choice(["a", "b"], 300)
+    made = found(
+        {"x": R.normal(size=300), "told": np.char.upper(label), "label": label}, {"x": "numeric", "told": "categorical"}, "classification"
+    )
+    assert made["predictive"].examples == ("told",) and "derived" not in made
+
+
+def test_a_last_row_that_is_the_sum_of_the_others_is_told_and_makes_no_column_a_leak():
+    bill, tip = R.uniform(3, 50, 200).round(2), R.uniform(1, 8, 200).round(2)
+    kinds = {"bill": "numeric", "size": "numeric"}
+    size = R.integers(1, 6, 200).astype(float)
+
+    def made(last: tuple[float, float, float]) -> dict[str, Check]:
+        table = {"bill": [*bill, last[0]], "size": [*size, last[1]], "label": [*tip, last[2]]}
+        return found(table, kinds, "regression")
+
+    told = made((bill.sum(), float("nan"), tip.sum()))
+    assert "the last row (row 201) is the sum of the others in bill, the label" in told["total"].message
+    assert told["predictive"].status == "pass", "one row far out makes no column the label"
+    assert "total" not in made((20.0, 2.0, 3.0))
+    assert "total" not in made((20.0, size.sum(), 3.0)), "one of several numbers is the sum by chance"
