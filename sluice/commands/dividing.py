@@ -61,8 +61,8 @@ def divided(made: Draft, project: Any, folder: Path, task: Any) -> bool:
     if table.num_rows < FEWEST or not (asked.classes or asked.scalar):
         return False
     scores = {name: _goes_on(at, table.column("label"), asked.classes) for name, at in _times(table, fields).items()}
-    name = max(scores, key=lambda n: scores[n], default=None)
-    if name is None or scores[name] < _GOES_ON:
+    name = max(scores, key=lambda n: scores[n], default="")
+    if scores.get(name, 0) < _GOES_ON:
         return False
     data["split"] = {"by": "time", "column": name}
     made.notes.append(
