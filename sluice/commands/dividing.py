@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from sluice.data.checks.leaks import FEWEST, floats
+from sluice.data.look import names_years
 from sluice.data.prepare import load_canonical, value_of
 from sluice.data.report import percent
 from sluice.fields import Field, fields_of
@@ -103,7 +104,7 @@ def _times(table: pa.Table, fields: dict[str, Field]) -> dict[str, NDArray[np.fl
             continue
         if field.timed:
             found[name] = floats(column.cast(pa.timestamp("us")).cast(pa.int64()))
-        elif field.quantity and re.fullmatch(r"(?i)year|yr", name):
+        elif field.quantity and names_years(name):
             years = floats(column)
             if (years % 1 == 0).all() and _YEARS[0] <= years.min() and years.max() <= _YEARS[1]:
                 found[name] = years

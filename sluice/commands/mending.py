@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.core.errors import DataError
 from sluice.data.computed import sums_to
+from sluice.data.look import names_years
 from sluice.data.prepare import load_canonical
 from sluice.data.report import Check, Report, counted, listed
 from sluice.fields import field_of, fields_of
@@ -36,6 +37,11 @@ def mend_error(made: Draft, error: DataError) -> bool:
         )
         return True
     among = re.search(r": (.+), row \d+$", field, re.DOTALL)
+    years = next((c.name for c in made.look.columns if c.kind == "number" and names_years(c.name)), None) if made.look else None
+    if field == "model.time" and error.message.startswith("says which column") and years and "time" not in made.raw.get("model", {}):
+        made.raw["model"] = {**made.raw.get("model", {}), "time": years}
+        made.notes.append(f"{years!r} is taken for the time, a year each (model.time)")
+        return True
     if among and error.value == among[1]:
         raise DataError(
             "repeats the columns' names",
@@ -98,6 +104,13 @@ def mend(made: Draft, check: Check) -> bool:
             made.left_out[name] = (
                 "gives the label away alone: will it be known when the model is asked?" if check.name == "predictive" else "one value only"
             )
+    elif check.name == "spelling" and (alike := [e for e in check.examples if " = " in e]):
+        raise DataError(
+            "has labels written in several ways, each of which would be a class of its own",
+            field=f"label {data['columns'].get('label', 'label')}",
+            value=alike[0],
+            fix="write each the same way; if they are different classes, write sluice.yaml by hand",
+        )
     elif check.name == "derived":
         for name in check.examples:
             made.left_out[name] = "the label told more coarsely: will it be known when the model is asked?"

@@ -98,7 +98,7 @@ def _label_or_none(look: Look, given: str | None, ask: Callable[[Look], str] | N
         return _label(look, given, ask)
     if asked.label_number:
         look = look.with_label_in("number")
-    return look.label() if asked.label_optional else _label(look, given, ask)
+    return look.label_of_classes() if asked.label_optional else _label(look, given, ask)
 
 
 def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> str:

@@ -98,8 +98,8 @@ class Look:
         return [c.name for c in self.columns if c.kind in kinds]
 
     def with_label_in(self, *kinds: str) -> Look:
-        """As if no column of another kind could be the label. Raises `DataError`: then none could."""
-        columns = tuple(c for c in self.columns if c.kind in kinds)
+        """As if no column of another kind, nor one of years, could be the label. Raises `DataError`: then none could."""
+        columns = tuple(c for c in self.columns if c.kind in kinds and not names_years(c.name))
         if not columns:
             raise DataError(
                 "holds no column that can be learnt", field=str(self.path), fix=f"name a file with a column of kind {' or '.join(kinds)}"
@@ -119,6 +119,11 @@ class Look:
         if len(named) == 1 and (_plain(named[0]) in LABEL or named[0] in (self.columns[0].name, self.columns[-1].name)):
             return named[0]
         return found[0] if len(found) == 1 else None
+
+    def label_of_classes(self) -> str | None:
+        """As `label`, where it has few different values."""
+        found = next((c for c in self.columns if c.name == self.label()), None)
+        return found.name if found and (found.kind == "category" or found.distinct <= _CLASSES) else None
 
     def guess(self) -> str | None:
         """The last column, where it is one of a few classes and no other is called as labels are: not beyond doubt, so it is to be said."""
@@ -325,6 +330,11 @@ def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool
     if like_texts(values, distinct):
         return Text.kind
     return KEY if distinct >= _KEY * len(values) and len(values) > 20 else "category"
+
+
+def names_years(name: str) -> bool:
+    """Whether a column of whole numbers is called as one of years."""
+    return bool(re.fullmatch(r"(?i)year|yr", name.strip()))
 
 
 def counts_rows(values: np.ndarray) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sluice import project as projects
 from sluice.cli import main
 from sluice.data.prepare import validate_project_data
 from sluice.tasks import load_task
@@ -40,3 +41,26 @@ def test_a_header_that_stands_in_the_file_again_is_named(tmp_path: Path, capsys:
     assert main(["init", str(tmp_path / "p"), "--data", str(data), "--label", "colour"]) == 2
     told = capsys.readouterr().err
     assert "repeats the columns' names" in told and "row 91" in told and "'size'" in told and "remove the line" in told
+
+
+def test_a_column_of_years_is_the_time_of_a_forecast_and_not_its_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(tmp_path, {"year": list(range(1821, 1935)), "lynx": [round(abs(v) * 100) for v in SIZE[:114]]})
+    assert main(["init", str(tmp_path / "p"), "--data", str(data), "--task", "forecast"]) == 0
+    made = projects.load(tmp_path / "p" / "sluice.yaml")
+    assert (made.data.columns.label, made.model.time) == ("lynx", "year")
+    assert "'year' is taken for the time, a year each (model.time)" in capsys.readouterr().out
+
+
+def test_a_quantity_called_as_labels_are_is_no_label_of_anomalies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(tmp_path, {"size": SIZE[:80], "weight": [round(v * 2.5, 2) for v in SIZE[80:160]], "y": SIZE[160:240]})
+    assert main(["init", str(tmp_path / "p"), "--data", str(data), "--task", "anomaly"]) == 0
+    assert "no labels" in capsys.readouterr().out
+
+
+def test_labels_in_several_spellings_are_no_classes_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label = [("Yes", "yes", "YES")[i % 3] if v == "a" else ("No", " No")[i % 2] for i, v in enumerate(LABELS)]
+    data = table(tmp_path, {"size": SIZE, "age": SIZE[::-1], "churn": label})
+    assert main(["init", str(tmp_path / "p"), "--data", str(data), "--label", "churn"]) == 2
+    told = capsys.readouterr().err
+    assert "label churn" in told and "' No' = 'No'" in told and "write each the same way" in told
+    assert not (tmp_path / "p").exists()
