@@ -47,22 +47,39 @@ def test_items_are_judged_by_the_projects_scorers(packages: Any) -> None:
     assert first(b"not JSON") == 0.0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Envoy")
-def test_a_prompt_that_answers_worse_is_taken_back(packages: Any, tmp_path: Path) -> None:
-    stable, candidate = packages
+def rolled(arms: Any, home: Path, **plan: Any) -> Any:
+    stable, candidate = arms
     requests = [
         Request(orjson.dumps({"instances": [{"question": q}]}), "/v1/models/asked:predict", judge=judge)
         for q, judge in zip(TABLE.column("question").to_pylist(), judges(PROJECT, stable, TABLE), strict=True)
     ]
-    plan = RolloutSpec.model_validate({"steps": [50], "minimum_requests": 100, "shadow": {"requests": 20}, "replay": {"rate": 60}})
-    result = run_local(
+    settings = {"steps": [50], "minimum_requests": 100, "shadow": {"requests": 20}, "replay": {"rate": 60}, **plan}
+    return run_local(
         "asked",
-        plan,
+        RolloutSpec.model_validate(settings),
         stable=stable.root,
         candidate=candidate.root,
         server=[sys.executable, "-m", "serving.runtime"],
         requests=requests,
-        home=tmp_path / "home",
+        home=home,
         on_event=lambda event: None,
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Envoy")
+def test_a_prompt_that_answers_worse_is_taken_back(packages: Any, tmp_path: Path) -> None:
+    result = rolled(packages, tmp_path / "home")
     assert result.outcome == "rolled_back" and any("wrong answers" in reason for reason in result.reasons), result.reasons
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Envoy")
+def test_a_prompt_whose_answers_cost_twice_as_much_is_taken_back(tmp_path: Path) -> None:
+    """By what the servers tell of each answer's cost; the answers themselves are as good."""
+    with Scripted(answer=answer).serving() as played:
+        prices = {"cheap": {"input": 10, "output": 20}, "dear": {"input": 20, "output": 40}}
+        arms = [
+            prompt_package(tmp_path / name, played.url, name="asked", price=price, prompt={"user": "Say {{ question }}"})
+            for name, price in prices.items()
+        ]
+        result = rolled(arms, tmp_path / "home", cost={}, slow=None)
+    assert result.outcome == "rolled_back" and any("cost of an answer" in r and "dearer" in r for r in result.reasons), result.reasons
