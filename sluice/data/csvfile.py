@@ -251,8 +251,10 @@ def explain_csv(file: Found, dialect: Dialect, width: int, error: Exception) -> 
     if "UTF8" in str(error) or isinstance(error, UnicodeError):
         return not_encoded(file, dialect.encoding, ENCODING)
     head = "the header has" if dialect.header is True else "the first line has"
+    longest = (0, 0)
     try:
         for line, row in rows_of(file, dialect):
+            longest = max(longest, (sum(map(len, row)), line))
             if len(row) != width:
                 if sum(map(len, row)) > 0 and any("\n" in c for c in row):
                     return DataError(
@@ -271,6 +273,11 @@ def explain_csv(file: Found, dialect: Dialect, width: int, error: Exception) -> 
         return e
     except OSError as e:
         return DataError(f"cannot be unpacked: {e}", field=file.where, fix=UNPACK_AGAIN)
+    if "straddl" in str(error):  # Arrow's word for a row that no block holds
+        fix = "shorten its cells, or look for line ends that are missing"
+        return DataError(
+            f"has a row of {longest[0]:,} characters, which is too long to be read", field=f"{file.where}:{longest[1]}", fix=fix
+        )
     return DataError(f"cannot be read as CSV: {first_line(error)}", field=file.where, fix="check quotes and separators")
 
 

@@ -224,7 +224,11 @@ class _Parquet(_Reader):
             except (pa.ArrowException, OSError, ValueError, KeyError) as e:
                 raise Unfit("a file cannot be read") from e
         first = schemas[0]
-        if any(not s.equals(first) for s in schemas) or len(set(first.names)) < len(first.names) or not all(n for _, n in self.parts):
+        if (
+            any(_sorted(s) != _sorted(first) for s in schemas)
+            or len(set(first.names)) < len(first.names)
+            or not all(n for _, n in self.parts)
+        ):
             raise Unfit("its files are not alike", "write them with the same columns and types")
         if any(pa.types.is_dictionary(f.type) or pa.types.is_nested(f.type) for f in first):
             raise Unfit("it has columns of lists or dictionaries", "store numbers or plain texts")
@@ -261,6 +265,10 @@ class _Parquet(_Reader):
                         yield pa.Table.from_batches([batch]).select(list(names)).replace_schema_metadata()
             except (pa.ArrowException, OSError, ValueError, KeyError) as e:
                 raise Unfit("a file cannot be read") from e
+
+
+def _sorted(schema: pa.Schema) -> list[pa.Field]:
+    return sorted((f.remove_metadata() for f in schema), key=lambda f: f.name)
 
 
 class Kept(_Reader):
@@ -301,9 +309,9 @@ class _Texts(Kept):
                     "its cells have to be looked at whole (padded, without a name, or with quotes that may be text)",
                     "declare data.delimiter and data.quote, and write it without padding",
                 )
-            if self.names and names != self.names:
+            if self.names and sorted(names) != sorted(self.names):
                 raise Unfit("its files are not alike", "write them with the same columns and types")
-            self.names, self.dialect = names, self.dialect or dialect
+            self.names, self.dialect = self.names or names, self.dialect or dialect
         if any(INDEX.fullmatch(n) for n in self.names):
             raise Unfit("it has the index of a saved table", "write it without its index")
 

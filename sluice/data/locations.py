@@ -85,6 +85,9 @@ def find(uri: str, base_dir: Path) -> list[Found]:
         return [Found(path, uri)]
     if _GLOB.search(uri):
         names = sorted(glob.glob(str(Path(uri).expanduser()), root_dir=base_dir, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+        dead = next((n for n in names if (base_dir / n).is_symlink() and not (base_dir / n).exists()), None)
+        if dead is not None:  # not left out in silence: its rows are missing
+            raise DataError("is a link to nothing", field="data.source", value=dead, fix="put the file back, or remove the link")
         hits = [base_dir / n for n in names if (base_dir / n).is_file()]
         if hits:
             return [Found(p, _shown(p, base_dir)) for p in hits]

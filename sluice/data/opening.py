@@ -7,10 +7,12 @@ import io
 from typing import Any
 
 from sluice.core.errors import DataError
-from sluice.data.packed import unpacking
+from sluice.data.packed import PACKED, unpacking
 from sluice.data.scheme import Found
 
 _BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+#: What packed files begin with; no text does.
+_PACKINGS = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"\xfd7zXZ\0": ".xz"}
 UNPACK_AGAIN = "compress it again"
 
 
@@ -46,6 +48,13 @@ def not_empty(file: Found, encoding: str = "utf-8", setting: str | None = None) 
         if head.startswith(mark) and not encoding.startswith(name):
             also = f", or set {setting}: {name}" if setting else ""
             raise DataError(f"is {name.upper()} text", field=file.where, fix=f"save it as UTF-8{also}")
+    for mark, ending in _PACKINGS.items():
+        if setting and head.startswith(mark) and file.path.suffix.lower() not in PACKED:
+            raise DataError(
+                f"is packed, whatever its name says: it begins as a {ending} file does",
+                field=file.where,
+                fix=f"name it so: {file.path.name}{ending}",
+            )
     if setting and encoding == "utf-8" and (bare := _without_mark(head)) is not None:
         raise DataError("is UTF-16 text without its mark", field=file.where, fix=f"save it as UTF-8, or set {setting}: {bare}")
     if encoding in _BOMS.values():

@@ -166,3 +166,11 @@ def test_rows_of_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filerows, "ROWS", 8)
     sizes = np.array([10, 10, 10, 10, 50, 1, 1, 1], np.int64)
     assert [filerows._rows_of_a_piece(sizes, most) for most in (1000, 60, 53, 51, 50, 5)] == [8, 4, 4, 2, 1, 1]
+
+
+def test_a_link_to_nothing_among_files_is_named(tmp_path: Path) -> None:
+    source = named(tmp_path, ".png", picture)
+    (tmp_path / "a_999.png").symlink_to(tmp_path / "gone.png")
+    for engine in ("auto", "local"):
+        with pytest.raises(DataError, match=r"is a link to nothing(.|\n)*a_999.png"):
+            outcome(tmp_path, "image", engine, source=source)

@@ -114,6 +114,17 @@ def test_in_pieces_it_is_the_same(tmp_path: Path, form: str, parts: int, setting
     assert found and not any(f is None or isinstance(f, str) for f in found)  # not by being read whole
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_files_with_their_columns_in_another_order_go_through_in_pieces(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = columns(3)
+    write(tmp_path, made, form, 1)
+    (tmp_path / f"rows0.{form}").rename(tmp_path / f"rows1.{form}")
+    write(tmp_path, dict(reversed(made.items())), form, 1)
+    whole = outcome(tmp_path, "auto", source=f"rows*.{form}")
+    monkeypatch.setattr(inpieces, "_whole", lambda *why: pytest.fail(str(why)))
+    assert outcome(tmp_path, "local", source=f"rows*.{form}") == whole
+
+
 @pytest.mark.parametrize(
     "cells, message",
     [

@@ -78,6 +78,8 @@ def test_csv_cells_are_strings_as_written(tmp_path: Path, content: bytes, rows: 
         (b"a,a\n1,2\n", r"x.csv:1: names a column twice"),
         (b"a,,b\n0,1,2\n", r"x.csv:1: column 2 has no name(.|\n)*name it in the header line"),
         ("a,b\n1,2\n".encode("utf-16"), r"x.csv: is UTF-16 text"),
+        (gzip.compress(b"a,b\n1,2\n"), r"x.csv: is packed, whatever its name says(.|\n)*x.csv.gz"),
+        (b"a,b\n1,2\n" + b"x" * (100 << 20) + b",2\n", r"x.csv:3: has a row of 104,857,601 characters"),
         (("a,b\n" + "1,2\n" * 9).encode("utf-16-le"), r"x.csv: is UTF-16 text without its mark(.|\n)*data.encoding: utf-16-le"),
         (("a,b\n" + "1,2\n" * 9).encode("utf-16-be"), r"x.csv: is UTF-16 text without its mark(.|\n)*data.encoding: utf-16-be"),
     ],
