@@ -17,7 +17,7 @@ def detect_drift(
     gate: dsl.Output[dsl.Artifact],
     home: str = "",
 ) -> str:
-    """Has what a model is asked moved away from its training rows?
+    """Has what a model is asked moved away from its training rows, and do the labels that came say that its answers are worse?
 
     Args:
         package: The package's registered address (s3://bucket/prefix/sha256/DIGEST), or a folder.
@@ -26,12 +26,12 @@ def detect_drift(
         monitor: The section `monitor` of a project, as a JSON object.
         kept: Where it is noted how far the log was read: s3://bucket/key.json, or a file; empty reads all of it each time.
         home: The local home folder; empty on a cluster.
-        metrics: Rows, windows, the largest shift and how many alarms stand.
+        metrics: Rows, windows, the largest shift, how many alarms stand, and the metric of the last window with labels.
         report: A picture of each feature over time.
         gate: The decision and the last windows, as JSON.
 
     Returns:
-        `pass`, or `refuse` where an alarm stands.
+        `pass`, or `refuse` where an alarm stands or answers are worse.
     """
     from components.detect_drift.logic import run
 
@@ -42,4 +42,9 @@ def detect_drift(
     metrics.log_metric("alarms", len(found.evidence["standing"]))
     if found.evidence["last"] and found.evidence["last"]["score"] is not None:
         metrics.log_metric("largest_shift", found.evidence["last"]["score"])
+    quality = found.evidence["quality"]
+    if quality and quality["value"] is not None:
+        metrics.log_metric(quality["metric"], quality["value"])
+        metrics.log_metric("labelled_rows", quality["rows"])
+        metrics.log_metric("errors_rose", float(bool(quality["risen"] and quality["risen"]["standing"])))
     return found.decision

@@ -31,4 +31,9 @@ def add_to(commands: Commands, add: Add) -> None:
         metavar="FILE",
         help="Evidently's HTML report too: the last predictions beside the first monitor.drift.baseline",
     )
+    monitor.add_argument(
+        "--retrain",
+        action="store_true",
+        help="run the project (--project) again where its monitor.retrain says so; exit status then as `sluice run`'s, where it ran",
+    )
     home_argument(monitor)

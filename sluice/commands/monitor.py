@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.cli import show_json
+from sluice.commands import retraining
 from sluice.core import files
 from sluice.core.errors import DataError, ProjectError
 from sluice.core.home import Home
@@ -15,13 +16,12 @@ from sluice.monitor.config import MonitorConfig
 from sluice.monitor.log import PredictionLog
 from sluice.monitor.watch import Watch
 from sluice.package import package as packages
-from sluice.package.package import Package
 from sluice.registry.references import locate
 
 
 def monitor(args: argparse.Namespace) -> int:
     """0 where nothing moved, 3 where an alarm stands or labels say that the answers are worse."""
-    from sluice.monitor import report
+    from sluice.monitor import keep, quality_watch, report
     from sluice.report.page import document
 
     home = Home(args.home)
@@ -32,34 +32,33 @@ def monitor(args: argparse.Namespace) -> int:
     name = args.model or package.name
     log = PredictionLog(args.log or home.root / "log", name, version=package.digest)
     config, kept = settings(args), home.root / "monitor" / f"{name}-{package.digest[:12]}.json"
-    found = Watch(profile, config, log, kept).look(again=args.again).to_dict()
-    found |= _labels(package, config, args.log or home.root / "log", name, kept.with_name(f"{kept.stem}-quality.json"), args.again)
+    if args.retrain:
+        retraining.check(args, package.name)
+    look = Watch(profile, config, log, kept).look(again=args.again)
+    found = look.to_dict()
+    found |= quality_watch.of_package(package, config, args.log or home.root / "log", name, keep.beside(str(kept)), again=args.again)
     if args.evidently:
         from sluice.monitor import evidently_report
 
         log = PredictionLog(args.log or home.root / "log", name, version=package.digest)
         found["evidently"] = evidently_report.write(profile, log, args.evidently, config.drift.baseline)
     wrong = found["standing"] or (found["quality"] or {}).get("wrong")
+    code = 3 if wrong else 0
     out = args.report or home.reports / f"monitor-{name}.html"
     files.write_text(out, document(f"{name}: monitor", report.body(name, found)))
     told = {"model": name, "digest": package.digest, "headline": report.headline(found), "report": str(out), **found}
-    if args.json:
-        show_json({**told, "history": told["history"][-20:], "exit_code": 3 if wrong else 0})
-    else:
+    if not args.json:
         _show(told)
-    return 3 if wrong else 0
-
-
-def _labels(package: Package, config: MonitorConfig, root: str | Path, name: str, kept: Path, again: bool) -> dict[str, Any]:
-    """``quality``, and ``unjudged``: why there is none of answers that the log cannot judge."""
-    from sluice.monitor import quality_watch
-    from sluice.monitor.quality import Judge
-
-    try:
-        judge = Judge.of(package, config.quality.metric)
-    except DataError as e:
-        return {"quality": None, "unjudged": f"labels were not looked at: the model {e.message}; {e.fix}"}
-    return {"quality": quality_watch.look(judge, root, name, package.digest, config, kept, again=again), "unjudged": ""}
+    if args.retrain:
+        told["retraining"] = retraining.follow(
+            args, home, name, package.digest, config.retrain, retraining.events(look, found["quality"]), quiet=args.json
+        )
+        code = told["retraining"].get("exit_code", code)
+    if args.json:
+        show_json({**told, "history": told["history"][-20:], "exit_code": code})
+    elif args.retrain:
+        retraining.show(told["retraining"])
+    return code
 
 
 def settings(args: argparse.Namespace) -> MonitorConfig:

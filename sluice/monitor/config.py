@@ -108,6 +108,7 @@ class Retrain(Section):
     time_zone: str = Field("UTC", description="of the schedule, by its IANA name: Europe/Berlin")
     drift: Drifted | None = None
     quality: Worse | None = None
+    errors: bool = Field(False, description="labels say that answers are wrong more often than they were, beyond doubt (monitor.quality)")
     new_rows: int | None = Field(None, ge=1, description="labelled rows that have come in since the last retraining")
     per_day: int = Field(1, ge=1, le=48, description="how many retrainings may begin within 24 hours, but for those by hand")
     cool_down_hours: float = Field(6, ge=0, le=8760, description="between the end of one and the beginning of the next")
@@ -138,7 +139,15 @@ class Quality(Section):
         0.05, gt=0, lt=0.9, description="of the share of right answers: a loss of so much is looked for in the stream of labels"
     )
     detector: Literal["page_hinkley", "adwin"] = "page_hinkley"
-    apart: float = Field(4000, ge=100, description="labelled rows between two false alarms of the stream, on the average")
+    apart: float = Field(
+        4000, ge=100, description="labelled rows between two times that a rise of errors is suspected by chance, on the average"
+    )
+    false_alarms: float = Field(
+        0.01,
+        gt=0,
+        le=10,
+        description="a day and model: how often errors are told to have risen where they have not; never oftener than apart says",
+    )
 
 
 class MonitorConfig(Section):

@@ -4,32 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from sluice.core import files
 from sluice.core.errors import DataError
 from sluice.core.files import digest_of
-from sluice.monitor import told
+from sluice.monitor import keep, told
 from sluice.monitor.config import MonitorConfig
 from sluice.monitor.quality import Judge, Judged
 from sluice.monitor.timeline import iso
 
+if TYPE_CHECKING:
+    from sluice.package.package import Package
+
 FORMAT = "sluice.quality/v1"
 
 
+def of_package(package: Package, config: MonitorConfig, root: str | Path, name: str, kept: str, *, again: bool = False) -> dict[str, Any]:
+    """``quality`` (`look`), and ``unjudged``: why there is none of answers that the log cannot judge.
+
+    Raises:
+        DataError: the log, or what is kept, cannot be read.
+    """
+    try:
+        judge = Judge.of(package, config.quality.metric)
+    except DataError as e:
+        return {"quality": None, "unjudged": f"labels were not looked at: the model {e.message}; {e.fix}"}
+    return {"quality": look(judge, root, name, package.digest, config, kept, again=again), "unjudged": ""}
+
+
 def look(
-    judge: Judge, root: str | Path, model: str, version: str, config: MonitorConfig, kept: Path, *, again: bool = False
+    judge: Judge, root: str | Path, model: str, version: str, config: MonitorConfig, kept: str, *, again: bool = False
 ) -> dict[str, Any] | None:
     """Read on, judge what has been told, keep it.
 
     Args:
-        root, model, version: of the log. kept: a file. again: from the first label that the look can reach.
+        root, model, version: of the log. kept: a file, or ``s3://bucket/key``. again: from the first label that the look can reach.
 
     Returns:
         Plain JSON: ``metric``, ``rows``, ``value``, ``low``, ``high``, ``floor`` of the newest window with labels, ``share`` that is labelled, ``risen``
-        (`sluice.monitor.stream.Concept`, or null and ``unwatched`` says why), ``wrong``: what is, in words; empty where nothing is. None: no label has come.
+        (`sluice.monitor.stream.Concept`, or null and ``unwatched`` says why), ``wrong``: what is, in words; empty where nothing is; ``windows`` that closed
+        last, and ``labelled`` rows in reach. None: no label has come.
 
     Raises:
         DataError: the log, or what is kept, cannot be read.
@@ -43,7 +57,7 @@ def look(
         # A window of more rows than one look takes does not close by looking again.
         if not found.more or state == before:
             break
-    files.write_bytes(kept, orjson.dumps({"format": FORMAT, "by": by, "state": state}))
+    keep.write(kept, {"format": FORMAT, "by": by, "state": state})
     if not found.coverage.labelled:
         return None
     last, floor, risen = found.last, config.quality.floor, found.concept
@@ -51,7 +65,10 @@ def look(
     wrong = [below(judge, floor, last)] if last is not None and last.below and floor is not None else []
     wrong += [text for text in [rose(vars(risen)) if risen is not None else ""] if text]
     value = {k: None if last is None else getattr(last, k) for k in ("rows", "value", "low", "high")}
+    lower = judge.metric.sign < 0
+    windows = [{k: getattr(w, k) for k in ("number", "begun", "rows", "value")} | {"lower": lower} for w in found.closed]
     more = {"share": found.coverage.share, "risen": plain, "unwatched": found.unwatched, "wrong": wrong}
+    more |= {"windows": windows, "labelled": found.coverage.labelled}
     return {"metric": judge.metric.name, **value, "floor": floor, **more}
 
 
@@ -70,6 +87,14 @@ def rose(found: Mapping[str, Any]) -> str:
     return f"answers are wrong more often since {iso(found['since'])}: {now:.3g} % of them are right, {then:.3g} % were"
 
 
+def maybe_rose(found: Mapping[str, Any]) -> str:
+    """That they may be, which is not beyond doubt; "" where nothing says so, or they are."""
+    if found.get("standing") or not found.get("suspected"):
+        return ""
+    now, then = 100 * found["after"], 100 * found["before"]
+    return f"answers may be wrong more often since {iso(found['since'])}, not beyond doubt yet: {now:.3g} % of them are right, {then:.3g} % were"
+
+
 def headline(found: Mapping[str, Any]) -> str:
     """What is wrong, or how good the answers are."""
     if found["wrong"]:
@@ -80,15 +105,7 @@ def headline(found: Mapping[str, Any]) -> str:
     return f"{found['metric']} of the last {found['rows']} labelled rows is {found['value']:.4g}{limits}"
 
 
-def _read(kept: Path, by: str) -> dict[str, Any] | None:
+def _read(kept: str, by: str) -> dict[str, Any] | None:
     """None: nothing is kept, or by other windows or another metric."""
-    try:
-        raw = orjson.loads(kept.read_bytes())
-        if type(raw) is not dict or raw.get("format") != FORMAT:
-            raise ValueError(f"is not {FORMAT}")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as e:
-        raise DataError(f"cannot be read: {e}", field="kept", value=str(kept), fix="remove it, and begin again") from e
-    state: dict[str, Any] = raw["state"]
-    return state if raw["by"] == by else None
+    raw = keep.read(kept, FORMAT)
+    return raw["state"] if raw is not None and raw["by"] == by else None

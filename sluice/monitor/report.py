@@ -76,7 +76,10 @@ def _quality(judged: Told) -> str:
     """What the labels that came say."""
     said = [(w, True) for w in judged["wrong"]] or [(quality_watch.headline(judged), False)]
     risen = judged["risen"]
-    if risen and not risen["standing"]:
+    maybe = quality_watch.maybe_rose(risen or {})
+    if maybe:
+        said.append((maybe, False))
+    elif risen and not risen["standing"]:
         said.append(
             (f"answers are as often right as they were: {risen['rows']:,} labelled rows behind the first {risen['first']:,}", False)
         )

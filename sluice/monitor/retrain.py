@@ -24,7 +24,7 @@ GOOD = ("promoted", "completed")
 _WINDOWS, _IDS = 64, 256
 _DAY, _WEEK, _NAME = 86400.0, 7 * 86400.0, 52
 
-What = Literal["drift", "quality", "rows", "asked", "ended"]
+What = Literal["drift", "quality", "errors", "rows", "asked", "ended"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Event:
 
     Attributes:
         what: ``drift``, ``quality``: the `value` of window number `window`, over `rows` rows. ``rows``: `value` labelled rows so far.
+            ``errors``: at `at` answers were wrong more often than they were, `why`; with a `value` of 0: they were not, or no more.
             ``asked``: request `id` to train again. ``ended``: the run `id` came to `by`.
-        at: when what it tells of began, in seconds since the epoch.
+        at: when what it tells of began, in seconds since the epoch; of ``errors`` when it was seen.
         lower: of a quality, whether less of it is better.
         by: of a request, who asks: ``hand``, ``alert``, ``event``; of an end, the outcome (`GOOD`, or any other word).
         why: in words.
@@ -72,7 +73,8 @@ class State:
     Attributes:
         name, uid: of the monitor.
         since: what began before counts no more. tick: up to when the schedule has been looked at. due: the tick that waits.
-        drift, quality: number of a window -> (value, rows). lower: whether less of that quality is better. rows: labelled rows so far; used: at the last retraining.
+        drift, quality: number of a window -> (value, rows). lower: whether less of that quality is better.
+        rose: (when it was seen last, in words) that answers are wrong more often, "" where they are not; None: not told since. rows: labelled rows so far; used: at the last retraining.
         asked: (by, id, why) of a request that waits. handled: ids of requests that were acted on, the newest last.
         number: retrainings so far. begun: when those of the last day began. run: the last one.
         failed: how many in a row did not end well. until: the end of a cool-down or back-off.
@@ -86,6 +88,7 @@ class State:
     drift: Mapping[int, tuple[float, int]] = dataclasses.field(default_factory=dict)
     quality: Mapping[int, tuple[float, int]] = dataclasses.field(default_factory=dict)
     lower: bool = False
+    rose: tuple[float, str] | None = None
     rows: int = 0
     used: int = 0
     asked: tuple[str, str, str] | None = None
@@ -107,8 +110,8 @@ class State:
         known = {k: v for k, v in raw.items() if k in {f.name for f in dataclasses.fields(cls)}}
         for key in ("drift", "quality"):
             known[key] = {int(n): (float(value), int(rows)) for n, value, rows in known.get(key) or ()}
-        for key in ("handled", "begun", "asked"):
-            known[key] = tuple(known[key]) if known.get(key) else None if key == "asked" else ()
+        for key in ("handled", "begun", "asked", "rose"):
+            known[key] = tuple(known[key]) if known.get(key) else None if key in ("asked", "rose") else ()
         run = known.get("run")
         known["run"] = Run(**{k: v for k, v in run.items() if k in {f.name for f in dataclasses.fields(Run)}}) if run else None
         return cls(**known)
@@ -185,6 +188,9 @@ def _taken(state: State, event: Event, now: float, policy: Retrain) -> State:
         # A person's request goes before those of machines, and is not lost to one that came first.
         first = state.asked is None or (event.by == "hand" and state.asked[0] != "hand")
         return dataclasses.replace(state, handled=handled, asked=(event.by, event.id, event.why) if first else state.asked)
+    if event.what == "errors":
+        newer = state.rose is None or event.at >= state.rose[0]
+        return dataclasses.replace(state, rose=(event.at, event.why if event.value else "")) if newer else state
     known = dict(state.drift if event.what == "drift" else state.quality)
     # Of a window that is told of again, as labels come in or are corrected, what stands on as many rows or more.
     known[event.window] = max((event.value, event.rows), known.get(event.window, (event.value, -1)), key=lambda seen: seen[1])
@@ -209,6 +215,7 @@ def _ended(state: State, event: Event, now: float, policy: Retrain) -> State:
         since=now,
         drift={},
         quality={},
+        rose=None,
     )
 
 
@@ -232,6 +239,8 @@ def _reason(policy: Retrain, state: State) -> tuple[str, str] | None:
         if run := _in_a_row(worse, policy.quality.windows):
             side = "over the bound" if state.lower else "under the floor"
             return "quality", f"quality is {state.quality[run[-1]][0]:.4g}, {side} of {floor:g}, {_windows(run)}"
+    if policy.errors and state.rose is not None and state.rose[1]:
+        return "errors", state.rose[1]
     if policy.drift is not None:
         threshold = policy.drift.threshold
         if run := _in_a_row({n: value > threshold for n, (value, _) in state.drift.items()}, policy.drift.windows):

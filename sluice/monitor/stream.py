@@ -1,14 +1,15 @@
 """Whether answers are wrong more often than they were: one judgement of labelled rows in the order in which their labels were told.
 
 `sluice diagnose` asks it of all of a log at once, `sluice monitor` and the controller of what has come by each look (`sluice.monitor.told`): the
-same rows give the same answer. What it needs of a row are three numbers, so that a watch keeps its rows and asks anew, and no detector's
-insides have to be stored.
+same rows give the same answer. What it needs of a row are three numbers: a watch keeps those of the first rows and of the last ones, and the
+handful of numbers that the detector had come to before these.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 from typing import Any, Self
 
 import numpy as np
@@ -18,17 +19,17 @@ from sluice.core.errors import MissingExtra
 from sluice.monitor import cbpe
 from sluice.monitor.concept import Alarm, Baseline, ErrorStream
 from sluice.monitor.config import Quality
+from sluice.monitor.page import BLOCK
 from sluice.monitor.quality import Judge
 
 Floats = NDArray[np.float64]
 #: Of the first rows, which say how the model errs as long as nothing changed: at the least, at the most. Rows behind them, below which nothing is asked.
 REFERENCE, _BEHIND = (200, 1000), 50
-#: Rows, a quarter of which become the first ones, unless an alarm stands among them: what came with a loss does not say how it was.
+#: Rows, a quarter of which become the first ones, unless a rise is suspected behind them: what came with a loss does not say how it was.
 _GROWS = (1200, 2000, 3000, 4000)
-#: Rows that a watch keeps behind the first ones.
-KEPT = 20_000
-#: Rows of a loss by which it is known at the least.
-_LASTS = 50
+#: Rows that a watch keeps behind the first ones; what came before them is kept as the detector's state.
+KEPT = 2000
+_DAY = 86400e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +37,12 @@ class Concept:
     """What a stream of errors says.
 
     Attributes:
-        alarms: of the detector, plain JSON; `row` and `since` count from the end of the first rows.
-        standing: whether one of them lasts: told again and again, or the rows since are worse all together. One that was false stands alone.
-        since: the time of the first prediction of the one that lasts, microseconds since 1970; 0 where none does.
-        before, after: shares of right answers, of the first rows, and since (without an alarm: of the last ones).
+        alarms: of the detector among the rows that are kept, plain JSON; `row` and `since` count from the end of the first rows.
+        standing: whether errors have risen: false once in as many days as `false_alarms` says.
+        since: the time of the first prediction of the rise that stands, or is suspected, microseconds since 1970; 0 where none is.
+        before, after: shares of right answers, of the rows before, and since (without a rise: of the last ones).
         rows: behind the first ones. first: how many these are.
+        suspected: whether they may have risen: by chance once in `apart` rows.
     """
 
     alarms: list[dict[str, Any]]
@@ -50,6 +52,7 @@ class Concept:
     after: float
     rows: int
     first: int
+    suspected: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Errors:
         error: 1 for a wrong label, 0 for a right one; a value's distance from what is true. doubt: the model's own chance to be wrong, NaN where it
             tells none. Both float64 [rows]. times: of the predictions, microseconds since 1970, int64 [rows].
         gone: rows that came between the first ones and the others, and are kept no more. first: how many are the first ones, once that is settled.
+        state: of the detector behind the rows that are gone. newest: of their times, and the rows' before.
     """
 
     error: Floats
@@ -67,6 +71,8 @@ class Errors:
     times: NDArray[np.int64]
     gone: int = 0
     first: int = 0
+    state: dict[str, Any] | None = None
+    newest: int = 0
 
     @classmethod
     def of(cls, judge: Judge, outputs: Floats, targets: NDArray[Any], times: NDArray[np.int64]) -> Self:
@@ -82,11 +88,21 @@ class Errors:
         return len(self.times) + self.gone
 
     def then(self, more: Errors) -> Errors:
-        """With those that came behind them. Of many, once the first ones are settled, these and the last are kept."""
-        error, doubt, times = (np.concatenate([getattr(self, f), getattr(more, f)]) for f in ("error", "doubt", "times"))
-        over = max(len(times) - REFERENCE[1] - KEPT, 0) if self.first else 0
-        kept = np.r_[: REFERENCE[1], REFERENCE[1] + over : len(times)] if over else slice(None)
-        return Errors(error[kept], doubt[kept], times[kept], self.gone + over, self.first)
+        """With those that came behind them."""
+        joined = {f: np.concatenate([getattr(self, f), getattr(more, f)]) for f in ("error", "doubt", "times")}
+        return dataclasses.replace(self, **joined)
+
+    def bounded(self, config: Quality, classes: bool) -> Errors:
+        """With its first rows settled, once there are enough to settle them, and of many others the last ones, and the detector's state before them."""
+        found = self.settled(config, classes)
+        over = (len(found.times) - found.first - KEPT) // BLOCK * BLOCK
+        if not found.first or over <= 0 or config.detector != "page_hinkley":
+            return found
+        stream = _Stream.of(found, config, classes)
+        stream.update(over)
+        kept = np.r_[: found.first, found.first + over : len(found.times)]
+        rows = {f: getattr(found, f)[kept] for f in ("error", "doubt", "times")}
+        return dataclasses.replace(found, **rows, gone=found.gone + over, state=stream.watch.kept(), newest=stream.newest)
 
     def settled(self, config: Quality, classes: bool) -> Errors:
         """With its first rows settled, where there are enough to settle them."""
@@ -97,7 +113,8 @@ class Errors:
     def packed(self) -> dict[str, Any]:
         """Plain JSON, 16 bytes a row."""
         whole = {"error": self.error.astype("<f4"), "doubt": self.doubt.astype("<f4"), "times": self.times.astype("<i8")}
-        return {k: base64.b64encode(v.tobytes()).decode() for k, v in whole.items()} | {"gone": self.gone, "first": self.first}
+        rest = {"gone": self.gone, "first": self.first, "state": self.state, "newest": self.newest}
+        return {k: base64.b64encode(v.tobytes()).decode() for k, v in whole.items()} | rest
 
     @classmethod
     def unpacked(cls, kept: dict[str, Any] | None) -> Self:
@@ -106,7 +123,8 @@ class Errors:
             return cls(np.empty(0), np.empty(0), np.empty(0, np.int64))
         error, doubt = (np.frombuffer(base64.b64decode(kept[k]), "<f4").astype(np.float64) for k in ("error", "doubt"))
         times = np.frombuffer(base64.b64decode(kept["times"]), "<i8").astype(np.int64)
-        return cls(error, doubt, times, int(kept["gone"]), int(kept["first"]))
+        # What an older version kept has no state: its last rows are watched by its first ones.
+        return cls(error, doubt, times, int(kept["gone"]), int(kept["first"]), kept.get("state"), int(kept.get("newest") or 0))
 
 
 def _rounded(x: Any) -> Floats:
@@ -121,7 +139,8 @@ def reference(errors: Errors, config: Quality, classes: bool) -> int:
         if len(errors.times) < rows:
             break
         head = Errors(errors.error[:rows], errors.doubt[:rows], errors.times[:rows])
-        if _judged(head, config, classes, n).standing:
+        found = _judged(head, config, classes, n)
+        if found.standing or found.suspected:
             break
         n = rows // 4
     return n
@@ -148,23 +167,55 @@ def concept(errors: Errors, config: Quality, classes: bool) -> Concept | None:
 
 
 def _judged(errors: Errors, config: Quality, classes: bool, n: int) -> Concept:
-    wrong = errors.error > (0.5 if classes else float(np.quantile(errors.error[:n], 0.8)))
-    chances = _chances(errors.doubt, wrong, n) if classes and np.isfinite(errors.doubt).all() else None
-    before, later = float(wrong[:n].mean()), wrong[n:]
-    baseline = Baseline(before, n, None if chances is None else chances[:n])
-    stream = ErrorStream(baseline, loss=config.loss, apart=config.apart, detector=config.detector)
-    alarms = stream.update(later, None if chances is None else chances[n:])
-    now = later[-max(200, len(later) // 5) :]
-    real = [a for i, a in enumerate(alarms) if _lasts(i, alarms, later, before, n, config)]
-    return Concept(
-        [a.to_dict() for a in alarms[:50]],
-        bool(real),
-        int(errors.times[n:][real[0].since :].min()) if real else 0,
-        1 - before,
-        1 - float(later[real[0].since :].mean()) if real else 1 - float(now.mean()),
-        len(errors) - n,
-        n,
-    )
+    stream = _Stream.of(dataclasses.replace(errors, first=n), config, classes)
+    alarms, later = stream.update(), stream.wrong[n:]
+    watch, behind = stream.watch, len(errors) - n
+    since = watch.standing if watch.standing is not None else watch.suspected
+    now = later[-max(200, len(later) // 5) :] if since is None else later[max(since - errors.gone, 0) :]
+    before = later[: max(since - errors.gone, 0)] if since is not None else later[:0]
+    begun = 0 if since is None or not len(now) else int(errors.times[n:][max(since - errors.gone, 0) :].min())
+    known = np.concatenate([stream.wrong[:n], before])
+    standing = watch.standing is not None
+    told = [a.to_dict() for a in alarms[:50]]
+    return Concept(told, standing, begun, 1 - float(known.mean()), 1 - float(now.mean()), behind, n, watch.suspected is not None)
+
+
+@dataclasses.dataclass
+class _Stream:
+    """Rows on their way through a detector.
+
+    Attributes:
+        wrong: of the first rows and the others, bool [rows]. chances: to be wrong; None: not told. newest: the newest time before the others.
+    """
+
+    errors: Errors
+    watch: ErrorStream
+    wrong: NDArray[np.bool_]
+    chances: Floats | None
+    rate: float
+    newest: int
+
+    @classmethod
+    def of(cls, errors: Errors, config: Quality, classes: bool) -> Self:
+        """Before the rows behind the first ones, or where they were let go."""
+        n = errors.first
+        wrong = errors.error > (0.5 if classes else float(np.quantile(errors.error[:n], 0.8)))
+        chances = _chances(errors.doubt, wrong, n) if classes and np.isfinite(errors.doubt).all() else None
+        baseline = Baseline(float(wrong[:n].mean()), n, None if chances is None else chances[:n])
+        watch = ErrorStream(baseline, loss=config.loss, apart=config.apart, detector=config.detector)
+        if errors.state is not None and config.detector == "page_hinkley":
+            watch.take(errors.state)
+        return cls(errors, watch, wrong, chances, config.false_alarms, errors.newest or int(errors.times[:n].max()))
+
+    def update(self, most: int | None = None) -> list[Alarm]:
+        """Take on so many rows."""
+        n, e = self.errors.first, self.errors
+        inside = slice(n, None if most is None else n + most)
+        newest = np.maximum.accumulate(np.maximum(e.times[inside], self.newest))
+        count = n + e.gone + 1 + np.arange(len(newest))
+        days = np.maximum((newest - int(e.times[:n].min())) / _DAY, 1.0)
+        self.newest = int(newest[-1]) if len(newest) else self.newest
+        return self.watch.update(self.wrong[inside], None if self.chances is None else self.chances[inside], count / days / self.rate)
 
 
 def asked(errors: Errors, config: Quality, classes: bool) -> tuple[Concept | None, str]:
@@ -179,31 +230,11 @@ def asked(errors: Errors, config: Quality, classes: bool) -> tuple[Concept | Non
 def _chances(doubt: Floats, wrong: NDArray[np.bool_], n: int) -> Floats:
     """Calibrated on the first rows: of an answer, right or wrong (top-label calibration; Gupta, Ramdas, ICLR 2022)."""
     told = np.stack([1 - doubt, doubt], axis=1)
-    return np.asarray(cbpe.Calibration.fit(told[:n], wrong[:n].astype(np.int64))(told)[:, 1])
+    return np.asarray(_calibrated(doubt[:n].tobytes(), wrong[:n].tobytes())(told)[:, 1])
 
 
-def _lasts(i: int, alarms: list[Alarm], wrong: NDArray[np.bool_], before: float, first: int, config: Quality) -> bool:
-    """Whether an alarm is of a loss that lasts: what came since is worse, and so are the rows up to the next alarm. One that was false has ended by then."""
-    one = alarms[i]
-    until = max(one.since + _LASTS, alarms[i + 1].since) if i + 1 < len(alarms) else len(wrong)
-    if float(wrong[one.since : until].mean()) <= before + config.loss / 2:
-        return False
-    return _again(len(alarms) - i - 1, len(wrong) - one.row, config.apart) or _worse(wrong[one.since :], before, first)
-
-
-def _again(alarms: int, rows: int, apart: float) -> bool:
-    """Whether so many alarms more are beyond false ones: by chance once in a thousand (Poisson)."""
-    expected, term, below = rows / apart, 1.0, 0.0
-    for k in range(alarms):
-        below += term
-        term *= expected / (k + 1)
-    return alarms >= 2 and 1 - below * float(np.exp(-expected)) < 0.001
-
-
-def _worse(wrong: NDArray[np.bool_], rate: float, rows: int) -> bool:
-    """Whether the error rate is above what it was, beyond three standard errors."""
-    if len(wrong) < 20:
-        return False
-    p = (float(wrong.sum()) + rate * rows) / (len(wrong) + rows)
-    error = float(np.sqrt(max(p * (1 - p), 1e-6) * (1 / len(wrong) + 1 / rows)))
-    return float(wrong.mean()) - rate > 3 * error
+@functools.lru_cache(128)
+def _calibrated(doubt: bytes, wrong: bytes) -> cbpe.Calibration:
+    """The same first rows are asked at every look."""
+    chance = np.frombuffer(doubt, np.float64)
+    return cbpe.Calibration.fit(np.stack([1 - chance, chance], axis=1), np.frombuffer(wrong, np.bool_).astype(np.int64))

@@ -119,7 +119,7 @@ def look(
             known, number, ended = [*known, found], number + 1, start + piece.stop
         elif piece.window.rows >= window.least:
             opened = found
-    errors = Errors.unpacked(state.get("errors")).then(rows.errors(slice(start, ended))).settled(config, judge.problem.classes)
+    errors = Errors.unpacked(state.get("errors")).then(rows.errors(slice(start, ended))).bounded(config, judge.problem.classes)
     concept, unwatched = stream.asked(errors.then(rows.errors(slice(ended, None))), config, judge.problem.classes)
     after: State = {"closed": number, "windows": known[-KEPT:], "open": opened, "errors": errors.packed()}
     closed = [_plain(w) for w in known[-KEPT:]]

@@ -10,19 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from sluice.core import files
-from sluice.core.errors import DataError
-from sluice.core.s3 import Place, StoreFault
+from sluice.monitor import keep
 from sluice.monitor.config import MonitorConfig
 from sluice.monitor.drift import DriftMonitor
 from sluice.monitor.log import PredictionLog
 from sluice.monitor.verdict import Verdict
 
 FORMAT = "sluice.monitor/v1"
-#: Windows that are kept for pictures, bytes of the file, batches between two writes of it.
-KEPT, _LIMIT, _EVERY = 300, 64 << 20, 50
+#: Windows that are kept for pictures, batches between two writes of the file.
+KEPT, _EVERY = 300, 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +89,10 @@ class Watch:
             verdicts, rows, count, since = [*verdicts, *found][-KEPT:], rows + batch.num_rows, count + 1, since + len(found)
             if count % _EVERY == 0:
                 kept, since = self._with(kept, verdicts[max(len(verdicts) - since, 0) :]), 0
-                self._write(kept)
+                keep.write(self.kept, kept)
         kept = self._with(kept, verdicts[max(len(verdicts) - since, 0) :])
         kept = {**kept, "cursor": self.log.cursor if most is None else kept["cursor"]}
-        self._write(kept)
+        keep.write(self.kept, kept)
         return Look(
             verdicts,
             [a.text for v in verdicts for a in v.raised],
@@ -116,46 +112,9 @@ class Watch:
         return {**kept, "history": history, "last": found[-1].to_dict() if found else kept["last"]}
 
     def _read(self) -> dict[str, Any]:
-        try:
-            raw = self._bytes()
-            found = self.begin() if raw is None else orjson.loads(raw)
-            if type(found) is not dict or found.get("format") != FORMAT:
-                raise ValueError(f"is not {FORMAT}")
-        except (OSError, ValueError) as e:
-            raise DataError(f"cannot be read: {e}", field="kept", value=self.kept, fix="remove it, and begin again") from e
+        found = keep.read(self.kept, FORMAT) or self.begin()
         # Another profile or other settings: what was counted into other bins says nothing of these.
         return found if found["state"].get("reference") == self.monitor.reference else self.begin()
-
-    def _bytes(self) -> bytes | None:
-        if not self.kept.startswith("s3://"):
-            path = Path(self.kept)
-            return path.read_bytes() if path.exists() else None
-        place, name = _placed(self.kept)
-        try:
-            return place.read(name, _LIMIT)
-        except StoreFault as e:
-            if e.kind == "missing":
-                return None
-            raise e.told(DataError, "kept", value=self.kept) from e
-
-    def _write(self, kept: dict[str, Any]) -> None:
-        data = orjson.dumps(kept)
-        if not self.kept.startswith("s3://"):
-            files.write_bytes(Path(self.kept), data)
-            return
-        place, name = _placed(self.kept)
-        try:
-            place.put(name, data)
-        except StoreFault as e:
-            raise e.told(DataError, "kept", value=self.kept) from e
-
-
-def _placed(uri: str) -> tuple[Place, str]:
-    folder, _, name = uri.rpartition("/")
-    try:
-        return Place(folder, "kept"), name
-    except (ValueError, StoreFault) as e:
-        raise DataError(str(e), field="kept", value=uri, fix="name s3://bucket/folder/file.json") from e
 
 
 def _brief(verdict: Verdict) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How well quality is watched: losses found on labels, false alarms, estimates without labels, faults told from shifts. JSON lines.
 
-python -m tests.bench.monitor_quality [--runs N] [--only errors,estimate,diagnosis]
+python -m tests.bench.monitor_quality [--runs N] [--only errors,quiet,risen,estimate,diagnosis]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sluice.monitor.cbpe import Calibration, estimate
 from sluice.monitor.concept import Baseline, Detector, ErrorStream
 from sluice.monitor.diagnosis import diagnose
 from sluice.monitor.quality import Judge
+from tests.support import errors as errors_of
 from tests.support import world
 from tests.support.world import World
 
@@ -50,7 +51,8 @@ def errors(runs: int) -> Iterator[dict[str, Any]]:
                     later[mask] = 1 - later[mask]
                 watch = ErrorStream(Baseline(rate, _HELD_OUT, reference), detector=cast(Detector, detector))
                 watch.update(rng.random(500) < p[:500], p[:500] if told else None)
-                found[what] += bool(watch.update(rng.random(500) < later, p[500:] if told else None))
+                watch.update(rng.random(500) < later, p[500:] if told else None)
+                found[what] += watch.suspected is not None
         alarms, quiet = 0, max(runs // 20, 2)
         for seed in range(quiet):
             rng = np.random.default_rng(10_000 + seed)
@@ -65,6 +67,57 @@ def errors(runs: int) -> Iterator[dict[str, Any]]:
             "runs": runs,
             **{f"found, {k}": round(v / runs, 3) for k, v in found.items()},
             "rows_between_false_alarms": round(quiet * 8000 / alarms) if alarms else f"> {quiet * 8000}",
+        }
+
+
+def quiet(runs: int) -> Iterator[dict[str, Any]]:
+    """Long streams in which nothing changes, looked at behind batches of labels and behind bursts by day: how often errors are told to have risen."""
+    for rate, told, rows, a_day in [
+        (r, t, n, d) for n, d in ((10_000, 1000), (100_000, 10_000)) for r in (0.02, 0.1, 0.3) for t in (False, True)
+    ]:
+        streams, risen, may_be, share = max(runs * 1000 // rows, 4), 0, 0, 0.0
+        for seed in range(streams):
+            rng = np.random.default_rng(seed)
+            drawn = errors_of.drawn(rng, rate, rows, told=told, a_day=a_day)
+            cuts = errors_of.bursts(rng, rows, a_day) if seed % 2 else list(range(rows // 40, rows + 1, rows // 40))
+            standing, suspected = errors_of.looked(drawn, cuts)
+            risen, may_be = risen + errors_of.episodes(standing), may_be + errors_of.episodes(suspected)
+            share += float(np.mean(suspected)) / streams
+        days = streams * rows / a_day
+        yield {
+            "what": "quiet",
+            "error_rate": rate,
+            "confidence_known": told,
+            "rows": rows,
+            "a_day": a_day,
+            "streams": streams,
+            "rises": risen,
+            "rises_a_day": round(risen / days, 4),
+            "suspected": may_be,
+            "share_of_looks_suspected": round(share, 3),
+        }
+
+
+def rises(runs: int) -> Iterator[dict[str, Any]]:
+    """Five points more from row 5,000 on, looked at every 50 labels: within how many it is suspected, and sure."""
+    for rate, told, a_day in [(r, t, d) for r in (0.02, 0.1, 0.3) for t in (False, True) for d in (1000, 10_000)]:
+        n, found = max(runs // 4, 10), []
+        for seed in range(n):
+            drawn = errors_of.drawn(np.random.default_rng(seed), rate, 9000, told=told, a_day=a_day, loss_at=5000)
+            flags = errors_of.looked(drawn, [5000, *range(5050, 6001, 50), *range(6200, 9001, 200)])
+            at = np.r_[0, np.arange(50, 1001, 50), np.arange(1200, 4001, 200)]
+            found.append([float(at[np.argmax(f)]) if any(f) else np.inf for f in flags])
+        sure, may_be = np.array(found).T
+        yield {
+            "what": "risen",
+            "error_rate": rate,
+            "confidence_known": told,
+            "a_day": a_day,
+            "runs": n,
+            "suspected_within_500": round(float(np.mean(may_be <= 500)), 3),
+            "sure_within_500": round(float(np.mean(sure <= 500)), 3),
+            "sure_median": float(np.median(sure)),
+            "sure_95_percent": float(np.quantile(sure, 0.95, method="higher")),
         }
 
 
@@ -141,9 +194,9 @@ def main() -> None:
     """Print a line of JSON for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--only", default="errors,estimate,diagnosis")
+    parser.add_argument("--only", default="errors,quiet,risen,estimate,diagnosis")
     args = parser.parse_args()
-    for name, measure in (("errors", errors), ("estimate", estimates), ("diagnosis", diagnoses)):
+    for name, measure in (("errors", errors), ("quiet", quiet), ("risen", rises), ("estimate", estimates), ("diagnosis", diagnoses)):
         if name in args.only.split(","):
             for line in measure(args.runs):
                 print(json.dumps(line), flush=True)

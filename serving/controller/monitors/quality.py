@@ -15,7 +15,7 @@ from serving.controller.monitors.seen import Quality, Watched
 from sluice.monitor import told
 from sluice.monitor.quality import Judge, under
 from sluice.monitor.quality_watch import below as words
-from sluice.monitor.quality_watch import rose
+from sluice.monitor.quality_watch import maybe_rose, rose
 from sluice.monitor.retrain import Event
 
 #: Of the time that goes by, what a look at labels may take; seconds for which labels wait for the predictions they are of.
@@ -77,9 +77,10 @@ def look(
 
 
 def events(item: Monitor, judge: Judge, doc: dict[str, Any]) -> list[Event]:
-    """Of the last windows that closed, told again each time: a correction changes one."""
-    lower = judge.metric.sign < 0
-    return [
+    """Of the last windows that closed, told again each time: a correction changes one; and whether errors have risen."""
+    lower, risen = judge.metric.sign < 0, doc.get("risen") or {}
+    rose_ = [Event("errors", doc["looked"], value=float(risen["standing"]), why=rose(risen))] if risen else []
+    return rose_ + [
         Event("quality", w["begun"] / 1e6, window=w["number"], value=w["value"], rows=w["rows"], lower=lower)
         for w in (doc.get("state") or told.begin())["windows"]
         if w["value"] is not None
@@ -105,4 +106,5 @@ def seen(item: Monitor, judge: Judge, doc: dict[str, Any]) -> Quality | None:
         bool(doc.get("cut")),
         rose(doc.get("risen") or {}),
         doc.get("unwatched", ""),
+        maybe_rose(doc.get("risen") or {}),
     )

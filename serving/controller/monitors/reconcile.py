@@ -141,7 +141,7 @@ class Monitors(Reconciler):
                 events.append(Event("asked", now, id=item.command, by="hand", why=f"by hand ({item.command})"))
         state = item.state
         if seen is not None and seen.anew:
-            state = dataclasses.replace(state, drift={}, quality={})
+            state = dataclasses.replace(state, drift={}, quality={}, rose=None)
         state, action = decide(item.policy or Retrain(), state, events, now)
         handled = item.command or str(item.status.get("handled") or "")
         return Look(model, seen, memory, state, action, made, handled, tuple(asked), fault, waits)
@@ -322,4 +322,4 @@ def _risen(seen: Seen) -> tuple[str, str, str]:
     found = seen.quality
     if found is None or found.unwatched:
         return "Unknown", "FewLabels", found.unwatched if found else f"{seen.labelled} labelled rows so far"
-    return ("True", "Alarm", found.risen) if found.risen else ("False", "NoAlarm", "")
+    return ("True", "Alarm", found.risen) if found.risen else ("False", "Suspected" if found.maybe else "NoAlarm", found.maybe)

@@ -31,6 +31,7 @@ class Quality:
         below: whether all of the interval is worse than the floor; why: in words then.
         share: of the predictions looked at that are labelled. cut: whether older ones were left out, for the bytes of the log.
         risen: that answers are wrong more often than they were, in words, or "". unwatched: why that is not known, or "".
+        maybe: that they may be, which is not beyond doubt yet, in words, or "".
     """
 
     metric: str
@@ -44,6 +45,7 @@ class Quality:
     cut: bool = False
     risen: str = ""
     unwatched: str = ""
+    maybe: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

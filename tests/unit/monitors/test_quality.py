@@ -108,6 +108,41 @@ def test_quality_under_the_floor_is_told_everywhere_and_trains_again_once(fraud:
     assert {k: world.status[k] for k in status} == status and list(world.runs()) == [FIRST]
 
 
+def test_errors_that_rose_train_again_once_and_after_a_refusal_where_newer_labels_say_so(fraud: Fraud, world: World) -> None:
+    world.controller.reader = LogReader(lambda: world.now)
+    world.put(**fraud.spec(quality={}, retrain={"errors": True, "run": RUN}))
+    world.now = 1_793_600_000.0
+    fraud.serve(1000)
+    world.look(2)
+    assert world.condition("ErrorsRose")["reason"] == "NoAlarm" and not world.runs()
+    for _ in range(2):
+        fraud.serve(400, wrong=0.5)
+        world.now += 3600
+        world.look(3)
+    assert world.condition("ErrorsRose")["status"] == "True" and list(world.runs()) == [FIRST]
+    assert "wrong more often since 2026-" in world.status["message"]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 1, 0)])
+def test_whether_errors_rose_is_as_it_was_told_last_and_a_refusal_backs_off(order: tuple[int, ...]) -> None:
+    policy, said = Retrain(errors=True), "answers are wrong more often"
+    told = [Event("errors", 10.0), Event("errors", 20.0, value=1.0, why=said), Event("errors", 15.0, value=0.0)]
+    events = [told[i] for i in order]
+    state, action = decide(policy, State("n", "u"), events, 30.0)
+    assert (action.what, action.reason, action.why) == ("start", "errors", said) and State.from_dict(state.to_dict()) == state
+    assert decide(Retrain(), State("n", "u"), events, 30.0)[1].what == "none"
+    again, action = decide(policy, state, events, 31.0)
+    assert action.what == "follow" and again.number == 1
+    assert state.run is not None
+    state, action = decide(policy, state, [Event("ended", 40.0, id=state.run.name, by="refused", why="bar"), *events], 40.0)
+    assert action.what == "none", "what was seen before it ended asks for no other"
+    newer = [Event("errors", 50.0, value=1.0, why=said)]
+    state, action = decide(policy, state, newer, 60.0)
+    assert action.what == "held" and "refused: bar" in action.held and action.until == 40.0 + 24 * 3600
+    assert decide(policy, state, [Event("errors", 70.0)], 2e5)[1].what == "none", "they are right as often as before"
+    assert decide(policy, state, [], 2e5)[1].what == "start"
+
+
 def test_a_look_at_labels_waits_for_ten_times_what_the_last_took(fraud: Fraud) -> None:
     now = [1_793_600_000.0]
     reader, model = LogReader(lambda: now[0]), Watched(str(fraud.folder), fraud.package.digest)

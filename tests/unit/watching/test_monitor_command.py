@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from sluice.cli import main
 from sluice.core import files
 from sluice.core.errors import DataError
 from sluice.monitor import MonitorConfig, PredictionLog, profile_of
+from sluice.monitor.retrain import run_name
 from sluice.monitor.watch import Watch
+from sluice.steps.detect_drift import detect_drift, section
 from tests.support import logged
 from tests.tools.long import long
 from tests.unit.serving import builders
@@ -28,10 +31,10 @@ def people(rng: np.random.Generator, n: int, older: float = 0.0) -> pa.Table:
     return pa.table({"age": rng.normal(40 + older, 10, n), "job": pa.array(jobs, pa.string())})
 
 
-def write(log: Path, version: str, second: int, rows: pa.Table) -> None:
+def write(log: Path, version: str, second: int, rows: pa.Table, begins: int = 1_790_000_000) -> None:
     folder = log / f"predictions/model=churn/version={version[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
-    times = pa.array(1_790_000_000_000_000 + second * 600_000_000 + np.arange(rows.num_rows) * 1_000_000, pa.timestamp("us", tz="UTC"))
+    times = pa.array(begins * 1_000_000 + second * 600_000_000 + np.arange(rows.num_rows) * 1_000_000, pa.timestamp("us", tz="UTC"))
     table = pa.table({"time": times, "prediction": ["a"] * rows.num_rows, "features": rows.to_struct_array()})
     pq.write_table(table, folder / f"20261130T0000{second:02d}-h-000001.parquet")
 
@@ -140,8 +143,54 @@ def test_labels_that_came_are_judged_beside_the_drift_and_once(tmp_path, package
     assert len(found["quality"]["wrong"]) == 2 and "under the floor of 0.8" in found["quality"]["wrong"][0]
     page = Path(found["report"]).read_text()
     assert "wrong more often" in page and ">worse<" in page
+    config = MonitorConfig.model_validate({"quality": {"floor": 0.8}})
+    kept = str(tmp_path / "kept" / "churn.json")
+    for _ in range(2):  # the step of the pipeline says the same, and goes on from what it kept
+        gate = detect_drift(package, str(log), config, kept=kept)
+        assert gate.decision == "refuse" and list(gate.reasons) == found["quality"]["wrong"]
+        assert gate.evidence["quality"] == found["quality"] and "wrong more often" in section(gate.evidence)
+    assert (tmp_path / "kept" / "churn-quality.json").exists()
     again = (main([*command, "--again"]), json.loads(capsys.readouterr().out))
     assert again[0] == 3 and again[1]["quality"] == found["quality"]
+
+
+def retraining(home: Path) -> dict:
+    return json.loads((home / "monitor" / "churn-retraining.json").read_text())["state"]
+
+
+def test_a_retraining_is_a_run_of_the_home_once_and_backs_off_where_it_gives_no_model(tmp_path, package, capsys):
+    """A real run, of a project whose rows are not there: it fails in its first step."""
+    log, home, project = tmp_path / "log", tmp_path / "home", tmp_path / "sluice.yaml"
+    text = "name: {}\ntask: tabular\ndata: {{source: rows.csv, columns: {{label: churned}}}}\nmonitor: {{retrain: {{drift: {{windows: 2}}}}}}\n"
+    command = ["monitor", str(package.root), "--log", str(log), "--home", str(home), "--json", "--retrain"]
+    write(log, package.digest, 1, people(np.random.default_rng(1), 1100))
+    assert main(command) == 2 and "add --project" in capsys.readouterr().err
+    project.write_text(text.format("other"))
+    command += ["--project", str(project)]
+    assert main(command) == 2 and "is the project of another model" in capsys.readouterr().err
+    project.write_text(text.format(package.name))
+    assert main(command) == 0 and json.loads(capsys.readouterr().out)["retraining"]["what"] == "none"
+    write(log, package.digest, 9, people(np.random.default_rng(2), 1500, older=12))
+    code = main(command)
+    told = json.loads(capsys.readouterr().out)["retraining"]
+    assert code == told["exit_code"] == 2 and told["what"] == "ran" and told["outcome"] == "failed" and told["reason"] == "drift"
+    name = run_name("churn", str(home.resolve()), 1)
+    assert told["run"] == name and [p.name for p in (home / "runs").iterdir()] == [name] and "rows.csv" in told["said"]
+    assert retraining(home)["failed"] == 1
+    later = int(time.time())  # what was seen before the run ended asks for no other
+    write(log, package.digest, 20, people(np.random.default_rng(3), 1500, older=12), later)
+    assert main(command) == 3 and "waits after 1 in a row" in json.loads(capsys.readouterr().out)["retraining"]["told"]
+    # Killed behind what was written, before the run left anything: the same run, and no other.
+    state = retraining(home)
+    state |= {"run": {**state["run"], "ended": None, "outcome": ""}, "until": 0.0, "failed": 0}
+    files.write_json(
+        home / "monitor" / "churn-retraining.json", {"format": "sluice.retraining/v1", "version": package.digest, "state": state}
+    )
+    (home / "runs" / name / "outcome.json").unlink()
+    assert main(command) == 2 and json.loads(capsys.readouterr().out)["retraining"]["run"] == name
+    assert [p.name for p in (home / "runs").iterdir()] == [name] and retraining(home)["number"] == 1
+    (home / "monitor" / "churn-retraining.json").write_text("[]")
+    assert main(command) == 2 and "the policy begins anew" in capsys.readouterr().err
 
 
 @long
