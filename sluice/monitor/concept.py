@@ -197,7 +197,7 @@ class _Adwin:
                 s.since, s.standing = since, after > self._limit
                 found.append(Crossed(s.row - 1, since, after))
                 self._detector = self._new()
-            elif s.standing and s.row - s.since >= 200 and self._detector.estimation < self._limit:
+            elif s.standing and self._detector.width >= 200 and self._detector.estimation < self._limit:
                 s.standing = False
         return found
 

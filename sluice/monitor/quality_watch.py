@@ -67,7 +67,7 @@ def look(
     value = {k: None if last is None else getattr(last, k) for k in ("rows", "value", "low", "high")}
     lower = judge.metric.sign < 0
     windows = [{k: getattr(w, k) for k in ("number", "begun", "rows", "value")} | {"lower": lower} for w in found.closed]
-    more = {"share": found.coverage.share, "risen": plain, "unwatched": found.unwatched, "wrong": wrong}
+    more: dict[str, Any] = {"share": found.coverage.share, "risen": plain, "unwatched": found.unwatched, "wrong": wrong}
     more |= {"windows": windows, "labelled": found.coverage.labelled}
     return {"metric": judge.metric.name, **value, "floor": floor, **more}
 

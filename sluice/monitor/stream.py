@@ -89,8 +89,8 @@ class Errors:
 
     def then(self, more: Errors) -> Errors:
         """With those that came behind them."""
-        joined = {f: np.concatenate([getattr(self, f), getattr(more, f)]) for f in ("error", "doubt", "times")}
-        return dataclasses.replace(self, **joined)
+        error, doubt, times = (np.concatenate([getattr(self, f), getattr(more, f)]) for f in ("error", "doubt", "times"))
+        return dataclasses.replace(self, error=error, doubt=doubt, times=times)
 
     def bounded(self, config: Quality, classes: bool) -> Errors:
         """With its first rows settled, once there are enough to settle them, and of many others the last ones, and the detector's state before them."""
@@ -101,8 +101,10 @@ class Errors:
         stream = _Stream.of(found, config, classes)
         stream.update(over)
         kept = np.r_[: found.first, found.first + over : len(found.times)]
-        rows = {f: getattr(found, f)[kept] for f in ("error", "doubt", "times")}
-        return dataclasses.replace(found, **rows, gone=found.gone + over, state=stream.watch.kept(), newest=stream.newest)
+        error, doubt, times = found.error[kept], found.doubt[kept], found.times[kept]
+        return dataclasses.replace(
+            found, error=error, doubt=doubt, times=times, gone=found.gone + over, state=stream.watch.kept(), newest=stream.newest
+        )
 
     def settled(self, config: Quality, classes: bool) -> Errors:
         """With its first rows settled, where there are enough to settle them."""

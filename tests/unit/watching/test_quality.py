@@ -166,7 +166,9 @@ def test_batches_of_any_size_give_the_same() -> None:
 def test_adwin_finds_what_is_large_and_fewer_errors_are_no_alarm() -> None:
     rng = np.random.default_rng(5)
     watch = ErrorStream(Baseline(0.1), detector="adwin")
-    assert watch.update(stream(rng, 0.1, 600)) == [] and watch.update(stream(rng, 0.35, 400))
+    assert watch.update(stream(rng, 0.1, 600)) == [] and watch.update(stream(rng, 0.35, 400)) and watch.standing is not None
+    watch.update(stream(rng, 0.1, 1500))
+    assert watch.standing is None
     for detector in ("adwin", "page_hinkley"):
         better = ErrorStream(Baseline(0.3), detector=detector)  # type: ignore[arg-type]
         better.update(stream(rng, 0.3, 600))
