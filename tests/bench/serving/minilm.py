@@ -107,7 +107,7 @@ def build(root: Path) -> dict[str, Path]:
         (),
         kwargs={"input_ids": example, "attention_mask": torch.ones_like(example)},
         dynamo=True,
-        opset_version=18,
+        opset_version=20,  # as a project exports by default
         external_data=False,
         input_names=["input_ids", "attention_mask"],
         output_names=["probabilities"],
