@@ -1,4 +1,4 @@
-"""How `sluice init --data` has rows held out: whole persons, or the newest, where rows by chance would measure memory."""
+"""How `sluice init --data` has rows held out: whole persons where rows by chance would measure memory; and what it says where time would."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ _YEARS = (1500, 2200)
 
 
 def divided(made: Draft, project: Any, folder: Path, task: Any) -> bool:
-    """Whether a way to hold out rows was found that the rows need; it is looked for once."""
+    """Whether a way to hold out rows was found that the rows need; it is looked for once.
+
+    Of time it is only told: held out, the newest rows are also not learnt from, which a model that fills gaps pays for.
+    """
     data = made.raw["data"]
     if made.divided or made.report is None or made.look is None or "split" in data or made.unlabelled:
         return False
@@ -65,12 +68,11 @@ def divided(made: Draft, project: Any, folder: Path, task: Any) -> bool:
     name = max(scores, key=lambda n: scores[n], default="")
     if scores.get(name, 0) < _GOES_ON:
         return False
-    data["split"] = {"by": "time", "column": name}
     made.notes.append(
-        f"the newest rows by {name!r} are held out: the label goes on from row to row ({percent(scores[name])}), so that rows held out by chance would be told "
-        "by their neighbours; if the model fills gaps and is not asked about days to come, remove data.split"
+        f"rows are held out by chance, and the label goes on from row to row by {name!r} ({percent(scores[name])}), so that their neighbours tell them: right for "
+        f"a model that fills gaps; one that is asked about days to come is judged on the newest rows by data.split: {{by: time, column: {name}}}"
     )
-    return True
+    return False
 
 
 def names_whom(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`sluice init --data` holds out whole persons, or the newest rows, where rows by chance would be judged by their neighbours."""
+"""`sluice init --data` holds out whole persons, and says where rows by chance are told by their neighbours in time."""
 
 from __future__ import annotations
 
@@ -69,24 +69,26 @@ def test_a_person_a_row_needs_no_groups(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["day", "year"])
-def test_a_label_that_goes_on_in_time_is_judged_on_the_newest_rows(tmp_path, name, capsys):
+def test_a_label_that_goes_on_in_time_is_told_with_the_split_that_judges_by_it(tmp_path, name, capsys):
     at = DAYS if name == "day" else list(range(1760, 2000))
     order = R.permutation(240)  # the file need not be in order
     made, text = init(tmp_path, {name: [at[i] for i in order], "x": NOISE.tolist(), "level": WALK[order].tolist()}, "level")
-    assert (made.data.split.by, made.data.split.column) == ("time", name)
-    assert f"the newest rows by '{name}' are held out: the label goes on" in capsys.readouterr().out
-    assert "# split:" not in text, "the other way is not written beside it"
+    assert made.data.split.by == "hash"
+    out = capsys.readouterr().out
+    assert f"the label goes on from row to row by '{name}'" in out and f"data.split: {{by: time, column: {name}}}" in out
+    assert ("# split: {by: time, column: day}" in text) is (name == "day")
 
 
-def test_a_class_that_goes_on_in_time_too(tmp_path):
-    made, _ = init(tmp_path, {"day": DAYS, "x": NOISE.tolist(), "state": ["up" if i // 30 % 2 else "down" for i in range(240)]}, "state")
-    assert made.data.split.by == "time"
+def test_a_class_that_goes_on_in_time_too(tmp_path, capsys):
+    init(tmp_path, {"day": DAYS, "x": NOISE.tolist(), "state": ["up" if i // 30 % 2 else "down" for i in range(240)]}, "state")
+    assert "the label goes on from row to row by 'day'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("label", [NOISE.tolist(), R.choice(["a", "b"], 240).tolist()])
-def test_a_label_that_is_another_each_day_is_split_by_rows_and_the_other_way_is_written_beside_it(tmp_path, label):
+def test_of_a_label_that_is_another_each_day_nothing_is_said_and_the_other_way_is_written_beside_it(tmp_path, label, capsys):
     made, text = init(tmp_path, {"day": DAYS, "x": WALK.tolist(), "told": label}, "told")
     assert made.data.split.by == "hash" and "# split: {by: time, column: day}" in text
+    assert "goes on" not in capsys.readouterr().out
 
 
 def test_groups_that_cannot_be_divided_are_given_up_and_that_is_said(tmp_path, capsys):
