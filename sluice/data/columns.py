@@ -60,9 +60,10 @@ def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, BadCell | 
     spelled = [v for v in pc.filter(present, other).unique().to_pylist() if v.lower() in MISSING_NUMBERS]
     missing = pc.is_in(present, pa.array(spelled, present.type))
     bad = np.asarray(pc.and_(other, pc.invert(missing)))
-    if not bad.any() and len({v.lower() for v in spelled} - _NOTHING) > 1 and pc.all(pc.fill_null(other, True)).as_py():
+    words = pc.sum(other).as_py() == len(present) - present.null_count
+    if words and not bad.any() and len({v.lower() for v in spelled} - _NOTHING) > 1:
         bad = np.asarray(other)  # `none` and `unknown` without a number are two things
-        missing = pa.chunked_array([pa.array(~bad)])
+        missing = pa.chunked_array([pa.array(np.zeros(len(bad), bool))])
     if bad.any():
         row, cells = int(np.argmax(bad)), int(bad.sum())
         there = len(present) - present.null_count - int(pc.sum(missing).as_py() or 0)

@@ -86,7 +86,7 @@ def days(table: pa.Table) -> pa.Table:
         (lambda t: t, {"horizon": 40}, "model.horizon", "too few for 40 ahead"),
         (lambda t: pa.concat_tables([t, t.slice(5, 1)]), {}, "column month, row 433", "stands more than once in series 'shop 0' \\(1 such"),
         (lambda t: cells(t, "month", lambda m: [*m[:71], "2190-01", *m[72:]]), {"series": "shop"}, "column month, row 72", "stands far from the others: series 'shop 0' has 72"),
-        (lambda t: cells(t, "month", lambda m: [f"{v[:4]}-Q{i % 4 + 1}" for i, v in enumerate(m)]), {}, "model.time", "holds quarters or weeks .2015-Q1.: write"),
+        (lambda t: cells(t, "month", lambda m: [f"{v[:4]}-W{i % 52 + 1:02}" for i, v in enumerate(m)]), {}, "model.time", "holds quarters or weeks .2015-W01.: write"),
         (lambda t: cells(t, "price", lambda p: [float("nan")] * len(p)), {"known": ["price"]}, "model.known", "holds no number"),
         (lambda t: t, {"season": 30}, "model.season", "does not fit twice into the .* times that are learnt from"),
         (lambda t: days(t), {}, "column month", "has times of two steps: series 'shop 1' has one row in 7 times of a day"),
