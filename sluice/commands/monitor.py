@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from sluice.arguments.shared import project_file
 from sluice.cli import show_json
 from sluice.commands import retraining
 from sluice.core import files
@@ -69,13 +69,12 @@ def settings(args: argparse.Namespace) -> MonitorConfig:
     """
     from sluice import project as projects
 
-    path = args.project or Path(args.name)
-    path = path / "sluice.yaml" if path.is_dir() else path
     own: Any = {}
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        own = projects.load(path).monitor
-    elif args.project:
+    path = retraining.project_of(args)
+    if args.project and path != project_file(str(args.project)):
         raise ProjectError("there is no such file", field="--project", value=str(args.project))
+    if path is not None:
+        own = projects.load(path).monitor
     raw: dict[str, Any] = {"monitor": own.model_dump() if isinstance(own, MonitorConfig) else {}}
     for item in args.overrides:
         if not item.startswith("monitor."):

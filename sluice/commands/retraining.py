@@ -17,13 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from sluice.arguments.shared import project_file
 from sluice.cli import checkout_command
 from sluice.core import files
-from sluice.core.errors import DataError, HomeError, ProjectError
+from sluice.core.errors import DataError, ProjectError
 from sluice.core.home import Home
-from sluice.monitor import quality_watch
+from sluice.monitor import keep, quality_watch
 from sluice.monitor.config import Retrain
 from sluice.monitor.retrain import Event, Run, State, clock, decide
 from sluice.monitor.timeline import micros
@@ -50,10 +49,8 @@ def check(args: argparse.Namespace, name: str) -> None:
 def project_of(args: argparse.Namespace) -> Path | None:
     """The project file: --project, or NAME where that is one."""
     for path in (args.project, Path(args.name)):
-        if path is not None:
-            path = path / "sluice.yaml" if path.is_dir() else path
-            if path.suffix in (".yaml", ".yml") and path.is_file():
-                return Path(path)
+        if path is not None and (found := project_file(str(path))).suffix in (".yaml", ".yml") and found.is_file():
+            return found
     return None
 
 
@@ -175,23 +172,19 @@ def _alone(lock: Path, home: Home) -> Iterator[bool]:
 
 
 def _read(kept: Path, name: str, version: str, home: Home) -> State:
+    raw = keep.read(str(kept), FORMAT)
+    if raw is None:
+        return State(name, str(home.root.resolve()))
     try:
-        raw = orjson.loads(kept.read_bytes())
-        if type(raw) is not dict or raw.get("format") != FORMAT:
-            raise ValueError(f"is not {FORMAT}")
         state = State.from_dict(raw["state"])
         # What was seen of another version says nothing of this one.
         return state if raw["version"] == version else dataclasses.replace(state, drift={}, quality={}, rose=None)
-    except FileNotFoundError:
-        return State(name, str(home.root.resolve()))
-    except OSError as e:
-        raise HomeError(f"cannot be read: {e}", field="kept", value=str(kept), fix="give this user the right to read it") from e
     except (ValueError, TypeError, KeyError) as e:
         raise DataError(f"cannot be read: {e}", field="kept", value=str(kept), fix="remove it, and the policy begins anew") from e
 
 
 def _write(kept: Path, version: str, state: State) -> None:
-    files.write_bytes(kept, orjson.dumps({"format": FORMAT, "version": version, "state": state.to_dict()}))
+    keep.write(str(kept), {"format": FORMAT, "version": version, "state": state.to_dict()})
 
 
 def _seconds(text: str, now: float) -> float:

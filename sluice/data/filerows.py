@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,9 +80,9 @@ class Files(Kept):
         return Looked(self.listing.without_bytes(), tuple(self.parts), (), {}, self)
 
 
-def _size(path: object, name: str) -> int:
+def _size(path: Path, name: str) -> int:
     try:
-        return int(path.stat().st_size)  # type: ignore[attr-defined]
+        return path.stat().st_size
     except OSError as e:
         raise DataError(f"cannot be read: {e.strerror}", field=name, fix="check the file and its permissions, or remove it") from e
 

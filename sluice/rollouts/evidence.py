@@ -26,7 +26,7 @@ import numpy as np
 
 from sluice.core.spelling import label_now
 from sluice.rollouts import batches, stretches, users
-from sluice.rollouts.spec import CostMargin, Margin, RolloutSpec
+from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, add
 from sluice.rollouts.stretches import COST, RATES
 from sluice.stats import combine, difference_log_e, hedge, js, log_mean_exp, rate_log_e, ratio_log_e
@@ -165,7 +165,7 @@ def update(
     waiting, stable, candidate = batches.matched(tests.get("waiting", {}), stable, candidate)
     rows = _Rows()
     for name, (all_key, bad_key) in RATES.items():
-        limits: Margin | CostMargin | None = getattr(spec, name)
+        limits: Margin | None = getattr(spec, name)
         n_a, k_a, n_b, k_b = stable.get(all_key, 0), stable.get(bad_key, 0), candidate.get(all_key, 0), candidate.get(bad_key, 0)
         if limits is None or name in skip or n_a <= 0 or n_b <= 0:
             continue

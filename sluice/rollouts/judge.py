@@ -8,7 +8,7 @@ from typing import Any
 
 from sluice.rollouts import business, evidence, stretches, users
 from sluice.rollouts.evidence import DISAGREEMENT, SHIFT
-from sluice.rollouts.spec import CostMargin, Margin, RolloutSpec
+from sluice.rollouts.spec import Margin, RolloutSpec
 from sluice.rollouts.state import LABEL, Counts, State, Verdict
 from sluice.rollouts.stretches import COST, RATES
 from sluice.stats import combine, difference_interval, rate_exceeds, rate_log_e
@@ -124,7 +124,7 @@ def _required(spec: RolloutSpec, state: State, a: Counts, b: Counts) -> list[str
 def _check(
     spec: RolloutSpec, name: str, a: Counts, b: Counts, worse: Mapping[str, float], good: Mapping[str, float], shadow: bool
 ) -> dict[str, Any]:
-    limits: Margin | CostMargin = getattr(spec, name)
+    limits: Margin = getattr(spec, name)
     all_key, bad_key = RATES.get(name, ("", ""))
     check: dict[str, Any] = {
         "metric": name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,23 +21,17 @@ class Margin(Section):
     margin: float = Field(0.02, gt=0, lt=1, description="go on when shown to be worse by less than this")
 
     @model_validator(mode="after")
-    def _ordered(self) -> Margin:
+    def _ordered(self) -> Self:
         if self.tolerance >= self.margin:
             raise ValueError(f"tolerance ({self.tolerance:g}) must be below margin ({self.margin:g}), or no candidate could pass")
         return self
 
 
-class CostMargin(Section):
+class CostMargin(Margin):
     """How much dearer than the stable model's an answer may be on average, in shares of what stable's costs (0.5: half as much again)."""
 
     tolerance: float = Field(0.25, gt=0, lt=100, description="roll back when shown to be dearer by more than this")
     margin: float = Field(0.5, gt=0, lt=100, description="go on when shown to be dearer by less than this")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> CostMargin:
-        if self.tolerance >= self.margin:
-            raise ValueError(f"tolerance ({self.tolerance:g}) must be below margin ({self.margin:g}), or no candidate could pass")
-        return self
 
 
 class Shadow(Section):
@@ -155,7 +149,7 @@ class RolloutSpec(Section):
         for name, given in raw.items():
             default = cls.model_fields[name].default if name in cls.model_fields else None
             default = CostMargin() if name == "cost" else default
-            if isinstance(default, Margin | CostMargin) and isinstance(given, Mapping):
+            if isinstance(default, Margin) and isinstance(given, Mapping):
                 margin, tolerance = given.get("margin", default.margin), default.tolerance
                 if isinstance(margin, int | float) and margin <= tolerance:
                     tolerance *= margin / default.margin

@@ -90,6 +90,13 @@ def test_two_labels_have_nothing_in_common_that_is_not_one_of_them():
     assert made["predictive"].examples == ("told",) and "derived" not in made
 
 
+def test_one_row_far_out_makes_no_column_a_leak():
+    label, other = WEIGHT.copy(), R.normal(size=300)
+    label[7], other[7] = 1e9, 1e6  # its values alone correlate by more than 0.999
+    made = found({"x": R.normal(size=300), "other": other, "label": label}, {"x": "numeric", "other": "numeric"}, "regression")
+    assert np.corrcoef(label, other)[0, 1] > 0.9999 and made["predictive"].status == "pass"
+
+
 def test_a_last_row_that_is_the_sum_of_the_others_is_told_and_makes_no_column_a_leak():
     bill, tip = R.uniform(3, 50, 200).round(2), R.uniform(1, 8, 200).round(2)
     kinds = {"bill": "numeric", "size": "numeric"}

@@ -190,7 +190,7 @@ def test_a_retraining_is_a_run_of_the_home_once_and_backs_off_where_it_gives_no_
     assert main(command) == 2 and json.loads(capsys.readouterr().out)["retraining"]["run"] == name
     assert [p.name for p in (home / "runs").iterdir()] == [name] and retraining(home)["number"] == 1
     (home / "monitor" / "churn-retraining.json").write_text("[]")
-    assert main(command) == 2 and "the policy begins anew" in capsys.readouterr().err
+    assert main(command) == 2 and "begin again" in capsys.readouterr().err
 
 
 @long
