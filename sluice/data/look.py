@@ -24,7 +24,7 @@ from sluice.data.dialect import Dialect
 from sluice.data.forms import WORKBOOKS, form_of_files, format_of
 from sluice.data.labelnames import LABEL, OFTEN
 from sluice.data.numerals import Spelled, spelled_numbers
-from sluice.data.opening import opened, text_of
+from sluice.data.opening import opened, text_of, without_mark
 from sluice.data.packed import PACKED, inner_suffix
 from sluice.data.scheme import Found
 from sluice.data.separators import settle
@@ -163,9 +163,12 @@ def looked_at(path: Path, where: str) -> Iterator[Look]:
 def _is_text(file: Found) -> None:
     with opened(file) as stream:
         head = stream.read(1 << 16)
-    if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")) and without_mark(head) is None:
+        line = head[: head.index(b"\0")].count(b"\n") + 1
         raise DataError(
-            "holds zero bytes: it is no text", field=file.where, fix="name a CSV, JSON-lines or Parquet file, with the ending of its kind"
+            "holds zero bytes: it is no text, or a part of it was never written",
+            field=f"{file.where}:{line}",
+            fix="name a CSV, JSON-lines or Parquet file, with the ending of its kind, or save it again without them",
         )
 
 
@@ -202,7 +205,7 @@ def _part(file: Found, form: str, tmp: Path) -> Found:
     if len(head) <= MOST_BYTES:
         return file
     part = Found(tmp / f"part{inner_suffix(file.path) if format_of(file.path) else '.txt'}", file.where)
-    part.path.write_bytes(head[: head.rfind(b"\n") + 1])
+    part.path.write_bytes(b"".join(_lines(head)[:-1]))
     if form == "csv":
         _whole_rows(part)
     return part
@@ -216,9 +219,17 @@ def _whole_rows(part: Found) -> None:
         reader = dialect.reader(f)
         for _ in reader:
             before, last = last, reader.line_num
-    with part.path.open("rb") as f:
-        lines = [f.readline() for _ in range(before)]
-    part.path.write_bytes(b"".join(lines))
+    part.path.write_bytes(b"".join(_lines(part.path.read_bytes())[:before]))
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """The lines of a text with their ends, the last one what is left behind them: of UTF-16 an end is two bytes, and only at an even place."""
+    wide = "utf-16-le" if text.startswith(b"\xff\xfe") else "utf-16-be" if text.startswith(b"\xfe\xff") else without_mark(text[: 1 << 16])
+    if wide is None:
+        *whole, rest = text.split(b"\n")
+        return [*(line + b"\n" for line in whole), rest]
+    *rows, left = text[: len(text) // 2 * 2].decode(wide, "surrogatepass").split("\n")
+    return [line.encode(wide, "surrogatepass") for line in (*(row + "\n" for row in rows), left)]
 
 
 def _dialect(file: Found) -> Dialect:
@@ -259,6 +270,8 @@ def _encoding(file: Found) -> str:
     head = head[: head.rfind(b"\n") + 1] or head
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
+    if (bare := without_mark(head[: 1 << 16])) is not None:
+        return bare
     with contextlib.suppress(UnicodeDecodeError):
         head.decode("utf-8")
         return "utf-8"

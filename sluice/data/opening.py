@@ -55,7 +55,7 @@ def not_empty(file: Found, encoding: str = "utf-8", setting: str | None = None) 
                 field=file.where,
                 fix=f"name it so: {file.path.name}{ending}",
             )
-    if setting and encoding == "utf-8" and (bare := _without_mark(head)) is not None:
+    if setting and encoding == "utf-8" and (bare := without_mark(head)) is not None:
         raise DataError("is UTF-16 text without its mark", field=file.where, fix=f"save it as UTF-8, or set {setting}: {bare}")
     if encoding in _BOMS.values():
         try:
@@ -71,7 +71,7 @@ def not_empty(file: Found, encoding: str = "utf-8", setting: str | None = None) 
             )
 
 
-def _without_mark(head: bytes) -> str | None:
+def without_mark(head: bytes) -> str | None:
     """UTF-16 that no mark tells: nearly every second byte is zero, and hardly one of the others."""
     some = len(head) // 2
     for name, zero, other in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):

@@ -32,7 +32,7 @@ class Category(ColumnField):
     kind = "categorical"
     plain = True
     category = True
-    checks = frozenset({"mixed", "constant", "identifier", "predictive", "shift"})
+    checks = frozenset({"characters", "mixed", "constant", "identifier", "predictive", "shift"})
     column_type = "string"
     options = ("spelling",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 
 import numpy as np
@@ -20,6 +21,10 @@ from sluice.fields.text import LIMIT_CHARACTERS
 _LARGEST = float(np.finfo(np.float32).max)
 #: A text is long beside the others when it has more characters than this, and than this many times the 95th percentile.
 _LONG, _LONG_TIMES = 2000, 20
+#: Bytes read in a wrong encoding, and zero bytes, which no text has.
+_BROKEN = "[\ufffd\\x00]|Ã[\u0080-\u00bf]|â€"
+#: The same, and control characters.
+_UNSEEN = re.compile(_BROKEN + "|[\\x00-\\x08\\x0b-\\x1f\\x7f]")
 #: From this share of missing values on a column is worth a look, where no limit is declared.
 _GAPS = 0.5
 
@@ -266,14 +271,14 @@ def texts(s: Subject) -> None:
                     limit=usual,
                     examples=side.examples(long),
                 )
-            broken = np.asarray(pc.fill_null(pc.match_substring_regex(column, "\ufffd|Ã[\u0080-\u00bf]|â€"), False))
+            broken = np.asarray(pc.fill_null(pc.match_substring_regex(column, _BROKEN), False))
             if broken.any():
                 quiet = False
                 s.add(
                     "texts",
                     "warn",
-                    f"{side.prefix}{counted(int(broken.sum()), 'text')} with signs of a wrong encoding (such as 'Ã©' or '\ufffd'); save the "
-                    "source as UTF-8 again",
+                    f"{side.prefix}{counted(int(broken.sum()), 'text')} with signs of a wrong encoding (such as 'Ã©', '\ufffd' or a zero byte); save "
+                    "the source as UTF-8 again",
                     column=name,
                     value=int(broken.sum()),
                     limit=0,
@@ -281,6 +286,25 @@ def texts(s: Subject) -> None:
                 )
         if quiet:
             s.add("texts", "pass", "lengths and encoding are plausible", column=name)
+
+
+def characters(s: Subject) -> None:
+    """Categories with signs of a wrong encoding, or with characters that no one can see: each is a class of its own."""
+    for side in s.sides:
+        for name in (*side.having("characters"), *(["label"] if s.label.category else [])):
+            odd = [str(v) for v in side.coded(name)[0] if _UNSEEN.search(str(v))]
+            if odd:
+                rows = side.among(name, odd)
+                s.add(
+                    "characters",
+                    "warn",
+                    f"{side.prefix}{counted(rows.count, 'row')} with a zero byte, another control character or a sign of a wrong encoding in "
+                    f"{name!r}: a class apart from the same word without it; clean the source, or save it as UTF-8 again",
+                    column=name,
+                    value=rows.count,
+                    limit=0,
+                    examples=side.examples(rows, name),
+                )
 
 
 def constant(s: Subject) -> None:
@@ -316,4 +340,4 @@ class Columns(Looks):
     """Checks one column at a time: what is missing, what cannot be used."""
 
     name = "columns"
-    looks = (nulls, non_finite, ranges, images, sizes, recordings, texts, constant)
+    looks = (nulls, non_finite, ranges, images, sizes, recordings, texts, characters, constant)

@@ -148,14 +148,19 @@ def test_a_file_whose_name_tells_nothing_without_a_header_line_is_a_project_too(
 
 @pytest.mark.parametrize(
     "content, message",
-    [(b"\x89PNG\0\0", "holds zero bytes: it is no text"), (b"text\none\ntwo\n", "has one column: nothing to learn"), (b"", "is empty")],
+    [
+        (b"\x89PNG\0\0", "1: holds zero bytes: it is no text"),
+        (b"a,b\n1,x\n2,\0\0\0\0\0\0", "3: holds zero bytes: it is no text"),
+        (b"text\none\ntwo\n", " has one column: nothing to learn"),
+        (b"", " is empty"),
+    ],
 )
 def test_what_is_no_table_is_refused_by_the_name_it_was_given(
     tmp_path: Path, content: bytes, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "d.csv").write_bytes(content)
     assert main(["init", str(tmp_path / "p"), "--data", str(tmp_path / "d.csv")]) == 2
-    assert f"{tmp_path / 'd.csv'}: {message}" in capsys.readouterr().err and not (tmp_path / "p").exists()
+    assert f"{tmp_path / 'd.csv'}:{message}" in capsys.readouterr().err and not (tmp_path / "p").exists()
 
 
 @pytest.mark.parametrize("name", ["d.csv.gz", "d.jsonl.gz", "d.parquet"])
@@ -171,6 +176,8 @@ def test_what_cannot_be_unpacked_is_told(tmp_path: Path, name: str, capsys: pyte
         ("cp1252", ["schöne Grüße", "naïve café"]),
         ("cp949", ["재미있는 영화", "지루한 드라마"]),
         ("utf-16", ["日本語の文章です", "中文的句子"]),
+        ("utf-16-le", ["schöne Grüße", "naïve café"]),
+        ("utf-16-be", ["schöne Grüße", "naïve café"]),
     ],
 )
 def test_a_file_of_another_encoding_and_without_a_header_line_is_read(tmp_path: Path, encoding: str, words: list[str]) -> None:
@@ -179,6 +186,17 @@ def test_a_file_of_another_encoding_and_without_a_header_line_is_read(tmp_path: 
     made = init(tmp_path, tmp_path / "d.csv", "--label", "column_2")
     assert made.data.encoding == encoding and made.data.header is False and made.task == "text"
     assert made.data.columns.label == "column_2"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8"])
+def test_the_beginning_of_a_large_file_ends_with_a_whole_row_in_every_encoding(
+    tmp_path: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "MOST_BYTES", 4001)
+    rows = "".join(f"{i % 7},\u010a{'ab'[i % 2]},{'yes' if i % 3 else 'no'}\n" for i in range(900))
+    (tmp_path / "d.csv").write_bytes(("size,place,label\n" + rows).encode(encoding))
+    made = init(tmp_path, tmp_path / "d.csv")
+    assert made.data.encoding == encoding and made.data.columns.label == "label"
 
 
 def test_what_would_be_refused_gets_a_limit_that_the_data_passes(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from sluice.package import package
 from sluice.package.package import MANIFEST, Package, Store, read
 from sluice.problems.decision import Rule, codes
 
-PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture

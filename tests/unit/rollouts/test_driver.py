@@ -97,7 +97,7 @@ def rolled_out(home: Path, scenario: Scenario, kills: list[int]) -> tuple[Worldl
     raise AssertionError("killed more often than planned")
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.integers(1, 60), max_size=8), st.booleans())
 def test_driver_killed_at_any_write_goes_on_and_never_acts_twice(tmp_path: Path, kills: list[int], good: bool):
     backend, store, state = rolled_out(tmp_path, Scenario(200.0, candidate=Behaviour(errors=0.0 if good else 0.2)), kills)

@@ -105,7 +105,7 @@ def test_a_damaged_newest_is_refused_and_the_one_before_used(kept, warnings, dam
 
 
 @given(at=st.integers(0, 10**9))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_flipped_byte_is_found(tmp_path_factory, at):
     kept = Checkpoints(tmp_path_factory.mktemp("c"), keep=2, warn=lambda text: None)
     save(kept, 1)

@@ -72,7 +72,7 @@ def names(root: Path) -> list[str]:
 
 
 @given(rows=st.integers(0, 9), size=st.integers(2, 6), others=st.integers(1, 6), width=st.integers(1, 3))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_any_number_wrote_any_number_reads(tmp_path_factory, rows, size, others, width):
     whole = {**WHOLE, "x": torch.rand(rows, width)}
     processes = group(tmp_path_factory.mktemp("c") / "run", size, [])
