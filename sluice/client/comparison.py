@@ -106,5 +106,5 @@ def _called(v: Version) -> str:
 def _said(found: Measured | None) -> str:
     if found is None:
         return "-"
-    limits = f" ({svg.number(found[1])} to {svg.number(found[2])})" if found[1] is not None and found[2] is not None else ""
+    limits = f" ({svg.between(found[1], found[2])})" if found[1] is not None and found[2] is not None else ""
     return svg.number(found[0]) + limits

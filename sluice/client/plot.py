@@ -46,7 +46,7 @@ def _evaluated(e: Evidence) -> str:
     limits = [compared.get(k) for k in ("difference", "low", "high", "margin")]
     if None not in limits:
         out += svg.difference(*limits)  # type: ignore[arg-type]
-        out += f'<p class="note">{escape(str(compared["verdict"]).replace("_", " "))}: {svg.number(compared["difference"])} ({svg.number(compared["low"])} to {svg.number(compared["high"])})</p>'
+        out += f'<p class="note">{escape(str(compared["verdict"]).replace("_", " "))}: {svg.number(compared["difference"])} ({svg.between(compared["low"], compared["high"])})</p>'
     return out
 
 
@@ -65,9 +65,7 @@ def values(points: Sequence[tuple[str, float, float | None, float | None, str]],
         )
         if low is not None and high is not None:
             plot.line([(low, y), (high, y)], colour)
-        plot.dot(
-            value, y, colour, f"{name}: {svg.number(value)}" + (f" ({svg.number(low)} to {svg.number(high)})" if low is not None else "")
-        )
+        plot.dot(value, y, colour, f"{name}: {svg.number(value)}" + (f" ({svg.between(low, high)})" if low is not None else ""))
     return f"<figure>{plot.svg(metric)}</figure>"
 
 

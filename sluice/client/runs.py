@@ -122,11 +122,7 @@ class Run:
         e = (found.evidence.get("evaluation") if found else None) or {}
         if e.get("value") is None:
             return []
-        limits = (
-            f", {e.get('confidence', 0.95):.0%} interval {svg.number(e['low'])} to {svg.number(e['high'])}"
-            if e.get("low") is not None
-            else ""
-        )
+        limits = f", {e.get('confidence', 0.95):.0%} interval {svg.between(e['low'], e['high'])}" if e.get("low") is not None else ""
         lines = [f"{e['metric']} {svg.number(e['value'])}{limits}, {e['rows']:,} held-out rows"]
         c = found.evidence.get("comparison") if found else None
         if c and c.get("difference") is not None:

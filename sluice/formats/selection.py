@@ -246,6 +246,8 @@ def _moved(outputs: np.ndarray, fp32: np.ndarray, change: np.ndarray, held: Held
     of = int(np.abs(after.astype(np.float64) - before).argmax())
     if not held.asked.scalar:
         found["label"] = held.labels[of] if of < len(held.labels) else str(of)
+        if not held.asked.classes:
+            found["what"] = f"part {found['label']} of the answer"
     return found | {"fp32": float(before[of]), "answer": float(after[of])}
 
 

@@ -40,7 +40,7 @@ class Bar(Check):
             [
                 Html(f"<b>{escape(n)}</b>") if n == found["metric"] else n,
                 m["value"],
-                f"{svg.number(m['low'])} to {svg.number(m['high'])}" if m.get("low") is not None else m.get("why", ""),
+                svg.between(m["low"], m["high"]) if m.get("low") is not None else m.get("why", ""),
             ]
             for n, m in sorted(found["metrics"].items(), key=lambda item: item[0] != found["metric"])
         ]
@@ -110,9 +110,18 @@ def never_predicted(evaluation: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _range(e: dict[str, Any]) -> str:
-    return f"{e['confidence']:.0%} interval {number(e['low'])} to {number(e['high'])}" if e["low"] is not None else "no interval"
+    return f"{e['confidence']:.0%} interval {between(e['low'], e['high'])}" if e["low"] is not None else "no interval"
 
 
 def number(value: float | None) -> str:
     """A value to four digits, or that it is undefined."""
-    return "undefined" if value is None else f"{value:.4g}"
+    from sluice.report import svg
+
+    return "undefined" if value is None else svg.number(value)
+
+
+def between(low: float, high: float) -> str:
+    """The limits of an interval, as in a report."""
+    from sluice.report import svg
+
+    return svg.between(low, high)

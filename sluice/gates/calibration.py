@@ -53,7 +53,7 @@ def _table(found: dict[str, Any]) -> str:
 def _of(found: dict[str, Any]) -> str:
     from sluice.report import svg
 
-    limits = f" ({svg.number(found['low'], 3)} to {svg.number(found['high'], 3)})" if found.get("low") is not None else ""
+    limits = f" ({svg.between(found['low'], found['high'], 3)})" if found.get("low") is not None else ""
     return svg.number(found["value"]) + limits
 
 

@@ -12,6 +12,7 @@ from sluice.core.check import Check, Decision
 from sluice.core.errors import ProjectError
 from sluice.core.predicate import names
 from sluice.core.section import Names, Section
+from sluice.gates import bar
 from sluice.gates.bar import number
 from sluice.gates.facts import Judged
 from sluice.gates.slices import Slice
@@ -126,7 +127,7 @@ def _sentence(of: dict[str, Any], m: dict[str, Any], found: dict[str, Any]) -> s
     shares = " and to ".join(f"{number(r)} of {g}" for g, r in m["between"])
     between = f"; {found['positive']!r} is answered to {shares}{_among(m['among'])}"
     few = f" ({m['why']})" if m["why"] else ""
-    return f"{where} is {number(m['value'])} ({number(m['low'])} to {number(m['high'])}), {side} {setting}{between}{few}"
+    return f"{where} is {number(m['value'])} ({bar.between(m['low'], m['high'])}), {side} {setting}{between}{few}"
 
 
 def _among(which: str) -> str:
@@ -144,7 +145,7 @@ def _drawn(found: dict[str, Any]) -> str:
             [
                 m["metric"],
                 m["value"],
-                f"{number(m['low'])} to {number(m['high'])}" if m["low"] is not None else "",
+                bar.between(m["low"], m["high"]) if m["low"] is not None else "",
                 m["bound"],
                 Html(words[m["verdict"]]),
                 m["why"],

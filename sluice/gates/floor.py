@@ -332,7 +332,7 @@ def drawn(found: dict[str, Any]) -> str:
 def _baseline(c: dict[str, Any]) -> str:
     from sluice.report import svg
 
-    limits = f"{svg.number(c['low'])} to {svg.number(c['high'])}" if c["low"] is not None else ""
+    limits = svg.between(c["low"], c["high"]) if c["low"] is not None else ""
     difference = svg.number(c["difference"]) if c["difference"] is not None else ""
     value = svg.number(c["baseline"]) if c["baseline"] is not None else ""
     return (

@@ -44,7 +44,7 @@ class Format(Check):
                     f["format"],
                     f"{f['bytes'] / 1024:,.0f} KiB" if f.get("bytes") is not None else "",
                     f.get("max_abs_diff"),
-                    f.get("agreement"),
+                    f"{100 * f['agreement']:.4g} %" if f.get("agreement") is not None else "",
                     f.get("metric"),
                     _loss(f),
                     f.get("latency_ms"),
@@ -52,7 +52,7 @@ class Format(Check):
                     Html(verdict),
                 ]
             )
-        head = ["format", "size", "largest difference", "label agreement", "metric", "loss", "ms, 1 row", "ms, 16 rows", ""]
+        head = ["format", "size", "largest difference", "same answers", "metric", "loss", "ms, 1 row", "ms, 16 rows", ""]
         out = table(head, rows, (1, 2, 3, 4, 5, 6, 7)) + _traded(e["formats"], e.get("chosen"))
         out += "".join(_moved(f) for f in e["formats"] if f.get("moved"))
         return out + (f'<p class="note">package <code>sha256:{escape(str(e["digest"]))}</code></p>' if e.get("digest") else "")

@@ -94,7 +94,7 @@ def drawn(title: str, c: dict[str, Any], other: str = "champion") -> str:
     out = f"<h3>{escape(title)}</h3>"
     if None not in (c["difference"], c["low"], c["high"]):
         out += svg.difference(c["difference"], c["low"], c["high"], c["margin"], other)
-    out += f'<p class="note">{escape(str(c["verdict"]).replace("_", " "))}: {svg.number(c["difference"])} ({svg.number(c["low"])} to {svg.number(c["high"])})</p>'
+    out += f'<p class="note">{escape(str(c["verdict"]).replace("_", " "))}: {svg.number(c["difference"])} ({svg.between(c["low"], c["high"])})</p>'
     what = "units" if c.get("unit") else "rows"
     notes = []
     if c.get("margin_needs"):

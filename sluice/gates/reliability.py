@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sluice.core.check import Check, Decision
 from sluice.core.errors import ProjectError
-from sluice.gates.bar import number
+from sluice.gates.bar import between, number
 from sluice.gates.facts import Judged
 from sluice.problems.config import MetricConfig, of_units
 
@@ -79,7 +79,7 @@ def decide(evaluation: dict[str, Any], config: ReliabilityConfig) -> Decision:
         return Decision("pass")
     ece, low, high = found["ece"], found["low"], found["high"]
     verdict = "inconclusive" if low is None else "above" if low > most else "within" if high <= most else "inconclusive"
-    limits = f" ({evaluation['confidence']:.0%} interval {number(low)} to {number(high)})" if low is not None else ""
+    limits = f" ({evaluation['confidence']:.0%} interval {between(low, high)})" if low is not None else ""
     bar = f"expected calibration error {number(ece)}{limits} on {evaluation['rows']:,} rows{of_units(evaluation)}"
     words = {
         "above": f"{bar} is above evaluate.ece_maximum {most:g}: set export.calibrate, or train for longer or shorter",

@@ -18,7 +18,7 @@ from pydantic import Field as Setting
 from sluice.core.check import Check, Decision
 from sluice.core.errors import DataError, InputError
 from sluice.core.section import Names, Section
-from sluice.gates.bar import number
+from sluice.gates.bar import between, number
 from sluice.gates.facts import Judged
 from sluice.problems.config import MetricConfig, of_units
 
@@ -254,7 +254,7 @@ def decide(found: dict[str, Any], config: RobustConfig) -> Decision:
 def _sentences(found: dict[str, Any], verdict: str) -> Iterator[str]:
     for s in found["suites"]:
         if s["verdict"] == verdict:
-            limits = f", {found['confidence']:.1%} interval {number(s['low'])} to {number(s['high'])}" if s["low"] is not None else ""
+            limits = f", {found['confidence']:.1%} interval {between(s['low'], s['high'])}" if s["low"] is not None else ""
             what = "drops by" if verdict == "dropped" else "may drop by more than is accepted:"
             yield (
                 f"robustness: with {s['suite']} {found['metric']} {what} {number(s['drop'])} ({number(s['clean'])} to {number(s['value'])}{limits}) on "
@@ -282,7 +282,7 @@ def _drawn(found: dict[str, Any]) -> str:
             ", ".join(s["columns"][:4]) + (f" and {s['of'] - 4} more" if s["of"] > 4 else "") or "the whole row",
             s["value"],
             s["drop"],
-            f"{svg.number(s['low'])} to {svg.number(s['high'])}" if s["low"] is not None else "",
+            svg.between(s["low"], s["high"]) if s["low"] is not None else "",
             Html(_WORDS[s["verdict"]]),
         ]
         for s in found["suites"]

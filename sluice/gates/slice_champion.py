@@ -9,7 +9,7 @@ from pydantic import Field
 from sluice.core.check import Check, Decision
 from sluice.core.predicate import names
 from sluice.core.section import Names
-from sluice.gates.bar import number
+from sluice.gates.bar import between, number
 from sluice.gates.facts import Judged
 from sluice.gates.slices import Slice
 from sluice.problems.config import MetricConfig, of_units
@@ -97,7 +97,7 @@ def _sentence(s: dict[str, Any], found: dict[str, Any]) -> str:
 def _caution(s: dict[str, Any], found: dict[str, Any]) -> str:
     return (
         f"the worst slice found: on the {s['rows']:,} rows{of_units(s)} where {s['slice']} {s['metric']} is {number(s['candidate'])} "
-        f"({number(s['low'])} to {number(s['high'])}), on all {number(s['whole'])} (found on one half of the held-out rows, confirmed on the other)"
+        f"({between(s['low'], s['high'])}), on all {number(s['whole'])} (found on one half of the held-out rows, confirmed on the other)"
     )
 
 
@@ -160,7 +160,7 @@ def _worst(found: dict[str, Any]) -> str:
             s["slice"],
             s["rows"],
             s["candidate"],
-            f"{number(s['low'])} to {number(s['high'])}" if s["low"] is not None else "",
+            between(s["low"], s["high"]) if s["low"] is not None else "",
             s["whole"],
             _VERDICTS[s["verdict"]],
         ]

@@ -51,7 +51,7 @@ class Slices(Check):
                 r["column"],
                 r["value"],
                 r["metric"],
-                f"{svg.number(r['low'])} to {svg.number(r['high'])}" if r.get("low") is not None else "",
+                svg.between(r["low"], r["high"]) if r.get("low") is not None else "",
                 r["rows"],
                 Html("" if r.get("ok", True) else '<b class="bad-text">below the bar</b>'),
             ]

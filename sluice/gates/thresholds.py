@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sluice.core.check import Check, Decision
 from sluice.core.errors import ProjectError
-from sluice.gates.bar import number
+from sluice.gates.bar import between, number
 from sluice.gates.facts import Judged
 from sluice.problems.config import MetricConfig, of_units
 
@@ -78,7 +78,7 @@ class Thresholds(Check):
             [
                 t["metric"],
                 t["value"],
-                f"{svg.number(t['low'])} to {svg.number(t['high'])}" if t["low"] is not None else "",
+                svg.between(t["low"], t["high"]) if t["low"] is not None else "",
                 f"{'at least' if t['better'] == 'higher' else 'at most'} {svg.number(t['limit'])}",
                 Html('<span class="ok-text">reached</span>' if t["ok"] else '<b class="bad-text">missed</b>'),
             ]
@@ -116,5 +116,5 @@ def _sentence(row: dict[str, Any], evaluation: dict[str, Any]) -> str:
     bar = f"evaluate.{key}.{row['metric']} {row['limit']:g}"
     if row["value"] is None:
         return f"{row['metric']} is not defined on the held-out rows ({row['why']}), so it cannot reach {bar}"
-    limits = f" ({evaluation['confidence']:.0%} interval {number(row['low'])} to {number(row['high'])})" if row["low"] is not None else ""
+    limits = f" ({evaluation['confidence']:.0%} interval {between(row['low'], row['high'])})" if row["low"] is not None else ""
     return f"{row['metric']} {number(row['value'])}{limits}{of_units(evaluation)} {'reaches' if row['ok'] else f'is {side}'} {bar}"

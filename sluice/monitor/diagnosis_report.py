@@ -107,11 +107,14 @@ def _quality(quality: Found, found: Found) -> str:
     windows = [w for w in quality["windows"] if w["value"] is not None]
     numbers = {w["number"] for w in windows}
     series = {quality["metric"]: [(w["number"], w["value"]) for w in windows]}
-    if windows and all(w["low"] is not None for w in windows):
-        series |= {"its 95 % interval": [(w["number"], w["low"]) for w in windows], "": [(w["number"], w["high"]) for w in windows]}
+    band = [(w["number"], w["low"], w["high"]) for w in windows if w["low"] is not None]
     since = (found.get("concept") or {}).get("since") or min((f["since"] for f in found["features"] if f["since"]), default="")
     mark = next((w["number"] for w in windows if since and w["ended"] >= since), None)
-    drawn = svg.lines(series, "window of labelled rows", quality["metric"], mark=mark, mark_text=since) if len(numbers) > 1 else ""
+    drawn = ""
+    if len(numbers) > 1:
+        drawn = svg.lines(
+            series, "window of labelled rows", quality["metric"], mark=mark, mark_text=since, band=band, band_name="its 95 % interval"
+        )
     said = []
     for name in ("before", "after"):
         one = quality.get(name)
@@ -176,4 +179,6 @@ def _line(found: Found) -> str:
         parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="5" fill="{colour}"><title>{escape(e["at"])} {escape(e["text"])}</title></circle>')
     ends: Sequence[tuple[float, str, str]] = ((left, "start", at[0][1]["at"]), (width - 10, "end", at[-1][1]["at"]))
     parts += [f'<text x="{x}" y="{height - 4}" text-anchor="{anchor}">{escape(text)}</text>' for x, anchor, text in ends]
-    return f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="what happened, on a line of time">{"".join(parts)}</svg></figure>'
+    named = 'aria-label="what happened, on a line of time"'
+    drawn = f'<svg viewBox="0 0 {width} {height}" role="img" {named}>{"".join(parts)}</svg>'
+    return f'<figure class="wide" tabindex="0" role="group" {named}>{drawn}</figure>'

@@ -195,7 +195,7 @@ def _access(base: Any, files: list[str], asked: Asked, faults: list[str]) -> dic
     )
     unread = base.execute("SELECT count(*) FROM lines WHERE status IS NULL").fetchone()[0]
     if unread:
-        faults.append(f"{unread:,} lines of access logs are none")
+        faults.append(f"lines of access logs that could not be read: {unread:,}")
     whose = "AND model = $model" if asked.model is not None else ""
     given = {"slow": asked.slow_ms} | ({"model": asked.model} if asked.model is not None else {})
     told = f"FROM lines WHERE status IS NOT NULL AND model <> '' {whose}"

@@ -119,12 +119,12 @@ def timeline(history: list[dict[str, Any]]) -> str:
     if len(known) < 2:
         return ""
     plot = svg.Plot((known[0][0], known[-1][0]), (0.0, max(y for _, y in known) * 1.1 or 1.0), width=940, height=200)
-    plot.axes("window", "largest shift").line(known, svg.COLOURS[0], dots=len(known) < 80)
+    plot.axes("window", "largest shift", whole=True).line(known, svg.COLOURS[0], dots=len(known) < 80)
     for h in history:
         if h["alarms"]:
             at = next((y for x, y in known if x == h["window"]), 0.0)
             plot.dot(float(h["window"]), at, "var(--bad)", f"{h['begun']} {'; '.join(h['alarms'])}")
-    return plot.svg("the largest shift of each window")
+    return plot.wide("the largest shift of each window")
 
 
 def pictures(found: Told) -> str:

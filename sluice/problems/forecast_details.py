@@ -101,7 +101,7 @@ def drawn(found: Mapping[str, Any]) -> str:
     from sluice.report.tables import table
 
     c = found["coverage"]
-    limits = f" ({svg.number(c['low'], 3)} to {svg.number(c['high'], 3)})" if c["low"] is not None else ""
+    limits = f" ({svg.between(c['low'], c['high'], 3)})" if c["low"] is not None else ""
     out = f"<h3>Forecasts and what came</h3><p class='note'>The band is to hold {c['nominal']:.0%} of the values; it holds {c['value']:.1%}{limits}.</p>"
     out += f'<div class="grid2">{"".join(map(_example, found["examples"]))}</div>'
     lines = {

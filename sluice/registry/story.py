@@ -232,7 +232,7 @@ def html(story: Story) -> str:
             Html(
                 escape(e.what)
                 + (
-                    f"<details><summary>{len(e.told)} figures</summary>"
+                    f"<details><summary>{len(e.told)} figure{'' if len(e.told) == 1 else 's'}</summary>"
                     + table(["", ""], [[name, value] for name, value in e.told.items()])
                     + f"<pre>{escape(json.dumps(e.record, indent=1, ensure_ascii=False))}</pre></details>"
                     if e.told

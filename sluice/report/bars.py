@@ -26,7 +26,7 @@ def bars(items: Sequence[tuple[str, float, float | None, float | None]], title: 
         y = plot.py(len(items) - i - 0.5)
         unsure = low is not None and high is not None and low <= 0 <= high
         a, b = sorted((plot.px(0), plot.px(value)))
-        said = f"{name}: {svg.number(value)}" + (f" ({svg.number(low)} to {svg.number(high)})" if low is not None else "")
+        said = f"{name}: {svg.number(value)}" + (f" ({svg.between(low, high)})" if low is not None else "")
         plot.parts.append(
             f'<text x="{plot.box[0] - 6}" y="{y + 3.5:.1f}" text-anchor="end">{svg.short(name, 22)}</text>'
             f'<rect x="{a:.1f}" y="{y - 7:.1f}" width="{max(b - a, 0.5):.1f}" height="14" fill="{"var(--muted)" if unsure else svg.COLOURS[0]}">'

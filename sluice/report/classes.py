@@ -116,4 +116,4 @@ def per_label(rows: Sequence[Evidence]) -> str:
 
 
 def _range(limits: Sequence[float] | None) -> str:
-    return f'<div class="note">{svg.number(limits[0], 3)} to {svg.number(limits[1], 3)}</div>' if limits else ""
+    return f'<div class="note">{svg.between(limits[0], limits[1], 3)}</div>' if limits else ""

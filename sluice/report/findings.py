@@ -57,7 +57,7 @@ def _decisions(outcome: Evidence, gates: Sequence[Gate]) -> Iterator[tuple[str, 
 def _measured(e: Evidence) -> Iterator[tuple[str, str]]:
     found = e["evaluation"]
     sure = f"{found['confidence']:.0%} " if isinstance(found.get("confidence"), float) else ""
-    limits = f" ({sure}interval {svg.number(found['low'])} to {svg.number(found['high'])})" if found.get("low") is not None else ""
+    limits = f" ({sure}interval {svg.between(found['low'], found['high'])})" if found.get("low") is not None else ""
     yield (
         "",
         first_explained(
@@ -74,17 +74,19 @@ def _champion(e: Evidence, champion: str) -> Iterator[tuple[str, str]]:
             yield "", link.strip()
         return
     verdict = str(found["verdict"]).replace("_", " ")
-    limits = f" ({found['low']:+.4f} to {found['high']:+.4f})" if found.get("low") is not None else ""
+    limits = f" ({svg.signed(found['low'])} to {svg.signed(found['high'])})" if found.get("low") is not None else ""
     yield (
         ("no" if verdict == "worse" else ""),
-        escape(f"Against the champion, on the same rows: {verdict}, {found['difference']:+.4f}{limits}.") + link,
+        escape(f"Against the champion, on the same rows: {verdict}, {svg.signed(found['difference'])}{limits}.") + link,
     )
 
 
 def _floor(e: Evidence) -> Iterator[tuple[str, str]]:
     found = e["floor"]
+    if found and found.get("verdict") == "better" and found.get("said"):
+        yield "", escape(f"{found['said'][:1].upper()}{found['said'][1:]}.")
     if found and found.get("ahead"):
-        yield "maybe", escape(f"A simple model does as well: {found['ahead']}.")
+        yield "maybe", escape(f"A simple model does better: {found['ahead']}.")
 
 
 def _slices(e: Evidence) -> Iterator[tuple[str, str]]:

@@ -32,6 +32,6 @@ def forest(items: Sequence[tuple[str, float, float | None, float | None, bool]],
             plot.parts.append(
                 f'<line x1="{plot.px(low):.1f}" x2="{plot.px(high):.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}" stroke-width="2"/>'
             )
-        said = f"{name}: {svg.number(value)}" + (f" ({svg.number(low)} to {svg.number(high)})" if low is not None else "")
+        said = f"{name}: {svg.number(value)}" + (f" ({svg.between(low, high)})" if low is not None else "")
         plot.dot(value, len(items) - i - 0.5, colour, said)
-    return f"<figure>{plot.svg(title)}</figure>"
+    return plot.wide(title)

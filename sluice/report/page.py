@@ -34,7 +34,7 @@ def document(title: str, body: str) -> str:
 
 def section(gate: Gate) -> str:
     """A step's section, with its decision and reasons."""
-    reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
+    reasons = "".join(f"<li>{words.coded(r)}</li>" for r in gate.reasons)
     body = steps.section(gate)
     return (
         f'<section id="{gate.step}"><h2>{escape(steps.title(gate))}{_badge(gate.decision)}'
@@ -47,7 +47,7 @@ def section_or_note(gate: Gate) -> str:
     try:
         return section(gate)
     except (KeyError, TypeError, IndexError):
-        reasons = "".join(f"<li>{escape(r)}</li>" for r in gate.reasons)
+        reasons = "".join(f"<li>{words.coded(r)}</li>" for r in gate.reasons)
         return (
             f'<section id="{gate.step}"><h2>{escape(steps.title(gate))}{_badge(gate.decision)}</h2>'
             f'<ul class=reasons>{reasons}</ul><p class="note">the rest of its evidence is in the step\'s own report</p></section>'
@@ -153,20 +153,20 @@ def _why(outcome: dict[str, Any]) -> str:
     if outcome["outcome"] == "promoted":
         return ""
     error = outcome.get("error") or {}
-    fix = f"<p><b>Fix:</b> {escape(str(error['fix']))}</p>" if error.get("fix") else ""
+    fix = f"<p><b>Fix:</b> {words.coded(str(error['fix']))}</p>" if error.get("fix") else ""
     at = f"<code>{escape(str(error['field']))}</code> " if error.get("field") else ""
     got = f" (got <code>{escape(str(error['value']))}</code>)" if error.get("value") is not None else ""
-    then = "".join(f"<li>{escape(str(t))}</li>" for t in outcome.get("next") or ())
+    then = "".join(f"<li>{words.coded(str(t))}</li>" for t in outcome.get("next") or ())
     fix += f"<p><b>What can be done:</b></p><ul>{then}</ul>" if then else ""
     first, *more = outcome.get("reasons") or ["no reason was given"]
     first = error.get("message") or first
-    rest = "".join(f"<li>{escape(r)}</li>" for r in more)
+    rest = "".join(f"<li>{words.coded(r)}</li>" for r in more)
     return f'<section class="error"><h2>Why</h2><pre>{at}{escape(first)}{got}</pre>{f"<ul>{rest}</ul>" if rest else ""}{fix}</section>'
 
 
 def _cautions(outcome: dict[str, Any]) -> str:
     said = "".join(
-        f'<li><b class="warn-text">{escape(str(c))}</b></li>'
+        f'<li><b class="warn-text">{words.coded(str(c))}</b></li>'
         for c in outcome.get("cautions") or ()
         if not any(c in str(r) for r in outcome.get("reasons") or ())
     )
@@ -183,13 +183,13 @@ def key_figures(gates: list[Gate]) -> str:
             (
                 svg.number(found["value"]),
                 f"{found['metric']} on {found['rows']:,} {found.get('counted', 'held-out rows')}",
-                f"{svg.number(found['low'])} to {svg.number(found['high'])}" if found.get("low") is not None else "",
+                svg.between(found["low"], found["high"]) if found.get("low") is not None else "",
             )
         )
         if compared:
             tiles.append(
                 (
-                    f"{compared['difference']:+.4f}" if compared["difference"] is not None else "–",
+                    svg.signed(compared["difference"]) if compared["difference"] is not None else "–",
                     "against the champion",
                     str(compared["verdict"]).replace("_", " "),
                 )
@@ -198,10 +198,7 @@ def key_figures(gates: list[Gate]) -> str:
     beside = [c for c in ((floor["simple"], floor["trivial"]) if floor else ()) if c.get("low") is not None][
         :1
     ]  # the linear one, else no model
-    tiles += [
-        (f"{c['difference']:+.4g}", f"{c['metric']} against {c['name']}", f"{svg.number(c['low'])} to {svg.number(c['high'])}")
-        for c in beside
-    ]
+    tiles += [(svg.signed(c["difference"]), f"{c['metric']} against {c['name']}", svg.between(c["low"], c["high"])) for c in beside]
     if "preprocess" in by:
         tiles.append((f"{sum(by['preprocess']['rows'].values()):,}", "rows", f"data {by['preprocess']['digest'][:12]}"))
     if by.get("export_onnx", {}).get("chosen"):

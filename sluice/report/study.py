@@ -35,7 +35,7 @@ def _history(e: dict[str, Any]) -> str:
         return ""
     pick = min if e["direction"] == "minimize" else max
     so_far = [(n, pick(v for _, v in done[: i + 1])) for i, (n, _) in enumerate(done)]
-    plot = _plot([n for n, _ in done], [v for _, v in done]).axes("trial", e["metric"])
+    plot = _plot([n for n, _ in done], [v for _, v in done]).axes("trial", e["metric"], whole=True)
     plot.line(so_far, svg.COLOURS[1], step=True)
     _dots(plot, done, e)
     return f"<figure>{plot.svg('value of each trial')}{svg.legend(['a trial', 'best so far'])}</figure>"
@@ -47,7 +47,7 @@ def _curves(e: dict[str, Any]) -> str:
     if not curves:
         return ""
     every = [p for _, c in curves for p in c]
-    plot = _plot([p[0] for p in every], [p[1] for p in every]).axes("epoch", e["metric"])
+    plot = _plot([p[0] for p in every], [p[1] for p in every]).axes("epoch", e["metric"], whole=True)
     for t, points in sorted(curves, key=lambda c: c[0]["number"] == e["best"]["number"]):
         colour = "var(--good)" if t["number"] == e["best"]["number"] else svg.COLOURS[0] if t["state"] == "complete" else "var(--muted)"
         plot.line(points, colour, dots=len(points) == 1, dash="" if t["state"] == "complete" else "3 3")

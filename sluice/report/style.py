@@ -9,7 +9,7 @@ a{color:var(--link)}:focus-visible{outline:3px solid var(--link);outline-offset:
 .findings ul{list-style:none;margin:0;padding:0}.findings li{padding:5px 0 5px 14px;border-left:4px solid var(--line);margin:4px 0;overflow-wrap:anywhere}
 .findings li.ok{border-color:var(--good)}.findings li.no{border-color:var(--bad)}.findings li.maybe{border-color:var(--warn)}
 .words dl{display:grid;grid-template-columns:minmax(120px,max-content) 1fr;gap:3px 16px;font-size:13px;margin:0}.words dt{font-weight:600}.words dd{margin:0;color:var(--muted)}
-*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+*{box-sizing:border-box}body{margin:0;overflow-wrap:break-word;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{font-size:26px;margin:0;letter-spacing:-.01em}
 h2{font-size:18px;margin:0 0 12px;display:flex;gap:10px;align-items:center}h3{font-size:14px;margin:18px 0 6px;color:var(--muted);font-weight:600}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px 22px;margin:16px 0}
@@ -38,7 +38,7 @@ details summary{cursor:pointer;color:var(--muted);margin-top:10px}.columns{displ
 .column{border:1px solid var(--line);border-radius:8px;padding:9px 11px;font-size:12.5px}.column b{overflow-wrap:anywhere}
 .examples{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:12px}.examples article{border:1px solid var(--line);border-radius:8px;padding:9px 12px;font-size:13.5px;overflow-wrap:anywhere}
 .examples h4{margin:0 0 4px;font-size:13.5px}.examples dl{display:grid;grid-template-columns:auto 1fr;gap:1px 10px;margin:6px 0 0}.examples dt{color:var(--muted)}.examples dd{margin:0;text-align:right}
-@media(max-width:520px){main{padding:18px 12px 40px}section{padding:14px}.words dl{grid-template-columns:1fr}.words dd{margin-bottom:6px}}
+@media(max-width:520px){figure.wide{overflow-x:auto}figure.wide svg{min-width:640px}main{padding:18px 12px 40px}section{padding:14px}.words dl{grid-template-columns:1fr}.words dd{margin-bottom:6px}}
 @media print{:root{--bg:#fff;--card:#fff;--ink:#000;--muted:#444;--line:#bbb;--good:#15713a;--bad:#b42318;--warn:#8a5300;--on:#fff;--link:#000;
 --c1:#2563eb;--c2:#ea7317;--c3:#0f9d8a;--c4:#9333ea;--c5:#64748b}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 @page{margin:14mm}main{max-width:none;padding:0}body{font-size:11pt}section{border:0;border-top:1px solid var(--line);border-radius:0;padding:10px 0;margin:8px 0}

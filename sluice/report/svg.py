@@ -23,6 +23,37 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def between(low: float | None, high: float | None, digits: int = 4) -> str:
+    """Two limits with as many decimals each, so that they are compared at a glance: ``0.9568 to 0.9850``; none is rounded to 0."""
+    plain = f"{number(low, digits)} to {number(high, digits)}"
+    if low is None or high is None or not math.isfinite(most := max(abs(low), abs(high))) or not 1e-3 <= most < 1000:
+        return plain
+    shown = [f"{v:.{_places(most, digits)}f}" for v in (low, high)]
+    if any(float(text) == 0 != v for text, v in zip(shown, (low, high), strict=True)):
+        return plain
+    fewer = min(len(text) - len(text.rstrip("0")) for text in shown if float(text) != int(float(text))) if _fractions(shown) else 0
+    return " to ".join(number(float(t)) if float(t) == int(float(t)) else t[: len(t) - fewer] for t in shown)
+
+
+def _fractions(shown: Sequence[str]) -> bool:
+    return any(float(t) != int(float(t)) for t in shown)
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """A difference, its direction said: ``+0.0338``, ``-1,235``."""
+    size = abs(value)
+    if not size:
+        return "0"
+    text = f"{size:.{_places(size, digits)}f}" if 1e-3 <= size < 1000 and size != int(size) else number(size, digits)
+    return f"{'-' if value < 0 else '+'}{text}"
+
+
+def _places(size: float, digits: int) -> int:
+    """Decimals of numbers up to `size`: as many as have `digits` digits in all, for shares (0.01 to 1) as many as `digits`."""
+    exponent = math.floor(math.log10(size)) if size < 1 else math.ceil(math.log10(size)) - 1
+    return digits - 1 - (max(exponent, -1) if exponent >= -2 else exponent + 1)
+
+
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers inside [low, high]; `[low]` where there is none."""
     if not high > low:
@@ -67,8 +98,8 @@ class Plot:
         _, top, _, bottom = self.box
         return bottom - (value - self.y[0]) / (self.y[1] - self.y[0]) * (bottom - top)
 
-    def axes(self, x_label: str = "", y_label: str = "", *, x_ticks: bool = True, y_ticks: bool = True) -> Plot:
-        """Both axes with their ticks and names."""
+    def axes(self, x_label: str = "", y_label: str = "", *, x_ticks: bool = True, y_ticks: bool = True, whole: bool = False) -> Plot:
+        """Both axes with their ticks and names; `whole`: between two numbers of x that are counted there is none."""
         left, top, right, bottom = self.box
         for v in ticks(*self.y, 4) if y_ticks else ():
             y = self.py(v)
@@ -76,7 +107,7 @@ class Plot:
                 f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
                 f'<text x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{number(v, 3)}</text>'
             )
-        for v in ticks(*self.x, 6) if x_ticks else ():
+        for v in [t for t in ticks(*self.x, 6) if not whole or t == int(t)] if x_ticks else ():
             self.parts.append(f'<text x="{self.px(v):.1f}" y="{bottom + 15}" text-anchor="middle">{number(v, 3)}</text>')
         self.parts.append(f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
         if x_label:
@@ -143,6 +174,10 @@ class Plot:
             )
         return self
 
+    def wide(self, name: str) -> str:
+        """The picture of a plot too wide for a phone: there it scrolls and stays legible."""
+        return f'<figure class="wide" tabindex="0" role="group" aria-label="{escape(name, quote=True)}">{self.svg(name)}</figure>'
+
     def svg(self, name: str) -> str:
         """The picture as inline SVG; `name` is what those hear who do not see it."""
         return (
@@ -162,19 +197,32 @@ def legend(names: Sequence[str], more: str = "") -> str:
     return f'<div class="legend">{items}{more}</div>'
 
 
-def lines(series: dict[str, list[Point]], x_label: str, y_label: str = "", *, mark: float | None = None, mark_text: str = "") -> str:
-    """Curves over a common x."""
+def lines(
+    series: dict[str, list[Point]],
+    x_label: str,
+    y_label: str = "",
+    *,
+    mark: float | None = None,
+    mark_text: str = "",
+    band: Sequence[tuple[float, float, float]] = (),
+    band_name: str = "",
+) -> str:
+    """Curves over a common x; `band`: (x, low, high) each, drawn behind them in the first one's colour."""
     series = {k: [p for p in v if math.isfinite(p[1])] for k, v in series.items()}
     series = {k: v for k, v in series.items() if v}
     if not series:
         return ""
-    every = [p for v in series.values() for p in v]
-    plot = Plot((min(p[0] for p in every), max(p[0] for p in every)), _padded([p[1] for p in every])).axes(x_label, y_label)
+    every = [p for v in series.values() for p in v] + [(x, y) for x, *limits in band for y in limits]
+    plot = Plot((min(p[0] for p in every), max(p[0] for p in every)), _padded([p[1] for p in every]))
+    plot.axes(x_label, y_label, whole=all(p[0] == int(p[0]) for p in every))
     if mark is not None:
-        plot.rule(x=mark, text=mark_text)
+        plot.rule(x=mark, text=mark_text, before=plot.px(mark) > 0.8 * plot.width)
+    if band:
+        plot.band(band, COLOURS[0])
     for i, points in enumerate(series.values()):
         plot.line(points, COLOURS[i % len(COLOURS)], dots=len(points) <= 40)
-    return f"<figure>{plot.svg(y_label or x_label)}{legend(list(series))}</figure>"
+    more = f'<span><i style="background:{COLOURS[0]};opacity:.3"></i>{escape(band_name)}</span>' if band else ""
+    return f"<figure>{plot.svg(y_label or x_label)}{legend(list(series), more)}</figure>"
 
 
 def _padded(values: Sequence[float]) -> Point:

@@ -40,10 +40,39 @@ WORDS = {
     "log odds": "a probability on a scale without ends: 0 is one half, +2.2 is 90 %, -2.2 is 10 %",
     "quantile": "the value below which the said share of the rows lies",
     "pinball": "the error of a quantile: what lies on its wrong side costs more",
-    "ndcg": "how well the order is: 1 is perfect; what is at the top counts most",
+    "ndcg_10": "how well the first ten are ordered: 1 is perfect; what is at the top counts most",
+    "recall_10": "of what came, the share that stands among the first ten",
+    "hit_10": "how often at least one of what came stands among the first ten",
+    "mrr": "one over the place of the first right item, on average; 1 is always the first",
+    "coverage": "the share of the items that is recommended to somebody",
+    "novelty": "how rare the recommended items are, in bits",
+    "mase": "the error over that of a seasonal naive forecast in the past: below 1 is better than repeating the last season",
+    "smape": "the error relative to the size of the values: 0 is perfect, 2 is the worst",
+    "coverage_gap": "how far the share of values that fell into the band is from what was promised",
+    "micro_f1": "twice the labels met, over all that were answered and all that are true",
+    "row_f1": "the F1 of each row's labels, on average",
+    "exact_match": "the share of rows answered exactly",
+    "span_f1": "the F1 of spans; one counts where it begins, ends and is called as the true one",
+    "word_accuracy": "the share of words whose label is right",
+    "spearman": "how well two orders go together, from -1 to 1; 0 is guessing",
+    "pearson": "how well two numbers go together along a line, from -1 to 1; 0 is guessing",
+    "pair_auc": "how often a pair that belongs together is scored above one that does not; 0.5 is guessing",
+    "kernel_distance": "how far the samples are from held-out rows, by their features; 0 on average where both are alike",
+    "frechet_distance": "how far the means and spreads of the samples' features are from those of held-out rows",
+    "mean_return": "the sum of the rewards of an episode, on average",
+    "mean_length": "the steps of an episode, on average",
+    "cut_share": "the share of episodes that were ended by their limit of steps",
+    "dr": "doubly robust: the reward a model expects, corrected by the rows where the same action was taken",
+    "ips": "the reward of rows where the same action was taken, weighted by how seldom that happened",
+    "snips": "as ips, its weights made to sum to one",
+    "word_error_rate": "words to change, add or take away, over the true words; 0 is perfect",
+    "character_error_rate": "characters to change, add or take away, over the true ones; 0 is perfect",
+    "sentence_error_rate": "the share of clips not written exactly",
+    "grounded": "the share of an answer's claims that its sources support",
     "perplexity": "among how many words the model hesitates on average; lower is better",
 }
 _TAG = re.compile(r"<[^>]*>")
+_COMMAND = re.compile(r"`([^`\n]+)`")
 
 
 @cache
@@ -73,6 +102,11 @@ def first_explained(text: str) -> str:
     if found is None:
         return escape(text)
     return escape(text[: found.start()]) + explained(found[0]) + escape(text[found.end() :])
+
+
+def coded(text: str) -> str:
+    """A sentence as HTML, its `commands` set as code."""
+    return _COMMAND.sub(r"<code>\1</code>", escape(text))
 
 
 def used(body: str) -> list[str]:

@@ -59,5 +59,5 @@ def _error(found: dict[str, Any]) -> str:
     """The expected calibration error with its interval."""
     from sluice.report import svg
 
-    limits = f", {svg.number(found['low'], 3)} to {svg.number(found['high'], 3)}" if found.get("low") is not None else ""
+    limits = f", {svg.between(found['low'], found['high'], 3)}" if found.get("low") is not None else ""
     return svg.number(found["ece"], 3) + limits

@@ -28,7 +28,7 @@ class Rollout(Step):
         out = ""
         if len(timeline) > 1:
             end = float(timeline[-1]["t"])
-            plot = svg.Plot((0, max(end, 0.1)), (0, 105), width=940, height=200).axes("seconds", "% to the candidate")
+            plot = svg.Plot((0, max(end, 0.1)), (0, 105), width=940, height=200, right=70).axes("seconds", "% to the candidate")
             before, free = "", 0.0
             for at in timeline:
                 if at["phase"] != before:
@@ -37,15 +37,15 @@ class Rollout(Step):
                     free = max(free, x + 6.2 * len(str(at["phase"])) + 8)
                     before = at["phase"]
             plot.line([(float(p["t"]), float(p.get("weight") or 0)) for p in timeline], svg.COLOURS[0], step=True)
-            out += f"<figure>{plot.svg('traffic to the candidate over time')}</figure>"
+            out += plot.wide("traffic to the candidate over time")
             out += _arms(timeline) + _tests(timeline)
         load = e.get("load") or {}
         if load:
             rows: list[list[Any]] = [
                 ["requests sent", load.get("sent")],
                 ["failed", load.get("failed")],
-                ["p50", f"{svg.number(load.get('p50_ms'), 3)} ms"],
-                ["p99", f"{svg.number(load.get('p99_ms'), 3)} ms"],
+                ["p50", f"{svg.number(load.get('p50_ms'), 3)}\u00a0ms"],
+                ["p99", f"{svg.number(load.get('p99_ms'), 3)}\u00a0ms"],
             ]
             if load.get("rate"):
                 rows.append(["requests a second at the end", load["rate"]])

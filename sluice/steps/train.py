@@ -39,6 +39,7 @@ class Train(Step):
             ("rows per second", history[-1].get("samples_per_second")),
             ("seconds", e.get("seconds")),
         ]
+        facts = [f for f in facts if f[1] is not None]
         return out + table([f[0] for f in facts], [[f[1] for f in facts]]) + _choice(e.get("choice")) + _folds(e.get("cross_validation"))
 
 
@@ -49,6 +50,11 @@ def _curves(e: Evidence, unit: str) -> str:
 
     history, best = e["history"], float(e["best_epoch"])
     losses = {"training loss": "train_loss", "validation loss": "validation_loss"}
+    if len(history) == 1:  # a curve of one point tells nothing
+        only = history[0]
+        known = [[name, only[key]] for name, key in losses.items() if only.get(key) is not None]
+        known += [[f"validation {n}", v] for n, v in (only.get("validation_metrics") or {}).items() if isinstance(v, float)]
+        return table(["", "value"], known, (1,)) if known else ""
     series = {name: [(float(h["epoch"]), float(h[key])) for h in history if h.get(key) is not None] for name, key in losses.items()}
     out = '<div class="grid2">' + svg.lines(series, unit, "loss", mark=best, mark_text="kept")
     last = history[-1].get("validation_metrics") or {}
@@ -92,7 +98,7 @@ def _folds(found: Evidence | None) -> str:
         [
             f"{100 * found['confidence']:.0f} % interval",
             "",
-            *(f"{svg.number(s['low'])} to {svg.number(s['high'])}" if s["low"] is not None else "" for s in found["summary"].values()),
+            *(svg.between(s["low"], s["high"]) if s["low"] is not None else "" for s in found["summary"].values()),
         ]
     )
     by = f", rows of equal {found['grouped_by']} together" if found.get("grouped_by") else ""

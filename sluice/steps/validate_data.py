@@ -89,5 +89,6 @@ def _column(c: Evidence) -> str:
             picture += '<div class="note">length in characters</div>'
     elif c.get("top"):
         top = c["top"].items() if isinstance(c["top"], dict) else [(t["value"], t["count"]) if isinstance(t, dict) else t for t in c["top"]]
-        picture = svg.rows_of_bars([(str(k), float(v)) for k, v in top], limit=4, of=c.get("distinct"))
+        every = sum(v for _, v in top) == c["rows"] - (c.get("nulls") or 0)  # of pictures the sizes are named, not each picture
+        picture = svg.rows_of_bars([(str(k), float(v)) for k, v in top], limit=4, of=None if every else c.get("distinct"))
     return f'<div class="column"><b>{escape(str(c["name"]))}</b><div class="note">{escape(facts)}</div>{picture}</div>'

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from sluice.core.home import Home
-from sluice.report.svg import number
+from sluice.report.svg import between, number
 from sluice.ui.shape import PAGE, Missing, Page, RunLine
 
 #: Bytes of a file that is read, and runs that are looked through for an outcome.
@@ -162,7 +162,7 @@ def figures(evidence: Mapping[str, Any]) -> Mapping[str, str] | None:
     """The same of an evaluation's evidence; None where it is of another shape."""
     try:
         found, compared = evidence["evaluation"], evidence.get("comparison")
-        limits = f"{number(found['low'])} to {number(found['high'])}" if found.get("low") is not None else ""
+        limits = between(found["low"], found["high"]) if found.get("low") is not None else ""
         verdict = str(compared["verdict"]).replace("_", " ") if compared else ""
         return {"metric": f"{found['metric']} {number(found['value'])}", "limits": limits, "verdict": verdict}
     except (KeyError, TypeError, ValueError, AttributeError):

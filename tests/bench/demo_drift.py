@@ -361,11 +361,14 @@ def page(demo: Demo, told: dict[str, Any], diagnosed: str = "") -> str:
         ("Drift", demo.drift, max(y for _, y in demo.drift) * 1.1, "largest shift"),
     ):
         plot = svg.Plot((start, end), (0.0, top), width=940, height=240, top=26).axes("seconds", unit)
-        for i, (at, text) in enumerate(demo.events):
-            if at >= start:
-                plot.rule(x=at, text=str(i + 1), colour="var(--bad)" if text.startswith("alarm") else "var(--muted)")
+        shown = [(i, at, text) for i, (at, text) in enumerate(demo.events) if at >= start]
+        for n, (i, at, text) in enumerate(shown):
+            near = (
+                n > 0 and plot.px(at) - plot.px(shown[n - 1][1]) < 10
+            )  # two numbers in one place cannot be read: the first one's is enough
+            plot.rule(x=at, text="" if near else str(i + 1), colour="var(--bad)" if text.startswith("alarm") else "var(--muted)")
         out += f"<h2>{title}</h2>" + plot.line(points, svg.COLOURS[0], dots=True).svg(title)
-    rows = [[i + 1, f"{at:.1f} s", text] for i, (at, text) in enumerate(demo.events)]
+    rows = [[i + 1, f"{at:.1f}\u00a0s", text] for i, (at, text) in enumerate(demo.events)]
     body = f"<header><h1>A model that its traffic left behind</h1><div class='sub'>{told['sent']:,} requests, {told['failed']} failed</div></header>"
     link = f' · <a href="{escape(diagnosed, quote=True)}">all of it</a>' if diagnosed else ""
     why = f"<section><h2>Why</h2><p><b>{escape(told['diagnosis']['sentence'])}</b>{link}</p></section>"

@@ -205,7 +205,7 @@ class RecommendTrained(Trained):
 
     def __init__(self, state: State, record: dict[str, Any], scorer: Scorer, ranker: Ranker):
         self.state, self.record, self._scorer, self._ranker = state, record, scorer, ranker
-        chosen = f" of {len(record['history'])}, by ndcg_10 on the validation rows" if len(record["history"]) > 1 else ""
+        chosen = f": the best of {len(record['history'])} models, by ndcg_10 on the validation rows" if len(record["history"]) > 1 else ""
         self.text = f"{scorer.name} {_words(record['settings'])}".strip() + chosen
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -90,7 +90,8 @@ class TorchTrained(Trained):
         """Which epoch was kept, by what, and how the training ended."""
         r = self.record
         kept = f"epoch {r['best_epoch']} of {r['history'][-1]['epoch']} kept, by {r['plan']['watch']}{_ENDED[r['ended']]}"
-        return f"{kept}; {r.get('world_size', 1)} processes"
+        many = r.get("world_size", 1)
+        return f"{kept}; {many} process{'' if many == 1 else 'es'}"
 
     @functools.cached_property
     def module(self) -> torch.nn.Module:

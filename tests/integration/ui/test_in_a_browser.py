@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import ui_home
+from sluice.report.page import run_page
+from tests.tools import report_pictures, ui_home
 from tests.tools.ui_pictures import browser, tour
 from tests.tools.ui_server import served
+from tests.unit.report.evidence import PROJECT
 
 pytestmark = pytest.mark.skipif(not (shutil.which("chromium") or shutil.which("chromium-browser")), reason="no chromium on PATH")
 #: One of each kind; `python -m tests.tools.ui_pictures` looks at every page in every look.
@@ -21,6 +23,17 @@ def test_no_page_has_a_serious_finding_or_is_wider_than_a_phone(tmp_path: Path) 
     looks = [("desktop", "light"), ("phone", "dark")]
     assert tour(tmp_path, looks, lambda name, width, _: name in (_ON_A_DESK if width == "desktop" else _ON_A_PHONE), runs=12) == []
     assert len(list(tmp_path.glob("*.png"))) == len(_ON_A_DESK) + len(_ON_A_PHONE)
+
+
+def test_a_report_with_a_long_path_fits_a_phone(tmp_path: Path) -> None:
+    outcome = {
+        "outcome": "failed",
+        "run": "trial-1",
+        "seconds": 1.0,
+        "error": {"message": "no such file", "fix": "it was looked for at /" + "a_folder" * 20},
+    }
+    (tmp_path / "index.html").write_text(run_page(PROJECT, outcome, []))
+    assert report_pictures.look(tmp_path / "index.html") == []
 
 
 def test_a_rollout_moves_by_itself_and_an_action_is_confirmed_by_keyboard(tmp_path: Path) -> None:

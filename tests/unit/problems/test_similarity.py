@@ -68,6 +68,13 @@ def by_first_letter(texts: list[str]) -> np.ndarray:
     return np.array([[3.0, 0] if t[0] == "a" else [0, 2.0] for t in texts])
 
 
+def test_an_interval_of_a_correlation_is_not_told_to_hang_on_a_share_of_a_sum_that_is_nothing() -> None:
+    rng = np.random.default_rng(1)
+    for scores in rng.normal(size=(8, 132)):  # the sum of what lies about its mean is nothing, or next to it on either side
+        a = P.answers((scores + rng.normal(size=132))[:, None] / 10, scores, [])
+        assert [P.metrics()[name].too_narrow(a) for name in ("spearman", "pearson")] == [None, None]
+
+
 def test_pairs_are_judged_by_the_cosine_of_what_the_graph_gives_of_each_text() -> None:
     rows: Any = Pairs([["a x", "a y"], ["a x", "b y"], ["b x", "b y"]], [1.0, 0.0, 1.0])
     outputs, targets = P.judged(by_first_letter, None, rows, "test", [])  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def test_errors_and_slow_answers_by_version_and_hour(tmp_path: Path) -> None:
     assert [(r["hour"], r["requests"]) for r in told["by_hour"]] == [("2026-11-30 01:00", 200), ("2026-11-30 02:00", 200)]
     assert [r["request_id"] for r in told["slowest"]] == ["r397", "r392", "r387"] and told["slowest"][0]["ms"] == pytest.approx(2897)
     assert {r["status"] for r in told["failed"]} == {500} and told["failed"][0]["request_id"] == "r390"
-    assert told["clients"][0]["client"] == "10.0.0.9" and found["faults"] == ["1 lines of access logs are none"]
+    assert told["clients"][0]["client"] == "10.0.0.9" and found["faults"] == ["lines of access logs that could not be read: 1"]
     assert {r["status"]: r["requests"] for r in told["by_status"]}[500] == 20
 
 
