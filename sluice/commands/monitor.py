@@ -132,6 +132,9 @@ def _show(told: dict[str, Any]) -> None:
         console.print(
             f"{'! ' if judged['wrong'] else ''}{quality_watch.headline(judged)}", markup=False, style="red" if judged["wrong"] else None
         )
+        maybe = quality_watch.maybe_rose(judged["risen"] or {})
+        if maybe:
+            console.print(f"? {maybe}", markup=False)
     for fault in told["faults"]:
         console.print(f"not read: {fault}", markup=False)
     console.print(f"{told['new_rows']:,} new rows, {told['open']:,} in the open window · {told['report']}", markup=False)

@@ -57,9 +57,14 @@ def look(
         # A window of more rows than one look takes does not close by looking again.
         if not found.more or state == before:
             break
-    keep.write(kept, {"format": FORMAT, "by": by, "state": state})
-    if not found.coverage.labelled:
-        return None
+    out = _told(judge, config, found) if found.coverage.labelled else None
+    shown = out and {"said": headline(out), "wrong": out["wrong"], "maybe": maybe_rose(out["risen"] or {})}
+    keep.write(kept, {"format": FORMAT, "by": by, "state": state, "last": shown})
+    return out
+
+
+def _told(judge: Judge, config: MonitorConfig, found: told.Told) -> dict[str, Any]:
+    """What `look` gives."""
     last, floor, risen = found.last, config.quality.floor, found.concept
     plain = None if risen is None else {**vars(risen), "since": iso(risen.since)}
     wrong = [below(judge, floor, last)] if last is not None and last.below and floor is not None else []
@@ -88,11 +93,12 @@ def rose(found: Mapping[str, Any]) -> str:
 
 
 def maybe_rose(found: Mapping[str, Any]) -> str:
-    """That they may be, which is not beyond doubt; "" where nothing says so, or they are."""
+    """That they may be, which is not beyond doubt; "" where nothing says so, or they are. `found`: as `rose` takes it, or of `look`."""
     if found.get("standing") or not found.get("suspected"):
         return ""
     now, then = 100 * found["after"], 100 * found["before"]
-    return f"answers may be wrong more often since {iso(found['since'])}, not beyond doubt yet: {now:.3g} % of them are right, {then:.3g} % were"
+    since = found["since"] if isinstance(found["since"], str) else iso(found["since"])
+    return f"answers may be wrong more often since {since}, not beyond doubt yet: {now:.3g} % of them are right, {then:.3g} % were"
 
 
 def headline(found: Mapping[str, Any]) -> str:

@@ -202,7 +202,15 @@ class ClusterPlace(HomePlace):
         url = str(outcome.get("url") or "")
         elsewhere = url if url.startswith(("http://", "https://")) else ""
         return RunView(
-            done, lines, texts(outcome.get("reasons")), texts(outcome.get("cautions")), fault(outcome.get("error")), True, "", elsewhere
+            done,
+            lines,
+            texts(outcome.get("reasons")),
+            texts(outcome.get("cautions")),
+            fault(outcome.get("error")),
+            True,
+            "",
+            elsewhere,
+            texts(outcome.get("next")),
         )
 
     def report(self, name: str) -> bytes:

@@ -85,6 +85,7 @@ class HomePlace:
             fault(outcome.get("error")),
             (self.home.reports / name / "index.html").is_file(),
             settings,
+            then=texts(outcome.get("next")),
         )
 
     def _steps(self, name: str, outcome: Mapping[str, Any]) -> list[StepLine]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sluice.core.home import Home
@@ -13,6 +14,8 @@ from sluice.ui.shape import Missing
 
 #: Monitors and parts of one that are shown.
 MOST, PARTS = 200, 60
+#: How files end that stand beside a monitor's own and are none: what labels say, what was trained again.
+_BESIDE = ("-quality", "-retraining")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +60,11 @@ class Monitor:
 
 def of_home(home: Home) -> list[Monitor]:
     """What `sluice monitor` keeps below ``monitor/``, by name."""
-    out = []
-    for path in sorted((home.root / "monitor").glob("*.json"))[:MOST]:
+    out, folder = [], home.root / "monitor"
+    for path in [p for p in sorted(folder.glob("*.json")) if not p.stem.endswith(_BESIDE)][:MOST]:
         name, _, version = path.stem.rpartition("-")
         try:
-            out.append(_kept(name or path.stem, version, read_json(path, home.root / "monitor")))
+            out.append(_kept(name or path.stem, version, read_json(path, folder), _judged(path, folder)))
         except Missing as e:
             out.append(Monitor(path.stem, "", "unreadable", f"its file {e.message}"))
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -69,11 +72,20 @@ def of_home(home: Home) -> list[Monitor]:
     return sorted(out, key=lambda m: (m.word != "alarm", m.name))
 
 
-def _kept(name: str, version: str, kept: Mapping[str, Any]) -> Monitor:
+def _judged(path: Path, folder: Path) -> Mapping[str, Any]:
+    """What labels said at the last look, which stands in a file beside; nothing where there is none."""
+    beside = path.with_name(f"{path.stem}-quality.json")
+    try:
+        return (read_json(beside, folder).get("last") or {}) if beside.exists() else {}
+    except Missing as e:
+        return {"maybe": f"not known: {beside.name} {e.message}"}
+
+
+def _kept(name: str, version: str, kept: Mapping[str, Any], judged: Mapping[str, Any]) -> Monitor:
     last, history, state = kept.get("last") or {}, kept["history"], kept["state"]
     standing = last.get("standing") or []
     rows, windows = int(state.get("rows") or 0), int(state.get("windows") or 0)
-    alarms = [str(a.get("text") or a.get("feature") or "") for a in standing]
+    alarms = [*map(str, judged.get("wrong") or ()), *(str(a.get("text") or a.get("feature") or "") for a in standing)]
     if not windows:
         said = f"no window has closed yet: {rows:,} predictions so far"
     elif not alarms:
@@ -89,20 +101,28 @@ def _kept(name: str, version: str, kept: Mapping[str, Any]) -> Monitor:
         )
     parts.sort(key=lambda p: (not p.moved, -(p.score or 0)))
     word = "alarm" if alarms else "quiet" if windows else "waiting"
-    return Monitor(name, version, word, said, rows, windows, str(newest.get("ended") or ""), alarms, parts)
+    labels = "; ".join(str(t) for t in (judged.get("said") if not judged.get("wrong") else "", judged.get("maybe")) if t)
+    more = {"labels": labels} if labels else {}
+    return Monitor(name, version, word, said, rows, windows, str(newest.get("ended") or ""), alarms, parts, more)
 
 
 def of_resource(raw: Mapping[str, Any]) -> Monitor:
     """A `ModelMonitor`."""
     meta, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     conditions = {c.get("type"): c for c in status.get("conditions") or [] if isinstance(c, Mapping)}
-    drifted = conditions.get("Drifted", {}).get("status") == "True"
+    standing = [name for name in ("Drifted", "Degraded", "ErrorsRose") if conditions.get(name, {}).get("status") == "True"]
+    drifted = "Drifted" in standing
     broken = [
         c for name in ("Accepted", "Synced") if (c := conditions.get(name, {})).get("status") == "False" and c.get("reason") != "Behind"
     ]
     phase = str(status.get("phase") or "Waiting")
-    word = "alarm" if drifted else "failed" if broken else {"Watching": "quiet"}.get(phase, phase.lower())
-    alarms = [str(conditions["Drifted"].get("message") or status.get("alarm") or "drifted")] if drifted else []
+    word = "alarm" if standing else "failed" if broken else {"Watching": "quiet"}.get(phase, phase.lower())
+    other = {
+        "Drifted": status.get("alarm") or "drifted",
+        "Degraded": "quality is under its floor",
+        "ErrorsRose": "answers are wrong more often",
+    }
+    alarms = [str(conditions[name].get("message") or other[name]) for name in standing]
     score = status.get("drift")
     parts = []
     with contextlib.suppress(TypeError, ValueError):

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -20,6 +21,7 @@ from sluice import __version__
 from sluice.core.errors import SluiceError
 from sluice.kfp.errors import Unauthorised
 from sluice.report.svg import number
+from sluice.report.words import coded
 from sluice.ui.session import Sessions
 from sluice.ui.shape import Forbidden, Missing, Place
 
@@ -107,7 +109,14 @@ def templates() -> Environment:
     made = Environment(
         loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"when": when, "took": took, "figure": figure, "part": part, "colour": colour}
+    made.filters |= {
+        "when": when,
+        "took": took,
+        "figure": figure,
+        "part": part,
+        "colour": colour,
+        "coded": lambda text: Markup(coded(str(text))),
+    }
     made.globals |= {"static": static, "query": query, "version": __version__}
     return made
 

@@ -69,7 +69,7 @@ class RunView:
 
     Attributes:
         line: as in the list. steps: in order. reasons, cautions: of its outcome. error: message, field, value, fix; empty where there was none.
-        report: there is one to open. settings: the project's text, "" where it is not known. elsewhere: its page in KFP, or "".
+        then: what can be done. report: there is one to open. settings: the project's text, "" where it is not known. elsewhere: its page in KFP, or "".
     """
 
     line: RunLine
@@ -80,6 +80,7 @@ class RunView:
     report: bool = False
     settings: str = ""
     elsewhere: str = ""
+    then: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,11 +52,13 @@ def _outcome(name: str, project: str, outcome: str, reason: str, version: str, d
     error = {"message": "no such file", "field": "data.source", "value": "'data/train.csv'", "fix": "name a file that is there"}
     registered = {"version": version, "digest": digest} if outcome in ("promoted", "rolled_back") else {}
     failed = {"error": {**error, "step": "validate_data"}} if outcome == "failed" else {}
+    then = {"next": ["train longer or on more rows, or change evaluate.minimum; `sluice run` again"]} if outcome == "refused" else {}
     code = {"promoted": 0, "rolled_back": 4, "refused": 3, "failed": 2}.get(outcome, 1)
     return (
         {"run": name, "project": project, "outcome": outcome, "exit_code": code, "seconds": 61.5, "reasons": reasons, "cautions": []}
         | registered
         | failed
+        | then
     )
 
 

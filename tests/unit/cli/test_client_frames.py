@@ -131,7 +131,7 @@ def test_two_models_are_drawn_side_by_side_with_their_intervals(tmp_path: Path) 
     assert found.metrics["accuracy"] == ((0.82, 0.8, pytest.approx(0.84)), (0.92, 0.9, pytest.approx(0.94)))
     drawn = found.plot().body
     assert drawn.count("<circle") == 2 and "points@1: 0.82" in drawn and "different rows" not in drawn
-    assert "train.epochs: 1 -> 2" in repr(found) and "accuracy: 0.82 (0.8 to 0.84)" in repr(found)
+    assert "train.epochs: 1 -> 2" in repr(found) and "accuracy: 0.82 (0.80 to 0.84)" in repr(found)
     other = comparison.of(version("1", "d", 0.82), version("2", "e", 0.92), home, {}, False)
     assert "different rows" in other.plot().body and "not known" in repr(other)
 

@@ -100,6 +100,12 @@ def test_no_text_from_outside_becomes_markup(reader: httpx.Client, home: Home, a
     assert "49" not in answer.text.partition("alert(2)")[2][:40]
 
 
+def test_a_refused_run_says_what_can_be_done(reader: httpx.Client, home: Home) -> None:
+    run = ui_home.run(home, 2, "churn", "refused")
+    page = reader.get(f"/runs/{run}").text
+    assert "What can be done" in page and "change evaluate.minimum; <code>sluice run</code> again" in page
+
+
 def test_a_page_runs_only_what_is_its_own(reader: httpx.Client) -> None:
     answer = reader.get("/")
     policy = answer.headers["content-security-policy"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sluice.core.errors import DataError, ProjectError
+from sluice.monitor import quality_watch, report
 from sluice.monitor.cbpe import BLIND, Calibration, estimate, isotonic, temperature
 from sluice.monitor.concept import Baseline, ErrorStream, ratios, threshold
 from sluice.monitor.config import Quality, Window
@@ -216,6 +217,20 @@ def test_it_does_not_see_labels_that_changed_their_meaning_and_says_so() -> None
     told = estimate(judge(), p, Calibration())["accuracy"]["value"]
     truth = float((p.argmax(axis=1) == 1 - p.argmax(axis=1)).mean())
     assert told > 0.8 and truth == 0.0 and "concept drift" in BLIND
+
+
+@pytest.mark.parametrize("since", [1_796_000_000_000_000, "2026-11-29 23:33:20"])
+def test_a_suspicion_is_told_of_what_was_found_and_of_what_a_look_hands_on(since: Any) -> None:
+    risen = {"standing": False, "suspected": True, "since": since, "after": 0.8, "before": 0.9, "rows": 400, "first": 200}
+    said = (
+        "answers may be wrong more often since 2026-11-30 00:53:20"
+        if isinstance(since, int)
+        else f"answers may be wrong more often since {since}"
+    )
+    assert quality_watch.maybe_rose(risen).startswith(said)
+    judged = {"wrong": [], "value": None, "unwatched": "", "share": 0.5, "risen": risen}
+    looked = {"rows": 9, "windows": 0, "open": 9, "standing": [], "faults": [], "last": None, "quality": judged}
+    assert said in report.body("m", looked)
 
 
 def test_isotonic_steps_rise_and_are_the_means_of_what_they_pool() -> None:
