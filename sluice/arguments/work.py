@@ -21,7 +21,10 @@ def add_to(commands: Commands, add: Add) -> None:
     """Add them, in this order."""
     init = add("init", "write a project that runs as it stands", "project:init")
     init.add_argument("directory", nargs="?", default=".", metavar="DIR", type=Path)
-    init.add_argument("--task", help="image, text or tabular: an example of it; with --data: what the columns say")
+    init.add_argument(
+        "--task",
+        help="an example of that kind (tabular, text, image, audio, forecast, recommend, llm, and others: a name there is none of is answered with all); with --data: what it is, where the columns leave that open",
+    )
     init.add_argument(
         "--data", type=Path, metavar="FILE", help="your own file or folder of images: it is looked at, and the project is one of it"
     )

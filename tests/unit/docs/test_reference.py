@@ -15,6 +15,7 @@ import yaml
 from docs.generate import cluster
 from docs.generate.pages import pages
 from docs.generate.words import cell, sentence
+from sluice.tasks.base import TASKS
 
 REPO = Path(__file__).resolve().parents[3]
 
@@ -23,6 +24,15 @@ def test_every_command_of_the_readme_is_in_the_reference() -> None:
     told = set(re.findall(r"(?m)^## (sluice .*)$", pages()["reference/cli.md"]))
     named = re.findall(r"(?m)^\| `(sluice [a-z]+)", (REPO / "README.md").read_text())
     assert named and all(any(t == n or t.startswith(f"{n} ") for t in told) for n in named), set(named) - told
+
+
+def test_the_readme_names_every_task_and_every_command() -> None:
+    readme = (REPO / "README.md").read_text()
+    kinds = set(re.findall(r"`([a-z]+)`", "".join(re.findall(r"(?m)^\| (`[a-z]+`(?:, `[a-z]+`)*) \|", readme))))
+    assert set(TASKS.built_in) <= kinds, set(TASKS.built_in) - kinds
+    named = set(re.findall(r"`sluice ([a-z]+)", readme))
+    commands = {c.split()[0] for c in re.findall(r"(?m)^## sluice ([a-z]+)", pages()["reference/cli.md"])}
+    assert commands <= named, commands - named
 
 
 def test_every_metric_that_an_alert_or_a_dashboard_asks_for_is_in_the_reference() -> None:
