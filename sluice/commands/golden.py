@@ -16,11 +16,13 @@ from sluice.core import files
 from sluice.core.errors import DataError, ProjectError
 from sluice.core.home import Home
 from sluice.llm.prompt import Prompt
-from sluice.monitor.labels import joined
+from sluice.monitor.labels import Coverage, joined
 from sluice.tasks import load_task
 
 #: Candidates of one review, and bytes of a golden set that is grown.
 _MOST, _LIMIT = 10_000, 256 << 20
+#: Lines of what could not be read that are shown.
+_SHOWN = 5
 
 
 def add(args: argparse.Namespace) -> int:
@@ -66,7 +68,8 @@ def _written(log: str, name: str, golden: Path, prompt: Prompt, label: str, revi
     """The review: each question once, with the last correction; those that the golden set has are left out."""
     known = {_key(item, prompt) for _, item in _lines(golden)}
     found: dict[str, dict[str, Any]] = {}
-    for batch in joined(log, name):
+    coverage = Coverage()
+    for batch in joined(log, name, coverage=coverage):
         for row in batch.to_pylist():
             values = {k: v for k, v in (row.get("features") or row.get("rows") or {}).items() if k in prompt.variables and v is not None}
             if row["label"] is None or not values or (key := _key(values, prompt)) in known:
@@ -75,13 +78,15 @@ def _written(log: str, name: str, golden: Path, prompt: Prompt, label: str, revi
             found[key] = {**values, label: str(row["label"]), "accept": None, "told": about}
             if len(found) >= _MOST:
                 break
+    unread = [*coverage.unread, *coverage.unread_labels]
+    left = "".join(f"\nnot read: {text}" for text in unread[:_SHOWN])
     if not found:
-        return {"candidates": 0, "said": f"no corrected answer in {log} that {golden.name} does not hold"}
+        return {"candidates": 0, "unread": unread, "said": f"no corrected answer in {log} that {golden.name} does not hold{left}"}
     files.write_bytes(review, b"".join(orjson.dumps(item) + b"\n" for item in found.values()))
     said = (
         f'{len(found)} corrected answers to review in {review}: set "accept" to true or false, then sluice golden add --reviewed {review}'
     )
-    return {"candidates": len(found), "review": str(review), "said": said}
+    return {"candidates": len(found), "review": str(review), "unread": unread, "said": said + left}
 
 
 def _taken(review: Path, golden: Path, prompt: Prompt, label: str) -> dict[str, Any]:

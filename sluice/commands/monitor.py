@@ -37,6 +37,7 @@ def monitor(args: argparse.Namespace) -> int:
     look = Watch(profile, config, log, kept).look(again=args.again)
     found = look.to_dict()
     found |= quality_watch.of_package(package, config, args.log or home.root / "log", name, keep.beside(str(kept)), again=args.again)
+    found["faults"] = [*found["faults"], *found.pop("unread")]
     if args.evidently:
         from sluice.monitor import evidently_report
 

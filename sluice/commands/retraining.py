@@ -55,10 +55,13 @@ def project_of(args: argparse.Namespace) -> Path | None:
 
 
 def events(look: Look, judged: Told | None) -> list[Event]:
-    """What a look saw, as the decision takes it."""
+    """What a look saw, as the decision takes it; and the windows of the looks before, which a call that was killed, or one without --retrain, has told nobody of."""
     now = time.time()
+    windows = [w for w in look.history if w["begun"]] + [v.to_dict() for v in look.verdicts if not v.begun]
     found = [
-        Event("drift", _seconds(v.begun, now), window=v.window, value=v.score, rows=v.rows) for v in look.verdicts if v.score is not None
+        Event("drift", _seconds(w["begun"], now), window=w["window"], value=w["score"], rows=w["rows"])
+        for w in windows
+        if w["score"] is not None
     ]
     for w in (judged or {}).get("windows", ()):
         if w["value"] is not None:

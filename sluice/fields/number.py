@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PLAIN = frozenset({int, float, bool, type(None), np.float64})
 _LARGEST = float(np.finfo(np.float32).max)
+_FAR = 1e140
 
 
 class Number(ColumnField):
@@ -107,15 +108,14 @@ class Number(ColumnField):
         return {"value": sorted_counts(_floats(column), np.asarray(self.grid(reference)["value"]["edges"], dtype=np.float64), bounds)}
 
     def totals(self, column: pa.Array, bounds: Sequence[int]) -> NDArray[np.float64]:
-        """Of the finite ones."""
+        """Of the finite ones; what lies beyond `_FAR` counts as that, so that sums of squares stay numbers."""
         values = _floats(column)[: bounds[-1]]
         fine = np.isfinite(values)
-        x = values if fine.all() else np.where(fine, values, 0.0)
+        x = np.clip(values if fine.all() else np.where(fine, values, 0.0), -_FAR, _FAR)
         if len(bounds) < 2 or bounds[-1] == bounds[0]:
             return np.zeros((max(len(bounds) - 1, 0), 3))
         starts = np.minimum(np.asarray(bounds[:-1]), len(x) - 1)
-        with np.errstate(over="ignore"):
-            found = np.stack([np.add.reduceat(v, starts) for v in (fine.astype(np.float64), x, x * x)], axis=1)
+        found = np.stack([np.add.reduceat(v, starts) for v in (fine.astype(np.float64), x, x * x)], axis=1)
         found[np.diff(bounds) == 0] = 0.0
         return found
 

@@ -203,6 +203,7 @@ def _labelled(
     coverage, features = Coverage(), list(profile["features"])
     columns = ["time", "request_id", "row", "version", "probabilities", "value", "features"]
     rows = losses.Rows.of(judge, joined(root, model, version=version, columns=columns, coverage=coverage), features)
+    cautions += [f"not read: {f}" for f in coverage.unread_labels[:5]]
     out: dict[str, Any] = {"labels": coverage.to_dict()}
     out["estimate"] = _estimate(root, model, version, judge, rows)
     if not len(rows):

@@ -93,17 +93,37 @@ def _features(batch: pa.RecordBatch, label: str, read_back: Callable[[Sequence[s
     return pa.table({**{n: c.filter(mask) for n, c in features.items()}, label: told}), left
 
 
+def _together(shares: list[pa.Table]) -> pa.Table:
+    """One table; a column that is a number in one and a text in another is a text."""
+    import pyarrow as pa
+
+    try:
+        return pa.concat_tables(shares, promote_options="permissive")
+    except pa.ArrowTypeError:
+        mixed = {f.name for t in shares for f in t.schema if pa.types.is_string(f.type)}
+        return pa.concat_tables([_as_texts(t, mixed) for t in shares], promote_options="permissive")
+
+
+def _as_texts(table: pa.Table, names: set[str]) -> pa.Table:
+    import pyarrow as pa
+
+    for i, field in enumerate(table.schema):
+        if field.name in names and not pa.types.is_string(field.type):
+            cells = [None if v is None else v if isinstance(v, str) else str(v) for v in table.column(i).to_pylist()]
+            table = table.set_column(i, field.name, pa.array(cells, pa.string()))
+    return table
+
+
 def _written(out: Path, shares: list[pa.Table]) -> str:
     import hashlib
     import io
 
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from sluice.core import files
 
     sink = io.BytesIO()
-    pq.write_table(pa.concat_tables(shares, promote_options="permissive").combine_chunks(), sink, compression="zstd")
+    pq.write_table(_together(shares).combine_chunks(), sink, compression="zstd")
     raw = sink.getvalue()
     name = f"labelled-{hashlib.sha256(raw).hexdigest()[:16]}.parquet"
     if not (out / name).exists():

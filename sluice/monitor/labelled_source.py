@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
+
+import numpy as np
 
 from sluice.core.errors import DataError
 from sluice.data.forms import format_of
@@ -19,10 +22,14 @@ from sluice.data.locations import find
 from sluice.data.parts import parts
 from sluice.data.scheme import Asked, Found, bring, scheme_of
 from sluice.monitor.labelled_rows import write_rows
+from sluice.monitor.labels import Coverage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_log = logging.getLogger("sluice.data")
+#: Of the labelled rows, those that may be left out because a value is none of its column's: more are a column of another type.
+_FEW, _WRONG = 0.1, object()
 _KEYS = ("rows", "log", "since", "until")
 _SHAPE = "labelled://MODEL?rows=s3://bucket/rows/*.parquet&log=s3://bucket/log"
 
@@ -91,7 +98,10 @@ def fetch(asked: Asked) -> list[Found]:
     if not root.startswith("s3://") and not Path(root).exists():
         return found  # a first model is trained before any is asked
     out = Path(tempfile.mkdtemp(prefix="labelled-", dir=asked.folder))
-    told = write_rows(root, address.model, out, label, once=True, since=address.since, until=address.until)
+    coverage = Coverage()
+    told = write_rows(root, address.model, out, label, once=True, since=address.since, until=address.until, coverage=coverage)
+    for text in [*coverage.unread, *coverage.unread_labels]:
+        _log.warning("%s was not read: %s", address.log, text)
     for name in told["files"]:
         path, where = out / name, f"{address.log}: {address.model}: {name}"
         pq.write_table(_like(pq.read_table(path), schema, where), path, compression="zstd")
@@ -117,10 +127,10 @@ def _rows(asked: Asked, address: Address) -> list[Found]:
 
 
 def _like(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
-    """The rows in a schema's columns and types. Raises `DataError`."""
+    """The rows in a schema's columns and types; without the few of which a value is none of its column's. Raises `DataError`: it is more than a few."""
     import pyarrow as pa
 
-    columns = []
+    columns, fine = [], np.ones(table.num_rows, bool)
     for field in schema:
         if field.name not in table.schema.names:
             columns.append(pa.nulls(table.num_rows, field.type))
@@ -129,6 +139,23 @@ def _like(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
         try:
             columns.append(column.cast(field.type))
         except pa.ArrowException as e:
-            fix = "write the column of the training rows as the model is asked for it"
-            raise DataError(f"column {field.name!r} is {column.type}, in the training rows {field.type}", field=where, fix=fix) from e
-    return pa.table(columns, schema=pa.schema([(f.name, f.type) for f in schema]))
+            cells = [_cell(v, field.type) for v in column.to_pylist()]
+            wrong = np.array([c is _WRONG for c in cells], bool)
+            if wrong.sum() > _FEW * table.num_rows:
+                fix = "write the column of the training rows as the model is asked for it"
+                raise DataError(f"column {field.name!r} is {column.type}, in the training rows {field.type}", field=where, fix=fix) from e
+            fine &= ~wrong
+            columns.append(pa.chunked_array([pa.array([None if c is _WRONG else c for c in cells], field.type)]))
+    if not fine.all():
+        _log.warning("%s: %d rows were left out, with a value that is none of its column's", where, int((~fine).sum()))
+    return pa.table(columns, schema=pa.schema([(f.name, f.type) for f in schema])).filter(pa.array(fine))
+
+
+def _cell(value: object, kind: pa.DataType) -> object:
+    """A value as one of a type; `_WRONG` where it is none."""
+    import pyarrow as pa
+
+    try:
+        return pa.scalar(value).cast(kind).as_py()
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return _WRONG

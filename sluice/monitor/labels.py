@@ -38,6 +38,7 @@ class Coverage:
         outcomes: items with an outcome. orphans: labelled rows that no prediction was found for.
         early: labels told before the answer, by clocks that differ. repeats: predictions whose request id had been seen of that version.
         delays: of labelled rows by the power of two of the seconds until the first label, from 1 on.
+        unread, unread_labels: what of the predictions, and of the feedback, could not be read, in words.
     """
 
     predictions: int = 0
@@ -52,6 +53,8 @@ class Coverage:
     version: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     delays: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(_DELAYS, np.int64))
     longest: float = 0.0
+    unread: list[str] = dataclasses.field(default_factory=list)
+    unread_labels: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def share(self) -> float | None:
@@ -206,14 +209,15 @@ def joined(
     wanted = None if columns is None else list(dict.fromkeys([*columns, "time", "request_id", "row", "version"]))
     for k in range(shares):
         labels = Labels((k, shares))
-        for batch, _ in PredictionLog(source, model, what="feedback").read(
-            start, columns=["time", "request_id", "row", "label", "outcome"]
-        ):
+        given = PredictionLog(source, model, what="feedback")
+        for batch, _ in given.read(start, columns=["time", "request_id", "row", "label", "outcome"]):
             labels.take(batch)
         for name in ("told", "duplicates", "corrected", "outcomes"):
             setattr(told, name, getattr(told, name) + getattr(labels, name))
-        log = PredictionLog(root, model, version=version).read(start, columns=wanted)
-        yield from _share((b for b, _ in log), labels, (since, until), told, every if k == 0 else None, once)
+        log = PredictionLog(root, model, version=version)
+        batches = (b for b, _ in log.read(start, columns=wanted))
+        yield from _share(batches, labels, (since, until), told, every if k == 0 else None, once)
+        told.unread, told.unread_labels = log.faults, given.faults
 
 
 def _share(

@@ -16,23 +16,30 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
+import os
 import re
+import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from sluice.core.errors import DataError
 from sluice.core.s3 import Place, StoreFault
+from sluice.monitor.log_files import grown, marked, settled
+from sluice.monitor.log_parts import LINED, Unread, lines_of, parquet_of
+from sluice.monitor.log_rows import sound
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Rows and bytes of a batch, bytes of a part, JSON-lines files whose ends are remembered.
-ROWS, _BYTES, LIMIT_PART, _LIMIT_FILES = 65_536, 32 << 20, 1 << 30, 1000
+#: Rows and bytes of a batch, bytes of a part, digits of a version that a log tells.
+ROWS, _BYTES, LIMIT_PART, _DIGITS = 65_536, 32 << 20, 1 << 30, 12
 _STAMP = re.compile(r"\d{8}T\d{6}")
-_LINES = (".jsonl", ".ndjson")
+#: Behind the name of a file of lines that is written to no more: a number, or from here on a date.
+_TURNED, _DATES = re.compile(r"(?<=l|n)[.-](\d{1,15})(?:[.-]\d+)*(\.gz)?$"), 100_000
 What = Literal["predictions", "feedback"]
 
 
@@ -45,6 +52,7 @@ class Cursor:
         done: of the others, those that are: stamp, and the first 12 digits of the name's sha256.
         part, row: a part that is read as far as `row`.
         lines: JSON-lines files -> bytes that are read.
+        heads: JSON-lines files of a folder -> how each is known again (`sluice.monitor.log_files`).
     """
 
     boundary: str = ""
@@ -52,6 +60,7 @@ class Cursor:
     part: str = ""
     row: int = 0
     lines: dict[str, int] = dataclasses.field(default_factory=dict)
+    heads: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -70,7 +79,8 @@ class Cursor:
         """From plain JSON; None: nothing is read. Raises `DataError`."""
         try:
             known = dict(raw or {})
-            return cls(**{**known, "done": frozenset(known.get("done", ())), "lines": dict(known.get("lines", {}))})
+            dicts = {k: dict(known.get(k, {})) for k in ("lines", "heads")}
+            return cls(**{**known, **dicts, "done": frozenset(known.get("done", ()))})
         except (TypeError, ValueError) as e:
             raise DataError(f"is no cursor: {e}", field="cursor", value=raw, fix="begin anew without one") from e
 
@@ -89,9 +99,26 @@ class Part:
         return found[0] if found else ""
 
     @property
+    def written(self) -> int:
+        """Microseconds since 1970 of that; 0 where it says none, or one that is still to come."""
+        try:
+            at = datetime.datetime.strptime(self.stamp, "%Y%m%dT%H%M%S").replace(tzinfo=datetime.UTC).timestamp()
+        except ValueError:
+            return 0
+        return int(at * 1e6) if 0 < at < time.time() + 1 else 0
+
+    @property
     def lined(self) -> bool:
         """Whether it is JSON lines, which may grow."""
-        return self.name.endswith(_LINES)
+        return LINED.search(self.name) is not None
+
+    @property
+    def order(self) -> tuple[str, int, int]:
+        """Of files without a stamp: those that another took the place of first, ``x.jsonl.2`` before ``x.jsonl.1`` before ``x.jsonl``."""
+        name = self.name.rpartition("/")[2]
+        turned = _TURNED.search(name)
+        number = int(turned[1]) if turned else 0
+        return (name[: turned.start()] if turned else name, int(not turned), -number if number < _DATES else number)
 
     @property
     def key(self) -> str:
@@ -115,8 +142,9 @@ class PredictionLog:
     """
 
     def __init__(self, root: str | Path, model: str = "", *, version: str = "", what: What = "predictions", late_seconds: float = 900):
-        self.root, self.model, self.version, self.what, self.late = str(root).rstrip("/"), model, version[:12], what, late_seconds
+        self.root, self.model, self.version, self.what, self.late = str(root).rstrip("/"), model, version[:_DIGITS], what, late_seconds
         self.faults: list[str] = []
+        self._clock = time.time
         self.cursor: dict[str, Any] = Cursor().to_dict()
         try:
             self._place = Place(self.root, "prediction log") if self.root.startswith("s3://") else None
@@ -125,21 +153,29 @@ class PredictionLog:
 
     def parts(self, cursor: Cursor | None = None) -> list[Part]:
         """Files that are not wholly read, the oldest first. Raises `DataError`: the folder or the store cannot be read."""
-        known = cursor or Cursor()
+        return self._listed(cursor or Cursor())[0]
+
+    def _listed(self, known: Cursor) -> tuple[list[Part], Cursor]:
+        """These, and the cursor as it is once files that were renamed or emptied are known again."""
         try:
-            found = self._in_store(known) if self._place is not None else self._here(known)
-            new = [p for p in found if p.stamp >= known.boundary or not p.stamp]
+            found = list(self._in_store(known) if self._place is not None else self._here())
+            found = [p for p in found if p.lined or p.stamp >= known.boundary or not p.stamp]
+            if self._place is None:
+                found, known = settled(Path(self.root), found, known)
         except StoreFault as e:
             raise e.told(DataError, "log", value=self.root) from e
         except OSError as e:
             raise DataError(f"cannot be read: {e.strerror or e}", field="log", value=self.root, fix="name the server's --log") from e
-        left = [p for p in new if p.key not in known.done and p.size > known.lines.get(p.name, -1)]
-        return sorted(left, key=lambda p: (p.stamp or "~", p.name.rpartition("/")[2], p.name))
+        left = [p for p in found if p.key not in known.done and (not p.lined or grown(p, known))]
+        return sorted(left, key=lambda p: (p.stamp or "~", p.order, p.name)), known
 
     def read(
         self, cursor: dict[str, Any] | None = None, *, columns: Sequence[str] | None = None, rows: int = ROWS, most: int | None = None
     ) -> Iterator[tuple[pa.RecordBatch, dict[str, Any]]]:
         """Batches, each with the cursor behind it: kept together with what was made of the batch, nothing is read twice or left out.
+
+        The log's own columns are in the types that servers write (`sluice.monitor.log_rows.sound`), whoever wrote them. A part of Parquet of which nothing
+        can be read is told in `faults` and asked for again, until parts that are `late_seconds` younger have been read.
 
         Args:
             cursor: where to begin; None: with the oldest part.
@@ -150,27 +186,34 @@ class PredictionLog:
         Raises:
             DataError: the folder or the store cannot be read, or the cursor is none. A file that cannot be read is told in `faults` and left out.
         """
-        known, seen = Cursor.of(cursor), 0
-        self.cursor = known.to_dict()
-        for part in self.parts(known):
+        start, seen = Cursor.of(cursor), 0
+        self.cursor = start.to_dict()
+        parts, known = self._listed(start)
+        for part in parts:
             held: pa.RecordBatch | None = None  # a part's last batch goes out with a cursor that says that the part is done
+            again = False
             try:
-                with self._opened(part, known) as batches:
-                    for batch, at in batches(columns, rows):
-                        if held is not None:
+                with self._opened(part, known, columns) as batches:
+                    for batch, at in batches(rows):
+                        if held is not None and batch.num_rows:
                             self.cursor = known.to_dict()
                             yield held, self.cursor
                             seen += held.num_rows
                             if most is not None and seen >= most:
                                 return
-                        held, known = batch, _within(known, part, at)
+                        held, known = (batch if batch.num_rows else held), self._within(known, part, at)
             except StoreFault as e:
                 if e.kind not in ("missing", "large"):
                     raise e.told(DataError, "log", value=self.root) from e
                 self._fault(f"{part.name}: {e.message}")
             except (OSError, ValueError, DataError) as e:  # pyarrow's errors are ValueErrors and OSErrors
-                self._fault(f"{part.name}: {e}")
-            known = known if part.lined else self._behind(known, part)
+                again = known.part != part.name
+                self._fault(
+                    f"{part.name} {e}"
+                    if isinstance(e, DataError)
+                    else f"{part.name}: {e.strerror if isinstance(e, OSError) and e.strerror else e}"
+                )
+            known = known if part.lined or again else self._behind(known, part)
             self.cursor = known.to_dict()
             if held is not None:
                 yield held, self.cursor
@@ -179,10 +222,22 @@ class PredictionLog:
                     return
 
     def _behind(self, known: Cursor, part: Part) -> Cursor:
-        boundary = max(known.boundary, _before(part.stamp, self.late))
+        # A part that says that it was written later than now says nothing of what is still to come.
+        stamp = min(part.stamp, datetime.datetime.fromtimestamp(self._clock(), datetime.UTC).strftime("%Y%m%dT%H%M%S"))
+        boundary = max(known.boundary, _before(stamp, self.late))
         return dataclasses.replace(
             known, boundary=boundary, done=frozenset(k for k in {*known.done, part.key} if k >= boundary), part="", row=0
         )
+
+    def _within(self, known: Cursor, part: Part, at: int) -> Cursor:
+        if not part.lined:
+            return dataclasses.replace(known, part=part.name, row=at)
+        heads = known.heads if self._place is not None else {**known.heads, part.name: marked(Path(self.root) / part.name, at, part.size)}
+        return dataclasses.replace(known, lines={**known.lines, part.name: at}, heads=heads)
+
+    def _tell(self, unread: Unread) -> None:
+        for text in unread.texts():
+            self._fault(text)
 
     def _fault(self, text: str) -> None:
         self.faults = [*self.faults[-99:], text]
@@ -195,7 +250,7 @@ class PredictionLog:
     def _wanted(self, folder: str) -> bool:
         return not self.version or "version=" not in folder or f"version={self.version}" in folder
 
-    def _here(self, known: Cursor) -> Iterator[Part]:
+    def _here(self) -> Iterator[Part]:
         root = Path(self.root)
         base = root / self._folder()
         if not base.is_dir():
@@ -203,11 +258,14 @@ class PredictionLog:
                 return
             next(root.iterdir(), None)  # raises where there is no folder
             base = root
-        for path in base.rglob("*"):
-            name = path.relative_to(root).as_posix()
-            if self._is_part(path.name) and self._wanted(name):
+        for folder, _, names in os.walk(base, onerror=lambda e: self._fault(f"{e.filename}: {e.strerror}")):
+            for each in filter(self._is_part, names):
+                name = (Path(folder) / each).relative_to(root).as_posix()
                 with contextlib.suppress(FileNotFoundError):
-                    yield Part(name, path.stat().st_size)
+                    told = (root / name).stat()
+                    # What is no file, a pipe say, would never end.
+                    if self._wanted(name) and stat.S_ISREG(told.st_mode):
+                        yield Part(name, told.st_size)
 
     def _in_store(self, known: Cursor) -> Iterator[Part]:
         """Folder by folder, each from the boundary on: however long a log is, only what is new is listed."""
@@ -226,31 +284,51 @@ class PredictionLog:
 
     @staticmethod
     def _is_part(name: str) -> bool:
-        return name.endswith((".parquet", *_LINES)) and not name.startswith(".")
+        return (name.endswith(".parquet") or LINED.search(name) is not None) and not name.startswith(".")
 
     # -- reading one -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _opened(self, part: Part, known: Cursor) -> Iterator[Any]:
+    def _opened(
+        self, part: Part, known: Cursor, columns: Sequence[str] | None
+    ) -> Iterator[Callable[[int], Iterator[tuple[pa.RecordBatch, int]]]]:
         if part.size > LIMIT_PART and not (part.lined and self._place is None):
-            raise DataError(f"has {part.size} bytes, more than {LIMIT_PART}", field=part.name)
-        from sluice.monitor.log_parts import lines_of, parquet_of
-
+            raise DataError(f"has {part.size} bytes, more than {LIMIT_PART}")
         reader = lines_of if part.lined else parquet_of
         start = known.lines.get(part.name, 0) if part.lined else known.row if part.name == known.part else 0
-        if self._place is None:
-            yield lambda columns, rows: reader(Path(self.root) / part.name, columns, rows, _BYTES, start)
-            return
-        with tempfile.TemporaryDirectory(prefix="sluice-log-") as folder:
-            path = Path(folder) / "part"
-            self._place.fetch(part.name, path, LIMIT_PART)
-            yield lambda columns, rows: reader(path, columns, rows, _BYTES, start)
+        # Who answered is told by the folder; where it is not, by the rows.
+        own = {"model": self.model if "model=" not in part.name else "", "version": self.version if "version=" not in part.name else ""}
+        own = {name: wanted for name, wanted in own.items() if wanted}
+        asked = None if columns is None else [*columns, *(n for n in own if n not in columns)]
+        with contextlib.ExitStack() as stack:
+            path = Path(self.root) / part.name
+            if self._place is not None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-log-"))
+                path = Path(folder) / part.name.rpartition("/")[2]
+                self._place.fetch(part.name, path, LIMIT_PART)
+            unread = Unread(path, part.name, self.what)
+            stack.callback(self._tell, unread)
+
+            def batches(rows: int) -> Iterator[tuple[pa.RecordBatch, int]]:
+                for batch, at in reader(path, asked, rows, _BYTES, start, unread):
+                    batch, beyond = sound(batch, self._clock())
+                    unread.times += beyond
+                    yield _of(batch, own, columns), at
+
+            yield batches
 
 
-def _within(known: Cursor, part: Part, at: int) -> Cursor:
-    if part.lined:
-        return dataclasses.replace(known, lines=dict(list({**known.lines, part.name: at}.items())[-_LIMIT_FILES:]))
-    return dataclasses.replace(known, part=part.name, row=at)
+def _of(batch: pa.RecordBatch, own: dict[str, str], columns: Sequence[str] | None) -> pa.RecordBatch:
+    """The rows of a model and version, where rows tell whose they are, and no column that was not asked for."""
+    import pyarrow.compute as pc
+
+    for name, wanted in own.items():
+        if name in batch.schema.names and batch.num_rows:
+            column = batch.column(name)
+            mine = pc.equal(column if name == "model" else pc.utf8_slice_codeunits(column, 0, _DIGITS), wanted)
+            batch = batch.filter(pc.fill_null(mine, True))
+    drop = [n for n in own if columns is not None and n not in columns and n in batch.schema.names]
+    return batch.select([n for n in batch.schema.names if n not in drop]) if drop else batch
 
 
 def _before(stamp: str, seconds: float) -> str:

@@ -8,37 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 
-from sluice.core.errors import DataError, MissingExtra
-from sluice.core.s3 import Place, StoreFault
+from sluice.core.errors import MissingExtra
+from sluice.monitor.logs_files import Found, brought, sort, whole_lines, whole_parts
 
-#: Files of one log; bytes brought from a store; rows of tables by hour; characters of a value that are shown.
-_FILES, _LIMIT_STORE, _HOURS, _SHOWN = 200_000, 8 << 30, 24 * 40, 60
-_LINES = (".jsonl", ".ndjson", ".log", ".json")
-_FOLDERS = re.compile(r"model=([^/]*)/(?:version=([^/]*)/)?[^/]*$")
+#: Rows of tables by hour; characters of a value that are shown.
+_HOURS, _SHOWN = 24 * 40, 60
 _GLOB = re.compile(r"([*?\[])")
 _ACCESS = {
     "time": "VARCHAR", "client": "VARCHAR", "method": "VARCHAR", "path": "VARCHAR", "status": "INTEGER", "bytes_in": "BIGINT",
     "bytes_out": "BIGINT", "ms": "DOUBLE", "request_id": "VARCHAR", "model": "VARCHAR", "version": "VARCHAR",
 }  # fmt: skip
-
-
-@dataclasses.dataclass
-class Found:
-    """Files of logs by what they are: access logs; predictions and feedback, by (model, version); ``lines`` of predictions as JSON."""
-
-    access: list[str] = dataclasses.field(default_factory=list)
-    predictions: dict[tuple[str, str], list[str]] = dataclasses.field(default_factory=dict)
-    feedback: list[str] = dataclasses.field(default_factory=list)
-    lines: list[str] = dataclasses.field(default_factory=list)
+#: Of predictions and feedback as JSON: what is no text or number there is asked for as one.
+_ROWS = {
+    **dict.fromkeys(("time", "request_id", "model", "version", "prediction", "label"), "VARCHAR"),
+    "row": "INTEGER", "probability": "DOUBLE", "value": "DOUBLE", "features": "JSON",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +59,34 @@ def analyze(logs: Sequence[str], asked: Asked) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         found = Found()
         for log in logs:
-            root = stack.enter_context(_brought(log)) if log.startswith("s3://") else Path(log)
-            _sort(root, log, found)
-        faults: list[str] = []
+            root = stack.enter_context(brought(log)) if log.startswith("s3://") else Path(log)
+            sort(root, log, found)
+        faults = found.faults
         base = _connected(asked, stack)
-        out: dict[str, Any] = {"access": _access(base, found.access, asked, faults) if found.access else None}
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-logs-")))
+        out: dict[str, Any] = {"access": None}
+
+        def lines(files: list[str]) -> list[str]:
+            return whole_lines(files, Path(tempfile.mkdtemp(dir=folder)), faults)
+
+        if found.access:
+            out["access"] = _asked(lambda files: _access(base, files, asked, faults), found.access, lines, faults)
         wanted = {k: v for k, v in found.predictions.items() if asked.model in (None, k[0])}
-        out["predictions"] = _predictions(base, wanted, found, asked, faults) if wanted or found.lines else None
+        out["predictions"] = _predictions(base, wanted, found, asked, lines, faults) if wanted or found.lines else None
         return {**out, "slow_ms": asked.slow_ms, "faults": faults}
+
+
+def _asked(ask: Callable[[list[str]], Any], files: list[str], mend: Callable[[list[str]], list[str]], faults: list[str]) -> Any:
+    """What files say; where DuckDB cannot read one of them, what they say without what is broken. None: nothing."""
+    try:
+        return ask(files)
+    except _duckdb_error() as e:
+        left = mend(files)
+        try:
+            return ask(left) if left else None
+        except _duckdb_error():
+            faults.append(f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}: {str(e).splitlines()[0][:200]}")
+            return None
 
 
 def _connected(asked: Asked, stack: contextlib.ExitStack) -> Any:
@@ -90,93 +103,6 @@ def _connected(asked: Asked, stack: contextlib.ExitStack) -> Any:
     return base
 
 
-# -- where they are ----------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _brought(log: str) -> Iterator[Path]:
-    """The files of a store, here for as long as they are asked."""
-    with tempfile.TemporaryDirectory(prefix="sluice-logs-") as folder:
-        try:
-            place, whole = Place(log.rstrip("/"), "log"), 0
-            for name, size in place.list(""):
-                whole += size
-                if whole > _LIMIT_STORE:
-                    raise DataError(f"has more than {_LIMIT_STORE >> 30} GiB", field="LOG", value=log, fix="name a prefix with fewer days")
-                if name.endswith((".parquet", *_LINES)):
-                    target = Path(folder) / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    place.fetch(name, target, _LIMIT_STORE)
-        except ValueError as e:
-            raise DataError(str(e), field="LOG", value=log, fix="name s3://bucket/prefix") from e
-        except StoreFault as e:
-            raise e.told(DataError, "LOG", value=log) from e
-        yield Path(folder)
-
-
-def _sort(root: Path, log: str, found: Found) -> None:
-    before = _count(found)
-    if root.is_dir():
-        for i, path in enumerate(sorted(root.rglob("*"))):
-            if i > _FILES:
-                raise DataError(f"has more than {_FILES:,} files", field="LOG", value=log, fix="name a folder of fewer days")
-            if path.is_file() and not path.name.startswith("."):
-                _file(path, found)
-    elif root.is_file():
-        _file(root, found)
-    else:
-        raise DataError("is not there", field="LOG", value=log, fix="name the server's --access-log file or --log folder")
-    if _count(found) == before:
-        raise DataError(
-            "holds no log of a model server",
-            field="LOG",
-            value=log,
-            fix="an access log is JSON lines, a prediction log Parquet or JSON lines",
-        )
-
-
-def _count(found: Found) -> int:
-    return len(found.access) + len(found.feedback) + len(found.lines) + sum(map(len, found.predictions.values()))
-
-
-def _file(path: Path, found: Found) -> None:
-    name = path.as_posix()
-    if name.endswith(".parquet"):
-        told = _FOLDERS.search(name)
-        columns = _columns(path)
-        if "label" in columns and "prediction" not in columns:
-            found.feedback.append(name)
-        elif "request_id" in columns:
-            key = (unquote(told[1]), told[2] or "") if told else ("", "")
-            found.predictions.setdefault(key, []).append(name)
-    elif name.endswith(_LINES):
-        first = _first(path)
-        if "status" in first and "path" in first:
-            found.access.append(name)
-        elif "request_id" in first and ("prediction" in first or "value" in first):
-            found.lines.append(name)
-
-
-def _columns(path: Path) -> set[str]:
-    import pyarrow.parquet as pq
-
-    try:
-        return set(pq.read_schema(path).names)
-    except (OSError, ValueError):
-        return set()
-
-
-def _first(path: Path) -> dict[str, Any]:
-    """The first line of the first hundred that is a JSON object."""
-    with path.open("rb") as file:
-        for _ in range(100):
-            with contextlib.suppress(orjson.JSONDecodeError):
-                told = orjson.loads(file.readline(1 << 20))
-                if type(told) is dict:
-                    return told
-    return {}
-
-
 # -- access logs -------------------------------------------------------------------------------------
 
 _RATES = """count(*) AS requests,
@@ -190,12 +116,10 @@ _RATES = """count(*) AS requests,
 def _access(base: Any, files: list[str], asked: Asked, faults: list[str]) -> dict[str, Any]:
     columns = "{" + ", ".join(f"{k}: '{v}'" for k, v in _ACCESS.items()) + "}"
     base.execute(
-        f"CREATE VIEW lines AS SELECT *, try_cast(time AS TIMESTAMPTZ) AS moment FROM read_json($files, format='newline_delimited', "
+        f"CREATE OR REPLACE VIEW lines AS SELECT *, try_cast(time AS TIMESTAMPTZ) AS moment FROM read_json($files, format='newline_delimited', "
         f"ignore_errors=true, maximum_object_size=16777216, columns={columns})".replace("$files", _listed(files))
     )
     unread = base.execute("SELECT count(*) FROM lines WHERE status IS NULL").fetchone()[0]
-    if unread:
-        faults.append(f"lines of access logs that could not be read: {unread:,}")
     whose = "AND model = $model" if asked.model is not None else ""
     given = {"slow": asked.slow_ms} | ({"model": asked.model} if asked.model is not None else {})
     told = f"FROM lines WHERE status IS NOT NULL AND model <> '' {whose}"
@@ -205,7 +129,7 @@ def _access(base: Any, files: list[str], asked: Asked, faults: list[str]) -> dic
 
     whole = rows(f"SELECT {_RATES}, min(moment) AS since, max(moment) AS until {told}")[0]
     shown = "strftime(moment, '%Y-%m-%d %H:%M:%S') AS time, model, version, path, status, round(ms, 1) AS ms, bytes_in, request_id"
-    return {
+    told_all = {
         **whole,
         "by_version": rows(f"SELECT model, version, {_RATES} {told} GROUP BY ALL ORDER BY requests DESC LIMIT 100"),
         "by_hour": rows(
@@ -220,32 +144,78 @@ def _access(base: Any, files: list[str], asked: Asked, faults: list[str]) -> dic
         ),
         "elsewhere": base.execute("SELECT count(*) FROM lines WHERE status IS NOT NULL AND coalesce(model, '') = ''").fetchone()[0],
     }
+    if unread:
+        faults.append(f"lines of access logs that could not be read: {unread:,}")
+    return told_all
 
 
 # -- prediction logs ---------------------------------------------------------------------------------
 
 
-def _predictions(base: Any, wanted: dict[tuple[str, str], list[str]], found: Found, asked: Asked, faults: list[str]) -> dict[str, Any]:
+def _predictions(
+    base: Any,
+    wanted: dict[tuple[str, str], list[str]],
+    found: Found,
+    asked: Asked,
+    lines: Callable[[list[str]], list[str]],
+    faults: list[str],
+) -> dict[str, Any]:
+    base.execute('CREATE TABLE told (model VARCHAR, request_id VARCHAR, "row" INTEGER, label VARCHAR, "time" TIMESTAMPTZ)')
+
+    def parts(files: list[str]) -> list[str]:
+        return whole_parts(files, faults)
+
     if found.feedback:
-        base.execute(
-            f'CREATE TABLE told AS SELECT model, request_id, "row", arg_max(label, time) AS label FROM read_parquet({_listed(found.feedback)}, '
-            "union_by_name=true, hive_partitioning=false) WHERE label IS NOT NULL GROUP BY ALL"
-        )
-    else:
-        base.execute('CREATE TABLE told (model VARCHAR, request_id VARCHAR, "row" INTEGER, label VARCHAR)')
+        _asked(lambda files: _told(base, _parquet(files)), found.feedback, parts, faults)
+    if found.told:
+        _asked(lambda files: _told(base, _json(files)), found.told, lines, faults)
+    base.execute(
+        'CREATE TABLE last AS SELECT model, request_id, "row", arg_max(label, coalesce("time", TIMESTAMPTZ \'1970-01-01\')) AS label FROM told GROUP BY ALL'
+    )
     out: dict[str, Any] = {"by_version": [], "by_hour": [], "worst": []}
-    sources = [(k, f"read_parquet({_listed(v)}, union_by_name=true, hive_partitioning=false)") for k, v in sorted(wanted.items())]
+    for (model, version), files in sorted(wanted.items()):
+        told = _asked(functools.partial(_of_parts, base, asked, model, version), files, parts, faults)
+        for name, rows in (told or {}).items():
+            out[name] += rows
     if found.lines:
-        sources.append((("", ""), f"read_json({_listed(found.lines)}, format='newline_delimited', ignore_errors=true, union_by_name=true)"))
-    for (model, version), source in sources:
-        try:
-            _version(base, source, model, version, asked, out)
-        except _duckdb_error() as e:
-            faults.append(f"predictions of {model or 'JSON lines'} {version}: {str(e).splitlines()[0][:200]}")
+        told = _asked(lambda files: _of_lines(base, asked, faults, files), found.lines, lines, faults)
+        for name, rows in (told or {}).items():
+            out[name] += rows
     out["by_hour"] = sorted(out["by_hour"], key=lambda r: (r["hour"], r["model"], r["version"]))[-_HOURS:]
     out["worst"] = sorted(out["worst"], key=lambda r: -r["badness"])[: asked.worst]
     out["rows"] = sum(r["rows"] for r in out["by_version"])
     return out
+
+
+def _of_parts(base: Any, asked: Asked, model: str, version: str, files: list[str]) -> dict[str, list[dict[str, Any]]]:
+    return _version(base, _parquet(files), model, version, asked)
+
+
+def _of_lines(base: Any, asked: Asked, faults: list[str], files: list[str]) -> dict[str, list[dict[str, Any]]]:
+    told = _version(base, _json(files), "", "", asked)
+    unread = base.execute(f"SELECT count(*) FROM {_json(files)} WHERE request_id IS NULL").fetchone()[0]
+    if unread:
+        faults.append(f"lines of prediction logs that could not be read: {unread:,}")
+    return told
+
+
+def _parquet(files: list[str]) -> str:
+    return f"read_parquet({_listed(files)}, union_by_name=true, hive_partitioning=false)"
+
+
+def _json(files: list[str]) -> str:
+    columns = "{" + ", ".join(f"{k}: '{v}'" for k, v in _ROWS.items()) + "}"
+    return f"read_json({_listed(files)}, format='newline_delimited', ignore_errors=true, maximum_object_size=16777216, columns={columns})"
+
+
+def _told(base: Any, source: str) -> None:
+    have = {r[0] for r in base.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
+    kinds = {"model": "VARCHAR", "request_id": "VARCHAR", "row": "INTEGER", "label": "VARCHAR", "time": "TIMESTAMPTZ"}
+    columns = ", ".join(f'try_cast("{n}" AS {k})' if n in have else f"NULL::{k}" for n, k in kinds.items())
+    base.execute(
+        f'INSERT INTO told SELECT model, request_id, coalesce("row", 0), label, "time" FROM (SELECT {columns} FROM {source}) '
+        'AS t(model, request_id, "row", label, "time") WHERE label IS NOT NULL AND request_id IS NOT NULL'
+    )
 
 
 def _duckdb_error() -> type[Exception]:
@@ -255,7 +225,8 @@ def _duckdb_error() -> type[Exception]:
     return found
 
 
-def _version(base: Any, source: str, model: str, version: str, asked: Asked, out: dict[str, Any]) -> None:
+def _version(base: Any, source: str, model: str, version: str, asked: Asked) -> dict[str, list[dict[str, Any]]]:
+    out: dict[str, list[dict[str, Any]]] = {"by_version": [], "by_hour": [], "worst": []}
     have = {r[0]: r[1] for r in base.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
 
     def column(name: str, kind: str) -> str:
@@ -269,7 +240,7 @@ def _version(base: Any, source: str, model: str, version: str, asked: Asked, out
         f"{column('version', 'VARCHAR')}, {column('prediction', 'VARCHAR')}, {column('probability', 'DOUBLE')}, {column('value', 'DOUBLE')}, {features} FROM {source}) WHERE request_id IS NOT NULL"
     )
     whose, given = ("WHERE a.model = $model", {"model": asked.model}) if asked.model is not None else ("", {})
-    join = f'FROM answers a LEFT JOIN told t ON t.request_id = a.request_id AND t."row" = a."row" AND t.model = a.model {whose}'
+    join = f'FROM answers a LEFT JOIN last t ON t.request_id = a.request_id AND t."row" = a."row" AND coalesce(t.model, a.model) = a.model {whose}'
     # Of labels whether it is wrong; of values how far off.
     off = "CASE WHEN t.label IS NULL THEN NULL WHEN a.prediction IS NOT NULL THEN (t.label <> a.prediction)::INT ELSE abs(a.value - try_cast(t.label AS DOUBLE)) END"
     told = f"count(*) AS rows, avg(a.probability) AS confidence, count(t.label) AS labelled, avg({off}) AS off"
@@ -289,10 +260,14 @@ def _version(base: Any, source: str, model: str, version: str, asked: Asked, out
     order = f'SELECT strftime(a.time, \'%Y-%m-%d %H:%M:%S\') AS time, a.model AS model, a.version AS version, a.request_id AS request_id, a."row" AS "row", coalesce(a.prediction, a.value::VARCHAR) AS answer, a.probability AS probability, t.label AS label, {bad} AS badness, a.features AS features {join} ORDER BY badness DESC, a.request_id LIMIT {asked.worst}'
     for row in _rows(base, order, given):
         out["worst"].append({**row, "badness": float(row["badness"] or 0.0), "features": _short(row["features"])})
+    return out
 
 
 def _short(features: Any) -> dict[str, Any]:
     """Values as they can be shown: no bytes, no long texts."""
+    if isinstance(features, str):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            features = orjson.loads(features)
     if not isinstance(features, dict):
         return {}
     out: dict[str, Any] = {}

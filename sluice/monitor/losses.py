@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sluice.fields.parts import numbers
 from sluice.monitor.quality import Judge
 
 if TYPE_CHECKING:
@@ -49,14 +50,12 @@ class Rows:
             batch = batch.filter(batch.column("label").is_valid())
             if not batch.num_rows:
                 continue
-            outputs = judge.outputs(batch)
-            fine = np.asarray(np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1))
+            fine, outputs, targets = judge.rows(batch)
             rows = Batch(batch, list(features))
             columns = {n: c.to_pylist() if (c := rows.feature(n)) is not None else [None] * batch.num_rows for n in features}
             held.append({n: [v for v, f in zip(c, fine.tolist(), strict=True) if f] for n, c in columns.items()})
             told = np.asarray(batch.column("labelled_at").to_numpy())
-            targets = judge.targets(batch.column("label").to_pylist())
-            parts.append(tuple(v[fine] for v in (np.array(microseconds(batch), np.int64), told, outputs, targets)))
+            parts.append((np.array(microseconds(batch), np.int64)[fine], told[fine], outputs, targets))
             if sum(len(p[0]) for p in parts[:-1]) > most and held[0]:
                 first = next(i for i, h in enumerate(held) if any(h.values()))
                 held[first] = {n: [None] * len(parts[first][0]) for n in features}
@@ -148,12 +147,12 @@ def _masks(name: str, values: NDArray[Any], after: NDArray[np.bool_], quantity: 
     if not there.any():
         return {}
     if quantity:
-        numbers = np.array([v if t else np.nan for v, t in zip(values, there, strict=True)], dtype=np.float64)
-        known = numbers[~after & np.isfinite(numbers)]
+        found = numbers([v if t else None for v, t in zip(values, there, strict=True)])
+        known = found[~after & np.isfinite(found)]
         edges = np.unique(np.quantile(known, (0.25, 0.5, 0.75))) if len(known) >= 4 * _FEW else np.empty(0)
         if not len(edges):
             return {}
-        place = np.where(np.isfinite(numbers), np.searchsorted(edges, numbers, side="right"), -1)
+        place = np.where(np.isfinite(found), np.searchsorted(edges, found, side="right"), -1)
         names = [
             f"{name} < {edges[0]:.4g}",
             *(f"{a:.4g} <= {name} < {b:.4g}" for a, b in zip(edges, edges[1:], strict=False)),

@@ -7,6 +7,7 @@ rows has no verdict, which is no good news.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sluice.core.errors import DataError
+from sluice.core.spelling import Spelling
 from sluice.monitor.config import Quality, Window
 from sluice.monitor.windows import Open, cut
 from sluice.problems.problem import Problem, problem
@@ -98,17 +100,58 @@ class Judge:
         return self.problem.answers(outputs, targets, self.labels, rule=self.rule, positive=self.positive)
 
     def targets(self, texts: Sequence[str]) -> NDArray[Any]:
-        """Labels as feedback tells them -> as metrics take them; -1 for one that the model does not know."""
+        """Labels as feedback tells them -> as metrics take them; -1 for one that the model does not know.
+
+        Raises:
+            ValueError: one of them is no answer of such a problem.
+        """
         import pyarrow as pa
 
-        return self.problem.targets(pa.chunked_array([pa.array(self.problem.read_back(texts))]), self.labels)
+        told = [self._spelled(t) for t in texts] if self.problem.classes else texts
+        return self.problem.targets(pa.chunked_array([pa.array(self.problem.read_back(told))]), self.labels)
+
+    def rows(self, batch: pa.RecordBatch) -> tuple[NDArray[np.bool_], Floats, NDArray[Any]]:
+        """Labelled rows -> which can be judged [rows], and these rows' outputs and targets; the others have no output, or a label that is none."""
+        texts, outputs = batch.column("label").to_pylist(), self.outputs(batch)
+        fine = np.asarray(np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1))
+        try:
+            targets = self.targets(texts)
+        except (ValueError, TypeError, KeyError):
+            fine &= np.array([self._readable(t) for t in texts], bool)
+            return fine, outputs[fine], self.targets([t for t, f in zip(texts, fine.tolist(), strict=True) if f])
+        if targets.dtype.kind == "f":
+            fine &= np.isfinite(targets).reshape(len(targets), -1).all(axis=1)
+        return fine, outputs[fine], targets[fine]
+
+    def _readable(self, text: str) -> bool:
+        try:
+            found = self.targets([text])
+        except (ValueError, TypeError, KeyError):
+            return False
+        return found.dtype.kind != "f" or bool(np.isfinite(found).all())
+
+    def _spelled(self, text: str) -> str:
+        """The label that a text names: 1, 1.0 and true are one where the model's are written so."""
+        try:
+            return self._spelling.text(text)
+        except ValueError:
+            return text
+
+    @functools.cached_property
+    def _spelling(self) -> Spelling:
+        return Spelling.kept(self.labels)
 
     def outputs(self, batch: pa.RecordBatch) -> Floats:
         """Of logged rows: probabilities [rows, labels], or values [rows]; NaN where the log has none."""
         if not self.problem.classes:
+            if "value" not in batch.schema.names:
+                return np.full(batch.num_rows, np.nan)
             return np.asarray(batch.column("value").to_numpy(zero_copy_only=False), dtype=np.float64)
-        column, k = batch.column("probabilities"), len(self.labels)
+        k = len(self.labels)
         out = np.full((batch.num_rows, k), np.nan)
+        if "probabilities" not in batch.schema.names:
+            return out
+        column = batch.column("probabilities")
         lengths = np.asarray(column.value_lengths().fill_null(0))
         fine = lengths == k
         flat = np.asarray(column.flatten(), dtype=np.float64)
@@ -189,12 +232,10 @@ class Labelled:
             batch = batch.filter(batch.column("label").is_valid())
             if not batch.num_rows:
                 continue
-            outputs = judge.outputs(batch)
-            fine = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
+            fine, outputs, targets = judge.rows(batch)
             times = np.array(_times(batch), dtype=np.int64)
             told = np.asarray(batch.column("labelled_at").to_numpy())
-            targets = judge.targets(batch.column("label").to_pylist())
-            parts.append(tuple(v[fine] for v in (times, told, outputs, targets)))
+            parts.append((times[fine], told[fine], outputs, targets))
             held += int(fine.sum())
             while held - len(parts[0][0]) >= most:
                 held -= len(parts.pop(0)[0])

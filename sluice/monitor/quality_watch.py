@@ -20,7 +20,7 @@ FORMAT = "sluice.quality/v1"
 
 
 def of_package(package: Package, config: MonitorConfig, root: str | Path, name: str, kept: str, *, again: bool = False) -> dict[str, Any]:
-    """``quality`` (`look`), and ``unjudged``: why there is none of answers that the log cannot judge.
+    """``quality`` (`look`), ``unjudged``: why there is none of answers that the log cannot judge, and ``unread``: what of the feedback could not be read.
 
     Raises:
         DataError: the log, or what is kept, cannot be read.
@@ -28,17 +28,27 @@ def of_package(package: Package, config: MonitorConfig, root: str | Path, name: 
     try:
         judge = Judge.of(package, config.quality.metric)
     except DataError as e:
-        return {"quality": None, "unjudged": f"labels were not looked at: the model {e.message}; {e.fix}"}
-    return {"quality": look(judge, root, name, package.digest, config, kept, again=again), "unjudged": ""}
+        return {"quality": None, "unjudged": f"labels were not looked at: the model {e.message}; {e.fix}", "unread": []}
+    unread: list[str] = []
+    return {"quality": look(judge, root, name, package.digest, config, kept, again=again, unread=unread), "unjudged": "", "unread": unread}
 
 
 def look(
-    judge: Judge, root: str | Path, model: str, version: str, config: MonitorConfig, kept: str, *, again: bool = False
+    judge: Judge,
+    root: str | Path,
+    model: str,
+    version: str,
+    config: MonitorConfig,
+    kept: str,
+    *,
+    again: bool = False,
+    unread: list[str] | None = None,
 ) -> dict[str, Any] | None:
     """Read on, judge what has been told, keep it.
 
     Args:
         root, model, version: of the log. kept: a file, or ``s3://bucket/key``. again: from the first label that the look can reach.
+        unread: is given what of the feedback could not be read.
 
     Returns:
         Plain JSON: ``metric``, ``rows``, ``value``, ``low``, ``high``, ``floor`` of the newest window with labels, ``share`` that is labelled, ``risen``
@@ -57,6 +67,8 @@ def look(
         # A window of more rows than one look takes does not close by looking again.
         if not found.more or state == before:
             break
+    if unread is not None:
+        unread += found.coverage.unread_labels
     out = _told(judge, config, found) if found.coverage.labelled else None
     shown = out and {"said": headline(out), "wrong": out["wrong"], "maybe": maybe_rose(out["risen"] or {})}
     keep.write(kept, {"format": FORMAT, "by": by, "state": state, "last": shown})

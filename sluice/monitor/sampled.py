@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sluice.fields import field_of
+from sluice.fields.parts import numbers
 from sluice.monitor.faults import Cause, Numbers, of_categories, of_numbers
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Sample:
 
     def numbers(self, name: str) -> Floats:
         """A numeric feature, NaN where missing."""
-        return np.array([np.nan if v is None else v for v in self.columns[name]], dtype=np.float64)
+        return numbers(self.columns[name])
 
     def __len__(self) -> int:
         return len(self.at)
@@ -84,7 +85,7 @@ def causes(sample: Sample, profile: Mapping[str, Any], since: Mapping[str, tuple
     """
     kinds = {name: field_of(f["kind"], name) for name, f in profile["features"].items()}
     first = min(before for before, _ in since.values())
-    numbers: dict[str, Numbers] = {}
+    quantities: dict[str, Numbers] = {}
     counts: dict[str, tuple[Counter[str], Counter[str]]] = {}
     usual = max(after for _, after in since.values())
     for name, field in kinds.items():
@@ -95,7 +96,7 @@ def causes(sample: Sample, profile: Mapping[str, Any], since: Mapping[str, tuple
         if field.quantity:
             values = sample.numbers(name)
             told = values[before] if before.sum() >= _ENOUGH else as_trained(profile["features"][name])
-            numbers[name] = Numbers(told, values[after])
+            quantities[name] = Numbers(told, values[after])
         elif field.category:
             cells = np.array(["" if v is None else str(v) for v in sample.columns[name]], dtype=object)
             known = Counter(cells[before].tolist())
@@ -104,8 +105,8 @@ def causes(sample: Sample, profile: Mapping[str, Any], since: Mapping[str, tuple
             counts[name] = known, Counter(cells[after].tolist())
     found = {}
     for name in since:
-        if name in numbers:
-            found[name] = of_numbers(name, numbers)
+        if name in quantities:
+            found[name] = of_numbers(name, quantities)
         elif name in counts:
             found[name] = of_categories(name, counts)
         else:

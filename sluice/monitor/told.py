@@ -171,13 +171,11 @@ class _Rows:
             ids = batch.column("request_id").to_pylist()
             rows = batch.column("row").to_pylist() if "row" in batch.schema.names else [0] * batch.num_rows
             keys = [(at, i, r or 0) for at, i, r in zip(batch.column("first_labelled_at").to_pylist(), ids, rows, strict=True)]
-            outputs = self.judge.outputs(batch)
-            fine = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
-            fine &= np.array([self.first is None or k >= self.first for k in keys], dtype=bool)
-            if fine.any():
-                targets = self.judge.targets(batch.column("label").to_pylist())
-                times = np.array(microseconds(batch), np.int64)
-                yield [k for k, f in zip(keys, fine.tolist(), strict=True) if f], outputs[fine], targets[fine], times[fine]
+            fine, outputs, targets = self.judge.rows(batch)
+            keys, times = [k for k, f in zip(keys, fine.tolist(), strict=True) if f], np.array(microseconds(batch), np.int64)[fine]
+            new = np.array([self.first is None or k >= self.first for k in keys], dtype=bool)
+            if new.any():
+                yield [k for k, n in zip(keys, new.tolist(), strict=True) if n], outputs[new], targets[new], times[new]
 
     def _sorted(self, held: list[_Held]) -> _Held:
         keys = [k for part, *_ in held for k in part]
@@ -208,13 +206,10 @@ def _plain(kept: dict[str, Any]) -> Judged:
 
 def _bounded(root: str | Path, model: str, version: str, since: int | None, most: int) -> tuple[int | None, bool]:
     """How far back a look goes: `since`, or later where the parts since then have more bytes than `most`; whether that is so."""
-    import datetime
-
-    total, newest = 0, ""
+    total, newest = 0, 0
     for part in reversed(PredictionLog(root, model, version=version).parts(Cursor.since(since))):
         total += part.size
-        if total > most and newest and part.stamp != newest:
-            at = datetime.datetime.strptime(newest, "%Y%m%dT%H%M%S").replace(tzinfo=datetime.UTC)
-            return max(int(at.timestamp() * 1e6), since or 0), True
-        newest = part.stamp or newest
+        if total > most and newest and part.written != newest:
+            return max(newest, since or 0), True
+        newest = part.written or newest
     return since, False

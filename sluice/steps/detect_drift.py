@@ -44,6 +44,7 @@ def detect_drift(package: Package, log: str, config: MonitorConfig, *, model: st
         where = kept or str(Path(folder) / "kept.json")
         found = Watch(profile, config, PredictionLog(log, name, version=package.digest), where).look(again=again).to_dict()
         found |= quality_watch.of_package(package, config, log, name, keep.beside(where), again=again)
+        found["faults"] = [*found["faults"], *found.pop("unread")]
     evidence: dict[str, Any] = {**found, "history": found["history"][-_HISTORY:], "model": name, "digest": package.digest}
     wrong = tuple((found["quality"] or {}).get("wrong", ()))
     reasons = (*(a["text"] for a in found["standing"]), *wrong) or (report.headline(found),)

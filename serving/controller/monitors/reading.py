@@ -108,9 +108,11 @@ class LogReader:
         different, late = Distinct(doc.get("different", "")), False
         cursor = doc.get("cursor")
         for batch, at in log.read(cursor, columns=("time", "request_id", "row", "label"), most=item.most):
-            told = batch.filter(batch.column("label").is_valid()) if "label" in batch.schema.names else batch.slice(0, 0)
-            rows = told.column("row").to_pylist() if "row" in told.schema.names else [0] * told.num_rows
-            different.take(f"{key}/{row or 0}" for key, row in zip(told.column("request_id").to_pylist(), rows, strict=True))
+            names = set(batch.schema.names)
+            told = batch.filter(batch.column("label").is_valid()) if {"label", "request_id"} <= names else batch.slice(0, 0)
+            rows = told.column("row").to_pylist() if "row" in names else [0] * told.num_rows
+            keys = told.column("request_id").to_pylist() if told.num_rows else []
+            different.take(f"{key}/{row or 0}" for key, row in zip(keys, rows, strict=True) if key is not None)
             cursor, doc["newest"] = at, _newest(told, doc.get("newest"))
             if late := time.monotonic() - begun > 2 * _PATIENCE:
                 break

@@ -63,13 +63,18 @@ def test_a_part_that_comes_late_is_read_and_an_old_one_is_not_listed_for_ever(tm
     assert ids(log.read(cursor)) == []
 
 
-def test_a_file_that_cannot_be_read_is_told_and_left_out_once(tmp_path):
+def test_a_file_that_cannot_be_read_is_told_until_younger_ones_were_read(tmp_path):
     part(tmp_path, "20261130T100000", range(10))
     (tmp_path / f"predictions/model=m/version={'a' * 12}/20261130T100001-x-000001.parquet").write_bytes(b"PAR1 no")
     log = PredictionLog(tmp_path, "m")
     assert ids(log.read()) == list(range(10)) and "20261130T100001-x" in log.faults[0]
     again = PredictionLog(tmp_path, "m")
-    assert ids(again.read(log.cursor)) == [] and not again.faults
+    assert ids(again.read(log.cursor)) == [] and again.faults == log.faults
+    part(tmp_path, "20261130T110000", range(10, 20))
+    after = PredictionLog(tmp_path, "m")
+    assert ids(after.read(again.cursor)) == list(range(10, 20)) and list(after.read(after.cursor)) == []
+    last = PredictionLog(tmp_path, "m")
+    assert ids(last.read(after.cursor)) == [] and not last.faults
 
 
 def test_columns_within_the_features_are_read_alone(tmp_path):
