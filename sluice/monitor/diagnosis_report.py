@@ -13,7 +13,7 @@ Found = Mapping[str, Any]
 #: Title and heads, rows, and which columns are numbers.
 Part = tuple[list[str], list[list[Any]], tuple[int, ...]]
 
-_CLASS = {"data fault": "no", "concept drift": "no", "shift": "maybe", "worse": "no", "healthy": "ok", "unknown": "maybe"}
+_CLASS = {"data fault": "refuse", "concept drift": "refuse", "shift": "warn", "worse": "refuse", "healthy": "pass", "unknown": "warn"}
 
 
 def tables(found: Found) -> list[Part]:
@@ -56,7 +56,14 @@ def tables(found: Found) -> list[Part]:
     worth = found.get("importance") or []
     if worth:
         rows = [
-            [w["column"], f"{w['before']:.3f}", f"{w['after']:.3f}", f"{w['change']:+.3f}", "changed" if w["moved"] else ""] for w in worth
+            [
+                w["column"],
+                f"{round(w['before'], 3) + 0.0:.3f}",
+                f"{round(w['after'], 3) + 0.0:.3f}",
+                f"{round(w['change'], 3) + 0.0:+.3f}",
+                "changed" if w["moved"] else "",
+            ]
+            for w in worth
         ]
         parts.append((["What columns are worth to the model", "column", "before", "since", "change", ""], rows, (1, 2, 3)))
     line = found.get("timeline") or []

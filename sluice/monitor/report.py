@@ -63,8 +63,11 @@ def body(name: str, found: Told) -> str:
     word = "moved" if found["standing"] else "worse" if worse else "quiet"
     css = "refuse" if found["standing"] or worse else "pass"
     badge = f'<span class="badge {css}">{word}</span>'
+    first = (
+        f'<p><b class="bad-text">{escape("; ".join(judged["wrong"]))}</b></p>' if judged and worse else ""
+    )  # the answer, before what has not moved
     sub = f"{found['rows']:,} predictions · {found['windows']:,} windows · {found['open']:,} rows in the open one"
-    out = f'<header><h1>{escape(name)}</h1>{badge}<div class="sub">{sub}</div></header><section><p>{escape(headline(found))}</p>{alarms(found)}</section>'
+    out = f'<header><h1>{escape(name)}</h1>{badge}<div class="sub">{sub}</div></header><section>{first}<p>{escape(headline(found))}</p>{alarms(found)}</section>'
     if judged:
         out += f"<section><h2>Quality</h2>{_quality(judged)}</section>"
     if found["faults"]:

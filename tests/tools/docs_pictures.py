@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.tools.ui_pictures import WIDTHS, browser, faults
 
@@ -46,13 +47,21 @@ def look(site: Path, pages: Iterable[str] = PAGES, looks: Sequence[tuple[str, st
             for name in pages:
                 page.goto((site / f"{name}.html").as_uri())
                 page.wait_for_load_state("load")
-                wrong += [f"{name} {width} {scheme}: {said}" for said in faults(page)]
+                wrong += [f"{name} {width} {scheme}: {said}" for said in faults(page) + broken(page)]
                 if out is not None:
                     out.mkdir(parents=True, exist_ok=True)
                     page.screenshot(path=out / f"docs-{name.replace('/', '-')}-{width}-{scheme}.png", full_page=True)
             context.close()
         opened.close()
     return wrong
+
+
+def broken(page: Any) -> list[str]:
+    """Names at the beginning of a table's row that are broken over lines."""
+    found = page.evaluate(
+        "[...document.querySelectorAll('td:first-child code')].filter(c => c.getClientRects().length > 1).map(c => c.textContent)"
+    )
+    return [f"broken over lines: {name}" for name in found[:5]]
 
 
 def searched(site: Path, words: str) -> list[str]:

@@ -94,5 +94,5 @@ def test_a_link_out_of_the_docs_leads_to_a_page_that_stands_for_the_file() -> No
 def test_in_a_browser_pages_have_no_serious_fault_of_access_fit_a_phone_and_search_works_from_files(site: Path) -> None:
     from tests.tools import docs_pictures
 
-    assert not docs_pictures.look(site, ("index", "reference/python/notebook"), [("phone", "dark")])
+    assert not docs_pictures.look(site, ("index", "monitoring", "reference/python/notebook"), [("phone", "dark")])
     assert any("Champion" in found for found in docs_pictures.searched(site, "champion"))

@@ -163,6 +163,7 @@ def test_on_the_command_line_with_a_package(tmp_path: Path, capsys: pytest.Captu
     found = json.loads(capsys.readouterr().out)
     assert found["kind"] == "data fault" and "age is 1000 times larger" in found["sentence"] and found["exit_code"] == 3
     page = Path(found["report"]).read_text()
+    assert '<span class="badge refuse">data fault</span>' in page and "-0.000" not in page
     assert "1000 times larger" in page and "In a sentence" in page and "<script" not in page
     assert {w["column"] for w in found["importance"]} == {"age", "job"}
     assert main(command) == 3 and "1000 times larger" in " ".join(capsys.readouterr().out.split())

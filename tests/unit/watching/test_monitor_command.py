@@ -143,6 +143,7 @@ def test_labels_that_came_are_judged_beside_the_drift_and_once(tmp_path, package
     assert len(found["quality"]["wrong"]) == 2 and "under the floor of 0.8" in found["quality"]["wrong"][0]
     page = Path(found["report"]).read_text()
     assert "wrong more often" in page and ">worse<" in page
+    assert page.index("wrong more often") < page.index("nothing has moved"), "the answer stands first"
     config = MonitorConfig.model_validate({"quality": {"floor": 0.8}})
     kept = str(tmp_path / "kept" / "churn.json")
     for _ in range(2):  # the step of the pipeline says the same, and goes on from what it kept
