@@ -29,6 +29,14 @@ def add_to(commands: Commands, add: Add) -> None:
         "--data", type=Path, metavar="FILE", help="your own file or folder of images: it is looked at, and the project is one of it"
     )
     init.add_argument("--label", metavar="COL", help="with --data: the column to learn; default: found or asked for")
+    init.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="A.B=V",
+        help="with --data: a key of the project, such as model.user=buyer where a column's name does not tell it; may be repeated",
+    )
     init.add_argument("--name", help="default: the directory's name")
 
     add("schema", "print the project file's JSON Schema", "project:schema_")

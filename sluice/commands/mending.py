@@ -31,7 +31,7 @@ def mend_error(made: Draft, error: DataError) -> bool:
     """Whether an error of reading could be mended."""
     field = error.field or ""
     if error.message.startswith("says neither") and 1 < len(values := re.findall(r"'([^']*)' \(", error.fix or "")) < _FEW_VALUES:
-        made.raw["model"] = {"normal": values[:1]}  # the commonest stands first
+        made.raw["model"] = {**made.raw.get("model", {}), "normal": values[:1]}  # the commonest stands first
         made.notes.append(
             f"{values[0]!r} is taken for normal, as the commonest label, and what else there is for an anomaly (model.normal)"
         )
@@ -169,9 +169,9 @@ def judge(made: Draft, report: Report) -> None:
     if asked.lopsided:  # its own metric is of rare labels
         pass
     elif len(counts) == 2 and min(counts.values()) < _RARE * sum(counts.values()):
-        made.raw["evaluate"] = {"metric": "average_precision", "decision": {"aim": "f1"}}
+        made.raw["evaluate"] = {"metric": "average_precision", "decision": {"aim": "f1"}, **made.raw.get("evaluate", {})}
     elif len(counts) > 2 and max(counts.values()) > _RATIO * min(counts.values()):
-        made.raw["evaluate"] = {"metric": "balanced_accuracy"}
+        made.raw["evaluate"] = {"metric": "balanced_accuracy", **made.raw.get("evaluate", {})}
     made.notes += [c.message for c in report.checks if c.name == "task" or (c.status == "warn" and c.name not in ("identifier", "balance"))]
     if made.raw["task"] in TASKS.names() and not made.unlabelled:  # without labels the model that needs none is the better one
         texts = any(name not in made.left_out for name in made.texts)

@@ -52,6 +52,8 @@ def init(args: argparse.Namespace) -> int:
         return _of_data(args)
     if args.label is not None:
         raise ProjectError("is of a file of yours", field="--label", value=args.label, fix="name the file: --data FILE")
+    if args.overrides:
+        raise ProjectError("is of a file of yours", field="--set", value=args.overrides[0], fix="name the file: --data FILE")
     if args.task is None:
         raise ProjectError(
             "says neither which example nor which data",
@@ -100,7 +102,7 @@ def _of_data(args: argparse.Namespace) -> int:
     if args.task is not None and TASKS.get(args.task).labelled is False:
         return _of_rows(args, name)
     ask = _ask if not args.json and sys.stdin.isatty() and sys.stderr.isatty() else None
-    made = draft(args.data, target, name=name, task=args.task, label=args.label, ask=ask)
+    made = draft(args.data, target, name=name, task=args.task, label=args.label, ask=ask, said=args.overrides)
     text = made.text(f"sluice init --data {args.data}")
     try:
         files.write_text(target / "sluice.yaml", text)
@@ -128,7 +130,7 @@ def _of_rows(args: argparse.Namespace, name: str) -> int:
     if args.label is not None:
         raise ProjectError("names no column: this task makes its labels itself", field="--label", value=args.label, fix="leave it out")
     command = f"sluice init --data {args.data} --task {args.task}"
-    text, notes, rows = draft_rows(args.data, target, name=name, task=args.task, command=command)
+    text, notes, rows = draft_rows(args.data, target, name=name, task=args.task, command=command, said=args.overrides)
     try:
         files.write_text(target / "sluice.yaml", text)
     except OSError as e:

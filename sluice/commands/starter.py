@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,27 @@ from sluice.data.report import listed
 from sluice.data.scheme import Found
 from sluice.data.writable import RESERVED
 from sluice.fields import Field, field_of
+from sluice.fields.text import Text
 from sluice.problems.problem import DEFAULT, problem
-from sluice.project import parse
+from sluice.project import override, parse
 from sluice.tasks import TASKS, load_task
 
+#: What of a project is said by an argument of its own.
+_OWN = {"name": "--name NAME", "task": "--task TASK", "data.source": "--data FILE", "data.columns.label": "--label COL"}
 #: Rounds of mending, at most.
 _ROUNDS = 60
 
 
-def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str | None, ask: Callable[[Look], str] | None) -> Draft:
+def draft(
+    data: Path,
+    folder: Path,
+    *,
+    name: str,
+    task: str | None,
+    label: str | None,
+    ask: Callable[[Look], str] | None,
+    said: Sequence[str] = (),
+) -> Draft:
     """A project whose limits the data passes.
 
     Args:
@@ -39,6 +52,7 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
         task: text, image or tabular; null: what the columns say.
         label: the label's column; null: found, or asked for.
         ask: chooses a label among several; null: nobody can be asked.
+        said: what a person knows of the file, ``key.path=value`` each.
 
     Raises:
         DataError: the file cannot be read or learnt from.
@@ -46,7 +60,7 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
     """
     given, where, data = str(data), Path(os.path.relpath(data.absolute(), folder.absolute())).as_posix(), data.absolute()
     if data.is_dir():
-        return _files(Draft({"name": name, "task": task or "", "data": {"source": where}}), data, data, folder, label)
+        return _files(_with({"name": name, "task": task or "", "data": {"source": where}}, said), data, data, folder, label)
     if is_archive(data):
         with unpacked(Found(data, given)) as inside:
             tables = sorted(p.relative_to(inside.path).as_posix() for p in inside.path.rglob("*") if format_of(p) is not None)
@@ -57,7 +71,7 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
                     value=given,
                     fix=f"unpack it, and name one of {', '.join(tables[:5])}",
                 )
-            return _files(Draft({"name": name, "task": task or "", "data": {"source": where}}), data, inside.path, folder, label)
+            return _files(_with({"name": name, "task": task or "", "data": {"source": where}}, said), data, inside.path, folder, label)
     if not data.is_file():
         raise DataError("no such file", field="--data", value=given, fix=f"it was looked for at {data}")
     with looked_at(data, given) as look:
@@ -70,18 +84,14 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
             )
         chosen = _label_or_none(look, label, ask, task)
         columns = {"columns": {} if chosen is None else {"label": chosen}}
-        made = Draft(
-            {"name": name, "task": task or _task(look, chosen or ""), "data": {"source": where, **_declared(look), **columns}}, look
-        )
+        raw = {"name": name, "task": task or _task(look, chosen or ""), "data": {"source": where, **_declared(look), **columns}}
+        made = _with(raw, said, look)
         made.notes += look.notes
         if label is None and chosen is not None and ask is None and chosen == look.guess() and chosen != look.label():
             made.notes.append(f"{chosen} is taken for the label: the last column, one of a few classes; --label names another")
         made.unlabelled = chosen is None
         if made.unlabelled:
-            made.notes.append("no column of labels was found, and none is needed; --label names one")
-            for c in look.columns:  # rows that are made to judge by hold such a value again: no check sees it
-                if c.kind == "number" and c.distinct == look.rows and names_rows(made, c.name):
-                    made.left_out[c.name] = "names the row: another value in each"
+            _without_labels(made, look)
         if not look.whole:
             made.notes.append(f"only the first {look.rows:,} rows were looked at; what lies behind them may not pass the checks")
         _columns(made, look, chosen)
@@ -91,14 +101,34 @@ def draft(data: Path, folder: Path, *, name: str, task: str | None, label: str |
         return made
 
 
+def _without_labels(made: Draft, look: Look) -> None:
+    """What is said, and left out, where rows have no label."""
+    made.notes.append("no column of labels was found, and none is needed; --label names one")
+    for c in look.columns:  # rows that are made to judge by hold such a value again: no check sees it
+        if c.kind == "number" and c.distinct == look.rows and names_rows(made, c.name):
+            made.left_out[c.name] = "names the row: another value in each"
+
+
+def _with(raw: dict[str, Any], said: Sequence[str], look: Look | None = None) -> Draft:
+    """A draft with what a person said beside it. Raises `ProjectError`: it is no setting, or an argument of its own says it."""
+    for item in said:
+        if own := _OWN.get(item.partition("=")[0].strip()):
+            raise ProjectError("is said by an argument of its own", field="--set", value=item, fix=f"say {own}")
+        override(raw, item)
+    columns = raw["data"].get("columns", {})
+    ignored, categories = (dict.fromkeys(columns.get(key, []), "as --set says") for key in ("ignore", "categorical"))
+    return Draft(raw, look, ignored, categories)
+
+
 def _label_or_none(look: Look, given: str | None, ask: Callable[[Look], str] | None, task: str | None) -> str | None:
     """As `_label`; where the task may do without, only a label that is told or beyond doubt."""
     asked = TASKS.get(task) if task is not None and task in TASKS.names() else None
     if asked is None or given is not None:
         return _label(look, given, ask)
+    told = asked.label_in(look.columns)
     if asked.label_number:
         look = look.with_label_in("number")
-    return look.label_of_classes() if asked.label_optional else _label(look, given, ask)
+    return told or look.label_of_classes() if asked.label_optional else told or _label(look, given, ask)
 
 
 def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> str:
@@ -165,20 +195,7 @@ def _columns(made: Draft, look: Look, label: str | None) -> None:
     """What the look alone tells of each column."""
     columns, value = made.raw["data"]["columns"], _value(made)
     if value is not None:
-        kind = value.kind
-        fit = [n for n in look.of(kind) if n != label] or ([n for n in look.of("key", "category") if n != label] if value.words else [])
-        if not fit:
-            raise DataError(
-                f"has no column of {kind}s beside the label {label!r}",
-                field="--data",
-                value=[c.name for c in look.columns],
-                fix="use --task tabular",
-            )
-        columns[kind] = max(fit, key=lambda n: next(len(c.example) for c in look.columns if c.name == n)) if value.words else fit[0]
-        if len(fit) > 1:
-            made.notes.append(
-                f"the {kind} is read from {columns[kind]!r}; {listed([n for n in fit if n != columns[kind]])} may be it too (data.columns.{kind})"
-            )
+        _value_column(made, look, label, value)
         return
     sure = next((c for c in look.columns if c.numerals is not None and c.numerals.thousands in (",", ".")), None)
     unsure = [c.name for c in look.columns if c.doubt]
@@ -203,6 +220,33 @@ def _columns(made: Draft, look: Look, label: str | None) -> None:
             made.left_out[c.name] = "a name the dataset keeps for itself: rename the column to use it"
 
 
+def _value_column(made: Draft, look: Look, label: str | None, value: Field) -> None:
+    """Which column the rows are read from, and what is not read; whether the label's cells hold several."""
+    columns, kind, key = made.raw["data"]["columns"], Text.kind if isinstance(value, Text) else value.kind, value.setting or value.kind
+    task = TASKS.get(made.raw["task"]) if made.raw["task"] in TASKS.names() else None
+    if key not in columns:
+        told = task.called([c.name for c in look.columns if c.name != label]) if task else {}
+        columns.update(told.get("data", {}).get("columns", {}))
+    if key not in columns:
+        fit = [n for n in look.of(kind) if n != label] or ([n for n in look.of("key", "category") if n != label] if value.words else [])
+        if not fit:
+            raise DataError(
+                f"has no column of {kind}s beside the label {label!r}",
+                field="--data",
+                value=[c.name for c in look.columns],
+                fix="use --task tabular",
+            )
+        columns[key] = max(fit, key=lambda n: next(len(c.example) for c in look.columns if c.name == n)) if value.words else fit[0]
+        if len(fit) > 1:
+            made.notes.append(
+                f"the {kind} is read from {columns[key]!r}; {listed([n for n in fit if n != columns[key]])} may be it too (data.columns.{key})"
+            )
+    between = next((c.between for c in look.columns if c.name == label), None)
+    if between and task and any(problem(p).independent for p in task.problems or ()) and "label_separator" not in columns:
+        columns["label_separator"] = between
+        made.notes.append(f"{label!r} is read as several labels a row, with {between!r} between them (data.columns.label_separator)")
+
+
 def _reads_texts(made: Draft) -> bool:
     """Whether its task takes columns of free text."""
     return made.raw["task"] in TASKS.names() and TASKS.get(made.raw["task"]).texts
@@ -213,7 +257,7 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
     for _ in range(_ROUNDS):
         raw = _with_columns(made)
         if any(name not in made.left_out for name in made.texts):  # what reads them, so that they are checked as texts
-            raw["model"] = TASKS.get(raw["task"]).proposal(problem(DEFAULT), 0, texts=True)[0]
+            raw["model"] = {**TASKS.get(raw["task"]).proposal(problem(DEFAULT), 0, texts=True)[0], **raw.get("model", {})}
         project = parse({**raw, "data": {**raw["data"], "source": str(path)}}, base_dir=folder)
         task = load_task(project, folder)
         try:
@@ -273,6 +317,7 @@ def _files(made: Draft, data: Path, inside: Path, folder: Path, label: str | Non
         made.raw["task"] = _of_rows(lambda v: v is not None and v.listed and found in (None, v.kind))
     value = _value(made)
     if value is None or value.files is None or found is None or field_of(found, found).files is not value.files:
+        _check_endings(inside, data, value)
         names = sorted({p.suffix for p in inside.iterdir() if p.is_file()})
         word = value.files.word if value is not None and value.files is not None else "image"
         raise DataError(
@@ -283,8 +328,36 @@ def _files(made: Draft, data: Path, inside: Path, folder: Path, label: str | Non
         )
     if not value.loose and not (inside / LABELS_FILE).is_file() and any(p.suffix.lower() in value.files.read for p in inside.iterdir()):
         _named(made, files_below(Found(inside, data.name), value.files), label)
+    if (inside / LABELS_FILE).is_file() and not value.loose:
+        with looked_at(inside / LABELS_FILE, f"{data.name}/{LABELS_FILE}") as look:
+            others = [c.name for c in look.columns if c.kind != value.kind]
+            chosen = label or ("label" if "label" in others else others[0] if len(others) == 1 else None)
+            chosen = chosen or _label(look, None, None)
+        if chosen != "label":
+            made.raw["data"].setdefault("columns", {})["label"] = chosen
     _settle(made, data, folder)
     return made
+
+
+def _check_endings(inside: Path, data: Path, value: Field | None) -> None:
+    """Raises `DataError` where what a folder holds is of a format that is not read: recordings as MP3, texts a file each."""
+    ends = Counter(p.suffix.lower() for p in inside.rglob("*") if p.is_file() and not p.name.startswith("."))
+    other = [e for e, _ in ends.most_common() if value is not None and value.files is not None and e in value.files.other]
+    if other and value is not None and value.files is not None:
+        raise DataError(
+            f"holds {ends[other[0]]:,} files of a format that is not read ({other[0]})",
+            field="--data",
+            value=str(data),
+            fix=f"convert them to {value.files.either}",
+        )
+    if ends.get(".txt", 0) > sum(ends.values()) / 2 and isinstance(value, Text):
+        raise DataError(
+            f"holds {ends['.txt']:,} texts, a file each, which are not read from a folder",
+            field="--data",
+            value=str(data),
+            fix="put them into one CSV with a row a text and a column of labels: pandas.DataFrame([(p.read_text(), p.parent.name) "
+            f"for p in pathlib.Path({str(data)!r}).rglob('*.txt')], columns=['text', 'label']).to_csv('texts.csv', index=False)",
+        )
 
 
 def _named(made: Draft, paths: list[Path], label: str | None) -> None:

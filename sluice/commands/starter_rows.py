@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sluice.core import yamlfile
-from sluice.core.errors import DataError
+from sluice.core.errors import DataError, ProjectError
 from sluice.data.look import looked_at
 from sluice.data.prepare import validate_project_data
-from sluice.project import parse
-from sluice.tasks import load_task
+from sluice.project import override, parse
+from sluice.tasks import TASKS, load_task
+
+#: Settings that name columns.
+_NAMED = ("model.", "data.columns.")
 
 
-def draft_rows(data: Path, folder: Path, *, name: str, task: str, command: str) -> tuple[str, list[str], int]:
+def draft_rows(data: Path, folder: Path, *, name: str, task: str, command: str, said: Sequence[str] = ()) -> tuple[str, list[str], int]:
     """A project whose data passes its checks.
 
     Args:
@@ -23,6 +27,7 @@ def draft_rows(data: Path, folder: Path, *, name: str, task: str, command: str) 
         name: of the project.
         task: a registered one.
         command: what is run, for the first line.
+        said: what a person knows of the file, ``key.path=value`` each, such as which column is the user.
 
     Returns:
         The project file, what a person should know in sentences, and how many rows the task makes of the source.
@@ -38,8 +43,18 @@ def draft_rows(data: Path, folder: Path, *, name: str, task: str, command: str) 
         if look.format != "auto":
             raw["data"]["format"] = look.format
         raw["data"] |= {key: getattr(look.dialect, key) for key in look.dialect.declared}
+        for section, found in TASKS.get(task).called([c.name for c in look.columns]).items():
+            raw[section] = {**raw.get(section, {}), **found}
+    for item in said:
+        override(raw, item)
     project = parse({**raw, "data": {**raw["data"], "source": str(data.absolute())}})  # the folder may not be there yet
-    report = validate_project_data(project, folder, load_task(project, folder))
+    try:
+        report = validate_project_data(project, folder, load_task(project, folder))
+    except (DataError, ProjectError) as e:
+        if not (e.field and e.field.startswith(_NAMED)):
+            raise
+        fix = f"{e.fix or 'name another'}; say which here: --set {e.field.split(':')[0]}=COLUMN"
+        raise type(e)(e.message, field=e.field, fix=fix, **({"value": e.value} if e.has_value else {})) from e
     refused = [c.message for c in report.checks if c.status == "refuse"]
     if refused:
         raise DataError("; ".join(refused), field="--data", value=str(data), fix="mend the file, or name another task")

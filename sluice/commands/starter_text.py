@@ -37,9 +37,7 @@ class Writer:
             + "; `sluice schema` lists every key.",
         )
         self._add(0, f"name: {_scalar(raw['name'])}")
-        features = len(report.columns) - 1
-        what = f"a class out of {len(report.labels)}" if report.labels else "a quantity"
-        self._add(0, f"task: {raw['task']}", f"learns {what} from {counted(features, 'feature')}")
+        self._add(0, f"task: {raw['task']}", f"learns {_learnt(report)}from {counted(len(report.columns) - 1, 'feature')}")
         self._add(0, "data:")
         for key, value in data.items():
             if key == "columns":
@@ -67,8 +65,18 @@ class Writer:
             self._add(0, f"model: {_scalar(raw['model'])}", made.proposal)
         elif made.proposal:
             self._note(0, made.proposal)
+        self._evaluate(report)
+        for note in made.notes:
+            self._note(0, note)
+        text = "\n".join(self._lines) + "\n"
+        assert read_text(text, "sluice.yaml") == raw, "what is written is what was checked"
+        return text
+
+    def _evaluate(self, report: Report) -> None:
+        """What decides, and sections that a person said."""
+        raw = self._made.raw
         evaluate: Mapping[str, Any] = raw.get("evaluate", {})
-        if evaluate:
+        if "metric" in evaluate and report.labels:
             rare, common = (list(report.labels.items())[i] for i in (-1, 0))
             self._add(0, "evaluate:")
             self._add(
@@ -78,11 +86,14 @@ class Writer:
             )
             if "decision" in evaluate:
                 self._add(1, f"decision: {_scalar(evaluate['decision'])}", f"the probability from which {rare[0]} is answered")
-        for note in made.notes:
-            self._note(0, note)
-        text = "\n".join(self._lines) + "\n"
-        assert read_text(text, "sluice.yaml") == raw, "what is written is what was checked"
-        return text
+            for key, value in evaluate.items():
+                if key not in ("metric", "decision"):
+                    self._add(1, f"{key}: {_scalar(value)}")
+        elif evaluate:
+            self._add(0, f"evaluate: {_scalar(evaluate)}")
+        for key, value in raw.items():
+            if key not in ("name", "task", "data", "model", "evaluate"):
+                self._add(0, f"{key}: {_scalar(value)}")
 
     def _columns(self, columns: Mapping[str, Any], report: Report) -> None:
         reasons = {"ignore": self._made.left_out, "categorical": self._made.categorical}
@@ -94,7 +105,7 @@ class Writer:
                     self._add(3, f"- {_scalar(name)}", reasons[key][name])
             elif key == "label":
                 shown = [f"{k} {n:,}" for k, n in report.labels.items()]
-                self._add(2, f"label: {_scalar(value)}", listed(shown) if shown else "a quantity")
+                self._add(2, f"label: {_scalar(value)}", listed(shown) if shown else _learnt(report).strip() or None)
             else:
                 self._add(2, f"{key}: {_scalar(value)}")
 
@@ -104,6 +115,14 @@ class Writer:
 
     def _note(self, depth: int, text: str) -> None:
         self._lines.append(f"{'  ' * depth}# {_one_line(text)}")
+
+
+def _learnt(report: Report) -> str:
+    """What a label is, with a space behind it; empty where its task alone could say."""
+    asked = problem(report.objective)
+    if report.labels:
+        return f"a class out of {len(report.labels)} "
+    return "a quantity " if asked.scalar else "any of several labels " if asked.independent else ""
 
 
 def _one_line(text: str) -> str:

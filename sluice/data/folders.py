@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from sluice.fields.files import Files
 LABELS_FILE = "labels.csv"
 #: What the column of file names may be called there, beside the one that ``data.columns`` names for the field.
 FILE_COLUMNS = ("file", "filename", "file_name", "path")
+
+#: A folder that macOS puts into archives, beside what a person put in.
+_MACHINE = "__MACOSX"
 
 _CHUNK_BYTES = 256 << 20
 
@@ -82,7 +86,7 @@ def list_folder(folder: Found, columns: Columns, value: Field) -> Listing:
             raise DataError(f"holds no {kind.word}s", field=folder.where, fix=f"{kind.either} files, in it or in its sub-folders")
         inside = [p.relative_to(folder.path) for p in paths]
         return _with_names(paths, inside, [_shown(folder, p) for p in paths], columns, value)
-    groups = [p for p in sorted(folder.path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    groups = [p for p in sorted(folder.path.iterdir()) if p.is_dir() and not p.name.startswith(".") and p.name != _MACHINE]
     loose = [p for p in sorted(folder.path.iterdir()) if p.suffix.lower() in kind.read]
     if loose and value.loose and not any(p.suffix.lower() in kind.read for group in groups for p in group.iterdir()):
         names = [_shown(folder, p) for p in loose]
@@ -120,7 +124,7 @@ def files_below(folder: Found, kind: Files) -> list[Path]:
     """Every file of a kind in a folder and below, sorted. Raises `DataError` for one of a format that is not read."""
     out = []
     for path in sorted(folder.path.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(folder.path).parts):
+        if any(part.startswith(".") or part == _MACHINE for part in path.relative_to(folder.path).parts):
             continue
         _refuse_other(folder, path, kind)
         if path.suffix.lower() in kind.read:
@@ -183,11 +187,23 @@ def _listed(table: pa.Table, file: Found, columns: Columns, value: Field) -> Lis
             f"names a file that is not there{_and_others(missing)}",
             field=file.where,
             value=missing[0],
-            fix="file names start in the folder of the table",
+            fix=_elsewhere(base, missing[0]),
         )
     names = [f"{root}/{w}" if root else w for w in written]
     rest = {n: c for n, c in zip(table.schema.names, table.columns, strict=True) if n not in (name, own)}
     return Listing(paths, names, {**rest, own: None}, kind)
+
+
+def _elsewhere(base: Path, name: str) -> str:
+    """What to write where a file that a table names lies in another folder."""
+    there = "file names start in the folder of the table"
+    inside = next((p for p in sorted(base.glob(f"*/{glob.escape(name)}")) if p.is_file()), None)
+    if inside is not None:
+        return f"{there}, and this one lies in a sub-folder: write {inside.relative_to(base).as_posix()}"
+    beside = next((p for p in sorted(base.parent.glob(f"*/{glob.escape(name)}")) if p.is_file()), None)
+    if beside is not None:
+        return f"{there}, and this one lies beside it: put the table into {base.parent.name}, and write {beside.relative_to(base.parent).as_posix()}"
+    return there
 
 
 def read_files(paths: Sequence[Path], names: Sequence[str], kind: Files) -> pa.ChunkedArray:

@@ -23,6 +23,7 @@ from sluice.data.columns import null_for_empty, numbers
 from sluice.data.dialect import Dialect
 from sluice.data.forms import WORKBOOKS, form_of_files, format_of
 from sluice.data.labelnames import LABEL, OFTEN
+from sluice.data.labelsets import separator
 from sluice.data.numerals import Spelled, spelled_numbers
 from sluice.data.opening import opened, text_of, without_mark
 from sluice.data.packed import PACKED, inner_suffix
@@ -60,6 +61,7 @@ class ColumnLook:
         example: a value.
         numerals: how its numbers are written, where they are texts such as ``$1,200``; null: plainly, or in a way that cannot be told.
         doubt: whether it cannot be told.
+        between: what stands between its values where a cell may have several, such as ``|``; null: each has one.
     """
 
     name: str
@@ -69,6 +71,7 @@ class ColumnLook:
     example: str
     numerals: Numerals | None = None
     doubt: bool = False
+    between: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -310,7 +313,7 @@ def _look(name: str, column: pa.ChunkedArray, rows: int) -> ColumnLook:
     spelled = spelled_numbers(present, name, None) if text and numbers(present)[0] is None else Spelled()
     if spelled != Spelled():
         return ColumnLook(name, "number", distinct, missing, example, spelled.numerals, spelled.numerals is None)
-    return ColumnLook(name, _kind(present, values, distinct, text), distinct, missing, example)
+    return ColumnLook(name, _kind(present, values, distinct, text), distinct, missing, example, between=separator(values) if text else None)
 
 
 def _kind(present: pa.ChunkedArray, values: list[Any], distinct: int, text: bool) -> str:

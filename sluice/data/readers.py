@@ -141,8 +141,22 @@ def _explain_json(file: Found, error: Exception) -> DataError:
                     value=cell,
                     fix="write the column the same way in every line",
                 )
+            if _mixed(cell):
+                return DataError(
+                    "is a list of numbers and texts, which no column holds",
+                    field=f"{at}: {key}",
+                    value=cell,
+                    fix=f"write it as a text, in every line: row[{key!r}] = json.dumps(row[{key!r}])",
+                )
     return DataError(f"cannot be read as JSON lines: {first_line(error)}", field=file.where, fix="write one JSON object a line")
 
 
 def _json_kind(value: Any) -> str:
     return {bool: "boolean", int: "number", float: "number", str: "string", list: "list", dict: "object"}[type(value)]
+
+
+def _mixed(cell: Any) -> bool:
+    """Whether a list, or one in it, has texts beside other values."""
+    if not isinstance(cell, list):
+        return False
+    return len({isinstance(v, str) for v in cell if v is not None}) > 1 or any(map(_mixed, cell))

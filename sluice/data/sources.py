@@ -307,7 +307,7 @@ def check_header(
     """Name a header line that is missing, and columns the project lists that are not there."""
     wanted = {"data.columns.label": [columns.label] if labelled else []}
     if value is not None and not value.listed:
-        wanted[f"data.columns.{value.kind}"] = [columns.of(value)]
+        wanted[f"data.columns.{value.setting or value.kind}"] = [columns.of(value)]
     if value is None:
         wanted |= {
             "data.columns.features": columns.features or [],

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import DataError, ProjectError
 from sluice.core.section import Section
+from sluice.data.labelnames import LABEL
 from sluice.learners.estimators.config import estimators
 from sluice.learners.unusual import UnusualModel
 from sluice.tasks.config import AutoencoderModel
+from sluice.tasks.roles import plain
 from sluice.tasks.tabular import TabularTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sluice.data.look import ColumnLook
     from sluice.problems.problem import Problem
 
 #: Words that label columns use, in lower case.
-_NORMAL_WORDS = frozenset({"normal", "inlier", "nominal", "regular", "ok", "good", "no", "n", "false", "0"})
+_NORMAL_WORDS = frozenset({"normal", "inlier", "nominal", "regular", "benign", "ok", "good", "no", "n", "false", "0"})
 _ANOMALOUS_WORDS = frozenset(
     {"anomaly", "anomalous", "abnormal", "outlier", "unusual", "bad", "fault", "attack", "fraud", "yes", "y", "true", "1"}
 )
+#: What the columns' names hold that say which rows are anomalies, and words of theirs that mean nothing else.
+_CALLED = ("anomal", "outlier", "fraud", "attack", "abnormal", "intrusion", "novelty", "groundtruth")
+_TOLD = frozenset({"normal", "inlier", "nominal", "benign", "anomaly", "anomalous", "abnormal", "outlier", "attack", "fraud"})
 #: scikit-learn's: -1 is an anomaly, and 1 beside it is none.
 _SIGNED = frozenset({"-1", "1"})
 #: The column of labels unless the project names another, which then has to be there.
 _DEFAULT = "label"
+#: Different words of a column that says so, at most.
+_CLASSES = 50
 #: Of rows without labels one reference row is made for so many.
 _ROWS_A_REFERENCE = 2
 
@@ -47,6 +56,17 @@ class AnomalyTask(TabularTask):
         """An isolation forest: quick, and with labels not behind others on the tables of docs/tasks/anomaly.md."""
         name = estimators(True)[0]
         return {"estimator": name}, "trees that set rows apart at random; without this line an autoencoder learns"
+
+    @classmethod
+    def label_in(cls, columns: Sequence[ColumnLook]) -> str | None:
+        """The one column of a few values that is called as a judgement of rows, or else holds one; two of them are told by nobody."""
+        if any(plain(c.name) in LABEL for c in columns):
+            return None
+        few = [c for c in columns if c.kind in ("number", "category") and 2 <= c.distinct <= (2 if c.kind == "number" else _CLASSES)]
+        named = [c.name for c in few if any(word in plain(c.name) for word in _CALLED)]
+        held = [c.name for c in few if c.example.strip().lower().rstrip(".") in _TOLD]
+        found = named or held
+        return found[0] if len(found) == 1 else None
 
     def objective(self, table: pa.Table) -> str:
         """Whether a row is an anomaly, whatever the label is called."""
@@ -172,7 +192,7 @@ class AnomalyTask(TabularTask):
             if any(named):
                 return named[0]
             return None if anomalous is not None and normal is not None else normal is not None
-        word = spelt.strip().lower()
+        word = spelt.strip().lower().rstrip(".")
         if {number_text(v) or v for v in counts} <= _SIGNED and "-1" in counts:
             return word == "-1"
         return True if word in _ANOMALOUS_WORDS else False if word in _NORMAL_WORDS else None

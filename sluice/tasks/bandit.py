@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import DataError, ProjectError
 from sluice.core.section import Section
+from sluice.data.report import listed
 from sluice.learners.bandit.config import BanditModel, model_section
 from sluice.learners.estimators.config import ESTIMATORS
+from sluice.tasks.roles import roles
 from sluice.tasks.tabular import TabularTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from sluice.tasks.features import Features
+
+
+#: What the columns of logs are called.
+_CALLED = {
+    "action": ("action", "actionid", "arm", "armid", "chosenaction", "chosenarm", "treatment", "offer", "offerid", "variant", "variantid",
+               "itemid", "item", "adid", "ad", "bannerid", "banner"),
+    "reward": ("reward", "payoff", "click", "clicked", "clicks", "conversion", "converted", "revenue", "profit", "purchase", "purchased",
+               "outcome", "label"),
+    "propensity": ("propensity", "propensityscore", "pscore", "actionprobability", "actionprob", "loggingprobability", "probability", "prob"),
+}  # fmt: skip
 
 
 class BanditTask(TabularTask):
@@ -41,6 +53,19 @@ class BanditTask(TabularTask):
     def learnt_by(cls, model: Section) -> str:
         """By a model of the reward for each action."""
         return "bandit"
+
+    @classmethod
+    def called(cls, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Which columns say what was done, what came of it and how likely that was."""
+        return {"model": roles(names, _CALLED)}
+
+    def notes(self, table: pa.Table) -> list[str]:
+        """Which columns of the logs are what, and what is left for the context."""
+        logged = self.project.model
+        context = listed(list(self.kinds(table)))
+        return [
+            f"logs are read as action {logged.action!r}, reward {logged.reward!r}, propensity {logged.propensity!r}; the context is {context}"
+        ]
 
     def objective(self, table: pa.Table) -> str:
         """Judged off-policy."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from sluice.data.look import ColumnLook
     from sluice.data.timestamps import Times
     from sluice.fields.field import Field
     from sluice.problems.problem import Problem
@@ -109,6 +110,20 @@ class Task(ABC):
         Raises:
             DataError: as `kinds`.
         """
+
+    @classmethod
+    def label_in(cls, columns: Sequence[ColumnLook]) -> str | None:
+        """Of a file's columns the label, where its name or its values say so to this task alone. Default: nobody knows."""
+        return None
+
+    @classmethod
+    def called(cls, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What `sluice init --data` writes of a file's columns by what they are called: sections of the project file. Default: nothing.
+
+        Args:
+            names: of the columns, in the file's order.
+        """
+        return {}
 
     def times(self, table: pa.Table) -> dict[str, Times]:
         """How the features of kind ``timestamp`` are written in a source's table. Default: there is none."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluice.core.errors import DataError
+from sluice.data import labelsets
 from sluice.data.columns import MOSTLY_NUMBERS, looks_numeric, null_for_empty, null_for_nan, numbers
 from sluice.data.spellings import texts_of
 from sluice.problems.problem import DEFAULT, PROBLEMS, problem
@@ -123,13 +124,15 @@ def is_quantity(values: pa.ChunkedArray) -> bool:
 
 
 def names(values: pa.ChunkedArray, name: str, separator: str | None) -> pa.ChunkedArray:
-    """A column of lists of names, or of texts with a separator between them, as lists of strings: trimmed, each once, null where null.
+    """A column of lists of names, of such lists as texts, or of texts with a separator between them, as lists of strings: trimmed, each once, null where null.
 
     Raises:
         DataError: it is neither.
     """
     if pa.types.is_string(values.type) and separator is not None:
         lists = pc.split_pattern(values, separator)
+    elif _lists_as_texts(values):
+        lists = pa.chunked_array([pa.array([labelsets.listed(v) if v else None for v in values.to_pylist()], pa.list_(pa.string()))])
     elif pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         lists = values
     else:
@@ -142,10 +145,19 @@ def names(values: pa.ChunkedArray, name: str, separator: str | None) -> pa.Chunk
     return pa.chunked_array([pa.array(found, pa.list_(pa.string()))])
 
 
+def _lists_as_texts(values: pa.ChunkedArray) -> bool:
+    """Whether a column's texts are lists, such as a CSV holds."""
+    if not pa.types.is_string(values.type):
+        return False
+    first = next((v for v in values.to_pylist() if v), "")
+    return labelsets.listed(first) is not None and labelsets.are_listed(values.unique().to_pylist())
+
+
 def of_labels(table: pa.Table, columns: Columns) -> str:
-    """The problem of a column of labels, by name: of sets of labels where it holds lists or a separator is set, else of one label a row."""
-    kind = column(table, columns.label, "data.columns.label").type
-    several = columns.label_separator is not None or pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    """The problem of a column of labels, by name: of sets of labels where it holds lists, also as texts, or a separator is set, else of one label a row."""
+    values = column(table, columns.label, "data.columns.label")
+    listed = pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or _lists_as_texts(values)
+    several = columns.label_separator is not None or listed
     return next(p for p in PROBLEMS.built_in if problem(p).independent) if several else DEFAULT
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import ProjectError
 from sluice.core.section import Section
 from sluice.tasks.base import Task, settings
 from sluice.tasks.config import ForecastModel
+from sluice.tasks.roles import plain
+from sluice.tasks.timecolumns import TIMES, check_long
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from sluice.data.look import ColumnLook
     from sluice.data.timestamps import Times
     from sluice.tasks.series import SeriesTable
 
@@ -30,6 +34,13 @@ class ForecastTask(Task):
     label_number: ClassVar[bool] = True
     network: ClassVar[str] = "sluice.learners.torch.forecasts.network:ForecastNetwork"
     _read: SeriesTable | None = None
+
+    @classmethod
+    def label_in(cls, columns: Sequence[ColumnLook]) -> str | None:
+        """The only column of numbers that is neither called as a time nor of two values. Raises `DataError` for a table with a column a time."""
+        check_long([c.name for c in columns])
+        fit = [c.name for c in columns if c.kind == "number" and c.distinct > 2 and plain(c.name) not in TIMES]
+        return fit[0] if len(fit) == 1 else None
 
     @classmethod
     def learnt_by(cls, model: Section) -> str:

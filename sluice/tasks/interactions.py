@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from sluice.data.spellings import respelled, spelling_of
 from sluice.data.split_keys import time_keys, time_numbers
 from sluice.fields.zones import MISSING
 from sluice.tasks import columns
+from sluice.tasks.roles import by_name
 
 if TYPE_CHECKING:
     from sluice.data.config import Columns
@@ -42,15 +42,14 @@ def chosen(table: pa.Table, model: RecommendModel) -> dict[str, str]:
         DataError: a column that is named is not there; no column is the user's, or the item's.
     """
     found: dict[str, str] = {}
-    plain = {re.sub(r"[^a-z0-9]", "", name.lower().split(":")[0]): name for name in reversed(table.column_names)}
     for role, names in NAMES.items():
         given = getattr(model, role)
         if given is not None:
             columns.column(table, given, f"model.{role}")
             found[role] = given
             continue
-        taken = {getattr(model, r) for r in NAMES} | set(found.values()) | set(model.features)
-        name = next((plain[n] for n in names if n in plain and plain[n] not in taken), None)
+        taken = {n for r in NAMES if (n := getattr(model, r)) is not None} | set(found.values()) | set(model.features)
+        name = by_name(table.column_names, names, taken)
         if name is not None:
             found[role] = name
         elif role in _NEEDED:

@@ -21,6 +21,8 @@ from sluice.data.windows import Plan, Windows, cut, longest
 from sluice.data.writable import RESERVED
 from sluice.fields.zones import MISSING
 from sluice.tasks import columns
+from sluice.tasks.roles import plain as _plain
+from sluice.tasks.timecolumns import PARTS, YEARS
 
 if TYPE_CHECKING:
     from sluice.project import Project
@@ -62,6 +64,8 @@ class SeriesTable:
         wanted = self.data.columns
         if self.model.time is not None:
             found = self._times(self.model.time)
+            if found is None:
+                self._check_whole()
             if found is None and not columns.is_number(self._column(self.model.time, "model.time").type):
                 near = timestamps.nearly(self._column(self.model.time, "model.time").drop_null().unique())
                 raise DataError(
@@ -89,6 +93,25 @@ class SeriesTable:
             if isinstance(first, str) and _PERIODS.fullmatch(first.strip()):
                 return f"{name!r} holds quarters or weeks ({first}): write the first day of each, such as {'1990-04-01 for 1990-Q2' if 'Q' in first.upper() else '2024-01-08 for 2024-W02'}"
         return ""
+
+    def _check_whole(self) -> None:
+        """Raises where years stand in the column of times, and what part of one beside it."""
+        name = str(self.model.time)
+        if _plain(name) not in YEARS:
+            return
+        named = (self.model.series,) if isinstance(self.model.series, str) else (self.model.series or ())
+        for part in self.table.column_names:
+            if (most := PARTS.get(_plain(part))) and part not in (self.label, *named, *self.data.columns.ignore):
+                there = self._column(part, "model.time").drop_null().unique()
+                if columns.is_number(there.type) and len(there) > 1 and set(there.to_pylist()) <= set(range(1, most + 1)):
+                    example = f"{self._column(name, 'model.time')[0].as_py():.0f}"
+                    raise DataError(
+                        f"holds years, and {part!r} beside it says when in the year",
+                        field="model.time",
+                        value=name,
+                        fix=f"make one column of both, such as {example}-{'04' if most == 4 else '02'}-01 for {part} 2 of {example}, and name it; "
+                        f"or list {part} under data.columns.ignore",
+                    )
 
     @functools.cached_property
     def series(self) -> list[str]:
@@ -286,9 +309,7 @@ class SeriesTable:
         found = np.asarray(columns.to_float(values, name, "column").to_numpy(), dtype=np.float64)
         known = np.isfinite(found)
         if (found[known] != np.floor(found[known])).any():
-            raise DataError(
-                "counts times by numbers that are not whole", field="model.time", value=name, fix="give dates, or whole numbers"
-            )
+            raise DataError("counts times by numbers that are not whole", field="model.time", value=name, fix=_decimal_years(found[known]))
         return np.where(known, found, 0).astype(np.int64), known
 
     @functools.cached_property
@@ -350,3 +371,13 @@ def listed(values: np.ndarray) -> pa.ListArray:
     flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
     offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, mask=np.isnan(flat)))
+
+
+def _decimal_years(at: np.ndarray) -> str:
+    """What to write in place of numbers that are not whole: of years with a fraction (1949.083 for February) the day each begins at."""
+    steps = next((n for n in (4, 12) if np.allclose(at * n, np.round(at * n), atol=0.01 * n)), None)
+    if steps is None or not ((at > 1000) & (at < 3000)).all():
+        return "give dates, or whole numbers"
+    second = np.sort(at)[1]
+    month = round((second % 1) * 12) + 1
+    return f"these are years and {'quarters' if steps == 4 else 'months'}: write the first day of each, such as {int(second)}-{month:02d}-01 for {second:g}"

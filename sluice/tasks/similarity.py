@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from pydantic import Field, model_validator
 from sluice.core.errors import DataError
 from sluice.core.section import Names, Section
 from sluice.tasks.base import Task, settings
+from sluice.tasks.roles import by_name, roles
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +38,16 @@ class SimilarityModel(Section):
         return self
 
 
+#: What the two texts of a pair are called, and its score.
+_PAIRS = (
+    ("text", "other"), ("text1", "text2"), ("texta", "textb"), ("sentence1", "sentence2"), ("sentencea", "sentenceb"), ("sent1", "sent2"),
+    ("s1", "s2"), ("question1", "question2"), ("q1", "q2"), ("question", "answer"), ("query", "document"), ("query", "passage"),
+    ("anchor", "positive"), ("premise", "hypothesis"), ("source", "target"), ("left", "right"), ("a", "b"),
+)  # fmt: skip
+_SCORES = ("label", "score", "similarity", "similarityscore", "relatedness", "relatednessscore", "isduplicate", "duplicate", "isparaphrase",
+           "paraphrase", "relevance", "match", "same")  # fmt: skip
+
+
 class SimilarityTask(Task):
     """Rows are pairs of texts with a score; without a column of scores every pair means the same."""
 
@@ -51,6 +63,19 @@ class SimilarityTask(Task):
         self._texts(table, self.project.data.columns.text, "data.columns.text")
         self._texts(table, settings(self, SimilarityModel).other, "model.other")
         return {"pair": "pair"}
+
+    @classmethod
+    def called(cls, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The two texts of a pair, and its score where there is one."""
+        for first, second in _PAIRS:
+            pair = roles(names, {"text": (first,), "other": (second,)})
+            if len(pair) == 2:
+                score = by_name(names, _SCORES, pair.values())
+                return {
+                    "data": {"columns": {"text": pair["text"], **({"label": score} if score else {})}},
+                    "model": {"other": pair["other"]},
+                }
+        return {}
 
     def objective(self, table: pa.Table) -> str:
         """That of vectors whose cosines are judged."""
@@ -79,10 +104,12 @@ class SimilarityTask(Task):
         return pa.table({"pair": pa.array(pairs, pa.list_(pa.string())), "label": scores})
 
     def notes(self, table: pa.Table) -> list[str]:
-        """What is taken for granted where there are no scores."""
-        if self.project.data.columns.label in table.column_names:
-            return []
-        return ["there is no column of scores: every pair is taken to mean the same, and texts of different pairs something else"]
+        """Which columns are read, and what is taken for granted where there are no scores."""
+        wanted = self.project.data.columns
+        read = f"pairs are read as {wanted.text!r} and {settings(self, SimilarityModel).other!r}"
+        if wanted.label in table.column_names:
+            return [f"{read}, their score as {wanted.label!r}"]
+        return [f"{read}; there is no column of scores: every pair is taken to mean the same, and texts of different pairs something else"]
 
     def _texts(self, table: pa.Table, name: str, setting: str) -> list[Any]:
         import pyarrow as pa

@@ -11,9 +11,12 @@ from pydantic import Field
 from sluice.core.errors import DataError
 from sluice.core.section import Names, Section
 from sluice.tasks.base import Task, settings
+from sluice.tasks.roles import by_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from sluice.data.look import ColumnLook
 
 _FIX = "give each word one tag, or spans as JSON: " + '[{"start": 0, "end": 4, "label": "name"}]'
 
@@ -43,6 +46,11 @@ class TaggingModel(Section):
     )
 
 
+#: What columns are called.
+_TEXTS = ("text", "tokens", "words", "sentence", "content")
+_TAGS = ("label", "labels", "tags", "nertags", "entities", "spans", "ner", "postags", "iobtags", "biotags", "annotations")
+
+
 class TaggingTask(Task):
     """Rows are texts; the label is a tag for each word, or spans."""
 
@@ -51,6 +59,17 @@ class TaggingTask(Task):
     Model = TaggingModel
     starter: ClassVar[str | None] = "tagging"
     network: ClassVar[str] = "sluice.learners.torch.texts.tagger:TaggingNetwork"
+
+    @classmethod
+    def label_in(cls, columns: Sequence[ColumnLook]) -> str | None:
+        """The column of tags or spans, by its name."""
+        return by_name([c.name for c in columns], _TAGS)
+
+    @classmethod
+    def called(cls, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The column of texts, or of lists of words."""
+        found = by_name(names, _TEXTS)
+        return {"data": {"columns": {"text": found}}} if found else {}
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
         """The one column of ``data.columns``."""
@@ -94,6 +113,8 @@ class TaggingTask(Task):
         values = columns.column(table, name, f"data.columns.{setting}")
         kind = values.type
         inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+        if setting == "label" and pa.types.is_struct(inner):  # spans as JSON lines have them
+            return [None if v is None else orjson.dumps(v).decode() for v in values.to_pylist()]
         if not (pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_null(inner)):
             raise DataError(
                 f"is a column of {kind}, not of texts or lists of texts",
@@ -126,7 +147,7 @@ def _of_spans(text: str, label: str, where: str) -> list[str]:
     from sluice.fields.sentence import words_of
 
     try:
-        found = [(int(s["start"]), int(s["end"]), str(s["label"])) for s in orjson.loads(label)]
+        found = [_span(s) for s in orjson.loads(label)]
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as e:
         raise DataError(f"are no spans: {type(e).__name__}: {e}", field=where, value=label[:100], fix=_FIX) from e
     words = words_of(text)
@@ -140,6 +161,12 @@ def _of_spans(text: str, label: str, where: str) -> list[str]:
         for n, w in enumerate(inside):
             tags[w] = f"{'B' if n == 0 else 'I'}-{what}"
     return tags
+
+
+def _span(span: Any) -> tuple[int, int, str]:
+    """Where one begins and ends, and what it is: ``{"start": 0, "end": 4, "label": "name"}`` or ``[0, 4, "name"]``."""
+    start, end, what = span if isinstance(span, list) else (span["start"], span["end"], span["label"])
+    return int(start), int(end), str(what)
 
 
 def _inside(words: Sequence[tuple[int, int]], start: int, end: int) -> list[int]:

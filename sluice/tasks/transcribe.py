@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from sluice.tasks.audio import AudioModel, AudioTask
+from sluice.tasks.roles import by_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from sluice.data.look import ColumnLook
 
 #: What belongs to a word though it is no letter: it's, to-day.
 _INSIDE = "'-"
@@ -33,6 +37,10 @@ class TranscribeModel(AudioModel):
     plain: bool = Field(True, description="transcripts in lower case and without punctuation")
 
 
+#: What the column of transcripts is called.
+_TRANSCRIPTS = ("transcript", "transcription", "sentence", "normalizedtext", "text", "utterance", "label")
+
+
 class TranscribeTask(AudioTask):
     """Rows are encoded recordings; the label is a transcript, kept as the list of its symbols."""
 
@@ -42,6 +50,11 @@ class TranscribeTask(AudioTask):
     starter: ClassVar[str | None] = "transcribe"
     network: ClassVar[str] = "sluice.learners.torch.sounds.transcripts:TranscribeNetwork"
     _chosen: str | None = None
+
+    @classmethod
+    def label_in(cls, columns: Sequence[ColumnLook]) -> str | None:
+        """The column of transcripts, by its name."""
+        return by_name([c.name for c in columns], _TRANSCRIPTS)
 
     def objective(self, table: pa.Table) -> str:
         """``transcription``."""

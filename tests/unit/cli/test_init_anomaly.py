@@ -51,3 +51,26 @@ def test_labels_in_words_of_their_own_are_guessed_and_said(tmp_path: Path, label
     assert any("'fine' is taken for normal" in note for note in made.notes)
     assert "flow" not in made.left_out and any("flow" in note for note in made.notes)
     assert "evaluate" not in made.raw
+
+
+@pytest.mark.parametrize(
+    ("name", "usual", "odd"),
+    [("is_anomaly", "0", "1"), ("outlier_label", "1", "-1"), ("Normal/Attack", "Normal", "Attack"), ("verdict", "normal.", "smurf.")],
+)
+def test_labels_are_known_by_their_name_or_by_what_they_say(tmp_path: Path, name: str, usual: str, odd: str) -> None:
+    write(tmp_path / "rows.csv", labelled=True)
+    text = (tmp_path / "rows.csv").read_text().replace("fine", usual).replace("leak", odd).replace("state", name, 1)
+    head, first, *rest = text.splitlines()  # a usual row first
+    (tmp_path / "rows.csv").write_text("\n".join([head, *rest, first]) + "\n")
+    made = drafted(tmp_path)
+    assert made.to_dict()["label"] == name
+    assert made.report is not None and made.report.labels == {"normal": 220, "anomaly": 20}
+
+
+def test_two_columns_that_judge_rows_are_told_by_nobody(tmp_path: Path) -> None:
+    write(tmp_path / "rows.csv", labelled=True)
+    rows = (tmp_path / "rows.csv").read_text().replace("fine", "0").replace("leak", "1").splitlines()
+    (tmp_path / "rows.csv").write_text(
+        "\n".join([f"{r},{'is_attack' if i == 0 else i % 2}" for i, r in enumerate(rows)]).replace("state", "is_fraud")
+    )
+    assert drafted(tmp_path).to_dict()["label"] is None

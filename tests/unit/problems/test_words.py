@@ -8,11 +8,12 @@ from pathlib import Path
 from sluice.problems.problem import PROBLEMS
 
 ROOT = Path(__file__).parents[3]
-#: Where the word means something else: LightGBM's own parameter; a text, a picture or a recording as numbers, in a profile and a monitor.
+#: Where the word means something else: LightGBM's own parameter; a column's name; a text, a picture or a recording as numbers, in a profile and a monitor.
 OTHERS = {
     "sluice/learners/estimators/lightgbm.py": {"regression"},
     "sluice/data/profile.py": {"vectors"},
     "sluice/monitor/drift.py": {"vectors"},
+    "sluice/tasks/transcribe.py": {"transcription"},
 }
 
 

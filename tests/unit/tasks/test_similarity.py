@@ -32,7 +32,9 @@ def test_pairs_with_and_without_scores() -> None:
     assert found == [{"pair": ["a", "x"], "label": 1.0}, {"pair": None, "label": 1.0}, {"pair": None, "label": 1.0}]
     assert "no column of scores" in task().notes(table)[0]
     scored = table.append_column("label", pa.array(["1", "0.5", "2"]))
-    assert [r["label"] for r in task().canonical(scored).to_pylist()] == [1.0, 0.5, 2.0] and task().notes(scored) == []
+    assert [r["label"] for r in task().canonical(scored).to_pylist()] == [1.0, 0.5, 2.0] and task().notes(scored) == [
+        "pairs are read as 'text' and 'other', their score as 'label'"
+    ]
 
 
 @pytest.mark.parametrize(
