@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 #: What columns are called where the project does not say; the first that is there is taken.
 NAMES = {
-    "user": ("user", "userid", "customer", "customerid", "visitor", "visitorid", "member", "memberid", "client", "clientid", "session", "sessionid"),
+    "user": ("user", "userid", "customer", "customerid", "visitor", "visitorid", "member", "memberid", "client", "clientid", "session", "sessionid",
+             "reviewer", "reviewerid", "kunde", "kundennr"),
     "item": ("item", "itemid", "movie", "movieid", "product", "productid", "article", "articleid", "track", "trackid", "song", "songid",
-             "artist", "artistid", "book", "bookid", "isbn", "sku", "stockcode", "content", "contentid"),
-    "time": ("time", "timestamp", "datetime", "date", "ts", "eventtime", "createdat", "invoicedate", "orderdate"),
-    "weight": ("weight", "rating", "count", "plays", "playcount", "quantity", "score"),
+             "artist", "artistid", "book", "bookid", "isbn", "sku", "stockcode", "content", "contentid", "asin", "artikel", "artikelnr", "artikelnummer"),
+    "time": ("time", "timestamp", "datetime", "date", "ts", "eventtime", "createdat", "invoicedate", "orderdate",
+             "tsms", "timestampms", "unixreviewtime", "unixtime", "bestelldatum", "datum"),
+    "weight": ("weight", "rating", "count", "plays", "playcount", "quantity", "score", "overall", "menge"),
 }  # fmt: skip
 #: Without these two there is nothing to learn.
 _NEEDED = ("user", "item")

@@ -20,6 +20,15 @@ def test_a_file_of_interactions_becomes_a_project_that_says_what_it_reads(tmp_pa
     assert (project.task, project.data.source) == ("recommend", "../log.csv")
 
 
+@pytest.mark.parametrize("header", ["user,song,ts_ms", "reviewerID,asin,unixReviewTime", "Kunde,Artikelnummer,Datum"])
+def test_columns_are_found_as_known_exports_call_them(tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str) -> None:
+    write(tmp_path / "log.csv", users=40, items=20)
+    (tmp_path / "log.csv").write_text((tmp_path / "log.csv").read_text().replace("user,item,time", header))
+    assert main(["init", str(tmp_path / "shop"), "--data", str(tmp_path / "log.csv"), "--task", "recommend"]) == 0
+    user, item, time = header.split(",")
+    assert f"user {user!r}, item {item!r}, time {time!r}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("text", "more", "said"),
     [
