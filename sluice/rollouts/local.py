@@ -311,7 +311,7 @@ def _held(name: str, plan: RolloutSpec, why: str) -> ProjectError:
         field="rollout.replay.rate",
         value=plan.replay.rate,
         fix=(
-            f"`sluice rollout retry {name}` with --set rollout.replay.rate, rollout.replay.step_deadline_seconds, rollout.steps or rollout.minimum_requests; "
+            f"`sluice rollout retry {name}`: on a less busy machine, or with --set rollout.replay.rate, rollout.replay.step_deadline_seconds, rollout.steps or rollout.minimum_requests; "
             "nothing was held against the candidate"
         ),
     )

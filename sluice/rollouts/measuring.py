@@ -104,6 +104,13 @@ class Measuring:
         if not self.turn.late(s.deadline_from, spec.step_deadline_seconds):
             return
         where = "the shadow" if s.phase == "Shadow" else f"the step at {s.weight} %"
+        if self.turn.seen.error and self.turn.seen.limit:
+            # A machine that is too busy to answer a look says nothing of a candidate.
+            self.turn.hold(
+                f"held, no verdict on {where} within {self.turn.now - s.deadline_from:.0f} s: {self.turn.seen.limit}, and could not be measured: "
+                f"{self.turn.seen.error}"
+            )
+            return
         if self.turn.seen.error:
             why = f"could not be measured: {self.turn.seen.error}"
         elif not self.turn.routed_as_meant():

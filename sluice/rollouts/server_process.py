@@ -20,6 +20,8 @@ from sluice.rollouts.state import Arm, Counts, Replica
 
 _ATTEMPTS = 4
 _PROBES = 5
+#: Seconds for an answer to a look; where the machine is known to be busy, its counters are waited for longer.
+_IN_TIME = 2.0
 
 
 class Model:
@@ -77,7 +79,7 @@ class Model:
         ready = self.ready()
         if ready:
             try:
-                code, body = get(self.address, "/metrics", timeout=2.0)
+                code, body = get(self.address, "/metrics", timeout=_IN_TIME + self.patience / 4)
                 counts = prometheus_text.counts(body.decode("utf-8", "replace"), self.slo_seconds) if code == 200 else None
             except OSError:
                 counts = None
@@ -94,7 +96,7 @@ class Model:
     def ready(self) -> bool:
         """It says so, and it has answered a request."""
         try:
-            if get(self.address, "/v2/health/ready", timeout=2.0)[0] != 200:
+            if get(self.address, "/v2/health/ready", timeout=_IN_TIME)[0] != 200:
                 return False
         except TimeoutError:
             # Late is not unready where the machine is too busy to ask in time.

@@ -60,6 +60,16 @@ def test_step_that_cannot_be_measured_says_so_at_its_deadline():
     assert "could not be measured: Prometheus answers NaN" in state.reasons[0]
 
 
+def test_step_that_a_busy_machine_cannot_measure_speaks_against_no_candidate():
+    r = Rollout()
+    r.until("Step", stage="collect")
+    state = r.until("Paused", error="no counters from the candidate server", limit="other work takes 95 % of the CPUs")
+    assert state.held and state.reasons[0].startswith(
+        "held, no verdict on the step at 10 % within 1000 s: other work takes 95 % of the CPUs"
+    )
+    assert "no counters from the candidate server" in state.reasons[0]
+
+
 def test_deadline_can_pause_instead():
     r = Rollout(spec=SPEC.model_copy(update={"on_deadline": "pause"}))
     r.until("Step", stage="collect")
