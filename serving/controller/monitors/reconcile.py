@@ -133,6 +133,11 @@ class Monitors(Reconciler):
                 seen = found
         except SluiceError as why:
             fault = why
+        except ImportError as why:
+            # Not to be lost in this program's log: who has only kubectl sees the status.
+            fault = SluiceError(
+                f"the controller's image lacks {why.name}, which rows of this model are read with", fix="build it anew: make images"
+            )
         made, ended = self.followed(item, now)
         asked, events = item.asked(now), [*(seen.events if seen else ()), *ended]
         if item.policy is not None:
