@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import defaultdict
 
 from sluice.core.spelling import Spelling
@@ -13,6 +14,9 @@ from sluice.data.report import counted, listed
 
 #: Labels that may stand for "none", in lower case.
 _DOUBTFUL = frozenset({"na", "n/a", "#n/a", "none", "nil", "?", "-", "unknown", "undefined", "missing"})
+#: So many labels are classes, however few rows there are; beyond, no more than half as many as rows.
+_CLASSES = 20
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 #: From this share of the imbalance limit on, the balance deserves a look.
 _WARN_SHARE = 0.1
 
@@ -110,6 +114,23 @@ def label_rows(s: Subject) -> None:
     """Each label has rows enough to be on both sides of a split."""
     found = counts(s.train) if s.problem.classes else {}
     if not found:
+        return
+    if len(found) > max(_CLASSES, s.train.rows / 2):
+        numbers = all(map(_NUMBER.fullmatch, found))
+        s.add(
+            "classes",
+            "refuse",
+            f"{len(found):,} different labels in {counted(s.train.rows, 'row')}: {'a quantity' if numbers else 'names of the rows'}, no classes; "
+            + (
+                "put it into bands, or learn it from a table's columns (task: tabular, model.objective: regression)"
+                if numbers
+                else "data.columns.label names the column to learn"
+            ),
+            column="label",
+            value=len(found),
+            limit=int(max(_CLASSES, s.train.rows / 2)),
+            examples=tuple(list(found)[:3]),
+        )
         return
     least = s.limits.label_rows_min
     rare = {k: n for k, n in found.items() if n < least}
