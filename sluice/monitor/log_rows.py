@@ -25,7 +25,7 @@ KNOWN = {
 _AHEAD = 86_400
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _KINDS = {
-    "time": "time", "request_id": "text", "row": "whole", "model": "text", "version": "text", "prediction": "text", "label": "text",
+    "time": "time", "request_id": "string", "row": "whole", "model": "string", "version": "string", "prediction": "string", "label": "string",
     "probability": "number", "value": "number", "outcome": "finite", "probabilities": "numbers", "features": "struct",
 }  # fmt: skip
 
@@ -66,7 +66,7 @@ def _as(column: pa.Array, kind: str) -> pa.Array | None:
     own = column.type
     if kind == "struct":
         return column if types.is_struct(own) else None
-    if kind == "text":
+    if kind == "string":
         return column if types.is_string(own) else _cast(column, pa.string(), _text)
     if kind == "whole":
         return column if own == pa.int32() else _cast(column, pa.int32(), _whole)
