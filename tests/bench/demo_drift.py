@@ -363,9 +363,8 @@ def page(demo: Demo, told: dict[str, Any], diagnosed: str = "") -> str:
         plot = svg.Plot((start, end), (0.0, top), width=940, height=240, top=26).axes("seconds", unit)
         shown = [(i, at, text) for i, (at, text) in enumerate(demo.events) if at >= start]
         for n, (i, at, text) in enumerate(shown):
-            near = (
-                n > 0 and plot.px(at) - plot.px(shown[n - 1][1]) < 10
-            )  # two numbers in one place cannot be read: the first one's is enough
+            # Two numbers in one place cannot be read: the first one's is enough.
+            near = n > 0 and plot.px(at) - plot.px(shown[n - 1][1]) < 10
             plot.rule(x=at, text="" if near else str(i + 1), colour="var(--bad)" if text.startswith("alarm") else "var(--muted)")
         out += f"<h2>{title}</h2>" + plot.line(points, svg.COLOURS[0], dots=True).svg(title)
     rows = [[i + 1, f"{at:.1f}\u00a0s", text] for i, (at, text) in enumerate(demo.events)]
