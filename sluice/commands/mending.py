@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluice.core.errors import DataError
 from sluice.data.computed import sums_to
+from sluice.data.config import Split
 from sluice.data.look import names_years
 from sluice.data.prepare import load_canonical
 from sluice.data.report import Check, Report, counted, listed
@@ -19,12 +21,24 @@ from sluice.tasks import TASKS
 if TYPE_CHECKING:
     from sluice.commands.draft import Draft
 
+#: Why a column of JSON objects is left out.
+OBJECTS = "holds objects; pandas.json_normalize makes a column of each of their parts"
 #: Labels listed in the checks, at most.
 _MOST_LABELS = 30
 #: From so many values on a label is not guessed to be normal where it is the commonest.
 _FEW_VALUES = 10
+#: Where a cell stands, as errors of reading say it.
+_AMONG = re.compile(r": (.+), row \d+$", re.DOTALL)
 #: From this share of the rarer of two labels down, and this ratio of several, accuracy says little.
 _RARE, _RATIO = 0.2, 10.0
+
+
+def among_numbers(error: Exception) -> str | None:
+    """The column that an error of reading says holds a text among numbers, or numbers that are not written so; null where it says something else."""
+    if not isinstance(error, DataError) or not error.message.startswith("is text in a column of numbers"):
+        return None
+    among = _AMONG.search(error.field or "")
+    return among[1] if among else None
 
 
 def mend_error(made: Draft, error: DataError) -> bool:
@@ -36,7 +50,7 @@ def mend_error(made: Draft, error: DataError) -> bool:
             f"{values[0]!r} is taken for normal, as the commonest label, and what else there is for an anomaly (model.normal)"
         )
         return True
-    among = re.search(r": (.+), row \d+$", field, re.DOTALL)
+    among = _AMONG.search(field)
     years = next((c.name for c in made.look.columns if c.kind == "number" and names_years(c.name)), None) if made.look else None
     if field == "model.time" and error.message.startswith("says which column") and years and "time" not in made.raw.get("model", {}):
         made.raw["model"] = {**made.raw.get("model", {}), "time": years}
@@ -68,7 +82,7 @@ def mend_error(made: Draft, error: DataError) -> bool:
         return True
     name = error.value if error.message.startswith("is a name the dataset keeps") else field.removeprefix("data.columns.features: ")
     if isinstance(name, str) and name != field and name not in made.left_out:
-        made.left_out[name] = error.message
+        made.left_out[name] = OBJECTS if error.message.startswith("is of type struct") else error.message
         return True
     return False
 
@@ -113,7 +127,11 @@ def mend(made: Draft, check: Check) -> bool:
         )
     elif check.name == "derived":
         for name in check.examples:
-            made.left_out[name] = "the label told more coarsely: will it be known when the model is asked?"
+            made.left_out[name] = (
+                "tells the label together with the others: a class of its own in a column each?"
+                if "together" in check.message
+                else "the label told more coarsely: will it be known when the model is asked?"
+            )
     elif check.name == "identifier":
         for name in check.examples:
             if names_rows(made, name):
@@ -158,6 +176,12 @@ def computed(made: Draft, project: Any, folder: Path, task: Any) -> bool:
     return bool(found)
 
 
+def _validated(data: Mapping[str, Any]) -> float:
+    """The share of the rows on which a threshold is chosen."""
+    split = data.get("split", {})
+    return float(split.get("validation", Split().validation))
+
+
 def judge(made: Draft, report: Report) -> None:
     """Limits, and a metric that sees rare labels."""
     data, counts = made.raw["data"], report.labels
@@ -166,8 +190,10 @@ def judge(made: Draft, report: Report) -> None:
     if counts and len(counts) <= _MOST_LABELS and (made.look is None or made.look.whole):
         checks["labels"] = sorted(counts)
     asked = problem(report.objective)
-    if asked.lopsided:  # its own metric is of rare labels
-        pass
+    if asked.lopsided:  # its own metric is of rare labels; where they are told, they say where the threshold lies, and not a share
+        if not made.unlabelled:
+            for section, found in TASKS.get(made.raw["task"]).of_labels(counts, _validated(data)).items():
+                made.raw[section] = {**found, **made.raw.get(section, {})}
     elif len(counts) == 2 and min(counts.values()) < _RARE * sum(counts.values()):
         made.raw["evaluate"] = {"metric": "average_precision", "decision": {"aim": "f1"}, **made.raw.get("evaluate", {})}
     elif len(counts) > 2 and max(counts.values()) > _RATIO * min(counts.values()):

@@ -11,7 +11,8 @@ from typing import Any
 
 from sluice.commands.dividing import divided
 from sluice.commands.draft import Draft
-from sluice.commands.mending import computed, judge, mend, mend_error, names_rows
+from sluice.commands.mending import OBJECTS, computed, judge, mend, mend_error, names_rows
+from sluice.commands.onehot import told_in_columns
 from sluice.core.errors import DataError, ProjectError
 from sluice.data.archives import is_archive, unpacked
 from sluice.data.filenames import guessed
@@ -58,6 +59,7 @@ def draft(
         DataError: the file cannot be read or learnt from.
         ProjectError: the label is not said and not to be told from the columns (they are listed), or is none of them.
     """
+    _check_form(data, task)
     given, where, data = str(data), Path(os.path.relpath(data.absolute(), folder.absolute())).as_posix(), data.absolute()
     if data.is_dir():
         return _files(_with({"name": name, "task": task or "", "data": {"source": where}}, said), data, data, folder, label)
@@ -82,7 +84,7 @@ def draft(
                 value=look.columns[0].name,
                 fix="if its cells are separated by another character, save the file with commas",
             )
-        chosen = _label_or_none(look, label, ask, task)
+        chosen = _label_or_none(look, label, ask, task, given)
         columns = {"columns": {} if chosen is None else {"label": chosen}}
         raw = {"name": name, "task": task or _task(look, chosen or ""), "data": {"source": where, **_declared(look), **columns}}
         made = _with(raw, said, look)
@@ -99,6 +101,14 @@ def draft(
         made.notes = list(dict.fromkeys(n.replace(str(look.path), given) for n in made.notes))
         made.left_out = {name: why.replace(str(look.path), given) for name, why in made.left_out.items()}
         return made
+
+
+def _check_form(data: Path, task: str | None) -> None:
+    """Raises `DataError` where a file or folder is known by its form, and read in another: by the task that was named, or by any."""
+    names = TASKS.names() if task is None else [task] if task in TASKS.names() else []
+    for name in names:
+        if (known := TASKS.get(name).known_as(data)) is not None:
+            raise known
 
 
 def _without_labels(made: Draft, look: Look) -> None:
@@ -120,18 +130,18 @@ def _with(raw: dict[str, Any], said: Sequence[str], look: Look | None = None) ->
     return Draft(raw, look, ignored, categories)
 
 
-def _label_or_none(look: Look, given: str | None, ask: Callable[[Look], str] | None, task: str | None) -> str | None:
+def _label_or_none(look: Look, given: str | None, ask: Callable[[Look], str] | None, task: str | None, file: str) -> str | None:
     """As `_label`; where the task may do without, only a label that is told or beyond doubt."""
     asked = TASKS.get(task) if task is not None and task in TASKS.names() else None
     if asked is None or given is not None:
-        return _label(look, given, ask)
+        return _label(look, given, ask, file)
     told = asked.label_in(look.columns)
     if asked.label_number:
         look = look.with_label_in("number")
-    return told or look.label_of_classes() if asked.label_optional else told or _label(look, given, ask)
+    return told or look.label_of_classes() if asked.label_optional else told or _label(look, given, ask, file)
 
 
-def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> str:
+def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None, file: str) -> str:
     names = [c.name for c in look.columns]
     if given is not None:
         if given not in names:
@@ -154,7 +164,8 @@ def _label(look: Look, given: str | None, ask: Callable[[Look], str] | None) -> 
     raise ProjectError(
         "which column is to be learnt cannot be told from the file",
         field="--label",
-        fix=f"name it: --label {look.candidates()[0]}; candidates, the likeliest first: {', '.join(look.candidates()[:10])}"
+        fix=told_in_columns(look, file)
+        or f"name it: --label {look.candidates()[0]}; candidates, the likeliest first: {', '.join(look.candidates()[:10])}"
         if look.candidates()
         else f"name one of the columns: {', '.join(names[:20])}",
     )
@@ -241,6 +252,11 @@ def _value_column(made: Draft, look: Look, label: str | None, value: Field) -> N
             made.notes.append(
                 f"the {kind} is read from {columns[key]!r}; {listed([n for n in fit if n != columns[key]])} may be it too (data.columns.{key})"
             )
+    beside = [c.name for c in look.columns if c.name not in (label, *columns.values()) and c.kind not in ("empty", "constant")]
+    if beside and value.words and not value.listed:
+        made.notes.append(
+            f"read are {columns[key]!r} and {label!r} alone; not read: {listed(beside)} (--task {_of_rows(lambda v: v is None)} reads several columns, texts among them)"
+        )
     between = next((c.between for c in look.columns if c.name == label), None)
     if between and task and any(problem(p).independent for p in task.problems or ()) and "label_separator" not in columns:
         columns["label_separator"] = between
@@ -290,8 +306,15 @@ def _nothing_left(made: Draft) -> DataError:
     return DataError(
         "; ".join([*refused, f"no column is left to learn from: {listed([f'{name} ({why})' for name, why in made.left_out.items()])}"]),
         field="--data",
-        fix="name another label with --label, or write sluice.yaml by hand",
+        fix=_flat(made) if OBJECTS in made.left_out.values() else "name another label with --label, or write sluice.yaml by hand",
     )
+
+
+def _flat(made: Draft) -> str:
+    """The command that makes columns of the parts of objects."""
+    path = str(made.look.path) if made.look else "FILE"
+    code = f"import pandas as pd; pd.json_normalize(pd.read_json({path!r}, lines=True).to_dict('records')).to_json('flat.jsonl', orient='records', lines=True)"
+    return f'make columns of their parts: python3 -c "{code}"\nthen: --data flat.jsonl'
 
 
 def _with_columns(made: Draft) -> dict[str, Any]:
@@ -332,7 +355,7 @@ def _files(made: Draft, data: Path, inside: Path, folder: Path, label: str | Non
         with looked_at(inside / LABELS_FILE, f"{data.name}/{LABELS_FILE}") as look:
             others = [c.name for c in look.columns if c.kind != value.kind]
             chosen = label or ("label" if "label" in others else others[0] if len(others) == 1 else None)
-            chosen = chosen or _label(look, None, None)
+            chosen = chosen or _label(look, None, None, str(inside / LABELS_FILE))
         if chosen != "label":
             made.raw["data"].setdefault("columns", {})["label"] = chosen
     _settle(made, data, folder)

@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sluice.commands.mending import among_numbers
 from sluice.core import yamlfile
 from sluice.core.errors import DataError, ProjectError
 from sluice.data.look import looked_at
 from sluice.data.prepare import validate_project_data
+from sluice.data.report import Report
 from sluice.project import override, parse
 from sluice.tasks import TASKS, load_task
 
 #: Settings that name columns.
 _NAMED = ("model.", "data.columns.")
+#: Rounds of mending, at most.
+_ROUNDS = 200
 
 
 def draft_rows(data: Path, folder: Path, *, name: str, task: str, command: str, said: Sequence[str] = ()) -> tuple[str, list[str], int]:
@@ -47,17 +51,39 @@ def draft_rows(data: Path, folder: Path, *, name: str, task: str, command: str, 
             raw[section] = {**raw.get(section, {}), **found}
     for item in said:
         override(raw, item)
-    project = parse({**raw, "data": {**raw["data"], "source": str(data.absolute())}})  # the folder may not be there yet
-    try:
-        report = validate_project_data(project, folder, load_task(project, folder))
-    except (DataError, ProjectError) as e:
-        if not (e.field and e.field.startswith(_NAMED)):
-            raise
-        fix = f"{e.fix or 'name another'}; say which here: --set {e.field.split(':')[0]}=COLUMN"
-        raise type(e)(e.message, field=e.field, fix=fix, **({"value": e.value} if e.has_value else {})) from e
+    report, mended = _settled(raw, data, folder)
     refused = [c.message for c in report.checks if c.status == "refuse"]
     if refused:
         raise DataError("; ".join(refused), field="--data", value=str(data), fix="mend the file, or name another task")
-    notes = [c.message for c in report.checks if c.name == "task" or c.status == "warn"]
+    notes = mended + [c.message for c in report.checks if c.name == "task" or c.status == "warn"]
     said = [f"# Written by `{command}`; `sluice schema` lists every key.", *(f"# {' '.join(n.split())}" for n in notes)]
     return "\n".join([*said, yamlfile.dump(raw)]), notes, report.rows["train"]
+
+
+def _settled(raw: dict[str, Any], data: Path, folder: Path) -> tuple[Report, list[str]]:
+    """The checks of a project's data, and what had to be added to it for its rows to be read, in sentences. Raises as `draft_rows`."""
+    notes: list[str] = []
+    for _ in range(_ROUNDS):
+        project = parse({**raw, "data": {**raw["data"], "source": str(data.absolute())}})  # the folder may not be there yet
+        task = load_task(project, folder)
+        try:
+            return validate_project_data(project, folder, task), notes
+        except (DataError, ProjectError) as e:
+            if (note := _mended(raw, e) or type(task).mended(raw, e)) is not None:
+                notes.append(note)
+                continue
+            if not (e.field and e.field.startswith(_NAMED)) or "--set" in (e.fix or ""):
+                raise
+            fix = f"{e.fix or 'name another'}; say which here: --set {e.field.split(':')[0]}=COLUMN"
+            raise type(e)(e.message, field=e.field, fix=fix, **({"value": e.value} if e.has_value else {})) from e
+    raise AssertionError("each round adds another setting")
+
+
+def _mended(raw: dict[str, Any], error: Exception) -> str | None:
+    """Names a column as one of categories where a cell among its numbers is a text: what was added, in a sentence; null where it is something else."""
+    name = among_numbers(error)
+    columns = raw["data"].setdefault("columns", {})
+    if name is None or name in columns.get("categorical", []):
+        return None
+    columns["categorical"] = [*columns.get("categorical", []), name]
+    return f"{name!r} is read as texts, since not all of its cells are numbers (data.columns.categorical)"

@@ -90,7 +90,8 @@ class Writer:
                 if key not in ("metric", "decision"):
                     self._add(1, f"{key}: {_scalar(value)}")
         elif evaluate:
-            self._add(0, f"evaluate: {_scalar(evaluate)}")
+            told = "the score from which a row is answered so is chosen on the validation labels" if "decision" in evaluate else None
+            self._add(0, f"evaluate: {_scalar(evaluate)}", told)
         for key, value in raw.items():
             if key not in ("name", "task", "data", "model", "evaluate"):
                 self._add(0, f"{key}: {_scalar(value)}")

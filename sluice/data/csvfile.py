@@ -16,8 +16,9 @@ from sluice.core.numerals import MISSING_NUMBERS
 from sluice.data.dialect import Dialect
 from sluice.data.opening import UNPACK_AGAIN, not_empty, not_encoded, opened, text_of
 from sluice.data.quoting import plain_quote, swallowing
+from sluice.data.report import counted
 from sluice.data.scheme import Found
-from sluice.data.separators import settle
+from sluice.data.separators import begins, settle, without
 
 #: Bytes parsed at once; no row may be larger.
 BLOCK = 32 << 20
@@ -28,6 +29,8 @@ csv.field_size_limit(1 << 30)
 ENCODING = "data.encoding"
 #: Cells that are none in a column that pyarrow reads as numbers: those of `MISSING_NUMBERS` as people write them.
 NO_NUMBER = sorted({spelled for word in MISSING_NUMBERS for spelled in (word, word.upper(), word.capitalize(), word.title())} | {"", "NaN"})
+#: Lines of a file that may stand before the names.
+_EARLY = 20
 _CLOSE = 'close it (a quote inside a quoted cell is written ""), or set data.quote: none if quotes are plain text'
 
 
@@ -256,6 +259,11 @@ def explain_csv(file: Found, dialect: Dialect, width: int, error: Exception) -> 
         for line, row in rows_of(file, dialect):
             longest = max(longest, (sum(map(len, row)), line))
             if len(row) != width:
+                if dialect.header is True and line <= _EARLY and (names := begins(file, dataclasses.replace(dialect, delimiter=None))):
+                    said = f"has {counted(names - 1, 'line')} before its columns' names, which are no rows"
+                    return DataError(
+                        said, field=f"{file.where}:{names}", value=(dialect.delimiter or "").join(row)[:80], fix=without(file, names)
+                    )
                 if sum(map(len, row)) > 0 and any("\n" in c for c in row):
                     return DataError(
                         f"has {len(row)} cells and {sum(c.count(chr(10)) for c in row)} line breaks in them, {head} {width} cells",

@@ -23,8 +23,8 @@ LABELS_FILE = "labels.csv"
 #: What the column of file names may be called there, beside the one that ``data.columns`` names for the field.
 FILE_COLUMNS = ("file", "filename", "file_name", "path")
 
-#: A folder that macOS puts into archives, beside what a person put in.
-_MACHINE = "__MACOSX"
+#: Folders that are no label's: what macOS puts into archives, and the long recordings that Speech Commands brings to mix in.
+_NO_LABELS = ("__MACOSX", "_background_noise_")
 
 _CHUNK_BYTES = 256 << 20
 
@@ -86,7 +86,7 @@ def list_folder(folder: Found, columns: Columns, value: Field) -> Listing:
             raise DataError(f"holds no {kind.word}s", field=folder.where, fix=f"{kind.either} files, in it or in its sub-folders")
         inside = [p.relative_to(folder.path) for p in paths]
         return _with_names(paths, inside, [_shown(folder, p) for p in paths], columns, value)
-    groups = [p for p in sorted(folder.path.iterdir()) if p.is_dir() and not p.name.startswith(".") and p.name != _MACHINE]
+    groups = [p for p in sorted(folder.path.iterdir()) if p.is_dir() and not p.name.startswith(".") and p.name not in _NO_LABELS]
     loose = [p for p in sorted(folder.path.iterdir()) if p.suffix.lower() in kind.read]
     if loose and value.loose and not any(p.suffix.lower() in kind.read for group in groups for p in group.iterdir()):
         names = [_shown(folder, p) for p in loose]
@@ -124,7 +124,7 @@ def files_below(folder: Found, kind: Files) -> list[Path]:
     """Every file of a kind in a folder and below, sorted. Raises `DataError` for one of a format that is not read."""
     out = []
     for path in sorted(folder.path.rglob("*")):
-        if any(part.startswith(".") or part == _MACHINE for part in path.relative_to(folder.path).parts):
+        if any(part.startswith(".") or part in _NO_LABELS for part in path.relative_to(folder.path).parts):
             continue
         _refuse_other(folder, path, kind)
         if path.suffix.lower() in kind.read:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from sluice.core.errors import DataError
 from sluice.data.dialect import DELIMITERS, Dialect
 from sluice.data.opening import UNPACK_AGAIN, text_of
+from sluice.data.report import counted
 from sluice.data.scheme import Found
 
 _BY_NAME = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|"}
 #: Characters and rows looked at to find the separator out.
 _SAMPLE, _ROWS = 1 << 18, 500
+#: Lines of titles, at most, before the columns' names.
+_TITLES = 20
+#: Cells a row of what stands below them, at least: of fewer it may be one column whose texts hold a separator.
+_CELLS = 3
+#: Separators of several characters: what divides, what to call it, and how sed writes a tab in its place.
+_SEVERAL = (
+    ("::", "'::'", r"s/::/\t/g"),
+    (" +", "blanks", r"s/^ +//; s/ +/\t/g"),
+)
 #: From this share of rows with as many cells as the first on, a separator fits.
 _FITS = 0.8
 
@@ -34,9 +46,14 @@ def settle(file: Found, dialect: Dialect, wanted: Sequence[str] = ()) -> tuple[D
     fits = {d: _fit(file, dataclasses.replace(dialect, delimiter=d)) for d in DELIMITERS}
     good = {d: (share, header) for d, (share, header) in fits.items() if share >= _FITS}
     naming = [d for d, (_, header) in good.items() if set(wanted) & set(header)]
+    if not good and (line := begins(file, dialect)) is not None:
+        said = f"has {counted(line - 1, 'line')} before its columns' names, which are no rows"
+        raise DataError(said, field=f"{file.where}:{line}", fix=without(file, line))
     if usual is not None and (usual in naming or (usual in good and not naming) or not good):
         return dataclasses.replace(dialect, delimiter=usual), None
     if not good:
+        if (several := _several(file, dialect)) is not None:
+            raise several
         raise DataError(
             "has no separator that divides its first rows into equally many cells",
             field=file.where,
@@ -45,6 +62,43 @@ def settle(file: Found, dialect: Dialect, wanted: Sequence[str] = ()) -> tuple[D
     found = max(naming or good, key=lambda d: (len(fits[d][1]), fits[d][0]))
     settled = dataclasses.replace(dialect, delimiter=found)
     return settled, f"{file.where} is separated by {settled.separator}, as its first rows show; data.delimiter sets it"
+
+
+def begins(file: Found, dialect: Dialect) -> int | None:
+    """The line on which the columns' names stand, where titles and the like come before them; None: on the first, or nothing tells."""
+    with text_of(file, dialect.encoding) as f:
+        lines = [line.strip("\r\n") for line in f.read(_SAMPLE).split("\n")[:_ROWS]]
+    best = (0, 0)
+    for d in (dialect.delimiter,) if dialect.delimiter else DELIMITERS:
+        cells = [next(csv.reader([line], delimiter=d), []) for line in lines]
+        often = Counter(len(c) for c in cells[_TITLES:] or cells if c).most_common(1)
+        first = next((i for i, c in enumerate(cells) if often and len(c) == often[0][0]), 0)
+        rows, before = [len(c) for c in cells[first:] if c], [sum(map(bool, c)) for c in cells[:first]]
+        if often and rows.count(often[0][0]) >= _FITS * len(rows) and max(before, default=0) <= min(2, often[0][0] / 2):
+            best = max(best, (often[0][0], first + 1))
+    return best[1] if best[0] >= _CELLS and 1 < best[1] <= _TITLES else None
+
+
+def without(file: Found, line: int) -> str:
+    """What to do about lines before the columns' names."""
+    name = file.path.name
+    return f"remove them: tail -n +{line} {name} > {file.path.stem}-rows{''.join(file.path.suffixes[-1:])}, and name that file"
+
+
+def _several(file: Found, dialect: Dialect) -> DataError | None:
+    """The error of a file whose cells are separated by several characters, such as ``::`` or runs of blanks; None: by no such."""
+    with text_of(file, dialect.encoding) as f:
+        lines = [line for line in f.read(_SAMPLE).split("\n")[:_ROWS] if line.strip()]
+    for pattern, said, sed in _SEVERAL:
+        cells = [len(re.split(pattern, line.strip())) for line in lines]
+        if lines and cells[0] > 1 and cells.count(cells[0]) >= _FITS * len(cells) and not any("\t" in line for line in lines):
+            return DataError(
+                f"has cells separated by {said}, where one character is read",
+                field=file.where,
+                value=lines[0].strip()[:100],
+                fix=f"write a tab in its place: sed -E '{sed}' {file.path.name} > {file.path.stem}.tsv, and name that file",
+            )
+    return None
 
 
 def _suffixes(path: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import DataError, ProjectError
@@ -34,6 +34,8 @@ _SIGNED = frozenset({"-1", "1"})
 _DEFAULT = "label"
 #: Different words of a column that says so, at most.
 _CLASSES = 50
+#: So many times the fewest validation labels have to be expected: how many there are is chance. And between which shares of rows a threshold is set.
+_SURELY, _SHARES = 1.5, (0.001, 0.5)
 #: Of rows without labels one reference row is made for so many.
 _ROWS_A_REFERENCE = 2
 
@@ -67,6 +69,20 @@ class AnomalyTask(TabularTask):
         held = [c.name for c in few if c.example.strip().lower().rstrip(".") in _TOLD]
         found = named or held
         return found[0] if len(found) == 1 else None
+
+    @classmethod
+    def of_labels(cls, counts: Mapping[str, int], validation: float) -> dict[str, dict[str, Any]]:
+        """Where the threshold lies: chosen on the validation labels, or where these will be too few, by how rare anomalies are."""
+        from sluice.problems.anomaly import ANOMALY, NORMAL
+        from sluice.problems.threshold import FEWEST
+
+        anomalies, normal = counts.get(ANOMALY, 0), counts.get(NORMAL, 0)
+        if anomalies * validation >= _SURELY * FEWEST:
+            return {"evaluate": {"decision": {"aim": "f1"}}}
+        if not anomalies or not normal:
+            return {}
+        least, most = _SHARES
+        return {"model": {"contamination": min(most, max(least, float(f"{anomalies / normal:.2g}")))}}
 
     def objective(self, table: pa.Table) -> str:
         """Whether a row is an anomaly, whatever the label is called."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sluice.core.errors import ProjectError
+from sluice.core.errors import DataError, ProjectError
 from sluice.core.registry import Registry
 from sluice.core.section import Section
 from sluice.learners.base import LEARNERS, Learner
@@ -124,6 +124,38 @@ class Task(ABC):
             names: of the columns, in the file's order.
         """
         return {}
+
+    @classmethod
+    def of_labels(cls, counts: Mapping[str, int], validation: float) -> dict[str, dict[str, Any]]:
+        """What `sluice init --data` writes where labels are rare by nature: sections of the project file. Default: nothing.
+
+        Args:
+            counts: label -> rows.
+            validation: the share of the rows that validate.
+        """
+        return {}
+
+    @classmethod
+    def mended(cls, raw: dict[str, Any], error: Exception) -> str | None:
+        """For a task that makes its labels itself: adds to a project that `sluice init --data` writes what its rows need to be read. Default: nothing.
+
+        Args:
+            raw: the project file, which is changed.
+            error: why its rows cannot be used.
+
+        Returns:
+            What was added, in a sentence; null where nothing helps.
+        """
+        return None
+
+    @classmethod
+    def known_as(cls, path: Path) -> DataError | None:
+        """What `sluice init --data` says of a file or folder that is known by its form, and read by this task in another. Default: nothing.
+
+        Returns:
+            What it is, and the command that converts it.
+        """
+        return None
 
     def times(self, table: pa.Table) -> dict[str, Times]:
         """How the features of kind ``timestamp`` are written in a source's table. Default: there is none."""

@@ -20,6 +20,8 @@ from sluice.tasks import columns
 from sluice.tasks.roles import by_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sluice.data.config import Columns
     from sluice.tasks.recommend_config import RecommendModel
 
@@ -33,6 +35,10 @@ NAMES = {
              "tsms", "timestampms", "unixreviewtime", "unixtime", "bestelldatum", "datum"),
     "weight": ("weight", "rating", "count", "plays", "playcount", "quantity", "score", "overall", "menge"),
 }  # fmt: skip
+#: From so many columns, of which such a share are numbers, they are items.
+_WIDE, _MOSTLY = 8, 0.9
+#: What is said of a weight below 0.
+NEGATIVE = "is a negative weight"
 #: Without these two there is nothing to learn.
 _NEEDED = ("user", "item")
 
@@ -55,6 +61,7 @@ def chosen(table: pa.Table, model: RecommendModel) -> dict[str, str]:
         if name is not None:
             found[role] = name
         elif role in _NEEDED:
+            _check_wide(table, role, found)
             raise DataError(
                 f"which column is the {role} cannot be told from the names",
                 field=f"model.{role}",
@@ -62,6 +69,22 @@ def chosen(table: pa.Table, model: RecommendModel) -> dict[str, str]:
                 fix=f"name it, such as model: {{{role}: {table.column_names[0]}}}",
             )
     return found
+
+
+def _check_wide(table: pa.Table, role: str, found: Mapping[str, str]) -> None:
+    """Raises `DataError` where nearly every column holds numbers: a row a user and a column an item, or the other way round."""
+    rest = [n for n in table.column_names if n not in found.values()]
+    first = next(iter(found.values()), None) or table.column_names[0]
+    numeric = [n for n in rest if n != first and columns.is_number(table.schema.field(n).type)]
+    if role != "item" or len(rest) < _WIDE or len(numeric) < _MOSTLY * len(rest):
+        return
+    raise DataError(
+        f"holds a row a user and a column an item ({len(numeric):,} columns of numbers), where a row an interaction is read",
+        field="data.source",
+        value=table.column_names[:10],
+        fix=f"melt it: pandas.read_csv(FILE).melt({first!r}, var_name='item', value_name='rating').dropna().to_csv('ratings.csv', index=False); "
+        "then name ratings.csv" + ("" if first in found.values() else f", with --set model.user={first}"),
+    )
 
 
 class Log:
@@ -86,7 +109,7 @@ class Log:
             few = use & (weights < model.least_weight)
             self._left_out(int(few.sum()), f"weigh less than model.least_weight {model.least_weight:g}")
             use &= ~few
-        elif "weight" in self.columns:
+        if "weight" in self.columns:
             nothing = use & (weights == 0)
             self._left_out(int(nothing.sum()), "weigh nothing")
             use &= ~nothing
@@ -123,14 +146,15 @@ class Log:
             return np.ones(self.table.num_rows)
         values = columns.to_float(columns.column(self.table, name, "model.weight"), name, "column")
         found = np.asarray(values.to_numpy(), dtype=np.float64)
-        for bad, why in ((~np.isfinite(found), "is no weight"), (found < 0, "is a negative weight")):
+        least = self.model.least_weight
+        for bad, why in ((~np.isfinite(found), "is no weight"), ((found < 0) & (least is None or least < 0), NEGATIVE)):
             if bad.any():
                 row = int(np.argmax(bad))
                 raise DataError(
                     f"{why} ({counted(int(bad.sum()), 'such row')})",
                     field=f"column {name}, row {row + 1}",
                     value=self.table.column(name)[row].as_py(),
-                    fix="a weight is a number from 0 on: correct the cells or take the rows out; model: {weight: null} takes no column where none is called like one",
+                    fix="a weight is a number from 0 on: correct the cells, or have such rows (what was given back) left out: model: {least_weight: 0}",
                 )
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import DataError
 from sluice.core.section import Section
@@ -28,6 +28,17 @@ class RecommendTask(Task):
     starter: ClassVar[str | None] = "recommend"
     network: ClassVar[str] = "sluice.learners.torch.towers.network:TwoTowers"
     _read: tuple[pa.Table, Log, Cuts] | None = None
+
+    @classmethod
+    def mended(cls, raw: dict[str, Any], error: Exception) -> str | None:
+        """Weights below 0 are left out: what was given back."""
+        from sluice.tasks.interactions import NEGATIVE
+
+        model = raw.setdefault("model", {})
+        if not isinstance(error, DataError) or not error.message.startswith(NEGATIVE) or "least_weight" in model:
+            return None
+        model["least_weight"] = 0
+        return "weights below 0, as of what was given back, are left out (model.least_weight)"
 
     @classmethod
     def learnt_by(cls, model: Section) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import orjson
@@ -11,6 +12,7 @@ from pydantic import Field
 from sluice.core.errors import DataError
 from sluice.core.section import Names, Section
 from sluice.tasks.base import Task, settings
+from sluice.tasks.layouts import words_in_rows, words_on_lines
 from sluice.tasks.roles import by_name
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ class TaggingTask(Task):
         """The column of texts, or of lists of words."""
         found = by_name(names, _TEXTS)
         return {"data": {"columns": {"text": found}}} if found else {}
+
+    @classmethod
+    def known_as(cls, path: Path) -> DataError | None:
+        """A word a line, or a row."""
+        return words_on_lines(path) or words_in_rows(path)
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
         """The one column of ``data.columns``."""

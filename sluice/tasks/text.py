@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from sluice.core.errors import DataError
 from sluice.problems.problem import OF_LABELS
 from sluice.tasks.base import Task
 from sluice.tasks.config import TextModel
+from sluice.tasks.layouts import labels_before_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +25,11 @@ class TextTask(Task):
     Model = TextModel
     starter: ClassVar[str | None] = "intents"
     network: ClassVar[str] = "sluice.learners.torch.texts.network:TextNetwork"
+
+    @classmethod
+    def known_as(cls, path: Path) -> DataError | None:
+        """Labels before texts."""
+        return labels_before_texts(path)
 
     def kinds(self, table: pa.Table) -> dict[str, str]:
         """The one column of ``data.columns``."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from sluice.core.errors import DataError
 from sluice.tasks.audio import AudioModel, AudioTask
+from sluice.tasks.layouts import transcripts_beside_wavs, transcripts_by_chapter
 from sluice.tasks.roles import by_name
 
 if TYPE_CHECKING:
@@ -55,6 +58,11 @@ class TranscribeTask(AudioTask):
     def label_in(cls, columns: Sequence[ColumnLook]) -> str | None:
         """The column of transcripts, by its name."""
         return by_name([c.name for c in columns], _TRANSCRIPTS)
+
+    @classmethod
+    def known_as(cls, path: Path) -> DataError | None:
+        """Transcripts in files of their own beside the recordings."""
+        return transcripts_beside_wavs(path) or transcripts_by_chapter(path)
 
     def objective(self, table: pa.Table) -> str:
         """``transcription``."""

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sluice.core.numerals import spells_number
-from sluice.data.checks.leaks import FEWEST, computed, derived, floats, predictive
+from sluice.data.checks.leaks import FEWEST, complement, computed, derived, floats, predictive
 from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
 from sluice.data.columns import looks_numeric, null_for_empty
@@ -191,4 +191,4 @@ class Heuristics(Looks):
     """Checks signs of a mistake."""
 
     name = "heuristics"
-    looks = (mixed, identifiers, predictive, derived, computed, total, shift)
+    looks = (mixed, identifiers, predictive, derived, complement, computed, total, shift)

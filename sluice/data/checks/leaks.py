@@ -24,6 +24,8 @@ _CORRELATED = 0.999
 _ALIKE = 0.9
 #: Neighbouring rows with one label that are no chance; and as many outside of a column's commonest value.
 _STRETCH = 5
+#: Rows below which not even a copy can be told from chance; of these so many have to have each value.
+_COPIED, _EACH_OF_FEW = 10, 4
 #: Rows a value and a class, on average, below which values that fall together with the label's are chance.
 _EACH = 10
 
@@ -33,11 +35,12 @@ def predictive(s: Subject) -> None:
     names = s.train.having("predictive")
     if not (s.label.quantity or s.label.category):
         return
-    if s.sample.num_rows < FEWEST or len(names) < 2 or (s.label.category and len(labels.counts(s.train)) < 2):
+    few = s.sample.num_rows < FEWEST
+    if len(names) < 2 or (s.label.category and len(labels.counts(s.train)) < 2):
         return
     found = []
     for name in names:
-        score = _correlation(s, name) if s.label.quantity else _settled(s, name)
+        score = _copied(s, name) if few else _correlation(s, name) if s.label.quantity else _settled(s, name)
         if score >= (_CORRELATED if s.label.quantity else _GIVES_AWAY):
             found.append((name, score))
     if found:
@@ -53,8 +56,48 @@ def predictive(s: Subject) -> None:
             limit=_GIVES_AWAY,
             examples=tuple(n for n, _ in found),
         )
-    else:
+    elif not few:
         s.add("predictive", "pass", "no single column gives the label away")
+
+
+def _copied(s: Subject, name: str) -> float:
+    """1 where a column of few rows is the label itself: the same numbers, or a value of its own for each label; else 0."""
+    if s.sample.num_rows < _COPIED:
+        return 0.0
+    if s.label.quantity:
+        if not s.fields[name].quantity:
+            return 0.0
+        x, y = floats(s.sample.column(name)), floats(s.sample.column("label"))
+        return float(len(np.unique(y)) >= _COPIED / 2 and bool((x == y).all()))
+    if not s.fields[name].category:
+        return 0.0
+    pairs = np.stack([_codes(s.sample.column(name)), _codes(s.sample.column("label"))])
+    each = [len(np.unique(p)) for p in pairs]
+    return float(each[0] == each[1] == np.unique(pairs, axis=1).shape[1] <= pairs.shape[1] / _EACH_OF_FEW)
+
+
+def complement(s: Subject) -> None:
+    """Columns of 0 and 1 of which exactly one is 1 where the label is the rarer of two: classes told in a column each, of which the label is one."""
+    names = [n for n in s.train.having("predictive") if s.fields[n].quantity]
+    counts = labels.counts(s.train) if s.label.category else {}
+    if len(counts) != 2 or s.sample.num_rows < FEWEST or len(names) < 2:
+        return
+    label = _codes(s.sample.column("label"))
+    columns = {n: floats(s.sample.column(n)) for n in names}
+    flags = {n: v for n, v in columns.items() if np.isin(v, (0.0, 1.0)).all() and np.ptp(v) > 0}
+    for own in (0, 1):
+        others = {n: v for n, v in flags.items() if not (v[label == own] == 1).any()}
+        if len(others) > 1 and (sum(others.values()) == (label == 1 - own)).all():
+            s.add(
+                "derived",
+                "warn",
+                f"{listed(list(others))} tell the label together: exactly one of them is 1 in each row of one label, and none in the others', as where each "
+                "class has a column of its own. Make one column of labels of them, or list them under data.columns.ignore",
+                column=next(iter(others)),
+                value=len(others),
+                examples=tuple(others),
+            )
+            return
 
 
 def derived(s: Subject) -> None:

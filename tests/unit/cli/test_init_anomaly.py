@@ -74,3 +74,21 @@ def test_two_columns_that_judge_rows_are_told_by_nobody(tmp_path: Path) -> None:
         "\n".join([f"{r},{'is_attack' if i == 0 else i % 2}" for i, r in enumerate(rows)]).replace("state", "is_fraud")
     )
     assert drafted(tmp_path).to_dict()["label"] is None
+
+
+@pytest.mark.parametrize(("rows", "odd"), [(2400, 12), (2400, 300)], ids=["many anomalies", "few"])
+def test_labels_say_where_the_threshold_lies(tmp_path: Path, rows: int, odd: int) -> None:
+    """Chosen on the validation labels; where these will be too few, as many rows pass it as there are anomalies."""
+    rng = np.random.default_rng(3)
+    lines = [
+        "heat,flow,is_anomaly",
+        *(f"{rng.normal():.4f},{rng.normal() + 9 * (i % odd == 0):.4f},{int(i % odd == 0)}" for i in range(rows)),
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    made = drafted(tmp_path)
+    if odd == 12:
+        assert made.raw["evaluate"] == {"decision": {"aim": "f1"}} and "contamination" not in made.raw["model"]
+        assert "chosen on the validation labels" in (tmp_path / "sluice.yaml").read_text()
+    else:
+        assert made.raw["model"]["contamination"] == 0.0033 and "evaluate" not in made.raw
+    assert load(tmp_path / "sluice.yaml").task == "anomaly"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,3 +182,48 @@ def test_the_column_of_transcripts_is_found_by_its_name(tmp_path: Path) -> None:
 
     found = [ColumnLook(n, "category", 9, 0.0, "x") for n in ("client_id", "path", "sentence")]
     assert TranscribeTask.label_in(found) == "sentence"
+
+
+def test_a_label_told_in_a_column_each_is_said_with_what_makes_one_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One-hot labels, and several labels of a text; what the command writes can be begun from."""
+    kinds = ("red", "green", "blue")
+    one = ["width,height," + ",".join(kinds)]
+    one += [f"{(i * 37) % 101},{(i * 53) % 89}," + ",".join(str(int(i % 3 == k)) for k in range(3)) for i in range(90)]
+    several = ["body," + ",".join(kinds)]
+    several += [f"a long text of number {i} with words," + ",".join(str(int(i % (k + 2) == 0)) for k in range(3)) for i in range(90)]
+    for name, lines, task, told in (("one", one, "tabular", "one label"), ("several", several, "text", "several labels a row")):
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+        assert main(["init", str(tmp_path / name), "--data", str(tmp_path / f"{name}.csv"), "--task", task]) == 2
+        err = capsys.readouterr().err
+        command = re.search(r'python3 -c "(.*)"\nthen', err)
+        assert f"tell {told}" in err and command is not None, err
+        subprocess.run([sys.executable, "-c", command[1]], cwd=tmp_path, check=True)
+        made = ["--data", str(tmp_path / "labelled.csv"), "--label", "label"]
+        assert main(["init", str(tmp_path / f"{name}2"), *made, "--task", task]) == 0, capsys.readouterr().err
+
+
+def test_a_text_project_says_which_columns_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["title,review,votes,score"]
+    lines += [
+        f"title {i % 60},the meal number {i} was {'fine' if i % 2 else 'cold'} as ever,{i % 7},{'good' if i % 2 else 'bad'}"
+        for i in range(120)
+    ]
+    (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+    assert main(["init", str(tmp_path / "p"), "--data", str(tmp_path / "d.csv"), "--task", "text", "--label", "score"]) == 0
+    for said in (capsys.readouterr().out, (tmp_path / "p" / "sluice.yaml").read_text()):
+        assert "read are 'review' and 'score' alone; not read: title and votes" in said or "not read: title, votes" in said
+
+
+def test_objects_in_rows_are_told_how_to_become_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"who": {"age": 20 + i % 50, "city": "ab"[i % 2]}, "use": {"day": (i * 37) % 101}, "churn": "yes" if i % 3 else "no"}
+        for i in range(120)
+    ]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    code, _ = init(tmp_path, tmp_path / "d.jsonl", "tabular", "--label", "churn")
+    err = capsys.readouterr().err
+    command = re.search(r'python3 -c "(.*)"\nthen', err)
+    assert code == 2 and "who (holds objects" in err and command is not None, err
+    subprocess.run([sys.executable, "-c", command[1]], cwd=tmp_path, check=True)
+    code, project = init(tmp_path, tmp_path / "flat.jsonl", "tabular", "--label", "churn")
+    assert code == 0 and "from 3 features" in project.read_text()

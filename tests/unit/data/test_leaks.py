@@ -111,3 +111,49 @@ def test_a_last_row_that_is_the_sum_of_the_others_is_told_and_makes_no_column_a_
     assert told["predictive"].status == "pass", "one row far out makes no column the label"
     assert "total" not in made((20.0, 2.0, 3.0))
     assert "total" not in made((20.0, size.sum(), 3.0)), "one of several numbers is the sum by chance"
+
+
+MARKS = R.uniform(0, 100, (300, 3))
+PARTS = {f"part{i}": MARKS[:, i] for i in range(3)}
+
+
+@pytest.mark.parametrize(
+    "label",
+    [MARKS.mean(axis=1), MARKS.mean(axis=1).round(1), MARKS.mean(axis=1).round(), MARKS.sum(axis=1), MARKS.sum(axis=1).round(1)],
+    ids=["mean", "mean to a tenth", "mean to a whole", "sum", "sum to a tenth"],
+)
+def test_a_mean_or_sum_of_columns_is_computed_from_them(label):
+    kinds = {**dict.fromkeys(PARTS, "numeric"), "other": "numeric"}
+    made = found({**PARTS, "other": R.normal(size=300), "label": label}, kinds, "regression")
+    assert made["computed"].examples == ("part0", "part1", "part2")
+
+
+@pytest.mark.parametrize("weights", [(0.5, 0.3, 0.2), (0.33, 0.33, 0.4)], ids=["weighted", "nearly alike"])
+def test_other_weights_are_what_a_model_learns(weights):
+    made = found({**PARTS, "label": MARKS @ weights}, dict.fromkeys(PARTS, "numeric"), "regression")
+    assert "computed" not in made
+
+
+def test_a_mean_with_noise_is_learnt():
+    label = (MARKS.mean(axis=1) + R.normal(scale=2, size=300)).round(1)
+    assert "computed" not in found({**PARTS, "label": label}, dict.fromkeys(PARTS, "numeric"), "regression")
+
+
+def test_classes_in_a_column_each_tell_the_label_together():
+    kind = R.integers(0, 4, 300)
+    columns = {f"class_{i}": (kind == i).astype(float) for i in range(1, 4)}
+    kinds = {**dict.fromkeys(columns, "numeric"), "x": "numeric", "flag": "numeric"}
+    label = np.where(kind == 0, "yes", "no")
+    made = found({**columns, "x": R.normal(size=300), "flag": R.integers(0, 2, 300).astype(float), "label": label}, kinds, "classification")
+    assert made["derived"].examples == ("class_1", "class_2", "class_3")
+    columns["class_3"][np.flatnonzero(kind == 3)[0]] = 0
+    assert "derived" not in found({**columns, "label": label}, dict.fromkeys(columns, "numeric"), "classification")
+
+
+def test_a_copy_of_the_label_is_seen_in_few_rows_too():
+    rows = {"x": R.normal(size=30), "same": WEIGHT[:30], "label": WEIGHT[:30]}
+    assert found(rows, {"x": "numeric", "same": "numeric"}, "regression")["predictive"].examples == ("same",)
+    words = {"x": R.normal(size=30), "same": ["a", "b"] * 15, "label": ["yes", "no"] * 15}
+    assert found(words, {"x": "numeric", "same": "categorical"}, "classification")["predictive"].examples == ("same",)
+    words["same"] = ["a", "b"] * 14 + ["b", "a"]
+    assert "predictive" not in found(words, {"x": "numeric", "same": "categorical"}, "classification")

@@ -165,6 +165,10 @@ def test_a_header_line_one_cell_short_has_the_names_of_rows_first_or_nothing_las
     [
         ('text,label\n"he said \\"hi\\", ok",a\n"plain",b\n', r'a.csv:2: has 3 cells(.|\n)*as "", not as'),
         ("# made by x\nx,label\n1,a\n2,b\n", r"a.csv:2: has 2 cells, the header has 1(.|\n)*names stand further down, remove the lines"),
+        (
+            "Report;;\non 3 May;;\n\nx;y;z;label\n1;2;3;a\n2;3;4;b\n",
+            r"a.csv:4: has 3 lines before its columns' names(.|\n)*tail -n \+4 a.csv",
+        ),
         ("x,label\n1,a\n2,b\n(2 rows)\n", r"a.csv:4: has 1 cells(.|\n)*remove the line if it is no row"),
         ("sep=;\nx;label\n1;a\n", r"a.csv:1: begins with the line that tells Excel the separator"),
     ],

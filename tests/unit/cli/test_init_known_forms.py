@@ -1,0 +1,146 @@
+"""Forms in which collections of data are handed round: `sluice init` says what they are, and its command writes them as they are read."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sluice.cli import main
+from sluice.data.sounds import wav
+
+WORDS = ("Anna flew to Oslo .", "In Rome it rained", "Otto saw Mia , then left", "Nobody came")
+TAGS = {"Anna": "B-PER", "Otto": "B-PER", "Mia": "B-PER", "Oslo": "B-LOC", "Rome": "B-LOC"}
+SENTENCES = [[(w, TAGS.get(w, "O")) for w in WORDS[i % 4].split()] for i in range(60)]
+
+
+def said(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) -> tuple[int, str]:
+    code = main(["init", str(folder / "p"), *more])
+    got = capsys.readouterr()
+    return code, got.out + got.err
+
+
+def convert(text: str, folder: Path) -> list[str]:
+    """Run the command that an error names; what it says to give to `sluice init` then."""
+    command = re.search(r'python3 -c "(.*)"\nthen: (.*)', text)
+    assert command is not None, text
+    subprocess.run([sys.executable, "-c", command[1]], cwd=folder, check=True)
+    return command[2].split()
+
+
+def conll(sep: str, ends: str = "\n") -> str:
+    return (ends * 2).join(ends.join(f"{w}{sep}NN{sep}{t}" for w, t in s) for s in SENTENCES) + ends
+
+
+def conllu() -> str:
+    blocks = ["# text = x\n" + "\n".join(f"{i + 1}\t{w}\t{w}\t{t}" + "\t_" * 6 for i, (w, t) in enumerate(s)) for s in SENTENCES]
+    return "\n\n".join(blocks) + "\n"
+
+
+def rows(every: bool) -> str:
+    lines = ["Sentence #,Word,POS,Tag"]
+    for i, s in enumerate(SENTENCES):
+        lines += [f'{f"Sentence: {i}" if every or k == 0 else ""},"{w}",NN,{t}' for k, (w, t) in enumerate(s)]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        conll(" "),
+        conll("\t"),
+        conll(" ", "\r\n"),
+        "-DOCSTART- -X- O\n\n" + conll(" "),
+        conllu(),
+        rows(every=False),
+        rows(every=True),
+    ],
+    ids=["blanks", "tabs", "windows", "docstart", "conllu", "first word", "every word"],
+)
+def test_words_with_tags_become_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    task = ["--task", "tagging"] if len(text) % 2 else []
+    (tmp_path / "train.txt").write_bytes(text.encode())
+    code, told = said(capsys, tmp_path, "--data", str(tmp_path / "train.txt"), *task)
+    assert code == 2 and "where a sentence a row is read" in told
+    then = convert(told, tmp_path)
+    made = [json.loads(line) for line in (tmp_path / "sentences.jsonl").read_text().splitlines()]
+    assert [list(zip(r["tokens"], r["tags"], strict=True)) for r in made] == SENTENCES
+    code, told = said(capsys, tmp_path, "--data", str(tmp_path / then[1]), *then[2:])
+    assert code == 0, told
+
+
+def test_fasttext_becomes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"__label__{'good' if i % 2 else 'bad'} the meal number {i} was {'fine' if i % 2 else 'cold'}" for i in range(80)]
+    (tmp_path / "train.txt").write_text("\n".join(lines) + "\n")
+    code, told = said(capsys, tmp_path, "--data", str(tmp_path / "train.txt"))
+    assert code == 2 and "fastText" in told
+    then = convert(told, tmp_path)
+    code, told = said(capsys, tmp_path, "--data", str(tmp_path / then[1]), *then[2:])
+    assert code == 0 and "label 'label', 80 rows" in told
+
+
+def recording(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(wav(0.3 * np.random.default_rng(seed).normal(size=4000).clip(-1, 1), 8000))
+
+
+@pytest.mark.parametrize("layout", ["ljspeech", "ljspeech folder", "librispeech"])
+def test_transcripts_beside_recordings_become_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str) -> None:
+    base, texts = tmp_path / "corpus", ["one two", "two three", "three one one"]
+    if layout == "librispeech":
+        data = base
+        for speaker in range(4):
+            chapter = base / str(100 + speaker) / "7"
+            lines = [f"{100 + speaker}-7-{i:04d} {texts[i % 3].upper()}" for i in range(8)]
+            for i, line in enumerate(lines):
+                recording(chapter / f"{line.split()[0]}.wav", 8 * speaker + i)
+            (chapter / f"{100 + speaker}-7.trans.txt").write_text("\n".join(lines) + "\n")
+    else:
+        for i in range(32):
+            recording(base / "wavs" / f"LJ-{i}.wav", i)
+        (base / "metadata.csv").write_text("".join(f"LJ-{i}|{texts[i % 3].title()}.|{texts[i % 3]}\n" for i in range(32)))
+        data = base if "folder" in layout else base / "metadata.csv"
+    code, told = said(capsys, tmp_path, "--data", str(data), "--task", "transcribe")
+    assert code == 2 and "is laid out as" in told
+    then = convert(told, tmp_path)
+    code, told = said(capsys, tmp_path, "--data", then[1], *then[2:])
+    assert code == 0 and "label 'transcript', 32 rows" in told
+
+
+def test_recordings_to_mix_in_are_no_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(40):
+        recording(tmp_path / "d" / ("yes" if i % 2 else "no") / f"{i}.wav", i)
+    recording(tmp_path / "d" / "_background_noise_" / "running_tap.wav", 99)
+    code, told = said(capsys, tmp_path, "--data", str(tmp_path / "d"), "--task", "audio")
+    assert code == 0 and "40 rows" in told
+    assert "labels: ['no', 'yes']" in (tmp_path / "p" / "sluice.yaml").read_text()
+
+
+@pytest.mark.parametrize(("separator", "called"), [("::", "'::'"), ("   ", "blanks")], ids=["colons", "blanks"])
+def test_separators_of_several_characters_are_told_with_what_replaces_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], separator: str, called: str
+) -> None:
+    lines = [separator.join((f"u{i % 9}", f"i{i % 7}", str(1 + i % 5), str(978300760 + i))) for i in range(60)]
+    (tmp_path / "ratings.dat").write_text("\n".join(lines) + "\n")
+    code, told = said(capsys, tmp_path, "--data", str(tmp_path / "ratings.dat"), "--task", "recommend")
+    assert code == 2 and f"cells separated by {called}" in told
+    command = re.search(r"(sed -E '.*?') ratings\.dat > (ratings\.tsv)", told)
+    assert command is not None
+    with (tmp_path / "ratings.tsv").open("w") as out:
+        subprocess.run(["bash", "-c", f"{command[1]} ratings.dat"], cwd=tmp_path, stdout=out, check=True)
+    names = ["model.user=column_1", "model.item=column_2", "model.weight=column_3", "model.time=column_4"]
+    more = [v for n in names for v in ("--set", n)]
+    code, told = said(capsys, tmp_path, "--data", str(tmp_path / "ratings.tsv"), "--task", "recommend", *more)
+    assert code == 0, told
+
+
+def test_a_file_that_only_looks_like_one_of_them_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A blank line here and there among rows, a column called sentence."""
+    lines = ["sentence,label"] + [f"it was a day number {i},{'good' if i % 2 else 'bad'}" + ("\n" if i == 9 else "") for i in range(80)]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    assert said(capsys, tmp_path, "--data", str(tmp_path / "rows.csv"))[0] == 0
