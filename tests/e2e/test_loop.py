@@ -139,27 +139,35 @@ class People:
                     receipt = found.getheader("x-sluice-receipt") or ""
                     # A gateway gives requests names of its own: the answer says which.
                     given = found.getheader("x-request-id") or ""
-                    self._due.append((time.time() + LATE, {"request_id": given, "label": truth, "receipt": receipt}))
+                    with self._guard:
+                        self._due.append((time.time() + LATE, {"request_id": given, "label": truth, "receipt": receipt}))
             except (OSError, http.client.HTTPException) as e:
                 self.failed.append(f"{type(e).__name__}: {e}")
                 connection.close()
             self._halt.wait(max(0.0, pause - (time.monotonic() - begun)))
 
     def _tell(self) -> None:
+        """As whoever tells labels does: what could not be sent is sent again, for labels told twice count once; what was refused is a failure."""
+        unsent = 0
         while not self._halt.wait(1):
             now = time.time()
             due = [item for at, item in self._due if at <= now]
-            self._due = [(at, item) for at, item in self._due if at > now]
             if not due:
                 continue
             try:
-                connection = http.client.HTTPConnection(self.gateway, 80, timeout=60)
+                connection = http.client.HTTPConnection(self.gateway, 80, timeout=20)
                 found = self._post(connection, f"/v2/models/{NAME}/feedback", {"items": due}, authorization=f"Bearer {self.token}")
                 said = found.read()
                 connection.close()
             except (OSError, http.client.HTTPException) as e:
-                self.failed.append(f"feedback: {type(e).__name__}: {e}")
+                # A new connection each time, and a busy node may lose its first packets; twelve in a row are no accident.
+                unsent += 1
+                if unsent >= 4 * PATIENCE:
+                    self.failed.append(f"feedback, {unsent} times: {type(e).__name__}: {e}")
                 continue
+            unsent = 0
+            with self._guard:
+                self._due = [(at, item) for at, item in self._due if at > now]
             if found.status >= 300:
                 self.failed.append(f"feedback {found.status}: {said[:300]!r}")
             else:
