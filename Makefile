@@ -169,10 +169,11 @@ demo-rollout: setup ## three candidates (better, slower, wrong) through a real E
 test-wheel: setup ## what the docs say of pip, in environments of their own with the wheel alone; EXTRAS="serve tracking" takes these
 	@UV=$(UV) $(BIN)/python -m tests.bench.wheel $(EXTRAS)
 
-pictures: setup ## the pictures of the documentation that a browser takes: the page's, and the report of the last `make run`
+pictures: setup tools ## the pictures of the documentation that a browser takes: the page's, the report of the last `make run`, a dashboard
 	@$(BIN)/python -m tests.tools.ui_pictures docs/images --docs
 	@$(BIN)/python -m tests.tools.report_pictures "$$(ls -td $(DEMO_HOME)/reports/*/index.html | head -1)" build/pictures
 	@cp build/pictures/report-desktop-light.png docs/images/report.png
+	@$(BIN)/python -m tests.tools.dashboard_pictures build/pictures --docs docs/images/dashboard-models.png
 
 pictures-cluster: setup ## those of Kubeflow Pipelines and MLflow, of two runs on kubectl's cluster; KF_PIPELINES_UI_ENDPOINT names the page
 	@KF_PIPELINES_UI_ENDPOINT=$${KF_PIPELINES_UI_ENDPOINT:-http://127.0.0.1:30888} $(BIN)/python -m tests.tools.kfp_pictures docs/images $(or $(MLFLOW),http://127.0.0.1:30500)

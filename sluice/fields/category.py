@@ -103,9 +103,8 @@ class Category(ColumnField):
         bins = np.array([len(known) + 1 if not t else place.get(t, len(known)) for t in texts] + [len(known) + 1], dtype=np.int64)
         codes = coded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
         found, width = bins[codes], len(known) + 2
-        pieces = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-        flat = np.bincount(pieces * width + found[bounds[0] : bounds[-1]], minlength=(len(bounds) - 1) * width)
-        return {"value": flat.reshape(-1, width).astype(np.int64)}
+        counts = [np.bincount(found[a:b], minlength=width) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return {"value": np.array(counts, dtype=np.int64).reshape(-1, width)}
 
     def unseen(self, reference: Mapping[str, Any], column: pa.Array, bounds: Sequence[int]) -> list[dict[str, int]]:
         """Those without a bin, as they stand."""

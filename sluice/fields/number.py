@@ -111,11 +111,13 @@ class Number(ColumnField):
         """Of the finite ones; what lies beyond `_FAR` counts as that, so that sums of squares stay numbers."""
         values = _floats(column)[: bounds[-1]]
         fine = np.isfinite(values)
-        x = np.clip(values if fine.all() else np.where(fine, values, 0.0), -_FAR, _FAR)
+        whole = bool(fine.all())
+        x = np.clip(values if whole else np.where(fine, values, 0.0), -_FAR, _FAR)
         if len(bounds) < 2 or bounds[-1] == bounds[0]:
             return np.zeros((max(len(bounds) - 1, 0), 3))
         starts = np.minimum(np.asarray(bounds[:-1]), len(x) - 1)
-        found = np.stack([np.add.reduceat(v, starts) for v in (fine.astype(np.float64), x, x * x)], axis=1)
+        counts = np.diff(bounds).astype(np.float64) if whole else np.add.reduceat(fine.astype(np.float64), starts)
+        found = np.stack([counts, np.add.reduceat(x, starts), np.add.reduceat(x * x, starts)], axis=1)
         found[np.diff(bounds) == 0] = 0.0
         return found
 

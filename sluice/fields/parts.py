@@ -76,7 +76,8 @@ def sorted_counts(values: NDArray[np.float64], edges: NDArray[np.float64], bound
     if not len(sizes):
         return np.zeros((0, len(edges) + 2), np.int64)
     finite = np.isfinite(values)
-    values = values if finite.all() else np.where(finite, values, np.nan)
+    whole = bool(finite.all())
+    values = values if whole else np.where(finite, values, np.nan)
     below = np.empty((len(sizes), len(edges)), np.int64)
     # Pieces in a row of one size are sorted together; what is missing is last.
     turns = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sizes)]
@@ -84,7 +85,7 @@ def sorted_counts(values: NDArray[np.float64], edges: NDArray[np.float64], bound
         block = np.sort(values[at[i] : at[j]].reshape(j - i, -1), axis=1) if sizes[i] else np.empty((j - i, 0))
         for k, piece in enumerate(block):
             below[i + k] = piece.searchsorted(edges)
-    fine = np.diff(np.concatenate([[0], np.cumsum(finite)])[at])
+    fine = sizes if whole else np.diff(np.concatenate([[0], np.cumsum(finite)])[at])
     return np.concatenate([np.diff(below, axis=1, prepend=0, append=fine[:, None]), (sizes - fine)[:, None]], axis=1)
 
 

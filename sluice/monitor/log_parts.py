@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import orjson
 
 from sluice.core.errors import DataError
-from sluice.monitor.log_rows import KNOWN, micros_of
+from sluice.monitor.log_rows import KNOWN, micros_of, text_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -242,11 +242,4 @@ def _column(values: list[Any], objects: bool) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([None if v is None else v if isinstance(v, str) else _text(v) for v in values], pa.string())
-
-
-def _text(value: Any) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # a number of more than 64 bits
-        return str(value)
+        return pa.array([None if v is None else text_of(v) for v in values], pa.string())

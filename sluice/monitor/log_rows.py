@@ -67,7 +67,7 @@ def _as(column: pa.Array, kind: str) -> pa.Array | None:
     if kind == "struct":
         return column if types.is_struct(own) else None
     if kind == "string":
-        return column if types.is_string(own) else _cast(column, pa.string(), _text)
+        return column if types.is_string(own) else _cast(column, pa.string(), text_of)
     if kind == "whole":
         return column if own == pa.int32() else _cast(column, pa.int32(), _whole)
     if kind == "numbers":
@@ -116,7 +116,7 @@ def _values(column: pa.Array) -> list[Any]:
     return found
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     """As feedback is told and answers are logged: 1 and 1.0 are "1", true is "true"."""
     if isinstance(value, str):
         return value

@@ -130,12 +130,12 @@ def _champions(versions: Sequence[Version], about: Sequence[Record]) -> list[Fau
 
 
 def _runs(about: Sequence[Record], home: Home) -> Iterator[Fault]:
-    """The gates that lie in this home's runs."""
-    for r in about:
-        data = r.entry.data
-        run, step, was = (str(data.get(k) or "") for k in ("run", "step", "sha256"))
+    """The gates that lie in this home's runs. A run that was killed and begun again under its name (a retraining) has a step's last record for its own."""
+    last = {(str(r.entry.data.get("run") or ""), str(r.entry.data.get("step") or "")): r for r in about if r.entry.data.get("sha256")}
+    for (run, step), r in last.items():
+        was = str(r.entry.data["sha256"])
         path = home.runs / run / "gates" / f"{step}.json"
-        if not (run and step and was) or "/" in run + step or not path.is_file():
+        if not (run and step) or "/" in run + step or not path.is_file():
             continue
         try:
             same = digest_of(dataclasses.asdict(Gate.read(path))) == was

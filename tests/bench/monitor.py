@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sluice.monitor import DriftMonitor, MonitorConfig, PredictionLog, Window, profile_of
-from tests.bench.tools import uv
+from tests.bench.tools import peak, uv
 
 ROWS, REFERENCE, PARTS = 1_000_000, 50_000, 50
+#: When the million predictions of a log begin, in seconds since 1970, and how far they are apart, in microseconds: they are a day.
+BEGUN, EVERY = 1_790_000_000, 86_400
 NAMES = np.array([f"name{i}" for i in range(30)], dtype=object)
 Column = Callable[[np.random.Generator, int], Any]
 
@@ -47,13 +48,13 @@ def kinds_of(table: pa.Table) -> dict[str, str]:
     return {f.name: "categorical" if pa.types.is_string(f.type) else "numeric" for f in table.schema}
 
 
-def written(root: Path, shift: float) -> None:
-    """A million predictions as servers write them."""
+def written(root: Path, shift: float, begun: int = BEGUN) -> None:
+    """A million predictions as servers write them, a day from `begun` on."""
     rng, each = np.random.default_rng(1), ROWS // PARTS
     folder = root / "predictions/model=m/version=aaaaaaaaaaaa"
     folder.mkdir(parents=True)
     for k in range(PARTS):
-        times = pa.array(1_790_000_000_000_000 + (np.arange(each) + k * each) * 86_400, pa.timestamp("us", tz="UTC"))
+        times = pa.array(begun * 1_000_000 + (np.arange(each) + k * each) * EVERY, pa.timestamp("us", tz="UTC"))
         answers = pa.array(np.where(rng.random(each) < 0.3, "yes", "no"), pa.string())
         features = twenty(rng, each, shift).combine_chunks().to_struct_array()
         table = pa.table({"time": times, "prediction": answers, "probability": rng.random(each), "features": features})
@@ -88,7 +89,6 @@ def alone(folder: str, rows: int) -> None:
     import sluice.monitor.drift  # noqa: F401 - what is imported once is not measured
 
     seconds, found = watched(Path(folder), json.loads(Path(folder, "profile.json").read_text()), rows)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     alarms = sum(len(v.raised) for v in found)
     tell(
         "speed",
@@ -97,7 +97,7 @@ def alone(folder: str, rows: int) -> None:
         window=rows,
         windows=len(found),
         cpu_seconds=round(seconds, 2),
-        peak_mb=round(memory),
+        peak_mb=peak(),
         alarms=alarms,
     )
 
@@ -183,7 +183,7 @@ def nannyml(python: str = "") -> None:
             subprocess.run([uv(), "venv", "-q", "--python", sys.executable, f"{folder}/venv"], check=True, timeout=120)
             python = f"{folder}/venv/bin/python"
             made = subprocess.run(
-                [uv(), "pip", "install", "-q", "--python", python, "nannyml", "setuptools<81"],
+                [uv(), "pip", "install", "-q", "--python", python, "nannyml", "setuptools<81", "statsmodels"],
                 capture_output=True,
                 text=True,
                 timeout=900,

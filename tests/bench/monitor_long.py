@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from sluice.monitor import MonitorConfig, PredictionLog, profile_of
 from sluice.monitor.watch import Watch
-from tests.bench.monitor import PARTS, REFERENCE, ROWS, kinds_of, tell, twenty, written
+from tests.bench.monitor import BEGUN, EVERY, PARTS, REFERENCE, ROWS, kinds_of, tell, twenty, written
+from tests.bench.tools import peak
 
 _STEP = 10_000_000
 
@@ -39,20 +40,17 @@ class Told(PredictionLog):
                 tell("long", rows=rows, cpu_seconds=round(time.process_time()), peak_mb=peak())
 
 
-def peak() -> int:
-    """The most memory of this process so far, MB. (`getrusage` counts that of whoever started it.)"""
-    line = next(x for x in Path("/proc/self/status").read_text().split("\n") if x.startswith("VmHWM"))
-    return int(line.split()[1]) // 1024
-
-
 def log(root: Path, millions: int) -> None:
-    """The million rows of `written`, again and again at times of their own, in parts of 20,000."""
-    written(root, 0.0)
+    """The million rows of `written`, a day, again and again at days of their own, in parts of 20,000.
+
+    The last day is `BEGUN`'s: times later than a day from now would count as none.
+    """
+    written(root, 0.0, BEGUN - (millions - 1) * ROWS * EVERY // 1_000_000)
     first, *_ = parts = sorted(root.rglob("*.parquet"))
     held = [pq.read_table(p) for p in parts]
     for k in range(PARTS, PARTS * millions):
         table = held[k % PARTS]
-        later = table.column("time").cast(pa.int64()).to_numpy() + (k - k % PARTS) * table.num_rows * 86_400
+        later = table.column("time").cast(pa.int64()).to_numpy() + (k - k % PARTS) * table.num_rows * EVERY
         times = pa.array(later, pa.int64()).cast(table.schema.field("time").type)
         pq.write_table(table.set_column(0, "time", times), first.with_name(f"20261130T{k:06d}-h-000001.parquet"), compression="zstd")
     tell("long", written=millions * ROWS, parts=len(list(first.parent.iterdir())))

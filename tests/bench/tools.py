@@ -20,3 +20,9 @@ def uv() -> str:
         if path:
             return str(Path(path).absolute())
     raise FileNotFoundError(f"no uv on PATH and none at {beside}: `make setup` brings it, or set UV")
+
+
+def peak() -> int:
+    """The most memory of this process so far, MB. (`getrusage` counts that of whoever started it.)"""
+    line = next(x for x in Path("/proc/self/status").read_text().split("\n") if x.startswith("VmHWM"))
+    return int(line.split()[1]) // 1024

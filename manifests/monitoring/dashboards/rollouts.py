@@ -57,7 +57,6 @@ def rollouts() -> Dashboard:
                     'sum by (decision, reason) (increase(sluice_rollout_decisions_total{namespace=~"$namespace"}[1h]))',
                     "{{decision}} ({{reason}})",
                 ),
-                width=12,
                 about="By hour; the reason is the first check that failed.",
             )
         )
@@ -68,12 +67,15 @@ def rollouts() -> Dashboard:
                     f'histogram_quantile(0.99, sum by (le) (rate(sluice_rollout_look_seconds_bucket{{namespace=~"$namespace"}}[{NOW}])))',
                     "p99",
                 ),
-                (
-                    'sum by (action) (rate(sluice_rollout_action_faults_total{namespace=~"$namespace"}[' + NOW + "]))",
-                    "{{action}} failed, a second",
-                ),
                 unit="s",
-                width=12,
+            )
+        )
+        .with_panel(
+            graph(
+                "Actions that failed",
+                (f'sum by (action) (rate(sluice_rollout_action_faults_total{{namespace=~"$namespace"}}[{NOW}]))', "{{action}}"),
+                unit="ops",
+                about="At the API, a second; each is asked again.",
             )
         )
         .with_row(Row("Arms"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections import defaultdict
 
+from sluice.core.numerals import spells_number
 from sluice.core.spelling import Spelling
 from sluice.data.checks.look import Looks
 from sluice.data.checks.subject import Side, Subject
@@ -16,7 +16,6 @@ from sluice.data.report import counted, listed
 _DOUBTFUL = frozenset({"na", "n/a", "#n/a", "none", "nil", "?", "-", "unknown", "undefined", "missing"})
 #: So many labels are classes, however few rows there are; beyond, no more than half as many as rows.
 _CLASSES = 20
-_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 #: From this share of the imbalance limit on, the balance deserves a look.
 _WARN_SHARE = 0.1
 
@@ -116,7 +115,7 @@ def label_rows(s: Subject) -> None:
     if not found:
         return
     if len(found) > max(_CLASSES, s.train.rows / 2):
-        numbers = all(map(_NUMBER.fullmatch, found))
+        numbers = all(map(spells_number, found))
         s.add(
             "classes",
             "refuse",

@@ -12,7 +12,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,13 @@ class Prometheus:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     prometheus.program("prometheus")
-    root = tmp_path_factory.mktemp("watched")
+    with observed(tmp_path_factory.mktemp("watched")) as found:
+        yield found
+
+
+@contextmanager
+def observed(root: Path) -> Iterator[Prometheus]:
+    """A Prometheus that watches a model server and a prompt's under load, a controller, a training, an Envoy and what exporters write."""
     made = [make(root / "packages" / make.__name__).root for make in (builders.classifier, builders.echo, builders.nan)]
     controller, done = Controller(), threading.Event()
     with ExitStack() as stack:

@@ -103,6 +103,19 @@ def test_what_is_not_as_it_was_is_named_with_the_record_that_says_so(world: Worl
     assert any(f.startswith(said) for f in found), found
 
 
+def test_a_run_begun_again_under_its_name_is_held_against_what_it_decided_last(world: World) -> None:
+    """As a retraining is that was killed: the gate that lies there is the second attempt's, and a change of it is found all the same."""
+    gate = Gate("evaluate", "pass", ("good",), {"value": 0.95}, 2.0)
+    gate.write(world.home.runs / "r2" / "gates" / "evaluate.json")
+    assert "what evaluate of run r2 decided" in world.found()[0]
+    told = {"run": "r2", "step": "evaluate", "decision": "pass", "sha256": digest_of(dataclasses.asdict(gate))}
+    last = world.log.append(Entry("gate", "loans", data=told))
+    assert world.found() == []
+    path = world.home.runs / "r2" / "gates" / "evaluate.json"
+    path.write_text(path.read_text().replace("0.95", "0.99"))
+    assert world.found() == [f"record {last.sequence}: what evaluate of run r2 decided is not what lies in {path}"]
+
+
 def test_a_move_that_a_cluster_makes_is_no_fault_here(world: World) -> None:
     world.log.append(Entry("promotion", "loans", DIGESTS[0], "production", "next", {"rollout": "ns/loans"}))
     world.log.append(Entry("promotion", "loans", DIGESTS[0], "production", "asked for", {"proposed": True}))
