@@ -182,6 +182,23 @@ def _validated(data: Mapping[str, Any]) -> float:
     return float(split.get("validation", Split().validation))
 
 
+def nothing_left(made: Draft) -> DataError:
+    """Every column was left out: why, and what else is wrong with the rows."""
+    refused = made.report.reasons if made.report and made.report.decision == "refuse" else ()
+    return DataError(
+        "; ".join([*refused, f"no column is left to learn from: {listed([f'{name} ({why})' for name, why in made.left_out.items()])}"]),
+        field="--data",
+        fix=_flat(made) if OBJECTS in made.left_out.values() else "name another label with --label, or write sluice.yaml by hand",
+    )
+
+
+def _flat(made: Draft) -> str:
+    """The command that makes columns of the parts of objects."""
+    path = str(made.look.path) if made.look else "FILE"
+    code = f"import pandas as pd; pd.json_normalize(pd.read_json({path!r}, lines=True).to_dict('records')).to_json('flat.jsonl', orient='records', lines=True)"
+    return f'make columns of their parts: python3 -c "{code}"\nthen: --data flat.jsonl'
+
+
 def judge(made: Draft, report: Report) -> None:
     """Limits, and a metric that sees rare labels."""
     data, counts = made.raw["data"], report.labels

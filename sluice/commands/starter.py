@@ -11,7 +11,7 @@ from typing import Any
 
 from sluice.commands.dividing import divided
 from sluice.commands.draft import Draft
-from sluice.commands.mending import OBJECTS, computed, judge, mend, mend_error, names_rows
+from sluice.commands.mending import computed, judge, mend, mend_error, names_rows, nothing_left
 from sluice.commands.onehot import told_in_columns
 from sluice.core.errors import DataError, ProjectError
 from sluice.data.archives import is_archive, unpacked
@@ -27,7 +27,7 @@ from sluice.fields import Field, field_of
 from sluice.fields.text import Text
 from sluice.problems.problem import DEFAULT, problem
 from sluice.project import override, parse
-from sluice.tasks import TASKS, load_task
+from sluice.tasks import TASKS, Task, load_task
 
 #: What of a project is said by an argument of its own.
 _OWN = {"name": "--name NAME", "task": "--task TASK", "data.source": "--data FILE", "data.columns.label": "--label COL"}
@@ -280,11 +280,11 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
             made.report = validate_project_data(project, folder, task)
         except DataError as e:
             if e.message == "leaves no feature" and made.left_out:
-                raise _nothing_left(made) from e
+                raise nothing_left(made) from e
             if not mend_error(made, e):
                 raise
             continue
-        if divided(made, project, folder, task):
+        if divided(made, project, folder, task) or _shown(made, task):
             continue
         mended = [mend(made, c) for c in made.report.checks if c.status != "pass"]
         if any(mended) or computed(made, project, folder, task):
@@ -300,21 +300,16 @@ def _settle(made: Draft, path: Path, folder: Path) -> None:
     judge(made, report)
 
 
-def _nothing_left(made: Draft) -> DataError:
-    """Every column was left out: why, and what else is wrong with the rows."""
-    refused = made.report.reasons if made.report and made.report.decision == "refuse" else ()
-    return DataError(
-        "; ".join([*refused, f"no column is left to learn from: {listed([f'{name} ({why})' for name, why in made.left_out.items()])}"]),
-        field="--data",
-        fix=_flat(made) if OBJECTS in made.left_out.values() else "name another label with --label, or write sluice.yaml by hand",
-    )
-
-
-def _flat(made: Draft) -> str:
-    """The command that makes columns of the parts of objects."""
-    path = str(made.look.path) if made.look else "FILE"
-    code = f"import pandas as pd; pd.json_normalize(pd.read_json({path!r}, lines=True).to_dict('records')).to_json('flat.jsonl', orient='records', lines=True)"
-    return f'make columns of their parts: python3 -c "{code}"\nthen: --data flat.jsonl'
+def _shown(made: Draft, task: Task) -> bool:
+    """Whether the rows show settings of the model that were not there yet."""
+    model = made.raw.get("model", {})
+    found = {key: value for key, value in task.shown().items() if key not in model}
+    for key, value in found.items():
+        made.notes.append(
+            f"{listed(value)} {'has' if len(value) == 1 else 'have'} values in rows after the last label (model.{key}): take out what will not be known when the model is asked"
+        )
+    made.raw |= {"model": {**model, **found}} if found else {}
+    return bool(found)
 
 
 def _with_columns(made: Draft) -> dict[str, Any]:

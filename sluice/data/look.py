@@ -86,6 +86,7 @@ class Look:
         columns: in the file's order.
         notes: what was found out while reading.
         format: what has to be declared of a file whose name does not tell it.
+        quantity: whether the label has to be a quantity: then a column of few values is the less likely one.
     """
 
     path: Path
@@ -95,6 +96,7 @@ class Look:
     columns: tuple[ColumnLook, ...]
     notes: tuple[str, ...]
     format: str = "auto"
+    quantity: bool = False
 
     def of(self, *kinds: str) -> list[str]:
         """Names of the columns that look like one of these kinds."""
@@ -107,13 +109,13 @@ class Look:
             raise DataError(
                 "holds no column that can be learnt", field=str(self.path), fix=f"name a file with a column of kind {' or '.join(kinds)}"
             )
-        return dataclasses.replace(self, columns=columns)
+        return dataclasses.replace(self, columns=columns, quantity=True)
 
     def candidates(self) -> list[str]:
         """Columns that may be the label, the likeliest first."""
         fit = [c for c in self.columns if c.kind in ("number", "category") and c.missing < 0.5]
         last = self.columns[-1].name
-        return [c.name for c in sorted(fit, key=lambda c: -_likely(c, last, self.columns[0].name))]
+        return [c.name for c in sorted(fit, key=lambda c: -_likely(c, last, self.columns[0].name, self.quantity))]
 
     def label(self) -> str | None:
         """The label, if there is no doubt: by its name, or as the only column that can be one."""
@@ -179,11 +181,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _likely(column: ColumnLook, last: str, first: str) -> int:
+def _likely(column: ColumnLook, last: str, first: str, quantity: bool) -> int:
     name = _plain(column.name)
     found = 100 if name in LABEL else 40 if name in OFTEN else 0
     found += 15 if column.name == last else 5 if column.name == first else 0
-    return found + (10 if 2 <= column.distinct <= _CLASSES else 0)
+    return found + (10 if (2 <= column.distinct <= _CLASSES) != quantity else 0)
 
 
 def _part(file: Found, form: str, tmp: Path) -> Found:

@@ -157,6 +157,10 @@ class Task(ABC):
         """
         return None
 
+    def shown(self) -> dict[str, list[str]]:
+        """What `sluice init --data` writes under ``model:`` since rows that are learnt nothing from show it: those after the last label. Default: nothing."""
+        return {}
+
     def times(self, table: pa.Table) -> dict[str, Times]:
         """How the features of kind ``timestamp`` are written in a source's table. Default: there is none."""
         return {}

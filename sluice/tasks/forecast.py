@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluice.core.errors import ProjectError
 from sluice.core.section import Section
+from sluice.data.labelnames import LABEL
 from sluice.tasks.base import Task, settings
 from sluice.tasks.config import ForecastModel
 from sluice.tasks.roles import plain
@@ -21,6 +22,36 @@ if TYPE_CHECKING:
     from sluice.tasks.series import SeriesTable
 
 
+#: What the column that is forecast is often called, beside the names of labels.
+_MEASURED = frozenset(
+    [
+        "y",
+        "value",
+        "sales",
+        "unitsales",
+        "units",
+        "demand",
+        "load",
+        "consumption",
+        "production",
+        "quantity",
+        "volume",
+        "turnover",
+        "revenue",
+        "passengers",
+        "orders",
+        "absatz",
+        "umsatz",
+        "menge",
+        "verbrauch",
+        "nachfrage",
+        "last",
+        "wert",
+        "ventas",
+        "demanda",
+        "ventes",
+    ]
+)
 #: Learners other than the torch loop, by ``model.method``.
 _LEARNT_BY = {"boosted": "forecast_trees", "auto": "forecast_auto"}
 
@@ -40,7 +71,13 @@ class ForecastTask(Task):
         """The only column of numbers that is neither called as a time nor of two values. Raises `DataError` for a table with a column a time."""
         check_long([c.name for c in columns])
         fit = [c.name for c in columns if c.kind == "number" and c.distinct > 2 and plain(c.name) not in TIMES]
-        return fit[0] if len(fit) == 1 else None
+        named = [n for n in fit if plain(n) in LABEL] or [n for n in fit if plain(n) in _MEASURED]
+        return fit[0] if len(fit) == 1 else named[0] if len(named) == 1 else None
+
+    def shown(self) -> dict[str, list[str]]:
+        """Columns with values of times that have no label yet: what is to come is known of them."""
+        known = self._read.known_ahead if self._read is not None else []
+        return {"known": known} if known else {}
 
     @classmethod
     def learnt_by(cls, model: Section) -> str:

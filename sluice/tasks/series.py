@@ -38,6 +38,8 @@ _LEAST = 8
 _TOMORROW = 2 * 86_400_000_000
 #: Of the rows so many may stand twice in series that are told apart all the same: they are then the fault.
 _TWICE = 0.05
+#: Rows after the last label that tell of what is known ahead, at least, and the share of them that has a value.
+_AHEAD, _FILLED = 3, 0.9
 #: Quarters and weeks as texts.
 _PERIODS = re.compile(r"\d{4}[- ]?Q[1-4]|Q[1-4][- /]?\d{4}|\d{4}-?W\d{1,2}", re.I)
 
@@ -180,9 +182,7 @@ class SeriesTable:
     def panel(self) -> Panel:
         """The series on their grid."""
         at, known = self._at
-        target = np.asarray(
-            columns.to_float(self._column(self.label, "data.columns.label"), self.label, "label").to_numpy(), dtype=np.float64
-        )
+        target = self._target()
         if np.isinf(target).any():
             raise DataError(
                 "is infinite",
@@ -201,6 +201,10 @@ class SeriesTable:
             at, known, self._names, {HISTORY: target, **self.numbers}, HISTORY,
             setting=f"column {self.time[0]}", timed=self.time[1] is not None, several=bool(self.series),
         )  # fmt: skip
+
+    def _target(self) -> np.ndarray:
+        label = self._column(self.label, "data.columns.label")
+        return np.asarray(columns.to_float(label, self.label, "label").to_numpy(), dtype=np.float64)
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -260,6 +264,20 @@ class SeriesTable:
             "numbers": list(self.numbers),
         }
 
+    @functools.cached_property
+    def known_ahead(self) -> list[str]:
+        """Columns of numbers that have values, all but a few, in rows after their series' last label; none where `known` says which, or few rows are."""
+        at, there = self._at
+        label = self._target()
+        whose = np.unique(np.asarray(self._names).astype(str), return_inverse=True)[1] if self.series else np.zeros(len(at), np.int64)
+        last = np.full(int(whose.max(initial=0)) + 1, np.iinfo(np.int64).min)
+        labelled = there & np.isfinite(label)
+        np.maximum.at(last, whose[labelled], at[labelled])
+        ahead = there & ~np.isfinite(label) & (at > last[whose])
+        if self.model.known or ahead.sum() < _AHEAD:
+            return []
+        return [n for n, x in self.numbers.items() if np.isfinite(x[ahead]).mean() >= _FILLED]
+
     def notes(self) -> list[str]:
         """What a person should know of it, in sentences."""
         p, lengths = self.plan, [len(y) for y in self.panel.values]
@@ -284,9 +302,8 @@ class SeriesTable:
         newest = int(self.panel.grid.times(np.array([max(ends)]))[0])
         if times is None or newest <= int(np.datetime64("now", "us").astype(np.int64)) + _TOMORROW:
             return []
-        return [
-            f"{name!r} has values of times still to come, until {timestamps.iso(newest)}: are its dates written in another form, or day and month swapped?"
-        ]
+        said = f"{name!r} has values of times still to come, until {timestamps.iso(newest)}"
+        return [f"{said}: are its dates written in another form, or day and month swapped?"]
 
     # --- its columns ---
 
