@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from sluice.tracking.config import TrackingConfig
     from sluice.tuning.config import TuneConfig
 
+#: What is set besides a project file: ``a.b=value``, one or many, or values by path or section.
+Overrides = str | Sequence[str] | Mapping[str, Any]
 #: The sections that every project has, each with what it configures. `model` is its task's, `train` its learner's.
 SECTIONS = {
     "data": "sluice.data.config:DataConfig",
@@ -66,8 +69,8 @@ class _File(Section):
     _base_dir: Path | None = PrivateAttr(None)
 
     @classmethod
-    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Project:
-        """`load`, for notebooks: ``Project.load("sluice.yaml", ["train.epochs=5"])``. Raises `ProjectError`."""
+    def load(cls, path: str | Path, overrides: Overrides = ()) -> Project:
+        """`load`, for notebooks: ``Project.load("sluice.yaml", {"train.epochs": 5})``. Raises `ProjectError`."""
         return load(Path(path), overrides)
 
     @property
@@ -152,18 +155,18 @@ def _project_of(train: type[Section]) -> type[Project]:
     return Project if Project.model_fields["train"].annotation is train else _project(train, Project)
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Project:
+def load(path: Path, overrides: Overrides = ()) -> Project:
     """Read, override and check a project file.
 
     Args:
         path: ``sluice.yaml``.
-        overrides: ``a.b=value`` strings; the value is read as YAML.
+        overrides: ``a.b=value`` strings, whose value is read as YAML; or a mapping, by path or by section: ``{"train.epochs": 5}``.
 
     Raises:
         ProjectError: every fault found (those of `model:` once the rest is right), each with the path of its key, the value and the nearest valid name.
     """
     raw = read_yaml(path)
-    for item in overrides:
+    for item in items(overrides):
         override(raw, item)
     return parse(raw, where=path.name, base_dir=path.resolve().parent)
 
@@ -203,6 +206,33 @@ def write_text(raw: dict[str, Any]) -> str:
     except ProjectError:
         same = False
     return text if same else files.canonical_json(raw).decode()
+
+
+def items(overrides: Overrides) -> list[str]:
+    """Overrides one by one, as ``a.b=value``.
+
+    Raises:
+        ProjectError: a value that a project file cannot hold.
+    """
+    if isinstance(overrides, str):
+        return [overrides]
+    if not isinstance(overrides, Mapping):
+        return list(overrides)
+    out = []
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and value:
+            out += [f"{key}.{item}" for item in items(value)]
+            continue
+        # numpy's numbers are what a loop over settings in a notebook draws
+        plain = value.item() if hasattr(value, "item") else str(value) if isinstance(value, PurePath) else value
+        try:
+            # JSON has no word for what is no number: it would be null, which is the default
+            lost = isinstance(plain, float) and not math.isfinite(plain)
+            out.append(f"{key}={plain if lost else files.canonical_json(plain).decode()}")
+        except (TypeError, ValueError) as e:
+            fix = "a number, a text, true or false, null, or a list of these"
+            raise ProjectError("is nothing that a project file holds", field=str(key), value=value, fix=fix) from e
+    return out
 
 
 def override(raw: dict[str, Any], item: str) -> None:

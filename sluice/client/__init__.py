@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ class Client:
     def run(
         self,
         project: Project | str | Path,
-        overrides: Sequence[str] = (),
+        overrides: projects.Overrides = (),
         *,
         data: Any = None,
         test: Any = None,
@@ -98,7 +98,7 @@ class Client:
 
         Args:
             project: a project file's path, the folder of its ``sluice.yaml``, or a `Project`.
-            overrides: ``a.b=value``, as ``--set``; for a path only.
+            overrides: ``{"a.b": value}``, or ``a.b=value`` as ``--set``; for a path only.
             data: a DataFrame (pandas, polars, Arrow) in place of ``data.source``; it is kept in the home, so the run can be repeated.
             test: another in place of ``data.test``; both are of this machine.
             base_dir: where relative paths start; default the project file's folder, or the working
@@ -116,7 +116,7 @@ class Client:
     async def run_async(
         self,
         project: Project | str | Path,
-        overrides: Sequence[str] = (),
+        overrides: projects.Overrides = (),
         *,
         data: Any = None,
         test: Any = None,
@@ -131,7 +131,7 @@ class Client:
     def submit(
         self,
         project: Project | str | Path,
-        overrides: Sequence[str] = (),
+        overrides: projects.Overrides = (),
         *,
         data: Any = None,
         test: Any = None,
@@ -215,11 +215,11 @@ class Client:
         """Copy a package out of the store, to serve it elsewhere. The folder must not exist."""
         return Path(shutil.copytree(self._locate(reference), folder))
 
-    def _asked(self, project: Project | str | Path, overrides: Sequence[str]) -> dict[str, Any]:
+    def _asked(self, project: Project | str | Path, overrides: projects.Overrides) -> dict[str, Any]:
         """What an endpoint is told besides: the same file is the same version of a pipeline there, whatever it is started with."""
         if isinstance(project, Project) or not isinstance(self._where, Endpoint):
             return {}
-        return {"asked": (projects.read_yaml(project_file(str(project))), overrides)}
+        return {"asked": (projects.read_yaml(project_file(str(project))), projects.items(overrides))}
 
     def _sources(self, data: Any, test: Any) -> dict[str, Any]:
         """What stands in the project's ``data`` for frames that are given."""
@@ -235,7 +235,7 @@ class Client:
 
 
 def _opened(
-    project: Project | str | Path, overrides: Sequence[str], base_dir: str | Path | None, sources: Mapping[str, Any] | None = None
+    project: Project | str | Path, overrides: projects.Overrides, base_dir: str | Path | None, sources: Mapping[str, Any] | None = None
 ) -> tuple[Project, str, Path]:
     """The project, checked; its text with defaults left out; where its relative paths start.
 
@@ -243,13 +243,15 @@ def _opened(
         sources: what takes the place of ``data.source`` and ``data.test``: Parquet files, so how a text is read is left out.
     """
     if isinstance(project, Project) and overrides:
-        raise ProjectError("goes with a project file's path", field="overrides", value=list(overrides), fix="Project.load(path, overrides)")
+        raise ProjectError(
+            "goes with a project file's path", field="overrides", value=projects.items(overrides), fix="Project.load(path, overrides)"
+        )
     if isinstance(project, Project):
         raw, base = project.model_dump(mode="json", exclude_unset=True), Path(base_dir or project.base_dir or ".")
     else:
         project = project_file(str(project))
         raw, base = projects.read_yaml(project), Path(base_dir or project.resolve().parent)
-        for item in overrides:
+        for item in projects.items(overrides):
             projects.override(raw, item)
     if sources:
         kept = {**(raw.get("data") or {}), **sources}

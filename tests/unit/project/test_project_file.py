@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
 
@@ -215,3 +216,34 @@ def test_a_user_s_task_brings_its_own_model_section(tmp_path: Path, monkeypatch:
     assert project.parse(raw, base_dir=tmp_path).model.depth == 5
     with pytest.raises(ProjectError, match="depth"):
         project.parse({**raw, "model": {"deph": 5}}, base_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "train.epochs=5",
+        ["train.epochs=5"],
+        {"train.epochs": 5},
+        {"train": {"epochs": np.int64(5)}},
+    ],
+)
+def test_overrides_are_texts_or_values(tmp_path: Path, overrides: project.Overrides) -> None:
+    """As a command writes them, or as a notebook has them."""
+    path = write(tmp_path, yaml.safe_dump({**GOOD, "data": {"source": "a.csv"}, "train": {"batch_size": 8}}))
+    loaded = project.Project.load(path, overrides)
+    assert (loaded.train.epochs, loaded.train.batch_size) == (5, 8)
+
+
+@pytest.mark.parametrize("value", ["yes", "a: b # c", "1e3", [1, "two"], None, True, 3e-5, Path("a/b.csv"), "ü"])
+def test_a_value_that_overrides_is_itself(value: object) -> None:
+    raw: dict = {}
+    for item in project.items({"a.b": value}):
+        project.override(raw, item)
+    assert raw == {"a": {"b": str(value) if isinstance(value, Path) else value}}
+
+
+@pytest.mark.parametrize("value", [float("nan"), np.float32("inf"), object()])
+def test_a_value_that_is_none_is_refused_and_not_the_default(tmp_path: Path, value: object) -> None:
+    path = write(tmp_path, yaml.safe_dump(GOOD))
+    with pytest.raises(ProjectError, match=r"train\.learning_rate"):
+        project.Project.load(path, {"train.learning_rate": value})
