@@ -68,7 +68,8 @@ def run(
         tracker.metrics({f"test_{k}": v["value"] for k, v in found["metrics"].items()})
         tracker.tags({"sluice.evaluate": said.decision})
         tracker.finish("FINISHED")
-        made = {"digest": package.digest, "precision": package.precision, "cautions": list(said.cautions)} | told(found)
+        form = {"precision": package.precision} | ({} if package.graph else {"graph": False})
+        made = {"digest": package.digest, **form, "cautions": list(said.cautions)} | told(found)
         return Gate("evaluate", said.decision, said.reasons, said.evidence | made)
 
     gate = run_step(work, gate_path, step="evaluate", started=STARTED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components import STARTED
@@ -81,6 +81,12 @@ def _version(registry: Registry, name: str, uri: str, run_id: str, card: Card, s
     tags |= {"sluice.precision": package.precision, GATES: decided(card.gates)} | ({"sluice.signed_by": signed_by} if signed_by else {})
     if registry.by_digest(name, package.digest) is None:
         tags |= prompts.register(registry, package)
-    version = registry.register(name, package.digest, uri, metrics=package.metrics, tags=tags, run_id=run_id or None, card=card)
+    version = registry.register(name, package.digest, uri, metrics=_metrics(card), tags=tags, run_id=run_id or None, card=card)
     registry.set_alias(name, CANDIDATE, version.number)
     return version
+
+
+def _metrics(card: Card) -> Mapping[str, float | None]:
+    """The package's own; of one that was sealed with none, since it is asked and not run (a prompt, a tuned model), those that `evaluate` found."""
+    found = next((g.evidence.get("evaluation") or {} for g in card.gates if g.step == "evaluate"), {})
+    return card.package.metrics or {name: m["value"] for name, m in (found.get("metrics") or {}).items()}

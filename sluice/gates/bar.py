@@ -57,7 +57,7 @@ class Bar(Check):
 
 def _form(decision: Decision, precision: str) -> str:
     """What is served: a graph of a format, or what is none."""
-    return precision if "prompts" in decision.evidence else f"ONNX, {precision}"
+    return precision if "prompts" in decision.evidence or decision.evidence.get("graph") is False else f"ONNX, {precision}"
 
 
 def decide(evaluation: dict[str, Any], config: BarConfig) -> Decision:

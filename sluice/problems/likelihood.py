@@ -18,6 +18,8 @@ from sluice.problems.regression import Regression
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sluice.problems.decision import Rule
+
 
 @dataclasses.dataclass(frozen=True)
 class AnswerLoss(OfMeans):
@@ -57,6 +59,11 @@ class Likelihood(Regression):
     def constant(self, targets: np.ndarray, labels: Sequence[str], metric: str, positive: str | None) -> tuple[str, np.ndarray]:
         """A byte at random: a token has one at least."""
         return "a random byte in place of each token", np.asarray(math.log(256.0))
+
+    def details(self, a: Answers, labels: Sequence[str], rule: Rule | None, config: Any) -> dict[str, Any]:
+        """The answers' losses: nothing is predicted that a truth could be taken from."""
+        found = super().details(a, labels, rule, config)
+        return {**found, "residuals": {**found["residuals"], "title": "Losses of the answers", "axis": "nats a token"}}
 
     def heard(self, answer: Any, labels: Sequence[str], reference: Mapping[str, Any]) -> str:
         """A text."""

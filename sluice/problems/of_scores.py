@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from statistics import NormalDist
 from typing import ClassVar
 
 import numpy as np
 
 from sluice.problems.answers import Answers
-from sluice.problems.intervals import Interval
+from sluice.problems.intervals import Interval, wilson
 from sluice.problems.of_means import OfMeans
 
 
@@ -49,9 +48,7 @@ class OfScores(OfMeans):
             return super().interval(a, confidence, resamples)
         if a.units is not None:
             n = min(n, float(a.units.effective))
-        p, z = self.value(a), NormalDist().inv_cdf(0.5 + confidence / 2)
-        middle, half = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return wilson(self.value(a) * n, n, confidence)
 
     def losses(self, a: Answers) -> np.ndarray | None:
         """What each item's score lacks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any, ClassVar
 
 from sluice.core.check import Decision, own_sections, sections
@@ -42,8 +43,8 @@ class Evaluate(Step):
         residuals = found.get("residuals")
         if residuals:
             out += (
-                "<div><h3>Residuals</h3><figure>"
-                + svg.histogram(residuals["edges"], residuals["counts"], "prediction minus truth")
+                f"<div><h3>{escape(residuals.get('title', 'Residuals'))}</h3><figure>"
+                + svg.histogram(residuals["edges"], residuals["counts"], residuals.get("axis", "prediction minus truth"))
                 + "</figure></div>"
             )
         return (

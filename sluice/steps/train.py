@@ -28,7 +28,7 @@ class Train(Step):
             (n.replace("_", " ") + ", automatic" * (n in plan["automatic"]), plan[n]) for n in ("batch_size", "learning_rate") if n in plan
         ]
         ended = {"patience": "stopped improving", "time": "time budget", "epochs": f"last {unit}"}.get(
-            e.get("ended", ""), bool(e.get("stopped_early"))
+            e.get("ended", ""), "stopped improving" if e.get("stopped_early") else None
         )
         facts = [
             (f"{unit}s", history[-1]["epoch"]),

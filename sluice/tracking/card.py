@@ -69,7 +69,7 @@ class Card:
         p, told = self.package, self.told
         rows = [
             ("task", f"{p.task}, {p.objective}"),
-            ("package", f"ONNX, {p.precision}, `sha256:{p.digest}`"),
+            ("package", f"{'ONNX, ' if p.graph else ''}{p.precision}, `sha256:{p.digest}`"),
             *self._judged(),
             ("data", self._data()),
         ]
@@ -211,4 +211,4 @@ def _versus(c: Mapping[str, Any], other: str, digest: str) -> str:
     """What a comparison found, with the numbers that decided."""
     verdict = str(c["verdict"]).replace("_", " ")
     between = f"{_signed(c['difference'])}{_between(c, c['low'], c['high'])}, margin {c['margin']:.3g}"
-    return f"{verdict}, {between}, {other} `{digest[:12]}` {_number(c['champion'])}"
+    return f"{verdict}, {between}, {other} `{digest[:12]}` at {_number(c['champion'])}"

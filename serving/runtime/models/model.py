@@ -139,7 +139,8 @@ class Model:
             outputs.append({"name": "label", "datatype": "BYTES", "shape": [-1]})
         elif self.arrays is not None:
             outputs += [{"name": name, "datatype": kind, "shape": [-1, *axes]} for name, (kind, axes) in self.arrays.tells.items()]
-        return {"name": self.name, "versions": [self.version], "platform": "onnx_onnxv1", "inputs": inputs, "outputs": outputs}
+        platform = "onnx_onnxv1" if self.package.graph else f"sluice_{self.package.engine.name}"
+        return {"name": self.name, "versions": [self.version], "platform": platform, "inputs": inputs, "outputs": outputs}
 
     def details(self) -> dict[str, Any]:
         """What V2's metadata has no place for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,53 +12,12 @@ import pytest
 
 from sluice.commands.finetune import finetune
 from sluice.core.errors import DataError, ProjectError
-
-ITEMS = [
-    {"country": c, "answer": a}
-    for c, a in (("france", "paris"), ("spain", "madrid"), ("italy", "rome"), ("peru", "lima"))
-    for _ in range(3)
-]
+from tests.support.causal import ITEMS, causal
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A causal model of 26,000 random weights, and a tokenizer of words."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    words = [
-        "<unk>",
-        "<eos>",
-        "user",
-        "assistant",
-        ":",
-        "?",
-        "capital",
-        "of",
-        *sorted({w for i in ITEMS for w in i.values()}),
-        "norway",
-        "oslo",
-    ]
-    raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokens = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", eos_token="<eos>", pad_token="<eos>")
-    tokens.chat_template = (
-        "{% for m in messages %}{{ m.role }} : {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant : {% endif %}"
-    )
-    torch.manual_seed(3)
-    shape: dict[str, Any] = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "initializer_range": 0.4,
-    }
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), eos_token_id=1, bos_token_id=None, pad_token_id=1, **shape))
-    root = tmp_path_factory.mktemp("base")
-    model.save_pretrained(root)
-    tokens.save_pretrained(root)
-    return root
+    return causal(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
@@ -138,6 +98,25 @@ def test_one_that_is_interrupted_goes_on_to_the_same_adapter(
     adapter = "adapter/adapter_model.safetensors"
     assert (parts.out / adapter).read_bytes() == (whole.out / adapter).read_bytes()
     assert not list((parts.home / "finetune").glob("checkpoints/*/step-*"))
+
+
+def test_two_processes_share_the_model_too(project: Path, base: Path) -> None:
+    """In shards (FSDP) the same is learnt, and written whole."""
+    sharded, alone = tuned(project, base, "sharded"), tuned(project, base, "alone")
+    sharded.overrides = [*alone.overrides, "processes=2", "parallel=fsdp", "batch_size=4"]
+    alone.overrides = [*alone.overrides, "batch_size=4"]
+    told = [json.loads((asked.out / "tuned.json").read_text()) for asked in (sharded, alone) if finetune(asked) == 0]
+    shapes = [shapes_of(asked.out / "adapter/adapter_model.safetensors") for asked in (sharded, alone)]
+    assert shapes[0] == shapes[1] and told[0]["trained"] == told[1]["trained"] == sum(map(math.prod, shapes[0].values()))
+    losses = [[h["loss"] for h in t["history"]] for t in told]
+    assert min(losses[0]) < 0.2 * losses[0][0] and losses[0][0] == pytest.approx(losses[1][0], rel=1e-3)
+
+
+def shapes_of(file: Path) -> dict[str, tuple[int, ...]]:
+    """Of a file of tensors."""
+    from safetensors.numpy import load_file
+
+    return {name: tensor.shape for name, tensor in load_file(file).items()}
 
 
 def test_two_processes_share_the_work(project: Path, base: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,10 @@ def test_from_a_project_to_a_verdict_and_a_rerun_costs_nothing(tmp_path: Path, e
     assert outputs.shape == (N, len(COLUMNS)) and set(targets) == set(CAPITALS.values())
     found = evaluate(outputs, targets, [], project.evaluate, asked=dataset.problem)
     assert (found["metric"], found["value"]) == ("score", 1.0) and found["low"] < 1
+    of_35 = evaluate(np.tile(outputs, (2, 1))[:35], [*targets, *targets][:35], [], project.evaluate, asked=dataset.problem)
+    assert [of_35["metrics"][n]["low"] for n in ("failed", "invalid")] == [0, 0], (
+        "of none in 35 the interval begins at none, and not at 6.9e-18"
+    )
     asked = len(endpoint.bodies)
     evaluation._found.clear()
     again, _ = asked_and_judged(package, dataset, "test", project, tmp_path / "answers")

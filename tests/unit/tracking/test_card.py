@@ -18,6 +18,7 @@ from sluice.registry.versions import Registry
 from sluice.tracking.card import Card
 from sluice.tracking.mlflow import MLflowTracker, client
 from sluice.tracking.tracker import Data
+from tests.support.prompts import prompt_package
 
 EVALUATED = {
     "evaluation": {"metric": "accuracy", "value": 0.9889, "low": 0.9719, "high": 0.9957, "confidence": 0.95, "rows": 361},
@@ -78,7 +79,7 @@ def test_a_card_has_data_metric_with_interval_champion_and_gates_and_no_markup_o
     for word in (
         "| accuracy | **0.9889** (95% interval 0.9719 to 0.9957) on 361 held-out rows |",
         "no worse, -0.0011 (95% interval -0.0041 to 0.003), margin 0.005",
-        "`cccccccccccc` 0.99",
+        "`cccccccccccc` at 0.99",
         "s3://bucket/people.csv (1,255 train, 361 test rows), digest `222222222222`",
         "- evaluate: **inconclusive**, too few rows",
         "'a\\|b'",
@@ -88,8 +89,11 @@ def test_a_card_has_data_metric_with_interval_champion_and_gates_and_no_markup_o
     assert "<script" not in text and "the anchor" not in text and "disturbed" not in text
     more = {"anchor": EVALUATED["comparison"] | {"digest": "d" * 64}, "robustness": {"suites": [{"suite": "noise", "value": 0.97}]}}
     told = Card(package(tmp_path), "s", [Gate("evaluate", "pass", (), EVALUATED | more)], {}).description()
-    assert "| against the anchor, the best champion so far | no worse, -0.0011" in told and "anchor `dddddddddddd` 0.99" in told
+    assert "| against the anchor, the best champion so far | no worse, -0.0011" in told and "anchor `dddddddddddd` at 0.99" in told
     assert "| on disturbed rows | noise 0.97 |" in told
+    assert "| package | ONNX, fp32, `sha256:" in text
+    prompt = prompt_package(tmp_path / "prompt", "http://127.0.0.1:9/v1")
+    assert "| package | prompt, `sha256:" in Card(prompt, "s", [], {}).description()
     long = Card(package(tmp_path), "s", [Gate(f"g{i}", "pass", ("x" * 900,)) for i in range(90)], {})
     assert len(long.description()) == 5000
 
