@@ -144,4 +144,4 @@ def decide_threshold(
     if "validation" not in dataset.manifest["splits"] or not dataset.rows("validation"):
         return choose(np.empty((0, 2)), np.empty(0, dtype=np.int64), labels, positive, config.decision)
     targets = dataset.problem.targets(dataset.read("validation", ["label"]).column("label"), labels)
-    return choose(answers(predict, preprocess, dataset, "validation"), targets, labels, positive, config.decision)
+    return choose(answers(predict, preprocess, dataset, "validation"), targets, labels, positive, config.decision, dataset.problem.graded)

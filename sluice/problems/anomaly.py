@@ -40,6 +40,7 @@ class AnomalyDetection(Classification):
 
     name: ClassVar[str] = "anomaly_detection"
     lopsided: ClassVar[bool] = True
+    graded: ClassVar[str] = "score"
     linear: ClassVar[str] = "distance from the mean"
 
     def labels(self, column: pa.ChunkedArray) -> list[str]:

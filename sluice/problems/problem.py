@@ -66,6 +66,7 @@ class Problem(Closeness, ABC):
         label: the kind of field that the label is.
         classes: whether an answer is one of a set of labels, each with a probability.
         scalar: whether an answer is one number. Neither: it is an array of numbers (`sluice.problems.arrays`).
+        graded: what the number is that a threshold is laid through.
         lopsided: whether rows of one label are enough to learn from, and the other may be as rare as it will.
         independent: whether each part of an answer is a probability by itself, which others do not limit.
         longest: of answers that are sequences of its labels, how many one has at most; 0: they are none.
@@ -90,6 +91,7 @@ class Problem(Closeness, ABC):
     classes: ClassVar[bool]
     scalar: ClassVar[bool] = False
     lopsided: ClassVar[bool] = False
+    graded: ClassVar[str] = "probability"
     independent: ClassVar[bool] = False
     longest: ClassVar[int] = 0
     splits: ClassVar[tuple[str, ...]] = ("hash", "time", "group")

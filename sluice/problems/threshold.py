@@ -34,7 +34,14 @@ class Choice:
     evidence: dict[str, Any]
 
 
-def choose(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[str], positive: str, config: DecisionConfig) -> Choice:
+def choose(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    labels: Sequence[str],
+    positive: str,
+    config: DecisionConfig,
+    graded: str = "probability",
+) -> Choice:
     """The threshold that serves the aim best on these rows: halfway between two answers, in as few digits as keep it there.
 
     Of thresholds that serve it alike, the one nearest to 0.5 is taken. The rows that choose it flatter it: what it is worth is
@@ -46,6 +53,7 @@ def choose(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[str]
         labels: two class names.
         positive: the label that the threshold is for.
         config: the aim.
+        graded: what the numbers are, in the sentence.
 
     Raises:
         ProjectError: `positive` is no label.
@@ -88,7 +96,7 @@ def choose(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[str]
     evidence |= {"threshold": rule.threshold, **_rates(named, truth)}
     return Choice(
         rule,
-        f"{positive!r} is answered from a probability of {rule.threshold:.4g} on: {rule.aim} on {p + n} validation rows, {p} of them {positive!r}",
+        f"{positive!r} is answered from a {graded} of {rule.threshold:.4g} on: {rule.aim} on {p + n} validation rows, {p} of them {positive!r}",
         evidence,
     )
 

@@ -55,9 +55,9 @@ class AnomalyTask(TabularTask):
 
     @classmethod
     def proposal(cls, problem: Problem, rows: int, texts: bool = False) -> tuple[dict[str, Any], str]:
-        """An isolation forest: quick, and with labels not behind others on the tables of docs/tasks/anomaly.md."""
+        """What labels show to be better, of two that are quick."""
         name = estimators(True)[0]
-        return {"estimator": name}, "trees that set rows apart at random; without this line an autoencoder learns"
+        return {"estimator": name}, "an isolation forest or the distance from the mean; without this line an autoencoder learns"
 
     @classmethod
     def label_in(cls, columns: Sequence[ColumnLook]) -> str | None:

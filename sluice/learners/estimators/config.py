@@ -25,6 +25,7 @@ ESTIMATORS = Registry(
         "random_forest": "sluice.learners.estimators.random_forest:RandomForest",
         "logistic_regression": "sluice.learners.estimators.logistic_regression:LogisticRegression",
         "svc": "sluice.learners.estimators.svc:SVC",
+        "detector": "sluice.learners.estimators.detector:Detector",
         "isolation_forest": "sluice.learners.estimators.isolation_forest:IsolationForest",
     },
 )

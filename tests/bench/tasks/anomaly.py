@@ -31,7 +31,11 @@ from sluice.project import parse
 from sluice.tasks import load_task
 
 FOLDER = Path(__file__).parents[3].parent / "shared" / "data" / "tables"
-MODELS: dict[str, dict[str, Any]] = {"isolation_forest": {"estimator": "isolation_forest"}, "autoencoder": {}}
+MODELS: dict[str, dict[str, Any]] = {
+    "isolation_forest": {"estimator": "isolation_forest"},
+    "detector": {"estimator": "detector"},
+    "autoencoder": {},
+}
 #: name -> where it is, which labels are anomalies, what else of `data.columns`.
 SETS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "breast_cancer, malignant": ("sklearn://breast_cancer", {"anomalous": ["malignant"]}, {}),

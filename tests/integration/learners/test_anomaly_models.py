@@ -21,6 +21,7 @@ from sluice.tasks import load_task
 
 MODELS: dict[str, dict[str, Any]] = {
     "isolation_forest": {"estimator": "isolation_forest", "n_estimators": 60},
+    "detector": {"estimator": "detector", "n_estimators": 60, "method": "distance"},
     "autoencoder": {"hidden": [24]},
 }
 PARTS = {"cold": ("a", -10.0), "warm": ("b", 20.0), "hot": ("c", 60.0)}

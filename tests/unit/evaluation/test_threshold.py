@@ -13,6 +13,7 @@ from sluice.core.errors import ProjectError
 from sluice.gates.config import EvaluateConfig
 from sluice.problems.config import DecisionConfig
 from sluice.problems.decision import codes
+from sluice.problems.problem import problem
 from sluice.problems.settings import check_settings
 from sluice.problems.threshold import FEWEST, choose
 
@@ -84,6 +85,8 @@ def test_a_rare_label_is_found_where_the_most_probable_one_never_is():
     assert found.evidence["plain"] == {"recall": 0.0, "precision": None}
     assert found.evidence["recall"] > 0.7 and 0.05 < found.rule.threshold < 0.2
     assert "'Yes' is answered from a probability of" in found.text and "best f1" in found.text
+    scored = choose(np.stack([1 - p, p], 1), y, LABELS, "Yes", DecisionConfig(aim="f1"), problem("anomaly_detection").graded)
+    assert "'Yes' is answered from a score of" in scored.text
 
 
 def test_the_positive_label_may_be_the_first():
