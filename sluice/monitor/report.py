@@ -121,7 +121,7 @@ def timeline(history: list[dict[str, Any]]) -> str:
     known = [(float(h["window"]), float(h["score"])) for h in history if h["score"] is not None]
     if len(known) < 2:
         return ""
-    plot = svg.Plot((known[0][0], known[-1][0]), (0.0, max(y for _, y in known) * 1.1 or 1.0), width=940, height=200)
+    plot = svg.Plot((known[0][0], known[-1][0]), (0.0, max(y for _, y in known) * 1.1 or 1.0), width=940, height=200, left=64)
     plot.axes("window", "largest shift", whole=True).line(known, svg.COLOURS[0], dots=len(known) < 80)
     for h in history:
         if h["alarms"]:
