@@ -15,8 +15,8 @@ from sluice.tasks.roles import by_name, plain
 
 #: Lines of a file that are looked at.
 _LINES = 2000
-#: Words of a sentence, on average, from which lines between blank ones are its words.
-_WORDS = 2
+#: Words of a sentence, on average, between which lines between blank ones are its words: at least, and at most.
+_WORDS, _LONG = 2, 200
 #: Of tags there are few: at most this share of the lines looked at, where there are many.
 _TAGS = 0.2
 #: What fastText puts before a label.
@@ -41,7 +41,7 @@ def words_on_lines(path: Path) -> DataError | None:
     tab = all("\t" in line for line in words)
     rows = [_cells(line, tab) for line in words]
     ends = sum(not b.strip() and bool(a.strip()) for a, b in itertools.pairwise(lines))
-    if not ends or len(words) < _WORDS * ends or len({len(r) for r in rows}) != 1 or len(rows[0]) < 2:
+    if not ends or not _WORDS * ends <= len(words) <= _LONG * (ends + 1) or len({len(r) for r in rows}) != 1 or len(rows[0]) < 2:
         return None
     numbered = len(rows[0]) == _CONLLU and all(r[0].split("-")[0].split(".")[0].isdigit() for r in rows)
     if not numbered and len({r[-1] for r in rows}) > max(10, _TAGS * len(rows)):

@@ -144,3 +144,9 @@ def test_a_file_that_only_looks_like_one_of_them_is_read(tmp_path: Path, capsys:
     lines = ["sentence,label"] + [f"it was a day number {i},{'good' if i % 2 else 'bad'}" + ("\n" if i == 9 else "") for i in range(80)]
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
     assert said(capsys, tmp_path, "--data", str(tmp_path / "rows.csv"))[0] == 0
+
+
+def test_rows_with_a_blank_line_among_them_are_no_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["place;size state"] + [f"p{i % 7};{i} {'ok' if i % 2 else 'bad'}" + ("\n" if i == 900 else "") for i in range(1000)]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    assert "a sentence a row" not in said(capsys, tmp_path, "--data", str(tmp_path / "rows.csv"))[1]
