@@ -9,8 +9,6 @@ from pathlib import Path
 
 from sluice.core.errors import DataError
 from sluice.data.dialect import DELIMITERS
-from sluice.data.forms import WORKBOOKS
-from sluice.data.packed import PACKED
 from sluice.tasks.roles import by_name, plain
 
 #: Lines of a file that are looked at.
@@ -133,6 +131,9 @@ def _told(path: Path, said: str, code: str, out: str, task: str) -> DataError:
 
 def _lines(path: Path) -> Sequence[str]:
     """The first lines of a text file without their ends; none of what is no such file."""
+    from sluice.data.forms import WORKBOOKS  # these import pyarrow, which reading a project must not
+    from sluice.data.packed import PACKED
+
     if not path.is_file() or path.suffix.lower() in {*PACKED, *WORKBOOKS, ".parquet", ".jsonl", ".json", ".ndjson"}:
         return ()
     try:
