@@ -73,6 +73,9 @@ WORDS = {
 }
 _TAG = re.compile(r"<[^>]*>")
 _COMMAND = re.compile(r"`([^`\n]+)`")
+_HOVER = re.compile(r"<abbr [^>]*>([^<]*)</abbr>")
+#: Names of at most so many characters are also initials, titles and ids: `dr`, `r2`.
+_SHORT = 3
 
 
 @cache
@@ -110,8 +113,12 @@ def coded(text: str) -> str:
 
 
 def used(body: str) -> list[str]:
-    """The known words of a page, in the order of `WORDS`; what stands inside tags is not read."""
-    there = {_known(m[0]) for m in _pattern().finditer(_TAG.sub(" ", body))}
+    """The known words of a page, in the order of `WORDS`; what stands inside tags is not read, and a short one only where it is explained on hover.
+
+    A page shows a person's texts too, and a Dr. in one of them is no estimate.
+    """
+    there = {_known(m[0]) for m in _pattern().finditer(_TAG.sub(" ", body)) if len(m[0]) > _SHORT}
+    there |= {_known(m[1].strip()) for m in _HOVER.finditer(body)}
     return [name for name in WORDS if name in there]
 
 

@@ -213,7 +213,9 @@ def test_runs_by_kubectl_and_by_the_clock_live_in_their_resources_namespace(
         done = lambda: (kube.get("pipelinerun", name).get("status") or {}).get("phase") in ("Succeeded", "Failed")  # noqa: E731
         kube.wait(done, "the end of the run", 500)
         found = kube.get("pipelinerun", name)["status"]
-        assert (found["phase"], found["outcome"], found["progress"]) == ("Succeeded", "Promoted", "7/7"), found
+        assert (found["phase"], found["outcome"]) == ("Succeeded", "Promoted"), found
+        ended, of = found["progress"].split("/")
+        assert ended == of, found
         champion = registry.by_alias(name, CHAMPION)
         assert champion is not None
         assert status(kube, name)["stable"] == champion.digest[:12]

@@ -72,5 +72,7 @@ def test_a_word_is_explained_where_it_heads_a_column_or_names_a_metric() -> None
 
 def test_a_page_ends_with_the_words_it_uses_and_no_others() -> None:
     assert used("<p title='recall'>Precision and roc auc</p>") == ["precision", "roc_auc"]
+    assert used("<p>Dr. Who asked for request r2</p>") == []
+    assert used(f"<p>Dr. Who</p><th>{explained('dr')}</th>") == ["dr"]
     assert note("<p>nothing of it</p>") == ""
-    assert all(meaning in note(f"<p>{name}</p>").replace("&#x27;", "'") for name, meaning in WORDS.items() if "'" not in name)
+    assert all(meaning in note(explained(name)).replace("&#x27;", "'") for name, meaning in WORDS.items() if "'" not in name)
